@@ -1,0 +1,91 @@
+//! Answers checked: sampled users' balances and statistics, single and in a batch, must be the generator's own tally to
+//! the byte. Run before and after the rounds of a suite; in the rounds themselves wrk counts every status above 399.
+
+use crate::error::{Error, Result};
+use crate::http::{Answer, Client};
+use crate::server::Running;
+use crate::tally::{Tally, stats_query};
+use crate::wrk::{BATCH, Script};
+
+const USERS: usize = 200;
+const USERS_OF_MEAN: usize = 1_000;
+
+/// Compares the answers for 200 sampled users; another `turn` takes other users.
+pub fn check(server: &Running, tally: &Tally, turn: usize) -> Result<()> {
+    let mut client = Client::connect(server.address)?;
+    for user in tally.sample(turn, USERS) {
+        let answer = client.get(&balance(tally, user))?;
+        let etag = format!("\"v{}\"", tally.version(user));
+        if answer.header("etag") != Some(&etag) {
+            return Err(Error::new(format!(
+                "ETag {:?} where {etag} was expected",
+                answer.header("etag")
+            )));
+        }
+        same(&answer, &tally.balance(user))?;
+        same(&client.get(&stats(tally, user))?, &tally.stats(user))?;
+    }
+    let users: Vec<u64> = tally.sample(turn, BATCH).collect();
+    let bodies: Vec<String> = users.iter().map(|&user| tally.balance(user)).collect();
+    same(
+        &batch(&mut client, tally, &users)?,
+        &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")),
+    )
+}
+
+fn same(answer: &Answer, expected: &str) -> Result<()> {
+    if answer.status == 200 && answer.body() == expected.as_bytes() {
+        return Ok(());
+    }
+    let body = String::from_utf8_lossy(answer.body());
+    Err(Error::new(format!(
+        "a wrong answer: {}\n  got      {body}\n  expected {expected}",
+        answer.status
+    )))
+}
+
+/// A real answer to what `script` asks, of about the mean size among sampled users: the floor's constant. (The mean,
+/// not the median: then the floor sends as many bytes in a round as the server does.)
+pub fn typical_answer(server: &Running, tally: &Tally, script: Script) -> Result<Vec<u8>> {
+    let mut client = Client::connect(server.address)?;
+    let mut answers = Vec::new();
+    for user in tally.sample(0, USERS_OF_MEAN) {
+        let answer = match script {
+            Script::Balance | Script::Pipelined => client.get(&balance(tally, user))?,
+            Script::Stats => client.get(&stats(tally, user))?,
+            Script::Batch => {
+                let users: Vec<u64> = tally.sample(answers.len(), BATCH).collect();
+                batch(&mut client, tally, &users)?
+            }
+        };
+        answers.push(answer.bytes);
+    }
+    let mean = answers.iter().map(Vec::len).sum::<usize>() / answers.len().max(1);
+    let nearest = answers
+        .into_iter()
+        .min_by_key(|answer| answer.len().abs_diff(mean));
+    nearest.ok_or_else(|| Error::new("no user was sampled"))
+}
+
+fn balance(tally: &Tally, user: u64) -> String {
+    format!("/v1/users/{}/balance", tally.user_id(user))
+}
+
+fn stats(tally: &Tally, user: u64) -> String {
+    format!("/v1/users/{}/stats?{}", tally.user_id(user), stats_query())
+}
+
+fn batch(client: &mut Client, tally: &Tally, users: &[u64]) -> Result<Answer> {
+    let item = |user: &u64| {
+        format!(
+            r#"{{"user_id":"{}","read":"balance"}}"#,
+            tally.user_id(*user)
+        )
+    };
+    let items: Vec<String> = users.iter().map(item).collect();
+    client.post(
+        "/v1/batch",
+        "application/json",
+        format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes(),
+    )
+}

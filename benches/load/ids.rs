@@ -1,0 +1,56 @@
+//! The file of user ids that the wrk scripts map: every user of a population once, in shuffled order, 19 digits each and
+//! nothing between. Lives in the temporary directory for as long as the value does.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{Context, Result};
+use crate::population::Population;
+use crate::random::{Shuffle, mix};
+
+const WIDTH: usize = 19;
+
+pub struct Ids {
+    path: PathBuf,
+    pub count: u64,
+}
+
+impl Ids {
+    pub fn write(population: &Population) -> Result<Self> {
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
+        let path =
+            std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
+        let ids = Self {
+            path,
+            count: population.users,
+        };
+        ids.fill(population)
+            .context("writing the file of user ids")?;
+        Ok(ids)
+    }
+
+    fn fill(&self, population: &Population) -> std::io::Result<()> {
+        let mut file = BufWriter::with_capacity(1 << 20, File::create(&self.path)?);
+        let order = Shuffle::new(population.users, mix(population.seed ^ 0x1d5));
+        let mut digits = itoa::Buffer::new();
+        for k in 0..population.users {
+            let id = digits.format(population.user_id(order.at(k)));
+            assert_eq!(id.len(), WIDTH, "the scripts count on ids of one width");
+            file.write_all(id.as_bytes())?;
+        }
+        file.flush()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Ids {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}

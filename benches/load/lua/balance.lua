@@ -1,0 +1,6 @@
+-- GET balance, one user a request.
+local common = require "common"
+
+function init(args)
+  request = common.fill("GET /v1/users/" .. common.SLOT .. "/balance HTTP/1.1\r\nHost: purser\r\n\r\n", args)
+end

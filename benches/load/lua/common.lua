@@ -1,0 +1,68 @@
+-- What the scripts share: dealing user ids out, filling request templates, and the line that the runner reads.
+--
+-- wrk is one thread and the bottleneck of every suite, so a request costs here: copies of 19 bytes into a buffer that
+-- is otherwise ready, and one Lua string. Ids come from a mapped file of fixed-width records, in shuffled order.
+
+local ffi = require "ffi"
+ffi.cdef [[
+  int open(const char *path, int flags);
+  void *mmap(void *at, size_t length, int protection, int flags, int fd, long offset);
+]]
+local O_RDWR, PROT_READ_WRITE, MAP_SHARED = 2, 3, 1
+
+local common = { WIDTH = 19 }
+common.SLOT = string.rep("#", common.WIDTH) -- stands for one id in a template
+
+local function map(path, bytes)
+  local fd = ffi.C.open(path, O_RDWR)
+  assert(fd >= 0, "a file of the runner does not open")
+  local at = ffi.C.mmap(nil, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0)
+  assert(ffi.cast("intptr_t", at) ~= -1, "a file of the runner cannot be mapped")
+  return at
+end
+
+local function slots(text)
+  local found, from = {}, 1
+  while true do
+    local at = text:find(common.SLOT, from, true)
+    if not at then break end
+    found[#found + 1] = at - 1
+    from = at + common.WIDTH
+  end
+  return ffi.new("int32_t[?]", #found, found), #found
+end
+
+-- Returns a `request` function for a template. `args` are the runner's: file of ids, their number, first, stride, file of
+-- the count. First and stride are drawn anew for each round, the stride is coprime to the number: every round has its own
+-- order over all users. The calls are counted where the runner can read them at any time.
+function common.fill(text, args)
+  local count, pos, stride = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
+  local width, length = common.WIDTH, #text
+  local ids = ffi.cast("const char *", map(args[1], count * width))
+  local counter, calls = ffi.cast("double *", map(args[5], ffi.sizeof("double"))), 0
+  local at, fields = slots(text)
+  local buffer = ffi.new("char[?]", length + 1)
+  ffi.copy(buffer, text)
+  local copy, string = ffi.copy, ffi.string
+  return function()
+    for i = 0, fields - 1 do
+      copy(buffer + at[i], ids + pos * width, width)
+      pos = pos + stride
+      if pos >= count then pos = pos - count end
+    end
+    calls = calls + 1
+    counter[0] = calls
+    return string(buffer, length)
+  end
+end
+
+function done(summary, latency)
+  local e = summary.errors
+  io.write(string.format(
+    "purser-load requests=%d bytes=%d connect=%d read=%d write=%d status=%d timeout=%d " ..
+    "p50_us=%d p99_us=%d p999_us=%d\n",
+    summary.requests, summary.bytes, e.connect, e.read, e.write, e.status, e.timeout,
+    latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
+end
+
+return common

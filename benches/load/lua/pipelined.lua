@@ -1,0 +1,8 @@
+-- GET balance, args[6] requests sent at once: wrk counts as many answers for each string (it parses the first to learn how
+-- many), and its latency is that of all of them.
+local common = require "common"
+
+function init(args)
+  local one = "GET /v1/users/" .. common.SLOT .. "/balance HTTP/1.1\r\nHost: purser\r\n\r\n"
+  request = common.fill(one:rep(tonumber(args[6])), args)
+end

@@ -1,0 +1,111 @@
+//! The load suite: what a request, an entry and a user cost Purser, measured from outside on the whole server.
+//!
+//! `cargo bench --bench load -- [suite…] [options]` starts servers on one core, loads them from another with wrk (the
+//! feed, with a client of its own), and prints medians with their spread beside what was asked. The measure is the
+//! server's exact CPU time a request, and where it can be, its ratio to the **floor**: the same engine answering a
+//! constant of equal size (`floor`). Populations are seeded (`population`), answers are checked before and after
+//! (`check`), and what is compared is measured in interleaved rounds (`rounds`).
+//!
+//! Under `cargo test` it runs everything tiny, or says that it is skipped where wrk is missing.
+
+mod check;
+mod error;
+mod feed;
+mod floor;
+mod host;
+mod http;
+mod ids;
+mod lines;
+mod options;
+mod population;
+mod random;
+mod report;
+mod rounds;
+mod server;
+mod suites;
+mod sys;
+mod tally;
+mod wrk;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use error::{Context, Error, Result};
+use host::Host;
+use options::Options;
+use suites::Bench;
+
+fn main() -> ExitCode {
+    match run(std::env::args().collect()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Cargo says `--bench` under `cargo bench`; without it this is a test.
+fn run(args: Vec<String>) -> Result<()> {
+    if args.get(1).is_some_and(|arg| arg == "floor") {
+        return floor::command(&floor::Args::parse_from(&args[1..]));
+    }
+    let missing = ["wrk", "taskset"]
+        .into_iter()
+        .find(|program| !host::has(program));
+    if args.iter().any(|arg| arg == "--bench" || arg == "--help") {
+        let options = Options::parse_from(&args);
+        return match missing {
+            Some(program) => Err(Error::new(format!("{program} is not on the PATH"))),
+            None => run_suites(options, &command_line(&args[1..])),
+        };
+    }
+    if args.iter().any(|arg| arg == "--list") || !is_asked_for(&args[1..]) {
+        return Ok(());
+    }
+    match missing {
+        Some(program) => println!("load: skipped, {program} is not on the PATH"),
+        None => run_suites(Options::tiny(), "cargo test --bench load")?,
+    }
+    Ok(())
+}
+
+/// Whether the names among the arguments of `cargo test` leave this test in.
+fn is_asked_for(args: &[String]) -> bool {
+    let mut names = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
+    names.peek().is_none() || names.any(|name| "load".contains(name.as_str()))
+}
+
+/// As it was typed: the options have no paths in them.
+fn command_line(args: &[String]) -> String {
+    let typed = args
+        .iter()
+        .filter(|arg| *arg != "--bench")
+        .map(String::as_str);
+    ["cargo bench --bench load --"]
+        .into_iter()
+        .chain(typed)
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+fn run_suites(options: Options, command: &str) -> Result<()> {
+    let cores = options.cores()?;
+    sys::pin(cores.load).context("pinning the runner")?;
+    sys::raise_open_files().context("raising the limit of open files")?;
+    let suites = options.suites().to_vec();
+    let keep = options.keep;
+    let mut bench = Bench::new(options, cores);
+    for suite in suites {
+        let host = Host::look();
+        let report = bench
+            .run(suite)
+            .context(format!("suite {}", suite.name()))?;
+        report.print();
+        if keep {
+            report.keep(&host, command)?;
+        }
+    }
+    bench.unload()
+}

@@ -1,0 +1,132 @@
+//! Interleaved rounds: everything that is compared is up at the same time, on the same core (an idle server costs
+//! nothing), and is measured in turn A B A B …, so that a slow minute of the host falls on all of them. The first round
+//! is for warming up and is discarded.
+//!
+//! CPU a request is the server's exact CPU time over a window in which all connections are up (`wrk`), divided by the
+//! requests of that window.
+
+use crate::error::{Context, Result};
+use crate::random::mix;
+use crate::server::Running;
+use crate::wrk::{self, Load};
+
+/// One thing that is measured: a server under a load.
+pub struct Lane<'a> {
+    pub name: String,
+    pub server: &'a Running,
+    pub load: Load<'a>,
+}
+
+#[derive(Clone, Copy)]
+pub struct Plan {
+    pub rounds: usize,
+    pub seconds: f64,
+    pub load_core: usize,
+    pub seed: u64,
+}
+
+/// What a round of one lane gave, a request.
+pub struct Round {
+    pub cpu_us: f64,
+    pub bytes: f64,
+    pub per_second: f64,
+    /// Median, 99th and 99.9th percentile.
+    pub latency_us: Option<[u64; 3]>,
+}
+
+/// All kept rounds of one lane.
+pub struct Series {
+    pub name: String,
+    pub rounds: Vec<Round>,
+}
+
+/// Measures all lanes in turn; the series are in the lanes' order, and round i of one is paired with round i of another.
+pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
+    let mut series: Vec<Series> = lanes
+        .iter()
+        .map(|lane| Series {
+            name: lane.name.clone(),
+            rounds: Vec::new(),
+        })
+        .collect();
+    for round in 0..plan.rounds {
+        for (lane, series) in lanes.iter().zip(&mut series) {
+            // One seed a round: the lanes of a round are asked the same questions.
+            series
+                .rounds
+                .push(measure_one(lane, plan, mix(plan.seed ^ round as u64))?);
+        }
+    }
+    if plan.rounds > 1 {
+        for series in &mut series {
+            series.rounds.remove(0);
+        }
+    }
+    Ok(series)
+}
+
+fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
+    let measured = wrk::measure(lane.server, &lane.load, plan.seconds, seed, plan.load_core)
+        .context(&lane.name)?;
+    let requests = measured.requests as f64;
+    Ok(Round {
+        cpu_us: measured.cpu.as_secs_f64() * 1e6 / requests,
+        bytes: measured.bytes,
+        per_second: requests / measured.wall.as_secs_f64(),
+        latency_us: measured.latency_us,
+    })
+}
+
+/// A median with its spread.
+#[derive(Clone, Copy)]
+pub struct Spread {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Spread {
+    /// Of at least one value.
+    pub fn of(values: impl Iterator<Item = f64>) -> Self {
+        let mut values: Vec<f64> = values.collect();
+        assert!(!values.is_empty(), "no rounds were kept");
+        values.sort_by(f64::total_cmp);
+        let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
+        Self {
+            median: f64::midpoint(low, high),
+            min: values[0],
+            max: values[values.len() - 1],
+        }
+    }
+
+    pub fn text(&self, decimals: usize) -> String {
+        let Self { median, min, max } = self;
+        format!("{median:.decimals$} ({min:.decimals$}..{max:.decimals$})")
+    }
+}
+
+impl Series {
+    pub fn spread(&self, of: impl Fn(&Round) -> f64) -> Spread {
+        Spread::of(self.rounds.iter().map(of))
+    }
+
+    /// A percentile of latency, by its place in `Round::latency_us`, where all rounds have it.
+    pub fn latency(&self, place: usize) -> Option<Spread> {
+        let values: Option<Vec<u64>> = self
+            .rounds
+            .iter()
+            .map(|round| Some(round.latency_us?[place]))
+            .collect();
+        Some(Spread::of(values?.into_iter().map(|us| us as f64)))
+    }
+
+    /// CPU a request against another lane's, round by round.
+    pub fn against(&self, base: &Self) -> Spread {
+        Spread::of(
+            self.rounds
+                .iter()
+                .zip(&base.rounds)
+                .map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us),
+        )
+    }
+}

@@ -1,0 +1,111 @@
+//! The suites, and what they share: the servers' core, and a loaded server that is kept from suite to suite while the
+//! population stays the same.
+
+mod connections;
+mod feed;
+mod memory;
+mod reads;
+mod users;
+
+use crate::check;
+use crate::error::Result;
+use crate::feed::feed;
+use crate::ids::Ids;
+use crate::options::{Cores, Options, Suite};
+use crate::population::Population;
+use crate::report::Report;
+use crate::server::{Running, Subject};
+use crate::tally::Tally;
+
+const MILLION: u64 = 1_000_000;
+/// Of the published figures.
+const CONNECTIONS: usize = 64;
+
+/// A server that holds a population, and what is needed to load and to check it.
+pub struct Loaded {
+    pub server: Running,
+    pub population: Population,
+    pub tally: Tally,
+    pub ids: Ids,
+}
+
+impl Loaded {
+    fn new(users: u64, options: &Options, cores: Cores) -> Result<Self> {
+        let population = Population {
+            users,
+            seed: options.seed,
+        };
+        eprintln!("feeding {} entries of {users} users", population.len());
+        let server = Subject::purser(cores.server).start(cores.server)?;
+        let mut tally = Tally::new(&population);
+        feed(&server, &population, &mut tally, 1)?;
+        let ids = Ids::write(&population)?;
+        Ok(Self {
+            server,
+            population,
+            tally,
+            ids,
+        })
+    }
+
+    fn check(&self, turn: usize) -> Result<()> {
+        check::check(&self.server, &self.tally, turn)
+    }
+}
+
+pub struct Bench {
+    options: Options,
+    cores: Cores,
+    loaded: Option<Loaded>,
+}
+
+impl Bench {
+    pub fn new(options: Options, cores: Cores) -> Self {
+        Self {
+            options,
+            cores,
+            loaded: None,
+        }
+    }
+
+    pub fn run(&mut self, suite: Suite) -> Result<Report> {
+        match suite {
+            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => {
+                reads::run(self, suite)
+            }
+            Suite::Feed => feed::run(self),
+            Suite::Memory => memory::run(self),
+            Suite::Users => users::run(self),
+            Suite::Connections => connections::run(self),
+        }
+    }
+
+    /// The loaded server of the single-population suites, fed when first asked for.
+    fn loaded(&mut self) -> Result<&Loaded> {
+        let users = self.options.users_or(&[MILLION])[0];
+        let loaded = match self.loaded.take() {
+            Some(loaded) if loaded.population.users == users => loaded,
+            other => {
+                drop(other);
+                Loaded::new(users, &self.options, self.cores)?
+            }
+        };
+        Ok(self.loaded.insert(loaded))
+    }
+
+    /// Stops what is kept, for a suite that needs the memory.
+    pub fn unload(&mut self) -> Result<()> {
+        self.loaded
+            .take()
+            .map_or(Ok(()), |loaded| loaded.server.stop())
+    }
+}
+
+/// 1000000 as `1 M`, 10000 as `10 k`.
+fn short(number: u64) -> String {
+    match number {
+        n if n > 0 && n.is_multiple_of(MILLION) => format!("{} M", n / MILLION),
+        n if n > 0 && n.is_multiple_of(1_000) => format!("{} k", n / 1_000),
+        n => n.to_string(),
+    }
+}

@@ -1,0 +1,83 @@
+//! `balance`, `pipelined`, `stats`, `batch`: one read each, against the floor that answers with as many bytes.
+
+use super::{Bench, CONNECTIONS, short};
+use crate::check;
+use crate::error::{Error, Result};
+use crate::options::Suite;
+use crate::report::{self, Figure, Report};
+use crate::rounds::{Lane, Series, measure};
+use crate::server::Subject;
+use crate::wrk::{BATCH, Load, Script};
+
+pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
+    let (script, what, at_most) = match suite {
+        Suite::Pipelined => (
+            Script::Pipelined,
+            "GET balance, 16 deep pipelined",
+            Some(1.5),
+        ),
+        Suite::Stats => (Script::Stats, "GET stats?window=7d", Some(1.25)),
+        Suite::Batch => (Script::Batch, "POST batch of 100 balances", None),
+        _ => (Script::Balance, "GET balance", Some(1.12)),
+    };
+    let connections = bench.options.connections_or(&[CONNECTIONS])[0];
+    let (plan, core) = (bench.options.plan(bench.cores), bench.cores.server);
+    let loaded = bench.loaded()?;
+    loaded.check(0)?;
+    let answer = check::typical_answer(&loaded.server, &loaded.tally, script)?;
+    let answer_bytes = answer.len() as f64;
+    let floor = Subject::floor(core, answer)?.start(core)?;
+    let load = Load {
+        script,
+        connections,
+        ids: &loaded.ids,
+    };
+    let lanes = [&loaded.server, &floor].map(|server| Lane {
+        name: server.name.to_owned(),
+        server,
+        load,
+    });
+    let series = measure(&lanes, &plan)?;
+    loaded.check(1)?;
+    floor.stop()?;
+
+    let [purser, floor] = &series[..] else {
+        unreachable!("two lanes give two series")
+    };
+    right_count(floor, answer_bytes)?;
+    let ratio = Figure {
+        what: "CPU a request against the floor".to_owned(),
+        value: purser.against(floor),
+        decimals: 3,
+        unit: "x",
+        at_most,
+    };
+    let per_balance = (script == Script::Batch).then(|| Figure {
+        what: "CPU a balance".to_owned(),
+        value: purser.spread(|round| round.cpu_us / BATCH as f64),
+        decimals: 3,
+        unit: " us",
+        at_most: Some(0.4),
+    });
+    Ok(Report {
+        suite,
+        title: format!(
+            "{what}: {} users, {connections} connections",
+            short(loaded.population.users)
+        ),
+        rows: report::rows(&series),
+        figures: [ratio].into_iter().chain(per_balance).collect(),
+        notes: Vec::new(),
+    })
+}
+
+/// The floor's answers are all of one size, so bytes a request tell whether wrk counted each answer once, pipelined too.
+fn right_count(floor: &Series, answer_bytes: f64) -> Result<()> {
+    let bytes = floor.spread(|round| round.bytes).median;
+    if (bytes / answer_bytes - 1.0).abs() < 0.01 {
+        return Ok(());
+    }
+    Err(Error::new(format!(
+        "wrk counts {bytes:.1} bytes an answer, but each has {answer_bytes}"
+    )))
+}

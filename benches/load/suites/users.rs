@@ -1,0 +1,58 @@
+//! `users`: GET balance from few to many users, each population in a server of its own, all up side by side.
+
+use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
+use crate::error::Result;
+use crate::options::Suite;
+use crate::report::{self, Figure, Report};
+use crate::rounds::{Lane, measure};
+use crate::wrk::{Load, Script};
+
+const AT_MOST: f64 = 1.25;
+
+pub fn run(bench: &mut Bench) -> Result<Report> {
+    bench.unload()?;
+    let sizes = bench.options.users_or(&[10_000, MILLION, 10 * MILLION]);
+    let connections = bench.options.connections_or(&[CONNECTIONS])[0];
+    let loaded: Vec<Loaded> = sizes
+        .iter()
+        .map(|&users| Loaded::new(users, &bench.options, bench.cores))
+        .collect::<Result<_>>()?;
+    loaded.iter().try_for_each(|loaded| loaded.check(0))?;
+    let lanes: Vec<Lane<'_>> = loaded
+        .iter()
+        .map(|loaded| lane(loaded, connections))
+        .collect();
+    let series = measure(&lanes, &bench.options.plan(bench.cores))?;
+    loaded.iter().try_for_each(|loaded| loaded.check(1))?;
+    drop(lanes);
+    loaded
+        .into_iter()
+        .try_for_each(|loaded| loaded.server.stop())?;
+
+    let (first, last) = (short(sizes[0]), short(sizes[sizes.len() - 1]));
+    Ok(Report {
+        suite: Suite::Users,
+        title: format!("GET balance: {first} to {last} users, {connections} connections"),
+        rows: report::rows(&series),
+        figures: vec![Figure {
+            what: format!("CPU a balance, {last} users against {first}"),
+            value: series[series.len() - 1].against(&series[0]),
+            decimals: 3,
+            unit: "x",
+            at_most: Some(AT_MOST),
+        }],
+        notes: Vec::new(),
+    })
+}
+
+fn lane(loaded: &Loaded, connections: usize) -> Lane<'_> {
+    Lane {
+        name: format!("{} users", short(loaded.population.users)),
+        server: &loaded.server,
+        load: Load {
+            script: Script::Balance,
+            connections,
+            ids: &loaded.ids,
+        },
+    }
+}

@@ -1,0 +1,78 @@
+//! The few calls that `std` lacks. All `unsafe` of the runner is here.
+
+use std::io;
+use std::time::Duration;
+
+/// CPU time that a process has used in all its threads, ended ones and the kernel's workers for it included: exact to the
+/// nanosecond, counted at each switch, not sampled.
+pub fn cpu_time(pid: u32) -> io::Result<Duration> {
+    let mut clock = 0;
+    // SAFETY: `clock` is valid for a write; any process id is allowed.
+    let error = unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &raw mut clock) };
+    if error != 0 {
+        return Err(io::Error::from_raw_os_error(error));
+    }
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: `time` is valid for a write.
+    check(unsafe { libc::clock_gettime(clock, &raw mut time) })?;
+    Ok(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+}
+
+/// The cores that this process may run on, in ascending order.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    let mut set = no_cores();
+    // SAFETY: `set` is valid for a write of the size given.
+    check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) })?;
+    // SAFETY: the core number is below the set's size.
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&core| unsafe { libc::CPU_ISSET(core, &set) })
+        .collect())
+}
+
+/// Keeps this thread, and those that it will start, on one core.
+pub fn pin(core: usize) -> io::Result<()> {
+    let mut set = no_cores();
+    if core >= libc::CPU_SETSIZE as usize {
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: the core number is below the set's size.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: `set` is valid for a read of the size given.
+    check(unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) })
+}
+
+fn no_cores() -> libc::cpu_set_t {
+    // SAFETY: a set of cores is a plain array of bits; all zeroes is the empty set.
+    unsafe { std::mem::zeroed() }
+}
+
+/// Sends a signal to a child that has not been waited for, so that its number is still its own.
+pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
+    // SAFETY: touches no memory of ours.
+    check(unsafe { libc::kill(pid as libc::pid_t, signal) })
+}
+
+/// Raises the soft limit of open files to the hard one, for us and our children.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is valid for a write.
+    check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) })?;
+    limit.rlim_cur = limit.rlim_max;
+    // SAFETY: `limit` is valid for a read.
+    check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) })?;
+    Ok(limit.rlim_cur)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}

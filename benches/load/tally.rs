@@ -1,0 +1,182 @@
+//! What the answers must be: the entries of some sampled users are kept as they are generated, and their balance and
+//! statistics are computed from those by the contract's formulas, naively. Shares no code with the server.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use crate::population::{DAY_MS, END_MS, Entry, GROUPS, Group, HOUR_MS, MINUTE_MS, Population};
+use crate::random::{Shuffle, mix};
+
+const SAMPLED_USERS: u64 = 1_000;
+const BUCKET_MS: u64 = 15 * MINUTE_MS;
+const WINDOW_MS: u64 = 7 * DAY_MS;
+
+/// The query of the stats suite. `at_ms` is given: the history ends in the past, and "now" would find an empty window.
+pub fn stats_query() -> String {
+    format!("window=7d&at_ms={END_MS}")
+}
+
+pub struct Tally {
+    population: Population,
+    /// Indices, in random order.
+    sampled: Vec<u64>,
+    /// One bit a user: is it sampled? Asked for every entry.
+    wanted: Vec<u64>,
+    kept: HashMap<u64, Vec<Posting>>,
+}
+
+struct Posting {
+    group: usize,
+    amount: u64,
+    at_ms: u64,
+}
+
+impl Tally {
+    pub fn new(population: &Population) -> Self {
+        let shuffle = Shuffle::new(population.users, mix(population.seed ^ 0x7a11));
+        let sampled: Vec<u64> = (0..population.users.min(SAMPLED_USERS))
+            .map(|k| shuffle.at(k))
+            .collect();
+        let mut wanted = vec![0; population.users.div_ceil(64) as usize];
+        for index in &sampled {
+            wanted[(index / 64) as usize] |= 1 << (index % 64);
+        }
+        Self {
+            population: *population,
+            sampled,
+            wanted,
+            kept: HashMap::new(),
+        }
+    }
+
+    #[inline]
+    pub fn observe(&mut self, entry: &Entry) {
+        if self.wanted[(entry.user / 64) as usize] >> (entry.user % 64) & 1 == 1 {
+            let &Entry {
+                group,
+                amount,
+                at_ms,
+                ..
+            } = entry;
+            self.kept.entry(entry.user).or_default().push(Posting {
+                group,
+                amount,
+                at_ms,
+            });
+        }
+    }
+
+    /// `count` sampled users, other ones for another `turn` as far as they last.
+    pub fn sample(&self, turn: usize, count: usize) -> impl Iterator<Item = u64> {
+        self.sampled
+            .iter()
+            .cycle()
+            .skip(turn * count % self.sampled.len())
+            .take(count)
+            .copied()
+    }
+
+    pub fn user_id(&self, user: u64) -> u64 {
+        self.population.user_id(user)
+    }
+
+    fn postings(&self, user: u64) -> &[Posting] {
+        self.kept.get(&user).map_or(&[], Vec::as_slice)
+    }
+
+    pub fn version(&self, user: u64) -> usize {
+        self.postings(user).len()
+    }
+
+    fn latest_ms(&self, user: u64) -> u64 {
+        self.postings(user)
+            .iter()
+            .map(|posting| posting.at_ms)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The body of `GET /v1/users/{id}/balance`.
+    pub fn balance(&self, user: u64) -> String {
+        let (id, version, as_of) = (self.user_id(user), self.version(user), self.latest_ms(user));
+        let mut body =
+            format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
+        let mut comma = "";
+        for currency in ["COIN", "DIAMOND"] {
+            let mut moved = self
+                .postings(user)
+                .iter()
+                .filter(|p| GROUPS[p.group].currency == currency)
+                .peekable();
+            if moved.peek().is_none() {
+                continue;
+            }
+            let posted: i64 = moved.map(Posting::signed).sum();
+            let _ = write!(
+                body,
+                r#"{comma}{{"currency":"{currency}","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}"#
+            );
+            comma = ",";
+        }
+        body + "]}"
+    }
+
+    /// The body of `GET /v1/users/{id}/stats` with `stats_query`.
+    pub fn stats(&self, user: u64) -> String {
+        let (id, version) = (self.user_id(user), self.version(user));
+        let (from, to) = stated_range(self.latest_ms(user), END_MS, WINDOW_MS);
+        let mut body = format!(
+            r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#
+        );
+        let mut comma = "";
+        for (index, group) in GROUPS.iter().enumerate() {
+            let inside = |p: &&Posting| p.group == index && (from..to).contains(&p.at_ms);
+            let amounts = || self.postings(user).iter().filter(inside).map(|p| p.amount);
+            let (Some(min), Some(max)) = (amounts().min(), amounts().max()) else {
+                continue;
+            };
+            let (count, sum) = (amounts().count(), amounts().sum::<u64>());
+            let Group {
+                currency,
+                kind,
+                direction,
+            } = group;
+            let _ = write!(
+                body,
+                r#"{comma}{{"currency":"{currency}","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
+            );
+            comma = ",";
+        }
+        body + "]}"
+    }
+}
+
+impl Posting {
+    fn signed(&self) -> i64 {
+        let amount = self.amount as i64;
+        if GROUPS[self.group].direction == "credit" {
+            amount
+        } else {
+            -amount
+        }
+    }
+}
+
+/// The range that a statistics answer states, of a user whose latest entry is at `n`: API.md, "The answer is exact for".
+fn stated_range(n: u64, at_ms: u64, window: u64) -> (u64, u64) {
+    let floor = |t: u64, grain: u64| t - t % grain;
+    let fine = floor(n.saturating_sub(26 * HOUR_MS), HOUR_MS);
+    let hours = floor(n.saturating_sub(8 * DAY_MS), DAY_MS);
+    let days = floor(n.saturating_sub(400 * DAY_MS), DAY_MS);
+    let grain = |t: u64| match t {
+        _ if t >= fine => BUCKET_MS,
+        _ if t >= hours => HOUR_MS,
+        _ => DAY_MS,
+    };
+    let to = floor(at_ms, BUCKET_MS) + BUCKET_MS;
+    let from = to.saturating_sub(window);
+    (
+        floor(from, grain(from)).max(days),
+        to.next_multiple_of(grain(to)).max(days),
+    )
+}

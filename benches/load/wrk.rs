@@ -1,0 +1,282 @@
+//! Runs wrk with one of the scripts in `lua/`, and measures a server while it does.
+//!
+//! wrk has one thread, on the load core. Its script counts requests in a small shared file, so that requests and CPU time
+//! can be read at one instant: the measured window begins when every connection is up and busy, and ends before any is
+//! closed. (Connecting costs ten times a request; 5,000 connections would otherwise weigh a third of a short round.) Then
+//! SIGINT ends wrk, which takes it for its time being up and prints the line that the script's `done` makes.
+//!
+//! wrk "corrects" its latencies for what a stalled connection did not send. Pipelined, that correction goes by the
+//! interval of single requests where it measured sixteen at once, and the percentiles are nonsense: left out there.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::net::SocketAddr;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::error::{Context, Error, Result};
+use crate::ids::Ids;
+use crate::random::Random;
+use crate::server::Running;
+use crate::sys;
+use crate::tally::stats_query;
+
+/// Balances in one batch request.
+pub const BATCH: usize = 100;
+/// Requests that `pipelined.lua` sends at once.
+const DEPTH: u64 = 16;
+
+/// The window begins this long after each connection has been answered once on average.
+const SETTLE: Duration = Duration::from_millis(250);
+/// For connecting, and for wrk to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    Balance,
+    Pipelined,
+    Stats,
+    Batch,
+}
+
+impl Script {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Balance => "balance.lua",
+            Self::Pipelined => "pipelined.lua",
+            Self::Stats => "stats.lua",
+            Self::Batch => "batch.lua",
+        }
+    }
+
+    fn argument(self) -> String {
+        match self {
+            Self::Balance => String::new(),
+            Self::Pipelined => DEPTH.to_string(),
+            Self::Stats => stats_query(),
+            Self::Batch => BATCH.to_string(),
+        }
+    }
+
+    fn requests_a_call(self) -> u64 {
+        if self == Self::Pipelined { DEPTH } else { 1 }
+    }
+}
+
+/// What is asked of a server in a round.
+#[derive(Clone, Copy)]
+pub struct Load<'a> {
+    pub script: Script,
+    pub connections: usize,
+    pub ids: &'a Ids,
+}
+
+/// One round of one load.
+pub struct Measured {
+    /// Sent within the window; each connection has one call's worth under way at both of its ends.
+    pub requests: u64,
+    pub wall: Duration,
+    pub cpu: Duration,
+    /// Of wrk's whole run: bytes received for each answer, head included.
+    pub bytes: f64,
+    /// Of wrk's whole run: median, 99th and 99.9th percentile; `None` where wrk's figures cannot be used.
+    pub latency_us: Option<[u64; 3]>,
+}
+
+/// Measures `server` for `seconds`. `seed` decides where in the file of ids the round begins and in which order it goes
+/// through them.
+pub fn measure(
+    server: &Running,
+    load: &Load<'_>,
+    seconds: f64,
+    seed: u64,
+    core: usize,
+) -> Result<Measured> {
+    let doing = format!("running wrk with {}", load.script.file());
+    let counter = Counter::new().context("making the file of the request count")?;
+    let mut child = command(server.address, load, seconds, seed, core, &counter.path)
+        .spawn()
+        .context(&doing)?;
+    let measured = watch(&mut child, server, load, seconds, &counter);
+    if measured.is_err() {
+        let _ = child.kill();
+    }
+    let status = child.wait().context(&doing)?;
+    let measured = measured.context(&doing)?;
+    if status.success() {
+        Ok(measured)
+    } else {
+        Err(Error::new(format!("{doing}: {status}")))
+    }
+}
+
+fn command(
+    address: SocketAddr,
+    load: &Load<'_>,
+    seconds: f64,
+    seed: u64,
+    core: usize,
+    counter: &Path,
+) -> Command {
+    let count = load.ids.count;
+    let mut random = Random::new(seed);
+    let (first, stride) = (random.below(count), stride(count, &mut random));
+    let longest = seconds.ceil() as u64 + 2 * PATIENCE.as_secs();
+    let mut command = Command::new("taskset");
+    command
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load/lua"))
+        .args(["-c", &core.to_string(), "wrk", "-t1"])
+        .args([format!("-c{}", load.connections), format!("-d{longest}s")])
+        .args(["-s", load.script.file(), &format!("http://{address}"), "--"])
+        .arg(load.ids.path())
+        .args([count, first, stride].map(|number| number.to_string()))
+        .arg(counter)
+        .arg(load.script.argument())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// A step that meets every record before it meets one again; small, so that the load tool's own cache misses stay few
+/// (the records are in random order already).
+fn stride(count: u64, random: &mut Random) -> u64 {
+    let divisor = |mut a: u64, mut b: u64| {
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    loop {
+        let step = 1 + random.below(31.min(count));
+        if divisor(step, count) == 1 {
+            return step;
+        }
+    }
+}
+
+fn watch(
+    child: &mut Child,
+    server: &Running,
+    load: &Load<'_>,
+    seconds: f64,
+    counter: &Counter,
+) -> Result<Measured> {
+    wait_until_busy(child, load, counter)?;
+    let look = || -> Result<_> { Ok((counter.calls()?, server.cpu()?, Instant::now())) };
+    let before = look()?;
+    std::thread::sleep(Duration::from_secs_f64(seconds));
+    let after = look()?;
+    sys::signal(child.id(), libc::SIGINT).context("ending wrk's run")?;
+    let mut output = String::new();
+    let pipe = child
+        .stdout
+        .as_mut()
+        .context("wrk has no standard output")?;
+    pipe.read_to_string(&mut output)
+        .context("reading from wrk")?;
+
+    let summary = Summary::read(&output)?;
+    let requests = (after.0 - before.0) * load.script.requests_a_call();
+    if requests == 0 || summary.requests == 0 {
+        return Err(Error::new("no request was answered"));
+    }
+    Ok(Measured {
+        requests,
+        wall: after.2 - before.2,
+        cpu: after.1 - before.1,
+        bytes: summary.bytes as f64 / summary.requests as f64,
+        latency_us: (load.script != Script::Pipelined).then_some(summary.latency_us),
+    })
+}
+
+fn wait_until_busy(child: &mut Child, load: &Load<'_>, counter: &Counter) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while counter.calls()? < 2 * load.connections as u64 {
+        if let Some(status) = child.try_wait().context("watching wrk")? {
+            return Err(Error::new(format!("wrk ended early, {status}")));
+        }
+        if Instant::now() > deadline {
+            return Err(Error::new("wrk's connections are not answered"));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(SETTLE);
+    Ok(())
+}
+
+/// The file in which the script counts its calls, as one double: all that Lua has.
+struct Counter {
+    path: PathBuf,
+    file: File,
+}
+
+impl Counter {
+    /// In memory, if it can be had: on a disk, a store would now and then wait for the page to be written back.
+    fn new() -> io::Result<Self> {
+        let memory = Path::new("/dev/shm");
+        let folder = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let path = folder.join(format!("purser-load-{}.count", std::process::id()));
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path)?;
+        file.set_len(size_of::<f64>() as u64)?;
+        Ok(Self { path, file })
+    }
+
+    fn calls(&self) -> Result<u64> {
+        let mut bytes = [0; size_of::<f64>()];
+        self.file
+            .read_exact_at(&mut bytes, 0)
+            .context("reading the request count")?;
+        Ok(f64::from_ne_bytes(bytes) as u64)
+    }
+}
+
+impl Drop for Counter {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// wrk's account of its whole run; it counts each pipelined answer.
+struct Summary {
+    requests: u64,
+    bytes: u64,
+    latency_us: [u64; 3],
+}
+
+impl Summary {
+    /// Finds and parses `purser-load name=number …`; any error that wrk counted fails the round.
+    fn read(output: &str) -> Result<Self> {
+        let fields = output
+            .lines()
+            .find_map(|line| line.strip_prefix("purser-load "));
+        let fields = fields.context("wrk printed no summary")?;
+        let field = |name: &str| -> Result<u64> {
+            let value = fields
+                .split(' ')
+                .find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            value
+                .and_then(|value| value.parse().ok())
+                .context(format!("wrk's summary lacks {name}: {fields}"))
+        };
+        for error in ["connect", "read", "write", "status", "timeout"] {
+            if field(error)? != 0 {
+                return Err(Error::new(format!("wrk counted errors: {fields}")));
+            }
+        }
+        Ok(Self {
+            requests: field("requests")?,
+            bytes: field("bytes")?,
+            latency_us: [field("p50_us")?, field("p99_us")?, field("p999_us")?],
+        })
+    }
+}

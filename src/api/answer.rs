@@ -1,0 +1,102 @@
+//! The bodies of answers: balances, statistics, and the problem of an item in a batch.
+
+use super::problem::{Code, Problem};
+use super::read::{Kind, Read, What};
+use crate::ledger::book::View;
+use crate::ledger::id::UserId;
+use crate::ledger::time::Millis;
+use crate::ledger::user::{Balance, Question, Stat};
+
+/// Room for an answer's fixed part and a typical list, reserved at once.
+const ROOM: usize = 512;
+
+/// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms` means.
+#[inline]
+pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
+    match read.what {
+        What::Balance => write_balance(out, view, read),
+        What::Stats { window, at, kind } => {
+            let question = Question { window, currency: read.currency, kind: kind.as_ref().map(Kind::as_str) };
+            write_stats(out, view, &question, at.unwrap_or(now));
+        }
+    }
+}
+
+fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
+    let user = view.user;
+    out.reserve(ROOM);
+    write_head(out, view);
+    out.extend_from_slice(b",\"as_of_ms\":");
+    number(out, user.as_of().0);
+    out.extend_from_slice(b",\"balances\":[");
+    let mut first = true;
+    let mut item = |balance: &Balance| {
+        out.extend_from_slice(if std::mem::take(&mut first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
+        out.extend_from_slice(balance.currency.as_bytes());
+        out.extend_from_slice(b"\",\"posted\":");
+        number(out, balance.posted);
+        out.extend_from_slice(b",\"pending_debits\":");
+        number(out, balance.pending_debits);
+        out.extend_from_slice(b",\"pending_credits\":");
+        number(out, balance.pending_credits);
+        out.extend_from_slice(b",\"available\":");
+        number(out, balance.available());
+        out.push(b'}');
+    };
+    match read.currency {
+        None => user.visit_balances(item),
+        Some(currency) => user.balance(currency).into_iter().for_each(&mut item),
+    }
+    out.extend_from_slice(b"]}");
+}
+
+fn write_stats(out: &mut Vec<u8>, view: View<'_>, question: &Question<'_>, at: Millis) {
+    let range = view.user.range(question.window, at);
+    out.reserve(ROOM);
+    write_head(out, view);
+    out.extend_from_slice(b",\"from_ms\":");
+    number(out, range.from_ms);
+    out.extend_from_slice(b",\"to_ms\":");
+    number(out, range.to_ms);
+    out.extend_from_slice(b",\"stats\":[");
+    let mut first = true;
+    view.user.visit_stats(view.names, question, range, |stat: Stat<'_>| {
+        out.extend_from_slice(if std::mem::take(&mut first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
+        out.extend_from_slice(stat.currency.as_bytes());
+        out.extend_from_slice(b"\",\"kind\":\"");
+        out.extend_from_slice(stat.kind.as_bytes());
+        out.extend_from_slice(b"\",\"direction\":\"");
+        out.extend_from_slice(stat.direction.name().as_bytes());
+        out.extend_from_slice(b"\",\"count\":");
+        number(out, stat.tally.count);
+        out.extend_from_slice(b",\"sum\":");
+        number(out, stat.tally.sum);
+        out.extend_from_slice(b",\"min\":");
+        number(out, stat.tally.min);
+        out.extend_from_slice(b",\"max\":");
+        number(out, stat.tally.max);
+        out.push(b'}');
+    });
+    out.extend_from_slice(b"]}");
+}
+
+fn write_head(out: &mut Vec<u8>, view: View<'_>) {
+    out.extend_from_slice(b"{\"user_id\":\"");
+    number(out, view.user.id().0);
+    out.extend_from_slice(b"\",\"version\":");
+    number(out, view.user.version());
+}
+
+/// Appends what a batch says of a user of whom nothing was accepted.
+pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
+    Problem::from(Code::UserNotFound).write_open(out);
+    out.extend_from_slice(b",\"user_id\":\"");
+    number(out, user.0);
+    out.extend_from_slice(b"\"}");
+}
+
+/// Appends a decimal integer.
+#[inline]
+pub(super) fn number(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}

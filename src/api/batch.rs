@@ -1,0 +1,212 @@
+//! A batch body to its reads.
+//!
+//! First failure wins: the JSON itself, repeated members (of the body, then of the items in order), the body's own members, the
+//! number of items, then the items in order.
+
+use super::BATCH_READS;
+use super::json::{Members, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::problem::{Code, Field, Problem};
+use super::read::{Kind, Read, What};
+use crate::ledger::amount::Currency;
+use crate::ledger::id::UserId;
+use crate::ledger::time::Window;
+
+/// The members of an item, in the order in which they are judged.
+pub const MEMBERS: [&str; 6] = ["user_id", "read", "window", "at_ms", "currency", "kind"];
+/// The members of an item that reads a balance.
+const OF_BALANCE: [&str; 3] = ["user_id", "read", "currency"];
+
+/// Reads a batch body into `reads`, which is cleared first.
+pub fn read(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
+    reads.clear();
+    std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
+    let mut found = Found { reads, items: 0, repeated: None, wrong: None, is_list: false };
+    let odd = found.body(&mut Reader::new(body)).map_err(|NotJson| Code::InvalidJson)?;
+    if odd && let Some(name) = first_repeated(Reader::new(body)) {
+        return Err(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
+    }
+    if let Some(problem) = found.repeated {
+        return Err(problem);
+    }
+    if odd && let Some(name) = first_unknown(Reader::new(body), |name| name == b"requests") {
+        return Err(Problem { code: Code::UnknownField, field: Field::echo(&name) });
+    }
+    found.verdict()
+}
+
+struct Found<'r> {
+    reads: &'r mut Vec<Read>,
+    items: usize,
+    repeated: Option<Problem>,
+    wrong: Option<Problem>,
+    /// Whether there is a `requests` and it is a list; a body without one has `wrong` set.
+    is_list: bool,
+}
+
+impl Found<'_> {
+    /// Reads the body. Says whether it has members that are repeated or unknown.
+    fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
+        if !reader.take(b'{') {
+            return Err(NotJson);
+        }
+        let (mut first, mut seen, mut odd) = (true, false, false);
+        while let Some(name) = reader.name(&mut first)? {
+            let known = name.get(&mut [0; TEXT_BYTES]) == Some(b"requests");
+            odd |= !known || seen;
+            if known && !seen && reader.take(b'[') {
+                self.is_list = true;
+                self.items(reader)?;
+            } else {
+                reader.value()?;
+            }
+            seen |= known;
+        }
+        if !self.is_list {
+            let code = if seen { Code::InvalidField } else { Code::MissingField };
+            self.wrong = Some(Problem::at(code, "requests"));
+        }
+        reader.end().map(|()| odd)
+    }
+
+    fn items(&mut self, reader: &mut Reader<'_>) -> Result<(), NotJson> {
+        let mut first = true;
+        while reader.another(&mut first, b']')? {
+            let index = self.items;
+            self.items += 1;
+            match item(reader)? {
+                Ok(read) if index < BATCH_READS => self.reads.push(read),
+                Ok(_) => {}
+                Err(problem) => {
+                    let kept = if problem.code == Code::InvalidJson { &mut self.repeated } else { &mut self.wrong };
+                    kept.get_or_insert(problem.in_item(index));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn verdict(&self) -> Result<(), Problem> {
+        if self.items > BATCH_READS {
+            return Err(Problem::at(Code::TooManyItems, "requests"));
+        }
+        self.wrong.map_or(Ok(()), Err)
+    }
+}
+
+/// One item, taken whole. The inner error is the item's, without its index.
+fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
+    if reader.peek() != Some(b'{') {
+        reader.value()?;
+        return Ok(Err(Code::InvalidField.into()));
+    }
+    let object = reader.clone();
+    let members = reader.members(&MEMBERS)?;
+    Ok(judge(object, &members))
+}
+
+fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result<Read, Problem> {
+    let [user, read, window, at, currency, kind] = members.values;
+    let balance = text(read, |t| (t == b"balance").then_some(())).is_some();
+    let odd = members.odd || (balance && (window.is_some() || at.is_some() || kind.is_some()));
+    if odd && let Some(problem) = oddity(object, balance) {
+        return Err(problem);
+    }
+    let user = text(user, UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
+    if balance {
+        return Ok(Read { user, currency: optional(currency, "currency", Currency::parse)?, what: What::Balance });
+    }
+    text(read, |t| (t == b"stats").then_some(())).ok_or_else(|| wrong(read, "read"))?;
+    let Some(Value::Text(_)) = window else { return Err(wrong(window, "window")) };
+    let window = text(window, Window::parse).ok_or(Problem::at(Code::InvalidWindow, "window"))?;
+    let time = at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
+    if time.is_some() && window == Window::Lifetime {
+        return Err(Problem::at(Code::InvalidField, "at_ms"));
+    }
+    let currency = optional(currency, "currency", Currency::parse)?;
+    let kind = optional(kind, "kind", Kind::parse)?;
+    Ok(Read { user, currency, what: What::Stats { window, at: time, kind } })
+}
+
+#[cold]
+fn oddity(object: Reader<'_>, balance: bool) -> Option<Problem> {
+    if let Some(name) = first_repeated(object.clone()) {
+        return Some(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
+    }
+    let known: &[&str] = if balance { &OF_BALANCE } else { &MEMBERS };
+    let name = first_unknown(object, |name| known.iter().any(|k| k.as_bytes() == name))?;
+    Some(Problem { code: Code::UnknownField, field: Field::echo(&name) })
+}
+
+fn wrong(value: Option<Value<'_>>, name: &'static str) -> Problem {
+    Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
+}
+
+fn text<T>(value: Option<Value<'_>>, parse: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
+    match value {
+        Some(Value::Text(text)) => text.get(&mut [0; TEXT_BYTES]).and_then(parse),
+        _ => None,
+    }
+}
+
+fn optional<T>(
+    value: Option<Value<'_>>,
+    name: &'static str,
+    parse: impl FnOnce(&[u8]) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    match value {
+        None => Ok(None),
+        Some(_) => text(value, parse).map(Some).ok_or_else(|| wrong(value, name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(body: &str, want: Result<usize, (&str, &str)>) {
+        let mut reads = Vec::new();
+        let got = read(body.as_bytes(), &mut reads).map(|()| reads.len());
+        let got = got.map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
+        assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{body}");
+    }
+
+    #[test]
+    fn bodies() {
+        check(r#"{"requests":[]}"#, Ok(0));
+        check(
+            r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","window":"7d","kind":"gift_sent"}]}"#,
+            Ok(2),
+        );
+        check("", Err(("invalid_json", "")));
+        check("[]", Err(("invalid_json", "")));
+        check("{}", Err(("missing_field", "requests")));
+        check(r#"{"requests":{}}"#, Err(("invalid_field", "requests")));
+        check(r#"{"requests":[],"x":1}"#, Err(("unknown_field", "x")));
+        check(r#"{"requests":[],"requests":[]}"#, Err(("invalid_json", "requests")));
+        check(r#"{"requests":[1]}"#, Err(("invalid_field", "requests[0]")));
+        check(r#"{"requests":[]"#, Err(("invalid_json", "")));
+        let many = |n| format!(r#"{{"requests":[{}]}}"#, vec![r#"{"user_id":"1","read":"balance"}"#; n].join(","));
+        check(&many(1_000), Ok(1_000));
+        check(&many(1_001), Err(("too_many_items", "requests")));
+    }
+
+    #[test]
+    fn items() {
+        let item = |item: &str| format!(r#"{{"requests":[{{"user_id":"1","read":"balance"}},{item}]}}"#);
+        let bad = |text: &str, code, field| check(&item(text), Err((code, field)));
+        bad(r#"{"read":"balance"}"#, "missing_field", "requests[1].user_id");
+        bad(r#"{"user_id":"1"}"#, "missing_field", "requests[1].read");
+        bad(r#"{"user_id":"1","read":"x"}"#, "invalid_field", "requests[1].read");
+        bad(r#"{"user_id":1,"read":"balance"}"#, "invalid_field", "requests[1].user_id");
+        bad(r#"{"user_id":"1","read":"balance","window":"7d"}"#, "unknown_field", "requests[1].window");
+        bad(r#"{"user_id":"1","read":"stats"}"#, "missing_field", "requests[1].window");
+        bad(r#"{"user_id":"1","read":"stats","window":"7x"}"#, "invalid_window", "requests[1].window");
+        bad(r#"{"user_id":"1","read":"stats","window":7}"#, "invalid_field", "requests[1].window");
+        bad(r#"{"user_id":"1","read":"stats","window":"lifetime","at_ms":1}"#, "invalid_field", "requests[1].at_ms");
+        bad(r#"{"user_id":"1","read":"stats","window":"7d","at_ms":"1"}"#, "invalid_field", "requests[1].at_ms");
+        bad(r#"{"user_id":"1","read":"stats","window":"7d","currency":"x"}"#, "invalid_field", "requests[1].currency");
+        bad(r#"{"user_id":"1","read":"stats","window":"7d","kind":null}"#, "invalid_field", "requests[1].kind");
+        bad(r#"{"x":1},{"user_id":"1","user_id":"1"}"#, "invalid_json", "requests[2].user_id");
+        bad(r#"{"x\"y":1}"#, "unknown_field", "requests[1]");
+    }
+}

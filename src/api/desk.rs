@@ -1,0 +1,45 @@
+//! What a connection's machine asks of the core that it runs on.
+
+use super::out::Stamp;
+use super::route::Route;
+use crate::http::response::Status;
+use crate::ledger::book::View;
+use crate::ledger::entry::{EntryRef, Verdict};
+use crate::ledger::id::UserId;
+use crate::ledger::time::Millis;
+
+/// Whether new requests are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// All of them.
+    Ready,
+    /// Shutting down: only what was begun before is finished.
+    Draining,
+}
+
+/// The core, as its connections see it. All times of one turn are one reading of the clock.
+pub trait Desk {
+    /// The wall clock.
+    fn now(&self) -> Millis;
+
+    /// The wall clock as a `date` line has it.
+    fn date(&self) -> &[u8; 29];
+
+    /// Whether new requests are taken.
+    fn serving(&self) -> Serving;
+
+    /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
+    fn has_room(&self) -> bool;
+
+    /// Brings the users of reads that are about to follow near; at most [`TOUCHED`](crate::ledger::book::TOUCHED) of them.
+    fn touch(&self, ids: impl Iterator<Item = UserId>);
+
+    /// Calls `answer` with a user and stamps what it wrote.
+    fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R);
+
+    /// Applies an entry and stamps the verdict.
+    fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict);
+
+    /// Counts an answer.
+    fn answered(&mut self, route: Route, status: Status);
+}

@@ -1,0 +1,262 @@
+//! One line of the feed to an entry.
+//!
+//! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the order in which the contract shows them.
+
+use super::json::{Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::problem::{Code, Field, Problem};
+use super::read::millis;
+use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
+use crate::ledger::entry::{Action, EntryRef, Leg};
+use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::time::Millis;
+
+/// The members of an entry, in the order in which they are judged.
+pub const MEMBERS: [&str; 9] =
+    ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
+
+/// Room for the texts of one line that had escapes.
+#[derive(Debug)]
+pub struct LineScratch {
+    id: Scratch,
+    kind: Scratch,
+}
+
+impl Default for LineScratch {
+    fn default() -> Self {
+        Self { id: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] }
+    }
+}
+
+/// What a line says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'a> {
+    /// The entry's id as it was sent; empty if it is not valid.
+    pub id_text: &'a [u8],
+    /// The entry, or what is wrong with it.
+    pub entry: Result<EntryRef<'a>, Problem>,
+}
+
+/// Reads one line, without its line feed.
+#[inline]
+pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
+    let refused = |problem| Line { id_text: b"", entry: Err(problem) };
+    if std::str::from_utf8(line).is_err() {
+        return refused(Code::InvalidJson.into());
+    }
+    let mut reader = Reader::new(line);
+    let Ok(members) = reader.members(&MEMBERS).and_then(|m| reader.end().map(|()| m)) else {
+        return refused(Code::InvalidJson.into());
+    };
+    if members.odd
+        && let Some(name) = first_repeated(Reader::new(line))
+    {
+        return refused(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
+    }
+    let LineScratch { id, kind } = scratch;
+    let id_text = text(members.values[0], id).filter(|text| EntryId::parse(text).is_some()).unwrap_or_default();
+    if members.odd {
+        let name = first_unknown(Reader::new(line), |name| MEMBERS.iter().any(|known| known.as_bytes() == name));
+        let field = Field::echo(&name.unwrap_or_default());
+        return Line { id_text, entry: Err(Problem { code: Code::UnknownField, field }) };
+    }
+    Line { id_text, entry: judge(&members.values, id_text, kind) }
+}
+
+fn judge<'a>(
+    values: &[Option<Value<'a>>; MEMBERS.len()],
+    id_text: &[u8],
+    kind_scratch: &'a mut Scratch,
+) -> Result<EntryRef<'a>, Problem> {
+    let [id, user, currency, kind, direction, amount, at, state, pending] = *values;
+    let mut scratch = [0; TEXT_BYTES];
+    let settles = pending.is_some();
+    let voids = is_text(state, b"voided");
+
+    let id = if id_text.is_empty() { None } else { EntryId::parse(id_text) }.ok_or_else(|| wrong(id, "entry_id"))?;
+    let user_id = text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
+    let leg = if settles {
+        absent(currency, "currency")
+            .and_then(|()| absent(kind, "kind"))
+            .and_then(|()| absent(direction, "direction"))?;
+        None
+    } else {
+        let parsed_currency = text(currency, &mut scratch).and_then(Currency::parse);
+        let parsed_currency = parsed_currency.ok_or_else(|| wrong(currency, "currency"))?;
+        let parsed_kind = text(kind, kind_scratch).filter(|k| is_kind(k)).and_then(|k| std::str::from_utf8(k).ok());
+        let parsed_kind = parsed_kind.ok_or_else(|| wrong(kind, "kind"))?;
+        let parsed_direction = text(direction, &mut scratch).and_then(read_direction);
+        Some((parsed_currency, parsed_kind, parsed_direction.ok_or_else(|| wrong(direction, "direction"))?))
+    };
+    let amount = if settles && voids {
+        absent(amount, "amount")?;
+        None
+    } else {
+        Some(read_amount(amount)?)
+    };
+    let at = read_time(at).ok_or_else(|| wrong(at, "at_ms"))?;
+    let held = match state {
+        None => false,
+        Some(_) if voids || is_text(state, b"posted") => false,
+        Some(_) if !settles && is_text(state, b"pending") => true,
+        Some(_) => return Err(Problem::at(Code::InvalidField, "state")),
+    };
+    let action = match (leg, amount) {
+        (None, amount) => {
+            let hold = text(pending, &mut scratch).and_then(EntryId::parse);
+            let hold = hold.ok_or_else(|| wrong(pending, "pending_id"))?;
+            amount.map_or(Action::Void { hold }, |amount| Action::Settle { hold, amount })
+        }
+        (Some(_), _) if voids => return Err(Problem::at(Code::MissingField, "pending_id")),
+        (Some(_), None) => return Err(Problem::at(Code::MissingField, "amount")),
+        (Some((currency, kind, direction)), Some(amount)) => {
+            let leg = Leg { currency, kind, direction, amount };
+            if held { Action::Hold(leg) } else { Action::Post(leg) }
+        }
+    };
+    Ok(EntryRef { id, user: user_id, at, action })
+}
+
+/// A member that is needed: missing, or there and wrong.
+fn wrong(value: Option<Value<'_>>, name: &'static str) -> Problem {
+    Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
+}
+
+fn absent(value: Option<Value<'_>>, name: &'static str) -> Result<(), Problem> {
+    value.map_or(Ok(()), |_| Err(Problem::at(Code::InvalidField, name)))
+}
+
+#[inline]
+fn text<'s, 'a: 's>(value: Option<Value<'a>>, scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+    match value {
+        Some(Value::Text(text)) => text.get(scratch),
+        _ => None,
+    }
+}
+
+fn is_text(value: Option<Value<'_>>, word: &[u8]) -> bool {
+    text(value, &mut [0; TEXT_BYTES]) == Some(word)
+}
+
+fn read_direction(word: &[u8]) -> Option<Direction> {
+    match word {
+        b"credit" => Some(Direction::Credit),
+        b"debit" => Some(Direction::Debit),
+        _ => None,
+    }
+}
+
+fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
+    let Some(Value::Number(digits)) = value else { return Err(wrong(value, "amount")) };
+    if let [b'-', rest @ ..] = digits {
+        let negative = rest != b"0" && rest.iter().all(u8::is_ascii_digit);
+        return Err(Problem::at(if negative { Code::AmountNegative } else { Code::InvalidField }, "amount"));
+    }
+    let minor = UserId::parse(digits).and_then(|n| i64::try_from(n.0).ok()).and_then(Amount::new);
+    minor.ok_or(Problem::at(Code::InvalidField, "amount"))
+}
+
+/// A JSON integer that is a time.
+pub(super) fn read_time(value: Option<Value<'_>>) -> Option<Millis> {
+    match value {
+        Some(Value::Number(digits)) => millis(digits),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":500,"at_ms":1763900000000}"#;
+
+    fn check(line: &str, want: Result<(), (&str, &str)>) {
+        let mut scratch = LineScratch::default();
+        let got = read(line.as_bytes(), &mut scratch).entry;
+        let got = got.map(|_| ()).map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
+        assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{line}");
+    }
+
+    /// `GOOD` with one member's text replaced; an empty text leaves the member out, a name that is not there is added.
+    fn with(name: &str, value: &str) -> String {
+        let mut members: Vec<(String, String)> = GOOD[1..GOOD.len() - 1]
+            .split(',')
+            .map(|m| m.split_once(':').map(|(n, v)| (n.trim_matches('"').to_owned(), v.to_owned())).unwrap())
+            .collect();
+        match members.iter_mut().find(|m| m.0 == name) {
+            Some(member) => member.1 = value.to_owned(),
+            None => members.push((name.to_owned(), value.to_owned())),
+        }
+        let shown: Vec<_> = members.iter().filter(|m| !m.1.is_empty()).map(|(n, v)| format!("\"{n}\":{v}")).collect();
+        format!("{{{}}}", shown.join(","))
+    }
+
+    #[test]
+    fn fields_are_judged_in_order() {
+        check(GOOD, Ok(()));
+        for name in &MEMBERS[..7] {
+            check(&with(name, ""), Err(("missing_field", name)));
+            for bad in ["null", "true", "{}", "[1]", "\"\"", "1.5", "\"\u{e9}\""] {
+                check(&with(name, bad), Err(("invalid_field", name)));
+            }
+        }
+        for (amount, code) in [
+            ("-1", "amount_negative"),
+            ("-99999999999999999999", "amount_negative"),
+            ("-0", "invalid_field"),
+            ("1.0", "invalid_field"),
+            ("1e3", "invalid_field"),
+            ("9223372036854775808", "invalid_field"),
+            ("\"5\"", "invalid_field"),
+            ("01", "invalid_json"),
+            ("-1.5", "invalid_field"),
+        ] {
+            check(&with("amount", amount), Err((code, if code == "invalid_json" { "" } else { "amount" })));
+        }
+        check(&with("amount", "9223372036854775807"), Ok(()));
+        check(&with("at_ms", "253402300800000"), Err(("invalid_field", "at_ms")));
+        check(&with("state", "\"pending\""), Ok(()));
+        check(&with("state", "\"voided\""), Err(("missing_field", "pending_id")));
+        check(&with("state", "\"open\""), Err(("invalid_field", "state")));
+        check(&with("x", "{\"a\":[1]}"), Err(("unknown_field", "x")));
+        check(&with("x\\u0041", "1"), Err(("unknown_field", "xA")));
+        check(&with("\\u0061mount", "1"), Err(("invalid_json", "amount")));
+        check("", Err(("invalid_json", "")));
+        check("[]", Err(("invalid_json", "")));
+        check(&format!("{GOOD}x"), Err(("invalid_json", "")));
+        check(&format!(" {GOOD}\r"), Ok(()));
+    }
+
+    #[test]
+    fn settlements_leave_out_what_the_hold_has() {
+        let line = |rest: &str| format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#);
+        check(&line(r#","amount":5"#), Ok(()));
+        check(&line(r#","amount":5,"state":"posted""#), Ok(()));
+        check(&line(r#","state":"voided""#), Ok(()));
+        check(&line(r#","state":"voided","amount":5"#), Err(("invalid_field", "amount")));
+        check(&line(""), Err(("missing_field", "amount")));
+        check(&line(r#","amount":5,"state":"pending""#), Err(("invalid_field", "state")));
+        for extra in ["currency", "kind", "direction"] {
+            check(&line(&format!(r#","amount":5,"{extra}":null"#)), Err(("invalid_field", extra)));
+        }
+        check(
+            r#"{"entry_id":"2","user_id":"42","at_ms":1,"amount":5,"pending_id":7}"#,
+            Err(("invalid_field", "pending_id")),
+        );
+    }
+
+    #[test]
+    fn the_id_is_echoed_as_it_was_sent_if_it_is_valid() {
+        let echo = |line: &str| {
+            let mut scratch = LineScratch::default();
+            String::from_utf8(read(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()
+        };
+        assert_eq!(
+            echo(&with("entry_id", "\"0192F0C1-0000-7000-8000-00000000ABcd\"")),
+            "0192F0C1-0000-7000-8000-00000000ABcd"
+        );
+        assert_eq!(echo(&with("entry_id", "\"\\u0034\\u0032\"")), "42");
+        assert_eq!(echo(&with("x", "1")), "1");
+        assert_eq!(echo(&with("entry_id", "\"x\"")), "");
+        assert_eq!(echo("{\"entry_id\":\"1\",\"entry_id\":\"1\"}"), "");
+    }
+}

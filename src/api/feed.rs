@@ -1,0 +1,119 @@
+//! A body of entries, applied a bounded step at a time.
+//!
+//! The whole body is there before the first entry is applied, so that every error status is decided before. No request
+//! is atomic: each line has its own verdict, and one bad entry does not hold up its neighbours.
+
+use super::answer::number;
+use super::desk::Desk;
+use super::entry::{self, LineScratch};
+use super::out::Stamp;
+use super::problem::{Code, Problem, blamed};
+use super::{ENTRIES_PER_TURN, FEED_LINES};
+use crate::http::response::Status;
+use crate::ledger::entry::Verdict;
+
+/// How far one body has been applied.
+#[derive(Debug, Default)]
+pub struct Feed {
+    at: usize,
+    index: usize,
+    accepted: usize,
+    duplicates: usize,
+    rejected: usize,
+    refused_for_room: bool,
+    stamp: Stamp,
+    results: Vec<u8>,
+}
+
+/// Whether a body has no more lines than one request may; decided before any is applied.
+pub fn fits(body: &[u8]) -> bool {
+    let ends = memchr::memchr_iter(b'\n', body).count();
+    let unended = body.last().is_some_and(|&b| b != b'\n');
+    ends + usize::from(unended) <= FEED_LINES
+}
+
+impl Feed {
+    /// Applies the next lines of `body`, at most [`ENTRIES_PER_TURN`]. Says whether all are done.
+    pub fn step(&mut self, body: &[u8], desk: &mut impl Desk) -> bool {
+        let mut scratch = LineScratch::default();
+        for _ in 0..ENTRIES_PER_TURN {
+            if self.at >= body.len() {
+                return true;
+            }
+            let rest = &body[self.at..];
+            let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            self.line(&rest[..len], &mut scratch, desk);
+            self.at += len + 1;
+            self.index += 1;
+        }
+        self.at >= body.len()
+    }
+
+    fn line(&mut self, line: &[u8], scratch: &mut LineScratch, desk: &mut impl Desk) {
+        let line = entry::read(line, scratch);
+        let problem = match &line.entry {
+            Err(problem) => *problem,
+            Ok(entry) => {
+                let (stamp, verdict) = desk.apply(entry);
+                self.stamp = self.stamp.max(stamp);
+                match verdict {
+                    Verdict::Accepted => {
+                        self.accepted += 1;
+                        return;
+                    }
+                    Verdict::Duplicate => {
+                        self.duplicates += 1;
+                        self.result(line.id_text, b"duplicate");
+                        self.results.push(b'}');
+                        return;
+                    }
+                    Verdict::Rejected(reason) => Problem::at(reason.into(), blamed(reason.into())),
+                }
+            }
+        };
+        self.rejected += 1;
+        self.refused_for_room |= problem.code == Code::InsufficientStorage;
+        self.result(line.id_text, b"rejected");
+        self.results.extend_from_slice(b",\"code\":\"");
+        self.results.extend_from_slice(problem.code.name().as_bytes());
+        self.results.extend_from_slice(b"\",\"field\":\"");
+        self.results.extend_from_slice(problem.field.as_bytes());
+        self.results.extend_from_slice(b"\",\"detail\":\"");
+        self.results.extend_from_slice(problem.code.detail().as_bytes());
+        self.results.extend_from_slice(b"\"}");
+    }
+
+    fn result(&mut self, id_text: &[u8], status: &[u8]) {
+        self.results.extend_from_slice(if self.results.is_empty() { b"{\"index\":" } else { &b",{\"index\":"[..] });
+        number(&mut self.results, self.index);
+        self.results.extend_from_slice(b",\"entry_id\":\"");
+        self.results.extend_from_slice(id_text);
+        self.results.extend_from_slice(b"\",\"status\":\"");
+        self.results.extend_from_slice(status);
+        self.results.push(b'"');
+    }
+
+    /// The status of the answer, and what it waits for.
+    pub fn outcome(&self) -> (Status, Stamp) {
+        let status = if self.refused_for_room { Status::InsufficientStorage } else { Status::Ok };
+        (status, self.stamp)
+    }
+
+    /// Appends the answer's body.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"accepted\":");
+        number(out, self.accepted);
+        out.extend_from_slice(b",\"duplicates\":");
+        number(out, self.duplicates);
+        out.extend_from_slice(b",\"rejected\":");
+        number(out, self.rejected);
+        out.extend_from_slice(b",\"results\":[");
+        out.extend_from_slice(&self.results);
+        out.extend_from_slice(b"]}");
+    }
+
+    /// Lines applied so far.
+    pub const fn lines(&self) -> usize {
+        self.index
+    }
+}

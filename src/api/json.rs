@@ -1,0 +1,500 @@
+//! RFC 8259, read strictly, in one pass and in place.
+//!
+//! A [`Reader`] pulls members and elements; a value comes out as a borrowed piece of text whose syntax was checked. The text must be valid
+//! UTF-8 (the caller checks it once, whole). Refused beyond the grammar: lone surrogates and nesting deeper than [`DEPTH`].
+//! Nothing is allocated.
+
+/// The deepest nesting of objects and arrays.
+pub const DEPTH: usize = 128;
+/// The longest text that is decoded if it has escapes; longer than any value that means something here.
+pub const TEXT_BYTES: usize = 64;
+
+/// The text is not JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJson;
+
+/// A value, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A string.
+    Text(Text<'a>),
+    /// A number, as it was written.
+    Number(&'a [u8]),
+    /// `true`, `false`, `null`, an object or an array.
+    Other,
+}
+
+/// A string: what is between its quotes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Text<'a> {
+    raw: &'a [u8],
+    escaped: bool,
+}
+
+/// Room to decode a string in.
+pub type Scratch = [u8; TEXT_BYTES];
+
+impl<'a> Text<'a> {
+    /// The string's UTF-8 bytes; `None` if it has escapes and is longer than [`TEXT_BYTES`].
+    #[inline]
+    pub fn get<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]>
+    where
+        'a: 's,
+    {
+        if self.escaped { self.decode(scratch) } else { Some(self.raw) }
+    }
+
+    /// The string's UTF-8 bytes, however long.
+    pub fn to_vec(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.raw.len());
+        unescape(self.raw, |piece| {
+            bytes.extend_from_slice(piece);
+            Some(())
+        });
+        bytes
+    }
+
+    #[cold]
+    fn decode<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]> {
+        let mut len = 0;
+        unescape(self.raw, |piece| {
+            scratch.get_mut(len..len + piece.len())?.copy_from_slice(piece);
+            len += piece.len();
+            Some(())
+        })?;
+        Some(&scratch[..len])
+    }
+}
+
+/// Hands the decoded pieces of a checked string to `push`, until it says `None`.
+fn unescape(raw: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
+    let mut at = 0;
+    while at < raw.len() {
+        if raw[at] != b'\\' {
+            push(&raw[at..=at])?;
+            at += 1;
+            continue;
+        }
+        let plain = match raw[at + 1] {
+            b'b' => 0x08,
+            b'f' => 0x0c,
+            b'n' => b'\n',
+            b'r' => b'\r',
+            b't' => b'\t',
+            b'u' => {
+                let (c, len) = unicode_escape(&raw[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 6));
+                push(c.encode_utf8(&mut [0; 4]).as_bytes())?;
+                at += len;
+                continue;
+            }
+            other => other,
+        };
+        push(&[plain])?;
+        at += 2;
+    }
+    Some(())
+}
+
+/// The character of `\uXXXX` or of a surrogate pair, and the bytes that it took.
+fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
+    let unit = |at: usize| -> Option<u32> {
+        let digits = raw.get(at..at + 6)?;
+        if !digits.starts_with(b"\\u") || !digits[2..].iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        u32::from_str_radix(std::str::from_utf8(&digits[2..]).ok()?, 16).ok()
+    };
+    let first = unit(0)?;
+    if !(0xd800..0xe000).contains(&first) {
+        return char::from_u32(first).map(|c| (c, 6));
+    }
+    let second = unit(6)?;
+    if first >= 0xdc00 || !(0xdc00..0xe000).contains(&second) {
+        return None;
+    }
+    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).map(|c| (c, 12))
+}
+
+/// Pulls values out of a text.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads `bytes`, which must be valid UTF-8.
+    pub const fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0 }
+    }
+
+    /// The next byte that is not white space, not taken.
+    #[inline]
+    pub fn peek(&mut self) -> Option<u8> {
+        loop {
+            let byte = *self.bytes.get(self.at)?;
+            if !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+                return Some(byte);
+            }
+            self.at += 1;
+        }
+    }
+
+    /// Takes `byte` if it comes next.
+    #[inline]
+    pub fn take(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
+        if self.take(byte) { Ok(()) } else { Err(NotJson) }
+    }
+
+    /// Nothing but white space may be left.
+    #[inline]
+    pub fn end(&mut self) -> Result<(), NotJson> {
+        if self.peek().is_none() { Ok(()) } else { Err(NotJson) }
+    }
+
+    /// The next member's name, behind a `{` or a member; `None` when the object ends. `first` is true at the `{` only.
+    #[inline]
+    pub fn name(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, NotJson> {
+        if !self.another(first, b'}')? {
+            return Ok(None);
+        }
+        self.expect(b'"')?;
+        let name = self.text()?;
+        self.expect(b':')?;
+        Ok(Some(name))
+    }
+
+    /// Whether another member or element comes, behind an opening bracket (`first`) or an item.
+    #[inline]
+    pub fn another(&mut self, first: &mut bool, close: u8) -> Result<bool, NotJson> {
+        if self.take(close) {
+            return Ok(false);
+        }
+        if !std::mem::replace(first, false) {
+            self.expect(b',')?;
+        }
+        Ok(true)
+    }
+
+    /// The next value, whole.
+    #[inline]
+    pub fn value(&mut self) -> Result<Value<'a>, NotJson> {
+        match self.peek().ok_or(NotJson)? {
+            b'"' => {
+                self.at += 1;
+                self.text().map(Value::Text)
+            }
+            b'-' | b'0'..=b'9' => self.number().map(Value::Number),
+            b'{' | b'[' => self.skip_nested().map(|()| Value::Other),
+            _ => self.literal().map(|()| Value::Other),
+        }
+    }
+
+    /// A string, behind its opening quote.
+    #[inline]
+    fn text(&mut self) -> Result<Text<'a>, NotJson> {
+        let start = self.at;
+        let mut escaped = false;
+        loop {
+            self.at += plain_len(&self.bytes[self.at..]);
+            match self.bytes.get(self.at) {
+                Some(b'"') => {
+                    let raw = &self.bytes[start..self.at];
+                    self.at += 1;
+                    return Ok(Text { raw, escaped });
+                }
+                Some(b'\\') => {
+                    escaped = true;
+                    self.escape()?;
+                }
+                _ => return Err(NotJson),
+            }
+        }
+    }
+
+    #[cold]
+    fn escape(&mut self) -> Result<(), NotJson> {
+        let rest = &self.bytes[self.at..];
+        self.at += match rest.get(1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') => unicode_escape(rest).ok_or(NotJson)?.1,
+            _ => return Err(NotJson),
+        };
+        Ok(())
+    }
+
+    #[inline]
+    fn number(&mut self) -> Result<&'a [u8], NotJson> {
+        let start = self.at;
+        self.at += usize::from(self.bytes[self.at] == b'-');
+        match self.bytes.get(self.at) {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits()?,
+            _ => return Err(NotJson),
+        }
+        if self.bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
+            self.at += 1;
+            self.at += usize::from(matches!(self.bytes.get(self.at), Some(b'+' | b'-')));
+            self.digits()?;
+        }
+        Ok(&self.bytes[start..self.at])
+    }
+
+    #[inline]
+    fn digits(&mut self) -> Result<(), NotJson> {
+        let start = self.at;
+        while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
+            self.at += 1;
+        }
+        if self.at > start { Ok(()) } else { Err(NotJson) }
+    }
+
+    #[cold]
+    fn literal(&mut self) -> Result<(), NotJson> {
+        let rest = &self.bytes[self.at..];
+        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word)).ok_or(NotJson)?;
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// An object or array, checked and passed over, without recursion: what it holds has no meaning here.
+    #[cold]
+    fn skip_nested(&mut self) -> Result<(), NotJson> {
+        let (mut open, mut depth) = ([0u8; DEPTH], 0);
+        loop {
+            match self.peek().ok_or(NotJson)? {
+                bracket @ (b'{' | b'[') => {
+                    *open.get_mut(depth).ok_or(NotJson)? = bracket + 2;
+                    depth += 1;
+                    self.at += 1;
+                    if !self.take(bracket + 2) {
+                        self.skip_name(bracket + 2)?;
+                        continue;
+                    }
+                    depth -= 1;
+                }
+                _ => {
+                    self.value()?;
+                }
+            }
+            loop {
+                if depth == 0 {
+                    return Ok(());
+                }
+                if self.take(b',') {
+                    break self.skip_name(open[depth - 1])?;
+                }
+                self.expect(open[depth - 1])?;
+                depth -= 1;
+            }
+        }
+    }
+
+    fn skip_name(&mut self, close: u8) -> Result<(), NotJson> {
+        if close == b'}' {
+            self.expect(b'"')?;
+            self.text()?;
+            self.expect(b':')?;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes from the start are neither quote, backslash nor control: eight at a time.
+#[inline]
+fn plain_len(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    // A byte that is zero after the xor, or below 0x20, borrows into its own high bit; the classic test of word-wise strlen.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
+    let mut at = 0;
+    while let Some(chunk) = bytes.get(at..at + 8).and_then(|c| <[u8; 8]>::try_from(c).ok()) {
+        let word = u64::from_le_bytes(chunk);
+        let special = below(word, 0x20) | below(word ^ ONES * b'"' as u64, 1) | below(word ^ ONES * b'\\' as u64, 1);
+        if special & HIGHS != 0 {
+            // The lowest marked byte is exact: a false mark can only follow a true one.
+            return at + (special & HIGHS).trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + bytes[at..].iter().take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\').count()
+}
+
+/// The members of one object, by the place of their names in a list.
+#[derive(Debug)]
+pub struct Members<'a, const N: usize> {
+    /// The values; the first one where a name is repeated.
+    pub values: [Option<Value<'a>>; N],
+    /// Whether a name is repeated or is not in the list: [`first_repeated`] and [`first_unknown`] say which.
+    pub odd: bool,
+}
+
+impl<'a> Reader<'a> {
+    /// Reads an object, whose `{` comes next, against a list of names. Members that come in the list's order are found at once.
+    #[inline]
+    pub fn members<const N: usize>(&mut self, names: &[&str; N]) -> Result<Members<'a, N>, NotJson> {
+        self.expect(b'{')?;
+        let mut members = Members { values: [None; N], odd: false };
+        let (mut first, mut next, mut scratch) = (true, 0, [0; TEXT_BYTES]);
+        while let Some(name) = self.name(&mut first)? {
+            let place = name.get(&mut scratch).and_then(|name| {
+                let is = |n: usize| names[n].as_bytes() == name;
+                if next < N && is(next) { Some(next) } else { (0..N).find(|&n| is(n)) }
+            });
+            let value = self.value()?;
+            match place {
+                Some(place) if members.values[place].is_none() => {
+                    members.values[place] = Some(value);
+                    next = place + 1;
+                }
+                _ => members.odd = true,
+            }
+        }
+        Ok(members)
+    }
+}
+
+/// The first name of an object that came before, in an object whose syntax was checked.
+#[cold]
+pub fn first_repeated(mut object: Reader<'_>) -> Option<Vec<u8>> {
+    let mut seen = std::collections::BTreeSet::new();
+    walk_names(&mut object, |name| (!seen.insert(name.clone())).then_some(name))
+}
+
+/// The first name of an object that is not known, in an object whose syntax was checked.
+#[cold]
+pub fn first_unknown(mut object: Reader<'_>, known: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
+    walk_names(&mut object, |name| (!known(&name)).then_some(name))
+}
+
+fn walk_names<R>(object: &mut Reader<'_>, mut visit: impl FnMut(Vec<u8>) -> Option<R>) -> Option<R> {
+    object.expect(b'{').ok()?;
+    let mut first = true;
+    while let Ok(Some(name)) = object.name(&mut first) {
+        if let Some(found) = visit(name.to_vec()) {
+            return Some(found);
+        }
+        object.value().ok()?;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(text: &str) -> Result<Value<'_>, NotJson> {
+        let mut reader = Reader::new(text.as_bytes());
+        let value = reader.value()?;
+        reader.end()?;
+        Ok(value)
+    }
+
+    #[test]
+    fn the_grammar_and_nothing_else() {
+        for good in [
+            "0",
+            "-0",
+            "1",
+            "-12.5e+3",
+            "1E9",
+            "\"\"",
+            "\"a b\"",
+            "\"\\u00e9\\ud83d\\ude00\\/\\\"\"",
+            " true ",
+            "null",
+            "[]",
+            "{}",
+            "[1,[2,{\"a\":[]}],{}]",
+            "{\"a\":1,\"b\":{\"c\":[1,2,\"x\"]}}",
+            "\"0123456789abcdefé…\"",
+            "\t[ 1 , 2 ]\r\n",
+        ] {
+            assert!(whole(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            " ",
+            "01",
+            "-",
+            "+1",
+            "1.",
+            ".5",
+            "1e",
+            "0x1",
+            "\"",
+            "\"a",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "\"\\u12g4\"",
+            "\"\\ud800\"",
+            "\"\\ud800\\u0041\"",
+            "\"\\udc00\"",
+            "\"a\nb\"",
+            "\"12345678\u{1}\"",
+            "tru",
+            "True",
+            "nulll",
+            "[",
+            "[1",
+            "[1,]",
+            "[,1]",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{a:1}",
+            "{\"a\":1 \"b\":2}",
+            "[1 2]",
+            "1 2",
+            "{}{}",
+            "[}",
+            "{]",
+            "\u{feff}1",
+            "[1,{\"a\":1,]}",
+            "\"\u{7}\"",
+        ] {
+            assert_eq!(whole(bad), Err(NotJson), "{bad}");
+        }
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(whole(&nested(DEPTH)).is_ok());
+        assert!(whole(&nested(DEPTH + 1)).is_err());
+    }
+
+    #[test]
+    fn escapes_decode() {
+        let check = |text: &str, want: &str| {
+            let Ok(Value::Text(text)) = whole(text) else { panic!("{text}") };
+            assert_eq!(text.get(&mut [0; TEXT_BYTES]), Some(want.as_bytes()));
+            assert_eq!(text.to_vec(), want.as_bytes());
+        };
+        check(r#""plain""#, "plain");
+        check(r#""\u0034\u00e9\ud83d\ude00\n\/\\""#, "4é😀\n/\\");
+        let Ok(Value::Text(long)) = whole(&format!("\"\\n{}\"", "x".repeat(64))).map(|v| v) else { panic!() };
+        assert_eq!(long.get(&mut [0; TEXT_BYTES]), None);
+    }
+
+    #[test]
+    fn members_in_any_order_and_odd_ones() {
+        let read = |text: &'static str| {
+            Reader::new(text.as_bytes()).members(&["a", "b"]).map(|m| (m.values.map(|v| v.is_some()), m.odd))
+        };
+        assert_eq!(read(r#"{"b":1,"\u0061":[]}"#), Ok(([true, true], false)));
+        assert_eq!(read(r#"{"b":1,"b":2}"#), Ok(([false, true], true)));
+        assert_eq!(read(r#"{"c":1}"#), Ok(([false, false], true)));
+        let odd = Reader::new(br#"{"c":{"a":1,"a":2},"a":1,"\u0063":2,"a":3}"#);
+        assert_eq!(first_repeated(odd.clone()).as_deref(), Some(&b"c"[..]));
+        assert_eq!(first_unknown(odd, |n| n == b"a").as_deref(), Some(&b"c"[..]));
+    }
+}

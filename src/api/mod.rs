@@ -1,0 +1,44 @@
+//! The contract: which request asks what, and what its answer says. The only room that knows both HTTP and the ledger.
+//!
+//! - [`route`] — a request's head to what it asks ([`read`]: a balance or statistics; or a body to come)
+//! - [`json`] — strict RFC 8259 reading, in one pass and in place
+//! - [`entry`] — a line of the feed to an entry; [`batch`] — a batch body to its reads
+//! - [`answer`] — balances, statistics, batches; [`problem`] — every refusal, in one table
+//! - [`feed`] — a body of entries, applied a bounded step at a time
+//! - [`connection`] — the machine of one connection: bytes in, answers out, in order; [`out`] — the answers that wait to leave
+//! - [`desk`] — what the machine asks of the core that it runs on
+//!
+//! **Pure.** Bytes and time come in as values, answers go into the caller's buffer; nothing here reads a clock or does IO.
+//! Everything that came from outside is checked before it is used, and a refusal names the field.
+//!
+//! Readers and writers are written by hand: for messages of eight short members they are faster than a general
+//! library (`cargo bench --bench parts -- json` keeps the comparison), and the order of precedence of errors needs the raw values.
+
+pub mod answer;
+pub mod batch;
+pub mod connection;
+pub mod desk;
+pub mod entry;
+pub mod feed;
+pub mod json;
+pub mod out;
+pub mod problem;
+pub mod read;
+pub mod route;
+
+/// Lines of one feed request: bounds the work that one request may queue.
+pub const FEED_LINES: usize = 10_000;
+/// Bytes of one feed body: ten thousand entries with room to spare.
+pub const FEED_BYTES: usize = 8 << 20;
+/// Reads of one batch.
+pub const BATCH_READS: usize = 1_000;
+/// Bytes of one batch body: a thousand reads of every member, generously spaced.
+pub const BATCH_BYTES: usize = 1 << 20;
+/// Requests that one connection may have answered in one turn; the others wait for the next.
+pub const REQUESTS_PER_TURN: usize = 64;
+/// Entries of one body that are applied in one turn.
+pub const ENTRIES_PER_TURN: usize = 256;
+/// Bytes of answers on which a connection starts no further request until some have left.
+pub const OUT_MARK_BYTES: usize = 256 << 10;
+/// Bytes that a paused connection may leave unread before its receive is cancelled.
+pub const KEPT_BYTES: usize = 64 << 10;

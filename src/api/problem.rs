@@ -1,0 +1,224 @@
+//! Every refusal of the contract, in one table: code, status, constant detail. Problem bodies are RFC 9457.
+
+use crate::http::Refusal;
+use crate::http::response::Status;
+use crate::ledger::entry::Rejection;
+
+macro_rules! problems {
+    ($($name:ident $code:literal $status:ident $detail:literal,)+) => {
+        /// Why something was refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Code {
+            $(#[doc = concat!("`", $code, "`: ", $detail)] $name,)+
+        }
+
+        impl Code {
+            /// Every code, in the table's order.
+            pub const ALL: &[Code] = &[$(Code::$name,)+];
+
+            /// The word on the wire.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => $code,)+ }
+            }
+
+            /// The status of a response that carries it; entries are rejected inside a 200.
+            pub const fn status(self) -> Status {
+                match self { $(Self::$name => Status::$status,)+ }
+            }
+
+            /// One sentence, the same every time.
+            pub const fn detail(self) -> &'static str {
+                match self { $(Self::$name => $detail,)+ }
+            }
+        }
+    };
+}
+
+problems! {
+    MalformedRequest "malformed_request" BadRequest "The request is not well-formed HTTP/1.1.",
+    InvalidParameter "invalid_parameter" BadRequest "A parameter is unknown, repeated, empty or has a value that is not allowed.",
+    InvalidWindow "invalid_window" BadRequest "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.",
+    NotFound "not_found" NotFound "There is nothing at this path.",
+    UserNotFound "user_not_found" NotFound "No entry of this user has been accepted.",
+    MethodNotAllowed "method_not_allowed" MethodNotAllowed "This path does not take that method.",
+    RequestTimeout "request_timeout" RequestTimeout "The request was not finished in time.",
+    ContentTooLarge "content_too_large" ContentTooLarge "The body is larger than this path takes.",
+    TooManyItems "too_many_items" ContentTooLarge "The body holds more items than one request may.",
+    UriTooLong "uri_too_long" UriTooLong "The request target is longer than this server takes.",
+    UnsupportedMediaType "unsupported_media_type" UnsupportedMediaType "This path takes another content type, without content coding.",
+    ExpectationFailed "expectation_failed" ExpectationFailed "The only expectation known here is 100-continue.",
+    HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge "The header is larger than this server takes.",
+    UnsupportedTransferCoding "unsupported_transfer_coding" NotImplemented "The only transfer coding known here is chunked.",
+    Overloaded "overloaded" ServiceUnavailable "This server is at its limit: send the request again later.",
+    Draining "draining" ServiceUnavailable "This server is shutting down: send the request elsewhere.",
+    HttpVersionNotSupported "http_version_not_supported" VersionNotSupported "This server speaks HTTP/1.1 and HTTP/1.0.",
+    InvalidJson "invalid_json" BadRequest "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+    UnknownField "unknown_field" BadRequest "This member is not known here.",
+    MissingField "missing_field" BadRequest "A member that is needed is missing.",
+    InvalidField "invalid_field" BadRequest "The member's value has the wrong type, form or range, or does not belong here.",
+    AmountNegative "amount_negative" BadRequest "An amount is never negative: the direction says which way it goes.",
+    EntryInFuture "entry_in_future" BadRequest "The entry is booked more than one hour ahead of this server's clock.",
+    EntryTooOld "entry_too_old" BadRequest "The entry is booked more than 24 hours before this user's latest entry.",
+    EntryIdConflict "entry_id_conflict" BadRequest "This user already has another entry of that id.",
+    PendingNotFound "pending_not_found" BadRequest "This user has no open hold of that id.",
+    PendingAmountExceeded "pending_amount_exceeded" BadRequest "The settlement is larger than its hold.",
+    TooManyCurrencies "too_many_currencies" BadRequest "This user already has 16 currencies.",
+    TooManyGroups "too_many_groups" BadRequest "This user already has 256 groups of currency, kind and direction.",
+    TooManyHolds "too_many_holds" BadRequest "This user already has 1,024 open holds.",
+    TooManyRecent "too_many_recent" BadRequest "This user already has 1,048,576 entries within the dedup horizon.",
+    BalanceOverflow "balance_overflow" BadRequest "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+    InsufficientStorage "insufficient_storage" InsufficientStorage "This server is above its memory mark: send the entry again later.",
+}
+
+impl From<Rejection> for Code {
+    fn from(reason: Rejection) -> Self {
+        match reason {
+            Rejection::InFuture => Self::EntryInFuture,
+            Rejection::TooOld => Self::EntryTooOld,
+            Rejection::IdConflict => Self::EntryIdConflict,
+            Rejection::PendingNotFound => Self::PendingNotFound,
+            Rejection::PendingAmountExceeded => Self::PendingAmountExceeded,
+            Rejection::TooManyCurrencies => Self::TooManyCurrencies,
+            Rejection::TooManyGroups => Self::TooManyGroups,
+            Rejection::TooManyHolds => Self::TooManyHolds,
+            Rejection::TooManyRecent => Self::TooManyRecent,
+            Rejection::BalanceOverflow => Self::BalanceOverflow,
+            Rejection::InsufficientStorage => Self::InsufficientStorage,
+        }
+    }
+}
+
+impl From<Refusal> for Code {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Malformed(_) => Self::MalformedRequest,
+            Refusal::UriTooLong => Self::UriTooLong,
+            Refusal::HeaderTooLarge => Self::HeaderFieldsTooLarge,
+            Refusal::BodyTooLarge => Self::ContentTooLarge,
+            Refusal::ExpectationFailed => Self::ExpectationFailed,
+            Refusal::TransferCoding => Self::UnsupportedTransferCoding,
+            Refusal::Version => Self::HttpVersionNotSupported,
+        }
+    }
+}
+
+/// The field that an entry's rejection blames; empty if there is none.
+pub const fn blamed(code: Code) -> &'static str {
+    match code {
+        Code::AmountNegative | Code::PendingAmountExceeded | Code::BalanceOverflow => "amount",
+        Code::EntryInFuture | Code::EntryTooOld => "at_ms",
+        Code::EntryIdConflict => "entry_id",
+        Code::PendingNotFound => "pending_id",
+        Code::TooManyCurrencies => "currency",
+        Code::TooManyGroups => "kind",
+        _ => "",
+    }
+}
+
+/// A member's or parameter's name, as a refusal names it.
+///
+/// A name that came from outside is repeated only if it is short, printable ASCII and needs no escaping; else it stays empty.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    bytes: [u8; Self::BYTES],
+    len: u8,
+}
+
+impl Field {
+    /// The longest field, `requests[999].` and a name: 64 bytes.
+    pub const BYTES: usize = 14 + Self::NAME_BYTES;
+    /// The longest name from outside.
+    const NAME_BYTES: usize = 64;
+    /// Nothing is to blame.
+    pub const NONE: Self = Self { bytes: [0; Self::BYTES], len: 0 };
+
+    /// A name of ours.
+    pub fn known(name: &'static str) -> Self {
+        let mut field = Self::NONE;
+        field.push(name.as_bytes());
+        field
+    }
+
+    /// A name that came from outside, or nothing if it is not fit to be repeated.
+    pub fn echo(name: &[u8]) -> Self {
+        let printable = |&b: &u8| matches!(b, 0x20..=0x7e) && b != b'"' && b != b'\\';
+        let fit = (1..=Self::NAME_BYTES).contains(&name.len()) && name.iter().all(printable);
+        let mut field = Self::NONE;
+        if fit {
+            field.push(name);
+        }
+        field
+    }
+
+    /// This name inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
+    pub fn in_item(self, index: usize) -> Self {
+        let mut field = Self::known("requests[");
+        field.push(itoa::Buffer::new().format(index).as_bytes());
+        field.push(b"]");
+        if self.len > 0 {
+            field.push(b".");
+            field.push(self.as_bytes());
+        }
+        field
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let at = usize::from(self.len);
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u8;
+    }
+
+    /// The name.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl std::fmt::Debug for Field {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+/// A refusal and the field to blame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Why.
+    pub code: Code,
+    /// Where.
+    pub field: Field,
+}
+
+impl Problem {
+    /// A refusal that blames a field of ours.
+    pub fn at(code: Code, field: &'static str) -> Self {
+        Self { code, field: Field::known(field) }
+    }
+
+    /// The same problem inside a batch item.
+    pub fn in_item(self, index: usize) -> Self {
+        Self { code: self.code, field: self.field.in_item(index) }
+    }
+
+    /// Appends the problem body, without its closing brace: a batch has a member to add.
+    pub fn write_open(&self, out: &mut Vec<u8>) {
+        let status = self.code.status();
+        out.extend_from_slice(b"{\"type\":\"about:blank\",\"title\":\"");
+        out.extend_from_slice(status.reason().as_bytes());
+        out.extend_from_slice(b"\",\"status\":");
+        out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+        out.extend_from_slice(b",\"code\":\"");
+        out.extend_from_slice(self.code.name().as_bytes());
+        out.extend_from_slice(b"\",\"detail\":\"");
+        out.extend_from_slice(self.code.detail().as_bytes());
+        out.extend_from_slice(b"\",\"field\":\"");
+        out.extend_from_slice(self.field.as_bytes());
+        out.push(b'"');
+    }
+}
+
+impl From<Code> for Problem {
+    fn from(code: Code) -> Self {
+        Self { code, field: Field::NONE }
+    }
+}

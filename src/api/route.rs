@@ -1,0 +1,220 @@
+//! A request's head to what it asks.
+
+use super::problem::{Code, Field, Problem};
+use super::read::{Kind, Read, What, millis};
+use crate::http::head::{Head, Method};
+use crate::http::target::{Param, pairs};
+use crate::ledger::amount::Currency;
+use crate::ledger::id::UserId;
+use crate::ledger::time::{Millis, Window};
+
+/// The routes, as counters name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// `GET /v1/users/{user_id}/balance`
+    Balance,
+    /// `GET /v1/users/{user_id}/stats`
+    Stats,
+    /// `POST /v1/batch`
+    Batch,
+    /// `POST /v1/entries`
+    Entries,
+    /// `GET /healthz`
+    Health,
+    /// `GET /readyz`
+    Ready,
+    /// Everything that is refused before it has a route.
+    None,
+}
+
+impl Route {
+    /// Every route, in the order of the discriminants.
+    pub const ALL: [Self; 7] =
+        [Self::Balance, Self::Stats, Self::Batch, Self::Entries, Self::Health, Self::Ready, Self::None];
+
+    /// Its name in counters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Balance => "balance",
+            Self::Stats => "stats",
+            Self::Batch => "batch",
+            Self::Entries => "entries",
+            Self::Health => "healthz",
+            Self::Ready => "readyz",
+            Self::None => "none",
+        }
+    }
+}
+
+/// What a request asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// A read of one user.
+    Read(Read),
+    /// Whether the process serves.
+    Health,
+    /// Whether requests are welcome.
+    Ready,
+    /// Reads to come in the body.
+    Batch,
+    /// Entries to come in the body.
+    Entries,
+}
+
+impl Ask {
+    /// The route that was taken.
+    pub const fn route(&self) -> Route {
+        match self {
+            Self::Read(Read { what: What::Balance, .. }) => Route::Balance,
+            Self::Read(Read { what: What::Stats { .. }, .. }) => Route::Stats,
+            Self::Health => Route::Health,
+            Self::Ready => Route::Ready,
+            Self::Batch => Route::Batch,
+            Self::Entries => Route::Entries,
+        }
+    }
+}
+
+/// A request that is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// Why.
+    pub problem: Problem,
+    /// The value of `allow`, if the method is to blame.
+    pub allow: Option<&'static str>,
+}
+
+impl From<Problem> for Denied {
+    fn from(problem: Problem) -> Self {
+        Self { problem, allow: None }
+    }
+}
+
+const USERS: &str = "/v1/users/";
+const TO_READ: &str = "GET, HEAD";
+const TO_POST: &str = "POST";
+
+/// Finds out what a request asks: path, then method, then parameters, then content type.
+#[inline]
+pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
+    if let Some(rest) = head.target.path.strip_prefix(USERS) {
+        return user(head, rest);
+    }
+    let (ask, allow) = match head.target.path {
+        "/v1/entries" => (Ask::Entries, TO_POST),
+        "/v1/batch" => (Ask::Batch, TO_POST),
+        "/healthz" => (Ask::Health, TO_READ),
+        "/readyz" => (Ask::Ready, TO_READ),
+        _ => return Err(Problem::from(Code::NotFound).into()),
+    };
+    check_method(head, allow)?;
+    let query = head.target.query.unwrap_or_default();
+    if let Some(pair) = pairs(query).next() {
+        let name = pair.map_or_else(|bad| Field::echo(bad.raw_name.as_bytes()), |(name, _)| Field::echo(&name));
+        return Err(Problem { code: Code::InvalidParameter, field: name }.into());
+    }
+    match ask {
+        Ask::Entries => check_content(head, b"application/x-ndjson")?,
+        Ask::Batch => check_content(head, b"application/json")?,
+        _ => {}
+    }
+    Ok(ask)
+}
+
+fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
+    let stats = match rest.split_once('/') {
+        Some((_, "balance")) => false,
+        Some((_, "stats")) => true,
+        _ => return Err(Problem::from(Code::NotFound).into()),
+    };
+    check_method(head, TO_READ)?;
+    let id = &rest[..rest.len() - if stats { "/stats".len() } else { "/balance".len() }];
+    let user = UserId::parse(id.as_bytes()).ok_or(Problem::at(Code::InvalidParameter, "user_id"))?;
+    let mut parameters = Parameters::default();
+    if let Some(query) = head.target.query {
+        parameters.read(query, stats)?;
+    }
+    let what = if stats { parameters.stats()? } else { What::Balance };
+    Ok(Ask::Read(Read { user, currency: parameters.currency, what }))
+}
+
+fn check_method(head: &Head<'_>, allow: &'static str) -> Result<(), Denied> {
+    let fits = match head.method {
+        Method::Get | Method::Head => allow == TO_READ,
+        Method::Post => allow == TO_POST,
+        Method::Other => false,
+    };
+    if fits { Ok(()) } else { Err(Denied { problem: Code::MethodNotAllowed.into(), allow: Some(allow) }) }
+}
+
+/// The media type without its parameters must be `wanted`, and there must be no content coding.
+fn check_content(head: &Head<'_>, wanted: &[u8]) -> Result<(), Denied> {
+    let essence = head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
+    if !essence.trim_ascii().eq_ignore_ascii_case(wanted) {
+        return Err(Problem::at(Code::UnsupportedMediaType, "content-type").into());
+    }
+    match head.content_encoding {
+        None => Ok(()),
+        Some(_) => Err(Problem::at(Code::UnsupportedMediaType, "content-encoding").into()),
+    }
+}
+
+/// The parameters of a read, in the order in which they came.
+#[derive(Default)]
+struct Parameters {
+    window: Option<Window>,
+    at: Option<Millis>,
+    currency: Option<Currency>,
+    kind: Option<Kind>,
+}
+
+impl Parameters {
+    fn read(&mut self, query: &str, stats: bool) -> Result<(), Problem> {
+        for pair in pairs(query) {
+            let (name, value) = pair.map_err(|bad| invalid(&decoded(bad.raw_name)))?;
+            if name.is_empty() || value.is_empty() {
+                return Err(invalid(&name));
+            }
+            let taken = match &*name {
+                b"currency" => put(&mut self.currency, Currency::parse(&value)),
+                b"window" if stats => match (self.window, Window::parse(&value)) {
+                    (None, None) => return Err(Problem::at(Code::InvalidWindow, "window")),
+                    (_, parsed) => put(&mut self.window, parsed),
+                },
+                b"at_ms" if stats => put(&mut self.at, millis(&value)),
+                b"kind" if stats => put(&mut self.kind, Kind::parse(&value)),
+                _ => false,
+            };
+            if !taken {
+                return Err(invalid(&name));
+            }
+        }
+        Ok(())
+    }
+
+    fn stats(&self) -> Result<What, Problem> {
+        let window = self.window.ok_or(Problem::at(Code::InvalidWindow, "window"))?;
+        if window == Window::Lifetime && self.at.is_some() {
+            return Err(Problem::at(Code::InvalidParameter, "at_ms"));
+        }
+        Ok(What::Stats { window, at: self.at, kind: self.kind })
+    }
+}
+
+/// Keeps a value that is good and came for the first time.
+fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
+    let good = place.is_none() && value.is_some();
+    if good {
+        *place = value;
+    }
+    good
+}
+
+fn invalid(name: &[u8]) -> Problem {
+    Problem { code: Code::InvalidParameter, field: Field::echo(name) }
+}
+
+/// A name as it reads decoded, if it can be.
+fn decoded(raw: &str) -> Vec<u8> {
+    Param::decode(raw).map_or_else(|| raw.as_bytes().to_vec(), |name| name.to_vec())
+}

@@ -1,0 +1,357 @@
+//! A chunked body, decoded as it arrives (RFC 9112, 7.1).
+//!
+//! [`Decoder`] is a state machine over bytes: whatever the input is cut into, the same body comes
+//! out and the same fault is found at the same byte. Chunk data is handed on in place, not copied.
+//! Extensions and trailers are read past, held to their limits and their grammar: strict CRLF, no
+//! control bytes, no folded lines, and white space around a size only before a `;`.
+//!
+//! It never decides how large a body may be: the caller watches [`Decoder::body_bytes`].
+
+use super::grammar::{hex_digit, is_field_text, is_token};
+use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
+
+/// Hex digits of a chunk's size, leading zeros included: what a `u64` holds.
+const SIZE_DIGITS: usize = 16;
+
+/// Decodes one body. After a refusal it is of no further use.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    state: State,
+    /// The size of this chunk; while its data arrives, what is left of it.
+    chunk: u64,
+    /// Bytes so far of this size line, or of the trailers.
+    line: usize,
+    body: u64,
+}
+
+/// What the next byte is.
+///
+/// ```text
+/// Size ─► (SizeSpace ─►) (Extension ─►) SizeLf ─► Data ─► DataCr ─► DataLf ─► Size
+///                                         │ size 0
+///                                         ▼
+///                   Done ◄─ EndLf ◄─ LineStart ─► Name ─► Value ─► ValueLf ─► LineStart
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A digit of the size, or what ends it.
+    Size,
+    /// White space between size and `;`.
+    SizeSpace,
+    /// A byte of the extensions, or their CR.
+    Extension,
+    /// The LF of the size line.
+    SizeLf,
+    /// Data of the chunk.
+    Data,
+    /// The CR behind the data.
+    DataCr,
+    /// The LF behind the data.
+    DataLf,
+    /// The first byte of a trailer line, or the CR of the empty line.
+    LineStart,
+    /// A byte of a trailer's name, or its colon.
+    Name,
+    /// A byte of a trailer's value, or its CR.
+    Value,
+    /// The LF of a trailer line.
+    ValueLf,
+    /// The LF of the empty line.
+    EndLf,
+    /// Nothing: it belongs to the next request.
+    Done,
+}
+
+/// How far a call came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes of the input that belong to this body: all of them, unless it is done.
+    pub consumed: usize,
+    /// The body is complete.
+    pub done: bool,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Decoder::new()
+    }
+}
+
+impl Decoder {
+    /// Before the first byte of a body.
+    pub fn new() -> Self {
+        Decoder { state: State::Size, chunk: 0, line: 0, body: 0 }
+    }
+
+    /// Bytes of body handed on so far.
+    pub fn body_bytes(&self) -> u64 {
+        self.body
+    }
+
+    /// Decodes what has arrived, and hands the body's bytes to `out` in their order, in pieces as
+    /// they lie in `input`.
+    pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Progress, Refusal> {
+        let mut rest = input;
+        while let [byte, after @ ..] = rest {
+            match self.state {
+                State::Done => break,
+                State::Data => rest = self.data(rest, &mut out),
+                _ => {
+                    self.state = self.step(*byte)?;
+                    rest = after;
+                }
+            }
+        }
+        Ok(Progress { consumed: input.len() - rest.len(), done: self.state == State::Done })
+    }
+
+    /// Hands on what `rest` holds of the chunk; returns what is behind it.
+    fn data<'i>(&mut self, rest: &'i [u8], out: &mut impl FnMut(&[u8])) -> &'i [u8] {
+        let here = usize::try_from(self.chunk).map_or(rest.len(), |chunk| chunk.min(rest.len()));
+        let (data, after) = rest.split_at(here);
+        out(data);
+        self.body += data.len() as u64;
+        self.chunk -= data.len() as u64;
+        if self.chunk == 0 {
+            self.state = State::DataCr;
+        }
+        after
+    }
+
+    /// The state behind `byte`, which is not data.
+    fn step(&mut self, byte: u8) -> Result<State, Refusal> {
+        match self.state {
+            State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
+            State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => self.trailer(byte),
+            State::SizeLf if byte == b'\n' => {
+                self.line = 0;
+                Ok(if self.chunk == 0 { State::LineStart } else { State::Data })
+            }
+            State::DataCr if byte == b'\r' => Ok(State::DataLf),
+            State::DataLf if byte == b'\n' => Ok(State::Size),
+            State::SizeLf => Err(Refusal::Malformed("a bare CR in a chunk's size line")),
+            State::DataCr | State::DataLf => Err(Refusal::Malformed("a chunk's data is not followed by CRLF")),
+            State::Data | State::Done => {
+                unreachable!("data is not stepped through, and nothing follows the end")
+            }
+        }
+    }
+
+    /// A byte of `size *( BWS ";" extension ) CR`.
+    fn size_line(&mut self, byte: u8) -> Result<State, Refusal> {
+        if byte == b'\r' && self.state != State::SizeSpace && self.line > 0 {
+            return Ok(State::SizeLf);
+        }
+        if self.line == CHUNK_LINE_BYTES {
+            return Err(Refusal::Malformed("a chunk's size line is too long"));
+        }
+        self.line += 1;
+        match (self.state, byte) {
+            (State::Extension, _) if is_field_text(byte) => Ok(State::Extension),
+            (State::Extension, _) => Err(Refusal::Malformed("a control byte in a chunk extension")),
+            (_, b';') if self.line > 1 => Ok(State::Extension),
+            (_, b' ' | b'\t') if self.line > 1 => Ok(State::SizeSpace),
+            (State::Size, _) => self.size_digit(byte),
+            _ => Err(Refusal::Malformed("white space behind a chunk's size")),
+        }
+    }
+
+    /// A digit of the size; `line` counts it already.
+    fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
+        let digit = hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
+        if self.line > SIZE_DIGITS {
+            return Err(Refusal::Malformed("a chunk's size has more than 16 digits"));
+        }
+        // The chunk before left 0 here.
+        self.chunk = self.chunk << 4 | u64::from(digit);
+        Ok(State::Size)
+    }
+
+    /// A byte of the trailer lines, or of the empty line that ends them.
+    fn trailer(&mut self, byte: u8) -> Result<State, Refusal> {
+        if self.line == TRAILER_BYTES {
+            return Err(Refusal::HeaderTooLarge);
+        }
+        self.line += 1;
+        match (self.state, byte) {
+            (State::LineStart, b'\r') => Ok(State::EndLf),
+            (State::EndLf, b'\n') => Ok(State::Done),
+            (State::LineStart | State::Name, _) if is_token(byte) => Ok(State::Name),
+            (State::Name, b':') => Ok(State::Value),
+            (State::Value, b'\r') => Ok(State::ValueLf),
+            (State::Value, _) if is_field_text(byte) => Ok(State::Value),
+            (State::ValueLf, b'\n') => Ok(State::LineStart),
+            (State::Value, _) => Err(Refusal::Malformed("a control byte in a trailer")),
+            (State::LineStart | State::Name, _) => Err(Refusal::Malformed("a trailer name is not a token and a colon")),
+            _ => Err(Refusal::Malformed("a bare CR in the trailers")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The body, and how many bytes of the input it took (all, and not done, if it is unfinished).
+    type Outcome = Result<(Vec<u8>, usize, bool), Refusal>;
+
+    /// Decodes input that arrives in these pieces.
+    fn decode_pieces<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Outcome {
+        let (mut decoder, mut body, mut consumed, mut done) = (Decoder::new(), Vec::new(), 0, false);
+        for piece in pieces {
+            let progress = decoder.decode(piece, |data| body.extend_from_slice(data))?;
+            assert!(progress.done || progress.consumed == piece.len(), "an unfinished body takes all there is");
+            assert_eq!(decoder.body_bytes(), body.len() as u64);
+            consumed += progress.consumed;
+            done = progress.done;
+        }
+        Ok((body, consumed, done))
+    }
+
+    /// Decodes input whole, cut in two at every byte, and byte by byte: all must agree.
+    fn decode_in_all_ways(input: &[u8]) -> Outcome {
+        let whole = decode_pieces([input]);
+        for cut in 0..=input.len() {
+            let (left, right) = input.split_at(cut);
+            assert_eq!(decode_pieces([left, right]), whole, "cut at {cut}: {}", input.escape_ascii());
+        }
+        assert_eq!(decode_pieces(input.chunks(1)), whole, "byte by byte: {}", input.escape_ascii());
+        whole
+    }
+
+    #[test]
+    fn bodies() {
+        let check = |input: &str, body: &str| {
+            let done = Ok((body.as_bytes().to_vec(), input.len(), true));
+            assert_eq!(decode_in_all_ways(input.as_bytes()), done, "{input:?}");
+            assert_eq!(decode_in_all_ways(format!("{input}GET / ").as_bytes()), done, "{input:?} and more");
+            for end in 0..input.len() {
+                let unfinished = decode_pieces([&input.as_bytes()[..end]]).map(|(_, consumed, done)| (consumed, done));
+                assert_eq!(unfinished, Ok((end, false)), "{input:?} up to {end}");
+            }
+        };
+        check("0\r\n\r\n", "");
+        check("5\r\nhello\r\n0\r\n\r\n", "hello");
+        check("5\r\nhello\r\n6\r\n\r\n0\r\n\n\r\n0\r\n\r\n", "hello\r\n0\r\n\n");
+        check("A\r\n0123456789\r\n00a\r\n0123456789\r\n000\r\n\r\n", "01234567890123456789");
+        check("0000000000000001\r\nx\r\n0000000000000000\r\n\r\n", "x");
+        check("1;a=b;c=\"d e\"\r\nx\r\n0;z\r\n\r\n", "x");
+        check("1 \t;\ta\r\nx\r\n0\r\n\r\n", "x");
+    }
+
+    #[test]
+    fn trailers() {
+        let check = |input: &str| {
+            assert_eq!(decode_in_all_ways(input.as_bytes()), Ok((vec![], input.len(), true)), "{input:?}")
+        };
+        check("0\r\nX: y\r\n\r\n");
+        check("0\r\nX:y\r\nZ:\r\nW: \ta \u{e9}:\r\n\r\n");
+        // Read past, not acted upon.
+        check("0\r\nContent-Length: 5\r\nHost: b\r\n\r\n");
+    }
+
+    #[test]
+    fn faults() {
+        let check = |input: &str, reason| {
+            assert_eq!(decode_in_all_ways(input.as_bytes()), Err(Refusal::Malformed(reason)), "{input:?}")
+        };
+        for input in [
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            "0x1\r\n",
+            "1g\r\n",
+            " 1\r\n",
+            ";a\r\n",
+            "\n",
+            "1\n",
+            "1,\r\n",
+            "\u{661}\r\n",
+        ] {
+            check(input, "a chunk's size is not a hex number");
+        }
+        check("00000000000000000\r\n", "a chunk's size has more than 16 digits");
+        check("10000000000000000\r\n", "a chunk's size has more than 16 digits");
+        check("1 \r\nx\r\n", "white space behind a chunk's size");
+        check("1 2\r\n", "white space behind a chunk's size");
+        check("1\rx\r\n", "a bare CR in a chunk's size line");
+        check("1;a\r\r\n", "a bare CR in a chunk's size line");
+        check("1;a\nx\r\n", "a control byte in a chunk extension");
+        check("1;a\0\r\n", "a control byte in a chunk extension");
+        check("1;a=\"\u{7f}\"\r\n", "a control byte in a chunk extension");
+        for input in ["1\r\nxy\r\n", "1\r\nx\n", "1\r\nx\rx", "1\r\nx0\r\n\r\n"] {
+            check(input, "a chunk's data is not followed by CRLF");
+        }
+        for input in [
+            "0\r\n X: y\r\n\r\n",
+            "0\r\nX: y\r\n z\r\n\r\n",
+            "0\r\nX : y\r\n\r\n",
+            "0\r\n: y\r\n",
+            "0\r\nX\r\n\r\n",
+            "0\r\n\n",
+            "0\r\nX\n",
+        ] {
+            check(input, "a trailer name is not a token and a colon");
+        }
+        for input in ["0\r\nX: y\n\r\n", "0\r\nX: \0\r\n\r\n", "0\r\nX: \u{7f}\r\n"] {
+            check(input, "a control byte in a trailer");
+        }
+        for input in ["0\r\n\rX", "0\r\nX: y\rz\r\n"] {
+            check(input, "a bare CR in the trailers");
+        }
+    }
+
+    #[test]
+    fn limits() {
+        let line = |bytes: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(bytes - 2));
+        let too_long = Err(Refusal::Malformed("a chunk's size line is too long"));
+        assert_eq!(
+            decode_in_all_ways(line(CHUNK_LINE_BYTES).as_bytes()),
+            Ok((b"x".to_vec(), line(CHUNK_LINE_BYTES).len(), true))
+        );
+        assert_eq!(decode_in_all_ways(line(CHUNK_LINE_BYTES + 1).as_bytes()), too_long);
+        assert_eq!(decode_in_all_ways(format!("1{}", " ".repeat(CHUNK_LINE_BYTES)).as_bytes()), too_long);
+
+        let trailers = |bytes: usize| format!("0\r\nX:{}\r\n\r\n", "a".repeat(bytes - "X:\r\n\r\n".len()));
+        let fits = trailers(TRAILER_BYTES);
+        assert_eq!(decode_in_all_ways(fits.as_bytes()), Ok((vec![], fits.len(), true)));
+        assert_eq!(decode_in_all_ways(trailers(TRAILER_BYTES + 1).as_bytes()), Err(Refusal::HeaderTooLarge));
+
+        // The largest size is a size like any other; its end never comes.
+        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc").expect("a chunk under way");
+        assert_eq!((&body[..], done), (&b"abc"[..], false));
+    }
+
+    fn one_of(bytes: &[u8]) -> impl Strategy<Value = u8> {
+        prop::sample::select(bytes.to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes(input in prop::collection::vec(any::<u8>(), 0..100)) {
+            let _ = decode_in_all_ways(&input);
+        }
+
+        #[test]
+        fn bytes_that_matter(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
+            let _ = decode_in_all_ways(&input);
+        }
+
+        #[test]
+        fn what_was_encoded(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..5)
+        ) {
+            let mut input = Vec::new();
+            for chunk in &chunks {
+                input.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
+                input.extend_from_slice(chunk);
+                input.extend_from_slice(b"\r\n");
+            }
+            input.extend_from_slice(b"0\r\n\r\n");
+            prop_assert_eq!(decode_in_all_ways(&input), Ok((chunks.concat(), input.len(), true)));
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! The value of the `date` header: IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+//!
+//! [`DateLine`] renders a second once and hands the same 29 bytes out until the next. Time comes
+//! in; the clock is never read here. Whole seconds since the Unix epoch, years 1970 to 9999; a
+//! later second is shown as the last of them.
+
+/// 9999-12-31T23:59:59Z, the last second that four digits of a year can show.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+const SECONDS_A_DAY: u64 = 86_400;
+
+/// From 1 January 1970, a Thursday.
+const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
+
+const MONTHS: [&[u8; 3]; 12] =
+    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+
+/// The rendered date of one second.
+#[derive(Clone, Debug)]
+pub struct DateLine {
+    second: u64,
+    text: [u8; 29],
+}
+
+impl Default for DateLine {
+    fn default() -> Self {
+        DateLine::new()
+    }
+}
+
+impl DateLine {
+    /// Holds the epoch.
+    pub fn new() -> Self {
+        DateLine { second: 0, text: render(0) }
+    }
+
+    /// The text of a second.
+    #[inline]
+    pub fn at(&mut self, unix_seconds: u64) -> &[u8; 29] {
+        if unix_seconds != self.second {
+            *self = DateLine { second: unix_seconds, text: render(unix_seconds.min(LAST_SECOND)) };
+        }
+        &self.text
+    }
+}
+
+/// A second, at most [`LAST_SECOND`], as IMF-fixdate.
+fn render(second: u64) -> [u8; 29] {
+    let (days, clock) = (second / SECONDS_A_DAY, second % SECONDS_A_DAY);
+    let (year, month, day) = civil_from_days(days);
+    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
+    text[0..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);
+    text[5..7].copy_from_slice(&two_digits(day));
+    text[8..11].copy_from_slice(MONTHS[(month - 1) as usize]);
+    text[12..14].copy_from_slice(&two_digits(year / 100));
+    text[14..16].copy_from_slice(&two_digits(year % 100));
+    text[17..19].copy_from_slice(&two_digits(clock / 3600));
+    text[20..22].copy_from_slice(&two_digits(clock / 60 % 60));
+    text[23..25].copy_from_slice(&two_digits(clock % 60));
+    text
+}
+
+/// Year, month (1 to 12) and day (1 to 31) of a day since the epoch, in the Gregorian calendar.
+///
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`: years begin on
+/// 1 March, so that the leap day is a year's last, and come in eras of 400, each of 146,097 days.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let since_march_of_year_0 = days + 719_468;
+    let era = since_march_of_year_0 / 146_097;
+    let day_of_era = since_march_of_year_0 % 146_097;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let (month, next_year) = if month_from_march < 10 { (month_from_march + 3, 0) } else { (month_from_march - 9, 1) };
+    (era * 400 + year_of_era + next_year, month, day)
+}
+
+/// A number below 100 in two digits.
+fn two_digits(number: u64) -> [u8; 2] {
+    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_dates() {
+        let mut line = DateLine::new();
+        let mut check = |second, expected: &str| assert_eq!(line.at(second).escape_ascii().to_string(), expected);
+        check(0, "Thu, 01 Jan 1970 00:00:00 GMT");
+        check(59, "Thu, 01 Jan 1970 00:00:59 GMT");
+        check(784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT");
+        check(951_782_399, "Mon, 28 Feb 2000 23:59:59 GMT");
+        check(951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT");
+        check(951_868_800, "Wed, 01 Mar 2000 00:00:00 GMT");
+        check(1_000_000_000, "Sun, 09 Sep 2001 01:46:40 GMT");
+        check(1_763_900_000, "Sun, 23 Nov 2025 12:13:20 GMT");
+        check(1_767_225_599, "Wed, 31 Dec 2025 23:59:59 GMT");
+        check(4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT");
+        check(4_107_542_400, "Mon, 01 Mar 2100 00:00:00 GMT");
+        check(LAST_SECOND, "Fri, 31 Dec 9999 23:59:59 GMT");
+        check(LAST_SECOND + 1, "Fri, 31 Dec 9999 23:59:59 GMT");
+        check(u64::MAX, "Fri, 31 Dec 9999 23:59:59 GMT");
+        check(0, "Thu, 01 Jan 1970 00:00:00 GMT");
+    }
+
+    /// A calendar that counts day by day agrees over all 8,030 years.
+    #[test]
+    fn every_day() {
+        let (mut year, mut month, mut day) = (1970, 1, 1);
+        for days in 0..=LAST_SECOND / SECONDS_A_DAY {
+            assert_eq!(civil_from_days(days), (year, month, day), "day {days}");
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month as usize - 1];
+            (year, month, day) = match (month, day) {
+                (12, 31) => (year + 1, 1, 1),
+                (month, day) if day == last => (year, month + 1, 1),
+                (month, day) => (year, month, day + 1),
+            };
+        }
+        assert_eq!((year, month, day), (10_000, 1, 1));
+    }
+}

@@ -1,0 +1,459 @@
+//! What the header lines of a request mean, and which of them contradict each other.
+//!
+//! [`Fields`] is handed the lines in their order, then judges the whole. A line that is malformed
+//! in itself is refused when it is met; after that come contradictions between lines; only a
+//! request that is well-formed is refused for what it asks (transfer coding, then body length, then
+//! expectation). Header names not listed in [`Name`] are read past.
+//!
+//! Must never: let a request through whose body could be framed in two ways.
+
+use super::Refusal;
+use super::grammar::{elements, hex_digit, is_host};
+use super::head::{Framing, Head, Method, Version};
+use super::target::Target;
+
+/// The headers that matter here.
+enum Name {
+    Host,
+    Expect,
+    Connection,
+    ContentType,
+    IfNoneMatch,
+    ContentLength,
+    ContentEncoding,
+    TransferEncoding,
+}
+
+/// The name of a header, in any case. No two of the names are of one length, so one comparison
+/// settles it.
+fn name_of(name: &str) -> Option<Name> {
+    let (text, known) = match name.len() {
+        4 => ("host", Name::Host),
+        6 => ("expect", Name::Expect),
+        10 => ("connection", Name::Connection),
+        12 => ("content-type", Name::ContentType),
+        13 => ("if-none-match", Name::IfNoneMatch),
+        14 => ("content-length", Name::ContentLength),
+        16 => ("content-encoding", Name::ContentEncoding),
+        17 => ("transfer-encoding", Name::TransferEncoding),
+        _ => return None,
+    };
+    name.eq_ignore_ascii_case(text).then_some(known)
+}
+
+/// What `Transfer-Encoding` lines have named so far.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Absent,
+    /// `chunked`, once and alone.
+    Chunked,
+    /// Something else, perhaps beside `chunked`.
+    Other {
+        chunked: bool,
+    },
+}
+
+/// The meaning of the header lines taken so far.
+pub(super) struct Fields<'b> {
+    version: Version,
+    host: bool,
+    close: bool,
+    keep_alive: bool,
+    expect_continue: bool,
+    expect_other: bool,
+    coding: Coding,
+    /// Saturates at `u64::MAX`, which is refused.
+    length: Option<u64>,
+    if_none_match: Option<&'b [u8]>,
+    if_none_match_repeated: bool,
+    content_type: Option<&'b [u8]>,
+    content_encoding: Option<&'b [u8]>,
+}
+
+impl<'b> Fields<'b> {
+    /// No lines yet.
+    pub(super) fn new(version: Version) -> Self {
+        Fields {
+            version,
+            host: false,
+            close: false,
+            keep_alive: false,
+            expect_continue: false,
+            expect_other: false,
+            coding: Coding::Absent,
+            length: None,
+            if_none_match: None,
+            if_none_match_repeated: false,
+            content_type: None,
+            content_encoding: None,
+        }
+    }
+
+    /// Takes the next header line. `name` is a token; `value` is trimmed and free of control bytes.
+    #[inline]
+    pub(super) fn take(&mut self, name: &str, value: &'b [u8]) -> Result<(), Refusal> {
+        match name_of(name) {
+            None => Ok(()),
+            Some(Name::Host) => self.take_host(value),
+            Some(Name::Expect) => self.take_expect(value),
+            Some(Name::Connection) => self.take_connection(value),
+            Some(Name::ContentType) => self.take_content_type(value),
+            Some(Name::IfNoneMatch) => self.take_if_none_match(value),
+            Some(Name::ContentLength) => self.take_length(value),
+            Some(Name::ContentEncoding) => self.take_content_encoding(value),
+            Some(Name::TransferEncoding) => self.take_coding(value),
+        }
+    }
+
+    /// Judges the lines together, and completes the head.
+    #[inline]
+    pub(super) fn finish(self, method: Method, target: Target<'b>) -> Result<Head<'b>, Refusal> {
+        if !self.host && self.version == Version::Http11 {
+            return Err(Refusal::Malformed("no host"));
+        }
+        let framing = self.framing()?;
+        if self.expect_other {
+            return Err(Refusal::ExpectationFailed);
+        }
+        Ok(Head {
+            method,
+            target,
+            version: self.version,
+            framing,
+            keep_alive: !self.close && (self.keep_alive || self.version == Version::Http11),
+            expect_continue: self.expect_continue && !matches!(framing, Framing::None | Framing::Length(0)),
+            if_none_match: self.if_none_match.filter(|_| !self.if_none_match_repeated),
+            content_type: self.content_type,
+            content_encoding: self.content_encoding,
+        })
+    }
+
+    /// The one way in which the body ends (RFC 9112, 6.3).
+    fn framing(&self) -> Result<Framing, Refusal> {
+        match (self.coding, self.length) {
+            (Coding::Absent, None) => Ok(Framing::None),
+            (Coding::Absent, Some(u64::MAX)) => Err(Refusal::BodyTooLarge),
+            (Coding::Absent, Some(length)) => Ok(Framing::Length(length)),
+            (_, Some(_)) => Err(Refusal::Malformed("both content-length and transfer-encoding")),
+            (_, None) if self.version == Version::Http10 => Err(Refusal::Malformed("transfer-encoding under HTTP/1.0")),
+            (Coding::Chunked, None) => Ok(Framing::Chunked),
+            (Coding::Other { .. }, None) => Err(Refusal::TransferCoding),
+        }
+    }
+
+    fn take_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.host {
+            return Err(Refusal::Malformed("host is repeated"));
+        }
+        if !is_authority(value) {
+            return Err(Refusal::Malformed("host is not a host and port"));
+        }
+        self.host = true;
+        Ok(())
+    }
+
+    /// HTTP/1.0 has no expectations: a proxy may have passed on what it did not understand (RFC
+    /// 9110, 10.1.1).
+    fn take_expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        if self.version == Version::Http11 {
+            for expectation in elements(value) {
+                let known = expectation.eq_ignore_ascii_case(b"100-continue");
+                self.expect_continue |= known;
+                self.expect_other |= !known;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_connection(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for option in elements(value) {
+            self.close |= option.eq_ignore_ascii_case(b"close");
+            self.keep_alive |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
+        Ok(())
+    }
+
+    fn take_content_type(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
+        match self.content_type.replace(value) {
+            None => Ok(()),
+            Some(_) => Err(Refusal::Malformed("content-type is repeated")),
+        }
+    }
+
+    fn take_if_none_match(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
+        self.if_none_match_repeated = self.if_none_match.replace(value).is_some();
+        Ok(())
+    }
+
+    fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for text in elements(value) {
+            let length = decimal(text).ok_or(Refusal::Malformed("content-length is not a number"))?;
+            if self.length.is_some_and(|earlier| earlier != length) {
+                return Err(Refusal::Malformed("content-lengths differ"));
+            }
+            self.length = Some(length);
+        }
+        Ok(())
+    }
+
+    fn take_content_encoding(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
+        if !elements(value).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
+            self.content_encoding = Some(value);
+        }
+        Ok(())
+    }
+
+    fn take_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
+        for coding in elements(value) {
+            if coding.is_empty() {
+                return Err(Refusal::Malformed("an empty transfer coding"));
+            }
+            let chunked = coding.eq_ignore_ascii_case(b"chunked");
+            self.coding = match (self.coding, chunked) {
+                (Coding::Chunked | Coding::Other { chunked: true }, true) => {
+                    return Err(Refusal::Malformed("chunked twice"));
+                }
+                (Coding::Absent, true) => Coding::Chunked,
+                (Coding::Chunked, false) => Coding::Other { chunked: true },
+                (Coding::Absent, false) => Coding::Other { chunked: false },
+                (Coding::Other { chunked: earlier }, _) => Coding::Other { chunked: earlier | chunked },
+            };
+        }
+        Ok(())
+    }
+}
+
+/// A number of digits only; saturates.
+fn decimal(text: &[u8]) -> Option<u64> {
+    let digit = |number: u64, byte: &u8| {
+        byte.is_ascii_digit().then(|| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+    };
+    if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
+}
+
+/// `uri-host [":" port]`, as in `Host` and in an absolute target (RFC 3986, 3.2.2; without user
+/// information). May be empty.
+pub(super) fn is_authority(value: &[u8]) -> bool {
+    if let [b'[', inner @ ..] = value {
+        let end = inner.iter().position(|&byte| byte == b']').unwrap_or(0);
+        return is_ip_literal(&inner[..end]) && inner.get(end + 1..).is_some_and(is_port);
+    }
+    let mut rest = value;
+    loop {
+        rest = match rest {
+            [b'%', high, low, after @ ..] if hex_digit(*high).is_some() && hex_digit(*low).is_some() => after,
+            [b'%', ..] => return false,
+            [byte, after @ ..] if is_host(*byte) => after,
+            _ => return is_port(rest),
+        }
+    }
+}
+
+/// What stands between the brackets of an IP literal: characters only, the address itself is not
+/// read.
+fn is_ip_literal(inner: &[u8]) -> bool {
+    !inner.is_empty() && inner.iter().all(|&byte| byte == b':' || (is_host(byte) && byte != b'%'))
+}
+
+/// What follows a host: nothing, or a colon and digits, which may be none.
+fn is_port(rest: &[u8]) -> bool {
+    match rest {
+        [] => true,
+        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::tests::parse_in_all_ways;
+    use super::*;
+
+    /// Hands what becomes of a request with these header lines, each ended by `|`, to `look`.
+    fn judge<R>(version: &str, lines: &str, look: impl FnOnce(Result<Head<'_>, Refusal>) -> R) -> R {
+        let request = format!("POST / HTTP/{version}\r\n{}\r\n", lines.replace('|', "\r\n"));
+        look(parse_in_all_ways(request.as_bytes()).map(|head| head.expect("a finished head").0))
+    }
+
+    /// What a header line means to a request of HTTP/1.1 with a host.
+    fn of<R>(lines: &str, look: impl FnOnce(Head<'_>) -> R) -> R {
+        judge("1.1", &format!("Host: a|{lines}"), |head| {
+            look(head.unwrap_or_else(|refusal| panic!("{lines}: {refusal:?}")))
+        })
+    }
+
+    fn refuse(lines: &str, expected: Refusal) {
+        judge("1.1", &format!("Host: a|{lines}"), |head| assert_eq!(head, Err(expected), "{lines}"));
+    }
+
+    #[test]
+    fn host() {
+        let check = |version: &str, lines: &str, reason: Option<&'static str>| {
+            judge(version, lines, |head| assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}"));
+        };
+        for value in [
+            "",
+            "a",
+            "a:80",
+            "a:",
+            "A-b_c.~9",
+            "127.0.0.1:8080",
+            "[::1]",
+            "[::1]:80",
+            "[v1.x]",
+            "%41b",
+            "a!$&'()*+,;=",
+            ":80",
+        ] {
+            check("1.1", &format!("Host: {value}|"), None);
+            check("1.0", &format!("hOST:{value}|"), None);
+        }
+        for value in [
+            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:8 0", "[::1", "[]", "::1", "[::1]a", "[::1]:x", "[a/]", "a%4",
+            "a%zz", "é", "a?b", "\"a\"", "a]",
+        ] {
+            check("1.1", &format!("Host: {value}|"), Some("host is not a host and port"));
+            check("1.0", &format!("Host: {value}|"), Some("host is not a host and port"));
+        }
+        check("1.1", "X: a|", Some("no host"));
+        check("1.0", "X: a|", None);
+        check("1.1", "Host: a|host: a|", Some("host is repeated"));
+        check("1.0", "Host: a|X: b|Host: b|", Some("host is repeated"));
+        check("1.1", "Host: |Host: |", Some("host is repeated"));
+    }
+
+    #[test]
+    fn content_length() {
+        let check =
+            |lines: &str, length| of(lines, |head| assert_eq!(head.framing, Framing::Length(length), "{lines}"));
+        check("Content-Length: 0|", 0);
+        check("content-length:5|", 5);
+        check("Content-Length: 007|", 7);
+        check("Content-Length: 18446744073709551614|", u64::MAX - 1);
+        check("Content-Length: 5, 5|", 5);
+        check("Content-Length: 5|Content-Length: 5|", 5);
+        check("Content-Length: 5,5|X: y|CONTENT-LENGTH: 5|", 5);
+        let not_a_number = Refusal::Malformed("content-length is not a number");
+        for value in ["", "+5", "-5", "-0", "5 5", "0x5", "5.0", "5,", ",5", "5,,5", "five", "5;5", "٥", "1_0", "\"5\""]
+        {
+            refuse(&format!("Content-Length: {value}|"), not_a_number);
+            refuse(&format!("Content-Length: 5|Content-Length: {value}|"), not_a_number);
+        }
+        refuse("Content-Length: 5|Content-Length: 6|", Refusal::Malformed("content-lengths differ"));
+        refuse("Content-Length: 5, 6|", Refusal::Malformed("content-lengths differ"));
+        refuse("Content-Length: 18446744073709551615|", Refusal::BodyTooLarge);
+        refuse(&format!("Content-Length: {}|", "9".repeat(100)), Refusal::BodyTooLarge);
+    }
+
+    #[test]
+    fn transfer_encoding() {
+        let check = |lines: &str| of(lines, |head| assert_eq!(head.framing, Framing::Chunked, "{lines}"));
+        check("Transfer-Encoding: chunked|");
+        check("transfer-encoding:\tCHUNKED |");
+        for value in [
+            "gzip",
+            "identity",
+            "gzip, chunked",
+            "chunked, gzip",
+            "xchunked",
+            "chunked;q=1",
+            "\"chunked\"",
+            "chunked chunked",
+        ] {
+            refuse(&format!("Transfer-Encoding: {value}|"), Refusal::TransferCoding);
+        }
+        refuse("Transfer-Encoding: gzip|Transfer-Encoding: chunked|", Refusal::TransferCoding);
+        for value in ["chunked, chunked", "chunked, gzip, chunked", "gzip, chunked, chunked"] {
+            refuse(&format!("Transfer-Encoding: {value}|"), Refusal::Malformed("chunked twice"));
+        }
+        refuse("Transfer-Encoding: chunked|Transfer-Encoding: chunked|", Refusal::Malformed("chunked twice"));
+        for value in ["", "chunked,", ",chunked", "gzip,,chunked"] {
+            refuse(&format!("Transfer-Encoding: {value}|"), Refusal::Malformed("an empty transfer coding"));
+        }
+        let both = Refusal::Malformed("both content-length and transfer-encoding");
+        refuse("Content-Length: 5|Transfer-Encoding: chunked|", both);
+        refuse("Transfer-Encoding: chunked|Content-Length: 0|", both);
+        refuse("Transfer-Encoding: identity|Content-Length: 5|", both);
+        let under_1_0 = Err(Refusal::Malformed("transfer-encoding under HTTP/1.0"));
+        judge("1.0", "Transfer-Encoding: chunked|", |head| assert_eq!(head, under_1_0));
+        judge("1.0", "Transfer-Encoding: gzip|", |head| assert_eq!(head, under_1_0));
+    }
+
+    #[test]
+    fn connection() {
+        for (version, lines, keep_alive) in [
+            ("1.1", "", true),
+            ("1.1", "Connection: close|", false),
+            ("1.1", "Connection: keep-alive|", true),
+            ("1.1", "Connection: Upgrade, CLOSE|", false),
+            ("1.1", "Connection: keep-alive, close|", false),
+            ("1.1", "Connection: close|Connection: keep-alive|", false),
+            ("1.1", "Connection: closed|", true),
+            ("1.1", "Connection:|", true),
+            ("1.0", "", false),
+            ("1.0", "Connection: Keep-Alive|", true),
+            ("1.0", "Connection: foo,keep-alive|", true),
+            ("1.0", "Connection: keep-alive, close|", false),
+            ("1.0", "Connection: foo|", false),
+        ] {
+            let lines = format!("Host: a|{lines}");
+            judge(version, &lines, |head| {
+                assert_eq!(head.map(|head| head.keep_alive), Ok(keep_alive), "{version} {lines}")
+            });
+        }
+    }
+
+    #[test]
+    fn expect() {
+        for (lines, expected) in [
+            ("Content-Length: 5|Expect: 100-continue|", true),
+            ("Expect: 100-Continue|Transfer-Encoding: chunked|", true),
+            ("Content-Length: 5|", false),
+            ("Content-Length: 0|Expect: 100-continue|", false),
+            ("Expect: 100-continue|", false),
+        ] {
+            of(lines, |head| assert_eq!(head.expect_continue, expected, "{lines}"));
+        }
+        for value in ["", "200-ok", "100-continue, more", "100-continue;q=1"] {
+            refuse(&format!("Content-Length: 5|Expect: {value}|"), Refusal::ExpectationFailed);
+            judge("1.0", &format!("Content-Length: 5|Expect: {value}|"), |head| {
+                assert_eq!(head.map(|head| head.expect_continue), Ok(false), "{value}");
+            });
+        }
+        judge("1.0", "Content-Length: 5|Expect: 100-continue|", |head| {
+            assert_eq!(head.map(|head| head.expect_continue), Ok(false));
+        });
+    }
+
+    #[test]
+    fn conditions_and_content() {
+        of("If-None-Match: \"v1\" |", |head| assert_eq!(head.if_none_match, Some(&b"\"v1\""[..])));
+        of("If-None-Match: *|If-None-Match: *|", |head| assert_eq!(head.if_none_match, None));
+        of("If-None-Match: |If-None-Match: a|If-None-Match: b|", |head| assert_eq!(head.if_none_match, None));
+        of("CONTENT-TYPE: application/json; charset=utf-8|", |head| {
+            assert_eq!(head.content_type, Some(&b"application/json; charset=utf-8"[..]));
+        });
+        refuse("Content-Type: a/b|Content-Type: a/b|", Refusal::Malformed("content-type is repeated"));
+        for (lines, expected) in [
+            ("Content-Encoding: gzip|", Some(&b"gzip"[..])),
+            ("Content-Encoding: identity, br|", Some(b"identity, br")),
+            ("Content-Encoding: gzip|Content-Encoding: identity|", Some(b"gzip")),
+            ("Content-Encoding: Identity|", None),
+            ("Content-Encoding:|", None),
+        ] {
+            of(lines, |head| assert_eq!(head.content_encoding, expected, "{lines}"));
+        }
+    }
+
+    #[test]
+    fn malformed_comes_first() {
+        refuse(
+            "Expect: x|Transfer-Encoding: gzip|Content-Length: z|",
+            Refusal::Malformed("content-length is not a number"),
+        );
+        refuse("Expect: x|Transfer-Encoding: gzip|", Refusal::TransferCoding);
+        refuse("Expect: x|Content-Length: 99999999999999999999|", Refusal::BodyTooLarge);
+        let no_host = Err(Refusal::Malformed("no host"));
+        judge("1.1", "Expect: x|Transfer-Encoding: gzip|", |head| assert_eq!(head, no_host));
+    }
+}

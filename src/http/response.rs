@@ -1,0 +1,348 @@
+//! Answers, written to the end of a connection's out-buffer.
+//!
+//! [`write()`] appends a head and lets the caller render the body straight behind it:
+//! `content-length` is reserved before the body and filled in when its size is known. What stands
+//! in the buffer already is never touched; answers leave in the order in which they were written.
+//! Header names are lower case, their order is fixed. Sizes are bytes; nothing here fails.
+
+/// Bytes that the longest head of [`write()`] may take: the known pieces are below it, so one
+/// `reserve` does for a head.
+const HEAD_ROOM: usize = 384;
+
+/// Most digits of a `content-length`.
+const LENGTH_DIGITS: usize = 20;
+
+macro_rules! statuses {
+    ($($name:ident = $code:literal $reason:literal,)+) => {
+        /// The status of an answer.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Status {
+            $(#[doc = concat!("`", $code, " ", $reason, "`")] $name,)+
+        }
+
+        impl Status {
+            /// Every status, by code.
+            pub const ALL: &[Status] = &[$(Status::$name,)+];
+
+            /// The three-digit code.
+            pub const fn code(self) -> u16 {
+                match self { $(Status::$name => $code,)+ }
+            }
+
+            /// The reason phrase, which is also a problem's title.
+            pub const fn reason(self) -> &'static str {
+                match self { $(Status::$name => $reason,)+ }
+            }
+
+            /// The status line, and the name of the header that follows it.
+            const fn status_line(self) -> &'static str {
+                match self {
+                    $(Status::$name => concat!(
+                        "HTTP/1.1 ", $code, " ", $reason, "\r\ncontent-type: "
+                    ),)+
+                }
+            }
+        }
+    };
+}
+
+statuses! {
+    Ok = 200 "OK",
+    NotModified = 304 "Not Modified",
+    BadRequest = 400 "Bad Request",
+    NotFound = 404 "Not Found",
+    MethodNotAllowed = 405 "Method Not Allowed",
+    RequestTimeout = 408 "Request Timeout",
+    ContentTooLarge = 413 "Content Too Large",
+    UriTooLong = 414 "URI Too Long",
+    UnsupportedMediaType = 415 "Unsupported Media Type",
+    ExpectationFailed = 417 "Expectation Failed",
+    HeaderFieldsTooLarge = 431 "Request Header Fields Too Large",
+    NotImplemented = 501 "Not Implemented",
+    ServiceUnavailable = 503 "Service Unavailable",
+    VersionNotSupported = 505 "HTTP Version Not Supported",
+    InsufficientStorage = 507 "Insufficient Storage",
+}
+
+/// What an answer says about the connection behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Persist {
+    /// Nothing: it stays open, as HTTP/1.1 has it.
+    Default,
+    /// `connection: keep-alive`, for a peer of HTTP/1.0 that asked for it.
+    KeepAlive,
+    /// `connection: close`
+    Close,
+}
+
+impl Persist {
+    const fn line(self) -> &'static [u8] {
+        match self {
+            Persist::Default => b"",
+            Persist::KeepAlive => b"\r\nconnection: keep-alive",
+            Persist::Close => b"\r\nconnection: close",
+        }
+    }
+}
+
+/// The head of an answer, but for its `content-length`.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Any but [`Status::NotModified`], which has a function of its own.
+    pub status: Status,
+    /// The value of `content-type`.
+    pub content_type: &'static str,
+    /// The version behind `etag`, if the answer has one.
+    pub etag: Option<u64>,
+    /// The value of `allow`, for a 405.
+    pub allow: Option<&'static str>,
+    /// Asks to come again after one second.
+    pub retry_after: bool,
+    /// What becomes of the connection.
+    pub persist: Persist,
+    /// The value of `date`: see [`DateLine`](super::date::DateLine).
+    pub date: &'a [u8; 29],
+    /// The request was a `HEAD`: the body is measured, not sent.
+    pub head_only: bool,
+}
+
+/// Appends an answer. `body` appends the body and does nothing else to the buffer.
+///
+/// `width_hint` is the number of digits expected of the body's length: a wrong one costs moving the
+/// body by the difference.
+#[inline]
+pub fn write(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize, body: impl FnOnce(&mut Vec<u8>)) {
+    assert!(answer.status != Status::NotModified, "a 304 has no body");
+    let width = width_hint.clamp(1, LENGTH_DIGITS);
+    write_head(out, answer);
+    let length_at = out.len();
+    out.extend_from_slice(&[b'0'; LENGTH_DIGITS][..width]);
+    out.extend_from_slice(b"\r\n\r\n");
+    let body_at = out.len();
+    body(out);
+    assert!(out.len() >= body_at, "a body is appended");
+    let length = out.len() - body_at;
+    if answer.head_only {
+        out.truncate(body_at);
+    }
+    fill_in(out, length_at, width, length as u64);
+}
+
+/// Appends the answer to a conditional read of what the client holds already: no body, so no
+/// `content-length`.
+pub fn write_not_modified(out: &mut Vec<u8>, date: &[u8; 29], version: u64, persist: Persist) {
+    out.reserve(HEAD_ROOM);
+    out.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\ndate: ");
+    out.extend_from_slice(date);
+    write_etag(out, version);
+    out.extend_from_slice(persist.line());
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+/// Appends the interim answer to `Expect: 100-continue`.
+pub fn write_continue(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
+}
+
+/// Appends a head through the name of `content-length`. Each line brings the CRLF of the one
+/// before.
+#[inline]
+fn write_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
+    out.reserve(HEAD_ROOM);
+    out.extend_from_slice(answer.status.status_line().as_bytes());
+    out.extend_from_slice(answer.content_type.as_bytes());
+    out.extend_from_slice(b"\r\ndate: ");
+    out.extend_from_slice(answer.date);
+    if let Some(version) = answer.etag {
+        write_etag(out, version);
+    }
+    if let Some(allow) = answer.allow {
+        out.extend_from_slice(b"\r\nallow: ");
+        out.extend_from_slice(allow.as_bytes());
+    }
+    if answer.retry_after {
+        out.extend_from_slice(b"\r\nretry-after: 1");
+    }
+    if answer.persist != Persist::Default {
+        out.extend_from_slice(answer.persist.line());
+    }
+    out.extend_from_slice(b"\r\ncontent-length: ");
+}
+
+/// Appends `etag: "v17"`, with the CRLF before it.
+#[inline]
+fn write_etag(out: &mut Vec<u8>, version: u64) {
+    out.extend_from_slice(b"\r\netag: \"v");
+    out.extend_from_slice(decimal(version, &mut [0; 20]));
+    out.extend_from_slice(b"\"");
+}
+
+/// Puts a number in the place of the `width` digits at `at`; what is behind them moves if the
+/// number is longer or shorter.
+#[inline]
+fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {
+    let mut buffer = [0; 20];
+    let digits = decimal(number, &mut buffer);
+    if digits.len() == width {
+        out[at..at + width].copy_from_slice(digits);
+    } else {
+        out.splice(at..at + width, digits.iter().copied());
+    }
+}
+
+/// The digits of a number, at the end of `buffer`: 20 hold any.
+#[inline]
+fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &buffer[at..];
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DATE: &[u8; 29] = b"Sun, 06 Nov 1994 08:49:37 GMT";
+
+    const PLAIN: Answer<'_> = Answer {
+        status: Status::Ok,
+        content_type: "application/json",
+        etag: None,
+        allow: None,
+        retry_after: false,
+        persist: Persist::Default,
+        date: DATE,
+        head_only: false,
+    };
+
+    /// Writes behind bytes that must stay, whatever the width hint, and compares. `|` stands for
+    /// CRLF.
+    fn check(answer: &Answer<'_>, body: &[u8], expected: &str) {
+        let expected = expected.replace('|', "\r\n");
+        for width_hint in 0..=25 {
+            let mut out = b"before".to_vec();
+            write(&mut out, answer, width_hint, |out| out.extend_from_slice(body));
+            assert_eq!(
+                out.escape_ascii().to_string(),
+                format!("before{}", expected.as_bytes().escape_ascii()),
+                "{width_hint}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_hot_case() {
+        check(
+            &Answer { etag: Some(17), ..PLAIN },
+            b"{\"a\":1}",
+            "HTTP/1.1 200 OK|content-type: application/json|date: Sun, 06 Nov 1994 08:49:37 GMT|\
+             etag: \"v17\"|content-length: 7||{\"a\":1}",
+        );
+    }
+
+    #[test]
+    fn every_header_in_its_order() {
+        check(
+            &Answer {
+                status: Status::MethodNotAllowed,
+                content_type: "text/plain",
+                etag: Some(u64::MAX),
+                allow: Some("GET, HEAD"),
+                retry_after: true,
+                persist: Persist::Close,
+                ..PLAIN
+            },
+            b"no",
+            "HTTP/1.1 405 Method Not Allowed|content-type: text/plain|\
+             date: Sun, 06 Nov 1994 08:49:37 GMT|etag: \"v18446744073709551615\"|\
+             allow: GET, HEAD|retry-after: 1|connection: close|content-length: 2||no",
+        );
+        check(
+            &Answer { persist: Persist::KeepAlive, ..PLAIN },
+            b"",
+            "HTTP/1.1 200 OK|content-type: application/json|date: Sun, 06 Nov 1994 08:49:37 GMT|\
+             connection: keep-alive|content-length: 0||",
+        );
+    }
+
+    #[test]
+    fn lengths_of_every_width() {
+        let measured = Answer { head_only: true, ..PLAIN };
+        for length in [0, 1, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 123_456] {
+            let body = "x".repeat(length);
+            let head = format!(
+                "HTTP/1.1 200 OK|content-type: application/json|\
+                 date: Sun, 06 Nov 1994 08:49:37 GMT|content-length: {length}||"
+            );
+            check(&PLAIN, body.as_bytes(), &format!("{head}{body}"));
+            check(&measured, body.as_bytes(), &head);
+        }
+    }
+
+    /// The longest of everything that this program sends, so that one `reserve` is enough.
+    #[test]
+    fn a_head_fits_its_room() {
+        for &status in Status::ALL {
+            let mut out = Vec::new();
+            let answer = Answer {
+                status,
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                etag: Some(u64::MAX),
+                allow: Some("GET, HEAD, POST, OPTIONS"),
+                retry_after: true,
+                persist: Persist::KeepAlive,
+                ..PLAIN
+            };
+            write_head(&mut out, &answer);
+            let longest = out.len() + LENGTH_DIGITS + "||".len() * 2;
+            assert!(longest <= HEAD_ROOM, "{status:?} takes {longest}");
+        }
+    }
+
+    #[test]
+    fn answers_without_a_body() {
+        let check = |persist, lines: &str| {
+            let mut out = b"before".to_vec();
+            write_not_modified(&mut out, DATE, 17, persist);
+            let expected = format!(
+                "beforeHTTP/1.1 304 Not Modified|date: Sun, 06 Nov 1994 08:49:37 GMT|\
+                 etag: \"v17\"|{lines}|"
+            );
+            assert_eq!(String::from_utf8(out), Ok(expected.replace('|', "\r\n")));
+        };
+        check(Persist::Default, "");
+        check(Persist::KeepAlive, "connection: keep-alive|");
+        check(Persist::Close, "connection: close|");
+        let mut out = b"before".to_vec();
+        write_continue(&mut out);
+        assert_eq!(out, b"beforeHTTP/1.1 100 Continue\r\n\r\n");
+    }
+
+    #[test]
+    fn statuses() {
+        assert!(Status::ALL.is_sorted_by_key(|status| status.code()));
+        for status in Status::ALL {
+            let line = format!("HTTP/1.1 {} {}\r\ncontent-type: ", status.code(), status.reason());
+            assert_eq!(status.status_line(), line);
+        }
+    }
+
+    #[test]
+    fn decimals() {
+        for number in [0, 9, 10, 12_345, u64::MAX] {
+            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a 304 has no body")]
+    fn a_304_is_not_written_with_a_body() {
+        write(&mut Vec::new(), &Answer { status: Status::NotModified, ..PLAIN }, 1, |_| ());
+    }
+}

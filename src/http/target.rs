@@ -1,0 +1,238 @@
+//! The request target: path and query, and the parameters of a query.
+//!
+//! `parse` reduces the forms of a target to a path and a query, undecoded. [`pairs`] walks a
+//! query and decodes each name and value into a buffer of its own, [`PARAM_BYTES`] at most, without
+//! allocation. It knows no parameter by name: whether one is unknown, repeated or empty is for the
+//! routes to say. `+` is a plus, not a space (RFC 3986, not HTML forms).
+
+use std::ops::Deref;
+
+use memchr::{memchr, memchr2};
+
+use super::Refusal;
+use super::fields::is_authority;
+use super::grammar::hex_digit;
+
+/// Bytes of a decoded parameter name or value; more than any that has a meaning here (a kind has
+/// 32).
+pub const PARAM_BYTES: usize = 64;
+
+/// A request target in origin form. Visible ASCII, percent-escapes as they were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target<'b> {
+    /// Begins with `/`; or is `*`, for `OPTIONS` alone.
+    pub path: &'b str,
+    /// What follows the first `?`; empty if nothing does, `None` without one.
+    pub query: Option<&'b str>,
+}
+
+/// Splits a target. `text` holds no white space and no control bytes; `asterisk` says whether `*`
+/// is allowed.
+///
+/// Taken are the origin form and, with the scheme and authority dropped, the absolute form of
+/// `http` and `https` (RFC 9112, 3.2).
+#[inline]
+pub(super) fn parse(text: &str, asterisk: bool) -> Result<Target<'_>, Refusal> {
+    if !text.is_ascii() || memchr(b'#', text.as_bytes()).is_some() {
+        return Err(Refusal::Malformed("a target with a fragment or beyond ASCII"));
+    }
+    if text.starts_with('/') {
+        return Ok(split(text));
+    }
+    if asterisk && text == "*" {
+        return Ok(Target { path: text, query: None });
+    }
+    absolute(text).ok_or(Refusal::Malformed("not a target in origin or absolute form"))
+}
+
+/// Path and query of an origin form.
+fn split(text: &str) -> Target<'_> {
+    match memchr(b'?', text.as_bytes()) {
+        Some(mark) => Target { path: &text[..mark], query: Some(&text[mark + 1..]) },
+        None => Target { path: text, query: None },
+    }
+}
+
+/// An absolute form without its scheme and authority; an empty path is `/`.
+fn absolute(text: &str) -> Option<Target<'_>> {
+    let (scheme, rest) = text.split_once("://")?;
+    if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
+        return None;
+    }
+    let (authority, rest) = rest.split_at(memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len()));
+    let names_a_host = !authority.is_empty() && !authority.starts_with(':') && is_authority(authority.as_bytes());
+    let target = split(rest);
+    let path = if target.path.is_empty() { "/" } else { target.path };
+    names_a_host.then_some(Target { path, ..target })
+}
+
+/// A decoded name or value. Any bytes at all, not only ASCII.
+#[derive(Clone, Copy)]
+pub struct Param {
+    bytes: [u8; PARAM_BYTES],
+    len: u8,
+}
+
+const _: () = assert!(PARAM_BYTES <= u8::MAX as usize, "a parameter's length fits its field");
+
+impl Param {
+    /// Percent-decodes a name or value; `None` if an escape is broken or the result too long.
+    #[inline]
+    pub fn decode(raw: &str) -> Option<Param> {
+        let raw = raw.as_bytes();
+        let mut param = Param { bytes: [0; PARAM_BYTES], len: 0 };
+        if raw.len() <= PARAM_BYTES && !raw.contains(&b'%') {
+            param.bytes[..raw.len()].copy_from_slice(raw);
+            param.len = raw.len() as u8;
+            return Some(param);
+        }
+        param.unescape(raw)
+    }
+
+    /// Appends what `raw` stands for.
+    fn unescape(mut self, raw: &[u8]) -> Option<Param> {
+        let mut rest = raw;
+        while let [byte, after @ ..] = rest {
+            let (byte, after) = match (byte, after) {
+                (b'%', [high, low, after @ ..]) => (hex_digit(*high)? << 4 | hex_digit(*low)?, after),
+                (b'%', _) => return None,
+                _ => (*byte, after),
+            };
+            *self.bytes.get_mut(usize::from(self.len))? = byte;
+            self.len += 1;
+            rest = after;
+        }
+        Some(self)
+    }
+}
+
+impl Deref for Param {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+impl std::fmt::Debug for Param {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.escape_ascii())
+    }
+}
+
+/// A parameter whose name or value cannot be decoded, or is longer than [`PARAM_BYTES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPair<'b> {
+    /// The name as it was sent; [`Param::decode`] tells whether the fault is in it or in the value.
+    pub raw_name: &'b str,
+}
+
+/// The parameters of a query, in order: each segment between `&`s split at its first `=`. A segment
+/// without one has an empty value, an empty segment is an empty name with an empty value; an empty
+/// query has no parameters.
+pub fn pairs(query: &str) -> impl Iterator<Item = Result<(Param, Param), BadPair<'_>>> {
+    let segments = query.split('&').take(if query.is_empty() { 0 } else { usize::MAX });
+    segments.map(|segment| {
+        let (name, value) = segment.split_once('=').unwrap_or((segment, ""));
+        match (Param::decode(name), Param::decode(value)) {
+            (Some(name), Some(value)) => Ok((name, value)),
+            _ => Err(BadPair { raw_name: name }),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let check = |text, path, query| assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}");
+        check("/", "/", None);
+        check("/a/b%20c", "/a/b%20c", None);
+        check("/a?", "/a", Some(""));
+        check("/a?b=c&d", "/a", Some("b=c&d"));
+        check("/a?b?c", "/a", Some("b?c"));
+        check("//a/b", "//a/b", None);
+        check("/http://a/b", "/http://a/b", None);
+        check("http://a/b", "/b", None);
+        check("HTTPS://a.example:80/b?c", "/b", Some("c"));
+        check("http://[::1]:80/b", "/b", None);
+        check("http://a", "/", None);
+        check("http://a?b", "/", Some("b"));
+        check("http://a?b/c", "/", Some("b/c"));
+        assert_eq!(parse("*", true), Ok(Target { path: "*", query: None }));
+    }
+
+    #[test]
+    fn refused_forms() {
+        for text in ["/a#b", "#", "/?a#", "/é", "http://a/é", "/\u{80}"] {
+            assert_eq!(
+                parse(text, false),
+                Err(Refusal::Malformed("a target with a fragment or beyond ASCII")),
+                "{text}"
+            );
+        }
+        for text in [
+            "*",
+            "a",
+            "a:80",
+            "?a",
+            "http:/a",
+            "http://",
+            "http:///a",
+            "http://:80/a",
+            "http://u@a/",
+            "ftp://a/b",
+            "://a/b",
+            "http://a:b/",
+        ] {
+            assert_eq!(
+                parse(text, false),
+                Err(Refusal::Malformed("not a target in origin or absolute form")),
+                "{text}"
+            );
+        }
+    }
+
+    /// A name and a value, or the name of a bad pair.
+    type Found<'a> = Result<(&'a [u8], &'a [u8]), &'a str>;
+
+    #[test]
+    fn parameters() {
+        let check = |query: &str, expected: &[Found<'_>]| {
+            let found: Vec<_> = pairs(query).collect();
+            let found: Vec<_> = found
+                .iter()
+                .map(|pair| pair.as_ref().map(|(name, value)| (&name[..], &value[..])).map_err(|bad| bad.raw_name))
+                .collect();
+            assert_eq!(found, expected, "{query}");
+        };
+        check("", &[]);
+        check("a=1", &[Ok((b"a", b"1"))]);
+        check("a=1&b=2", &[Ok((b"a", b"1")), Ok((b"b", b"2"))]);
+        check("a=1&&b=2", &[Ok((b"a", b"1")), Ok((b"", b"")), Ok((b"b", b"2"))]);
+        check("a&", &[Ok((b"a", b"")), Ok((b"", b""))]);
+        check("&", &[Ok((b"", b"")), Ok((b"", b""))]);
+        check("=1", &[Ok((b"", b"1"))]);
+        check("a=b=c", &[Ok((b"a", b"b=c"))]);
+        check("a=1+2", &[Ok((b"a", b"1+2"))]);
+        check("%61=%3d%26%00%fF", &[Ok((b"a", b"=&\0\xff"))]);
+        check("a=%", &[Err("a")]);
+        check("a=%4&b=1", &[Err("a"), Ok((b"b", b"1"))]);
+        check("a=%4g", &[Err("a")]);
+        check("%zz=1", &[Err("%zz")]);
+        check("a=%%41", &[Err("a")]);
+    }
+
+    #[test]
+    fn long_parameters() {
+        let long = "x".repeat(PARAM_BYTES);
+        let escaped = "%78".repeat(PARAM_BYTES);
+        for raw in [&long, &escaped] {
+            assert_eq!(Param::decode(raw).as_deref(), Some(long.as_bytes()));
+            assert!(Param::decode(&format!("{raw}x")).is_none());
+            assert!(Param::decode(&format!("{raw}%78")).is_none());
+        }
+    }
+}

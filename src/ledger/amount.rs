@@ -1,0 +1,124 @@
+//! Currencies, directions and amounts: the parts of a posting.
+
+use std::cmp::Ordering;
+
+/// `[A-Z][A-Z0-9]{2,7}`, packed big-endian and zero-padded into eight bytes, so that integer order is byte order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Currency([u8; 8]);
+
+impl Currency {
+    /// No currency: a place to be filled.
+    pub(super) const NONE: Self = Self([0; 8]);
+
+    /// Reads a currency; `None` if the form is not `[A-Z][A-Z0-9]{2,7}`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let fits = (3..=8).contains(&text.len())
+            && text[0].is_ascii_uppercase()
+            && text[1..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        if !fits {
+            return None;
+        }
+        let mut packed = [0; 8];
+        packed[..text.len()].copy_from_slice(text);
+        Some(Self(packed))
+    }
+
+    /// The currency's letters and digits.
+    pub fn as_bytes(&self) -> &[u8] {
+        let len = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());
+        &self.0[..len]
+    }
+}
+
+impl Ord for Currency {
+    fn cmp(&self, other: &Self) -> Ordering {
+        u64::from_be_bytes(self.0).cmp(&u64::from_be_bytes(other.0))
+    }
+}
+
+impl PartialOrd for Currency {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Which way money goes, seen from the user. `credit` sorts before `debit`, as its name does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// Towards the user.
+    Credit,
+    /// Away from the user.
+    Debit,
+}
+
+impl Direction {
+    /// The word on the wire.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Credit => "credit",
+            Self::Debit => "debit",
+        }
+    }
+}
+
+/// What an entry moves, in minor units: 0 … 2^63−1. The direction says which way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Amount(i64);
+
+impl Amount {
+    /// `None` if `minor` is negative.
+    pub const fn new(minor: i64) -> Option<Self> {
+        if minor < 0 { None } else { Some(Self(minor)) }
+    }
+
+    /// Minor units, never negative.
+    pub const fn minor(self) -> i64 {
+        self.0
+    }
+}
+
+/// Whether `text` is a kind: `[a-z][a-z0-9_]{0,31}`.
+pub fn is_kind(text: &[u8]) -> bool {
+    (1..=KIND_BYTES).contains(&text.len())
+        && text[0].is_ascii_lowercase()
+        && text[1..].iter().all(|&b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// The longest kind, in bytes.
+pub const KIND_BYTES: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn currencies_have_one_form_and_sort_by_bytes() {
+        for good in ["USD", "COIN", "DIAMOND", "A1B2C3D4", "X00"] {
+            assert_eq!(Currency::parse(good.as_bytes()).map(|c| c.as_bytes().to_vec()), Some(good.as_bytes().to_vec()));
+        }
+        for bad in ["", "US", "usd", "1USD", "USDUSDUSD", "US D", "US-", "ÜSD"] {
+            assert_eq!(Currency::parse(bad.as_bytes()), None, "{bad}");
+        }
+        let mut names = ["USDX", "USD", "COIN", "US0", "ZZZ", "COINS"];
+        let mut packed = names.map(|n| Currency::parse(n.as_bytes()).unwrap());
+        names.sort_unstable();
+        packed.sort_unstable();
+        assert_eq!(packed.map(|c| String::from_utf8(c.as_bytes().to_vec()).unwrap()), names);
+    }
+
+    #[test]
+    fn kinds_have_one_form() {
+        for good in ["a", "gift_sent", "t0", &"a".repeat(32)] {
+            assert!(is_kind(good.as_bytes()), "{good}");
+        }
+        for bad in ["", "_a", "0a", "A", "a-b", "gift sent", &"a".repeat(33), "é"] {
+            assert!(!is_kind(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn amounts_are_never_negative() {
+        assert_eq!(Amount::new(-1), None);
+        assert_eq!(Amount::new(i64::MAX).map(Amount::minor), Some(i64::MAX));
+    }
+}

@@ -1,0 +1,315 @@
+//! One user's counters: lifetime figures by group, and packed rows by time.
+//!
+//! Rows start in one small block. A user whose block stays full after merging *graduates* to three runs of blocks — quarters,
+//! hours, days — and rows move down a run when the user's latest entry has passed them by ([`Grains`]). When that happens
+//! cannot be observed: every range that is ever asked for has its edges on the grain at those edges.
+
+use super::amount::Direction;
+use super::names::KindId;
+use super::rows::{self, Block, Row, Tally};
+use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
+use super::varint;
+use thin_vec::ThinVec;
+
+/// A block is merged, and then split or graduated, when it passes this many bytes.
+const BLOCK_BYTES: usize = 1_024;
+/// A merged block that still holds more than this graduates: merging it again would not pay.
+const FULL_BYTES: usize = BLOCK_BYTES * 3 / 4;
+/// Blocks that move down a run for each new block: more than one, so that a run never lags for long.
+const BLOCKS_PER_STEP: usize = 2;
+
+/// What posted entries are grouped by, within one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupKey {
+    /// Place of the currency among the user's balances.
+    pub currency: u8,
+    /// The kind's number in the slice.
+    pub kind: KindId,
+    /// Credit or debit.
+    pub direction: Direction,
+}
+
+/// A group and its lifetime figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its key.
+    pub key: GroupKey,
+    /// Everything it ever posted.
+    pub lifetime: Tally,
+}
+
+/// Lifetime figures of a user's groups, packed, in the order in which they first came; a group's place is its number.
+///
+/// ```text
+/// group = bytes behind this one: u8 | currency << 1 | direction: u8 | kind: varint | tally
+/// ```
+#[derive(Debug, Default)]
+pub struct Groups(ThinVec<u8>);
+
+/// Where a group is packed.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its number.
+    pub number: usize,
+    /// Its figures.
+    pub lifetime: Tally,
+    bytes: std::ops::Range<usize>,
+}
+
+impl Groups {
+    /// The groups in order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = Group> + '_ {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            (at < self.0.len()).then(|| {
+                at += 1;
+                unpack(&self.0, &mut at)
+            })
+        })
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        let (mut at, mut count) = (0, 0);
+        while at < self.0.len() {
+            at += 1 + usize::from(self.0[at]);
+            count += 1;
+        }
+        count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The group of `key`, or where it would go: `Err` holds how many groups there are.
+    pub fn find(&self, key: GroupKey) -> Result<Found, usize> {
+        let (mut start, mut number) = (0, 0);
+        while start < self.0.len() {
+            let end = start + 1 + usize::from(self.0[start]);
+            if self.0[start + 1] == key.head() {
+                let mut at = start + 1;
+                let group = unpack(&self.0, &mut at);
+                if group.key == key {
+                    return Ok(Found { number, lifetime: group.lifetime, bytes: start..end });
+                }
+            }
+            start = end;
+            number += 1;
+        }
+        Err(number)
+    }
+
+    /// Writes the figures of a group: in the place `found`, or as a new one.
+    fn set(&mut self, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
+        let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
+        let mut at = 2;
+        packed[1] = key.head();
+        varint::put(&mut packed, &mut at, u64::from(key.kind.0));
+        lifetime.put(&mut packed, &mut at);
+        packed[0] = (at - 1) as u8;
+        let place = found.map_or(self.0.len()..self.0.len(), |f| f.bytes.clone());
+        rows::replace(&mut self.0, place, &packed[..at]);
+    }
+}
+
+impl GroupKey {
+    fn head(self) -> u8 {
+        self.currency << 1 | self.direction as u8
+    }
+}
+
+#[inline]
+fn unpack(bytes: &[u8], at: &mut usize) -> Group {
+    let head = bytes[*at];
+    *at += 1;
+    let kind = KindId(varint::get(bytes, at) as u32);
+    let direction = if head & 1 == 0 { Direction::Credit } else { Direction::Debit };
+    let key = GroupKey { currency: head >> 1, kind, direction };
+    Group { key, lifetime: Tally::get(bytes, at) }
+}
+
+/// The runs of a graduated user. Blocks are in time order; each run's rows are merged to its grain.
+#[derive(Debug, Default)]
+pub struct Runs {
+    quarters: Vec<Block>,
+    hours: Vec<Block>,
+    days: Vec<Block>,
+}
+
+/// One user's counters; the runs of a graduated user live elsewhere and are handed in.
+#[derive(Debug, Default)]
+pub struct Counters {
+    groups: Groups,
+    block: Block,
+}
+
+impl Counters {
+    /// Lifetime figures.
+    pub fn groups(&self) -> &Groups {
+        &self.groups
+    }
+
+    /// Books `amount` under `key`, whose place and new lifetime figures are known. `latest` is the user's latest entry, this
+    /// one included. `runs` is filled when the user graduates.
+    pub fn post(&mut self, posting: &Posting, latest: Millis, runs: &mut Option<Box<Runs>>) {
+        self.groups.set(posting.found.as_ref(), posting.key, &posting.lifetime);
+        let row =
+            Row { quarter: posting.at.quarter(), group: posting.number() as u8, tally: Tally::of(posting.amount) };
+        let grains = Grains::behind(latest);
+        match runs {
+            Some(runs) => runs.add(row, &grains),
+            None => {
+                rows::add(&mut self.block, row);
+                if self.block.len() > BLOCK_BYTES {
+                    self.merge(&grains, runs);
+                }
+            }
+        }
+    }
+
+    fn merge(&mut self, grains: &Grains, runs: &mut Option<Box<Runs>>) {
+        rows::compact(&mut self.block, |quarter| merged(quarter, grains));
+        if self.block.len() <= FULL_BYTES {
+            return;
+        }
+        let mut grown = Runs::default();
+        for row in rows::rows(&self.block) {
+            grown.place(row, grains);
+        }
+        *runs = Some(Box::new(grown));
+        self.block = Block::new();
+    }
+
+    /// Calls `visit` with every row inside `range`, in no order.
+    #[inline]
+    pub fn visit(&self, runs: Option<&Runs>, range: Range, mut visit: impl FnMut(Row)) {
+        let (from, to) = ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
+        visit_block(&self.block, from, to, &mut visit);
+        for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.quarters]) {
+            // A block begins where the one before it ends: the first that can hold `from` is the last that begins before it.
+            let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
+            for block in run[first..].iter().take_while(|block| rows::first(block) < to) {
+                visit_block(block, from, to, &mut visit);
+            }
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        super::book::thin_bytes(&self.groups.0) + super::book::thin_bytes(&self.block)
+    }
+}
+
+/// A posting whose checks have passed.
+#[derive(Clone, Debug)]
+pub struct Posting {
+    /// Its group.
+    pub key: GroupKey,
+    /// Where that group stands; `None` if it is new.
+    pub found: Option<Found>,
+    /// How many groups there are.
+    pub groups: usize,
+    /// The group's figures with this posting.
+    pub lifetime: Tally,
+    /// Booking time.
+    pub at: Millis,
+    /// Minor units.
+    pub amount: i64,
+}
+
+impl Posting {
+    fn number(&self) -> usize {
+        self.found.as_ref().map_or(self.groups, |f| f.number)
+    }
+}
+
+#[inline]
+fn visit_block(block: &[u8], from: Quarter, to: Quarter, visit: &mut impl FnMut(Row)) {
+    for row in rows::rows(block).skip_while(|r| r.quarter < from).take_while(|r| r.quarter < to) {
+        visit(row);
+    }
+}
+
+const QUARTERS_PER_HOUR: Quarter = 4;
+const QUARTERS_PER_DAY: Quarter = 96;
+
+/// The first quarter of the bucket that holds `quarter`, or `None` if it is no longer kept.
+fn merged(quarter: Quarter, grains: &Grains) -> Option<Quarter> {
+    let t = u64::from(quarter) * QUARTER_MS;
+    (t >= grains.kept).then(|| quarter - quarter % (grains.at(t) / QUARTER_MS) as Quarter)
+}
+
+impl Runs {
+    /// Books a row among the quarters: an accepted entry is never so late that its quarter has moved on.
+    fn add(&mut self, row: Row, grains: &Grains) {
+        if add_to(&mut self.quarters, row) {
+            self.age(grains);
+        }
+    }
+
+    /// Puts a merged row into the run of its grain.
+    fn place(&mut self, row: Row, grains: &Grains) {
+        let t = u64::from(row.quarter) * QUARTER_MS;
+        let run = if t >= grains.fine {
+            &mut self.quarters
+        } else if t >= grains.middle {
+            &mut self.hours
+        } else {
+            &mut self.days
+        };
+        add_to(run, row);
+    }
+
+    /// Moves the oldest blocks down where the user's time has passed them.
+    fn age(&mut self, grains: &Grains) {
+        for _ in 0..BLOCKS_PER_STEP {
+            move_down(&mut self.quarters, &mut self.hours, grains.fine, QUARTERS_PER_HOUR);
+            move_down(&mut self.hours, &mut self.days, grains.middle, QUARTERS_PER_DAY);
+            if self.days.first().is_some_and(|block| ends_before(block, grains.kept)) {
+                self.days.remove(0);
+            }
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        let blocks = [&self.quarters, &self.hours, &self.days];
+        size_of::<Self>() + blocks.iter().map(|run| run_bytes(run)).sum::<usize>()
+    }
+}
+
+fn run_bytes(run: &Vec<Block>) -> usize {
+    run.capacity() * size_of::<Block>() + run.iter().map(super::book::thin_bytes).sum::<usize>()
+}
+
+fn ends_before(block: &[u8], edge_ms: u64) -> bool {
+    u64::from(rows::last(block)) * QUARTER_MS < edge_ms
+}
+
+fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Quarter) {
+    if !from.first().is_some_and(|block| ends_before(block, edge_ms)) {
+        return;
+    }
+    for row in rows::rows(&from.remove(0)) {
+        add_to(to, Row { quarter: row.quarter - row.quarter % grain, ..row });
+    }
+}
+
+/// Books a row in a run; says whether a block was split.
+fn add_to(run: &mut Vec<Block>, row: Row) -> bool {
+    let at = run.partition_point(|block| rows::first(block) <= row.quarter).saturating_sub(1);
+    let Some(block) = run.get_mut(at) else {
+        run.push(Block::new());
+        rows::add(&mut run[0], row);
+        return false;
+    };
+    rows::add(block, row);
+    if block.len() <= BLOCK_BYTES {
+        return false;
+    }
+    let later = rows::split(block);
+    run.insert(at + 1, later);
+    true
+}

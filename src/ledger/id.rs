@@ -1,0 +1,141 @@
+//! User ids and entry ids: their text forms, and the hash that says where a user lives.
+
+/// A user: a `u64`, on the wire a decimal string without leading zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub u64);
+
+impl UserId {
+    /// Reads the decimal form; `None` for anything but a canonical `u64`.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        match text {
+            [] | [b'0', _, ..] => None,
+            _ if text.len() > 20 => None,
+            _ => text
+                .iter()
+                .try_fold(0u64, |value, &b| {
+                    let digit = b.wrapping_sub(b'0');
+                    if digit > 9 { None } else { value.checked_mul(10)?.checked_add(u64::from(digit)) }
+                })
+                .map(Self),
+        }
+    }
+
+    /// Spreads users over slices and index. The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): a bijection.
+    ///
+    /// This is hash version 1. Data on disk and shard-aware clients depend on it: it never changes without a new version.
+    pub const fn hash(self) -> u64 {
+        let mut x = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+}
+
+/// An entry's identity: 128 bits, on the wire a UUID of any case or a decimal integer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId(pub u128);
+
+impl EntryId {
+    /// Reads a UUID (`8-4-4-4-12` hexadecimal digits) or a decimal below 2^128 without leading zeros.
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        if text.len() == UUID_BYTES && text[8] == b'-' { parse_uuid(text) } else { parse_decimal(text) }.map(Self)
+    }
+}
+
+const UUID_BYTES: usize = 36;
+/// 2^128 has 39 decimal digits.
+const DECIMAL_BYTES: usize = 39;
+
+fn parse_uuid(text: &[u8]) -> Option<u128> {
+    let mut value = 0u128;
+    for (at, &b) in text.iter().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            if b != b'-' {
+                return None;
+            }
+            continue;
+        }
+        let nibble = HEX[usize::from(b)];
+        if nibble > 15 {
+            return None;
+        }
+        value = value << 4 | u128::from(nibble);
+    }
+    Some(value)
+}
+
+/// The value of each hexadecimal digit, 255 for every other byte.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
+fn parse_decimal(text: &[u8]) -> Option<u128> {
+    if text.is_empty() || text.len() > DECIMAL_BYTES || (text[0] == b'0' && text.len() > 1) {
+        return None;
+    }
+    if let Some(short) = (text.len() <= 19).then(|| UserId::parse(text)) {
+        return short.map(|id| u128::from(id.0));
+    }
+    text.iter().try_fold(0u128, |value, &b| {
+        let digit = b.wrapping_sub(b'0');
+        if digit > 9 { None } else { value.checked_mul(10)?.checked_add(u128::from(digit)) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_ids_are_canonical_decimals() {
+        let check =
+            |text: &str, want: Option<u64>| assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}");
+        check("0", Some(0));
+        check("42", Some(42));
+        check("18446744073709551615", Some(u64::MAX));
+        for bad in
+            ["", "00", "042", "18446744073709551616", "99999999999999999999", "-1", "+1", " 1", "1 ", "1.0", "x", "٣"]
+        {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn an_entry_id_is_its_value_however_written() {
+        let check =
+            |text: &str, want: Option<u128>| assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}");
+        check("0", Some(0));
+        check("340282366920938463463374607431768211455", Some(u128::MAX));
+        check("12345678901234567890123456789012", Some(12_345_678_901_234_567_890_123_456_789_012));
+        check("0192f0c1-0000-7000-8000-00000000ABcd", Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd));
+        check("0192F0C1-0000-7000-8000-00000000abCD", Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd));
+        for bad in [
+            "",
+            "01",
+            "-1",
+            "340282366920938463463374607431768211456",
+            "0192f0c100007000800000000000abcd",
+            "0192f0c1-0000-7000-8000-00000000abcg",
+            "0192f0c1-0000-7000-8000_00000000abcd",
+            "0192f0c1-0000-7000-8000-00000000abcde",
+            "{192f0c1-0000-7000-8000-00000000abcd}",
+        ] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn the_user_hash_is_pinned() {
+        assert_eq!(
+            [0, 1, 42, u64::MAX].map(|id| UserId(id).hash()),
+            [0xe220_a839_7b1d_cdaf, 0x910a_2dec_8902_5cc1, 0xbdd7_3226_2feb_6e95, 0xe4d9_7177_1b65_2c20,]
+        );
+    }
+}

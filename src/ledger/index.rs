@@ -1,0 +1,158 @@
+//! Where a user's slot is: extendible hashing, grown one segment at a time.
+//!
+//! The top bits of a user's hash choose a segment through a directory, the low bits of its upper half a place in it; collisions
+//! go to the next place. A segment that is four fifths full is cut in two by one more bit, so no step moves more than one
+//! segment (32 KiB), whatever the number of users. Method: R. Fagin et al., *Extendible Hashing*, 1979.
+//!
+//! A place holds the hash's upper 32 bits and the slot; the slot's own id has the last word.
+
+use super::id::UserId;
+
+/// Number of a user's slot in its slice.
+pub type Slot = u32;
+
+const PLACES: usize = 4_096;
+const PLACE_BITS: u32 = PLACES.trailing_zeros();
+/// A segment is cut when it holds more.
+const FULL: usize = PLACES * 4 / 5;
+/// Directory bits and place bits come from the same 32 bits.
+const MOST_DEPTH: u32 = u32::BITS - PLACE_BITS;
+
+#[derive(Debug)]
+struct Segment {
+    /// `hash << 32 | slot + 1`; 0 is free.
+    places: Box<[u64; PLACES]>,
+    used: usize,
+    /// How many directory bits all its users share.
+    depth: u32,
+}
+
+/// The index of one slice.
+#[derive(Debug)]
+pub struct Index {
+    directory: Vec<u32>,
+    segments: Vec<Segment>,
+    depth: u32,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { directory: vec![0], segments: vec![Segment::new(0)], depth: 0 }
+    }
+}
+
+impl Index {
+    /// Calls `is` with the slots that may be `user`'s, until it says yes.
+    #[inline]
+    pub fn find(&self, user: UserId, mut is: impl FnMut(Slot) -> bool) -> Option<Slot> {
+        let hash = upper(user);
+        let places = &self.segment(hash).places;
+        let mut at = hash as usize % PLACES;
+        loop {
+            let place = places[at];
+            if place == 0 {
+                return None;
+            }
+            if (place >> 32) as u32 == hash {
+                let slot = place as u32 - 1;
+                if is(slot) {
+                    return Some(slot);
+                }
+            }
+            at = (at + 1) % PLACES;
+        }
+    }
+
+    /// Adds a user who is not in the index.
+    pub fn insert(&mut self, user: UserId, slot: Slot) {
+        let hash = upper(user);
+        while self.segment(hash).used >= FULL {
+            self.cut(hash);
+        }
+        let number = self.directory[self.entry(hash)] as usize;
+        self.segments[number].put(u64::from(hash) << 32 | u64::from(slot + 1));
+    }
+
+    fn entry(&self, hash: u32) -> usize {
+        (u64::from(hash) >> (u32::BITS - self.depth)) as usize
+    }
+
+    #[inline]
+    fn segment(&self, hash: u32) -> &Segment {
+        &self.segments[self.directory[self.entry(hash)] as usize]
+    }
+
+    /// Cuts the segment of `hash` in two, doubling the directory first where it has no bit for it.
+    fn cut(&mut self, hash: u32) {
+        let number = self.directory[self.entry(hash)];
+        let depth = self.segments[number as usize].depth;
+        assert!(depth < MOST_DEPTH, "memory ends long before the index does");
+        if depth == self.depth {
+            self.directory = self.directory.iter().flat_map(|&n| [n, n]).collect();
+            self.depth += 1;
+        }
+        let later = self.segments.len() as u32;
+        let old = std::mem::replace(&mut self.segments[number as usize], Segment::new(depth + 1));
+        self.segments.push(Segment::new(depth + 1));
+        for &place in old.places.iter().filter(|&&p| p != 0) {
+            let to = if bit(place, depth) { later } else { number };
+            self.segments[to as usize].put(place);
+        }
+        // The entries that pointed at the segment are neighbours; the upper half of them now points at the new one.
+        let shared = 1usize << (self.depth - depth);
+        let first = self.entry(hash) & !(shared - 1);
+        self.directory[first + shared / 2..first + shared].fill(later);
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.segments.len() * (PLACES * size_of::<u64>() + size_of::<Segment>())
+            + self.directory.len() * size_of::<u32>()
+    }
+}
+
+impl Segment {
+    fn new(depth: u32) -> Self {
+        Self { places: Box::new([0; PLACES]), used: 0, depth }
+    }
+
+    fn put(&mut self, place: u64) {
+        let mut at = (place >> 32) as usize % PLACES;
+        while self.places[at] != 0 {
+            at = (at + 1) % PLACES;
+        }
+        self.places[at] = place;
+        self.used += 1;
+    }
+}
+
+fn upper(user: UserId) -> u32 {
+    (user.hash() >> 32) as u32
+}
+
+/// Whether directory bit `depth`, counted from the top, of a place's hash is set.
+fn bit(place: u64, depth: u32) -> bool {
+    place >> (u64::BITS - 1 - depth) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_user_is_found_and_no_other() {
+        let users = 50_000u32;
+        let id = |n: u32| UserId(u64::from(n) * 7_919);
+        let mut index = Index::default();
+        for n in 0..users {
+            assert_eq!(index.find(id(n), |slot| slot == n), None);
+            index.insert(id(n), n);
+        }
+        for n in 0..users {
+            assert_eq!(index.find(id(n), |slot| id(slot) == id(n)), Some(n));
+            assert_eq!(index.find(id(n + users), |slot| id(slot) == id(n + users)), None);
+        }
+        assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
+        assert!(index.segments.iter().all(|s| s.used <= FULL));
+    }
+}

@@ -1,0 +1,47 @@
+//! Kinds, numbered: an open vocabulary of words that users share.
+
+use hashbrown::HashTable;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// The number of a kind in its slice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KindId(pub u32);
+
+/// The kinds of a slice.
+#[derive(Debug, Default)]
+pub struct Names {
+    names: Vec<Box<str>>,
+    by_name: HashTable<u32>,
+    bytes: usize,
+}
+
+impl Names {
+    /// The number of `name`, if it has one.
+    pub fn find(&self, name: &str) -> Option<KindId> {
+        self.by_name.find(xxh3_64(name.as_bytes()), |&n| &*self.names[n as usize] == name).map(|&n| KindId(n))
+    }
+
+    /// The number of `name`, given to it now if it had none.
+    pub fn number(&mut self, name: &str) -> KindId {
+        if let Some(id) = self.find(name) {
+            return id;
+        }
+        let id = u32::try_from(self.names.len()).expect("memory ends long before four thousand million kinds");
+        self.names.push(name.into());
+        self.bytes += name.len() + size_of::<Box<str>>() + size_of::<u32>();
+        let Self { names, by_name, .. } = self;
+        by_name.insert_unique(xxh3_64(name.as_bytes()), id, |&n| xxh3_64(names[n as usize].as_bytes()));
+        KindId(id)
+    }
+
+    /// The name of a number that [`Self::number`] gave.
+    #[inline]
+    pub fn name(&self, id: KindId) -> &str {
+        &self.names[id.0 as usize]
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes
+    }
+}

@@ -1,0 +1,290 @@
+//! The entry ids that one user has accepted within the dedup horizon: 16 bytes each, whatever they were.
+//!
+//! An id is kept as a 64-bit fingerprint, with a 32-bit fingerprint of the entry's parsed fields and the low 32 bits of its
+//! booking time. Two different ids of one user meet within the horizon with probability n·2⁻⁶⁴ an entry, and the later one is then
+//! *refused visibly* (`entry_id_conflict`); to be taken silently for a duplicate its fields would have to collide too (2⁻⁹⁶).
+//! The fingerprints are XXH3 (Y. Collet, xxHash 0.8) with seed 0: they are kept on disk and never change.
+//!
+//! An id is remembered exactly while its booking time is not before the horizon; what lies before it is dropped in passing,
+//! at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of time come round.
+
+use super::entry::{Action, EntryRef};
+use super::time::{Millis, QUARTER_MS, Quarter};
+use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
+use hashbrown::HashTable;
+use std::collections::BTreeMap;
+use thin_vec::ThinVec;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Up to so many ids are a plain list.
+const LISTED: usize = 16;
+/// Beyond so many ids the table becomes [`TABLES`], so that no growth moves more than a part of them.
+const ONE_TABLE: usize = 4_096;
+/// Tables of a user with very many ids.
+const TABLES: usize = 64;
+/// Each table is swept once in so many quarters of the user's time.
+const SWEEP_QUARTERS: Quarter = TABLES as Quarter;
+
+const _: () = assert!(
+    ((SWEEP_QUARTERS as u64 + 1) * QUARTER_MS + DEDUP_HORIZON_MS) < 1 << 32,
+    "what is not yet swept must not look young again"
+);
+
+/// What is kept of one accepted entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    id: u64,
+    fields: u32,
+    at_low: u32,
+}
+
+impl Remembered {
+    /// The fingerprints of an entry.
+    pub fn of(entry: &EntryRef<'_>) -> Self {
+        Self { id: xxh3_64(&entry.id.0.to_le_bytes()), fields: fields(entry), at_low: entry.at.0 as u32 }
+    }
+
+    fn is_younger_than(&self, horizon: Horizon) -> bool {
+        // Both lie within 2³² ms of the latest entry, so the distance back from it says which is older.
+        horizon.latest_low.wrapping_sub(self.at_low) <= horizon.span
+    }
+
+    fn at(&self, latest: Millis) -> Millis {
+        Millis(latest.0 - u64::from((latest.0 as u32).wrapping_sub(self.at_low)))
+    }
+}
+
+/// A fingerprint of the parsed fields but for the id and the user, which are compared as such.
+fn fields(entry: &EntryRef<'_>) -> u32 {
+    let mut hash = FieldLine::default();
+    hash.word(entry.at.0);
+    match entry.action {
+        Action::Post(leg) | Action::Hold(leg) => {
+            let held = matches!(entry.action, Action::Hold(_));
+            hash.word(u64::from(held) << 1 | leg.direction as u64);
+            hash.word(leg.amount.minor() as u64);
+            hash.bytes(leg.currency.as_bytes());
+            hash.bytes(b" ");
+            hash.bytes(leg.kind.as_bytes());
+        }
+        Action::Settle { hold, amount } => {
+            hash.word(4);
+            hash.word(amount.minor() as u64);
+            hash.bytes(&hold.0.to_le_bytes());
+        }
+        Action::Void { hold } => {
+            hash.word(5);
+            hash.bytes(&hold.0.to_le_bytes());
+        }
+    }
+    hash.finish()
+}
+
+/// The longest line: three words, a currency, a blank and a kind.
+const LINE_BYTES: usize = 3 * 8 + 8 + 1 + super::amount::KIND_BYTES;
+
+struct FieldLine {
+    bytes: [u8; LINE_BYTES],
+    len: usize,
+}
+
+impl Default for FieldLine {
+    fn default() -> Self {
+        Self { bytes: [0; LINE_BYTES], len: 0 }
+    }
+}
+
+impl FieldLine {
+    fn word(&mut self, word: u64) {
+        self.bytes(&word.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn finish(&self) -> u32 {
+        (xxh3_64(&self.bytes[..self.len]) >> 32) as u32
+    }
+}
+
+/// How far back from the user's latest entry ids count.
+#[derive(Clone, Copy)]
+struct Horizon {
+    latest_low: u32,
+    span: u32,
+}
+
+impl Horizon {
+    /// Ids that are remembered: not before `latest` − 24 h.
+    fn exact(latest: Millis) -> Self {
+        Self { latest_low: latest.0 as u32, span: DEDUP_HORIZON_MS as u32 }
+    }
+
+    /// Ids that are kept, because the limit is counted by whole quarters: the one that holds `latest` − 24 h, and later.
+    fn by_quarter(latest: Millis) -> Self {
+        let span = latest.0 - u64::from(first_quarter(latest)) * QUARTER_MS;
+        Self { latest_low: latest.0 as u32, span: span as u32 }
+    }
+}
+
+fn first_quarter(latest: Millis) -> Quarter {
+    Millis(latest.0.saturating_sub(DEDUP_HORIZON_MS)).quarter()
+}
+
+/// Whether the user's time has leapt so far that nothing before the leap is kept.
+fn leapt(before: Millis, latest: Millis) -> bool {
+    latest.0 - before.0 > DEDUP_HORIZON_MS + QUARTER_MS
+}
+
+/// What is known of an id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing, or nothing any more.
+    No,
+    /// An entry with these very fields.
+    Same,
+    /// Another entry.
+    Other,
+}
+
+/// The ids of a user who has many.
+#[derive(Debug)]
+pub struct Tables {
+    /// One table, or [`TABLES`].
+    tables: Vec<HashTable<Remembered>>,
+    /// Accepted entries by quarter, kept once there are [`TABLES`]: the limit is counted by whole quarters.
+    by_quarter: BTreeMap<Quarter, u32>,
+}
+
+/// The remembered ids of one user; the tables of a user who has many live elsewhere and are handed in.
+#[derive(Debug, Default)]
+pub struct Recent {
+    list: ThinVec<Remembered>,
+}
+
+impl Recent {
+    /// Looks an entry up. `latest` is the user's latest entry.
+    pub fn look_up(&self, tables: Option<&Tables>, entry: Remembered, latest: Millis) -> Known {
+        let horizon = Horizon::exact(latest);
+        let fits = |r: &Remembered| r.id == entry.id && r.is_younger_than(horizon);
+        let found = match tables {
+            None => self.list.iter().find(|r| fits(r)),
+            Some(tables) => tables.table(entry.id).find(entry.id, fits),
+        };
+        match found {
+            None => Known::No,
+            Some(r) if *r == entry => Known::Same,
+            Some(_) => Known::Other,
+        }
+    }
+
+    /// Whether one more entry would be too many, were `latest` the user's latest.
+    pub fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
+        let count = |t: &Tables| t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>();
+        tables.is_some_and(|t| count(t) >= RECENT_PER_USER)
+    }
+
+    /// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none), `latest` is it now.
+    pub fn remember(
+        &mut self,
+        tables: &mut Option<Box<Tables>>,
+        entry: Remembered,
+        before: Option<Millis>,
+        latest: Millis,
+    ) {
+        match tables {
+            Some(tables) => tables.remember(entry, before.unwrap_or(latest), latest),
+            None => {
+                self.sweep(before, latest);
+                if self.list.len() < LISTED {
+                    self.list.reserve_exact(1);
+                    self.list.push(entry);
+                } else {
+                    let mut grown = Tables { tables: vec![HashTable::new()], by_quarter: BTreeMap::new() };
+                    std::mem::take(&mut self.list).into_iter().for_each(|r| grown.insert(r, latest));
+                    grown.insert(entry, latest);
+                    *tables = Some(Box::new(grown));
+                }
+            }
+        }
+    }
+
+    fn sweep(&mut self, before: Option<Millis>, latest: Millis) {
+        let horizon = Horizon::by_quarter(latest);
+        match before {
+            Some(before) if leapt(before, latest) => self.list.clear(),
+            Some(before) if latest > before => self.list.retain(|r| r.is_younger_than(horizon)),
+            _ => {}
+        }
+    }
+
+    /// Bytes on the heap, without the tables.
+    pub fn heap_bytes(&self) -> usize {
+        super::book::thin_bytes(&self.list)
+    }
+}
+
+impl Tables {
+    fn place(&self, id: u64) -> usize {
+        (id >> 32) as usize % self.tables.len()
+    }
+
+    fn table(&self, id: u64) -> &HashTable<Remembered> {
+        &self.tables[self.place(id)]
+    }
+
+    fn remember(&mut self, entry: Remembered, before: Millis, latest: Millis) {
+        if leapt(before, latest) {
+            self.tables.iter_mut().for_each(HashTable::clear);
+            self.by_quarter.clear();
+        }
+        let passed = latest.quarter() - before.quarter();
+        for quarter in (0..passed.min(SWEEP_QUARTERS)).map(|back| latest.quarter() - back) {
+            let place = quarter as usize % self.tables.len();
+            self.sweep(place, latest);
+        }
+        self.insert(entry, latest);
+    }
+
+    fn sweep(&mut self, place: usize, latest: Millis) {
+        let horizon = Horizon::by_quarter(latest);
+        self.tables[place].retain(|r| r.is_younger_than(horizon));
+        let first = first_quarter(latest);
+        while self.by_quarter.first_key_value().is_some_and(|(&quarter, _)| quarter < first) {
+            self.by_quarter.pop_first();
+        }
+    }
+
+    fn insert(&mut self, entry: Remembered, latest: Millis) {
+        let place = self.place(entry.id);
+        if self.tables[place].len() == self.tables[place].capacity() {
+            self.sweep(place, latest);
+        }
+        self.tables[place].insert_unique(entry.id, entry, |r| r.id);
+        if self.tables.len() == TABLES {
+            *self.by_quarter.entry(entry.at(latest).quarter()).or_default() += 1;
+        } else if self.tables[0].len() > ONE_TABLE {
+            self.spread(latest);
+        }
+    }
+
+    fn spread(&mut self, latest: Millis) {
+        let one = std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
+        for entry in one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_quarter(latest))) {
+            self.insert(entry, latest);
+        }
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        /// A B-tree of up to a hundred quarters.
+        const QUARTERS_BYTES: usize = 2_048;
+        let entries: usize = self.tables.iter().map(HashTable::capacity).sum();
+        size_of::<Self>()
+            + QUARTERS_BYTES
+            + self.tables.capacity() * size_of::<HashTable<Remembered>>()
+            + entries * (size_of::<Remembered>() + 1) * 8 / 7
+    }
+}

@@ -1,0 +1,293 @@
+//! A block of packed counter rows: what one user's groups came to in some quarters, in as few bytes as they hold.
+//!
+//! ```text
+//! block = base: u32 LE | tail: u16 LE | row …
+//! row   = quarter − base: varint | group: u8 | count: varint | sum: varint | min: varint, max − min: varint if count > 1
+//! ```
+//!
+//! Rows are sorted by (quarter, group), one row each. `base` is the first row's quarter; `tail` is where the rows of the
+//! newest quarter begin, so that booking at the end costs the same however full the block is. A row merged to an hour or a
+//! day carries the first quarter of it. Amounts are never negative, so all integers are unsigned.
+
+use super::time::Quarter;
+use super::varint;
+use std::cmp::Ordering;
+use thin_vec::ThinVec;
+
+/// A packed block; empty, or a header and at least one row.
+pub type Block = ThinVec<u8>;
+
+const HEADER_BYTES: usize = 6;
+/// Offset and group, then four integers.
+const ROW_BYTES: usize = 1 + 5 * varint::MAX_BYTES;
+
+/// Count, sum, least and greatest of some posted amounts, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// How many.
+    pub count: u64,
+    /// Their sum.
+    pub sum: i64,
+    /// The least; [`i64::MAX`] if there are none.
+    pub min: i64,
+    /// The greatest; 0 if there are none.
+    pub max: i64,
+}
+
+impl Tally {
+    /// Of nothing.
+    pub const EMPTY: Self = Self { count: 0, sum: 0, min: i64::MAX, max: 0 };
+
+    /// Of one amount, which is not negative.
+    pub const fn of(amount: i64) -> Self {
+        Self { count: 1, sum: amount, min: amount, max: amount }
+    }
+
+    /// Takes `other` in; `None` if the sum would leave `i64`.
+    #[must_use]
+    pub fn checked_add(self, other: Self) -> Option<Self> {
+        Some(Self {
+            count: self.count.checked_add(other.count)?,
+            sum: self.sum.checked_add(other.sum)?,
+            min: self.min.min(other.min),
+            max: self.max.max(other.max),
+        })
+    }
+
+    /// Takes `other` in, where the sum is known to fit: a part of a lifetime sum that fits.
+    pub(super) fn add(&mut self, other: Self) {
+        *self = self.checked_add(other).expect("a part of a lifetime sum fits where the whole does");
+    }
+
+    pub(super) fn put(&self, out: &mut [u8], at: &mut usize) {
+        varint::put(out, at, self.count);
+        varint::put(out, at, self.sum as u64);
+        if self.count > 1 {
+            varint::put(out, at, self.min as u64);
+            varint::put(out, at, (self.max - self.min) as u64);
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(bytes: &[u8], at: &mut usize) -> Self {
+        let count = varint::get(bytes, at);
+        let sum = varint::get(bytes, at) as i64;
+        if count == 1 {
+            return Self::of(sum);
+        }
+        let min = varint::get(bytes, at) as i64;
+        Self { count, sum, min, max: min + varint::get(bytes, at) as i64 }
+    }
+}
+
+/// One row, unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// First quarter of the bucket.
+    pub quarter: Quarter,
+    /// Number of the group among the user's.
+    pub group: u8,
+    /// What was posted.
+    pub tally: Tally,
+}
+
+/// The rows of a block, in order.
+pub struct Rows<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    base: Quarter,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Row;
+
+    #[inline]
+    fn next(&mut self) -> Option<Row> {
+        if self.at >= self.bytes.len() {
+            return None;
+        }
+        let quarter = self.base + varint::get(self.bytes, &mut self.at) as Quarter;
+        let group = self.bytes[self.at];
+        self.at += 1;
+        Some(Row { quarter, group, tally: Tally::get(self.bytes, &mut self.at) })
+    }
+}
+
+/// Walks a block.
+#[inline]
+pub fn rows(block: &[u8]) -> Rows<'_> {
+    let base = if block.is_empty() { 0 } else { first(block) };
+    Rows { bytes: block, at: HEADER_BYTES, base }
+}
+
+/// The first row's quarter. The block must not be empty.
+#[inline]
+pub fn first(block: &[u8]) -> Quarter {
+    Quarter::from_le_bytes([block[0], block[1], block[2], block[3]])
+}
+
+/// The newest quarter. The block must not be empty.
+pub fn last(block: &[u8]) -> Quarter {
+    first(block) + varint::get(block, &mut tail(block)) as Quarter
+}
+
+fn tail(block: &[u8]) -> usize {
+    usize::from(u16::from_le_bytes([block[4], block[5]]))
+}
+
+/// Books `row`: merges it into the row of its quarter and group, or puts it in its place.
+pub fn add(block: &mut Block, row: Row) {
+    if block.is_empty() {
+        start(block, row.quarter);
+    } else if row.quarter < first(block) {
+        return rebase(block, row);
+    }
+    let base = first(block);
+    let newest = if block.len() == HEADER_BYTES { row.quarter } else { last(block) };
+    let mut at = match row.quarter.cmp(&newest) {
+        Ordering::Less => HEADER_BYTES,
+        Ordering::Equal => tail(block),
+        Ordering::Greater => block.len(),
+    };
+    let mut old = at..at;
+    let mut tally = row.tally;
+    while at < block.len() {
+        let mut next = at;
+        let quarter = base + varint::get(block, &mut next) as Quarter;
+        let group = block[next];
+        next += 1;
+        let there = Tally::get(block, &mut next);
+        if (quarter, group) == (row.quarter, row.group) {
+            tally.add(there);
+            old = at..next;
+            break;
+        }
+        if (quarter, group) > (row.quarter, row.group) {
+            old = at..at;
+            break;
+        }
+        at = next;
+        old = at..at;
+    }
+    if row.quarter > newest {
+        set_tail(block, old.start);
+    }
+    let mut packed = [0; ROW_BYTES];
+    let len = pack(&mut packed, row.quarter - base, row.group, &tally);
+    if row.quarter < newest {
+        set_tail(block, tail(block) + len - old.len());
+    }
+    replace(block, old, &packed[..len]);
+}
+
+fn start(block: &mut Block, base: Quarter) {
+    block.reserve_exact(HEADER_BYTES + 18);
+    block.extend_from_slice(&base.to_le_bytes());
+    block.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+}
+
+fn set_tail(block: &mut Block, at: usize) {
+    let at = u16::try_from(at).expect("a block is split long before 64 KiB");
+    block[4..6].copy_from_slice(&at.to_le_bytes());
+}
+
+fn pack(out: &mut [u8; ROW_BYTES], offset: Quarter, group: u8, tally: &Tally) -> usize {
+    let mut at = 0;
+    varint::put(out, &mut at, u64::from(offset));
+    out[at] = group;
+    at += 1;
+    tally.put(out, &mut at);
+    at
+}
+
+/// A row before the first one: the offsets of all others change.
+fn rebase(block: &mut Block, row: Row) {
+    let old = std::mem::take(block);
+    block.reserve_exact(old.len() + ROW_BYTES);
+    add(block, row);
+    rows(&old).for_each(|row| add(block, row));
+}
+
+/// Puts `new` in the place of `old`, growing by an eighth at a time: blocks are many and small.
+pub(super) fn replace(bytes: &mut ThinVec<u8>, old: std::ops::Range<usize>, new: &[u8]) {
+    let (len, grown) = (bytes.len(), bytes.len() - old.len() + new.len());
+    if grown > bytes.capacity() {
+        bytes.reserve_exact(grown.next_multiple_of(8) + grown / 8 - len);
+    }
+    if grown > len {
+        bytes.resize(grown, 0);
+    }
+    bytes.copy_within(old.end..len, old.start + new.len());
+    bytes[old.start..old.start + new.len()].copy_from_slice(new);
+    bytes.truncate(grown);
+}
+
+/// Merges rows as `floor` says, drops what it maps to `None`, and packs anew. `floor` must be monotone.
+pub fn compact(block: &mut Block, floor: impl Fn(Quarter) -> Option<Quarter>) {
+    let old = std::mem::take(block);
+    block.reserve_exact(old.len());
+    for row in rows(&old) {
+        if let Some(quarter) = floor(row.quarter) {
+            add(block, Row { quarter, ..row });
+        }
+    }
+}
+
+/// Cuts a full block in two, at a row near its middle. Returns the later half.
+pub fn split(block: &mut Block) -> Block {
+    let old = std::mem::take(block);
+    let mut later = Block::new();
+    let mut walk = rows(&old);
+    loop {
+        let early = walk.at < old.len() / 2;
+        let Some(row) = walk.next() else { break };
+        add(if early { block } else { &mut later }, row);
+    }
+    later
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn check(seed: u64, span: u64, groups: u64, steps: u64) {
+        let mut block = Block::new();
+        let mut want = BTreeMap::<(Quarter, u8), Tally>::new();
+        let mut state = seed;
+        for _ in 0..steps {
+            state = crate::ledger::id::UserId(state).hash();
+            let row = Row {
+                quarter: 1_000 + (state % span) as Quarter,
+                group: ((state >> 20) % groups) as u8,
+                tally: Tally::of((state >> 32) as i64 >> (state % 33)),
+            };
+            add(&mut block, row);
+            want.entry((row.quarter, row.group)).or_insert(Tally::EMPTY).add(row.tally);
+            let got: Vec<_> = rows(&block).map(|r| ((r.quarter, r.group), r.tally)).collect();
+            assert_eq!(got, want.clone().into_iter().collect::<Vec<_>>(), "seed {seed}");
+            assert_eq!(Some(last(&block)), want.keys().next_back().map(|k| k.0), "seed {seed}");
+            assert_eq!(Some(first(&block)), want.keys().next().map(|k| k.0), "seed {seed}");
+        }
+        let mut early = block.clone();
+        let later = split(&mut early);
+        assert_eq!(rows(&early).chain(rows(&later)).collect::<Vec<_>>(), rows(&block).collect::<Vec<_>>());
+        compact(&mut block, |q| (q > 1_004).then_some(q - q % 4));
+        let mut merged = BTreeMap::<(Quarter, u8), Tally>::new();
+        for ((quarter, group), tally) in want.into_iter().filter(|(k, _)| k.0 > 1_004) {
+            merged.entry((quarter - quarter % 4, group)).or_insert(Tally::EMPTY).add(tally);
+        }
+        assert_eq!(
+            rows(&block).map(|r| ((r.quarter, r.group), r.tally)).collect::<Vec<_>>(),
+            merged.into_iter().collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_block_is_a_sorted_map() {
+        for seed in 0..40 {
+            check(seed, 1 + seed * 7, 1 + seed % 5, 60);
+        }
+        check(99, 40_000, 256, 300);
+    }
+}

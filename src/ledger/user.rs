@@ -1,0 +1,457 @@
+//! One user: balances, open holds, remembered ids and counters, and what an entry does to them.
+//!
+//! [`User::judge`] looks and changes nothing; [`User::book`] does what was judged and cannot fail. What few users have — open
+//! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and what they hold.
+
+use super::amount::{Amount, Currency, Direction};
+use super::counters::{Counters, GroupKey, Posting, Runs};
+use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
+use super::holds::{Hold, Holds};
+use super::id::{EntryId, UserId};
+use super::names::Names;
+use super::recent::{Known, Recent, Remembered, Tables};
+use super::rows::Tally;
+use super::time::{Grains, Millis, Range, Window, lifetime};
+use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
+use smallvec::SmallVec;
+
+/// What a user has in one currency, in minor units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// The currency.
+    pub currency: Currency,
+    /// Posted credits − posted debits; may be negative.
+    pub posted: i64,
+    /// Sum of the open debit holds.
+    pub pending_debits: i64,
+    /// Sum of the open credit holds.
+    pub pending_credits: i64,
+}
+
+impl Balance {
+    const fn of(currency: Currency) -> Self {
+        Self { currency, posted: 0, pending_debits: 0, pending_credits: 0 }
+    }
+
+    /// `posted` − `pending_debits`: no booking lets it leave `i64`.
+    pub const fn available(&self) -> i64 {
+        self.posted - self.pending_debits
+    }
+
+    fn post(mut self, direction: Direction, amount: i64) -> Option<Self> {
+        self.posted = match direction {
+            Direction::Credit => self.posted.checked_add(amount)?,
+            Direction::Debit => self.posted.checked_sub(amount)?,
+        };
+        Some(self)
+    }
+
+    fn hold(mut self, direction: Direction, amount: i64) -> Option<Self> {
+        let pending = match direction {
+            Direction::Credit => &mut self.pending_credits,
+            Direction::Debit => &mut self.pending_debits,
+        };
+        *pending = pending.checked_add(amount)?;
+        Some(self)
+    }
+
+    fn checked(self) -> Option<Self> {
+        self.posted.checked_sub(self.pending_debits).map(|_| self)
+    }
+}
+
+/// A user of the ledger.
+#[derive(Debug)]
+#[repr(align(64))]
+pub struct User {
+    id: UserId,
+    version: u64,
+    as_of: Millis,
+    /// In the order in which the currencies first came; a currency's place never changes.
+    balances: SmallVec<[Balance; 2]>,
+    counters: Counters,
+    recent: Recent,
+    more: Option<Box<More>>,
+}
+
+const _: () = assert!(size_of::<User>() == 128, "a user is two cache lines");
+
+/// What few users have.
+#[derive(Debug, Default)]
+struct More {
+    holds: Holds,
+    recent: Option<Box<Tables>>,
+    runs: Option<Box<Runs>>,
+}
+
+/// What an accepted entry will do.
+#[derive(Debug)]
+pub struct Effect<'a> {
+    place: usize,
+    balance: Balance,
+    group: GroupChange<'a>,
+    hold: HoldChange<'a>,
+    remembered: Remembered,
+    at: Millis,
+}
+
+#[derive(Debug)]
+enum GroupChange<'a> {
+    None,
+    /// A group whose kind has a number.
+    Known(Posting),
+    /// The first entry of a new kind.
+    New {
+        kind: &'a str,
+        direction: Direction,
+        groups: usize,
+        amount: i64,
+    },
+}
+
+#[derive(Debug)]
+enum HoldChange<'a> {
+    None,
+    Open { id: EntryId, kind: &'a str, direction: Direction, amount: i64 },
+    Close(EntryId),
+}
+
+impl User {
+    /// A user of whom nothing was accepted yet.
+    pub fn new(id: UserId) -> Self {
+        Self {
+            id,
+            version: 0,
+            as_of: Millis(0),
+            balances: SmallVec::new(),
+            counters: Counters::default(),
+            recent: Recent::default(),
+            more: None,
+        }
+    }
+
+    /// The user's id.
+    pub const fn id(&self) -> UserId {
+        self.id
+    }
+
+    /// How many entries were accepted.
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The largest booking time among them.
+    pub const fn as_of(&self) -> Millis {
+        self.as_of
+    }
+
+    /// The balances, sorted by currency: calls `visit` with each.
+    pub fn visit_balances(&self, mut visit: impl FnMut(&Balance)) {
+        match &self.balances[..] {
+            [] => {}
+            [one] => visit(one),
+            [a, b] if a.currency < b.currency => [a, b].into_iter().for_each(visit),
+            [a, b] => [b, a].into_iter().for_each(visit),
+            many => {
+                let mut order = [0; CURRENCIES_PER_USER];
+                let order = &mut order[..many.len()];
+                order.iter_mut().enumerate().for_each(|(place, n)| *n = place);
+                order.sort_unstable_by_key(|&place| many[place].currency);
+                order.iter().for_each(|&place| visit(&many[place]));
+            }
+        }
+    }
+
+    /// The balance in one currency, if it is listed.
+    pub fn balance(&self, currency: Currency) -> Option<&Balance> {
+        self.balances.iter().find(|b| b.currency == currency)
+    }
+
+    /// Judges an entry of this user. `now` is the server's clock. Changes nothing.
+    pub fn judge<'a>(&self, names: &Names, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
+        if entry.at.0 > now.0.saturating_add(FUTURE_MS) {
+            return Err(Rejection::InFuture.into());
+        }
+        if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_HORIZON_MS) {
+            return Err(Rejection::TooOld.into());
+        }
+        let remembered = Remembered::of(entry);
+        match self.recent.look_up(self.tables(), remembered, self.as_of) {
+            Known::Same => return Err(Verdict::Duplicate),
+            Known::Other => return Err(Rejection::IdConflict.into()),
+            Known::No if self.hold(entry.id).is_some() => return Err(Rejection::IdConflict.into()),
+            Known::No => {}
+        }
+        match entry.action {
+            Action::Post(leg) => self.judge_post(names, entry, leg, remembered),
+            Action::Hold(leg) => self.judge_hold(entry, leg, remembered),
+            Action::Settle { hold, amount } => self.judge_settle(entry, hold, Some(amount), remembered),
+            Action::Void { hold } => self.judge_settle(entry, hold, None, remembered),
+        }
+        .map_err(Verdict::Rejected)
+    }
+
+    fn judge_post<'a>(
+        &self,
+        names: &Names,
+        entry: &EntryRef<'a>,
+        leg: Leg<'a>,
+        remembered: Remembered,
+    ) -> Result<Effect<'a>, Rejection> {
+        let (place, balance) = self.place(leg.currency)?;
+        let amount = leg.amount.minor();
+        let group = match names.find(leg.kind) {
+            Some(kind) => {
+                let key = GroupKey { currency: place as u8, kind, direction: leg.direction };
+                self.judge_group(key, entry.at, amount)?
+            }
+            None => {
+                let groups = self.counters.groups().len();
+                if groups >= GROUPS_PER_USER {
+                    return Err(Rejection::TooManyGroups);
+                }
+                Ok(GroupChange::New { kind: leg.kind, direction: leg.direction, groups, amount })
+            }
+        };
+        self.check_recent(entry.at)?;
+        let balance =
+            balance.post(leg.direction, amount).and_then(Balance::checked).ok_or(Rejection::BalanceOverflow)?;
+        Ok(Effect { place, balance, group: group?, hold: HoldChange::None, remembered, at: entry.at })
+    }
+
+    fn judge_hold<'a>(
+        &self,
+        entry: &EntryRef<'a>,
+        leg: Leg<'a>,
+        remembered: Remembered,
+    ) -> Result<Effect<'a>, Rejection> {
+        let (place, balance) = self.place(leg.currency)?;
+        if self.more.as_ref().is_some_and(|m| m.holds.len() >= HOLDS_PER_USER) {
+            return Err(Rejection::TooManyHolds);
+        }
+        self.check_recent(entry.at)?;
+        let amount = leg.amount.minor();
+        let balance =
+            balance.hold(leg.direction, amount).and_then(Balance::checked).ok_or(Rejection::BalanceOverflow)?;
+        let hold = HoldChange::Open { id: entry.id, kind: leg.kind, direction: leg.direction, amount };
+        Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
+    }
+
+    /// A settlement of `amount`, or a void.
+    fn judge_settle<'a>(
+        &self,
+        entry: &EntryRef<'a>,
+        id: EntryId,
+        amount: Option<Amount>,
+        remembered: Remembered,
+    ) -> Result<Effect<'a>, Rejection> {
+        let hold = self.hold(id).ok_or(Rejection::PendingNotFound)?;
+        let amount = amount.map(Amount::minor);
+        if amount.is_some_and(|amount| amount > hold.amount) {
+            return Err(Rejection::PendingAmountExceeded);
+        }
+        let place = usize::from(hold.currency);
+        let key = GroupKey { currency: hold.currency, kind: hold.kind, direction: hold.direction };
+        let group = match amount {
+            Some(amount) => self.judge_group(key, entry.at, amount)?,
+            None => Ok(GroupChange::None),
+        };
+        self.check_recent(entry.at)?;
+        let balance = self.balances[place]
+            .hold(hold.direction, -hold.amount)
+            .and_then(|b| b.post(hold.direction, amount.unwrap_or(0)))
+            .and_then(Balance::checked)
+            .ok_or(Rejection::BalanceOverflow)?;
+        Ok(Effect { place, balance, group: group?, hold: HoldChange::Close(id), remembered, at: entry.at })
+    }
+
+    /// The group's change; an overflow of its sum is the inner error, because limits are looked at before it.
+    #[allow(clippy::type_complexity)]
+    fn judge_group<'a>(
+        &self,
+        key: GroupKey,
+        at: Millis,
+        amount: i64,
+    ) -> Result<Result<GroupChange<'a>, Rejection>, Rejection> {
+        let (found, groups) = match self.counters.groups().find(key) {
+            Ok(found) => (Some(found), 0),
+            Err(groups) if groups >= GROUPS_PER_USER => return Err(Rejection::TooManyGroups),
+            Err(groups) => (None, groups),
+        };
+        let before = found.as_ref().map_or(Tally::EMPTY, |f| f.lifetime);
+        Ok(before
+            .checked_add(Tally::of(amount))
+            .map(|lifetime| GroupChange::Known(Posting { key, found, groups, lifetime, at, amount }))
+            .ok_or(Rejection::BalanceOverflow))
+    }
+
+    /// Where a currency is, or would be, and what is there.
+    fn place(&self, currency: Currency) -> Result<(usize, Balance), Rejection> {
+        match self.balances.iter().position(|b| b.currency == currency) {
+            Some(place) => Ok((place, self.balances[place])),
+            None if self.balances.len() >= CURRENCIES_PER_USER => Err(Rejection::TooManyCurrencies),
+            None => Ok((self.balances.len(), Balance::of(currency))),
+        }
+    }
+
+    fn check_recent(&self, at: Millis) -> Result<(), Rejection> {
+        if Recent::is_full(self.tables(), self.as_of.max(at)) { Err(Rejection::TooManyRecent) } else { Ok(()) }
+    }
+
+    fn hold(&self, id: EntryId) -> Option<&Hold> {
+        self.more.as_ref().and_then(|m| m.holds.get(id))
+    }
+
+    fn tables(&self) -> Option<&Tables> {
+        self.more.as_ref().and_then(|m| m.recent.as_deref())
+    }
+
+    /// Does what was judged.
+    pub fn book(&mut self, names: &mut Names, effect: Effect<'_>) {
+        let before = (self.version > 0).then_some(self.as_of);
+        self.version += 1;
+        self.as_of = self.as_of.max(effect.at);
+        match self.balances.get_mut(effect.place) {
+            Some(balance) => *balance = effect.balance,
+            None => {
+                self.balances.reserve_exact(1);
+                self.balances.push(effect.balance);
+            }
+        }
+        let (place, at) = (effect.place as u8, effect.at);
+        let posting = match effect.group {
+            GroupChange::None => None,
+            GroupChange::Known(posting) => Some(posting),
+            GroupChange::New { kind, direction, groups, amount } => {
+                let key = GroupKey { currency: place, kind: names.number(kind), direction };
+                Some(Posting { key, found: None, groups, lifetime: Tally::of(amount), at, amount })
+            }
+        };
+        let mut more = self.more.take();
+        if let Some(posting) = posting {
+            with(&mut more, |m| &mut m.runs, |runs| self.counters.post(&posting, self.as_of, runs));
+        }
+        with(&mut more, |m| &mut m.recent, |r| self.recent.remember(r, effect.remembered, before, self.as_of));
+        self.more = more;
+        match effect.hold {
+            HoldChange::None => {}
+            HoldChange::Open { id, kind, direction, amount } => {
+                let kind = names.number(kind);
+                let hold = Hold { id, amount, kind, currency: place, direction };
+                self.more.get_or_insert_default().holds.open(hold);
+            }
+            HoldChange::Close(id) => self.more.get_or_insert_default().holds.close(id),
+        }
+    }
+
+    /// The range that a statistics answer states.
+    pub fn range(&self, window: Window, at: Millis) -> Range {
+        match window {
+            Window::Lifetime => lifetime(self.as_of),
+            Window::Last(ms) => Grains::behind(self.as_of).range(ms, at),
+        }
+    }
+
+    /// Calls `visit` with each group that posted within `range` and fits the filters, sorted by currency, kind, direction.
+    pub fn visit_stats(&self, names: &Names, question: &Question<'_>, range: Range, visit: impl FnMut(Stat<'_>)) {
+        /// Most users have few groups; the larger array is another eight kilobytes of stack.
+        const FEW: usize = 16;
+        if self.counters.groups().len() <= FEW {
+            self.visit_stats_in(&mut [Stat::NONE; FEW], names, question, range, visit);
+        } else {
+            self.visit_stats_in(&mut [Stat::NONE; GROUPS_PER_USER], names, question, range, visit);
+        }
+    }
+
+    fn visit_stats_in<'a>(
+        &'a self,
+        stats: &mut [Stat<'a>],
+        names: &'a Names,
+        question: &Question<'_>,
+        range: Range,
+        visit: impl FnMut(Stat<'_>),
+    ) {
+        let mut groups = 0;
+        for (group, stat) in self.counters.groups().iter().zip(stats.iter_mut()) {
+            stat.currency = self.balances[usize::from(group.key.currency)].currency;
+            stat.kind = names.name(group.key.kind);
+            stat.direction = group.key.direction;
+            if question.window == Window::Lifetime {
+                stat.tally = group.lifetime;
+            }
+            groups += 1;
+        }
+        let stats = &mut stats[..groups];
+        if question.window != Window::Lifetime {
+            let runs = self.more.as_ref().and_then(|m| m.runs.as_deref());
+            self.counters.visit(runs, range, |row| stats[usize::from(row.group)].tally.add(row.tally));
+        }
+        stats.sort_unstable_by(|a, b| (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction)));
+        stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
+    }
+
+    /// Bytes on the heap behind this user.
+    pub fn heap_bytes(&self) -> usize {
+        let spilled = if self.balances.spilled() { self.balances.capacity() * size_of::<Balance>() } else { 0 };
+        spilled
+            + self.counters.heap_bytes()
+            + self.recent.heap_bytes()
+            + self.more.as_ref().map_or(0, |m| m.heap_bytes())
+    }
+}
+
+impl More {
+    fn heap_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.holds.heap_bytes()
+            + self.recent.as_ref().map_or(0, |t| t.heap_bytes())
+            + self.runs.as_ref().map_or(0, |r| r.heap_bytes())
+    }
+}
+
+/// Lends one optional part of `more`, which comes to be when the part does.
+fn with<T>(
+    more: &mut Option<Box<More>>,
+    part: impl Fn(&mut More) -> &mut Option<Box<T>>,
+    change: impl FnOnce(&mut Option<Box<T>>),
+) {
+    let mut value = more.as_mut().and_then(|m| part(m).take());
+    change(&mut value);
+    if value.is_some() {
+        *part(more.get_or_insert_default()) = value;
+    }
+}
+
+/// A statistics question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// How far back.
+    pub window: Window,
+    /// Only this currency.
+    pub currency: Option<Currency>,
+    /// Only this kind.
+    pub kind: Option<&'a str>,
+}
+
+impl Question<'_> {
+    fn fits(&self, stat: &Stat<'_>) -> bool {
+        self.currency.is_none_or(|c| c == stat.currency) && self.kind.is_none_or(|k| k == stat.kind)
+    }
+}
+
+/// What one group posted in a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat<'a> {
+    /// Currency of the amounts.
+    pub currency: Currency,
+    /// Kind.
+    pub kind: &'a str,
+    /// Direction.
+    pub direction: Direction,
+    /// Count, sum, least, greatest.
+    pub tally: Tally,
+}
+
+impl Stat<'_> {
+    const NONE: Self = Self { currency: Currency::NONE, kind: "", direction: Direction::Credit, tally: Tally::EMPTY };
+}

@@ -1,0 +1,5 @@
+//! Purser.
+pub mod api;
+pub mod http;
+pub mod ledger;
+pub mod slice;

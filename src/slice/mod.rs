@@ -1,0 +1,194 @@
+//! The state machine of one owner: reads and applies entries of its users, and knows which answers wait for the log.
+//!
+//! Every answer that is derived from a user is rendered once and stamped with that user's log position ([`Lsn`]); it may leave
+//! when that position is durable, so that no answer shows what a crash could take back. The slice copies nothing: the
+//! engine passes the writer in and the slice calls it with a borrowed user.
+//!
+//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that became free go to a
+//! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
+
+use crate::ledger::book::{Book, View};
+use crate::ledger::entry::{EntryRef, Verdict};
+use crate::ledger::id::UserId;
+use crate::ledger::index::Slot;
+use crate::ledger::time::Millis;
+use hashbrown::HashMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// A position in a slice's log. Zero is before the first record: it is durable from the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Lsn(pub u64);
+
+/// Where accepted entries are logged.
+pub trait LogSink {
+    /// Takes the record of an accepted entry, with the user's version after it, and returns its position. A sink that keeps
+    /// nothing returns [`Lsn::default`]: there is nothing to wait for. Positions never fall.
+    fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn;
+}
+
+/// Who waits for a log position: a number that means something to the engine alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Where tickets go when their position has become durable.
+pub trait ReleaseSink {
+    /// The position that `ticket` waited for is durable.
+    fn release(&mut self, ticket: Ticket);
+}
+
+/// One owner's users and their waiting answers.
+#[derive(Debug)]
+pub struct Slice {
+    book: Book,
+    durable: Lsn,
+    /// Users whose last record is not durable yet, with its position.
+    unsettled: HashMap<Slot, Lsn, BuildHasherDefault<SlotHasher>>,
+    waiting: BinaryHeap<Reverse<(Lsn, Ticket)>>,
+}
+
+impl Slice {
+    /// An empty slice that refuses new entries above `mark_bytes` of ledger.
+    pub fn new(mark_bytes: usize) -> Self {
+        Self {
+            book: Book::new(mark_bytes),
+            durable: Lsn::default(),
+            unsettled: HashMap::default(),
+            waiting: BinaryHeap::new(),
+        }
+    }
+
+    /// Calls `answer` with a user, or `None` if nothing of theirs was ever accepted, and stamps what it returns.
+    #[inline]
+    pub fn read<R>(&self, id: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Lsn, R) {
+        match self.book.find(id) {
+            None => (Lsn::default(), answer(None)),
+            Some(slot) => (self.stamp(slot), answer(Some(self.book.view(slot)))),
+        }
+    }
+
+    /// Judges an entry at time `now`, books it and logs it if it is accepted, and stamps the verdict.
+    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>, log: &mut impl LogSink) -> (Lsn, Verdict) {
+        let (slot, verdict) = self.book.apply(now, entry);
+        let Some(slot) = slot else { return (Lsn::default(), verdict) };
+        if verdict == Verdict::Accepted {
+            let lsn = log.append(entry, self.book.view(slot).user.version());
+            if lsn > self.durable {
+                self.unsettled.insert(slot, lsn);
+            }
+        }
+        (self.stamp(slot), verdict)
+    }
+
+    fn stamp(&self, slot: Slot) -> Lsn {
+        if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
+    }
+
+    /// Brings the cache lines of some users near: see [`Book::touch`].
+    pub fn touch(&self, ids: impl Iterator<Item = UserId>) {
+        self.book.touch(ids);
+    }
+
+    /// The position up to which everything is durable.
+    pub const fn durable_upto(&self) -> Lsn {
+        self.durable
+    }
+
+    /// Lets `ticket` wait until `lsn` is durable.
+    pub fn wait(&mut self, lsn: Lsn, ticket: Ticket) {
+        assert!(lsn > self.durable, "an answer waits only for what is not durable yet");
+        self.waiting.push(Reverse((lsn, ticket)));
+    }
+
+    /// Everything up to `upto` is durable: releases the tickets that waited for it.
+    pub fn durable(&mut self, upto: Lsn, out: &mut impl ReleaseSink) {
+        assert!(upto >= self.durable, "what is durable stays durable");
+        self.durable = upto;
+        self.unsettled.retain(|_, lsn| *lsn > upto);
+        while let Some(&Reverse((lsn, ticket))) = self.waiting.peek() {
+            if lsn > upto {
+                break;
+            }
+            self.waiting.pop();
+            out.release(ticket);
+        }
+    }
+
+    /// The ledger behind this slice.
+    pub const fn book(&self) -> &Book {
+        &self.book
+    }
+}
+
+/// Slots are numbered from zero: one multiplication spreads them (Fibonacci hashing; D. Knuth, TAOCP 3, 6.4).
+#[derive(Debug, Default)]
+struct SlotHasher(u64);
+
+impl Hasher for SlotHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&b| self.write_u32(u32::from(b)));
+    }
+
+    fn write_u32(&mut self, n: u32) {
+        self.0 = (self.0 ^ u64::from(n)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::amount::{Amount, Currency, Direction};
+    use crate::ledger::entry::{Action, Leg};
+    use crate::ledger::id::EntryId;
+
+    #[derive(Default)]
+    struct Log(Vec<(u128, u64)>);
+
+    impl LogSink for Log {
+        fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn {
+            self.0.push((entry.id.0, version));
+            Lsn(self.0.len() as u64)
+        }
+    }
+
+    #[derive(Default)]
+    struct Released(Vec<u64>);
+
+    impl ReleaseSink for Released {
+        fn release(&mut self, ticket: Ticket) {
+            self.0.push(ticket.0);
+        }
+    }
+
+    fn entry(id: u128, user: u64) -> EntryRef<'static> {
+        let currency = Currency::parse(b"COIN").unwrap();
+        let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
+        EntryRef { id: EntryId(id), user: UserId(user), at: Millis(1_000), action: Action::Post(leg) }
+    }
+
+    #[test]
+    fn every_answer_is_stamped_with_its_users_last_record() {
+        let (mut slice, mut log, mut released) = (Slice::new(usize::MAX), Log::default(), Released::default());
+        let mut apply = |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
+        assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Accepted));
+        assert_eq!(apply(&mut slice, 2, 8), (Lsn(2), Verdict::Accepted));
+        assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Duplicate), "a duplicate waits for what it repeats");
+        let version = |slice: &Slice, user| slice.read(UserId(user), |v| v.map(|v| v.user.version()));
+        assert_eq!(version(&slice, 7), (Lsn(1), Some(1)));
+        assert_eq!(version(&slice, 9), (Lsn(0), None));
+        slice.wait(Lsn(2), Ticket(20));
+        slice.wait(Lsn(1), Ticket(10));
+        slice.durable(Lsn(1), &mut released);
+        assert_eq!(released.0, [10]);
+        assert_eq!(version(&slice, 7), (Lsn(0), Some(1)), "what is durable waits for nothing");
+        assert_eq!(version(&slice, 8), (Lsn(2), Some(1)));
+        slice.durable(Lsn(2), &mut released);
+        assert_eq!(released.0, [10, 20]);
+        assert_eq!(log.0, [(1, 1), (2, 1)], "only accepted entries are logged, with the version they led to");
+    }
+}
