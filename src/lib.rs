@@ -1,5 +1,9 @@
 //! Purser.
 pub mod api;
+pub mod cli;
+pub mod config;
+pub mod engine;
 pub mod http;
 pub mod ledger;
+pub mod metrics;
 pub mod slice;

@@ -1,3 +1,10 @@
-fn main() {
-    println!("Hello, world!");
+//! The `purser` command.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    purser::cli::main()
 }

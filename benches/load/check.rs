@@ -17,20 +17,14 @@ pub fn check(server: &Running, tally: &Tally, turn: usize) -> Result<()> {
         let answer = client.get(&balance(tally, user))?;
         let etag = format!("\"v{}\"", tally.version(user));
         if answer.header("etag") != Some(&etag) {
-            return Err(Error::new(format!(
-                "ETag {:?} where {etag} was expected",
-                answer.header("etag")
-            )));
+            return Err(Error::new(format!("ETag {:?} where {etag} was expected", answer.header("etag"))));
         }
         same(&answer, &tally.balance(user))?;
         same(&client.get(&stats(tally, user))?, &tally.stats(user))?;
     }
     let users: Vec<u64> = tally.sample(turn, BATCH).collect();
     let bodies: Vec<String> = users.iter().map(|&user| tally.balance(user)).collect();
-    same(
-        &batch(&mut client, tally, &users)?,
-        &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")),
-    )
+    same(&batch(&mut client, tally, &users)?, &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))
 }
 
 fn same(answer: &Answer, expected: &str) -> Result<()> {
@@ -38,10 +32,7 @@ fn same(answer: &Answer, expected: &str) -> Result<()> {
         return Ok(());
     }
     let body = String::from_utf8_lossy(answer.body());
-    Err(Error::new(format!(
-        "a wrong answer: {}\n  got      {body}\n  expected {expected}",
-        answer.status
-    )))
+    Err(Error::new(format!("a wrong answer: {}\n  got      {body}\n  expected {expected}", answer.status)))
 }
 
 /// A real answer to what `script` asks, of about the mean size among sampled users: the floor's constant. (The mean,
@@ -61,9 +52,7 @@ pub fn typical_answer(server: &Running, tally: &Tally, script: Script) -> Result
         answers.push(answer.bytes);
     }
     let mean = answers.iter().map(Vec::len).sum::<usize>() / answers.len().max(1);
-    let nearest = answers
-        .into_iter()
-        .min_by_key(|answer| answer.len().abs_diff(mean));
+    let nearest = answers.into_iter().min_by_key(|answer| answer.len().abs_diff(mean));
     nearest.ok_or_else(|| Error::new("no user was sampled"))
 }
 
@@ -76,16 +65,7 @@ fn stats(tally: &Tally, user: u64) -> String {
 }
 
 fn batch(client: &mut Client, tally: &Tally, users: &[u64]) -> Result<Answer> {
-    let item = |user: &u64| {
-        format!(
-            r#"{{"user_id":"{}","read":"balance"}}"#,
-            tally.user_id(*user)
-        )
-    };
+    let item = |user: &u64| format!(r#"{{"user_id":"{}","read":"balance"}}"#, tally.user_id(*user));
     let items: Vec<String> = users.iter().map(item).collect();
-    client.post(
-        "/v1/batch",
-        "application/json",
-        format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes(),
-    )
+    client.post("/v1/batch", "application/json", format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes())
 }

@@ -28,12 +28,7 @@ struct Body {
 }
 
 /// Feeds all entries, in `parts`; `tally` sees each of them.
-pub fn feed(
-    server: &Running,
-    population: &Population,
-    tally: &mut Tally,
-    parts: u64,
-) -> Result<Vec<Part>> {
+pub fn feed(server: &Running, population: &Population, tally: &mut Tally, parts: u64) -> Result<Vec<Part>> {
     std::thread::scope(|scope| {
         let (full, bodies) = sync_channel(BODIES_AHEAD);
         let (empty, returned) = channel();
@@ -43,18 +38,10 @@ pub fn feed(
 }
 
 /// Makes bodies until the history ends or nobody takes them.
-fn generate(
-    population: &Population,
-    tally: &mut Tally,
-    full: &SyncSender<Body>,
-    returned: &Receiver<Vec<u8>>,
-) {
+fn generate(population: &Population, tally: &mut Tally, full: &SyncSender<Body>, returned: &Receiver<Vec<u8>>) {
     let mut entries = population.entries();
     loop {
-        let mut body = Body {
-            bytes: returned.try_recv().unwrap_or_default(),
-            lines: 0,
-        };
+        let mut body = Body { bytes: returned.try_recv().unwrap_or_default(), lines: 0 };
         body.bytes.clear();
         for entry in entries.by_ref().take(LINES_PER_BODY as usize) {
             tally.observe(&entry);
@@ -80,35 +67,21 @@ fn send(
     let (mut cpu, mut clock) = (server.cpu()?, Instant::now());
     for body in bodies {
         let answer = client.post("/v1/entries", "application/x-ndjson", &body.bytes)?;
-        let expected = format!(
-            r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#,
-            body.lines
-        );
+        let expected = format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.lines);
         if answer.status != 200 || answer.body() != expected.as_bytes() {
             let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)]);
-            return Err(Error::new(format!(
-                "{} refused entries: {} {said}",
-                server.name, answer.status
-            )));
+            return Err(Error::new(format!("{} refused entries: {} {said}", server.name, answer.status)));
         }
         sent += body.lines;
         let _ = empty.send(body.bytes); // the generator may have ended
         if sent * parts >= entries * (done.len() as u64 + 1) {
             let now = (server.cpu()?, Instant::now());
-            done.push(Part {
-                entries: sent - began_at,
-                cpu: now.0 - cpu,
-                wall: now.1 - clock,
-            });
+            done.push(Part { entries: sent - began_at, cpu: now.0 - cpu, wall: now.1 - clock });
             (cpu, clock) = now;
             began_at = sent;
         }
     }
-    if sent == entries {
-        Ok(done)
-    } else {
-        Err(Error::new(format!("fed {sent} of {entries} entries")))
-    }
+    if sent == entries { Ok(done) } else { Err(Error::new(format!("fed {sent} of {entries} entries"))) }
 }
 
 /// Lines a second that the generator makes when nobody waits for them: a feed's figure holds only if this is well above
@@ -125,7 +98,5 @@ pub fn generator_speed(population: &Population) -> Result<f64> {
             bytes.clear();
         }
     }
-    (made > 0)
-        .then(|| made as f64 / clock.elapsed().as_secs_f64())
-        .context("an empty population")
+    (made > 0).then(|| made as f64 / clock.elapsed().as_secs_f64()).context("an empty population")
 }

@@ -23,21 +23,14 @@ pub struct Args {
 
 pub fn command(args: &Args) -> Result<()> {
     let mut answer = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut answer)
-        .context("reading the floor's answer from standard input")?;
+    std::io::stdin().read_to_end(&mut answer).context("reading the floor's answer from standard input")?;
     if answer.is_empty() {
-        return Err(Error::new(
-            "the floor needs a whole HTTP answer, head and body, on standard input",
-        ));
+        return Err(Error::new("the floor needs a whole HTTP answer, head and body, on standard input"));
     }
     run(args.listen, args.core, answer)
 }
 
 /// Serves `answer` for each `\r\n\r\n` received, on one core, until it is told to stop; prints `listening on ADDRESS`.
 fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
-    todo!(
-        "wire purser::engine here: {listen}, core {core}, {} bytes",
-        answer.len()
-    )
+    todo!("wire purser::engine here: {listen}, core {core}, {} bytes", answer.len())
 }

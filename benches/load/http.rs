@@ -40,16 +40,12 @@ impl Client {
         stream.set_nodelay(true).context(doing())?;
         stream.set_read_timeout(Some(PATIENCE)).context(doing())?;
         stream.set_write_timeout(Some(PATIENCE)).context(doing())?;
-        Ok(Self {
-            stream,
-            request: Vec::new(),
-        })
+        Ok(Self { stream, request: Vec::new() })
     }
 
     pub fn get(&mut self, target: &str) -> Result<Answer> {
         self.request.clear();
-        self.request
-            .extend_from_slice(format!("GET {target} HTTP/1.1\r\nHost: purser\r\n\r\n").as_bytes());
+        self.request.extend_from_slice(format!("GET {target} HTTP/1.1\r\nHost: purser\r\n\r\n").as_bytes());
         self.exchange().context(format!("GET {target}"))
     }
 
@@ -77,8 +73,7 @@ impl Client {
             self.receive(&mut bytes)?;
         };
         let status = status(&bytes).context("the answer has no status")?;
-        let length = header(&bytes[..body_at], "content-length")
-            .and_then(|value| value.parse::<usize>().ok());
+        let length = header(&bytes[..body_at], "content-length").and_then(|value| value.parse::<usize>().ok());
         let whole = body_at + length.context("the answer has no content-length")?;
         while bytes.len() < whole {
             self.receive(&mut bytes)?;
@@ -86,11 +81,7 @@ impl Client {
         if bytes.len() > whole {
             return Err(Error::new("the answer is longer than it says"));
         }
-        Ok(Answer {
-            bytes,
-            status,
-            body_at,
-        })
+        Ok(Answer { bytes, status, body_at })
     }
 
     fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
@@ -98,13 +89,7 @@ impl Client {
         bytes.resize(had + (64 << 10), 0);
         let got = self.stream.read(&mut bytes[had..]).context("receiving")?;
         bytes.truncate(had + got);
-        if got == 0 {
-            Err(Error::new(
-                "the connection was closed before the answer's end",
-            ))
-        } else {
-            Ok(())
-        }
+        if got == 0 { Err(Error::new("the connection was closed before the answer's end")) } else { Ok(()) }
     }
 }
 
@@ -114,11 +99,8 @@ fn status(bytes: &[u8]) -> Option<u16> {
 }
 
 fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
-    std::str::from_utf8(head)
-        .ok()?
-        .split("\r\n")
-        .find_map(|line| {
-            let (field, value) = line.split_once(':')?;
-            field.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
+    std::str::from_utf8(head).ok()?.split("\r\n").find_map(|line| {
+        let (field, value) = line.split_once(':')?;
+        field.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
 }

@@ -21,14 +21,9 @@ impl Ids {
     pub fn write(population: &Population) -> Result<Self> {
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
-        let path =
-            std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
-        let ids = Self {
-            path,
-            count: population.users,
-        };
-        ids.fill(population)
-            .context("writing the file of user ids")?;
+        let path = std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
+        let ids = Self { path, count: population.users };
+        ids.fill(population).context("writing the file of user ids")?;
         Ok(ids)
     }
 

@@ -51,9 +51,7 @@ fn run(args: Vec<String>) -> Result<()> {
     if args.get(1).is_some_and(|arg| arg == "floor") {
         return floor::command(&floor::Args::parse_from(&args[1..]));
     }
-    let missing = ["wrk", "taskset"]
-        .into_iter()
-        .find(|program| !host::has(program));
+    let missing = ["wrk", "taskset"].into_iter().find(|program| !host::has(program));
     if args.iter().any(|arg| arg == "--bench" || arg == "--help") {
         let options = Options::parse_from(&args);
         return match missing {
@@ -79,15 +77,8 @@ fn is_asked_for(args: &[String]) -> bool {
 
 /// As it was typed: the options have no paths in them.
 fn command_line(args: &[String]) -> String {
-    let typed = args
-        .iter()
-        .filter(|arg| *arg != "--bench")
-        .map(String::as_str);
-    ["cargo bench --bench load --"]
-        .into_iter()
-        .chain(typed)
-        .collect::<Vec<_>>()
-        .join(" ")
+    let typed = args.iter().filter(|arg| *arg != "--bench").map(String::as_str);
+    ["cargo bench --bench load --"].into_iter().chain(typed).collect::<Vec<_>>().join(" ")
 }
 
 fn run_suites(options: Options, command: &str) -> Result<()> {
@@ -99,9 +90,7 @@ fn run_suites(options: Options, command: &str) -> Result<()> {
     let mut bench = Bench::new(options, cores);
     for suite in suites {
         let host = Host::look();
-        let report = bench
-            .run(suite)
-            .context(format!("suite {}", suite.name()))?;
+        let report = bench.run(suite).context(format!("suite {}", suite.name()))?;
         report.print();
         if keep {
             report.keep(&host, command)?;

@@ -10,6 +10,7 @@ use crate::sys;
 #[derive(Parser, Clone)]
 #[command(
     name = "load",
+    bin_name = "cargo bench --bench load --",
     after_help = "Example: cargo bench --bench load -- balance pipelined --keep"
 )]
 pub struct Options {
@@ -68,8 +69,7 @@ pub enum Suite {
 
 impl Suite {
     pub fn name(self) -> String {
-        self.to_possible_value()
-            .map_or_else(String::new, |value| value.get_name().to_owned())
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
 
@@ -98,62 +98,34 @@ impl Options {
     }
 
     pub fn suites(&self) -> &[Suite] {
-        if self.suites.is_empty() {
-            Suite::value_variants()
-        } else {
-            &self.suites
-        }
+        if self.suites.is_empty() { Suite::value_variants() } else { &self.suites }
     }
 
     pub fn cores(&self) -> Result<Cores> {
         let allowed = sys::allowed_cores().context("asking which cores may be used")?;
-        let first = *allowed
-            .first()
-            .ok_or_else(|| Error::new("no core may be used"))?;
+        let first = *allowed.first().ok_or_else(|| Error::new("no core may be used"))?;
         let second = *allowed.get(1).unwrap_or(&first);
-        Ok(Cores {
-            server: self.server_core.unwrap_or(first),
-            load: self.load_core.unwrap_or(second),
-        })
+        Ok(Cores { server: self.server_core.unwrap_or(first), load: self.load_core.unwrap_or(second) })
     }
 
     pub fn plan(&self, cores: Cores) -> Plan {
-        Plan {
-            rounds: self.rounds,
-            seconds: self.seconds,
-            load_core: cores.load,
-            seed: self.seed,
-        }
+        Plan { rounds: self.rounds, seconds: self.seconds, load_core: cores.load, seed: self.seed }
     }
 
     pub fn users_or(&self, default: &[u64]) -> Vec<u64> {
-        if self.users.is_empty() {
-            default.to_vec()
-        } else {
-            self.users.clone()
-        }
+        if self.users.is_empty() { default.to_vec() } else { self.users.clone() }
     }
 
     pub fn connections_or(&self, default: &[usize]) -> Vec<usize> {
-        if self.connections.is_empty() {
-            default.to_vec()
-        } else {
-            self.connections.clone()
-        }
+        if self.connections.is_empty() { default.to_vec() } else { self.connections.clone() }
     }
 }
 
 fn positive(text: &str) -> std::result::Result<usize, String> {
-    text.parse()
-        .ok()
-        .filter(|&number| number > 0)
-        .ok_or_else(|| "a whole number above 0 is needed".to_owned())
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
 }
 
 fn seconds(text: &str) -> std::result::Result<f64, String> {
-    let seconds = text
-        .parse()
-        .ok()
-        .filter(|seconds| (0.1..=3_600.0).contains(seconds));
+    let seconds = text.parse().ok().filter(|seconds| (0.1..=3_600.0).contains(seconds));
     seconds.ok_or_else(|| "seconds from 0.1 to 3600 are needed".to_owned())
 }

@@ -34,26 +34,10 @@ pub struct Group {
 
 /// In the order in which answers list them.
 pub const GROUPS: [Group; 4] = [
-    Group {
-        currency: "COIN",
-        kind: "gift_sent",
-        direction: "debit",
-    },
-    Group {
-        currency: "COIN",
-        kind: "topup",
-        direction: "credit",
-    },
-    Group {
-        currency: "DIAMOND",
-        kind: "gift_received",
-        direction: "credit",
-    },
-    Group {
-        currency: "DIAMOND",
-        kind: "payout",
-        direction: "debit",
-    },
+    Group { currency: "COIN", kind: "gift_sent", direction: "debit" },
+    Group { currency: "COIN", kind: "topup", direction: "credit" },
+    Group { currency: "DIAMOND", kind: "gift_received", direction: "credit" },
+    Group { currency: "DIAMOND", kind: "payout", direction: "debit" },
 ];
 
 #[derive(Clone, Copy)]
@@ -151,8 +135,7 @@ impl Iterator for Entries {
             user,
             group,
             amount: 1 + self.random.below(LARGEST_AMOUNT),
-            at_ms: END_MS - SPAN_MS
-                + (u128::from(self.next) * u128::from(SPAN_MS) / u128::from(len)) as u64,
+            at_ms: END_MS - SPAN_MS + (u128::from(self.next) * u128::from(SPAN_MS) / u128::from(len)) as u64,
         };
         self.next += 1;
         Some(entry)

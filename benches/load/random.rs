@@ -52,12 +52,7 @@ impl Shuffle {
         assert!(n > 0, "nothing to shuffle");
         let bits = n.next_power_of_two().trailing_zeros().max(1);
         let mut random = Random::new(seed);
-        Self {
-            n,
-            mask: (1 << bits) - 1,
-            half: bits.div_ceil(2),
-            keys: [random.bits(), random.bits()],
-        }
+        Self { n, mask: (1 << bits) - 1, half: bits.div_ceil(2), keys: [random.bits(), random.bits()] }
     }
 
     #[inline]
@@ -92,12 +87,7 @@ impl Zipf {
     pub fn new(n: u64) -> Self {
         assert!(n > 0, "no ranks to draw");
         let n = n as f64;
-        Self {
-            n,
-            low: 1.5_f64.ln() - 1.0,
-            high: (n + 0.5).ln(),
-            sure: 2.0 - (2.5_f64.ln() - 0.5).exp(),
-        }
+        Self { n, low: 1.5_f64.ln() - 1.0, high: (n + 0.5).ln(), sure: 2.0 - (2.5_f64.ln() - 0.5).exp() }
     }
 
     #[inline]

@@ -30,22 +30,10 @@ pub struct Report {
 
 /// The rows for series of rounds.
 pub fn rows(series: &[Series]) -> Vec<Vec<String>> {
-    let head = [
-        "",
-        "requests/s",
-        "server CPU us/request",
-        "answer bytes",
-        "p50 us",
-        "p99 us",
-        "p99.9 us",
-    ];
+    let head = ["", "requests/s", "server CPU us/request", "answer bytes", "p50 us", "p99 us", "p99.9 us"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for series in series {
-        let latency = |place| {
-            series
-                .latency(place)
-                .map_or_else(|| "-".to_owned(), |us| us.text(0))
-        };
+        let latency = |place| series.latency(place).map_or_else(|| "-".to_owned(), |us| us.text(0));
         rows.push(vec![
             series.name.clone(),
             series.spread(|round| round.per_second).text(0),
@@ -70,33 +58,12 @@ impl Report {
     }
 
     fn figures_as_rows(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![
-            ["figure", "median (min..max)", "asked", ""]
-                .map(String::from)
-                .to_vec(),
-        ];
+        let mut rows = vec![["figure", "median (min..max)", "asked", ""].map(String::from).to_vec()];
         for figure in &self.figures {
-            let Figure {
-                what,
-                value,
-                decimals,
-                unit,
-                at_most,
-            } = figure;
-            let verdict = at_most.map_or("", |most| {
-                if value.median <= most {
-                    "met"
-                } else {
-                    "MISSED"
-                }
-            });
+            let Figure { what, value, decimals, unit, at_most } = figure;
+            let verdict = at_most.map_or("", |most| if value.median <= most { "met" } else { "MISSED" });
             let asked = at_most.map_or_else(|| "-".to_owned(), |most| format!("<= {most}{unit}"));
-            rows.push(vec![
-                what.clone(),
-                format!("{}{unit}", value.text(*decimals)),
-                asked,
-                verdict.to_owned(),
-            ]);
+            rows.push(vec![what.clone(), format!("{}{unit}", value.text(*decimals)), asked, verdict.to_owned()]);
         }
         rows
     }
@@ -109,33 +76,18 @@ impl Report {
     pub fn keep(&self, host: &Host, command: &str) -> Result<()> {
         let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs");
         let name = format!("{}-{}.md", host::today(), self.suite.name());
-        let text = format!(
-            "{}\n```sh\n{command}\n```\n\n{}\n",
-            self.text(),
-            host.facts()
-        );
+        let text = format!("{}\n```sh\n{command}\n```\n\n{}\n", self.text(), host.facts());
         fs::create_dir_all(&runs).context("making benches/runs")?;
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(runs.join(&name));
+        let file = OpenOptions::new().create(true).append(true).open(runs.join(&name));
         let doing = format!("keeping benches/runs/{name}");
-        file.context(&doing)?
-            .write_all(text.as_bytes())
-            .context(&doing)
+        file.context(&doing)?.write_all(text.as_bytes()).context(&doing)
     }
 }
 
 /// A Markdown table, its columns aligned.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        rows.iter()
-            .map(|row| row[column].chars().count())
-            .max()
-            .unwrap_or(0)
-            .max(3)
-    };
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {

@@ -42,19 +42,12 @@ pub struct Series {
 
 /// Measures all lanes in turn; the series are in the lanes' order, and round i of one is paired with round i of another.
 pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
-    let mut series: Vec<Series> = lanes
-        .iter()
-        .map(|lane| Series {
-            name: lane.name.clone(),
-            rounds: Vec::new(),
-        })
-        .collect();
+    let mut series: Vec<Series> =
+        lanes.iter().map(|lane| Series { name: lane.name.clone(), rounds: Vec::new() }).collect();
     for round in 0..plan.rounds {
         for (lane, series) in lanes.iter().zip(&mut series) {
             // One seed a round: the lanes of a round are asked the same questions.
-            series
-                .rounds
-                .push(measure_one(lane, plan, mix(plan.seed ^ round as u64))?);
+            series.rounds.push(measure_one(lane, plan, mix(plan.seed ^ round as u64))?);
         }
     }
     if plan.rounds > 1 {
@@ -66,8 +59,7 @@ pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
 }
 
 fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
-    let measured = wrk::measure(lane.server, &lane.load, plan.seconds, seed, plan.load_core)
-        .context(&lane.name)?;
+    let measured = wrk::measure(lane.server, &lane.load, plan.seconds, seed, plan.load_core).context(&lane.name)?;
     let requests = measured.requests as f64;
     Ok(Round {
         cpu_us: measured.cpu.as_secs_f64() * 1e6 / requests,
@@ -92,11 +84,7 @@ impl Spread {
         assert!(!values.is_empty(), "no rounds were kept");
         values.sort_by(f64::total_cmp);
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Self {
-            median: f64::midpoint(low, high),
-            min: values[0],
-            max: values[values.len() - 1],
-        }
+        Self { median: f64::midpoint(low, high), min: values[0], max: values[values.len() - 1] }
     }
 
     pub fn text(&self, decimals: usize) -> String {
@@ -112,21 +100,12 @@ impl Series {
 
     /// A percentile of latency, by its place in `Round::latency_us`, where all rounds have it.
     pub fn latency(&self, place: usize) -> Option<Spread> {
-        let values: Option<Vec<u64>> = self
-            .rounds
-            .iter()
-            .map(|round| Some(round.latency_us?[place]))
-            .collect();
+        let values: Option<Vec<u64>> = self.rounds.iter().map(|round| Some(round.latency_us?[place])).collect();
         Some(Spread::of(values?.into_iter().map(|us| us as f64)))
     }
 
     /// CPU a request against another lane's, round by round.
     pub fn against(&self, base: &Self) -> Spread {
-        Spread::of(
-            self.rounds
-                .iter()
-                .zip(&base.rounds)
-                .map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us),
-        )
+        Spread::of(self.rounds.iter().zip(&base.rounds).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us))
     }
 }

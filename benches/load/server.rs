@@ -4,6 +4,7 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
@@ -58,15 +59,9 @@ impl Subject {
             .context(format!("starting {} with taskset", self.name))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         // From here on, `child` is stopped when this function fails.
-        let mut running = Running {
-            name: self.name,
-            child,
-            address: ([0, 0, 0, 0], 0).into(),
-        };
+        let mut running = Running { name: self.name, child, address: ([0, 0, 0, 0], 0).into() };
         let mut input = input.context("the child has no standard input")?;
-        input
-            .write_all(&self.input)
-            .context(format!("handing {} its answer", self.name))?;
+        input.write_all(&self.input).context(format!("handing {} its answer", self.name))?;
         drop(input);
         running.address = announced(output.context("the child has no standard output")?)
             .context(format!("waiting for {} to say where it listens", self.name))?;
@@ -79,20 +74,14 @@ impl Subject {
 fn announced(output: ChildStdout) -> Result<SocketAddr> {
     let (found, address) = mpsc::channel();
     std::thread::spawn(move || {
-        for line in BufReader::new(output)
-            .lines()
-            .map_while(std::result::Result::ok)
-        {
+        for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
             let after = line.split_once("listening on ").map(|(_, after)| after);
             if let Some(word) = after.and_then(|after| after.split_ascii_whitespace().next()) {
                 let _ = found.send(word.trim_end_matches([',', '.', ';']).parse::<SocketAddr>());
             }
         }
     });
-    address
-        .recv_timeout(START)
-        .context("no `listening on ADDRESS`")?
-        .context("its address")
+    address.recv_timeout(START).context("no `listening on ADDRESS`")?.context("its address")
 }
 
 /// A subject that is up. Ends with the value, if `stop` was not called, by SIGKILL.
@@ -110,6 +99,12 @@ pub struct Memory {
     pub pss: u64,
 }
 
+impl Memory {
+    pub fn mib(bytes: u64) -> String {
+        format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+    }
+}
+
 impl Running {
     fn wait_until_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + START;
@@ -117,10 +112,7 @@ impl Running {
             match Client::connect(self.address).and_then(|mut client| client.get("/readyz")) {
                 Ok(answer) if answer.status == 200 => return Ok(()),
                 Ok(answer) if Instant::now() > deadline => {
-                    return Err(Error::new(format!(
-                        "{} stays at {} on /readyz",
-                        self.name, answer.status
-                    )));
+                    return Err(Error::new(format!("{} stays at {} on /readyz", self.name, answer.status)));
                 }
                 Err(error) if Instant::now() > deadline => return Err(error),
                 _ => std::thread::sleep(Duration::from_millis(20)),
@@ -138,17 +130,11 @@ impl Running {
         let read = |file: &str, field: &str| -> Result<u64> {
             let doing = format!("reading {field} of {}", self.name);
             let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).context(&doing)?;
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
-                .context(&doing)?;
+            let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).context(&doing)?;
             let kib = line.trim_end_matches("kB").trim();
             Ok(kib.parse::<u64>().context(&doing)? * 1024)
         };
-        Ok(Memory {
-            rss: read("status", "VmRSS")?,
-            pss: read("smaps_rollup", "Pss")?,
-        })
+        Ok(Memory { rss: read("status", "VmRSS")?, pss: read("smaps_rollup", "Pss")? })
     }
 
     /// Asks it to end, and waits until it has.
@@ -157,15 +143,13 @@ impl Running {
         sys::signal(self.child.id(), libc::SIGTERM).context(&doing)?;
         let deadline = Instant::now() + STOP;
         while Instant::now() < deadline {
-            if self.child.try_wait().context(&doing)?.is_some() {
-                return Ok(());
+            if let Some(status) = self.child.try_wait().context(&doing)? {
+                let as_asked = status.success() || status.signal() == Some(libc::SIGTERM);
+                return if as_asked { Ok(()) } else { Err(Error::new(format!("{doing}: {status}"))) };
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err(Error::new(format!(
-            "{} does not end at SIGTERM within {STOP:?}",
-            self.name
-        )))
+        Err(Error::new(format!("{} does not end at SIGTERM within {STOP:?}", self.name)))
     }
 }
 

@@ -34,46 +34,25 @@ struct Posting {
 impl Tally {
     pub fn new(population: &Population) -> Self {
         let shuffle = Shuffle::new(population.users, mix(population.seed ^ 0x7a11));
-        let sampled: Vec<u64> = (0..population.users.min(SAMPLED_USERS))
-            .map(|k| shuffle.at(k))
-            .collect();
+        let sampled: Vec<u64> = (0..population.users.min(SAMPLED_USERS)).map(|k| shuffle.at(k)).collect();
         let mut wanted = vec![0; population.users.div_ceil(64) as usize];
         for index in &sampled {
             wanted[(index / 64) as usize] |= 1 << (index % 64);
         }
-        Self {
-            population: *population,
-            sampled,
-            wanted,
-            kept: HashMap::new(),
-        }
+        Self { population: *population, sampled, wanted, kept: HashMap::new() }
     }
 
     #[inline]
     pub fn observe(&mut self, entry: &Entry) {
         if self.wanted[(entry.user / 64) as usize] >> (entry.user % 64) & 1 == 1 {
-            let &Entry {
-                group,
-                amount,
-                at_ms,
-                ..
-            } = entry;
-            self.kept.entry(entry.user).or_default().push(Posting {
-                group,
-                amount,
-                at_ms,
-            });
+            let &Entry { group, amount, at_ms, .. } = entry;
+            self.kept.entry(entry.user).or_default().push(Posting { group, amount, at_ms });
         }
     }
 
     /// `count` sampled users, other ones for another `turn` as far as they last.
     pub fn sample(&self, turn: usize, count: usize) -> impl Iterator<Item = u64> {
-        self.sampled
-            .iter()
-            .cycle()
-            .skip(turn * count % self.sampled.len())
-            .take(count)
-            .copied()
+        self.sampled.iter().cycle().skip(turn * count % self.sampled.len()).take(count).copied()
     }
 
     pub fn user_id(&self, user: u64) -> u64 {
@@ -89,25 +68,16 @@ impl Tally {
     }
 
     fn latest_ms(&self, user: u64) -> u64 {
-        self.postings(user)
-            .iter()
-            .map(|posting| posting.at_ms)
-            .max()
-            .unwrap_or(0)
+        self.postings(user).iter().map(|posting| posting.at_ms).max().unwrap_or(0)
     }
 
     /// The body of `GET /v1/users/{id}/balance`.
     pub fn balance(&self, user: u64) -> String {
         let (id, version, as_of) = (self.user_id(user), self.version(user), self.latest_ms(user));
-        let mut body =
-            format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
+        let mut body = format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
         let mut comma = "";
         for currency in ["COIN", "DIAMOND"] {
-            let mut moved = self
-                .postings(user)
-                .iter()
-                .filter(|p| GROUPS[p.group].currency == currency)
-                .peekable();
+            let mut moved = self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
             if moved.peek().is_none() {
                 continue;
             }
@@ -125,9 +95,7 @@ impl Tally {
     pub fn stats(&self, user: u64) -> String {
         let (id, version) = (self.user_id(user), self.version(user));
         let (from, to) = stated_range(self.latest_ms(user), END_MS, WINDOW_MS);
-        let mut body = format!(
-            r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#
-        );
+        let mut body = format!(r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#);
         let mut comma = "";
         for (index, group) in GROUPS.iter().enumerate() {
             let inside = |p: &&Posting| p.group == index && (from..to).contains(&p.at_ms);
@@ -136,11 +104,7 @@ impl Tally {
                 continue;
             };
             let (count, sum) = (amounts().count(), amounts().sum::<u64>());
-            let Group {
-                currency,
-                kind,
-                direction,
-            } = group;
+            let Group { currency, kind, direction } = group;
             let _ = write!(
                 body,
                 r#"{comma}{{"currency":"{currency}","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
@@ -154,11 +118,7 @@ impl Tally {
 impl Posting {
     fn signed(&self) -> i64 {
         let amount = self.amount as i64;
-        if GROUPS[self.group].direction == "credit" {
-            amount
-        } else {
-            -amount
-        }
+        if GROUPS[self.group].direction == "credit" { amount } else { -amount }
     }
 }
 
@@ -175,8 +135,5 @@ fn stated_range(n: u64, at_ms: u64, window: u64) -> (u64, u64) {
     };
     let to = floor(at_ms, BUCKET_MS) + BUCKET_MS;
     let from = to.saturating_sub(window);
-    (
-        floor(from, grain(from)).max(days),
-        to.next_multiple_of(grain(to)).max(days),
-    )
+    (floor(from, grain(from)).max(days), to.next_multiple_of(grain(to)).max(days))
 }

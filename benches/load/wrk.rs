@@ -87,39 +87,20 @@ pub struct Measured {
 
 /// Measures `server` for `seconds`. `seed` decides where in the file of ids the round begins and in which order it goes
 /// through them.
-pub fn measure(
-    server: &Running,
-    load: &Load<'_>,
-    seconds: f64,
-    seed: u64,
-    core: usize,
-) -> Result<Measured> {
+pub fn measure(server: &Running, load: &Load<'_>, seconds: f64, seed: u64, core: usize) -> Result<Measured> {
     let doing = format!("running wrk with {}", load.script.file());
     let counter = Counter::new().context("making the file of the request count")?;
-    let mut child = command(server.address, load, seconds, seed, core, &counter.path)
-        .spawn()
-        .context(&doing)?;
+    let mut child = command(server.address, load, seconds, seed, core, &counter.path).spawn().context(&doing)?;
     let measured = watch(&mut child, server, load, seconds, &counter);
     if measured.is_err() {
         let _ = child.kill();
     }
     let status = child.wait().context(&doing)?;
     let measured = measured.context(&doing)?;
-    if status.success() {
-        Ok(measured)
-    } else {
-        Err(Error::new(format!("{doing}: {status}")))
-    }
+    if status.success() { Ok(measured) } else { Err(Error::new(format!("{doing}: {status}"))) }
 }
 
-fn command(
-    address: SocketAddr,
-    load: &Load<'_>,
-    seconds: f64,
-    seed: u64,
-    core: usize,
-    counter: &Path,
-) -> Command {
+fn command(address: SocketAddr, load: &Load<'_>, seconds: f64, seed: u64, core: usize, counter: &Path) -> Command {
     let count = load.ids.count;
     let mut random = Random::new(seed);
     let (first, stride) = (random.below(count), stride(count, &mut random));
@@ -155,13 +136,7 @@ fn stride(count: u64, random: &mut Random) -> u64 {
     }
 }
 
-fn watch(
-    child: &mut Child,
-    server: &Running,
-    load: &Load<'_>,
-    seconds: f64,
-    counter: &Counter,
-) -> Result<Measured> {
+fn watch(child: &mut Child, server: &Running, load: &Load<'_>, seconds: f64, counter: &Counter) -> Result<Measured> {
     wait_until_busy(child, load, counter)?;
     let look = || -> Result<_> { Ok((counter.calls()?, server.cpu()?, Instant::now())) };
     let before = look()?;
@@ -169,12 +144,8 @@ fn watch(
     let after = look()?;
     sys::signal(child.id(), libc::SIGINT).context("ending wrk's run")?;
     let mut output = String::new();
-    let pipe = child
-        .stdout
-        .as_mut()
-        .context("wrk has no standard output")?;
-    pipe.read_to_string(&mut output)
-        .context("reading from wrk")?;
+    let pipe = child.stdout.as_mut().context("wrk has no standard output")?;
+    pipe.read_to_string(&mut output).context("reading from wrk")?;
 
     let summary = Summary::read(&output)?;
     let requests = (after.0 - before.0) * load.script.requests_a_call();
@@ -215,27 +186,16 @@ impl Counter {
     /// In memory, if it can be had: on a disk, a store would now and then wait for the page to be written back.
     fn new() -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
-        let folder = if memory.is_dir() {
-            memory.to_owned()
-        } else {
-            std::env::temp_dir()
-        };
+        let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let path = folder.join(format!("purser-load-{}.count", std::process::id()));
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)?;
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         file.set_len(size_of::<f64>() as u64)?;
         Ok(Self { path, file })
     }
 
     fn calls(&self) -> Result<u64> {
         let mut bytes = [0; size_of::<f64>()];
-        self.file
-            .read_exact_at(&mut bytes, 0)
-            .context("reading the request count")?;
+        self.file.read_exact_at(&mut bytes, 0).context("reading the request count")?;
         Ok(f64::from_ne_bytes(bytes) as u64)
     }
 }
@@ -256,17 +216,11 @@ struct Summary {
 impl Summary {
     /// Finds and parses `purser-load name=number …`; any error that wrk counted fails the round.
     fn read(output: &str) -> Result<Self> {
-        let fields = output
-            .lines()
-            .find_map(|line| line.strip_prefix("purser-load "));
+        let fields = output.lines().find_map(|line| line.strip_prefix("purser-load "));
         let fields = fields.context("wrk printed no summary")?;
         let field = |name: &str| -> Result<u64> {
-            let value = fields
-                .split(' ')
-                .find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-            value
-                .and_then(|value| value.parse().ok())
-                .context(format!("wrk's summary lacks {name}: {fields}"))
+            let value = fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            value.and_then(|value| value.parse().ok()).context(format!("wrk's summary lacks {name}: {fields}"))
         };
         for error in ["connect", "read", "write", "status", "timeout"] {
             if field(error)? != 0 {

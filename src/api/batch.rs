@@ -1,7 +1,7 @@
 //! A batch body to its reads.
 //!
-//! First failure wins: the JSON itself, repeated members (of the body, then of the items in order), the body's own members, the
-//! number of items, then the items in order.
+//! First failure wins: the JSON itself, the number of items, repeated members (of the body, then of the items in order), the
+//! body's own members, then the items in order.
 
 use super::BATCH_READS;
 use super::json::{Members, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown};
@@ -22,6 +22,9 @@ pub fn read(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
     let mut found = Found { reads, items: 0, repeated: None, wrong: None, is_list: false };
     let odd = found.body(&mut Reader::new(body)).map_err(|NotJson| Code::InvalidJson)?;
+    if found.items > BATCH_READS {
+        return Err(Problem::at(Code::TooManyItems, "requests"));
+    }
     if odd && let Some(name) = first_repeated(Reader::new(body)) {
         return Err(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
     }
@@ -31,7 +34,7 @@ pub fn read(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     if odd && let Some(name) = first_unknown(Reader::new(body), |name| name == b"requests") {
         return Err(Problem { code: Code::UnknownField, field: Field::echo(&name) });
     }
-    found.verdict()
+    found.wrong.map_or(Ok(()), Err)
 }
 
 struct Found<'r> {
@@ -46,14 +49,14 @@ struct Found<'r> {
 impl Found<'_> {
     /// Reads the body. Says whether it has members that are repeated or unknown.
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
-        if !reader.take(b'{') {
+        if !reader.open(b'{') {
             return Err(NotJson);
         }
         let (mut first, mut seen, mut odd) = (true, false, false);
         while let Some(name) = reader.name(&mut first)? {
             let known = name.get(&mut [0; TEXT_BYTES]) == Some(b"requests");
             odd |= !known || seen;
-            if known && !seen && reader.take(b'[') {
+            if known && !seen && reader.open(b'[') {
                 self.is_list = true;
                 self.items(reader)?;
             } else {
@@ -83,13 +86,6 @@ impl Found<'_> {
             }
         }
         Ok(())
-    }
-
-    fn verdict(&self) -> Result<(), Problem> {
-        if self.items > BATCH_READS {
-            return Err(Problem::at(Code::TooManyItems, "requests"));
-        }
-        self.wrong.map_or(Ok(()), Err)
     }
 }
 

@@ -402,6 +402,27 @@ impl Connection {
     }
 }
 
+/// The whole answer to a connection that is one too many.
+pub fn turn_away(date: &[u8; 29]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let problem = Problem::from(Code::Overloaded);
+    let answer = Answer {
+        status: problem.code.status(),
+        content_type: PROBLEM_JSON,
+        etag: None,
+        allow: None,
+        retry_after: true,
+        persist: Persist::Close,
+        date,
+        head_only: false,
+    };
+    response::write(&mut out, &answer, 3, |out| {
+        problem.write_open(out);
+        out.push(b'}');
+    });
+    out
+}
+
 fn persist(head: &Head<'_>) -> Persist {
     match (head.keep_alive, head.version) {
         (false, _) => Persist::Close,

@@ -1,12 +1,13 @@
 //! What a connection's machine asks of the core that it runs on.
 
 use super::out::Stamp;
-use super::route::Route;
-use crate::http::response::Status;
-use crate::ledger::book::View;
-use crate::ledger::entry::{EntryRef, Verdict};
-use crate::ledger::id::UserId;
-use crate::ledger::time::Millis;
+pub use super::route::Route;
+pub use crate::http::date::DateLine;
+pub use crate::http::response::Status;
+pub use crate::ledger::book::View;
+pub use crate::ledger::entry::{EntryRef, Verdict};
+pub use crate::ledger::id::UserId;
+pub use crate::ledger::time::Millis;
 
 /// Whether new requests are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -120,12 +120,14 @@ fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Brackets that are open around the next value.
+    depth: usize,
 }
 
 impl<'a> Reader<'a> {
     /// Reads `bytes`, which must be valid UTF-8.
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, at: 0 }
+        Self { bytes, at: 0, depth: 0 }
     }
 
     /// The next byte that is not white space, not taken.
@@ -138,6 +140,14 @@ impl<'a> Reader<'a> {
             }
             self.at += 1;
         }
+    }
+
+    /// Takes an opening bracket, whose members or elements the caller pulls; it is closed by [`Self::another`].
+    #[inline]
+    pub fn open(&mut self, bracket: u8) -> bool {
+        let there = self.take(bracket);
+        self.depth += usize::from(there);
+        there
     }
 
     /// Takes `byte` if it comes next.
@@ -175,6 +185,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn another(&mut self, first: &mut bool, close: u8) -> Result<bool, NotJson> {
         if self.take(close) {
+            self.depth -= 1;
             return Ok(false);
         }
         if !std::mem::replace(first, false) {
@@ -272,10 +283,11 @@ impl<'a> Reader<'a> {
     #[cold]
     fn skip_nested(&mut self) -> Result<(), NotJson> {
         let (mut open, mut depth) = ([0u8; DEPTH], 0);
+        let deepest = DEPTH - self.depth;
         loop {
             match self.peek().ok_or(NotJson)? {
                 bracket @ (b'{' | b'[') => {
-                    *open.get_mut(depth).ok_or(NotJson)? = bracket + 2;
+                    *open[..deepest].get_mut(depth).ok_or(NotJson)? = bracket + 2;
                     depth += 1;
                     self.at += 1;
                     if !self.take(bracket + 2) {
@@ -344,7 +356,9 @@ impl<'a> Reader<'a> {
     /// Reads an object, whose `{` comes next, against a list of names. Members that come in the list's order are found at once.
     #[inline]
     pub fn members<const N: usize>(&mut self, names: &[&str; N]) -> Result<Members<'a, N>, NotJson> {
-        self.expect(b'{')?;
+        if !self.open(b'{') {
+            return Err(NotJson);
+        }
         let mut members = Members { values: [None; N], odd: false };
         let (mut first, mut next, mut scratch) = (true, 0, [0; TEXT_BYTES]);
         while let Some(name) = self.name(&mut first)? {
@@ -379,7 +393,7 @@ pub fn first_unknown(mut object: Reader<'_>, known: impl Fn(&[u8]) -> bool) -> O
 }
 
 fn walk_names<R>(object: &mut Reader<'_>, mut visit: impl FnMut(Vec<u8>) -> Option<R>) -> Option<R> {
-    object.expect(b'{').ok()?;
+    object.open(b'{').then_some(())?;
     let mut first = true;
     while let Ok(Some(name)) = object.name(&mut first) {
         if let Some(found) = visit(name.to_vec()) {
@@ -481,7 +495,8 @@ mod tests {
         };
         check(r#""plain""#, "plain");
         check(r#""\u0034\u00e9\ud83d\ude00\n\/\\""#, "4é😀\n/\\");
-        let Ok(Value::Text(long)) = whole(&format!("\"\\n{}\"", "x".repeat(64))).map(|v| v) else { panic!() };
+        let long = format!("\"\\n{}\"", "x".repeat(64));
+        let Ok(Value::Text(long)) = whole(&long) else { panic!() };
         assert_eq!(long.get(&mut [0; TEXT_BYTES]), None);
     }
 

@@ -3,7 +3,7 @@
 use super::problem::{Code, Field, Problem};
 use super::read::{Kind, Read, What, millis};
 use crate::http::head::{Head, Method};
-use crate::http::target::{Param, pairs};
+use crate::http::target::{BadPair, Param, pairs};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::{Millis, Window};
@@ -110,8 +110,7 @@ pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
     check_method(head, allow)?;
     let query = head.target.query.unwrap_or_default();
     if let Some(pair) = pairs(query).next() {
-        let name = pair.map_or_else(|bad| Field::echo(bad.raw_name.as_bytes()), |(name, _)| Field::echo(&name));
-        return Err(Problem { code: Code::InvalidParameter, field: name }.into());
+        return Err(pair.map_or_else(|bad| bad_pair(&bad), |(name, _)| invalid(&name)).into());
     }
     match ask {
         Ask::Entries => check_content(head, b"application/x-ndjson")?,
@@ -171,7 +170,7 @@ struct Parameters {
 impl Parameters {
     fn read(&mut self, query: &str, stats: bool) -> Result<(), Problem> {
         for pair in pairs(query) {
-            let (name, value) = pair.map_err(|bad| invalid(&decoded(bad.raw_name)))?;
+            let (name, value) = pair.map_err(|bad| bad_pair(&bad))?;
             if name.is_empty() || value.is_empty() {
                 return Err(invalid(&name));
             }
@@ -214,7 +213,7 @@ fn invalid(name: &[u8]) -> Problem {
     Problem { code: Code::InvalidParameter, field: Field::echo(name) }
 }
 
-/// A name as it reads decoded, if it can be.
-fn decoded(raw: &str) -> Vec<u8> {
-    Param::decode(raw).map_or_else(|| raw.as_bytes().to_vec(), |name| name.to_vec())
+/// A pair that cannot be decoded: the value is to blame, or the name, which then has no form to repeat.
+fn bad_pair(bad: &BadPair<'_>) -> Problem {
+    Param::decode(bad.raw_name).map_or(Code::InvalidParameter.into(), |name| invalid(&name))
 }

@@ -17,10 +17,7 @@ const AT_MOST_US: f64 = 1.0;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let users = bench.options.users_or(&[MILLION])[0];
-    let population = Population {
-        users,
-        seed: bench.options.seed,
-    };
+    let population = Population { users, seed: bench.options.seed };
     let server = Subject::purser(bench.cores.server).start(bench.cores.server)?;
     let mut tally = Tally::new(&population);
     let parts = feed(&server, &population, &mut tally, PARTS)?;
@@ -30,18 +27,11 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let cpu_us = |part: &Part| part.cpu.as_secs_f64() * 1e6 / part.entries as f64;
     let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
     let tenths = Spread::of(parts.iter().map(cpu_us));
-    let whole = Spread {
-        median: total / population.len() as f64,
-        ..tenths
-    };
+    let whole = Spread { median: total / population.len() as f64, ..tenths };
     let generated = generator_speed(&population)? / 1e6;
     Ok(Report {
         suite: Suite::Feed,
-        title: format!(
-            "POST entries, no disk: {} users, {} entries, 1,000 a request",
-            short(users),
-            population.len()
-        ),
+        title: format!("POST entries, no disk: {} users, {} entries, 1,000 a request", short(users), population.len()),
         rows: rows(&parts, cpu_us),
         figures: vec![Figure {
             what: "CPU an entry: the whole feed (least and most of its parts)".to_owned(),
@@ -50,18 +40,12 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             unit: " us",
             at_most: Some(AT_MOST_US),
         }],
-        notes: vec![format!(
-            "The generator alone makes {generated:.2} M lines a second."
-        )],
+        notes: vec![format!("The generator alone makes {generated:.2} M lines a second.")],
     })
 }
 
 fn rows(parts: &[Part], cpu_us: impl Fn(&Part) -> f64) -> Vec<Vec<String>> {
-    let mut rows = vec![
-        ["part", "entries", "entries/s", "server CPU us/entry"]
-            .map(String::from)
-            .to_vec(),
-    ];
+    let mut rows = vec![["part", "entries", "entries/s", "server CPU us/entry"].map(String::from).to_vec()];
     for (index, part) in parts.iter().enumerate() {
         rows.push(vec![
             (index + 1).to_string(),

@@ -5,6 +5,7 @@ use crate::error::Result;
 use crate::options::Suite;
 use crate::report::{Figure, Report};
 use crate::rounds::Spread;
+use crate::server::Memory;
 
 const AT_MOST_BYTES: f64 = 500.0;
 /// Below this the program itself outweighs its users, and the figure says nothing.
@@ -13,32 +14,23 @@ const ENOUGH_USERS: u64 = MILLION;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let sizes = bench.options.users_or(&[MILLION, 10 * MILLION]);
-    let mut rows = vec![
-        ["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"]
-            .map(String::from)
-            .to_vec(),
-    ];
+    let mut rows = vec![["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"].map(String::from).to_vec()];
     let mut figures = Vec::new();
     for users in sizes {
         let loaded = Loaded::new(users, &bench.options, bench.cores)?;
         loaded.check(0)?;
         let memory = loaded.server.memory()?;
         let each = memory.rss.max(memory.pss) as f64 / users as f64;
-        let mib = |bytes: u64| format!("{:.1}", bytes as f64 / f64::from(1 << 20));
         rows.push(vec![
             users.to_string(),
             loaded.population.len().to_string(),
-            mib(memory.rss),
-            mib(memory.pss),
+            Memory::mib(memory.rss),
+            Memory::mib(memory.pss),
             format!("{each:.1}"),
         ]);
         figures.push(Figure {
             what: format!("bytes a user, {} users", short(users)),
-            value: Spread {
-                median: each,
-                min: each,
-                max: each,
-            },
+            value: Spread { median: each, min: each, max: each },
             decimals: 1,
             unit: " B",
             at_most: (users >= ENOUGH_USERS).then_some(AT_MOST_BYTES),

@@ -31,21 +31,13 @@ pub struct Loaded {
 
 impl Loaded {
     fn new(users: u64, options: &Options, cores: Cores) -> Result<Self> {
-        let population = Population {
-            users,
-            seed: options.seed,
-        };
+        let population = Population { users, seed: options.seed };
         eprintln!("feeding {} entries of {users} users", population.len());
         let server = Subject::purser(cores.server).start(cores.server)?;
         let mut tally = Tally::new(&population);
         feed(&server, &population, &mut tally, 1)?;
         let ids = Ids::write(&population)?;
-        Ok(Self {
-            server,
-            population,
-            tally,
-            ids,
-        })
+        Ok(Self { server, population, tally, ids })
     }
 
     fn check(&self, turn: usize) -> Result<()> {
@@ -61,18 +53,12 @@ pub struct Bench {
 
 impl Bench {
     pub fn new(options: Options, cores: Cores) -> Self {
-        Self {
-            options,
-            cores,
-            loaded: None,
-        }
+        Self { options, cores, loaded: None }
     }
 
     pub fn run(&mut self, suite: Suite) -> Result<Report> {
         match suite {
-            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => {
-                reads::run(self, suite)
-            }
+            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => reads::run(self, suite),
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
@@ -95,9 +81,7 @@ impl Bench {
 
     /// Stops what is kept, for a suite that needs the memory.
     pub fn unload(&mut self) -> Result<()> {
-        self.loaded
-            .take()
-            .map_or(Ok(()), |loaded| loaded.server.stop())
+        self.loaded.take().map_or(Ok(()), |loaded| loaded.server.stop())
     }
 }
 

@@ -6,16 +6,12 @@ use crate::error::{Error, Result};
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
 use crate::rounds::{Lane, Series, measure};
-use crate::server::Subject;
+use crate::server::{Memory, Subject};
 use crate::wrk::{BATCH, Load, Script};
 
 pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let (script, what, at_most) = match suite {
-        Suite::Pipelined => (
-            Script::Pipelined,
-            "GET balance, 16 deep pipelined",
-            Some(1.5),
-        ),
+        Suite::Pipelined => (Script::Pipelined, "GET balance, 16 deep pipelined", Some(1.5)),
         Suite::Stats => (Script::Stats, "GET stats?window=7d", Some(1.25)),
         Suite::Batch => (Script::Batch, "POST batch of 100 balances", None),
         _ => (Script::Balance, "GET balance", Some(1.12)),
@@ -27,23 +23,14 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let answer = check::typical_answer(&loaded.server, &loaded.tally, script)?;
     let answer_bytes = answer.len() as f64;
     let floor = Subject::floor(core, answer)?.start(core)?;
-    let load = Load {
-        script,
-        connections,
-        ids: &loaded.ids,
-    };
-    let lanes = [&loaded.server, &floor].map(|server| Lane {
-        name: server.name.to_owned(),
-        server,
-        load,
-    });
+    let load = Load { script, connections, ids: &loaded.ids };
+    let lanes = [&loaded.server, &floor].map(|server| Lane { name: server.name.to_owned(), server, load });
     let series = measure(&lanes, &plan)?;
     loaded.check(1)?;
+    let (ours, floors) = (loaded.server.memory()?.rss, floor.memory()?.rss);
     floor.stop()?;
 
-    let [purser, floor] = &series[..] else {
-        unreachable!("two lanes give two series")
-    };
+    let [purser, floor] = &series[..] else { unreachable!("two lanes give two series") };
     right_count(floor, answer_bytes)?;
     let ratio = Figure {
         what: "CPU a request against the floor".to_owned(),
@@ -61,13 +48,10 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     });
     Ok(Report {
         suite,
-        title: format!(
-            "{what}: {} users, {connections} connections",
-            short(loaded.population.users)
-        ),
+        title: format!("{what}: {} users, {connections} connections", short(loaded.population.users)),
         rows: report::rows(&series),
         figures: [ratio].into_iter().chain(per_balance).collect(),
-        notes: Vec::new(),
+        notes: vec![format!("RSS afterwards, MiB: purser {}, floor {}.", Memory::mib(ours), Memory::mib(floors))],
     })
 }
 
@@ -77,7 +61,5 @@ fn right_count(floor: &Series, answer_bytes: f64) -> Result<()> {
     if (bytes / answer_bytes - 1.0).abs() < 0.01 {
         return Ok(());
     }
-    Err(Error::new(format!(
-        "wrk counts {bytes:.1} bytes an answer, but each has {answer_bytes}"
-    )))
+    Err(Error::new(format!("wrk counts {bytes:.1} bytes an answer, but each has {answer_bytes}")))
 }

@@ -13,21 +13,14 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let sizes = bench.options.users_or(&[10_000, MILLION, 10 * MILLION]);
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
-    let loaded: Vec<Loaded> = sizes
-        .iter()
-        .map(|&users| Loaded::new(users, &bench.options, bench.cores))
-        .collect::<Result<_>>()?;
+    let loaded: Vec<Loaded> =
+        sizes.iter().map(|&users| Loaded::new(users, &bench.options, bench.cores)).collect::<Result<_>>()?;
     loaded.iter().try_for_each(|loaded| loaded.check(0))?;
-    let lanes: Vec<Lane<'_>> = loaded
-        .iter()
-        .map(|loaded| lane(loaded, connections))
-        .collect();
+    let lanes: Vec<Lane<'_>> = loaded.iter().map(|loaded| lane(loaded, connections)).collect();
     let series = measure(&lanes, &bench.options.plan(bench.cores))?;
     loaded.iter().try_for_each(|loaded| loaded.check(1))?;
     drop(lanes);
-    loaded
-        .into_iter()
-        .try_for_each(|loaded| loaded.server.stop())?;
+    loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
 
     let (first, last) = (short(sizes[0]), short(sizes[sizes.len() - 1]));
     Ok(Report {
@@ -49,10 +42,6 @@ fn lane(loaded: &Loaded, connections: usize) -> Lane<'_> {
     Lane {
         name: format!("{} users", short(loaded.population.users)),
         server: &loaded.server,
-        load: Load {
-            script: Script::Balance,
-            connections,
-            ids: &loaded.ids,
-        },
+        load: Load { script: Script::Balance, connections, ids: &loaded.ids },
     }
 }

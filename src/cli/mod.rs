@@ -1,0 +1,56 @@
+//! The command line: one file a command; its flags, their help and what it does stand together.
+
+pub mod serve;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Exit code for a command line that cannot be used; 1 is for what went wrong later.
+pub const USAGE: u8 = 2;
+
+/// Balances and transaction statistics, mirrored from a ledger and read over HTTP.
+#[derive(Debug, Parser)]
+#[command(name = "purser", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API
+    Serve(serve::Arguments),
+}
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub enum Error {
+    /// What was typed cannot be used.
+    Usage(String),
+    /// Something went wrong.
+    Failed(String),
+}
+
+impl<E: std::error::Error> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs the command that was typed.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Serve(arguments) => serve::run(arguments),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Error::Usage(message)) => {
+            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            ExitCode::from(USAGE)
+        }
+        Err(Error::Failed(message)) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! `purser serve`: sets the core up, says what it found, serves until told to stop.
+
+use super::Error;
+use crate::config::{Config, CpuList, Limits};
+use crate::engine::control::{Command, Control};
+use crate::engine::core::{Core, Limits as CoreLimits};
+use crate::engine::wallet::Wallet;
+use crate::engine::{net, placement, probe};
+use crate::metrics::Counters;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread;
+
+/// The flags of `serve`.
+#[derive(Debug, clap::Args)]
+pub struct Arguments {
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR:PORT", env = "PURSER_LISTEN", default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+
+    /// CPUs to run on, such as 0, 0-3 or 0,2 [default: all]
+    #[arg(long, value_name = "LIST", env = "PURSER_CORES")]
+    cores: Option<CpuList>,
+
+    /// Directory to keep data in (not yet: see the notice at the start)
+    #[arg(long, value_name = "DIR", env = "PURSER_DATA", conflicts_with = "ephemeral")]
+    data: Option<PathBuf>,
+
+    /// Keep data in memory only
+    #[arg(long, env = "PURSER_EPHEMERAL")]
+    ephemeral: bool,
+
+    /// Connections at one time on a core; more are answered 503
+    #[arg(long, value_name = "N", env = "PURSER_MAX_CONNECTIONS", default_value_t = 10_000)]
+    max_connections: usize,
+
+    /// How long a request may stay unfinished; then it is answered 408
+    #[arg(long, value_name = "MS", env = "PURSER_REQUEST_TIMEOUT_MS", default_value_t = 10_000)]
+    request_timeout_ms: u64,
+
+    /// How long a connection may stay idle
+    #[arg(long, value_name = "MS", env = "PURSER_IDLE_TIMEOUT_MS", default_value_t = 75_000)]
+    idle_timeout_ms: u64,
+
+    /// How long a peer may take none of its answers
+    #[arg(long, value_name = "MS", env = "PURSER_SEND_TIMEOUT_MS", default_value_t = 10_000)]
+    send_timeout_ms: u64,
+
+    /// How long idle connections are kept after SIGTERM
+    #[arg(long, value_name = "MS", env = "PURSER_LINGER_MS", default_value_t = 1_000)]
+    linger_ms: u64,
+
+    /// How long finishing may take after SIGTERM
+    #[arg(long, value_name = "MS", env = "PURSER_DRAIN_TIMEOUT_MS", default_value_t = 10_000)]
+    drain_timeout_ms: u64,
+
+    /// Memory for the ledger, in MiB; above it new entries are refused with 507 [default: 70 % of what the process may use]
+    #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
+    ledger_mib: Option<usize>,
+}
+
+/// Share of the memory that the ledger may take, in percent: the rest is for connections, buffers and the system.
+const LEDGER_PERCENT: usize = 70;
+
+/// Serves until SIGTERM or SIGINT; a second one stops at once.
+pub fn run(arguments: Arguments) -> Result<(), Error> {
+    let allowed = placement::allowed_cpus()?;
+    let memory = placement::memory()?;
+    let config = check(arguments, &allowed, memory)?;
+    let kernel = probe::probe()?;
+    let descriptors = placement::raise_descriptors()?;
+    let listener = net::listen(config.listen)?;
+    let address = listener.local_addr()?;
+    let control = Control::new()?;
+    watch_signals(control.clone())?;
+
+    let cpu = config.cores[0];
+    let (limits, handle) = (config.limits, control.clone());
+    let (ready, is_ready) = std::sync::mpsc::channel();
+    let core = thread::Builder::new().name(format!("core-{cpu}")).spawn(move || {
+        let core = placement::pin(cpu)
+            .and_then(|()| Core::new(listener, Wallet::new(limits.ledger_bytes), core_limits(&limits), handle));
+        match core {
+            Ok(core) => {
+                // The receiver waits for this: it cannot be gone.
+                let _ = ready.send(());
+                core.run()
+            }
+            Err(failure) => Err(failure),
+        }
+    })?;
+    if is_ready.recv().is_ok() {
+        announce(&config, address, &kernel, memory, descriptors);
+    }
+    let (wallet, loop_counters) = core.join().map_err(|_| Error::Failed("the core's thread panicked".to_owned()))??;
+    take_leave(&wallet, &loop_counters, control.command());
+    Ok(())
+}
+
+fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Config, Error> {
+    let cores = match arguments.cores {
+        None => allowed.to_vec(),
+        Some(list) => list.within(allowed).map_err(|message| Error::Usage(format!("--cores: {message}")))?,
+    };
+    if cores.is_empty() {
+        return Err(Error::Usage("--cores: at least one CPU is needed".to_owned()));
+    }
+    let ledger_bytes = match arguments.ledger_mib {
+        Some(mib) => mib.checked_mul(1 << 20).ok_or_else(|| Error::Usage("--ledger-mib: too large".to_owned()))?,
+        None => memory / 100 * LEDGER_PERCENT,
+    };
+    let limits = Limits {
+        connections: arguments.max_connections,
+        request_ms: arguments.request_timeout_ms,
+        idle_ms: arguments.idle_timeout_ms,
+        send_ms: arguments.send_timeout_ms,
+        linger_ms: arguments.linger_ms,
+        drain_ms: arguments.drain_timeout_ms,
+        ledger_bytes,
+    };
+    let limits = limits.check().map_err(Error::Usage)?;
+    Ok(Config { listen: arguments.listen, cores, data: arguments.data, limits })
+}
+
+const fn core_limits(limits: &Limits) -> CoreLimits {
+    CoreLimits {
+        connections: limits.connections,
+        request_ms: limits.request_ms,
+        idle_ms: limits.idle_ms,
+        send_ms: limits.send_ms,
+        linger_ms: limits.linger_ms,
+        drain_ms: limits.drain_ms,
+    }
+}
+
+/// Turns signals into commands: the first drains, the second stops.
+fn watch_signals(control: Control) -> Result<(), Error> {
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            control.advance();
+            say(match control.command() {
+                Command::Serve | Command::Drain => {
+                    "draining: what has begun is finished; a second signal stops at once"
+                }
+                Command::Stop => "stopping",
+            });
+        }
+    })?;
+    Ok(())
+}
+
+fn announce(config: &Config, address: SocketAddr, kernel: &probe::Kernel, memory: usize, descriptors: u64) {
+    const MIB: usize = 1 << 20;
+    let version = env!("CARGO_PKG_VERSION");
+    say(&format!(
+        "purser {version} on Linux {}: io_uring with multishot receive and deferred task work",
+        kernel.release
+    ));
+    let all = CpuList(config.cores.iter().copied().collect());
+    match config.cores.len() {
+        1 => say(&format!("core: CPU {all}")),
+        _ => say(&format!("core: CPU {} of {all}; this version runs on one core", config.cores[0])),
+    }
+    let (ledger, total) = (config.limits.ledger_bytes / MIB, memory / MIB);
+    say(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
+    say(&format!("limits: {} connections, {descriptors} open descriptors", config.limits.connections));
+    match &config.data {
+        Some(path) => say(&format!(
+            "data: NOTHING IS KEPT. --data {} is not used yet: this version holds all data in memory and loses it when it stops",
+            path.display()
+        )),
+        None => say("data: in memory only; all of it is lost when this process stops"),
+    }
+    say(&format!("listening on {address}"));
+    say(&format!("try: {}", example(address)));
+}
+
+/// Commands that put one entry in and read it back.
+fn example(address: SocketAddr) -> String {
+    let entry = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1763900000000}"#;
+    format!(
+        "curl -H 'content-type: application/x-ndjson' -d '{entry}' http://{address}/v1/entries; \
+         curl http://{address}/v1/users/42/balance"
+    )
+}
+
+fn take_leave(wallet: &Wallet, loop_counters: &Counters, command: Command) {
+    let (users, bytes) = wallet.holds();
+    let counters = wallet.counters();
+    let how = if command == Command::Stop { "stopped" } else { "drained" };
+    say(&format!(
+        "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, {} duplicates, {} rejected; \
+         {users} users in {} MiB",
+        counters.answers_total(),
+        counters.answers_of_class(4),
+        counters.answers_of_class(5),
+        loop_counters.connections,
+        counters.accepted,
+        counters.duplicates,
+        counters.rejected,
+        bytes >> 20,
+    ));
+}
+
+/// Prints a line. A standard output that is gone is no reason to stop serving.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}

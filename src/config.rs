@@ -1,0 +1,154 @@
+//! What was typed, checked: flags and environment to one [`Config`] in which every value is usable and how they relate is asserted.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Everything that `serve` needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The CPUs to run on, ascending, at least one.
+    pub cores: Vec<usize>,
+    /// Where data is to be kept; `None` keeps it in memory only.
+    pub data: Option<PathBuf>,
+    /// Bounds of each core.
+    pub limits: Limits,
+}
+
+/// Bounds of each core: counts and milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at one time.
+    pub connections: usize,
+    /// How long a request may stay unfinished.
+    pub request_ms: u64,
+    /// How long a connection may stay idle.
+    pub idle_ms: u64,
+    /// How long a peer may take none of its answers.
+    pub send_ms: u64,
+    /// How long idle connections are kept while draining.
+    pub linger_ms: u64,
+    /// How long draining may take.
+    pub drain_ms: u64,
+    /// Bytes of ledger above which new entries are refused.
+    pub ledger_bytes: usize,
+}
+
+impl Limits {
+    /// Checks how the bounds relate.
+    pub fn check(self) -> Result<Self, String> {
+        let rules = [
+            (self.connections >= 1, "--max-connections must be at least 1"),
+            (self.request_ms >= 1, "--request-timeout-ms must be at least 1"),
+            (self.idle_ms >= self.request_ms, "--idle-timeout-ms must not be less than --request-timeout-ms"),
+            (self.send_ms >= 1, "--send-timeout-ms must be at least 1"),
+            (self.drain_ms >= self.linger_ms, "--drain-timeout-ms must not be less than --linger-ms"),
+        ];
+        rules.iter().find(|(holds, _)| !holds).map_or(Ok(self), |(_, rule)| Err((*rule).to_owned()))
+    }
+}
+
+/// A list of CPUs as it is typed: `0`, `0-3`, `0,2`, `0-1,4`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuList(pub BTreeSet<usize>);
+
+/// More CPUs than any machine has: a typing error.
+const MOST_CPUS: usize = 4_096;
+
+impl FromStr for CpuList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |digits: &str| -> Result<usize, String> {
+            let cpu: usize = digits.parse().map_err(|_| format!("`{digits}` is not the number of a CPU"))?;
+            if cpu < MOST_CPUS { Ok(cpu) } else { Err(format!("CPU {cpu} is beyond any machine's")) }
+        };
+        let mut cpus = BTreeSet::new();
+        for part in text.split(',') {
+            let (first, last) = part.split_once('-').unwrap_or((part, part));
+            let (first, last) = (number(first)?, number(last)?);
+            if first > last {
+                return Err(format!("`{part}` runs backwards"));
+            }
+            cpus.extend(first..=last);
+        }
+        Ok(Self(cpus))
+    }
+}
+
+impl fmt::Display for CpuList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let cpus: Vec<_> = self.0.iter().copied().collect();
+        for (n, run) in cpus.chunk_by(|a, b| a + 1 == *b).enumerate() {
+            let comma = if n > 0 { "," } else { "" };
+            match run {
+                [one] => write!(f, "{comma}{one}")?,
+                _ => write!(f, "{comma}{}-{}", run[0], run[run.len() - 1])?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl CpuList {
+    /// The listed CPUs, all of which must be among `allowed`.
+    pub fn within(self, allowed: &[usize]) -> Result<Vec<usize>, String> {
+        match self.0.iter().find(|cpu| !allowed.contains(cpu)) {
+            None => Ok(self.0.into_iter().collect()),
+            Some(cpu) => {
+                let allowed = Self(allowed.iter().copied().collect());
+                Err(format!("CPU {cpu} is not among those that this process may use ({allowed})"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_cpus() {
+        let check = |text: &str, want: &[usize], shown: &str| {
+            let list: CpuList = text.parse().unwrap();
+            assert_eq!(list.to_string(), shown);
+            assert_eq!(list.within(&[0, 1, 2, 3, 4, 5]), Ok(want.to_vec()));
+        };
+        check("0", &[0], "0");
+        check("0-3", &[0, 1, 2, 3], "0-3");
+        check("2,0", &[0, 2], "0,2");
+        check("0-1,4,1", &[0, 1, 4], "0-1,4");
+        for bad in ["", ",", "a", "1-", "-1", "3-1", "0,,1", "1.5", "99999", "0-99999"] {
+            assert!(bad.parse::<CpuList>().is_err(), "{bad}");
+        }
+        let refused = "0,7".parse::<CpuList>().unwrap().within(&[0, 1]);
+        assert_eq!(refused, Err("CPU 7 is not among those that this process may use (0-1)".to_owned()));
+    }
+
+    #[test]
+    fn bounds_relate() {
+        let good = Limits {
+            connections: 1,
+            request_ms: 10,
+            idle_ms: 10,
+            send_ms: 1,
+            linger_ms: 5,
+            drain_ms: 5,
+            ledger_bytes: 0,
+        };
+        assert_eq!(good.check(), Ok(good));
+        for bad in [
+            Limits { connections: 0, ..good },
+            Limits { request_ms: 0, ..good },
+            Limits { idle_ms: 9, ..good },
+            Limits { send_ms: 0, ..good },
+            Limits { drain_ms: 4, ..good },
+        ] {
+            assert!(bad.check().is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! How a core is told to drain and to stop, and how it is woken for that.
+
+use super::Failure;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// What a core is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Command {
+    /// Serve.
+    Serve = 0,
+    /// Finish what has begun, take nothing new, then end.
+    Drain = 1,
+    /// End at once.
+    Stop = 2,
+}
+
+/// A handle on a core; clones are of the same core.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    command: AtomicU8,
+    wake: OwnedFd,
+}
+
+impl Control {
+    /// A handle on a core to be.
+    pub fn new() -> Result<Self, Failure> {
+        // SAFETY: no pointers; a fresh descriptor or -1.
+        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
+        if fd < 0 {
+            return Err(Failure::new("create", "an event descriptor", io::Error::last_os_error()));
+        }
+        // SAFETY: just made, owned by no one else.
+        let wake = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake })))
+    }
+
+    /// The next step from serving over draining to stopping.
+    pub fn advance(&self) {
+        // SeqCst: rare, and no other order to reason about.
+        let next = self.0.command.load(Ordering::SeqCst).saturating_add(1).min(Command::Stop as u8);
+        self.0.command.store(next, Ordering::SeqCst);
+        // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot fail or block.
+        unsafe { libc::write(self.fd(), (&raw const ONE).cast(), size_of::<u64>()) };
+    }
+
+    /// What to do now.
+    pub fn command(&self) -> Command {
+        match self.0.command.load(Ordering::SeqCst) {
+            0 => Command::Serve,
+            1 => Command::Drain,
+            _ => Command::Stop,
+        }
+    }
+
+    /// Makes the descriptor unreadable again, until the next change.
+    pub(super) fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: eight bytes of our own stack. The descriptor does not block, and nothing to read is fine.
+        unsafe { libc::read(self.fd(), (&raw mut count).cast(), size_of::<u64>()) };
+    }
+
+    /// The descriptor that becomes readable when the command changes.
+    pub(super) fn fd(&self) -> RawFd {
+        self.0.wake.as_raw_fd()
+    }
+}
+
+static ONE: u64 = 1;

@@ -1,0 +1,558 @@
+//! One core: its ring, its connections, and its turn, once around.
+//!
+//! A turn: (1) one `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; one reading of the clocks.
+//! (2) Received bytes go to the service where they lie; what is busy from the last turn goes on. (3) Once a turn, every connection that
+//! got answers has them sent in one piece, buffers go back to the kernel, and what starved for one is armed again.
+//!
+//! A connection has at most one send in flight, from a buffer that is frozen meanwhile; answers grow in another. One that keeps too much
+//! unread, because its own answers do not leave or its entries are still being applied, has its receive cancelled until it
+//! has caught up: TCP holds its peer back.
+
+use super::Failure;
+use super::buffers::{ALL_BYTES, BYTES, Buffers, GROUP};
+use super::connections::{Conn, Connections, Phase, Receive, Slot};
+use super::control::{Command, Control};
+use super::op::{Kind, Op};
+use super::ring::{Completion, Ring};
+use super::service::{Clock, Next, Service};
+use crate::api::{KEPT_BYTES, OUT_MARK_BYTES};
+use crate::metrics::Counters;
+use io_uring::{cqueue, opcode, squeue, types};
+use std::net::TcpListener;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How often deadlines are looked at: each time a quarter of the slots, so a deadline is noticed within about a second.
+const TICK_MS: u64 = 250;
+const TICKS_AROUND: u32 = 4;
+/// How long to wait before accepting again when descriptors ran out.
+const ACCEPT_PAUSE_MS: u64 = 10;
+/// Bytes that a closing connection may still send: a whole body, so that the refusal of it arrives.
+const DRAIN_BYTES: usize = 16 << 20;
+/// How long a closing connection may still send.
+const DRAIN_MS: u64 = 2_000;
+/// What a connection may keep at all: what it may keep unread, and what can come before its receive is cancelled.
+const KEPT_HARD_BYTES: usize = KEPT_BYTES + ALL_BYTES;
+/// Unsent answers of one core, beyond which no further large answer is begun.
+const UNSENT_BYTES: usize = 512 << 20;
+/// A larger buffer of an idle connection goes back to the allocator.
+const IDLE_BUFFER_BYTES: usize = 16 << 10;
+
+const _: () = assert!(KEPT_BYTES >= BYTES, "one receive always fits");
+
+/// Bounds of one core, all of them asserted where they are configured.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at one time; more are answered 503.
+    pub connections: usize,
+    /// How long a request may stay unfinished, in milliseconds.
+    pub request_ms: u64,
+    /// How long a connection may stay idle, in milliseconds.
+    pub idle_ms: u64,
+    /// How long a peer may take none of its answers, in milliseconds.
+    pub send_ms: u64,
+    /// How long idle connections are kept while draining, in milliseconds.
+    pub linger_ms: u64,
+    /// How long anything at all may take while draining, in milliseconds.
+    pub drain_ms: u64,
+}
+
+/// One core.
+pub struct Core<S: Service> {
+    ring: Ring,
+    buffers: Buffers,
+    service: S,
+    conns: Connections<S::Session>,
+    listener: Option<TcpListener>,
+    limits: Limits,
+    control: Control,
+    dirty: Vec<Slot>,
+    ready: Vec<Slot>,
+    starved: Vec<Slot>,
+    started: Instant,
+    clock: Clock,
+    next_tick_ms: u64,
+    tick: u32,
+    accepting: bool,
+    accept_at_ms: Option<u64>,
+    draining_since_ms: Option<u64>,
+    unsent: usize,
+    counters: Counters,
+}
+
+impl<S: Service> Core<S> {
+    /// Sets a core up on the calling thread, which must be the one that runs it.
+    pub fn new(listener: TcpListener, service: S, limits: Limits, control: Control) -> Result<Self, Failure> {
+        let ring = Ring::new()?;
+        let buffers = Buffers::new(ring.submitter())?;
+        let mut core = Self {
+            ring,
+            buffers,
+            service,
+            conns: Connections::new(),
+            listener: Some(listener),
+            limits,
+            control,
+            dirty: Vec::new(),
+            ready: Vec::new(),
+            starved: Vec::new(),
+            started: Instant::now(),
+            clock: Clock { monotonic_ms: 0, unix_ms: 0 },
+            next_tick_ms: 0,
+            tick: 0,
+            accepting: false,
+            accept_at_ms: None,
+            draining_since_ms: None,
+            unsent: 0,
+            counters: Counters::default(),
+        };
+        core.arm_accept();
+        core.arm_wake();
+        Ok(core)
+    }
+
+    /// Turns until told to stop. Returns the service and what the loop has counted.
+    pub fn run(mut self) -> Result<(S, Counters), Failure> {
+        while !self.is_done() {
+            self.turn()?;
+        }
+        self.close_all()?;
+        Ok((self.service, self.counters))
+    }
+
+    fn is_done(&self) -> bool {
+        let drained =
+            |since: u64| self.conns.is_empty() || self.clock.monotonic_ms > since.saturating_add(self.limits.drain_ms);
+        self.control.command() == Command::Stop || self.draining_since_ms.is_some_and(drained)
+    }
+
+    fn turn(&mut self) -> Result<(), Failure> {
+        let want = u32::from(self.ready.is_empty());
+        self.ring.enter(want, self.timeout()).map_err(Failure::of("enter", "the io_uring"))?;
+        self.clock = self.read_clock();
+        self.counters.turns += 1;
+        self.service.begin(self.clock, self.unsent <= UNSENT_BYTES);
+        for slot in std::mem::take(&mut self.ready) {
+            self.go_on(slot);
+        }
+        while let Some(completion) = self.ring.next() {
+            self.complete(completion);
+        }
+        if self.clock.monotonic_ms >= self.next_tick_ms {
+            self.tick();
+        }
+        self.send_all();
+        self.buffers.publish();
+        self.feed_starved();
+        Ok(())
+    }
+
+    fn timeout(&self) -> Duration {
+        let until = self.accept_at_ms.map_or(self.next_tick_ms, |at| at.min(self.next_tick_ms));
+        Duration::from_millis(until.saturating_sub(self.clock.monotonic_ms))
+    }
+
+    fn read_clock(&self) -> Clock {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Clock { monotonic_ms: self.started.elapsed().as_millis() as u64, unix_ms: unix.as_millis() as u64 }
+    }
+
+    fn complete(&mut self, completion: Completion) {
+        let op = Op::decode(completion.user_data).expect("a completion of this loop's own");
+        match op.kind {
+            Kind::Receive => self.received(op, completion),
+            Kind::Send => self.sent(op, completion.result),
+            Kind::Accept => self.accepted(completion),
+            Kind::Shutdown => {
+                self.conns.of(op).shutting = false;
+                self.after(op.slot);
+            }
+            Kind::Cancel => {}
+            Kind::Wake => {
+                self.arm_wake();
+                if self.control.command() >= Command::Drain {
+                    self.drain();
+                }
+            }
+        }
+    }
+
+    // Connections come.
+
+    fn arm_accept(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
+            .flags(libc::SOCK_CLOEXEC)
+            .build()
+            .user_data(Op::core(Kind::Accept).encode());
+        // SAFETY: points at nothing.
+        unsafe { self.ring.push(&entry) };
+        self.accepting = true;
+        self.accept_at_ms = None;
+    }
+
+    fn accepted(&mut self, completion: Completion) {
+        self.accepting = cqueue::more(completion.flags);
+        if completion.result >= 0 {
+            // SAFETY: a descriptor that the kernel just made for this accept.
+            let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
+            self.welcome(fd);
+        }
+        if self.accepting || self.listener.is_none() {
+            return;
+        }
+        match -completion.result {
+            libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
+                self.accept_at_ms = Some(self.clock.monotonic_ms + ACCEPT_PAUSE_MS);
+            }
+            _ => self.arm_accept(),
+        }
+    }
+
+    fn welcome(&mut self, fd: OwnedFd) {
+        if self.conns.len() >= self.limits.connections {
+            self.counters.turned_away += 1;
+            let answer = self.service.turned_away();
+            // A socket just accepted has room for a few hundred bytes; if it has not, the peer sees a closed connection.
+            // SAFETY: the answer outlives the call.
+            unsafe {
+                let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+                libc::send(fd.as_raw_fd(), answer.as_ptr().cast(), answer.len(), flags);
+                libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR);
+            }
+            return;
+        }
+        self.counters.connections += 1;
+        let session = self.service.open();
+        let slot = self.conns.insert(fd, session, self.clock.monotonic_ms + self.limits.idle_ms);
+        self.arm_receive(slot);
+    }
+
+    // Bytes come.
+
+    fn arm_receive(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        if conn.receive != Receive::Off || conn.peer_closed || conn.starved || conn.phase == Phase::Closing {
+            return;
+        }
+        let entry = opcode::RecvMulti::new(types::Fd(conn.fd.as_raw_fd()), GROUP)
+            .build()
+            .user_data(conn.op(Kind::Receive, slot));
+        conn.receive = Receive::Armed;
+        // SAFETY: received bytes go to the provided buffers, which live as long as the ring.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    fn received(&mut self, op: Op, completion: Completion) {
+        let Self { conns, buffers, service, counters, .. } = self;
+        let conn = conns.of(op);
+        if !cqueue::more(completion.flags) {
+            conn.receive = Receive::Off;
+        }
+        match completion.result {
+            count if count > 0 => {
+                let id = cqueue::buffer_select(completion.flags).expect("received bytes are in a buffer");
+                let bytes = buffers.bytes(id, count as usize);
+                counters.bytes_in += bytes.len() as u64;
+                match conn.phase {
+                    Phase::Open => conn.next = service.receive(&mut conn.session, bytes, &mut conn.out),
+                    Phase::Finishing | Phase::Draining => conn.thrown += bytes.len(),
+                    Phase::Closing => {}
+                }
+                buffers.give_back(id);
+                self.after(op.slot);
+            }
+            0 => {
+                conn.peer_closed = true;
+                self.after(op.slot);
+            }
+            error => match -error {
+                libc::ENOBUFS => {
+                    if !std::mem::replace(&mut conn.starved, true) {
+                        self.starved.push(op.slot);
+                    }
+                }
+                libc::ECANCELED => self.after(op.slot),
+                _ => self.abandon(op.slot),
+            },
+        }
+    }
+
+    /// Arms again what found no buffer: those of this turn are back.
+    fn feed_starved(&mut self) {
+        for slot in std::mem::take(&mut self.starved) {
+            if let Some(conn) = self.conns.get(slot) {
+                conn.starved = false;
+                self.after(slot);
+            }
+        }
+    }
+
+    /// A busy connection's turn has come.
+    fn go_on(&mut self, slot: Slot) {
+        let Self { conns, service, .. } = self;
+        let Some(conn) = conns.get(slot) else { return };
+        conn.ready = false;
+        if conn.phase == Phase::Open && conn.next == Next::Busy {
+            conn.next = service.resume(&mut conn.session, &mut conn.out);
+            self.after(slot);
+        }
+    }
+
+    /// Decides what a connection does next, after anything has happened to it.
+    fn after(&mut self, slot: Slot) {
+        let (now, limits) = (self.clock.monotonic_ms, self.limits);
+        let Self { conns, service, .. } = self;
+        let Some(conn) = conns.get(slot) else { return };
+        match conn.phase {
+            Phase::Closing => return self.close(slot),
+            Phase::Draining => {
+                if conn.peer_closed || conn.thrown > DRAIN_BYTES {
+                    return self.abandon(slot);
+                }
+                return self.arm_receive(slot);
+            }
+            Phase::Finishing | Phase::Open => {}
+        }
+        if conn.next == Next::Close && conn.phase == Phase::Open {
+            conn.phase = Phase::Finishing;
+        }
+        let kept = service.kept_bytes(&conn.session);
+        if kept > KEPT_HARD_BYTES {
+            return self.abandon(slot);
+        }
+        let has_room = conn.unsent() <= OUT_MARK_BYTES;
+        if conn.phase == Phase::Open {
+            if conn.next == Next::Busy && has_room && !std::mem::replace(&mut conn.ready, true) {
+                self.ready.push(slot);
+            }
+            conn.deadline_ms = match conn.next {
+                // A request's deadline counts from its first byte; the rest of it does not move it.
+                Next::Unfinished => conn.deadline_ms.min(now + limits.request_ms),
+                _ => now + if conn.sending { limits.send_ms } else { limits.idle_ms },
+            };
+        }
+        if !std::mem::replace(&mut conn.dirty, true) {
+            self.dirty.push(slot);
+        }
+        if conn.next == Next::Busy && kept > KEPT_BYTES {
+            self.cancel_receive(slot);
+        } else {
+            self.arm_receive(slot);
+        }
+    }
+
+    fn cancel_receive(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        if conn.receive != Receive::Armed {
+            return;
+        }
+        conn.receive = Receive::Cancelling;
+        let entry =
+            opcode::AsyncCancel::new(conn.op(Kind::Receive, slot)).build().user_data(conn.op(Kind::Cancel, slot));
+        // SAFETY: points at nothing.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    // Answers leave.
+
+    fn send_all(&mut self) {
+        for slot in std::mem::take(&mut self.dirty) {
+            self.send_one(slot);
+        }
+    }
+
+    fn send_one(&mut self, slot: Slot) {
+        let Self { conns, service, unsent, .. } = self;
+        let Some(conn) = conns.get(slot) else { return };
+        conn.dirty = false;
+        *unsent = *unsent + conn.unsent() - conn.counted;
+        conn.counted = conn.unsent();
+        if conn.sending || matches!(conn.phase, Phase::Draining | Phase::Closing) {
+            return;
+        }
+        let durable = service.durable();
+        let count = conn.out.sendable(durable);
+        if count > 0 {
+            conn.out.freeze(count, &mut conn.frozen);
+            conn.deadline_ms = self.clock.monotonic_ms + self.limits.send_ms;
+            let entry = send(conn, slot);
+            // SAFETY: `frozen` is not touched while `sending`, and the slot keeps it until the send has completed.
+            return unsafe { self.ring.push(&entry) };
+        }
+        if let Some(stamp) = conn.out.waits_for() {
+            if !std::mem::replace(&mut conn.waiting, true) {
+                service.wait(stamp, conn.op(Kind::Send, slot));
+            }
+            return;
+        }
+        let is_over = conn.phase == Phase::Finishing;
+        let is_left = conn.peer_closed && matches!(conn.next, Next::Idle | Next::Unfinished);
+        if is_over && !conn.peer_closed {
+            self.shut(slot);
+        } else if is_over || is_left {
+            self.abandon(slot);
+        }
+    }
+
+    fn sent(&mut self, op: Op, result: i32) {
+        let (now, send_ms) = (self.clock.monotonic_ms, self.limits.send_ms);
+        let conn = self.conns.of(op);
+        conn.sending = false;
+        if conn.phase == Phase::Closing {
+            return self.close(op.slot);
+        }
+        if result <= 0 {
+            return self.abandon(op.slot);
+        }
+        conn.sent += result as usize;
+        self.counters.bytes_out += result as u64;
+        if conn.sent < conn.frozen.len() {
+            conn.deadline_ms = now + send_ms;
+            let entry = send(conn, op.slot);
+            // SAFETY: as for the first part.
+            return unsafe { self.ring.push(&entry) };
+        }
+        conn.frozen.clear();
+        conn.sent = 0;
+        self.after(op.slot);
+    }
+
+    // Connections end.
+
+    /// Shuts our side down: the peer sees the end of the last answer.
+    fn shut(&mut self, slot: Slot) {
+        let now = self.clock.monotonic_ms;
+        let Some(conn) = self.conns.get(slot) else { return };
+        conn.phase = Phase::Draining;
+        conn.shutting = true;
+        conn.deadline_ms = now + DRAIN_MS;
+        let entry = opcode::Shutdown::new(types::Fd(conn.fd.as_raw_fd()), libc::SHUT_WR)
+            .build()
+            .user_data(conn.op(Kind::Shutdown, slot));
+        // SAFETY: points at nothing.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    /// Ends a connection now, whatever it has in flight.
+    fn abandon(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        if conn.phase != Phase::Closing {
+            conn.phase = Phase::Closing;
+            if conn.is_owed() {
+                // Both directions at once: what is in flight completes at once.
+                // SAFETY: no pointers; an error means that the peer was faster.
+                unsafe { libc::shutdown(conn.fd.as_raw_fd(), libc::SHUT_RDWR) };
+            }
+        }
+        self.close(slot);
+    }
+
+    /// Closes a connection if the kernel owes it nothing more.
+    fn close(&mut self, slot: Slot) {
+        let Some(conn) = self.conns.get(slot) else { return };
+        if conn.is_owed() {
+            return;
+        }
+        let conn = self.conns.remove(slot);
+        self.unsent -= conn.counted;
+        self.service.release(conn.session);
+    }
+
+    // Time passes.
+
+    fn tick(&mut self) {
+        let now = self.clock.monotonic_ms;
+        self.next_tick_ms = now + TICK_MS;
+        if self.accept_at_ms.is_some_and(|at| now >= at) {
+            self.arm_accept();
+        }
+        self.tick = (self.tick + 1) % TICKS_AROUND;
+        let lingered = self.draining_since_ms.is_some_and(|since| now > since + self.limits.linger_ms);
+        for slot in (self.tick..self.conns.slots()).step_by(TICKS_AROUND as usize) {
+            self.look_at(slot, lingered);
+        }
+    }
+
+    fn look_at(&mut self, slot: Slot, lingered: bool) {
+        let now = self.clock.monotonic_ms;
+        let Self { conns, service, .. } = self;
+        let Some(conn) = conns.get(slot) else { return };
+        if conn.next == Next::Idle && conn.unsent() == 0 && !conn.sending {
+            if conn.out.bytes.capacity().max(conn.frozen.capacity()) > IDLE_BUFFER_BYTES {
+                conn.out.bytes = Vec::new();
+                conn.frozen = Vec::new();
+            }
+            if lingered && conn.phase == Phase::Open {
+                return self.abandon(slot);
+            }
+        }
+        if now < conn.deadline_ms {
+            return;
+        }
+        match conn.phase {
+            Phase::Open if !conn.sending && conn.next == Next::Unfinished => {
+                conn.next = service.expire(&mut conn.session, &mut conn.out);
+                self.after(slot);
+            }
+            // Entries that are being applied, or answers that wait for the log, are ours to be late with.
+            Phase::Open if !conn.sending && (conn.next == Next::Busy || conn.waiting) => {}
+            _ => self.abandon(slot),
+        }
+    }
+
+    fn arm_wake(&mut self) {
+        self.control.clear();
+        let events = libc::POLLIN as u32;
+        let entry =
+            opcode::PollAdd::new(types::Fd(self.control.fd()), events).build().user_data(Op::core(Kind::Wake).encode());
+        // SAFETY: points at nothing.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    fn drain(&mut self) {
+        if self.draining_since_ms.is_some() {
+            return;
+        }
+        self.draining_since_ms = Some(self.clock.monotonic_ms);
+        self.stop_accepting();
+        self.service.drain();
+        for slot in 0..self.conns.slots() {
+            if let Some(conn) = self.conns.get(slot) {
+                self.service.drain_session(&mut conn.session);
+            }
+        }
+    }
+
+    fn stop_accepting(&mut self) {
+        self.listener = None;
+        if self.accepting {
+            let accept = Op::core(Kind::Accept).encode();
+            let entry = opcode::AsyncCancel::new(accept).build().user_data(Op::core(Kind::Cancel).encode());
+            // SAFETY: points at nothing.
+            unsafe { self.ring.push(&entry) };
+        }
+    }
+
+    /// Ends every connection, and waits for the kernel's last completions: it still writes to our memory before them.
+    fn close_all(&mut self) -> Result<(), Failure> {
+        self.stop_accepting();
+        (0..self.conns.slots()).for_each(|slot| self.abandon(slot));
+        let patience = self.clock.monotonic_ms + DRAIN_MS;
+        while !self.conns.is_empty() && self.clock.monotonic_ms < patience {
+            self.turn()?;
+        }
+        Ok(())
+    }
+}
+
+/// A send of what is left of the frozen answers.
+fn send<T>(conn: &mut Conn<T>, slot: Slot) -> squeue::Entry {
+    conn.sending = true;
+    let left = &conn.frozen[conn.sent..];
+    let len = u32::try_from(left.len()).unwrap_or(u32::MAX);
+    opcode::Send::new(types::Fd(conn.fd.as_raw_fd()), left.as_ptr(), len)
+        .flags(libc::MSG_NOSIGNAL)
+        .build()
+        .user_data(conn.op(Kind::Send, slot))
+}

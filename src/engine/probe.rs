@@ -1,0 +1,83 @@
+//! What this kernel offers, asked once at the start, so that what is missing is said plainly and not found out under load.
+
+use super::buffers::Buffers;
+use super::ring::Ring;
+use io_uring::{Probe, opcode};
+use std::fmt;
+
+/// What was found.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// `uname -r`.
+    pub release: String,
+}
+
+/// What is missing, and what to do about it.
+#[derive(Debug)]
+pub struct Missing {
+    release: String,
+    what: Vec<String>,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "this kernel ({}) lacks what the event loop needs:", self.release)?;
+        self.what.iter().try_for_each(|what| writeln!(f, "  - {what}"))?;
+        write!(
+            f,
+            "Purser needs Linux 6.1 or later with io_uring allowed: see kernel.io_uring_disabled, and the seccomp profile \
+             if this is a container"
+        )
+    }
+}
+
+impl std::error::Error for Missing {}
+
+const OPERATIONS: [(u8, &str); 5] = [
+    (opcode::AcceptMulti::CODE, "accept"),
+    (opcode::RecvMulti::CODE, "recv"),
+    (opcode::Send::CODE, "send"),
+    (opcode::Shutdown::CODE, "shutdown"),
+    (opcode::AsyncCancel::CODE, "cancel"),
+];
+
+/// Sets up a ring and buffers as a core does, and asks for the operations that it uses.
+pub fn probe() -> Result<Kernel, Missing> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let mut what = Vec::new();
+    if version(&release).is_some_and(|version| version < (6, 1)) {
+        what.push("version 6.1: multishot receive into provided buffers, deferred task work".to_owned());
+    }
+    match Ring::new() {
+        Err(failure) => what.push(failure.to_string()),
+        Ok(ring) => {
+            let mut operations = Probe::new();
+            match ring.submitter().register_probe(&mut operations) {
+                Err(error) => what.push(format!("asking for operations: {error}")),
+                Ok(()) => {
+                    let lacking = OPERATIONS.iter().filter(|(code, _)| !operations.is_supported(*code));
+                    what.extend(lacking.map(|(_, name)| format!("the operation {name}")));
+                }
+            }
+            what.extend(Buffers::new(ring.submitter()).err().map(|failure| failure.to_string()));
+        }
+    }
+    if what.is_empty() { Ok(Kernel { release }) } else { Err(Missing { release, what }) }
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases() {
+        assert_eq!(version("6.18.44-generic"), Some((6, 18)));
+        assert_eq!(version("5.10"), Some((5, 10)));
+        assert_eq!(version("weird"), None);
+    }
+}

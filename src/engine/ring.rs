@@ -1,0 +1,133 @@
+//! The io_uring of one core.
+//!
+//! Flags: SINGLE_ISSUER and DEFER_TASKRUN (completions run when this thread asks for them, never in its way), SUBMIT_ALL,
+//! TASKRUN_FLAG, NO_SQARRAY where the kernel has it. The ring's descriptor is registered. The registration belongs to one `Submitter`, so
+//! the ring is split once and its parts live as long as the thread.
+
+use super::Failure;
+use io_uring::types::{SubmitArgs, Timespec};
+use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, squeue};
+use std::io;
+use std::mem::ManuallyDrop;
+use std::time::Duration;
+
+/// Submissions of one turn; when it is full, what is there is submitted early.
+const SUBMISSIONS: u32 = 4_096;
+/// Completions that may wait: more than one turn of thousands of connections makes. Beyond it the kernel keeps the overflow.
+const COMPLETIONS: u32 = 32_768;
+
+/// One completion.
+#[derive(Clone, Copy, Debug)]
+pub struct Completion {
+    /// What it belongs to: see [`Op`](super::op::Op).
+    pub user_data: u64,
+    /// The operation's result: a count or a negative errno.
+    pub result: i32,
+    /// `IORING_CQE_F_*`.
+    pub flags: u32,
+}
+
+/// The ring of the thread that made it.
+pub struct Ring {
+    submitter: ManuallyDrop<Submitter<'static>>,
+    submissions: ManuallyDrop<SubmissionQueue<'static>>,
+    completions: ManuallyDrop<CompletionQueue<'static>>,
+    /// What the three borrow.
+    ring: *mut IoUring,
+}
+
+impl Ring {
+    /// Sets a ring up for the calling thread.
+    pub fn new() -> Result<Self, Failure> {
+        let ring = build(true)
+            .or_else(|error| if error.raw_os_error() == Some(libc::EINVAL) { build(false) } else { Err(error) })
+            .map_err(Failure::of("set up", "an io_uring"))?;
+        let ring = Box::into_raw(Box::new(ring));
+        // SAFETY: the box lives until `drop`, which drops the borrowing parts first; nothing else has the pointer.
+        let (mut submitter, submissions, completions) = unsafe { &mut *ring }.split();
+        let registered = submitter.register_ring_fd();
+        let ring = Self {
+            submitter: ManuallyDrop::new(submitter),
+            submissions: ManuallyDrop::new(submissions),
+            completions: ManuallyDrop::new(completions),
+            ring,
+        };
+        registered.map_err(Failure::of("register", "the ring's descriptor"))?;
+        Ok(ring)
+    }
+
+    /// The submitter, for registrations.
+    pub fn submitter(&self) -> &Submitter<'static> {
+        &self.submitter
+    }
+
+    /// Queues an operation.
+    ///
+    /// # Safety
+    ///
+    /// What the operation points at must stay valid, and must not move, until it completes.
+    pub unsafe fn push(&mut self, entry: &squeue::Entry) {
+        // SAFETY: handed on to the caller.
+        while unsafe { self.submissions.push(entry) }.is_err() {
+            // Full: submit without waiting. This cannot fail for good: the kernel takes all or says why.
+            self.enter(0, Duration::ZERO).unwrap_or_else(|error| panic!("the kernel refuses submissions: {error}"));
+        }
+    }
+
+    /// Submits what is queued, runs what is deferred, and waits until `want` completions are there or `timeout` has passed.
+    pub fn enter(&mut self, want: u32, timeout: Duration) -> io::Result<()> {
+        self.submissions.sync();
+        let timespec = Timespec::from(timeout);
+        let args = SubmitArgs::new().timespec(&timespec);
+        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
+        let count = self.submissions.len() as u32;
+        // SAFETY: every queued entry was pushed under the contract of `push`; `args` outlives the call.
+        let entered = unsafe { self.submitter.enter(count, want, flags, Some(&args)) };
+        self.completions.sync();
+        self.submissions.sync();
+        match entered {
+            Ok(_) => Ok(()),
+            // The time is up, a signal came, or completions must be reaped first: all of them mean to look at what is there.
+            Err(error)
+                if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The next completion that is there.
+    #[inline]
+    pub fn next(&mut self) -> Option<Completion> {
+        let entry = self.completions.next()?;
+        Some(Completion { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: dropped once, here, borrowers before what they borrow; the box came from `Box::into_raw`.
+        unsafe {
+            ManuallyDrop::drop(&mut self.completions);
+            ManuallyDrop::drop(&mut self.submissions);
+            ManuallyDrop::drop(&mut self.submitter);
+            drop(Box::from_raw(self.ring));
+        }
+    }
+}
+
+fn build(no_sqarray: bool) -> io::Result<IoUring> {
+    let mut builder = IoUring::builder();
+    builder
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_taskrun_flag()
+        .setup_submit_all()
+        .setup_cqsize(COMPLETIONS)
+        .dontfork();
+    if no_sqarray {
+        builder.setup_no_sqarray();
+    }
+    builder.build(SUBMISSIONS)
+}

@@ -1,0 +1,58 @@
+//! What the event loop asks of the handler that it drives.
+//!
+//! The loop knows connections, bytes and time; a service knows what they mean. The wallet is one ([`super::wallet`]); a benchmark's constant answer
+//! is another, so that the loop's own cost can be measured with the same loop.
+
+pub use crate::api::connection::Next;
+pub use crate::api::out::{Out, Stamp};
+
+/// One reading of the clocks, for a whole turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Milliseconds since some fixed point; never falls.
+    pub monotonic_ms: u64,
+    /// Milliseconds since the Unix epoch.
+    pub unix_ms: u64,
+}
+
+/// The handler of one core's connections.
+pub trait Service {
+    /// What it keeps of one connection.
+    type Session;
+
+    /// A turn begins. `has_room` says whether the core's unsent answers are within their bound.
+    fn begin(&mut self, clock: Clock, has_room: bool);
+
+    /// A connection was accepted.
+    fn open(&mut self) -> Self::Session;
+
+    /// Bytes arrived.
+    fn receive(&mut self, session: &mut Self::Session, bytes: &[u8], out: &mut Out) -> Next;
+
+    /// A busy session's next turn has come.
+    fn resume(&mut self, session: &mut Self::Session, out: &mut Out) -> Next;
+
+    /// A session's deadline has passed.
+    fn expire(&mut self, session: &mut Self::Session, out: &mut Out) -> Next;
+
+    /// The core begins to drain. Called for each session, after [`Self::drain`].
+    fn drain_session(&mut self, session: &mut Self::Session);
+
+    /// The core begins to drain.
+    fn drain(&mut self);
+
+    /// Bytes that a session keeps until their turn comes.
+    fn kept_bytes(&self, session: &Self::Session) -> usize;
+
+    /// The connection is gone.
+    fn release(&mut self, session: Self::Session);
+
+    /// Up to where answers may leave.
+    fn durable(&self) -> Stamp;
+
+    /// A connection's first answer in line waits for `stamp`: the loop wants `ticket` back when it is durable.
+    fn wait(&mut self, stamp: Stamp, ticket: u64);
+
+    /// The answer to a connection that is one too many: a whole response.
+    fn turned_away(&mut self) -> Vec<u8>;
+}

@@ -1,0 +1,162 @@
+//! The service: one slice of the ledger behind the API.
+
+use super::service::{Clock, Next, Out, Service, Stamp};
+use crate::api::connection::{Connection, Shared, turn_away};
+use crate::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
+use crate::metrics::Counters;
+use crate::slice::{LogSink, Lsn, Slice, Ticket};
+
+/// One core's share of the wallet.
+pub struct Wallet {
+    counter: Counter,
+    shared: Shared,
+}
+
+/// The core, as its connections see it.
+struct Counter {
+    slice: Slice,
+    now: Millis,
+    dates: DateLine,
+    date: [u8; 29],
+    serving: Serving,
+    has_room: bool,
+    counters: Counters,
+}
+
+/// The log of a server that keeps nothing: there is nothing to wait for.
+struct NoLog;
+
+impl LogSink for NoLog {
+    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
+        Lsn::default()
+    }
+}
+
+impl Wallet {
+    /// An empty wallet that refuses new entries above `mark_bytes` of ledger.
+    pub fn new(mark_bytes: usize) -> Self {
+        let mut dates = DateLine::new();
+        let counter = Counter {
+            slice: Slice::new(mark_bytes),
+            now: Millis(0),
+            date: *dates.at(0),
+            dates,
+            serving: Serving::Ready,
+            has_room: true,
+            counters: Counters::default(),
+        };
+        Self { counter, shared: Shared::default() }
+    }
+
+    /// What it has done.
+    pub const fn counters(&self) -> &Counters {
+        &self.counter.counters
+    }
+
+    /// How many users it holds, and in how many bytes.
+    pub fn holds(&self) -> (usize, usize) {
+        let book = self.counter.slice.book();
+        (book.users(), book.bytes())
+    }
+}
+
+impl Service for Wallet {
+    type Session = Connection;
+
+    fn begin(&mut self, clock: Clock, has_room: bool) {
+        let counter = &mut self.counter;
+        let second = clock.unix_ms / 1_000;
+        if second != counter.now.0 / 1_000 {
+            counter.date = *counter.dates.at(second);
+        }
+        counter.now = Millis(clock.unix_ms);
+        counter.has_room = has_room;
+    }
+
+    fn open(&mut self) -> Connection {
+        Connection::default()
+    }
+
+    fn receive(&mut self, session: &mut Connection, bytes: &[u8], out: &mut Out) -> Next {
+        session.receive(bytes, &mut self.counter, &mut self.shared, out)
+    }
+
+    fn resume(&mut self, session: &mut Connection, out: &mut Out) -> Next {
+        session.resume(&mut self.counter, &mut self.shared, out)
+    }
+
+    fn expire(&mut self, session: &mut Connection, out: &mut Out) -> Next {
+        session.expire(&mut self.counter, out)
+    }
+
+    fn drain_session(&mut self, session: &mut Connection) {
+        session.drain();
+    }
+
+    fn drain(&mut self) {
+        self.counter.serving = Serving::Draining;
+    }
+
+    fn kept_bytes(&self, session: &Connection) -> usize {
+        session.kept_bytes()
+    }
+
+    fn release(&mut self, mut session: Connection) {
+        session.release(&mut self.shared);
+    }
+
+    fn durable(&self) -> Stamp {
+        Stamp(self.counter.slice.durable_upto().0)
+    }
+
+    fn wait(&mut self, stamp: Stamp, ticket: u64) {
+        self.counter.slice.wait(Lsn(stamp.0), Ticket(ticket));
+    }
+
+    fn turned_away(&mut self) -> Vec<u8> {
+        turn_away(&self.counter.date)
+    }
+}
+
+impl Desk for Counter {
+    fn now(&self) -> Millis {
+        self.now
+    }
+
+    fn date(&self) -> &[u8; 29] {
+        &self.date
+    }
+
+    fn serving(&self) -> Serving {
+        self.serving
+    }
+
+    fn has_room(&self) -> bool {
+        self.has_room
+    }
+
+    fn touch(&self, ids: impl Iterator<Item = UserId>) {
+        self.slice.touch(ids);
+    }
+
+    #[inline]
+    fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {
+        let (lsn, answer) = self.slice.read(user, answer);
+        (Stamp(lsn.0), answer)
+    }
+
+    fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
+        let (lsn, verdict) = self.slice.apply(self.now, entry, &mut NoLog);
+        match verdict {
+            Verdict::Accepted => self.counters.accepted += 1,
+            Verdict::Duplicate => self.counters.duplicates += 1,
+            Verdict::Rejected(_) => self.counters.rejected += 1,
+        }
+        (Stamp(lsn.0), verdict)
+    }
+
+    #[inline]
+    fn answered(&mut self, route: Route, status: Status) {
+        self.counters.answered(route as usize, status.code());
+    }
+}

@@ -1,0 +1,214 @@
+//! One feed line into the fields of an entry, or the first thing wrong with it.
+//!
+//! The forms of ids, currencies and kinds are here too, for reads ask for the same ones. No state: whether an entry
+//! may be applied is the ledger's verdict.
+
+use super::json::{self, Value, echo, member};
+use super::ledger::{Direction, Entry, Group, State};
+use super::problem::{Code, Problem};
+use super::stats::MAX_TIME;
+
+const KNOWN: [&str; 9] = [
+    "entry_id",
+    "user_id",
+    "currency",
+    "kind",
+    "direction",
+    "amount",
+    "at_ms",
+    "state",
+    "pending_id",
+];
+
+/// A line as read: the entry id to echo (`""` for none), and its fields or the problem.
+pub struct Line {
+    pub entry_id: String,
+    pub entry: Result<Entry, Problem>,
+}
+
+pub fn read(line: &[u8]) -> Line {
+    let refused = |field: String| Line {
+        entry_id: String::new(),
+        entry: Err(Problem::new(Code::InvalidJson, field)),
+    };
+    let Some(Value::Object(members)) = json::parse(line) else {
+        return refused(String::new());
+    };
+    if let Some(name) = json::repeated(&members) {
+        return refused(echo(name.as_bytes()));
+    }
+    let entry_id = member(&members, "entry_id")
+        .and_then(Value::text)
+        .filter(|text| id(text).is_some());
+    Line {
+        entry_id: entry_id.unwrap_or_default().to_owned(),
+        entry: fields(&members),
+    }
+}
+
+/// The members of one line, by name, and what shape of entry they claim to be.
+struct Members<'a> {
+    all: &'a [(String, Value)],
+    settles: bool,
+    voids: bool,
+}
+
+fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
+    if let Some(name) = json::unknown(members, &KNOWN) {
+        return Err(Problem::new(Code::UnknownField, echo(name.as_bytes())));
+    }
+    let members = Members {
+        all: members,
+        settles: member(members, "pending_id").is_some(),
+        voids: member(members, "state").and_then(Value::text) == Some("voided"),
+    };
+    Ok(Entry {
+        id: members.needed("entry_id", |value| id(value.text()?))?,
+        user_id: members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?,
+        group: members.group()?,
+        amount: members.amount()?,
+        at_ms: members.needed("at_ms", time)?,
+        state: members.state()?,
+        pending_id: members.pending_id()?,
+    })
+}
+
+impl Members<'_> {
+    fn needed<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T, Problem> {
+        let value = member(self.all, name).ok_or(Problem::new(Code::MissingField, name))?;
+        read(value).ok_or(Problem::new(Code::InvalidField, name))
+    }
+
+    fn left_out(&self, name: &'static str) -> Result<(), Problem> {
+        match member(self.all, name) {
+            Some(_) => Err(Problem::new(Code::InvalidField, name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Currency, kind and direction: all of them, or none in a settlement.
+    fn group(&self) -> Result<Option<Group>, Problem> {
+        if self.settles {
+            self.left_out("currency")?;
+            self.left_out("kind")?;
+            self.left_out("direction")?;
+            return Ok(None);
+        }
+        Ok(Some(Group {
+            currency: self.needed("currency", |value| {
+                value
+                    .text()
+                    .filter(|text| is_currency(text.as_bytes()))
+                    .map(str::to_owned)
+            })?,
+            kind: self.needed("kind", |value| {
+                value
+                    .text()
+                    .filter(|text| is_kind(text.as_bytes()))
+                    .map(str::to_owned)
+            })?,
+            direction: self.needed("direction", |value| match value.text()? {
+                "credit" => Some(Direction::Credit),
+                "debit" => Some(Direction::Debit),
+                _ => None,
+            })?,
+        }))
+    }
+
+    fn amount(&self) -> Result<Option<i128>, Problem> {
+        if self.settles && self.voids {
+            self.left_out("amount")?;
+            return Ok(None);
+        }
+        if member(self.all, "amount").is_some_and(Value::is_negative_integer) {
+            return Err(Problem::new(Code::AmountNegative, "amount"));
+        }
+        self.needed("amount", |value| {
+            value
+                .unsigned()
+                .filter(|amount| i64::try_from(*amount).is_ok())
+                .map(|amount| Some(i128::from(amount)))
+        })
+    }
+
+    fn state(&self) -> Result<State, Problem> {
+        if member(self.all, "state").is_none() {
+            return Ok(State::Posted);
+        }
+        self.needed("state", |value| match value.text()? {
+            "posted" => Some(State::Posted),
+            "pending" if !self.settles => Some(State::Pending),
+            "voided" => Some(State::Voided),
+            _ => None,
+        })
+    }
+
+    fn pending_id(&self) -> Result<Option<u128>, Problem> {
+        if self.settles || self.voids {
+            self.needed("pending_id", |value| id(value.text()?).map(Some))
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// A JSON integer within the times that the contract knows.
+pub fn time(value: &Value) -> Option<i64> {
+    let time = i64::try_from(value.unsigned()?).ok()?;
+    (time <= MAX_TIME).then_some(time)
+}
+
+/// Digits without a leading zero: the only way to write a number in a string.
+pub fn canonical<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
+    let well_formed =
+        text.iter().all(u8::is_ascii_digit) && (text == b"0" || text.first()? != &b'0');
+    if well_formed {
+        std::str::from_utf8(text).ok()?.parse().ok()
+    } else {
+        None
+    }
+}
+
+pub fn user_id(text: &[u8]) -> Option<u64> {
+    canonical(text)
+}
+
+/// A UUID of any case, 8-4-4-4-12, or a decimal below 2^128.
+pub fn id(text: &str) -> Option<u128> {
+    canonical(text.as_bytes()).or_else(|| uuid(text))
+}
+
+fn uuid(text: &str) -> Option<u128> {
+    let parts: Vec<&str> = text.split('-').collect();
+    let well_formed = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
+        && parts
+            .iter()
+            .all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if well_formed {
+        u128::from_str_radix(&parts.concat(), 16).ok()
+    } else {
+        None
+    }
+}
+
+/// `[A-Z][A-Z0-9]{2,7}`
+pub fn is_currency(text: &[u8]) -> bool {
+    (3..=8).contains(&text.len())
+        && text[0].is_ascii_uppercase()
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+/// `[a-z][a-z0-9_]{0,31}`
+pub fn is_kind(text: &[u8]) -> bool {
+    (1..=32).contains(&text.len())
+        && text[0].is_ascii_lowercase()
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
+}

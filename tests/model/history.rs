@@ -1,0 +1,630 @@
+//! Seeded random traffic: feeds, reads and batches that crowd a few users and aim at every edge of the contract.
+//!
+//! One seed is one endless history, the same on every machine. A history keeps a `Model` of its own, only to aim: it
+//! knows each user's latest entry and open holds, so that "too old by one millisecond" is exactly that. What it
+//! yields is bytes and times; `recent_limit` is the one finite history, a million entries long.
+//!
+//! `drafts` writes lines good and bad, `reads` questions, `recent` is that long one; this file decides who, when and what.
+
+mod drafts;
+mod reads;
+mod recent;
+
+pub use recent::recent_limit;
+
+use super::Model;
+use super::ledger::DEDUP_HORIZON;
+use super::stats::{BUCKET, DAY, HOUR, MAX_TIME, MINUTE, floor};
+use drafts::{Draft, Sent, id_text};
+use std::collections::VecDeque;
+
+/// What the history does next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    Feed { now_ms: u64, body: Vec<u8> },
+    Get { now_ms: u64, target: String },
+    Batch { now_ms: u64, body: Vec<u8> },
+}
+
+/// splitmix64.
+#[derive(Clone, Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn wide(&mut self) -> u128 {
+        u128::from(self.next()) << 64 | u128::from(self.next())
+    }
+
+    /// 0 to `end` - 1.
+    fn below(&mut self, end: usize) -> usize {
+        usize::try_from(self.next() % (end as u64)).expect("below a usize")
+    }
+
+    /// `low` to `high`, both included.
+    fn between(&mut self, low: i64, high: i64) -> i64 {
+        let span = high.abs_diff(low) + 1;
+        low.wrapping_add_unsigned(self.next() % span)
+    }
+
+    /// True `parts` times out of a hundred.
+    fn percent(&mut self, parts: usize) -> bool {
+        self.below(100) < parts
+    }
+
+    fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())].clone()
+    }
+
+    fn shuffle<T>(&mut self, items: &mut [T]) {
+        for last in (1..items.len()).rev() {
+            items.swap(last, self.below(last + 1));
+        }
+    }
+}
+
+/// How a history is biased; drawn from the seed.
+#[derive(Clone, Debug)]
+struct Bias {
+    currencies: Vec<String>,
+    kinds: Vec<String>,
+    /// Of a hundred amounts, those near 2^63.
+    huge: usize,
+    /// Of a hundred lines, those that are malformed.
+    malformed: usize,
+    /// Of a hundred lines, new holds and settlements.
+    holds: usize,
+    settlements: usize,
+    /// Of a hundred steps, those before which time jumps.
+    jumps: usize,
+    max_lines: usize,
+}
+
+#[derive(Clone, Debug)]
+pub struct History {
+    random: Random,
+    model: Model,
+    now_ms: i64,
+    users: Vec<u64>,
+    bias: Bias,
+    /// Well-formed lines, for resends; a ring.
+    sent: Vec<Sent>,
+    /// Steps that come first.
+    opening: VecDeque<Step>,
+}
+
+/// Well-formed lines that are kept for resends.
+const MAX_SENT: usize = 600;
+
+impl History {
+    pub fn new(seed: u64) -> Self {
+        let mut random = Random(seed);
+        let count = 5 + random.below(16);
+        let users = users(&mut random, count);
+        let bias = bias(&mut random);
+        let now_ms = match random.below(8) {
+            0 => random.between(0, 2 * DAY),
+            1 => random.between(0, 420 * DAY),
+            2 => MAX_TIME - random.between(0, 30 * DAY),
+            3 => floor(random.between(0, MAX_TIME), DAY) + random.between(-1, 1).max(0),
+            _ => random.between(1_600_000_000_000, 1_900_000_000_000),
+        };
+        Self {
+            random,
+            model: Model::new(),
+            now_ms,
+            users,
+            bias,
+            sent: Vec::new(),
+            opening: VecDeque::new(),
+        }
+    }
+
+    /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open holds, and then go on.
+    pub fn at_limits(seed: u64) -> Self {
+        let mut history = Self::new(seed);
+        history.users.truncate(5);
+        (history.bias.holds, history.bias.settlements) = (30, 20);
+        history.now_ms = history.now_ms.clamp(DAY, MAX_TIME - 500 * DAY);
+        for (index, user) in history.users.clone().into_iter().enumerate() {
+            let lines = match index % 3 {
+                0 => history.many_holds(user),
+                1 => history.many_groups(user),
+                _ => history.many_currencies(user),
+            };
+            for chunk in lines.chunks(200) {
+                let body = chunk.join("\n").into_bytes();
+                let now_ms = history.now_ms.unsigned_abs();
+                history.model.feed(now_ms, &body);
+                history.opening.push_back(Step::Feed { now_ms, body });
+            }
+        }
+        history
+    }
+
+    fn many_holds(&mut self, user: u64) -> Vec<String> {
+        let count = 1_024 - self.random.below(4);
+        (0..count)
+            .map(|index| {
+                let mut draft = self.fresh(user, true);
+                draft.set_text("entry_id", self.random.wide().to_string());
+                draft.set_text("currency", self.bias.currencies[0].clone());
+                draft.set_number("amount", index);
+                draft.set_number("at_ms", self.now_ms);
+                draft.plain()
+            })
+            .collect()
+    }
+
+    fn many_groups(&mut self, user: u64) -> Vec<String> {
+        let count = 256 - self.random.below(3);
+        (0..count)
+            .map(|index| {
+                let mut draft = self.fresh(user, false);
+                draft.set_text("entry_id", self.random.wide().to_string());
+                draft.set_text("currency", self.bias.currencies[0].clone());
+                draft.set_text("kind", format!("group_{}", index / 2));
+                draft.set_text("direction", ["credit", "debit"][index % 2]);
+                draft.set_number("amount", index);
+                draft.set_number("at_ms", self.now_ms);
+                draft.plain()
+            })
+            .collect()
+    }
+
+    fn many_currencies(&mut self, user: u64) -> Vec<String> {
+        let count = 16 - self.random.below(2);
+        (0..count)
+            .map(|index| {
+                let mut draft = self.fresh(user, index % 3 == 0);
+                draft.set_text("entry_id", self.random.wide().to_string());
+                draft.set_text("currency", format!("CUR{index}"));
+                draft.set_number("amount", index);
+                draft.set_number("at_ms", self.now_ms);
+                draft.plain()
+            })
+            .collect()
+    }
+
+    fn step(&mut self) -> Step {
+        self.advance();
+        let now_ms = self.now_ms.unsigned_abs();
+        match self.random.below(100) {
+            0..40 => {
+                let body = self.feed_body();
+                Step::Feed { now_ms, body }
+            }
+            40..88 => {
+                let target = self.target();
+                Step::Get { now_ms, target }
+            }
+            _ => {
+                let body = self.batch_body();
+                Step::Batch { now_ms, body }
+            }
+        }
+    }
+
+    fn advance(&mut self) {
+        let ahead = if !self.random.percent(self.bias.jumps) {
+            self.random.between(0, 5_000)
+        } else {
+            match self.random.below(12) {
+                0..4 => self.random.between(0, 60 * MINUTE),
+                4 | 5 => self.random.between(HOUR, 12 * HOUR),
+                6 => 24 * HOUR,
+                7 => 26 * HOUR + self.random.between(-HOUR, HOUR),
+                8 => 8 * DAY + self.random.between(-DAY, DAY),
+                9 => 400 * DAY + self.random.between(-DAY, DAY),
+                // To a bucket's, an hour's or a day's edge, or the instant before it.
+                _ => {
+                    let grain = self.random.pick(&[BUCKET, HOUR, DAY]);
+                    let edge = floor(self.now_ms, grain) + grain - self.now_ms;
+                    edge - self.random.between(0, 1)
+                }
+            }
+        };
+        self.now_ms = (self.now_ms + ahead.max(0)).min(MAX_TIME);
+    }
+
+    fn feed_body(&mut self) -> Vec<u8> {
+        if self.random.below(400) == 0 {
+            let body = self.oversized();
+            self.model.feed(self.now_ms.unsigned_abs(), &body);
+            return body;
+        }
+        if self.random.percent(3) {
+            return [&b""[..], b"\n", b"\r\n", b"\n\n\n"][self.random.below(4)].to_vec();
+        }
+        let count = match self.random.below(10) {
+            0 => 1,
+            1..8 => 1 + self.random.below(self.bias.max_lines.min(40)),
+            _ => 1 + self.random.below(self.bias.max_lines),
+        };
+        let end: &[u8] = if self.random.percent(15) {
+            b"\r\n"
+        } else {
+            b"\n"
+        };
+        let mut body = Vec::new();
+        for index in 0..count {
+            if index > 0 {
+                body.extend_from_slice(end);
+            }
+            let line = self.line();
+            self.model.apply_line(self.now_ms.unsigned_abs(), &line);
+            body.extend_from_slice(&line);
+        }
+        match self.random.below(20) {
+            0..12 => body.extend_from_slice(end),
+            12 => body.extend_from_slice(b"\n\n"),
+            13 => body.extend_from_slice(b"\n "),
+            _ => {}
+        }
+        body
+    }
+
+    /// Bodies at the feed's limits: 10,000 lines and 8 MiB, and one more of each.
+    fn oversized(&mut self) -> Vec<u8> {
+        let good = self.fresh(self.users[0], false).plain().into_bytes();
+        match self.random.below(5) {
+            0 => [&good[..], &b"\n".repeat(10_000)].concat(),
+            1 => [&good[..], &b"\n".repeat(10_001)].concat(),
+            2 => [&good[..], &b"\n{}".repeat(10_000)].concat(),
+            3 => [&good[..], b"\n", &b" ".repeat((8 << 20) - good.len() - 1)].concat(),
+            _ => [&good[..], b"\n", &b" ".repeat((8 << 20) - good.len())].concat(),
+        }
+    }
+
+    fn line(&mut self) -> Vec<u8> {
+        let user = self.random.pick(&self.users);
+        if self.random.percent(self.bias.malformed) {
+            let draft = match self.random.below(8) {
+                0 | 1 => self.settlement(user),
+                2 => self.fresh(user, true),
+                _ => self.fresh(user, false),
+            };
+            return draft.malformed(&mut self.random);
+        }
+        if !self.sent.is_empty() && self.random.percent(16) {
+            return self.again();
+        }
+        let roll = self.random.below(100);
+        let draft = if roll < self.bias.holds {
+            self.fresh(user, true)
+        } else if roll < self.bias.holds + self.bias.settlements {
+            self.settlement(user)
+        } else {
+            self.fresh(user, false)
+        };
+        let line = draft.plain().into_bytes();
+        let line = if self.random.percent(20) {
+            draft.restyled(&mut self.random)
+        } else {
+            line
+        };
+        self.remember(Sent {
+            draft,
+            line: line.clone(),
+        });
+        line
+    }
+
+    fn remember(&mut self, sent: Sent) {
+        if self.sent.len() < MAX_SENT {
+            self.sent.push(sent);
+        } else {
+            let at = self.random.below(MAX_SENT);
+            self.sent[at] = sent;
+        }
+    }
+
+    /// A line that was sent before: as it was, in another dress, with one field changed, or its id used anew.
+    fn again(&mut self) -> Vec<u8> {
+        let recent = self.sent.len().min(40);
+        let at = if self.random.percent(60) {
+            self.sent.len() - 1 - self.random.below(recent)
+        } else {
+            self.random.below(self.sent.len())
+        };
+        let Sent { mut draft, line } = self.sent[at].clone();
+        match self.random.below(10) {
+            0..3 => return line,
+            3..6 => {
+                draft.spell_ids_otherwise(&mut self.random);
+                draft.spell_state_otherwise();
+                return draft.restyled(&mut self.random);
+            }
+            6 | 7 => draft.change_one_field(&mut self.random),
+            8 => draft.set_text("user_id", self.random.pick(&self.users).to_string()),
+            _ => {
+                let user = self.random.pick(&self.users);
+                let at_ms = self.at_ms(user);
+                draft.set_number("at_ms", at_ms);
+            }
+        }
+        let line = draft.plain().into_bytes();
+        self.remember(Sent {
+            draft,
+            line: line.clone(),
+        });
+        line
+    }
+
+    fn fresh(&mut self, user: u64, pending: bool) -> Draft {
+        let mut draft = Draft::default();
+        draft.set_text("entry_id", self.new_id());
+        draft.set_text("user_id", user.to_string());
+        draft.set_text("currency", self.random.pick(&self.bias.currencies));
+        draft.set_text("kind", self.random.pick(&self.bias.kinds));
+        draft.set_text("direction", self.random.pick(&["credit", "debit"]));
+        draft.set_number("amount", self.amount());
+        draft.set_number("at_ms", self.at_ms(user));
+        if pending {
+            draft.set_text("state", "pending");
+        } else if self.random.percent(30) {
+            draft.set_text("state", "posted");
+        }
+        draft
+    }
+
+    fn settlement(&mut self, user: u64) -> Draft {
+        let holds: Vec<(u128, i128)> = match self.model.user(user) {
+            Some(user) => user.open_holds().collect(),
+            None => Vec::new(),
+        };
+        let (hold, held) = if holds.is_empty() || self.random.percent(8) {
+            (self.small_id(), 100) // Unknown, settled already, or another user's.
+        } else {
+            self.random.pick(&holds)
+        };
+        let mut draft = Draft::default();
+        draft.set_text("entry_id", self.new_id());
+        draft.set_text("user_id", user.to_string());
+        let voided = self.random.percent(30);
+        if !voided {
+            let part = match self.random.below(8) {
+                0..3 => held,
+                3 => held + 1,
+                4 => 0,
+                5 => held - 1,
+                _ => i128::try_from(self.random.wide() >> 1).expect("127 bits") % (held + 1),
+            };
+            draft.set_number("amount", part.clamp(0, i128::from(i64::MAX)));
+        }
+        draft.set_number("at_ms", self.at_ms(user));
+        if voided {
+            draft.set_text("state", "voided");
+        } else if self.random.percent(50) {
+            draft.set_text("state", "posted");
+        }
+        draft.set_text("pending_id", id_text(hold, &mut self.random));
+        draft
+    }
+
+    fn new_id(&mut self) -> String {
+        let id = match self.random.below(10) {
+            0 => self.small_id(),
+            1 => u128::MAX - self.small_id(),
+            2 => 10u128.pow(31) + self.small_id(),
+            _ => self.random.wide(),
+        };
+        id_text(id, &mut self.random)
+    }
+
+    /// Few enough that they are met again, after they were forgotten too.
+    fn small_id(&mut self) -> u128 {
+        self.random.below(120) as u128
+    }
+
+    fn amount(&mut self) -> i64 {
+        if self.random.percent(self.bias.huge) {
+            return match self.random.below(5) {
+                0 => i64::MAX,
+                1 => i64::MAX - self.random.between(0, 1_000),
+                2 => i64::MAX / 2 + self.random.between(0, 2),
+                _ => self.random.between(0, i64::MAX),
+            };
+        }
+        match self.random.below(10) {
+            0 => 0,
+            1..7 => self.random.between(1, 1_000),
+            _ => self.random.between(1, 1_000_000_000),
+        }
+    }
+
+    /// A booking time, in range as JSON; near now, or at an edge that the user's latest entry sets.
+    fn at_ms(&mut self, user: u64) -> i64 {
+        let now = self.now_ms;
+        let latest = self.model.user(user).and_then(|user| user.as_of_ms());
+        let Some(latest) = latest else {
+            let back = self.random.pick(&[0, 0, HOUR, 9 * DAY, 420 * DAY]);
+            return (now - self.random.between(0, back.max(1))).clamp(0, MAX_TIME);
+        };
+        let horizon = latest - DEDUP_HORIZON;
+        let random = &mut self.random;
+        let at_ms = match random.below(40) {
+            0..20 => now - random.between(0, 30_000),
+            20..26 => latest - random.between(0, DEDUP_HORIZON),
+            26 => horizon,
+            27 => horizon - 1,
+            28 => horizon + random.between(-2, 2),
+            29 => horizon - random.between(1, 30 * DAY),
+            30 => now + HOUR,
+            31 => now + HOUR + 1,
+            32 => now + random.between(0, HOUR),
+            33 => now + random.between(HOUR, 3 * HOUR),
+            34 => latest,
+            35 => latest + random.between(-1, 1),
+            36 => floor(now, BUCKET) - random.between(0, 1),
+            37 => floor(now, HOUR) - random.between(0, 1),
+            38 => floor(now, DAY) - random.between(0, 1),
+            _ => floor(latest, BUCKET) + BUCKET - random.between(0, 1),
+        };
+        at_ms.clamp(0, MAX_TIME)
+    }
+}
+
+impl Iterator for History {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        Some(match self.opening.pop_front() {
+            Some(step) => step,
+            None => self.step(),
+        })
+    }
+}
+
+fn users(random: &mut Random, count: usize) -> Vec<u64> {
+    let mut users = vec![0, 1, u64::MAX];
+    while users.len() < count {
+        users.push(match random.below(3) {
+            0 => random.next() % 100,
+            1 => random.next() % 1_000_000,
+            _ => random.next(),
+        });
+    }
+    random.shuffle(&mut users);
+    users
+}
+
+fn bias(random: &mut Random) -> Bias {
+    let currencies: &[&str] = &[
+        "COIN", "DIAMOND", "EUR", "USD", "B2B", "A23456Z8", "AAA", "AAB",
+    ];
+    let kinds: &[&str] = &[
+        "gift_sent",
+        "gift",
+        "topup",
+        "card_declined",
+        "a",
+        "a_",
+        "z9",
+    ];
+    let mut bias = Bias {
+        currencies: currencies.iter().map(|&name| name.to_owned()).collect(),
+        kinds: kinds.iter().map(|&name| name.to_owned()).collect(),
+        huge: 1,
+        malformed: 12,
+        holds: 18,
+        settlements: 16,
+        jumps: 12,
+        max_lines: 60,
+    };
+    bias.kinds.push("k".repeat(32));
+    bias.currencies.truncate(1 + random.below(8));
+    bias.kinds.truncate(1 + random.below(8));
+    match random.below(8) {
+        0 => bias.currencies.extend((0..24).map(|n| format!("X{n:02}"))),
+        1 => bias.kinds.extend((0..300).map(|n| format!("kind_{n}"))),
+        2 => bias.huge = 40,
+        3 => bias.malformed = 60,
+        4 => (bias.holds, bias.settlements) = (45, 40),
+        5 => bias.jumps = 50,
+        6 => bias.max_lines = 200,
+        _ => {}
+    }
+    bias
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Code, Verdict};
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// Runs steps through a model; counts what lines met and what questions were answered.
+    #[derive(Default)]
+    struct Tally {
+        model: Model,
+        met: BTreeMap<String, usize>,
+    }
+
+    impl Tally {
+        fn run(&mut self, steps: impl Iterator<Item = Step>) {
+            for step in steps {
+                let (name, status) = match step {
+                    Step::Feed { now_ms, body } => {
+                        self.lines(now_ms, &body);
+                        ("feed", self.model.feed(now_ms, &body).0)
+                    }
+                    Step::Get { now_ms, target } => ("get", self.model.get(now_ms, &target).status),
+                    Step::Batch { now_ms, body } => {
+                        ("batch", self.model.batch(now_ms, &body).status)
+                    }
+                };
+                *self.met.entry(format!("{name} {status}")).or_default() += 1;
+            }
+            for user in self.model.users.values() {
+                assert_eq!(user.balances(), &user.recounted());
+            }
+        }
+
+        /// Verdicts line by line, on a copy of the users: `feed` is the one that counts.
+        fn lines(&mut self, now_ms: u64, body: &[u8]) {
+            let mut copy = self.model.clone();
+            for line in super::super::lines(body).into_iter().take(300) {
+                let name = match copy.apply_line(now_ms, line) {
+                    Verdict::Accepted => "accepted".to_owned(),
+                    Verdict::Duplicate { .. } => "duplicate".to_owned(),
+                    Verdict::Rejected { code, field, .. } => match code {
+                        Code::UnknownField => code.name().to_owned(),
+                        Code::InvalidJson if !field.is_empty() => "repeated".to_owned(),
+                        _ => format!("{} {field}", code.name()),
+                    },
+                };
+                *self.met.entry(name).or_default() += 1;
+            }
+        }
+    }
+
+    #[test]
+    fn one_seed_is_one_history() {
+        let steps = |seed| History::new(seed).take(60).collect::<Vec<_>>();
+        assert_eq!(steps(7), steps(7));
+        assert_ne!(steps(7), steps(8));
+    }
+
+    #[test]
+    fn histories_meet_every_verdict() {
+        let mut met = BTreeMap::new();
+        for seed in 0..24 {
+            let mut tally = Tally::default();
+            tally.run(History::new(seed).take(150));
+            for (name, count) in tally.met {
+                *met.entry(name).or_insert(0) += count;
+            }
+        }
+        for seed in 0..3 {
+            let mut tally = Tally::default();
+            tally.run(History::at_limits(seed).take(120));
+            for (name, count) in tally.met {
+                *met.entry(name).or_insert(0) += count;
+            }
+        }
+        println!("{met:#?}");
+        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json \
+            |missing_field entry_id|missing_field user_id|missing_field currency|missing_field kind\
+            |missing_field direction|missing_field amount|missing_field at_ms|missing_field pending_id\
+            |invalid_field entry_id|invalid_field user_id|invalid_field currency|invalid_field kind\
+            |invalid_field direction|invalid_field amount|invalid_field at_ms|invalid_field state\
+            |invalid_field pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
+            |entry_id_conflict entry_id|pending_not_found pending_id|pending_amount_exceeded amount\
+            |too_many_currencies currency|too_many_groups kind|too_many_holds |balance_overflow amount\
+            |feed 200|feed 413|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
+        let missing: Vec<&str> = wanted
+            .split('|')
+            .filter(|name| !met.contains_key(*name))
+            .collect();
+        assert!(missing.is_empty(), "never met: {missing:?}");
+        assert!(met["accepted"] > met.values().sum::<usize>() / 5);
+    }
+}

@@ -1,0 +1,357 @@
+//! Reads: a request target or a batch body into questions, and a question into the text of its answer.
+//!
+//! All of a request is judged before any of it is answered, and a bad request is told before an unknown user is.
+
+use super::entry::{canonical, is_currency, is_kind, time, user_id};
+use super::json::{self, Value, echo, member};
+use super::ledger::{Group, User};
+use super::problem::{Code, Problem};
+use super::stats::{self, Figures, MAX_TIME, Window};
+use super::{Model, Reply};
+
+pub const MAX_BATCH: usize = 1_000;
+
+/// What is asked, all of it well-formed.
+struct Question {
+    user_id: u64,
+    read: Read,
+    currency: Option<String>,
+}
+
+enum Read {
+    Balance,
+    Stats {
+        window: Window,
+        /// Absent: now.
+        at_ms: Option<i64>,
+        kind: Option<String>,
+    },
+}
+
+pub fn get(model: &Model, now_ms: i64, target: &str) -> Reply {
+    let question = match question(target) {
+        Ok(question) => question,
+        Err(problem) => return problem.reply(),
+    };
+    let Some(user) = model.user(question.user_id) else {
+        return Problem::new(Code::UserNotFound, "").reply();
+    };
+    Reply {
+        status: 200,
+        content_type: "application/json",
+        etag: matches!(question.read, Read::Balance).then(|| format!("\"v{}\"", user.version())),
+        body: answer(user, &question, now_ms),
+    }
+}
+
+pub fn batch(model: &Model, now_ms: i64, body: &[u8]) -> Reply {
+    let questions = match questions(body) {
+        Ok(questions) => questions,
+        Err(problem) => return problem.reply(),
+    };
+    let answers: Vec<String> = questions
+        .iter()
+        .map(|question| match model.user(question.user_id) {
+            Some(user) => answer(user, question, now_ms),
+            None => {
+                let problem = Problem::new(Code::UserNotFound, "").body();
+                let open = problem.strip_suffix('}').expect("an object");
+                format!(r#"{open},"user_id":"{}"}}"#, question.user_id)
+            }
+        })
+        .collect();
+    Reply {
+        status: 200,
+        content_type: "application/json",
+        etag: None,
+        body: format!(r#"{{"responses":[{}]}}"#, answers.join(",")),
+    }
+}
+
+fn question(target: &str) -> Result<Question, Problem> {
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let segments: Vec<&str> = path.split('/').collect();
+    match segments[..] {
+        ["", "v1", "users", user, read @ ("balance" | "stats")] => {
+            let user_id =
+                user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
+            if read == "balance" {
+                balance_question(user_id, query)
+            } else {
+                stats_question(user_id, query)
+            }
+        }
+        ["", "v1", "entries" | "batch"] => Err(Problem::new(Code::MethodNotAllowed, "")),
+        _ => Err(Problem::new(Code::NotFound, "")),
+    }
+}
+
+fn balance_question(user_id: u64, query: &str) -> Result<Question, Problem> {
+    let mut currency = None;
+    parameters(query, &["currency"], |_, value| {
+        currency = Some(owned(value, is_currency)?);
+        Some(())
+    })?;
+    Ok(Question {
+        user_id,
+        read: Read::Balance,
+        currency,
+    })
+}
+
+fn stats_question(user_id: u64, query: &str) -> Result<Question, Problem> {
+    let (mut window, mut at_ms, mut currency, mut kind) = (None, None, None, None);
+    parameters(
+        query,
+        &["window", "at_ms", "currency", "kind"],
+        |name, value| {
+            match name {
+                "window" => window = Some(Window::parse(value)?),
+                "at_ms" => at_ms = Some(canonical(value).filter(|time| *time <= MAX_TIME)?),
+                "currency" => currency = Some(owned(value, is_currency)?),
+                _ => kind = Some(owned(value, is_kind)?),
+            }
+            Some(())
+        },
+    )?;
+    let window = window.ok_or(Problem::new(Code::InvalidWindow, "window"))?;
+    if window == Window::Lifetime && at_ms.is_some() {
+        return Err(Problem::new(Code::InvalidParameter, "at_ms"));
+    }
+    Ok(Question {
+        user_id,
+        read: Read::Stats {
+            window,
+            at_ms,
+            kind,
+        },
+        currency,
+    })
+}
+
+/// Hands each parameter to `take` in order of appearance; `take` refuses a value with `None`.
+fn parameters(
+    query: &str,
+    known: &[&str],
+    mut take: impl FnMut(&str, &[u8]) -> Option<()>,
+) -> Result<(), Problem> {
+    let mut seen: Vec<&str> = Vec::new();
+    let pieces = query.split('&').filter(|_| !query.is_empty());
+    for piece in pieces {
+        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
+        let name = percent_decoded(name).unwrap_or_default();
+        let invalid = || Problem::new(Code::InvalidParameter, echo(&name));
+        let value = percent_decoded(value)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(invalid)?;
+        let name = known
+            .iter()
+            .find(|known| known.as_bytes() == name)
+            .filter(|name| !seen.contains(name))
+            .ok_or_else(invalid)?;
+        seen.push(name);
+        take(name, &value).ok_or_else(|| match *name {
+            "window" => Problem::new(Code::InvalidWindow, "window"),
+            _ => invalid(),
+        })?;
+    }
+    Ok(())
+}
+
+/// `%41` is `A`; every other byte is itself, a plus sign too. Nothing for a bad escape.
+fn percent_decoded(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let high = char::from(bytes.next()?).to_digit(16)?;
+        let low = char::from(bytes.next()?).to_digit(16)?;
+        decoded.push(u8::try_from(high * 16 + low).ok()?);
+    }
+    Some(decoded)
+}
+
+fn owned(value: &[u8], is_allowed: impl Fn(&[u8]) -> bool) -> Option<String> {
+    if is_allowed(value) {
+        String::from_utf8(value.to_vec()).ok()
+    } else {
+        None
+    }
+}
+
+fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
+    let Some(Value::Object(members)) = json::parse(body) else {
+        return Err(Problem::new(Code::InvalidJson, ""));
+    };
+    let lists = || {
+        members.iter().filter_map(|(name, value)| match value {
+            Value::List(items) if name == "requests" => Some(items),
+            _ => None,
+        })
+    };
+    if lists().any(|items| items.len() > MAX_BATCH) {
+        return Err(Problem::new(Code::TooManyItems, "requests"));
+    }
+    if let Some(name) = json::repeated(&members) {
+        return Err(Problem::new(Code::InvalidJson, echo(name.as_bytes())));
+    }
+    for (index, item) in lists().flatten().enumerate() {
+        if let Value::Object(item) = item
+            && let Some(name) = json::repeated(item)
+        {
+            return Err(Problem::new(Code::InvalidJson, item_field(index, name)));
+        }
+    }
+    if let Some(name) = json::unknown(&members, &["requests"]) {
+        return Err(Problem::new(Code::UnknownField, echo(name.as_bytes())));
+    }
+    match member(&members, "requests") {
+        None => Err(Problem::new(Code::MissingField, "requests")),
+        Some(Value::List(items)) => items
+            .iter()
+            .enumerate()
+            .map(|(index, item)| item_question(index, item))
+            .collect(),
+        Some(_) => Err(Problem::new(Code::InvalidField, "requests")),
+    }
+}
+
+/// `requests[3].window`, or `requests[3]` for a name that is not repeated.
+fn item_field(index: usize, name: &str) -> String {
+    match echo(name.as_bytes()).as_str() {
+        "" => format!("requests[{index}]"),
+        name => format!("requests[{index}].{name}"),
+    }
+}
+
+fn item_question(index: usize, item: &Value) -> Result<Question, Problem> {
+    let problem = |code, name: &str| Problem::new(code, item_field(index, name));
+    let Value::Object(members) = item else {
+        return Err(problem(Code::InvalidField, ""));
+    };
+    let read = member(members, "read").and_then(Value::text);
+    let known: &[&str] = match read {
+        Some("balance") => &["user_id", "read", "currency"],
+        _ => &["user_id", "read", "window", "at_ms", "currency", "kind"],
+    };
+    if let Some(name) = json::unknown(members, known) {
+        return Err(problem(Code::UnknownField, name));
+    }
+    let text = |name: &str| match member(members, name) {
+        None => Ok(None),
+        Some(Value::Text(text)) => Ok(Some(text.as_bytes())),
+        Some(_) => Err(problem(Code::InvalidField, name)),
+    };
+    let needed = |name: &str| text(name)?.ok_or_else(|| problem(Code::MissingField, name));
+    let filter = |name: &str, is_allowed: fn(&[u8]) -> bool| match text(name)? {
+        None => Ok(None),
+        Some(value) => match owned(value, is_allowed) {
+            None => Err(problem(Code::InvalidField, name)),
+            allowed => Ok(allowed),
+        },
+    };
+
+    let user_id =
+        user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
+    if needed("read")? == b"balance" {
+        return Ok(Question {
+            user_id,
+            read: Read::Balance,
+            currency: filter("currency", is_currency)?,
+        });
+    }
+    if read != Some("stats") {
+        return Err(problem(Code::InvalidField, "read"));
+    }
+    let window =
+        Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
+    let at_ms = match member(members, "at_ms") {
+        None => None,
+        Some(value) => Some(
+            time(value)
+                .filter(|_| window != Window::Lifetime)
+                .ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
+        ),
+    };
+    let currency = filter("currency", is_currency)?;
+    let kind = filter("kind", is_kind)?;
+    Ok(Question {
+        user_id,
+        read: Read::Stats {
+            window,
+            at_ms,
+            kind,
+        },
+        currency,
+    })
+}
+
+fn answer(user: &User, question: &Question, now_ms: i64) -> String {
+    let as_of_ms = user.as_of_ms().expect("a user has an entry");
+    let head = format!(
+        r#""user_id":"{}","version":{}"#,
+        question.user_id,
+        user.version()
+    );
+    match &question.read {
+        Read::Balance => {
+            let rows = balance_rows(user, question);
+            format!(r#"{{{head},"as_of_ms":{as_of_ms},"balances":[{rows}]}}"#)
+        }
+        Read::Stats {
+            window,
+            at_ms,
+            kind,
+        } => {
+            let (from_ms, to_ms) = stats::range(as_of_ms, *window, at_ms.unwrap_or(now_ms));
+            let figures = stats::figures(user, (from_ms, to_ms));
+            let asked = figures.into_iter().filter(|(group, _)| {
+                is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind)
+            });
+            let rows: Vec<String> = asked
+                .map(|(group, figures)| stats_row(group, &figures))
+                .collect();
+            let rows = rows.join(",");
+            format!(r#"{{{head},"from_ms":{from_ms},"to_ms":{to_ms},"stats":[{rows}]}}"#)
+        }
+    }
+}
+
+/// A filter that is absent keeps all.
+fn is_asked(filter: &Option<String>, value: &str) -> bool {
+    filter.as_deref().is_none_or(|asked| asked == value)
+}
+
+fn balance_rows(user: &User, question: &Question) -> String {
+    let rows: Vec<String> = user
+        .balances()
+        .iter()
+        .filter(|(currency, _)| is_asked(&question.currency, currency))
+        .map(|(currency, balance)| {
+            format!(
+                r#"{{"currency":"{currency}","posted":{},"pending_debits":{},"pending_credits":{},"available":{}}}"#,
+                balance.posted,
+                balance.pending_debits,
+                balance.pending_credits,
+                balance.available(),
+            )
+        })
+        .collect();
+    rows.join(",")
+}
+
+fn stats_row(group: &Group, figures: &Figures) -> String {
+    format!(
+        r#"{{"currency":"{}","kind":"{}","direction":"{}","count":{},"sum":{},"min":{},"max":{}}}"#,
+        group.currency,
+        group.kind,
+        group.direction.name(),
+        figures.count,
+        figures.sum,
+        figures.min,
+        figures.max,
+    )
+}
