@@ -1,0 +1,88 @@
+//! The ledger behind its API against the naive model: random histories, every answer compared byte for byte.
+//!
+//! A failure names its seed; `PURSER_SEED=n cargo test --test purser against_model` runs that history alone, and
+//! `PURSER_HISTORIES=n` runs more of them.
+
+use crate::desk::{Answer, TestDesk, Wire, get, post};
+use crate::model::history::{History, Step};
+use crate::model::{Model, Reply};
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+const STEPS: usize = 300;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+}
+
+/// Runs one history through both; `Err` says where they part.
+fn run(seed: u64, limits: bool) -> Result<(), String> {
+    let history = if limits { History::at_limits(seed) } else { History::new(seed) };
+    let (mut model, mut desk, mut wire) = (Model::default(), TestDesk::new(), Wire::default());
+    for (number, step) in history.take(STEPS).enumerate() {
+        let (want, got, asked) = match step {
+            Step::Feed { now_ms, body } => {
+                desk.now_ms = now_ms;
+                let (status, text) = model.feed(now_ms, &body);
+                let content_type = if status == 200 { "application/json" } else { "application/problem+json" };
+                let want = Answer { status, content_type: content_type.to_owned(), etag: None, body: text };
+                (want, wire.ask(&mut desk, &post("/v1/entries", "application/x-ndjson", &body)), body)
+            }
+            Step::Get { now_ms, target } => {
+                desk.now_ms = now_ms;
+                (answer(model.get(now_ms, &target)), wire.ask(&mut desk, &get(&target)), target.into_bytes())
+            }
+            Step::Batch { now_ms, body } => {
+                desk.now_ms = now_ms;
+                let want = answer(model.batch(now_ms, &body));
+                (want, wire.ask(&mut desk, &post("/v1/batch", "application/json", &body)), body)
+            }
+        };
+        if want != got {
+            let asked = String::from_utf8_lossy(&asked).chars().take(3_000).collect::<String>();
+            let (at, around) = first_difference(&want.body, &got.body);
+            return Err(format!(
+                "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; bodies part at byte {at}:\n\
+                 {around}\nasked: {asked}",
+                want.status, want.etag, got.status, got.etag
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn answer(reply: Reply) -> Answer {
+    let Reply { status, content_type, etag, body } = reply;
+    Answer { status, content_type: content_type.to_owned(), etag, body }
+}
+
+fn first_difference(want: &str, got: &str) -> (usize, String) {
+    let at = want.bytes().zip(got.bytes()).take_while(|(a, b)| a == b).count();
+    let near = |text: &str| {
+        let bytes = &text.as_bytes()[at.saturating_sub(100)..(at + 200).min(text.len())];
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    (at, format!("  model:  {}\n  purser: {}", near(want), near(got)))
+}
+
+fn check(cases: u32, limits: bool) {
+    if let Some(seed) = number("PURSER_SEED") {
+        run(seed, limits).unwrap_or_else(|message| panic!("{message}"));
+        return;
+    }
+    let cases = number("PURSER_HISTORIES").map_or(cases, |n| n as u32);
+    let config = Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    TestRunner::new(config)
+        .run(&any::<u64>(), |seed| run(seed, limits).map_err(TestCaseError::fail))
+        .unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn every_answer_is_the_model_s() {
+    check(60, false);
+}
+
+#[test]
+fn at_the_limits_too() {
+    check(8, true);
+}

@@ -1,0 +1,147 @@
+//! The API without an engine: a connection's machine at a desk over one slice, with the clock in the test's hand.
+
+use purser::api::connection::{Connection, Next, Shared};
+use purser::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
+use purser::api::out::{Out, Stamp};
+use purser::slice::{LogSink, Lsn, Slice};
+
+/// A core, as its connections see it.
+pub struct TestDesk {
+    pub slice: Slice,
+    pub log: Log,
+    pub now_ms: u64,
+    pub serving: Serving,
+    pub answered: u64,
+    date: [u8; 29],
+}
+
+/// A log that counts; nothing is durable unless the test says so, or `keeps` is false.
+#[derive(Default)]
+pub struct Log {
+    pub keeps: bool,
+    pub last: u64,
+}
+
+impl LogSink for Log {
+    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
+        self.last += 1;
+        if self.keeps { Lsn(self.last) } else { Lsn::default() }
+    }
+}
+
+impl TestDesk {
+    pub fn new() -> Self {
+        Self {
+            slice: Slice::new(usize::MAX),
+            log: Log::default(),
+            now_ms: 0,
+            serving: Serving::Ready,
+            answered: 0,
+            date: *DateLine::new().at(0),
+        }
+    }
+}
+
+impl Desk for TestDesk {
+    fn now(&self) -> Millis {
+        Millis(self.now_ms)
+    }
+
+    fn date(&self) -> &[u8; 29] {
+        &self.date
+    }
+
+    fn serving(&self) -> Serving {
+        self.serving
+    }
+
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn touch(&self, ids: impl Iterator<Item = UserId>) {
+        self.slice.touch(ids);
+    }
+
+    fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {
+        let (lsn, answer) = self.slice.read(user, answer);
+        (Stamp(lsn.0), answer)
+    }
+
+    fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
+        let (lsn, verdict) = self.slice.apply(Millis(self.now_ms), entry, &mut self.log);
+        (Stamp(lsn.0), verdict)
+    }
+
+    fn answered(&mut self, _: Route, _: Status) {
+        self.answered += 1;
+    }
+}
+
+/// One connection and what it wrote.
+#[derive(Default)]
+pub struct Wire {
+    connection: Connection,
+    shared: Shared,
+    pub out: Out,
+}
+
+impl Wire {
+    /// Hands bytes in, and lets the connection go on until it waits for more.
+    pub fn send(&mut self, desk: &mut TestDesk, bytes: &[u8]) -> Next {
+        let mut next = self.connection.receive(bytes, desk, &mut self.shared, &mut self.out);
+        while next == Next::Busy {
+            next = self.connection.resume(desk, &mut self.shared, &mut self.out);
+        }
+        next
+    }
+
+    /// Hands a request in and takes its whole answer.
+    pub fn ask(&mut self, desk: &mut TestDesk, request: &[u8]) -> Answer {
+        if self.send(desk, request) == Next::Close {
+            self.connection = Connection::default();
+        }
+        let answer = Answer::read(&std::mem::take(&mut self.out.bytes));
+        assert!(self.out.waits_for().is_none() || desk.log.keeps);
+        answer
+    }
+}
+
+/// An answer, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    pub status: u16,
+    pub content_type: String,
+    pub etag: Option<String>,
+    pub body: String,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let text = std::str::from_utf8(bytes).expect("answers are text");
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer in {text:?}"));
+        let header = |name: &str| {
+            head.lines().skip(1).find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+        };
+        let length: usize = header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+        assert_eq!(body.len(), length, "one answer of the stated length: {text:?}");
+        Self {
+            status: head[9..12].parse().expect("a status"),
+            content_type: header("content-type").unwrap_or_default(),
+            etag: header("etag"),
+            body: body.to_owned(),
+        }
+    }
+}
+
+pub fn get(target: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()
+}
+
+pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
+}
