@@ -37,14 +37,8 @@ pub fn command(args: &Args) -> Result<()> {
 
 /// Serves `answer` for each `\r\n\r\n` received, on one core, until it is told to stop; prints `listening on ADDRESS`.
 fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
-    let limits = Limits {
-        connections: 10_000,
-        request_ms: 10_000,
-        idle_ms: 75_000,
-        send_ms: 10_000,
-        linger_ms: 0,
-        drain_ms: 0,
-    };
+    let limits =
+        Limits { connections: 10_000, request_ms: 10_000, idle_ms: 75_000, send_ms: 10_000, linger_ms: 0, drain_ms: 0 };
     placement::pin(core).context("pinning the floor")?;
     placement::raise_descriptors().context("raising the floor's descriptors")?;
     let listener = net::listen(listen).context("listening")?;

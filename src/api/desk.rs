@@ -32,8 +32,9 @@ pub trait Desk {
     /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
     fn has_room(&self) -> bool;
 
-    /// Brings the users of reads that are about to follow near; at most [`TOUCHED`](crate::ledger::book::TOUCHED) of them.
-    fn touch(&self, ids: impl Iterator<Item = UserId>);
+    /// Brings users that are about to be read near, `deep` if they are about to be written; at most
+    /// [`TOUCHED`](crate::ledger::book::TOUCHED) of them.
+    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool);
 
     /// Calls `answer` with a user and stamps what it wrote.
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R);

@@ -53,26 +53,28 @@ pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
         return refused(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
     }
     let LineScratch { id, kind } = scratch;
-    let id_text = text(members.values[0], id).filter(|text| EntryId::parse(text).is_some()).unwrap_or_default();
+    let sent = text(members.values[0], id);
+    let id = sent.and_then(EntryId::parse);
+    let id_text = if id.is_some() { sent.unwrap_or_default() } else { b"" };
     if members.odd {
         let name = first_unknown(Reader::new(line), |name| MEMBERS.iter().any(|known| known.as_bytes() == name));
         let field = Field::echo(&name.unwrap_or_default());
         return Line { id_text, entry: Err(Problem { code: Code::UnknownField, field }) };
     }
-    Line { id_text, entry: judge(&members.values, id_text, kind) }
+    Line { id_text, entry: judge(&members.values, id, kind) }
 }
 
 fn judge<'a>(
     values: &[Option<Value<'a>>; MEMBERS.len()],
-    id_text: &[u8],
+    id: Option<EntryId>,
     kind_scratch: &'a mut Scratch,
 ) -> Result<EntryRef<'a>, Problem> {
-    let [id, user, currency, kind, direction, amount, at, state, pending] = *values;
+    let [sent_id, user, currency, kind, direction, amount, at, state, pending] = *values;
     let mut scratch = [0; TEXT_BYTES];
     let settles = pending.is_some();
     let voids = is_text(state, b"voided");
 
-    let id = if id_text.is_empty() { None } else { EntryId::parse(id_text) }.ok_or_else(|| wrong(id, "entry_id"))?;
+    let id = id.ok_or_else(|| wrong(sent_id, "entry_id"))?;
     let user_id = text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
     let leg = if settles {
         absent(currency, "currency")

@@ -2,15 +2,21 @@
 //!
 //! The whole body is there before the first entry is applied, so that every error status is decided before. No request
 //! is atomic: each line has its own verdict, and one bad entry does not hold up its neighbours.
+//!
+//! Lines are read a few at a time, so that their users' cache misses overlap before the entries are applied in order.
 
 use super::answer::number;
 use super::desk::Desk;
-use super::entry::{self, LineScratch};
+use super::entry::{self, Line, LineScratch};
 use super::out::Stamp;
 use super::problem::{Code, Problem, blamed};
 use super::{ENTRIES_PER_TURN, FEED_LINES};
 use crate::http::response::Status;
+use crate::ledger::book::TOUCHED;
 use crate::ledger::entry::Verdict;
+use smallvec::SmallVec;
+
+const _: () = assert!(ENTRIES_PER_TURN.is_multiple_of(TOUCHED), "a turn is a number of groups");
 
 /// How far one body has been applied.
 #[derive(Debug, Default)]
@@ -35,22 +41,25 @@ pub fn fits(body: &[u8]) -> bool {
 impl Feed {
     /// Applies the next lines of `body`, at most [`ENTRIES_PER_TURN`]. Says whether all are done.
     pub fn step(&mut self, body: &[u8], desk: &mut impl Desk) -> bool {
-        let mut scratch = LineScratch::default();
-        for _ in 0..ENTRIES_PER_TURN {
-            if self.at >= body.len() {
-                return true;
+        let mut scratches: [LineScratch; TOUCHED] = Default::default();
+        for _ in 0..ENTRIES_PER_TURN / TOUCHED {
+            let mut lines = SmallVec::<[Line<'_>; TOUCHED]>::new();
+            for scratch in &mut scratches {
+                let Some(rest) = body.get(self.at..).filter(|rest| !rest.is_empty()) else { break };
+                let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+                lines.push(entry::read(&rest[..len], scratch));
+                self.at += len + 1;
             }
-            let rest = &body[self.at..];
-            let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            self.line(&rest[..len], &mut scratch, desk);
-            self.at += len + 1;
-            self.index += 1;
+            desk.touch(lines.iter().filter_map(|line| line.entry.as_ref().ok()).map(|entry| entry.user), true);
+            for line in &lines {
+                self.line(line, desk);
+                self.index += 1;
+            }
         }
         self.at >= body.len()
     }
 
-    fn line(&mut self, line: &[u8], scratch: &mut LineScratch, desk: &mut impl Desk) {
-        let line = entry::read(line, scratch);
+    fn line(&mut self, line: &Line<'_>, desk: &mut impl Desk) {
         let problem = match &line.entry {
             Err(problem) => *problem,
             Ok(entry) => {
@@ -85,7 +94,7 @@ impl Feed {
 
     fn result(&mut self, id_text: &[u8], status: &[u8]) {
         self.results.extend_from_slice(if self.results.is_empty() { b"{\"index\":" } else { &b",{\"index\":"[..] });
-        number(&mut self.results, self.index);
+        number(&mut self.results, self.index as u64);
         self.results.extend_from_slice(b",\"entry_id\":\"");
         self.results.extend_from_slice(id_text);
         self.results.extend_from_slice(b"\",\"status\":\"");
@@ -102,11 +111,11 @@ impl Feed {
     /// Appends the answer's body.
     pub fn write(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"accepted\":");
-        number(out, self.accepted);
+        number(out, self.accepted as u64);
         out.extend_from_slice(b",\"duplicates\":");
-        number(out, self.duplicates);
+        number(out, self.duplicates as u64);
         out.extend_from_slice(b",\"rejected\":");
-        number(out, self.rejected);
+        number(out, self.rejected as u64);
         out.extend_from_slice(b",\"results\":[");
         out.extend_from_slice(&self.results);
         out.extend_from_slice(b"]}");

@@ -333,7 +333,8 @@ fn plain_len(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(chunk) = bytes.get(at..at + 8).and_then(|c| <[u8; 8]>::try_from(c).ok()) {
         let word = u64::from_le_bytes(chunk);
-        let special = below(word, 0x20) | below(word ^ ONES * b'"' as u64, 1) | below(word ^ ONES * b'\\' as u64, 1);
+        let special =
+            below(word, 0x20) | below(word ^ (ONES * b'"' as u64), 1) | below(word ^ (ONES * b'\\' as u64), 1);
         if special & HIGHS != 0 {
             // The lowest marked byte is exact: a false mark can only follow a true one.
             return at + (special & HIGHS).trailing_zeros() as usize / 8;
@@ -360,12 +361,15 @@ impl<'a> Reader<'a> {
             return Err(NotJson);
         }
         let mut members = Members { values: [None; N], odd: false };
-        let (mut first, mut next, mut scratch) = (true, 0, [0; TEXT_BYTES]);
-        while let Some(name) = self.name(&mut first)? {
-            let place = name.get(&mut scratch).and_then(|name| {
-                let is = |n: usize| names[n].as_bytes() == name;
-                if next < N && is(next) { Some(next) } else { (0..N).find(|&n| is(n)) }
-            });
+        let (mut first, mut next) = (true, 0);
+        loop {
+            let place = if next < N && self.take_name(first, names[next]) {
+                first = false;
+                Some(next)
+            } else {
+                let Some(name) = self.name(&mut first)? else { return Ok(members) };
+                find_name(name, names)
+            };
             let value = self.value()?;
             match place {
                 Some(place) if members.values[place].is_none() => {
@@ -375,8 +379,28 @@ impl<'a> Reader<'a> {
                 _ => members.odd = true,
             }
         }
-        Ok(members)
     }
+
+    /// Takes a member's name that is just the expected one, plainly written; takes nothing if anything is otherwise.
+    #[inline]
+    fn take_name(&mut self, first: bool, expected: &str) -> bool {
+        let rest = &self.bytes[self.at..];
+        let rest = if first { rest } else { rest.strip_prefix(b",").unwrap_or_default() };
+        let behind = rest
+            .strip_prefix(b"\"")
+            .and_then(|rest| rest.strip_prefix(expected.as_bytes()))
+            .and_then(|rest| rest.strip_prefix(b"\":"));
+        if let Some(behind) = behind {
+            self.at = self.bytes.len() - behind.len();
+        }
+        behind.is_some()
+    }
+}
+
+fn find_name<const N: usize>(name: Text<'_>, names: &[&str; N]) -> Option<usize> {
+    let mut scratch = [0; TEXT_BYTES];
+    let name = name.get(&mut scratch)?;
+    names.iter().position(|known| known.as_bytes() == name)
 }
 
 /// The first name of an object that came before, in an object whose syntax was checked.

@@ -135,7 +135,7 @@ impl<S: Service> Core<S> {
         for slot in std::mem::take(&mut self.ready) {
             self.go_on(slot);
         }
-        while let Some(completion) = self.ring.next() {
+        while let Some(completion) = self.ring.reap() {
             self.complete(completion);
         }
         if self.clock.monotonic_ms >= self.next_tick_ms {

@@ -99,7 +99,7 @@ impl Ring {
 
     /// The next completion that is there.
     #[inline]
-    pub fn next(&mut self) -> Option<Completion> {
+    pub fn reap(&mut self) -> Option<Completion> {
         let entry = self.completions.next()?;
         Some(Completion { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() })
     }

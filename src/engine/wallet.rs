@@ -135,8 +135,8 @@ impl Desk for Counter {
         self.has_room
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId>) {
-        self.slice.touch(ids);
+    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
+        self.slice.touch(ids, deep);
     }
 
     #[inline]

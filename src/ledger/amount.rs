@@ -23,6 +23,11 @@ impl Currency {
         Some(Self(packed))
     }
 
+    /// The currency's letters and digits, and zeros behind them.
+    pub const fn padded(&self) -> &[u8; 8] {
+        &self.0
+    }
+
     /// The currency's letters and digits.
     pub fn as_bytes(&self) -> &[u8] {
         let len = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());

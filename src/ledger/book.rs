@@ -66,17 +66,21 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Looks many users up at once: the index lines of all, then the slots of all, so that their cache misses overlap
-    /// instead of following each other. Answers nothing; what is read next is near.
+    /// Looks many users up at once: the index lines of all, then the slots of all, then what hangs on them if `deep`, so that
+    /// their cache misses overlap instead of following each other. Answers nothing; what is read next is near.
     #[inline]
-    pub fn touch(&self, ids: impl Iterator<Item = UserId>) {
+    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
+        let mut seen = ids.clone().take(TOUCHED).fold(0, |seen, id| seen ^ self.index.touch(id));
         let mut slots = [0; TOUCHED];
         let mut count = 0;
         for likely in ids.take(TOUCHED).filter_map(|id| self.index.find(id, |_| true)) {
             slots[count] = likely;
+            seen ^= self.user(likely).touch();
             count += 1;
         }
-        let seen = slots[..count].iter().fold(0, |seen, &slot| seen ^ self.user(slot).version());
+        if deep {
+            seen = slots[..count].iter().fold(seen, |seen, &slot| seen ^ self.user(slot).touch_deep() as u64);
+        }
         std::hint::black_box(seen);
     }
 

@@ -196,6 +196,12 @@ impl Counters {
         }
     }
 
+    /// Reads a word of each packed part.
+    #[inline]
+    pub fn touch(&self) -> usize {
+        self.groups.0.len() ^ self.block.len()
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         super::book::thin_bytes(&self.groups.0) + super::book::thin_bytes(&self.block)

@@ -47,21 +47,22 @@ const UUID_BYTES: usize = 36;
 const DECIMAL_BYTES: usize = 39;
 
 fn parse_uuid(text: &[u8]) -> Option<u128> {
-    let mut value = 0u128;
-    for (at, &b) in text.iter().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            if b != b'-' {
-                return None;
-            }
-            continue;
-        }
-        let nibble = HEX[usize::from(b)];
-        if nibble > 15 {
-            return None;
-        }
-        value = value << 4 | u128::from(nibble);
+    let text: &[u8; UUID_BYTES] = text.try_into().ok()?;
+    if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
+        return None;
     }
-    Some(value)
+    // Every digit's value is at most 15, so one that is not a digit shows in all of them together.
+    let mut all = 0;
+    let mut group = |range: std::ops::Range<usize>| {
+        text[range].iter().fold(0u64, |value, &b| {
+            let nibble = HEX[usize::from(b)];
+            all |= nibble;
+            value << 4 | u64::from(nibble & 15)
+        })
+    };
+    let high = group(0..8) << 32 | group(9..13) << 16 | group(14..18);
+    let low = group(19..23) << 48 | group(24..36);
+    (all <= 15).then_some(u128::from(high) << 64 | u128::from(low))
 }
 
 /// The value of each hexadecimal digit, 255 for every other byte.

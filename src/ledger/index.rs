@@ -63,6 +63,13 @@ impl Index {
         }
     }
 
+    /// Reads the place where a user is looked for first.
+    #[inline]
+    pub fn touch(&self, user: UserId) -> u64 {
+        let hash = upper(user);
+        self.segment(hash).places[hash as usize % PLACES]
+    }
+
     /// Adds a user who is not in the index.
     pub fn insert(&mut self, user: UserId, slot: Slot) {
         let hash = upper(user);

@@ -211,6 +211,17 @@ impl Recent {
         }
     }
 
+    /// How many are in the list.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether the list is empty.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     fn sweep(&mut self, before: Option<Millis>, latest: Millis) {
         let horizon = Horizon::by_quarter(latest);
         match before {
@@ -242,8 +253,10 @@ impl Tables {
         }
         let passed = latest.quarter() - before.quarter();
         for quarter in (0..passed.min(SWEEP_QUARTERS)).map(|back| latest.quarter() - back) {
-            let place = quarter as usize % self.tables.len();
-            self.sweep(place, latest);
+            let place = (quarter % SWEEP_QUARTERS) as usize;
+            if place < self.tables.len() {
+                self.sweep(place, latest);
+            }
         }
         self.insert(entry, latest);
     }

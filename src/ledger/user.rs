@@ -15,6 +15,9 @@ use super::time::{Grains, Millis, Range, Window, lifetime};
 use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
 use smallvec::SmallVec;
 
+/// How often the bytes of those who have much are counted: counting walks all their blocks.
+const ENTRIES_PER_COUNT: u64 = 64;
+
 /// What a user has in one currency, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
@@ -60,9 +63,9 @@ impl Balance {
     }
 }
 
-/// A user of the ledger.
+/// A user of the ledger. The order of the fields is the order in memory: what every read needs comes first.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(64))]
 pub struct User {
     id: UserId,
     version: u64,
@@ -79,6 +82,8 @@ const _: () = assert!(size_of::<User>() == 128, "a user is two cache lines");
 /// What few users have.
 #[derive(Debug, Default)]
 struct More {
+    /// Bytes on the heap behind this, as of the last count.
+    counted: usize,
     holds: Holds,
     recent: Option<Box<Tables>>,
     runs: Option<Box<Runs>>,
@@ -342,6 +347,11 @@ impl User {
             }
             HoldChange::Close(id) => self.more.get_or_insert_default().holds.close(id),
         }
+        if let Some(more) = &mut self.more
+            && (more.counted == 0 || self.version.is_multiple_of(ENTRIES_PER_COUNT))
+        {
+            more.count();
+        }
     }
 
     /// The range that a statistics answer states.
@@ -390,22 +400,32 @@ impl User {
         stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
     }
 
-    /// Bytes on the heap behind this user.
+    /// Bytes on the heap behind this user. Those of the few who have much are counted anew with every 64th entry.
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.balances.spilled() { self.balances.capacity() * size_of::<Balance>() } else { 0 };
-        spilled
-            + self.counters.heap_bytes()
-            + self.recent.heap_bytes()
-            + self.more.as_ref().map_or(0, |m| m.heap_bytes())
+        let more = self.more.as_ref().map_or(0, |m| m.counted);
+        spilled + self.counters.heap_bytes() + self.recent.heap_bytes() + more
+    }
+
+    /// Reads a word of each cache line that a balance is read from.
+    #[inline]
+    pub fn touch(&self) -> u64 {
+        self.version ^ u64::from(self.more.is_some())
+    }
+
+    /// Reads a word of each cache line that booking an entry reads and writes, behind those of [`Self::touch`].
+    #[inline]
+    pub fn touch_deep(&self) -> usize {
+        self.counters.touch() ^ self.recent.len()
     }
 }
 
 impl More {
-    fn heap_bytes(&self) -> usize {
-        size_of::<Self>()
+    fn count(&mut self) {
+        self.counted = size_of::<Self>()
             + self.holds.heap_bytes()
             + self.recent.as_ref().map_or(0, |t| t.heap_bytes())
-            + self.runs.as_ref().map_or(0, |r| r.heap_bytes())
+            + self.runs.as_ref().map_or(0, |r| r.heap_bytes());
     }
 }
 

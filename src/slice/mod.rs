@@ -86,8 +86,8 @@ impl Slice {
     }
 
     /// Brings the cache lines of some users near: see [`Book::touch`].
-    pub fn touch(&self, ids: impl Iterator<Item = UserId>) {
-        self.book.touch(ids);
+    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
+        self.book.touch(ids, deep);
     }
 
     /// The position up to which everything is durable.

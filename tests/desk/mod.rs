@@ -59,8 +59,8 @@ impl Desk for TestDesk {
         true
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId>) {
-        self.slice.touch(ids);
+    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
+        self.slice.touch(ids, deep);
     }
 
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {

@@ -30,17 +30,11 @@ fn hold(id: &str, group: &str, amount: i64, at_ms: i64) -> String {
 }
 
 fn settle(id: &str, pending_id: &str, amount: i64, at_ms: i64) -> String {
-    line(
-        id,
-        &format!(r#""amount":{amount},"at_ms":{at_ms},"pending_id":"{pending_id}""#),
-    )
+    line(id, &format!(r#""amount":{amount},"at_ms":{at_ms},"pending_id":"{pending_id}""#))
 }
 
 fn void(id: &str, pending_id: &str, at_ms: i64) -> String {
-    line(
-        id,
-        &format!(r#""at_ms":{at_ms},"state":"voided","pending_id":"{pending_id}""#),
-    )
+    line(id, &format!(r#""at_ms":{at_ms},"state":"voided","pending_id":"{pending_id}""#))
 }
 
 /// A verdict in a few words: `ok`, `duplicate`, or code and field.
@@ -48,9 +42,7 @@ fn told(verdict: Verdict) -> String {
     match verdict {
         Verdict::Accepted => "ok".to_owned(),
         Verdict::Duplicate { .. } => "duplicate".to_owned(),
-        Verdict::Rejected { code, field, .. } => {
-            format!("{} {field}", code.name()).trim_end().to_owned()
-        }
+        Verdict::Rejected { code, field, .. } => format!("{} {field}", code.name()).trim_end().to_owned(),
     }
 }
 
@@ -79,11 +71,7 @@ fn balances(model: &Model) -> String {
 /// The range that a question of the user whose latest entry is at `latest` is answered for.
 fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let mut model = Model::new();
-    check_at(
-        &mut model,
-        latest.unsigned_abs(),
-        &[(posted("1", "COIN gift credit", 5, latest), "ok")],
-    );
+    check_at(&mut model, latest.unsigned_abs(), &[(posted("1", "COIN gift credit", 5, latest), "ok")]);
     let at = match window {
         "lifetime" => String::new(),
         _ => format!("&at_ms={at_ms}"),
@@ -91,13 +79,10 @@ fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let body = body(&model, &format!("/v1/users/42/stats?window={window}{at}"));
     let (from, to) = wanted;
     let rows = match (from..to).contains(&latest) {
-        true => {
-            r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"min":5,"max":5}"#
-        }
+        true => r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"min":5,"max":5}"#,
         false => "",
     };
-    let wanted =
-        format!(r#"{{"user_id":"42","version":1,"from_ms":{from},"to_ms":{to},"stats":[{rows}]}}"#);
+    let wanted = format!(r#"{{"user_id":"42","version":1,"from_ms":{from},"to_ms":{to},"stats":[{rows}]}}"#);
     assert_eq!(body, wanted, "latest {latest} at {at_ms} {window}");
 }
 
@@ -170,22 +155,16 @@ fn ranges_near_the_epoch_and_the_end_of_time() {
         (t(0, 1, 0), 0, "24h", 0, minute(15)),
         (t(0, 1, 0), 0, "400d", 0, minute(15)),
         (t(0, 1, 0), t(0, 2, 0), "1h", t(0, 1, 15), t(0, 2, 15)),
-        (t(0, 27, 0) - 1, 0, "15m", 0, minute(15)), // F = 0
-        (t(0, 27, 0), 0, "15m", 0, t(0, 1, 0)),     // F = 01:00
-        (t(9, 0, 0) - 1, 0, "15m", 0, t(0, 1, 0)),  // H = 0
-        (t(9, 0, 0), 0, "15m", 0, t(1, 0, 0)),      // H = day 1
-        (t(401, 0, 0) - 1, 0, "15m", 0, t(1, 0, 0)), // D = 0
+        (t(0, 27, 0) - 1, 0, "15m", 0, minute(15)),       // F = 0
+        (t(0, 27, 0), 0, "15m", 0, t(0, 1, 0)),           // F = 01:00
+        (t(9, 0, 0) - 1, 0, "15m", 0, t(0, 1, 0)),        // H = 0
+        (t(9, 0, 0), 0, "15m", 0, t(1, 0, 0)),            // H = day 1
+        (t(401, 0, 0) - 1, 0, "15m", 0, t(1, 0, 0)),      // D = 0
         (t(401, 0, 0), 0, "15m", t(1, 0, 0), t(1, 0, 0)), // D = day 1
         (0, 0, "lifetime", 0, minute(15)),
         (minute(15) - 1, 0, "lifetime", 0, minute(15)),
         (minute(15), 0, "lifetime", 0, minute(30)),
-        (
-            MAX_TIME,
-            MAX_TIME,
-            "15m",
-            MAX_TIME + 1 - minute(15),
-            MAX_TIME + 1,
-        ),
+        (MAX_TIME, MAX_TIME, "15m", MAX_TIME + 1 - minute(15), MAX_TIME + 1),
         (MAX_TIME, 0, "lifetime", 0, MAX_TIME + 1),
         (0, MAX_TIME, "15m", MAX_TIME + 1 - minute(15), MAX_TIME + 1),
     ];
@@ -213,9 +192,7 @@ fn figures_are_grouped_sorted_filtered_and_half_open() {
     );
     let stats = |query: &str| {
         let target = format!("/v1/users/42/stats?at_ms={edge}&window={query}");
-        body(&model, &target)
-            .replace("\"currency\":", "")
-            .replace('"', "")
+        body(&model, &target).replace("\"currency\":", "").replace('"', "")
     };
     assert_eq!(
         stats("15m"),
@@ -242,20 +219,14 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
     let at = 1_000_000_000;
     check(
         &mut model,
-        &[
-            (posted("1", "COIN topup credit", 1_500, at), "ok"),
-            (hold("2", "COIN gift debit", 300, at + 1), "ok"),
-        ],
+        &[(posted("1", "COIN topup credit", 1_500, at), "ok"), (hold("2", "COIN gift debit", 300, at + 1), "ok")],
     );
     let row = "[{COIN,posted:1500,pending_debits:300,pending_credits:0,available:1200}]}";
     assert_eq!(balances(&model), row);
     check(
         &mut model,
         &[
-            (
-                settle("3", "2", 301, at + 2),
-                "pending_amount_exceeded amount",
-            ),
+            (settle("3", "2", 301, at + 2), "pending_amount_exceeded amount"),
             (settle("3", "9", 1, at + 2), "pending_not_found pending_id"),
             (settle("2", "2", 1, at + 2), "entry_id_conflict entry_id"),
         ],
@@ -264,10 +235,7 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
     check(
         &mut model,
         &[
-            (
-                settle("3", "00000000-0000-0000-0000-000000000002", 200, at + 2),
-                "ok",
-            ),
+            (settle("3", "00000000-0000-0000-0000-000000000002", 200, at + 2), "ok"),
             (settle("3", "2", 200, at + 2), "duplicate"),
             (settle("4", "2", 0, at + 2), "pending_not_found pending_id"),
             (void("4", "2", at + 2), "pending_not_found pending_id"),
@@ -275,10 +243,7 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
             (hold("6", "COIN gift debit", 60, at + 3), "ok"),
         ],
     );
-    assert_eq!(
-        balances(&model),
-        "[{COIN,posted:1300,pending_debits:60,pending_credits:50,available:1240}]}"
-    );
+    assert_eq!(balances(&model), "[{COIN,posted:1300,pending_debits:60,pending_credits:50,available:1240}]}");
     check(
         &mut model,
         &[
@@ -308,10 +273,7 @@ fn a_settlement_counts_at_its_own_time() {
             (hold("1", "COIN gift debit", 9, held), "ok"),
             (posted("2", "COIN topup credit", 1, settled), "ok"),
             (hold("1", "COIN gift debit", 9, held), "entry_too_old at_ms"),
-            (
-                hold("1", "COIN gift debit", 9, settled),
-                "entry_id_conflict entry_id",
-            ),
+            (hold("1", "COIN gift debit", 9, settled), "entry_id_conflict entry_id"),
             (settle("3", "1", 9, settled), "ok"),
             (hold("1", "COIN gift debit", 8, settled), "ok"), // Forgotten, and no longer open.
         ],
@@ -337,43 +299,19 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
             (posted(id, "COIN gift credit", 5, at), "duplicate"),
             (posted(&decimal, "COIN gift credit", 5, at), "duplicate"),
             (other_dress.clone(), "duplicate"),
-            (
-                posted(id, "COIN gift credit", 6, at),
-                "entry_id_conflict entry_id",
-            ),
-            (
-                posted(id, "COIN gift credit", 5, at + 1),
-                "entry_id_conflict entry_id",
-            ),
-            (
-                posted(id, "COIN gift debit", 5, at),
-                "entry_id_conflict entry_id",
-            ),
-            (
-                posted(id, "COIN gifts credit", 5, at),
-                "entry_id_conflict entry_id",
-            ),
-            (
-                posted(id, "COINS gift credit", 5, at),
-                "entry_id_conflict entry_id",
-            ),
-            (
-                hold(id, "COIN gift credit", 5, at),
-                "entry_id_conflict entry_id",
-            ),
+            (posted(id, "COIN gift credit", 6, at), "entry_id_conflict entry_id"),
+            (posted(id, "COIN gift credit", 5, at + 1), "entry_id_conflict entry_id"),
+            (posted(id, "COIN gift debit", 5, at), "entry_id_conflict entry_id"),
+            (posted(id, "COIN gifts credit", 5, at), "entry_id_conflict entry_id"),
+            (posted(id, "COINS gift credit", 5, at), "entry_id_conflict entry_id"),
+            (hold(id, "COIN gift credit", 5, at), "entry_id_conflict entry_id"),
             (settle(id, "77", 5, at), "entry_id_conflict entry_id"),
-            (
-                posted(id, "COIN gift credit", 5, at).replace("42", "43"),
-                "ok",
-            ),
+            (posted(id, "COIN gift credit", 5, at).replace("42", "43"), "ok"),
             // Remembered at the very edge of the horizon, forgotten one millisecond on.
             (posted("1", "COIN gift credit", 1, at + DAY), "ok"),
             (other_dress.clone(), "duplicate"),
             (posted("2", "COIN gift credit", 1, at), "ok"),
-            (
-                posted("3", "COIN gift credit", 1, at - 1),
-                "entry_too_old at_ms",
-            ),
+            (posted("3", "COIN gift credit", 1, at - 1), "entry_too_old at_ms"),
             (posted("4", "COIN gift credit", 1, at + DAY + 1), "ok"),
             (other_dress, "entry_too_old at_ms"),
             (posted(id, "COIN gift credit", 6, at), "entry_too_old at_ms"),
@@ -393,19 +331,10 @@ fn the_clock_is_asked_first_and_the_latest_entry_next() {
         &mut model,
         NOW,
         &[
-            (
-                posted("1", "COIN gift credit", 1, ahead + 1),
-                "entry_in_future at_ms",
-            ),
+            (posted("1", "COIN gift credit", 1, ahead + 1), "entry_in_future at_ms"),
             (posted("1", "COIN gift credit", 1, ahead), "ok"),
-            (
-                posted("1", "COIN gift credit", 1, ahead + 1),
-                "entry_in_future at_ms",
-            ),
-            (
-                posted("2", "COIN gift credit", 1, ahead - DAY - 1),
-                "entry_too_old at_ms",
-            ),
+            (posted("1", "COIN gift credit", 1, ahead + 1), "entry_in_future at_ms"),
+            (posted("2", "COIN gift credit", 1, ahead - DAY - 1), "entry_too_old at_ms"),
             (posted("2", "COIN gift credit", 1, ahead - DAY), "ok"),
             (settle("1", "5", 1, ahead - DAY - 1), "entry_too_old at_ms"),
             (settle("1", "5", 1, ahead), "entry_id_conflict entry_id"),
@@ -417,10 +346,7 @@ fn the_clock_is_asked_first_and_the_latest_entry_next() {
 fn limits_hold_at_the_number_they_name() {
     let mut model = Model::new();
     for index in 0..1_024 {
-        check(
-            &mut model,
-            &[(hold(&index.to_string(), "COIN gift debit", 1, 5), "ok")],
-        );
+        check(&mut model, &[(hold(&index.to_string(), "COIN gift debit", 1, 5), "ok")]);
     }
     check(
         &mut model,
@@ -434,48 +360,27 @@ fn limits_hold_at_the_number_they_name() {
     );
     for index in 0..15 {
         let group = format!("CUR{index} gift debit");
-        check(
-            &mut model,
-            &[(posted(&format!("{}", 6_000 + index), &group, 1, 5), "ok")],
-        );
+        check(&mut model, &[(posted(&format!("{}", 6_000 + index), &group, 1, 5), "ok")]);
     }
     check(
         &mut model,
         &[
-            (
-                posted("7000", "CUR15 gift debit", 1, 5),
-                "too_many_currencies currency",
-            ),
-            (
-                hold("7000", "CUR15 gift debit", 1, 5),
-                "too_many_currencies currency",
-            ),
+            (posted("7000", "CUR15 gift debit", 1, 5), "too_many_currencies currency"),
+            (hold("7000", "CUR15 gift debit", 1, 5), "too_many_currencies currency"),
             (hold("7000", "CUR14 gift debit", 1, 5), "too_many_holds"),
         ],
     );
     // 16 groups so far: 240 more.
     for index in 0..240 {
         let group = format!("COIN kind_{index} credit");
-        check(
-            &mut model,
-            &[(posted(&format!("{}", 8_000 + index), &group, 0, 5), "ok")],
-        );
+        check(&mut model, &[(posted(&format!("{}", 8_000 + index), &group, 0, 5), "ok")]);
     }
     check(
         &mut model,
         &[
-            (
-                posted("9000", "COIN more credit", 0, 5),
-                "too_many_groups kind",
-            ),
-            (
-                posted("9000", "CUR15 more credit", 0, 5),
-                "too_many_currencies currency",
-            ),
-            (
-                posted("9000", "COIN kind_0 debit", 0, 5),
-                "too_many_groups kind",
-            ),
+            (posted("9000", "COIN more credit", 0, 5), "too_many_groups kind"),
+            (posted("9000", "CUR15 more credit", 0, 5), "too_many_currencies currency"),
+            (posted("9000", "COIN kind_0 debit", 0, 5), "too_many_groups kind"),
             (posted("9000", "COIN kind_0 credit", 0, 5), "ok"),
             (void("9001", "0", 5), "ok"),
             (hold("9002", "COIN more credit", 1, 5), "ok"), // A hold is no group yet.
@@ -493,15 +398,9 @@ fn nothing_leaves_int64() {
         &mut model,
         &[
             (posted("1", "AAA in credit", MAX, 5), "ok"),
-            (
-                posted("2", "AAA other credit", 1, 5),
-                "balance_overflow amount",
-            ), // posted
+            (posted("2", "AAA other credit", 1, 5), "balance_overflow amount"), // posted
             (posted("2", "AAA out debit", MAX, 5), "ok"),
-            (
-                posted("3", "AAA in credit", 1, 5),
-                "balance_overflow amount",
-            ), // lifetime sum
+            (posted("3", "AAA in credit", 1, 5), "balance_overflow amount"), // lifetime sum
             (posted("3", "AAA in credit", 0, 5), "ok"),
             (posted("4", "AAA other credit", 1, 5), "ok"),
             (hold("5", "BBB in credit", MAX, 5), "ok"),
@@ -509,16 +408,10 @@ fn nothing_leaves_int64() {
             (hold("6", "BBB out debit", MAX, 5), "ok"),
             (hold("7", "BBB out debit", 1, 5), "balance_overflow amount"), // pending debits
             (posted("7", "BBB fee debit", 1, 5), "ok"),                    // available = -2^63
-            (
-                posted("8", "BBB fee debit", 1, 5),
-                "balance_overflow amount",
-            ), // available
+            (posted("8", "BBB fee debit", 1, 5), "balance_overflow amount"), // available
             (posted("8", "CCC in debit", MAX, 5), "ok"),
             (posted("9", "CCC fee debit", 1, 5), "ok"), // posted = -2^63
-            (
-                posted("10", "CCC fee debit", 1, 5),
-                "balance_overflow amount",
-            ),
+            (posted("10", "CCC fee debit", 1, 5), "balance_overflow amount"),
             (hold("10", "CCC fee debit", 1, 5), "balance_overflow amount"), // available
             (hold("10", "CCC fee debit", 0, 5), "ok"),
             // A refused settlement leaves the hold open.
@@ -527,23 +420,22 @@ fn nothing_leaves_int64() {
             (settle("12", "11", 0, 5), "ok"),
         ],
     );
-    assert!(balances(&model).contains(&format!(
-        "{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}",
-        i64::MIN
-    )));
+    assert!(
+        balances(&model)
+            .contains(&format!("{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}", i64::MIN))
+    );
     // A held debit that is posted changes nothing of available.
     check(&mut model, &[(settle("13", "6", MAX, 5), "ok")]);
-    assert!(balances(&model).contains(&format!(
-        "{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}",
-        i64::MIN
-    )));
+    assert!(
+        balances(&model)
+            .contains(&format!("{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}", i64::MIN))
+    );
 }
 
 #[test]
 fn fields_are_judged_in_their_order() {
     let good = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","amount":5,"at_ms":9,"state":"posted"}"#;
-    let settle =
-        r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
+    let settle = r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
     let rows: &[(&str, &str, &str, &str)] = &[
         (good, "}", "", "invalid_json"),
         (good, "9,", "09,", "invalid_json"),
@@ -555,42 +447,17 @@ fn fields_are_judged_in_their_order() {
         (good, r#""entry_id":"1","#, "", "missing_field entry_id"),
         (good, r#""1""#, "1", "invalid_field entry_id"),
         (good, r#""1""#, r#""01""#, "invalid_field entry_id"),
-        (
-            good,
-            r#""1""#,
-            r#""340282366920938463463374607431768211455""#,
-            "ok",
-        ),
-        (
-            good,
-            r#""1""#,
-            r#""340282366920938463463374607431768211456""#,
-            "invalid_field entry_id",
-        ),
-        (
-            good,
-            r#""1""#,
-            r#""0192f0c1000070008000000000000000""#,
-            "invalid_field entry_id",
-        ),
+        (good, r#""1""#, r#""340282366920938463463374607431768211455""#, "ok"),
+        (good, r#""1""#, r#""340282366920938463463374607431768211456""#, "invalid_field entry_id"),
+        (good, r#""1""#, r#""0192f0c1000070008000000000000000""#, "invalid_field entry_id"),
         (good, r#""42""#, "42", "invalid_field user_id"),
         (good, r#""42""#, r#""042""#, "invalid_field user_id"),
-        (
-            good,
-            r#""42""#,
-            r#""18446744073709551616""#,
-            "invalid_field user_id",
-        ),
+        (good, r#""42""#, r#""18446744073709551616""#, "invalid_field user_id"),
         (good, "COIN", "COINCOINS", "invalid_field currency"),
         (good, "gift", "Gift", "invalid_field kind"),
         (good, "debit", "Debit", "invalid_field direction"),
         (good, ":5", ":-5", "amount_negative amount"),
-        (
-            good,
-            ":5",
-            ":-99999999999999999999999",
-            "amount_negative amount",
-        ),
+        (good, ":5", ":-99999999999999999999999", "amount_negative amount"),
         (good, ":5", ":-0", "invalid_field amount"),
         (good, ":5", ":-1.0", "invalid_field amount"),
         (good, ":5", ":5.0", "invalid_field amount"),
@@ -604,30 +471,15 @@ fn fields_are_judged_in_their_order() {
         (good, r#""posted""#, "null", "invalid_field state"),
         (good, "posted", "Posted", "invalid_field state"),
         (good, "posted", "voided", "missing_field pending_id"),
-        (
-            good,
-            r#""posted""#,
-            r#""posted","pending_id":5"#,
-            "invalid_field currency",
-        ),
+        (good, r#""posted""#, r#""posted","pending_id":5"#, "invalid_field currency"),
         (settle, "posted", "posted", "pending_not_found pending_id"),
         (settle, r#""2""#, "5", "invalid_field pending_id"),
         (settle, r#""2""#, "null", "invalid_field pending_id"),
         (settle, "posted", "pending", "invalid_field state"),
         (settle, "posted", "voided", "invalid_field amount"),
-        (
-            settle,
-            r#""amount":5"#,
-            r#""kind":"gift""#,
-            "invalid_field kind",
-        ),
+        (settle, r#""amount":5"#, r#""kind":"gift""#, "invalid_field kind"),
         (settle, r#""amount":5,"#, "", "missing_field amount"),
-        (
-            settle,
-            r#""amount":5"#,
-            r#""amount":-5"#,
-            "amount_negative amount",
-        ),
+        (settle, r#""amount":5"#, r#""amount":-5"#, "amount_negative amount"),
     ];
     for (line, old, new, wanted) in rows {
         let line = line.replacen(old, new, 1);
@@ -638,20 +490,9 @@ fn fields_are_judged_in_their_order() {
 #[test]
 fn a_feed_answers_line_by_line() {
     let mut model = Model::new();
-    assert_eq!(
-        model.feed(NOW, b""),
-        (
-            200,
-            r#"{"accepted":0,"duplicates":0,"rejected":0,"results":[]}"#.to_owned()
-        )
-    );
+    assert_eq!(model.feed(NOW, b""), (200, r#"{"accepted":0,"duplicates":0,"rejected":0,"results":[]}"#.to_owned()));
     let good = posted("7", "COIN gift credit", 1, 5);
-    let bad = posted(
-        "0192F0C1-0000-7000-8000-00000000abcd",
-        "COIN gift credit",
-        -1,
-        5,
-    );
+    let bad = posted("0192F0C1-0000-7000-8000-00000000abcd", "COIN gift credit", -1, 5);
     let body = format!("{good}\r\n\n{good}\n{bad}\n{}\n", "{\"a\":1}");
     assert_eq!(
         model.feed(NOW, body.as_bytes()),
@@ -667,12 +508,7 @@ fn a_feed_answers_line_by_line() {
             .concat()
         )
     );
-    assert!(
-        model
-            .feed(NOW, &b"\n".repeat(10_000))
-            .1
-            .contains(r#""rejected":10000,"#)
-    );
+    assert!(model.feed(NOW, &b"\n".repeat(10_000)).1.contains(r#""rejected":10000,"#));
     let (status, body) = model.feed(NOW, &b"\n".repeat(10_001));
     assert!(status == 413 && body.contains("too_many_items"));
     let (status, body) = model.feed(NOW, &b" ".repeat((8 << 20) + 1));
@@ -685,14 +521,8 @@ fn refused(status: u16, body: &str) -> String {
     let Some(Value::Object(members)) = json::parse(body.as_bytes()) else {
         panic!("{body}");
     };
-    let text = |name| {
-        json::member(&members, name)
-            .and_then(Value::text)
-            .unwrap_or_default()
-    };
-    format!("{status} {} {}", text("code"), text("field"))
-        .trim_end()
-        .to_owned()
+    let text = |name| json::member(&members, name).and_then(Value::text).unwrap_or_default();
+    format!("{status} {} {}", text("code"), text("field")).trim_end().to_owned()
 }
 
 #[test]
@@ -711,78 +541,33 @@ fn targets_are_judged_in_their_order() {
         ("/v1/users/42/balance/", "404 not_found"),
         ("/v1/users/042/balance", "400 invalid_parameter user_id"),
         ("/v1/users/7/balance?a=1", "400 invalid_parameter a"),
-        (
-            "/v1/users/42/balance?currency=",
-            "400 invalid_parameter currency",
-        ),
-        (
-            "/v1/users/42/balance?currency=COIN&currency=COIN",
-            "400 invalid_parameter currency",
-        ),
-        (
-            "/v1/users/42/balance?currency=coin",
-            "400 invalid_parameter currency",
-        ),
-        (
-            "/v1/users/42/balance?currency=COIN&",
-            "400 invalid_parameter",
-        ),
+        ("/v1/users/42/balance?currency=", "400 invalid_parameter currency"),
+        ("/v1/users/42/balance?currency=COIN&currency=COIN", "400 invalid_parameter currency"),
+        ("/v1/users/42/balance?currency=coin", "400 invalid_parameter currency"),
+        ("/v1/users/42/balance?currency=COIN&", "400 invalid_parameter"),
         ("/v1/users/42/balance?%zz=1", "400 invalid_parameter"),
         ("/v1/users/42/balance?a%22=1", "400 invalid_parameter"),
         ("/v1/users/42/stats", "400 invalid_window window"),
         ("/v1/users/42/stats?kind=Gift", "400 invalid_parameter kind"),
-        (
-            "/v1/users/42/stats?window=16m&kind=Gift",
-            "400 invalid_window window",
-        ),
-        (
-            "/v1/users/42/stats?kind=Gift&window=16m",
-            "400 invalid_parameter kind",
-        ),
+        ("/v1/users/42/stats?window=16m&kind=Gift", "400 invalid_window window"),
+        ("/v1/users/42/stats?kind=Gift&window=16m", "400 invalid_parameter kind"),
         ("/v1/users/42/stats?window=", "400 invalid_parameter window"),
-        (
-            "/v1/users/42/stats?window=%",
-            "400 invalid_parameter window",
-        ),
+        ("/v1/users/42/stats?window=%", "400 invalid_parameter window"),
         ("/v1/users/42/stats?window=1%64", "200"),
-        (
-            "/v1/users/42/stats?window=lifetime&at_ms=0",
-            "400 invalid_parameter at_ms",
-        ),
-        (
-            "/v1/users/42/stats?at_ms=0&window=lifetime&kind=",
-            "400 invalid_parameter kind",
-        ),
-        (
-            "/v1/users/42/stats?window=1d&at_ms=01",
-            "400 invalid_parameter at_ms",
-        ),
+        ("/v1/users/42/stats?window=lifetime&at_ms=0", "400 invalid_parameter at_ms"),
+        ("/v1/users/42/stats?at_ms=0&window=lifetime&kind=", "400 invalid_parameter kind"),
+        ("/v1/users/42/stats?window=1d&at_ms=01", "400 invalid_parameter at_ms"),
         ("/v1/users/42/stats?window=1d&at_ms=253402300799999", "200"),
-        (
-            "/v1/users/42/stats?window=1d&at_ms=253402300800000",
-            "400 invalid_parameter at_ms",
-        ),
+        ("/v1/users/42/stats?window=1d&at_ms=253402300800000", "400 invalid_parameter at_ms"),
         ("/v1/users/42/stats?window=576000m", "200"),
-        (
-            "/v1/users/42/stats?window=9601h",
-            "400 invalid_window window",
-        ),
-        (
-            "/v1/users/42/stats?window=576015m",
-            "400 invalid_window window",
-        ),
-        (
-            "/v1/users/42/stats?window=0000015m",
-            "400 invalid_window window",
-        ),
+        ("/v1/users/42/stats?window=9601h", "400 invalid_window window"),
+        ("/v1/users/42/stats?window=576015m", "400 invalid_window window"),
+        ("/v1/users/42/stats?window=0000015m", "400 invalid_window window"),
     ];
     for (target, wanted) in rows {
         let reply = model.get(NOW, target);
         assert_eq!(refused(reply.status, &reply.body), wanted, "{target}");
-        assert_eq!(
-            reply.etag.is_some(),
-            target.contains("balance") && reply.status == 200
-        );
+        assert_eq!(reply.etag.is_some(), target.contains("balance") && reply.status == 200);
     }
 }
 
@@ -797,47 +582,17 @@ fn batches_are_refused_whole() {
         ("{}", "400 missing_field requests"),
         (r#"{"requests":{}}"#, "400 invalid_field requests"),
         (r#"{"requests":[],"x":1}"#, "400 unknown_field x"),
-        (
-            r#"{"x":1,"requests":[{"a":1,"a":1}]}"#,
-            "400 invalid_json requests[0].a",
-        ),
-        (
-            r#"{"requests":[],"requests":[]}"#,
-            "400 invalid_json requests",
-        ),
+        (r#"{"x":1,"requests":[{"a":1,"a":1}]}"#, "400 invalid_json requests[0].a"),
+        (r#"{"requests":[],"requests":[]}"#, "400 invalid_json requests"),
         (r#"{"requests":[5]}"#, "400 invalid_field requests[0]"),
-        (
-            r#"{"requests":[{}]}"#,
-            "400 missing_field requests[0].user_id",
-        ),
-        (
-            r#"{"requests":[{"user_id":7}]}"#,
-            "400 invalid_field requests[0].user_id",
-        ),
-        (
-            r#"{"requests":[{"user_id":"7"}]}"#,
-            "400 missing_field requests[0].read",
-        ),
-        (
-            r#"{"requests":[{"user_id":"7","read":"x","kind":1}]}"#,
-            "400 invalid_field requests[0].read",
-        ),
-        (
-            r#"{"requests":[{"user_id":"7","read":"balance","kind":"a"}]}"#,
-            "400 unknown_field requests[0].kind",
-        ),
-        (
-            r#"{"requests":[{"user_id":"7","read":"stats"}]}"#,
-            "400 missing_field requests[0].window",
-        ),
-        (
-            r#"{"requests":[{"user_id":"7","read":"stats","window":5}]}"#,
-            "400 invalid_field requests[0].window",
-        ),
-        (
-            r#"{"requests":[{"user_id":"7","read":"stats","window":"5m"}]}"#,
-            "400 invalid_window requests[0].window",
-        ),
+        (r#"{"requests":[{}]}"#, "400 missing_field requests[0].user_id"),
+        (r#"{"requests":[{"user_id":7}]}"#, "400 invalid_field requests[0].user_id"),
+        (r#"{"requests":[{"user_id":"7"}]}"#, "400 missing_field requests[0].read"),
+        (r#"{"requests":[{"user_id":"7","read":"x","kind":1}]}"#, "400 invalid_field requests[0].read"),
+        (r#"{"requests":[{"user_id":"7","read":"balance","kind":"a"}]}"#, "400 unknown_field requests[0].kind"),
+        (r#"{"requests":[{"user_id":"7","read":"stats"}]}"#, "400 missing_field requests[0].window"),
+        (r#"{"requests":[{"user_id":"7","read":"stats","window":5}]}"#, "400 invalid_field requests[0].window"),
+        (r#"{"requests":[{"user_id":"7","read":"stats","window":"5m"}]}"#, "400 invalid_window requests[0].window"),
         (
             r#"{"requests":[{"user_id":"7","read":"stats","window":"lifetime","at_ms":5}]}"#,
             "400 invalid_field requests[0].at_ms",
@@ -846,10 +601,7 @@ fn batches_are_refused_whole() {
             r#"{"requests":[{"user_id":"7","read":"stats","window":"1d","at_ms":"5"}]}"#,
             "400 invalid_field requests[0].at_ms",
         ),
-        (
-            r#"{"requests":[{"user_id":"7","read":"stats","window":"1d","at_ms":5}]}"#,
-            "200",
-        ),
+        (r#"{"requests":[{"user_id":"7","read":"stats","window":"1d","at_ms":5}]}"#, "200"),
         (&many(1_000), "200"),
         (&many(1_001), "413 too_many_items requests"),
     ];
@@ -873,10 +625,7 @@ fn a_batch_answers_as_single_reads_do() {
         single("/v1/users/42/stats?window=7d&kind=gift"),
     );
     assert_eq!(model.batch(NOW, body.as_bytes()).body, wanted);
-    assert_eq!(
-        model.batch(NOW, b"{\"requests\":[]}").body,
-        r#"{"responses":[]}"#
-    );
+    assert_eq!(model.batch(NOW, b"{\"requests\":[]}").body, r#"{"responses":[]}"#);
 }
 
 /// An object's member as text: a string's own, a number's as it was written.
@@ -907,10 +656,7 @@ fn the_bank_reads_back_exactly() {
     assert_eq!(users.len(), 177);
     for (user_id, wanted) in &users {
         let posted = plain(wanted, "posted");
-        let head = format!(
-            r#"{{"user_id":"{user_id}","version":{},"#,
-            plain(wanted, "entries")
-        );
+        let head = format!(r#"{{"user_id":"{user_id}","version":{},"#, plain(wanted, "entries"));
         let last: i64 = plain(wanted, "last_at_ms").parse().expect("a time");
         assert_eq!(
             body(&model, &format!("/v1/users/{user_id}/balance")),
@@ -926,10 +672,7 @@ fn the_bank_reads_back_exactly() {
         };
         let groups: Vec<String> = groups.iter().map(bank_group).collect();
         assert_eq!(
-            body(
-                &model,
-                &format!("/v1/users/{user_id}/stats?window=lifetime")
-            ),
+            body(&model, &format!("/v1/users/{user_id}/stats?window=lifetime")),
             format!(
                 r#"{head}"from_ms":0,"to_ms":{},"stats":[{}]}}"#,
                 last + 15 * MINUTE, // Bookings are at midnight.

@@ -8,17 +8,8 @@ use super::ledger::{Direction, Entry, Group, State};
 use super::problem::{Code, Problem};
 use super::stats::MAX_TIME;
 
-const KNOWN: [&str; 9] = [
-    "entry_id",
-    "user_id",
-    "currency",
-    "kind",
-    "direction",
-    "amount",
-    "at_ms",
-    "state",
-    "pending_id",
-];
+const KNOWN: [&str; 9] =
+    ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
 
 /// A line as read: the entry id to echo (`""` for none), and its fields or the problem.
 pub struct Line {
@@ -27,23 +18,15 @@ pub struct Line {
 }
 
 pub fn read(line: &[u8]) -> Line {
-    let refused = |field: String| Line {
-        entry_id: String::new(),
-        entry: Err(Problem::new(Code::InvalidJson, field)),
-    };
+    let refused = |field: String| Line { entry_id: String::new(), entry: Err(Problem::new(Code::InvalidJson, field)) };
     let Some(Value::Object(members)) = json::parse(line) else {
         return refused(String::new());
     };
     if let Some(name) = json::repeated(&members) {
         return refused(echo(name.as_bytes()));
     }
-    let entry_id = member(&members, "entry_id")
-        .and_then(Value::text)
-        .filter(|text| id(text).is_some());
-    Line {
-        entry_id: entry_id.unwrap_or_default().to_owned(),
-        entry: fields(&members),
-    }
+    let entry_id = member(&members, "entry_id").and_then(Value::text).filter(|text| id(text).is_some());
+    Line { entry_id: entry_id.unwrap_or_default().to_owned(), entry: fields(&members) }
 }
 
 /// The members of one line, by name, and what shape of entry they claim to be.
@@ -74,11 +57,7 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
 }
 
 impl Members<'_> {
-    fn needed<T>(
-        &self,
-        name: &'static str,
-        read: impl Fn(&Value) -> Option<T>,
-    ) -> Result<T, Problem> {
+    fn needed<T>(&self, name: &'static str, read: impl Fn(&Value) -> Option<T>) -> Result<T, Problem> {
         let value = member(self.all, name).ok_or(Problem::new(Code::MissingField, name))?;
         read(value).ok_or(Problem::new(Code::InvalidField, name))
     }
@@ -100,17 +79,10 @@ impl Members<'_> {
         }
         Ok(Some(Group {
             currency: self.needed("currency", |value| {
-                value
-                    .text()
-                    .filter(|text| is_currency(text.as_bytes()))
-                    .map(str::to_owned)
+                value.text().filter(|text| is_currency(text.as_bytes())).map(str::to_owned)
             })?,
-            kind: self.needed("kind", |value| {
-                value
-                    .text()
-                    .filter(|text| is_kind(text.as_bytes()))
-                    .map(str::to_owned)
-            })?,
+            kind: self
+                .needed("kind", |value| value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned))?,
             direction: self.needed("direction", |value| match value.text()? {
                 "credit" => Some(Direction::Credit),
                 "debit" => Some(Direction::Debit),
@@ -128,10 +100,7 @@ impl Members<'_> {
             return Err(Problem::new(Code::AmountNegative, "amount"));
         }
         self.needed("amount", |value| {
-            value
-                .unsigned()
-                .filter(|amount| i64::try_from(*amount).is_ok())
-                .map(|amount| Some(i128::from(amount)))
+            value.unsigned().filter(|amount| i64::try_from(*amount).is_ok()).map(|amount| Some(i128::from(amount)))
         })
     }
 
@@ -164,13 +133,8 @@ pub fn time(value: &Value) -> Option<i64> {
 
 /// Digits without a leading zero: the only way to write a number in a string.
 pub fn canonical<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    let well_formed =
-        text.iter().all(u8::is_ascii_digit) && (text == b"0" || text.first()? != &b'0');
-    if well_formed {
-        std::str::from_utf8(text).ok()?.parse().ok()
-    } else {
-        None
-    }
+    let well_formed = text.iter().all(u8::is_ascii_digit) && (text == b"0" || text.first()? != &b'0');
+    if well_formed { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
 pub fn user_id(text: &[u8]) -> Option<u64> {
@@ -185,30 +149,20 @@ pub fn id(text: &str) -> Option<u128> {
 fn uuid(text: &str) -> Option<u128> {
     let parts: Vec<&str> = text.split('-').collect();
     let well_formed = parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12])
-        && parts
-            .iter()
-            .all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    if well_formed {
-        u128::from_str_radix(&parts.concat(), 16).ok()
-    } else {
-        None
-    }
+        && parts.iter().all(|part| part.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    if well_formed { u128::from_str_radix(&parts.concat(), 16).ok() } else { None }
 }
 
 /// `[A-Z][A-Z0-9]{2,7}`
 pub fn is_currency(text: &[u8]) -> bool {
     (3..=8).contains(&text.len())
         && text[0].is_ascii_uppercase()
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+        && text.iter().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
 /// `[a-z][a-z0-9_]{0,31}`
 pub fn is_kind(text: &[u8]) -> bool {
     (1..=32).contains(&text.len())
         && text[0].is_ascii_lowercase()
-        && text
-            .iter()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
+        && text.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
 }

@@ -116,15 +116,7 @@ impl History {
             3 => floor(random.between(0, MAX_TIME), DAY) + random.between(-1, 1).max(0),
             _ => random.between(1_600_000_000_000, 1_900_000_000_000),
         };
-        Self {
-            random,
-            model: Model::new(),
-            now_ms,
-            users,
-            bias,
-            sent: Vec::new(),
-            opening: VecDeque::new(),
-        }
+        Self { random, model: Model::new(), now_ms, users, bias, sent: Vec::new(), opening: VecDeque::new() }
     }
 
     /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open holds, and then go on.
@@ -248,11 +240,7 @@ impl History {
             1..8 => 1 + self.random.below(self.bias.max_lines.min(40)),
             _ => 1 + self.random.below(self.bias.max_lines),
         };
-        let end: &[u8] = if self.random.percent(15) {
-            b"\r\n"
-        } else {
-            b"\n"
-        };
+        let end: &[u8] = if self.random.percent(15) { b"\r\n" } else { b"\n" };
         let mut body = Vec::new();
         for index in 0..count {
             if index > 0 {
@@ -305,15 +293,8 @@ impl History {
             self.fresh(user, false)
         };
         let line = draft.plain().into_bytes();
-        let line = if self.random.percent(20) {
-            draft.restyled(&mut self.random)
-        } else {
-            line
-        };
-        self.remember(Sent {
-            draft,
-            line: line.clone(),
-        });
+        let line = if self.random.percent(20) { draft.restyled(&mut self.random) } else { line };
+        self.remember(Sent { draft, line: line.clone() });
         line
     }
 
@@ -351,10 +332,7 @@ impl History {
             }
         }
         let line = draft.plain().into_bytes();
-        self.remember(Sent {
-            draft,
-            line: line.clone(),
-        });
+        self.remember(Sent { draft, line: line.clone() });
         line
     }
 
@@ -497,18 +475,8 @@ fn users(random: &mut Random, count: usize) -> Vec<u64> {
 }
 
 fn bias(random: &mut Random) -> Bias {
-    let currencies: &[&str] = &[
-        "COIN", "DIAMOND", "EUR", "USD", "B2B", "A23456Z8", "AAA", "AAB",
-    ];
-    let kinds: &[&str] = &[
-        "gift_sent",
-        "gift",
-        "topup",
-        "card_declined",
-        "a",
-        "a_",
-        "z9",
-    ];
+    let currencies: &[&str] = &["COIN", "DIAMOND", "EUR", "USD", "B2B", "A23456Z8", "AAA", "AAB"];
+    let kinds: &[&str] = &["gift_sent", "gift", "topup", "card_declined", "a", "a_", "z9"];
     let mut bias = Bias {
         currencies: currencies.iter().map(|&name| name.to_owned()).collect(),
         kinds: kinds.iter().map(|&name| name.to_owned()).collect(),
@@ -557,9 +525,7 @@ mod tests {
                         ("feed", self.model.feed(now_ms, &body).0)
                     }
                     Step::Get { now_ms, target } => ("get", self.model.get(now_ms, &target).status),
-                    Step::Batch { now_ms, body } => {
-                        ("batch", self.model.batch(now_ms, &body).status)
-                    }
+                    Step::Batch { now_ms, body } => ("batch", self.model.batch(now_ms, &body).status),
                 };
                 *self.met.entry(format!("{name} {status}")).or_default() += 1;
             }
@@ -620,10 +586,7 @@ mod tests {
             |entry_id_conflict entry_id|pending_not_found pending_id|pending_amount_exceeded amount\
             |too_many_currencies currency|too_many_groups kind|too_many_holds |balance_overflow amount\
             |feed 200|feed 413|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
-        let missing: Vec<&str> = wanted
-            .split('|')
-            .filter(|name| !met.contains_key(*name))
-            .collect();
+        let missing: Vec<&str> = wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
         assert!(missing.is_empty(), "never met: {missing:?}");
         assert!(met["accepted"] > met.values().sum::<usize>() / 5);
     }

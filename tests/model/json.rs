@@ -33,9 +33,7 @@ impl Value {
     /// An integer of 0 to 2^64 - 1, written as one: no sign, fraction or exponent.
     pub fn unsigned(&self) -> Option<u64> {
         match self {
-            Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
-                text.parse().ok()
-            }
+            Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
             _ => None,
         }
     }
@@ -43,9 +41,9 @@ impl Value {
     /// A minus sign and a nonzero integer of any size.
     pub fn is_negative_integer(&self) -> bool {
         match self {
-            Value::Number(text) => text.strip_prefix('-').is_some_and(|digits| {
-                digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit())
-            }),
+            Value::Number(text) => text
+                .strip_prefix('-')
+                .is_some_and(|digits| digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit())),
             _ => false,
         }
     }
@@ -62,10 +60,7 @@ pub fn parse(text: &[u8]) -> Option<Value> {
 
 /// The member of that name, the first one.
 pub fn member<'a>(members: &'a [(String, Value)], name: &str) -> Option<&'a Value> {
-    members
-        .iter()
-        .find(|(known, _)| known == name)
-        .map(|(_, value)| value)
+    members.iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
 
 /// The name of the first member that repeats an earlier one.
@@ -79,10 +74,7 @@ pub fn repeated(members: &[(String, Value)]) -> Option<&str> {
 
 /// The name of the first member that is not among the known ones.
 pub fn unknown<'a>(members: &'a [(String, Value)], known: &[&str]) -> Option<&'a str> {
-    members
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .find(|name| !known.contains(name))
+    members.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))
 }
 
 /// A caller's name as `field` may repeat it: 1 to 64 bytes of printable ASCII without `"` and `\`, else nothing.
@@ -312,22 +304,11 @@ mod tests {
 
     #[test]
     fn keeps_numbers_as_written_and_strings_decoded() {
-        for text in [
-            "0",
-            "-0",
-            "1.0",
-            "1e3",
-            "1E+3",
-            "-12.50e-7",
-            "99999999999999999999999",
-        ] {
+        for text in ["0", "-0", "1.0", "1e3", "1E+3", "-12.50e-7", "99999999999999999999999"] {
             assert_eq!(parse(text.as_bytes()), Some(Value::Number(text.to_owned())));
         }
         let text = br#" "a\u0062\/\"\\\ud83d\ude00\n" "#;
-        assert_eq!(
-            parse(text),
-            Some(Value::Text("ab/\"\\\u{1f600}\n".to_owned()))
-        );
+        assert_eq!(parse(text), Some(Value::Text("ab/\"\\\u{1f600}\n".to_owned())));
         assert_eq!(parse(b"\"\x7f\""), Some(Value::Text("\x7f".to_owned())));
         assert_eq!(parse(b"\r\n[ ]\t"), Some(Value::List(Vec::new())));
     }
@@ -371,15 +352,7 @@ mod tests {
         assert_eq!(echo(b"Amount"), "Amount");
         assert_eq!(echo(b"a b~"), "a b~");
         assert_eq!(echo(&[b'x'; 64]), "x".repeat(64));
-        for name in [
-            &b""[..],
-            &[b'x'; 65],
-            b"a\"",
-            b"a\\",
-            b"\x7f",
-            b"\n",
-            "\u{e9}".as_bytes(),
-        ] {
+        for name in [&b""[..], &[b'x'; 65], b"a\"", b"a\\", b"\x7f", b"\n", "\u{e9}".as_bytes()] {
             assert_eq!(echo(name), "");
         }
     }

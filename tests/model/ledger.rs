@@ -101,14 +101,7 @@ impl Balance {
     }
 
     fn fits(&self) -> bool {
-        [
-            self.posted,
-            self.available(),
-            self.pending_debits,
-            self.pending_credits,
-        ]
-        .into_iter()
-        .all(is_int64)
+        [self.posted, self.available(), self.pending_debits, self.pending_credits].into_iter().all(is_int64)
     }
 }
 
@@ -161,9 +154,7 @@ impl User {
     pub fn postings(&self) -> impl Iterator<Item = (&Group, i128, i64)> {
         self.accepted.iter().filter_map(|accepted| {
             let entry = &accepted.entry;
-            let amount = entry
-                .amount
-                .filter(|_| matches!(entry.state, State::Posted))?;
+            let amount = entry.amount.filter(|_| matches!(entry.state, State::Posted))?;
             Some((&accepted.group, amount, entry.at_ms))
         })
     }
@@ -192,16 +183,12 @@ impl User {
     }
 
     fn is_forgotten(&self, at_ms: i64) -> bool {
-        self.latest_ms
-            .is_some_and(|latest| at_ms < latest - DEDUP_HORIZON)
+        self.latest_ms.is_some_and(|latest| at_ms < latest - DEDUP_HORIZON)
     }
 
     fn is_duplicate(&self, entry: &Entry) -> Result<bool, Refused> {
         let conflict = Err((Code::EntryIdConflict, "entry_id"));
-        let same_id = self
-            .by_id
-            .get(&entry.id)
-            .map(|at| &self.accepted[*at].entry);
+        let same_id = self.by_id.get(&entry.id).map(|at| &self.accepted[*at].entry);
         match same_id.filter(|known| !self.is_forgotten(known.at_ms)) {
             Some(known) if known == entry => Ok(true),
             Some(_) => conflict,
@@ -227,10 +214,7 @@ impl User {
         if !self.balances.contains_key(&group.currency) && self.balances.len() >= MAX_CURRENCIES {
             return Err((Code::TooManyCurrencies, "currency"));
         }
-        if entry.state == State::Posted
-            && !self.sums.contains_key(group)
-            && self.sums.len() >= MAX_GROUPS
-        {
+        if entry.state == State::Posted && !self.sums.contains_key(group) && self.sums.len() >= MAX_GROUPS {
             return Err((Code::TooManyGroups, "kind"));
         }
         if entry.state == State::Pending && self.holds.len() >= MAX_HOLDS {
@@ -246,24 +230,12 @@ impl User {
     fn recent(&self, at_ms: i64) -> usize {
         let latest = self.latest_ms.map_or(at_ms, |latest| latest.max(at_ms));
         let oldest_bucket = floor(latest - DEDUP_HORIZON, BUCKET);
-        self.in_bucket
-            .range(oldest_bucket..)
-            .map(|(_, count)| count)
-            .sum()
+        self.in_bucket.range(oldest_bucket..).map(|(_, count)| count).sum()
     }
 
     /// The balance of the entry's currency and the lifetime sum of its group once it is applied.
-    fn moved(
-        &self,
-        entry: &Entry,
-        group: &Group,
-        hold: Option<&Hold>,
-    ) -> Result<(Balance, i128), Refused> {
-        let mut balance = self
-            .balances
-            .get(&group.currency)
-            .copied()
-            .unwrap_or_default();
+    fn moved(&self, entry: &Entry, group: &Group, hold: Option<&Hold>) -> Result<(Balance, i128), Refused> {
+        let mut balance = self.balances.get(&group.currency).copied().unwrap_or_default();
         let mut sum = self.sums.get(group).copied().unwrap_or_default();
         if let Some(hold) = hold {
             balance.hold(group.direction, -hold.amount);
@@ -277,11 +249,7 @@ impl User {
             State::Pending => balance.hold(group.direction, amount),
             State::Voided => {}
         }
-        if balance.fits() && is_int64(sum) {
-            Ok((balance, sum))
-        } else {
-            Err((Code::BalanceOverflow, "amount"))
-        }
+        if balance.fits() && is_int64(sum) { Ok((balance, sum)) } else { Err((Code::BalanceOverflow, "amount")) }
     }
 
     fn keep(&mut self, entry: &Entry, group: Group, balance: Balance, sum: i128) {
@@ -302,10 +270,7 @@ impl User {
         }
         self.latest_ms = self.latest_ms.max(Some(entry.at_ms));
         self.by_id.insert(entry.id, self.accepted.len());
-        *self
-            .in_bucket
-            .entry(floor(entry.at_ms, BUCKET))
-            .or_default() += 1;
+        *self.in_bucket.entry(floor(entry.at_ms, BUCKET)).or_default() += 1;
         let entry = entry.clone();
         self.accepted.push(Accepted { entry, group });
     }

@@ -38,14 +38,8 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
-    Duplicate {
-        entry_id: String,
-    },
-    Rejected {
-        entry_id: String,
-        code: Code,
-        field: String,
-    },
+    Duplicate { entry_id: String },
+    Rejected { entry_id: String, code: Code, field: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,11 +97,7 @@ impl Model {
     /// One line: its verdict, applied if it is accepted.
     pub fn apply_line(&mut self, now_ms: u64, line: &[u8]) -> Verdict {
         let entry::Line { entry_id, entry } = entry::read(line);
-        let rejected = |entry_id, code, field: &str| Verdict::Rejected {
-            entry_id,
-            code,
-            field: field.to_owned(),
-        };
+        let rejected = |entry_id, code, field: &str| Verdict::Rejected { entry_id, code, field: field.to_owned() };
         let entry = match entry {
             Ok(entry) => entry,
             Err(problem) => return rejected(entry_id, problem.code, &problem.field),
@@ -132,9 +122,7 @@ impl Model {
 
     /// A user of whom an entry has been accepted.
     fn user(&self, user_id: u64) -> Option<&User> {
-        self.users
-            .get(&user_id)
-            .filter(|user| user.as_of_ms().is_some())
+        self.users.get(&user_id).filter(|user| user.as_of_ms().is_some())
     }
 }
 
@@ -143,10 +131,7 @@ fn lines(body: &[u8]) -> Vec<&[u8]> {
     if body.is_empty() {
         return Vec::new();
     }
-    body.strip_suffix(b"\n")
-        .unwrap_or(body)
-        .split(|byte| *byte == b'\n')
-        .collect()
+    body.strip_suffix(b"\n").unwrap_or(body).split(|byte| *byte == b'\n').collect()
 }
 
 fn too_large(code: Code) -> (u16, String) {

@@ -73,13 +73,8 @@ fn question(target: &str) -> Result<Question, Problem> {
     let segments: Vec<&str> = path.split('/').collect();
     match segments[..] {
         ["", "v1", "users", user, read @ ("balance" | "stats")] => {
-            let user_id =
-                user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
-            if read == "balance" {
-                balance_question(user_id, query)
-            } else {
-                stats_question(user_id, query)
-            }
+            let user_id = user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
+            if read == "balance" { balance_question(user_id, query) } else { stats_question(user_id, query) }
         }
         ["", "v1", "entries" | "batch"] => Err(Problem::new(Code::MethodNotAllowed, "")),
         _ => Err(Problem::new(Code::NotFound, "")),
@@ -92,58 +87,36 @@ fn balance_question(user_id: u64, query: &str) -> Result<Question, Problem> {
         currency = Some(owned(value, is_currency)?);
         Some(())
     })?;
-    Ok(Question {
-        user_id,
-        read: Read::Balance,
-        currency,
-    })
+    Ok(Question { user_id, read: Read::Balance, currency })
 }
 
 fn stats_question(user_id: u64, query: &str) -> Result<Question, Problem> {
     let (mut window, mut at_ms, mut currency, mut kind) = (None, None, None, None);
-    parameters(
-        query,
-        &["window", "at_ms", "currency", "kind"],
-        |name, value| {
-            match name {
-                "window" => window = Some(Window::parse(value)?),
-                "at_ms" => at_ms = Some(canonical(value).filter(|time| *time <= MAX_TIME)?),
-                "currency" => currency = Some(owned(value, is_currency)?),
-                _ => kind = Some(owned(value, is_kind)?),
-            }
-            Some(())
-        },
-    )?;
+    parameters(query, &["window", "at_ms", "currency", "kind"], |name, value| {
+        match name {
+            "window" => window = Some(Window::parse(value)?),
+            "at_ms" => at_ms = Some(canonical(value).filter(|time| *time <= MAX_TIME)?),
+            "currency" => currency = Some(owned(value, is_currency)?),
+            _ => kind = Some(owned(value, is_kind)?),
+        }
+        Some(())
+    })?;
     let window = window.ok_or(Problem::new(Code::InvalidWindow, "window"))?;
     if window == Window::Lifetime && at_ms.is_some() {
         return Err(Problem::new(Code::InvalidParameter, "at_ms"));
     }
-    Ok(Question {
-        user_id,
-        read: Read::Stats {
-            window,
-            at_ms,
-            kind,
-        },
-        currency,
-    })
+    Ok(Question { user_id, read: Read::Stats { window, at_ms, kind }, currency })
 }
 
 /// Hands each parameter to `take` in order of appearance; `take` refuses a value with `None`.
-fn parameters(
-    query: &str,
-    known: &[&str],
-    mut take: impl FnMut(&str, &[u8]) -> Option<()>,
-) -> Result<(), Problem> {
+fn parameters(query: &str, known: &[&str], mut take: impl FnMut(&str, &[u8]) -> Option<()>) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();
     let pieces = query.split('&').filter(|_| !query.is_empty());
     for piece in pieces {
         let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
         let name = percent_decoded(name).unwrap_or_default();
         let invalid = || Problem::new(Code::InvalidParameter, echo(&name));
-        let value = percent_decoded(value)
-            .filter(|value| !value.is_empty())
-            .ok_or_else(invalid)?;
+        let value = percent_decoded(value).filter(|value| !value.is_empty()).ok_or_else(invalid)?;
         let name = known
             .iter()
             .find(|known| known.as_bytes() == name)
@@ -175,11 +148,7 @@ fn percent_decoded(text: &str) -> Option<Vec<u8>> {
 }
 
 fn owned(value: &[u8], is_allowed: impl Fn(&[u8]) -> bool) -> Option<String> {
-    if is_allowed(value) {
-        String::from_utf8(value.to_vec()).ok()
-    } else {
-        None
-    }
+    if is_allowed(value) { String::from_utf8(value.to_vec()).ok() } else { None }
 }
 
 fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
@@ -210,11 +179,7 @@ fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
     }
     match member(&members, "requests") {
         None => Err(Problem::new(Code::MissingField, "requests")),
-        Some(Value::List(items)) => items
-            .iter()
-            .enumerate()
-            .map(|(index, item)| item_question(index, item))
-            .collect(),
+        Some(Value::List(items)) => items.iter().enumerate().map(|(index, item)| item_question(index, item)).collect(),
         Some(_) => Err(Problem::new(Code::InvalidField, "requests")),
     }
 }
@@ -254,66 +219,40 @@ fn item_question(index: usize, item: &Value) -> Result<Question, Problem> {
         },
     };
 
-    let user_id =
-        user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
+    let user_id = user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
     if needed("read")? == b"balance" {
-        return Ok(Question {
-            user_id,
-            read: Read::Balance,
-            currency: filter("currency", is_currency)?,
-        });
+        return Ok(Question { user_id, read: Read::Balance, currency: filter("currency", is_currency)? });
     }
     if read != Some("stats") {
         return Err(problem(Code::InvalidField, "read"));
     }
-    let window =
-        Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
+    let window = Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
     let at_ms = match member(members, "at_ms") {
         None => None,
         Some(value) => Some(
-            time(value)
-                .filter(|_| window != Window::Lifetime)
-                .ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
+            time(value).filter(|_| window != Window::Lifetime).ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
         ),
     };
     let currency = filter("currency", is_currency)?;
     let kind = filter("kind", is_kind)?;
-    Ok(Question {
-        user_id,
-        read: Read::Stats {
-            window,
-            at_ms,
-            kind,
-        },
-        currency,
-    })
+    Ok(Question { user_id, read: Read::Stats { window, at_ms, kind }, currency })
 }
 
 fn answer(user: &User, question: &Question, now_ms: i64) -> String {
     let as_of_ms = user.as_of_ms().expect("a user has an entry");
-    let head = format!(
-        r#""user_id":"{}","version":{}"#,
-        question.user_id,
-        user.version()
-    );
+    let head = format!(r#""user_id":"{}","version":{}"#, question.user_id, user.version());
     match &question.read {
         Read::Balance => {
             let rows = balance_rows(user, question);
             format!(r#"{{{head},"as_of_ms":{as_of_ms},"balances":[{rows}]}}"#)
         }
-        Read::Stats {
-            window,
-            at_ms,
-            kind,
-        } => {
+        Read::Stats { window, at_ms, kind } => {
             let (from_ms, to_ms) = stats::range(as_of_ms, *window, at_ms.unwrap_or(now_ms));
             let figures = stats::figures(user, (from_ms, to_ms));
-            let asked = figures.into_iter().filter(|(group, _)| {
-                is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind)
-            });
-            let rows: Vec<String> = asked
-                .map(|(group, figures)| stats_row(group, &figures))
-                .collect();
+            let asked = figures
+                .into_iter()
+                .filter(|(group, _)| is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind));
+            let rows: Vec<String> = asked.map(|(group, figures)| stats_row(group, &figures)).collect();
             let rows = rows.join(",");
             format!(r#"{{{head},"from_ms":{from_ms},"to_ms":{to_ms},"stats":[{rows}]}}"#)
         }

@@ -34,16 +34,13 @@ impl Window {
             b'd' => DAY,
             _ => return None,
         };
-        let well_formed = (1..=6).contains(&digits.len())
-            && digits.iter().all(u8::is_ascii_digit)
-            && digits[0] != b'0';
+        let well_formed = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0';
         if !well_formed {
             return None;
         }
         let count: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         let millis = count * unit;
-        (millis % BUCKET == 0 && (BUCKET..=400 * DAY).contains(&millis))
-            .then_some(Window::Millis(millis))
+        (millis % BUCKET == 0 && (BUCKET..=400 * DAY).contains(&millis)).then_some(Window::Millis(millis))
     }
 }
 
@@ -112,12 +109,7 @@ pub fn figures(user: &User, (from_ms, to_ms): (i64, i64)) -> BTreeMap<&Group, Fi
         if !(from_ms..to_ms).contains(&at_ms) {
             continue;
         }
-        let figures = groups.entry(group).or_insert(Figures {
-            count: 0,
-            sum: 0,
-            min: amount,
-            max: amount,
-        });
+        let figures = groups.entry(group).or_insert(Figures { count: 0, sum: 0, min: amount, max: amount });
         figures.count += 1;
         figures.sum += amount;
         figures.min = figures.min.min(amount);

@@ -10,11 +10,7 @@ impl History {
         }
         let user = self.asked_user();
         let stats = self.random.percent(70);
-        let mut query = if stats {
-            self.stats_query(user)
-        } else {
-            self.balance_query()
-        };
+        let mut query = if stats { self.stats_query(user) } else { self.balance_query() };
         if self.random.percent(12) {
             spoil(&mut query, &mut self.random);
         }
@@ -90,10 +86,7 @@ impl History {
         match self.random.percent(30) {
             true => {
                 let currency = self.asked_currency();
-                vec![format!(
-                    "currency={}",
-                    percent_encoded(&currency, &mut self.random)
-                )]
+                vec![format!("currency={}", percent_encoded(&currency, &mut self.random))]
             }
             false => Vec::new(),
         }
@@ -103,17 +96,11 @@ impl History {
         let (window, millis) = window(&mut self.random);
         let mut query = vec![format!("window={window}")];
         if self.random.percent(90) && (millis.is_some() || self.random.percent(10)) {
-            query.push(format!(
-                "at_ms={}",
-                self.asked_time(user, millis.unwrap_or(DAY))
-            ));
+            query.push(format!("at_ms={}", self.asked_time(user, millis.unwrap_or(DAY))));
         }
         if self.random.percent(25) {
             let currency = self.asked_currency();
-            query.push(format!(
-                "currency={}",
-                percent_encoded(&currency, &mut self.random)
-            ));
+            query.push(format!("currency={}", percent_encoded(&currency, &mut self.random)));
         }
         if self.random.percent(25) {
             let kind = self.asked_kind();
@@ -182,10 +169,7 @@ impl History {
             12 => format!("{{\"x\":1,\"x\":2,\"requests\":{list}}}"),
             13 => format!("{{\"\\u0072equests\":{list}}}"),
             14 => format!(" \r\n{{ \"requests\" :\t{list} }}\n"),
-            15 => format!(
-                "{{\"{}\":1,\"requests\":{list}}}",
-                random.pick(&["", "\u{e9}", "a b", "a\\\"b"])
-            ),
+            15 => format!("{{\"{}\":1,\"requests\":{list}}}", random.pick(&["", "\u{e9}", "a b", "a\\\"b"])),
             _ => format!("{{\"requests\":{list}}}"),
         };
         body.into_bytes()
@@ -364,10 +348,7 @@ fn spoil(query: &mut Vec<String>, random: &mut Random) {
     let at = random.below(query.len() + 1);
     match random.below(6) {
         0 => {
-            let window = random
-                .pick(&BAD_WINDOWS)
-                .replace(' ', "%20")
-                .replace('\u{661}', "%D9%A1");
+            let window = random.pick(&BAD_WINDOWS).replace(' ', "%20").replace('\u{661}', "%D9%A1");
             query.retain(|piece| !piece.starts_with("window="));
             query.insert(at.min(query.len()), format!("window={window}"));
         }
@@ -442,18 +423,11 @@ fn spoiled_item(item: &str, random: &mut Random) -> String {
             );
         }
         7 => {
-            members.retain(|member| {
-                !member.starts_with("\"window\"") && !member.starts_with("\"at_ms\"")
-            });
+            members.retain(|member| !member.starts_with("\"window\"") && !member.starts_with("\"at_ms\""));
             members.push("\"window\":\"lifetime\"".to_owned());
             members.push(
-                (random.pick(&[
-                    "\"at_ms\":0",
-                    "\"at_ms\":1763900000000",
-                    "\"at_ms\":\"0\"",
-                    "\"at_ms\":-1",
-                ]))
-                .to_owned(),
+                (random.pick(&["\"at_ms\":0", "\"at_ms\":1763900000000", "\"at_ms\":\"0\"", "\"at_ms\":-1"]))
+                    .to_owned(),
             );
         }
         _ => {
