@@ -1,1 +1,148 @@
-//! soon
+//! The command line: what is refused and how, what is printed, and that the printed example works.
+
+use crate::server::expected::{balance_body, fed};
+use crate::server::{PATIENCE, Server, ended, purser};
+use std::io::Read;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+
+/// Every flag of `serve`.
+const FLAGS: [&str; 11] = [
+    "--listen",
+    "--cores",
+    "--data",
+    "--ephemeral",
+    "--max-connections",
+    "--request-timeout-ms",
+    "--idle-timeout-ms",
+    "--send-timeout-ms",
+    "--linger-ms",
+    "--drain-timeout-ms",
+    "--ledger-mib",
+];
+
+/// Runs a command to its end: exit code, standard output, standard error. One that serves instead is killed, and the test fails.
+fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let status = ended(&mut child);
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
+    child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
+    (status.code(), out, err)
+}
+
+/// A command line that cannot be used: exit code 2, and a message that names what is wrong.
+fn check_refused(arguments: &[&str], named: &[&str]) {
+    let (code, out, err) = run(purser().arg("serve").args(arguments));
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
+    assert!(err.starts_with("error: "), "{arguments:?}: {err}");
+    for name in named {
+        assert!(err.contains(name), "{arguments:?} does not name {name}: {err}");
+    }
+}
+
+#[test]
+fn what_cannot_be_used_is_refused() {
+    let at = ["--listen", "127.0.0.1:0"];
+    let and = |more: &[&'static str]| [&at[..], more].concat();
+    check_refused(&["--colour", "red"], &["--colour"]);
+    check_refused(&["--listen", "nowhere"], &["--listen", "nowhere"]);
+    check_refused(&["--listen", "127.0.0.1"], &["--listen"]);
+    check_refused(&["--listen", "127.0.0.1:65536"], &["--listen"]);
+    check_refused(&and(&["--cores", "x"]), &["--cores", "`x` is not the number of a CPU"]);
+    check_refused(&and(&["--cores", ""]), &["--cores"]);
+    check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` runs backwards"]);
+    check_refused(&and(&["--cores", "4095"]), &["--cores", "4095"]);
+    check_refused(&and(&["--cores", "4096"]), &["--cores", "4096"]);
+    check_refused(&and(&["--data", "/tmp", "--ephemeral"]), &["--data", "--ephemeral"]);
+    check_refused(&and(&["--max-connections", "0"]), &["--max-connections"]);
+    check_refused(&and(&["--max-connections", "-1"]), &["-1"]);
+    check_refused(&and(&["--request-timeout-ms", "0"]), &["--request-timeout-ms"]);
+    check_refused(&and(&["--idle-timeout-ms", "9999"]), &["--idle-timeout-ms", "--request-timeout-ms"]);
+    check_refused(&and(&["--send-timeout-ms", "0"]), &["--send-timeout-ms"]);
+    check_refused(&and(&["--linger-ms", "10001"]), &["--linger-ms", "--drain-timeout-ms"]);
+    check_refused(&and(&["--ledger-mib", "18446744073709551615"]), &["--ledger-mib"]);
+    check_refused(&and(&["--linger-ms", "1", "--linger-ms", "1"]), &["--linger-ms"]);
+    let (code, _, err) = run(purser().args(["serve", "--listen", "127.0.0.1:0"]).env("PURSER_LINGER_MS", "soon"));
+    assert!(code == Some(2) && err.contains("--linger-ms"), "{err}");
+    let (code, _, err) = run(purser().arg("save"));
+    assert!(code == Some(2) && err.contains("save"), "{err}");
+    assert_eq!(run(&mut purser()).0, Some(2), "without a command");
+}
+
+#[test]
+fn help_names_each_flag() {
+    let (code, out, err) = run(purser().args(["serve", "--help"]));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    let in_help: Vec<_> = out.lines().filter_map(|line| line.trim_start().strip_prefix("--")).collect();
+    let in_help: Vec<_> = in_help.iter().map(|line| line.split([' ', '=']).next().unwrap_or_default()).collect();
+    assert_eq!(in_help, FLAGS.map(|flag| &flag[2..]), "{out}");
+    for flag in FLAGS {
+        let variable = flag[1..].replace('-', "_").to_uppercase();
+        assert!(out.contains(&format!("PURSER{variable}=")), "{flag} has no variable PURSER{variable}: {out}");
+    }
+    let (code, out, _) = run(purser().arg("--help"));
+    assert!(code == Some(0) && out.contains("serve"), "{out}");
+    let (code, out, _) = run(purser().arg("--version"));
+    assert_eq!((code, out), (Some(0), format!("purser {}\n", env!("CARGO_PKG_VERSION"))));
+}
+
+#[test]
+fn an_address_that_is_taken() {
+    let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = other.local_addr().expect("an address").to_string();
+    let (code, out, err) = run(purser().args(["serve", "--listen", &address, "--ephemeral"]));
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+    assert!(err.starts_with("error: ") && err.contains(&address), "{err}");
+}
+
+/// Two servers must not share an address by mistake: each would have half of the connections, and half of the entries.
+#[test]
+fn a_second_server_does_not_share_the_address() {
+    let first = Server::start(&[]);
+    let address = first.address.to_string();
+    let (code, _, err) = run(purser().args(["serve", "--listen", &address, "--ephemeral"]));
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains(&address), "{err}");
+}
+
+#[test]
+fn the_greeting() {
+    let server = Server::start(&["--ledger-mib", "77", "--max-connections", "99"]);
+    let says = |start: &str, part: &str| {
+        let found = server.greeting.iter().any(|line| line.starts_with(start) && line.contains(part));
+        assert!(found, "no {start}…{part} in {:#?}", server.greeting);
+    };
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux");
+    says(&format!("purser {} on Linux ", env!("CARGO_PKG_VERSION")), kernel.trim());
+    says("core: CPU ", "");
+    says("memory: 77 MiB for the ledger, of ", " MiB that this process may use");
+    says("limits: 99 connections, ", " open descriptors");
+    says("data: in memory only", "lost");
+    says(&format!("listening on {}", server.address), "");
+    assert!(server.line().is_some_and(|line| line.starts_with("try: curl ")), "an example follows");
+    server.is_well();
+}
+
+#[test]
+fn data_is_not_kept_yet_and_the_server_says_so() {
+    let server = Server::start_with(&["--data", "/nonexistent/purser"]);
+    let said = server.greeting.iter().any(|line| line.starts_with("data: NOTHING IS KEPT. --data /nonexistent/purser "));
+    assert!(said, "{:#?}", server.greeting);
+    server.is_well();
+}
+
+#[test]
+fn the_printed_example_works() {
+    if Command::new("curl").arg("--version").stdout(Stdio::null()).status().is_err() {
+        eprintln!("skipped: there is no curl here");
+        return;
+    }
+    let server = Server::start(&[]);
+    let line = server.line().expect("a line follows");
+    let example = line.strip_prefix("try: ").expect("an example");
+    let patience = format!("curl() {{ command curl --silent --max-time {} \"$@\"; }}; {example}", PATIENCE.as_secs());
+    let (code, out, err) = run(Command::new("sh").args(["-c", &patience]).env("NO_PROXY", "*").env("no_proxy", "*"));
+    assert_eq!((code, err.as_str()), (Some(0), ""));
+    assert_eq!(out, fed(1, 0, &[]) + &balance_body(42, 1, 1_763_900_000_000, 500));
+}

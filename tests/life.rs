@@ -1,1 +1,145 @@
-//! soon
+//! The end of a server's life: what has begun is finished, what is new goes elsewhere, and the process ends by itself.
+
+use crate::server::client::{batch, feed, get};
+use crate::server::expected::{self, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
+use crate::server::{Client, Server, credit, entries, holds};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+const T: u64 = 1_700_000_100_000;
+
+/// A connection that the server has taken.
+fn taken(server: &Server) -> Client {
+    let mut client = server.connect();
+    assert_eq!(client.ask(get("/readyz")).shown(), expected::text("ready"));
+    client
+}
+
+/// Sends SIGTERM, and waits until the server drains, as seen on an open connection.
+fn terminate(server: &Server, probe: &mut Client) {
+    server.signal("TERM");
+    assert!(holds(|| probe.ask(get("/readyz")).status() == 503), "it does not drain");
+}
+
+#[test]
+fn what_has_begun_is_finished() {
+    let mut server = Server::start(&["--linger-ms", "2000"]);
+    let body = feed(entries(&[credit(1, 42, 5, T)]));
+    let (batch, health) = (batch(r#"{"requests":[]}"#), get("/healthz").into_bytes());
+    let begun = [&body[..10], &body[..body.len() - 3], &batch[..batch.len() - 1], &health[..5]];
+    let whole = [&body, &body, &batch, &health];
+    let mut probe = taken(&server);
+    let mut fresh = taken(&server);
+    let mut clients: Vec<_> = begun.iter().map(|_| taken(&server)).collect();
+    for (client, part) in clients.iter_mut().zip(begun) {
+        client.send(part);
+    }
+    // An answer behind the parts: they have arrived.
+    assert_eq!(probe.ask(get("/healthz")).status(), 200);
+    terminate(&server, &mut probe);
+
+    // On open connections: not ready, alive, and nothing new.
+    assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
+    assert_eq!(probe.ask(get("/healthz")).shown(), expected::text("ok"));
+    assert!(holds(|| TcpStream::connect(server.address).is_err()), "it still listens");
+    assert_eq!(fresh.ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    fresh.is_closed();
+
+    for ((client, part), whole) in clients.iter_mut().zip(begun).zip(whole) {
+        client.send(&whole[part.len()..]);
+    }
+    let again = json("", &fed(0, 1, &[expected::duplicate(0, "1")]));
+    let answers = [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
+    for (client, answer) in clients.iter_mut().zip(answers) {
+        assert_eq!(client.response().shown(), answer);
+    }
+    // What comes behind it is new.
+    assert_eq!(clients[0].ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    clients[0].is_closed();
+
+    // The others are idle: they are closed in the end, and so is the server.
+    clients[1].is_closed();
+    let status = server.ended();
+    assert!(status.success(), "{status}");
+    let line = std::iter::from_fn(|| server.line()).last().unwrap_or_default();
+    assert!(line.starts_with("drained: ") && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"), "{line}");
+}
+
+#[test]
+fn a_signal_beside_a_feed() {
+    let mut server = Server::start(&[]);
+    let mut client = taken(&server);
+    let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
+    client.send(feed(entries(&lines)));
+    server.signal("TERM");
+    let response = client.response().shown();
+    // The signal may have come before the first byte; then nothing was applied, and that is what it says.
+    let outcomes = [json("", &fed(10_000, 0, &[])), problem("draining", "", RETRY_ELSEWHERE)];
+    assert!(outcomes.contains(&response), "{response}");
+    drop(client);
+    assert!(server.ended().success());
+    let counts = format!(" {} entries accepted", if response == outcomes[0] { 10_000 } else { 0 });
+    let line = std::iter::from_fn(|| server.line()).last().unwrap_or_default();
+    assert!(line.contains(&counts), "{line}");
+}
+
+/// A whole feed lies with the server when the signal comes, all but its last byte: nothing of it may be lost.
+#[test]
+fn a_feed_that_is_being_applied_is_answered_whole() {
+    let mut server = Server::start(&[]);
+    let (mut probe, mut client) = (taken(&server), taken(&server));
+    let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
+    let body = feed(entries(&lines));
+    let (most, last) = body.split_at(body.len() - 1);
+    client.send(most);
+    assert_eq!(probe.ask(get("/healthz")).status(), 200);
+    server.signal("STOP");
+    server.signal("TERM");
+    client.send(last);
+    client.send(get("/v1/users/1/balance"));
+    server.signal("CONT");
+    assert_eq!(client.response().shown(), json("", &fed(10_000, 0, &[])));
+    let behind = client.response().shown();
+    assert!([balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind), "{behind}");
+    drop((client, probe));
+    assert!(server.ended().success());
+}
+
+#[test]
+fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
+    let mut server = Server::start(&["--linger-ms", "20000", "--drain-timeout-ms", "20000"]);
+    let start = Instant::now();
+    server.signal("TERM");
+    assert!(server.ended().success());
+    assert!(start.elapsed() < Duration::from_secs(10), "nobody was there to wait for");
+
+    let mut server = Server::start(&["--linger-ms", "100"]);
+    let mut client = taken(&server);
+    server.signal("INT");
+    client.is_closed();
+    assert!(server.ended().success());
+}
+
+/// One who never finishes holds nothing up for ever.
+#[test]
+fn draining_has_an_end() {
+    let mut server = Server::start(&["--linger-ms", "100", "--drain-timeout-ms", "500"]);
+    let (mut client, mut probe) = (taken(&server), taken(&server));
+    client.send("GET /v1/users");
+    assert_eq!(probe.ask(get("/healthz")).status(), 200);
+    server.signal("TERM");
+    assert!(server.ended().success());
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let mut server = Server::start(&["--linger-ms", "100000", "--drain-timeout-ms", "100000"]);
+    let (mut client, mut probe) = (taken(&server), taken(&server));
+    terminate(&server, &mut probe);
+    assert!(server.is_running());
+    assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
+    server.signal("TERM");
+    assert!(server.ended().success());
+    let line = std::iter::from_fn(|| server.line()).last().unwrap_or_default();
+    assert!(line.starts_with("stopped: "), "{line}");
+}

@@ -1,1 +1,108 @@
-//! soon
+//! Real bank transactions, fed and read back: every balance and every figure, compared with what an independent program computed
+//! and with the balance that the bank itself printed. `data/berka/README.md` tells where they come from.
+
+use crate::server::client::{batch, feed, get};
+use crate::server::expected::{self, duplicate, fed, json, rejected};
+use crate::server::{Server, entries};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
+const EXPECTED: &str = include_str!("data/berka/expected.json");
+const DAY_MS: u64 = 86_400_000;
+const QUARTER_MS: u64 = 900_000;
+/// The bank rounded each balance.
+const ROUNDED: i64 = 50;
+
+fn users() -> BTreeMap<String, Value> {
+    let users: BTreeMap<String, Value> = serde_json::from_str(EXPECTED).expect("the file is JSON");
+    assert_eq!((users.len(), ENTRIES.lines().count()), (177, 14_827), "the data set is whole");
+    users
+}
+
+fn whole(value: &Value, name: &str) -> u64 {
+    value[name].as_u64().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+}
+
+/// The bodies that balance and statistics of a user must have.
+fn bodies(user: &str, of: &Value) -> [String; 2] {
+    let (version, last) = (whole(of, "entries"), whole(of, "last_at_ms"));
+    let posted = of["posted"].as_i64().expect("a sum");
+    let bank = of["bank_closing_balance"].as_i64().expect("a balance");
+    assert!((posted - bank).abs() <= ROUNDED, "{user}: {posted} here, {bank} at the bank");
+    let balance = format!(
+        r#"{{"user_id":"{user}","version":{version},"as_of_ms":{last},"balances":[{{"currency":"CZK","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
+    );
+    let mut stats: Vec<_> = of["stats"].as_array().expect("a list").iter().collect();
+    stats.sort_by_key(|stat| (text(stat, "kind"), text(stat, "direction")));
+    let stat = |stat: &&Value| {
+        let [count, sum, min, max] = ["count", "sum", "min", "max"].map(|name| whole(stat, name));
+        let (kind, direction) = (text(stat, "kind"), text(stat, "direction"));
+        format!(
+            r#"{{"currency":"CZK","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
+        )
+    };
+    let stats: Vec<_> = stats.iter().map(stat).collect();
+    let to = (last / QUARTER_MS + 1) * QUARTER_MS;
+    let stats = stats.join(",");
+    [balance, format!(r#"{{"user_id":"{user}","version":{version},"from_ms":0,"to_ms":{to},"stats":[{stats}]}}"#)]
+}
+
+/// Reads all users, one by one and in batches, and compares.
+fn check_all(server: &Server, users: &BTreeMap<String, Value>) {
+    let mut client = server.connect();
+    let (mut asked, mut answers) = (Vec::new(), Vec::new());
+    for (user, of) in users {
+        let [balance, stats] = bodies(user, of);
+        let etag = format!("etag: \"v{}\"\r\n", whole(of, "entries"));
+        assert_eq!(client.ask(get(&format!("/v1/users/{user}/balance"))).shown(), json(&etag, &balance));
+        assert_eq!(client.ask(get(&format!("/v1/users/{user}/stats?window=lifetime"))).shown(), json("", &stats));
+        asked.push(format!(r#"{{"user_id":"{user}","read":"balance"}}"#));
+        asked.push(format!(r#"{{"user_id":"{user}","read":"stats","window":"lifetime"}}"#));
+        answers.extend([balance, stats]);
+    }
+    let body = format!(r#"{{"requests":[{}]}}"#, asked.join(","));
+    let answer = format!(r#"{{"responses":[{}]}}"#, answers.join(","));
+    assert!(client.ask(batch(body)).shown() == json("", &answer), "a batch is not its single reads");
+}
+
+/// What the second feed of a part says: duplicates within the horizon of their user, too old before it.
+fn said_again(part: &[&str], users: &BTreeMap<String, Value>) -> String {
+    let said = |(index, line): (usize, &&str)| {
+        let entry: Value = serde_json::from_str(line).expect("a line is JSON");
+        let last = whole(&users[text(&entry, "user_id")], "last_at_ms");
+        let id = text(&entry, "entry_id");
+        if whole(&entry, "at_ms") < last - DAY_MS {
+            rejected(index, id, "entry_too_old", "at_ms")
+        } else {
+            duplicate(index, id)
+        }
+    };
+    let results: Vec<_> = part.iter().enumerate().map(said).collect();
+    let duplicates = results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
+    assert!(results.len() > duplicates, "both kinds are met");
+    fed(0, duplicates, &results)
+}
+
+#[test]
+fn berka() {
+    let (server, users) = (Server::start(&[]), users());
+    let lines: Vec<_> = ENTRIES.lines().collect();
+    for part in lines.chunks(10_000) {
+        assert_eq!(server.ask(feed(entries(part))).shown(), json("", &fed(part.len(), 0, &[])));
+    }
+    check_all(&server, &users);
+    let mut duplicates = 0;
+    for part in lines.chunks(10_000) {
+        let answer = said_again(part, &users);
+        duplicates += answer.matches(r#""duplicate"}"#).count();
+        assert!(server.ask(feed(entries(part))).shown() == json("", &answer), "sent again, a part is not what it was");
+    }
+    assert!(duplicates >= users.len(), "each user's last entry is within the horizon");
+    check_all(&server, &users);
+    assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::problem("user_not_found", "", ""));
+}

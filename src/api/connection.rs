@@ -265,7 +265,7 @@ impl Connection {
             }
         };
         if asked.len() > 1 {
-            desk.touch(asked.iter().map(|a| a.read.user), false);
+            desk.touch(asked.iter().map(|a| a.read.user));
         }
         for one in &asked {
             answer_read(one, desk, out);
@@ -495,7 +495,7 @@ fn write_batch<D: Desk>(reads: &[Read], desk: &D, out: &mut Vec<u8>) -> Stamp {
     let mut last = Stamp::default();
     out.extend_from_slice(b"{\"responses\":[");
     for (place, group) in reads.chunks(TOUCHED).enumerate() {
-        desk.touch(group.iter().map(|read| read.user), false);
+        desk.touch(group.iter().map(|read| read.user));
         for (index, read) in group.iter().enumerate() {
             if place + index > 0 {
                 out.push(b',');

@@ -50,7 +50,7 @@ impl Feed {
                 lines.push(entry::read(&rest[..len], scratch));
                 self.at += len + 1;
             }
-            desk.touch(lines.iter().filter_map(|line| line.entry.as_ref().ok()).map(|entry| entry.user), true);
+            desk.touch_deep(lines.iter().filter_map(|line| line.entry.as_ref().ok()));
             for line in &lines {
                 self.line(line, desk);
                 self.index += 1;

@@ -135,8 +135,12 @@ impl Desk for Counter {
         self.has_room
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
-        self.slice.touch(ids, deep);
+    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.slice.touch(ids);
+    }
+
+    fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
+        self.slice.touch_deep(entries);
     }
 
     #[inline]

@@ -66,22 +66,34 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Looks many users up at once: the index lines of all, then the slots of all, then what hangs on them if `deep`, so that
-    /// their cache misses overlap instead of following each other. Answers nothing; what is read next is near.
+    /// Looks the users of reads up at once: the index lines of all, then the slots of all, so that their cache misses overlap
+    /// instead of following each other. Answers nothing; what is read next is near.
     #[inline]
-    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
-        let mut seen = ids.clone().take(TOUCHED).fold(0, |seen, id| seen ^ self.index.touch(id));
+    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.touch_slots(ids, &mut [0; TOUCHED]);
+    }
+
+    /// The same for entries that are about to be applied, and then what hangs on their users, one step of pointers at a time.
+    pub fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
         let mut slots = [0; TOUCHED];
+        let count = self.touch_slots(entries.clone().map(|entry| entry.user), &mut slots);
+        let users = || slots[..count].iter().map(|&slot| self.user(slot));
+        std::hint::black_box(users().fold(0, |seen, user| seen ^ user.touch_parts()));
+        std::hint::black_box(users().zip(entries).fold(0, |seen, (user, entry)| seen ^ user.touch_more(entry)));
+    }
+
+    /// Returns how many slots were found; a user without one takes none, so slots are not one to one with ids.
+    fn touch_slots(&self, ids: impl Iterator<Item = UserId> + Clone, slots: &mut [Slot; TOUCHED]) -> usize {
+        let index = ids.clone().take(TOUCHED).fold(0, |seen, id| seen ^ self.index.touch(id));
         let mut count = 0;
+        let mut seen = 0;
         for likely in ids.take(TOUCHED).filter_map(|id| self.index.find(id, |_| true)) {
             slots[count] = likely;
             seen ^= self.user(likely).touch();
             count += 1;
         }
-        if deep {
-            seen = slots[..count].iter().fold(seen, |seen, &slot| seen ^ self.user(slot).touch_deep() as u64);
-        }
-        std::hint::black_box(seen);
+        std::hint::black_box((index, seen));
+        count
     }
 
     /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.
@@ -136,8 +148,10 @@ impl Book {
 /// How many users one call of [`Book::touch`] looks up.
 pub const TOUCHED: usize = 16;
 
-/// Bytes that a thin vector has on the heap: its items and a header of two words.
+/// Length and capacity, which a thin vector keeps before its items.
+pub(super) const THIN_HEADER_BYTES: usize = 16;
+
+/// Bytes that a thin vector has on the heap.
 pub(super) fn thin_bytes<T>(vec: &ThinVec<T>) -> usize {
-    const HEADER_BYTES: usize = 16;
-    if vec.capacity() == 0 { 0 } else { HEADER_BYTES + vec.capacity() * size_of::<T>() }
+    if vec.capacity() == 0 { 0 } else { THIN_HEADER_BYTES + vec.capacity() * size_of::<T>() }
 }

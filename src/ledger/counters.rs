@@ -151,35 +151,29 @@ impl Counters {
         &self.groups
     }
 
-    /// Books `amount` under `key`, whose place and new lifetime figures are known. `latest` is the user's latest entry, this
-    /// one included. `runs` is filled when the user graduates.
-    pub fn post(&mut self, posting: &Posting, latest: Millis, runs: &mut Option<Box<Runs>>) {
+    /// Books a posting. `latest` is the user's latest entry, this one included. Returns the runs of a user who graduates now.
+    #[must_use]
+    pub fn post(&mut self, posting: &Posting, latest: Millis, runs: Option<&mut Runs>) -> Option<Runs> {
         self.groups.set(posting.found.as_ref(), posting.key, &posting.lifetime);
         let row =
             Row { quarter: posting.at.quarter(), group: posting.number() as u8, tally: Tally::of(posting.amount) };
         let grains = Grains::behind(latest);
-        match runs {
-            Some(runs) => runs.add(row, &grains),
-            None => {
-                rows::add(&mut self.block, row);
-                if self.block.len() > BLOCK_BYTES {
-                    self.merge(&grains, runs);
-                }
-            }
+        if let Some(runs) = runs {
+            runs.add(row, &grains);
+            return None;
         }
+        rows::add(&mut self.block, row);
+        if self.block.len() > BLOCK_BYTES { self.merge(&grains) } else { None }
     }
 
-    fn merge(&mut self, grains: &Grains, runs: &mut Option<Box<Runs>>) {
+    fn merge(&mut self, grains: &Grains) -> Option<Runs> {
         rows::compact(&mut self.block, |quarter| merged(quarter, grains));
         if self.block.len() <= FULL_BYTES {
-            return;
+            return None;
         }
-        let mut grown = Runs::default();
-        for row in rows::rows(&self.block) {
-            grown.place(row, grains);
-        }
-        *runs = Some(Box::new(grown));
-        self.block = Block::new();
+        let mut runs = Runs::default();
+        rows::rows(&std::mem::take(&mut self.block)).for_each(|row| runs.place(row, grains));
+        Some(runs)
     }
 
     /// Calls `visit` with every row inside `range`, in no order.
@@ -279,10 +273,16 @@ impl Runs {
         }
     }
 
+    /// Reads a word of the block in which the next entry is most likely booked.
+    #[inline]
+    pub fn touch(&self) -> usize {
+        self.quarters.last().map_or(0, |block| block.len())
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         let blocks = [&self.quarters, &self.hours, &self.days];
-        size_of::<Self>() + blocks.iter().map(|run| run_bytes(run)).sum::<usize>()
+        blocks.iter().map(|run| run_bytes(run)).sum::<usize>()
     }
 }
 
@@ -305,7 +305,11 @@ fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Qu
 
 /// Books a row in a run; says whether a block was split.
 fn add_to(run: &mut Vec<Block>, row: Row) -> bool {
-    let at = run.partition_point(|block| rows::first(block) <= row.quarter).saturating_sub(1);
+    let at = match run.last() {
+        // Most entries belong at the end: the other blocks are not even looked at.
+        Some(last) if rows::first(last) <= row.quarter => run.len() - 1,
+        _ => run.partition_point(|block| rows::first(block) <= row.quarter).saturating_sub(1),
+    };
     let Some(block) = run.get_mut(at) else {
         run.push(Block::new());
         rows::add(&mut run[0], row);

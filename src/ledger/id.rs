@@ -7,17 +7,23 @@ pub struct UserId(pub u64);
 impl UserId {
     /// Reads the decimal form; `None` for anything but a canonical `u64`.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        match text {
-            [] | [b'0', _, ..] => None,
-            _ if text.len() > 20 => None,
-            _ => text
-                .iter()
-                .try_fold(0u64, |value, &b| {
-                    let digit = b.wrapping_sub(b'0');
-                    if digit > 9 { None } else { value.checked_mul(10)?.checked_add(u64::from(digit)) }
-                })
-                .map(Self),
+        if text.is_empty() || text.len() > 20 || (text[0] == b'0' && text.len() > 1) {
+            return None;
         }
+        // Nineteen digits cannot overflow; only a twentieth can.
+        let (head, last) = text.split_at(text.len().min(19));
+        let mut all_digits = true;
+        let value = head.iter().fold(0u64, |value, &b| {
+            let digit = b.wrapping_sub(b'0');
+            all_digits &= digit <= 9;
+            value.wrapping_mul(10).wrapping_add(u64::from(digit))
+        });
+        let value = match last {
+            [b] if b.is_ascii_digit() => value.checked_mul(10)?.checked_add(u64::from(b - b'0'))?,
+            [] => value,
+            _ => return None,
+        };
+        all_digits.then_some(Self(value))
     }
 
     /// Spreads users over slices and index. The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): a bijection.

@@ -12,6 +12,7 @@ use super::entry::{Action, EntryRef};
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
+use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeMap;
 use thin_vec::ThinVec;
 use xxhash_rust::xxh3::xxh3_64;
@@ -153,9 +154,11 @@ pub enum Known {
 #[derive(Debug)]
 pub struct Tables {
     /// One table, or [`TABLES`].
-    tables: Vec<HashTable<Remembered>>,
+    tables: SmallVec<[HashTable<Remembered>; 1]>,
     /// Accepted entries by quarter, kept once there are [`TABLES`]: the limit is counted by whole quarters.
     by_quarter: BTreeMap<Quarter, u32>,
+    /// All that `by_quarter` holds.
+    counted: usize,
 }
 
 /// The remembered ids of one user; the tables of a user who has many live elsewhere and are handed in.
@@ -183,32 +186,33 @@ impl Recent {
     /// Whether one more entry would be too many, were `latest` the user's latest.
     pub fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
         let count = |t: &Tables| t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>();
-        tables.is_some_and(|t| count(t) >= RECENT_PER_USER)
+        tables.is_some_and(|t| t.counted >= RECENT_PER_USER && count(t) >= RECENT_PER_USER)
     }
 
     /// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none), `latest` is it now.
+    /// Returns the tables of a user for whom the list has become too short.
+    #[must_use]
     pub fn remember(
         &mut self,
-        tables: &mut Option<Box<Tables>>,
+        tables: Option<&mut Tables>,
         entry: Remembered,
         before: Option<Millis>,
         latest: Millis,
-    ) {
-        match tables {
-            Some(tables) => tables.remember(entry, before.unwrap_or(latest), latest),
-            None => {
-                self.sweep(before, latest);
-                if self.list.len() < LISTED {
-                    self.list.reserve_exact(1);
-                    self.list.push(entry);
-                } else {
-                    let mut grown = Tables { tables: vec![HashTable::new()], by_quarter: BTreeMap::new() };
-                    std::mem::take(&mut self.list).into_iter().for_each(|r| grown.insert(r, latest));
-                    grown.insert(entry, latest);
-                    *tables = Some(Box::new(grown));
-                }
-            }
+    ) -> Option<Tables> {
+        if let Some(tables) = tables {
+            tables.remember(entry, before.unwrap_or(latest), latest);
+            return None;
         }
+        self.sweep(before, latest);
+        if self.list.len() < LISTED {
+            super::rows::reserve(&mut self.list, 1);
+            self.list.push(entry);
+            return None;
+        }
+        let mut tables = Tables { tables: smallvec![HashTable::new()], by_quarter: BTreeMap::new(), counted: 0 };
+        let listed = std::mem::take(&mut self.list);
+        listed.into_iter().chain([entry]).for_each(|r| tables.insert(r, latest));
+        Some(tables)
     }
 
     /// How many are in the list.
@@ -238,6 +242,12 @@ impl Recent {
 }
 
 impl Tables {
+    /// Reads the words that looking `entry` up will read first.
+    #[inline]
+    pub fn touch(&self, entry: Remembered) -> bool {
+        self.table(entry.id).find(entry.id, |_| true).is_some()
+    }
+
     fn place(&self, id: u64) -> usize {
         (id >> 32) as usize % self.tables.len()
     }
@@ -250,6 +260,7 @@ impl Tables {
         if leapt(before, latest) {
             self.tables.iter_mut().for_each(HashTable::clear);
             self.by_quarter.clear();
+            self.counted = 0;
         }
         let passed = latest.quarter() - before.quarter();
         for quarter in (0..passed.min(SWEEP_QUARTERS)).map(|back| latest.quarter() - back) {
@@ -266,7 +277,7 @@ impl Tables {
         self.tables[place].retain(|r| r.is_younger_than(horizon));
         let first = first_quarter(latest);
         while self.by_quarter.first_key_value().is_some_and(|(&quarter, _)| quarter < first) {
-            self.by_quarter.pop_first();
+            self.counted -= self.by_quarter.pop_first().map_or(0, |(_, count)| count as usize);
         }
     }
 
@@ -278,6 +289,7 @@ impl Tables {
         self.tables[place].insert_unique(entry.id, entry, |r| r.id);
         if self.tables.len() == TABLES {
             *self.by_quarter.entry(entry.at(latest).quarter()).or_default() += 1;
+            self.counted += 1;
         } else if self.tables[0].len() > ONE_TABLE {
             self.spread(latest);
         }
@@ -295,9 +307,8 @@ impl Tables {
         /// A B-tree of up to a hundred quarters.
         const QUARTERS_BYTES: usize = 2_048;
         let entries: usize = self.tables.iter().map(HashTable::capacity).sum();
-        size_of::<Self>()
-            + QUARTERS_BYTES
-            + self.tables.capacity() * size_of::<HashTable<Remembered>>()
+        QUARTERS_BYTES
+            + self.tables.len() * size_of::<HashTable<Remembered>>()
             + entries * (size_of::<Remembered>() + 1) * 8 / 7
     }
 }

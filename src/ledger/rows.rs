@@ -21,6 +21,9 @@ const HEADER_BYTES: usize = 6;
 /// Offset and group, then four integers.
 const ROW_BYTES: usize = 1 + 5 * varint::MAX_BYTES;
 
+/// A row of one posting, as most are.
+const TYPICAL_ROW_BYTES: usize = 7;
+
 /// Count, sum, least and greatest of some posted amounts, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
@@ -181,7 +184,7 @@ pub fn add(block: &mut Block, row: Row) {
 }
 
 fn start(block: &mut Block, base: Quarter) {
-    block.reserve_exact(HEADER_BYTES + 18);
+    reserve(block, HEADER_BYTES + TYPICAL_ROW_BYTES);
     block.extend_from_slice(&base.to_le_bytes());
     block.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
 }
@@ -208,12 +211,23 @@ fn rebase(block: &mut Block, row: Row) {
     rows(&old).for_each(|row| add(block, row));
 }
 
-/// Puts `new` in the place of `old`, growing by an eighth at a time: blocks are many and small.
+/// Makes room for `more` items. Small vectors are many: they grow by no more than fills the next size that allocators have —
+/// four of them from one power of two to the next, and a multiple of 16 bytes.
+pub(super) fn reserve<T>(items: &mut ThinVec<T>, more: usize) {
+    let needed = items.len() + more;
+    if needed <= items.capacity() {
+        return;
+    }
+    let bytes = super::book::THIN_HEADER_BYTES + needed * size_of::<T>();
+    let step = (bytes.next_power_of_two() / 8).max(16);
+    let room = bytes.next_multiple_of(step) - super::book::THIN_HEADER_BYTES;
+    items.reserve_exact(room / size_of::<T>() - items.len());
+}
+
+/// Puts `new` in the place of `old`.
 pub(super) fn replace(bytes: &mut ThinVec<u8>, old: std::ops::Range<usize>, new: &[u8]) {
     let (len, grown) = (bytes.len(), bytes.len() - old.len() + new.len());
-    if grown > bytes.capacity() {
-        bytes.reserve_exact(grown.next_multiple_of(8) + grown / 8 - len);
-    }
+    reserve(bytes, grown.saturating_sub(len));
     if grown > len {
         bytes.resize(grown, 0);
     }

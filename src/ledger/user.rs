@@ -85,8 +85,8 @@ struct More {
     /// Bytes on the heap behind this, as of the last count.
     counted: usize,
     holds: Holds,
-    recent: Option<Box<Tables>>,
-    runs: Option<Box<Runs>>,
+    recent: Option<Tables>,
+    runs: Option<Runs>,
 }
 
 /// What an accepted entry will do.
@@ -308,7 +308,7 @@ impl User {
     }
 
     fn tables(&self) -> Option<&Tables> {
-        self.more.as_ref().and_then(|m| m.recent.as_deref())
+        self.more.as_ref().and_then(|m| m.recent.as_ref())
     }
 
     /// Does what was judged.
@@ -332,12 +332,16 @@ impl User {
                 Some(Posting { key, found: None, groups, lifetime: Tally::of(amount), at, amount })
             }
         };
-        let mut more = self.more.take();
         if let Some(posting) = posting {
-            with(&mut more, |m| &mut m.runs, |runs| self.counters.post(&posting, self.as_of, runs));
+            let runs = self.more.as_mut().and_then(|m| m.runs.as_mut());
+            if let Some(runs) = self.counters.post(&posting, self.as_of, runs) {
+                self.more.get_or_insert_default().runs = Some(runs);
+            }
         }
-        with(&mut more, |m| &mut m.recent, |r| self.recent.remember(r, effect.remembered, before, self.as_of));
-        self.more = more;
+        let tables = self.more.as_mut().and_then(|m| m.recent.as_mut());
+        if let Some(tables) = self.recent.remember(tables, effect.remembered, before, self.as_of) {
+            self.more.get_or_insert_default().recent = Some(tables);
+        }
         match effect.hold {
             HoldChange::None => {}
             HoldChange::Open { id, kind, direction, amount } => {
@@ -393,7 +397,7 @@ impl User {
         }
         let stats = &mut stats[..groups];
         if question.window != Window::Lifetime {
-            let runs = self.more.as_ref().and_then(|m| m.runs.as_deref());
+            let runs = self.more.as_ref().and_then(|m| m.runs.as_ref());
             self.counters.visit(runs, range, |row| stats[usize::from(row.group)].tally.add(row.tally));
         }
         stats.sort_unstable_by(|a, b| (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction)));
@@ -413,10 +417,19 @@ impl User {
         self.version ^ u64::from(self.more.is_some())
     }
 
-    /// Reads a word of each cache line that booking an entry reads and writes, behind those of [`Self::touch`].
+    /// Reads a word of each part that booking an entry reads.
     #[inline]
-    pub fn touch_deep(&self) -> usize {
-        self.counters.touch() ^ self.recent.len()
+    pub fn touch_parts(&self) -> usize {
+        let more = self.more.as_ref().map_or(0, |m| m.counted ^ usize::from(m.runs.is_some()));
+        self.counters.touch() ^ self.recent.len() ^ more
+    }
+
+    /// Reads what booking `entry` reads of a user who has much.
+    #[inline]
+    pub fn touch_more(&self, entry: &EntryRef<'_>) -> usize {
+        let Some(more) = &self.more else { return 0 };
+        let known = more.recent.as_ref().is_some_and(|tables| tables.touch(Remembered::of(entry)));
+        usize::from(known) ^ more.runs.as_ref().map_or(0, Runs::touch)
     }
 }
 
@@ -424,21 +437,8 @@ impl More {
     fn count(&mut self) {
         self.counted = size_of::<Self>()
             + self.holds.heap_bytes()
-            + self.recent.as_ref().map_or(0, |t| t.heap_bytes())
-            + self.runs.as_ref().map_or(0, |r| r.heap_bytes());
-    }
-}
-
-/// Lends one optional part of `more`, which comes to be when the part does.
-fn with<T>(
-    more: &mut Option<Box<More>>,
-    part: impl Fn(&mut More) -> &mut Option<Box<T>>,
-    change: impl FnOnce(&mut Option<Box<T>>),
-) {
-    let mut value = more.as_mut().and_then(|m| part(m).take());
-    change(&mut value);
-    if value.is_some() {
-        *part(more.get_or_insert_default()) = value;
+            + self.recent.as_ref().map_or(0, Tables::heap_bytes)
+            + self.runs.as_ref().map_or(0, Runs::heap_bytes);
     }
 }
 

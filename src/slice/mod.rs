@@ -85,9 +85,15 @@ impl Slice {
         if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
     }
 
-    /// Brings the cache lines of some users near: see [`Book::touch`].
-    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
-        self.book.touch(ids, deep);
+    /// Brings the users of some reads near: see [`Book::touch`].
+    #[inline]
+    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.book.touch(ids);
+    }
+
+    /// Brings the users of some entries near: see [`Book::touch_deep`].
+    pub fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
+        self.book.touch_deep(entries);
     }
 
     /// The position up to which everything is durable.

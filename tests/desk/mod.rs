@@ -59,8 +59,12 @@ impl Desk for TestDesk {
         true
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone, deep: bool) {
-        self.slice.touch(ids, deep);
+    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.slice.touch(ids);
+    }
+
+    fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
+        self.slice.touch_deep(entries);
     }
 
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {

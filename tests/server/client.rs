@@ -132,12 +132,21 @@ impl Client {
         assert!(!self.fill(), "more than the last answer: {:?}", self.rest());
     }
 
-    /// Waits until the server has ended the connection, in order or not. Panics if anything comes before.
-    pub fn is_gone(&mut self) {
-        match self.stream.read(&mut [0]) {
-            Ok(0) => {}
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
-            other => panic!("not an end: {other:?}"),
+    /// Whether the server takes this new connection; else it has turned it away. The request may find it gone already.
+    pub fn is_welcome(&mut self) -> bool {
+        let _ = self.stream.write_all(get("/healthz").as_bytes());
+        self.response().status() == 200
+    }
+
+    /// Reads, and forgets, all that comes until the server ends the connection, in order or not.
+    pub fn drained(&mut self, context: &str) {
+        loop {
+            match self.stream.read(&mut [0; 4_096]) {
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
+                Err(error) => panic!("the connection does not end ({error}): {context}"),
+            }
         }
     }
 

@@ -118,10 +118,9 @@ impl Drop for Server {
 /// The program, without settings from this environment.
 pub fn purser() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-    std::env::vars_os()
-        .map(|(name, _)| name)
-        .filter(|name| name.to_string_lossy().starts_with("PURSER_"))
-        .for_each(|name| drop(command.env_remove(name)));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PURSER_")) {
+        command.env_remove(name);
+    }
     command.stdin(Stdio::null());
     command
 }
