@@ -1,9 +1,109 @@
-//! Purser.
-pub mod api;
-pub mod cli;
-pub mod config;
-pub mod engine;
-pub mod http;
+//! Purser mirrors a payments platform's committed ledger entries and answers its hottest reads: balances and transaction statistics.
+//!
+//! # Bird's eye view
+//!
+//! The platform's own code stays the system of record. It feeds its committed entries in (`POST /v1/entries`); Purser books them
+//! per user and answers `GET …/balance`, `GET …/stats` and `POST /v1/batch`. Everything that decides what an answer says is pure: bytes and
+//! time come in as values, bytes go out. One room, [`engine`], does the IO: a thread pinned to a core drives it all from one io_uring.
+//!
+//! # The life of a request
+//!
+//! 1. The kernel puts bytes into a buffer of the core's ring ([`engine::buffers`]) and a completion names it ([`engine::core`]).
+//! 2. The connection's machine parses the head where it lies ([`api::connection`], [`http::head`]) and finds out what is asked ([`api::route`]).
+//! 3. The slice that owns the user calls the writer with the user, borrowed ([`slice`], [`ledger::book`]).
+//! 4. The writer appends head and body to the connection's out-buffer ([`http::response`], [`api::answer`]), stamped with
+//!    the log position that the answer shows ([`api::out`]).
+//! 5. At the end of the turn everything that a connection has to say, and may say, leaves in one send.
+//!
+//! A feed goes the same way, but its body is collected first; then its lines are read ([`api::entry`]), judged and booked
+//! ([`ledger::user`]) a bounded number a turn ([`api::feed`]).
+//!
+//! # Code map
+//!
+//! ```text
+//! src/lib.rs                this page
+//! src/main.rs               the command
+//! src/cli/mod.rs            arguments, exit codes
+//! src/cli/serve.rs          purser serve
+//! src/config.rs             flags and environment to one checked Config
+//! src/metrics.rs            plain counters of one core
+//!
+//! src/ledger/mod.rs         money and time in, answers out; the limits of one user
+//! src/ledger/amount.rs      currencies, directions, amounts, kinds
+//! src/ledger/id.rs          user ids, entry ids, the user hash
+//! src/ledger/time.rs        windows, grains, ranges
+//! src/ledger/entry.rs       entries and verdicts
+//! src/ledger/user.rs        one user: judge and book an entry, balances, statistics
+//! src/ledger/holds.rs       open holds
+//! src/ledger/recent.rs      remembered entry ids
+//! src/ledger/counters.rs    lifetime figures and rows by time
+//! src/ledger/rows.rs        a block of packed rows
+//! src/ledger/varint.rs      LEB128
+//! src/ledger/names.rs       kinds, numbered
+//! src/ledger/index.rs       user id to slot
+//! src/ledger/book.rs        the users of one slice
+//!
+//! src/http/mod.rs           HTTP/1.1 as bytes; its limits
+//! src/http/head.rs          a request's head
+//! src/http/fields.rs        what its header lines mean
+//! src/http/grammar.rs       characters and lists
+//! src/http/target.rs        target and query
+//! src/http/chunked.rs       chunked bodies
+//! src/http/etag.rs          If-None-Match
+//! src/http/date.rs          the date line
+//! src/http/response.rs      answers' heads
+//!
+//! src/api/mod.rs            the contract; its limits
+//! src/api/route.rs          a head to what it asks
+//! src/api/read.rs           a read of one user
+//! src/api/json.rs           strict JSON, in place
+//! src/api/entry.rs          a line to an entry
+//! src/api/batch.rs          a body to reads
+//! src/api/answer.rs         bodies of answers
+//! src/api/problem.rs        every refusal, in one table
+//! src/api/feed.rs           a body of entries, step by step
+//! src/api/connection.rs     the machine of one connection
+//! src/api/out.rs            answers that wait to leave
+//! src/api/desk.rs           what a connection asks of its core
+//!
+//! src/slice/mod.rs          one owner: read, apply, durable
+//!
+//! src/engine/mod.rs         the event loop and what it needs
+//! src/engine/core.rs        one core and its turn
+//! src/engine/connections.rs slots
+//! src/engine/op.rs          what a completion belongs to
+//! src/engine/ring.rs        the io_uring
+//! src/engine/buffers.rs     receive buffers
+//! src/engine/net.rs         listeners
+//! src/engine/service.rs     what the loop asks of a handler
+//! src/engine/wallet.rs      the handler: a slice behind the API
+//! src/engine/control.rs     drain and stop
+//! src/engine/placement.rs   CPUs, memory, descriptors
+//! src/engine/probe.rs       what the kernel offers
+//! ```
+//!
+//! # Invariants
+//!
+//! - Arrows point one way: `ledger`, `http` and `metrics` import nothing of ours; `api` → `http`, `ledger`; `slice` → `ledger`;
+//!   `engine` → `api`, `slice`, `metrics`; `cli` → everything; nobody → `cli`.
+//! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
+//! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
+//! - A refused entry changes nothing. An accepted entry raises its user's version by one.
+//! - No answer leaves before the log position that it shows is durable: asserted where it is frozen for sending.
+//! - Every limit has a name, a unit and a reason, where it is enforced.
+
 pub mod ledger;
-pub mod metrics;
+
+pub mod http;
+
+pub mod api;
+
 pub mod slice;
+
+pub mod metrics;
+
+pub mod engine;
+
+pub mod config;
+
+pub mod cli;

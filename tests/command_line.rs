@@ -127,7 +127,8 @@ fn the_greeting() {
 #[test]
 fn data_is_not_kept_yet_and_the_server_says_so() {
     let server = Server::start_with(&["--data", "/nonexistent/purser"]);
-    let said = server.greeting.iter().any(|line| line.starts_with("data: NOTHING IS KEPT. --data /nonexistent/purser "));
+    let said =
+        server.greeting.iter().any(|line| line.starts_with("data: NOTHING IS KEPT. --data /nonexistent/purser "));
     assert!(said, "{:#?}", server.greeting);
     server.is_well();
 }

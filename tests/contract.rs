@@ -11,6 +11,9 @@ use std::collections::BTreeSet;
 const T: u64 = 1_700_000_100_000;
 const TIMEOUTS: [&str; 4] = ["--request-timeout-ms", "100", "--idle-timeout-ms", "100"];
 
+/// Entry id, code (or `duplicate`) and field of a line that is not simply accepted.
+type Verdict = (&'static str, &'static str, &'static str);
+
 /// Asks a server, and keeps the codes that came back.
 struct Checker<'s> {
     server: &'s Server,
@@ -133,7 +136,9 @@ fn reads() -> BTreeSet<String> {
     ] {
         c.check(get(&format!("/v1/users/{target}")), &problem("invalid_parameter", field, ""));
     }
-    for query in ["", "?", "?currency=COIN", "?window=7m", "?window=0d", "?window=401d", "?window=1H", "?window=bad&x=1"] {
+    for query in
+        ["", "?", "?currency=COIN", "?window=7m", "?window=0d", "?window=401d", "?window=1H", "?window=bad&x=1"]
+    {
         c.check(get(&format!("/v1/users/42/stats{query}")), &problem("invalid_window", "window", ""));
     }
     c.check(get("/healthz?a=1"), &problem("invalid_parameter", "a", ""));
@@ -202,7 +207,7 @@ fn verdicts() -> BTreeSet<String> {
         (credit(6, 1, i64::MAX, T), Some(("6", "balance_overflow", "amount"))),
         (credit(6, 2, i64::MAX, T), None),
     ];
-    let said = |(index, (_, verdict)): (usize, &(String, Option<(&str, &str, &str)>))| {
+    let said = |(index, (_, verdict)): (usize, &(String, Option<Verdict>))| {
         verdict.map(|(id, code, field)| match code {
             "duplicate" => duplicate(index, id),
             _ => rejected(index, id, code, field),
@@ -363,7 +368,8 @@ fn conditional_reads() {
     let server = Server::start(&[]);
     server.feed(&[credit(1, 42, 5, T)]);
     let mut c = Checker::new(&server);
-    let (target, not_modified) = ("/v1/users/42/balance", "HTTP/1.1 304 Not Modified\r\ndate: D\r\netag: \"v1\"\r\n\r\n");
+    let (target, not_modified) =
+        ("/v1/users/42/balance", "HTTP/1.1 304 Not Modified\r\ndate: D\r\netag: \"v1\"\r\n\r\n");
     for value in ["\"v1\"", "*", "W/\"v1\"", "\"v0\", \"v1\"", "\"a,b\",\"v1\""] {
         c.check(request("GET", target, &format!("if-none-match: {value}\r\n")), not_modified);
         c.check(request("HEAD", target, &format!("If-None-Match: {value}\r\n")), not_modified);
@@ -413,10 +419,7 @@ fn versions_and_persistence() {
     c.check([old.as_bytes(), &body].concat(), &json(CLOSE, &fed(1, 0, &[])));
     let last = String::from_utf8(feed(&body)).expect("text").replace("host", "connection: close\r\nhost");
     c.check(last, &json(CLOSE, &fed(0, 1, &[duplicate(0, "1")])));
-    c.check(
-        request("GET", "/v1/users/7/balance", "connection: close\r\n"),
-        &problem("user_not_found", "", CLOSE),
-    );
+    c.check(request("GET", "/v1/users/7/balance", "connection: close\r\n"), &problem("user_not_found", "", CLOSE));
 }
 
 #[test]
@@ -488,9 +491,13 @@ fn a_batch_is_its_single_reads() {
         (r#"{"user_id":"42","read":"balance"}"#, "42/balance"),
         (r#"{"user_id":"7","read":"stats","window":"lifetime"}"#, "7/stats?window=lifetime"),
         (r#"{"read":"balance","currency":"EUR","user_id":"42"}"#, "42/balance?currency=EUR"),
-        (r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "at_ms":1700000100000, "kind":"topup" }"#, "7/stats?window=2d&at_ms=1700000100000&kind=topup"),
+        (
+            r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "at_ms":1700000100000, "kind":"topup" }"#,
+            "7/stats?window=2d&at_ms=1700000100000&kind=topup",
+        ),
     ];
-    let singles: Vec<_> = items.iter().map(|(_, target)| server.ask(get(&format!("/v1/users/{target}"))).body).collect();
+    let singles: Vec<_> =
+        items.iter().map(|(_, target)| server.ask(get(&format!("/v1/users/{target}"))).body).collect();
     assert!(singles.iter().all(|body| body.contains("\"version\":1")), "{singles:?}");
     let missing = expected::problem_body("user_not_found", "").replace("\"}", "\",\"user_id\":\"9\"}");
     let body = items.iter().map(|(item, _)| *item).collect::<Vec<_>>().join(",");

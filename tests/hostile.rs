@@ -72,8 +72,23 @@ const HEADS: &[(&str, &str)] = &[
 
 /// Chunked bodies that break off: what follows the head.
 const CHUNKS: &[&str] = &[
-    "x\r\n", "\r\n", "-1\r\n", "0x1\r\na", " 1\r\na", "1 \r\na", "1\na", "1\rx", "1\r\nab", "1\r\na\n", "1\r\na\rx",
-    "00000000000000001\r\n", "1;\u{1}\r\na", "0\r\nx y: a\r\n", "0\r\nx: a\n", "0\r\n\rx", "0\r\n x: a\r\n",
+    "x\r\n",
+    "\r\n",
+    "-1\r\n",
+    "0x1\r\na",
+    " 1\r\na",
+    "1 \r\na",
+    "1\na",
+    "1\rx",
+    "1\r\nab",
+    "1\r\na\n",
+    "1\r\na\rx",
+    "00000000000000001\r\n",
+    "1;\u{1}\r\na",
+    "0\r\nx y: a\r\n",
+    "0\r\nx: a\n",
+    "0\r\n\rx",
+    "0\r\n x: a\r\n",
 ];
 
 /// A server with users 1 to [`USERS`], who have as many `COIN`s.
@@ -216,12 +231,15 @@ fn a_read_sees_the_entries_posted_before_it() {
         all.extend(get("/v1/users/1/balance").bytes());
     }
     client.send(all);
+    // Nothing more to say is not gone.
+    client.finish();
     let mut total = 0;
     for part in parts {
         total += part.len();
         assert_eq!(client.response().shown(), json("", &fed(part.len(), 0, &[])));
         assert_eq!(client.response().shown(), balance(1, total as u64, T, total as i64));
     }
+    client.is_closed();
 }
 
 #[test]
@@ -435,11 +453,11 @@ fn peers_that_vanish() {
     // Each of them has given its place back.
     let mut clients: Vec<_> = (0..4).map(|_| taken(&server)).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask(nth(1).0).shown(), nth(1).1));
-    // Half a feed is no feed; a whole one may have been applied before its peer was missed.
+    // Half a feed is no feed. Of a whole one, the first lines may have been applied before its peer was missed.
     let again = clients[0].ask(&body);
-    let ids: Vec<_> = (0..5_000).map(|n| duplicate(n, &n.to_string())).collect();
-    let outcomes = [json("", &fed(5_000, 0, &[])), json("", &fed(0, 5_000, &ids))];
-    assert!(outcomes.contains(&again.shown()), "{}", &again.body[..again.body.len().min(500)]);
+    let known = again.body.matches(r#""duplicate"}"#).count();
+    let ids: Vec<_> = (0..known).map(|n| duplicate(n, &n.to_string())).collect();
+    assert_eq!(again.shown(), json("", &fed(5_000 - known, known, &ids)));
 }
 
 /// A connection that the server has taken, as soon as there is a place.

@@ -2,4 +2,6 @@
 
 mod against_model;
 mod desk;
+mod house;
 mod model;
+mod split;

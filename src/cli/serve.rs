@@ -97,6 +97,8 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     }
     let (wallet, loop_counters) = core.join().map_err(|_| Error::Failed("the core's thread panicked".to_owned()))??;
     take_leave(&wallet, &loop_counters, control.command());
+    // The process ends here, and the kernel takes its memory back sooner than millions of users are dropped.
+    std::mem::forget(wallet);
     Ok(())
 }
 

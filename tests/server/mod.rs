@@ -79,7 +79,7 @@ impl Server {
     /// Feeds entries, all of which must be accepted.
     pub fn feed(&self, lines: &[String]) {
         for part in lines.chunks(10_000) {
-            let answer = self.ask(client::feed(&entries(part)));
+            let answer = self.ask(client::feed(entries(part)));
             assert_eq!(answer.shown(), expected::json("", &expected::fed(part.len(), 0, &[])));
         }
     }

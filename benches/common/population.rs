@@ -1,0 +1,167 @@
+//! A seeded population: what every user was sent, and, counted naively, what must be answered.
+//!
+//! Entry `n` is a function of `n`: four rounds in which everyone gets one entry of each group, then users at random, evenly.
+//! Ten entries a user fill the thirty days before [`NOW`]; entries beyond those go on at the same pace.
+//! Ids have 19 digits, neither dense nor sorted, so that requests are of one width. Times are Unix milliseconds.
+
+use super::desk::{NoLog, StillDesk};
+use purser::ledger::amount::{Amount, Currency, Direction};
+use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::time::Millis;
+use std::fmt::Write;
+
+const ENTRIES_PER_USER: u64 = 10;
+const QUARTER_MS: u64 = 15 * 60_000;
+const HOUR_MS: u64 = 4 * QUARTER_MS;
+const DAY_MS: u64 = 24 * HOUR_MS;
+const SPAN_MS: u64 = 30 * DAY_MS;
+
+/// Where the history ends: 2025-11-23T12:13:20Z.
+pub const NOW: Millis = Millis(1_763_900_000_000);
+/// The same as a `date` line has it.
+pub const DATE: &str = "Sun, 23 Nov 2025 12:13:20 GMT";
+
+/// Currency, kind, direction: in the order in which answers list them.
+const GROUPS: [(&str, &str, Direction); 4] = [
+    ("COIN", "gift_sent", Direction::Debit),
+    ("COIN", "topup", Direction::Credit),
+    ("DIAMOND", "gift_received", Direction::Credit),
+    ("DIAMOND", "payout", Direction::Debit),
+];
+
+/// So many users.
+#[derive(Clone, Copy)]
+pub struct Population {
+    pub users: u64,
+}
+
+/// One posted entry.
+#[derive(Clone, Copy)]
+pub struct Posted {
+    id: u128,
+    pub user: u64,
+    group: usize,
+    amount: i64,
+    pub at_ms: u64,
+}
+
+/// The finaliser of SplitMix64: a bijection of all u64.
+pub fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+/// The id of a user: 10^18 and at most 2^60 more.
+pub fn user_id(user: u64) -> u64 {
+    1_000_000_000_000_000_000 + (mix(user + 1) >> 4)
+}
+
+impl Population {
+    /// How many entries the history has.
+    pub fn history(&self) -> u64 {
+        self.users * ENTRIES_PER_USER
+    }
+
+    /// Entry number `n`.
+    pub fn entry(&self, n: u64) -> Posted {
+        let bits = mix(n ^ 0x5eed_0000_0000_0000);
+        let round = n / self.users;
+        let (user, group) = if round < 4 { (n % self.users, round) } else { (bits % self.users, bits >> 62) };
+        let at_ms = NOW.0 - SPAN_MS + (n as u128 * u128::from(SPAN_MS) / u128::from(self.history())) as u64;
+        let id = u128::from(bits) << 64 | u128::from(n);
+        Posted { id, user, group: group as usize, amount: (bits >> 20) as i64 & 0xffff, at_ms }
+    }
+
+    /// A desk at [`NOW`] that took the whole history.
+    pub fn desk(&self) -> StillDesk {
+        let mut desk = StillDesk::new(NOW);
+        for n in 0..self.history() {
+            let (_, verdict) = desk.slice.apply(NOW, &self.entry(n).as_entry(), &mut NoLog);
+            assert_eq!(verdict, Verdict::Accepted);
+        }
+        desk
+    }
+
+    fn of(&self, user: u64) -> Vec<Posted> {
+        (0..self.history()).map(|n| self.entry(n)).filter(|posted| posted.user == user).collect()
+    }
+
+    /// The body of a user's balance.
+    pub fn balance(&self, user: u64) -> String {
+        let entries = self.of(user);
+        let posted = |currency: &str| -> i64 {
+            entries.iter().filter(|e| GROUPS[e.group].0 == currency).map(|e| e.signed()).sum()
+        };
+        let one = |currency: &str| {
+            let posted = posted(currency);
+            format!(
+                r#"{{"currency":"{currency}","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}"#
+            )
+        };
+        let (version, as_of) = (entries.len(), entries.iter().map(|e| e.at_ms).max().unwrap_or_default());
+        let head = format!(r#"{{"user_id":"{}","version":{version},"as_of_ms":{as_of}"#, user_id(user));
+        format!(r#"{head},"balances":[{},{}]}}"#, one("COIN"), one("DIAMOND"))
+    }
+
+    /// The body of a user's statistics at [`NOW`] with `window=7d`: the contract's rule for its range, word for word.
+    pub fn stats(&self, user: u64) -> String {
+        let entries = self.of(user);
+        let latest = entries.iter().map(|e| e.at_ms).max().unwrap_or_default();
+        let to = (NOW.0 / QUARTER_MS + 1) * QUARTER_MS;
+        let (fine, middle) = ((latest - 26 * HOUR_MS) / HOUR_MS * HOUR_MS, (latest - 8 * DAY_MS) / DAY_MS * DAY_MS);
+        let grain = |at| match at {
+            _ if at >= fine => QUARTER_MS,
+            _ if at >= middle => HOUR_MS,
+            _ => DAY_MS,
+        };
+        let from = to - 7 * DAY_MS;
+        let (from, to) = (from / grain(from) * grain(from), to.next_multiple_of(grain(to)));
+        let mut groups = Vec::new();
+        for (group, (currency, kind, direction)) in GROUPS.iter().enumerate() {
+            let inside = |e: &&Posted| e.group == group && (from..to).contains(&e.at_ms);
+            let amounts: Vec<i64> = entries.iter().filter(inside).map(|e| e.amount).collect();
+            let (Some(min), Some(max)) = (amounts.iter().min(), amounts.iter().max()) else { continue };
+            let (count, sum, direction) = (amounts.len(), amounts.iter().sum::<i64>(), direction.name());
+            groups.push(format!(
+                r#"{{"currency":"{currency}","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
+            ));
+        }
+        let head = format!(r#"{{"user_id":"{}","version":{}"#, user_id(user), entries.len());
+        format!(r#"{head},"from_ms":{from},"to_ms":{to},"stats":[{}]}}"#, groups.join(","))
+    }
+}
+
+impl Posted {
+    fn signed(&self) -> i64 {
+        if GROUPS[self.group].2 == Direction::Credit { self.amount } else { -self.amount }
+    }
+
+    /// As the ledger takes it.
+    pub fn as_entry(&self) -> EntryRef<'static> {
+        let (currency, kind, direction) = GROUPS[self.group];
+        let currency = Currency::parse(currency.as_bytes()).expect("a currency of ours");
+        let leg = Leg { currency, kind, direction, amount: Amount::new(self.amount).expect("never negative") };
+        EntryRef {
+            id: EntryId(self.id),
+            user: UserId(user_id(self.user)),
+            at: Millis(self.at_ms),
+            action: Action::Post(leg),
+        }
+    }
+
+    /// Appends it as a line of the feed.
+    pub fn write_line(&self, out: &mut String) {
+        let (currency, kind, direction) = GROUPS[self.group];
+        let hex = format!("{:032x}", self.id);
+        let uuid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
+        let (user, direction) = (user_id(self.user), direction.name());
+        let (amount, at_ms) = (self.amount, self.at_ms);
+        writeln!(
+            out,
+            r#"{{"entry_id":"{uuid}","user_id":"{user}","currency":"{currency}","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at_ms},"state":"posted"}}"#
+        )
+        .expect("a string takes all");
+    }
+}

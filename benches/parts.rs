@@ -1,0 +1,317 @@
+//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply.
+//!
+//! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once, against bytes that were
+//! computed another way. Rows `json/…` keep our readers and writers beside `sonic-rs` (`common::rivals`). Times are
+//! of one turn of the loop; rows with a count in their name do so many things a turn. Under `cargo test` each row runs once,
+//! over a small population.
+
+mod common;
+
+use common::desk::{NoLog, StillDesk};
+use common::machine::Machine;
+use common::population::{DATE, NOW, Population, Posted, mix, user_id};
+use common::rivals;
+use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
+use purser::api::entry::{self, LineScratch};
+use purser::api::read::{Read, What};
+use purser::api::{answer, batch};
+use purser::http::head::{self, Method};
+use purser::ledger::entry::Verdict;
+use purser::ledger::id::UserId;
+use purser::ledger::time::Millis;
+use std::hint::black_box;
+use std::time::Duration;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Requests that a row goes round: more users than a core's own caches hold.
+const ROUND: u64 = 1 << 16;
+const PIPELINED: usize = 16;
+const BATCH: u64 = 100;
+const LINES: u64 = 1_000;
+
+const SHORT: &[u8] = b"GET /v1/users/42/balance HTTP/1.1\r\nHost: localhost:8080\r\n\r\n";
+const SIX_HEADERS: &[u8] = b"GET /v1/users/1234567890123456789/stats?window=7d&currency=COIN HTTP/1.1\r\n\
+    Host: wallet.internal:8080\r\nUser-Agent: gateway/4.2 (linux)\r\nAccept: application/json\r\n\
+    Accept-Encoding: gzip, br\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+    Connection: keep-alive\r\n\r\n";
+
+/// A hundred thousand users; twenty thousand where nothing is timed.
+fn population() -> Population {
+    let timed = std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test");
+    Population { users: if timed { 100_000 } else { 20_000 } }
+}
+
+/// Users at random, evenly: the same ones in every run.
+fn random_users(population: Population) -> impl Iterator<Item = u64> {
+    (0..ROUND).map(move |n| mix(n) % population.users)
+}
+
+fn request_parse(criterion: &mut Criterion) {
+    assert_eq!(SHORT.len(), 59);
+    let mut group = criterion.benchmark_group("request");
+    for (name, text, path) in [
+        ("parse_59_bytes", SHORT, "/v1/users/42/balance"),
+        ("parse_6_headers", SIX_HEADERS, "/v1/users/1234567890123456789/stats"),
+    ] {
+        let (parsed, len) = head::parse(text, &mut 0).expect("well-formed").expect("whole");
+        assert_eq!((parsed.method, parsed.target.path, len), (Method::Get, path, text.len()));
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        group.bench_function(name, |b| b.iter(|| head::parse(black_box(text), &mut 0)));
+    }
+    group.finish();
+}
+
+/// A whole 200; `etag` with its line's end.
+fn whole_answer(etag: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n{etag}content-length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn balance_answer(population: Population, user: u64) -> String {
+    let body = population.balance(user);
+    let version = body.split_once("\"version\":").and_then(|(_, rest)| rest.split_once(',')).expect("a version").0;
+    whole_answer(&format!("etag: \"v{version}\"\r\n"), &body)
+}
+
+/// Sends requests of one width, some at a time, round and round.
+fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usize) {
+    let mut round = requests.chunks_exact(width).cycle();
+    b.iter(|| {
+        let bytes = round.next().expect("a cycle has no end");
+        machine.exchange(bytes, |sent| {
+            black_box(sent);
+        })
+    });
+}
+
+fn reads(criterion: &mut Criterion) {
+    let population = population();
+    let mut machine = Machine::new(population.desk());
+    let users: Vec<u64> = random_users(population).collect();
+    let requests = |what: &str| -> Vec<u8> {
+        let one =
+            |&user: &u64| format!("GET /v1/users/{}/{what} HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", user_id(user));
+        users.iter().map(one).collect::<String>().into_bytes()
+    };
+    let (balances, stats) = (requests("balance"), requests("stats?window=7d"));
+    let width = |requests: &[u8]| requests.len() / users.len();
+    let first = |requests: &[u8], count: usize| requests[..count * width(requests)].to_vec();
+
+    let expected: Vec<String> = users[..PIPELINED].iter().map(|&user| balance_answer(population, user)).collect();
+    let expected_stats = whole_answer("", &population.stats(users[0]));
+    assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, 1))), expected[0]);
+    assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, PIPELINED))), expected.concat());
+    assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&stats, 1))), expected_stats);
+
+    let mut group = criterion.benchmark_group("answer");
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("balance", |b| go_round(b, &mut machine, &balances, width(&balances)));
+    group.bench_function("stats_7d", |b| go_round(b, &mut machine, &stats, width(&stats)));
+    group.throughput(Throughput::Elements(PIPELINED as u64));
+    group.bench_function("balance_16_pipelined", |b| {
+        go_round(b, &mut machine, &balances, width(&balances) * PIPELINED);
+    });
+    group.finish();
+}
+
+/// The body of a batch: every fourth item asks for statistics.
+fn batch_body(users: &[u64]) -> String {
+    let item = |(place, &user): (usize, &u64)| match place % 4 {
+        3 => format!(r#"{{"user_id":"{}","read":"stats","window":"7d"}}"#, user_id(user)),
+        _ => format!(r#"{{"user_id":"{}","read":"balance"}}"#, user_id(user)),
+    };
+    let items: Vec<String> = users.iter().enumerate().map(item).collect();
+    format!(r#"{{"requests":[{}]}}"#, items.join(","))
+}
+
+fn batch_answer(population: Population, users: &[u64]) -> String {
+    let item = |(place, &user): (usize, &u64)| match place % 4 {
+        3 => population.stats(user),
+        _ => population.balance(user),
+    };
+    let items: Vec<String> = users.iter().enumerate().map(item).collect();
+    whole_answer("", &format!(r#"{{"responses":[{}]}}"#, items.join(",")))
+}
+
+fn post(path: &str, media: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head = "Host: localhost:8080\r\nContent-Type: ";
+    format!("POST {path} HTTP/1.1\r\n{head}{media}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+}
+
+fn batches(criterion: &mut Criterion) {
+    let population = population();
+    let mut machine = Machine::new(population.desk());
+    let users: Vec<u64> = random_users(population).collect();
+    let one = |users: &[u64]| post("/v1/batch", "application/json", &batch_body(users));
+    let posts: Vec<Vec<u8>> = users.chunks_exact(BATCH as usize).map(one).collect();
+    let sent = machine.answer(&posts[0]);
+    assert_eq!(String::from_utf8_lossy(&sent), batch_answer(population, &users[..BATCH as usize]));
+
+    let mut group = criterion.benchmark_group("answer");
+    group.throughput(Throughput::Elements(BATCH));
+    let width = posts[0].len();
+    group.bench_function("batch_100", |b| go_round(b, &mut machine, &posts.concat(), width));
+    group.finish();
+}
+
+/// Entries that nobody has sent yet, a thousand at a time; the desk's clock goes on at their pace.
+struct Fresh {
+    population: Population,
+    next: u64,
+}
+
+impl Fresh {
+    fn new(population: Population) -> Self {
+        Self { population, next: population.history() }
+    }
+
+    fn take(&mut self) -> (Millis, Vec<Posted>) {
+        let entries: Vec<Posted> = (self.next..self.next + LINES).map(|n| self.population.entry(n)).collect();
+        self.next += LINES;
+        (Millis(entries[entries.len() - 1].at_ms), entries)
+    }
+}
+
+/// How many of `entries` the ledger gives `verdict`.
+fn apply(desk: &mut StillDesk, now: Millis, entries: &[Posted], verdict: Verdict) -> usize {
+    entries.iter().filter(|posted| desk.slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict).count()
+}
+
+fn ledger(criterion: &mut Criterion) {
+    let population = population();
+    let (mut desk, mut fresh) = (population.desk(), Fresh::new(population));
+    let (now, entries) = fresh.take();
+    assert_eq!(apply(&mut desk, now, &entries, Verdict::Accepted), entries.len());
+    assert_eq!(apply(&mut desk, now, &entries, Verdict::Duplicate), entries.len());
+    assert_eq!(desk.slice.book().entries(), population.history() + LINES, "duplicates were not booked");
+
+    let mut group = criterion.benchmark_group("ledger");
+    group.throughput(Throughput::Elements(LINES));
+    group.bench_function("duplicate_1000", |b| {
+        b.iter(|| assert_eq!(apply(&mut desk, now, black_box(&entries), Verdict::Duplicate), entries.len()));
+    });
+    group.bench_function("apply_1000", |b| {
+        b.iter_batched(
+            || fresh.take(),
+            |(now, entries)| assert_eq!(apply(&mut desk, now, &entries, Verdict::Accepted), entries.len()),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn feed(criterion: &mut Criterion) {
+    let population = population();
+    let (mut machine, mut fresh) = (Machine::new(population.desk()), Fresh::new(population));
+    let mut take = || {
+        let (now, entries) = fresh.take();
+        let mut body = String::new();
+        entries.iter().for_each(|posted| posted.write_line(&mut body));
+        (now, post("/v1/entries", "application/x-ndjson", &body))
+    };
+    let body = format!(r#"{{"accepted":{LINES},"duplicates":0,"rejected":0,"results":[]}}"#);
+    let expected = whole_answer("", &body).into_bytes();
+    let mut sent = Vec::new();
+    let mut group = criterion.benchmark_group("feed");
+    group.throughput(Throughput::Elements(LINES));
+    group.bench_function("lines_1000", |b| {
+        b.iter_batched_ref(
+            &mut take,
+            |(now, post)| {
+                machine.desk.set_now(*now);
+                sent.clear();
+                machine.exchange(post, |piece| sent.extend_from_slice(piece));
+                assert_eq!(sent, expected);
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn json_entry(criterion: &mut Criterion) {
+    let posted = Population { users: 1_000 }.entry(4_321);
+    let mut line = String::new();
+    posted.write_line(&mut line);
+    let line = line.trim_end().as_bytes();
+    let rival = || sonic_rs::from_slice::<rivals::Line<'_>>(black_box(line)).expect("a good line");
+    assert_eq!(entry::read(line, &mut LineScratch::default()).entry, Ok(posted.as_entry()));
+    assert_eq!(rival().posted(), Some(posted.as_entry()));
+
+    let mut group = criterion.benchmark_group("json/read_entry");
+    group.throughput(Throughput::Bytes(line.len() as u64));
+    let mut scratch = LineScratch::default();
+    group.bench_function("ours", |b| b.iter(|| black_box(entry::read(black_box(line), &mut scratch)).entry.is_ok()));
+    group.bench_function("sonic-rs", |b| b.iter(rival));
+    group.bench_function("sonic-rs_and_values", |b| b.iter(|| black_box(rival().posted()).is_some()));
+    group.finish();
+}
+
+fn json_batch(criterion: &mut Criterion) {
+    let users: Vec<u64> = (0..BATCH).collect();
+    let body = batch_body(&users).into_bytes();
+    let rival = || sonic_rs::from_slice::<rivals::Batch<'_>>(black_box(&body)).expect("a good body");
+    let rival_reads = |reads: &mut Vec<Read>| {
+        reads.clear();
+        reads.extend(rival().requests.iter().map(|item| item.read().expect("a good item")));
+    };
+    let (mut reads, mut theirs) = (Vec::new(), Vec::new());
+    batch::read(&body, &mut reads).expect("a good body");
+    rival_reads(&mut theirs);
+    assert_eq!(reads.len() as u64, BATCH);
+    assert_eq!(reads, theirs);
+
+    let mut group = criterion.benchmark_group("json/read_batch_100");
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group.bench_function("ours", |b| b.iter(|| batch::read(black_box(&body), &mut reads)));
+    group.bench_function("sonic-rs", |b| b.iter(|| rival().requests.len()));
+    group.bench_function("sonic-rs_and_values", |b| b.iter(|| rival_reads(&mut theirs)));
+    group.finish();
+}
+
+fn json_write(criterion: &mut Criterion) {
+    let population = Population { users: 1_000 };
+    let (desk, expected) = (population.desk(), population.balance(7));
+    let user = UserId(user_id(7));
+    let read = Read { user, currency: None, what: What::Balance };
+    let ours = |out: &mut Vec<u8>| {
+        out.clear();
+        desk.slice.read(user, |view| answer::write(out, view.expect("a known user"), &read, NOW));
+    };
+    let shown: rivals::BalanceAnswer<'_> = sonic_rs::from_str(&expected).expect("an answer is JSON");
+    let rival = |out: &mut Vec<u8>| {
+        out.clear();
+        sonic_rs::to_writer(out, black_box(&shown)).expect("a vector takes all");
+    };
+    let mut out = Vec::with_capacity(1_024);
+    for write in [&ours as &dyn Fn(&mut Vec<u8>), &rival] {
+        write(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected);
+    }
+
+    let mut group = criterion.benchmark_group("json/write_balance");
+    group.throughput(Throughput::Bytes(expected.len() as u64));
+    group.bench_function("ours", |b| b.iter(|| ours(black_box(&mut out))));
+    group.bench_function("sonic-rs", |b| b.iter(|| rival(black_box(&mut out))));
+    group.finish();
+}
+
+/// Short runs: two cores are all there is, and others use them.
+fn configured() -> Criterion {
+    Criterion::default()
+        .sample_size(50)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+}
+
+criterion_group! {
+    name = parts;
+    config = configured();
+    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write
+}
+criterion_main!(parts);

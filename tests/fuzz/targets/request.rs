@@ -1,0 +1,108 @@
+//! Fuzzes what stands before a request: the head's parser, the chunked decoder, and the whole machine of a connection.
+//!
+//! The last two bytes of the input choose where the bytes before them are cut (little-endian, modulo their number plus one).
+//! In one piece, in two, and byte by byte if they are few, the bytes must give the same heads, bodies and answers.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use purser::api::connection::Next;
+use purser::api::entry::{self, LineScratch};
+use purser::http::chunked::Decoder;
+use purser::http::{Refusal, head};
+use purser::ledger::time::Millis;
+use purser_fuzz::answers;
+use purser_fuzz::desk::{NoLog, StillDesk};
+use purser_fuzz::machine::Machine;
+
+/// Longer inputs are not also fed byte by byte.
+const BYTEWISE: usize = 512;
+const NOW: Millis = Millis(1_763_900_000_000);
+/// What the desk knows of user 42.
+const KNOWN: [&str; 2] = [
+    r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1763890000000}"#,
+    r#"{"entry_id":"2","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":20,"at_ms":1763890000001,"state":"pending"}"#,
+];
+
+fuzz_target!(|input: &[u8]| {
+    let Some((bytes, &cut)) = input.split_last_chunk::<2>() else { return };
+    let cut = usize::from(u16::from_le_bytes(cut)) % (bytes.len() + 1);
+    check_head(bytes, cut);
+    check_chunked(bytes, cut);
+    check_machine(bytes, cut);
+});
+
+/// A head that came in two pieces is the head that came in one.
+fn check_head(bytes: &[u8], cut: usize) {
+    let (mut whole_seen, mut seen) = (0, 0);
+    let whole = head::parse(bytes, &mut whole_seen);
+    let first = head::parse(&bytes[..cut], &mut seen);
+    match first {
+        Ok(None) => assert_eq!(head::parse(bytes, &mut seen), whole, "the second piece changes the first"),
+        early => assert_eq!(early, whole, "what was clear early is another now"),
+    }
+    if let Ok(Some((_, len))) = whole {
+        assert!(len <= bytes.len(), "a head ends in its bytes");
+        assert!(bytes[..len].ends_with(b"\r\n\r\n"), "a head ends with an empty line");
+    }
+}
+
+/// A body, and how its decoding ended: bytes consumed and whether it is whole, or why it was refused.
+type Decoded = (Vec<u8>, Result<(usize, bool), Refusal>);
+
+/// A chunked body that came in two pieces is the body that came in one.
+fn check_chunked(bytes: &[u8], cut: usize) {
+    let whole = decode(&[bytes]);
+    assert_eq!(decode(&[&bytes[..cut], &bytes[cut..]]), whole);
+    if bytes.len() <= BYTEWISE {
+        assert_eq!(decode(&bytes.chunks(1).collect::<Vec<_>>()), whole);
+    }
+}
+
+fn decode(pieces: &[&[u8]]) -> Decoded {
+    let (mut decoder, mut body, mut consumed, mut done) = (Decoder::new(), Vec::new(), 0, false);
+    for piece in pieces {
+        match decoder.decode(piece, |part| body.extend_from_slice(part)) {
+            Err(refusal) => return (body, Err(refusal)),
+            Ok(progress) => {
+                consumed += progress.consumed;
+                done = progress.done;
+            }
+        }
+    }
+    assert_eq!(decoder.body_bytes(), body.len() as u64, "what was handed on was counted");
+    (body, Ok((consumed, done)))
+}
+
+/// However the bytes are cut, the same answers leave.
+fn check_machine(bytes: &[u8], cut: usize) {
+    let whole = converse(&[bytes]);
+    answers::check_framing(&whole.0);
+    assert_eq!(shown(&converse(&[&bytes[..cut], &bytes[cut..]])), shown(&whole), "cut in two");
+    if bytes.len() <= BYTEWISE {
+        assert_eq!(shown(&converse(&bytes.chunks(1).collect::<Vec<_>>())), shown(&whole), "byte by byte");
+    }
+}
+
+/// What a fresh connection sends, and what it waits for then.
+fn converse(pieces: &[&[u8]]) -> (Vec<u8>, Next) {
+    let mut machine = Machine::new(desk());
+    let (mut sent, mut next) = (Vec::new(), Next::Idle);
+    for piece in pieces {
+        next = machine.exchange(piece, |part| sent.extend_from_slice(part));
+    }
+    (answers::without_continue(&sent), next)
+}
+
+fn shown((sent, next): &(Vec<u8>, Next)) -> (String, Next) {
+    (String::from_utf8_lossy(sent).into_owned(), *next)
+}
+
+fn desk() -> StillDesk {
+    let mut desk = StillDesk::new(NOW);
+    for line in KNOWN {
+        let mut scratch = LineScratch::default();
+        let entry = entry::read(line.as_bytes(), &mut scratch).entry.expect("a good line");
+        desk.slice.apply(NOW, &entry, &mut NoLog);
+    }
+    desk
+}
