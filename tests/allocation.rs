@@ -70,7 +70,7 @@ fn requests() -> Vec<Vec<u8>> {
         let conditional =
             format!("HEAD /v1/users/{user}/balance HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"v20\"\r\n\r\n");
         all.push(conditional.into_bytes());
-        pipeline.extend(get(&format!("/v1/users/{user}/stats?window=400d")));
+        pipeline.extend(get(&format!("/v1/users/{user}/stats?window=400d&kind=k0")));
         write!(items, r#"{}{{"user_id":"{user}","read":"balance"}}"#, if user > 0 { "," } else { "" }).unwrap();
     }
     all.push(pipeline);

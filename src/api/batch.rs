@@ -96,7 +96,8 @@ fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
         return Ok(Err(Code::InvalidField.into()));
     }
     let object = reader.clone();
-    let members = reader.members(&MEMBERS)?;
+    let mut members = Members::default();
+    reader.members(&MEMBERS, &mut members)?;
     Ok(judge(object, &members))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the order in which the contract shows them.
 
-use super::json::{Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{Members, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
@@ -44,9 +44,10 @@ pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
         return refused(Code::InvalidJson.into());
     }
     let mut reader = Reader::new(line);
-    let Ok(members) = reader.members(&MEMBERS).and_then(|m| reader.end().map(|()| m)) else {
+    let mut members = Members::default();
+    if reader.members(&MEMBERS, &mut members).and_then(|()| reader.end()).is_err() {
         return refused(Code::InvalidJson.into());
-    };
+    }
     if members.odd
         && let Some(name) = first_repeated(Reader::new(line))
     {

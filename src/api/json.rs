@@ -353,21 +353,27 @@ pub struct Members<'a, const N: usize> {
     pub odd: bool,
 }
 
+impl<const N: usize> Default for Members<'_, N> {
+    fn default() -> Self {
+        Self { values: [None; N], odd: false }
+    }
+}
+
 impl<'a> Reader<'a> {
-    /// Reads an object, whose `{` comes next, against a list of names. Members that come in the list's order are found at once.
+    /// Reads an object, whose `{` comes next, against a list of names, into `members`, which are empty. Members that come in the
+    /// list's order are found at once.
     #[inline]
-    pub fn members<const N: usize>(&mut self, names: &[&str; N]) -> Result<Members<'a, N>, NotJson> {
+    pub fn members<const N: usize>(&mut self, names: &[&str; N], members: &mut Members<'a, N>) -> Result<(), NotJson> {
         if !self.open(b'{') {
             return Err(NotJson);
         }
-        let mut members = Members { values: [None; N], odd: false };
         let (mut first, mut next) = (true, 0);
         loop {
             let place = if next < N && self.take_name(first, names[next]) {
                 first = false;
                 Some(next)
             } else {
-                let Some(name) = self.name(&mut first)? else { return Ok(members) };
+                let Some(name) = self.name(&mut first)? else { return Ok(()) };
                 find_name(name, names)
             };
             let value = self.value()?;
@@ -527,7 +533,8 @@ mod tests {
     #[test]
     fn members_in_any_order_and_odd_ones() {
         let read = |text: &'static str| {
-            Reader::new(text.as_bytes()).members(&["a", "b"]).map(|m| (m.values.map(|v| v.is_some()), m.odd))
+            let mut m = Members::default();
+            Reader::new(text.as_bytes()).members(&["a", "b"], &mut m).map(|()| (m.values.map(|v| v.is_some()), m.odd))
         };
         assert_eq!(read(r#"{"b":1,"\u0061":[]}"#), Ok(([true, true], false)));
         assert_eq!(read(r#"{"b":1,"b":2}"#), Ok(([false, true], true)));

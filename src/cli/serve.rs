@@ -72,6 +72,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let config = check(arguments, &allowed, memory)?;
     let kernel = probe::probe()?;
     let descriptors = placement::raise_descriptors()?;
+    net::check_free(config.listen)?;
     let listener = net::listen(config.listen)?;
     let address = listener.local_addr()?;
     let control = Control::new()?;

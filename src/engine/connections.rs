@@ -72,6 +72,8 @@ pub struct Conn<S> {
     pub waiting: bool,
     /// When it is too late, on the monotonic clock.
     pub deadline_ms: u64,
+    /// When the peer has taken nothing of the send in flight for too long.
+    pub send_by_ms: u64,
     /// Bytes thrown away while draining.
     pub thrown: usize,
     /// Unsent bytes as the core's sum has them.
@@ -82,6 +84,13 @@ impl<S> Conn<S> {
     /// Bytes of answers that have not left.
     pub fn unsent(&self) -> usize {
         self.out.bytes.len() + self.frozen.len() - self.sent
+    }
+
+    /// Answers were written, if there are more than `before`: what is unfinished now is another request, with a deadline of its own.
+    pub fn restart_deadline(&mut self, before: usize) {
+        if self.out.bytes.len() > before {
+            self.deadline_ms = u64::MAX;
+        }
     }
 
     /// Whether the kernel still owes it a completion.
@@ -148,6 +157,7 @@ impl<S> Connections<S> {
             starved: false,
             waiting: false,
             deadline_ms,
+            send_by_ms: u64::MAX,
             thrown: 0,
             counted: 0,
         });

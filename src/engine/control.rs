@@ -43,7 +43,7 @@ impl Control {
 
     /// The next step from serving over draining to stopping.
     pub fn advance(&self) {
-        // SeqCst: rare, and no other order to reason about.
+        // SeqCst: rare, so the simplest order will do, here and below.
         let next = self.0.command.load(Ordering::SeqCst).saturating_add(1).min(Command::Stop as u8);
         self.0.command.store(next, Ordering::SeqCst);
         // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot fail or block.
@@ -52,6 +52,7 @@ impl Control {
 
     /// What to do now.
     pub fn command(&self) -> Command {
+        // SeqCst: as in `advance`; a turn reads it once.
         match self.0.command.load(Ordering::SeqCst) {
             0 => Command::Serve,
             1 => Command::Drain,

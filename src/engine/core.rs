@@ -33,6 +33,8 @@ const DRAIN_BYTES: usize = 16 << 20;
 const DRAIN_MS: u64 = 2_000;
 /// What a connection may keep at all: what it may keep unread, and what can come before its receive is cancelled.
 const KEPT_HARD_BYTES: usize = KEPT_BYTES + ALL_BYTES;
+/// Connections beyond the limit that are told so and closed in good order; more are told and cut off.
+const TURNED_AWAY: usize = 64;
 /// Unsent answers of one core, beyond which no further large answer is begun.
 const UNSENT_BYTES: usize = 512 << 20;
 /// A larger buffer of an idle connection goes back to the allocator.
@@ -213,7 +215,16 @@ impl<S: Service> Core<S> {
         if self.conns.len() >= self.limits.connections {
             self.counters.turned_away += 1;
             let answer = self.service.turned_away();
-            // A socket just accepted has room for a few hundred bytes; if it has not, the peer sees a closed connection.
+            if self.conns.len() < self.limits.connections + TURNED_AWAY {
+                let session = self.service.open();
+                let slot = self.conns.insert(fd, session, self.clock.monotonic_ms + self.limits.idle_ms);
+                if let Some(conn) = self.conns.get(slot) {
+                    conn.out.bytes = answer;
+                    conn.next = Next::Close;
+                }
+                return self.after(slot);
+            }
+            // Too many of those, too: a socket just accepted has room for a few hundred bytes, and is closed at once.
             // SAFETY: the answer outlives the call.
             unsafe {
                 let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
@@ -255,7 +266,11 @@ impl<S: Service> Core<S> {
                 let bytes = buffers.bytes(id, count as usize);
                 counters.bytes_in += bytes.len() as u64;
                 match conn.phase {
-                    Phase::Open => conn.next = service.receive(&mut conn.session, bytes, &mut conn.out),
+                    Phase::Open => {
+                        let before = conn.out.bytes.len();
+                        conn.next = service.receive(&mut conn.session, bytes, &mut conn.out);
+                        conn.restart_deadline(before);
+                    }
                     Phase::Finishing | Phase::Draining => conn.thrown += bytes.len(),
                     Phase::Closing => {}
                 }
@@ -294,7 +309,9 @@ impl<S: Service> Core<S> {
         let Some(conn) = conns.get(slot) else { return };
         conn.ready = false;
         if conn.phase == Phase::Open && conn.next == Next::Busy {
+            let before = conn.out.bytes.len();
             conn.next = service.resume(&mut conn.session, &mut conn.out);
+            conn.restart_deadline(before);
             self.after(slot);
         }
     }
@@ -329,7 +346,7 @@ impl<S: Service> Core<S> {
             conn.deadline_ms = match conn.next {
                 // A request's deadline counts from its first byte; the rest of it does not move it.
                 Next::Unfinished => conn.deadline_ms.min(now + limits.request_ms),
-                _ => now + if conn.sending { limits.send_ms } else { limits.idle_ms },
+                _ => now + limits.idle_ms,
             };
         }
         if !std::mem::replace(&mut conn.dirty, true) {
@@ -375,7 +392,7 @@ impl<S: Service> Core<S> {
         let count = conn.out.sendable(durable);
         if count > 0 {
             conn.out.freeze(count, &mut conn.frozen);
-            conn.deadline_ms = self.clock.monotonic_ms + self.limits.send_ms;
+            conn.send_by_ms = self.clock.monotonic_ms + self.limits.send_ms;
             let entry = send(conn, slot);
             // SAFETY: `frozen` is not touched while `sending`, and the slot keeps it until the send has completed.
             return unsafe { self.ring.push(&entry) };
@@ -408,13 +425,14 @@ impl<S: Service> Core<S> {
         conn.sent += result as usize;
         self.counters.bytes_out += result as u64;
         if conn.sent < conn.frozen.len() {
-            conn.deadline_ms = now + send_ms;
+            conn.send_by_ms = now + send_ms;
             let entry = send(conn, op.slot);
             // SAFETY: as for the first part.
             return unsafe { self.ring.push(&entry) };
         }
         conn.frozen.clear();
         conn.sent = 0;
+        conn.send_by_ms = u64::MAX;
         self.after(op.slot);
     }
 
@@ -487,16 +505,20 @@ impl<S: Service> Core<S> {
                 return self.abandon(slot);
             }
         }
+        if now >= conn.send_by_ms {
+            return self.abandon(slot);
+        }
         if now < conn.deadline_ms {
             return;
         }
         match conn.phase {
-            Phase::Open if !conn.sending && conn.next == Next::Unfinished => {
+            Phase::Open if conn.next == Next::Unfinished => {
                 conn.next = service.expire(&mut conn.session, &mut conn.out);
                 self.after(slot);
             }
             // Entries that are being applied, or answers that wait for the log, are ours to be late with.
-            Phase::Open if !conn.sending && (conn.next == Next::Busy || conn.waiting) => {}
+            // A send in flight has a deadline of its own.
+            Phase::Open | Phase::Finishing if conn.sending || conn.next == Next::Busy || conn.waiting => {}
             _ => self.abandon(slot),
         }
     }

@@ -95,6 +95,7 @@ impl Wire {
     pub fn send(&mut self, desk: &mut TestDesk, bytes: &[u8]) -> Next {
         let mut next = self.connection.receive(bytes, desk, &mut self.shared, &mut self.out);
         while next == Next::Busy {
+            assert!(self.out.bytes.len() <= purser::api::OUT_MARK_BYTES, "answers over the mark must be taken first");
             next = self.connection.resume(desk, &mut self.shared, &mut self.out);
         }
         next
