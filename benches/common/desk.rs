@@ -5,6 +5,7 @@
 
 use purser::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
 use purser::api::out::Stamp;
+use purser::engine::wallet::Hardware;
 use purser::slice::{LogSink, Lsn, Slice};
 
 /// The log of a slice that keeps nothing: there is nothing to wait for.
@@ -52,12 +53,12 @@ impl Desk for StillDesk {
         true
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.slice.touch(ids);
+    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.slice.approach(ids, &Hardware);
     }
 
-    fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.slice.touch_deep(entries);
+    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
+        self.slice.approach_deep(entries, &Hardware);
     }
 
     #[inline]

@@ -23,7 +23,7 @@ use crate::http::chunked::Decoder;
 use crate::http::etag::if_none_match;
 use crate::http::head::{self, Framing, Head, Method, Version};
 use crate::http::response::{self, Answer, Persist, Status};
-use crate::ledger::book::TOUCHED;
+use crate::ledger::book::TOGETHER;
 use smallvec::SmallVec;
 
 const JSON: &str = "application/json";
@@ -234,10 +234,10 @@ impl Connection {
     /// Parses heads as long as they are plain reads and complete, answers them, then deals with what stopped it. Returns the bytes
     /// that are done with, and whether the rest is an unfinished head.
     fn heads<D: Desk>(&mut self, bytes: &[u8], budget: &mut usize, desk: &mut D, out: &mut Out) -> (usize, bool) {
-        let mut asked = SmallVec::<[Asked<'_>; TOUCHED]>::new();
+        let mut asked = SmallVec::<[Asked<'_>; TOGETHER]>::new();
         let mut at = 0;
         let stop = loop {
-            if asked.len() == TOUCHED || *budget == 0 {
+            if asked.len() == TOGETHER || *budget == 0 {
                 break Stop::Full;
             }
             let (head, len) = match head::parse(&bytes[at..], &mut self.seen) {
@@ -265,7 +265,7 @@ impl Connection {
             }
         };
         if asked.len() > 1 {
-            desk.touch(asked.iter().map(|a| a.read.user));
+            desk.approach(asked.iter().map(|a| a.read.user));
         }
         for one in &asked {
             answer_read(one, desk, out);
@@ -494,8 +494,8 @@ fn answer_batch<D: Desk>(body: &[u8], persist: Persist, desk: &mut D, reads: &mu
 fn write_batch<D: Desk>(reads: &[Read], desk: &D, out: &mut Vec<u8>) -> Stamp {
     let mut last = Stamp::default();
     out.extend_from_slice(b"{\"responses\":[");
-    for (place, group) in reads.chunks(TOUCHED).enumerate() {
-        desk.touch(group.iter().map(|read| read.user));
+    for (place, group) in reads.chunks(TOGETHER).enumerate() {
+        desk.approach(group.iter().map(|read| read.user));
         for (index, read) in group.iter().enumerate() {
             if place + index > 0 {
                 out.push(b',');

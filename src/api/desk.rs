@@ -32,11 +32,11 @@ pub trait Desk {
     /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
     fn has_room(&self) -> bool;
 
-    /// Brings users that are about to be read near; at most [`TOUCHED`](crate::ledger::book::TOUCHED) of them.
-    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone);
+    /// Brings users who are about to be read near; at most [`TOGETHER`](crate::ledger::book::TOGETHER) of them.
+    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone);
 
     /// Brings what entries that are about to be applied will need near; at most as many.
-    fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone);
+    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone);
 
     /// Calls `answer` with a user and stamps what it wrote.
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R);

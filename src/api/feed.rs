@@ -12,11 +12,11 @@ use super::out::Stamp;
 use super::problem::{Code, Problem, blamed};
 use super::{ENTRIES_PER_TURN, FEED_LINES};
 use crate::http::response::Status;
-use crate::ledger::book::TOUCHED;
+use crate::ledger::book::TOGETHER;
 use crate::ledger::entry::Verdict;
 use smallvec::SmallVec;
 
-const _: () = assert!(ENTRIES_PER_TURN.is_multiple_of(TOUCHED), "a turn is a number of groups");
+const _: () = assert!(ENTRIES_PER_TURN.is_multiple_of(TOGETHER), "a turn is a number of groups");
 
 /// How far one body has been applied.
 #[derive(Debug, Default)]
@@ -41,16 +41,16 @@ pub fn fits(body: &[u8]) -> bool {
 impl Feed {
     /// Applies the next lines of `body`, at most [`ENTRIES_PER_TURN`]. Says whether all are done.
     pub fn step(&mut self, body: &[u8], desk: &mut impl Desk) -> bool {
-        let mut scratches: [LineScratch; TOUCHED] = Default::default();
-        for _ in 0..ENTRIES_PER_TURN / TOUCHED {
-            let mut lines = SmallVec::<[Line<'_>; TOUCHED]>::new();
+        let mut scratches: [LineScratch; TOGETHER] = Default::default();
+        for _ in 0..ENTRIES_PER_TURN / TOGETHER {
+            let mut lines = SmallVec::<[Line<'_>; TOGETHER]>::new();
             for scratch in &mut scratches {
                 let Some(rest) = body.get(self.at..).filter(|rest| !rest.is_empty()) else { break };
                 let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
                 lines.push(entry::read(&rest[..len], scratch));
                 self.at += len + 1;
             }
-            desk.touch_deep(lines.iter().filter_map(|line| line.entry.as_ref().ok()));
+            desk.approach_deep(lines.iter().filter_map(|line| line.entry.as_ref().ok()));
             for line in &lines {
                 self.line(line, desk);
                 self.index += 1;

@@ -4,7 +4,7 @@ use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared, turn_away};
 use crate::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
 use crate::metrics::Counters;
-use crate::slice::{LogSink, Lsn, Slice, Ticket};
+use crate::slice::{LogSink, Lsn, Near, Slice, Ticket};
 
 /// One core's share of the wallet.
 pub struct Wallet {
@@ -29,6 +29,22 @@ struct NoLog;
 impl LogSink for NoLog {
     fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
         Lsn::default()
+    }
+}
+
+/// How this processor is told what will be read soon.
+pub struct Hardware;
+
+impl Near for Hardware {
+    #[inline]
+    fn near(&self, at: *const u8) {
+        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
+        #[cfg(target_arch = "x86_64")]
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast())
+        };
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = at;
     }
 }
 
@@ -135,12 +151,13 @@ impl Desk for Counter {
         self.has_room
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.slice.touch(ids);
+    #[inline]
+    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.slice.approach(ids, &Hardware);
     }
 
-    fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.slice.touch_deep(entries);
+    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
+        self.slice.approach_deep(entries, &Hardware);
     }
 
     #[inline]

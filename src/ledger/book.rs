@@ -15,6 +15,12 @@ const CHUNK_BITS: u32 = CHUNK_USERS.trailing_zeros();
 
 const _: () = assert!(CHUNK_USERS.is_power_of_two(), "a slot's high bits are its chunk");
 
+/// Tells the processor what will be read soon. The ledger knows where, the engine knows how.
+pub trait Near {
+    /// The line at this address will be read soon. The address need not be valid: nothing is read through it here.
+    fn near(&self, at: *const u8);
+}
+
 /// A user, borrowed, and the kinds of its slice.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -66,34 +72,22 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Looks the users of reads up at once: the index lines of all, then the slots of all, so that their cache misses overlap
-    /// instead of following each other. Answers nothing; what is read next is near.
+    /// Says where users who are about to be read lie, step by step of the way to them, so that their cache misses overlap
+    /// instead of following each other.
     #[inline]
-    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.touch_slots(ids, &mut [0; TOUCHED]);
-    }
-
-    /// The same for entries that are about to be applied, and then what hangs on their users, one step of pointers at a time.
-    pub fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        let mut slots = [0; TOUCHED];
-        let count = self.touch_slots(entries.clone().map(|entry| entry.user), &mut slots);
-        let users = || slots[..count].iter().map(|&slot| self.user(slot));
-        std::hint::black_box(users().fold(0, |seen, user| seen ^ user.touch_parts()));
-        std::hint::black_box(users().zip(entries).fold(0, |seen, (user, entry)| seen ^ user.touch_more(entry)));
-    }
-
-    /// Returns how many slots were found; a user without one takes none, so slots are not one to one with ids.
-    fn touch_slots(&self, ids: impl Iterator<Item = UserId> + Clone, slots: &mut [Slot; TOUCHED]) -> usize {
-        let index = ids.clone().take(TOUCHED).fold(0, |seen, id| seen ^ self.index.touch(id));
-        let mut count = 0;
-        let mut seen = 0;
-        for likely in ids.take(TOUCHED).filter_map(|id| self.index.find(id, |_| true)) {
-            slots[count] = likely;
-            seen ^= self.user(likely).touch();
-            count += 1;
+    pub fn approach(&self, ids: impl Iterator<Item = UserId> + Clone, near: &impl Near) {
+        ids.clone().for_each(|id| near.near((&raw const *self.index.place(id)).cast()));
+        for user in ids.filter_map(|id| self.index.find(id, |_| true)).map(|slot| self.user(slot)) {
+            user.approach(near);
         }
-        std::hint::black_box((index, seen));
-        count
+    }
+
+    /// The same for entries that are about to be applied, and then for what hangs on their users.
+    pub fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone, near: &impl Near) {
+        self.approach(entries.clone().map(|entry| entry.user), near);
+        let found = || entries.clone().filter_map(|entry| Some((entry, self.index.find(entry.user, |_| true)?)));
+        found().for_each(|(_, slot)| self.user(slot).approach_parts(near));
+        found().for_each(|(entry, slot)| self.user(slot).approach_more(entry, near));
     }
 
     /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.
@@ -145,8 +139,11 @@ impl Book {
     }
 }
 
-/// How many users one call of [`Book::touch`] looks up.
-pub const TOUCHED: usize = 16;
+/// How many users are approached together: about as many cache misses as a core keeps in flight.
+pub const TOGETHER: usize = 16;
+
+/// Bytes of a cache line.
+pub(super) const LINE_BYTES: usize = 64;
 
 /// Length and capacity, which a thin vector keeps before its items.
 pub(super) const THIN_HEADER_BYTES: usize = 16;

@@ -5,6 +5,7 @@
 //! cannot be observed: every range that is ever asked for has its edges on the grain at those edges.
 
 use super::amount::Direction;
+use super::book::{LINE_BYTES, Near};
 use super::names::KindId;
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
@@ -190,10 +191,13 @@ impl Counters {
         }
     }
 
-    /// Reads a word of each packed part.
+    /// Says where the packed parts are.
     #[inline]
-    pub fn touch(&self) -> usize {
-        self.groups.0.len() ^ self.block.len()
+    pub fn approach(&self, near: &impl Near) {
+        for part in [&self.groups.0, &self.block] {
+            near.near(part.as_ptr());
+            near.near(part.as_ptr().wrapping_add(LINE_BYTES));
+        }
     }
 
     /// Bytes on the heap.
@@ -273,10 +277,12 @@ impl Runs {
         }
     }
 
-    /// Reads a word of the block in which the next entry is most likely booked.
+    /// Says where the block is in which the next entry is most likely booked.
     #[inline]
-    pub fn touch(&self) -> usize {
-        self.quarters.last().map_or(0, |block| block.len())
+    pub fn approach(&self, near: &impl Near) {
+        if let Some(block) = self.quarters.last() {
+            near.near(block.as_ptr());
+        }
     }
 
     /// Bytes on the heap.

@@ -63,11 +63,11 @@ impl Index {
         }
     }
 
-    /// Reads the place where a user is looked for first.
+    /// The place where a user is looked for first.
     #[inline]
-    pub fn touch(&self, user: UserId) -> u64 {
+    pub fn place(&self, user: UserId) -> &u64 {
         let hash = upper(user);
-        self.segment(hash).places[hash as usize % PLACES]
+        &self.segment(hash).places[hash as usize % PLACES]
     }
 
     /// Adds a user who is not in the index.

@@ -9,6 +9,7 @@
 //! An id is remembered exactly while its booking time is not before the horizon; what lies before it is dropped in passing,
 //! at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of time come round.
 
+use super::book::Near;
 use super::entry::{Action, EntryRef};
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
@@ -188,15 +189,10 @@ impl Recent {
         Some(tables)
     }
 
-    /// How many are in the list.
+    /// Says where the list is.
     #[inline]
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// Whether the list is empty.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    pub fn approach(&self, near: &impl Near) {
+        near.near(self.list.as_ptr().cast());
     }
 
     fn sweep(&mut self, before: Option<Millis>, latest: Millis) {
@@ -215,10 +211,10 @@ impl Recent {
 }
 
 impl Tables {
-    /// Reads the words that looking `entry` up will read first.
+    /// Looks `entry` up to no end but that what it reads is near when it is looked up in earnest.
     #[inline]
-    pub fn touch(&self, entry: Remembered) -> bool {
-        self.table(entry.id).find(entry.id, |_| true).is_some()
+    pub fn touch(&self, entry: Remembered) {
+        std::hint::black_box(self.table(entry.id).find(entry.id, |_| true));
     }
 
     fn place(&self, id: u64) -> usize {

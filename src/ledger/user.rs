@@ -4,6 +4,7 @@
 //! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and what they hold.
 
 use super::amount::{Amount, Currency, Direction};
+use super::book::{LINE_BYTES, Near};
 use super::counters::{Counters, GroupKey, Posting, Runs};
 use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
 use super::holds::{Hold, Holds};
@@ -411,25 +412,35 @@ impl User {
         spilled + self.counters.heap_bytes() + self.recent.heap_bytes() + more
     }
 
-    /// Reads a word of each cache line that a balance is read from.
+    /// Says where a balance is read from.
     #[inline]
-    pub fn touch(&self) -> u64 {
-        self.version ^ u64::from(self.more.is_some())
+    pub fn approach(&self, near: &impl Near) {
+        let start = (&raw const *self).cast::<u8>();
+        near.near(start);
+        near.near(start.wrapping_add(LINE_BYTES));
     }
 
-    /// Reads a word of each part that booking an entry reads.
+    /// Says where the parts are that booking an entry reads.
     #[inline]
-    pub fn touch_parts(&self) -> usize {
-        let more = self.more.as_ref().map_or(0, |m| m.counted ^ usize::from(m.runs.is_some()));
-        self.counters.touch() ^ self.recent.len() ^ more
+    pub fn approach_parts(&self, near: &impl Near) {
+        self.counters.approach(near);
+        self.recent.approach(near);
+        if let Some(more) = &self.more {
+            near.near((&raw const **more).cast());
+            near.near((&raw const **more).cast::<u8>().wrapping_add(LINE_BYTES));
+        }
     }
 
-    /// Reads what booking `entry` reads of a user who has much.
+    /// Says where booking `entry` goes on for a user who has much.
     #[inline]
-    pub fn touch_more(&self, entry: &EntryRef<'_>) -> usize {
-        let Some(more) = &self.more else { return 0 };
-        let known = more.recent.as_ref().is_some_and(|tables| tables.touch(Remembered::of(entry)));
-        usize::from(known) ^ more.runs.as_ref().map_or(0, Runs::touch)
+    pub fn approach_more(&self, entry: &EntryRef<'_>, near: &impl Near) {
+        let Some(more) = &self.more else { return };
+        if let Some(tables) = &more.recent {
+            tables.touch(Remembered::of(entry));
+        }
+        if let Some(runs) = &more.runs {
+            runs.approach(near);
+        }
     }
 }
 

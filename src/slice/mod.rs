@@ -7,6 +7,7 @@
 //! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that became free go to a
 //! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
 
+pub use crate::ledger::book::Near;
 use crate::ledger::book::{Book, View};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::UserId;
@@ -85,15 +86,15 @@ impl Slice {
         if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
     }
 
-    /// Brings the users of some reads near: see [`Book::touch`].
+    /// Says where users who are about to be read lie: see [`Book::approach`].
     #[inline]
-    pub fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.book.touch(ids);
+    pub fn approach(&self, ids: impl Iterator<Item = UserId> + Clone, near: &impl Near) {
+        self.book.approach(ids, near);
     }
 
-    /// Brings the users of some entries near: see [`Book::touch_deep`].
-    pub fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.book.touch_deep(entries);
+    /// Says where entries that are about to be applied lead: see [`Book::approach_deep`].
+    pub fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone, near: &impl Near) {
+        self.book.approach_deep(entries, near);
     }
 
     /// The position up to which everything is durable.

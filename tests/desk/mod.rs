@@ -3,7 +3,7 @@
 use purser::api::connection::{Connection, Next, Shared};
 use purser::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
 use purser::api::out::{Out, Stamp};
-use purser::slice::{LogSink, Lsn, Slice};
+use purser::slice::{LogSink, Lsn, Near, Slice};
 
 /// A core, as its connections see it.
 pub struct TestDesk {
@@ -27,6 +27,13 @@ impl LogSink for Log {
         self.last += 1;
         if self.keeps { Lsn(self.last) } else { Lsn::default() }
     }
+}
+
+/// Hints lead nowhere: answers must not depend on them.
+struct Nowhere;
+
+impl Near for Nowhere {
+    fn near(&self, _: *const u8) {}
 }
 
 impl TestDesk {
@@ -59,12 +66,13 @@ impl Desk for TestDesk {
         true
     }
 
-    fn touch(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.slice.touch(ids);
+    #[inline]
+    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone) {
+        self.slice.approach(ids, &Nowhere);
     }
 
-    fn touch_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.slice.touch_deep(entries);
+    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
+        self.slice.approach_deep(entries, &Nowhere);
     }
 
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {
