@@ -240,12 +240,13 @@ fn json_entry(criterion: &mut Criterion) {
     posted.write_line(&mut line);
     let line = line.trim_end().as_bytes();
     let rival = || sonic_rs::from_slice::<rivals::Line<'_>>(black_box(line)).expect("a good line");
-    assert_eq!(entry::read(line, &mut LineScratch::default()).entry, Ok(posted.as_entry()));
+    let mut scratch = LineScratch::EMPTY;
+    assert_eq!(entry::read(line, &mut scratch).entry, Ok(posted.as_entry()));
     assert_eq!(rival().posted(), Some(posted.as_entry()));
 
     let mut group = criterion.benchmark_group("json/read_entry");
     group.throughput(Throughput::Bytes(line.len() as u64));
-    let mut scratch = LineScratch::default();
+    let mut scratch = LineScratch::EMPTY;
     group.bench_function("ours", |b| b.iter(|| black_box(entry::read(black_box(line), &mut scratch)).entry.is_ok()));
     group.bench_function("sonic-rs", |b| b.iter(rival));
     group.bench_function("sonic-rs_and_values", |b| b.iter(|| black_box(rival().posted()).is_some()));

@@ -3,7 +3,7 @@
 //! Its time stands still until the owner moves it, and nothing is logged, so no answer waits. Shared with the fuzz targets
 //! (`tests/fuzz`): equal calls give equal bytes.
 
-use purser::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
+use purser::api::desk::{DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View};
 use purser::api::out::Stamp;
 use purser::engine::wallet::Hardware;
 use purser::slice::{LogSink, Lsn, Slice};
@@ -53,12 +53,8 @@ impl Desk for StillDesk {
         true
     }
 
-    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.slice.approach(ids, &Hardware);
-    }
-
-    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.slice.approach_deep(entries, &Hardware);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
+        self.slice.approach(user, entry, step, &Hardware);
     }
 
     #[inline]

@@ -12,7 +12,7 @@
 //! arrive together are parsed together, so that the ledger can fetch their users at once. A request starts only when the one
 //! before it on this connection is done, so a read sees the entries that were posted before it.
 
-use super::desk::{Desk, Serving};
+use super::desk::{Desk, Serving, Step, ahead};
 use super::feed::{self, Feed};
 use super::out::{Out, Stamp};
 use super::problem::{Code, Problem};
@@ -23,13 +23,14 @@ use crate::http::chunked::Decoder;
 use crate::http::etag::if_none_match;
 use crate::http::head::{self, Framing, Head, Method, Version};
 use crate::http::response::{self, Answer, Persist, Status};
-use crate::ledger::book::TOGETHER;
 use smallvec::SmallVec;
 
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Reads that arrive together are parsed together, up to so many.
+const TOGETHER: usize = 16;
 /// Bodies that are being received on one core, together.
 pub const BODIES_BYTES: usize = 256 << 20;
 /// Buffers of finished bodies that a core keeps for the next ones.
@@ -264,10 +265,10 @@ impl Connection {
                 }
             }
         };
-        if asked.len() > 1 {
-            desk.approach(asked.iter().map(|a| a.read.user));
-        }
-        for one in &asked {
+        for (at, one) in asked.iter().enumerate() {
+            for (next, step) in ahead(&asked, at, [Step::Place, Step::User]) {
+                desk.approach(next.read.user, None, step);
+            }
             answer_read(one, desk, out);
             self.finish(one.persist);
         }
@@ -494,18 +495,18 @@ fn answer_batch<D: Desk>(body: &[u8], persist: Persist, desk: &mut D, reads: &mu
 fn write_batch<D: Desk>(reads: &[Read], desk: &D, out: &mut Vec<u8>) -> Stamp {
     let mut last = Stamp::default();
     out.extend_from_slice(b"{\"responses\":[");
-    for (place, group) in reads.chunks(TOGETHER).enumerate() {
-        desk.approach(group.iter().map(|read| read.user));
-        for (index, read) in group.iter().enumerate() {
-            if place + index > 0 {
-                out.push(b',');
-            }
-            let (stamp, ()) = desk.read(read.user, |view| match view {
-                Some(view) => answer::write(out, view, read, desk.now()),
-                None => answer::write_unknown_user(out, read.user),
-            });
-            last = last.max(stamp);
+    for (at, read) in reads.iter().enumerate() {
+        for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
+            desk.approach(next.user, None, step);
         }
+        if at > 0 {
+            out.push(b',');
+        }
+        let (stamp, ()) = desk.read(read.user, |view| match view {
+            Some(view) => answer::write(out, view, read, desk.now()),
+            None => answer::write_unknown_user(out, read.user),
+        });
+        last = last.max(stamp);
     }
     out.extend_from_slice(b"]}");
     last

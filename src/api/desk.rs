@@ -4,9 +4,9 @@ use super::out::Stamp;
 pub use super::route::Route;
 pub use crate::http::date::DateLine;
 pub use crate::http::response::Status;
-pub use crate::ledger::book::View;
+pub use crate::ledger::book::{Step, View};
 pub use crate::ledger::entry::{EntryRef, Verdict};
-pub use crate::ledger::id::UserId;
+pub use crate::ledger::id::{EntryId, UserId};
 pub use crate::ledger::time::Millis;
 
 /// Whether new requests are taken.
@@ -32,11 +32,8 @@ pub trait Desk {
     /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
     fn has_room(&self) -> bool;
 
-    /// Brings users who are about to be read near; at most [`TOGETHER`](crate::ledger::book::TOGETHER) of them.
-    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone);
-
-    /// Brings what entries that are about to be applied will need near; at most as many.
-    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone);
+    /// Brings near where a step of the way to a user leads, and to where an entry of theirs will be booked.
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step);
 
     /// Calls `answer` with a user and stamps what it wrote.
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R);
@@ -46,4 +43,18 @@ pub trait Desk {
 
     /// Counts an answer.
     fn answered(&mut self, route: Route, status: Status);
+}
+
+/// How many items lie between the steps of the way to one user: as much work as a cache miss takes.
+const APART: usize = 4;
+
+/// The steps to take before item `at` of a walk is worked on, so that cache misses overlap with the work on the items before: the
+/// last step is taken [`APART`] items ahead, each other one as much ahead of the next.
+#[inline]
+pub fn ahead<T, const N: usize>(items: &[T], at: usize, steps: [Step; N]) -> impl Iterator<Item = (&T, Step)> {
+    steps.into_iter().enumerate().flat_map(move |(place, step)| {
+        let reach = at + (N - place) * APART;
+        let from = if at == 0 { 0 } else { reach };
+        items.get(from..items.len().min(reach + 1)).unwrap_or_default().iter().map(move |item| (item, step))
+    })
 }

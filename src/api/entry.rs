@@ -21,10 +21,9 @@ pub struct LineScratch {
     kind: Scratch,
 }
 
-impl Default for LineScratch {
-    fn default() -> Self {
-        Self { id: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] }
-    }
+impl LineScratch {
+    /// Nothing in it.
+    pub const EMPTY: Self = Self { id: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] };
 }
 
 /// What a line says.
@@ -173,7 +172,7 @@ mod tests {
     const GOOD: &str = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":500,"at_ms":1763900000000}"#;
 
     fn check(line: &str, want: Result<(), (&str, &str)>) {
-        let mut scratch = LineScratch::default();
+        let mut scratch = LineScratch::EMPTY;
         let got = read(line.as_bytes(), &mut scratch).entry;
         let got = got.map(|_| ()).map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{line}");
@@ -250,7 +249,7 @@ mod tests {
     #[test]
     fn the_id_is_echoed_as_it_was_sent_if_it_is_valid() {
         let echo = |line: &str| {
-            let mut scratch = LineScratch::default();
+            let mut scratch = LineScratch::EMPTY;
             String::from_utf8(read(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()
         };
         assert_eq!(

@@ -3,20 +3,17 @@
 //! The whole body is there before the first entry is applied, so that every error status is decided before. No request
 //! is atomic: each line has its own verdict, and one bad entry does not hold up its neighbours.
 //!
-//! Lines are read a few at a time, so that their users' cache misses overlap before the entries are applied in order.
+//! The lines of a turn are read first, so that what an entry leads to is on its way while those before it are applied.
 
 use super::answer::number;
-use super::desk::Desk;
+use super::desk::{Desk, Step, ahead};
 use super::entry::{self, Line, LineScratch};
 use super::out::Stamp;
 use super::problem::{Code, Problem, blamed};
 use super::{ENTRIES_PER_TURN, FEED_LINES};
 use crate::http::response::Status;
-use crate::ledger::book::TOGETHER;
 use crate::ledger::entry::Verdict;
 use smallvec::SmallVec;
-
-const _: () = assert!(ENTRIES_PER_TURN.is_multiple_of(TOGETHER), "a turn is a number of groups");
 
 /// How far one body has been applied.
 #[derive(Debug, Default)]
@@ -41,20 +38,22 @@ pub fn fits(body: &[u8]) -> bool {
 impl Feed {
     /// Applies the next lines of `body`, at most [`ENTRIES_PER_TURN`]. Says whether all are done.
     pub fn step(&mut self, body: &[u8], desk: &mut impl Desk) -> bool {
-        let mut scratches: [LineScratch; TOGETHER] = Default::default();
-        for _ in 0..ENTRIES_PER_TURN / TOGETHER {
-            let mut lines = SmallVec::<[Line<'_>; TOGETHER]>::new();
-            for scratch in &mut scratches {
-                let Some(rest) = body.get(self.at..).filter(|rest| !rest.is_empty()) else { break };
-                let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-                lines.push(entry::read(&rest[..len], scratch));
-                self.at += len + 1;
+        let mut scratches = [const { LineScratch::EMPTY }; ENTRIES_PER_TURN];
+        let mut lines = SmallVec::<[Line<'_>; ENTRIES_PER_TURN]>::new();
+        for scratch in &mut scratches {
+            let Some(rest) = body.get(self.at..).filter(|rest| !rest.is_empty()) else { break };
+            let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            lines.push(entry::read(&rest[..len], scratch));
+            self.at += len + 1;
+        }
+        for (at, line) in lines.iter().enumerate() {
+            for (next, step) in ahead(&lines, at, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
+                if let Ok(entry) = &next.entry {
+                    desk.approach(entry.user, Some(entry.id), step);
+                }
             }
-            desk.approach_deep(lines.iter().filter_map(|line| line.entry.as_ref().ok()));
-            for line in &lines {
-                self.line(line, desk);
-                self.index += 1;
-            }
+            self.line(line, desk);
+            self.index += 1;
         }
         self.at >= body.len()
     }

@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next value, whole.
-    #[inline]
+    #[inline(always)]
     pub fn value(&mut self) -> Result<Value<'a>, NotJson> {
         match self.peek().ok_or(NotJson)? {
             b'"' => {
@@ -209,7 +209,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A string, behind its opening quote.
-    #[inline]
+    #[inline(always)]
     fn text(&mut self) -> Result<Text<'a>, NotJson> {
         let start = self.at;
         let mut escaped = false;

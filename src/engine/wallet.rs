@@ -2,7 +2,7 @@
 
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared, turn_away};
-use crate::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
+use crate::api::desk::{DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View};
 use crate::metrics::Counters;
 use crate::slice::{LogSink, Lsn, Near, Slice, Ticket};
 
@@ -152,12 +152,8 @@ impl Desk for Counter {
     }
 
     #[inline]
-    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.slice.approach(ids, &Hardware);
-    }
-
-    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.slice.approach_deep(entries, &Hardware);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
+        self.slice.approach(user, entry, step, &Hardware);
     }
 
     #[inline]

@@ -1,7 +1,7 @@
 //! The users of one slice: found through the index, kept in chunks that never move.
 
 use super::entry::{EntryRef, Rejection, Verdict};
-use super::id::UserId;
+use super::id::{EntryId, UserId};
 use super::index::{Index, Slot};
 use super::names::Names;
 use super::time::Millis;
@@ -19,6 +19,19 @@ const _: () = assert!(CHUNK_USERS.is_power_of_two(), "a slot's high bits are its
 pub trait Near {
     /// The line at this address will be read soon. The address need not be valid: nothing is read through it here.
     fn near(&self, at: *const u8);
+}
+
+/// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The place in the index.
+    Place,
+    /// The user.
+    User,
+    /// What hangs on the user.
+    Parts,
+    /// What hangs on that, as far as an entry needs it.
+    Deep,
 }
 
 /// A user, borrowed, and the kinds of its slice.
@@ -72,22 +85,16 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Says where users who are about to be read lie, step by step of the way to them, so that their cache misses overlap
-    /// instead of following each other.
+    /// Takes a step of the way to a user, and to where `entry` will be booked: says where it leads. The step before it was
+    /// taken long enough ago to have arrived.
     #[inline]
-    pub fn approach(&self, ids: impl Iterator<Item = UserId> + Clone, near: &impl Near) {
-        ids.clone().for_each(|id| near.near((&raw const *self.index.place(id)).cast()));
-        for user in ids.filter_map(|id| self.index.find(id, |_| true)).map(|slot| self.user(slot)) {
-            user.approach(near);
+    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, near: &impl Near) {
+        if step == Step::Place {
+            return near.near((&raw const *self.index.place(id)).cast());
         }
-    }
-
-    /// The same for entries that are about to be applied, and then for what hangs on their users.
-    pub fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone, near: &impl Near) {
-        self.approach(entries.clone().map(|entry| entry.user), near);
-        let found = || entries.clone().filter_map(|entry| Some((entry, self.index.find(entry.user, |_| true)?)));
-        found().for_each(|(_, slot)| self.user(slot).approach_parts(near));
-        found().for_each(|(entry, slot)| self.user(slot).approach_more(entry, near));
+        if let Some(slot) = self.index.find(id, |_| true) {
+            self.user(slot).approach(entry, step, near);
+        }
     }
 
     /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.
@@ -138,9 +145,6 @@ impl Book {
         self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes() + self.heap_bytes
     }
 }
-
-/// How many users are approached together: about as many cache misses as a core keeps in flight.
-pub const TOGETHER: usize = 16;
 
 /// Bytes of a cache line.
 pub(super) const LINE_BYTES: usize = 64;

@@ -11,6 +11,7 @@
 
 use super::book::Near;
 use super::entry::{Action, EntryRef};
+use super::id::EntryId;
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
@@ -44,7 +45,11 @@ pub struct Remembered {
 impl Remembered {
     /// The fingerprints of an entry.
     pub fn of(entry: &EntryRef<'_>) -> Self {
-        Self { id: xxh3_64(&entry.id.0.to_le_bytes()), fields: fields(entry), at_low: entry.at.0 as u32 }
+        Self { id: Self::fingerprint(entry.id), fields: fields(entry), at_low: entry.at.0 as u32 }
+    }
+
+    fn fingerprint(id: EntryId) -> u64 {
+        xxh3_64(&id.0.to_le_bytes())
     }
 
     fn is_younger_than(&self, horizon: Horizon) -> bool {
@@ -211,10 +216,11 @@ impl Recent {
 }
 
 impl Tables {
-    /// Looks `entry` up to no end but that what it reads is near when it is looked up in earnest.
+    /// Looks an id up to no end but that what is read is near when it is looked up in earnest.
     #[inline]
-    pub fn touch(&self, entry: Remembered) {
-        std::hint::black_box(self.table(entry.id).find(entry.id, |_| true));
+    pub fn approach(&self, id: EntryId, _near: &impl Near) {
+        let id = Remembered::fingerprint(id);
+        std::hint::black_box(self.table(id).find(id, |_| true));
     }
 
     fn place(&self, id: u64) -> usize {
@@ -287,7 +293,7 @@ mod tests {
     use super::*;
     use crate::ledger::amount::{Amount, Currency, Direction};
     use crate::ledger::entry::Leg;
-    use crate::ledger::id::{EntryId, UserId};
+    use crate::ledger::id::UserId;
 
     fn entry(action: Action<'static>, at: u64) -> EntryRef<'static> {
         EntryRef { id: EntryId(7), user: UserId(1), at: Millis(at), action }

@@ -4,7 +4,7 @@
 //! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and what they hold.
 
 use super::amount::{Amount, Currency, Direction};
-use super::book::{LINE_BYTES, Near};
+use super::book::{LINE_BYTES, Near, Step};
 use super::counters::{Counters, GroupKey, Posting, Runs};
 use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
 use super::holds::{Hold, Holds};
@@ -412,36 +412,35 @@ impl User {
         spilled + self.counters.heap_bytes() + self.recent.heap_bytes() + more
     }
 
-    /// Says where a balance is read from.
+    /// Says where the parts are that the next step reads, up to those in which `entry` is booked.
     #[inline]
-    pub fn approach(&self, near: &impl Near) {
-        let start = (&raw const *self).cast::<u8>();
-        near.near(start);
-        near.near(start.wrapping_add(LINE_BYTES));
+    pub(super) fn approach(&self, entry: Option<EntryId>, step: Step, near: &impl Near) {
+        match step {
+            Step::Place => {}
+            Step::User => near_lines(self, near),
+            Step::Parts => {
+                self.counters.approach(near);
+                self.recent.approach(near);
+                self.more.as_deref().into_iter().for_each(|more| near_lines(more, near));
+            }
+            Step::Deep => {
+                let Some(more) = &self.more else { return };
+                if let (Some(tables), Some(entry)) = (&more.recent, entry) {
+                    tables.approach(entry, near);
+                }
+                if let Some(runs) = &more.runs {
+                    runs.approach(near);
+                }
+            }
+        }
     }
+}
 
-    /// Says where the parts are that booking an entry reads.
-    #[inline]
-    pub fn approach_parts(&self, near: &impl Near) {
-        self.counters.approach(near);
-        self.recent.approach(near);
-        if let Some(more) = &self.more {
-            near.near((&raw const **more).cast());
-            near.near((&raw const **more).cast::<u8>().wrapping_add(LINE_BYTES));
-        }
-    }
-
-    /// Says where booking `entry` goes on for a user who has much.
-    #[inline]
-    pub fn approach_more(&self, entry: &EntryRef<'_>, near: &impl Near) {
-        let Some(more) = &self.more else { return };
-        if let Some(tables) = &more.recent {
-            tables.touch(Remembered::of(entry));
-        }
-        if let Some(runs) = &more.runs {
-            runs.approach(near);
-        }
-    }
+/// The two cache lines that most of a thing is in.
+fn near_lines<T>(thing: &T, near: &impl Near) {
+    let start = (&raw const *thing).cast::<u8>();
+    near.near(start);
+    near.near(start.wrapping_add(LINE_BYTES));
 }
 
 impl More {

@@ -7,10 +7,10 @@
 //! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that became free go to a
 //! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
 
-pub use crate::ledger::book::Near;
+pub use crate::ledger::book::{Near, Step};
 use crate::ledger::book::{Book, View};
 use crate::ledger::entry::{EntryRef, Verdict};
-use crate::ledger::id::UserId;
+use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::index::Slot;
 use crate::ledger::time::Millis;
 use hashbrown::HashMap;
@@ -86,15 +86,10 @@ impl Slice {
         if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
     }
 
-    /// Says where users who are about to be read lie: see [`Book::approach`].
+    /// Says where the way to a user leads next: see [`Book::approach`].
     #[inline]
-    pub fn approach(&self, ids: impl Iterator<Item = UserId> + Clone, near: &impl Near) {
-        self.book.approach(ids, near);
-    }
-
-    /// Says where entries that are about to be applied lead: see [`Book::approach_deep`].
-    pub fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone, near: &impl Near) {
-        self.book.approach_deep(entries, near);
+    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, near: &impl Near) {
+        self.book.approach(id, entry, step, near);
     }
 
     /// The position up to which everything is durable.
@@ -151,7 +146,6 @@ mod tests {
     use super::*;
     use crate::ledger::amount::{Amount, Currency, Direction};
     use crate::ledger::entry::{Action, Leg};
-    use crate::ledger::id::EntryId;
 
     #[derive(Default)]
     struct Log(Vec<(u128, u64)>);

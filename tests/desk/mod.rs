@@ -1,7 +1,7 @@
 //! The API without an engine: a connection's machine at a desk over one slice, with the clock in the test's hand.
 
 use purser::api::connection::{Connection, Next, Shared};
-use purser::api::desk::{DateLine, Desk, EntryRef, Millis, Route, Serving, Status, UserId, Verdict, View};
+use purser::api::desk::{DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View};
 use purser::api::out::{Out, Stamp};
 use purser::slice::{LogSink, Lsn, Near, Slice};
 
@@ -67,12 +67,8 @@ impl Desk for TestDesk {
     }
 
     #[inline]
-    fn approach(&self, ids: impl Iterator<Item = UserId> + Clone) {
-        self.slice.approach(ids, &Nowhere);
-    }
-
-    fn approach_deep<'a>(&self, entries: impl Iterator<Item = &'a EntryRef<'a>> + Clone) {
-        self.slice.approach_deep(entries, &Nowhere);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
+        self.slice.approach(user, entry, step, &Nowhere);
     }
 
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {

@@ -12,7 +12,7 @@ use purser_fuzz::grammar::{self, Grammar};
 use purser_fuzz::object::Object;
 
 fuzz_target!(|line: &[u8]| {
-    let mut scratch = LineScratch::default();
+    let mut scratch = LineScratch::EMPTY;
     let ours = entry::read(line, &mut scratch);
     let oracle = serde_json::from_slice::<Object<Line>>(line).ok().map(|object| object.0);
     let expected = oracle.as_ref().and_then(Line::entry);
@@ -31,7 +31,7 @@ fuzz_target!(|line: &[u8]| {
 
 /// A scratch that was used reads as a fresh one does.
 fn check_scratch(line: &[u8]) {
-    let (mut fresh, mut used) = (LineScratch::default(), LineScratch::default());
+    let (mut fresh, mut used) = (LineScratch::EMPTY, LineScratch::EMPTY);
     entry::read(br#"{"entry_id":"\u0039\u0039","kind":"\u0071\u0071\u0071"}"#, &mut used);
     assert_eq!(entry::read(line, &mut fresh), entry::read(line, &mut used), "the scratch shows through");
 }

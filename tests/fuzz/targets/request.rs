@@ -100,7 +100,7 @@ fn shown((sent, next): &(Vec<u8>, Next)) -> (String, Next) {
 fn desk() -> StillDesk {
     let mut desk = StillDesk::new(NOW);
     for line in KNOWN {
-        let mut scratch = LineScratch::default();
+        let mut scratch = LineScratch::EMPTY;
         let entry = entry::read(line.as_bytes(), &mut scratch).entry.expect("a good line");
         desk.slice.apply(NOW, &entry, &mut NoLog);
     }
