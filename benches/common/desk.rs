@@ -3,7 +3,9 @@
 //! Its time stands still until the owner moves it, and nothing is logged, so no answer waits. Shared with the fuzz targets
 //! (`tests/fuzz`): equal calls give equal bytes.
 
-use purser::api::desk::{DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View};
+use purser::api::desk::{
+    DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
+};
 use purser::api::out::Stamp;
 use purser::engine::wallet::Hardware;
 use purser::slice::{LogSink, Lsn, Slice};

@@ -254,6 +254,7 @@ impl Connection {
             let (persist, head_only) = (persist(&head), head.method == Method::Head);
             match self.admit(&head, desk) {
                 Ok(Ask::Read(read)) => {
+                    desk.approach(read.user, None, Step::Place);
                     asked.push(Asked { read, persist, head_only, if_none_match: head.if_none_match });
                     if persist == Persist::Close {
                         break Stop::Full;
@@ -266,7 +267,7 @@ impl Connection {
             }
         };
         for (at, one) in asked.iter().enumerate() {
-            for (next, step) in ahead(&asked, at, [Step::Place, Step::User]) {
+            for (next, step) in ahead(&asked, at, [Step::User]) {
                 desk.approach(next.read.user, None, step);
             }
             answer_read(one, desk, out);

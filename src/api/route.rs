@@ -121,13 +121,12 @@ pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
 }
 
 fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
-    let stats = match rest.split_once('/') {
-        Some((_, "balance")) => false,
-        Some((_, "stats")) => true,
+    let (id, stats) = match (rest.strip_suffix("/balance"), rest.strip_suffix("/stats")) {
+        (Some(id), _) if !id.as_bytes().contains(&b'/') => (id, false),
+        (_, Some(id)) if !id.as_bytes().contains(&b'/') => (id, true),
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
     check_method(head, TO_READ)?;
-    let id = &rest[..rest.len() - if stats { "/stats".len() } else { "/balance".len() }];
     let user = UserId::parse(id.as_bytes()).ok_or(Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {

@@ -2,7 +2,9 @@
 
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared, turn_away};
-use crate::api::desk::{DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View};
+use crate::api::desk::{
+    DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
+};
 use crate::metrics::Counters;
 use crate::slice::{LogSink, Lsn, Near, Slice, Ticket};
 

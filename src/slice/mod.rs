@@ -7,8 +7,8 @@
 //! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that became free go to a
 //! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
 
-pub use crate::ledger::book::{Near, Step};
 use crate::ledger::book::{Book, View};
+pub use crate::ledger::book::{Near, Step};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::index::Slot;

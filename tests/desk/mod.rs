@@ -1,7 +1,9 @@
 //! The API without an engine: a connection's machine at a desk over one slice, with the clock in the test's hand.
 
 use purser::api::connection::{Connection, Next, Shared};
-use purser::api::desk::{DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View};
+use purser::api::desk::{
+    DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
+};
 use purser::api::out::{Out, Stamp};
 use purser::slice::{LogSink, Lsn, Near, Slice};
 
