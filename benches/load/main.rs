@@ -17,6 +17,7 @@ mod http;
 mod ids;
 mod lines;
 mod options;
+mod peers;
 mod population;
 mod random;
 mod report;
@@ -33,7 +34,7 @@ use clap::Parser;
 
 use error::{Context, Error, Result};
 use host::Host;
-use options::Options;
+use options::{Options, Suite};
 use suites::Bench;
 
 fn main() -> ExitCode {
@@ -89,6 +90,10 @@ fn run_suites(options: Options, command: &str) -> Result<()> {
     let keep = options.keep;
     let mut bench = Bench::new(options, cores);
     for suite in suites {
+        if suite == Suite::Peers && !host::has("go") {
+            println!("suite peers: skipped, go is not on the PATH");
+            continue;
+        }
         let host = Host::look();
         let report = bench.run(suite).context(format!("suite {}", suite.name()))?;
         report.print();

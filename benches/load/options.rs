@@ -65,6 +65,8 @@ pub enum Suite {
     Users,
     /// GET balance from few to many connections
     Connections,
+    /// The Go services beside Purser: balance, stats, batch, memory
+    Peers,
 }
 
 impl Suite {

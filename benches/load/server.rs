@@ -36,6 +36,11 @@ impl Subject {
         }
     }
 
+    /// One of the services in `peers`.
+    pub fn peer(name: &'static str, program: PathBuf) -> Self {
+        Self { name, program, args: ["-listen", "127.0.0.1:0"].map(String::from).to_vec(), input: Vec::new() }
+    }
+
     /// The same engine, answering whatever it is asked with the bytes of `answer`.
     pub fn floor(core: usize, answer: Vec<u8>) -> Result<Self> {
         let args = format!("floor --listen 127.0.0.1:0 --core {core}");

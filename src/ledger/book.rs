@@ -106,7 +106,9 @@ impl Book {
             None => User::new(entry.user).judge(&self.names, now, entry),
         };
         let effect = match judged {
-            Ok(_) if self.bytes() > self.mark_bytes => return (slot, Rejection::InsufficientStorage.into()),
+            Ok(_) if self.bytes() > self.mark_bytes || (slot.is_none() && !self.index.has_room(entry.user)) => {
+                return (slot, Rejection::InsufficientStorage.into());
+            }
             Ok(effect) => effect,
             Err(verdict) => return (slot, verdict),
         };

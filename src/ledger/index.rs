@@ -15,6 +15,8 @@ const PLACES: usize = 4_096;
 const PLACE_BITS: u32 = PLACES.trailing_zeros();
 /// A segment is cut when it holds more.
 const FULL: usize = PLACES * 4 / 5;
+/// A segment that cannot be cut any more takes users until one place is free, where every search ends.
+const FILLED: usize = PLACES - 1;
 /// Directory bits and place bits come from the same 32 bits.
 const MOST_DEPTH: u32 = u32::BITS - PLACE_BITS;
 
@@ -70,12 +72,19 @@ impl Index {
         &self.segment(hash).places[hash as usize % PLACES]
     }
 
-    /// Adds a user who is not in the index.
+    /// Whether a user who is not in the index can be added: only for ids that were chosen to share their hash there is no room.
+    pub fn has_room(&self, user: UserId) -> bool {
+        let segment = self.segment(upper(user));
+        segment.depth < MOST_DEPTH || segment.used < FILLED
+    }
+
+    /// Adds a user who is not in the index, and for whom it has room.
     pub fn insert(&mut self, user: UserId, slot: Slot) {
         let hash = upper(user);
-        while self.segment(hash).used >= FULL {
+        while self.segment(hash).used >= FULL && self.segment(hash).depth < MOST_DEPTH {
             self.cut(hash);
         }
+        assert!(self.segment(hash).used < FILLED, "who has no room is not admitted");
         let number = self.directory[self.entry(hash)] as usize;
         self.segments[number].put(u64::from(hash) << 32 | u64::from(slot + 1));
     }
@@ -93,7 +102,6 @@ impl Index {
     fn cut(&mut self, hash: u32) {
         let number = self.directory[self.entry(hash)];
         let depth = self.segments[number as usize].depth;
-        assert!(depth < MOST_DEPTH, "memory ends long before the index does");
         if depth == self.depth {
             self.directory = self.directory.iter().flat_map(|&n| [n, n]).collect();
             self.depth += 1;
@@ -161,5 +169,32 @@ mod tests {
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
         assert!(index.segments.iter().all(|s| s.used <= FULL));
+    }
+
+    /// The user whose hash is this: [`UserId::hash`] is a bijection, undone step by step.
+    fn with_hash(hash: u64) -> UserId {
+        let mut x = hash;
+        x ^= x >> 31 ^ x >> 62;
+        x = x.wrapping_mul(0x3196_42b2_d24d_8ec3);
+        x ^= x >> 27 ^ x >> 54;
+        x = x.wrapping_mul(0x96de_1b17_3f11_9089);
+        x ^= x >> 30 ^ x >> 60;
+        UserId(x.wrapping_sub(0x9e37_79b9_7f4a_7c15))
+    }
+
+    #[test]
+    fn users_of_one_hash_are_refused_before_it_is_too_late() {
+        let mut index = Index::default();
+        let id = |n: u32| with_hash(u64::from(n) | 7 << 40);
+        assert!((0..9).all(|n| id(n).hash() == u64::from(n) | 7 << 40));
+        let taken = (0..5_000).take_while(|&n| index.has_room(id(n)).then(|| index.insert(id(n), n)).is_some()).count();
+        assert_eq!(taken, FILLED);
+        for n in 0..5_000 {
+            let found = index.find(id(n), |slot| id(slot) == id(n));
+            assert_eq!(found, (n < FILLED as u32).then_some(n));
+        }
+        assert!(index.has_room(with_hash(1 << 63)), "others are not held up");
+        index.insert(with_hash(1 << 63), 9_999);
+        assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }
 }

@@ -4,6 +4,7 @@
 mod connections;
 mod feed;
 mod memory;
+mod peers;
 mod reads;
 mod users;
 
@@ -31,9 +32,13 @@ pub struct Loaded {
 
 impl Loaded {
     fn new(users: u64, options: &Options, cores: Cores) -> Result<Self> {
+        Self::of(&Subject::purser(cores.server), users, options, cores)
+    }
+
+    fn of(subject: &Subject, users: u64, options: &Options, cores: Cores) -> Result<Self> {
         let population = Population { users, seed: options.seed };
-        eprintln!("feeding {} entries of {users} users", population.len());
-        let server = Subject::purser(cores.server).start(cores.server)?;
+        let server = subject.start(cores.server)?;
+        eprintln!("feeding {} entries of {users} users to {}", population.len(), server.name);
         let mut tally = Tally::new(&population);
         feed(&server, &population, &mut tally, 1)?;
         let ids = Ids::write(&population)?;
@@ -63,6 +68,7 @@ impl Bench {
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
             Suite::Connections => connections::run(self),
+            Suite::Peers => peers::run(self),
         }
     }
 

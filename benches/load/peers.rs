@@ -1,0 +1,27 @@
+//! The services that Purser replaces, built from `benches/peers/go` when they are asked for.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::{Context, Error, Result};
+use crate::server::Subject;
+
+/// The three servers over one ledger, by the HTTP library that they use.
+const SERVERS: [&str; 3] = ["nethttp", "fasthttp", "hertz"];
+
+/// Builds the servers and returns them as subjects.
+pub fn build() -> Result<Vec<Subject>> {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("peers");
+    std::fs::create_dir_all(&folder).context("making a folder for the Go servers")?;
+    let status = Command::new("go")
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers/go"))
+        .args(["build", "-o"])
+        .arg(&folder)
+        .args(SERVERS.map(|name| format!("./cmd/{name}")))
+        .status()
+        .context("running go build")?;
+    if !status.success() {
+        return Err(Error::new(format!("go build: {status}")));
+    }
+    Ok(SERVERS.iter().map(|name| Subject::peer(name, folder.join(name))).collect())
+}
