@@ -15,7 +15,8 @@ use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, crit
 use purser::api::entry::{self, LineScratch};
 use purser::api::read::{Read, What};
 use purser::api::{answer, batch};
-use purser::http::head::{self, Method};
+use purser::http::head;
+use purser::http::request::Method;
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;

@@ -40,12 +40,14 @@
 //! src/ledger/rows.rs        a block of packed rows
 //! src/ledger/varint.rs      LEB128
 //! src/ledger/names.rs       kinds, numbered
+//! src/ledger/memory.rs      cache lines, prefetch, growth
 //! src/ledger/index.rs       user id to slot
 //! src/ledger/book.rs        the users of one slice
 //!
 //! src/http/mod.rs           HTTP/1.1 as bytes; its limits
 //! src/http/head.rs          a request's head
 //! src/http/fields.rs        what its header lines mean
+//! src/http/request.rs       what they find out
 //! src/http/grammar.rs       characters and lists
 //! src/http/target.rs        target and query
 //! src/http/chunked.rs       chunked bodies

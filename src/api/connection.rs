@@ -21,7 +21,8 @@ use super::route::{Ask, Denied, Route, route};
 use super::{BATCH_BYTES, FEED_BYTES, OUT_MARK_BYTES, REQUESTS_PER_TURN, answer, batch};
 use crate::http::chunked::Decoder;
 use crate::http::etag::if_none_match;
-use crate::http::head::{self, Framing, Head, Method, Version};
+use crate::http::head;
+use crate::http::request::{Framing, Head, Method, Version};
 use crate::http::response::{self, Answer, Persist, Status};
 use smallvec::SmallVec;
 

@@ -4,9 +4,10 @@ use super::out::Stamp;
 pub use super::route::Route;
 pub use crate::http::date::DateLine;
 pub use crate::http::response::Status;
-pub use crate::ledger::book::{Step, View};
+pub use crate::ledger::book::View;
 pub use crate::ledger::entry::{EntryRef, Verdict};
 pub use crate::ledger::id::{EntryId, UserId};
+pub use crate::ledger::memory::Step;
 pub use crate::ledger::time::Millis;
 
 /// Whether new requests are taken.

@@ -2,7 +2,7 @@
 
 use super::problem::{Code, Field, Problem};
 use super::read::{Kind, Read, What, millis};
-use crate::http::head::{Head, Method};
+use crate::http::request::{Head, Method};
 use crate::http::target::{BadPair, Param, pairs};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;

@@ -8,8 +8,8 @@
 //! Must never: let a request through whose body could be framed in two ways.
 
 use super::Refusal;
-use super::grammar::{elements, hex_digit, is_host};
-use super::head::{Framing, Head, Method, Version};
+use super::grammar::{elements, is_authority};
+use super::request::{Framing, Head, Method, Version};
 use super::target::Target;
 
 /// The headers that matter here.
@@ -229,39 +229,6 @@ fn decimal(text: &[u8]) -> Option<u64> {
         byte.is_ascii_digit().then(|| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
     };
     if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
-}
-
-/// `uri-host [":" port]`, as in `Host` and in an absolute target (RFC 3986, 3.2.2; without user
-/// information). May be empty.
-pub(super) fn is_authority(value: &[u8]) -> bool {
-    if let [b'[', inner @ ..] = value {
-        let end = inner.iter().position(|&byte| byte == b']').unwrap_or(0);
-        return is_ip_literal(&inner[..end]) && inner.get(end + 1..).is_some_and(is_port);
-    }
-    let mut rest = value;
-    loop {
-        rest = match rest {
-            [b'%', high, low, after @ ..] if hex_digit(*high).is_some() && hex_digit(*low).is_some() => after,
-            [b'%', ..] => return false,
-            [byte, after @ ..] if is_host(*byte) => after,
-            _ => return is_port(rest),
-        }
-    }
-}
-
-/// What stands between the brackets of an IP literal: characters only, the address itself is not
-/// read.
-fn is_ip_literal(inner: &[u8]) -> bool {
-    !inner.is_empty() && inner.iter().all(|&byte| byte == b':' || (is_host(byte) && byte != b'%'))
-}
-
-/// What follows a host: nothing, or a colon and digits, which may be none.
-fn is_port(rest: &[u8]) -> bool {
-    match rest {
-        [] => true,
-        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

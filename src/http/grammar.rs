@@ -1,5 +1,5 @@
 //! The pieces of RFC 9110's grammar that more than one file needs: classes of characters, hex
-//! digits, comma lists.
+//! digits, comma lists, authorities.
 //!
 //! Nothing here judges a request; it only says what a byte is.
 
@@ -16,7 +16,7 @@ pub(super) const fn is_field_text(byte: u8) -> bool {
 
 /// A byte of a host as a URI has it: unreserved, sub-delims and `%` (RFC 3986, 3.2.2). The marks of
 /// a port and of an IP literal are not among them.
-pub(super) const fn is_host(byte: u8) -> bool {
+const fn is_host(byte: u8) -> bool {
     HOST[byte as usize]
 }
 
@@ -34,6 +34,39 @@ pub(super) const fn hex_digit(byte: u8) -> Option<u8> {
 /// For values that hold [`is_field_text`] only, and no quoted strings.
 pub(super) fn elements(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     list.split(|&byte| byte == b',').map(<[u8]>::trim_ascii)
+}
+
+/// `uri-host [":" port]`, as in `Host` and in an absolute target (RFC 3986, 3.2.2; without user
+/// information). May be empty.
+pub(super) fn is_authority(value: &[u8]) -> bool {
+    if let [b'[', inner @ ..] = value {
+        let end = inner.iter().position(|&byte| byte == b']').unwrap_or(0);
+        return is_ip_literal(&inner[..end]) && inner.get(end + 1..).is_some_and(is_port);
+    }
+    let mut rest = value;
+    loop {
+        rest = match rest {
+            [b'%', high, low, after @ ..] if hex_digit(*high).is_some() && hex_digit(*low).is_some() => after,
+            [b'%', ..] => return false,
+            [byte, after @ ..] if is_host(*byte) => after,
+            _ => return is_port(rest),
+        }
+    }
+}
+
+/// What stands between the brackets of an IP literal: characters only, the address itself is not
+/// read.
+fn is_ip_literal(inner: &[u8]) -> bool {
+    !inner.is_empty() && inner.iter().all(|&byte| byte == b':' || (is_host(byte) && byte != b'%'))
+}
+
+/// What follows a host: nothing, or a colon and digits, which may be none.
+fn is_port(rest: &[u8]) -> bool {
+    match rest {
+        [] => true,
+        [b':', port @ ..] => port.iter().all(u8::is_ascii_digit),
+        _ => false,
+    }
 }
 
 static TOKEN: [bool; 256] = class(b"!#$%&'*+-.^_`|~");

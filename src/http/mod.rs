@@ -1,6 +1,6 @@
 //! HTTP/1.1 as bytes: requests in, responses out, strictly by RFC 9112.
 //!
-//! - [`head`] finds and judges a request's head; `fields` holds the rules for its header lines
+//! - [`head`] finds and judges a request's head; `fields` holds the rules for its header lines; [`request`] is what they find out
 //! - [`target`] splits the request target and decodes query parameters
 //! - [`chunked`] decodes a chunked body as it arrives
 //! - [`etag`] answers `If-None-Match`; [`date`] renders the `date` line
@@ -25,6 +25,7 @@ pub mod etag;
 mod fields;
 mod grammar;
 pub mod head;
+pub mod request;
 pub mod response;
 pub mod target;
 

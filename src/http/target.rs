@@ -10,8 +10,7 @@ use std::ops::Deref;
 use memchr::{memchr, memchr2};
 
 use super::Refusal;
-use super::fields::is_authority;
-use super::grammar::hex_digit;
+use super::grammar::{hex_digit, is_authority};
 
 /// Bytes of a decoded parameter name or value; more than any that has a meaning here (a kind has
 /// 32).

@@ -3,10 +3,10 @@
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::index::{Index, Slot};
+use super::memory::{Near, Step};
 use super::names::Names;
 use super::time::Millis;
 use super::user::User;
-use thin_vec::ThinVec;
 
 /// Users live in chunks of one mebibyte, so that nothing grows by doubling.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -14,25 +14,6 @@ const CHUNK_USERS: usize = CHUNK_BYTES / size_of::<User>();
 const CHUNK_BITS: u32 = CHUNK_USERS.trailing_zeros();
 
 const _: () = assert!(CHUNK_USERS.is_power_of_two(), "a slot's high bits are its chunk");
-
-/// Tells the processor what will be read soon. The ledger knows where, the engine knows how.
-pub trait Near {
-    /// The line at this address will be read soon. The address need not be valid: nothing is read through it here.
-    fn near(&self, at: *const u8);
-}
-
-/// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// The place in the index.
-    Place,
-    /// The user.
-    User,
-    /// What hangs on the user.
-    Parts,
-    /// What hangs on that, as far as an entry needs it.
-    Deep,
-}
 
 /// A user, borrowed, and the kinds of its slice.
 #[derive(Clone, Copy, Debug)]
@@ -146,15 +127,4 @@ impl Book {
     pub fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes() + self.heap_bytes
     }
-}
-
-/// Bytes of a cache line.
-pub(super) const LINE_BYTES: usize = 64;
-
-/// Length and capacity, which a thin vector keeps before its items.
-pub(super) const THIN_HEADER_BYTES: usize = 16;
-
-/// Bytes that a thin vector has on the heap.
-pub(super) fn thin_bytes<T>(vec: &ThinVec<T>) -> usize {
-    if vec.capacity() == 0 { 0 } else { THIN_HEADER_BYTES + vec.capacity() * size_of::<T>() }
 }

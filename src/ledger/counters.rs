@@ -5,7 +5,7 @@
 //! cannot be observed: every range that is ever asked for has its edges on the grain at those edges.
 
 use super::amount::Direction;
-use super::book::{LINE_BYTES, Near};
+use super::memory::{LINE_BYTES, Near, thin_bytes};
 use super::names::KindId;
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
@@ -202,7 +202,7 @@ impl Counters {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        super::book::thin_bytes(&self.groups.0) + super::book::thin_bytes(&self.block)
+        thin_bytes(&self.groups.0) + thin_bytes(&self.block)
     }
 }
 
@@ -293,7 +293,7 @@ impl Runs {
 }
 
 fn run_bytes(run: &Vec<Block>) -> usize {
-    run.capacity() * size_of::<Block>() + run.iter().map(super::book::thin_bytes).sum::<usize>()
+    run.capacity() * size_of::<Block>() + run.iter().map(thin_bytes).sum::<usize>()
 }
 
 fn ends_before(block: &[u8], edge_ms: u64) -> bool {

@@ -3,7 +3,7 @@
 //! The ledger mirrors decisions that were made elsewhere: it books entries ([`entry`]), keeps each user's balances and
 //! open holds ([`user`], [`holds`]), remembers recent entry ids so that nothing is counted twice ([`recent`]) and counts
 //! posted entries by time ([`counters`], over packed [`rows`]). A [`book`] holds the users of one slice, found through
-//! [`index`]; kinds are numbered in [`names`].
+//! [`index`]; kinds are numbered in [`names`]; [`memory`] says where reading will go next, and how small vectors grow.
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the Unix epoch, UTC.
 //! Statistics are kept by *quarter*: a quarter of an hour, numbered from the epoch.
@@ -20,6 +20,7 @@ pub mod entry;
 pub mod holds;
 pub mod id;
 pub mod index;
+pub mod memory;
 pub mod names;
 pub mod recent;
 pub mod rows;

@@ -9,9 +9,9 @@
 //! An id is remembered exactly while its booking time is not before the horizon; what lies before it is dropped in passing,
 //! at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of time come round.
 
-use super::book::Near;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
+use super::memory::{Near, reserve, thin_bytes};
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
@@ -184,7 +184,7 @@ impl Recent {
         }
         self.sweep(before, latest);
         if self.list.len() < LISTED {
-            super::rows::reserve(&mut self.list, 1);
+            reserve(&mut self.list, 1);
             self.list.push(entry);
             return None;
         }
@@ -211,7 +211,7 @@ impl Recent {
 
     /// Bytes on the heap, without the tables.
     pub fn heap_bytes(&self) -> usize {
-        super::book::thin_bytes(&self.list)
+        thin_bytes(&self.list)
     }
 }
 

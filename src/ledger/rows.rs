@@ -9,6 +9,7 @@
 //! newest quarter begin, so that booking at the end costs the same however full the block is. A row merged to an hour or a
 //! day carries the first quarter of it. Amounts are never negative, so all integers are unsigned.
 
+use super::memory::reserve;
 use super::time::Quarter;
 use super::varint;
 use std::cmp::Ordering;
@@ -209,19 +210,6 @@ fn rebase(block: &mut Block, row: Row) {
     block.reserve_exact(old.len() + ROW_BYTES);
     add(block, row);
     rows(&old).for_each(|row| add(block, row));
-}
-
-/// Makes room for `more` items. Small vectors are many: they grow by no more than fills the next size that allocators have —
-/// four of them from one power of two to the next, and a multiple of 16 bytes.
-pub(super) fn reserve<T>(items: &mut ThinVec<T>, more: usize) {
-    let needed = items.len() + more;
-    if needed <= items.capacity() {
-        return;
-    }
-    let bytes = super::book::THIN_HEADER_BYTES + needed * size_of::<T>();
-    let step = (bytes.next_power_of_two() / 8).max(16);
-    let room = bytes.next_multiple_of(step) - super::book::THIN_HEADER_BYTES;
-    items.reserve_exact(room / size_of::<T>() - items.len());
 }
 
 /// Puts `new` in the place of `old`.

@@ -4,11 +4,11 @@
 //! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and what they hold.
 
 use super::amount::{Amount, Currency, Direction};
-use super::book::{LINE_BYTES, Near, Step};
 use super::counters::{Counters, GroupKey, Posting, Runs};
 use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
+use super::memory::{LINE_BYTES, Near, Step};
 use super::names::Names;
 use super::recent::{Known, Recent, Remembered, Tables};
 use super::rows::Tally;

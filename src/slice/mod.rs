@@ -8,10 +8,10 @@
 //! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
 
 use crate::ledger::book::{Book, View};
-pub use crate::ledger::book::{Near, Step};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::index::Slot;
+pub use crate::ledger::memory::{Near, Step};
 use crate::ledger::time::Millis;
 use hashbrown::HashMap;
 use std::cmp::Reverse;

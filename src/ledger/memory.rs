@@ -1,0 +1,46 @@
+//! What the ledger knows of memory: where reading will go next, and how small vectors grow.
+
+use thin_vec::ThinVec;
+
+/// Tells the processor what will be read soon. The ledger knows where, the engine knows how.
+pub trait Near {
+    /// The line at this address will be read soon. The address need not be valid: nothing is read through it here.
+    fn near(&self, at: *const u8);
+}
+
+/// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The place in the index.
+    Place,
+    /// The user.
+    User,
+    /// What hangs on the user.
+    Parts,
+    /// What hangs on that, as far as an entry needs it.
+    Deep,
+}
+
+/// Bytes of a cache line.
+pub(super) const LINE_BYTES: usize = 64;
+
+/// Length and capacity, which a thin vector keeps before its items.
+const THIN_HEADER_BYTES: usize = 16;
+
+/// Bytes that a thin vector has on the heap.
+pub(super) fn thin_bytes<T>(vec: &ThinVec<T>) -> usize {
+    if vec.capacity() == 0 { 0 } else { THIN_HEADER_BYTES + vec.capacity() * size_of::<T>() }
+}
+
+/// Makes room for `more` items. Small vectors are many: they grow by no more than fills the next size that allocators have —
+/// four of them from one power of two to the next, and a multiple of 16 bytes.
+pub(super) fn reserve<T>(items: &mut ThinVec<T>, more: usize) {
+    let needed = items.len() + more;
+    if needed <= items.capacity() {
+        return;
+    }
+    let bytes = THIN_HEADER_BYTES + needed * size_of::<T>();
+    let step = (bytes.next_power_of_two() / 8).max(16);
+    let room = bytes.next_multiple_of(step) - THIN_HEADER_BYTES;
+    items.reserve_exact(room / size_of::<T>() - items.len());
+}
