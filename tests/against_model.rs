@@ -6,14 +6,9 @@
 use crate::desk::{Answer, TestDesk, Wire, get, post};
 use crate::model::history::{History, Step};
 use crate::model::{Model, Reply};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use crate::seeds;
 
 const STEPS: usize = 300;
-
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
-}
 
 /// Runs one history through both; `Err` says where they part.
 fn run(seed: u64, limits: bool) -> Result<(), String> {
@@ -40,7 +35,7 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
         };
         if want != got {
             let asked = String::from_utf8_lossy(&asked).chars().take(3_000).collect::<String>();
-            let (at, around) = first_difference(&want.body, &got.body);
+            let (at, around) = seeds::first_difference([("model", &want.body), ("purser", &got.body)]);
             return Err(format!(
                 "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; bodies part at byte {at}:\n\
                  {around}\nasked: {asked}",
@@ -56,33 +51,12 @@ fn answer(reply: Reply) -> Answer {
     Answer { status, content_type: content_type.to_owned(), etag, body }
 }
 
-fn first_difference(want: &str, got: &str) -> (usize, String) {
-    let at = want.bytes().zip(got.bytes()).take_while(|(a, b)| a == b).count();
-    let near = |text: &str| {
-        let bytes = &text.as_bytes()[at.saturating_sub(100)..(at + 200).min(text.len())];
-        String::from_utf8_lossy(bytes).into_owned()
-    };
-    (at, format!("  model:  {}\n  purser: {}", near(want), near(got)))
-}
-
-fn check(cases: u32, limits: bool) {
-    if let Some(seed) = number("PURSER_SEED") {
-        run(seed, limits).unwrap_or_else(|message| panic!("{message}"));
-        return;
-    }
-    let cases = number("PURSER_HISTORIES").map_or(cases, |n| n as u32);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
-    TestRunner::new(config)
-        .run(&any::<u64>(), |seed| run(seed, limits).map_err(TestCaseError::fail))
-        .unwrap_or_else(|error| panic!("{error}"));
-}
-
 #[test]
 fn every_answer_is_the_model_s() {
-    check(60, false);
+    seeds::each(60, |seed| run(seed, false));
 }
 
 #[test]
 fn at_the_limits_too() {
-    check(8, true);
+    seeds::each(8, |seed| run(seed, true));
 }

@@ -36,7 +36,9 @@ pub fn fits(body: &[u8]) -> bool {
 }
 
 impl Feed {
-    /// Applies the next lines of `body`, at most [`ENTRIES_PER_TURN`]. Says whether all are done.
+    /// Applies the next lines of `body`, at most [`ENTRIES_PER_TURN`]. Says whether all are done. Never inlined: its lines take more stack
+    /// than all reads should have to pass by.
+    #[inline(never)]
     pub fn step(&mut self, body: &[u8], desk: &mut impl Desk) -> bool {
         let mut scratches = [const { LineScratch::EMPTY }; ENTRIES_PER_TURN];
         let mut lines = SmallVec::<[Line<'_>; ENTRIES_PER_TURN]>::new();

@@ -4,8 +4,10 @@
 //! knows each user's latest entry and open holds, so that "too old by one millisecond" is exactly that. What it
 //! yields is bytes and times; `recent_limit` is the one finite history, a million entries long.
 //!
-//! `drafts` writes lines good and bad, `reads` questions, `recent` is that long one; this file decides who, when and what.
+//! `drafts` writes lines good and bad, `reads` questions, `clock` keeps both apart from a real clock, `recent` is that
+//! long one; this file decides who, when and what.
 
+mod clock;
 mod drafts;
 mod reads;
 mod recent;
@@ -15,6 +17,7 @@ pub use recent::recent_limit;
 use super::Model;
 use super::ledger::DEDUP_HORIZON;
 use super::stats::{BUCKET, DAY, HOUR, MAX_TIME, MINUTE, floor};
+use clock::Clock;
 use drafts::{Draft, Sent, id_text};
 use std::collections::VecDeque;
 
@@ -92,6 +95,8 @@ pub struct History {
     random: Random,
     model: Model,
     now_ms: i64,
+    /// The servers' clock, if it is not `now_ms`.
+    clock: Option<Clock>,
     users: Vec<u64>,
     bias: Bias,
     /// Well-formed lines, for resends; a ring.
@@ -116,29 +121,39 @@ impl History {
             3 => floor(random.between(0, MAX_TIME), DAY) + random.between(-1, 1).max(0),
             _ => random.between(1_600_000_000_000, 1_900_000_000_000),
         };
-        Self { random, model: Model::new(), now_ms, users, bias, sent: Vec::new(), opening: VecDeque::new() }
+        let (model, sent, opening) = (Model::new(), Vec::new(), VecDeque::new());
+        Self { random, model, now_ms, clock: None, users, bias, sent, opening }
     }
 
     /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open holds, and then go on.
     pub fn at_limits(seed: u64) -> Self {
-        let mut history = Self::new(seed);
-        history.users.truncate(5);
-        (history.bias.holds, history.bias.settlements) = (30, 20);
-        history.now_ms = history.now_ms.clamp(DAY, MAX_TIME - 500 * DAY);
-        for (index, user) in history.users.clone().into_iter().enumerate() {
+        Self::new(seed).near_limits()
+    }
+
+    /// The same, before its first step.
+    pub fn near_limits(mut self) -> Self {
+        self.users.truncate(5);
+        (self.bias.holds, self.bias.settlements) = (30, 20);
+        self.now_ms = self.now_ms.clamp(DAY, MAX_TIME - 500 * DAY);
+        for (index, user) in self.users.clone().into_iter().enumerate() {
             let lines = match index % 3 {
-                0 => history.many_holds(user),
-                1 => history.many_groups(user),
-                _ => history.many_currencies(user),
+                0 => self.many_holds(user),
+                1 => self.many_groups(user),
+                _ => self.many_currencies(user),
             };
             for chunk in lines.chunks(200) {
                 let body = chunk.join("\n").into_bytes();
-                let now_ms = history.now_ms.unsigned_abs();
-                history.model.feed(now_ms, &body);
-                history.opening.push_back(Step::Feed { now_ms, body });
+                let now_ms = self.served_ms();
+                self.model.feed(now_ms, &body);
+                self.opening.push_back(Step::Feed { now_ms, body });
             }
         }
-        history
+        self
+    }
+
+    /// Who has entries.
+    pub fn users(&self) -> &[u64] {
+        &self.users
     }
 
     fn many_holds(&mut self, user: u64) -> Vec<String> {
@@ -187,7 +202,7 @@ impl History {
 
     fn step(&mut self) -> Step {
         self.advance();
-        let now_ms = self.now_ms.unsigned_abs();
+        let now_ms = self.served_ms();
         match self.random.below(100) {
             0..40 => {
                 let body = self.feed_body();
@@ -223,13 +238,17 @@ impl History {
                 }
             }
         };
-        self.now_ms = (self.now_ms + ahead.max(0)).min(MAX_TIME);
+        let now_ms = (self.now_ms + ahead.max(0)).min(MAX_TIME);
+        // What would pass the servers' clock is left out.
+        if self.clock.is_none_or(|clock| now_ms <= clock.end()) {
+            self.now_ms = now_ms;
+        }
     }
 
     fn feed_body(&mut self) -> Vec<u8> {
         if self.random.below(400) == 0 {
             let body = self.oversized();
-            self.model.feed(self.now_ms.unsigned_abs(), &body);
+            self.model.feed(self.served_ms(), &body);
             return body;
         }
         if self.random.percent(3) {
@@ -246,8 +265,9 @@ impl History {
             if index > 0 {
                 body.extend_from_slice(end);
             }
-            let line = self.line();
-            self.model.apply_line(self.now_ms.unsigned_abs(), &line);
+            let line = self.any_line();
+            let line = self.beyond_doubt(line);
+            self.model.apply_line(self.served_ms(), &line);
             body.extend_from_slice(&line);
         }
         match self.random.below(20) {
@@ -262,6 +282,7 @@ impl History {
     /// Bodies at the feed's limits: 10,000 lines and 8 MiB, and one more of each.
     fn oversized(&mut self) -> Vec<u8> {
         let good = self.fresh(self.users[0], false).plain().into_bytes();
+        let good = self.beyond_doubt(good);
         match self.random.below(5) {
             0 => [&good[..], &b"\n".repeat(10_000)].concat(),
             1 => [&good[..], &b"\n".repeat(10_001)].concat(),
@@ -271,7 +292,7 @@ impl History {
         }
     }
 
-    fn line(&mut self) -> Vec<u8> {
+    fn any_line(&mut self) -> Vec<u8> {
         let user = self.random.pick(&self.users);
         if self.random.percent(self.bias.malformed) {
             let draft = match self.random.below(8) {
@@ -420,6 +441,9 @@ impl History {
 
     /// A booking time, in range as JSON; near now, or at an edge that the user's latest entry sets.
     fn at_ms(&mut self, user: u64) -> i64 {
+        if let Some(at_ms) = self.ahead_of_the_clock() {
+            return at_ms;
+        }
         let now = self.now_ms;
         let latest = self.model.user(user).and_then(|user| user.as_of_ms());
         let Some(latest) = latest else {

@@ -28,6 +28,12 @@ enum Read {
     },
 }
 
+impl Question {
+    fn is_of_now(&self) -> bool {
+        matches!(self.read, Read::Stats { window: Window::Millis(_), at_ms: None, .. })
+    }
+}
+
 pub fn get(model: &Model, now_ms: i64, target: &str) -> Reply {
     let question = match question(target) {
         Ok(question) => question,
@@ -66,6 +72,16 @@ pub fn batch(model: &Model, now_ms: i64, body: &[u8]) -> Reply {
         etag: None,
         body: format!(r#"{{"responses":[{}]}}"#, answers.join(",")),
     }
+}
+
+/// Whether the answer to a GET depends on when it is asked.
+pub fn asks_the_clock(target: &str) -> bool {
+    question(target).is_ok_and(|question| question.is_of_now())
+}
+
+/// Whether the answer to a batch does.
+pub fn batch_asks_the_clock(body: &[u8]) -> bool {
+    questions(body).is_ok_and(|questions| questions.iter().any(Question::is_of_now))
 }
 
 fn question(target: &str) -> Result<Question, Problem> {

@@ -37,12 +37,12 @@ impl Server {
 
     /// Starts a server with these flags, on a free port of one core.
     pub fn start_with(flags: &[&str]) -> Self {
-        let mut child = purser()
-            .args(["serve", "--listen", "127.0.0.1:0", "--cores", &first_cpu()])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the server starts");
+        Self::spawn(purser().args(["serve", "--listen", "127.0.0.1:0", "--cores", &first_cpu()]).args(flags))
+    }
+
+    /// Starts a program that says where it listens, as ours does.
+    pub fn spawn(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let out = child.stdout.take().expect("its output is piped");
         let (sender, lines) = channel();
         thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));

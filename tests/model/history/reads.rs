@@ -4,7 +4,7 @@ use super::super::stats::{BUCKET, DAY, Edges, HOUR, MAX_TIME, MINUTE};
 use super::{History, Random};
 
 impl History {
-    pub(super) fn target(&mut self) -> String {
+    pub(super) fn any_target(&mut self) -> String {
         if self.random.percent(5) {
             return self.strange_path();
         }
@@ -138,7 +138,7 @@ impl History {
         (edge + shift + random.between(-1, 1)).clamp(0, MAX_TIME)
     }
 
-    pub(super) fn batch_body(&mut self) -> Vec<u8> {
+    pub(super) fn any_batch(&mut self) -> Vec<u8> {
         let count = match self.random.below(60) {
             0 => 999 + self.random.below(3),
             1 => 0,
@@ -185,7 +185,7 @@ impl History {
             let (window, millis) = window(&mut self.random);
             members.push(format!("\"window\":\"{window}\""));
             if let Some(millis) = millis
-                && self.random.percent(85)
+                && (self.random.percent(85) || self.clock.is_some())
             {
                 members.push(format!("\"at_ms\":{}", self.asked_time(user, millis)));
             }
