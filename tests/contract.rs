@@ -377,6 +377,7 @@ fn conditional_reads() {
     for value in ["\"v0\"", "\"v11\"", "v1", "\"V1\"", ""] {
         c.check(request("GET", target, &format!("if-none-match: {value}\r\n")), &balance(42, 1, T, 5));
     }
+    c.check(request("GET", target, "if-none-match: \"v9\"\r\naccept: */*\r\nIf-None-Match: \"v1\"\r\n"), not_modified);
     c.check(request("GET", "/v1/users/7/balance", "if-none-match: *\r\n"), &problem("user_not_found", "", ""));
     server.feed(&[credit(2, 42, 5, T)]);
     c.check(request("GET", target, "if-none-match: \"v1\"\r\n"), &balance(42, 2, T, 10));

@@ -4,21 +4,40 @@
 //! answer, which is always right: what is not a list of entity tags matches nothing from there on.
 
 /// The client holds `version` already, so that `304` is the answer. `header` is the value of
-/// `If-None-Match`.
+/// `If-None-Match`; or several of them, with the lines between them: together they are one list.
 pub fn if_none_match(header: &[u8], version: u64) -> bool {
-    let mut rest = header.trim_ascii();
-    if rest == b"*" {
-        return true;
-    }
+    header.trim_ascii() == b"*" || values(header).map_while(|list| names(list, version)).any(|found| found)
+}
+
+/// The values of the header, of which the first has lost its name.
+fn values(header: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut lines = header.split(|&byte| byte == b'\r');
+    let value = |line| {
+        let (name, value) = line_parts(line)?;
+        name.eq_ignore_ascii_case(b"if-none-match").then_some(value)
+    };
+    lines.next().into_iter().chain(lines.filter_map(value))
+}
+
+/// Name and value of a line that still has its line feed in front.
+fn line_parts(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr::memchr(b':', line)?;
+    Some((line[..colon].trim_ascii(), &line[colon + 1..]))
+}
+
+/// Whether the list has our tag of this version; `None` where it is no list of entity tags.
+fn names(list: &[u8], version: u64) -> Option<bool> {
+    let mut rest = list;
     loop {
         while let [b',' | b' ' | b'\t', after @ ..] = rest {
             rest = after;
         }
-        let Some((opaque, after)) = entity_tag(rest) else {
-            return false;
-        };
+        if rest.is_empty() {
+            return Some(false);
+        }
+        let (opaque, after) = entity_tag(rest)?;
         if version_of(opaque) == Some(version) {
-            return true;
+            return Some(true);
         }
         rest = after;
     }
@@ -61,6 +80,8 @@ mod tests {
             "\"a,b\",\"v17\"",
             "\"\", \"v17\"",
             "\"v17\", junk",
+            "\"v16\"\r\nIF-none-match: \"v17\"",
+            "\r\nAccept: *\r\nif-none-match:\"v1\",\r\nif-none-match:W/\"v17\"",
         ] {
             check(header, true);
         }
@@ -85,6 +106,9 @@ mod tests {
             "'v17'",
             "\"v18446744073709551633\"",
             "\"v\"",
+            "*\r\nif-none-match: *",
+            "junk\r\nif-none-match: \"v17\"",
+            "\"v16\"\r\nif-match: \"v17\"\r\nif-none-match: \"v18\"",
         ] {
             check(header, false);
         }

@@ -64,8 +64,8 @@ pub(super) struct Fields<'b> {
     coding: Coding,
     /// Saturates at `u64::MAX`, which is refused.
     length: Option<u64>,
-    if_none_match: Option<&'b [u8]>,
-    if_none_match_repeated: bool,
+    /// The first value and the last.
+    if_none_match: Option<(&'b [u8], &'b [u8])>,
     content_type: Option<&'b [u8]>,
     content_encoding: Option<&'b [u8]>,
 }
@@ -83,7 +83,6 @@ impl<'b> Fields<'b> {
             coding: Coding::Absent,
             length: None,
             if_none_match: None,
-            if_none_match_repeated: false,
             content_type: None,
             content_encoding: None,
         }
@@ -105,9 +104,9 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Judges the lines together, and completes the head.
+    /// Judges the lines together, and completes the head that they are from.
     #[inline]
-    pub(super) fn finish(self, method: Method, target: Target<'b>) -> Result<Head<'b>, Refusal> {
+    pub(super) fn finish(self, head: &'b [u8], method: Method, target: Target<'b>) -> Result<Head<'b>, Refusal> {
         if !self.host && self.version == Version::Http11 {
             return Err(Refusal::Malformed("no host"));
         }
@@ -122,7 +121,7 @@ impl<'b> Fields<'b> {
             framing,
             keep_alive: !self.close && (self.keep_alive || self.version == Version::Http11),
             expect_continue: self.expect_continue && !matches!(framing, Framing::None | Framing::Length(0)),
-            if_none_match: self.if_none_match.filter(|_| !self.if_none_match_repeated),
+            if_none_match: self.if_none_match.map(|(first, last)| span(head, first, last)),
             content_type: self.content_type,
             content_encoding: self.content_encoding,
         })
@@ -181,7 +180,8 @@ impl<'b> Fields<'b> {
     }
 
     fn take_if_none_match(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
-        self.if_none_match_repeated = self.if_none_match.replace(value).is_some();
+        let first = self.if_none_match.map_or(value, |(first, _)| first);
+        self.if_none_match = Some((first, value));
         Ok(())
     }
 
@@ -221,6 +221,12 @@ impl<'b> Fields<'b> {
         }
         Ok(())
     }
+}
+
+/// What lies between the start of one piece of `head` and the end of a later one.
+fn span<'b>(head: &'b [u8], first: &'b [u8], last: &'b [u8]) -> &'b [u8] {
+    let offset = |piece: &[u8]| piece.as_ptr() as usize - head.as_ptr() as usize;
+    &head[offset(first)..offset(last) + last.len()]
 }
 
 /// A number of digits only; saturates.
@@ -395,8 +401,9 @@ mod tests {
     #[test]
     fn conditions_and_content() {
         of("If-None-Match: \"v1\" |", |head| assert_eq!(head.if_none_match, Some(&b"\"v1\""[..])));
-        of("If-None-Match: *|If-None-Match: *|", |head| assert_eq!(head.if_none_match, None));
-        of("If-None-Match: |If-None-Match: a|If-None-Match: b|", |head| assert_eq!(head.if_none_match, None));
+        of("If-None-Match: \"v1\"|Accept: */*|if-none-match: \"v2\"|", |head| {
+            assert_eq!(head.if_none_match, Some(&b"\"v1\"\r\nAccept: */*\r\nif-none-match: \"v2\""[..]));
+        });
         of("CONTENT-TYPE: application/json; charset=utf-8|", |head| {
             assert_eq!(head.content_type, Some(&b"application/json; charset=utf-8"[..]));
         });

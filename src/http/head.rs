@@ -108,7 +108,7 @@ fn read(head: &[u8]) -> Result<Head<'_>, Refusal> {
     for header in request.headers.iter() {
         fields.take(header.name, header.value)?;
     }
-    fields.finish(method_of(method), target)
+    fields.finish(head, method_of(method), target)
 }
 
 /// The method that a token names.

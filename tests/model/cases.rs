@@ -604,6 +604,7 @@ fn batches_are_refused_whole() {
         (r#"{"requests":[{"user_id":"7","read":"stats","window":"1d","at_ms":5}]}"#, "200"),
         (&many(1_000), "200"),
         (&many(1_001), "413 too_many_items requests"),
+        (&many(1_001).replacen('{', r#"{"requests":[],"#, 1), "400 invalid_json requests"),
     ];
     for (body, wanted) in rows {
         let reply = model.batch(NOW, body.as_bytes());

@@ -585,17 +585,21 @@ mod tests {
 
     #[test]
     fn histories_meet_every_verdict() {
+        every_verdict_is_met(History::new);
+    }
+
+    #[test]
+    fn at_a_real_clock_too() {
+        every_verdict_is_met(|seed| History::at_the_clock(seed, 1_763_900_000_000));
+    }
+
+    fn every_verdict_is_met(history: fn(u64) -> History) {
         let mut met = BTreeMap::new();
-        for seed in 0..24 {
+        let plain = (0..32).map(|seed| history(seed).take(150));
+        let limits = (0..3).map(|seed| history(seed).near_limits().take(120));
+        for steps in plain.chain(limits) {
             let mut tally = Tally::default();
-            tally.run(History::new(seed).take(150));
-            for (name, count) in tally.met {
-                *met.entry(name).or_insert(0) += count;
-            }
-        }
-        for seed in 0..3 {
-            let mut tally = Tally::default();
-            tally.run(History::at_limits(seed).take(120));
+            tally.run(steps);
             for (name, count) in tally.met {
                 *met.entry(name).or_insert(0) += count;
             }

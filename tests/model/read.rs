@@ -171,19 +171,18 @@ fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
     let Some(Value::Object(members)) = json::parse(body) else {
         return Err(Problem::new(Code::InvalidJson, ""));
     };
-    let lists = || {
-        members.iter().filter_map(|(name, value)| match value {
-            Value::List(items) if name == "requests" => Some(items),
-            _ => None,
-        })
+    // Of several, the first is meant.
+    let items = match member(&members, "requests") {
+        Some(Value::List(items)) => &items[..],
+        _ => &[],
     };
-    if lists().any(|items| items.len() > MAX_BATCH) {
+    if items.len() > MAX_BATCH {
         return Err(Problem::new(Code::TooManyItems, "requests"));
     }
     if let Some(name) = json::repeated(&members) {
         return Err(Problem::new(Code::InvalidJson, echo(name.as_bytes())));
     }
-    for (index, item) in lists().flatten().enumerate() {
+    for (index, item) in items.iter().enumerate() {
         if let Value::Object(item) = item
             && let Some(name) = json::repeated(item)
         {

@@ -1,0 +1,77 @@
+package api
+
+import (
+	"strconv"
+
+	"purser/peers/ledger"
+)
+
+// appendBalances appends the body of a balance answer; an empty currency keeps
+// all.
+func appendBalances(b []byte, user uint64, bal *ledger.Balances, currency string) []byte {
+	b = append(b, `{"user_id":"`...)
+	b = strconv.AppendUint(b, user, 10)
+	b = append(b, `","version":`...)
+	b = strconv.AppendUint(b, bal.Version, 10)
+	b = append(b, `,"as_of_ms":`...)
+	b = strconv.AppendInt(b, bal.AsOfMs, 10)
+	b = append(b, `,"balances":[`...)
+	first := true
+	for i := range bal.Items {
+		it := &bal.Items[i]
+		if currency != "" && currency != it.Currency {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		b = append(b, `{"currency":"`...)
+		b = append(b, it.Currency...)
+		b = append(b, `","posted":`...)
+		b = strconv.AppendInt(b, it.Posted, 10)
+		b = append(b, `,"pending_debits":`...)
+		b = strconv.AppendInt(b, it.PendingDebits, 10)
+		b = append(b, `,"pending_credits":`...)
+		b = strconv.AppendInt(b, it.PendingCredits, 10)
+		b = append(b, `,"available":`...)
+		b = strconv.AppendInt(b, it.Available, 10)
+		b = append(b, '}')
+	}
+	return append(b, "]}"...)
+}
+
+// appendStats appends the body of a statistics answer.
+func appendStats(b []byte, user uint64, st *ledger.Stats) []byte {
+	b = append(b, `{"user_id":"`...)
+	b = strconv.AppendUint(b, user, 10)
+	b = append(b, `","version":`...)
+	b = strconv.AppendUint(b, st.Version, 10)
+	b = append(b, `,"from_ms":`...)
+	b = strconv.AppendInt(b, st.FromMs, 10)
+	b = append(b, `,"to_ms":`...)
+	b = strconv.AppendInt(b, st.ToMs, 10)
+	b = append(b, `,"stats":[`...)
+	for i := range st.Items {
+		it := &st.Items[i]
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"currency":"`...)
+		b = append(b, it.Currency...)
+		b = append(b, `","kind":"`...)
+		b = append(b, it.Kind...)
+		b = append(b, `","direction":"`...)
+		b = append(b, it.Direction.String()...)
+		b = append(b, `","count":`...)
+		b = strconv.AppendUint(b, it.Count, 10)
+		b = append(b, `,"sum":`...)
+		b = strconv.AppendInt(b, it.Sum, 10)
+		b = append(b, `,"min":`...)
+		b = strconv.AppendInt(b, it.Min, 10)
+		b = append(b, `,"max":`...)
+		b = strconv.AppendInt(b, it.Max, 10)
+		b = append(b, '}')
+	}
+	return append(b, "]}"...)
+}

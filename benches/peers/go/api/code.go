@@ -1,0 +1,147 @@
+package api
+
+// Code names a problem on the wire.
+type Code uint8
+
+// The codes, in the order of the table.
+const (
+	None Code = iota
+
+	MalformedRequest
+	InvalidParameter
+	InvalidWindow
+	InvalidJSON
+	UnknownField
+	MissingField
+	InvalidField
+	NotFound
+	UserNotFound
+	MethodNotAllowed
+	RequestTimeout
+	ContentTooLarge
+	TooManyItems
+	URITooLong
+	UnsupportedMediaType
+	ExpectationFailed
+	HeaderFieldsTooLarge
+	UnsupportedTransferCoding
+	Overloaded
+	Draining
+	HTTPVersionNotSupported
+	InsufficientStorage
+
+	// From here on: verdicts on one entry, which have no status of their own.
+
+	AmountNegative
+	EntryInFuture
+	EntryTooOld
+	EntryIDConflict
+	PendingNotFound
+	PendingAmountExceeded
+	TooManyCurrencies
+	TooManyGroups
+	TooManyHolds
+	TooManyRecent
+	BalanceOverflow
+
+	codeCount
+)
+
+// meaning is a row of the table: what a code always says.
+type meaning struct {
+	name   string
+	status int
+	title  string
+	detail string
+}
+
+var meanings = [codeCount]meaning{
+	MalformedRequest: {"malformed_request", 400, "Bad Request",
+		"The request is not well-formed HTTP/1.1."},
+	InvalidParameter: {"invalid_parameter", 400, "Bad Request",
+		"A parameter is unknown, repeated, empty or has a value that is not allowed."},
+	InvalidWindow: {"invalid_window", 400, "Bad Request",
+		"The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d."},
+	InvalidJSON: {"invalid_json", 400, "Bad Request",
+		"The text is not one JSON object as RFC 8259 has it, or repeats a member."},
+	UnknownField: {"unknown_field", 400, "Bad Request",
+		"This member is not known here."},
+	MissingField: {"missing_field", 400, "Bad Request",
+		"A member that is needed is missing."},
+	InvalidField: {"invalid_field", 400, "Bad Request",
+		"The member's value has the wrong type, form or range, or does not belong here."},
+	NotFound: {"not_found", 404, "Not Found",
+		"There is nothing at this path."},
+	UserNotFound: {"user_not_found", 404, "Not Found",
+		"No entry of this user has been accepted."},
+	MethodNotAllowed: {"method_not_allowed", 405, "Method Not Allowed",
+		"This path does not take that method."},
+	RequestTimeout: {"request_timeout", 408, "Request Timeout",
+		"The request was not finished in time."},
+	ContentTooLarge: {"content_too_large", 413, "Content Too Large",
+		"The body is larger than this path takes."},
+	TooManyItems: {"too_many_items", 413, "Content Too Large",
+		"The body holds more items than one request may."},
+	URITooLong: {"uri_too_long", 414, "URI Too Long",
+		"The request target is longer than this server takes."},
+	UnsupportedMediaType: {"unsupported_media_type", 415, "Unsupported Media Type",
+		"This path takes another content type, without content coding."},
+	ExpectationFailed: {"expectation_failed", 417, "Expectation Failed",
+		"The only expectation known here is 100-continue."},
+	HeaderFieldsTooLarge: {"header_fields_too_large", 431, "Request Header Fields Too Large",
+		"The header is larger than this server takes."},
+	UnsupportedTransferCoding: {"unsupported_transfer_coding", 501, "Not Implemented",
+		"The only transfer coding known here is chunked."},
+	Overloaded: {"overloaded", 503, "Service Unavailable",
+		"This server is at its limit: send the request again later."},
+	Draining: {"draining", 503, "Service Unavailable",
+		"This server is shutting down: send the request elsewhere."},
+	HTTPVersionNotSupported: {"http_version_not_supported", 505, "HTTP Version Not Supported",
+		"This server speaks HTTP/1.1 and HTTP/1.0."},
+	InsufficientStorage: {"insufficient_storage", 507, "Insufficient Storage",
+		"This server is above its memory mark: send the entry again later."},
+	AmountNegative: {name: "amount_negative",
+		detail: "An amount is never negative: the direction says which way it goes."},
+	EntryInFuture: {name: "entry_in_future",
+		detail: "The entry is booked more than one hour ahead of this server's clock."},
+	EntryTooOld: {name: "entry_too_old",
+		detail: "The entry is booked more than 24 hours before this user's latest entry."},
+	EntryIDConflict: {name: "entry_id_conflict",
+		detail: "This user already has another entry of that id."},
+	PendingNotFound: {name: "pending_not_found",
+		detail: "This user has no open hold of that id."},
+	PendingAmountExceeded: {name: "pending_amount_exceeded",
+		detail: "The settlement is larger than its hold."},
+	TooManyCurrencies: {name: "too_many_currencies",
+		detail: "This user already has 16 currencies."},
+	TooManyGroups: {name: "too_many_groups",
+		detail: "This user already has 256 groups of currency, kind and direction."},
+	TooManyHolds: {name: "too_many_holds",
+		detail: "This user already has 1,024 open holds."},
+	TooManyRecent: {name: "too_many_recent",
+		detail: "This user already has 1,048,576 entries within the dedup horizon."},
+	BalanceOverflow: {name: "balance_overflow",
+		detail: "A balance or a lifetime sum would leave the range of a 64-bit integer."},
+}
+
+// fault is a code with the field that is to blame.
+type fault struct {
+	code  Code
+	field string
+}
+
+// maxEcho is how much of a caller's name an answer repeats.
+const maxEcho = 64
+
+// echo returns a caller's name if an answer can repeat it as it is, else "".
+func echo(name []byte) string {
+	if len(name) == 0 || len(name) > maxEcho {
+		return ""
+	}
+	for _, c := range name {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return ""
+		}
+	}
+	return string(name)
+}

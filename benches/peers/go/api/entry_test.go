@@ -1,0 +1,199 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/bytedance/sonic"
+
+	"purser/peers/ledger"
+)
+
+// libraries are the JSON libraries that the servers use.
+var libraries = map[string]Unmarshal{"encoding/json": json.Unmarshal, "sonic": sonic.Unmarshal}
+
+const goodEntry = `"entry_id":"7","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":500,"at_ms":1763900000000`
+
+// without returns an entry that lacks a member, and has more instead.
+func without(name, more string) string {
+	var members []string
+	for m := range strings.SplitSeq(goodEntry, ",") {
+		if !strings.HasPrefix(m, `"`+name+`"`) {
+			members = append(members, m)
+		}
+	}
+	if more != "" {
+		members = append(members, more)
+	}
+	return "{" + strings.Join(members, ",") + "}"
+}
+
+func with(more string) string { return "{" + goodEntry + "," + more + "}" }
+
+func TestEntryFailures(t *testing.T) {
+	const settle = `"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7"`
+	type failure struct {
+		line  string
+		code  Code
+		field string
+		id    string
+	}
+	cases := []failure{
+		// Not JSON, or not an object.
+		{``, InvalidJSON, "", ""},
+		{` `, InvalidJSON, "", ""},
+		{`[]`, InvalidJSON, "", ""},
+		{`null`, InvalidJSON, "", ""},
+		{`"{}"`, InvalidJSON, "", ""},
+		{`5`, InvalidJSON, "", ""},
+		{`{"entry_id":"7"`, InvalidJSON, "", ""},
+		{`{"entry_id":"7"} {}`, InvalidJSON, "", ""},
+		{"\uFEFF{" + goodEntry + "}", InvalidJSON, "", ""},
+		{with(`"x":01`), InvalidJSON, "", ""},
+		{without("amount", `"amount":007`), InvalidJSON, "", ""},
+		{without("kind", `"kind":"\ud800"`), InvalidJSON, "", ""},
+		{without("kind", "\"kind\":\"\xff\""), InvalidJSON, "", ""},
+		{with(`"x":` + nested(128)), InvalidJSON, "", ""},
+
+		// Repeated members come before unknown ones.
+		{with(`"amount":500`), InvalidJSON, "amount", ""},
+		{with(`"\u0061mount":500`), InvalidJSON, "amount", ""},
+		{with(`"x":1,"x":2`), InvalidJSON, "x", ""},
+		{with(`"x":1,"y":1,"y":1,"x":2,"kind":"a"`), InvalidJSON, "y", ""},
+		{with(`"é":1,"\u00e9":2`), InvalidJSON, "", ""},
+		{with(`"":1,"":2`), InvalidJSON, "", ""},
+		{with(`"state":"posted","zzz":1,"state":"posted"`), InvalidJSON, "state", ""},
+
+		// Unknown members come before fields.
+		{with(`"x":{"a":1,"a":2}`), UnknownField, "x", "7"},
+		{with(`"x":1,"y":1`), UnknownField, "x", "7"},
+		{with(`"Amount":1`), UnknownField, "Amount", "7"},
+		{with(`"entry_id ":1`), UnknownField, "entry_id ", "7"},
+		{with(`"\u0078y":1`), UnknownField, "xy", "7"},
+		{with(`"a\"b":1`), UnknownField, "", "7"},
+		{with(`"a\\b":1`), UnknownField, "", "7"},
+		{with(`"a\u007f":1`), UnknownField, "", "7"},
+		{with(`"":1`), UnknownField, "", "7"},
+		{with(`"` + strings.Repeat("n", 64) + `":1`), UnknownField, strings.Repeat("n", 64), "7"},
+		{with(`"` + strings.Repeat("n", 65) + `":1`), UnknownField, "", "7"},
+		{`{"x":1,"entry_id":"07"}`, UnknownField, "x", ""},
+
+		// Fields, in their order.
+		{`{}`, MissingField, "entry_id", ""},
+		{without("entry_id", ``), MissingField, "entry_id", ""},
+		{without("entry_id", `"entry_id":7`), InvalidField, "entry_id", ""},
+		{without("entry_id", `"entry_id":null`), InvalidField, "entry_id", ""},
+		{without("entry_id", `"entry_id":""`), InvalidField, "entry_id", ""},
+		{without("entry_id", `"entry_id":"07"`), InvalidField, "entry_id", ""},
+		{`{"entry_id":"7"}`, MissingField, "user_id", "7"},
+		{without("user_id", ``), MissingField, "user_id", "7"},
+		{without("user_id", `"user_id":42`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"042"`), InvalidField, "user_id", "7"},
+		{without("user_id", `"user_id":"18446744073709551616"`), InvalidField, "user_id", "7"},
+		{without("currency", ``), MissingField, "currency", "7"},
+		{without("currency", `"currency":"coin"`), InvalidField, "currency", "7"},
+		{without("currency", `"currency":["COIN"]`), InvalidField, "currency", "7"},
+		{without("kind", ``), MissingField, "kind", "7"},
+		{without("kind", `"kind":"Gift"`), InvalidField, "kind", "7"},
+		{without("kind", `"kind":true`), InvalidField, "kind", "7"},
+		{without("direction", ``), MissingField, "direction", "7"},
+		{without("direction", `"direction":"Debit"`), InvalidField, "direction", "7"},
+		{without("direction", `"direction":0`), InvalidField, "direction", "7"},
+		{without("amount", ``), MissingField, "amount", "7"},
+		{without("amount", `"amount":"500"`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":null`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":-1`), AmountNegative, "amount", "7"},
+		{without("amount", `"amount":-99999999999999999999999999999`), AmountNegative, "amount", "7"},
+		{without("amount", `"amount":-0`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":-0.5`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":-1.0`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":-1e3`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":1.0`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":1e3`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":1E3`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":9223372036854775808`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":99999999999999999999999999`), InvalidField, "amount", "7"},
+		{without("at_ms", ``), MissingField, "at_ms", "7"},
+		{without("at_ms", `"at_ms":-1`), InvalidField, "at_ms", "7"},
+		{without("at_ms", `"at_ms":-0`), InvalidField, "at_ms", "7"},
+		{without("at_ms", `"at_ms":1.0`), InvalidField, "at_ms", "7"},
+		{without("at_ms", `"at_ms":"1"`), InvalidField, "at_ms", "7"},
+		{without("at_ms", `"at_ms":253402300800000`), InvalidField, "at_ms", "7"},
+		{with(`"state":"Posted"`), InvalidField, "state", "7"},
+		{with(`"state":null`), InvalidField, "state", "7"},
+		{with(`"state":""`), InvalidField, "state", "7"},
+		{with(`"state":"voided"`), MissingField, "pending_id", "7"},
+		{without("amount", `"state":"voided"`), MissingField, "amount", "7"},
+		{without("kind", `"state":"voided"`), MissingField, "kind", "7"},
+
+		// Settlements.
+		{with(`"pending_id":5`), InvalidField, "currency", "7"},
+		{with(`"pending_id":null`), InvalidField, "currency", "7"},
+		{without("currency", `"pending_id":"1"`), InvalidField, "kind", "7"},
+		{`{` + settle + `,"amount":1,"direction":"debit"}`, InvalidField, "direction", "8"},
+		{`{` + settle + `}`, MissingField, "amount", "8"},
+		{`{` + settle + `,"state":"posted"}`, MissingField, "amount", "8"},
+		{`{` + settle + `,"state":"nope"}`, MissingField, "amount", "8"},
+		{`{` + settle + `,"state":"voided","amount":0}`, InvalidField, "amount", "8"},
+		{`{` + settle + `,"state":"voided","amount":-5}`, InvalidField, "amount", "8"},
+		{`{` + settle + `,"state":"pending","amount":1}`, InvalidField, "state", "8"},
+		{`{` + settle + `,"state":5,"amount":1}`, InvalidField, "state", "8"},
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":5}`, InvalidField, "pending_id", "8"},
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":"05"}`, InvalidField, "pending_id", "8"},
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"state":"voided","pending_id":null}`, InvalidField, "pending_id", "8"},
+
+		// The id is echoed as it was sent, decoded.
+		{`{"entry_id":"\u0037"}`, MissingField, "user_id", "7"},
+		{`{"entry_id":"0192F0C1-7d3a-7cc1-9a55-0242AC120002"}`, MissingField, "user_id", "0192F0C1-7d3a-7cc1-9a55-0242AC120002"},
+	}
+	for name, unmarshal := range libraries {
+		r := reader{unmarshal: unmarshal}
+		for _, c := range cases {
+			var e ledger.Entry
+			id, f := r.entry([]byte(c.line), &e)
+			if f != (fault{c.code, c.field}) || string(id) != c.id {
+				t.Errorf("%s: %.200q: got %s %q of %q, want %s %q of %q", name, c.line,
+					meanings[f.code].name, f.field, id, meanings[c.code].name, c.field, c.id)
+			}
+		}
+	}
+}
+
+func TestEntryValues(t *testing.T) {
+	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: 42, Currency: "COIN", Kind: "gift_sent",
+		Direction: ledger.Debit, Amount: 500, AtMs: 1763900000000, Action: ledger.Post}
+	hold, large, last := post, post, post
+	hold.Action = ledger.Hold
+	large.Amount = 1<<63 - 1
+	last.AtMs = maxTime
+	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: 42, Amount: 0, AtMs: 5, Action: ledger.Settle, Hold: ledger.ID{Lo: 7}}
+	void := settle
+	void.Action = ledger.Void
+	for name, unmarshal := range libraries {
+		r := reader{unmarshal: unmarshal}
+		for _, c := range []struct {
+			line string
+			want ledger.Entry
+		}{
+			{"{" + goodEntry + "}", post},
+			{" \t{ " + strings.ReplaceAll(goodEntry, ",", " , ") + " } \r", post},
+			{with(`"state":"posted"`), post},
+			{without("user_id", `"\u0075ser_id":"\u0034\u0032"`), post},
+			{without("currency", `"currency":"\u0043OIN"`), post},
+			{with(`"state":"pending"`), hold},
+			{without("amount", `"amount":9223372036854775807`), large},
+			{without("at_ms", `"at_ms":253402300799999`), last},
+			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0}`, settle},
+			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"state":"posted"}`, settle},
+			{`{"pending_id":"7","entry_id":"8","user_id":"42","at_ms":5,"state":"voided"}`, void},
+		} {
+			// What an earlier line left must not shine through.
+			e := ledger.Entry{ID: ledger.ID{Hi: 9}, Currency: "OLD", Kind: "old", Direction: ledger.Debit, Amount: 9, Action: ledger.Void, Hold: ledger.ID{Hi: 9}}
+			_, f := r.entry([]byte(c.line), &e)
+			if f.code != None || e != c.want {
+				t.Errorf("%s: %q: got %+v (%s %s), want %+v", name, c.line, e, meanings[f.code].name, f.field, c.want)
+			}
+		}
+	}
+}

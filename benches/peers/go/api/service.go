@@ -1,0 +1,258 @@
+// Package api holds the contract of the service, v1: what requests it takes and,
+// to the byte, what it answers. It knows nothing of an HTTP library: a server
+// fills a Request, calls Handle and sends the Response.
+package api
+
+import (
+	"strings"
+	"time"
+
+	"purser/peers/ledger"
+)
+
+// MaxBody is how much of a body a server reads before it gives up. It is more
+// than any path takes, so that a body that is somewhat too large is still read
+// to its end and refused on a connection that lives on.
+const MaxBody = 2 * maxFeedBytes
+
+// Service answers requests from a ledger. It is safe for concurrent use.
+type Service struct {
+	ledger    *ledger.Ledger
+	unmarshal Unmarshal
+	now       func() int64
+}
+
+// New returns a service over a ledger that decodes JSON with the given library.
+func New(l *ledger.Ledger, unmarshal Unmarshal) *Service {
+	return &Service{l, unmarshal, func() int64 { return time.Now().UnixMilli() }}
+}
+
+// Request is what a server got. Handle keeps nothing of it.
+type Request struct {
+	Method          string
+	Path            string // as it was sent, not decoded
+	RawQuery        string // as it was sent, without the question mark
+	ContentType     string
+	ContentEncoding string
+	IfNoneMatch     string // the values of all its lines, joined by commas
+	Body            []byte
+	BodyTooLarge    bool // there is more than MaxBody of it
+}
+
+// Response is what a server sends. An empty ContentType, ETag or Allow is not
+// sent. It holds memory that Handle works in and is meant to be used again: what
+// it points to stands until then.
+type Response struct {
+	Status      int
+	ContentType string
+	ETag        []byte
+	Allow       string
+	Body        []byte // sent to all but HEAD
+
+	work work
+}
+
+// work is the memory of one request.
+type work struct {
+	reader   reader
+	entry    ledger.Entry
+	balances ledger.Balances
+	stats    ledger.Stats
+	batch    batch
+	chains   chains
+	parts    []byte
+}
+
+// reset empties an answer and keeps its memory.
+func (res *Response) reset() {
+	res.Status = 0
+	res.ContentType = ""
+	res.ETag = res.ETag[:0]
+	res.Allow = ""
+	res.Body = res.Body[:0]
+}
+
+// The content types of answers.
+const (
+	jsonType    = "application/json"
+	problemType = "application/problem+json"
+	textType    = "text/plain; charset=utf-8"
+)
+
+// The values of Allow.
+const (
+	allowRead = "GET, HEAD"
+	allowPost = "POST"
+)
+
+// route is one of the paths that the service knows.
+type route uint8
+
+const (
+	noRoute route = iota
+	balanceRoute
+	statsRoute
+	batchRoute
+	feedRoute
+	healthRoute
+	readyRoute
+)
+
+// routeOf finds a path's route, and the user's id where the path has one.
+func routeOf(path string) (r route, user string) {
+	switch path {
+	case "/v1/batch":
+		return batchRoute, ""
+	case "/v1/entries":
+		return feedRoute, ""
+	case "/healthz":
+		return healthRoute, ""
+	case "/readyz":
+		return readyRoute, ""
+	}
+	rest, ok := strings.CutPrefix(path, "/v1/users/")
+	if !ok {
+		return noRoute, ""
+	}
+	user, read, _ := strings.Cut(rest, "/")
+	switch read {
+	case "balance":
+		return balanceRoute, user
+	case "stats":
+		return statsRoute, user
+	}
+	return noRoute, ""
+}
+
+// Handle answers one request. The first failure wins: path, method, parameters,
+// content type, size, and then what is in the body.
+func (s *Service) Handle(req *Request, res *Response) {
+	res.reset()
+	rt, user := routeOf(req.Path)
+	switch rt {
+	case noRoute:
+		res.refuse(fault{code: NotFound})
+	case batchRoute, feedRoute:
+		s.post(rt, req, res)
+	default:
+		s.get(rt, user, req, res)
+	}
+}
+
+// get answers GET and HEAD.
+func (s *Service) get(rt route, user string, req *Request, res *Response) {
+	if req.Method != "GET" && req.Method != "HEAD" {
+		res.Allow = allowRead
+		res.refuse(fault{code: MethodNotAllowed})
+		return
+	}
+	var id uint64
+	known := noParams
+	if rt == balanceRoute || rt == statsRoute {
+		var ok bool
+		if id, ok = parseUint([]byte(user)); !ok {
+			res.refuse(fault{InvalidParameter, "user_id"})
+			return
+		}
+		known = balanceParams
+		if rt == statsRoute {
+			known = statsParams
+		}
+	}
+	var q question
+	if f := readQuery(req.RawQuery, known, &q); f.code != None {
+		res.refuse(f)
+		return
+	}
+	if len(req.Body) > 0 || req.BodyTooLarge {
+		res.refuse(fault{code: ContentTooLarge})
+		return
+	}
+	switch rt {
+	case balanceRoute:
+		s.balance(id, &q, req.IfNoneMatch, res)
+	case statsRoute:
+		s.stats(id, &q, res)
+	case healthRoute:
+		res.text("ok")
+	case readyRoute:
+		res.text("ready")
+	}
+}
+
+// text makes the answer a plain text.
+func (res *Response) text(s string) {
+	res.Status = 200
+	res.ContentType = textType
+	res.Body = append(res.Body[:0], s...)
+}
+
+// post answers POST.
+func (s *Service) post(rt route, req *Request, res *Response) {
+	if req.Method != "POST" {
+		res.Allow = allowPost
+		res.refuse(fault{code: MethodNotAllowed})
+		return
+	}
+	var q question
+	if f := readQuery(req.RawQuery, noParams, &q); f.code != None {
+		res.refuse(f)
+		return
+	}
+	mediaType, limit := "application/x-ndjson", maxFeedBytes
+	if rt == batchRoute {
+		mediaType, limit = "application/json", maxBatchBytes
+	}
+	if !isMediaType(req.ContentType, mediaType) {
+		res.refuse(fault{UnsupportedMediaType, "content-type"})
+		return
+	}
+	if isCoded(req.ContentEncoding) {
+		res.refuse(fault{UnsupportedMediaType, "content-encoding"})
+		return
+	}
+	if len(req.Body) > limit || req.BodyTooLarge {
+		res.refuse(fault{code: ContentTooLarge})
+		return
+	}
+	if rt == batchRoute {
+		s.batch(req, res)
+	} else {
+		s.feed(req, res)
+	}
+}
+
+// isMediaType reports whether a content type is of a media type, whatever its
+// parameters.
+func isMediaType(contentType, mediaType string) bool {
+	got, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.Trim(got, " \t"), mediaType)
+}
+
+// isCoded reports whether a list of content codings has one that codes.
+func isCoded(codings string) bool {
+	for coding := range strings.SplitSeq(codings, ",") {
+		coding = strings.Trim(coding, " \t")
+		if coding != "" && !strings.EqualFold(coding, "identity") {
+			return true
+		}
+	}
+	return false
+}
+
+// SplitTarget splits a request target, as it was sent, into path and query. Of
+// a target in absolute form it leaves out scheme and authority.
+func SplitTarget(target string) (path, query string) {
+	if target != "" && target[0] != '/' {
+		if scheme, rest, ok := strings.Cut(target, "://"); ok &&
+			(strings.EqualFold(scheme, "http") || strings.EqualFold(scheme, "https")) {
+			i := strings.IndexAny(rest, "/?")
+			if i < 0 {
+				return "/", ""
+			}
+			target = rest[i:]
+		}
+	}
+	path, query, _ = strings.Cut(target, "?")
+	return path, query
+}

@@ -1,0 +1,418 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"purser/peers/ledger"
+)
+
+const testNow = 1763900000000
+
+// newService returns a service over an empty ledger with a clock that stands.
+func newService() *Service {
+	s := New(ledger.New(), json.Unmarshal)
+	s.now = func() int64 { return testNow }
+	return s
+}
+
+// do sends one request with the content type that its path takes.
+func do(s *Service, res *Response, method, target, body string) *Response {
+	req := Request{Method: method, Body: []byte(body)}
+	req.Path, req.RawQuery = SplitTarget(target)
+	switch req.Path {
+	case "/v1/entries":
+		req.ContentType = "application/x-ndjson"
+	case "/v1/batch":
+		req.ContentType = "application/json"
+	}
+	s.Handle(&req, res)
+	return res
+}
+
+// post feeds lines and wants an answer.
+func post(t *testing.T, s *Service, want string, lines ...string) {
+	t.Helper()
+	res := do(s, new(Response), "POST", "/v1/entries", strings.Join(lines, "\n"))
+	if got := string(res.Body); res.Status != 200 || res.ContentType != "application/json" || got != want {
+		t.Fatalf("got %d %s\n%s, want\n%s", res.Status, res.ContentType, got, want)
+	}
+}
+
+// line returns an entry of user 42.
+func line(id int, currency, kind, direction string, amount int64, atMs int64, state string) string {
+	return fmt.Sprintf(`{"entry_id":"%d","user_id":"42","currency":"%s","kind":"%s","direction":"%s","amount":%d,"at_ms":%d,"state":"%s"}`,
+		id, currency, kind, direction, amount, atMs, state)
+}
+
+func accepted(n int) string {
+	return fmt.Sprintf(`{"accepted":%d,"duplicates":0,"rejected":0,"results":[]}`, n)
+}
+
+// rejected returns the answer to one line that is rejected.
+func rejected(id, code, field, detail string) string {
+	return fmt.Sprintf(`{"accepted":0,"duplicates":0,"rejected":1,"results":[{"index":0,"entry_id":"%s","status":"rejected","code":"%s","field":"%s","detail":"%s"}]}`,
+		id, code, field, detail)
+}
+
+func TestFeedAnswers(t *testing.T) {
+	s := newService()
+	entry := line(1, "COIN", "gift_sent", "debit", 5, testNow, "posted")
+	post(t, s, accepted(0))
+	post(t, s, accepted(1), entry)
+	// One final line feed ends the last line; more are empty lines.
+	post(t, s, `{"accepted":1,"duplicates":1,"rejected":3,"results":[`+
+		`{"index":0,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},`+
+		`{"index":1,"entry_id":"1","status":"duplicate"},`+
+		`{"index":3,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},`+
+		`{"index":4,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount","detail":"An amount is never negative: the direction says which way it goes."}]}`,
+		"", entry, line(2, "COIN", "gift_sent", "debit", 5, testNow, "posted"), "", line(9, "COIN", "gift_sent", "debit", -5, testNow, "posted"), "")
+	post(t, s, rejected("", "invalid_json", "", meanings[InvalidJSON].detail), "\n")
+	post(t, s, `{"accepted":0,"duplicates":1,"rejected":0,"results":[{"index":0,"entry_id":"1","status":"duplicate"}]}`,
+		strings.Replace(entry, `"1"`, `"\u0031"`, 1)+"\r")
+}
+
+// TestVerdicts provokes each code of the feed and compares the whole answer.
+func TestVerdicts(t *testing.T) {
+	const day = 86400000
+	details := map[string]string{
+		"invalid_json":            "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+		"unknown_field":           "This member is not known here.",
+		"missing_field":           "A member that is needed is missing.",
+		"invalid_field":           "The member's value has the wrong type, form or range, or does not belong here.",
+		"amount_negative":         "An amount is never negative: the direction says which way it goes.",
+		"entry_in_future":         "The entry is booked more than one hour ahead of this server's clock.",
+		"entry_too_old":           "The entry is booked more than 24 hours before this user's latest entry.",
+		"entry_id_conflict":       "This user already has another entry of that id.",
+		"pending_not_found":       "This user has no open hold of that id.",
+		"pending_amount_exceeded": "The settlement is larger than its hold.",
+		"too_many_currencies":     "This user already has 16 currencies.",
+		"too_many_groups":         "This user already has 256 groups of currency, kind and direction.",
+		"too_many_holds":          "This user already has 1,024 open holds.",
+		"too_many_recent":         "This user already has 1,048,576 entries within the dedup horizon.",
+		"balance_overflow":        "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+	}
+	one := line(1, "COIN", "gift_sent", "debit", 5, testNow, "posted")
+	many := func(n int, f func(i int) string) (lines []string) {
+		for i := range n {
+			lines = append(lines, f(i))
+		}
+		return lines
+	}
+	for _, c := range []struct {
+		before    []string
+		line      string
+		id        string
+		code, fld string
+	}{
+		{nil, `{`, "", "invalid_json", ""},
+		{nil, `{"a":1,"a":1}`, "", "invalid_json", "a"},
+		{nil, `{"a":1}`, "", "unknown_field", "a"},
+		{nil, `{"entry_id":"9"}`, "9", "missing_field", "user_id"},
+		{nil, `{"entry_id":9}`, "", "invalid_field", "entry_id"},
+		{nil, line(9, "COIN", "gift", "debit", -5, testNow, "posted"), "9", "amount_negative", "amount"},
+		{nil, line(9, "COIN", "gift", "debit", 5, testNow+3600001, "posted"), "9", "entry_in_future", "at_ms"},
+		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 5, testNow-day-1, "posted"), "1", "entry_too_old", "at_ms"},
+		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 6, testNow, "posted"), "1", "entry_id_conflict", "entry_id"},
+		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 5, testNow, "pending"), "1", "entry_id_conflict", "entry_id"},
+		{[]string{one}, `{"entry_id":"9","user_id":"42","amount":5,"at_ms":` + fmt.Sprint(testNow) + `,"pending_id":"1"}`, "9", "pending_not_found", "pending_id"},
+		{[]string{line(1, "COIN", "gift_sent", "debit", 5, testNow, "pending")},
+			`{"entry_id":"9","user_id":"42","amount":6,"at_ms":` + fmt.Sprint(testNow) + `,"pending_id":"1"}`, "9", "pending_amount_exceeded", "amount"},
+		{many(16, func(i int) string { return line(i, fmt.Sprintf("C%02d", i), "gift", "debit", 5, testNow, "pending") }),
+			line(99, "COIN", "gift", "debit", 5, testNow, "posted"), "99", "too_many_currencies", "currency"},
+		{many(256, func(i int) string { return line(i, "COIN", fmt.Sprintf("k%d", i), "debit", 5, testNow, "posted") }),
+			line(999, "COIN", "k0", "credit", 5, testNow, "posted"), "999", "too_many_groups", "kind"},
+		{many(1024, func(i int) string { return line(i, "COIN", "gift", "debit", 5, testNow, "pending") }),
+			line(9999, "COIN", "gift", "debit", 5, testNow, "pending"), "9999", "too_many_holds", ""},
+		{many(1<<20, func(i int) string { return line(i, "COIN", "gift", "debit", 0, testNow, "posted") }),
+			line(9999999, "COIN", "gift", "debit", 5, testNow, "posted"), "9999999", "too_many_recent", ""},
+		{[]string{line(1, "COIN", "gift", "credit", 1<<63-1, testNow, "posted")},
+			line(9, "COIN", "other", "credit", 1, testNow, "posted"), "9", "balance_overflow", "amount"},
+	} {
+		if len(c.before) > 10_000 && testing.Short() {
+			continue
+		}
+		s := newService()
+		for before := c.before; len(before) > 0; {
+			n := min(len(before), 10_000)
+			post(t, s, accepted(n), before[:n]...)
+			before = before[n:]
+		}
+		post(t, s, rejected(c.id, c.code, c.fld, details[c.code]), c.line)
+	}
+}
+
+func problem(status int, title, code, detail, field string) string {
+	return fmt.Sprintf(`{"type":"about:blank","title":"%s","status":%d,"code":"%s","detail":"%s","field":"%s"}`, title, status, code, detail, field)
+}
+
+// TestProblems provokes each code that has a status and is the service's own,
+// and the order in which failures win.
+func TestProblems(t *testing.T) {
+	var (
+		notFound     = problem(404, "Not Found", "not_found", "There is nothing at this path.", "")
+		userNotFound = problem(404, "Not Found", "user_not_found", "No entry of this user has been accepted.", "")
+		method       = problem(405, "Method Not Allowed", "method_not_allowed", "This path does not take that method.", "")
+		tooLarge     = problem(413, "Content Too Large", "content_too_large", "The body is larger than this path takes.", "")
+		parameter    = func(field string) string {
+			return problem(400, "Bad Request", "invalid_parameter", "A parameter is unknown, repeated, empty or has a value that is not allowed.", field)
+		}
+		mediaType = func(field string) string {
+			return problem(415, "Unsupported Media Type", "unsupported_media_type", "This path takes another content type, without content coding.", field)
+		}
+		window = func(field string) string {
+			return problem(400, "Bad Request", "invalid_window", "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.", field)
+		}
+		items = func(field string) string {
+			return problem(413, "Content Too Large", "too_many_items", "The body holds more items than one request may.", field)
+		}
+	)
+	const (
+		ndjson = "application/x-ndjson"
+		plain  = "application/json"
+	)
+	for _, c := range []struct {
+		method, target, contentType, encoding, body string
+		status                                      int
+		allow, want                                 string
+	}{
+		{"GET", "/", "", "", "", 404, "", notFound},
+		{"GET", "", "", "", "", 404, "", notFound},
+		{"OPTIONS", "*", "", "", "", 404, "", notFound},
+		{"GET", "/v1", "", "", "", 404, "", notFound},
+		{"GET", "/healthz/", "", "", "", 404, "", notFound},
+		{"GET", "/HEALTHZ", "", "", "", 404, "", notFound},
+		{"GET", "//healthz", "", "", "", 404, "", notFound},
+		{"GET", "/./healthz", "", "", "", 404, "", notFound},
+		{"GET", "/v1//users/1/balance", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/%62alance", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/balance/", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/balance/x", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/2/balance", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/Balance", "", "", "", 404, "", notFound},
+		{"DELETE", "/v2/entries?x", "", "gzip", "x", 404, "", notFound},
+
+		{"POST", "/v1/users/x/balance?x", "", "", "x", 405, "GET, HEAD", method},
+		{"OPTIONS", "/v1/users/1/stats", "", "", "", 405, "GET, HEAD", method},
+		{"get", "/healthz", "", "", "", 405, "GET, HEAD", method},
+		{"PUT", "/readyz?x", "", "", "", 405, "GET, HEAD", method},
+		{"GET", "/v1/entries?x", "", "", "x", 405, "POST", method},
+		{"HEAD", "/v1/batch", "", "", "", 405, "POST", method},
+
+		{"GET", "/v1/users/%31/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users//balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/01/stats?x=1", "", "", "x", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/+1/stats", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/18446744073709551616/stats", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/1/balance?x=1", "", "", "x", 400, "", parameter("x")},
+		{"GET", "/v1/users/1/stats?at_ms=5", "", "", "x", 400, "", window("window")},
+		{"GET", "/healthz?x", "", "", "x", 400, "", parameter("x")},
+		{"GET", "/readyz?currency=USD", "", "", "", 400, "", parameter("currency")},
+		{"POST", "/v1/entries?window=1h", "", "gzip", "x", 400, "", parameter("window")},
+		{"POST", "/v1/batch?%22", "", "gzip", "x", 400, "", parameter("")},
+
+		{"POST", "/v1/entries", "", "", "", 415, "", mediaType("content-type")},
+		{"POST", "/v1/entries", plain, "gzip", strings.Repeat("x", maxFeedBytes+1), 415, "", mediaType("content-type")},
+		{"POST", "/v1/batch", ndjson, "", "{}", 415, "", mediaType("content-type")},
+		{"POST", "/v1/batch", "application/jsonx", "", "{}", 415, "", mediaType("content-type")},
+		{"POST", "/v1/batch", "application/json, application/json", "", "{}", 415, "", mediaType("content-type")},
+		{"POST", "/v1/batch", plain, "gzip", "{}", 415, "", mediaType("content-encoding")},
+		{"POST", "/v1/entries", ndjson, "identity, gzip", strings.Repeat("x", maxFeedBytes+1), 415, "", mediaType("content-encoding")},
+
+		{"GET", "/v1/users/1/balance", "", "", "x", 413, "", tooLarge},
+		{"HEAD", "/healthz", "", "", "x", 413, "", tooLarge},
+		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes+1), 413, "", tooLarge},
+		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", maxFeedBytes+1), 413, "", tooLarge},
+		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", 10_001), 413, "", items("")},
+		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", 10_000) + "x", 413, "", items("")},
+		{"POST", "/v1/batch", plain, "", `{"requests":[` + strings.Repeat("0,", 1000) + `0]}`, 413, "", items("requests")},
+
+		{"GET", "/v1/users/1/balance?currency=USD", "", "", "", 404, "", userNotFound},
+		{"HEAD", "/v1/users/1/stats?window=1h", "", "", "", 404, "", userNotFound},
+
+		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes), 400, "",
+			problem(400, "Bad Request", "invalid_json", "The text is not one JSON object as RFC 8259 has it, or repeats a member.", "")},
+		{"POST", "/v1/batch", plain, "IDENTITY", `{"x":1}`, 400, "",
+			problem(400, "Bad Request", "unknown_field", "This member is not known here.", "x")},
+		{"POST", "/v1/batch", "Application/JSON ; charset=utf-8", "", `{}`, 400, "",
+			problem(400, "Bad Request", "missing_field", "A member that is needed is missing.", "requests")},
+		{"POST", "/v1/batch", " application/json;", "", `{"requests":[0]}`, 400, "",
+			problem(400, "Bad Request", "invalid_field", "The member's value has the wrong type, form or range, or does not belong here.", "requests[0]")},
+		{"POST", "/v1/batch", plain, "", `{"requests":[{"user_id":"1","read":"stats","window":"1"}]}`, 400, "", window("requests[0].window")},
+	} {
+		s := newService()
+		req := Request{Method: c.method, ContentType: c.contentType, ContentEncoding: c.encoding, Body: []byte(c.body)}
+		req.Path, req.RawQuery = SplitTarget(c.target)
+		var res Response
+		s.Handle(&req, &res)
+		if res.Status != c.status || res.ContentType != "application/problem+json" || res.Allow != c.allow || len(res.ETag) > 0 || string(res.Body) != c.want {
+			t.Errorf("%s %s %.80q: got %d %s, Allow %q, ETag %q\n%s, want\n%s", c.method, c.target, c.body,
+				res.Status, res.ContentType, res.Allow, res.ETag, res.Body, c.want)
+		}
+	}
+}
+
+// TestHTTPProblems checks the codes that only an HTTP layer meets.
+func TestHTTPProblems(t *testing.T) {
+	for _, c := range []struct {
+		code Code
+		want string
+	}{
+		{MalformedRequest, problem(400, "Bad Request", "malformed_request", "The request is not well-formed HTTP/1.1.", "")},
+		{RequestTimeout, problem(408, "Request Timeout", "request_timeout", "The request was not finished in time.", "")},
+		{ContentTooLarge, problem(413, "Content Too Large", "content_too_large", "The body is larger than this path takes.", "")},
+		{URITooLong, problem(414, "URI Too Long", "uri_too_long", "The request target is longer than this server takes.", "")},
+		{ExpectationFailed, problem(417, "Expectation Failed", "expectation_failed", "The only expectation known here is 100-continue.", "")},
+		{HeaderFieldsTooLarge, problem(431, "Request Header Fields Too Large", "header_fields_too_large", "The header is larger than this server takes.", "")},
+		{UnsupportedTransferCoding, problem(501, "Not Implemented", "unsupported_transfer_coding", "The only transfer coding known here is chunked.", "")},
+		{Overloaded, problem(503, "Service Unavailable", "overloaded", "This server is at its limit: send the request again later.", "")},
+		{Draining, problem(503, "Service Unavailable", "draining", "This server is shutting down: send the request elsewhere.", "")},
+		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.", "")},
+		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage", "This server is above its memory mark: send the entry again later.", "")},
+	} {
+		res := Response{ETag: []byte("x"), Allow: "x", Body: []byte("x")}
+		res.Refuse(c.code)
+		if res.Status != meanings[c.code].status || len(res.ETag) > 0 || res.Allow != "" || string(res.Body) != c.want {
+			t.Errorf("got %d\n%s, want\n%s", res.Status, res.Body, c.want)
+		}
+	}
+	var res Response
+	s := newService()
+	s.Handle(&Request{Method: "POST", Path: "/v1/entries", ContentType: "application/x-ndjson", BodyTooLarge: true}, &res)
+	if res.Status != 413 {
+		t.Errorf("a body that is too large to read: got %d", res.Status)
+	}
+}
+
+func TestReads(t *testing.T) {
+	s := newService()
+	var res Response
+	post(t, s, accepted(4),
+		line(1, "USD", "topup", "credit", 1000, testNow-2000, "posted"),
+		line(2, "COIN", "gift_sent", "debit", 300, testNow-1000, "pending"),
+		line(3, "COIN", "gift_sent", "debit", 500, testNow, "posted"),
+		line(4, "COIN", "gift_sent", "debit", 0, testNow, "posted"))
+	const (
+		coin  = `{"currency":"COIN","posted":-500,"pending_debits":300,"pending_credits":0,"available":-800}`
+		usd   = `{"currency":"USD","posted":1000,"pending_debits":0,"pending_credits":0,"available":1000}`
+		head  = `{"user_id":"42","version":4,"as_of_ms":1763900000000,"balances":[`
+		sHead = `{"user_id":"42","version":4,"from_ms":1763813700000,"to_ms":1763900100000,"stats":[`
+		life  = `{"user_id":"42","version":4,"from_ms":0,"to_ms":1763900100000,"stats":[`
+		gift  = `{"currency":"COIN","kind":"gift_sent","direction":"debit","count":2,"sum":500,"min":0,"max":500}`
+		topup = `{"currency":"USD","kind":"topup","direction":"credit","count":1,"sum":1000,"min":1000,"max":1000}`
+	)
+	for _, c := range []struct{ target, etag, want string }{
+		{"/v1/users/42/balance", `"v4"`, head + coin + "," + usd + "]}"},
+		{"/v1/users/42/balance?", `"v4"`, head + coin + "," + usd + "]}"},
+		{"http://any/v1/users/42/balance", `"v4"`, head + coin + "," + usd + "]}"},
+		{"/v1/users/42/balance?currency=USD", `"v4"`, head + usd + "]}"},
+		{"/v1/users/42/balance?currency=EUR", `"v4"`, head + "]}"},
+		{"/v1/users/42/stats?window=24h", "", sHead + gift + "," + topup + "]}"},
+		{"/v1/users/42/stats?window=1d&at_ms=1763900000000", "", sHead + gift + "," + topup + "]}"},
+		{"/v1/users/42/stats?window=lifetime", "", life + gift + "," + topup + "]}"},
+		{"/v1/users/42/stats?window=lifetime&kind=topup", "", life + topup + "]}"},
+		{"/v1/users/42/stats?window=lifetime&currency=COIN", "", life + gift + "]}"},
+		{"/v1/users/42/stats?window=lifetime&currency=COIN&kind=topup", "", life + "]}"},
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			do(s, &res, method, c.target, "")
+			if res.Status != 200 || res.ContentType != "application/json" || string(res.ETag) != c.etag || string(res.Body) != c.want {
+				t.Errorf("%s %s: got %d %s %s\n%s, want\n%s", method, c.target, res.Status, res.ContentType, res.ETag, res.Body, c.want)
+			}
+		}
+	}
+
+	do(s, &res, "POST", "/v1/batch", `{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"balance"},`+
+		`{"user_id":"42","read":"stats","window":"24h"},{"user_id":"42","read":"balance","currency":"USD"},{"user_id":"7","read":"stats","window":"lifetime"}]}`)
+	missing := strings.TrimSuffix(problem(404, "Not Found", "user_not_found", "No entry of this user has been accepted.", ""), "}") + `,"user_id":"7"}`
+	want := `{"responses":[` + head + coin + "," + usd + "]}," + missing + "," + sHead + gift + "," + topup + "]}," + head + usd + "]}," + missing + "]}"
+	if res.Status != 200 || res.ContentType != "application/json" || len(res.ETag) > 0 || string(res.Body) != want {
+		t.Errorf("batch: got %d %s\n%s, want\n%s", res.Status, res.ContentType, res.Body, want)
+	}
+	if do(s, &res, "POST", "/v1/batch", `{"requests":[]}`); string(res.Body) != `{"responses":[]}` {
+		t.Errorf("empty batch: got %s", res.Body)
+	}
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready"} {
+		do(s, &res, "GET", path, "")
+		if res.Status != 200 || res.ContentType != "text/plain; charset=utf-8" || string(res.Body) != want {
+			t.Errorf("%s: got %d %s %s", path, res.Status, res.ContentType, res.Body)
+		}
+	}
+}
+
+func TestIfNoneMatch(t *testing.T) {
+	s := newService()
+	post(t, s, accepted(1), line(1, "USD", "topup", "credit", 1000, testNow, "posted"))
+	for list, want := range map[string]int{
+		"":                        200,
+		`"v1"`:                    304,
+		`W/"v1"`:                  304,
+		` "v1" `:                  304,
+		`*`:                       304,
+		` * `:                     304,
+		`"v0", "v1"`:              304,
+		`"v0",W/"v1"`:             304,
+		`,, "v0" ,, W/"v1", "v2"`: 304,
+		`"a,b", "v1"`:             304,
+		`"v0"`:                    200,
+		`"v11"`:                   200,
+		`v1`:                      200,
+		`"v1`:                     200,
+		`w/"v1"`:                  200,
+		`"*"`:                     200,
+		`*, "v0"`:                 200,
+		`"v0" x "v1"`:             200,
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			var res Response
+			s.Handle(&Request{Method: method, Path: "/v1/users/42/balance", IfNoneMatch: list}, &res)
+			if res.Status != want || string(res.ETag) != `"v1"` {
+				t.Errorf("%s with %q: got %d %s", method, list, res.Status, res.ETag)
+			}
+			if (res.Status == 304) != (len(res.Body) == 0 && res.ContentType == "") {
+				t.Errorf("%s with %q: got %d %s %q", method, list, res.Status, res.ContentType, res.Body)
+			}
+		}
+	}
+	// Statistics have no tag.
+	var res Response
+	s.Handle(&Request{Method: "GET", Path: "/v1/users/42/stats", RawQuery: "window=1h", IfNoneMatch: "*"}, &res)
+	if res.Status != 200 || len(res.ETag) > 0 {
+		t.Errorf("stats: got %d %s", res.Status, res.ETag)
+	}
+}
+
+// TestBatchIsOneState reads one user many times in a batch while entries arrive:
+// all of a batch's answers have one version.
+func TestBatchIsOneState(t *testing.T) {
+	s := newService()
+	post(t, s, accepted(1), line(0, "USD", "topup", "credit", 1, testNow, "posted"))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var res Response
+		for i := 1; i <= 3000; i++ {
+			do(s, &res, "POST", "/v1/entries", line(i, "USD", "topup", "credit", 1, testNow, "posted"))
+		}
+	}()
+	body := `{"requests":[` + strings.Repeat(`{"user_id":"42","read":"balance"},{"user_id":"7","read":"balance"},{"user_id":"42","read":"stats","window":"1h"},`, 100)
+	body = strings.TrimSuffix(body, ",") + "]}"
+	var res Response
+	for running := true; running; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		do(s, &res, "POST", "/v1/batch", body)
+		_, after, _ := strings.Cut(string(res.Body), `"version":`)
+		version, _, _ := strings.Cut(after, ",")
+		if n := strings.Count(string(res.Body), `{"user_id":"42","version":`+version+","); res.Status != 200 || n != 200 {
+			t.Fatalf("only %d of 200 answers have version %s", n, version)
+		}
+	}
+}

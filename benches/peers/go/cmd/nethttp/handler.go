@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+
+	"purser/peers/api"
+)
+
+// handler joins the service to net/http.
+type handler struct {
+	service *api.Service
+}
+
+// exchange is one request with its answer.
+type exchange struct {
+	req api.Request
+	res api.Response
+
+	// The values of the answer's header. net/http copies them when it is told
+	// the status.
+	contentType, etag, length [1]string
+}
+
+var exchanges = sync.Pool{New: func() any { return new(exchange) }}
+
+// ServeHTTP answers one request.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := exchanges.Get().(*exchange)
+	defer exchanges.Put(x)
+
+	body, err := readBody(r, x.req.Body[:0])
+	x.req = api.Request{
+		Method:          r.Method,
+		ContentType:     first(r.Header["Content-Type"]),
+		ContentEncoding: joined(r.Header["Content-Encoding"]),
+		IfNoneMatch:     joined(r.Header["If-None-Match"]),
+		Body:            body,
+		BodyTooLarge:    err == errTooLarge,
+	}
+	x.req.Path, x.req.RawQuery = api.SplitTarget(r.RequestURI)
+	header := w.Header()
+	if err == nil || err == errTooLarge {
+		h.service.Handle(&x.req, &x.res)
+	} else {
+		x.res.Refuse(api.MalformedRequest)
+		header["Connection"] = []string{"close"}
+	}
+	x.send(w, header)
+}
+
+// inBuffer is how large a body net/http buffers, and so counts, itself.
+const inBuffer = 2048
+
+// send hands the answer to net/http.
+func (x *exchange) send(w http.ResponseWriter, header http.Header) {
+	res := &x.res
+	if res.ContentType != "" {
+		x.contentType[0] = res.ContentType
+		header["Content-Type"] = x.contentType[:]
+	}
+	if len(res.ETag) > 0 {
+		x.etag[0] = string(res.ETag)
+		header["Etag"] = x.etag[:]
+	}
+	if res.Allow != "" {
+		header["Allow"] = []string{res.Allow}
+	}
+	if len(res.Body) > inBuffer {
+		x.length[0] = strconv.Itoa(len(res.Body))
+		header["Content-Length"] = x.length[:]
+	}
+	w.WriteHeader(res.Status)
+	if len(res.Body) > 0 {
+		// To HEAD, net/http sends the header alone. An error means that the
+		// client is gone.
+		_, _ = w.Write(res.Body)
+	}
+}
+
+var errTooLarge = errors.New("body too large")
+
+// readBody reads a request's body into buf.
+func readBody(r *http.Request, buf []byte) ([]byte, error) {
+	switch n := r.ContentLength; {
+	case n == 0:
+		return buf, nil
+	case n > api.MaxBody:
+		return buf, errTooLarge
+	case n > 0:
+		if int64(cap(buf)) < n {
+			buf = make([]byte, n)
+		}
+		buf = buf[:n]
+		_, err := io.ReadFull(r.Body, buf)
+		return buf, err
+	}
+	for { // chunked
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case len(buf) > api.MaxBody:
+			return buf, errTooLarge
+		case err == io.EOF:
+			return buf, nil
+		case err != nil:
+			return buf, err
+		}
+	}
+}
+
+// first returns the first of a header's values, or "".
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// joined returns a header's values as one list.
+func joined(values []string) string {
+	if len(values) == 1 {
+		return values[0]
+	}
+	return strings.Join(values, ", ")
+}

@@ -1,0 +1,297 @@
+// Package cmd tests the three servers as they are run: each as a process of its
+// own, asked over its socket.
+package cmd
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var servers = []string{"nethttp", "fasthttp", "hertz"}
+
+// start builds and starts a server and returns its address. The test's end stops
+// it and sees that it goes in peace.
+func start(t *testing.T, name string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), name)
+	if out, err := exec.Command("go", "build", "-o", binary, "./"+name).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command(binary, "-listen", "127.0.0.1:0")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(stdout)
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		rest, _ := io.ReadAll(lines)
+		if err := cmd.Wait(); err != nil || len(rest) > 0 || stderr.Len() > 0 {
+			t.Errorf("%s ended with %v and said %q %q", name, err, rest, stderr.String())
+		}
+	})
+	line, err := lines.ReadString('\n')
+	address, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "listening on ")
+	if err != nil || !ok {
+		t.Fatalf("%s said %q (%v)", name, line, err)
+	}
+	return address
+}
+
+// answer is what the contract fixes of an answer.
+type answer struct {
+	status                         int
+	contentType, etag, allow, body string
+	headers                        string // the names of all of them
+}
+
+// ask sends one request or more as they stand and reads as many answers as there
+// are methods.
+func ask(t *testing.T, address, raw string, methods ...string) []answer {
+	t.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	go io.WriteString(conn, raw) // a server may answer before it has read all
+	r := bufio.NewReader(conn)
+	var answers []answer
+	for _, method := range methods {
+		res, err := http.ReadResponse(r, &http.Request{Method: method})
+		if err != nil {
+			t.Fatalf("%.200q: %v", raw, err)
+		}
+		body, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatalf("%.200q: %v", raw, err)
+		}
+		if method == "HEAD" && res.ContentLength <= 0 && res.StatusCode != 304 {
+			t.Errorf("%.200q: content length %d", raw, res.ContentLength)
+		}
+		h := res.Header
+		names := slices.Sorted(maps.Keys(h))
+		if res.ContentLength >= 0 && h.Get("Content-Length") == "" && res.StatusCode != 304 {
+			t.Errorf("%.200q: no content length", raw)
+		}
+		answers = append(answers, answer{res.StatusCode, h.Get("Content-Type"), h.Get("Etag"), h.Get("Allow"),
+			string(body), strings.Join(names, " ")})
+	}
+	return answers
+}
+
+func get(method, target, more string) string {
+	return method + " " + target + " HTTP/1.1\r\nHost: x\r\n" + more + "\r\n"
+}
+
+func post(target, contentType, body string) string {
+	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", target, contentType, len(body), body)
+}
+
+func chunked(target, contentType string, chunks ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n", target, contentType)
+	for _, c := range append(chunks, "") {
+		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(c), c)
+	}
+	return b.String()
+}
+
+func entry(id int, state string) string {
+	return fmt.Sprintf(`{"entry_id":"%d","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"credit","amount":%d,"at_ms":1763900000000,"state":"%s"}`, id, id, state)
+}
+
+const (
+	ndjson = "application/x-ndjson"
+	plain  = "application/json"
+)
+
+func TestServersAgree(t *testing.T) {
+	var feed strings.Builder
+	for i := range 9_990 {
+		feed.WriteString(entry(100+i, "posted"))
+		feed.WriteByte('\n')
+	}
+	var batch strings.Builder
+	batch.WriteString(`{"requests":[{"user_id":"42","read":"balance"}`)
+	for i := range 999 {
+		fmt.Fprintf(&batch, `,{"user_id":"%d","read":"stats","window":"24h","at_ms":1763900000000}`, i%50)
+	}
+	batch.WriteString("]}")
+
+	type exchange struct {
+		raw      string
+		methods  []string
+		statuses []int
+	}
+	one := func(raw string, status int) exchange {
+		method, _, _ := strings.Cut(raw, " ")
+		return exchange{raw, []string{method}, []int{status}}
+	}
+	exchanges := []exchange{
+		// An empty ledger.
+		one(get("GET", "/healthz", ""), 200),
+		one(get("HEAD", "/readyz", ""), 200),
+		one(get("GET", "/v1/users/42/balance", ""), 404),
+		one(get("HEAD", "/v1/users/42/balance", ""), 404),
+
+		// Feeding.
+		one(post("/v1/entries", ndjson, ""), 200),
+		one(post("/v1/entries", ndjson, entry(1, "posted")), 200),
+		one(post("/v1/entries", "Application/X-NDJSON; charset=utf-8", entry(2, "pending")+"\n"+entry(1, "posted")+"\n\n"+entry(-5, "posted")), 200),
+		one(chunked("/v1/entries", ndjson, entry(3, "posted")[:20], entry(3, "posted")[20:]+"\n", `{"entry_id":"\u0034","zzz":"\ud83d\ude00"}`), 200),
+		one(chunked("/v1/entries", ndjson), 200),
+		one(post("/v1/entries", ndjson, `{"entry_id":"5","user_id":"42","amount":1,"at_ms":1763900000000,"pending_id":"2"}`), 200),
+		one(post("/v1/entries", ndjson, feed.String()), 200),
+		one(post("/v1/entries", ndjson, feed.String()), 200), // all of them duplicates
+		one(post("/v1/entries", ndjson, strings.Repeat("\n", 10_001)), 413),
+
+		// Reading.
+		one(get("GET", "/v1/users/42/balance", ""), 200),
+		one(get("HEAD", "/v1/users/42/balance", ""), 200),
+		one(get("GET", "/v1/users/42/balance?", ""), 200),
+		one(get("GET", "http://elsewhere/v1/users/42/balance?currency=C%4fIN", ""), 200),
+		one(get("GET", "/v1/users/42/balance?currency=EUR", ""), 200),
+		one(get("GET", "/v1/users/42/balance", "If-None-Match: W/\"v9993\"\r\n"), 200),
+		one(get("GET", "/v1/users/42/balance", "If-None-Match: \"v1\", W/\"v9994\"\r\n"), 304),
+		one(get("GET", "/v1/users/42/balance", "if-none-match: \"v1\"\r\nIF-NONE-MATCH: \"v9994\"\r\n"), 304),
+		one(get("HEAD", "/v1/users/42/balance", "If-None-Match: *\r\n"), 304),
+		one(get("GET", "/v1/users/42/stats?window=24h&at_ms=1763900000000", "If-None-Match: *\r\n"), 200),
+		one(get("GET", "/v1/users/42/stats?window=lifetime&kind=gift_sent", ""), 200),
+		one(get("GET", "/v1/users/42/balance", "Content-Length: 0\r\n"), 200),
+		one(post("/v1/batch", plain, batch.String()), 200),
+		one(chunked("/v1/batch", plain, batch.String()[:1000], batch.String()[1000:]), 200),
+		one(post("/v1/batch", plain, `{"requests":[{"user_id":"42","read":"\u0062alance"},{"user_id":"9","read":"balance"}]}`), 200),
+
+		// Paths and parameters as they were sent.
+		one(get("GET", "/v1//users/42/balance", ""), 404),
+		one(get("GET", "//v1/users/42/balance", ""), 404),
+		one(get("GET", "/v1/./users/42/balance", ""), 404),
+		one(get("GET", "/x/../v1/users/42/balance", ""), 404),
+		one(get("GET", "/v1/users/42/balance/", ""), 404),
+		one(get("GET", "/v1/users/42/%62alance", ""), 404),
+		one(get("GET", "/v1/users/%34%32/balance", ""), 400),
+		one(get("GET", "/v1/users//balance", ""), 400),
+		one(get("GET", "/v1/users/042/balance", ""), 400),
+		one(get("GET", "/v1/users/42/balance?currency=%", ""), 400),
+		one(get("GET", "/v1/users/42/balance?currency=COIN;x=1", ""), 400),
+		one(get("GET", "/v1/users/42/stats?window=+24h", ""), 400),
+		one(get("GET", "/v1/users/42/stats", ""), 400),
+		one(get("GET", "/healthz?x", ""), 400),
+		one(get("GET", "/", ""), 404),
+		one(get("OPTIONS", "/v1/batch", ""), 405),
+		one(get("DELETE", "/v1/users/x/stats", ""), 405),
+		one(get("GET", "/v1/entries?x", ""), 405),
+		one(get("HEAD", "/v1/entries", ""), 405),
+
+		// Bodies.
+		one(get("GET", "/v1/users/42/balance", "Content-Length: 1\r\n")+"x", 413),
+		one(get("GET", "/healthz", "Transfer-Encoding: chunked\r\n")+"1\r\nx\r\n0\r\n\r\n", 413),
+		one(get("GET", "/healthz", "Transfer-Encoding: chunked\r\n")+"0\r\n\r\n", 200),
+		one(post("/v1/batch", plain, strings.Repeat(" ", 1<<20+1)), 413),
+		one(post("/v1/batch", plain, strings.Repeat(" ", 1<<20)), 400),
+		one(post("/v1/entries", ndjson, strings.Repeat(" ", 8<<20+1)), 413),
+		one(chunked("/v1/entries", ndjson, strings.Repeat(" ", 8<<20+1)), 413),
+		one(post("/v1/entries", ndjson, strings.Repeat(" ", 8<<20)), 200),
+		one(post("/v1/entries", plain, strings.Repeat(" ", 8<<20+1)), 415),
+		one(post("/v1/batch", "multipart/form-data; boundary=x", "--x--\r\n"), 415),
+		one(post("/v1/batch", "application/x-www-form-urlencoded", "a=b"), 415),
+		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 415),
+		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 415),
+		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: Identity\r\nContent-Length: 15\r\n\r\n{\"requests\":[]}", 200),
+
+		// Requests that follow each other on a connection, sent at once.
+		{get("GET", "/v1/users/42/balance", "") + post("/v1/entries", ndjson, entry(20, "posted")) + get("HEAD", "/v1/users/42/balance", "") +
+			get("GET", "/nothing", "") + chunked("/v1/entries", ndjson, entry(21, "posted")) + get("GET", "/v1/users/42/balance", ""),
+			[]string{"GET", "POST", "HEAD", "GET", "POST", "GET"}, []int{200, 200, 200, 404, 200, 200}},
+	}
+
+	want := make([][]answer, len(exchanges))
+	for n, name := range servers {
+		t.Run(name, func(t *testing.T) {
+			address := start(t, name)
+			for i, x := range exchanges {
+				got := ask(t, address, x.raw, x.methods...)
+				for j := range got {
+					if got[j].status != x.statuses[j] {
+						t.Errorf("%.200q: answer %d is %d %s", x.raw, j, got[j].status, got[j].body)
+					}
+				}
+				if n == 0 {
+					want[i] = got
+				} else if !slices.Equal(got, want[i]) {
+					t.Errorf("%.200q:\n%.2000v, but %s answers\n%.2000v", x.raw, got, servers[0], want[i])
+				}
+			}
+		})
+	}
+	if t.Failed() {
+		return
+	}
+	for i, x := range exchanges {
+		for j, a := range want[i] {
+			headers := "Content-Length Content-Type Date"
+			switch {
+			case a.status == 304:
+				headers = "Date Etag"
+			case a.etag != "":
+				headers += " Etag"
+			case a.allow != "":
+				headers = "Allow " + headers
+			}
+			if a.headers != headers {
+				t.Errorf("%.200q: answer %d has the headers %s, want %s", x.raw, j, a.headers, headers)
+			}
+		}
+	}
+}
+
+// TestContinue sends a body only when the server asks for it.
+func TestContinue(t *testing.T) {
+	for _, name := range servers {
+		t.Run(name, func(t *testing.T) {
+			conn, err := net.Dial("tcp", start(t, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+			body := entry(1, "posted")
+			fmt.Fprintf(conn, "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", ndjson, len(body))
+			r := bufio.NewReader(conn)
+			if line, _ := r.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
+				t.Fatalf("got %q", line)
+			}
+			if line, _ := r.ReadString('\n'); line != "\r\n" {
+				t.Fatalf("got %q", line)
+			}
+			_, _ = io.WriteString(conn, body)
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, _ := io.ReadAll(res.Body)
+			if string(got) != `{"accepted":1,"duplicates":0,"rejected":0,"results":[]}` {
+				t.Errorf("got %d %s", res.StatusCode, got)
+			}
+		})
+	}
+}

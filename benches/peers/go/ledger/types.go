@@ -1,0 +1,110 @@
+package ledger
+
+// ID is the 128-bit identity of an entry.
+type ID struct{ Hi, Lo uint64 }
+
+// Direction says which way an amount goes.
+type Direction uint8
+
+// The two directions, in the order of their names.
+const (
+	Credit Direction = iota
+	Debit
+)
+
+// String returns the direction's name on the wire.
+func (d Direction) String() string {
+	if d == Debit {
+		return "debit"
+	}
+	return "credit"
+}
+
+// Action is what an entry does.
+type Action uint8
+
+// Post moves an amount, Hold reserves one, Settle posts some or all of a hold
+// and releases the rest, Void releases all of it.
+const (
+	Post Action = iota
+	Hold
+	Settle
+	Void
+)
+
+// Entry is one line of the feed, parsed and valid in itself.
+type Entry struct {
+	ID        ID
+	User      uint64
+	Currency  string // empty for Settle and Void
+	Kind      string // empty for Settle and Void
+	Direction Direction
+	Amount    int64 // 0 for Void
+	AtMs      int64
+	Action    Action
+	Hold      ID // the hold that is settled or voided
+}
+
+// Verdict is what became of an entry.
+type Verdict uint8
+
+// The verdicts, in the order in which they are looked for after Accepted.
+const (
+	Accepted Verdict = iota
+	Duplicate
+	EntryInFuture
+	EntryTooOld
+	EntryIDConflict
+	PendingNotFound
+	PendingAmountExceeded
+	TooManyCurrencies
+	TooManyGroups
+	TooManyHolds
+	TooManyRecent
+	BalanceOverflow
+)
+
+// Balance is the state of one currency of a user.
+type Balance struct {
+	Currency       string
+	Posted         int64
+	PendingDebits  int64
+	PendingCredits int64
+	Available      int64
+}
+
+// Balances answers a balance read. Items are sorted by currency and never nil.
+type Balances struct {
+	Version uint64
+	AsOfMs  int64
+	Items   []Balance
+}
+
+// Question asks for statistics. A WindowMs of 0 means the whole lifetime; an
+// empty Currency or Kind means any.
+type Question struct {
+	WindowMs int64
+	AtMs     int64
+	Currency string
+	Kind     string
+}
+
+// Stat sums up one group of posted entries.
+type Stat struct {
+	Currency  string
+	Kind      string
+	Direction Direction
+	Count     uint64
+	Sum       int64
+	Min       int64
+	Max       int64
+}
+
+// Stats answers a statistics read for the range FromMs to ToMs, half open.
+// Items are sorted by currency, kind and direction and never nil.
+type Stats struct {
+	Version uint64
+	FromMs  int64
+	ToMs    int64
+	Items   []Stat
+}

@@ -1,0 +1,148 @@
+//! Purser against the same service in Go, which was written from the contract by others: the same requests to both, and
+//! every answer compared byte for byte.
+//!
+//! `histories` are seeded and long, `requests` turn on HTTP, `sweep` reads all that a user's entries can show; `pair` asks
+//! both servers, `peer` is the Go side of it. A failure names the one command that shows it again; `PURSER_HISTORIES=n` runs
+//! more. Without Go these tests pass, and say what they left out.
+
+mod histories;
+mod pair;
+mod peer;
+mod requests;
+mod sweep;
+
+use crate::seeds;
+use crate::server::client::{batch, feed, get};
+use histories::{Plant, Run, now_ms};
+use pair::Pair;
+use peer::Peers;
+use serde_json::Value;
+use std::cell::Cell;
+use std::collections::BTreeMap;
+
+const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
+const EXPECTED: &str = include_str!("data/berka/expected.json");
+
+/// Runs histories with a peer. Says how many answers were compared, unless there is nobody to compare with.
+fn histories(peer: &'static str, cases: u32, limits: bool) -> Option<usize> {
+    let what = format!("{} with {peer}", if limits { "histories at the limits" } else { "histories" });
+    let peers = Peers::built(&what)?;
+    let compared = Cell::new(0);
+    seeds::each(cases, |seed| {
+        let run = Run { seed, now_ms: now_ms(), limits, peer, plant: None };
+        let count = run.run(peers)?;
+        compared.update(|sum| sum + count);
+        Ok(())
+    });
+    println!("{what}: {} answers compared", compared.get());
+    Some(compared.get())
+}
+
+#[test]
+fn histories_nethttp() {
+    let compared = histories("nethttp", 60, false);
+    let is_whole = seeds::number("PURSER_SEED").is_none() && seeds::number("PURSER_HISTORIES").is_none();
+    assert!(!is_whole || compared.is_none_or(|count| count >= 100_000), "too few answers: {compared:?}");
+}
+
+#[test]
+fn limits_nethttp() {
+    histories("nethttp", 8, true);
+}
+
+#[test]
+fn histories_fasthttp() {
+    histories("fasthttp", 12, false);
+}
+
+#[test]
+fn limits_fasthttp() {
+    histories("fasthttp", 2, true);
+}
+
+#[test]
+fn histories_hertz() {
+    histories("hertz", 12, false);
+}
+
+#[test]
+fn limits_hertz() {
+    histories("hertz", 2, true);
+}
+
+#[test]
+#[ignore = "a million entries: some ten seconds"]
+fn recent_limit_nethttp() {
+    let Some(peers) = Peers::built("the limit of remembered ids") else { return };
+    let compared = histories::run_to_the_recent_limit(peers, "nethttp");
+    println!("the limit of remembered ids: {compared} answers compared");
+}
+
+/// A difference is found wherever it is planted, and the report says how to see it again.
+#[test]
+fn planted_differences_are_found() {
+    /// 2020: all that these histories book has happened by now.
+    const THEN: u64 = 1_600_000_000_000;
+    let Some(peers) = Peers::built("planted differences") else { return };
+    for seed in [2, 7, 11] {
+        let run = |plant| Run { seed, now_ms: THEN, limits: false, peer: "nethttp", plant }.run(peers);
+        run(None).unwrap_or_else(|report| panic!("nothing was planted: {report}"));
+        for plant in [Plant::More, Plant::Amount, Plant::Earlier, Plant::Kind] {
+            let report = run(Some(plant)).err().unwrap_or_else(|| panic!("not found: {plant:?} of seed {seed}"));
+            let says = |text: String| assert!(report.contains(&text), "{plant:?}: no {text:?} in {report}");
+            says(format!("seed {seed} step "));
+            says(format!(
+                "PURSER_SEED={seed} PURSER_NOW={THEN} cargo test --test purser differential::histories_nethttp"
+            ));
+        }
+    }
+}
+
+/// All requests, and in the end what they left behind.
+fn check_requests(peer: &'static str) {
+    let Some(peers) = Peers::built(&format!("requests to {peer}")) else { return };
+    let mut pair = Pair::start(peers, peer);
+    let mut parted = Vec::new();
+    let last = [get("/v1/users/9/balance"), get("/v1/users/10/balance")].map(String::into_bytes);
+    let extensions = if peer == "hertz" { Vec::new() } else { requests::extensions() };
+    for request in [vec![requests::opening()], requests::all(), extensions, last.to_vec()].concat() {
+        parted.extend(pair.ask(&request).err().map(|parted| parted.shown()));
+        pair.renew();
+    }
+    parted.extend(pair.ask_together(&requests::pipeline()).err().map(|parted| parted.shown()));
+    println!("requests to {peer}: {} answers compared", pair.compared);
+    assert!(parted.is_empty(), "{} requests part them:\n{}", parted.len(), parted.join("\n\n"));
+}
+
+#[test]
+fn requests_nethttp() {
+    check_requests("nethttp");
+}
+
+#[test]
+fn requests_fasthttp() {
+    check_requests("fasthttp");
+}
+
+#[test]
+fn requests_hertz() {
+    check_requests("hertz");
+}
+
+/// Real transactions, read at every edge one by one and in batches, then sent again.
+#[test]
+fn berka() {
+    let Some(peers) = Peers::built("real transactions") else { return };
+    let users: BTreeMap<String, Value> = serde_json::from_str(EXPECTED).expect("the file is JSON");
+    let questions: Vec<_> =
+        users.iter().flat_map(|(user, of)| sweep::edges(user, of["last_at_ms"].as_u64().expect("a time"))).collect();
+    let lines: Vec<_> = ENTRIES.lines().collect();
+    let feeds: Vec<_> = lines.chunks(10_000).map(|part| feed(part.join("\n"))).collect();
+    let gets = questions.iter().map(|question| get(&question.target).into_bytes());
+    let batches = questions.chunks(1_000).map(|part| batch(sweep::batch(part)));
+    let mut pair = Pair::start(peers, "nethttp");
+    for request in feeds.iter().cloned().chain(gets).chain(batches).chain(feeds.iter().cloned()) {
+        pair.ask(&request).unwrap_or_else(|parted| panic!("{}", parted.shown()));
+    }
+    println!("real transactions: {} answers compared", pair.compared);
+}

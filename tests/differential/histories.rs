@@ -1,0 +1,198 @@
+//! One seeded history, sent to a pair; and differences planted in it, which must be found.
+
+use super::pair::{Pair, Parted};
+use super::peer::Peers;
+use super::sweep;
+use crate::model::history::{History, Step, recent_limit};
+use crate::model::{Model, Verdict};
+use crate::seeds;
+use crate::server::client::{batch, feed, get};
+use serde_json::Value;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const STEPS: usize = 300;
+/// Steps before anything is planted.
+const BEFORE: usize = 30;
+
+/// What the clock says; of a run that is repeated, what it said then.
+pub fn now_ms() -> u64 {
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
+    seeds::number("PURSER_NOW").unwrap_or_else(|| now().try_into().expect("a clock of this era"))
+}
+
+/// Which history, and with whom.
+#[derive(Clone, Copy)]
+pub struct Run {
+    pub seed: u64,
+    pub now_ms: u64,
+    pub limits: bool,
+    pub peer: &'static str,
+    pub plant: Option<Plant>,
+}
+
+impl Run {
+    /// Runs it. Says how many answers were compared, or how to see the first difference again.
+    pub fn run(self, peers: &Peers) -> Result<usize, String> {
+        let mut pair = Pair::start(peers, self.peer);
+        let mut planter = self.plant.map(Planter::new);
+        let mut history = self.history();
+        for (number, step) in history.by_ref().take(STEPS).enumerate() {
+            let theirs = match &mut planter {
+                Some(planter) => planter.changed(&step, number >= BEFORE),
+                None => request(&step),
+            };
+            let asked = pair.ask_each([&request(&step), &theirs]);
+            asked.map_err(|parted| self.report(number, step, &parted))?;
+            if let Some(more) = planter.as_mut().and_then(|planter| planter.more.take()) {
+                pair.ask_peer(&feed(more));
+            }
+        }
+        assert!(planter.is_none_or(|planter| planter.is_done), "nothing was planted");
+        history.users().iter().try_for_each(|user| self.sweep(&mut pair, &user.to_string()))?;
+        Ok(pair.compared)
+    }
+
+    /// Reads all that is left of a user in the end.
+    fn sweep(self, pair: &mut Pair, user: &str) -> Result<(), String> {
+        let now_ms = self.now_ms;
+        let balance = Step::Get { now_ms, target: format!("/v1/users/{user}/balance") };
+        let body = pair.ask(&request(&balance)).map_err(|parted| self.report(STEPS, balance, &parted))?;
+        let body: Value = serde_json::from_str(&body).expect("a body is JSON");
+        let Some(latest) = body["as_of_ms"].as_u64() else { return Ok(()) };
+        let atoms = Step::Batch { now_ms, body: sweep::batch(&sweep::atoms(user, latest)) };
+        pair.ask(&request(&atoms)).map_err(|parted| self.report(STEPS, atoms, &parted))?;
+        Ok(())
+    }
+
+    fn history(self) -> History {
+        let history = History::at_the_clock(self.seed, self.now_ms);
+        if self.limits { history.near_limits() } else { history }
+    }
+
+    fn report(self, number: usize, step: Step, parted: &Parted) -> String {
+        let mut model = Model::new();
+        for earlier in self.history().take(number) {
+            answer(&mut model, earlier);
+        }
+        let (status, body) = answer(&mut model, step);
+        let Self { seed, now_ms, limits, peer, .. } = self;
+        let test = format!("differential::{}_{peer}", if limits { "limits" } else { "histories" });
+        format!(
+            "seed {seed} step {number}, again: PURSER_SEED={seed} PURSER_NOW={now_ms} cargo test --test purser {test} -- \
+             --exact\nthe model agrees with: {}\n{}",
+            parted.who_says(status, &body),
+            parted.shown()
+        )
+    }
+}
+
+/// The one history of a million entries, which ends at the limit of remembered ids.
+pub fn run_to_the_recent_limit(peers: &Peers, peer: &'static str) -> usize {
+    let mut pair = Pair::start(peers, peer);
+    for step in recent_limit() {
+        pair.ask(&request(&step)).unwrap_or_else(|parted| panic!("{}", parted.shown()));
+    }
+    pair.compared
+}
+
+fn request(step: &Step) -> Vec<u8> {
+    match step {
+        Step::Feed { body, .. } => feed(body),
+        Step::Get { target, .. } => get(target).into_bytes(),
+        Step::Batch { body, .. } => batch(body),
+    }
+}
+
+fn answer(model: &mut Model, step: Step) -> (u16, String) {
+    let reply = match step {
+        Step::Feed { now_ms, body } => return model.feed(now_ms, &body),
+        Step::Get { now_ms, target } => model.get(now_ms, &target),
+        Step::Batch { now_ms, body } => model.batch(now_ms, &body),
+    };
+    (reply.status, reply.body)
+}
+
+/// What one side is told otherwise, once.
+#[derive(Clone, Copy, Debug)]
+pub enum Plant {
+    /// One entry more, of one minor unit.
+    More,
+    /// An entry of one minor unit more.
+    Amount,
+    /// An entry one bucket earlier.
+    Earlier,
+    /// An entry of another kind.
+    Kind,
+}
+
+impl Plant {
+    /// The entry as the peer is to get it.
+    fn change(self, entry: &mut Value) {
+        let number = |name: &str| entry[name].as_u64().expect("an accepted entry has it");
+        match self {
+            Plant::More => {
+                entry["entry_id"] = "31415926535897932384".into();
+                entry["amount"] = 1.into();
+            }
+            Plant::Amount => entry["amount"] = (number("amount") + 1).into(),
+            Plant::Earlier => entry["at_ms"] = (number("at_ms") - 900_000).into(),
+            Plant::Kind => entry["kind"] = "planted".into(),
+        }
+    }
+}
+
+/// Finds an entry that is accepted both as it is and changed, and changes it.
+struct Planter {
+    plant: Plant,
+    model: Model,
+    now_ms: u64,
+    /// A body for the peer alone.
+    more: Option<Vec<u8>>,
+    is_done: bool,
+}
+
+impl Planter {
+    fn new(plant: Plant) -> Self {
+        Self { plant, model: Model::new(), now_ms: now_ms(), more: None, is_done: false }
+    }
+
+    /// The request that the peer gets for this step.
+    fn changed(&mut self, step: &Step, may_plant: bool) -> Vec<u8> {
+        let Step::Feed { body, .. } = step else {
+            return request(step);
+        };
+        let mut lines: Vec<Vec<u8>> = body.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        for line in &mut lines {
+            let is_accepted = may_plant && !self.is_done && self.accepts(line);
+            let changed = if is_accepted { self.change(line) } else { None };
+            self.model.apply_line(self.now_ms, line);
+            match (changed, self.plant) {
+                (Some(changed), Plant::More) => self.more = Some(changed),
+                (Some(changed), _) => *line = changed,
+                (None, _) => {}
+            }
+        }
+        // An entry more comes behind the others.
+        if let Some(more) = self.more.take() {
+            self.is_done = self.accepts(&more);
+            self.more = self.is_done.then_some(more);
+        }
+        feed(lines.join(&b'\n'))
+    }
+
+    fn accepts(&self, line: &[u8]) -> bool {
+        self.model.clone().apply_line(self.now_ms, line) == Verdict::Accepted
+    }
+
+    /// A posted entry, changed, if it is accepted then too.
+    fn change(&mut self, line: &[u8]) -> Option<Vec<u8>> {
+        let mut entry: Value = serde_json::from_slice(line).ok()?;
+        if entry.get("kind").is_none() || entry.get("state").is_some_and(|state| state != "posted") {
+            return None;
+        }
+        self.plant.change(&mut entry);
+        let changed = entry.to_string().into_bytes();
+        self.is_done = self.accepts(&changed);
+        self.is_done.then_some(changed)
+    }
+}

@@ -1,0 +1,132 @@
+//! Purser and one peer, asked the same.
+
+use super::peer::{Peers, Said, Talk};
+use crate::seeds;
+use crate::server::Server;
+
+/// The status of an answer that did not come.
+const NO_ANSWER: u16 = 0;
+
+/// Two servers, empty at first.
+pub struct Pair {
+    sides: [Side; 2],
+    /// Line verdicts, reads and batch items that were found equal.
+    pub compared: usize,
+}
+
+struct Side {
+    name: &'static str,
+    talk: Talk,
+    _server: Server,
+}
+
+impl Side {
+    fn new(name: &'static str, server: Server) -> Self {
+        Self { name, talk: Talk::new(server.address), _server: server }
+    }
+}
+
+impl Pair {
+    pub fn start(peers: &Peers, peer: &'static str) -> Self {
+        let sides = [Side::new("purser", Server::start(&[])), Side::new(peer, peers.start(peer))];
+        Self { sides, compared: 0 }
+    }
+
+    /// Sends a request to both; the answers must be the same. Its body.
+    pub fn ask(&mut self, request: &[u8]) -> Result<String, Box<Parted>> {
+        self.ask_each([request, request])
+    }
+
+    /// Sends each its own request; the answers must still be the same.
+    pub fn ask_each(&mut self, requests: [&[u8]; 2]) -> Result<String, Box<Parted>> {
+        for (side, request) in self.sides.iter_mut().zip(requests) {
+            side.talk.send(request);
+        }
+        self.hear(requests[0])
+    }
+
+    /// Sends all of them to both before it hears an answer.
+    pub fn ask_together(&mut self, requests: &[Vec<u8>]) -> Result<(), Box<Parted>> {
+        self.sides.iter_mut().for_each(|side| side.talk.send(&requests.concat()));
+        requests.iter().try_for_each(|request| self.hear(request).map(drop))
+    }
+
+    /// Hears and compares what both say to a request.
+    fn hear(&mut self, request: &[u8]) -> Result<String, Box<Parted>> {
+        let head_only = request.starts_with(b"HEAD ");
+        let heard = self.sides.each_mut().map(|side| (side.name, hear(&mut side.talk, head_only)));
+        let [(_, ours), (_, theirs)] = &heard;
+        if ours != theirs || ours.status == NO_ANSWER {
+            return Err(Box::new(Parted { asked: request.to_vec(), heard }));
+        }
+        let [(_, Said { body, .. }), _] = heard;
+        self.compared += weight(&body);
+        Ok(body)
+    }
+
+    /// Sends a request to the peer alone, whatever it answers.
+    pub fn ask_peer(&mut self, request: &[u8]) {
+        let talk = &mut self.sides[1].talk;
+        talk.send(request);
+        hear(talk, false);
+    }
+
+    /// What comes next goes out on new connections.
+    pub fn renew(&mut self) {
+        self.sides.iter_mut().for_each(|side| side.talk.renew());
+    }
+}
+
+/// An answer, or [`NO_ANSWER`].
+fn hear(talk: &mut Talk, head_only: bool) -> Said {
+    talk.hear(head_only).unwrap_or_else(|error| {
+        talk.renew();
+        Said { status: NO_ANSWER, content_type: None, etag: None, allow: None, body: format!("no answer: {error}") }
+    })
+}
+
+/// How many verdicts or reads an answer holds.
+fn weight(body: &str) -> usize {
+    if let Some(counts) = body.strip_prefix("{\"accepted\":") {
+        let counts = counts.split(",\"results\"").next().expect("split gives one");
+        let numbers = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<usize>().ok());
+        return numbers.sum();
+    }
+    if body.starts_with("{\"responses\":") {
+        return body.matches("\"version\":").count() + body.matches("\"code\":\"user_not_found\"").count();
+    }
+    1
+}
+
+/// A request that two servers answer differently.
+pub struct Parted {
+    asked: Vec<u8>,
+    heard: [(&'static str, Said); 2],
+}
+
+impl Parted {
+    /// Heads and bodies where they part, and what was asked.
+    pub fn shown(&self) -> String {
+        let [(one, a), (other, b)] = &self.heard;
+        let head = |said: &Said| {
+            let Said { status, content_type, etag, allow, .. } = said;
+            format!("{status} {content_type:?} etag {etag:?} allow {allow:?}")
+        };
+        let (at, around) = seeds::first_difference([(one, &a.body), (other, &b.body)]);
+        let asked: String = String::from_utf8_lossy(&self.asked).chars().take(3_000).collect();
+        format!("{one} {}\n{other} {}\nbodies part at byte {at}:\n{around}\nasked: {asked}", head(a), head(b))
+    }
+
+    /// Who of the two says this.
+    pub fn who_says(&self, status: u16, body: &str) -> &'static str {
+        let agreeing = self.heard.iter().find(|(_, said)| said.status == status && said.body == body);
+        agreeing.map_or("neither", |(name, _)| name)
+    }
+}
+
+#[test]
+fn weights() {
+    assert_eq!(weight(r#"{"accepted":12,"duplicates":3,"rejected":20,"results":[{"index":5}]}"#), 35);
+    assert_eq!(weight(r#"{"responses":[{"user_id":"1","version":3},{"code":"user_not_found"}]}"#), 2);
+    assert_eq!(weight(r#"{"user_id":"1","version":3}"#), 1);
+}
