@@ -21,6 +21,8 @@ pub struct Subject {
     name: &'static str,
     program: PathBuf,
     args: Vec<String>,
+    /// Of its environment.
+    setting: Option<(&'static str, &'static str)>,
     input: Vec<u8>,
 }
 
@@ -32,13 +34,15 @@ impl Subject {
             name: "purser",
             program: env!("CARGO_BIN_EXE_purser").into(),
             args: args.split(' ').map(String::from).collect(),
+            setting: None,
             input: Vec::new(),
         }
     }
 
     /// One of the services in `peers`.
-    pub fn peer(name: &'static str, program: PathBuf) -> Self {
-        Self { name, program, args: ["-listen", "127.0.0.1:0"].map(String::from).to_vec(), input: Vec::new() }
+    pub fn peer(name: &'static str, program: PathBuf, setting: (&'static str, &'static str)) -> Self {
+        let args = ["-listen", "127.0.0.1:0"].map(String::from).to_vec();
+        Self { name, program, args, setting: Some(setting), input: Vec::new() }
     }
 
     /// The same engine, answering whatever it is asked with the bytes of `answer`.
@@ -48,6 +52,7 @@ impl Subject {
             name: "floor",
             program: std::env::current_exe().context("finding this program's file")?,
             args: args.split(' ').map(String::from).collect(),
+            setting: None,
             input: answer,
         })
     }
@@ -58,6 +63,7 @@ impl Subject {
             .args(["-c", &core.to_string()])
             .arg(&self.program)
             .args(&self.args)
+            .envs(self.setting)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -20,10 +20,6 @@ type handler struct {
 type exchange struct {
 	req api.Request
 	res api.Response
-
-	// The values of the answer's header. net/http copies them when it is told
-	// the status.
-	contentType, etag, length [1]string
 }
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
@@ -50,29 +46,25 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.res.Refuse(api.MalformedRequest)
 		header["Connection"] = []string{"close"}
 	}
-	x.send(w, header)
+	send(w, header, &x.res)
 }
 
 // inBuffer is how large a body net/http buffers, and so counts, itself.
 const inBuffer = 2048
 
 // send hands the answer to net/http.
-func (x *exchange) send(w http.ResponseWriter, header http.Header) {
-	res := &x.res
+func send(w http.ResponseWriter, header http.Header, res *api.Response) {
 	if res.ContentType != "" {
-		x.contentType[0] = res.ContentType
-		header["Content-Type"] = x.contentType[:]
+		header["Content-Type"] = []string{res.ContentType}
 	}
 	if len(res.ETag) > 0 {
-		x.etag[0] = string(res.ETag)
-		header["Etag"] = x.etag[:]
+		header["Etag"] = []string{string(res.ETag)}
 	}
 	if res.Allow != "" {
 		header["Allow"] = []string{res.Allow}
 	}
 	if len(res.Body) > inBuffer {
-		x.length[0] = strconv.Itoa(len(res.Body))
-		header["Content-Length"] = x.length[:]
+		header["Content-Length"] = []string{strconv.Itoa(len(res.Body))}
 	}
 	w.WriteHeader(res.Status)
 	if len(res.Body) > 0 {
