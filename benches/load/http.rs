@@ -87,7 +87,13 @@ impl Client {
     fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
         let had = bytes.len();
         bytes.resize(had + (64 << 10), 0);
-        let got = self.stream.read(&mut bytes[had..]).context("receiving")?;
+        let got = loop {
+            match self.stream.read(&mut bytes[had..]) {
+                // A socket with a timeout says so whenever the kernel pauses its thread.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                result => break result.context("receiving")?,
+            }
+        };
         bytes.truncate(had + got);
         if got == 0 { Err(Error::new("the connection was closed before the answer's end")) } else { Ok(()) }
     }

@@ -141,7 +141,7 @@ impl Client {
     /// Reads, and forgets, all that comes until the server ends the connection, in order or not.
     pub fn drained(&mut self, context: &str) {
         loop {
-            match self.stream.read(&mut [0; 4_096]) {
+            match read(&mut self.stream, &mut [0; 4_096]) {
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return,
@@ -160,7 +160,7 @@ impl Client {
         }
         let before = self.buffer.len();
         self.buffer.resize(before + bytes, 0);
-        let count = match self.stream.read(&mut self.buffer[before..]) {
+        let count = match read(&mut self.stream, &mut self.buffer[before..]) {
             Ok(count) => count,
             Err(error) => panic!("no answer ({error}) after {:?}", self.buffer[..before].escape_ascii().to_string()),
         };
@@ -170,6 +170,16 @@ impl Client {
 
     fn rest(&self) -> String {
         self.buffer[self.at..].escape_ascii().to_string()
+    }
+}
+
+/// Reads what is there. A socket with a timeout says that it was interrupted whenever the kernel pauses its thread; that is no answer.
+fn read(stream: &mut TcpStream, into: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(into) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 
