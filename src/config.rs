@@ -13,8 +13,10 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The CPUs to run on, ascending, at least one.
     pub cores: Vec<usize>,
-    /// Where data is to be kept; `None` keeps it in memory only.
+    /// Where data is kept; `None` keeps it in memory only.
     pub data: Option<PathBuf>,
+    /// Bytes of log that begin a snapshot.
+    pub snapshot_after_bytes: u64,
     /// Bounds of each core.
     pub limits: Limits,
 }

@@ -25,6 +25,7 @@
 //! src/main.rs               the command
 //! src/cli/mod.rs            arguments, exit codes
 //! src/cli/serve.rs          purser serve
+//! src/cli/progress.rs       how far a long job has come
 //! src/config.rs             flags and environment to one checked Config
 //! src/metrics.rs            plain counters of one core
 //!
@@ -41,6 +42,8 @@
 //! src/ledger/varint.rs      LEB128
 //! src/ledger/names.rs       kinds, numbered
 //! src/ledger/memory.rs      cache lines, prefetch, growth
+//! src/ledger/image.rs       a user as bytes, and back
+//! src/ledger/cursor.rs      bytes that may be anything
 //! src/ledger/index.rs       user id to slot
 //! src/ledger/book.rs        the users of one slice
 //!
@@ -68,7 +71,19 @@
 //! src/api/out.rs            answers that wait to leave
 //! src/api/desk.rs           what a connection asks of its core
 //!
+//! src/journal/mod.rs        what is on disk, and the names of its files
+//! src/journal/frame.rs      the unit of everything binary
+//! src/journal/record.rs     an accepted entry
+//! src/journal/segment.rs    a file of the log
+//! src/journal/snapshot.rs   all users of a slice
+//! src/journal/manifest.rs   which files count
+//!
 //! src/slice/mod.rs          one owner: read, apply, durable
+//! src/slice/disk.rs         what is asked of a disk
+//! src/slice/log.rs          the log: group commit, segments
+//! src/slice/snapshot.rs     the scan that writes a snapshot
+//! src/slice/store.rs        log, snapshots, manifest
+//! src/slice/recovery.rs     from disk to a slice that serves
 //!
 //! src/engine/mod.rs         the event loop and what it needs
 //! src/engine/core.rs        one core and its turn
@@ -79,6 +94,9 @@
 //! src/engine/net.rs         listeners
 //! src/engine/service.rs     what the loop asks of a handler
 //! src/engine/wallet.rs      the handler: a slice behind the API
+//! src/engine/directory.rs   the data directory, its lock
+//! src/engine/storage.rs     the disk of one slice
+//! src/engine/keeper.rs      recovery, then the store
 //! src/engine/control.rs     drain and stop
 //! src/engine/placement.rs   CPUs, memory, descriptors
 //! src/engine/probe.rs       what the kernel offers
@@ -86,8 +104,8 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way: `ledger`, `http` and `metrics` import nothing of ours; `api` → `http`, `ledger`; `slice` → `ledger`;
-//!   `engine` → `api`, `slice`, `metrics`; `cli` → everything; nobody → `cli`.
+//! - Arrows point one way: `ledger`, `http` and `metrics` import nothing of ours; `api` → `http`, `ledger`; `journal` → `ledger`;
+//!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli` → everything; nobody → `cli`.
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
 //! - A refused entry changes nothing. An accepted entry raises its user's version by one.
@@ -99,6 +117,8 @@ pub mod ledger;
 pub mod http;
 
 pub mod api;
+
+pub mod journal;
 
 pub mod slice;
 

@@ -14,6 +14,10 @@ use purser::slice::{LogSink, Lsn, Slice};
 pub struct NoLog;
 
 impl LogSink for NoLog {
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
         Lsn::default()
     }
@@ -53,6 +57,10 @@ impl Desk for StillDesk {
 
     fn has_room(&self) -> bool {
         true
+    }
+
+    fn is_held(&self) -> bool {
+        false
     }
 
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {

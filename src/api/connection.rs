@@ -212,7 +212,7 @@ impl Connection {
                     }
                 }
                 State::Feeding(feed, persist) => {
-                    if !feed.step(&self.body, desk) {
+                    if desk.is_held() || !feed.step(&self.body, desk) {
                         self.busy = true;
                         return at;
                     }
@@ -304,9 +304,9 @@ impl Connection {
         if too_large {
             return Err((Problem::from(Code::ContentTooLarge).into(), true));
         }
-        let refused = desk.serving() == Serving::Draining && !self.grace;
-        if refused && !matches!(ask, Ask::Health | Ask::Ready) {
-            return Err((Problem::from(Code::Draining).into(), true));
+        let refused = refusal(desk.serving()).filter(|&code| code != Code::Draining || !self.grace);
+        if let Some(code) = refused.filter(|_| !matches!(ask, Ask::Health | Ask::Ready)) {
+            return Err((Problem::from(code).into(), true));
         }
         Ok(ask)
     }
@@ -327,9 +327,9 @@ impl Connection {
             return;
         }
         let head_only = head.method == Method::Head;
-        let draining = desk.serving() == Serving::Draining;
-        let status = if ask == Ask::Ready && draining {
-            write_problem(&Problem::from(Code::Draining).into(), persist, head_only, desk, out);
+        let refused = refusal(desk.serving()).filter(|_| ask == Ask::Ready);
+        let status = if let Some(code) = refused {
+            write_problem(&Problem::from(code).into(), persist, head_only, desk, out);
             Status::ServiceUnavailable
         } else {
             let answer = Answer { content_type: TEXT, persist, head_only, ..ok(desk, Status::Ok) };
@@ -402,6 +402,15 @@ impl Connection {
         write_problem(&problem.into(), Persist::Close, false, desk, out);
         desk.answered(Route::None, problem.code.status());
         self.state = State::Closed;
+    }
+}
+
+/// Why new requests are not taken.
+const fn refusal(serving: Serving) -> Option<Code> {
+    match serving {
+        Serving::Ready => None,
+        Serving::Recovering => Some(Code::Recovering),
+        Serving::Draining => Some(Code::Draining),
     }
 }
 

@@ -13,6 +13,8 @@ pub use crate::ledger::time::Millis;
 /// Whether new requests are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
+    /// None yet: data is still being loaded.
+    Recovering,
     /// All of them.
     Ready,
     /// Shutting down: only what was begun before is finished.
@@ -32,6 +34,9 @@ pub trait Desk {
 
     /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
     fn has_room(&self) -> bool;
+
+    /// Whether entries must wait: for the disk, or for the room on it.
+    fn is_held(&self) -> bool;
 
     /// Brings near where a step of the way to a user leads, and to where an entry of theirs will be booked.
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step);

@@ -50,6 +50,7 @@ problems! {
     HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge "The header is larger than this server takes.",
     UnsupportedTransferCoding "unsupported_transfer_coding" NotImplemented "The only transfer coding known here is chunked.",
     Overloaded "overloaded" ServiceUnavailable "This server is at its limit: send the request again later.",
+    Recovering "recovering" ServiceUnavailable "This server is still loading its data: send the request again soon.",
     Draining "draining" ServiceUnavailable "This server is shutting down: send the request elsewhere.",
     HttpVersionNotSupported "http_version_not_supported" VersionNotSupported "This server speaks HTTP/1.1 and HTTP/1.0.",
     InvalidJson "invalid_json" BadRequest "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
@@ -67,7 +68,7 @@ problems! {
     TooManyHolds "too_many_holds" BadRequest "This user already has 1,024 open holds.",
     TooManyRecent "too_many_recent" BadRequest "This user already has 1,048,576 entries within the dedup horizon.",
     BalanceOverflow "balance_overflow" BadRequest "A balance or a lifetime sum would leave the range of a 64-bit integer.",
-    InsufficientStorage "insufficient_storage" InsufficientStorage "This server is above its memory mark: send the entry again later.",
+    InsufficientStorage "insufficient_storage" InsufficientStorage "This server has no room for the entry: send it again later.",
 }
 
 impl From<Rejection> for Code {

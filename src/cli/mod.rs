@@ -1,5 +1,6 @@
 //! The command line: one file a command; its flags, their help and what it does stand together.
 
+mod progress;
 pub mod serve;
 
 use clap::{Parser, Subcommand};

@@ -1,18 +1,24 @@
 //! `purser serve`: sets the core up, says what it found, serves until told to stop.
 
 use super::Error;
+use super::progress::{Progress, count};
 use crate::config::{Config, CpuList, Limits};
 use crate::engine::control::{Command, Control};
 use crate::engine::core::{Core, Limits as CoreLimits};
+use crate::engine::directory::Directory;
+use crate::engine::keeper::{Keeper, News};
 use crate::engine::wallet::Wallet;
 use crate::engine::{net, placement, probe};
-use crate::metrics::Counters;
+use crate::metrics::{Counters, Histogram};
+use crate::slice::recovery::Report;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Instant;
 
 /// The flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -25,9 +31,9 @@ pub struct Arguments {
     #[arg(long, value_name = "LIST", env = "PURSER_CORES")]
     cores: Option<CpuList>,
 
-    /// Directory to keep data in (not yet: see the notice at the start)
-    #[arg(long, value_name = "DIR", env = "PURSER_DATA", conflicts_with = "ephemeral")]
-    data: Option<PathBuf>,
+    /// Directory to keep data in; made if there is none
+    #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data", conflicts_with = "ephemeral")]
+    data: PathBuf,
 
     /// Keep data in memory only
     #[arg(long, env = "PURSER_EPHEMERAL")]
@@ -57,6 +63,10 @@ pub struct Arguments {
     #[arg(long, value_name = "MS", env = "PURSER_DRAIN_TIMEOUT_MS", default_value_t = 10_000)]
     drain_timeout_ms: u64,
 
+    /// Log, in MiB, that is written before a snapshot is taken; more if the last snapshot was larger
+    #[arg(long, value_name = "MIB", env = "PURSER_SNAPSHOT_AFTER_MIB", default_value_t = 256)]
+    snapshot_after_mib: u64,
+
     /// Memory for the ledger, in MiB; above it new entries are refused with 507 [default: 70 % of what the process may use]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     ledger_mib: Option<usize>,
@@ -77,13 +87,19 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let address = listener.local_addr()?;
     let control = Control::new()?;
     watch_signals(control.clone())?;
+    let (tell, news) = channel();
+    // Kept to the end: it holds the lock.
+    let directory = config.data.as_deref().map(open).transpose()?;
+    let keep =
+        |directory: &Directory| Keeper::new(directory.slice(0), config.snapshot_after_bytes, control.clone(), tell);
+    let keeper = directory.as_ref().map(keep).transpose()?;
 
     let cpu = config.cores[0];
     let (limits, handle) = (config.limits, control.clone());
-    let (ready, is_ready) = std::sync::mpsc::channel();
+    let (ready, is_ready) = channel();
     let core = thread::Builder::new().name(format!("core-{cpu}")).spawn(move || {
         let core = placement::pin(cpu)
-            .and_then(|()| Core::new(listener, Wallet::new(limits.ledger_bytes), core_limits(&limits), handle));
+            .and_then(|()| Core::new(listener, Wallet::new(limits.ledger_bytes, keeper), core_limits(&limits), handle));
         match core {
             Ok(core) => {
                 // The receiver waits for this: it cannot be gone.
@@ -94,7 +110,11 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         }
     })?;
     if is_ready.recv().is_ok() {
-        announce(&config, address, &kernel, memory, descriptors);
+        announce(&config, &kernel, memory, descriptors);
+        if loaded(&config, &news) {
+            say(&format!("listening on {address}"));
+            say(&format!("try: {}", example(address)));
+        }
     }
     let (wallet, loop_counters) = core.join().map_err(|_| Error::Failed("the core's thread panicked".to_owned()))??;
     take_leave(&wallet, &loop_counters, control.command());
@@ -125,7 +145,12 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         ledger_bytes,
     };
     let limits = limits.check().map_err(Error::Usage)?;
-    Ok(Config { listen: arguments.listen, cores, data: arguments.data, limits })
+    let data = (!arguments.ephemeral).then_some(arguments.data);
+    let snapshot_after_bytes = arguments
+        .snapshot_after_mib
+        .checked_mul(1 << 20)
+        .ok_or_else(|| Error::Usage("--snapshot-after-mib: too large".to_owned()))?;
+    Ok(Config { listen: arguments.listen, cores, data, snapshot_after_bytes, limits })
 }
 
 const fn core_limits(limits: &Limits) -> CoreLimits {
@@ -156,7 +181,16 @@ fn watch_signals(control: Control) -> Result<(), Error> {
     Ok(())
 }
 
-fn announce(config: &Config, address: SocketAddr, kernel: &probe::Kernel, memory: usize, descriptors: u64) {
+/// Opens the data directory. This version has one slice.
+fn open(path: &Path) -> Result<Directory, Error> {
+    let directory = Directory::open_or_create(path, 1)?;
+    match directory.manifest().slices {
+        1 => Ok(directory),
+        more => Err(Error::Failed(format!("{} has {more} slices; this version serves one", path.display()))),
+    }
+}
+
+fn announce(config: &Config, kernel: &probe::Kernel, memory: usize, descriptors: u64) {
     const MIB: usize = 1 << 20;
     let version = env!("CARGO_PKG_VERSION");
     say(&format!(
@@ -171,15 +205,49 @@ fn announce(config: &Config, address: SocketAddr, kernel: &probe::Kernel, memory
     let (ledger, total) = (config.limits.ledger_bytes / MIB, memory / MIB);
     say(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
     say(&format!("limits: {} connections, {descriptors} open descriptors", config.limits.connections));
-    match &config.data {
-        Some(path) => say(&format!(
-            "data: NOTHING IS KEPT. --data {} is not used yet: this version holds all data in memory and loses it when it stops",
-            path.display()
-        )),
-        None => say("data: in memory only; all of it is lost when this process stops"),
+}
+
+/// Waits until all data is loaded, and says so. Returns whether it ever was.
+fn loaded(config: &Config, news: &Receiver<News>) -> bool {
+    let Some(path) = &config.data else {
+        say("data: in memory only; all of it is lost when this process stops");
+        return true;
+    };
+    let (start, mut progress) = (Instant::now(), Progress::new("loading"));
+    for message in news {
+        match message {
+            News::Loading(report) => progress.at(report.bytes, report.bytes_total),
+            News::Loaded(report) => {
+                drop(progress);
+                say(&format!("data: {}: {}", path.display(), in_words(&report, start.elapsed().as_secs_f64())));
+                return true;
+            }
+        }
     }
-    say(&format!("listening on {address}"));
-    say(&format!("try: {}", example(address)));
+    false
+}
+
+fn in_words(report: &Report, seconds: f64) -> String {
+    let entries = report.snapshot_entries + report.replayed;
+    if report.bytes == 0 {
+        return "nothing in it yet".to_owned();
+    }
+    let rate = |n: u64| count((n as f64 / seconds.max(1e-6)) as u64);
+    let mut words = format!(
+        "{} users from the snapshot, {} entries from the log, {} entries in all; loaded {} MiB in {seconds:.2} s ({} users/s, {} entries/s)",
+        count(report.users),
+        count(report.replayed),
+        count(entries),
+        report.bytes >> 20,
+        rate(report.users),
+        rate(report.replayed + report.known),
+    );
+    if let Some((segment, offset)) = report.cut {
+        words.push_str(&format!(
+            "; an unfinished write was cut from log-{segment} at byte {offset}: nobody was told that it was done"
+        ));
+    }
+    words
 }
 
 /// Commands that put one entry in and read it back.
@@ -207,6 +275,26 @@ fn take_leave(wallet: &Wallet, loop_counters: &Counters, command: Command) {
         counters.rejected,
         bytes >> 20,
     ));
+    let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
+    let (turns, sends) = (&loop_counters.turns, &loop_counters.sends);
+    say(&format!(
+        "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
+        turns.count(),
+        us(turns, 500),
+        us(turns, 990),
+        us(turns, 999),
+        turns.largest() as f64 / 1e3,
+        us(sends, 500),
+        us(sends, 990),
+        us(sends, 999),
+    ));
+    let kept = wallet.kept();
+    if kept.writes > 0 {
+        say(&format!(
+            "log: {} writes, {} segments begun, {} snapshots completed, {} given up",
+            kept.writes, kept.segments, kept.snapshots, kept.failed_snapshots
+        ));
+    }
 }
 
 /// Prints a line. A standard output that is gone is no reason to stop serving.

@@ -179,6 +179,11 @@ impl<S> Connections<S> {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
+    /// The connection that waited for the log; `None` if it is gone.
+    pub fn waiting(&mut self, op: Op) -> Option<&mut Conn<S>> {
+        self.get(op.slot).filter(|conn| conn.generation == op.generation)
+    }
+
     /// The connection that a completion is for. There is one: slots are not reused before.
     #[inline]
     pub fn of(&mut self, op: Op) -> &mut Conn<S> {

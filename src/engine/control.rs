@@ -1,4 +1,4 @@
-//! How a core is told to drain and to stop, and how it is woken for that.
+//! How a core is told to drain and to stop, and how other threads wake it.
 
 use super::Failure;
 use std::io;
@@ -46,6 +46,11 @@ impl Control {
         // SeqCst: rare, so the simplest order will do, here and below.
         let next = self.0.command.load(Ordering::SeqCst).saturating_add(1).min(Command::Stop as u8);
         self.0.command.store(next, Ordering::SeqCst);
+        self.wake();
+    }
+
+    /// Has the core take a turn.
+    pub fn wake(&self) {
         // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot fail or block.
         unsafe { libc::write(self.fd(), (&raw const ONE).cast(), size_of::<u64>()) };
     }

@@ -2,7 +2,8 @@
 //!
 //! A turn: (1) one `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; one reading of the clocks.
 //! (2) Received bytes go to the service where they lie; what is busy from the last turn goes on. (3) Once a turn, every connection that
-//! got answers has them sent in one piece, buffers go back to the kernel, and what starved for one is armed again.
+//! got answers has them sent in one piece, buffers go back to the kernel, and what starved for one is armed again; before that, what was
+//! taken in is submitted to the disk, and what became durable is released.
 //!
 //! A connection has at most one send in flight, from a buffer that is frozen meanwhile; answers grow in another. One that keeps too much
 //! unread, because its own answers do not leave or its entries are still being applied, has its receive cancelled until it
@@ -79,6 +80,10 @@ pub struct Core<S: Service> {
     accept_at_ms: Option<u64>,
     draining_since_ms: Option<u64>,
     unsent: usize,
+    /// When the turn began, how long the one before it took, and how many sends this one has made.
+    turn_began: Instant,
+    last_turn_ns: u64,
+    sends: u64,
     counters: Counters,
 }
 
@@ -106,6 +111,9 @@ impl<S: Service> Core<S> {
             accept_at_ms: None,
             draining_since_ms: None,
             unsent: 0,
+            turn_began: Instant::now(),
+            last_turn_ns: 0,
+            sends: 0,
             counters: Counters::default(),
         };
         core.arm_accept();
@@ -123,43 +131,52 @@ impl<S: Service> Core<S> {
     }
 
     fn is_done(&self) -> bool {
-        let drained =
-            |since: u64| self.conns.is_empty() || self.clock.monotonic_ms > since.saturating_add(self.limits.drain_ms);
+        let now = self.clock.monotonic_ms;
+        let is_empty = self.conns.is_empty() && self.service.is_settled();
+        let drained = |since: u64| is_empty || now > since.saturating_add(self.limits.drain_ms);
         self.control.command() == Command::Stop || self.draining_since_ms.is_some_and(drained)
     }
 
     fn turn(&mut self) -> Result<(), Failure> {
-        let want = u32::from(self.ready.is_empty());
+        let want = u32::from(self.ready.is_empty() || self.service.is_held());
         self.ring.enter(want, self.timeout()).map_err(Failure::of("enter", "the io_uring"))?;
-        self.clock = self.read_clock();
-        self.counters.turns += 1;
+        self.read_clock();
         self.service.begin(self.clock, self.unsent <= UNSENT_BYTES);
         for slot in std::mem::take(&mut self.ready) {
             self.go_on(slot);
         }
         while let Some(completion) = self.ring.reap() {
-            self.complete(completion);
+            self.complete(completion)?;
         }
         if self.clock.monotonic_ms >= self.next_tick_ms {
             self.tick();
         }
+        self.service.flush(self.clock, &mut self.ring)?;
+        self.release();
         self.send_all();
         self.buffers.publish();
         self.feed_starved();
+        let turn_ns = self.turn_began.elapsed().as_nanos() as u64;
+        self.counters.turns.record(turn_ns, 1);
+        self.counters.sends.record(turn_ns + self.last_turn_ns, std::mem::take(&mut self.sends));
+        self.last_turn_ns = turn_ns;
         Ok(())
     }
 
     fn timeout(&self) -> Duration {
-        let until = self.accept_at_ms.map_or(self.next_tick_ms, |at| at.min(self.next_tick_ms));
+        let wanted = [self.accept_at_ms, self.service.wakes_at_ms()];
+        let until = wanted.into_iter().flatten().fold(self.next_tick_ms, u64::min);
         Duration::from_millis(until.saturating_sub(self.clock.monotonic_ms))
     }
 
-    fn read_clock(&self) -> Clock {
+    fn read_clock(&mut self) {
+        self.turn_began = Instant::now();
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Clock { monotonic_ms: self.started.elapsed().as_millis() as u64, unix_ms: unix.as_millis() as u64 }
+        let passed = self.turn_began - self.started;
+        self.clock = Clock { monotonic_ms: passed.as_millis() as u64, unix_ms: unix.as_millis() as u64 };
     }
 
-    fn complete(&mut self, completion: Completion) {
+    fn complete(&mut self, completion: Completion) -> Result<(), Failure> {
         let op = Op::decode(completion.user_data).expect("a completion of this loop's own");
         match op.kind {
             Kind::Receive => self.received(op, completion),
@@ -176,7 +193,9 @@ impl<S: Service> Core<S> {
                     self.drain();
                 }
             }
+            Kind::Write => self.service.written(op.slot, completion.result)?,
         }
+        Ok(())
     }
 
     // Connections come.
@@ -373,6 +392,18 @@ impl<S: Service> Core<S> {
 
     // Answers leave.
 
+    /// What waited for the disk, and has become durable, is looked at again.
+    fn release(&mut self) {
+        while let Some(ticket) = self.service.released() {
+            let op = Op::decode(ticket).expect("a ticket of this loop's own");
+            let Some(conn) = self.conns.waiting(op) else { continue };
+            conn.waiting = false;
+            if !std::mem::replace(&mut conn.dirty, true) {
+                self.dirty.push(op.slot);
+            }
+        }
+    }
+
     fn send_all(&mut self) {
         for slot in std::mem::take(&mut self.dirty) {
             self.send_one(slot);
@@ -393,6 +424,7 @@ impl<S: Service> Core<S> {
         if count > 0 {
             conn.out.freeze(count, &mut conn.frozen);
             conn.send_by_ms = self.clock.monotonic_ms + self.limits.send_ms;
+            self.sends += 1;
             let entry = send(conn, slot);
             // SAFETY: `frozen` is not touched while `sending`, and the slot keeps it until the send has completed.
             return unsafe { self.ring.push(&entry) };
@@ -556,12 +588,12 @@ impl<S: Service> Core<S> {
         }
     }
 
-    /// Ends every connection, and waits for the kernel's last completions: it still writes to our memory before them.
+    /// Ends every connection, and waits for the kernel's last completions: it still uses our memory before them. What was taken in reaches the disk.
     fn close_all(&mut self) -> Result<(), Failure> {
         self.stop_accepting();
         (0..self.conns.slots()).for_each(|slot| self.abandon(slot));
         let patience = self.clock.monotonic_ms + DRAIN_MS;
-        while !self.conns.is_empty() && self.clock.monotonic_ms < patience {
+        while !(self.conns.is_empty() && self.service.is_settled()) && self.clock.monotonic_ms < patience {
             self.turn()?;
         }
         Ok(())

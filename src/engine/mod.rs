@@ -4,6 +4,7 @@
 //! - [`ring`] — the submission and completion queues; [`buffers`] — the ring of buffers that the kernel receives into
 //! - [`connections`] — one slot a connection, free only after its last completion; [`op`] — what a completion belongs to
 //! - [`service`] — what the loop asks of the handler that it drives; [`wallet`] — the handler: a slice behind the API
+//! - [`directory`] — the data directory; [`storage`] — the disk of one slice; [`keeper`] — recovery, then the store, driven by the turns
 //! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`probe`] — what this kernel offers
 //! - [`control`] — how a thread is told to drain and to stop
 //!
@@ -21,12 +22,15 @@ pub mod buffers;
 pub mod connections;
 pub mod control;
 pub mod core;
+pub mod directory;
+pub mod keeper;
 pub mod net;
 pub mod op;
 pub mod placement;
 pub mod probe;
 pub mod ring;
 pub mod service;
+pub mod storage;
 pub mod wallet;
 
 use std::fmt;

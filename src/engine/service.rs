@@ -3,6 +3,8 @@
 //! The loop knows connections, bytes and time; a service knows what they mean. The wallet is one ([`super::wallet`]); a benchmark's constant answer
 //! is another, so that the loop's own cost can be measured with the same loop.
 
+use super::Failure;
+use super::ring::Ring;
 pub use crate::api::connection::Next;
 pub use crate::api::out::{Out, Stamp};
 
@@ -55,4 +57,34 @@ pub trait Service {
 
     /// The answer to a connection that is one too many: a whole response.
     fn turned_away(&mut self) -> Vec<u8>;
+
+    /// The turn's requests are answered: submits what is due to the disk.
+    fn flush(&mut self, _clock: Clock, _ring: &mut Ring) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// A write of [`Self::flush`] has completed.
+    fn written(&mut self, _slot: u32, _result: i32) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The next ticket whose stamp has become durable.
+    fn released(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// When the next turn is wanted at the latest, in milliseconds of the monotonic clock.
+    fn wakes_at_ms(&self) -> Option<u64> {
+        None
+    }
+
+    /// Whether busy sessions make no headway before something else completes.
+    fn is_held(&self) -> bool {
+        false
+    }
+
+    /// Whether everything that was taken in is durable.
+    fn is_settled(&self) -> bool {
+        true
+    }
 }

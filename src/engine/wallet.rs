@@ -1,12 +1,17 @@
-//! The service: one slice of the ledger behind the API.
+//! The service: one slice of the ledger behind the API, and the disk that keeps it.
 
+use super::Failure;
+use super::keeper::Keeper;
+use super::ring::Ring;
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared, turn_away};
 use crate::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
 };
 use crate::metrics::Counters;
-use crate::slice::{LogSink, Lsn, Near, Slice, Ticket};
+use crate::slice::store::Counts;
+use crate::slice::{LogSink, Lsn, Near, ReleaseSink, Slice, Ticket};
+use std::collections::VecDeque;
 
 /// One core's share of the wallet.
 pub struct Wallet {
@@ -23,12 +28,29 @@ struct Counter {
     serving: Serving,
     has_room: bool,
     counters: Counters,
+    /// `None`: nothing is kept.
+    keeper: Option<Keeper>,
+    released: Released,
+}
+
+/// Tickets whose position has become durable.
+#[derive(Default)]
+struct Released(VecDeque<u64>);
+
+impl ReleaseSink for Released {
+    fn release(&mut self, ticket: Ticket) {
+        self.0.push_back(ticket.0);
+    }
 }
 
 /// The log of a server that keeps nothing: there is nothing to wait for.
 struct NoLog;
 
 impl LogSink for NoLog {
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
         Lsn::default()
     }
@@ -51,17 +73,19 @@ impl Near for Hardware {
 }
 
 impl Wallet {
-    /// An empty wallet that refuses new entries above `mark_bytes` of ledger.
-    pub fn new(mark_bytes: usize) -> Self {
+    /// An empty wallet that refuses new entries above `mark_bytes` of ledger. What `keeper` keeps is loaded in the first turns.
+    pub fn new(mark_bytes: usize, keeper: Option<Keeper>) -> Self {
         let mut dates = DateLine::new();
         let counter = Counter {
             slice: Slice::new(mark_bytes),
             now: Millis(0),
             date: *dates.at(0),
             dates,
-            serving: Serving::Ready,
+            serving: if keeper.is_some() { Serving::Recovering } else { Serving::Ready },
             has_room: true,
             counters: Counters::default(),
+            keeper,
+            released: Released::default(),
         };
         Self { counter, shared: Shared::default() }
     }
@@ -69,6 +93,11 @@ impl Wallet {
     /// What it has done.
     pub const fn counters(&self) -> &Counters {
         &self.counter.counters
+    }
+
+    /// What was done to keep it; nothing if nothing is kept.
+    pub fn kept(&self) -> Counts {
+        self.counter.keeper.as_ref().map_or_else(Counts::default, Keeper::counts)
     }
 
     /// How many users it holds, and in how many bytes.
@@ -113,6 +142,9 @@ impl Service for Wallet {
 
     fn drain(&mut self) {
         self.counter.serving = Serving::Draining;
+        if let Some(keeper) = &mut self.counter.keeper {
+            keeper.drain();
+        }
     }
 
     fn kept_bytes(&self, session: &Connection) -> usize {
@@ -134,6 +166,37 @@ impl Service for Wallet {
     fn turned_away(&mut self) -> Vec<u8> {
         turn_away(&self.counter.date)
     }
+
+    fn flush(&mut self, clock: Clock, ring: &mut Ring) -> Result<(), Failure> {
+        let Counter { slice, serving, keeper: Some(keeper), released, .. } = &mut self.counter else { return Ok(()) };
+        if *serving == Serving::Recovering {
+            if keeper.load(slice)? {
+                *serving = Serving::Ready;
+            }
+            return Ok(());
+        }
+        keeper.advance(clock.monotonic_ms, slice, released, ring)
+    }
+
+    fn written(&mut self, slot: u32, result: i32) -> Result<(), Failure> {
+        self.counter.keeper.as_mut().expect("only a keeper writes").written(slot, result)
+    }
+
+    fn released(&mut self) -> Option<u64> {
+        self.counter.released.0.pop_front()
+    }
+
+    fn wakes_at_ms(&self) -> Option<u64> {
+        self.counter.keeper.as_ref().and_then(Keeper::wakes_at_ms)
+    }
+
+    fn is_held(&self) -> bool {
+        self.counter.is_held()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.counter.keeper.as_ref().is_none_or(Keeper::is_settled)
+    }
 }
 
 impl Desk for Counter {
@@ -153,6 +216,10 @@ impl Desk for Counter {
         self.has_room
     }
 
+    fn is_held(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_held)
+    }
+
     #[inline]
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
         self.slice.approach(user, entry, step, &Hardware);
@@ -165,7 +232,10 @@ impl Desk for Counter {
     }
 
     fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
-        let (lsn, verdict) = self.slice.apply(self.now, entry, &mut NoLog);
+        let (lsn, verdict) = match &mut self.keeper {
+            None => self.slice.apply(self.now, entry, &mut NoLog),
+            Some(keeper) => self.slice.apply(self.now, entry, keeper.log()),
+        };
         match verdict {
             Verdict::Accepted => self.counters.accepted += 1,
             Verdict::Duplicate => self.counters.duplicates += 1,

@@ -23,6 +23,12 @@ impl Currency {
         Some(Self(packed))
     }
 
+    /// Reads what [`Self::padded`] gives; `None` for anything else.
+    pub fn from_padded(padded: [u8; 8]) -> Option<Self> {
+        let currency = Self(padded);
+        Self::parse(currency.as_bytes()).filter(|parsed| *parsed == currency)
+    }
+
     /// The currency's letters and digits, and zeros behind them.
     pub const fn padded(&self) -> &[u8; 8] {
         &self.0
@@ -64,6 +70,11 @@ impl Direction {
             Self::Debit => "debit",
         }
     }
+
+    /// A currency's place and a direction, from the byte that they share.
+    pub(super) const fn unpack(byte: u8) -> (u8, Self) {
+        (byte >> 1, if byte & 1 == 0 { Self::Credit } else { Self::Debit })
+    }
 }
 
 /// What an entry moves, in minor units: 0 … 2^63−1. The direction says which way.
@@ -103,6 +114,12 @@ mod tests {
         }
         for bad in ["", "US", "usd", "1USD", "USDUSDUSD", "US D", "US-", "ÜSD"] {
             assert_eq!(Currency::parse(bad.as_bytes()), None, "{bad}");
+        }
+        for bad in [*b"US\0\0\0\0\0\0", *b"USD\0X\0\0\0", *b"\0USD\0\0\0\0", [0; 8]] {
+            assert_eq!(Currency::from_padded(bad), None);
+        }
+        for good in ["USD", "A1B2C3D4"].map(|c| Currency::parse(c.as_bytes()).unwrap()) {
+            assert_eq!(Currency::from_padded(*good.padded()), Some(good));
         }
         let mut names = ["USDX", "USD", "COIN", "US0", "ZZZ", "COINS"];
         let mut packed = names.map(|n| Currency::parse(n.as_bytes()).unwrap());

@@ -1,12 +1,18 @@
 //! The users of one slice: found through the index, kept in chunks that never move.
+//!
+//! A book is filled by entries as they come ([`Book::apply`]), or, after a restart, by the users of a snapshot
+//! ([`Book::restore`]) and then the entries of a log ([`Book::replay`]).
 
+use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
+use super::image::{LAST_VERSION, Malformed};
 use super::index::{Index, Slot};
 use super::memory::{Near, Step};
-use super::names::Names;
+use super::names::{KindId, Names};
 use super::time::Millis;
-use super::user::User;
+use super::user::{Effect, User};
+use std::fmt;
 
 /// Users live in chunks of one mebibyte, so that nothing grows by doubling.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -23,6 +29,43 @@ pub struct View<'a> {
     /// The kinds.
     pub names: &'a Names,
 }
+
+/// What became of an entry that was accepted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replayed {
+    /// Booked now.
+    Booked,
+    /// The user had it already. Nothing changed.
+    Known,
+}
+
+/// Why an entry that was accepted before cannot be booked again. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplayError {
+    /// The entry is judged otherwise than it was.
+    Refused(Verdict),
+    /// An entry before this one is missing.
+    Gap {
+        /// The user's version; 0 if there is no such user.
+        have: u64,
+        /// The version that the entry led to.
+        got: u64,
+    },
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(verdict) => write!(f, "an entry that was accepted is now judged otherwise: {verdict:?}"),
+            Self::Gap { have, got } => write!(f, "an entry leads to version {got} of a user at version {have}"),
+        }
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// A clock that no entry is ahead of.
+const NO_CLOCK: Millis = Millis(u64::MAX);
 
 /// One slice's users.
 #[derive(Debug)]
@@ -82,33 +125,93 @@ impl Book {
     /// The slot is the user's, who has one if anything of theirs was ever accepted.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
         let slot = self.find(entry.user);
-        let judged = match slot {
-            Some(slot) => self.user(slot).judge(&self.names, now, entry),
-            None => User::new(entry.user).judge(&self.names, now, entry),
-        };
-        let effect = match judged {
-            Ok(_) if self.bytes() > self.mark_bytes || (slot.is_none() && !self.index.has_room(entry.user)) => {
-                return (slot, Rejection::InsufficientStorage.into());
-            }
+        let effect = match self.judge(slot, now, entry) {
+            Ok(_) if self.bytes() > self.mark_bytes => return (slot, Rejection::InsufficientStorage.into()),
             Ok(effect) => effect,
             Err(verdict) => return (slot, verdict),
         };
-        let slot = slot.unwrap_or_else(|| self.admit(entry.user));
+        (Some(self.book(slot, entry.user, effect)), Verdict::Accepted)
+    }
+
+    /// Judges an entry that cannot be logged: what would be accepted is refused for want of room.
+    pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
+        let slot = self.find(entry.user);
+        let verdict =
+            self.judge(slot, now, entry).map_or_else(|verdict| verdict, |_| Rejection::InsufficientStorage.into());
+        (slot, verdict)
+    }
+
+    /// Books an entry that was accepted before and led to this version of its user, whatever the clock says and above the
+    /// memory mark too. A version that the user has reached is skipped.
+    pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
+        let slot = self.find(entry.user);
+        let have = slot.map_or(0, |slot| self.user(slot).version());
+        if version <= have {
+            return Ok(Replayed::Known);
+        }
+        if version - have > 1 {
+            return Err(ReplayError::Gap { have, got: version });
+        }
+        let effect = self.judge(slot, NO_CLOCK, entry).map_err(ReplayError::Refused)?;
+        self.book(slot, entry.user, effect);
+        Ok(Replayed::Booked)
+    }
+
+    /// Judges an entry of the user in `slot`, or of one who has none yet: then the index must have room.
+    #[inline]
+    fn judge<'a>(&self, slot: Option<Slot>, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
+        let effect = match slot {
+            Some(slot) => self.user(slot).judge(&self.names, now, entry),
+            None => User::new(entry.user).judge(&self.names, now, entry),
+        }?;
+        if slot.is_none() && !self.index.has_room(entry.user) {
+            return Err(Rejection::InsufficientStorage.into());
+        }
+        Ok(effect)
+    }
+
+    #[inline]
+    fn book(&mut self, slot: Option<Slot>, id: UserId, effect: Effect<'_>) -> Slot {
+        let slot = slot.unwrap_or_else(|| self.admit(User::new(id)));
         let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
         let before = user.heap_bytes();
         user.book(&mut self.names, effect);
         self.heap_bytes = self.heap_bytes + user.heap_bytes() - before;
         self.entries += 1;
-        (Some(slot), Verdict::Accepted)
+        slot
     }
 
-    fn admit(&mut self, id: UserId) -> Slot {
+    /// Takes a loaded user into the next slot, above the memory mark too. The user was loaded for as many kinds as there are
+    /// names here.
+    pub fn restore(&mut self, user: User) -> Result<(), Malformed> {
+        Malformed::unless(self.find(user.id()).is_none(), "a user is stored once")?;
+        Malformed::unless(self.index.has_room(user.id()), "the index has room for every user")?;
+        let entries = self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
+        self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
+        self.heap_bytes += user.heap_bytes();
+        self.admit(user);
+        Ok(())
+    }
+
+    /// Gives a kind the next number, as a snapshot lists them. It must have none yet.
+    pub fn name(&mut self, kind: &str) -> Result<KindId, Malformed> {
+        Malformed::unless(is_kind(kind.as_bytes()), "a kind has its form")?;
+        Malformed::unless(self.names.find(kind).is_none(), "a kind has one number")?;
+        Ok(self.names.number(kind))
+    }
+
+    /// The kinds that users' counters and holds refer to.
+    pub const fn names(&self) -> &Names {
+        &self.names
+    }
+
+    fn admit(&mut self, user: User) -> Slot {
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
             self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }
         let slot = Slot::try_from(self.users()).expect("memory ends long before four thousand million users");
-        let last = self.chunks.len() - 1;
-        self.chunks[last].push(User::new(id));
+        let (id, last) = (user.id(), self.chunks.len() - 1);
+        self.chunks[last].push(user);
         self.index.insert(id, slot);
         slot
     }
@@ -126,5 +229,71 @@ impl Book {
     /// The ledger's own bytes, as admission counts them.
     pub fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes() + self.heap_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::amount::{Amount, Currency, Direction};
+    use crate::ledger::entry::{Action, Leg};
+
+    fn entry(id: u128, user: u64, at: u64, kind: &str) -> EntryRef<'_> {
+        let currency = Currency::parse(b"COIN").unwrap();
+        let leg = Leg { currency, kind, direction: Direction::Credit, amount: Amount::new(5).unwrap() };
+        EntryRef { id: EntryId(id), user: UserId(user), at: Millis(at), action: Action::Post(leg) }
+    }
+
+    const NOW: Millis = Millis(1_000);
+
+    #[test]
+    fn a_log_is_replayed_once_and_without_gaps() {
+        let mut book = Book::new(0);
+        let far = NOW.0 + 1_000_000_000;
+        assert_eq!(book.replay(&entry(1, 7, 1, "a"), 2), Err(ReplayError::Gap { have: 0, got: 2 }));
+        assert_eq!(book.users(), 0, "a gap admits nobody");
+        assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Booked));
+        assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Known));
+        assert_eq!(book.replay(&entry(2, 7, far, "b"), 2), Ok(Replayed::Booked), "neither clock nor mark count");
+        assert_eq!(book.replay(&entry(3, 7, far, "a"), 4), Err(ReplayError::Gap { have: 2, got: 4 }));
+        assert_eq!(book.replay(&entry(2, 7, far, "b"), 3), Err(ReplayError::Refused(Verdict::Duplicate)));
+        let old = Err(ReplayError::Refused(Rejection::TooOld.into()));
+        assert_eq!(book.replay(&entry(3, 7, 1, "a"), 3), old);
+        assert_eq!((book.users(), book.entries()), (1, 2));
+        let full = (book.find(UserId(7)), Rejection::InsufficientStorage.into());
+        assert_eq!(book.apply(Millis(far), &entry(4, 7, far, "a")), full, "the mark counts again when entries come");
+    }
+
+    #[test]
+    fn a_book_is_restored_user_by_user() {
+        let mut book = Book::new(usize::MAX);
+        for n in 0..3_000 {
+            assert_eq!(
+                book.apply(NOW, &entry(n, n as u64 % 1_000, 1, ["a", "b", "c"][n as usize % 3])).1,
+                Verdict::Accepted
+            );
+        }
+        let mut image = Vec::new();
+        (0..book.users() as Slot).for_each(|slot| book.user(slot).store(&mut image));
+        let mut other = Book::new(0);
+        for name in book.names().iter() {
+            other.name(name).unwrap();
+        }
+        assert_eq!(other.names().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        assert_eq!(other.name("b"), Err(Malformed("a kind has one number")));
+        assert_eq!(other.name("B"), Err(Malformed("a kind has its form")));
+        let mut rest = &image[..];
+        while !rest.is_empty() {
+            let (user, used) = User::load(rest, 3).unwrap();
+            other.restore(user).unwrap();
+            rest = &rest[used..];
+        }
+        assert_eq!((other.users(), other.entries(), other.bytes()), (book.users(), book.entries(), book.bytes()));
+        for id in (0..1_000).map(UserId) {
+            assert_eq!(other.find(id), book.find(id));
+        }
+        let (user, _) = User::load(&image, 3).unwrap();
+        assert_eq!(other.restore(user), Err(Malformed("a user is stored once")));
+        assert_eq!(User::load(&image, 0).err(), Some(Malformed("a kind's number has a name")));
     }
 }

@@ -4,12 +4,15 @@
 //! hours, days — and rows move down a run when the user's latest entry has passed them by ([`Grains`]). When that happens
 //! cannot be observed: every range that is ever asked for has its edges on the grain at those edges.
 
+use super::GROUPS_PER_USER;
 use super::amount::Direction;
-use super::memory::{LINE_BYTES, Near, thin_bytes};
+use super::cursor::{Cursor, Malformed, put, put_part};
+use super::memory::{LINE_BYTES, Near, filled, thin_bytes};
 use super::names::KindId;
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
 use super::varint;
+use smallvec::SmallVec;
 use thin_vec::ThinVec;
 
 /// A block is merged, and then split or graduated, when it passes this many bytes.
@@ -18,6 +21,13 @@ const BLOCK_BYTES: usize = 1_024;
 const FULL_BYTES: usize = BLOCK_BYTES * 3 / 4;
 /// Blocks that move down a run for each new block: more than one, so that a run never lags for long.
 const BLOCKS_PER_STEP: usize = 2;
+/// No block is longer: halves of a block that passed [`BLOCK_BYTES`] because its offsets grew are little longer than that.
+const LONGEST_BLOCK_BYTES: usize = 2 * BLOCK_BYTES;
+
+const _: () = assert!(
+    LONGEST_BLOCK_BYTES * 4 <= u16::MAX as usize,
+    "the longest block's tail fits 16 bits even when every offset grows"
+);
 
 /// What posted entries are grouped by, within one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +54,9 @@ pub struct Group {
 /// ```text
 /// group = bytes behind this one: u8 | currency << 1 | direction: u8 | kind: varint | tally
 /// ```
+///
+/// A tally is packed as in a row ([`rows`]). Snapshots hold groups as they are ([`super::image`]): this packing is a format on
+/// disk, and never changes.
 #[derive(Debug, Default)]
 pub struct Groups(ThinVec<u8>);
 
@@ -102,6 +115,25 @@ impl Groups {
         Err(number)
     }
 
+    /// Reads the packed groups of a user with so many balances, in a slice with so many kinds.
+    fn load(bytes: &[u8], balances: usize, kinds: u32) -> Result<(Self, Accounts), Malformed> {
+        let mut accounts = Accounts::new();
+        let mut cursor = Cursor::new(bytes);
+        while !cursor.is_at_end() {
+            let len = usize::from(cursor.byte()?);
+            let end = cursor.at() + len;
+            let (currency, direction) = Direction::unpack(cursor.byte()?);
+            Malformed::unless(usize::from(currency) < balances, "a group's currency has a balance")?;
+            let key = GroupKey { currency, kind: KindId::load(&mut cursor, kinds)?, direction };
+            Malformed::unless(accounts.iter().all(|a| a.key != key), "a user's groups differ")?;
+            Malformed::unless(accounts.len() < GROUPS_PER_USER, "a user has no more groups than the limit")?;
+            let lifetime = Tally::load(&mut cursor)?;
+            accounts.push(Account { key, lifetime, count: lifetime.count, sum: lifetime.sum });
+            Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
+        }
+        Ok((Self(filled(bytes)), accounts))
+    }
+
     /// Writes the figures of a group: in the place `found`, or as a new one.
     fn set(&mut self, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
         let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
@@ -126,9 +158,41 @@ fn unpack(bytes: &[u8], at: &mut usize) -> Group {
     let head = bytes[*at];
     *at += 1;
     let kind = KindId(varint::get(bytes, at) as u32);
-    let direction = if head & 1 == 0 { Direction::Credit } else { Direction::Debit };
-    let key = GroupKey { currency: head >> 1, kind, direction };
+    let (currency, direction) = Direction::unpack(head);
+    let key = GroupKey { currency, kind, direction };
     Group { key, lifetime: Tally::get(bytes, at) }
+}
+
+/// A group while its rows are read: what of its lifetime figures they have not accounted for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Account {
+    pub(super) key: GroupKey,
+    pub(super) lifetime: Tally,
+    count: u64,
+    sum: i64,
+}
+
+/// A user's groups, by number. Most users have few.
+pub(super) type Accounts = SmallVec<[Account; 8]>;
+
+impl Account {
+    /// Takes a row into account.
+    #[inline]
+    fn take(&mut self, row: &Tally) -> Result<(), Malformed> {
+        let within = row.count <= self.count
+            && row.sum <= self.sum
+            && row.min >= self.lifetime.min
+            && row.max <= self.lifetime.max;
+        Malformed::unless(within, "rows are a part of their group's lifetime figures")?;
+        self.count -= row.count;
+        self.sum -= row.sum;
+        Ok(())
+    }
+
+    /// Whether what no row accounts for can have been posted.
+    fn is_settled(&self) -> bool {
+        self.lifetime.is_sum(self.count, i128::from(self.sum))
+    }
 }
 
 /// The runs of a graduated user. Blocks are in time order; each run's rows are merged to its grain.
@@ -200,6 +264,38 @@ impl Counters {
         }
     }
 
+    /// Appends the packed groups, and the block or the runs: see [`super::image`].
+    pub(super) fn store(&self, runs: Option<&Runs>, out: &mut Vec<u8>) {
+        put_part(out, &self.groups.0);
+        out.push(u8::from(runs.is_some()));
+        match runs {
+            None => put_part(out, &self.block),
+            Some(runs) => runs.store(out),
+        }
+    }
+
+    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds.
+    pub(super) fn load(
+        cursor: &mut Cursor<'_>,
+        balances: usize,
+        kinds: u32,
+        latest: Millis,
+    ) -> Result<(Self, Option<Runs>, Accounts), Malformed> {
+        let (groups, mut accounts) = Groups::load(cursor.part()?, balances, kinds)?;
+        let mut reader = BlockReader { accounts: &mut accounts, latest: latest.quarter() };
+        let (block, runs) = match cursor.byte()? {
+            0 => match cursor.part()? {
+                [] => (Block::new(), None),
+                block => (reader.load(block, 1)?.0, None),
+            },
+            1 => (Block::new(), Some(Runs::load(cursor, &mut reader)?)),
+            _ => return Err(Malformed("a user has one block or three runs")),
+        };
+        let settled = accounts.iter().all(Account::is_settled);
+        Malformed::unless(settled, "what no row accounts for lies between a group's least and greatest amount")?;
+        Ok((Self { groups, block }, runs, accounts))
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         thin_bytes(&self.groups.0) + thin_bytes(&self.block)
@@ -233,6 +329,37 @@ impl Posting {
 fn visit_block(block: &[u8], from: Quarter, to: Quarter, visit: &mut impl FnMut(Row)) {
     for row in rows::rows(block).skip_while(|r| r.quarter < from).take_while(|r| r.quarter < to) {
         visit(row);
+    }
+}
+
+/// Reads blocks that may be anything.
+struct BlockReader<'a> {
+    accounts: &'a mut Accounts,
+    latest: Quarter,
+}
+
+impl BlockReader<'_> {
+    /// The block, its first and its newest quarter.
+    fn load(&mut self, block: &[u8], grain: Quarter) -> Result<(Block, Quarter, Quarter), Malformed> {
+        Malformed::unless(block.len() <= LONGEST_BLOCK_BYTES, "no block is longer than the limit")?;
+        let (first, last) = rows::check(block, grain, self.latest, |row| {
+            let account = self.accounts.get_mut(usize::from(row.group));
+            account.ok_or(Malformed("a row's group is one of the user's"))?.take(&row.tally)
+        })?;
+        Ok((filled(block), first, last))
+    }
+
+    /// A run of blocks.
+    fn load_run(&mut self, cursor: &mut Cursor<'_>, grain: Quarter) -> Result<Vec<Block>, Malformed> {
+        let mut run = Vec::new();
+        let mut before = 0;
+        for _ in 0..cursor.varint()? {
+            let (block, first, last) = self.load(cursor.part()?, grain)?;
+            Malformed::unless(first >= before, "a block begins where the one before it ends")?;
+            before = last;
+            run.push(block);
+        }
+        Ok(run)
     }
 }
 
@@ -275,6 +402,21 @@ impl Runs {
                 self.days.remove(0);
             }
         }
+    }
+
+    fn store(&self, out: &mut Vec<u8>) {
+        for run in [&self.quarters, &self.hours, &self.days] {
+            put(out, run.len() as u64);
+            run.iter().for_each(|block| put_part(out, block));
+        }
+    }
+
+    fn load(cursor: &mut Cursor<'_>, reader: &mut BlockReader<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            quarters: reader.load_run(cursor, 1)?,
+            hours: reader.load_run(cursor, QUARTERS_PER_HOUR)?,
+            days: reader.load_run(cursor, QUARTERS_PER_DAY)?,
+        })
     }
 
     /// Says where the block is in which the next entry is most likely booked.

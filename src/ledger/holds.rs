@@ -1,6 +1,8 @@
 //! One user's open holds, sorted by entry id.
 
+use super::HOLDS_PER_USER;
 use super::amount::Direction;
+use super::cursor::{Cursor, Malformed, put};
 use super::id::EntryId;
 use super::names::KindId;
 
@@ -52,6 +54,40 @@ impl Holds {
         if let Ok(at) = self.place(id) {
             self.0.remove(at);
         }
+    }
+
+    /// The open holds, sorted by id.
+    pub fn iter(&self) -> impl Iterator<Item = &Hold> {
+        self.0.iter()
+    }
+
+    /// Appends how many there are, and each: see [`super::image`].
+    pub(super) fn store(&self, out: &mut Vec<u8>) {
+        put(out, self.0.len() as u64);
+        for hold in &self.0 {
+            out.extend_from_slice(&hold.id.0.to_le_bytes());
+            out.push(hold.currency << 1 | hold.direction as u8);
+            put(out, u64::from(hold.kind.0));
+            put(out, hold.amount as u64);
+        }
+    }
+
+    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds.
+    pub(super) fn load(cursor: &mut Cursor<'_>, balances: usize, kinds: u32) -> Result<Self, Malformed> {
+        let count = cursor.varint()?;
+        Malformed::unless(count <= HOLDS_PER_USER as u64, "a user has no more holds than the limit")?;
+        // The room that it would have had they come one by one.
+        let mut holds = Vec::with_capacity(if count == 0 { 0 } else { (count as usize).next_power_of_two().max(4) });
+        for _ in 0..count {
+            let id = EntryId(u128::from_le_bytes(cursor.array()?));
+            let sorted = holds.last().is_none_or(|before: &Hold| before.id < id);
+            Malformed::unless(sorted, "holds are sorted by id, one each")?;
+            let (currency, direction) = Direction::unpack(cursor.byte()?);
+            Malformed::unless(usize::from(currency) < balances, "a hold's currency has a balance")?;
+            let kind = KindId::load(cursor, kinds)?;
+            holds.push(Hold { id, amount: cursor.amount()?, kind, currency, direction });
+        }
+        Ok(Self(holds))
     }
 
     fn place(&self, id: EntryId) -> Result<usize, usize> {

@@ -44,3 +44,12 @@ pub(super) fn reserve<T>(items: &mut ThinVec<T>, more: usize) {
     let room = bytes.next_multiple_of(step) - THIN_HEADER_BYTES;
     items.reserve_exact(room / size_of::<T>() - items.len());
 }
+
+/// These bytes, with the room that they would have had they come one by one.
+pub(super) fn filled(bytes: &[u8]) -> ThinVec<u8> {
+    let mut items = ThinVec::new();
+    reserve(&mut items, bytes.len());
+    items.resize(bytes.len(), 0);
+    items.copy_from_slice(bytes);
+    items
+}

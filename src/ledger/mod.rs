@@ -3,7 +3,8 @@
 //! The ledger mirrors decisions that were made elsewhere: it books entries ([`entry`]), keeps each user's balances and
 //! open holds ([`user`], [`holds`]), remembers recent entry ids so that nothing is counted twice ([`recent`]) and counts
 //! posted entries by time ([`counters`], over packed [`rows`]). A [`book`] holds the users of one slice, found through
-//! [`index`]; kinds are numbered in [`names`]; [`memory`] says where reading will go next, and how small vectors grow.
+//! [`index`]; kinds are numbered in [`names`]; [`memory`] says where reading will go next, and how small vectors grow. A
+//! user is stored and read back as an [`image`].
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the Unix epoch, UTC.
 //! Statistics are kept by *quarter*: a quarter of an hour, numbered from the epoch.
@@ -16,9 +17,11 @@
 pub mod amount;
 pub mod book;
 pub mod counters;
+mod cursor;
 pub mod entry;
 pub mod holds;
 pub mod id;
+pub mod image;
 pub mod index;
 pub mod memory;
 pub mod names;

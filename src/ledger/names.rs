@@ -1,11 +1,21 @@
 //! Kinds, numbered: an open vocabulary of words that users share.
 
+use super::cursor::{Cursor, Malformed};
 use hashbrown::HashTable;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// The number of a kind in its slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KindId(pub u32);
+
+impl KindId {
+    /// Reads the number of one of `kinds`.
+    pub(super) fn load(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
+        let number = cursor.varint()?;
+        Malformed::unless(number < u64::from(kinds), "a kind's number has a name")?;
+        Ok(Self(number as u32))
+    }
+}
 
 /// The kinds of a slice.
 #[derive(Debug, Default)]
@@ -38,6 +48,21 @@ impl Names {
     #[inline]
     pub fn name(&self, id: KindId) -> &str {
         &self.names[id.0 as usize]
+    }
+
+    /// The names in order of their numbers.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> + '_ {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// How many there are: the number that the next one gets.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
     }
 
     /// Bytes on the heap.

@@ -4,18 +4,19 @@
 //! booking time. Two different ids of one user meet within the horizon with probability n·2⁻⁶⁴ an entry, and the later one is then
 //! *refused visibly* (`entry_id_conflict`); to be taken silently for a duplicate its fields would have to collide too (2⁻⁹⁶).
 //! Ids and kinds are hashed by XXH3 (Y. Collet, xxHash 0.8) with seed 0, fields folded together by multiplication. Fingerprints are kept
-//! on disk: how they are made never changes.
+//! on disk, sixteen bytes an id as here ([`super::image`]): how they are made and packed never changes.
 //!
 //! An id is remembered exactly while its booking time is not before the horizon; what lies before it is dropped in passing,
 //! at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of time come round.
 
+use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
 use super::memory::{Near, reserve, thin_bytes};
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use thin_vec::ThinVec;
 use xxhash_rust::xxh3::xxh3_64;
@@ -26,6 +27,8 @@ const LISTED: usize = 16;
 const ONE_TABLE: usize = 4_096;
 /// Tables of a user with very many ids.
 const TABLES: usize = 64;
+/// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
+pub(super) const REMEMBERED_BYTES: usize = 16;
 /// Each table is swept once in so many quarters of the user's time.
 const SWEEP_QUARTERS: Quarter = TABLES as Quarter;
 
@@ -50,6 +53,15 @@ impl Remembered {
 
     fn fingerprint(id: EntryId) -> u64 {
         xxh3_64(&id.0.to_le_bytes())
+    }
+
+    fn to_bytes(self) -> [u8; REMEMBERED_BYTES] {
+        (u128::from(self.id) << 64 | u128::from(self.at_low) << 32 | u128::from(self.fields)).to_le_bytes()
+    }
+
+    fn of_bytes(bytes: [u8; REMEMBERED_BYTES]) -> Self {
+        let packed = u128::from_le_bytes(bytes);
+        Self { id: (packed >> 64) as u64, fields: packed as u32, at_low: (packed >> 32) as u32 }
     }
 
     fn is_younger_than(&self, horizon: Horizon) -> bool {
@@ -188,7 +200,7 @@ impl Recent {
             self.list.push(entry);
             return None;
         }
-        let mut tables = Tables { tables: smallvec![HashTable::new()], by_quarter: BTreeMap::new(), counted: 0 };
+        let mut tables = Tables::new(1);
         let listed = std::mem::take(&mut self.list);
         listed.into_iter().chain([entry]).for_each(|r| tables.insert(r, latest));
         Some(tables)
@@ -209,6 +221,53 @@ impl Recent {
         }
     }
 
+    /// Appends all that are kept, sorted: see [`super::image`].
+    pub(super) fn store(&self, tables: Option<&Tables>, latest: Millis, out: &mut Vec<u8>) {
+        let start = out.len();
+        self.list.iter().for_each(|r| out.extend_from_slice(&r.to_bytes()));
+        if let Some(tables) = tables {
+            let horizon = Horizon::by_quarter(latest);
+            let kept = tables.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
+            kept.for_each(|r| out.extend_from_slice(&r.to_bytes()));
+        }
+        let (ids, _) = out[start..].as_chunks_mut();
+        ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+    }
+
+    /// Reads what [`Self::store`] wrote, of a user whose latest entry is `latest`: into the list, or into as many tables as
+    /// there would be had the ids come one by one.
+    pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(Self, Option<Tables>), Malformed> {
+        let (ids, rest) = bytes.as_chunks();
+        Malformed::unless(rest.is_empty(), "no remembered id is cut short")?;
+        Malformed::unless(ids.len() <= RECENT_PER_USER, "a user has no more remembered ids than the limit")?;
+        let mut recent = Self::default();
+        let mut tables = match ids.len() {
+            0..=LISTED => None,
+            count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
+        };
+        if tables.is_none() {
+            reserve(&mut recent.list, ids.len());
+        }
+        let (kept, exact) = (Horizon::by_quarter(latest), Horizon::exact(latest));
+        let (mut before, mut last) = (None, None);
+        for &id in ids {
+            let packed = Some(u128::from_le_bytes(id));
+            Malformed::unless(before < packed, "remembered ids are sorted")?;
+            before = packed;
+            let r = Remembered::of_bytes(id);
+            Malformed::unless(r.is_younger_than(kept), "what is remembered lies within the dedup horizon")?;
+            if r.is_younger_than(exact) {
+                Malformed::unless(last != Some(r.id), "an id is accepted once within the dedup horizon")?;
+                last = Some(r.id);
+            }
+            match &mut tables {
+                None => recent.list.push(r),
+                Some(tables) => tables.insert(r, latest),
+            }
+        }
+        Ok((recent, tables))
+    }
+
     /// Bytes on the heap, without the tables.
     pub fn heap_bytes(&self) -> usize {
         thin_bytes(&self.list)
@@ -216,6 +275,11 @@ impl Recent {
 }
 
 impl Tables {
+    fn new(tables: usize) -> Self {
+        let tables = (0..tables).map(|_| HashTable::new()).collect();
+        Self { tables, by_quarter: BTreeMap::new(), counted: 0 }
+    }
+
     /// Looks an id up to no end but that what is read is near when it is looked up in earnest.
     #[inline]
     pub fn approach(&self, id: EntryId, _near: &impl Near) {

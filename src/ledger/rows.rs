@@ -8,7 +8,10 @@
 //! Rows are sorted by (quarter, group), one row each. `base` is the first row's quarter; `tail` is where the rows of the
 //! newest quarter begin, so that booking at the end costs the same however full the block is. A row merged to an hour or a
 //! day carries the first quarter of it. Amounts are never negative, so all integers are unsigned.
+//!
+//! Snapshots hold blocks as they are ([`super::image`]): this packing is a format on disk, and never changes.
 
+use super::cursor::{Cursor, Malformed};
 use super::memory::reserve;
 use super::time::Quarter;
 use super::varint;
@@ -81,6 +84,34 @@ impl Tally {
         }
         let min = varint::get(bytes, at) as i64;
         Self { count, sum, min, max: min + varint::get(bytes, at) as i64 }
+    }
+}
+
+impl Tally {
+    /// Reads one that may be anything, but in what [`Self::put`] writes for the amounts that were posted.
+    #[inline]
+    pub(super) fn load(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
+        let count = cursor.varint()?;
+        let sum = cursor.amount()?;
+        if count == 1 {
+            return Ok(Self::of(sum));
+        }
+        Malformed::unless(count > 1, "a tally counts something")?;
+        let min = cursor.amount()?;
+        let max = min.checked_add(cursor.amount()?).ok_or(Malformed("a greatest amount fits 63 bits"))?;
+        let tally = Self { count, sum, min, max };
+        // One of them is the least, one the greatest, and all others are between.
+        Malformed::unless(
+            tally.is_sum(count - 2, i128::from(sum) - i128::from(min) - i128::from(max)),
+            "a sum lies between the least and the greatest amount, times the count",
+        )?;
+        Ok(tally)
+    }
+
+    /// Whether so many amounts from the least to the greatest of this tally can have this sum.
+    #[inline]
+    pub(super) const fn is_sum(&self, count: u64, sum: i128) -> bool {
+        count as i128 * self.min as i128 <= sum && sum <= count as i128 * self.max as i128
     }
 }
 
@@ -248,12 +279,45 @@ pub fn split(block: &mut Block) -> Block {
     later
 }
 
+/// Walks a block that may be anything. Returns its first and its newest quarter if it is what [`add`] makes of rows that
+/// begin on `grain`, none after `latest`, and `visit` takes them.
+pub(super) fn check(
+    block: &[u8],
+    grain: Quarter,
+    latest: Quarter,
+    mut visit: impl FnMut(&Row) -> Result<(), Malformed>,
+) -> Result<(Quarter, Quarter), Malformed> {
+    let mut cursor = Cursor::new(block);
+    let base = Quarter::from_le_bytes(cursor.array()?);
+    let tail = usize::from(u16::from_le_bytes(cursor.array()?));
+    Malformed::unless(base <= latest, "no block begins after the latest entry")?;
+    Malformed::unless(!cursor.is_at_end(), "a block has a row")?;
+    let (mut newest, mut newest_at, mut before) = (0, HEADER_BYTES, None);
+    while !cursor.is_at_end() {
+        let at = cursor.at();
+        let offset = cursor.varint()?;
+        Malformed::unless(before.is_some() || offset == 0, "a block begins with its base")?;
+        Malformed::unless(offset <= u64::from(latest - base), "no row lies after the latest entry")?;
+        let offset = offset as Quarter;
+        Malformed::unless((base + offset).is_multiple_of(grain), "a merged row begins on its grain")?;
+        let group = cursor.byte()?;
+        Malformed::unless(before < Some((offset, group)), "rows are sorted by quarter and group, one each")?;
+        before = Some((offset, group));
+        if offset > newest {
+            (newest, newest_at) = (offset, at);
+        }
+        visit(&Row { quarter: base + offset, group, tally: Tally::load(&mut cursor)? })?;
+    }
+    Malformed::unless(tail == newest_at, "a block's tail is where its newest quarter begins")?;
+    Ok((base, base + newest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn check(seed: u64, span: u64, groups: u64, steps: u64) {
+    fn sorted(seed: u64, span: u64, groups: u64, steps: u64) {
         let mut block = Block::new();
         let mut want = BTreeMap::<(Quarter, u8), Tally>::new();
         let mut state = seed;
@@ -269,6 +333,8 @@ mod tests {
             let got: Vec<_> = rows(&block).map(|r| ((r.quarter, r.group), r.tally)).collect();
             assert_eq!(got, want.clone().into_iter().collect::<Vec<_>>(), "seed {seed}");
             assert_eq!(Some(last(&block)), want.keys().next_back().map(|k| k.0), "seed {seed}");
+            let edges = check(&block, 1, last(&block), |_| Ok(()));
+            assert_eq!(edges, Ok((first(&block), last(&block))), "seed {seed}");
             assert_eq!(Some(first(&block)), want.keys().next().map(|k| k.0), "seed {seed}");
         }
         let mut early = block.clone();
@@ -288,8 +354,8 @@ mod tests {
     #[test]
     fn a_block_is_a_sorted_map() {
         for seed in 0..40 {
-            check(seed, 1 + seed * 7, 1 + seed % 5, 60);
+            sorted(seed, 1 + seed * 7, 1 + seed % 5, 60);
         }
-        check(99, 40_000, 256, 300);
+        sorted(99, 40_000, 256, 300);
     }
 }

@@ -59,7 +59,7 @@ impl Balance {
         Some(self)
     }
 
-    fn checked(self) -> Option<Self> {
+    pub(super) fn checked(self) -> Option<Self> {
         self.posted.checked_sub(self.pending_debits).map(|_| self)
     }
 }
@@ -68,26 +68,26 @@ impl Balance {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
-    id: UserId,
-    version: u64,
-    as_of: Millis,
+    pub(super) id: UserId,
+    pub(super) version: u64,
+    pub(super) as_of: Millis,
     /// In the order in which the currencies first came; a currency's place never changes.
-    balances: SmallVec<[Balance; 2]>,
-    counters: Counters,
-    recent: Recent,
-    more: Option<Box<More>>,
+    pub(super) balances: SmallVec<[Balance; 2]>,
+    pub(super) counters: Counters,
+    pub(super) recent: Recent,
+    pub(super) more: Option<Box<More>>,
 }
 
 const _: () = assert!(size_of::<User>() == 128, "a user is two cache lines");
 
 /// What few users have.
 #[derive(Debug, Default)]
-struct More {
+pub(super) struct More {
     /// Bytes on the heap behind this, as of the last count.
-    counted: usize,
-    holds: Holds,
-    recent: Option<Tables>,
-    runs: Option<Runs>,
+    pub(super) counted: usize,
+    pub(super) holds: Holds,
+    pub(super) recent: Option<Tables>,
+    pub(super) runs: Option<Runs>,
 }
 
 /// What an accepted entry will do.
@@ -308,7 +308,7 @@ impl User {
         self.more.as_ref().and_then(|m| m.holds.get(id))
     }
 
-    fn tables(&self) -> Option<&Tables> {
+    pub(super) fn tables(&self) -> Option<&Tables> {
         self.more.as_ref().and_then(|m| m.recent.as_ref())
     }
 
@@ -444,7 +444,7 @@ fn near_lines<T>(thing: &T, near: &impl Near) {
 }
 
 impl More {
-    fn count(&mut self) {
+    pub(super) fn count(&mut self) {
         self.counted = size_of::<Self>()
             + self.holds.heap_bytes()
             + self.recent.as_ref().map_or(0, Tables::heap_bytes)

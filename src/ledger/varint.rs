@@ -1,4 +1,4 @@
-//! Unsigned LEB128: seven bits a byte, low bits first, the high bit says that more follow.
+//! Unsigned LEB128: seven bits a byte, low bits first, the high bit says that more follow. Kept on disk: it never changes.
 
 /// The most bytes one integer takes.
 pub(super) const MAX_BYTES: usize = 10;
@@ -35,6 +35,34 @@ pub(super) fn get(bytes: &[u8], at: &mut usize) -> u64 {
     }
 }
 
+/// Reads the integer at `*at` of bytes that may be anything, and moves `*at` behind it. `None` if it is cut short, does not fit
+/// 64 bits, or has a shorter form.
+#[inline]
+pub(super) fn checked(bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let first = *bytes.get(*at)?;
+    *at += 1;
+    if first < 0x80 { Some(u64::from(first)) } else { checked_long(first, bytes, at) }
+}
+
+fn checked_long(first: u8, bytes: &[u8], at: &mut usize) -> Option<u64> {
+    let mut value = u64::from(first & 0x7f);
+    for shift in (7..u64::BITS).step_by(7) {
+        let byte = *bytes.get(*at)?;
+        *at += 1;
+        if shift == LAST_SHIFT && byte > 1 {
+            return None;
+        }
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            return (byte != 0).then_some(value);
+        }
+    }
+    None
+}
+
+/// A tenth byte holds the 64th bit alone.
+const LAST_SHIFT: u32 = 63;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,7 +74,27 @@ mod tests {
                 let (mut bytes, mut wrote, mut read) = ([0; MAX_BYTES], 0, 0);
                 put(&mut bytes, &mut wrote, value);
                 assert_eq!((get(&bytes, &mut read), read), (value, wrote));
+                read = 0;
+                assert_eq!((checked(&bytes[..wrote], &mut read), read), (Some(value), wrote));
+                assert_eq!(checked(&bytes[..wrote - 1], &mut 0), None, "cut short");
             }
         }
+    }
+
+    #[test]
+    fn an_integer_has_one_form() {
+        let check = |bytes: &[u8], want| assert_eq!(checked(bytes, &mut 0), want, "{bytes:x?}");
+        check(&[0], Some(0));
+        check(&[0x80, 1], Some(128));
+        check(&[0x80, 0], None);
+        check(&[0xff, 0x80, 0], None);
+        let mut most = [0xff; MAX_BYTES];
+        check(&most, None);
+        most[9] = 1;
+        check(&most, Some(u64::MAX));
+        most[9] = 2;
+        check(&most, None);
+        most[9] = 0x81;
+        check(&most, None);
     }
 }

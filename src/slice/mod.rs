@@ -7,15 +7,23 @@
 //! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that became free go to a
 //! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
 
-use crate::ledger::book::{Book, View};
+pub mod disk;
+pub mod log;
+pub mod recovery;
+pub mod snapshot;
+pub mod store;
+
+use crate::ledger::book::{Book, ReplayError, Replayed, View};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::image::Malformed;
 use crate::ledger::index::Slot;
 pub use crate::ledger::memory::{Near, Step};
 use crate::ledger::time::Millis;
+use crate::ledger::user::User;
 use hashbrown::HashMap;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// A position in a slice's log. Zero is before the first record: it is durable from the start.
@@ -24,6 +32,9 @@ pub struct Lsn(pub u64);
 
 /// Where accepted entries are logged.
 pub trait LogSink {
+    /// Whether one more record can be taken; if not, entries are refused for want of room.
+    fn has_room(&self) -> bool;
+
     /// Takes the record of an accepted entry, with the user's version after it, and returns its position. A sink that keeps
     /// nothing returns [`Lsn::default`]: there is nothing to wait for. Positions never fall.
     fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn;
@@ -46,6 +57,8 @@ pub struct Slice {
     durable: Lsn,
     /// Users whose last record is not durable yet, with its position.
     unsettled: HashMap<Slot, Lsn, BuildHasherDefault<SlotHasher>>,
+    /// The records that are not durable yet, in order: each costs its share when it becomes so, however many there once were.
+    records: VecDeque<(Lsn, Slot)>,
     waiting: BinaryHeap<Reverse<(Lsn, Ticket)>>,
 }
 
@@ -56,6 +69,7 @@ impl Slice {
             book: Book::new(mark_bytes),
             durable: Lsn::default(),
             unsettled: HashMap::default(),
+            records: VecDeque::new(),
             waiting: BinaryHeap::new(),
         }
     }
@@ -71,12 +85,13 @@ impl Slice {
 
     /// Judges an entry at time `now`, books it and logs it if it is accepted, and stamps the verdict.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>, log: &mut impl LogSink) -> (Lsn, Verdict) {
-        let (slot, verdict) = self.book.apply(now, entry);
+        let (slot, verdict) = if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
         if verdict == Verdict::Accepted {
             let lsn = log.append(entry, self.book.view(slot).user.version());
             if lsn > self.durable {
                 self.unsettled.insert(slot, lsn);
+                self.records.push_back((lsn, slot));
             }
         }
         (self.stamp(slot), verdict)
@@ -107,7 +122,12 @@ impl Slice {
     pub fn durable(&mut self, upto: Lsn, out: &mut impl ReleaseSink) {
         assert!(upto >= self.durable, "what is durable stays durable");
         self.durable = upto;
-        self.unsettled.retain(|_, lsn| *lsn > upto);
+        while let Some(&(lsn, slot)) = self.records.front().filter(|(lsn, _)| *lsn <= upto) {
+            self.records.pop_front();
+            if self.unsettled.get(&slot) == Some(&lsn) {
+                self.unsettled.remove(&slot);
+            }
+        }
         while let Some(&Reverse((lsn, ticket))) = self.waiting.peek() {
             if lsn > upto {
                 break;
@@ -115,6 +135,27 @@ impl Slice {
             self.waiting.pop();
             out.release(ticket);
         }
+    }
+
+    /// Gives the next kind of an empty slice its number: what the users to be restored refer to.
+    pub fn name(&mut self, kind: &str) -> Result<(), Malformed> {
+        self.book.name(kind).map(|_| ())
+    }
+
+    /// Takes in a user of a snapshot.
+    pub fn restore(&mut self, user: User) -> Result<(), Malformed> {
+        self.book.restore(user)
+    }
+
+    /// Applies a record of the log: an entry that was accepted, and the version that it led its user to.
+    pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
+        self.book.replay(entry, version)
+    }
+
+    /// Everything that was recovered is durable, up to `position`.
+    pub fn recovered(&mut self, position: Lsn) {
+        assert!(self.unsettled.is_empty() && self.waiting.is_empty(), "recovery comes first");
+        self.durable = position;
     }
 
     /// The ledger behind this slice.
@@ -151,6 +192,10 @@ mod tests {
     struct Log(Vec<(u128, u64)>);
 
     impl LogSink for Log {
+        fn has_room(&self) -> bool {
+            true
+        }
+
         fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn {
             self.0.push((entry.id.0, version));
             Lsn(self.0.len() as u64)

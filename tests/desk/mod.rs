@@ -25,6 +25,10 @@ pub struct Log {
 }
 
 impl LogSink for Log {
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
         self.last += 1;
         if self.keeps { Lsn(self.last) } else { Lsn::default() }
@@ -66,6 +70,10 @@ impl Desk for TestDesk {
 
     fn has_room(&self) -> bool {
         true
+    }
+
+    fn is_held(&self) -> bool {
+        false
     }
 
     #[inline]

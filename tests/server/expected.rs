@@ -12,7 +12,7 @@ pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code, in the contract's order.
 #[rustfmt::skip]
-pub const PROBLEMS: [Row; 33] = [
+pub const PROBLEMS: [Row; 34] = [
     ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
     ("invalid_parameter", 400, "Bad Request", "A parameter is unknown, repeated, empty or has a value that is not allowed."),
     ("invalid_window", 400, "Bad Request", "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d."),
@@ -28,6 +28,7 @@ pub const PROBLEMS: [Row; 33] = [
     ("header_fields_too_large", 431, "Request Header Fields Too Large", "The header is larger than this server takes."),
     ("unsupported_transfer_coding", 501, "Not Implemented", "The only transfer coding known here is chunked."),
     ("overloaded", 503, "Service Unavailable", "This server is at its limit: send the request again later."),
+    ("recovering", 503, "Service Unavailable", "This server is still loading its data: send the request again soon."),
     ("draining", 503, "Service Unavailable", "This server is shutting down: send the request elsewhere."),
     ("http_version_not_supported", 505, "HTTP Version Not Supported", "This server speaks HTTP/1.1 and HTTP/1.0."),
     ("invalid_json", 400, "Bad Request", "The text is not one JSON object as RFC 8259 has it, or repeats a member."),
@@ -45,7 +46,7 @@ pub const PROBLEMS: [Row; 33] = [
     ("too_many_holds", 400, "Bad Request", "This user already has 1,024 open holds."),
     ("too_many_recent", 400, "Bad Request", "This user already has 1,048,576 entries within the dedup horizon."),
     ("balance_overflow", 400, "Bad Request", "A balance or a lifetime sum would leave the range of a 64-bit integer."),
-    ("insufficient_storage", 507, "Insufficient Storage", "This server is above its memory mark: send the entry again later."),
+    ("insufficient_storage", 507, "Insufficient Storage", "This server has no room for the entry: send it again later."),
 ];
 
 /// The row of a code.

@@ -99,7 +99,7 @@ var meanings = [codeCount]meaning{
 	HTTPVersionNotSupported: {"http_version_not_supported", 505, "HTTP Version Not Supported",
 		"This server speaks HTTP/1.1 and HTTP/1.0."},
 	InsufficientStorage: {"insufficient_storage", 507, "Insufficient Storage",
-		"This server is above its memory mark: send the entry again later."},
+		"This server has no room for the entry: send it again later."},
 	AmountNegative: {name: "amount_negative",
 		detail: "An amount is never negative: the direction says which way it goes."},
 	EntryInFuture: {name: "entry_in_future",

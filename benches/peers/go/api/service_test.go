@@ -272,7 +272,7 @@ func TestHTTPProblems(t *testing.T) {
 		{Overloaded, problem(503, "Service Unavailable", "overloaded", "This server is at its limit: send the request again later.", "")},
 		{Draining, problem(503, "Service Unavailable", "draining", "This server is shutting down: send the request elsewhere.", "")},
 		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.", "")},
-		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage", "This server is above its memory mark: send the entry again later.", "")},
+		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage", "This server has no room for the entry: send it again later.", "")},
 	} {
 		res := Response{ETag: []byte("x"), Allow: "x", Body: []byte("x")}
 		res.Refuse(c.code)

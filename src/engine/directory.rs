@@ -1,0 +1,205 @@
+//! The data directory: its lock, its manifest, and where the files of a slice are.
+
+use super::Failure;
+use crate::journal::manifest::{self, Unusable};
+use crate::journal::{Place, slice_directory};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use std::{fmt, thread};
+
+/// How long to wait for another process to let go: the kernel may hold files a moment past the end of who had them open.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+/// The name of both kinds of manifest.
+const MANIFEST: &str = "manifest";
+const LOCK: &str = "lock";
+
+/// Why a data directory cannot be used.
+#[derive(Debug)]
+pub enum Error {
+    /// The operating system said no.
+    Failed(Failure),
+    /// Another process uses it.
+    InUse(PathBuf),
+    /// There is something in it, and no manifest.
+    NotOurs(PathBuf),
+    /// A manifest that cannot be used.
+    Manifest(PathBuf, Unusable),
+    /// A file that a manifest names is not there.
+    Missing(PathBuf),
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(failure) => failure.fmt(f),
+            Self::InUse(path) => write!(f, "{} is used by another process", path.display()),
+            Self::NotOurs(path) => write!(
+                f,
+                "{} holds files but no manifest: this is not a data directory, or its manifest was lost",
+                path.display()
+            ),
+            Self::Manifest(path, Unusable::Malformed) => {
+                write!(f, "{} is not a whole manifest: it was changed or damaged", path.display())
+            }
+            Self::Manifest(path, Unusable::Version(version)) => write!(
+                f,
+                "{} is of version {version}, and this program reads version {}",
+                path.display(),
+                manifest::VERSION
+            ),
+            Self::Manifest(path, Unusable::Hash(version)) => write!(
+                f,
+                "{} spreads users by hash version {version}, and this program by version {}",
+                path.display(),
+                manifest::HASH_VERSION
+            ),
+            Self::Missing(path) => write!(f, "{} is missing", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A data directory that this process has to itself, until it is dropped.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    manifest: manifest::Directory,
+    _lock: File,
+}
+
+/// Where the files of one slice are.
+#[derive(Clone, Debug)]
+pub struct SliceDirectory {
+    /// The directory.
+    pub path: PathBuf,
+    /// Generation and slice.
+    pub place: Place,
+}
+
+impl Directory {
+    /// Opens a data directory, and makes it if there is none. One that is made has `slices` slices.
+    pub fn open_or_create(path: &Path, slices: u32) -> Result<Self, Error> {
+        fs::create_dir_all(path).map_err(Failure::of("create", path.display().to_string()))?;
+        let lock = lock(path)?;
+        if !path.join(MANIFEST).exists() {
+            create(path, slices)?;
+        }
+        Self::read(path, lock)
+    }
+
+    /// Opens a data directory that is there.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        if !path.join(MANIFEST).exists() {
+            return Err(Error::Missing(path.join(MANIFEST)));
+        }
+        Self::read(path, lock(path)?)
+    }
+
+    fn read(path: &Path, lock: File) -> Result<Self, Error> {
+        let file = path.join(MANIFEST);
+        let text = fs::read(&file).map_err(Failure::of("read", file.display().to_string()))?;
+        let manifest = manifest::Directory::read(&text).map_err(|why| Error::Manifest(file, why))?;
+        Ok(Self { path: path.to_owned(), manifest, _lock: lock })
+    }
+
+    /// What its manifest says.
+    pub const fn manifest(&self) -> &manifest::Directory {
+        &self.manifest
+    }
+
+    /// Where the files of a slice are.
+    pub fn slice(&self, slice: u32) -> SliceDirectory {
+        let generation = self.manifest.generation;
+        let path = self.path.join(slice_directory(generation, slice));
+        SliceDirectory { path, place: Place { generation, slice, file: 0 } }
+    }
+}
+
+impl SliceDirectory {
+    /// What the slice's manifest says.
+    pub fn manifest(&self) -> Result<manifest::Slice, Error> {
+        let file = self.path.join(MANIFEST);
+        let text = match fs::read(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing(file)),
+            Err(error) => return Err(Failure::new("read", file.display().to_string(), error).into()),
+        };
+        manifest::Slice::read(&text).map_err(|why| Error::Manifest(file, why))
+    }
+
+    /// Replaces the slice's manifest.
+    pub fn publish(&self, text: &str) -> Result<(), Failure> {
+        replace(&self.path, MANIFEST, text)
+    }
+}
+
+fn lock(path: &Path) -> Result<File, Error> {
+    let file = path.join(LOCK);
+    let failed = |operation| Failure::of(operation, file.display().to_string());
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file).map_err(failed("open"))?;
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Err(Error::InUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => return Err(failed("lock")(error).into()),
+        }
+    }
+}
+
+/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left is in the way of nothing.
+fn create(path: &Path, slices: u32) -> Result<(), Error> {
+    let failed = |operation| Failure::of(operation, path.display().to_string());
+    for entry in fs::read_dir(path).map_err(failed("list"))? {
+        let name = entry.map_err(failed("list"))?.file_name();
+        if name != LOCK && name != "generation-1" && name != "manifest.new" {
+            return Err(Error::NotOurs(path.to_owned()));
+        }
+    }
+    let generation = 1;
+    for slice in 0..slices {
+        let directory = path.join(slice_directory(generation, slice));
+        if directory.join(MANIFEST).exists() && holds_more_than_an_empty_log(&directory) {
+            return Err(Error::NotOurs(path.to_owned()));
+        }
+        fs::create_dir_all(&directory).map_err(Failure::of("create", directory.display().to_string()))?;
+        replace(&directory, MANIFEST, &manifest::Slice::default().write())?;
+    }
+    sync(&path.join(format!("generation-{generation}")))?;
+    sync(path)?;
+    Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
+}
+
+fn holds_more_than_an_empty_log(directory: &Path) -> bool {
+    fs::read(directory.join(MANIFEST)).is_ok_and(|text| manifest::Slice::read(&text) != Ok(manifest::Slice::default()))
+}
+
+/// Puts `text` in the place of a file, so that after a crash there is either the old or the new one, and when it is done the new one.
+fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
+    let (new, file) = (directory.join(format!("{name}.new")), directory.join(name));
+    let write = || -> io::Result<()> {
+        let mut out = File::create(&new)?;
+        out.write_all(text.as_bytes())?;
+        out.sync_all()?;
+        fs::rename(&new, &file)
+    };
+    write().map_err(Failure::of("replace", file.display().to_string()))?;
+    sync(directory)
+}
+
+/// Brings the names in a directory to stable storage.
+pub(super) fn sync(directory: &Path) -> Result<(), Failure> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Failure::of("sync", directory.display().to_string()))
+}

@@ -1,0 +1,363 @@
+//! The disk of one slice: writes through the core's ring, everything that the kernel does slowly on a thread beside it.
+//!
+//! A segment is written directly and synchronously (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page cache has a say
+//! in it. Each of its bytes was written once before, so that a write changes nothing but data; a snapshot is written directly, and synced at its end. A
+//! file system that has no direct writes gets plain synchronous ones.
+
+use super::control::Control;
+use super::directory::{SliceDirectory, sync};
+use super::op::{Kind, Op};
+use super::ring::Ring;
+use super::{Failure, directory};
+use crate::journal::frame::{ALIGN, Block};
+use crate::journal::{File, manifest};
+use crate::slice::disk::{Done, Task};
+use crate::slice::recovery::Source;
+use io_uring::{opcode, types};
+use std::collections::HashMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+/// Bytes of zeros that are written at a time into a new segment.
+const ZEROS_BYTES: usize = 1 << 20;
+
+/// The disk of one slice.
+#[derive(Debug)]
+pub struct Storage {
+    directory: SliceDirectory,
+    files: HashMap<File, fs::File>,
+    flights: Vec<Option<Flight>>,
+    jobs: Sender<Job>,
+    outcomes: Receiver<Result<Outcome, Failure>>,
+}
+
+/// A write that the kernel has.
+#[derive(Debug)]
+struct Flight {
+    file: File,
+    offset: u64,
+    block: Block,
+}
+
+/// What the thread beside the core does.
+#[derive(Debug)]
+enum Job {
+    Prepare { segment: u64, bytes: u64, from: Option<u64> },
+    Create { snapshot: u64 },
+    Sync { snapshot: u64 },
+    Publish { text: String },
+    Remove { file: File },
+}
+
+/// What came of it, and the file that it opened.
+#[derive(Debug)]
+struct Outcome {
+    done: Option<Done>,
+    file: Option<(File, fs::File)>,
+}
+
+impl Storage {
+    /// The disk of the slice in `directory`. The thread beside the core is started here, with the caller's affinity; it wakes the core through `control`.
+    pub fn new(directory: SliceDirectory, control: Control) -> Result<Self, Failure> {
+        let (jobs, to_do) = channel();
+        let (report, outcomes) = channel();
+        let worker = Worker { directory: directory.clone(), direct: true };
+        let name = format!("disk-{}", directory.place.slice);
+        thread::Builder::new()
+            .name(name)
+            .spawn(move || worker.run(&to_do, &report, &control))
+            .map_err(Failure::of("start", "a thread for the disk"))?;
+        Ok(Self { directory, files: HashMap::new(), flights: Vec::new(), jobs, outcomes })
+    }
+
+    /// Where it is.
+    pub const fn directory(&self) -> &SliceDirectory {
+        &self.directory
+    }
+
+    /// Removes what nothing names: what a crash left behind.
+    pub fn remove_strays(&self, manifest: &manifest::Slice) -> Result<(), Failure> {
+        let path = &self.directory.path;
+        let failed = |operation| Failure::of(operation, path.display().to_string());
+        for entry in fs::read_dir(path).map_err(failed("list"))? {
+            let entry = entry.map_err(failed("list"))?;
+            let is_named = match entry.file_name().to_str().map(|name| (name, File::parse(name))) {
+                Some((_, Some(File::Segment(segment)))) => (manifest.first..=manifest.last).contains(&segment),
+                Some((_, Some(File::Snapshot(snapshot)))) => snapshot == manifest.snapshot,
+                Some((name, None)) => !name.ends_with(".new"),
+                None => true,
+            };
+            if !is_named {
+                let path = entry.path();
+                fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings what was read of a segment to stable storage: a process that was killed may have left it on its way.
+    pub fn settle(&self, segment: u64) -> Result<(), Failure> {
+        let path = self.directory.path.join(File::Segment(segment).to_string());
+        let failed = || Failure::of("sync", path.display().to_string());
+        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(failed())
+    }
+
+    /// Does what was asked: a write at once, all else in its time.
+    pub fn ask(&mut self, task: Task, ring: &mut Ring) {
+        let job = match task {
+            Task::Write { file, offset, block } => return self.write(Flight { file, offset, block }, ring),
+            Task::Prepare { segment, bytes, from } => {
+                if let Some(from) = from {
+                    self.files.remove(&File::Segment(from));
+                }
+                Job::Prepare { segment, bytes, from }
+            }
+            Task::Create { snapshot } => Job::Create { snapshot },
+            Task::Sync { snapshot } => Job::Sync { snapshot },
+            Task::Publish { text } => Job::Publish { text },
+            Task::Remove { file } => {
+                self.files.remove(&file);
+                Job::Remove { file }
+            }
+        };
+        self.jobs.send(job).expect("the thread lives as long as this end of the channel");
+    }
+
+    fn write(&mut self, flight: Flight, ring: &mut Ring) {
+        let slot = self.flights.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.flights.push(None);
+            self.flights.len() - 1
+        });
+        let file = self.files.get(&flight.file).expect("a file is made before it is written to");
+        let bytes = flight.block.bytes();
+        let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
+            .offset(flight.offset)
+            .build()
+            .user_data(Op { kind: Kind::Write, slot: slot as u32, generation: 0 }.encode());
+        self.flights[slot] = Some(flight);
+        // SAFETY: the block's bytes stay where they are, and the block is kept in its slot, until the write has completed; a file is
+        // closed only when nothing is written to it.
+        unsafe { ring.push(&entry) };
+    }
+
+    /// A write has completed. An error in the log is fatal: what is in the page cache then is not what is on the disk.
+    pub fn written(&mut self, slot: u32, result: i32) -> Result<Done, Failure> {
+        let Flight { file, offset, block } = self.flights[slot as usize].take().expect("it was in flight");
+        let ok = usize::try_from(result) == Ok(block.bytes().len());
+        if !ok {
+            let error = match result {
+                ..0 => io::Error::from_raw_os_error(-result),
+                _ => io::Error::new(ErrorKind::WriteZero, format!("only {result} bytes were written")),
+            };
+            let object = format!("{} at byte {offset}", self.directory.path.join(file.to_string()).display());
+            let failure = Failure::new("write", object, error);
+            match file {
+                File::Segment(_) => return Err(failure),
+                File::Snapshot(_) => eprintln!("{failure}; the snapshot is given up, and tried again"),
+            }
+        }
+        Ok(Done::Written { file, block, ok })
+    }
+
+    /// What the thread beside the core has done since it was last asked.
+    pub fn outcome(&mut self) -> Result<Option<Done>, Failure> {
+        while let Ok(outcome) = self.outcomes.try_recv() {
+            let Outcome { done, file } = outcome?;
+            self.files.extend(file);
+            if done.is_some() {
+                return Ok(done);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the kernel still reads from blocks of ours.
+    pub fn is_idle(&self) -> bool {
+        self.flights.iter().all(Option::is_none)
+    }
+}
+
+/// The thread beside the core.
+struct Worker {
+    directory: SliceDirectory,
+    /// Whether the file system has direct writes, as far as is known.
+    direct: bool,
+}
+
+impl Worker {
+    fn run(mut self, jobs: &Receiver<Job>, report: &Sender<Result<Outcome, Failure>>, control: &Control) {
+        while let Ok(job) = jobs.recv() {
+            let outcome = self.work(job);
+            // A core that has ended needs no report.
+            let _ = report.send(outcome);
+            control.wake();
+        }
+    }
+
+    fn work(&mut self, job: Job) -> Result<Outcome, Failure> {
+        let (result, done, file): (_, fn(u64, bool) -> Done, _) = match job {
+            Job::Prepare { segment, bytes, from } => (
+                self.prepare(segment, bytes, from),
+                |segment, ok| Done::Prepared { segment, ok },
+                File::Segment(segment),
+            ),
+            Job::Create { snapshot } => {
+                (self.create(snapshot), |snapshot, ok| Done::Created { snapshot, ok }, File::Snapshot(snapshot))
+            }
+            Job::Sync { snapshot } => (
+                self.sync(snapshot).map(|()| None),
+                |snapshot, ok| Done::Synced { snapshot, ok },
+                File::Snapshot(snapshot),
+            ),
+            Job::Publish { text } => {
+                self.directory.publish(&text)?;
+                return Ok(Outcome { done: Some(Done::Published), file: None });
+            }
+            Job::Remove { file } => {
+                let path = self.path(file);
+                if let Err(error) = fs::remove_file(&path) {
+                    eprintln!(
+                        "{}; it stays until the next start",
+                        Failure::new("remove", path.display().to_string(), error)
+                    );
+                }
+                return Ok(Outcome { done: None, file: None });
+            }
+        };
+        // What is not part of the log can fail: what needed it says so, and it is tried again.
+        let (ok, opened) = match result {
+            Ok(opened) => (true, opened),
+            Err(failure) => {
+                eprintln!("{failure}; this is tried again");
+                (false, None)
+            }
+        };
+        Ok(Outcome { done: Some(done(file.number(), ok)), file: opened.map(|opened| (file, opened)) })
+    }
+
+    fn path(&self, file: File) -> PathBuf {
+        self.directory.path.join(file.to_string())
+    }
+
+    /// Makes a segment under another name, and names it when every byte of it was written.
+    fn prepare(&mut self, segment: u64, bytes: u64, from: Option<u64>) -> Result<Option<fs::File>, Failure> {
+        let path = self.path(File::Segment(segment));
+        match from {
+            Some(from) => {
+                let from = self.path(File::Segment(from));
+                fs::rename(&from, &path).map_err(Failure::of("rename", from.display().to_string()))?;
+            }
+            None => {
+                let new = path.with_extension("new");
+                let made = zeroed(&new, bytes).and_then(|()| fs::rename(&new, &path));
+                if let Err(error) = made {
+                    // What there is of it takes room that is needed.
+                    let _ = fs::remove_file(&new);
+                    return Err(Failure::new("make", path.display().to_string(), error));
+                }
+            }
+        }
+        directory::sync(&self.directory.path)?;
+        self.open(File::Segment(segment), libc::O_DSYNC).map(Some)
+    }
+
+    fn create(&mut self, snapshot: u64) -> Result<Option<fs::File>, Failure> {
+        let path = self.path(File::Snapshot(snapshot));
+        fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
+        self.open(File::Snapshot(snapshot), 0).map(Some)
+    }
+
+    /// Opens a file for direct writes, or for plain ones where there are no direct ones.
+    fn open(&mut self, file: File, flags: i32) -> Result<fs::File, Failure> {
+        let path = self.path(file);
+        let open = |direct: bool| {
+            let flags = if direct { flags | libc::O_DIRECT } else { flags };
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path)
+        };
+        let opened = match open(self.direct) {
+            Err(error) if self.direct && error.raw_os_error() == Some(libc::EINVAL) => {
+                self.direct = false;
+                open(false)
+            }
+            opened => opened,
+        };
+        opened.map_err(Failure::of("open", path.display().to_string()))
+    }
+
+    fn sync(&self, snapshot: u64) -> Result<(), Failure> {
+        let path = self.path(File::Snapshot(snapshot));
+        fs::File::open(&path)
+            .and_then(|file| file.sync_all())
+            .map_err(Failure::of("sync", path.display().to_string()))?;
+        sync(&self.directory.path)
+    }
+}
+
+/// Makes a file of zeros, all of them written: a file that is only allocated would have its extents changed by each first write.
+fn zeroed(path: &PathBuf, bytes: u64) -> io::Result<()> {
+    let file = fs::File::create(path)?;
+    let zeros = vec![0; ZEROS_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let count = ZEROS_BYTES.min((bytes - at) as usize);
+        file.write_all_at(&zeros[..count], at)?;
+        at += count as u64;
+    }
+    file.sync_all()
+}
+
+/// The files of a slice, as recovery reads them.
+#[derive(Debug)]
+pub struct Files {
+    directory: SliceDirectory,
+    open: Option<(File, fs::File)>,
+}
+
+impl Files {
+    /// Of the slice in `directory`.
+    pub const fn new(directory: SliceDirectory) -> Self {
+        Self { directory, open: None }
+    }
+}
+
+impl Source for Files {
+    type Error = Failure;
+
+    fn size(&mut self, file: File) -> Result<Option<u64>, Failure> {
+        let path = self.directory.path.join(file.to_string());
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::new("look at", path.display().to_string(), error)),
+        }
+    }
+
+    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Failure> {
+        let path = self.directory.path.join(file.to_string());
+        let failed = |operation| Failure::of(operation, path.display().to_string());
+        if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
+            self.open = Some((file, fs::File::open(&path).map_err(failed("open"))?));
+        }
+        let (_, open) = self.open.as_ref().expect("it was just opened");
+        let before = into.len();
+        into.resize(before + bytes, 0);
+        let mut at = before;
+        while at < into.len() {
+            match open.read_at(&mut into[at..], offset + (at - before) as u64) {
+                Ok(0) => break,
+                Ok(count) => at += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("read")(error)),
+            }
+        }
+        into.truncate(at);
+        Ok(())
+    }
+}
+
+const _: () = assert!(ZEROS_BYTES.is_multiple_of(ALIGN), "a segment is whole blocks");

@@ -1,0 +1,242 @@
+//! A frame: the unit in which everything binary is written, checked and read back.
+//!
+//! | at | bytes | what, little-endian |
+//! |----|-------|---------------------|
+//! |  0 | 4 | CRC-32C of all that follows, to the payload's end |
+//! |  4 | 4 | bytes of the payload |
+//! |  8 | 4 | [`Kind`] |
+//! | 12 | 4 | slice |
+//! | 16 | 8 | generation of the data directory |
+//! | 24 | 8 | number of the file, which no other use of it ever had: its epoch |
+//! | 32 | 8 | number of the frame: see [`Kind`] |
+//! | 40 | … | payload, then zeros to the next multiple of 4 KiB |
+//!
+//! A frame says where it belongs, so one that was written to the wrong place, or that a file's former use left behind, is not taken
+//! for what should be there.
+
+use super::Place;
+
+/// What frames begin and end at: a multiple of every disk's block.
+pub const ALIGN: usize = 4_096;
+
+/// Bytes before the payload.
+pub const HEADER_BYTES: usize = 40;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Kind {
+    /// The first of a segment ([`super::segment`]). Its number is that of the last write before it in the log.
+    Segment = 1,
+    /// Records ([`super::record`]). Writes are numbered from 1, one after the other, over all segments of a slice.
+    Write = 2,
+    /// The first of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are numbered one after the other.
+    Snapshot = 3,
+    /// Users ([`crate::ledger::image`]).
+    Users = 4,
+    /// The last of a snapshot.
+    End = 5,
+}
+
+/// A frame that was read and is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// What it holds.
+    pub kind: Kind,
+    /// Its number.
+    pub number: u64,
+    /// Its checksum.
+    pub crc: u32,
+    /// What it holds.
+    pub payload: &'a [u8],
+}
+
+impl Frame<'_> {
+    /// Bytes that it takes in its file.
+    pub const fn size(&self) -> usize {
+        size_of_payload(self.payload.len())
+    }
+}
+
+/// Bytes that a frame with so large a payload takes in a file.
+pub const fn size_of_payload(bytes: usize) -> usize {
+    (HEADER_BYTES + bytes).next_multiple_of(ALIGN)
+}
+
+/// Why there is no frame where one is looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoFrame {
+    /// Nothing but zeros.
+    Empty,
+    /// The bytes end before the frame does; it needs so many, if its length is to be believed.
+    Short(usize),
+    /// The checksum is not that of the bytes.
+    Broken,
+    /// A whole frame, of another file or of this file's former use.
+    Foreign,
+}
+
+/// How many bytes the frame at the start of `bytes` needs to be read, if its length is to be believed.
+pub fn needed_bytes(bytes: &[u8]) -> usize {
+    match bytes.first_chunk::<HEADER_BYTES>() {
+        None => HEADER_BYTES,
+        Some(header) => HEADER_BYTES + u32_at(header, 4) as usize,
+    }
+}
+
+/// The frame at the start of `bytes`, if it is whole and belongs to `place`.
+pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
+    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Err(NoFrame::Short(HEADER_BYTES)) };
+    if header == &[0; HEADER_BYTES] {
+        return Err(NoFrame::Empty);
+    }
+    let end = needed_bytes(bytes);
+    let Some(whole) = bytes.get(..end) else { return Err(NoFrame::Short(end)) };
+    let crc = u32_at(header, 0);
+    if crc32c::crc32c(&whole[4..]) != crc {
+        return Err(NoFrame::Broken);
+    }
+    let kind = match u32_at(header, 8) {
+        1 => Kind::Segment,
+        2 => Kind::Write,
+        3 => Kind::Snapshot,
+        4 => Kind::Users,
+        5 => Kind::End,
+        _ => return Err(NoFrame::Foreign),
+    };
+    let found = Place { slice: u32_at(header, 12), generation: u64_at(header, 16), file: u64_at(header, 24) };
+    if found != place {
+        return Err(NoFrame::Foreign);
+    }
+    Ok(Frame { kind, number: u64_at(header, 32), crc, payload: &whole[HEADER_BYTES..] })
+}
+
+/// A frame that is being filled: a buffer whose bytes begin at a multiple of [`ALIGN`] in memory, as direct writes need.
+#[derive(Debug)]
+pub struct Block {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Block {
+    /// An empty frame with room for a payload; a larger payload moves it.
+    pub fn with_room(payload_bytes: usize) -> Self {
+        let mut bytes: Vec<u8> = Vec::with_capacity(size_of_payload(payload_bytes) + ALIGN);
+        let start = bytes.as_ptr().align_offset(ALIGN);
+        bytes.resize(start + HEADER_BYTES, 0);
+        Self { bytes, start }
+    }
+
+    /// Where the payload is appended. What stands there already must stay.
+    #[inline]
+    pub fn payload(&mut self) -> &mut Vec<u8> {
+        &mut self.bytes
+    }
+
+    /// Bytes of the payload.
+    #[inline]
+    pub fn payload_bytes(&self) -> usize {
+        self.bytes.len() - self.start - HEADER_BYTES
+    }
+
+    /// Makes it empty again.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(self.start + HEADER_BYTES);
+    }
+
+    /// Finishes the frame: header, checksum, padding. Returns the checksum.
+    pub fn seal(&mut self, kind: Kind, place: Place, number: u64) -> u32 {
+        let length = self.payload_bytes();
+        self.bytes.resize(self.start + size_of_payload(length), 0);
+        if self.bytes[self.start..].as_ptr().align_offset(ALIGN) != 0 {
+            let mut moved = Self::with_room(length);
+            moved.bytes.truncate(moved.start);
+            moved.bytes.extend_from_slice(&self.bytes[self.start..]);
+            *self = moved;
+        }
+        let frame = &mut self.bytes[self.start..];
+        frame[4..8].copy_from_slice(&u32::try_from(length).expect("a frame is below 4 GiB").to_le_bytes());
+        frame[8..12].copy_from_slice(&(kind as u32).to_le_bytes());
+        frame[12..16].copy_from_slice(&place.slice.to_le_bytes());
+        frame[16..24].copy_from_slice(&place.generation.to_le_bytes());
+        frame[24..32].copy_from_slice(&place.file.to_le_bytes());
+        frame[32..40].copy_from_slice(&number.to_le_bytes());
+        let crc = crc32c::crc32c(&frame[4..HEADER_BYTES + length]);
+        frame[..4].copy_from_slice(&crc.to_le_bytes());
+        crc
+    }
+
+    /// The sealed frame's bytes, as they are written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
+fn u32_at(header: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
+}
+
+fn u64_at(header: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    u64::from(u32_at(header, at)) | u64::from(u32_at(header, at + 4)) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place = Place { generation: 7, slice: 3, file: 9 };
+
+    fn sealed(payload: &[u8]) -> Block {
+        let mut block = Block::with_room(16);
+        block.payload().extend_from_slice(payload);
+        block.seal(Kind::Write, PLACE, 42);
+        block
+    }
+
+    #[test]
+    fn what_is_sealed_is_read() {
+        for len in [0, 1, 16, 17, ALIGN - HEADER_BYTES, ALIGN - HEADER_BYTES + 1, 100_000] {
+            let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let mut block = sealed(&payload);
+            assert_eq!(block.bytes().len() % ALIGN, 0);
+            assert_eq!(block.bytes().as_ptr().align_offset(ALIGN), 0);
+            let frame = read(block.bytes(), PLACE).unwrap();
+            assert_eq!((frame.kind, frame.number, frame.payload), (Kind::Write, 42, &payload[..]));
+            assert_eq!(frame.size(), block.bytes().len());
+            block.clear();
+            assert_eq!(block.payload_bytes(), 0);
+        }
+    }
+
+    #[test]
+    fn no_flipped_bit_passes() {
+        let block = sealed(b"payload");
+        let good = block.bytes().to_vec();
+        for bit in 0..(HEADER_BYTES + 7) * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(read(&bad, PLACE).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_belongs_elsewhere_is_foreign() {
+        let block = sealed(b"payload");
+        for place in [Place { generation: 8, ..PLACE }, Place { slice: 4, ..PLACE }, Place { file: 10, ..PLACE }] {
+            assert_eq!(read(block.bytes(), place), Err(NoFrame::Foreign));
+        }
+        assert_eq!(read(&[0; ALIGN], PLACE), Err(NoFrame::Empty));
+        assert_eq!(read(&block.bytes()[..30], PLACE), Err(NoFrame::Short(HEADER_BYTES)));
+        assert_eq!(read(&block.bytes()[..45], PLACE), Err(NoFrame::Short(HEADER_BYTES + 7)));
+    }
+
+    /// Files are kept for ever: this text is what a frame is.
+    #[test]
+    fn the_format_is_pinned() {
+        let block = sealed(b"Hi");
+        let hex: String = block.bytes()[..HEADER_BYTES + 2].iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hex, PINNED);
+    }
+
+    const PINNED: &str = "99ff10ab020000000200000003000000070000000000000009000000000000002a000000000000004869";
+}

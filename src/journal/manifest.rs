@@ -1,0 +1,179 @@
+//! Manifests: small texts that name the files that count. Each is replaced whole: what it does not name is not there.
+//!
+//! The data directory has one, which fixes the number of slices and how users are spread over them:
+//!
+//! ```text
+//! purser data 1
+//! generation 1
+//! slices 1
+//! hash 1
+//! crc32c fd7001cf
+//! ```
+//!
+//! Each slice has one, which names its current snapshot and where in it the last frame begins (0 0: none), and the first and the last
+//! segment of its log (0 0: none yet):
+//!
+//! ```text
+//! purser slice 1
+//! snapshot 3 1052672
+//! segments 12 15
+//! crc32c 93293ca6
+//! ```
+//!
+//! The number in the first line is the version of everything in the directory. The checksum is that of all bytes before its line.
+
+/// The version of what is written, and the only one that is read.
+pub const VERSION: u64 = 1;
+/// The version of the hash by which users are spread over slices ([`crate::ledger::id::UserId::hash`]).
+pub const HASH_VERSION: u64 = 1;
+
+/// The data directory's manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// Which generation directory counts.
+    pub generation: u64,
+    /// How many slices there are.
+    pub slices: u32,
+}
+
+/// A slice's manifest.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Slice {
+    /// The current snapshot's number; 0 if there is none.
+    pub snapshot: u64,
+    /// Where its last frame begins.
+    pub snapshot_end: u64,
+    /// The first segment that replay needs; 0 if there is none yet.
+    pub first: u64,
+    /// The segment that is written to.
+    pub last: u64,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unusable {
+    /// It is not a manifest, or not a whole one.
+    Malformed,
+    /// It is of another version than [`VERSION`].
+    Version(u64),
+    /// Users are spread over slices by another hash than [`HASH_VERSION`].
+    Hash(u64),
+}
+
+impl Directory {
+    /// As text.
+    pub fn write(&self) -> String {
+        let Self { generation, slices } = self;
+        sealed(format!("purser data {VERSION}\ngeneration {generation}\nslices {slices}\nhash {HASH_VERSION}\n"))
+    }
+
+    /// From text.
+    pub fn read(text: &[u8]) -> Result<Self, Unusable> {
+        let [version, generation, slices, hash] = figures(text, ["purser data", "generation", "slices", "hash"])?;
+        if version != VERSION {
+            return Err(Unusable::Version(version));
+        }
+        if hash != HASH_VERSION {
+            return Err(Unusable::Hash(hash));
+        }
+        let slices = u32::try_from(slices).ok().filter(|&n| n > 0).ok_or(Unusable::Malformed)?;
+        Ok(Self { generation, slices })
+    }
+}
+
+impl Slice {
+    /// As text.
+    pub fn write(&self) -> String {
+        let Self { snapshot, snapshot_end, first, last } = self;
+        sealed(format!("purser slice {VERSION}\nsnapshot {snapshot} {snapshot_end}\nsegments {first} {last}\n"))
+    }
+
+    /// From text.
+    pub fn read(text: &[u8]) -> Result<Self, Unusable> {
+        let [version, snapshot, snapshot_end, first, last] =
+            figures(text, ["purser slice", "snapshot", "", "segments", ""])?;
+        if version != VERSION {
+            return Err(Unusable::Version(version));
+        }
+        if first > last || (first == 0) != (last == 0) || (snapshot == 0) != (snapshot_end == 0) {
+            return Err(Unusable::Malformed);
+        }
+        Ok(Self { snapshot, snapshot_end, first, last })
+    }
+}
+
+fn sealed(mut text: String) -> String {
+    let crc = crc32c::crc32c(text.as_bytes());
+    text.push_str(&format!("crc32c {crc:08x}\n"));
+    text
+}
+
+/// The numbers behind these words, in this order; the empty word is a second number on the line before. The version comes first, and is
+/// looked at even if the rest is not understood: a later version may have another form.
+fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Unusable> {
+    let text = std::str::from_utf8(text).map_err(|_| Unusable::Malformed)?;
+    let version = || text.lines().next()?.strip_prefix(words[0])?.strip_prefix(' ')?.parse().ok();
+    let version: u64 = version().ok_or(Unusable::Malformed)?;
+    let known = || {
+        let seal = text.rfind("crc32c ")?;
+        (sealed(text[..seal].to_owned()) == text).then_some(())?;
+        let mut rest = &text[..seal];
+        let mut found = [0; N];
+        for (n, word) in words.iter().enumerate() {
+            rest = rest.strip_prefix(word)?.strip_prefix(' ')?;
+            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+            found[n] = rest[..digits].parse().ok()?;
+            rest = &rest[digits..];
+            if words.get(n + 1).is_none_or(|next| !next.is_empty()) {
+                rest = rest.strip_prefix('\n')?;
+            }
+        }
+        rest.is_empty().then_some(found)
+    };
+    known().ok_or(if version == VERSION { Unusable::Malformed } else { Unusable::Version(version) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DIRECTORY: &str = "purser data 1\ngeneration 7\nslices 3\nhash 1\ncrc32c 3397d754\n";
+    const SLICE: &str = "purser slice 1\nsnapshot 3 8192\nsegments 12 15\ncrc32c 3ec59736\n";
+
+    #[test]
+    fn both_are_pinned_and_read_back() {
+        let directory = Directory { generation: 7, slices: 3 };
+        assert_eq!(directory.write(), DIRECTORY);
+        assert_eq!(Directory::read(DIRECTORY.as_bytes()), Ok(directory));
+        let slice = Slice { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
+        assert_eq!(slice.write(), SLICE);
+        assert_eq!(Slice::read(SLICE.as_bytes()), Ok(slice));
+    }
+
+    #[test]
+    fn no_flipped_bit_passes() {
+        for (text, reads) in
+            [(DIRECTORY, (|t| Directory::read(t).is_ok()) as fn(&[u8]) -> bool), (SLICE, |t| Slice::read(t).is_ok())]
+        {
+            for bit in 0..text.len() * 8 {
+                let mut bad = text.as_bytes().to_vec();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert!(!reads(&bad), "bit {bit}");
+            }
+            for len in 0..text.len() {
+                assert!(!reads(&text.as_bytes()[..len]), "{len} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn other_versions_are_named() {
+        let later = "purser data 2\nsomething else\n";
+        assert_eq!(Directory::read(later.as_bytes()), Err(Unusable::Version(2)));
+        let hash = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
+        assert_eq!(Directory::read(hash.as_bytes()), Err(Unusable::Hash(2)));
+        for bad in ["snapshot 0 0\nsegments 3 2\n", "snapshot 0 0\nsegments 0 2\n", "snapshot 3 0\nsegments 1 2\n"] {
+            assert_eq!(Slice::read(sealed(format!("purser slice 1\n{bad}")).as_bytes()), Err(Unusable::Malformed));
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A record: one accepted entry in the log, with the version that it led its user to.
+//!
+//! | bytes | what, little-endian |
+//! |-------|---------------------|
+//! | 1 | action: 0 post, 1 hold, 2 settle, 3 void; plus 16 if the direction is debit |
+//! | 8 | user |
+//! | 8 | the user's version after it |
+//! | 16 | entry id |
+//! | 8 | booking time, ms |
+//! | post, hold: 8 + 8 + 1 + n | amount; currency, padded with zeros; length of the kind; kind |
+//! | settle: 16 + 8 | id of the hold; amount |
+//! | void: 16 | id of the hold |
+//!
+//! Currencies and kinds are spelled out: a record can be read by itself.
+
+use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
+use crate::ledger::entry::{Action, EntryRef, Leg};
+use crate::ledger::id::{EntryId, UserId};
+use crate::ledger::time::Millis;
+
+/// The most that one record takes.
+pub const MAX_BYTES: usize = 41 + 17 + 32;
+
+const DEBIT: u8 = 16;
+
+/// Appends the record of an accepted entry.
+#[inline]
+pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
+    let tag = match entry.action {
+        Action::Post(leg) => direction(leg.direction),
+        Action::Hold(leg) => 1 | direction(leg.direction),
+        Action::Settle { .. } => 2,
+        Action::Void { .. } => 3,
+    };
+    let mut head = [0; 41];
+    head[0] = tag;
+    head[1..9].copy_from_slice(&entry.user.0.to_le_bytes());
+    head[9..17].copy_from_slice(&version.to_le_bytes());
+    head[17..33].copy_from_slice(&entry.id.0.to_le_bytes());
+    head[33..].copy_from_slice(&entry.at.0.to_le_bytes());
+    out.extend_from_slice(&head);
+    match entry.action {
+        Action::Post(leg) | Action::Hold(leg) => {
+            let mut money = [0; 17];
+            money[..8].copy_from_slice(&leg.amount.minor().to_le_bytes());
+            money[8..16].copy_from_slice(leg.currency.padded());
+            money[16] = leg.kind.len() as u8;
+            out.extend_from_slice(&money);
+            out.extend_from_slice(leg.kind.as_bytes());
+        }
+        Action::Settle { hold, amount } => {
+            out.extend_from_slice(&hold.0.to_le_bytes());
+            out.extend_from_slice(&amount.minor().to_le_bytes());
+        }
+        Action::Void { hold } => out.extend_from_slice(&hold.0.to_le_bytes()),
+    }
+}
+
+const fn direction(direction: Direction) -> u8 {
+    match direction {
+        Direction::Credit => 0,
+        Direction::Debit => DEBIT,
+    }
+}
+
+/// Takes the next record off `bytes`, with its version; `None` if there is none that is well-formed.
+#[inline]
+pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
+    let [tag] = take(bytes)?;
+    let user = UserId(u64::from_le_bytes(take(bytes)?));
+    let version = u64::from_le_bytes(take(bytes)?);
+    let id = EntryId(u128::from_le_bytes(take(bytes)?));
+    let at = Millis::new(u64::from_le_bytes(take(bytes)?))?;
+    let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
+    let action = match tag {
+        0 | DEBIT => Action::Post(leg(bytes, direction)?),
+        1 | 17 => Action::Hold(leg(bytes, direction)?),
+        2 => Action::Settle { hold: EntryId(u128::from_le_bytes(take(bytes)?)), amount: amount(bytes)? },
+        3 => Action::Void { hold: EntryId(u128::from_le_bytes(take(bytes)?)) },
+        _ => return None,
+    };
+    Some((EntryRef { id, user, at, action }, version))
+}
+
+fn leg<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Leg<'a>> {
+    let amount = amount(bytes)?;
+    let padded: [u8; 8] = take(bytes)?;
+    let len = padded.iter().position(|&b| b == 0).unwrap_or(padded.len());
+    let currency = Currency::parse(&padded[..len]).filter(|c| *c.padded() == padded)?;
+    let [len] = take(bytes)?;
+    let (kind, rest) = bytes.split_at_checked(usize::from(len))?;
+    *bytes = rest;
+    let kind = std::str::from_utf8(kind).ok().filter(|kind| is_kind(kind.as_bytes()))?;
+    Some(Leg { currency, kind, direction, amount })
+}
+
+fn amount(bytes: &mut &[u8]) -> Option<Amount> {
+    Amount::new(i64::from_le_bytes(take(bytes)?))
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries() -> Vec<EntryRef<'static>> {
+        let leg = |direction, kind| Leg {
+            currency: Currency::parse(b"COIN").unwrap(),
+            kind,
+            direction,
+            amount: Amount::new(i64::MAX).unwrap(),
+        };
+        let hold = EntryId(u128::MAX - 5);
+        let entry =
+            |action| EntryRef { id: EntryId(1 << 100 | 9), user: UserId(42), at: Millis(1_763_900_000_000), action };
+        vec![
+            entry(Action::Post(leg(Direction::Credit, "topup"))),
+            entry(Action::Post(leg(Direction::Debit, "a"))),
+            entry(Action::Hold(leg(Direction::Credit, "abcdefghijklmnopqrstuvwxyz_01234"))),
+            entry(Action::Hold(leg(Direction::Debit, "b2"))),
+            entry(Action::Settle { hold, amount: Amount::new(0).unwrap() }),
+            entry(Action::Void { hold }),
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut bytes = Vec::new();
+        for (version, entry) in entries().iter().enumerate() {
+            let before = bytes.len();
+            write(&mut bytes, entry, version as u64);
+            assert!(bytes.len() - before <= MAX_BYTES);
+        }
+        let mut rest = &bytes[..];
+        for (version, entry) in entries().iter().enumerate() {
+            assert_eq!(read(&mut rest), Some((*entry, version as u64)));
+        }
+        assert_eq!(rest, b"");
+        assert_eq!(read(&mut rest), None);
+    }
+
+    #[test]
+    fn whatever_the_bytes_nothing_panics() {
+        for entry in entries() {
+            let mut good = Vec::new();
+            write(&mut good, &entry, 3);
+            for len in 0..good.len() {
+                assert_eq!(read(&mut &good[..len]), None, "{len} bytes of {entry:?}");
+            }
+            for (at, flip) in (0..good.len()).flat_map(|at| (1..=255).map(move |flip| (at, flip))) {
+                let mut bad = good.clone();
+                bad[at] ^= flip;
+                if let Some((other, version)) = read(&mut &bad[..]) {
+                    let mut again = Vec::new();
+                    write(&mut again, &other, version);
+                    assert_eq!(again[..], bad[..again.len()], "one form for each record");
+                }
+            }
+        }
+    }
+
+    /// Logs are kept for ever: this text is what records are.
+    #[test]
+    fn the_format_is_pinned() {
+        let shown: Vec<String> = entries()
+            .iter()
+            .map(|entry| {
+                let mut bytes = Vec::new();
+                write(&mut bytes, entry, 258);
+                bytes.iter().map(|b| format!("{b:02x}")).collect()
+            })
+            .collect();
+        assert_eq!(shown, PINNED);
+    }
+
+    const PINNED: &[&str] = &[
+        "002a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
+         ffffffffffffff7f434f494e0000000005746f707570",
+        "102a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
+         ffffffffffffff7f434f494e000000000161",
+        "012a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
+         ffffffffffffff7f434f494e00000000206162636465666768696a6b6c6d6e6f707172737475767778797a5f3031323334",
+        "112a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
+         ffffffffffffff7f434f494e00000000026232",
+        "022a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
+         faffffffffffffffffffffffffffffff0000000000000000",
+        "032a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
+         faffffffffffffffffffffffffffffff",
+    ];
+}

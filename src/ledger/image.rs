@@ -1,0 +1,450 @@
+//! A user as bytes, and back: what a snapshot holds of a user.
+//!
+//! ```text
+//! user     = bytes behind this: u32 LE | id: u64 LE | version: varint | as_of: varint, in milliseconds
+//!          | balances | groups | rows | holds | ids, up to the user's end
+//! balances = count: u8 | balance …                       in the order in which the currencies first came
+//! balance  = currency: 8 bytes, zero-padded | posted: varint of posted << 1 ^ posted >> 63
+//!          | pending debits: varint | pending credits: varint
+//! groups   = bytes: varint | group …                     as in memory: [`super::counters::Groups`]
+//! rows     = 0: u8 | block, or a length of 0 if there are no rows
+//!          | 1: u8 | quarters: run | hours: run | days: run
+//! run      = count: varint | block …
+//! block    = bytes: varint | base, tail, row …           as in memory: [`super::rows`]
+//! holds    = count: varint | hold …                      sorted by id
+//! hold     = id: u128 LE | currency's place << 1 | direction: u8 | kind: varint | amount: varint
+//! ids      = id …                                        sorted as u128 LE
+//! id       = fields: u32 LE | low half of at: u32 LE | id: u64 LE      as in memory: [`super::recent`]
+//! ```
+//!
+//! A varint is LEB128 in its shortest form, a kind is its number in the slice, a direction is 0 for credit and 1 for debit.
+//! This is a format on disk: it never changes. Every user has one image, whatever came before: of the remembered ids only
+//! those are stored that still count, and what can be counted anew (ids by quarter, bytes) is not stored.
+//!
+//! An image may be anything: [`User::load`] takes none that breaks an invariant of the ledger ([`Malformed`] says which), so
+//! that whatever it does take can be asked, judged, booked and stored. It cannot know whether the figures are the right ones:
+//! for that the snapshot has checksums.
+
+use super::CURRENCIES_PER_USER;
+use super::amount::{Currency, Direction};
+use super::counters::{Account, Counters};
+pub use super::cursor::Malformed;
+use super::cursor::{Cursor, put};
+use super::holds::Holds;
+use super::id::UserId;
+use super::recent::{REMEMBERED_BYTES, Recent};
+use super::time::Millis;
+use super::user::{Balance, More, User};
+use smallvec::SmallVec;
+
+/// Bytes of the length before a user.
+const LENGTH_BYTES: usize = size_of::<u32>();
+/// No user comes near it, and adding to it cannot overflow.
+pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
+
+impl User {
+    /// Appends the whole user, of whom something was accepted. Apart from `out`, nothing is allocated.
+    pub fn store(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; LENGTH_BYTES]);
+        out.extend_from_slice(&self.id.0.to_le_bytes());
+        put(out, self.version);
+        put(out, self.as_of.0);
+        out.push(self.balances.len() as u8);
+        for balance in &self.balances {
+            out.extend_from_slice(balance.currency.padded());
+            put(out, (balance.posted << 1 ^ balance.posted >> 63) as u64);
+            put(out, balance.pending_debits as u64);
+            put(out, balance.pending_credits as u64);
+        }
+        let more = self.more.as_deref();
+        self.counters.store(more.and_then(|m| m.runs.as_ref()), out);
+        match more {
+            Some(more) => more.holds.store(out),
+            None => put(out, 0),
+        }
+        self.recent.store(self.tables(), self.as_of, out);
+        let len = u32::try_from(out.len() - start - LENGTH_BYTES).expect("the limits of a user end long before 4 GiB");
+        out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// Reads the user that `bytes` begin with, in a slice with so many `kinds`. Returns the user and how many bytes it took.
+    pub fn load(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let len = u32::from_le_bytes(cursor.array()?) as usize;
+        let user = Self::load_parts(&mut Cursor::new(cursor.take(len)?), kinds)?;
+        Ok((user, cursor.at()))
+    }
+
+    fn load_parts(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
+        let id = UserId(u64::from_le_bytes(cursor.array()?));
+        let version = cursor.varint()?;
+        Malformed::unless((1..=LAST_VERSION).contains(&version), "a version lies between 1 and 2^63 - 1")?;
+        let as_of = Millis::new(cursor.varint()?).ok_or(Malformed("the latest entry lies before the year 10000"))?;
+        let balances = load_balances(cursor)?;
+        let (counters, runs, accounts) = Counters::load(cursor, balances.len(), kinds, as_of)?;
+        let holds = Holds::load(cursor, balances.len(), kinds)?;
+        check_money(&balances, &accounts, &holds)?;
+        let ids = cursor.rest();
+        let (recent, tables) = Recent::load(ids, as_of)?;
+        check_version(version, &accounts, &holds, ids)?;
+        let has_more = !holds.is_empty() || tables.is_some() || runs.is_some();
+        let more = has_more.then(|| {
+            let mut more = Box::new(More { counted: 0, holds, recent: tables, runs });
+            more.count();
+            more
+        });
+        Ok(Self { id, version, as_of, balances, counters, recent, more })
+    }
+}
+
+fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malformed> {
+    let count = usize::from(cursor.byte()?);
+    Malformed::unless((1..=CURRENCIES_PER_USER).contains(&count), "a user has 1 to 16 currencies")?;
+    let mut balances = SmallVec::new();
+    balances.reserve_exact(count);
+    for _ in 0..count {
+        let currency = Currency::from_padded(cursor.array()?).ok_or(Malformed("a currency has its form"))?;
+        let differs = balances.iter().all(|other: &Balance| other.currency != currency);
+        Malformed::unless(differs, "a user's currencies differ")?;
+        let posted = cursor.varint()?;
+        let posted = (posted >> 1) as i64 ^ -((posted & 1) as i64);
+        let balance = Balance { currency, posted, pending_debits: cursor.amount()?, pending_credits: cursor.amount()? };
+        balances.push(balance.checked().ok_or(Malformed("an available amount fits 64 bits"))?);
+    }
+    Ok(balances)
+}
+
+/// Balances are what groups posted and what is held.
+fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Result<(), Malformed> {
+    let mut posted = [0i128; CURRENCIES_PER_USER];
+    for account in accounts {
+        let sum = i128::from(account.lifetime.sum);
+        posted[usize::from(account.key.currency)] += match account.key.direction {
+            Direction::Credit => sum,
+            Direction::Debit => -sum,
+        };
+    }
+    let posts = balances.iter().zip(posted).all(|(balance, sum)| i128::from(balance.posted) == sum);
+    Malformed::unless(posts, "a balance is what its groups posted")?;
+    let mut pending = [[0i128; 2]; CURRENCIES_PER_USER];
+    for hold in holds.iter() {
+        pending[usize::from(hold.currency)][hold.direction as usize] += i128::from(hold.amount);
+    }
+    let held = balances.iter().zip(pending).all(|(balance, [credits, debits])| {
+        i128::from(balance.pending_credits) == credits && i128::from(balance.pending_debits) == debits
+    });
+    Malformed::unless(held, "pending amounts are what is held")
+}
+
+/// Each accepted entry raised the version by one, posted at most once, and opened at most one hold.
+fn check_version(version: u64, accounts: &[Account], holds: &Holds, ids: &[u8]) -> Result<(), Malformed> {
+    let booked = accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
+    let counted = booked.is_some_and(|booked| booked <= version);
+    Malformed::unless(counted, "a user has not booked more than was accepted")?;
+    Malformed::unless(
+        (ids.len() / REMEMBERED_BYTES) as u64 <= version,
+        "a user has not remembered more than was accepted",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::amount::Amount;
+    use crate::ledger::book::Book;
+    use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
+    use crate::ledger::id::EntryId;
+    use crate::ledger::names::Names;
+    use crate::ledger::time::{HOUR_MS, QUARTER_MS, Window};
+    use crate::ledger::user::Question;
+
+    const DAY_MS: u64 = 24 * HOUR_MS;
+    const START: u64 = 20_000 * DAY_MS;
+    const USER: UserId = UserId(77);
+
+    /// What a random user's entries are like.
+    #[derive(Clone, Copy, Debug)]
+    struct Habit {
+        seed: u64,
+        entries: usize,
+        /// Time passes by up to so much an entry; one in 64 leaps by up to thirty days if `leaps`.
+        step_ms: u64,
+        leaps: bool,
+        kinds: u64,
+        currencies: u64,
+        /// So many of a hundred entries open a hold.
+        holds: u64,
+    }
+
+    const HABITS: [Habit; 9] = [
+        Habit { seed: 1, entries: 1, step_ms: HOUR_MS, leaps: false, kinds: 1, currencies: 1, holds: 0 },
+        Habit { seed: 2, entries: 12, step_ms: 4 * DAY_MS, leaps: false, kinds: 3, currencies: 2, holds: 10 },
+        Habit { seed: 3, entries: 16, step_ms: HOUR_MS, leaps: false, kinds: 3, currencies: 2, holds: 10 },
+        Habit { seed: 4, entries: 60, step_ms: HOUR_MS / 4, leaps: false, kinds: 5, currencies: 3, holds: 30 },
+        Habit { seed: 5, entries: 400, step_ms: 6 * HOUR_MS, leaps: true, kinds: 2, currencies: 1, holds: 5 },
+        Habit { seed: 6, entries: 900, step_ms: 60_000, leaps: true, kinds: 20, currencies: 16, holds: 40 },
+        Habit { seed: 7, entries: 3_000, step_ms: 3 * HOUR_MS, leaps: true, kinds: 4, currencies: 3, holds: 10 },
+        Habit { seed: 8, entries: 6_000, step_ms: 20_000, leaps: false, kinds: 4, currencies: 2, holds: 2 },
+        Habit { seed: 9, entries: 9_000, step_ms: 20_000, leaps: true, kinds: 12, currencies: 4, holds: 20 },
+    ];
+
+    struct Feed {
+        habit: Habit,
+        state: u64,
+        at: u64,
+        kinds: Vec<String>,
+        sent: Vec<(u128, u64)>,
+    }
+
+    impl Feed {
+        fn new(habit: Habit) -> Self {
+            let kinds = (0..habit.kinds).map(|n| format!("kind_{n}")).collect();
+            Self { habit, state: habit.seed, at: START, kinds, sent: Vec::new() }
+        }
+
+        fn draw(&mut self, below: u64) -> u64 {
+            self.state = UserId(self.state).hash();
+            (self.state >> 8) % below
+        }
+
+        fn next(&mut self) -> (u128, u64, [u64; 6]) {
+            self.at += self.draw(self.habit.step_ms);
+            if self.habit.leaps && self.draw(64) == 0 {
+                self.at += self.draw(30 * DAY_MS);
+            }
+            let late = if self.draw(8) == 0 { self.draw(25 * HOUR_MS) } else { 0 };
+            let id = match self.draw(20) {
+                0 if !self.sent.is_empty() => {
+                    let again = self.draw(self.sent.len() as u64);
+                    self.sent[again as usize].0
+                }
+                _ => u128::from(UserId(self.state).hash()) << 64 | u128::from(self.state),
+            };
+            let held = self.sent.len().saturating_sub(1 + self.draw(300) as usize);
+            let draws = [100, self.habit.currencies, self.habit.kinds, 2, 1 << 55, 63].map(|n| self.draw(n));
+            self.sent.push((id, held as u64));
+            (id, self.at - late, draws)
+        }
+
+        /// Applies the next entry to every book and checks that they agree.
+        fn apply(&mut self, books: &mut [&mut Book]) -> Verdict {
+            let (id, at, [what, currency, kind, direction, amount, shift]) = self.next();
+            let currency = Currency::parse(format!("CUR{currency}").as_bytes()).unwrap();
+            let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
+            let amount = Amount::new((amount as i64) << 8 >> shift).unwrap();
+            let leg = Leg { currency, kind: &self.kinds[kind as usize], direction, amount };
+            let hold = EntryId(self.sent[self.sent.last().unwrap().1 as usize].0);
+            let action = match what {
+                what if what < self.habit.holds => Action::Hold(leg),
+                what if what < self.habit.holds * 3 / 2 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
+                what if what < self.habit.holds * 2 => Action::Void { hold },
+                _ => Action::Post(leg),
+            };
+            let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(at), action };
+            let verdicts: Vec<_> = books.iter_mut().map(|book| book.apply(Millis(self.at), &entry).1).collect();
+            assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{:?}: {verdicts:?}", self.habit);
+            verdicts[0]
+        }
+    }
+
+    fn user(book: &Book) -> &User {
+        book.user(book.find(USER).unwrap())
+    }
+
+    fn image(user: &User) -> Vec<u8> {
+        let mut out = vec![0xaa; 3];
+        user.store(&mut out);
+        out.split_off(3)
+    }
+
+    /// A book of one user who was read back.
+    fn restored(book: &Book) -> Book {
+        let mut other = Book::new(usize::MAX);
+        book.names().iter().for_each(|name| assert!(other.name(name).is_ok()));
+        let mut bytes = image(user(book));
+        let len = bytes.len();
+        bytes.extend_from_slice(b"the next user");
+        let (user, used) = User::load(&bytes, book.names().len() as u32).unwrap();
+        assert_eq!(used, len);
+        other.restore(user).unwrap();
+        other
+    }
+
+    /// Everything that a user answers.
+    fn answers(user: &User, names: &Names) -> Vec<String> {
+        let mut answers = vec![format!("{:?} {} {:?}", user.id(), user.version(), user.as_of())];
+        user.visit_balances(|balance| answers.push(format!("{balance:?} {}", balance.available())));
+        let windows = [15, 60, 24 * 60, 30 * 60, 8 * 24 * 60, 100 * 24 * 60, 400 * 24 * 60];
+        for window in windows.map(|minutes| Window::Last(minutes * 60_000)).into_iter().chain([Window::Lifetime]) {
+            for back in [0, HOUR_MS, 23 * HOUR_MS, 3 * DAY_MS, 50 * DAY_MS] {
+                let at = Millis(user.as_of().0.saturating_sub(back));
+                let range = user.range(window, at);
+                let question = Question { window, currency: None, kind: None };
+                user.visit_stats(names, &question, range, |stat| {
+                    answers.push(format!("{window:?} {range:?} {stat:?}"))
+                });
+            }
+        }
+        answers
+    }
+
+    /// The book of a user of this habit, with the rest of the feed.
+    fn grown(habit: Habit) -> (Book, Feed) {
+        let (mut book, mut feed) = (Book::new(usize::MAX), Feed::new(habit));
+        while feed.sent.len() < habit.entries {
+            feed.apply(&mut [&mut book]);
+        }
+        (book, feed)
+    }
+
+    #[test]
+    fn a_user_read_back_is_the_same_user() {
+        for habit in HABITS {
+            for seed in 0..4 {
+                let habit = Habit { seed: habit.seed + 100 * seed, ..habit };
+                let (mut book, mut feed) = grown(habit);
+                let mut other = restored(&book);
+                assert_eq!(image(user(&book)), image(user(&other)), "{habit:?}");
+                assert_eq!(other.entries(), book.entries(), "{habit:?}");
+                for _ in 0..1_000 {
+                    feed.apply(&mut [&mut book, &mut other]);
+                }
+                assert_eq!(image(user(&book)), image(user(&other)), "{habit:?}");
+                assert_eq!(answers(user(&book), book.names()), answers(user(&other), other.names()), "{habit:?}");
+                let (own, others) = (user(&book).heap_bytes(), user(&other).heap_bytes());
+                assert!(others.abs_diff(own) <= own / 2 + 256, "{habit:?}: {own} and {others} bytes");
+                assert_eq!(other.entries(), book.entries(), "{habit:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_habits_reach_every_shape() {
+        let (mut runs, mut tables, mut holds, mut many_ids, mut currencies) = (0, 0, 0, 0, 0);
+        for habit in HABITS {
+            let (book, _) = grown(habit);
+            let user = user(&book);
+            currencies += usize::from(user.balances.len() == CURRENCIES_PER_USER);
+            many_ids += usize::from(user.heap_bytes() > 4_096 * REMEMBERED_BYTES);
+            if let Some(more) = &user.more {
+                runs += usize::from(more.runs.is_some());
+                tables += usize::from(more.recent.is_some());
+                holds += usize::from(!more.holds.is_empty());
+            }
+        }
+        assert!(runs > 1 && tables > 1 && holds > 1 && many_ids > 0 && currencies > 0);
+    }
+
+    /// Loads what may be anything. What is taken must be a user: it has the image it came from, it answers, and it goes on.
+    fn survives(bytes: &[u8], names: &mut Names, feed: &mut Feed) -> Result<(), Malformed> {
+        let (mut user, used) = User::load(bytes, names.len() as u32)?;
+        assert_eq!(image(&user), bytes[..used], "a user has one image");
+        let _ = answers(&user, names);
+        for n in 0..12 {
+            let (id, at, [what, currency, kind, direction, amount, _]) = feed.next();
+            let currency = user.balances[currency as usize % user.balances.len()].currency;
+            let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
+            let amount = Amount::new(amount as i64).unwrap();
+            let kind = &feed.kinds[kind as usize];
+            let hold = user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
+            let action = match what % 4 {
+                0 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
+                1 => Action::Hold(Leg { currency, kind, direction, amount }),
+                2 => Action::Void { hold },
+                _ => Action::Post(Leg { currency, kind, direction, amount }),
+            };
+            let at = Millis(if n % 3 == 0 { at } else { user.as_of().0.saturating_sub(n * QUARTER_MS * 8) });
+            let entry = EntryRef { id: EntryId(id), user: user.id(), at, action };
+            if let Ok(effect) = user.judge(names, Millis(u64::MAX), &entry) {
+                user.book(names, effect);
+            }
+        }
+        let _ = answers(&user, names);
+        let again = image(&user);
+        let (user, _) = User::load(&again, names.len() as u32).expect("what was booked is stored and read back");
+        assert_eq!(image(&user), again);
+        Ok(())
+    }
+
+    #[test]
+    fn no_image_breaks_the_ledger() {
+        let (mut taken, mut refused) = (0, std::collections::BTreeMap::<&str, u32>::new());
+        for habit in HABITS {
+            let (book, mut feed) = grown(habit);
+            let image = image(user(&book));
+            let mut names = Names::default();
+            feed.kinds.iter().for_each(|kind| _ = names.number(kind));
+            assert_eq!(survives(&image, &mut names, &mut feed), Ok(()), "{habit:?}");
+            let mut count = |result| match result {
+                Ok(()) => taken += 1,
+                Err(Malformed(why)) => *refused.entry(why).or_default() += 1,
+            };
+            // A small image at every byte, a large one here and there.
+            let stride = (image.len() / 600 + 1).pow(2);
+            for at in (0..image.len()).step_by(stride) {
+                assert!(survives(&image[..at], &mut names, &mut feed).is_err(), "{habit:?} cut at {at}");
+                // The length agrees, what it measures is cut.
+                let mut cut = image[..at].to_vec();
+                if let Some(room) = cut.first_chunk_mut() {
+                    *room = u32::to_le_bytes(at as u32 - 4);
+                    count(survives(&cut, &mut names, &mut feed));
+                }
+            }
+            // Every bit.
+            let bits = (0..image.len()).flat_map(|at| (0..8).map(move |bit| (at, 1u8 << bit)));
+            for (at, flip) in bits.step_by(stride * 2 - 1) {
+                for change in [flip, 0xff, 0x80 | flip] {
+                    let mut flipped = image.clone();
+                    flipped[at] ^= change;
+                    count(survives(&flipped, &mut names, &mut feed));
+                }
+            }
+            // Bytes that come, go and move.
+            for _ in 0..400 / stride {
+                let mut changed = image.clone();
+                let (at, to) = (4 + feed.draw(image.len() as u64 - 4) as usize, feed.draw(256) as u8);
+                match feed.draw(3) {
+                    0 => changed.insert(at, to),
+                    1 => _ = changed.remove(at),
+                    _ => changed[at] = to,
+                }
+                let len = changed.len() as u32 - 4;
+                changed[..4].copy_from_slice(&len.to_le_bytes());
+                count(survives(&changed, &mut names, &mut feed));
+            }
+        }
+        assert!(taken > 100 && refused.len() > 15, "{taken} taken, refused: {refused:#?}");
+    }
+
+    #[test]
+    fn the_image_is_pinned() {
+        let mut book = Book::new(usize::MAX);
+        let coin = |kind, direction, amount| {
+            let currency = Currency::parse(b"COIN").unwrap();
+            Leg { currency, kind, direction, amount: Amount::new(amount).unwrap() }
+        };
+        let usd = Leg { currency: Currency::parse(b"USD").unwrap(), ..coin("topup", Direction::Credit, 1_999) };
+        for (id, at, action) in [
+            (1, 0, Action::Post(coin("topup", Direction::Credit, 500))),
+            (2, 1, Action::Post(coin("gift_sent", Direction::Debit, 20))),
+            (3, QUARTER_MS, Action::Post(coin("gift_sent", Direction::Debit, 200))),
+            (4, QUARTER_MS, Action::Hold(coin("payout", Direction::Debit, 300))),
+            (5, QUARTER_MS, Action::Post(usd)),
+        ] {
+            let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(START + at), action };
+            assert_eq!(book.apply(Millis(START + at), &entry).1, Verdict::Accepted);
+        }
+        let hex: String = image(user(&book)).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, PINNED);
+    }
+
+    const PINNED: &str = "\
+        bf0000004d0000000000000005a0f784a7a532\
+        02434f494e00000000b004ac020055534400000000009e1f0000\
+        1505000001f40308010102dc0114b40105020001cf0f\
+        0019004c1d000f00000001f40300010114010101c801010201cf0f\
+        01040000000000000000000000000000000102ac02\
+        8456be940080d3541120f58c14a1f226921bb398a03be154cbea45ca59e12f6edd7142f5a03be154f6a14115259ea96f\
+        6ea65d450180d3545eb02f67e56acfcc0fca1b1aa03be1540d1d4ef1314b17f0";
+}

@@ -1,0 +1,297 @@
+//! What keeps a slice: its log, its snapshots and the manifest that says which of them count.
+//!
+//! A state machine without a disk. [`Store::advance`] asks for what is due, [`Store::done`] hears what was done; the engine and the simulation
+//! drive the same machine. A snapshot begins when the log has grown by more than a recovery should read, and is paced so
+//! that it is over long before the log has grown as much again. When it is current, what came before it is recycled.
+
+use super::disk::{Done, Task};
+use super::log::{LARGEST_SEGMENT_BYTES, Log, Tail, Written};
+use super::snapshot::{Progress, Scan};
+use super::{LogSink, Lsn};
+use crate::journal::{File, Place, manifest};
+use crate::ledger::book::Book;
+use crate::ledger::entry::EntryRef;
+use std::collections::VecDeque;
+
+/// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
+const PACE_BYTES: u64 = 32 << 10;
+/// For each byte of log that is written meanwhile, so many more, so that the snapshot is done first.
+const PACE_PER_LOG_BYTE: u64 = 8;
+/// Allowance that is saved up at most: what a turn may be late.
+const SAVED_BYTES: u64 = 1 << 20;
+/// How long to wait until a snapshot that failed is begun again.
+const RETRY_MS: u64 = 10_000;
+/// The log may grow to so many times what begins a snapshot; then new entries are refused.
+const GROWTH: u64 = 8;
+/// Old segments that are kept for new ones.
+const RECYCLED: usize = 2;
+
+/// How a store was set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Generation and slice; the file is not looked at.
+    pub place: Place,
+    /// Bytes of log that begin a snapshot, if the last snapshot was not larger.
+    pub snapshot_after_bytes: u64,
+}
+
+/// What recovery found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// The manifest.
+    pub manifest: manifest::Slice,
+    /// The segments that it names, and their sizes.
+    pub segments: Vec<(u64, u64)>,
+    /// Where the log ended.
+    pub tail: Tail,
+    /// Bytes of the current snapshot.
+    pub snapshot_bytes: u64,
+    /// Bytes of log behind it.
+    pub log_bytes: u64,
+}
+
+/// Log, snapshots, manifest.
+#[derive(Debug)]
+pub struct Store {
+    settings: Settings,
+    log: Log,
+    manifest: manifest::Slice,
+    segments: VecDeque<(u64, u64)>,
+    recycled: Vec<u64>,
+    scan: Option<Scan>,
+    scans: u64,
+    publishing: VecDeque<Publication>,
+    /// The snapshot that the one being published replaces; 0 if there is none.
+    replaced: u64,
+    snapshot_bytes: u64,
+    /// Bytes of log that recovery found.
+    found_bytes: u64,
+    /// Of all those and what was written since, how many the current snapshot covers, and how many the scan will.
+    covered_bytes: u64,
+    scan_covers_bytes: u64,
+    allowance: u64,
+    paced_ms: u64,
+    paced_log_bytes: u64,
+    retry_ms: u64,
+    draining: bool,
+    counts: Counts,
+}
+
+/// What a store has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Writes of the log.
+    pub writes: u64,
+    /// Segments begun.
+    pub segments: u64,
+    /// Snapshots completed.
+    pub snapshots: u64,
+    /// Snapshots given up.
+    pub failed_snapshots: u64,
+    /// Segments that could not be made.
+    pub failed_segments: u64,
+}
+
+/// What a publication of the manifest makes current.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Publication {
+    Segment,
+    Snapshot,
+}
+
+impl Store {
+    /// A store that goes on where recovery ended.
+    pub fn new(settings: Settings, found: Found) -> Self {
+        Self {
+            settings,
+            log: Log::new(settings.place, found.tail),
+            manifest: found.manifest,
+            segments: found.segments.into(),
+            recycled: Vec::new(),
+            scan: None,
+            scans: found.manifest.snapshot,
+            publishing: VecDeque::new(),
+            replaced: 0,
+            snapshot_bytes: found.snapshot_bytes,
+            found_bytes: found.log_bytes,
+            covered_bytes: 0,
+            scan_covers_bytes: 0,
+            allowance: 0,
+            paced_ms: 0,
+            paced_log_bytes: 0,
+            retry_ms: 0,
+            draining: false,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Asks for what is due at `now_ms`, which never falls. Call it once a turn, and when something was done.
+    pub fn advance(&mut self, now_ms: u64, book: &Book, ask: &mut impl FnMut(Task)) {
+        let recycled = &mut self.recycled;
+        let reuse = |bytes| if bytes == LARGEST_SEGMENT_BYTES { recycled.pop() } else { None };
+        self.log.advance(now_ms, reuse, ask);
+        if self.draining {
+            return;
+        }
+        self.begin_scan(now_ms, ask);
+        self.allow(now_ms);
+        let Some(scan) = &mut self.scan else { return };
+        let before = scan.bytes();
+        if self.allowance > 0 || !scan.is_ready_for_step() {
+            scan.advance(book, self.log.position(), self.log.durable(), ask);
+        }
+        self.allowance = self.allowance.saturating_sub(scan.bytes() - before);
+        match scan.progress() {
+            Progress::Going => {}
+            Progress::Ready => self.publish_snapshot(ask),
+            Progress::Failed => {
+                ask(Task::Remove { file: File::Snapshot(scan.number()) });
+                self.counts.failed_snapshots += 1;
+                self.retry_ms = now_ms + RETRY_MS;
+                self.scan = None;
+            }
+        }
+    }
+
+    fn begin_scan(&mut self, now_ms: u64, ask: &mut impl FnMut(Task)) {
+        let is_due = self.uncovered_bytes() > self.snapshot_after_bytes();
+        if self.scan.is_none() && is_due && now_ms >= self.retry_ms && self.log.segment() > 0 {
+            self.scans += 1;
+            let place = Place { file: self.scans, ..self.settings.place };
+            self.scan = Some(Scan::begin(place, self.log.segment(), ask));
+            self.scan_covers_bytes = self.log_bytes();
+        }
+    }
+
+    fn snapshot_after_bytes(&self) -> u64 {
+        self.settings.snapshot_after_bytes.max(self.snapshot_bytes)
+    }
+
+    /// Bytes of log since the start of what recovery read.
+    fn log_bytes(&self) -> u64 {
+        self.found_bytes + self.log.written_bytes()
+    }
+
+    /// Bytes of log that a recovery would read now.
+    pub fn uncovered_bytes(&self) -> u64 {
+        self.log_bytes() - self.covered_bytes
+    }
+
+    fn allow(&mut self, now_ms: u64) {
+        let passed_ms = now_ms - std::mem::replace(&mut self.paced_ms, now_ms);
+        let written = self.log.written_bytes();
+        let grown = written - std::mem::replace(&mut self.paced_log_bytes, written);
+        let more = passed_ms.saturating_mul(PACE_BYTES).saturating_add(grown.saturating_mul(PACE_PER_LOG_BYTE));
+        self.allowance = self.allowance.saturating_add(more).min(SAVED_BYTES);
+    }
+
+    fn publish_snapshot(&mut self, ask: &mut impl FnMut(Task)) {
+        let scan = self.scan.as_ref().expect("a scan is ready");
+        if self.publishing.contains(&Publication::Snapshot) {
+            return;
+        }
+        self.replaced = std::mem::replace(&mut self.manifest.snapshot, scan.number());
+        self.manifest.snapshot_end = scan.last_frame();
+        self.manifest.first = scan.segment();
+        self.publish(Publication::Snapshot, ask);
+    }
+
+    fn publish(&mut self, what: Publication, ask: &mut impl FnMut(Task)) {
+        self.publishing.push_back(what);
+        ask(Task::Publish { text: self.manifest.write() });
+    }
+
+    /// Hears what was done. Returns up to where the log is durable, if that is news.
+    pub fn done(&mut self, now_ms: u64, done: Done, ask: &mut impl FnMut(Task)) -> Option<Lsn> {
+        match done {
+            Done::Written { file: File::Segment(segment), block, .. } => match self.log.written(segment, block) {
+                Written::Durable(lsn) => {
+                    self.counts.writes += 1;
+                    return Some(lsn);
+                }
+                Written::Headed(segment) => {
+                    self.manifest.last = segment;
+                    self.manifest.first = if self.manifest.first == 0 { segment } else { self.manifest.first };
+                    self.publish(Publication::Segment, ask);
+                }
+            },
+            Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
+            Done::Prepared { ok, .. } => {
+                self.counts.failed_segments += u64::from(!ok);
+                self.log.prepared(ok, now_ms);
+            }
+            Done::Created { ok, .. } => self.scan().created(ok),
+            Done::Synced { ok, .. } => self.scan().synced(ok),
+            Done::Published => self.published(ask),
+        }
+        None
+    }
+
+    fn scan(&mut self) -> &mut Scan {
+        self.scan.as_mut().expect("what was asked for is waited for")
+    }
+
+    fn published(&mut self, ask: &mut impl FnMut(Task)) {
+        match self.publishing.pop_front().expect("a publication was asked for") {
+            Publication::Segment => {
+                self.counts.segments += 1;
+                self.segments.push_back(self.log.named());
+            }
+            Publication::Snapshot => {
+                let scan = self.scan.take().expect("a scan was published");
+                self.counts.snapshots += 1;
+                self.snapshot_bytes = scan.bytes();
+                self.covered_bytes = self.scan_covers_bytes;
+                if self.replaced > 0 {
+                    ask(Task::Remove { file: File::Snapshot(self.replaced) });
+                }
+                while self.segments.front().is_some_and(|&(segment, _)| segment < scan.segment()) {
+                    let (segment, bytes) = self.segments.pop_front().expect("it is there");
+                    if bytes == LARGEST_SEGMENT_BYTES && self.recycled.len() < RECYCLED {
+                        self.recycled.push(segment);
+                    } else {
+                        ask(Task::Remove { file: File::Segment(segment) });
+                    }
+                }
+            }
+        }
+    }
+
+    /// The process is about to end: a snapshot that is not done is given up, so that the disk comes to rest.
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// When [`Self::advance`] is to be called at the latest, if a snapshot waits for its pace and nothing else will happen.
+    pub fn wakes_at_ms(&self) -> Option<u64> {
+        let waits = !self.draining && self.scan.as_ref().is_some_and(Scan::is_ready_for_step);
+        waits.then_some(self.paced_ms + u64::from(self.allowance == 0))
+    }
+
+    /// Whether entries must wait for the disk.
+    pub fn is_held(&self) -> bool {
+        self.log.is_held()
+    }
+
+    /// Whether everything that was appended is durable.
+    pub fn is_settled(&self) -> bool {
+        self.log.is_settled()
+    }
+
+    /// What was done so far.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+}
+
+impl LogSink for Store {
+    #[inline]
+    fn has_room(&self) -> bool {
+        self.log.has_room() && self.uncovered_bytes() <= self.snapshot_after_bytes().saturating_mul(GROWTH)
+    }
+
+    #[inline]
+    fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn {
+        self.log.append(entry, version)
+    }
+}
