@@ -68,7 +68,7 @@ const fn direction(direction: Direction) -> u8 {
 pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let [tag] = take(bytes)?;
     let user = UserId(u64::from_le_bytes(take(bytes)?));
-    let version = u64::from_le_bytes(take(bytes)?);
+    let version = Some(u64::from_le_bytes(take(bytes)?)).filter(|&version| version > 0)?;
     let id = EntryId(u128::from_le_bytes(take(bytes)?));
     let at = Millis::new(u64::from_le_bytes(take(bytes)?))?;
     let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
@@ -131,13 +131,13 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut bytes = Vec::new();
-        for (version, entry) in entries().iter().enumerate() {
+        for (version, entry) in entries().iter().enumerate().map(|(n, entry)| (n + 1, entry)) {
             let before = bytes.len();
             write(&mut bytes, entry, version as u64);
             assert!(bytes.len() - before <= MAX_BYTES);
         }
         let mut rest = &bytes[..];
-        for (version, entry) in entries().iter().enumerate() {
+        for (version, entry) in entries().iter().enumerate().map(|(n, entry)| (n + 1, entry)) {
             assert_eq!(read(&mut rest), Some((*entry, version as u64)));
         }
         assert_eq!(rest, b"");

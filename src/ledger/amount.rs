@@ -12,10 +12,7 @@ impl Currency {
 
     /// Reads a currency; `None` if the form is not `[A-Z][A-Z0-9]{2,7}`.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let fits = (3..=8).contains(&text.len())
-            && text[0].is_ascii_uppercase()
-            && text[1..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
-        if !fits {
+        if !is_currency(text) {
             return None;
         }
         let mut packed = [0; 8];
@@ -25,8 +22,8 @@ impl Currency {
 
     /// Reads what [`Self::padded`] gives; `None` for anything else.
     pub fn from_padded(padded: [u8; 8]) -> Option<Self> {
-        let currency = Self(padded);
-        Self::parse(currency.as_bytes()).filter(|parsed| *parsed == currency)
+        let text = &padded[..8 - u64::from_be_bytes(padded).trailing_zeros() as usize / 8];
+        is_currency(text).then_some(Self(padded))
     }
 
     /// The currency's letters and digits, and zeros behind them.
@@ -51,6 +48,12 @@ impl PartialOrd for Currency {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
+}
+
+fn is_currency(text: &[u8]) -> bool {
+    (3..=8).contains(&text.len())
+        && text[0].is_ascii_uppercase()
+        && text[1..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
 /// Which way money goes, seen from the user. `credit` sorts before `debit`, as its name does.

@@ -116,8 +116,7 @@ impl Groups {
     }
 
     /// Reads the packed groups of a user with so many balances, in a slice with so many kinds.
-    fn load(bytes: &[u8], balances: usize, kinds: u32) -> Result<(Self, Accounts), Malformed> {
-        let mut accounts = Accounts::new();
+    fn load(bytes: &[u8], balances: usize, kinds: u32, accounts: &mut Accounts) -> Result<Self, Malformed> {
         let mut cursor = Cursor::new(bytes);
         while !cursor.is_at_end() {
             let len = usize::from(cursor.byte()?);
@@ -131,7 +130,7 @@ impl Groups {
             accounts.push(Account { key, lifetime, count: lifetime.count, sum: lifetime.sum });
             Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
         }
-        Ok((Self(filled(bytes)), accounts))
+        Ok(Self(filled(bytes)))
     }
 
     /// Writes the figures of a group: in the place `found`, or as a new one.
@@ -176,6 +175,12 @@ pub(super) struct Account {
 pub(super) type Accounts = SmallVec<[Account; 8]>;
 
 impl Account {
+    /// What the group brought to its currency's balance.
+    pub(super) fn posted(&self) -> i128 {
+        let sum = i128::from(self.lifetime.sum);
+        if self.key.direction == Direction::Credit { sum } else { -sum }
+    }
+
     /// Takes a row into account.
     #[inline]
     fn take(&mut self, row: &Tally) -> Result<(), Malformed> {
@@ -274,15 +279,17 @@ impl Counters {
         }
     }
 
-    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds.
+    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds, and whose latest entry
+    /// is `latest`. Adds the groups to `accounts`.
     pub(super) fn load(
         cursor: &mut Cursor<'_>,
         balances: usize,
         kinds: u32,
         latest: Millis,
-    ) -> Result<(Self, Option<Runs>, Accounts), Malformed> {
-        let (groups, mut accounts) = Groups::load(cursor.part()?, balances, kinds)?;
-        let mut reader = BlockReader { accounts: &mut accounts, latest: latest.quarter() };
+        accounts: &mut Accounts,
+    ) -> Result<(Self, Option<Runs>), Malformed> {
+        let groups = Groups::load(cursor.part()?, balances, kinds, accounts)?;
+        let mut reader = BlockReader { accounts, latest: latest.quarter() };
         let (block, runs) = match cursor.byte()? {
             0 => match cursor.part()? {
                 [] => (Block::new(), None),
@@ -293,7 +300,7 @@ impl Counters {
         };
         let settled = accounts.iter().all(Account::is_settled);
         Malformed::unless(settled, "what no row accounts for lies between a group's least and greatest amount")?;
-        Ok((Self { groups, block }, runs, accounts))
+        Ok((Self { groups, block }, runs))
     }
 
     /// Bytes on the heap.
@@ -334,7 +341,7 @@ fn visit_block(block: &[u8], from: Quarter, to: Quarter, visit: &mut impl FnMut(
 
 /// Reads blocks that may be anything.
 struct BlockReader<'a> {
-    accounts: &'a mut Accounts,
+    accounts: &'a mut [Account],
     latest: Quarter,
 }
 

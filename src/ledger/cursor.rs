@@ -79,13 +79,23 @@ impl<'a> Cursor<'a> {
     }
 
     /// An integer in its shortest form.
-    #[inline]
+    #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
-        varint::checked(self.bytes, &mut self.at).ok_or(Malformed("an integer is whole and in its shortest form"))
+        match self.bytes.get(self.at) {
+            Some(&byte) if byte < 0x80 => {
+                self.at += 1;
+                Ok(u64::from(byte))
+            }
+            _ => self.long_varint().ok_or(Malformed("an integer is whole and in its shortest form")),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
+        varint::checked(self.bytes, &mut self.at)
     }
 
     /// Minor units, not negative.
-    #[inline]
+    #[inline(always)]
     pub(super) fn amount(&mut self) -> Result<i64, Malformed> {
         i64::try_from(self.varint()?).map_err(|_| Malformed("an amount fits 63 bits"))
     }

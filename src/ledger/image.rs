@@ -27,7 +27,7 @@
 
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
-use super::counters::{Account, Counters};
+use super::counters::{Account, Accounts, Counters};
 pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::holds::Holds;
@@ -76,13 +76,15 @@ impl User {
         Ok((user, cursor.at()))
     }
 
+    #[inline]
     fn load_parts(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
         let id = UserId(u64::from_le_bytes(cursor.array()?));
         let version = cursor.varint()?;
         Malformed::unless((1..=LAST_VERSION).contains(&version), "a version lies between 1 and 2^63 - 1")?;
         let as_of = Millis::new(cursor.varint()?).ok_or(Malformed("the latest entry lies before the year 10000"))?;
         let balances = load_balances(cursor)?;
-        let (counters, runs, accounts) = Counters::load(cursor, balances.len(), kinds, as_of)?;
+        let mut accounts = Accounts::new();
+        let (counters, runs) = Counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
         let ids = cursor.rest();
@@ -117,24 +119,18 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
 
 /// Balances are what groups posted and what is held.
 fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Result<(), Malformed> {
-    let mut posted = [0i128; CURRENCIES_PER_USER];
-    for account in accounts {
-        let sum = i128::from(account.lifetime.sum);
-        posted[usize::from(account.key.currency)] += match account.key.direction {
-            Direction::Credit => sum,
-            Direction::Debit => -sum,
+    for (balance, place) in balances.iter().zip(0u8..) {
+        let posted: i128 = accounts.iter().filter(|a| a.key.currency == place).map(Account::posted).sum();
+        Malformed::unless(i128::from(balance.posted) == posted, "a balance is what its groups posted")?;
+        let held = |direction| -> i128 {
+            let held = holds.iter().filter(|h| h.currency == place && h.direction == direction);
+            held.map(|h| i128::from(h.amount)).sum()
         };
+        let pending = i128::from(balance.pending_credits) == held(Direction::Credit)
+            && i128::from(balance.pending_debits) == held(Direction::Debit);
+        Malformed::unless(pending, "pending amounts are what is held")?;
     }
-    let posts = balances.iter().zip(posted).all(|(balance, sum)| i128::from(balance.posted) == sum);
-    Malformed::unless(posts, "a balance is what its groups posted")?;
-    let mut pending = [[0i128; 2]; CURRENCIES_PER_USER];
-    for hold in holds.iter() {
-        pending[usize::from(hold.currency)][hold.direction as usize] += i128::from(hold.amount);
-    }
-    let held = balances.iter().zip(pending).all(|(balance, [credits, debits])| {
-        i128::from(balance.pending_credits) == credits && i128::from(balance.pending_debits) == debits
-    });
-    Malformed::unless(held, "pending amounts are what is held")
+    Ok(())
 }
 
 /// Each accepted entry raised the version by one, posted at most once, and opened at most one hold.

@@ -49,7 +49,6 @@ pub(super) fn reserve<T>(items: &mut ThinVec<T>, more: usize) {
 pub(super) fn filled(bytes: &[u8]) -> ThinVec<u8> {
     let mut items = ThinVec::new();
     reserve(&mut items, bytes.len());
-    items.resize(bytes.len(), 0);
-    items.copy_from_slice(bytes);
+    items.extend_from_slice(bytes);
     items
 }

@@ -89,7 +89,7 @@ impl Tally {
 
 impl Tally {
     /// Reads one that may be anything, but in what [`Self::put`] writes for the amounts that were posted.
-    #[inline]
+    #[inline(always)]
     pub(super) fn load(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
         let count = cursor.varint()?;
         let sum = cursor.amount()?;

@@ -39,29 +39,19 @@ pub(super) fn get(bytes: &[u8], at: &mut usize) -> u64 {
 /// 64 bits, or has a shorter form.
 #[inline]
 pub(super) fn checked(bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let first = *bytes.get(*at)?;
-    *at += 1;
-    if first < 0x80 { Some(u64::from(first)) } else { checked_long(first, bytes, at) }
-}
-
-fn checked_long(first: u8, bytes: &[u8], at: &mut usize) -> Option<u64> {
-    let mut value = u64::from(first & 0x7f);
-    for shift in (7..u64::BITS).step_by(7) {
+    let mut value = 0;
+    for shift in (0..u64::BITS).step_by(7) {
         let byte = *bytes.get(*at)?;
         *at += 1;
-        if shift == LAST_SHIFT && byte > 1 {
-            return None;
-        }
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
-            return (byte != 0).then_some(value);
+            let shortest = byte != 0 || shift == 0;
+            // A tenth byte holds the 64th bit alone.
+            return (shortest && u64::from(byte) << shift >> shift == u64::from(byte)).then_some(value);
         }
     }
     None
 }
-
-/// A tenth byte holds the 64th bit alone.
-const LAST_SHIFT: u32 = 63;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,139 @@
+//! Fuzzes what is read from a disk, behind checksums that are right: records, images of users, manifests, whole recoveries.
+//!
+//! Never panics; what is read has one form, so writing it gives the same bytes; a slice that was recovered answers every question.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use purser::journal::frame::{Block, Kind};
+use purser::journal::segment::{self, Header};
+use purser::journal::snapshot::{Begin, End};
+use purser::journal::{File, Place, manifest, record};
+use purser::ledger::id::UserId;
+use purser::ledger::names::Names;
+use purser::ledger::time::{Millis, Window};
+use purser::ledger::user::{Question, User};
+use purser::slice::Slice;
+use purser::slice::recovery::{Error, Recovery, Source};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+const PLACE: Place = Place { generation: 1, slice: 0, file: 0 };
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((&what, bytes)) = bytes.split_first() else { return };
+    match what % 4 {
+        0 => records(bytes),
+        1 => image(bytes),
+        2 => manifests(bytes),
+        _ => recovery(bytes),
+    }
+});
+
+fn records(bytes: &[u8]) {
+    let (mut rest, mut again) = (bytes, Vec::new());
+    while let Some((entry, version)) = record::read(&mut rest) {
+        record::write(&mut again, &entry, version);
+        assert_eq!(again[..], bytes[..bytes.len() - rest.len()], "a record has one form");
+    }
+}
+
+fn image(bytes: &[u8]) {
+    let Ok((user, used)) = User::load(bytes, 8) else { return };
+    let mut again = Vec::new();
+    user.store(&mut again);
+    assert_eq!(again[..], bytes[..used], "an image has one form");
+}
+
+fn manifests(bytes: &[u8]) {
+    if let Ok(directory) = manifest::Directory::read(bytes) {
+        assert_eq!(directory.write().as_bytes(), bytes);
+    }
+    if let Ok(slice) = manifest::Slice::read(bytes) {
+        assert_eq!(slice.write().as_bytes(), bytes);
+    }
+    if let Some(header) = Header::read(bytes) {
+        let mut again = Vec::new();
+        header.write(&mut again);
+        assert_eq!(Header::read(&again), Some(header));
+    }
+    // Whatever it says, its kinds end.
+    assert!(End::read(bytes).is_none_or(|end| end.kinds().count() < bytes.len()));
+}
+
+/// The first half are the users of a snapshot, the second the records of the log over it.
+fn recovery(bytes: &[u8]) {
+    let (users, records) = bytes.split_at(bytes.len() / 2);
+    let mut names = Names::default();
+    ["topup", "gift", "a", "b2"].iter().for_each(|kind| drop(names.number(kind)));
+    let mut files = Files::default();
+    let entries = [users.first().copied().unwrap_or(0), 0];
+    let snapshot = File::Snapshot(1);
+    files.frame(snapshot, Kind::Snapshot, 0, |out| Begin { segment: 1 }.write(out));
+    files.frame(snapshot, Kind::Users, 1, |out| out.extend_from_slice(users.get(1..).unwrap_or_default()));
+    let snapshot_end = files.0[&snapshot].len() as u64;
+    let count = u64::from(entries[0] % 4);
+    files.frame(snapshot, Kind::End, 2, |out| End::write(out, count, u64::from(entries[0] / 4), 0, &names));
+    let header = Header { capacity: 1 << 20, before: None::<segment::End> };
+    files.frame(File::Segment(1), Kind::Segment, 0, |out| header.write(out));
+    files.frame(File::Segment(1), Kind::Write, 1, |out| out.extend_from_slice(records));
+    for manifest in [
+        manifest::Slice { snapshot: 0, snapshot_end: 0, first: 1, last: 1 },
+        manifest::Slice { snapshot: 1, snapshot_end, first: 1, last: 1 },
+    ] {
+        let mut slice = Slice::new(usize::MAX);
+        let mut recovery = Recovery::new(PLACE, manifest);
+        loop {
+            match recovery.step(&mut slice, &mut files) {
+                Ok(false) => {}
+                Ok(true) => break look(&slice),
+                Err(Error::Fault(_)) => break,
+                Err(Error::Disk(never)) => match never {},
+            }
+        }
+    }
+}
+
+/// Asks for everything.
+fn look(slice: &Slice) {
+    for slot in 0..slice.book().users() as u32 {
+        let id: UserId = slice.book().user(slot).id();
+        slice.read(id, |view| {
+            let view = view.expect("every user is found");
+            view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
+            for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
+                let question = Question { window, currency: None, kind: None };
+                let range = view.user.range(window, view.user.as_of());
+                view.user.visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
+                let range = view.user.range(window, Millis(0));
+                view.user.visit_stats(view.names, &question, range, |_| {});
+            }
+        });
+    }
+}
+
+#[derive(Default)]
+struct Files(BTreeMap<File, Vec<u8>>);
+
+impl Files {
+    fn frame(&mut self, file: File, kind: Kind, number: u64, payload: impl FnOnce(&mut Vec<u8>)) {
+        let mut block = Block::with_room(64);
+        payload(block.payload());
+        block.seal(kind, Place { file: file.number(), ..PLACE }, number);
+        self.0.entry(file).or_default().extend_from_slice(block.bytes());
+    }
+}
+
+impl Source for Files {
+    type Error = Infallible;
+
+    fn size(&mut self, file: File) -> Result<Option<u64>, Infallible> {
+        Ok(self.0.get(&file).map(|bytes| bytes.len() as u64))
+    }
+
+    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+        let all = &self.0[&file];
+        let from = all.len().min(offset as usize);
+        into.extend_from_slice(&all[from..all.len().min(from + bytes)]);
+        Ok(())
+    }
+}
