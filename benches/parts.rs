@@ -1,4 +1,5 @@
-//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply.
+//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply; and without a disk,
+//! what it costs to keep it: record, checksum, snapshot, recovery.
 //!
 //! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once, against bytes that were
 //! computed another way. Rows `json/…` keep our readers and writers beside `sonic-rs` (`common::rivals`). Times are
@@ -9,6 +10,7 @@ mod common;
 
 use common::desk::{NoLog, StillDesk};
 use common::machine::Machine;
+use common::memory_disk::{self, MemoryDisk, PLACE};
 use common::population::{DATE, NOW, Population, Posted, mix, user_id};
 use common::rivals;
 use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
@@ -17,11 +19,18 @@ use purser::api::read::{Read, What};
 use purser::api::{answer, batch};
 use purser::http::head;
 use purser::http::request::Method;
+use purser::journal::frame::{self, Block, HEADER_BYTES};
+use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
+use purser::slice::Slice;
+use purser::slice::disk::{Done, Task};
+use purser::slice::snapshot::{Progress, Scan};
+use std::cell::LazyCell;
+use std::collections::VecDeque;
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -38,10 +47,14 @@ const SIX_HEADERS: &[u8] = b"GET /v1/users/1234567890123456789/stats?window=7d&c
     Accept-Encoding: gzip, br\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
     Connection: keep-alive\r\n\r\n";
 
+/// Whether rows are timed, or only run once.
+fn is_timed() -> bool {
+    std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test")
+}
+
 /// A hundred thousand users; twenty thousand where nothing is timed.
 fn population() -> Population {
-    let timed = std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test");
-    Population { users: if timed { 100_000 } else { 20_000 } }
+    Population { users: if is_timed() { 100_000 } else { 20_000 } }
 }
 
 /// Users at random, evenly: the same ones in every run.
@@ -303,6 +316,122 @@ fn json_write(criterion: &mut Criterion) {
     group.finish();
 }
 
+fn journal(criterion: &mut Criterion) {
+    let population = Population { users: 1_000 };
+    let posted: Vec<Posted> = (0..LINES).map(|n| population.entry(n)).collect();
+    let entries: Vec<_> = posted.iter().map(Posted::as_entry).collect();
+    let write = |out: &mut Vec<u8>| {
+        out.clear();
+        entries.iter().zip(1..).for_each(|(entry, version)| record::write(out, black_box(entry), version));
+    };
+    let mut out = Vec::new();
+    write(&mut out);
+    let mut rest = &out[..];
+    for (entry, version) in entries.iter().zip(1..) {
+        assert_eq!(record::read(&mut rest), Some((*entry, version)));
+    }
+    assert!(rest.is_empty(), "nothing else was written");
+
+    let mut group = criterion.benchmark_group("journal");
+    group.throughput(Throughput::Elements(LINES));
+    group.bench_function("record_write_1000", |b| b.iter(|| write(&mut out)));
+
+    // It fills whole blocks, so it is as long sealed as it was before, and can be sealed again.
+    const WRITE_BYTES: usize = 256 << 10;
+    let mut block = Block::with_room(WRITE_BYTES);
+    let payload: Vec<u8> = out.iter().copied().cycle().take(WRITE_BYTES - HEADER_BYTES).collect();
+    block.payload().extend_from_slice(&payload);
+    let mut number = 0;
+    let mut seal = |block: &mut Block| {
+        number += 1;
+        black_box(block.seal(frame::Kind::Write, PLACE, number))
+    };
+    seal(&mut block);
+    let crc = seal(&mut block);
+    let sealed = frame::read(block.bytes(), PLACE).expect("a whole frame");
+    assert_eq!((sealed.number, sealed.crc, sealed.payload), (2, crc, &payload[..]));
+    group.throughput(Throughput::Bytes(WRITE_BYTES as u64));
+    group.bench_function("seal_256_kib", |b| b.iter(|| seal(&mut block)));
+    group.finish();
+}
+
+/// A disk that takes everything and keeps nothing.
+fn take(task: Task) -> Option<Done> {
+    Some(match task {
+        Task::Create { snapshot } => Done::Created { snapshot, ok: true },
+        Task::Write { file, block, .. } => Done::Written { file, block: black_box(block), ok: true },
+        Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
+        other => unreachable!("a scan asks for nothing of this kind: {other:?}"),
+    })
+}
+
+/// A million users, most of them in no cache; twenty thousand where nothing is timed. Rows make them when they are run.
+fn snapshots(criterion: &mut Criterion) {
+    let population = Population { users: if is_timed() { 1_000_000 } else { 20_000 } };
+    let slice = LazyCell::new(|| population.desk().slice);
+    let mut group = criterion.benchmark_group("snapshot");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(population.users));
+    group.bench_function("scan_all_users", |b| {
+        let slice = LazyCell::force(&slice);
+        b.iter(|| memory_disk::scan(slice, take).bytes());
+    });
+    group.throughput(Throughput::Elements(1));
+    let mut longest = Duration::ZERO;
+    group.bench_function("step", |b| steps(b, &slice, &mut longest));
+    if longest > Duration::ZERO {
+        println!("the longest step took {longest:.1?}");
+    }
+    group.throughput(Throughput::Elements(population.users));
+    let disk = LazyCell::new(|| MemoryDisk::snapshot(&slice));
+    group.bench_function("recover", |b| recoveries(b, &disk, population, true));
+    group.finish();
+}
+
+/// One step after the other, over and over all users; `longest` is how long the longest took.
+fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
+    let mut asked = VecDeque::new();
+    let begin =
+        |asked: &mut VecDeque<Task>| Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task));
+    let mut scan = begin(&mut asked);
+    b.iter_custom(|times| {
+        let all = Instant::now();
+        for _ in 0..times {
+            if scan.progress() == Progress::Ready {
+                scan = begin(&mut asked);
+            }
+            let one = Instant::now();
+            memory_disk::step(&mut scan, slice, &mut asked, &mut take);
+            *longest = one.elapsed().max(*longest);
+        }
+        all.elapsed()
+    });
+}
+
+/// Loads everything that is on `disk`, again and again; looks at what it was the first time.
+fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
+    let (slice, report) = disk.recover();
+    let from_log = if is_snapshot { 0 } else { population.history() };
+    assert_eq!((report.users, report.replayed), (population.users * u64::from(is_snapshot), from_log));
+    assert_eq!((slice.book().users() as u64, slice.book().entries()), (population.users, population.history()));
+    let mut body = Vec::new();
+    let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
+    slice.read(read.user, |view| answer::write(&mut body, view.expect("a known user"), &read, NOW));
+    assert_eq!(String::from_utf8_lossy(&body), population.balance(7));
+    drop(slice);
+    b.iter_batched(|| (), |()| disk.recover(), BatchSize::PerIteration);
+}
+
+fn logs(criterion: &mut Criterion) {
+    let population = population();
+    let disk = LazyCell::new(|| MemoryDisk::log(population));
+    let mut group = criterion.benchmark_group("log");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(population.history()));
+    group.bench_function("recover", |b| recoveries(b, &disk, population, false));
+    group.finish();
+}
+
 /// Short runs: two cores are all there is, and others use them.
 fn configured() -> Criterion {
     Criterion::default()
@@ -314,6 +443,6 @@ fn configured() -> Criterion {
 criterion_group! {
     name = parts;
     config = configured();
-    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write
+    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write, journal, snapshots, logs
 }
 criterion_main!(parts);

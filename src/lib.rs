@@ -26,6 +26,14 @@
 //! src/cli/mod.rs            arguments, exit codes
 //! src/cli/serve.rs          purser serve
 //! src/cli/progress.rs       how far a long job has come
+//! src/cli/verify.rs         purser verify
+//! src/cli/import/mod.rs     purser import
+//! src/cli/import/input.rs   lines of files
+//! src/cli/import/item.rs    an entry with its line
+//! src/cli/import/sort.rs    runs and merges
+//! src/cli/import/judge.rs   entries in order to users
+//! src/cli/import/snapshot.rs users to a snapshot
+//! src/cli/import/rejected.rs the file of rejected lines
 //! src/config.rs             flags and environment to one checked Config
 //! src/metrics.rs            plain counters of one core
 //!

@@ -1,13 +1,12 @@
 //! The command line: what is refused and how, what is printed, and that the printed example works.
 
 use crate::server::expected::{balance_body, fed};
-use crate::server::{PATIENCE, Server, ended, purser};
-use std::io::Read;
+use crate::server::{PATIENCE, Scratch, Server, credit, purser, run, serve};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// Every flag of `serve`.
-const FLAGS: [&str; 11] = [
+const FLAGS: [&str; 12] = [
     "--listen",
     "--cores",
     "--data",
@@ -18,18 +17,9 @@ const FLAGS: [&str; 11] = [
     "--send-timeout-ms",
     "--linger-ms",
     "--drain-timeout-ms",
+    "--snapshot-after-mib",
     "--ledger-mib",
 ];
-
-/// Runs a command to its end: exit code, standard output, standard error. One that serves instead is killed, and the test fails.
-fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
-    let status = ended(&mut child);
-    let (mut out, mut err) = (String::new(), String::new());
-    child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
-    child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
-    (status.code(), out, err)
-}
 
 /// A command line that cannot be used: exit code 2, and a message that names what is wrong.
 fn check_refused(arguments: &[&str], named: &[&str]) {
@@ -61,6 +51,8 @@ fn what_cannot_be_used_is_refused() {
     check_refused(&and(&["--idle-timeout-ms", "9999"]), &["--idle-timeout-ms", "--request-timeout-ms"]);
     check_refused(&and(&["--send-timeout-ms", "0"]), &["--send-timeout-ms"]);
     check_refused(&and(&["--linger-ms", "10001"]), &["--linger-ms", "--drain-timeout-ms"]);
+    check_refused(&and(&["--snapshot-after-mib", "0"]), &["--snapshot-after-mib"]);
+    check_refused(&and(&["--snapshot-after-mib", "18446744073709551615"]), &["--snapshot-after-mib"]);
     check_refused(&and(&["--ledger-mib", "18446744073709551615"]), &["--ledger-mib"]);
     check_refused(&and(&["--linger-ms", "1", "--linger-ms", "1"]), &["--linger-ms"]);
     let (code, _, err) = run(purser().args(["serve", "--listen", "127.0.0.1:0"]).env("PURSER_LINGER_MS", "soon"));
@@ -124,13 +116,26 @@ fn the_greeting() {
     server.is_well();
 }
 
+/// Without a word about it, data is kept, in the directory in which the server is started.
 #[test]
-fn data_is_not_kept_yet_and_the_server_says_so() {
-    let server = Server::start_with(&["--data", "/nonexistent/purser"]);
-    let said =
-        server.greeting.iter().any(|line| line.starts_with("data: NOTHING IS KEPT. --data /nonexistent/purser "));
-    assert!(said, "{:#?}", server.greeting);
-    server.is_well();
+fn data_is_kept_and_the_server_says_where() {
+    let scratch = Scratch::new("default");
+    let check = |command: &mut Command, data: &str, says: &str| {
+        let mut server = Server::spawn(command.current_dir(scratch.join("")));
+        let line = format!("data: {data}: {says}");
+        assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);
+        assert!(scratch.join(data).join("manifest").exists(), "{data}");
+        server.feed(&[credit(1, 42, 5, 1_763_900_000_000)]);
+        server.signal("TERM");
+        assert!(server.ended().success());
+    };
+    check(&mut serve("127.0.0.1:0"), "purser-data", "nothing in it yet");
+    check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "nothing in it yet");
+    check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "nothing in it yet");
+    let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
+    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in all; loaded ";
+    assert!(server.greeting.iter().any(|line| line.starts_with(said)), "{:#?}", server.greeting);
+    server.kill();
 }
 
 #[test]

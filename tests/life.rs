@@ -21,6 +21,12 @@ fn terminate(server: &Server, probe: &mut Client) {
     assert!(holds(|| probe.ask(get("/readyz")).status() == 503), "it does not drain");
 }
 
+/// The line that sums up what an ended server did.
+fn farewell(server: &Server) -> String {
+    let mut lines = std::iter::from_fn(|| server.line());
+    lines.find(|line| line.starts_with("drained: ") || line.starts_with("stopped: ")).unwrap_or_default()
+}
+
 #[test]
 fn what_has_begun_is_finished() {
     let mut server = Server::start(&["--linger-ms", "2000"]);
@@ -61,7 +67,7 @@ fn what_has_begun_is_finished() {
     clients[1].is_closed();
     let status = server.ended();
     assert!(status.success(), "{status}");
-    let line = std::iter::from_fn(|| server.line()).last().unwrap_or_default();
+    let line = farewell(&server);
     assert!(line.starts_with("drained: ") && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"), "{line}");
 }
 
@@ -79,7 +85,7 @@ fn a_signal_beside_a_feed() {
     drop(client);
     assert!(server.ended().success());
     let counts = format!(" {} entries accepted", if response == outcomes[0] { 10_000 } else { 0 });
-    let line = std::iter::from_fn(|| server.line()).last().unwrap_or_default();
+    let line = farewell(&server);
     assert!(line.contains(&counts), "{line}");
 }
 
@@ -140,6 +146,6 @@ fn a_second_signal_stops_at_once() {
     assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
     server.signal("TERM");
     assert!(server.ended().success());
-    let line = std::iter::from_fn(|| server.line()).last().unwrap_or_default();
+    let line = farewell(&server);
     assert!(line.starts_with("stopped: "), "{line}");
 }

@@ -3,18 +3,22 @@
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, duplicate, fed, json, rejected};
-use crate::server::{Server, entries};
+use crate::server::{Scratch, Server, credit, entries, holds};
+use purser::journal::manifest;
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fs;
 
-const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
+/// The entries, oldest first.
+pub const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
 const EXPECTED: &str = include_str!("data/berka/expected.json");
 const DAY_MS: u64 = 86_400_000;
 const QUARTER_MS: u64 = 900_000;
 /// The bank rounded each balance.
 const ROUNDED: i64 = 50;
 
-fn users() -> BTreeMap<String, Value> {
+/// What an independent program computed of them, by user.
+pub fn users() -> BTreeMap<String, Value> {
     let users: BTreeMap<String, Value> = serde_json::from_str(EXPECTED).expect("the file is JSON");
     assert_eq!((users.len(), ENTRIES.lines().count()), (177, 14_827), "the data set is whole");
     users
@@ -53,7 +57,7 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
 }
 
 /// Reads all users, one by one and in batches, and compares.
-fn check_all(server: &Server, users: &BTreeMap<String, Value>) {
+pub fn check_all(server: &Server, users: &BTreeMap<String, Value>) {
     let mut client = server.connect();
     let (mut asked, mut answers) = (Vec::new(), Vec::new());
     for (user, of) in users {
@@ -88,21 +92,75 @@ fn said_again(part: &[&str], users: &BTreeMap<String, Value>) -> String {
     fed(0, duplicates, &results)
 }
 
-#[test]
-fn berka() {
-    let (server, users) = (Server::start(&[]), users());
-    let lines: Vec<_> = ENTRIES.lines().collect();
-    for part in lines.chunks(10_000) {
-        assert_eq!(server.ask(feed(entries(part))).shown(), json("", &fed(part.len(), 0, &[])));
-    }
-    check_all(&server, &users);
+/// Sends all of it again: nothing of it is new, and nothing changes.
+fn check_said_again(server: &Server, users: &BTreeMap<String, Value>) {
     let mut duplicates = 0;
-    for part in lines.chunks(10_000) {
-        let answer = said_again(part, &users);
+    for part in ENTRIES.lines().collect::<Vec<_>>().chunks(10_000) {
+        let answer = said_again(part, users);
         duplicates += answer.matches(r#""duplicate"}"#).count();
         assert!(server.ask(feed(entries(part))).shown() == json("", &answer), "sent again, a part is not what it was");
     }
     assert!(duplicates >= users.len(), "each user's last entry is within the horizon");
+    check_all(server, users);
+}
+
+fn feed_all(server: &Server) {
+    let lines: Vec<_> = ENTRIES.lines().collect();
+    for part in lines.chunks(10_000) {
+        assert_eq!(server.ask(feed(entries(part))).shown(), json("", &fed(part.len(), 0, &[])));
+    }
+}
+
+#[test]
+fn berka() {
+    let (server, users) = (Server::start(&[]), users());
+    feed_all(&server);
     check_all(&server, &users);
+    check_said_again(&server, &users);
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::problem("user_not_found", "", ""));
+}
+
+/// The same answers to the byte after every kind of end: in order, killed, from the log, from a snapshot, from a snapshot and a log.
+#[test]
+fn berka_is_kept() {
+    let (scratch, users) = (Scratch::new("berka"), users());
+    let data = scratch.join("data");
+    let mut server = Server::keeping(&data, &[]);
+    feed_all(&server);
+    check_all(&server, &users);
+    let snapshot = || {
+        let text = fs::read(data.join("generation-1/slice-0/manifest")).expect("a manifest");
+        manifest::Slice::read(&text).expect("a whole manifest").snapshot
+    };
+    let loaded = |server: &Server, line: &str| {
+        let line = format!("data: {}: {line}", data.display());
+        assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);
+    };
+    let end_and_start = |server: &mut Server, is_killed: bool, flags: &[&str]| {
+        if is_killed {
+            server.kill();
+        } else {
+            server.signal("TERM");
+            assert!(server.ended().success());
+        }
+        *server = Server::keeping(&data, flags);
+        check_all(server, &users);
+    };
+    end_and_start(&mut server, false, &[]);
+    loaded(&server, "0 users from the snapshot, 14,827 entries from the log, 14,827 entries in all; ");
+    end_and_start(&mut server, true, &["--snapshot-after-mib", "1"]);
+    loaded(&server, "0 users from the snapshot, 14,827 entries from the log, 14,827 entries in all; ");
+    assert!(holds(|| snapshot() > 0), "the log is large enough for a snapshot");
+    check_all(&server, &users);
+    for is_killed in [false, true] {
+        end_and_start(&mut server, is_killed, &[]);
+        loaded(&server, "177 users from the snapshot, 0 entries from the log, 14,827 entries in all; ");
+    }
+    check_said_again(&server, &users);
+    // One more user, in the log behind the snapshot.
+    server.feed(&[credit(1, 1, 7, DAY_MS)]);
+    end_and_start(&mut server, true, &[]);
+    loaded(&server, "177 users from the snapshot, 1 entries from the log, 14,828 entries in all; ");
+    check_said_again(&server, &users);
+    assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::balance(1, 1, DAY_MS, 7));
 }

@@ -1,6 +1,8 @@
-//! What the benches of parts share: a core without sockets, its users, and the serde rivals of our readers and writers.
+//! What the benches of parts share: a core without sockets, its users, a disk without a disk, and the serde rivals of our
+//! readers and writers.
 
 pub mod desk;
 pub mod machine;
+pub mod memory_disk;
 pub mod population;
 pub mod rivals;

@@ -6,9 +6,25 @@
 //! constant of equal size (`floor`). Populations are seeded (`population`), answers are checked before and after
 //! (`check`), and what is compared is measured in interleaved rounds (`rounds`).
 //!
+//! | suites (`suites`) | what they measure |
+//! |---|---|
+//! | `balance` `pipelined` `stats` `batch` | one read each, against the floor |
+//! | `feed` | entries, 1,000 a request, no disk |
+//! | `memory` | what whole populations occupy |
+//! | `users` `connections` | how a read's cost grows with either |
+//! | `durable` | entries onto a disk: CPU an entry, latencies by batch size and connections against a bare write, Redis beside it |
+//! | `recovery` | how long a start takes, from a snapshot and a tail of log |
+//! | `snapshot` | what reads cost, and how long they take, while a snapshot is written |
+//! | `peers` | the Go services beside Purser |
+//!
+//! Durable servers keep their data below the target directory, or where `--dir` says; it is removed in the end.
+//!
 //! Under `cargo test` it runs everything tiny, or says that it is skipped where wrk is missing.
 
+mod bare;
 mod check;
+mod closed;
+mod data;
 mod error;
 mod feed;
 mod floor;
@@ -17,9 +33,11 @@ mod http;
 mod ids;
 mod lines;
 mod options;
+mod paced;
 mod peers;
 mod population;
 mod random;
+mod redis;
 mod report;
 mod rounds;
 mod server;
@@ -76,10 +94,14 @@ fn is_asked_for(args: &[String]) -> bool {
     names.peek().is_none() || names.any(|name| "load".contains(name.as_str()))
 }
 
-/// As it was typed: the options have no paths in them.
+/// As it was typed, without the one path that it may have.
 fn command_line(args: &[String]) -> String {
-    let typed = args.iter().filter(|arg| *arg != "--bench").map(String::as_str);
-    ["cargo bench --bench load --"].into_iter().chain(typed).collect::<Vec<_>>().join(" ")
+    let mut words = vec!["cargo bench --bench load --"];
+    for arg in args.iter().filter(|arg| *arg != "--bench") {
+        let is_path = words.last() == Some(&"--dir");
+        words.push(if is_path { "DIR" } else { arg.split_once("--dir=").map_or(arg, |_| "--dir=DIR") });
+    }
+    words.join(" ")
 }
 
 fn run_suites(options: Options, command: &str) -> Result<()> {

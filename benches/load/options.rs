@@ -1,5 +1,7 @@
 //! What was typed: `cargo bench --bench load -- [suite…] [options]`.
 
+use std::path::PathBuf;
+
 use clap::{Parser, ValueEnum};
 
 use crate::error::{Context, Error, Result};
@@ -18,7 +20,7 @@ pub struct Options {
     #[arg(value_enum)]
     pub suites: Vec<Suite>,
     /// Users of the population, or of each, where a suite compares several [default: 1000000; memory:
-    /// 1000000,10000000; users: 10000,1000000,10000000]
+    /// 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub users: Vec<u64>,
     /// Connections, or of each, where a suite compares several [default: 64; connections: 64,512,5000]
@@ -39,6 +41,9 @@ pub struct Options {
     /// Core of wrk and of this program [default: the second that may be used]
     #[arg(long)]
     load_core: Option<usize>,
+    /// Directory for the data of durable servers, on the disk to be measured [default: below the target directory]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
     /// Keep the results in benches/runs/
     #[arg(long)]
     pub keep: bool,
@@ -65,6 +70,12 @@ pub enum Suite {
     Users,
     /// GET balance from few to many connections
     Connections,
+    /// POST entries onto a disk: CPU an entry, latencies by batch size and connections, Redis beside it
+    Durable,
+    /// Starts from a snapshot and a tail of log
+    Recovery,
+    /// GET balance while a snapshot is written
+    Snapshot,
     /// The Go services beside Purser: balance, stats, batch, memory
     Peers,
 }
@@ -94,6 +105,7 @@ impl Options {
             seed: 1,
             server_core: None,
             load_core: None,
+            dir: None,
             keep: false,
             bench: false,
         }

@@ -22,6 +22,7 @@ pub const DAY_MS: u64 = 24 * HOUR_MS;
 pub const END_MS: u64 = 1_762_000_000_000;
 const SPAN_MS: u64 = 30 * DAY_MS;
 
+const MORE_PER_MS: u64 = 10;
 const LARGEST_AMOUNT: u64 = 100_000;
 /// 10^18 + x with x below 2^62 has 19 digits, always.
 const FIRST_ID: u64 = 1_000_000_000_000_000_000;
@@ -68,6 +69,18 @@ impl Population {
 
     pub fn len(&self) -> u64 {
         self.users * ENTRIES_PER_USER
+    }
+
+    /// Entries that come after the history, without end: users at random, evenly, ten entries a millisecond.
+    pub fn more(&self) -> impl Iterator<Item = Entry> + use<> {
+        let (users, mut random) = (self.users, Random::new(mix(self.seed ^ 0x303e)));
+        (0..).map(move |n| Entry {
+            id: u128::from(random.bits()) << 64 | u128::from(random.bits()),
+            user: random.below(users),
+            group: random.below(GROUPS.len() as u64) as usize,
+            amount: 1 + random.below(LARGEST_AMOUNT),
+            at_ms: END_MS + n / MORE_PER_MS,
+        })
     }
 
     pub fn entries(&self) -> Entries {

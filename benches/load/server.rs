@@ -1,20 +1,23 @@
 //! Subjects: the servers that are measured, each a command that is run on one core. A subject says `listening on
 //! ADDRESS` on its standard output, answers `GET /readyz` with 200 once it is ready, and ends at SIGTERM; a further peer
-//! is one more function beside `purser` and `floor`.
+//! is one more function beside `purser` and `floor`. Redis is told where to listen, and is ready once it takes a command.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{AddrParseError, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::data::DataDir;
 use crate::error::{Context, Error, Result};
 use crate::http::Client;
-use crate::sys;
+use crate::{redis, sys};
 
-const START: Duration = Duration::from_secs(20);
+/// Ten million users are loaded from a disk in it.
+const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(20);
 
 pub struct Subject {
@@ -24,6 +27,8 @@ pub struct Subject {
     /// Of its environment.
     setting: Option<(&'static str, &'static str)>,
     input: Vec<u8>,
+    /// Where it listens, if it does not say so.
+    address: Option<SocketAddr>,
 }
 
 impl Subject {
@@ -36,13 +41,45 @@ impl Subject {
             args: args.split(' ').map(String::from).collect(),
             setting: None,
             input: Vec::new(),
+            address: None,
         }
+    }
+
+    /// The server itself, on a disk. A snapshot begins after so many MiB of log; by default as the server has it.
+    pub fn durable(core: usize, data: &DataDir, snapshot_after_mib: Option<u64>) -> Self {
+        let mut subject = Self::purser(core);
+        subject.args.pop(); // --ephemeral
+        subject.args.extend(["--data".to_owned(), data.path().display().to_string()]);
+        let mib = snapshot_after_mib.map(|mib| ["--snapshot-after-mib".to_owned(), mib.to_string()]);
+        subject.args.extend(mib.into_iter().flatten());
+        subject
+    }
+
+    /// Redis, which answers when its append-only file is on the disk. It writes neither snapshots nor a new append-only file:
+    /// a process of its own would do that, on the same core.
+    pub fn redis(data: &DataDir) -> Result<Self> {
+        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+        let address = free.context("looking for a free port")?;
+        let args = format!(
+            "--bind 127.0.0.1 --port {} --appendonly yes --appendfsync always --auto-aof-rewrite-percentage 0 --save",
+            address.port()
+        );
+        let mut args: Vec<String> = args.split(' ').map(String::from).collect();
+        args.extend([String::new(), "--dir".to_owned(), data.path().display().to_string()]);
+        Ok(Self {
+            name: "redis",
+            program: "redis-server".into(),
+            args,
+            setting: None,
+            input: Vec::new(),
+            address: Some(address),
+        })
     }
 
     /// One of the services in `peers`.
     pub fn peer(name: &'static str, program: PathBuf, setting: (&'static str, &'static str)) -> Self {
         let args = ["-listen", "127.0.0.1:0"].map(String::from).to_vec();
-        Self { name, program, args, setting: Some(setting), input: Vec::new() }
+        Self { name, program, args, setting: Some(setting), input: Vec::new(), address: None }
     }
 
     /// The same engine, answering whatever it is asked with the bytes of `answer`.
@@ -54,6 +91,7 @@ impl Subject {
             args: args.split(' ').map(String::from).collect(),
             setting: None,
             input: answer,
+            address: None,
         })
     }
 
@@ -70,29 +108,39 @@ impl Subject {
             .context(format!("starting {} with taskset", self.name))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         // From here on, `child` is stopped when this function fails.
-        let mut running = Running { name: self.name, child, address: ([0, 0, 0, 0], 0).into() };
+        let mut running = Running { name: self.name, child, address: ([0, 0, 0, 0], 0).into(), output: None };
         let mut input = input.context("the child has no standard input")?;
         input.write_all(&self.input).context(format!("handing {} its answer", self.name))?;
         drop(input);
-        running.address = announced(output.context("the child has no standard output")?)
-            .context(format!("waiting for {} to say where it listens", self.name))?;
-        running.wait_until_ready()?;
+        let (found, announced) = mpsc::channel();
+        let output = output.context("the child has no standard output")?;
+        running.output = Some(std::thread::spawn(move || listen(output, &found)));
+        if let Some(address) = self.address {
+            running.address = address;
+            running.wait_until(|address| redis::Client::connect(address)?.prepare())?;
+            return Ok(running);
+        }
+        let doing = format!("waiting for {} to say where it listens", self.name);
+        running.address = announced.recv_timeout(START).context(&doing)?.context(&doing)?;
+        running.wait_until(|address| match Client::connect(address)?.get("/readyz")?.status {
+            200 => Ok(()),
+            status => Err(Error::new(format!("/readyz is answered {status}"))),
+        })?;
         Ok(running)
     }
 }
 
-/// Reads the child's output to its end, in the background; returns the address that it announces.
-fn announced(output: ChildStdout) -> Result<SocketAddr> {
-    let (found, address) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
-            let after = line.split_once("listening on ").map(|(_, after)| after);
-            if let Some(word) = after.and_then(|after| after.split_ascii_whitespace().next()) {
-                let _ = found.send(word.trim_end_matches([',', '.', ';']).parse::<SocketAddr>());
-            }
+/// Reads the child's output to its end, tells the address that it announces, and returns all lines.
+fn listen(output: ChildStdout, found: &mpsc::Sender<std::result::Result<SocketAddr, AddrParseError>>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
+        let after = line.split_once("listening on ").map(|(_, after)| after);
+        if let Some(word) = after.and_then(|after| after.split_ascii_whitespace().next()) {
+            let _ = found.send(word.trim_end_matches([',', '.', ';']).parse()); // nobody may wait for it
         }
-    });
-    address.recv_timeout(START).context("no `listening on ADDRESS`")?.context("its address")
+        lines.push(line);
+    }
+    lines
 }
 
 /// A subject that is up. Ends with the value, if `stop` was not called, by SIGKILL.
@@ -100,6 +148,8 @@ pub struct Running {
     pub name: &'static str,
     pub address: SocketAddr,
     child: Child,
+    /// What it says, once it has ended.
+    output: Option<JoinHandle<Vec<String>>>,
 }
 
 /// Bytes of memory.
@@ -117,17 +167,17 @@ impl Memory {
 }
 
 impl Running {
-    fn wait_until_ready(&mut self) -> Result<()> {
+    fn wait_until(&mut self, is_ready: impl Fn(SocketAddr) -> Result<()>) -> Result<()> {
         let deadline = Instant::now() + START;
         loop {
-            match Client::connect(self.address).and_then(|mut client| client.get("/readyz")) {
-                Ok(answer) if answer.status == 200 => return Ok(()),
-                Ok(answer) if Instant::now() > deadline => {
-                    return Err(Error::new(format!("{} stays at {} on /readyz", self.name, answer.status)));
-                }
-                Err(error) if Instant::now() > deadline => return Err(error),
-                _ => std::thread::sleep(Duration::from_millis(20)),
+            let Err(error) = is_ready(self.address) else { return Ok(()) };
+            if let Some(status) = self.child.try_wait().context("watching a server")? {
+                return Err(Error::new(format!("{} ended early, {status}", self.name)));
             }
+            if Instant::now() > deadline {
+                return Err(error).context(format!("{} is not ready", self.name));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
@@ -148,15 +198,33 @@ impl Running {
         Ok(Memory { rss: read("status", "VmRSS")?, pss: read("smaps_rollup", "Pss")? })
     }
 
+    /// Keeps it from running until `go_on`; what it waits for goes on.
+    pub fn pause(&self) -> Result<()> {
+        sys::signal(self.child.id(), libc::SIGSTOP).context(format!("pausing {}", self.name))
+    }
+
+    pub fn go_on(&self) -> Result<()> {
+        sys::signal(self.child.id(), libc::SIGCONT).context(format!("letting {} go on", self.name))
+    }
+
     /// Asks it to end, and waits until it has.
-    pub fn stop(mut self) -> Result<()> {
+    pub fn stop(self) -> Result<()> {
+        self.leave().map(drop)
+    }
+
+    /// The same; returns all that it said.
+    pub fn leave(mut self) -> Result<Vec<String>> {
         let doing = format!("stopping {}", self.name);
         sys::signal(self.child.id(), libc::SIGTERM).context(&doing)?;
         let deadline = Instant::now() + STOP;
         while Instant::now() < deadline {
             if let Some(status) = self.child.try_wait().context(&doing)? {
                 let as_asked = status.success() || status.signal() == Some(libc::SIGTERM);
-                return if as_asked { Ok(()) } else { Err(Error::new(format!("{doing}: {status}"))) };
+                if !as_asked {
+                    return Err(Error::new(format!("{doing}: {status}")));
+                }
+                let said = self.output.take().and_then(|output| output.join().ok());
+                return said.context("what a server said was not heard");
             }
             std::thread::sleep(Duration::from_millis(5));
         }

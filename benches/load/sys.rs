@@ -1,6 +1,7 @@
 //! The few calls that `std` lacks. All `unsafe` of the runner is here.
 
 use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 /// CPU time that a process has used in all its threads, ended ones and the kernel's workers for it included: exact to the
@@ -48,6 +49,41 @@ fn no_cores() -> libc::cpu_set_t {
 pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     // SAFETY: touches no memory of ours.
     check(unsafe { libc::kill(pid as libc::pid_t, signal) })
+}
+
+/// Sockets of which some will have something to read.
+pub struct Poll {
+    epoll: OwnedFd,
+    events: Vec<libc::epoll_event>,
+}
+
+impl Poll {
+    pub fn new() -> io::Result<Self> {
+        // SAFETY: touches no memory of ours.
+        let epoll = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        check(epoll)?;
+        // SAFETY: a descriptor that the kernel just made, and nobody else has.
+        let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
+        Ok(Self { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; 64] })
+    }
+
+    /// From now on `socket` is looked at, under this number.
+    pub fn add(&self, socket: &impl AsRawFd, number: usize) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number as u64 };
+        let epoll = self.epoll.as_raw_fd();
+        // SAFETY: `event` is valid for a read.
+        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event) })
+    }
+
+    /// Calls `readable` with the numbers of those that have something to read now; does not wait.
+    pub fn look(&mut self, mut readable: impl FnMut(usize)) -> io::Result<()> {
+        let most = self.events.len() as i32;
+        // SAFETY: `events` has room for so many.
+        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), most, 0) };
+        check(count)?;
+        self.events[..count as usize].iter().for_each(|event| readable(event.u64 as usize));
+        Ok(())
+    }
 }
 
 /// Raises the soft limit of open files to the hard one, for us and our children.

@@ -16,6 +16,7 @@ pub fn stats_query() -> String {
     format!("window=7d&at_ms={END_MS}")
 }
 
+#[derive(Clone)]
 pub struct Tally {
     population: Population,
     /// Indices, in random order.
@@ -25,6 +26,7 @@ pub struct Tally {
     kept: HashMap<u64, Vec<Posting>>,
 }
 
+#[derive(Clone, Copy)]
 struct Posting {
     group: usize,
     amount: u64,
@@ -44,10 +46,16 @@ impl Tally {
 
     #[inline]
     pub fn observe(&mut self, entry: &Entry) {
-        if self.wanted[(entry.user / 64) as usize] >> (entry.user % 64) & 1 == 1 {
+        if self.wants(entry.user) {
             let &Entry { group, amount, at_ms, .. } = entry;
             self.kept.entry(entry.user).or_default().push(Posting { group, amount, at_ms });
         }
+    }
+
+    /// Whether a user is sampled: entries of others need not be shown.
+    #[inline]
+    pub fn wants(&self, user: u64) -> bool {
+        self.wanted[(user / 64) as usize] >> (user % 64) & 1 == 1
     }
 
     /// `count` sampled users, other ones for another `turn` as far as they last.
@@ -71,17 +79,19 @@ impl Tally {
         self.postings(user).iter().map(|posting| posting.at_ms).max().unwrap_or(0)
     }
 
+    /// What was posted to a user in a currency; `None` if nothing ever was.
+    pub fn posted(&self, user: u64, currency: &str) -> Option<i64> {
+        let mut moved = self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
+        moved.peek().is_some().then(|| moved.map(Posting::signed).sum())
+    }
+
     /// The body of `GET /v1/users/{id}/balance`.
     pub fn balance(&self, user: u64) -> String {
         let (id, version, as_of) = (self.user_id(user), self.version(user), self.latest_ms(user));
         let mut body = format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
         let mut comma = "";
         for currency in ["COIN", "DIAMOND"] {
-            let mut moved = self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
-            if moved.peek().is_none() {
-                continue;
-            }
-            let posted: i64 = moved.map(Posting::signed).sum();
+            let Some(posted) = self.posted(user, currency) else { continue };
             let _ = write!(
                 body,
                 r#"{comma}{{"currency":"{currency}","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}"#

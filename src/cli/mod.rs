@@ -1,13 +1,19 @@
 //! The command line: one file a command; its flags, their help and what it does stand together.
 
+pub mod import;
 mod progress;
 pub mod serve;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Exit code for a command line that cannot be used; 1 is for what went wrong later.
 pub const USAGE: u8 = 2;
+/// Exit code of `verify` for data that is not as it should be.
+pub const FAULT: u8 = 3;
+/// Exit code of `import` if some lines were rejected.
+pub const REJECTED: u8 = 4;
 
 /// Balances and transaction statistics, mirrored from a ledger and read over HTTP.
 #[derive(Debug, Parser)]
@@ -21,6 +27,10 @@ struct Arguments {
 enum Command {
     /// Serve the API
     Serve(serve::Arguments),
+    /// Read a history of entries into a new data directory
+    Import(import::Arguments),
+    /// Check a data directory, and say what it holds
+    Verify(verify::Arguments),
 }
 
 /// Why a command ended early.
@@ -30,6 +40,8 @@ pub enum Error {
     Usage(String),
     /// Something went wrong.
     Failed(String),
+    /// Data is not as it should be.
+    Fault(String),
 }
 
 impl<E: std::error::Error> From<E> for Error {
@@ -41,10 +53,12 @@ impl<E: std::error::Error> From<E> for Error {
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Import(arguments) => import::run(arguments),
+        Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(Error::Usage(message)) => {
             eprintln!("error: {message}\n\nFor more information, try '--help'.");
             ExitCode::from(USAGE)
@@ -52,6 +66,10 @@ pub fn main() -> ExitCode {
         Err(Error::Failed(message)) => {
             eprintln!("error: {message}");
             ExitCode::FAILURE
+        }
+        Err(Error::Fault(message)) => {
+            eprintln!("fault: {message}");
+            ExitCode::from(FAULT)
         }
     }
 }

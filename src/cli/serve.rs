@@ -11,7 +11,7 @@ use crate::engine::wallet::Wallet;
 use crate::engine::{net, placement, probe};
 use crate::metrics::{Counters, Histogram};
 use crate::slice::recovery::Report;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -64,7 +64,7 @@ pub struct Arguments {
     drain_timeout_ms: u64,
 
     /// Log, in MiB, that is written before a snapshot is taken; more if the last snapshot was larger
-    #[arg(long, value_name = "MIB", env = "PURSER_SNAPSHOT_AFTER_MIB", default_value_t = 256)]
+    #[arg(long, value_name = "MIB", env = "PURSER_SNAPSHOT_AFTER_MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
     snapshot_after_mib: u64,
 
     /// Memory for the ledger, in MiB; above it new entries are refused with 507 [default: 70 % of what the process may use]
@@ -164,11 +164,12 @@ const fn core_limits(limits: &Limits) -> CoreLimits {
     }
 }
 
-/// Turns signals into commands: the first drains, the second stops.
+/// Turns signals into commands: the first drains, the second stops. A file that may not grow (`ulimit -f`) is an error of the write that wanted it,
+/// and is told there.
 fn watch_signals(control: Control) -> Result<(), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
+        for _ in signals.forever().filter(|&signal| signal != SIGXFSZ) {
             control.advance();
             say(match control.command() {
                 Command::Serve | Command::Drain => {

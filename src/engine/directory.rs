@@ -89,6 +89,10 @@ impl Directory {
     /// Opens a data directory, and makes it if there is none. One that is made has `slices` slices.
     pub fn open_or_create(path: &Path, slices: u32) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(Failure::of("create", path.display().to_string()))?;
+        if !path.join(MANIFEST).exists() {
+            // Before the lock is made: another's directory is left as it is.
+            check_unused(path)?;
+        }
         let lock = lock(path)?;
         if !path.join(MANIFEST).exists() {
             create(path, slices)?;
@@ -157,31 +161,49 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left is in the way of nothing.
-fn create(path: &Path, slices: u32) -> Result<(), Error> {
-    let failed = |operation| Failure::of(operation, path.display().to_string());
-    for entry in fs::read_dir(path).map_err(failed("list"))? {
-        let name = entry.map_err(failed("list"))?.file_name();
-        if name != LOCK && name != "generation-1" && name != "manifest.new" {
+/// Whether a directory without a manifest holds nothing but what making one of ours may have left: slices in which nothing was ever kept.
+fn check_unused(path: &Path) -> Result<(), Error> {
+    for (name, entry) in list(path)? {
+        let is_left = match name.as_str() {
+            LOCK | "manifest.new" => true,
+            "generation-1" => {
+                list(&entry)?.iter().try_fold(true, |all, (_, slice)| Ok::<_, Failure>(all && is_unused(slice)?))?
+            }
+            _ => false,
+        };
+        if !is_left {
             return Err(Error::NotOurs(path.to_owned()));
         }
     }
+    Ok(())
+}
+
+fn is_unused(slice: &Path) -> Result<bool, Failure> {
+    let is_first = |file: &PathBuf| {
+        fs::read(file).is_ok_and(|text| manifest::Slice::read(&text) == Ok(manifest::Slice::default()))
+    };
+    Ok(list(slice)?.iter().all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
+}
+
+/// What is in a directory: names and paths.
+fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
+    let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let entries = entries.map_err(Failure::of("list", path.display().to_string()))?;
+    Ok(entries.iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
+}
+
+/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left is in the way of nothing.
+fn create(path: &Path, slices: u32) -> Result<(), Error> {
+    check_unused(path)?;
     let generation = 1;
     for slice in 0..slices {
         let directory = path.join(slice_directory(generation, slice));
-        if directory.join(MANIFEST).exists() && holds_more_than_an_empty_log(&directory) {
-            return Err(Error::NotOurs(path.to_owned()));
-        }
         fs::create_dir_all(&directory).map_err(Failure::of("create", directory.display().to_string()))?;
         replace(&directory, MANIFEST, &manifest::Slice::default().write())?;
     }
     sync(&path.join(format!("generation-{generation}")))?;
     sync(path)?;
     Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
-}
-
-fn holds_more_than_an_empty_log(directory: &Path) -> bool {
-    fs::read(directory.join(MANIFEST)).is_ok_and(|text| manifest::Slice::read(&text) != Ok(manifest::Slice::default()))
 }
 
 /// Puts `text` in the place of a file, so that after a crash there is either the old or the new one, and when it is done the new one.

@@ -9,6 +9,7 @@ use super::directory::{self, SliceDirectory};
 use super::ring::Ring;
 use super::storage::{Files, Storage};
 use crate::slice::disk::Done;
+use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
 use crate::slice::store::{Counts, Found, Settings, Store};
 use crate::slice::{LogSink, Lsn, ReleaseSink, Slice};
@@ -60,7 +61,7 @@ impl Keeper {
         news: Sender<News>,
     ) -> Result<Self, directory::Error> {
         let manifest = directory.manifest()?;
-        let settings = Settings { place: directory.place, snapshot_after_bytes };
+        let settings = Settings { place: directory.place, snapshot_after_bytes, segments: Segments::DISK };
         let mut files = Files::new(directory.clone());
         let mut recovery = Recovery::new(settings.place, manifest);
         recovery.measure(&mut files).map_err(|error| failure(&directory, error))?;
@@ -90,9 +91,7 @@ impl Keeper {
         };
         let Loading { recovery, settings, news, .. } = *loading;
         let found: Found = recovery.finish();
-        if found.tail.segment > 0 {
-            self.storage.settle(found.tail.segment)?;
-        }
+        self.storage.settle(found.tail.segment)?;
         self.storage.remove_strays(&found.manifest)?;
         slice.recovered(Lsn(found.tail.position));
         self.state = State::Keeping(Box::new(Store::new(settings, found)));

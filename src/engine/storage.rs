@@ -80,31 +80,40 @@ impl Storage {
         &self.directory
     }
 
-    /// Removes what nothing names: what a crash left behind.
+    /// Removes what nothing names: what a crash left behind. Removes nothing if there is anything that no crash leaves.
     pub fn remove_strays(&self, manifest: &manifest::Slice) -> Result<(), Failure> {
         let path = &self.directory.path;
         let failed = |operation| Failure::of(operation, path.display().to_string());
+        let mut strays = Vec::new();
         for entry in fs::read_dir(path).map_err(failed("list"))? {
             let entry = entry.map_err(failed("list"))?;
             let is_named = match entry.file_name().to_str().map(|name| (name, File::parse(name))) {
-                Some((_, Some(File::Segment(segment)))) => (manifest.first..=manifest.last).contains(&segment),
-                Some((_, Some(File::Snapshot(snapshot)))) => snapshot == manifest.snapshot,
+                Some((_, Some(file))) => manifest.names(file).map_err(|fault| {
+                    let object = entry.path().display().to_string();
+                    Failure::new("load", object, io::Error::new(ErrorKind::InvalidData, fault.what))
+                })?,
                 Some((name, None)) => !name.ends_with(".new"),
                 None => true,
             };
             if !is_named {
-                let path = entry.path();
-                fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
+                strays.push(entry.path());
             }
+        }
+        for path in strays {
+            fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
         }
         Ok(())
     }
 
-    /// Brings what was read of a segment to stable storage: a process that was killed may have left it on its way.
+    /// Brings what was read to stable storage before anything is built on it: a process that was killed may have left on their way the last
+    /// write of a segment, and the name of a manifest.
     pub fn settle(&self, segment: u64) -> Result<(), Failure> {
-        let path = self.directory.path.join(File::Segment(segment).to_string());
-        let failed = || Failure::of("sync", path.display().to_string());
-        fs::File::open(&path).and_then(|file| file.sync_all()).map_err(failed())
+        if segment > 0 {
+            let path = self.directory.path.join(File::Segment(segment).to_string());
+            let failed = || Failure::of("sync", path.display().to_string());
+            fs::File::open(&path).and_then(|file| file.sync_all()).map_err(failed())?;
+        }
+        sync(&self.directory.path)
     }
 
     /// Does what was asked: a write at once, all else in its time.

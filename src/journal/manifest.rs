@@ -22,6 +22,8 @@
 //!
 //! The number in the first line is the version of everything in the directory. The checksum is that of all bytes before its line.
 
+use super::{Fault, File};
+
 /// The version of what is written, and the only one that is read.
 pub const VERSION: u64 = 1;
 /// The version of the hash by which users are spread over slices ([`crate::ledger::id::UserId::hash`]).
@@ -100,6 +102,19 @@ impl Slice {
         }
         Ok(Self { snapshot, snapshot_end, first, last })
     }
+
+    /// Whether a file that is there counts. What does not count is what a crash left behind, but for segments that no crash can leave: then
+    /// this manifest is older than they are.
+    pub fn names(&self, file: File) -> Result<bool, Fault> {
+        match file {
+            File::Snapshot(snapshot) => Ok(snapshot == self.snapshot),
+            File::Segment(segment) if segment > self.last + 1 => {
+                let last = self.last;
+                Err(Fault::new(file, 0, format!("the manifest names segments up to {last} only: it is an older one")))
+            }
+            File::Segment(segment) => Ok((self.first..=self.last).contains(&segment)),
+        }
+    }
 }
 
 fn sealed(mut text: String) -> String {
@@ -174,6 +189,24 @@ mod tests {
         assert_eq!(Directory::read(hash.as_bytes()), Err(Unusable::Hash(2)));
         for bad in ["snapshot 0 0\nsegments 3 2\n", "snapshot 0 0\nsegments 0 2\n", "snapshot 3 0\nsegments 1 2\n"] {
             assert_eq!(Slice::read(sealed(format!("purser slice 1\n{bad}")).as_bytes()), Err(Unusable::Malformed));
+        }
+    }
+
+    #[test]
+    fn what_is_left_behind_is_told_from_what_is_newer() {
+        let slice = Slice { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
+        let counts = |file| slice.names(file).map_err(|fault| fault.file);
+        for (file, expected) in [
+            (File::Segment(11), Ok(false)),
+            (File::Segment(12), Ok(true)),
+            (File::Segment(15), Ok(true)),
+            (File::Segment(16), Ok(false)),
+            (File::Segment(17), Err("log-17".to_owned())),
+            (File::Snapshot(2), Ok(false)),
+            (File::Snapshot(3), Ok(true)),
+            (File::Snapshot(9), Ok(false)),
+        ] {
+            assert_eq!(counts(file), expected, "{file}");
         }
     }
 }

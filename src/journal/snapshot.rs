@@ -2,7 +2,7 @@
 //!
 //! | frame | payload, little-endian |
 //! |-------|------------------------|
-//! | first | segment from which the log is replayed over it: 8 bytes |
+//! | first | segment from which the log is replayed over it: 8 bytes; 1 if an import wrote it, and there is no log yet |
 //! | users | images of users ([`crate::ledger::image`]), one after the other, each whole |
 //! | last | users: 8; entries: 8; log position at which the scan ended: 8; then for each kind, in the order of their numbers: length: 1, kind |
 //!

@@ -18,18 +18,35 @@ const WRITE_BYTES: usize = 256 << 10;
 const BACKLOG_BYTES: usize = 4 << 20;
 /// Records of the entries that may be applied before it is asked again whether the feed is held: more than a turn's of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
-/// The first segment that a start makes.
-pub const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
-/// Each further one is twice as large, up to this.
-pub const LARGEST_SEGMENT_BYTES: u64 = 64 << 20;
 /// How long to wait until a segment that could not be made ready is tried again.
 const RETRY_MS: u64 = 1_000;
 /// Blocks that are kept for the next writes.
 const SPARE_BLOCKS: usize = 2;
 
-const _: () =
-    assert!(size_of_payload(WRITE_BYTES) + ALIGN < FIRST_SEGMENT_BYTES as usize, "a write fits into any segment");
+const _: () = assert!(
+    size_of_payload(WRITE_BYTES) + ALIGN < Segments::DISK.first_bytes as usize,
+    "a write fits into any segment"
+);
 const _: () = assert!(STEP_BYTES < WRITE_BYTES, "a step fits into one write");
+
+/// How large segments are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segments {
+    /// The first that a start makes.
+    pub first_bytes: u64,
+    /// Each further one is twice as large, up to this; these are used again.
+    pub largest_bytes: u64,
+}
+
+impl Segments {
+    /// What a server's disk gets.
+    pub const DISK: Self = Self { first_bytes: 1 << 20, largest_bytes: 64 << 20 };
+
+    const fn take_a_step(&self) -> bool {
+        let least = (size_of_payload(STEP_BYTES) + 2 * ALIGN) as u64;
+        least <= self.first_bytes && self.first_bytes <= self.largest_bytes
+    }
+}
 
 /// Where the log ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +65,7 @@ pub struct Tail {
 #[derive(Debug)]
 pub struct Log {
     place: Place,
+    segments: Segments,
     capacity: u64,
     end: u64,
     crc: u32,
@@ -98,8 +116,10 @@ pub enum Written {
 
 impl Log {
     /// A log that goes on behind `tail`, which recovery read. `place.file` is not looked at.
-    pub fn new(place: Place, tail: Tail) -> Self {
+    pub fn new(place: Place, segments: Segments, tail: Tail) -> Self {
+        assert!(segments.take_a_step(), "the entries of a step fit into any segment");
         Self {
+            segments,
             place: Place { file: tail.segment, ..place },
             capacity: tail.offset,
             end: tail.offset,
@@ -110,7 +130,7 @@ impl Log {
             flight: None,
             durable: tail.position,
             next: Next::None,
-            next_bytes: FIRST_SEGMENT_BYTES,
+            next_bytes: segments.first_bytes,
             blocks: Vec::new(),
             written_bytes: 0,
         }
@@ -196,7 +216,7 @@ impl Log {
         assert!(self.next == Next::Named, "a segment was headed");
         self.place.file += 1;
         (self.capacity, self.end, self.next) = (self.next_bytes, ALIGN as u64, Next::None);
-        self.next_bytes = (self.capacity * 2).min(LARGEST_SEGMENT_BYTES);
+        self.next_bytes = (self.capacity * 2).min(self.segments.largest_bytes);
         (self.place.file, self.capacity)
     }
 

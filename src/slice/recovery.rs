@@ -82,6 +82,7 @@ enum Stage {
     Users { frames: u64 },
     Open { segment: u64 },
     Writes { segment: u64, end: Option<End> },
+    Behind,
     Done,
 }
 
@@ -119,7 +120,9 @@ impl Window {
             if self.at + needed as u64 > self.size {
                 return Ok(Err(NoFrame::Short(needed)));
             }
-            self.bytes.drain(..(self.at - self.start) as usize);
+            // A frame's padding need not have been read.
+            let passed = ((self.at - self.start) as usize).min(self.bytes.len());
+            self.bytes.drain(..passed);
             self.start = self.at;
             let (from, more) = (self.at + have as u64, needed.max(CHUNK_BYTES) - have);
             source.read(self.file, from, more, &mut self.bytes).map_err(Error::Disk)?;
@@ -129,7 +132,7 @@ impl Window {
 
     /// What was read from `at` on.
     fn ahead(&self) -> &[u8] {
-        &self.bytes[(self.at - self.start) as usize..]
+        self.bytes.get((self.at - self.start) as usize..).unwrap_or_default()
     }
 
     fn fault(&self, what: impl Into<String>) -> Fault {
@@ -141,7 +144,7 @@ impl Recovery {
     /// A recovery of what `manifest` names. `place.file` is not looked at.
     pub fn new(place: Place, manifest: manifest::Slice) -> Self {
         let stage = match (manifest.snapshot, manifest.first) {
-            (0, 0) => Stage::Done,
+            (0, 0) => Stage::Behind,
             (0, segment) => Stage::Open { segment },
             _ => Stage::Begin,
         };
@@ -177,6 +180,7 @@ impl Recovery {
                 Stage::Users { frames } => self.users(frames, slice, source)?,
                 Stage::Open { segment } => self.open(segment, source)?,
                 Stage::Writes { segment, end } => self.writes(segment, end, slice, source)?,
+                Stage::Behind => self.behind(source)?,
                 Stage::Done => {}
             }
         }
@@ -223,7 +227,8 @@ impl Recovery {
             Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => snapshot::Begin::read(payload),
             _ => None,
         };
-        if begin != Some(snapshot::Begin { segment: manifest.first }) {
+        // A snapshot that came without a log is followed by the first segment, once there is one.
+        if begin != Some(snapshot::Begin { segment: manifest.first.max(1) }) {
             return Err(self.window.fault("this is not the beginning of the snapshot that the manifest names").into());
         }
         self.window.at = ALIGN as u64;
@@ -266,7 +271,14 @@ impl Recovery {
                         ),
                     ));
                 }
-                self.stage = Stage::Open { segment: self.found.manifest.first };
+                if self.found.manifest.first == 0 && end.position > 0 {
+                    let what = format!("the log is needed up to write {}, and the manifest names none", end.position);
+                    return Err(fault(start, what));
+                }
+                self.stage = match self.found.manifest.first {
+                    0 => Stage::Behind,
+                    segment => Stage::Open { segment },
+                };
             }
             _ => return Err(fault(start, "a frame that does not belong here".to_owned())),
         }
@@ -292,6 +304,10 @@ impl Recovery {
 
     fn open<S: Source>(&mut self, segment: u64, source: &mut S) -> Result<(), Error<S::Error>> {
         let (window, header, number, crc) = self.header(segment, source)?;
+        if window.size < header.capacity {
+            let (size, capacity) = (window.size, header.capacity);
+            return Err(window.fault(format!("the file has {size} bytes, and had {capacity} when it was made")).into());
+        }
         let is_first = segment == self.found.manifest.first;
         if is_first {
             let is_whole = self.found.manifest.snapshot > 0 || (header.before.is_none() && number == 0);
@@ -404,7 +420,26 @@ impl Recovery {
             );
             return Err(self.window.fault(what).into());
         }
-        self.stage = Stage::Done;
+        self.stage = Stage::Behind;
         Ok(())
+    }
+
+    /// A crash leaves no write in a segment that is not named: if there is one, the manifest is not the newest that there was.
+    fn behind<S: Source>(&mut self, source: &mut S) -> Result<(), Error<S::Error>> {
+        let file = File::Segment(self.found.manifest.last + 1);
+        self.stage = Stage::Done;
+        if source.size(file).map_err(Error::Disk)?.is_none() {
+            return Ok(());
+        }
+        let (mut window, _, number, _) = match self.header(file.number(), source) {
+            Err(Error::Fault(_)) => return Ok(()),
+            header => header?,
+        };
+        match window.frame(self.at(file), source)? {
+            Ok(frame) if frame.kind == Kind::Write && frame.number == number + 1 => Err(window
+                .fault("the log goes on here, and the manifest does not name this file: it is an older one")
+                .into()),
+            _ => Ok(()),
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! that it is over long before the log has grown as much again. When it is current, what came before it is recycled.
 
 use super::disk::{Done, Task};
-use super::log::{LARGEST_SEGMENT_BYTES, Log, Tail, Written};
+use super::log::{Log, Segments, Tail, Written};
 use super::snapshot::{Progress, Scan};
 use super::{LogSink, Lsn};
 use crate::journal::{File, Place, manifest};
@@ -33,6 +33,8 @@ pub struct Settings {
     pub place: Place,
     /// Bytes of log that begin a snapshot, if the last snapshot was not larger.
     pub snapshot_after_bytes: u64,
+    /// How large the log's files are.
+    pub segments: Segments,
 }
 
 /// What recovery found.
@@ -104,7 +106,7 @@ impl Store {
     pub fn new(settings: Settings, found: Found) -> Self {
         Self {
             settings,
-            log: Log::new(settings.place, found.tail),
+            log: Log::new(settings.place, settings.segments, found.tail),
             manifest: found.manifest,
             segments: found.segments.into(),
             recycled: Vec::new(),
@@ -127,8 +129,8 @@ impl Store {
 
     /// Asks for what is due at `now_ms`, which never falls. Call it once a turn, and when something was done.
     pub fn advance(&mut self, now_ms: u64, book: &Book, ask: &mut impl FnMut(Task)) {
-        let recycled = &mut self.recycled;
-        let reuse = |bytes| if bytes == LARGEST_SEGMENT_BYTES { recycled.pop() } else { None };
+        let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
+        let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
         self.log.advance(now_ms, reuse, ask);
         if self.draining {
             return;
@@ -247,7 +249,7 @@ impl Store {
                 }
                 while self.segments.front().is_some_and(|&(segment, _)| segment < scan.segment()) {
                     let (segment, bytes) = self.segments.pop_front().expect("it is there");
-                    if bytes == LARGEST_SEGMENT_BYTES && self.recycled.len() < RECYCLED {
+                    if bytes == self.settings.segments.largest_bytes && self.recycled.len() < RECYCLED {
                         self.recycled.push(segment);
                     } else {
                         ask(Task::Remove { file: File::Segment(segment) });

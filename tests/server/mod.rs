@@ -7,9 +7,12 @@
 pub mod client;
 pub mod expected;
 
-use std::io::{BufRead, BufReader};
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -32,27 +35,38 @@ pub struct Server {
 impl Server {
     /// Starts a server that keeps nothing, on a free port of one core, with further flags.
     pub fn start(flags: &[&str]) -> Self {
-        Self::start_with(&[&["--ephemeral"], flags].concat())
+        Self::spawn(serve("127.0.0.1:0").arg("--ephemeral").args(flags))
     }
 
-    /// Starts a server with these flags, on a free port of one core.
-    pub fn start_with(flags: &[&str]) -> Self {
-        Self::spawn(purser().args(["serve", "--listen", "127.0.0.1:0", "--cores", &first_cpu()]).args(flags))
+    /// Starts a server that keeps its data in a directory, on a free port of one core, with further flags.
+    pub fn keeping(data: &Path, flags: &[&str]) -> Self {
+        Self::spawn(serve("127.0.0.1:0").arg("--data").arg(data).args(flags))
     }
 
-    /// Starts a program that says where it listens, as ours does.
+    /// Starts a program that says where it listens, as ours does, and waits until it does.
     pub fn spawn(command: &mut Command) -> Self {
+        let mut server = Self::begin(command);
+        server.listens();
+        server
+    }
+
+    /// Starts such a program, and does not wait.
+    pub fn begin(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let out = child.stdout.take().expect("its output is piped");
         let (sender, lines) = channel();
         thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        let mut server = Self { child, lines, address: ([0, 0, 0, 0], 0).into(), greeting: Vec::new() };
+        Self { child, lines, address: ([0, 0, 0, 0], 0).into(), greeting: Vec::new() }
+    }
+
+    /// Waits until it says where it listens: then it serves.
+    pub fn listens(&mut self) {
         loop {
-            let line = server.line().unwrap_or_else(|| panic!("the server ended: {:?}", server.greeting));
-            server.greeting.push(line);
-            if let Some(address) = server.greeting.last().and_then(|line| line.strip_prefix("listening on ")) {
-                server.address = address.parse().expect("an address");
-                return server;
+            let line = self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
+            self.greeting.push(line);
+            if let Some(address) = self.greeting.last().and_then(|line| line.strip_prefix("listening on ")) {
+                self.address = address.parse().expect("an address");
+                return;
             }
         }
     }
@@ -96,6 +110,17 @@ impl Server {
         assert!(status.success(), "{command}: {status}");
     }
 
+    /// Kills it, as a crash would, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a child of ours");
+        self.child.wait().expect("a child of ours");
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Whether the process is still there.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child of ours").is_none()
@@ -115,6 +140,41 @@ impl Drop for Server {
     }
 }
 
+/// A directory of one test, away from the sources. It is removed in the end, unless the test fails.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    /// An empty one.
+    pub fn new(name: &str) -> Self {
+        // Relaxed: only that no two are equal matters.
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("a directory can be made");
+        Self(path)
+    }
+
+    /// A path below it.
+    pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if !thread::panicking() {
+            fs::remove_dir_all(&self.0).expect("it can be removed");
+        }
+    }
+}
+
+/// `purser serve` at an address, on one core.
+pub fn serve(address: &str) -> Command {
+    let mut command = purser();
+    command.args(["serve", "--listen", address, "--cores", &first_cpu()]);
+    command
+}
+
 /// The program, without settings from this environment.
 pub fn purser() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
@@ -123,6 +183,16 @@ pub fn purser() -> Command {
     }
     command.stdin(Stdio::null());
     command
+}
+
+/// Runs a command to its end: exit code, standard output, standard error. One that serves instead is killed, and the test fails.
+pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let status = ended(&mut child);
+    let (mut out, mut err) = (String::new(), String::new());
+    child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
+    child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
+    (status.code(), out, err)
 }
 
 /// Waits until a process has ended by itself; one that does not is killed, and the test fails.

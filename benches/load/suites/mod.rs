@@ -2,10 +2,13 @@
 //! population stays the same.
 
 mod connections;
+mod durable;
 mod feed;
 mod memory;
 mod peers;
 mod reads;
+mod recovery;
+mod snapshot;
 mod users;
 
 use crate::check;
@@ -68,6 +71,9 @@ impl Bench {
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
             Suite::Connections => connections::run(self),
+            Suite::Durable => durable::run(self),
+            Suite::Recovery => recovery::run(self),
+            Suite::Snapshot => snapshot::run(self),
             Suite::Peers => peers::run(self),
         }
     }

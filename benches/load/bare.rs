@@ -1,0 +1,57 @@
+//! The disk by itself: 4 KiB, direct and synchronous, to a file whose every byte was written before. What a log cannot beat.
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::time::{Duration, Instant};
+
+use purser::journal::Place;
+use purser::journal::frame::{ALIGN, Block, Kind};
+
+use crate::closed::Latencies;
+use crate::data::DataDir;
+use crate::error::{Context, Result};
+
+const FILE_BYTES: u64 = 64 << 20;
+const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
+
+pub struct Bare {
+    file: File,
+    /// As the log writes it: aligned, and never the same twice.
+    block: Block,
+    written: u64,
+}
+
+impl Bare {
+    /// Makes the file in `data`.
+    pub fn new(data: &DataDir) -> Result<Self> {
+        let path = data.path().join("bare");
+        let doing = format!("making {}", path.display());
+        let zeros = vec![0; 1 << 20];
+        let file = File::create(&path).context(&doing)?;
+        for at in (0..FILE_BYTES).step_by(zeros.len()) {
+            file.write_all_at(&zeros, at).context(&doing)?;
+        }
+        file.sync_all().context(&doing)?;
+        let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(&path);
+        // A file system without direct writes gets what the server gives it: plain synchronous ones.
+        let file = open(libc::O_DIRECT | libc::O_DSYNC).or_else(|_| open(libc::O_DSYNC)).context(&doing)?;
+        let mut block = Block::with_room(ALIGN);
+        block.payload().extend_from_slice(&[7; 100]);
+        Ok(Self { file, block, written: 0 })
+    }
+
+    /// Writes one block after the other for `seconds`.
+    pub fn measure(&mut self, seconds: f64) -> Result<Latencies> {
+        let mut latencies = Latencies::default();
+        let until = Instant::now() + Duration::from_secs_f64(seconds);
+        while Instant::now() < until {
+            self.block.seal(Kind::Write, PLACE, self.written);
+            let (bytes, at) = (&self.block.bytes()[..ALIGN], self.written * ALIGN as u64 % FILE_BYTES);
+            let clock = Instant::now();
+            self.file.write_all_at(bytes, at).context("writing a bare block")?;
+            latencies.add(clock.elapsed());
+            self.written += 1;
+        }
+        Ok(latencies)
+    }
+}

@@ -1,0 +1,106 @@
+//! Directories for the data of durable servers, and what is under them: file system and device.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::error::{Context, Result};
+
+/// A directory that is removed, with all that is in it, when the value is dropped.
+pub struct DataDir(PathBuf);
+
+impl DataDir {
+    /// A new and empty one below `below`, or below the target directory.
+    pub fn new(below: Option<&Path>) -> Result<Self> {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed); // only has to differ
+        let below = below.unwrap_or(Path::new(env!("CARGO_TARGET_TMPDIR")));
+        let path = below.join(format!("purser-load-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).context(format!("making {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// One of a server of its own, beside this one, with the same log: its files are linked, not copied. A server that stays
+    /// below a few dozen MiB of new log writes to none of them.
+    pub fn linked(&self) -> Result<Self> {
+        let other = Self::new(self.0.parent())?;
+        link(&self.0, &other.0).context(format!("linking the files of {}", self.0.display()))?;
+        Ok(other)
+    }
+
+    /// The slice's current snapshot, by its manifest; 0 if there is none.
+    pub fn snapshot(&self) -> Result<u64> {
+        let manifest = self.0.join("generation-1/slice-0/manifest");
+        let text = fs::read_to_string(&manifest).context(format!("reading {}", manifest.display()))?;
+        let line =
+            text.lines().find_map(|line| line.strip_prefix("snapshot ")).context("a manifest names a snapshot")?;
+        line.split(' ').next().and_then(|number| number.parse().ok()).context("the number of a snapshot")
+    }
+
+    /// Bytes of the files that a slice holds whose names begin with `what`.
+    pub fn bytes(&self, what: &str) -> Result<u64> {
+        let slice = self.0.join("generation-1/slice-0");
+        let mut bytes = 0;
+        for entry in fs::read_dir(&slice).context(format!("listing {}", slice.display()))? {
+            let entry = entry.context("listing a slice")?;
+            if entry.file_name().to_string_lossy().starts_with(what) {
+                bytes += entry.metadata().context("looking at a file")?.len();
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// What the directory is on, in one line: file system, device, its write cache and whether it can write through it.
+    pub fn medium(&self) -> String {
+        let unknown = || "not visible".to_owned();
+        let device = fs::metadata(&self.0).map(|data| data.dev()).unwrap_or_default();
+        let number = format!("{}:{}", libc::major(device), libc::minor(device));
+        let system = mounted(&number).unwrap_or_else(unknown);
+        let block = PathBuf::from(format!("/sys/dev/block/{number}"));
+        let block = fs::canonicalize(&block).unwrap_or(block);
+        let name = block.file_name().map_or_else(unknown, |name| name.to_string_lossy().into_owned());
+        // Of a partition, its disk says it.
+        let queue = |fact: &str| {
+            let of = |path: &Path| fs::read_to_string(path.join("queue").join(fact)).ok();
+            let text = of(&block).or_else(|| of(block.parent()?));
+            text.map_or_else(unknown, |text| text.trim().to_owned())
+        };
+        let (fua, cache, rotates) = (queue("fua"), queue("write_cache"), queue("rotational"));
+        format!("{system} on {name}; queue/fua {fua}, queue/write_cache {cache}, queue/rotational {rotates}")
+    }
+}
+
+impl Drop for DataDir {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn link(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let (entry, to) = (entry?, to.join(""));
+        let name = entry.file_name();
+        if entry.file_type()?.is_dir() {
+            link(&entry.path(), &to.join(name))?;
+        } else if name == "lock" || name == "manifest" {
+            // The lock is each server's own, and manifests are small.
+            fs::copy(entry.path(), to.join(name))?;
+        } else {
+            fs::hard_link(entry.path(), to.join(name))?;
+        }
+    }
+    Ok(())
+}
+
+/// The file system of a device by its number, as the kernel lists what is mounted.
+fn mounted(number: &str) -> Option<String> {
+    let list = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let line = list.lines().find(|line| line.split(' ').nth(2) == Some(number))?;
+    Some(line.split_once(" - ")?.1.split(' ').next()?.to_owned())
+}

@@ -1,0 +1,189 @@
+//! `durable`: entries onto a disk. A whole population first, for its CPU; then rounds of every batch size over every number of
+//! connections, beside a bare write to the same disk and beside Redis.
+
+use super::{Bench, MILLION, short};
+use crate::bare::Bare;
+use crate::check;
+use crate::closed::{Dialect, Fed, Feeder, Latencies};
+use crate::data::DataDir;
+use crate::error::{Context, Result};
+use crate::feed::{Part, feed};
+use crate::options::{Options, Suite};
+use crate::population::Population;
+use crate::report::{Figure, Report};
+use crate::rounds::Spread;
+use crate::server::{Running, Subject};
+use crate::tally::Tally;
+use crate::{host, redis};
+
+const PARTS: u64 = 10;
+const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
+const AT_MOST_US: f64 = 1.5;
+/// One entry at a time against one bare write.
+const AT_MOST_WRITES: f64 = 1.5;
+
+/// One thing that is measured in every round.
+struct Lane {
+    name: String,
+    what: What,
+    rounds: Vec<Round>,
+}
+
+#[derive(Clone, Copy)]
+enum What {
+    Bare,
+    Feed { feeder: usize, batch: usize, connections: usize },
+}
+
+struct Round {
+    per_second: f64,
+    cpu_us: Option<f64>,
+    p50_us: f64,
+    p99_us: f64,
+}
+
+pub fn run(bench: &mut Bench) -> Result<Report> {
+    bench.unload()?;
+    let (options, core) = (&bench.options, bench.cores.server);
+    let users = options.users_or(&[MILLION])[0];
+    let population = Population { users, seed: options.seed };
+    let (data, other) = (DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?);
+    let server = Subject::durable(core, &data, None).start(core)?;
+    let mut tally = Tally::new(&population);
+    let parts = feed(&server, &population, &mut tally, PARTS)?;
+    check::check(&server, &tally, 0)?;
+
+    let peer = if host::has("redis-server") { Some(Subject::redis(&other)?.start(core)?) } else { None };
+    let mut feeders = vec![Feeder::new(&server, Dialect::Http, population, tally, population.more())];
+    let theirs = |peer| Feeder::new(peer, Dialect::Redis, population, Tally::new(&population), population.more());
+    feeders.extend(peer.as_ref().map(theirs));
+    let mut bare = Bare::new(&other)?;
+    let lanes = measure(lanes(options, &feeders), options, &mut feeders, &mut bare)?;
+    check::check(&server, &feeders[0].tally, 1)?;
+    feeders.get(1).map_or(Ok(()), |feeder| redis::check(feeder.server, &feeder.tally))?;
+    drop(feeders);
+    let notes = notes(&data, peer, server)?;
+    Ok(Report {
+        suite: Suite::Durable,
+        title: format!("POST entries onto a disk: {} users", short(users)),
+        rows: rows(&parts, population.len(), &lanes),
+        figures: figures(&parts, population.len(), &lanes),
+        notes,
+    })
+}
+
+fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
+    let mut cells = vec![(1, 1)];
+    for connections in options.connections_or(&[1, 8, 64]) {
+        cells.extend(BATCHES.map(|batch| (batch, connections)).into_iter().filter(|cell| *cell != (1, 1)));
+    }
+    let mut lanes = vec![Lane { name: "bare write of 4 KiB".to_owned(), what: What::Bare, rounds: Vec::new() }];
+    for (batch, connections) in cells {
+        for (feeder, of) in feeders.iter().enumerate() {
+            let plural = if connections == 1 { "" } else { "s" };
+            let name = format!("{}, {batch} a request, {connections} connection{plural}", of.server.name);
+            lanes.push(Lane { name, what: What::Feed { feeder, batch, connections }, rounds: Vec::new() });
+        }
+    }
+    lanes
+}
+
+/// All lanes in turn, round by round; the first round is discarded.
+fn measure(mut lanes: Vec<Lane>, options: &Options, feeders: &mut [Feeder<'_>], bare: &mut Bare) -> Result<Vec<Lane>> {
+    for _ in 0..options.rounds {
+        for lane in &mut lanes {
+            let round = match lane.what {
+                What::Bare => {
+                    let latencies = bare.measure(options.seconds)?;
+                    let per_second = latencies.count() as f64 / options.seconds;
+                    round(latencies, per_second, None)
+                }
+                What::Feed { feeder, batch, connections } => {
+                    let fed = feeders[feeder].round(batch, connections, options.seconds).context(&lane.name)?;
+                    let Fed { entries, wall, cpu, latencies } = fed;
+                    let cpu_us = cpu.as_secs_f64() * 1e6 / entries as f64;
+                    round(latencies, entries as f64 / wall.as_secs_f64(), Some(cpu_us))
+                }
+            };
+            lane.rounds.push(round?);
+        }
+    }
+    if options.rounds > 1 {
+        for lane in &mut lanes {
+            lane.rounds.remove(0);
+        }
+    }
+    Ok(lanes)
+}
+
+fn round(mut latencies: Latencies, per_second: f64, cpu_us: Option<f64>) -> Result<Round> {
+    Ok(Round { per_second, cpu_us, p50_us: latencies.us(0.5)?, p99_us: latencies.us(0.99)? })
+}
+
+fn cpu_us(part: &Part) -> f64 {
+    part.cpu.as_secs_f64() * 1e6 / part.entries as f64
+}
+
+fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
+    let mut rows = vec![["", "entries/s", "server CPU us/entry", "p50 us", "p99 us"].map(String::from).to_vec()];
+    let per_second = Spread::of(parts.iter().map(|part| part.entries as f64 / part.wall.as_secs_f64()));
+    let none = || "-".to_owned();
+    rows.push(vec![
+        format!("purser, the first {} entries, 1000 a request, 1 connection", short(entries)),
+        per_second.text(0),
+        Spread::of(parts.iter().map(cpu_us)).text(3),
+        none(),
+        none(),
+    ]);
+    for Lane { name, rounds, .. } in lanes {
+        let spread = |of: fn(&Round) -> f64, decimals| Spread::of(rounds.iter().map(of)).text(decimals);
+        let cpu: Option<Vec<f64>> = rounds.iter().map(|round| round.cpu_us).collect();
+        rows.push(vec![
+            name.clone(),
+            spread(|round| round.per_second, 0),
+            cpu.map_or_else(none, |cpu| Spread::of(cpu.into_iter()).text(3)),
+            spread(|round| round.p50_us, 1),
+            spread(|round| round.p99_us, 1),
+        ]);
+    }
+    rows
+}
+
+fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
+    let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
+    let whole = Spread { median: total / entries as f64, ..Spread::of(parts.iter().map(cpu_us)) };
+    let cpu = Figure {
+        what: "CPU an entry, 1,000 a request: the whole feed, snapshots included (least and most of its parts)"
+            .to_owned(),
+        value: whole,
+        decimals: 3,
+        unit: " us",
+        at_most: Some(AT_MOST_US),
+    };
+    let alone = |lane: &&Lane| matches!(lane.what, What::Feed { batch: 1, connections: 1, .. });
+    let against = lanes.iter().filter(alone).zip([Some(AT_MOST_WRITES), None]).map(|(lane, at_most)| Figure {
+        what: format!("p50 against that of a bare write: {}", lane.name),
+        value: Spread::of(lane.rounds.iter().zip(&lanes[0].rounds).map(|(ours, bare)| ours.p50_us / bare.p50_us)),
+        decimals: 3,
+        unit: "x",
+        at_most,
+    });
+    [cpu].into_iter().chain(against).collect()
+}
+
+fn notes(data: &DataDir, peer: Option<Running>, server: Running) -> Result<Vec<String>> {
+    let mut notes = vec![format!("Disk: {}.", data.medium())];
+    match peer {
+        Some(peer) => {
+            peer.stop()?;
+            let what = "Redis: appendonly yes, appendfsync always, no rewrites; a request is one FCALL of a function that, for each of \
+                        its entries, adds the id to a set of the user's, and adds to balance and version if it was new.";
+            notes.push(what.to_owned());
+        }
+        None => notes.push("Redis: skipped, redis-server is not on the PATH.".to_owned()),
+    }
+    let said = server.leave()?;
+    let told = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
+    notes.extend(told.map(|line| format!("The server, at its end: {line}.")));
+    Ok(notes)
+}

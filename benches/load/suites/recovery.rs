@@ -1,0 +1,148 @@
+//! `recovery`: how long a start takes from a snapshot of a whole population and a tail of log: a tenth of an entry a user.
+//!
+//! The data is made by feeding a server that takes no snapshot, starting it again so that it takes one of everything, and feeding it the tail.
+//! Starts are measured twice, before the tail and after it: the difference is what the tail costs.
+
+use std::time::{Duration, Instant};
+
+use super::{Bench, MILLION, short};
+use crate::check;
+use crate::closed::{Dialect, Feeder};
+use crate::data::DataDir;
+use crate::error::{Error, Result};
+use crate::feed::feed;
+use crate::options::{Cores, Suite};
+use crate::population::Population;
+use crate::report::{Figure, Report};
+use crate::rounds::Spread;
+use crate::server::{Memory, Running, Subject};
+use crate::tally::Tally;
+
+const AT_MOST_SECONDS: f64 = 10.0;
+/// The figure is asked of so many users.
+const ASKED_USERS: u64 = 10 * MILLION;
+/// Fewer have less log than a snapshot begins at.
+const LEAST_USERS: u64 = 3_000;
+/// Users for one entry of the tail.
+const USERS_PER_ENTRY: u64 = 10;
+const STARTS: usize = 3;
+/// More log than any suite writes, in MiB.
+const NO_SNAPSHOT: u64 = 1 << 20;
+/// How long a snapshot may take.
+const PATIENCE: Duration = Duration::from_secs(900);
+
+/// Starts of one kind.
+struct Starts {
+    name: &'static str,
+    seconds: Vec<f64>,
+    cpu: Vec<f64>,
+    rss: u64,
+    said: String,
+}
+
+pub fn run(bench: &mut Bench) -> Result<Report> {
+    bench.unload()?;
+    let users = bench.options.users_or(&[ASKED_USERS])[0].max(LEAST_USERS);
+    let (population, tail) = (Population { users, seed: bench.options.seed }, users.div_ceil(USERS_PER_ENTRY));
+    let data = DataDir::new(bench.options.dir.as_deref())?;
+    let (cores, mut tally) = (bench.cores, Tally::new(&population));
+    eprintln!("feeding {} entries of {users} users", population.len());
+    let server = Subject::durable(cores.server, &data, Some(NO_SNAPSHOT)).start(cores.server)?;
+    feed(&server, &population, &mut tally, 1)?;
+    server.stop()?;
+
+    let log = starts("a log of all entries", &data, cores, &tally, 1)?;
+    eprintln!("writing the snapshot");
+    let server = Subject::durable(cores.server, &data, Some(1)).start(cores.server)?;
+    wait_for_snapshot(&data)?;
+    server.stop()?;
+    let snapshot_bytes = data.bytes("snapshot-")?;
+    let snapshot = starts("a snapshot", &data, cores, &tally, STARTS)?;
+
+    let server = Subject::durable(cores.server, &data, None).start(cores.server)?;
+    let mut feeder = Feeder::new(&server, Dialect::Http, population, tally, population.more());
+    feeder.send(tail)?;
+    let tally = feeder.tally;
+    server.stop()?;
+    let both = starts("a snapshot and a tail", &data, cores, &tally, STARTS)?;
+    let tail_seconds =
+        Spread::of(both.seconds.iter().copied()).median - Spread::of(snapshot.seconds.iter().copied()).median;
+    let rate = |count: u64, seconds: f64| format!("{:.2} M a second", count as f64 / seconds / 1e6);
+    let notes = vec![
+        format!(
+            "Disk: {}. The page cache is warm but for what was written directly and not read since.",
+            data.medium()
+        ),
+        format!(
+            "Parts: {} users in a snapshot of {} MiB, {}; a tail of {tail} entries, {}; a log of {} entries, {}.",
+            short(users),
+            Memory::mib(snapshot_bytes),
+            rate(users, Spread::of(snapshot.seconds.iter().copied()).median),
+            if tail_seconds > 0.0 { rate(tail, tail_seconds) } else { "too fast to tell".to_owned() },
+            population.len(),
+            rate(population.len(), log.seconds[0]),
+        ),
+        format!("What the last start said: {}.", both.said),
+    ];
+    Ok(Report {
+        suite: Suite::Recovery,
+        title: format!("Starts: {} users, a tail of {} entries, one core", short(users), short(tail)),
+        rows: rows(&[&log, &snapshot, &both], users),
+        figures: vec![Figure {
+            what: "from the start of the process until /readyz is 200".to_owned(),
+            value: Spread::of(both.seconds.iter().copied()),
+            decimals: 2,
+            unit: " s",
+            at_most: (users >= ASKED_USERS).then_some(AT_MOST_SECONDS),
+        }],
+        notes,
+    })
+}
+
+/// Starts a server on `data` as often, checks what it answers each time, and stops it.
+fn starts(name: &'static str, data: &DataDir, cores: Cores, tally: &Tally, count: usize) -> Result<Starts> {
+    let mut starts = Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, said: String::new() };
+    for turn in 0..count {
+        let clock = Instant::now();
+        let server = Subject::durable(cores.server, data, Some(NO_SNAPSHOT)).start(cores.server)?;
+        starts.seconds.push(clock.elapsed().as_secs_f64());
+        starts.cpu.push(server.cpu()?.as_secs_f64());
+        check::check(&server, tally, turn)?;
+        starts.rss = server.memory()?.rss;
+        starts.said = loaded(server)?;
+    }
+    Ok(starts)
+}
+
+/// What a server said of its loading, less where from: kept results have no paths in them.
+fn loaded(server: Running) -> Result<String> {
+    let said = server.leave()?;
+    let line = said.iter().find_map(|line| line.strip_prefix("data: ")?.split_once(": "));
+    line.map(|(_, what)| what.to_owned()).ok_or_else(|| Error::new("the server did not say what it loaded"))
+}
+
+fn wait_for_snapshot(data: &DataDir) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    while data.snapshot()? == 0 {
+        if Instant::now() > until {
+            return Err(Error::new("the snapshot is not done"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+fn rows(kinds: &[&Starts], users: u64) -> Vec<Vec<String>> {
+    let mut rows =
+        vec![["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes a user"].map(String::from).to_vec()];
+    for starts in kinds {
+        rows.push(vec![
+            starts.name.to_owned(),
+            Spread::of(starts.seconds.iter().copied()).text(2),
+            Spread::of(starts.cpu.iter().copied()).text(2),
+            Memory::mib(starts.rss),
+            format!("{:.1}", starts.rss as f64 / users as f64),
+        ]);
+    }
+    rows
+}

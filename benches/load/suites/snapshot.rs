@@ -1,0 +1,224 @@
+//! `snapshot`: GET balance while a snapshot is written.
+//!
+//! Two servers hold one population. One takes no snapshot; the other begins one as soon as it has started, for it has nothing but a log.
+//! They are loaded in turn, and the second is paused while it is not. A round counts only if the snapshot went on all through it;
+//! when it was over too soon, the server is started anew, from the same log. In the end the second takes entries as well, and
+//! reads at half of the rate that the first reached.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Bench, CONNECTIONS, MILLION, short};
+use crate::check;
+use crate::closed::{Dialect, Feeder, Latencies};
+use crate::data::DataDir;
+use crate::error::{Context, Error, Result};
+use crate::feed::feed;
+use crate::ids::Ids;
+use crate::options::{Cores, Options, Suite};
+use crate::paced::{self, Pace};
+use crate::population::Population;
+use crate::random::mix;
+use crate::report::{self, Figure, Report};
+use crate::rounds::{Lane, Plan, Series, Spread, measure};
+use crate::server::{Running, Subject};
+use crate::tally::Tally;
+use crate::wrk::{Load, Script};
+
+const AT_MOST: f64 = 1.15;
+const AT_MOST_US: f64 = 500.0;
+const ENTRIES_A_SECOND: f64 = 50_000.0;
+/// Below this a snapshot is over before a round is, and the figures say nothing.
+const ENOUGH_USERS: u64 = MILLION;
+/// How long rounds may be, in seconds, for each million users: a snapshot of them takes five, and half of that when entries come in.
+const LONGEST: f64 = 3.0;
+const LONGEST_FED: f64 = 1.0;
+/// More log than any suite writes, in MiB.
+const NO_SNAPSHOT: u64 = 1 << 20;
+/// So often a round may begin too late in a snapshot.
+const ATTEMPTS: usize = 3;
+
+/// The server that writes a snapshot, started anew when it is done with one.
+struct Writer<'a> {
+    log: &'a DataDir,
+    cores: Cores,
+    /// Few users: their snapshots are done at once, and nothing can be asked.
+    hopeless: bool,
+    running: Option<(DataDir, Running)>,
+}
+
+pub fn run(bench: &mut Bench) -> Result<Report> {
+    bench.unload()?;
+    let (options, cores) = (bench.options.clone(), bench.cores);
+    let users = options.users_or(&[10 * MILLION])[0];
+    let population = Population { users, seed: options.seed };
+    let (log, mut tally) = (DataDir::new(options.dir.as_deref())?, Tally::new(&population));
+    eprintln!("feeding {} entries of {users} users", population.len());
+    let still = Subject::durable(cores.server, &log, Some(NO_SNAPSHOT)).start(cores.server)?;
+    feed(&still, &population, &mut tally, 1)?;
+    check::check(&still, &tally, 0)?;
+
+    let ids = Ids::write(&population)?;
+    let load = Load { script: Script::Balance, connections: options.connections_or(&[CONNECTIONS])[0], ids: &ids };
+    let mut writer = Writer { log: &log, cores, hopeless: users < ENOUGH_USERS, running: None };
+    let series = rounds(&still, &mut writer, &load, &options)?;
+    if let Some((_, server)) = &writer.running {
+        check::check(server, &tally, 1)?;
+    }
+    check::check(&still, &tally, 1)?;
+    still.stop()?;
+    let pace = Pace {
+        per_second: series[0].spread(|round| round.per_second).median / 2.0,
+        connections: load.connections,
+        seconds: at_most(options.seconds, LONGEST_FED, users),
+        seed: options.seed,
+    };
+    let half = half_load(&mut writer, population, tally, pace)?;
+    let judged = users >= ENOUGH_USERS;
+    let mut notes = half.notes;
+    notes.insert(0, format!("Disk: {}.", log.medium()));
+    if !judged {
+        notes.push("Snapshots of so few users are over before a round is: the figures say nothing.".to_owned());
+    }
+    Ok(Report {
+        suite: Suite::Snapshot,
+        title: format!(
+            "GET balance while a snapshot is written: {} users, {} connections",
+            short(users),
+            load.connections
+        ),
+        rows: report::rows(&series),
+        figures: vec![
+            Figure {
+                what: "CPU a read while a snapshot is written, against without".to_owned(),
+                value: series[1].against(&series[0]),
+                decimals: 3,
+                unit: "x",
+                at_most: judged.then_some(AT_MOST),
+            },
+            Figure {
+                what: "reads at half load, 50 k entries/s, a snapshot: p99.9 from receive to send, in the server"
+                    .to_owned(),
+                value: half.sends_us,
+                decimals: 1,
+                unit: " us",
+                at_most: judged.then_some(AT_MOST_US),
+            },
+        ],
+        notes,
+    })
+}
+
+/// As many seconds as were asked for, if snapshots of so many users last that long.
+fn at_most(seconds: f64, longest: f64, users: u64) -> f64 {
+    let judged = users >= ENOUGH_USERS;
+    if judged { seconds.min(longest * users as f64 / MILLION as f64) } else { seconds }
+}
+
+/// Rounds without and with a snapshot, in turn.
+fn rounds(still: &Running, writer: &mut Writer<'_>, load: &Load<'_>, options: &Options) -> Result<[Series; 2]> {
+    let mut all = ["no snapshot", "a snapshot"].map(|name| Series { name: name.to_owned(), rounds: Vec::new() });
+    for round in 0..options.rounds {
+        let seconds = at_most(options.seconds, LONGEST, load.ids.count);
+        let plan = Plan { rounds: 1, seconds, seed: mix(options.seed ^ round as u64), ..options.plan(writer.cores) };
+        let balance = |server: &Running| measure(&[Lane { name: "balance".to_owned(), server, load: *load }], &plan);
+        writer.running.as_ref().map_or(Ok(()), |(_, server)| server.pause())?;
+        let one = balance(still)?;
+        writer.running.as_ref().map_or(Ok(()), |(_, server)| server.go_on())?;
+        let other = writer.meanwhile(balance).context("reads alone")?;
+        for (series, measured) in all.iter_mut().zip([one, other]) {
+            series.rounds.extend(measured.into_iter().flat_map(|series| series.rounds));
+        }
+    }
+    if options.rounds > 1 {
+        for series in &mut all {
+            series.rounds.remove(0);
+        }
+    }
+    Ok(all)
+}
+
+impl Writer<'_> {
+    /// Does something while a snapshot is written, all through.
+    fn meanwhile<R>(&mut self, mut work: impl FnMut(&Running) -> Result<R>) -> Result<R> {
+        for _ in 0..ATTEMPTS {
+            let (data, server) = match self.running.take() {
+                Some((data, server)) if data.snapshot()? == 0 => (data, server),
+                other => {
+                    drop(other);
+                    self.start()?
+                }
+            };
+            let result = work(&server)?;
+            let went_on = data.snapshot()? == 0 && data.bytes("snapshot-")? > 0;
+            self.running = Some((data, server));
+            if went_on || self.hopeless {
+                return Ok(result);
+            }
+        }
+        Err(Error::new("a snapshot is over sooner than a round: more users or fewer --seconds are needed"))
+    }
+
+    /// A server that begins a snapshot.
+    fn start(&self) -> Result<(DataDir, Running)> {
+        let data = self.log.linked()?;
+        // Less than there is, so that a snapshot is due; enough that entries are not yet refused for want of one.
+        let after_mib = ((data.bytes("log-")? / 4) >> 20).max(1);
+        let server = Subject::durable(self.cores.server, &data, Some(after_mib)).start(self.cores.server)?;
+        Ok((data, server))
+    }
+}
+
+struct HalfLoad {
+    sends_us: Spread,
+    notes: Vec<String>,
+}
+
+/// Reads at a fixed rate while entries come in and a snapshot is written, on servers that do nothing else: what they say at
+/// their end is of this alone.
+fn half_load(writer: &mut Writer<'_>, population: Population, tally: Tally, pace: Pace) -> Result<HalfLoad> {
+    const TIMES: usize = 3;
+    let (mut sends, mut clients, mut notes) = (Vec::new(), Vec::new(), Vec::new());
+    for turn in 0..TIMES {
+        // A server of its own for each: none that has served wrk.
+        writer.running = None;
+        let mut measured = None;
+        let done = writer.meanwhile(|server| {
+            measured = Some(mixed(server, population, tally.clone(), &pace)?);
+            Ok(())
+        });
+        done.context("reads and entries")?;
+        let (mut latencies, tally, entries) = measured.context("a round was measured")?;
+        let (_, server) = writer.running.take().context("a server is running")?;
+        check::check(&server, &tally, turn)?;
+        clients.push(latencies.us(0.999)?);
+        let said = server.leave()?;
+        let turns = said.iter().find(|line| line.starts_with("turns: ")).context("the server tells its turns")?;
+        let us = turns.split_once("received to sent").and_then(|(_, rest)| rest.split_once("p99.9 "));
+        let us = us.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
+        sends.push(us.context(format!("a p99.9 in: {turns}"))?);
+        notes.push(format!(
+            "Half load, {:.0} reads/s and {entries} entries in {} s: the server says: {turns}.",
+            pace.per_second, pace.seconds
+        ));
+    }
+    let clients = Spread::of(clients.into_iter()).text(0);
+    notes.push(format!(
+        "Half load at the client, on the core that also makes the entries: p99.9 from when a read was due to its answer, {clients} us; \
+         the reads are of users who wait for no write."
+    ));
+    Ok(HalfLoad { sends_us: Spread::of(sends.into_iter()), notes })
+}
+
+/// Reads and entries side by side; the entries are of users of odd index, the reads of the others.
+fn mixed(server: &Running, population: Population, tally: Tally, pace: &Pace) -> Result<(Latencies, Tally, u64)> {
+    let odd = population.more().filter(|entry| entry.user % 2 == 1);
+    let mut feeder = Feeder::new(server, Dialect::Http, population, tally, odd);
+    let stop = AtomicBool::new(false);
+    let (latencies, entries) = std::thread::scope(|scope| {
+        let fed = scope.spawn(|| feeder.send_paced(ENTRIES_A_SECOND, &stop));
+        let latencies = paced::read(server, &population, pace);
+        stop.store(true, Ordering::Relaxed); // Relaxed: nothing else is told by it
+        (latencies, fed.join().expect("the feeder panicked"))
+    });
+    Ok((latencies?, feeder.tally, entries?))
+}

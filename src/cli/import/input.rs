@@ -1,0 +1,154 @@
+//! The lines of the files that are imported: plain or gzipped, by their first bytes, or the standard input.
+
+use crate::engine::Failure;
+use flate2::bufread::MultiGzDecoder;
+use std::cell::Cell;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Cursor, ErrorKind, Read};
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+/// A longer line is no entry: the feed takes no larger body.
+pub const LINE_BYTES: usize = 8 << 20;
+/// So much of a line is shown, or kept to be shown.
+pub const SHOWN_BYTES: usize = 64 << 10;
+/// Bytes that are read at a time.
+const READ_BYTES: usize = 256 << 10;
+/// What gzipped files begin with.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// The name of the standard input.
+pub const STANDARD: &str = "-";
+
+/// A file's lines, one after the other.
+pub struct Input {
+    name: String,
+    reader: Box<dyn BufRead>,
+    taken: Rc<Cell<u64>>,
+    offset: u64,
+    can_be_read_again: bool,
+}
+
+/// What [`Input::line`] has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where it begins in the file, or in what it unpacks to.
+    pub offset: u64,
+    /// Whether it is whole; else it is longer than [`LINE_BYTES`], and what there is of it is its beginning.
+    pub is_whole: bool,
+}
+
+/// Counts what is read through it.
+struct Counted<R> {
+    from: R,
+    taken: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Counted<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(into)?;
+        self.taken.set(self.taken.get() + count as u64);
+        Ok(count)
+    }
+}
+
+impl Input {
+    /// Opens a file; `-` is the standard input. `taken` counts the bytes that were read, of all files.
+    pub fn open(name: &str, taken: Rc<Cell<u64>>) -> Result<Self, Failure> {
+        let failed = |operation| Failure::of(operation, name);
+        let (from, is_file): (Box<dyn Read>, bool) = if name == STANDARD {
+            (Box::new(io::stdin()), false)
+        } else {
+            let file = File::open(name).map_err(failed("open"))?;
+            let is_file = file.metadata().map_err(failed("look at"))?.is_file();
+            (Box::new(file), is_file)
+        };
+        let mut from = Counted { from, taken: taken.clone() };
+        let mut first = Vec::new();
+        from.by_ref().take(GZIP.len() as u64).read_to_end(&mut first).map_err(failed("read"))?;
+        let is_packed = first == GZIP;
+        let whole = BufReader::with_capacity(READ_BYTES, Cursor::new(first).chain(from));
+        let reader: Box<dyn BufRead> = if is_packed {
+            Box::new(BufReader::with_capacity(READ_BYTES, MultiGzDecoder::new(whole)))
+        } else {
+            Box::new(whole)
+        };
+        Ok(Self { name: name.to_owned(), reader, taken, offset: 0, can_be_read_again: is_file && !is_packed })
+    }
+
+    /// Reads the next line into `line`, without its line feed; `None` behind the last.
+    pub fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<Line>, Failure> {
+        line.clear();
+        let (start, mut is_whole) = (self.offset, true);
+        loop {
+            let ahead = match self.reader.fill_buf() {
+                Ok(ahead) => ahead,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Failure::new("read", self.name.as_str(), error)),
+            };
+            if ahead.is_empty() {
+                return Ok((self.offset > start).then_some(Line { offset: start, is_whole }));
+            }
+            let end = memchr::memchr(b'\n', ahead);
+            let part = &ahead[..end.unwrap_or(ahead.len())];
+            if is_whole && line.len() + part.len() <= LINE_BYTES {
+                line.extend_from_slice(part);
+            } else if is_whole {
+                line.extend_from_slice(part);
+                line.truncate(SHOWN_BYTES);
+                is_whole = false;
+            }
+            let used = part.len() + usize::from(end.is_some());
+            self.reader.consume(used);
+            self.offset += used as u64;
+            if end.is_some() {
+                return Ok(Some(Line { offset: start, is_whole }));
+            }
+        }
+    }
+
+    /// Bytes that were read, of all files.
+    pub fn taken(&self) -> u64 {
+        self.taken.get()
+    }
+
+    /// Whether [`Again`] finds its lines.
+    pub const fn can_be_read_again(&self) -> bool {
+        self.can_be_read_again
+    }
+}
+
+/// Reads single lines of plain files a second time.
+#[derive(Default)]
+pub struct Again {
+    open: Option<(PathBuf, File)>,
+}
+
+impl Again {
+    /// What can be shown of the line that begins at `offset`.
+    pub fn line(&mut self, name: &str, offset: u64) -> Result<Vec<u8>, Failure> {
+        if self.open.as_ref().is_none_or(|(path, _)| path.as_os_str() != name) {
+            let file = File::open(name).map_err(Failure::of("open", name))?;
+            self.open = Some((PathBuf::from(name), file));
+        }
+        let (_, file) = self.open.as_ref().expect("it was just opened");
+        let (mut line, mut room) = (Vec::new(), 1 << 10);
+        loop {
+            let before = line.len();
+            line.resize(room, 0);
+            let count = match file.read_at(&mut line[before..], offset + before as u64) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => 0,
+                read => read.map_err(Failure::of("read", name))?,
+            };
+            line.truncate(before + count);
+            if let Some(end) = memchr::memchr(b'\n', &line) {
+                line.truncate(end);
+                return Ok(line);
+            }
+            if count == 0 || line.len() >= SHOWN_BYTES {
+                return Ok(line);
+            }
+            room = (line.len() * 2).min(SHOWN_BYTES);
+        }
+    }
+}

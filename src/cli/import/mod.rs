@@ -1,0 +1,309 @@
+//! `purser import`: a history of entries, in any order, to a data directory that `serve` goes on with.
+//!
+//! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded memory ([`item`], [`sort`]), judged by the
+//! ledger ([`judge`]), and become a snapshot, one user after the other ([`snapshot`]). The snapshot counts from the moment in which the
+//! slice's manifest names it, which is the last step: a process that is killed before has imported nothing. What it leaves behind, a later
+//! import overwrites and the next start removes.
+
+mod input;
+mod item;
+mod judge;
+mod rejected;
+mod snapshot;
+mod sort;
+
+use super::progress::{Progress, count, many, print};
+use super::verify::located;
+use super::{Error, REJECTED};
+use crate::api::entry::{self, LineScratch};
+use crate::api::problem::{Code, Problem, blamed};
+use crate::engine::Failure;
+use crate::engine::directory::{Directory, SliceDirectory};
+use crate::engine::storage::Files;
+use crate::journal::{File, manifest};
+use crate::ledger::entry::Rejection;
+use crate::ledger::time::Millis;
+use crate::slice::Slice;
+use crate::slice::recovery::{self, Recovery};
+use crate::slice::store::Found;
+use input::{Again, Input, LINE_BYTES, SHOWN_BYTES, STANDARD};
+use item::{FILES, Item, Origin};
+use judge::{Counts, Judge};
+use rejected::Rejected;
+use snapshot::{Snapshot, Written};
+use sort::{Sorted, Sorter};
+use std::cell::Cell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Lines, or entries, after which it is shown how far it has come.
+const SHOW_EVERY: u64 = 4_096;
+/// What is said of a line that is longer than any entry.
+const TOO_LONG: &str = "The line is longer than 8 MiB.";
+
+const _: () = assert!(LINE_BYTES == 8 << 20, "what is said of long lines");
+
+/// The flags of `import`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXITS, after_help = EXITS)]
+pub struct Arguments {
+    /// Entries, one a line as the feed takes them, in any order; plain or gzipped; - is the standard input
+    #[arg(value_name = "FILE", required = true)]
+    files: Vec<String>,
+
+    /// Directory to import into; it must be new, or hold no entries
+    #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
+    data: PathBuf,
+
+    /// File for the lines that are rejected, made with the first of them [default: DIR.rejected.ndjson]
+    #[arg(long, value_name = "FILE")]
+    rejected: Option<PathBuf>,
+
+    /// Memory for sorting, in MiB; a user's entry ids and the index of users come on top
+    #[arg(long, value_name = "MIB", default_value_t = 256)]
+    memory_mib: usize,
+}
+
+const EXITS: &str = "\
+Import comes first: history that arrives behind live entries would be too old.
+Sorting takes room in DIR while it runs: about half of what the input unpacks to, or one and a half of it if it is packed or piped.
+A rejected line becomes {\"file\",\"line\",\"entry_id\",\"code\",\"field\",\"detail\",\"text\"}; duplicates are counted, not listed.
+To begin again, remove DIR.
+
+Exit codes: 0 every line was taken, 4 some lines were rejected and all others taken,
+            1 nothing was imported, 2 the command line cannot be used";
+
+/// Where lines come from and where the rejected ones go.
+struct Lines {
+    files: Vec<String>,
+    again: Again,
+    rejected: Rejected,
+    read: u64,
+}
+
+/// Imports.
+pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
+    let start = Instant::now();
+    let memory = arguments.memory_mib.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
+    let memory = memory.ok_or_else(|| Error::Usage("--memory-mib must be at least 1, and be there".to_owned()))?;
+    if arguments.files.iter().filter(|name| *name == STANDARD).count() > 1 {
+        return Err(Error::Usage("the standard input can be read once".to_owned()));
+    }
+    if arguments.files.len() > FILES {
+        return Err(Error::Usage(format!("at most {FILES} files can be imported at once")));
+    }
+    let size = size(&arguments.files)?;
+    let directory = Directory::open_or_create(&arguments.data, 1)?;
+    if directory.manifest().slices != 1 {
+        let slices = directory.manifest().slices;
+        return Err(Error::Failed(format!(
+            "{} has {slices} slices; this version imports into one",
+            arguments.data.display()
+        )));
+    }
+    let slice = directory.slice(0);
+    let found = without_entries(&arguments.data, &slice)?;
+    let rejected = arguments.rejected.unwrap_or_else(|| beside(&arguments.data));
+    let mut lines =
+        Lines { files: arguments.files, again: Again::default(), rejected: Rejected::new(rejected), read: 0 };
+
+    let sorted = lines.sort(Sorter::new(&slice.path, memory)?, size)?;
+    let read_seconds = start.elapsed().as_secs_f64();
+    let (runs, passes) = sorted.effort();
+    let (written, users, counts) = lines.judge(sorted, &slice, &found)?;
+    lines.rejected.finish()?;
+    publish(&slice, &found.manifest, written)?;
+    let seconds = start.elapsed().as_secs_f64();
+    lines.sum_up(users, counts);
+    let rate = (lines.read as f64 / seconds.max(1e-6)) as u64;
+    print(&format!(
+        "{} MiB written in {seconds:.1} s, {read_seconds:.1} s of them reading; {} sorted, {}; {} lines/s\n\
+         imported; go on with: purser serve --data {}\n",
+        written.bytes >> 20,
+        many(runs as u64, "run", "runs"),
+        many(u64::from(passes) + 1, "merge", "merges"),
+        count(rate),
+        arguments.data.display(),
+    ));
+    Ok(if lines.rejected.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
+}
+
+/// Bytes of all files, each of which must be there; 0 if one of them has no end that is known.
+fn size(files: &[String]) -> Result<u64, Failure> {
+    let mut sum = Some(0);
+    for name in files.iter().filter(|name| *name != STANDARD) {
+        let metadata = fs::metadata(name).map_err(Failure::of("open", name.as_str()))?;
+        sum = sum.filter(|_| metadata.is_file()).map(|sum| sum + metadata.len());
+    }
+    Ok(sum.filter(|_| files.iter().all(|name| name != STANDARD)).unwrap_or(0))
+}
+
+/// `DIR.rejected.ndjson`.
+fn beside(data: &Path) -> PathBuf {
+    // A path that ends with a slash, or with dots, has no name to add to.
+    let whole = data.canonicalize().unwrap_or_else(|_| data.to_owned());
+    let mut name = whole.into_os_string();
+    name.push(".rejected.ndjson");
+    PathBuf::from(name)
+}
+
+/// Reads what the directory holds, which must be no entries.
+fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Error> {
+    let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
+    let mut recovery = Recovery::new(directory.place, directory.manifest()?);
+    loop {
+        let is_over = recovery.step(&mut slice, &mut files).map_err(|error| match error {
+            recovery::Error::Disk(failure) => failure.into(),
+            recovery::Error::Fault(fault) => Error::Failed(located(directory, &fault)),
+        })?;
+        if slice.book().users() > 0 {
+            return Err(Error::Failed(format!(
+                "{} holds entries already. Import comes first, into a new directory: history that arrives behind live entries would be too old",
+                data.display()
+            )));
+        }
+        if is_over {
+            return Ok(recovery.finish());
+        }
+    }
+}
+
+impl Lines {
+    /// Reads all lines. Those that are no entries are rejected, the others sorted.
+    fn sort(&mut self, mut sorter: Sorter, size: u64) -> Result<Sorted, Error> {
+        let mut progress = Progress::new("reading");
+        let taken = Rc::new(Cell::new(0));
+        let (mut line, mut bytes) = (Vec::new(), Vec::new());
+        for (file, name) in self.files.iter().enumerate() {
+            let mut input = Input::open(name, taken.clone())?;
+            let mut number = 0;
+            while let Some(read) = input.line(&mut line).map_err(|failure| behind(failure, number))? {
+                number += 1;
+                self.read += 1;
+                if self.read.is_multiple_of(SHOW_EVERY) {
+                    progress.at(input.taken(), size);
+                }
+                let mut scratch = LineScratch::EMPTY;
+                let parsed = if read.is_whole {
+                    entry::read(&line, &mut scratch)
+                } else {
+                    entry::Line { id_text: b"", entry: Err(Code::InvalidJson.into()) }
+                };
+                match parsed.entry {
+                    Ok(entry) => {
+                        let text =
+                            if input.can_be_read_again() { &[][..] } else { &line[..line.len().min(SHOWN_BYTES)] };
+                        let item = Item { entry, origin: Origin::new(file, number), offset: read.offset, text };
+                        bytes.clear();
+                        item.write(&mut bytes);
+                        sorter.push(&bytes)?;
+                    }
+                    Err(problem) => self.rejected.add(&rejected::Line {
+                        file: name,
+                        number,
+                        entry_id: parsed.id_text,
+                        problem,
+                        detail: if read.is_whole { problem.code.detail() } else { TOO_LONG },
+                        text: &line,
+                    })?,
+                }
+            }
+        }
+        drop(progress);
+        let mut progress = Progress::new("sorting");
+        Ok(sorter.finish(|done, total| progress.at(done, total))?)
+    }
+
+    /// Judges all entries and writes the users. The snapshot is on stable storage then, and nothing names it.
+    fn judge(
+        &mut self,
+        mut sorted: Sorted,
+        directory: &SliceDirectory,
+        found: &Found,
+    ) -> Result<(Written, u64, Counts), Error> {
+        let manifest = &found.manifest;
+        // The first segment is that which comes, if there is none yet.
+        let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let mut judge = Judge::new(Millis(now), snapshot);
+        let mut progress = Progress::new("merging");
+        let (mut entries, mut bytes, total) = (0u64, 0, sorted.bytes());
+        let mut refuse = |item: &Item<'_>, reason| self.refuse(item, reason);
+        while let Some(item) = sorted.next()? {
+            entries += 1;
+            bytes += (item.len() + size_of::<u32>()) as u64;
+            if entries.is_multiple_of(SHOW_EVERY) {
+                progress.at(bytes, total);
+            }
+            judge.take(item, &mut refuse)?;
+        }
+        let (snapshot, names, counts) = judge.finish(&mut refuse)?;
+        let users = snapshot.users();
+        Ok((snapshot.finish(&names, found.tail.position)?, users, counts))
+    }
+
+    /// Rejects an entry that the ledger does not take.
+    fn refuse(&mut self, item: &Item<'_>, reason: Rejection) -> Result<(), Error> {
+        let file = &self.files[item.origin.file()];
+        let again;
+        let text = match item.text {
+            [] => {
+                again = self.again.line(file, item.offset)?;
+                &again[..]
+            }
+            text => text,
+        };
+        let mut scratch = LineScratch::EMPTY;
+        let problem = Problem::at(reason.into(), blamed(reason.into()));
+        self.rejected.add(&rejected::Line {
+            file,
+            number: item.origin.line(),
+            entry_id: entry::read(text, &mut scratch).id_text,
+            problem,
+            detail: problem.code.detail(),
+            text,
+        })?;
+        Ok(())
+    }
+
+    fn sum_up(&self, users: u64, counts: Counts) {
+        let Counts { accepted, duplicates } = counts;
+        let rejected = self.rejected.count();
+        assert!(accepted + duplicates + rejected == self.read, "every line has one verdict");
+        let mut text = format!(
+            "{}: {} accepted, {}, {} rejected; {}\n",
+            many(self.read, "line", "lines"),
+            count(accepted),
+            many(duplicates, "duplicate", "duplicates"),
+            count(rejected),
+            many(users, "user", "users"),
+        );
+        for (code, lines) in self.rejected.by_code() {
+            text.push_str(&format!("  {code}: {}\n", count(*lines)));
+        }
+        if rejected > 0 {
+            text.push_str(&format!("  listed in {}\n", self.rejected.path().display()));
+        }
+        print(&text);
+    }
+}
+
+/// A failure to read, and how far reading had come.
+fn behind(failure: Failure, line: u64) -> Error {
+    Error::Failed(format!("{failure} (behind line {line}); nothing was imported"))
+}
+
+/// Names the snapshot in the manifest: from now on it counts.
+fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: Written) -> Result<(), Failure> {
+    let Written { number, last_frame, .. } = written;
+    let manifest = manifest::Slice { snapshot: number, snapshot_end: last_frame, ..*before };
+    directory.publish(&manifest.write())?;
+    if before.snapshot > 0 {
+        // If it stays, the next start removes it: nothing names it any more.
+        let _ = fs::remove_file(directory.path.join(File::Snapshot(before.snapshot).to_string()));
+    }
+    Ok(())
+}

@@ -1,0 +1,325 @@
+//! Sorting more than fits into memory: sorted runs in one file that has no name, then merges of as many as memory has buffers for.
+//!
+//! The file's name is taken away as soon as it is open: however the process ends, the room comes back. In the file an item has its length
+//! before it, four bytes.
+
+use super::item::Key;
+use crate::engine::Failure;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufWriter, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Bytes that are read of a run at a time, at the least: below that, reading costs more seeks than another merge.
+const LEAST_BUFFER_BYTES: usize = 64 << 10;
+/// And at the most.
+const MOST_BUFFER_BYTES: usize = 1 << 20;
+/// Bytes that are written at a time.
+const WRITE_BYTES: usize = 128 << 10;
+/// One part in so many of the memory is for keys, the rest for items.
+const KEYS_SHARE: usize = 3;
+const LENGTH_BYTES: usize = size_of::<u32>();
+/// The name that the file has for a moment. A start of the server removes whatever ends so.
+const NAME: &str = "import.new";
+
+/// Takes items in any order.
+#[derive(Debug)]
+pub struct Sorter {
+    memory: usize,
+    items: Vec<u8>,
+    keys: Vec<(Key, usize)>,
+    spill: Spill,
+}
+
+/// Runs, one behind the other in a file without a name.
+#[derive(Debug)]
+struct Spill {
+    directory: PathBuf,
+    file: File,
+    end: u64,
+    runs: Vec<(u64, u64)>,
+}
+
+/// Items in order.
+#[derive(Debug)]
+pub struct Sorted {
+    spill: Spill,
+    runs: Vec<Run>,
+    heap: BinaryHeap<Reverse<(Key, usize)>>,
+    /// The run whose item was given out last.
+    given: Option<usize>,
+    passes: u32,
+    runs_written: usize,
+}
+
+/// A run that is being read.
+#[derive(Debug)]
+struct Run {
+    /// What was not yet read of it.
+    at: u64,
+    end: u64,
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl Sorter {
+    /// A sorter that keeps `memory` bytes in memory, one item more at the most, and the rest in a file in `directory`.
+    pub fn new(directory: &Path, memory: usize) -> Result<Self, Failure> {
+        let keys = memory / KEYS_SHARE;
+        Ok(Self {
+            memory,
+            items: Vec::with_capacity(memory - keys),
+            keys: Vec::with_capacity((keys / size_of::<(Key, usize)>()).max(1)),
+            spill: Spill::new(directory)?,
+        })
+    }
+
+    /// Takes an item.
+    pub fn push(&mut self, item: &[u8]) -> Result<(), Failure> {
+        let size = LENGTH_BYTES + item.len();
+        if self.keys.len() == self.keys.capacity() || self.items.len() + size > self.items.capacity() {
+            self.write_run()?;
+        }
+        self.keys.push((Key::of(item), self.items.len()));
+        let length = u32::try_from(item.len()).expect("an item is a line at the most");
+        self.items.extend_from_slice(&length.to_le_bytes());
+        self.items.extend_from_slice(item);
+        Ok(())
+    }
+
+    fn write_run(&mut self) -> Result<(), Failure> {
+        if self.keys.is_empty() {
+            return Ok(());
+        }
+        // No two keys are equal.
+        self.keys.sort_unstable();
+        let items = self.keys.drain(..).map(|(_, at)| {
+            let rest = &self.items[at..];
+            Ok(&rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("it was pushed")])
+        });
+        self.spill.write_run(items)?;
+        self.items.clear();
+        Ok(())
+    }
+
+    /// Everything was taken. `progress` hears how many bytes of how many have been merged, if it takes more than one pass.
+    pub fn finish(mut self, progress: impl FnMut(u64, u64)) -> Result<Sorted, Failure> {
+        self.write_run()?;
+        let Self { memory, items, keys, spill } = self;
+        drop((items, keys));
+        Sorted::new(spill, memory, progress)
+    }
+}
+
+impl Spill {
+    fn new(directory: &Path) -> Result<Self, Failure> {
+        let path = directory.join(NAME);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = file.map_err(Failure::of("create", path.display().to_string()))?;
+        fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
+        Ok(Self { directory: directory.to_owned(), file, end: 0, runs: Vec::new() })
+    }
+
+    fn write_run<I: AsRef<[u8]>>(&mut self, items: impl Iterator<Item = Result<I, Failure>>) -> Result<(), Failure> {
+        let object = format!("a file for sorting in {}", self.directory.display());
+        let mut out = BufWriter::with_capacity(WRITE_BYTES, &self.file);
+        let start = self.end;
+        for item in items {
+            let item = item?;
+            let item = item.as_ref();
+            let length = (item.len() as u32).to_le_bytes();
+            out.write_all(&length).and_then(|()| out.write_all(item)).map_err(Failure::of("write", object.as_str()))?;
+            self.end += (LENGTH_BYTES + item.len()) as u64;
+        }
+        out.flush().map_err(Failure::of("write", object.as_str()))?;
+        drop(out);
+        self.runs.push((start, self.end));
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, into: &mut [u8]) -> Result<(), Failure> {
+        let mut done = 0;
+        while done < into.len() {
+            match self.file.read_at(&mut into[done..], offset + done as u64) {
+                Ok(0) => {
+                    let error = std::io::Error::from(ErrorKind::UnexpectedEof);
+                    return Err(Failure::new(
+                        "read",
+                        format!("a file for sorting in {}", self.directory.display()),
+                        error,
+                    ));
+                }
+                Ok(count) => done += count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let object = format!("a file for sorting in {}", self.directory.display());
+                    return Err(Failure::new("read", object, error));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The length that stands before an item; `None` if it is not all there.
+fn length(bytes: &[u8]) -> Option<usize> {
+    bytes.first_chunk().map(|length| u32::from_le_bytes(*length) as usize)
+}
+
+impl Sorted {
+    fn new(mut spill: Spill, memory: usize, mut progress: impl FnMut(u64, u64)) -> Result<Self, Failure> {
+        let at_once = (memory / LEAST_BUFFER_BYTES).max(2);
+        let runs_written = spill.runs.len();
+        let mut passes = 0;
+        while spill.runs.len() > at_once {
+            let total = spill.end;
+            let mut merged = Spill::new(&spill.directory)?;
+            let runs = std::mem::take(&mut spill.runs);
+            for part in runs.chunks(at_once) {
+                let mut sorted = Self::over(spill, part, memory)?;
+                let mut done = merged.end;
+                let items = std::iter::from_fn(|| {
+                    let item = sorted.next().transpose()?.map(<[u8]>::to_vec);
+                    if let Ok(item) = &item {
+                        done += (LENGTH_BYTES + item.len()) as u64;
+                        progress(done, total);
+                    }
+                    Some(item)
+                });
+                merged.write_run(items)?;
+                spill = sorted.spill;
+            }
+            spill = merged;
+            passes += 1;
+        }
+        let runs = std::mem::take(&mut spill.runs);
+        let mut sorted = Self::over(spill, &runs, memory)?;
+        (sorted.passes, sorted.runs_written) = (passes, runs_written);
+        Ok(sorted)
+    }
+
+    /// The items of some runs.
+    fn over(spill: Spill, runs: &[(u64, u64)], memory: usize) -> Result<Self, Failure> {
+        let buffer = (memory / runs.len().max(1)).clamp(LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES);
+        let run = |&(at, end)| Run { at, end, bytes: Vec::with_capacity(buffer), used: 0 };
+        let runs = runs.iter().map(run).collect();
+        let mut sorted = Self { spill, runs, heap: BinaryHeap::new(), given: None, passes: 0, runs_written: 0 };
+        for run in 0..sorted.runs.len() {
+            sorted.enter(run)?;
+        }
+        Ok(sorted)
+    }
+
+    /// Puts the next item of a run where it belongs among those of the others.
+    fn enter(&mut self, run: usize) -> Result<(), Failure> {
+        self.runs[run].fill(&self.spill)?;
+        if let Some(item) = self.runs[run].item() {
+            self.heap.push(Reverse((Key::of(item), run)));
+        }
+        Ok(())
+    }
+
+    /// The next item.
+    pub fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
+        if let Some(run) = self.given.take() {
+            let passed = self.runs[run].item().map_or(0, <[u8]>::len);
+            self.runs[run].used += LENGTH_BYTES + passed;
+            self.enter(run)?;
+        }
+        let Some(Reverse((_, run))) = self.heap.pop() else { return Ok(None) };
+        self.given = Some(run);
+        Ok(self.runs[run].item())
+    }
+
+    /// Bytes of all items.
+    pub const fn bytes(&self) -> u64 {
+        self.spill.end
+    }
+
+    /// How many runs were written first, and how many times all were merged before the last time.
+    pub const fn effort(&self) -> (usize, u32) {
+        (self.runs_written, self.passes)
+    }
+}
+
+impl Run {
+    /// Reads on, if the next item is not all there.
+    fn fill(&mut self, spill: &Spill) -> Result<(), Failure> {
+        loop {
+            let ahead = &self.bytes[self.used..];
+            let needed = LENGTH_BYTES + length(ahead).unwrap_or(0);
+            let rest = self.end - self.at;
+            if ahead.len() >= needed || rest == 0 {
+                return Ok(());
+            }
+            self.bytes.drain(..self.used);
+            self.used = 0;
+            let before = self.bytes.len();
+            let more = rest.min((self.bytes.capacity().max(needed) - before) as u64) as usize;
+            self.bytes.resize(before + more, 0);
+            spill.read(self.at, &mut self.bytes[before..])?;
+            self.at += more as u64;
+        }
+    }
+
+    /// The next item; `None` behind the last.
+    fn item(&self) -> Option<&[u8]> {
+        let ahead = &self.bytes[self.used..];
+        ahead.get(LENGTH_BYTES..LENGTH_BYTES + length(ahead)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::import::item::{Item, Origin};
+    use crate::ledger::entry::{Action, EntryRef};
+    use crate::ledger::id::{EntryId, UserId};
+    use crate::ledger::time::Millis;
+
+    /// Sorts so many items of random users, times and lengths, and compares with what a plain sort makes of them.
+    fn check(count: u64, memory: usize, runs: std::ops::RangeInclusive<usize>, passes: u32) {
+        let name = format!("purser-sort-{}-{count}-{memory}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        let mut sorter = Sorter::new(&directory, memory).unwrap();
+        let mut all = Vec::new();
+        for n in 0..count {
+            let draw = |m: u64| UserId(n ^ m << 40).hash();
+            let (user, at) = (UserId(draw(1) % 50), Millis(draw(2) % 20));
+            let entry = EntryRef { id: EntryId(draw(3).into()), user, at, action: Action::Void { hold: EntryId(1) } };
+            let long = if draw(4) % 1_000 == 0 { 100_000 } else { 50 };
+            let text = vec![n as u8; (draw(5) % long) as usize];
+            let mut item = Vec::new();
+            Item { entry, origin: Origin::new((draw(6) % 3) as usize, n + 1), offset: n, text: &text }.write(&mut item);
+            sorter.push(&item).unwrap();
+            all.push(item);
+        }
+        all.sort_by_key(|item| Key::of(item));
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "nothing is left behind by a kill");
+        let mut sorted = sorter.finish(|done, total| assert!(done <= total)).unwrap();
+        assert_eq!(sorted.bytes(), all.iter().map(|item| (LENGTH_BYTES + item.len()) as u64).sum::<u64>());
+        for (n, item) in all.iter().enumerate() {
+            assert!(sorted.next().unwrap() == Some(item), "item {n} of {count}, {memory} bytes");
+        }
+        assert_eq!(sorted.next().unwrap(), None);
+        assert_eq!(sorted.next().unwrap(), None);
+        let (written, merged) = sorted.effort();
+        assert!(runs.contains(&written), "{written} runs of {count} items in {memory} bytes");
+        assert_eq!(merged, passes, "{written} runs of {count} items in {memory} bytes");
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn items_come_in_order_whatever_the_memory() {
+        check(0, 1 << 20, 0..=0, 0);
+        check(1, 1 << 20, 1..=1, 0);
+        check(3_000, 1 << 24, 1..=1, 0);
+        check(20_000, 1 << 20, 2..=16, 0);
+        check(20_000, 300 << 10, 5..=16, 1);
+        check(3_000, 16 << 10, 17..=32, 4);
+        check(200, 0, 129..=256, 7);
+    }
+}

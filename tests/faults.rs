@@ -1,0 +1,441 @@
+//! Faults on the real thing: a directory that is damaged, incomplete, another's or in use is refused with a sentence that names the
+//! file, and left as it is; a disk without room stops the feed, and nothing else.
+
+use crate::server::client::{feed, get};
+use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
+use crate::server::{Response, Scratch, Server, credit, entries, holds, run, serve};
+use purser::journal::frame::ALIGN;
+use purser::journal::manifest;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const T: u64 = 1_700_000_100_000;
+const USERS: u64 = 100;
+/// Entries that are fed at first: enough of a log to begin a snapshot.
+const ENTRIES: u64 = 20_000;
+/// Entries that are fed one by one after that, in each of two lives.
+const SINGLES: u64 = 5;
+
+/// Everything in a directory.
+type Tree = BTreeMap<PathBuf, Vec<u8>>;
+
+fn tree(path: &Path) -> Tree {
+    let mut found = Tree::new();
+    for entry in fs::read_dir(path).expect("a directory") {
+        let path = entry.expect("a name").path();
+        if path.is_dir() {
+            found.extend(tree(&path));
+        } else {
+            let bytes = fs::read(&path).expect("a file");
+            found.insert(path, bytes);
+        }
+    }
+    found
+}
+
+/// Makes a directory what it was.
+fn restore(path: &Path, whole: &Tree) {
+    fs::remove_dir_all(path).expect("it can be removed");
+    for (file, bytes) in whole {
+        fs::create_dir_all(file.parent().expect("it is in a directory")).expect("it can be made");
+        fs::write(file, bytes).expect("it can be written");
+    }
+}
+
+fn flip(file: &Path, offset: u64) {
+    let open = OpenOptions::new().read(true).write(true).open(file).expect("it is there");
+    let mut byte = [0];
+    open.read_exact_at(&mut byte, offset).expect("it is so long");
+    open.write_all_at(&[byte[0] ^ 1], offset).expect("it can be written");
+}
+
+fn truncate(file: &Path, bytes: u64) {
+    OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(bytes)).expect("it can be cut");
+}
+
+/// Entry `n`: of one user after the other.
+fn line(n: u64) -> String {
+    credit(n, 1 + n % USERS, 1 + n as i64, T + n)
+}
+
+/// A data directory with a snapshot, and a log of three segments or more behind it.
+struct Data {
+    scratch: Scratch,
+    entries: u64,
+}
+
+impl Data {
+    fn make() -> Self {
+        let data = Self { scratch: Scratch::new("faults"), entries: ENTRIES + 2 * SINGLES };
+        let mut server = Server::keeping(&data.path(), &["--snapshot-after-mib", "1"]);
+        server.feed(&(0..ENTRIES).map(line).collect::<Vec<_>>());
+        assert!(holds(|| data.manifest().snapshot > 0), "a snapshot is taken");
+        for life in 0..2 {
+            end(&mut server);
+            server = Server::keeping(&data.path(), &[]);
+            (0..SINGLES).for_each(|n| server.feed(&[line(ENTRIES + life * SINGLES + n)]));
+        }
+        end(&mut server);
+        let manifest::Slice { first, last, .. } = data.manifest();
+        assert!(last >= first + 2, "{:?}", data.manifest());
+        data
+    }
+
+    fn path(&self) -> PathBuf {
+        self.scratch.join("data")
+    }
+
+    fn slice(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join("generation-1/slice-0").join(name)
+    }
+
+    fn manifest(&self) -> manifest::Slice {
+        manifest::Slice::read(&fs::read(self.slice("manifest")).expect("it is there")).expect("it is whole")
+    }
+
+    fn segment(&self, number: u64) -> PathBuf {
+        self.slice(format!("log-{number}"))
+    }
+
+    fn snapshot(&self) -> PathBuf {
+        self.slice(format!("snapshot-{}", self.manifest().snapshot))
+    }
+
+    /// The server's answer to this directory: no, and why; and nothing in it is another.
+    fn check_refused(&self, what: &str, says: &[&str]) {
+        let before = tree(&self.path());
+        let (code, out, err) = run(serve("127.0.0.1:0").arg("--data").arg(self.path()));
+        assert_eq!(code, Some(1), "{what}: {out}{err}");
+        assert!(err.starts_with("error: ") && !out.contains("listening on"), "{what}: {out}{err}");
+        for part in says {
+            assert!(err.contains(part), "{what}: no {part:?} in {err:?}");
+        }
+        assert!(tree(&self.path()) == before, "{what}: the directory was changed");
+    }
+
+    /// Damages the directory, has it refused, and undoes the damage.
+    fn check(&self, what: &str, damage: impl FnOnce(), says: &[&str]) {
+        let whole = tree(&self.path());
+        damage();
+        assert!(tree(&self.path()) != whole, "{what}: nothing is damaged");
+        self.check_refused(what, says);
+        restore(&self.path(), &whole);
+    }
+
+    /// Starts a server on the directory: all entries up to `count` are there.
+    fn check_serves(&self, count: u64) -> Server {
+        let server = Server::keeping(&self.path(), &[]);
+        let mut client = server.connect();
+        for user in 1..=USERS {
+            let own: Vec<_> = (0..count).filter(|n| 1 + n % USERS == user).collect();
+            let posted = own.iter().map(|&n| 1 + n as i64).sum();
+            let answer = client.ask(get(&format!("/v1/users/{user}/balance"))).shown();
+            assert_eq!(answer, balance(user, own.len() as u64, T + own[own.len() - 1], posted));
+        }
+        server
+    }
+}
+
+fn end(server: &mut Server) {
+    server.signal("TERM");
+    assert!(server.ended().success());
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+#[test]
+fn what_is_damaged_is_refused_and_named() {
+    let data = Data::make();
+    let manifest = data.manifest();
+    let (root, slice, snapshot) = (data.path().join("manifest"), data.slice("manifest"), data.snapshot());
+    let (first, last) = (data.segment(manifest.first), data.segment(manifest.last));
+    let before_last = data.segment(manifest.last - 1);
+    let align = ALIGN as u64;
+
+    for (file, bytes) in [(&root, fs::read(&root)), (&slice, fs::read(&slice))] {
+        for at in [16, bytes.expect("it is there").len() as u64 - 3] {
+            data.check("a manifest's byte", || flip(file, at), &[&show(file), "is not a whole manifest"]);
+        }
+        data.check("an empty manifest", || truncate(file, 0), &[&show(file), "is not a whole manifest"]);
+    }
+    let broken = |file: &Path, at: u64| format!("cannot load {}: byte {at}: ", show(file));
+    let flipped = |what: &str, file: &Path, at: u64, frame: u64, says: &str| {
+        data.check(what, || flip(file, at), &[&broken(file, frame), says]);
+    };
+    flipped("a snapshot's first frame", &snapshot, 41, 0, "not the beginning of the snapshot");
+    flipped("a snapshot's user", &snapshot, align + 100, align, "frame 1 is broken");
+    flipped("a snapshot's end", &snapshot, manifest.snapshot_end + 50, manifest.snapshot_end, "last frame");
+    flipped("the first segment's header", &first, 41, 0, "not the beginning of a segment");
+    flipped("another segment's header", &last, 20, 0, "not the beginning of a segment");
+    flipped("a write in the middle of the log", &before_last, align + 60, align, "is broken");
+    flipped("a write's length", &before_last, 2 * align + 6, 2 * align, "is broken");
+    flipped(
+        "the last write of a segment before the last",
+        &before_last,
+        SINGLES * align + 60,
+        SINGLES * align,
+        "is broken",
+    );
+    flipped("a write that has others behind it", &last, align + 60, align, "is there behind it, at byte 8192");
+
+    let missing = |what: &str, file: &Path, says: &[&str]| {
+        let remove = || fs::remove_file(file).expect("it is there");
+        data.check(what, remove, says);
+    };
+    missing("the manifest", &root, &[&show(&data.path()), "holds files but no manifest"]);
+    missing("the slice's manifest", &slice, &[&show(&slice), "is missing"]);
+    for file in [&snapshot, &first, &before_last, &last] {
+        missing("a file that is named", file, &[&show(file), "is not there"]);
+    }
+    let both = || [&root, &slice].into_iter().for_each(|file| fs::remove_file(file).expect("it is there"));
+    data.check("both manifests", both, &[&show(&data.path()), "holds files but no manifest"]);
+    let all = || fs::remove_dir_all(data.path().join("generation-1")).expect("it is there");
+    data.check("the generation", all, &[&show(&slice), "is missing"]);
+
+    let size = fs::metadata(&snapshot).expect("it is there").len();
+    data.check("a snapshot's tail", || truncate(&snapshot, size / 2), &[&show(&snapshot), "last frame"]);
+    data.check("a segment's tail", || truncate(&before_last, 2 * align), &[&show(&before_last)]);
+    data.check("the last segment's tail", || truncate(&last, 3 * align), &[&show(&last), "bytes"]);
+    data.check("the last segment's all", || truncate(&last, 0), &[&show(&last)]);
+    let swap = || {
+        let (a, b) = (fs::read(&last).expect("it is there"), fs::read(&before_last).expect("it is there"));
+        fs::write(&last, b).and_then(|()| fs::write(&before_last, a)).expect("they can be written");
+    };
+    data.check("two segments, one for the other", swap, &["cannot load", "log-"]);
+
+    let later = |file: &'static str, text: String| {
+        let path = if file == "data" { &root } else { &slice };
+        let what = format!("{} is of version 2, and this program reads version 1", show(path));
+        data.check("a newer version", || fs::write(path, text).expect("it can be written"), &[&what]);
+    };
+    later("data", "purser data 2\nwhatever this may mean\n".to_owned());
+    later("slice", "purser slice 2\nwhatever this may mean\n".to_owned());
+    let two = manifest::Directory { generation: 1, slices: 2 }.write();
+    data.check("two slices", || fs::write(&root, two).expect("it can be written"), &["2 slices"]);
+
+    drop(data.check_serves(data.entries));
+}
+
+/// The newest write may have been torn: nobody was told that it was done. It is cut, and the server says so.
+#[test]
+fn rot_in_the_newest_write_is_cut() {
+    let data = Data::make();
+    let last = data.manifest().last;
+    let at = SINGLES * ALIGN as u64;
+    flip(&data.segment(last), at + 60);
+    let server = data.check_serves(data.entries - 1);
+    let said = format!("; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was done");
+    assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
+    // It is sent again, as after any answer that never came; and what was cut does not come back.
+    server.feed(&[line(data.entries - 1)]);
+    drop(server);
+    let server = data.check_serves(data.entries);
+    assert!(!server.greeting.iter().any(|line| line.contains("was cut")), "{:#?}", server.greeting);
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let data = Data::make();
+    let server = data.check_serves(data.entries);
+    // It makes its next segment ready beside the serving; then it is at rest.
+    assert!(holds(|| data.segment(data.manifest().last + 1).exists()), "a segment is made ready");
+    data.check_refused("a second process", &[&show(&data.path()), "is used by another process"]);
+    server.is_well();
+    server.feed(&[line(data.entries)]);
+    drop(server);
+    drop(data.check_serves(data.entries + 1));
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone() {
+    let scratch = Scratch::new("foreign");
+    let check = |data: &Path, says: &[&str]| {
+        let before = tree(&scratch.join(""));
+        let (code, _, err) = run(serve("127.0.0.1:0").arg("--data").arg(data));
+        assert_eq!(code, Some(1), "{err}");
+        for part in says {
+            assert!(err.starts_with("error: ") && err.contains(part), "no {part:?} in {err:?}");
+        }
+        assert_eq!(tree(&scratch.join("")), before, "{err}");
+    };
+    let photos = scratch.join("photos");
+    fs::create_dir(&photos).and_then(|()| fs::write(photos.join("1.jpg"), "a photo")).expect("it can be written");
+    check(&photos, &[&show(&photos), "holds files but no manifest"]);
+    let below = photos.join("1.jpg/data");
+    check(&below, &["cannot create", &show(&below)]);
+    check(&photos.join("1.jpg"), &["cannot create", &show(&photos.join("1.jpg"))]);
+    check(Path::new("/proc/purser-data"), &["cannot create /proc/purser-data"]);
+}
+
+/// `command` in a mount namespace of its own, after `mounts`; `None` where that is not allowed.
+fn mounted(mounts: &str, command: &Command) -> Option<Command> {
+    let enter = |script: &str| {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).stdin(Stdio::null());
+        unshare
+    };
+    let is_allowed =
+        enter("mount -t tmpfs none /mnt").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !is_allowed {
+        eprintln!("skipped: no mounts are allowed here");
+        return None;
+    }
+    let mut whole = enter(&format!(r#"{mounts} && exec "$@""#));
+    whole.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => whole.env(name, value),
+            None => whole.env_remove(name),
+        };
+    }
+    Some(whole)
+}
+
+#[test]
+fn a_read_only_directory() {
+    let data = Data::make();
+    let path = show(&data.path());
+    let before = tree(&data.path());
+    let mounts = format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}");
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &path])) else { return };
+    let (code, _, err) = run(&mut command);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.starts_with(&format!("error: cannot open {path}/lock: Read-only file system")), "{err}");
+    assert!(tree(&data.path()) == before, "the directory was changed");
+    drop(data.check_serves(data.entries));
+}
+
+/// What a feed of so many lines was answered: how many were accepted; the others found no room.
+fn accepted(response: &Response, first: u64, lines: u64) -> u64 {
+    let room = (0..=lines).find(|&room| {
+        let results: Vec<_> = (room..lines)
+            .map(|index| rejected(index as usize, &(first + index).to_string(), "insufficient_storage", ""))
+            .collect();
+        response.body == fed(room as usize, 0, &results)
+    });
+    let room =
+        room.unwrap_or_else(|| panic!("neither room nor none: {}", &response.body[..response.body.len().min(300)]));
+    assert_eq!(response.status(), if room < lines { 507 } else { 200 });
+    room
+}
+
+/// Feeds one user, a credit of 1 at a time, until there is no room; then there is some, and it goes on. Returns how many were accepted.
+fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
+    const LINES: u64 = 500;
+    let part = |first: u64| (first..first + LINES).map(|n| credit(n, 1, 1, T)).collect::<Vec<_>>();
+    let mut client = server.connect();
+    let check = |client: &mut crate::server::Client, count: u64| {
+        let answer = client.ask(get("/v1/users/1/balance")).shown();
+        let want =
+            if count == 0 { expected::problem("user_not_found", "", "") } else { balance(1, count, T, count as i64) };
+        assert_eq!(answer, want);
+    };
+    let mut count = 0;
+    loop {
+        let room = accepted(&client.ask(feed(entries(&part(count)))), count, LINES);
+        count += room;
+        if room < LINES {
+            break;
+        }
+        assert!(count < 100_000, "there is always room");
+    }
+    // No room is no room; what is there is read, and what was accepted is known.
+    for _ in 0..3 {
+        check(&mut client, count);
+        assert_eq!(accepted(&client.ask(feed(entries(&part(count)))), count, LINES), 0);
+        assert_eq!(client.ask(get("/readyz")).shown(), expected::text("ready"));
+    }
+    if count > 0 {
+        let again = client.ask(feed(entries(&[credit(0, 1, 1, T)]))).shown();
+        assert_eq!(again, json("", &fed(0, 1, &[duplicate(0, "0")])));
+    }
+    make_room();
+    // One at a time: room may come in the middle of a request.
+    let resumed = holds(|| client.ask(feed(entries(&[credit(count, 1, 1, T)]))).status() == 200);
+    assert!(resumed, "there is room, and it does not go on");
+    count += 1;
+    check(&mut client, count);
+    count
+}
+
+fn limit_file_size(server: &Server, bytes: &str) {
+    let limit = format!("--fsize={bytes}:");
+    let status = Command::new("prlimit").args(["--pid", &server.id().to_string(), &limit]).status();
+    assert!(status.expect("util-linux is there").success());
+}
+
+/// A limit on the size of files is a kind of full disk that needs no privilege: a segment cannot be made.
+#[test]
+fn no_room_for_the_next_segment() {
+    for first_bytes in [64 << 10, 1 << 20, 2 << 20] {
+        let scratch = Scratch::new("full");
+        let command = serve("127.0.0.1:0");
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--fsize={first_bytes}:")).arg(command.get_program()).args(command.get_args());
+        limited.arg("--data").arg(scratch.join("data")).stderr(Stdio::null());
+        let mut server = Server::spawn(&mut limited);
+        let count = check_full(&server, || limit_file_size(&server, "unlimited"));
+        assert_eq!(count > 10_000, first_bytes >= 1 << 20, "{count} entries in {first_bytes} bytes");
+        server.kill();
+        let server = Server::keeping(&scratch.join("data"), &[]);
+        let answer = server.ask(get("/v1/users/1/balance")).shown();
+        assert_eq!(answer, balance(1, count, T, count as i64));
+    }
+}
+
+/// A disk that is full, and then has room again.
+#[test]
+fn a_full_disk() {
+    let scratch = Scratch::new("full");
+    let path = show(&scratch.join(""));
+    let mounts = format!("mount -t tmpfs -o size=8m none {path} && head -c 6m /dev/zero > {path}/ballast");
+    let data = show(&scratch.join("data"));
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &data])) else { return };
+    let mut server = Server::spawn(command.stderr(Stdio::null()));
+    let ballast = PathBuf::from(format!("/proc/{}/root{path}/ballast", server.id()));
+    let count = check_full(&server, || fs::remove_file(&ballast).expect("it is there"));
+    assert!(count > 10_000, "{count} entries in the first segment");
+    end(&mut server);
+}
+
+/// A snapshot that finds no room is given up, and taken when there is some; reads and the feed do not notice.
+#[test]
+fn no_room_for_a_snapshot() {
+    let (scratch, aside) = (Scratch::new("full"), Scratch::new("aside"));
+    let path = show(&scratch.join(""));
+    let mounts = format!("mount -t tmpfs -o size=8m none {path} && head -c 5090000 /dev/zero > {path}/ballast");
+    let data = show(&scratch.join("data"));
+    let flags = ["--data", &data, "--snapshot-after-mib", "1"];
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(flags)) else { return };
+    let said = fs::File::create(aside.join("stderr")).expect("it can be made");
+    let mut server = Server::spawn(command.stderr(said));
+    let inside = PathBuf::from(format!("/proc/{}/root{path}", server.id()));
+    let snapshots = || {
+        let text = fs::read(inside.join("data/generation-1/slice-0/manifest")).expect("a manifest");
+        manifest::Slice::read(&text).expect("a whole manifest").snapshot
+    };
+    // There is room for two segments, and 150 kB: less than the image of a user who has 16 bytes for each entry.
+    let lines: Vec<_> = (0..20_000).map(|n| credit(n, 1, 1, T)).collect();
+    let mut fed = 0;
+    for part in lines.chunks(1_000) {
+        server.feed(part);
+        fed += part.len() as u64;
+        assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
+    }
+    let is_given_up = || {
+        let said = fs::read_to_string(aside.join("stderr")).expect("text");
+        said.contains("No space left on device") && said.contains("; the snapshot is given up, and tried again")
+    };
+    assert!(holds(is_given_up), "{}", fs::read_to_string(aside.join("stderr")).expect("text"));
+    server.is_well();
+    let before = snapshots();
+    fs::remove_file(inside.join("ballast")).expect("it is there");
+    assert!(holds(|| snapshots() > before), "no snapshot is taken, and there is room");
+    assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
+    server.kill();
+}

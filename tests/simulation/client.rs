@@ -1,0 +1,98 @@
+//! What clients send to one slice: entries new, repeated and in doubt, about few users.
+
+use super::oracle::{Draft, Oracle};
+use super::random::Random;
+use purser::ledger::amount::{Amount, Currency, Direction};
+use purser::ledger::entry::{Action, EntryRef, Leg};
+use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::time::Millis;
+use std::collections::VecDeque;
+
+const HOUR_MS: u64 = 3_600_000;
+const KINDS: [&str; 5] = ["topup", "gift", "refund", "withdrawal", "a_kind_whose_name_is_quite_long"];
+const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
+
+/// All clients of a slice, as one.
+#[derive(Debug)]
+pub struct Clients {
+    users: u64,
+    next_id: u128,
+    /// Sent, with an outcome that is not known, or refused for want of room: to be sent again, in this order.
+    doubtful: VecDeque<Draft>,
+}
+
+impl Clients {
+    pub fn new(users: u64) -> Self {
+        Self { users, next_id: 1, doubtful: VecDeque::new() }
+    }
+
+    /// Entries whose outcome nobody was told.
+    pub fn doubt(&mut self, drafts: impl IntoIterator<Item = Draft>) {
+        self.doubtful.extend(drafts);
+    }
+
+    pub fn is_in_doubt(&self) -> bool {
+        !self.doubtful.is_empty()
+    }
+
+    /// What is sent again, the oldest first.
+    pub fn again(&mut self, most: usize) -> Vec<Draft> {
+        let most = most.min(self.doubtful.len());
+        self.doubtful.drain(..most).collect()
+    }
+
+    pub fn user(&self, random: &mut Random) -> u64 {
+        // The first ones are asked for more often.
+        random.below(self.users).min(random.below(self.users))
+    }
+
+    /// One entry: most often a new one.
+    pub fn draft(&mut self, oracle: &Oracle, now_ms: u64, random: &mut Random) -> Draft {
+        let user = self.user(random);
+        let history = oracle.users.get(&user);
+        let recent = |random: &mut Random| {
+            let back = random.below(12) as usize;
+            history.and_then(|history| history.entries().rev().nth(back)).copied()
+        };
+        if random.in_thousand(60)
+            && let Some(known) = recent(random)
+        {
+            return known;
+        }
+        if random.in_thousand(30)
+            && let Some(mut other) = recent(random)
+        {
+            other.at.0 ^= 1;
+            return other;
+        }
+        let id = EntryId(self.next_id << 64 | u128::from(random.next() >> 1));
+        self.next_id += 1;
+        let late_ms = match random.below(20) {
+            0 => random.below(30 * HOUR_MS),
+            1..4 => random.below(3 * HOUR_MS),
+            _ => random.below(1_000),
+        };
+        let at = Millis(if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms });
+        let size = 1 << random.between(1, 40);
+        let amount = Amount::new(random.below(size) as i64).expect("not negative");
+        let hold = history.and_then(|history| {
+            let holds = history.entries().rev().take(40).filter(|draft| matches!(draft.action, Action::Hold(_)));
+            let holds: Vec<_> = holds.map(|draft| draft.id).collect();
+            if holds.is_empty() { None } else { Some(random.pick(&holds)) }
+        });
+        let leg = Leg {
+            currency: Currency::parse(random.pick(&CURRENCIES)).expect("it is one"),
+            kind: random.pick(&KINDS),
+            direction: if random.coin() { Direction::Credit } else { Direction::Debit },
+            amount,
+        };
+        let action = match (random.below(10), hold) {
+            (0..2, _) => Action::Hold(leg),
+            (2, Some(hold)) => Action::Settle { hold, amount },
+            (3, Some(hold)) => Action::Settle { hold, amount: Amount::new(0).expect("not negative") },
+            (4, Some(hold)) => Action::Void { hold },
+            _ => Action::Post(leg),
+        };
+        EntryRef { id, user: UserId(user), at, action }
+    }
+}

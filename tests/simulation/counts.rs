@@ -1,0 +1,22 @@
+//! What runs have met, so that they can tell what they prove.
+
+use std::collections::BTreeMap;
+
+/// How often each thing has happened.
+#[derive(Clone, Debug, Default)]
+pub struct Counts(BTreeMap<&'static str, u64>);
+
+impl Counts {
+    pub fn add(&mut self, what: &'static str, times: u64) {
+        *self.0.entry(what).or_default() += times;
+    }
+
+    pub fn take(&mut self, other: &Self) {
+        other.0.iter().for_each(|(what, times)| self.add(what, *times));
+    }
+
+    /// How often `what` has happened.
+    pub fn of(&self, what: &str) -> u64 {
+        self.0.get(what).copied().unwrap_or_default()
+    }
+}

@@ -1,0 +1,180 @@
+//! Faults at rest: what may have happened to files while no process had them open, and what recovery may make of it.
+//!
+//! Whatever it was, recovery gives right answers or refuses. There is one exception: where nothing of the log is whole any more from some write
+//! on to its end, that end looks as if it had never been written, and is cut.
+
+use super::disk::{Disk, Files, Name, SECTOR};
+use super::random::Random;
+use purser::journal::frame::{self, ALIGN, Kind};
+use purser::journal::{File, Place, manifest};
+
+/// A write in a segment: its number, its bytes from the header to the payload's end, where its frame ends, its checksum.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    pub number: u64,
+    pub start: usize,
+    pub end: usize,
+    pub next: usize,
+    pub crc: u32,
+}
+
+/// The header and the writes of a segment that is whole.
+pub fn frames(segment: &[u8], place: Place) -> Vec<Placed> {
+    let (mut found, mut at) = (Vec::<Placed>::new(), 0);
+    while at < segment.len() {
+        let Ok(read) = frame::read(&segment[at..], place) else { break };
+        let follows = match found.last() {
+            None => read.kind == Kind::Segment,
+            Some(last) => read.kind == Kind::Write && read.number == last.number + 1,
+        };
+        if !follows {
+            break;
+        }
+        let end = at + frame::HEADER_BYTES + read.payload.len();
+        found.push(Placed { number: read.number, start: at, end, next: at + read.size(), crc: read.crc });
+        at += read.size();
+    }
+    found
+}
+
+/// Damages a file of a slice. Returns what was done.
+pub fn damage(disk: &mut Disk, slices: usize, slice: usize, place: Place, random: &mut Random) -> String {
+    let names = disk.names(slice);
+    let name = random.pick(&names);
+    let what = match random.below(8) {
+        0 | 1 => flip(disk, slice, name, random),
+        2 => zero(disk, slice, name, random),
+        3 => misdirect(disk, slices, slice, name, random),
+        4 => cut(disk, slice, name, random),
+        5 => {
+            disk.lose(slice, name);
+            "deleted".to_owned()
+        }
+        6 => rewind(disk, slice, name, place, random),
+        _ => swap(disk, slices, slice, name, random),
+    };
+    format!("{name:?} of slice {slice} {what}")
+}
+
+fn file(disk: &mut Disk, slice: usize, name: Name) -> &mut Vec<u8> {
+    disk.bytes_of(slice, name).expect("the name is one of the slice's")
+}
+
+/// Somewhere in a file: near its used part more often than not.
+fn somewhere(bytes: &[u8], random: &mut Random) -> usize {
+    let used = bytes.iter().rposition(|&byte| byte != 0).map_or(bytes.len(), |last| last + 1);
+    let end = if random.in_thousand(800) { used } else { bytes.len() };
+    random.below(end.max(1) as u64) as usize
+}
+
+fn flip(disk: &mut Disk, slice: usize, name: Name, random: &mut Random) -> String {
+    let bytes = file(disk, slice, name);
+    if bytes.is_empty() {
+        return "left alone".to_owned();
+    }
+    let flips = random.between(1, 3);
+    let at = somewhere(bytes, random);
+    for n in 0..flips as usize {
+        let at = (at + n).min(bytes.len() - 1);
+        bytes[at] ^= 1 << random.below(8);
+    }
+    format!("with {flips} bits flipped from byte {at} on")
+}
+
+fn run(bytes: &[u8], random: &mut Random) -> (usize, usize) {
+    let start = somewhere(bytes, random) / SECTOR * SECTOR;
+    let end = (start + SECTOR * random.between(1, 16) as usize).min(bytes.len());
+    (start, end)
+}
+
+fn zero(disk: &mut Disk, slice: usize, name: Name, random: &mut Random) -> String {
+    let bytes = file(disk, slice, name);
+    let (start, end) = run(bytes, random);
+    bytes[start..end].fill(0);
+    format!("zeroed from byte {start} to {end}")
+}
+
+/// What was meant for one place stands in another: of this file, or of any.
+fn misdirect(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut Random) -> String {
+    let from_slice = random.below(slices as u64) as usize;
+    let names = disk.names(from_slice);
+    let from = if random.coin() && from_slice == slice { name } else { random.pick(&names) };
+    let source = file(disk, from_slice, from).clone();
+    let (mut start, mut end) = run(&source, random);
+    if random.coin() {
+        start = start / ALIGN * ALIGN;
+        end = (start + ALIGN).min(source.len());
+    }
+    let bytes = file(disk, slice, name);
+    let unit = if random.coin() { ALIGN } else { SECTOR };
+    let to = somewhere(bytes, random) / unit * unit;
+    let count = (end - start).min(bytes.len() - to);
+    bytes[to..to + count].copy_from_slice(&source[start..start + count]);
+    format!("with {count} bytes of {from:?} of slice {from_slice}, from byte {start}, at byte {to}")
+}
+
+fn cut(disk: &mut Disk, slice: usize, name: Name, random: &mut Random) -> String {
+    let bytes = file(disk, slice, name);
+    let mut len = somewhere(bytes, random);
+    if random.coin() {
+        len = len / ALIGN * ALIGN;
+    }
+    bytes.truncate(len);
+    format!("cut to {len} bytes")
+}
+
+/// An image from before.
+fn rewind(disk: &mut Disk, slice: usize, name: Name, place: Place, random: &mut Random) -> String {
+    match name {
+        Name::Manifest => {
+            let older = random.below(disk.manifests(slice).len() as u64) as usize;
+            let text = disk.manifests(slice)[older].clone();
+            *file(disk, slice, name) = text;
+            format!("as the {older}th was")
+        }
+        Name::File(of @ File::Segment(number)) => {
+            let bytes = file(disk, slice, Name::File(of));
+            let frames = frames(bytes, Place { file: number, ..place });
+            if frames.is_empty() {
+                return "left alone".to_owned();
+            }
+            let from = random.pick(&frames).start;
+            bytes[from..].fill(0);
+            format!("as it was when byte {from} was to be written")
+        }
+        _ => {
+            let bytes = file(disk, slice, name);
+            let from = somewhere(bytes, random) / ALIGN * ALIGN;
+            bytes.truncate(from);
+            format!("as it was with {from} bytes")
+        }
+    }
+}
+
+fn swap(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut Random) -> String {
+    let from_slice = random.below(slices as u64) as usize;
+    let names = disk.names(from_slice);
+    let from = random.pick(&names);
+    *file(disk, slice, name) = file(disk, from_slice, from).clone();
+    format!("replaced by {from:?} of slice {from_slice}")
+}
+
+/// Up to where the log must be found, though its last segment was damaged: up to the last write that is whole. What is too short is refused.
+pub fn must_reach(whole: Files<'_>, damaged: Files<'_>, place: Place) -> u64 {
+    let text = whole.bytes(Name::Manifest).unwrap_or_default();
+    let Ok(manifest) = manifest::Slice::read(&text) else { return 0 };
+    if manifest.last == 0 {
+        return 0;
+    }
+    let name = Name::File(File::Segment(manifest.last));
+    let (Some(whole), Some(damaged)) = (whole.bytes(name), damaged.bytes(name)) else { return u64::MAX };
+    if damaged.len() < whole.len() {
+        return u64::MAX;
+    }
+    frames(&whole, Place { file: manifest.last, ..place })
+        .iter()
+        .filter(|placed| damaged.get(placed.start..placed.end) == Some(&whole[placed.start..placed.end]))
+        .map(|placed| placed.number)
+        .max()
+        .unwrap_or(u64::MAX)
+}

@@ -1,0 +1,657 @@
+//! A disk with faults: the files of every slice, what of them would outlive a loss of power, and what was asked of it.
+//!
+//! A write to a segment is durable when it is reported; before that a crash may have done any of its sectors. A write to a
+//! snapshot is durable when the snapshot was synced. A name that was made, changed or removed is durable when its directory was
+//! synced; before that each change counts or does not, by itself.
+
+use super::Bug;
+use super::counts::Counts;
+use super::random::Random;
+use purser::journal::frame::{Block, Kind};
+use purser::journal::{File, manifest, snapshot};
+use purser::slice::disk::{Done, Task};
+use purser::slice::recovery::Source;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+/// What a crash does or does not, whole.
+pub const SECTOR: usize = 512;
+
+/// The name of a file in a slice's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Name {
+    Manifest,
+    /// One that its maker gives another name when it is done.
+    New,
+    File(File),
+}
+
+/// A file behind its names.
+#[derive(Clone, Debug, Default)]
+struct Inode {
+    durable: Vec<u8>,
+    /// Written, and seen by who reads, but lost with the power.
+    unsynced: Vec<(usize, Vec<u8>)>,
+}
+
+impl Inode {
+    fn holding(bytes: Vec<u8>) -> Self {
+        Self { durable: bytes, unsynced: Vec::new() }
+    }
+
+    fn size(&self) -> usize {
+        self.unsynced.iter().map(|(at, bytes)| at + bytes.len()).max().unwrap_or(0).max(self.durable.len())
+    }
+
+    fn seen(&self) -> Cow<'_, [u8]> {
+        let mut bytes = Cow::Borrowed(&self.durable[..]);
+        self.unsynced.iter().for_each(|(at, written)| put(bytes.to_mut(), *at, written));
+        bytes
+    }
+
+    fn sync(&mut self) {
+        for (at, bytes) in std::mem::take(&mut self.unsynced) {
+            put(&mut self.durable, at, &bytes);
+        }
+    }
+}
+
+fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    if file.len() < at + bytes.len() {
+        file.resize(at + bytes.len(), 0);
+    }
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// A change of a directory that is not durable yet.
+#[derive(Clone, Debug)]
+enum Change {
+    Link(Name, usize),
+    Rename(Name, Name),
+    Unlink(Name),
+}
+
+fn change(names: &mut BTreeMap<Name, usize>, change: &Change) {
+    match *change {
+        Change::Link(name, inode) => _ = names.insert(name, inode),
+        Change::Unlink(name) => _ = names.remove(&name),
+        Change::Rename(from, to) => {
+            if let Some(inode) = names.remove(&from) {
+                names.insert(to, inode);
+            }
+        }
+    }
+}
+
+/// The directory of one slice.
+#[derive(Clone, Debug, Default)]
+struct Directory {
+    inodes: Vec<Inode>,
+    durable: BTreeMap<Name, usize>,
+    seen: BTreeMap<Name, usize>,
+    changes: Vec<Change>,
+    /// Every manifest that there was.
+    manifests: Vec<Vec<u8>>,
+    /// The number of the last write that was reported.
+    written: u64,
+    /// Where the next write of the log belongs.
+    end: Option<(u64, u64)>,
+}
+
+impl Directory {
+    fn make(&mut self, name: Name, bytes: Vec<u8>) {
+        self.inodes.push(Inode::holding(bytes));
+        self.change(Change::Link(name, self.inodes.len() - 1));
+    }
+
+    fn change(&mut self, what: Change) {
+        change(&mut self.seen, &what);
+        self.changes.push(what);
+    }
+
+    fn sync(&mut self) {
+        self.durable = self.seen.clone();
+        self.changes.clear();
+    }
+
+    fn inode(&mut self, name: Name) -> Option<&mut Inode> {
+        let inode = *self.seen.get(&name)?;
+        Some(&mut self.inodes[inode])
+    }
+
+    fn file(&mut self, file: File) -> &mut Inode {
+        self.inode(Name::File(file)).expect("it was made before it is written to")
+    }
+
+    /// Drops what no name leads to.
+    fn forget(&mut self) {
+        for (at, inode) in self.inodes.iter_mut().enumerate() {
+            let changes = &self.changes;
+            let is_linked = changes.iter().any(|change| matches!(change, Change::Link(_, inode) if *inode == at));
+            if !is_linked && !self.seen.values().chain(self.durable.values()).any(|&inode| inode == at) {
+                *inode = Inode::default();
+            }
+        }
+    }
+
+    fn used(&self) -> u64 {
+        self.seen.values().map(|&inode| self.inodes[inode].size() as u64).sum()
+    }
+}
+
+/// A task on its way.
+#[derive(Debug)]
+struct Job {
+    slice: usize,
+    due_ms: u64,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// The block goes back to who asked, unless they were told before.
+    Write {
+        file: File,
+        offset: usize,
+        bytes: Vec<u8>,
+        block: Option<Block>,
+    },
+    Other(Task),
+}
+
+/// How a process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process is gone; what it has written is still seen.
+    Kill,
+    /// All that is not durable may be gone.
+    Power,
+}
+
+/// The disk of a process, with a directory for each slice.
+#[derive(Debug)]
+pub struct Disk {
+    directories: Vec<Directory>,
+    jobs: Vec<Job>,
+    early: Vec<(usize, Done)>,
+    pub capacity: u64,
+    /// Of a thousand tasks that may fail, so many do.
+    pub failing: u64,
+    /// Of a thousand tasks that must not fail, so many do.
+    pub fatal: u64,
+    pub slowness: u64,
+    bug: Option<Bug>,
+    pub counts: Counts,
+    /// What was asked against the rules.
+    pub broken: Option<String>,
+}
+
+impl Disk {
+    /// With the manifest of an empty slice in each directory.
+    pub fn new(slices: usize, bug: Option<Bug>) -> Self {
+        let mut directory = Directory::default();
+        let text = manifest::Slice::default().write().into_bytes();
+        directory.make(Name::Manifest, text.clone());
+        directory.manifests.push(text);
+        directory.sync();
+        Self {
+            directories: vec![directory; slices],
+            jobs: Vec::new(),
+            early: Vec::new(),
+            capacity: u64::MAX,
+            failing: 0,
+            fatal: 0,
+            slowness: 1,
+            bug,
+            counts: Counts::default(),
+            broken: None,
+        }
+    }
+
+    /// The files as they are, with nothing on its way: to be damaged.
+    pub fn at_rest(&self) -> Self {
+        assert!(self.jobs.is_empty(), "a process that has ended asks for nothing");
+        let mut other = Self::new(0, self.bug);
+        other.directories = self.directories.clone();
+        other
+    }
+
+    /// Takes the files of another.
+    pub fn take_files(&mut self, other: Self) {
+        self.directories = other.directories;
+    }
+
+    pub fn files_of(&self, slice: usize) -> Files<'_> {
+        Files { directory: &self.directories[slice] }
+    }
+
+    /// The number of the last write of a slice's log that was reported as durable.
+    pub fn written(&self, slice: usize) -> u64 {
+        self.directories[slice].written
+    }
+
+    /// What recovery found is what there is.
+    pub fn recovered(&mut self, slice: usize, position: u64) {
+        self.directories[slice].written = position;
+        self.directories[slice].end = None;
+    }
+
+    /// Brings a segment and the directory to stable storage.
+    pub fn settle(&mut self, slice: usize, segment: u64) {
+        if self.bug == Some(Bug::NothingSettled) {
+            return;
+        }
+        let directory = &mut self.directories[slice];
+        if segment > 0 {
+            directory.file(File::Segment(segment)).sync();
+        }
+        if self.bug != Some(Bug::DirectoryNotSettled) {
+            directory.sync();
+        }
+    }
+
+    pub fn remove(&mut self, slice: usize, name: Name) {
+        self.directories[slice].change(Change::Unlink(name));
+    }
+
+    pub fn names(&self, slice: usize) -> Vec<Name> {
+        self.directories[slice].seen.keys().copied().collect()
+    }
+
+    /// The bytes of a file at rest, to be damaged.
+    pub fn bytes_of(&mut self, slice: usize, name: Name) -> Option<&mut Vec<u8>> {
+        let inode = self.directories[slice].inode(name)?;
+        inode.sync();
+        Some(&mut inode.durable)
+    }
+
+    /// Takes a file away, for good.
+    pub fn lose(&mut self, slice: usize, name: Name) {
+        self.remove(slice, name);
+        self.directories[slice].sync();
+    }
+
+    /// Every manifest that a slice ever had.
+    pub fn manifests(&self, slice: usize) -> &[Vec<u8>] {
+        &self.directories[slice].manifests
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.early.is_empty()
+    }
+
+    fn used(&self) -> u64 {
+        self.directories.iter().map(Directory::used).sum()
+    }
+
+    /// Takes a task.
+    pub fn ask(&mut self, slice: usize, now_ms: u64, task: Task, random: &mut Random) {
+        if self.bug.is_none() {
+            let broken = self.rule(slice, &task).err();
+            self.broken = self.broken.take().or(broken);
+        }
+        let most_ms = match task {
+            Task::Write { .. } | Task::Create { .. } => 6,
+            Task::Prepare { .. } => 60,
+            Task::Sync { .. } | Task::Publish { .. } => 20,
+            Task::Remove { .. } => 100,
+        };
+        let what = match task {
+            Task::Write { file, offset, block } => {
+                let bytes = block.bytes().to_vec();
+                let is_write = matches!(file, File::Segment(_)) && offset > 0;
+                let told = is_write && self.bug == Some(Bug::WriteReportedEarly);
+                let block = if told {
+                    self.early.push((slice, Done::Written { file, block, ok: true }));
+                    None
+                } else {
+                    Some(block)
+                };
+                What::Write { file, offset: offset as usize, bytes, block }
+            }
+            task => What::Other(task),
+        };
+        match &what {
+            What::Write { file: File::Snapshot(number), offset, bytes, .. }
+                if self.bug == Some(Bug::SnapshotAheadOfLog) && kind_of(bytes) == Kind::End as u32 =>
+            {
+                self.publish_early(slice, *number, *offset, bytes.clone());
+            }
+            What::Other(Task::Publish { text }) if self.bug == Some(Bug::RemovedEarly) => {
+                let named = manifest::Slice::read(text.as_bytes()).expect("what is published is a manifest");
+                let directory = &mut self.directories[slice];
+                directory.seen.retain(|name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first));
+                directory.sync();
+            }
+            _ => {}
+        }
+        let due_ms = now_ms + random.below(most_ms * self.slowness + 1);
+        self.jobs.push(Job { slice, due_ms, what });
+    }
+
+    /// What the log and the snapshots promise when they ask.
+    fn rule(&mut self, slice: usize, task: &Task) -> Result<(), String> {
+        let directory = &mut self.directories[slice];
+        match task {
+            Task::Write { file: File::Segment(segment), offset, block } => {
+                let in_flight = self
+                    .jobs
+                    .iter()
+                    .any(|job| job.slice == slice && matches!(job.what, What::Write { file: File::Segment(_), .. }));
+                if in_flight {
+                    return Err(format!("slice {slice}: a second write of the log is in flight"));
+                }
+                let size = block.bytes().len() as u64;
+                if offset + size > directory.file(File::Segment(*segment)).size() as u64 {
+                    return Err(format!("slice {slice}: segment {segment} is written beyond its end"));
+                }
+                let current =
+                    directory.inode(Name::Manifest).map(|inode| inode.seen().into_owned()).unwrap_or_default();
+                let last = manifest::Slice::read(&current).map_or(0, |manifest| manifest.last);
+                let expected = directory.end.map_or((last, 0), |end| end);
+                if *offset > 0 && (*segment, *offset) != expected {
+                    return Err(format!(
+                        "slice {slice}: a write goes to byte {offset} of segment {segment}, not {expected:?}"
+                    ));
+                }
+                if *offset > 0 && last != *segment {
+                    return Err(format!(
+                        "slice {slice}: segment {segment} is written to, and the manifest names {last}"
+                    ));
+                }
+                directory.end = Some((*segment, offset + size));
+            }
+            Task::Publish { text } => {
+                let named = manifest::Slice::read(text.as_bytes()).map_err(|why| format!("slice {slice}: {why:?}"))?;
+                let missing = (named.first..=named.last)
+                    .filter(|&n| n > 0)
+                    .map(File::Segment)
+                    .chain((named.snapshot > 0).then_some(File::Snapshot(named.snapshot)))
+                    .find(|&file| !directory.durable.contains_key(&Name::File(file)));
+                if let Some(file) = missing {
+                    return Err(format!("slice {slice}: {file} is named, and its own name is not durable"));
+                }
+                if named.snapshot > 0 {
+                    let written = directory.written;
+                    let inode = directory.file(File::Snapshot(named.snapshot));
+                    let payload = &inode.durable[named.snapshot_end as usize..];
+                    let length = u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
+                    let end = snapshot::End::read(&payload[40..40 + length]);
+                    if !inode.unsynced.is_empty() || end.is_none_or(|end| end.position > written) {
+                        return Err(format!("slice {slice}: snapshot {} is current too soon", named.snapshot));
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The fault of a snapshot that becomes current when it is written, whatever the log.
+    fn publish_early(&mut self, slice: usize, number: u64, offset: usize, last: Vec<u8>) {
+        let directory = &mut self.directories[slice];
+        let file = File::Snapshot(number);
+        for job in self.jobs.iter().filter(|job| job.slice == slice) {
+            if let What::Write { file: of, offset, bytes, .. } = &job.what
+                && *of == file
+            {
+                directory.file(file).unsynced.push((*offset, bytes.clone()));
+            }
+        }
+        let inode = directory.file(file);
+        inode.unsynced.push((offset, last));
+        inode.sync();
+        let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
+        let current = directory.inode(Name::Manifest).expect("it is there").seen().into_owned();
+        let current = manifest::Slice::read(&current).expect("it is whole");
+        let early = manifest::Slice { snapshot: number, snapshot_end: offset as u64, first: begin, ..current };
+        directory.make(Name::Manifest, early.write().into_bytes());
+        directory.sync();
+    }
+
+    /// What has been done by now, in any order; `Err` ends the process.
+    pub fn next(&mut self, now_ms: u64, slice: usize, random: &mut Random) -> Option<Result<Done, ()>> {
+        if let Some(at) = self.early.iter().position(|(of, _)| *of == slice) {
+            return Some(Ok(self.early.remove(at).1));
+        }
+        loop {
+            let is_publication = |job: &Job| matches!(job.what, What::Other(Task::Publish { .. }));
+            let first = self.jobs.iter().position(|job| job.slice == slice && is_publication(job));
+            let ready: Vec<usize> = (0..self.jobs.len())
+                .filter(|&at| self.jobs[at].slice == slice && self.jobs[at].due_ms <= now_ms)
+                .filter(|&at| !is_publication(&self.jobs[at]) || first == Some(at))
+                .collect();
+            if ready.is_empty() {
+                return None;
+            }
+            let at = random.pick(&ready);
+            let must_not_fail = match &self.jobs[at].what {
+                What::Write { file, .. } => matches!(file, File::Segment(_)),
+                What::Other(task) => matches!(task, Task::Publish { .. }),
+            };
+            if must_not_fail && random.in_thousand(self.fatal) {
+                self.counts.add("fatal errors", 1);
+                return Some(Err(()));
+            }
+            let job = self.jobs.remove(at);
+            if let Some(done) = self.work(job, random) {
+                return Some(Ok(done));
+            }
+        }
+    }
+
+    fn work(&mut self, job: Job, random: &mut Random) -> Option<Done> {
+        let room = self.capacity.saturating_sub(self.used());
+        let failing = random.in_thousand(self.failing);
+        let directory = &mut self.directories[job.slice];
+        match job.what {
+            What::Write { file: file @ File::Segment(_), offset, bytes, block } => {
+                if offset > 0 {
+                    directory.written = u64_at(&bytes, 32);
+                }
+                if offset > 0 || self.bug != Some(Bug::HeaderForgotten) {
+                    put(&mut directory.file(file).durable, offset, &bytes);
+                }
+                block.map(|block| Done::Written { file, block, ok: true })
+            }
+            What::Write { file, offset, bytes, block } => {
+                let inode = directory.file(file);
+                let more = (offset + bytes.len()).saturating_sub(inode.size()) as u64;
+                self.counts.add("full disk", u64::from(more > room));
+                self.counts.add("failed task", u64::from(failing));
+                let ok = more <= room && !failing;
+                if ok {
+                    inode.unsynced.push((offset, bytes));
+                }
+                block.map(|block| Done::Written { file, block, ok })
+            }
+            What::Other(Task::Prepare { segment, bytes, from }) => {
+                let name = Name::File(File::Segment(segment));
+                let needs = if from.is_some() { 0 } else { bytes };
+                self.counts.add("full disk", u64::from(needs > room));
+                self.counts.add("failed task", u64::from(failing));
+                let ok = needs <= room && !failing;
+                // What fails may have failed at its last step.
+                if ok || (needs <= room && random.coin()) {
+                    match from.map(|from| Name::File(File::Segment(from))) {
+                        Some(from) if directory.seen.contains_key(&from) => {
+                            directory.change(Change::Rename(from, name))
+                        }
+                        _ => directory.make(name, vec![0; bytes as usize]),
+                    }
+                }
+                if ok {
+                    self.counts.add("recycled segments", u64::from(from.is_some()));
+                    if self.bug != Some(Bug::SegmentNotNamed) {
+                        directory.sync();
+                    }
+                }
+                Some(Done::Prepared { segment, ok })
+            }
+            What::Other(Task::Create { snapshot }) => {
+                self.counts.add("failed task", u64::from(failing));
+                if !failing || random.coin() {
+                    directory.make(Name::File(File::Snapshot(snapshot)), Vec::new());
+                }
+                Some(Done::Created { snapshot, ok: !failing })
+            }
+            What::Other(Task::Sync { snapshot }) => {
+                self.counts.add("failed task", u64::from(failing));
+                let inode = directory.file(File::Snapshot(snapshot));
+                if failing {
+                    // After a sync that failed, what was written is gone without another word.
+                    inode.unsynced.clear();
+                } else if self.bug != Some(Bug::SnapshotNotSynced) {
+                    inode.sync();
+                    directory.sync();
+                }
+                Some(Done::Synced { snapshot, ok: !failing })
+            }
+            What::Other(Task::Publish { text }) => {
+                directory.manifests.push(text.clone().into_bytes());
+                directory.make(Name::Manifest, text.into_bytes());
+                if self.bug != Some(Bug::ManifestNotSynced) {
+                    directory.sync();
+                }
+                Some(Done::Published)
+            }
+            What::Other(Task::Remove { file }) => {
+                directory.change(Change::Unlink(Name::File(file)));
+                None
+            }
+            What::Other(Task::Write { .. }) => unreachable!("a write was taken apart when it was asked for"),
+        }
+    }
+
+    /// The process ends, in the midst of whatever it has asked for.
+    pub fn crash(&mut self, how: Crash, random: &mut Random) {
+        self.early.clear();
+        let mut publications = vec![0; self.directories.len()];
+        for job in std::mem::take(&mut self.jobs) {
+            self.interrupt(job, &mut publications, random);
+        }
+        if how == Crash::Power {
+            for directory in &mut self.directories {
+                for what in std::mem::take(&mut directory.changes) {
+                    if random.coin() {
+                        change(&mut directory.durable, &what);
+                    }
+                }
+                directory.seen = directory.durable.clone();
+                for inode in &mut directory.inodes {
+                    for (at, bytes) in std::mem::take(&mut inode.unsynced) {
+                        for (at, sector) in some_sectors(at, &bytes, random) {
+                            put(&mut inode.durable, at, sector);
+                        }
+                    }
+                }
+            }
+        }
+        self.directories.iter_mut().for_each(Directory::forget);
+    }
+
+    /// Does some of a task, and nothing of it is durable yet.
+    fn interrupt(&mut self, job: Job, publications: &mut [u32], random: &mut Random) {
+        let room = self.capacity.saturating_sub(self.used());
+        let directory = &mut self.directories[job.slice];
+        match job.what {
+            What::Write { file, offset, bytes, .. } => {
+                let sectors = some_sectors(offset, &bytes, random);
+                let all = bytes.len().div_ceil(SECTOR);
+                if matches!(file, File::Segment(_)) && offset > 0 && (1..all).contains(&sectors.len()) {
+                    self.counts.add("torn writes", 1);
+                }
+                let sectors = sectors.into_iter().map(|(at, sector)| (at, sector.to_vec()));
+                directory.file(file).unsynced.extend(sectors);
+            }
+            What::Other(Task::Prepare { segment, bytes, from }) => {
+                let name = Name::File(File::Segment(segment));
+                match from {
+                    Some(from) if random.coin() => {
+                        directory.change(Change::Rename(Name::File(File::Segment(from)), name))
+                    }
+                    None if bytes <= room && random.coin() => {
+                        directory.make(Name::New, vec![0; bytes as usize]);
+                        if random.coin() {
+                            directory.change(Change::Rename(Name::New, name));
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            What::Other(Task::Create { snapshot }) if random.coin() => {
+                directory.make(Name::File(File::Snapshot(snapshot)), Vec::new());
+            }
+            What::Other(Task::Publish { text }) => {
+                // One after the other: each is begun when the one before is durable.
+                let begun = &mut publications[job.slice];
+                if *begun == 0 && random.coin() {
+                    directory.manifests.push(text.clone().into_bytes());
+                    directory.make(Name::Manifest, text.into_bytes());
+                    if random.coin() && self.bug != Some(Bug::ManifestNotSynced) {
+                        directory.sync();
+                        return;
+                    }
+                }
+                *begun += 1;
+            }
+            What::Other(Task::Remove { file }) if random.coin() => directory.change(Change::Unlink(Name::File(file))),
+            What::Other(_) => {}
+        }
+    }
+}
+
+/// The kind of a frame.
+fn kind_of(frame: &[u8]) -> u32 {
+    u32::from_le_bytes(frame[8..12].try_into().expect("four bytes"))
+}
+
+fn u64_at(frame: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(frame[at..at + 8].try_into().expect("eight bytes"))
+}
+
+/// The sectors of a write that reached the disk: none, all, the first ones, the last ones, any.
+fn some_sectors<'a>(at: usize, bytes: &'a [u8], random: &mut Random) -> Vec<(usize, &'a [u8])> {
+    let sectors = bytes.chunks(SECTOR).enumerate().map(|(n, sector)| (n, (at + n * SECTOR, sector)));
+    let (how, edge) = (random.below(5), random.below(bytes.len().div_ceil(SECTOR) as u64 + 1) as usize);
+    sectors
+        .filter(|(n, _)| match how {
+            0 => false,
+            1 => true,
+            2 => *n < edge,
+            3 => *n >= edge,
+            _ => random.coin(),
+        })
+        .map(|(_, sector)| sector)
+        .collect()
+}
+
+/// The files of one slice, as recovery reads them.
+#[derive(Clone, Copy, Debug)]
+pub struct Files<'a> {
+    directory: &'a Directory,
+}
+
+impl<'a> Files<'a> {
+    /// All of a file.
+    pub fn bytes(&self, name: Name) -> Option<Cow<'a, [u8]>> {
+        Some(self.directory.inodes[*self.directory.seen.get(&name)?].seen())
+    }
+}
+
+impl Source for Files<'_> {
+    type Error = Infallible;
+
+    fn size(&mut self, file: File) -> Result<Option<u64>, Infallible> {
+        let inode = self.directory.seen.get(&Name::File(file));
+        Ok(inode.map(|&inode| self.directory.inodes[inode].size() as u64))
+    }
+
+    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+        let seen = self.bytes(Name::File(file)).expect("only what is there is read");
+        let offset = (offset as usize).min(seen.len());
+        into.extend_from_slice(&seen[offset..(offset + bytes).min(seen.len())]);
+        Ok(())
+    }
+}

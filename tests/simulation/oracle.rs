@@ -1,0 +1,207 @@
+//! What must hold of a slice: its users' accepted entries in their order, and what was shown of them.
+//!
+//! It knows nothing of logs and snapshots. A user's version is the number of their accepted entries; what it adds up to is said by
+//! the naive model, which is fed with the same lines.
+
+use crate::model::{Model, Verdict as Judged};
+use purser::api::answer;
+use purser::api::problem::Code;
+use purser::api::read::{Read, What};
+use purser::ledger::amount::Direction;
+use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+use purser::ledger::id::UserId;
+use purser::ledger::time::{Millis, Window};
+use purser::slice::Slice;
+use std::collections::BTreeMap;
+
+/// An entry as a client sends it.
+pub type Draft = EntryRef<'static>;
+
+/// One user.
+#[derive(Debug, Default)]
+pub struct History {
+    /// Accepted, each with the log position that it was given.
+    accepted: Vec<(Draft, u64)>,
+    /// The highest version that an answer has shown.
+    pub shown: u64,
+    /// The highest version that a read has shown.
+    pub read: u64,
+    model: Model,
+}
+
+impl History {
+    pub fn version(&self) -> u64 {
+        self.accepted.len() as u64
+    }
+
+    /// The last entries that were accepted.
+    pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Draft> {
+        self.accepted.iter().map(|(draft, _)| draft)
+    }
+
+    fn version_at(&self, position: u64) -> u64 {
+        self.accepted.partition_point(|&(_, of)| of <= position) as u64
+    }
+
+    /// Forgets what a crash took: all above `version`.
+    fn cut(&mut self, version: u64, now_ms: u64) {
+        if version == self.version() {
+            return;
+        }
+        self.accepted.truncate(version as usize);
+        self.model = Model::default();
+        for (draft, _) in &self.accepted {
+            let judged = self.model.apply_line(now_ms, &line(draft));
+            assert_eq!(judged, Judged::Accepted, "what was accepted is accepted again");
+        }
+    }
+}
+
+/// All users of a slice.
+#[derive(Debug, Default)]
+pub struct Oracle {
+    pub users: BTreeMap<u64, History>,
+}
+
+impl Oracle {
+    /// Judges a verdict that was given, and remembers what was accepted at `position`.
+    pub fn judge(&mut self, now_ms: u64, draft: &Draft, verdict: Verdict, position: u64) -> Result<(), String> {
+        let history = self.users.entry(draft.user.0).or_default();
+        let (got, expected) = (said(verdict), heard(&history.model.apply_line(now_ms, &line(draft))));
+        if got != expected {
+            return Err(format!("{draft:?}: {got}, and the model says {expected}"));
+        }
+        if verdict == Verdict::Accepted {
+            history.accepted.push((*draft, position));
+        }
+        Ok(())
+    }
+
+    /// What was recovered up to `position` must be exactly what was accepted up to there.
+    pub fn check(&self, slice: &Slice, position: u64, now_ms: u64) -> Result<(), String> {
+        let (mut users, mut entries) = (0, 0);
+        for (&user, history) in &self.users {
+            let version = history.version_at(position);
+            let got = version_of(slice, user);
+            if got != version {
+                return Err(format!(
+                    "user {user}: version {got}, and {version} entries were accepted up to write {position}"
+                ));
+            }
+            users += usize::from(version > 0);
+            entries += version;
+            if version == history.version() {
+                compare(slice, user, &history.model, now_ms)?;
+            } else {
+                let mut other = Self::default();
+                let kept = History { accepted: history.accepted.clone(), ..History::default() };
+                let kept = other.users.entry(user).or_insert(kept);
+                kept.cut(version, now_ms);
+                compare(slice, user, &kept.model, now_ms)?;
+            }
+        }
+        let got = (slice.book().users(), slice.book().entries());
+        if got != (users, entries) {
+            return Err(format!("{got:?} users and entries, and {:?} were accepted", (users, entries)));
+        }
+        Ok(())
+    }
+
+    /// A crash took all above `position`, which must be nothing that was shown. Returns how many entries that were.
+    pub fn cut(&mut self, position: u64, now_ms: u64) -> Result<u64, String> {
+        let mut lost = 0;
+        for (user, history) in &mut self.users {
+            let version = history.version_at(position);
+            if version < history.shown {
+                return Err(format!("user {user}: version {} was shown, and {version} is left", history.shown));
+            }
+            lost += history.version() - version;
+            history.cut(version, now_ms);
+        }
+        Ok(lost)
+    }
+
+    /// Compares one user with the model.
+    pub fn compare(&self, slice: &Slice, user: u64, now_ms: u64) -> Result<(), String> {
+        let history = self.users.get(&user).filter(|history| history.version() > 0);
+        match history {
+            Some(history) => compare(slice, user, &history.model, now_ms),
+            None if version_of(slice, user) == 0 => Ok(()),
+            None => Err(format!("user {user} was never there")),
+        }
+    }
+}
+
+/// The version of a user; 0 if there is none.
+pub fn version_of(slice: &Slice, user: u64) -> u64 {
+    slice.read(UserId(user), |view| view.map_or(0, |view| view.user.version())).1
+}
+
+/// Balances, statistics of all time and of the last day, byte for byte.
+fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), String> {
+    let day = 24 * 3_600_000;
+    let stats = |window| What::Stats { window, at: None, kind: None };
+    for (what, target) in [
+        (What::Balance, "balance"),
+        (stats(Window::Lifetime), "stats?window=lifetime"),
+        (stats(Window::Last(day)), "stats?window=1d"),
+    ] {
+        let read = Read { user: UserId(user), currency: None, what };
+        let mut got = Vec::new();
+        slice.read(UserId(user), |view| {
+            if let Some(view) = view {
+                answer::write(&mut got, view, &read, Millis(now_ms));
+            }
+        });
+        let reply = model.get(now_ms, &format!("/v1/users/{user}/{target}"));
+        let expected = if reply.status == 200 { reply.body } else { String::new() };
+        if got != expected.as_bytes() {
+            return Err(format!(
+                "user {user}, {target}: {}\n  and the model says {expected}",
+                String::from_utf8_lossy(&got)
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn said(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Accepted => "accepted",
+        Verdict::Duplicate => "duplicate",
+        Verdict::Rejected(reason) => Code::from(reason).name(),
+    }
+}
+
+fn heard(judged: &Judged) -> &'static str {
+    match judged {
+        Judged::Accepted => "accepted",
+        Judged::Duplicate { .. } => "duplicate",
+        Judged::Rejected { code, .. } => code.name(),
+    }
+}
+
+/// An entry as a line of the feed.
+fn line(draft: &Draft) -> Vec<u8> {
+    let EntryRef { id, user, at, action } = draft;
+    let head = format!(r#"{{"entry_id":"{}","user_id":"{}","at_ms":{}"#, id.0, user.0, at.0);
+    let money = |leg: &Leg<'_>| {
+        let currency = String::from_utf8_lossy(leg.currency.as_bytes()).into_owned();
+        let direction = match leg.direction {
+            Direction::Credit => "credit",
+            Direction::Debit => "debit",
+        };
+        format!(
+            r#","currency":"{currency}","kind":"{}","direction":"{direction}","amount":{}"#,
+            leg.kind,
+            leg.amount.minor()
+        )
+    };
+    let rest = match action {
+        Action::Post(leg) => money(leg),
+        Action::Hold(leg) => money(leg) + r#","state":"pending""#,
+        Action::Settle { hold, amount } => format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor()),
+        Action::Void { hold } => format!(r#","pending_id":"{}","state":"voided""#, hold.0),
+    };
+    format!("{head}{rest}}}").into_bytes()
+}

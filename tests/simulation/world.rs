@@ -1,0 +1,637 @@
+//! One seed's run: a process with some slices on a disk, which lives, ends in some way, recovers, and lives again.
+//!
+//! The slices' machines are driven as the engine drives them: hear what the disk has done, release what has become durable, take what clients send,
+//! ask for what is due. Time is counted, not read.
+
+use super::Bug;
+use super::client::Clients;
+use super::counts::Counts;
+use super::damage;
+use super::disk::{Crash, Disk, Files, Name};
+use super::oracle::{Draft, Oracle, version_of};
+use super::random::Random;
+use purser::journal::{File, Place, frame, manifest, record};
+use purser::ledger::book::Replayed;
+use purser::ledger::entry::{Rejection, Verdict};
+use purser::ledger::time::Millis;
+use purser::slice::log::Segments;
+use purser::slice::recovery::{self, Recovery, Report};
+use purser::slice::store::{Found, Settings, Store};
+use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+
+/// No disk has to be so patient with its process, nor a client with its server.
+const PATIENCE_TURNS: usize = 20_000;
+/// 2023.
+const BEGIN_MS: u64 = 1_700_000_000_000;
+/// Entries of one body that are applied in a turn.
+const STEP: u64 = 256;
+
+/// One slice while the process lives.
+struct Node {
+    slice: Slice,
+    store: Store,
+    waiting: BTreeMap<u64, Answer>,
+    tickets: u64,
+}
+
+/// What a client will be told.
+struct Answer {
+    position: Lsn,
+    /// Users, and the versions that they are shown to have at least.
+    shows: Vec<(u64, u64)>,
+    /// Whether it is a read, which shows the version itself.
+    is_read: bool,
+    /// The entries whose outcome it tells.
+    tells: Vec<Draft>,
+    /// Entries that were refused for want of room.
+    refused: Vec<Draft>,
+}
+
+struct Released(Vec<u64>);
+
+impl ReleaseSink for Released {
+    fn release(&mut self, ticket: Ticket) {
+        self.0.push(ticket.0);
+    }
+}
+
+/// Why a turn ended early.
+enum Stop {
+    /// The disk failed where it must not: the process is gone.
+    Fatal,
+    Wrong(String),
+}
+
+impl From<String> for Stop {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
+/// A run.
+pub struct World {
+    random: Random,
+    bug: Option<Bug>,
+    now_ms: u64,
+    disk: Disk,
+    settings: Settings,
+    nodes: Vec<Node>,
+    oracles: Vec<Oracle>,
+    clients: Vec<Clients>,
+    /// Of a thousand places at which recovery may be interrupted, so many are.
+    interrupted: u64,
+    counts: Counts,
+}
+
+impl World {
+    /// Runs a seed; `Err` says what was wrong.
+    pub fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
+        let mut world = Self::new(seed, bug);
+        world.live_and_die()?;
+        world.rest()?;
+        let mut counts = world.counts;
+        counts.take(&world.disk.counts);
+        Ok(counts)
+    }
+
+    /// One user who takes more than recovery reads at a time, in a snapshot. Returns the bytes of the largest frame.
+    pub fn run_large(seed: u64) -> Result<u32, String> {
+        const ENOUGH: u32 = 9 << 17;
+        let mut world = Self::new(seed, None);
+        (world.disk.failing, world.disk.fatal, world.interrupted) = (0, 0, 0);
+        world.settings.segments = Segments::DISK;
+        world.settings.snapshot_after_bytes = 1 << 20;
+        (world.clients, world.oracles) = (vec![Clients::new(1)], vec![Oracle::default()]);
+        world.start()?;
+        let mut largest = 0;
+        for turn in 0.. {
+            world.drive(0).map_err(told)?;
+            if !world.nodes[0].store.is_held() {
+                let (client, oracle) = (&mut world.clients[0], &world.oracles[0]);
+                let drafts = (0..STEP).map(|_| client.draft(oracle, world.now_ms, &mut world.random)).collect();
+                world.send(0, drafts).map_err(told)?;
+            }
+            world.advance(0)?;
+            world.now_ms += 5;
+            largest = if turn % 50 == 0 { largest_frame(world.disk.files_of(0)) } else { largest };
+            if largest > ENOUGH {
+                break;
+            }
+            if turn as usize == PATIENCE_TURNS {
+                return Err(format!("no snapshot has a frame larger than {largest} bytes"));
+            }
+        }
+        world.end(Crash::Kill);
+        world.start()?;
+        Ok(largest)
+    }
+
+    fn new(seed: u64, bug: Option<Bug>) -> Self {
+        let mut random = Random(seed);
+        let slices = random.between(1, 3) as usize;
+        let first_bytes = random.pick(&[40 << 10, 64 << 10]);
+        let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
+        let snapshot_after_bytes = random.pick(&[16 << 10, 32 << 10, 64 << 10, 96 << 10]);
+        let place = Place { generation: random.between(1, 3), slice: 0, file: 0 };
+        let mut disk = Disk::new(slices, bug);
+        disk.slowness = random.pick(&[1, 1, 2, 8]);
+        disk.failing = random.pick(&[0, 0, 20, 100]);
+        disk.fatal = random.pick(&[0, 0, 1, 4]);
+        Self {
+            bug,
+            now_ms: BEGIN_MS,
+            disk,
+            settings: Settings { place, snapshot_after_bytes, segments },
+            nodes: Vec::new(),
+            oracles: (0..slices).map(|_| Oracle::default()).collect(),
+            clients: (0..slices).map(|_| Clients::new(random.between(3, 12))).collect(),
+            interrupted: random.pick(&[0, 100, 300]),
+            counts: Counts::default(),
+            random,
+        }
+    }
+
+    fn slices(&self) -> usize {
+        self.oracles.len()
+    }
+
+    fn place(&self, slice: usize) -> Place {
+        Place { slice: slice as u32, ..self.settings.place }
+    }
+
+    fn live_and_die(&mut self) -> Result<(), String> {
+        for life in 0..self.random.between(2, 5) {
+            self.start().map_err(|what| format!("start {life}: {what}"))?;
+            let turns = self.random.between(5, 80);
+            self.live(turns).map_err(|what| format!("life {life}: {what}"))?;
+            if self.bug.is_none() && self.random.in_thousand(600) {
+                self.damage().map_err(|what| format!("damage after life {life}: {what}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// In the end the disk does all it is asked: everything in doubt is sent again, and after one more crash everything is there.
+    fn rest(&mut self) -> Result<(), String> {
+        let failed = |what| format!("in the end: {what}");
+        (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) = (u64::MAX, 0, 0, 0);
+        self.start().map_err(failed)?;
+        let mut turns = 0;
+        while self.clients.iter().any(Clients::is_in_doubt) || !self.is_settled() {
+            turns += 1;
+            if turns == PATIENCE_TURNS {
+                return Err(failed("the disk does all it is asked, and entries are still not taken".to_owned()));
+            }
+            for slice in 0..self.slices() {
+                self.turn(slice, false).map_err(|stop| failed(told(stop)))?;
+            }
+            self.pass();
+        }
+        self.collect();
+        self.end(Crash::Power);
+        self.start().map_err(failed)?;
+        for (node, oracle) in self.nodes.iter().zip(&self.oracles) {
+            for (&user, history) in &oracle.users {
+                if history.shown != history.version() {
+                    let (shown, version) = (history.shown, history.version());
+                    return Err(failed(format!("user {user}: all was told, up to version {shown} of {version}")));
+                }
+                oracle.compare(&node.slice, user, self.now_ms).map_err(failed)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_settled(&self) -> bool {
+        self.nodes.iter().all(|node| node.store.is_settled() && node.waiting.is_empty())
+    }
+
+    fn pass(&mut self) {
+        self.now_ms += match self.random.below(100) {
+            0 => self.random.between(1_000, 12_000),
+            1..20 => self.random.between(5, 50),
+            _ => self.random.below(5),
+        };
+    }
+
+    /// Some turns, and an end.
+    fn live(&mut self, turns: u64) -> Result<(), String> {
+        for _ in 0..turns {
+            if self.random.in_thousand(15) {
+                // The disk fills up, or somebody makes room.
+                self.disk.capacity = self.random.pick(&[u64::MAX, u64::MAX, 40 << 10, 150 << 10, 300 << 10, 600 << 10]);
+            }
+            for slice in 0..self.slices() {
+                match self.turn(slice, true) {
+                    Ok(()) => {}
+                    Err(Stop::Fatal) => {
+                        self.collect();
+                        self.end(Crash::Kill);
+                        return Ok(());
+                    }
+                    Err(Stop::Wrong(what)) => return Err(format!("slice {slice}: {what}")),
+                }
+            }
+            self.pass();
+        }
+        let is_clean = self.random.in_thousand(250) && self.close()?;
+        self.collect();
+        let crash = if is_clean || self.random.in_thousand(350) { Crash::Kill } else { Crash::Power };
+        self.end(crash);
+        Ok(())
+    }
+
+    /// The process is told to stop, and stops when all is done. Returns whether it came to that.
+    fn close(&mut self) -> Result<bool, String> {
+        self.nodes.iter_mut().for_each(|node| node.store.drain());
+        for _ in 0..200 {
+            if self.is_settled() && self.disk.is_idle() {
+                return Ok(true);
+            }
+            for slice in 0..self.slices() {
+                match self.drive(slice) {
+                    Ok(()) => {}
+                    Err(Stop::Fatal) => return Ok(false),
+                    Err(Stop::Wrong(what)) => return Err(what),
+                }
+                self.advance(slice)?;
+            }
+            self.pass();
+        }
+        Ok(false)
+    }
+
+    /// Adds up what the stores have done.
+    fn collect(&mut self) {
+        for node in &self.nodes {
+            let done = node.store.counts();
+            self.counts.add("segments", done.segments);
+            self.counts.add("snapshots", done.snapshots);
+            self.counts.add("failed snapshots", done.failed_snapshots);
+            self.counts.add("failed segments", done.failed_segments);
+        }
+    }
+
+    /// The process ends. What nobody was told is in doubt.
+    fn end(&mut self, crash: Crash) {
+        match crash {
+            Crash::Kill => self.counts.add("kills", 1),
+            Crash::Power => self.counts.add("power cuts", 1),
+        }
+        for (node, clients) in self.nodes.drain(..).zip(&mut self.clients) {
+            clients.doubt(node.waiting.into_values().flat_map(|answer| answer.tells.into_iter().chain(answer.refused)));
+        }
+        self.disk.crash(crash, &mut self.random);
+    }
+
+    // A turn.
+
+    fn turn(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
+        self.drive(slice)?;
+        for _ in 0..self.random.below(4) {
+            if self.random.in_thousand(300) {
+                self.read(slice)?;
+            } else {
+                self.feed(slice, new)?;
+            }
+        }
+        Ok(self.advance(slice)?)
+    }
+
+    /// Hears what the disk has done.
+    fn drive(&mut self, slice: usize) -> Result<(), Stop> {
+        while let Some(done) = self.disk.next(self.now_ms, slice, &mut self.random) {
+            let done = done.map_err(|()| Stop::Fatal)?;
+            let node = &mut self.nodes[slice];
+            let (mut tasks, mut released) = (Vec::new(), Released(Vec::new()));
+            if let Some(lsn) = node.store.done(self.now_ms, done, &mut |task| tasks.push(task)) {
+                node.slice.durable(lsn, &mut released);
+            }
+            for ticket in released.0 {
+                let answer = self.nodes[slice].waiting.remove(&ticket);
+                let answer = answer.ok_or_else(|| format!("ticket {ticket} is released, and nobody waits with it"))?;
+                self.leave(slice, answer)?;
+            }
+            for task in tasks {
+                self.disk.ask(slice, self.now_ms, task, &mut self.random);
+            }
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, slice: usize) -> Result<(), String> {
+        let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
+        node.store.advance(self.now_ms, node.slice.book(), &mut |task| tasks.push(task));
+        for task in tasks {
+            self.disk.ask(slice, self.now_ms, task, &mut self.random);
+        }
+        let most = 9 * self.settings.snapshot_after_bytes.max(64 << 10) + self.settings.segments.largest_bytes;
+        let uncovered = self.nodes[slice].store.uncovered_bytes();
+        if uncovered > most {
+            return Err(format!("{uncovered} bytes of log since the last snapshot"));
+        }
+        self.disk.broken.take().map_or(Ok(()), Err)
+    }
+
+    fn read(&mut self, slice: usize) -> Result<(), Stop> {
+        let user = self.clients[slice].user(&mut self.random);
+        let node = &self.nodes[slice];
+        let (position, version) =
+            node.slice.read(purser::ledger::id::UserId(user), |view| view.map_or(0, |view| view.user.version()));
+        let expected = self.oracles[slice].users.get(&user).map_or(0, |history| history.version());
+        if version != expected {
+            return Err(Stop::Wrong(format!("user {user}: version {version}, and {expected} entries were accepted")));
+        }
+        if self.random.in_thousand(100) {
+            self.oracles[slice].compare(&node.slice, user, self.now_ms)?;
+        }
+        let shows = vec![(user, version)];
+        Ok(self.answer(slice, Answer { position, shows, is_read: true, tells: Vec::new(), refused: Vec::new() })?)
+    }
+
+    /// A body of entries.
+    fn feed(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
+        if self.nodes[slice].store.is_held() {
+            self.counts.add("held feeds", 1);
+            return Ok(());
+        }
+        let most = match self.random.below(120) {
+            0 => self.random.between(1, STEP),
+            1..24 => self.random.between(2, 12),
+            _ => 1,
+        };
+        let drafts = if !new || (self.clients[slice].is_in_doubt() && self.random.in_thousand(300)) {
+            self.clients[slice].again(most as usize)
+        } else {
+            (0..most).map(|_| self.clients[slice].draft(&self.oracles[slice], self.now_ms, &mut self.random)).collect()
+        };
+        self.send(slice, drafts)
+    }
+
+    fn send(&mut self, slice: usize, drafts: Vec<Draft>) -> Result<(), Stop> {
+        let mut answer =
+            Answer { position: Lsn(0), shows: Vec::new(), is_read: false, tells: Vec::new(), refused: Vec::new() };
+        for draft in drafts {
+            let node = &mut self.nodes[slice];
+            let has_room = node.store.has_room();
+            let (position, verdict) = node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
+            if verdict == Verdict::Rejected(Rejection::InsufficientStorage) {
+                if has_room {
+                    return Err(Stop::Wrong(format!("{draft:?} is refused, and there is room")));
+                }
+                self.counts.add("refused for want of room", 1);
+                answer.refused.push(draft);
+            } else {
+                self.oracles[slice].judge(self.now_ms, &draft, verdict, position.0)?;
+                self.counts.add("accepted", u64::from(verdict == Verdict::Accepted));
+                answer.tells.push(draft);
+            }
+            let node = &self.nodes[slice];
+            answer.shows.push((draft.user.0, version_of(&node.slice, draft.user.0)));
+            answer.position = answer.position.max(position);
+        }
+        Ok(self.answer(slice, answer)?)
+    }
+
+    /// An answer leaves when what it shows is durable.
+    fn answer(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
+        let node = &mut self.nodes[slice];
+        if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly) {
+            return self.leave(slice, answer);
+        }
+        self.counts.add("answers that waited", 1);
+        node.tickets += 1;
+        node.slice.wait(answer.position, Ticket(node.tickets));
+        node.waiting.insert(node.tickets, answer);
+        Ok(())
+    }
+
+    fn leave(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
+        self.counts.add("answers", 1);
+        let durable = self.disk.written(slice);
+        if self.bug.is_none() && answer.position.0 > durable {
+            return Err(format!("an answer leaves at write {}, and the disk holds {durable}", answer.position.0));
+        }
+        for (user, version) in answer.shows {
+            let history = self.oracles[slice].users.entry(user).or_default();
+            history.shown = history.shown.max(version);
+            if answer.is_read {
+                if version < history.read {
+                    return Err(format!("user {user}: a read shows version {version} after {}", history.read));
+                }
+                history.read = version;
+            }
+        }
+        self.clients[slice].doubt(answer.refused);
+        Ok(())
+    }
+
+    // A start.
+
+    /// Recovers all slices; a crash on the way begins anew.
+    fn start(&mut self) -> Result<(), String> {
+        'start: loop {
+            let mut nodes = Vec::new();
+            for slice in 0..self.slices() {
+                let Some(node) = self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))? else {
+                    self.counts.add("crashes in recovery", 1);
+                    let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
+                    self.end(crash);
+                    continue 'start;
+                };
+                nodes.push(node);
+            }
+            self.nodes = nodes;
+            return Ok(());
+        }
+    }
+
+    /// Whether the process ends here.
+    fn is_interrupted(&mut self) -> bool {
+        self.random.in_thousand(self.interrupted)
+    }
+
+    /// Recovers one slice, as the engine does; `None` if the process ended.
+    fn recover(&mut self, slice: usize) -> Result<Option<Node>, String> {
+        let place = self.place(slice);
+        let mut machine = Slice::new(usize::MAX);
+        let mut recovery = begin(self.disk.files_of(slice), place)?;
+        while !recovery.step(&mut machine, &mut self.disk.files_of(slice)).map_err(fault)? {
+            if self.is_interrupted() {
+                return Ok(None);
+            }
+        }
+        let report = *recovery.report();
+        let mut found = recovery.finish();
+        let position = found.tail.position;
+        let reported = self.disk.written(slice);
+        if self.bug.is_none() && position < reported {
+            return Err(format!("the log ends with write {position}, and write {reported} was reported as durable"));
+        }
+        if self.bug == Some(Bug::ReplayUnchecked) {
+            replay_again(&mut machine, self.disk.files_of(slice), place, &found)?;
+        }
+        if self.is_interrupted() {
+            return Ok(None);
+        }
+        self.disk.settle(slice, found.tail.segment);
+        let mut strays = Vec::new();
+        for name in self.disk.names(slice) {
+            if is_stray(&found.manifest, name)? {
+                strays.push(name);
+            }
+        }
+        for name in strays {
+            if self.is_interrupted() {
+                return Ok(None);
+            }
+            self.disk.remove(slice, name);
+        }
+        if self.is_interrupted() {
+            return Ok(None);
+        }
+        self.counts.add("records known", report.known);
+        self.counts.add("torn writes cut", u64::from(report.cut.is_some()));
+        self.counts.add("untold entries lost", self.oracles[slice].cut(position, self.now_ms)?);
+        self.oracles[slice].check(&machine, position, self.now_ms)?;
+        self.disk.recovered(slice, position);
+        self.spoil(slice, &report, &mut found);
+        machine.recovered(Lsn(found.tail.position));
+        let store = Store::new(Settings { place, ..self.settings }, found);
+        Ok(Some(Node { slice: machine, store, waiting: BTreeMap::new(), tickets: 0 }))
+    }
+
+    /// Puts the end of the log elsewhere, if that is the bug.
+    fn spoil(&self, slice: usize, report: &Report, found: &mut Found) {
+        let tail = &mut found.tail;
+        if tail.segment == 0 {
+            return;
+        }
+        let place = Place { file: tail.segment, ..self.place(slice) };
+        let bytes = self.disk.files_of(slice).bytes(Name::File(File::Segment(tail.segment))).expect("it was read");
+        match self.bug {
+            Some(Bug::CutTooLate) => tail.offset += frame::ALIGN as u64,
+            Some(Bug::CutTooEarly) => {
+                let frames = damage::frames(&bytes, place);
+                if let [.., last, _] = frames[..] {
+                    (tail.offset, tail.crc, tail.position) = (last.next as u64, last.crc, last.number);
+                }
+            }
+            Some(Bug::TornWriteKept) if report.cut.is_some() => {
+                let torn = &bytes[tail.offset as usize..];
+                tail.crc = u32::from_le_bytes(torn[..4].try_into().expect("four bytes"));
+                tail.offset += frame::ALIGN as u64;
+                tail.position += 1;
+            }
+            _ => {}
+        }
+    }
+
+    // Faults at rest.
+
+    /// Damages a copy of the files, and looks what recovery makes of it. If it goes on, so may the run.
+    fn damage(&mut self) -> Result<(), String> {
+        for _ in 0..3 {
+            let slice = self.random.below(self.slices() as u64) as usize;
+            let place = self.place(slice);
+            let mut damaged = self.disk.at_rest();
+            let what = damage::damage(&mut damaged, self.slices(), slice, place, &mut self.random);
+            self.counts.add("damaged files", 1);
+            let must_reach = damage::must_reach(self.disk.files_of(slice), damaged.files_of(slice), place);
+            let Ok((machine, position)) = recover_at_once(&damaged, slice, place) else {
+                self.counts.add("damage refused", 1);
+                continue;
+            };
+            if position < must_reach {
+                return Err(format!("{what}: the log ends with write {position}, and write {must_reach} is whole"));
+            }
+            let reported = self.disk.written(slice);
+            self.oracles[slice].check(&machine, position, self.now_ms).map_err(|why| format!("{what}: {why}"))?;
+            if position < reported {
+                self.counts.add("damage cut", 1);
+            } else if self.random.coin() {
+                self.disk.take_files(damaged);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The bytes of the largest frame of users in the current snapshot.
+fn largest_frame(files: Files<'_>) -> u32 {
+    let manifest = files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text).ok()).unwrap_or_default();
+    let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
+    let (mut at, mut largest) = (0, 0);
+    while let Some(length) = bytes.get(at + 4..at + 8) {
+        let length = u32::from_le_bytes(length.try_into().expect("four bytes"));
+        largest = largest.max(length);
+        at += frame::size_of_payload(length as usize);
+    }
+    largest
+}
+
+fn told(stop: Stop) -> String {
+    match stop {
+        Stop::Fatal => "the disk failed".to_owned(),
+        Stop::Wrong(what) => what,
+    }
+}
+
+fn fault(error: recovery::Error<Infallible>) -> String {
+    match error {
+        recovery::Error::Disk(never) => match never {},
+        recovery::Error::Fault(fault) => format!("recovery refuses: {fault}"),
+    }
+}
+
+fn begin(mut files: Files<'_>, place: Place) -> Result<Recovery, String> {
+    let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
+    let manifest = manifest::Slice::read(&text).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
+    let mut recovery = Recovery::new(place, manifest);
+    recovery.measure(&mut files).map_err(fault)?;
+    Ok(recovery)
+}
+
+/// A recovery that nothing interrupts, as far as it can refuse.
+fn recover_at_once(disk: &Disk, slice: usize, place: Place) -> Result<(Slice, u64), String> {
+    let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
+    let mut recovery = begin(files, place)?;
+    while !recovery.step(&mut machine, &mut files).map_err(fault)? {}
+    let found = recovery.finish();
+    for name in disk.names(slice) {
+        is_stray(&found.manifest, name)?;
+    }
+    Ok((machine, found.tail.position))
+}
+
+/// Whether nothing names a file any more.
+fn is_stray(manifest: &manifest::Slice, name: Name) -> Result<bool, String> {
+    match name {
+        Name::Manifest => Ok(false),
+        Name::New => Ok(true),
+        Name::File(file) => manifest.names(file).map(|is_named| !is_named).map_err(|fault| format!("refused: {fault}")),
+    }
+}
+
+/// What a replay does that does not look at versions: it applies what the snapshot holds once more.
+fn replay_again(slice: &mut Slice, files: Files<'_>, place: Place, found: &Found) -> Result<(), String> {
+    if found.manifest.snapshot == 0 {
+        return Ok(());
+    }
+    for segment in found.manifest.first..=found.manifest.last {
+        let bytes = files.bytes(Name::File(File::Segment(segment))).expect("it was read");
+        for placed in damage::frames(&bytes, Place { file: segment, ..place }).into_iter().skip(1) {
+            let mut rest = &bytes[placed.start + frame::HEADER_BYTES..placed.end];
+            while let Some((entry, _)) = record::read(&mut rest) {
+                let version = version_of(slice, entry.user.0) + 1;
+                match slice.replay(&entry, version) {
+                    Ok(Replayed::Booked | Replayed::Known) => {}
+                    Err(error) => return Err(format!("recovery refuses: {error}")),
+                }
+            }
+        }
+    }
+    Ok(())
+}
