@@ -259,7 +259,7 @@ impl Checked {
     }
 }
 
-/// Notes files that the manifest does not name.
+/// Notes files that the manifest does not name. One that no crash leaves behind is a fault.
 fn strays(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &mut Vec<String>) -> Result<(), Error> {
     fs::read_dir(&directory.path)
         .map_err(|error| Error::Failed(format!("cannot list {}: {error}", directory.path.display())))?;
@@ -267,10 +267,12 @@ fn strays(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &mut Ve
         let file = directory.path.join(&name);
         let file = file.display();
         match File::parse(&name) {
-            Some(File::Segment(segment)) if segment > 0 && (manifest.first..=manifest.last).contains(&segment) => {}
-            Some(File::Snapshot(snapshot)) if snapshot > 0 && snapshot == manifest.snapshot => {}
+            Some(named) => {
+                if !manifest.names(named).map_err(|fault| Error::Fault(located(directory, &fault)))? {
+                    notes.push(format!("{file} is not in use; the next start removes it"));
+                }
+            }
             None if name == MANIFEST => {}
-            Some(_) => notes.push(format!("{file} is not in use; the next start removes it")),
             None if name.ends_with(".new") => {
                 notes.push(format!("{file} was never finished; the next start removes it"))
             }

@@ -217,9 +217,14 @@ impl Disk {
         other
     }
 
-    /// Takes the files of another.
+    /// Takes the files of another, all of them durable: a file that was damaged must not be named again by a manifest that only the loss of power
+    /// brings back.
     pub fn take_files(&mut self, other: Self) {
         self.directories = other.directories;
+        for directory in &mut self.directories {
+            directory.inodes.iter_mut().for_each(Inode::sync);
+            directory.sync();
+        }
     }
 
     pub fn files_of(&self, slice: usize) -> Files<'_> {
