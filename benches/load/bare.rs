@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use purser::journal::Place;
 use purser::journal::frame::{ALIGN, Block, Kind};
 
-use crate::closed::Latencies;
+use crate::closed::Fed;
 use crate::data::DataDir;
 use crate::error::{Context, Result};
 
@@ -40,18 +40,19 @@ impl Bare {
         Ok(Self { file, block, written: 0 })
     }
 
-    /// Writes one block after the other for `seconds`.
-    pub fn measure(&mut self, seconds: f64) -> Result<Latencies> {
-        let mut latencies = Latencies::default();
-        let until = Instant::now() + Duration::from_secs_f64(seconds);
-        while Instant::now() < until {
+    /// Writes one block after the other for `seconds`; each counts as an entry.
+    pub fn measure(&mut self, seconds: f64) -> Result<Fed> {
+        let (mut fed, begin) = (Fed::default(), Instant::now());
+        while begin.elapsed() < Duration::from_secs_f64(seconds) {
             self.block.seal(Kind::Write, PLACE, self.written);
             let (bytes, at) = (&self.block.bytes()[..ALIGN], self.written * ALIGN as u64 % FILE_BYTES);
             let clock = Instant::now();
             self.file.write_all_at(bytes, at).context("writing a bare block")?;
-            latencies.add(clock.elapsed());
+            fed.latencies.add(clock.elapsed());
+            fed.entries += 1;
             self.written += 1;
         }
-        Ok(latencies)
+        fed.wall = begin.elapsed();
+        Ok(fed)
     }
 }

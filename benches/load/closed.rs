@@ -80,6 +80,7 @@ pub struct Feeder<'a> {
 }
 
 /// What a round gave.
+#[derive(Default)]
 pub struct Fed {
     pub entries: u64,
     pub wall: Duration,
@@ -175,6 +176,16 @@ impl<'a> Feeder<'a> {
             body.wanted.iter().for_each(|entry| self.tally.observe(entry));
         }
         Ok(sent)
+    }
+}
+
+impl Fed {
+    /// Counts another round in.
+    pub fn add(&mut self, other: Self) {
+        self.entries += other.entries;
+        self.wall += other.wall;
+        self.cpu += other.cpu;
+        self.latencies.0.extend(other.latencies.0);
     }
 }
 

@@ -4,7 +4,7 @@
 use super::{Bench, MILLION, short};
 use crate::bare::Bare;
 use crate::check;
-use crate::closed::{Dialect, Fed, Feeder, Latencies};
+use crate::closed::{Dialect, Fed, Feeder};
 use crate::data::DataDir;
 use crate::error::{Context, Result};
 use crate::feed::{Part, feed};
@@ -19,6 +19,8 @@ use crate::{host, redis};
 const PARTS: u64 = 10;
 const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
 const AT_MOST_US: f64 = 1.5;
+/// Turns in a round of what is compared with a bare write.
+const TURNS: usize = 20;
 /// One entry at a time against one bare write.
 const AT_MOST_WRITES: f64 = 1.5;
 
@@ -88,24 +90,23 @@ fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
     lanes
 }
 
-/// All lanes in turn, round by round; the first round is discarded.
+/// All lanes in turn, round by round; the first round is discarded. What is compared with a bare write takes turns with it within the
+/// round: a disk has good seconds and bad ones.
 fn measure(mut lanes: Vec<Lane>, options: &Options, feeders: &mut [Feeder<'_>], bare: &mut Bare) -> Result<Vec<Lane>> {
+    let alone = lanes.iter().take_while(|lane| lane.is_alone()).count();
     for _ in 0..options.rounds {
-        for lane in &mut lanes {
-            let round = match lane.what {
-                What::Bare => {
-                    let latencies = bare.measure(options.seconds)?;
-                    let per_second = latencies.count() as f64 / options.seconds;
-                    round(latencies, per_second, None)
-                }
-                What::Feed { feeder, batch, connections } => {
-                    let fed = feeders[feeder].round(batch, connections, options.seconds).context(&lane.name)?;
-                    let Fed { entries, wall, cpu, latencies } = fed;
-                    let cpu_us = cpu.as_secs_f64() * 1e6 / entries as f64;
-                    round(latencies, entries as f64 / wall.as_secs_f64(), Some(cpu_us))
-                }
-            };
-            lane.rounds.push(round?);
+        let mut fed: Vec<Fed> = lanes.iter().map(|_| Fed::default()).collect();
+        for _ in 0..TURNS {
+            for (lane, fed) in lanes.iter().zip(&mut fed).take(alone) {
+                fed.add(lane.measure(options.seconds / TURNS as f64, feeders, bare)?);
+            }
+        }
+        for (lane, fed) in lanes.iter().zip(&mut fed).skip(alone) {
+            *fed = lane.measure(options.seconds, feeders, bare)?;
+        }
+        for (lane, fed) in lanes.iter_mut().zip(fed) {
+            let round = lane.round(fed)?;
+            lane.rounds.push(round);
         }
     }
     if options.rounds > 1 {
@@ -116,8 +117,29 @@ fn measure(mut lanes: Vec<Lane>, options: &Options, feeders: &mut [Feeder<'_>], 
     Ok(lanes)
 }
 
-fn round(mut latencies: Latencies, per_second: f64, cpu_us: Option<f64>) -> Result<Round> {
-    Ok(Round { per_second, cpu_us, p50_us: latencies.us(0.5)?, p99_us: latencies.us(0.99)? })
+impl Lane {
+    /// Whether it waits for one small write at a time.
+    fn is_alone(&self) -> bool {
+        matches!(self.what, What::Bare | What::Feed { batch: 1, connections: 1, .. })
+    }
+
+    fn measure(&self, seconds: f64, feeders: &mut [Feeder<'_>], bare: &mut Bare) -> Result<Fed> {
+        match self.what {
+            What::Bare => bare.measure(seconds),
+            What::Feed { feeder, batch, connections } => feeders[feeder].round(batch, connections, seconds),
+        }
+        .context(&self.name)
+    }
+
+    fn round(&self, mut fed: Fed) -> Result<Round> {
+        let cpu_us = fed.cpu.as_secs_f64() * 1e6 / fed.entries as f64;
+        Ok(Round {
+            per_second: fed.entries as f64 / fed.wall.as_secs_f64(),
+            cpu_us: matches!(self.what, What::Feed { .. }).then_some(cpu_us),
+            p50_us: fed.latencies.us(0.5)?,
+            p99_us: fed.latencies.us(0.99)?,
+        })
+    }
 }
 
 fn cpu_us(part: &Part) -> f64 {
@@ -160,8 +182,8 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
         unit: " us",
         at_most: Some(AT_MOST_US),
     };
-    let alone = |lane: &&Lane| matches!(lane.what, What::Feed { batch: 1, connections: 1, .. });
-    let against = lanes.iter().filter(alone).zip([Some(AT_MOST_WRITES), None]).map(|(lane, at_most)| Figure {
+    let alone = lanes.iter().skip(1).take_while(|lane| lane.is_alone());
+    let against = alone.zip([Some(AT_MOST_WRITES), None]).map(|(lane, at_most)| Figure {
         what: format!("p50 against that of a bare write: {}", lane.name),
         value: Spread::of(lane.rounds.iter().zip(&lanes[0].rounds).map(|(ours, bare)| ours.p50_us / bare.p50_us)),
         decimals: 3,
