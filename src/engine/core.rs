@@ -156,11 +156,19 @@ impl<S: Service> Core<S> {
         self.send_all();
         self.buffers.publish();
         self.feed_starved();
+        self.count_turn();
+        Ok(())
+    }
+
+    fn count_turn(&mut self) {
+        let sends = std::mem::take(&mut self.sends);
+        if self.service.is_loading() {
+            return;
+        }
         let turn_ns = self.turn_began.elapsed().as_nanos() as u64;
         self.counters.turns.record(turn_ns, 1);
-        self.counters.sends.record(turn_ns + self.last_turn_ns, std::mem::take(&mut self.sends));
+        self.counters.sends.record(turn_ns + self.last_turn_ns, sends);
         self.last_turn_ns = turn_ns;
-        Ok(())
     }
 
     fn timeout(&self) -> Duration {

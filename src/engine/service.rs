@@ -83,6 +83,11 @@ pub trait Service {
         false
     }
 
+    /// Whether it is still loading what was kept: no request is answered yet, and turns are as long as a step of that.
+    fn is_loading(&self) -> bool {
+        false
+    }
+
     /// Whether everything that was taken in is durable.
     fn is_settled(&self) -> bool {
         true

@@ -194,6 +194,10 @@ impl Service for Wallet {
         self.counter.is_held()
     }
 
+    fn is_loading(&self) -> bool {
+        self.counter.serving == Serving::Recovering
+    }
+
     fn is_settled(&self) -> bool {
         self.counter.keeper.as_ref().is_none_or(Keeper::is_settled)
     }

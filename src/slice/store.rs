@@ -14,14 +14,14 @@ use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
 /// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
-const PACE_BYTES: u64 = 32 << 10;
+const PACE_BYTES: u64 = 16 << 10;
 /// For each byte of log that is written meanwhile, so many more, so that the snapshot is done first.
 const PACE_PER_LOG_BYTE: u64 = 8;
 /// Allowance that is saved up at most: what a turn may be late.
 const SAVED_BYTES: u64 = 1 << 20;
 /// How long to wait until a snapshot that failed is begun again.
 const RETRY_MS: u64 = 10_000;
-/// The log may grow to so many times what begins a snapshot; then new entries are refused.
+/// The log may grow by so many times what begins a snapshot, beyond what a start found; then new entries are refused.
 const GROWTH: u64 = 8;
 /// Old segments that are kept for new ones.
 const RECYCLED: usize = 2;
@@ -289,7 +289,9 @@ impl Store {
 impl LogSink for Store {
     #[inline]
     fn has_room(&self) -> bool {
-        self.log.has_room() && self.uncovered_bytes() <= self.snapshot_after_bytes().saturating_mul(GROWTH)
+        let found = if self.covered_bytes == 0 { self.found_bytes } else { 0 };
+        let most = self.snapshot_after_bytes().saturating_mul(GROWTH).saturating_add(found);
+        self.log.has_room() && self.uncovered_bytes() <= most
     }
 
     #[inline]
