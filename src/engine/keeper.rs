@@ -70,9 +70,9 @@ impl Keeper {
         Ok(Self { storage, state: State::Loading(Box::new(loading)), heard: Vec::new() })
     }
 
-    /// Loads a step of what is there. Returns whether all is loaded.
+    /// Loads a step of what is there. Returns whether all is loaded: never, once it was told to end before.
     pub fn load(&mut self, slice: &mut Slice) -> Result<bool, Failure> {
-        let State::Loading(loading) = &mut self.state else { return Ok(true) };
+        let State::Loading(loading) = &mut self.state else { return Ok(false) };
         let is_over = loading
             .recovery
             .step(slice, &mut loading.files)

@@ -141,7 +141,10 @@ impl Service for Wallet {
     }
 
     fn drain(&mut self) {
-        self.counter.serving = Serving::Draining;
+        // Who is told to end while loading has nothing that it could finish: all is refused as before.
+        if self.counter.serving == Serving::Ready {
+            self.counter.serving = Serving::Draining;
+        }
         if let Some(keeper) = &mut self.counter.keeper {
             keeper.drain();
         }
