@@ -2,8 +2,8 @@
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
-use crate::server::{Client, Server, credit, entries, holds};
-use std::net::TcpStream;
+use crate::server::{Client, Scratch, Server, credit, entries, holds, serve};
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 const T: u64 = 1_700_000_100_000;
@@ -148,4 +148,40 @@ fn a_second_signal_stops_at_once() {
     assert!(server.ended().success());
     let line = farewell(&server);
     assert!(line.starts_with("stopped: "), "{line}");
+}
+
+/// Who is told to end while loading answers nothing from what is loaded so far, and takes nothing: what was begun is refused too.
+#[test]
+fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
+    let scratch = Scratch::new("drained-while-loading");
+    let data = scratch.join("data");
+    let lines: Vec<String> = (1..=100_000).map(|n| credit(n, n, 5, T)).collect();
+    let mut server = Server::keeping(&data, &[]);
+    server.feed(&lines);
+    server.signal("TERM");
+    assert!(server.ended().success());
+
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let (read, post) = (get("/v1/users/1/balance"), feed(entries(&[credit(1 << 40, 1, 5, T)])));
+    let hit = (0..20).any(|_| {
+        let mut server = Server::begin(serve(&free.to_string()).arg("--data").arg(&data));
+        // The line about limits is the last before loading begins.
+        assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: ")));
+        let mut clients = [&read.as_bytes()[..8], &post[..8]].map(|begun| {
+            let mut client = Client::new(TcpStream::connect(free).expect("it listens"));
+            client.send(begun);
+            client
+        });
+        let mut probe = Client::new(TcpStream::connect(free).expect("it listens"));
+        let was_loading = probe.ask(get("/readyz")).shown() == problem("recovering", "", RETRY);
+        server.signal("TERM");
+        clients[0].send(&read.as_bytes()[8..]);
+        clients[1].send(&post[8..]);
+        let answers = clients.each_mut().map(|client| client.response());
+        drop((clients, probe));
+        assert!(server.ended().success());
+        let refused = answers.iter().filter(|answer| answer.shown() == problem("recovering", "", RETRY_ELSEWHERE));
+        was_loading && refused.count() == 2
+    });
+    assert!(hit, "loading was always over first");
 }
