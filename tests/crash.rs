@@ -8,9 +8,9 @@
 use crate::seeds::number;
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance_body};
-use crate::server::{PATIENCE, Scratch, Server, entries, holds, serve};
+use crate::server::{PATIENCE, Scratch, Server, entries, holds, serve, slice_manifest};
 use purser::journal::frame::ALIGN;
-use purser::journal::{File, manifest};
+use purser::journal::{File, manifest, slice_directory};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -369,18 +369,24 @@ enum Aim {
 
 const AIMS: [Aim; 5] = [Aim::Snapshot, Aim::Segment, Aim::Load, Aim::Recovery, Aim::Term];
 
-/// The files of the one slice.
-struct Files(PathBuf);
+/// The files of a slice.
+struct Files {
+    data: PathBuf,
+    slice: u32,
+}
 
 impl Files {
+    fn path(&self) -> PathBuf {
+        self.data.join(slice_directory(1, self.slice))
+    }
+
     fn manifest(&self) -> manifest::Slice {
-        let text = fs::read(self.0.join("manifest")).expect("a manifest is always there");
-        manifest::Slice::read(&text).expect("a manifest is always whole")
+        slice_manifest(&self.data, self.slice)
     }
 
     fn names(&self) -> Vec<File> {
         let names =
-            fs::read_dir(&self.0).expect("the directory is there").map(|entry| entry.expect("a name").file_name());
+            fs::read_dir(self.path()).expect("the directory is there").map(|entry| entry.expect("a name").file_name());
         names.filter_map(|name| File::parse(name.to_str()?)).collect()
     }
 
@@ -404,7 +410,7 @@ impl Files {
     fn block(&self, segment: u64, offset: u64) -> bool {
         use std::os::unix::fs::FileExt;
         let mut head = [0; 40];
-        let file = fs::File::open(self.0.join(File::Segment(segment).to_string()));
+        let file = fs::File::open(self.path().join(File::Segment(segment).to_string()));
         file.and_then(|file| file.read_exact_at(&mut head, offset)).is_ok() && head != [0; 40]
     }
 }
@@ -434,7 +440,7 @@ impl Campaign {
     }
 
     fn files(&self) -> Files {
-        Files(self.data().join("generation-1/slice-0"))
+        Files { data: self.data(), slice: 0 }
     }
 
     fn command(&self) -> Command {

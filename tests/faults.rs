@@ -3,9 +3,9 @@
 
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
-use crate::server::{Response, Scratch, Server, credit, entries, holds, run, serve};
+use crate::server::{Response, Scratch, Server, credit, entries, holds, run, serve, slice_manifest};
 use purser::journal::frame::ALIGN;
-use purser::journal::manifest;
+use purser::journal::{Place, manifest};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -93,7 +93,7 @@ impl Data {
     }
 
     fn manifest(&self) -> manifest::Slice {
-        manifest::Slice::read(&fs::read(self.slice("manifest")).expect("it is there")).expect("it is whole")
+        slice_manifest(&self.path(), 0)
     }
 
     fn segment(&self, number: u64) -> PathBuf {
@@ -215,6 +215,9 @@ fn what_is_damaged_is_refused_and_named() {
     };
     later("data", "purser data 2\nwhatever this may mean\n".to_owned());
     later("slice", "purser slice 2\nwhatever this may mean\n".to_owned());
+    let other = slice_manifest(&data.path(), 0).write(Place { generation: 1, slice: 1, file: 0 });
+    let what = format!("{} is that of slice 1 of generation 1", show(&slice));
+    data.check("another slice's manifest", || fs::write(&slice, other).expect("it can be written"), &[&what]);
     let two = manifest::Directory { generation: 1, slices: 2 }.write();
     data.check("two slices", || fs::write(&root, two).expect("it can be written"), &["2 slices"]);
 
@@ -415,10 +418,7 @@ fn no_room_for_a_snapshot() {
     let said = fs::File::create(aside.join("stderr")).expect("it can be made");
     let mut server = Server::spawn(command.stderr(said));
     let inside = PathBuf::from(format!("/proc/{}/root{path}", server.id()));
-    let snapshots = || {
-        let text = fs::read(inside.join("data/generation-1/slice-0/manifest")).expect("a manifest");
-        manifest::Slice::read(&text).expect("a whole manifest").snapshot
-    };
+    let snapshots = || slice_manifest(&inside.join("data"), 0).snapshot;
     // There is room for two segments, and 150 kB: less than the image of a user who has 16 bytes for each entry.
     let lines: Vec<_> = (0..20_000).map(|n| credit(n, 1, 1, T)).collect();
     let mut fed = 0;

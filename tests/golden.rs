@@ -6,7 +6,7 @@
 //! the format there is a new directory beside this one.
 
 use crate::server::client::{Client, feed, get};
-use crate::server::{Scratch, Server, entries, holds};
+use crate::server::{Scratch, Server, entries, holds, slice_manifest};
 use purser::journal::{File, manifest, slice_directory};
 use std::fmt::Write as _;
 use std::fs;
@@ -84,9 +84,7 @@ fn version_1_loads() {
 
 /// The slice's manifest, and the files that it names.
 fn slice_files(root: &Path) -> (manifest::Slice, Vec<PathBuf>) {
-    let slice = PathBuf::from(slice_directory(1, 0));
-    let text = fs::read(root.join(&slice).join("manifest")).expect("a manifest");
-    let manifest = manifest::Slice::read(&text).expect("a whole manifest");
+    let (slice, manifest) = (PathBuf::from(slice_directory(1, 0)), slice_manifest(root, 0));
     let segments = (manifest.first..=manifest.last).map(File::Segment);
     let files = segments.chain([File::Snapshot(manifest.snapshot)]).map(|file| slice.join(file.to_string())).collect();
     (manifest, files)

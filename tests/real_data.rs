@@ -3,11 +3,9 @@
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, duplicate, fed, json, rejected};
-use crate::server::{Scratch, Server, credit, entries, holds};
-use purser::journal::manifest;
+use crate::server::{Scratch, Server, credit, entries, holds, slice_manifest};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::fs;
 
 /// The entries, oldest first.
 pub const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
@@ -128,10 +126,7 @@ fn berka_is_kept() {
     let mut server = Server::keeping(&data, &[]);
     feed_all(&server);
     check_all(&server, &users);
-    let snapshot = || {
-        let text = fs::read(data.join("generation-1/slice-0/manifest")).expect("a manifest");
-        manifest::Slice::read(&text).expect("a whole manifest").snapshot
-    };
+    let snapshot = || slice_manifest(&data, 0).snapshot;
     let loaded = |server: &Server, line: &str| {
         let line = format!("data: {}: {line}", data.display());
         assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);

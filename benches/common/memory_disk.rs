@@ -1,6 +1,7 @@
 //! A disk that is memory: does at once whatever a store or a scan asks, and is what recovery reads.
 
 use super::population::{NOW, Population};
+use purser::engine::wallet::Hardware;
 use purser::journal::frame::{ALIGN, Block, Kind};
 use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
@@ -53,7 +54,7 @@ impl MemoryDisk {
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
         let mut asked = VecDeque::new();
         loop {
-            store.advance(0, slice.book(), &mut |task| asked.push_back(task));
+            store.advance(0, slice.book(), &Hardware, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {
@@ -90,7 +91,7 @@ impl MemoryDisk {
             Task::Create { snapshot } => Done::Created { snapshot, ok: true },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
-                self.manifest = manifest::Slice::read(text.as_bytes()).expect("the store writes manifests");
+                self.manifest = manifest::Slice::read(text.as_bytes(), PLACE).expect("the store writes manifests");
                 Done::Published
             }
             Task::Remove { file } => {
@@ -105,7 +106,7 @@ impl MemoryDisk {
         let mut files = self;
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, self.manifest);
-        while !recovery.step(&mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
+        while !recovery.step(&mut slice, &mut files, &Hardware).unwrap_or_else(|error| panic!("{error:?}")) {}
         let report = *recovery.report();
         slice.recovered(Lsn(recovery.finish().tail.position));
         (slice, report)
@@ -125,7 +126,7 @@ pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
 
 /// One step of a scan of what is all durable, and what it asks.
 pub fn step(scan: &mut Scan, slice: &Slice, asked: &mut VecDeque<Task>, work: &mut impl FnMut(Task) -> Option<Done>) {
-    scan.advance(slice.book(), Lsn(0), Lsn(0), &mut |task| asked.push_back(task));
+    scan.advance(slice.book(), &Hardware, Lsn(0), Lsn(0), &mut |task| asked.push_back(task));
     while let Some(task) = asked.pop_front() {
         match work(task) {
             Some(Done::Created { ok, .. }) => scan.created(ok),

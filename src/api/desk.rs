@@ -7,7 +7,7 @@ pub use crate::http::response::Status;
 pub use crate::ledger::book::View;
 pub use crate::ledger::entry::{EntryRef, Verdict};
 pub use crate::ledger::id::{EntryId, UserId};
-pub use crate::ledger::memory::Step;
+pub use crate::ledger::memory::{Step, ahead};
 pub use crate::ledger::time::Millis;
 
 /// Whether new requests are taken.
@@ -49,18 +49,4 @@ pub trait Desk {
 
     /// Counts an answer.
     fn answered(&mut self, route: Route, status: Status);
-}
-
-/// How many items lie between the steps of the way to one user: as much work as a cache miss takes.
-const APART: usize = 4;
-
-/// The steps to take before item `at` of a walk is worked on, so that cache misses overlap with the work on the items before: the
-/// last step is taken [`APART`] items ahead, each other one as much ahead of the next.
-#[inline]
-pub fn ahead<T, const N: usize>(items: &[T], at: usize, steps: [Step; N]) -> impl Iterator<Item = (&T, Step)> {
-    steps.into_iter().enumerate().flat_map(move |(place, step)| {
-        let reach = at + (N - place) * APART;
-        let from = if at == 0 { 0 } else { reach };
-        items.get(from..items.len().min(reach + 1)).unwrap_or_default().iter().map(move |item| (item, step))
-    })
 }

@@ -8,6 +8,7 @@ use super::Error;
 use super::progress::{Progress, count, many, print};
 use crate::engine::directory::{self, Directory, SliceDirectory};
 use crate::engine::storage::Files;
+use crate::engine::wallet::Hardware;
 use crate::journal::manifest::{self, Unusable};
 use crate::journal::{Fault, File, slice_directory};
 use crate::ledger::book::Book;
@@ -104,6 +105,10 @@ fn judged(error: directory::Error) -> Error {
         directory::Error::Failed(_) | directory::Error::InUse(_) | directory::Error::NotOurs(_) => error.into(),
         // The text of another version need not have the form of ours; but one whose seal is broken was damaged.
         directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_)) if is_sealed(path) => error.into(),
+        directory::Error::Manifest(path, Unusable::Elsewhere(generation, slice)) => Error::Fault(format!(
+            "{} at byte 0: it is that of slice {slice} of generation {generation}",
+            path.display()
+        )),
         directory::Error::Manifest(path, _) => Error::Fault(format!(
             "{} at byte 0: this is not a whole manifest: it was changed or damaged",
             path.display()
@@ -142,7 +147,7 @@ fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let mut recovery = Recovery::new(directory.place, manifest);
     recovery.measure(&mut files).map_err(faulty)?;
     let mut progress = Progress::new("reading");
-    while !recovery.step(&mut slice, &mut files).map_err(faulty)? {
+    while !recovery.step(&mut slice, &mut files, &Hardware).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
     drop(progress);

@@ -14,6 +14,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// The name of both kinds of manifest.
 const MANIFEST: &str = "manifest";
 const LOCK: &str = "lock";
+const FIRST_GENERATION: u64 = 1;
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
@@ -61,6 +62,9 @@ impl fmt::Display for Error {
                 path.display(),
                 manifest::HASH_VERSION
             ),
+            Self::Manifest(path, Unusable::Elsewhere(generation, slice)) => {
+                write!(f, "{} is that of slice {slice} of generation {generation}", path.display())
+            }
             Self::Missing(path) => write!(f, "{} is missing", path.display()),
         }
     }
@@ -137,7 +141,7 @@ impl SliceDirectory {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing(file)),
             Err(error) => return Err(Failure::new("read", file.display().to_string(), error).into()),
         };
-        manifest::Slice::read(&text).map_err(|why| Error::Manifest(file, why))
+        manifest::Slice::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
     }
 
     /// Replaces the slice's manifest.
@@ -179,10 +183,17 @@ fn check_unused(path: &Path) -> Result<(), Error> {
 }
 
 fn is_unused(slice: &Path) -> Result<bool, Failure> {
+    let number = slice.file_name().and_then(|name| name.to_str()?.strip_prefix("slice-")?.parse().ok());
     let is_first = |file: &PathBuf| {
-        fs::read(file).is_ok_and(|text| manifest::Slice::read(&text) == Ok(manifest::Slice::default()))
+        let first = |slice| empty(Place { generation: FIRST_GENERATION, slice, file: 0 });
+        fs::read(file).is_ok_and(|text| number.is_some_and(|slice| text == first(slice).as_bytes()))
     };
     Ok(list(slice)?.iter().all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
+}
+
+/// The manifest of a slice in which nothing was ever kept.
+fn empty(place: Place) -> String {
+    manifest::Slice::default().write(place)
 }
 
 /// What is in a directory: names and paths.
@@ -195,11 +206,11 @@ fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
 /// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left is in the way of nothing.
 fn create(path: &Path, slices: u32) -> Result<(), Error> {
     check_unused(path)?;
-    let generation = 1;
+    let generation = FIRST_GENERATION;
     for slice in 0..slices {
         let directory = path.join(slice_directory(generation, slice));
         fs::create_dir_all(&directory).map_err(Failure::of("create", directory.display().to_string()))?;
-        replace(&directory, MANIFEST, &manifest::Slice::default().write())?;
+        replace(&directory, MANIFEST, &empty(Place { generation, slice, file: 0 }))?;
     }
     sync(&path.join(format!("generation-{generation}")))?;
     sync(path)?;

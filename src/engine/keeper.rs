@@ -8,6 +8,7 @@ use super::control::Control;
 use super::directory::{self, SliceDirectory};
 use super::ring::Ring;
 use super::storage::{Files, Storage};
+use super::wallet::Hardware;
 use crate::slice::disk::Done;
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
@@ -75,7 +76,7 @@ impl Keeper {
         let State::Loading(loading) = &mut self.state else { return Ok(false) };
         let is_over = loading
             .recovery
-            .step(slice, &mut loading.files)
+            .step(slice, &mut loading.files, &Hardware)
             .map_err(|error| failure(self.storage.directory(), error))?;
         let report = *loading.recovery.report();
         if !is_over {
@@ -126,7 +127,7 @@ impl Keeper {
                 slice.durable(lsn, released);
             }
         }
-        store.advance(now_ms, slice.book(), &mut |task| storage.ask(task, ring));
+        store.advance(now_ms, slice.book(), &Hardware, &mut |task| storage.ask(task, ring));
         Ok(())
     }
 

@@ -10,19 +10,22 @@
 //! crc32c fd7001cf
 //! ```
 //!
-//! Each slice has one, which names its current snapshot and where in it the last frame begins (0 0: none), and the first and the last
-//! segment of its log (0 0: none yet):
+//! Each slice has one, which says whose it is, and names the current snapshot and where in it the last frame begins (0 0: none), and the first
+//! and the last segment of the log (0 0: none yet):
 //!
 //! ```text
 //! purser slice 1
+//! generation 1
+//! slice 0
 //! snapshot 3 1052672
 //! segments 12 15
-//! crc32c 93293ca6
+//! crc32c e03a38d5
 //! ```
 //!
 //! The number in the first line is the version of everything in the directory. The checksum is that of all bytes before its line.
+//! A manifest has one form: numbers begin with no zero, and nothing comes behind the checksum.
 
-use super::{Fault, File};
+use super::{Fault, File, Place};
 
 /// The version of what is written, and the only one that is read.
 pub const VERSION: u64 = 1;
@@ -60,6 +63,8 @@ pub enum Unusable {
     Version(u64),
     /// Users are spread over slices by another hash than [`HASH_VERSION`].
     Hash(u64),
+    /// It is another slice's: that of this generation and this number.
+    Elsewhere(u64, u64),
 }
 
 impl Directory {
@@ -84,18 +89,23 @@ impl Directory {
 }
 
 impl Slice {
-    /// As text.
-    pub fn write(&self) -> String {
+    /// As text: the manifest of the slice at `place`, whose file is not looked at.
+    pub fn write(&self, place: Place) -> String {
         let Self { snapshot, snapshot_end, first, last } = self;
-        sealed(format!("purser slice {VERSION}\nsnapshot {snapshot} {snapshot_end}\nsegments {first} {last}\n"))
+        let Place { generation, slice, .. } = place;
+        let whose = format!("purser slice {VERSION}\ngeneration {generation}\nslice {slice}\n");
+        sealed(format!("{whose}snapshot {snapshot} {snapshot_end}\nsegments {first} {last}\n"))
     }
 
-    /// From text.
-    pub fn read(text: &[u8]) -> Result<Self, Unusable> {
-        let [version, snapshot, snapshot_end, first, last] =
-            figures(text, ["purser slice", "snapshot", "", "segments", ""])?;
+    /// From text, which must be that of the slice at `place`, whose file is not looked at.
+    pub fn read(text: &[u8], place: Place) -> Result<Self, Unusable> {
+        let [version, generation, slice, snapshot, snapshot_end, first, last] =
+            figures(text, ["purser slice", "generation", "slice", "snapshot", "", "segments", ""])?;
         if version != VERSION {
             return Err(Unusable::Version(version));
+        }
+        if (generation, slice) != (place.generation, u64::from(place.slice)) {
+            return Err(Unusable::Elsewhere(generation, slice));
         }
         if first > last || (first == 0) != (last == 0) || (snapshot == 0) != (snapshot_end == 0) {
             return Err(Unusable::Malformed);
@@ -138,6 +148,7 @@ fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Un
             rest = rest.strip_prefix(word)?.strip_prefix(' ')?;
             let digits = rest.find(|c: char| !c.is_ascii_digit())?;
             found[n] = rest[..digits].parse().ok()?;
+            (digits == 1 || !rest.starts_with('0')).then_some(())?;
             rest = &rest[digits..];
             if words.get(n + 1).is_none_or(|next| !next.is_empty()) {
                 rest = rest.strip_prefix('\n')?;
@@ -153,7 +164,8 @@ mod tests {
     use super::*;
 
     const DIRECTORY: &str = "purser data 1\ngeneration 7\nslices 3\nhash 1\ncrc32c 3397d754\n";
-    const SLICE: &str = "purser slice 1\nsnapshot 3 8192\nsegments 12 15\ncrc32c 3ec59736\n";
+    const SLICE: &str = "purser slice 1\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c ef15b2ef\n";
+    const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
 
     #[test]
     fn both_are_pinned_and_read_back() {
@@ -161,15 +173,39 @@ mod tests {
         assert_eq!(directory.write(), DIRECTORY);
         assert_eq!(Directory::read(DIRECTORY.as_bytes()), Ok(directory));
         let slice = Slice { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
-        assert_eq!(slice.write(), SLICE);
-        assert_eq!(Slice::read(SLICE.as_bytes()), Ok(slice));
+        assert_eq!(slice.write(PLACE), SLICE);
+        assert_eq!(Slice::read(SLICE.as_bytes(), PLACE), Ok(slice));
+    }
+
+    #[test]
+    fn another_slices_is_refused() {
+        for place in [Place { slice: 1, ..PLACE }, Place { generation: 8, ..PLACE }] {
+            assert_eq!(Slice::read(SLICE.as_bytes(), place), Err(Unusable::Elsewhere(7, 2)));
+        }
+        assert!(Slice::read(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(), "the file is not looked at");
+    }
+
+    #[test]
+    fn there_is_one_form() {
+        for other in [
+            "purser data 1\ngeneration 7\nslices 3\nhash 01\n",
+            "purser data 01\ngeneration 7\nslices 3\nhash 1\n",
+            "purser data 1\ngeneration 007\nslices 3\nhash 1\n",
+            "purser data 1\ngeneration +7\nslices 3\nhash 1\n",
+            "purser data 1\ngeneration 7\nslices 3\nhash 1\n\n",
+        ] {
+            assert_eq!(Directory::read(sealed(other.to_owned()).as_bytes()), Err(Unusable::Malformed), "{other}");
+        }
+        let zero = Directory { generation: 0, slices: 1 };
+        assert_eq!(Directory::read(zero.write().as_bytes()), Ok(zero));
     }
 
     #[test]
     fn no_flipped_bit_passes() {
-        for (text, reads) in
-            [(DIRECTORY, (|t| Directory::read(t).is_ok()) as fn(&[u8]) -> bool), (SLICE, |t| Slice::read(t).is_ok())]
-        {
+        for (text, reads) in [
+            (DIRECTORY, (|t| Directory::read(t).is_ok()) as fn(&[u8]) -> bool),
+            (SLICE, |t| Slice::read(t, PLACE).is_ok()),
+        ] {
             for bit in 0..text.len() * 8 {
                 let mut bad = text.as_bytes().to_vec();
                 bad[bit / 8] ^= 1 << (bit % 8);
@@ -188,7 +224,8 @@ mod tests {
         let hash = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
         assert_eq!(Directory::read(hash.as_bytes()), Err(Unusable::Hash(2)));
         for bad in ["snapshot 0 0\nsegments 3 2\n", "snapshot 0 0\nsegments 0 2\n", "snapshot 3 0\nsegments 1 2\n"] {
-            assert_eq!(Slice::read(sealed(format!("purser slice 1\n{bad}")).as_bytes()), Err(Unusable::Malformed));
+            let text = sealed(format!("purser slice 1\ngeneration 7\nslice 2\n{bad}"));
+            assert_eq!(Slice::read(text.as_bytes(), PLACE), Err(Unusable::Malformed));
         }
     }
 

@@ -121,6 +121,12 @@ impl Book {
         }
     }
 
+    /// The same for all of the user in a slot: the steps behind [`Step::User`].
+    #[inline]
+    pub fn approach_slot(&self, slot: Slot, step: Step, near: &impl Near) {
+        self.user(slot).approach(None, step, near);
+    }
+
     /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.
     /// The slot is the user's, who has one if anything of theirs was ever accepted.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {

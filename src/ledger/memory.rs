@@ -8,6 +8,11 @@ pub trait Near {
     fn near(&self, at: *const u8);
 }
 
+/// Nobody to be told.
+impl Near for () {
+    fn near(&self, _: *const u8) {}
+}
+
 /// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -19,6 +24,20 @@ pub enum Step {
     Parts,
     /// What hangs on that, as far as an entry needs it.
     Deep,
+}
+
+/// How many items lie between the steps of the way to one user: as much work as a cache miss takes.
+const APART: usize = 4;
+
+/// The steps to take before item `at` of a walk is worked on, so that cache misses overlap with the work on the items before: the
+/// last step is taken [`APART`] items ahead, each other one as much ahead of the next.
+#[inline]
+pub fn ahead<T, const N: usize>(items: &[T], at: usize, steps: [Step; N]) -> impl Iterator<Item = (&T, Step)> {
+    steps.into_iter().enumerate().flat_map(move |(place, step)| {
+        let reach = at + (N - place) * APART;
+        let from = if at == 0 { 0 } else { reach };
+        items.get(from..items.len().min(reach + 1)).unwrap_or_default().iter().map(move |item| (item, step))
+    })
 }
 
 /// Bytes of a cache line.

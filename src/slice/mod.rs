@@ -18,7 +18,7 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 use crate::ledger::index::Slot;
-pub use crate::ledger::memory::{Near, Step};
+pub use crate::ledger::memory::{Near, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;

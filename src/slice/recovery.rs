@@ -3,9 +3,9 @@
 //! A step at a time, so that the caller can say how far it has come. What is not as it should be is a [`Fault`], but for one thing: where the
 //! last segment's frames end, a write may be torn; nobody was told that it was done, and it is cut.
 
-use super::Slice;
 use super::log::Tail;
 use super::store::Found;
+use super::{Near, Slice, Step, ahead};
 use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
@@ -172,14 +172,19 @@ impl Recovery {
     }
 
     /// Takes a step. Returns whether it was the last; then [`Self::finish`].
-    pub fn step<S: Source>(&mut self, slice: &mut Slice, source: &mut S) -> Result<bool, Error<S::Error>> {
+    pub fn step<S: Source>(
+        &mut self,
+        slice: &mut Slice,
+        source: &mut S,
+        near: &impl Near,
+    ) -> Result<bool, Error<S::Error>> {
         let before = self.report.bytes;
         while self.stage != Stage::Done && self.report.bytes < before + STEP_BYTES as u64 {
             match self.stage {
                 Stage::Begin => self.begin(slice, source)?,
                 Stage::Users { frames } => self.users(frames, slice, source)?,
                 Stage::Open { segment } => self.open(segment, source)?,
-                Stage::Writes { segment, end } => self.writes(segment, end, slice, source)?,
+                Stage::Writes { segment, end } => self.writes(segment, end, slice, source, near)?,
                 Stage::Behind => self.behind(source)?,
                 Stage::Done => {}
             }
@@ -341,6 +346,7 @@ impl Recovery {
         end: Option<End>,
         slice: &mut Slice,
         source: &mut S,
+        near: &impl Near,
     ) -> Result<(), Error<S::Error>> {
         if end.is_some_and(|end| self.window.at >= end.offset) {
             return self.ended(segment, end);
@@ -361,15 +367,23 @@ impl Recovery {
                 };
             }
         };
-        let mut rest = found.payload;
+        let (mut rest, mut records) = (found.payload, Vec::new());
         while !rest.is_empty() {
             let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-            let fault = |what: String| Error::Fault(Fault::new(file, offset, what));
-            let (entry, version) = record::read(&mut rest).ok_or_else(|| fault("a record is malformed".to_owned()))?;
-            match slice.replay(&entry, version) {
+            let read = record::read(&mut rest).ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
+            records.push((offset, read));
+        }
+        for (at, (offset, (entry, version))) in records.iter().enumerate() {
+            for ((_, (next, _)), step) in ahead(&records, at, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
+                slice.approach(next.user, Some(next.id), step, near);
+            }
+            match slice.replay(entry, *version) {
                 Ok(Replayed::Booked) => self.report.replayed += 1,
                 Ok(Replayed::Known) => self.report.known += 1,
-                Err(error) => return Err(fault(format!("user {}, version {version}: {error}", entry.user.0))),
+                Err(error) => {
+                    let what = format!("user {}, version {version}: {error}", entry.user.0);
+                    return Err(Fault::new(file, *offset, what).into());
+                }
             }
         }
         let (size, crc) = (found.size() as u64, found.crc);

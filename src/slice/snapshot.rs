@@ -9,11 +9,15 @@ use crate::journal::frame::{Block, Kind};
 use crate::journal::snapshot::{Begin, End};
 use crate::journal::{File, Place};
 use crate::ledger::book::Book;
+use crate::ledger::index::Slot;
+use crate::ledger::memory::{Near, Step};
 
 /// Users of one frame, in bytes; the last of them may go beyond.
 const FRAME_BYTES: usize = 64 << 10;
 /// Frames that are written at one time.
 const IN_FLIGHT: usize = 2;
+/// How many users before theirs is stored what hangs on a user is brought near: what hangs on that, half as many.
+const AHEAD: usize = 8;
 
 /// A snapshot that is being written.
 #[derive(Debug)]
@@ -72,10 +76,10 @@ impl Scan {
     }
 
     /// Takes at most one step. `position` is that of the log's last record, `durable` up to where it is durable.
-    pub fn advance(&mut self, book: &Book, position: Lsn, durable: Lsn, ask: &mut impl FnMut(Task)) {
+    pub fn advance(&mut self, book: &Book, near: &impl Near, position: Lsn, durable: Lsn, ask: &mut impl FnMut(Task)) {
         match self.stage {
             _ if self.failed => {}
-            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, position, ask),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, near, position, ask),
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;
                 ask(Task::Sync { snapshot: self.place.file });
@@ -84,7 +88,7 @@ impl Scan {
         }
     }
 
-    fn step(&mut self, book: &Book, position: Lsn, ask: &mut impl FnMut(Task)) {
+    fn step(&mut self, book: &Book, near: &impl Near, position: Lsn, ask: &mut impl FnMut(Task)) {
         let mut block = self.blocks.pop().unwrap_or_else(|| Block::with_room(FRAME_BYTES + FRAME_BYTES / 4));
         let users = book.users();
         let kind = if self.frames == 0 {
@@ -92,7 +96,12 @@ impl Scan {
             Kind::Snapshot
         } else if self.next_user < users {
             while self.next_user < users && block.payload_bytes() < FRAME_BYTES {
-                let user = book.user(self.next_user as u32);
+                for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
+                    if self.next_user + ahead < users {
+                        book.approach_slot((self.next_user + ahead) as Slot, step, near);
+                    }
+                }
+                let user = book.user(self.next_user as Slot);
                 user.store(block.payload());
                 self.entries += user.version();
                 self.next_user += 1;

@@ -11,6 +11,7 @@ use super::{LogSink, Lsn};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
+use crate::ledger::memory::Near;
 use std::collections::VecDeque;
 
 /// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
@@ -128,7 +129,7 @@ impl Store {
     }
 
     /// Asks for what is due at `now_ms`, which never falls. Call it once a turn, and when something was done.
-    pub fn advance(&mut self, now_ms: u64, book: &Book, ask: &mut impl FnMut(Task)) {
+    pub fn advance(&mut self, now_ms: u64, book: &Book, near: &impl Near, ask: &mut impl FnMut(Task)) {
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
         self.log.advance(now_ms, reuse, ask);
@@ -140,7 +141,7 @@ impl Store {
         let Some(scan) = &mut self.scan else { return };
         let before = scan.bytes();
         if self.allowance > 0 || !scan.is_ready_for_step() {
-            scan.advance(book, self.log.position(), self.log.durable(), ask);
+            scan.advance(book, near, self.log.position(), self.log.durable(), ask);
         }
         self.allowance = self.allowance.saturating_sub(scan.bytes() - before);
         match scan.progress() {
@@ -200,7 +201,7 @@ impl Store {
 
     fn publish(&mut self, what: Publication, ask: &mut impl FnMut(Task)) {
         self.publishing.push_back(what);
-        ask(Task::Publish { text: self.manifest.write() });
+        ask(Task::Publish { text: self.manifest.write(self.settings.place) });
     }
 
     /// Hears what was done. Returns up to where the log is durable, if that is news.

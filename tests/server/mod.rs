@@ -7,6 +7,7 @@
 pub mod client;
 pub mod expected;
 
+use purser::journal::{Place, manifest, slice_directory};
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -244,4 +245,10 @@ fn first_cpu() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0").trim();
     list.split(['-', ',']).next().unwrap_or("0").to_owned()
+}
+
+/// The manifest of a slice of a data directory's first generation.
+pub fn slice_manifest(data: &Path, slice: u32) -> manifest::Slice {
+    let text = fs::read(data.join(slice_directory(1, slice)).join("manifest")).expect("a manifest is always there");
+    manifest::Slice::read(&text, Place { generation: 1, slice, file: 0 }).expect("a manifest is always whole")
 }

@@ -8,7 +8,7 @@ use super::Bug;
 use super::counts::Counts;
 use super::random::Random;
 use purser::journal::frame::{Block, Kind};
-use purser::journal::{File, manifest, snapshot};
+use purser::journal::{File, Place, manifest, snapshot};
 use purser::slice::disk::{Done, Task};
 use purser::slice::recovery::Source;
 use std::borrow::Cow;
@@ -85,8 +85,9 @@ fn change(names: &mut BTreeMap<Name, usize>, change: &Change) {
 }
 
 /// The directory of one slice.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Directory {
+    place: Place,
     inodes: Vec<Inode>,
     durable: BTreeMap<Name, usize>,
     seen: BTreeMap<Name, usize>,
@@ -100,6 +101,31 @@ struct Directory {
 }
 
 impl Directory {
+    /// With the manifest of an empty slice.
+    fn new(place: Place) -> Self {
+        let mut directory = Self {
+            place,
+            inodes: Vec::new(),
+            durable: BTreeMap::new(),
+            seen: BTreeMap::new(),
+            changes: Vec::new(),
+            manifests: Vec::new(),
+            written: 0,
+            end: None,
+        };
+        let text = manifest::Slice::default().write(place).into_bytes();
+        directory.make(Name::Manifest, text.clone());
+        directory.manifests.push(text);
+        directory.sync();
+        directory
+    }
+
+    /// The manifest that is seen.
+    fn manifest(&mut self) -> Option<manifest::Slice> {
+        let place = self.place;
+        manifest::Slice::read(&self.inode(Name::Manifest)?.seen(), place).ok()
+    }
+
     fn make(&mut self, name: Name, bytes: Vec<u8>) {
         self.inodes.push(Inode::holding(bytes));
         self.change(Change::Link(name, self.inodes.len() - 1));
@@ -188,15 +214,10 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// With the manifest of an empty slice in each directory.
-    pub fn new(slices: usize, bug: Option<Bug>) -> Self {
-        let mut directory = Directory::default();
-        let text = manifest::Slice::default().write().into_bytes();
-        directory.make(Name::Manifest, text.clone());
-        directory.manifests.push(text);
-        directory.sync();
+    /// With a directory for each place.
+    pub fn new(places: impl Iterator<Item = Place>, bug: Option<Bug>) -> Self {
         Self {
-            directories: vec![directory; slices],
+            directories: places.map(Directory::new).collect(),
             jobs: Vec::new(),
             early: Vec::new(),
             capacity: u64::MAX,
@@ -212,7 +233,7 @@ impl Disk {
     /// The files as they are, with nothing on its way: to be damaged.
     pub fn at_rest(&self) -> Self {
         assert!(self.jobs.is_empty(), "a process that has ended asks for nothing");
-        let mut other = Self::new(0, self.bug);
+        let mut other = Self::new(std::iter::empty(), self.bug);
         other.directories = self.directories.clone();
         other
     }
@@ -324,8 +345,9 @@ impl Disk {
                 self.publish_early(slice, *number, *offset, bytes.clone());
             }
             What::Other(Task::Publish { text }) if self.bug == Some(Bug::RemovedEarly) => {
-                let named = manifest::Slice::read(text.as_bytes()).expect("what is published is a manifest");
                 let directory = &mut self.directories[slice];
+                let named = manifest::Slice::read(text.as_bytes(), directory.place);
+                let named = named.expect("what is published is a manifest");
                 directory.seen.retain(|name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first));
                 directory.sync();
             }
@@ -351,9 +373,7 @@ impl Disk {
                 if offset + size > directory.file(File::Segment(*segment)).size() as u64 {
                     return Err(format!("slice {slice}: segment {segment} is written beyond its end"));
                 }
-                let current =
-                    directory.inode(Name::Manifest).map(|inode| inode.seen().into_owned()).unwrap_or_default();
-                let last = manifest::Slice::read(&current).map_or(0, |manifest| manifest.last);
+                let last = directory.manifest().map_or(0, |manifest| manifest.last);
                 let expected = directory.end.map_or((last, 0), |end| end);
                 if *offset > 0 && (*segment, *offset) != expected {
                     return Err(format!(
@@ -368,7 +388,8 @@ impl Disk {
                 directory.end = Some((*segment, offset + size));
             }
             Task::Publish { text } => {
-                let named = manifest::Slice::read(text.as_bytes()).map_err(|why| format!("slice {slice}: {why:?}"))?;
+                let named = manifest::Slice::read(text.as_bytes(), directory.place);
+                let named = named.map_err(|why| format!("slice {slice}: {why:?}"))?;
                 let missing = (named.first..=named.last)
                     .filter(|&n| n > 0)
                     .map(File::Segment)
@@ -408,10 +429,9 @@ impl Disk {
         inode.unsynced.push((offset, last));
         inode.sync();
         let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
-        let current = directory.inode(Name::Manifest).expect("it is there").seen().into_owned();
-        let current = manifest::Slice::read(&current).expect("it is whole");
+        let current = directory.manifest().expect("it is there and whole");
         let early = manifest::Slice { snapshot: number, snapshot_end: offset as u64, first: begin, ..current };
-        directory.make(Name::Manifest, early.write().into_bytes());
+        directory.make(Name::Manifest, early.write(directory.place).into_bytes());
         directory.sync();
     }
 

@@ -115,7 +115,7 @@ impl World {
             }
             world.advance(0)?;
             world.now_ms += 5;
-            largest = if turn % 50 == 0 { largest_frame(world.disk.files_of(0)) } else { largest };
+            largest = if turn % 50 == 0 { largest_frame(world.disk.files_of(0), world.place(0)) } else { largest };
             if largest > ENOUGH {
                 break;
             }
@@ -135,7 +135,7 @@ impl World {
         let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
         let snapshot_after_bytes = random.pick(&[16 << 10, 32 << 10, 64 << 10, 96 << 10]);
         let place = Place { generation: random.between(1, 3), slice: 0, file: 0 };
-        let mut disk = Disk::new(slices, bug);
+        let mut disk = Disk::new((0..slices as u32).map(|slice| Place { slice, ..place }), bug);
         disk.slowness = random.pick(&[1, 1, 2, 8]);
         disk.failing = random.pick(&[0, 0, 20, 100]);
         disk.fatal = random.pick(&[0, 0, 1, 4]);
@@ -323,7 +323,7 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        node.store.advance(self.now_ms, node.slice.book(), &mut |task| tasks.push(task));
+        node.store.advance(self.now_ms, node.slice.book(), &(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }
@@ -458,7 +458,7 @@ impl World {
         let place = self.place(slice);
         let mut machine = Slice::new(usize::MAX);
         let mut recovery = begin(self.disk.files_of(slice), place)?;
-        while !recovery.step(&mut machine, &mut self.disk.files_of(slice)).map_err(fault)? {
+        while !recovery.step(&mut machine, &mut self.disk.files_of(slice), &()).map_err(fault)? {
             if self.is_interrupted() {
                 return Ok(None);
             }
@@ -560,8 +560,9 @@ impl World {
 }
 
 /// The bytes of the largest frame of users in the current snapshot.
-fn largest_frame(files: Files<'_>) -> u32 {
-    let manifest = files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text).ok()).unwrap_or_default();
+fn largest_frame(files: Files<'_>, place: Place) -> u32 {
+    let manifest = files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text, place).ok());
+    let manifest = manifest.unwrap_or_default();
     let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
     let (mut at, mut largest) = (0, 0);
     while let Some(length) = bytes.get(at + 4..at + 8) {
@@ -588,7 +589,7 @@ fn fault(error: recovery::Error<Infallible>) -> String {
 
 fn begin(mut files: Files<'_>, place: Place) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
-    let manifest = manifest::Slice::read(&text).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
+    let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
     let mut recovery = Recovery::new(place, manifest);
     recovery.measure(&mut files).map_err(fault)?;
     Ok(recovery)
@@ -598,7 +599,7 @@ fn begin(mut files: Files<'_>, place: Place) -> Result<Recovery, String> {
 fn recover_at_once(disk: &Disk, slice: usize, place: Place) -> Result<(Slice, u64), String> {
     let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
     let mut recovery = begin(files, place)?;
-    while !recovery.step(&mut machine, &mut files).map_err(fault)? {}
+    while !recovery.step(&mut machine, &mut files, &()).map_err(fault)? {}
     let found = recovery.finish();
     for name in disk.names(slice) {
         is_stray(&found.manifest, name)?;

@@ -20,6 +20,7 @@ use crate::api::problem::{Code, Problem, blamed};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
 use crate::engine::storage::Files;
+use crate::engine::wallet::Hardware;
 use crate::journal::{File, manifest};
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
@@ -155,7 +156,7 @@ fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Err
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.manifest()?);
     loop {
-        let is_over = recovery.step(&mut slice, &mut files).map_err(|error| match error {
+        let is_over = recovery.step(&mut slice, &mut files, &Hardware).map_err(|error| match error {
             recovery::Error::Disk(failure) => failure.into(),
             recovery::Error::Fault(fault) => Error::Failed(located(directory, &fault)),
         })?;
@@ -300,7 +301,7 @@ fn behind(failure: Failure, line: u64) -> Error {
 fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: Written) -> Result<(), Failure> {
     let Written { number, last_frame, .. } = written;
     let manifest = manifest::Slice { snapshot: number, snapshot_end: last_frame, ..*before };
-    directory.publish(&manifest.write())?;
+    directory.publish(&manifest.write(directory.place))?;
     if before.snapshot > 0 {
         // If it stays, the next start removes it: nothing names it any more.
         let _ = fs::remove_file(directory.path.join(File::Snapshot(before.snapshot).to_string()));

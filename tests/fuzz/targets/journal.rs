@@ -48,8 +48,8 @@ fn manifests(bytes: &[u8]) {
     if let Ok(directory) = manifest::Directory::read(bytes) {
         assert_eq!(directory.write().as_bytes(), bytes);
     }
-    if let Ok(slice) = manifest::Slice::read(bytes) {
-        assert_eq!(slice.write().as_bytes(), bytes);
+    if let Ok(slice) = manifest::Slice::read(bytes, PLACE) {
+        assert_eq!(slice.write(PLACE).as_bytes(), bytes);
     }
     if let Some(header) = Header::read(bytes) {
         let mut again = Vec::new();
@@ -64,7 +64,7 @@ fn manifests(bytes: &[u8]) {
 fn recovery(bytes: &[u8]) {
     let (users, records) = bytes.split_at(bytes.len() / 2);
     let mut names = Names::default();
-    ["topup", "gift", "a", "b2"].iter().for_each(|kind| drop(names.number(kind)));
+    ["topup", "gift", "a", "b2"].iter().for_each(|kind| _ = names.number(kind));
     let mut files = Files::default();
     let entries = [users.first().copied().unwrap_or(0), 0];
     let snapshot = File::Snapshot(1);
@@ -83,7 +83,7 @@ fn recovery(bytes: &[u8]) {
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, manifest);
         loop {
-            match recovery.step(&mut slice, &mut files) {
+            match recovery.step(&mut slice, &mut files, &()) {
                 Ok(false) => {}
                 Ok(true) => break look(&slice),
                 Err(Error::Fault(_)) => break,
