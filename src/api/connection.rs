@@ -3,7 +3,7 @@
 //! ```text
 //!            head of a POST            body complete            applied
 //!  ┌─ Head ──────────────────▶ Body ──────────────────▶ Feeding ───────┐
-//!  │   ▲ reads are answered     │ a batch is answered     │ ≤ 256 lines a turn
+//!  │   ▲ reads are answered     │ a batch is answered     │ ≤ 128 lines a step
 //!  │   └────────────────────────┴─────────────────────────┴────────────┘
 //!  └─ refusal or `connection: close` from anywhere ──▶ Closed: the last answer is written, what still comes is ignored
 //! ```

@@ -35,7 +35,7 @@ pub trait Desk {
     /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
     fn has_room(&self) -> bool;
 
-    /// Whether entries must wait: for the disk, or for the room on it.
+    /// Whether entries must wait: for the disk, for the room on it, or for the next turn.
     fn is_held(&self) -> bool;
 
     /// Brings near where a step of the way to a user leads, and to where an entry of theirs will be booked.

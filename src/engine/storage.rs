@@ -19,7 +19,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -263,7 +263,7 @@ impl Worker {
             }
             None => {
                 let new = path.with_extension("new");
-                let made = zeroed(&new, bytes).and_then(|()| fs::rename(&new, &path));
+                let made = self.zero(&new, bytes).and_then(|()| fs::rename(&new, &path));
                 if let Err(error) = made {
                     // What there is of it takes room that is needed.
                     let _ = fs::remove_file(&new);
@@ -275,27 +275,47 @@ impl Worker {
         self.open(File::Segment(segment), libc::O_DSYNC).map(Some)
     }
 
+    /// Makes a file of zeros, all of them written: a file that is only allocated would have its extents changed by each first write. They go by
+    /// the page cache, where they would take a core's time and displace what is read.
+    fn zero(&mut self, path: &Path, bytes: u64) -> io::Result<()> {
+        fs::File::create(path)?;
+        let file = self.open_path(path, 0)?;
+        let room = vec![0; ZEROS_BYTES + ALIGN];
+        let from = room.as_ptr().align_offset(ALIGN);
+        let zeros = &room[from..from + ZEROS_BYTES];
+        let mut at = 0;
+        while at < bytes {
+            let count = ZEROS_BYTES.min((bytes - at) as usize);
+            file.write_all_at(&zeros[..count], at)?;
+            at += count as u64;
+        }
+        file.sync_all()
+    }
+
     fn create(&mut self, snapshot: u64) -> Result<Option<fs::File>, Failure> {
         let path = self.path(File::Snapshot(snapshot));
         fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
         self.open(File::Snapshot(snapshot), 0).map(Some)
     }
 
-    /// Opens a file for direct writes, or for plain ones where there are no direct ones.
     fn open(&mut self, file: File, flags: i32) -> Result<fs::File, Failure> {
         let path = self.path(file);
+        self.open_path(&path, flags).map_err(Failure::of("open", path.display().to_string()))
+    }
+
+    /// Opens a file for direct writes, or for plain ones where there are no direct ones.
+    fn open_path(&mut self, path: &Path, flags: i32) -> io::Result<fs::File> {
         let open = |direct: bool| {
             let flags = if direct { flags | libc::O_DIRECT } else { flags };
-            OpenOptions::new().read(true).write(true).custom_flags(flags).open(&path)
+            OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)
         };
-        let opened = match open(self.direct) {
+        match open(self.direct) {
             Err(error) if self.direct && error.raw_os_error() == Some(libc::EINVAL) => {
                 self.direct = false;
                 open(false)
             }
             opened => opened,
-        };
-        opened.map_err(Failure::of("open", path.display().to_string()))
+        }
     }
 
     fn sync(&self, snapshot: u64) -> Result<(), Failure> {
@@ -305,19 +325,6 @@ impl Worker {
             .map_err(Failure::of("sync", path.display().to_string()))?;
         sync(&self.directory.path)
     }
-}
-
-/// Makes a file of zeros, all of them written: a file that is only allocated would have its extents changed by each first write.
-fn zeroed(path: &PathBuf, bytes: u64) -> io::Result<()> {
-    let file = fs::File::create(path)?;
-    let zeros = vec![0; ZEROS_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let count = ZEROS_BYTES.min((bytes - at) as usize);
-        file.write_all_at(&zeros[..count], at)?;
-        at += count as u64;
-    }
-    file.sync_all()
 }
 
 /// The files of a slice, as recovery reads them.

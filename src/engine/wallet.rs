@@ -4,6 +4,7 @@ use super::Failure;
 use super::keeper::Keeper;
 use super::ring::Ring;
 use super::service::{Clock, Next, Out, Service, Stamp};
+use crate::api::ENTRIES_PER_TURN;
 use crate::api::connection::{Connection, Shared, turn_away};
 use crate::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
@@ -27,6 +28,8 @@ struct Counter {
     date: [u8; 29],
     serving: Serving,
     has_room: bool,
+    /// Entries that were applied in this turn.
+    entries: usize,
     counters: Counters,
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
@@ -83,6 +86,7 @@ impl Wallet {
             dates,
             serving: if keeper.is_some() { Serving::Recovering } else { Serving::Ready },
             has_room: true,
+            entries: 0,
             counters: Counters::default(),
             keeper,
             released: Released::default(),
@@ -118,6 +122,7 @@ impl Service for Wallet {
         }
         counter.now = Millis(clock.unix_ms);
         counter.has_room = has_room;
+        counter.entries = 0;
     }
 
     fn open(&mut self) -> Connection {
@@ -194,7 +199,7 @@ impl Service for Wallet {
     }
 
     fn is_held(&self) -> bool {
-        self.counter.is_held()
+        self.counter.keeper.as_ref().is_some_and(Keeper::is_held)
     }
 
     fn is_loading(&self) -> bool {
@@ -224,7 +229,7 @@ impl Desk for Counter {
     }
 
     fn is_held(&self) -> bool {
-        self.keeper.as_ref().is_some_and(Keeper::is_held)
+        self.entries >= ENTRIES_PER_TURN || self.keeper.as_ref().is_some_and(Keeper::is_held)
     }
 
     #[inline]
@@ -239,6 +244,7 @@ impl Desk for Counter {
     }
 
     fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
+        self.entries += 1;
         let (lsn, verdict) = match &mut self.keeper {
             None => self.slice.apply(self.now, entry, &mut NoLog),
             Some(keeper) => self.slice.apply(self.now, entry, keeper.log()),

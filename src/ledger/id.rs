@@ -35,6 +35,11 @@ impl UserId {
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         x ^ (x >> 31)
     }
+
+    /// The slice that owns this user, of so many: the hash modulo their number. Part of hash version 1.
+    pub const fn slice(self, slices: u32) -> u32 {
+        (self.hash() % slices as u64) as u32
+    }
 }
 
 /// An entry's identity: 128 bits, on the wire a UUID of any case or a decimal integer.
@@ -144,5 +149,7 @@ mod tests {
             [0, 1, 42, u64::MAX].map(|id| UserId(id).hash()),
             [0xe220_a839_7b1d_cdaf, 0x910a_2dec_8902_5cc1, 0xbdd7_3226_2feb_6e95, 0xe4d9_7177_1b65_2c20,]
         );
+        assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(1)), [0; 4]);
+        assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(3)), [1, 2, 1, 2]);
     }
 }
