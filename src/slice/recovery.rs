@@ -12,9 +12,12 @@ use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
 use crate::ledger::image::Malformed;
 use crate::ledger::user::User;
+use smallvec::SmallVec;
 
 /// Bytes that are read at a time.
 const CHUNK_BYTES: usize = 1 << 20;
+/// Users that are read before the first of them gets its place: what says where that is arrives meanwhile.
+const TOGETHER: usize = 16;
 /// Bytes of frames that are loaded in one step: about a millisecond.
 const STEP_BYTES: usize = 256 << 10;
 
@@ -182,7 +185,7 @@ impl Recovery {
         while self.stage != Stage::Done && self.report.bytes < before + STEP_BYTES as u64 {
             match self.stage {
                 Stage::Begin => self.begin(slice, source)?,
-                Stage::Users { frames } => self.users(frames, slice, source)?,
+                Stage::Users { frames } => self.users(frames, slice, source, near)?,
                 Stage::Open { segment } => self.open(segment, source)?,
                 Stage::Writes { segment, end } => self.writes(segment, end, slice, source, near)?,
                 Stage::Behind => self.behind(source)?,
@@ -241,7 +244,13 @@ impl Recovery {
         Ok(())
     }
 
-    fn users<S: Source>(&mut self, frames: u64, slice: &mut Slice, source: &mut S) -> Result<(), Error<S::Error>> {
+    fn users<S: Source>(
+        &mut self,
+        frames: u64,
+        slice: &mut Slice,
+        source: &mut S,
+        near: &impl Near,
+    ) -> Result<(), Error<S::Error>> {
         let (file, place) = (self.window.file, self.at(self.window.file));
         let last_frame = self.found.manifest.snapshot_end;
         let (start, kinds) = (self.window.at, slice.book().names().len() as u32);
@@ -253,14 +262,21 @@ impl Recovery {
         let size = found.size() as u64;
         match found.kind {
             Kind::Users if start < last_frame => {
-                let mut rest = found.payload;
+                let (mut rest, mut loaded) = (found.payload, SmallVec::<[_; TOGETHER]>::new());
                 while !rest.is_empty() {
-                    let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-                    let (user, bytes) = User::load(rest, kinds).map_err(|e| fault(offset, format!("a user: {e}")))?;
-                    self.report.users += 1;
-                    self.report.snapshot_entries += user.version();
-                    slice.restore(user).map_err(|e| fault(offset, format!("a user: {e}")))?;
-                    rest = &rest[bytes..];
+                    while loaded.len() < TOGETHER && !rest.is_empty() {
+                        let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
+                        let user = User::load(rest, kinds);
+                        let (user, bytes) = user.map_err(|e| fault(offset, format!("a user: {e}")))?;
+                        slice.approach(user.id(), None, Step::Place, near);
+                        loaded.push((offset, user));
+                        rest = &rest[bytes..];
+                    }
+                    for (offset, user) in loaded.drain(..) {
+                        self.report.users += 1;
+                        self.report.snapshot_entries += user.version();
+                        slice.restore(user).map_err(|e| fault(offset, format!("a user: {e}")))?;
+                    }
                 }
                 self.stage = Stage::Users { frames: frames + 1 };
             }
