@@ -15,11 +15,11 @@ use crate::ledger::memory::Near;
 use std::collections::VecDeque;
 
 /// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
-const PACE_BYTES: u64 = 16 << 10;
+const PACE_BYTES: i64 = 32 << 10;
 /// For each byte of log that is written meanwhile, so many more, so that the snapshot is done first.
-const PACE_PER_LOG_BYTE: u64 = 8;
+const PACE_PER_LOG_BYTE: i64 = 8;
 /// Allowance that is saved up at most: what a turn may be late.
-const SAVED_BYTES: u64 = 1 << 20;
+const SAVED_BYTES: i64 = 1 << 20;
 /// How long to wait until a snapshot that failed is begun again.
 const RETRY_MS: u64 = 10_000;
 /// The log may grow by so many times what begins a snapshot, beyond what a start found; then new entries are refused.
@@ -72,7 +72,8 @@ pub struct Store {
     /// Of all those and what was written since, how many the current snapshot covers, and how many the scan will.
     covered_bytes: u64,
     scan_covers_bytes: u64,
-    allowance: u64,
+    /// Bytes of the snapshot that may be written now; what a step took beyond it is owed.
+    allowance: i64,
     paced_ms: u64,
     paced_log_bytes: u64,
     retry_ms: u64,
@@ -143,7 +144,7 @@ impl Store {
         if self.allowance > 0 || !scan.is_ready_for_step() {
             scan.advance(book, near, self.log.position(), self.log.durable(), ask);
         }
-        self.allowance = self.allowance.saturating_sub(scan.bytes() - before);
+        self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {
             Progress::Going => {}
             Progress::Ready => self.publish_snapshot(ask),
@@ -184,7 +185,8 @@ impl Store {
         let passed_ms = now_ms - std::mem::replace(&mut self.paced_ms, now_ms);
         let written = self.log.written_bytes();
         let grown = written - std::mem::replace(&mut self.paced_log_bytes, written);
-        let more = passed_ms.saturating_mul(PACE_BYTES).saturating_add(grown.saturating_mul(PACE_PER_LOG_BYTE));
+        let more = |amount: u64, times: i64| i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(times);
+        let more = more(passed_ms, PACE_BYTES).saturating_add(more(grown, PACE_PER_LOG_BYTE));
         self.allowance = self.allowance.saturating_add(more).min(SAVED_BYTES);
     }
 
@@ -268,7 +270,8 @@ impl Store {
     /// When [`Self::advance`] is to be called at the latest, if a snapshot waits for its pace and nothing else will happen.
     pub fn wakes_at_ms(&self) -> Option<u64> {
         let waits = !self.draining && self.scan.as_ref().is_some_and(Scan::is_ready_for_step);
-        waits.then_some(self.paced_ms + u64::from(self.allowance == 0))
+        let owed_ms = self.allowance.min(1).abs_diff(1).div_ceil(PACE_BYTES as u64);
+        waits.then_some(self.paced_ms + owed_ms)
     }
 
     /// Whether entries must wait for the disk.
