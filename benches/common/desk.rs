@@ -59,8 +59,8 @@ impl Desk for StillDesk {
         true
     }
 
-    fn is_held(&self) -> bool {
-        false
+    fn entries_left(&self) -> usize {
+        usize::MAX
     }
 
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {

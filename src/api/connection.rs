@@ -3,7 +3,7 @@
 //! ```text
 //!            head of a POST            body complete            applied
 //!  ┌─ Head ──────────────────▶ Body ──────────────────▶ Feeding ───────┐
-//!  │   ▲ reads are answered     │ a batch is answered     │ ≤ 128 lines a step
+//!  │   ▲ reads are answered     │ a batch is answered     │ ≤ 256 lines a turn
 //!  │   └────────────────────────┴─────────────────────────┴────────────┘
 //!  └─ refusal or `connection: close` from anywhere ──▶ Closed: the last answer is written, what still comes is ignored
 //! ```
@@ -212,7 +212,8 @@ impl Connection {
                     }
                 }
                 State::Feeding(feed, persist) => {
-                    if desk.is_held() || !feed.step(&self.body, desk) {
+                    let most = desk.entries_left();
+                    if most == 0 || !feed.step(&self.body, most, desk) {
                         self.busy = true;
                         return at;
                     }

@@ -35,8 +35,8 @@ pub trait Desk {
     /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
     fn has_room(&self) -> bool;
 
-    /// Whether entries must wait: for the disk, for the room on it, or for the next turn.
-    fn is_held(&self) -> bool;
+    /// How many more entries may be applied in this turn; none while they must wait for the disk, or for the room on it.
+    fn entries_left(&self) -> usize;
 
     /// Brings near where a step of the way to a user leads, and to where an entry of theirs will be booked.
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step);

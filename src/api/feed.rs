@@ -10,7 +10,7 @@ use super::desk::{Desk, Step, ahead};
 use super::entry::{self, Line, LineScratch};
 use super::out::Stamp;
 use super::problem::{Code, Problem, blamed};
-use super::{ENTRIES_PER_STEP, FEED_LINES};
+use super::{ENTRIES_PER_TURN, FEED_LINES};
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
 use smallvec::SmallVec;
@@ -36,13 +36,13 @@ pub fn fits(body: &[u8]) -> bool {
 }
 
 impl Feed {
-    /// Applies the next lines of `body`, at most [`ENTRIES_PER_STEP`]. Says whether all are done. Never inlined: its lines take more stack
+    /// Applies the next lines of `body`, at most `most`, and [`ENTRIES_PER_TURN`]. Says whether all are done. Never inlined: its lines take more stack
     /// than all reads should have to pass by.
     #[inline(never)]
-    pub fn step(&mut self, body: &[u8], desk: &mut impl Desk) -> bool {
-        let mut scratches = [const { LineScratch::EMPTY }; ENTRIES_PER_STEP];
-        let mut lines = SmallVec::<[Line<'_>; ENTRIES_PER_STEP]>::new();
-        for scratch in &mut scratches {
+    pub fn step(&mut self, body: &[u8], most: usize, desk: &mut impl Desk) -> bool {
+        let mut scratches = [const { LineScratch::EMPTY }; ENTRIES_PER_TURN];
+        let mut lines = SmallVec::<[Line<'_>; ENTRIES_PER_TURN]>::new();
+        for scratch in scratches.iter_mut().take(most) {
             let Some(rest) = body.get(self.at..).filter(|rest| !rest.is_empty()) else { break };
             let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             lines.push(entry::read(&rest[..len], scratch));

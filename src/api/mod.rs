@@ -37,10 +37,10 @@ pub const BATCH_READS: usize = 1_000;
 pub const BATCH_BYTES: usize = 1 << 20;
 /// Requests that one connection may have answered in one turn; the others wait for the next.
 pub const REQUESTS_PER_TURN: usize = 64;
-/// Entries of one body that are applied at a time: about a tenth of a millisecond.
-pub const ENTRIES_PER_STEP: usize = 128;
-/// Entries of all connections on which a core begins no further step in a turn: reads that came with them wait no longer than for this.
-pub const ENTRIES_PER_TURN: usize = 128;
+/// Entries that a core applies in one turn, of all connections.
+pub const ENTRIES_PER_TURN: usize = 256;
+/// The same while reads come in: they wait no longer than for so many.
+pub const ENTRIES_AMONG_READS: usize = 64;
 /// Bytes of answers on which a connection starts no further request until some have left.
 pub const OUT_MARK_BYTES: usize = 256 << 10;
 /// Bytes that a paused connection may leave unread before its receive is cancelled.

@@ -138,6 +138,7 @@ impl<S: Service> Core<S> {
     }
 
     fn turn(&mut self) -> Result<(), Failure> {
+        let is_loading = self.service.is_loading();
         let want = u32::from(self.ready.is_empty() || self.service.is_held());
         self.ring.enter(want, self.timeout()).map_err(Failure::of("enter", "the io_uring"))?;
         self.read_clock();
@@ -160,15 +161,15 @@ impl<S: Service> Core<S> {
         self.send_all();
         self.buffers.publish();
         self.feed_starved();
-        self.count_turn();
+        // Turns that load are as long as a step of that, and answer no read.
+        if !is_loading {
+            self.count_turn();
+        }
         Ok(())
     }
 
     fn count_turn(&mut self) {
         let sends = std::mem::take(&mut self.sends);
-        if self.service.is_loading() {
-            return;
-        }
         let turn_ns = self.turn_began.elapsed().as_nanos() as u64;
         self.counters.turns.record(turn_ns, 1);
         self.counters.sends.record(turn_ns + self.last_turn_ns, sends);

@@ -1,8 +1,11 @@
-//! The disk of one slice: writes through the core's ring, everything that the kernel does slowly on a thread beside it.
+//! The disk of one slice: the log's writes through the core's ring, everything that the kernel does slowly on a thread beside it.
 //!
 //! A segment is written directly and synchronously (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page cache has a say
-//! in it. Each of its bytes was written once before, so that a write changes nothing but data; a snapshot is written directly, and synced at its end. A
-//! file system that has no direct writes gets plain synchronous ones.
+//! in it. Each of its bytes was written once before, so that a write changes nothing but data. A snapshot grows with every write, which the file system
+//! does not do without waiting: so the thread writes it, directly too, and syncs it at its end. A file system that has no direct
+//! writes gets plain ones.
+//!
+//! The thread yields to the core where both share a CPU: nobody waits for it but the next segment, which is asked for in time.
 
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
@@ -23,6 +26,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
+/// How much the thread beside the core gives way: a tenth of a CPU is left to it where the core would take all.
+const NICENESS: i32 = 10;
 /// Bytes of zeros that are written at a time into a new segment.
 const ZEROS_BYTES: usize = 1 << 20;
 
@@ -30,16 +35,17 @@ const ZEROS_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub struct Storage {
     directory: SliceDirectory,
-    files: HashMap<File, fs::File>,
+    /// The segments that may be written to.
+    files: HashMap<u64, fs::File>,
     flights: Vec<Option<Flight>>,
     jobs: Sender<Job>,
     outcomes: Receiver<Result<Outcome, Failure>>,
 }
 
-/// A write that the kernel has.
+/// A write to a segment that the kernel has.
 #[derive(Debug)]
 struct Flight {
-    file: File,
+    segment: u64,
     offset: u64,
     block: Block,
 }
@@ -49,16 +55,17 @@ struct Flight {
 enum Job {
     Prepare { segment: u64, bytes: u64, from: Option<u64> },
     Create { snapshot: u64 },
+    Write { snapshot: u64, offset: u64, block: Block },
     Sync { snapshot: u64 },
     Publish { text: String },
     Remove { file: File },
 }
 
-/// What came of it, and the file that it opened.
+/// What came of it, and the segment that it opened.
 #[derive(Debug)]
 struct Outcome {
     done: Option<Done>,
-    file: Option<(File, fs::File)>,
+    segment: Option<(u64, fs::File)>,
 }
 
 impl Storage {
@@ -66,7 +73,7 @@ impl Storage {
     pub fn new(directory: SliceDirectory, control: Control) -> Result<Self, Failure> {
         let (jobs, to_do) = channel();
         let (report, outcomes) = channel();
-        let worker = Worker { directory: directory.clone(), direct: true };
+        let worker = Worker { directory: directory.clone(), direct: true, snapshot: None };
         let name = format!("disk-{}", directory.place.slice);
         thread::Builder::new()
             .name(name)
@@ -119,10 +126,13 @@ impl Storage {
     /// Does what was asked: a write at once, all else in its time.
     pub fn ask(&mut self, task: Task, ring: &mut Ring) {
         let job = match task {
-            Task::Write { file, offset, block } => return self.write(Flight { file, offset, block }, ring),
+            Task::Write { file: File::Segment(segment), offset, block } => {
+                return self.write(Flight { segment, offset, block }, ring);
+            }
+            Task::Write { file: File::Snapshot(snapshot), offset, block } => Job::Write { snapshot, offset, block },
             Task::Prepare { segment, bytes, from } => {
                 if let Some(from) = from {
-                    self.files.remove(&File::Segment(from));
+                    self.files.remove(&from);
                 }
                 Job::Prepare { segment, bytes, from }
             }
@@ -130,7 +140,9 @@ impl Storage {
             Task::Sync { snapshot } => Job::Sync { snapshot },
             Task::Publish { text } => Job::Publish { text },
             Task::Remove { file } => {
-                self.files.remove(&file);
+                if let File::Segment(segment) = file {
+                    self.files.remove(&segment);
+                }
                 Job::Remove { file }
             }
         };
@@ -142,7 +154,7 @@ impl Storage {
             self.flights.push(None);
             self.flights.len() - 1
         });
-        let file = self.files.get(&flight.file).expect("a file is made before it is written to");
+        let file = self.files.get(&flight.segment).expect("a segment is made before it is written to");
         let bytes = flight.block.bytes();
         let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
             .offset(flight.offset)
@@ -156,28 +168,24 @@ impl Storage {
 
     /// A write has completed. An error in the log is fatal: what is in the page cache then is not what is on the disk.
     pub fn written(&mut self, slot: u32, result: i32) -> Result<Done, Failure> {
-        let Flight { file, offset, block } = self.flights[slot as usize].take().expect("it was in flight");
-        let ok = usize::try_from(result) == Ok(block.bytes().len());
-        if !ok {
-            let error = match result {
-                ..0 => io::Error::from_raw_os_error(-result),
-                _ => io::Error::new(ErrorKind::WriteZero, format!("only {result} bytes were written")),
-            };
-            let object = format!("{} at byte {offset}", self.directory.path.join(file.to_string()).display());
-            let failure = Failure::new("write", object, error);
-            match file {
-                File::Segment(_) => return Err(failure),
-                File::Snapshot(_) => eprintln!("{failure}; the snapshot is given up, and tried again"),
-            }
+        let Flight { segment, offset, block } = self.flights[slot as usize].take().expect("it was in flight");
+        let file = File::Segment(segment);
+        if usize::try_from(result) == Ok(block.bytes().len()) {
+            return Ok(Done::Written { file, block, ok: true });
         }
-        Ok(Done::Written { file, block, ok })
+        let error = match result {
+            ..0 => io::Error::from_raw_os_error(-result),
+            _ => io::Error::new(ErrorKind::WriteZero, format!("only {result} bytes were written")),
+        };
+        let object = format!("{} at byte {offset}", self.directory.path.join(file.to_string()).display());
+        Err(Failure::new("write", object, error))
     }
 
     /// What the thread beside the core has done since it was last asked.
     pub fn outcome(&mut self) -> Result<Option<Done>, Failure> {
         while let Ok(outcome) = self.outcomes.try_recv() {
-            let Outcome { done, file } = outcome?;
-            self.files.extend(file);
+            let Outcome { done, segment } = outcome?;
+            self.files.extend(segment);
             if done.is_some() {
                 return Ok(done);
             }
@@ -196,10 +204,14 @@ struct Worker {
     directory: SliceDirectory,
     /// Whether the file system has direct writes, as far as is known.
     direct: bool,
+    /// The snapshot that is being written.
+    snapshot: Option<fs::File>,
 }
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, report: &Sender<Result<Outcome, Failure>>, control: &Control) {
+        // SAFETY: no pointers. Of the calling thread, as Linux has it; a thread that keeps its priority does the same work.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
         while let Ok(job) = jobs.recv() {
             let outcome = self.work(job);
             // A core that has ended needs no report.
@@ -209,44 +221,37 @@ impl Worker {
     }
 
     fn work(&mut self, job: Job) -> Result<Outcome, Failure> {
-        let (result, done, file): (_, fn(u64, bool) -> Done, _) = match job {
-            Job::Prepare { segment, bytes, from } => (
-                self.prepare(segment, bytes, from),
-                |segment, ok| Done::Prepared { segment, ok },
-                File::Segment(segment),
-            ),
-            Job::Create { snapshot } => {
-                (self.create(snapshot), |snapshot, ok| Done::Created { snapshot, ok }, File::Snapshot(snapshot))
+        let done = match job {
+            Job::Prepare { segment, bytes, from } => {
+                let made = tried(self.prepare(segment, bytes, from), AGAIN);
+                let done = Done::Prepared { segment, ok: made.is_some() };
+                return Ok(Outcome { done: Some(done), segment: made.map(|file| (segment, file)) });
             }
-            Job::Sync { snapshot } => (
-                self.sync(snapshot).map(|()| None),
-                |snapshot, ok| Done::Synced { snapshot, ok },
-                File::Snapshot(snapshot),
-            ),
+            Job::Create { snapshot } => {
+                self.snapshot = tried(self.create(snapshot), GIVEN_UP);
+                Some(Done::Created { snapshot, ok: self.snapshot.is_some() })
+            }
+            Job::Write { snapshot, offset, block } => {
+                let ok = tried(self.write(snapshot, offset, &block), GIVEN_UP).is_some();
+                Some(Done::Written { file: File::Snapshot(snapshot), block, ok })
+            }
+            Job::Sync { snapshot } => {
+                Some(Done::Synced { snapshot, ok: tried(self.sync(snapshot), GIVEN_UP).is_some() })
+            }
             Job::Publish { text } => {
                 self.directory.publish(&text)?;
-                return Ok(Outcome { done: Some(Done::Published), file: None });
+                Some(Done::Published)
             }
             Job::Remove { file } => {
                 let path = self.path(file);
                 if let Err(error) = fs::remove_file(&path) {
-                    eprintln!(
-                        "{}; it stays until the next start",
-                        Failure::new("remove", path.display().to_string(), error)
-                    );
+                    let failure = Failure::new("remove", path.display().to_string(), error);
+                    eprintln!("{failure}; it stays until the next start");
                 }
-                return Ok(Outcome { done: None, file: None });
+                None
             }
         };
-        // What is not part of the log can fail: what needed it says so, and it is tried again.
-        let (ok, opened) = match result {
-            Ok(opened) => (true, opened),
-            Err(failure) => {
-                eprintln!("{failure}; this is tried again");
-                (false, None)
-            }
-        };
-        Ok(Outcome { done: Some(done(file.number(), ok)), file: opened.map(|opened| (file, opened)) })
+        Ok(Outcome { done, segment: None })
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -254,7 +259,7 @@ impl Worker {
     }
 
     /// Makes a segment under another name, and names it when every byte of it was written.
-    fn prepare(&mut self, segment: u64, bytes: u64, from: Option<u64>) -> Result<Option<fs::File>, Failure> {
+    fn prepare(&mut self, segment: u64, bytes: u64, from: Option<u64>) -> Result<fs::File, Failure> {
         let path = self.path(File::Segment(segment));
         match from {
             Some(from) => {
@@ -272,11 +277,11 @@ impl Worker {
             }
         }
         directory::sync(&self.directory.path)?;
-        self.open(File::Segment(segment), libc::O_DSYNC).map(Some)
+        self.open(File::Segment(segment), libc::O_DSYNC)
     }
 
-    /// Makes a file of zeros, all of them written: a file that is only allocated would have its extents changed by each first write. They go by
-    /// the page cache, where they would take a core's time and displace what is read.
+    /// Makes a file of zeros, all of them written: a file that is only allocated would have its extents changed by each first write. They go
+    /// past the page cache, where they would take a core's time and displace what is read.
     fn zero(&mut self, path: &Path, bytes: u64) -> io::Result<()> {
         fs::File::create(path)?;
         let file = self.open_path(path, 0)?;
@@ -292,10 +297,17 @@ impl Worker {
         file.sync_all()
     }
 
-    fn create(&mut self, snapshot: u64) -> Result<Option<fs::File>, Failure> {
+    fn create(&mut self, snapshot: u64) -> Result<fs::File, Failure> {
         let path = self.path(File::Snapshot(snapshot));
         fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
-        self.open(File::Snapshot(snapshot), 0).map(Some)
+        self.open(File::Snapshot(snapshot), 0)
+    }
+
+    fn write(&self, snapshot: u64, offset: u64, block: &Block) -> Result<(), Failure> {
+        let file = self.snapshot.as_ref().expect("a snapshot is made before it is written to");
+        let path = self.path(File::Snapshot(snapshot));
+        file.write_all_at(block.bytes(), offset)
+            .map_err(Failure::of("write", format!("{} at byte {offset}", path.display())))
     }
 
     fn open(&mut self, file: File, flags: i32) -> Result<fs::File, Failure> {
@@ -318,14 +330,21 @@ impl Worker {
         }
     }
 
-    fn sync(&self, snapshot: u64) -> Result<(), Failure> {
+    fn sync(&mut self, snapshot: u64) -> Result<(), Failure> {
         let path = self.path(File::Snapshot(snapshot));
-        fs::File::open(&path)
-            .and_then(|file| file.sync_all())
-            .map_err(Failure::of("sync", path.display().to_string()))?;
+        let file = self.snapshot.take().expect("a snapshot is made before it is synced");
+        file.sync_all().map_err(Failure::of("sync", path.display().to_string()))?;
         sync(&self.directory.path)
     }
 }
+
+/// What is not part of the log can fail: it is told, and `then` is what follows.
+fn tried<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
+    result.inspect_err(|failure| eprintln!("{failure}; {then}")).ok()
+}
+
+const AGAIN: &str = "this is tried again";
+const GIVEN_UP: &str = "the snapshot is given up, and tried again";
 
 /// The files of a slice, as recovery reads them.
 #[derive(Debug)]

@@ -4,11 +4,11 @@ use super::Failure;
 use super::keeper::Keeper;
 use super::ring::Ring;
 use super::service::{Clock, Next, Out, Service, Stamp};
-use crate::api::ENTRIES_PER_TURN;
 use crate::api::connection::{Connection, Shared, turn_away};
 use crate::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
 };
+use crate::api::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
 use crate::metrics::Counters;
 use crate::slice::store::Counts;
 use crate::slice::{LogSink, Lsn, Near, ReleaseSink, Slice, Ticket};
@@ -28,8 +28,10 @@ struct Counter {
     date: [u8; 29],
     serving: Serving,
     has_room: bool,
-    /// Entries that were applied in this turn.
-    entries: usize,
+    /// How many more entries may be applied in this turn.
+    entries_left: usize,
+    /// Whether reads were answered in this turn.
+    has_read: bool,
     counters: Counters,
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
@@ -86,7 +88,8 @@ impl Wallet {
             dates,
             serving: if keeper.is_some() { Serving::Recovering } else { Serving::Ready },
             has_room: true,
-            entries: 0,
+            entries_left: ENTRIES_PER_TURN,
+            has_read: false,
             counters: Counters::default(),
             keeper,
             released: Released::default(),
@@ -122,7 +125,8 @@ impl Service for Wallet {
         }
         counter.now = Millis(clock.unix_ms);
         counter.has_room = has_room;
-        counter.entries = 0;
+        counter.entries_left = if counter.has_read { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
+        counter.has_read = false;
     }
 
     fn open(&mut self) -> Connection {
@@ -228,8 +232,8 @@ impl Desk for Counter {
         self.has_room
     }
 
-    fn is_held(&self) -> bool {
-        self.entries >= ENTRIES_PER_TURN || self.keeper.as_ref().is_some_and(Keeper::is_held)
+    fn entries_left(&self) -> usize {
+        if self.keeper.as_ref().is_some_and(Keeper::is_held) { 0 } else { self.entries_left }
     }
 
     #[inline]
@@ -244,7 +248,7 @@ impl Desk for Counter {
     }
 
     fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
-        self.entries += 1;
+        self.entries_left -= 1;
         let (lsn, verdict) = match &mut self.keeper {
             None => self.slice.apply(self.now, entry, &mut NoLog),
             Some(keeper) => self.slice.apply(self.now, entry, keeper.log()),
@@ -259,6 +263,7 @@ impl Desk for Counter {
 
     #[inline]
     fn answered(&mut self, route: Route, status: Status) {
+        self.has_read |= route != Route::Entries;
         self.counters.answered(route as usize, status.code());
     }
 }

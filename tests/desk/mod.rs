@@ -72,8 +72,8 @@ impl Desk for TestDesk {
         true
     }
 
-    fn is_held(&self) -> bool {
-        false
+    fn entries_left(&self) -> usize {
+        usize::MAX
     }
 
     #[inline]
