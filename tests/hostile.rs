@@ -219,6 +219,33 @@ fn stands_still(figure: &AtomicUsize) {
     }));
 }
 
+/// One who has sent body upon body gets no more of a turn than another who comes later.
+#[test]
+fn one_who_feeds_without_end_holds_up_nobody() {
+    const BODIES: usize = 30;
+    let server = Server::start(&[]);
+    let mut greedy = server.connect();
+    let mut socket = greedy.socket();
+    let body = |user: u64, n: u64| (0..n).map(|entry| credit(entry, user, 1, T)).collect::<Vec<_>>();
+    let all = feed(entries(&body(1, 10_000))).bytes().repeat(BODIES);
+    thread::scope(|scope| {
+        scope.spawn(|| socket.write_all(&all).expect("the server takes what is sent"));
+        assert_eq!(greedy.response().shown(), json("", &fed(10_000, 0, &[])));
+        let answered = AtomicUsize::new(1);
+        scope.spawn(|| {
+            for _ in 1..BODIES {
+                assert_eq!(greedy.response().status(), 200);
+                // Relaxed: a figure to look at.
+                answered.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let modest = server.ask(feed(entries(&body(2, 1_000))));
+        let before = answered.load(Ordering::Relaxed);
+        assert_eq!(modest.shown(), json("", &fed(1_000, 0, &[])));
+        assert!(before < BODIES, "a thousand entries waited for {BODIES} times ten thousand");
+    });
+}
+
 #[test]
 fn a_read_sees_the_entries_posted_before_it() {
     let server = Server::start(&[]);
