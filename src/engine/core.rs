@@ -143,11 +143,7 @@ impl<S: Service> Core<S> {
         self.ring.enter(want, self.timeout()).map_err(Failure::of("enter", "the io_uring"))?;
         self.read_clock();
         self.service.begin(self.clock, self.unsent <= UNSENT_BYTES);
-        let mut ready = std::mem::take(&mut self.ready);
-        // Whoever was first is last: the entries of one turn may all be of one connection.
-        let turned = ready.len().min(1);
-        ready.rotate_left(turned);
-        for slot in ready {
+        for slot in std::mem::take(&mut self.ready) {
             self.go_on(slot);
         }
         while let Some(completion) = self.ring.reap() {
