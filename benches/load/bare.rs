@@ -10,6 +10,7 @@ use purser::journal::frame::{ALIGN, Block, Kind};
 use crate::closed::Fed;
 use crate::data::DataDir;
 use crate::error::{Context, Result};
+use crate::sys;
 
 const FILE_BYTES: u64 = 64 << 20;
 const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
@@ -19,11 +20,12 @@ pub struct Bare {
     /// As the log writes it: aligned, and never the same twice.
     block: Block,
     written: u64,
+    core: usize,
 }
 
 impl Bare {
-    /// Makes the file in `data`.
-    pub fn new(data: &DataDir) -> Result<Self> {
+    /// Makes the file in `data`; `core` is the server's.
+    pub fn new(data: &DataDir, core: usize) -> Result<Self> {
         let path = data.path().join("bare");
         let doing = format!("making {}", path.display());
         let zeros = vec![0; 1 << 20];
@@ -37,11 +39,18 @@ impl Bare {
         let file = open(libc::O_DIRECT | libc::O_DSYNC).or_else(|_| open(libc::O_DSYNC)).context(&doing)?;
         let mut block = Block::with_room(ALIGN);
         block.payload().extend_from_slice(&[7; 100]);
-        Ok(Self { file, block, written: 0 })
+        Ok(Self { file, block, written: 0, core })
     }
 
-    /// Writes one block after the other for `seconds`; each counts as an entry.
+    /// Writes one block after the other for `seconds`, on the core of the server: how far that is from the one that hears the disk's interrupts is
+    /// part of what a write takes. Each counts as an entry.
     pub fn measure(&mut self, seconds: f64) -> Result<Fed> {
+        let core = self.core;
+        let writing = || sys::pin(core).context("pinning the bare writes").and_then(|()| self.write(seconds));
+        std::thread::scope(|scope| scope.spawn(writing).join().expect("the bare writes panicked"))
+    }
+
+    fn write(&mut self, seconds: f64) -> Result<Fed> {
         let (mut fed, begin) = (Fed::default(), Instant::now());
         while begin.elapsed() < Duration::from_secs_f64(seconds) {
             self.block.seal(Kind::Write, PLACE, self.written);

@@ -49,6 +49,13 @@ impl Connection {
         })
     }
 
+    fn stay_awake(&mut self) -> Result<()> {
+        match self {
+            Self::Http(client) => client.stay_awake(),
+            Self::Redis(client) => client.stay_awake(),
+        }
+    }
+
     /// Sends a body; all of its entries must be accepted.
     fn send(&mut self, body: &Body) -> Result<()> {
         match self {
@@ -127,10 +134,14 @@ impl<'a> Feeder<'a> {
     }
 
     /// A round: `connections` of them send bodies of `batch` entries for `seconds`, or until all that were made are sent.
+    /// One alone stays awake; several leave the load core to each other.
     pub fn round(&mut self, batch: usize, connections: usize, seconds: f64) -> Result<Fed> {
         let bodies = Mutex::new(self.bodies(batch, connections, seconds));
         let mut ready: Vec<Connection> =
             (0..connections).map(|_| Connection::new(self.server, self.dialect)).collect::<Result<_>>()?;
+        if let [alone] = &mut ready[..] {
+            alone.stay_awake()?;
+        }
         let (cpu, clock) = (self.server.cpu()?, Instant::now());
         let until = clock + Duration::from_secs_f64(seconds);
         let sent: Vec<Sent> = std::thread::scope(|scope| {

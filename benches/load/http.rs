@@ -1,17 +1,16 @@
 //! A blocking HTTP client for one keep-alive connection: as much as feeding and checking need. It keeps an answer's bytes
 //! as they came, for the floor repeats one of them.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::net::SocketAddr;
 
 use crate::error::{Context, Error, Result};
+use crate::stream::Stream;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const LONGEST_HEAD_BYTES: usize = 16 << 10;
+const PART_BYTES: usize = 64 << 10;
 
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     request: Vec<u8>,
 }
 
@@ -35,12 +34,12 @@ impl Answer {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let doing = || format!("connecting to {address}");
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).context(doing())?;
-        stream.set_nodelay(true).context(doing())?;
-        stream.set_read_timeout(Some(PATIENCE)).context(doing())?;
-        stream.set_write_timeout(Some(PATIENCE)).context(doing())?;
-        Ok(Self { stream, request: Vec::new() })
+        Ok(Self { stream: Stream::connect(address)?, request: Vec::new() })
+    }
+
+    /// See [`Stream::stay_awake`].
+    pub fn stay_awake(&mut self) -> Result<()> {
+        self.stream.stay_awake()
     }
 
     pub fn get(&mut self, target: &str) -> Result<Answer> {
@@ -61,7 +60,7 @@ impl Client {
     }
 
     fn exchange(&mut self) -> Result<Answer> {
-        self.stream.write_all(&self.request).context("sending")?;
+        self.stream.send(&self.request)?;
         let mut bytes = Vec::with_capacity(1024);
         let body_at = loop {
             if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -70,32 +69,18 @@ impl Client {
             if bytes.len() > LONGEST_HEAD_BYTES {
                 return Err(Error::new("the answer's head does not end"));
             }
-            self.receive(&mut bytes)?;
+            self.stream.receive(&mut bytes, PART_BYTES)?;
         };
         let status = status(&bytes).context("the answer has no status")?;
         let length = header(&bytes[..body_at], "content-length").and_then(|value| value.parse::<usize>().ok());
         let whole = body_at + length.context("the answer has no content-length")?;
         while bytes.len() < whole {
-            self.receive(&mut bytes)?;
+            self.stream.receive(&mut bytes, PART_BYTES)?;
         }
         if bytes.len() > whole {
             return Err(Error::new("the answer is longer than it says"));
         }
         Ok(Answer { bytes, status, body_at })
-    }
-
-    fn receive(&mut self, bytes: &mut Vec<u8>) -> Result<()> {
-        let had = bytes.len();
-        bytes.resize(had + (64 << 10), 0);
-        let got = loop {
-            match self.stream.read(&mut bytes[had..]) {
-                // A socket with a timeout says so whenever the kernel pauses its thread.
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                result => break result.context("receiving")?,
-            }
-        };
-        bytes.truncate(had + got);
-        if got == 0 { Err(Error::new("the connection was closed before the answer's end")) } else { Ok(()) }
     }
 }
 

@@ -41,6 +41,7 @@ mod redis;
 mod report;
 mod rounds;
 mod server;
+mod stream;
 mod suites;
 mod sys;
 mod tally;

@@ -4,17 +4,17 @@
 //! the user's version. All entries of a request are one call, the fastest way that Redis has (one command to parse,
 //! one function to look up). It does less than Purser: no statistics, no holds, no checks, and it forgets no id.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::io::Write;
+use std::net::SocketAddr;
 
 use crate::error::{Context, Error, Result};
 use crate::population::{Entry, GROUPS, Population};
 use crate::server::Running;
+use crate::stream::Stream;
 use crate::tally::Tally;
 
-const PATIENCE: Duration = Duration::from_secs(30);
 const CHECKED: usize = 200;
+const PART_BYTES: usize = 512;
 
 const LIBRARY: &str = "#!lua name=ledger
 redis.register_function('take', function(keys, args)
@@ -30,32 +30,27 @@ redis.register_function('take', function(keys, args)
 end)";
 
 pub struct Client {
-    stream: TcpStream,
+    stream: Stream,
     answer: Vec<u8>,
 }
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Result<Self> {
-        let doing = || format!("connecting to {address}");
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).context(doing())?;
-        stream.set_nodelay(true).context(doing())?;
-        stream.set_read_timeout(Some(PATIENCE)).context(doing())?;
-        stream.set_write_timeout(Some(PATIENCE)).context(doing())?;
-        Ok(Self { stream, answer: Vec::new() })
+        Ok(Self { stream: Stream::connect(address)?, answer: Vec::new() })
+    }
+
+    /// See [`Stream::stay_awake`].
+    pub fn stay_awake(&mut self) -> Result<()> {
+        self.stream.stay_awake()
     }
 
     /// Sends a command and returns its answer's one line; of a bulk string, the string.
     fn line(&mut self, command: &[u8]) -> Result<String> {
-        self.stream.write_all(command).context("sending to Redis")?;
+        self.stream.send(command).context("Redis")?;
         self.answer.clear();
         let wanted = |answer: &[u8]| 1 + usize::from(answer.first() == Some(&b'$') && !answer.starts_with(b"$-1"));
         while self.answer.iter().filter(|&&byte| byte == b'\n').count() < wanted(&self.answer) {
-            let mut bytes = [0; 512];
-            let count = self.stream.read(&mut bytes).context("receiving from Redis")?;
-            if count == 0 {
-                return Err(Error::new("Redis closed the connection"));
-            }
-            self.answer.extend_from_slice(&bytes[..count]);
+            self.stream.receive(&mut self.answer, PART_BYTES).context("Redis")?;
         }
         let text = String::from_utf8_lossy(&self.answer);
         let line = text.trim_end().rsplit("\r\n").next().unwrap_or_default();

@@ -152,7 +152,7 @@ impl<S: Service> Core<S> {
         if self.clock.monotonic_ms >= self.next_tick_ms {
             self.tick();
         }
-        self.service.flush(self.clock, &mut self.ring)?;
+        self.service.flush(self.clock)?;
         self.release();
         self.send_all();
         self.buffers.publish();
@@ -202,7 +202,6 @@ impl<S: Service> Core<S> {
                     self.drain();
                 }
             }
-            Kind::Write => self.service.written(op.slot, completion.result)?,
         }
         Ok(())
     }

@@ -6,10 +6,8 @@
 use super::Failure;
 use super::control::Control;
 use super::directory::{self, SliceDirectory};
-use super::ring::Ring;
 use super::storage::{Files, Storage};
 use super::wallet::Hardware;
-use crate::slice::disk::Done;
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
 use crate::slice::store::{Counts, Found, Settings, Store};
@@ -34,7 +32,6 @@ pub enum News {
 pub struct Keeper {
     storage: Storage,
     state: State,
-    heard: Vec<Done>,
 }
 
 enum State {
@@ -53,8 +50,8 @@ struct Loading {
 }
 
 impl Keeper {
-    /// What keeps the slice in `directory`; `news` hears how loading goes. Call it before the core's thread is pinned: the thread that it
-    /// starts is not.
+    /// What keeps the slice in `directory`; `news` hears how loading goes. Call it before the core's thread is pinned: the threads that it
+    /// starts are not.
     pub fn new(
         directory: SliceDirectory,
         snapshot_after_bytes: u64,
@@ -66,9 +63,9 @@ impl Keeper {
         let mut files = Files::new(directory.clone());
         let mut recovery = Recovery::new(settings.place, manifest);
         recovery.measure(&mut files).map_err(|error| failure(&directory, error))?;
-        let storage = Storage::new(directory, control)?;
+        let storage = Storage::new(directory, &control)?;
         let loading = Loading { recovery, files, settings, news, told: Instant::now() };
-        Ok(Self { storage, state: State::Loading(Box::new(loading)), heard: Vec::new() })
+        Ok(Self { storage, state: State::Loading(Box::new(loading)) })
     }
 
     /// Loads a step of what is there. Returns whether all is loaded: never, once it was told to end before.
@@ -110,30 +107,15 @@ impl Keeper {
     }
 
     /// Hears what the disk has done, releases what has become durable, submits what is due.
-    pub fn advance(
-        &mut self,
-        now_ms: u64,
-        slice: &mut Slice,
-        released: &mut impl ReleaseSink,
-        ring: &mut Ring,
-    ) -> Result<(), Failure> {
+    pub fn advance(&mut self, now_ms: u64, slice: &mut Slice, released: &mut impl ReleaseSink) -> Result<(), Failure> {
         let State::Keeping(store) = &mut self.state else { return Ok(()) };
-        while let Some(done) = self.storage.outcome()? {
-            self.heard.push(done);
-        }
         let storage = &mut self.storage;
-        for done in self.heard.drain(..) {
-            if let Some(lsn) = store.done(now_ms, done, &mut |task| storage.ask(task, ring)) {
+        while let Some(done) = storage.outcome()? {
+            if let Some(lsn) = store.done(now_ms, done, &mut |task| storage.ask(task)) {
                 slice.durable(lsn, released);
             }
         }
-        store.advance(now_ms, slice.book(), &Hardware, &mut |task| storage.ask(task, ring));
-        Ok(())
-    }
-
-    /// A write has completed.
-    pub fn written(&mut self, slot: u32, result: i32) -> Result<(), Failure> {
-        self.heard.push(self.storage.written(slot, result)?);
+        store.advance(now_ms, slice.book(), &Hardware, &mut |task| storage.ask(task));
         Ok(())
     }
 
@@ -160,10 +142,10 @@ impl Keeper {
         }
     }
 
-    /// Whether everything that was taken in is durable, and nothing is being written.
+    /// Whether everything that was taken in is durable.
     pub fn is_settled(&self) -> bool {
         match &self.state {
-            State::Keeping(store) => store.is_settled() && self.storage.is_idle(),
+            State::Keeping(store) => store.is_settled(),
             State::Loading(_) | State::Stopped => true,
         }
     }

@@ -4,7 +4,6 @@
 //! is another, so that the loop's own cost can be measured with the same loop.
 
 use super::Failure;
-use super::ring::Ring;
 pub use crate::api::connection::Next;
 pub use crate::api::out::{Out, Stamp};
 
@@ -58,13 +57,8 @@ pub trait Service {
     /// The answer to a connection that is one too many: a whole response.
     fn turned_away(&mut self) -> Vec<u8>;
 
-    /// The turn's requests are answered: submits what is due to the disk.
-    fn flush(&mut self, _clock: Clock, _ring: &mut Ring) -> Result<(), Failure> {
-        Ok(())
-    }
-
-    /// A write of [`Self::flush`] has completed.
-    fn written(&mut self, _slot: u32, _result: i32) -> Result<(), Failure> {
+    /// The turn's requests are answered: hears what the disk has done, and hands it what is due.
+    fn flush(&mut self, _clock: Clock) -> Result<(), Failure> {
         Ok(())
     }
 

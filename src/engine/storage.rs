@@ -1,85 +1,104 @@
-//! The disk of one slice: the log's writes through the core's ring, everything that the kernel does slowly on a thread beside it.
+//! The disk of one slice, on three threads beside the core: what they do may block, and the core must not.
 //!
-//! A segment is written directly and synchronously (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page cache has a say
-//! in it. Each of its bytes was written once before, so that a write changes nothing but data. A snapshot grows with every write, which the file system
-//! does not do without waiting: so the thread writes it, directly too, and syncs it at its end. A file system that has no direct
-//! writes gets plain ones.
+//! - The log's writes, one after the other, direct and synchronous (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page
+//!   cache has a say in it. Each byte of a segment was written once before, so that a write changes nothing but data. A thread that waits
+//!   for its own write is faster here than the ring: where a disk cannot write through its cache, the ring leaves the flush to a
+//!   worker of the kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick behind whatever runs there.
+//! - Segments and manifests: little work, but the log may have to wait for it. It gives way to the core.
+//! - Snapshots: much work that nobody waits for. It takes what time the others leave, for a scheduler that has let a thread begin may leave the
+//!   CPU to it for a whole tick, milliseconds that a read would wait.
 //!
-//! The thread yields to the core where both share a CPU: nobody waits for it but the next segment, which is asked for in time.
+//! A file system that has no direct writes gets plain ones.
 
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
-use super::op::{Kind, Op};
-use super::ring::Ring;
 use super::{Failure, directory};
 use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::Source;
-use io_uring::{opcode, types};
-use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// How much the thread beside the core gives way: a tenth of a CPU is left to it where the core would take all.
+/// How much the thread that makes segments gives way: a tenth of a CPU is left to it where the core would take all.
 const NICENESS: i32 = 10;
-/// Bytes of zeros that are written at a time into a new segment.
-const ZEROS_BYTES: usize = 1 << 20;
+/// Bytes of zeros that are written at a time into a new segment: a kernel that does not preempt itself is back from it in a fraction of a
+/// millisecond.
+const ZEROS_BYTES: usize = 256 << 10;
 
 /// The disk of one slice.
 #[derive(Debug)]
 pub struct Storage {
     directory: SliceDirectory,
-    /// The segments that may be written to.
-    files: HashMap<u64, fs::File>,
-    flights: Vec<Option<Flight>>,
-    jobs: Sender<Job>,
+    /// The next segment, which was made and is not written to yet.
+    made: Option<(u64, fs::File)>,
+    log: Sender<Job>,
+    segments: Sender<Job>,
+    snapshots: Sender<Job>,
     outcomes: Receiver<Result<Outcome, Failure>>,
 }
 
-/// A write to a segment that the kernel has.
-#[derive(Debug)]
-struct Flight {
-    segment: u64,
-    offset: u64,
-    block: Block,
-}
-
-/// What the thread beside the core does.
+/// What a thread beside the core does.
 #[derive(Debug)]
 enum Job {
-    Prepare { segment: u64, bytes: u64, from: Option<u64> },
-    Create { snapshot: u64 },
-    Write { snapshot: u64, offset: u64, block: Block },
-    Sync { snapshot: u64 },
-    Publish { text: String },
-    Remove { file: File },
+    Prepare {
+        segment: u64,
+        bytes: u64,
+        from: Option<u64>,
+    },
+    Create {
+        snapshot: u64,
+    },
+    /// The first write to a segment brings its file along.
+    Write {
+        file: File,
+        opened: Option<fs::File>,
+        offset: u64,
+        block: Block,
+    },
+    Sync {
+        snapshot: u64,
+    },
+    Publish {
+        text: String,
+    },
+    Remove {
+        file: File,
+    },
 }
 
-/// What came of it, and the segment that it opened.
+/// What came of it, and the segment that was made.
 #[derive(Debug)]
 struct Outcome {
     done: Option<Done>,
-    segment: Option<(u64, fs::File)>,
+    made: Option<(u64, fs::File)>,
 }
 
 impl Storage {
-    /// The disk of the slice in `directory`. The thread beside the core is started here, with the caller's affinity; it wakes the core through `control`.
-    pub fn new(directory: SliceDirectory, control: Control) -> Result<Self, Failure> {
-        let (jobs, to_do) = channel();
+    /// The disk of the slice in `directory`. The threads beside the core are started here, with the caller's affinity; they wake the core
+    /// through `control`.
+    pub fn new(directory: SliceDirectory, control: &Control) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
-        let worker = Worker { directory: directory.clone(), direct: true, snapshot: None };
-        let name = format!("disk-{}", directory.place.slice);
-        thread::Builder::new()
-            .name(name)
-            .spawn(move || worker.run(&to_do, &report, &control))
-            .map_err(Failure::of("start", "a thread for the disk"))?;
-        Ok(Self { directory, files: HashMap::new(), flights: Vec::new(), jobs, outcomes })
+        let start = |name: &str, give_way: fn()| {
+            let (jobs, to_do) = channel();
+            let worker = Worker { directory: directory.clone(), direct: true, open: None };
+            let (report, control) = (report.clone(), control.clone());
+            thread::Builder::new()
+                .name(format!("{name}-{}", directory.place.slice))
+                .spawn(move || {
+                    give_way();
+                    worker.run(&to_do, &report, &control);
+                })
+                .map_err(Failure::of("start", "a thread for the disk"))?;
+            Ok(jobs)
+        };
+        let (log, segments, snapshots) =
+            (start("log", || {})?, start("segments", be_nice)?, start("snapshots", be_idle)?);
+        Ok(Self { directory, made: None, log, segments, snapshots, outcomes })
     }
 
     /// Where it is.
@@ -123,95 +142,62 @@ impl Storage {
         sync(&self.directory.path)
     }
 
-    /// Does what was asked: a write at once, all else in its time.
-    pub fn ask(&mut self, task: Task, ring: &mut Ring) {
-        let job = match task {
-            Task::Write { file: File::Segment(segment), offset, block } => {
-                return self.write(Flight { segment, offset, block }, ring);
+    /// Has what was asked done.
+    pub fn ask(&mut self, task: Task) {
+        let (thread, job) = match task {
+            Task::Write { file: file @ File::Segment(segment), offset, block } => {
+                let opened = self.made.take_if(|(made, _)| *made == segment).map(|(_, opened)| opened);
+                (&self.log, Job::Write { file, opened, offset, block })
             }
-            Task::Write { file: File::Snapshot(snapshot), offset, block } => Job::Write { snapshot, offset, block },
-            Task::Prepare { segment, bytes, from } => {
-                if let Some(from) = from {
-                    self.files.remove(&from);
-                }
-                Job::Prepare { segment, bytes, from }
+            Task::Write { file: file @ File::Snapshot(_), offset, block } => {
+                (&self.snapshots, Job::Write { file, opened: None, offset, block })
             }
-            Task::Create { snapshot } => Job::Create { snapshot },
-            Task::Sync { snapshot } => Job::Sync { snapshot },
-            Task::Publish { text } => Job::Publish { text },
-            Task::Remove { file } => {
-                if let File::Segment(segment) = file {
-                    self.files.remove(&segment);
-                }
-                Job::Remove { file }
-            }
+            Task::Create { snapshot } => (&self.snapshots, Job::Create { snapshot }),
+            Task::Sync { snapshot } => (&self.snapshots, Job::Sync { snapshot }),
+            Task::Prepare { segment, bytes, from } => (&self.segments, Job::Prepare { segment, bytes, from }),
+            Task::Publish { text } => (&self.segments, Job::Publish { text }),
+            Task::Remove { file } => (&self.segments, Job::Remove { file }),
         };
-        self.jobs.send(job).expect("the thread lives as long as this end of the channel");
+        thread.send(job).expect("the thread lives as long as this end of the channel");
     }
 
-    fn write(&mut self, flight: Flight, ring: &mut Ring) {
-        let slot = self.flights.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.flights.push(None);
-            self.flights.len() - 1
-        });
-        let file = self.files.get(&flight.segment).expect("a segment is made before it is written to");
-        let bytes = flight.block.bytes();
-        let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), bytes.as_ptr(), bytes.len() as u32)
-            .offset(flight.offset)
-            .build()
-            .user_data(Op { kind: Kind::Write, slot: slot as u32, generation: 0 }.encode());
-        self.flights[slot] = Some(flight);
-        // SAFETY: the block's bytes stay where they are, and the block is kept in its slot, until the write has completed; a file is
-        // closed only when nothing is written to it.
-        unsafe { ring.push(&entry) };
-    }
-
-    /// A write has completed. An error in the log is fatal: what is in the page cache then is not what is on the disk.
-    pub fn written(&mut self, slot: u32, result: i32) -> Result<Done, Failure> {
-        let Flight { segment, offset, block } = self.flights[slot as usize].take().expect("it was in flight");
-        let file = File::Segment(segment);
-        if usize::try_from(result) == Ok(block.bytes().len()) {
-            return Ok(Done::Written { file, block, ok: true });
-        }
-        let error = match result {
-            ..0 => io::Error::from_raw_os_error(-result),
-            _ => io::Error::new(ErrorKind::WriteZero, format!("only {result} bytes were written")),
-        };
-        let object = format!("{} at byte {offset}", self.directory.path.join(file.to_string()).display());
-        Err(Failure::new("write", object, error))
-    }
-
-    /// What the thread beside the core has done since it was last asked.
+    /// What the threads beside the core have done since it was last asked.
     pub fn outcome(&mut self) -> Result<Option<Done>, Failure> {
         while let Ok(outcome) = self.outcomes.try_recv() {
-            let Outcome { done, segment } = outcome?;
-            self.files.extend(segment);
+            let Outcome { done, made } = outcome?;
+            self.made = made.or(self.made.take());
             if done.is_some() {
                 return Ok(done);
             }
         }
         Ok(None)
     }
-
-    /// Whether the kernel still reads from blocks of ours.
-    pub fn is_idle(&self) -> bool {
-        self.flights.iter().all(Option::is_none)
-    }
 }
 
-/// The thread beside the core.
+/// The calling thread does its work somewhat later than others. One that keeps its priority does the same work.
+fn be_nice() {
+    // SAFETY: no pointers. Of the calling thread, as Linux has it.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+}
+
+/// The calling thread works while others sleep. One that keeps its priority does the same work.
+fn be_idle() {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `none` outlives the call; of the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
+}
+
+/// A thread beside the core.
 struct Worker {
     directory: SliceDirectory,
     /// Whether the file system has direct writes, as far as is known.
     direct: bool,
-    /// The snapshot that is being written.
-    snapshot: Option<fs::File>,
+    /// What it writes to.
+    open: Option<fs::File>,
 }
 
 impl Worker {
     fn run(mut self, jobs: &Receiver<Job>, report: &Sender<Result<Outcome, Failure>>, control: &Control) {
-        // SAFETY: no pointers. Of the calling thread, as Linux has it; a thread that keeps its priority does the same work.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
         while let Ok(job) = jobs.recv() {
             let outcome = self.work(job);
             // A core that has ended needs no report.
@@ -225,15 +211,20 @@ impl Worker {
             Job::Prepare { segment, bytes, from } => {
                 let made = tried(self.prepare(segment, bytes, from), AGAIN);
                 let done = Done::Prepared { segment, ok: made.is_some() };
-                return Ok(Outcome { done: Some(done), segment: made.map(|file| (segment, file)) });
+                return Ok(Outcome { done: Some(done), made: made.map(|file| (segment, file)) });
             }
             Job::Create { snapshot } => {
-                self.snapshot = tried(self.create(snapshot), GIVEN_UP);
-                Some(Done::Created { snapshot, ok: self.snapshot.is_some() })
+                self.open = tried(self.create(snapshot), GIVEN_UP);
+                Some(Done::Created { snapshot, ok: self.open.is_some() })
             }
-            Job::Write { snapshot, offset, block } => {
-                let ok = tried(self.write(snapshot, offset, &block), GIVEN_UP).is_some();
-                Some(Done::Written { file: File::Snapshot(snapshot), block, ok })
+            Job::Write { file, opened, offset, block } => {
+                self.open = opened.or(self.open.take());
+                let ok = match (file, self.write(file, offset, &block)) {
+                    // An error in the log is fatal: what is in the page cache then is not what is on the disk.
+                    (File::Segment(_), written) => written.map(|()| true)?,
+                    (File::Snapshot(_), written) => tried(written, GIVEN_UP).is_some(),
+                };
+                Some(Done::Written { file, block, ok })
             }
             Job::Sync { snapshot } => {
                 Some(Done::Synced { snapshot, ok: tried(self.sync(snapshot), GIVEN_UP).is_some() })
@@ -251,7 +242,7 @@ impl Worker {
                 None
             }
         };
-        Ok(Outcome { done, segment: None })
+        Ok(Outcome { done, made: None })
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -303,10 +294,10 @@ impl Worker {
         self.open(File::Snapshot(snapshot), 0)
     }
 
-    fn write(&self, snapshot: u64, offset: u64, block: &Block) -> Result<(), Failure> {
-        let file = self.snapshot.as_ref().expect("a snapshot is made before it is written to");
-        let path = self.path(File::Snapshot(snapshot));
-        file.write_all_at(block.bytes(), offset)
+    fn write(&self, file: File, offset: u64, block: &Block) -> Result<(), Failure> {
+        let open = self.open.as_ref().expect("a file is made before it is written to");
+        let path = self.path(file);
+        open.write_all_at(block.bytes(), offset)
             .map_err(Failure::of("write", format!("{} at byte {offset}", path.display())))
     }
 
@@ -332,7 +323,7 @@ impl Worker {
 
     fn sync(&mut self, snapshot: u64) -> Result<(), Failure> {
         let path = self.path(File::Snapshot(snapshot));
-        let file = self.snapshot.take().expect("a snapshot is made before it is synced");
+        let file = self.open.take().expect("a snapshot is made before it is synced");
         file.sync_all().map_err(Failure::of("sync", path.display().to_string()))?;
         sync(&self.directory.path)
     }

@@ -2,7 +2,6 @@
 
 use super::Failure;
 use super::keeper::Keeper;
-use super::ring::Ring;
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared, turn_away};
 use crate::api::desk::{
@@ -179,7 +178,7 @@ impl Service for Wallet {
         turn_away(&self.counter.date)
     }
 
-    fn flush(&mut self, clock: Clock, ring: &mut Ring) -> Result<(), Failure> {
+    fn flush(&mut self, clock: Clock) -> Result<(), Failure> {
         let Counter { slice, serving, keeper: Some(keeper), released, .. } = &mut self.counter else { return Ok(()) };
         if *serving == Serving::Recovering {
             if keeper.load(slice)? {
@@ -187,11 +186,7 @@ impl Service for Wallet {
             }
             return Ok(());
         }
-        keeper.advance(clock.monotonic_ms, slice, released, ring)
-    }
-
-    fn written(&mut self, slot: u32, result: i32) -> Result<(), Failure> {
-        self.counter.keeper.as_mut().expect("only a keeper writes").written(slot, result)
+        keeper.advance(clock.monotonic_ms, slice, released)
     }
 
     fn released(&mut self) -> Option<u64> {

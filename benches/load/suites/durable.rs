@@ -59,7 +59,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut feeders = vec![Feeder::new(&server, Dialect::Http, population, tally, population.more())];
     let theirs = |peer| Feeder::new(peer, Dialect::Redis, population, Tally::new(&population), population.more());
     feeders.extend(peer.as_ref().map(theirs));
-    let mut bare = Bare::new(&other)?;
+    let mut bare = Bare::new(&other, core)?;
     let lanes = measure(lanes(options, &feeders), options, &mut feeders, &mut bare)?;
     check::check(&server, &feeders[0].tally, 1)?;
     feeders.get(1).map_or(Ok(()), |feeder| redis::check(feeder.server, &feeder.tally))?;
@@ -79,7 +79,11 @@ fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
     for connections in options.connections_or(&[1, 8, 64]) {
         cells.extend(BATCHES.map(|batch| (batch, connections)).into_iter().filter(|cell| *cell != (1, 1)));
     }
-    let mut lanes = vec![Lane { name: "bare write of 4 KiB".to_owned(), what: What::Bare, rounds: Vec::new() }];
+    let mut lanes = vec![Lane {
+        name: "bare write of 4 KiB, from the server's core".to_owned(),
+        what: What::Bare,
+        rounds: Vec::new(),
+    }];
     for (batch, connections) in cells {
         for (feeder, of) in feeders.iter().enumerate() {
             let plural = if connections == 1 { "" } else { "s" };

@@ -1,0 +1,60 @@
+//! A blocking connection to a server, for one request at a time.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use crate::error::{Context, Error, Result};
+use crate::sys::Poll;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+pub struct Stream {
+    socket: TcpStream,
+    /// What it looks at its socket with, if it is one that stays awake.
+    poll: Option<Poll>,
+}
+
+impl Stream {
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        let doing = || format!("connecting to {address}");
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).context(doing())?;
+        socket.set_nodelay(true).context(doing())?;
+        socket.set_read_timeout(Some(PATIENCE)).context(doing())?;
+        socket.set_write_timeout(Some(PATIENCE)).context(doing())?;
+        Ok(Self { socket, poll: None })
+    }
+
+    /// From now on it does not sleep until an answer comes: how long its core takes to wake is no part of the server's latency.
+    pub fn stay_awake(&mut self) -> Result<()> {
+        let poll = Poll::new().context("making an epoll")?;
+        poll.add(&self.socket, 0).context("adding a socket")?;
+        self.poll = Some(poll);
+        Ok(())
+    }
+
+    pub fn send(&mut self, bytes: &[u8]) -> Result<()> {
+        self.socket.write_all(bytes).context("sending")
+    }
+
+    /// Waits for some bytes, and appends at most `most` of them.
+    pub fn receive(&mut self, bytes: &mut Vec<u8>, most: usize) -> Result<()> {
+        if let Some(poll) = &mut self.poll {
+            let (clock, mut is_there) = (Instant::now(), false);
+            while !is_there && clock.elapsed() < PATIENCE {
+                poll.look(|_| is_there = true).context("looking at a socket")?;
+            }
+        }
+        let had = bytes.len();
+        bytes.resize(had + most, 0);
+        let got = loop {
+            match self.socket.read(&mut bytes[had..]) {
+                // A socket with a timeout says so whenever the kernel pauses its thread.
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => break result.context("receiving")?,
+            }
+        };
+        bytes.truncate(had + got);
+        if got == 0 { Err(Error::new("the connection was closed before the answer's end")) } else { Ok(()) }
+    }
+}
