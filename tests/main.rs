@@ -18,4 +18,5 @@ mod seeds;
 mod server;
 mod simulation;
 mod split;
+mod tuning;
 mod verify;
