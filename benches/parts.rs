@@ -33,7 +33,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: purser::engine::arena::Allocator = purser::engine::arena::Allocator;
 
 /// Requests that a row goes round: more users than a core's own caches hold.
 const ROUND: u64 = 1 << 16;

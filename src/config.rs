@@ -19,6 +19,8 @@ pub struct Config {
     pub snapshot_after_bytes: u64,
     /// Bounds of each core.
     pub limits: Limits,
+    /// Whether a core's memory is a region of its own.
+    pub arena: bool,
 }
 
 /// Bounds of each core: counts and milliseconds.

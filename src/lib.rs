@@ -104,6 +104,7 @@
 //! src/engine/wallet.rs      the handler: a slice behind the API
 //! src/engine/directory.rs   the data directory, its lock
 //! src/engine/storage.rs     the disk of one slice
+//! src/engine/arena.rs       a core's memory
 //! src/engine/keeper.rs      recovery, then the store
 //! src/engine/control.rs     drain and stop
 //! src/engine/placement.rs   CPUs, memory, descriptors

@@ -1,9 +1,10 @@
 //! The `purser` command.
 
+use purser::engine::arena::Allocator;
 use std::process::ExitCode;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
 
 fn main() -> ExitCode {
     purser::cli::main()

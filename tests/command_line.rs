@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// Every flag of `serve`.
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 13] = [
     "--listen",
     "--cores",
     "--data",
@@ -19,6 +19,7 @@ const FLAGS: [&str; 12] = [
     "--drain-timeout-ms",
     "--snapshot-after-mib",
     "--ledger-mib",
+    "--no-arena",
 ];
 
 /// A command line that cannot be used: exit code 2, and a message that names what is wrong.

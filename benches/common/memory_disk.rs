@@ -8,7 +8,7 @@ use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report, Source};
-use purser::slice::snapshot::{Progress, Scan};
+use purser::slice::snapshot::{Progress, Scan, Traffic};
 use purser::slice::store::{Found, Settings, Store};
 use purser::slice::{Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::{HashMap, VecDeque};
@@ -54,7 +54,7 @@ impl MemoryDisk {
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
         let mut asked = VecDeque::new();
         loop {
-            store.advance(0, slice.book(), &Hardware, &mut |task| asked.push_back(task));
+            store.advance(0, slice.book(), &Hardware, Traffic::NoReads, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {
@@ -126,7 +126,7 @@ pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
 
 /// One step of a scan of what is all durable, and what it asks.
 pub fn step(scan: &mut Scan, slice: &Slice, asked: &mut VecDeque<Task>, work: &mut impl FnMut(Task) -> Option<Done>) {
-    scan.advance(slice.book(), &Hardware, Lsn(0), Lsn(0), &mut |task| asked.push_back(task));
+    scan.advance(slice.book(), &Hardware, Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| asked.push_back(task));
     while let Some(task) = asked.pop_front() {
         match work(task) {
             Some(Done::Created { ok, .. }) => scan.created(ok),

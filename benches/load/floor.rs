@@ -44,7 +44,7 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
     let listener = net::listen(listen).context("listening")?;
     println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
     let control = Control::new().context("making the floor's control")?;
-    let core = Core::new(listener, Constant { answer }, limits, control).context("setting the floor up")?;
+    let core = Core::new(listener, Constant { answer }, limits, control, None).context("setting the floor up")?;
     core.run().context("running the floor").map(drop)
 }
 

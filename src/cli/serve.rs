@@ -3,10 +3,12 @@
 use super::Error;
 use super::progress::{Progress, count};
 use crate::config::{Config, CpuList, Limits};
+use crate::engine::arena::{Arena, Toucher};
 use crate::engine::control::{Command, Control};
 use crate::engine::core::{Core, Limits as CoreLimits};
 use crate::engine::directory::Directory;
 use crate::engine::keeper::{Keeper, News};
+use crate::engine::placement::Aside;
 use crate::engine::wallet::Wallet;
 use crate::engine::{net, placement, probe};
 use crate::metrics::{Counters, Histogram};
@@ -70,6 +72,10 @@ pub struct Arguments {
     /// Memory for the ledger, in MiB; above it new entries are refused with 507 [default: 70 % of what the process may use]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     ledger_mib: Option<usize>,
+
+    /// Leave memory to the common heap: no region of the core's own
+    #[arg(long, env = "PURSER_NO_ARENA")]
+    no_arena: bool,
 }
 
 /// Share of the memory that the ledger may take, in percent: the rest is for connections, buffers and the system.
@@ -88,18 +94,24 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let control = Control::new()?;
     watch_signals(control.clone())?;
     let (tell, news) = channel();
+    let aside = Aside::of(&allowed, &config.cores[..1]);
     // Kept to the end: it holds the lock.
     let directory = config.data.as_deref().map(open).transpose()?;
-    let keep =
-        |directory: &Directory| Keeper::new(directory.slice(0), config.snapshot_after_bytes, control.clone(), tell);
+    let keep = |directory: &Directory| {
+        Keeper::new(directory.slice(0), config.snapshot_after_bytes, control.clone(), &aside, tell)
+    };
     let keeper = directory.as_ref().map(keep).transpose()?;
 
     let cpu = config.cores[0];
     let (limits, handle) = (config.limits, control.clone());
+    let toucher = if config.arena { Some(Toucher::start(aside.clone())?) } else { None };
     let (ready, is_ready) = channel();
     let core = thread::Builder::new().name(format!("core-{cpu}")).spawn(move || {
-        let core = placement::pin(cpu)
-            .and_then(|()| Core::new(listener, Wallet::new(limits.ledger_bytes, keeper), core_limits(&limits), handle));
+        let core = placement::pin(cpu).and_then(|()| {
+            // Before anything of the core's own is allocated.
+            let arena = toucher.map(|toucher| Arena::adopt(memory, toucher)).transpose()?;
+            Core::new(listener, Wallet::new(limits.ledger_bytes, keeper), core_limits(&limits), handle, arena)
+        });
         match core {
             Ok(core) => {
                 // The receiver waits for this: it cannot be gone.
@@ -150,7 +162,7 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         .snapshot_after_mib
         .checked_mul(1 << 20)
         .ok_or_else(|| Error::Usage("--snapshot-after-mib: too large".to_owned()))?;
-    Ok(Config { listen: arguments.listen, cores, data, snapshot_after_bytes, limits })
+    Ok(Config { listen: arguments.listen, cores, data, snapshot_after_bytes, limits, arena: !arguments.no_arena })
 }
 
 const fn core_limits(limits: &Limits) -> CoreLimits {

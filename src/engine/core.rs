@@ -10,10 +10,12 @@
 //! has caught up: TCP holds its peer back.
 
 use super::Failure;
+use super::arena::Arena;
 use super::buffers::{ALL_BYTES, BYTES, Buffers, GROUP};
 use super::connections::{Conn, Connections, Phase, Receive, Slot};
 use super::control::{Command, Control};
 use super::op::{Kind, Op};
+use super::placement::touch_stack;
 use super::ring::{Completion, Ring};
 use super::service::{Clock, Next, Service};
 use crate::api::{KEPT_BYTES, OUT_MARK_BYTES};
@@ -62,6 +64,7 @@ pub struct Limits {
 
 /// One core.
 pub struct Core<S: Service> {
+    arena: Option<Arena>,
     ring: Ring,
     buffers: Buffers,
     service: S,
@@ -88,11 +91,18 @@ pub struct Core<S: Service> {
 }
 
 impl<S: Service> Core<S> {
-    /// Sets a core up on the calling thread, which must be the one that runs it.
-    pub fn new(listener: TcpListener, service: S, limits: Limits, control: Control) -> Result<Self, Failure> {
+    /// Sets a core up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
+    pub fn new(
+        listener: TcpListener,
+        service: S,
+        limits: Limits,
+        control: Control,
+        arena: Option<Arena>,
+    ) -> Result<Self, Failure> {
         let ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         let mut core = Self {
+            arena,
             ring,
             buffers,
             service,
@@ -123,6 +133,7 @@ impl<S: Service> Core<S> {
 
     /// Turns until told to stop. Returns the service and what the loop has counted.
     pub fn run(mut self) -> Result<(S, Counters), Failure> {
+        touch_stack();
         while !self.is_done() {
             self.turn()?;
         }
@@ -157,6 +168,9 @@ impl<S: Service> Core<S> {
         self.send_all();
         self.buffers.publish();
         self.feed_starved();
+        if let Some(arena) = &self.arena {
+            arena.look_ahead();
+        }
         // Turns that load are as long as a step of that, and answer no read.
         if !is_loading {
             self.count_turn();

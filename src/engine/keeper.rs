@@ -6,10 +6,12 @@
 use super::Failure;
 use super::control::Control;
 use super::directory::{self, SliceDirectory};
+use super::placement::Aside;
 use super::storage::{Files, Storage};
 use super::wallet::Hardware;
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
+use crate::slice::snapshot::Traffic;
 use crate::slice::store::{Counts, Found, Settings, Store};
 use crate::slice::{LogSink, Lsn, ReleaseSink, Slice};
 use std::io;
@@ -56,6 +58,7 @@ impl Keeper {
         directory: SliceDirectory,
         snapshot_after_bytes: u64,
         control: Control,
+        aside: &Aside,
         news: Sender<News>,
     ) -> Result<Self, directory::Error> {
         let manifest = directory.manifest()?;
@@ -63,7 +66,7 @@ impl Keeper {
         let mut files = Files::new(directory.clone());
         let mut recovery = Recovery::new(settings.place, manifest);
         recovery.measure(&mut files).map_err(|error| failure(&directory, error))?;
-        let storage = Storage::new(directory, &control)?;
+        let storage = Storage::new(directory, &control, aside)?;
         let loading = Loading { recovery, files, settings, news, told: Instant::now() };
         Ok(Self { storage, state: State::Loading(Box::new(loading)) })
     }
@@ -107,7 +110,13 @@ impl Keeper {
     }
 
     /// Hears what the disk has done, releases what has become durable, submits what is due.
-    pub fn advance(&mut self, now_ms: u64, slice: &mut Slice, released: &mut impl ReleaseSink) -> Result<(), Failure> {
+    pub fn advance(
+        &mut self,
+        now_ms: u64,
+        slice: &mut Slice,
+        traffic: Traffic,
+        released: &mut impl ReleaseSink,
+    ) -> Result<(), Failure> {
         let State::Keeping(store) = &mut self.state else { return Ok(()) };
         let storage = &mut self.storage;
         while let Some(done) = storage.outcome()? {
@@ -115,7 +124,7 @@ impl Keeper {
                 slice.durable(lsn, released);
             }
         }
-        store.advance(now_ms, slice.book(), &Hardware, &mut |task| storage.ask(task));
+        store.advance(now_ms, slice.book(), &Hardware, traffic, &mut |task| storage.ask(task));
         Ok(())
     }
 

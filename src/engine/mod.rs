@@ -18,6 +18,7 @@
 //! **Errors.** An OS error carries the operation and the object ([`Failure`]). The peer's faults are answered or end its connection;
 //! ours abort the process.
 
+pub mod arena;
 pub mod buffers;
 pub mod connections;
 pub mod control;

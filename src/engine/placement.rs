@@ -5,18 +5,83 @@ use std::io;
 
 /// Pins the calling thread to one CPU.
 pub fn pin(cpu: usize) -> Result<(), Failure> {
-    let failed = || Failure::new("pin a thread to", format!("CPU {cpu}"), io::Error::last_os_error());
-    if cpu >= libc::CPU_SETSIZE as usize {
-        return Err(Failure::new("pin a thread to", format!("CPU {cpu}"), io::ErrorKind::InvalidInput.into()));
-    }
-    // SAFETY: an all-zero set is a valid, empty one; `cpu` is within it.
-    let set = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(cpu, &mut set);
-        set
+    run_on(&[cpu])
+}
+
+fn run_on(cpus: &[usize]) -> Result<(), Failure> {
+    let failed = |error| {
+        let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
+        Failure::new("pin a thread to", format!("CPU {}", list.join(",")), error)
     };
+    // SAFETY: an all-zero set is a valid, empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for &cpu in cpus {
+        if cpu >= libc::CPU_SETSIZE as usize {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
+        // SAFETY: `cpu` is within the set.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
     // SAFETY: the set outlives the call.
-    if unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) } == 0 { Ok(()) } else { Err(failed()) }
+    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
+    if result == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
+}
+
+/// What a turn uses of its thread's stack, and some more.
+const STACK_BYTES: usize = 256 << 10;
+
+/// Touches the calling thread's stack, so that no turn is the first to do so.
+#[inline(never)]
+pub fn touch_stack() {
+    let mut room = [0u8; STACK_BYTES];
+    std::hint::black_box(&mut room);
+}
+
+/// The CPUs that no core runs on; there may be none. What is done beside a core belongs there: a first touch of memory may cost a virtual CPU
+/// milliseconds, whichever of its threads does it.
+#[derive(Clone, Debug)]
+pub struct Aside(Vec<usize>);
+
+impl Aside {
+    /// Of the CPUs that may be used, those that are no core's.
+    pub fn of(allowed: &[usize], cores: &[usize]) -> Self {
+        Self(allowed.iter().copied().filter(|cpu| !cores.contains(cpu)).collect())
+    }
+
+    /// The calling thread does work that a core may have to wait for.
+    pub fn work(&self) {
+        self.step();
+        give_way();
+    }
+
+    /// The calling thread does work that nobody waits for: where there is no CPU aside, while others sleep.
+    pub fn idle(&self) {
+        match self.step() {
+            true => give_way(),
+            false => give_way_wholly(),
+        }
+    }
+
+    /// Moves the calling thread aside, if there is room. One that stays does the same work.
+    fn step(&self) -> bool {
+        !self.0.is_empty() && run_on(&self.0).is_ok()
+    }
+}
+
+/// How much a thread gives way: a tenth of a CPU is left to it where others would take all.
+const NICENESS: i32 = 10;
+
+/// The calling thread does its work somewhat later than others. One that keeps its priority does the same work.
+fn give_way() {
+    // SAFETY: no pointers. Of the calling thread, as Linux has it.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+}
+
+/// The calling thread works while others sleep. One that keeps its priority does the same work.
+fn give_way_wholly() {
+    let none = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `none` outlives the call; of the calling thread.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
 }
 
 /// The CPUs that this process may run on, ascending.

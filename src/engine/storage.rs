@@ -5,13 +5,14 @@
 //!   for its own write is faster here than the ring: where a disk cannot write through its cache, the ring leaves the flush to a
 //!   worker of the kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick behind whatever runs there.
 //! - Segments and manifests: little work, but the log may have to wait for it. It gives way to the core.
-//! - Snapshots: much work that nobody waits for. It takes what time the others leave, for a scheduler that has let a thread begin may leave the
-//!   CPU to it for a whole tick, milliseconds that a read would wait.
+//! - Snapshots: much work that nobody waits for. Where all CPUs are cores', it takes what time they leave: a scheduler that has let a
+//!   thread begin may leave the CPU to it for a whole tick, milliseconds that a read would wait.
 //!
 //! A file system that has no direct writes gets plain ones.
 
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
+use super::placement::Aside;
 use super::{Failure, directory};
 use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};
@@ -24,8 +25,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// How much the thread that makes segments gives way: a tenth of a CPU is left to it where the core would take all.
-const NICENESS: i32 = 10;
 /// Bytes of zeros that are written at a time into a new segment: a kernel that does not preempt itself is back from it in a fraction of a
 /// millisecond.
 const ZEROS_BYTES: usize = 256 << 10;
@@ -79,25 +78,24 @@ struct Outcome {
 }
 
 impl Storage {
-    /// The disk of the slice in `directory`. The threads beside the core are started here, with the caller's affinity; they wake the core
-    /// through `control`.
-    pub fn new(directory: SliceDirectory, control: &Control) -> Result<Self, Failure> {
+    /// The disk of the slice in `directory`. The threads beside the core are started here; they wake it through `control`.
+    pub fn new(directory: SliceDirectory, control: &Control, aside: &Aside) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
-        let start = |name: &str, give_way: fn()| {
+        let start = |name: &str, settle: fn(&Aside)| {
             let (jobs, to_do) = channel();
             let worker = Worker { directory: directory.clone(), direct: true, open: None };
-            let (report, control) = (report.clone(), control.clone());
+            let (report, control, aside) = (report.clone(), control.clone(), aside.clone());
             thread::Builder::new()
                 .name(format!("{name}-{}", directory.place.slice))
                 .spawn(move || {
-                    give_way();
+                    settle(&aside);
                     worker.run(&to_do, &report, &control);
                 })
                 .map_err(Failure::of("start", "a thread for the disk"))?;
             Ok(jobs)
         };
         let (log, segments, snapshots) =
-            (start("log", || {})?, start("segments", be_nice)?, start("snapshots", be_idle)?);
+            (start("log", |_| {})?, start("segments", Aside::work)?, start("snapshots", Aside::idle)?);
         Ok(Self { directory, made: None, log, segments, snapshots, outcomes })
     }
 
@@ -172,19 +170,6 @@ impl Storage {
         }
         Ok(None)
     }
-}
-
-/// The calling thread does its work somewhat later than others. One that keeps its priority does the same work.
-fn be_nice() {
-    // SAFETY: no pointers. Of the calling thread, as Linux has it.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
-}
-
-/// The calling thread works while others sleep. One that keeps its priority does the same work.
-fn be_idle() {
-    let none = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `none` outlives the call; of the calling thread.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const none) };
 }
 
 /// A thread beside the core.

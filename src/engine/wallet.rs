@@ -9,6 +9,7 @@ use crate::api::desk::{
 };
 use crate::api::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
 use crate::metrics::Counters;
+use crate::slice::snapshot::Traffic;
 use crate::slice::store::Counts;
 use crate::slice::{LogSink, Lsn, Near, ReleaseSink, Slice, Ticket};
 use std::collections::VecDeque;
@@ -179,14 +180,17 @@ impl Service for Wallet {
     }
 
     fn flush(&mut self, clock: Clock) -> Result<(), Failure> {
-        let Counter { slice, serving, keeper: Some(keeper), released, .. } = &mut self.counter else { return Ok(()) };
+        let Counter { slice, serving, keeper: Some(keeper), released, has_read, .. } = &mut self.counter else {
+            return Ok(());
+        };
         if *serving == Serving::Recovering {
             if keeper.load(slice)? {
                 *serving = Serving::Ready;
             }
             return Ok(());
         }
-        keeper.advance(clock.monotonic_ms, slice, released)
+        let traffic = if *has_read { Traffic::Reads } else { Traffic::NoReads };
+        keeper.advance(clock.monotonic_ms, slice, traffic, released)
     }
 
     fn released(&mut self) -> Option<u64> {

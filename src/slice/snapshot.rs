@@ -14,10 +14,21 @@ use crate::ledger::memory::{Near, Step};
 
 /// Users of one frame, in bytes; the last of them may go beyond.
 const FRAME_BYTES: usize = 64 << 10;
+/// Users that one step serialises, in bytes, while reads wait for it; the last of them may go beyond. Else a step makes a frame.
+const SMALL_STEP_BYTES: usize = 8 << 10;
 /// Frames that are written at one time.
 const IN_FLIGHT: usize = 2;
 /// How many users before theirs is stored what hangs on a user is brought near: what hangs on that, half as many.
 const AHEAD: usize = 8;
+
+/// Who waits for a step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traffic {
+    /// Reads come in.
+    Reads,
+    /// Nobody but the feed.
+    NoReads,
+}
 
 /// A snapshot that is being written.
 #[derive(Debug)]
@@ -32,6 +43,8 @@ pub struct Scan {
     entries: u64,
     in_flight: usize,
     failed: bool,
+    /// The frame of users that is being filled.
+    filling: Option<Block>,
     blocks: Vec<Block>,
 }
 
@@ -71,15 +84,27 @@ impl Scan {
             entries: 0,
             in_flight: 0,
             failed: false,
+            filling: None,
             blocks: Vec::new(),
         }
     }
 
-    /// Takes at most one step. `position` is that of the log's last record, `durable` up to where it is durable.
-    pub fn advance(&mut self, book: &Book, near: &impl Near, position: Lsn, durable: Lsn, ask: &mut impl FnMut(Task)) {
+    /// Takes at most one step, a small one while reads come in. `position` is that of the log's last record, `durable` up to where it is durable.
+    pub fn advance(
+        &mut self,
+        book: &Book,
+        near: &impl Near,
+        traffic: Traffic,
+        (position, durable): (Lsn, Lsn),
+        ask: &mut impl FnMut(Task),
+    ) {
+        let step_bytes = match traffic {
+            Traffic::Reads => SMALL_STEP_BYTES,
+            Traffic::NoReads => FRAME_BYTES,
+        };
         match self.stage {
             _ if self.failed => {}
-            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, near, position, ask),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, near, step_bytes, position, ask),
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;
                 ask(Task::Sync { snapshot: self.place.file });
@@ -88,14 +113,16 @@ impl Scan {
         }
     }
 
-    fn step(&mut self, book: &Book, near: &impl Near, position: Lsn, ask: &mut impl FnMut(Task)) {
-        let mut block = self.blocks.pop().unwrap_or_else(|| Block::with_room(FRAME_BYTES + FRAME_BYTES / 4));
+    fn step(&mut self, book: &Book, near: &impl Near, step_bytes: usize, position: Lsn, ask: &mut impl FnMut(Task)) {
+        let empty = || Block::with_room(FRAME_BYTES + FRAME_BYTES / 4);
+        let mut block = self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(empty);
         let users = book.users();
         let kind = if self.frames == 0 {
             Begin { segment: self.segment }.write(block.payload());
             Kind::Snapshot
         } else if self.next_user < users {
-            while self.next_user < users && block.payload_bytes() < FRAME_BYTES {
+            let until = (block.payload_bytes() + step_bytes).min(FRAME_BYTES);
+            while self.next_user < users && block.payload_bytes() < until {
                 for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
                     if self.next_user + ahead < users {
                         book.approach_slot((self.next_user + ahead) as Slot, step, near);
@@ -105,6 +132,10 @@ impl Scan {
                 user.store(block.payload());
                 self.entries += user.version();
                 self.next_user += 1;
+            }
+            if self.next_user < users && block.payload_bytes() < FRAME_BYTES {
+                self.filling = Some(block);
+                return;
             }
             Kind::Users
         } else {
@@ -177,8 +208,8 @@ impl Scan {
         self.last_frame
     }
 
-    /// Bytes so far.
-    pub const fn bytes(&self) -> u64 {
-        self.offset
+    /// Bytes so far, those of the frame that is being filled included.
+    pub fn bytes(&self) -> u64 {
+        self.offset + self.filling.as_ref().map_or(0, |block| block.payload_bytes() as u64)
     }
 }

@@ -6,7 +6,7 @@
 
 use super::disk::{Done, Task};
 use super::log::{Log, Segments, Tail, Written};
-use super::snapshot::{Progress, Scan};
+use super::snapshot::{Progress, Scan, Traffic};
 use super::{LogSink, Lsn};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
@@ -130,7 +130,14 @@ impl Store {
     }
 
     /// Asks for what is due at `now_ms`, which never falls. Call it once a turn, and when something was done.
-    pub fn advance(&mut self, now_ms: u64, book: &Book, near: &impl Near, ask: &mut impl FnMut(Task)) {
+    pub fn advance(
+        &mut self,
+        now_ms: u64,
+        book: &Book,
+        near: &impl Near,
+        traffic: Traffic,
+        ask: &mut impl FnMut(Task),
+    ) {
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
         self.log.advance(now_ms, reuse, ask);
@@ -142,7 +149,7 @@ impl Store {
         let Some(scan) = &mut self.scan else { return };
         let before = scan.bytes();
         if self.allowance > 0 || !scan.is_ready_for_step() {
-            scan.advance(book, near, self.log.position(), self.log.durable(), ask);
+            scan.advance(book, near, traffic, (self.log.position(), self.log.durable()), ask);
         }
         self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {

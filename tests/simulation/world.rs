@@ -16,6 +16,7 @@ use purser::ledger::entry::{Rejection, Verdict};
 use purser::ledger::time::Millis;
 use purser::slice::log::Segments;
 use purser::slice::recovery::{self, Recovery, Report};
+use purser::slice::snapshot::Traffic;
 use purser::slice::store::{Found, Settings, Store};
 use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::BTreeMap;
@@ -323,7 +324,8 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        node.store.advance(self.now_ms, node.slice.book(), &(), &mut |task| tasks.push(task));
+        let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
+        node.store.advance(self.now_ms, node.slice.book(), &(), traffic, &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }

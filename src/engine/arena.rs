@@ -1,0 +1,366 @@
+//! The memory of one core: a region of its own that the allocator takes everything from which the core's thread allocates.
+//!
+//! The region is mapped once, as large as what may be used, in huge pages if there are any, and handed to mimalloc as an exclusive arena;
+//! a heap in it is the thread's. First touches make it local to the thread's NUMA node. What has been touched stays: the core uses it again
+//! without asking the kernel. A region that is full is no error: what finds no room comes from the common heap, and is counted.
+//!
+//! A first touch of a huge page takes the kernel a good part of a millisecond, and several where a hypervisor has to find the memory first.
+//! No read should wait for that: when a block lies in a huge page where none lay before, another thread touches the pages behind it. Nothing is
+//! touched before there is data next to it.
+//!
+//! Sizes are bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena are served from the common heap.
+
+use super::Failure;
+use super::placement::Aside;
+use libmimalloc_sys as mi;
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
+use std::ffi::c_void;
+use std::io;
+use std::ptr::null_mut;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+/// The largest arena: mimalloc's index of a larger one would not fit into it. What a core needs beyond comes from the common heap.
+const LARGEST_BYTES: usize = 15 << 30;
+/// What is touched at a time: a huge page of x86-64, and of ARM64 with 4 KiB pages.
+const PAGE_BYTES: usize = 2 << 20;
+/// mimalloc's unit of an arena.
+const UNIT_BYTES: usize = 32 << 20;
+/// Pages that are touched behind one in which a first block lies.
+const AHEAD: usize = 3;
+/// Pages of a turn that can be remembered; more of them are touched by the core itself.
+const REMEMBERED: usize = 32;
+
+/// A size of each of mimalloc's classes, which have places of their own in the arena, and how many fill the first such place.
+const CLASSES: [(usize, usize); 5] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1), (4 << 20, 1)];
+
+thread_local! {
+    static LOCAL: Local = const {
+        Local {
+            heap: Cell::new(null_mut()),
+            base: Cell::new(0),
+            pages: Cell::new(0),
+            seen: Cell::new(null_mut()),
+            wanted: [const { Cell::new(0) }; REMEMBERED],
+            wants: Cell::new(0),
+            spilled: Cell::new(0),
+        }
+    };
+}
+
+/// What a thread knows of its arena; nothing here needs to be dropped, so it is there as long as the thread allocates.
+struct Local {
+    /// Null: the thread has none.
+    heap: Cell<*mut mi::mi_heap_t>,
+    base: Cell<usize>,
+    pages: Cell<usize>,
+    /// A byte for each page: whether the pages behind it were asked for.
+    seen: Cell<*mut u8>,
+    /// Pages whose first block came in this turn.
+    wanted: [Cell<usize>; REMEMBERED],
+    wants: Cell<usize>,
+    spilled: Cell<usize>,
+}
+
+impl Local {
+    /// Notices a block.
+    #[inline]
+    fn notice(&self, block: *mut u8, bytes: usize) {
+        let page = (block as usize + bytes).wrapping_sub(self.base.get()) / PAGE_BYTES;
+        if page >= self.pages.get() {
+            return;
+        }
+        // SAFETY: there are `pages` of them, for as long as the thread lives, and no other thread knows of them.
+        let seen = unsafe { &mut *self.seen.get().add(page) };
+        if *seen == 0 {
+            *seen = 1;
+            self.want(page);
+        }
+    }
+
+    #[cold]
+    fn want(&self, page: usize) {
+        let wants = self.wants.get();
+        if let Some(place) = self.wanted.get(wants) {
+            place.set(page);
+            self.wants.set(wants + 1);
+        }
+    }
+
+    /// A block from the arena if there is one with room, else from the common heap.
+    #[inline]
+    fn take(
+        bytes: usize,
+        from_arena: impl FnOnce(*mut mi::mi_heap_t) -> *mut c_void,
+        from_common_heap: impl FnOnce() -> *mut c_void,
+    ) -> *mut u8 {
+        LOCAL.with(|local| {
+            let heap = local.heap.get();
+            if !heap.is_null() {
+                let block = from_arena(heap).cast::<u8>();
+                if !block.is_null() {
+                    local.notice(block, bytes);
+                    return block;
+                }
+                local.spilled.set(local.spilled.get() + bytes);
+            }
+            from_common_heap().cast()
+        })
+    }
+}
+
+/// The allocator of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Allocator;
+
+// SAFETY: mimalloc's functions do what is asked of an allocator, with any of its heaps; a block may be freed and resized whatever heap it is
+// from. What is kept beside them is plain cells of the thread.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: the heap is this thread's; the rest is the caller's contract.
+        Local::take(
+            size,
+            |heap| unsafe { mi::mi_heap_malloc_aligned(heap, size, align) },
+            || unsafe { mi::mi_malloc_aligned(size, align) },
+        )
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: as for `alloc`.
+        Local::take(
+            size,
+            |heap| unsafe { mi::mi_heap_zalloc_aligned(heap, size, align) },
+            || unsafe { mi::mi_zalloc_aligned(size, align) },
+        )
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
+        // SAFETY: the caller's contract.
+        unsafe { mi::mi_free(block.cast()) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        let (block, align) = (block.cast(), layout.align());
+        // SAFETY: as for `alloc`; a block that the arena could not resize is still there.
+        Local::take(
+            size,
+            |heap| unsafe { mi::mi_heap_realloc_aligned(heap, block, size, align) },
+            || unsafe { mi::mi_realloc_aligned(block, size, align) },
+        )
+    }
+}
+
+/// The thread that touches pages before they are needed.
+#[derive(Debug)]
+pub struct Toucher(Sender<(usize, usize)>);
+
+impl Toucher {
+    /// Starts the thread.
+    pub fn start(aside: Aside) -> Result<Self, Failure> {
+        let (wanted, to_do) = channel();
+        thread::Builder::new()
+            .name("memory".to_owned())
+            .spawn(move || {
+                aside.idle();
+                touch(&to_do);
+            })
+            .map_err(Failure::of("start", "a thread for the memory"))?;
+        Ok(Self(wanted))
+    }
+}
+
+fn touch(to_do: &Receiver<(usize, usize)>) {
+    while let Ok((start, bytes)) = to_do.recv() {
+        // SAFETY: reads and writes nothing that anyone sees: it makes pages of a mapping that is never unmapped present as they are. Where it
+        // cannot, whoever needs them does.
+        unsafe { libc::madvise(start as *mut c_void, bytes, libc::MADV_POPULATE_WRITE) };
+    }
+}
+
+/// The arena of one core.
+#[derive(Debug)]
+pub struct Arena {
+    base: usize,
+    pages: usize,
+    toucher: Toucher,
+}
+
+impl Arena {
+    /// Makes an arena of at most so many bytes, and has the calling thread allocate from it from now on, for as long as it lives.
+    pub fn adopt(bytes: usize, toucher: Toucher) -> Result<Self, Failure> {
+        let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
+        // A unit more, so that it can begin at one.
+        let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
+            "map",
+            format!("{} MiB of memory of a core's own (--no-arena does without)", bytes >> 20),
+        ))?;
+        let base = start.next_multiple_of(UNIT_BYTES);
+        let pages = bytes / PAGE_BYTES;
+        let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
+        // SAFETY: advice about a mapping of our own; without huge pages it is refused, and all else stays.
+        unsafe { libc::madvise(base as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
+        let mut arena = null_mut();
+        // SAFETY: the region is ours, zero, writable, and never unmapped; "pinned" says that none of it is to be given back to the kernel.
+        let heap = unsafe {
+            let is_managed =
+                mi::mi_manage_os_memory_ex(base as *const c_void, bytes, true, true, true, -1, true, &raw mut arena);
+            if is_managed { mi::mi_heap_new_in_arena(arena) } else { null_mut() }
+        };
+        if heap.is_null() {
+            return Err(Failure::new("make", "an arena", io::ErrorKind::OutOfMemory.into()));
+        }
+        LOCAL.with(|local| {
+            local.base.set(base);
+            local.pages.set(pages);
+            local.seen.set(seen as *mut u8);
+            local.heap.set(heap);
+        });
+        let arena = Self { base, pages, toucher };
+        arena.warm();
+        Ok(arena)
+    }
+
+    /// Touches the first place of each class.
+    fn warm(&self) {
+        // All at once, or they would share their places.
+        let _blocks = CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
+        self.look_ahead();
+    }
+
+    /// Has the pages touched that will be needed next. Call it once a turn, on the thread of the arena.
+    #[inline]
+    pub fn look_ahead(&self) {
+        LOCAL.with(|local| {
+            if local.wants.get() > 0 {
+                self.ask(local);
+            }
+        });
+    }
+
+    #[cold]
+    fn ask(&self, local: &Local) {
+        let wants = local.wants.replace(0);
+        for page in local.wanted[..wants].iter().map(Cell::get) {
+            let (first, end) = (page + 1, (page + 1 + AHEAD).min(self.pages));
+            if first < end {
+                // Without the thread, the core touches them itself.
+                let _ = self.toucher.0.send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
+            }
+        }
+    }
+
+    /// Bytes that found no room in it and came from the common heap since the start.
+    pub fn spilled(&self) -> usize {
+        LOCAL.with(|local| local.spilled.get())
+    }
+}
+
+/// Maps zeros that take no memory before they are touched.
+fn map(bytes: usize) -> io::Result<usize> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a fresh mapping, wherever there is room.
+    let start = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start as usize) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The unit tests' own allocator is the system's: these ask [`Allocator`] by name.
+    fn layout(bytes: usize) -> Layout {
+        Layout::from_size_align(bytes, 8).unwrap()
+    }
+
+    fn aside() -> Aside {
+        Aside::of(&[], &[])
+    }
+
+    /// On a thread of its own, for that is what an arena belongs to.
+    fn on_a_core<R: Send + 'static>(bytes: usize, work: impl FnOnce(Arena) -> R + Send + 'static) -> R {
+        thread::spawn(move || work(Arena::adopt(bytes, Toucher::start(aside()).unwrap()).unwrap())).join().unwrap()
+    }
+
+    #[test]
+    fn blocks_of_a_core_lie_in_its_arena() {
+        on_a_core(128 << 20, |arena| {
+            let (start, end) = (arena.base, arena.base + arena.pages * PAGE_BYTES);
+            let is_inside = |block: *mut u8| (start..end).contains(&(block as usize));
+            for bytes in [1, 100, 5_000, 60_000, 300_000, 1 << 20, 8 << 20] {
+                // SAFETY: allocated, resized and freed as the trait says; what is read was written.
+                unsafe {
+                    let block = Allocator.alloc(layout(bytes));
+                    assert!(is_inside(block), "{bytes}");
+                    block.write(7);
+                    let block = Allocator.realloc(block, layout(bytes), bytes * 2);
+                    assert!(is_inside(block) && block.read() == 7, "{bytes}");
+                    Allocator.dealloc(block, layout(bytes * 2));
+                    let zeros = Allocator.alloc_zeroed(layout(bytes));
+                    assert!(is_inside(zeros), "{bytes}");
+                    assert!(std::slice::from_raw_parts(zeros, bytes).iter().all(|&byte| byte == 0), "{bytes}");
+                    Allocator.dealloc(zeros, layout(bytes));
+                }
+            }
+            assert_eq!(arena.spilled(), 0);
+        });
+        // SAFETY: as above; this thread has no arena.
+        unsafe {
+            let block = Allocator.alloc(layout(100));
+            assert!(!block.is_null());
+            Allocator.dealloc(block, layout(100));
+        }
+    }
+
+    #[test]
+    fn a_full_arena_spills() {
+        on_a_core(UNIT_BYTES, |arena| {
+            let bytes = 4 << 20;
+            // SAFETY: allocated and freed as the trait says; what is read was written.
+            unsafe {
+                let blocks: Vec<_> = (0..16).map(|_| Allocator.alloc(layout(bytes))).collect();
+                for (n, &block) in blocks.iter().enumerate() {
+                    assert!(!block.is_null(), "{n}");
+                    block.add(bytes - 1).write(n as u8);
+                }
+                for (n, &block) in blocks.iter().enumerate() {
+                    assert_eq!(block.add(bytes - 1).read(), n as u8);
+                    Allocator.dealloc(block, layout(bytes));
+                }
+            }
+            assert!(arena.spilled() >= 8 * bytes, "{}", arena.spilled());
+        });
+    }
+
+    #[test]
+    fn another_thread_may_free_what_a_core_has_allocated() {
+        // SAFETY: allocated here, freed here, used by nobody between.
+        let block = on_a_core(UNIT_BYTES, |_| unsafe { Allocator.alloc(layout(1_000)) } as usize);
+        unsafe { Allocator.dealloc(block as *mut u8, layout(1_000)) };
+    }
+
+    #[test]
+    fn pages_behind_a_first_block_are_asked_for_once() {
+        on_a_core(128 << 20, |arena| {
+            arena.look_ahead();
+            LOCAL.with(|local| {
+                let at = (arena.base + 20 * PAGE_BYTES) as *mut u8;
+                local.notice(at, 100);
+                local.notice(at, 200);
+                assert_eq!(local.wants.get(), 1);
+                (0..2 * REMEMBERED).for_each(|page| local.notice((arena.base + page * PAGE_BYTES) as *mut u8, 1));
+                assert!(local.wants.get() <= REMEMBERED);
+                local.notice((arena.base - 10) as *mut u8, 5);
+                local.notice((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);
+                arena.look_ahead();
+                assert_eq!(local.wants.get(), 0);
+            });
+        });
+    }
+}
