@@ -5,6 +5,9 @@ mod progress;
 pub mod serve;
 pub mod verify;
 
+/// For the command's `#[global_allocator]`.
+pub use crate::engine::arena::Allocator;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 

@@ -5,7 +5,7 @@
 //! - [`connections`] — one slot a connection, free only after its last completion; [`op`] — what a completion belongs to
 //! - [`service`] — what the loop asks of the handler that it drives; [`wallet`] — the handler: a slice behind the API
 //! - [`directory`] — the data directory; [`storage`] — the disk of one slice; [`keeper`] — recovery, then the store, driven by the turns
-//! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`probe`] — what this kernel offers
+//! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`arena`] — a core's memory; [`probe`] — what this kernel offers
 //! - [`control`] — how a thread is told to drain and to stop
 //!
 //! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and DEFER_TASKRUN. One

@@ -25,8 +25,8 @@ impl fmt::Display for Missing {
         self.what.iter().try_for_each(|what| writeln!(f, "  - {what}"))?;
         write!(
             f,
-            "Purser needs Linux 6.1 or later with io_uring allowed: see kernel.io_uring_disabled, and the seccomp profile \
-             if this is a container"
+            "Purser needs Linux 6.1 or later with io_uring allowed: see kernel.io_uring_disabled, the seccomp profile if \
+             this is a container, and for want of memory the limit of locked memory (ulimit -l; 8 MiB will do)"
         )
     }
 }
