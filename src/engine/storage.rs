@@ -41,33 +41,11 @@ pub struct Storage {
     outcomes: Receiver<Result<Outcome, Failure>>,
 }
 
-/// What a thread beside the core does.
+/// What a thread beside the core is to do. The first write to a segment brings its file along.
 #[derive(Debug)]
-enum Job {
-    Prepare {
-        segment: u64,
-        bytes: u64,
-        from: Option<u64>,
-    },
-    Create {
-        snapshot: u64,
-    },
-    /// The first write to a segment brings its file along.
-    Write {
-        file: File,
-        opened: Option<fs::File>,
-        offset: u64,
-        block: Block,
-    },
-    Sync {
-        snapshot: u64,
-    },
-    Publish {
-        text: String,
-    },
-    Remove {
-        file: File,
-    },
+struct Job {
+    task: Task,
+    opened: Option<fs::File>,
 }
 
 /// What came of it, and the segment that was made.
@@ -142,21 +120,16 @@ impl Storage {
 
     /// Has what was asked done.
     pub fn ask(&mut self, task: Task) {
-        let (thread, job) = match task {
-            Task::Write { file: file @ File::Segment(segment), offset, block } => {
-                let opened = self.made.take_if(|(made, _)| *made == segment).map(|(_, opened)| opened);
-                (&self.log, Job::Write { file, opened, offset, block })
+        let mut opened = None;
+        let thread = match &task {
+            Task::Write { file: File::Segment(segment), .. } => {
+                opened = self.made.take_if(|(made, _)| made == segment).map(|(_, opened)| opened);
+                &self.log
             }
-            Task::Write { file: file @ File::Snapshot(_), offset, block } => {
-                (&self.snapshots, Job::Write { file, opened: None, offset, block })
-            }
-            Task::Create { snapshot } => (&self.snapshots, Job::Create { snapshot }),
-            Task::Sync { snapshot } => (&self.snapshots, Job::Sync { snapshot }),
-            Task::Prepare { segment, bytes, from } => (&self.segments, Job::Prepare { segment, bytes, from }),
-            Task::Publish { text } => (&self.segments, Job::Publish { text }),
-            Task::Remove { file } => (&self.segments, Job::Remove { file }),
+            Task::Create { .. } | Task::Write { file: File::Snapshot(_), .. } | Task::Sync { .. } => &self.snapshots,
+            Task::Prepare { .. } | Task::Publish { .. } | Task::Remove { .. } => &self.segments,
         };
-        thread.send(job).expect("the thread lives as long as this end of the channel");
+        thread.send(Job { task, opened }).expect("the thread lives as long as this end of the channel");
     }
 
     /// What the threads beside the core have done since it was last asked.
@@ -191,18 +164,18 @@ impl Worker {
         }
     }
 
-    fn work(&mut self, job: Job) -> Result<Outcome, Failure> {
-        let done = match job {
-            Job::Prepare { segment, bytes, from } => {
+    fn work(&mut self, Job { task, opened }: Job) -> Result<Outcome, Failure> {
+        let done = match task {
+            Task::Prepare { segment, bytes, from } => {
                 let made = tried(self.prepare(segment, bytes, from), AGAIN);
                 let done = Done::Prepared { segment, ok: made.is_some() };
                 return Ok(Outcome { done: Some(done), made: made.map(|file| (segment, file)) });
             }
-            Job::Create { snapshot } => {
+            Task::Create { snapshot } => {
                 self.open = tried(self.create(snapshot), GIVEN_UP);
                 Some(Done::Created { snapshot, ok: self.open.is_some() })
             }
-            Job::Write { file, opened, offset, block } => {
+            Task::Write { file, offset, block } => {
                 self.open = opened.or(self.open.take());
                 let ok = match (file, self.write(file, offset, &block)) {
                     // An error in the log is fatal: what is in the page cache then is not what is on the disk.
@@ -211,14 +184,14 @@ impl Worker {
                 };
                 Some(Done::Written { file, block, ok })
             }
-            Job::Sync { snapshot } => {
+            Task::Sync { snapshot } => {
                 Some(Done::Synced { snapshot, ok: tried(self.sync(snapshot), GIVEN_UP).is_some() })
             }
-            Job::Publish { text } => {
+            Task::Publish { text } => {
                 self.directory.publish(&text)?;
                 Some(Done::Published)
             }
-            Job::Remove { file } => {
+            Task::Remove { file } => {
                 let path = self.path(file);
                 if let Err(error) = fs::remove_file(&path) {
                     let failure = Failure::new("remove", path.display().to_string(), error);
