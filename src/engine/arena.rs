@@ -28,12 +28,12 @@ const PAGE_BYTES: usize = 2 << 20;
 /// mimalloc's unit of an arena.
 const UNIT_BYTES: usize = 32 << 20;
 /// Pages that are touched behind one in which a first block lies.
-const AHEAD: usize = 3;
+const AHEAD: usize = 2;
 /// Pages of a turn that can be remembered; more of them are touched by the core itself.
 const REMEMBERED: usize = 32;
 
 /// A size of each of mimalloc's classes, which have places of their own in the arena, and how many fill the first such place.
-const CLASSES: [(usize, usize); 5] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1), (4 << 20, 1)];
+const CLASSES: [(usize, usize); 4] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1)];
 
 thread_local! {
     static LOCAL: Local = const {
