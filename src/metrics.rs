@@ -30,6 +30,8 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Bytes of memory that found no room in the core's own region.
+    pub spilled_bytes: u64,
 }
 
 /// Counts of values by size, exact to a quarter of a power of two: small enough to be copied, and nothing is allocated.

@@ -301,6 +301,9 @@ fn take_leave(wallet: &Wallet, loop_counters: &Counters, command: Command) {
         us(sends, 990),
         us(sends, 999),
     ));
+    if loop_counters.spilled_bytes > 0 {
+        say(&format!("memory: {} MiB found no room in the core's own region", loop_counters.spilled_bytes >> 20));
+    }
     let kept = wallet.kept();
     if kept.writes > 0 {
         say(&format!(

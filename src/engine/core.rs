@@ -138,6 +138,7 @@ impl<S: Service> Core<S> {
             self.turn()?;
         }
         self.close_all()?;
+        self.counters.spilled_bytes = self.arena.as_ref().map_or(0, Arena::spilled) as u64;
         Ok((self.service, self.counters))
     }
 
