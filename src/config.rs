@@ -13,6 +13,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The CPUs to run on, ascending, at least one.
     pub cores: Vec<usize>,
+    /// How many slices there are, each with a thread of its own; they may outnumber the CPUs.
+    pub slices: u32,
     /// Where data is kept; `None` keeps it in memory only.
     pub data: Option<PathBuf>,
     /// Bytes of log that begin a snapshot.
@@ -40,6 +42,8 @@ pub struct Limits {
     pub drain_ms: u64,
     /// Bytes of ledger above which new entries are refused.
     pub ledger_bytes: usize,
+    /// How long a core may stand still before the process is ended.
+    pub stall_ms: u64,
 }
 
 impl Limits {
@@ -50,6 +54,7 @@ impl Limits {
             (self.request_ms >= 1, "--request-timeout-ms must be at least 1"),
             (self.idle_ms >= self.request_ms, "--idle-timeout-ms must not be less than --request-timeout-ms"),
             (self.send_ms >= 1, "--send-timeout-ms must be at least 1"),
+            (self.stall_ms >= 1_000, "--stall-timeout-ms must be at least 1000"),
             (self.drain_ms >= self.linger_ms, "--drain-timeout-ms must not be less than --linger-ms"),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(self), |(_, rule)| Err((*rule).to_owned()))
@@ -143,6 +148,7 @@ mod tests {
             linger_ms: 5,
             drain_ms: 5,
             ledger_bytes: 0,
+            stall_ms: 1_000,
         };
         assert_eq!(good.check(), Ok(good));
         for bad in [
@@ -150,6 +156,7 @@ mod tests {
             Limits { request_ms: 0, ..good },
             Limits { idle_ms: 9, ..good },
             Limits { send_ms: 0, ..good },
+            Limits { stall_ms: 999, ..good },
             Limits { drain_ms: 4, ..good },
         ] {
             assert!(bad.check().is_err(), "{bad:?}");

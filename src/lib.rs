@@ -77,6 +77,10 @@
 //! src/api/feed.rs           a body of entries, step by step
 //! src/api/connection.rs     the machine of one connection
 //! src/api/out.rs            answers that wait to leave
+//! src/api/reply.rs          whole responses
+//! src/api/exchange.rs       questions between cores
+//! src/api/parcel.rs         one of them
+//! src/api/gather.rs         a batch over several cores
 //! src/api/desk.rs           what a connection asks of its core
 //!
 //! src/journal/mod.rs        what is on disk, and the names of its files
@@ -95,6 +99,7 @@
 //!
 //! src/engine/mod.rs         the event loop and what it needs
 //! src/engine/core.rs        one core and its turn
+//! src/engine/cores.rs       all of them: start, watch, end
 //! src/engine/connections.rs slots
 //! src/engine/op.rs          what a completion belongs to
 //! src/engine/ring.rs        the io_uring
@@ -106,6 +111,9 @@
 //! src/engine/storage.rs     the disk of one slice
 //! src/engine/arena.rs       a core's memory
 //! src/engine/keeper.rs      recovery, then the store
+//! src/engine/mesh.rs        the cores, as one of them reaches the others
+//! src/engine/spsc.rs        a queue from core to core
+//! src/engine/sync.rs        atomics
 //! src/engine/control.rs     drain and stop
 //! src/engine/placement.rs   CPUs, memory, descriptors
 //! src/engine/probe.rs       what the kernel offers

@@ -30,6 +30,8 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Nanoseconds in which a core looked out for answers of others, instead of sleeping.
+    pub spun_ns: u64,
     /// Bytes of memory that found no room in the core's own region.
     pub spilled_bytes: u64,
 }
@@ -59,6 +61,12 @@ impl Histogram {
         if times > 0 && value > self.largest {
             self.largest = value;
         }
+    }
+
+    /// Adds what another has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
+        self.largest = self.largest.max(other.largest);
     }
 
     /// How many values were counted.
@@ -109,6 +117,23 @@ impl Counters {
     #[inline]
     pub fn answered(&mut self, route: usize, status: u16) {
         self.answers[route % ROUTES][usize::from(status / 100) % CLASSES] += 1;
+    }
+
+    /// Adds what another core has counted.
+    pub fn add(&mut self, other: &Self) {
+        self.turns.add(&other.turns);
+        self.sends.add(&other.sends);
+        let mine = self.answers.iter_mut().flatten();
+        mine.zip(other.answers.iter().flatten()).for_each(|(mine, theirs)| *mine += theirs);
+        self.accepted += other.accepted;
+        self.duplicates += other.duplicates;
+        self.rejected += other.rejected;
+        self.connections += other.connections;
+        self.turned_away += other.turned_away;
+        self.bytes_in += other.bytes_in;
+        self.bytes_out += other.bytes_out;
+        self.spun_ns += other.spun_ns;
+        self.spilled_bytes += other.spilled_bytes;
     }
 
     /// Answers of all routes and classes.

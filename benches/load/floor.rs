@@ -37,14 +37,21 @@ pub fn command(args: &Args) -> Result<()> {
 
 /// Serves `answer` for each `\r\n\r\n` received, on one core, until it is told to stop; prints `listening on ADDRESS`.
 fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
-    let limits =
-        Limits { connections: 10_000, request_ms: 10_000, idle_ms: 75_000, send_ms: 10_000, linger_ms: 0, drain_ms: 0 };
+    let limits = Limits {
+        connections: 10_000,
+        request_ms: 10_000,
+        idle_ms: 75_000,
+        send_ms: 10_000,
+        linger_ms: 0,
+        drain_ms: 0,
+        spin_ns: 0,
+    };
     placement::pin(core).context("pinning the floor")?;
     placement::raise_descriptors().context("raising the floor's descriptors")?;
     let listener = net::listen(listen).context("listening")?;
     println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
     let control = Control::new().context("making the floor's control")?;
-    let core = Core::new(listener, Constant { answer }, limits, control, None).context("setting the floor up")?;
+    let core = Core::new(vec![listener], Constant { answer }, limits, control, None).context("setting the floor up")?;
     core.run().context("running the floor").map(drop)
 }
 
@@ -64,7 +71,7 @@ impl Service for Constant {
 
     fn begin(&mut self, _: Clock, _: bool) {}
 
-    fn open(&mut self) -> Matched {
+    fn open(&mut self, _: u64) -> Matched {
         Matched::default()
     }
 

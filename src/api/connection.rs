@@ -1,34 +1,36 @@
 //! The machine of one connection: bytes in, answers out, in the order of the requests.
 //!
 //! ```text
-//!            head of a POST            body complete            applied
-//!  ┌─ Head ──────────────────▶ Body ──────────────────▶ Feeding ───────┐
-//!  │   ▲ reads are answered     │ a batch is answered     │ ≤ 256 lines a turn
-//!  │   └────────────────────────┴─────────────────────────┴────────────┘
+//!            head of a POST            body complete              applied
+//!  ┌─ Head ──────────────────▶ Body ───────────────────▶ Feeding ─────────────────┐
+//!  │   ▲ reads are answered     │                         │ ≤ 256 lines a turn      │
+//!  │   │                        └─▶ Asking ─▶ Gathering    │                        │
+//!  │   │                             │ a batch is answered │                        │
+//!  │   └─────────────────────────────┴─────────────────────┴────────────────────────┘
 //!  └─ refusal or `connection: close` from anywhere ──▶ Closed: the last answer is written, what still comes is ignored
 //! ```
 //!
 //! Requests are parsed where the kernel put them; only what is unfinished, or must wait for its turn, is kept. Reads that
 //! arrive together are parsed together, so that the ledger can fetch their users at once. A request starts only when the one
-//! before it on this connection is done, so a read sees the entries that were posted before it.
+//! before it on this connection is done, so a read sees the entries that were posted before it; but reads that follow each other are on their
+//! way to the cores that own their users at the same time.
 
 use super::desk::{Desk, Serving, Step, ahead};
-use super::feed::{self, Feed};
-use super::out::{Out, Stamp};
+use super::exchange::{Exchange, Short};
+use super::feed::{self, Feed, Went};
+use super::gather::Gather;
+use super::out::Out;
+use super::parcel::{Job, Parcel};
 use super::problem::{Code, Problem};
-use super::read::{Read, What};
+use super::read::Read;
+use super::reply::{self, Asked, persist};
 use super::route::{Ask, Denied, Route, route};
-use super::{BATCH_BYTES, FEED_BYTES, OUT_MARK_BYTES, REQUESTS_PER_TURN, answer, batch};
+use super::{BATCH_BYTES, FEED_BYTES, GAPS, OUT_MARK_BYTES, REQUESTS_PER_TURN, batch};
 use crate::http::chunked::Decoder;
-use crate::http::etag::if_none_match;
 use crate::http::head;
-use crate::http::request::{Framing, Head, Method, Version};
-use crate::http::response::{self, Answer, Persist, Status};
+use crate::http::request::{Framing, Head, Method};
+use crate::http::response::{self, Persist, Status};
 use smallvec::SmallVec;
-
-const JSON: &str = "application/json";
-const PROBLEM_JSON: &str = "application/problem+json";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Reads that arrive together are parsed together, up to so many.
 const TOGETHER: usize = 16;
@@ -48,6 +50,8 @@ pub enum Next {
     Unfinished,
     /// Its next turn: there is work at hand.
     Busy,
+    /// Another core: it goes on when something comes from there.
+    Away,
     /// Its end: the last answer is written.
     Close,
 }
@@ -55,15 +59,26 @@ pub enum Next {
 /// What the connections of one core share.
 #[derive(Debug, Default)]
 pub struct Shared {
+    /// The other cores.
+    pub exchange: Exchange,
     reads: Vec<Read>,
     spare: Vec<Vec<u8>>,
     /// Bytes of all bodies that are being received or applied.
     body_bytes: usize,
 }
 
+impl Shared {
+    /// What connections share on a core that reaches others through `exchange`.
+    pub fn new(exchange: Exchange) -> Self {
+        Self { exchange, ..Self::default() }
+    }
+}
+
 /// One connection.
 #[derive(Debug, Default)]
 pub struct Connection {
+    /// What the core calls it.
+    ticket: u64,
     /// Bytes that wait: an unfinished head, or requests whose turn has not come.
     kept: Vec<u8>,
     /// How much of an unfinished head was looked through.
@@ -72,6 +87,8 @@ pub struct Connection {
     body: Vec<u8>,
     /// There is work at hand that new bytes must not overtake.
     busy: bool,
+    /// The same, but only another core can bring it on.
+    away: bool,
     /// What had begun when the server started to drain is still served.
     grace: bool,
 }
@@ -81,6 +98,9 @@ enum State {
     #[default]
     Head,
     Body(Body),
+    /// A batch is whole, and waits until its parts may be asked for.
+    Asking(Persist),
+    Gathering(Box<Gather>, Persist),
     Feeding(Box<Feed>, Persist),
     Closed,
 }
@@ -98,32 +118,41 @@ enum Left {
     Chunked(Decoder),
 }
 
-/// A read whose answer is about to be written.
-struct Asked<'b> {
-    read: Read,
-    persist: Persist,
-    head_only: bool,
-    if_none_match: Option<&'b [u8]>,
-}
-
 /// What stopped the parsing of heads.
 enum Stop<'b> {
     /// Nothing: more may follow.
     Full,
     /// The head is not whole.
     Unfinished,
+    /// The owner of the next user cannot be asked yet.
+    Short,
     /// A request that is not a plain read.
     Other(Ask, Head<'b>),
     /// A request that is not taken, with what is to become of the connection.
     Denied(Denied, Persist, bool),
 }
 
+/// How far the parsing of heads went.
+enum Heads {
+    /// There may be more.
+    On,
+    /// What is left is an unfinished head.
+    Unfinished,
+    /// What is left waits for another core.
+    Short,
+}
+
 impl Connection {
+    /// One that its core calls `ticket`: what it asks of other cores comes back with it.
+    pub fn new(ticket: u64) -> Self {
+        Self { ticket, ..Self::default() }
+    }
+
     /// Takes bytes that arrived, and answers what is complete.
     pub fn receive<D: Desk>(&mut self, bytes: &[u8], desk: &mut D, shared: &mut Shared, out: &mut Out) -> Next {
-        if self.busy || !self.kept.is_empty() {
+        if self.busy || self.away || !self.kept.is_empty() {
             self.kept.extend_from_slice(bytes);
-            return if self.busy { Next::Busy } else { self.resume(desk, shared, out) };
+            return if self.busy || self.away { self.next() } else { self.resume(desk, shared, out) };
         }
         let used = self.run(bytes, desk, shared, out);
         self.kept.extend_from_slice(&bytes[used..]);
@@ -137,6 +166,31 @@ impl Connection {
         kept.drain(..used);
         self.kept = kept;
         self.next()
+    }
+
+    /// Something has come back from the core of slice `peer`.
+    pub fn take_back<D: Desk>(
+        &mut self,
+        peer: u32,
+        parcel: Box<Parcel>,
+        desk: &mut D,
+        shared: &mut Shared,
+        out: &mut Out,
+    ) -> Next {
+        match (parcel.job, &mut self.state) {
+            (Job::Read, _) => {
+                out.fill(parcel.place, &parcel.bytes);
+                desk.answered(Ask::Read(parcel.read).route(), parcel.status);
+                shared.exchange.keep(parcel);
+            }
+            (Job::Batch, State::Gathering(gather, _)) => gather.take(peer, parcel),
+            (Job::Entries, State::Feeding(feed, _)) => {
+                feed.take(&parcel, &self.body);
+                shared.exchange.keep(parcel);
+            }
+            (job, _) => unreachable!("{job:?} comes back to whoever waits for it"),
+        }
+        if self.away { self.resume(desk, shared, out) } else { self.next() }
     }
 
     /// The peer took too long. Says so if a request is unfinished.
@@ -158,6 +212,7 @@ impl Connection {
         match self.state {
             State::Closed => Next::Close,
             _ if self.busy => Next::Busy,
+            _ if self.away => Next::Away,
             State::Head if self.kept.is_empty() => Next::Idle,
             _ => Next::Unfinished,
         }
@@ -186,7 +241,7 @@ impl Connection {
     /// Works through `bytes` as far as this turn goes; returns how many are done with.
     fn run<D: Desk>(&mut self, bytes: &[u8], desk: &mut D, shared: &mut Shared, out: &mut Out) -> usize {
         let (mut at, mut budget) = (0, REQUESTS_PER_TURN);
-        self.busy = false;
+        (self.busy, self.away) = (false, false);
         loop {
             match &mut self.state {
                 State::Closed => return bytes.len(),
@@ -195,14 +250,20 @@ impl Connection {
                         self.grace = false;
                         return at;
                     }
-                    if budget == 0 || out.bytes.len() > OUT_MARK_BYTES {
-                        self.busy = true;
+                    self.away = out.gaps() >= GAPS;
+                    self.busy = !self.away && (budget == 0 || out.bytes.len() > OUT_MARK_BYTES);
+                    if self.away || self.busy {
                         return at;
                     }
-                    let (used, unfinished) = self.heads(&bytes[at..], &mut budget, desk, out);
+                    let (used, went) = self.heads(&bytes[at..], &mut budget, desk, shared, out);
                     at += used;
-                    if unfinished {
-                        return at;
+                    match went {
+                        Heads::On => {}
+                        Heads::Unfinished => return at,
+                        Heads::Short => {
+                            self.busy = true;
+                            return at;
+                        }
                     }
                 }
                 State::Body(_) => {
@@ -211,16 +272,41 @@ impl Connection {
                         return at;
                     }
                 }
-                State::Feeding(feed, persist) => {
-                    let most = desk.entries_left();
-                    if most == 0 || !feed.step(&self.body, most, desk) {
+                State::Asking(persist) => {
+                    let persist = *persist;
+                    if !self.ask_batch(persist, desk, shared, out) {
                         self.busy = true;
                         return at;
+                    }
+                }
+                State::Gathering(gather, persist) => {
+                    if !gather.is_whole() {
+                        self.away = true;
+                        return at;
+                    }
+                    let (persist, start) = (*persist, out.bytes.len());
+                    let stamp = gather.write(persist, desk, &mut shared.exchange, &mut out.bytes);
+                    out.stamp(start, stamp);
+                    desk.answered(Route::Batch, Status::Ok);
+                    self.finish(persist);
+                }
+                State::Feeding(feed, persist) => {
+                    let most = shared.exchange.entries_left(desk.entries_left());
+                    match feed.step(&self.body, most, self.ticket, desk, &mut shared.exchange) {
+                        Went::On => {
+                            self.busy = true;
+                            return at;
+                        }
+                        Went::Away => {
+                            self.away = true;
+                            return at;
+                        }
+                        Went::Through => {}
                     }
                     let persist = *persist;
                     let (status, stamp) = feed.outcome();
                     let start = out.bytes.len();
-                    respond(Answer { persist, ..ok(desk, status) }, 2, |out| feed.write(out), out);
+                    reply::json(status, persist, 2, desk, |out| feed.write(out), &mut out.bytes);
                     out.stamp(start, stamp);
                     desk.answered(Route::Entries, status);
                     self.drop_body(shared);
@@ -235,9 +321,16 @@ impl Connection {
     }
 
     /// Parses heads as long as they are plain reads and complete, answers them, then deals with what stopped it. Returns the bytes
-    /// that are done with, and whether the rest is an unfinished head.
-    fn heads<D: Desk>(&mut self, bytes: &[u8], budget: &mut usize, desk: &mut D, out: &mut Out) -> (usize, bool) {
-        let mut asked = SmallVec::<[Asked<'_>; TOGETHER]>::new();
+    /// that are done with, and what the rest is.
+    fn heads<D: Desk>(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut usize,
+        desk: &mut D,
+        shared: &mut Shared,
+        out: &mut Out,
+    ) -> (usize, Heads) {
+        let mut asked = SmallVec::<[(Asked<'_>, Option<u32>); TOGETHER]>::new();
         let mut at = 0;
         let stop = loop {
             if asked.len() == TOGETHER || *budget == 0 {
@@ -251,13 +344,29 @@ impl Connection {
                 }
             };
             self.seen = 0;
+            let (persist, head_only) = (persist(&head), head.method == Method::Head);
+            let admitted = self.admit(&head, desk);
+            let mut owner = None;
+            if let Ok(Ask::Read(read)) = admitted {
+                owner = shared.exchange.elsewhere(read.user);
+                if let Some(peer) = owner
+                    && let Err(short) = shared.exchange.credit(peer)
+                {
+                    if short == Short::OfCredit {
+                        break Stop::Short;
+                    }
+                    at += len;
+                    break Stop::Denied(Problem::from(Code::Overloaded).into(), persist, head_only);
+                }
+            }
             at += len;
             *budget -= 1;
-            let (persist, head_only) = (persist(&head), head.method == Method::Head);
-            match self.admit(&head, desk) {
+            match admitted {
                 Ok(Ask::Read(read)) => {
-                    desk.approach(read.user, None, Step::Place);
-                    asked.push(Asked { read, persist, head_only, if_none_match: head.if_none_match });
+                    if owner.is_none() {
+                        desk.approach(read.user, None, Step::Place);
+                    }
+                    asked.push((Asked { read, persist, head_only, if_none_match: head.if_none_match }, owner));
                     if persist == Persist::Close {
                         break Stop::Full;
                     }
@@ -268,24 +377,39 @@ impl Connection {
                 }
             }
         };
-        for (at, one) in asked.iter().enumerate() {
-            for (next, step) in ahead(&asked, at, [Step::User]) {
-                desk.approach(next.read.user, None, step);
+        for (at, (one, owner)) in asked.iter().enumerate() {
+            for ((next, owner), step) in ahead(&asked, at, [Step::User]) {
+                if owner.is_none() {
+                    desk.approach(next.read.user, None, step);
+                }
             }
-            answer_read(one, desk, out);
+            match owner {
+                None => answer(one, desk, out),
+                Some(peer) => self.ask(one, *peer, desk, &mut shared.exchange, out),
+            }
             self.finish(one.persist);
         }
         match stop {
             Stop::Full => {}
-            Stop::Unfinished => return (at, true),
+            Stop::Unfinished => return (at, Heads::Unfinished),
+            Stop::Short => return (at, Heads::Short),
             Stop::Other(ask, head) => self.begin(ask, &head, at == bytes.len(), desk, out),
             Stop::Denied(denied, persist, head_only) => {
-                write_problem(&denied, persist, head_only, desk, out);
+                reply::problem(&denied, persist, head_only, desk, &mut out.bytes);
                 desk.answered(Route::None, denied.problem.code.status());
                 self.finish(persist);
             }
         }
-        (at, false)
+        (at, Heads::On)
+    }
+
+    /// Asks the owner of a read's user, for which a credit was taken.
+    fn ask<D: Desk>(&self, asked: &Asked<'_>, peer: u32, desk: &D, exchange: &mut Exchange, out: &mut Out) {
+        let mut parcel = exchange.parcel(Job::Read, self.ticket);
+        (parcel.read, parcel.persist, parcel.head_only) = (asked.read, asked.persist, asked.head_only);
+        (parcel.now, parcel.place) = (desk.now(), out.gap());
+        parcel.if_none_match.extend_from_slice(asked.if_none_match.unwrap_or_default());
+        exchange.send(peer, parcel);
     }
 
     /// What a request asks, if it is taken; else also whether the connection must end, because a body would follow.
@@ -330,11 +454,11 @@ impl Connection {
         let head_only = head.method == Method::Head;
         let refused = refusal(desk.serving()).filter(|_| ask == Ask::Ready);
         let status = if let Some(code) = refused {
-            write_problem(&Problem::from(code).into(), persist, head_only, desk, out);
+            reply::problem(&Problem::from(code).into(), persist, head_only, desk, &mut out.bytes);
             Status::ServiceUnavailable
         } else {
-            let answer = Answer { content_type: TEXT, persist, head_only, ..ok(desk, Status::Ok) };
-            respond(answer, 1, |out| out.extend_from_slice(if ask == Ask::Ready { b"ready" } else { b"ok" }), out);
+            let word = if ask == Ask::Ready { "ready" } else { "ok" };
+            reply::word(word, persist, head_only, desk, &mut out.bytes);
             Status::Ok
         };
         desk.answered(ask.route(), status);
@@ -387,20 +511,52 @@ impl Connection {
                 }
                 Ask::Entries => {
                     let denied = Problem::at(Code::TooManyItems, "").into();
-                    write_problem(&denied, persist, false, desk, out);
+                    reply::problem(&denied, persist, false, desk, &mut out.bytes);
                     desk.answered(Route::Entries, Status::ContentTooLarge);
+                    self.drop_body(shared);
+                    self.finish(persist);
                 }
-                _ => answer_batch(&self.body, persist, desk, &mut shared.reads, out),
+                _ => self.state = State::Asking(persist),
             }
-            self.drop_body(shared);
-            self.finish(persist);
         }
         used
     }
 
+    /// Answers a batch, or asks the cores that own its users. Returns whether that could be done.
+    fn ask_batch<D: Desk>(&mut self, persist: Persist, desk: &mut D, shared: &mut Shared, out: &mut Out) -> bool {
+        let Shared { exchange, reads, .. } = shared;
+        let refused = match batch::read(&self.body, reads) {
+            Ok(()) if !desk.has_room() => Some(Code::Overloaded.into()),
+            Ok(()) if reads.iter().all(|read| exchange.elsewhere(read.user).is_none()) => {
+                let start = out.bytes.len();
+                let stamp = reply::batch(reads, persist, desk, &mut out.bytes);
+                out.stamp(start, stamp);
+                desk.answered(Route::Batch, Status::Ok);
+                None
+            }
+            Ok(()) => match Gather::begin(reads, self.ticket, desk, exchange) {
+                Ok(gather) => {
+                    self.state = State::Gathering(Box::new(gather), persist);
+                    self.drop_body(shared);
+                    return true;
+                }
+                Err(Short::OfCredit) => return false,
+                Err(Short::OfPatience) => Some(Code::Overloaded.into()),
+            },
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = refused {
+            reply::problem(&problem.into(), persist, false, desk, &mut out.bytes);
+            desk.answered(Route::Batch, problem.code.status());
+        }
+        self.drop_body(shared);
+        self.finish(persist);
+        true
+    }
+
     /// Writes the last answer of this connection.
     fn refuse<D: Desk>(&mut self, problem: Problem, desk: &mut D, out: &mut Out) {
-        write_problem(&problem.into(), Persist::Close, false, desk, out);
+        reply::problem(&problem.into(), Persist::Close, false, desk, &mut out.bytes);
         desk.answered(Route::None, problem.code.status());
         self.state = State::Closed;
     }
@@ -415,128 +571,10 @@ const fn refusal(serving: Serving) -> Option<Code> {
     }
 }
 
-/// The whole answer to a connection that is one too many.
-pub fn turn_away(date: &[u8; 29]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let problem = Problem::from(Code::Overloaded);
-    let answer = Answer {
-        status: problem.code.status(),
-        content_type: PROBLEM_JSON,
-        etag: None,
-        allow: None,
-        retry_after: true,
-        persist: Persist::Close,
-        date,
-        head_only: false,
-    };
-    response::write(&mut out, &answer, 3, |out| {
-        problem.write_open(out);
-        out.push(b'}');
-    });
-    out
-}
-
-fn persist(head: &Head<'_>) -> Persist {
-    match (head.keep_alive, head.version) {
-        (false, _) => Persist::Close,
-        (true, Version::Http10) => Persist::KeepAlive,
-        (true, Version::Http11) => Persist::Default,
-    }
-}
-
-/// A JSON answer, but for what its caller overrides.
-fn ok<D: Desk>(desk: &D, status: Status) -> Answer<'_> {
-    Answer {
-        status,
-        content_type: JSON,
-        etag: None,
-        allow: None,
-        retry_after: false,
-        persist: Persist::Default,
-        date: desk.date(),
-        head_only: false,
-    }
-}
-
-fn respond(answer: Answer<'_>, width_hint: usize, body: impl FnOnce(&mut Vec<u8>), out: &mut Out) {
-    response::write(&mut out.bytes, &answer, width_hint, body);
-}
-
-fn answer_read<D: Desk>(asked: &Asked<'_>, desk: &mut D, out: &mut Out) {
-    let Asked { read, persist, head_only, if_none_match: condition } = *asked;
+/// Answers a read of a user of this core's.
+fn answer<D: Desk>(asked: &Asked<'_>, desk: &mut D, out: &mut Out) {
     let start = out.bytes.len();
-    let (stamp, status) = desk.read(read.user, |view| {
-        let Some(view) = view else {
-            write_problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, desk, out);
-            return Status::NotFound;
-        };
-        let version = view.user.version();
-        let etag = matches!(read.what, What::Balance).then_some(version);
-        if etag.is_some() && condition.is_some_and(|header| if_none_match(header, version)) {
-            response::write_not_modified(&mut out.bytes, desk.date(), version, persist);
-            return Status::NotModified;
-        }
-        let answer = Answer { etag, persist, head_only, ..ok(desk, Status::Ok) };
-        respond(answer, 3, |out| answer::write(out, view, &read, desk.now()), out);
-        Status::Ok
-    });
+    let (stamp, status) = reply::read(asked, desk.now(), desk, &mut out.bytes);
     out.stamp(start, stamp);
-    desk.answered(Ask::Read(read).route(), status);
-}
-
-fn answer_batch<D: Desk>(body: &[u8], persist: Persist, desk: &mut D, reads: &mut Vec<Read>, out: &mut Out) {
-    let problem = match batch::read(body, reads) {
-        Ok(()) if desk.has_room() => None,
-        Ok(()) => Some(Code::Overloaded.into()),
-        Err(problem) => Some(problem),
-    };
-    if let Some(problem) = problem {
-        write_problem(&problem.into(), persist, false, desk, out);
-        desk.answered(Route::Batch, problem.code.status());
-        return;
-    }
-    let start = out.bytes.len();
-    let mut stamp = Stamp::default();
-    let answer = Answer { persist, ..ok(desk, Status::Ok) };
-    let width = if reads.len() < 50 { 4 } else { 5 };
-    respond(answer, width, |out| stamp = write_batch(reads, desk, out), out);
-    out.stamp(start, stamp);
-    desk.answered(Route::Batch, Status::Ok);
-}
-
-fn write_batch<D: Desk>(reads: &[Read], desk: &D, out: &mut Vec<u8>) -> Stamp {
-    let mut last = Stamp::default();
-    out.extend_from_slice(b"{\"responses\":[");
-    for (at, read) in reads.iter().enumerate() {
-        for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-            desk.approach(next.user, None, step);
-        }
-        if at > 0 {
-            out.push(b',');
-        }
-        let (stamp, ()) = desk.read(read.user, |view| match view {
-            Some(view) => answer::write(out, view, read, desk.now()),
-            None => answer::write_unknown_user(out, read.user),
-        });
-        last = last.max(stamp);
-    }
-    out.extend_from_slice(b"]}");
-    last
-}
-
-fn write_problem<D: Desk>(denied: &Denied, persist: Persist, head_only: bool, desk: &D, out: &mut Out) {
-    let Denied { problem, allow } = denied;
-    let status = problem.code.status();
-    let retry_after = status == Status::ServiceUnavailable;
-    let answer =
-        Answer { content_type: PROBLEM_JSON, allow: *allow, retry_after, persist, head_only, ..ok(desk, status) };
-    respond(
-        answer,
-        3,
-        |out| {
-            problem.write_open(out);
-            out.push(b'}');
-        },
-        out,
-    );
+    desk.answered(Ask::Read(asked.read).route(), status);
 }

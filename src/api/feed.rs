@@ -3,12 +3,16 @@
 //! The whole body is there before the first entry is applied, so that every error status is decided before. No request
 //! is atomic: each line has its own verdict, and one bad entry does not hold up its neighbours.
 //!
-//! The lines of a turn are read first, so that what an entry leads to is on its way while those before it are applied.
+//! The lines of a turn are read first, so that what an entry leads to is on its way while those before it are applied. Entries of users of other
+//! cores are sent there, those of one step and one core together, so entries of one user stay in order; the verdicts come back in any order and
+//! are put in that of the lines.
 
 use super::answer::number;
 use super::desk::{Desk, Step, ahead};
 use super::entry::{self, Line, LineScratch};
+use super::exchange::Exchange;
 use super::out::Stamp;
+use super::parcel::{Entry, Job, Mark, Parcel};
 use super::problem::{Code, Problem, blamed};
 use super::{ENTRIES_PER_TURN, FEED_LINES};
 use crate::http::response::Status;
@@ -19,14 +23,33 @@ use smallvec::SmallVec;
 #[derive(Debug, Default)]
 pub struct Feed {
     at: usize,
-    index: usize,
+    index: u32,
     accepted: usize,
     duplicates: usize,
     rejected: usize,
     refused_for_room: bool,
     stamp: Stamp,
+    /// What was not simply accepted, as the answer has it.
     results: Vec<u8>,
+    /// For each of these, its line and where it begins.
+    pieces: Vec<(u32, usize)>,
+    /// Parcels that are with other cores.
+    away: usize,
 }
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Went {
+    /// There is more to do.
+    On,
+    /// Other cores have the rest.
+    Away,
+    /// All is done.
+    Through,
+}
+
+/// What is gathered for other cores in one step.
+type Parcels = SmallVec<[(u32, Box<Parcel>); 8]>;
 
 /// Whether a body has no more lines than one request may; decided before any is applied.
 pub fn fits(body: &[u8]) -> bool {
@@ -36,54 +59,120 @@ pub fn fits(body: &[u8]) -> bool {
 }
 
 impl Feed {
-    /// Applies the next lines of `body`, at most `most`, and [`ENTRIES_PER_TURN`]. Says whether all are done. Never inlined: its lines take more stack
+    /// Applies the next lines of `body`, at most `most`, and [`ENTRIES_PER_TURN`]. Never inlined: its lines take more stack
     /// than all reads should have to pass by.
     #[inline(never)]
-    pub fn step(&mut self, body: &[u8], most: usize, desk: &mut impl Desk) -> bool {
+    pub fn step(
+        &mut self,
+        body: &[u8],
+        most: usize,
+        ticket: u64,
+        desk: &mut impl Desk,
+        exchange: &mut Exchange,
+    ) -> Went {
         let mut scratches = [const { LineScratch::EMPTY }; ENTRIES_PER_TURN];
-        let mut lines = SmallVec::<[Line<'_>; ENTRIES_PER_TURN]>::new();
+        let mut lines = SmallVec::<[(usize, Line<'_>); ENTRIES_PER_TURN]>::new();
+        let mut at = self.at;
         for scratch in scratches.iter_mut().take(most) {
-            let Some(rest) = body.get(self.at..).filter(|rest| !rest.is_empty()) else { break };
+            let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) else { break };
             let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            lines.push(entry::read(&rest[..len], scratch));
-            self.at += len + 1;
+            lines.push((at, entry::read(&rest[..len], scratch)));
+            at += len + 1;
         }
-        for (at, line) in lines.iter().enumerate() {
-            for (next, step) in ahead(&lines, at, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
-                if let Ok(entry) = &next.entry {
+        let mut parcels = Parcels::new();
+        for (number, (start, line)) in lines.iter().enumerate() {
+            for ((_, next), step) in ahead(&lines, number, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
+                if let Ok(entry) = &next.entry
+                    && exchange.elsewhere(entry.user).is_none()
+                {
                     desk.approach(entry.user, Some(entry.id), step);
                 }
             }
-            self.line(line, desk);
+            let mark = Mark { index: self.index, start: *start as u32 };
+            if !self.line(mark, line, ticket, desk, exchange, &mut parcels) {
+                at = *start;
+                break;
+            }
             self.index += 1;
         }
-        self.at >= body.len()
+        self.at = at;
+        self.away += parcels.len();
+        parcels.into_iter().for_each(|(peer, parcel)| exchange.send(peer, parcel));
+        match (self.at >= body.len(), self.away) {
+            (false, _) => Went::On,
+            (true, 0) => Went::Through,
+            (true, _) => Went::Away,
+        }
     }
 
-    fn line(&mut self, line: &Line<'_>, desk: &mut impl Desk) {
-        let problem = match &line.entry {
-            Err(problem) => *problem,
-            Ok(entry) => {
-                let (stamp, verdict) = desk.apply(entry);
-                self.stamp = self.stamp.max(stamp);
-                match verdict {
-                    Verdict::Accepted => {
-                        self.accepted += 1;
-                        return;
-                    }
-                    Verdict::Duplicate => {
-                        self.duplicates += 1;
-                        self.result(line.id_text, b"duplicate");
-                        self.results.push(b'}');
-                        return;
-                    }
-                    Verdict::Rejected(reason) => Problem::at(reason.into(), blamed(reason.into())),
-                }
+    /// Deals with one line. Returns whether it could: there may be no credit at the core that owns its user.
+    fn line(
+        &mut self,
+        mark: Mark,
+        line: &Line<'_>,
+        ticket: u64,
+        desk: &mut impl Desk,
+        exchange: &mut Exchange,
+        parcels: &mut Parcels,
+    ) -> bool {
+        let entry = match &line.entry {
+            Ok(entry) => entry,
+            Err(problem) => {
+                self.reject(mark, line.id_text, problem);
+                return true;
             }
         };
+        if let Some(peer) = exchange.elsewhere(entry.user) {
+            let parcel = match parcels.iter_mut().position(|(to, _)| *to == peer) {
+                Some(at) => &mut parcels[at].1,
+                None if exchange.credit(peer).is_err() => return false,
+                None => {
+                    parcels.push((peer, exchange.parcel(Job::Entries, ticket)));
+                    &mut parcels.last_mut().expect("just put there").1
+                }
+            };
+            parcel.entries.push(Entry::new(mark, entry));
+            return true;
+        }
+        let (stamp, verdict) = desk.apply(entry);
+        self.stamp = self.stamp.max(stamp);
+        match verdict {
+            Verdict::Accepted => self.accepted += 1,
+            other => self.other(mark, line.id_text, other),
+        }
+        true
+    }
+
+    /// Another core has judged some entries; what it accepted is durable.
+    pub fn take(&mut self, parcel: &Parcel, body: &[u8]) {
+        self.away -= 1;
+        self.accepted += parcel.accepted as usize;
+        for &(mark, verdict) in &parcel.others {
+            let rest = &body[mark.start as usize..];
+            let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
+            let mut scratch = LineScratch::EMPTY;
+            self.other(mark, entry::read(&rest[..len], &mut scratch).id_text, verdict);
+        }
+    }
+
+    fn other(&mut self, mark: Mark, id_text: &[u8], verdict: Verdict) {
+        match verdict {
+            Verdict::Accepted => unreachable!("what was accepted has no line of its own"),
+            Verdict::Duplicate => {
+                self.duplicates += 1;
+                self.result(mark, id_text, b"duplicate");
+                self.results.push(b'}');
+            }
+            Verdict::Rejected(reason) => {
+                self.reject(mark, id_text, &Problem::at(reason.into(), blamed(reason.into())));
+            }
+        }
+    }
+
+    fn reject(&mut self, mark: Mark, id_text: &[u8], problem: &Problem) {
         self.rejected += 1;
         self.refused_for_room |= problem.code == Code::InsufficientStorage;
-        self.result(line.id_text, b"rejected");
+        self.result(mark, id_text, b"rejected");
         self.results.extend_from_slice(b",\"code\":\"");
         self.results.extend_from_slice(problem.code.name().as_bytes());
         self.results.extend_from_slice(b"\",\"field\":\"");
@@ -93,9 +182,10 @@ impl Feed {
         self.results.extend_from_slice(b"\"}");
     }
 
-    fn result(&mut self, id_text: &[u8], status: &[u8]) {
-        self.results.extend_from_slice(if self.results.is_empty() { b"{\"index\":" } else { &b",{\"index\":"[..] });
-        number(&mut self.results, self.index as u64);
+    fn result(&mut self, mark: Mark, id_text: &[u8], status: &[u8]) {
+        self.pieces.push((mark.index, self.results.len()));
+        self.results.extend_from_slice(b"{\"index\":");
+        number(&mut self.results, mark.index.into());
         self.results.extend_from_slice(b",\"entry_id\":\"");
         self.results.extend_from_slice(id_text);
         self.results.extend_from_slice(b"\",\"status\":\"");
@@ -118,12 +208,21 @@ impl Feed {
         out.extend_from_slice(b",\"rejected\":");
         number(out, self.rejected as u64);
         out.extend_from_slice(b",\"results\":[");
-        out.extend_from_slice(&self.results);
+        let ends: Vec<usize> =
+            self.pieces.iter().skip(1).map(|&(_, start)| start).chain([self.results.len()]).collect();
+        let mut pieces: Vec<_> = self.pieces.iter().zip(ends).map(|(&(line, start), end)| (line, start, end)).collect();
+        pieces.sort_unstable();
+        for (number, &(_, start, end)) in pieces.iter().enumerate() {
+            if number > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.results[start..end]);
+        }
         out.extend_from_slice(b"]}");
     }
 
-    /// Lines applied so far.
+    /// Lines dealt with so far.
     pub const fn lines(&self) -> usize {
-        self.index
+        self.index as usize
     }
 }

@@ -6,6 +6,8 @@
 //! - [`answer`] — balances, statistics, batches; [`problem`] — every refusal, in one table
 //! - [`feed`] — a body of entries, applied a bounded step at a time
 //! - [`connection`] — the machine of one connection: bytes in, answers out, in order; [`out`] — the answers that wait to leave
+//! - [`reply`] — whole responses
+//! - [`exchange`] — what the cores of a server ask of each other, in [`parcel`]s; [`gather`] — a batch over several cores
 //! - [`desk`] — what the machine asks of the core that it runs on
 //!
 //! **Pure.** Bytes and time come in as values, answers go into the caller's buffer; nothing here reads a clock or does IO.
@@ -20,11 +22,15 @@ pub mod batch;
 pub mod connection;
 pub mod desk;
 pub mod entry;
+pub mod exchange;
 pub mod feed;
+pub mod gather;
 pub mod json;
 pub mod out;
+pub mod parcel;
 pub mod problem;
 pub mod read;
+pub mod reply;
 pub mod route;
 
 /// Lines of one feed request: bounds the work that one request may queue.
@@ -45,3 +51,9 @@ pub const ENTRIES_AMONG_READS: usize = 16;
 pub const OUT_MARK_BYTES: usize = 256 << 10;
 /// Bytes that a paused connection may leave unread before its receive is cancelled.
 pub const KEPT_BYTES: usize = 64 << 10;
+/// Answers of other cores that one connection may wait for at a time, so that they are asked for in good time and bounded.
+pub const GAPS: usize = 64;
+/// Parcels that one core may have at another: more than a turn makes, and few enough that all of them wait a moment only.
+pub const CREDITS: u32 = 512;
+/// How long a core may be without a credit at another before requests for that one are refused, in milliseconds.
+pub const PATIENCE_MS: u64 = 250;

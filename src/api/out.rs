@@ -2,6 +2,8 @@
 //!
 //! Each answer is stamped with the log position that it shows; what lies behind an answer that must still wait waits too. Stamps
 //! that are durable when the answer is written cost nothing: no place in line is kept for them.
+//!
+//! An answer that another core writes leaves a gap, which is filled when it comes; what lies behind a gap waits as well.
 
 use std::collections::VecDeque;
 
@@ -16,6 +18,9 @@ pub struct Out {
     pub bytes: Vec<u8>,
     /// Where an answer that waits begins, and for what, in order of both.
     line: VecDeque<(usize, Stamp)>,
+    /// Where an answer is still to be put in, and its number, in order of both.
+    gaps: VecDeque<(usize, u32)>,
+    next_gap: u32,
 }
 
 impl Out {
@@ -27,9 +32,41 @@ impl Out {
         }
     }
 
-    /// What the last answer in line waits for.
+    /// Leaves a gap for an answer that will come, and returns its number.
+    #[inline]
+    pub fn gap(&mut self) -> u32 {
+        let number = self.next_gap;
+        self.next_gap = number.wrapping_add(1);
+        self.gaps.push_back((self.bytes.len(), number));
+        number
+    }
+
+    /// Puts an answer that may leave into its gap.
+    #[inline]
+    pub fn fill(&mut self, number: u32, answer: &[u8]) {
+        let at = self.gaps.iter().position(|&(_, gap)| gap == number).expect("a gap is filled once");
+        let (start, _) = self.gaps.remove(at).expect("it is there");
+        if start == self.bytes.len() {
+            self.bytes.extend_from_slice(answer);
+        } else {
+            self.bytes.extend_from_slice(answer);
+            self.bytes[start..].rotate_right(answer.len());
+        }
+        // What begins where the gap was lies behind it, unless it is a gap that was there before.
+        self.gaps.iter_mut().skip(at).for_each(|(later, _)| *later += answer.len());
+        self.line.iter_mut().filter(|(later, _)| *later >= start).for_each(|(later, _)| *later += answer.len());
+    }
+
+    /// How many gaps there are.
+    #[inline]
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// What the first answer waits for, if it is the log.
     pub fn waits_for(&self) -> Option<Stamp> {
-        self.line.front().map(|&(_, stamp)| stamp)
+        let &(start, stamp) = self.line.front()?;
+        self.gaps.front().is_none_or(|&(gap, _)| start < gap).then_some(stamp)
     }
 
     /// How many bytes may leave when everything up to `durable` is.
@@ -38,7 +75,8 @@ impl Out {
         while self.line.front().is_some_and(|&(_, stamp)| stamp <= durable) {
             self.line.pop_front();
         }
-        self.line.front().map_or(self.bytes.len(), |&(start, _)| start)
+        let end = self.line.front().map_or(self.bytes.len(), |&(start, _)| start);
+        self.gaps.front().map_or(end, |&(gap, _)| end.min(gap))
     }
 
     /// Moves the first `count` bytes, all of which may leave, to the empty `frozen`.
@@ -49,13 +87,16 @@ impl Out {
             self.line.front().is_none_or(|&(start, _)| count <= start),
             "no answer leaves before its stamp is durable"
         );
+        assert!(self.gaps.front().is_none_or(|&(gap, _)| count <= gap), "no answer leaves before the one before it");
         if count == self.bytes.len() {
+            self.gaps.iter_mut().for_each(|(start, _)| *start = 0);
             std::mem::swap(&mut self.bytes, frozen);
             return;
         }
         frozen.extend_from_slice(&self.bytes[..count]);
         self.bytes.drain(..count);
         self.line.iter_mut().for_each(|(start, _)| *start -= count);
+        self.gaps.iter_mut().for_each(|(start, _)| *start -= count);
     }
 }
 
@@ -83,5 +124,39 @@ mod tests {
         assert_eq!(send(8), "");
         assert_eq!(send(9), "dddde");
         assert_eq!(out.waits_for(), None);
+    }
+
+    #[test]
+    fn gaps_are_filled_in_any_order_and_sent_in_theirs() {
+        let mut out = Out::default();
+        let write = |out: &mut Out, answer: &str, stamp| {
+            let start = out.bytes.len();
+            out.bytes.extend_from_slice(answer.as_bytes());
+            out.stamp(start, Stamp(stamp));
+        };
+        let send = |out: &mut Out, durable| {
+            let mut frozen = Vec::new();
+            let count = out.sendable(Stamp(durable));
+            out.freeze(count, &mut frozen);
+            String::from_utf8(frozen).unwrap()
+        };
+        write(&mut out, "a", 0);
+        let (first, second) = (out.gap(), out.gap());
+        write(&mut out, "d", 5);
+        let third = out.gap();
+        assert_eq!(send(&mut out, 0), "a");
+        out.fill(third, b"eee");
+        out.fill(second, b"cc");
+        assert_eq!((send(&mut out, 0).as_str(), out.gaps(), out.waits_for()), ("", 1, None));
+        write(&mut out, "f", 7);
+        out.fill(first, b"b");
+        assert_eq!(send(&mut out, 0), "bcc");
+        assert_eq!(out.waits_for(), Some(Stamp(5)));
+        assert_eq!(send(&mut out, 6), "deee");
+        let last = out.gap();
+        assert_eq!(send(&mut out, 7), "f", "all that is there has left, and the gap is where it was");
+        write(&mut out, "h", 0);
+        out.fill(last, b"g");
+        assert_eq!(send(&mut out, 7), "gh");
     }
 }

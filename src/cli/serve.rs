@@ -1,26 +1,28 @@
-//! `purser serve`: sets the core up, says what it found, serves until told to stop.
+//! `purser serve`: sets the cores up, says what it found, serves until told to stop.
 
 use super::Error;
-use super::progress::{Progress, count};
+use super::progress::{Progress, count, many};
+use crate::api::CREDITS;
 use crate::config::{Config, CpuList, Limits};
-use crate::engine::arena::{Arena, Toucher};
 use crate::engine::control::{Command, Control};
-use crate::engine::core::{Core, Limits as CoreLimits};
+use crate::engine::core::Limits as CoreLimits;
+use crate::engine::cores::{self, Ended, Plan};
 use crate::engine::directory::Directory;
 use crate::engine::keeper::{Keeper, News};
+use crate::engine::mesh::mesh;
 use crate::engine::placement::Aside;
-use crate::engine::wallet::Wallet;
 use crate::engine::{net, placement, probe};
 use crate::metrics::{Counters, Histogram};
 use crate::slice::recovery::Report;
+use crate::slice::store::Counts;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -32,6 +34,10 @@ pub struct Arguments {
     /// CPUs to run on, such as 0, 0-3 or 0,2 [default: all]
     #[arg(long, value_name = "LIST", env = "PURSER_CORES")]
     cores: Option<CpuList>,
+
+    /// Slices of the users, each with a thread of its own; data kept in another number of slices is re-partitioned [default: one for each CPU]
+    #[arg(long, value_name = "N", env = "PURSER_SLICES", value_parser = clap::value_parser!(u32).range(1..=MOST_SLICES))]
+    slices: Option<u32>,
 
     /// Directory to keep data in; made if there is none
     #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data", conflicts_with = "ephemeral")]
@@ -73,10 +79,20 @@ pub struct Arguments {
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     ledger_mib: Option<usize>,
 
-    /// Leave memory to the common heap: no region of the core's own
+    /// How long a core may stand still; then the process is ended
+    #[arg(long, value_name = "MS", env = "PURSER_STALL_TIMEOUT_MS", default_value_t = 10_000)]
+    stall_timeout_ms: u64,
+
+    /// Leave memory to the common heap: no region of each core's own
     #[arg(long, env = "PURSER_NO_ARENA")]
     no_arena: bool,
 }
+
+/// More slices than this are a typing error: each has a thread, a log and queues to all others.
+const MOST_SLICES: i64 = 256;
+
+/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking it would take.
+const SPIN_NS: u64 = 20_000;
 
 /// Share of the memory that the ledger may take, in percent: the rest is for connections, buffers and the system.
 const LEDGER_PERCENT: usize = 70;
@@ -88,51 +104,85 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let config = check(arguments, &allowed, memory)?;
     let kernel = probe::probe()?;
     let descriptors = placement::raise_descriptors()?;
-    net::check_free(config.listen)?;
-    let listener = net::listen(config.listen)?;
-    let address = listener.local_addr()?;
-    let control = Control::new()?;
-    watch_signals(control.clone())?;
+    let ports = Ports::open(config.listen, config.slices)?;
+    let address = ports.address;
+    let controls = (0..config.slices).map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
+    watch_signals(controls.clone())?;
     let (tell, news) = channel();
-    let aside = Aside::of(&allowed, &config.cores[..1]);
+    let aside = Aside::of(&allowed, &config.cores);
     // Kept to the end: it holds the lock.
-    let directory = config.data.as_deref().map(open).transpose()?;
-    let keep = |directory: &Directory| {
-        Keeper::new(directory.slice(0), config.snapshot_after_bytes, control.clone(), &aside, tell)
-    };
-    let keeper = directory.as_ref().map(keep).transpose()?;
+    let directory = config.data.as_deref().map(|path| open(path, config.slices)).transpose()?;
+    let keepers = controls.iter().zip(0..).map(|(control, slice)| {
+        let keep = |directory: &Directory| {
+            let (directory, after) = (directory.slice(slice), config.snapshot_after_bytes);
+            Keeper::new(directory, after, control.clone(), &aside, tell.clone())
+        };
+        directory.as_ref().map(keep).transpose()
+    });
+    let keepers = keepers.collect::<Result<Vec<_>, _>>()?;
+    drop(tell);
 
-    let cpu = config.cores[0];
-    let (limits, handle) = (config.limits, control.clone());
-    let toucher = if config.arena { Some(Toucher::start(aside.clone())?) } else { None };
-    let (ready, is_ready) = channel();
-    let core = thread::Builder::new().name(format!("core-{cpu}")).spawn(move || {
-        let core = placement::pin(cpu).and_then(|()| {
-            // Before anything of the core's own is allocated.
-            let arena = toucher.map(|toucher| Arena::adopt(memory, toucher)).transpose()?;
-            Core::new(listener, Wallet::new(limits.ledger_bytes, keeper), core_limits(&limits), handle, arena)
-        });
-        match core {
-            Ok(core) => {
-                // The receiver waits for this: it cannot be gone.
-                let _ = ready.send(());
-                core.run()
-            }
-            Err(failure) => Err(failure),
+    let meshes = mesh(&controls, CREDITS);
+    let plans = ports.listeners.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
+    let plans = plans.map(|(slice, (((listeners, keeper), mesh), control))| Plan {
+        cpu: config.cores[slice % config.cores.len()],
+        listeners,
+        keeper,
+        mesh,
+        ledger_bytes: config.limits.ledger_bytes / config.slices as usize,
+        arena_bytes: config.arena.then_some(memory / config.slices as usize),
+        limits: core_limits(&config),
+        control: control.clone(),
+    });
+    let cores = cores::start(plans.collect(), &aside)?;
+    cores.are_set_up()?;
+    cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
+    announce(&config, &kernel, memory, descriptors);
+    if loaded(&config, &news) {
+        for (slice, port) in ports.numbers.iter().enumerate().filter(|_| config.slices > 1) {
+            say(&format!("slice {slice}: CPU {}, port {port}", config.cores[slice % config.cores.len()]));
         }
-    })?;
-    if is_ready.recv().is_ok() {
-        announce(&config, &kernel, memory, descriptors);
-        if loaded(&config, &news) {
-            say(&format!("listening on {address}"));
-            say(&format!("try: {}", example(address)));
-        }
+        say(&format!("listening on {address}"));
+        say(&format!("try: {}", example(address)));
     }
-    let (wallet, loop_counters) = core.join().map_err(|_| Error::Failed("the core's thread panicked".to_owned()))??;
-    take_leave(&wallet, &loop_counters, control.command());
+    let ended = cores.join()?;
+    take_leave(&ended, controls[0].command());
     // The process ends here, and the kernel takes its memory back sooner than millions of users are dropped.
-    std::mem::forget(wallet);
+    std::mem::forget(ended);
     Ok(())
+}
+
+/// Where the cores listen: all of them on one address, and each on a port of its own.
+struct Ports {
+    address: SocketAddr,
+    /// Of each core.
+    listeners: Vec<Vec<TcpListener>>,
+    numbers: Vec<u16>,
+}
+
+impl Ports {
+    /// Opens them: those of the cores come behind the common one, unless that is any that is free.
+    fn open(listen: SocketAddr, slices: u32) -> Result<Self, Error> {
+        net::check_free(listen)?;
+        let common = net::listen(listen)?;
+        let mut ports = Self { address: common.local_addr()?, listeners: vec![vec![common]], numbers: Vec::new() };
+        for _ in 1..slices {
+            ports.listeners.push(vec![net::listen(ports.address)?]);
+        }
+        for (core, slice) in ports.listeners.iter_mut().zip(1..=slices) {
+            let port = match listen.port() {
+                0 => 0,
+                base => u16::try_from(u32::from(base) + slice)
+                    .map_err(|_| Error::Usage(format!("--listen: there is no port {base} + {slice} for a core")))?,
+            };
+            let own = SocketAddr::new(listen.ip(), port);
+            net::check_free(own)?;
+            let own = net::listen(own)?;
+            ports.numbers.push(own.local_addr()?.port());
+            core.push(own);
+        }
+        Ok(ports)
+    }
 }
 
 fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Config, Error> {
@@ -155,6 +205,7 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         linger_ms: arguments.linger_ms,
         drain_ms: arguments.drain_timeout_ms,
         ledger_bytes,
+        stall_ms: arguments.stall_timeout_ms,
     };
     let limits = limits.check().map_err(Error::Usage)?;
     let data = (!arguments.ephemeral).then_some(arguments.data);
@@ -162,10 +213,13 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         .snapshot_after_mib
         .checked_mul(1 << 20)
         .ok_or_else(|| Error::Usage("--snapshot-after-mib: too large".to_owned()))?;
-    Ok(Config { listen: arguments.listen, cores, data, snapshot_after_bytes, limits, arena: !arguments.no_arena })
+    let slices = arguments.slices.unwrap_or(cores.len() as u32);
+    let (listen, arena) = (arguments.listen, !arguments.no_arena);
+    Ok(Config { listen, cores, slices, data, snapshot_after_bytes, limits, arena })
 }
 
-const fn core_limits(limits: &Limits) -> CoreLimits {
+const fn core_limits(config: &Config) -> CoreLimits {
+    let limits = &config.limits;
     CoreLimits {
         connections: limits.connections,
         request_ms: limits.request_ms,
@@ -173,17 +227,18 @@ const fn core_limits(limits: &Limits) -> CoreLimits {
         send_ms: limits.send_ms,
         linger_ms: limits.linger_ms,
         drain_ms: limits.drain_ms,
+        spin_ns: if config.slices as usize <= config.cores.len() { SPIN_NS } else { 0 },
     }
 }
 
 /// Turns signals into commands: the first drains, the second stops. A file that may not grow (`ulimit -f`) is an error of the write that wanted it,
 /// and is told there.
-fn watch_signals(control: Control) -> Result<(), Error> {
+fn watch_signals(controls: Vec<Control>) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever().filter(|&signal| signal != SIGXFSZ) {
-            control.advance();
-            say(match control.command() {
+            controls.iter().for_each(Control::advance);
+            say(match controls[0].command() {
                 Command::Serve | Command::Drain => {
                     "draining: what has begun is finished; a second signal stops at once"
                 }
@@ -194,12 +249,12 @@ fn watch_signals(control: Control) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens the data directory. This version has one slice.
-fn open(path: &Path) -> Result<Directory, Error> {
-    let directory = Directory::open_or_create(path, 1)?;
+/// Opens the data directory.
+fn open(path: &Path, slices: u32) -> Result<Directory, Error> {
+    let directory = Directory::open_or_create(path, slices)?;
     match directory.manifest().slices {
-        1 => Ok(directory),
-        more => Err(Error::Failed(format!("{} has {more} slices; this version serves one", path.display()))),
+        found if found == slices => Ok(directory),
+        found => Err(Error::Failed(format!("{} has {found} slices, not {slices}", path.display()))),
     }
 }
 
@@ -211,9 +266,10 @@ fn announce(config: &Config, kernel: &probe::Kernel, memory: usize, descriptors:
         kernel.release
     ));
     let all = CpuList(config.cores.iter().copied().collect());
+    let slices = many(config.slices.into(), "slice", "slices");
     match config.cores.len() {
-        1 => say(&format!("core: CPU {all}")),
-        _ => say(&format!("core: CPU {} of {all}; this version runs on one core", config.cores[0])),
+        1 => say(&format!("{slices} on CPU {all}")),
+        _ => say(&format!("{slices} on CPUs {all}")),
     }
     let (ledger, total) = (config.limits.ledger_bytes / MIB, memory / MIB);
     say(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
@@ -221,43 +277,52 @@ fn announce(config: &Config, kernel: &probe::Kernel, memory: usize, descriptors:
 }
 
 /// Waits until all data is loaded, and says so. Returns whether it ever was.
-fn loaded(config: &Config, news: &Receiver<News>) -> bool {
+fn loaded(config: &Config, news: &Receiver<(u32, News)>) -> bool {
     let Some(path) = &config.data else {
         say("data: in memory only; all of it is lost when this process stops");
         return true;
     };
     let (start, mut progress) = (Instant::now(), Progress::new("loading"));
-    for message in news {
-        match message {
-            News::Loading(report) => progress.at(report.bytes, report.bytes_total),
-            News::Loaded(report) => {
-                drop(progress);
-                say(&format!("data: {}: {}", path.display(), in_words(&report, start.elapsed().as_secs_f64())));
-                return true;
-            }
+    let mut reports = vec![Report::default(); config.slices as usize];
+    let mut left = reports.len();
+    for (slice, message) in news {
+        let (News::Loading(report) | News::Loaded(report)) = message;
+        reports[slice as usize] = report;
+        left -= usize::from(matches!(message, News::Loaded(_)));
+        let sum = |figure: fn(&Report) -> u64| reports.iter().map(figure).sum();
+        progress.at(sum(|report| report.bytes), sum(|report| report.bytes_total));
+        if left == 0 {
+            drop(progress);
+            say(&format!("data: {}: {}", path.display(), in_words(&reports, start.elapsed().as_secs_f64())));
+            return true;
         }
     }
     false
 }
 
-fn in_words(report: &Report, seconds: f64) -> String {
-    let entries = report.snapshot_entries + report.replayed;
-    if report.bytes == 0 {
+fn in_words(reports: &[Report], seconds: f64) -> String {
+    let sum = |figure: fn(&Report) -> u64| reports.iter().map(figure).sum::<u64>();
+    let [bytes, users, replayed] =
+        [sum(|report| report.bytes), sum(|report| report.users), sum(|report| report.replayed)];
+    if bytes == 0 {
         return "nothing in it yet".to_owned();
     }
     let rate = |n: u64| count((n as f64 / seconds.max(1e-6)) as u64);
     let mut words = format!(
         "{} users from the snapshot, {} entries from the log, {} entries in all; loaded {} MiB in {seconds:.2} s ({} users/s, {} entries/s)",
-        count(report.users),
-        count(report.replayed),
-        count(entries),
-        report.bytes >> 20,
-        rate(report.users),
-        rate(report.replayed + report.known),
+        count(users),
+        count(replayed),
+        count(sum(|report| report.snapshot_entries) + replayed),
+        bytes >> 20,
+        rate(users),
+        rate(replayed + sum(|report| report.known)),
     );
-    if let Some((segment, offset)) = report.cut {
+    for (slice, (segment, offset)) in
+        reports.iter().enumerate().filter_map(|(slice, report)| Some((slice, report.cut?)))
+    {
+        let of = if reports.len() > 1 { format!(" of slice {slice}") } else { String::new() };
         words.push_str(&format!(
-            "; an unfinished write was cut from log-{segment} at byte {offset}: nobody was told that it was done"
+            "; an unfinished write was cut from log-{segment}{of} at byte {offset}: nobody was told that it was done"
         ));
     }
     words
@@ -272,9 +337,15 @@ fn example(address: SocketAddr) -> String {
     )
 }
 
-fn take_leave(wallet: &Wallet, loop_counters: &Counters, command: Command) {
-    let (users, bytes) = wallet.holds();
-    let counters = wallet.counters();
+fn take_leave(ended: &[Ended], command: Command) {
+    let (mut users, mut bytes, mut counters, mut kept) = (0, 0, Counters::default(), Counts::default());
+    for (wallet, counted) in ended {
+        let holds = wallet.holds();
+        (users, bytes) = (users + holds.0, bytes + holds.1);
+        counters.add(wallet.counters());
+        counters.add(counted);
+        kept.add(&wallet.kept());
+    }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
     say(&format!(
         "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, {} duplicates, {} rejected; \
@@ -282,14 +353,14 @@ fn take_leave(wallet: &Wallet, loop_counters: &Counters, command: Command) {
         counters.answers_total(),
         counters.answers_of_class(4),
         counters.answers_of_class(5),
-        loop_counters.connections,
+        counters.connections,
         counters.accepted,
         counters.duplicates,
         counters.rejected,
         bytes >> 20,
     ));
     let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
-    let (turns, sends) = (&loop_counters.turns, &loop_counters.sends);
+    let (turns, sends) = (&counters.turns, &counters.sends);
     say(&format!(
         "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
         turns.count(),
@@ -301,10 +372,12 @@ fn take_leave(wallet: &Wallet, loop_counters: &Counters, command: Command) {
         us(sends, 990),
         us(sends, 999),
     ));
-    if loop_counters.spilled_bytes > 0 {
-        say(&format!("memory: {} MiB found no room in the core's own region", loop_counters.spilled_bytes >> 20));
+    if counters.spilled_bytes > 0 {
+        say(&format!("memory: {} MiB found no room in the cores' own regions", counters.spilled_bytes >> 20));
     }
-    let kept = wallet.kept();
+    if counters.spun_ns > 0 {
+        say(&format!("waiting for other cores: {} ms of CPU time", counters.spun_ns / 1_000_000));
+    }
     if kept.writes > 0 {
         say(&format!(
             "log: {} writes, {} segments begun, {} snapshots completed, {} given up",

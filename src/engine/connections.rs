@@ -86,9 +86,14 @@ impl<S> Conn<S> {
         self.out.bytes.len() + self.frozen.len() - self.sent
     }
 
+    /// How far its answers have come: more when one more was written, or a place kept for it.
+    pub fn written(&self) -> usize {
+        self.out.bytes.len() + self.out.gaps()
+    }
+
     /// Answers were written, if there are more than `before`: what is unfinished now is another request, with a deadline of its own.
     pub fn restart_deadline(&mut self, before: usize) {
-        if self.out.bytes.len() > before {
+        if self.written() > before {
             self.deadline_ms = u64::MAX;
         }
     }
@@ -132,17 +137,18 @@ impl<S> Connections<S> {
         self.slots.len() as Slot
     }
 
-    /// Puts a new connection in a free slot.
-    pub fn insert(&mut self, fd: OwnedFd, session: S, deadline_ms: u64) -> Slot {
+    /// Puts a new connection in a free slot; its session is made for whoever it is, as operations name it.
+    pub fn insert(&mut self, fd: OwnedFd, session: impl FnOnce(u64) -> S, deadline_ms: u64) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
             self.generations.push(0);
             self.slots.len() as Slot - 1
         });
+        let generation = self.generations[slot as usize];
         self.slots[slot as usize] = Some(Conn {
             fd,
-            generation: self.generations[slot as usize],
-            session,
+            generation,
+            session: session(Op { kind: Kind::Send, slot, generation }.encode()),
             out: Out::default(),
             frozen: Vec::new(),
             sent: 0,
@@ -179,7 +185,7 @@ impl<S> Connections<S> {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
-    /// The connection that waited for the log; `None` if it is gone.
+    /// The connection that waited for the log or for another core; `None` if it is gone.
     pub fn waiting(&mut self, op: Op) -> Option<&mut Conn<S>> {
         self.get(op.slot).filter(|conn| conn.generation == op.generation)
     }

@@ -1,10 +1,11 @@
 //! How a core is told to drain and to stop, and how other threads wake it.
 
 use super::Failure;
+use super::spsc::Padded;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// What a core is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +27,7 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     command: AtomicU8,
     wake: OwnedFd,
+    turns: Padded<AtomicU64>,
 }
 
 impl Control {
@@ -38,7 +40,7 @@ impl Control {
         }
         // SAFETY: just made, owned by no one else.
         let wake = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake })))
+        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, turns: Padded(AtomicU64::new(0)) })))
     }
 
     /// The next step from serving over draining to stopping.
@@ -65,14 +67,20 @@ impl Control {
         }
     }
 
-    /// Makes the descriptor unreadable again, until the next change.
-    pub(super) fn clear(&self) {
-        let mut count = 0u64;
-        // SAFETY: eight bytes of our own stack. The descriptor does not block, and nothing to read is fine.
-        unsafe { libc::read(self.fd(), (&raw mut count).cast(), size_of::<u64>()) };
+    /// The core begins a turn.
+    #[inline]
+    pub(super) fn turns(&self) {
+        // Relaxed: its own core alone writes it, and whoever looks at it wants to see it move, sooner or later.
+        self.0.turns.0.store(self.0.turns.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// The descriptor that becomes readable when the command changes.
+    /// How many turns the core has begun.
+    pub fn turns_begun(&self) -> u64 {
+        // Relaxed: as in `turns`.
+        self.0.turns.0.load(Ordering::Relaxed)
+    }
+
+    /// The descriptor that is written to when the core is to take a turn. It is never read: who polls it hears of each write.
     pub(super) fn fd(&self) -> RawFd {
         self.0.wake.as_raw_fd()
     }

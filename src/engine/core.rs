@@ -60,6 +60,8 @@ pub struct Limits {
     pub linger_ms: u64,
     /// How long anything at all may take while draining, in milliseconds.
     pub drain_ms: u64,
+    /// How long to look out for answers of other cores before going to sleep, in nanoseconds; 0 where cores share CPUs.
+    pub spin_ns: u64,
 }
 
 /// One core.
@@ -69,7 +71,7 @@ pub struct Core<S: Service> {
     buffers: Buffers,
     service: S,
     conns: Connections<S::Session>,
-    listener: Option<TcpListener>,
+    listeners: Vec<Listening>,
     limits: Limits,
     control: Control,
     dirty: Vec<Slot>,
@@ -79,8 +81,6 @@ pub struct Core<S: Service> {
     clock: Clock,
     next_tick_ms: u64,
     tick: u32,
-    accepting: bool,
-    accept_at_ms: Option<u64>,
     draining_since_ms: Option<u64>,
     unsent: usize,
     /// When the turn began, how long the one before it took, and how many sends this one has made.
@@ -90,10 +90,19 @@ pub struct Core<S: Service> {
     counters: Counters,
 }
 
+/// A listener and its multishot accept.
+struct Listening {
+    /// `None`: no more is accepted.
+    socket: Option<TcpListener>,
+    is_armed: bool,
+    /// When to accept again.
+    again_at_ms: Option<u64>,
+}
+
 impl<S: Service> Core<S> {
     /// Sets a core up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
     pub fn new(
-        listener: TcpListener,
+        listeners: Vec<TcpListener>,
         service: S,
         limits: Limits,
         control: Control,
@@ -107,7 +116,7 @@ impl<S: Service> Core<S> {
             buffers,
             service,
             conns: Connections::new(),
-            listener: Some(listener),
+            listeners: listeners.into_iter().map(Listening::new).collect(),
             limits,
             control,
             dirty: Vec::new(),
@@ -117,8 +126,6 @@ impl<S: Service> Core<S> {
             clock: Clock { monotonic_ms: 0, unix_ms: 0 },
             next_tick_ms: 0,
             tick: 0,
-            accepting: false,
-            accept_at_ms: None,
             draining_since_ms: None,
             unsent: 0,
             turn_began: Instant::now(),
@@ -126,7 +133,7 @@ impl<S: Service> Core<S> {
             sends: 0,
             counters: Counters::default(),
         };
-        core.arm_accept();
+        (0..core.listeners.len()).for_each(|listener| core.arm_accept(listener));
         core.arm_wake();
         Ok(core)
     }
@@ -142,19 +149,22 @@ impl<S: Service> Core<S> {
         Ok((self.service, self.counters))
     }
 
-    fn is_done(&self) -> bool {
-        let now = self.clock.monotonic_ms;
-        let is_empty = self.conns.is_empty() && self.service.is_settled();
-        let drained = |since: u64| is_empty || now > since.saturating_add(self.limits.drain_ms);
-        self.control.command() == Command::Stop || self.draining_since_ms.is_some_and(drained)
+    fn is_done(&mut self) -> bool {
+        if self.control.command() == Command::Stop {
+            return true;
+        }
+        let Some(since) = self.draining_since_ms else { return false };
+        let is_at_rest = self.conns.is_empty() && self.service.rests();
+        is_at_rest || self.clock.monotonic_ms > since.saturating_add(self.limits.drain_ms)
     }
 
     fn turn(&mut self) -> Result<(), Failure> {
         let is_loading = self.service.is_loading();
-        let want = u32::from(self.ready.is_empty() || self.service.is_held());
-        self.ring.enter(want, self.timeout()).map_err(Failure::of("enter", "the io_uring"))?;
+        self.wait()?;
+        self.control.turns();
         self.read_clock();
         self.service.begin(self.clock, self.unsent <= UNSENT_BYTES);
+        self.take_back();
         for slot in std::mem::take(&mut self.ready) {
             self.go_on(slot);
         }
@@ -179,6 +189,29 @@ impl<S: Service> Core<S> {
         Ok(())
     }
 
+    /// Waits until there is something to do. With answers of other cores outstanding it looks out for them for a while: to be woken takes longer.
+    fn wait(&mut self) -> Result<(), Failure> {
+        let failed = Failure::of("enter", "the io_uring");
+        let (ready, service) = (&self.ready, &self.service);
+        let is_idle = (ready.is_empty() && !service.is_busy()) || service.is_held();
+        if is_idle && self.limits.spin_ns > 0 && self.service.awaits() {
+            if let Err(error) = self.ring.enter(0, Duration::ZERO) {
+                return Err(failed(error));
+            }
+            let (since, spin) = (Instant::now(), Duration::from_nanos(self.limits.spin_ns));
+            while !self.ring.is_ready() && !self.service.has_mail() && since.elapsed() < spin {
+                std::hint::spin_loop();
+            }
+            self.counters.spun_ns += since.elapsed().as_nanos() as u64;
+        }
+        let sleeps = is_idle && self.service.lie_down();
+        let entered = self.ring.enter(u32::from(sleeps), self.timeout());
+        if sleeps {
+            self.service.rise();
+        }
+        entered.map_err(failed)
+    }
+
     fn count_turn(&mut self) {
         let sends = std::mem::take(&mut self.sends);
         let turn_ns = self.turn_began.elapsed().as_nanos() as u64;
@@ -188,8 +221,8 @@ impl<S: Service> Core<S> {
     }
 
     fn timeout(&self) -> Duration {
-        let wanted = [self.accept_at_ms, self.service.wakes_at_ms()];
-        let until = wanted.into_iter().flatten().fold(self.next_tick_ms, u64::min);
+        let accepts = self.listeners.iter().filter_map(|listener| listener.again_at_ms);
+        let until = accepts.chain(self.service.wakes_at_ms()).fold(self.next_tick_ms, u64::min);
         Duration::from_millis(until.saturating_sub(self.clock.monotonic_ms))
     }
 
@@ -205,14 +238,16 @@ impl<S: Service> Core<S> {
         match op.kind {
             Kind::Receive => self.received(op, completion),
             Kind::Send => self.sent(op, completion.result),
-            Kind::Accept => self.accepted(completion),
+            Kind::Accept => self.accepted(op.slot as usize, completion),
             Kind::Shutdown => {
                 self.conns.of(op).shutting = false;
                 self.after(op.slot);
             }
             Kind::Cancel => {}
             Kind::Wake => {
-                self.arm_wake();
+                if !cqueue::more(completion.flags) {
+                    self.arm_wake();
+                }
                 if self.control.command() >= Command::Drain {
                     self.drain();
                 }
@@ -223,33 +258,35 @@ impl<S: Service> Core<S> {
 
     // Connections come.
 
-    fn arm_accept(&mut self) {
-        let Some(listener) = &self.listener else { return };
-        let entry = opcode::AcceptMulti::new(types::Fd(listener.as_raw_fd()))
+    fn arm_accept(&mut self, number: usize) {
+        let listener = &mut self.listeners[number];
+        let Some(socket) = &listener.socket else { return };
+        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
             .flags(libc::SOCK_CLOEXEC)
             .build()
-            .user_data(Op::core(Kind::Accept).encode());
+            .user_data(accept(number));
+        (listener.is_armed, listener.again_at_ms) = (true, None);
         // SAFETY: points at nothing.
         unsafe { self.ring.push(&entry) };
-        self.accepting = true;
-        self.accept_at_ms = None;
     }
 
-    fn accepted(&mut self, completion: Completion) {
-        self.accepting = cqueue::more(completion.flags);
+    fn accepted(&mut self, number: usize, completion: Completion) {
         if completion.result >= 0 {
             // SAFETY: a descriptor that the kernel just made for this accept.
             let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
             self.welcome(fd);
         }
-        if self.accepting || self.listener.is_none() {
+        let now = self.clock.monotonic_ms;
+        let listener = &mut self.listeners[number];
+        listener.is_armed = cqueue::more(completion.flags);
+        if listener.is_armed || listener.socket.is_none() {
             return;
         }
         match -completion.result {
             libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
-                self.accept_at_ms = Some(self.clock.monotonic_ms + ACCEPT_PAUSE_MS);
+                listener.again_at_ms = Some(now + ACCEPT_PAUSE_MS);
             }
-            _ => self.arm_accept(),
+            _ => self.arm_accept(number),
         }
     }
 
@@ -258,8 +295,7 @@ impl<S: Service> Core<S> {
             self.counters.turned_away += 1;
             let answer = self.service.turned_away();
             if self.conns.len() < self.limits.connections + TURNED_AWAY {
-                let session = self.service.open();
-                let slot = self.conns.insert(fd, session, self.clock.monotonic_ms + self.limits.idle_ms);
+                let slot = self.seat(fd);
                 if let Some(conn) = self.conns.get(slot) {
                     conn.out.bytes = answer;
                     conn.next = Next::Close;
@@ -276,9 +312,13 @@ impl<S: Service> Core<S> {
             return;
         }
         self.counters.connections += 1;
-        let session = self.service.open();
-        let slot = self.conns.insert(fd, session, self.clock.monotonic_ms + self.limits.idle_ms);
+        let slot = self.seat(fd);
         self.arm_receive(slot);
+    }
+
+    fn seat(&mut self, fd: OwnedFd) -> Slot {
+        let Self { conns, service, .. } = self;
+        conns.insert(fd, |ticket| service.open(ticket), self.clock.monotonic_ms + self.limits.idle_ms)
     }
 
     // Bytes come.
@@ -309,7 +349,7 @@ impl<S: Service> Core<S> {
                 counters.bytes_in += bytes.len() as u64;
                 match conn.phase {
                     Phase::Open => {
-                        let before = conn.out.bytes.len();
+                        let before = conn.written();
                         conn.next = service.receive(&mut conn.session, bytes, &mut conn.out);
                         conn.restart_deadline(before);
                     }
@@ -345,13 +385,29 @@ impl<S: Service> Core<S> {
         }
     }
 
+    /// Hands over what has come from other cores.
+    fn take_back(&mut self) {
+        while let Some(ticket) = self.service.arrived() {
+            let op = Op::decode(ticket).expect("a ticket of this loop's own");
+            let Self { conns, service, .. } = self;
+            let Some(conn) = conns.waiting(op) else {
+                service.take_back(None);
+                continue;
+            };
+            let before = conn.written();
+            conn.next = service.take_back(Some((&mut conn.session, &mut conn.out)));
+            conn.restart_deadline(before);
+            self.after(op.slot);
+        }
+    }
+
     /// A busy connection's turn has come.
     fn go_on(&mut self, slot: Slot) {
         let Self { conns, service, .. } = self;
         let Some(conn) = conns.get(slot) else { return };
         conn.ready = false;
         if conn.phase == Phase::Open && conn.next == Next::Busy {
-            let before = conn.out.bytes.len();
+            let before = conn.written();
             conn.next = service.resume(&mut conn.session, &mut conn.out);
             conn.restart_deadline(before);
             self.after(slot);
@@ -394,7 +450,7 @@ impl<S: Service> Core<S> {
         if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push(slot);
         }
-        if conn.next == Next::Busy && kept > KEPT_BYTES {
+        if matches!(conn.next, Next::Busy | Next::Away) && kept > KEPT_BYTES {
             self.cancel_receive(slot);
         } else {
             self.arm_receive(slot);
@@ -456,6 +512,9 @@ impl<S: Service> Core<S> {
             if !std::mem::replace(&mut conn.waiting, true) {
                 service.wait(stamp, conn.op(Kind::Send, slot));
             }
+            return;
+        }
+        if conn.out.gaps() > 0 {
             return;
         }
         let is_over = conn.phase == Phase::Finishing;
@@ -537,8 +596,10 @@ impl<S: Service> Core<S> {
     fn tick(&mut self) {
         let now = self.clock.monotonic_ms;
         self.next_tick_ms = now + TICK_MS;
-        if self.accept_at_ms.is_some_and(|at| now >= at) {
-            self.arm_accept();
+        for listener in 0..self.listeners.len() {
+            if self.listeners[listener].again_at_ms.is_some_and(|at| now >= at) {
+                self.arm_accept(listener);
+            }
         }
         self.tick = (self.tick + 1) % TICKS_AROUND;
         let lingered = self.draining_since_ms.is_some_and(|since| now > since + self.limits.linger_ms);
@@ -551,7 +612,8 @@ impl<S: Service> Core<S> {
         let now = self.clock.monotonic_ms;
         let Self { conns, service, .. } = self;
         let Some(conn) = conns.get(slot) else { return };
-        if conn.next == Next::Idle && conn.unsent() == 0 && !conn.sending {
+        let is_waiting = conn.waiting || conn.out.gaps() > 0;
+        if conn.next == Next::Idle && conn.unsent() == 0 && !conn.sending && !is_waiting {
             if conn.out.bytes.capacity().max(conn.frozen.capacity()) > IDLE_BUFFER_BYTES {
                 conn.out.bytes = Vec::new();
                 conn.frozen = Vec::new();
@@ -571,18 +633,19 @@ impl<S: Service> Core<S> {
                 conn.next = service.expire(&mut conn.session, &mut conn.out);
                 self.after(slot);
             }
-            // Entries that are being applied, or answers that wait for the log, are ours to be late with.
+            // Entries that are being applied, or answers that wait for the log or for another core, are ours to be late with.
             // A send in flight has a deadline of its own.
-            Phase::Open | Phase::Finishing if conn.sending || conn.next == Next::Busy || conn.waiting => {}
+            Phase::Open | Phase::Finishing
+                if conn.sending || is_waiting || matches!(conn.next, Next::Busy | Next::Away) => {}
             _ => self.abandon(slot),
         }
     }
 
     fn arm_wake(&mut self) {
-        self.control.clear();
-        let events = libc::POLLIN as u32;
-        let entry =
-            opcode::PollAdd::new(types::Fd(self.control.fd()), events).build().user_data(Op::core(Kind::Wake).encode());
+        let entry = opcode::PollAdd::new(types::Fd(self.control.fd()), libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(Op::core(Kind::Wake).encode());
         // SAFETY: points at nothing.
         unsafe { self.ring.push(&entry) };
     }
@@ -602,12 +665,14 @@ impl<S: Service> Core<S> {
     }
 
     fn stop_accepting(&mut self) {
-        self.listener = None;
-        if self.accepting {
-            let accept = Op::core(Kind::Accept).encode();
-            let entry = opcode::AsyncCancel::new(accept).build().user_data(Op::core(Kind::Cancel).encode());
-            // SAFETY: points at nothing.
-            unsafe { self.ring.push(&entry) };
+        for number in 0..self.listeners.len() {
+            let listener = &mut self.listeners[number];
+            listener.socket = None;
+            if listener.is_armed {
+                let entry = opcode::AsyncCancel::new(accept(number)).build().user_data(Op::core(Kind::Cancel).encode());
+                // SAFETY: points at nothing.
+                unsafe { self.ring.push(&entry) };
+            }
         }
     }
 
@@ -621,6 +686,17 @@ impl<S: Service> Core<S> {
         }
         Ok(())
     }
+}
+
+impl Listening {
+    const fn new(socket: TcpListener) -> Self {
+        Self { socket: Some(socket), is_armed: false, again_at_ms: None }
+    }
+}
+
+/// The accept of a listener.
+const fn accept(listener: usize) -> u64 {
+    Op { kind: Kind::Accept, slot: listener as u32, generation: 0 }.encode()
 }
 
 /// A send of what is left of the frozen answers.

@@ -47,19 +47,19 @@ struct Loading {
     recovery: Recovery,
     files: Files,
     settings: Settings,
-    news: Sender<News>,
+    news: Sender<(u32, News)>,
     told: Instant,
 }
 
 impl Keeper {
-    /// What keeps the slice in `directory`; `news` hears how loading goes. Call it before the core's thread is pinned: the threads that it
+    /// What keeps the slice in `directory`; `news` hears how loading goes, and of which slice. Call it before the core's thread is pinned: the threads that it
     /// starts are not.
     pub fn new(
         directory: SliceDirectory,
         snapshot_after_bytes: u64,
         control: Control,
         aside: &Aside,
-        news: Sender<News>,
+        news: Sender<(u32, News)>,
     ) -> Result<Self, directory::Error> {
         let manifest = directory.manifest()?;
         let settings = Settings { place: directory.place, snapshot_after_bytes, segments: Segments::DISK };
@@ -83,7 +83,7 @@ impl Keeper {
             if loading.told.elapsed() >= NEWS {
                 loading.told = Instant::now();
                 // Whoever listened may be gone: then nobody wants to know.
-                let _ = loading.news.send(News::Loading(report));
+                let _ = loading.news.send((loading.settings.place.slice, News::Loading(report)));
             }
             return Ok(false);
         }
@@ -96,7 +96,7 @@ impl Keeper {
         self.storage.remove_strays(&found.manifest)?;
         slice.recovered(Lsn(found.tail.position));
         self.state = State::Keeping(Box::new(Store::new(settings, found)));
-        let _ = news.send(News::Loaded(report));
+        let _ = news.send((settings.place.slice, News::Loaded(report)));
         Ok(true)
     }
 
@@ -135,6 +135,11 @@ impl Keeper {
             State::Keeping(store) => &mut **store,
             State::Loading(_) | State::Stopped => unreachable!("no entry is taken before all is loaded"),
         }
+    }
+
+    /// Whether there is more to load.
+    pub const fn is_loading(&self) -> bool {
+        matches!(self.state, State::Loading(_))
     }
 
     /// Whether entries must wait for the disk.

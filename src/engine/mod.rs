@@ -1,17 +1,19 @@
 //! One executor per core: its ring, its connections, its turn. The only room with `unsafe`, io_uring, clocks and threads.
 //!
 //! - [`core`] — the thread of one core and [its turn](core::Core): complete, answer, send, once around
+//! - [`cores`] — all of them: started together, watched, ended together
 //! - [`ring`] — the submission and completion queues; [`buffers`] — the ring of buffers that the kernel receives into
 //! - [`connections`] — one slot a connection, free only after its last completion; [`op`] — what a completion belongs to
 //! - [`service`] — what the loop asks of the handler that it drives; [`wallet`] — the handler: a slice behind the API
 //! - [`directory`] — the data directory; [`storage`] — the disk of one slice; [`keeper`] — recovery, then the store, driven by the turns
+//! - [`mesh`] — the cores, as one of them reaches the others; [`spsc`] — a queue from core to core, and how its receiver sleeps; [`sync`] — atomics
 //! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`arena`] — a core's memory; [`probe`] — what this kernel offers
 //! - [`control`] — how a thread is told to drain and to stop
 //!
 //! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and DEFER_TASKRUN. One
 //! `io_uring_enter` a turn submits what the last turn made and reaps what came; nothing else on the hot path enters the kernel.
 //!
-//! **Invariants.** A core's memory is touched by its thread alone. A slot is reused only after the kernel has completed all that it was
+//! **Invariants.** A core's memory is touched by its thread alone; what goes to another core goes through the mesh. A slot is reused only after the kernel has completed all that it was
 //! asked for it. At most one send is in flight on a connection, from a buffer that does not move. No answer
 //! leaves before its stamp is durable.
 //!
@@ -23,15 +25,19 @@ pub mod buffers;
 pub mod connections;
 pub mod control;
 pub mod core;
+pub mod cores;
 pub mod directory;
 pub mod keeper;
+pub mod mesh;
 pub mod net;
 pub mod op;
 pub mod placement;
 pub mod probe;
 pub mod ring;
 pub mod service;
+pub mod spsc;
 pub mod storage;
+pub mod sync;
 pub mod wallet;
 
 use std::fmt;

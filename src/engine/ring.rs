@@ -97,6 +97,12 @@ impl Ring {
         }
     }
 
+    /// Whether completions are there, or would be if the ring were entered.
+    #[inline]
+    pub fn is_ready(&mut self) -> bool {
+        !self.completions.is_empty() || self.submissions.taskrun()
+    }
+
     /// The next completion that is there.
     #[inline]
     pub fn reap(&mut self) -> Option<Completion> {

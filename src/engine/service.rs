@@ -24,8 +24,8 @@ pub trait Service {
     /// A turn begins. `has_room` says whether the core's unsent answers are within their bound.
     fn begin(&mut self, clock: Clock, has_room: bool);
 
-    /// A connection was accepted.
-    fn open(&mut self) -> Self::Session;
+    /// A connection was accepted, which the loop calls `ticket`.
+    fn open(&mut self, ticket: u64) -> Self::Session;
 
     /// Bytes arrived.
     fn receive(&mut self, session: &mut Self::Session, bytes: &[u8], out: &mut Out) -> Next;
@@ -65,6 +65,44 @@ pub trait Service {
     /// The next ticket whose stamp has become durable.
     fn released(&mut self) -> Option<u64> {
         None
+    }
+
+    /// The ticket of the connection for which the next thing has come from another core.
+    fn arrived(&mut self) -> Option<u64> {
+        None
+    }
+
+    /// Hands that thing over, or drops it, if the connection is gone.
+    fn take_back(&mut self, _: Option<(&mut Self::Session, &mut Out)>) -> Next {
+        Next::Idle
+    }
+
+    /// Whether other cores are to answer something.
+    fn awaits(&self) -> bool {
+        false
+    }
+
+    /// Whether something has come from another core.
+    fn has_mail(&self) -> bool {
+        false
+    }
+
+    /// Whether the core may sleep: others will wake it from now on, until it [rises](Self::rise).
+    fn lie_down(&self) -> bool {
+        true
+    }
+
+    /// The core is awake.
+    fn rise(&self) {}
+
+    /// Whether there is work at hand besides that of busy sessions.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
+    /// While draining, no connection is left: whether that is so on all cores.
+    fn rests(&mut self) -> bool {
+        self.is_settled()
     }
 
     /// When the next turn is wanted at the latest, in milliseconds of the monotonic clock.

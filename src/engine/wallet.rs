@@ -1,13 +1,17 @@
-//! The service: one slice of the ledger behind the API, and the disk that keeps it.
+//! The service: one slice of the ledger behind the API, the disk that keeps it, and the way to the other slices.
 
 use super::Failure;
 use super::keeper::Keeper;
+use super::mesh::Mesh;
 use super::service::{Clock, Next, Out, Service, Stamp};
-use crate::api::connection::{Connection, Shared, turn_away};
+use crate::api::connection::{Connection, Shared};
 use crate::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
 };
-use crate::api::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
+use crate::api::exchange::Exchange;
+use crate::api::parcel::Parcel;
+use crate::api::reply::turn_away;
+use crate::api::{CREDITS, ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
 use crate::metrics::Counters;
 use crate::slice::snapshot::Traffic;
 use crate::slice::store::Counts;
@@ -18,6 +22,13 @@ use std::collections::VecDeque;
 pub struct Wallet {
     counter: Counter,
     shared: Shared,
+    mesh: Mesh<Box<Parcel>>,
+    /// What others ask in this turn.
+    #[expect(clippy::vec_box, reason = "a parcel stays where it is, whichever core has it")]
+    asked: Vec<Box<Parcel>>,
+    /// What has come back, and from whom.
+    arrived: VecDeque<(u32, Box<Parcel>)>,
+    has_rested: bool,
 }
 
 /// The core, as its connections see it.
@@ -27,6 +38,7 @@ struct Counter {
     dates: DateLine,
     date: [u8; 29],
     serving: Serving,
+    is_draining: bool,
     has_room: bool,
     /// How many more entries may be applied in this turn.
     entries_left: usize,
@@ -78,8 +90,9 @@ impl Near for Hardware {
 }
 
 impl Wallet {
-    /// An empty wallet that refuses new entries above `mark_bytes` of ledger. What `keeper` keeps is loaded in the first turns.
-    pub fn new(mark_bytes: usize, keeper: Option<Keeper>) -> Self {
+    /// An empty wallet that refuses new entries above `mark_bytes` of ledger. What `keeper` keeps is loaded in the first turns; requests are taken
+    /// when all cores of `mesh` have loaded theirs.
+    pub fn new(mark_bytes: usize, keeper: Option<Keeper>, mesh: Mesh<Box<Parcel>>) -> Self {
         let mut dates = DateLine::new();
         let counter = Counter {
             slice: Slice::new(mark_bytes),
@@ -87,6 +100,7 @@ impl Wallet {
             date: *dates.at(0),
             dates,
             serving: if keeper.is_some() { Serving::Recovering } else { Serving::Ready },
+            is_draining: false,
             has_room: true,
             entries_left: ENTRIES_PER_TURN,
             has_read: false,
@@ -94,7 +108,15 @@ impl Wallet {
             keeper,
             released: Released::default(),
         };
-        Self { counter, shared: Shared::default() }
+        let exchange = Exchange::new(mesh.slice(), mesh.len() as u32, CREDITS);
+        Self {
+            counter,
+            shared: Shared::new(exchange),
+            mesh,
+            asked: Vec::new(),
+            arrived: VecDeque::new(),
+            has_rested: false,
+        }
     }
 
     /// What it has done.
@@ -127,10 +149,14 @@ impl Service for Wallet {
         counter.has_room = has_room;
         counter.entries_left = if counter.has_read { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
         counter.has_read = false;
+        if counter.serving == Serving::Recovering && counter.keeper.is_some() && self.mesh.all_loaded() {
+            counter.serving = if counter.is_draining { Serving::Draining } else { Serving::Ready };
+        }
+        self.hear(clock.monotonic_ms);
     }
 
-    fn open(&mut self) -> Connection {
-        Connection::default()
+    fn open(&mut self, ticket: u64) -> Connection {
+        Connection::new(ticket)
     }
 
     fn receive(&mut self, session: &mut Connection, bytes: &[u8], out: &mut Out) -> Next {
@@ -151,6 +177,7 @@ impl Service for Wallet {
 
     fn drain(&mut self) {
         // Who is told to end while loading has nothing that it could finish: all is refused as before.
+        self.counter.is_draining = true;
         if self.counter.serving == Serving::Ready {
             self.counter.serving = Serving::Draining;
         }
@@ -180,17 +207,63 @@ impl Service for Wallet {
     }
 
     fn flush(&mut self, clock: Clock) -> Result<(), Failure> {
-        let Counter { slice, serving, keeper: Some(keeper), released, has_read, .. } = &mut self.counter else {
-            return Ok(());
-        };
-        if *serving == Serving::Recovering {
-            if keeper.load(slice)? {
-                *serving = Serving::Ready;
+        self.shared.exchange.apply(self.counter.entries_left, &mut self.counter);
+        let Counter { slice, keeper, released, has_read, .. } = &mut self.counter;
+        if let Some(keeper) = keeper {
+            if keeper.is_loading() {
+                if keeper.load(slice)? {
+                    self.mesh.has_loaded();
+                }
+                return Ok(());
             }
-            return Ok(());
+            let traffic = if *has_read { Traffic::Reads } else { Traffic::NoReads };
+            keeper.advance(clock.monotonic_ms, slice, traffic, released)?;
         }
-        let traffic = if *has_read { Traffic::Reads } else { Traffic::NoReads };
-        keeper.advance(clock.monotonic_ms, slice, traffic, released)
+        self.say();
+        Ok(())
+    }
+
+    fn arrived(&mut self) -> Option<u64> {
+        self.arrived.front().map(|(_, parcel)| parcel.ticket)
+    }
+
+    fn take_back(&mut self, connection: Option<(&mut Connection, &mut Out)>) -> Next {
+        let (peer, parcel) = self.arrived.pop_front().expect("something has arrived");
+        match connection {
+            Some((session, out)) => session.take_back(peer, parcel, &mut self.counter, &mut self.shared, out),
+            None => {
+                self.shared.exchange.keep(parcel);
+                Next::Idle
+            }
+        }
+    }
+
+    fn awaits(&self) -> bool {
+        self.shared.exchange.awaits()
+    }
+
+    fn has_mail(&self) -> bool {
+        self.mesh.has_mail()
+    }
+
+    fn lie_down(&self) -> bool {
+        self.mesh.lie_down()
+    }
+
+    fn rise(&self) {
+        self.mesh.rise();
+    }
+
+    fn is_busy(&self) -> bool {
+        self.shared.exchange.has_entries()
+    }
+
+    fn rests(&mut self) -> bool {
+        if !self.has_rested && !self.shared.exchange.awaits() {
+            self.has_rested = true;
+            self.mesh.rests();
+        }
+        self.mesh.all_rest() && self.is_settled()
     }
 
     fn released(&mut self) -> Option<u64> {
@@ -202,15 +275,55 @@ impl Service for Wallet {
     }
 
     fn is_held(&self) -> bool {
-        self.counter.keeper.as_ref().is_some_and(Keeper::is_held)
+        self.shared.exchange.is_short() || self.counter.keeper.as_ref().is_some_and(Keeper::is_held)
     }
 
     fn is_loading(&self) -> bool {
-        self.counter.serving == Serving::Recovering
+        self.counter.keeper.as_ref().is_some_and(Keeper::is_loading)
     }
 
     fn is_settled(&self) -> bool {
-        self.counter.keeper.as_ref().is_none_or(Keeper::is_settled)
+        self.counter.keeper.as_ref().is_none_or(Keeper::is_settled) && self.shared.exchange.is_settled()
+    }
+}
+
+impl Wallet {
+    /// Takes what other cores have sent: answers wait for their connections' turn, questions are answered. Entries of others get half of what a
+    /// turn may apply, and at its end what connections have left of it.
+    fn hear(&mut self, now_ms: u64) {
+        let Self { counter, shared: Shared { exchange, .. }, mesh, asked, arrived, .. } = self;
+        exchange.begin(now_ms);
+        if mesh.is_empty() {
+            return;
+        }
+        let slice = mesh.slice();
+        mesh.receive(|from, parcel| {
+            if parcel.home == slice {
+                exchange.returned(from);
+                arrived.push_back((from, parcel));
+            } else {
+                asked.push(parcel);
+            }
+        });
+        exchange.take_in(asked, counter);
+        counter.has_read |= exchange.has_read();
+        exchange.apply(counter.entries_left / 2, counter);
+    }
+
+    /// Sends what is to go to other cores.
+    fn say(&mut self) {
+        if self.mesh.is_empty() {
+            return;
+        }
+        let durable = self.durable();
+        let exchange = &mut self.shared.exchange;
+        exchange.release(durable);
+        for (slice, parcel) in exchange.outgoing() {
+            assert!(parcel.stamp <= durable, "no answer leaves before its stamp is durable");
+            self.mesh.send(slice, parcel);
+        }
+        self.mesh.flush();
+        self.mesh.tell_users(self.counter.slice.book().users() as u64);
     }
 }
 

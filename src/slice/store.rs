@@ -96,6 +96,17 @@ pub struct Counts {
     pub failed_segments: u64,
 }
 
+impl Counts {
+    /// Adds what another store has done.
+    pub fn add(&mut self, other: &Self) {
+        self.writes += other.writes;
+        self.segments += other.segments;
+        self.snapshots += other.snapshots;
+        self.failed_snapshots += other.failed_snapshots;
+        self.failed_segments += other.failed_segments;
+    }
+}
+
 /// What a publication of the manifest makes current.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Publication {

@@ -1,0 +1,194 @@
+//! The cores of a server: a pinned thread each, started together, watched, and ended together.
+//!
+//! A core that fails or panics ends the process, and so does one that stands still: others wait for its answers, and a process that is gone is
+//! noticed sooner than one that hangs. What was acknowledged is on the disk either way.
+
+use super::Failure;
+use super::arena::{Arena, Toucher};
+use super::control::Control;
+use super::core::{Core, Limits};
+use super::keeper::Keeper;
+use super::mesh::Mesh;
+use super::placement::{self, Aside};
+use super::wallet::Wallet;
+use crate::api::parcel::Parcel;
+use crate::metrics::Counters;
+use std::net::TcpListener;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+use std::{io, process, thread};
+
+/// How often it is looked whether cores move.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What one core is to be.
+pub struct Plan {
+    /// The CPU that its thread is pinned to.
+    pub cpu: usize,
+    /// Where its connections come from.
+    pub listeners: Vec<TcpListener>,
+    /// What keeps its slice, if anything does.
+    pub keeper: Option<Keeper>,
+    /// Its way to the others; says which slice is its own.
+    pub mesh: Mesh<Box<Parcel>>,
+    /// Bytes of ledger above which new entries are refused.
+    pub ledger_bytes: usize,
+    /// Bytes of a memory region of its own; `None` for the common heap.
+    pub arena_bytes: Option<usize>,
+    /// Its bounds.
+    pub limits: Limits,
+    /// How it is told things.
+    pub control: Control,
+}
+
+/// The cores, running.
+pub struct Cores {
+    count: usize,
+    events: Receiver<Event>,
+}
+
+/// A core that has come to its end: what it holds, and what its loop has counted.
+pub type Ended = (Wallet, Counters);
+
+enum Event {
+    IsSetUp,
+    /// It has ended; `None` if it panicked.
+    Ended(u32, Option<Result<Box<Ended>, Failure>>),
+}
+
+/// Starts the cores.
+pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
+    let (tell, events) = channel();
+    let count = plans.len();
+    for plan in plans {
+        let slice = plan.mesh.slice();
+        let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
+        let report = Report { slice, tell: tell.clone(), ended: None };
+        thread::Builder::new()
+            .name(format!("core-{slice}"))
+            .spawn(move || {
+                let outcome = set_up(plan, toucher).and_then(|core| {
+                    // The receiver waits for this: it cannot be gone.
+                    let _ = report.tell.send(Event::IsSetUp);
+                    core.run()
+                });
+                report.end(outcome);
+            })
+            .map_err(Failure::of("start", "a core's thread"))?;
+    }
+    Ok(Cores { count, events })
+}
+
+fn set_up(plan: Plan, toucher: Option<Toucher>) -> Result<Core<Wallet>, Failure> {
+    placement::pin(plan.cpu)?;
+    // Before anything of the core's own is allocated.
+    let arena = plan.arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
+    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh);
+    Core::new(plan.listeners, wallet, plan.limits, plan.control, arena)
+}
+
+/// Says how a core has ended, even if it panicked.
+struct Report {
+    slice: u32,
+    tell: Sender<Event>,
+    ended: Option<Result<Box<Ended>, Failure>>,
+}
+
+impl Report {
+    fn end(mut self, outcome: Result<Ended, Failure>) {
+        self.ended = Some(outcome.map(Box::new));
+    }
+}
+
+impl Drop for Report {
+    fn drop(&mut self) {
+        // Whoever listened may have ended with the first failure.
+        let _ = self.tell.send(Event::Ended(self.slice, self.ended.take()));
+    }
+}
+
+impl Cores {
+    /// Waits until all of them are set up.
+    pub fn are_set_up(&self) -> Result<(), Failure> {
+        for _ in 0..self.count {
+            match self.next() {
+                Event::IsSetUp => {}
+                Event::Ended(slice, outcome) => return Err(early(slice, outcome)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all of them have ended. Returns them in order of their slices, or the first failure at once.
+    pub fn join(self) -> Result<Vec<Ended>, Failure> {
+        let mut ended: Vec<Option<Ended>> = (0..self.count).map(|_| None).collect();
+        while ended.iter().any(Option::is_none) {
+            match self.next() {
+                Event::Ended(slice, Some(Ok(core))) => ended[slice as usize] = Some(*core),
+                Event::Ended(slice, outcome) => return Err(early(slice, outcome)),
+                Event::IsSetUp => {}
+            }
+        }
+        Ok(ended.into_iter().flatten().collect())
+    }
+
+    fn next(&self) -> Event {
+        self.events.recv().expect("each core says how it ended")
+    }
+}
+
+/// Why a core ended before its time.
+fn early(slice: u32, outcome: Option<Result<Box<Ended>, Failure>>) -> Failure {
+    match outcome {
+        Some(Err(failure)) => failure,
+        Some(Ok(_)) => Failure::new("run", format!("core {slice}"), io::Error::other("it was told to stop")),
+        None => Failure::new("run", format!("core {slice}"), io::Error::other("its thread panicked")),
+    }
+}
+
+/// Aborts the process if a core begins no turn for `patience`: one is begun several times a second even if there is nothing to do.
+pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> {
+    let watch = move || {
+        let mut stalls = vec![Stall::default(); controls.len()];
+        // Counted in looks, not in time: a process that was stopped as a whole, or its machine, has not stalled.
+        let looks = (patience.as_nanos() / LOOK.as_nanos()).max(1) as u32;
+        loop {
+            thread::sleep(LOOK);
+            for (slice, (stall, control)) in stalls.iter_mut().zip(&controls).enumerate() {
+                if stall.look(control.turns_begun()) >= looks {
+                    eprintln!("purser: core {slice} has stood still for {} ms: ending", patience.as_millis());
+                    process::abort();
+                }
+            }
+        }
+    };
+    let thread = thread::Builder::new().name("watch".to_owned()).spawn(watch);
+    thread.map(drop).map_err(Failure::of("start", "a thread that watches the cores"))
+}
+
+/// How many looks in a row a core has not moved.
+#[derive(Clone, Debug, Default)]
+struct Stall {
+    turns: u64,
+    looks: u32,
+}
+
+impl Stall {
+    fn look(&mut self, turns: u64) -> u32 {
+        let has_moved = std::mem::replace(&mut self.turns, turns) != turns;
+        self.looks = if has_moved { 0 } else { self.looks + 1 };
+        self.looks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_core_that_does_not_move_stalls() {
+        let mut stall = Stall::default();
+        let looks: Vec<u32> = [1, 1, 1, 2, 2, 3].into_iter().map(|turns| stall.look(turns)).collect();
+        assert_eq!(looks, [0, 1, 2, 0, 1, 0]);
+    }
+}

@@ -1,0 +1,172 @@
+//! The cores of a server, as one of them reaches the others: a queue to each, a queue from each, and what they know of each other.
+//!
+//! Whoever sends keeps within its credits ([`crate::api::exchange`]), so a queue that holds the questions and the answers of all credits is never
+//! full. Things are shown to a core once a turn, and it is woken only if it sleeps ([`super::spsc::Sleeper`]), by the event descriptor of its
+//! [`Control`].
+
+use super::control::Control;
+use super::spsc::{self, Padded, Receiver, Sender, Sleeper};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// The mesh, as one core has it.
+pub struct Mesh<T> {
+    slice: u32,
+    to: Vec<Option<Sender<T>>>,
+    from: Vec<Option<Receiver<T>>>,
+    all: Arc<All>,
+}
+
+/// What all cores see.
+struct All {
+    cores: Box<[Padded<Seen>]>,
+    /// Cores that have loaded what was kept.
+    loaded: AtomicUsize,
+    /// Cores that have no connection any more, and nothing away.
+    at_rest: AtomicUsize,
+}
+
+/// What others see of a core.
+struct Seen {
+    sleeper: Sleeper,
+    control: Control,
+    users: Padded<AtomicU64>,
+}
+
+/// A mesh of as many cores as there are controls; each may have `credits` questions at each other.
+pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
+    let seen = |control: &Control| {
+        Padded(Seen { sleeper: Sleeper::new(), control: control.clone(), users: Padded(AtomicU64::new(0)) })
+    };
+    let all = Arc::new(All {
+        cores: controls.iter().map(seen).collect(),
+        loaded: AtomicUsize::new(0),
+        at_rest: AtomicUsize::new(0),
+    });
+    let count = controls.len();
+    let mut meshes: Vec<_> =
+        (0..count as u32).map(|slice| Mesh { slice, to: Vec::new(), from: Vec::new(), all: all.clone() }).collect();
+    // Questions one way, answers to the other's questions the same way.
+    let places = (2 * credits as usize).next_power_of_two();
+    for from in 0..count {
+        for to in 0..count {
+            let (sender, receiver) = (from != to).then(|| spsc::channel(places)).unzip();
+            meshes[from].to.push(sender);
+            meshes[to].from.push(receiver);
+        }
+    }
+    meshes
+}
+
+impl<T> Mesh<T> {
+    /// This core's slice.
+    pub const fn slice(&self) -> u32 {
+        self.slice
+    }
+
+    /// How many cores there are.
+    pub const fn len(&self) -> usize {
+        self.to.len()
+    }
+
+    /// Whether there is no other core.
+    pub const fn is_empty(&self) -> bool {
+        self.to.len() <= 1
+    }
+
+    /// Takes what others have sent, with the slice of whoever did.
+    #[inline]
+    pub fn receive(&mut self, mut take: impl FnMut(u32, T)) {
+        for (slice, from) in self.from.iter_mut().enumerate() {
+            let Some(from) = from else { continue };
+            while let Some(item) = from.pop() {
+                take(slice as u32, item);
+            }
+            from.give_back();
+        }
+    }
+
+    /// Sends something to another core, which sees it after [`Self::flush`].
+    #[inline]
+    pub fn send(&mut self, slice: u32, item: T) {
+        self.to[slice as usize].as_mut().expect("to another core").push(item);
+    }
+
+    /// Shows others what was sent to them, and wakes those who sleep.
+    #[inline]
+    pub fn flush(&mut self) {
+        for (to, seen) in self.to.iter_mut().zip(&self.all.cores) {
+            if to.as_mut().is_some_and(Sender::publish) && seen.0.sleeper.must_wake() {
+                seen.0.control.wake();
+            }
+        }
+    }
+
+    /// Whether something is there.
+    #[inline]
+    pub fn has_mail(&self) -> bool {
+        self.from.iter().flatten().any(|from| !from.is_empty())
+    }
+
+    /// Whether this core may sleep now. If so, it must [rise](Self::rise) afterwards.
+    #[inline]
+    pub fn lie_down(&self) -> bool {
+        self.is_empty() || self.seen().sleeper.lie_down(|| !self.has_mail())
+    }
+
+    /// This core is awake.
+    #[inline]
+    pub fn rise(&self) {
+        if !self.is_empty() {
+            self.seen().sleeper.rise();
+        }
+    }
+
+    fn seen(&self) -> &Seen {
+        &self.all.cores[self.slice as usize].0
+    }
+
+    /// This core has loaded what was kept. To be called once.
+    pub fn has_loaded(&self) {
+        self.join(&self.all.loaded);
+    }
+
+    /// Whether all cores have.
+    pub fn all_loaded(&self) -> bool {
+        // SeqCst: rare, so the simplest order will do, here and below.
+        self.all.loaded.load(Ordering::SeqCst) == self.len()
+    }
+
+    /// This core asks nothing of others any more. To be called once.
+    pub fn rests(&self) {
+        self.join(&self.all.at_rest);
+    }
+
+    /// Whether no core asks anything of others any more.
+    pub fn all_rest(&self) -> bool {
+        // SeqCst: as in `all_loaded`.
+        self.all.at_rest.load(Ordering::SeqCst) == self.len()
+    }
+
+    /// One more core has come somewhere; the last one tells the others.
+    fn join(&self, place: &AtomicUsize) {
+        // SeqCst: as in `all_loaded`.
+        let before = place.fetch_add(1, Ordering::SeqCst);
+        assert!(before < self.len(), "each core comes once");
+        if before + 1 == self.len() {
+            self.all.cores.iter().for_each(|seen| seen.0.control.wake());
+        }
+    }
+
+    /// Says how many users this core has.
+    pub fn tell_users(&self, users: u64) {
+        // Relaxed: a figure for people.
+        self.seen().users.0.store(users, Ordering::Relaxed);
+    }
+
+    /// How many users the core of a slice had lately.
+    pub fn users(&self, slice: u32) -> u64 {
+        // Relaxed: as in `tell_users`.
+        self.all.cores[slice as usize].0.users.0.load(Ordering::Relaxed)
+    }
+}
