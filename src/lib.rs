@@ -23,6 +23,7 @@
 //! ```text
 //! src/lib.rs                this page
 //! src/main.rs               the command
+//! src/build.rs              which commit it is
 //! src/cli/mod.rs            arguments, exit codes
 //! src/cli/serve.rs          purser serve
 //! src/cli/progress.rs       how far a long job has come
@@ -81,6 +82,7 @@
 //! src/api/exchange.rs       questions between cores
 //! src/api/parcel.rs         one of them
 //! src/api/gather.rs         a batch over several cores
+//! src/api/info.rs           what a server says of itself
 //! src/api/desk.rs           what a connection asks of its core
 //!
 //! src/journal/mod.rs        what is on disk, and the names of its files

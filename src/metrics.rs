@@ -30,6 +30,8 @@ pub struct Counters {
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
+    /// Questions put to other cores.
+    pub hops: u64,
     /// Nanoseconds in which a core looked out for answers of others, instead of sleeping.
     pub spun_ns: u64,
     /// Bytes of memory that found no room in the core's own region.
@@ -132,6 +134,7 @@ impl Counters {
         self.turned_away += other.turned_away;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
+        self.hops += other.hops;
         self.spun_ns += other.spun_ns;
         self.spilled_bytes += other.spilled_bytes;
     }

@@ -6,9 +6,10 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// Every flag of `serve`.
-const FLAGS: [&str; 13] = [
+const FLAGS: [&str; 15] = [
     "--listen",
     "--cores",
+    "--slices",
     "--data",
     "--ephemeral",
     "--max-connections",
@@ -19,6 +20,7 @@ const FLAGS: [&str; 13] = [
     "--drain-timeout-ms",
     "--snapshot-after-mib",
     "--ledger-mib",
+    "--stall-timeout-ms",
     "--no-arena",
 ];
 
@@ -45,6 +47,10 @@ fn what_cannot_be_used_is_refused() {
     check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` runs backwards"]);
     check_refused(&and(&["--cores", "4095"]), &["--cores", "4095"]);
     check_refused(&and(&["--cores", "4096"]), &["--cores", "4096"]);
+    check_refused(&and(&["--slices", "0"]), &["--slices", "1..=256"]);
+    check_refused(&and(&["--slices", "257"]), &["--slices"]);
+    check_refused(&and(&["--stall-timeout-ms", "999"]), &["--stall-timeout-ms"]);
+    check_refused(&["--listen", "127.0.0.1:65535", "--ephemeral"], &["--listen", "65535 + 1"]);
     check_refused(&and(&["--data", "/tmp", "--ephemeral"]), &["--data", "--ephemeral"]);
     check_refused(&and(&["--max-connections", "0"]), &["--max-connections"]);
     check_refused(&and(&["--max-connections", "-1"]), &["-1"]);
@@ -108,7 +114,7 @@ fn the_greeting() {
     };
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux");
     says(&format!("purser {} on Linux ", env!("CARGO_PKG_VERSION")), kernel.trim());
-    says("core: CPU ", "");
+    says("1 slice on CPU ", "");
     says("memory: 77 MiB for the ledger, of ", " MiB that this process may use");
     says("limits: 99 connections, ", " open descriptors");
     says("data: in memory only", "lost");

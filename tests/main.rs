@@ -11,6 +11,7 @@ mod golden;
 mod hostile;
 mod house;
 mod import;
+mod info;
 mod life;
 mod model;
 mod real_data;

@@ -78,5 +78,7 @@ impl Desk for StillDesk {
         (Stamp(lsn.0), verdict)
     }
 
+    fn info(&self, _: &mut Vec<u8>) {}
+
     fn answered(&mut self, _: Route, _: Status) {}
 }

@@ -419,7 +419,7 @@ impl Connection {
         let limit = match ask {
             Ask::Entries => FEED_BYTES,
             Ask::Batch => BATCH_BYTES,
-            Ask::Health | Ask::Ready | Ask::Read(_) => 0,
+            Ask::Health | Ask::Ready | Ask::Info | Ask::Read(_) => 0,
         };
         let too_large = match head.framing {
             Framing::Chunked => limit == 0,
@@ -430,7 +430,7 @@ impl Connection {
             return Err((Problem::from(Code::ContentTooLarge).into(), true));
         }
         let refused = refusal(desk.serving()).filter(|&code| code != Code::Draining || !self.grace);
-        if let Some(code) = refused.filter(|_| !matches!(ask, Ask::Health | Ask::Ready)) {
+        if let Some(code) = refused.filter(|_| !matches!(ask, Ask::Health | Ask::Ready | Ask::Info)) {
             return Err((Problem::from(code).into(), true));
         }
         Ok(ask)
@@ -457,8 +457,11 @@ impl Connection {
             reply::problem(&Problem::from(code).into(), persist, head_only, desk, &mut out.bytes);
             Status::ServiceUnavailable
         } else {
-            let word = if ask == Ask::Ready { "ready" } else { "ok" };
-            reply::word(word, persist, head_only, desk, &mut out.bytes);
+            match ask {
+                Ask::Info => reply::info(persist, head_only, desk, &mut out.bytes),
+                Ask::Ready => reply::word("ready", persist, head_only, desk, &mut out.bytes),
+                _ => reply::word("ok", persist, head_only, desk, &mut out.bytes),
+            }
             Status::Ok
         };
         desk.answered(ask.route(), status);

@@ -47,6 +47,9 @@ pub trait Desk {
     /// Applies an entry and stamps the verdict.
     fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict);
 
+    /// Appends what this server says of itself.
+    fn info(&self, out: &mut Vec<u8>);
+
     /// Counts an answer.
     fn answered(&mut self, route: Route, status: Status);
 }

@@ -8,6 +8,7 @@
 //! - [`connection`] — the machine of one connection: bytes in, answers out, in order; [`out`] — the answers that wait to leave
 //! - [`reply`] — whole responses
 //! - [`exchange`] — what the cores of a server ask of each other, in [`parcel`]s; [`gather`] — a batch over several cores
+//! - [`info`] — what a server says of itself
 //! - [`desk`] — what the machine asks of the core that it runs on
 //!
 //! **Pure.** Bytes and time come in as values, answers go into the caller's buffer; nothing here reads a clock or does IO.
@@ -25,6 +26,7 @@ pub mod entry;
 pub mod exchange;
 pub mod feed;
 pub mod gather;
+pub mod info;
 pub mod json;
 pub mod out;
 pub mod parcel;

@@ -82,6 +82,12 @@ pub(super) fn json<D: Desk>(
     response::write(out, &Answer { persist, ..ok(desk, status) }, width_hint, body);
 }
 
+/// Writes what this server says of itself.
+pub(super) fn info<D: Desk>(persist: Persist, head_only: bool, desk: &D, out: &mut Vec<u8>) {
+    let answer = Answer { persist, head_only, ..ok(desk, Status::Ok) };
+    response::write(out, &answer, 3, |out| desk.info(out));
+}
+
 /// Writes a word.
 pub(super) fn word<D: Desk>(word: &str, persist: Persist, head_only: bool, desk: &D, out: &mut Vec<u8>) {
     let answer = Answer { content_type: TEXT, persist, head_only, ..ok(desk, Status::Ok) };

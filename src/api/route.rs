@@ -23,14 +23,16 @@ pub enum Route {
     Health,
     /// `GET /readyz`
     Ready,
+    /// `GET /v1/info`
+    Info,
     /// Everything that is refused before it has a route.
     None,
 }
 
 impl Route {
     /// Every route, in the order of the discriminants.
-    pub const ALL: [Self; 7] =
-        [Self::Balance, Self::Stats, Self::Batch, Self::Entries, Self::Health, Self::Ready, Self::None];
+    pub const ALL: [Self; 8] =
+        [Self::Balance, Self::Stats, Self::Batch, Self::Entries, Self::Health, Self::Ready, Self::Info, Self::None];
 
     /// Its name in counters.
     pub const fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Route {
             Self::Entries => "entries",
             Self::Health => "healthz",
             Self::Ready => "readyz",
+            Self::Info => "info",
             Self::None => "none",
         }
     }
@@ -55,6 +58,8 @@ pub enum Ask {
     Health,
     /// Whether requests are welcome.
     Ready,
+    /// What this server is.
+    Info,
     /// Reads to come in the body.
     Batch,
     /// Entries to come in the body.
@@ -69,6 +74,7 @@ impl Ask {
             Self::Read(Read { what: What::Stats { .. }, .. }) => Route::Stats,
             Self::Health => Route::Health,
             Self::Ready => Route::Ready,
+            Self::Info => Route::Info,
             Self::Batch => Route::Batch,
             Self::Entries => Route::Entries,
         }
@@ -105,6 +111,7 @@ pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
         "/v1/batch" => (Ask::Batch, TO_POST),
         "/healthz" => (Ask::Health, TO_READ),
         "/readyz" => (Ask::Ready, TO_READ),
+        "/v1/info" => (Ask::Info, TO_READ),
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
     check_method(head, allow)?;

@@ -2,7 +2,8 @@
 
 use super::Error;
 use super::progress::{Progress, count, many};
-use crate::api::CREDITS;
+use crate::api::info::{Info, Place};
+use crate::api::{BATCH_BYTES, BATCH_READS, CREDITS, FEED_BYTES, FEED_LINES};
 use crate::config::{Config, CpuList, Limits};
 use crate::engine::control::{Command, Control};
 use crate::engine::core::Limits as CoreLimits;
@@ -12,6 +13,7 @@ use crate::engine::keeper::{Keeper, News};
 use crate::engine::mesh::mesh;
 use crate::engine::placement::Aside;
 use crate::engine::{net, placement, probe};
+use crate::journal::manifest::HASH_VERSION;
 use crate::metrics::{Counters, Histogram};
 use crate::slice::recovery::Report;
 use crate::slice::store::Counts;
@@ -20,9 +22,10 @@ use signal_hook::iterator::Signals;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// The flags of `serve`.
 #[derive(Debug, clap::Args)]
@@ -122,16 +125,18 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let keepers = keepers.collect::<Result<Vec<_>, _>>()?;
     drop(tell);
 
+    let info = Arc::new(info(&config, &ports.numbers)?);
     let meshes = mesh(&controls, CREDITS);
     let plans = ports.listeners.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
     let plans = plans.map(|(slice, (((listeners, keeper), mesh), control))| Plan {
-        cpu: config.cores[slice % config.cores.len()],
+        cpu: cpu_of(&config, slice),
         listeners,
         keeper,
         mesh,
         ledger_bytes: config.limits.ledger_bytes / config.slices as usize,
         arena_bytes: config.arena.then_some(memory / config.slices as usize),
         limits: core_limits(&config),
+        info: info.clone(),
         control: control.clone(),
     });
     let cores = cores::start(plans.collect(), &aside)?;
@@ -140,7 +145,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     announce(&config, &kernel, memory, descriptors);
     if loaded(&config, &news) {
         for (slice, port) in ports.numbers.iter().enumerate().filter(|_| config.slices > 1) {
-            say(&format!("slice {slice}: CPU {}, port {port}", config.cores[slice % config.cores.len()]));
+            say(&format!("slice {slice}: CPU {}, port {port}", cpu_of(&config, slice)));
         }
         say(&format!("listening on {address}"));
         say(&format!("try: {}", example(address)));
@@ -150,6 +155,38 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     // The process ends here, and the kernel takes its memory back sooner than millions of users are dropped.
     std::mem::forget(ended);
     Ok(())
+}
+
+/// What the server says of itself.
+fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
+        Error::Failed("the clock of this machine stands before 1970: entries are judged by their time".to_owned())
+    })?;
+    let place = |(slice, &port): (usize, &u16)| Place { cpu: cpu_of(config, slice), port };
+    let limits = &config.limits;
+    Ok(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("PURSER_COMMIT"),
+        started_ms: started.as_millis() as u64,
+        hash: HASH_VERSION,
+        cores: ports.iter().enumerate().map(place).collect(),
+        limits: vec![
+            ("feed_lines", FEED_LINES as u64),
+            ("feed_bytes", FEED_BYTES as u64),
+            ("batch_reads", BATCH_READS as u64),
+            ("batch_bytes", BATCH_BYTES as u64),
+            ("connections_per_core", limits.connections as u64),
+            ("ledger_bytes_per_core", (limits.ledger_bytes / config.slices as usize) as u64),
+            ("request_timeout_ms", limits.request_ms),
+            ("idle_timeout_ms", limits.idle_ms),
+            ("send_timeout_ms", limits.send_ms),
+        ],
+    })
+}
+
+/// The CPU of a slice's core.
+fn cpu_of(config: &Config, slice: usize) -> usize {
+    config.cores[slice % config.cores.len()]
 }
 
 /// Where the cores listen: all of them on one address, and each on a port of its own.
@@ -375,8 +412,9 @@ fn take_leave(ended: &[Ended], command: Command) {
     if counters.spilled_bytes > 0 {
         say(&format!("memory: {} MiB found no room in the cores' own regions", counters.spilled_bytes >> 20));
     }
-    if counters.spun_ns > 0 {
-        say(&format!("waiting for other cores: {} ms of CPU time", counters.spun_ns / 1_000_000));
+    if ended.len() > 1 {
+        let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
+        say(&format!("between cores: {hops} questions; {ms} ms of CPU time looking out for answers"));
     }
     if kept.writes > 0 {
         say(&format!(

@@ -11,9 +11,11 @@ use super::keeper::Keeper;
 use super::mesh::Mesh;
 use super::placement::{self, Aside};
 use super::wallet::Wallet;
+use crate::api::info::Info;
 use crate::api::parcel::Parcel;
 use crate::metrics::Counters;
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use std::{io, process, thread};
@@ -37,6 +39,8 @@ pub struct Plan {
     pub arena_bytes: Option<usize>,
     /// Its bounds.
     pub limits: Limits,
+    /// What the server says of itself.
+    pub info: Arc<Info>,
     /// How it is told things.
     pub control: Control,
 }
@@ -83,7 +87,7 @@ fn set_up(plan: Plan, toucher: Option<Toucher>) -> Result<Core<Wallet>, Failure>
     placement::pin(plan.cpu)?;
     // Before anything of the core's own is allocated.
     let arena = plan.arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
-    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh);
+    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh, plan.info);
     Core::new(plan.listeners, wallet, plan.limits, plan.control, arena)
 }
 

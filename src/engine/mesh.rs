@@ -158,15 +158,26 @@ impl<T> Mesh<T> {
         }
     }
 
+    /// A view of how many users each core has.
+    pub fn census(&self) -> Census {
+        Census(self.all.clone())
+    }
+
     /// Says how many users this core has.
     pub fn tell_users(&self, users: u64) {
         // Relaxed: a figure for people.
         self.seen().users.0.store(users, Ordering::Relaxed);
     }
+}
 
-    /// How many users the core of a slice had lately.
+/// How many users each core has.
+#[derive(Clone)]
+pub struct Census(Arc<All>);
+
+impl Census {
+    /// How many the core of a slice had lately.
     pub fn users(&self, slice: u32) -> u64 {
         // Relaxed: as in `tell_users`.
-        self.all.cores[slice as usize].0.users.0.load(Ordering::Relaxed)
+        self.0.cores[slice as usize].0.users.0.load(Ordering::Relaxed)
     }
 }

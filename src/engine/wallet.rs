@@ -2,13 +2,14 @@
 
 use super::Failure;
 use super::keeper::Keeper;
-use super::mesh::Mesh;
+use super::mesh::{Census, Mesh};
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared};
 use crate::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
 };
 use crate::api::exchange::Exchange;
+use crate::api::info::Info;
 use crate::api::parcel::Parcel;
 use crate::api::reply::turn_away;
 use crate::api::{CREDITS, ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
@@ -17,6 +18,7 @@ use crate::slice::snapshot::Traffic;
 use crate::slice::store::Counts;
 use crate::slice::{LogSink, Lsn, Near, ReleaseSink, Slice, Ticket};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// One core's share of the wallet.
 pub struct Wallet {
@@ -48,6 +50,8 @@ struct Counter {
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
     released: Released,
+    info: Arc<Info>,
+    census: Census,
 }
 
 /// Tickets whose position has become durable.
@@ -92,7 +96,7 @@ impl Near for Hardware {
 impl Wallet {
     /// An empty wallet that refuses new entries above `mark_bytes` of ledger. What `keeper` keeps is loaded in the first turns; requests are taken
     /// when all cores of `mesh` have loaded theirs.
-    pub fn new(mark_bytes: usize, keeper: Option<Keeper>, mesh: Mesh<Box<Parcel>>) -> Self {
+    pub fn new(mark_bytes: usize, keeper: Option<Keeper>, mesh: Mesh<Box<Parcel>>, info: Arc<Info>) -> Self {
         let mut dates = DateLine::new();
         let counter = Counter {
             slice: Slice::new(mark_bytes),
@@ -107,6 +111,8 @@ impl Wallet {
             counters: Counters::default(),
             keeper,
             released: Released::default(),
+            info,
+            census: mesh.census(),
         };
         let exchange = Exchange::new(mesh.slice(), mesh.len() as u32, CREDITS);
         Self {
@@ -312,6 +318,7 @@ impl Wallet {
 
     /// Sends what is to go to other cores.
     fn say(&mut self) {
+        self.mesh.tell_users(self.counter.slice.book().users() as u64);
         if self.mesh.is_empty() {
             return;
         }
@@ -319,11 +326,11 @@ impl Wallet {
         let exchange = &mut self.shared.exchange;
         exchange.release(durable);
         for (slice, parcel) in exchange.outgoing() {
+            self.counter.counters.hops += u64::from(parcel.home == self.mesh.slice());
             assert!(parcel.stamp <= durable, "no answer leaves before its stamp is durable");
             self.mesh.send(slice, parcel);
         }
         self.mesh.flush();
-        self.mesh.tell_users(self.counter.slice.book().users() as u64);
     }
 }
 
@@ -371,6 +378,10 @@ impl Desk for Counter {
             Verdict::Rejected(_) => self.counters.rejected += 1,
         }
         (Stamp(lsn.0), verdict)
+    }
+
+    fn info(&self, out: &mut Vec<u8>) {
+        self.info.write(|slice| self.census.users(slice), out);
     }
 
     #[inline]
