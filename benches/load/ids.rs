@@ -1,4 +1,4 @@
-//! The file of user ids that the wrk scripts map: every user of a population once, in shuffled order, 19 digits each and
+//! The file of user ids that the wrk scripts map: every user of a population, or some of them, once, in shuffled order, 19 digits each and
 //! nothing between. Lives in the temporary directory for as long as the value does.
 
 use std::fs::File;
@@ -19,20 +19,30 @@ pub struct Ids {
 
 impl Ids {
     pub fn write(population: &Population) -> Result<Self> {
+        Self::write_some(population, |_| true)
+    }
+
+    /// Only those users whose ids are `wanted`.
+    pub fn write_some(population: &Population, wanted: impl Fn(u64) -> bool) -> Result<Self> {
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
         let path = std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
-        let ids = Self { path, count: population.users };
-        ids.fill(population).context("writing the file of user ids")?;
+        let mut ids = Self { path, count: 0 };
+        ids.fill(population, wanted).context("writing the file of user ids")?;
         Ok(ids)
     }
 
-    fn fill(&self, population: &Population) -> std::io::Result<()> {
+    fn fill(&mut self, population: &Population, wanted: impl Fn(u64) -> bool) -> std::io::Result<()> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&self.path)?);
         let order = Shuffle::new(population.users, mix(population.seed ^ 0x1d5));
         let mut digits = itoa::Buffer::new();
         for k in 0..population.users {
-            let id = digits.format(population.user_id(order.at(k)));
+            let user = population.user_id(order.at(k));
+            if !wanted(user) {
+                continue;
+            }
+            self.count += 1;
+            let id = digits.format(user);
             assert_eq!(id.len(), WIDTH, "the scripts count on ids of one width");
             file.write_all(id.as_bytes())?;
         }

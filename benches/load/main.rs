@@ -15,6 +15,9 @@
 //! | `durable` | entries onto a disk: CPU an entry, latencies by batch size and connections against a bare write, Redis beside it |
 //! | `recovery` | how long a start takes, from a snapshot and a tail of log |
 //! | `snapshot` | what reads cost, and how long they take, while a snapshot is written |
+//! | `slices` | what several slices cost, and the way to another core |
+//! | `hop` | how long that way takes |
+//! | `arena` | what a core's own region of memory does |
 //! | `peers` | the Go services beside Purser |
 //!
 //! Durable servers keep their data below the target directory, or where `--dir` says; it is removed in the end.

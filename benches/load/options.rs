@@ -76,6 +76,12 @@ pub enum Suite {
     Recovery,
     /// GET balance while a snapshot is written
     Snapshot,
+    /// GET balance with 1 to 8 slices on two cores, and by the way to another core
+    Slices,
+    /// A question to another core and its answer: busy, asleep
+    Hop,
+    /// GET balance and POST entries with a core's own memory and without
+    Arena,
     /// The Go services beside Purser: balance, stats, batch, memory
     Peers,
 }

@@ -29,6 +29,10 @@ pub struct Subject {
     input: Vec<u8>,
     /// Where it listens, if it does not say so.
     address: Option<SocketAddr>,
+    /// The cores that it may run on, if not the one that it is started on.
+    cores: Option<String>,
+    /// Whether it has `/v1/info`.
+    has_info: bool,
 }
 
 impl Subject {
@@ -42,7 +46,25 @@ impl Subject {
             setting: None,
             input: Vec::new(),
             address: None,
+            cores: None,
+            has_info: true,
         }
+    }
+
+    /// The server itself, in memory, with so many slices on these cores.
+    pub fn slices(cores: &[usize], slices: u32) -> Self {
+        let mut subject = Self::purser(cores[0]).with(&format!("--slices={slices}"));
+        let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+        let place = subject.args.iter().position(|arg| arg == "--cores").expect("it has one");
+        subject.args[place + 1].clone_from(&list);
+        subject.cores = Some(list);
+        subject
+    }
+
+    /// The same with one more flag.
+    pub fn with(mut self, flag: &str) -> Self {
+        self.args.push(flag.to_owned());
+        self
     }
 
     /// The server itself, on a disk. A snapshot begins after so many MiB of log; by default as the server has it.
@@ -73,13 +95,16 @@ impl Subject {
             setting: None,
             input: Vec::new(),
             address: Some(address),
+            cores: None,
+            has_info: false,
         })
     }
 
     /// One of the services in `peers`.
     pub fn peer(name: &'static str, program: PathBuf, setting: (&'static str, &'static str)) -> Self {
         let args = ["-listen", "127.0.0.1:0"].map(String::from).to_vec();
-        Self { name, program, args, setting: Some(setting), input: Vec::new(), address: None }
+        let setting = Some(setting);
+        Self { name, program, args, setting, input: Vec::new(), address: None, cores: None, has_info: false }
     }
 
     /// The same engine, answering whatever it is asked with the bytes of `answer`.
@@ -92,13 +117,15 @@ impl Subject {
             setting: None,
             input: answer,
             address: None,
+            cores: None,
+            has_info: false,
         })
     }
 
     /// Starts it on `core` and returns once it is ready.
     pub fn start(&self, core: usize) -> Result<Running> {
         let mut child = Command::new("taskset")
-            .args(["-c", &core.to_string()])
+            .args(["-c", self.cores.as_deref().unwrap_or(&core.to_string())])
             .arg(&self.program)
             .args(&self.args)
             .envs(self.setting)
@@ -108,7 +135,13 @@ impl Subject {
             .context(format!("starting {} with taskset", self.name))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         // From here on, `child` is stopped when this function fails.
-        let mut running = Running { name: self.name, child, address: ([0, 0, 0, 0], 0).into(), output: None };
+        let mut running = Running {
+            name: self.name,
+            child,
+            address: ([0, 0, 0, 0], 0).into(),
+            output: None,
+            has_info: self.has_info,
+        };
         let mut input = input.context("the child has no standard input")?;
         input.write_all(&self.input).context(format!("handing {} its answer", self.name))?;
         drop(input);
@@ -150,6 +183,14 @@ pub struct Running {
     child: Child,
     /// What it says, once it has ended.
     output: Option<JoinHandle<Vec<String>>>,
+    has_info: bool,
+}
+
+/// What `/v1/info` says of the cores.
+pub struct Info {
+    pub ports: Vec<u16>,
+    /// How long all of them have looked out for answers of others.
+    pub spun: Duration,
 }
 
 /// Bytes of memory.
@@ -184,6 +225,22 @@ impl Running {
     /// All CPU time used so far.
     pub fn cpu(&self) -> Result<Duration> {
         sys::cpu_time(self.child.id()).context(format!("reading the CPU time of {}", self.name))
+    }
+
+    pub fn info(&self) -> Result<Info> {
+        let answer = Client::connect(self.address)?.get("/v1/info")?;
+        let info: serde_json::Value = serde_json::from_slice(answer.body()).context("reading /v1/info")?;
+        let figures = |name: &str| -> Vec<u64> {
+            let cores = info["cores"].as_array().map_or(&[][..], Vec::as_slice);
+            cores.iter().filter_map(|core| core[name].as_u64()).collect()
+        };
+        let ports = figures("port").into_iter().filter_map(|port| port.try_into().ok()).collect();
+        Ok(Info { ports, spun: Duration::from_micros(figures("looked_out_us").iter().sum()) })
+    }
+
+    /// CPU time in which cores looked out for answers of others.
+    pub fn spun(&self) -> Result<Duration> {
+        if self.has_info { Ok(self.info()?.spun) } else { Ok(Duration::ZERO) }
     }
 
     pub fn memory(&self) -> Result<Memory> {

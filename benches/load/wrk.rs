@@ -71,6 +71,8 @@ pub struct Load<'a> {
     pub script: Script,
     pub connections: usize,
     pub ids: &'a Ids,
+    /// Of one core of the server, if not the common one.
+    pub port: Option<u16>,
 }
 
 /// One round of one load.
@@ -78,6 +80,7 @@ pub struct Measured {
     /// Sent within the window; each connection has one call's worth under way at both of its ends.
     pub requests: u64,
     pub wall: Duration,
+    /// Without what a core spent looking out for answers of others.
     pub cpu: Duration,
     /// Of wrk's whole run: bytes received for each answer, head included.
     pub bytes: f64,
@@ -90,7 +93,9 @@ pub struct Measured {
 pub fn measure(server: &Running, load: &Load<'_>, seconds: f64, seed: u64, core: usize) -> Result<Measured> {
     let doing = format!("running wrk with {}", load.script.file());
     let counter = Counter::new().context("making the file of the request count")?;
-    let mut child = command(server.address, load, seconds, seed, core, &counter.path).spawn().context(&doing)?;
+    let mut address = server.address;
+    address.set_port(load.port.unwrap_or(address.port()));
+    let mut child = command(address, load, seconds, seed, core, &counter.path).spawn().context(&doing)?;
     let measured = watch(&mut child, server, load, seconds, &counter);
     if measured.is_err() {
         let _ = child.kill();
@@ -138,7 +143,7 @@ fn stride(count: u64, random: &mut Random) -> u64 {
 
 fn watch(child: &mut Child, server: &Running, load: &Load<'_>, seconds: f64, counter: &Counter) -> Result<Measured> {
     wait_until_busy(child, load, counter)?;
-    let look = || -> Result<_> { Ok((counter.calls()?, server.cpu()?, Instant::now())) };
+    let look = || -> Result<_> { Ok((counter.calls()?, server.cpu()? - server.spun()?, Instant::now())) };
     let before = look()?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let after = look()?;

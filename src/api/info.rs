@@ -31,9 +31,18 @@ pub struct Place {
     pub port: u16,
 }
 
+/// What a core tells of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// How many users it has.
+    pub users: u64,
+    /// CPU time in which it looked out for answers of other cores, in microseconds.
+    pub looked_out_us: u64,
+}
+
 impl Info {
-    /// Appends it, with how many users each slice has.
-    pub fn write(&self, users: impl Fn(u32) -> u64, out: &mut Vec<u8>) {
+    /// Appends it, with the figures of each slice's core.
+    pub fn write(&self, figures: impl Fn(u32) -> Figures, out: &mut Vec<u8>) {
         let mut first = true;
         let mut open = |out: &mut Vec<u8>, name: &str| {
             out.extend_from_slice(if std::mem::take(&mut first) { b"{\"" } else { b",\"" });
@@ -54,8 +63,9 @@ impl Info {
         open(out, "cores");
         for (slice, core) in (0..).zip(&self.cores) {
             out.push(if slice == 0 { b'[' } else { b',' });
-            let figures = [("slice", slice.into()), ("cpu", core.cpu as u64), ("port", core.port.into())];
-            object(out, figures.into_iter().chain([("users", users(slice))]));
+            let Figures { users, looked_out_us } = figures(slice);
+            let place = [("slice", slice.into()), ("cpu", core.cpu as u64), ("port", core.port.into())];
+            object(out, place.into_iter().chain([("users", users), ("looked_out_us", looked_out_us)]));
         }
         out.push(b']');
         open(out, "limits");
@@ -89,10 +99,10 @@ mod tests {
             limits: vec![("connections", 10), ("batch_reads", 1_000)],
         };
         let mut out = Vec::new();
-        info.write(|slice| 70 + u64::from(slice), &mut out);
+        info.write(|slice| Figures { users: 70 + u64::from(slice), looked_out_us: 9 }, &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":2,"cores":[{"slice":0,"cpu":0,"port":8081,"users":70},{"slice":1,"cpu":3,"port":8082,"users":71}],"limits":{"connections":10,"batch_reads":1000}}"#
+            r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":2,"cores":[{"slice":0,"cpu":0,"port":8081,"users":70,"looked_out_us":9},{"slice":1,"cpu":3,"port":8082,"users":71,"looked_out_us":9}],"limits":{"connections":10,"batch_reads":1000}}"#
         );
     }
 }

@@ -134,7 +134,7 @@ impl<S: Service> Core<S> {
             counters: Counters::default(),
         };
         (0..core.listeners.len()).for_each(|listener| core.arm_accept(listener));
-        core.arm_wake();
+        core.ring.watch(&core.control);
         Ok(core)
     }
 
@@ -202,7 +202,7 @@ impl<S: Service> Core<S> {
             while !self.ring.is_ready() && !self.service.has_mail() && since.elapsed() < spin {
                 std::hint::spin_loop();
             }
-            self.counters.spun_ns += since.elapsed().as_nanos() as u64;
+            self.service.looked_out(since.elapsed().as_nanos() as u64);
         }
         let sleeps = is_idle && self.service.lie_down();
         let entered = self.ring.enter(u32::from(sleeps), self.timeout());
@@ -246,7 +246,7 @@ impl<S: Service> Core<S> {
             Kind::Cancel => {}
             Kind::Wake => {
                 if !cqueue::more(completion.flags) {
-                    self.arm_wake();
+                    self.ring.watch(&self.control);
                 }
                 if self.control.command() >= Command::Drain {
                     self.drain();
@@ -639,15 +639,6 @@ impl<S: Service> Core<S> {
                 if conn.sending || is_waiting || matches!(conn.next, Next::Busy | Next::Away) => {}
             _ => self.abandon(slot),
         }
-    }
-
-    fn arm_wake(&mut self) {
-        let entry = opcode::PollAdd::new(types::Fd(self.control.fd()), libc::POLLIN as u32)
-            .multi(true)
-            .build()
-            .user_data(Op::core(Kind::Wake).encode());
-        // SAFETY: points at nothing.
-        unsafe { self.ring.push(&entry) };
     }
 
     fn drain(&mut self) {

@@ -6,6 +6,7 @@
 
 use super::control::Control;
 use super::spsc::{self, Padded, Receiver, Sender, Sleeper};
+use crate::api::info::Figures;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -30,13 +31,13 @@ struct All {
 struct Seen {
     sleeper: Sleeper,
     control: Control,
-    users: Padded<AtomicU64>,
+    figures: Padded<[AtomicU64; 2]>,
 }
 
 /// A mesh of as many cores as there are controls; each may have `credits` questions at each other.
 pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
     let seen = |control: &Control| {
-        Padded(Seen { sleeper: Sleeper::new(), control: control.clone(), users: Padded(AtomicU64::new(0)) })
+        Padded(Seen { sleeper: Sleeper::new(), control: control.clone(), figures: Padded::default() })
     };
     let all = Arc::new(All {
         cores: controls.iter().map(seen).collect(),
@@ -158,26 +159,31 @@ impl<T> Mesh<T> {
         }
     }
 
-    /// A view of how many users each core has.
+    /// A view of what each core tells of itself.
     pub fn census(&self) -> Census {
         Census(self.all.clone())
     }
 
-    /// Says how many users this core has.
-    pub fn tell_users(&self, users: u64) {
-        // Relaxed: a figure for people.
-        self.seen().users.0.store(users, Ordering::Relaxed);
+    /// Tells the figures of this core.
+    #[inline]
+    pub fn tell(&self, Figures { users, looked_out_us }: Figures) {
+        for (place, figure) in self.seen().figures.0.iter().zip([users, looked_out_us]) {
+            // Relaxed: figures for people.
+            place.store(figure, Ordering::Relaxed);
+        }
     }
 }
 
-/// How many users each core has.
+/// What each core tells of itself.
 #[derive(Clone)]
 pub struct Census(Arc<All>);
 
 impl Census {
-    /// How many the core of a slice had lately.
-    pub fn users(&self, slice: u32) -> u64 {
-        // Relaxed: as in `tell_users`.
-        self.0.cores[slice as usize].0.users.0.load(Ordering::Relaxed)
+    /// The figures of a slice's core, as of its last turn.
+    pub fn figures(&self, slice: u32) -> Figures {
+        // Relaxed: as in `tell`.
+        let [users, looked_out_us] =
+            self.0.cores[slice as usize].0.figures.0.each_ref().map(|f| f.load(Ordering::Relaxed));
+        Figures { users, looked_out_us }
     }
 }

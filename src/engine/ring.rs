@@ -5,8 +5,10 @@
 //! the ring is split once and its parts live as long as the thread.
 
 use super::Failure;
+use super::control::Control;
+use super::op::{Kind, Op};
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, squeue};
+use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, opcode, squeue, types};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
@@ -72,6 +74,16 @@ impl Ring {
             // Full: submit without waiting. This cannot fail for good: the kernel takes all or says why.
             self.enter(0, Duration::ZERO).unwrap_or_else(|error| panic!("the kernel refuses submissions: {error}"));
         }
+    }
+
+    /// Has a completion of [`Kind::Wake`] made whenever the core of `control` is woken.
+    pub fn watch(&mut self, control: &Control) {
+        let entry = opcode::PollAdd::new(types::Fd(control.fd()), libc::POLLIN as u32)
+            .multi(true)
+            .build()
+            .user_data(Op::core(Kind::Wake).encode());
+        // SAFETY: points at nothing.
+        unsafe { self.push(&entry) };
     }
 
     /// Submits what is queued, runs what is deferred, and waits until `want` completions are there or `timeout` has passed.

@@ -82,6 +82,9 @@ pub trait Service {
         false
     }
 
+    /// The core has looked out for answers of others for so many nanoseconds, instead of sleeping.
+    fn looked_out(&mut self, _ns: u64) {}
+
     /// Whether something has come from another core.
     fn has_mail(&self) -> bool {
         false

@@ -9,7 +9,7 @@ use crate::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
 };
 use crate::api::exchange::Exchange;
-use crate::api::info::Info;
+use crate::api::info::{Figures, Info};
 use crate::api::parcel::Parcel;
 use crate::api::reply::turn_away;
 use crate::api::{CREDITS, ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
@@ -248,6 +248,10 @@ impl Service for Wallet {
         self.shared.exchange.awaits()
     }
 
+    fn looked_out(&mut self, ns: u64) {
+        self.counter.counters.spun_ns += ns;
+    }
+
     fn has_mail(&self) -> bool {
         self.mesh.has_mail()
     }
@@ -318,7 +322,10 @@ impl Wallet {
 
     /// Sends what is to go to other cores.
     fn say(&mut self) {
-        self.mesh.tell_users(self.counter.slice.book().users() as u64);
+        self.mesh.tell(Figures {
+            users: self.counter.slice.book().users() as u64,
+            looked_out_us: self.counter.counters.spun_ns / 1_000,
+        });
         if self.mesh.is_empty() {
             return;
         }
@@ -381,7 +388,7 @@ impl Desk for Counter {
     }
 
     fn info(&self, out: &mut Vec<u8>) {
-        self.info.write(|slice| self.census.users(slice), out);
+        self.info.write(|slice| self.census.figures(slice), out);
     }
 
     #[inline]

@@ -22,7 +22,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut lanes = Vec::new();
     for server in [&loaded.server, &floor] {
         for &connections in &counts {
-            let load = Load { script: Script::Balance, connections, ids: &loaded.ids };
+            let load = Load { script: Script::Balance, connections, ids: &loaded.ids, port: None };
             lanes.push(Lane { name: format!("{}, {connections} connections", server.name), server, load });
         }
     }

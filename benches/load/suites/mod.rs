@@ -1,13 +1,16 @@
 //! The suites, and what they share: the servers' core, and a loaded server that is kept from suite to suite while the
 //! population stays the same.
 
+mod arena;
 mod connections;
 mod durable;
 mod feed;
+mod hop;
 mod memory;
 mod peers;
 mod reads;
 mod recovery;
+mod slices;
 mod snapshot;
 mod users;
 
@@ -74,6 +77,9 @@ impl Bench {
             Suite::Durable => durable::run(self),
             Suite::Recovery => recovery::run(self),
             Suite::Snapshot => snapshot::run(self),
+            Suite::Slices => slices::run(self),
+            Suite::Hop => hop::run(self),
+            Suite::Arena => arena::run(self),
             Suite::Peers => peers::run(self),
         }
     }

@@ -23,7 +23,7 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let answer = check::typical_answer(&loaded.server, &loaded.tally, script)?;
     let answer_bytes = answer.len() as f64;
     let floor = Subject::floor(core, answer)?.start(core)?;
-    let load = Load { script, connections, ids: &loaded.ids };
+    let load = Load { script, connections, ids: &loaded.ids, port: None };
     let lanes = [&loaded.server, &floor].map(|server| Lane { name: server.name.to_owned(), server, load });
     let series = measure(&lanes, &plan)?;
     loaded.check(1)?;

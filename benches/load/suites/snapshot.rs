@@ -58,7 +58,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     check::check(&still, &tally, 0)?;
 
     let ids = Ids::write(&population)?;
-    let load = Load { script: Script::Balance, connections: options.connections_or(&[CONNECTIONS])[0], ids: &ids };
+    let load =
+        Load { script: Script::Balance, connections: options.connections_or(&[CONNECTIONS])[0], ids: &ids, port: None };
     let mut writer = Writer { log: &log, cores, hopeless: users < ENOUGH_USERS, running: None };
     let series = rounds(&still, &mut writer, &load, &options)?;
     if let Some((_, server)) = &writer.running {
