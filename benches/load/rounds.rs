@@ -14,7 +14,8 @@ use crate::wrk::{self, Load};
 pub struct Lane<'a> {
     pub name: String,
     pub server: &'a Running,
-    pub load: Load<'a>,
+    /// All at once.
+    pub loads: Vec<Load<'a>>,
 }
 
 #[derive(Clone, Copy)]
@@ -59,7 +60,7 @@ pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
 }
 
 fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
-    let measured = wrk::measure(lane.server, &lane.load, plan.seconds, seed, plan.load_core).context(&lane.name)?;
+    let measured = wrk::measure(lane.server, &lane.loads, plan.seconds, seed, plan.load_core).context(&lane.name)?;
     let requests = measured.requests as f64;
     Ok(Round {
         cpu_us: measured.cpu.as_secs_f64() * 1e6 / requests,

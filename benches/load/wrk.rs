@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error::{Context, Error, Result};
@@ -73,6 +74,8 @@ pub struct Load<'a> {
     pub ids: &'a Ids,
     /// Of one core of the server, if not the common one.
     pub port: Option<u16>,
+    /// The core of wrk, if not the load core.
+    pub core: Option<usize>,
 }
 
 /// One round of one load.
@@ -88,21 +91,85 @@ pub struct Measured {
     pub latency_us: Option<[u64; 3]>,
 }
 
-/// Measures `server` for `seconds`. `seed` decides where in the file of ids the round begins and in which order it goes
-/// through them.
-pub fn measure(server: &Running, load: &Load<'_>, seconds: f64, seed: u64, core: usize) -> Result<Measured> {
-    let doing = format!("running wrk with {}", load.script.file());
-    let counter = Counter::new().context("making the file of the request count")?;
-    let mut address = server.address;
-    address.set_port(load.port.unwrap_or(address.port()));
-    let mut child = command(address, load, seconds, seed, core, &counter.path).spawn().context(&doing)?;
-    let measured = watch(&mut child, server, load, seconds, &counter);
-    if measured.is_err() {
-        let _ = child.kill();
+/// Measures `server` for `seconds` under loads that all run at once, each with a wrk of its own. `seed` decides where in the file of ids the round
+/// begins and in which order it goes through them.
+pub fn measure(server: &Running, loads: &[Load<'_>], seconds: f64, seed: u64, core: usize) -> Result<Measured> {
+    let doing = "running wrk";
+    let mut runs: Vec<Run<'_>> =
+        loads.iter().map(|load| Run::start(server, load, seconds, seed, core)).collect::<Result<_>>()?;
+    let window = watch(&mut runs, server, seconds).context(doing)?;
+    let summaries: Vec<Summary> = runs.into_iter().map(Run::end).collect::<Result<_>>()?;
+    let sum = |of: fn(&Summary) -> u64| summaries.iter().map(of).sum::<u64>();
+    let answered = sum(|summary| summary.requests);
+    if window.requests == 0 || answered == 0 {
+        return Err(Error::new("no request was answered"));
     }
-    let status = child.wait().context(&doing)?;
-    let measured = measured.context(&doing)?;
-    if status.success() { Ok(measured) } else { Err(Error::new(format!("{doing}: {status}"))) }
+    let worst = |place: usize| summaries.iter().map(|summary| summary.latency_us[place]).max().unwrap_or(0);
+    let has_latency = loads.iter().all(|load| load.script != Script::Pipelined);
+    Ok(Measured {
+        requests: window.requests,
+        wall: window.wall,
+        cpu: window.cpu,
+        bytes: sum(|summary| summary.bytes) as f64 / answered as f64,
+        latency_us: has_latency.then(|| [0, 1, 2].map(worst)),
+    })
+}
+
+/// A wrk that runs.
+struct Run<'a> {
+    load: &'a Load<'a>,
+    child: Child,
+    counter: Counter,
+}
+
+impl<'a> Run<'a> {
+    fn start(server: &Running, load: &'a Load<'a>, seconds: f64, seed: u64, core: usize) -> Result<Self> {
+        let counter = Counter::new().context("making the file of the request count")?;
+        let mut address = server.address;
+        address.set_port(load.port.unwrap_or(address.port()));
+        let mut command = command(address, load, seconds, seed, load.core.unwrap_or(core), &counter.path);
+        let child = command.spawn().context("starting wrk")?;
+        Ok(Self { load, child, counter })
+    }
+
+    /// How many requests were sent so far.
+    fn requests(&self) -> Result<u64> {
+        Ok(self.counter.calls()? * self.load.script.requests_a_call())
+    }
+
+    fn wait_until_busy(&mut self) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.counter.calls()? < 2 * self.load.connections as u64 {
+            if let Some(status) = self.child.try_wait().context("watching wrk")? {
+                return Err(Error::new(format!("wrk ended early, {status}")));
+            }
+            if Instant::now() > deadline {
+                return Err(Error::new("wrk's connections are not answered"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// Has it end, and reads what it says.
+    fn end(mut self) -> Result<Summary> {
+        let doing = format!("running wrk with {}", self.load.script.file());
+        sys::signal(self.child.id(), libc::SIGINT).context("ending wrk's run")?;
+        let mut output = String::new();
+        let pipe = self.child.stdout.as_mut().context("wrk has no standard output")?;
+        pipe.read_to_string(&mut output).context("reading from wrk")?;
+        let status = self.child.wait().context(&doing)?;
+        if status.success() { Summary::read(&output) } else { Err(Error::new(format!("{doing}: {status}"))) }
+    }
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
 }
 
 fn command(address: SocketAddr, load: &Load<'_>, seconds: f64, seed: u64, core: usize, counter: &Path) -> Command {
@@ -141,44 +208,24 @@ fn stride(count: u64, random: &mut Random) -> u64 {
     }
 }
 
-fn watch(child: &mut Child, server: &Running, load: &Load<'_>, seconds: f64, counter: &Counter) -> Result<Measured> {
-    wait_until_busy(child, load, counter)?;
-    let look = || -> Result<_> { Ok((counter.calls()?, server.cpu()? - server.spun()?, Instant::now())) };
+/// What happened while all connections were up.
+struct Window {
+    requests: u64,
+    wall: Duration,
+    cpu: Duration,
+}
+
+fn watch(runs: &mut [Run<'_>], server: &Running, seconds: f64) -> Result<Window> {
+    runs.iter_mut().try_for_each(Run::wait_until_busy)?;
+    std::thread::sleep(SETTLE);
+    let look = || -> Result<_> {
+        let requests = runs.iter().map(Run::requests).sum::<Result<u64>>()?;
+        Ok((requests, server.cpu()?.saturating_sub(server.spun()?), Instant::now()))
+    };
     let before = look()?;
     std::thread::sleep(Duration::from_secs_f64(seconds));
     let after = look()?;
-    sys::signal(child.id(), libc::SIGINT).context("ending wrk's run")?;
-    let mut output = String::new();
-    let pipe = child.stdout.as_mut().context("wrk has no standard output")?;
-    pipe.read_to_string(&mut output).context("reading from wrk")?;
-
-    let summary = Summary::read(&output)?;
-    let requests = (after.0 - before.0) * load.script.requests_a_call();
-    if requests == 0 || summary.requests == 0 {
-        return Err(Error::new("no request was answered"));
-    }
-    Ok(Measured {
-        requests,
-        wall: after.2 - before.2,
-        cpu: after.1 - before.1,
-        bytes: summary.bytes as f64 / summary.requests as f64,
-        latency_us: (load.script != Script::Pipelined).then_some(summary.latency_us),
-    })
-}
-
-fn wait_until_busy(child: &mut Child, load: &Load<'_>, counter: &Counter) -> Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    while counter.calls()? < 2 * load.connections as u64 {
-        if let Some(status) = child.try_wait().context("watching wrk")? {
-            return Err(Error::new(format!("wrk ended early, {status}")));
-        }
-        if Instant::now() > deadline {
-            return Err(Error::new("wrk's connections are not answered"));
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    std::thread::sleep(SETTLE);
-    Ok(())
+    Ok(Window { requests: after.0 - before.0, cpu: after.1 - before.1, wall: after.2 - before.2 })
 }
 
 /// The file in which the script counts its calls, as one double: all that Lua has.
@@ -192,7 +239,9 @@ impl Counter {
     fn new() -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let path = folder.join(format!("purser-load-{}.count", std::process::id()));
+        static FILES: AtomicU32 = AtomicU32::new(0);
+        let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
+        let path = folder.join(format!("purser-load-{}-{number}.count", std::process::id()));
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         file.set_len(size_of::<f64>() as u64)?;
         Ok(Self { path, file })

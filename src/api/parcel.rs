@@ -29,30 +29,34 @@ pub enum Job {
     Entries,
 }
 
-/// A question on its way, or its answer.
+/// A question on its way, or its answer. What a read needs comes first: few cache lines go from core to core.
 #[derive(Debug)]
+#[repr(C, align(64))]
 pub struct Parcel {
-    /// What is asked.
-    pub job: Job,
-    /// The slice of the core that asks.
-    pub home: u32,
     /// The connection that asks, as its core names it.
     pub ticket: u64,
     /// The asking core's clock: what a missing `at_ms` means.
     pub now: Millis,
-
+    /// What the answer shows of the owner's log.
+    pub stamp: Stamp,
+    /// The answer: a response, or the bodies of a batch.
+    pub bytes: Vec<u8>,
+    /// The slice of the core that asks.
+    pub home: u32,
     /// Where the answer to a read belongs: see [`super::out::Out::gap`].
     pub place: u32,
+    /// What is asked.
+    pub job: Job,
+    /// What becomes of a read's connection.
+    pub persist: Persist,
+    /// Whether the read is a HEAD.
+    pub head_only: bool,
+    /// The status of its answer.
+    pub status: Status,
     /// A read.
     pub read: Read,
-    /// What becomes of its connection.
-    pub persist: Persist,
-    /// Whether it is a HEAD.
-    pub head_only: bool,
     /// Its `If-None-Match`; empty if there is none.
     pub if_none_match: Vec<u8>,
-    /// The answer's status.
-    pub status: Status,
 
     /// Items of a batch, in order.
     pub reads: Vec<Read>,
@@ -67,11 +71,6 @@ pub struct Parcel {
     pub accepted: u32,
     /// What became of the others.
     pub others: Vec<(Mark, Verdict)>,
-
-    /// The answer: a response, or the bodies of a batch.
-    pub bytes: Vec<u8>,
-    /// What the answer shows of the owner's log.
-    pub stamp: Stamp,
 }
 
 /// Which line of a body.

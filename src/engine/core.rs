@@ -189,27 +189,43 @@ impl<S: Service> Core<S> {
         Ok(())
     }
 
-    /// Waits until there is something to do. With answers of other cores outstanding it looks out for them for a while: to be woken takes longer.
+    /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Failure> {
-        let failed = Failure::of("enter", "the io_uring");
         let (ready, service) = (&self.ready, &self.service);
         let is_idle = (ready.is_empty() && !service.is_busy()) || service.is_held();
-        if is_idle && self.limits.spin_ns > 0 && self.service.awaits() {
-            if let Err(error) = self.ring.enter(0, Duration::ZERO) {
-                return Err(failed(error));
+        if is_idle && self.limits.spin_ns > 0 && service.awaits() {
+            self.enter(0)?;
+            if self.looks_out() {
+                return Ok(());
             }
-            let (since, spin) = (Instant::now(), Duration::from_nanos(self.limits.spin_ns));
-            while !self.ring.is_ready() && !self.service.has_mail() && since.elapsed() < spin {
-                std::hint::spin_loop();
-            }
-            self.service.looked_out(since.elapsed().as_nanos() as u64);
         }
         let sleeps = is_idle && self.service.lie_down();
-        let entered = self.ring.enter(u32::from(sleeps), self.timeout());
+        let entered = self.enter(u32::from(sleeps));
         if sleeps {
             self.service.rise();
         }
-        entered.map_err(failed)
+        entered
+    }
+
+    /// With answers of other cores outstanding it looks out for them for a while, and for anything else: to be woken takes longer. Returns whether there is
+    /// something that needs no more of the kernel.
+    fn looks_out(&mut self) -> bool {
+        if self.ring.has_completions() || self.service.has_mail() {
+            return true;
+        }
+        let (since, spin) = (Instant::now(), Duration::from_nanos(self.limits.spin_ns));
+        let mut has_mail = false;
+        while !has_mail && !self.ring.has_deferred() && since.elapsed() < spin {
+            std::hint::spin_loop();
+            has_mail = self.service.has_mail();
+        }
+        self.service.looked_out(since.elapsed().as_nanos() as u64);
+        has_mail
+    }
+
+    fn enter(&mut self, want: u32) -> Result<(), Failure> {
+        let timeout = if want == 0 { Duration::ZERO } else { self.timeout() };
+        self.ring.enter(want, timeout).map_err(|error| Failure::new("enter", "the io_uring", error))
     }
 
     fn count_turn(&mut self) {

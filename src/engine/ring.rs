@@ -109,10 +109,16 @@ impl Ring {
         }
     }
 
-    /// Whether completions are there, or would be if the ring were entered.
+    /// Whether completions are there.
     #[inline]
-    pub fn is_ready(&mut self) -> bool {
-        !self.completions.is_empty() || self.submissions.taskrun()
+    pub fn has_completions(&self) -> bool {
+        !self.completions.is_empty()
+    }
+
+    /// Whether there would be some if the ring were entered.
+    #[inline]
+    pub fn has_deferred(&self) -> bool {
+        self.submissions.taskrun()
     }
 
     /// The next completion that is there.

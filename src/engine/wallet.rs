@@ -25,6 +25,8 @@ pub struct Wallet {
     counter: Counter,
     shared: Shared,
     mesh: Mesh<Box<Parcel>>,
+    /// What has come in this turn, and from whom.
+    came: Vec<(u32, Box<Parcel>)>,
     /// What others ask in this turn.
     #[expect(clippy::vec_box, reason = "a parcel stays where it is, whichever core has it")]
     asked: Vec<Box<Parcel>>,
@@ -80,6 +82,21 @@ impl LogSink for NoLog {
 /// How this processor is told what will be read soon.
 pub struct Hardware;
 
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
+/// What a read needs of a parcel lies first in it.
+const PARCEL_BYTES: usize = 4 * LINE_BYTES;
+/// Of a long answer, what is fetched beforehand; the rest follows when it is copied.
+const ANSWER_BYTES: usize = 8 * LINE_BYTES;
+
+impl Hardware {
+    /// So many bytes from an address on will be read soon.
+    #[inline]
+    fn all(&self, start: *const u8, bytes: usize) {
+        (0..bytes).step_by(LINE_BYTES).for_each(|at| self.near(start.wrapping_add(at)));
+    }
+}
+
 impl Near for Hardware {
     #[inline]
     fn near(&self, at: *const u8) {
@@ -119,6 +136,7 @@ impl Wallet {
             counter,
             shared: Shared::new(exchange),
             mesh,
+            came: Vec::new(),
             asked: Vec::new(),
             arrived: VecDeque::new(),
             has_rested: false,
@@ -301,20 +319,26 @@ impl Wallet {
     /// Takes what other cores have sent: answers wait for their connections' turn, questions are answered. Entries of others get half of what a
     /// turn may apply, and at its end what connections have left of it.
     fn hear(&mut self, now_ms: u64) {
-        let Self { counter, shared: Shared { exchange, .. }, mesh, asked, arrived, .. } = self;
+        let Self { counter, shared: Shared { exchange, .. }, mesh, came, asked, arrived, .. } = self;
         exchange.begin(now_ms);
         if mesh.is_empty() {
             return;
         }
         let slice = mesh.slice();
+        // Another core has written all of it: it is fetched while what came before is looked at.
         mesh.receive(|from, parcel| {
+            Hardware.all(std::ptr::from_ref(&*parcel).cast(), PARCEL_BYTES);
+            came.push((from, parcel));
+        });
+        for (from, parcel) in came.drain(..) {
             if parcel.home == slice {
+                Hardware.all(parcel.bytes.as_ptr(), parcel.bytes.len().min(ANSWER_BYTES));
                 exchange.returned(from);
                 arrived.push_back((from, parcel));
             } else {
                 asked.push(parcel);
             }
-        });
+        }
         exchange.take_in(asked, counter);
         counter.has_read |= exchange.has_read();
         exchange.apply(counter.entries_left / 2, counter);

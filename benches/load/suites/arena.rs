@@ -25,7 +25,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .map(|((name, _), loaded)| Lane {
             name: (*name).to_owned(),
             server: &loaded.server,
-            load: Load { script: Script::Balance, connections, ids: &loaded.ids, port: None },
+            loads: vec![Load { script: Script::Balance, connections, ids: &loaded.ids, port: None, core: None }],
         })
         .collect();
     let plan = options.plan(bench.cores);

@@ -22,8 +22,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut lanes = Vec::new();
     for server in [&loaded.server, &floor] {
         for &connections in &counts {
-            let load = Load { script: Script::Balance, connections, ids: &loaded.ids, port: None };
-            lanes.push(Lane { name: format!("{}, {connections} connections", server.name), server, load });
+            let load = Load { script: Script::Balance, connections, ids: &loaded.ids, port: None, core: None };
+            lanes.push(Lane { name: format!("{}, {connections} connections", server.name), server, loads: vec![load] });
         }
     }
     let series = measure(&lanes, &plan)?;

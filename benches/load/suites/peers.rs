@@ -33,9 +33,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         let floor = Subject::floor(core, check::typical_answer(&loaded[0].server, &loaded[0].tally, script)?)?;
         let floor = floor.start(core)?;
         let servers = loaded.iter().map(|loaded| &loaded.server).chain([&floor]);
-        let load = Load { script, connections, ids: &loaded[0].ids, port: None };
-        let lanes: Vec<_> =
-            servers.map(|server| Lane { name: format!("{what}: {}", server.name), server, load }).collect();
+        let load = Load { script, connections, ids: &loaded[0].ids, port: None, core: None };
+        let lanes: Vec<_> = servers
+            .map(|server| Lane { name: format!("{what}: {}", server.name), server, loads: vec![load] })
+            .collect();
         let series = measure(&lanes, &bench.options.plan(bench.cores))?;
         drop(lanes);
         floor.stop()?;

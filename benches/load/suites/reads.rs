@@ -23,8 +23,8 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let answer = check::typical_answer(&loaded.server, &loaded.tally, script)?;
     let answer_bytes = answer.len() as f64;
     let floor = Subject::floor(core, answer)?.start(core)?;
-    let load = Load { script, connections, ids: &loaded.ids, port: None };
-    let lanes = [&loaded.server, &floor].map(|server| Lane { name: server.name.to_owned(), server, load });
+    let load = Load { script, connections, ids: &loaded.ids, port: None, core: None };
+    let lanes = [&loaded.server, &floor].map(|server| Lane { name: server.name.to_owned(), server, loads: vec![load] });
     let series = measure(&lanes, &plan)?;
     loaded.check(1)?;
     let (ours, floors) = (loaded.server.memory()?.rss, floor.memory()?.rss);

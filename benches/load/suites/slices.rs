@@ -1,12 +1,12 @@
 //! `slices`: what several slices cost a balance, and what the way to another core costs. One server for each number of slices, all up side by
-//! side; wrk shares a CPU with one core where a server uses both. CPU is without the time in which a core looked out for answers of another.
+//! side. Where a server uses both CPUs, a wrk runs on each, so cores and load tools share them evenly. CPU is without the time in which a core looked out for answers of another.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ids::Ids;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Series, Spread, measure};
+use crate::rounds::{Lane, Round, Series, Spread, measure};
 use crate::server::Subject;
 use crate::wrk::{Load, Script};
 use purser::ledger::id::UserId;
@@ -28,20 +28,30 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     loaded.iter().try_for_each(|loaded| loaded.check(0))?;
 
     let two = &loaded[1];
-    let port = two.server.info()?.ports.first().copied().ok_or_else(|| Error::new("no port of a core is told"))?;
-    let own = Ids::write_some(&two.population, |user| UserId(user).slice(2) == 0)?;
-    let lane = |name: &str, of: usize, ids, port| Lane {
-        name: name.to_owned(),
-        server: &loaded[of].server,
-        load: Load { script: Script::Balance, connections, ids, port },
+    let ports = two.server.info()?.ports;
+    let own: Vec<Ids> = (0..2)
+        .map(|slice| Ids::write_some(&two.population, |user| UserId(user).slice(2) == slice))
+        .collect::<Result<_>>()?;
+    let script = Script::Balance;
+    // A wrk beside each core, for its port.
+    let beside = |slice: usize, ids| Load {
+        script,
+        connections: connections / 2,
+        ids,
+        port: ports.get(slice).copied(),
+        core: Some(cpus[slice]),
     };
+    let lane = |name: &str, of: usize, loads| Lane { name: name.to_owned(), server: &loaded[of].server, loads };
+    let all = |of: usize| Load { script, connections, ids: &loaded[of].ids, port: None, core: None };
     let mut lanes = vec![
-        lane("1 slice", 0, &loaded[0].ids, None),
-        lane("2 slices, port of a core, its users", 1, &own, Some(port)),
-        lane("2 slices, port of a core, half of the users another's", 1, &two.ids, Some(port)),
+        lane("1 slice", 0, vec![all(0)]),
+        lane("2 slices, one port, its users", 1, vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }]),
+        lane("2 slices, both ports, their users", 1, vec![beside(0, &own[0]), beside(1, &own[1])]),
+        lane("2 slices, both ports, half of the users the other's", 1, vec![beside(0, &two.ids), beside(1, &two.ids)]),
     ];
-    for (of, slices) in SLICES.into_iter().enumerate().skip(1) {
-        lanes.push(lane(&format!("{slices} slices, common port"), of, &loaded[of].ids, None));
+    for (of, slices) in SLICES.into_iter().enumerate() {
+        let load = |&core| Load { connections: connections / 2, core: Some(core), ..all(of) };
+        lanes.push(lane(&format!("{slices} slices, both CPUs loaded"), of, cpus.iter().map(load).collect()));
     }
     let series = measure(&lanes, &bench.options.plan(cores))?;
     drop(lanes);
@@ -59,12 +69,12 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 }
 
 fn figures(series: &[Series]) -> Vec<Figure> {
-    let [one, own, half, more @ ..] = series else { unreachable!("a series for each lane") };
-    let rounds = || own.rounds.iter().zip(&half.rounds);
-    let hop = Spread::of(rounds().map(|(own, half)| half.cpu_us - own.cpu_us));
+    let [one, port, own, half, shared, more @ ..] = series else { unreachable!("a series for each lane") };
+    let rounds = own.rounds.iter().zip(&half.rounds);
+    let hop = Spread::of(rounds.map(|(own, half)| half.cpu_us - own.cpu_us));
     let mut figures = vec![
         Figure {
-            what: "half of the users another core's: CPU a request more".to_owned(),
+            what: "half of the users the other core's: CPU a request more".to_owned(),
             value: hop,
             decimals: 3,
             unit: " us",
@@ -72,7 +82,7 @@ fn figures(series: &[Series]) -> Vec<Figure> {
         },
         Figure {
             what: "port of the right core: CPU a request against one slice".to_owned(),
-            value: own.against(one),
+            value: port.against(one),
             decimals: 3,
             unit: "x",
             at_most: Some(OWN_PORT),
@@ -80,12 +90,10 @@ fn figures(series: &[Series]) -> Vec<Figure> {
     ];
     for (series, slices) in more.iter().zip(&SLICES[1..]) {
         let share = f64::from(slices - 1) / f64::from(*slices);
-        let beyond = |(more, one): (&crate::rounds::Round, &crate::rounds::Round)| {
-            (more.cpu_us - share * 2.0 * hop.median) / one.cpu_us
-        };
+        let beyond = |(more, one): (&Round, &Round)| (more.cpu_us - share * 2.0 * hop.median) / one.cpu_us;
         figures.push(Figure {
-            what: format!("{slices} slices: CPU a request beyond the hop"),
-            value: Spread::of(series.rounds.iter().zip(&one.rounds).map(beyond)),
+            what: format!("{slices} slices: CPU a request beyond the hop, against one slice"),
+            value: Spread::of(series.rounds.iter().zip(&shared.rounds).map(beyond)),
             decimals: 3,
             unit: "x",
             at_most: Some(GROWTH),

@@ -58,8 +58,13 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     check::check(&still, &tally, 0)?;
 
     let ids = Ids::write(&population)?;
-    let load =
-        Load { script: Script::Balance, connections: options.connections_or(&[CONNECTIONS])[0], ids: &ids, port: None };
+    let load = Load {
+        script: Script::Balance,
+        connections: options.connections_or(&[CONNECTIONS])[0],
+        ids: &ids,
+        port: None,
+        core: None,
+    };
     let mut writer = Writer { log: &log, cores, hopeless: users < ENOUGH_USERS, running: None };
     let series = rounds(&still, &mut writer, &load, &options)?;
     if let Some((_, server)) = &writer.running {
@@ -121,7 +126,8 @@ fn rounds(still: &Running, writer: &mut Writer<'_>, load: &Load<'_>, options: &O
     for round in 0..options.rounds {
         let seconds = at_most(options.seconds, LONGEST, load.ids.count);
         let plan = Plan { rounds: 1, seconds, seed: mix(options.seed ^ round as u64), ..options.plan(writer.cores) };
-        let balance = |server: &Running| measure(&[Lane { name: "balance".to_owned(), server, load: *load }], &plan);
+        let balance =
+            |server: &Running| measure(&[Lane { name: "balance".to_owned(), server, loads: vec![*load] }], &plan);
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.pause())?;
         let one = balance(still)?;
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.go_on())?;

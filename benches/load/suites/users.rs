@@ -42,6 +42,6 @@ fn lane(loaded: &Loaded, connections: usize) -> Lane<'_> {
     Lane {
         name: format!("{} users", short(loaded.population.users)),
         server: &loaded.server,
-        load: Load { script: Script::Balance, connections, ids: &loaded.ids, port: None },
+        loads: vec![Load { script: Script::Balance, connections, ids: &loaded.ids, port: None, core: None }],
     }
 }
