@@ -4,7 +4,8 @@
 //!
 //! The platform's own code stays the system of record. It feeds its committed entries in (`POST /v1/entries`); Purser books them
 //! per user and answers `GET …/balance`, `GET …/stats` and `POST /v1/batch`. Everything that decides what an answer says is pure: bytes and
-//! time come in as values, bytes go out. One room, [`engine`], does the IO: a thread pinned to a core drives it all from one io_uring.
+//! time come in as values, bytes go out. One room, [`engine`], does the IO: on each core a pinned thread drives it all from one io_uring. A core
+//! owns a slice of the users, their log and their memory, and shares nothing; what it needs of another, it asks for.
 //!
 //! # The life of a request
 //!
@@ -14,6 +15,9 @@
 //! 4. The writer appends head and body to the connection's out-buffer ([`http::response`], [`api::answer`]), stamped with
 //!    the log position that the answer shows ([`api::out`]).
 //! 5. At the end of the turn everything that a connection has to say, and may say, leaves in one send.
+//!
+//! Where another core owns the user, step 3 is a parcel ([`api::parcel`]) that goes there and back over queues from core to core ([`engine::mesh`]); the
+//! answer has kept its place in line ([`api::out::Out::gap`]). The owner holds it until what it shows is durable ([`api::exchange`]).
 //!
 //! A feed goes the same way, but its body is collected first; then its lines are read ([`api::entry`]), judged and booked
 //! ([`ledger::user`]) a bounded number a turn ([`api::feed`]).
@@ -128,7 +132,8 @@
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
 //! - A refused entry changes nothing. An accepted entry raises its user's version by one.
-//! - No answer leaves before the log position that it shows is durable: asserted where it is frozen for sending.
+//! - No answer leaves before the log position that it shows is durable: asserted where it is frozen for sending, and where it goes to another core.
+//! - No core waits for room at another: who has no credit asks nothing, and an answer always finds room.
 //! - Every limit has a name, a unit and a reason, where it is enforced.
 
 pub mod ledger;
