@@ -116,7 +116,7 @@ fn the_greeting() {
     says(&format!("purser {} on Linux ", env!("CARGO_PKG_VERSION")), kernel.trim());
     says("1 slice on CPU ", "");
     says("memory: 77 MiB for the ledger, of ", " MiB that this process may use");
-    says("limits: 99 connections, ", " open descriptors");
+    says("limits: 99 connections a core, ", " open descriptors");
     says("data: in memory only", "lost");
     says(&format!("listening on {}", server.address), "");
     assert!(server.line().is_some_and(|line| line.starts_with("try: curl ")), "an example follows");

@@ -310,7 +310,7 @@ fn announce(config: &Config, kernel: &probe::Kernel, memory: usize, descriptors:
     }
     let (ledger, total) = (config.limits.ledger_bytes / MIB, memory / MIB);
     say(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
-    say(&format!("limits: {} connections, {descriptors} open descriptors", config.limits.connections));
+    say(&format!("limits: {} connections a core, {descriptors} open descriptors", config.limits.connections));
 }
 
 /// Waits until all data is loaded, and says so. Returns whether it ever was.

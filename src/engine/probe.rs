@@ -26,7 +26,7 @@ impl fmt::Display for Missing {
         write!(
             f,
             "Purser needs Linux 6.1 or later with io_uring allowed: see kernel.io_uring_disabled, the seccomp profile if \
-             this is a container, and for want of memory the limit of locked memory (ulimit -l; 8 MiB will do)"
+             this is a container, and for want of memory the limit of locked memory (ulimit -l; 8 MiB a core will do)"
         )
     }
 }
