@@ -45,6 +45,7 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
         linger_ms: 0,
         drain_ms: 0,
         spin_ns: 0,
+        shares_cpu: false,
     };
     placement::pin(core).context("pinning the floor")?;
     placement::raise_descriptors().context("raising the floor's descriptors")?;

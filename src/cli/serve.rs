@@ -257,6 +257,7 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
 
 const fn core_limits(config: &Config) -> CoreLimits {
     let limits = &config.limits;
+    let shares_cpu = config.slices as usize > config.cores.len();
     CoreLimits {
         connections: limits.connections,
         request_ms: limits.request_ms,
@@ -264,7 +265,8 @@ const fn core_limits(config: &Config) -> CoreLimits {
         send_ms: limits.send_ms,
         linger_ms: limits.linger_ms,
         drain_ms: limits.drain_ms,
-        spin_ns: if config.slices as usize <= config.cores.len() { SPIN_NS } else { 0 },
+        spin_ns: if shares_cpu { 0 } else { SPIN_NS },
+        shares_cpu,
     }
 }
 

@@ -15,7 +15,7 @@ use super::buffers::{ALL_BYTES, BYTES, Buffers, GROUP};
 use super::connections::{Conn, Connections, Phase, Receive, Slot};
 use super::control::{Command, Control};
 use super::op::{Kind, Op};
-use super::placement::touch_stack;
+use super::placement::{self, touch_stack};
 use super::ring::{Completion, Ring};
 use super::service::{Clock, Next, Service};
 use crate::api::{KEPT_BYTES, OUT_MARK_BYTES};
@@ -40,6 +40,8 @@ const KEPT_HARD_BYTES: usize = KEPT_BYTES + ALL_BYTES;
 const TURNED_AWAY: usize = 64;
 /// Unsent answers of one core, beyond which no further large answer is begun.
 const UNSENT_BYTES: usize = 512 << 20;
+/// Looking once whether there is something takes less, if nobody else runs meanwhile.
+const LOOK: Duration = Duration::from_micros(3);
 /// A larger buffer of an idle connection goes back to the allocator.
 const IDLE_BUFFER_BYTES: usize = 16 << 10;
 
@@ -62,6 +64,8 @@ pub struct Limits {
     pub drain_ms: u64,
     /// How long to look out for answers of other cores before going to sleep, in nanoseconds; 0 where cores share CPUs.
     pub spin_ns: u64,
+    /// Whether other cores run on the same CPU.
+    pub shares_cpu: bool,
 }
 
 /// One core.
@@ -199,6 +203,13 @@ impl<S: Service> Core<S> {
                 return Ok(());
             }
         }
+        if is_idle && self.limits.shares_cpu {
+            self.enter(0)?;
+            if self.ring.has_completions() || self.service.has_mail() {
+                return Ok(());
+            }
+            placement::give_turn();
+        }
         let sleeps = is_idle && self.service.lie_down();
         let entered = self.enter(u32::from(sleeps));
         if sleeps {
@@ -207,19 +218,22 @@ impl<S: Service> Core<S> {
         entered
     }
 
-    /// With answers of other cores outstanding it looks out for them for a while, and for anything else: to be woken takes longer. Returns whether there is
-    /// something that needs no more of the kernel.
+    /// With answers of other cores outstanding it looks out for them for a while, and for anything else: to be woken takes longer. Whoever else can run on
+    /// this CPU does so meanwhile. Returns whether there is something that needs no more of the kernel.
     fn looks_out(&mut self) -> bool {
         if self.ring.has_completions() || self.service.has_mail() {
             return true;
         }
         let (since, spin) = (Instant::now(), Duration::from_nanos(self.limits.spin_ns));
-        let mut has_mail = false;
-        while !has_mail && !self.ring.has_deferred() && since.elapsed() < spin {
-            std::hint::spin_loop();
+        let (mut now, mut spun, mut has_mail) = (since, Duration::ZERO, false);
+        while !has_mail && !self.ring.has_deferred() && now - since < spin {
+            placement::give_turn();
             has_mail = self.service.has_mail();
+            let last = std::mem::replace(&mut now, Instant::now());
+            // When it took longer, others ran.
+            spun += if now - last < LOOK { now - last } else { Duration::ZERO };
         }
-        self.service.looked_out(since.elapsed().as_nanos() as u64);
+        self.service.looked_out(spun.as_nanos() as u64);
         has_mail
     }
 

@@ -27,6 +27,12 @@ fn run_on(cpus: &[usize]) -> Result<(), Failure> {
     if result == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
 }
 
+/// Lets others run on this CPU that can, and goes on after them.
+pub fn give_turn() {
+    // SAFETY: no pointers; it cannot fail.
+    unsafe { libc::sched_yield() };
+}
+
 /// What a turn uses of its thread's stack, and some more.
 const STACK_BYTES: usize = 256 << 10;
 
