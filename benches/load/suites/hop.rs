@@ -1,15 +1,20 @@
 //! `hop`: a question to another core and its answer, between two pinned threads that do nothing else. The other one looks out for questions
 //! all the time (busy), or sleeps in its ring until it is woken (asleep); the asking one looks out for the answer, as a core does.
+//!
+//! A sleeping core can be woken by its event descriptor, as the server does it, or by a message from ring to ring.
 
 use super::Bench;
 use crate::error::{Context, Result};
 use crate::options::Suite;
 use crate::report::{Figure, Report};
 use crate::rounds::Spread;
+use io_uring::{IoUring, opcode, types};
 use purser::engine::control::Control;
-use purser::engine::mesh::{Mesh, mesh};
 use purser::engine::placement;
 use purser::engine::ring::Ring;
+use purser::engine::spsc::{Receiver, Sender, Sleeper, channel};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const HOPS: u64 = 20_000;
@@ -18,22 +23,39 @@ const PAUSE: Duration = Duration::from_micros(100);
 /// The last question.
 const END: u64 = u64::MAX;
 
+/// How the other core hears of a question.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hears {
+    /// It looks out for it.
+    Busy,
+    /// Its event descriptor is written to.
+    Event,
+    /// Its ring is sent a message.
+    Message,
+}
+
+const LANES: [(Hears, &str, Option<f64>); 3] = [
+    (Hears::Busy, "busy", Some(1.0)),
+    (Hears::Event, "asleep, woken by its event descriptor", Some(25.0)),
+    (Hears::Message, "asleep, woken by a message to its ring", None),
+];
+
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let options = &bench.options;
     let hops = if options.seconds < 1.0 { HOPS / 100 } else { HOPS };
     let cpus = [bench.cores.server, bench.cores.load];
-    let mut values = [[Vec::new(), Vec::new()], [Vec::new(), Vec::new()]];
+    let mut values = [const { [const { Vec::new() }; 2] }; LANES.len()];
     for _ in 0..options.rounds {
-        for (sleeps, values) in [false, true].into_iter().zip(&mut values) {
-            let mut ns = measure(cpus, sleeps, hops)?;
+        for ((hears, ..), values) in LANES.into_iter().zip(&mut values) {
+            let mut ns = measure(cpus, hears, hops)?;
             ns.sort_unstable();
             for (share, values) in [500, 990].into_iter().zip(values) {
                 values.push(ns[ns.len() * share / 1_000] as f64 / 1e3);
             }
         }
     }
-    let figures = ["busy", "asleep"].into_iter().zip(&values).zip([1.0, 25.0]).flat_map(|((name, values), most)| {
+    let figures = LANES.into_iter().zip(&values).flat_map(|((_, name, most), values)| {
         let figure = |share: &str, values: &[f64], at_most| Figure {
             what: format!("one hop and back, {name}: {share}"),
             value: Spread::of(values.iter().copied()),
@@ -41,7 +63,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             unit: " us",
             at_most,
         };
-        [figure("p50", &values[0], Some(most)), figure("p99", &values[1], None)]
+        [figure("p50", &values[0], most), figure("p99", &values[1], None)]
     });
     Ok(Report {
         suite: Suite::Hop,
@@ -52,39 +74,39 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
+/// One direction of the way between the two.
+struct Way {
+    to: Sender<u64>,
+    from: Receiver<u64>,
+}
+
 /// The time of each hop and back, in nanoseconds.
-fn measure(cpus: [usize; 2], sleeps: bool, hops: u64) -> Result<Vec<u64>> {
-    let controls = [Control::new(), Control::new()];
-    let controls = controls.into_iter().collect::<std::result::Result<Vec<_>, _>>().context("making controls")?;
-    let mut meshes = mesh::<u64>(&controls, 8).into_iter();
-    let (Some(mut asker), Some(answerer)) = (meshes.next(), meshes.next()) else { unreachable!("two controls") };
-    let control = controls[1].clone();
+fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
+    let (to, questions) = channel(8);
+    let (answers, from) = channel(8);
+    let (asker, answerer) = (Way { to, from }, Way { to: answers, from: questions });
+    let (control, sleeper) = (Control::new().context("making a control")?, Sleeper::new());
+    let (tell, ring) = mpsc::channel();
+    let (control, sleeper) = (&control, &sleeper);
     std::thread::scope(|scope| {
-        let other = scope.spawn(move || answer(answerer, &control, cpus[1], sleeps));
-        let asked = scope.spawn(move || -> Result<Vec<u64>> {
+        let other = scope.spawn(move || match hears {
+            Hears::Message => answer_messages(answerer, sleeper, cpus[1], tell),
+            _ => answer(answerer, control, (hears == Hears::Event).then_some(sleeper), cpus[1]),
+        });
+        let asked = scope.spawn(move || {
             placement::pin(cpus[0]).context("pinning")?;
-            let mut times = Vec::with_capacity(hops as usize);
-            for number in 0..hops {
-                if sleeps {
-                    let since = Instant::now();
-                    while since.elapsed() < PAUSE {
-                        std::hint::spin_loop();
-                    }
+            match hears {
+                Hears::Busy => ask(asker, hops, None, || Ok(())),
+                Hears::Event => ask(asker, hops, Some(sleeper), || {
+                    control.wake();
+                    Ok(())
+                }),
+                Hears::Message => {
+                    let mut own = message_ring()?;
+                    let other = ring.recv().context("hearing of the other ring")?;
+                    ask(asker, hops, Some(sleeper), || send_message(&mut own, other))
                 }
-                let since = Instant::now();
-                asker.send(1, number);
-                asker.flush();
-                let mut answer = None;
-                while answer.is_none() {
-                    asker.receive(|_, item| answer = Some(item));
-                    std::hint::spin_loop();
-                }
-                times.push(since.elapsed().as_nanos() as u64);
-                assert_eq!(answer, Some(number + 1), "the answer to this question");
             }
-            asker.send(1, END);
-            asker.flush();
-            Ok(times)
         });
         let times = asked.join().expect("the asker panicked");
         other.join().expect("the other core panicked")?;
@@ -92,28 +114,89 @@ fn measure(cpus: [usize; 2], sleeps: bool, hops: u64) -> Result<Vec<u64>> {
     })
 }
 
-/// Answers each question with the number behind it.
-fn answer(mut mesh: Mesh<u64>, control: &Control, cpu: usize, sleeps: bool) -> Result<()> {
+fn ask(mut way: Way, hops: u64, sleeper: Option<&Sleeper>, mut wake: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
+    let mut times = Vec::with_capacity(hops as usize);
+    for question in (0..hops).chain([END]) {
+        let pause = Instant::now();
+        while sleeper.is_some() && pause.elapsed() < PAUSE {
+            std::hint::spin_loop();
+        }
+        let since = Instant::now();
+        way.to.push(question);
+        way.to.publish();
+        if sleeper.is_some_and(Sleeper::must_wake) {
+            wake()?;
+        }
+        if question == END {
+            break;
+        }
+        let answer = loop {
+            if let Some(answer) = way.from.pop() {
+                break answer;
+            }
+            std::hint::spin_loop();
+        };
+        times.push(since.elapsed().as_nanos() as u64);
+        way.from.give_back();
+        assert_eq!(answer, question + 1, "the answer to this question");
+    }
+    Ok(times)
+}
+
+/// Answers what is there with the number behind it. Returns whether there is more to come.
+fn answer_all(way: &mut Way) -> bool {
+    while let Some(question) = way.from.pop() {
+        if question == END {
+            return false;
+        }
+        way.to.push(question + 1);
+    }
+    way.from.give_back();
+    way.to.publish();
+    true
+}
+
+/// With a sleeper it sleeps in its ring; without one it looks out.
+fn answer(mut way: Way, control: &Control, sleeper: Option<&Sleeper>, cpu: usize) -> Result<()> {
     placement::pin(cpu).context("pinning")?;
     let mut ring = Ring::new().context("setting a ring up")?;
     ring.watch(control);
-    let mut questions = Vec::new();
-    loop {
+    while answer_all(&mut way) {
+        let Some(sleeper) = sleeper else { continue };
+        let sleeps = sleeper.lie_down(|| way.from.is_empty());
+        ring.enter(u32::from(sleeps), Duration::from_secs(1)).context("entering the ring")?;
         if sleeps {
-            let may_sleep = mesh.lie_down();
-            ring.enter(u32::from(may_sleep), Duration::from_secs(1)).context("entering the ring")?;
-            if may_sleep {
-                mesh.rise();
-            }
-            while ring.reap().is_some() {}
+            sleeper.rise();
         }
-        mesh.receive(|_, question| questions.push(question));
-        for question in questions.drain(..) {
-            if question == END {
-                return Ok(());
-            }
-            mesh.send(0, question + 1);
-        }
-        mesh.flush();
+        while ring.reap().is_some() {}
     }
+    Ok(())
+}
+
+fn message_ring() -> Result<IoUring> {
+    IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(64).context("setting a ring up")
+}
+
+fn send_message(ring: &mut IoUring, to: RawFd) -> Result<()> {
+    let message = opcode::MsgRingData::new(types::Fd(to), 0, 1, None).build();
+    // SAFETY: points at nothing.
+    unsafe { ring.submission().push(&message) }.map_err(|_| crate::error::Error::new("a ring is full"))?;
+    ring.submit().context("sending a message")?;
+    ring.completion().for_each(drop);
+    Ok(())
+}
+
+fn answer_messages(mut way: Way, sleeper: &Sleeper, cpu: usize, tell: mpsc::Sender<RawFd>) -> Result<()> {
+    placement::pin(cpu).context("pinning")?;
+    let mut ring = message_ring()?;
+    tell.send(ring.as_raw_fd()).context("telling of the ring")?;
+    while answer_all(&mut way) {
+        let sleeps = sleeper.lie_down(|| way.from.is_empty());
+        ring.submit_and_wait(usize::from(sleeps)).context("entering the ring")?;
+        if sleeps {
+            sleeper.rise();
+        }
+        ring.completion().for_each(drop);
+    }
+    Ok(())
 }
