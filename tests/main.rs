@@ -13,6 +13,7 @@ mod house;
 mod import;
 mod info;
 mod life;
+mod mesh;
 mod model;
 mod real_data;
 mod seeds;
