@@ -1,5 +1,7 @@
 //! The API without an engine: a connection's machine at a desk over one slice, with the clock in the test's hand.
 
+pub mod cores;
+
 use purser::api::connection::{Connection, Next, Shared};
 use purser::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
@@ -14,6 +16,8 @@ pub struct TestDesk {
     pub now_ms: u64,
     pub serving: Serving,
     pub answered: u64,
+    /// How many more entries may be applied in this turn.
+    pub entries_left: usize,
     date: [u8; 29],
 }
 
@@ -22,6 +26,8 @@ pub struct TestDesk {
 pub struct Log {
     pub keeps: bool,
     pub last: u64,
+    /// User and version of each record, if it keeps them.
+    pub records: Vec<(u64, u64)>,
 }
 
 impl LogSink for Log {
@@ -29,9 +35,13 @@ impl LogSink for Log {
         true
     }
 
-    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
+    fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn {
         self.last += 1;
-        if self.keeps { Lsn(self.last) } else { Lsn::default() }
+        if !self.keeps {
+            return Lsn::default();
+        }
+        self.records.push((entry.user.0, version));
+        Lsn(self.last)
     }
 }
 
@@ -50,6 +60,7 @@ impl TestDesk {
             now_ms: 0,
             serving: Serving::Ready,
             answered: 0,
+            entries_left: usize::MAX,
             date: *DateLine::new().at(0),
         }
     }
@@ -73,7 +84,7 @@ impl Desk for TestDesk {
     }
 
     fn entries_left(&self) -> usize {
-        usize::MAX
+        self.entries_left
     }
 
     #[inline]
@@ -87,6 +98,7 @@ impl Desk for TestDesk {
     }
 
     fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
+        self.entries_left -= 1;
         let (lsn, verdict) = self.slice.apply(Millis(self.now_ms), entry, &mut self.log);
         (Stamp(lsn.0), verdict)
     }

@@ -4,9 +4,10 @@
 //! knows each user's latest entry and open holds, so that "too old by one millisecond" is exactly that. What it
 //! yields is bytes and times; `recent_limit` is the one finite history, a million entries long.
 //!
-//! `drafts` writes lines good and bad, `reads` questions, `clock` keeps both apart from a real clock, `recent` is that
-//! long one; this file decides who, when and what.
+//! `drafts` writes lines good and bad, `reads` questions, `clock` keeps both apart from a real clock, `apart` keeps several
+//! histories apart from each other, `recent` is that long one; this file decides who, when and what.
 
+mod apart;
 mod clock;
 mod drafts;
 mod reads;
@@ -98,6 +99,8 @@ pub struct History {
     /// The servers' clock, if it is not `now_ms`.
     clock: Option<Clock>,
     users: Vec<u64>,
+    /// Nobody else's entries are sent.
+    is_apart: bool,
     bias: Bias,
     /// Well-formed lines, for resends; a ring.
     sent: Vec<Sent>,
@@ -122,7 +125,7 @@ impl History {
             _ => random.between(1_600_000_000_000, 1_900_000_000_000),
         };
         let (model, sent, opening) = (Model::new(), Vec::new(), VecDeque::new());
-        Self { random, model, now_ms, clock: None, users, bias, sent, opening }
+        Self { random, model, now_ms, clock: None, users, is_apart: false, bias, sent, opening }
     }
 
     /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open holds, and then go on.
@@ -266,7 +269,7 @@ impl History {
                 body.extend_from_slice(end);
             }
             let line = self.any_line();
-            let line = self.beyond_doubt(line);
+            let line = self.own(self.beyond_doubt(line));
             self.model.apply_line(self.served_ms(), &line);
             body.extend_from_slice(&line);
         }
