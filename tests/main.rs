@@ -6,6 +6,7 @@ mod contract;
 mod crash;
 mod desk;
 mod differential;
+mod exchange;
 mod faults;
 mod golden;
 mod hostile;

@@ -1,0 +1,148 @@
+//! What becomes of requests while a core makes no headway, and afterwards.
+
+use crate::desk::cores::Cores;
+use crate::desk::{get, post};
+use purser::api::PATIENCE_MS;
+use purser::api::connection::Next;
+use purser::ledger::id::UserId;
+
+const CREDITS: u32 = 2;
+const NOW_MS: u64 = 1_763_900_000_000;
+
+/// A user of a core's, of three.
+fn user_of(core: u32) -> u64 {
+    (1..).find(|user| UserId(*user).slice(3) == core).expect("there are many")
+}
+
+fn balance(core: u32) -> Vec<u8> {
+    get(&format!("/v1/users/{}/balance", user_of(core)))
+}
+
+fn entry(core: u32, id: u64) -> Vec<u8> {
+    let line = format!(
+        r#"{{"entry_id":"{id}","user_id":"{}","currency":"COIN","kind":"topup","direction":"credit","amount":5,"at_ms":{NOW_MS}}}"#,
+        user_of(core)
+    );
+    post("/v1/entries", "application/x-ndjson", line.as_bytes())
+}
+
+fn batch(cores: &[u32]) -> Vec<u8> {
+    let items: Vec<_> =
+        cores.iter().map(|core| format!(r#"{{"user_id":"{}","read":"balance"}}"#, user_of(*core))).collect();
+    post("/v1/batch", "application/json", format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes())
+}
+
+/// Three cores, with a user each that has one entry.
+fn three() -> Cores {
+    let mut cores = Cores::new(3, CREDITS);
+    for core in 0..3 {
+        (cores.desks[core].now_ms, cores.desks[core].log.keeps) = (NOW_MS, true);
+        let line = cores.connect(core);
+        cores.send(line, &entry(core as u32, 1));
+        cores.turn(core);
+        assert_eq!(told(&mut cores, line), "200 accepted 1");
+    }
+    cores
+}
+
+/// The answers that a connection may send, in a few words each.
+fn told(cores: &mut Cores, line: usize) -> String {
+    let text = cores.text(line);
+    let word = |answer: &str| {
+        let accepted = answer.split_once("\"accepted\":").map(|(_, rest)| format!(" accepted {}", &rest[..1]));
+        let code = answer.split_once("\"code\":\"").map(|(_, rest)| format!(" {}", rest.split('"').next().unwrap()));
+        let versions: String = answer.split("\"version\":").skip(1).map(|rest| format!(" v{}", &rest[..1])).collect();
+        let again = if answer.contains("retry-after: ") { " later" } else { "" };
+        let about = accepted.or(code).unwrap_or_default();
+        format!("{}{about}{versions}{again}", &answer[..3])
+    };
+    text.split("HTTP/1.1 ").skip(1).map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// The others' turns.
+fn go_round(cores: &mut Cores, which: &[usize]) {
+    for _ in 0..3 {
+        which.iter().for_each(|core| cores.turn(*core));
+    }
+}
+
+#[test]
+fn a_core_that_stands_still_holds_up_nobody_else() {
+    let mut cores = three();
+    let [asks, reads, feeds, batches] = [(); 4].map(|()| cores.connect(0));
+    cores.turn(0);
+
+    // Core 1 stands still. Two reads are away to it, the third has no credit; what is behind them waits.
+    cores.send(asks, &[balance(2), balance(1), balance(1), balance(1), balance(0)].concat());
+    cores.send(feeds, &entry(1, 2));
+    cores.send(batches, &batch(&[0, 1, 2]));
+    go_round(&mut cores, &[0, 2]);
+    assert_eq!(told(&mut cores, asks), "200 v1", "what lies before the gap leaves");
+    assert_eq!([asks, feeds, batches].map(|line| cores.next(line)), [Next::Busy; 3]);
+    cores.send(reads, &[balance(2), balance(0)].concat());
+    go_round(&mut cores, &[0, 2]);
+    assert_eq!(told(&mut cores, reads), "200 v1, 200 v1");
+
+    // One millisecond before patience ends, and then.
+    cores.clock_ms = PATIENCE_MS - 1;
+    go_round(&mut cores, &[0, 2]);
+    assert_eq!([asks, feeds, batches].map(|line| cores.next(line)), [Next::Busy; 3]);
+    cores.clock_ms = PATIENCE_MS;
+    go_round(&mut cores, &[0, 2]);
+    assert_eq!(cores.next(asks), Next::Idle);
+    assert_eq!(told(&mut cores, asks), "", "the refusal has its place behind two answers");
+    assert_eq!(told(&mut cores, batches), "503 overloaded later");
+    assert_eq!((cores.next(feeds), told(&mut cores, feeds)), (Next::Busy, String::new()), "entries wait");
+
+    // Who asks now is told at once; others' users are read as ever.
+    cores.send(reads, &[balance(1), balance(2), batch(&[0, 2]), batch(&[1])].concat());
+    go_round(&mut cores, &[0, 2]);
+    assert_eq!(told(&mut cores, reads), "503 overloaded later, 200 v1, 200 v1 v1, 503 overloaded later");
+
+    // Core 1 goes on, and so does everything.
+    go_round(&mut cores, &[1, 0, 2]);
+    assert_eq!(told(&mut cores, asks), "200 v1, 200 v1, 503 overloaded later, 200 v1");
+    assert_eq!(told(&mut cores, feeds), "200 accepted 1");
+    assert!((0..3).all(|core| cores.is_settled(core)));
+    cores.send(reads, &[balance(1), batch(&[0, 1, 2])].concat());
+    go_round(&mut cores, &[1, 0, 2]);
+    assert_eq!(told(&mut cores, reads), "200 v2, 200 v1 v2 v1");
+
+    // Patience begins anew.
+    cores.send(asks, &balance(1).repeat(3));
+    go_round(&mut cores, &[0, 2]);
+    assert_eq!(cores.next(asks), Next::Busy);
+    go_round(&mut cores, &[1, 0]);
+    assert_eq!(told(&mut cores, asks), "200 v2, 200 v2, 200 v2");
+}
+
+#[test]
+fn a_core_that_is_slow_but_moves_is_waited_for() {
+    let mut cores = three();
+    let asks = cores.connect(0);
+    cores.send(asks, &balance(1).repeat(9));
+    let mut answers = Vec::new();
+    while !cores.is_idle(asks) {
+        cores.turn(0);
+        cores.clock_ms += PATIENCE_MS - 1;
+        cores.turn(0);
+        cores.turn(1);
+        cores.turn(0);
+        answers.extend(told(&mut cores, asks).split(", ").filter(|told| !told.is_empty()).map(str::to_owned));
+    }
+    assert_eq!(answers, ["200 v1"; 9]);
+}
+
+#[test]
+fn who_gives_up_in_the_middle_of_a_request_gets_the_answers_before_it() {
+    let mut cores = three();
+    let line = cores.connect(0);
+    cores.turn(0);
+    let half = &balance(2)[..20];
+    assert_eq!(cores.send(line, &[&balance(1)[..], &balance(0), half].concat()), Next::Unfinished);
+    assert_eq!(cores.expire(line), Next::Close);
+    assert_eq!(told(&mut cores, line), "", "the first answer is still to come");
+    go_round(&mut cores, &[0, 1]);
+    assert_eq!(told(&mut cores, line), "200 v1, 200 v1, 408 request_timeout");
+    assert_eq!(cores.next(line), Next::Close);
+}
