@@ -1,16 +1,19 @@
 //! Real kills: the server is fed from several connections, killed at some moment, and started again, over and over. What was
 //! acknowledged is there, nothing is counted twice, and no answer shows what a later one takes back.
 //!
-//! A campaign has a data directory of its own and ten rounds. A round aims at something: at load, recovery, a snapshot, a change of
+//! A campaign has a data directory of its own, a number of slices, and ten rounds. A round aims at something: at load, recovery, a snapshot, a change of
 //! segments, or at a plain SIGTERM. What the kill hit is read off the files that it left. `PURSER_KILLS=1000` runs so many rounds,
-//! `PURSER_SEED=…` one campaign again: its entries and its aims, if not its timing.
+//! `PURSER_SEED=…` one campaign again: its slices, its entries and its aims, if not its timing.
 
 use crate::seeds::number;
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance_body};
-use crate::server::{PATIENCE, Scratch, Server, entries, holds, serve, slice_manifest};
+use crate::server::{
+    PATIENCE, Scratch, Server, entries, holds, own_address, serve, slice_manifest, slices, with_slices,
+};
 use purser::journal::frame::ALIGN;
 use purser::journal::{File, manifest, slice_directory};
+use purser::ledger::id::UserId;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
@@ -161,6 +164,8 @@ impl Line {
 /// What one connection fed: its users, and what of each was acknowledged.
 struct Feeder {
     random: Random,
+    /// Slices of the server.
+    slices: u32,
     first_user: u64,
     /// How many entries of each user were acknowledged, and what they amount to.
     counts: [u64; USERS as usize],
@@ -176,6 +181,8 @@ struct Feeder {
 /// A request: what it is, line by line.
 struct Request {
     lines: Vec<String>,
+    /// The slices that they belong to.
+    owners: Vec<usize>,
     /// Which lines were acknowledged before.
     again: BTreeSet<usize>,
     counts: [u64; USERS as usize],
@@ -187,17 +194,27 @@ impl Feeder {
         let counts = [0; USERS as usize];
         let money = [Money::default(); USERS as usize];
         let first_user = 1 + number * USERS;
-        Self { random: Random(seed ^ number), first_user, counts, money, unknown: None, since: counts, requests: 0 }
+        Self {
+            random: Random(seed ^ number),
+            slices: slices(),
+            first_user,
+            counts,
+            money,
+            unknown: None,
+            since: counts,
+            requests: 0,
+        }
     }
 
     /// The next entries of random users; now and then one that was acknowledged before, or stands further up.
     fn request(&mut self) -> Request {
         let length = if self.random.below(3) == 0 { 1 } else { 1 + self.random.below(BATCH) };
         let (mut counts, mut money) = (self.counts, self.money);
-        let (mut lines, mut again) = (Vec::new(), BTreeSet::new());
+        let (mut lines, mut owners, mut again) = (Vec::new(), Vec::new(), BTreeSet::new());
         for index in 0..length as usize {
             let which = self.random.below(USERS) as usize;
             let user = self.first_user + which as u64;
+            owners.push(UserId(user).slice(self.slices) as usize);
             if counts[which] > 0 && self.random.below(20) == 0 {
                 lines.push(entry(user, self.random.below(counts[which]), &mut Money::default()));
                 again.insert(index);
@@ -206,7 +223,7 @@ impl Feeder {
                 counts[which] += 1;
             }
         }
-        Request { lines, again, counts, money }
+        Request { lines, owners, again, counts, money }
     }
 
     /// Sends one request after the other until the server goes, or `stop` is set.
@@ -290,7 +307,7 @@ impl Feeder {
     }
 }
 
-/// The answer to a request. Of one that is sent again, what is new comes last: the log was cut behind one line.
+/// The answer to a request. Of one that is sent again, what is new to a slice comes last: each log was cut behind one line.
 fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
     let answer: Value = serde_json::from_str(body).expect("an answer is JSON");
     let results = answer["results"].as_array().expect("a list");
@@ -300,8 +317,14 @@ fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
         duplicates.insert(result["index"].as_u64().expect("a number") as usize);
     }
     assert!(duplicates.is_superset(&request.again), "seed {seed}: an acknowledged entry was taken again: {body}");
-    let there: Vec<_> = (0..request.lines.len()).filter(|index| !request.again.contains(index)).collect();
-    let known = there.iter().take_while(|index| duplicates.contains(index)).count();
+    let slices = request.owners.iter().max().map_or(0, |last| last + 1);
+    let mut there = vec![Vec::new(); slices];
+    for index in (0..request.lines.len()).filter(|index| !request.again.contains(index)) {
+        there[request.owners[index]].push(index);
+    }
+    let known_to = |there: &Vec<usize>| there.iter().take_while(|index| duplicates.contains(index)).count();
+    let known: usize = there.iter().map(known_to).sum();
+    let there: usize = there.iter().map(Vec::len).sum();
     assert!(is_resent || known == 0, "seed {seed}: a new entry is a duplicate: {}", first_part(body));
     assert_eq!(
         known + request.again.len(),
@@ -309,7 +332,7 @@ fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
         "seed {seed}: of one request, entries are there behind one that is not: {}",
         first_part(body)
     );
-    assert_eq!(answer["accepted"].as_u64(), Some((there.len() - known) as u64), "seed {seed}");
+    assert_eq!(answer["accepted"].as_u64(), Some((there - known) as u64), "seed {seed}");
 }
 
 fn first_part(body: &str) -> &str {
@@ -420,8 +443,7 @@ struct Campaign {
     seed: u64,
     random: Random,
     scratch: Scratch,
-    /// Always the same, so that a server can be asked before it says where it listens; no other test uses it.
-    address: String,
+    address: SocketAddr,
     feeders: Vec<Feeder>,
     shown: Shown,
 }
@@ -429,8 +451,7 @@ struct Campaign {
 impl Campaign {
     fn new(seed: u64) -> Self {
         let mut random = Random(seed);
-        let host = random.below(1 << 22) | 1 << 22;
-        let address = format!("127.{}.{}.{}:7207", host >> 16, host >> 8 & 255, host & 255);
+        let address = own_address();
         let feeders = (0..FEEDERS).map(|number| Feeder::new(number, random.next())).collect();
         Self { seed, random, scratch: Scratch::new("crash"), address, feeders, shown: Shown::new() }
     }
@@ -439,12 +460,13 @@ impl Campaign {
         self.scratch.join("data")
     }
 
-    fn files(&self) -> Files {
-        Files { data: self.data(), slice: 0 }
+    /// Those of each slice.
+    fn files(&self) -> Vec<Files> {
+        (0..slices()).map(|slice| Files { data: self.data(), slice }).collect()
     }
 
     fn command(&self) -> Command {
-        let mut command = serve(&self.address);
+        let mut command = serve(&self.address.to_string());
         command.arg("--data").arg(self.data()).args(["--snapshot-after-mib", "1", "--linger-ms", "0"]);
         command
     }
@@ -452,7 +474,7 @@ impl Campaign {
     /// Starts the server, and asks it whether it is ready from the first moment on.
     fn start(&self, hits: &mut Hits) -> Server {
         let mut server = Server::begin(&mut self.command());
-        let address = self.address.parse().expect("an address");
+        let address = self.address;
         server.address = address;
         let is_ready = || {
             let Ok(stream) = TcpStream::connect(address) else { return false };
@@ -508,10 +530,12 @@ impl Campaign {
         let mut server = self.start(hits);
         self.check(&server, false);
         let files = self.files();
-        let segment = files.manifest().last;
+        let segments: Vec<_> = files.iter().map(|files| files.manifest().last).collect();
+        let has_unnamed_snapshot = || files.iter().any(Files::has_unnamed_snapshot);
+        let changes_segment = || files.iter().zip(&segments).any(|(files, &segment)| files.changes_segment(segment));
         let is_met = || match aim {
-            Aim::Snapshot => files.has_unnamed_snapshot(),
-            Aim::Segment => files.changes_segment(segment),
+            Aim::Snapshot => has_unnamed_snapshot(),
+            Aim::Segment => changes_segment(),
             Aim::Load | Aim::Recovery | Aim::Term => true,
         };
         let is_timed = !matches!(aim, Aim::Snapshot | Aim::Segment);
@@ -521,10 +545,12 @@ impl Campaign {
 
         let stop = AtomicBool::new(false);
         let (address, shown, feeders) = (server.address, &self.shown, &mut self.feeders);
+        let cores = server.cores();
         let was_met = thread::scope(|scope| {
             let _stops = Stops(&stop);
-            for feeder in feeders {
-                scope.spawn(|| feeder.feed(address, &stop, seed));
+            for (feeder, &core) in feeders.iter_mut().zip(cores.iter().cycle()) {
+                let stop = &stop;
+                scope.spawn(move || feeder.feed(core, stop, seed));
             }
             scope.spawn(|| read_on(address, shown, Random(reader_seed), &stop, seed));
             thread::sleep(Duration::from_millis(first_ms));
@@ -548,8 +574,8 @@ impl Campaign {
             hits.terms += 1;
         } else {
             hits.kills += 1;
-            hits.snapshot += u64::from(files.has_unnamed_snapshot());
-            hits.segment += u64::from(files.changes_segment(segment));
+            hits.snapshot += u64::from(has_unnamed_snapshot());
+            hits.segment += u64::from(changes_segment());
         }
     }
 
@@ -607,11 +633,12 @@ fn no_kill_loses_or_doubles_anything() {
     let campaigns = number("PURSER_KILLS").unwrap_or(KILLS).div_ceil(ROUNDS);
     let seeds: Vec<u64> = match number("PURSER_SEED") {
         Some(seed) => vec![seed],
-        None => (0..campaigns).map(|_| RandomState::new().hash_one(0)).collect(),
+        // One, two, three slices in turn.
+        None => (0..campaigns).map(|n| RandomState::new().hash_one(0) / 3 * 3 + n % 3).collect(),
     };
     let mut hits = Hits::default();
     for &seed in &seeds {
-        Campaign::new(seed).run(&mut hits);
+        with_slices(1 + (seed % 3) as u32, || Campaign::new(seed).run(&mut hits));
     }
     println!("{hits:?}");
     if seeds.len() as u64 * ROUNDS >= KILLS {

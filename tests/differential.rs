@@ -1,6 +1,8 @@
 //! Purser against the same service in Go, which was written from the contract by others: the same requests to both, and
 //! every answer compared byte for byte.
 //!
+//! Ours is asked on one, two and three slices: each history on one of them, the rest on each.
+//!
 //! `histories` are seeded and long, `requests` turn on HTTP, `sweep` reads all that a user's entries can show; `pair` asks
 //! both servers, `peer` is the Go side of it. A failure names the one command that shows it again; `PURSER_HISTORIES=n` runs
 //! more. Without Go these tests pass, and say what they left out.
@@ -19,6 +21,8 @@ use peer::Peers;
 use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+
+on_slices!([one = 1, two = 2, three = 3] [requests_nethttp, requests_fasthttp, requests_hertz, berka]);
 
 const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
 const EXPECTED: &str = include_str!("data/berka/expected.json");
@@ -114,23 +118,19 @@ fn check_requests(peer: &'static str) {
     assert!(parted.is_empty(), "{} requests part them:\n{}", parted.len(), parted.join("\n\n"));
 }
 
-#[test]
 fn requests_nethttp() {
     check_requests("nethttp");
 }
 
-#[test]
 fn requests_fasthttp() {
     check_requests("fasthttp");
 }
 
-#[test]
 fn requests_hertz() {
     check_requests("hertz");
 }
 
 /// Real transactions, read at every edge one by one and in batches, then sent again.
-#[test]
 fn berka() {
     let Some(peers) = Peers::built("real transactions") else { return };
     let users: BTreeMap<String, Value> = serde_json::from_str(EXPECTED).expect("the file is JSON");

@@ -9,6 +9,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+on_slices!([one = 1, two = 2, three = 3] [
+    refused_requests,
+    refused_byte_by_byte,
+    answers_come_in_order,
+    one_who_writes_all_before_reading,
+    one_who_feeds_without_end_holds_up_nobody,
+    a_read_sees_the_entries_posted_before_it,
+    a_request_that_stays_unfinished,
+    an_idle_connection_is_closed_silently,
+    one_who_takes_no_answers,
+    one_who_takes_no_answers_and_goes_on_asking,
+    a_short_time_to_send_leaves_requests_their_own,
+    many_connections_at_once,
+    one_connection_too_many,
+    one_connection_too_many_that_has_spoken,
+    garbage,
+    peers_that_vanish,
+]);
+
 const T: u64 = 1_700_000_100_000;
 const USERS: u64 = 50;
 
@@ -110,7 +129,6 @@ fn refused(client: &mut Client, code: &str, context: &str) {
     client.is_closed();
 }
 
-#[test]
 fn refused_requests() {
     let server = Server::start(&[]);
     let chunked = "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -139,7 +157,6 @@ fn refused_requests() {
     server.is_well();
 }
 
-#[test]
 fn refused_byte_by_byte() {
     let server = Server::start(&[]);
     for (bad, code) in HEADS.iter().filter(|(bad, _)| bad.len() < 60) {
@@ -154,7 +171,6 @@ fn refused_byte_by_byte() {
     assert_eq!(client.response().shown(), balance(1, 1, T, 1));
 }
 
-#[test]
 fn answers_come_in_order() {
     let server = peopled(&[]);
     let (requests, answers): (Vec<_>, Vec<_>) = (0..1_000).map(nth).unzip();
@@ -180,7 +196,6 @@ fn answers_come_in_order() {
 }
 
 /// Far more answers than anyone keeps: the server stops reading until its answers leave, and none is lost.
-#[test]
 fn one_who_writes_all_before_reading() {
     const COUNT: u64 = 200_000;
     let server = peopled(&[]);
@@ -220,7 +235,6 @@ fn stands_still(figure: &AtomicUsize) {
 }
 
 /// One who has sent body upon body gets no more of a turn than another who comes later.
-#[test]
 fn one_who_feeds_without_end_holds_up_nobody() {
     const BODIES: usize = 1_500;
     let server = Server::start(&[]);
@@ -246,7 +260,6 @@ fn one_who_feeds_without_end_holds_up_nobody() {
     });
 }
 
-#[test]
 fn a_read_sees_the_entries_posted_before_it() {
     let server = Server::start(&[]);
     let mut client = server.connect();
@@ -269,7 +282,6 @@ fn a_read_sees_the_entries_posted_before_it() {
     client.is_closed();
 }
 
-#[test]
 fn a_request_that_stays_unfinished() {
     let server = peopled(&["--request-timeout-ms", "300"]);
     let mut trickling = server.connect();
@@ -295,7 +307,6 @@ fn a_request_that_stays_unfinished() {
     refused(&mut client, "request_timeout", "half a request");
 }
 
-#[test]
 fn an_idle_connection_is_closed_silently() {
     let server = peopled(&["--request-timeout-ms", "200", "--idle-timeout-ms", "200"]);
     server.connect().is_closed();
@@ -320,7 +331,6 @@ fn is_dropped(mut write: impl FnMut() -> std::io::Result<usize>) {
     }
 }
 
-#[test]
 fn one_who_takes_no_answers() {
     let server = peopled(&["--send-timeout-ms", "300"]);
     let mut socket = server.connect().socket();
@@ -331,7 +341,6 @@ fn one_who_takes_no_answers() {
 }
 
 /// One who takes no answers but goes on asking, a little now and then, is no better.
-#[test]
 fn one_who_takes_no_answers_and_goes_on_asking() {
     let server = peopled(&["--send-timeout-ms", "500"]);
     let mut client = tight(&server);
@@ -357,7 +366,6 @@ fn tight(server: &Server) -> Client {
 }
 
 /// The time to take an answer is not the time to finish a request.
-#[test]
 fn a_short_time_to_send_leaves_requests_their_own() {
     let server = Server::start(&["--send-timeout-ms", "200", "--request-timeout-ms", "20000"]);
     let mut client = server.connect();
@@ -368,7 +376,6 @@ fn a_short_time_to_send_leaves_requests_their_own() {
     assert_eq!(client.response().shown(), expected::text("ok"));
 }
 
-#[test]
 fn many_connections_at_once() {
     let server = peopled(&[]);
     let mut clients: Vec<_> = (0..600).map(|_| server.connect()).collect();
@@ -378,9 +385,8 @@ fn many_connections_at_once() {
     }
 }
 
-#[test]
 fn one_connection_too_many() {
-    let server = Server::start(&["--max-connections", "3"]);
+    let server = Server::start(&["--max-connections", "3"]).at_one_core();
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask(get("/healthz")).status(), 200));
     for _ in 0..3 {
@@ -398,9 +404,8 @@ fn one_connection_too_many() {
 }
 
 /// One that is turned away has often sent its request already. The answer must arrive, and the connection end in order.
-#[test]
 fn one_connection_too_many_that_has_spoken() {
-    let server = Server::start(&["--max-connections", "1"]);
+    let server = Server::start(&["--max-connections", "1"]).at_one_core();
     let mut only = server.connect();
     assert_eq!(only.ask(get("/healthz")).status(), 200);
     server.signal("STOP");
@@ -430,7 +435,6 @@ impl Random {
 }
 
 /// Garbage: noise, or good requests with some bytes changed, lost or doubled. `PURSER_SEED=7` runs one seed alone.
-#[test]
 fn garbage() {
     let server = peopled(&[]);
     let one = std::env::var("PURSER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
@@ -465,9 +469,8 @@ fn reset(client: Client) {
     drop(client);
 }
 
-#[test]
 fn peers_that_vanish() {
-    let server = peopled(&["--max-connections", "4"]);
+    let server = peopled(&["--max-connections", "4"]).at_one_core();
     let body = feed(entries(&(0..5_000).map(|n| credit(n, 60, 1, T)).collect::<Vec<_>>()));
     let pipeline = nth(1).0.repeat(5_000);
     for bytes in [&b""[..], b"GET / HT", &body[..200], &body[..body.len() - 1], &body, pipeline.as_bytes()] {

@@ -2,9 +2,19 @@
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
-use crate::server::{Client, Scratch, Server, credit, entries, holds, serve};
-use std::net::{TcpListener, TcpStream};
+use crate::server::{Client, Scratch, Server, credit, entries, own_address, serve};
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+on_slices!([one = 1, two = 2, three = 3] [
+    what_has_begun_is_finished,
+    a_signal_beside_a_feed,
+    a_feed_that_is_being_applied_is_answered_whole,
+    an_idle_server_ends_at_once_and_idle_connections_in_time,
+    draining_has_an_end,
+    a_second_signal_stops_at_once,
+    what_begins_while_it_loads_is_refused_when_it_is_told_to_end,
+]);
 
 const T: u64 = 1_700_000_100_000;
 
@@ -15,19 +25,12 @@ fn taken(server: &Server) -> Client {
     client
 }
 
-/// Sends SIGTERM, and waits until the server drains, as seen on an open connection.
-fn terminate(server: &Server, probe: &mut Client) {
-    server.signal("TERM");
-    assert!(holds(|| probe.ask(get("/readyz")).status() == 503), "it does not drain");
-}
-
 /// The line that sums up what an ended server did.
 fn farewell(server: &Server) -> String {
     let mut lines = std::iter::from_fn(|| server.line());
     lines.find(|line| line.starts_with("drained: ") || line.starts_with("stopped: ")).unwrap_or_default()
 }
 
-#[test]
 fn what_has_begun_is_finished() {
     let mut server = Server::start(&["--linger-ms", "2000"]);
     let body = feed(entries(&[credit(1, 42, 5, T)]));
@@ -41,13 +44,12 @@ fn what_has_begun_is_finished() {
         client.send(part);
     }
     // An answer behind the parts: they have arrived.
-    assert_eq!(probe.ask(get("/healthz")).status(), 200);
-    terminate(&server, &mut probe);
+    server.is_well();
+    server.drains();
 
     // On open connections: not ready, alive, and nothing new.
     assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
     assert_eq!(probe.ask(get("/healthz")).shown(), expected::text("ok"));
-    assert!(holds(|| TcpStream::connect(server.address).is_err()), "it still listens");
     assert_eq!(fresh.ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
     fresh.is_closed();
 
@@ -71,7 +73,6 @@ fn what_has_begun_is_finished() {
     assert!(line.starts_with("drained: ") && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"), "{line}");
 }
 
-#[test]
 fn a_signal_beside_a_feed() {
     let mut server = Server::start(&[]);
     let mut client = taken(&server);
@@ -90,15 +91,14 @@ fn a_signal_beside_a_feed() {
 }
 
 /// A whole feed lies with the server when the signal comes, all but its last byte: nothing of it may be lost.
-#[test]
 fn a_feed_that_is_being_applied_is_answered_whole() {
     let mut server = Server::start(&[]);
-    let (mut probe, mut client) = (taken(&server), taken(&server));
+    let mut client = taken(&server);
     let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
     let body = feed(entries(&lines));
     let (most, last) = body.split_at(body.len() - 1);
     client.send(most);
-    assert_eq!(probe.ask(get("/healthz")).status(), 200);
+    server.is_well();
     server.signal("STOP");
     server.signal("TERM");
     client.send(last);
@@ -107,11 +107,10 @@ fn a_feed_that_is_being_applied_is_answered_whole() {
     assert_eq!(client.response().shown(), json("", &fed(10_000, 0, &[])));
     let behind = client.response().shown();
     assert!([balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind), "{behind}");
-    drop((client, probe));
+    drop(client);
     assert!(server.ended().success());
 }
 
-#[test]
 fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
     let mut server = Server::start(&["--linger-ms", "20000", "--drain-timeout-ms", "20000"]);
     let start = Instant::now();
@@ -127,21 +126,19 @@ fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
 }
 
 /// One who never finishes holds nothing up for ever.
-#[test]
 fn draining_has_an_end() {
     let mut server = Server::start(&["--linger-ms", "100", "--drain-timeout-ms", "500"]);
-    let (mut client, mut probe) = (taken(&server), taken(&server));
+    let mut client = taken(&server);
     client.send("GET /v1/users");
-    assert_eq!(probe.ask(get("/healthz")).status(), 200);
+    server.is_well();
     server.signal("TERM");
     assert!(server.ended().success());
 }
 
-#[test]
 fn a_second_signal_stops_at_once() {
     let mut server = Server::start(&["--linger-ms", "100000", "--drain-timeout-ms", "100000"]);
-    let (mut client, mut probe) = (taken(&server), taken(&server));
-    terminate(&server, &mut probe);
+    let mut client = taken(&server);
+    server.drains();
     assert!(server.is_running());
     assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
     server.signal("TERM");
@@ -151,7 +148,6 @@ fn a_second_signal_stops_at_once() {
 }
 
 /// Who is told to end while loading answers nothing from what is loaded so far, and takes nothing: what was begun is refused too.
-#[test]
 fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
     let scratch = Scratch::new("drained-while-loading");
     let data = scratch.join("data");
@@ -161,18 +157,18 @@ fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
     server.signal("TERM");
     assert!(server.ended().success());
 
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let address = own_address();
     let (read, post) = (get("/v1/users/1/balance"), feed(entries(&[credit(1 << 40, 1, 5, T)])));
     let hit = (0..20).any(|_| {
-        let mut server = Server::begin(serve(&free.to_string()).arg("--data").arg(&data));
+        let mut server = Server::begin(serve(&address.to_string()).arg("--data").arg(&data));
         // The line about limits is the last before loading begins.
         assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: ")));
         let mut clients = [&read.as_bytes()[..8], &post[..8]].map(|begun| {
-            let mut client = Client::new(TcpStream::connect(free).expect("it listens"));
+            let mut client = Client::new(TcpStream::connect(address).expect("it listens"));
             client.send(begun);
             client
         });
-        let mut probe = Client::new(TcpStream::connect(free).expect("it listens"));
+        let mut probe = Client::new(TcpStream::connect(address).expect("it listens"));
         let was_loading = probe.ask(get("/readyz")).shown() == problem("recovering", "", RETRY);
         server.signal("TERM");
         clients[0].send(&read.as_bytes()[8..]);

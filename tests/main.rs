@@ -1,5 +1,8 @@
 //! The integration tests, one binary: what the real server and its pure rooms do, seen from outside.
 
+#[macro_use]
+mod server;
+
 mod against_model;
 mod command_line;
 mod contract;
@@ -18,7 +21,6 @@ mod mesh;
 mod model;
 mod real_data;
 mod seeds;
-mod server;
 mod simulation;
 mod split;
 mod tuning;

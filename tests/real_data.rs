@@ -3,9 +3,15 @@
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, duplicate, fed, json, rejected};
-use crate::server::{Scratch, Server, credit, entries, holds, slice_manifest};
+use crate::server::{Scratch, Server, credit, entries, holds, slice_manifest, slices};
+use purser::ledger::id::UserId;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+on_slices!([one = 1, two = 2, three = 3, seven = 7] [
+    berka,
+    berka_is_kept,
+]);
 
 /// The entries, oldest first.
 pub const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
@@ -109,7 +115,6 @@ fn feed_all(server: &Server) {
     }
 }
 
-#[test]
 fn berka() {
     let (server, users) = (Server::start(&[]), users());
     feed_all(&server);
@@ -118,17 +123,45 @@ fn berka() {
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::problem("user_not_found", "", ""));
 }
 
+/// Entries of one user, enough of a log for a snapshot.
+const FILLING: u64 = 15_000;
+/// No user of the data set has such a number.
+const FILLER: u64 = 1 << 40;
+
+/// A user of each slice that needs more in its log before a snapshot is taken; the data set is enough for one slice.
+fn fillers() -> Vec<u64> {
+    let user_of =
+        |slice| (FILLER..).find(|&user| UserId(user).slice(slices()) == slice).expect("every slice has users");
+    if slices() == 1 { Vec::new() } else { (0..slices()).map(user_of).collect() }
+}
+
+/// `14,827`
+fn with_commas(number: u64) -> String {
+    let digits = number.to_string();
+    let parts: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).expect("digits")).collect();
+    parts.join(",")
+}
+
 /// The same answers to the byte after every kind of end: in order, killed, from the log, from a snapshot, from a snapshot and a log.
-#[test]
 fn berka_is_kept() {
     let (scratch, users) = (Scratch::new("berka"), users());
     let data = scratch.join("data");
     let mut server = Server::keeping(&data, &[]);
     feed_all(&server);
     check_all(&server, &users);
-    let snapshot = || slice_manifest(&data, 0).snapshot;
-    let loaded = |server: &Server, line: &str| {
-        let line = format!("data: {}: {line}", data.display());
+    let fillers = fillers();
+    for &user in &fillers {
+        server.feed(&(0..FILLING).map(|n| credit(n, user, 1, DAY_MS)).collect::<Vec<_>>());
+    }
+    let of_all = 14_827 + FILLING * fillers.len() as u64;
+    let of_users = users.len() + fillers.len();
+    let has_snapshot = || (0..slices()).all(|slice| slice_manifest(&data, slice).snapshot > 0);
+    let loaded = |server: &Server, users: usize, entries: u64, all: u64| {
+        let [entries, all] = [entries, all].map(with_commas);
+        let line = format!(
+            "data: {}: {users} users from the snapshot, {entries} entries from the log, {all} entries in all; ",
+            data.display()
+        );
         assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);
     };
     let end_and_start = |server: &mut Server, is_killed: bool, flags: &[&str]| {
@@ -142,20 +175,20 @@ fn berka_is_kept() {
         check_all(server, &users);
     };
     end_and_start(&mut server, false, &[]);
-    loaded(&server, "0 users from the snapshot, 14,827 entries from the log, 14,827 entries in all; ");
+    loaded(&server, 0, of_all, of_all);
     end_and_start(&mut server, true, &["--snapshot-after-mib", "1"]);
-    loaded(&server, "0 users from the snapshot, 14,827 entries from the log, 14,827 entries in all; ");
-    assert!(holds(|| snapshot() > 0), "the log is large enough for a snapshot");
+    loaded(&server, 0, of_all, of_all);
+    assert!(holds(has_snapshot), "each log is large enough for a snapshot");
     check_all(&server, &users);
     for is_killed in [false, true] {
         end_and_start(&mut server, is_killed, &[]);
-        loaded(&server, "177 users from the snapshot, 0 entries from the log, 14,827 entries in all; ");
+        loaded(&server, of_users, 0, of_all);
     }
     check_said_again(&server, &users);
     // One more user, in the log behind the snapshot.
     server.feed(&[credit(1, 1, 7, DAY_MS)]);
     end_and_start(&mut server, true, &[]);
-    loaded(&server, "177 users from the snapshot, 1 entries from the log, 14,828 entries in all; ");
+    loaded(&server, of_users, 1, of_all + 1);
     check_said_again(&server, &users);
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::balance(1, 1, DAY_MS, 7));
 }

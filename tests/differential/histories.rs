@@ -7,6 +7,7 @@ use crate::model::history::{History, Step, recent_limit};
 use crate::model::{Model, Verdict};
 use crate::seeds;
 use crate::server::client::{batch, feed, get};
+use crate::server::with_slices;
 use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -33,7 +34,8 @@ pub struct Run {
 impl Run {
     /// Runs it. Says how many answers were compared, or how to see the first difference again.
     pub fn run(self, peers: &Peers) -> Result<usize, String> {
-        let mut pair = Pair::start(peers, self.peer);
+        // Histories are spread over numbers of slices, and each has its own.
+        let mut pair = with_slices(1 + (self.seed % 3) as u32, || Pair::start(peers, self.peer));
         let mut planter = self.plant.map(Planter::new);
         let mut history = self.history();
         for (number, step) in history.by_ref().take(STEPS).enumerate() {

@@ -1,6 +1,9 @@
 //! The real server, started for one test and ended with it.
 //!
-//! Every test has a server of its own, on a port that the system chose. Nothing here sleeps and hopes: what is waited for is a
+//! Every test has a server of its own, on a port that the system chose. A server has one slice, unless the test is run by
+//! [`on_slices`]: then it has as many as that says, on all CPUs, and new connections go to the common port and to that of each core in
+//! turn, so that most of what is asked is another core's.
+//! Nothing here sleeps and hopes: what is waited for is a
 //! condition, and [`PATIENCE`] is far above what any of them takes on a slow machine. [`client`] speaks HTTP over a plain
 //! blocking socket and is strict about what comes back; [`expected`] writes down what the contract says, apart from the program.
 
@@ -8,6 +11,7 @@ pub mod client;
 pub mod expected;
 
 use purser::journal::{Place, manifest, slice_directory};
+use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
@@ -23,12 +27,50 @@ pub use client::{Client, Response};
 /// Longer than anything takes that comes at all.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+thread_local! {
+    static SLICES: Cell<u32> = const { Cell::new(1) };
+}
+
+/// How many slices the servers of this test have.
+pub fn slices() -> u32 {
+    SLICES.get()
+}
+
+/// Runs something whose servers have so many slices.
+pub fn with_slices<R>(slices: u32, run: impl FnOnce() -> R) -> R {
+    let before = SLICES.replace(slices);
+    let result = run();
+    SLICES.set(before);
+    result
+}
+
+/// Makes tests of functions, one for each number of slices: `on_slices!([two = 2] [reads, feeds])` makes `two::reads` and `two::feeds`.
+macro_rules! on_slices {
+    ([$($number:ident = $slices:literal),+] $tests:tt) => {
+        $( on_slices!(@ $number $slices $tests); )+
+    };
+    (@ $number:ident $slices:literal [$($test:ident),+ $(,)?]) => {
+        mod $number {
+            $(
+                #[test]
+                fn $test() {
+                    crate::server::with_slices($slices, super::$test);
+                }
+            )+
+        }
+    };
+}
+
 /// A server process; killed when dropped.
 pub struct Server {
     child: Child,
     lines: Receiver<String>,
-    /// Where it listens.
+    /// Where it listens, all cores together.
     pub address: SocketAddr,
+    /// Where each core listens alone; empty if there is one.
+    pub ports: Vec<u16>,
+    /// Where the next connection goes.
+    next: Cell<usize>,
     /// What it printed, through the line that says where it listens.
     pub greeting: Vec<String>,
 }
@@ -57,13 +99,18 @@ impl Server {
         let out = child.stdout.take().expect("its output is piped");
         let (sender, lines) = channel();
         thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
-        Self { child, lines, address: ([0, 0, 0, 0], 0).into(), greeting: Vec::new() }
+        let address = ([0, 0, 0, 0], 0).into();
+        Self { child, lines, address, ports: Vec::new(), next: Cell::new(0), greeting: Vec::new() }
     }
 
     /// Waits until it says where it listens: then it serves.
     pub fn listens(&mut self) {
         loop {
             let line = self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
+            if line.starts_with("slice ") {
+                let port = line.split(", port ").nth(1).and_then(|port| port.parse().ok());
+                self.ports.push(port.unwrap_or_else(|| panic!("no port: {line}")));
+            }
             self.greeting.push(line);
             if let Some(address) = self.greeting.last().and_then(|line| line.strip_prefix("listening on ")) {
                 self.address = address.parse().expect("an address");
@@ -81,9 +128,32 @@ impl Server {
         }
     }
 
-    /// A new connection.
+    /// Where each core is reached, and no other.
+    pub fn cores(&self) -> Vec<SocketAddr> {
+        match self.ports[..] {
+            [] => vec![self.address],
+            _ => self.ports.iter().map(|&port| SocketAddr::new(self.address.ip(), port)).collect(),
+        }
+    }
+
+    /// From now on all new connections go to one core.
+    pub fn at_one_core(mut self) -> Self {
+        self.address = self.cores()[0];
+        self.ports.clear();
+        self
+    }
+
+    /// A new connection: the first goes wherever the system has it, the next to one core after the other, and so on.
     pub fn connect(&self) -> Client {
-        Client::new(TcpStream::connect(self.address).expect("the server listens"))
+        let next = self.next.replace(self.next.get() + 1) % (self.ports.len() + 1);
+        let address = if next == 0 { self.address } else { self.cores()[next - 1] };
+        Client::new(TcpStream::connect(address).expect("the server listens"))
+    }
+
+    /// A new connection to a core, or to one as good as it, if there are not so many.
+    pub fn connect_to(&self, core: usize) -> Client {
+        let cores = self.cores();
+        Client::new(TcpStream::connect(cores[core % cores.len()]).expect("the server listens"))
     }
 
     /// Sends one request on a connection of its own and returns the answer.
@@ -99,9 +169,11 @@ impl Server {
         }
     }
 
-    /// Asserts that it serves: a new connection is answered.
+    /// Asserts that it serves: a new connection to each core is answered. What came to a core before has been received then.
     pub fn is_well(&self) {
-        assert_eq!(self.ask(client::get("/healthz")).shown(), expected::text("ok"));
+        for core in 0..self.cores().len() {
+            assert_eq!(self.connect_to(core).ask(client::get("/healthz")).shown(), expected::text("ok"));
+        }
     }
 
     /// Sends it a signal: `TERM`, `STOP`, `CONT`.
@@ -115,6 +187,13 @@ impl Server {
     pub fn kill(&mut self) {
         self.child.kill().expect("a child of ours");
         self.child.wait().expect("a child of ours");
+    }
+
+    /// Sends SIGTERM, and waits until every core drains.
+    pub fn drains(&self) {
+        self.signal("TERM");
+        let refuses = |address: &SocketAddr| TcpStream::connect(address).is_err();
+        assert!(holds(|| self.cores().iter().all(refuses)), "it still listens");
     }
 
     /// Its process.
@@ -169,10 +248,14 @@ impl Drop for Scratch {
     }
 }
 
-/// `purser serve` at an address, on one core.
+/// `purser serve` at an address: one slice on one CPU, or as many as the test is to have on all CPUs.
 pub fn serve(address: &str) -> Command {
     let mut command = purser();
-    command.args(["serve", "--listen", address, "--cores", &first_cpu()]);
+    command.args(["serve", "--listen", address]);
+    match slices() {
+        1 => command.args(["--cores", &first_cpu()]),
+        slices => command.args(["--slices", &slices.to_string()]),
+    };
     command
 }
 
@@ -238,6 +321,14 @@ pub fn credit(entry: u64, user: u64, amount: i64, at_ms: u64) -> String {
     format!(
         r#"{{"entry_id":"{entry}","user_id":"{user}","currency":"COIN","kind":"topup","direction":"credit","amount":{amount},"at_ms":{at_ms}}}"#
     )
+}
+
+/// An address that no other test uses, so that a server can be asked before it says where it listens; the ports behind it are free as well.
+pub fn own_address() -> SocketAddr {
+    // Relaxed: only that no two are equal matters.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = u64::from(std::process::id()) << 4 | NEXT.fetch_add(1, Ordering::Relaxed) & 15;
+    SocketAddr::from(([127, 192 | (number >> 16) as u8 & 31, (number >> 8) as u8, number as u8], 7_207))
 }
 
 /// The first CPU that this process may use.
