@@ -139,11 +139,12 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         info: info.clone(),
         control: control.clone(),
     });
-    let cores = cores::start(plans.collect(), &aside)?;
+    let mut cores = cores::start(plans.collect(), &aside)?;
     cores.are_set_up()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
     announce(&config, &kernel, memory, descriptors);
-    if loaded(&config, &news) {
+    // What is said here must be true: it is said when each core takes requests.
+    if loaded(&config, &news) && cores.serve()? {
         for (slice, port) in ports.numbers.iter().enumerate().filter(|_| config.slices > 1) {
             say(&format!("slice {slice}: CPU {}, port {port}", cpu_of(&config, slice)));
         }

@@ -47,8 +47,11 @@ pub struct Plan {
 
 /// The cores, running.
 pub struct Cores {
-    count: usize,
     events: Receiver<Event>,
+    set_up: usize,
+    serving: usize,
+    /// Of each slice.
+    ended: Vec<Option<Ended>>,
 }
 
 /// A core that has come to its end: what it holds, and what its loop has counted.
@@ -56,6 +59,8 @@ pub type Ended = (Wallet, Counters);
 
 enum Event {
     IsSetUp,
+    /// All data is loaded, and it takes requests.
+    Serves,
     /// It has ended; `None` if it panicked.
     Ended(u32, Option<Result<Box<Ended>, Failure>>),
 }
@@ -68,10 +73,13 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
         let slice = plan.mesh.slice();
         let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
         let report = Report { slice, tell: tell.clone(), ended: None };
+        let serves = tell.clone();
+        // Whoever listened may have ended with the first failure.
+        let serves = Box::new(move || drop(serves.send(Event::Serves)));
         thread::Builder::new()
             .name(format!("core-{slice}"))
             .spawn(move || {
-                let outcome = set_up(plan, toucher).and_then(|core| {
+                let outcome = set_up(plan, toucher, serves).and_then(|core| {
                     // The receiver waits for this: it cannot be gone.
                     let _ = report.tell.send(Event::IsSetUp);
                     core.run()
@@ -80,14 +88,14 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
             })
             .map_err(Failure::of("start", "a core's thread"))?;
     }
-    Ok(Cores { count, events })
+    Ok(Cores { events, set_up: 0, serving: 0, ended: (0..count).map(|_| None).collect() })
 }
 
-fn set_up(plan: Plan, toucher: Option<Toucher>) -> Result<Core<Wallet>, Failure> {
+fn set_up(plan: Plan, toucher: Option<Toucher>, serves: Box<dyn FnOnce() + Send>) -> Result<Core<Wallet>, Failure> {
     placement::pin(plan.cpu)?;
     // Before anything of the core's own is allocated.
     let arena = plan.arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
-    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh, plan.info);
+    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh, plan.info, serves);
     Core::new(plan.listeners, wallet, plan.limits, plan.control, arena)
 }
 
@@ -113,40 +121,41 @@ impl Drop for Report {
 
 impl Cores {
     /// Waits until all of them are set up.
-    pub fn are_set_up(&self) -> Result<(), Failure> {
-        for _ in 0..self.count {
-            match self.next() {
-                Event::IsSetUp => {}
-                Event::Ended(slice, outcome) => return Err(early(slice, outcome)),
-            }
+    pub fn are_set_up(&mut self) -> Result<(), Failure> {
+        while self.set_up < self.ended.len() {
+            self.hear()?;
         }
         Ok(())
     }
 
+    /// Waits until all of them take requests. Returns whether that came about: they may have been told to end before.
+    pub fn serve(&mut self) -> Result<bool, Failure> {
+        while self.serving < self.ended.len() && self.ended.iter().all(Option::is_none) {
+            self.hear()?;
+        }
+        Ok(self.serving == self.ended.len())
+    }
+
     /// Waits until all of them have ended. Returns them in order of their slices, or the first failure at once.
-    pub fn join(self) -> Result<Vec<Ended>, Failure> {
-        let mut ended: Vec<Option<Ended>> = (0..self.count).map(|_| None).collect();
-        while ended.iter().any(Option::is_none) {
-            match self.next() {
-                Event::Ended(slice, Some(Ok(core))) => ended[slice as usize] = Some(*core),
-                Event::Ended(slice, outcome) => return Err(early(slice, outcome)),
-                Event::IsSetUp => {}
+    pub fn join(mut self) -> Result<Vec<Ended>, Failure> {
+        while self.ended.iter().any(Option::is_none) {
+            self.hear()?;
+        }
+        Ok(self.ended.into_iter().flatten().collect())
+    }
+
+    /// Takes note of the next event.
+    fn hear(&mut self) -> Result<(), Failure> {
+        match self.events.recv().expect("each core says how it ended") {
+            Event::IsSetUp => self.set_up += 1,
+            Event::Serves => self.serving += 1,
+            Event::Ended(slice, Some(Ok(core))) => self.ended[slice as usize] = Some(*core),
+            Event::Ended(_, Some(Err(failure))) => return Err(failure),
+            Event::Ended(slice, None) => {
+                return Err(Failure::new("run", format!("core {slice}"), io::Error::other("its thread panicked")));
             }
         }
-        Ok(ended.into_iter().flatten().collect())
-    }
-
-    fn next(&self) -> Event {
-        self.events.recv().expect("each core says how it ended")
-    }
-}
-
-/// Why a core ended before its time.
-fn early(slice: u32, outcome: Option<Result<Box<Ended>, Failure>>) -> Failure {
-    match outcome {
-        Some(Err(failure)) => failure,
-        Some(Ok(_)) => Failure::new("run", format!("core {slice}"), io::Error::other("it was told to stop")),
-        None => Failure::new("run", format!("core {slice}"), io::Error::other("its thread panicked")),
+        Ok(())
     }
 }
 

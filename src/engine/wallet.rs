@@ -32,6 +32,8 @@ pub struct Wallet {
     asked: Vec<Box<Parcel>>,
     /// What has come back, and from whom.
     arrived: VecDeque<(u32, Box<Parcel>)>,
+    /// To be called when requests are taken.
+    serves: Option<Box<dyn FnOnce() + Send>>,
     has_rested: bool,
 }
 
@@ -112,15 +114,21 @@ impl Near for Hardware {
 
 impl Wallet {
     /// An empty wallet that refuses new entries above `mark_bytes` of ledger. What `keeper` keeps is loaded in the first turns; requests are taken
-    /// when all cores of `mesh` have loaded theirs.
-    pub fn new(mark_bytes: usize, keeper: Option<Keeper>, mesh: Mesh<Box<Parcel>>, info: Arc<Info>) -> Self {
+    /// when all cores of `mesh` have loaded theirs; then `serves` is called.
+    pub fn new(
+        mark_bytes: usize,
+        keeper: Option<Keeper>,
+        mesh: Mesh<Box<Parcel>>,
+        info: Arc<Info>,
+        serves: Box<dyn FnOnce() + Send>,
+    ) -> Self {
         let mut dates = DateLine::new();
         let counter = Counter {
             slice: Slice::new(mark_bytes),
             now: Millis(0),
             date: *dates.at(0),
             dates,
-            serving: if keeper.is_some() { Serving::Recovering } else { Serving::Ready },
+            serving: Serving::Recovering,
             is_draining: false,
             has_room: true,
             entries_left: ENTRIES_PER_TURN,
@@ -131,6 +139,9 @@ impl Wallet {
             info,
             census: mesh.census(),
         };
+        if counter.keeper.is_none() {
+            mesh.has_loaded();
+        }
         let exchange = Exchange::new(mesh.slice(), mesh.len() as u32, CREDITS);
         Self {
             counter,
@@ -139,6 +150,7 @@ impl Wallet {
             came: Vec::new(),
             asked: Vec::new(),
             arrived: VecDeque::new(),
+            serves: Some(serves),
             has_rested: false,
         }
     }
@@ -173,8 +185,9 @@ impl Service for Wallet {
         counter.has_room = has_room;
         counter.entries_left = if counter.has_read { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
         counter.has_read = false;
-        if counter.serving == Serving::Recovering && counter.keeper.is_some() && self.mesh.all_loaded() {
+        if counter.serving == Serving::Recovering && self.mesh.all_loaded() {
             counter.serving = if counter.is_draining { Serving::Draining } else { Serving::Ready };
+            self.serves.take().into_iter().for_each(|serves| serves());
         }
         self.hear(clock.monotonic_ms);
     }
