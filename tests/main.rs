@@ -19,6 +19,7 @@ mod info;
 mod life;
 mod mesh;
 mod model;
+mod pipelining;
 mod real_data;
 mod seeds;
 mod simulation;
