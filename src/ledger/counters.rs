@@ -8,7 +8,7 @@ use super::GROUPS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put, put_part};
 use super::memory::{LINE_BYTES, Near, filled, thin_bytes};
-use super::names::KindId;
+use super::names::{KindId, Numbers};
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
 use super::varint;
@@ -113,6 +113,15 @@ impl Groups {
             number += 1;
         }
         Err(number)
+    }
+
+    /// The same groups, each in its place, as a slice has them that numbers kinds otherwise.
+    fn renumbered(&self, numbers: &mut Numbers<'_>) -> Self {
+        let mut other = Self(ThinVec::with_capacity(self.0.len()));
+        for Group { key, lifetime } in self.iter() {
+            other.set(None, GroupKey { kind: numbers.of(key.kind), ..key }, &lifetime);
+        }
+        other
     }
 
     /// Reads the packed groups of a user with so many balances, in a slice with so many kinds.
@@ -270,8 +279,11 @@ impl Counters {
     }
 
     /// Appends the packed groups, and the block or the runs: see [`super::image`].
-    pub(super) fn store(&self, runs: Option<&Runs>, out: &mut Vec<u8>) {
-        put_part(out, &self.groups.0);
+    pub(super) fn store(&self, runs: Option<&Runs>, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
+        match numbers {
+            Numbers::Own => put_part(out, &self.groups.0),
+            Numbers::Other { .. } => put_part(out, &self.groups.renumbered(numbers).0),
+        }
         out.push(u8::from(runs.is_some()));
         match runs {
             None => put_part(out, &self.block),

@@ -4,7 +4,7 @@ use super::HOLDS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put};
 use super::id::EntryId;
-use super::names::KindId;
+use super::names::{KindId, Numbers};
 
 /// An open hold: what a settlement needs of the entry that made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,12 +62,12 @@ impl Holds {
     }
 
     /// Appends how many there are, and each: see [`super::image`].
-    pub(super) fn store(&self, out: &mut Vec<u8>) {
+    pub(super) fn store(&self, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
         put(out, self.0.len() as u64);
         for hold in &self.0 {
             out.extend_from_slice(&hold.id.0.to_le_bytes());
             out.push(hold.currency << 1 | hold.direction as u8);
-            put(out, u64::from(hold.kind.0));
+            put(out, u64::from(numbers.of(hold.kind).0));
             put(out, hold.amount as u64);
         }
     }

@@ -32,6 +32,7 @@ pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::holds::Holds;
 use super::id::UserId;
+use super::names::{Names, Numbers};
 use super::recent::{REMEMBERED_BYTES, Recent};
 use super::time::Millis;
 use super::user::{Balance, More, User};
@@ -45,6 +46,18 @@ pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 impl User {
     /// Appends the whole user, of whom something was accepted. Apart from `out`, nothing is allocated.
     pub fn store(&self, out: &mut Vec<u8>) {
+        self.store_parts(&mut Numbers::Own, out);
+    }
+
+    /// Appends the whole user as another slice has them, in which kinds have the numbers of `other`: those that it lacks, it gets. `own` are the
+    /// names of the user's slice. Nothing but the numbers of kinds, and how many bytes they take, differs: groups keep their places, which rows
+    /// refer to, and holds are sorted by id.
+    pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
+        self.store_parts(&mut Numbers::Other { own, other }, out);
+    }
+
+    #[inline]
+    fn store_parts(&self, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH_BYTES]);
         out.extend_from_slice(&self.id.0.to_le_bytes());
@@ -58,9 +71,9 @@ impl User {
             put(out, balance.pending_credits as u64);
         }
         let more = self.more.as_deref();
-        self.counters.store(more.and_then(|m| m.runs.as_ref()), out);
+        self.counters.store(more.and_then(|m| m.runs.as_ref()), numbers, out);
         match more {
-            Some(more) => more.holds.store(out),
+            Some(more) => more.holds.store(numbers, out),
             None => put(out, 0),
         }
         self.recent.store(self.tables(), self.as_of, out);
@@ -151,7 +164,6 @@ mod tests {
     use crate::ledger::book::Book;
     use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
     use crate::ledger::id::EntryId;
-    use crate::ledger::names::Names;
     use crate::ledger::time::{HOUR_MS, QUARTER_MS, Window};
     use crate::ledger::user::Question;
 
@@ -311,6 +323,48 @@ mod tests {
                 let (own, others) = (user(&book).heap_bytes(), user(&other).heap_bytes());
                 assert!(others.abs_diff(own) <= own / 2 + 256, "{habit:?}: {own} and {others} bytes");
                 assert_eq!(other.entries(), book.entries(), "{habit:?}");
+            }
+        }
+    }
+
+    /// A book of one user who came from another slice, where kinds have other numbers, of one byte or of two.
+    fn moved(book: &Book, known: u64, order: impl Fn(u64) -> u64) -> Book {
+        let mut names = Names::default();
+        (0..known).for_each(|n| _ = names.number(&format!("kind_{}", order(n))));
+        let mut image = Vec::new();
+        user(book).store_for(book.names(), &mut names, &mut image);
+        let (user, used) = User::load(&image, names.len() as u32).unwrap();
+        assert_eq!(used, image.len());
+        let mut other = Book::new(usize::MAX);
+        names.iter().for_each(|name| assert!(other.name(name).is_ok()));
+        other.restore(user).unwrap();
+        other
+    }
+
+    #[test]
+    fn a_user_moves_to_a_slice_that_numbers_kinds_otherwise() {
+        for habit in HABITS {
+            let (mut book, mut feed) = grown(habit);
+            let own = image(user(&book));
+            let mut none = moved(&book, 0, |n| n);
+            let mut few = moved(&book, habit.kinds / 2, |n| habit.kinds - 1 - n);
+            let mut many = moved(&book, 200, |n| 199 - n);
+            assert_eq!(image(user(&many)).len() > own.len(), !user(&book).counters.groups().is_empty(), "{habit:?}");
+            for other in [&none, &few, &many] {
+                assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
+                // And back.
+                let mut names = Names::default();
+                book.names().iter().for_each(|name| _ = names.number(name));
+                let (kinds, mut back) = (names.len(), Vec::new());
+                user(other).store_for(other.names(), &mut names, &mut back);
+                assert!(back == own && names.len() == kinds, "{habit:?}");
+            }
+            // Holds are settled, kinds come: the users go on as one.
+            for _ in 0..1_000 {
+                feed.apply(&mut [&mut book, &mut none, &mut few, &mut many]);
+            }
+            for other in [&none, &few, &many] {
+                assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
             }
         }
     }

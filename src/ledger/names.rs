@@ -17,6 +17,26 @@ impl KindId {
     }
 }
 
+/// How kinds are numbered where a user is stored.
+#[derive(Debug)]
+pub(super) enum Numbers<'a> {
+    /// As in the user's slice.
+    Own,
+    /// As in another slice, which gives a number to those that it lacks.
+    Other { own: &'a Names, other: &'a mut Names },
+}
+
+impl Numbers<'_> {
+    /// The number there of a kind of the user's slice.
+    #[inline]
+    pub(super) fn of(&mut self, kind: KindId) -> KindId {
+        match self {
+            Self::Own => kind,
+            Self::Other { own, other } => other.number(own.name(kind)),
+        }
+    }
+}
+
 /// The kinds of a slice.
 #[derive(Debug, Default)]
 pub struct Names {
