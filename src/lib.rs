@@ -37,7 +37,6 @@
 //! src/cli/import/item.rs    an entry with its line
 //! src/cli/import/sort.rs    runs and merges
 //! src/cli/import/judge.rs   entries in order to users
-//! src/cli/import/snapshot.rs users to a snapshot
 //! src/cli/import/rejected.rs the file of rejected lines
 //! src/config.rs             flags and environment to one checked Config
 //! src/metrics.rs            plain counters of one core
@@ -115,6 +114,7 @@
 //! src/engine/wallet.rs      the handler: a slice behind the API
 //! src/engine/directory.rs   the data directory, its lock
 //! src/engine/storage.rs     the disk of one slice
+//! src/engine/snapshot.rs    users to a snapshot, offline
 //! src/engine/arena.rs       a core's memory
 //! src/engine/keeper.rs      recovery, then the store
 //! src/engine/mesh.rs        the cores, as one of them reaches the others

@@ -5,8 +5,8 @@
 //! further back.
 
 use super::item::Item;
-use super::snapshot::Snapshot;
 use crate::engine::Failure;
+use crate::engine::snapshot::Snapshot;
 use crate::journal::record;
 use crate::ledger::FUTURE_MS;
 use crate::ledger::entry::{Action, EntryRef, Rejection, Verdict};

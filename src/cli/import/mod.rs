@@ -1,7 +1,8 @@
 //! `purser import`: a history of entries, in any order, to a data directory that `serve` goes on with.
 //!
 //! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded memory ([`item`], [`sort`]), judged by the
-//! ledger ([`judge`]), and become a snapshot, one user after the other ([`snapshot`]). The snapshot counts from the moment in which the
+//! ledger ([`judge`]), and become a snapshot, one user after the other
+//! ([`crate::engine::snapshot`]). The snapshot counts from the moment in which the
 //! slice's manifest names it, which is the last step: a process that is killed before has imported nothing. What it leaves behind, a later
 //! import overwrites and the next start removes.
 
@@ -9,7 +10,6 @@ mod input;
 mod item;
 mod judge;
 mod rejected;
-mod snapshot;
 mod sort;
 
 use super::progress::{Progress, count, many, print};
@@ -19,6 +19,7 @@ use crate::api::entry::{self, LineScratch};
 use crate::api::problem::{Code, Problem, blamed};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
+use crate::engine::snapshot::{Snapshot, Written};
 use crate::engine::storage::Files;
 use crate::engine::wallet::Hardware;
 use crate::journal::{File, manifest};
@@ -31,7 +32,6 @@ use input::{Again, Input, LINE_BYTES, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
 use judge::{Counts, Judge};
 use rejected::Rejected;
-use snapshot::{Snapshot, Written};
 use sort::{Sorted, Sorter};
 use std::cell::Cell;
 use std::fs;

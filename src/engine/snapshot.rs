@@ -1,12 +1,13 @@
-//! A snapshot that is written user by user, by a process that serves nobody meanwhile.
+//! A snapshot that is written user by user, by a process that serves nobody meanwhile: an import, or a change of the number of slices.
+//!
+//! Nothing of it counts until the slice's manifest names it, which is left to the caller. Sizes are in bytes.
 
-use crate::engine::Failure;
-use crate::engine::directory::SliceDirectory;
+use super::Failure;
+use super::directory::SliceDirectory;
 use crate::journal::frame::{Block, Kind};
 use crate::journal::snapshot::{Begin, End};
 use crate::journal::{File as Name, Place};
-use crate::ledger::names::Names;
-use crate::ledger::user::User;
+use crate::slice::{Names, User};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::PathBuf;
@@ -63,6 +64,16 @@ impl Snapshot {
     /// Adds a user of whom something was accepted.
     pub fn add(&mut self, user: &User) -> Result<(), Failure> {
         user.store(self.block.payload());
+        self.added(user)
+    }
+
+    /// Adds a user of another slice, whose kinds have the numbers of `own` there. Those that `names` lacks get one.
+    pub fn add_from(&mut self, user: &User, own: &Names, names: &mut Names) -> Result<(), Failure> {
+        user.store_for(own, names, self.block.payload());
+        self.added(user)
+    }
+
+    fn added(&mut self, user: &User) -> Result<(), Failure> {
         self.users += 1;
         self.entries += user.version();
         if self.block.payload_bytes() >= FRAME_BYTES { self.write(Kind::Users) } else { Ok(()) }
@@ -98,6 +109,11 @@ impl Snapshot {
     /// How many users were added.
     pub const fn users(&self) -> u64 {
         self.users
+    }
+
+    /// How many entries they had accepted.
+    pub const fn entries(&self) -> u64 {
+        self.entries
     }
 }
 
