@@ -105,7 +105,7 @@ impl MemoryDisk {
     pub fn recover(&self) -> (Slice, Report) {
         let mut files = self;
         let mut slice = Slice::new(usize::MAX);
-        let mut recovery = Recovery::new(PLACE, self.manifest);
+        let mut recovery = Recovery::new(PLACE, 1, self.manifest);
         while !recovery.step(&mut slice, &mut files, &Hardware).unwrap_or_else(|error| panic!("{error:?}")) {}
         let report = *recovery.report();
         slice.recovered(Lsn(recovery.finish().tail.position));

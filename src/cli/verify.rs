@@ -144,7 +144,7 @@ fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
         recovery::Error::Fault(fault) => Error::Fault(located(directory, &fault)),
     };
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
-    let mut recovery = Recovery::new(directory.place, manifest);
+    let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
     recovery.measure(&mut files).map_err(faulty)?;
     let mut progress = Progress::new("reading");
     while !recovery.step(&mut slice, &mut files, &Hardware).map_err(faulty)? {

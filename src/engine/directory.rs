@@ -87,6 +87,8 @@ pub struct SliceDirectory {
     pub path: PathBuf,
     /// Generation and slice.
     pub place: Place,
+    /// How many slices there are.
+    pub slices: u32,
 }
 
 impl Directory {
@@ -126,9 +128,9 @@ impl Directory {
 
     /// Where the files of a slice are.
     pub fn slice(&self, slice: u32) -> SliceDirectory {
-        let generation = self.manifest.generation;
+        let manifest::Directory { generation, slices } = self.manifest;
         let path = self.path.join(slice_directory(generation, slice));
-        SliceDirectory { path, place: Place { generation, slice, file: 0 } }
+        SliceDirectory { path, place: Place { generation, slice, file: 0 }, slices }
     }
 }
 

@@ -64,7 +64,7 @@ impl Keeper {
         let manifest = directory.manifest()?;
         let settings = Settings { place: directory.place, snapshot_after_bytes, segments: Segments::DISK };
         let mut files = Files::new(directory.clone());
-        let mut recovery = Recovery::new(settings.place, manifest);
+        let mut recovery = Recovery::new(settings.place, directory.slices, manifest);
         recovery.measure(&mut files).map_err(|error| failure(&directory, error))?;
         let storage = Storage::new(directory, &control, aside)?;
         let loading = Loading { recovery, files, settings, news, told: Instant::now() };

@@ -1,7 +1,7 @@
 //! From what is on disk to a slice that serves: the current snapshot, then the log over it.
 //!
-//! A step at a time, so that the caller can say how far it has come. What is not as it should be is a [`Fault`], but for one thing: where the
-//! last segment's frames end, a write may be torn; nobody was told that it was done, and it is cut.
+//! A step at a time, so that the caller can say how far it has come. What is not as it should be is a [`Fault`], a user who belongs to another
+//! slice too; but for one thing: where the last segment's frames end, a write may be torn; nobody was told that it was done, and it is cut.
 
 use super::log::Tail;
 use super::store::Found;
@@ -10,6 +10,7 @@ use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
+use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
 use crate::ledger::user::User;
 use smallvec::SmallVec;
@@ -71,6 +72,7 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Recovery {
     place: Place,
+    owner: Owner,
     stage: Stage,
     window: Window,
     must_reach: u64,
@@ -143,9 +145,26 @@ impl Window {
     }
 }
 
+/// Whose users these are: those of one slice of so many.
+#[derive(Clone, Copy, Debug)]
+struct Owner {
+    slice: u32,
+    slices: u32,
+}
+
+impl Owner {
+    /// What is wrong with a user who is in the slice.
+    fn refuses(self, user: UserId) -> Option<String> {
+        let Self { slice, slices } = self;
+        let owner = user.slice(slices);
+        (owner != slice)
+            .then(|| format!("user {} is in slice {slice}, and belongs to slice {owner} of {slices}", user.0))
+    }
+}
+
 impl Recovery {
-    /// A recovery of what `manifest` names. `place.file` is not looked at.
-    pub fn new(place: Place, manifest: manifest::Slice) -> Self {
+    /// A recovery of what `manifest` names, the manifest of one of so many slices. `place.file` is not looked at.
+    pub fn new(place: Place, slices: u32, manifest: manifest::Slice) -> Self {
         let stage = match (manifest.snapshot, manifest.first) {
             (0, 0) => Stage::Behind,
             (0, segment) => Stage::Open { segment },
@@ -154,6 +173,7 @@ impl Recovery {
         let file = File::Snapshot(manifest.snapshot);
         Self {
             place,
+            owner: Owner { slice: place.slice, slices },
             stage,
             window: Window { file, bytes: Vec::new(), start: 0, at: 0, size: 0 },
             must_reach: 0,
@@ -251,7 +271,7 @@ impl Recovery {
         source: &mut S,
         near: &impl Near,
     ) -> Result<(), Error<S::Error>> {
-        let (file, place) = (self.window.file, self.at(self.window.file));
+        let (file, place, owner) = (self.window.file, self.at(self.window.file), self.owner);
         let last_frame = self.found.manifest.snapshot_end;
         let (start, kinds) = (self.window.at, slice.book().names().len() as u32);
         let fault = |offset: u64, what: String| Error::Fault(Fault::new(file, offset, what));
@@ -268,6 +288,9 @@ impl Recovery {
                         let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
                         let user = User::load(rest, kinds);
                         let (user, bytes) = user.map_err(|e| fault(offset, format!("a user: {e}")))?;
+                        if let Some(what) = owner.refuses(user.id()) {
+                            return Err(fault(offset, what));
+                        }
                         slice.approach(user.id(), None, Step::Place, near);
                         loaded.push((offset, user));
                         rest = &rest[bytes..];
@@ -368,7 +391,7 @@ impl Recovery {
             return self.ended(segment, end);
         }
         let (file, place, start) = (self.window.file, self.at(self.window.file), self.window.at);
-        let number = self.found.tail.position + 1;
+        let (number, owner) = (self.found.tail.position + 1, self.owner);
         let found = match self.window.frame(place, source)? {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
             why => {
@@ -387,6 +410,11 @@ impl Recovery {
         while !rest.is_empty() {
             let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
             let read = record::read(&mut rest).ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
+            // A user's first: those who are there already were looked at.
+            let stranger = if read.1 == 1 { owner.refuses(read.0.user) } else { None };
+            if let Some(what) = stranger {
+                return Err(Fault::new(file, offset, what).into());
+            }
             records.push((offset, read));
         }
         for (at, (offset, (entry, version))) in records.iter().enumerate() {

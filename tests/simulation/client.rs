@@ -15,14 +15,16 @@ const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 /// All clients of a slice, as one.
 #[derive(Debug)]
 pub struct Clients {
-    users: u64,
+    users: Vec<u64>,
     next_id: u128,
     /// Sent, with an outcome that is not known, or refused for want of room: to be sent again, in this order.
     doubtful: VecDeque<Draft>,
 }
 
 impl Clients {
-    pub fn new(users: u64) -> Self {
+    /// Those of so many users of this slice, of so many slices.
+    pub fn new(users: u64, slice: u32, slices: u32) -> Self {
+        let users = (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
         Self { users, next_id: 1, doubtful: VecDeque::new() }
     }
 
@@ -43,7 +45,8 @@ impl Clients {
 
     pub fn user(&self, random: &mut Random) -> u64 {
         // The first ones are asked for more often.
-        random.below(self.users).min(random.below(self.users))
+        let count = self.users.len() as u64;
+        self.users[random.below(count).min(random.below(count)) as usize]
     }
 
     /// One entry: most often a new one.

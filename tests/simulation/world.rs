@@ -104,7 +104,7 @@ impl World {
         (world.disk.failing, world.disk.fatal, world.interrupted) = (0, 0, 0);
         world.settings.segments = Segments::DISK;
         world.settings.snapshot_after_bytes = 1 << 20;
-        (world.clients, world.oracles) = (vec![Clients::new(1)], vec![Oracle::default()]);
+        (world.clients, world.oracles) = (vec![Clients::new(1, 0, 1)], vec![Oracle::default()]);
         world.start()?;
         let mut largest = 0;
         for turn in 0.. {
@@ -147,7 +147,9 @@ impl World {
             settings: Settings { place, snapshot_after_bytes, segments },
             nodes: Vec::new(),
             oracles: (0..slices).map(|_| Oracle::default()).collect(),
-            clients: (0..slices).map(|_| Clients::new(random.between(3, 12))).collect(),
+            clients: (0..slices as u32)
+                .map(|slice| Clients::new(random.between(3, 12), slice, slices as u32))
+                .collect(),
             interrupted: random.pick(&[0, 100, 300]),
             counts: Counts::default(),
             random,
@@ -459,7 +461,7 @@ impl World {
     fn recover(&mut self, slice: usize) -> Result<Option<Node>, String> {
         let place = self.place(slice);
         let mut machine = Slice::new(usize::MAX);
-        let mut recovery = begin(self.disk.files_of(slice), place)?;
+        let mut recovery = begin(self.disk.files_of(slice), place, self.slices())?;
         while !recovery.step(&mut machine, &mut self.disk.files_of(slice), &()).map_err(fault)? {
             if self.is_interrupted() {
                 return Ok(None);
@@ -542,7 +544,7 @@ impl World {
             let what = damage::damage(&mut damaged, self.slices(), slice, place, &mut self.random);
             self.counts.add("damaged files", 1);
             let must_reach = damage::must_reach(self.disk.files_of(slice), damaged.files_of(slice), place);
-            let Ok((machine, position)) = recover_at_once(&damaged, slice, place) else {
+            let Ok((machine, position)) = recover_at_once(&damaged, slice, self.slices(), place) else {
                 self.counts.add("damage refused", 1);
                 continue;
             };
@@ -589,18 +591,18 @@ fn fault(error: recovery::Error<Infallible>) -> String {
     }
 }
 
-fn begin(mut files: Files<'_>, place: Place) -> Result<Recovery, String> {
+fn begin(mut files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
     let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
-    let mut recovery = Recovery::new(place, manifest);
+    let mut recovery = Recovery::new(place, slices as u32, manifest);
     recovery.measure(&mut files).map_err(fault)?;
     Ok(recovery)
 }
 
 /// A recovery that nothing interrupts, as far as it can refuse.
-fn recover_at_once(disk: &Disk, slice: usize, place: Place) -> Result<(Slice, u64), String> {
+fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Result<(Slice, u64), String> {
     let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
-    let mut recovery = begin(files, place)?;
+    let mut recovery = begin(files, place, slices)?;
     while !recovery.step(&mut machine, &mut files, &()).map_err(fault)? {}
     let found = recovery.finish();
     for name in disk.names(slice) {

@@ -154,7 +154,7 @@ fn beside(data: &Path) -> PathBuf {
 /// Reads what the directory holds, which must be no entries.
 fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Error> {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
-    let mut recovery = Recovery::new(directory.place, directory.manifest()?);
+    let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
     loop {
         let is_over = recovery.step(&mut slice, &mut files, &Hardware).map_err(|error| match error {
             recovery::Error::Disk(failure) => failure.into(),

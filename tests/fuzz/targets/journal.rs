@@ -81,7 +81,7 @@ fn recovery(bytes: &[u8]) {
         manifest::Slice { snapshot: 1, snapshot_end, first: 1, last: 1 },
     ] {
         let mut slice = Slice::new(usize::MAX);
-        let mut recovery = Recovery::new(PLACE, manifest);
+        let mut recovery = Recovery::new(PLACE, 1, manifest);
         loop {
             match recovery.step(&mut slice, &mut files, &()) {
                 Ok(false) => {}
