@@ -47,18 +47,27 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let directory = open(path)?;
     let manifest::Directory { generation, slices } = *directory.manifest();
     print(&format!("{}: generation {generation}, {}\n", path.display(), many(slices.into(), "slice", "slices")));
-    let mut notes = Vec::new();
+    let unnamed = directory.unnamed().map_err(judged)?;
+    let mut notes: Vec<_> =
+        unnamed.iter().map(|path| format!("{} is not in use; the next start removes it", path.display())).collect();
+    let mut all = (0, 0);
     let mut expected = BTreeSet::from([LOCK.to_owned(), MANIFEST.to_owned(), format!("generation-{generation}")]);
     for slice in 0..slices {
         let at = directory.slice(slice);
         expected.insert(slice_directory(generation, slice));
         let checked = check(&at)?;
         print(&checked.in_words(slice));
+        let book = checked.slice.book();
+        all = (all.0 + book.users() as u64, all.1 + book.entries());
         notes.extend(checked.note());
         strays(&at, &checked.found.manifest, &mut notes)?;
     }
+    if slices > 1 {
+        print(&format!("all slices\n  users       {}\n  entries     {}\n", count(all.0), count(all.1)));
+    }
     for (below, name) in ["", &format!("generation-{generation}/")].into_iter().flat_map(|below| names(path, below)) {
-        if !expected.contains(&format!("{below}{name}")) {
+        let is_known = expected.contains(&format!("{below}{name}")) || unnamed.contains(&path.join(&name));
+        if !is_known {
             notes.push(format!("{} is no part of the data", path.join(below).join(name).display()));
         }
     }
@@ -102,11 +111,18 @@ fn names<'b>(path: &Path, below: &'b str) -> Vec<(&'b str, String)> {
 
 fn judged(error: directory::Error) -> Error {
     match &error {
-        directory::Error::Failed(_) | directory::Error::InUse(_) | directory::Error::NotOurs(_) => error.into(),
+        directory::Error::Failed(_)
+        | directory::Error::InUse(_)
+        | directory::Error::NotOurs(_)
+        | directory::Error::Stopped(_) => error.into(),
         // The text of another version need not have the form of ours; but one whose seal is broken was damaged.
         directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_)) if is_sealed(path) => error.into(),
         directory::Error::Manifest(path, Unusable::Elsewhere(generation, slice)) => Error::Fault(format!(
             "{} at byte 0: it is that of slice {slice} of generation {generation}",
+            path.display()
+        )),
+        directory::Error::Manifest(path, Unusable::Older(generation)) => Error::Fault(format!(
+            "{} at byte 0: it is an older manifest: generation {generation} came after it, and is there",
             path.display()
         )),
         directory::Error::Manifest(path, _) => Error::Fault(format!(

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::journal::manifest::{self, Unusable};
-use crate::journal::{Place, slice_directory};
+use crate::journal::{self, Place, generation_directory, parse_generation, slice_directory};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -29,6 +29,8 @@ pub enum Error {
     Manifest(PathBuf, Unusable),
     /// A file that a manifest names is not there.
     Missing(PathBuf),
+    /// What was being done with it was given up, because that was asked for. It is as it was.
+    Stopped(PathBuf),
 }
 
 impl From<Failure> for Error {
@@ -65,7 +67,15 @@ impl fmt::Display for Error {
             Self::Manifest(path, Unusable::Elsewhere(generation, slice)) => {
                 write!(f, "{} is that of slice {slice} of generation {generation}", path.display())
             }
+            Self::Manifest(path, Unusable::Older(generation)) => {
+                write!(
+                    f,
+                    "{} is an older manifest: generation {generation} came after it, and is there",
+                    path.display()
+                )
+            }
             Self::Missing(path) => write!(f, "{} is missing", path.display()),
+            Self::Stopped(path) => write!(f, "stopped: {} is as it was", path.display()),
         }
     }
 }
@@ -115,10 +125,7 @@ impl Directory {
     }
 
     fn read(path: &Path, lock: File) -> Result<Self, Error> {
-        let file = path.join(MANIFEST);
-        let text = fs::read(&file).map_err(Failure::of("read", file.display().to_string()))?;
-        let manifest = manifest::Directory::read(&text).map_err(|why| Error::Manifest(file, why))?;
-        Ok(Self { path: path.to_owned(), manifest, _lock: lock })
+        Ok(Self { path: path.to_owned(), manifest: Self::manifest_at(path)?, _lock: lock })
     }
 
     /// What its manifest says.
@@ -128,9 +135,54 @@ impl Directory {
 
     /// Where the files of a slice are.
     pub fn slice(&self, slice: u32) -> SliceDirectory {
-        let manifest::Directory { generation, slices } = self.manifest;
+        self.slice_by(&self.manifest, slice)
+    }
+
+    /// Where the files of a slice are, or will be, if the directory's manifest is, or will be, this one.
+    pub(super) fn slice_by(&self, manifest: &manifest::Directory, slice: u32) -> SliceDirectory {
+        let manifest::Directory { generation, slices } = *manifest;
         let path = self.path.join(slice_directory(generation, slice));
         SliceDirectory { path, place: Place { generation, slice, file: 0 }, slices }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The generations that are there and that the manifest does not name: what a crash left behind, which the next start removes. If there is
+    /// one that no crash leaves, the manifest is not to be trusted.
+    pub fn unnamed(&self) -> Result<Vec<PathBuf>, Error> {
+        let mut unnamed = Vec::new();
+        for (name, path) in list(&self.path)? {
+            let Some(generation) = parse_generation(&name).filter(|_| path.is_dir()) else { continue };
+            let is_named = self.manifest.names(generation, has_log(&path)?);
+            if !is_named.map_err(|why| Error::Manifest(self.path.join(MANIFEST), why))? {
+                unnamed.push(path);
+            }
+        }
+        unnamed.sort_unstable();
+        Ok(unnamed)
+    }
+
+    /// Replaces the manifest: from now on what the new one names counts, and nothing else.
+    pub(super) fn publish(&mut self, manifest: manifest::Directory) -> Result<(), Failure> {
+        replace(&self.path, MANIFEST, &manifest.write())?;
+        self.manifest = manifest;
+        Ok(())
+    }
+
+    /// The number of the generation after this one.
+    pub(super) fn next_generation(&self) -> Result<u64, Error> {
+        let next = self.manifest.generation.checked_add(1);
+        next.ok_or_else(|| Error::Manifest(self.path.join(MANIFEST), Unusable::Malformed))
+    }
+
+    /// The manifest of the data directory at `path`, as it is on the disk now.
+    pub(super) fn manifest_at(path: &Path) -> Result<manifest::Directory, Error> {
+        let file = path.join(MANIFEST);
+        let text = fs::read(&file).map_err(Failure::of("read", file.display().to_string()))?;
+        manifest::Directory::read(&text).map_err(|why| Error::Manifest(file, why))
     }
 }
 
@@ -144,6 +196,25 @@ impl SliceDirectory {
             Err(error) => return Err(Failure::new("read", file.display().to_string(), error).into()),
         };
         manifest::Slice::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
+    }
+
+    /// The files that are there and that the slice's manifest does not name: what a crash left behind, which the next start removes. A fault
+    /// if there is one that no crash leaves.
+    pub(super) fn unnamed(&self, manifest: &manifest::Slice) -> Result<Vec<PathBuf>, Failure> {
+        let mut unnamed = Vec::new();
+        for (name, path) in list(&self.path)? {
+            let is_named = match journal::File::parse(&name) {
+                Some(file) => manifest.names(file).map_err(|fault| {
+                    let error = io::Error::new(ErrorKind::InvalidData, fault.what);
+                    Failure::new("load", path.display().to_string(), error)
+                })?,
+                None => !name.ends_with(".new"),
+            };
+            if !is_named {
+                unnamed.push(path);
+            }
+        }
+        Ok(unnamed)
     }
 
     /// Replaces the slice's manifest.
@@ -198,6 +269,16 @@ fn empty(place: Place) -> String {
     manifest::Slice::default().write(place)
 }
 
+/// Whether a slice of a generation has a segment.
+fn has_log(generation: &Path) -> Result<bool, Failure> {
+    for (_, slice) in list(generation)?.iter().filter(|(_, slice)| slice.is_dir()) {
+        if list(slice)?.iter().any(|(name, _)| matches!(journal::File::parse(name), Some(journal::File::Segment(_)))) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What is in a directory: names and paths.
 fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
@@ -205,16 +286,17 @@ fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     Ok(entries.iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
 }
 
-/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left is in the way of nothing.
+/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left, perhaps with more slices, is removed.
 fn create(path: &Path, slices: u32) -> Result<(), Error> {
     check_unused(path)?;
     let generation = FIRST_GENERATION;
+    remove(&path.join(generation_directory(generation)))?;
     for slice in 0..slices {
         let directory = path.join(slice_directory(generation, slice));
         fs::create_dir_all(&directory).map_err(Failure::of("create", directory.display().to_string()))?;
         replace(&directory, MANIFEST, &empty(Place { generation, slice, file: 0 }))?;
     }
-    sync(&path.join(format!("generation-{generation}")))?;
+    sync(&path.join(generation_directory(generation)))?;
     sync(path)?;
     Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
 }
@@ -230,6 +312,16 @@ fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     };
     write().map_err(Failure::of("replace", file.display().to_string()))?;
     sync(directory)
+}
+
+/// Removes a directory with all that is in it, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(Failure::new("remove", path.display().to_string(), error))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Brings the names in a directory to stable storage.

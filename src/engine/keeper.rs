@@ -173,7 +173,8 @@ impl Keeper {
     }
 }
 
-fn failure(directory: &SliceDirectory, error: recovery::Error<Failure>) -> Failure {
+/// What keeps a slice from being recovered.
+pub(super) fn failure(directory: &SliceDirectory, error: recovery::Error<Failure>) -> Failure {
     match error {
         recovery::Error::Disk(failure) => failure,
         recovery::Error::Fault(fault) => {

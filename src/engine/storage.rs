@@ -84,24 +84,7 @@ impl Storage {
 
     /// Removes what nothing names: what a crash left behind. Removes nothing if there is anything that no crash leaves.
     pub fn remove_strays(&self, manifest: &manifest::Slice) -> Result<(), Failure> {
-        let path = &self.directory.path;
-        let failed = |operation| Failure::of(operation, path.display().to_string());
-        let mut strays = Vec::new();
-        for entry in fs::read_dir(path).map_err(failed("list"))? {
-            let entry = entry.map_err(failed("list"))?;
-            let is_named = match entry.file_name().to_str().map(|name| (name, File::parse(name))) {
-                Some((_, Some(file))) => manifest.names(file).map_err(|fault| {
-                    let object = entry.path().display().to_string();
-                    Failure::new("load", object, io::Error::new(ErrorKind::InvalidData, fault.what))
-                })?,
-                Some((name, None)) => !name.ends_with(".new"),
-                None => true,
-            };
-            if !is_named {
-                strays.push(entry.path());
-            }
-        }
-        for path in strays {
+        for path in self.directory.unnamed(manifest)? {
             fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Manifests: small texts that name the files that count. Each is replaced whole: what it does not name is not there.
 //!
-//! The data directory has one, which fixes the number of slices and how users are spread over them:
+//! The data directory has one, which names the generation that counts, and fixes the number of slices and how users are spread over them:
 //!
 //! ```text
 //! purser data 1
@@ -65,6 +65,8 @@ pub enum Unusable {
     Hash(u64),
     /// It is another slice's: that of this generation and this number.
     Elsewhere(u64, u64),
+    /// It is an older one: this generation came after it.
+    Older(u64),
 }
 
 impl Directory {
@@ -85,6 +87,16 @@ impl Directory {
         }
         let slices = u32::try_from(slices).ok().filter(|&n| n > 0).ok_or(Unusable::Malformed)?;
         Ok(Self { generation, slices })
+    }
+
+    /// Whether a generation that is there counts, which has a log or has not. What does not count is what a crash left behind: the old
+    /// generation, or the next one, in which nothing was logged yet. Beside any other one this manifest is older than it is.
+    pub fn names(&self, generation: u64, has_log: bool) -> Result<bool, Unusable> {
+        let is_unfinished = self.generation.checked_add(1) == Some(generation) && !has_log;
+        if generation > self.generation && !is_unfinished {
+            return Err(Unusable::Older(generation));
+        }
+        Ok(generation == self.generation)
     }
 }
 
@@ -227,6 +239,24 @@ mod tests {
             let text = sealed(format!("purser slice 1\ngeneration 7\nslice 2\n{bad}"));
             assert_eq!(Slice::read(text.as_bytes(), PLACE), Err(Unusable::Malformed));
         }
+    }
+
+    #[test]
+    fn generations_that_are_left_behind_are_told_from_newer_ones() {
+        let directory = Directory { generation: 7, slices: 3 };
+        for (generation, has_log, expected) in [
+            (1, true, Ok(false)),
+            (6, true, Ok(false)),
+            (6, false, Ok(false)),
+            (7, true, Ok(true)),
+            (7, false, Ok(true)),
+            (8, false, Ok(false)),
+            (8, true, Err(Unusable::Older(8))),
+            (9, false, Err(Unusable::Older(9))),
+        ] {
+            assert_eq!(directory.names(generation, has_log), expected, "{generation}, {has_log}");
+        }
+        assert_eq!(Directory { generation: u64::MAX, slices: 3 }.names(0, true), Ok(false));
     }
 
     #[test]

@@ -16,6 +16,11 @@
 //! with the file and the offset. All integers are little-endian. Formats are kept for ever; tests pin each, and a change of any of them is
 //! a new [`manifest::VERSION`].
 //!
+//! A *generation* is all slices of one number of them. Another number is a new generation, with the next number and directories of its own: each
+//! slice begins with a snapshot and no log, as after an import. Its files are whole and on stable storage before the manifest names it, and the
+//! manifest that names it is before the old one is removed. So there are two only between these moments, or after a crash between them; one that is not named
+//! counts for nothing, and has a log only if it is the old one. Numbers of generations that were ever named are not used again.
+//!
 //! The log of a slice is one line of *writes*, numbered from 1, that runs through its segments. A write is a frame of records; its number is the
 //! [log position](crate::slice::Lsn) of what it holds. One write at a time is in flight, so a crash can tear only the last. Hence: a
 //! broken write with nothing behind it was never acknowledged, and is cut; a broken one with a later one behind it is corruption.
@@ -76,6 +81,17 @@ impl File {
     }
 }
 
+/// The directory of a generation, below the data directory.
+pub fn generation_directory(generation: u64) -> String {
+    format!("generation-{generation}")
+}
+
+/// The generation whose directory has this name; `None` if it is that of something else.
+pub fn parse_generation(name: &str) -> Option<u64> {
+    let generation = name.strip_prefix("generation-")?.parse().ok()?;
+    (generation_directory(generation) == name).then_some(generation)
+}
+
 /// The directory of a slice, below the data directory.
 pub fn slice_directory(generation: u64, slice: u32) -> String {
     format!("generation-{generation}/slice-{slice}")
@@ -118,6 +134,11 @@ mod tests {
         }
         for other in ["log-01", "log-", "log", "manifest", "log-1.tmp", "snapshot--1", "snapshot-+1"] {
             assert_eq!(File::parse(other), None, "{other}");
+        }
+        assert_eq!(parse_generation(&generation_directory(7)), Some(7));
+        assert!(slice_directory(7, 2).starts_with(&format!("{}/", generation_directory(7))));
+        for other in ["generation-07", "generation-", "generation", "generation-7.new", "generation-+7", "lock"] {
+            assert_eq!(parse_generation(other), None, "{other}");
         }
     }
 }
