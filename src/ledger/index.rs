@@ -126,6 +126,27 @@ impl Index {
     }
 }
 
+/// Says for whom an index that is made later will have room: it counts users by all the bits by which segments can be cut. Two mebibytes, however many
+/// users come.
+#[derive(Debug)]
+pub struct Room(Vec<u16>);
+
+impl Default for Room {
+    fn default() -> Self {
+        Self(vec![0; 1 << MOST_DEPTH])
+    }
+}
+
+impl Room {
+    /// Takes another user; `false`, and nothing is changed, if an index of those before has no room for them.
+    pub fn take(&mut self, user: UserId) -> bool {
+        let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
+        let has_room = usize::from(*count) < FILLED;
+        *count += u16::from(has_room);
+        has_room
+    }
+}
+
 impl Segment {
     fn new(depth: u32) -> Self {
         Self { places: Box::new([0; PLACES]), used: 0, depth }
@@ -193,7 +214,10 @@ mod tests {
             let found = index.find(id(n), |slot| id(slot) == id(n));
             assert_eq!(found, (n < FILLED as u32).then_some(n));
         }
+        let mut room = Room::default();
+        assert!((0..5_000).all(|n| room.take(id(n)) == (n < FILLED as u32)), "and they can be told before");
         assert!(index.has_room(with_hash(1 << 63)), "others are not held up");
+        assert!(room.take(with_hash(1 << 63)));
         index.insert(with_hash(1 << 63), 9_999);
         assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }
