@@ -115,6 +115,7 @@
 //! src/engine/directory.rs   the data directory, its lock
 //! src/engine/storage.rs     the disk of one slice
 //! src/engine/snapshot.rs    users to a snapshot, offline
+//! src/engine/repartition.rs another number of slices
 //! src/engine/arena.rs       a core's memory
 //! src/engine/keeper.rs      recovery, then the store
 //! src/engine/mesh.rs        the cores, as one of them reaches the others

@@ -8,10 +8,11 @@ use crate::config::{Config, CpuList, Limits};
 use crate::engine::control::{Command, Control};
 use crate::engine::core::Limits as CoreLimits;
 use crate::engine::cores::{self, Ended, Plan};
-use crate::engine::directory::Directory;
+use crate::engine::directory::{self, Directory};
 use crate::engine::keeper::{Keeper, News};
 use crate::engine::mesh::mesh;
 use crate::engine::placement::Aside;
+use crate::engine::repartition::repartition;
 use crate::engine::{net, placement, probe};
 use crate::journal::manifest::HASH_VERSION;
 use crate::metrics::{Counters, Histogram};
@@ -114,7 +115,11 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let (tell, news) = channel();
     let aside = Aside::of(&allowed, &config.cores);
     // Kept to the end: it holds the lock.
-    let directory = config.data.as_deref().map(|path| open(path, config.slices)).transpose()?;
+    let opened = config.data.as_deref().map(|path| open(path, config.slices, &controls[0])).transpose()?;
+    let directory = match opened {
+        Some(None) => return Ok(()),
+        opened => opened.flatten(),
+    };
     let keepers = controls.iter().zip(0..).map(|(control, slice)| {
         let keep = |directory: &Directory| {
             let (directory, after) = (directory.slice(slice), config.snapshot_after_bytes);
@@ -289,13 +294,30 @@ fn watch_signals(controls: Vec<Control>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Opens the data directory.
-fn open(path: &Path, slices: u32) -> Result<Directory, Error> {
-    let directory = Directory::open_or_create(path, slices)?;
-    match directory.manifest().slices {
-        found if found == slices => Ok(directory),
-        found => Err(Error::Failed(format!("{} has {found} slices, not {slices}", path.display()))),
+/// Opens the data directory and gives it so many slices; `None` if it was told to end before that was done.
+fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Directory>, Error> {
+    let (start, directory) = (Instant::now(), Directory::open_or_create(path, slices)?);
+    let before = directory.manifest().slices;
+    if before != slices {
+        let slices = many(slices.into(), "slice", "slices");
+        say(&format!("data: {}: re-partitioning from {} to {slices}", path.display(), count(before.into())));
     }
+    let mut progress = Progress::new("re-partitioning");
+    let look = &mut |done, total| {
+        progress.at(done, total);
+        control.command() == Command::Serve
+    };
+    let opened = repartition(directory, slices, look);
+    drop(progress);
+    match opened {
+        Err(error @ directory::Error::Stopped(_)) => {
+            say(&error.to_string());
+            return Ok(None);
+        }
+        Ok(_) if before != slices => say(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64())),
+        _ => {}
+    }
+    Ok(Some(opened?))
 }
 
 fn announce(config: &Config, kernel: &probe::Kernel, memory: usize, descriptors: u64) {

@@ -6,7 +6,7 @@
 //! - [`connections`] — one slot a connection, free only after its last completion; [`op`] — what a completion belongs to
 //! - [`service`] — what the loop asks of the handler that it drives; [`wallet`] — the handler: a slice behind the API
 //! - [`directory`] — the data directory; [`storage`] — the disk of one slice; [`keeper`] — recovery, then the store, driven by the turns
-//! - [`snapshot`] — the users of a slice, written offline
+//! - [`repartition`] — another number of slices, before a start; [`snapshot`] — the users of a slice, written offline
 //! - [`mesh`] — the cores, as one of them reaches the others; [`spsc`] — a queue from core to core, and how its receiver sleeps; [`sync`] — atomics
 //! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`arena`] — a core's memory; [`probe`] — what this kernel offers
 //! - [`control`] — how a thread is told to drain and to stop
@@ -34,6 +34,7 @@ pub mod net;
 pub mod op;
 pub mod placement;
 pub mod probe;
+pub mod repartition;
 pub mod ring;
 pub mod service;
 pub mod snapshot;

@@ -17,6 +17,7 @@ use crate::ledger::book::{Book, ReplayError, Replayed, View};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
+pub use crate::ledger::index::Room;
 use crate::ledger::index::Slot;
 pub use crate::ledger::memory::{Near, Step, ahead};
 pub use crate::ledger::names::Names;
