@@ -20,9 +20,9 @@ const ENTRIES: u64 = 20_000;
 const SINGLES: u64 = 5;
 
 /// Everything in a directory.
-type Tree = BTreeMap<PathBuf, Vec<u8>>;
+pub type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
-fn tree(path: &Path) -> Tree {
+pub fn tree(path: &Path) -> Tree {
     let mut found = Tree::new();
     for entry in fs::read_dir(path).expect("a directory") {
         let path = entry.expect("a name").path();
@@ -37,7 +37,7 @@ fn tree(path: &Path) -> Tree {
 }
 
 /// Makes a directory what it was.
-fn restore(path: &Path, whole: &Tree) {
+pub fn restore(path: &Path, whole: &Tree) {
     fs::remove_dir_all(path).expect("it can be removed");
     for (file, bytes) in whole {
         fs::create_dir_all(file.parent().expect("it is in a directory")).expect("it can be made");
@@ -45,7 +45,7 @@ fn restore(path: &Path, whole: &Tree) {
     }
 }
 
-fn flip(file: &Path, offset: u64) {
+pub fn flip(file: &Path, offset: u64) {
     let open = OpenOptions::new().read(true).write(true).open(file).expect("it is there");
     let mut byte = [0];
     open.read_exact_at(&mut byte, offset).expect("it is so long");
@@ -144,7 +144,7 @@ fn end(server: &mut Server) {
     assert!(server.ended().success());
 }
 
-fn show(path: &Path) -> String {
+pub fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
@@ -219,7 +219,24 @@ fn what_is_damaged_is_refused_and_named() {
     let what = format!("{} is that of slice 1 of generation 1", show(&slice));
     data.check("another slice's manifest", || fs::write(&slice, other).expect("it can be written"), &[&what]);
     let two = manifest::Directory { generation: 1, slices: 2 }.write();
-    data.check("two slices", || fs::write(&root, two).expect("it can be written"), &["2 slices"]);
+    let second = data.path().join("generation-1/slice-1/manifest");
+    data.check("two slices", || fs::write(&root, &two).expect("it can be written"), &[&show(&second), "is missing"]);
+    let both = || {
+        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        fs::create_dir(second.parent().expect("it is in one")).expect("it can be made");
+        fs::write(&root, &two).and_then(|()| fs::write(&second, empty)).expect("they can be written");
+    };
+    data.check(
+        "a second slice",
+        both,
+        &["cannot load", &show(&snapshot), "is in slice 0, and belongs to slice 1 of 2"],
+    );
+    let newer = data.path().join("generation-2/slice-0/log-1");
+    let older = || {
+        fs::create_dir_all(newer.parent().expect("it is in one")).expect("it can be made");
+        fs::write(&newer, "").expect("it can be written");
+    };
+    data.check("an older manifest", older, &[&show(&root), "is an older manifest: generation 2 came after it"]);
 
     drop(data.check_serves(data.entries));
 }

@@ -12,7 +12,7 @@ const ALIGN: usize = 4_096;
 /// Bytes of a frame before its payload.
 const HEADER_BYTES: usize = 40;
 
-fn verify(data: &Path) -> Outcome {
+pub fn verify(data: &Path) -> Outcome {
     run(purser().args(["verify", "--data"]).arg(data), b"")
 }
 
@@ -33,7 +33,7 @@ fn slice_of(data: &Path) -> PathBuf {
 }
 
 /// Asserts a sound directory, and returns what was said of it.
-fn sound(data: &Path) -> String {
+pub fn sound(data: &Path) -> String {
     let (code, out, err) = verify(data);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert!(out.lines().last().is_some_and(|line| line.starts_with("sound; checked in ")), "{out}");

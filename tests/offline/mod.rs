@@ -1,0 +1,296 @@
+//! A data directory of any number of slices, fed without a server: the machines that a server drives, on real files, one task at a time.
+//!
+//! It ends as a killed server does, by being dropped; what was settled is on the disk. [`Figures`] say all that there is to know of users,
+//! whatever the number of slices and in whatever order each of them numbered its kinds.
+
+use purser::api::entry::{self, LineScratch};
+use purser::engine::directory::{Directory, SliceDirectory};
+use purser::engine::repartition::repartition;
+use purser::engine::storage::Files;
+use purser::journal::frame::{Block, Kind};
+use purser::journal::{File, Place};
+use purser::ledger::book::View;
+use purser::ledger::entry::{EntryRef, Verdict};
+use purser::ledger::names::Names;
+use purser::ledger::time::{Millis, Window};
+use purser::ledger::user::Question;
+use purser::slice::disk::{Done, Task};
+use purser::slice::log::Segments;
+use purser::slice::recovery::{Recovery, Report};
+use purser::slice::snapshot::Traffic;
+use purser::slice::store::{Found, Settings, Store};
+use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use std::collections::{BTreeMap, VecDeque};
+use std::fs;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Small ones: a few thousand entries make several.
+const SEGMENTS: Segments = Segments { first_bytes: 64 << 10, largest_bytes: 128 << 10 };
+const SNAPSHOT_AFTER_BYTES: u64 = 48 << 10;
+/// Time that passes between two turns of a store: a snapshot is not kept waiting.
+const TURN_MS: u64 = 1_000;
+
+/// Nobody waits for an answer here.
+struct Nobody;
+
+impl ReleaseSink for Nobody {
+    fn release(&mut self, _: Ticket) {
+        unreachable!("no ticket was handed out");
+    }
+}
+
+/// Keeps nothing.
+struct NoLog;
+
+impl LogSink for NoLog {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
+        Lsn::default()
+    }
+}
+
+/// All slices of a directory.
+pub struct Offline {
+    nodes: Vec<Node>,
+    // Last: it holds the lock.
+    _directory: Directory,
+}
+
+struct Node {
+    directory: SliceDirectory,
+    slice: Slice,
+    store: Store,
+    now_ms: u64,
+}
+
+impl Offline {
+    /// Opens a directory, and gives it so many slices.
+    pub fn open(data: &Path, slices: u32) -> Self {
+        let directory = Directory::open_or_create(data, slices).unwrap_or_else(|error| panic!("{error}"));
+        let directory = repartition(directory, slices, &mut |_, _| true).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(directory.manifest().slices, slices);
+        assert!(directory.unnamed().is_ok_and(|unnamed| unnamed.is_empty()), "nothing is left");
+        let nodes = (0..slices).map(|slice| Node::recover(directory.slice(slice))).collect();
+        Self { nodes, _directory: directory }
+    }
+
+    /// Applies an entry where it belongs.
+    pub fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
+        let slices = self.nodes.len() as u32;
+        self.nodes[entry.user.slice(slices) as usize].apply(now_ms, entry)
+    }
+
+    /// Brings everything to the disk.
+    pub fn settle(&mut self) {
+        self.nodes.iter_mut().for_each(Node::settle);
+    }
+
+    /// Leaves the beginning of a write behind the log of a slice, as a crash does. Returns whether there is a log.
+    pub fn tear(&mut self, slice: usize) -> bool {
+        let node = &mut self.nodes[slice];
+        node.settle();
+        let (_, found, _) = recover(&node.directory);
+        if found.tail.segment == 0 {
+            return false;
+        }
+        let place = Place { file: found.tail.segment, ..node.directory.place };
+        let mut block = Block::with_room(6_000);
+        block.payload().extend_from_slice(&[7; 6_000]);
+        block.seal(Kind::Write, place, found.tail.position + 1);
+        let file = fs::OpenOptions::new().write(true).open(node.path(File::Segment(place.file))).expect("it is there");
+        file.write_all_at(&block.bytes()[..4_096], found.tail.offset).expect("it can be written");
+        true
+    }
+
+    /// Of all its users.
+    pub fn figures(&self) -> Figures {
+        Figures::of(self.nodes.iter().map(|node| &node.slice))
+    }
+}
+
+/// What recovery finds in each slice, whatever their number; nothing is changed.
+pub fn reports(data: &Path) -> Vec<Report> {
+    let directory = Directory::open(data).unwrap_or_else(|error| panic!("{error}"));
+    (0..directory.manifest().slices).map(|slice| recover(&directory.slice(slice)).2).collect()
+}
+
+fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
+    let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
+    let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
+    let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
+    while !recovery.step(&mut slice, &mut files, &()).unwrap_or_else(|error| panic!("{error:?}")) {}
+    let report = *recovery.report();
+    let found = recovery.finish();
+    slice.recovered(Lsn(found.tail.position));
+    (slice, found, report)
+}
+
+impl Node {
+    fn recover(directory: SliceDirectory) -> Self {
+        let (slice, found, _) = recover(&directory);
+        let settings =
+            Settings { place: directory.place, snapshot_after_bytes: SNAPSHOT_AFTER_BYTES, segments: SEGMENTS };
+        Self { directory, slice, store: Store::new(settings, found), now_ms: 0 }
+    }
+
+    fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
+        if self.store.is_held() || !self.store.has_room() {
+            self.settle();
+        }
+        let (_, verdict) = self.slice.apply(Millis(now_ms), entry, &mut self.store);
+        verdict
+    }
+
+    /// Does what the store asks until there is nothing to do.
+    fn settle(&mut self) {
+        let mut asked = VecDeque::new();
+        loop {
+            self.now_ms += TURN_MS;
+            let (now_ms, book) = (self.now_ms, self.slice.book());
+            self.store.advance(now_ms, book, &(), Traffic::NoReads, &mut |task| asked.push_back(task));
+            let Some(task) = asked.pop_front() else { break };
+            let Some(done) = self.work(task) else { continue };
+            if let Some(lsn) = self.store.done(now_ms, done, &mut |task| asked.push_back(task)) {
+                self.slice.durable(lsn, &mut Nobody);
+            }
+        }
+        assert!(self.store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+    }
+
+    fn path(&self, file: File) -> PathBuf {
+        self.directory.path.join(file.to_string())
+    }
+
+    fn work(&self, task: Task) -> Option<Done> {
+        Some(match task {
+            Task::Write { file, offset, block } => {
+                let open = fs::OpenOptions::new().write(true).open(self.path(file)).expect("it was made");
+                open.write_all_at(block.bytes(), offset).expect("it can be written");
+                Done::Written { file, block, ok: true }
+            }
+            Task::Prepare { segment, bytes, from } => {
+                let path = self.path(File::Segment(segment));
+                match from {
+                    Some(from) => fs::rename(self.path(File::Segment(from)), path),
+                    None => fs::write(path, vec![0; bytes as usize]),
+                }
+                .expect("it can be made");
+                Done::Prepared { segment, ok: true }
+            }
+            Task::Create { snapshot } => {
+                fs::write(self.path(File::Snapshot(snapshot)), b"").expect("it can be made");
+                Done::Created { snapshot, ok: true }
+            }
+            Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
+            Task::Publish { text } => {
+                self.directory.publish(&text).expect("it can be written");
+                Done::Published
+            }
+            Task::Remove { file } => {
+                fs::remove_file(self.path(file)).expect("it is there");
+                return None;
+            }
+        })
+    }
+}
+
+/// The same users in one slice that nothing keeps: what all others must come to.
+pub struct Reference(Slice);
+
+impl Reference {
+    pub fn new() -> Self {
+        Self(Slice::new(usize::MAX))
+    }
+
+    pub fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
+        self.0.apply(Millis(now_ms), entry, &mut NoLog).1
+    }
+
+    pub fn users(&self) -> u64 {
+        self.0.book().users() as u64
+    }
+
+    pub fn entries(&self) -> u64 {
+        self.0.book().entries()
+    }
+
+    pub fn figures(&self) -> Figures {
+        Figures::of([&self.0])
+    }
+}
+
+/// Calls `with` with each line of a body that is an entry.
+pub fn each_entry(body: &[u8], mut with: impl FnMut(&EntryRef<'_>)) {
+    for line in body.split(|&byte| byte == b'\n') {
+        let mut scratch = LineScratch::EMPTY;
+        if let Ok(entry) = entry::read(line, &mut scratch).entry {
+            with(&entry);
+        }
+    }
+}
+
+/// All that is known of each user.
+#[derive(PartialEq, Eq)]
+pub struct Figures(BTreeMap<u64, User>);
+
+#[derive(PartialEq, Eq)]
+struct User {
+    /// Version, balances, statistics, kinds, as text.
+    answers: Vec<String>,
+    /// The image, as a slice would have it in which the user's kinds are numbered in alphabetical order.
+    image: Vec<u8>,
+}
+
+impl Figures {
+    fn of<'a>(slices: impl IntoIterator<Item = &'a Slice>) -> Self {
+        let mut users = BTreeMap::new();
+        for slice in slices {
+            for slot in 0..slice.book().users() as u32 {
+                let view = slice.book().view(slot);
+                let before = users.insert(view.user.id().0, User::of(&view));
+                assert!(before.is_none(), "user {} is there twice", view.user.id().0);
+            }
+        }
+        Self(users)
+    }
+
+    /// Asserts that others have what these have.
+    pub fn assert_same(&self, other: &Self, context: &str) {
+        if let Some(id) = self.0.keys().find(|id| !other.0.contains_key(id)) {
+            panic!("{context}: user {id} is not there");
+        }
+        if let Some(id) = other.0.keys().find(|id| !self.0.contains_key(id)) {
+            panic!("{context}: user {id} comes from nowhere");
+        }
+        for (id, user) in &self.0 {
+            assert_eq!(user.answers, other.0[id].answers, "{context}: user {id}");
+            assert!(user.image == other.0[id].image, "{context}: user {id} has another image");
+        }
+    }
+}
+
+impl User {
+    fn of(view: &View<'_>) -> Self {
+        let View { user, names } = *view;
+        let (mut used, mut image) = (Names::default(), Vec::new());
+        user.store_for(names, &mut used, &mut image);
+        let mut kinds: Vec<_> = used.iter().collect();
+        kinds.sort_unstable();
+        let mut sorted = Names::default();
+        kinds.iter().for_each(|kind| _ = sorted.number(kind));
+        image.clear();
+        user.store_for(names, &mut sorted, &mut image);
+        let mut answers = vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
+        user.visit_balances(|balance| answers.push(format!("{balance:?}")));
+        let windows = [15, 60, 24 * 60, 8 * 24 * 60, 400 * 24 * 60].map(|minutes| Window::Last(minutes * 60_000));
+        for window in windows.into_iter().chain([Window::Lifetime]) {
+            let (range, question) = (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
+            user.visit_stats(names, &question, range, |stat| answers.push(format!("{window:?}: {stat:?}")));
+        }
+        Self { answers, image }
+    }
+}

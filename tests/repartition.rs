@@ -1,0 +1,529 @@
+//! Another number of slices: whatever it was and will be, whenever it is killed and whatever fails, every user is there once, as they were.
+//!
+//! `PURSER_KILLS=1000` runs so many rounds of kills, `PURSER_SEED=…` one seed again.
+
+use crate::faults::{flip, restore, show, tree};
+use crate::import::{Random, import_all};
+use crate::model::history::{History, Step};
+use crate::offline::{Offline, Reference, each_entry, reports};
+use crate::seeds;
+use crate::server::{Scratch, Server, credit, entries, run, serve, slice_manifest};
+use crate::verify::{sound, verify};
+use purser::engine::directory::{Directory, Error};
+use purser::engine::repartition::repartition;
+use purser::journal::{Place, generation_directory, manifest, slice_directory};
+use purser::ledger::entry::Verdict;
+use purser::ledger::id::UserId;
+use purser::slice::recovery::Report;
+use std::cell::Cell;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Numbers of slices: one, few, as many as users or more.
+const NUMBERS: [u32; 4] = [1, 2, 3, 7];
+const T: u64 = 1_700_000_100_000;
+const DAY_MS: u64 = 86_400_000;
+/// Rounds of kills, if the environment does not say how many.
+const KILLS: u64 = 12;
+
+/// A directory, and what must be in it.
+struct Kept {
+    scratch: Scratch,
+    reference: Reference,
+}
+
+impl Kept {
+    fn new() -> Self {
+        Self { scratch: Scratch::new("repartition"), reference: Reference::new() }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.scratch.join("data")
+    }
+
+    /// Feeds a body; all verdicts must agree.
+    fn feed(&mut self, offline: &mut Offline, now_ms: u64, body: &[u8], context: &str) {
+        each_entry(body, |entry| {
+            let verdict = offline.apply(now_ms, entry);
+            assert_eq!(verdict, self.reference.apply(now_ms, entry), "{context}: {entry:?}");
+        });
+    }
+
+    /// Opens a directory with so many slices, and compares everyone.
+    fn open(&self, data: &Path, slices: u32, context: &str) -> Offline {
+        let offline = Offline::open(data, slices);
+        self.reference.figures().assert_same(&offline.figures(), context);
+        offline
+    }
+
+    /// Has a directory verified, which has so many slices.
+    fn verified(&self, data: &Path, slices: u32, context: &str) {
+        let out = sound(data);
+        let told = |name: &str| -> Vec<u64> {
+            let figures = out.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
+            figures.map(|n| n.trim().replace(',', "").parse().expect("a number")).collect()
+        };
+        for (told, all) in [(told("users "), self.reference.users()), (told("entries "), self.reference.entries())] {
+            // Slice by slice, and then all of them.
+            let (parts, sum) = told.split_at(slices as usize);
+            assert!(parts.iter().sum::<u64>() == all && sum.iter().all(|&sum| sum == all), "{context}: {all}, {out}");
+            assert_eq!(sum.len(), usize::from(slices > 1), "{context}: {out}");
+        }
+        assert!(out.contains(&format!(", {slices} slice")), "{context}: {out}");
+    }
+}
+
+/// Entries of many users, each with a few kinds of many, and open holds.
+fn crowd(first: u64, users: u64, each: u64) -> Vec<String> {
+    let line = |n: u64| {
+        let (user, round) = (first + n % users, n / users);
+        let kind = format!("kind_{}", (user * 7 + round * 3) % 150);
+        let line = credit(n, user, 1 + n as i64, T + n).replace("topup", &kind);
+        if round % 3 == 2 { line.replace('}', r#","state":"pending"}"#) } else { line }
+    };
+    (0..users * each).map(line).collect()
+}
+
+/// What chains of numbers met.
+#[derive(Clone, Copy, Debug, Default)]
+struct Met {
+    /// Slices with a torn write behind their log.
+    torn: usize,
+    /// Slices with both a snapshot and a log behind it.
+    mixed: usize,
+    /// Slices without users.
+    empty: usize,
+    changes: usize,
+}
+
+#[test]
+fn a_chain_of_numbers_changes_nothing() {
+    let met = Cell::new(Met::default());
+    seeds::each(24, |seed| {
+        met.set(chain(seed, met.get()));
+        Ok(())
+    });
+    let met = met.get();
+    println!("{met:?}");
+    if seeds::number("PURSER_SEED").is_none() {
+        assert!(met.torn > 0 && met.mixed > 0 && met.empty > 0 && met.changes > 0, "{met:?}");
+    }
+}
+
+fn chain(seed: u64, mut met: Met) -> Met {
+    let mut random = Random(seed);
+    let mut history = if seed.is_multiple_of(3) { History::at_limits(seed) } else { History::new(seed) };
+    let mut kept = Kept::new();
+    let data = kept.data();
+    let mut before = 0;
+    for life in 0..6 {
+        let slices = if seed.is_multiple_of(2) { [1, 2, 3, 7, 1, 7][life] } else { NUMBERS[random.below(4)] };
+        let context = format!("seed {seed}, life {life}, from {before} to {slices} slices");
+        if before > 0 {
+            for Report { users, replayed, cut, .. } in reports(&data) {
+                met.torn += usize::from(cut.is_some());
+                met.mixed += usize::from(users > 0 && replayed > 0);
+                met.empty += usize::from(users + replayed == 0);
+            }
+            met.changes += usize::from(before != slices);
+        }
+        drop(kept.open(&data, slices, &context));
+        kept.verified(&data, slices, &context);
+        let mut offline = kept.open(&data, slices, &context);
+        for step in history.by_ref().take(random.below(80)) {
+            let Step::Feed { now_ms, body } = step else { continue };
+            kept.feed(&mut offline, now_ms, &body, &context);
+            if random.below(4) == 0 {
+                offline.settle();
+            }
+        }
+        offline.settle();
+        for slice in (0..slices as usize).filter(|_| random.below(3) == 0) {
+            offline.tear(slice);
+        }
+        before = slices;
+    }
+    met
+}
+
+/// A directory of three slices, each with a snapshot, a log and a torn write behind it.
+fn three_slices(users: u64) -> Kept {
+    let mut kept = Kept::new();
+    let mut offline = kept.open(&kept.data(), 3, "empty");
+    kept.feed(&mut offline, T + DAY_MS, &entries(&crowd(0, users, 5)), "the first");
+    offline.settle();
+    drop(offline);
+    let mut offline = kept.open(&kept.data(), 3, "all");
+    kept.feed(&mut offline, T + DAY_MS, &entries(&crowd(1_000_000, 100, 2)), "the second");
+    (0..3).for_each(|slice| assert!(offline.tear(slice)));
+    drop(offline);
+    let reports = reports(&kept.data());
+    assert!(
+        reports.iter().all(|report| report.users > 0 && report.replayed > 0 && report.cut.is_some()),
+        "{reports:?}"
+    );
+    kept
+}
+
+#[test]
+fn an_empty_directory() {
+    let kept = Kept::new();
+    for slices in [3, 1, 7, 2, 2] {
+        drop(kept.open(&kept.data(), slices, "empty"));
+        kept.verified(&kept.data(), slices, "empty");
+    }
+    let mut server = Server::keeping(&kept.data(), &[]);
+    server.feed(&[credit(1, 7, 5, T)]);
+    server.kill();
+    assert!(sound(&kept.data()).contains("generation 5, 1 slice\n"));
+}
+
+/// How a directory looks at each moment at which it is told how far it has come, and how it would look in the midst of removing things.
+#[test]
+fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
+    let kept = three_slices(4_000);
+    let image = |n: usize| kept.scratch.join(format!("image-{n}"));
+    let (whole, mut images) = (tree(&kept.data()), 0);
+    let directory = Directory::open(&kept.data()).expect("it is sound");
+    let look = &mut |_, _| {
+        copy(&kept.data(), &image(images));
+        images += 1;
+        true
+    };
+    drop(repartition(directory, 2, look).expect("there is room"));
+    restore(&kept.data(), &whole);
+    let (mut unfinished, mut replaced) = (0, 0);
+    for n in 0..images {
+        let (path, old) = (image(n), image(n).join("generation-1"));
+        let named = fs::read(path.join("manifest")).expect("it is always there");
+        let named = manifest::Directory::read(&named).expect("it is always whole").generation;
+        // The one that is not named may go, or have gone, in part.
+        let other = if named == 1 { path.join("generation-2") } else { old };
+        unfinished += usize::from(named == 1);
+        replaced += usize::from(named == 2);
+        let note = format!("note: {} is not in use; the next start removes it\n", other.display());
+        assert!(sound(&path).contains(&note), "image {n}");
+        if n % 3 == 1 {
+            fs::remove_dir_all(other.join("slice-0")).expect("it is there");
+        } else if n % 3 == 2 {
+            tree(&other).into_keys().step_by(2).for_each(|file| fs::remove_file(file).expect("it is there"));
+        }
+        let slices = NUMBERS[n % NUMBERS.len()];
+        let context = format!("image {n} of {images}, to {slices} slices");
+        drop(kept.open(&path, slices, &context));
+        kept.verified(&path, slices, &context);
+        fs::remove_dir_all(path).expect("it can be removed");
+    }
+    assert!(
+        unfinished >= 10 && replaced > 0,
+        "{unfinished} images with an unfinished generation, {replaced} with an old one"
+    );
+    // Stopped at each of these moments but the last, it leaves everything as it was.
+    for stop in 0..unfinished {
+        let mut looks = 0;
+        let directory = Directory::open(&kept.data()).expect("it is sound");
+        let look = &mut |done, total| {
+            assert!(done <= total && total > 0, "{done} of {total}");
+            looks += 1;
+            looks <= stop
+        };
+        let error = repartition(directory, 2, look).expect_err("it is stopped");
+        assert!(matches!(error, Error::Stopped(_)), "{error}");
+        assert!(tree(&kept.data()) == whole && !kept.data().join("generation-2").exists(), "stopped at look {stop}");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("it can be made");
+    for entry in fs::read_dir(from).expect("it is there") {
+        let entry = entry.expect("a name");
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), to).expect("it can be copied");
+        }
+    }
+}
+
+fn serving(data: &Path) -> Command {
+    let mut command = serve("127.0.0.1:0");
+    command.arg("--data").arg(data);
+    command
+}
+
+/// Starts a server, and waits until it says that it gives the directory its number of slices.
+fn begun(data: &Path) -> Server {
+    let server = Server::begin(&mut serving(data));
+    let said = std::iter::from_fn(|| server.line()).any(|line| line.contains(": re-partitioning from "));
+    assert!(said, "it re-partitions");
+    server
+}
+
+#[test]
+fn a_server_gives_a_directory_its_number_of_slices() {
+    let mut kept = three_slices(4_000);
+    let data = kept.data();
+    let said = format!("data: {}: re-partitioning from 3 to 1 slice", data.display());
+    for life in 0..2 {
+        let mut server = Server::keeping(&data, &[]);
+        assert_eq!(server.greeting.contains(&said), life == 0, "{:#?}", server.greeting);
+        assert!(!data.join("generation-1").exists());
+        let line = credit(9_000_000 + life, 5, 1, T + DAY_MS);
+        server.feed(std::slice::from_ref(&line));
+        each_entry(line.as_bytes(), |entry| _ = kept.reference.apply(T + DAY_MS, entry));
+        server.kill();
+        kept.verified(&data, 1, "served");
+    }
+    drop(kept.open(&data, 3, "and back"));
+}
+
+#[test]
+fn a_server_that_is_told_to_end_meanwhile_ends() {
+    let kept = three_slices(20_000);
+    let whole = tree(&kept.data());
+    let mut server = begun(&kept.data());
+    server.signal("TERM");
+    let lines: Vec<_> = std::iter::from_fn(|| server.line()).collect();
+    assert!(server.ended().success(), "{lines:#?}");
+    // If it was too late, all of it was done.
+    if lines.contains(&format!("stopped: {} is as it was", kept.data().display())) {
+        assert!(tree(&kept.data()) == whole);
+    } else {
+        kept.verified(&kept.data(), 1, "too late");
+    }
+}
+
+/// What kills hit.
+#[derive(Debug, Default)]
+struct Hits {
+    kills: u64,
+    /// The new generation was there, in part or whole, and not named.
+    unfinished: u64,
+    /// It was named, and the old one was there.
+    replaced: u64,
+    /// It was over, or had not begun.
+    other: u64,
+}
+
+#[test]
+fn no_kill_loses_or_doubles_anything() {
+    let rounds = seeds::number("PURSER_KILLS").unwrap_or(KILLS);
+    let seed = seeds::number("PURSER_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
+    let (mut random, mut hits) = (Random(seed), Hits::default());
+    let mut kept = three_slices(6_000);
+    let data = kept.data();
+    let mut span = Duration::from_millis(400);
+    for round in 0..rounds {
+        let context = format!("seed {seed}, round {round}");
+        let mut from = NUMBERS[1 + random.below(3)];
+        let mut offline = kept.open(&data, from, &context);
+        let more = crowd(2_000_000 + random.below(50) as u64, 1 + random.below(200) as u64, 1 + random.below(3) as u64);
+        kept.feed(&mut offline, T + DAY_MS, &entries(&more), &context);
+        offline.settle();
+        (0..from as usize).filter(|_| random.below(2) == 0).for_each(|slice| _ = offline.tear(slice));
+        drop(offline);
+        // The ends of one start are more than those of another: three kills, or so many as it takes.
+        for _ in 0..1 + random.below(3) {
+            let mut server = begun(&data);
+            thread::sleep(span.mul_f64(random.below(1_000) as f64 / 900.0));
+            server.kill();
+            hits.look(&data);
+            let named = generation(&data);
+            if named.slices == 1 {
+                break;
+            }
+            from = named.slices;
+        }
+        let to = NUMBERS[random.below(4)];
+        let context = format!("{context}, from {from} to {to} slices");
+        drop(kept.open(&data, to, &context));
+        kept.verified(&data, to, &context);
+        if to > 1 {
+            let start = Instant::now();
+            drop(Server::keeping(&data, &[]));
+            span = span.min(start.elapsed());
+            kept.verified(&data, 1, &context);
+        }
+    }
+    println!("{hits:?}, of {span:?}");
+    if rounds >= KILLS {
+        assert!(hits.unfinished > 0, "seed {seed}: {hits:?}");
+    }
+}
+
+fn generation(data: &Path) -> manifest::Directory {
+    let text = fs::read(data.join("manifest")).expect("it is always there");
+    manifest::Directory::read(&text).expect("it is always whole")
+}
+
+impl Hits {
+    fn look(&mut self, data: &Path) {
+        let generation = generation(data).generation;
+        let is_there = |generation: u64| data.join(generation_directory(generation)).exists();
+        self.kills += 1;
+        *(if is_there(generation + 1) {
+            &mut self.unfinished
+        } else if is_there(generation - 1) {
+            &mut self.replaced
+        } else {
+            &mut self.other
+        }) += 1;
+    }
+}
+
+/// A start that fails says why, and leaves everything as it was.
+fn check_refused(kept: &Kept, what: &str, command: &mut Command, says: &[&str]) {
+    let whole = tree(&kept.data());
+    let (code, out, err) = run(command);
+    assert_eq!(code, Some(1), "{what}: {out}{err}");
+    assert!(err.starts_with("error: ") && !out.contains("listening on"), "{what}: {out}{err}");
+    says.iter().for_each(|part| assert!(err.contains(part), "{what}: no {part:?} in {err:?}"));
+    assert!(tree(&kept.data()) == whole, "{what}: the directory was changed");
+}
+
+#[test]
+fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
+    let kept = three_slices(4_000);
+    let whole = tree(&kept.data());
+    let slice = kept.data().join(slice_directory(1, 2));
+    let manifest::Slice { snapshot, snapshot_end, first, last } = slice_manifest(&kept.data(), 2);
+    let check = |what: &str, damage: &dyn Fn(), says: &[&str]| {
+        damage();
+        check_refused(&kept, what, &mut serving(&kept.data()), says);
+        assert!(!kept.data().join("generation-2").exists(), "{what}");
+        restore(&kept.data(), &whole);
+    };
+    let file = |name: String| slice.join(name);
+    let (snapshot, log) = (file(format!("snapshot-{snapshot}")), file(format!("log-{first}")));
+    check("a user", &|| flip(&snapshot, snapshot_end - 4_096), &["cannot load", &show(&snapshot), "is broken"]);
+    check("a write", &|| flip(&log, 4_096 + 60), &["cannot load", &show(&log)]);
+    check("a missing file", &|| fs::remove_file(&log).expect("it is there"), &[&show(&log), "is not there"]);
+    let other = file("manifest".to_owned());
+    check("a missing manifest", &|| fs::remove_file(&other).expect("it is there"), &[&show(&other), "is missing"]);
+    let newer = file(format!("log-{}", last + 2));
+    let write = |path: &Path| fs::write(path, "").expect("it can be written");
+    check("a segment that came later", &|| write(&newer), &["cannot load", &show(&newer), "it is an older one"]);
+    // Not ours, and in the way.
+    let way = kept.data().join("generation-2");
+    write(&way);
+    check_refused(&kept, "a file in the way", &mut serving(&kept.data()), &["cannot create", &show(&way)]);
+    restore(&kept.data(), &whole);
+    drop(kept.open(&kept.data(), 2, "whole"));
+}
+
+/// A limit on the size of files is a kind of full disk that needs no privilege.
+#[test]
+fn a_disk_without_room_leaves_everything_as_it_was() {
+    let kept = three_slices(4_000);
+    for bytes in [0, 4_096, 100_000, 300_000] {
+        let server = serving(&kept.data());
+        let mut limited = Command::new("prlimit");
+        limited.arg(format!("--fsize={bytes}:")).arg(server.get_program()).args(server.get_args());
+        let new = kept.data().join("generation-2/slice-0/snapshot-1");
+        check_refused(&kept, "no room", &mut limited, &["cannot write", &show(&new), "File too large"]);
+        assert!(!kept.data().join("generation-2").exists());
+    }
+    drop(kept.open(&kept.data(), 1, "whole"));
+}
+
+/// Slices in which so many users share their hash that one slice has no room for all of them.
+#[test]
+fn users_who_find_no_room_in_one_slice_stay_where_they_are() {
+    let kept = Kept::new();
+    let lines: Vec<_> = (0..6_000).map(|n| credit(n, with_hash(7 << 40 | n), 5, T)).collect();
+    let mut offline = Offline::open(&kept.data(), 3);
+    each_entry(&entries(&lines), |entry| assert_eq!(offline.apply(T, entry), Verdict::Accepted));
+    offline.settle();
+    let figures = offline.figures();
+    drop(offline);
+    let says = ["cannot fill ", "generation-2/slice-0: there is no room for user "];
+    check_refused(&kept, "no room", &mut serving(&kept.data()), &says);
+    assert!(!kept.data().join("generation-2").exists());
+    figures.assert_same(&Offline::open(&kept.data(), 2).figures(), "two slices have room");
+    assert!(sound(&kept.data()).contains("  users       6,000\n"));
+}
+
+/// The user whose hash is this: it is a bijection, undone step by step.
+fn with_hash(hash: u64) -> u64 {
+    let mut x = hash;
+    x ^= x >> 31 ^ x >> 62;
+    x = x.wrapping_mul(0x3196_42b2_d24d_8ec3);
+    x ^= x >> 27 ^ x >> 54;
+    x = x.wrapping_mul(0x96de_1b17_3f11_9089);
+    x ^= x >> 30 ^ x >> 60;
+    x = x.wrapping_sub(0x9e37_79b9_7f4a_7c15);
+    assert_eq!(UserId(x).hash(), hash);
+    x
+}
+
+#[test]
+fn what_is_not_named_goes_only_if_what_is_named_is_there() {
+    let kept = three_slices(500);
+    let data = kept.data();
+    copy(&data.join("generation-1"), &kept.scratch.join("aside"));
+    // What a kill has left of the old generation, and of one before it.
+    drop(kept.open(&data, 2, "two"));
+    for generation in [0, 1] {
+        copy(&kept.scratch.join("aside"), &data.join(generation_directory(generation)));
+    }
+    let whole = tree(&data);
+    let named = data.join("generation-2/slice-1/snapshot-1");
+    fs::remove_file(&named).expect("it is there");
+    check_refused(
+        &kept,
+        "what is named is not there",
+        &mut serving(&data),
+        &["cannot load", &show(&named), "is not there"],
+    );
+    restore(&data, &whole);
+    // The manifest of another day.
+    let old = manifest::Directory { generation: 0, slices: 3 };
+    fs::write(data.join("manifest"), old.write()).expect("it can be written");
+    let says = ["is an older manifest: generation "];
+    check_refused(&kept, "an older manifest", &mut serving(&data), &says);
+    let (code, out, err) = verify(&data);
+    let starts = format!("fault: {} at byte 0: it is an older manifest: generation ", data.join("manifest").display());
+    assert!(code == Some(3) && err.starts_with(&starts), "{out}{err}");
+    restore(&data, &whole);
+    drop(kept.open(&data, 2, "whole"));
+    assert!(!data.join("generation-0").exists() && !data.join("generation-1").exists());
+}
+
+/// A user who is where they do not belong: in a snapshot, or in a log.
+#[test]
+fn a_user_in_another_users_slice_is_a_fault() {
+    for is_logged in [true, false] {
+        let scratch = Scratch::new("repartition-stranger");
+        let data = scratch.join("data");
+        let lines: Vec<_> = (0..20).map(|n| credit(n, n, 1, T)).collect();
+        if is_logged {
+            Server::keeping(&data, &[]).feed(&lines);
+        } else {
+            import_all(&data, &lines);
+        }
+        sound(&data);
+        // Two slices, and all users are in the first.
+        fs::create_dir(data.join("generation-1/slice-1")).expect("it can be made");
+        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        fs::write(data.join("generation-1/slice-1/manifest"), empty).expect("it can be written");
+        let two = manifest::Directory { generation: 1, slices: 2 };
+        fs::write(data.join("manifest"), two.write()).expect("it can be written");
+        let file = data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
+        let stranger = (0..20).find(|&id| UserId(id).slice(2) == 1).expect("about half of them");
+        let what = format!("user {stranger} is in slice 0, and belongs to slice 1 of 2\n");
+        let (code, out, err) = verify(&data);
+        assert_eq!(code, Some(3), "{out}{err}");
+        assert!(err.starts_with(&format!("fault: {} at byte ", file.display())) && err.ends_with(&what), "{err}");
+        let (code, out, err) = run(&mut serving(&data));
+        assert_eq!(code, Some(1), "{out}{err}");
+        assert!(
+            err.starts_with(&format!("error: cannot load {}: byte ", file.display())) && err.ends_with(&what),
+            "{err}"
+        );
+    }
+}
