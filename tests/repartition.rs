@@ -7,7 +7,8 @@ use crate::import::{Random, import_all};
 use crate::model::history::{History, Step};
 use crate::offline::{Offline, Reference, each_entry, reports};
 use crate::seeds;
-use crate::server::{Scratch, Server, credit, entries, run, serve, slice_manifest};
+use crate::server::client::get;
+use crate::server::{Scratch, Server, credit, entries, holds, run, serve, slice_manifest};
 use crate::verify::{sound, verify};
 use purser::engine::directory::{Directory, Error};
 use purser::engine::repartition::repartition;
@@ -176,7 +177,7 @@ fn an_empty_directory() {
         drop(kept.open(&kept.data(), slices, "empty"));
         kept.verified(&kept.data(), slices, "empty");
     }
-    let mut server = Server::keeping(&kept.data(), &[]);
+    let mut server = Server::spawn(&mut serving(&kept.data(), 1));
     server.feed(&[credit(1, 7, 5, T)]);
     server.kill();
     assert!(sound(&kept.data()).contains("generation 5, 1 slice\n"));
@@ -250,15 +251,16 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn serving(data: &Path) -> Command {
+/// A server of so many slices.
+fn serving(data: &Path, slices: u32) -> Command {
     let mut command = serve("127.0.0.1:0");
-    command.arg("--data").arg(data);
+    command.arg("--data").arg(data).args(["--slices", &slices.to_string()]);
     command
 }
 
 /// Starts a server, and waits until it says that it gives the directory its number of slices.
-fn begun(data: &Path) -> Server {
-    let server = Server::begin(&mut serving(data));
+fn begun(data: &Path, slices: u32) -> Server {
+    let server = Server::begin(&mut serving(data, slices));
     let said = std::iter::from_fn(|| server.line()).any(|line| line.contains(": re-partitioning from "));
     assert!(said, "it re-partitions");
     server
@@ -268,25 +270,30 @@ fn begun(data: &Path) -> Server {
 fn a_server_gives_a_directory_its_number_of_slices() {
     let mut kept = three_slices(4_000);
     let data = kept.data();
-    let said = format!("data: {}: re-partitioning from 3 to 1 slice", data.display());
-    for life in 0..2 {
-        let mut server = Server::keeping(&data, &[]);
-        assert_eq!(server.greeting.contains(&said), life == 0, "{:#?}", server.greeting);
-        assert!(!data.join("generation-1").exists());
-        let line = credit(9_000_000 + life, 5, 1, T + DAY_MS);
-        server.feed(std::slice::from_ref(&line));
-        each_entry(line.as_bytes(), |entry| _ = kept.reference.apply(T + DAY_MS, entry));
+    let mut before = 3;
+    for (life, slices) in [1, 1, 7, 2, 3].into_iter().enumerate() {
+        let mut server = Server::spawn(&mut serving(&data, slices));
+        let said = format!("data: {}: re-partitioning from {before} to {slices} slice", data.display());
+        let is_said = server.greeting.iter().any(|line| line.starts_with(&said));
+        assert_eq!(is_said, before != slices, "{:#?}", server.greeting);
+        assert!(holds(|| server.ask(get("/readyz")).status() == 200), "it is ready");
+        let lines: Vec<_> = (0..50).map(|user| credit(9_000_000 + life as u64, user, 1, T + DAY_MS)).collect();
+        server.feed(&lines);
+        each_entry(&entries(&lines), |entry| {
+            assert_eq!(kept.reference.apply(T + DAY_MS, entry), Verdict::Accepted);
+        });
         server.kill();
-        kept.verified(&data, 1, "served");
+        kept.verified(&data, slices, "served");
+        drop(kept.open(&data, slices, "served"));
+        before = slices;
     }
-    drop(kept.open(&data, 3, "and back"));
 }
 
 #[test]
 fn a_server_that_is_told_to_end_meanwhile_ends() {
     let kept = three_slices(20_000);
     let whole = tree(&kept.data());
-    let mut server = begun(&kept.data());
+    let mut server = begun(&kept.data(), 1);
     server.signal("TERM");
     let lines: Vec<_> = std::iter::from_fn(|| server.line()).collect();
     assert!(server.ended().success(), "{lines:#?}");
@@ -320,35 +327,33 @@ fn no_kill_loses_or_doubles_anything() {
     let mut span = Duration::from_millis(400);
     for round in 0..rounds {
         let context = format!("seed {seed}, round {round}");
-        let mut from = NUMBERS[1 + random.below(3)];
+        let from = NUMBERS[random.below(4)];
         let mut offline = kept.open(&data, from, &context);
         let more = crowd(2_000_000 + random.below(50) as u64, 1 + random.below(200) as u64, 1 + random.below(3) as u64);
         kept.feed(&mut offline, T + DAY_MS, &entries(&more), &context);
         offline.settle();
         (0..from as usize).filter(|_| random.below(2) == 0).for_each(|slice| _ = offline.tear(slice));
         drop(offline);
-        // The ends of one start are more than those of another: three kills, or so many as it takes.
+        let mut path = vec![from];
         for _ in 0..1 + random.below(3) {
-            let mut server = begun(&data);
+            let named = generation(&data).slices;
+            let others: Vec<_> = NUMBERS.into_iter().filter(|&slices| slices != named).collect();
+            let to = others[random.below(others.len())];
+            path.push(to);
+            let mut server = begun(&data, to);
             thread::sleep(span.mul_f64(random.below(1_000) as f64 / 900.0));
             server.kill();
             hits.look(&data);
-            let named = generation(&data);
-            if named.slices == 1 {
-                break;
-            }
-            from = named.slices;
         }
         let to = NUMBERS[random.below(4)];
-        let context = format!("{context}, from {from} to {to} slices");
+        let context = format!("{context}, by {path:?} to {to} slices");
+        if random.below(2) == 0 {
+            let start = Instant::now();
+            drop(Server::spawn(&mut serving(&data, to)));
+            span = span.min(start.elapsed());
+        }
         drop(kept.open(&data, to, &context));
         kept.verified(&data, to, &context);
-        if to > 1 {
-            let start = Instant::now();
-            drop(Server::keeping(&data, &[]));
-            span = span.min(start.elapsed());
-            kept.verified(&data, 1, &context);
-        }
     }
     println!("{hits:?}, of {span:?}");
     if rounds >= KILLS {
@@ -394,7 +399,7 @@ fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
     let manifest::Slice { snapshot, snapshot_end, first, last } = slice_manifest(&kept.data(), 2);
     let check = |what: &str, damage: &dyn Fn(), says: &[&str]| {
         damage();
-        check_refused(&kept, what, &mut serving(&kept.data()), says);
+        check_refused(&kept, what, &mut serving(&kept.data(), 1), says);
         assert!(!kept.data().join("generation-2").exists(), "{what}");
         restore(&kept.data(), &whole);
     };
@@ -411,7 +416,7 @@ fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
     // Not ours, and in the way.
     let way = kept.data().join("generation-2");
     write(&way);
-    check_refused(&kept, "a file in the way", &mut serving(&kept.data()), &["cannot create", &show(&way)]);
+    check_refused(&kept, "a file in the way", &mut serving(&kept.data(), 1), &["cannot create", &show(&way)]);
     restore(&kept.data(), &whole);
     drop(kept.open(&kept.data(), 2, "whole"));
 }
@@ -421,7 +426,7 @@ fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
 fn a_disk_without_room_leaves_everything_as_it_was() {
     let kept = three_slices(4_000);
     for bytes in [0, 4_096, 100_000, 300_000] {
-        let server = serving(&kept.data());
+        let server = serving(&kept.data(), 1);
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--fsize={bytes}:")).arg(server.get_program()).args(server.get_args());
         let new = kept.data().join("generation-2/slice-0/snapshot-1");
@@ -442,7 +447,7 @@ fn users_who_find_no_room_in_one_slice_stay_where_they_are() {
     let figures = offline.figures();
     drop(offline);
     let says = ["cannot fill ", "generation-2/slice-0: there is no room for user "];
-    check_refused(&kept, "no room", &mut serving(&kept.data()), &says);
+    check_refused(&kept, "no room", &mut serving(&kept.data(), 1), &says);
     assert!(!kept.data().join("generation-2").exists());
     figures.assert_same(&Offline::open(&kept.data(), 2).figures(), "two slices have room");
     assert!(sound(&kept.data()).contains("  users       6,000\n"));
@@ -477,7 +482,7 @@ fn what_is_not_named_goes_only_if_what_is_named_is_there() {
     check_refused(
         &kept,
         "what is named is not there",
-        &mut serving(&data),
+        &mut serving(&data, 2),
         &["cannot load", &show(&named), "is not there"],
     );
     restore(&data, &whole);
@@ -485,7 +490,7 @@ fn what_is_not_named_goes_only_if_what_is_named_is_there() {
     let old = manifest::Directory { generation: 0, slices: 3 };
     fs::write(data.join("manifest"), old.write()).expect("it can be written");
     let says = ["is an older manifest: generation "];
-    check_refused(&kept, "an older manifest", &mut serving(&data), &says);
+    check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);
     let (code, out, err) = verify(&data);
     let starts = format!("fault: {} at byte 0: it is an older manifest: generation ", data.join("manifest").display());
     assert!(code == Some(3) && err.starts_with(&starts), "{out}{err}");
@@ -519,7 +524,7 @@ fn a_user_in_another_users_slice_is_a_fault() {
         let (code, out, err) = verify(&data);
         assert_eq!(code, Some(3), "{out}{err}");
         assert!(err.starts_with(&format!("fault: {} at byte ", file.display())) && err.ends_with(&what), "{err}");
-        let (code, out, err) = run(&mut serving(&data));
+        let (code, out, err) = run(&mut serving(&data, 2));
         assert_eq!(code, Some(1), "{out}{err}");
         assert!(
             err.starts_with(&format!("error: cannot load {}: byte ", file.display())) && err.ends_with(&what),
