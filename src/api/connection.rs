@@ -331,9 +331,9 @@ impl Connection {
         out: &mut Out,
     ) -> (usize, Heads) {
         let mut asked = SmallVec::<[(Asked<'_>, Option<u32>); TOGETHER]>::new();
-        let mut at = 0;
+        let (mut at, mut gaps) = (0, out.gaps());
         let stop = loop {
-            if asked.len() == TOGETHER || *budget == 0 {
+            if asked.len() == TOGETHER || *budget == 0 || gaps == GAPS {
                 break Stop::Full;
             }
             let (head, len) = match head::parse(&bytes[at..], &mut self.seen) {
@@ -366,6 +366,7 @@ impl Connection {
                     if owner.is_none() {
                         desk.approach(read.user, None, Step::Place);
                     }
+                    gaps += usize::from(owner.is_some());
                     asked.push((Asked { read, persist, head_only, if_none_match: head.if_none_match }, owner));
                     if persist == Persist::Close {
                         break Stop::Full;
