@@ -89,13 +89,13 @@ impl Client {
     }
 
     /// Writes it down, to be asked at `now_ms`.
-    pub fn ask(&mut self, now_ms: u64, count: u64, known: &Known, random: &mut Random) {
+    pub fn ask(&mut self, now_ms: u64, count: u64, random: &mut Random) {
         match &mut self.source {
             Source::Apart { history, desk, wire, steps } => {
                 desk.now_ms = now_ms;
                 let users = history.users().to_vec();
                 let mut requests: Vec<_> = steps.drain(..).map(|step| dressed(step, desk, random)).collect();
-                if random.in_thousand(60) {
+                if random.in_thousand(200) {
                     // More reads than one connection may have away.
                     requests.extend(
                         (0..random.between(40, 200))
@@ -115,7 +115,7 @@ impl Client {
             Source::Shared { users, ids } => {
                 for _ in 0..count {
                     let (request, is_read) = shared(users, *ids, now_ms, random);
-                    let want = Want::AtLeast(known.shown.clone());
+                    let want = Want::AtLeast(BTreeMap::new());
                     self.asked.push_back(Asked { request, is_read, ends: false, want });
                 }
             }
@@ -134,13 +134,17 @@ impl Client {
 
     // A connection.
 
-    /// The next bytes to send on this connection, at most so many; `Vec::new` if there are none.
-    pub fn send(&mut self, most: usize) -> Vec<u8> {
+    /// The next bytes to send on this connection, at most so many.
+    pub fn send(&mut self, most: usize, known: &Known) -> Vec<u8> {
         while self.unsent.len() < most && self.begun < self.asked.len() {
             if self.begun > 0 && self.asked[self.begun - 1].ends {
                 break;
             }
-            self.unsent.extend(&self.asked[self.begun].request);
+            let asked = &mut self.asked[self.begun];
+            if let Want::AtLeast(before) = &mut asked.want {
+                before.clone_from(&known.shown);
+            }
+            self.unsent.extend(&asked.request);
             self.begun += 1;
         }
         let count = most.min(self.unsent.len());

@@ -1,10 +1,17 @@
 //! What becomes of requests while a core makes no headway, and afterwards.
 
 use crate::desk::cores::Cores;
-use crate::desk::{get, post};
+use crate::desk::{TestDesk, get, post};
 use purser::api::PATIENCE_MS;
 use purser::api::connection::Next;
-use purser::ledger::id::UserId;
+use purser::api::desk::Desk;
+use purser::api::exchange::Exchange;
+use purser::api::out::Stamp;
+use purser::api::parcel::Parcel;
+use purser::ledger::amount::{Amount, Currency, Direction};
+use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::time::Millis;
 
 const CREDITS: u32 = 2;
 const NOW_MS: u64 = 1_763_900_000_000;
@@ -122,7 +129,7 @@ fn a_core_that_is_slow_but_moves_is_waited_for() {
     let asks = cores.connect(0);
     cores.send(asks, &balance(1).repeat(9));
     let mut answers = Vec::new();
-    while !cores.is_idle(asks) {
+    for _ in 0..20 {
         cores.turn(0);
         cores.clock_ms += PATIENCE_MS - 1;
         cores.turn(0);
@@ -130,7 +137,37 @@ fn a_core_that_is_slow_but_moves_is_waited_for() {
         cores.turn(0);
         answers.extend(told(&mut cores, asks).split(", ").filter(|told| !told.is_empty()).map(str::to_owned));
     }
+    assert!(cores.is_idle(asks));
     assert_eq!(answers, ["200 v1"; 9]);
+}
+
+#[test]
+fn answers_go_home_as_soon_as_they_may() {
+    let (mut desk, mut exchange) = (TestDesk::new(), Exchange::new(0, 2, 9));
+    (desk.now_ms, desk.log.keeps) = (NOW_MS, true);
+    let mut users = (1..).filter(|user| UserId(*user).slice(2) == 0);
+    let mut reads: Vec<_> = (1..=3)
+        .map(|position| {
+            let user = UserId(users.next().expect("there are many"));
+            let leg = Leg {
+                currency: Currency::parse(b"COIN").expect("a currency"),
+                kind: "topup",
+                direction: Direction::Credit,
+                amount: Amount::new(5).expect("an amount"),
+            };
+            let entry = EntryRef { id: EntryId(1), user, at: Millis(NOW_MS), action: Action::Post(leg) };
+            assert_eq!(desk.apply(&entry), (Stamp(position), Verdict::Accepted));
+            let mut parcel = Box::new(Parcel::new(1));
+            parcel.read.user = user;
+            parcel
+        })
+        .collect();
+    exchange.take_in(&mut reads, &mut desk);
+    let mut gone = |durable| {
+        exchange.release(Stamp(durable));
+        exchange.outgoing().map(|(to, parcel)| (to, parcel.stamp.0)).collect::<Vec<_>>()
+    };
+    assert_eq!([0, 1, 3].map(&mut gone), [vec![], vec![(1, 1)], vec![(1, 2), (1, 3)]]);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::simulation::random::Random;
 use purser::api::connection::{Connection, Next, Shared};
 use purser::api::exchange::Exchange;
 use purser::api::out::{Out, Stamp};
-use purser::api::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN, KEPT_BYTES, OUT_MARK_BYTES};
+use purser::api::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN, GAPS, KEPT_BYTES, OUT_MARK_BYTES};
 use purser::ledger::id::UserId;
 use purser::slice::{Lsn, ReleaseSink, Ticket};
 use std::collections::BTreeMap;
@@ -140,7 +140,7 @@ impl World {
             self.now_ms = client.think(self.now_ms, *count).max(self.now_ms);
         }
         for (client, count) in self.clients.iter_mut().zip(&counts) {
-            client.ask(self.now_ms, *count, &self.known, &mut self.random);
+            client.ask(self.now_ms, *count, &mut self.random);
             self.counts.add("requests", client.waits_for() as u64);
         }
         self.clock_ms += self.random.below(1_000);
@@ -300,7 +300,7 @@ impl World {
             if session.next == Next::Close || session.connection.kept_bytes() > KEPT_BYTES || random.coin() {
                 continue;
             }
-            let bytes = client.send(random.pick(&[1, 10, 100, 1_000, 100_000, 10_000_000]));
+            let bytes = client.send(random.pick(&[1, 10, 100, 1_000, 100_000, 10_000_000]), &self.known);
             if !bytes.is_empty() {
                 session.next = session.connection.receive(&bytes, desk, shared, &mut session.out);
             }
@@ -335,6 +335,10 @@ impl World {
         let tickets: Vec<_> = self.cores[at].sessions.keys().copied().collect();
         for ticket in tickets {
             let session = self.cores[at].sessions.get_mut(&ticket).expect("it is connected");
+            self.counts.add("turns with as many gaps as may be", u64::from(session.out.gaps() == GAPS));
+            if session.out.gaps() > GAPS {
+                return Err(format!("a connection waits for {} answers", session.out.gaps()));
+            }
             let count = session.out.sendable(durable);
             let count = self.random.pick(&[count, count, 0, count / 2]);
             let mut frozen = Vec::new();
