@@ -6,6 +6,7 @@ mod server;
 mod against_model;
 mod command_line;
 mod contract;
+mod cores;
 mod crash;
 mod desk;
 mod differential;

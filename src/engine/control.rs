@@ -74,10 +74,16 @@ impl Control {
         self.0.turns.0.store(self.0.turns.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// How many turns the core has begun.
-    pub fn turns_begun(&self) -> u64 {
+    /// The core begins no more of them.
+    pub(super) fn ends(&self) {
         // Relaxed: as in `turns`.
-        self.0.turns.0.load(Ordering::Relaxed)
+        self.0.turns.0.store(ENDED, Ordering::Relaxed);
+    }
+
+    /// How many turns the core has begun; `None` if it has ended.
+    pub fn turns_begun(&self) -> Option<u64> {
+        // Relaxed: as in `turns`.
+        Some(self.0.turns.0.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
     }
 
     /// The descriptor that is written to when the core is to take a turn. It is never read: who polls it hears of each write.
@@ -87,3 +93,20 @@ impl Control {
 }
 
 static ONE: u64 = 1;
+/// More turns than any core begins.
+const ENDED: u64 = u64::MAX;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_has_ended_has_no_turns() {
+        let control = Control::new().unwrap();
+        let seen = control.clone();
+        control.turns();
+        assert_eq!(seen.turns_begun(), Some(1));
+        control.ends();
+        assert_eq!(seen.turns_begun(), None);
+    }
+}

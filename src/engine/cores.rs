@@ -72,7 +72,7 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
     for plan in plans {
         let slice = plan.mesh.slice();
         let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
-        let report = Report { slice, tell: tell.clone(), ended: None };
+        let report = Report { slice, control: plan.control.clone(), tell: tell.clone(), ended: None };
         let serves = tell.clone();
         // Whoever listened may have ended with the first failure.
         let serves = Box::new(move || drop(serves.send(Event::Serves)));
@@ -102,6 +102,7 @@ fn set_up(plan: Plan, toucher: Option<Toucher>, serves: Box<dyn FnOnce() + Send>
 /// Says how a core has ended, even if it panicked.
 struct Report {
     slice: u32,
+    control: Control,
     tell: Sender<Event>,
     ended: Option<Result<Box<Ended>, Failure>>,
 }
@@ -114,6 +115,7 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
+        self.control.ends();
         // Whoever listened may have ended with the first failure.
         let _ = self.tell.send(Event::Ended(self.slice, self.ended.take()));
     }
@@ -168,7 +170,8 @@ pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> 
         loop {
             thread::sleep(LOOK);
             for (slice, (stall, control)) in stalls.iter_mut().zip(&controls).enumerate() {
-                if stall.look(control.turns_begun()) >= looks {
+                // One that has ended does not stall: others may take longer to end.
+                if control.turns_begun().is_some_and(|turns| stall.look(turns) >= looks) {
                     eprintln!("purser: core {slice} has stood still for {} ms: ending", patience.as_millis());
                     process::abort();
                 }

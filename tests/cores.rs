@@ -1,0 +1,354 @@
+//! When one of several cores stands still, fails, or ends: the process goes as a whole, nobody waits for ever, and what was acknowledged is there.
+
+use crate::server::client::{batch, feed, get};
+use crate::server::expected::{self, RETRY_ELSEWHERE, balance, balance_body, duplicate, fed, json, problem};
+use crate::server::{Client, PATIENCE, Scratch, Server, credit, entries, holds, serve, with_slices};
+use purser::ledger::id::UserId;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const T: u64 = 1_700_000_100_000;
+const SLICES: u32 = 3;
+/// The slice whose core has bad luck.
+const UNLUCKY: u32 = 1;
+
+/// A server of three slices that keeps its data; what it says of errors goes to a file.
+fn start(scratch: &Scratch, flags: &[&str]) -> Server {
+    let said = File::create(scratch.join("stderr")).expect("it can be made");
+    let mut command = with_slices(SLICES, || serve("127.0.0.1:0"));
+    Server::spawn(command.arg("--data").arg(scratch.join("data")).args(flags).stderr(said))
+}
+
+fn said(scratch: &Scratch) -> String {
+    fs::read_to_string(scratch.join("stderr")).expect("text")
+}
+
+/// The first `count` users of a slice.
+fn users_of(slice: u32, count: usize) -> Vec<u64> {
+    (1..).filter(|&user| UserId(user).slice(SLICES) == slice).take(count).collect()
+}
+
+/// Waits until a process has ended whose core's thread may still be held here.
+fn ended(server: &mut Server, held: Option<Held>) -> ExitStatus {
+    if let Some(mut held) = held {
+        held.reap();
+    }
+    server.ended()
+}
+
+/// One thread of a child of ours, held where it is.
+struct Held {
+    thread: libc::pid_t,
+    is_gone: bool,
+}
+
+impl Held {
+    /// Holds the thread of a core; `None` where that is not allowed. The calling thread alone can let it go.
+    fn hold(server: &Server, core: u32) -> Option<Self> {
+        let is_core =
+            |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == format!("core-{core}"));
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
+        let task =
+            tasks.map(|task| task.expect("a name").path()).find(|task| is_core(task)).expect("each core has a thread");
+        let thread: libc::pid_t = task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: requests about another process's thread; nothing of ours is read or written.
+        let is_seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, none, none) } == 0;
+        if !is_seized {
+            eprintln!("skipped: threads cannot be held here: {}", io::Error::last_os_error());
+            return None;
+        }
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none) }, 0);
+        let held = Self { thread, is_gone: false };
+        assert!(libc::WIFSTOPPED(held.wait()), "it stops");
+        Some(held)
+    }
+
+    fn wait(&self) -> libc::c_int {
+        let mut status = 0;
+        // SAFETY: the status outlives the call.
+        let found = unsafe { libc::waitpid(self.thread, &raw mut status, libc::__WALL) };
+        assert_eq!(found, self.thread, "{}", io::Error::last_os_error());
+        status
+    }
+
+    /// Lets it go on.
+    fn let_go(mut self) {
+        let none = std::ptr::null_mut::<libc::c_void>();
+        // SAFETY: as for `hold`.
+        assert_eq!(unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, none, none) }, 0);
+        self.is_gone = true;
+    }
+
+    /// Waits for its end: its process cannot end before somebody has.
+    fn reap(&mut self) {
+        while libc::WIFSTOPPED(self.wait()) {}
+        self.is_gone = true;
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if !self.is_gone && thread::panicking() {
+            // SAFETY: no pointers. The process is killed, so that its end can be waited for.
+            unsafe { libc::kill(self.thread, libc::SIGKILL) };
+            self.reap();
+        }
+    }
+}
+
+/// Feeds one user, entry by entry, until the server goes; counts what is acknowledged.
+fn feed_on(address: SocketAddr, user: u64, acknowledged: &AtomicU64) {
+    let mut stream = TcpStream::connect(address).expect("the server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    for n in 0.. {
+        let answer = format!("\r\n\r\n{}", fed(1, 0, &[]));
+        let mut heard = Vec::new();
+        if stream.write_all(&feed(entries(&[credit(n, user, 1, T)]))).is_err() {
+            return;
+        }
+        while !heard.ends_with(answer.as_bytes()) {
+            let mut part = [0; 4_096];
+            match stream.read(&mut part) {
+                Ok(0) => return,
+                Ok(count) => heard.extend_from_slice(&part[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("neither an answer nor an end"),
+                Err(_) => return,
+            }
+        }
+        // Relaxed: read when this thread is over.
+        acknowledged.store(n + 1, Ordering::Relaxed);
+    }
+}
+
+/// What was acknowledged is there: of each user so many entries, or the one more whose answer nobody heard.
+fn check_there(server: &Server, counts: &[(u64, u64)]) {
+    for &(user, count) in counts {
+        let answer = server.ask(get(&format!("/v1/users/{user}/balance"))).shown();
+        let there = [count, count + 1].map(|count| balance(user, count, T, count as i64));
+        assert!(there.contains(&answer), "user {user}, {count} acknowledged: {answer}");
+    }
+}
+
+#[test]
+fn a_core_that_stands_still_ends_the_process() {
+    let scratch = Scratch::new("stall");
+    let mut server = start(&scratch, &["--stall-timeout-ms", "1000"]);
+    let users: Vec<u64> = (0..SLICES).flat_map(|slice| users_of(slice, 2)).collect();
+    let acknowledged: Vec<_> = users.iter().map(|_| AtomicU64::new(0)).collect();
+    let cores = server.cores();
+    let is_over = thread::scope(|scope| {
+        for ((&user, count), &core) in users.iter().zip(&acknowledged).zip(cores.iter().cycle()) {
+            scope.spawn(move || feed_on(core, user, count));
+        }
+        // Relaxed: a figure to watch.
+        let is_fed = || acknowledged.iter().all(|count| count.load(Ordering::Relaxed) > 50);
+        assert!(holds(is_fed), "nothing is fed");
+        let held = Held::hold(&server, UNLUCKY);
+        if held.is_none() {
+            server.kill();
+            return false;
+        }
+        let start = Instant::now();
+        let status = ended(&mut server, held);
+        assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}: {}", said(&scratch));
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        // And everyone who feeds has seen the end.
+        true
+    });
+    if is_over {
+        let want = format!("purser: core {UNLUCKY} has stood still for 1000 ms: ending");
+        assert!(said(&scratch).contains(&want), "{}", said(&scratch));
+    }
+    // Relaxed: those who wrote it have ended.
+    let counts: Vec<_> =
+        users.into_iter().zip(acknowledged.iter().map(|count| count.load(Ordering::Relaxed))).collect();
+    check_there(&start_again(&scratch), &counts);
+}
+
+fn start_again(scratch: &Scratch) -> Server {
+    start(scratch, &[])
+}
+
+/// A process that is stopped as a whole, as its machine may be, has not stalled.
+#[test]
+fn a_process_that_was_stopped_goes_on() {
+    let server = with_slices(SLICES, || Server::start(&["--stall-timeout-ms", "1000"]));
+    server.feed(&(1..=20).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
+    let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    server.signal("STOP");
+    thread::sleep(Duration::from_millis(2_500));
+    clients.iter_mut().for_each(|client| {
+        client.send((1..=20).map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>())
+    });
+    server.signal("CONT");
+    for client in &mut clients {
+        (1..=20).for_each(|user| assert_eq!(client.response().shown(), balance(user, 1, T, 1)));
+    }
+    thread::sleep(Duration::from_millis(1_500));
+    server.is_well();
+}
+
+/// The log of one slice fails: the process ends with that failure, and its clients see it.
+#[test]
+fn a_core_that_fails_ends_the_process() {
+    let scratch = Scratch::new("failing");
+    let mut server = start(&scratch, &[]);
+    let users: Vec<u64> = (0..SLICES).map(|slice| users_of(slice, 1)[0]).collect();
+    server.feed(&users.iter().map(|&user| credit(0, user, 1, T)).collect::<Vec<_>>());
+    let mut idle: Vec<_> = (0..4).map(|_| server.connect()).collect();
+    idle.iter_mut().for_each(|client| assert_eq!(client.ask(get("/readyz")).status(), 200));
+    // A segment that is there may not be written beyond so many bytes.
+    let limit = format!("--fsize={}:", 256 << 10);
+    let status = Command::new("prlimit").args(["--pid", &server.id().to_string(), &limit]).status();
+    assert!(status.expect("util-linux is there").success());
+    let count = AtomicU64::new(0);
+    let address = server.cores()[0];
+    thread::scope(|scope| {
+        scope.spawn(|| feed_on(address, users_of(UNLUCKY, 2)[1], &count));
+        for client in &mut idle {
+            client.is_closed();
+        }
+        let status = server.ended();
+        assert_eq!(status.code(), Some(1), "{status}: {}", said(&scratch));
+    });
+    let path = scratch.join(format!("data/generation-1/slice-{UNLUCKY}/log-"));
+    let want = format!("error: cannot write {}", path.display());
+    assert!(said(&scratch).starts_with(&want) && said(&scratch).contains("File too large"), "{}", said(&scratch));
+    // Relaxed: who wrote it has ended.
+    let counts = [(users_of(UNLUCKY, 2)[1], count.load(Ordering::Relaxed))];
+    assert!(counts[0].1 > 0, "the log takes something first");
+    let server = start_again(&scratch);
+    check_there(&server, &counts);
+    for user in users {
+        assert_eq!(server.ask(get(&format!("/v1/users/{user}/balance"))).shown(), balance(user, 1, T, 1));
+    }
+}
+
+/// Requests that wait for a core that does not answer yet, when the signal comes.
+struct Waiting {
+    server: Server,
+    held: Held,
+    /// Connections to the other cores, each with reads, a feed and a batch behind each other.
+    clients: Vec<Client>,
+    users: Vec<u64>,
+}
+
+impl Waiting {
+    fn new(flags: &[&str]) -> Option<Self> {
+        let server = with_slices(SLICES, || Server::start(flags));
+        let users: Vec<u64> = (0..SLICES).flat_map(|slice| users_of(slice, 5)).collect();
+        server.feed(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>());
+        let others: Vec<_> = (0..SLICES).filter(|&core| core != UNLUCKY).collect();
+        let mut clients: Vec<_> = others.iter().cycle().take(6).map(|&core| server.connect_to(core as usize)).collect();
+        clients.iter_mut().for_each(|client| assert_eq!(client.ask(get("/healthz")).status(), 200));
+        let held = Held::hold(&server, UNLUCKY)?;
+        for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
+            client.send(match kind {
+                0 => {
+                    users.iter().map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>().into_bytes()
+                }
+                1 => feed(entries(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>())),
+                _ => batch(format!(
+                    r#"{{"requests":[{}]}}"#,
+                    users
+                        .iter()
+                        .map(|user| format!(r#"{{"user_id":"{user}","read":"balance"}}"#))
+                        .collect::<Vec<_>>()
+                        .join(",")
+                )),
+            });
+        }
+        // The requests have been taken in when what came behind them is answered.
+        for core in others {
+            assert_eq!(server.connect_to(core as usize).ask(get("/healthz")).shown(), expected::text("ok"));
+        }
+        Some(Self { server, held, clients, users })
+    }
+}
+
+#[test]
+fn what_is_under_way_between_cores_is_finished() {
+    let Some(Waiting { mut server, held, mut clients, users }) = Waiting::new(&["--linger-ms", "0"]) else { return };
+    server.signal("TERM");
+    let others = [server.cores()[0], server.cores()[2]];
+    assert!(holds(|| others.iter().all(|address| TcpStream::connect(address).is_err())), "it still listens");
+    // Nobody gives up on those who wait.
+    thread::sleep(Duration::from_millis(500));
+    assert!(server.is_running());
+    held.let_go();
+    let ids: Vec<_> = (0..users.len()).map(|index| duplicate(index, "1")).collect();
+    let bodies: Vec<_> = users.iter().map(|&user| balance_body(user, 1, T, 1)).collect();
+    for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
+        match kind {
+            0 => users.iter().for_each(|&user| assert_eq!(client.response().shown(), balance(user, 1, T, 1))),
+            1 => assert_eq!(client.response().shown(), json("", &fed(0, users.len(), &ids))),
+            _ => assert_eq!(client.response().shown(), json("", &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))),
+        }
+        client.is_closed();
+    }
+    let status = server.ended();
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_second_signal_waits_for_no_core() {
+    let flags = ["--linger-ms", "100000", "--drain-timeout-ms", "100000"];
+    let Some(Waiting { mut server, held, mut clients, .. }) = Waiting::new(&flags) else { return };
+    server.signal("TERM");
+    server.signal("TERM");
+    for client in &mut clients {
+        client.drained("the second signal");
+    }
+    held.let_go();
+    let status = server.ended();
+    assert!(status.success(), "{status}");
+    assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("stopped: ")));
+}
+
+/// Many feeds lie with all cores when the signal comes, all but their last bytes; their entries are everyone's.
+#[test]
+fn feeds_of_all_cores_are_answered_whole() {
+    const FEEDS: u64 = 6;
+    const LINES: u64 = 3_000;
+    let scratch = Scratch::new("drained");
+    let mut server = start(&scratch, &[]);
+    let lines = |n: u64| (0..LINES).map(|line| credit(n * LINES + line, line % 50, 1, T)).collect::<Vec<_>>();
+    let bodies: Vec<_> = (0..FEEDS).map(|n| feed(entries(&lines(n)))).collect();
+    let mut clients: Vec<_> = bodies.iter().map(|_| server.connect()).collect();
+    for (client, body) in clients.iter_mut().zip(&bodies) {
+        client.send(&body[..body.len() - 1]);
+    }
+    server.is_well();
+    server.signal("STOP");
+    server.signal("TERM");
+    for (client, body) in clients.iter_mut().zip(&bodies) {
+        client.send(&body[body.len() - 1..]);
+        client.send(get("/v1/users/7/balance"));
+    }
+    server.signal("CONT");
+    for client in &mut clients {
+        assert_eq!(client.response().shown(), json("", &fed(LINES as usize, 0, &[])));
+        let behind = client.response();
+        assert!(behind.status() == 200 || behind.shown() == problem("draining", "", RETRY_ELSEWHERE), "{behind:?}");
+    }
+    drop(clients);
+    assert!(server.ended().success());
+    let count = FEEDS * LINES / 50;
+    let server = start_again(&scratch);
+    for user in 0..50 {
+        assert_eq!(
+            server.ask(get(&format!("/v1/users/{user}/balance"))).shown(),
+            balance(user, count, T, count as i64)
+        );
+    }
+}
