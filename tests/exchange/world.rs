@@ -35,6 +35,8 @@ impl ReleaseSink for Nobody {
 
 struct Core {
     desk: TestDesk,
+    /// How many entries may be applied, or sent to others, in this turn.
+    entries: usize,
     shared: Shared,
     sessions: BTreeMap<u64, Session>,
     /// The version of each user that is durable.
@@ -105,7 +107,8 @@ impl World {
             let mut desk = TestDesk::new();
             desk.log.keeps = true;
             let exchange = Exchange::new(slice as u32, cores as u32, credits);
-            Core { desk, shared: Shared::new(exchange), sessions: BTreeMap::new(), durable: BTreeMap::new() }
+            let (sessions, durable) = (BTreeMap::new(), BTreeMap::new());
+            Core { desk, entries: 0, shared: Shared::new(exchange), sessions, durable }
         };
         let now_ms = random.between(1_600_000_000_000, 1_900_000_000_000);
         let (dropping, disk) = (random.pick(&[0, 0, 5, 50]), random.pick(&[50, 300, 1_000]));
@@ -219,7 +222,8 @@ impl World {
         let random = &mut self.random;
         let core = &mut self.cores[at];
         core.desk.now_ms = self.now_ms;
-        core.desk.entries_left = random.pick(&[0, 3, ENTRIES_AMONG_READS, ENTRIES_PER_TURN]);
+        core.entries = random.pick(&[0, 3, ENTRIES_AMONG_READS, ENTRIES_PER_TURN]);
+        core.desk.entries_left = core.entries;
         core.shared.exchange.begin(self.clock_ms);
         self.hear(at)?;
         self.go_on(at);
@@ -244,7 +248,7 @@ impl World {
         }
         self.counts.add("asked", asked.len() as u64);
         shared.exchange.take_in(&mut asked, desk);
-        shared.exchange.apply(desk.entries_left / 2, desk);
+        shared.exchange.apply(ENTRIES_PER_TURN / 2, desk);
         for (peer, mut parcel) in arrived {
             if self.bug == Some(Bug::WrongConnection) && self.random.in_thousand(100) {
                 parcel.ticket = *sessions.keys().next().unwrap_or(&parcel.ticket);
@@ -310,8 +314,8 @@ impl World {
 
     /// The rest of the turn's entries, the disk, and what goes to others.
     fn flush(&mut self, at: usize) -> Result<(), String> {
-        let Core { desk, shared: Shared { exchange, .. }, durable, .. } = &mut self.cores[at];
-        exchange.apply(desk.entries_left, desk);
+        let Core { desk, entries, shared: Shared { exchange, .. }, durable, .. } = &mut self.cores[at];
+        exchange.apply(ENTRIES_PER_TURN, desk);
         let before = desk.slice.durable_upto().0;
         if self.random.in_thousand(self.disk) {
             let upto = self.random.between(before, desk.log.last);
@@ -322,8 +326,13 @@ impl World {
         let upto = desk.slice.durable_upto().0;
         self.counts.add("turns with entries that are not durable", u64::from(upto < desk.log.last));
         exchange.release(Stamp(if self.bug == Some(Bug::ReleasedEarly) { u64::MAX } else { upto }));
+        let mut given = 0;
         for (to, parcel) in exchange.outgoing() {
+            given += if parcel.home as usize == at { parcel.entries.len() } else { 0 };
             self.mesh.send(at, to as usize, parcel, &mut self.random)?;
+        }
+        if given > *entries {
+            return Err(format!("{given} entries are sent to others in a turn of {entries}"));
         }
         Ok(())
     }
