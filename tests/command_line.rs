@@ -50,7 +50,7 @@ fn what_cannot_be_used_is_refused() {
     check_refused(&and(&["--slices", "0"]), &["--slices", "1..=256"]);
     check_refused(&and(&["--slices", "257"]), &["--slices"]);
     check_refused(&and(&["--stall-timeout-ms", "999"]), &["--stall-timeout-ms"]);
-    check_refused(&["--listen", "127.0.0.1:65535", "--ephemeral"], &["--listen", "65535 + 1"]);
+    check_refused(&["--listen", "127.0.0.1:65530", "--slices", "6", "--ephemeral"], &["--listen", "65530 + 6"]);
     check_refused(&and(&["--data", "/tmp", "--ephemeral"]), &["--data", "--ephemeral"]);
     check_refused(&and(&["--max-connections", "0"]), &["--max-connections"]);
     check_refused(&and(&["--max-connections", "-1"]), &["-1"]);

@@ -11,9 +11,10 @@ use crate::engine::cores::{self, Ended, Plan};
 use crate::engine::directory::{self, Directory};
 use crate::engine::keeper::{Keeper, News};
 use crate::engine::mesh::mesh;
+use crate::engine::net::Ports;
 use crate::engine::placement::Aside;
 use crate::engine::repartition::repartition;
-use crate::engine::{net, placement, probe};
+use crate::engine::{placement, probe};
 use crate::journal::manifest::HASH_VERSION;
 use crate::metrics::{Counters, Histogram};
 use crate::slice::recovery::Report;
@@ -21,7 +22,7 @@ use crate::slice::store::Counts;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
@@ -108,8 +109,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let config = check(arguments, &allowed, memory)?;
     let kernel = probe::probe()?;
     let descriptors = placement::raise_descriptors()?;
-    let ports = Ports::open(config.listen, config.slices)?;
-    let address = ports.address;
+    let ports = Ports::take(config.listen, config.slices)?;
     let controls = (0..config.slices).map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
     watch_signals(controls.clone())?;
     let (tell, news) = channel();
@@ -130,9 +130,10 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let keepers = keepers.collect::<Result<Vec<_>, _>>()?;
     drop(tell);
 
-    let info = Arc::new(info(&config, &ports.numbers)?);
+    let (address, numbers) = (ports.address(), ports.numbers().to_vec());
+    let info = Arc::new(info(&config, &numbers)?);
     let meshes = mesh(&controls, CREDITS);
-    let plans = ports.listeners.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
+    let plans = ports.listen()?.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
     let plans = plans.map(|(slice, (((listeners, keeper), mesh), control))| Plan {
         cpu: cpu_of(&config, slice),
         listeners,
@@ -150,7 +151,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     announce(&config, &kernel, memory, descriptors);
     // What is said here must be true: it is said when each core takes requests.
     if loaded(&config, &news) && cores.serve()? {
-        for (slice, port) in ports.numbers.iter().enumerate().filter(|_| config.slices > 1) {
+        for (slice, port) in numbers.iter().enumerate().filter(|_| config.slices > 1) {
             say(&format!("slice {slice}: CPU {}, port {port}", cpu_of(&config, slice)));
         }
         say(&format!("listening on {address}"));
@@ -195,39 +196,6 @@ fn cpu_of(config: &Config, slice: usize) -> usize {
     config.cores[slice % config.cores.len()]
 }
 
-/// Where the cores listen: all of them on one address, and each on a port of its own.
-struct Ports {
-    address: SocketAddr,
-    /// Of each core.
-    listeners: Vec<Vec<TcpListener>>,
-    numbers: Vec<u16>,
-}
-
-impl Ports {
-    /// Opens them: those of the cores come behind the common one, unless that is any that is free.
-    fn open(listen: SocketAddr, slices: u32) -> Result<Self, Error> {
-        net::check_free(listen)?;
-        let common = net::listen(listen)?;
-        let mut ports = Self { address: common.local_addr()?, listeners: vec![vec![common]], numbers: Vec::new() };
-        for _ in 1..slices {
-            ports.listeners.push(vec![net::listen(ports.address)?]);
-        }
-        for (core, slice) in ports.listeners.iter_mut().zip(1..=slices) {
-            let port = match listen.port() {
-                0 => 0,
-                base => u16::try_from(u32::from(base) + slice)
-                    .map_err(|_| Error::Usage(format!("--listen: there is no port {base} + {slice} for a core")))?,
-            };
-            let own = SocketAddr::new(listen.ip(), port);
-            net::check_free(own)?;
-            let own = net::listen(own)?;
-            ports.numbers.push(own.local_addr()?.port());
-            core.push(own);
-        }
-        Ok(ports)
-    }
-}
-
 fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Config, Error> {
     let cores = match arguments.cores {
         None => allowed.to_vec(),
@@ -257,6 +225,10 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         .checked_mul(1 << 20)
         .ok_or_else(|| Error::Usage("--snapshot-after-mib: too large".to_owned()))?;
     let slices = arguments.slices.unwrap_or(cores.len() as u32);
+    let base = arguments.listen.port();
+    if base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
+        return Err(Error::Usage(format!("--listen: there is no port {base} + {slices} for the last core")));
+    }
     let (listen, arena) = (arguments.listen, !arguments.no_arena);
     Ok(Config { listen, cores, slices, data, snapshot_after_bytes, limits, arena })
 }

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Fails if another process listens on `address`: the kernel would let it share the address with the cores of this one, and each
 /// process would get a part of the entries.
-pub fn check_free(address: SocketAddr) -> Result<(), Failure> {
+fn check_free(address: SocketAddr) -> Result<(), Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
         match open(address)?.bind(&address.into()) {
@@ -27,15 +27,79 @@ pub fn check_free(address: SocketAddr) -> Result<(), Failure> {
     }
 }
 
-/// Opens a listener that other cores can share the address with. What it accepts sends without delay: answers are coalesced here.
+/// Opens a listener that others can share the address with.
 pub fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    begin(bind(address)?)
+}
+
+/// Where the cores of a server listen: all of them on one address, and each on a port of its own. Taken, but nobody is let in yet.
+#[derive(Debug)]
+pub struct Ports {
+    address: SocketAddr,
+    numbers: Vec<u16>,
+    /// Of each core.
+    sockets: Vec<[Socket; 2]>,
+}
+
+impl Ports {
+    /// Takes them: those of the cores come behind the common one, unless that is any that is free. There must be so many behind it.
+    pub fn take(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
+        check_free(listen)?;
+        let first = bind(listen)?;
+        let address = address_of(&first)?;
+        let mut commons = vec![first];
+        for _ in 1..slices {
+            commons.push(bind(address)?);
+        }
+        let mut ports = Self { address, numbers: Vec::new(), sockets: Vec::new() };
+        for (common, slice) in commons.into_iter().zip(1..) {
+            let port = if listen.port() == 0 { 0 } else { listen.port() + slice };
+            let own = SocketAddr::new(listen.ip(), port);
+            check_free(own)?;
+            let own = bind(own)?;
+            ports.numbers.push(address_of(&own)?.port());
+            ports.sockets.push([common, own]);
+        }
+        Ok(ports)
+    }
+
+    /// The common address.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The port of each core.
+    pub fn numbers(&self) -> &[u16] {
+        &self.numbers
+    }
+
+    /// Lets in whoever comes, to the listeners of each core.
+    pub fn listen(self) -> Result<Vec<Vec<TcpListener>>, Failure> {
+        self.sockets.into_iter().map(|sockets| sockets.into_iter().map(begin).collect()).collect()
+    }
+}
+
+/// Takes an address that other cores can share. What is accepted there sends without delay: answers are coalesced here.
+fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     let failed = |operation| Failure::of(operation, address.to_string());
     let socket = open(address)?;
     socket.set_reuse_port(true).map_err(failed("share"))?;
     socket.set_tcp_nodelay(true).map_err(failed("set no-delay on"))?;
     socket.bind(&address.into()).map_err(failed("bind"))?;
-    socket.listen(BACKLOG).map_err(failed("listen on"))?;
+    Ok(socket)
+}
+
+fn begin(socket: Socket) -> Result<TcpListener, Failure> {
+    socket.listen(BACKLOG).map_err(|error| {
+        let address = address_of(&socket).map_or_else(|_| "a socket".to_owned(), |address| address.to_string());
+        Failure::new("listen on", address, error)
+    })?;
     Ok(socket.into())
+}
+
+fn address_of(socket: &Socket) -> Result<SocketAddr, Failure> {
+    let address = socket.local_addr().map_err(Failure::of("ask for", "the address of a socket"))?;
+    Ok(address.as_socket().expect("it was bound to one"))
 }
 
 fn open(address: SocketAddr) -> Result<Socket, Failure> {
