@@ -51,6 +51,31 @@ pub fn signal(pid: u32, signal: libc::c_int) -> io::Result<()> {
     check(unsafe { libc::kill(pid as libc::pid_t, signal) })
 }
 
+/// An event descriptor.
+pub fn event() -> io::Result<OwnedFd> {
+    // SAFETY: touches no memory of ours.
+    let event = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC) };
+    check(event)?;
+    // SAFETY: a descriptor that the kernel just made, and nobody else has.
+    Ok(unsafe { OwnedFd::from_raw_fd(event) })
+}
+
+/// Waits until something was written to it.
+pub fn read_event(event: &OwnedFd) -> io::Result<()> {
+    let mut count = 0_u64;
+    // SAFETY: eight bytes of our own.
+    let bytes = unsafe { libc::read(event.as_raw_fd(), (&raw mut count).cast(), size_of::<u64>()) };
+    if bytes < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Writes to it.
+pub fn write_event(event: &OwnedFd) -> io::Result<()> {
+    let one = 1_u64;
+    // SAFETY: eight bytes of our own.
+    let bytes = unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+    if bytes < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Sockets of which some will have something to read.
 pub struct Poll {
     epoll: OwnedFd,

@@ -1,19 +1,21 @@
 //! `hop`: a question to another core and its answer, between two pinned threads that do nothing else. The other one looks out for questions
 //! all the time (busy), or sleeps in its ring until it is woken (asleep); the asking one looks out for the answer, as a core does.
 //!
-//! A sleeping core can be woken by its event descriptor, as the server does it, or by a message from ring to ring.
+//! A sleeping core can be woken by its event descriptor, as the server does it, or by a message from ring to ring. What waking takes on this machine
+//! whoever does it is shown by a thread that does nothing but read an event descriptor.
 
 use super::Bench;
 use crate::error::{Context, Result};
 use crate::options::Suite;
 use crate::report::{Figure, Report};
 use crate::rounds::Spread;
+use crate::sys;
 use io_uring::{IoUring, opcode, types};
 use purser::engine::control::Control;
 use purser::engine::placement;
 use purser::engine::ring::Ring;
 use purser::engine::spsc::{Receiver, Sender, Sleeper, channel};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -32,12 +34,15 @@ enum Hears {
     Event,
     /// Its ring is sent a message.
     Message,
+    /// It waits in a plain read.
+    Read,
 }
 
-const LANES: [(Hears, &str, Option<f64>); 3] = [
+const LANES: [(Hears, &str, Option<f64>); 4] = [
     (Hears::Busy, "busy", Some(1.0)),
     (Hears::Event, "asleep, woken by its event descriptor", Some(25.0)),
     (Hears::Message, "asleep, woken by a message to its ring", None),
+    (Hears::Read, "asleep in a plain read of an event descriptor", None),
 ];
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
@@ -87,10 +92,12 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
     let (asker, answerer) = (Way { to, from }, Way { to: answers, from: questions });
     let (control, sleeper) = (Control::new().context("making a control")?, Sleeper::new());
     let (tell, ring) = mpsc::channel();
-    let (control, sleeper) = (&control, &sleeper);
+    let event = sys::event().context("making an event descriptor")?;
+    let (control, sleeper, event) = (&control, &sleeper, &event);
     std::thread::scope(|scope| {
         let other = scope.spawn(move || match hears {
             Hears::Message => answer_messages(answerer, sleeper, cpus[1], tell),
+            Hears::Read => answer_reads(answerer, sleeper, cpus[1], event),
             _ => answer(answerer, control, (hears == Hears::Event).then_some(sleeper), cpus[1]),
         });
         let asked = scope.spawn(move || {
@@ -101,6 +108,7 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
                     control.wake();
                     Ok(())
                 }),
+                Hears::Read => ask(asker, hops, Some(sleeper), || sys::write_event(event).context("writing an event")),
                 Hears::Message => {
                     let mut own = message_ring()?;
                     let other = ring.recv().context("hearing of the other ring")?;
@@ -169,6 +177,17 @@ fn answer(mut way: Way, control: &Control, sleeper: Option<&Sleeper>, cpu: usize
             sleeper.rise();
         }
         while ring.reap().is_some() {}
+    }
+    Ok(())
+}
+
+fn answer_reads(mut way: Way, sleeper: &Sleeper, cpu: usize, event: &OwnedFd) -> Result<()> {
+    placement::pin(cpu).context("pinning")?;
+    while answer_all(&mut way) {
+        if sleeper.lie_down(|| way.from.is_empty()) {
+            sys::read_event(event).context("reading an event")?;
+            sleeper.rise();
+        }
     }
     Ok(())
 }

@@ -90,7 +90,9 @@ fn figures(series: &[Series]) -> Vec<Figure> {
     ];
     for (series, slices) in more.iter().zip(&SLICES[1..]) {
         let share = f64::from(slices - 1) / f64::from(*slices);
-        let beyond = |(more, one): (&Round, &Round)| (more.cpu_us - share * 2.0 * hop.median) / one.cpu_us;
+        // A hop that costs nothing is no discount.
+        let hops_us = share * 2.0 * hop.median.max(0.0);
+        let beyond = |(more, one): (&Round, &Round)| (more.cpu_us - hops_us) / one.cpu_us;
         figures.push(Figure {
             what: format!("{slices} slices: CPU a request beyond the hop, against one slice"),
             value: Spread::of(series.rounds.iter().zip(&shared.rounds).map(beyond)),
