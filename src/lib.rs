@@ -86,6 +86,7 @@
 //! src/api/parcel.rs         one of them
 //! src/api/gather.rs         a batch over several cores
 //! src/api/info.rs           what a server says of itself
+//! src/api/room.rs           how much answers may take
 //! src/api/desk.rs           what a connection asks of its core
 //!
 //! src/journal/mod.rs        what is on disk, and the names of its files

@@ -6,7 +6,7 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 /// Every flag of `serve`.
-const FLAGS: [&str; 15] = [
+const FLAGS: [&str; 16] = [
     "--listen",
     "--cores",
     "--slices",
@@ -19,6 +19,7 @@ const FLAGS: [&str; 15] = [
     "--linger-ms",
     "--drain-timeout-ms",
     "--snapshot-after-mib",
+    "--memory-mib",
     "--ledger-mib",
     "--stall-timeout-ms",
     "--no-arena",

@@ -344,10 +344,11 @@ fn one_who_takes_no_answers() {
 fn one_who_takes_no_answers_and_goes_on_asking() {
     let server = peopled(&["--send-timeout-ms", "500"]);
     let mut client = tight(&server);
-    let lines = vec![r#"{"user_id":"1","read":"balance"}"#; 1_000].join(",");
-    let large = batch(format!(r#"{{"requests":[{lines}]}}"#));
-    // Far more than these sockets hold, and too little to make the server stop reading.
-    (0..3).for_each(|_| client.send(&large));
+    // Far more than sockets hold, however they are tuned.
+    let kinds = (0..100).map(|n| credit(n, 1_000, 1, T).replace("topup", &format!("kind_{n}")));
+    server.feed(&kinds.collect::<Vec<_>>());
+    let lines = vec![r#"{"user_id":"1000","read":"stats","window":"lifetime"}"#; 1_000].join(",");
+    client.send(batch(format!(r#"{{"requests":[{lines}]}}"#)));
     let (mut socket, start) = (client.socket(), Instant::now());
     is_dropped(|| {
         assert!(start.elapsed() < PATIENCE / 3, "one who takes no answers is served as long as he asks for more");

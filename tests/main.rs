@@ -21,6 +21,7 @@ mod life;
 mod mesh;
 mod model;
 mod offline;
+mod overload;
 mod pipelining;
 mod real_data;
 mod repartition;

@@ -4,7 +4,7 @@
 //! (`tests/fuzz`): equal calls give equal bytes.
 
 use purser::api::desk::{
-    DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
+    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View,
 };
 use purser::api::out::Stamp;
 use purser::engine::wallet::Hardware;
@@ -28,12 +28,13 @@ pub struct StillDesk {
     pub slice: Slice,
     now: Millis,
     date: [u8; 29],
+    room: Room,
 }
 
 impl StillDesk {
     /// A desk without users.
     pub fn new(now: Millis) -> Self {
-        Self { slice: Slice::new(usize::MAX), now, date: *DateLine::new().at(now.0 / 1_000) }
+        Self { slice: Slice::new(usize::MAX), now, date: *DateLine::new().at(now.0 / 1_000), room: Room::default() }
     }
 
     /// Moves the clock; the `date` line stays, so that answers keep their bytes.
@@ -55,9 +56,23 @@ impl Desk for StillDesk {
         Serving::Ready
     }
 
-    fn has_room(&self) -> bool {
+    fn room(&self) -> &Room {
+        &self.room
+    }
+
+    fn room_mut(&mut self) -> &mut Room {
+        &mut self.room
+    }
+
+    fn cargo_room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn pack(&mut self, _: usize) -> bool {
         true
     }
+
+    fn unpack(&mut self, _: usize) {}
 
     fn entries_left(&self) -> usize {
         usize::MAX

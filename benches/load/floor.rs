@@ -44,6 +44,9 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
         send_ms: 10_000,
         linger_ms: 0,
         drain_ms: 0,
+        answer_bytes: usize::MAX,
+        cargo_bytes: 0,
+        body_bytes: 0,
         spin_ns: 0,
         shares_cpu: false,
     };
@@ -70,7 +73,7 @@ const END: &[u8; 4] = b"\r\n\r\n";
 impl Service for Constant {
     type Session = Matched;
 
-    fn begin(&mut self, _: Clock, _: bool) {}
+    fn begin(&mut self, _: Clock, _: usize) {}
 
     fn open(&mut self, _: u64) -> Matched {
         Matched::default()

@@ -16,26 +16,27 @@
 //! way to the cores that own their users at the same time.
 
 use super::desk::{Desk, Serving, Step, ahead};
-use super::exchange::{Exchange, Short};
+use super::exchange::{self, Exchange, Short};
 use super::feed::{self, Feed, Went};
 use super::gather::Gather;
-use super::out::Out;
+use super::out::{Out, Stamp};
 use super::parcel::{Job, Parcel};
 use super::problem::{Code, Problem};
 use super::read::Read;
 use super::reply::{self, Asked, persist};
+use super::room::{LARGE_BYTES, Pace};
 use super::route::{Ask, Denied, Route, route};
-use super::{BATCH_BYTES, FEED_BYTES, GAPS, OUT_MARK_BYTES, REQUESTS_PER_TURN, batch};
+use super::{BATCH_BYTES, FEED_BYTES, FEED_LINES, REQUESTS_PER_TURN, TOGETHER, batch};
 use crate::http::chunked::Decoder;
 use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
 use smallvec::SmallVec;
 
-/// Reads that arrive together are parsed together, up to so many.
-const TOGETHER: usize = 16;
-/// Bodies that are being received on one core, together.
+/// Bytes of bodies that are being received on one core, together, at most.
 pub const BODIES_BYTES: usize = 256 << 20;
+/// The last quarter of that is for bodies up to this size: who sends large ones slowly holds up nobody else.
+const SMALL_BODY_BYTES: usize = 256 << 10;
 /// Buffers of finished bodies that a core keeps for the next ones.
 const SPARE_BODIES: usize = 8;
 /// A larger buffer goes back to the allocator.
@@ -57,7 +58,7 @@ pub enum Next {
 }
 
 /// What the connections of one core share.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Shared {
     /// The other cores.
     pub exchange: Exchange,
@@ -65,12 +66,33 @@ pub struct Shared {
     spare: Vec<Vec<u8>>,
     /// Bytes of all bodies that are being received or applied.
     body_bytes: usize,
+    /// How many there may be; beyond that, bodies that are not whole are refused.
+    most_body_bytes: usize,
 }
 
 impl Shared {
     /// What connections share on a core that reaches others through `exchange`.
-    pub fn new(exchange: Exchange) -> Self {
-        Self { exchange, ..Self::default() }
+    pub const fn new(exchange: Exchange) -> Self {
+        let most_body_bytes = BODIES_BYTES;
+        Self { exchange, reads: Vec::new(), spare: Vec::new(), body_bytes: 0, most_body_bytes }
+    }
+
+    /// The same, with other bodies than [`BODIES_BYTES`].
+    pub fn with_bodies(self, most_body_bytes: usize) -> Self {
+        Self { most_body_bytes, ..self }
+    }
+}
+
+impl Shared {
+    /// What all bodies may be together so that one of this size goes on.
+    const fn room_for(&self, body_bytes: usize) -> usize {
+        if body_bytes <= SMALL_BODY_BYTES { self.most_body_bytes } else { self.most_body_bytes / 4 * 3 }
+    }
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self::new(Exchange::default())
     }
 }
 
@@ -89,6 +111,8 @@ pub struct Connection {
     busy: bool,
     /// The same, but only another core can bring it on.
     away: bool,
+    /// Its last read was answered at length, or would have been: it waits for a turn that has time for that.
+    heavy: bool,
     /// What had begun when the server started to drain is still served.
     grace: bool,
 }
@@ -164,7 +188,10 @@ impl Connection {
         let mut kept = std::mem::take(&mut self.kept);
         let used = self.run(&kept, desk, shared, out);
         kept.drain(..used);
-        self.kept = kept;
+        // A burst's buffer is not kept for the next one.
+        if !kept.is_empty() || kept.capacity() <= LARGE_BYTES {
+            self.kept = kept;
+        }
         self.next()
     }
 
@@ -172,14 +199,24 @@ impl Connection {
     pub fn take_back<D: Desk>(
         &mut self,
         peer: u32,
-        parcel: Box<Parcel>,
+        mut parcel: Box<Parcel>,
         desk: &mut D,
         shared: &mut Shared,
         out: &mut Out,
     ) -> Next {
         match (parcel.job, &mut self.state) {
             (Job::Read, _) => {
+                let cargo = parcel.cargo();
+                self.heavy = cargo > 0 || parcel.status == Status::ServiceUnavailable;
+                if cargo > 0 {
+                    desk.unpack(cargo);
+                    desk.room_mut().used_turn(cargo);
+                    if !desk.room().takes(cargo) {
+                        exchange::refuse_read(&mut parcel, desk);
+                    }
+                }
                 out.fill(parcel.place, &parcel.bytes);
+                desk.room_mut().wrote(parcel.bytes.len());
                 desk.answered(Ask::Read(parcel.read).route(), parcel.status);
                 shared.exchange.keep(parcel);
             }
@@ -224,8 +261,13 @@ impl Connection {
     }
 
     /// The connection is gone: gives back what it holds of the core's.
-    pub fn release(&mut self, shared: &mut Shared) {
+    pub fn release<D: Desk>(&mut self, desk: &mut D, shared: &mut Shared) {
         self.drop_body(shared);
+        match &mut self.state {
+            State::Gathering(gather, _) => gather.end(desk, &mut shared.exchange),
+            State::Feeding(feed, _) => desk.room_mut().redeem(feed.promised()),
+            State::Head | State::Body(_) | State::Asking(_) | State::Closed => {}
+        }
         self.state = State::Closed;
     }
 
@@ -250,8 +292,10 @@ impl Connection {
                         self.grace = false;
                         return at;
                     }
-                    self.away = out.gaps() >= GAPS;
-                    self.busy = !self.away && (budget == 0 || out.bytes.len() > OUT_MARK_BYTES);
+                    let Pace { gaps, mark, .. } = desk.room().pace(self.heavy);
+                    self.away = out.gaps() >= gaps;
+                    let has_turn = !self.heavy || desk.room().has_turn();
+                    self.busy = !self.away && (budget == 0 || out.bytes.len() > mark || !has_turn);
                     if self.away || self.busy {
                         return at;
                     }
@@ -285,9 +329,19 @@ impl Connection {
                         return at;
                     }
                     let (persist, start) = (*persist, out.bytes.len());
-                    let stamp = gather.write(persist, desk, &mut shared.exchange, &mut out.bytes);
-                    out.stamp(start, stamp);
-                    desk.answered(Route::Batch, Status::Ok);
+                    let stamp = gather.write(persist, desk, &mut out.bytes);
+                    gather.end(desk, &mut shared.exchange);
+                    match stamp {
+                        Some(stamp) => {
+                            out.stamp(start, stamp);
+                            desk.answered(Route::Batch, Status::Ok);
+                        }
+                        None => {
+                            let problem = Problem::from(Code::Overloaded);
+                            reply::problem(&problem.into(), persist, false, desk, &mut out.bytes);
+                            desk.answered(Route::Batch, problem.code.status());
+                        }
+                    }
                     self.finish(persist);
                 }
                 State::Feeding(feed, persist) => {
@@ -306,7 +360,9 @@ impl Connection {
                     let persist = *persist;
                     let (status, stamp) = feed.outcome();
                     let start = out.bytes.len();
+                    desk.room_mut().redeem(feed.promised());
                     reply::json(status, persist, 2, desk, |out| feed.write(out), &mut out.bytes);
+                    desk.room_mut().wrote(out.bytes.len() - start);
                     out.stamp(start, stamp);
                     desk.answered(Route::Entries, status);
                     self.drop_body(shared);
@@ -332,8 +388,9 @@ impl Connection {
     ) -> (usize, Heads) {
         let mut asked = SmallVec::<[(Asked<'_>, Option<u32>); TOGETHER]>::new();
         let (mut at, mut gaps) = (0, out.gaps());
+        let Pace { gaps: most_gaps, together, .. } = desk.room().pace(self.heavy);
         let stop = loop {
-            if asked.len() == TOGETHER || *budget == 0 || gaps == GAPS {
+            if asked.len() == together || *budget == 0 || gaps >= most_gaps {
                 break Stop::Full;
             }
             let (head, len) = match head::parse(&bytes[at..], &mut self.seen) {
@@ -349,8 +406,9 @@ impl Connection {
             let mut owner = None;
             if let Ok(Ask::Read(read)) = admitted {
                 owner = shared.exchange.elsewhere(read.user);
+                let credit = if self.heavy { Exchange::credit_for_large } else { Exchange::credit };
                 if let Some(peer) = owner
-                    && let Err(short) = shared.exchange.credit(peer)
+                    && let Err(short) = credit(&mut shared.exchange, peer)
                 {
                     if short == Short::OfCredit {
                         break Stop::Short;
@@ -385,7 +443,7 @@ impl Connection {
                 }
             }
             match owner {
-                None => answer(one, desk, out),
+                None => self.heavy = answer(one, desk, out),
                 Some(peer) => self.ask(one, *peer, desk, &mut shared.exchange, out),
             }
             self.finish(one.persist);
@@ -498,7 +556,7 @@ impl Connection {
         let refused = match taken {
             Err(code) => Some(code),
             Ok(_) if self.body.len() > limit => Some(Code::ContentTooLarge),
-            Ok((_, false)) if shared.body_bytes > BODIES_BYTES => Some(Code::Overloaded),
+            Ok((_, false)) if shared.body_bytes > shared.room_for(self.body.len()) => Some(Code::Overloaded),
             Ok(_) => None,
         };
         if let Some(code) = refused {
@@ -508,35 +566,48 @@ impl Connection {
         }
         let (used, done) = taken.unwrap_or_default();
         if done {
-            match ask {
-                Ask::Entries if feed::fits(&self.body) => {
-                    self.state = State::Feeding(Box::default(), persist);
-                    return used;
-                }
-                Ask::Entries => {
-                    let denied = Problem::at(Code::TooManyItems, "").into();
-                    reply::problem(&denied, persist, false, desk, &mut out.bytes);
-                    desk.answered(Route::Entries, Status::ContentTooLarge);
-                    self.drop_body(shared);
-                    self.finish(persist);
-                }
-                _ => self.state = State::Asking(persist),
+            if ask != Ask::Entries {
+                self.state = State::Asking(persist);
+                return used;
             }
+            let lines = feed::lines(&self.body);
+            let refused = if lines > FEED_LINES {
+                Code::TooManyItems
+            } else if !desk.room_mut().promise(Feed::longest(lines)) {
+                Code::Overloaded
+            } else {
+                self.state = State::Feeding(Box::new(Feed::new(lines)), persist);
+                return used;
+            };
+            reply::problem(&Problem::at(refused, "").into(), persist, false, desk, &mut out.bytes);
+            desk.answered(Route::Entries, refused.status());
+            self.drop_body(shared);
+            self.finish(persist);
         }
         used
     }
 
     /// Answers a batch, or asks the cores that own its users. Returns whether that could be done.
     fn ask_batch<D: Desk>(&mut self, persist: Persist, desk: &mut D, shared: &mut Shared, out: &mut Out) -> bool {
+        if !desk.room().has_turn() {
+            return false;
+        }
         let Shared { exchange, reads, .. } = shared;
         let refused = match batch::read(&self.body, reads) {
-            Ok(()) if !desk.has_room() => Some(Code::Overloaded.into()),
             Ok(()) if reads.iter().all(|read| exchange.elsewhere(read.user).is_none()) => {
                 let start = out.bytes.len();
-                let stamp = reply::batch(reads, persist, desk, &mut out.bytes);
-                out.stamp(start, stamp);
-                desk.answered(Route::Batch, Status::Ok);
-                None
+                let room = desk.room().left().max(LARGE_BYTES);
+                match reply::batch(reads, persist, room, desk, &mut out.bytes) {
+                    Some(stamp) => {
+                        let bytes = out.bytes.len() - start;
+                        desk.room_mut().wrote(bytes);
+                        desk.room_mut().used_turn(bytes);
+                        out.stamp(start, stamp);
+                        desk.answered(Route::Batch, Status::Ok);
+                        None
+                    }
+                    None => Some(Code::Overloaded.into()),
+                }
             }
             Ok(()) => match Gather::begin(reads, self.ticket, desk, exchange) {
                 Ok(gather) => {
@@ -545,7 +616,7 @@ impl Connection {
                     return true;
                 }
                 Err(Short::OfCredit) => return false,
-                Err(Short::OfPatience) => Some(Code::Overloaded.into()),
+                Err(Short::OfPatience | Short::OfRoom) => Some(Code::Overloaded.into()),
             },
             Err(problem) => Some(problem),
         };
@@ -575,10 +646,21 @@ const fn refusal(serving: Serving) -> Option<Code> {
     }
 }
 
-/// Answers a read of a user of this core's.
-fn answer<D: Desk>(asked: &Asked<'_>, desk: &mut D, out: &mut Out) {
+/// Answers a read of a user of this core's. Returns whether the answer is a large one, even if there was no room for it.
+fn answer<D: Desk>(asked: &Asked<'_>, desk: &mut D, out: &mut Out) -> bool {
     let start = out.bytes.len();
-    let (stamp, status) = reply::read(asked, desk.now(), desk, &mut out.bytes);
+    let (mut stamp, mut status) = reply::read(asked, desk.now(), desk, &mut out.bytes);
+    let mut bytes = out.bytes.len() - start;
+    let is_large = bytes > LARGE_BYTES;
+    desk.room_mut().used_turn(bytes);
+    if !desk.room().takes(bytes) {
+        let problem = Problem::from(Code::Overloaded);
+        out.bytes.truncate(start);
+        reply::problem(&problem.into(), asked.persist, asked.head_only, desk, &mut out.bytes);
+        (stamp, status, bytes) = (Stamp::default(), problem.code.status(), out.bytes.len() - start);
+    }
+    desk.room_mut().wrote(bytes);
     out.stamp(start, stamp);
     desk.answered(Ask::Read(asked.read).route(), status);
+    is_large
 }

@@ -1,6 +1,7 @@
 //! What a connection's machine asks of the core that it runs on.
 
 use super::out::Stamp;
+pub use super::room::Room;
 pub use super::route::Route;
 pub use crate::http::date::DateLine;
 pub use crate::http::response::Status;
@@ -32,8 +33,20 @@ pub trait Desk {
     /// Whether new requests are taken.
     fn serving(&self) -> Serving;
 
-    /// Whether one more large answer may be begun: `false` when the core's unsent answers are over their bound.
-    fn has_room(&self) -> bool;
+    /// The room for answers on the core's connections.
+    fn room(&self) -> &Room;
+
+    /// The same, to be used.
+    fn room_mut(&mut self) -> &mut Room;
+
+    /// The room that is left for large answers on their way between cores, of all of them.
+    fn cargo_room(&self) -> usize;
+
+    /// Takes so much of that. Returns whether it was there.
+    fn pack(&mut self, bytes: usize) -> bool;
+
+    /// Gives back what was taken, on whichever core.
+    fn unpack(&mut self, bytes: usize);
 
     /// How many more entries may be applied in this turn; none while they must wait for the disk, or for the room on it.
     fn entries_left(&self) -> usize;

@@ -14,8 +14,11 @@
 use super::desk::{Desk, Step, ahead};
 use super::out::Stamp;
 use super::parcel::{Job, Parcel};
+use super::problem::{Code, Problem};
 use super::reply::{self, Asked};
+use super::room::LARGE_BYTES;
 use super::{CREDITS, ENTRIES_PER_TURN, PATIENCE_MS};
+use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
 use crate::ledger::id::UserId;
 use std::cmp::Ordering;
@@ -31,12 +34,16 @@ pub enum Short {
     OfCredit,
     /// None has come back for too long.
     OfPatience,
+    /// There is no room for its answer.
+    OfRoom,
 }
 
 /// The exchange of one core.
 #[derive(Debug)]
 pub struct Exchange {
     slice: u32,
+    /// At each peer.
+    credits: u32,
     peers: Vec<Peer>,
     now_ms: u64,
     #[expect(clippy::vec_box, reason = "a parcel stays where it is, whichever core has it")]
@@ -48,6 +55,11 @@ pub struct Exchange {
     is_short: bool,
     /// Entries that were sent to others in this turn.
     given: usize,
+    /// What others ask, as it came, for which there has been no turn.
+    #[expect(clippy::vec_box, reason = "a parcel stays where it is, whichever core has it")]
+    line: Vec<Box<Parcel>>,
+    /// Parts of batches that are answered here, when their turn comes.
+    batches: VecDeque<Box<Parcel>>,
     /// Parcels of entries that are being applied here.
     entries: VecDeque<Box<Parcel>>,
     held: BinaryHeap<Held>,
@@ -99,6 +111,7 @@ impl Exchange {
         assert!(slice < slices && credits > 0, "a slice is one of the slices, and may ask");
         Self {
             slice,
+            credits,
             peers: vec![Peer { credits, short_since_ms: None }; slices as usize],
             now_ms: 0,
             spare: Vec::new(),
@@ -106,6 +119,8 @@ impl Exchange {
             away: 0,
             is_short: false,
             given: 0,
+            line: Vec::new(),
+            batches: VecDeque::new(),
             entries: VecDeque::new(),
             held: BinaryHeap::new(),
             has_read: false,
@@ -158,6 +173,16 @@ impl Exchange {
         }
         peer.credits -= 1;
         Ok(())
+    }
+
+    /// The same for one whose answer is probably large: half of the credits are left to others.
+    #[inline]
+    pub fn credit_for_large(&mut self, peer: u32) -> Result<(), Short> {
+        if (1..=self.credits / 2).contains(&self.peers[peer as usize].credits) {
+            self.is_short = true;
+            return Err(Short::OfCredit);
+        }
+        self.credit(peer)
     }
 
     /// Gives back a credit that was not used.
@@ -216,27 +241,43 @@ impl Exchange {
 
     // What is asked of this core.
 
-    /// Takes in what others ask: reads are answered at once, in one walk so that their users are fetched together; entries get in line.
+    /// Takes in what others ask: reads are answered in one walk, so that their users are fetched together; entries get in line, and so do batches. If
+    /// answers are large, only as far as a turn goes: the rest stays in line.
     pub fn take_in<D: Desk>(&mut self, asked: &mut Vec<Box<Parcel>>, desk: &mut D) {
-        for at in 0..asked.len() {
-            for (next, step) in ahead(asked, at, [Step::Place, Step::User]) {
+        if !self.line.is_empty() {
+            self.line.append(asked);
+            std::mem::swap(&mut self.line, asked);
+        }
+        let mut count = 0;
+        while count < asked.len() && desk.room().has_turn() {
+            for (next, step) in ahead(asked, count, [Step::Place, Step::User]) {
                 if next.job == Job::Read {
                     desk.approach(next.read.user, None, step);
                 }
             }
-            match asked[at].job {
-                Job::Read => answer_read(&mut asked[at], desk),
-                Job::Batch => answer_batch(&mut asked[at], desk),
-                Job::Entries => {}
+            if asked[count].job == Job::Read {
+                answer_read(&mut asked[count], desk);
             }
+            count += 1;
         }
+        self.line.extend(asked.drain(count..));
         for parcel in asked.drain(..) {
             match parcel.job {
                 Job::Entries => self.entries.push_back(parcel),
-                Job::Read | Job::Batch => {
+                Job::Batch => self.batches.push_back(parcel),
+                Job::Read => {
                     self.has_read = true;
                     self.answered(parcel);
                 }
+            }
+        }
+        // One in each turn, whatever else there is.
+        while let Some(mut parcel) = self.batches.pop_front() {
+            answer_batch(&mut parcel, desk);
+            self.has_read = true;
+            self.answered(parcel);
+            if !desk.room().has_turn() {
+                break;
             }
         }
     }
@@ -265,6 +306,11 @@ impl Exchange {
         !self.entries.is_empty()
     }
 
+    /// Whether reads or batches of others wait for their turn.
+    pub fn has_reads(&self) -> bool {
+        !(self.line.is_empty() && self.batches.is_empty())
+    }
+
     fn answered(&mut self, parcel: Box<Parcel>) {
         if parcel.stamp == Stamp::default() {
             self.outbox.push((parcel.home, parcel));
@@ -288,7 +334,7 @@ impl Exchange {
 
     /// Whether nothing of others is under way here.
     pub fn is_settled(&self) -> bool {
-        self.outbox.is_empty() && self.entries.is_empty() && self.held.is_empty()
+        self.outbox.is_empty() && !self.has_reads() && self.entries.is_empty() && self.held.is_empty()
     }
 }
 
@@ -299,17 +345,44 @@ fn answer_read<D: Desk>(parcel: &mut Parcel, desk: &mut D) {
     let condition = (!if_none_match.is_empty()).then_some(&**if_none_match);
     let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match: condition };
     (parcel.stamp, parcel.status) = reply::read(&asked, *now, desk, bytes);
+    let cargo = parcel.cargo();
+    if cargo > 0 {
+        desk.room_mut().used_turn(cargo);
+        if !desk.pack(cargo) {
+            refuse_read(parcel, desk);
+        }
+    }
 }
 
-/// Answers the items of a batch that are this core's, all of them in one go: those of one user see one state.
+/// There is no room for the answer to a read: this is all it gets.
+#[cold]
+pub(super) fn refuse_read<D: Desk>(parcel: &mut Parcel, desk: &D) {
+    let problem = Problem::from(Code::Overloaded);
+    parcel.bytes = Vec::new();
+    (parcel.stamp, parcel.status) = (Stamp::default(), problem.code.status());
+    reply::problem(&problem.into(), parcel.persist, parcel.head_only, desk, &mut parcel.bytes);
+}
+
+/// Answers the items of a batch that are this core's, all of them in one go: those of one user see one state. Without room for the answer there is
+/// none.
 pub(super) fn answer_batch<D: Desk>(parcel: &mut Parcel, desk: &mut D) {
     let Parcel { reads, ends, now, bytes, stamp, .. } = parcel;
+    let room = desk.cargo_room().max(LARGE_BYTES);
     for (at, read) in reads.iter().enumerate() {
         for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
             desk.approach(next.user, None, step);
         }
         *stamp = reply::item(read, *now, desk, bytes).max(*stamp);
         ends.push(bytes.len());
+        if bytes.len() > room {
+            break;
+        }
+    }
+    desk.room_mut().used_turn(bytes.len());
+    let (is_too_large, cargo) = (bytes.len() > room, parcel.cargo());
+    if is_too_large || cargo > 0 && !desk.pack(cargo) {
+        (parcel.bytes, parcel.stamp, parcel.status) = (Vec::new(), Stamp::default(), Status::ServiceUnavailable);
+        parcel.ends.clear();
     }
 }
 

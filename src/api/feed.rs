@@ -7,6 +7,7 @@
 //! cores are sent there, those of one step and one core together, so entries of one user stay in order; the verdicts come back in any order and
 //! are put in that of the lines.
 
+use super::ENTRIES_PER_TURN;
 use super::answer::number;
 use super::desk::{Desk, Step, ahead};
 use super::entry::{self, Line, LineScratch};
@@ -14,7 +15,7 @@ use super::exchange::Exchange;
 use super::out::Stamp;
 use super::parcel::{Entry, Job, Mark, Parcel};
 use super::problem::{Code, Problem, blamed};
-use super::{ENTRIES_PER_TURN, FEED_LINES};
+use super::room::RESULT_BYTES;
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
 use smallvec::SmallVec;
@@ -35,6 +36,8 @@ pub struct Feed {
     pieces: Vec<(u32, usize)>,
     /// Parcels that are with other cores.
     away: usize,
+    /// Room for the answer.
+    promised: usize,
 }
 
 /// How a step went.
@@ -51,14 +54,29 @@ pub enum Went {
 /// What is gathered for other cores in one step.
 type Parcels = SmallVec<[(u32, Box<Parcel>); 8]>;
 
-/// Whether a body has no more lines than one request may; decided before any is applied.
-pub fn fits(body: &[u8]) -> bool {
+/// The lines of a body.
+pub fn lines(body: &[u8]) -> usize {
     let ends = memchr::memchr_iter(b'\n', body).count();
     let unended = body.last().is_some_and(|&b| b != b'\n');
-    ends + usize::from(unended) <= FEED_LINES
+    ends + usize::from(unended)
 }
 
 impl Feed {
+    /// One of so many lines, none of which is applied yet; there must be as much [room](Self::longest) for its answer.
+    pub fn new(lines: usize) -> Self {
+        Self { promised: Self::longest(lines), ..Self::default() }
+    }
+
+    /// The bytes of the longest answer to so many lines.
+    pub const fn longest(lines: usize) -> usize {
+        lines * RESULT_BYTES
+    }
+
+    /// What was promised to it.
+    pub const fn promised(&self) -> usize {
+        self.promised
+    }
+
     /// Applies the next lines of `body`, at most `most`, and [`ENTRIES_PER_TURN`]. Never inlined: its lines take more stack
     /// than all reads should have to pass by.
     #[inline(never)]
@@ -201,6 +219,7 @@ impl Feed {
 
     /// Appends the answer's body.
     pub fn write(&self, out: &mut Vec<u8>) {
+        assert!(self.results.len() <= self.promised, "the answer is no longer than was promised");
         out.extend_from_slice(b"{\"accepted\":");
         number(out, self.accepted as u64);
         out.extend_from_slice(b",\"duplicates\":");

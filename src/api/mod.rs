@@ -9,6 +9,7 @@
 //! - [`reply`] — whole responses
 //! - [`exchange`] — what the cores of a server ask of each other, in [`parcel`]s; [`gather`] — a batch over several cores
 //! - [`info`] — what a server says of itself
+//! - [`room`] — how much answers may take before they leave
 //! - [`desk`] — what the machine asks of the core that it runs on
 //!
 //! **Pure.** Bytes and time come in as values, answers go into the caller's buffer; nothing here reads a clock or does IO.
@@ -33,6 +34,7 @@ pub mod parcel;
 pub mod problem;
 pub mod read;
 pub mod reply;
+pub mod room;
 pub mod route;
 
 /// Lines of one feed request: bounds the work that one request may queue.
@@ -53,6 +55,8 @@ pub const ENTRIES_AMONG_READS: usize = 16;
 pub const OUT_MARK_BYTES: usize = 256 << 10;
 /// Bytes that a paused connection may leave unread before its receive is cancelled.
 pub const KEPT_BYTES: usize = 64 << 10;
+/// Reads that arrive together are parsed together, up to so many.
+pub const TOGETHER: usize = 16;
 /// Answers of other cores that one connection may wait for at a time, so that they are asked for in good time and bounded.
 pub const GAPS: usize = 64;
 /// Parcels that one core may have at another: more than a turn makes, and few enough that all of them wait a moment only.

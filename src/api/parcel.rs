@@ -7,6 +7,7 @@
 
 use super::out::Stamp;
 use super::read::{Kind, Read, What};
+use super::room::LARGE_BYTES;
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
 use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
@@ -51,7 +52,7 @@ pub struct Parcel {
     pub persist: Persist,
     /// Whether the read is a HEAD.
     pub head_only: bool,
-    /// The status of its answer.
+    /// The status of its answer; of a batch, whether there was room for it.
     pub status: Status,
     /// A read.
     pub read: Read,
@@ -177,13 +178,27 @@ impl Parcel {
                 *items = Vec::new();
             }
         }
+        if self.bytes.capacity() > LARGE_BYTES {
+            self.bytes = Vec::with_capacity(ANSWER_BYTES);
+        }
         clear(&mut self.if_none_match);
         clear(&mut self.reads);
         clear(&mut self.ends);
         clear(&mut self.entries);
         clear(&mut self.others);
-        clear(&mut self.bytes);
-        (self.judged, self.accepted, self.stamp) = (0, 0, Stamp::default());
+        self.bytes.clear();
+        (self.status, self.judged, self.accepted, self.stamp) = (Status::Ok, 0, 0, Stamp::default());
+    }
+
+    /// What its answer takes of the room for large answers on their way.
+    #[inline]
+    pub fn cargo(&self) -> usize {
+        if self.bytes.len() > LARGE_BYTES { self.bytes.len() } else { 0 }
+    }
+
+    /// Whether a batch's owner had no room for the answer.
+    pub fn is_refused(&self) -> bool {
+        self.status == Status::ServiceUnavailable
     }
 
     /// The bodies of a batch's answer, in order.

@@ -130,9 +130,16 @@ pub(super) const fn batch_width(items: usize) -> usize {
     if items < 50 { 4 } else { 5 }
 }
 
-/// Writes the answer to a batch of reads that are all this core's.
-pub(super) fn batch<D: Desk>(reads: &[Read], persist: Persist, desk: &D, out: &mut Vec<u8>) -> Stamp {
+/// Writes the answer to a batch of reads that are all this core's, if it takes no more than `room` bytes.
+pub(super) fn batch<D: Desk>(
+    reads: &[Read],
+    persist: Persist,
+    room: usize,
+    desk: &D,
+    out: &mut Vec<u8>,
+) -> Option<Stamp> {
     let mut last = Stamp::default();
+    let start = out.len();
     let body = |out: &mut Vec<u8>| {
         out.extend_from_slice(b"{\"responses\":[");
         for (at, read) in reads.iter().enumerate() {
@@ -143,11 +150,18 @@ pub(super) fn batch<D: Desk>(reads: &[Read], persist: Persist, desk: &D, out: &m
                 out.push(b',');
             }
             last = item(read, desk.now(), desk, out).max(last);
+            if out.len() - start > room {
+                return;
+            }
         }
         out.extend_from_slice(b"]}");
     };
     json(Status::Ok, persist, batch_width(reads.len()), desk, body, out);
-    last
+    if out.len() - start <= room {
+        return Some(last);
+    }
+    out.truncate(start);
+    None
 }
 
 /// Writes a refusal.

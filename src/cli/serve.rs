@@ -2,7 +2,9 @@
 
 use super::Error;
 use super::progress::{Progress, count, many};
+use crate::api::connection::BODIES_BYTES;
 use crate::api::info::{Info, Place};
+use crate::api::room::LARGEST_BYTES;
 use crate::api::{BATCH_BYTES, BATCH_READS, CREDITS, FEED_BYTES, FEED_LINES};
 use crate::config::{Config, CpuList, Limits};
 use crate::engine::control::{Command, Control};
@@ -80,6 +82,10 @@ pub struct Arguments {
     #[arg(long, value_name = "MIB", env = "PURSER_SNAPSHOT_AFTER_MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..))]
     snapshot_after_mib: u64,
 
+    /// Memory that this process may use, in MiB [default: the machine's, or its control group's if that is less]
+    #[arg(long, value_name = "MIB", env = "PURSER_MEMORY_MIB", value_parser = clap::value_parser!(u32).range(64..))]
+    memory_mib: Option<u32>,
+
     /// Memory for the ledger, in MiB; above it new entries are refused with 507 [default: 70 % of what the process may use]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     ledger_mib: Option<usize>,
@@ -101,11 +107,20 @@ const SPIN_NS: u64 = 20_000;
 
 /// Share of the memory that the ledger may take, in percent: the rest is for connections, buffers and the system.
 const LEDGER_PERCENT: usize = 70;
+/// Shares of answers that have not left, of answers on their way between cores, and of bodies that have not been applied; a buffer that grows may
+/// take twice what is in it.
+const ANSWERS_PERCENT: usize = 8;
+const CARGO_PERCENT: usize = 4;
+const BODIES_PERCENT: usize = 4;
+/// A core with more unsent answers than this has peers who take none.
+const MOST_ANSWERS_BYTES: usize = 512 << 20;
+/// Two whole bodies at least.
+const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
 
 /// Serves until SIGTERM or SIGINT; a second one stops at once.
 pub fn run(arguments: Arguments) -> Result<(), Error> {
     let allowed = placement::allowed_cpus()?;
-    let memory = placement::memory()?;
+    let memory = arguments.memory_mib.map_or_else(placement::memory, |mib| Ok((mib as usize) << 20))?;
     let config = check(arguments, &allowed, memory)?;
     let kernel = probe::probe()?;
     let descriptors = placement::raise_descriptors()?;
@@ -184,6 +199,8 @@ fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
             ("batch_bytes", BATCH_BYTES as u64),
             ("connections_per_core", limits.connections as u64),
             ("ledger_bytes_per_core", (limits.ledger_bytes / config.slices as usize) as u64),
+            ("answer_bytes_per_core", limits.answer_bytes as u64),
+            ("body_bytes_per_core", limits.body_bytes as u64),
             ("request_timeout_ms", limits.request_ms),
             ("idle_timeout_ms", limits.idle_ms),
             ("send_timeout_ms", limits.send_ms),
@@ -208,6 +225,8 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         Some(mib) => mib.checked_mul(1 << 20).ok_or_else(|| Error::Usage("--ledger-mib: too large".to_owned()))?,
         None => memory / 100 * LEDGER_PERCENT,
     };
+    let slices = arguments.slices.unwrap_or(cores.len() as u32);
+    let share = |percent: usize| memory / 100 * percent;
     let limits = Limits {
         connections: arguments.max_connections,
         request_ms: arguments.request_timeout_ms,
@@ -216,6 +235,9 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         linger_ms: arguments.linger_ms,
         drain_ms: arguments.drain_timeout_ms,
         ledger_bytes,
+        answer_bytes: (share(ANSWERS_PERCENT) / slices as usize).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
+        cargo_bytes: share(CARGO_PERCENT).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
+        body_bytes: (share(BODIES_PERCENT) / slices as usize).clamp(LEAST_BODIES_BYTES, BODIES_BYTES),
         stall_ms: arguments.stall_timeout_ms,
     };
     let limits = limits.check().map_err(Error::Usage)?;
@@ -224,7 +246,6 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         .snapshot_after_mib
         .checked_mul(1 << 20)
         .ok_or_else(|| Error::Usage("--snapshot-after-mib: too large".to_owned()))?;
-    let slices = arguments.slices.unwrap_or(cores.len() as u32);
     let base = arguments.listen.port();
     if base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
         return Err(Error::Usage(format!("--listen: there is no port {base} + {slices} for the last core")));
@@ -243,6 +264,9 @@ const fn core_limits(config: &Config) -> CoreLimits {
         send_ms: limits.send_ms,
         linger_ms: limits.linger_ms,
         drain_ms: limits.drain_ms,
+        answer_bytes: limits.answer_bytes,
+        cargo_bytes: limits.cargo_bytes,
+        body_bytes: limits.body_bytes,
         spin_ns: if shares_cpu { 0 } else { SPIN_NS },
         shares_cpu,
     }

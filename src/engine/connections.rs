@@ -76,7 +76,7 @@ pub struct Conn<S> {
     pub send_by_ms: u64,
     /// Bytes thrown away while draining.
     pub thrown: usize,
-    /// Unsent bytes as the core's sum has them.
+    /// What it holds, as the core's sum has it.
     pub counted: usize,
 }
 

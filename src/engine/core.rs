@@ -38,8 +38,6 @@ const DRAIN_MS: u64 = 2_000;
 const KEPT_HARD_BYTES: usize = KEPT_BYTES + ALL_BYTES;
 /// Connections beyond the limit that are told so and closed in good order; more are told and cut off.
 const TURNED_AWAY: usize = 64;
-/// Unsent answers of one core, beyond which no further large answer is begun.
-const UNSENT_BYTES: usize = 512 << 20;
 /// Looking once whether there is something takes less, if nobody else runs meanwhile.
 const LOOK: Duration = Duration::from_micros(3);
 /// A larger buffer of an idle connection goes back to the allocator.
@@ -62,6 +60,12 @@ pub struct Limits {
     pub linger_ms: u64,
     /// How long anything at all may take while draining, in milliseconds.
     pub drain_ms: u64,
+    /// What connections may hold: answers that have not left, and requests whose turn has not come; beyond that, large answers are refused.
+    pub answer_bytes: usize,
+    /// Large answers on their way between cores, all of them together.
+    pub cargo_bytes: usize,
+    /// Bodies that are being received or applied.
+    pub body_bytes: usize,
     /// How long to look out for answers of other cores before going to sleep, in nanoseconds; 0 where cores share CPUs.
     pub spin_ns: u64,
     /// Whether other cores run on the same CPU.
@@ -80,13 +84,15 @@ pub struct Core<S: Service> {
     control: Control,
     dirty: Vec<Slot>,
     ready: Vec<Slot>,
+    rotation: usize,
     starved: Vec<Slot>,
     started: Instant,
     clock: Clock,
     next_tick_ms: u64,
     tick: u32,
     draining_since_ms: Option<u64>,
-    unsent: usize,
+    /// Bytes that connections hold: of answers, and of requests whose turn has not come.
+    held: usize,
     /// When the turn began, how long the one before it took, and how many sends this one has made.
     turn_began: Instant,
     last_turn_ns: u64,
@@ -125,13 +131,14 @@ impl<S: Service> Core<S> {
             control,
             dirty: Vec::new(),
             ready: Vec::new(),
+            rotation: 0,
             starved: Vec::new(),
             started: Instant::now(),
             clock: Clock { monotonic_ms: 0, unix_ms: 0 },
             next_tick_ms: 0,
             tick: 0,
             draining_since_ms: None,
-            unsent: 0,
+            held: 0,
             turn_began: Instant::now(),
             last_turn_ns: 0,
             sends: 0,
@@ -167,9 +174,9 @@ impl<S: Service> Core<S> {
         self.wait()?;
         self.control.turns();
         self.read_clock();
-        self.service.begin(self.clock, self.unsent <= UNSENT_BYTES);
+        self.service.begin(self.clock, self.held);
         self.take_back();
-        for slot in std::mem::take(&mut self.ready) {
+        for slot in self.take_ready() {
             self.go_on(slot);
         }
         while let Some(completion) = self.ring.reap() {
@@ -431,6 +438,16 @@ impl<S: Service> Core<S> {
         }
     }
 
+    /// The connections whose turn has come. Whoever is first has more of it: another each time.
+    fn take_ready(&mut self) -> Vec<Slot> {
+        let mut ready = std::mem::take(&mut self.ready);
+        if ready.len() > 1 {
+            self.rotation = (self.rotation + 1) % ready.len();
+            ready.rotate_left(self.rotation);
+        }
+        ready
+    }
+
     /// A busy connection's turn has come.
     fn go_on(&mut self, slot: Slot) {
         let Self { conns, service, .. } = self;
@@ -466,7 +483,9 @@ impl<S: Service> Core<S> {
         if kept > KEPT_HARD_BYTES {
             return self.abandon(slot);
         }
-        let has_room = conn.unsent() <= OUT_MARK_BYTES;
+        // Where room is short, a connection keeps nothing more.
+        let (mark, most_kept) = if self.held < limits.answer_bytes { (OUT_MARK_BYTES, KEPT_BYTES) } else { (0, 0) };
+        let has_room = conn.unsent() <= mark;
         if conn.phase == Phase::Open {
             if conn.next == Next::Busy && has_room && !std::mem::replace(&mut conn.ready, true) {
                 self.ready.push(slot);
@@ -480,7 +499,7 @@ impl<S: Service> Core<S> {
         if !std::mem::replace(&mut conn.dirty, true) {
             self.dirty.push(slot);
         }
-        if matches!(conn.next, Next::Busy | Next::Away) && kept > KEPT_BYTES {
+        if matches!(conn.next, Next::Busy | Next::Away) && kept > most_kept {
             self.cancel_receive(slot);
         } else {
             self.arm_receive(slot);
@@ -520,11 +539,13 @@ impl<S: Service> Core<S> {
     }
 
     fn send_one(&mut self, slot: Slot) {
-        let Self { conns, service, unsent, .. } = self;
+        let Self { conns, service, held, .. } = self;
         let Some(conn) = conns.get(slot) else { return };
         conn.dirty = false;
-        *unsent = *unsent + conn.unsent() - conn.counted;
-        conn.counted = conn.unsent();
+        // What is frozen is there until all of it has left.
+        let holds = conn.out.bytes.len() + conn.frozen.len() + service.kept_bytes(&conn.session);
+        *held = *held + holds - conn.counted;
+        conn.counted = holds;
         if conn.sending || matches!(conn.phase, Phase::Draining | Phase::Closing) {
             return;
         }
@@ -575,6 +596,9 @@ impl<S: Service> Core<S> {
             return unsafe { self.ring.push(&entry) };
         }
         conn.frozen.clear();
+        if conn.frozen.capacity() > OUT_MARK_BYTES {
+            conn.frozen = Vec::new();
+        }
         conn.sent = 0;
         conn.send_by_ms = u64::MAX;
         self.after(op.slot);
@@ -617,7 +641,7 @@ impl<S: Service> Core<S> {
             return;
         }
         let conn = self.conns.remove(slot);
-        self.unsent -= conn.counted;
+        self.held -= conn.counted;
         self.service.release(conn.session);
     }
 

@@ -95,7 +95,7 @@ fn set_up(plan: Plan, toucher: Option<Toucher>, serves: Box<dyn FnOnce() + Send>
     placement::pin(plan.cpu)?;
     // Before anything of the core's own is allocated.
     let arena = plan.arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
-    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh, plan.info, serves);
+    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh, plan.info, &plan.limits, serves);
     Core::new(plan.listeners, wallet, plan.limits, plan.control, arena)
 }
 

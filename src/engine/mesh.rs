@@ -23,6 +23,8 @@ struct All {
     cores: Box<[Padded<Seen>]>,
     /// Cores that have loaded what was kept.
     loaded: AtomicUsize,
+    /// Bytes of large answers on their way between cores.
+    cargo: Padded<AtomicUsize>,
     /// Cores that have no connection any more, and nothing away.
     at_rest: AtomicUsize,
 }
@@ -42,6 +44,7 @@ pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
     let all = Arc::new(All {
         cores: controls.iter().map(seen).collect(),
         loaded: AtomicUsize::new(0),
+        cargo: Padded(AtomicUsize::new(0)),
         at_rest: AtomicUsize::new(0),
     });
     let count = controls.len();
@@ -159,6 +162,11 @@ impl<T> Mesh<T> {
         }
     }
 
+    /// The room for what is on its way between cores, so many bytes for all of them.
+    pub fn cargo(&self, most: usize) -> Cargo {
+        Cargo { all: self.all.clone(), most }
+    }
+
     /// A view of what each core tells of itself.
     pub fn census(&self) -> Census {
         Census(self.all.clone())
@@ -171,6 +179,39 @@ impl<T> Mesh<T> {
             // Relaxed: figures for people.
             place.store(figure, Ordering::Relaxed);
         }
+    }
+}
+
+/// The room for large answers on their way between cores: who answers takes some, and who has asked gives it back.
+#[derive(Clone)]
+pub struct Cargo {
+    all: Arc<All>,
+    most: usize,
+}
+
+impl Cargo {
+    /// What is left.
+    pub fn left(&self) -> usize {
+        // Relaxed: a sum; nothing else is read on its account, here and below.
+        self.most.saturating_sub(self.all.cargo.0.load(Ordering::Relaxed))
+    }
+
+    /// Takes so much. Returns whether it was there.
+    pub fn pack(&self, bytes: usize) -> bool {
+        // Relaxed: as in `left`.
+        let before = self.all.cargo.0.fetch_add(bytes, Ordering::Relaxed);
+        let is_there = before.saturating_add(bytes) <= self.most;
+        if !is_there {
+            self.unpack(bytes);
+        }
+        is_there
+    }
+
+    /// Gives so much back.
+    pub fn unpack(&self, bytes: usize) {
+        // Relaxed: as in `left`.
+        let before = self.all.cargo.0.fetch_sub(bytes, Ordering::Relaxed);
+        assert!(before >= bytes, "what is given back was taken");
     }
 }
 

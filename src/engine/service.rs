@@ -21,8 +21,8 @@ pub trait Service {
     /// What it keeps of one connection.
     type Session;
 
-    /// A turn begins. `has_room` says whether the core's unsent answers are within their bound.
-    fn begin(&mut self, clock: Clock, has_room: bool);
+    /// A turn begins, in which connections hold so many bytes: of answers that have not left, and of requests whose turn has not come.
+    fn begin(&mut self, clock: Clock, held: usize);
 
     /// A connection was accepted, which the loop calls `ticket`.
     fn open(&mut self, ticket: u64) -> Self::Session;

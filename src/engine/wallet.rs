@@ -1,12 +1,13 @@
 //! The service: one slice of the ledger behind the API, the disk that keeps it, and the way to the other slices.
 
 use super::Failure;
+use super::core::Limits;
 use super::keeper::Keeper;
-use super::mesh::{Census, Mesh};
+use super::mesh::{Cargo, Census, Mesh};
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared};
 use crate::api::desk::{
-    DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
+    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View,
 };
 use crate::api::exchange::Exchange;
 use crate::api::info::{Figures, Info};
@@ -45,7 +46,8 @@ struct Counter {
     date: [u8; 29],
     serving: Serving,
     is_draining: bool,
-    has_room: bool,
+    room: Room,
+    cargo: Cargo,
     /// How many more entries may be applied in this turn.
     entries_left: usize,
     /// Whether reads were answered in this turn.
@@ -120,6 +122,7 @@ impl Wallet {
         keeper: Option<Keeper>,
         mesh: Mesh<Box<Parcel>>,
         info: Arc<Info>,
+        limits: &Limits,
         serves: Box<dyn FnOnce() + Send>,
     ) -> Self {
         let mut dates = DateLine::new();
@@ -130,7 +133,8 @@ impl Wallet {
             dates,
             serving: Serving::Recovering,
             is_draining: false,
-            has_room: true,
+            room: Room::new(limits.answer_bytes),
+            cargo: mesh.cargo(limits.cargo_bytes),
             entries_left: ENTRIES_PER_TURN,
             has_read: false,
             counters: Counters::default(),
@@ -145,7 +149,7 @@ impl Wallet {
         let exchange = Exchange::new(mesh.slice(), mesh.len() as u32, CREDITS);
         Self {
             counter,
-            shared: Shared::new(exchange),
+            shared: Shared::new(exchange).with_bodies(limits.body_bytes),
             mesh,
             came: Vec::new(),
             asked: Vec::new(),
@@ -175,14 +179,14 @@ impl Wallet {
 impl Service for Wallet {
     type Session = Connection;
 
-    fn begin(&mut self, clock: Clock, has_room: bool) {
+    fn begin(&mut self, clock: Clock, held: usize) {
         let counter = &mut self.counter;
         let second = clock.unix_ms / 1_000;
         if second != counter.now.0 / 1_000 {
             counter.date = *counter.dates.at(second);
         }
         counter.now = Millis(clock.unix_ms);
-        counter.has_room = has_room;
+        counter.room.begin(held);
         counter.entries_left = if counter.has_read { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
         counter.has_read = false;
         if counter.serving == Serving::Recovering && self.mesh.all_loaded() {
@@ -228,7 +232,7 @@ impl Service for Wallet {
     }
 
     fn release(&mut self, mut session: Connection) {
-        session.release(&mut self.shared);
+        session.release(&mut self.counter, &mut self.shared);
     }
 
     fn durable(&self) -> Stamp {
@@ -269,6 +273,7 @@ impl Service for Wallet {
         match connection {
             Some((session, out)) => session.take_back(peer, parcel, &mut self.counter, &mut self.shared, out),
             None => {
+                self.counter.unpack(parcel.cargo());
                 self.shared.exchange.keep(parcel);
                 Next::Idle
             }
@@ -296,7 +301,7 @@ impl Service for Wallet {
     }
 
     fn is_busy(&self) -> bool {
-        self.shared.exchange.has_entries()
+        self.shared.exchange.has_entries() || self.shared.exchange.has_reads()
     }
 
     fn rests(&mut self) -> bool {
@@ -316,7 +321,8 @@ impl Service for Wallet {
     }
 
     fn is_held(&self) -> bool {
-        self.shared.exchange.is_short() || self.counter.keeper.as_ref().is_some_and(Keeper::is_held)
+        let is_held = self.shared.exchange.is_short() || self.counter.keeper.as_ref().is_some_and(Keeper::is_held);
+        is_held && !self.shared.exchange.has_reads()
     }
 
     fn is_loading(&self) -> bool {
@@ -391,8 +397,28 @@ impl Desk for Counter {
         self.serving
     }
 
-    fn has_room(&self) -> bool {
-        self.has_room
+    #[inline]
+    fn room(&self) -> &Room {
+        &self.room
+    }
+
+    #[inline]
+    fn room_mut(&mut self) -> &mut Room {
+        &mut self.room
+    }
+
+    fn cargo_room(&self) -> usize {
+        self.cargo.left()
+    }
+
+    fn pack(&mut self, bytes: usize) -> bool {
+        self.cargo.pack(bytes)
+    }
+
+    fn unpack(&mut self, bytes: usize) {
+        if bytes > 0 {
+            self.cargo.unpack(bytes);
+        }
     }
 
     fn entries_left(&self) -> usize {

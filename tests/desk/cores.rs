@@ -86,6 +86,7 @@ impl Cores {
     pub fn turn(&mut self, core: usize) {
         let Self { desks, shared, lines, come, asked, .. } = self;
         let (desk, shared) = (&mut desks[core], &mut shared[core]);
+        desk.room.begin(0);
         shared.exchange.begin(self.clock_ms);
         while let Some((from, parcel)) = come[core].pop_front() {
             if parcel.home as usize != core {

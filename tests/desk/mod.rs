@@ -4,10 +4,12 @@ pub mod cores;
 
 use purser::api::connection::{Connection, Next, Shared};
 use purser::api::desk::{
-    DateLine, Desk, EntryId, EntryRef, Millis, Route, Serving, Status, Step, UserId, Verdict, View,
+    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View,
 };
 use purser::api::out::{Out, Stamp};
 use purser::slice::{LogSink, Lsn, Near, Slice};
+use std::cell::Cell;
+use std::rc::Rc;
 
 /// A core, as its connections see it.
 pub struct TestDesk {
@@ -18,6 +20,10 @@ pub struct TestDesk {
     pub answered: u64,
     /// How many more entries may be applied in this turn.
     pub entries_left: usize,
+    /// There is always room; what is promised is counted.
+    pub room: Room,
+    /// Bytes of large answers that are on their way between cores.
+    pub cargo: Rc<Cell<usize>>,
     date: [u8; 29],
 }
 
@@ -61,6 +67,8 @@ impl TestDesk {
             serving: Serving::Ready,
             answered: 0,
             entries_left: usize::MAX,
+            room: Room::default(),
+            cargo: Rc::default(),
             date: *DateLine::new().at(0),
         }
     }
@@ -79,8 +87,25 @@ impl Desk for TestDesk {
         self.serving
     }
 
-    fn has_room(&self) -> bool {
+    fn room(&self) -> &Room {
+        &self.room
+    }
+
+    fn room_mut(&mut self) -> &mut Room {
+        &mut self.room
+    }
+
+    fn cargo_room(&self) -> usize {
+        usize::MAX
+    }
+
+    fn pack(&mut self, bytes: usize) -> bool {
+        self.cargo.update(|cargo| cargo + bytes);
         true
+    }
+
+    fn unpack(&mut self, bytes: usize) {
+        self.cargo.update(|cargo| cargo - bytes);
     }
 
     fn entries_left(&self) -> usize {
@@ -123,9 +148,11 @@ pub struct Wire {
 impl Wire {
     /// Hands bytes in, and lets the connection go on until it waits for more.
     pub fn send(&mut self, desk: &mut TestDesk, bytes: &[u8]) -> Next {
+        desk.room.begin(0);
         let mut next = self.connection.receive(bytes, desk, &mut self.shared, &mut self.out);
         while next == Next::Busy {
             assert!(self.out.bytes.len() <= purser::api::OUT_MARK_BYTES, "answers over the mark must be taken first");
+            desk.room.begin(0);
             next = self.connection.resume(desk, &mut self.shared, &mut self.out);
         }
         next

@@ -7,12 +7,15 @@ use crate::desk::TestDesk;
 use crate::simulation::counts::Counts;
 use crate::simulation::random::Random;
 use purser::api::connection::{Connection, Next, Shared};
+use purser::api::desk::Desk as _;
 use purser::api::exchange::Exchange;
 use purser::api::out::{Out, Stamp};
 use purser::api::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN, GAPS, KEPT_BYTES, OUT_MARK_BYTES};
 use purser::ledger::id::UserId;
 use purser::slice::{Lsn, ReleaseSink, Ticket};
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 /// No client has to wait for longer.
 const PATIENCE_TURNS: usize = 200_000;
@@ -103,8 +106,10 @@ impl World {
     }
 
     fn new(mut random: Random, cores: usize, credits: u32, users: Users, bug: Option<Bug>) -> Self {
+        let cargo = Rc::new(Cell::new(0));
         let core = |slice| {
             let mut desk = TestDesk::new();
+            desk.cargo = cargo.clone();
             desk.log.keeps = true;
             let exchange = Exchange::new(slice as u32, cores as u32, credits);
             let (sessions, durable) = (BTreeMap::new(), BTreeMap::new());
@@ -181,6 +186,13 @@ impl World {
     fn rest(&mut self) -> Result<(), String> {
         let slices = self.cores.len();
         for (slice, core) in self.cores.iter_mut().enumerate() {
+            core.desk.room.begin(0);
+            let (promised, cargo) = (usize::MAX - core.desk.room.left(), core.desk.cargo.get());
+            if (promised, cargo) != (0, 0) {
+                return Err(format!(
+                    "core {slice} keeps {promised} bytes of room to feeds that are over, and {cargo} to parcels"
+                ));
+            }
             for (ticket, session) in &core.sessions {
                 if session.out.gaps() > 0 || !matches!(session.next, Next::Idle | Next::Close) {
                     return Err(format!("connection {ticket} is {:?} with {} gaps", session.next, session.out.gaps()));
@@ -224,6 +236,11 @@ impl World {
         core.desk.now_ms = self.now_ms;
         core.entries = random.pick(&[0, 3, ENTRIES_AMONG_READS, ENTRIES_PER_TURN]);
         core.desk.entries_left = core.entries;
+        core.desk.room.begin(0);
+        if random.in_thousand(200) {
+            // Other batches have had this turn.
+            core.desk.room.used_turn(usize::MAX);
+        }
         core.shared.exchange.begin(self.clock_ms);
         self.hear(at)?;
         self.go_on(at);
@@ -260,6 +277,7 @@ impl World {
                 }
                 None => {
                     self.counts.add("parcels of connections that are gone", 1);
+                    desk.unpack(parcel.cargo());
                     shared.exchange.keep(parcel);
                 }
             }
@@ -294,7 +312,7 @@ impl World {
             let Core { desk, shared, sessions, .. } = &mut self.cores[at];
             if client.may_drop() && random.in_thousand(self.dropping) {
                 let mut session = sessions.remove(&ticket).expect("it is connected");
-                session.connection.release(shared);
+                session.connection.release(desk, shared);
                 client.dropped(&mut self.known);
                 self.seats[number] = None;
                 self.counts.add("dropped connections", 1);
@@ -361,9 +379,9 @@ impl World {
             };
             self.clients[client].receive(&frozen, &mut self.known, durable)?;
             if is_over {
-                let Core { shared, sessions, .. } = &mut self.cores[at];
+                let Core { desk, shared, sessions, .. } = &mut self.cores[at];
                 let mut session = sessions.remove(&ticket).expect("it is connected");
-                session.connection.release(shared);
+                session.connection.release(desk, shared);
                 self.clients[client].ended(&mut self.known)?;
                 self.seats[client] = None;
                 self.counts.add("ended connections", 1);

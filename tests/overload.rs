@@ -1,0 +1,275 @@
+//! Far too much for a server of three slices that may use 1 GiB: thousands of connections, among them peers who ask for gigabytes of answers and take
+//! none, peers who send bodies byte by byte, and a feed beyond the mark of the ledger.
+//!
+//! Asserted: what cannot be served is refused early (`503`, `507`, `408`) and in no other way; a healthy client's reads are answered all the while; the
+//! process keeps below the memory that it was told it may use (`VmHWM`: the peak of its resident memory); and afterwards it is well, and does the
+//! same again with hardly more memory, for what it took was given back.
+
+use crate::server::client::{batch, feed, get, post};
+use crate::server::expected::{balance, fed};
+use crate::server::{Client, Server, credit, entries, holds, with_slices};
+use purser::ledger::id::UserId;
+use socket2::{Domain, Socket, Type};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+const T: u64 = 1_700_000_100_000;
+const SLICES: u32 = 3;
+/// What the server may use.
+const MEMORY_MIB: usize = 1_024;
+/// Connections in all.
+const CONNECTIONS: usize = 5_000;
+/// Those who ask for much and read nothing.
+const GREEDY: usize = 1_000;
+/// Those who pipeline reads and read nothing.
+const PIPELINING: usize = 600;
+/// Those who send a body without end.
+const TRICKLING: usize = 60;
+/// Users whose statistics are long.
+const LONG_USERS: u64 = 6;
+const GROUPS: u64 = 200;
+/// Short users, whom the healthy client reads.
+const USERS: u64 = 60;
+/// A read that takes longer is not answered in time. The machine is busy with those who ask for too much, and with other tests.
+const PATIENT_READ: Duration = Duration::from_secs(5);
+
+/// How many answers had each status.
+#[derive(Default)]
+struct Statuses(Mutex<BTreeMap<(&'static str, u16), u64>>);
+
+impl Statuses {
+    fn note(&self, who: &'static str, status: u16) {
+        *self.0.lock().expect("nobody panics here").entry((who, status)).or_default() += 1;
+    }
+
+    fn count(&self, who: &str, status: u16) -> u64 {
+        let all = self.0.lock().expect("nobody panics here");
+        all.iter().filter(|((name, of), _)| *name == who && *of == status).map(|(_, count)| count).sum()
+    }
+}
+
+/// The peak of a process's resident memory.
+fn peak_mib(server: &Server) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") >> 10
+}
+
+/// Lets this process have so many descriptors; says whether it may.
+fn has_descriptors(count: u64) -> bool {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the limit outlives both calls.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) != 0 {
+            return false;
+        }
+        limit.rlim_cur = limit.rlim_cur.max(count.min(limit.rlim_max));
+        limit.rlim_cur >= count && libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) == 0
+    }
+}
+
+/// A connection that takes hardly anything of what it is sent.
+fn tight(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    socket.set_tcp_mss(536).expect("small segments");
+    socket.connect(&address.into()).expect("the server listens");
+    let stream = TcpStream::from(socket);
+    stream.set_write_timeout(Some(Duration::from_millis(200))).expect("a timeout");
+    stream
+}
+
+fn long_user(n: u64) -> u64 {
+    1_000_000 + n
+}
+
+/// A user with many groups, for long answers: about 30 kB each.
+fn long_entries(n: u64) -> Vec<String> {
+    (0..GROUPS)
+        .map(|group| {
+            credit(group, long_user(n), 1_000_000_007, T)
+                .replace("topup", &format!("a_rather_long_name_of_kind_{group}"))
+        })
+        .collect()
+}
+
+/// Statistics of long users: 600 kB of answer, parts of it from every core.
+fn long_batch() -> Vec<u8> {
+    let item = |n: u64| format!(r#"{{"user_id":"{}","read":"stats","window":"lifetime"}}"#, long_user(n % LONG_USERS));
+    batch(format!(r#"{{"requests":[{}]}}"#, (0..20).map(item).collect::<Vec<_>>().join(",")))
+}
+
+/// Everyone who asks for too much, and keeps it up until `stop` is set.
+fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Duration {
+    let cores = server.cores();
+    let core = |n: usize| cores[n % cores.len()];
+    let stop = AtomicBool::new(false);
+    let mut worst = Duration::ZERO;
+    while idle.len() < CONNECTIONS - GREEDY - PIPELINING - TRICKLING {
+        idle.push(TcpStream::connect(core(idle.len())).expect("the server listens"));
+    }
+    // Half a head keeps them waiting; the others say nothing.
+    for stream in idle.iter_mut().step_by(2) {
+        let _ = stream.write_all(b"GET /v1/users/1/bal");
+    }
+    thread::scope(|scope| {
+        let stop = &stop;
+        // Those who ask for 600 kB again and again, and take none of it.
+        let mut greedy: Vec<_> = (0..GREEDY).map(|n| tight(core(n))).collect();
+        let mut pipelining: Vec<_> = (0..PIPELINING).map(|n| tight(core(n))).collect();
+        scope.spawn(move || {
+            let (batch, reads) = (
+                long_batch(),
+                (0..100)
+                    .map(|n| get(&format!("/v1/users/{}/stats?window=lifetime", long_user(n % LONG_USERS))))
+                    .collect::<String>(),
+            );
+            // Relaxed: nothing else hangs on it, here and below.
+            while !stop.load(Ordering::Relaxed) {
+                for (stream, bytes) in greedy
+                    .iter_mut()
+                    .map(|s| (s, &batch[..]))
+                    .chain(pipelining.iter_mut().map(|s| (s, reads.as_bytes())))
+                {
+                    stream.set_nonblocking(true).expect("it can be");
+                    // One that the server has given up is tried no more; the others take what they take.
+                    let _ = stream.write(bytes);
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        // Those who announce a large body, send half of it, and then byte by byte.
+        let mut trickling: Vec<_> = (0..TRICKLING).map(|n| tight(core(n))).collect();
+        scope.spawn(move || {
+            let body = vec![b' '; 8 << 20];
+            let whole = post("/v1/entries", "application/x-ndjson", &body);
+            for stream in &mut trickling {
+                // Until its time is up, or it is refused.
+                let _ = stream.set_write_timeout(Some(Duration::from_millis(500)));
+                let _ = stream.write_all(&whole[..4 << 20]);
+            }
+            while !stop.load(Ordering::Relaxed) {
+                for stream in &mut trickling {
+                    stream.set_nonblocking(true).expect("it can be");
+                    let _ = stream.write(b" ");
+                    let mut answer = [0; 512];
+                    if let Ok(count) = stream.read(&mut answer)
+                        && count > 12
+                    {
+                        let status = std::str::from_utf8(&answer[9..12]).ok().and_then(|text| text.parse().ok());
+                        statuses.note("trickling", status.expect("an answer"));
+                    }
+                }
+                thread::sleep(Duration::from_millis(50));
+            }
+        });
+        // One who takes what it asks for, large as it is: it is answered, or told to come later.
+        scope.spawn(move || {
+            let request = long_batch();
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let response = Client::new(TcpStream::connect(core(n)).expect("it listens")).ask(&request);
+                assert!(response.status() == 200 || response.body.contains(r#""code":"overloaded""#), "{response:?}");
+                statuses.note("batch", response.status());
+            }
+        });
+        // One who feeds although there is room for no more.
+        scope.spawn(move || {
+            let mut client = Client::new(TcpStream::connect(core(0)).expect("it listens"));
+            for n in 0.. {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                let response = client.ask(new_users(1_000 + n));
+                statuses.note("feed", response.status());
+                if response.header("connection").is_some() {
+                    client = Client::new(TcpStream::connect(core(0)).expect("it listens"));
+                }
+            }
+        });
+        // The healthy client: reads of users of all cores, by way of each core, one after the other.
+        let until = Instant::now() + Duration::from_secs(4);
+        let mut clients: Vec<_> = (0..SLICES as usize).map(|core| server.connect_to(core)).collect();
+        let mut n = 0;
+        while Instant::now() < until {
+            let (user, start) = (n % USERS, Instant::now());
+            let answer = clients[n as usize % SLICES as usize].ask(get(&format!("/v1/users/{user}/balance")));
+            worst = worst.max(start.elapsed());
+            assert_eq!(answer.shown(), balance(user, 1, T, 1), "a healthy client is answered");
+            statuses.note("healthy", answer.status());
+            n += 1;
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    worst
+}
+
+/// New users, a thousand in each request, beginning with one that no other request names.
+fn new_users(n: u64) -> Vec<u8> {
+    feed(entries(&(0..1_000).map(|line| credit(0, 10_000_000 + n * 1_000 + line, 1, T)).collect::<Vec<_>>()))
+}
+
+/// Feeds new users until the ledger is above its mark; whoever was accepted can be read.
+fn fill(server: &Server) {
+    let mut client = server.connect();
+    let full = (0..1_000).find(|&n| match client.ask(new_users(n)) {
+        response if response.status() == 507 => true,
+        response => {
+            assert_eq!(response.body, fed(1_000, 0, &[]));
+            false
+        }
+    });
+    let full = full.expect("the ledger is never full");
+    assert!(full > 10, "there is no room for anybody");
+    assert_eq!(client.ask(get("/v1/users/10000000/balance")).shown(), balance(10_000_000, 1, T, 1));
+}
+
+#[test]
+fn too_much_is_refused_and_the_rest_goes_on() {
+    if !has_descriptors(2 * CONNECTIONS as u64) {
+        println!("skipped: this process may not have {} descriptors", 2 * CONNECTIONS);
+        return;
+    }
+    let memory = MEMORY_MIB.to_string();
+    let flags =
+        ["--memory-mib", &memory, "--ledger-mib", "12", "--request-timeout-ms", "3000", "--send-timeout-ms", "3000"];
+    let server = with_slices(SLICES, || Server::start(&flags));
+    let owners: Vec<_> = (0..LONG_USERS).map(|n| UserId(long_user(n)).slice(SLICES)).collect();
+    assert!((0..SLICES).all(|slice| owners.contains(&slice)), "every core has long users: {owners:?}");
+    server.feed(&(0..USERS).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
+    (0..LONG_USERS).for_each(|n| server.feed(&long_entries(n)));
+    fill(&server);
+    let before = peak_mib(&server);
+    let mut peaks = Vec::new();
+    for round in 0..2 {
+        let (mut idle, statuses) = (Vec::new(), Statuses::default());
+        let worst = storm(&server, &mut idle, &statuses);
+        let peak = peak_mib(&server);
+        println!(
+            "round {round}: peak {peak} MiB, {before} at rest before; slowest healthy read {worst:?}; {:?}",
+            statuses.0.lock()
+        );
+        assert!(peak < MEMORY_MIB, "{peak} MiB of {MEMORY_MIB}");
+        assert!(worst < PATIENT_READ, "a healthy read took {worst:?}");
+        assert!(statuses.count("healthy", 200) > 20, "hardly a read was answered");
+        assert!(statuses.count("feed", 507) > 0, "no feed was told that the ledger is full");
+        for &(who, status) in statuses.0.lock().expect("all are done").keys() {
+            assert!([200, 503, 507].contains(&status) || (who == "trickling" && status == 408), "{who}: {status}");
+        }
+        peaks.push(peak);
+        drop(idle);
+        // All are gone: large answers are given again, on every core.
+        let is_well = || (0..SLICES as usize).all(|core| server.connect_to(core).ask(long_batch()).status() == 200);
+        assert!(holds(is_well), "it does not recover");
+        server.is_well();
+    }
+    let whole = [&peaks[..1], &[before]].concat();
+    assert!(peaks[1] < peaks[0] + peaks[0] / 4, "the second time takes more: {peaks:?}, {whole:?}");
+}
