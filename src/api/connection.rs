@@ -37,6 +37,8 @@ use smallvec::SmallVec;
 pub const BODIES_BYTES: usize = 256 << 20;
 /// The last quarter of that is for bodies up to this size: who sends large ones slowly holds up nobody else.
 const SMALL_BODY_BYTES: usize = 256 << 10;
+/// What a connection's buffer for requests whose turn has not come may keep when it is empty: each of thousands has one.
+const BURST_BYTES: usize = 16 << 10;
 /// Buffers of finished bodies that a core keeps for the next ones.
 const SPARE_BODIES: usize = 8;
 /// A larger buffer goes back to the allocator.
@@ -111,6 +113,8 @@ pub struct Connection {
     busy: bool,
     /// The same, but only another core can bring it on.
     away: bool,
+    /// It is busy, and makes no headway before the log, or another core, has.
+    blocked: bool,
     /// Its last read was answered at length, or would have been: it waits for a turn that has time for that.
     heavy: bool,
     /// What had begun when the server started to drain is still served.
@@ -188,8 +192,8 @@ impl Connection {
         let mut kept = std::mem::take(&mut self.kept);
         let used = self.run(&kept, desk, shared, out);
         kept.drain(..used);
-        // A burst's buffer is not kept for the next one.
-        if !kept.is_empty() || kept.capacity() <= LARGE_BYTES {
+        // The buffer of a large burst is not kept for the next one.
+        if !kept.is_empty() || kept.capacity() <= BURST_BYTES {
             self.kept = kept;
         }
         self.next()
@@ -255,6 +259,11 @@ impl Connection {
         }
     }
 
+    /// Whether it is busy in vain: it makes no headway before the log, or another core, has.
+    pub const fn is_blocked(&self) -> bool {
+        self.busy && self.blocked
+    }
+
     /// Bytes that wait in this connection, not yet part of a body.
     pub fn kept_bytes(&self) -> usize {
         self.kept.len()
@@ -283,7 +292,7 @@ impl Connection {
     /// Works through `bytes` as far as this turn goes; returns how many are done with.
     fn run<D: Desk>(&mut self, bytes: &[u8], desk: &mut D, shared: &mut Shared, out: &mut Out) -> usize {
         let (mut at, mut budget) = (0, REQUESTS_PER_TURN);
-        (self.busy, self.away) = (false, false);
+        (self.busy, self.away, self.blocked) = (false, false, false);
         loop {
             match &mut self.state {
                 State::Closed => return bytes.len(),
@@ -305,7 +314,7 @@ impl Connection {
                         Heads::On => {}
                         Heads::Unfinished => return at,
                         Heads::Short => {
-                            self.busy = true;
+                            (self.busy, self.blocked) = (true, true);
                             return at;
                         }
                     }
@@ -319,7 +328,7 @@ impl Connection {
                 State::Asking(persist) => {
                     let persist = *persist;
                     if !self.ask_batch(persist, desk, shared, out) {
-                        self.busy = true;
+                        (self.busy, self.blocked) = (true, desk.room().has_turn());
                         return at;
                     }
                 }
@@ -347,8 +356,9 @@ impl Connection {
                 State::Feeding(feed, persist) => {
                     let most = shared.exchange.entries_left(desk.entries_left());
                     match feed.step(&self.body, most, self.ticket, desk, &mut shared.exchange) {
-                        Went::On => {
+                        went @ (Went::On | Went::Short) => {
                             self.busy = true;
+                            self.blocked = went == Went::Short || (most == 0 && shared.exchange.is_log_held());
                             return at;
                         }
                         Went::Away => {

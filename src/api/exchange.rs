@@ -53,6 +53,8 @@ pub struct Exchange {
     away: usize,
     /// Whether a credit was wanting in this turn.
     is_short: bool,
+    /// Whether the core's own log holds entries up.
+    is_log_held: bool,
     /// Entries that were sent to others in this turn.
     given: usize,
     /// What others ask, as it came, for which there has been no turn.
@@ -118,6 +120,7 @@ impl Exchange {
             outbox: Vec::new(),
             away: 0,
             is_short: false,
+            is_log_held: false,
             given: 0,
             line: Vec::new(),
             batches: VecDeque::new(),
@@ -131,6 +134,16 @@ impl Exchange {
     pub fn begin(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         (self.is_short, self.given) = (false, 0);
+    }
+
+    /// Whether entries must wait for the core's own log.
+    pub const fn hold(&mut self, is_log_held: bool) {
+        self.is_log_held = is_log_held;
+    }
+
+    /// Whether they must.
+    pub const fn is_log_held(&self) -> bool {
+        self.is_log_held
     }
 
     // What this core asks.
@@ -175,7 +188,7 @@ impl Exchange {
         Ok(())
     }
 
-    /// The same for one whose answer is probably large: half of the credits are left to others.
+    /// The same for one that may be long on its way, because of its size or because it waits for a disk: half of the credits are left to others.
     #[inline]
     pub fn credit_for_large(&mut self, peer: u32) -> Result<(), Short> {
         if (1..=self.credits / 2).contains(&self.peers[peer as usize].credits) {
@@ -227,6 +240,12 @@ impl Exchange {
     /// Of the entries that may be applied in this turn, how many of one more step may be: those that were sent elsewhere count.
     pub const fn entries_left(&self, of: usize) -> usize {
         of.saturating_sub(self.given)
+    }
+
+    /// When patience with a core at which a credit was wanting in this turn will end.
+    pub fn patience_ends_ms(&self) -> Option<u64> {
+        let shorts = self.peers.iter().filter_map(|peer| Some(peer.short_since_ms? + PATIENCE_MS));
+        shorts.min().filter(|&at| self.is_short && at > self.now_ms)
     }
 
     /// Whether a credit was wanting in this turn: who is busy for that reason makes no headway before a parcel comes home.

@@ -45,6 +45,8 @@ pub struct Feed {
 pub enum Went {
     /// There is more to do.
     On,
+    /// The same, but the owner of the next user cannot be asked yet.
+    Short,
     /// Other cores have the rest.
     Away,
     /// All is done.
@@ -97,7 +99,7 @@ impl Feed {
             lines.push((at, entry::read(&rest[..len], scratch)));
             at += len + 1;
         }
-        let mut parcels = Parcels::new();
+        let (mut parcels, mut is_short) = (Parcels::new(), false);
         for (number, (start, line)) in lines.iter().enumerate() {
             for ((_, next), step) in ahead(&lines, number, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
                 if let Ok(entry) = &next.entry
@@ -108,7 +110,7 @@ impl Feed {
             }
             let mark = Mark { index: self.index, start: *start as u32 };
             if !self.line(mark, line, ticket, desk, exchange, &mut parcels) {
-                at = *start;
+                (at, is_short) = (*start, true);
                 break;
             }
             self.index += 1;
@@ -117,6 +119,7 @@ impl Feed {
         self.away += parcels.len();
         parcels.into_iter().for_each(|(peer, parcel)| exchange.send(peer, parcel));
         match (self.at >= body.len(), self.away) {
+            (false, _) if is_short => Went::Short,
             (false, _) => Went::On,
             (true, 0) => Went::Through,
             (true, _) => Went::Away,
@@ -143,7 +146,7 @@ impl Feed {
         if let Some(peer) = exchange.elsewhere(entry.user) {
             let parcel = match parcels.iter_mut().position(|(to, _)| *to == peer) {
                 Some(at) => &mut parcels[at].1,
-                None if exchange.credit(peer).is_err() => return false,
+                None if exchange.credit_for_large(peer).is_err() => return false,
                 None => {
                     parcels.push((peer, exchange.parcel(Job::Entries, ticket)));
                     &mut parcels.last_mut().expect("just put there").1

@@ -202,9 +202,8 @@ impl<S: Service> Core<S> {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Failure> {
-        let (ready, service) = (&self.ready, &self.service);
-        let is_idle = (ready.is_empty() && !service.is_busy()) || service.is_held();
-        if is_idle && self.limits.spin_ns > 0 && service.awaits() {
+        let is_idle = self.is_idle();
+        if is_idle && self.limits.spin_ns > 0 && self.service.awaits() {
             self.enter(0)?;
             if self.looks_out() {
                 return Ok(());
@@ -223,6 +222,13 @@ impl<S: Service> Core<S> {
             self.service.rise();
         }
         entered
+    }
+
+    /// Whether nothing goes on before something completes, or comes.
+    fn is_idle(&mut self) -> bool {
+        let Self { ready, conns, service, .. } = self;
+        let is_blocked = |slot: &Slot| conns.get(*slot).is_none_or(|conn| service.is_blocked(&conn.session));
+        !service.is_busy() && ready.iter().all(is_blocked)
     }
 
     /// With answers of other cores outstanding it looks out for them for a while, and for anything else: to be woken takes longer. Whoever else can run on

@@ -113,8 +113,8 @@ pub trait Service {
         None
     }
 
-    /// Whether busy sessions make no headway before something else completes.
-    fn is_held(&self) -> bool {
+    /// Whether a busy session makes no headway before something else completes.
+    fn is_blocked(&self, _: &Self::Session) -> bool {
         false
     }
 

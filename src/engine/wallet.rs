@@ -301,7 +301,8 @@ impl Service for Wallet {
     }
 
     fn is_busy(&self) -> bool {
-        self.shared.exchange.has_entries() || self.shared.exchange.has_reads()
+        let exchange = &self.shared.exchange;
+        (exchange.has_entries() && !self.counter.is_log_held()) || exchange.has_reads()
     }
 
     fn rests(&mut self) -> bool {
@@ -317,12 +318,12 @@ impl Service for Wallet {
     }
 
     fn wakes_at_ms(&self) -> Option<u64> {
-        self.counter.keeper.as_ref().and_then(Keeper::wakes_at_ms)
+        let keeper = self.counter.keeper.as_ref().and_then(Keeper::wakes_at_ms);
+        keeper.into_iter().chain(self.shared.exchange.patience_ends_ms()).min()
     }
 
-    fn is_held(&self) -> bool {
-        let is_held = self.shared.exchange.is_short() || self.counter.keeper.as_ref().is_some_and(Keeper::is_held);
-        is_held && !self.shared.exchange.has_reads()
+    fn is_blocked(&self, session: &Connection) -> bool {
+        session.is_blocked()
     }
 
     fn is_loading(&self) -> bool {
@@ -340,6 +341,7 @@ impl Wallet {
     fn hear(&mut self, now_ms: u64) {
         let Self { counter, shared: Shared { exchange, .. }, mesh, came, asked, arrived, .. } = self;
         exchange.begin(now_ms);
+        exchange.hold(counter.is_log_held());
         if mesh.is_empty() {
             return;
         }
@@ -384,6 +386,13 @@ impl Wallet {
     }
 }
 
+impl Counter {
+    /// Whether entries must wait for the disk.
+    fn is_log_held(&self) -> bool {
+        self.keeper.as_ref().is_some_and(Keeper::is_held)
+    }
+}
+
 impl Desk for Counter {
     fn now(&self) -> Millis {
         self.now
@@ -422,7 +431,7 @@ impl Desk for Counter {
     }
 
     fn entries_left(&self) -> usize {
-        if self.keeper.as_ref().is_some_and(Keeper::is_held) { 0 } else { self.entries_left }
+        if self.is_log_held() { 0 } else { self.entries_left }
     }
 
     #[inline]
