@@ -53,12 +53,11 @@ fn what_has_begun_is_finished() {
     assert_eq!(fresh.ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
     fresh.is_closed();
 
-    for ((client, part), whole) in clients.iter_mut().zip(begun).zip(whole) {
-        client.send(&whole[part.len()..]);
-    }
     let again = json("", &fed(0, 1, &[expected::duplicate(0, "1")]));
     let answers = [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
-    for (client, answer) in clients.iter_mut().zip(answers) {
+    // One after the other: each may be another core's.
+    for (((client, part), whole), answer) in clients.iter_mut().zip(begun).zip(whole).zip(answers) {
+        client.send(&whole[part.len()..]);
         assert_eq!(client.response().shown(), answer);
     }
     // What comes behind it is new.
