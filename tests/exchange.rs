@@ -11,6 +11,7 @@
 mod client;
 mod mesh;
 mod patience;
+mod room;
 mod world;
 
 use crate::seeds::number;

@@ -548,8 +548,8 @@ impl<S: Service> Core<S> {
         let Self { conns, service, held, .. } = self;
         let Some(conn) = conns.get(slot) else { return };
         conn.dirty = false;
-        // What is frozen is there until all of it has left.
-        let holds = conn.out.bytes.len() + conn.frozen.len() + service.kept_bytes(&conn.session);
+        // What is frozen is there until all of it has left, and so is what a large buffer has grown to.
+        let holds = takes(&conn.out.bytes) + takes(&conn.frozen) + service.kept_bytes(&conn.session);
         *held = *held + holds - conn.counted;
         conn.counted = holds;
         if conn.sending || matches!(conn.phase, Phase::Draining | Phase::Closing) {
@@ -670,13 +670,17 @@ impl<S: Service> Core<S> {
 
     fn look_at(&mut self, slot: Slot, lingered: bool) {
         let now = self.clock.monotonic_ms;
-        let Self { conns, service, .. } = self;
+        let Self { conns, service, dirty, .. } = self;
         let Some(conn) = conns.get(slot) else { return };
         let is_waiting = conn.waiting || conn.out.gaps() > 0;
         if conn.next == Next::Idle && conn.unsent() == 0 && !conn.sending && !is_waiting {
             if conn.out.bytes.capacity().max(conn.frozen.capacity()) > IDLE_BUFFER_BYTES {
                 conn.out.bytes = Vec::new();
                 conn.frozen = Vec::new();
+                // What it holds is counted anew.
+                if !std::mem::replace(&mut conn.dirty, true) {
+                    dirty.push(slot);
+                }
             }
             if lingered && conn.phase == Phase::Open {
                 return self.abandon(slot);
@@ -743,6 +747,11 @@ impl Listening {
     const fn new(socket: TcpListener) -> Self {
         Self { socket: Some(socket), is_armed: false, again_at_ms: None }
     }
+}
+
+/// What a buffer takes, but for what every connection may keep.
+const fn takes(buffer: &Vec<u8>) -> usize {
+    if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
 }
 
 /// The accept of a listener.

@@ -20,10 +20,12 @@ pub struct TestDesk {
     pub answered: u64,
     /// How many more entries may be applied in this turn.
     pub entries_left: usize,
-    /// There is always room; what is promised is counted.
+    /// There is always room, unless a test says otherwise; what is promised is counted.
     pub room: Room,
     /// Bytes of large answers that are on their way between cores.
     pub cargo: Rc<Cell<usize>>,
+    /// How many there may be.
+    pub most_cargo: usize,
     date: [u8; 29],
 }
 
@@ -69,6 +71,7 @@ impl TestDesk {
             entries_left: usize::MAX,
             room: Room::default(),
             cargo: Rc::default(),
+            most_cargo: usize::MAX,
             date: *DateLine::new().at(0),
         }
     }
@@ -96,12 +99,15 @@ impl Desk for TestDesk {
     }
 
     fn cargo_room(&self) -> usize {
-        usize::MAX
+        self.most_cargo.saturating_sub(self.cargo.get())
     }
 
     fn pack(&mut self, bytes: usize) -> bool {
-        self.cargo.update(|cargo| cargo + bytes);
-        true
+        let has_room = bytes <= self.cargo_room();
+        if has_room {
+            self.cargo.update(|cargo| cargo + bytes);
+        }
+        has_room
     }
 
     fn unpack(&mut self, bytes: usize) {
