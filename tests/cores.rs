@@ -223,7 +223,9 @@ fn a_core_that_fails_ends_the_process() {
     });
     let path = scratch.join(format!("data/generation-1/slice-{UNLUCKY}/log-"));
     let want = format!("error: cannot write {}", path.display());
-    assert!(said(&scratch).starts_with(&want) && said(&scratch).contains("File too large"), "{}", said(&scratch));
+    // Before it, a slice may have said that it cannot make its next segment.
+    let is_told = said(&scratch).lines().any(|line| line.starts_with(&want) && line.contains("File too large"));
+    assert!(is_told, "{}", said(&scratch));
     // Relaxed: who wrote it has ended.
     let counts = [(users_of(UNLUCKY, 2)[1], count.load(Ordering::Relaxed))];
     assert!(counts[0].1 > 0, "the log takes something first");
