@@ -104,7 +104,10 @@
 //! src/slice/recovery.rs     from disk to a slice that serves
 //!
 //! src/engine/mod.rs         the event loop and what it needs
-//! src/engine/core.rs        one core and its turn
+//! src/engine/core/mod.rs    one core and its turn
+//! src/engine/core/accept.rs how connections come
+//! src/engine/core/end.rs    how they end
+//! src/engine/core/wait.rs   what a core does with nothing to do
 //! src/engine/cores.rs       all of them: start, watch, end
 //! src/engine/connections.rs slots
 //! src/engine/op.rs          what a completion belongs to

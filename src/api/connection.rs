@@ -423,7 +423,7 @@ impl Connection {
                     if short == Short::OfCredit {
                         break Stop::Short;
                     }
-                    at += len;
+                    (at, *budget) = (at + len, *budget - 1);
                     break Stop::Denied(Problem::from(Code::Overloaded).into(), persist, head_only);
                 }
             }

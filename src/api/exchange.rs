@@ -73,7 +73,7 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     credits: u32,
-    /// When the last credit went out, or one last came back to be taken at once; `None` while there are some.
+    /// Since when a credit is wanting and none has come back; `None` if there are some, or nobody wanted one.
     short_since_ms: Option<u64>,
 }
 

@@ -9,37 +9,31 @@
 //! unread, because its own answers do not leave or its entries are still being applied, has its receive cancelled until it
 //! has caught up: TCP holds its peer back.
 
+mod accept;
+mod end;
+mod wait;
+
 use super::Failure;
 use super::arena::Arena;
 use super::buffers::{ALL_BYTES, BYTES, Buffers, GROUP};
 use super::connections::{Conn, Connections, Phase, Receive, Slot};
 use super::control::{Command, Control};
 use super::op::{Kind, Op};
-use super::placement::{self, touch_stack};
+use super::placement::touch_stack;
 use super::ring::{Completion, Ring};
 use super::service::{Clock, Next, Service};
 use crate::api::{KEPT_BYTES, OUT_MARK_BYTES};
 use crate::metrics::Counters;
+use accept::Listening;
 use io_uring::{cqueue, opcode, squeue, types};
 use std::net::TcpListener;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::os::fd::AsRawFd;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// How often deadlines are looked at: each time a quarter of the slots, so a deadline is noticed within about a second.
-const TICK_MS: u64 = 250;
-const TICKS_AROUND: u32 = 4;
-/// How long to wait before accepting again when descriptors ran out.
-const ACCEPT_PAUSE_MS: u64 = 10;
 /// Bytes that a closing connection may still send: a whole body, so that the refusal of it arrives.
 const DRAIN_BYTES: usize = 16 << 20;
-/// How long a closing connection may still send.
-const DRAIN_MS: u64 = 2_000;
 /// What a connection may keep at all: what it may keep unread, and what can come before its receive is cancelled.
 const KEPT_HARD_BYTES: usize = KEPT_BYTES + ALL_BYTES;
-/// Connections beyond the limit that are told so and closed in good order; more are told and cut off.
-const TURNED_AWAY: usize = 64;
-/// Looking once whether there is something takes less, if nobody else runs meanwhile.
-const LOOK: Duration = Duration::from_micros(3);
 /// A larger buffer of an idle connection goes back to the allocator.
 const IDLE_BUFFER_BYTES: usize = 16 << 10;
 
@@ -98,15 +92,6 @@ pub struct Core<S: Service> {
     last_turn_ns: u64,
     sends: u64,
     counters: Counters,
-}
-
-/// A listener and its multishot accept.
-struct Listening {
-    /// `None`: no more is accepted.
-    socket: Option<TcpListener>,
-    is_armed: bool,
-    /// When to accept again.
-    again_at_ms: Option<u64>,
 }
 
 impl<S: Service> Core<S> {
@@ -200,73 +185,12 @@ impl<S: Service> Core<S> {
         Ok(())
     }
 
-    /// Waits until there is something to do.
-    fn wait(&mut self) -> Result<(), Failure> {
-        let is_idle = self.is_idle();
-        if is_idle && self.limits.spin_ns > 0 && self.service.awaits() {
-            self.enter(0)?;
-            if self.looks_out() {
-                return Ok(());
-            }
-        }
-        if is_idle && self.limits.shares_cpu {
-            self.enter(0)?;
-            if self.ring.has_completions() || self.service.has_mail() {
-                return Ok(());
-            }
-            placement::give_turn();
-        }
-        let sleeps = is_idle && self.service.lie_down();
-        let entered = self.enter(u32::from(sleeps));
-        if sleeps {
-            self.service.rise();
-        }
-        entered
-    }
-
-    /// Whether nothing goes on before something completes, or comes.
-    fn is_idle(&mut self) -> bool {
-        let Self { ready, conns, service, .. } = self;
-        let is_blocked = |slot: &Slot| conns.get(*slot).is_none_or(|conn| service.is_blocked(&conn.session));
-        !service.is_busy() && ready.iter().all(is_blocked)
-    }
-
-    /// With answers of other cores outstanding it looks out for them for a while, and for anything else: to be woken takes longer. Whoever else can run on
-    /// this CPU does so meanwhile. Returns whether there is something that needs no more of the kernel.
-    fn looks_out(&mut self) -> bool {
-        if self.ring.has_completions() || self.service.has_mail() {
-            return true;
-        }
-        let (since, spin) = (Instant::now(), Duration::from_nanos(self.limits.spin_ns));
-        let (mut now, mut spun, mut has_mail) = (since, Duration::ZERO, false);
-        while !has_mail && !self.ring.has_deferred() && now - since < spin {
-            placement::give_turn();
-            has_mail = self.service.has_mail();
-            let last = std::mem::replace(&mut now, Instant::now());
-            // When it took longer, others ran.
-            spun += if now - last < LOOK { now - last } else { Duration::ZERO };
-        }
-        self.service.looked_out(spun.as_nanos() as u64);
-        has_mail
-    }
-
-    fn enter(&mut self, want: u32) -> Result<(), Failure> {
-        let timeout = if want == 0 { Duration::ZERO } else { self.timeout() };
-        self.ring.enter(want, timeout).map_err(|error| Failure::new("enter", "the io_uring", error))
-    }
-
     fn count_turn(&mut self) {
         let sends = std::mem::take(&mut self.sends);
         let turn_ns = self.turn_began.elapsed().as_nanos() as u64;
         self.counters.turns.record(turn_ns, 1);
         self.counters.sends.record(turn_ns + self.last_turn_ns, sends);
         self.last_turn_ns = turn_ns;
-    }
-
-    fn timeout(&self) -> Duration {
-        let accepts = self.listeners.iter().filter_map(|listener| listener.again_at_ms);
-        let until = accepts.chain(self.service.wakes_at_ms()).fold(self.next_tick_ms, u64::min);
-        Duration::from_millis(until.saturating_sub(self.clock.monotonic_ms))
     }
 
     fn read_clock(&mut self) {
@@ -297,71 +221,6 @@ impl<S: Service> Core<S> {
             }
         }
         Ok(())
-    }
-
-    // Connections come.
-
-    fn arm_accept(&mut self, number: usize) {
-        let listener = &mut self.listeners[number];
-        let Some(socket) = &listener.socket else { return };
-        let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
-            .flags(libc::SOCK_CLOEXEC)
-            .build()
-            .user_data(accept(number));
-        (listener.is_armed, listener.again_at_ms) = (true, None);
-        // SAFETY: points at nothing.
-        unsafe { self.ring.push(&entry) };
-    }
-
-    fn accepted(&mut self, number: usize, completion: Completion) {
-        if completion.result >= 0 {
-            // SAFETY: a descriptor that the kernel just made for this accept.
-            let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            self.welcome(fd);
-        }
-        let now = self.clock.monotonic_ms;
-        let listener = &mut self.listeners[number];
-        listener.is_armed = cqueue::more(completion.flags);
-        if listener.is_armed || listener.socket.is_none() {
-            return;
-        }
-        match -completion.result {
-            libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
-                listener.again_at_ms = Some(now + ACCEPT_PAUSE_MS);
-            }
-            _ => self.arm_accept(number),
-        }
-    }
-
-    fn welcome(&mut self, fd: OwnedFd) {
-        if self.conns.len() >= self.limits.connections {
-            self.counters.turned_away += 1;
-            let answer = self.service.turned_away();
-            if self.conns.len() < self.limits.connections + TURNED_AWAY {
-                let slot = self.seat(fd);
-                if let Some(conn) = self.conns.get(slot) {
-                    conn.out.bytes = answer;
-                    conn.next = Next::Close;
-                }
-                return self.after(slot);
-            }
-            // Too many of those, too: a socket just accepted has room for a few hundred bytes, and is closed at once.
-            // SAFETY: the answer outlives the call.
-            unsafe {
-                let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-                libc::send(fd.as_raw_fd(), answer.as_ptr().cast(), answer.len(), flags);
-                libc::shutdown(fd.as_raw_fd(), libc::SHUT_WR);
-            }
-            return;
-        }
-        self.counters.connections += 1;
-        let slot = self.seat(fd);
-        self.arm_receive(slot);
-    }
-
-    fn seat(&mut self, fd: OwnedFd) -> Slot {
-        let Self { conns, service, .. } = self;
-        conns.insert(fd, |ticket| service.open(ticket), self.clock.monotonic_ms + self.limits.idle_ms)
     }
 
     // Bytes come.
@@ -609,154 +468,11 @@ impl<S: Service> Core<S> {
         conn.send_by_ms = u64::MAX;
         self.after(op.slot);
     }
-
-    // Connections end.
-
-    /// Shuts our side down: the peer sees the end of the last answer.
-    fn shut(&mut self, slot: Slot) {
-        let now = self.clock.monotonic_ms;
-        let Some(conn) = self.conns.get(slot) else { return };
-        conn.phase = Phase::Draining;
-        conn.shutting = true;
-        conn.deadline_ms = now + DRAIN_MS;
-        let entry = opcode::Shutdown::new(types::Fd(conn.fd.as_raw_fd()), libc::SHUT_WR)
-            .build()
-            .user_data(conn.op(Kind::Shutdown, slot));
-        // SAFETY: points at nothing.
-        unsafe { self.ring.push(&entry) };
-    }
-
-    /// Ends a connection now, whatever it has in flight.
-    fn abandon(&mut self, slot: Slot) {
-        let Some(conn) = self.conns.get(slot) else { return };
-        if conn.phase != Phase::Closing {
-            conn.phase = Phase::Closing;
-            if conn.is_owed() {
-                // Both directions at once: what is in flight completes at once.
-                // SAFETY: no pointers; an error means that the peer was faster.
-                unsafe { libc::shutdown(conn.fd.as_raw_fd(), libc::SHUT_RDWR) };
-            }
-        }
-        self.close(slot);
-    }
-
-    /// Closes a connection if the kernel owes it nothing more.
-    fn close(&mut self, slot: Slot) {
-        let Some(conn) = self.conns.get(slot) else { return };
-        if conn.is_owed() {
-            return;
-        }
-        let conn = self.conns.remove(slot);
-        self.held -= conn.counted;
-        self.service.release(conn.session);
-    }
-
-    // Time passes.
-
-    fn tick(&mut self) {
-        let now = self.clock.monotonic_ms;
-        self.next_tick_ms = now + TICK_MS;
-        for listener in 0..self.listeners.len() {
-            if self.listeners[listener].again_at_ms.is_some_and(|at| now >= at) {
-                self.arm_accept(listener);
-            }
-        }
-        self.tick = (self.tick + 1) % TICKS_AROUND;
-        let lingered = self.draining_since_ms.is_some_and(|since| now > since + self.limits.linger_ms);
-        for slot in (self.tick..self.conns.slots()).step_by(TICKS_AROUND as usize) {
-            self.look_at(slot, lingered);
-        }
-    }
-
-    fn look_at(&mut self, slot: Slot, lingered: bool) {
-        let now = self.clock.monotonic_ms;
-        let Self { conns, service, dirty, .. } = self;
-        let Some(conn) = conns.get(slot) else { return };
-        let is_waiting = conn.waiting || conn.out.gaps() > 0;
-        if conn.next == Next::Idle && conn.unsent() == 0 && !conn.sending && !is_waiting {
-            if conn.out.bytes.capacity().max(conn.frozen.capacity()) > IDLE_BUFFER_BYTES {
-                conn.out.bytes = Vec::new();
-                conn.frozen = Vec::new();
-                // What it holds is counted anew.
-                if !std::mem::replace(&mut conn.dirty, true) {
-                    dirty.push(slot);
-                }
-            }
-            if lingered && conn.phase == Phase::Open {
-                return self.abandon(slot);
-            }
-        }
-        if now >= conn.send_by_ms {
-            return self.abandon(slot);
-        }
-        if now < conn.deadline_ms {
-            return;
-        }
-        match conn.phase {
-            Phase::Open if conn.next == Next::Unfinished => {
-                conn.next = service.expire(&mut conn.session, &mut conn.out);
-                self.after(slot);
-            }
-            // Entries that are being applied, or answers that wait for the log or for another core, are ours to be late with.
-            // A send in flight has a deadline of its own.
-            Phase::Open | Phase::Finishing
-                if conn.sending || is_waiting || matches!(conn.next, Next::Busy | Next::Away) => {}
-            _ => self.abandon(slot),
-        }
-    }
-
-    fn drain(&mut self) {
-        if self.draining_since_ms.is_some() {
-            return;
-        }
-        self.draining_since_ms = Some(self.clock.monotonic_ms);
-        self.stop_accepting();
-        self.service.drain();
-        for slot in 0..self.conns.slots() {
-            if let Some(conn) = self.conns.get(slot) {
-                self.service.drain_session(&mut conn.session);
-            }
-        }
-    }
-
-    fn stop_accepting(&mut self) {
-        for number in 0..self.listeners.len() {
-            let listener = &mut self.listeners[number];
-            listener.socket = None;
-            if listener.is_armed {
-                let entry = opcode::AsyncCancel::new(accept(number)).build().user_data(Op::core(Kind::Cancel).encode());
-                // SAFETY: points at nothing.
-                unsafe { self.ring.push(&entry) };
-            }
-        }
-    }
-
-    /// Ends every connection, and waits for the kernel's last completions: it still uses our memory before them. What was taken in reaches the disk.
-    fn close_all(&mut self) -> Result<(), Failure> {
-        self.stop_accepting();
-        (0..self.conns.slots()).for_each(|slot| self.abandon(slot));
-        let patience = self.clock.monotonic_ms + DRAIN_MS;
-        while !(self.conns.is_empty() && self.service.is_settled()) && self.clock.monotonic_ms < patience {
-            self.turn()?;
-        }
-        Ok(())
-    }
-}
-
-impl Listening {
-    const fn new(socket: TcpListener) -> Self {
-        Self { socket: Some(socket), is_armed: false, again_at_ms: None }
-    }
 }
 
 /// What a buffer takes, but for what every connection may keep.
 const fn takes(buffer: &Vec<u8>) -> usize {
     if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
-}
-
-/// The accept of a listener.
-const fn accept(listener: usize) -> u64 {
-    Op { kind: Kind::Accept, slot: listener as u32, generation: 0 }.encode()
 }
 
 /// A send of what is left of the frozen answers.
