@@ -11,7 +11,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Buffers of one core. A connection whose receive finds none is armed again when some are back.
-const COUNT: u16 = 2_048;
+const COUNT: u16 = 1_024;
 /// Bytes of one buffer: a pipelined burst of requests, or a piece of a body.
 pub const BYTES: usize = 4_096;
 /// All of them: what a connection can receive at most before a cancellation of its receive takes effect.
