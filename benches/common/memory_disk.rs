@@ -9,7 +9,7 @@ use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report, Source};
 use purser::slice::snapshot::{Progress, Scan, Traffic};
-use purser::slice::store::{Found, Settings, Store};
+use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -54,7 +54,8 @@ impl MemoryDisk {
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
         let mut asked = VecDeque::new();
         loop {
-            store.advance(0, slice.book(), &Hardware, Traffic::NoReads, &mut |task| asked.push_back(task));
+            let turn = Turn { now_ms: 0, traffic: Traffic::NoReads, is_log_awaited: true };
+            store.advance(turn, slice.book(), &Hardware, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {

@@ -17,7 +17,7 @@
 
 use super::desk::{Desk, Serving, Step, ahead};
 use super::exchange::{self, Exchange, Short};
-use super::feed::{self, Feed, Went};
+use super::feed::{self, Feed, Scratches, Went};
 use super::gather::Gather;
 use super::out::{Out, Stamp};
 use super::parcel::{Job, Parcel};
@@ -65,6 +65,7 @@ pub struct Shared {
     /// The other cores.
     pub exchange: Exchange,
     reads: Vec<Read>,
+    scratches: Scratches,
     spare: Vec<Vec<u8>>,
     /// Bytes of all bodies that are being received or applied.
     body_bytes: usize,
@@ -74,9 +75,15 @@ pub struct Shared {
 
 impl Shared {
     /// What connections share on a core that reaches others through `exchange`.
-    pub const fn new(exchange: Exchange) -> Self {
-        let most_body_bytes = BODIES_BYTES;
-        Self { exchange, reads: Vec::new(), spare: Vec::new(), body_bytes: 0, most_body_bytes }
+    pub fn new(exchange: Exchange) -> Self {
+        Self {
+            exchange,
+            reads: Vec::new(),
+            scratches: Scratches::default(),
+            spare: Vec::new(),
+            body_bytes: 0,
+            most_body_bytes: BODIES_BYTES,
+        }
     }
 
     /// The same, with other bodies than [`BODIES_BYTES`].
@@ -355,7 +362,8 @@ impl Connection {
                 }
                 State::Feeding(feed, persist) => {
                     let most = shared.exchange.entries_left(desk.entries_left());
-                    match feed.step(&self.body, most, self.ticket, desk, &mut shared.exchange) {
+                    let Shared { exchange, scratches, .. } = shared;
+                    match feed.step(&self.body, most, self.ticket, desk, exchange, scratches) {
                         went @ (Went::On | Went::Short) => {
                             self.busy = true;
                             self.blocked = went == Went::Short || (most == 0 && shared.exchange.is_log_held());

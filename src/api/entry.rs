@@ -39,7 +39,7 @@ pub struct Line<'a> {
 #[inline]
 pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let refused = |problem| Line { id_text: b"", entry: Err(problem) };
-    if std::str::from_utf8(line).is_err() {
+    if !line.is_ascii() && std::str::from_utf8(line).is_err() {
         return refused(Code::InvalidJson.into());
     }
     let mut reader = Reader::new(line);

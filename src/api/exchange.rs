@@ -346,6 +346,11 @@ impl Exchange {
         }
     }
 
+    /// Whether an answer waits for this core's log.
+    pub fn is_log_awaited(&self) -> bool {
+        !self.held.is_empty()
+    }
+
     /// What is to be carried, and to which slice's core.
     pub fn outgoing(&mut self) -> impl Iterator<Item = (u32, Box<Parcel>)> {
         self.outbox.drain(..)

@@ -53,6 +53,16 @@ pub enum Went {
     Through,
 }
 
+/// Room for the texts of all lines of a step that had escapes.
+#[derive(Debug)]
+pub struct Scratches(Vec<LineScratch>);
+
+impl Default for Scratches {
+    fn default() -> Self {
+        Self((0..ENTRIES_PER_TURN).map(|_| LineScratch::EMPTY).collect())
+    }
+}
+
 /// What is gathered for other cores in one step.
 type Parcels = SmallVec<[(u32, Box<Parcel>); 8]>;
 
@@ -79,7 +89,7 @@ impl Feed {
         self.promised
     }
 
-    /// Applies the next lines of `body`, at most `most`, and [`ENTRIES_PER_TURN`]. Never inlined: its lines take more stack
+    /// Applies the next lines of `body`, at most `most`, and as many as there are `scratches`. Never inlined: its lines take more stack
     /// than all reads should have to pass by.
     #[inline(never)]
     pub fn step(
@@ -89,11 +99,11 @@ impl Feed {
         ticket: u64,
         desk: &mut impl Desk,
         exchange: &mut Exchange,
+        scratches: &mut Scratches,
     ) -> Went {
-        let mut scratches = [const { LineScratch::EMPTY }; ENTRIES_PER_TURN];
         let mut lines = SmallVec::<[(usize, Line<'_>); ENTRIES_PER_TURN]>::new();
         let mut at = self.at;
-        for scratch in scratches.iter_mut().take(most) {
+        for scratch in scratches.0.iter_mut().take(most) {
             let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) else { break };
             let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
             lines.push((at, entry::read(&rest[..len], scratch)));
@@ -241,10 +251,5 @@ impl Feed {
             out.extend_from_slice(&self.results[start..end]);
         }
         out.extend_from_slice(b"]}");
-    }
-
-    /// Lines dealt with so far.
-    pub const fn lines(&self) -> usize {
-        self.index as usize
     }
 }

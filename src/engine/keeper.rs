@@ -1,7 +1,7 @@
 //! What keeps a slice on its disk: recovery first, then the store, driven by the core's turns.
 //!
 //! Before the first turn that serves, a turn loads a step of what is there. Afterwards each turn hears what the disk has done, releases what has become
-//! durable, and submits what is due.
+//! durable, and at its end submits what is due.
 
 use super::Failure;
 use super::control::Control;
@@ -11,8 +11,7 @@ use super::storage::{Files, Storage};
 use super::wallet::Hardware;
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
-use crate::slice::snapshot::Traffic;
-use crate::slice::store::{Counts, Found, Settings, Store};
+use crate::slice::store::{Counts, Found, Settings, Store, Turn};
 use crate::slice::{LogSink, Lsn, ReleaseSink, Slice};
 use std::io;
 use std::sync::mpsc::Sender;
@@ -109,14 +108,8 @@ impl Keeper {
         }
     }
 
-    /// Hears what the disk has done, releases what has become durable, submits what is due.
-    pub fn advance(
-        &mut self,
-        now_ms: u64,
-        slice: &mut Slice,
-        traffic: Traffic,
-        released: &mut impl ReleaseSink,
-    ) -> Result<(), Failure> {
+    /// Hears what the disk has done, releases what has become durable.
+    pub fn hear(&mut self, now_ms: u64, slice: &mut Slice, released: &mut impl ReleaseSink) -> Result<(), Failure> {
         let State::Keeping(store) = &mut self.state else { return Ok(()) };
         let storage = &mut self.storage;
         while let Some(done) = storage.outcome()? {
@@ -124,8 +117,14 @@ impl Keeper {
                 slice.durable(lsn, released);
             }
         }
-        store.advance(now_ms, slice.book(), &Hardware, traffic, &mut |task| storage.ask(task));
         Ok(())
+    }
+
+    /// Submits what is due.
+    pub fn advance(&mut self, turn: Turn, slice: &Slice) {
+        let State::Keeping(store) = &mut self.state else { return };
+        let storage = &mut self.storage;
+        store.advance(turn, slice.book(), &Hardware, &mut |task| storage.ask(task));
     }
 
     /// Where accepted entries are logged.

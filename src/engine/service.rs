@@ -57,10 +57,13 @@ pub trait Service {
     /// The answer to a connection that is one too many: a whole response.
     fn turned_away(&mut self) -> Vec<u8>;
 
-    /// The turn's requests are answered: hears what the disk has done, and hands it what is due.
+    /// The turn's requests are answered: hears what the disk has done.
     fn flush(&mut self, _clock: Clock) -> Result<(), Failure> {
         Ok(())
     }
+
+    /// What can leave is leaving, and who waits for the disk is known: hands it what is due.
+    fn submit(&mut self, _clock: Clock) {}
 
     /// The next ticket whose stamp has become durable.
     fn released(&mut self) -> Option<u64> {

@@ -13,10 +13,10 @@ use crate::api::exchange::Exchange;
 use crate::api::info::{Figures, Info};
 use crate::api::parcel::Parcel;
 use crate::api::reply::turn_away;
-use crate::api::{CREDITS, ENTRIES_AMONG_READS, ENTRIES_PER_TURN};
+use crate::api::{CREDITS, ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS};
 use crate::metrics::Counters;
 use crate::slice::snapshot::Traffic;
-use crate::slice::store::Counts;
+use crate::slice::store::{Counts, Turn};
 use crate::slice::{LogSink, Lsn, Near, ReleaseSink, Slice, Ticket};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -50,8 +50,13 @@ struct Counter {
     cargo: Cargo,
     /// How many more entries may be applied in this turn.
     entries_left: usize,
-    /// Whether reads were answered in this turn.
+    /// Whether reads were answered in this turn, and until when more are expected.
     has_read: bool,
+    reads_until_ms: u64,
+    /// Whether entries were applied in this turn.
+    has_applied: bool,
+    /// Whether what was applied is not yet on its way to the disk, because nobody waits for it and more will be applied in the next turn.
+    gathers: bool,
     counters: Counters,
     /// `None`: nothing is kept.
     keeper: Option<Keeper>,
@@ -137,6 +142,9 @@ impl Wallet {
             cargo: mesh.cargo(limits.cargo_bytes),
             entries_left: ENTRIES_PER_TURN,
             has_read: false,
+            reads_until_ms: 0,
+            has_applied: false,
+            gathers: false,
             counters: Counters::default(),
             keeper,
             released: Released::default(),
@@ -187,8 +195,12 @@ impl Service for Wallet {
         }
         counter.now = Millis(clock.unix_ms);
         counter.room.begin(held);
-        counter.entries_left = if counter.has_read { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
-        counter.has_read = false;
+        if std::mem::take(&mut counter.has_read) {
+            counter.reads_until_ms = clock.monotonic_ms + READS_EXPECTED_MS;
+        }
+        let expects_reads = counter.expects_reads(clock.monotonic_ms);
+        counter.entries_left = if expects_reads { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
+        counter.has_applied = false;
         if counter.serving == Serving::Recovering && self.mesh.all_loaded() {
             counter.serving = if counter.is_draining { Serving::Draining } else { Serving::Ready };
             self.serves.take().into_iter().for_each(|serves| serves());
@@ -249,7 +261,7 @@ impl Service for Wallet {
 
     fn flush(&mut self, clock: Clock) -> Result<(), Failure> {
         self.shared.exchange.apply(self.counter.entries_left, &mut self.counter);
-        let Counter { slice, keeper, released, has_read, .. } = &mut self.counter;
+        let Counter { slice, keeper, released, .. } = &mut self.counter;
         if let Some(keeper) = keeper {
             if keeper.is_loading() {
                 if keeper.load(slice)? {
@@ -257,11 +269,20 @@ impl Service for Wallet {
                 }
                 return Ok(());
             }
-            let traffic = if *has_read { Traffic::Reads } else { Traffic::NoReads };
-            keeper.advance(clock.monotonic_ms, slice, traffic, released)?;
+            keeper.hear(clock.monotonic_ms, slice, released)?;
         }
         self.say();
         Ok(())
+    }
+
+    fn submit(&mut self, clock: Clock) {
+        let now_ms = clock.monotonic_ms;
+        let counter = &mut self.counter;
+        let traffic = if counter.expects_reads(now_ms) { Traffic::Reads } else { Traffic::NoReads };
+        let Some(keeper) = &mut counter.keeper else { return };
+        let is_awaited = counter.slice.is_awaited() || self.shared.exchange.is_log_awaited();
+        counter.gathers = counter.has_applied && !is_awaited;
+        keeper.advance(Turn { now_ms, traffic, is_log_awaited: !counter.gathers }, &counter.slice);
     }
 
     fn arrived(&mut self) -> Option<u64> {
@@ -302,7 +323,7 @@ impl Service for Wallet {
 
     fn is_busy(&self) -> bool {
         let exchange = &self.shared.exchange;
-        (exchange.has_entries() && !self.counter.is_log_held()) || exchange.has_reads()
+        self.counter.gathers || (exchange.has_entries() && !self.counter.is_log_held()) || exchange.has_reads()
     }
 
     fn rests(&mut self) -> bool {
@@ -387,6 +408,11 @@ impl Wallet {
 }
 
 impl Counter {
+    /// Whether reads have come in so lately that more will come in this turn.
+    const fn expects_reads(&self, now_ms: u64) -> bool {
+        self.has_read || now_ms < self.reads_until_ms
+    }
+
     /// Whether entries must wait for the disk.
     fn is_log_held(&self) -> bool {
         self.keeper.as_ref().is_some_and(Keeper::is_held)
@@ -447,6 +473,7 @@ impl Desk for Counter {
 
     fn apply(&mut self, entry: &EntryRef<'_>) -> (Stamp, Verdict) {
         self.entries_left -= 1;
+        self.has_applied = true;
         let (lsn, verdict) = match &mut self.keeper {
             None => self.slice.apply(self.now, entry, &mut NoLog),
             Some(keeper) => self.slice.apply(self.now, entry, keeper.log()),

@@ -136,8 +136,14 @@ impl Log {
         }
     }
 
-    /// Asks for what is due: the next segment, the next write.
-    pub fn advance(&mut self, now_ms: u64, recycled: impl FnOnce(u64) -> Option<u64>, ask: &mut impl FnMut(Task)) {
+    /// Asks for what is due: the next segment, the next write. What fills no block yet is due if `is_awaited`.
+    pub fn advance(
+        &mut self,
+        now_ms: u64,
+        is_awaited: bool,
+        recycled: impl FnOnce(u64) -> Option<u64>,
+        ask: &mut impl FnMut(Task),
+    ) {
         let is_due = match self.next {
             Next::None => true,
             Next::Failed { at_ms } => now_ms >= at_ms + RETRY_MS,
@@ -153,7 +159,7 @@ impl Log {
         }
         let payload = match self.full.front() {
             Some(block) => block.payload_bytes(),
-            None if self.filling.payload_bytes() == 0 => return,
+            None if self.filling.payload_bytes() == 0 || !is_awaited => return,
             None => self.filling.payload_bytes(),
         };
         if self.end + size_of_payload(payload) as u64 <= self.capacity {

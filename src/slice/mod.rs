@@ -24,6 +24,7 @@ pub use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 pub use crate::ledger::user::User;
 use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
@@ -89,14 +90,15 @@ impl Slice {
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>, log: &mut impl LogSink) -> (Lsn, Verdict) {
         let (slot, verdict) = if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
-        if verdict == Verdict::Accepted {
-            let lsn = log.append(entry, self.book.view(slot).user.version());
-            if lsn > self.durable {
-                self.unsettled.insert(slot, lsn);
-                self.records.push_back((lsn, slot));
-            }
+        if verdict != Verdict::Accepted {
+            return (self.stamp(slot), verdict);
         }
-        (self.stamp(slot), verdict)
+        let lsn = log.append(entry, self.book.view(slot).user.version());
+        if lsn > self.durable {
+            self.unsettled.insert(slot, lsn);
+            self.records.push_back((lsn, slot));
+        }
+        (lsn, verdict)
     }
 
     fn stamp(&self, slot: Slot) -> Lsn {
@@ -120,14 +122,21 @@ impl Slice {
         self.waiting.push(Reverse((lsn, ticket)));
     }
 
+    /// Whether an answer waits for the log.
+    pub fn is_awaited(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// Everything up to `upto` is durable: releases the tickets that waited for it.
     pub fn durable(&mut self, upto: Lsn, out: &mut impl ReleaseSink) {
         assert!(upto >= self.durable, "what is durable stays durable");
         self.durable = upto;
         while let Some(&(lsn, slot)) = self.records.front().filter(|(lsn, _)| *lsn <= upto) {
             self.records.pop_front();
-            if self.unsettled.get(&slot) == Some(&lsn) {
-                self.unsettled.remove(&slot);
+            if let Entry::Occupied(last) = self.unsettled.entry(slot)
+                && *last.get() == lsn
+            {
+                last.remove();
             }
         }
         while let Some(&Reverse((lsn, ticket))) = self.waiting.peek() {

@@ -38,6 +38,18 @@ pub struct Settings {
     pub segments: Segments,
 }
 
+/// What a store is told of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// The time, which never falls.
+    pub now_ms: u64,
+    /// Who waits for the turn's end.
+    pub traffic: Traffic,
+    /// Whether somebody waits for the log, or nothing more will come soon. If not, it is written when a block is full: the entries of
+    /// one body, whose answer waits for the last of them, go out together.
+    pub is_log_awaited: bool,
+}
+
 /// What recovery found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -140,18 +152,12 @@ impl Store {
         }
     }
 
-    /// Asks for what is due at `now_ms`, which never falls. Call it once a turn, and when something was done.
-    pub fn advance(
-        &mut self,
-        now_ms: u64,
-        book: &Book,
-        near: &impl Near,
-        traffic: Traffic,
-        ask: &mut impl FnMut(Task),
-    ) {
+    /// Asks for what is due. Call it once a turn, and when something was done.
+    pub fn advance(&mut self, turn: Turn, book: &Book, near: &impl Near, ask: &mut impl FnMut(Task)) {
+        let Turn { now_ms, traffic, is_log_awaited } = turn;
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
-        self.log.advance(now_ms, reuse, ask);
+        self.log.advance(now_ms, is_log_awaited || self.draining, reuse, ask);
         if self.draining {
             return;
         }

@@ -18,7 +18,7 @@ use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::Traffic;
-use purser::slice::store::{Found, Settings, Store};
+use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -151,7 +151,8 @@ impl Node {
         loop {
             self.now_ms += TURN_MS;
             let (now_ms, book) = (self.now_ms, self.slice.book());
-            self.store.advance(now_ms, book, &(), Traffic::NoReads, &mut |task| asked.push_back(task));
+            let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
+            self.store.advance(turn, book, &(), &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = self.store.done(now_ms, done, &mut |task| asked.push_back(task)) {

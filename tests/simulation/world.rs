@@ -17,7 +17,7 @@ use purser::ledger::time::Millis;
 use purser::slice::log::Segments;
 use purser::slice::recovery::{self, Recovery, Report};
 use purser::slice::snapshot::Traffic;
-use purser::slice::store::{Found, Settings, Store};
+use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -327,7 +327,9 @@ impl World {
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
         let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
-        node.store.advance(self.now_ms, node.slice.book(), &(), traffic, &mut |task| tasks.push(task));
+        // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any turn, but not for ever.
+        let turn = Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(700) };
+        node.store.advance(turn, node.slice.book(), &(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }

@@ -173,6 +173,7 @@ impl<S: Service> Core<S> {
         self.service.flush(self.clock)?;
         self.release();
         self.send_all();
+        self.service.submit(self.clock);
         self.buffers.publish();
         self.feed_starved();
         if let Some(arena) = &self.arena {
