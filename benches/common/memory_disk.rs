@@ -89,7 +89,7 @@ impl MemoryDisk {
                 self.files.insert(File::Segment(segment), vec![0; bytes as usize]);
                 Done::Prepared { segment, ok: true }
             }
-            Task::Create { snapshot } => Done::Created { snapshot, ok: true },
+            Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
                 self.manifest = manifest::Slice::read(text.as_bytes(), PLACE).expect("the store writes manifests");
@@ -130,7 +130,7 @@ pub fn step(scan: &mut Scan, slice: &Slice, asked: &mut VecDeque<Task>, work: &m
     scan.advance(slice.book(), &Hardware, Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| asked.push_back(task));
     while let Some(task) = asked.pop_front() {
         match work(task) {
-            Some(Done::Created { ok, .. }) => scan.created(ok),
+            Some(Done::Created { buffers, .. }) => scan.created(buffers),
             Some(Done::Written { block, ok, .. }) => scan.written(block, ok),
             Some(Done::Synced { ok, .. }) => scan.synced(ok),
             other => unreachable!("a scan asks for nothing of this kind: {other:?}"),

@@ -52,7 +52,7 @@ pub const ENTRIES_PER_TURN: usize = 256;
 /// The same while reads come in: they wait no longer than for so many.
 pub const ENTRIES_AMONG_READS: usize = 16;
 /// So long after a read more of them are expected, in milliseconds.
-pub const READS_EXPECTED_MS: u64 = 10;
+pub const READS_EXPECTED_MS: u64 = 100;
 /// Bytes of answers on which a connection starts no further request until some have left.
 pub const OUT_MARK_BYTES: usize = 256 << 10;
 /// Bytes that a paused connection may leave unread before its receive is cancelled.

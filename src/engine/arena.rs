@@ -15,7 +15,7 @@ use super::placement::Aside;
 use libmimalloc_sys as mi;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::c_void;
+use std::ffi::{c_long, c_void};
 use std::io;
 use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -31,6 +31,14 @@ const UNIT_BYTES: usize = 32 << 20;
 const AHEAD: usize = 2;
 /// Pages of a turn that can be remembered; more of them are touched by the core itself.
 const REMEMBERED: usize = 32;
+
+/// `mi_option_generic_collect`, which the binding does not name: after so many allocations for which a page had no free block at hand, all pages of the
+/// heap are looked through for something to collect. Blocks that are freed find their way back without that.
+const GENERIC_COLLECT: mi::mi_option_t = 34;
+/// How many there are by default: in a heap of many pages an entry now and then took as long as hundreds of others.
+const COLLECTS_AFTER: c_long = 10_000;
+/// The most that it takes.
+const COLLECT_AFTER: c_long = 1_000_000;
 
 /// A size of each of mimalloc's classes, which have places of their own in the arena, and how many fill the first such place.
 const CLASSES: [(usize, usize); 4] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1)];
@@ -212,6 +220,7 @@ impl Arena {
         let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
         // SAFETY: advice about a mapping of our own; without huge pages it is refused, and all else stays.
         unsafe { libc::madvise(base as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
+        seldom_collect();
         let mut arena = null_mut();
         // SAFETY: the region is ours, zero, writable, and never unmapped; "pinned" says that none of it is to be given back to the kernel.
         let heap = unsafe {
@@ -265,6 +274,16 @@ impl Arena {
     /// Bytes that found no room in it and came from the common heap since the start.
     pub fn spilled(&self) -> usize {
         LOCAL.with(|local| local.spilled.get())
+    }
+}
+
+/// Has mimalloc look through all pages of a heap as seldom as it can.
+fn seldom_collect() {
+    // SAFETY: takes no pointers; any thread may call it at any time.
+    unsafe {
+        if mi::mi_option_get(GENERIC_COLLECT) == COLLECTS_AFTER {
+            mi::mi_option_set(GENERIC_COLLECT, COLLECT_AFTER);
+        }
     }
 }
 
@@ -322,6 +341,13 @@ mod tests {
             assert!(!block.is_null());
             Allocator.dealloc(block, layout(100));
         }
+    }
+
+    #[test]
+    fn the_option_is_the_one_that_is_meant() {
+        on_a_core(UNIT_BYTES, |_| ());
+        // SAFETY: takes no pointers.
+        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, COLLECT_AFTER);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::Source;
+use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -156,7 +157,8 @@ impl Worker {
             }
             Task::Create { snapshot } => {
                 self.open = tried(self.create(snapshot), GIVEN_UP);
-                Some(Done::Created { snapshot, ok: self.open.is_some() })
+                let buffers = || (0..BUFFERS).map(|_| Block::touched(BUFFER_BYTES)).collect();
+                Some(Done::Created { snapshot, buffers: self.open.is_some().then(buffers) })
             }
             Task::Write { file, offset, block } => {
                 self.open = opened.or(self.open.take());

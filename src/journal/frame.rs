@@ -127,6 +127,14 @@ impl Block {
         Self { bytes, start }
     }
 
+    /// The same, with all of its memory written to once.
+    pub fn touched(payload_bytes: usize) -> Self {
+        let mut block = Self::with_room(payload_bytes);
+        block.bytes.resize(block.bytes.capacity(), 0);
+        block.clear();
+        block
+    }
+
     /// Where the payload is appended. What stands there already must stay.
     #[inline]
     pub fn payload(&mut self) -> &mut Vec<u8> {

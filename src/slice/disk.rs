@@ -69,8 +69,8 @@ pub enum Done {
     Created {
         /// Its number.
         snapshot: u64,
-        /// Whether it is there.
-        ok: bool,
+        /// If it is there, buffers for its frames, as many as whoever made it likes: see [`super::snapshot::BUFFERS`].
+        buffers: Option<Vec<Block>>,
     },
     /// A snapshot is on stable storage, or could not be brought there.
     Synced {

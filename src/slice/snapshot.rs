@@ -18,6 +18,11 @@ const FRAME_BYTES: usize = 64 << 10;
 const SMALL_STEP_BYTES: usize = 8 << 10;
 /// Frames that are written at one time.
 const IN_FLIGHT: usize = 2;
+/// Buffers that a scan needs, and their room: for the largest of all but a few users. Who makes them has each byte written once, for a first touch of
+/// memory can take as long as many reads.
+pub const BUFFERS: usize = IN_FLIGHT + 1;
+/// See [`BUFFERS`].
+pub const BUFFER_BYTES: usize = 1 << 20;
 /// How many users before theirs is stored what hangs on a user is brought near: what hangs on that, half as many.
 const AHEAD: usize = 8;
 
@@ -153,8 +158,9 @@ impl Scan {
     }
 
     /// The file was made, or could not be.
-    pub fn created(&mut self, ok: bool) {
-        self.failed |= !ok;
+    pub fn created(&mut self, buffers: Option<Vec<Block>>) {
+        self.failed |= buffers.is_none();
+        self.blocks = buffers.unwrap_or_default();
         self.stage = Stage::Scanning;
     }
 

@@ -15,7 +15,7 @@ use crate::ledger::memory::Near;
 use std::collections::VecDeque;
 
 /// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
-const PACE_BYTES: i64 = 32 << 10;
+const PACE_BYTES: i64 = 16 << 10;
 /// For each byte of log that is written meanwhile, so many more, so that the snapshot is done first.
 const PACE_PER_LOG_BYTE: i64 = 8;
 /// Allowance that is saved up at most: what a turn may be late.
@@ -249,7 +249,7 @@ impl Store {
                 self.counts.failed_segments += u64::from(!ok);
                 self.log.prepared(ok, now_ms);
             }
-            Done::Created { ok, .. } => self.scan().created(ok),
+            Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
             Done::Published => self.published(ask),
         }

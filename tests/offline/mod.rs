@@ -184,7 +184,7 @@ impl Node {
             }
             Task::Create { snapshot } => {
                 fs::write(self.path(File::Snapshot(snapshot)), b"").expect("it can be made");
-                Done::Created { snapshot, ok: true }
+                Done::Created { snapshot, buffers: Some(Vec::new()) }
             }
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {

@@ -519,7 +519,7 @@ impl Disk {
                 if !failing || random.coin() {
                     directory.make(Name::File(File::Snapshot(snapshot)), Vec::new());
                 }
-                Some(Done::Created { snapshot, ok: !failing })
+                Some(Done::Created { snapshot, buffers: (!failing).then(Vec::new) })
             }
             What::Other(Task::Sync { snapshot }) => {
                 self.counts.add("failed task", u64::from(failing));
