@@ -328,7 +328,7 @@ impl World {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
         let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
         // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any turn, but not for ever.
-        let turn = Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(700) };
+        let turn = Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
         node.store.advance(turn, node.slice.book(), &(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
