@@ -242,8 +242,8 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Touches the first place of each class.
-    fn warm(&self) {
+    /// Touches the next place of each class. Call it on the thread of the arena, when nobody waits.
+    pub fn warm(&self) {
         // All at once, or they would share their places.
         let _blocks = CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
         self.look_ahead();

@@ -177,6 +177,9 @@ impl<S: Service> Core<S> {
         self.buffers.publish();
         self.feed_starved();
         if let Some(arena) = &self.arena {
+            if is_loading && !self.service.is_loading() {
+                arena.warm();
+            }
             arena.look_ahead();
         }
         // Turns that load are as long as a step of that, and answer no read.
