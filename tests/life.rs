@@ -25,6 +25,23 @@ fn taken(server: &Server) -> Client {
     client
 }
 
+/// The entries of one body, whose answer waits for the last of them, are one write, however many turns it takes to apply them.
+#[test]
+fn the_entries_of_a_body_go_to_the_disk_together() {
+    let scratch = Scratch::new("together");
+    let mut server = Server::keeping(&scratch.join("data"), &["--slices", "1"]);
+    server.feed(&[credit(1, 1, 5, T)]);
+    for body in 0..3 {
+        let lines: Vec<_> = (0..1_000).map(|n| credit(2 + body * 1_000 + n, n, 5, T)).collect();
+        server.feed(&lines);
+    }
+    server.signal("TERM");
+    assert!(server.ended().success());
+    let mut lines = std::iter::from_fn(|| server.line());
+    let log = lines.find(|line| line.starts_with("log: ")).expect("it tells what it wrote");
+    assert!(log.starts_with("log: 4 writes, "), "{log}");
+}
+
 /// The line that sums up what an ended server did.
 fn farewell(server: &Server) -> String {
     let mut lines = std::iter::from_fn(|| server.line());

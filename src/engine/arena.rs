@@ -220,7 +220,6 @@ impl Arena {
         let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
         // SAFETY: advice about a mapping of our own; without huge pages it is refused, and all else stays.
         unsafe { libc::madvise(base as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
-        seldom_collect();
         let mut arena = null_mut();
         // SAFETY: the region is ours, zero, writable, and never unmapped; "pinned" says that none of it is to be given back to the kernel.
         let heap = unsafe {
@@ -277,8 +276,8 @@ impl Arena {
     }
 }
 
-/// Has mimalloc look through all pages of a heap as seldom as it can.
-fn seldom_collect() {
+/// Has mimalloc look through all pages of a heap as seldom as it can, whichever heap it is.
+pub fn seldom_collect() {
     // SAFETY: takes no pointers; any thread may call it at any time.
     unsafe {
         if mi::mi_option_get(GENERIC_COLLECT) == COLLECTS_AFTER {
@@ -345,7 +344,7 @@ mod tests {
 
     #[test]
     fn the_option_is_the_one_that_is_meant() {
-        on_a_core(UNIT_BYTES, |_| ());
+        seldom_collect();
         // SAFETY: takes no pointers.
         assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, COLLECT_AFTER);
     }

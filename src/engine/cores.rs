@@ -4,7 +4,7 @@
 //! noticed sooner than one that hangs. What was acknowledged is on the disk either way.
 
 use super::Failure;
-use super::arena::{Arena, Toucher};
+use super::arena::{Arena, Toucher, seldom_collect};
 use super::control::Control;
 use super::core::{Core, Limits};
 use super::keeper::Keeper;
@@ -67,6 +67,7 @@ enum Event {
 
 /// Starts the cores.
 pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
+    seldom_collect();
     let (tell, events) = channel();
     let count = plans.len();
     for plan in plans {

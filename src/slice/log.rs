@@ -293,3 +293,61 @@ impl LogSink for Log {
         Lsn(self.number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::amount::{Amount, Currency, Direction};
+    use crate::ledger::entry::{Action, Leg};
+    use crate::ledger::id::{EntryId, UserId};
+    use crate::ledger::time::Millis;
+
+    /// A log whose first segment is in use, and which has written nothing to it.
+    fn begun() -> Log {
+        let place = Place { generation: 1, slice: 0, file: 0 };
+        let mut log = Log::new(place, Segments::DISK, Tail::default());
+        asked(&mut log, true);
+        log.prepared(true, 0);
+        append(&mut log);
+        let Some(Task::Write { block, .. }) = asked(&mut log, true) else { panic!("the segment's header is written") };
+        assert_eq!(log.written(1, block), Written::Headed(1));
+        log.named();
+        log
+    }
+
+    fn append(log: &mut Log) -> Lsn {
+        let currency = Currency::parse(b"COIN").unwrap();
+        let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
+        let entry = EntryRef { id: EntryId(7), user: UserId(1), at: Millis(1_000), action: Action::Post(leg) };
+        log.append(&entry, 1)
+    }
+
+    /// What is asked for in a turn, but for the next segment.
+    fn asked(log: &mut Log, is_awaited: bool) -> Option<Task> {
+        let mut writes = Vec::new();
+        log.advance(0, is_awaited, |_| None, &mut |task| {
+            if matches!(task, Task::Write { .. }) {
+                writes.push(task);
+            }
+        });
+        assert!(writes.len() <= 1, "one write at a time");
+        writes.pop()
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_written_when_somebody_does_or_its_block_is_full() {
+        let mut log = begun();
+        assert!(asked(&mut log, false).is_none());
+        assert_eq!(append(&mut log), Lsn(1), "it is still being filled");
+        let Some(Task::Write { block, .. }) = asked(&mut log, true) else { panic!("somebody waits") };
+        assert_eq!(append(&mut log), Lsn(2));
+        assert_eq!(log.written(1, block), Written::Durable(Lsn(1)));
+        while append(&mut log) == Lsn(2) {
+            assert!(asked(&mut log, false).is_none() && !log.is_settled());
+        }
+        let Some(Task::Write { block, .. }) = asked(&mut log, false) else { panic!("a block is full") };
+        assert_eq!(log.written(1, block), Written::Durable(Lsn(2)));
+        assert!(asked(&mut log, false).is_none(), "the next one is not");
+        assert!(asked(&mut log, true).is_some());
+    }
+}
