@@ -25,6 +25,12 @@ fn taken(server: &Server) -> Client {
     client
 }
 
+/// The line that sums up what an ended server did.
+fn farewell(server: &Server) -> String {
+    let mut lines = std::iter::from_fn(|| server.line());
+    lines.find(|line| line.starts_with("drained: ") || line.starts_with("stopped: ")).unwrap_or_default()
+}
+
 /// The entries of one body, whose answer waits for the last of them, are one write, however many turns it takes to apply them.
 #[test]
 fn the_entries_of_a_body_go_to_the_disk_together() {
@@ -40,12 +46,6 @@ fn the_entries_of_a_body_go_to_the_disk_together() {
     let mut lines = std::iter::from_fn(|| server.line());
     let log = lines.find(|line| line.starts_with("log: ")).expect("it tells what it wrote");
     assert!(log.starts_with("log: 4 writes, "), "{log}");
-}
-
-/// The line that sums up what an ended server did.
-fn farewell(server: &Server) -> String {
-    let mut lines = std::iter::from_fn(|| server.line());
-    lines.find(|line| line.starts_with("drained: ") || line.starts_with("stopped: ")).unwrap_or_default()
 }
 
 fn what_has_begun_is_finished() {

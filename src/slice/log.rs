@@ -1,6 +1,6 @@
 //! The log of a slice: records gather in a block while the block before is being written, which is the group commit.
 //!
-//! One write is in flight at a time. A write that does not fit into the segment goes to the next, which was made ready in the
+//! One write is in flight at a time, and one is begun when somebody waits for it or its block is full. A write that does not fit into the segment goes to the next, which was made ready in the
 //! background: first its header says where the log left the old one, then the manifest names it, then writes go there. A start
 //! begins with the segment that recovery read to its end, and writes to a new one.
 

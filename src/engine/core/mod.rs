@@ -2,8 +2,8 @@
 //!
 //! A turn: (1) one `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; one reading of the clocks.
 //! (2) Received bytes go to the service where they lie; what is busy from the last turn goes on. (3) Once a turn, every connection that
-//! got answers has them sent in one piece, buffers go back to the kernel, and what starved for one is armed again; before that, what was
-//! taken in is handed to the disk, and what became durable is released.
+//! got answers has them sent in one piece, buffers go back to the kernel, and what starved for one is armed again; before that, what became
+//! durable is released, and behind it, when it is known who waits for the disk, what was taken in is handed to it.
 //!
 //! A connection has at most one send in flight, from a buffer that is frozen meanwhile; answers grow in another. One that keeps too much
 //! unread, because its own answers do not leave or its entries are still being applied, has its receive cancelled until it
