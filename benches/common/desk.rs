@@ -4,7 +4,7 @@
 //! (`tests/fuzz`): equal calls give equal bytes.
 
 use purser::api::desk::{
-    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View,
+    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View, Way,
 };
 use purser::api::out::Stamp;
 use purser::engine::wallet::Hardware;
@@ -78,8 +78,8 @@ impl Desk for StillDesk {
         usize::MAX
     }
 
-    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
-        self.slice.approach(user, entry, step, &Hardware);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
+        self.slice.approach(user, entry, step, way, &Hardware);
     }
 
     #[inline]

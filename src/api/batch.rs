@@ -4,7 +4,7 @@
 //! body's own members, then the items in order.
 
 use super::BATCH_READS;
-use super::json::{Members, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{Members, Names, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown};
 use super::problem::{Code, Field, Problem};
 use super::read::{Kind, Read, What};
 use crate::ledger::amount::Currency;
@@ -13,6 +13,7 @@ use crate::ledger::time::Window;
 
 /// The members of an item, in the order in which they are judged.
 pub const MEMBERS: [&str; 6] = ["user_id", "read", "window", "at_ms", "currency", "kind"];
+static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
 /// The members of an item that reads a balance.
 const OF_BALANCE: [&str; 3] = ["user_id", "read", "currency"];
 
@@ -97,7 +98,7 @@ fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
     }
     let object = reader.clone();
     let mut members = Members::default();
-    reader.members(&MEMBERS, &mut members)?;
+    reader.members(&NAMES, &mut members)?;
     Ok(judge(object, &members))
 }
 

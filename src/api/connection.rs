@@ -15,7 +15,7 @@
 //! before it on this connection is done, so a read sees the entries that were posted before it; but reads that follow each other are on their
 //! way to the cores that own their users at the same time.
 
-use super::desk::{Desk, Serving, Step, ahead};
+use super::desk::{Desk, Serving, Step, Way, ahead};
 use super::exchange::{self, Exchange, Short};
 use super::feed::{self, Feed, Scratches, Went};
 use super::gather::Gather;
@@ -440,7 +440,7 @@ impl Connection {
             match admitted {
                 Ok(Ask::Read(read)) => {
                     if owner.is_none() {
-                        desk.approach(read.user, None, Step::Place);
+                        desk.approach(read.user, None, Step::Place, &Way::default());
                     }
                     gaps += usize::from(owner.is_some());
                     asked.push((Asked { read, persist, head_only, if_none_match: head.if_none_match }, owner));
@@ -457,7 +457,7 @@ impl Connection {
         for (at, (one, owner)) in asked.iter().enumerate() {
             for ((next, owner), step) in ahead(&asked, at, [Step::User]) {
                 if owner.is_none() {
-                    desk.approach(next.read.user, None, step);
+                    desk.approach(next.read.user, None, step, &Way::default());
                 }
             }
             match owner {

@@ -8,7 +8,7 @@ pub use crate::http::response::Status;
 pub use crate::ledger::book::View;
 pub use crate::ledger::entry::{EntryRef, Verdict};
 pub use crate::ledger::id::{EntryId, UserId};
-pub use crate::ledger::memory::{Step, ahead};
+pub use crate::ledger::memory::{Step, Way, ahead};
 pub use crate::ledger::time::Millis;
 
 /// Whether new requests are taken.
@@ -52,7 +52,7 @@ pub trait Desk {
     fn entries_left(&self) -> usize;
 
     /// Brings near where a step of the way to a user leads, and to where an entry of theirs will be booked.
-    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way);
 
     /// Calls `answer` with a user and stamps what it wrote.
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R);

@@ -2,7 +2,7 @@
 //!
 //! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the order in which the contract shows them.
 
-use super::json::{Members, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{Members, Names, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
@@ -13,6 +13,7 @@ use crate::ledger::time::Millis;
 /// The members of an entry, in the order in which they are judged.
 pub const MEMBERS: [&str; 9] =
     ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
+static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
 
 /// Room for the texts of one line that had escapes.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     }
     let mut reader = Reader::new(line);
     let mut members = Members::default();
-    if reader.members(&MEMBERS, &mut members).and_then(|()| reader.end()).is_err() {
+    if reader.members(&NAMES, &mut members).and_then(|()| reader.end()).is_err() {
         return refused(Code::InvalidJson.into());
     }
     if members.odd

@@ -11,7 +11,7 @@
 //!
 //! Users are spread by the hash of their id: [`UserId::slice`].
 
-use super::desk::{Desk, Step, ahead};
+use super::desk::{Desk, Step, Way, ahead};
 use super::out::Stamp;
 use super::parcel::{Job, Parcel};
 use super::problem::{Code, Problem};
@@ -271,7 +271,7 @@ impl Exchange {
         while count < asked.len() && desk.room().has_turn() {
             for (next, step) in ahead(asked, count, [Step::Place, Step::User]) {
                 if next.job == Job::Read {
-                    desk.approach(next.read.user, None, step);
+                    desk.approach(next.read.user, None, step, &Way::default());
                 }
             }
             if asked[count].job == Job::Read {
@@ -394,7 +394,7 @@ pub(super) fn answer_batch<D: Desk>(parcel: &mut Parcel, desk: &mut D) {
     let room = desk.cargo_room().max(LARGE_BYTES);
     for (at, read) in reads.iter().enumerate() {
         for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-            desk.approach(next.user, None, step);
+            desk.approach(next.user, None, step, &Way::default());
         }
         *stamp = reply::item(read, *now, desk, bytes).max(*stamp);
         ends.push(bytes.len());
@@ -416,9 +416,9 @@ fn apply<D: Desk>(parcel: &mut Parcel, most: usize, desk: &mut D) -> usize {
     let entries = &entries[*judged..];
     let count = entries.len().min(most).min(ENTRIES_PER_TURN);
     for (at, sent) in entries[..count].iter().enumerate() {
-        for (next, step) in ahead(&entries[..count], at, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
+        for (next, step) in ahead(&entries[..count], at, Step::OF_ENTRY) {
             let entry = next.entry();
-            desk.approach(entry.user, Some(entry.id), step);
+            desk.approach(entry.user, Some(entry.id), step, &next.way);
         }
         let (shown, verdict) = desk.apply(&sent.entry());
         *stamp = shown.max(*stamp);

@@ -9,7 +9,7 @@
 
 use super::ENTRIES_PER_TURN;
 use super::answer::number;
-use super::desk::{Desk, Step, ahead};
+use super::desk::{Desk, Step, Way, ahead};
 use super::entry::{self, Line, LineScratch};
 use super::exchange::Exchange;
 use super::out::Stamp;
@@ -101,21 +101,21 @@ impl Feed {
         exchange: &mut Exchange,
         scratches: &mut Scratches,
     ) -> Went {
-        let mut lines = SmallVec::<[(usize, Line<'_>); ENTRIES_PER_TURN]>::new();
+        let mut lines = SmallVec::<[(usize, Line<'_>, Way); ENTRIES_PER_TURN]>::new();
         let mut at = self.at;
         for scratch in scratches.0.iter_mut().take(most) {
             let Some(rest) = body.get(at..).filter(|rest| !rest.is_empty()) else { break };
             let len = memchr::memchr(b'\n', rest).unwrap_or(rest.len());
-            lines.push((at, entry::read(&rest[..len], scratch)));
+            lines.push((at, entry::read(&rest[..len], scratch), Way::default()));
             at += len + 1;
         }
         let (mut parcels, mut is_short) = (Parcels::new(), false);
-        for (number, (start, line)) in lines.iter().enumerate() {
-            for ((_, next), step) in ahead(&lines, number, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
+        for (number, (start, line, _)) in lines.iter().enumerate() {
+            for ((_, next, way), step) in ahead(&lines, number, Step::OF_ENTRY) {
                 if let Ok(entry) = &next.entry
                     && exchange.elsewhere(entry.user).is_none()
                 {
-                    desk.approach(entry.user, Some(entry.id), step);
+                    desk.approach(entry.user, Some(entry.id), step, way);
                 }
             }
             let mark = Mark { index: self.index, start: *start as u32 };

@@ -344,6 +344,62 @@ fn plain_len(bytes: &[u8]) -> usize {
     at + bytes[at..].iter().take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\').count()
 }
 
+/// Names of members, in the order in which they usually come.
+#[derive(Debug)]
+pub struct Names<const N: usize> {
+    texts: [&'static str; N],
+    /// What a plainly written name and what stands around it look like in one read of memory.
+    heads: [Head; N],
+}
+
+/// The bytes of `"name":`, the first the lowest, and which bits they are.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    bits: u128,
+    mask: u128,
+    len: usize,
+}
+
+impl<const N: usize> Names<N> {
+    /// These names, none of which is longer than 13 bytes.
+    pub const fn new(texts: [&'static str; N]) -> Self {
+        let mut heads = [Head { bits: 0, mask: 0, len: 0 }; N];
+        let mut place = 0;
+        while place < N {
+            heads[place] = Head::new(texts[place].as_bytes());
+            place += 1;
+        }
+        Self { texts, heads }
+    }
+
+    fn find(&self, name: Text<'_>) -> Option<usize> {
+        let mut scratch = [0; TEXT_BYTES];
+        let name = name.get(&mut scratch)?;
+        self.texts.iter().position(|known| known.as_bytes() == name)
+    }
+}
+
+impl Head {
+    const fn new(name: &[u8]) -> Self {
+        let mut bytes = [0; 16];
+        bytes[0] = b'"';
+        let mut at = 0;
+        while at < name.len() {
+            bytes[at + 1] = name[at];
+            at += 1;
+        }
+        (bytes[at + 1], bytes[at + 2]) = (b'"', b':');
+        let len = at + 3;
+        Self { bits: u128::from_le_bytes(bytes), mask: u128::MAX >> (128 - 8 * len), len }
+    }
+
+    /// Whether text begins with it; it may say no where less than sixteen bytes follow.
+    #[inline]
+    fn begins(&self, text: &[u8]) -> bool {
+        text.first_chunk().is_some_and(|&first| (u128::from_le_bytes(first) ^ self.bits) & self.mask == 0)
+    }
+}
+
 /// The members of one object, by the place of their names in a list.
 #[derive(Debug)]
 pub struct Members<'a, const N: usize> {
@@ -363,18 +419,18 @@ impl<'a> Reader<'a> {
     /// Reads an object, whose `{` comes next, against a list of names, into `members`, which are empty. Members that come in the
     /// list's order are found at once.
     #[inline]
-    pub fn members<const N: usize>(&mut self, names: &[&str; N], members: &mut Members<'a, N>) -> Result<(), NotJson> {
+    pub fn members<const N: usize>(&mut self, names: &Names<N>, members: &mut Members<'a, N>) -> Result<(), NotJson> {
         if !self.open(b'{') {
             return Err(NotJson);
         }
         let (mut first, mut next) = (true, 0);
         loop {
-            let place = if next < N && self.take_name(first, names[next]) {
+            let place = if next < N && self.take_name(first, &names.heads[next]) {
                 first = false;
                 Some(next)
             } else {
                 let Some(name) = self.name(&mut first)? else { return Ok(()) };
-                find_name(name, names)
+                names.find(name)
             };
             let value = self.value()?;
             match place {
@@ -389,24 +445,15 @@ impl<'a> Reader<'a> {
 
     /// Takes a member's name that is just the expected one, plainly written; takes nothing if anything is otherwise.
     #[inline]
-    fn take_name(&mut self, first: bool, expected: &str) -> bool {
+    fn take_name(&mut self, first: bool, expected: &Head) -> bool {
         let rest = &self.bytes[self.at..];
         let rest = if first { rest } else { rest.strip_prefix(b",").unwrap_or_default() };
-        let behind = rest
-            .strip_prefix(b"\"")
-            .and_then(|rest| rest.strip_prefix(expected.as_bytes()))
-            .and_then(|rest| rest.strip_prefix(b"\":"));
-        if let Some(behind) = behind {
-            self.at = self.bytes.len() - behind.len();
+        let begins = expected.begins(rest);
+        if begins {
+            self.at = self.bytes.len() - rest.len() + expected.len;
         }
-        behind.is_some()
+        begins
     }
-}
-
-fn find_name<const N: usize>(name: Text<'_>, names: &[&str; N]) -> Option<usize> {
-    let mut scratch = [0; TEXT_BYTES];
-    let name = name.get(&mut scratch)?;
-    names.iter().position(|known| known.as_bytes() == name)
 }
 
 /// The first name of an object that came before, in an object whose syntax was checked.
@@ -531,10 +578,36 @@ mod tests {
     }
 
     #[test]
+    fn an_expected_name_is_taken_whole_and_alone() {
+        let names = ["a", "a_name", "thirteen_long"];
+        let list = Names::new(names);
+        for (place, name) in names.into_iter().enumerate() {
+            for (written, want) in [
+                (format!("\"{name}\":"), Some(place)),
+                (format!("\"{name}\" :"), Some(place)),
+                (format!("\"\\u0061{}\":", &name[1..]), name.starts_with('a').then_some(place)),
+                (format!("\"{name}_\":"), None),
+                (format!("\"{}\":", &name[..name.len() - 1]), None),
+                (format!("\"{}\":", name.to_uppercase()), None),
+            ] {
+                for value in ["1", "\"a value as long as a line\""] {
+                    let text = format!("{{{written}{value}}}");
+                    let mut members = Members::default();
+                    Reader::new(text.as_bytes()).members(&list, &mut members).unwrap();
+                    let found = members.values.iter().position(Option::is_some);
+                    assert_eq!((found, members.odd), (want, want.is_none()), "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn members_in_any_order_and_odd_ones() {
         let read = |text: &'static str| {
             let mut m = Members::default();
-            Reader::new(text.as_bytes()).members(&["a", "b"], &mut m).map(|()| (m.values.map(|v| v.is_some()), m.odd))
+            Reader::new(text.as_bytes())
+                .members(&Names::new(["a", "b"]), &mut m)
+                .map(|()| (m.values.map(|v| v.is_some()), m.odd))
         };
         assert_eq!(read(r#"{"b":1,"\u0061":[]}"#), Ok(([true, true], false)));
         assert_eq!(read(r#"{"b":1,"b":2}"#), Ok(([false, true], true)));

@@ -5,6 +5,7 @@
 //!
 //! What comes home may leave: the owner keeps a parcel until what its answer shows is durable.
 
+use super::desk::Way;
 use super::out::Stamp;
 use super::read::{Kind, Read, What};
 use super::room::LARGE_BYTES;
@@ -84,7 +85,7 @@ pub struct Mark {
 }
 
 /// An entry by value, with its line.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct Entry {
     /// Its line.
     pub mark: Mark,
@@ -92,6 +93,8 @@ pub struct Entry {
     user: UserId,
     at: Millis,
     act: Act,
+    /// The way to its user, on the core that has them.
+    pub way: Way,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +127,7 @@ impl Entry {
             Action::Settle { hold, amount } => Act::Settle { hold, amount },
             Action::Void { hold } => Act::Void { hold },
         };
-        Self { mark, id: entry.id, user: entry.user, at: entry.at, act }
+        Self { mark, id: entry.id, user: entry.user, at: entry.at, act, way: Way::default() }
     }
 
     /// The entry.

@@ -3,7 +3,7 @@
 //! Everything is appended to the caller's buffer; answers that show a user come with the log position that they show.
 
 use super::answer;
-use super::desk::{Desk, Step, ahead};
+use super::desk::{Desk, Step, Way, ahead};
 use super::out::Stamp;
 use super::problem::{Code, Problem};
 use super::read::{Read, What};
@@ -144,7 +144,7 @@ pub(super) fn batch<D: Desk>(
         out.extend_from_slice(b"{\"responses\":[");
         for (at, read) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-                desk.approach(next.user, None, step);
+                desk.approach(next.user, None, step, &Way::default());
             }
             if at > 0 {
                 out.push(b',');

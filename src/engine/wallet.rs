@@ -7,7 +7,7 @@ use super::mesh::{Cargo, Census, Mesh};
 use super::service::{Clock, Next, Out, Service, Stamp};
 use crate::api::connection::{Connection, Shared};
 use crate::api::desk::{
-    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View,
+    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View, Way,
 };
 use crate::api::exchange::Exchange;
 use crate::api::info::{Figures, Info};
@@ -461,8 +461,8 @@ impl Desk for Counter {
     }
 
     #[inline]
-    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
-        self.slice.approach(user, entry, step, &Hardware);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
+        self.slice.approach(user, entry, step, way, &Hardware);
     }
 
     #[inline]

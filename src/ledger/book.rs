@@ -8,7 +8,7 @@ use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
 use super::index::{Index, Slot};
-use super::memory::{Near, Step};
+use super::memory::{Near, Step, Way};
 use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};
@@ -112,11 +112,13 @@ impl Book {
     /// Takes a step of the way to a user, and to where `entry` will be booked: says where it leads. The step before it was
     /// taken long enough ago to have arrived.
     #[inline]
-    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, near: &impl Near) {
-        if step == Step::Place {
-            return near.near((&raw const *self.index.place(id)).cast());
+    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way, near: &impl Near) {
+        match step {
+            Step::Place => return near.near((&raw const *self.index.place(id)).cast()),
+            Step::User => way.found(self.index.find(id, |_| true)),
+            Step::Parts | Step::Deep => {}
         }
-        if let Some(slot) = self.index.find(id, |_| true) {
+        if let Some(slot) = way.slot() {
             self.user(slot).approach(entry, step, near);
         }
     }
@@ -164,12 +166,17 @@ impl Book {
     }
 
     /// Judges an entry of the user in `slot`, or of one who has none yet: then the index must have room.
-    #[inline]
+    #[inline(always)]
     fn judge<'a>(&self, slot: Option<Slot>, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
-        let effect = match slot {
-            Some(slot) => self.user(slot).judge(&self.names, now, entry),
-            None => User::new(entry.user).judge(&self.names, now, entry),
-        }?;
+        let stranger;
+        let user = match slot {
+            Some(slot) => self.user(slot),
+            None => {
+                stranger = User::new(entry.user);
+                &stranger
+            }
+        };
+        let effect = user.judge(&self.names, now, entry)?;
         if slot.is_none() && !self.index.has_room(entry.user) {
             return Err(Rejection::InsufficientStorage.into());
         }

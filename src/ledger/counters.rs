@@ -7,7 +7,7 @@
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put, put_part};
-use super::memory::{LINE_BYTES, Near, filled, thin_bytes};
+use super::memory::{Near, filled, near_head, near_rest, thin_bytes};
 use super::names::{KindId, Numbers};
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
@@ -269,12 +269,19 @@ impl Counters {
         }
     }
 
-    /// Says where the packed parts are.
+    /// Says where the packed parts begin.
     #[inline]
     pub fn approach(&self, near: &impl Near) {
-        for part in [&self.groups.0, &self.block] {
-            near.near(part.as_ptr());
-            near.near(part.as_ptr().wrapping_add(LINE_BYTES));
+        near_head(&self.groups.0, near);
+        near_head(&self.block, near);
+    }
+
+    /// Says where the rest of them is, as far as an entry needs it.
+    #[inline]
+    pub fn approach_rest(&self, near: &impl Near) {
+        near_rest(&self.groups.0, 0, near);
+        if !self.block.is_empty() {
+            near_rest(&self.block, rows::tail(&self.block), near);
         }
     }
 
@@ -438,11 +445,11 @@ impl Runs {
         })
     }
 
-    /// Says where the block is in which the next entry is most likely booked.
+    /// Says where the block begins in which the next entry is most likely booked.
     #[inline]
     pub fn approach(&self, near: &impl Near) {
         if let Some(block) = self.quarters.last() {
-            near.near(block.as_ptr());
+            near_head(block, near);
         }
     }
 

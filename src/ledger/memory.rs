@@ -1,5 +1,7 @@
 //! What the ledger knows of memory: where reading will go next, and how small vectors grow.
 
+use super::index::Slot;
+use std::cell::Cell;
 use thin_vec::ThinVec;
 
 /// Tells the processor what will be read soon. The ledger knows where, the engine knows how.
@@ -20,10 +22,31 @@ pub enum Step {
     Place,
     /// The user.
     User,
-    /// What hangs on the user.
+    /// What hangs on the user: where each part begins.
     Parts,
-    /// What hangs on that, as far as an entry needs it.
+    /// The rest of these parts and what hangs on them, as far as an entry needs it.
     Deep,
+}
+
+impl Step {
+    /// The whole way to where an entry is booked.
+    pub const OF_ENTRY: [Self; 4] = [Self::Place, Self::User, Self::Parts, Self::Deep];
+}
+
+/// What the steps of one way have found so far.
+#[derive(Debug, Default)]
+pub struct Way(Cell<Option<Slot>>);
+
+impl Way {
+    /// Takes [`Step::User`].
+    pub(super) fn found(&self, slot: Option<Slot>) {
+        self.0.set(slot);
+    }
+
+    /// The user's slot, if it was found.
+    pub(super) fn slot(&self) -> Option<Slot> {
+        self.0.get()
+    }
 }
 
 /// How many items lie between the steps of the way to one user: as much work as a cache miss takes.
@@ -45,6 +68,22 @@ pub(super) const LINE_BYTES: usize = 64;
 
 /// Length and capacity, which a thin vector keeps before its items.
 const THIN_HEADER_BYTES: usize = 16;
+
+/// Says where a thin vector begins: its header, and often all of it.
+#[inline]
+pub(super) fn near_head<T>(vec: &ThinVec<T>, near: &impl Near) {
+    near.near(vec.as_ptr().cast::<u8>().wrapping_sub(THIN_HEADER_BYTES));
+}
+
+/// Says where the items of a thin vector are from this one on, but for what [`near_head`] has said. Its header is read.
+#[inline]
+pub(super) fn near_rest<T>(vec: &ThinVec<T>, from: usize, near: &impl Near) {
+    let head = (vec.as_ptr() as usize - THIN_HEADER_BYTES) / LINE_BYTES;
+    let (first, last) = (vec.as_ptr().wrapping_add(from) as usize, vec.as_ptr().wrapping_add(vec.len()) as usize);
+    for line in (first / LINE_BYTES).max(head + 1)..=last / LINE_BYTES {
+        near.near((line * LINE_BYTES) as *const u8);
+    }
+}
 
 /// Bytes that a thin vector has on the heap.
 pub(super) fn thin_bytes<T>(vec: &ThinVec<T>) -> usize {
@@ -70,4 +109,36 @@ pub(super) fn filled(bytes: &[u8]) -> ThinVec<u8> {
     reserve(&mut items, bytes.len());
     items.extend_from_slice(bytes);
     items
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    struct Lines(RefCell<Vec<usize>>);
+
+    impl Near for Lines {
+        fn near(&self, at: *const u8) {
+            self.0.borrow_mut().push(at as usize / LINE_BYTES);
+        }
+    }
+
+    #[test]
+    fn each_line_of_a_thin_vector_is_near_once() {
+        for len in 0..400 {
+            let mut vec = ThinVec::<u8>::new();
+            reserve(&mut vec, len);
+            vec.resize(len, 0);
+            let lines = Lines(RefCell::default());
+            near_head(&vec, &lines);
+            near_rest(&vec, 0, &lines);
+            let start = vec.as_ptr() as usize - THIN_HEADER_BYTES;
+            let all: Vec<_> = (start / LINE_BYTES..=(start + THIN_HEADER_BYTES + len) / LINE_BYTES).collect();
+            assert_eq!(lines.0.take(), all, "{len}");
+            near_rest(&vec, len, &lines);
+            let last = (start + THIN_HEADER_BYTES + len) / LINE_BYTES;
+            assert_eq!(lines.0.take(), if last == start / LINE_BYTES { vec![] } else { vec![last] }, "{len}, its end");
+        }
+    }
 }

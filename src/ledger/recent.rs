@@ -12,7 +12,7 @@
 use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
-use super::memory::{Near, reserve, thin_bytes};
+use super::memory::{Near, near_head, near_rest, reserve, thin_bytes};
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
@@ -206,10 +206,16 @@ impl Recent {
         Some(tables)
     }
 
-    /// Says where the list is.
+    /// Says where the list begins.
     #[inline]
     pub fn approach(&self, near: &impl Near) {
-        near.near(self.list.as_ptr().cast());
+        near_head(&self.list, near);
+    }
+
+    /// Says where the rest of it is.
+    #[inline]
+    pub fn approach_rest(&self, near: &impl Near) {
+        near_rest(&self.list, 0, near);
     }
 
     fn sweep(&mut self, before: Option<Millis>, latest: Millis) {
@@ -282,7 +288,7 @@ impl Tables {
 
     /// Looks an id up to no end but that what is read is near when it is looked up in earnest.
     #[inline]
-    pub fn approach(&self, id: EntryId, _near: &impl Near) {
+    pub fn approach(&self, id: EntryId) {
         let id = Remembered::fingerprint(id);
         std::hint::black_box(self.table(id).find(id, |_| true));
     }

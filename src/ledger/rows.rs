@@ -166,7 +166,7 @@ pub fn last(block: &[u8]) -> Quarter {
     first(block) + varint::get(block, &mut tail(block)) as Quarter
 }
 
-fn tail(block: &[u8]) -> usize {
+pub(super) fn tail(block: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([block[4], block[5]]))
 }
 

@@ -174,6 +174,7 @@ impl User {
     }
 
     /// Judges an entry of this user. `now` is the server's clock. Changes nothing.
+    #[inline(always)]
     pub fn judge<'a>(&self, names: &Names, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
         if entry.at.0 > now.0.saturating_add(FUTURE_MS) {
             return Err(Rejection::InFuture.into());
@@ -197,6 +198,7 @@ impl User {
         .map_err(Verdict::Rejected)
     }
 
+    #[inline(always)]
     fn judge_post<'a>(
         &self,
         names: &Names,
@@ -424,9 +426,11 @@ impl User {
                 self.more.as_deref().into_iter().for_each(|more| near_lines(more, near));
             }
             Step::Deep => {
+                self.counters.approach_rest(near);
+                self.recent.approach_rest(near);
                 let Some(more) = &self.more else { return };
                 if let (Some(tables), Some(entry)) = (&more.recent, entry) {
-                    tables.approach(entry, near);
+                    tables.approach(entry);
                 }
                 if let Some(runs) = &more.runs {
                     runs.approach(near);

@@ -19,7 +19,7 @@ use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 pub use crate::ledger::index::Room;
 use crate::ledger::index::Slot;
-pub use crate::ledger::memory::{Near, Step, ahead};
+pub use crate::ledger::memory::{Near, Step, Way, ahead};
 pub use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 pub use crate::ledger::user::User;
@@ -107,8 +107,8 @@ impl Slice {
 
     /// Says where the way to a user leads next: see [`Book::approach`].
     #[inline]
-    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, near: &impl Near) {
-        self.book.approach(id, entry, step, near);
+    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way, near: &impl Near) {
+        self.book.approach(id, entry, step, way, near);
     }
 
     /// The position up to which everything is durable.

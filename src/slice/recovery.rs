@@ -5,7 +5,7 @@
 
 use super::log::Tail;
 use super::store::Found;
-use super::{Near, Slice, Step, ahead};
+use super::{Near, Slice, Step, Way, ahead};
 use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
@@ -291,7 +291,7 @@ impl Recovery {
                         if let Some(what) = owner.refuses(user.id()) {
                             return Err(fault(offset, what));
                         }
-                        slice.approach(user.id(), None, Step::Place, near);
+                        slice.approach(user.id(), None, Step::Place, &Way::default(), near);
                         loaded.push((offset, user));
                         rest = &rest[bytes..];
                     }
@@ -415,11 +415,11 @@ impl Recovery {
             if let Some(what) = stranger {
                 return Err(Fault::new(file, offset, what).into());
             }
-            records.push((offset, read));
+            records.push((offset, read, Way::default()));
         }
-        for (at, (offset, (entry, version))) in records.iter().enumerate() {
-            for ((_, (next, _)), step) in ahead(&records, at, [Step::Place, Step::User, Step::Parts, Step::Deep]) {
-                slice.approach(next.user, Some(next.id), step, near);
+        for (at, (offset, (entry, version), _)) in records.iter().enumerate() {
+            for ((_, (next, _), way), step) in ahead(&records, at, Step::OF_ENTRY) {
+                slice.approach(next.user, Some(next.id), step, way, near);
             }
             match slice.replay(entry, *version) {
                 Ok(Replayed::Booked) => self.report.replayed += 1,

@@ -4,7 +4,7 @@ pub mod cores;
 
 use purser::api::connection::{Connection, Next, Shared};
 use purser::api::desk::{
-    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View,
+    DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View, Way,
 };
 use purser::api::out::{Out, Stamp};
 use purser::slice::{LogSink, Lsn, Near, Slice};
@@ -119,8 +119,8 @@ impl Desk for TestDesk {
     }
 
     #[inline]
-    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step) {
-        self.slice.approach(user, entry, step, &Nowhere);
+    fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
+        self.slice.approach(user, entry, step, way, &Nowhere);
     }
 
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {
