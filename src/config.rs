@@ -13,7 +13,7 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The CPUs to run on, ascending, at least one.
     pub cores: Vec<usize>,
-    /// How many slices there are, each with a thread of its own; they may outnumber the CPUs.
+    /// How many slices there are; where they outnumber the CPUs, some share a thread.
     pub slices: u32,
     /// Where data is kept; `None` keeps it in memory only.
     pub data: Option<PathBuf>,

@@ -105,6 +105,7 @@
 //!
 //! src/engine/mod.rs         the event loop and what it needs
 //! src/engine/core/mod.rs    one core and its turn
+//! src/engine/core/part.rs   its part for one slice
 //! src/engine/core/accept.rs how connections come
 //! src/engine/core/end.rs    how they end
 //! src/engine/core/wait.rs   what a core does with nothing to do

@@ -166,7 +166,7 @@ fn a_core_that_stands_still_ends_the_process() {
         true
     });
     if is_over {
-        let want = format!("purser: core {UNLUCKY} has stood still for 1000 ms: ending");
+        let want = format!("purser: the core of slice {UNLUCKY} has stood still for 1000 ms: ending");
         assert!(said(&scratch).contains(&want), "{}", said(&scratch));
     }
     // Relaxed: those who wrote it have ended.

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use clap::Parser;
 use memchr::memmem;
 use purser::engine::control::Control;
-use purser::engine::core::{Core, Limits};
+use purser::engine::core::{Core, Limits, Setup};
 use purser::engine::service::{Clock, Next, Out, Service, Stamp};
 use purser::engine::{net, placement};
 
@@ -48,14 +48,14 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
         cargo_bytes: 0,
         body_bytes: 0,
         spin_ns: 0,
-        shares_cpu: false,
     };
     placement::pin(core).context("pinning the floor")?;
     placement::raise_descriptors().context("raising the floor's descriptors")?;
     let listener = net::listen(listen).context("listening")?;
     println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
     let control = Control::new().context("making the floor's control")?;
-    let core = Core::new(vec![listener], Constant { answer }, limits, control, None).context("setting the floor up")?;
+    let setup = Setup { listeners: vec![listener], service: Constant { answer }, control };
+    let core = Core::new(vec![setup], limits, None).context("setting the floor up")?;
     core.run().context("running the floor").map(drop)
 }
 

@@ -32,6 +32,7 @@ impl Host {
             fact("CPU", cpu_model()),
             fact("memory", memory()),
             fact("governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+            fact("polling before a virtual CPU halts, ns", read("/sys/module/haltpoll/parameters/guest_halt_poll_ns")),
             fact("transparent huge pages", read("/sys/kernel/mm/transparent_hugepage/enabled")),
             fact("load average at the start", Some(load.join(" "))),
             fact("CPU time stolen by the hypervisor meanwhile", self.stolen()),

@@ -9,7 +9,7 @@ use crate::api::{BATCH_BYTES, BATCH_READS, CREDITS, FEED_BYTES, FEED_LINES};
 use crate::config::{Config, CpuList, Limits};
 use crate::engine::control::{Command, Control};
 use crate::engine::core::Limits as CoreLimits;
-use crate::engine::cores::{self, Ended, Plan};
+use crate::engine::cores::{self, Ended, Plan, Slice};
 use crate::engine::directory::{self, Directory};
 use crate::engine::keeper::{Keeper, News};
 use crate::engine::mesh::mesh;
@@ -42,7 +42,7 @@ pub struct Arguments {
     #[arg(long, value_name = "LIST", env = "PURSER_CORES")]
     cores: Option<CpuList>,
 
-    /// Slices of the users, each with a thread of its own; data kept in another number of slices is re-partitioned [default: one for each CPU]
+    /// Slices of the users; where they are more than CPUs, some share a CPU's thread; data kept in another number of slices is re-partitioned [default: one for each CPU]
     #[arg(long, value_name = "N", env = "PURSER_SLICES", value_parser = clap::value_parser!(u32).range(1..=MOST_SLICES))]
     slices: Option<u32>,
 
@@ -99,7 +99,7 @@ pub struct Arguments {
     no_arena: bool,
 }
 
-/// More slices than this are a typing error: each has a thread, a log and queues to all others.
+/// More slices than this are a typing error: each has a log, with a thread of its own, and queues to all others.
 const MOST_SLICES: i64 = 256;
 
 /// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking it would take.
@@ -148,19 +148,24 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let (address, numbers) = (ports.address(), ports.numbers().to_vec());
     let info = Arc::new(info(&config, &numbers)?);
     let meshes = mesh(&controls, CREDITS);
-    let plans = ports.listen()?.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
-    let plans = plans.map(|(slice, (((listeners, keeper), mesh), control))| Plan {
-        cpu: cpu_of(&config, slice),
-        listeners,
-        keeper,
-        mesh,
-        ledger_bytes: config.limits.ledger_bytes / config.slices as usize,
-        arena_bytes: config.arena.then_some(memory / config.slices as usize),
-        limits: core_limits(&config),
-        info: info.clone(),
-        control: control.clone(),
-    });
-    let mut cores = cores::start(plans.collect(), &aside)?;
+    let plan = |&cpu: &usize| Plan { cpu, slices: Vec::new(), arena_bytes: None, limits: core_limits(&config) };
+    let mut plans: Vec<Plan> = config.cores.iter().map(plan).collect();
+    let slices = ports.listen()?.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
+    for (slice, (((listeners, keeper), mesh), control)) in slices {
+        plans[slice % config.cores.len()].slices.push(Slice {
+            listeners,
+            keeper,
+            mesh,
+            ledger_bytes: config.limits.ledger_bytes / config.slices as usize,
+            info: info.clone(),
+            control: control.clone(),
+        });
+    }
+    plans.retain(|plan| !plan.slices.is_empty());
+    for plan in plans.iter_mut().filter(|_| config.arena) {
+        plan.arena_bytes = Some(memory / config.slices as usize * plan.slices.len());
+    }
+    let mut cores = cores::start(plans, &aside)?;
     cores.are_set_up()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
     announce(&config, &kernel, memory, descriptors);
@@ -256,7 +261,6 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
 
 const fn core_limits(config: &Config) -> CoreLimits {
     let limits = &config.limits;
-    let shares_cpu = config.slices as usize > config.cores.len();
     CoreLimits {
         connections: limits.connections,
         request_ms: limits.request_ms,
@@ -267,8 +271,8 @@ const fn core_limits(config: &Config) -> CoreLimits {
         answer_bytes: limits.answer_bytes,
         cargo_bytes: limits.cargo_bytes,
         body_bytes: limits.body_bytes,
-        spin_ns: if shares_cpu { 0 } else { SPIN_NS },
-        shares_cpu,
+        // A core that is alone has nobody to look out for.
+        spin_ns: if config.cores.len() > 1 { SPIN_NS } else { 0 },
     }
 }
 

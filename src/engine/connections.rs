@@ -40,6 +40,8 @@ pub enum Receive {
 pub struct Conn<S> {
     /// Its socket.
     pub fd: OwnedFd,
+    /// Which part of the core it is of.
+    pub part: u8,
     /// Which use of the slot this is.
     pub generation: u32,
     /// What the service keeps of it.
@@ -105,12 +107,13 @@ impl<S> Conn<S> {
 
     /// An operation of this connection.
     pub fn op(&self, kind: Kind, slot: Slot) -> u64 {
-        Op { kind, slot, generation: self.generation }.encode()
+        Op { kind, part: self.part, slot, generation: self.generation }.encode()
     }
 }
 
-/// The slots.
+/// The slots of one part of a core.
 pub struct Connections<S> {
+    part: u8,
     slots: Vec<Option<Conn<S>>>,
     generations: Vec<u32>,
     free: Vec<Slot>,
@@ -118,8 +121,8 @@ pub struct Connections<S> {
 
 impl<S> Connections<S> {
     /// None yet.
-    pub const fn new() -> Self {
-        Self { slots: Vec::new(), generations: Vec::new(), free: Vec::new() }
+    pub const fn new(part: u8) -> Self {
+        Self { part, slots: Vec::new(), generations: Vec::new(), free: Vec::new() }
     }
 
     /// How many there are.
@@ -144,11 +147,12 @@ impl<S> Connections<S> {
             self.generations.push(0);
             self.slots.len() as Slot - 1
         });
-        let generation = self.generations[slot as usize];
+        let (part, generation) = (self.part, self.generations[slot as usize]);
         self.slots[slot as usize] = Some(Conn {
             fd,
+            part,
             generation,
-            session: session(Op { kind: Kind::Send, slot, generation }.encode()),
+            session: session(Op { kind: Kind::Send, part, slot, generation }.encode()),
             out: Out::default(),
             frozen: Vec::new(),
             sent: 0,
@@ -196,11 +200,5 @@ impl<S> Connections<S> {
         let conn = self.get(op.slot).expect("a completion is for a connection that waits for it");
         assert!(conn.generation == op.generation, "a completion is for this use of the slot");
         conn
-    }
-}
-
-impl<S> Default for Connections<S> {
-    fn default() -> Self {
-        Self::new()
     }
 }

@@ -6,7 +6,7 @@
 use super::Failure;
 use super::arena::{Arena, Toucher, seldom_collect};
 use super::control::Control;
-use super::core::{Core, Limits};
+use super::core::{Core, Limits, Setup};
 use super::keeper::Keeper;
 use super::mesh::Mesh;
 use super::placement::{self, Aside};
@@ -27,18 +27,24 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Plan {
     /// The CPU that its thread is pinned to.
     pub cpu: usize,
+    /// The slices that live on it: one at least.
+    pub slices: Vec<Slice>,
+    /// Bytes of a memory region of its own; `None` for the common heap.
+    pub arena_bytes: Option<usize>,
+    /// The bounds of each slice.
+    pub limits: Limits,
+}
+
+/// What one slice is to be.
+pub struct Slice {
     /// Where its connections come from.
     pub listeners: Vec<TcpListener>,
-    /// What keeps its slice, if anything does.
+    /// What keeps it, if anything does.
     pub keeper: Option<Keeper>,
-    /// Its way to the others; says which slice is its own.
+    /// Its way to the others; says which slice it is.
     pub mesh: Mesh<Box<Parcel>>,
     /// Bytes of ledger above which new entries are refused.
     pub ledger_bytes: usize,
-    /// Bytes of a memory region of its own; `None` for the common heap.
-    pub arena_bytes: Option<usize>,
-    /// Its bounds.
-    pub limits: Limits,
     /// What the server says of itself.
     pub info: Arc<Info>,
     /// How it is told things.
@@ -48,39 +54,40 @@ pub struct Plan {
 /// The cores, running.
 pub struct Cores {
     events: Receiver<Event>,
+    cores: usize,
     set_up: usize,
     serving: usize,
     /// Of each slice.
     ended: Vec<Option<Ended>>,
 }
 
-/// A core that has come to its end: what it holds, and what its loop has counted.
+/// A slice that has come to its end: what it holds, and what its loop has counted.
 pub type Ended = (Wallet, Counters);
 
 enum Event {
+    /// A core is.
     IsSetUp,
-    /// All data is loaded, and it takes requests.
+    /// All data of a slice is loaded, and it takes requests.
     Serves,
-    /// It has ended; `None` if it panicked.
-    Ended(u32, Option<Result<Box<Ended>, Failure>>),
+    /// The core of these slices has ended; `None` if it panicked.
+    Ended(Vec<u32>, Option<Result<Vec<Ended>, Failure>>),
 }
 
 /// Starts the cores.
 pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
     seldom_collect();
     let (tell, events) = channel();
-    let count = plans.len();
-    for plan in plans {
-        let slice = plan.mesh.slice();
+    let cores = plans.len();
+    let count = plans.iter().map(|plan| plan.slices.len()).sum();
+    for (core, plan) in plans.into_iter().enumerate() {
+        let slices = plan.slices.iter().map(|slice| slice.mesh.slice()).collect();
+        let controls = plan.slices.iter().map(|slice| slice.control.clone()).collect();
         let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
-        let report = Report { slice, control: plan.control.clone(), tell: tell.clone(), ended: None };
-        let serves = tell.clone();
-        // Whoever listened may have ended with the first failure.
-        let serves = Box::new(move || drop(serves.send(Event::Serves)));
+        let report = Report { slices, controls, tell: tell.clone(), ended: None };
         thread::Builder::new()
-            .name(format!("core-{slice}"))
+            .name(format!("core-{core}"))
             .spawn(move || {
-                let outcome = set_up(plan, toucher, serves).and_then(|core| {
+                let outcome = set_up(plan, toucher, &report.tell).and_then(|core| {
                     // The receiver waits for this: it cannot be gone.
                     let _ = report.tell.send(Event::IsSetUp);
                     core.run()
@@ -89,49 +96,56 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
             })
             .map_err(Failure::of("start", "a core's thread"))?;
     }
-    Ok(Cores { events, set_up: 0, serving: 0, ended: (0..count).map(|_| None).collect() })
+    Ok(Cores { events, cores, set_up: 0, serving: 0, ended: (0..count).map(|_| None).collect() })
 }
 
-fn set_up(plan: Plan, toucher: Option<Toucher>, serves: Box<dyn FnOnce() + Send>) -> Result<Core<Wallet>, Failure> {
-    placement::pin(plan.cpu)?;
+fn set_up(plan: Plan, toucher: Option<Toucher>, tell: &Sender<Event>) -> Result<Core<Wallet>, Failure> {
+    let Plan { cpu, slices, arena_bytes, limits } = plan;
+    placement::pin(cpu)?;
     // Before anything of the core's own is allocated.
-    let arena = plan.arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
-    let wallet = Wallet::new(plan.ledger_bytes, plan.keeper, plan.mesh, plan.info, &plan.limits, serves);
-    Core::new(plan.listeners, wallet, plan.limits, plan.control, arena)
+    let arena = arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
+    let setups = slices.into_iter().map(|slice| {
+        let Slice { listeners, keeper, mesh, ledger_bytes, info, control } = slice;
+        let tell = tell.clone();
+        // Whoever listened may have ended with the first failure.
+        let serves = Box::new(move || drop(tell.send(Event::Serves)));
+        Setup { listeners, service: Wallet::new(ledger_bytes, keeper, mesh, info, &limits, serves), control }
+    });
+    Core::new(setups.collect(), limits, arena)
 }
 
 /// Says how a core has ended, even if it panicked.
 struct Report {
-    slice: u32,
-    control: Control,
+    slices: Vec<u32>,
+    controls: Vec<Control>,
     tell: Sender<Event>,
-    ended: Option<Result<Box<Ended>, Failure>>,
+    ended: Option<Result<Vec<Ended>, Failure>>,
 }
 
 impl Report {
-    fn end(mut self, outcome: Result<Ended, Failure>) {
-        self.ended = Some(outcome.map(Box::new));
+    fn end(mut self, outcome: Result<Vec<Ended>, Failure>) {
+        self.ended = Some(outcome);
     }
 }
 
 impl Drop for Report {
     fn drop(&mut self) {
-        self.control.ends();
+        self.controls.iter().for_each(Control::ends);
         // Whoever listened may have ended with the first failure.
-        let _ = self.tell.send(Event::Ended(self.slice, self.ended.take()));
+        let _ = self.tell.send(Event::Ended(std::mem::take(&mut self.slices), self.ended.take()));
     }
 }
 
 impl Cores {
     /// Waits until all of them are set up.
     pub fn are_set_up(&mut self) -> Result<(), Failure> {
-        while self.set_up < self.ended.len() {
+        while self.set_up < self.cores {
             self.hear()?;
         }
         Ok(())
     }
 
-    /// Waits until all of them take requests. Returns whether that came about: they may have been told to end before.
+    /// Waits until all slices take requests. Returns whether that came about: they may have been told to end before.
     pub fn serve(&mut self) -> Result<bool, Failure> {
         while self.serving < self.ended.len() && self.ended.iter().all(Option::is_none) {
             self.hear()?;
@@ -152,10 +166,13 @@ impl Cores {
         match self.events.recv().expect("each core says how it ended") {
             Event::IsSetUp => self.set_up += 1,
             Event::Serves => self.serving += 1,
-            Event::Ended(slice, Some(Ok(core))) => self.ended[slice as usize] = Some(*core),
+            Event::Ended(slices, Some(Ok(ended))) => {
+                slices.iter().zip(ended).for_each(|(&slice, ended)| self.ended[slice as usize] = Some(ended));
+            }
             Event::Ended(_, Some(Err(failure))) => return Err(failure),
-            Event::Ended(slice, None) => {
-                return Err(Failure::new("run", format!("core {slice}"), io::Error::other("its thread panicked")));
+            Event::Ended(slices, None) => {
+                let what = format!("the core of slice {}", slices[0]);
+                return Err(Failure::new("run", what, io::Error::other("its thread panicked")));
             }
         }
         Ok(())
@@ -173,7 +190,10 @@ pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> 
             for (slice, (stall, control)) in stalls.iter_mut().zip(&controls).enumerate() {
                 // One that has ended does not stall: others may take longer to end.
                 if control.turns_begun().is_some_and(|turns| stall.look(turns) >= looks) {
-                    eprintln!("purser: core {slice} has stood still for {} ms: ending", patience.as_millis());
+                    eprintln!(
+                        "purser: the core of slice {slice} has stood still for {} ms: ending",
+                        patience.as_millis()
+                    );
                     process::abort();
                 }
             }

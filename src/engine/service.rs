@@ -70,6 +70,12 @@ pub trait Service {
         None
     }
 
+    /// Takes what others have sent since the turn began.
+    fn hear(&mut self) {}
+
+    /// Sends what is to go to others.
+    fn say(&mut self) {}
+
     /// The ticket of the connection for which the next thing has come from another core.
     fn arrived(&mut self) -> Option<u64> {
         None

@@ -205,7 +205,8 @@ impl Service for Wallet {
             counter.serving = if counter.is_draining { Serving::Draining } else { Serving::Ready };
             self.serves.take().into_iter().for_each(|serves| serves());
         }
-        self.hear(clock.monotonic_ms);
+        self.shared.exchange.begin(clock.monotonic_ms);
+        self.take_in();
     }
 
     fn open(&mut self, ticket: u64) -> Connection {
@@ -271,7 +272,7 @@ impl Service for Wallet {
             }
             keeper.hear(clock.monotonic_ms, slice, released)?;
         }
-        self.say();
+        self.send_out();
         Ok(())
     }
 
@@ -283,6 +284,14 @@ impl Service for Wallet {
         let is_awaited = counter.slice.is_awaited() || self.shared.exchange.is_log_awaited();
         counter.gathers = counter.has_applied && !is_awaited;
         keeper.advance(Turn { now_ms, traffic, is_log_awaited: !counter.gathers }, &counter.slice);
+    }
+
+    fn hear(&mut self) {
+        self.take_in();
+    }
+
+    fn say(&mut self) {
+        self.send_out();
     }
 
     fn arrived(&mut self) -> Option<u64> {
@@ -357,11 +366,10 @@ impl Service for Wallet {
 }
 
 impl Wallet {
-    /// Takes what other cores have sent: answers wait for their connections' turn, questions are answered. Entries of others get half of what a
+    /// Takes what others have sent: answers wait for their connections' turn, questions are answered. Entries of others get half of what a
     /// turn may apply, and at its end what connections have left of it.
-    fn hear(&mut self, now_ms: u64) {
+    fn take_in(&mut self) {
         let Self { counter, shared: Shared { exchange, .. }, mesh, came, asked, arrived, .. } = self;
-        exchange.begin(now_ms);
         exchange.hold(counter.is_log_held());
         if mesh.is_empty() {
             return;
@@ -386,8 +394,8 @@ impl Wallet {
         exchange.apply(counter.entries_left / 2, counter);
     }
 
-    /// Sends what is to go to other cores.
-    fn say(&mut self) {
+    /// Sends what is to go to others.
+    fn send_out(&mut self) {
         self.mesh.tell(Figures {
             users: self.counter.slice.book().users() as u64,
             looked_out_us: self.counter.counters.spun_ns / 1_000,

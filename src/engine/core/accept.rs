@@ -4,7 +4,8 @@ use super::super::connections::Slot;
 use super::super::op::{Kind, Op};
 use super::super::ring::Completion;
 use super::super::service::{Next, Service};
-use super::Core;
+use super::Io;
+use super::part::Part;
 use io_uring::{cqueue, opcode, types};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -29,29 +30,29 @@ impl Listening {
     }
 }
 
-/// The accept of a listener.
-const fn accept(listener: usize) -> u64 {
-    Op { kind: Kind::Accept, slot: listener as u32, generation: 0 }.encode()
+/// The accept of a part's listener.
+const fn accept(part: u8, listener: usize) -> u64 {
+    Op { kind: Kind::Accept, part, slot: listener as u32, generation: 0 }.encode()
 }
 
-impl<S: Service> Core<S> {
-    pub(super) fn arm_accept(&mut self, number: usize) {
+impl<S: Service> Part<S> {
+    pub(super) fn arm_accept(&mut self, number: usize, io: &mut Io) {
         let listener = &mut self.listeners[number];
         let Some(socket) = &listener.socket else { return };
         let entry = opcode::AcceptMulti::new(types::Fd(socket.as_raw_fd()))
             .flags(libc::SOCK_CLOEXEC)
             .build()
-            .user_data(accept(number));
+            .user_data(accept(self.number, number));
         (listener.is_armed, listener.again_at_ms) = (true, None);
         // SAFETY: points at nothing.
-        unsafe { self.ring.push(&entry) };
+        unsafe { io.ring.push(&entry) };
     }
 
-    pub(super) fn accepted(&mut self, number: usize, completion: Completion) {
+    pub(super) fn accepted(&mut self, number: usize, completion: Completion, io: &mut Io) {
         if completion.result >= 0 {
             // SAFETY: a descriptor that the kernel just made for this accept.
             let fd = unsafe { OwnedFd::from_raw_fd(completion.result) };
-            self.welcome(fd);
+            self.welcome(fd, io);
         }
         let now = self.clock.monotonic_ms;
         let listener = &mut self.listeners[number];
@@ -63,11 +64,11 @@ impl<S: Service> Core<S> {
             libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
                 listener.again_at_ms = Some(now + ACCEPT_PAUSE_MS);
             }
-            _ => self.arm_accept(number),
+            _ => self.arm_accept(number, io),
         }
     }
 
-    pub(super) fn welcome(&mut self, fd: OwnedFd) {
+    pub(super) fn welcome(&mut self, fd: OwnedFd, io: &mut Io) {
         if self.conns.len() >= self.limits.connections {
             self.counters.turned_away += 1;
             let answer = self.service.turned_away();
@@ -77,7 +78,7 @@ impl<S: Service> Core<S> {
                     conn.out.bytes = answer;
                     conn.next = Next::Close;
                 }
-                return self.after(slot);
+                return self.after(slot, io);
             }
             // Too many of those, too: a socket just accepted has room for a few hundred bytes, and is closed at once.
             // SAFETY: the answer outlives the call.
@@ -90,7 +91,7 @@ impl<S: Service> Core<S> {
         }
         self.counters.connections += 1;
         let slot = self.seat(fd);
-        self.arm_receive(slot);
+        self.arm_receive(slot, io);
     }
 
     pub(super) fn seat(&mut self, fd: OwnedFd) -> Slot {
@@ -98,14 +99,16 @@ impl<S: Service> Core<S> {
         conns.insert(fd, |ticket| service.open(ticket), self.clock.monotonic_ms + self.limits.idle_ms)
     }
 
-    pub(super) fn stop_accepting(&mut self) {
+    pub(super) fn stop_accepting(&mut self, io: &mut Io) {
         for number in 0..self.listeners.len() {
             let listener = &mut self.listeners[number];
             listener.socket = None;
             if listener.is_armed {
-                let entry = opcode::AsyncCancel::new(accept(number)).build().user_data(Op::core(Kind::Cancel).encode());
+                let entry = opcode::AsyncCancel::new(accept(self.number, number))
+                    .build()
+                    .user_data(Op::of_part(Kind::Cancel, self.number).encode());
                 // SAFETY: points at nothing.
-                unsafe { self.ring.push(&entry) };
+                unsafe { io.ring.push(&entry) };
             }
         }
     }

@@ -4,7 +4,8 @@ use super::super::Failure;
 use super::super::connections::{Phase, Slot};
 use super::super::op::Kind;
 use super::super::service::{Next, Service};
-use super::{Core, IDLE_BUFFER_BYTES};
+use super::part::{IDLE_BUFFER_BYTES, Part};
+use super::{Core, Io};
 use io_uring::{opcode, types};
 use std::os::fd::AsRawFd;
 
@@ -14,9 +15,9 @@ const TICKS_AROUND: u32 = 4;
 /// How long a closing connection may still send.
 const DRAIN_MS: u64 = 2_000;
 
-impl<S: Service> Core<S> {
+impl<S: Service> Part<S> {
     /// Shuts our side down: the peer sees the end of the last answer.
-    pub(super) fn shut(&mut self, slot: Slot) {
+    pub(super) fn shut(&mut self, slot: Slot, io: &mut Io) {
         let now = self.clock.monotonic_ms;
         let Some(conn) = self.conns.get(slot) else { return };
         conn.phase = Phase::Draining;
@@ -26,7 +27,7 @@ impl<S: Service> Core<S> {
             .build()
             .user_data(conn.op(Kind::Shutdown, slot));
         // SAFETY: points at nothing.
-        unsafe { self.ring.push(&entry) };
+        unsafe { io.ring.push(&entry) };
     }
 
     /// Ends a connection now, whatever it has in flight.
@@ -54,22 +55,22 @@ impl<S: Service> Core<S> {
         self.service.release(conn.session);
     }
 
-    pub(super) fn tick(&mut self) {
+    pub(super) fn tick(&mut self, io: &mut Io) {
         let now = self.clock.monotonic_ms;
         self.next_tick_ms = now + TICK_MS;
         for listener in 0..self.listeners.len() {
             if self.listeners[listener].again_at_ms.is_some_and(|at| now >= at) {
-                self.arm_accept(listener);
+                self.arm_accept(listener, io);
             }
         }
         self.tick = (self.tick + 1) % TICKS_AROUND;
         let lingered = self.draining_since_ms.is_some_and(|since| now > since + self.limits.linger_ms);
         for slot in (self.tick..self.conns.slots()).step_by(TICKS_AROUND as usize) {
-            self.look_at(slot, lingered);
+            self.look_at(slot, lingered, io);
         }
     }
 
-    pub(super) fn look_at(&mut self, slot: Slot, lingered: bool) {
+    pub(super) fn look_at(&mut self, slot: Slot, lingered: bool, io: &mut Io) {
         let now = self.clock.monotonic_ms;
         let Self { conns, service, dirty, .. } = self;
         let Some(conn) = conns.get(slot) else { return };
@@ -96,7 +97,7 @@ impl<S: Service> Core<S> {
         match conn.phase {
             Phase::Open if conn.next == Next::Unfinished => {
                 conn.next = service.expire(&mut conn.session, &mut conn.out);
-                self.after(slot);
+                self.after(slot, io);
             }
             // Entries that are being applied, or answers that wait for the log or for another core, are ours to be late with.
             // A send in flight has a deadline of its own.
@@ -106,12 +107,12 @@ impl<S: Service> Core<S> {
         }
     }
 
-    pub(super) fn drain(&mut self) {
+    pub(super) fn drain(&mut self, io: &mut Io) {
         if self.draining_since_ms.is_some() {
             return;
         }
         self.draining_since_ms = Some(self.clock.monotonic_ms);
-        self.stop_accepting();
+        self.stop_accepting(io);
         self.service.drain();
         for slot in 0..self.conns.slots() {
             if let Some(conn) = self.conns.get(slot) {
@@ -120,12 +121,21 @@ impl<S: Service> Core<S> {
         }
     }
 
+    /// Ends every connection.
+    fn abandon_all(&mut self, io: &mut Io) {
+        self.stop_accepting(io);
+        (0..self.conns.slots()).for_each(|slot| self.abandon(slot));
+    }
+}
+
+impl<S: Service> Core<S> {
     /// Ends every connection, and waits for the kernel's last completions: it still uses our memory before them. What was taken in reaches the disk.
     pub(super) fn close_all(&mut self) -> Result<(), Failure> {
-        self.stop_accepting();
-        (0..self.conns.slots()).for_each(|slot| self.abandon(slot));
+        let Self { parts, io, .. } = self;
+        parts.iter_mut().for_each(|part| part.abandon_all(io));
         let patience = self.clock.monotonic_ms + DRAIN_MS;
-        while !(self.conns.is_empty() && self.service.is_settled()) && self.clock.monotonic_ms < patience {
+        let is_over = |part: &Part<S>| part.conns.is_empty() && part.service.is_settled();
+        while !self.parts.iter().all(is_over) && self.clock.monotonic_ms < patience {
             self.turn()?;
         }
         Ok(())
