@@ -115,7 +115,7 @@ impl<S: Service> Core<S> {
 
     /// Whether all parts are done. All of them are asked: each then says to the others that it rests.
     fn is_done(&mut self) -> bool {
-        self.parts.iter_mut().fold(true, |all, part| part.is_done() && all)
+        self.parts.iter_mut().map(Part::is_done).filter(|is_done| !is_done).count() == 0
     }
 
     fn is_loading(&self) -> bool {
