@@ -27,6 +27,8 @@ const LISTED: usize = 16;
 const ONE_TABLE: usize = 4_096;
 /// Tables of a user with very many ids.
 const TABLES: usize = 64;
+/// Of evenly spread ids, one to a share on average ([`Tables::store`]), one share in 10¹⁵ holds more than so many.
+const CROWD: u32 = 16;
 /// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
 pub(super) const REMEMBERED_BYTES: usize = 16;
 /// Each table is swept once in so many quarters of the user's time.
@@ -229,13 +231,11 @@ impl Recent {
 
     /// Appends all that are kept, sorted: see [`super::image`].
     pub(super) fn store(&self, tables: Option<&Tables>, latest: Millis, out: &mut Vec<u8>) {
+        if let Some(tables) = tables {
+            return tables.store(latest, out);
+        }
         let start = out.len();
         self.list.iter().for_each(|r| out.extend_from_slice(&r.to_bytes()));
-        if let Some(tables) = tables {
-            let horizon = Horizon::by_quarter(latest);
-            let kept = tables.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
-            kept.for_each(|r| out.extend_from_slice(&r.to_bytes()));
-        }
         let (ids, _) = out[start..].as_chunks_mut();
         ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
     }
@@ -347,6 +347,39 @@ impl Tables {
         }
     }
 
+    /// See [`Recent::store`]. Fingerprints are spread evenly, so their range is divided into as many shares as there are
+    /// ids. These are counted by share, then put where those of their share begin, which leaves few out of order. The
+    /// counts lie behind the ids meanwhile. Ids that somebody chose may crowd into few shares: they are sorted by
+    /// comparing.
+    fn store(&self, latest: Millis, out: &mut Vec<u8>) {
+        let horizon = Horizon::by_quarter(latest);
+        let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
+        let most: usize = self.tables.iter().map(HashTable::len).sum();
+        let share = |r: &Remembered| ((u128::from(r.id) * most as u128) >> 64) as usize;
+        let start = out.len();
+        out.resize(start + most * (REMEMBERED_BYTES + size_of::<u32>()), 0);
+        let (ids, counts) = out[start..].split_at_mut(most * REMEMBERED_BYTES);
+        let (ids, counts) = (ids.as_chunks_mut().0, counts.as_chunks_mut().0);
+        kept().for_each(|r| {
+            count(&mut counts[share(r)]);
+        });
+        let (mut total, mut crowd) = (0u32, 0);
+        for number in &mut *counts {
+            let here = u32::from_le_bytes(*number);
+            *number = total.to_le_bytes();
+            total += here;
+            crowd = crowd.max(here);
+        }
+        kept().for_each(|r| ids[count(&mut counts[share(r)]) as usize] = r.to_bytes());
+        let total = total as usize;
+        if crowd > CROWD {
+            ids[..total].sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+        } else {
+            sort_nearly_sorted(&mut ids[..total]);
+        }
+        out.truncate(start + total * REMEMBERED_BYTES);
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         /// A B-tree of up to a hundred quarters.
@@ -355,6 +388,24 @@ impl Tables {
         QUARTERS_BYTES
             + self.tables.len() * size_of::<HashTable<Remembered>>()
             + entries * (size_of::<Remembered>() + 1) * 8 / 7
+    }
+}
+
+/// Counts one more in a number that is kept as bytes. Returns what it was.
+fn count(number: &mut [u8; size_of::<u32>()]) -> u32 {
+    let before = u32::from_le_bytes(*number);
+    *number = (before + 1).to_le_bytes();
+    before
+}
+
+/// Sorts ids each of which has few greater ones before it: its time grows with their number.
+fn sort_nearly_sorted(ids: &mut [[u8; REMEMBERED_BYTES]]) {
+    for last in 1..ids.len() {
+        let mut place = last;
+        while place > 0 && u128::from_le_bytes(ids[place - 1]) > u128::from_le_bytes(ids[place]) {
+            ids.swap(place - 1, place);
+            place -= 1;
+        }
     }
 }
 
@@ -402,6 +453,44 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), different().len());
+    }
+
+    /// So many different entries of two days, their ids spread as `spread` has it.
+    fn remembered(count: usize, latest: Millis, spread: fn(u64) -> u64) -> Vec<Remembered> {
+        let drawn = |n: usize, part| xxh3_64(&[n as u64, part].map(u64::to_le_bytes).concat());
+        let one = |n| Remembered {
+            id: spread(drawn(n, 0)),
+            fields: drawn(n, 1) as u32,
+            at_low: (latest.0 - drawn(n, 2) % (2 * DEDUP_HORIZON_MS)) as u32,
+        };
+        (0..count).map(one).collect()
+    }
+
+    #[test]
+    fn ids_are_stored_sorted_however_they_are_spread() {
+        const SHARED: u64 = 0xff_ffff << 40;
+        const STEP: u64 = u64::MAX / 4_000;
+        let evenly: fn(u64) -> u64 = |id| id;
+        let in_the_first_share = |id| id & !SHARED;
+        let in_the_last_share = |id| id | SHARED;
+        let some_in_one_share = |id| if id % 64 == 0 { id & !SHARED } else { id };
+        let in_clusters = |id| id / STEP * STEP + id % 1_000;
+        let of_few_values = |id| id % 3;
+        let latest = Millis(1_763_900_000_000);
+        for spread in [evenly, in_the_first_share, in_the_last_share, some_in_one_share, in_clusters, of_few_values] {
+            for count in [0, 1, 2, LISTED + 1, 100, ONE_TABLE, ONE_TABLE + 1, 30_000] {
+                let ids = remembered(count, latest, spread);
+                let mut tables = Tables::new(if count > ONE_TABLE { TABLES } else { 1 });
+                ids.iter().for_each(|&r| tables.insert(r, latest));
+                let kept = ids.iter().filter(|r| r.is_younger_than(Horizon::by_quarter(latest)));
+                let mut sorted: Vec<_> = kept.map(|r| u128::from_le_bytes(r.to_bytes())).collect();
+                sorted.sort_unstable();
+                let mut out = b"before".to_vec();
+                Recent::default().store(Some(&tables), latest, &mut out);
+                let expected = sorted.into_iter().flat_map(u128::to_le_bytes);
+                assert!(out.into_iter().eq(b"before".iter().copied().chain(expected)), "{count} ids");
+            }
+        }
     }
 
     #[test]
