@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// CPU time that a process has used in all its threads, ended ones and the kernel's workers for it included: exact to the
 /// nanosecond, counted at each switch, not sampled.
@@ -43,6 +43,24 @@ pub fn pin(core: usize) -> io::Result<()> {
 fn no_cores() -> libc::cpu_set_t {
     // SAFETY: a set of cores is a plain array of bits; all zeroes is the empty set.
     unsafe { std::mem::zeroed() }
+}
+
+/// How long the calling thread takes to touch so much memory for the first time, in huge pages where there are some.
+pub fn first_touch(bytes: usize) -> io::Result<Duration> {
+    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a mapping of its own, which nobody has a pointer to and which is unmapped before this returns.
+    unsafe {
+        let memory = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
+        if memory == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        libc::madvise(memory, bytes, libc::MADV_HUGEPAGE);
+        let clock = Instant::now();
+        let touched = libc::madvise(memory, bytes, libc::MADV_POPULATE_WRITE);
+        let (took, error) = (clock.elapsed(), io::Error::last_os_error());
+        libc::munmap(memory, bytes);
+        if touched == 0 { Ok(took) } else { Err(error) }
+    }
 }
 
 /// Sends a signal to a child that has not been waited for, so that its number is still its own.

@@ -22,7 +22,7 @@ const IN_FLIGHT: usize = 2;
 /// memory can take as long as many reads.
 pub const BUFFERS: usize = IN_FLIGHT + 1;
 /// See [`BUFFERS`].
-pub const BUFFER_BYTES: usize = 1 << 20;
+pub const BUFFER_BYTES: usize = 5 << 18;
 /// How many users before theirs is stored what hangs on a user is brought near: what hangs on that, half as many.
 const AHEAD: usize = 8;
 

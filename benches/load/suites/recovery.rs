@@ -9,13 +9,14 @@ use super::{Bench, MILLION, short};
 use crate::check;
 use crate::closed::{Dialect, Feeder};
 use crate::data::DataDir;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::feed::feed;
 use crate::options::{Cores, Suite};
 use crate::population::Population;
 use crate::report::{Figure, Report};
 use crate::rounds::Spread;
 use crate::server::{Memory, Running, Subject};
+use crate::sys;
 use crate::tally::Tally;
 
 const AT_MOST_SECONDS: f64 = 10.0;
@@ -65,6 +66,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let tally = feeder.tally;
     server.stop()?;
     let both = starts("a snapshot and a tail", &data, cores, &tally, STARTS)?;
+    let touches = first_touches(cores, both.rss)?;
     let tail_seconds =
         Spread::of(both.seconds.iter().copied()).median - Spread::of(snapshot.seconds.iter().copied()).median;
     let rate = |count: u64, seconds: f64| format!("{:.2} M a second", count as f64 / seconds / 1e6);
@@ -88,13 +90,22 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         suite: Suite::Recovery,
         title: format!("Starts: {} users, a tail of {} entries, one core", short(users), short(tail)),
         rows: rows(&[&log, &snapshot, &both], users),
-        figures: vec![Figure {
-            what: "from the start of the process until /readyz is 200".to_owned(),
-            value: Spread::of(both.seconds.iter().copied()),
-            decimals: 2,
-            unit: " s",
-            at_most: (users >= ASKED_USERS).then_some(AT_MOST_SECONDS),
-        }],
+        figures: vec![
+            Figure {
+                what: "from the start of the process until /readyz is 200".to_owned(),
+                value: Spread::of(both.seconds.iter().copied()),
+                decimals: 2,
+                unit: " s",
+                at_most: (users >= ASKED_USERS).then_some(AT_MOST_SECONDS),
+            },
+            Figure {
+                what: "a first touch of as much memory, by a thread that does nothing else on that core".to_owned(),
+                value: Spread::of(touches.iter().copied()),
+                decimals: 2,
+                unit: " s",
+                at_most: None,
+            },
+        ],
         notes,
     })
 }
@@ -112,6 +123,16 @@ fn starts(name: &'static str, data: &DataDir, cores: Cores, tally: &Tally, count
         starts.said = loaded(server)?;
     }
     Ok(starts)
+}
+
+/// The seconds that memory itself takes on this machine: a virtual one may have to ask its hypervisor for each page.
+fn first_touches(cores: Cores, bytes: u64) -> Result<Vec<f64>> {
+    let touch = || {
+        sys::pin(cores.server).context("pinning")?;
+        let touch = || sys::first_touch(bytes as usize).map(|took| took.as_secs_f64());
+        (0..STARTS).map(|_| touch().context("touching memory")).collect()
+    };
+    std::thread::scope(|scope| scope.spawn(touch).join().expect("touching memory panicked"))
 }
 
 /// What a server said of its loading, less where from: kept results have no paths in them.
