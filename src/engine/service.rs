@@ -70,6 +70,14 @@ pub trait Service {
         None
     }
 
+    /// Whether reads were answered in the last turn.
+    fn has_read(&self) -> bool {
+        false
+    }
+
+    /// Another service on this thread has answered reads in the last turn.
+    fn sees_reads(&mut self) {}
+
     /// Takes what others have sent since the turn began.
     fn hear(&mut self) {}
 

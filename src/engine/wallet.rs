@@ -286,6 +286,14 @@ impl Service for Wallet {
         keeper.advance(Turn { now_ms, traffic, is_log_awaited: !counter.gathers }, &counter.slice);
     }
 
+    fn has_read(&self) -> bool {
+        self.counter.has_read
+    }
+
+    fn sees_reads(&mut self) {
+        self.counter.has_read = true;
+    }
+
     fn hear(&mut self) {
         self.take_in();
     }

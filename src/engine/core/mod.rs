@@ -73,6 +73,7 @@ struct Io {
 /// One core.
 pub struct Core<S: Service> {
     arena: Option<Arena>,
+    /// Dropped before the parts: as long as the ring is there, the kernel may use what their connections hold.
     io: Io,
     parts: Vec<Part<S>>,
     started: Instant,
@@ -110,7 +111,10 @@ impl<S: Service> Core<S> {
         }
         self.close_all()?;
         self.parts[0].counters.spilled_bytes = self.arena.as_ref().map_or(0, Arena::spilled) as u64;
-        Ok(self.parts.into_iter().map(|part| (part.service, part.counters)).collect())
+        let Self { io, parts, .. } = self;
+        // First: as long as the ring is there, the kernel may use what connections hold.
+        drop(io);
+        Ok(parts.into_iter().map(|part| (part.service, part.counters)).collect())
     }
 
     /// Whether all parts are done. All of them are asked: each then says to the others that it rests.
@@ -127,6 +131,10 @@ impl<S: Service> Core<S> {
         self.wait()?;
         self.read_clock();
         let Self { parts, io, clock, .. } = self;
+        // Whose reads they are, they wait for all that the thread does.
+        if parts.len() > 1 && parts.iter().any(|part| part.service.has_read()) {
+            parts.iter_mut().for_each(|part| part.service.sees_reads());
+        }
         parts.iter_mut().for_each(|part| part.begin(*clock, io));
         while let Some(completion) = io.ring.reap() {
             let op = Op::decode(completion.user_data).expect("a completion of this loop's own");
