@@ -54,6 +54,7 @@ fn what_cannot_be_used_is_refused() {
     check_refused(&["--listen", "127.0.0.1:65530", "--slices", "6", "--ephemeral"], &["--listen", "65530 + 6"]);
     check_refused(&and(&["--data", "/tmp", "--ephemeral"]), &["--data", "--ephemeral"]);
     check_refused(&and(&["--max-connections", "0"]), &["--max-connections"]);
+    check_refused(&and(&["--max-connections", "16777153"]), &["--max-connections", "16777152"]);
     check_refused(&and(&["--max-connections", "-1"]), &["-1"]);
     check_refused(&and(&["--request-timeout-ms", "0"]), &["--request-timeout-ms"]);
     check_refused(&and(&["--idle-timeout-ms", "9999"]), &["--idle-timeout-ms", "--request-timeout-ms"]);
@@ -117,7 +118,7 @@ fn the_greeting() {
     says(&format!("purser {} on Linux ", env!("CARGO_PKG_VERSION")), kernel.trim());
     says("1 slice on CPU ", "");
     says("memory: 77 MiB for the ledger, of ", " MiB that this process may use");
-    says("limits: 99 connections a core, ", " open descriptors");
+    says("limits: 99 connections a slice, ", " open descriptors");
     says("data: in memory only", "lost");
     says(&format!("listening on {}", server.address), "");
     assert!(server.line().is_some_and(|line| line.starts_with("try: curl ")), "an example follows");

@@ -55,8 +55,12 @@ impl Held {
         let is_core =
             |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == format!("core-{core}"));
         let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
-        let task =
-            tasks.map(|task| task.expect("a name").path()).find(|task| is_core(task)).expect("each core has a thread");
+        let task = tasks.map(|task| task.expect("a name").path()).find(|task| is_core(task));
+        if task.is_none() && thread::available_parallelism().is_ok_and(|cpus| cpus.get() as u32 <= core) {
+            eprintln!("skipped: this machine has no CPU for that core");
+            return None;
+        }
+        let task = task.expect("each core has a thread");
         let thread: libc::pid_t = task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: requests about another process's thread; nothing of ours is read or written.

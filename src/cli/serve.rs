@@ -8,7 +8,7 @@ use crate::api::room::LARGEST_BYTES;
 use crate::api::{BATCH_BYTES, BATCH_READS, CREDITS, FEED_BYTES, FEED_LINES};
 use crate::config::{Config, CpuList, Limits};
 use crate::engine::control::{Command, Control};
-use crate::engine::core::Limits as CoreLimits;
+use crate::engine::core::{Limits as CoreLimits, MOST_CONNECTIONS};
 use crate::engine::cores::{self, Ended, Plan, Slice};
 use crate::engine::directory::{self, Directory};
 use crate::engine::keeper::{Keeper, News};
@@ -246,6 +246,9 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         stall_ms: arguments.stall_timeout_ms,
     };
     let limits = limits.check().map_err(Error::Usage)?;
+    if limits.connections > MOST_CONNECTIONS {
+        return Err(Error::Usage(format!("--max-connections must be at most {MOST_CONNECTIONS}")));
+    }
     let data = (!arguments.ephemeral).then_some(arguments.data);
     let snapshot_after_bytes = arguments
         .snapshot_after_mib
@@ -335,7 +338,7 @@ fn announce(config: &Config, kernel: &probe::Kernel, memory: usize, descriptors:
     }
     let (ledger, total) = (config.limits.ledger_bytes / MIB, memory / MIB);
     say(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
-    say(&format!("limits: {} connections a core, {descriptors} open descriptors", config.limits.connections));
+    say(&format!("limits: {} connections a slice, {descriptors} open descriptors", config.limits.connections));
 }
 
 /// Waits until all data is loaded, and says so. Returns whether it ever was.

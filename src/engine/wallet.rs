@@ -206,7 +206,7 @@ impl Service for Wallet {
             self.serves.take().into_iter().for_each(|serves| serves());
         }
         self.shared.exchange.begin(clock.monotonic_ms);
-        self.take_in();
+        self.hear();
     }
 
     fn open(&mut self, ticket: u64) -> Connection {
@@ -272,7 +272,7 @@ impl Service for Wallet {
             }
             keeper.hear(clock.monotonic_ms, slice, released)?;
         }
-        self.send_out();
+        self.say();
         Ok(())
     }
 
@@ -294,12 +294,51 @@ impl Service for Wallet {
         self.counter.has_read = true;
     }
 
+    // Answers wait for their connections' turn, questions are answered. Entries of others get half of what a turn may apply, and at its end what
+    // connections have left of it.
     fn hear(&mut self) {
-        self.take_in();
+        let Self { counter, shared: Shared { exchange, .. }, mesh, came, asked, arrived, .. } = self;
+        exchange.hold(counter.is_log_held());
+        if mesh.is_empty() {
+            return;
+        }
+        let slice = mesh.slice();
+        // Another core has written all of it: it is fetched while what came before is looked at.
+        mesh.receive(|from, parcel| {
+            Hardware.all(std::ptr::from_ref(&*parcel).cast(), PARCEL_BYTES);
+            came.push((from, parcel));
+        });
+        for (from, parcel) in came.drain(..) {
+            if parcel.home == slice {
+                Hardware.all(parcel.bytes.as_ptr(), parcel.bytes.len().min(ANSWER_BYTES));
+                exchange.returned(from);
+                arrived.push_back((from, parcel));
+            } else {
+                asked.push(parcel);
+            }
+        }
+        exchange.take_in(asked, counter);
+        counter.has_read |= exchange.has_read();
+        exchange.apply(counter.entries_left / 2, counter);
     }
 
     fn say(&mut self) {
-        self.send_out();
+        self.mesh.tell(Figures {
+            users: self.counter.slice.book().users() as u64,
+            looked_out_us: self.counter.counters.spun_ns / 1_000,
+        });
+        if self.mesh.is_empty() {
+            return;
+        }
+        let durable = self.durable();
+        let exchange = &mut self.shared.exchange;
+        exchange.release(durable);
+        for (slice, parcel) in exchange.outgoing() {
+            self.counter.counters.hops += u64::from(parcel.home == self.mesh.slice());
+            assert!(parcel.stamp <= durable, "no answer leaves before its stamp is durable");
+            self.mesh.send(slice, parcel);
+        }
+        self.mesh.flush();
     }
 
     fn arrived(&mut self) -> Option<u64> {
@@ -370,56 +409,6 @@ impl Service for Wallet {
 
     fn is_settled(&self) -> bool {
         self.counter.keeper.as_ref().is_none_or(Keeper::is_settled) && self.shared.exchange.is_settled()
-    }
-}
-
-impl Wallet {
-    /// Takes what others have sent: answers wait for their connections' turn, questions are answered. Entries of others get half of what a
-    /// turn may apply, and at its end what connections have left of it.
-    fn take_in(&mut self) {
-        let Self { counter, shared: Shared { exchange, .. }, mesh, came, asked, arrived, .. } = self;
-        exchange.hold(counter.is_log_held());
-        if mesh.is_empty() {
-            return;
-        }
-        let slice = mesh.slice();
-        // Another core has written all of it: it is fetched while what came before is looked at.
-        mesh.receive(|from, parcel| {
-            Hardware.all(std::ptr::from_ref(&*parcel).cast(), PARCEL_BYTES);
-            came.push((from, parcel));
-        });
-        for (from, parcel) in came.drain(..) {
-            if parcel.home == slice {
-                Hardware.all(parcel.bytes.as_ptr(), parcel.bytes.len().min(ANSWER_BYTES));
-                exchange.returned(from);
-                arrived.push_back((from, parcel));
-            } else {
-                asked.push(parcel);
-            }
-        }
-        exchange.take_in(asked, counter);
-        counter.has_read |= exchange.has_read();
-        exchange.apply(counter.entries_left / 2, counter);
-    }
-
-    /// Sends what is to go to others.
-    fn send_out(&mut self) {
-        self.mesh.tell(Figures {
-            users: self.counter.slice.book().users() as u64,
-            looked_out_us: self.counter.counters.spun_ns / 1_000,
-        });
-        if self.mesh.is_empty() {
-            return;
-        }
-        let durable = self.durable();
-        let exchange = &mut self.shared.exchange;
-        exchange.release(durable);
-        for (slice, parcel) in exchange.outgoing() {
-            self.counter.counters.hops += u64::from(parcel.home == self.mesh.slice());
-            assert!(parcel.stamp <= durable, "no answer leaves before its stamp is durable");
-            self.mesh.send(slice, parcel);
-        }
-        self.mesh.flush();
     }
 }
 

@@ -13,7 +13,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 /// How long to wait before accepting again when descriptors ran out.
 const ACCEPT_PAUSE_MS: u64 = 10;
 /// Connections beyond the limit that are told so and closed in good order; more are told and cut off.
-const TURNED_AWAY: usize = 64;
+pub(super) const TURNED_AWAY: usize = 64;
 
 /// A listener and its multishot accept.
 pub(super) struct Listening {

@@ -17,7 +17,7 @@ use super::Failure;
 use super::arena::Arena;
 use super::buffers::Buffers;
 use super::control::Control;
-use super::op::Op;
+use super::op::{Op, SLOTS};
 use super::placement::touch_stack;
 use super::ring::Ring;
 use super::service::{Clock, Service};
@@ -25,6 +25,11 @@ use crate::metrics::Counters;
 use part::Part;
 use std::net::TcpListener;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Connections that a part has slots for, beside those that are turned away.
+pub const MOST_CONNECTIONS: usize = SLOTS - accept::TURNED_AWAY;
+/// Parts that operations can name.
+const MOST_PARTS: usize = 1 << u8::BITS;
 
 /// How often parts of one core hear each other before a turn ends: the question, and its answer.
 const ROUNDS: usize = 2;
@@ -87,6 +92,7 @@ pub struct Core<S: Service> {
 impl<S: Service> Core<S> {
     /// Sets a core up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
     pub fn new(setups: Vec<Setup<S>>, limits: Limits, arena: Option<Arena>) -> Result<Self, Failure> {
+        assert!((1..=MOST_PARTS).contains(&setups.len()), "a core has parts, each with a number");
         let ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         let mut io = Io { ring, buffers };
