@@ -54,7 +54,7 @@ pub struct Arguments {
     #[arg(long, env = "PURSER_EPHEMERAL")]
     ephemeral: bool,
 
-    /// Connections at one time on a core; more are answered 503
+    /// Connections of a slice at one time; more are answered 503
     #[arg(long, value_name = "N", env = "PURSER_MAX_CONNECTIONS", default_value_t = 10_000)]
     max_connections: usize,
 
