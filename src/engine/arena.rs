@@ -27,8 +27,11 @@ const LARGEST_BYTES: usize = 15 << 30;
 const PAGE_BYTES: usize = 2 << 20;
 /// mimalloc's unit of an arena.
 const UNIT_BYTES: usize = 32 << 20;
-/// Pages that are touched behind one in which a first block lies.
-const AHEAD: usize = 2;
+/// Pages that are touched behind one in which a first block lies: one for so many that have blocks, and at least and at most so many. Who loads
+/// much takes pages faster than they can be touched one by one, and who has little would double it.
+const USED_PER_AHEAD: usize = 16;
+const LEAST_AHEAD: usize = 2;
+const MOST_AHEAD: usize = 32;
 /// Pages of a turn that can be remembered; more of them are touched by the core itself.
 const REMEMBERED: usize = 32;
 
@@ -52,6 +55,7 @@ thread_local! {
             seen: Cell::new(null_mut()),
             wanted: [const { Cell::new(0) }; REMEMBERED],
             wants: Cell::new(0),
+            used: Cell::new(0),
             spilled: Cell::new(0),
         }
     };
@@ -68,6 +72,8 @@ struct Local {
     /// Pages whose first block came in this turn.
     wanted: [Cell<usize>; REMEMBERED],
     wants: Cell<usize>,
+    /// Pages with a block, those of this turn not counted.
+    used: Cell<usize>,
     spilled: Cell<usize>,
 }
 
@@ -261,8 +267,10 @@ impl Arena {
     #[cold]
     fn ask(&self, local: &Local) {
         let wants = local.wants.replace(0);
+        local.used.set(local.used.get() + wants);
+        let ahead = (local.used.get() / USED_PER_AHEAD).clamp(LEAST_AHEAD, MOST_AHEAD);
         for page in local.wanted[..wants].iter().map(Cell::get) {
-            let (first, end) = (page + 1, (page + 1 + AHEAD).min(self.pages));
+            let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
                 // Without the thread, the core touches them itself.
                 let _ = self.toucher.0.send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));

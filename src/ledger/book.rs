@@ -7,7 +7,7 @@ use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
-use super::index::{Index, Slot};
+use super::index::{Index, NotAdded, Slot};
 use super::memory::{Near, Step, Way};
 use super::names::{KindId, Names};
 use super::time::Millis;
@@ -185,7 +185,7 @@ impl Book {
 
     #[inline]
     fn book(&mut self, slot: Option<Slot>, id: UserId, effect: Effect<'_>) -> Slot {
-        let slot = slot.unwrap_or_else(|| self.admit(User::new(id)));
+        let slot = slot.unwrap_or_else(|| self.admit(User::new(id)).expect("who has no room is not admitted"));
         let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
         let before = user.heap_bytes();
         user.book(&mut self.names, effect);
@@ -197,12 +197,15 @@ impl Book {
     /// Takes a loaded user into the next slot, above the memory mark too. The user was loaded for as many kinds as there are
     /// names here.
     pub fn restore(&mut self, user: User) -> Result<(), Malformed> {
-        Malformed::unless(self.find(user.id()).is_none(), "a user is stored once")?;
-        Malformed::unless(self.index.has_room(user.id()), "the index has room for every user")?;
         let entries = self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
-        self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
-        self.heap_bytes += user.heap_bytes();
-        self.admit(user);
+        let entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
+        let heap_bytes = user.heap_bytes();
+        self.admit(user).map_err(|not_added| match not_added {
+            NotAdded::Known => Malformed("a user is stored once"),
+            NotAdded::Full => Malformed("the index has room for every user"),
+        })?;
+        self.entries = entries;
+        self.heap_bytes += heap_bytes;
         Ok(())
     }
 
@@ -218,15 +221,21 @@ impl Book {
         &self.names
     }
 
-    fn admit(&mut self, user: User) -> Slot {
-        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
-            self.chunks.push(Vec::with_capacity(CHUNK_USERS));
-        }
+    /// Takes a user into the next slot.
+    fn admit(&mut self, user: User) -> Result<Slot, NotAdded> {
         let slot = Slot::try_from(self.users()).expect("memory ends long before four thousand million users");
-        let (id, last) = (user.id(), self.chunks.len() - 1);
-        self.chunks[last].push(user);
-        self.index.insert(id, slot);
-        slot
+        let (id, chunks) = (user.id(), &mut self.chunks);
+        self.index
+            .insert(id, slot, |other| chunks[other as usize >> CHUNK_BITS][other as usize % CHUNK_USERS].id() == id)?;
+        match chunks.last_mut().filter(|chunk| chunk.len() < CHUNK_USERS) {
+            Some(chunk) => chunk.push(user),
+            None => {
+                let mut chunk = Vec::with_capacity(CHUNK_USERS);
+                chunk.push(user);
+                chunks.push(chunk);
+            }
+        }
+        Ok(slot)
     }
 
     /// How many users there are.

@@ -29,6 +29,15 @@ struct Segment {
     depth: u32,
 }
 
+/// Why a user was not added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotAdded {
+    /// They are in the index.
+    Known,
+    /// Their segment can be neither filled nor cut any further.
+    Full,
+}
+
 /// The index of one slice.
 #[derive(Debug)]
 pub struct Index {
@@ -78,15 +87,31 @@ impl Index {
         segment.depth < MOST_DEPTH || segment.used < FILLED
     }
 
-    /// Adds a user who is not in the index, and for whom it has room.
-    pub fn insert(&mut self, user: UserId, slot: Slot) {
+    /// Adds a user, unless `is` says of a slot that it is theirs already, or there is no room.
+    pub fn insert(&mut self, user: UserId, slot: Slot, mut is: impl FnMut(Slot) -> bool) -> Result<(), NotAdded> {
         let hash = upper(user);
-        while self.segment(hash).used >= FULL && self.segment(hash).depth < MOST_DEPTH {
+        let segment = loop {
+            let number = self.directory[self.entry(hash)] as usize;
+            let segment = &self.segments[number];
+            if segment.used < FULL || segment.depth == MOST_DEPTH {
+                break &mut self.segments[number];
+            }
             self.cut(hash);
+        };
+        if segment.used >= FILLED {
+            return Err(NotAdded::Full);
         }
-        assert!(self.segment(hash).used < FILLED, "who has no room is not admitted");
-        let number = self.directory[self.entry(hash)] as usize;
-        self.segments[number].put(u64::from(hash) << 32 | u64::from(slot + 1));
+        let mut at = hash as usize % PLACES;
+        loop {
+            match segment.places[at] {
+                0 => break,
+                place if (place >> 32) as u32 == hash && is(place as u32 - 1) => return Err(NotAdded::Known),
+                _ => at = (at + 1) % PLACES,
+            }
+        }
+        segment.places[at] = u64::from(hash) << 32 | u64::from(slot + 1);
+        segment.used += 1;
+        Ok(())
     }
 
     fn entry(&self, hash: u32) -> usize {
@@ -182,10 +207,11 @@ mod tests {
         let mut index = Index::default();
         for n in 0..users {
             assert_eq!(index.find(id(n), |slot| slot == n), None);
-            index.insert(id(n), n);
+            assert_eq!(index.insert(id(n), n, |slot| slot == n), Ok(()));
         }
         for n in 0..users {
             assert_eq!(index.find(id(n), |slot| id(slot) == id(n)), Some(n));
+            assert_eq!(index.insert(id(n), users, |slot| id(slot) == id(n)), Err(NotAdded::Known));
             assert_eq!(index.find(id(n + users), |slot| id(slot) == id(n + users)), None);
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
@@ -208,8 +234,11 @@ mod tests {
         let mut index = Index::default();
         let id = |n: u32| with_hash(u64::from(n) | 7 << 40);
         assert!((0..9).all(|n| id(n).hash() == u64::from(n) | 7 << 40));
-        let taken = (0..5_000).take_while(|&n| index.has_room(id(n)).then(|| index.insert(id(n), n)).is_some()).count();
-        assert_eq!(taken, FILLED);
+        for n in 0..5_000 {
+            let has_room = index.has_room(id(n));
+            assert_eq!(has_room, n < FILLED as u32);
+            assert_eq!(index.insert(id(n), n, |_| false), if has_room { Ok(()) } else { Err(NotAdded::Full) });
+        }
         for n in 0..5_000 {
             let found = index.find(id(n), |slot| id(slot) == id(n));
             assert_eq!(found, (n < FILLED as u32).then_some(n));
@@ -218,7 +247,7 @@ mod tests {
         assert!((0..5_000).all(|n| room.take(id(n)) == (n < FILLED as u32)), "and they can be told before");
         assert!(index.has_room(with_hash(1 << 63)), "others are not held up");
         assert!(room.take(with_hash(1 << 63)));
-        index.insert(with_hash(1 << 63), 9_999);
+        assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));
         assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::index::Slot;
 use std::cell::Cell;
+use std::sync::LazyLock;
 use thin_vec::ThinVec;
 
 /// Tells the processor what will be read soon. The ledger knows where, the engine knows how.
@@ -90,25 +91,49 @@ pub(super) fn thin_bytes<T>(vec: &ThinVec<T>) -> usize {
     if vec.capacity() == 0 { 0 } else { THIN_HEADER_BYTES + vec.capacity() * size_of::<T>() }
 }
 
-/// Makes room for `more` items. Small vectors are many: they grow by no more than fills the next size that allocators have —
-/// four of them from one power of two to the next, and a multiple of 16 bytes.
+/// Makes room for `more` items.
 pub(super) fn reserve<T>(items: &mut ThinVec<T>, more: usize) {
     let needed = items.len() + more;
-    if needed <= items.capacity() {
-        return;
+    if needed > items.capacity() {
+        items.reserve_exact(room::<T>(needed) - items.len());
     }
-    let bytes = THIN_HEADER_BYTES + needed * size_of::<T>();
-    let step = (bytes.next_power_of_two() / 8).max(16);
-    let room = bytes.next_multiple_of(step) - THIN_HEADER_BYTES;
-    items.reserve_exact(room / size_of::<T>() - items.len());
 }
+
+/// The room that so many items get. Small vectors are many: they grow by no more than fills the next size that allocators have —
+/// four of them from one power of two to the next, and a multiple of 16 bytes.
+fn room<T>(items: usize) -> usize {
+    let bytes = THIN_HEADER_BYTES + items * size_of::<T>();
+    let step = (bytes.next_power_of_two() / 8).max(SMALLEST_STEP_BYTES);
+    (bytes.next_multiple_of(step) - THIN_HEADER_BYTES) / size_of::<T>()
+}
+
+const SMALLEST_STEP_BYTES: usize = 16;
+
+/// Vectors of zeros, the n-th of them n steps long: a thin vector is cloned at once, and extended item by item.
+static ZEROS: LazyLock<[ThinVec<u8>; 32]> = LazyLock::new(|| {
+    std::array::from_fn(|steps| {
+        let mut zeros = ThinVec::new();
+        zeros.resize(steps * SMALLEST_STEP_BYTES, 0);
+        zeros
+    })
+});
 
 /// These bytes, with the room that they would have had they come one by one.
 pub(super) fn filled(bytes: &[u8]) -> ThinVec<u8> {
-    let mut items = ThinVec::new();
-    reserve(&mut items, bytes.len());
-    items.extend_from_slice(bytes);
-    items
+    let room = if bytes.is_empty() { 0 } else { room::<u8>(bytes.len()) };
+    match ZEROS.get(room / SMALLEST_STEP_BYTES) {
+        Some(zeros) => {
+            let mut items = zeros.clone();
+            items[..bytes.len()].copy_from_slice(bytes);
+            items.truncate(bytes.len());
+            items
+        }
+        None => {
+            let mut items = ThinVec::with_capacity(room);
+            items.extend_from_slice(bytes);
+            items
+        }
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +146,20 @@ mod tests {
     impl Near for Lines {
         fn near(&self, at: *const u8) {
             self.0.borrow_mut().push(at as usize / LINE_BYTES);
+        }
+    }
+
+    #[test]
+    fn who_comes_at_once_has_the_room_of_who_comes_one_by_one() {
+        for len in 0..1_000 {
+            let bytes: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let mut grown = ThinVec::new();
+            for &byte in &bytes {
+                reserve(&mut grown, 1);
+                grown.push(byte);
+            }
+            let filled = filled(&bytes);
+            assert_eq!((&filled[..], filled.capacity()), (&bytes[..], grown.capacity()), "{len}");
         }
     }
 

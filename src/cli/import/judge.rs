@@ -159,7 +159,7 @@ impl Judge {
         if user.version() > 0 {
             let slot =
                 Slot::try_from(self.snapshot.users()).expect("memory ends long before four thousand million users");
-            self.index.insert(user.id(), slot);
+            self.index.insert(user.id(), slot, |_| false).expect("it had room when the first entry was judged");
             self.snapshot.add(user)?;
         }
         Ok(())
