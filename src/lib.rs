@@ -51,6 +51,7 @@
 //! src/ledger/recent.rs      remembered entry ids
 //! src/ledger/counters.rs    lifetime figures and rows by time
 //! src/ledger/rows.rs        a block of packed rows
+//! src/ledger/packed.rs      groups, ids and rows of one user in one block of memory
 //! src/ledger/varint.rs      LEB128
 //! src/ledger/names.rs       kinds, numbered
 //! src/ledger/memory.rs      cache lines, prefetch, growth

@@ -7,13 +7,13 @@
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put, put_part};
-use super::memory::{Near, filled, near_head, near_rest, thin_bytes};
+use super::memory::Near;
 use super::names::{KindId, Numbers};
+use super::packed::{Bytes, Packed, Part};
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
 use super::varint;
 use smallvec::SmallVec;
-use thin_vec::ThinVec;
 
 /// A block is merged, and then split or graduated, when it passes this many bytes.
 const BLOCK_BYTES: usize = 1_024;
@@ -57,8 +57,8 @@ pub struct Group {
 ///
 /// A tally is packed as in a row ([`rows`]). Snapshots hold groups as they are ([`super::image`]): this packing is a format on
 /// disk, and never changes.
-#[derive(Debug, Default)]
-pub struct Groups(ThinVec<u8>);
+#[derive(Clone, Copy, Debug)]
+pub struct Groups<'a>(&'a [u8]);
 
 /// Where a group is packed.
 #[derive(Clone, Debug)]
@@ -70,20 +70,26 @@ pub struct Found {
     bytes: std::ops::Range<usize>,
 }
 
-impl Groups {
+impl<'a> Groups<'a> {
+    /// The groups of a user.
+    #[inline]
+    pub(super) fn of(packed: &'a Packed) -> Self {
+        Self(packed.get(Part::Groups))
+    }
+
     /// The groups in order of their numbers.
-    pub fn iter(&self) -> impl Iterator<Item = Group> + '_ {
+    pub fn iter(self) -> impl Iterator<Item = Group> + 'a {
         let mut at = 0;
         std::iter::from_fn(move || {
             (at < self.0.len()).then(|| {
                 at += 1;
-                unpack(&self.0, &mut at)
+                unpack(self.0, &mut at)
             })
         })
     }
 
     /// How many there are.
-    pub fn len(&self) -> usize {
+    pub fn len(self) -> usize {
         let (mut at, mut count) = (0, 0);
         while at < self.0.len() {
             at += 1 + usize::from(self.0[at]);
@@ -93,18 +99,18 @@ impl Groups {
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
+    pub fn is_empty(self) -> bool {
         self.0.is_empty()
     }
 
     /// The group of `key`, or where it would go: `Err` holds how many groups there are.
-    pub fn find(&self, key: GroupKey) -> Result<Found, usize> {
+    pub fn find(self, key: GroupKey) -> Result<Found, usize> {
         let (mut start, mut number) = (0, 0);
         while start < self.0.len() {
             let end = start + 1 + usize::from(self.0[start]);
             if self.0[start + 1] == key.head() {
                 let mut at = start + 1;
-                let group = unpack(&self.0, &mut at);
+                let group = unpack(self.0, &mut at);
                 if group.key == key {
                     return Ok(Found { number, lifetime: group.lifetime, bytes: start..end });
                 }
@@ -115,18 +121,18 @@ impl Groups {
         Err(number)
     }
 
-    /// The same groups, each in its place, as a slice has them that numbers kinds otherwise.
-    fn renumbered(&self, numbers: &mut Numbers<'_>) -> Self {
-        let mut other = Self(ThinVec::with_capacity(self.0.len()));
+    /// The same groups, packed, each in its place, as a slice has them that numbers kinds otherwise.
+    fn renumbered(self, numbers: &mut Numbers<'_>) -> Vec<u8> {
+        let mut other = Vec::with_capacity(self.0.len());
         for Group { key, lifetime } in self.iter() {
-            other.set(None, GroupKey { kind: numbers.of(key.kind), ..key }, &lifetime);
+            set(&mut other, None, GroupKey { kind: numbers.of(key.kind), ..key }, &lifetime);
         }
         other
     }
 
     /// Reads the packed groups of a user with so many balances, in a slice with so many kinds.
-    fn load(bytes: &[u8], balances: usize, kinds: u32, accounts: &mut Accounts) -> Result<Self, Malformed> {
-        let mut cursor = Cursor::new(bytes);
+    fn check(self, balances: usize, kinds: u32, accounts: &mut Accounts) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(self.0);
         while !cursor.is_at_end() {
             let len = usize::from(cursor.byte()?);
             let end = cursor.at() + len;
@@ -139,20 +145,20 @@ impl Groups {
             accounts.push(Account { key, lifetime, count: lifetime.count, sum: lifetime.sum });
             Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
         }
-        Ok(Self(filled(bytes)))
+        Ok(())
     }
+}
 
-    /// Writes the figures of a group: in the place `found`, or as a new one.
-    fn set(&mut self, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
-        let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
-        let mut at = 2;
-        packed[1] = key.head();
-        varint::put(&mut packed, &mut at, u64::from(key.kind.0));
-        lifetime.put(&mut packed, &mut at);
-        packed[0] = (at - 1) as u8;
-        let place = found.map_or(self.0.len()..self.0.len(), |f| f.bytes.clone());
-        rows::replace(&mut self.0, place, &packed[..at]);
-    }
+/// Writes the figures of a group: in the place `found`, or as a new one.
+fn set(groups: &mut impl Bytes, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
+    let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
+    let mut at = 2;
+    packed[1] = key.head();
+    varint::put(&mut packed, &mut at, u64::from(key.kind.0));
+    lifetime.put(&mut packed, &mut at);
+    packed[0] = (at - 1) as u8;
+    let place = found.map_or(groups.len()..groups.len(), |f| f.bytes.clone());
+    groups.replace(place, &packed[..at]);
 }
 
 impl GroupKey {
@@ -217,115 +223,99 @@ pub struct Runs {
     days: Vec<Block>,
 }
 
-/// One user's counters; the runs of a graduated user live elsewhere and are handed in.
-#[derive(Debug, Default)]
-pub struct Counters {
-    groups: Groups,
-    block: Block,
+/// Books a posting in a user's groups and rows; the runs of a graduated user live elsewhere and are handed in. `latest` is the user's latest entry,
+/// this one included. Returns the runs of a user who graduates now.
+#[must_use]
+pub(super) fn post(packed: &mut Packed, posting: &Posting, latest: Millis, runs: Option<&mut Runs>) -> Option<Runs> {
+    set(&mut packed.part(Part::Groups), posting.found.as_ref(), posting.key, &posting.lifetime);
+    let row = Row { quarter: posting.at.quarter(), group: posting.number() as u8, tally: Tally::of(posting.amount) };
+    let grains = Grains::behind(latest);
+    if let Some(runs) = runs {
+        runs.add(row, &grains);
+        return None;
+    }
+    rows::add(&mut packed.part(Part::Rows), row);
+    if packed.get(Part::Rows).len() > BLOCK_BYTES { merge(packed, &grains) } else { None }
 }
 
-impl Counters {
-    /// Lifetime figures.
-    pub fn groups(&self) -> &Groups {
-        &self.groups
+fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
+    let mut block = packed.part(Part::Rows);
+    rows::compact(&mut block, |quarter| merged(quarter, grains));
+    if block.len() <= FULL_BYTES {
+        return None;
     }
+    let mut runs = Runs::default();
+    rows::rows(&block).for_each(|row| runs.place(row, grains));
+    block.replace(0..block.len(), &[]);
+    packed.shrink();
+    Some(runs)
+}
 
-    /// Books a posting. `latest` is the user's latest entry, this one included. Returns the runs of a user who graduates now.
-    #[must_use]
-    pub fn post(&mut self, posting: &Posting, latest: Millis, runs: Option<&mut Runs>) -> Option<Runs> {
-        self.groups.set(posting.found.as_ref(), posting.key, &posting.lifetime);
-        let row =
-            Row { quarter: posting.at.quarter(), group: posting.number() as u8, tally: Tally::of(posting.amount) };
-        let grains = Grains::behind(latest);
-        if let Some(runs) = runs {
-            runs.add(row, &grains);
-            return None;
+/// Calls `visit` with every row inside `range`, in no order.
+#[inline]
+pub(super) fn visit(packed: &Packed, runs: Option<&Runs>, range: Range, mut visit: impl FnMut(Row)) {
+    let (from, to) = ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
+    visit_block(packed.get(Part::Rows), from, to, &mut visit);
+    for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.quarters]) {
+        // A block begins where the one before it ends: the first that can hold `from` is the last that begins before it.
+        let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
+        for block in run[first..].iter().take_while(|block| rows::first(block) < to) {
+            visit_block(block, from, to, &mut visit);
         }
-        rows::add(&mut self.block, row);
-        if self.block.len() > BLOCK_BYTES { self.merge(&grains) } else { None }
     }
+}
 
-    fn merge(&mut self, grains: &Grains) -> Option<Runs> {
-        rows::compact(&mut self.block, |quarter| merged(quarter, grains));
-        if self.block.len() <= FULL_BYTES {
-            return None;
-        }
-        let mut runs = Runs::default();
-        rows::rows(&std::mem::take(&mut self.block)).for_each(|row| runs.place(row, grains));
-        Some(runs)
+/// Appends the packed groups, and the rows or the runs: see [`super::image`].
+pub(super) fn store(packed: &Packed, runs: Option<&Runs>, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
+    let groups = Groups::of(packed);
+    match numbers {
+        Numbers::Own => put_part(out, groups.0),
+        Numbers::Other { .. } => put_part(out, &groups.renumbered(numbers)),
     }
+    out.push(u8::from(runs.is_some()));
+    match runs {
+        None => put_part(out, packed.get(Part::Rows)),
+        Some(runs) => runs.store(out),
+    }
+}
 
-    /// Calls `visit` with every row inside `range`, in no order.
-    #[inline]
-    pub fn visit(&self, runs: Option<&Runs>, range: Range, mut visit: impl FnMut(Row)) {
-        let (from, to) = ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
-        visit_block(&self.block, from, to, &mut visit);
-        for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.quarters]) {
-            // A block begins where the one before it ends: the first that can hold `from` is the last that begins before it.
-            let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
-            for block in run[first..].iter().take_while(|block| rows::first(block) < to) {
-                visit_block(block, from, to, &mut visit);
+/// A user's counters, read and checked.
+pub(super) struct Loaded<'a> {
+    /// Packed groups.
+    pub(super) groups: &'a [u8],
+    /// Packed rows; none of a user who has runs.
+    pub(super) rows: &'a [u8],
+    /// The runs of a graduated user.
+    pub(super) runs: Option<Runs>,
+}
+
+/// Reads what [`store`] wrote, of a user with so many balances in a slice with so many kinds, and whose latest entry is `latest`. Adds the groups to
+/// `accounts`.
+#[inline]
+pub(super) fn load<'a>(
+    cursor: &mut Cursor<'a>,
+    balances: usize,
+    kinds: u32,
+    latest: Millis,
+    accounts: &mut Accounts,
+) -> Result<Loaded<'a>, Malformed> {
+    let groups = cursor.part()?;
+    Groups(groups).check(balances, kinds, accounts)?;
+    let mut reader = BlockReader { accounts, latest: latest.quarter() };
+    let (rows, runs) = match cursor.byte()? {
+        0 => {
+            let rows = cursor.part()?;
+            if !rows.is_empty() {
+                reader.check(rows, 1)?;
             }
+            (rows, None)
         }
-    }
-
-    /// Says where the packed parts begin.
-    #[inline]
-    pub fn approach(&self, near: &impl Near) {
-        near_head(&self.groups.0, near);
-        near_head(&self.block, near);
-    }
-
-    /// Says where the rest of them is, as far as an entry needs it.
-    #[inline]
-    pub fn approach_rest(&self, near: &impl Near) {
-        near_rest(&self.groups.0, 0, near);
-        if !self.block.is_empty() {
-            near_rest(&self.block, rows::tail(&self.block), near);
-        }
-    }
-
-    /// Appends the packed groups, and the block or the runs: see [`super::image`].
-    pub(super) fn store(&self, runs: Option<&Runs>, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
-        match numbers {
-            Numbers::Own => put_part(out, &self.groups.0),
-            Numbers::Other { .. } => put_part(out, &self.groups.renumbered(numbers).0),
-        }
-        out.push(u8::from(runs.is_some()));
-        match runs {
-            None => put_part(out, &self.block),
-            Some(runs) => runs.store(out),
-        }
-    }
-
-    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds, and whose latest entry
-    /// is `latest`. Adds the groups to `accounts`.
-    pub(super) fn load(
-        cursor: &mut Cursor<'_>,
-        balances: usize,
-        kinds: u32,
-        latest: Millis,
-        accounts: &mut Accounts,
-    ) -> Result<(Self, Option<Runs>), Malformed> {
-        let groups = Groups::load(cursor.part()?, balances, kinds, accounts)?;
-        let mut reader = BlockReader { accounts, latest: latest.quarter() };
-        let (block, runs) = match cursor.byte()? {
-            0 => match cursor.part()? {
-                [] => (Block::new(), None),
-                block => (reader.load(block, 1)?.0, None),
-            },
-            1 => (Block::new(), Some(Runs::load(cursor, &mut reader)?)),
-            _ => return Err(Malformed("a user has one block or three runs")),
-        };
-        let settled = accounts.iter().all(Account::is_settled);
-        Malformed::unless(settled, "what no row accounts for lies between a group's least and greatest amount")?;
-        Ok((Self { groups, block }, runs))
-    }
-
-    /// Bytes on the heap.
-    pub fn heap_bytes(&self) -> usize {
-        thin_bytes(&self.groups.0) + thin_bytes(&self.block)
-    }
+        1 => (&[][..], Some(Runs::load(cursor, &mut reader)?)),
+        _ => return Err(Malformed("a user has one block or three runs")),
+    };
+    let settled = accounts.iter().all(Account::is_settled);
+    Malformed::unless(settled, "what no row accounts for lies between a group's least and greatest amount")?;
+    Ok(Loaded { groups, rows, runs })
 }
 
 /// A posting whose checks have passed.
@@ -365,14 +355,14 @@ struct BlockReader<'a> {
 }
 
 impl BlockReader<'_> {
-    /// The block, its first and its newest quarter.
-    fn load(&mut self, block: &[u8], grain: Quarter) -> Result<(Block, Quarter, Quarter), Malformed> {
+    /// The first and the newest quarter of a block.
+    #[inline]
+    fn check(&mut self, block: &[u8], grain: Quarter) -> Result<(Quarter, Quarter), Malformed> {
         Malformed::unless(block.len() <= LONGEST_BLOCK_BYTES, "no block is longer than the limit")?;
-        let (first, last) = rows::check(block, grain, self.latest, |row| {
+        rows::check(block, grain, self.latest, |row| {
             let account = self.accounts.get_mut(usize::from(row.group));
             account.ok_or(Malformed("a row's group is one of the user's"))?.take(&row.tally)
-        })?;
-        Ok((filled(block), first, last))
+        })
     }
 
     /// A run of blocks.
@@ -380,10 +370,11 @@ impl BlockReader<'_> {
         let mut run = Vec::new();
         let mut before = 0;
         for _ in 0..cursor.varint()? {
-            let (block, first, last) = self.load(cursor.part()?, grain)?;
+            let block = cursor.part()?;
+            let (first, last) = self.check(block, grain)?;
             Malformed::unless(first >= before, "a block begins where the one before it ends")?;
             before = last;
-            run.push(block);
+            run.push(with_room(block));
         }
         Ok(run)
     }
@@ -449,7 +440,7 @@ impl Runs {
     #[inline]
     pub fn approach(&self, near: &impl Near) {
         if let Some(block) = self.quarters.last() {
-            near_head(block, near);
+            near.near(block.as_ptr());
         }
     }
 
@@ -461,7 +452,14 @@ impl Runs {
 }
 
 fn run_bytes(run: &Vec<Block>) -> usize {
-    run.capacity() * size_of::<Block>() + run.iter().map(thin_bytes).sum::<usize>()
+    run.capacity() * size_of::<Block>() + run.iter().map(Vec::capacity).sum::<usize>()
+}
+
+/// A block with the room that it would have had had its rows come one by one.
+fn with_room(block: &[u8]) -> Block {
+    let mut with_room = Block::new();
+    with_room.replace(0..0, block);
+    with_room
 }
 
 fn ends_before(block: &[u8], edge_ms: u64) -> bool {

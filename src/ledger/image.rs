@@ -27,13 +27,14 @@
 
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
-use super::counters::{Account, Accounts, Counters};
+use super::counters::{self, Account, Accounts, Loaded};
 pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::holds::Holds;
 use super::id::UserId;
 use super::names::{Names, Numbers};
-use super::recent::{REMEMBERED_BYTES, Recent};
+use super::packed::{Packed, Part};
+use super::recent::{self, REMEMBERED_BYTES};
 use super::time::Millis;
 use super::user::{Balance, More, User};
 use smallvec::SmallVec;
@@ -71,12 +72,12 @@ impl User {
             put(out, balance.pending_credits as u64);
         }
         let more = self.more.as_deref();
-        self.counters.store(more.and_then(|m| m.runs.as_ref()), numbers, out);
+        counters::store(&self.packed, more.and_then(|m| m.runs.as_ref()), numbers, out);
         match more {
             Some(more) => more.holds.store(numbers, out),
             None => put(out, 0),
         }
-        self.recent.store(self.tables(), self.as_of, out);
+        recent::store(self.packed.get(Part::Ids), self.tables(), self.as_of, out);
         let len = u32::try_from(out.len() - start - LENGTH_BYTES).expect("the limits of a user end long before 4 GiB");
         out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
     }
@@ -97,11 +98,11 @@ impl User {
         let as_of = Millis::new(cursor.varint()?).ok_or(Malformed("the latest entry lies before the year 10000"))?;
         let balances = load_balances(cursor)?;
         let mut accounts = Accounts::new();
-        let (counters, runs) = Counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
+        let Loaded { groups, rows, runs } = counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
         let ids = cursor.rest();
-        let (recent, tables) = Recent::load(ids, as_of)?;
+        let (listed, tables) = recent::load(ids, as_of)?;
         check_version(version, &accounts, &holds, ids)?;
         let has_more = !holds.is_empty() || tables.is_some() || runs.is_some();
         let more = has_more.then(|| {
@@ -109,7 +110,7 @@ impl User {
             more.count();
             more
         });
-        Ok(Self { id, version, as_of, balances, counters, recent, more })
+        Ok(Self { id, version, as_of, balances, packed: Packed::new([groups, listed, rows]), more })
     }
 }
 
@@ -349,7 +350,11 @@ mod tests {
             let mut none = moved(&book, 0, |n| n);
             let mut few = moved(&book, habit.kinds / 2, |n| habit.kinds - 1 - n);
             let mut many = moved(&book, 200, |n| 199 - n);
-            assert_eq!(image(user(&many)).len() > own.len(), !user(&book).counters.groups().is_empty(), "{habit:?}");
+            assert_eq!(
+                image(user(&many)).len() > own.len(),
+                !user(&book).packed.get(Part::Groups).is_empty(),
+                "{habit:?}"
+            );
             for other in [&none, &few, &many] {
                 assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
                 // And back.

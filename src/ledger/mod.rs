@@ -2,9 +2,9 @@
 //!
 //! The ledger mirrors decisions that were made elsewhere: it books entries ([`entry`]), keeps each user's balances and
 //! open holds ([`user`], [`holds`]), remembers recent entry ids so that nothing is counted twice ([`recent`]) and counts
-//! posted entries by time ([`counters`], over packed [`rows`]). A [`book`] holds the users of one slice, found through
-//! [`index`]; kinds are numbered in [`names`]; [`memory`] says where reading will go next, and how small vectors grow. A
-//! user is stored and read back as an [`image`].
+//! posted entries by time ([`counters`], over packed [`rows`]); what a user has of these, if it is little, lies in one block
+//! ([`packed`]). A [`book`] holds the users of one slice, found through [`index`]; kinds are numbered in [`names`];
+//! [`memory`] says where reading will go next, and how small blocks grow. A user is stored and read back as an [`image`].
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the Unix epoch, UTC.
 //! Statistics are kept by *quarter*: a quarter of an hour, numbered from the epoch.
@@ -25,6 +25,7 @@ pub mod image;
 pub mod index;
 pub mod memory;
 pub mod names;
+pub mod packed;
 pub mod recent;
 pub mod rows;
 pub mod time;

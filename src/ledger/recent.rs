@@ -12,13 +12,12 @@
 use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
-use super::memory::{Near, near_head, near_rest, reserve, thin_bytes};
+use super::packed::Bytes;
 use super::time::{Millis, QUARTER_MS, Quarter};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
-use thin_vec::ThinVec;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Up to so many ids are a plain list.
@@ -154,130 +153,113 @@ pub struct Tables {
     counted: usize,
 }
 
-/// The remembered ids of one user; the tables of a user who has many live elsewhere and are handed in.
-#[derive(Debug, Default)]
-pub struct Recent {
-    list: ThinVec<Remembered>,
+/// The ids of a user who has few, as on disk.
+fn listed(list: &[u8]) -> impl Iterator<Item = Remembered> {
+    list.as_chunks().0.iter().map(|&id| Remembered::of_bytes(id))
 }
 
-impl Recent {
-    /// Looks an entry up. `latest` is the user's latest entry.
-    pub fn look_up(&self, tables: Option<&Tables>, entry: Remembered, latest: Millis) -> Known {
-        let horizon = Horizon::exact(latest);
-        let fits = |r: &Remembered| r.id == entry.id && r.is_younger_than(horizon);
-        let found = match tables {
-            None => self.list.iter().find(|r| fits(r)),
-            Some(tables) => tables.table(entry.id).find(entry.id, fits),
-        };
-        match found {
-            None => Known::No,
-            Some(r) if *r == entry => Known::Same,
-            Some(_) => Known::Other,
+/// Looks an entry up among the ids in `tables`, or in the list of a user who has none. `latest` is the user's latest entry.
+#[inline]
+pub(super) fn look_up(list: &[u8], tables: Option<&Tables>, entry: Remembered, latest: Millis) -> Known {
+    let horizon = Horizon::exact(latest);
+    let fits = |r: &Remembered| r.id == entry.id && r.is_younger_than(horizon);
+    let found = match tables {
+        None => listed(list).find(fits),
+        Some(tables) => tables.table(entry.id).find(entry.id, fits).copied(),
+    };
+    match found {
+        None => Known::No,
+        Some(r) if r == entry => Known::Same,
+        Some(_) => Known::Other,
+    }
+}
+
+/// Whether one more entry would be too many, were `latest` the user's latest.
+pub(super) fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
+    let count = |t: &Tables| t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>();
+    tables.is_some_and(|t| t.counted >= RECENT_PER_USER && count(t) >= RECENT_PER_USER)
+}
+
+/// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none), `latest` is it now.
+/// Returns the tables of a user for whom the list has become too short; the list is then empty.
+#[must_use]
+pub(super) fn remember(
+    list: &mut impl Bytes,
+    tables: Option<&mut Tables>,
+    entry: Remembered,
+    before: Option<Millis>,
+    latest: Millis,
+) -> Option<Tables> {
+    if let Some(tables) = tables {
+        tables.remember(entry, before.unwrap_or(latest), latest);
+        return None;
+    }
+    sweep(list, before, latest);
+    let len = list.len();
+    if len < LISTED * REMEMBERED_BYTES {
+        list.replace(len..len, &entry.to_bytes());
+        return None;
+    }
+    let mut tables = Tables::new(1);
+    listed(list).chain([entry]).for_each(|r| tables.insert(r, latest));
+    list.replace(0..len, &[]);
+    Some(tables)
+}
+
+fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
+    let Some(before) = before.filter(|&before| latest > before) else { return };
+    let (horizon, has_leapt) = (Horizon::by_quarter(latest), leapt(before, latest));
+    let (ids, _) = list.as_chunks_mut();
+    let mut kept = 0;
+    for at in 0..ids.len() {
+        if !has_leapt && Remembered::of_bytes(ids[at]).is_younger_than(horizon) {
+            ids[kept] = ids[at];
+            kept += 1;
         }
     }
-
-    /// Whether one more entry would be too many, were `latest` the user's latest.
-    pub fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
-        let count = |t: &Tables| t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>();
-        tables.is_some_and(|t| t.counted >= RECENT_PER_USER && count(t) >= RECENT_PER_USER)
+    if kept < ids.len() {
+        list.replace(kept * REMEMBERED_BYTES..list.len(), &[]);
     }
+}
 
-    /// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none), `latest` is it now.
-    /// Returns the tables of a user for whom the list has become too short.
-    #[must_use]
-    pub fn remember(
-        &mut self,
-        tables: Option<&mut Tables>,
-        entry: Remembered,
-        before: Option<Millis>,
-        latest: Millis,
-    ) -> Option<Tables> {
-        if let Some(tables) = tables {
-            tables.remember(entry, before.unwrap_or(latest), latest);
-            return None;
+/// Appends all that are kept, sorted: see [`super::image`].
+pub(super) fn store(list: &[u8], tables: Option<&Tables>, latest: Millis, out: &mut Vec<u8>) {
+    if let Some(tables) = tables {
+        return tables.store(latest, out);
+    }
+    let start = out.len();
+    out.extend_from_slice(list);
+    let (ids, _) = out[start..].as_chunks_mut();
+    ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+}
+
+/// Reads what [`store`] wrote, of a user whose latest entry is `latest`. Returns it as a list, or as many tables as there would be had the ids
+/// come one by one.
+pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables>), Malformed> {
+    let (ids, rest) = bytes.as_chunks();
+    Malformed::unless(rest.is_empty(), "no remembered id is cut short")?;
+    Malformed::unless(ids.len() <= RECENT_PER_USER, "a user has no more remembered ids than the limit")?;
+    let mut tables = match ids.len() {
+        0..=LISTED => None,
+        count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
+    };
+    let (kept, exact) = (Horizon::by_quarter(latest), Horizon::exact(latest));
+    let (mut before, mut last) = (None, None);
+    for &id in ids {
+        let packed = Some(u128::from_le_bytes(id));
+        Malformed::unless(before < packed, "remembered ids are sorted")?;
+        before = packed;
+        let r = Remembered::of_bytes(id);
+        Malformed::unless(r.is_younger_than(kept), "what is remembered lies within the dedup horizon")?;
+        if r.is_younger_than(exact) {
+            Malformed::unless(last != Some(r.id), "an id is accepted once within the dedup horizon")?;
+            last = Some(r.id);
         }
-        self.sweep(before, latest);
-        if self.list.len() < LISTED {
-            reserve(&mut self.list, 1);
-            self.list.push(entry);
-            return None;
-        }
-        let mut tables = Tables::new(1);
-        let listed = std::mem::take(&mut self.list);
-        listed.into_iter().chain([entry]).for_each(|r| tables.insert(r, latest));
-        Some(tables)
-    }
-
-    /// Says where the list begins.
-    #[inline]
-    pub fn approach(&self, near: &impl Near) {
-        near_head(&self.list, near);
-    }
-
-    /// Says where the rest of it is.
-    #[inline]
-    pub fn approach_rest(&self, near: &impl Near) {
-        near_rest(&self.list, 0, near);
-    }
-
-    fn sweep(&mut self, before: Option<Millis>, latest: Millis) {
-        let horizon = Horizon::by_quarter(latest);
-        match before {
-            Some(before) if leapt(before, latest) => self.list.clear(),
-            Some(before) if latest > before => self.list.retain(|r| r.is_younger_than(horizon)),
-            _ => {}
+        if let Some(tables) = &mut tables {
+            tables.insert(r, latest);
         }
     }
-
-    /// Appends all that are kept, sorted: see [`super::image`].
-    pub(super) fn store(&self, tables: Option<&Tables>, latest: Millis, out: &mut Vec<u8>) {
-        if let Some(tables) = tables {
-            return tables.store(latest, out);
-        }
-        let start = out.len();
-        self.list.iter().for_each(|r| out.extend_from_slice(&r.to_bytes()));
-        let (ids, _) = out[start..].as_chunks_mut();
-        ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
-    }
-
-    /// Reads what [`Self::store`] wrote, of a user whose latest entry is `latest`: into the list, or into as many tables as
-    /// there would be had the ids come one by one.
-    pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(Self, Option<Tables>), Malformed> {
-        let (ids, rest) = bytes.as_chunks();
-        Malformed::unless(rest.is_empty(), "no remembered id is cut short")?;
-        Malformed::unless(ids.len() <= RECENT_PER_USER, "a user has no more remembered ids than the limit")?;
-        let mut recent = Self::default();
-        let mut tables = match ids.len() {
-            0..=LISTED => None,
-            count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
-        };
-        if tables.is_none() {
-            reserve(&mut recent.list, ids.len());
-        }
-        let (kept, exact) = (Horizon::by_quarter(latest), Horizon::exact(latest));
-        let (mut before, mut last) = (None, None);
-        for &id in ids {
-            let packed = Some(u128::from_le_bytes(id));
-            Malformed::unless(before < packed, "remembered ids are sorted")?;
-            before = packed;
-            let r = Remembered::of_bytes(id);
-            Malformed::unless(r.is_younger_than(kept), "what is remembered lies within the dedup horizon")?;
-            if r.is_younger_than(exact) {
-                Malformed::unless(last != Some(r.id), "an id is accepted once within the dedup horizon")?;
-                last = Some(r.id);
-            }
-            match &mut tables {
-                None => recent.list.push(r),
-                Some(tables) => tables.insert(r, latest),
-            }
-        }
-        Ok((recent, tables))
-    }
-
-    /// Bytes on the heap, without the tables.
-    pub fn heap_bytes(&self) -> usize {
-        thin_bytes(&self.list)
-    }
+    Ok((if tables.is_some() { &[] } else { bytes }, tables))
 }
 
 impl Tables {
@@ -347,7 +329,7 @@ impl Tables {
         }
     }
 
-    /// See [`Recent::store`]. Fingerprints are spread evenly, so their range is divided into as many shares as there are
+    /// See [`store`]. Fingerprints are spread evenly, so their range is divided into as many shares as there are
     /// ids. These are counted by share, then put where those of their share begin, which leaves few out of order. The
     /// counts lie behind the ids meanwhile. Ids that somebody chose may crowd into few shares: they are sorted by
     /// comparing.
@@ -486,7 +468,7 @@ mod tests {
                 let mut sorted: Vec<_> = kept.map(|r| u128::from_le_bytes(r.to_bytes())).collect();
                 sorted.sort_unstable();
                 let mut out = b"before".to_vec();
-                Recent::default().store(Some(&tables), latest, &mut out);
+                store(&[], Some(&tables), latest, &mut out);
                 let expected = sorted.into_iter().flat_map(u128::to_le_bytes);
                 assert!(out.into_iter().eq(b"before".iter().copied().chain(expected)), "{count} ids");
             }

@@ -12,21 +12,17 @@
 //! Snapshots hold blocks as they are ([`super::image`]): this packing is a format on disk, and never changes.
 
 use super::cursor::{Cursor, Malformed};
-use super::memory::reserve;
+use super::packed::Bytes;
 use super::time::Quarter;
 use super::varint;
 use std::cmp::Ordering;
-use thin_vec::ThinVec;
 
 /// A packed block; empty, or a header and at least one row.
-pub type Block = ThinVec<u8>;
+pub type Block = Vec<u8>;
 
 const HEADER_BYTES: usize = 6;
 /// Offset and group, then four integers.
 const ROW_BYTES: usize = 1 + 5 * varint::MAX_BYTES;
-
-/// A row of one posting, as most are.
-const TYPICAL_ROW_BYTES: usize = 7;
 
 /// Count, sum, least and greatest of some posted amounts, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,27 +167,27 @@ pub(super) fn tail(block: &[u8]) -> usize {
 }
 
 /// Books `row`: merges it into the row of its quarter and group, or puts it in its place.
-pub fn add(block: &mut Block, row: Row) {
+pub(super) fn add(block: &mut impl Bytes, row: Row) {
     if block.is_empty() {
-        start(block, row.quarter);
+        return start(block, row);
     } else if row.quarter < first(block) {
         return rebase(block, row);
     }
-    let base = first(block);
-    let newest = if block.len() == HEADER_BYTES { row.quarter } else { last(block) };
+    let bytes = &**block;
+    let (base, newest) = (first(bytes), last(bytes));
     let mut at = match row.quarter.cmp(&newest) {
         Ordering::Less => HEADER_BYTES,
-        Ordering::Equal => tail(block),
-        Ordering::Greater => block.len(),
+        Ordering::Equal => tail(bytes),
+        Ordering::Greater => bytes.len(),
     };
     let mut old = at..at;
     let mut tally = row.tally;
-    while at < block.len() {
+    while at < bytes.len() {
         let mut next = at;
-        let quarter = base + varint::get(block, &mut next) as Quarter;
-        let group = block[next];
+        let quarter = base + varint::get(bytes, &mut next) as Quarter;
+        let group = bytes[next];
         next += 1;
-        let there = Tally::get(block, &mut next);
+        let there = Tally::get(bytes, &mut next);
         if (quarter, group) == (row.quarter, row.group) {
             tally.add(there);
             old = at..next;
@@ -210,18 +206,23 @@ pub fn add(block: &mut Block, row: Row) {
     let mut packed = [0; ROW_BYTES];
     let len = pack(&mut packed, row.quarter - base, row.group, &tally);
     if row.quarter < newest {
-        set_tail(block, tail(block) + len - old.len());
+        let moved = tail(block) + len - old.len();
+        set_tail(block, moved);
     }
-    replace(block, old, &packed[..len]);
+    block.replace(old, &packed[..len]);
 }
 
-fn start(block: &mut Block, base: Quarter) {
-    reserve(block, HEADER_BYTES + TYPICAL_ROW_BYTES);
-    block.extend_from_slice(&base.to_le_bytes());
-    block.extend_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+/// The first row of an empty block.
+fn start(block: &mut impl Bytes, row: Row) {
+    let (mut packed, mut header) = ([0; ROW_BYTES], [0; HEADER_BYTES + ROW_BYTES]);
+    let len = pack(&mut packed, 0, row.group, &row.tally);
+    header[..4].copy_from_slice(&row.quarter.to_le_bytes());
+    header[4..HEADER_BYTES].copy_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
+    header[HEADER_BYTES..].copy_from_slice(&packed);
+    block.replace(0..0, &header[..HEADER_BYTES + len]);
 }
 
-fn set_tail(block: &mut Block, at: usize) {
+fn set_tail(block: &mut [u8], at: usize) {
     let at = u16::try_from(at).expect("a block is split long before 64 KiB");
     block[4..6].copy_from_slice(&at.to_le_bytes());
 }
@@ -236,34 +237,22 @@ fn pack(out: &mut [u8; ROW_BYTES], offset: Quarter, group: u8, tally: &Tally) ->
 }
 
 /// A row before the first one: the offsets of all others change.
-fn rebase(block: &mut Block, row: Row) {
-    let old = std::mem::take(block);
-    block.reserve_exact(old.len() + ROW_BYTES);
-    add(block, row);
-    rows(&old).for_each(|row| add(block, row));
-}
-
-/// Puts `new` in the place of `old`.
-pub(super) fn replace(bytes: &mut ThinVec<u8>, old: std::ops::Range<usize>, new: &[u8]) {
-    let (len, grown) = (bytes.len(), bytes.len() - old.len() + new.len());
-    reserve(bytes, grown.saturating_sub(len));
-    if grown > len {
-        bytes.resize(grown, 0);
-    }
-    bytes.copy_within(old.end..len, old.start + new.len());
-    bytes[old.start..old.start + new.len()].copy_from_slice(new);
-    bytes.truncate(grown);
+fn rebase(block: &mut impl Bytes, row: Row) {
+    let mut rebased = Block::with_capacity(block.len() + ROW_BYTES);
+    add(&mut rebased, row);
+    rows(block).for_each(|row| add(&mut rebased, row));
+    block.replace(0..block.len(), &rebased);
 }
 
 /// Merges rows as `floor` says, drops what it maps to `None`, and packs anew. `floor` must be monotone.
-pub fn compact(block: &mut Block, floor: impl Fn(Quarter) -> Option<Quarter>) {
-    let old = std::mem::take(block);
-    block.reserve_exact(old.len());
-    for row in rows(&old) {
+pub(super) fn compact(block: &mut impl Bytes, floor: impl Fn(Quarter) -> Option<Quarter>) {
+    let mut compacted = Block::with_capacity(block.len());
+    for row in rows(block) {
         if let Some(quarter) = floor(row.quarter) {
-            add(block, Row { quarter, ..row });
+            add(&mut compacted, Row { quarter, ..row });
         }
     }
+    block.replace(0..block.len(), &compacted);
 }
 
 /// Cuts a full block in two, at a row near its middle. Returns the later half.

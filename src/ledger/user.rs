@@ -1,16 +1,17 @@
 //! One user: balances, open holds, remembered ids and counters, and what an entry does to them.
 //!
 //! [`User::judge`] looks and changes nothing; [`User::book`] does what was judged and cannot fail. What few users have — open
-//! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and what they hold.
+//! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and one block.
 
 use super::amount::{Amount, Currency, Direction};
-use super::counters::{Counters, GroupKey, Posting, Runs};
+use super::counters::{self, GroupKey, Groups, Posting, Runs};
 use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
 use super::memory::{LINE_BYTES, Near, Step};
 use super::names::Names;
-use super::recent::{Known, Recent, Remembered, Tables};
+use super::packed::{Packed, Part};
+use super::recent::{self, Known, Remembered, Tables};
 use super::rows::Tally;
 use super::time::{Grains, Millis, Range, Window, lifetime};
 use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
@@ -73,8 +74,7 @@ pub struct User {
     pub(super) as_of: Millis,
     /// In the order in which the currencies first came; a currency's place never changes.
     pub(super) balances: SmallVec<[Balance; 2]>,
-    pub(super) counters: Counters,
-    pub(super) recent: Recent,
+    pub(super) packed: Packed,
     pub(super) more: Option<Box<More>>,
 }
 
@@ -125,15 +125,7 @@ enum HoldChange<'a> {
 impl User {
     /// A user of whom nothing was accepted yet.
     pub fn new(id: UserId) -> Self {
-        Self {
-            id,
-            version: 0,
-            as_of: Millis(0),
-            balances: SmallVec::new(),
-            counters: Counters::default(),
-            recent: Recent::default(),
-            more: None,
-        }
+        Self { id, version: 0, as_of: Millis(0), balances: SmallVec::new(), packed: Packed::default(), more: None }
     }
 
     /// The user's id.
@@ -183,7 +175,7 @@ impl User {
             return Err(Rejection::TooOld.into());
         }
         let remembered = Remembered::of(entry);
-        match self.recent.look_up(self.tables(), remembered, self.as_of) {
+        match recent::look_up(self.packed.get(Part::Ids), self.tables(), remembered, self.as_of) {
             Known::Same => return Err(Verdict::Duplicate),
             Known::Other => return Err(Rejection::IdConflict.into()),
             Known::No if self.hold(entry.id).is_some() => return Err(Rejection::IdConflict.into()),
@@ -214,7 +206,7 @@ impl User {
                 self.judge_group(key, entry.at, amount)?
             }
             None => {
-                let groups = self.counters.groups().len();
+                let groups = Groups::of(&self.packed).len();
                 if groups >= GROUPS_PER_USER {
                     return Err(Rejection::TooManyGroups);
                 }
@@ -281,7 +273,7 @@ impl User {
         at: Millis,
         amount: i64,
     ) -> Result<Result<GroupChange<'a>, Rejection>, Rejection> {
-        let (found, groups) = match self.counters.groups().find(key) {
+        let (found, groups) = match Groups::of(&self.packed).find(key) {
             Ok(found) => (Some(found), 0),
             Err(groups) if groups >= GROUPS_PER_USER => return Err(Rejection::TooManyGroups),
             Err(groups) => (None, groups),
@@ -303,7 +295,7 @@ impl User {
     }
 
     fn check_recent(&self, at: Millis) -> Result<(), Rejection> {
-        if Recent::is_full(self.tables(), self.as_of.max(at)) { Err(Rejection::TooManyRecent) } else { Ok(()) }
+        if recent::is_full(self.tables(), self.as_of.max(at)) { Err(Rejection::TooManyRecent) } else { Ok(()) }
     }
 
     fn hold(&self, id: EntryId) -> Option<&Hold> {
@@ -337,12 +329,14 @@ impl User {
         };
         if let Some(posting) = posting {
             let runs = self.more.as_mut().and_then(|m| m.runs.as_mut());
-            if let Some(runs) = self.counters.post(&posting, self.as_of, runs) {
+            if let Some(runs) = counters::post(&mut self.packed, &posting, self.as_of, runs) {
                 self.more.get_or_insert_default().runs = Some(runs);
             }
         }
         let tables = self.more.as_mut().and_then(|m| m.recent.as_mut());
-        if let Some(tables) = self.recent.remember(tables, effect.remembered, before, self.as_of) {
+        let mut ids = self.packed.part(Part::Ids);
+        if let Some(tables) = recent::remember(&mut ids, tables, effect.remembered, before, self.as_of) {
+            self.packed.shrink();
             self.more.get_or_insert_default().recent = Some(tables);
         }
         match effect.hold {
@@ -373,7 +367,7 @@ impl User {
     pub fn visit_stats(&self, names: &Names, question: &Question<'_>, range: Range, visit: impl FnMut(Stat<'_>)) {
         /// Most users have few groups; the larger array is another eight kilobytes of stack.
         const FEW: usize = 16;
-        if self.counters.groups().len() <= FEW {
+        if Groups::of(&self.packed).len() <= FEW {
             self.visit_stats_in(&mut [Stat::NONE; FEW], names, question, range, visit);
         } else {
             self.visit_stats_in(&mut [Stat::NONE; GROUPS_PER_USER], names, question, range, visit);
@@ -389,7 +383,7 @@ impl User {
         visit: impl FnMut(Stat<'_>),
     ) {
         let mut groups = 0;
-        for (group, stat) in self.counters.groups().iter().zip(stats.iter_mut()) {
+        for (group, stat) in Groups::of(&self.packed).iter().zip(stats.iter_mut()) {
             stat.currency = self.balances[usize::from(group.key.currency)].currency;
             stat.kind = names.name(group.key.kind);
             stat.direction = group.key.direction;
@@ -401,7 +395,7 @@ impl User {
         let stats = &mut stats[..groups];
         if question.window != Window::Lifetime {
             let runs = self.more.as_ref().and_then(|m| m.runs.as_ref());
-            self.counters.visit(runs, range, |row| stats[usize::from(row.group)].tally.add(row.tally));
+            counters::visit(&self.packed, runs, range, |row| stats[usize::from(row.group)].tally.add(row.tally));
         }
         stats.sort_unstable_by(|a, b| (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction)));
         stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
@@ -411,7 +405,7 @@ impl User {
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.balances.spilled() { self.balances.capacity() * size_of::<Balance>() } else { 0 };
         let more = self.more.as_ref().map_or(0, |m| m.counted);
-        spilled + self.counters.heap_bytes() + self.recent.heap_bytes() + more
+        spilled + self.packed.heap_bytes() + more
     }
 
     /// Says where the parts are that the next step reads, up to those in which `entry` is booked.
@@ -421,13 +415,10 @@ impl User {
             Step::Place => {}
             Step::User => near_lines(self, near),
             Step::Parts => {
-                self.counters.approach(near);
-                self.recent.approach(near);
+                self.packed.approach(near);
                 self.more.as_deref().into_iter().for_each(|more| near_lines(more, near));
             }
             Step::Deep => {
-                self.counters.approach_rest(near);
-                self.recent.approach_rest(near);
                 let Some(more) = &self.more else { return };
                 if let (Some(tables), Some(entry)) = (&more.recent, entry) {
                     tables.approach(entry);

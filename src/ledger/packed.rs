@@ -1,0 +1,242 @@
+//! What a user has of groups, remembered ids and rows, as long as it is little: three parts, one behind the other, in one block of memory.
+//!
+//! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last: rows come at the end, ids before few rows.
+
+use super::memory::{LINE_BYTES, Near, room};
+use std::ops::{Deref, DerefMut, Range};
+
+/// Bytes at the end of the rows in which the newest are.
+const LATEST_BYTES: usize = 2 * LINE_BYTES;
+
+/// A part of the block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Lifetime figures ([`super::counters::Groups`]).
+    Groups,
+    /// Remembered ids ([`super::recent`]).
+    Ids,
+    /// Counters by time ([`super::rows`]).
+    Rows,
+}
+
+/// The block.
+#[derive(Debug, Default)]
+pub struct Packed {
+    /// The parts, and zeros up to what the allocator has.
+    bytes: Box<[u8]>,
+    /// Where each part ends.
+    ends: [u16; 3],
+}
+
+/// Bytes some of which can be replaced by more or fewer.
+pub(super) trait Bytes: Deref<Target = [u8]> + DerefMut {
+    /// Puts `new` in the place of `old`.
+    fn replace(&mut self, old: Range<usize>, new: &[u8]);
+}
+
+impl Bytes for Vec<u8> {
+    fn replace(&mut self, old: Range<usize>, new: &[u8]) {
+        let (len, end) = (self.len(), old.start + new.len());
+        let spliced = len - old.len() + new.len();
+        if spliced > self.capacity() {
+            self.reserve_exact(room(spliced) - len);
+        }
+        self.resize(len.max(spliced), 0);
+        self.copy_within(old.end..len, end);
+        self[old.start..end].copy_from_slice(new);
+        self.truncate(spliced);
+    }
+}
+
+impl Packed {
+    /// These parts, with the room that they would have had they come bit by bit.
+    pub(super) fn new(parts: [&[u8]; 3]) -> Self {
+        let len = parts.iter().map(|part| part.len()).sum();
+        let mut bytes = Vec::with_capacity(room(len));
+        let ends = parts.map(|part| {
+            bytes.extend_from_slice(part);
+            short(bytes.len())
+        });
+        bytes.resize(room(len), 0);
+        Self { bytes: bytes.into_boxed_slice(), ends }
+    }
+
+    /// A part.
+    #[inline]
+    pub(super) fn get(&self, part: Part) -> &[u8] {
+        &self.bytes[self.range(part)]
+    }
+
+    /// A part that is to be changed.
+    #[inline]
+    pub(super) const fn part(&mut self, part: Part) -> PartMut<'_> {
+        PartMut { packed: self, part }
+    }
+
+    /// Gives back what no part needs, after one of them has gone elsewhere.
+    pub(super) fn shrink(&mut self) {
+        self.resize(room(self.len()));
+    }
+
+    /// Bytes on the heap.
+    pub(super) const fn heap_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Says where the groups and the ids are, and where the rows begin and end: an entry is hardly booked between.
+    #[inline]
+    pub(super) fn approach(&self, near: &impl Near) {
+        let len = self.len();
+        if len == 0 {
+            return;
+        }
+        let line = |at: usize| (self.bytes.as_ptr() as usize + at) / LINE_BYTES;
+        let first = line((self.range(Part::Rows).start + LINE_BYTES).min(len - 1));
+        let latest = line(len.saturating_sub(LATEST_BYTES)).max(first + 1);
+        for line in (line(0)..=first).chain(latest..=line(len - 1)) {
+            near.near((line * LINE_BYTES) as *const u8);
+        }
+    }
+
+    const fn len(&self) -> usize {
+        self.ends[2] as usize
+    }
+
+    #[inline]
+    fn range(&self, part: Part) -> Range<usize> {
+        let [groups, ids, rows] = self.ends.map(usize::from);
+        match part {
+            Part::Groups => 0..groups,
+            Part::Ids => groups..ids,
+            Part::Rows => ids..rows,
+        }
+    }
+
+    #[cold]
+    fn resize(&mut self, bytes: usize) {
+        let mut resized = Vec::with_capacity(bytes);
+        resized.extend_from_slice(&self.bytes[..self.len()]);
+        resized.resize(bytes, 0);
+        self.bytes = resized.into_boxed_slice();
+    }
+}
+
+/// A part that is to be changed: what is behind it moves.
+#[derive(Debug)]
+pub(super) struct PartMut<'a> {
+    packed: &'a mut Packed,
+    part: Part,
+}
+
+impl Deref for PartMut<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.packed.get(self.part)
+    }
+}
+
+impl DerefMut for PartMut<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        let range = self.packed.range(self.part);
+        &mut self.packed.bytes[range]
+    }
+}
+
+impl Bytes for PartMut<'_> {
+    #[inline]
+    fn replace(&mut self, old: Range<usize>, new: &[u8]) {
+        let Self { packed, part } = self;
+        let (part_start, len) = (packed.range(*part).start, packed.len());
+        let (start, behind) = (part_start + old.start, part_start + old.end);
+        let end = start + new.len();
+        let spliced = len - old.len() + new.len();
+        if spliced > packed.bytes.len() {
+            packed.resize(room(spliced));
+        }
+        if end != behind {
+            packed.bytes.copy_within(behind..len, end);
+            for part_end in &mut packed.ends[*part as usize..] {
+                *part_end = short(usize::from(*part_end) - old.len() + new.len());
+            }
+        }
+        packed.bytes[start..end].copy_from_slice(new);
+    }
+}
+
+fn short(end: usize) -> u16 {
+    u16::try_from(end).expect("the limits of each part end long before 64 KiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::id::UserId;
+    use std::cell::RefCell;
+
+    const PARTS: [Part; 3] = [Part::Groups, Part::Ids, Part::Rows];
+
+    #[test]
+    fn parts_are_vectors_of_their_own() {
+        for seed in 0..50u64 {
+            let (mut packed, mut vecs, mut state) = (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
+            for step in 0..200 {
+                state = UserId(state).hash();
+                let draw = |below: usize, bits: u32| (state >> bits) as usize % below;
+                let place = draw(3, 0);
+                let len = vecs[place].len();
+                let start = draw(len + 1, 8);
+                let old = start..start + draw(len - start + 1, 24).min(draw(30, 40));
+                let new = vec![step as u8 + 1; draw(30, 48)];
+                packed.part(PARTS[place]).replace(old.clone(), &new);
+                Bytes::replace(&mut vecs[place], old, &new);
+                if draw(20, 56) == 0 {
+                    packed.part(PARTS[place]).replace(0..vecs[place].len(), &[]);
+                    vecs[place].clear();
+                    packed.shrink();
+                    assert_eq!(packed.heap_bytes(), room(packed.len()));
+                }
+                assert_eq!(PARTS.map(|part| packed.get(part)), vecs.each_ref().map(|vec| &vec[..]), "seed {seed}");
+            }
+            let again = Packed::new(vecs.each_ref().map(|vec| &vec[..]));
+            assert_eq!(PARTS.map(|part| again.get(part)), PARTS.map(|part| packed.get(part)));
+            assert_eq!(again.heap_bytes(), room(packed.len()));
+        }
+    }
+
+    #[test]
+    fn what_comes_bit_by_bit_has_the_room_of_what_comes_at_once() {
+        let (mut grown, mut vec) = (Packed::default(), Vec::new());
+        for len in 0..2_000 {
+            let bytes = vec![7; len];
+            assert_eq!(Packed::new([&bytes, b"", b""]).heap_bytes(), grown.heap_bytes(), "{len}");
+            assert_eq!(vec.capacity(), grown.heap_bytes(), "{len}");
+            grown.part(Part::Ids).replace(len..len, &[7]);
+            Bytes::replace(&mut vec, len..len, &[7]);
+        }
+    }
+
+    struct Lines(RefCell<Vec<usize>>);
+
+    impl Near for Lines {
+        fn near(&self, at: *const u8) {
+            self.0.borrow_mut().push(at as usize / LINE_BYTES);
+        }
+    }
+
+    #[test]
+    fn each_line_is_near_once_but_the_middle_of_many_rows() {
+        for (ids, rows) in (0..400).map(|n| (n * 7 % 90, n)) {
+            let packed = Packed::new([b"", &vec![1; ids], &vec![2; rows]]);
+            let lines = Lines(RefCell::default());
+            packed.approach(&lines);
+            let at = |n| (packed.bytes.as_ptr() as usize + n) / LINE_BYTES;
+            let len = ids + rows;
+            let mut all: Vec<_> = if len == 0 { vec![] } else { (at(0)..=at(len - 1)).collect() };
+            all.retain(|&line| line <= at(ids + LINE_BYTES) || line >= at(len.saturating_sub(LATEST_BYTES)));
+            assert_eq!(lines.0.take(), all, "{ids} and {rows}");
+        }
+    }
+}
