@@ -43,6 +43,8 @@ const BURST_BYTES: usize = 16 << 10;
 const SPARE_BODIES: usize = 8;
 /// A larger buffer goes back to the allocator.
 const SPARE_BYTES: usize = 1 << 20;
+/// Batches over several cores whose memory is kept for the next ones.
+const SPARE_GATHERS: usize = 64;
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,8 @@ pub struct Shared {
     reads: Vec<Read>,
     scratches: Scratches,
     spare: Vec<Vec<u8>>,
+    #[expect(clippy::vec_box, reason = "a connection has one in its state, which is small")]
+    gathers: Vec<Box<Gather>>,
     /// Bytes of all bodies that are being received or applied.
     body_bytes: usize,
     /// How many there may be; beyond that, bodies that are not whole are refused.
@@ -81,6 +85,7 @@ impl Shared {
             reads: Vec::new(),
             scratches: Scratches::default(),
             spare: Vec::new(),
+            gathers: Vec::new(),
             body_bytes: 0,
             most_body_bytes: BODIES_BYTES,
         }
@@ -96,6 +101,14 @@ impl Shared {
     /// What all bodies may be together so that one of this size goes on.
     const fn room_for(&self, body_bytes: usize) -> usize {
         if body_bytes <= SMALL_BODY_BYTES { self.most_body_bytes } else { self.most_body_bytes / 4 * 3 }
+    }
+
+    /// A batch is over.
+    fn keep<D: Desk>(&mut self, mut gather: Box<Gather>, desk: &mut D) {
+        gather.end(desk, &mut self.exchange);
+        if self.gathers.len() < SPARE_GATHERS {
+            self.gathers.push(gather);
+        }
     }
 }
 
@@ -279,12 +292,11 @@ impl Connection {
     /// The connection is gone: gives back what it holds of the core's.
     pub fn release<D: Desk>(&mut self, desk: &mut D, shared: &mut Shared) {
         self.drop_body(shared);
-        match &mut self.state {
-            State::Gathering(gather, _) => gather.end(desk, &mut shared.exchange),
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Gathering(gather, _) => shared.keep(gather, desk),
             State::Feeding(feed, _) => desk.room_mut().redeem(feed.promised()),
             State::Head | State::Body(_) | State::Asking(_) | State::Closed => {}
         }
-        self.state = State::Closed;
     }
 
     fn drop_body(&mut self, shared: &mut Shared) {
@@ -339,27 +351,11 @@ impl Connection {
                         return at;
                     }
                 }
-                State::Gathering(gather, persist) => {
-                    if !gather.is_whole() {
-                        self.away = true;
-                        return at;
-                    }
-                    let (persist, start) = (*persist, out.bytes.len());
-                    let stamp = gather.write(persist, desk, &mut out.bytes);
-                    gather.end(desk, &mut shared.exchange);
-                    match stamp {
-                        Some(stamp) => {
-                            out.stamp(start, stamp);
-                            desk.answered(Route::Batch, Status::Ok);
-                        }
-                        None => {
-                            let problem = Problem::from(Code::Overloaded);
-                            reply::problem(&problem.into(), persist, false, desk, &mut out.bytes);
-                            desk.answered(Route::Batch, problem.code.status());
-                        }
-                    }
-                    self.finish(persist);
+                State::Gathering(gather, _) if !gather.is_whole() => {
+                    self.away = true;
+                    return at;
                 }
+                State::Gathering(..) => self.put_together(desk, shared, out),
                 State::Feeding(feed, persist) => {
                     let most = shared.exchange.entries_left(desk.entries_left());
                     let Shared { exchange, scratches, .. } = shared;
@@ -610,7 +606,7 @@ impl Connection {
         if !desk.room().has_turn() {
             return false;
         }
-        let Shared { exchange, reads, .. } = shared;
+        let Shared { exchange, reads, gathers, .. } = shared;
         let refused = match batch::read(&self.body, reads) {
             Ok(()) if reads.iter().all(|read| exchange.elsewhere(read.user).is_none()) => {
                 let start = out.bytes.len();
@@ -627,15 +623,23 @@ impl Connection {
                     None => Some(Code::Overloaded.into()),
                 }
             }
-            Ok(()) => match Gather::begin(reads, self.ticket, desk, exchange) {
-                Ok(gather) => {
-                    self.state = State::Gathering(Box::new(gather), persist);
-                    self.drop_body(shared);
-                    return true;
+            Ok(()) => {
+                let mut gather = gathers.pop().unwrap_or_default();
+                match gather.begin(reads, self.ticket, desk, exchange) {
+                    Ok(()) => {
+                        self.state = State::Gathering(gather, persist);
+                        self.drop_body(shared);
+                        return true;
+                    }
+                    Err(short) => {
+                        shared.keep(gather, desk);
+                        if short == Short::OfCredit {
+                            return false;
+                        }
+                        Some(Code::Overloaded.into())
+                    }
                 }
-                Err(Short::OfCredit) => return false,
-                Err(Short::OfPatience | Short::OfRoom) => Some(Code::Overloaded.into()),
-            },
+            }
             Err(problem) => Some(problem),
         };
         if let Some(problem) = refused {
@@ -645,6 +649,25 @@ impl Connection {
         self.drop_body(shared);
         self.finish(persist);
         true
+    }
+
+    /// All parts of a batch are here: answers it.
+    fn put_together<D: Desk>(&mut self, desk: &mut D, shared: &mut Shared, out: &mut Out) {
+        let State::Gathering(mut gather, persist) = std::mem::replace(&mut self.state, State::Head) else { return };
+        let start = out.bytes.len();
+        match gather.write(persist, desk, &mut out.bytes) {
+            Some(stamp) => {
+                out.stamp(start, stamp);
+                desk.answered(Route::Batch, Status::Ok);
+            }
+            None => {
+                let problem = Problem::from(Code::Overloaded);
+                reply::problem(&problem.into(), persist, false, desk, &mut out.bytes);
+                desk.answered(Route::Batch, problem.code.status());
+            }
+        }
+        shared.keep(gather, desk);
+        self.finish(persist);
     }
 
     /// Writes the last answer of this connection.

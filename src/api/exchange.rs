@@ -26,6 +26,8 @@ use std::collections::{BinaryHeap, VecDeque};
 
 /// Empty parcels that are kept for the next questions.
 const SPARE: usize = 1_024;
+/// How many of them may have the memory for a large answer.
+const SPARE_LARGE: usize = 64;
 
 /// Why a core may not be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub struct Exchange {
     now_ms: u64,
     #[expect(clippy::vec_box, reason = "a parcel stays where it is, whichever core has it")]
     spare: Vec<Box<Parcel>>,
+    /// How many of them are large.
+    spare_large: usize,
     outbox: Vec<(u32, Box<Parcel>)>,
     /// Parcels of this core that are not home.
     away: usize,
@@ -117,6 +121,7 @@ impl Exchange {
             peers: vec![Peer { credits, short_since_ms: None }; slices as usize],
             now_ms: 0,
             spare: Vec::new(),
+            spare_large: 0,
             outbox: Vec::new(),
             away: 0,
             is_short: false,
@@ -205,7 +210,8 @@ impl Exchange {
 
     /// An empty parcel.
     pub fn parcel(&mut self, job: Job, ticket: u64) -> Box<Parcel> {
-        let mut parcel = self.spare.pop().unwrap_or_else(|| Box::new(Parcel::new(self.slice)));
+        let spare = self.spare.pop().inspect(|spare| self.spare_large -= usize::from(spare.is_large()));
+        let mut parcel = spare.unwrap_or_else(|| Box::new(Parcel::new(self.slice)));
         (parcel.job, parcel.ticket) = (job, ticket);
         parcel
     }
@@ -232,7 +238,8 @@ impl Exchange {
     #[inline]
     pub fn keep(&mut self, mut parcel: Box<Parcel>) {
         if self.spare.len() < SPARE {
-            parcel.clear();
+            parcel.clear(self.spare_large < SPARE_LARGE);
+            self.spare_large += usize::from(parcel.is_large());
             self.spare.push(parcel);
         }
     }

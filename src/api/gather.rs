@@ -11,60 +11,89 @@ use crate::http::response::{Persist, Status};
 /// The answer to so few reads is hardly a large one: they are asked for even if there is no room for more.
 const SMALL_READS: usize = 16;
 
-/// A batch on its way.
-#[derive(Debug)]
+/// A batch on its way; at rest, memory for the next one.
+#[derive(Debug, Default)]
 pub struct Gather {
     /// The slice of each item.
     owners: Vec<u32>,
-    /// The answers that are here, by slice.
-    parts: Vec<Option<Box<Parcel>>>,
+    /// The share of each slice.
+    parts: Vec<Part>,
+    /// How many of them are not here.
     away: usize,
     /// The core's own slice.
     own: u32,
 }
 
+#[derive(Debug, Default)]
+struct Part {
+    /// What is to be asked, or the answer that is here.
+    parcel: Option<Box<Parcel>>,
+    /// How many of its bodies were written.
+    written: usize,
+}
+
 impl Gather {
-    /// Asks each owner for its items of `reads`, the core's own at once. Nothing is asked before there is a credit for all, and room.
-    pub fn begin<D: Desk>(reads: &[Read], ticket: u64, desk: &mut D, exchange: &mut Exchange) -> Result<Self, Short> {
-        let owners: Vec<u32> = reads.iter().map(|read| exchange.owner(read.user)).collect();
-        let mut parts: Vec<Option<Box<Parcel>>> = (0..exchange.slices()).map(|_| None).collect();
-        let mut taken = Vec::with_capacity(parts.len());
-        let own = exchange.slice();
+    /// Asks each owner for its items of `reads`, the core's own at once. Nothing is asked before there is a credit for all, and room;
+    /// without, it is over.
+    pub fn begin<D: Desk>(
+        &mut self,
+        reads: &[Read],
+        ticket: u64,
+        desk: &mut D,
+        exchange: &mut Exchange,
+    ) -> Result<(), Short> {
         if reads.len() > SMALL_READS && (desk.room().is_full() || desk.cargo_room() == 0) {
             return Err(Short::OfRoom);
         }
-        for peer in (0..parts.len() as u32).filter(|peer| *peer != own && owners.contains(peer)) {
+        self.own = exchange.slice();
+        self.parts.resize_with(exchange.slices(), Part::default);
+        for read in reads {
+            let owner = exchange.owner(read.user);
+            self.owners.push(owner);
+            let parcel = &mut self.parts[owner as usize].parcel;
+            let parcel = parcel.get_or_insert_with(|| exchange.parcel(Job::Batch, ticket));
+            parcel.now = desk.now();
+            parcel.reads.push(*read);
+        }
+        self.ask(desk, exchange)
+    }
+
+    fn ask<D: Desk>(&mut self, desk: &mut D, exchange: &mut Exchange) -> Result<(), Short> {
+        for (before, peer) in self.peers().enumerate() {
             if let Err(short) = exchange.credit(peer) {
-                taken.into_iter().for_each(|peer| exchange.give_back(peer));
+                self.peers().take(before).for_each(|peer| exchange.give_back(peer));
                 return Err(short);
             }
-            taken.push(peer);
         }
-        for (read, &owner) in reads.iter().zip(&owners) {
-            let part = parts[owner as usize].get_or_insert_with(|| exchange.parcel(Job::Batch, ticket));
-            part.now = desk.now();
-            part.reads.push(*read);
-        }
-        if let Some(part) = &mut parts[own as usize] {
-            exchange::answer_batch(part, desk);
-            if part.is_refused() {
-                taken.into_iter().for_each(|peer| exchange.give_back(peer));
-                parts.into_iter().flatten().for_each(|part| exchange.keep(part));
+        if let Some(own) = &mut self.parts[self.own as usize].parcel {
+            exchange::answer_batch(own, desk);
+            if own.is_refused() {
+                self.peers().for_each(|peer| exchange.give_back(peer));
                 return Err(Short::OfRoom);
             }
         }
-        for &peer in &taken {
-            let part = parts[peer as usize].take().expect("a credit was taken for it");
-            exchange.send(peer, part);
+        for (slice, part) in (0..).zip(&mut self.parts) {
+            if slice != self.own
+                && let Some(parcel) = part.parcel.take()
+            {
+                exchange.send(slice, parcel);
+                self.away += 1;
+            }
         }
-        Ok(Self { owners, parts, away: taken.len(), own })
+        Ok(())
+    }
+
+    /// The other slices that are to be asked.
+    fn peers(&self) -> impl Iterator<Item = u32> {
+        let asked = (0..).zip(&self.parts).filter(|(_, part)| part.parcel.is_some()).map(|(slice, _)| slice);
+        asked.filter(|&slice| slice != self.own)
     }
 
     /// A part has come back from `peer`.
-    pub fn take(&mut self, peer: u32, part: Box<Parcel>) {
-        let place = &mut self.parts[peer as usize];
+    pub fn take(&mut self, peer: u32, parcel: Box<Parcel>) {
+        let place = &mut self.parts[peer as usize].parcel;
         assert!(place.is_none(), "each core answers once");
-        *place = Some(part);
+        *place = Some(parcel);
         self.away -= 1;
     }
 
@@ -76,35 +105,41 @@ impl Gather {
     /// Writes the answer, unless there is no room for it, here or at one of the owners. What came from other cores is durable; the stamp is that of
     /// this core's part.
     pub fn write<D: Desk>(&mut self, persist: Persist, desk: &mut D, out: &mut Vec<u8>) -> Option<Stamp> {
-        let parts = || self.parts.iter().flatten();
-        let bytes = parts().map(|part| part.bytes.len()).sum();
-        if parts().any(|part| part.is_refused()) || !desk.room().takes(bytes) {
+        let parcels = || self.parts.iter().filter_map(|part| part.parcel.as_ref());
+        let bytes = parcels().map(|parcel| parcel.bytes.len()).sum();
+        if parcels().any(|parcel| parcel.is_refused()) || !desk.room().takes(bytes) {
             return None;
         }
+        let Self { owners, parts, .. } = self;
         let start = out.len();
-        let own = self.parts[self.own as usize].as_ref();
-        let stamp = own.map_or(Stamp::default(), |part| part.stamp);
-        let mut bodies: Vec<_> = self.parts.iter().map(|part| part.iter().flat_map(|part| part.bodies())).collect();
+        let stamp = parts[self.own as usize].parcel.as_ref().map_or(Stamp::default(), |parcel| parcel.stamp);
         let body = |out: &mut Vec<u8>| {
             out.extend_from_slice(b"{\"responses\":[");
-            for (at, &owner) in self.owners.iter().enumerate() {
+            for (at, &owner) in owners.iter().enumerate() {
                 if at > 0 {
                     out.push(b',');
                 }
-                out.extend_from_slice(bodies[owner as usize].next().expect("each item is answered"));
+                let Part { parcel, written } = &mut parts[owner as usize];
+                out.extend_from_slice(parcel.as_ref().expect("each owner has answered").body(*written));
+                *written += 1;
             }
             out.extend_from_slice(b"]}");
         };
-        reply::json(Status::Ok, persist, reply::batch_width(self.owners.len()), desk, body, out);
+        reply::json(Status::Ok, persist, reply::batch_width(owners.len()), desk, body, out);
         desk.room_mut().wrote(out.len() - start);
         Some(stamp)
     }
 
     /// Gives back what it holds.
     pub fn end<D: Desk>(&mut self, desk: &mut D, exchange: &mut Exchange) {
-        for part in self.parts.iter_mut().filter_map(Option::take) {
-            desk.unpack(part.cargo());
-            exchange.keep(part);
+        for part in &mut self.parts {
+            if let Some(parcel) = part.parcel.take() {
+                desk.unpack(parcel.cargo());
+                exchange.keep(parcel);
+            }
+            part.written = 0;
         }
+        self.owners.clear();
+        self.away = 0;
     }
 }

@@ -173,15 +173,16 @@ impl Parcel {
         }
     }
 
-    /// Makes it empty again. What had to grow for a large question or answer goes back to the allocator.
-    pub fn clear(&mut self) {
+    /// Makes it empty again. What had to grow for a large question goes back to the allocator, and so does that for an answer, if it has grown
+    /// beyond what most take and may not stay `large`.
+    pub fn clear(&mut self, large: bool) {
         fn clear<T>(items: &mut Vec<T>) {
             items.clear();
             if items.capacity() * size_of::<T>() > KEPT_BYTES {
                 *items = Vec::new();
             }
         }
-        if self.bytes.capacity() > LARGE_BYTES {
+        if self.bytes.capacity() > if large { KEPT_BYTES } else { LARGE_BYTES } {
             self.bytes = Vec::with_capacity(ANSWER_BYTES);
         }
         clear(&mut self.if_none_match);
@@ -191,6 +192,12 @@ impl Parcel {
         clear(&mut self.others);
         self.bytes.clear();
         (self.status, self.judged, self.accepted, self.stamp) = (Status::Ok, 0, 0, Stamp::default());
+    }
+
+    /// Whether it has the memory for a large answer.
+    #[inline]
+    pub const fn is_large(&self) -> bool {
+        self.bytes.capacity() > LARGE_BYTES
     }
 
     /// What its answer takes of the room for large answers on their way.
@@ -204,9 +211,11 @@ impl Parcel {
         self.status == Status::ServiceUnavailable
     }
 
-    /// The bodies of a batch's answer, in order.
-    pub fn bodies(&self) -> impl Iterator<Item = &[u8]> {
-        self.ends.iter().scan(0, |start, &end| Some(&self.bytes[std::mem::replace(start, end)..end]))
+    /// The body that answers the n-th item of a batch.
+    #[inline]
+    pub fn body(&self, n: usize) -> &[u8] {
+        let start = if n == 0 { 0 } else { self.ends[n - 1] };
+        &self.bytes[start..self.ends[n]]
     }
 }
 
@@ -230,6 +239,6 @@ mod tests {
         let mut parcel = Parcel::new(0);
         parcel.bytes.extend_from_slice(b"abbccc");
         parcel.ends.extend([1, 3, 3, 6]);
-        assert_eq!(parcel.bodies().collect::<Vec<_>>(), [&b"a"[..], b"bb", b"", b"ccc"]);
+        assert_eq!([0, 1, 2, 3].map(|n| parcel.body(n)), [&b"a"[..], b"bb", b"", b"ccc"]);
     }
 }

@@ -37,8 +37,9 @@ impl ReleaseSink for Nobody {
 impl Cores {
     pub fn new(cores: usize, credits: u32) -> Self {
         let exchange = |slice| Exchange::new(slice as u32, cores as u32, credits);
+        let cargo = TestDesk::new().cargo;
         Self {
-            desks: (0..cores).map(|_| TestDesk::new()).collect(),
+            desks: (0..cores).map(|_| TestDesk { cargo: cargo.clone(), ..TestDesk::new() }).collect(),
             clock_ms: 0,
             shared: (0..cores).map(|slice| Shared::new(exchange(slice))).collect(),
             lines: Vec::new(),
