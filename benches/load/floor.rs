@@ -54,8 +54,8 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
     let listener = net::listen(listen).context("listening")?;
     println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
     let control = Control::new().context("making the floor's control")?;
-    let setup = Setup { listeners: vec![listener], service: Constant { answer }, control };
-    let core = Core::new(vec![setup], limits, None).context("setting the floor up")?;
+    let setup = Setup { listeners: vec![listener], service: Constant { answer } };
+    let core = Core::new(vec![setup], control, limits, None).context("setting the floor up")?;
     core.run().context("running the floor").map(drop)
 }
 

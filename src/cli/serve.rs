@@ -125,7 +125,11 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     let kernel = probe::probe()?;
     let descriptors = placement::raise_descriptors()?;
     let ports = Ports::take(config.listen, config.slices)?;
-    let controls = (0..config.slices).map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
+    // Slices take turns on the CPUs: the first of each CPU come first.
+    let cpus = &config.cores[..config.cores.len().min(config.slices as usize)];
+    let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
+    let by_slice: Vec<Control> =
+        (0..config.slices as usize).map(|slice| controls[slice % cpus.len()].clone()).collect();
     watch_signals(controls.clone())?;
     let (tell, news) = channel();
     let aside = Aside::of(&allowed, &config.cores);
@@ -135,7 +139,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(None) => return Ok(()),
         opened => opened.flatten(),
     };
-    let keepers = controls.iter().zip(0..).map(|(control, slice)| {
+    let keepers = by_slice.iter().zip(0..).map(|(control, slice)| {
         let keep = |directory: &Directory| {
             let (directory, after) = (directory.slice(slice), config.snapshot_after_bytes);
             Keeper::new(directory, after, control.clone(), &aside, tell.clone())
@@ -147,21 +151,25 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
 
     let (address, numbers) = (ports.address(), ports.numbers().to_vec());
     let info = Arc::new(info(&config, &numbers)?);
-    let meshes = mesh(&controls, CREDITS);
-    let plan = |&cpu: &usize| Plan { cpu, slices: Vec::new(), arena_bytes: None, limits: core_limits(&config) };
-    let mut plans: Vec<Plan> = config.cores.iter().map(plan).collect();
-    let slices = ports.listen()?.into_iter().zip(keepers).zip(meshes).zip(&controls).enumerate();
-    for (slice, (((listeners, keeper), mesh), control)) in slices {
-        plans[slice % config.cores.len()].slices.push(Slice {
+    let meshes = mesh(&by_slice, CREDITS);
+    let plan = |(&cpu, control): (&usize, &Control)| Plan {
+        cpu,
+        slices: Vec::new(),
+        control: control.clone(),
+        arena_bytes: None,
+        limits: core_limits(&config),
+    };
+    let mut plans: Vec<Plan> = cpus.iter().zip(&controls).map(plan).collect();
+    let slices = ports.listen()?.into_iter().zip(keepers).zip(meshes).enumerate();
+    for (slice, ((listeners, keeper), mesh)) in slices {
+        plans[slice % cpus.len()].slices.push(Slice {
             listeners,
             keeper,
             mesh,
             ledger_bytes: config.limits.ledger_bytes / config.slices as usize,
             info: info.clone(),
-            control: control.clone(),
         });
     }
-    plans.retain(|plan| !plan.slices.is_empty());
     for plan in plans.iter_mut().filter(|_| config.arena) {
         plan.arena_bytes = Some(memory / config.slices as usize * plan.slices.len());
     }

@@ -1,7 +1,7 @@
 //! How a core is told to drain and to stop, and how other threads wake it.
 
 use super::Failure;
-use super::spsc::Padded;
+use super::spsc::{Padded, Sleeper};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -27,6 +27,7 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     command: AtomicU8,
     wake: OwnedFd,
+    sleeper: Padded<Sleeper>,
     turns: Padded<AtomicU64>,
 }
 
@@ -40,7 +41,8 @@ impl Control {
         }
         // SAFETY: just made, owned by no one else.
         let wake = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, turns: Padded(AtomicU64::new(0)) })))
+        let (sleeper, turns) = (Padded(Sleeper::new()), Padded(AtomicU64::new(0)));
+        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, sleeper, turns })))
     }
 
     /// The next step from serving over draining to stopping.
@@ -55,6 +57,26 @@ impl Control {
     pub fn wake(&self) {
         // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot fail or block.
         unsafe { libc::write(self.fd(), (&raw const ONE).cast(), size_of::<u64>()) };
+    }
+
+    /// Has the core take a turn if it sleeps: something was published for it.
+    #[inline]
+    pub(super) fn rouse(&self) {
+        if self.0.sleeper.0.must_wake() {
+            self.wake();
+        }
+    }
+
+    /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must [rise](Self::rise) afterwards.
+    #[inline]
+    pub(super) fn lie_down(&self, is_idle: impl FnOnce() -> bool) -> bool {
+        self.0.sleeper.0.lie_down(is_idle)
+    }
+
+    /// The core is awake.
+    #[inline]
+    pub(super) fn rise(&self) {
+        self.0.sleeper.0.rise();
     }
 
     /// What to do now.

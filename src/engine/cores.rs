@@ -29,6 +29,8 @@ pub struct Plan {
     pub cpu: usize,
     /// The slices that live on it: one at least.
     pub slices: Vec<Slice>,
+    /// How it is told things.
+    pub control: Control,
     /// Bytes of a memory region of its own; `None` for the common heap.
     pub arena_bytes: Option<usize>,
     /// The bounds of each slice.
@@ -47,8 +49,6 @@ pub struct Slice {
     pub ledger_bytes: usize,
     /// What the server says of itself.
     pub info: Arc<Info>,
-    /// How it is told things.
-    pub control: Control,
 }
 
 /// The cores, running.
@@ -81,9 +81,9 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
     let count = plans.iter().map(|plan| plan.slices.len()).sum();
     for (core, plan) in plans.into_iter().enumerate() {
         let slices = plan.slices.iter().map(|slice| slice.mesh.slice()).collect();
-        let controls = plan.slices.iter().map(|slice| slice.control.clone()).collect();
+        let control = plan.control.clone();
         let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
-        let report = Report { slices, controls, tell: tell.clone(), ended: None };
+        let report = Report { slices, control, tell: tell.clone(), ended: None };
         thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
@@ -100,24 +100,24 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
 }
 
 fn set_up(plan: Plan, toucher: Option<Toucher>, tell: &Sender<Event>) -> Result<Core<Wallet>, Failure> {
-    let Plan { cpu, slices, arena_bytes, limits } = plan;
+    let Plan { cpu, slices, control, arena_bytes, limits } = plan;
     placement::pin(cpu)?;
     // Before anything of the core's own is allocated.
     let arena = arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
     let setups = slices.into_iter().map(|slice| {
-        let Slice { listeners, keeper, mesh, ledger_bytes, info, control } = slice;
+        let Slice { listeners, keeper, mesh, ledger_bytes, info } = slice;
         let tell = tell.clone();
         // Whoever listened may have ended with the first failure.
         let serves = Box::new(move || drop(tell.send(Event::Serves)));
-        Setup { listeners, service: Wallet::new(ledger_bytes, keeper, mesh, info, &limits, serves), control }
+        Setup { listeners, service: Wallet::new(ledger_bytes, keeper, mesh, info, &limits, serves) }
     });
-    Core::new(setups.collect(), limits, arena)
+    Core::new(setups.collect(), control, limits, arena)
 }
 
 /// Says how a core has ended, even if it panicked.
 struct Report {
     slices: Vec<u32>,
-    controls: Vec<Control>,
+    control: Control,
     tell: Sender<Event>,
     ended: Option<Result<Vec<Ended>, Failure>>,
 }
@@ -130,7 +130,7 @@ impl Report {
 
 impl Drop for Report {
     fn drop(&mut self) {
-        self.controls.iter().for_each(Control::ends);
+        self.control.ends();
         // Whoever listened may have ended with the first failure.
         let _ = self.tell.send(Event::Ended(std::mem::take(&mut self.slices), self.ended.take()));
     }
@@ -179,7 +179,8 @@ impl Cores {
     }
 }
 
-/// Aborts the process if a core begins no turn for `patience`: one is begun several times a second even if there is nothing to do.
+/// Aborts the process if a core begins no turn for `patience`: one is begun several times a second even if there is nothing to do. Cores come in the order
+/// of the first slice of each.
 pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> {
     let watch = move || {
         let mut stalls = vec![Stall::default(); controls.len()];

@@ -2,10 +2,10 @@
 //!
 //! Whoever sends keeps within its credits ([`crate::api::exchange`]), so a queue that holds the questions and the answers of all credits is never
 //! full. Things are shown to a core once a turn, and it is woken only if it sleeps ([`super::spsc::Sleeper`]), by the event descriptor of its
-//! [`Control`].
+//! [`Control`]: slices that share a core share that.
 
 use super::control::Control;
-use super::spsc::{self, Padded, Receiver, Sender, Sleeper};
+use super::spsc::{self, Padded, Receiver, Sender};
 use crate::api::info::Figures;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -31,16 +31,13 @@ struct All {
 
 /// What others see of a core.
 struct Seen {
-    sleeper: Sleeper,
     control: Control,
     figures: Padded<[AtomicU64; 2]>,
 }
 
 /// A mesh of as many cores as there are controls; each may have `credits` questions at each other.
 pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
-    let seen = |control: &Control| {
-        Padded(Seen { sleeper: Sleeper::new(), control: control.clone(), figures: Padded::default() })
-    };
+    let seen = |control: &Control| Padded(Seen { control: control.clone(), figures: Padded::default() });
     let all = Arc::new(All {
         cores: controls.iter().map(seen).collect(),
         loaded: AtomicUsize::new(0),
@@ -100,8 +97,8 @@ impl<T> Mesh<T> {
     #[inline]
     pub fn flush(&mut self) {
         for (to, seen) in self.to.iter_mut().zip(&self.all.cores) {
-            if to.as_mut().is_some_and(Sender::publish) && seen.0.sleeper.must_wake() {
-                seen.0.control.wake();
+            if to.as_mut().is_some_and(Sender::publish) {
+                seen.0.control.rouse();
             }
         }
     }
@@ -110,20 +107,6 @@ impl<T> Mesh<T> {
     #[inline]
     pub fn has_mail(&self) -> bool {
         self.from.iter().flatten().any(|from| !from.is_empty())
-    }
-
-    /// Whether this core may sleep now. If so, it must [rise](Self::rise) afterwards.
-    #[inline]
-    pub fn lie_down(&self) -> bool {
-        self.is_empty() || self.seen().sleeper.lie_down(|| !self.has_mail())
-    }
-
-    /// This core is awake.
-    #[inline]
-    pub fn rise(&self) {
-        if !self.is_empty() {
-            self.seen().sleeper.rise();
-        }
     }
 
     fn seen(&self) -> &Seen {

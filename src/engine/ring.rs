@@ -76,12 +76,12 @@ impl Ring {
         }
     }
 
-    /// Has a completion of [`Kind::Wake`] made for a part of the core whenever it is woken by `control`.
-    pub fn watch(&mut self, control: &Control, part: u8) {
+    /// Has a completion of [`Kind::Wake`] made whenever the core is woken by `control`.
+    pub fn watch(&mut self, control: &Control) {
         let entry = opcode::PollAdd::new(types::Fd(control.fd()), libc::POLLIN as u32)
             .multi(true)
             .build()
-            .user_data(Op::of_part(Kind::Wake, part).encode());
+            .user_data(Op::of_part(Kind::Wake, 0).encode());
         // SAFETY: points at nothing.
         unsafe { self.push(&entry) };
     }

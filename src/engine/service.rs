@@ -107,13 +107,10 @@ pub trait Service {
         false
     }
 
-    /// Whether the core may sleep: others will wake it from now on, until it [rises](Self::rise).
-    fn lie_down(&self) -> bool {
-        true
+    /// Whether something ever does.
+    fn has_others(&self) -> bool {
+        false
     }
-
-    /// The core is awake.
-    fn rise(&self) {}
 
     /// Whether there is work at hand besides that of busy sessions.
     fn is_busy(&self) -> bool {

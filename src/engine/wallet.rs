@@ -369,12 +369,8 @@ impl Service for Wallet {
         self.mesh.has_mail()
     }
 
-    fn lie_down(&self) -> bool {
-        self.mesh.lie_down()
-    }
-
-    fn rise(&self) {
-        self.mesh.rise();
+    fn has_others(&self) -> bool {
+        !self.mesh.is_empty()
     }
 
     fn is_busy(&self) -> bool {

@@ -1,7 +1,7 @@
 //! The users of one slice: found through the index, kept in chunks that never move.
 //!
 //! A book is filled by entries as they come ([`Book::apply`]), or, after a restart, by the users of a snapshot
-//! ([`Book::restore`]) and then the entries of a log ([`Book::replay`]).
+//! ([`Book::restore`], [`Book::index`]) and then the entries of a log ([`Book::replay`]).
 
 use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
@@ -100,7 +100,7 @@ impl Book {
     /// The user in a slot that [`Self::find`] gave.
     #[inline]
     pub fn user(&self, slot: Slot) -> &User {
-        &self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS]
+        at(&self.chunks, slot)
     }
 
     /// The same user, with the names that its counters refer to.
@@ -185,7 +185,7 @@ impl Book {
 
     #[inline]
     fn book(&mut self, slot: Option<Slot>, id: UserId, effect: Effect<'_>) -> Slot {
-        let slot = slot.unwrap_or_else(|| self.admit(User::new(id)).expect("who has no room is not admitted"));
+        let slot = slot.unwrap_or_else(|| self.admit(id));
         let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
         let before = user.heap_bytes();
         user.book(&mut self.names, effect);
@@ -194,19 +194,29 @@ impl Book {
         slot
     }
 
-    /// Takes a loaded user into the next slot, above the memory mark too. The user was loaded for as many kinds as there are
-    /// names here.
-    pub fn restore(&mut self, user: User) -> Result<(), Malformed> {
+    /// Makes room in an empty book for about so many users, who are to be restored.
+    pub fn expect(&mut self, users: usize) {
+        assert!(self.users() == 0, "an empty book");
+        self.index = Index::for_users(users);
+    }
+
+    /// Takes a loaded user into the next slot, above the memory mark too; it is to be [indexed](Self::index). The user was loaded for as many kinds
+    /// as there are names here.
+    pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
         let entries = self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
-        let entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
-        let heap_bytes = user.heap_bytes();
-        self.admit(user).map_err(|not_added| match not_added {
+        self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
+        self.heap_bytes += user.heap_bytes();
+        Ok(self.push(user))
+    }
+
+    /// Has a restored user found from now on.
+    pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
+        let id = self.user(slot).id();
+        let Self { index, chunks, .. } = self;
+        index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| match not_added {
             NotAdded::Known => Malformed("a user is stored once"),
             NotAdded::Full => Malformed("the index has room for every user"),
-        })?;
-        self.entries = entries;
-        self.heap_bytes += heap_bytes;
-        Ok(())
+        })
     }
 
     /// Gives a kind the next number, as a snapshot lists them. It must have none yet.
@@ -221,21 +231,20 @@ impl Book {
         &self.names
     }
 
-    /// Takes a user into the next slot.
-    fn admit(&mut self, user: User) -> Result<Slot, NotAdded> {
+    fn admit(&mut self, id: UserId) -> Slot {
+        let slot = self.push(User::new(id));
+        self.index.insert(id, slot, |_| false).expect("who has no room is not admitted");
+        slot
+    }
+
+    fn push(&mut self, user: User) -> Slot {
         let slot = Slot::try_from(self.users()).expect("memory ends long before four thousand million users");
-        let (id, chunks) = (user.id(), &mut self.chunks);
-        self.index
-            .insert(id, slot, |other| chunks[other as usize >> CHUNK_BITS][other as usize % CHUNK_USERS].id() == id)?;
-        match chunks.last_mut().filter(|chunk| chunk.len() < CHUNK_USERS) {
-            Some(chunk) => chunk.push(user),
-            None => {
-                let mut chunk = Vec::with_capacity(CHUNK_USERS);
-                chunk.push(user);
-                chunks.push(chunk);
-            }
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
+            self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }
-        Ok(slot)
+        let last = self.chunks.len() - 1;
+        self.chunks[last].push(user);
+        slot
     }
 
     /// How many users there are.
@@ -252,6 +261,11 @@ impl Book {
     pub fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes() + self.heap_bytes
     }
+}
+
+#[inline]
+fn at(chunks: &[Vec<User>], slot: Slot) -> &User {
+    &chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS]
 }
 
 #[cfg(test)]
@@ -298,6 +312,7 @@ mod tests {
         let mut image = Vec::new();
         (0..book.users() as Slot).for_each(|slot| book.user(slot).store(&mut image));
         let mut other = Book::new(0);
+        other.expect(book.users());
         for name in book.names().iter() {
             other.name(name).unwrap();
         }
@@ -307,7 +322,8 @@ mod tests {
         let mut rest = &image[..];
         while !rest.is_empty() {
             let (user, used) = User::load(rest, 3).unwrap();
-            other.restore(user).unwrap();
+            let slot = other.restore(user).unwrap();
+            other.index(slot).unwrap();
             rest = &rest[used..];
         }
         assert_eq!((other.users(), other.entries(), other.bytes()), (book.users(), book.entries(), book.bytes()));
@@ -315,7 +331,8 @@ mod tests {
             assert_eq!(other.find(id), book.find(id));
         }
         let (user, _) = User::load(&image, 3).unwrap();
-        assert_eq!(other.restore(user), Err(Malformed("a user is stored once")));
+        let again = other.restore(user).unwrap();
+        assert_eq!(other.index(again), Err(Malformed("a user is stored once")));
         assert_eq!(User::load(&image, 0).err(), Some(Malformed("a kind's number has a name")));
     }
 }

@@ -276,7 +276,8 @@ mod tests {
         bytes.extend_from_slice(b"the next user");
         let (user, used) = User::load(&bytes, book.names().len() as u32).unwrap();
         assert_eq!(used, len);
-        other.restore(user).unwrap();
+        let slot = other.restore(user).unwrap();
+        other.index(slot).unwrap();
         other
     }
 
@@ -338,7 +339,8 @@ mod tests {
         assert_eq!(used, image.len());
         let mut other = Book::new(usize::MAX);
         names.iter().for_each(|name| assert!(other.name(name).is_ok()));
-        other.restore(user).unwrap();
+        let slot = other.restore(user).unwrap();
+        other.index(slot).unwrap();
         other
     }
 

@@ -17,6 +17,8 @@ const PLACE_BITS: u32 = PLACES.trailing_zeros();
 const FULL: usize = PLACES * 4 / 5;
 /// A segment that cannot be cut any more takes users until one place is free, where every search ends.
 const FILLED: usize = PLACES - 1;
+/// A segment for so many expected users is hardly cut: that is four standard deviations below [`FULL`].
+const EXPECTED: usize = FULL - 4 * FULL.isqrt();
 /// Directory bits and place bits come from the same 32 bits.
 const MOST_DEPTH: u32 = u32::BITS - PLACE_BITS;
 
@@ -53,6 +55,17 @@ impl Default for Index {
 }
 
 impl Index {
+    /// An index as large as it becomes with so many users: it need not be cut over and over when they come.
+    pub fn for_users(users: usize) -> Self {
+        let depth = (0..MOST_DEPTH).find(|depth| users >> depth <= EXPECTED).unwrap_or(MOST_DEPTH);
+        let segments = 1 << depth;
+        Self {
+            directory: (0..segments).collect(),
+            segments: (0..segments).map(|_| Segment::new(depth)).collect(),
+            depth,
+        }
+    }
+
     /// Calls `is` with the slots that may be `user`'s, until it says yes.
     #[inline]
     pub fn find(&self, user: UserId, mut is: impl FnMut(Slot) -> bool) -> Option<Slot> {
@@ -205,7 +218,9 @@ mod tests {
         let users = 50_000u32;
         let id = |n: u32| UserId(u64::from(n) * 7_919);
         let mut index = Index::default();
+        let mut expecting = Index::for_users(users as usize);
         for n in 0..users {
+            assert_eq!(expecting.insert(id(n), n, |slot| slot == n), Ok(()));
             assert_eq!(index.find(id(n), |slot| slot == n), None);
             assert_eq!(index.insert(id(n), n, |slot| slot == n), Ok(()));
         }
@@ -216,6 +231,8 @@ mod tests {
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
         assert!(index.segments.iter().all(|s| s.used <= FULL));
+        assert_eq!((&expecting.directory, expecting.depth), (&(0..32).collect(), index.depth));
+        assert!((0..users).all(|n| expecting.find(id(n), |slot| id(slot) == id(n)) == Some(n)));
     }
 
     /// The user whose hash is this: [`UserId::hash`] is a bijection, undone step by step.

@@ -153,9 +153,19 @@ impl Slice {
         self.book.name(kind).map(|_| ())
     }
 
-    /// Takes in a user of a snapshot.
-    pub fn restore(&mut self, user: User) -> Result<(), Malformed> {
+    /// About so many users are to be restored.
+    pub fn expect(&mut self, users: usize) {
+        self.book.expect(users);
+    }
+
+    /// Takes in a user of a snapshot, who is to be [indexed](Self::index).
+    pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
         self.book.restore(user)
+    }
+
+    /// Has a restored user found from now on.
+    pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
+        self.book.index(slot)
     }
 
     /// Applies a record of the log: an entry that was accepted, and the version that it led its user to.

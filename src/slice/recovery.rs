@@ -19,6 +19,8 @@ use smallvec::SmallVec;
 const CHUNK_BYTES: usize = 1 << 20;
 /// Users that are read before the first of them gets its place: what says where that is arrives meanwhile.
 const TOGETHER: usize = 16;
+/// The shortest image of a user takes no less.
+const LEAST_IMAGE_BYTES: u64 = 32;
 /// Bytes of frames that are loaded in one step: about a millisecond.
 const STEP_BYTES: usize = 256 << 10;
 
@@ -242,6 +244,7 @@ impl Recovery {
                 let size = last.size() as u64;
                 let mut named = |end: snapshot::End<'_>| {
                     end.kinds().try_for_each(|kind| slice.name(kind))?;
+                    slice.expect(end.users.min(manifest.snapshot_end / LEAST_IMAGE_BYTES) as usize);
                     Ok::<_, Malformed>((end.position, manifest.snapshot_end + size))
                 };
                 snapshot::End::read(last.payload).and_then(|end| named(end).ok())
@@ -282,23 +285,24 @@ impl Recovery {
         let size = found.size() as u64;
         match found.kind {
             Kind::Users if start < last_frame => {
-                let (mut rest, mut loaded) = (found.payload, SmallVec::<[_; TOGETHER]>::new());
+                let (mut rest, mut restored) = (found.payload, SmallVec::<[_; TOGETHER]>::new());
                 while !rest.is_empty() {
-                    while loaded.len() < TOGETHER && !rest.is_empty() {
+                    while restored.len() < TOGETHER && !rest.is_empty() {
                         let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-                        let user = User::load(rest, kinds);
-                        let (user, bytes) = user.map_err(|e| fault(offset, format!("a user: {e}")))?;
-                        if let Some(what) = owner.refuses(user.id()) {
+                        let malformed = |e: Malformed| fault(offset, format!("a user: {e}"));
+                        let (user, bytes) = User::load(rest, kinds).map_err(malformed)?;
+                        let (id, version) = (user.id(), user.version());
+                        if let Some(what) = owner.refuses(id) {
                             return Err(fault(offset, what));
                         }
-                        slice.approach(user.id(), None, Step::Place, &Way::default(), near);
-                        loaded.push((offset, user));
+                        slice.approach(id, None, Step::Place, &Way::default(), near);
+                        restored.push((offset, slice.restore(user).map_err(malformed)?));
+                        self.report.users += 1;
+                        self.report.snapshot_entries += version;
                         rest = &rest[bytes..];
                     }
-                    for (offset, user) in loaded.drain(..) {
-                        self.report.users += 1;
-                        self.report.snapshot_entries += user.version();
-                        slice.restore(user).map_err(|e| fault(offset, format!("a user: {e}")))?;
+                    for (offset, slot) in restored.drain(..) {
+                        slice.index(slot).map_err(|e| fault(offset, format!("a user: {e}")))?;
                     }
                 }
                 self.stage = Stage::Users { frames: frames + 1 };

@@ -168,7 +168,7 @@ fn answer_all(way: &mut Way) -> bool {
 fn answer(mut way: Way, control: &Control, sleeper: Option<&Sleeper>, cpu: usize) -> Result<()> {
     placement::pin(cpu).context("pinning")?;
     let mut ring = Ring::new().context("setting a ring up")?;
-    ring.watch(control, 0);
+    ring.watch(control);
     while answer_all(&mut way) {
         let Some(sleeper) = sleeper else { continue };
         let sleeps = sleeper.lie_down(|| way.from.is_empty());

@@ -16,12 +16,13 @@ mod wait;
 use super::Failure;
 use super::arena::Arena;
 use super::buffers::Buffers;
-use super::control::Control;
-use super::op::{Op, SLOTS};
+use super::control::{Command, Control};
+use super::op::{Kind, Op, SLOTS};
 use super::placement::touch_stack;
 use super::ring::Ring;
 use super::service::{Clock, Service};
 use crate::metrics::Counters;
+use io_uring::cqueue;
 use part::Part;
 use std::net::TcpListener;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -65,8 +66,6 @@ pub struct Setup<S> {
     pub listeners: Vec<TcpListener>,
     /// What answers them.
     pub service: S,
-    /// How it is told things.
-    pub control: Control,
 }
 
 /// What the parts of a core share.
@@ -81,6 +80,9 @@ pub struct Core<S: Service> {
     /// Dropped before the parts: as long as the ring is there, the kernel may use what their connections hold.
     io: Io,
     parts: Vec<Part<S>>,
+    control: Control,
+    /// Whether other cores, or parts of this one, send things.
+    has_others: bool,
     started: Instant,
     clock: Clock,
     spin_ns: u64,
@@ -90,16 +92,21 @@ pub struct Core<S: Service> {
 }
 
 impl<S: Service> Core<S> {
-    /// Sets a core up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
-    pub fn new(setups: Vec<Setup<S>>, limits: Limits, arena: Option<Arena>) -> Result<Self, Failure> {
+    /// Sets a core up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`. It is told things, and woken,
+    /// by `control`.
+    pub fn new(setups: Vec<Setup<S>>, control: Control, limits: Limits, arena: Option<Arena>) -> Result<Self, Failure> {
         assert!((1..=MOST_PARTS).contains(&setups.len()), "a core has parts, each with a number");
         let ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         let mut io = Io { ring, buffers };
+        io.ring.watch(&control);
         let parts = (0..=u8::MAX).zip(setups).map(|(number, setup)| Part::new(number, setup, limits, &mut io));
+        let parts: Vec<_> = parts.collect();
         Ok(Self {
             arena,
-            parts: parts.collect(),
+            has_others: parts.iter().any(|part| part.service.has_others()),
+            parts,
+            control,
             io,
             started: Instant::now(),
             clock: Clock { monotonic_ms: 0, unix_ms: 0 },
@@ -125,6 +132,9 @@ impl<S: Service> Core<S> {
 
     /// Whether all parts are done. All of them are asked: each then says to the others that it rests.
     fn is_done(&mut self) -> bool {
+        if self.control.command() == Command::Stop {
+            return true;
+        }
         self.parts.iter_mut().map(Part::is_done).filter(|is_done| !is_done).count() == 0
     }
 
@@ -136,7 +146,8 @@ impl<S: Service> Core<S> {
         let is_loading = self.is_loading();
         self.wait()?;
         self.read_clock();
-        let Self { parts, io, clock, .. } = self;
+        self.control.turns();
+        let Self { parts, io, clock, control, .. } = self;
         // Whose reads they are, they wait for all that the thread does.
         if parts.len() > 1 && parts.iter().any(|part| part.service.has_read()) {
             parts.iter_mut().for_each(|part| part.service.sees_reads());
@@ -144,7 +155,16 @@ impl<S: Service> Core<S> {
         parts.iter_mut().for_each(|part| part.begin(*clock, io));
         while let Some(completion) = io.ring.reap() {
             let op = Op::decode(completion.user_data).expect("a completion of this loop's own");
-            parts[usize::from(op.part)].complete(op, completion, io);
+            if op.kind != Kind::Wake {
+                parts[usize::from(op.part)].complete(op, completion, io);
+                continue;
+            }
+            if !cqueue::more(completion.flags) {
+                io.ring.watch(control);
+            }
+            if control.command() >= Command::Drain {
+                parts.iter_mut().for_each(|part| part.drain(io));
+            }
         }
         parts.iter_mut().try_for_each(|part| part.flush(io))?;
         let rounds = if parts.len() > 1 { ROUNDS } else { 0 };

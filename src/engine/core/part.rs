@@ -7,7 +7,6 @@
 use super::super::Failure;
 use super::super::buffers::{ALL_BYTES, BYTES, GROUP};
 use super::super::connections::{Conn, Connections, Phase, Receive, Slot};
-use super::super::control::{Command, Control};
 use super::super::op::{Kind, Op};
 use super::super::ring::Completion;
 use super::super::service::{Clock, Next, Service};
@@ -35,7 +34,6 @@ pub(super) struct Part<S: Service> {
     pub(super) conns: Connections<S::Session>,
     pub(super) listeners: Vec<Listening>,
     pub(super) limits: Limits,
-    pub(super) control: Control,
     pub(super) dirty: Vec<Slot>,
     ready: Vec<Slot>,
     rotation: usize,
@@ -52,16 +50,15 @@ pub(super) struct Part<S: Service> {
 }
 
 impl<S: Service> Part<S> {
-    /// Sets a part up: its listeners accept, and its core can be woken by its control.
+    /// Sets a part up: its listeners accept.
     pub(super) fn new(number: u8, setup: Setup<S>, limits: Limits, io: &mut Io) -> Self {
-        let Setup { listeners, service, control } = setup;
+        let Setup { listeners, service } = setup;
         let mut part = Self {
             number,
             service,
             conns: Connections::new(number),
             listeners: listeners.into_iter().map(Listening::new).collect(),
             limits,
-            control,
             dirty: Vec::new(),
             ready: Vec::new(),
             rotation: 0,
@@ -75,14 +72,10 @@ impl<S: Service> Part<S> {
             counters: Counters::default(),
         };
         (0..part.listeners.len()).for_each(|listener| part.arm_accept(listener, io));
-        io.ring.watch(&part.control, number);
         part
     }
 
     pub(super) fn is_done(&mut self) -> bool {
-        if self.control.command() == Command::Stop {
-            return true;
-        }
         let Some(since) = self.draining_since_ms else { return false };
         let is_at_rest = self.conns.is_empty() && self.service.rests();
         is_at_rest || self.clock.monotonic_ms > since.saturating_add(self.limits.drain_ms)
@@ -103,7 +96,6 @@ impl<S: Service> Part<S> {
 
     /// A turn begins: what has come from other cores is handed over, and what is busy from the last turn goes on.
     pub(super) fn begin(&mut self, clock: Clock, io: &mut Io) {
-        self.control.turns();
         self.clock = clock;
         self.service.begin(clock, self.held);
         self.take_back(io);
@@ -143,15 +135,7 @@ impl<S: Service> Part<S> {
                 self.conns.of(op).shutting = false;
                 self.after(op.slot, io);
             }
-            Kind::Cancel => {}
-            Kind::Wake => {
-                if !cqueue::more(completion.flags) {
-                    io.ring.watch(&self.control, self.number);
-                }
-                if self.control.command() >= Command::Drain {
-                    self.drain(io);
-                }
-            }
+            Kind::Cancel | Kind::Wake => {}
         }
     }
 

@@ -20,10 +20,11 @@ impl<S: Service> Core<S> {
                 return Ok(());
             }
         }
-        // Of those who lie down, all rise, whether the last of them could or not.
-        let lain = if is_idle { self.parts.iter().take_while(|part| part.service.lie_down()).count() } else { 0 };
-        let entered = self.enter(u32::from(lain == self.parts.len()));
-        self.parts[..lain].iter().for_each(|part| part.service.rise());
+        let sleeps = is_idle && (!self.has_others || self.control.lie_down(|| !self.has_mail()));
+        let entered = self.enter(u32::from(sleeps));
+        if sleeps && self.has_others {
+            self.control.rise();
+        }
         entered
     }
 
