@@ -32,6 +32,8 @@ const UNIT_BYTES: usize = 32 << 20;
 const USED_PER_AHEAD: usize = 16;
 const LEAST_AHEAD: usize = 2;
 const MOST_AHEAD: usize = 32;
+/// Pages that a core touches itself in one turn.
+const STEP: usize = 32;
 /// Pages of a turn that can be remembered; more of them are touched by the core itself.
 const REMEMBERED: usize = 32;
 
@@ -179,12 +181,16 @@ unsafe impl GlobalAlloc for Allocator {
 
 /// The thread that touches pages before they are needed.
 #[derive(Debug)]
-pub struct Toucher(Sender<(usize, usize)>);
+pub struct Toucher {
+    wanted: Sender<(usize, usize)>,
+    /// Whether it has a CPU beside the cores.
+    is_aside: bool,
+}
 
 impl Toucher {
     /// Starts the thread.
     pub fn start(aside: Aside) -> Result<Self, Failure> {
-        let (wanted, to_do) = channel();
+        let ((wanted, to_do), is_aside) = (channel(), aside.exists());
         thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
@@ -192,15 +198,22 @@ impl Toucher {
                 touch(&to_do);
             })
             .map_err(Failure::of("start", "a thread for the memory"))?;
-        Ok(Self(wanted))
+        Ok(Self { wanted, is_aside })
     }
 }
 
 fn touch(to_do: &Receiver<(usize, usize)>) {
     while let Ok((start, bytes)) = to_do.recv() {
-        // SAFETY: reads and writes nothing that anyone sees: it makes pages of a mapping that is never unmapped present as they are. Where it
-        // cannot, whoever needs them does.
-        unsafe { libc::madvise(start as *mut c_void, bytes, libc::MADV_POPULATE_WRITE) };
+        populate(start, bytes);
+    }
+}
+
+/// Makes pages of an arena present: one at a time, or who maps something meanwhile would wait for all of them.
+fn populate(start: usize, bytes: usize) {
+    for page in (start..start + bytes).step_by(PAGE_BYTES) {
+        // SAFETY: reads and writes nothing that anyone sees: a page of a mapping that is never unmapped becomes present as it is. Where that
+        // fails, whoever needs it does it.
+        unsafe { libc::madvise(page as *mut c_void, PAGE_BYTES, libc::MADV_POPULATE_WRITE) };
     }
 }
 
@@ -210,6 +223,8 @@ pub struct Arena {
     base: usize,
     pages: usize,
     toucher: Toucher,
+    /// Pages from the first on that were touched because they were expected.
+    expected: usize,
 }
 
 impl Arena {
@@ -242,7 +257,7 @@ impl Arena {
             local.seen.set(seen as *mut u8);
             local.heap.set(heap);
         });
-        let arena = Self { base, pages, toucher };
+        let arena = Self { base, pages, toucher, expected: 0 };
         arena.warm();
         Ok(arena)
     }
@@ -252,6 +267,20 @@ impl Arena {
         // All at once, or they would share their places.
         let _blocks = CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
         self.look_ahead();
+    }
+
+    /// So many bytes will be needed soon. They are touched as early as can be: what a process before has left is taken back by a hypervisor a moment
+    /// later, and then costs ten times as much. Where no CPU is beside the cores, the caller does a step of it. Call it once a turn while that holds.
+    pub fn expect(&mut self, bytes: usize) {
+        let (from, end) = (self.expected, (bytes / PAGE_BYTES).min(self.pages));
+        if from >= end {
+            return;
+        }
+        self.expected = if self.toucher.is_aside { end } else { end.min(from + STEP) };
+        let (start, bytes) = (self.base + from * PAGE_BYTES, (self.expected - from) * PAGE_BYTES);
+        if !self.toucher.is_aside || self.toucher.wanted.send((start, bytes)).is_err() {
+            populate(start, bytes);
+        }
     }
 
     /// Has the pages touched that will be needed next. Call it once a turn, on the thread of the arena.
@@ -273,7 +302,7 @@ impl Arena {
             let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
                 // Without the thread, the core touches them itself.
-                let _ = self.toucher.0.send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
+                let _ = self.toucher.wanted.send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
             }
         }
     }

@@ -70,6 +70,14 @@ impl Keeper {
         Ok(Self { storage, state: State::Loading(Box::new(loading)) })
     }
 
+    /// Bytes of memory that what is being loaded will take, as far as is known.
+    pub const fn expected_bytes(&self) -> usize {
+        match &self.state {
+            State::Loading(loading) => loading.recovery.expected_bytes(),
+            _ => 0,
+        }
+    }
+
     /// Loads a step of what is there. Returns whether all is loaded: never, once it was told to end before.
     pub fn load(&mut self, slice: &mut Slice) -> Result<bool, Failure> {
         let State::Loading(loading) = &mut self.state else { return Ok(false) };

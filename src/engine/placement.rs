@@ -54,6 +54,11 @@ impl Aside {
         Self(allowed.iter().copied().filter(|cpu| !cores.contains(cpu)).collect())
     }
 
+    /// Whether there is one.
+    pub const fn exists(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// The calling thread does work that a core may have to wait for.
     pub fn work(&self) {
         self.step();

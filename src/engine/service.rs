@@ -102,6 +102,11 @@ pub trait Service {
     /// The core has looked out for answers of others for so many nanoseconds, instead of sleeping.
     fn looked_out(&mut self, _ns: u64) {}
 
+    /// Bytes of memory that what is being loaded will take, as far as is known.
+    fn expected_bytes(&self) -> usize {
+        0
+    }
+
     /// Whether something has come from another core.
     fn has_mail(&self) -> bool {
         false

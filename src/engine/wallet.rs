@@ -365,6 +365,10 @@ impl Service for Wallet {
         self.counter.counters.spun_ns += ns;
     }
 
+    fn expected_bytes(&self) -> usize {
+        self.counter.keeper.as_ref().map_or(0, Keeper::expected_bytes)
+    }
+
     fn has_mail(&self) -> bool {
         self.mesh.has_mail()
     }

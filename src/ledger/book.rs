@@ -194,10 +194,12 @@ impl Book {
         slot
     }
 
-    /// Makes room in an empty book for about so many users, who are to be restored.
-    pub fn expect(&mut self, users: usize) {
+    /// Makes room in an empty book for about so many users, who are to be restored from images of so many bytes together. Returns how many bytes it
+    /// will take, rather too few than too many.
+    pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
         assert!(self.users() == 0, "an empty book");
         self.index = Index::for_users(users);
+        self.index.heap_bytes() + users * size_of::<User>() + image_bytes / 4 * 3
     }
 
     /// Takes a loaded user into the next slot, above the memory mark too; it is to be [indexed](Self::index). The user was loaded for as many kinds
@@ -312,7 +314,7 @@ mod tests {
         let mut image = Vec::new();
         (0..book.users() as Slot).for_each(|slot| book.user(slot).store(&mut image));
         let mut other = Book::new(0);
-        other.expect(book.users());
+        other.expect(book.users(), image.len());
         for name in book.names().iter() {
             other.name(name).unwrap();
         }

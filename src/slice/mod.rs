@@ -153,9 +153,9 @@ impl Slice {
         self.book.name(kind).map(|_| ())
     }
 
-    /// About so many users are to be restored.
-    pub fn expect(&mut self, users: usize) {
-        self.book.expect(users);
+    /// About so many users are to be restored: see [`Book::expect`].
+    pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
+        self.book.expect(users, image_bytes)
     }
 
     /// Takes in a user of a snapshot, who is to be [indexed](Self::index).

@@ -81,6 +81,7 @@ pub struct Recovery {
     before: Option<End>,
     found: Found,
     report: Report,
+    expected_bytes: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -182,6 +183,7 @@ impl Recovery {
             before: None,
             found: Found { manifest, ..Found::default() },
             report: Report::default(),
+            expected_bytes: 0,
         }
     }
 
@@ -222,6 +224,11 @@ impl Recovery {
         &self.report
     }
 
+    /// Bytes of memory that what is loaded will take, as far as is known.
+    pub const fn expected_bytes(&self) -> usize {
+        self.expected_bytes
+    }
+
     /// What a store needs to go on.
     pub fn finish(self) -> Found {
         assert!(self.stage == Stage::Done, "recovery is over");
@@ -244,7 +251,8 @@ impl Recovery {
                 let size = last.size() as u64;
                 let mut named = |end: snapshot::End<'_>| {
                     end.kinds().try_for_each(|kind| slice.name(kind))?;
-                    slice.expect(end.users.min(manifest.snapshot_end / LEAST_IMAGE_BYTES) as usize);
+                    let users = end.users.min(manifest.snapshot_end / LEAST_IMAGE_BYTES) as usize;
+                    self.expected_bytes = slice.expect(users, manifest.snapshot_end as usize);
                     Ok::<_, Malformed>((end.position, manifest.snapshot_end + size))
                 };
                 snapshot::End::read(last.payload).and_then(|end| named(end).ok())

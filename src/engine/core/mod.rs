@@ -178,8 +178,11 @@ impl<S: Service> Core<S> {
         parts.iter_mut().for_each(|part| part.end(io));
         io.buffers.publish();
         parts.iter_mut().for_each(|part| part.feed_starved(io));
-        if let Some(arena) = &self.arena {
-            if is_loading && !self.is_loading() {
+        if let Some(arena) = &mut self.arena {
+            if is_loading {
+                arena.expect(parts.iter().map(|part| part.service.expected_bytes()).sum());
+            }
+            if is_loading && !parts.iter().any(|part| part.service.is_loading()) {
                 arena.warm();
             }
             arena.look_ahead();
