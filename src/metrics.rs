@@ -38,7 +38,7 @@ pub struct Counters {
     pub spilled_bytes: u64,
 }
 
-/// Counts of values by size, exact to a quarter of a power of two: small enough to be copied, and nothing is allocated.
+/// Counts of values by size, exact to a sixteenth of a power of two; nothing is allocated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BUCKETS],
@@ -46,7 +46,7 @@ pub struct Histogram {
 }
 
 /// Buckets of one power of two.
-const FINE: u32 = 4;
+const FINE: u32 = 16;
 const BUCKETS: usize = (u64::BITS * FINE) as usize;
 
 impl Default for Histogram {
@@ -81,7 +81,7 @@ impl Histogram {
         self.largest
     }
 
-    /// A value that at least `share` in a thousand of them do not exceed, at most a quarter too large; 0 if there are none.
+    /// A value that at least `share` in a thousand of them do not exceed, at most a sixteenth too large; 0 if there are none.
     pub fn per_mille(&self, share: u64) -> u64 {
         let wanted = u128::from(self.count()) * u128::from(share);
         let mut seen = 0;
@@ -155,13 +155,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_at_most_a_quarter_too_large() {
+    fn a_share_is_at_most_a_sixteenth_too_large() {
         for value in (0..64).flat_map(|power| [1u64 << power, (1 << power) - 1, (1 << power) + (1 << power) / 3]) {
             let mut one = Histogram::default();
             one.record(value, 1);
             one.record(u64::MAX, 1);
             let found = one.per_mille(500);
-            assert!(found >= value && found - value <= value / 4, "{value}: {found}");
+            assert!(found >= value && found - value <= value / 16, "{value}: {found}");
         }
         let mut many = Histogram::default();
         (1..=1_000).for_each(|n| many.record(n, 1));

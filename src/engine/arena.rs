@@ -413,6 +413,39 @@ mod tests {
         unsafe { Allocator.dealloc(block as *mut u8, layout(1_000)) };
     }
 
+    /// Pages among which every class of blocks has begun.
+    const BEGUN: usize = (CLASSES.len() + 1) * UNIT_BYTES / PAGE_BYTES;
+
+    /// With no CPU aside.
+    #[test]
+    fn what_is_expected_is_touched_a_step_at_a_time() {
+        on_a_core(512 << 20, |mut arena| {
+            let present = |arena: &Arena, page: usize| {
+                let mut there = 0u8;
+                // SAFETY: looks at one small page of the arena, and writes one byte.
+                let looked =
+                    unsafe { libc::mincore((arena.base + page * PAGE_BYTES) as *mut c_void, 1, &raw mut there) };
+                assert_eq!(looked, 0, "{}", io::Error::last_os_error());
+                there & 1 == 1
+            };
+            let bytes = (2 * STEP + 3) * PAGE_BYTES;
+            for touched in [STEP, 2 * STEP, 2 * STEP + 3] {
+                arena.expect(bytes + 1);
+                assert!((0..touched).all(|page| present(&arena, page)), "{touched}");
+                // The first units have blocks.
+                assert!((touched.max(BEGUN)..arena.pages).all(|page| !present(&arena, page)), "{touched}");
+                assert_eq!(arena.expected, touched);
+            }
+            arena.expect(bytes);
+            arena.expect(0);
+            assert_eq!(arena.expected, 2 * STEP + 3, "nothing more");
+            arena.expect(usize::MAX);
+            assert_eq!(arena.expected, 3 * STEP + 3);
+            (0..10).for_each(|_| arena.expect(usize::MAX));
+            assert_eq!(arena.expected, arena.pages, "no more than there is");
+        });
+    }
+
     #[test]
     fn pages_behind_a_first_block_are_asked_for_once() {
         on_a_core(128 << 20, |arena| {

@@ -112,7 +112,7 @@ impl Packed {
         }
     }
 
-    #[cold]
+    #[inline(never)]
     fn resize(&mut self, bytes: usize) {
         let mut resized = Vec::with_capacity(bytes);
         resized.extend_from_slice(&self.bytes[..self.len()]);
