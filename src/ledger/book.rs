@@ -194,8 +194,8 @@ impl Book {
         slot
     }
 
-    /// Makes room in an empty book for about so many users, who are to be restored from images of so many bytes together. Returns how many bytes it
-    /// will take, rather too few than too many.
+    /// Makes room in an empty book for about so many users, who are to be restored from images of so many bytes together. Returns about how many
+    /// bytes it will take.
     pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
         assert!(self.users() == 0, "an empty book");
         self.index = Index::for_users(users);

@@ -89,18 +89,13 @@ impl<'a> Groups<'a> {
     }
 
     /// How many there are.
-    pub fn len(self) -> usize {
+    pub(super) fn len(self) -> usize {
         let (mut at, mut count) = (0, 0);
         while at < self.0.len() {
             at += 1 + usize::from(self.0[at]);
             count += 1;
         }
         count
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(self) -> bool {
-        self.0.is_empty()
     }
 
     /// The group of `key`, or where it would go: `Err` holds how many groups there are.

@@ -25,7 +25,7 @@ pub mod image;
 pub mod index;
 pub mod memory;
 pub mod names;
-pub mod packed;
+mod packed;
 pub mod recent;
 pub mod rows;
 pub mod time;

@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// Users that are read before the first of them gets its place: what says where that is arrives meanwhile.
 const TOGETHER: usize = 16;
 /// The shortest image of a user takes no less.
-const LEAST_IMAGE_BYTES: u64 = 32;
+const LEAST_IMAGE_BYTES: u64 = 30;
 /// Bytes of frames that are loaded in one step: about a millisecond.
 const STEP_BYTES: usize = 256 << 10;
 
