@@ -1,5 +1,6 @@
 //! What was typed, checked: flags and environment to one [`Config`] in which every value is usable and how they relate is asserted.
 
+use crate::limits::Limits;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,48 +24,6 @@ pub struct Config {
     pub limits: Limits,
     /// Whether a core's memory is a region of its own.
     pub arena: bool,
-}
-
-/// Bounds of each core: counts and milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Connections at one time.
-    pub connections: usize,
-    /// How long a request may stay unfinished.
-    pub request_ms: u64,
-    /// How long a connection may stay idle.
-    pub idle_ms: u64,
-    /// How long a peer may take none of its answers.
-    pub send_ms: u64,
-    /// How long idle connections are kept while draining.
-    pub linger_ms: u64,
-    /// How long draining may take.
-    pub drain_ms: u64,
-    /// Bytes of ledger above which new entries are refused.
-    pub ledger_bytes: usize,
-    /// What connections may hold: answers that have not left, and requests whose turn has not come.
-    pub answer_bytes: usize,
-    /// Large answers on their way between cores, all cores together.
-    pub cargo_bytes: usize,
-    /// Bodies that are being received or applied.
-    pub body_bytes: usize,
-    /// How long a core may stand still before the process is ended.
-    pub stall_ms: u64,
-}
-
-impl Limits {
-    /// Checks how the bounds relate.
-    pub fn check(self) -> Result<Self, String> {
-        let rules = [
-            (self.connections >= 1, "--max-connections must be at least 1"),
-            (self.request_ms >= 1, "--request-timeout-ms must be at least 1"),
-            (self.idle_ms >= self.request_ms, "--idle-timeout-ms must not be less than --request-timeout-ms"),
-            (self.send_ms >= 1, "--send-timeout-ms must be at least 1"),
-            (self.stall_ms >= 1_000, "--stall-timeout-ms must be at least 1000"),
-            (self.drain_ms >= self.linger_ms, "--drain-timeout-ms must not be less than --linger-ms"),
-        ];
-        rules.iter().find(|(holds, _)| !holds).map_or(Ok(self), |(_, rule)| Err((*rule).to_owned()))
-    }
 }
 
 /// A list of CPUs as it is typed: `0`, `0-3`, `0,2`, `0-1,4`.
@@ -142,33 +101,5 @@ mod tests {
         }
         let refused = "0,7".parse::<CpuList>().unwrap().within(&[0, 1]);
         assert_eq!(refused, Err("CPU 7 is not among those that this process may use (0-1)".to_owned()));
-    }
-
-    #[test]
-    fn bounds_relate() {
-        let good = Limits {
-            connections: 1,
-            request_ms: 10,
-            idle_ms: 10,
-            send_ms: 1,
-            linger_ms: 5,
-            drain_ms: 5,
-            ledger_bytes: 0,
-            answer_bytes: 0,
-            cargo_bytes: 0,
-            body_bytes: 0,
-            stall_ms: 1_000,
-        };
-        assert_eq!(good.check(), Ok(good));
-        for bad in [
-            Limits { connections: 0, ..good },
-            Limits { request_ms: 0, ..good },
-            Limits { idle_ms: 9, ..good },
-            Limits { send_ms: 0, ..good },
-            Limits { stall_ms: 999, ..good },
-            Limits { drain_ms: 4, ..good },
-        ] {
-            assert!(bad.check().is_err(), "{bad:?}");
-        }
     }
 }

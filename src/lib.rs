@@ -39,7 +39,9 @@
 //! src/cli/import/judge.rs   entries in order to users
 //! src/cli/import/rejected.rs the file of rejected lines
 //! src/config.rs             flags and environment to one checked Config
+//! src/limits.rs             every limit that can be set
 //! src/metrics.rs            plain counters of one core
+//! src/prefetch.rs           cache lines that will be read soon
 //!
 //! src/ledger/mod.rs         money and time in, answers out; the limits of one user
 //! src/ledger/amount.rs      currencies, directions, amounts, kinds
@@ -54,7 +56,7 @@
 //! src/ledger/packed.rs      groups, ids and rows of one user in one block of memory
 //! src/ledger/varint.rs      LEB128
 //! src/ledger/names.rs       kinds, numbered
-//! src/ledger/memory.rs      cache lines, prefetch, growth
+//! src/ledger/memory.rs      the steps of a look-up, growth
 //! src/ledger/image.rs       a user as bytes, and back
 //! src/ledger/cursor.rs      bytes that may be anything
 //! src/ledger/index.rs       user id to slot
@@ -134,7 +136,7 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way: `ledger`, `http` and `metrics` import nothing of ours; `api` → `http`, `ledger`; `journal` → `ledger`;
+//! - Arrows point one way: `http`, `limits`, `metrics` and `prefetch` import nothing of ours, `ledger` only `prefetch`; `api` → `http`, `ledger`; `journal` → `ledger`;
 //!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli` → everything; nobody → `cli`.
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
@@ -153,7 +155,11 @@ pub mod journal;
 
 pub mod slice;
 
+pub mod limits;
+
 pub mod metrics;
+
+pub mod prefetch;
 
 pub mod engine;
 

@@ -7,7 +7,6 @@ use purser::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View, Way,
 };
 use purser::api::out::Stamp;
-use purser::engine::wallet::Hardware;
 use purser::slice::{LogSink, Lsn, Slice};
 
 /// The log of a slice that keeps nothing: there is nothing to wait for.
@@ -79,7 +78,7 @@ impl Desk for StillDesk {
     }
 
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.slice.approach(user, entry, step, way, &Hardware);
+        self.slice.prefetch(user, entry, step, way);
     }
 
     #[inline]

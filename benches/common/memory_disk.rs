@@ -1,7 +1,6 @@
 //! A disk that is memory: does at once whatever a store or a scan asks, and is what recovery reads.
 
 use super::population::{NOW, Population};
-use purser::engine::wallet::Hardware;
 use purser::journal::frame::{ALIGN, Block, Kind};
 use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
@@ -55,7 +54,7 @@ impl MemoryDisk {
         let mut asked = VecDeque::new();
         loop {
             let turn = Turn { now_ms: 0, traffic: Traffic::NoReads, is_log_awaited: true };
-            store.advance(turn, slice.book(), &Hardware, &mut |task| asked.push_back(task));
+            store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {
@@ -107,7 +106,7 @@ impl MemoryDisk {
         let mut files = self;
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, self.manifest);
-        while !recovery.step(&mut slice, &mut files, &Hardware).unwrap_or_else(|error| panic!("{error:?}")) {}
+        while !recovery.step(&mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
         let report = *recovery.report();
         slice.recovered(Lsn(recovery.finish().tail.position));
         (slice, report)
@@ -127,7 +126,7 @@ pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
 
 /// One step of a scan of what is all durable, and what it asks.
 pub fn step(scan: &mut Scan, slice: &Slice, asked: &mut VecDeque<Task>, work: &mut impl FnMut(Task) -> Option<Done>) {
-    scan.advance(slice.book(), &Hardware, Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| asked.push_back(task));
+    scan.advance(slice.book(), Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| asked.push_back(task));
     while let Some(task) = asked.pop_front() {
         match work(task) {
             Some(Done::Created { buffers, .. }) => scan.created(buffers),

@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use clap::Parser;
 use memchr::memmem;
 use purser::engine::control::Control;
-use purser::engine::core::{Core, Limits, Setup};
+use purser::engine::core::{Core, Setup};
 use purser::engine::service::{Clock, Next, Out, Service, Stamp};
 use purser::engine::{net, placement};
+use purser::limits::Limits;
 
 use crate::error::{Context, Error, Result};
 
@@ -47,6 +48,8 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
         answer_bytes: usize::MAX,
         cargo_bytes: 0,
         body_bytes: 0,
+        ledger_bytes: 0,
+        stall_ms: 0,
         spin_ns: 0,
     };
     placement::pin(core).context("pinning the floor")?;

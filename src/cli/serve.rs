@@ -6,9 +6,9 @@ use crate::api::connection::BODIES_BYTES;
 use crate::api::info::{Info, Place};
 use crate::api::room::LARGEST_BYTES;
 use crate::api::{BATCH_BYTES, BATCH_READS, CREDITS, FEED_BYTES, FEED_LINES};
-use crate::config::{Config, CpuList, Limits};
+use crate::config::{Config, CpuList};
 use crate::engine::control::{Command, Control};
-use crate::engine::core::{Limits as CoreLimits, MOST_CONNECTIONS};
+use crate::engine::core::MOST_CONNECTIONS;
 use crate::engine::cores::{self, Ended, Plan, Slice};
 use crate::engine::directory::{self, Directory};
 use crate::engine::keeper::{Keeper, News};
@@ -18,6 +18,7 @@ use crate::engine::placement::Aside;
 use crate::engine::repartition::repartition;
 use crate::engine::{placement, probe};
 use crate::journal::manifest::HASH_VERSION;
+use crate::limits::Limits;
 use crate::metrics::{Counters, Histogram};
 use crate::slice::recovery::Report;
 use crate::slice::store::Counts;
@@ -157,7 +158,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         slices: Vec::new(),
         control: control.clone(),
         arena_bytes: None,
-        limits: core_limits(&config),
+        limits: config.limits,
     };
     let mut plans: Vec<Plan> = cpus.iter().zip(&controls).map(plan).collect();
     let slices = ports.listen()?.into_iter().zip(keepers).zip(meshes).enumerate();
@@ -252,6 +253,8 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
         cargo_bytes: share(CARGO_PERCENT).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
         body_bytes: (share(BODIES_PERCENT) / slices as usize).clamp(LEAST_BODIES_BYTES, BODIES_BYTES),
         stall_ms: arguments.stall_timeout_ms,
+        // A core that is alone has no replies to wait for.
+        spin_ns: if cores.len() > 1 { SPIN_NS } else { 0 },
     };
     let limits = limits.check().map_err(Error::Usage)?;
     if limits.connections > MOST_CONNECTIONS {
@@ -268,23 +271,6 @@ fn check(arguments: Arguments, allowed: &[usize], memory: usize) -> Result<Confi
     }
     let (listen, arena) = (arguments.listen, !arguments.no_arena);
     Ok(Config { listen, cores, slices, data, snapshot_after_bytes, limits, arena })
-}
-
-const fn core_limits(config: &Config) -> CoreLimits {
-    let limits = &config.limits;
-    CoreLimits {
-        connections: limits.connections,
-        request_ms: limits.request_ms,
-        idle_ms: limits.idle_ms,
-        send_ms: limits.send_ms,
-        linger_ms: limits.linger_ms,
-        drain_ms: limits.drain_ms,
-        answer_bytes: limits.answer_bytes,
-        cargo_bytes: limits.cargo_bytes,
-        body_bytes: limits.body_bytes,
-        // A core that is alone has nobody to look out for.
-        spin_ns: if config.cores.len() > 1 { SPIN_NS } else { 0 },
-    }
 }
 
 /// Turns signals into commands: the first drains, the second stops. A file that may not grow (`ulimit -f`) is an error of the write that wanted it,

@@ -8,7 +8,6 @@ use super::Error;
 use super::progress::{Progress, count, many, print};
 use crate::engine::directory::{self, Directory, SliceDirectory};
 use crate::engine::storage::Files;
-use crate::engine::wallet::Hardware;
 use crate::journal::manifest::{self, Unusable};
 use crate::journal::{Fault, File, slice_directory};
 use crate::ledger::book::Book;
@@ -163,7 +162,7 @@ fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
     recovery.measure(&mut files).map_err(faulty)?;
     let mut progress = Progress::new("reading");
-    while !recovery.step(&mut slice, &mut files, &Hardware).map_err(faulty)? {
+    while !recovery.step(&mut slice, &mut files).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
     drop(progress);

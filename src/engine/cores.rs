@@ -6,13 +6,14 @@
 use super::Failure;
 use super::arena::{Arena, Toucher, seldom_collect};
 use super::control::Control;
-use super::core::{Core, Limits, Setup};
+use super::core::{Core, Setup};
 use super::keeper::Keeper;
 use super::mesh::Mesh;
 use super::placement::{self, Aside};
 use super::wallet::Wallet;
 use crate::api::info::Info;
 use crate::api::parcel::Parcel;
+use crate::limits::Limits;
 use crate::metrics::Counters;
 use std::net::TcpListener;
 use std::sync::Arc;

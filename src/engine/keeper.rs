@@ -8,7 +8,6 @@ use super::control::Control;
 use super::directory::{self, SliceDirectory};
 use super::placement::Aside;
 use super::storage::{Files, Storage};
-use super::wallet::Hardware;
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
@@ -83,7 +82,7 @@ impl Keeper {
         let State::Loading(loading) = &mut self.state else { return Ok(false) };
         let is_over = loading
             .recovery
-            .step(slice, &mut loading.files, &Hardware)
+            .step(slice, &mut loading.files)
             .map_err(|error| failure(self.storage.directory(), error))?;
         let report = *loading.recovery.report();
         if !is_over {
@@ -132,7 +131,7 @@ impl Keeper {
     pub fn advance(&mut self, turn: Turn, slice: &Slice) {
         let State::Keeping(store) = &mut self.state else { return };
         let storage = &mut self.storage;
-        store.advance(turn, slice.book(), &Hardware, &mut |task| storage.ask(task));
+        store.advance(turn, slice.book(), &mut |task| storage.ask(task));
     }
 
     /// Where accepted entries are logged.

@@ -16,7 +16,6 @@
 use super::directory::{self, Directory, Error, SliceDirectory};
 use super::snapshot::Snapshot;
 use super::storage::Files;
-use super::wallet::Hardware;
 use super::{Failure, arena, keeper};
 use crate::journal::{generation_directory, manifest};
 use crate::slice::recovery::Recovery;
@@ -27,7 +26,7 @@ use std::path::{Path, PathBuf};
 
 /// Users that are written between two looks at the progress.
 const USERS_PER_LOOK: u32 = 1_024;
-/// How many users before theirs is written what hangs on a user is brought near: what hangs on that, half as many.
+/// Prefetch distance, in users: a user's parts; what hangs on these, half of it.
 const AHEAD: u32 = 8;
 /// The number of each new slice's snapshot.
 const SNAPSHOT: u64 = 1;
@@ -111,7 +110,7 @@ fn deal(slice: &Slice, news: &mut [New], bytes: u64, progress: &mut Progress<'_>
     for slot in 0..users {
         for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
             if slot + ahead < users {
-                book.approach_slot(slot + ahead, step, &Hardware);
+                book.prefetch_slot(slot + ahead, step);
             }
         }
         let user = book.user(slot);
@@ -170,7 +169,7 @@ impl Old {
     fn load(mut self, progress: &mut Progress<'_>) -> Result<Slice, Error> {
         let mut slice = Slice::new(usize::MAX);
         let failed = |error| keeper::failure(&self.directory, error);
-        while !self.recovery.step(&mut slice, &mut self.files, &Hardware).map_err(failed)? {
+        while !self.recovery.step(&mut slice, &mut self.files).map_err(failed)? {
             progress.at(self.recovery.report().bytes / 2)?;
         }
         // They stay, but a start would refuse those that no crash leaves.

@@ -1,7 +1,6 @@
 //! The service: one slice of the ledger behind the API, the disk that keeps it, and the way to the other slices.
 
 use super::Failure;
-use super::core::Limits;
 use super::keeper::Keeper;
 use super::mesh::{Cargo, Census, Mesh};
 use super::service::{Clock, Next, Out, Service, Stamp};
@@ -14,10 +13,12 @@ use crate::api::info::{Figures, Info};
 use crate::api::parcel::Parcel;
 use crate::api::reply::turn_away;
 use crate::api::{CREDITS, ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS};
+use crate::limits::Limits;
 use crate::metrics::Counters;
+use crate::prefetch::{self, LINE_BYTES};
 use crate::slice::snapshot::Traffic;
 use crate::slice::store::{Counts, Turn};
-use crate::slice::{LogSink, Lsn, Near, ReleaseSink, Slice, Ticket};
+use crate::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -88,36 +89,10 @@ impl LogSink for NoLog {
     }
 }
 
-/// How this processor is told what will be read soon.
-pub struct Hardware;
-
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
 /// What a read needs of a parcel lies first in it.
 const PARCEL_BYTES: usize = 4 * LINE_BYTES;
 /// Of a long answer, what is fetched beforehand; the rest follows when it is copied.
 const ANSWER_BYTES: usize = 8 * LINE_BYTES;
-
-impl Hardware {
-    /// So many bytes from an address on will be read soon.
-    #[inline]
-    fn all(&self, start: *const u8, bytes: usize) {
-        (0..bytes).step_by(LINE_BYTES).for_each(|at| self.near(start.wrapping_add(at)));
-    }
-}
-
-impl Near for Hardware {
-    #[inline]
-    fn near(&self, at: *const u8) {
-        // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
-        #[cfg(target_arch = "x86_64")]
-        unsafe {
-            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(at.cast())
-        };
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = at;
-    }
-}
 
 impl Wallet {
     /// An empty wallet that refuses new entries above `mark_bytes` of ledger. What `keeper` keeps is loaded in the first turns; requests are taken
@@ -305,12 +280,12 @@ impl Service for Wallet {
         let slice = mesh.slice();
         // Another core has written all of it: it is fetched while what came before is looked at.
         mesh.receive(|from, parcel| {
-            Hardware.all(std::ptr::from_ref(&*parcel).cast(), PARCEL_BYTES);
+            prefetch::range(std::ptr::from_ref(&*parcel).cast(), PARCEL_BYTES);
             came.push((from, parcel));
         });
         for (from, parcel) in came.drain(..) {
             if parcel.home == slice {
-                Hardware.all(parcel.bytes.as_ptr(), parcel.bytes.len().min(ANSWER_BYTES));
+                prefetch::range(parcel.bytes.as_ptr(), parcel.bytes.len().min(ANSWER_BYTES));
                 exchange.returned(from);
                 arrived.push_back((from, parcel));
             } else {
@@ -467,7 +442,7 @@ impl Desk for Counter {
 
     #[inline]
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.slice.approach(user, entry, step, way, &Hardware);
+        self.slice.prefetch(user, entry, step, way);
     }
 
     #[inline]

@@ -8,10 +8,11 @@ use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
 use super::index::{Index, NotAdded, Slot};
-use super::memory::{Near, Step, Way};
+use super::memory::{Step, Way};
 use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};
+use crate::prefetch;
 use std::fmt;
 
 /// Users live in chunks of one mebibyte, so that nothing grows by doubling.
@@ -109,24 +110,24 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Takes a step of the way to a user, and to where `entry` will be booked: says where it leads. The step before it was
+    /// Prefetches what a step of the way to a user reads next, and to where `entry` will be booked. The step before it was
     /// taken long enough ago to have arrived.
     #[inline]
-    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way, near: &impl Near) {
+    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
         match step {
-            Step::Place => return near.near((&raw const *self.index.place(id)).cast()),
+            Step::Place => return prefetch::line((&raw const *self.index.place(id)).cast()),
             Step::User => way.found(self.index.find(id, |_| true)),
             Step::Parts | Step::Deep => {}
         }
         if let Some(slot) = way.slot() {
-            self.user(slot).approach(entry, step, near);
+            self.user(slot).prefetch(entry, step);
         }
     }
 
     /// The same for all of the user in a slot: the steps behind [`Step::User`].
     #[inline]
-    pub fn approach_slot(&self, slot: Slot, step: Step, near: &impl Near) {
-        self.user(slot).approach(None, step, near);
+    pub fn prefetch_slot(&self, slot: Slot, step: Step) {
+        self.user(slot).prefetch(None, step);
     }
 
     /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.

@@ -7,12 +7,12 @@
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put, put_part};
-use super::memory::Near;
 use super::names::{KindId, Numbers};
 use super::packed::{Bytes, Packed, Part};
 use super::rows::{self, Block, Row, Tally};
 use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
 use super::varint;
+use crate::prefetch;
 use smallvec::SmallVec;
 
 /// A block is merged, and then split or graduated, when it passes this many bytes.
@@ -431,11 +431,11 @@ impl Runs {
         })
     }
 
-    /// Says where the block begins in which the next entry is most likely booked.
+    /// Prefetches where the block begins in which the next entry is most likely booked.
     #[inline]
-    pub fn approach(&self, near: &impl Near) {
+    pub fn prefetch(&self) {
         if let Some(block) = self.quarters.last() {
-            near.near(block.as_ptr());
+            prefetch::line(block.as_ptr());
         }
     }
 

@@ -3,17 +3,6 @@
 use super::index::Slot;
 use std::cell::Cell;
 
-/// Tells the processor what will be read soon. The ledger knows where, the engine knows how.
-pub trait Near {
-    /// The line at this address will be read soon. The address need not be valid: nothing is read through it here.
-    fn near(&self, at: *const u8);
-}
-
-/// Nobody to be told.
-impl Near for () {
-    fn near(&self, _: *const u8) {}
-}
-
 /// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -61,9 +50,6 @@ pub fn ahead<T, const N: usize>(items: &[T], at: usize, steps: [Step; N]) -> imp
         items.get(from..items.len().min(reach + 1)).unwrap_or_default().iter().map(move |item| (item, step))
     })
 }
-
-/// Bytes of a cache line.
-pub(super) const LINE_BYTES: usize = 64;
 
 /// The room that so many bytes get. Small blocks are many: they grow by no more than fills the next size that allocators have — four of them
 /// from one power of two to the next, and a multiple of 16 bytes.

@@ -2,7 +2,8 @@
 //!
 //! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last: rows come at the end, ids before few rows.
 
-use super::memory::{LINE_BYTES, Near, room};
+use super::memory::room;
+use crate::prefetch::{self, LINE_BYTES};
 use std::ops::{Deref, DerefMut, Range};
 
 /// Bytes at the end of the rows in which the newest are.
@@ -83,19 +84,21 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// Says where the groups and the ids are, and where the rows begin and end: an entry is hardly booked between.
+    /// Prefetches the groups and the ids, and where the rows begin and end: an entry is hardly booked between.
     #[inline]
-    pub(super) fn approach(&self, near: &impl Near) {
+    pub(super) fn prefetch(&self) {
+        self.lines().for_each(|line| prefetch::line((line * LINE_BYTES) as *const u8));
+    }
+
+    /// The numbers of the cache lines that [`Self::prefetch`] names.
+    #[inline]
+    fn lines(&self) -> impl Iterator<Item = usize> {
         let len = self.len();
-        if len == 0 {
-            return;
-        }
         let line = |at: usize| (self.bytes.as_ptr() as usize + at) / LINE_BYTES;
-        let first = line((self.range(Part::Rows).start + LINE_BYTES).min(len - 1));
+        let last = len.saturating_sub(1);
+        let first = line((self.range(Part::Rows).start + LINE_BYTES).min(last));
         let latest = line(len.saturating_sub(LATEST_BYTES)).max(first + 1);
-        for line in (line(0)..=first).chain(latest..=line(len - 1)) {
-            near.near((line * LINE_BYTES) as *const u8);
-        }
+        (line(0)..=first).chain(latest..=line(last)).take_while(move |_| len > 0)
     }
 
     const fn len(&self) -> usize {
@@ -174,7 +177,6 @@ fn short(end: usize) -> u16 {
 mod tests {
     use super::*;
     use crate::ledger::id::UserId;
-    use std::cell::RefCell;
 
     const PARTS: [Part; 3] = [Part::Groups, Part::Ids, Part::Rows];
 
@@ -218,25 +220,15 @@ mod tests {
         }
     }
 
-    struct Lines(RefCell<Vec<usize>>);
-
-    impl Near for Lines {
-        fn near(&self, at: *const u8) {
-            self.0.borrow_mut().push(at as usize / LINE_BYTES);
-        }
-    }
-
     #[test]
-    fn each_line_is_near_once_but_the_middle_of_many_rows() {
+    fn each_line_is_prefetched_once_but_the_middle_of_many_rows() {
         for (ids, rows) in (0..400).map(|n| (n * 7 % 90, n)) {
             let packed = Packed::new([b"", &vec![1; ids], &vec![2; rows]]);
-            let lines = Lines(RefCell::default());
-            packed.approach(&lines);
             let at = |n| (packed.bytes.as_ptr() as usize + n) / LINE_BYTES;
             let len = ids + rows;
             let mut all: Vec<_> = if len == 0 { vec![] } else { (at(0)..=at(len - 1)).collect() };
             all.retain(|&line| line <= at(ids + LINE_BYTES) || line >= at(len.saturating_sub(LATEST_BYTES)));
-            assert_eq!(lines.0.take(), all, "{ids} and {rows}");
+            assert_eq!(packed.lines().collect::<Vec<_>>(), all, "{ids} and {rows}");
         }
     }
 }

@@ -270,7 +270,7 @@ impl Tables {
 
     /// Looks an id up to no end but that what is read is near when it is looked up in earnest.
     #[inline]
-    pub fn approach(&self, id: EntryId) {
+    pub fn prefetch(&self, id: EntryId) {
         let id = Remembered::fingerprint(id);
         std::hint::black_box(self.table(id).find(id, |_| true));
     }

@@ -8,13 +8,14 @@ use super::counters::{self, GroupKey, Groups, Posting, Runs};
 use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
-use super::memory::{LINE_BYTES, Near, Step};
+use super::memory::Step;
 use super::names::Names;
 use super::packed::{Packed, Part};
 use super::recent::{self, Known, Remembered, Tables};
 use super::rows::Tally;
 use super::time::{Grains, Millis, Range, Window, lifetime};
 use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
+use crate::prefetch;
 use smallvec::SmallVec;
 
 /// How often the bytes of those who have much are counted: counting walks all their blocks.
@@ -408,34 +409,27 @@ impl User {
         spilled + self.packed.heap_bytes() + more
     }
 
-    /// Says where the parts are that the next step reads, up to those in which `entry` is booked.
+    /// Prefetches the parts that the next step reads, up to those in which `entry` is booked.
     #[inline]
-    pub(super) fn approach(&self, entry: Option<EntryId>, step: Step, near: &impl Near) {
+    pub(super) fn prefetch(&self, entry: Option<EntryId>, step: Step) {
         match step {
             Step::Place => {}
-            Step::User => near_lines(self, near),
+            Step::User => prefetch::head(self),
             Step::Parts => {
-                self.packed.approach(near);
-                self.more.as_deref().into_iter().for_each(|more| near_lines(more, near));
+                self.packed.prefetch();
+                self.more.as_deref().into_iter().for_each(prefetch::head);
             }
             Step::Deep => {
                 let Some(more) = &self.more else { return };
                 if let (Some(tables), Some(entry)) = (&more.recent, entry) {
-                    tables.approach(entry);
+                    tables.prefetch(entry);
                 }
                 if let Some(runs) = &more.runs {
-                    runs.approach(near);
+                    runs.prefetch();
                 }
             }
         }
     }
-}
-
-/// The two cache lines that most of a thing is in.
-fn near_lines<T>(thing: &T, near: &impl Near) {
-    let start = (&raw const *thing).cast::<u8>();
-    near.near(start);
-    near.near(start.wrapping_add(LINE_BYTES));
 }
 
 impl More {

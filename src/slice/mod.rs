@@ -19,7 +19,7 @@ use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 pub use crate::ledger::index::Room;
 use crate::ledger::index::Slot;
-pub use crate::ledger::memory::{Near, Step, Way, ahead};
+pub use crate::ledger::memory::{Step, Way, ahead};
 pub use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 pub use crate::ledger::user::User;
@@ -105,10 +105,10 @@ impl Slice {
         if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
     }
 
-    /// Says where the way to a user leads next: see [`Book::approach`].
+    /// Prefetches the next step of the way to a user: see [`Book::prefetch`].
     #[inline]
-    pub fn approach(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way, near: &impl Near) {
-        self.book.approach(id, entry, step, way, near);
+    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
+        self.book.prefetch(id, entry, step, way);
     }
 
     /// The position up to which everything is durable.

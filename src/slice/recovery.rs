@@ -5,7 +5,7 @@
 
 use super::log::Tail;
 use super::store::Found;
-use super::{Near, Slice, Step, Way, ahead};
+use super::{Slice, Step, Way, ahead};
 use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
@@ -199,19 +199,14 @@ impl Recovery {
     }
 
     /// Takes a step. Returns whether it was the last; then [`Self::finish`].
-    pub fn step<S: Source>(
-        &mut self,
-        slice: &mut Slice,
-        source: &mut S,
-        near: &impl Near,
-    ) -> Result<bool, Error<S::Error>> {
+    pub fn step<S: Source>(&mut self, slice: &mut Slice, source: &mut S) -> Result<bool, Error<S::Error>> {
         let before = self.report.bytes;
         while self.stage != Stage::Done && self.report.bytes < before + STEP_BYTES as u64 {
             match self.stage {
                 Stage::Begin => self.begin(slice, source)?,
-                Stage::Users { frames } => self.users(frames, slice, source, near)?,
+                Stage::Users { frames } => self.users(frames, slice, source)?,
                 Stage::Open { segment } => self.open(segment, source)?,
-                Stage::Writes { segment, end } => self.writes(segment, end, slice, source, near)?,
+                Stage::Writes { segment, end } => self.writes(segment, end, slice, source)?,
                 Stage::Behind => self.behind(source)?,
                 Stage::Done => {}
             }
@@ -275,13 +270,7 @@ impl Recovery {
         Ok(())
     }
 
-    fn users<S: Source>(
-        &mut self,
-        frames: u64,
-        slice: &mut Slice,
-        source: &mut S,
-        near: &impl Near,
-    ) -> Result<(), Error<S::Error>> {
+    fn users<S: Source>(&mut self, frames: u64, slice: &mut Slice, source: &mut S) -> Result<(), Error<S::Error>> {
         let (file, place, owner) = (self.window.file, self.at(self.window.file), self.owner);
         let last_frame = self.found.manifest.snapshot_end;
         let (start, kinds) = (self.window.at, slice.book().names().len() as u32);
@@ -303,7 +292,7 @@ impl Recovery {
                         if let Some(what) = owner.refuses(id) {
                             return Err(fault(offset, what));
                         }
-                        slice.approach(id, None, Step::Place, &Way::default(), near);
+                        slice.prefetch(id, None, Step::Place, &Way::default());
                         restored.push((offset, slice.restore(user).map_err(malformed)?));
                         self.report.users += 1;
                         self.report.snapshot_entries += version;
@@ -397,7 +386,6 @@ impl Recovery {
         end: Option<End>,
         slice: &mut Slice,
         source: &mut S,
-        near: &impl Near,
     ) -> Result<(), Error<S::Error>> {
         if end.is_some_and(|end| self.window.at >= end.offset) {
             return self.ended(segment, end);
@@ -431,7 +419,7 @@ impl Recovery {
         }
         for (at, (offset, (entry, version), _)) in records.iter().enumerate() {
             for ((_, (next, _), way), step) in ahead(&records, at, Step::OF_ENTRY) {
-                slice.approach(next.user, Some(next.id), step, way, near);
+                slice.prefetch(next.user, Some(next.id), step, way);
             }
             match slice.replay(entry, *version) {
                 Ok(Replayed::Booked) => self.report.replayed += 1,

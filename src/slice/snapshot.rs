@@ -10,7 +10,7 @@ use crate::journal::snapshot::{Begin, End};
 use crate::journal::{File, Place};
 use crate::ledger::book::Book;
 use crate::ledger::index::Slot;
-use crate::ledger::memory::{Near, Step};
+use crate::ledger::memory::Step;
 
 /// Users of one frame, in bytes; the last of them may go beyond.
 const FRAME_BYTES: usize = 64 << 10;
@@ -23,7 +23,7 @@ const IN_FLIGHT: usize = 2;
 pub const BUFFERS: usize = IN_FLIGHT + 1;
 /// See [`BUFFERS`].
 pub const BUFFER_BYTES: usize = 5 << 18;
-/// How many users before theirs is stored what hangs on a user is brought near: what hangs on that, half as many.
+/// Prefetch distance, in users: a user's parts; what hangs on these, half of it.
 const AHEAD: usize = 8;
 
 /// Who waits for a step.
@@ -98,7 +98,6 @@ impl Scan {
     pub fn advance(
         &mut self,
         book: &Book,
-        near: &impl Near,
         traffic: Traffic,
         (position, durable): (Lsn, Lsn),
         ask: &mut impl FnMut(Task),
@@ -109,7 +108,7 @@ impl Scan {
         };
         match self.stage {
             _ if self.failed => {}
-            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, near, step_bytes, position, ask),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, step_bytes, position, ask),
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;
                 ask(Task::Sync { snapshot: self.place.file });
@@ -118,7 +117,7 @@ impl Scan {
         }
     }
 
-    fn step(&mut self, book: &Book, near: &impl Near, step_bytes: usize, position: Lsn, ask: &mut impl FnMut(Task)) {
+    fn step(&mut self, book: &Book, step_bytes: usize, position: Lsn, ask: &mut impl FnMut(Task)) {
         let empty = || Block::with_room(FRAME_BYTES + FRAME_BYTES / 4);
         let mut block = self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(empty);
         let users = book.users();
@@ -130,7 +129,7 @@ impl Scan {
             while self.next_user < users && block.payload_bytes() < until {
                 for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
                     if self.next_user + ahead < users {
-                        book.approach_slot((self.next_user + ahead) as Slot, step, near);
+                        book.prefetch_slot((self.next_user + ahead) as Slot, step);
                     }
                 }
                 let user = book.user(self.next_user as Slot);

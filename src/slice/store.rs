@@ -11,7 +11,6 @@ use super::{LogSink, Lsn};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
-use crate::ledger::memory::Near;
 use std::collections::VecDeque;
 
 /// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
@@ -153,7 +152,7 @@ impl Store {
     }
 
     /// Asks for what is due. Call it once a turn, and when something was done.
-    pub fn advance(&mut self, turn: Turn, book: &Book, near: &impl Near, ask: &mut impl FnMut(Task)) {
+    pub fn advance(&mut self, turn: Turn, book: &Book, ask: &mut impl FnMut(Task)) {
         let Turn { now_ms, traffic, is_log_awaited } = turn;
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
@@ -166,7 +165,7 @@ impl Store {
         let Some(scan) = &mut self.scan else { return };
         let before = scan.bytes();
         if self.allowance > 0 || !scan.is_ready_for_step() {
-            scan.advance(book, near, traffic, (self.log.position(), self.log.durable()), ask);
+            scan.advance(book, traffic, (self.log.position(), self.log.durable()), ask);
         }
         self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {

@@ -7,7 +7,7 @@ use purser::api::desk::{
     DateLine, Desk, EntryId, EntryRef, Millis, Room, Route, Serving, Status, Step, UserId, Verdict, View, Way,
 };
 use purser::api::out::{Out, Stamp};
-use purser::slice::{LogSink, Lsn, Near, Slice};
+use purser::slice::{LogSink, Lsn, Slice};
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -51,13 +51,6 @@ impl LogSink for Log {
         self.records.push((entry.user.0, version));
         Lsn(self.last)
     }
-}
-
-/// Hints lead nowhere: answers must not depend on them.
-struct Nowhere;
-
-impl Near for Nowhere {
-    fn near(&self, _: *const u8) {}
 }
 
 impl TestDesk {
@@ -120,7 +113,7 @@ impl Desk for TestDesk {
 
     #[inline]
     fn approach(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.slice.approach(user, entry, step, way, &Nowhere);
+        self.slice.prefetch(user, entry, step, way);
     }
 
     fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Stamp, R) {

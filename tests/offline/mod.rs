@@ -122,7 +122,7 @@ fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-    while !recovery.step(&mut slice, &mut files, &()).unwrap_or_else(|error| panic!("{error:?}")) {}
+    while !recovery.step(&mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
     let report = *recovery.report();
     let found = recovery.finish();
     slice.recovered(Lsn(found.tail.position));
@@ -152,7 +152,7 @@ impl Node {
             self.now_ms += TURN_MS;
             let (now_ms, book) = (self.now_ms, self.slice.book());
             let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
-            self.store.advance(turn, book, &(), &mut |task| asked.push_back(task));
+            self.store.advance(turn, book, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = self.store.done(now_ms, done, &mut |task| asked.push_back(task)) {

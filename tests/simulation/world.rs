@@ -329,7 +329,7 @@ impl World {
         let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
         // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any turn, but not for ever.
         let turn = Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
-        node.store.advance(turn, node.slice.book(), &(), &mut |task| tasks.push(task));
+        node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }
@@ -464,7 +464,7 @@ impl World {
         let place = self.place(slice);
         let mut machine = Slice::new(usize::MAX);
         let mut recovery = begin(self.disk.files_of(slice), place, self.slices())?;
-        while !recovery.step(&mut machine, &mut self.disk.files_of(slice), &()).map_err(fault)? {
+        while !recovery.step(&mut machine, &mut self.disk.files_of(slice)).map_err(fault)? {
             if self.is_interrupted() {
                 return Ok(None);
             }
@@ -605,7 +605,7 @@ fn begin(mut files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, 
 fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Result<(Slice, u64), String> {
     let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
     let mut recovery = begin(files, place, slices)?;
-    while !recovery.step(&mut machine, &mut files, &()).map_err(fault)? {}
+    while !recovery.step(&mut machine, &mut files).map_err(fault)? {}
     let found = recovery.finish();
     for name in disk.names(slice) {
         is_stray(&found.manifest, name)?;

@@ -21,7 +21,6 @@ use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
 use crate::engine::snapshot::{Snapshot, Written};
 use crate::engine::storage::Files;
-use crate::engine::wallet::Hardware;
 use crate::journal::{File, manifest};
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
@@ -156,7 +155,7 @@ fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Err
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
     loop {
-        let is_over = recovery.step(&mut slice, &mut files, &Hardware).map_err(|error| match error {
+        let is_over = recovery.step(&mut slice, &mut files).map_err(|error| match error {
             recovery::Error::Disk(failure) => failure.into(),
             recovery::Error::Fault(fault) => Error::Failed(located(directory, &fault)),
         })?;

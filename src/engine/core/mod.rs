@@ -21,6 +21,7 @@ use super::op::{Kind, Op, SLOTS};
 use super::placement::touch_stack;
 use super::ring::Ring;
 use super::service::{Clock, Service};
+use crate::limits::Limits;
 use crate::metrics::Counters;
 use io_uring::cqueue;
 use part::Part;
@@ -34,31 +35,6 @@ const MOST_PARTS: usize = 1 << u8::BITS;
 
 /// How often parts of one core hear each other before a turn ends: the question, and its answer.
 const ROUNDS: usize = 2;
-
-/// Bounds of one slice's part of a core, all of them asserted where they are configured.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Connections at one time; more are answered 503.
-    pub connections: usize,
-    /// How long a request may stay unfinished, in milliseconds.
-    pub request_ms: u64,
-    /// How long a connection may stay idle, in milliseconds.
-    pub idle_ms: u64,
-    /// How long a peer may take none of its answers, in milliseconds.
-    pub send_ms: u64,
-    /// How long idle connections are kept while draining, in milliseconds.
-    pub linger_ms: u64,
-    /// How long anything at all may take while draining, in milliseconds.
-    pub drain_ms: u64,
-    /// What connections may hold: answers that have not left, and requests whose turn has not come; beyond that, large answers are refused.
-    pub answer_bytes: usize,
-    /// Large answers on their way between cores, all of them together.
-    pub cargo_bytes: usize,
-    /// Bodies that are being received or applied.
-    pub body_bytes: usize,
-    /// How long to look out for answers of other cores before going to sleep, in nanoseconds.
-    pub spin_ns: u64,
-}
 
 /// What a core is to do for one slice.
 pub struct Setup<S> {

@@ -83,7 +83,7 @@ fn recovery(bytes: &[u8]) {
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, manifest);
         loop {
-            match recovery.step(&mut slice, &mut files, &()) {
+            match recovery.step(&mut slice, &mut files) {
                 Ok(false) => {}
                 Ok(true) => break look(&slice),
                 Err(Error::Fault(_)) => break,
