@@ -127,7 +127,9 @@
 //! src/engine/arena.rs       a core's memory
 //! src/engine/keeper.rs      recovery, then the store
 //! src/engine/mesh.rs        the cores, as one of them reaches the others
-//! src/engine/spsc.rs        a queue from core to core
+//! src/engine/queue.rs       SPSC queue between two cores
+//! src/engine/parking.rs     park and wake
+//! src/engine/padding.rs     values on cache lines of their own
 //! src/engine/sync.rs        atomics
 //! src/engine/control.rs     drain and stop
 //! src/engine/placement.rs   CPUs, memory, descriptors

@@ -1,7 +1,8 @@
 //! How a core is told to drain and to stop, and how other threads wake it.
 
 use super::Failure;
-use super::spsc::{Padded, Sleeper};
+use super::padding::Padded;
+use super::parking::Parker;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     command: AtomicU8,
     wake: OwnedFd,
-    sleeper: Padded<Sleeper>,
+    parker: Padded<Parker>,
     turns: Padded<AtomicU64>,
 }
 
@@ -41,8 +42,8 @@ impl Control {
         }
         // SAFETY: just made, owned by no one else.
         let wake = unsafe { OwnedFd::from_raw_fd(fd) };
-        let (sleeper, turns) = (Padded(Sleeper::new()), Padded(AtomicU64::new(0)));
-        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, sleeper, turns })))
+        let (parker, turns) = (Padded(Parker::new()), Padded(AtomicU64::new(0)));
+        Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
 
     /// The next step from serving over draining to stopping.
@@ -62,7 +63,7 @@ impl Control {
     /// Has the core take a turn if it sleeps: something was published for it.
     #[inline]
     pub(super) fn rouse(&self) {
-        if self.0.sleeper.0.must_wake() {
+        if self.0.parker.0.needs_wake() {
             self.wake();
         }
     }
@@ -70,13 +71,13 @@ impl Control {
     /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must [rise](Self::rise) afterwards.
     #[inline]
     pub(super) fn lie_down(&self, is_idle: impl FnOnce() -> bool) -> bool {
-        self.0.sleeper.0.lie_down(is_idle)
+        self.0.parker.0.try_park(is_idle)
     }
 
     /// The core is awake.
     #[inline]
     pub(super) fn rise(&self) {
-        self.0.sleeper.0.rise();
+        self.0.parker.0.unpark();
     }
 
     /// What to do now.

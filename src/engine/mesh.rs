@@ -1,11 +1,12 @@
 //! The cores of a server, as one of them reaches the others: a queue to each, a queue from each, and what they know of each other.
 //!
 //! Whoever sends keeps within its credits ([`crate::api::exchange`]), so a queue that holds the questions and the answers of all credits is never
-//! full. Things are shown to a core once a turn, and it is woken only if it sleeps ([`super::spsc::Sleeper`]), by the event descriptor of its
+//! full. Things are shown to a core once a turn, and it is woken only if it sleeps ([`super::parking::Parker`]), by the event descriptor of its
 //! [`Control`]: slices that share a core share that.
 
 use super::control::Control;
-use super::spsc::{self, Padded, Receiver, Sender};
+use super::padding::Padded;
+use super::queue::{self, Receiver, Sender};
 use crate::api::info::Figures;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -51,7 +52,7 @@ pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
     let places = (2 * credits as usize).next_power_of_two();
     for from in 0..count {
         for to in 0..count {
-            let (sender, receiver) = (from != to).then(|| spsc::channel(places)).unzip();
+            let (sender, receiver) = (from != to).then(|| queue::channel(places)).unzip();
             meshes[from].to.push(sender);
             meshes[to].from.push(receiver);
         }

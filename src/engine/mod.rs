@@ -7,7 +7,8 @@
 //! - [`service`] — what the loop asks of the handler that it drives; [`wallet`] — the handler: a slice behind the API
 //! - [`directory`] — the data directory; [`storage`] — the disk of one slice; [`keeper`] — recovery, then the store, driven by the turns
 //! - [`repartition`] — another number of slices, before a start; [`snapshot`] — the users of a slice, written offline
-//! - [`mesh`] — the cores, as one of them reaches the others; [`spsc`] — a queue from core to core, and how its receiver sleeps; [`sync`] — atomics
+//! - [`mesh`] — the cores, as one of them reaches the others; [`queue`] — the SPSC queue between two cores;
+//!   [`parking`] — how an idle core sleeps and is woken; [`padding`] — values on cache lines of their own; [`sync`] — atomics
 //! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`arena`] — a core's memory; [`probe`] — what this kernel offers
 //! - [`control`] — how a thread is told to drain and to stop
 //!
@@ -32,13 +33,15 @@ pub mod keeper;
 pub mod mesh;
 pub mod net;
 pub mod op;
+pub mod padding;
+pub mod parking;
 pub mod placement;
 pub mod probe;
+pub mod queue;
 pub mod repartition;
 pub mod ring;
 pub mod service;
 pub mod snapshot;
-pub mod spsc;
 pub mod storage;
 pub mod sync;
 pub mod wallet;

@@ -1,13 +1,18 @@
-//! The queue and the sleeper of the mesh under loom: every order in which two or three cores can take their steps, and every value that a weak
-//! load may see, within a bound of preemptions.
+//! The mesh's queue and parking under loom: every order in which two or three cores can take their
+//! steps, and every value that a weak load may see, within a bound of preemptions.
 //!
-//! The source itself is compiled once more, with `sync` in the place of `src/engine/sync.rs`. That a model passes says little unless it can fail:
-//! so each order of the source that is stronger than `Relaxed` is weakened, one at a time, and turns are taken wrongly ([`Turn`]), and a model must
-//! object.
+//! The sources themselves are compiled once more, with `sync` in the place of `src/engine/sync.rs`. A
+//! model that passes says little unless it can fail. So each order of the sources that is stronger
+//! than `Relaxed` is weakened, one at a time, and turns are taken wrongly ([`Turn`]); each time a model
+//! must object.
 
 mod models;
-#[path = "../../src/engine/spsc.rs"]
-mod spsc;
+#[path = "../../src/engine/padding.rs"]
+mod padding;
+#[path = "../../src/engine/parking.rs"]
+mod parking;
+#[path = "../../src/engine/queue.rs"]
+mod queue;
 mod sync;
 
 use models::{MODELS, Turn, WRONG};
@@ -22,9 +27,7 @@ const PLANTED: &str = "PURSER_PLANTED";
 fn every_item_arrives_once_and_no_wake_up_is_lost() {
     let (alone, planted) = (env::var(ALONE), env::var(PLANTED).unwrap_or_default());
     let turn = WRONG.into_iter().find(|turn| format!("{turn:?}") == planted).unwrap_or(Turn::Right);
-    if let Ok(line) = planted.parse() {
-        sync::weaken(line);
-    }
+    sync::weaken(sync::ordered_lines().find(|line| line.to_string() == planted));
     for (name, model) in MODELS.into_iter().filter(|(name, _)| alone.as_deref().unwrap_or(name) == *name) {
         println!("{name}");
         model(turn);
@@ -50,10 +53,10 @@ fn objection(planted: &str) -> Option<String> {
 #[test]
 fn each_order_is_needed() {
     let lines: Vec<_> = sync::ordered_lines().collect();
-    for (line, function) in &lines {
-        assert!(objection(&line.to_string()).is_some(), "no model needs the order of line {line}, in {function}");
+    for line in &lines {
+        assert!(objection(&line.to_string()).is_some(), "no model needs the order of {line}, in {}", line.function());
     }
-    assert_eq!(lines.len(), 6, "two ends of a queue, each stored and loaded, and two fences: {lines:?}");
+    assert_eq!(lines.len(), 6, "the two ends of a queue, each stored and loaded, and two fences");
 }
 
 #[test]

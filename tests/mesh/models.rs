@@ -1,7 +1,8 @@
-//! What is modelled: a queue that wraps, one that is dropped half full, two cores that keep within their credits, and a sleeper with one sender
-//! and with two.
+//! The models: a queue that wraps, one that is dropped half full, two cores that keep within their
+//! credits, and a core that parks, with one sender and with two.
 
-use super::spsc::{Receiver, Sender, Sleeper, channel};
+use super::parking::Parker;
+use super::queue::{Receiver, Sender, channel};
 use super::sync;
 use loom::model::Builder;
 use loom::sync::{Arc, Condvar, Mutex};
@@ -12,12 +13,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Right,
-    /// Whoever sends looks at the sleeper first and publishes then.
+    /// The sender looks whether the core is parked, and publishes then.
     WakeBeforePublish,
-    /// The sleeper does not look at its queues once it has said that it sleeps.
+    /// The core does not look at its queues again once it is marked as parked.
     NoSecondLook,
-    /// It never says so.
-    SleepUntold,
+    /// The core sleeps without being marked as parked.
+    SleepUnmarked,
     /// Places are never given back.
     PlacesKept,
     /// Answers are shown before the places of their questions are given back.
@@ -25,7 +26,7 @@ pub enum Turn {
 }
 
 pub const WRONG: [Turn; 5] =
-    [Turn::WakeBeforePublish, Turn::NoSecondLook, Turn::SleepUntold, Turn::PlacesKept, Turn::PlacesLate];
+    [Turn::WakeBeforePublish, Turn::NoSecondLook, Turn::SleepUnmarked, Turn::PlacesKept, Turn::PlacesLate];
 
 pub type Model = fn(Turn);
 
@@ -187,25 +188,25 @@ fn two_cores(turn: Turn) {
 
 /// What the two sides of a sleep share.
 struct Core {
-    sleeper: Sleeper,
+    parker: Parker,
     bell: Bell,
 }
 
 impl Core {
     fn new() -> Arc<Self> {
-        Arc::new(Self { sleeper: Sleeper::new(), bell: Bell::new() })
+        Arc::new(Self { parker: Parker::new(), bell: Bell::new() })
     }
 
     /// A turn of who sends: as `Mesh::flush`.
     fn send(&self, sender: &mut Sender<usize>, item: usize, turn: Turn) {
         sender.push(item);
         if turn == Turn::WakeBeforePublish {
-            let must_wake = self.sleeper.must_wake();
+            let needs_wake = self.parker.needs_wake();
             sender.publish();
-            if must_wake {
+            if needs_wake {
                 self.bell.ring();
             }
-        } else if sender.publish() && self.sleeper.must_wake() {
+        } else if sender.publish() && self.parker.needs_wake() {
             self.bell.ring();
         }
     }
@@ -223,16 +224,16 @@ impl Core {
                 return;
             }
             let is_idle = || turn == Turn::NoSecondLook || receivers.iter().all(Receiver::is_empty);
-            let sleeps = if turn == Turn::SleepUntold { is_idle() } else { self.sleeper.lie_down(is_idle) };
+            let sleeps = if turn == Turn::SleepUnmarked { is_idle() } else { self.parker.try_park(is_idle) };
             if sleeps {
                 self.bell.sleep();
-                self.sleeper.rise();
+                self.parker.unpark();
             }
         }
     }
 }
 
-/// A sleeper takes two items of one sender.
+/// A core that parks takes two items of one sender.
 fn one_sender(turn: Turn) {
     check(3, move || {
         let (core, (mut sender, receiver)) = (Core::new(), channel(2));
@@ -243,7 +244,8 @@ fn one_sender(turn: Turn) {
     });
 }
 
-/// A sleeper takes an item of each of two senders: the one that finds it woken already relies on the other.
+/// A core that parks takes an item of each of two senders: the sender that finds it unparked already
+/// relies on the other.
 fn two_senders(turn: Turn) {
     check(2, move || {
         let core = Core::new();

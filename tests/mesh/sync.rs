@@ -1,38 +1,80 @@
 //! Loom's atomics and cell under the names of `src/engine/sync.rs`, with two additions.
 //!
-//! Each `Ordering` that is stronger than `Relaxed` can be weakened, by its line: a model must then fail, or the order was for nothing.
+//! Each `Ordering` that is stronger than `Relaxed` can be weakened, by its [line](Line): a model must
+//! then fail, or the order was for nothing.
 //!
-//! A push into a full queue is a fault; the credits of an exchange see to it that there is none. They order memory as well, and so would hide what
-//! the queue forgets. So here a push waits until there is room, by nothing but its own look at the other end, unless the model has credits.
+//! A push into a full queue is a fault; an exchange's credits rule it out. But credits order memory as
+//! well, and so would hide what the queue forgets. So here a push waits until there is room, by nothing
+//! but its own look at the other end, unless the model has credits.
 
 use loom::sync::atomic;
 use std::cell::Cell;
+use std::fmt;
 use std::panic::Location;
+use std::path::Path;
 
 pub use loom::cell::UnsafeCell;
 pub use loom::sync::Arc;
 pub use loom::sync::atomic::{AtomicBool, Ordering};
 
-const TEXT: &str = include_str!("../../src/engine/spsc.rs");
+/// The sources under test, by file name.
+const SOURCES: [(&str, &str); 2] = [
+    ("queue.rs", include_str!("../../src/engine/queue.rs")),
+    ("parking.rs", include_str!("../../src/engine/parking.rs")),
+];
 
 thread_local! {
     // All threads of a model run on the one that runs the test.
-    static WEAKENED: Cell<Option<u32>> = const { Cell::new(None) };
+    static WEAKENED: Cell<Option<Line>> = const { Cell::new(None) };
     static HAS_CREDITS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Every line that asks for more than `Relaxed`, and the function that it is in.
-pub fn ordered_lines() -> impl Iterator<Item = (u32, &'static str)> {
+/// A line of a source, shown as `queue.rs:93`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Line {
+    file: &'static str,
+    text: &'static str,
+    number: u32,
+}
+
+impl Line {
+    /// The line of a source that calls from `at`.
+    fn at(at: &Location<'_>) -> Self {
+        let name = Path::new(at.file()).file_name().expect("sources are files");
+        let (file, text) =
+            SOURCES.into_iter().find(|(file, _)| name == *file).expect("only the sources ask for orders");
+        Self { file, text, number: at.line() }
+    }
+
+    /// The function that it is in.
+    pub fn function(&self) -> &'static str {
+        let before = self.text.lines().take(self.number as usize).collect::<Vec<_>>();
+        let head = before.iter().rev().find_map(|line| line.split_once("fn ")).expect("code is in functions");
+        head.1.split(['(', '<']).next().unwrap()
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.number)
+    }
+}
+
+/// Every line that asks for more than `Relaxed`.
+pub fn ordered_lines() -> impl Iterator<Item = Line> {
     let strong = |line: &str| {
         let code = line.split("//").next().unwrap();
         code.contains("Ordering::") && !code.contains("Ordering::Relaxed") && !code.contains("use ")
     };
-    (1..).zip(TEXT.lines()).filter(move |(_, line)| strong(line)).map(|(number, _)| (number, function(number)))
+    SOURCES.into_iter().flat_map(move |(file, text)| {
+        let numbered = (1..).zip(text.lines()).filter(move |(_, line)| strong(line));
+        numbered.map(move |(number, _)| Line { file, text, number })
+    })
 }
 
-/// From now on, what a line asks for is weakened to `Relaxed`.
-pub fn weaken(line: u32) {
-    WEAKENED.set(Some(line));
+/// From now on, what this line asks for is weakened to `Relaxed`.
+pub fn weaken(line: Option<Line>) {
+    WEAKENED.set(line);
 }
 
 /// Whether whoever pushes knows that there is room.
@@ -40,15 +82,8 @@ pub fn has_credits(has: bool) {
     HAS_CREDITS.set(has);
 }
 
-/// The function that a line is in.
-fn function(line: u32) -> &'static str {
-    let before = TEXT.lines().take(line as usize).collect::<Vec<_>>();
-    let head = before.iter().rev().find_map(|line| line.split_once("fn ")).expect("code is in functions");
-    head.1.split(['(', '<']).next().unwrap()
-}
-
 fn order(asked: Ordering, at: &Location<'_>) -> Ordering {
-    if WEAKENED.get() == Some(at.line()) { Ordering::Relaxed } else { asked }
+    if WEAKENED.get().is_some_and(|line| line == Line::at(at)) { Ordering::Relaxed } else { asked }
 }
 
 #[track_caller]
@@ -75,7 +110,7 @@ impl AtomicUsize {
     pub fn load(&self, asked: Ordering) -> usize {
         let at = Location::caller();
         let order = order(asked, at);
-        if HAS_CREDITS.get() || function(at.line()) != "push" {
+        if HAS_CREDITS.get() || Line::at(at).function() != "push" {
             return self.number.load(order);
         }
         loop {

@@ -12,9 +12,10 @@ use crate::rounds::Spread;
 use crate::sys;
 use io_uring::{IoUring, opcode, types};
 use purser::engine::control::Control;
+use purser::engine::parking::Parker;
 use purser::engine::placement;
+use purser::engine::queue::{Receiver, Sender, channel};
 use purser::engine::ring::Ring;
-use purser::engine::spsc::{Receiver, Sender, Sleeper, channel};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -90,29 +91,29 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
     let (to, questions) = channel(8);
     let (answers, from) = channel(8);
     let (asker, answerer) = (Way { to, from }, Way { to: answers, from: questions });
-    let (control, sleeper) = (Control::new().context("making a control")?, Sleeper::new());
+    let (control, parker) = (Control::new().context("making a control")?, Parker::new());
     let (tell, ring) = mpsc::channel();
     let event = sys::event().context("making an event descriptor")?;
-    let (control, sleeper, event) = (&control, &sleeper, &event);
+    let (control, parker, event) = (&control, &parker, &event);
     std::thread::scope(|scope| {
         let other = scope.spawn(move || match hears {
-            Hears::Message => answer_messages(answerer, sleeper, cpus[1], tell),
-            Hears::Read => answer_reads(answerer, sleeper, cpus[1], event),
-            _ => answer(answerer, control, (hears == Hears::Event).then_some(sleeper), cpus[1]),
+            Hears::Message => answer_messages(answerer, parker, cpus[1], tell),
+            Hears::Read => answer_reads(answerer, parker, cpus[1], event),
+            _ => answer(answerer, control, (hears == Hears::Event).then_some(parker), cpus[1]),
         });
         let asked = scope.spawn(move || {
             placement::pin(cpus[0]).context("pinning")?;
             match hears {
                 Hears::Busy => ask(asker, hops, None, || Ok(())),
-                Hears::Event => ask(asker, hops, Some(sleeper), || {
+                Hears::Event => ask(asker, hops, Some(parker), || {
                     control.wake();
                     Ok(())
                 }),
-                Hears::Read => ask(asker, hops, Some(sleeper), || sys::write_event(event).context("writing an event")),
+                Hears::Read => ask(asker, hops, Some(parker), || sys::write_event(event).context("writing an event")),
                 Hears::Message => {
                     let mut own = message_ring()?;
                     let other = ring.recv().context("hearing of the other ring")?;
-                    ask(asker, hops, Some(sleeper), || send_message(&mut own, other))
+                    ask(asker, hops, Some(parker), || send_message(&mut own, other))
                 }
             }
         });
@@ -122,17 +123,17 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
     })
 }
 
-fn ask(mut way: Way, hops: u64, sleeper: Option<&Sleeper>, mut wake: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
+fn ask(mut way: Way, hops: u64, parker: Option<&Parker>, mut wake: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
     let mut times = Vec::with_capacity(hops as usize);
     for question in (0..hops).chain([END]) {
         let pause = Instant::now();
-        while sleeper.is_some() && pause.elapsed() < PAUSE {
+        while parker.is_some() && pause.elapsed() < PAUSE {
             std::hint::spin_loop();
         }
         let since = Instant::now();
         way.to.push(question);
         way.to.publish();
-        if sleeper.is_some_and(Sleeper::must_wake) {
+        if parker.is_some_and(Parker::needs_wake) {
             wake()?;
         }
         if question == END {
@@ -164,29 +165,29 @@ fn answer_all(way: &mut Way) -> bool {
     true
 }
 
-/// With a sleeper it sleeps in its ring; without one it looks out.
-fn answer(mut way: Way, control: &Control, sleeper: Option<&Sleeper>, cpu: usize) -> Result<()> {
+/// With a parker it sleeps in its ring; without one it spins.
+fn answer(mut way: Way, control: &Control, parker: Option<&Parker>, cpu: usize) -> Result<()> {
     placement::pin(cpu).context("pinning")?;
     let mut ring = Ring::new().context("setting a ring up")?;
     ring.watch(control);
     while answer_all(&mut way) {
-        let Some(sleeper) = sleeper else { continue };
-        let sleeps = sleeper.lie_down(|| way.from.is_empty());
-        ring.enter(u32::from(sleeps), Duration::from_secs(1)).context("entering the ring")?;
-        if sleeps {
-            sleeper.rise();
+        let Some(parker) = parker else { continue };
+        let parks = parker.try_park(|| way.from.is_empty());
+        ring.enter(u32::from(parks), Duration::from_secs(1)).context("entering the ring")?;
+        if parks {
+            parker.unpark();
         }
         while ring.reap().is_some() {}
     }
     Ok(())
 }
 
-fn answer_reads(mut way: Way, sleeper: &Sleeper, cpu: usize, event: &OwnedFd) -> Result<()> {
+fn answer_reads(mut way: Way, parker: &Parker, cpu: usize, event: &OwnedFd) -> Result<()> {
     placement::pin(cpu).context("pinning")?;
     while answer_all(&mut way) {
-        if sleeper.lie_down(|| way.from.is_empty()) {
+        if parker.try_park(|| way.from.is_empty()) {
             sys::read_event(event).context("reading an event")?;
-            sleeper.rise();
+            parker.unpark();
         }
     }
     Ok(())
@@ -205,15 +206,15 @@ fn send_message(ring: &mut IoUring, to: RawFd) -> Result<()> {
     Ok(())
 }
 
-fn answer_messages(mut way: Way, sleeper: &Sleeper, cpu: usize, tell: mpsc::Sender<RawFd>) -> Result<()> {
+fn answer_messages(mut way: Way, parker: &Parker, cpu: usize, tell: mpsc::Sender<RawFd>) -> Result<()> {
     placement::pin(cpu).context("pinning")?;
     let mut ring = message_ring()?;
     tell.send(ring.as_raw_fd()).context("telling of the ring")?;
     while answer_all(&mut way) {
-        let sleeps = sleeper.lie_down(|| way.from.is_empty());
-        ring.submit_and_wait(usize::from(sleeps)).context("entering the ring")?;
-        if sleeps {
-            sleeper.rise();
+        let parks = parker.try_park(|| way.from.is_empty());
+        ring.submit_and_wait(usize::from(parks)).context("entering the ring")?;
+        if parks {
+            parker.unpark();
         }
         ring.completion().for_each(drop);
     }

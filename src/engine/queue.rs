@@ -1,38 +1,35 @@
-//! A queue between two cores: one sends, one receives, and neither ever waits.
+//! A single-producer, single-consumer queue between two cores. Neither end ever waits.
 //!
 //! ```text
 //!            head (receiver's)              tail (sender's)
 //!              ▼                              ▼
 //!   ─ free ─ ┌────┬────┬────┬────┬────┬────┬─────────────┐
-//!            │  published: to be received │ not yet shown │ free
+//!            │  published: to be received │  unpublished  │ free
 //! ```
 //!
-//! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] shows them all with one store. Places go back the same way. Each
-//! side keeps what it knows of the other's end, and looks again only when that does not suffice. Method: J. Giacomoni et al., *FastForward*,
-//! 2008, and the cached indices of what followed it.
+//! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] shows them all with
+//! one store. Places go back the same way ([`Receiver::give_back`]). Each end caches the other's
+//! index, and loads it again only when the cached one does not suffice. Method: J. Giacomoni et al.,
+//! *FastForward*, 2008, and the cached indices of later work.
 //!
-//! [`Sleeper`] is the other half: how a receiver goes to sleep without missing what is published meanwhile.
-//!
-//! Room is the caller's: a push into a full queue is a fault of ours and panics. The credits of an exchange see to it.
+//! The caller sees to it that there is room, by credits: a push into a full queue is our own fault
+//! and panics.
 
-use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
+use super::padding::Padded;
+use super::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
 use std::mem::MaybeUninit;
-
-/// Has a cache line, and the one that is fetched with it, to itself: what one core writes disturbs no other.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct Padded<T>(pub T);
 
 struct Shared<T> {
     places: Box<[UnsafeCell<MaybeUninit<T>>]>,
-    /// How many items were received.
+    /// Items received.
     head: Padded<AtomicUsize>,
-    /// How many items were published.
+    /// Items published.
     tail: Padded<AtomicUsize>,
 }
 
-// SAFETY: a place is touched by the sender alone until `tail` has passed it, and by the receiver alone until `head` has; each is stored with
-// Release after the last touch and loaded with Acquire before the first. The items cross threads, so they must be `Send`.
+// SAFETY: only the sender touches a place until `tail` has passed it, and only the receiver until
+// `head` has. Each index is stored with Release after the last touch and loaded with Acquire before
+// the first. The items cross threads, so they must be `Send`.
 unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Shared<T> {}
@@ -45,7 +42,7 @@ impl<T> Shared<T> {
 
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
-        // Relaxed: both ends are gone, and what gave them up made their last writes visible.
+        // Relaxed: both ends are gone, and dropping their `Arc`s made their last writes visible.
         let (head, tail) = (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
         let mut number = head;
         while number != tail {
@@ -56,29 +53,29 @@ impl<T> Drop for Shared<T> {
     }
 }
 
-/// The end that sends.
+/// The sending end.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
-    /// How many items were written.
+    /// Items written.
     written: usize,
-    /// How many of them are published.
+    /// Of these, published.
     published: usize,
-    /// How many were received, as far as is known.
+    /// Items received, as last loaded.
     received: usize,
 }
 
-/// The end that receives.
+/// The receiving end.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
-    /// How many items were taken.
+    /// Items taken.
     taken: usize,
-    /// How many of their places were given back.
+    /// Places given back.
     given_back: usize,
-    /// How many are published, as far as is known.
+    /// Items published, as last loaded.
     published: usize,
 }
 
-/// A queue with so many places, a power of two.
+/// A queue with `places` places, a power of two.
 pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
     assert!(places.is_power_of_two(), "places are found by masking");
     let shared = Arc::new(Shared {
@@ -104,7 +101,7 @@ impl<T> Sender<T> {
         self.written = self.written.wrapping_add(1);
     }
 
-    /// Shows the receiver all that was written. Returns whether there was anything.
+    /// Shows the receiver all that was written. Returns whether there was anything new.
     #[inline]
     pub fn publish(&mut self) -> bool {
         let is_news = self.written != self.published;
@@ -119,20 +116,20 @@ impl<T> Sender<T> {
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // What was written and never shown is dropped by whoever drops the rest.
+        // Whichever end goes last drops what was written and never published.
         self.publish();
     }
 }
 
 impl<T> Receiver<T> {
-    /// Whether nothing is there.
+    /// Whether nothing is published that was not taken.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        // Relaxed: only the number is looked at; who takes an item looks again.
+        // Relaxed: only the number matters here; `pop` loads it again before it reads an item.
         self.shared.tail.0.load(Ordering::Relaxed) == self.taken
     }
 
-    /// Takes the next item that is published.
+    /// Takes the next published item.
     #[inline]
     pub fn pop(&mut self) -> Option<T> {
         if self.taken == self.published {
@@ -148,7 +145,7 @@ impl<T> Receiver<T> {
         Some(item)
     }
 
-    /// Gives the places of what was taken back to the sender.
+    /// Returns the places of taken items to the sender.
     #[inline]
     pub fn give_back(&mut self) {
         if self.given_back != self.taken {
@@ -162,55 +159,5 @@ impl<T> Receiver<T> {
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
         self.give_back();
-    }
-}
-
-/// Whether a core sleeps, so that others wake it only then.
-///
-/// The sleeper says so, then looks at its queues once more; who publishes looks at the sleeper afterwards. The fences between see to it that at
-/// least one of them sees the other.
-#[derive(Debug)]
-pub struct Sleeper(AtomicBool);
-
-impl Sleeper {
-    /// Awake.
-    pub fn new() -> Self {
-        Self(AtomicBool::new(false))
-    }
-
-    /// Lies down, unless `is_idle` finds something. Returns whether it may sleep now; then it must [rise](Self::rise) afterwards.
-    #[inline]
-    pub fn lie_down(&self, is_idle: impl FnOnce() -> bool) -> bool {
-        // Relaxed: the fence orders it before what is looked at next.
-        self.0.store(true, Ordering::Relaxed);
-        // SeqCst: pairs with the fence in `must_wake`.
-        fence(Ordering::SeqCst);
-        let sleeps = is_idle();
-        if !sleeps {
-            self.rise();
-        }
-        sleeps
-    }
-
-    /// Is awake, whoever woke it.
-    #[inline]
-    pub fn rise(&self) {
-        // Relaxed: at worst it is woken once for nothing.
-        self.0.store(false, Ordering::Relaxed);
-    }
-
-    /// To be asked after something was published for it: whether it must be woken. Whoever is told so first has to do it.
-    #[inline]
-    pub fn must_wake(&self) -> bool {
-        // SeqCst: pairs with the fence in `lie_down`: what was published before is seen there, or the sleeper is seen here.
-        fence(Ordering::SeqCst);
-        // Relaxed: the look that spares the swap; the swap decides who wakes.
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
-    }
-}
-
-impl Default for Sleeper {
-    fn default() -> Self {
-        Self::new()
     }
 }
