@@ -132,7 +132,11 @@
 //! src/engine/padding.rs     values on cache lines of their own
 //! src/engine/sync.rs        atomics
 //! src/engine/control.rs     drain and stop
-//! src/engine/placement.rs   CPUs, memory, descriptors
+//! src/engine/affinity.rs    pinning threads to CPUs
+//! src/engine/priority.rs    threads beside the cores
+//! src/engine/memory_limit.rs the machine's or the cgroup's
+//! src/engine/descriptors.rs limit of open descriptors
+//! src/engine/stack.rs       a core thread's stack, prefaulted
 //! src/engine/probe.rs       what the kernel offers
 //! ```
 //!

@@ -10,7 +10,7 @@ use memchr::memmem;
 use purser::engine::control::Control;
 use purser::engine::core::{Core, Setup};
 use purser::engine::service::{Clock, Next, Out, Service, Stamp};
-use purser::engine::{net, placement};
+use purser::engine::{affinity, descriptors, net};
 use purser::limits::Limits;
 
 use crate::error::{Context, Error, Result};
@@ -52,8 +52,8 @@ fn run(listen: SocketAddr, core: usize, answer: Vec<u8>) -> Result<()> {
         stall_ms: 0,
         spin_ns: 0,
     };
-    placement::pin(core).context("pinning the floor")?;
-    placement::raise_descriptors().context("raising the floor's descriptors")?;
+    affinity::pin(core).context("pinning the floor")?;
+    descriptors::raise_limit().context("raising the floor's descriptors")?;
     let listener = net::listen(listen).context("listening")?;
     println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
     let control = Control::new().context("making the floor's control")?;

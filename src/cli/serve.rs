@@ -14,9 +14,9 @@ use crate::engine::directory::{self, Directory};
 use crate::engine::keeper::{Keeper, News};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
-use crate::engine::placement::Aside;
+use crate::engine::priority::Aside;
 use crate::engine::repartition::repartition;
-use crate::engine::{placement, probe};
+use crate::engine::{affinity, descriptors, memory_limit, probe};
 use crate::journal::manifest::HASH_VERSION;
 use crate::limits::Limits;
 use crate::metrics::{Counters, Histogram};
@@ -120,11 +120,11 @@ const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
 
 /// Serves until SIGTERM or SIGINT; a second one stops at once.
 pub fn run(arguments: Arguments) -> Result<(), Error> {
-    let allowed = placement::allowed_cpus()?;
-    let memory = arguments.memory_mib.map_or_else(placement::memory, |mib| Ok((mib as usize) << 20))?;
+    let allowed = affinity::allowed_cpus()?;
+    let memory = arguments.memory_mib.map_or_else(memory_limit::bytes, |mib| Ok((mib as usize) << 20))?;
     let config = check(arguments, &allowed, memory)?;
     let kernel = probe::probe()?;
-    let descriptors = placement::raise_descriptors()?;
+    let descriptors = descriptors::raise_limit()?;
     let ports = Ports::take(config.listen, config.slices)?;
     // Slices take turns on the CPUs: the first of each CPU come first.
     let cpus = &config.cores[..config.cores.len().min(config.slices as usize)];

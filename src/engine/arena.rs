@@ -11,7 +11,7 @@
 //! Sizes are bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena are served from the common heap.
 
 use super::Failure;
-use super::placement::Aside;
+use super::priority::Aside;
 use libmimalloc_sys as mi;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;

@@ -4,12 +4,13 @@
 //! noticed sooner than one that hangs. What was acknowledged is on the disk either way.
 
 use super::Failure;
+use super::affinity;
 use super::arena::{Arena, Toucher, seldom_collect};
 use super::control::Control;
 use super::core::{Core, Setup};
 use super::keeper::Keeper;
 use super::mesh::Mesh;
-use super::placement::{self, Aside};
+use super::priority::Aside;
 use super::wallet::Wallet;
 use crate::api::info::Info;
 use crate::api::parcel::Parcel;
@@ -102,7 +103,7 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
 
 fn set_up(plan: Plan, toucher: Option<Toucher>, tell: &Sender<Event>) -> Result<Core<Wallet>, Failure> {
     let Plan { cpu, slices, control, arena_bytes, limits } = plan;
-    placement::pin(cpu)?;
+    affinity::pin(cpu)?;
     // Before anything of the core's own is allocated.
     let arena = arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
     let setups = slices.into_iter().map(|slice| {

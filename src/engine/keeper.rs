@@ -6,7 +6,7 @@
 use super::Failure;
 use super::control::Control;
 use super::directory::{self, SliceDirectory};
-use super::placement::Aside;
+use super::priority::Aside;
 use super::storage::{Files, Storage};
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};

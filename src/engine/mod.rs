@@ -9,7 +9,9 @@
 //! - [`repartition`] — another number of slices, before a start; [`snapshot`] — the users of a slice, written offline
 //! - [`mesh`] — the cores, as one of them reaches the others; [`queue`] — the SPSC queue between two cores;
 //!   [`parking`] — how an idle core sleeps and is woken; [`padding`] — values on cache lines of their own; [`sync`] — atomics
-//! - [`net`] — listeners; [`placement`] — pinning, memory and descriptor limits; [`arena`] — a core's memory; [`probe`] — what this kernel offers
+//! - [`arena`] — a core's memory; [`stack`] — its thread's stack; [`memory_limit`] — how much there is to be had
+//! - [`affinity`] — pinning threads; [`priority`] — threads that work beside the cores; [`descriptors`] — the limit of open ones
+//! - [`net`] — listeners; [`probe`] — what this kernel offers
 //! - [`control`] — how a thread is told to drain and to stop
 //!
 //! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and DEFER_TASKRUN. One
@@ -22,26 +24,30 @@
 //! **Errors.** An OS error carries the operation and the object ([`Failure`]). The peer's faults are answered or end its connection;
 //! ours abort the process.
 
+pub mod affinity;
 pub mod arena;
 pub mod buffers;
 pub mod connections;
 pub mod control;
 pub mod core;
 pub mod cores;
+pub mod descriptors;
 pub mod directory;
 pub mod keeper;
+pub mod memory_limit;
 pub mod mesh;
 pub mod net;
 pub mod op;
 pub mod padding;
 pub mod parking;
-pub mod placement;
+pub mod priority;
 pub mod probe;
 pub mod queue;
 pub mod repartition;
 pub mod ring;
 pub mod service;
 pub mod snapshot;
+pub mod stack;
 pub mod storage;
 pub mod sync;
 pub mod wallet;

@@ -12,7 +12,7 @@
 
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
-use super::placement::Aside;
+use super::priority::Aside;
 use super::{Failure, directory};
 use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};

@@ -11,9 +11,9 @@ use crate::report::{Figure, Report};
 use crate::rounds::Spread;
 use crate::sys;
 use io_uring::{IoUring, opcode, types};
+use purser::engine::affinity;
 use purser::engine::control::Control;
 use purser::engine::parking::Parker;
-use purser::engine::placement;
 use purser::engine::queue::{Receiver, Sender, channel};
 use purser::engine::ring::Ring;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -102,7 +102,7 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
             _ => answer(answerer, control, (hears == Hears::Event).then_some(parker), cpus[1]),
         });
         let asked = scope.spawn(move || {
-            placement::pin(cpus[0]).context("pinning")?;
+            affinity::pin(cpus[0]).context("pinning")?;
             match hears {
                 Hears::Busy => ask(asker, hops, None, || Ok(())),
                 Hears::Event => ask(asker, hops, Some(parker), || {
@@ -167,7 +167,7 @@ fn answer_all(way: &mut Way) -> bool {
 
 /// With a parker it sleeps in its ring; without one it spins.
 fn answer(mut way: Way, control: &Control, parker: Option<&Parker>, cpu: usize) -> Result<()> {
-    placement::pin(cpu).context("pinning")?;
+    affinity::pin(cpu).context("pinning")?;
     let mut ring = Ring::new().context("setting a ring up")?;
     ring.watch(control);
     while answer_all(&mut way) {
@@ -183,7 +183,7 @@ fn answer(mut way: Way, control: &Control, parker: Option<&Parker>, cpu: usize) 
 }
 
 fn answer_reads(mut way: Way, parker: &Parker, cpu: usize, event: &OwnedFd) -> Result<()> {
-    placement::pin(cpu).context("pinning")?;
+    affinity::pin(cpu).context("pinning")?;
     while answer_all(&mut way) {
         if parker.try_park(|| way.from.is_empty()) {
             sys::read_event(event).context("reading an event")?;
@@ -207,7 +207,7 @@ fn send_message(ring: &mut IoUring, to: RawFd) -> Result<()> {
 }
 
 fn answer_messages(mut way: Way, parker: &Parker, cpu: usize, tell: mpsc::Sender<RawFd>) -> Result<()> {
-    placement::pin(cpu).context("pinning")?;
+    affinity::pin(cpu).context("pinning")?;
     let mut ring = message_ring()?;
     tell.send(ring.as_raw_fd()).context("telling of the ring")?;
     while answer_all(&mut way) {

@@ -18,9 +18,9 @@ use super::arena::Arena;
 use super::buffers::Buffers;
 use super::control::{Command, Control};
 use super::op::{Kind, Op, SLOTS};
-use super::placement::touch_stack;
 use super::ring::Ring;
 use super::service::{Clock, Service};
+use super::stack;
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use io_uring::cqueue;
@@ -94,7 +94,7 @@ impl<S: Service> Core<S> {
 
     /// Turns until told to stop. Returns the services, and what the loop has counted for each; turns count for the first.
     pub fn run(mut self) -> Result<Vec<(S, Counters)>, Failure> {
-        touch_stack();
+        stack::prefault();
         while !self.is_done() {
             self.turn()?;
         }

@@ -1,7 +1,6 @@
 //! How a core waits: in the kernel, until something completes or somebody wakes it; for other cores it looks out a moment before.
 
 use super::super::Failure;
-use super::super::placement;
 use super::super::service::Service;
 use super::Core;
 use super::part::Part;
@@ -41,7 +40,7 @@ impl<S: Service> Core<S> {
         let (since, spin) = (Instant::now(), Duration::from_nanos(self.spin_ns));
         let (mut now, mut spun, mut has_mail) = (since, Duration::ZERO, false);
         while !has_mail && !self.io.ring.has_deferred() && now - since < spin {
-            placement::give_turn();
+            std::thread::yield_now();
             has_mail = self.has_mail();
             let last = std::mem::replace(&mut now, Instant::now());
             // When it took longer, others ran.
