@@ -142,8 +142,10 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way: `http`, `limits`, `metrics` and `prefetch` import nothing of ours, `ledger` only `prefetch`; `api` → `http`, `ledger`; `journal` → `ledger`;
-//!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli` → everything; nobody → `cli`.
+//! - Arrows point one way: `limits`, `metrics` and `prefetch` are leaves, which import nothing of ours and which all
+//!   may import; `ledger` and `http` import only leaves; `api` → `http`, `ledger`; `journal` → `ledger`; `slice` →
+//!   `journal`, `ledger`; `engine` → `api`, `slice`, `journal`, `ledger`; `config`, `cli` → everything; nobody → `cli`.
+//!   A re-export is an import, and no files import each other in a circle.
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
 //! - A refused entry changes nothing. An accepted entry raises its user's version by one.

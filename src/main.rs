@@ -1,6 +1,6 @@
 //! The `purser` command.
 
-use purser::cli::Allocator;
+use purser::engine::arena::Allocator;
 use std::process::ExitCode;
 
 #[global_allocator]

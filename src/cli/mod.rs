@@ -6,8 +6,6 @@ pub mod serve;
 pub mod verify;
 
 /// For the command's `#[global_allocator]`.
-pub use crate::engine::arena::Allocator;
-
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 

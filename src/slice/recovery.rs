@@ -3,15 +3,16 @@
 //! A step at a time, so that the caller can say how far it has come. What is not as it should be is a [`Fault`], a user who belongs to another
 //! slice too; but for one thing: where the last segment's frames end, a write may be torn; nobody was told that it was done, and it is cut.
 
+use super::Slice;
 use super::log::Tail;
 use super::store::Found;
-use super::{Slice, Step, Way, ahead};
 use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
 use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
+use crate::ledger::memory::{Step, Way, ahead};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
