@@ -39,6 +39,7 @@
 //! src/cli/import/judge.rs   entries in order to users
 //! src/cli/import/rejected.rs the file of rejected lines
 //! src/config.rs             flags and environment to one checked Config
+//! src/calendar.rs           days to dates
 //! src/limits.rs             every limit that can be set
 //! src/metrics.rs            plain counters of one core
 //! src/prefetch.rs           cache lines that will be read soon
@@ -136,7 +137,7 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way: `http`, `limits`, `metrics` and `prefetch` import nothing of ours, `ledger` only `prefetch`; `api` → `http`, `ledger`; `journal` → `ledger`;
+//! - Arrows point one way: `calendar`, `limits`, `metrics` and `prefetch` import nothing of ours, `http` only `calendar`, `ledger` only `prefetch`; `api` → `http`, `ledger`; `journal` → `ledger`;
 //!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli` → everything; nobody → `cli`.
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
@@ -154,6 +155,8 @@ pub mod api;
 pub mod journal;
 
 pub mod slice;
+
+pub mod calendar;
 
 pub mod limits;
 

@@ -6,6 +6,7 @@
 
 use super::Error;
 use super::progress::{Progress, count, many, print};
+use crate::calendar::{Date, SECONDS_A_DAY};
 use crate::engine::directory::{self, Directory, SliceDirectory};
 use crate::engine::storage::Files;
 use crate::journal::manifest::{self, Unusable};
@@ -302,18 +303,12 @@ fn strays(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &mut Ve
     Ok(())
 }
 
-/// `2025-11-23T12:13:20.000Z`. Days to dates: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`.
+/// `2025-11-23T12:13:20.000Z`
 fn rfc3339(at: Millis) -> String {
-    let (days, ms) = (at.0 / 86_400_000 + 719_468, at.0 % 86_400_000);
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let (month, next) = if from_march < 10 { (from_march + 3, 0) } else { (from_march - 9, 1) };
-    let year = era * 400 + year_of_era + next;
-    let (hour, minute, second) = (ms / 3_600_000, ms / 60_000 % 60, ms / 1_000 % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:03}Z", ms % 1_000)
+    let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
+    let Date { year, month, day } = Date::of_day(seconds / SECONDS_A_DAY);
+    let (hour, minute, second) = (seconds % SECONDS_A_DAY / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 #[cfg(test)]
