@@ -31,7 +31,11 @@
 //! src/cli/mod.rs            arguments, exit codes
 //! src/cli/serve.rs          purser serve
 //! src/cli/progress.rs       how far a long job has come
-//! src/cli/verify.rs         purser verify
+//! src/cli/verify/mod.rs     purser verify
+//! src/cli/verify/check.rs   one slice, each user once more
+//! src/cli/verify/faults.rs  a fault of the data, or only not to be checked
+//! src/cli/verify/report.rs  what is printed of a sound slice
+//! src/cli/verify/strays.rs  files that no manifest names
 //! src/cli/import/mod.rs     purser import
 //! src/cli/import/input.rs   lines of files
 //! src/cli/import/item.rs    an entry with its line
