@@ -29,8 +29,15 @@
 //! src/main.rs               the command
 //! src/build.rs              which commit it is
 //! src/cli/mod.rs            arguments, exit codes
-//! src/cli/serve.rs          purser serve
+//! src/cli/text.rs           lines that are printed, numbers for people
 //! src/cli/progress.rs       how far a long job has come
+//! src/cli/serve/mod.rs      purser serve: the order of a start
+//! src/cli/serve/signals.rs  SIGTERM, SIGINT
+//! src/cli/serve/data.rs     opens the data directory, re-partitions it
+//! src/cli/serve/info.rs     what the server says of itself
+//! src/cli/serve/announce.rs what is said at a start
+//! src/cli/serve/loading.rs  waits until all data is loaded
+//! src/cli/serve/farewell.rs what is said at the end
 //! src/cli/verify/mod.rs     purser verify
 //! src/cli/verify/check.rs   one slice, each user once more
 //! src/cli/verify/faults.rs  a fault of the data, or only not to be checked
@@ -42,7 +49,10 @@
 //! src/cli/import/sort.rs    runs and merges
 //! src/cli/import/judge.rs   entries in order to users
 //! src/cli/import/rejected.rs the file of rejected lines
-//! src/config.rs             flags and environment to one checked Config
+//! src/config/mod.rs         flags and environment to one checked Config
+//! src/config/flags.rs       the flags of serve
+//! src/config/check.rs       what is refused, filled in and shared out
+//! src/config/cpus.rs        lists of CPUs
 //! src/calendar.rs           days to dates
 //! src/limits.rs             every limit that can be set
 //! src/metrics.rs            plain counters of one core
@@ -142,7 +152,7 @@
 //! # Invariants
 //!
 //! - Arrows point one way: `calendar`, `limits`, `metrics` and `prefetch` import nothing of ours, `http` only `calendar`, `ledger` only `prefetch`; `api` → `http`, `ledger`; `journal` → `ledger`;
-//!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli` → everything; nobody → `cli`.
+//!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli`, `config` → everything; nobody → `cli`.
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
 //! - A refused entry changes nothing. An accepted entry raises its user's version by one.

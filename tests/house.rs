@@ -48,7 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("ledger", &["prefetch"]),
     ("http", &["calendar"]),
-    ("config", &["limits"]),
+    ("config", &["api", "engine", "limits"]),
     ("api", &["http", "ledger"]),
     ("journal", &["ledger"]),
     ("slice", &["ledger", "journal"]),

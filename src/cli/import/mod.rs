@@ -12,7 +12,8 @@ mod judge;
 mod rejected;
 mod sort;
 
-use super::progress::{Progress, count, many, print};
+use super::progress::Progress;
+use super::text::{count, many, print};
 use super::{Error, REJECTED};
 use crate::api::entry::{self, LineScratch};
 use crate::api::problem::{Code, Problem, blamed};

@@ -13,7 +13,7 @@ mod report;
 mod strays;
 
 use super::Error;
-use super::progress::{many, print};
+use super::text::{many, print};
 use crate::journal::manifest;
 use check::Total;
 use std::path::PathBuf;

@@ -1,6 +1,6 @@
 //! What is printed of slices that are sound. Times are UTC, counts have commas.
 
-use super::super::progress::{count, many};
+use super::super::text::{count, many};
 use super::check::{Checked, Total};
 use crate::calendar::{Date, SECONDS_A_DAY};
 use crate::journal::File;
