@@ -54,6 +54,7 @@
 //! src/config/check.rs       what is refused, filled in and shared out
 //! src/config/cpus.rs        lists of CPUs
 //! src/calendar.rs           days to dates
+//! src/decimal.rs            integers as text
 //! src/limits.rs             every limit that can be set
 //! src/metrics.rs            plain counters of one core
 //! src/prefetch.rs           cache lines that will be read soon
@@ -151,7 +152,7 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way: `calendar`, `limits`, `metrics` and `prefetch` import nothing of ours, `http` only `calendar`, `ledger` only `prefetch`; `api` → `http`, `ledger`; `journal` → `ledger`;
+//! - Arrows point one way: `calendar`, `decimal`, `limits`, `metrics` and `prefetch` import nothing of ours, `http` only `calendar` and `decimal`, `ledger` only `prefetch`; `api` → `http`, `ledger`, `decimal`; `journal` → `ledger`;
 //!   `slice` → `ledger`, `journal`; `engine` → `api`, `slice`, `journal`, `metrics`; `cli`, `config` → everything; nobody → `cli`.
 //! - `unsafe`, io_uring, threads and clocks are in `engine` alone (`cli` starts threads). No pure room reads a clock, a file or a random number.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
@@ -171,6 +172,8 @@ pub mod journal;
 pub mod slice;
 
 pub mod calendar;
+
+pub mod decimal;
 
 pub mod limits;
 

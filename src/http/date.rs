@@ -5,6 +5,7 @@
 //! later second is shown as the last of them.
 
 use crate::calendar::{Date, SECONDS_A_DAY};
+use crate::decimal::two_digits;
 
 /// 9999-12-31T23:59:59Z, the last second that four digits of a year can show.
 const LAST_SECOND: u64 = 253_402_300_799;
@@ -58,11 +59,6 @@ fn render(second: u64) -> [u8; 29] {
     text[20..22].copy_from_slice(&two_digits(clock / 60 % 60));
     text[23..25].copy_from_slice(&two_digits(clock % 60));
     text
-}
-
-/// A number below 100 in two digits.
-fn two_digits(number: u64) -> [u8; 2] {
-    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 #[cfg(test)]
