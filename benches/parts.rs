@@ -4,16 +4,18 @@
 //! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once, against bytes that were
 //! computed another way. Rows `json/…` keep our readers and writers beside `sonic-rs` (`common::rivals`). Times are
 //! of one turn of the loop; rows with a count in their name do so many things a turn. Under `cargo test` each row runs once,
-//! over a small population.
+//! over a small population. `--count ROW TIMES` runs a row so many times and times nothing: for before and after, in
+//! instructions ([`count`]).
 
 mod common;
+mod count;
 
 use common::desk::{NoLog, StillDesk};
 use common::machine::Machine;
 use common::memory_disk::{self, MemoryDisk, PLACE};
 use common::population::{DATE, NOW, Population, Posted, mix, user_id};
 use common::rivals;
-use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group};
 use purser::api::entry::{self, LineScratch};
 use purser::api::read::{Read, What};
 use purser::api::{answer, batch};
@@ -91,6 +93,11 @@ fn balance_answer(population: Population, user: u64) -> String {
     whole_answer(&format!("etag: \"v{version}\"\r\n"), &body)
 }
 
+/// The request that reads `what` of a user.
+fn get(user: u64, what: &str) -> String {
+    format!("GET /v1/users/{}/{what} HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", user_id(user))
+}
+
 /// Sends requests of one width, some at a time, round and round.
 fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usize) {
     let mut round = requests.chunks_exact(width).cycle();
@@ -106,11 +113,7 @@ fn reads(criterion: &mut Criterion) {
     let population = population();
     let mut machine = Machine::new(population.desk());
     let users: Vec<u64> = random_users(population).collect();
-    let requests = |what: &str| -> Vec<u8> {
-        let one =
-            |&user: &u64| format!("GET /v1/users/{}/{what} HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", user_id(user));
-        users.iter().map(one).collect::<String>().into_bytes()
-    };
+    let requests = |what| users.iter().map(|&user| get(user, what)).collect::<String>().into_bytes();
     let (balances, stats) = (requests("balance"), requests("stats?window=7d"));
     let width = |requests: &[u8]| requests.len() / users.len();
     let first = |requests: &[u8], count: usize| requests[..count * width(requests)].to_vec();
@@ -157,12 +160,16 @@ fn post(path: &str, media: &str, body: &str) -> Vec<u8> {
     format!("POST {path} HTTP/1.1\r\n{head}{media}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
 }
 
+/// The request of a batch.
+fn batch_post(users: &[u64]) -> Vec<u8> {
+    post("/v1/batch", "application/json", &batch_body(users))
+}
+
 fn batches(criterion: &mut Criterion) {
     let population = population();
     let mut machine = Machine::new(population.desk());
     let users: Vec<u64> = random_users(population).collect();
-    let one = |users: &[u64]| post("/v1/batch", "application/json", &batch_body(users));
-    let posts: Vec<Vec<u8>> = users.chunks_exact(BATCH as usize).map(one).collect();
+    let posts: Vec<Vec<u8>> = users.chunks_exact(BATCH as usize).map(batch_post).collect();
     let sent = machine.answer(&posts[0]);
     assert_eq!(String::from_utf8_lossy(&sent), batch_answer(population, &users[..BATCH as usize]));
 
@@ -188,6 +195,14 @@ impl Fresh {
         let entries: Vec<Posted> = (self.next..self.next + LINES).map(|n| self.population.entry(n)).collect();
         self.next += LINES;
         (Millis(entries[entries.len() - 1].at_ms), entries)
+    }
+
+    /// As a request.
+    fn take_post(&mut self) -> (Millis, Vec<u8>) {
+        let (now, entries) = self.take();
+        let mut body = String::new();
+        entries.iter().for_each(|posted| posted.write_line(&mut body));
+        (now, post("/v1/entries", "application/x-ndjson", &body))
     }
 }
 
@@ -222,12 +237,6 @@ fn ledger(criterion: &mut Criterion) {
 fn feed(criterion: &mut Criterion) {
     let population = population();
     let (mut machine, mut fresh) = (Machine::new(population.desk()), Fresh::new(population));
-    let mut take = || {
-        let (now, entries) = fresh.take();
-        let mut body = String::new();
-        entries.iter().for_each(|posted| posted.write_line(&mut body));
-        (now, post("/v1/entries", "application/x-ndjson", &body))
-    };
     let body = format!(r#"{{"accepted":{LINES},"duplicates":0,"rejected":0,"results":[]}}"#);
     let expected = whole_answer("", &body).into_bytes();
     let mut sent = Vec::new();
@@ -235,7 +244,7 @@ fn feed(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(LINES));
     group.bench_function("lines_1000", |b| {
         b.iter_batched_ref(
-            &mut take,
+            || fresh.take_post(),
             |(now, post)| {
                 machine.desk.set_now(*now);
                 sent.clear();
@@ -445,4 +454,11 @@ criterion_group! {
     config = configured();
     targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write, journal, snapshots, logs
 }
-criterion_main!(parts);
+
+fn main() {
+    if count::run() {
+        return;
+    }
+    parts();
+    Criterion::default().configure_from_args().final_summary();
+}

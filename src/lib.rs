@@ -29,16 +29,32 @@
 //! src/main.rs               the command
 //! src/build.rs              which commit it is
 //! src/cli/mod.rs            arguments, exit codes
-//! src/cli/serve.rs          purser serve
+//! src/cli/text.rs           lines that are printed, numbers for people
 //! src/cli/progress.rs       how far a long job has come
-//! src/cli/verify.rs         purser verify
+//! src/cli/serve/mod.rs      purser serve: the order of a start
+//! src/cli/serve/signals.rs  SIGTERM, SIGINT
+//! src/cli/serve/data.rs     opens the data directory, re-partitions it
+//! src/cli/serve/info.rs     what the server says of itself
+//! src/cli/serve/announce.rs what is said at a start
+//! src/cli/serve/loading.rs  waits until all data is loaded
+//! src/cli/serve/farewell.rs what is said at the end
+//! src/cli/verify/mod.rs     purser verify
+//! src/cli/verify/check.rs   one slice, each user once more
+//! src/cli/verify/faults.rs  a fault of the data, or only not to be checked
+//! src/cli/verify/report.rs  what is printed of a sound slice
+//! src/cli/verify/strays.rs  files that no manifest names
 //! src/cli/import/mod.rs     purser import
 //! src/cli/import/input.rs   lines of files
 //! src/cli/import/item.rs    an entry with its line
 //! src/cli/import/sort.rs    runs and merges
 //! src/cli/import/judge.rs   entries in order to users
 //! src/cli/import/rejected.rs the file of rejected lines
-//! src/config.rs             flags and environment to one checked Config
+//! src/config/mod.rs         flags and environment to one checked Config
+//! src/config/flags.rs       the flags of serve
+//! src/config/check.rs       what is refused, filled in and shared out
+//! src/config/cpus.rs        lists of CPUs
+//! src/calendar.rs           days to dates
+//! src/decimal.rs            integers as text
 //! src/limits.rs             every limit that can be set
 //! src/metrics.rs            plain counters of one core
 //! src/prefetch.rs           cache lines that will be read soon
@@ -142,7 +158,7 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way: `limits`, `metrics` and `prefetch` are leaves, which import nothing of ours and which all
+//! - Arrows point one way: `calendar`, `decimal`, `limits`, `metrics` and `prefetch` are leaves, which import nothing of ours and which all
 //!   may import; `ledger` and `http` import only leaves; `api` → `http`, `ledger`; `journal` → `ledger`; `slice` →
 //!   `journal`, `ledger`; `engine` → `api`, `slice`, `journal`, `ledger`; `config`, `cli` → everything; nobody → `cli`.
 //!   A re-export is an import, and no files import each other in a circle.
@@ -162,6 +178,10 @@ pub mod api;
 pub mod journal;
 
 pub mod slice;
+
+pub mod calendar;
+
+pub mod decimal;
 
 pub mod limits;
 

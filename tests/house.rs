@@ -45,11 +45,11 @@ fn every_file_is_a_module_of_something_and_says_what_it_is() {
 
 /// Rooms that are functions of what they are handed.
 const PURE: &[&str] =
-    &["ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "config"];
+    &["ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config"];
 
 /// Every room but `engine` and `prefetch`, which may have unsafe code.
 const SAFE: &[&str] = &[
-    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "config", "admin",
+    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config", "admin",
     "ingest", "shadow", "cli", "lib", "main", "build",
 ];
 

@@ -8,7 +8,6 @@
 //! are put in that of the lines.
 
 use super::ENTRIES_PER_TURN;
-use super::answer::number;
 use super::desk::{Desk, Step, Way, ahead};
 use super::entry::{self, Line, LineScratch};
 use super::exchange::Exchange;
@@ -16,6 +15,7 @@ use super::out::Stamp;
 use super::parcel::{Entry, Job, Mark, Parcel};
 use super::problem::{Code, Problem, blamed};
 use super::room::RESULT_BYTES;
+use crate::decimal::number;
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
 use smallvec::SmallVec;

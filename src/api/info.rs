@@ -3,7 +3,7 @@
 //! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) sends each request to the port of the core that owns its user, and saves the
 //! way between cores: see `examples/shard_aware.rs`.
 
-use super::answer::number;
+use crate::decimal::number;
 
 /// What does not change while a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Every refusal of the contract, in one table: code, status, constant detail. Problem bodies are RFC 9457.
 
+use crate::decimal::{Digits, number};
 use crate::http::Refusal;
 use crate::http::response::Status;
 use crate::ledger::entry::Rejection;
@@ -154,7 +155,7 @@ impl Field {
     /// This name inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
     pub fn in_item(self, index: usize) -> Self {
         let mut field = Self::known("requests[");
-        field.push(itoa::Buffer::new().format(index).as_bytes());
+        field.push(Digits::of(index as u64).as_bytes());
         field.push(b"]");
         if self.len > 0 {
             field.push(b".");
@@ -207,7 +208,7 @@ impl Problem {
         out.extend_from_slice(b"{\"type\":\"about:blank\",\"title\":\"");
         out.extend_from_slice(status.reason().as_bytes());
         out.extend_from_slice(b"\",\"status\":");
-        out.extend_from_slice(itoa::Buffer::new().format(status.code()).as_bytes());
+        number(out, status.code().into());
         out.extend_from_slice(b",\"code\":\"");
         out.extend_from_slice(self.code.name().as_bytes());
         out.extend_from_slice(b"\",\"detail\":\"");

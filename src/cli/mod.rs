@@ -1,11 +1,13 @@
-//! The command line: one file a command; its flags, their help and what it does stand together.
+//! The command line: one room a command. The flags of `serve` are [`crate::config`]'s; those of the others, and their help,
+//! stand with what they do.
 
 pub mod import;
 mod progress;
 pub mod serve;
+mod text;
 pub mod verify;
 
-/// For the command's `#[global_allocator]`.
+use crate::config::Flags;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
@@ -27,7 +29,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve the API
-    Serve(serve::Arguments),
+    Serve(Flags),
     /// Read a history of entries into a new data directory
     Import(import::Arguments),
     /// Check a data directory, and say what it holds
@@ -54,7 +56,7 @@ impl<E: std::error::Error> From<E> for Error {
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Serve(arguments) => serve::run(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Serve(flags) => serve::run(flags).map(|()| ExitCode::SUCCESS),
         Command::Import(arguments) => import::run(arguments),
         Command::Verify(arguments) => verify::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

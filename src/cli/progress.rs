@@ -1,7 +1,6 @@
-//! How far a long job has come, shown on a terminal; and numbers for people.
+//! How far a long job has come, shown on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::io::Write;
 use std::time::{Duration, Instant};
 
 /// A job that is over sooner shows no bar.
@@ -42,23 +41,4 @@ impl Drop for Progress {
             bar.finish_and_clear();
         }
     }
-}
-
-/// A count, with commas.
-pub fn count(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
-    groups.join(",")
-}
-
-/// Prints text that ends with a line feed. A standard output that is gone changes nothing about what was done.
-pub fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
-/// `n` of something, in words: `1 user`, `2 users`.
-pub fn many(n: u64, one: &str, more: &str) -> String {
-    format!("{} {}", count(n), if n == 1 { one } else { more })
 }

@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::journal::manifest::{self, Unusable};
-use crate::journal::{self, Place, generation_directory, parse_generation, slice_directory};
+use crate::journal::{self, Fault, Place, generation_directory, parse_generation, slice_directory};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -12,8 +12,9 @@ use std::{fmt, thread};
 /// How long to wait for another process to let go: the kernel may hold files a moment past the end of who had them open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// The name of both kinds of manifest.
-const MANIFEST: &str = "manifest";
-const LOCK: &str = "lock";
+pub const MANIFEST: &str = "manifest";
+/// The name of the file by which a data directory is locked.
+pub const LOCK: &str = "lock";
 const FIRST_GENERATION: u64 = 1;
 
 /// Why a data directory cannot be used.
@@ -187,6 +188,11 @@ impl Directory {
 }
 
 impl SliceDirectory {
+    /// A fault in a file of the slice, with the file's whole path.
+    pub fn locate(&self, fault: Fault) -> Fault {
+        Fault { file: self.path.join(fault.file).display().to_string(), ..fault }
+    }
+
     /// What the slice's manifest says.
     pub fn manifest(&self) -> Result<manifest::Slice, Error> {
         let file = self.path.join(MANIFEST);

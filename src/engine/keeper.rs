@@ -8,6 +8,7 @@ use super::control::Control;
 use super::directory::{self, SliceDirectory};
 use super::priority::Aside;
 use super::storage::{Files, Storage};
+use crate::journal::Fault;
 use crate::slice::log::Segments;
 use crate::slice::recovery::{self, Recovery, Report};
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
@@ -184,9 +185,9 @@ pub(super) fn failure(directory: &SliceDirectory, error: recovery::Error<Failure
     match error {
         recovery::Error::Disk(failure) => failure,
         recovery::Error::Fault(fault) => {
-            let object = directory.path.join(&fault.file).display().to_string();
-            let what = format!("byte {}: {}", fault.offset, fault.what);
-            Failure::new("load", object, io::Error::new(io::ErrorKind::InvalidData, what))
+            let Fault { file, offset, what } = directory.locate(fault);
+            let error = io::Error::new(io::ErrorKind::InvalidData, format!("byte {offset}: {what}"));
+            Failure::new("load", file, error)
         }
     }
 }

@@ -5,12 +5,11 @@
 //! in the buffer already is never touched; answers leave in the order in which they were written.
 //! Header names are lower case, their order is fixed. Sizes are bytes; nothing here fails.
 
+use crate::decimal::{self, Digits, MOST_DIGITS};
+
 /// Bytes that the longest head of [`write()`] may take: the known pieces are below it, so one
 /// `reserve` does for a head.
 const HEAD_ROOM: usize = 384;
-
-/// Most digits of a `content-length`.
-const LENGTH_DIGITS: usize = 20;
 
 macro_rules! statuses {
     ($($name:ident = $code:literal $reason:literal,)+) => {
@@ -113,10 +112,10 @@ pub struct Answer<'a> {
 #[inline]
 pub fn write(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize, body: impl FnOnce(&mut Vec<u8>)) {
     assert!(answer.status != Status::NotModified, "a 304 has no body");
-    let width = width_hint.clamp(1, LENGTH_DIGITS);
+    let width = width_hint.clamp(1, MOST_DIGITS);
     write_head(out, answer);
     let length_at = out.len();
-    out.extend_from_slice(&[b'0'; LENGTH_DIGITS][..width]);
+    out.extend_from_slice(&[b'0'; MOST_DIGITS][..width]);
     out.extend_from_slice(b"\r\n\r\n");
     let body_at = out.len();
     body(out);
@@ -173,7 +172,7 @@ fn write_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
 #[inline]
 fn write_etag(out: &mut Vec<u8>, version: u64) {
     out.extend_from_slice(b"\r\netag: \"v");
-    out.extend_from_slice(decimal(version, &mut [0; 20]));
+    decimal::number(out, version);
     out.extend_from_slice(b"\"");
 }
 
@@ -181,26 +180,12 @@ fn write_etag(out: &mut Vec<u8>, version: u64) {
 /// number is longer or shorter.
 #[inline]
 fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {
-    let mut buffer = [0; 20];
-    let digits = decimal(number, &mut buffer);
+    let digits = Digits::of(number);
+    let digits = digits.as_bytes();
     if digits.len() == width {
         out[at..at + width].copy_from_slice(digits);
     } else {
         out.splice(at..at + width, digits.iter().copied());
-    }
-}
-
-/// The digits of a number, at the end of `buffer`: 20 hold any.
-#[inline]
-fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
-    let mut at = buffer.len();
-    loop {
-        at -= 1;
-        buffer[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            return &buffer[at..];
-        }
     }
 }
 
@@ -300,7 +285,7 @@ mod tests {
                 ..PLAIN
             };
             write_head(&mut out, &answer);
-            let longest = out.len() + LENGTH_DIGITS + "||".len() * 2;
+            let longest = out.len() + MOST_DIGITS + "||".len() * 2;
             assert!(longest <= HEAD_ROOM, "{status:?} takes {longest}");
         }
     }
@@ -330,13 +315,6 @@ mod tests {
         for status in Status::ALL {
             let line = format!("HTTP/1.1 {} {}\r\ncontent-type: ", status.code(), status.reason());
             assert_eq!(status.status_line(), line);
-        }
-    }
-
-    #[test]
-    fn decimals() {
-        for number in [0, 9, 10, 12_345, u64::MAX] {
-            assert_eq!(decimal(number, &mut [0; 20]), number.to_string().as_bytes());
         }
     }
 

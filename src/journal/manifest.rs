@@ -145,6 +145,12 @@ fn sealed(mut text: String) -> String {
     text
 }
 
+/// What stands before the checksum, if that is the right one.
+pub fn unsealed(text: &str) -> Option<&str> {
+    let before = &text[..text.rfind("crc32c ")?];
+    (sealed(before.to_owned()) == text).then_some(before)
+}
+
 /// The numbers behind these words, in this order; the empty word is a second number on the line before. The version comes first, and is
 /// looked at even if the rest is not understood: a later version may have another form.
 fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Unusable> {
@@ -152,9 +158,7 @@ fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Un
     let version = || text.lines().next()?.strip_prefix(words[0])?.strip_prefix(' ')?.parse().ok();
     let version: u64 = version().ok_or(Unusable::Malformed)?;
     let known = || {
-        let seal = text.rfind("crc32c ")?;
-        (sealed(text[..seal].to_owned()) == text).then_some(())?;
-        let mut rest = &text[..seal];
+        let mut rest = unsealed(text)?;
         let mut found = [0; N];
         for (n, word) in words.iter().enumerate() {
             rest = rest.strip_prefix(word)?.strip_prefix(' ')?;

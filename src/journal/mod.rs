@@ -100,7 +100,7 @@ pub fn slice_directory(generation: u64, slice: u32) -> String {
 /// Something on disk that is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// Which file, below its slice's directory.
+    /// Which file, below its slice's directory; or its whole path.
     pub file: String,
     /// Where in it, in bytes.
     pub offset: u64,

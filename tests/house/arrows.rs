@@ -6,7 +6,7 @@
 use super::sources::{Module, Names, lookup, modules, room};
 
 /// Leaves: every room may import them, and they import nothing of ours.
-const LEAVES: &[&str] = &["limits", "metrics", "prefetch", "calendar"];
+const LEAVES: &[&str] = &["limits", "metrics", "prefetch", "calendar", "decimal"];
 
 /// Which rooms a room may import, besides itself and the leaves. Rooms to come are listed already.
 const ARROWS: &[(&str, &[&str])] = &[

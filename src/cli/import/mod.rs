@@ -12,8 +12,8 @@ mod judge;
 mod rejected;
 mod sort;
 
-use super::progress::{Progress, count, many, print};
-use super::verify::located;
+use super::progress::Progress;
+use super::text::{count, many, print};
 use super::{Error, REJECTED};
 use crate::api::entry::{self, LineScratch};
 use crate::api::problem::{Code, Problem, blamed};
@@ -157,7 +157,7 @@ fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Err
     loop {
         let is_over = recovery.step(&mut slice, &mut files).map_err(|error| match error {
             recovery::Error::Disk(failure) => failure.into(),
-            recovery::Error::Fault(fault) => Error::Failed(located(directory, &fault)),
+            recovery::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
         })?;
         if slice.book().users() > 0 {
             return Err(Error::Failed(format!(

@@ -1,32 +1,10 @@
-//! What was typed, checked: flags and environment to one [`Config`] in which every value is usable and how they relate is asserted.
+//! Lists of CPUs, as they are typed and as they are shown: `0`, `0-3`, `0,2`, `0-1,4`.
 
-use crate::limits::Limits;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::str::FromStr;
 
-/// Everything that `serve` needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// Where to listen.
-    pub listen: SocketAddr,
-    /// The CPUs to run on, ascending, at least one.
-    pub cores: Vec<usize>,
-    /// How many slices there are; where they outnumber the CPUs, some share a thread.
-    pub slices: u32,
-    /// Where data is kept; `None` keeps it in memory only.
-    pub data: Option<PathBuf>,
-    /// Bytes of log that begin a snapshot.
-    pub snapshot_after_bytes: u64,
-    /// Bounds of each core.
-    pub limits: Limits,
-    /// Whether a core's memory is a region of its own.
-    pub arena: bool,
-}
-
-/// A list of CPUs as it is typed: `0`, `0-3`, `0,2`, `0-1,4`.
+/// A set of CPUs, by their numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub BTreeSet<usize>);
 

@@ -1,0 +1,58 @@
+//! What is said at the end: what was answered, how long turns took, what was written.
+
+use super::super::text::say;
+use crate::engine::control::Command;
+use crate::engine::cores::Ended;
+use crate::metrics::{Counters, Histogram};
+use crate::slice::store::Counts;
+
+/// Says it, of cores that have ended by this command.
+pub fn take_leave(ended: &[Ended], command: Command) {
+    let (mut users, mut bytes, mut counters, mut kept) = (0, 0, Counters::default(), Counts::default());
+    for (wallet, counted) in ended {
+        let holds = wallet.holds();
+        (users, bytes) = (users + holds.0, bytes + holds.1);
+        counters.add(wallet.counters());
+        counters.add(counted);
+        kept.add(&wallet.kept());
+    }
+    let how = if command == Command::Stop { "stopped" } else { "drained" };
+    say(&format!(
+        "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, {} duplicates, {} rejected; \
+         {users} users in {} MiB",
+        counters.answers_total(),
+        counters.answers_of_class(4),
+        counters.answers_of_class(5),
+        counters.connections,
+        counters.accepted,
+        counters.duplicates,
+        counters.rejected,
+        bytes >> 20,
+    ));
+    let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
+    let (turns, sends) = (&counters.turns, &counters.sends);
+    say(&format!(
+        "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
+        turns.count(),
+        us(turns, 500),
+        us(turns, 990),
+        us(turns, 999),
+        turns.largest() as f64 / 1e3,
+        us(sends, 500),
+        us(sends, 990),
+        us(sends, 999),
+    ));
+    if counters.spilled_bytes > 0 {
+        say(&format!("memory: {} MiB found no room in the cores' own regions", counters.spilled_bytes >> 20));
+    }
+    if ended.len() > 1 {
+        let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
+        say(&format!("between cores: {hops} questions; {ms} ms of CPU time looking out for answers"));
+    }
+    if kept.writes > 0 {
+        say(&format!(
+            "log: {} writes, {} segments begun, {} snapshots completed, {} given up",
+            kept.writes, kept.segments, kept.snapshots, kept.failed_snapshots
+        ));
+    }
+}

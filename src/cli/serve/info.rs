@@ -1,0 +1,37 @@
+//! What the server says of itself at `/v1/info`: its build, its start, where each slice is, and its limits.
+
+use super::super::Error;
+use crate::api::info::{Info, Place};
+use crate::api::{BATCH_BYTES, BATCH_READS, FEED_BYTES, FEED_LINES};
+use crate::config::Config;
+use crate::journal::manifest::HASH_VERSION;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Of a server that starts now; `ports` has one for each slice.
+pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
+        Error::Failed("the clock of this machine stands before 1970: entries are judged by their time".to_owned())
+    })?;
+    let place = |(slice, &port): (usize, &u16)| Place { cpu: config.cpu_of(slice), port };
+    let limits = &config.limits;
+    Ok(Info {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: env!("PURSER_COMMIT"),
+        started_ms: started.as_millis() as u64,
+        hash: HASH_VERSION,
+        cores: ports.iter().enumerate().map(place).collect(),
+        limits: vec![
+            ("feed_lines", FEED_LINES as u64),
+            ("feed_bytes", FEED_BYTES as u64),
+            ("batch_reads", BATCH_READS as u64),
+            ("batch_bytes", BATCH_BYTES as u64),
+            ("connections_per_core", limits.connections as u64),
+            ("ledger_bytes_per_core", config.ledger_bytes_of_slice() as u64),
+            ("answer_bytes_per_core", limits.answer_bytes as u64),
+            ("body_bytes_per_core", limits.body_bytes as u64),
+            ("request_timeout_ms", limits.request_ms),
+            ("idle_timeout_ms", limits.idle_ms),
+            ("send_timeout_ms", limits.send_ms),
+        ],
+    })
+}

@@ -1,0 +1,152 @@
+//! The check of one slice: recovery, then each user once more.
+//!
+//! Recovery reads every frame that the manifests name, with its checksum and its place in line, and what lies behind a torn
+//! write; it loads every user, who must keep the ledger's invariants. Here each user is then written and read once more as the
+//! log has left them, and the figures must agree.
+
+use super::super::Error;
+use super::super::progress::Progress;
+use super::faults;
+use crate::engine::directory::SliceDirectory;
+use crate::engine::storage::Files;
+use crate::ledger::book::Book;
+use crate::ledger::index::Slot;
+use crate::ledger::time::Millis;
+use crate::ledger::user::User;
+use crate::slice::Slice;
+use crate::slice::recovery::{Recovery, Report};
+use crate::slice::store::Found;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+/// A sound slice.
+pub struct Checked {
+    /// Its users.
+    pub slice: Slice,
+    /// Its files.
+    pub found: Found,
+    /// What recovery read.
+    pub report: Report,
+    /// What its users have in common.
+    pub census: Census,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// What the users of a slice come to.
+#[derive(Debug, Default)]
+pub struct Census {
+    /// Sum of their versions: entries that were accepted.
+    versions: u64,
+    /// The least and the greatest booking time of their latest entries.
+    pub times: Option<(Millis, Millis)>,
+    /// Every currency that one of them has.
+    pub currencies: BTreeSet<String>,
+}
+
+/// What all slices come to.
+#[derive(Debug, Default)]
+pub struct Total {
+    /// Users.
+    pub users: u64,
+    /// Entries.
+    pub entries: u64,
+}
+
+impl Total {
+    /// Adds a slice.
+    pub fn add(&mut self, checked: &Checked) {
+        let book = checked.slice.book();
+        self.users += book.users() as u64;
+        self.entries += book.entries();
+    }
+}
+
+/// Reads and checks a slice.
+pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
+    let manifest = directory.manifest().map_err(faults::judged)?;
+    let faulty = |error| faults::of_recovery(directory, error);
+    let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
+    let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
+    recovery.measure(&mut files).map_err(faulty)?;
+    let mut progress = Progress::new("reading");
+    while !recovery.step(&mut slice, &mut files).map_err(faulty)? {
+        progress.at(recovery.report().bytes, recovery.report().bytes_total);
+    }
+    drop(progress);
+    let (report, found) = (*recovery.report(), recovery.finish());
+    let book = slice.book();
+    let census = Census::of(book).and_then(|census| {
+        agree(census.versions, book.entries(), report.snapshot_entries + report.replayed)?;
+        Ok(census)
+    });
+    let census = census.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
+    Ok(Checked { slice, found, report, census, path: directory.path.clone() })
+}
+
+/// Whether users, book and files count the same entries.
+fn agree(versions: u64, booked: u64, read: u64) -> Result<(), String> {
+    if versions == booked && versions == read {
+        return Ok(());
+    }
+    Err(format!("users' versions come to {versions}, the book counts {booked} entries, and {read} were read"))
+}
+
+impl Census {
+    /// Checks each user, and counts them.
+    fn of(book: &Book) -> Result<Self, String> {
+        let (mut census, mut image, mut again) = (Self::default(), Vec::new(), Vec::new());
+        let mut progress = Progress::new("checking users");
+        for slot in 0..book.users() as Slot {
+            check_user(book, slot, &mut image, &mut again)?;
+            census.count(book.user(slot));
+            progress.at(slot.into(), book.users() as u64);
+        }
+        Ok(census)
+    }
+
+    fn count(&mut self, user: &User) {
+        self.versions += user.version();
+        let (least, most) = self.times.unwrap_or((user.as_of(), user.as_of()));
+        self.times = Some((least.min(user.as_of()), most.max(user.as_of())));
+        user.visit_balances(|balance| {
+            let name = balance.currency.as_bytes();
+            let name = std::str::from_utf8(name).expect("a currency is ASCII");
+            if !self.currencies.contains(name) {
+                self.currencies.insert(name.to_owned());
+            }
+        });
+    }
+}
+
+/// A user must be read as they are written, and found by their id. The buffers are overwritten.
+fn check_user(book: &Book, slot: Slot, image: &mut Vec<u8>, again: &mut Vec<u8>) -> Result<(), String> {
+    let user = book.user(slot);
+    let id = user.id();
+    image.clear();
+    again.clear();
+    user.store(image);
+    let (loaded, bytes) = User::load(image, book.names().len() as u32)
+        .map_err(|error| format!("user {} breaks an invariant: {error}", id.0))?;
+    loaded.store(again);
+    if bytes != image.len() || again != image {
+        return Err(format!("user {} is not read as they are written", id.0));
+    }
+    if book.find(id) != Some(slot) {
+        return Err(format!("user {} is not found by their id", id.0));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_counts_must_agree() {
+        assert_eq!(agree(5, 5, 5), Ok(()));
+        for (versions, booked, read) in [(4, 5, 5), (5, 4, 5), (5, 5, 4)] {
+            assert!(agree(versions, booked, read).is_err(), "{versions} {booked} {read}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `purser verify`: reads a whole data directory as a start would, checks what a start trusts, and says what is there.
+//!
+//! - [`check`]: one slice, each of its users once more, and whether the figures agree
+//! - [`report`]: what is printed of a sound slice
+//! - [`strays`]: files that no manifest names
+//! - [`faults`]: what of all that goes wrong is a fault of the data (exit code 3), and what only kept it from being checked (1)
+//!
+//! Nothing is changed. A fault ends the check; a note does not.
+
+mod check;
+mod faults;
+mod report;
+mod strays;
+
+use super::Error;
+use super::text::{many, print};
+use crate::journal::manifest;
+use check::Total;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// The flags of `verify`.
+#[derive(Debug, clap::Args)]
+#[command(after_long_help = EXITS, after_help = EXITS)]
+pub struct Arguments {
+    /// Directory to check; no server may be using it
+    #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
+    data: PathBuf,
+}
+
+const EXITS: &str = "\
+Exit codes: 0 sound, 3 a fault was found (its file and offset are printed),
+            1 it could not be checked (in use, not there, not readable, of another version), 2 the command line cannot be used";
+
+/// Checks.
+pub fn run(arguments: &Arguments) -> Result<(), Error> {
+    let start = Instant::now();
+    let path = &arguments.data;
+    let directory = faults::open(path)?;
+    let manifest::Directory { generation, slices } = *directory.manifest();
+    print(&format!("{}: generation {generation}, {}\n", path.display(), many(slices.into(), "slice", "slices")));
+    let unnamed = directory.unnamed().map_err(faults::judged)?;
+    let mut notes: Vec<String> = unnamed.iter().map(|path| strays::not_in_use(path)).collect();
+    let mut total = Total::default();
+    for slice in 0..slices {
+        let at = directory.slice(slice);
+        let checked = check::check(&at)?;
+        total.add(&checked);
+        print(&report::slice(slice, &checked));
+        notes.extend(report::torn_write(&checked));
+        strays::in_slice(&at, &checked.found.manifest, &mut notes)?;
+    }
+    if slices > 1 {
+        print(&report::total(&total));
+    }
+    notes.extend(strays::beside_slices(&directory, &unnamed));
+    let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
+    print(&format!("{notes}sound; checked in {:.1} s\n", start.elapsed().as_secs_f64()));
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! What is printed of slices that are sound. Times are UTC, counts have commas.
+
+use super::super::text::{count, many};
+use super::check::{Checked, Total};
+use crate::calendar::{Date, SECONDS_A_DAY};
+use crate::journal::File;
+use crate::ledger::time::Millis;
+
+/// A slice: what it holds and in which files.
+pub fn slice(number: u32, checked: &Checked) -> String {
+    let (book, census) = (checked.slice.book(), &checked.census);
+    let mut lines = vec![
+        format!("users       {}", count(book.users() as u64)),
+        format!("entries     {}", count(book.entries())),
+        format!("snapshot    {}", snapshot(checked)),
+        format!("log         {}", log(checked)),
+    ];
+    if let Some((oldest, newest)) = census.times {
+        let time = |at: Millis| format!("{} ({} ms)", rfc3339(at), at.0);
+        lines.push(format!("oldest      {}: the user whose latest entry is the oldest", time(oldest)));
+        lines.push(format!("newest      {}", time(newest)));
+    }
+    lines.push(format!("kinds       {}", list(book.names().iter())));
+    lines.push(format!("currencies  {}", list(census.currencies.iter().map(String::as_str))));
+    let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
+    format!("slice {number}\n{lines}")
+}
+
+/// All slices together.
+pub fn total(total: &Total) -> String {
+    format!("all slices\n  users       {}\n  entries     {}\n", count(total.users), count(total.entries))
+}
+
+/// The note of a write that is torn, if there is one.
+pub fn torn_write(checked: &Checked) -> Option<String> {
+    let (segment, offset) = checked.report.cut?;
+    let file = checked.path.join(File::Segment(segment).to_string());
+    Some(format!(
+        "{} at byte {offset}: an unfinished write, which nobody was told was done; the next start leaves it out",
+        file.display()
+    ))
+}
+
+fn snapshot(checked: &Checked) -> String {
+    let Checked { found, report, .. } = checked;
+    match found.manifest.snapshot {
+        0 => "none".to_owned(),
+        snapshot => format!(
+            "{}: {} bytes, {}, {}",
+            File::Snapshot(snapshot),
+            count(found.snapshot_bytes),
+            many(report.users, "user", "users"),
+            many(report.snapshot_entries, "entry", "entries"),
+        ),
+    }
+}
+
+fn log(checked: &Checked) -> String {
+    let Checked { found, report, .. } = checked;
+    match found.manifest.first {
+        0 => "none".to_owned(),
+        first => format!(
+            "{} to {}: {} bytes, {} of them writes behind the snapshot; {} beyond it, {} that it holds; position {}",
+            File::Segment(first),
+            File::Segment(found.manifest.last),
+            count(found.segments.iter().map(|&(_, bytes)| bytes).sum()),
+            count(found.log_bytes),
+            many(report.replayed, "entry", "entries"),
+            count(report.known),
+            found.tail.position,
+        ),
+    }
+}
+
+fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let words: Vec<_> = words.collect();
+    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+}
+
+/// `2025-11-23T12:13:20.000Z`
+fn rfc3339(at: Millis) -> String {
+    let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
+    let Date { year, month, day } = Date::of_day(seconds / SECONDS_A_DAY);
+    let (hour, minute, second) = (seconds % SECONDS_A_DAY / 3_600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::time::LAST_MS;
+
+    #[test]
+    fn times_are_written_as_rfc_3339_has_them() {
+        for (ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_001, "2000-02-29T00:00:00.001Z"),
+            (951_868_799_999, "2000-02-29T23:59:59.999Z"),
+            (1_763_900_000_000, "2025-11-23T12:13:20.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+            (LAST_MS, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc3339(Millis(ms)), text);
+        }
+    }
+}

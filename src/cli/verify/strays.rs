@@ -1,0 +1,71 @@
+//! Files in a data directory that no manifest names: what a crash left behind, and what never belonged there.
+//!
+//! Each becomes a note. One that no crash leaves behind is a fault: then the manifest is not to be trusted.
+
+use super::super::Error;
+use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory};
+use crate::journal::{File, generation_directory, manifest, slice_directory};
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The note of what a crash left behind whole.
+pub fn not_in_use(path: &Path) -> String {
+    format!("{} is not in use; the next start removes it", path.display())
+}
+
+fn foreign(path: &Path) -> String {
+    format!("{} is no part of the data", path.display())
+}
+
+/// Notes files of a slice that its manifest does not name.
+pub fn in_slice(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &mut Vec<String>) -> Result<(), Error> {
+    fs::read_dir(&directory.path)
+        .map_err(|error| Error::Failed(format!("cannot list {}: {error}", directory.path.display())))?;
+    for name in names(&directory.path) {
+        let file = directory.path.join(&name);
+        match File::parse(&name) {
+            Some(named) => {
+                let is_named = manifest.names(named);
+                if !is_named.map_err(|fault| Error::Fault(directory.locate(fault).to_string()))? {
+                    notes.push(not_in_use(&file));
+                }
+            }
+            None if name == MANIFEST => {}
+            None if name.ends_with(".new") => {
+                notes.push(format!("{} was never finished; the next start removes it", file.display()));
+            }
+            None => notes.push(foreign(&file)),
+        }
+    }
+    Ok(())
+}
+
+/// Notes what lies beside the directories of slices. The `unnamed` generations are noted already.
+pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> {
+    let manifest::Directory { generation, slices } = *directory.manifest();
+    let path = directory.path();
+    let below = path.join(generation_directory(generation));
+    let mut expected: BTreeSet<PathBuf> = (0..slices).map(|n| path.join(slice_directory(generation, n))).collect();
+    expected.extend([path.join(LOCK), path.join(MANIFEST), below.clone()]);
+    let found = [path, &below].into_iter().flat_map(|at| names(at).into_iter().map(|name| at.join(name)));
+    found.filter(|file| !expected.contains(file) && !unnamed.contains(file)).map(|file| foreign(&file)).collect()
+}
+
+/// Whether files are there that a manifest once named.
+pub fn has_files_of_slices(path: &Path) -> bool {
+    let generations = names(path).into_iter().filter(|name| name.starts_with("generation-"));
+    let mut slices = generations.flat_map(|generation| {
+        let generation = path.join(generation);
+        names(&generation).into_iter().map(move |slice| generation.join(slice))
+    });
+    slices.any(|slice| names(&slice).iter().any(|name| File::parse(name).is_some()))
+}
+
+/// The names in a directory, in order. One that cannot be listed has none.
+fn names(path: &Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}

@@ -1,0 +1,198 @@
+//! From flags and the machine to a [`Config`]: what is refused, what is filled in, and how memory is shared out.
+//!
+//! | share of the memory | for | a slice has |
+//! |---|---|---|
+//! | 70 % | the ledger, unless `--ledger-mib` says otherwise | its part of it |
+//! | 8 % | answers that have not left | its part, 64 to 512 MiB |
+//! | 4 % | large answers on their way between cores | all of it, 64 to 512 MiB |
+//! | 4 % | bodies that have not been applied | its part, two whole bodies to 256 MiB |
+//!
+//! The rest is for connections, buffers and the system. A buffer that grows may take twice what is in it.
+
+use super::{Config, Flags, Machine};
+use crate::api::FEED_BYTES;
+use crate::api::connection::BODIES_BYTES;
+use crate::api::room::LARGEST_BYTES;
+use crate::engine::core::MOST_CONNECTIONS;
+use crate::limits::Limits;
+
+/// The ledger's share of the memory, in percent.
+const LEDGER_PERCENT: usize = 70;
+/// The share of answers that have not left.
+const ANSWERS_PERCENT: usize = 8;
+/// The share of answers on their way between cores.
+const CARGO_PERCENT: usize = 4;
+/// The share of bodies that have not been applied.
+const BODIES_PERCENT: usize = 4;
+const _: () = assert!(LEDGER_PERCENT + ANSWERS_PERCENT + CARGO_PERCENT + BODIES_PERCENT < 100, "shares of one memory");
+/// A core with more unsent answers than this has peers who take none.
+const MOST_ANSWERS_BYTES: usize = 512 << 20;
+/// Two whole bodies: while one is applied, the next arrives.
+const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
+
+/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking it would take.
+const SPIN_NS: u64 = 20_000;
+
+/// See [`Config::new`].
+pub(super) fn check(flags: Flags, machine: &Machine) -> Result<Config, String> {
+    let memory_bytes = flags.memory_mib.map_or(machine.memory_bytes, |mib| (mib as usize) << 20);
+    let cores = match &flags.cores {
+        None => machine.cpus.clone(),
+        Some(list) => list.clone().within(&machine.cpus).map_err(|message| format!("--cores: {message}"))?,
+    };
+    if cores.is_empty() {
+        return Err("--cores: at least one CPU is needed".to_owned());
+    }
+    let slices = flags.slices.unwrap_or(cores.len() as u32);
+    // A core that is alone has no replies to wait for.
+    let spin_ns = if cores.len() > 1 { SPIN_NS } else { 0 };
+    let limits = limits(&flags, memory_bytes, slices as usize, spin_ns)?;
+    let snapshot_after_bytes = bytes("--snapshot-after-mib", flags.snapshot_after_mib)?;
+    let base = flags.listen.port();
+    if base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
+        return Err(format!("--listen: there is no port {base} + {slices} for the last core"));
+    }
+    Ok(Config {
+        listen: flags.listen,
+        cores,
+        slices,
+        data: (!flags.ephemeral).then_some(flags.data),
+        snapshot_after_bytes,
+        memory_bytes,
+        limits,
+        arena: !flags.no_arena,
+    })
+}
+
+fn limits(flags: &Flags, memory_bytes: usize, slices: usize, spin_ns: u64) -> Result<Limits, String> {
+    let share = |percent: usize| memory_bytes / 100 * percent;
+    let ledger_bytes = match flags.ledger_mib {
+        Some(mib) => bytes("--ledger-mib", mib)? as usize,
+        None => share(LEDGER_PERCENT),
+    };
+    let limits = Limits {
+        connections: flags.max_connections,
+        request_ms: flags.request_timeout_ms,
+        idle_ms: flags.idle_timeout_ms,
+        send_ms: flags.send_timeout_ms,
+        linger_ms: flags.linger_ms,
+        drain_ms: flags.drain_timeout_ms,
+        ledger_bytes,
+        answer_bytes: (share(ANSWERS_PERCENT) / slices).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
+        cargo_bytes: share(CARGO_PERCENT).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
+        body_bytes: (share(BODIES_PERCENT) / slices).clamp(LEAST_BODIES_BYTES, BODIES_BYTES),
+        stall_ms: flags.stall_timeout_ms,
+        spin_ns,
+    };
+    let limits = limits.check()?;
+    if limits.connections > MOST_CONNECTIONS {
+        return Err(format!("--max-connections must be at most {MOST_CONNECTIONS}"));
+    }
+    Ok(limits)
+}
+
+/// The bytes of so many MiB.
+fn bytes(flag: &str, mib: u64) -> Result<u64, String> {
+    mib.checked_mul(1 << 20).ok_or_else(|| format!("{flag}: too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::path::Path;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
+    const MIB: usize = 1 << 20;
+
+    fn machine(cpus: &[usize]) -> Machine {
+        Machine { cpus: cpus.to_vec(), memory_bytes: 10_000 * MIB }
+    }
+
+    /// What comes of a command line, its words apart by spaces.
+    fn typed(line: &str, machine: &Machine) -> Result<Config, String> {
+        let words = ["serve"].into_iter().chain(line.split_whitespace());
+        check(Line::try_parse_from(words).expect("each flag by itself is right").flags, machine)
+    }
+
+    #[test]
+    fn what_is_left_out_is_filled_in() {
+        let config = typed("", &machine(&[0, 2])).unwrap();
+        assert_eq!((config.cores.as_slice(), config.slices), (&[0, 2][..], 2));
+        assert_eq!(config.data.as_deref(), Some(Path::new("purser-data")));
+        assert_eq!(config.snapshot_after_bytes, 256 << 20);
+        assert_eq!((config.memory_bytes, config.arena), (10_000 * MIB, true));
+        let limits = config.limits;
+        assert_eq!(limits.ledger_bytes, 7_000 * MIB);
+        assert_eq!(limits.answer_bytes, 400 * MIB, "a slice's part");
+        assert_eq!(limits.cargo_bytes, 400 * MIB, "for all slices");
+        assert_eq!(limits.body_bytes, 200 * MIB, "a slice's part");
+        assert_eq!(limits.spin_ns, SPIN_NS);
+        assert_eq!(limits.check(), Ok(limits));
+    }
+
+    #[test]
+    fn what_is_typed_comes_first() {
+        let config = typed("--cores 2 --slices 3 --ephemeral --no-arena --memory-mib 1000", &machine(&[0, 1, 2]));
+        let config = config.unwrap();
+        assert_eq!((config.cores.as_slice(), config.slices), (&[2][..], 3));
+        assert_eq!((config.data, config.arena, config.memory_bytes), (None, false, 1_000 * MIB));
+        assert_eq!(config.limits.ledger_bytes, 700 * MIB);
+        assert_eq!(config.limits.spin_ns, 0, "a core that is alone waits for nobody");
+        let config = typed("--ledger-mib 3 --data there", &machine(&[0])).unwrap();
+        assert_eq!((config.limits.ledger_bytes, config.data.as_deref()), (3 * MIB, Some(Path::new("there"))));
+    }
+
+    /// The shares of a small machine are raised to what one request may need, those of a large one are cut.
+    #[test]
+    fn shares_have_bounds() {
+        let small = typed("--memory-mib 64 --slices 8", &machine(&[0])).unwrap().limits;
+        assert_eq!((small.answer_bytes, small.cargo_bytes), (LARGEST_BYTES, LARGEST_BYTES));
+        assert_eq!(small.body_bytes, LEAST_BODIES_BYTES);
+        let large = typed("--memory-mib 1000000 --slices 1", &machine(&[0])).unwrap().limits;
+        assert_eq!((large.answer_bytes, large.cargo_bytes), (MOST_ANSWERS_BYTES, MOST_ANSWERS_BYTES));
+        assert_eq!(large.body_bytes, BODIES_BYTES);
+    }
+
+    #[test]
+    fn each_refusal_names_its_flags() {
+        let check = |line: &str, named: &[&str]| {
+            let refused = typed(line, &machine(&[0, 1])).expect_err(line);
+            assert!(named.iter().all(|name| refused.contains(name)), "{line}: {refused}");
+        };
+        check("--cores 0,2", &["--cores", "CPU 2", "0-1"]);
+        check("--ledger-mib 18446744073709551615", &["--ledger-mib"]);
+        check("--snapshot-after-mib 18446744073709551615", &["--snapshot-after-mib"]);
+        check("--max-connections 0", &["--max-connections"]);
+        check(&format!("--max-connections {}", MOST_CONNECTIONS + 1), &["--max-connections"]);
+        check("--request-timeout-ms 0", &["--request-timeout-ms"]);
+        check("--idle-timeout-ms 9 --request-timeout-ms 10", &["--idle-timeout-ms", "--request-timeout-ms"]);
+        check("--send-timeout-ms 0", &["--send-timeout-ms"]);
+        check("--stall-timeout-ms 999", &["--stall-timeout-ms"]);
+        check("--linger-ms 2 --drain-timeout-ms 1", &["--linger-ms", "--drain-timeout-ms"]);
+        check("--listen 127.0.0.1:65530 --slices 6", &["--listen", "65530 + 6"]);
+        let refused = typed("", &machine(&[])).expect_err("no CPU");
+        assert!(refused.contains("--cores"), "{refused}");
+    }
+
+    #[test]
+    fn the_last_port_is_just_there() {
+        assert!(typed("--listen 127.0.0.1:65530 --slices 5", &machine(&[0])).is_ok());
+        assert!(typed("--listen 127.0.0.1:0 --slices 256", &machine(&[0])).is_ok());
+        assert!(typed(&format!("--max-connections {MOST_CONNECTIONS}"), &machine(&[0])).is_ok());
+    }
+
+    #[test]
+    fn slices_take_turns_on_the_cpus() {
+        let config = typed("--slices 3", &machine(&[4, 6])).unwrap();
+        assert_eq!([0, 1, 2].map(|slice| config.cpu_of(slice)), [4, 6, 4]);
+        assert_eq!(config.cores_with_slices(), [4, 6]);
+        assert_eq!(typed("--slices 1", &machine(&[4, 6])).unwrap().cores_with_slices(), [4]);
+        assert_eq!(config.ledger_bytes_of_slice(), config.limits.ledger_bytes / 3);
+    }
+}
