@@ -1,9 +1,11 @@
-//! An older build against the current one, `--before`: the figures *after against before* and what is asked of them.
+//! An older build against the current one, `--before`: the figures *after against before* and what
+//! is asked of them.
 //!
-//! A round's ratio is the CPU a unit (a request, an entry, a start) of the current build, divided by that of the older
-//! one in the same round. A figure shows the ratios' median and range, and the 95 % confidence interval of their mean
-//! (`interval`). It is missed if the interval's low end is above what is asked: then the current build costs more than
-//! that, and chance does not explain it. A wide interval is met and proves nothing; more rounds make it narrower.
+//! A round's ratio is the CPU a unit (a request, an entry, a start) of the current build, divided
+//! by that of the older one in the same round. A figure shows the ratios' median and range, and the
+//! 95 % confidence interval of their mean (`interval`). It is missed if the interval's low end is
+//! above what is asked: then the current build costs more than that, and chance does not explain
+//! it. A wide interval is met and proves nothing; more rounds make it narrower.
 
 use crate::error::Result;
 use crate::interval::Interval;
@@ -32,7 +34,8 @@ impl Compared {
     }
 }
 
-/// After against before, by each round's ratio. Of a single round nothing is asked: it has no interval.
+/// After against before, by each round's ratio. Of a single round nothing is asked: it has no
+/// interval.
 pub fn figure(what: &str, ratios: impl Iterator<Item = f64>, at_most: Option<f64>) -> Figure {
     let ratios: Vec<f64> = ratios.collect();
     let interval = Interval::of(ratios.iter().copied());

@@ -33,7 +33,8 @@ impl DataDir {
         Ok(other)
     }
 
-    /// A copy beside this one, on the disk when this returns: no later write of it takes a start's time.
+    /// A copy beside this one, on the disk when this returns: no later write of it takes a start's
+    /// time.
     pub fn copied(&self) -> Result<Self> {
         let other = Self::new(self.0.parent())?;
         copy(&self.0, &other.0).context(format!("copying {}", self.0.display()))?;

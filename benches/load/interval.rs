@@ -1,9 +1,10 @@
-//! The 95 % confidence interval of a mean ratio: Student's t over the logarithms of paired ratios, taken back by `exp`
-//! (J. M. Bland, D. G. Altman, "The use of transformation when comparing two means", BMJ 312, 1996, p. 1153). The mean is
-//! the geometric one, so that A against B is exactly the inverse of B against A.
+//! The 95 % confidence interval of a mean ratio: Student's t over the logarithms of paired ratios,
+//! taken back by `exp` (J. M. Bland, D. G. Altman, "The use of transformation when comparing two
+//! means", BMJ 312, 1996, p. 1153). The mean is the geometric one, so that A against B is exactly
+//! the inverse of B against A.
 //!
-//! It holds if rounds are independent and the logarithms roughly normal. A slow moment of the host that falls on one lane
-//! of a round widens it; one that falls on both cancels.
+//! It holds if rounds are independent and the logarithms roughly normal. A slow moment of the host
+//! that falls on one lane of a round widens it; one that falls on both cancels.
 
 #[derive(Clone, Copy)]
 pub struct Interval {
@@ -36,8 +37,8 @@ const QUANTILES: [f64; 30] = [
     2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 ];
 
-/// From the table; beyond it the first terms of the expansion around the normal quantile (Abramowitz and Stegun, 26.7.5),
-/// right to 0.001 there.
+/// From the table; beyond it the first terms of the expansion around the normal quantile
+/// (Abramowitz and Stegun, 26.7.5), right to 0.001 there.
 fn quantile(freedom: usize) -> f64 {
     const Z: f64 = 1.959_964;
     let expansion = || {

@@ -33,8 +33,8 @@ pub struct Options {
     /// Length of a round
     #[arg(long, default_value = "4", value_parser = seconds)]
     pub seconds: f64,
-    /// Older purser program, measured beside the current one in balance, pipelined, stats, batch, open, feed, durable,
-    /// recovery and slices
+    /// Older purser program, measured beside the current one in balance, pipelined, stats, batch,
+    /// open, feed, durable, recovery and slices
     #[arg(long, value_name = "PATH", value_parser = program)]
     pub before: Option<PathBuf>,
     /// Requests a second in the suite open

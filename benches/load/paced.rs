@@ -1,9 +1,10 @@
-//! Reads at a fixed rate, whatever the server does: an open loop. Each read has a moment when it is due, and its latency
-//! counts from there, also if it could not be sent then: a stalled server does not hide the reads that it holds up (G. Tene,
-//! "How NOT to Measure Latency", 2013, on coordinated omission).
+//! Reads at a fixed rate, whatever the server does: an open loop. Each read has a moment when it is
+//! due, and its latency counts from there, also if it could not be sent then: a stalled server does
+//! not hide the reads that it holds up (G. Tene, "How NOT to Measure Latency", 2013, on coordinated
+//! omission).
 //!
-//! One thread, which looks at its sockets without pause. A connection has one read under way at a time, and the connections
-//! take turns; a read that finds none free waits for one.
+//! One thread, which looks at its sockets without pause. A connection has one read under way at a
+//! time, and the connections take turns; a read that finds none free waits for one.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};

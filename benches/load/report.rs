@@ -10,8 +10,9 @@ use crate::host::{self, Host};
 use crate::options::Suite;
 use crate::rounds::{Series, Spread};
 
-/// A published figure beside what is asked of it: of the median, or where there is an interval, of its low end. A figure
-/// with an interval is missed only if it is above what is asked for more than by chance.
+/// A published figure beside what is asked of it: of the median, or where there is an interval, of
+/// its low end. A figure with an interval is missed only if it is above what is asked for more than
+/// by chance.
 pub struct Figure {
     pub what: String,
     pub value: Spread,

@@ -1,7 +1,7 @@
-//! Interleaved rounds: everything that is compared is up at the same time, on the same core (an idle server costs
-//! nothing), and is measured in turn A B A B …, so that a slow minute of the host falls on all of them. Beside an older
-//! build the order is drawn anew for each round, so that no lane always follows the same one. The first round is for
-//! warming up and is discarded.
+//! Interleaved rounds: everything that is compared is up at the same time, on the same core (an
+//! idle server costs nothing), and is measured in turn A B A B …, so that a slow minute of the host
+//! falls on all of them. Beside an older build the order is drawn anew for each round, so that no
+//! lane always follows the same one. The first round is for warming up and is discarded.
 //!
 //! CPU a request is the server's exact CPU time over a window in which all connections are up (`wrk`), divided by the
 //! requests of that window.
@@ -52,8 +52,8 @@ pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
     Ok(names.into_iter().zip(rounds).map(|(name, rounds)| Series { name, rounds }).collect())
 }
 
-/// Measures each of `count` lanes once a round, by its number and the round's seed: the lanes of a round are asked the same
-/// questions. Returns the kept rounds of each lane.
+/// Measures each of `count` lanes once a round, by its number and the round's seed: the lanes of a
+/// round are asked the same questions. Returns the kept rounds of each lane.
 pub fn in_turn<R>(count: usize, plan: &Plan, mut measure: impl FnMut(usize, u64) -> Result<R>) -> Result<Vec<Vec<R>>> {
     let mut rounds: Vec<Vec<R>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {

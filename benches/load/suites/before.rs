@@ -1,5 +1,6 @@
-//! Comparisons with an older build, `--before`, for the suites whose servers do not outlive a round, or have a disk:
-//! `feed`, `durable` and `recovery`. (The others measure the older build as one more lane.)
+//! Comparisons with an older build, `--before`, for the suites whose servers do not outlive a
+//! round, or have a disk: `feed`, `durable` and `recovery`. (The others measure the older build as
+//! one more lane.)
 
 use std::time::Instant;
 
@@ -18,7 +19,8 @@ use crate::tally::Tally;
 const NAMES: [&str; 2] = ["after", "before"];
 /// Entries a request and connections that `durable` compares.
 const CELLS: [(usize, usize); 4] = [(1, 1), (1, 64), (100, 8), (1_000, 8)];
-/// More log than any comparison writes, in MiB: a snapshot costs as much CPU as several rounds, and would fall into any.
+/// More log than any comparison writes, in MiB: a snapshot costs as much CPU as several rounds, and
+/// would fall into any.
 const NO_SNAPSHOT: u64 = 1 << 20;
 
 /// What one build took in a round: for an entry, or for a start.

@@ -1,8 +1,10 @@
-//! `open`: GET balance at a fixed rate, `--rate`, whatever the server does: its CPU a request well below the most that it
-//! can take, and latencies from when each request was due. Purser, the floor and an older build take turns.
+//! `open`: GET balance at a fixed rate, `--rate`, whatever the server does: its CPU a request well
+//! below the most that it can take, and latencies from when each request was due. Purser, the floor
+//! and an older build take turns.
 //!
-//! At a rate that leaves a core idle between requests, the event loop wakes for few of them at a time: a request costs
-//! more than in the closed loop of `balance`, and the two figures are not to be compared.
+//! At a rate that leaves a core idle between requests, the event loop wakes for few of them at a
+//! time: a request costs more than in the closed loop of `balance`, and the two figures are not to
+//! be compared.
 
 use super::{Bench, CONNECTIONS, Loaded, short};
 use crate::check;
@@ -86,7 +88,8 @@ fn series(lane: &Lane<'_>, rounds: Vec<Paced>) -> Series {
     Series { name: lane.server.name.to_owned(), rounds: rounds.into_iter().map(|paced| paced.round).collect() }
 }
 
-/// Whether the rate was kept, and how late requests were sent.
+/// Whether the rate was kept, how late requests were sent, and how busy the server was: if it was
+/// idle for a good part of a round that missed the rate, the client could not keep it.
 fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
     let late = Spread::of(rounds.iter().map(|paced| paced.late_p99_us)).text(1);
     let missed = rounds.iter().filter(|paced| !paced.kept).count();
@@ -94,7 +97,13 @@ fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
         0 => format!("{rate} requests/s were kept in every round"),
         _ => format!("{rate} requests/s were NOT KEPT in {missed} of {} rounds", rounds.len()),
     };
-    format!("{name}: {kept}; p99 from when a request was due until it was sent: {late} us.")
+    // Microseconds of CPU in a second, as a share.
+    let busy = |paced: &Paced| paced.round.cpu_us * paced.round.per_second / 1e4;
+    let busy = Spread::of(rounds.iter().map(busy)).text(0);
+    format!(
+        "{name}: {kept}; p99 from when a request was due until it was sent: {late} us; the server was \
+         busy for {busy} % of the time."
+    )
 }
 
 fn figures(series: &[Series]) -> Vec<Figure> {

@@ -83,7 +83,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-/// The lanes with both CPUs loaded, which are the current build's last ones, against the older build's.
+/// The lanes with both CPUs loaded, which are the current build's last ones, against the older
+/// build's.
 fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
     let shared = &current[current.len() - SLICES.len()..];
     let after = COMPARED.iter().filter_map(|slices| SLICES.iter().position(|of| of == slices)).map(|of| &shared[of]);
