@@ -9,6 +9,7 @@
 //! | suites (`suites`) | what they measure |
 //! |---|---|
 //! | `balance` `pipelined` `stats` `batch` | one read each, against the floor |
+//! | `open` | a balance at a fixed rate, `--rate`: CPU a request, latency from when each request was due |
 //! | `feed` | entries, 1,000 a request, no disk |
 //! | `memory` | what whole populations occupy |
 //! | `users` `connections` | how a read's cost grows with either |
@@ -20,6 +21,12 @@
 //! | `arena` | what a core's own region of memory does |
 //! | `peers` | the Go services beside Purser |
 //!
+//! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
+//! same population, are up at once on the same core, and take turns in an order drawn by the seed.
+//! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`
+//! and `slices` get figures *after against before* (`compare`); the other suites run as they do
+//! without. `--rounds 13` keeps 12 pairs. The path is absolute, or below the package.
+//!
 //! Durable servers keep their data below the target directory, or where `--dir` says; it is removed in the end.
 //!
 //! Under `cargo test` it runs everything tiny, or says that it is skipped where wrk is missing.
@@ -27,6 +34,7 @@
 mod bare;
 mod check;
 mod closed;
+mod compare;
 mod data;
 mod error;
 mod feed;
@@ -34,6 +42,7 @@ mod floor;
 mod host;
 mod http;
 mod ids;
+mod interval;
 mod lines;
 mod options;
 mod paced;
@@ -98,12 +107,19 @@ fn is_asked_for(args: &[String]) -> bool {
     names.peek().is_none() || names.any(|name| "load".contains(name.as_str()))
 }
 
-/// As it was typed, without the one path that it may have.
+/// As it was typed, with a word in place of each path.
 fn command_line(args: &[String]) -> String {
-    let mut words = vec!["cargo bench --bench load --"];
+    const PATHS: [(&str, &str); 2] = [("--dir", "DIR"), ("--before", "OLD")];
+    let mut words = vec!["cargo bench --bench load --".to_owned()];
     for arg in args.iter().filter(|arg| *arg != "--bench") {
-        let is_path = words.last() == Some(&"--dir");
-        words.push(if is_path { "DIR" } else { arg.split_once("--dir=").map_or(arg, |_| "--dir=DIR") });
+        let flag = arg.split_once('=').map_or(&**arg, |(flag, _)| flag);
+        let path = |name: &str| PATHS.iter().find(|(flag, _)| *flag == name).map(|(_, word)| *word);
+        let word = match (words.last().and_then(|last| path(last)), path(flag)) {
+            (Some(word), _) => word.to_owned(),
+            (None, Some(word)) if flag != arg => format!("{flag}={word}"),
+            _ => arg.clone(),
+        };
+        words.push(word);
     }
     words.join(" ")
 }

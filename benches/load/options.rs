@@ -6,6 +6,7 @@ use clap::{Parser, ValueEnum};
 
 use crate::error::{Context, Error, Result};
 use crate::rounds::Plan;
+use crate::server::Subject;
 use crate::sys;
 
 /// Purser's load suite: what a request, an entry and a user cost
@@ -32,6 +33,13 @@ pub struct Options {
     /// Length of a round
     #[arg(long, default_value = "4", value_parser = seconds)]
     pub seconds: f64,
+    /// Older purser program, measured beside the current one in balance, pipelined, stats, batch,
+    /// open, feed, durable, recovery and slices
+    #[arg(long, value_name = "PATH", value_parser = program)]
+    pub before: Option<PathBuf>,
+    /// Requests a second in the suite open
+    #[arg(long, default_value = "75000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub rate: u32,
     /// Seed of population and request order
     #[arg(long, default_value = "1")]
     pub seed: u64,
@@ -62,6 +70,8 @@ pub enum Suite {
     Stats,
     /// POST batch of 100 balances
     Batch,
+    /// GET balance at a fixed rate: CPU a request, latency from when each was due
+    Open,
     /// POST entries, 1,000 a request, no disk
     Feed,
     /// Memory of whole populations
@@ -87,6 +97,12 @@ pub enum Suite {
 }
 
 impl Suite {
+    /// Whether an older build is measured beside the current one.
+    pub fn compares(self) -> bool {
+        use Suite::{Balance, Batch, Durable, Feed, Open, Pipelined, Recovery, Slices, Stats};
+        matches!(self, Balance | Pipelined | Stats | Batch | Open | Feed | Durable | Recovery | Slices)
+    }
+
     pub fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
@@ -100,10 +116,12 @@ pub struct Cores {
 }
 
 impl Options {
-    /// All suites, tiny: what `cargo test` runs.
+    /// All suites, tiny: what `cargo test` runs. The current build stands in for an older one.
     pub fn tiny() -> Self {
         Self {
             suites: Vec::new(),
+            before: Some(env!("CARGO_BIN_EXE_purser").into()),
+            rate: 2_000,
             users: vec![1_000],
             connections: vec![4],
             rounds: 1,
@@ -129,7 +147,18 @@ impl Options {
     }
 
     pub fn plan(&self, cores: Cores) -> Plan {
-        Plan { rounds: self.rounds, seconds: self.seconds, load_core: cores.load, seed: self.seed }
+        Plan {
+            rounds: self.rounds,
+            seconds: self.seconds,
+            load_core: cores.load,
+            seed: self.seed,
+            shuffled: self.before.is_some(),
+        }
+    }
+
+    /// The same server as the older program runs it, if there is one.
+    pub fn older(&self, subject: Subject) -> Option<Subject> {
+        self.before.as_deref().map(|program| subject.older(program))
     }
 
     pub fn users_or(&self, default: &[u64]) -> Vec<u64> {
@@ -143,6 +172,12 @@ impl Options {
 
 fn positive(text: &str) -> std::result::Result<usize, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
+}
+
+/// The full path of a program: what is started must not be looked for on the PATH.
+fn program(text: &str) -> std::result::Result<PathBuf, String> {
+    let path = std::fs::canonicalize(text).map_err(|error| error.to_string())?;
+    if path.is_file() { Ok(path) } else { Err("a program is needed".to_owned()) }
 }
 
 fn seconds(text: &str) -> std::result::Result<f64, String> {

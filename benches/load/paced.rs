@@ -1,9 +1,17 @@
-//! Reads at a fixed rate, whatever the server does: each has a moment when it is due, and its latency counts from there. One thread
-//! that looks at its sockets without pause; it reads users of even index, so that a feed may write to the others.
+//! Reads at a fixed rate, whatever the server does: an open loop. Each read has a moment when it is
+//! due, and its latency counts from there, also if it could not be sent then: a stalled server does
+//! not hide the reads that it holds up (G. Tene, "How NOT to Measure Latency", 2013, on coordinated
+//! omission).
+//!
+//! One thread, which looks at its sockets without pause. A connection has one read under way at a
+//! time, and the connections take turns; a read that finds none free waits for one.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+
+use memchr::memmem;
 
 use crate::closed::Latencies;
 use crate::error::{Context, Error, Result};
@@ -12,8 +20,12 @@ use crate::random::Random;
 use crate::server::Running;
 use crate::sys::Poll;
 
-/// For the last answers.
+/// For the next answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The clock starts this long after the last connection was made.
+const SETTLE: Duration = Duration::from_millis(100);
+/// A rate is kept if so much of it was reached.
+const KEPT: f64 = 0.99;
 
 /// What is asked for.
 #[derive(Clone, Copy)]
@@ -24,6 +36,102 @@ pub struct Pace {
     pub seed: u64,
 }
 
+/// Whose balances are read.
+#[derive(Clone, Copy)]
+pub enum Users {
+    All,
+    /// Those of even index, so that a feed may write to the others.
+    Even,
+}
+
+/// What the answers must be.
+#[derive(Clone, Copy)]
+pub enum Answers<'a> {
+    /// A 200 with the balance of the user who was asked for.
+    Balances,
+    /// These bytes, head and body: the floor's.
+    Constant(&'a [u8]),
+}
+
+/// What a run gave.
+pub struct Done {
+    /// From when a read was due to its answer.
+    pub latencies: Latencies,
+    /// From when a read was due until it was sent.
+    pub late: Latencies,
+    /// Received, heads included.
+    pub bytes: u64,
+    /// The server's.
+    pub cpu: Duration,
+    /// From the first read's due moment to the last answer.
+    pub wall: Duration,
+}
+
+impl Done {
+    pub fn per_second(&self) -> f64 {
+        self.latencies.count() as f64 / self.wall.as_secs_f64()
+    }
+
+    /// Whether the reads were sent and answered at the rate that was asked for.
+    pub fn kept(&self, pace: &Pace) -> bool {
+        self.per_second() >= KEPT * pace.per_second
+    }
+}
+
+/// Reads balances at this pace.
+pub fn read(
+    server: &Running,
+    population: &Population,
+    users: Users,
+    answers: Answers<'_>,
+    pace: &Pace,
+) -> Result<Done> {
+    let mut sockets = Sockets::connect(server, pace.connections)?;
+    std::thread::sleep(SETTLE);
+    let (mut random, mut request) = (Random::new(pace.seed), Request::default());
+    let count = (pace.per_second * pace.seconds).ceil() as u64;
+    let (mut latencies, mut late, mut bytes) = (Latencies::default(), Latencies::default(), 0);
+    let (cpu, clock) = (server.cpu()?, Instant::now());
+    let (mut sent, mut heard_at) = (0, clock);
+    let due = |n: u64| clock + Duration::from_secs_f64(n as f64 / pace.per_second);
+    while (latencies.count() as u64) < count {
+        let now = Instant::now();
+        while sent < count && due(sent) <= now {
+            let Some(number) = sockets.free.pop_front() else { break };
+            let user = population.user_id(users.index(population, &mut random));
+            sockets.connections[number].ask(&mut request, user, due(sent))?;
+            late.add(due(sent).elapsed());
+            sent += 1;
+        }
+        sockets.hear(answers, |latency, length| {
+            latencies.add(latency);
+            bytes += length as u64;
+            heard_at = now;
+        })?;
+        if now.duration_since(heard_at) > PATIENCE {
+            return Err(Error::new(format!("{} of {count} reads are not answered", count - latencies.count() as u64)));
+        }
+    }
+    Ok(Done { latencies, late, bytes, cpu: server.cpu()?.saturating_sub(cpu), wall: clock.elapsed() })
+}
+
+impl Users {
+    /// The index of one of them.
+    fn index(self, population: &Population, random: &mut Random) -> u64 {
+        match self {
+            Self::All => random.below(population.users),
+            Self::Even => random.below(population.users.div_ceil(2)) * 2,
+        }
+    }
+}
+
+/// The connections, and which of them are free, the one that has been so for longest first.
+struct Sockets {
+    poll: Poll,
+    connections: Vec<Connection>,
+    free: VecDeque<usize>,
+}
+
 struct Connection {
     stream: TcpStream,
     answer: Vec<u8>,
@@ -31,57 +139,58 @@ struct Connection {
     asked: Option<(Instant, u64)>,
 }
 
-/// Reads balances at this pace; every answer must be a 200 with the balance of the user who was asked for.
-pub fn read(server: &Running, population: &Population, pace: &Pace) -> Result<Latencies> {
-    let mut poll = Poll::new().context("making an epoll")?;
-    let mut connections = Vec::new();
-    for number in 0..pace.connections {
-        let stream = TcpStream::connect(server.address).context("connecting")?;
-        stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).context("setting a socket up")?;
-        poll.add(&stream, number).context("adding a socket")?;
-        connections.push(Connection { stream, answer: Vec::new(), asked: None });
+/// Bytes that are written anew for each request.
+#[derive(Default)]
+struct Request {
+    bytes: Vec<u8>,
+    digits: itoa::Buffer,
+}
+
+impl Sockets {
+    fn connect(server: &Running, count: usize) -> Result<Self> {
+        let poll = Poll::new().context("making an epoll")?;
+        let mut connections = Vec::new();
+        for number in 0..count {
+            let stream = TcpStream::connect(server.address).context("connecting")?;
+            stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).context("setting a socket up")?;
+            poll.add(&stream, number).context("adding a socket")?;
+            connections.push(Connection { stream, answer: Vec::new(), asked: None });
+        }
+        Ok(Self { poll, connections, free: (0..count).collect() })
     }
-    let mut free: Vec<usize> = (0..pace.connections).collect();
-    let (mut latencies, mut random) = (Latencies::default(), Random::new(pace.seed));
-    let count = (pace.per_second * pace.seconds) as u64;
-    let (clock, mut sent) = (Instant::now(), 0);
-    let due = |n: u64| clock + Duration::from_secs_f64(n as f64 / pace.per_second);
-    while sent < count || free.len() < pace.connections {
-        let now = Instant::now();
-        if now > due(count) + PATIENCE {
-            return Err(Error::new(format!("{} of {count} reads are not answered", count - latencies.count() as u64)));
-        }
-        while sent < count && due(sent) <= now {
-            let Some(number) = free.pop() else { break };
-            let user = population.user_id(random.below(population.users.div_ceil(2)) * 2);
-            connections[number].ask(user, due(sent))?;
-            sent += 1;
-        }
+
+    /// Takes the answers that are there; `whole` hears of each its latency and its length.
+    fn hear(&mut self, answers: Answers<'_>, mut whole: impl FnMut(Duration, usize)) -> Result<()> {
+        let Self { poll, connections, free } = self;
         let mut failed = None;
-        let look = poll.look(|number| match connections[number].hear() {
-            Ok(Some(latency)) => {
-                latencies.add(latency);
-                free.push(number);
+        let look = poll.look(|number| match connections[number].hear(answers) {
+            Ok(Some((latency, length))) => {
+                whole(latency, length);
+                free.push_back(number);
             }
             Ok(None) => {}
             Err(error) => failed = Some(error),
         });
         look.context("looking at the sockets")?;
-        failed.map_or(Ok(()), Err)?;
+        failed.map_or(Ok(()), Err)
     }
-    Ok(latencies)
 }
 
 impl Connection {
-    fn ask(&mut self, user: u64, due: Instant) -> Result<()> {
-        let request = format!("GET /v1/users/{user}/balance HTTP/1.1\r\nHost: purser\r\n\r\n");
+    fn ask(&mut self, request: &mut Request, user: u64, due: Instant) -> Result<()> {
+        let Request { bytes, digits } = request;
+        bytes.clear();
+        let id = digits.format(user);
+        [b"GET /v1/users/", id.as_bytes(), b"/balance HTTP/1.1\r\nHost: purser\r\n\r\n"]
+            .iter()
+            .for_each(|part| bytes.extend_from_slice(part));
         self.asked = Some((due, user));
         // A hundred bytes always find room: nothing else is under way.
-        self.stream.write_all(request.as_bytes()).context("sending a read")
+        self.stream.write_all(bytes).context("sending a read")
     }
 
-    /// Reads what there is; returns the latency once an answer is whole.
-    fn hear(&mut self) -> Result<Option<Duration>> {
+    /// Reads what there is; returns latency and length once an answer is whole.
+    fn hear(&mut self, answers: Answers<'_>) -> Result<Option<(Duration, usize)>> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => return Err(Error::new("a connection was closed")),
@@ -89,17 +198,39 @@ impl Connection {
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(None),
             Err(error) => return Err(error).context("receiving"),
         }
-        let text = String::from_utf8_lossy(&self.answer);
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { return Ok(None) };
-        let length = head.split("\r\n").find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
-        if body.len() < length.context("an answer has no content-length")? {
-            return Ok(None);
+        let (due, user) = self.asked.context("an answer that nobody asked for")?;
+        let is_right = match answers {
+            Answers::Balances => {
+                let Some((head, body)) = split(&self.answer)? else { return Ok(None) };
+                head.starts_with(b"HTTP/1.1 200 ") && is_of(body, user)
+            }
+            Answers::Constant(answer) if self.answer.len() < answer.len() => return Ok(None),
+            Answers::Constant(answer) => self.answer == answer,
+        };
+        if !is_right {
+            return Err(Error::new(format!("a wrong answer: {}", String::from_utf8_lossy(&self.answer))));
         }
-        let (due, user) = self.asked.take().context("an answer that nobody asked for")?;
-        if !head.starts_with("HTTP/1.1 200 ") || !body.starts_with(&format!("{{\"user_id\":\"{user}\",")) {
-            return Err(Error::new(format!("a wrong answer: {text}")));
-        }
+        let length = self.answer.len();
+        self.asked = None;
         self.answer.clear();
-        Ok(Some(due.elapsed()))
+        Ok(Some((due.elapsed(), length)))
     }
+}
+
+/// Head and body of an answer, once it is whole.
+fn split(answer: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
+    const LENGTH: &[u8] = b"\r\ncontent-length: ";
+    let Some(end) = memmem::find(answer, b"\r\n\r\n") else { return Ok(None) };
+    let (head, body) = (&answer[..end], &answer[end + 4..]);
+    let at = memmem::find(head, LENGTH).context("an answer has no content-length")? + LENGTH.len();
+    let digits = head[at..].iter().take_while(|byte| byte.is_ascii_digit());
+    let length = digits.fold(0, |length, digit| length * 10 + usize::from(digit - b'0'));
+    Ok((body.len() >= length).then_some((head, body)))
+}
+
+/// Whether a body is of the user who was asked for.
+fn is_of(body: &[u8], user: u64) -> bool {
+    let mut digits = itoa::Buffer::new();
+    let rest = body.strip_prefix(b"{\"user_id\":\"").and_then(|rest| rest.strip_prefix(digits.format(user).as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b"\","))
 }

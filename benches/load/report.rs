@@ -10,7 +10,9 @@ use crate::host::{self, Host};
 use crate::options::Suite;
 use crate::rounds::{Series, Spread};
 
-/// A published figure beside what is asked of it.
+/// A published figure beside what is asked of it: of the median, or where there is an interval, of
+/// its low end. A figure with an interval is missed only if it is above what is asked for more than
+/// by chance.
 pub struct Figure {
     pub what: String,
     pub value: Spread,
@@ -26,6 +28,21 @@ pub struct Report {
     pub rows: Vec<Vec<String>>,
     pub figures: Vec<Figure>,
     pub notes: Vec<String>,
+}
+
+impl Figure {
+    fn row(&self) -> Vec<String> {
+        let Self { what, value, decimals, unit, at_most } = self;
+        let (judged, prefix) = value.interval.map_or((value.median, ""), |interval| (interval.low, "low end "));
+        let verdict = at_most.map_or("", |most| if judged <= most { "met" } else { "MISSED" });
+        let asked = at_most.map_or_else(|| "-".to_owned(), |most| format!("{prefix}<= {most}{unit}"));
+        vec![what.clone(), format!("{}{unit}", value.text(*decimals)), asked, verdict.to_owned()]
+    }
+
+    fn interval(&self) -> String {
+        let Self { value, decimals, unit, .. } = self;
+        value.interval.map_or_else(|| "-".to_owned(), |interval| format!("{}{unit}", interval.text(*decimals)))
+    }
 }
 
 /// The rows for series of rounds.
@@ -58,12 +75,14 @@ impl Report {
     }
 
     fn figures_as_rows(&self) -> Vec<Vec<String>> {
+        let has_interval = self.figures.iter().any(|figure| figure.value.interval.is_some());
         let mut rows = vec![["figure", "median (min..max)", "asked", ""].map(String::from).to_vec()];
-        for figure in &self.figures {
-            let Figure { what, value, decimals, unit, at_most } = figure;
-            let verdict = at_most.map_or("", |most| if value.median <= most { "met" } else { "MISSED" });
-            let asked = at_most.map_or_else(|| "-".to_owned(), |most| format!("<= {most}{unit}"));
-            rows.push(vec![what.clone(), format!("{}{unit}", value.text(*decimals)), asked, verdict.to_owned()]);
+        rows.extend(self.figures.iter().map(Figure::row));
+        if has_interval {
+            rows[0].insert(2, "mean (95 % interval)".to_owned());
+            for (row, figure) in rows[1..].iter_mut().zip(&self.figures) {
+                row.insert(2, figure.interval());
+            }
         }
         rows
     }

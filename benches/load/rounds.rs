@@ -1,12 +1,14 @@
-//! Interleaved rounds: everything that is compared is up at the same time, on the same core (an idle server costs
-//! nothing), and is measured in turn A B A B …, so that a slow minute of the host falls on all of them. The first round
-//! is for warming up and is discarded.
+//! Interleaved rounds: everything that is compared is up at the same time, on the same core (an
+//! idle server costs nothing), and is measured in turn A B A B …, so that a slow minute of the host
+//! falls on all of them. Beside an older build the order is drawn anew for each round, so that no
+//! lane always follows the same one. The first round is for warming up and is discarded.
 //!
 //! CPU a request is the server's exact CPU time over a window in which all connections are up (`wrk`), divided by the
 //! requests of that window.
 
 use crate::error::{Context, Result};
-use crate::random::mix;
+use crate::interval::Interval;
+use crate::random::{Random, mix};
 use crate::server::Running;
 use crate::wrk::{self, Load};
 
@@ -24,6 +26,8 @@ pub struct Plan {
     pub seconds: f64,
     pub load_core: usize,
     pub seed: u64,
+    /// Whether the order within a round is drawn by the seed.
+    pub shuffled: bool,
 }
 
 /// What a round of one lane gave, a request.
@@ -43,20 +47,39 @@ pub struct Series {
 
 /// Measures all lanes in turn; the series are in the lanes' order, and round i of one is paired with round i of another.
 pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
-    let mut series: Vec<Series> =
-        lanes.iter().map(|lane| Series { name: lane.name.clone(), rounds: Vec::new() }).collect();
+    let names: Vec<String> = lanes.iter().map(|lane| lane.name.clone()).collect();
+    let rounds = in_turn(lanes.len(), plan, |lane, seed| measure_one(&lanes[lane], plan, seed))?;
+    Ok(names.into_iter().zip(rounds).map(|(name, rounds)| Series { name, rounds }).collect())
+}
+
+/// Measures each of `count` lanes once a round, by its number and the round's seed: the lanes of a
+/// round are asked the same questions. Returns the kept rounds of each lane.
+pub fn in_turn<R>(count: usize, plan: &Plan, mut measure: impl FnMut(usize, u64) -> Result<R>) -> Result<Vec<Vec<R>>> {
+    let mut rounds: Vec<Vec<R>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
-        for (lane, series) in lanes.iter().zip(&mut series) {
-            // One seed a round: the lanes of a round are asked the same questions.
-            series.rounds.push(measure_one(lane, plan, mix(plan.seed ^ round as u64))?);
+        let seed = mix(plan.seed ^ round as u64);
+        for lane in order(count, plan, seed) {
+            rounds[lane].push(measure(lane, seed)?);
         }
     }
     if plan.rounds > 1 {
-        for series in &mut series {
-            series.rounds.remove(0);
+        for rounds in &mut rounds {
+            rounds.remove(0);
         }
     }
-    Ok(series)
+    Ok(rounds)
+}
+
+/// The lanes in the order of one round: Fisher and Yates' shuffle, or as they come.
+fn order(count: usize, plan: &Plan, seed: u64) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..count).collect();
+    if plan.shuffled {
+        let mut random = Random::new(mix(seed ^ 0x0dde));
+        for last in (1..count).rev() {
+            order.swap(last, random.below(last as u64 + 1) as usize);
+        }
+    }
+    order
 }
 
 fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
@@ -76,6 +99,8 @@ pub struct Spread {
     pub median: f64,
     pub min: f64,
     pub max: f64,
+    /// Of the mean, where two builds are compared: what a figure is judged by.
+    pub interval: Option<Interval>,
 }
 
 impl Spread {
@@ -85,11 +110,17 @@ impl Spread {
         assert!(!values.is_empty(), "no rounds were kept");
         values.sort_by(f64::total_cmp);
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
-        Self { median: f64::midpoint(low, high), min: values[0], max: values[values.len() - 1] }
+        let median = f64::midpoint(low, high);
+        Self { median, min: values[0], max: values[values.len() - 1], interval: None }
+    }
+
+    /// Of a single value.
+    pub fn one(value: f64) -> Self {
+        Self { median: value, min: value, max: value, interval: None }
     }
 
     pub fn text(&self, decimals: usize) -> String {
-        let Self { median, min, max } = self;
+        let Self { median, min, max, .. } = self;
         format!("{median:.decimals$} ({min:.decimals$}..{max:.decimals$})")
     }
 }
@@ -107,6 +138,11 @@ impl Series {
 
     /// CPU a request against another lane's, round by round.
     pub fn against(&self, base: &Self) -> Spread {
-        Spread::of(self.rounds.iter().zip(&base.rounds).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us))
+        Spread::of(self.ratios(base))
+    }
+
+    /// The same, each round's.
+    pub fn ratios(&self, base: &Self) -> impl Iterator<Item = f64> {
+        self.rounds.iter().zip(&base.rounds).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us)
     }
 }

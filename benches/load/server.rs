@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::net::{AddrParseError, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -64,6 +64,13 @@ impl Subject {
     /// The same with one more flag.
     pub fn with(mut self, flag: &str) -> Self {
         self.args.push(flag.to_owned());
+        self
+    }
+
+    /// The same with an older program.
+    pub fn older(mut self, program: &Path) -> Self {
+        self.name = "before";
+        program.clone_into(&mut self.program);
         self
     }
 
@@ -186,8 +193,10 @@ pub struct Running {
     has_info: bool,
 }
 
-/// What `/v1/info` says of the cores.
+/// What `/v1/info` says of the program and its cores.
 pub struct Info {
+    /// What it is built from, as far as it knows.
+    pub commit: String,
     pub ports: Vec<u16>,
     /// How long all of them have looked out for answers of others.
     pub spun: Duration,
@@ -235,7 +244,8 @@ impl Running {
             cores.iter().filter_map(|core| core[name].as_u64()).collect()
         };
         let ports = figures("port").into_iter().filter_map(|port| port.try_into().ok()).collect();
-        Ok(Info { ports, spun: Duration::from_micros(figures("looked_out_us").iter().sum()) })
+        let commit = info["commit"].as_str().unwrap_or("unknown").to_owned();
+        Ok(Info { commit, ports, spun: Duration::from_micros(figures("looked_out_us").iter().sum()) })
     }
 
     /// CPU time in which cores looked out for answers of others.

@@ -63,6 +63,11 @@ impl Tally {
         self.sampled.iter().cycle().skip(turn * count % self.sampled.len()).take(count).copied()
     }
 
+    /// Of the whole population.
+    pub fn users(&self) -> u64 {
+        self.population.users
+    }
+
     pub fn user_id(&self, user: u64) -> u64 {
         self.population.user_id(user)
     }

@@ -1,7 +1,7 @@
 //! `durable`: entries onto a disk. A whole population first, for its CPU; then rounds of every batch size over every number of
 //! connections, beside a bare write to the same disk and beside Redis.
 
-use super::{Bench, MILLION, short};
+use super::{Bench, MILLION, before, short};
 use crate::bare::Bare;
 use crate::check;
 use crate::closed::{Dialect, Fed, Feeder};
@@ -65,13 +65,15 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     feeders.get(1).map_or(Ok(()), |feeder| redis::check(feeder.server, &feeder.tally))?;
     drop(feeders);
     let notes = notes(&data, peer, server)?;
-    Ok(Report {
+    let mut report = Report {
         suite: Suite::Durable,
         title: format!("POST entries onto a disk: {} users", short(users)),
         rows: rows(&parts, population.len(), &lanes),
         figures: figures(&parts, population.len(), &lanes),
         notes,
-    })
+    };
+    before::durable(bench, population)?.add_to(&mut report);
+    Ok(report)
 }
 
 fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {

@@ -1,6 +1,6 @@
 //! `feed`: a whole population fed to an empty server without a disk, 1,000 entries a request.
 
-use super::{Bench, MILLION, short};
+use super::{Bench, MILLION, before, short};
 use crate::check;
 use crate::error::Result;
 use crate::feed::{Part, feed, generator_speed};
@@ -29,7 +29,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let tenths = Spread::of(parts.iter().map(cpu_us));
     let whole = Spread { median: total / population.len() as f64, ..tenths };
     let generated = generator_speed(&population)? / 1e6;
-    Ok(Report {
+    let mut report = Report {
         suite: Suite::Feed,
         title: format!("POST entries, no disk: {} users, {} entries, 1,000 a request", short(users), population.len()),
         rows: rows(&parts, cpu_us),
@@ -41,7 +41,9 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             at_most: Some(AT_MOST_US),
         }],
         notes: vec![format!("The generator alone makes {generated:.2} M lines a second.")],
-    })
+    };
+    before::feed(bench, &population)?.add_to(&mut report);
+    Ok(report)
 }
 
 fn rows(parts: &[Part], cpu_us: impl Fn(&Part) -> f64) -> Vec<Vec<String>> {

@@ -30,7 +30,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         ]);
         figures.push(Figure {
             what: format!("bytes a user, {} users", short(users)),
-            value: Spread { median: each, min: each, max: each },
+            value: Spread::one(each),
             decimals: 1,
             unit: " B",
             at_most: (users >= ENOUGH_USERS).then_some(AT_MOST_BYTES),

@@ -2,11 +2,13 @@
 //! population stays the same.
 
 mod arena;
+mod before;
 mod connections;
 mod durable;
 mod feed;
 mod hop;
 mod memory;
+mod open;
 mod peers;
 mod reads;
 mod recovery;
@@ -15,6 +17,7 @@ mod snapshot;
 mod users;
 
 use crate::check;
+use crate::compare;
 use crate::error::Result;
 use crate::feed::feed;
 use crate::ids::Ids;
@@ -60,16 +63,19 @@ pub struct Bench {
     options: Options,
     cores: Cores,
     loaded: Option<Loaded>,
+    /// The same population in the older build.
+    before: Option<Loaded>,
 }
 
 impl Bench {
     pub fn new(options: Options, cores: Cores) -> Self {
-        Self { options, cores, loaded: None }
+        Self { options, cores, loaded: None, before: None }
     }
 
     pub fn run(&mut self, suite: Suite) -> Result<Report> {
-        match suite {
+        let mut report = match suite {
             Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => reads::run(self, suite),
+            Suite::Open => open::run(self),
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
             Suite::Users => users::run(self),
@@ -81,26 +87,47 @@ impl Bench {
             Suite::Hop => hop::run(self),
             Suite::Arena => arena::run(self),
             Suite::Peers => peers::run(self),
+        }?;
+        let (core, subject) = (self.cores.server, Subject::purser(self.cores.server));
+        if let Some(older) = self.options.older(Subject::purser(core)).filter(|_| suite.compares()) {
+            report.notes.push(compare::builds(&subject, &older, core)?);
         }
+        Ok(report)
     }
 
     /// The loaded server of the single-population suites, fed when first asked for.
     fn loaded(&mut self) -> Result<&Loaded> {
-        let users = self.options.users_or(&[MILLION])[0];
-        let loaded = match self.loaded.take() {
-            Some(loaded) if loaded.population.users == users => loaded,
-            other => {
-                drop(other);
-                Loaded::new(users, &self.options, self.cores)?
-            }
-        };
-        Ok(self.loaded.insert(loaded))
+        let subject = Subject::purser(self.cores.server);
+        keep(&mut self.loaded, &subject, &self.options, self.cores)
+    }
+
+    /// The same, and the older build's beside it, if there is one.
+    fn both_loaded(&mut self) -> Result<(&Loaded, Option<&Loaded>)> {
+        let subject = Subject::purser(self.cores.server);
+        let loaded = keep(&mut self.loaded, &subject, &self.options, self.cores)?;
+        let older = self.options.older(subject);
+        let before = older.map(|older| keep(&mut self.before, &older, &self.options, self.cores)).transpose()?;
+        Ok((loaded, before))
     }
 
     /// Stops what is kept, for a suite that needs the memory.
     pub fn unload(&mut self) -> Result<()> {
-        self.loaded.take().map_or(Ok(()), |loaded| loaded.server.stop())
+        let kept = [self.loaded.take(), self.before.take()];
+        kept.into_iter().flatten().try_for_each(|loaded| loaded.server.stop())
     }
+}
+
+/// What is kept in `slot`, if its population is the one that is asked for; else a new one.
+fn keep<'a>(slot: &'a mut Option<Loaded>, subject: &Subject, options: &Options, cores: Cores) -> Result<&'a Loaded> {
+    let users = options.users_or(&[MILLION])[0];
+    let loaded = match slot.take() {
+        Some(loaded) if loaded.population.users == users => loaded,
+        other => {
+            drop(other);
+            Loaded::of(subject, users, options, cores)?
+        }
+    };
+    Ok(slot.insert(loaded))
 }
 
 /// 1000000 as `1 M`, 10000 as `10 k`.

@@ -80,7 +80,7 @@ fn share_of_memory(memory: &[u64]) -> Figure {
     let share = memory[0] as f64 / *best as f64;
     Figure {
         what: "RSS against the smallest peer".to_owned(),
-        value: Spread { median: share, min: share, max: share },
+        value: Spread::one(share),
         decimals: 3,
         unit: "x",
         at_most: Some(MEMORY),

@@ -2,6 +2,7 @@
 
 use super::{Bench, CONNECTIONS, short};
 use crate::check;
+use crate::compare;
 use crate::error::{Error, Result};
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
@@ -18,19 +19,21 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     };
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
     let (plan, core) = (bench.options.plan(bench.cores), bench.cores.server);
-    let loaded = bench.loaded()?;
-    loaded.check(0)?;
+    let (loaded, before) = bench.both_loaded()?;
+    [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(0))?;
     let answer = check::typical_answer(&loaded.server, &loaded.tally, script)?;
     let answer_bytes = answer.len() as f64;
     let floor = Subject::floor(core, answer)?.start(core)?;
     let load = Load { script, connections, ids: &loaded.ids, port: None, core: None };
-    let lanes = [&loaded.server, &floor].map(|server| Lane { name: server.name.to_owned(), server, loads: vec![load] });
+    let servers = [&loaded.server, &floor].into_iter().chain(before.map(|before| &before.server));
+    let lanes: Vec<_> =
+        servers.map(|server| Lane { name: server.name.to_owned(), server, loads: vec![load] }).collect();
     let series = measure(&lanes, &plan)?;
-    loaded.check(1)?;
+    [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(1))?;
     let (ours, floors) = (loaded.server.memory()?.rss, floor.memory()?.rss);
     floor.stop()?;
 
-    let [purser, floor] = &series[..] else { unreachable!("two lanes give two series") };
+    let [purser, floor, before @ ..] = &series[..] else { unreachable!("a series for each lane") };
     right_count(floor, answer_bytes)?;
     let ratio = Figure {
         what: "CPU a request against the floor".to_owned(),
@@ -46,11 +49,12 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
         unit: " us",
         at_most: Some(0.4),
     });
+    let compared = before.iter().map(|before| compare::requests("", purser, before, Some(compare::AT_MOST)));
     Ok(Report {
         suite,
         title: format!("{what}: {} users, {connections} connections", short(loaded.population.users)),
         rows: report::rows(&series),
-        figures: [ratio].into_iter().chain(per_balance).collect(),
+        figures: [ratio].into_iter().chain(per_balance).chain(compared).collect(),
         notes: vec![format!("RSS afterwards, MiB: purser {}, floor {}.", Memory::mib(ours), Memory::mib(floors))],
     })
 }

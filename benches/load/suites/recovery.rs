@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Bench, MILLION, short};
+use super::{Bench, MILLION, before, short};
 use crate::check;
 use crate::closed::{Dialect, Feeder};
 use crate::data::DataDir;
@@ -86,7 +86,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         ),
         format!("What the last start said: {}.", both.said),
     ];
-    Ok(Report {
+    let mut report = Report {
         suite: Suite::Recovery,
         title: format!("Starts: {} users, a tail of {} entries, one core", short(users), short(tail)),
         rows: rows(&[&log, &snapshot, &both], users),
@@ -107,7 +107,9 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             },
         ],
         notes,
-    })
+    };
+    before::recovery(bench, &data, &tally)?.add_to(&mut report);
+    Ok(report)
 }
 
 /// Starts a server on `data` as often, checks what it answers each time, and stops it.

@@ -2,6 +2,7 @@
 //! side. Where a server uses both CPUs, a wrk runs on each, so cores and load tools share them evenly. CPU is without the time in which a core looked out for answers of another.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
+use crate::compare;
 use crate::error::Result;
 use crate::ids::Ids;
 use crate::options::Suite;
@@ -12,6 +13,8 @@ use crate::wrk::{Load, Script};
 use purser::ledger::id::UserId;
 
 const SLICES: [u32; 4] = [1, 2, 4, 8];
+/// Those of them with which an older build is compared.
+const COMPARED: [u32; 3] = [1, 2, 8];
 /// Asked for, in microseconds a request of which half had to go to the other core.
 const HOP_US: f64 = 0.6;
 const OWN_PORT: f64 = 1.02;
@@ -25,7 +28,13 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let cpus = [cores.server, cores.load];
     let load = |slices: u32| Loaded::of(&Subject::slices(&cpus, slices), users, &bench.options, cores);
     let loaded: Vec<Loaded> = SLICES.into_iter().map(load).collect::<Result<_>>()?;
-    loaded.iter().try_for_each(|loaded| loaded.check(0))?;
+    let older = |slices: u32| bench.options.older(Subject::slices(&cpus, slices));
+    let before: Vec<Loaded> = COMPARED
+        .into_iter()
+        .filter_map(older)
+        .map(|subject| Loaded::of(&subject, users, &bench.options, cores))
+        .collect::<Result<_>>()?;
+    loaded.iter().chain(&before).try_for_each(|loaded| loaded.check(0))?;
 
     let two = &loaded[1];
     let ports = two.server.info()?.ports;
@@ -53,19 +62,38 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         let load = |&core| Load { connections: connections / 2, core: Some(core), ..all(of) };
         lanes.push(lane(&format!("{slices} slices, both CPUs loaded"), of, cpus.iter().map(load).collect()));
     }
+    let current = lanes.len();
+    for (before, slices) in before.iter().zip(COMPARED) {
+        let load = |&core| Load { connections: connections / 2, core: Some(core), ids: &before.ids, ..all(0) };
+        let name = format!("before, {slices} slices, both CPUs loaded");
+        lanes.push(Lane { name, server: &before.server, loads: cpus.iter().map(load).collect() });
+    }
     let series = measure(&lanes, &bench.options.plan(cores))?;
     drop(lanes);
-    loaded.iter().try_for_each(|loaded| loaded.check(1))?;
-    loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
+    loaded.iter().chain(&before).try_for_each(|loaded| loaded.check(1))?;
+    loaded.into_iter().chain(before).try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
         suite: Suite::Slices,
         title: format!("GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections", short(users)),
         rows: report::rows(&series),
-        figures: figures(&series),
+        figures: figures(&series[..current]).into_iter().chain(compared(series.split_at(current))).collect(),
         notes: vec![
             "Beyond the hop: CPU a request, less what the requests that went to another core cost by the figure above, against one slice.".to_owned(),
         ],
     })
+}
+
+/// The lanes with both CPUs loaded, which are the current build's last ones, against the older
+/// build's.
+fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
+    let shared = &current[current.len() - SLICES.len()..];
+    let after = COMPARED.iter().filter_map(|slices| SLICES.iter().position(|of| of == slices)).map(|of| &shared[of]);
+    let pairs = after.zip(before).zip(COMPARED);
+    pairs
+        .map(|((after, before), slices)| {
+            compare::requests(&format!(", {slices} slices"), after, before, Some(compare::AT_MOST))
+        })
+        .collect()
 }
 
 fn figures(series: &[Series]) -> Vec<Figure> {

@@ -15,7 +15,7 @@ use crate::error::{Context, Error, Result};
 use crate::feed::feed;
 use crate::ids::Ids;
 use crate::options::{Cores, Options, Suite};
-use crate::paced::{self, Pace};
+use crate::paced::{self, Answers, Pace, Users};
 use crate::population::Population;
 use crate::random::mix;
 use crate::report::{self, Figure, Report};
@@ -223,9 +223,9 @@ fn mixed(server: &Running, population: Population, tally: Tally, pace: &Pace) ->
     let stop = AtomicBool::new(false);
     let (latencies, entries) = std::thread::scope(|scope| {
         let fed = scope.spawn(|| feeder.send_paced(ENTRIES_A_SECOND, &stop));
-        let latencies = paced::read(server, &population, pace);
+        let latencies = paced::read(server, &population, Users::Even, Answers::Balances, pace);
         stop.store(true, Ordering::Relaxed); // Relaxed: nothing else is told by it
         (latencies, fed.join().expect("the feeder panicked"))
     });
-    Ok((latencies?, feeder.tally, entries?))
+    Ok((latencies?.latencies, feeder.tally, entries?))
 }

@@ -1,0 +1,119 @@
+//! `open`: GET balance at a fixed rate, `--rate`, whatever the server does: its CPU a request well
+//! below the most that it can take, and latencies from when each request was due. Purser, the floor
+//! and an older build take turns.
+//!
+//! At a rate that leaves a core idle between requests, the event loop wakes for few of them at a
+//! time: a request costs more than in the closed loop of `balance`, and the two figures are not to
+//! be compared.
+
+use super::{Bench, CONNECTIONS, Loaded, short};
+use crate::check;
+use crate::compare;
+use crate::error::{Context, Result};
+use crate::options::Suite;
+use crate::paced::{self, Answers, Done, Pace, Users};
+use crate::population::Population;
+use crate::report::{self, Figure, Report};
+use crate::rounds::{Round, Series, Spread, in_turn};
+use crate::server::{Running, Subject};
+use crate::wrk::Script;
+
+struct Lane<'a> {
+    server: &'a Running,
+    answers: Answers<'a>,
+}
+
+/// A round, and what the client says of itself.
+struct Paced {
+    round: Round,
+    kept: bool,
+    late_p99_us: f64,
+}
+
+pub fn run(bench: &mut Bench) -> Result<Report> {
+    let options = bench.options.clone();
+    let (plan, core, rate) = (options.plan(bench.cores), bench.cores.server, options.rate);
+    let connections = options.connections_or(&[CONNECTIONS])[0];
+    let (loaded, before) = bench.both_loaded()?;
+    let check_all = |turn| [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(turn));
+    check_all(0)?;
+    let answer = check::typical_answer(&loaded.server, &loaded.tally, Script::Balance)?;
+    let floor = Subject::floor(core, answer.clone())?.start(core)?;
+    let mut lanes = vec![Lane::of(loaded), Lane { server: &floor, answers: Answers::Constant(&answer) }];
+    lanes.extend(before.map(Lane::of));
+    let rounds = in_turn(lanes.len(), &plan, |lane, seed| {
+        let pace = Pace { per_second: rate.into(), connections, seconds: plan.seconds, seed };
+        lanes[lane].measure(&loaded.population, &pace)
+    })?;
+    check_all(1)?;
+    let notes = lanes.iter().zip(&rounds).map(|(lane, rounds)| note(lane.server.name, rounds, rate)).collect();
+    let series: Vec<Series> = lanes.iter().zip(rounds).map(|(lane, rounds)| series(lane, rounds)).collect();
+    drop(lanes);
+    floor.stop()?;
+    Ok(Report {
+        suite: Suite::Open,
+        title: format!(
+            "GET balance at {rate} requests/s: {} users, {connections} connections",
+            short(loaded.population.users)
+        ),
+        rows: report::rows(&series),
+        figures: figures(&series),
+        notes,
+    })
+}
+
+impl<'a> Lane<'a> {
+    fn of(loaded: &'a Loaded) -> Self {
+        Self { server: &loaded.server, answers: Answers::Balances }
+    }
+
+    fn measure(&self, population: &Population, pace: &Pace) -> Result<Paced> {
+        let done = paced::read(self.server, population, Users::All, self.answers, pace).context(self.server.name)?;
+        let kept = done.kept(pace);
+        let per_second = done.per_second();
+        let Done { mut latencies, mut late, bytes, cpu, .. } = done;
+        let requests = latencies.count() as f64;
+        let mut us = |share| latencies.us(share).map(|us| us.round() as u64);
+        let round = Round {
+            cpu_us: cpu.as_secs_f64() * 1e6 / requests,
+            bytes: bytes as f64 / requests,
+            per_second,
+            latency_us: Some([us(0.5)?, us(0.99)?, us(0.999)?]),
+        };
+        Ok(Paced { round, kept, late_p99_us: late.us(0.99)? })
+    }
+}
+
+fn series(lane: &Lane<'_>, rounds: Vec<Paced>) -> Series {
+    Series { name: lane.server.name.to_owned(), rounds: rounds.into_iter().map(|paced| paced.round).collect() }
+}
+
+/// Whether the rate was kept, how late requests were sent, and how busy the server was: if it was
+/// idle for a good part of a round that missed the rate, the client could not keep it.
+fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
+    let late = Spread::of(rounds.iter().map(|paced| paced.late_p99_us)).text(1);
+    let missed = rounds.iter().filter(|paced| !paced.kept).count();
+    let kept = match missed {
+        0 => format!("{rate} requests/s were kept in every round"),
+        _ => format!("{rate} requests/s were NOT KEPT in {missed} of {} rounds", rounds.len()),
+    };
+    // Microseconds of CPU in a second, as a share.
+    let busy = |paced: &Paced| paced.round.cpu_us * paced.round.per_second / 1e4;
+    let busy = Spread::of(rounds.iter().map(busy)).text(0);
+    format!(
+        "{name}: {kept}; p99 from when a request was due until it was sent: {late} us; the server was \
+         busy for {busy} % of the time."
+    )
+}
+
+fn figures(series: &[Series]) -> Vec<Figure> {
+    let [purser, floor, before @ ..] = series else { unreachable!("a series for each lane") };
+    let floors = Figure {
+        what: "CPU a request against the floor".to_owned(),
+        value: purser.against(floor),
+        decimals: 3,
+        unit: "x",
+        at_most: None,
+    };
+    [floors].into_iter().chain(before.iter().map(|before| compare::requests("", purser, before, None))).collect()
+}
