@@ -1,0 +1,190 @@
+//! The answers of one connection that wait to leave, in the order of their requests.
+//!
+//! Each answer is marked with the log position that it shows; what is behind an answer that must still wait waits as well. An
+//! answer that shows only what is durable already costs no mark.
+//!
+//! A reply of another core has a gap kept for it, which is filled when the reply comes; what is behind a gap waits as well.
+
+use crate::slice::Lsn;
+use std::collections::VecDeque;
+
+/// A position in the log of one of this core's slices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The slice, by its place on the core.
+    pub place: usize,
+    /// The position; zero has nothing to wait for.
+    pub lsn: Lsn,
+}
+
+/// Answers, rendered.
+#[derive(Debug, Default)]
+pub struct Answers {
+    /// The bytes. Writers append to them and call [`Self::mark`] behind each answer.
+    pub bytes: Vec<u8>,
+    /// Where an answer that waits begins, and what it waits for, in order.
+    marks: VecDeque<(usize, Position)>,
+    /// Where a reply is still to be put in, and its number, in order of both.
+    gaps: VecDeque<(usize, u32)>,
+    next_gap: u32,
+}
+
+impl Answers {
+    /// Everything from `start` on waits for `position`, unless it waits for as much already.
+    #[inline]
+    pub fn mark(&mut self, start: usize, position: Position) {
+        if position.lsn == Lsn::default() {
+            return;
+        }
+        let last = self.marks.back().filter(|(_, last)| last.place == position.place);
+        if last.is_none_or(|(_, last)| last.lsn < position.lsn) {
+            self.marks.push_back((start, position));
+        }
+    }
+
+    /// Keeps a gap for a reply to come, and returns its number.
+    #[inline]
+    pub fn gap(&mut self) -> u32 {
+        let number = self.next_gap;
+        self.next_gap = number.wrapping_add(1);
+        self.gaps.push_back((self.bytes.len(), number));
+        number
+    }
+
+    /// Puts a reply, which may leave, into its gap.
+    #[inline]
+    pub fn fill(&mut self, number: u32, reply: &[u8]) {
+        let at = self.gaps.iter().position(|&(_, gap)| gap == number).expect("a gap is filled once");
+        let (start, _) = self.gaps.remove(at).expect("it is there");
+        self.bytes.extend_from_slice(reply);
+        if start + reply.len() < self.bytes.len() {
+            self.bytes[start..].rotate_right(reply.len());
+        }
+        // What begins where the gap was lies behind it, unless it is a gap that was there before.
+        self.gaps.iter_mut().skip(at).for_each(|(later, _)| *later += reply.len());
+        let behind = self.marks.iter_mut().filter(|(later, _)| *later >= start);
+        behind.for_each(|(later, _)| *later += reply.len());
+    }
+
+    /// How many gaps there are.
+    #[inline]
+    pub fn gaps(&self) -> usize {
+        self.gaps.len()
+    }
+
+    /// Whether there is nothing: no bytes, no gap.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty() && self.gaps.is_empty()
+    }
+
+    /// What the first answer waits for, if it is the log.
+    pub fn waits_for(&self) -> Option<Position> {
+        let &(start, position) = self.marks.front()?;
+        self.gaps.front().is_none_or(|&(gap, _)| start < gap).then_some(position)
+    }
+
+    /// How many bytes may leave; `durable` says of a slice up to where its log is durable.
+    #[inline]
+    pub fn sendable(&mut self, durable: impl Fn(usize) -> Lsn) -> usize {
+        while self.marks.front().is_some_and(|(_, position)| position.lsn <= durable(position.place)) {
+            self.marks.pop_front();
+        }
+        let end = self.marks.front().map_or(self.bytes.len(), |&(start, _)| start);
+        self.gaps.front().map_or(end, |&(gap, _)| end.min(gap))
+    }
+
+    /// Moves the first `count` bytes, all of which may leave, to the empty `to`.
+    #[inline]
+    pub fn freeze(&mut self, count: usize, to: &mut Vec<u8>) {
+        assert!(to.is_empty(), "one send is in flight at a time");
+        assert!(
+            self.marks.front().is_none_or(|&(start, _)| count <= start),
+            "an answer leaves when its log position is durable"
+        );
+        assert!(self.gaps.front().is_none_or(|&(gap, _)| count <= gap), "answers leave in the order of their requests");
+        if count == self.bytes.len() {
+            self.gaps.iter_mut().for_each(|(start, _)| *start = 0);
+            std::mem::swap(&mut self.bytes, to);
+            return;
+        }
+        to.extend_from_slice(&self.bytes[..count]);
+        self.bytes.drain(..count);
+        self.marks.iter_mut().for_each(|(start, _)| *start -= count);
+        self.gaps.iter_mut().for_each(|(start, _)| *start -= count);
+    }
+
+    /// Forgets what is waited for: what a planted fault does.
+    pub(super) fn forget_marks(&mut self) {
+        self.marks.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn write(answers: &mut Answers, answer: &str, place: usize, lsn: u64) {
+        let start = answers.bytes.len();
+        answers.bytes.extend_from_slice(answer.as_bytes());
+        answers.mark(start, Position { place, lsn: Lsn(lsn) });
+    }
+
+    fn send(answers: &mut Answers, durable: [u64; 2]) -> String {
+        let mut sent = Vec::new();
+        let count = answers.sendable(|place| Lsn(durable[place]));
+        answers.freeze(count, &mut sent);
+        String::from_utf8(sent).unwrap()
+    }
+
+    #[test]
+    fn an_answer_leaves_when_it_and_those_before_it_are_durable() {
+        let mut answers = Answers::default();
+        for (answer, lsn) in [("a", 0), ("bb", 5), ("ccc", 3), ("dddd", 9), ("e", 0)] {
+            write(&mut answers, answer, 0, lsn);
+        }
+        let mut send = |durable| send(&mut answers, [durable, 0]);
+        assert_eq!(send(0), "a");
+        assert_eq!(send(4), "", "the third answer is durable, but its turn has not come");
+        assert_eq!(send(5), "bbccc");
+        assert_eq!(send(8), "");
+        assert_eq!(send(9), "dddde");
+        assert_eq!(answers.waits_for(), None);
+    }
+
+    #[test]
+    fn each_answer_waits_for_the_log_of_its_own_slice() {
+        let mut answers = Answers::default();
+        for (answer, place, lsn) in [("a", 0, 2), ("b", 1, 7), ("c", 0, 2), ("d", 0, 3)] {
+            write(&mut answers, answer, place, lsn);
+        }
+        assert_eq!(send(&mut answers, [9, 6]), "a");
+        assert_eq!(answers.waits_for(), Some(Position { place: 1, lsn: Lsn(7) }));
+        assert_eq!(send(&mut answers, [2, 7]), "bc");
+        assert_eq!(send(&mut answers, [3, 0]), "d");
+    }
+
+    #[test]
+    fn gaps_are_filled_in_any_order_and_sent_in_theirs() {
+        let mut answers = Answers::default();
+        let send = |answers: &mut Answers, durable| send(answers, [durable, 0]);
+        write(&mut answers, "a", 0, 0);
+        let (first, second) = (answers.gap(), answers.gap());
+        write(&mut answers, "d", 0, 5);
+        let third = answers.gap();
+        assert_eq!(send(&mut answers, 0), "a");
+        answers.fill(third, b"eee");
+        answers.fill(second, b"cc");
+        assert_eq!((send(&mut answers, 0).as_str(), answers.gaps(), answers.waits_for()), ("", 1, None));
+        write(&mut answers, "f", 0, 7);
+        answers.fill(first, b"b");
+        assert_eq!(send(&mut answers, 0), "bcc");
+        assert_eq!(answers.waits_for().map(|position| position.lsn), Some(Lsn(5)));
+        assert_eq!(send(&mut answers, 6), "deee");
+        let last = answers.gap();
+        assert_eq!(send(&mut answers, 7), "f", "all that is there has left, and the gap is where it was");
+        write(&mut answers, "h", 0, 0);
+        answers.fill(last, b"g");
+        assert_eq!(send(&mut answers, 7), "gh");
+    }
+}

@@ -1,0 +1,73 @@
+//! The connections of one core, by their slots.
+
+use super::connection::Connection;
+use super::machine::Slot;
+
+/// The connections.
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Vec<Option<Connection>>,
+    /// Which use of each slot is the next.
+    generations: Vec<u32>,
+    count: usize,
+}
+
+impl Connections {
+    /// How many there are.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Slots, used or free.
+    pub const fn slots(&self) -> Slot {
+        self.slots.len() as Slot
+    }
+
+    /// A connection came in a free slot.
+    pub(super) fn insert(&mut self, slot: Slot, deadline_ms: u64) -> &mut Connection {
+        let at = slot as usize;
+        if at >= self.slots.len() {
+            self.slots.resize_with(at + 1, || None);
+            self.generations.resize(at + 1, 0);
+        }
+        assert!(self.slots[at].is_none(), "a slot is given to one connection at a time");
+        self.count += 1;
+        self.slots[at].insert(Connection::new(slot, self.generations[at], deadline_ms))
+    }
+
+    /// A connection is gone.
+    pub(super) fn remove(&mut self, slot: Slot) {
+        let gone = self.slots[slot as usize].take();
+        assert!(gone.is_some(), "a connection is closed once");
+        self.count -= 1;
+        self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
+    }
+
+    /// The connection in a slot.
+    #[inline]
+    pub fn get(&mut self, slot: Slot) -> Option<&mut Connection> {
+        self.slots.get_mut(slot as usize).and_then(Option::as_mut)
+    }
+
+    /// The connection that a driver's event is of.
+    #[inline]
+    pub(super) fn of(&mut self, slot: Slot) -> &mut Connection {
+        self.get(slot).expect("an event is of a connection that is there")
+    }
+
+    /// The connection that a ticket names; `None` if it is gone.
+    #[inline]
+    pub(super) fn by_ticket(&mut self, ticket: u64) -> Option<&mut Connection> {
+        self.get(ticket as Slot).filter(|connection| connection.ticket() == ticket)
+    }
+
+    /// All of them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
+        self.slots.iter_mut().flatten()
+    }
+}

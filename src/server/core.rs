@@ -1,0 +1,433 @@
+//! The machine that ships: the state of one core, and the order of a turn.
+//!
+//! What a turn has received is parsed as it comes ([`Machine::received`]); reads are left pending. The rest of the turn is
+//! [`Machine::end_turn`], in this order:
+//!
+//! 1. pending reads are answered, so that their look-ups overlap;
+//! 2. replies of other cores are handed to their connections, and requests of other cores served: reads and batches at once,
+//!    entries up to half of what a turn may apply;
+//! 3. connections with work at hand go on, another one first each time: feeds apply their entries here;
+//! 4. entries of other cores get what is left of the turn;
+//! 5. each connection that something has happened to is settled: what may leave leaves;
+//! 6. replies whose positions are durable leave, and each slice's log is written if somebody waits for it.
+//!
+//! So a slice applies at most [`super::limits::ENTRIES_PER_TURN`] entries a turn, whoever sent them, and slices of one core
+//! share its latency: reads on any of them make the turns of all of them short.
+
+use super::connections::Connections;
+use super::exchange::Exchange;
+use super::lifecycle::Lifecycle;
+use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TICKS};
+use super::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
+use super::message::Message;
+use super::owner::{Kept, Owner};
+use super::planted::Fault;
+use super::progress::Progress;
+use super::requests::Then;
+use super::shared::Shared;
+use super::topology::{Owned, Topology};
+use crate::api::info::Info;
+use crate::ledger::memory::{Step, Way, ahead};
+use crate::limits::Limits;
+use crate::metrics::Counters;
+use crate::slice::Slice;
+use crate::slice::disk::Done;
+use crate::slice::store::Counts;
+
+/// What a core is to be.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Its place among the others.
+    pub topology: Topology,
+    /// The limits in force.
+    pub limits: Limits,
+    /// What the server says of itself.
+    pub info: Info,
+    /// Of each of its slices, what keeps it, if anything does.
+    pub kept: Vec<Option<Kept>>,
+    /// Requests that it may have at each other core.
+    pub credits: u32,
+}
+
+impl Setup {
+    /// A core that is alone, with one slice that nothing keeps.
+    pub fn alone(limits: Limits, info: Info) -> Self {
+        Self { topology: Topology::alone(), limits, info, kept: vec![None], credits: CREDITS }
+    }
+}
+
+/// The machine of one core.
+#[derive(Debug)]
+pub struct Server {
+    connections: Connections,
+    shared: Shared,
+    /// Which of the ready connections is the first to go on.
+    rotation: usize,
+    next_tick_ms: u64,
+    tick: u32,
+    /// Whether this core's slices are loaded.
+    is_loaded: bool,
+    is_stopped: bool,
+}
+
+impl Server {
+    /// Sets a core up. What is kept is loaded in its first turns; requests are taken when all cores have loaded.
+    pub fn new(setup: Setup) -> Self {
+        let Setup { topology, limits, info, kept, credits } = setup;
+        let slices = topology.slices();
+        let ledger_bytes = limits.ledger_bytes / slices as usize;
+        let owners: Vec<_> = (topology.slices_here().zip(kept).enumerate())
+            .map(|(place, (number, kept))| Owner::new(number, slices, place, ledger_bytes, kept))
+            .collect();
+        assert!(owners.len() == topology.slices_here().count(), "every slice is set up");
+        let exchange = Exchange::with_credits(topology, credits);
+        Self {
+            connections: Connections::default(),
+            shared: Shared::new(topology, limits, info, owners, exchange),
+            rotation: 0,
+            next_tick_ms: 0,
+            tick: 0,
+            is_loaded: false,
+            is_stopped: false,
+        }
+    }
+
+    /// Plants a fault: what a test does to see it found.
+    pub fn plant(&mut self, fault: Fault) {
+        self.shared.planted = Some(fault);
+    }
+
+    /// Its slices, in order of their places.
+    pub fn slices(&self) -> impl ExactSizeIterator<Item = &Slice> {
+        self.shared.owners.iter().map(Owner::slice)
+    }
+
+    /// What the stores of its slices have done.
+    pub fn kept(&self) -> Counts {
+        let mut sum = Counts::default();
+        self.shared.owners.iter().for_each(|owner| sum.add(&owner.counts()));
+        sum
+    }
+
+    /// The connections.
+    pub const fn connections(&mut self) -> &mut Connections {
+        &mut self.connections
+    }
+
+    /// What the connections share.
+    pub const fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    // Steps of a turn.
+
+    /// Works on bytes of a connection. Returns how many are done with.
+    fn work(&mut self, slot: Slot, bytes: &[u8]) -> usize {
+        let (mut at, mut budget) = (0, REQUESTS_PER_TURN);
+        loop {
+            let connection = self.connections.of(slot);
+            let (used, then) = connection.step(&bytes[at..], &mut budget, &mut self.shared);
+            at += used;
+            match then {
+                Then::Again => {}
+                Then::Answer => self.answer_reads(),
+                Then::Stop => return at,
+            }
+        }
+    }
+
+    /// Goes on with what a connection has kept.
+    fn resume(&mut self, slot: Slot) {
+        let mut kept = std::mem::take(&mut self.connections.of(slot).kept);
+        let used = self.work(slot, &kept);
+        kept.drain(..used);
+        let connection = self.connections.of(slot);
+        // The buffer of a large burst is not kept for the next one.
+        if !kept.is_empty() || kept.capacity() <= super::limits::IDLE_BUFFER_BYTES {
+            connection.kept = kept;
+        }
+        connection.touch(&mut self.shared);
+    }
+
+    /// Answers the reads that are pending, in the order in which they came.
+    fn answer_reads(&mut self) {
+        let Self { connections, shared, .. } = self;
+        let mut pending = std::mem::take(&mut shared.pending);
+        let reads = pending.reads();
+        for (at, one) in reads.iter().enumerate() {
+            for (next, step) in ahead(reads, at, [Step::User]) {
+                if let Owned::Here(place) = next.owner {
+                    shared.owners[place].prefetch(next.read.user, None, step, &Way::default());
+                }
+            }
+            connections.of(one.slot).answer(one, pending.condition(one), shared);
+        }
+        pending.clear();
+        shared.pending = pending;
+    }
+
+    /// Hands replies of other cores to their connections.
+    fn take_replies(&mut self) {
+        while let Some((core, request)) = self.shared.exchange.replies.pop_front() {
+            let Self { connections, shared, .. } = self;
+            shared.exchange.came_back(core);
+            match connections.by_ticket(request.ticket) {
+                None => shared.keep_request(request),
+                Some(connection) => {
+                    let slot = connection.slot;
+                    if connection.take_reply(core, request, shared) {
+                        self.resume(slot);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Connections with work at hand go on. The first has more of the turn: another one each time.
+    fn resume_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.shared.ready);
+        if ready.len() > 1 {
+            self.rotation = (self.rotation + 1) % ready.len();
+            ready.rotate_left(self.rotation);
+        }
+        for slot in ready.drain(..) {
+            if self.connections.get(slot).is_some_and(|connection| connection.take_turn()) {
+                self.resume(slot);
+            }
+        }
+        // What became ready meanwhile waits for the next turn.
+        let mut next = std::mem::replace(&mut self.shared.ready, ready);
+        self.shared.ready.append(&mut next);
+    }
+
+    /// Settles every connection that something has happened to.
+    fn settle(&mut self) {
+        let Self { connections, shared, .. } = self;
+        while let Some(ticket) = shared.released.0.pop_front() {
+            if let Some(connection) = connections.by_ticket(ticket) {
+                connection.released(shared);
+            }
+        }
+        let mut touched = std::mem::take(&mut shared.touched);
+        for slot in touched.drain(..) {
+            if let Some(connection) = connections.get(slot) {
+                connection.settle(shared);
+            }
+        }
+        shared.touched = touched;
+    }
+
+    /// Looks at the deadlines of a part of the connections.
+    fn check_deadlines(&mut self) {
+        let Self { connections, shared, .. } = self;
+        let now_ms = shared.now_ms();
+        if now_ms < self.next_tick_ms {
+            return;
+        }
+        self.next_tick_ms = now_ms + TICK_MS;
+        self.tick = (self.tick + 1) % TICKS;
+        let since_ms = shared.life.draining_since_ms();
+        let has_lingered = since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
+        for slot in (self.tick..connections.slots()).step_by(TICKS as usize) {
+            if let Some(connection) = connections.get(slot) {
+                connection.check_deadlines(has_lingered, shared);
+            }
+        }
+    }
+
+    /// Loads a step of what is kept.
+    fn load(&mut self) -> Result<(), Broken> {
+        let now_ms = self.shared.now_ms();
+        let Shared { owners, outputs, .. } = &mut self.shared;
+        for owner in owners.iter_mut().filter(|owner| owner.is_loading()) {
+            owner.load(now_ms, outputs).map_err(|fault| Broken { slice: owner.number(), fault })?;
+        }
+        if owners.iter().any(Owner::is_loading) {
+            return Ok(());
+        }
+        self.is_loaded = true;
+        if self.shared.life.draining_since_ms().is_none() {
+            self.tell_all(|| Message::Loaded);
+            self.core_loaded();
+        }
+        Ok(())
+    }
+
+    fn core_loaded(&mut self) {
+        if self.shared.life.core_loaded() {
+            self.shared.outputs.push_back(Output::Serving);
+        }
+    }
+
+    fn tell_all(&mut self, message: impl Fn() -> Message) {
+        let topology = self.shared.topology;
+        for core in (0..topology.cores()).filter(|&core| core != topology.core()) {
+            self.shared.outputs.push_back(Output::Message { core, message: message() });
+        }
+    }
+}
+
+impl Machine for Server {
+    fn begin_turn(&mut self, clocks: Clocks) {
+        self.shared.begin_turn(clocks);
+    }
+
+    fn message(&mut self, from: u32, message: Message) {
+        match message {
+            Message::Request(request) => self.shared.exchange.line.push(request),
+            Message::Reply(request) => self.shared.exchange.replies.push_back((from, request)),
+            Message::Loaded => self.core_loaded(),
+            Message::AtRest => self.shared.life.core_at_rest(),
+        }
+    }
+
+    fn task_done(&mut self, slice: u32, done: Done) {
+        let now_ms = self.shared.now_ms();
+        let Shared { owners, topology, released, outputs, .. } = &mut self.shared;
+        owners[topology.place(slice)].task_done(now_ms, done, released, outputs);
+    }
+
+    fn opened(&mut self, slot: Slot) {
+        let Self { connections, shared, .. } = self;
+        let limit = shared.limits.connections.saturating_mul(shared.owners.len());
+        let deadline_ms = shared.now_ms() + shared.limits.idle_ms;
+        let count = connections.len();
+        let connection = connections.insert(slot, deadline_ms);
+        if count < limit {
+            shared.counters.connections += 1;
+            return connection.touch(shared);
+        }
+        shared.counters.turned_away += 1;
+        connection.refuse_at_once(shared);
+        if count >= limit + REFUSED_CONNECTIONS {
+            // Too many of those, too: it is told, and does not linger.
+            connection.peer_closed(shared);
+        }
+    }
+
+    #[inline]
+    fn received(&mut self, slot: Slot, bytes: &[u8]) {
+        self.shared.counters.bytes_in += bytes.len() as u64;
+        let connection = self.connections.of(slot);
+        if !connection.is_open() {
+            return connection.throw_away(bytes.len(), &mut self.shared);
+        }
+        if connection.progress.holds_input() {
+            connection.kept.extend_from_slice(bytes);
+            return connection.touch(&mut self.shared);
+        }
+        if !connection.kept.is_empty() {
+            connection.kept.extend_from_slice(bytes);
+            return self.resume(slot);
+        }
+        let used = self.work(slot, bytes);
+        let connection = self.connections.of(slot);
+        if used < bytes.len() {
+            connection.kept.extend_from_slice(&bytes[used..]);
+        }
+        connection.touch(&mut self.shared);
+    }
+
+    fn peer_closed(&mut self, slot: Slot) {
+        self.connections.of(slot).peer_closed(&mut self.shared);
+    }
+
+    fn sent(&mut self, slot: Slot, buffer: Vec<u8>, count: usize) {
+        self.connections.of(slot).sent(buffer, count, &mut self.shared);
+    }
+
+    fn failed(&mut self, slot: Slot) {
+        self.connections.of(slot).close(&mut self.shared);
+    }
+
+    fn closed(&mut self, slot: Slot) {
+        self.connections.remove(slot);
+    }
+
+    fn drain(&mut self) {
+        let Self { connections, shared, .. } = self;
+        if shared.life.drain(shared.now_ms()) {
+            shared.owners.iter_mut().for_each(Owner::drain);
+            connections.iter_mut().for_each(|connection| connection.exempt());
+        }
+    }
+
+    fn stop(&mut self) {
+        self.drain();
+        self.is_stopped = true;
+        let Self { connections, shared, .. } = self;
+        connections.iter_mut().for_each(|connection| connection.close(shared));
+    }
+
+    fn end_turn(&mut self) -> Result<(), Broken> {
+        self.answer_reads();
+        if !self.shared.topology.is_alone() {
+            self.take_replies();
+            self.shared.serve_requests();
+            self.shared.apply_requests(super::limits::ENTRIES_PER_TURN / 2);
+        }
+        self.shared.may_apply = true;
+        self.resume_ready();
+        self.answer_reads();
+        if !self.shared.topology.is_alone() {
+            self.shared.apply_requests(usize::MAX);
+        }
+        self.check_deadlines();
+        self.settle();
+        if !self.is_loaded {
+            return self.load();
+        }
+        self.shared.send_replies();
+        let (now_ms, traffic) = (self.shared.now_ms(), self.shared.traffic());
+        let Shared { owners, outputs, .. } = &mut self.shared;
+        owners.iter_mut().for_each(|owner| owner.advance(now_ms, traffic, outputs));
+        Ok(())
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Option<Output> {
+        self.shared.outputs.pop_front()
+    }
+
+    fn wait(&self) -> Wait {
+        let Self { shared, .. } = self;
+        let owner_works = |owner: &Owner| owner.can_load() || owner.has_work();
+        let connections = &self.connections;
+        let is_ready = |slot: &Slot| connections.progress_of(*slot) == Some(Progress::Ready);
+        if shared.owners.iter().any(owner_works) || shared.exchange.has_requests() || shared.ready.iter().any(is_ready) {
+            return Wait::Work;
+        }
+        let owners = shared.owners.iter().filter_map(Owner::wakes_at_ms);
+        let until_ms = owners.chain(shared.exchange.patience_ends_ms()).fold(self.next_tick_ms, u64::min);
+        Wait::Event { until_ms, spins: shared.exchange.away() > 0 }
+    }
+
+    fn is_done(&mut self) -> bool {
+        if self.is_stopped {
+            return true;
+        }
+        let Some(since_ms) = self.shared.life.draining_since_ms() else { return false };
+        let forgets = self.shared.planted == Some(Fault::ForgottenRequest);
+        let asks_nothing = self.connections.is_empty() && (self.shared.exchange.away() == 0 || forgets);
+        if asks_nothing && self.shared.life.rest() {
+            self.tell_all(|| Message::AtRest);
+        }
+        let is_at_rest = asks_nothing && self.shared.life.all_at_rest() && self.shared.is_settled();
+        is_at_rest || self.shared.now_ms() > since_ms.saturating_add(self.shared.limits.drain_ms)
+    }
+
+    fn is_settled(&self) -> bool {
+        self.connections.is_empty() && self.shared.is_settled()
+    }
+
+    fn loading(&self) -> Option<usize> {
+        (!self.is_loaded).then(|| self.shared.owners.iter().map(Owner::expected_bytes).sum())
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+}
+
+/// A core that is alone takes requests from its first turn on.
+const _: fn(u32) -> Lifecycle = Lifecycle::new;

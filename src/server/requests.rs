@@ -1,0 +1,503 @@
+//! Bytes to requests: the head that is parsed where it lies, the body that is collected, and what each request starts.
+//!
+//! Requests are parsed where the kernel put them; only what is unfinished, or must wait for its turn, is kept. Reads are parsed
+//! and left [pending](super::reads) until all that the turn has received is parsed. A request starts only when the POST before
+//! it on its connection has been applied, so a read sees the entries that were posted before it; but reads that follow each
+//! other are on their way to their owners at the same time.
+
+use super::budget::Pace;
+use super::connection::{Connection, Scattered, State};
+use super::exchange::Shortage;
+use super::feed::{self, Feed};
+use super::limits::{LARGE_BYTES, SPARE_SCATTERS};
+use super::machine::Slot;
+use super::progress::Progress;
+use super::scatter::Scatter;
+use super::shared::Shared;
+use super::topology::Owned;
+use crate::api::problem::{Code, Problem};
+use crate::api::reply::{self, persist};
+use crate::api::route::{Ask, Denied, Route, route};
+use crate::api::{BATCH_BYTES, FEED_BYTES, FEED_LINES, batch};
+use crate::http::chunked::Decoder;
+use crate::http::head;
+use crate::http::request::{Framing, Head, Method};
+use crate::http::response::{self, Persist, Status};
+use crate::ledger::memory::{Step, Way, ahead};
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// There may be more in these bytes.
+    Again,
+    /// The same, but pending reads must be answered first.
+    Answer,
+    /// No more now: [`Connection::progress`] says what is waited for.
+    Stop,
+}
+
+/// A body that is being received.
+#[derive(Debug)]
+pub(super) struct Body {
+    ask: Ask,
+    persist: Persist,
+    left: Left,
+}
+
+#[derive(Debug)]
+enum Left {
+    Length(usize),
+    Chunked(Decoder),
+}
+
+/// A request whose body is not of a read.
+enum Admitted {
+    Ask(Ask),
+    /// It is not taken; whether the connection must end, because a body would follow.
+    Denied(Denied, bool),
+}
+
+impl Connection {
+    /// Works on `bytes` until something stops it. Returns how many are done with. `budget` is how many requests may still start
+    /// in this turn.
+    #[inline]
+    pub(super) fn step(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
+        match &mut self.state {
+            State::Head => self.heads(bytes, budget, shared),
+            State::Body(_) => {
+                let used = self.collect(bytes, shared);
+                if matches!(self.state, State::Body(_)) {
+                    self.progress = Progress::Unfinished;
+                    return (used, Then::Stop);
+                }
+                (used, Then::Again)
+            }
+            State::Asking(what, persist) => {
+                let (what, persist) = (*what, *persist);
+                let (asked, blocked) = match what {
+                    Scattered::Batch => (self.ask_batch(persist, shared), shared.answers.has_turn()),
+                    Scattered::Info { .. } => (self.ask_info(what, persist, shared), true),
+                };
+                if asked {
+                    return (0, Then::Again);
+                }
+                self.progress = if blocked { Progress::Blocked } else { Progress::Ready };
+                (0, Then::Stop)
+            }
+            State::Gathering(_, scatter, _) if !scatter.is_whole() => {
+                self.progress = Progress::Waiting;
+                (0, Then::Stop)
+            }
+            State::Gathering(..) => {
+                self.put_together(shared);
+                (0, Then::Again)
+            }
+            State::Feeding(feed, _) => {
+                if !shared.may_apply {
+                    self.progress = Progress::Ready;
+                    return (0, Then::Stop);
+                }
+                let ticket = u64::from(self.generation) << 32 | u64::from(self.slot);
+                self.progress = feed.step(&self.body, ticket, shared);
+                if self.progress != Progress::Done {
+                    return (0, Then::Stop);
+                }
+                self.answer_feed(shared);
+                (0, Then::Again)
+            }
+            State::Finishing | State::Lingering | State::Closing => (bytes.len(), Then::Stop),
+        }
+    }
+
+    /// Parses heads as long as they are plain reads and complete, then deals with what stopped it.
+    fn heads(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
+        let Pace { gaps, together, mark } = shared.answers.pace(self.is_heavy);
+        let mut at = 0;
+        loop {
+            if at == bytes.len() {
+                self.is_exempt &= self.pending > 0;
+                self.progress = Progress::Idle;
+                return (at, Then::Stop);
+            }
+            if self.answers.gaps() + self.pending_away >= gaps {
+                self.progress = Progress::Waiting;
+                return (at, if self.pending > 0 { Then::Answer } else { Then::Stop });
+            }
+            let has_turn = !self.is_heavy || shared.answers.has_turn();
+            if *budget == 0 || self.answers.bytes.len() > mark || !has_turn {
+                self.progress = Progress::Ready;
+                return (at, Then::Stop);
+            }
+            if self.pending >= together {
+                return (at, Then::Answer);
+            }
+            let (head, len) = match head::parse(&bytes[at..], &mut self.seen) {
+                Ok(Some(parsed)) => parsed,
+                Ok(None) => {
+                    self.progress = Progress::Unfinished;
+                    return (at, Then::Stop);
+                }
+                Err(_) if self.pending > 0 => return (at, self.parse_again()),
+                Err(refusal) => {
+                    self.seen = 0;
+                    self.refuse(Problem::from(Code::from(refusal)), shared);
+                    return (bytes.len(), Then::Stop);
+                }
+            };
+            self.seen = 0;
+            let admitted = self.admit(&head, shared);
+            let Admitted::Ask(Ask::Read(read)) = admitted else {
+                if self.pending > 0 {
+                    return (at, self.parse_again());
+                }
+                *budget -= 1;
+                self.start(admitted, &head, at + len == bytes.len(), shared);
+                return (at + len, Then::Again);
+            };
+            let (persist, head_only) = (persist(&head), head.method == Method::Head);
+            let owner = shared.topology.owner(read.user);
+            match owner {
+                Owned::Here(place) => shared.owners[place].prefetch(read.user, None, Step::Place, &Way::default()),
+                Owned::There { core, .. } => match self.take_credit(core, shared) {
+                    Ok(()) => self.pending_away += 1,
+                    Err(Shortage::Credit) => {
+                        self.progress = Progress::Blocked;
+                        return (at, Then::Stop);
+                    }
+                    Err(_) if self.pending > 0 => return (at, self.parse_again()),
+                    Err(_) => {
+                        *budget -= 1;
+                        let denied = Problem::from(Code::Overloaded).into();
+                        self.deny(&denied, persist, head_only, shared);
+                        return (at + len, Then::Again);
+                    }
+                },
+            }
+            at += len;
+            *budget -= 1;
+            self.pending += 1;
+            shared.pending.push((self.slot, owner), read, (persist, head_only), head.if_none_match);
+            if persist == Persist::Close {
+                // What is behind it is ignored, once it is answered.
+                return (at, Then::Answer);
+            }
+        }
+    }
+
+    /// The head at hand must wait for the reads before it.
+    const fn parse_again(&mut self) -> Then {
+        self.seen = 0;
+        Then::Answer
+    }
+
+    #[inline]
+    fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
+        if self.is_heavy { shared.exchange.take_credit_for_long(core) } else { shared.exchange.take_credit(core) }
+    }
+
+    /// What a request asks, if it is taken.
+    #[inline]
+    fn admit(&self, head: &Head<'_>, shared: &Shared) -> Admitted {
+        let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+        let ask = match route(head) {
+            Ok(ask) => ask,
+            Err(denied) => return Admitted::Denied(denied, has_body),
+        };
+        let limit = match ask {
+            Ask::Entries => FEED_BYTES,
+            Ask::Batch => BATCH_BYTES,
+            Ask::Health | Ask::Ready | Ask::Info | Ask::Read(_) => 0,
+        };
+        let is_too_large = match head.framing {
+            Framing::Chunked => limit == 0,
+            Framing::Length(length) => length > limit as u64,
+            Framing::None => false,
+        };
+        if is_too_large {
+            return Admitted::Denied(Problem::from(Code::ContentTooLarge).into(), true);
+        }
+        let is_about_server = matches!(ask, Ask::Health | Ask::Ready | Ask::Info);
+        match shared.life.refusal().filter(|&code| code != Code::Draining || !self.is_exempt) {
+            Some(code) if !is_about_server => Admitted::Denied(Problem::from(code).into(), true),
+            _ => Admitted::Ask(ask),
+        }
+    }
+
+    /// A request that is not a plain read, or is not taken.
+    fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
+        let (persist, head_only) = (persist(head), head.method == Method::Head);
+        let ask = match admitted {
+            Admitted::Ask(ask) => ask,
+            Admitted::Denied(denied, ends) => {
+                let persist = if ends { Persist::Close } else { persist };
+                return self.deny(&denied, persist, head_only, shared);
+            }
+        };
+        match ask {
+            Ask::Entries | Ask::Batch => {
+                if head.expect_continue && is_last {
+                    response::write_continue(&mut self.answers.bytes);
+                    self.touch(shared);
+                }
+                let left = match head.framing {
+                    Framing::Chunked => Left::Chunked(Decoder::new()),
+                    Framing::Length(length) => Left::Length(length as usize),
+                    Framing::None => Left::Length(0),
+                };
+                self.state = State::Body(Body { ask, persist, left });
+            }
+            Ask::Info => self.state = State::Asking(Scattered::Info { head_only }, persist),
+            Ask::Ready => match shared.life.refusal() {
+                Some(code) => {
+                    let denied = Problem::from(code).into();
+                    reply::problem(&denied, persist, head_only, &shared.date, &mut self.answers.bytes);
+                    shared.count(Route::Ready, code.status());
+                    self.finish(persist);
+                }
+                None => self.say("ready", Route::Ready, persist, head_only, shared),
+            },
+            Ask::Health | Ask::Read(_) => self.say("ok", Route::Health, persist, head_only, shared),
+        }
+    }
+
+    fn say(&mut self, word: &str, route: Route, persist: Persist, head_only: bool, shared: &mut Shared) {
+        reply::word(word, persist, head_only, &shared.date, &mut self.answers.bytes);
+        shared.count(route, Status::Ok);
+        self.finish(persist);
+    }
+
+    fn deny(&mut self, denied: &Denied, persist: Persist, head_only: bool, shared: &mut Shared) {
+        reply::problem(denied, persist, head_only, &shared.date, &mut self.answers.bytes);
+        shared.count(Route::None, denied.problem.code.status());
+        self.finish(persist);
+    }
+
+    // Bodies.
+
+    /// Takes what has come of a body. Returns how many bytes are done with.
+    fn collect(&mut self, bytes: &[u8], shared: &mut Shared) -> usize {
+        let State::Body(body) = &mut self.state else { return 0 };
+        if self.body.capacity() == 0 {
+            self.body = shared.spare_body();
+        }
+        let before = self.body.len();
+        let limit = if body.ask == Ask::Entries { FEED_BYTES } else { BATCH_BYTES };
+        let taken = match &mut body.left {
+            Left::Length(left) => {
+                let here = bytes.len().min(*left);
+                self.body.extend_from_slice(&bytes[..here]);
+                *left -= here;
+                Ok((here, *left == 0))
+            }
+            Left::Chunked(decoder) => {
+                // What is over the limit is counted, not kept.
+                let keep = |piece: &[u8]| {
+                    let room = (limit + 1).saturating_sub(self.body.len()).min(piece.len());
+                    self.body.extend_from_slice(&piece[..room]);
+                };
+                decoder.decode(bytes, keep).map(|progress| (progress.consumed, progress.done)).map_err(Code::from)
+            }
+        };
+        shared.bodies.reserve(self.body.len() - before);
+        let (persist, ask) = (body.persist, body.ask);
+        let refused = match taken {
+            Err(code) => Some(code),
+            Ok(_) if self.body.len() > limit => Some(Code::ContentTooLarge),
+            Ok((_, false)) if !shared.bodies.fits(self.body.len()) => Some(Code::Overloaded),
+            Ok(_) => None,
+        };
+        if let Some(code) = refused {
+            self.drop_body(shared);
+            self.refuse(code.into(), shared);
+            return bytes.len();
+        }
+        let (used, is_whole) = taken.unwrap_or_default();
+        if is_whole {
+            self.is_whole(ask, persist, shared);
+        }
+        used
+    }
+
+    /// A body is whole.
+    fn is_whole(&mut self, ask: Ask, persist: Persist, shared: &mut Shared) {
+        if ask != Ask::Entries {
+            self.state = State::Asking(Scattered::Batch, persist);
+            return;
+        }
+        let lines = feed::lines(&self.body);
+        let code = if lines > FEED_LINES {
+            Code::TooManyItems
+        } else if !shared.answers.reserve_for_feed(Feed::longest(lines)) {
+            Code::Overloaded
+        } else {
+            self.state = State::Feeding(Box::new(Feed::new(lines)), persist);
+            return;
+        };
+        reply::problem(&Problem::from(code).into(), persist, false, &shared.date, &mut self.answers.bytes);
+        shared.count(Route::Entries, code.status());
+        self.drop_body(shared);
+        self.finish(persist);
+    }
+
+    /// All entries of a body are judged.
+    fn answer_feed(&mut self, shared: &mut Shared) {
+        let State::Feeding(feed, persist) = std::mem::take(&mut self.state) else { return };
+        let (start, status) = (self.answers.bytes.len(), feed.verdicts.status());
+        shared.answers.release(feed.reserved());
+        reply::json(status, persist, 2, &shared.date, |out| feed.write(out), &mut self.answers.bytes);
+        shared.answers.wrote(self.answers.bytes.len() - start);
+        self.mark(start, &feed.shows);
+        shared.count(Route::Entries, status);
+        self.drop_body(shared);
+        self.finish(persist);
+    }
+
+    // Requests that take several cores.
+
+    /// Answers a batch, or asks the cores that own its users. Returns whether that could be done.
+    fn ask_batch(&mut self, persist: Persist, shared: &mut Shared) -> bool {
+        if !shared.answers.has_turn() {
+            return false;
+        }
+        let mut reads = std::mem::take(&mut shared.batch);
+        let asked = match batch::read(&self.body, &mut reads) {
+            Err(problem) => Err(problem),
+            Ok(()) => {
+                let is_here = |user| matches!(shared.topology.owner(user), Owned::Here(_));
+                if reads.iter().all(|read| is_here(read.user)) {
+                    self.answer_batch(&reads, persist, shared).map(|()| true)
+                } else {
+                    let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
+                    let asked = scatter.batch(&reads, self.ticket(), shared);
+                    self.gather(Scattered::Batch, asked, scatter, persist, shared)
+                }
+            }
+        };
+        shared.batch = reads;
+        match asked {
+            Ok(false) => return false,
+            Ok(true) => {}
+            Err(problem) => {
+                reply::problem(&problem.into(), persist, false, &shared.date, &mut self.answers.bytes);
+                shared.count(Route::Batch, problem.code.status());
+                self.finish(persist);
+            }
+        }
+        self.drop_body(shared);
+        true
+    }
+
+    /// Asks all cores for the figures of their slices. Returns whether that could be done.
+    fn ask_info(&mut self, what: Scattered, persist: Persist, shared: &mut Shared) -> bool {
+        let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
+        let asked = scatter.figures(self.ticket(), shared);
+        match self.gather(what, asked, scatter, persist, shared) {
+            Ok(asked) => asked,
+            Err(problem) => {
+                let head_only = matches!(what, Scattered::Info { head_only: true });
+                self.deny(&problem.into(), persist, head_only, shared);
+                true
+            }
+        }
+    }
+
+    /// Waits for the replies of a scatter-gather, if they were asked for. Returns whether they were.
+    fn gather(
+        &mut self,
+        what: Scattered,
+        asked: Result<(), Shortage>,
+        scatter: Box<Scatter>,
+        persist: Persist,
+        shared: &mut Shared,
+    ) -> Result<bool, Problem> {
+        match asked {
+            Ok(()) => {
+                self.state = State::Gathering(what, scatter, persist);
+                Ok(true)
+            }
+            Err(shortage) => {
+                shared.keep_scatter(scatter);
+                if shortage == Shortage::Credit { Ok(false) } else { Err(Code::Overloaded.into()) }
+            }
+        }
+    }
+
+    /// Answers a batch of reads that are all this core's.
+    fn answer_batch(&mut self, reads: &[crate::api::read::Read], persist: Persist, shared: &mut Shared) -> Result<(), Problem> {
+        let (start, now) = (self.answers.bytes.len(), shared.now());
+        let room = shared.answers.left().max(LARGE_BYTES);
+        let mut shows = smallvec::SmallVec::<[super::answers::Position; 1]>::new();
+        let Shared { owners, topology, date, .. } = &*shared;
+        let body = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"responses\":[");
+            for (at, read) in reads.iter().enumerate() {
+                for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
+                    if let Owned::Here(place) = topology.owner(next.user) {
+                        owners[place].prefetch(next.user, None, step, &Way::default());
+                    }
+                }
+                if at > 0 {
+                    out.push(b',');
+                }
+                let Owned::Here(place) = topology.owner(read.user) else { unreachable!("all of them are here") };
+                let (position, ()) = owners[place].read(read.user, |view| reply::item(read, view, now, out));
+                super::message::show(&mut shows, position);
+                if out.len() - start > room {
+                    return;
+                }
+            }
+            out.extend_from_slice(b"]}");
+        };
+        reply::json(Status::Ok, persist, reply::batch_width(reads.len()), date, body, &mut self.answers.bytes);
+        let bytes = self.answers.bytes.len() - start;
+        if bytes > room {
+            self.answers.bytes.truncate(start);
+            return Err(Code::Overloaded.into());
+        }
+        shared.answers.wrote(bytes);
+        shared.answers.spent_turn(bytes);
+        self.mark(start, &shows);
+        shared.count(Route::Batch, Status::Ok);
+        self.finish(persist);
+        Ok(())
+    }
+
+    /// All replies are here: answers what was asked.
+    fn put_together(&mut self, shared: &mut Shared) {
+        let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else { return };
+        let start = self.answers.bytes.len();
+        match what {
+            Scattered::Info { head_only } => {
+                let figures = |slice| scatter.figures_of(slice);
+                let out = &mut self.answers.bytes;
+                reply::info(&shared.info, figures, (persist, head_only), &shared.date, out);
+                shared.count(Route::Info, Status::Ok);
+            }
+            Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes) {
+                Some(shows) => {
+                    self.mark(start, shows);
+                    shared.count(Route::Batch, Status::Ok);
+                }
+                None => {
+                    let problem = Problem::from(Code::Overloaded);
+                    reply::problem(&problem.into(), persist, false, &shared.date, &mut self.answers.bytes);
+                    shared.count(Route::Batch, problem.code.status());
+                }
+            },
+        }
+        shared.keep_scatter(scatter);
+        self.finish(persist);
+    }
+}
+
+impl Shared {
+    /// A scatter-gather is over.
+    pub(super) fn keep_scatter(&mut self, mut scatter: Box<Scatter>) {
+        scatter.end(self);
+        if self.spare_scatters.len() < SPARE_SCATTERS {
+            self.spare_scatters.push(scatter);
+        }
+    }
+}
+
+const _: () = assert!(size_of::<Slot>() == 4, "a ticket has a slot and a generation");

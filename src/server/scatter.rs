@@ -1,0 +1,202 @@
+//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one go; the parts are put together
+//! when all have replied, in the order asked.
+
+use super::answers::Position;
+use super::exchange::Shortage;
+use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS};
+use super::message::{Job, Outcome, Request};
+use super::planted::Fault;
+use super::shared::Shared;
+use super::topology::Owned;
+use crate::api::info::Figures;
+use crate::api::read::Read;
+use crate::api::reply;
+use crate::http::response::{Persist, Status};
+
+/// A scatter-gather under way; at rest, memory for the next one.
+#[derive(Debug, Default)]
+pub struct Scatter {
+    /// The core of each item.
+    owners: Vec<u32>,
+    /// The part of each core.
+    parts: Vec<Part>,
+    /// How many of them are not here.
+    away: usize,
+}
+
+#[derive(Debug, Default)]
+struct Part {
+    /// What is to be asked, or the reply that is here.
+    request: Option<Box<Request>>,
+    /// How many of its bodies were written.
+    written: usize,
+}
+
+impl Scatter {
+    /// Asks each owner for its items of `reads`, and answers this core's at once. Nothing is asked before there is a credit at
+    /// every core, and room for every reply; without, it is over.
+    pub fn batch(&mut self, reads: &[Read], ticket: u64, shared: &mut Shared) -> Result<(), Shortage> {
+        let may_be_large = reads.len() > SMALL_BATCH_READS;
+        if may_be_large && shared.answers.is_full() {
+            return Err(Shortage::Room);
+        }
+        self.parts.resize_with(shared.topology.cores() as usize, Part::default);
+        for read in reads {
+            let core = match shared.topology.owner(read.user) {
+                Owned::Here(_) => shared.topology.core(),
+                Owned::There { core, .. } => core,
+            };
+            self.owners.push(core);
+            let request = &mut self.parts[core as usize].request;
+            let request = request.get_or_insert_with(|| shared.exchange.request(Job::Batch, ticket));
+            request.now = shared.now();
+            request.reads.push(*read);
+        }
+        self.take_credits(shared)?;
+        let result = self.reserve(may_be_large, shared).and_then(|()| self.answer_own(shared));
+        if result.is_err() {
+            self.peers(shared).for_each(|core| shared.exchange.return_credit(core));
+            return result;
+        }
+        self.send(shared);
+        Ok(())
+    }
+
+    /// Asks every other core for the figures of its slices.
+    pub fn figures(&mut self, ticket: u64, shared: &mut Shared) -> Result<(), Shortage> {
+        self.parts.resize_with(shared.topology.cores() as usize, Part::default);
+        for part in &mut self.parts {
+            part.request = Some(shared.exchange.request(Job::Figures, ticket));
+        }
+        self.take_credits(shared)?;
+        if let Some(own) = &mut self.parts[shared.topology.core() as usize].request {
+            own.figures.extend(shared.figures());
+        }
+        self.send(shared);
+        Ok(())
+    }
+
+    /// The other cores that are to be asked.
+    fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
+        let own = shared.topology.core();
+        let asked = (0..).zip(&self.parts).filter(|(_, part)| part.request.is_some()).map(|(core, _)| core);
+        asked.filter(move |&core| core != own)
+    }
+
+    fn take_credits(&self, shared: &mut Shared) -> Result<(), Shortage> {
+        for (before, core) in self.peers(shared).enumerate() {
+            if let Err(shortage) = shared.exchange.take_credit(core) {
+                if shared.planted != Some(Fault::LeakedCredit) {
+                    self.peers(shared).take(before).for_each(|core| shared.exchange.return_credit(core));
+                }
+                return Err(shortage);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves room for the reply of each other core; a small one needs none.
+    fn reserve(&mut self, may_be_large: bool, shared: &mut Shared) -> Result<(), Shortage> {
+        let own = shared.topology.core();
+        let peers = (0..).zip(&mut self.parts).filter(|(core, _)| *core != own);
+        for request in peers.filter_map(|(_, part)| part.request.as_mut()) {
+            let most = request.reads.len() * ITEM_BYTES;
+            if most <= LARGE_BYTES {
+                continue;
+            }
+            if shared.answers.reserve(most) {
+                (request.most, request.reserved) = (most, most);
+            } else if may_be_large {
+                return Err(Shortage::Room);
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers this core's own part.
+    fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
+        let Some(own) = &mut self.parts[shared.topology.core() as usize].request else { return Ok(()) };
+        own.most = shared.answers.left().max(LARGE_BYTES);
+        shared.answer_batch(own);
+        let bytes = own.bytes.len();
+        if matches!(own.outcome, Outcome::TooLarge(_)) || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes)) {
+            return Err(Shortage::Room);
+        }
+        own.reserved = if bytes > LARGE_BYTES { bytes } else { 0 };
+        Ok(())
+    }
+
+    fn send(&mut self, shared: &mut Shared) {
+        let own = shared.topology.core();
+        for (core, part) in (0..).zip(&mut self.parts) {
+            if core != own
+                && let Some(request) = part.request.take()
+            {
+                shared.exchange.send(core, request, &mut shared.outputs);
+                self.away += 1;
+            }
+        }
+    }
+
+    /// A part has come back from `core`.
+    pub fn take_reply(&mut self, core: u32, request: Box<Request>) {
+        let place = &mut self.parts[core as usize].request;
+        assert!(place.is_none(), "each core replies once");
+        *place = Some(request);
+        self.away -= 1;
+    }
+
+    /// Whether all parts are here.
+    pub const fn is_whole(&self) -> bool {
+        self.away == 0
+    }
+
+    /// Writes the answer to a batch, unless there was no room for a part of it or is none for the whole. What came from other
+    /// cores is durable; the positions are those that this core's part shows.
+    pub fn write_batch(&mut self, persist: Persist, shared: &mut Shared, out: &mut Vec<u8>) -> Option<&[Position]> {
+        for request in self.parts.iter_mut().filter_map(|part| part.request.as_mut()) {
+            shared.release_reply(request);
+        }
+        let replies = || self.parts.iter().filter_map(|part| part.request.as_ref());
+        let bytes = replies().map(|request| request.bytes.len()).sum();
+        if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_))) || !shared.answers.fits(bytes) {
+            return None;
+        }
+        let Self { owners, parts, .. } = self;
+        let start = out.len();
+        let body = |out: &mut Vec<u8>| {
+            out.extend_from_slice(b"{\"responses\":[");
+            for (at, &owner) in owners.iter().enumerate() {
+                if at > 0 {
+                    out.push(b',');
+                }
+                let Part { request, written } = &mut parts[owner as usize];
+                out.extend_from_slice(request.as_ref().expect("each owner has replied").body(*written));
+                *written += 1;
+            }
+            out.extend_from_slice(b"]}");
+        };
+        reply::json(Status::Ok, persist, reply::batch_width(owners.len()), &shared.date, body, out);
+        shared.answers.wrote(out.len() - start);
+        let own = self.parts[shared.topology.core() as usize].request.as_ref();
+        Some(own.map_or(&[], |own| &own.shows))
+    }
+
+    /// The figures of a slice.
+    pub fn figures_of(&self, slice: u32) -> Figures {
+        let mut figures = self.parts.iter().filter_map(|part| part.request.as_ref()).flat_map(|reply| &reply.figures);
+        figures.find(|(of, _)| *of == slice).map(|&(_, figures)| figures).unwrap_or_default()
+    }
+
+    /// Returns what it holds.
+    pub fn end(&mut self, shared: &mut Shared) {
+        for part in &mut self.parts {
+            if let Some(request) = part.request.take() {
+                shared.keep_request(request);
+            }
+            part.written = 0;
+        }
+        self.owners.clear();
+        self.away = 0;
+    }
+}

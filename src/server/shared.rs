@@ -1,0 +1,404 @@
+//! What the connections of one core share: its slices, its exchange with other cores, clocks, budgets, counters and outputs.
+
+use super::answers::Position;
+use super::budget::{AnswerBudget, BodyBudget};
+use super::exchange::Exchange;
+use super::feed::Scratches;
+use super::lifecycle::Lifecycle;
+use super::limits::{
+    ENTRIES_AMONG_READS, ENTRIES_PER_TURN, LARGE_BYTES, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
+};
+use super::machine::{Clocks, Output, Slot};
+use super::message::{Job, Message, Outcome, Request};
+use super::owner::{Outputs, Owner, Released};
+use super::planted::Fault;
+use super::reads::PendingReads;
+use super::scatter::Scatter;
+use super::topology::{Owned, Topology};
+use crate::api::info::{Figures, Info};
+use crate::api::read::Read;
+use crate::api::reply::{self, Asked, Date};
+use crate::api::route::Route;
+use crate::http::date::DateLine;
+use crate::http::response::Status;
+use crate::ledger::entry::{EntryRef, Verdict};
+use crate::ledger::id::UserId;
+use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::time::Millis;
+use crate::limits::Limits;
+use crate::metrics::Counters;
+use crate::slice::snapshot::Traffic;
+
+/// What the connections of one core share.
+#[derive(Debug)]
+pub struct Shared {
+    pub(super) topology: Topology,
+    pub(super) limits: Limits,
+    pub(super) info: Info,
+    pub(super) clocks: Clocks,
+    dates: DateLine,
+    pub(super) date: Date,
+    pub(super) life: Lifecycle,
+    pub(super) owners: Vec<Owner>,
+    pub(super) exchange: Exchange,
+    pub(super) answers: AnswerBudget,
+    pub(super) bodies: BodyBudget,
+    /// Bytes that connections hold: answers, and requests whose turn has not come.
+    pub(super) held: usize,
+    pub(super) counters: Counters,
+    pub(super) outputs: Outputs,
+    pub(super) released: Released,
+    /// Reads that were parsed in this turn and are not answered yet.
+    pub(super) pending: PendingReads,
+    /// Connections that something has happened to.
+    pub(super) touched: Vec<Slot>,
+    /// Connections that have work at hand.
+    pub(super) ready: Vec<Slot>,
+    /// Whether the turn has come to the entries of connections: none are applied before.
+    pub(super) may_apply: bool,
+    /// Entries that were sent to other cores in this turn, and how many may be.
+    sent_entries: usize,
+    turn_entries: usize,
+    /// Whether reads were answered in this turn, and until when more are expected.
+    has_read: bool,
+    reads_until_ms: u64,
+    /// Memory that is used again.
+    pub(super) batch: Vec<Read>,
+    pub(super) scratches: Scratches,
+    spare_bodies: Vec<Vec<u8>>,
+    #[expect(clippy::vec_box, reason = "a connection has one in its state, which is small")]
+    pub(super) spare_scatters: Vec<Box<Scatter>>,
+    pub(super) planted: Option<Fault>,
+}
+
+impl Shared {
+    pub(super) fn new(topology: Topology, limits: Limits, info: Info, owners: Vec<Owner>, exchange: Exchange) -> Self {
+        let mut dates = DateLine::new();
+        let share = owners.len();
+        Self {
+            topology,
+            limits,
+            info,
+            clocks: Clocks::default(),
+            date: *dates.at(0),
+            dates,
+            life: Lifecycle::new(topology.cores()),
+            owners,
+            exchange,
+            answers: AnswerBudget::new(limits.answer_bytes.saturating_mul(share)),
+            bodies: BodyBudget::new(limits.body_bytes.saturating_mul(share)),
+            held: 0,
+            counters: Counters::default(),
+            outputs: Outputs::new(),
+            released: Released::default(),
+            pending: PendingReads::default(),
+            touched: Vec::new(),
+            ready: Vec::new(),
+            may_apply: false,
+            sent_entries: 0,
+            turn_entries: ENTRIES_PER_TURN,
+            has_read: false,
+            reads_until_ms: 0,
+            batch: Vec::new(),
+            scratches: Scratches::default(),
+            spare_bodies: Vec::new(),
+            spare_scatters: Vec::new(),
+            planted: None,
+        }
+    }
+
+    pub(super) fn begin_turn(&mut self, clocks: Clocks) {
+        let second = clocks.unix_ms / 1_000;
+        if second != self.clocks.unix_ms / 1_000 {
+            self.date = *self.dates.at(second);
+        }
+        self.clocks = clocks;
+        self.answers.begin_turn(self.held);
+        self.exchange.begin_turn(clocks.monotonic_ms);
+        if std::mem::take(&mut self.has_read) {
+            self.reads_until_ms = clocks.monotonic_ms + READS_EXPECTED_MS;
+        }
+        self.turn_entries = if self.expects_reads() { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
+        self.sent_entries = 0;
+        self.may_apply = false;
+        self.owners.iter_mut().for_each(|owner| owner.begin_turn(self.turn_entries));
+        if self.planted == Some(Fault::LongTurn) {
+            self.owners.iter_mut().for_each(Owner::lengthen_turn);
+        }
+    }
+
+    /// Whether reads have come in so lately that more will come in this turn.
+    const fn expects_reads(&self) -> bool {
+        self.has_read || self.clocks.monotonic_ms < self.reads_until_ms
+    }
+
+    /// Who waits for a step of a snapshot.
+    pub(super) const fn traffic(&self) -> Traffic {
+        if self.expects_reads() { Traffic::Reads } else { Traffic::NoReads }
+    }
+
+    /// Milliseconds of the monotonic clock.
+    #[inline]
+    pub(super) const fn now_ms(&self) -> u64 {
+        self.clocks.monotonic_ms
+    }
+
+    /// The wall clock.
+    #[inline]
+    pub(super) const fn now(&self) -> Millis {
+        Millis(self.clocks.unix_ms)
+    }
+
+    /// Bytes of answers that this core may hold.
+    pub(super) const fn is_out_of_room(&self) -> bool {
+        self.answers.is_full_of(self.held)
+    }
+
+    /// Counts an answer.
+    #[inline]
+    pub(super) const fn count(&mut self, route: Route, status: Status) {
+        self.has_read |= !matches!(route, Route::Entries);
+        self.counters.answered(route as usize, status.code());
+    }
+
+    // Entries.
+
+    /// Entries of one step of a feed that may be worked on, at most: of this core's slices, or sent to others.
+    pub(super) fn entries_left(&self) -> usize {
+        let here = self.owners.iter().map(Owner::entries_left).max().unwrap_or_default();
+        if self.topology.is_alone() { here } else { here.max(self.entries_to_send()) }
+    }
+
+    /// Entries that may still be sent to other cores in this turn.
+    pub(super) const fn entries_to_send(&self) -> usize {
+        self.turn_entries.saturating_sub(self.sent_entries)
+    }
+
+    /// An entry is sent to another core.
+    pub(super) const fn sent_entry(&mut self) {
+        self.sent_entries += 1;
+    }
+
+    /// Applies an entry of a connection's feed.
+    pub(super) fn apply(&mut self, place: usize, entry: &EntryRef<'_>) -> (Position, Verdict) {
+        let (position, verdict) = self.owners[place].apply(Millis(self.clocks.unix_ms), entry);
+        count_verdict(&mut self.counters, verdict);
+        (position, verdict)
+    }
+
+    /// Applies entries of other cores, at most `most` of each slice.
+    pub(super) fn apply_requests(&mut self, most: usize) {
+        let now = self.now();
+        for place in 0..self.owners.len() {
+            if self.planted == Some(Fault::StarvedSlice) && place > 0 && self.owners[place - 1].has_requests() {
+                break;
+            }
+            let mut left = most;
+            let Self { owners, counters, outputs, planted, .. } = self;
+            let mut judged = |verdict| count_verdict(counters, verdict);
+            while let Some(request) = owners[place].apply_requests(now, &mut left, &mut judged) {
+                settle_reply(request, owners, outputs, planted);
+            }
+        }
+    }
+
+    // Requests of other cores.
+
+    /// Serves what others ask: reads in one walk, so that their users are fetched together; entries and batches get in line. If
+    /// answers are large, only as far as a turn goes.
+    pub(super) fn serve_requests(&mut self) {
+        let mut line = std::mem::take(&mut self.exchange.line);
+        let mut count = 0;
+        while count < line.len() && self.answers.has_turn() {
+            for (next, step) in ahead(&line, count, [Step::Place, Step::User]) {
+                if next.job == Job::Read {
+                    self.prefetch(next.read.user, step);
+                }
+            }
+            if line[count].job == Job::Read {
+                self.answer_read(&mut line[count]);
+            }
+            count += 1;
+        }
+        for request in line.drain(..count) {
+            self.counters.hops += 1;
+            match request.job {
+                Job::Entries => self.owners[self.topology.place(request.slice)].queue(request),
+                Job::Batch => self.exchange.batches.push_back(request),
+                Job::Read => {
+                    self.has_read = true;
+                    self.settle_reply(request);
+                }
+                Job::Figures => {
+                    let mut request = request;
+                    request.figures.extend(self.figures());
+                    self.settle_reply(request);
+                }
+            }
+        }
+        assert!(self.exchange.line.is_empty(), "nothing comes while requests are served");
+        self.exchange.line = line;
+        // One in each turn, whatever else there is.
+        while let Some(mut request) = self.exchange.batches.pop_front() {
+            self.answer_batch(&mut request);
+            self.has_read = true;
+            self.settle_reply(request);
+            if !self.answers.has_turn() {
+                break;
+            }
+        }
+    }
+
+    #[inline]
+    fn prefetch(&self, user: UserId, step: Step) {
+        if let Owned::Here(place) = self.topology.owner(user) {
+            self.owners[place].prefetch(user, None, step, &Way::default());
+        }
+    }
+
+    /// Answers a read of another core.
+    #[inline]
+    fn answer_read(&mut self, request: &mut Request) {
+        let Owned::Here(place) = self.topology.owner(request.read.user) else {
+            unreachable!("a request goes to the owner of its user")
+        };
+        let Self { owners, date, .. } = self;
+        let Request { read, persist, head_only, if_none_match, now, bytes, .. } = &mut *request;
+        let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
+        let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
+        let (position, status) =
+            owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
+        request.outcome = Outcome::Answered(status);
+        request.show(position);
+        self.bound_reply(request);
+    }
+
+    /// Answers the items of a batch that are this core's, all of them in one go: those of one user see one state.
+    pub(super) fn answer_batch(&mut self, request: &mut Request) {
+        for at in 0..request.reads.len() {
+            for (next, step) in ahead(&request.reads, at, [Step::Place, Step::User]) {
+                self.prefetch(next.user, step);
+            }
+            let read = request.reads[at];
+            let Owned::Here(place) = self.topology.owner(read.user) else {
+                unreachable!("a request goes to the owner of its users")
+            };
+            let Request { bytes, now, .. } = &mut *request;
+            let (position, ()) = self.owners[place].read(read.user, |view| reply::item(&read, view, *now, bytes));
+            request.ends.push(request.bytes.len());
+            request.show(position);
+        }
+        self.bound_reply(request);
+    }
+
+    /// Refuses a reply that is larger than was reserved for it.
+    fn bound_reply(&mut self, request: &mut Request) {
+        let bytes = request.bytes.len();
+        self.answers.spent_turn(bytes);
+        if bytes > request.most && self.planted != Some(Fault::LargeReply) {
+            request.refuse(bytes);
+        }
+    }
+
+    /// Sends a reply when everything that it shows is durable.
+    pub(super) fn settle_reply(&mut self, request: Box<Request>) {
+        settle_reply(request, &mut self.owners, &mut self.outputs, &self.planted);
+    }
+
+    /// Sends the replies whose positions have become durable.
+    pub(super) fn send_replies(&mut self) {
+        for place in 0..self.owners.len() {
+            while let Some(request) = self.owners[place].next_reply() {
+                self.settle_reply(request);
+            }
+        }
+    }
+
+    /// The figures of this core's slices.
+    pub(super) fn figures(&self) -> impl Iterator<Item = (u32, Figures)> {
+        let looked_out_us = self.clocks.spun_us;
+        self.owners.iter().map(move |owner| {
+            let users = owner.slice().book().users() as u64;
+            (owner.number(), Figures { users, looked_out_us })
+        })
+    }
+
+    // Requests to other cores.
+
+    /// Whether a reply is larger than was reserved, so that it is asked for again. Without room it stays refused.
+    pub(super) fn ask_again(&mut self, core: u32, mut request: Box<Request>) -> Option<Box<Request>> {
+        let Outcome::TooLarge(bytes) = request.outcome else { return Some(request) };
+        self.release_reply(&mut request);
+        // The user may have grown meanwhile.
+        let most = bytes + bytes / 8;
+        if !self.answers.reserve(most) {
+            return Some(request);
+        }
+        if self.exchange.take_credit(core).is_err() {
+            self.answers.release(most);
+            return Some(request);
+        }
+        request.forget_reply();
+        (request.most, request.reserved) = (most, most);
+        self.exchange.send(core, request, &mut self.outputs);
+        None
+    }
+
+    /// Releases what was reserved for a reply.
+    pub(super) fn release_reply(&mut self, request: &mut Request) {
+        self.answers.release(std::mem::take(&mut request.reserved));
+    }
+
+    /// A reply is done with.
+    pub(super) fn keep_request(&mut self, mut request: Box<Request>) {
+        self.release_reply(&mut request);
+        self.exchange.keep(request);
+    }
+
+    // Bodies.
+
+    /// A buffer for a body.
+    pub(super) fn spare_body(&mut self) -> Vec<u8> {
+        self.spare_bodies.pop().unwrap_or_default()
+    }
+
+    /// A body is done with.
+    pub(super) fn keep_body(&mut self, mut body: Vec<u8>) {
+        self.bodies.release(body.len());
+        if self.spare_bodies.len() < SPARE_BODIES && (1..=SPARE_BODY_BYTES).contains(&body.capacity()) {
+            body.clear();
+            self.spare_bodies.push(body);
+        }
+    }
+
+    /// Whether everything that others have asked is answered, and has left.
+    pub(super) fn is_settled(&self) -> bool {
+        !self.exchange.has_requests() && self.owners.iter().all(|owner| owner.is_settled() && !owner.has_requests())
+    }
+}
+
+/// Sends a reply when everything that it shows is durable: it waits for one log after the other.
+fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outputs, planted: &Option<Fault>) {
+    let is_durable = |shown: &Position| shown.lsn <= owners[shown.place].durable();
+    let waits = request.shows.iter().find(|shown| !is_durable(shown));
+    match waits.filter(|_| *planted != Some(Fault::UndurableAnswer)) {
+        Some(&Position { place, lsn }) => owners[place].keep_reply(lsn, request),
+        None => {
+            assert!(
+                planted.is_some() || request.shows.iter().all(is_durable),
+                "a reply leaves when everything that it shows is durable"
+            );
+            outputs.push_back(Output::Message { core: request.home, message: Message::Reply(request) });
+        }
+    }
+}
+
+fn count_verdict(counters: &mut Counters, verdict: Verdict) {
+    match verdict {
+        Verdict::Accepted => counters.accepted += 1,
+        Verdict::Duplicate => counters.duplicates += 1,
+        Verdict::Rejected(_) => counters.rejected += 1,
+    }
+}
+
+const _: () = assert!(LARGE_BYTES > 0, "a small reply needs no reservation");
