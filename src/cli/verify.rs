@@ -7,7 +7,7 @@
 use super::Error;
 use super::progress::{Progress, count, many, print};
 use crate::engine::directory::{self, Directory, SliceDirectory};
-use crate::engine::storage::Files;
+use crate::engine::files::Files;
 use crate::journal::manifest::{self, Unusable};
 use crate::journal::{Fault, File, slice_directory};
 use crate::ledger::book::Book;
@@ -15,7 +15,8 @@ use crate::ledger::index::Slot;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use crate::slice::Slice;
-use crate::slice::recovery::{self, Recovery, Report};
+use crate::slice::recovery::{Recovery, Report};
+use crate::slice::source;
 use crate::slice::store::Found;
 use std::collections::BTreeSet;
 use std::fs;
@@ -155,14 +156,14 @@ struct Checked {
 fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let manifest = directory.manifest().map_err(judged)?;
     let faulty = |error| match error {
-        recovery::Error::Disk(failure) => Error::from(failure),
-        recovery::Error::Fault(fault) => Error::Fault(located(directory, &fault)),
+        source::Error::Disk(failure) => Error::from(failure),
+        source::Error::Fault(fault) => Error::Fault(located(directory, &fault)),
     };
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-    recovery.measure(&mut files).map_err(faulty)?;
+    source::measure(&mut recovery, &mut files).map_err(faulty)?;
     let mut progress = Progress::new("reading");
-    while !recovery.step(&mut slice, &mut files).map_err(faulty)? {
+    while !source::step(&mut recovery, &mut slice, &mut files).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
     drop(progress);

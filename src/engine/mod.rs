@@ -28,6 +28,7 @@ pub mod control;
 pub mod core;
 pub mod cores;
 pub mod directory;
+pub mod files;
 pub mod keeper;
 pub mod mesh;
 pub mod net;
