@@ -121,6 +121,8 @@
 //! src/slice/snapshot.rs     the scan that writes a snapshot
 //! src/slice/store.rs        log, snapshots, manifest
 //! src/slice/recovery.rs     from disk to a slice that serves
+//! src/slice/reader.rs       a file's frames, read ahead
+//! src/slice/source.rs       recovery from a disk that answers at once
 //!
 //! src/engine/mod.rs         the event loop and what it needs
 //! src/engine/core/mod.rs    one core and its turn
@@ -138,6 +140,7 @@
 //! src/engine/wallet.rs      the handler: a slice behind the API
 //! src/engine/directory.rs   the data directory, its lock
 //! src/engine/storage.rs     the disk of one slice
+//! src/engine/files.rs       its files, read at once
 //! src/engine/snapshot.rs    users to a snapshot, offline
 //! src/engine/repartition.rs another number of slices
 //! src/engine/arena.rs       a core's memory

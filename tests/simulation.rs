@@ -75,7 +75,7 @@ const BUGS: [(Bug, &str); 14] = [
 ];
 
 /// What half a test's seeds meet at least.
-const MET: [(&str, u64); 20] = [
+const MET: [(&str, u64); 21] = [
     ("accepted", 100_000),
     ("answers that waited", 50_000),
     ("segments", 2_000),
@@ -91,6 +91,7 @@ const MET: [(&str, u64); 20] = [
     ("power cuts", 500),
     ("fatal errors", 10),
     ("crashes in recovery", 300),
+    ("reads of recovery", 10_000),
     ("torn writes", 200),
     ("torn writes cut", 30),
     ("records known", 50_000),

@@ -6,8 +6,9 @@ use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
-use purser::slice::recovery::{Recovery, Report, Source};
+use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::{Progress, Scan, Traffic};
+use purser::slice::source::{self, Source};
 use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{Lsn, ReleaseSink, Slice, Ticket};
 use std::collections::{HashMap, VecDeque};
@@ -98,6 +99,7 @@ impl MemoryDisk {
                 self.files.remove(&file);
                 return None;
             }
+            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => unreachable!("a store reads nothing"),
         })
     }
 
@@ -106,7 +108,7 @@ impl MemoryDisk {
         let mut files = self;
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, self.manifest);
-        while !recovery.step(&mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
+        while !source::step(&mut recovery, &mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
         let report = *recovery.report();
         slice.recovered(Lsn(recovery.finish().tail.position));
         (slice, report)
@@ -146,6 +148,7 @@ impl Source for &MemoryDisk {
 
     fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
         let ahead = self.files.get(&file).and_then(|all| all.get(offset as usize..)).unwrap_or_default();
+        into.clear();
         into.extend_from_slice(&ahead[..bytes.min(ahead.len())]);
         Ok(())
     }

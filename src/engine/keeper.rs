@@ -7,12 +7,15 @@ use super::Failure;
 use super::control::Control;
 use super::directory::{self, SliceDirectory};
 use super::priority::Aside;
-use super::storage::{Files, Storage};
 use crate::journal::Fault;
+use super::files::Files;
+use super::storage::Storage;
+use crate::slice::disk::{Done, Task};
 use crate::slice::log::Segments;
-use crate::slice::recovery::{self, Recovery, Report};
+use crate::slice::recovery::{Recovery, Report};
+use crate::slice::source;
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
-use crate::slice::{LogSink, Lsn, ReleaseSink, Slice};
+use crate::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice};
 use std::io;
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
@@ -43,11 +46,17 @@ enum State {
 }
 
 struct Loading {
-    recovery: Recovery,
-    files: Files,
+    step: Step,
+    headway: Headway,
     settings: Settings,
     news: Sender<(u32, News)>,
     told: Instant,
+}
+
+enum Step {
+    Recover(Box<Recovery>),
+    /// All is loaded, and is being brought to stable storage.
+    Settle(Found, Report),
 }
 
 impl Keeper {
@@ -64,16 +73,20 @@ impl Keeper {
         let settings = Settings { place: directory.place, snapshot_after_bytes, segments: Segments::DISK };
         let mut files = Files::new(directory.clone());
         let mut recovery = Recovery::new(settings.place, directory.slices, manifest);
-        recovery.measure(&mut files).map_err(|error| failure(&directory, error))?;
+        source::measure(&mut recovery, &mut files).map_err(|error| failure(&directory, error))?;
         let storage = Storage::new(directory, &control, aside)?;
-        let loading = Loading { recovery, files, settings, news, told: Instant::now() };
+        let step = Step::Recover(Box::new(recovery));
+        let loading = Loading { step, headway: Headway::Going, settings, news, told: Instant::now() };
         Ok(Self { storage, state: State::Loading(Box::new(loading)) })
     }
 
     /// Bytes of memory that what is being loaded will take, as far as is known.
-    pub const fn expected_bytes(&self) -> usize {
+    pub fn expected_bytes(&self) -> usize {
         match &self.state {
-            State::Loading(loading) => loading.recovery.expected_bytes(),
+            State::Loading(loading) => match &loading.step {
+                Step::Recover(recovery) => recovery.expected_bytes(),
+                Step::Settle(..) => 0,
+            },
             _ => 0,
         }
     }
@@ -81,30 +94,37 @@ impl Keeper {
     /// Loads a step of what is there. Returns whether all is loaded: never, once it was told to end before.
     pub fn load(&mut self, slice: &mut Slice) -> Result<bool, Failure> {
         let State::Loading(loading) = &mut self.state else { return Ok(false) };
-        let is_over = loading
-            .recovery
-            .step(slice, &mut loading.files)
-            .map_err(|error| failure(self.storage.directory(), error))?;
-        let report = *loading.recovery.report();
-        if !is_over {
-            if loading.told.elapsed() >= NEWS {
-                loading.told = Instant::now();
-                // Whoever listened may be gone: then nobody wants to know.
-                let _ = loading.news.send((loading.settings.place.slice, News::Loading(report)));
+        let storage = &mut self.storage;
+        while let Some(done) = storage.outcome()? {
+            match (&mut loading.step, done) {
+                (Step::Settle(found, report), Done::Settled) => {
+                    let (found, report) = (std::mem::take(found), *report);
+                    slice.recovered(Lsn(found.tail.position));
+                    let (settings, news) = (loading.settings, loading.news.clone());
+                    self.state = State::Keeping(Box::new(Store::new(settings, found)));
+                    let _ = news.send((settings.place.slice, News::Loaded(report)));
+                    return Ok(true);
+                }
+                (Step::Recover(recovery), done) => recovery.done(done),
+                (Step::Settle(..), done) => unreachable!("nothing else was asked for: {done:?}"),
             }
-            return Ok(false);
         }
-        let State::Loading(loading) = std::mem::replace(&mut self.state, State::Stopped) else {
-            unreachable!("it was loading a moment ago")
-        };
-        let Loading { recovery, settings, news, .. } = *loading;
-        let found: Found = recovery.finish();
-        self.storage.settle(found.tail.segment)?;
-        self.storage.remove_strays(&found.manifest)?;
-        slice.recovered(Lsn(found.tail.position));
-        self.state = State::Keeping(Box::new(Store::new(settings, found)));
-        let _ = news.send((settings.place.slice, News::Loaded(report)));
-        Ok(true)
+        let Step::Recover(recovery) = &mut loading.step else { return Ok(false) };
+        let headway = recovery.advance(slice, &mut |task| storage.ask(task));
+        loading.headway = headway.map_err(|fault| failure(storage.directory(), fault.into()))?;
+        let report = *recovery.report();
+        if loading.headway == Headway::Done {
+            let step = std::mem::replace(&mut loading.step, Step::Settle(Found::default(), report));
+            let Step::Recover(recovery) = step else { unreachable!("it was recovering a moment ago") };
+            let found = recovery.finish();
+            storage.ask(Task::Settle { segment: found.tail.segment, manifest: found.manifest });
+            loading.step = Step::Settle(found, report);
+        } else if loading.told.elapsed() >= NEWS {
+            loading.told = Instant::now();
+            // Whoever listened may be gone: then nobody wants to know.
+            let _ = loading.news.send((loading.settings.place.slice, News::Loading(report)));
+        }
+        Ok(false)
     }
 
     /// The process is about to end: gives up what is not loaded yet, or the snapshot that is not done.
@@ -154,10 +174,10 @@ impl Keeper {
         matches!(&self.state, State::Keeping(store) if store.is_held())
     }
 
-    /// When the next turn is wanted at the latest; loading wants it at once.
+    /// When the next turn is wanted at the latest; loading wants it at once, unless it waits for the disk.
     pub fn wakes_at_ms(&self) -> Option<u64> {
         match &self.state {
-            State::Loading(_) => Some(0),
+            State::Loading(loading) => (loading.headway == Headway::Going).then_some(0),
             State::Keeping(store) => store.wakes_at_ms(),
             State::Stopped => None,
         }
@@ -181,10 +201,10 @@ impl Keeper {
 }
 
 /// What keeps a slice from being recovered.
-pub(super) fn failure(directory: &SliceDirectory, error: recovery::Error<Failure>) -> Failure {
+pub(super) fn failure(directory: &SliceDirectory, error: source::Error<Failure>) -> Failure {
     match error {
-        recovery::Error::Disk(failure) => failure,
-        recovery::Error::Fault(fault) => {
+        source::Error::Disk(failure) => failure,
+        source::Error::Fault(fault) => {
             let Fault { file, offset, what } = directory.locate(fault);
             let error = io::Error::new(io::ErrorKind::InvalidData, format!("byte {offset}: {what}"));
             Failure::new("load", file, error)

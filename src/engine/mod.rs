@@ -33,6 +33,7 @@ pub mod core;
 pub mod cores;
 pub mod descriptors;
 pub mod directory;
+pub mod files;
 pub mod keeper;
 pub mod memory_limit;
 pub mod mesh;

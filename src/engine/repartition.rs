@@ -14,8 +14,8 @@
 //! data is what it was. Progress is in bytes of the old files.
 
 use super::directory::{self, Directory, Error, SliceDirectory};
+use super::files::Files;
 use super::snapshot::Snapshot;
-use super::storage::Files;
 use super::{Failure, arena, keeper};
 use crate::journal::{generation_directory, manifest};
 use crate::ledger::index::Room;
@@ -24,6 +24,7 @@ use crate::ledger::names::Names;
 use crate::ledger::user::User;
 use crate::slice::Slice;
 use crate::slice::recovery::Recovery;
+use crate::slice::source;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -161,7 +162,7 @@ impl Old {
         let manifest = directory.manifest()?;
         let mut files = Files::new(directory.clone());
         let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-        recovery.measure(&mut files).map_err(|error| keeper::failure(&directory, error))?;
+        source::measure(&mut recovery, &mut files).map_err(|error| keeper::failure(&directory, error))?;
         Ok(Self { directory, manifest, recovery, files })
     }
 
@@ -173,7 +174,7 @@ impl Old {
     fn load(mut self, progress: &mut Progress<'_>) -> Result<Slice, Error> {
         let mut slice = Slice::new(usize::MAX);
         let failed = |error| keeper::failure(&self.directory, error);
-        while !self.recovery.step(&mut slice, &mut self.files).map_err(failed)? {
+        while !source::step(&mut self.recovery, &mut slice, &mut self.files).map_err(failed)? {
             progress.at(self.recovery.report().bytes / 2)?;
         }
         // They stay, but a start would refuse those that no crash leaves.

@@ -1,6 +1,6 @@
 //! The disk of one slice, on three threads beside the core: what they do may block, and the core must not.
 //!
-//! - The log's writes, one after the other, direct and synchronous (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page
+//! - What a start reads, then the log's writes, one after the other, direct and synchronous (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page
 //!   cache has a say in it. Each byte of a segment was written once before, so that a write changes nothing but data. A thread that waits
 //!   for its own write is faster here than the ring: where a disk cannot write through its cache, the ring leaves the flush to a
 //!   worker of the kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick behind whatever runs there.
@@ -13,14 +13,15 @@
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
 use super::priority::Aside;
+use super::files::Files;
 use super::{Failure, directory};
 use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
-use crate::slice::recovery::Source;
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
+use crate::slice::source::Source;
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -62,7 +63,8 @@ impl Storage {
         let (report, outcomes) = channel();
         let start = |name: &str, settle: fn(&Aside)| {
             let (jobs, to_do) = channel();
-            let worker = Worker { directory: directory.clone(), direct: true, open: None };
+            let files = Files::new(directory.clone());
+            let worker = Worker { directory: directory.clone(), files, direct: true, open: None };
             let (report, control, aside) = (report.clone(), control.clone(), aside.clone());
             thread::Builder::new()
                 .name(format!("{name}-{}", directory.place.slice))
@@ -83,25 +85,6 @@ impl Storage {
         &self.directory
     }
 
-    /// Removes what nothing names: what a crash left behind. Removes nothing if there is anything that no crash leaves.
-    pub fn remove_strays(&self, manifest: &manifest::Slice) -> Result<(), Failure> {
-        for path in self.directory.unnamed(manifest)? {
-            fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
-        }
-        Ok(())
-    }
-
-    /// Brings what was read to stable storage before anything is built on it: a process that was killed may have left on their way the last
-    /// write of a segment, and the name of a manifest.
-    pub fn settle(&self, segment: u64) -> Result<(), Failure> {
-        if segment > 0 {
-            let path = self.directory.path.join(File::Segment(segment).to_string());
-            let failed = || Failure::of("sync", path.display().to_string());
-            fs::File::open(&path).and_then(|file| file.sync_all()).map_err(failed())?;
-        }
-        sync(&self.directory.path)
-    }
-
     /// Has what was asked done.
     pub fn ask(&mut self, task: Task) {
         let mut opened = None;
@@ -110,6 +93,7 @@ impl Storage {
                 opened = self.made.take_if(|(made, _)| made == segment).map(|(_, opened)| opened);
                 &self.log
             }
+            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => &self.log,
             Task::Create { .. } | Task::Write { file: File::Snapshot(_), .. } | Task::Sync { .. } => &self.snapshots,
             Task::Prepare { .. } | Task::Publish { .. } | Task::Remove { .. } => &self.segments,
         };
@@ -132,6 +116,8 @@ impl Storage {
 /// A thread beside the core.
 struct Worker {
     directory: SliceDirectory,
+    /// What a start reads.
+    files: Files,
     /// Whether the file system has direct writes, as far as is known.
     direct: bool,
     /// What it writes to.
@@ -183,6 +169,15 @@ impl Worker {
                     eprintln!("{failure}; it stays until the next start");
                 }
                 None
+            }
+            Task::Measure { file } => Some(Done::Measured { file, bytes: self.files.size(file)? }),
+            Task::Read { file, offset, bytes, mut buffer } => {
+                self.files.read(file, offset, bytes, &mut buffer)?;
+                Some(Done::Read { file, offset, buffer })
+            }
+            Task::Settle { segment, manifest } => {
+                self.settle(segment, &manifest)?;
+                Some(Done::Settled)
             }
         };
         Ok(Outcome { done, made: None })
@@ -264,6 +259,20 @@ impl Worker {
         }
     }
 
+    fn settle(&mut self, segment: u64, manifest: &manifest::Slice) -> Result<(), Failure> {
+        self.files.close();
+        if segment > 0 {
+            let path = self.path(File::Segment(segment));
+            let failed = || Failure::of("sync", path.display().to_string());
+            fs::File::open(&path).and_then(|file| file.sync_all()).map_err(failed())?;
+        }
+        sync(&self.directory.path)?;
+        for path in self.directory.unnamed(manifest)? {
+            fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
+        }
+        Ok(())
+    }
+
     fn sync(&mut self, snapshot: u64) -> Result<(), Failure> {
         let path = self.path(File::Snapshot(snapshot));
         let file = self.open.take().expect("a snapshot is made before it is synced");
@@ -279,54 +288,5 @@ fn tried<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
 
 const AGAIN: &str = "this is tried again";
 const GIVEN_UP: &str = "the snapshot is given up, and tried again";
-
-/// The files of a slice, as recovery reads them.
-#[derive(Debug)]
-pub struct Files {
-    directory: SliceDirectory,
-    open: Option<(File, fs::File)>,
-}
-
-impl Files {
-    /// Of the slice in `directory`.
-    pub const fn new(directory: SliceDirectory) -> Self {
-        Self { directory, open: None }
-    }
-}
-
-impl Source for Files {
-    type Error = Failure;
-
-    fn size(&mut self, file: File) -> Result<Option<u64>, Failure> {
-        let path = self.directory.path.join(file.to_string());
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Failure::new("look at", path.display().to_string(), error)),
-        }
-    }
-
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Failure> {
-        let path = self.directory.path.join(file.to_string());
-        let failed = |operation| Failure::of(operation, path.display().to_string());
-        if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
-            self.open = Some((file, fs::File::open(&path).map_err(failed("open"))?));
-        }
-        let (_, open) = self.open.as_ref().expect("it was just opened");
-        let before = into.len();
-        into.resize(before + bytes, 0);
-        let mut at = before;
-        while at < into.len() {
-            match open.read_at(&mut into[at..], offset + (at - before) as u64) {
-                Ok(0) => break,
-                Ok(count) => at += count,
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(failed("read")(error)),
-            }
-        }
-        into.truncate(at);
-        Ok(())
-    }
-}
 
 const _: () = assert!(ZEROS_BYTES.is_multiple_of(ALIGN), "a segment is whole blocks");

@@ -1,7 +1,7 @@
 //! What a slice asks of its disk, and what it hears back. The engine does it with the kernel, a simulation with faults.
 
-use crate::journal::File;
 use crate::journal::frame::Block;
+use crate::journal::{File, manifest};
 
 /// Something to be done. Tasks may be done at the same time, but for [`Task::Publish`]: those are done in order.
 #[derive(Debug)]
@@ -44,9 +44,35 @@ pub enum Task {
         /// Which.
         file: File,
     },
+    /// Tell how large a file is.
+    Measure {
+        /// Which.
+        file: File,
+    },
+    /// Read a part of a file, from wherever it is fastest to be had.
+    Read {
+        /// Which.
+        file: File,
+        /// Where the part begins.
+        offset: u64,
+        /// How large it is.
+        bytes: usize,
+        /// Where to: whatever it holds is replaced.
+        buffer: Vec<u8>,
+    },
+    /// Bring what a start has read to stable storage, before anything is built on it: a process that was killed may
+    /// have left on their way the last write of a segment, and the name of a manifest. Then remove what the manifest
+    /// does not name: nothing, if there is anything that no crash leaves.
+    Settle {
+        /// The segment with the end of the log; 0 if there is none.
+        segment: u64,
+        /// The manifest.
+        manifest: manifest::Slice,
+    },
 }
 
-/// What was done. A failed write to a segment, and a failed publication, end the process: they are never reported here.
+/// What was done. A failed write to a segment, a failed publication, and whatever fails of what a start asks, end the
+/// process: they are never reported here.
 #[derive(Debug)]
 pub enum Done {
     /// A frame was written; the block comes back.
@@ -81,4 +107,22 @@ pub enum Done {
     },
     /// The oldest publication that was asked for is done.
     Published,
+    /// A file was measured.
+    Measured {
+        /// Which.
+        file: File,
+        /// Its size; `None` if it is not there.
+        bytes: Option<u64>,
+    },
+    /// A part of a file was read.
+    Read {
+        /// Which.
+        file: File,
+        /// Where the part begins.
+        offset: u64,
+        /// The buffer comes back with the part: with less than was asked for only where the file ends.
+        buffer: Vec<u8>,
+    },
+    /// What was read is on stable storage, and what nothing names is gone.
+    Settled,
 }

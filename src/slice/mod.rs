@@ -9,8 +9,10 @@
 
 pub mod disk;
 pub mod log;
+mod reader;
 pub mod recovery;
 pub mod snapshot;
+pub mod source;
 pub mod store;
 
 use crate::ledger::book::{Book, ReplayError, Replayed, View};
@@ -26,6 +28,17 @@ use hashbrown::hash_map::Entry;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
+
+/// How far a machine has come that takes bounded steps beside a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Headway {
+    /// The disk has to do something first.
+    Waiting,
+    /// Another step can be taken at once.
+    Going,
+    /// It is over.
+    Done,
+}
 
 /// A position in a slice's log. Zero is before the first record: it is durable from the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

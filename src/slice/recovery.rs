@@ -1,11 +1,16 @@
 //! From what is on disk to a slice that serves: the current snapshot, then the log over it.
 //!
-//! A step at a time, so that the caller can say how far it has come. What is not as it should be is a [`Fault`], a user who belongs to another
-//! slice too; but for one thing: where the last segment's frames end, a write may be torn; nobody was told that it was done, and it is cut.
+//! A state machine without a disk. [`Recovery::advance`] takes a bounded step and asks for reads, at most two ahead;
+//! [`Recovery::done`] hears what was read. The sizes of all files come first. What is not as it should be is a
+//! [`Fault`], a user who belongs to another slice too; but for one thing: where the last segment's frames end, a
+//! write may be torn; nobody was told that it was done, and it is cut.
 
 use super::Slice;
+use super::disk::{Done, Task};
 use super::log::Tail;
+use super::reader::Reader;
 use super::store::Found;
+use super::Headway;
 use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
@@ -16,41 +21,12 @@ use crate::ledger::memory::{Step, Way, ahead};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
-/// Bytes that are read at a time.
-const CHUNK_BYTES: usize = 1 << 20;
 /// Users that are read before the first of them gets its place: what says where that is arrives meanwhile.
 const TOGETHER: usize = 16;
 /// The shortest image of a user takes no less.
 const LEAST_IMAGE_BYTES: u64 = 30;
 /// Bytes of frames that are loaded in one step: about a millisecond.
-const STEP_BYTES: usize = 256 << 10;
-
-/// Where files are read from.
-pub trait Source {
-    /// Why reading failed.
-    type Error;
-
-    /// The size of a file; `None` if there is none.
-    fn size(&mut self, file: File) -> Result<Option<u64>, Self::Error>;
-
-    /// Appends up to `bytes` bytes from `offset` on to `into`: fewer only where the file ends.
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Self::Error>;
-}
-
-/// Why recovery ended.
-#[derive(Debug)]
-pub enum Error<E> {
-    /// The disk could not be read.
-    Disk(E),
-    /// It was read, and something is not as it should be.
-    Fault(Fault),
-}
-
-impl<E> From<Fault> for Error<E> {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
+const STEP_BYTES: u64 = 256 << 10;
 
 /// What recovery has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,7 +53,10 @@ pub struct Recovery {
     place: Place,
     owner: Owner,
     stage: Stage,
-    window: Window,
+    reader: Reader,
+    /// Of the segments, from the first one on, and of the snapshot.
+    segment_bytes: Vec<u64>,
+    snapshot_bytes: u64,
     must_reach: u64,
     before: Option<End>,
     found: Found,
@@ -85,69 +64,60 @@ pub struct Recovery {
     expected_bytes: usize,
 }
 
+/// ```text
+/// Measure ─▶ Last ─▶ First ─▶ Users ─▶ Open ─▶ Next ─▶ Writes ─▶ Cut ─▶ Behind ─▶ Beyond ─▶ Done
+///    └─ no snapshot ──────────────────▶ ▲ ◀─ the next segment ─┘
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    Begin,
-    Users { frames: u64 },
-    Open { segment: u64 },
-    Writes { segment: u64, end: Option<End> },
-    Behind,
+    /// The sizes of the files, one after the other.
+    Measure {
+        file: File,
+        is_asked: bool,
+    },
+    /// One of them is not there.
+    Missing {
+        file: File,
+    },
+    /// The snapshot's last frame, which says what it needs.
+    Last,
+    /// Its first frame.
+    First,
+    Users {
+        frames: u64,
+    },
+    /// A segment's header.
+    Open {
+        segment: u64,
+    },
+    /// The next segment's header, which says where this one ends.
+    Next {
+        segment: u64,
+    },
+    Writes {
+        segment: u64,
+        end: Option<End>,
+    },
+    /// The last segment's frames end at `start`, for want of a write `number`: is anything behind them?
+    Cut {
+        start: u64,
+        number: u64,
+        why: &'static str,
+        is_torn: bool,
+    },
+    /// Whether there is a segment that the manifest does not name.
+    Behind {
+        is_asked: bool,
+    },
+    /// Its header, and what follows.
+    Beyond {
+        header: Option<u64>,
+    },
     Done,
 }
 
-/// A part of a file in memory.
-#[derive(Debug)]
-struct Window {
-    file: File,
-    bytes: Vec<u8>,
-    /// Where `bytes` begin in the file.
-    start: u64,
-    /// Where the next frame begins in the file.
-    at: u64,
-    size: u64,
-}
-
-impl Window {
-    fn open<S: Source>(file: File, source: &mut S) -> Result<Self, Error<S::Error>> {
-        let size = source.size(file).map_err(Error::Disk)?;
-        let size = size.ok_or_else(|| Fault::new(file, 0, "the manifest names this file, and it is not there"))?;
-        Ok(Self { file, bytes: Vec::new(), start: 0, at: 0, size })
-    }
-
-    /// The frame at `at`, if it is whole.
-    fn frame<S: Source>(
-        &mut self,
-        place: Place,
-        source: &mut S,
-    ) -> Result<Result<Frame<'_>, NoFrame>, Error<S::Error>> {
-        for _ in 0..2 {
-            let needed = frame::needed_bytes(self.ahead());
-            let have = self.ahead().len();
-            if have >= needed {
-                break;
-            }
-            if self.at + needed as u64 > self.size {
-                return Ok(Err(NoFrame::Short(needed)));
-            }
-            // A frame's padding need not have been read.
-            let passed = ((self.at - self.start) as usize).min(self.bytes.len());
-            self.bytes.drain(..passed);
-            self.start = self.at;
-            let (from, more) = (self.at + have as u64, needed.max(CHUNK_BYTES) - have);
-            source.read(self.file, from, more, &mut self.bytes).map_err(Error::Disk)?;
-        }
-        Ok(frame::read(self.ahead(), place))
-    }
-
-    /// What was read from `at` on.
-    fn ahead(&self) -> &[u8] {
-        self.bytes.get((self.at - self.start) as usize..).unwrap_or_default()
-    }
-
-    fn fault(&self, what: impl Into<String>) -> Fault {
-        Fault::new(self.file, self.at, what)
-    }
-}
+/// Bytes that a stage has worked through; `None` as long as it waits for the disk.
+type Worked = Result<Option<u64>, Fault>;
 
 /// Whose users these are: those of one slice of so many.
 #[derive(Clone, Copy, Debug)]
@@ -169,50 +139,65 @@ impl Owner {
 impl Recovery {
     /// A recovery of what `manifest` names, the manifest of one of so many slices. `place.file` is not looked at.
     pub fn new(place: Place, slices: u32, manifest: manifest::Slice) -> Self {
-        let stage = match (manifest.snapshot, manifest.first) {
-            (0, 0) => Stage::Behind,
-            (0, segment) => Stage::Open { segment },
-            _ => Stage::Begin,
-        };
-        let file = File::Snapshot(manifest.snapshot);
-        Self {
+        let mut recovery = Self {
             place,
             owner: Owner { slice: place.slice, slices },
-            stage,
-            window: Window { file, bytes: Vec::new(), start: 0, at: 0, size: 0 },
+            stage: Stage::Done,
+            reader: Reader::new(),
+            segment_bytes: Vec::new(),
+            snapshot_bytes: 0,
             must_reach: 0,
             before: None,
             found: Found { manifest, ..Found::default() },
             report: Report::default(),
             expected_bytes: 0,
+        };
+        recovery.stage = match (manifest.first, manifest.snapshot) {
+            (0, 0) => Stage::Behind { is_asked: false },
+            (0, snapshot) => Stage::Measure { file: File::Snapshot(snapshot), is_asked: false },
+            (segment, _) => Stage::Measure { file: File::Segment(segment), is_asked: false },
+        };
+        recovery
+    }
+
+    /// Takes at most one step, and asks for what it needs. When it is [done](Headway::Done), [`Self::finish`].
+    pub fn advance(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Result<Headway, Fault> {
+        let mut worked = 0;
+        while worked < STEP_BYTES {
+            let more = match self.stage {
+                Stage::Measure { .. } | Stage::Behind { .. } => self.measure(ask),
+                Stage::Missing { file } => {
+                    return Err(Fault::new(file, 0, "the manifest names this file, and it is not there"));
+                }
+                Stage::Last => self.last(slice, ask)?,
+                Stage::First => self.first(ask)?,
+                Stage::Users { frames } => self.users(frames, slice, ask)?,
+                Stage::Open { segment } => self.open(segment, ask)?,
+                Stage::Next { segment } => self.next(segment, ask)?,
+                Stage::Writes { segment, end } => self.writes(segment, end, slice, ask)?,
+                Stage::Cut { start, number, why, is_torn } => self.cut((start, number, why), is_torn, ask)?,
+                Stage::Beyond { header } => self.beyond(header, ask)?,
+                Stage::Done if self.reader.is_at_rest() => return Ok(Headway::Done),
+                Stage::Done => None,
+            };
+            let Some(more) = more else { return Ok(Headway::Waiting) };
+            worked += more;
+        }
+        Ok(Headway::Going)
+    }
+
+    /// Hears what was measured or read.
+    pub fn done(&mut self, done: Done) {
+        match done {
+            Done::Read { file, offset, buffer } => self.reader.read(file, offset, buffer),
+            Done::Measured { file, bytes } => self.measured(file, bytes),
+            other => unreachable!("recovery asks for nothing of this kind: {other:?}"),
         }
     }
 
-    /// Sums up what there is to read.
-    pub fn measure<S: Source>(&mut self, source: &mut S) -> Result<(), Error<S::Error>> {
-        let manifest = self.found.manifest;
-        let segments = (manifest.first..=manifest.last).filter(|&n| n > 0).map(File::Segment);
-        let snapshot = (manifest.snapshot > 0).then_some(File::Snapshot(manifest.snapshot));
-        for file in segments.chain(snapshot) {
-            self.report.bytes_total += Window::open(file, source)?.size;
-        }
-        Ok(())
-    }
-
-    /// Takes a step. Returns whether it was the last; then [`Self::finish`].
-    pub fn step<S: Source>(&mut self, slice: &mut Slice, source: &mut S) -> Result<bool, Error<S::Error>> {
-        let before = self.report.bytes;
-        while self.stage != Stage::Done && self.report.bytes < before + STEP_BYTES as u64 {
-            match self.stage {
-                Stage::Begin => self.begin(slice, source)?,
-                Stage::Users { frames } => self.users(frames, slice, source)?,
-                Stage::Open { segment } => self.open(segment, source)?,
-                Stage::Writes { segment, end } => self.writes(segment, end, slice, source)?,
-                Stage::Behind => self.behind(source)?,
-                Stage::Done => {}
-            }
-        }
-        Ok(self.stage == Stage::Done)
+    /// Whether the sizes of all files are known that the manifest names.
+    pub const fn is_measured(&self) -> bool {
+        !matches!(self.stage, Stage::Measure { .. } | Stage::Missing { .. })
     }
 
     /// What was done so far.
@@ -227,7 +212,7 @@ impl Recovery {
 
     /// What a store needs to go on.
     pub fn finish(self) -> Found {
-        assert!(self.stage == Stage::Done, "recovery is over");
+        assert!(self.stage == Stage::Done && self.reader.is_at_rest(), "recovery is over");
         self.found
     }
 
@@ -235,50 +220,113 @@ impl Recovery {
         Place { file: file.number(), ..self.place }
     }
 
-    fn begin<S: Source>(&mut self, slice: &mut Slice, source: &mut S) -> Result<(), Error<S::Error>> {
+    // Sizes.
+
+    /// Asks for the size of the file whose turn it is.
+    fn measure(&mut self, ask: &mut impl FnMut(Task)) -> Option<u64> {
+        let beyond = self.found.manifest.last.saturating_add(1);
+        let (file, is_asked) = match &mut self.stage {
+            Stage::Measure { file, is_asked } => (*file, is_asked),
+            Stage::Behind { is_asked } => (File::Segment(beyond), is_asked),
+            stage => unreachable!("nothing is measured in {stage:?}"),
+        };
+        if !std::mem::replace(is_asked, true) {
+            ask(Task::Measure { file });
+        }
+        None
+    }
+
+    fn measured(&mut self, file: File, bytes: Option<u64>) {
+        let manifest = self.found.manifest;
+        if matches!(self.stage, Stage::Behind { is_asked: true }) {
+            self.stage = match bytes {
+                None => Stage::Done,
+                Some(bytes) => {
+                    self.reader.open(file, bytes, 0, 2 * ALIGN as u64);
+                    Stage::Beyond { header: None }
+                }
+            };
+            return;
+        }
+        assert!(self.stage == Stage::Measure { file, is_asked: true }, "only what was asked for is measured");
+        let Some(bytes) = bytes else {
+            self.stage = Stage::Missing { file };
+            return;
+        };
+        self.report.bytes_total += bytes;
+        let next = match file {
+            File::Segment(segment) => {
+                self.segment_bytes.push(bytes);
+                if segment < manifest.last { Some(File::Segment(segment + 1)) } else { None }
+            }
+            File::Snapshot(_) => {
+                self.snapshot_bytes = bytes;
+                None
+            }
+        };
+        let snapshot = (manifest.snapshot > 0).then_some(File::Snapshot(manifest.snapshot));
+        if let Some(file) = next.or(snapshot.filter(|&snapshot| snapshot != file)) {
+            self.stage = Stage::Measure { file, is_asked: false };
+        } else if let Some(snapshot) = snapshot {
+            self.reader.open(snapshot, self.snapshot_bytes, manifest.snapshot_end, u64::MAX);
+            self.stage = Stage::Last;
+        } else {
+            self.open_segment(manifest.first, 0, ALIGN as u64);
+            self.stage = Stage::Open { segment: manifest.first };
+        }
+    }
+
+    // The snapshot.
+
+    fn last(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
         let manifest = self.found.manifest;
         let file = File::Snapshot(manifest.snapshot);
         let place = self.at(file);
-        self.window = Window::open(file, source)?;
-        self.window.at = manifest.snapshot_end;
-        self.window.start = manifest.snapshot_end;
-        let end = match self.window.frame(place, source)? {
+        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let (end, size) = match frame {
             Ok(last) if last.kind == Kind::End => {
-                let size = last.size() as u64;
                 let mut named = |end: snapshot::End<'_>| {
                     end.kinds().try_for_each(|kind| slice.name(kind))?;
                     let users = end.users.min(manifest.snapshot_end / LEAST_IMAGE_BYTES) as usize;
                     self.expected_bytes = slice.expect(users, manifest.snapshot_end as usize);
-                    Ok::<_, Malformed>((end.position, manifest.snapshot_end + size))
+                    Ok::<_, Malformed>(end.position)
                 };
-                snapshot::End::read(last.payload).and_then(|end| named(end).ok())
+                (snapshot::End::read(last.payload).and_then(|end| named(end).ok()), last.size() as u64)
             }
-            _ => None,
+            _ => (None, 0),
         };
-        let (position, bytes) = end.ok_or_else(|| self.window.fault("here should be the snapshot's last frame"))?;
-        (self.must_reach, self.found.snapshot_bytes) = (position, bytes);
-        self.window = Window::open(file, source)?;
-        let begin = match self.window.frame(place, source)? {
+        let position = end.ok_or_else(|| self.reader.fault("here should be the snapshot's last frame"))?;
+        (self.must_reach, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
+        self.reader.open(file, self.snapshot_bytes, 0, self.found.snapshot_bytes);
+        self.stage = Stage::First;
+        Ok(Some(size))
+    }
+
+    fn first(&mut self, ask: &mut impl FnMut(Task)) -> Worked {
+        let place = self.at(self.reader.file());
+        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let begin = match frame {
             Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => snapshot::Begin::read(payload),
             _ => None,
         };
         // A snapshot that came without a log is followed by the first segment, once there is one.
-        if begin != Some(snapshot::Begin { segment: manifest.first.max(1) }) {
-            return Err(self.window.fault("this is not the beginning of the snapshot that the manifest names").into());
+        if begin != Some(snapshot::Begin { segment: self.found.manifest.first.max(1) }) {
+            return Err(self.reader.fault("this is not the beginning of the snapshot that the manifest names"));
         }
-        self.window.at = ALIGN as u64;
+        self.reader.pass(ALIGN as u64);
         self.stage = Stage::Users { frames: 1 };
-        Ok(())
+        Ok(Some(0))
     }
 
-    fn users<S: Source>(&mut self, frames: u64, slice: &mut Slice, source: &mut S) -> Result<(), Error<S::Error>> {
-        let (file, place, owner) = (self.window.file, self.at(self.window.file), self.owner);
+    fn users(&mut self, frames: u64, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
+        let (file, place, owner) = (self.reader.file(), self.at(self.reader.file()), self.owner);
         let last_frame = self.found.manifest.snapshot_end;
-        let (start, kinds) = (self.window.at, slice.book().names().len() as u32);
-        let fault = |offset: u64, what: String| Error::Fault(Fault::new(file, offset, what));
-        let found = match self.window.frame(place, source)? {
-            Ok(found) if found.number == frames => found,
-            _ => return Err(fault(start, format!("frame {frames} is broken"))),
+        let (start, kinds) = (self.reader.at(), slice.book().names().len() as u32);
+        let fault = |offset: u64, what: String| Fault::new(file, offset, what);
+        let found = match self.reader.frame(place, ask) {
+            None => return Ok(None),
+            Some(Ok(found)) if found.number == frames => found,
+            Some(_) => return Err(fault(start, format!("frame {frames} is broken"))),
         };
         let size = found.size() as u64;
         match found.kind {
@@ -307,93 +355,111 @@ impl Recovery {
             }
             Kind::End if start == last_frame => {
                 let end = snapshot::End::read(found.payload).expect("it was read before");
-                if (end.users, end.entries) != (self.report.users, self.report.snapshot_entries) {
-                    let Report { users, snapshot_entries, .. } = self.report;
-                    return Err(fault(
-                        start,
-                        format!(
-                            "{} users with {} entries are promised, and {users} with {snapshot_entries} are there",
-                            end.users, end.entries
-                        ),
-                    ));
-                }
-                if self.found.manifest.first == 0 && end.position > 0 {
-                    let what = format!("the log is needed up to write {}, and the manifest names none", end.position);
-                    return Err(fault(start, what));
-                }
-                self.stage = match self.found.manifest.first {
-                    0 => Stage::Behind,
-                    segment => Stage::Open { segment },
-                };
+                let promised = (end.users, end.entries, end.position);
+                self.scanned(start, promised)?;
             }
             _ => return Err(fault(start, "a frame that does not belong here".to_owned())),
         }
-        self.window.at += size;
+        if matches!(self.stage, Stage::Users { .. }) {
+            self.reader.pass(size);
+        }
         self.report.bytes += size;
+        Ok(Some(size))
+    }
+
+    /// The snapshot was read to its end, where so many users with so many entries are promised.
+    fn scanned(&mut self, start: u64, (users, entries, position): (u64, u64, u64)) -> Result<(), Fault> {
+        let fault = |what| Fault::new(self.reader.file(), start, what);
+        let Report { users: read, snapshot_entries, .. } = self.report;
+        if (users, entries) != (read, snapshot_entries) {
+            return Err(fault(format!(
+                "{users} users with {entries} entries are promised, and {read} with {snapshot_entries} are there",
+            )));
+        }
+        let first = self.found.manifest.first;
+        if first == 0 && position > 0 {
+            return Err(fault(format!("the log is needed up to write {position}, and the manifest names none")));
+        }
+        self.stage = match first {
+            0 => Stage::Behind { is_asked: false },
+            segment => {
+                self.open_segment(segment, 0, ALIGN as u64);
+                Stage::Open { segment }
+            }
+        };
         Ok(())
     }
 
-    /// A segment's header, and where the log ended before it.
-    fn header<S: Source>(&self, segment: u64, source: &mut S) -> Result<(Window, Header, u64, u32), Error<S::Error>> {
-        let file = File::Segment(segment);
-        let mut window = Window::open(file, source)?;
-        let read = match window.frame(self.at(file), source)? {
+    // The log.
+
+    fn open_segment(&mut self, segment: u64, at: u64, until: u64) {
+        let size = self.segment_bytes[(segment - self.found.manifest.first) as usize];
+        self.reader.open(File::Segment(segment), size, at, until);
+    }
+
+    /// The header of the segment that was opened, with its frame's number and checksum; `None` as long as it is not read.
+    fn header(&mut self, ask: &mut impl FnMut(Task)) -> Result<Option<(Header, u64, u32)>, Fault> {
+        let place = self.at(self.reader.file());
+        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let read = match frame {
             Ok(Frame { kind: Kind::Segment, number, crc, payload }) => {
                 Header::read(payload).map(|header| (header, number, crc))
             }
             _ => None,
         };
-        let (header, number, crc) = read.ok_or_else(|| window.fault("this is not the beginning of a segment"))?;
-        window.at = ALIGN as u64;
-        Ok((window, header, number, crc))
+        let header = read.ok_or_else(|| self.reader.fault("this is not the beginning of a segment"))?;
+        self.reader.pass(ALIGN as u64);
+        Ok(Some(header))
     }
 
-    fn open<S: Source>(&mut self, segment: u64, source: &mut S) -> Result<(), Error<S::Error>> {
-        let (window, header, number, crc) = self.header(segment, source)?;
-        if window.size < header.capacity {
-            let (size, capacity) = (window.size, header.capacity);
-            return Err(window.fault(format!("the file has {size} bytes, and had {capacity} when it was made")).into());
+    fn open(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Worked {
+        let Some((header, number, crc)) = self.header(ask)? else { return Ok(None) };
+        if self.reader.size() < header.capacity {
+            let (size, capacity) = (self.reader.size(), header.capacity);
+            return Err(self.reader.fault(format!("the file has {size} bytes, and had {capacity} when it was made")));
         }
-        let is_first = segment == self.found.manifest.first;
-        if is_first {
-            let is_whole = self.found.manifest.snapshot > 0 || (header.before.is_none() && number == 0);
+        let manifest = self.found.manifest;
+        if segment == manifest.first {
+            let is_whole = manifest.snapshot > 0 || (header.before.is_none() && number == 0);
             if !is_whole {
-                return Err(window
-                    .fault("the log begins here, but something came before, and there is no snapshot")
-                    .into());
+                let what = "the log begins here, but something came before, and there is no snapshot";
+                return Err(self.reader.fault(what));
             }
             self.found.tail.position = number;
         } else if header.before != self.before || number != self.found.tail.position {
-            return Err(window.fault("this segment does not follow the one before it").into());
+            return Err(self.reader.fault("this segment does not follow the one before it"));
         }
-        let end = if segment < self.found.manifest.last {
-            let (next, Header { before, .. }, ..) = self.header(segment + 1, source)?;
-            let is_next = |end: &End| end.segment == segment;
-            Some(before.filter(is_next).ok_or_else(|| next.fault("this segment does not follow the one before it"))?)
-        } else {
-            None
-        };
         self.found.segments.push((segment, header.capacity));
         self.found.tail = Tail { segment, offset: ALIGN as u64, crc, position: self.found.tail.position };
         self.report.bytes += ALIGN as u64;
-        self.window = window;
-        self.stage = Stage::Writes { segment, end };
-        Ok(())
+        self.stage = if segment < manifest.last {
+            self.open_segment(segment + 1, 0, ALIGN as u64);
+            Stage::Next { segment }
+        } else {
+            self.reader.read_until(u64::MAX);
+            Stage::Writes { segment, end: None }
+        };
+        Ok(Some(ALIGN as u64))
     }
 
-    fn writes<S: Source>(
-        &mut self,
-        segment: u64,
-        end: Option<End>,
-        slice: &mut Slice,
-        source: &mut S,
-    ) -> Result<(), Error<S::Error>> {
-        if end.is_some_and(|end| self.window.at >= end.offset) {
+    fn next(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Worked {
+        let Some((Header { before, .. }, ..)) = self.header(ask)? else { return Ok(None) };
+        let is_next = |end: &End| end.segment == segment;
+        let fault = || self.reader.fault("this segment does not follow the one before it");
+        let end = before.filter(is_next).ok_or_else(fault)?;
+        self.open_segment(segment, ALIGN as u64, end.offset);
+        self.stage = Stage::Writes { segment, end: Some(end) };
+        Ok(Some(0))
+    }
+
+    fn writes(&mut self, segment: u64, end: Option<End>, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
+        if end.is_some_and(|end| self.reader.at() >= end.offset) {
             return self.ended(segment, end);
         }
-        let (file, place, start) = (self.window.file, self.at(self.window.file), self.window.at);
+        let (file, place, start) = (self.reader.file(), self.at(self.reader.file()), self.reader.at());
         let (number, owner) = (self.found.tail.position + 1, self.owner);
-        let found = match self.window.frame(place, source)? {
+        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let found = match frame {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
             why => {
                 let why = match why {
@@ -401,10 +467,11 @@ impl Recovery {
                     Err(NoFrame::Short(_) | NoFrame::Broken) => "broken",
                     Ok(_) => "not the one that should be here",
                 };
-                return match end {
-                    Some(_) => Err(Fault::new(file, start, format!("write {number} is {why}")).into()),
-                    None => self.cut(number, why, source),
-                };
+                if end.is_some() {
+                    return Err(Fault::new(file, start, format!("write {number} is {why}")));
+                }
+                self.stage = Stage::Cut { start, number, why, is_torn: false };
+                return Ok(Some(0));
             }
         };
         let (mut rest, mut records) = (found.payload, Vec::new());
@@ -414,7 +481,7 @@ impl Recovery {
             // A user's first: those who are there already were looked at.
             let stranger = if read.1 == 1 { owner.refuses(read.0.user) } else { None };
             if let Some(what) = stranger {
-                return Err(Fault::new(file, offset, what).into());
+                return Err(Fault::new(file, offset, what));
             }
             records.push((offset, read, Way::default()));
         }
@@ -427,78 +494,88 @@ impl Recovery {
                 Ok(Replayed::Known) => self.report.known += 1,
                 Err(error) => {
                     let what = format!("user {}, version {version}: {error}", entry.user.0);
-                    return Err(Fault::new(file, *offset, what).into());
+                    return Err(Fault::new(file, *offset, what));
                 }
             }
         }
         let (size, crc) = (found.size() as u64, found.crc);
-        self.window.at += size;
-        self.found.tail = Tail { segment, offset: self.window.at, crc, position: number };
+        self.reader.pass(size);
+        self.found.tail = Tail { segment, offset: self.reader.at(), crc, position: number };
         self.found.log_bytes += size;
         self.report.bytes += size;
-        Ok(())
+        Ok(Some(size))
     }
 
-    /// The last segment's frames end here. Is it because a crash tore the last write, or was something lost?
-    fn cut<S: Source>(&mut self, number: u64, why: &str, source: &mut S) -> Result<(), Error<S::Error>> {
-        let (file, place, start) = (self.window.file, self.at(self.window.file), self.window.at);
-        let mut torn = false;
-        let mut later = Window { file, bytes: Vec::new(), start, at: start, size: self.window.size };
-        while later.at + (frame::HEADER_BYTES as u64) < later.size {
-            match later.frame(place, source)? {
-                Ok(frame) if frame.kind == Kind::Write && frame.number >= number => {
-                    let (behind, at) = (frame.number, later.at);
-                    let what = format!("write {number} is {why}, and write {behind} is there behind it, at byte {at}");
-                    return Err(Fault::new(file, start, what).into());
-                }
-                Err(NoFrame::Empty | NoFrame::Foreign) => {}
-                _ => torn |= later.at == start,
-            }
-            later.at += ALIGN as u64;
+    /// The last segment's frames end. Is it because a crash tore the last write, or was something lost?
+    fn cut(
+        &mut self,
+        (start, number, why): (u64, u64, &'static str),
+        mut is_torn: bool,
+        ask: &mut impl FnMut(Task),
+    ) -> Worked {
+        let (file, at) = (self.reader.file(), self.reader.at());
+        if at + (frame::HEADER_BYTES as u64) >= self.reader.size() {
+            self.report.cut = is_torn.then_some((file.number(), start));
+            return self.ended(file.number(), None);
         }
-        self.report.cut = torn.then_some((place.file, start));
-        self.ended(place.file, None)
+        let place = self.at(file);
+        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        match frame {
+            Ok(frame) if frame.kind == Kind::Write && frame.number >= number => {
+                let behind = frame.number;
+                let what = format!("write {number} is {why}, and write {behind} is there behind it, at byte {at}");
+                return Err(Fault::new(file, start, what));
+            }
+            Err(NoFrame::Empty | NoFrame::Foreign) => {}
+            _ => is_torn |= at == start,
+        }
+        self.reader.pass(ALIGN as u64);
+        self.stage = Stage::Cut { start, number, why, is_torn };
+        Ok(Some(ALIGN as u64))
     }
 
     /// A segment was read to its end.
-    fn ended<E>(&mut self, segment: u64, end: Option<End>) -> Result<(), Error<E>> {
+    fn ended(&mut self, segment: u64, end: Option<End>) -> Worked {
         let Tail { offset, crc, position, .. } = self.found.tail;
         let here = End { segment, offset, crc };
+        let fault = |what: String| Err(Fault::new(File::Segment(segment), offset, what));
         if end.is_some_and(|end| end != here) {
-            return Err(self.window.fault("the log does not end here as the next segment says").into());
+            return fault("the log does not end here as the next segment says".to_owned());
         }
         self.before = Some(here);
         if end.is_some() {
+            self.open_segment(segment + 1, 0, ALIGN as u64);
             self.stage = Stage::Open { segment: segment + 1 };
-            return Ok(());
+            return Ok(Some(0));
         }
         if position < self.must_reach {
-            let what = format!(
+            return fault(format!(
                 "the log ends with write {position}, before the snapshot, which needs it up to {}",
                 self.must_reach
-            );
-            return Err(self.window.fault(what).into());
+            ));
         }
-        self.stage = Stage::Behind;
-        Ok(())
+        self.stage = Stage::Behind { is_asked: false };
+        Ok(Some(0))
     }
 
-    /// A crash leaves no write in a segment that is not named: if there is one, the manifest is not the newest that there was.
-    fn behind<S: Source>(&mut self, source: &mut S) -> Result<(), Error<S::Error>> {
-        let file = File::Segment(self.found.manifest.last + 1);
-        self.stage = Stage::Done;
-        if source.size(file).map_err(Error::Disk)?.is_none() {
-            return Ok(());
-        }
-        let (mut window, _, number, _) = match self.header(file.number(), source) {
-            Err(Error::Fault(_)) => return Ok(()),
-            header => header?,
+    /// A crash leaves no write in a segment that is not named: if there is one, the manifest is not the newest that
+    /// there was.
+    fn beyond(&mut self, header: Option<u64>, ask: &mut impl FnMut(Task)) -> Worked {
+        let Some(number) = header else {
+            self.stage = match self.header(ask) {
+                Ok(None) => return Ok(None),
+                Ok(Some((_, number, _))) => Stage::Beyond { header: Some(number) },
+                Err(_) => Stage::Done,
+            };
+            return Ok(Some(0));
         };
-        match window.frame(self.at(file), source)? {
-            Ok(frame) if frame.kind == Kind::Write && frame.number == number + 1 => Err(window
-                .fault("the log goes on here, and the manifest does not name this file: it is an older one")
-                .into()),
-            _ => Ok(()),
+        let place = self.at(self.reader.file());
+        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        if matches!(frame, Ok(frame) if frame.kind == Kind::Write && frame.number == number + 1) {
+            let what = "the log goes on here, and the manifest does not name this file: it is an older one";
+            return Err(self.reader.fault(what));
         }
+        self.stage = Stage::Done;
+        Ok(Some(0))
     }
 }

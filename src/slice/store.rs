@@ -251,6 +251,7 @@ impl Store {
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
             Done::Published => self.published(ask),
+            Done::Measured { .. } | Done::Read { .. } | Done::Settled => unreachable!("a start is over"),
         }
         None
     }

@@ -5,8 +5,8 @@
 
 use purser::api::entry::{self, LineScratch};
 use purser::engine::directory::{Directory, SliceDirectory};
+use purser::engine::files::Files;
 use purser::engine::repartition::repartition;
-use purser::engine::storage::Files;
 use purser::journal::frame::{Block, Kind};
 use purser::journal::{File, Place};
 use purser::ledger::book::View;
@@ -19,7 +19,7 @@ use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::Traffic;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket, source};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -122,7 +122,7 @@ fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-    while !recovery.step(&mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
+    while !source::step(&mut recovery, &mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
     let report = *recovery.report();
     let found = recovery.finish();
     slice.recovered(Lsn(found.tail.position));
@@ -195,6 +195,7 @@ impl Node {
                 fs::remove_file(self.path(file)).expect("it is there");
                 return None;
             }
+            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => unreachable!("a store reads nothing"),
         })
     }
 }

@@ -10,7 +10,7 @@ use super::random::Random;
 use purser::journal::frame::{Block, Kind};
 use purser::journal::{File, Place, manifest, snapshot};
 use purser::slice::disk::{Done, Task};
-use purser::slice::recovery::Source;
+use purser::slice::source::Source;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -141,6 +141,12 @@ impl Directory {
         self.changes.clear();
     }
 
+    /// Sees what is durable, and the changes that came after it.
+    fn see_again(&mut self) {
+        self.seen = self.durable.clone();
+        self.changes.iter().for_each(|what| change(&mut self.seen, what));
+    }
+
     fn inode(&mut self, name: Name) -> Option<&mut Inode> {
         let inode = *self.seen.get(&name)?;
         Some(&mut self.inodes[inode])
@@ -184,6 +190,15 @@ enum What {
         block: Option<Block>,
     },
     Other(Task),
+}
+
+/// Why a process ends by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The disk failed where it must not.
+    Fatal,
+    /// What is on it is not as it should be.
+    Refused(String),
 }
 
 /// How a process ends.
@@ -263,20 +278,6 @@ impl Disk {
         self.directories[slice].end = None;
     }
 
-    /// Brings a segment and the directory to stable storage.
-    pub fn settle(&mut self, slice: usize, segment: u64) {
-        if self.bug == Some(Bug::NothingSettled) {
-            return;
-        }
-        let directory = &mut self.directories[slice];
-        if segment > 0 {
-            directory.file(File::Segment(segment)).sync();
-        }
-        if self.bug != Some(Bug::DirectoryNotSettled) {
-            directory.sync();
-        }
-    }
-
     pub fn remove(&mut self, slice: usize, name: Name) {
         self.directories[slice].change(Change::Unlink(name));
     }
@@ -318,9 +319,9 @@ impl Disk {
             self.broken = self.broken.take().or(broken);
         }
         let most_ms = match task {
-            Task::Write { .. } | Task::Create { .. } => 6,
+            Task::Write { .. } | Task::Create { .. } | Task::Measure { .. } | Task::Read { .. } => 6,
             Task::Prepare { .. } => 60,
-            Task::Sync { .. } | Task::Publish { .. } => 20,
+            Task::Sync { .. } | Task::Publish { .. } | Task::Settle { .. } => 20,
             Task::Remove { .. } => 100,
         };
         let what = match task {
@@ -436,7 +437,7 @@ impl Disk {
     }
 
     /// What has been done by now, in any order; `Err` ends the process.
-    pub fn next(&mut self, now_ms: u64, slice: usize, random: &mut Random) -> Option<Result<Done, ()>> {
+    pub fn next(&mut self, now_ms: u64, slice: usize, random: &mut Random) -> Option<Result<Done, Trouble>> {
         if let Some(at) = self.early.iter().position(|(of, _)| *of == slice) {
             return Some(Ok(self.early.remove(at).1));
         }
@@ -453,17 +454,44 @@ impl Disk {
             let at = random.pick(&ready);
             let must_not_fail = match &self.jobs[at].what {
                 What::Write { file, .. } => matches!(file, File::Segment(_)),
-                What::Other(task) => matches!(task, Task::Publish { .. }),
+                What::Other(task) => matches!(
+                    task,
+                    Task::Publish { .. } | Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. }
+                ),
             };
             if must_not_fail && random.in_thousand(self.fatal) {
                 self.counts.add("fatal errors", 1);
-                return Some(Err(()));
+                return Some(Err(Trouble::Fatal));
             }
             let job = self.jobs.remove(at);
+            let settles = match &job.what {
+                What::Other(Task::Settle { segment, manifest }) => Some((*segment, *manifest)),
+                _ => None,
+            };
+            if let Some((segment, manifest)) = settles {
+                return Some(self.settle(slice, segment, &manifest).map(|()| Done::Settled));
+            }
             if let Some(done) = self.work(job, random) {
                 return Some(Ok(done));
             }
         }
+    }
+
+    /// Brings a segment and the directory to stable storage, then removes what nothing names.
+    fn settle(&mut self, slice: usize, segment: u64, manifest: &manifest::Slice) -> Result<(), Trouble> {
+        let directory = &mut self.directories[slice];
+        if self.bug != Some(Bug::NothingSettled) {
+            if segment > 0 {
+                directory.file(File::Segment(segment)).sync();
+            }
+            if self.bug != Some(Bug::DirectoryNotSettled) {
+                directory.sync();
+            }
+        }
+        for name in strays(manifest, directory.seen.keys()).map_err(Trouble::Refused)? {
+            directory.change(Change::Unlink(name));
+        }
+        Ok(())
     }
 
     fn work(&mut self, job: Job, random: &mut Random) -> Option<Done> {
@@ -545,7 +573,16 @@ impl Disk {
                 directory.change(Change::Unlink(Name::File(file)));
                 None
             }
-            What::Other(Task::Write { .. }) => unreachable!("a write was taken apart when it was asked for"),
+            What::Other(Task::Measure { file }) => {
+                let bytes = directory.inode(Name::File(file)).map(|inode| inode.size() as u64);
+                Some(Done::Measured { file, bytes })
+            }
+            What::Other(Task::Read { file, offset, bytes, mut buffer }) => {
+                let mut files = Files { directory };
+                files.read(file, offset, bytes, &mut buffer).unwrap_or_else(|never| match never {});
+                Some(Done::Read { file, offset, buffer })
+            }
+            What::Other(Task::Write { .. } | Task::Settle { .. }) => unreachable!("these were taken apart before"),
         }
     }
 
@@ -622,9 +659,33 @@ impl Disk {
                 *begun += 1;
             }
             What::Other(Task::Remove { file }) if random.coin() => directory.change(Change::Unlink(Name::File(file))),
+            What::Other(Task::Settle { segment, manifest }) if random.coin() => {
+                if self.settle(job.slice, segment, &manifest).is_ok() {
+                    // Some of them are gone, and some of that may be lost.
+                    let directory = &mut self.directories[job.slice];
+                    while matches!(directory.changes.last(), Some(Change::Unlink(_))) && random.coin() {
+                        directory.changes.pop();
+                    }
+                    directory.see_again();
+                }
+            }
             What::Other(_) => {}
         }
     }
+}
+
+/// The names that nothing names any more, unless there is one that no crash leaves.
+pub fn strays<'a>(manifest: &manifest::Slice, names: impl Iterator<Item = &'a Name>) -> Result<Vec<Name>, String> {
+    let mut strays = Vec::new();
+    for &name in names {
+        let is_stray = match name {
+            Name::Manifest => false,
+            Name::New => true,
+            Name::File(file) => !manifest.names(file).map_err(|fault| format!("refused: {fault}"))?,
+        };
+        strays.extend(is_stray.then_some(name));
+    }
+    Ok(strays)
 }
 
 /// The kind of a frame.
@@ -675,6 +736,7 @@ impl Source for Files<'_> {
 
     fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
         let seen = self.bytes(Name::File(file)).expect("only what is there is read");
+        into.clear();
         let offset = (offset as usize).min(seen.len());
         into.extend_from_slice(&seen[offset..(offset + bytes).min(seen.len())]);
         Ok(())

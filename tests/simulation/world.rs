@@ -7,18 +7,19 @@ use super::Bug;
 use super::client::Clients;
 use super::counts::Counts;
 use super::damage;
-use super::disk::{Crash, Disk, Files, Name};
+use super::disk::{Crash, Disk, Files, Name, Trouble, strays};
 use super::oracle::{Draft, Oracle, version_of};
 use super::random::Random;
 use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::book::Replayed;
 use purser::ledger::entry::{Rejection, Verdict};
 use purser::ledger::time::Millis;
+use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
-use purser::slice::recovery::{self, Recovery, Report};
+use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::Traffic;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use purser::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice, Ticket, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -68,6 +69,15 @@ enum Stop {
 impl From<String> for Stop {
     fn from(what: String) -> Self {
         Self::Wrong(what)
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Fatal => Self::Fatal,
+            Trouble::Refused(what) => Self::Wrong(what),
+        }
     }
 }
 
@@ -150,7 +160,7 @@ impl World {
             clients: (0..slices as u32)
                 .map(|slice| Clients::new(random.between(3, 12), slice, slices as u32))
                 .collect(),
-            interrupted: random.pick(&[0, 100, 300]),
+            interrupted: random.pick(&[0, 10, 30]),
             counts: Counts::default(),
             random,
         }
@@ -306,7 +316,7 @@ impl World {
     /// Hears what the disk has done.
     fn drive(&mut self, slice: usize) -> Result<(), Stop> {
         while let Some(done) = self.disk.next(self.now_ms, slice, &mut self.random) {
-            let done = done.map_err(|()| Stop::Fatal)?;
+            let done = done?;
             let node = &mut self.nodes[slice];
             let (mut tasks, mut released) = (Vec::new(), Released(Vec::new()));
             if let Some(lsn) = node.store.done(self.now_ms, done, &mut |task| tasks.push(task)) {
@@ -461,12 +471,32 @@ impl World {
 
     /// Recovers one slice, as the engine does; `None` if the process ended.
     fn recover(&mut self, slice: usize) -> Result<Option<Node>, String> {
+        match self.recovered(slice) {
+            Ok(node) => Ok(Some(node)),
+            Err(Stop::Fatal) => Ok(None),
+            Err(Stop::Wrong(what)) => Err(what),
+        }
+    }
+
+    fn recovered(&mut self, slice: usize) -> Result<Node, Stop> {
         let place = self.place(slice);
         let mut machine = Slice::new(usize::MAX);
         let mut recovery = begin(self.disk.files_of(slice), place, self.slices())?;
-        while !recovery.step(&mut machine, &mut self.disk.files_of(slice)).map_err(fault)? {
-            if self.is_interrupted() {
-                return Ok(None);
+        loop {
+            while let Some(done) = self.done(slice)? {
+                recovery.done(done);
+            }
+            let mut tasks = Vec::new();
+            let headway = recovery.advance(&mut machine, &mut |task| tasks.push(task));
+            let headway = headway.map_err(|fault| format!("recovery refuses: {fault}"))?;
+            for task in tasks {
+                self.counts.add("reads of recovery", u64::from(matches!(task, Task::Read { .. })));
+                self.disk.ask(slice, self.now_ms, task, &mut self.random);
+            }
+            match headway {
+                Headway::Waiting => self.now_ms += self.random.between(1, 4),
+                Headway::Going => {}
+                Headway::Done => break,
             }
         }
         let report = *recovery.report();
@@ -474,29 +504,19 @@ impl World {
         let position = found.tail.position;
         let reported = self.disk.written(slice);
         if self.bug.is_none() && position < reported {
-            return Err(format!("the log ends with write {position}, and write {reported} was reported as durable"));
+            let what = format!("the log ends with write {position}, and write {reported} was reported as durable");
+            return Err(Stop::Wrong(what));
         }
         if self.bug == Some(Bug::ReplayUnchecked) {
             replay_again(&mut machine, self.disk.files_of(slice), place, &found)?;
         }
-        if self.is_interrupted() {
-            return Ok(None);
-        }
-        self.disk.settle(slice, found.tail.segment);
-        let mut strays = Vec::new();
-        for name in self.disk.names(slice) {
-            if is_stray(&found.manifest, name)? {
-                strays.push(name);
-            }
-        }
-        for name in strays {
-            if self.is_interrupted() {
-                return Ok(None);
-            }
-            self.disk.remove(slice, name);
+        let settle = Task::Settle { segment: found.tail.segment, manifest: found.manifest };
+        self.disk.ask(slice, self.now_ms, settle, &mut self.random);
+        while self.done(slice)?.is_none() {
+            self.now_ms += self.random.between(1, 4);
         }
         if self.is_interrupted() {
-            return Ok(None);
+            return Err(Stop::Fatal);
         }
         self.counts.add("records known", report.known);
         self.counts.add("torn writes cut", u64::from(report.cut.is_some()));
@@ -506,7 +526,15 @@ impl World {
         self.spoil(slice, &report, &mut found);
         machine.recovered(Lsn(found.tail.position));
         let store = Store::new(Settings { place, ..self.settings }, found);
-        Ok(Some(Node { slice: machine, store, waiting: BTreeMap::new(), tickets: 0 }))
+        Ok(Node { slice: machine, store, waiting: BTreeMap::new(), tickets: 0 })
+    }
+
+    /// What the disk has done for a start, which may be interrupted wherever it has to wait.
+    fn done(&mut self, slice: usize) -> Result<Option<Done>, Stop> {
+        if self.is_interrupted() {
+            return Err(Stop::Fatal);
+        }
+        Ok(self.disk.next(self.now_ms, slice, &mut self.random).transpose()?)
     }
 
     /// Puts the end of the log elsewhere, if that is the bug.
@@ -586,40 +614,27 @@ fn told(stop: Stop) -> String {
     }
 }
 
-fn fault(error: recovery::Error<Infallible>) -> String {
+fn fault(error: source::Error<Infallible>) -> String {
     match error {
-        recovery::Error::Disk(never) => match never {},
-        recovery::Error::Fault(fault) => format!("recovery refuses: {fault}"),
+        source::Error::Disk(never) => match never {},
+        source::Error::Fault(fault) => format!("recovery refuses: {fault}"),
     }
 }
 
-fn begin(mut files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
+fn begin(files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
     let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
-    let mut recovery = Recovery::new(place, slices as u32, manifest);
-    recovery.measure(&mut files).map_err(fault)?;
-    Ok(recovery)
+    Ok(Recovery::new(place, slices as u32, manifest))
 }
 
 /// A recovery that nothing interrupts, as far as it can refuse.
 fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Result<(Slice, u64), String> {
     let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
     let mut recovery = begin(files, place, slices)?;
-    while !recovery.step(&mut machine, &mut files).map_err(fault)? {}
+    while !source::step(&mut recovery, &mut machine, &mut files).map_err(fault)? {}
     let found = recovery.finish();
-    for name in disk.names(slice) {
-        is_stray(&found.manifest, name)?;
-    }
+    strays(&found.manifest, disk.names(slice).iter())?;
     Ok((machine, found.tail.position))
-}
-
-/// Whether nothing names a file any more.
-fn is_stray(manifest: &manifest::Slice, name: Name) -> Result<bool, String> {
-    match name {
-        Name::Manifest => Ok(false),
-        Name::New => Ok(true),
-        Name::File(file) => manifest.names(file).map(|is_named| !is_named).map_err(|fault| format!("refused: {fault}")),
-    }
 }
 
 /// What a replay does that does not look at versions: it applies what the snapshot holds once more.

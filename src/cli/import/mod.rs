@@ -19,13 +19,14 @@ use crate::api::entry::{self, LineScratch};
 use crate::api::problem::{Code, Problem, blamed};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
+use crate::engine::files::Files;
 use crate::engine::snapshot::{Snapshot, Written};
-use crate::engine::storage::Files;
 use crate::journal::{File, manifest};
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
 use crate::slice::Slice;
-use crate::slice::recovery::{self, Recovery};
+use crate::slice::recovery::Recovery;
+use crate::slice::source;
 use crate::slice::store::Found;
 use input::{Again, Input, LINE_BYTES, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
@@ -155,9 +156,9 @@ fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Err
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
     loop {
-        let is_over = recovery.step(&mut slice, &mut files).map_err(|error| match error {
-            recovery::Error::Disk(failure) => failure.into(),
-            recovery::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
+        let is_over = source::step(&mut recovery, &mut slice, &mut files).map_err(|error| match error {
+            source::Error::Disk(failure) => failure.into(),
+            source::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
         })?;
         if slice.book().users() > 0 {
             return Err(Error::Failed(format!(

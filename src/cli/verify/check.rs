@@ -8,13 +8,14 @@ use super::super::Error;
 use super::super::progress::Progress;
 use super::faults;
 use crate::engine::directory::SliceDirectory;
-use crate::engine::storage::Files;
+use crate::engine::files::Files;
 use crate::ledger::book::Book;
 use crate::ledger::index::Slot;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use crate::slice::Slice;
 use crate::slice::recovery::{Recovery, Report};
+use crate::slice::source;
 use crate::slice::store::Found;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -68,9 +69,9 @@ pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let faulty = |error| faults::of_recovery(directory, error);
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-    recovery.measure(&mut files).map_err(faulty)?;
+    source::measure(&mut recovery, &mut files).map_err(faulty)?;
     let mut progress = Progress::new("reading");
-    while !recovery.step(&mut slice, &mut files).map_err(faulty)? {
+    while !source::step(&mut recovery, &mut slice, &mut files).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
     drop(progress);

@@ -8,7 +8,7 @@ use super::strays;
 use crate::engine::Failure;
 use crate::engine::directory::{self, Directory, MANIFEST, SliceDirectory};
 use crate::journal::manifest::{self, Unusable};
-use crate::slice::recovery;
+use crate::slice::source;
 use std::fs;
 use std::path::Path;
 
@@ -22,10 +22,10 @@ pub fn open(path: &Path) -> Result<Directory, Error> {
 }
 
 /// An error of recovery.
-pub fn of_recovery(directory: &SliceDirectory, error: recovery::Error<Failure>) -> Error {
+pub fn of_recovery(directory: &SliceDirectory, error: source::Error<Failure>) -> Error {
     match error {
-        recovery::Error::Disk(failure) => failure.into(),
-        recovery::Error::Fault(fault) => Error::Fault(directory.locate(fault).to_string()),
+        source::Error::Disk(failure) => failure.into(),
+        source::Error::Fault(fault) => Error::Fault(directory.locate(fault).to_string()),
     }
 }
 

@@ -13,7 +13,8 @@ use purser::ledger::names::Names;
 use purser::ledger::time::{Millis, Window};
 use purser::ledger::user::{Question, User};
 use purser::slice::Slice;
-use purser::slice::recovery::{Error, Recovery, Source};
+use purser::slice::recovery::Recovery;
+use purser::slice::source::{self, Error, Source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -83,7 +84,7 @@ fn recovery(bytes: &[u8]) {
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, manifest);
         loop {
-            match recovery.step(&mut slice, &mut files) {
+            match source::step(&mut recovery, &mut slice, &mut files) {
                 Ok(false) => {}
                 Ok(true) => break look(&slice),
                 Err(Error::Fault(_)) => break,
@@ -133,6 +134,7 @@ impl Source for Files {
     fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
         let all = &self.0[&file];
         let from = all.len().min(offset as usize);
+        into.clear();
         into.extend_from_slice(&all[from..all.len().min(from + bytes)]);
         Ok(())
     }
