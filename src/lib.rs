@@ -182,6 +182,8 @@ pub mod journal;
 
 pub mod slice;
 
+pub mod server;
+
 pub mod calendar;
 
 pub mod decimal;

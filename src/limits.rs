@@ -22,8 +22,6 @@ pub struct Limits {
     pub ledger_bytes: usize,
     /// What connections may hold: answers that have not left, and requests whose turn has not come.
     pub answer_bytes: usize,
-    /// Large answers on their way between cores, all cores together.
-    pub cargo_bytes: usize,
     /// Bodies that are being received or applied.
     pub body_bytes: usize,
     /// How long a core may stand still before the process is ended.
@@ -62,7 +60,6 @@ mod tests {
             drain_ms: 5,
             ledger_bytes: 0,
             answer_bytes: 0,
-            cargo_bytes: 0,
             body_bytes: 0,
             stall_ms: 1_000,
             spin_ns: 0,

@@ -2,7 +2,7 @@
 //!
 //! Verdicts may come in any order; they are written in that of the lines.
 
-use super::answer::number;
+use crate::decimal::number;
 use super::problem::{Code, Problem, blamed};
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;

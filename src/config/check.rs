@@ -3,28 +3,23 @@
 //! | share of the memory | for | a slice has |
 //! |---|---|---|
 //! | 70 % | the ledger, unless `--ledger-mib` says otherwise | its part of it |
-//! | 8 % | answers that have not left | its part, 64 to 512 MiB |
-//! | 4 % | large answers on their way between cores | all of it, 64 to 512 MiB |
+//! | 12 % | answers that have not left, and those to come from other cores | its part, 64 to 512 MiB |
 //! | 4 % | bodies that have not been applied | its part, two whole bodies to 256 MiB |
 //!
 //! The rest is for connections, buffers and the system. A buffer that grows may take twice what is in it.
 
 use super::{Config, Flags, Machine};
 use crate::api::FEED_BYTES;
-use crate::api::connection::BODIES_BYTES;
-use crate::api::room::LARGEST_BYTES;
-use crate::engine::core::MOST_CONNECTIONS;
 use crate::limits::Limits;
+use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MOST_CONNECTIONS};
 
 /// The ledger's share of the memory, in percent.
 const LEDGER_PERCENT: usize = 70;
-/// The share of answers that have not left.
-const ANSWERS_PERCENT: usize = 8;
-/// The share of answers on their way between cores.
-const CARGO_PERCENT: usize = 4;
+/// The share of answers that have not left, and of those to come from other cores.
+const ANSWERS_PERCENT: usize = 12;
 /// The share of bodies that have not been applied.
 const BODIES_PERCENT: usize = 4;
-const _: () = assert!(LEDGER_PERCENT + ANSWERS_PERCENT + CARGO_PERCENT + BODIES_PERCENT < 100, "shares of one memory");
+const _: () = assert!(LEDGER_PERCENT + ANSWERS_PERCENT + BODIES_PERCENT < 100, "shares of one memory");
 /// A core with more unsent answers than this has peers who take none.
 const MOST_ANSWERS_BYTES: usize = 512 << 20;
 /// Two whole bodies: while one is applied, the next arrives.
@@ -79,7 +74,6 @@ fn limits(flags: &Flags, memory_bytes: usize, slices: usize, spin_ns: u64) -> Re
         drain_ms: flags.drain_timeout_ms,
         ledger_bytes,
         answer_bytes: (share(ANSWERS_PERCENT) / slices).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
-        cargo_bytes: share(CARGO_PERCENT).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
         body_bytes: (share(BODIES_PERCENT) / slices).clamp(LEAST_BODIES_BYTES, BODIES_BYTES),
         stall_ms: flags.stall_timeout_ms,
         spin_ns,
@@ -130,7 +124,6 @@ mod tests {
         let limits = config.limits;
         assert_eq!(limits.ledger_bytes, 7_000 * MIB);
         assert_eq!(limits.answer_bytes, 400 * MIB, "a slice's part");
-        assert_eq!(limits.cargo_bytes, 400 * MIB, "for all slices");
         assert_eq!(limits.body_bytes, 200 * MIB, "a slice's part");
         assert_eq!(limits.spin_ns, SPIN_NS);
         assert_eq!(limits.check(), Ok(limits));
@@ -152,10 +145,10 @@ mod tests {
     #[test]
     fn shares_have_bounds() {
         let small = typed("--memory-mib 64 --slices 8", &machine(&[0])).unwrap().limits;
-        assert_eq!((small.answer_bytes, small.cargo_bytes), (LARGEST_BYTES, LARGEST_BYTES));
+        assert_eq!(small.answer_bytes, LARGEST_BYTES);
         assert_eq!(small.body_bytes, LEAST_BODIES_BYTES);
         let large = typed("--memory-mib 1000000 --slices 1", &machine(&[0])).unwrap().limits;
-        assert_eq!((large.answer_bytes, large.cargo_bytes), (MOST_ANSWERS_BYTES, MOST_ANSWERS_BYTES));
+        assert_eq!(large.answer_bytes, MOST_ANSWERS_BYTES);
         assert_eq!(large.body_bytes, BODIES_BYTES);
     }
 

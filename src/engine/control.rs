@@ -62,21 +62,21 @@ impl Control {
 
     /// Has the core take a turn if it sleeps: something was published for it.
     #[inline]
-    pub(super) fn rouse(&self) {
+    pub(super) fn wake_if_parked(&self) {
         if self.0.parker.0.needs_wake() {
             self.wake();
         }
     }
 
-    /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must [rise](Self::rise) afterwards.
+    /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must [unpark](Self::unpark) afterwards.
     #[inline]
-    pub(super) fn lie_down(&self, is_idle: impl FnOnce() -> bool) -> bool {
+    pub(super) fn try_park(&self, is_idle: impl FnOnce() -> bool) -> bool {
         self.0.parker.0.try_park(is_idle)
     }
 
     /// The core is awake.
     #[inline]
-    pub(super) fn rise(&self) {
+    pub(super) fn unpark(&self) {
         self.0.parker.0.unpark();
     }
 

@@ -7,17 +7,14 @@ use super::Failure;
 use super::affinity;
 use super::arena::{Arena, Toucher, seldom_collect};
 use super::control::Control;
-use super::core::{Core, Setup};
-use super::keeper::Keeper;
+use super::executor::{self, Executor, News};
 use super::mesh::Mesh;
 use super::priority::Aside;
-use super::wallet::Wallet;
-use crate::api::info::Info;
-use crate::api::parcel::Parcel;
-use crate::limits::Limits;
+use super::storage::Storage;
 use crate::metrics::Counters;
+use crate::server::core::{self, Server};
+use crate::server::message::Message;
 use std::net::TcpListener;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use std::{io, process, thread};
@@ -29,104 +26,86 @@ const LOOK: Duration = Duration::from_millis(100);
 pub struct Plan {
     /// The CPU that its thread is pinned to.
     pub cpu: usize,
-    /// The slices that live on it: one at least.
-    pub slices: Vec<Slice>,
-    /// How it is told things.
+    /// Its machine.
+    pub machine: core::Setup,
+    /// Where its connections come from.
+    pub listeners: Vec<TcpListener>,
+    /// The disk of each slice that is kept.
+    pub disks: Vec<(u32, Storage)>,
+    /// The way to the other cores.
+    pub mesh: Mesh<Message>,
+    /// How it is told things, and woken.
     pub control: Control,
     /// Bytes of a memory region of its own; `None` for the common heap.
     pub arena_bytes: Option<usize>,
-    /// The bounds of each slice.
-    pub limits: Limits,
-}
-
-/// What one slice is to be.
-pub struct Slice {
-    /// Where its connections come from.
-    pub listeners: Vec<TcpListener>,
-    /// What keeps it, if anything does.
-    pub keeper: Option<Keeper>,
-    /// Its way to the others; says which slice it is.
-    pub mesh: Mesh<Box<Parcel>>,
-    /// Bytes of ledger above which new entries are refused.
-    pub ledger_bytes: usize,
-    /// What the server says of itself.
-    pub info: Arc<Info>,
 }
 
 /// The cores, running.
 pub struct Cores {
     events: Receiver<Event>,
-    cores: usize,
     set_up: usize,
-    serving: usize,
-    /// Of each slice.
     ended: Vec<Option<Ended>>,
 }
 
-/// A slice that has come to its end: what it holds, and what its loop has counted.
-pub type Ended = (Wallet, Counters);
+/// A core that has come to its end: its machine, and what its executor has counted.
+pub type Ended = (Server, Counters);
 
 enum Event {
-    /// A core is.
+    /// A core is set up.
     IsSetUp,
-    /// All data of a slice is loaded, and it takes requests.
-    Serves,
-    /// The core of these slices has ended; `None` if it panicked.
-    Ended(Vec<u32>, Option<Result<Vec<Ended>, Failure>>),
+    /// There is news of a core.
+    News(News),
+    /// A core has ended; `None` if it panicked.
+    Ended(usize, Option<Result<Box<Ended>, Failure>>),
 }
 
 /// Starts the cores.
 pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
     seldom_collect();
     let (tell, events) = channel();
-    let cores = plans.len();
-    let count = plans.iter().map(|plan| plan.slices.len()).sum();
+    let count = plans.len();
     for (core, plan) in plans.into_iter().enumerate() {
-        let slices = plan.slices.iter().map(|slice| slice.mesh.slice()).collect();
         let control = plan.control.clone();
         let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
-        let report = Report { slices, control, tell: tell.clone(), ended: None };
+        let report = Report { core, control, tell: tell.clone(), ended: None };
         thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
-                let outcome = set_up(plan, toucher, &report.tell).and_then(|core| {
+                let outcome = set_up(plan, toucher, report.tell.clone()).and_then(|executor| {
                     // The receiver waits for this: it cannot be gone.
                     let _ = report.tell.send(Event::IsSetUp);
-                    core.run()
+                    executor.run()
                 });
                 report.end(outcome);
             })
             .map_err(Failure::of("start", "a core's thread"))?;
     }
-    Ok(Cores { events, cores, set_up: 0, serving: 0, ended: (0..count).map(|_| None).collect() })
+    Ok(Cores { events, set_up: 0, ended: (0..count).map(|_| None).collect() })
 }
 
-fn set_up(plan: Plan, toucher: Option<Toucher>, tell: &Sender<Event>) -> Result<Core<Wallet>, Failure> {
-    let Plan { cpu, slices, control, arena_bytes, limits } = plan;
+fn set_up(plan: Plan, toucher: Option<Toucher>, tell: Sender<Event>) -> Result<Executor<Server>, Failure> {
+    let Plan { cpu, machine, listeners, disks, mesh, control, arena_bytes } = plan;
     affinity::pin(cpu)?;
     // Before anything of the core's own is allocated.
     let arena = arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
-    let setups = slices.into_iter().map(|slice| {
-        let Slice { listeners, keeper, mesh, ledger_bytes, info } = slice;
-        let tell = tell.clone();
-        // Whoever listened may have ended with the first failure.
-        let serves = Box::new(move || drop(tell.send(Event::Serves)));
-        Setup { listeners, service: Wallet::new(ledger_bytes, keeper, mesh, info, &limits, serves) }
-    });
-    Core::new(setups.collect(), control, limits, arena)
+    // Whoever listened may have ended with the first failure.
+    let news = Box::new(move |news| drop(tell.send(Event::News(news))));
+    let spin_ns = machine.limits.spin_ns;
+    let setup = executor::Setup { listeners, disks, mesh, control, spin_ns, news };
+    Executor::new(Server::new(machine), setup, arena)
 }
 
 /// Says how a core has ended, even if it panicked.
 struct Report {
-    slices: Vec<u32>,
+    core: usize,
     control: Control,
     tell: Sender<Event>,
-    ended: Option<Result<Vec<Ended>, Failure>>,
+    ended: Option<Result<Box<Ended>, Failure>>,
 }
 
 impl Report {
-    fn end(mut self, outcome: Result<Vec<Ended>, Failure>) {
-        self.ended = Some(outcome);
+    fn end(mut self, outcome: Result<Ended, Failure>) {
+        self.ended = Some(outcome.map(Box::new));
     }
 }
 
@@ -134,50 +113,49 @@ impl Drop for Report {
     fn drop(&mut self) {
         self.control.ends();
         // Whoever listened may have ended with the first failure.
-        let _ = self.tell.send(Event::Ended(std::mem::take(&mut self.slices), self.ended.take()));
+        let _ = self.tell.send(Event::Ended(self.core, self.ended.take()));
     }
 }
 
 impl Cores {
     /// Waits until all of them are set up.
     pub fn are_set_up(&mut self) -> Result<(), Failure> {
-        while self.set_up < self.cores {
-            self.hear()?;
+        while self.set_up < self.ended.len() {
+            self.take_event()?;
         }
         Ok(())
     }
 
-    /// Waits until all slices take requests. Returns whether that came about: they may have been told to end before.
-    pub fn serve(&mut self) -> Result<bool, Failure> {
-        while self.serving < self.ended.len() && self.ended.iter().all(Option::is_none) {
-            self.hear()?;
+    /// Waits for news of them; `None` when one has ended.
+    pub fn news(&mut self) -> Result<Option<News>, Failure> {
+        while self.ended.iter().all(Option::is_none) {
+            if let Some(news) = self.take_event()? {
+                return Ok(Some(news));
+            }
         }
-        Ok(self.serving == self.ended.len())
+        Ok(None)
     }
 
-    /// Waits until all of them have ended. Returns them in order of their slices, or the first failure at once.
+    /// Waits until all of them have ended. Returns them in order, or the first failure at once.
     pub fn join(mut self) -> Result<Vec<Ended>, Failure> {
         while self.ended.iter().any(Option::is_none) {
-            self.hear()?;
+            self.take_event()?;
         }
         Ok(self.ended.into_iter().flatten().collect())
     }
 
-    /// Takes note of the next event.
-    fn hear(&mut self) -> Result<(), Failure> {
+    fn take_event(&mut self) -> Result<Option<News>, Failure> {
         match self.events.recv().expect("each core says how it ended") {
             Event::IsSetUp => self.set_up += 1,
-            Event::Serves => self.serving += 1,
-            Event::Ended(slices, Some(Ok(ended))) => {
-                slices.iter().zip(ended).for_each(|(&slice, ended)| self.ended[slice as usize] = Some(ended));
-            }
+            Event::News(news) => return Ok(Some(news)),
+            Event::Ended(core, Some(Ok(ended))) => self.ended[core] = Some(*ended),
             Event::Ended(_, Some(Err(failure))) => return Err(failure),
-            Event::Ended(slices, None) => {
-                let what = format!("the core of slice {}", slices[0]);
-                return Err(Failure::new("run", what, io::Error::other("its thread panicked")));
+            Event::Ended(core, None) => {
+                let error = io::Error::other("its thread panicked");
+                return Err(Failure::new("run", format!("the core of slice {core}"), error));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

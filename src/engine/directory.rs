@@ -193,6 +193,12 @@ impl SliceDirectory {
         Fault { file: self.path.join(fault.file).display().to_string(), ..fault }
     }
 
+    /// A file of the slice cannot be loaded.
+    pub fn unloadable(&self, fault: Fault) -> Failure {
+        let Fault { file, offset, what } = self.locate(fault);
+        Failure::new("load", file, io::Error::new(ErrorKind::InvalidData, format!("byte {offset}: {what}")))
+    }
+
     /// What the slice's manifest says.
     pub fn manifest(&self) -> Result<manifest::Slice, Error> {
         let file = self.path.join(MANIFEST);

@@ -1,25 +1,22 @@
-//! One executor per core: its ring, its connections, its turn. The only room with `unsafe`, io_uring, clocks and threads.
+//! One executor per core: its ring, its sockets, its turn. The only room with `unsafe`, io_uring, clocks and threads.
 //!
-//! - [`core`] — the thread of one core and [its turn](core::Core): complete, answer, send, once around
-//! - [`cores`] — all of them: started together, watched, ended together
-//! - [`ring`] — the submission and completion queues; [`buffers`] — the ring of buffers that the kernel receives into
-//! - [`connections`] — one slot a connection, free only after its last completion; [`op`] — what a completion belongs to
-//! - [`service`] — what the loop asks of the handler that it drives; [`wallet`] — the handler: a slice behind the API
-//! - [`directory`] — the data directory; [`storage`] — the disk of one slice; [`keeper`] — recovery, then the store, driven by the turns
-//! - [`repartition`] — another number of slices, before a start; [`snapshot`] — the users of a slice, written offline
-//! - [`mesh`] — the cores, as one of them reaches the others; [`queue`] — the SPSC queue between two cores;
-//!   [`parking`] — how an idle core sleeps and is woken; [`padding`] — values on cache lines of their own; [`sync`] — atomics
-//! - [`arena`] — a core's memory; [`stack`] — its thread's stack; [`memory_limit`] — how much there is to be had
-//! - [`affinity`] — pinning threads; [`priority`] — threads that work beside the cores; [`descriptors`] — the limit of open ones
-//! - [`net`] — listeners; [`probe`] — what this kernel offers
-//! - [`control`] — how a thread is told to drain and to stop
+//! What a core decides is its machine's ([`crate::server`]); the engine moves bytes, completions, messages and time.
+//!
+//! - [`executor`]: the thread of one core, which drives its machine; [`cores`]: all of them, started, watched and ended together
+//! - [`ring`]: the submission and completion queues; [`buffers`]: the buffers that the kernel receives into
+//! - [`sockets`]: per connection, what the kernel owes it; [`listening`]: listeners; [`op`]: what a completion belongs to
+//! - [`mesh`]: the queues between cores; [`queue`]: one of them; [`parking`]: how its receiver sleeps; [`padding`], [`sync`]
+//! - [`directory`]: the data directory; [`storage`]: the disk of one slice; [`files`]: its files, read on the spot
+//! - [`repartition`]: another number of slices, before a start; [`snapshot`]: the users of a slice, written offline
+//! - [`net`]: ports; [`affinity`], [`priority`], [`memory_limit`], [`descriptors`]: what a thread and a process may use
+//! - [`arena`]: a core's memory; [`stack`]: its stack; [`probe`]: what this kernel offers; [`control`]: drain, stop, wake
 //!
 //! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and DEFER_TASKRUN. One
 //! `io_uring_enter` a turn submits what the last turn made and reaps what came; nothing else on the hot path enters the kernel.
 //!
-//! **Invariants.** A core's memory is touched by its thread alone; what goes to another core goes through the mesh. A slot is reused only after the kernel has completed all that it was
-//! asked for it. At most one send is in flight on a connection, from a buffer that does not move. No answer
-//! leaves before its stamp is durable.
+//! **Invariants.** A core's memory is touched by its thread alone; what goes to another core goes through the mesh. A slot is
+//! reused only after the kernel has completed all that it was asked for it. At most one send is in flight on a connection, from
+//! a buffer that does not move.
 //!
 //! **Errors.** An OS error carries the operation and the object ([`Failure`]). The peer's faults are answered or end its connection;
 //! ours abort the process.
@@ -27,14 +24,11 @@
 pub mod affinity;
 pub mod arena;
 pub mod buffers;
-pub mod connections;
 pub mod control;
-pub mod core;
 pub mod cores;
 pub mod descriptors;
 pub mod directory;
 pub mod files;
-pub mod keeper;
 pub mod memory_limit;
 pub mod mesh;
 pub mod net;
@@ -46,12 +40,13 @@ pub mod probe;
 pub mod queue;
 pub mod repartition;
 pub mod ring;
-pub mod service;
 pub mod snapshot;
 pub mod stack;
 pub mod storage;
+pub mod executor;
+pub mod listening;
+pub mod sockets;
 pub mod sync;
-pub mod wallet;
 
 use std::fmt;
 use std::io;

@@ -1,14 +1,14 @@
-//! What a completion belongs to: every `user_data` carries the kind of operation, the part of the core, the connection's slot and its generation.
+//! What a completion belongs to: every `user_data` carries the kind of operation, the slot and its generation.
 
 /// The kinds of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Kind {
-    /// Multishot accept on the listener.
+    /// Multishot accept on a listener.
     Accept = 1,
     /// Multishot receive on a connection.
     Receive,
-    /// A send of a connection's frozen buffer.
+    /// A send of a connection's buffer.
     Send,
     /// Shutdown of a connection's sending side.
     Shutdown,
@@ -18,36 +18,29 @@ pub enum Kind {
     Wake,
 }
 
-/// An operation: kind, and which use of which slot of which part it is for.
+/// An operation: its kind, and which use of which slot it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
     /// What was asked.
     pub kind: Kind,
-    /// Which part of the core it is for.
-    pub part: u8,
-    /// Which connection's slot, less than [`SLOTS`]; 0 where there is none.
+    /// The connection's slot, or the listener's number; 0 where there is none.
     pub slot: u32,
     /// Which use of the slot: the lower 24 bits of its generation.
     pub generation: u32,
 }
 
-/// Slots of a part, at most.
-pub const SLOTS: usize = 1 << 24;
-
 /// Generations count modulo 2^24.
 pub const GENERATION_MASK: u32 = (1 << 24) - 1;
 
 impl Op {
-    /// An operation that belongs to no connection of this part.
-    pub const fn of_part(kind: Kind, part: u8) -> Self {
-        Self { kind, part, slot: 0, generation: 0 }
+    /// An operation that belongs to no connection.
+    pub const fn of_core(kind: Kind) -> Self {
+        Self { kind, slot: 0, generation: 0 }
     }
 
     /// As `user_data`.
     pub const fn encode(self) -> u64 {
-        assert!((self.slot as usize) < SLOTS, "a slot's number fits");
-        let part_and_slot = (self.part as u64) << 24 | self.slot as u64;
-        (self.kind as u64) << 56 | ((self.generation & GENERATION_MASK) as u64) << 32 | part_and_slot
+        (self.kind as u64) << 56 | ((self.generation & GENERATION_MASK) as u64) << 32 | self.slot as u64
     }
 
     /// From `user_data`; `None` if this loop never made it.
@@ -61,8 +54,7 @@ impl Op {
             6 => Kind::Wake,
             _ => return None,
         };
-        let (part, slot) = ((user_data >> 24) as u8, user_data as u32 & (SLOTS - 1) as u32);
-        Some(Self { kind, part, slot, generation: (user_data >> 32) as u32 & GENERATION_MASK })
+        Some(Self { kind, slot: user_data as u32, generation: (user_data >> 32) as u32 & GENERATION_MASK })
     }
 }
 
@@ -73,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded() {
         for kind in [Kind::Accept, Kind::Receive, Kind::Send, Kind::Shutdown, Kind::Cancel, Kind::Wake] {
-            let op = Op { kind, part: 0xfe, slot: 0xad_beef, generation: GENERATION_MASK };
+            let op = Op { kind, slot: 0xdead_beef, generation: GENERATION_MASK };
             assert_eq!(Op::decode(op.encode()), Some(op));
         }
         assert_eq!(Op::decode(0), None);

@@ -16,7 +16,7 @@
 use super::directory::{self, Directory, Error, SliceDirectory};
 use super::files::Files;
 use super::snapshot::Snapshot;
-use super::{Failure, arena, keeper};
+use super::{Failure, arena};
 use crate::journal::{generation_directory, manifest};
 use crate::ledger::index::Room;
 use crate::ledger::memory::Step;
@@ -162,7 +162,7 @@ impl Old {
         let manifest = directory.manifest()?;
         let mut files = Files::new(directory.clone());
         let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-        source::measure(&mut recovery, &mut files).map_err(|error| keeper::failure(&directory, error))?;
+        source::measure(&mut recovery, &mut files).map_err(|error| failure(&directory, error))?;
         Ok(Self { directory, manifest, recovery, files })
     }
 
@@ -173,7 +173,7 @@ impl Old {
     /// Loads it, as a start does.
     fn load(mut self, progress: &mut Progress<'_>) -> Result<Slice, Error> {
         let mut slice = Slice::new(usize::MAX);
-        let failed = |error| keeper::failure(&self.directory, error);
+        let failed = |error| failure(&self.directory, error);
         while !source::step(&mut self.recovery, &mut slice, &mut self.files).map_err(failed)? {
             progress.at(self.recovery.report().bytes / 2)?;
         }
@@ -247,4 +247,12 @@ impl Drop for Unfinished {
 
 fn make(path: &Path) -> Result<(), Failure> {
     fs::create_dir(path).map_err(Failure::of("create", path.display().to_string()))
+}
+
+/// What keeps a slice from being recovered.
+fn failure(directory: &SliceDirectory, error: source::Error<Failure>) -> Failure {
+    match error {
+        source::Error::Disk(failure) => failure,
+        source::Error::Fault(fault) => directory.unloadable(fault),
+    }
 }

@@ -81,7 +81,7 @@ impl Ring {
         let entry = opcode::PollAdd::new(types::Fd(control.fd()), libc::POLLIN as u32)
             .multi(true)
             .build()
-            .user_data(Op::of_part(Kind::Wake, 0).encode());
+            .user_data(Op::of_core(Kind::Wake).encode());
         // SAFETY: points at nothing.
         unsafe { self.push(&entry) };
     }

@@ -234,6 +234,15 @@ impl Connection {
         self.is_open() && self.progress.has_work()
     }
 
+    /// A feed that is whole goes on in this turn, when its time comes.
+    #[inline]
+    pub(super) fn queue_feed(&mut self, shared: &mut Shared) {
+        let is_whole = matches!(self.state, State::Feeding(..)) && self.progress == Progress::Ready;
+        if is_whole && !shared.may_apply && !std::mem::replace(&mut self.listed.ready, true) {
+            shared.ready.push(self.slot);
+        }
+    }
+
     /// The log that its next answer waited for is durable.
     pub(super) fn released(&mut self, shared: &mut Shared) {
         self.listed.awaits_log = false;
@@ -261,6 +270,9 @@ impl Connection {
         let PendingRead { owner, read, persist, head_only, .. } = *one;
         self.pending -= 1;
         match owner {
+            // It broke meanwhile.
+            Owned::There { core, .. } if !self.is_open() => return shared.exchange.return_credit(core),
+            Owned::Here(_) if !self.is_open() => return,
             Owned::Here(place) => {
                 let asked = Asked { read, persist, head_only, if_none_match: condition };
                 self.answer_here(place, &asked, shared);

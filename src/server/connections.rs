@@ -2,6 +2,7 @@
 
 use super::connection::Connection;
 use super::machine::Slot;
+use super::progress::Progress;
 
 /// The connections.
 #[derive(Debug, Default)]
@@ -52,6 +53,12 @@ impl Connections {
     #[inline]
     pub fn get(&mut self, slot: Slot) -> Option<&mut Connection> {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
+    }
+
+    /// What the connection in a slot waits for.
+    #[inline]
+    pub fn progress(&self, slot: Slot) -> Option<Progress> {
+        self.slots.get(slot as usize)?.as_ref().map(Connection::progress)
     }
 
     /// The connection that a driver's event is of.

@@ -16,7 +16,6 @@
 
 use super::connections::Connections;
 use super::exchange::Exchange;
-use super::lifecycle::Lifecycle;
 use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TICKS};
 use super::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
 use super::message::Message;
@@ -35,7 +34,7 @@ use crate::slice::disk::Done;
 use crate::slice::store::Counts;
 
 /// What a core is to be.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Setup {
     /// Its place among the others.
     pub topology: Topology,
@@ -67,7 +66,6 @@ pub struct Server {
     tick: u32,
     /// Whether this core's slices are loaded.
     is_loaded: bool,
-    is_stopped: bool,
 }
 
 impl Server {
@@ -77,7 +75,7 @@ impl Server {
         let slices = topology.slices();
         let ledger_bytes = limits.ledger_bytes / slices as usize;
         let owners: Vec<_> = (topology.slices_here().zip(kept).enumerate())
-            .map(|(place, (number, kept))| Owner::new(number, slices, place, ledger_bytes, kept))
+            .map(|(place, (number, kept))| Owner::new(number, place, ledger_bytes, kept))
             .collect();
         assert!(owners.len() == topology.slices_here().count(), "every slice is set up");
         let exchange = Exchange::with_credits(topology, credits);
@@ -88,7 +86,6 @@ impl Server {
             next_tick_ms: 0,
             tick: 0,
             is_loaded: false,
-            is_stopped: false,
         }
     }
 
@@ -147,6 +144,7 @@ impl Server {
             connection.kept = kept;
         }
         connection.touch(&mut self.shared);
+        connection.queue_feed(&mut self.shared);
     }
 
     /// Answers the reads that are pending, in the order in which they came.
@@ -253,6 +251,13 @@ impl Server {
         Ok(())
     }
 
+    /// Whether a core that drains has no connection and asks nothing of others any more.
+    fn asks_nothing(&self) -> bool {
+        let Shared { life, exchange, planted, .. } = &self.shared;
+        let has_replies = exchange.away() == 0 || *planted == Some(Fault::ForgottenRequest);
+        life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
+    }
+
     fn core_loaded(&mut self) {
         if self.shared.life.core_loaded() {
             self.shared.outputs.push_back(Output::Serving);
@@ -326,6 +331,7 @@ impl Machine for Server {
             connection.kept.extend_from_slice(&bytes[used..]);
         }
         connection.touch(&mut self.shared);
+        connection.queue_feed(&mut self.shared);
     }
 
     fn peer_closed(&mut self, slot: Slot) {
@@ -354,7 +360,6 @@ impl Machine for Server {
 
     fn stop(&mut self) {
         self.drain();
-        self.is_stopped = true;
         let Self { connections, shared, .. } = self;
         connections.iter_mut().for_each(|connection| connection.close(shared));
     }
@@ -374,6 +379,9 @@ impl Machine for Server {
         }
         self.check_deadlines();
         self.settle();
+        if self.asks_nothing() && self.shared.life.rest() {
+            self.tell_all(|| Message::AtRest);
+        }
         if !self.is_loaded {
             return self.load();
         }
@@ -392,9 +400,12 @@ impl Machine for Server {
     fn wait(&self) -> Wait {
         let Self { shared, .. } = self;
         let owner_works = |owner: &Owner| owner.can_load() || owner.has_work();
-        let connections = &self.connections;
-        let is_ready = |slot: &Slot| connections.progress_of(*slot) == Some(Progress::Ready);
-        if shared.owners.iter().any(owner_works) || shared.exchange.has_requests() || shared.ready.iter().any(is_ready) {
+        let is_ready = |slot: &Slot| self.connections.progress(*slot) == Some(Progress::Ready);
+        let has_work = shared.owners.iter().any(owner_works)
+            || shared.exchange.has_requests()
+            || shared.ready.iter().any(is_ready)
+            || (self.asks_nothing() && !shared.life.is_at_rest());
+        if has_work {
             return Wait::Work;
         }
         let owners = shared.owners.iter().filter_map(Owner::wakes_at_ms);
@@ -402,17 +413,9 @@ impl Machine for Server {
         Wait::Event { until_ms, spins: shared.exchange.away() > 0 }
     }
 
-    fn is_done(&mut self) -> bool {
-        if self.is_stopped {
-            return true;
-        }
+    fn is_done(&self) -> bool {
         let Some(since_ms) = self.shared.life.draining_since_ms() else { return false };
-        let forgets = self.shared.planted == Some(Fault::ForgottenRequest);
-        let asks_nothing = self.connections.is_empty() && (self.shared.exchange.away() == 0 || forgets);
-        if asks_nothing && self.shared.life.rest() {
-            self.tell_all(|| Message::AtRest);
-        }
-        let is_at_rest = asks_nothing && self.shared.life.all_at_rest() && self.shared.is_settled();
+        let is_at_rest = self.asks_nothing() && self.shared.life.all_at_rest() && self.shared.is_settled();
         is_at_rest || self.shared.now_ms() > since_ms.saturating_add(self.shared.limits.drain_ms)
     }
 
@@ -428,6 +431,3 @@ impl Machine for Server {
         &self.shared.counters
     }
 }
-
-/// A core that is alone takes requests from its first turn on.
-const _: fn(u32) -> Lifecycle = Lifecycle::new;

@@ -48,6 +48,11 @@ impl Lifecycle {
         is_news
     }
 
+    /// Whether this core has said that it asks nothing any more.
+    pub const fn is_at_rest(&self) -> bool {
+        self.is_at_rest
+    }
+
     /// Whether no core asks anything any more.
     pub const fn all_at_rest(&self) -> bool {
         self.at_rest == self.cores

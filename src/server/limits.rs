@@ -33,6 +33,8 @@ pub const KEPT_HARD_BYTES: usize = KEPT_BYTES + RECEIVE_BUFFER_BYTES;
 pub const LINGER_BYTES: usize = 16 << 20;
 /// Time in which a closing connection may still send, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
+/// Connections that a slice may be allowed: more than any process has descriptors.
+pub const MOST_CONNECTIONS: usize = 1 << 24;
 /// Connections above the limit that are refused in good order; more are told and cut off.
 pub const REFUSED_CONNECTIONS: usize = 64;
 

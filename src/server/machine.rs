@@ -156,7 +156,7 @@ pub trait Machine {
     fn wait(&self) -> Wait;
 
     /// Whether a machine that drains has nothing more to do, here and on all other cores.
-    fn is_done(&mut self) -> bool;
+    fn is_done(&self) -> bool;
 
     /// Whether everything that was taken in is on stable storage.
     fn is_settled(&self) -> bool;

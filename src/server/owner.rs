@@ -11,17 +11,17 @@ use super::answers::Position;
 use super::limits::ENTRIES_PER_TURN;
 use super::machine::Output;
 use super::message::Request;
-use crate::journal::{Fault, manifest};
+use crate::journal::Fault;
 use crate::ledger::book::View;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::memory::{Step, Way, ahead};
 use crate::ledger::time::Millis;
 use crate::slice::disk::{Done, Task};
-use crate::slice::recovery::{Headway, Recovery, Report};
+use crate::slice::recovery::{Recovery, Report};
 use crate::slice::snapshot::Traffic;
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
-use crate::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use crate::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice, Ticket};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -31,13 +31,13 @@ const LOADING_NEWS_MS: u64 = 100;
 /// Outputs of a core, in order.
 pub type Outputs = VecDeque<Output>;
 
-/// What keeps a slice: where, and what its manifest says.
-#[derive(Clone, Copy, Debug)]
+/// What keeps a slice.
+#[derive(Debug)]
 pub struct Kept {
     /// How its store is set up.
     pub settings: Settings,
-    /// The manifest, as it was read.
-    pub manifest: manifest::Slice,
+    /// Its recovery, which has read nothing yet.
+    pub recovery: Recovery,
 }
 
 /// Connections whose log position has become durable, by their tickets.
@@ -135,14 +135,13 @@ impl PartialEq for Unsettled {
 impl Eq for Unsettled {}
 
 impl Owner {
-    /// Slice `number` of `slices`, at `place` on its core, which refuses new entries above `ledger_bytes`. What `kept` says is
+    /// Slice `number`, at `place` on its core, which refuses new entries above `ledger_bytes`. What `kept` says is
     /// loaded in the first turns.
-    pub fn new(number: u32, slices: u32, place: usize, ledger_bytes: usize, kept: Option<Kept>) -> Self {
+    pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Kept>) -> Self {
         let keeping = match kept {
             None => Keeping::InMemory,
-            Some(Kept { settings, manifest }) => {
+            Some(Kept { settings, recovery }) => {
                 assert!(settings.place.slice == number, "a slice is kept in its own files");
-                let recovery = Recovery::new(settings.place, slices, manifest);
                 Keeping::Loading(Box::new(Loading { settings, recovery, headway: Headway::Going, told_ms: 0 }))
             }
         };

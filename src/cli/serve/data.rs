@@ -1,11 +1,21 @@
-//! Opens the data directory, and re-partitions what is kept in another number of slices.
+//! Opens the data directory, re-partitions what is kept in another number of slices, and sets up what keeps each slice.
 
 use super::super::Error;
 use super::super::progress::Progress;
 use super::super::text::{count, many, say};
 use crate::engine::control::{Command, Control};
 use crate::engine::directory::{self, Directory};
+use crate::config::Config;
+use crate::engine::directory::SliceDirectory;
+use crate::engine::files::Files;
+use crate::engine::priority::Aside;
 use crate::engine::repartition::repartition;
+use crate::engine::storage::Storage;
+use crate::server::owner::Kept;
+use crate::slice::log::Segments;
+use crate::slice::recovery::Recovery;
+use crate::slice::source;
+use crate::slice::store::Settings;
 use std::path::Path;
 use std::time::Instant;
 
@@ -33,4 +43,23 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
         _ => {}
     }
     Ok(Some(opened?))
+}
+
+/// Sets up what keeps the slice in `directory`: its recovery, which has measured the files, and its disk. Call it before any
+/// thread is pinned: those that the disk starts are not.
+pub fn keep(
+    directory: SliceDirectory,
+    config: &Config,
+    control: &Control,
+    aside: &Aside,
+) -> Result<(Kept, Storage), Error> {
+    let (place, snapshot_after_bytes) = (directory.place, config.snapshot_after_bytes);
+    let settings = Settings { place, snapshot_after_bytes, segments: Segments::DISK };
+    let mut recovery = Recovery::new(place, directory.slices, directory.manifest()?);
+    let measured = source::measure(&mut recovery, &mut Files::new(directory.clone()));
+    measured.map_err(|error| match error {
+        source::Error::Disk(failure) => failure,
+        source::Error::Fault(fault) => directory.unloadable(fault),
+    })?;
+    Ok((Kept { settings, recovery }, Storage::new(directory, control, aside)?))
 }

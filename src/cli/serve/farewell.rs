@@ -4,17 +4,21 @@ use super::super::text::say;
 use crate::engine::control::Command;
 use crate::engine::cores::Ended;
 use crate::metrics::{Counters, Histogram};
+use crate::server::machine::Machine;
+use crate::slice::Slice;
 use crate::slice::store::Counts;
 
 /// Says it, of cores that have ended by this command.
 pub fn take_leave(ended: &[Ended], command: Command) {
     let (mut users, mut bytes, mut counters, mut kept) = (0, 0, Counters::default(), Counts::default());
-    for (wallet, counted) in ended {
-        let holds = wallet.holds();
-        (users, bytes) = (users + holds.0, bytes + holds.1);
-        counters.add(wallet.counters());
+    let mut slices = 0;
+    for (server, counted) in ended {
+        for book in server.slices().map(Slice::book) {
+            (slices, users, bytes) = (slices + 1, users + book.users(), bytes + book.bytes());
+        }
+        counters.add(server.counters());
         counters.add(counted);
-        kept.add(&wallet.kept());
+        kept.add(&server.kept());
     }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
     say(&format!(
@@ -45,7 +49,7 @@ pub fn take_leave(ended: &[Ended], command: Command) {
     if counters.spilled_bytes > 0 {
         say(&format!("memory: {} MiB found no room in the cores' own regions", counters.spilled_bytes >> 20));
     }
-    if ended.len() > 1 {
+    if slices > 1 {
         let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
         say(&format!("between cores: {hops} questions; {ms} ms of CPU time looking out for answers"));
     }

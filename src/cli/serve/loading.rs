@@ -3,33 +3,39 @@
 use super::super::progress::Progress;
 use super::super::text::{count, say};
 use crate::config::Config;
-use crate::engine::keeper::News;
+use crate::engine::Failure;
+use crate::engine::cores::Cores;
+use crate::engine::executor::News;
 use crate::slice::recovery::Report;
-use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-/// Waits until all data is loaded, and says so. Returns whether it ever was: not if every core ended before.
-pub fn wait(config: &Config, news: &Receiver<(u32, News)>) -> bool {
-    let Some(path) = &config.data else {
+/// Waits until all data is loaded and every core takes requests; says what was loaded. Returns whether that came about: not if
+/// a core ended before.
+pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Failure> {
+    if config.data.is_none() {
         say("data: in memory only; all of it is lost when this process stops");
-        return true;
-    };
-    let (start, mut progress) = (Instant::now(), Progress::new("loading"));
+    }
+    let (start, mut progress) = (Instant::now(), Some(Progress::new("loading")));
     let mut reports = vec![Report::default(); config.slices as usize];
-    let mut left = reports.len();
-    for (slice, message) in news {
-        let (News::Loading(report) | News::Loaded(report)) = message;
-        reports[slice as usize] = report;
-        left -= usize::from(matches!(message, News::Loaded(_)));
-        let sum = |figure: fn(&Report) -> u64| reports.iter().map(figure).sum();
-        progress.at(sum(|report| report.bytes), sum(|report| report.bytes_total));
-        if left == 0 {
-            drop(progress);
+    let (mut loading, mut starting) = (if config.data.is_some() { reports.len() } else { 0 }, count);
+    while loading + starting > 0 {
+        match cores.news()? {
+            None => return Ok(false),
+            Some(News::Serving) => starting -= 1,
+            Some(News::Loading { slice, report, is_over }) => {
+                reports[slice as usize] = report;
+                loading -= usize::from(is_over);
+                let sum = |figure: fn(&Report) -> u64| reports.iter().map(figure).sum();
+                let (bytes, total) = (sum(|report| report.bytes), sum(|report| report.bytes_total));
+                progress.iter_mut().for_each(|progress| progress.at(bytes, total));
+            }
+        }
+        if let (Some(path), 0, true) = (&config.data, loading, progress.is_some()) {
+            progress = None;
             say(&format!("data: {}: {}", path.display(), in_words(&reports, start.elapsed().as_secs_f64())));
-            return true;
         }
     }
-    false
+    Ok(true)
 }
 
 /// What was loaded, of all slices.

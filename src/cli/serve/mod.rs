@@ -11,18 +11,16 @@ mod loading;
 mod signals;
 
 use super::Error;
-use crate::api::CREDITS;
 use crate::config::{Config, Flags, Machine};
 use crate::engine::control::Control;
-use crate::engine::cores::{self, Plan, Slice};
-use crate::engine::directory::Directory;
-use crate::engine::keeper::Keeper;
+use crate::engine::cores::{self, Plan};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
 use crate::engine::priority::Aside;
 use crate::engine::{affinity, descriptors, memory_limit, probe};
-use std::sync::Arc;
-use std::sync::mpsc::channel;
+use crate::server::core::Setup;
+use crate::server::limits::CREDITS;
+use crate::server::topology::Topology;
 use std::time::Duration;
 
 /// Serves until SIGTERM or SIGINT; a second one stops at once.
@@ -34,10 +32,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let ports = Ports::take(config.listen, config.slices)?;
     let cpus = config.cores_with_slices();
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
-    let by_slice: Vec<Control> =
-        (0..config.slices as usize).map(|slice| controls[slice % cpus.len()].clone()).collect();
     signals::watch(controls.clone())?;
-    let (tell, news) = channel();
     let aside = Aside::of(&machine.cpus, &config.cores);
     // Kept to the end: it holds the lock.
     let opened = config.data.as_deref().map(|path| data::open(path, config.slices, &controls[0])).transpose()?;
@@ -45,46 +40,40 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         Some(None) => return Ok(()),
         opened => opened.flatten(),
     };
-    let keepers = by_slice.iter().zip(0..).map(|(control, slice)| {
-        let keep = |directory: &Directory| {
-            let (directory, after) = (directory.slice(slice), config.snapshot_after_bytes);
-            Keeper::new(directory, after, control.clone(), &aside, tell.clone())
-        };
-        directory.as_ref().map(keep).transpose()
-    });
-    let keepers = keepers.collect::<Result<Vec<_>, _>>()?;
-    drop(tell);
-
     let (address, numbers) = (ports.address(), ports.numbers().to_vec());
-    let info = Arc::new(info::info(&config, &numbers)?);
-    let meshes = mesh(&by_slice, CREDITS);
-    let plan = |(&cpu, control): (&usize, &Control)| Plan {
-        cpu,
-        slices: Vec::new(),
-        control: control.clone(),
-        arena_bytes: None,
-        limits: config.limits,
-    };
-    let mut plans: Vec<Plan> = cpus.iter().zip(&controls).map(plan).collect();
-    let slices = ports.listen()?.into_iter().zip(keepers).zip(meshes).enumerate();
-    for (slice, ((listeners, keeper), mesh)) in slices {
-        plans[slice % cpus.len()].slices.push(Slice {
-            listeners,
-            keeper,
+    let info = info::info(&config, &numbers)?;
+    let meshes = mesh(&controls, CREDITS);
+    let mut plans = Vec::new();
+    for (core, ((&cpu, control), mesh)) in cpus.iter().zip(&controls).zip(meshes).enumerate() {
+        let topology = Topology::new(core as u32, cpus.len() as u32, config.slices);
+        let (mut kept, mut disks) = (Vec::new(), Vec::new());
+        for slice in topology.slices_here() {
+            let directory = directory.as_ref().map(|directory| directory.slice(slice));
+            let disk = directory.map(|directory| data::keep(directory, &config, control, &aside)).transpose()?;
+            let (keeps, storage) = disk.unzip();
+            kept.push(keeps);
+            disks.extend(storage.map(|storage| (slice, storage)));
+        }
+        let arena_bytes = config.memory_bytes / config.slices as usize * kept.len();
+        plans.push(Plan {
+            cpu,
+            machine: Setup { topology, limits: config.limits, info: info.clone(), kept, credits: CREDITS },
+            listeners: Vec::new(),
+            disks,
             mesh,
-            ledger_bytes: config.ledger_bytes_of_slice(),
-            info: info.clone(),
+            control: control.clone(),
+            arena_bytes: config.arena.then_some(arena_bytes),
         });
     }
-    for plan in plans.iter_mut().filter(|_| config.arena) {
-        plan.arena_bytes = Some(config.memory_bytes / config.slices as usize * plan.slices.len());
+    for (slice, listeners) in ports.listen()?.into_iter().enumerate() {
+        plans[slice % cpus.len()].listeners.extend(listeners);
     }
     let mut cores = cores::start(plans, &aside)?;
     cores.are_set_up()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
     announce::found(&config, &kernel, descriptors);
     // What is said here must be true: it is said when each core takes requests.
-    if loading::wait(&config, &news) && cores.serve()? {
+    if loading::wait(&config, &mut cores, cpus.len())? {
         announce::listening(&config, address, &numbers);
     }
     let ended = cores.join()?;
