@@ -24,8 +24,8 @@
 //! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
 //! same population, are up at once on the same core, and take turns in an order drawn by the seed.
 //! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`
-//! and `slices` get figures *after against before* (`compare`); the other suites run as they do
-//! without. `--rounds 13` keeps 12 pairs. The path is absolute, or below the package.
+//! and `slices` get figures *after against before* (`compare`); the other suites measure the
+//! current build alone. `--rounds 13` keeps 12 pairs. The path is absolute, or below the package.
 //!
 //! Durable servers keep their data below the target directory, or where `--dir` says; it is removed in the end.
 //!

@@ -69,11 +69,10 @@ pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
 /// Entries onto a disk, to servers that hold the population and take no snapshot.
 pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
     let (options, core) = (&bench.options, bench.cores.server);
+    let Some(program) = &options.before else { return Ok(Compared::default()) };
     let data = [DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?];
-    let Some(older) = options.older(Subject::durable(core, &data[1], Some(NO_SNAPSHOT))) else {
-        return Ok(Compared::default());
-    };
-    let subjects = [Subject::durable(core, &data[0], Some(NO_SNAPSHOT)), older];
+    let [after, before] = [0, 1].map(|build| Subject::durable(core, &data[build], Some(NO_SNAPSHOT)));
+    let subjects = [after, before.older(program)];
     let servers: Vec<Running> = subjects.iter().map(|subject| subject.start(core)).collect::<Result<_>>()?;
     let mut feeders = Vec::new();
     for server in &servers {
@@ -121,14 +120,12 @@ fn cost(mut fed: Fed) -> Result<Cost> {
 /// Starts, each from a copy of `data` of its own; what is answered must be the tally's.
 pub fn recovery(bench: &Bench, data: &DataDir, tally: &Tally) -> Result<Compared> {
     let core = bench.cores.server;
-    if bench.options.before.is_none() {
-        return Ok(Compared::default());
-    }
+    let Some(program) = &bench.options.before else { return Ok(Compared::default()) };
     let (plan, mut rss) = (bench.options.plan(bench.cores), [0; 2]);
     let costs = in_turn(NAMES.len(), &plan, |build, _| {
         let copy = data.copied()?;
         let current = Subject::durable(core, &copy, Some(NO_SNAPSHOT));
-        let subject = if build == 0 { current } else { bench.options.older(current).context("an older program")? };
+        let subject = if build == 0 { current } else { current.older(program) };
         let clock = Instant::now();
         let server = subject.start(core)?;
         let (wall, cpu) = (clock.elapsed().as_secs_f64(), server.cpu()?.as_secs_f64());
