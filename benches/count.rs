@@ -38,7 +38,7 @@ pub fn run() -> bool {
     let (Some(turns), Some(times)) = (turns(&row, times.unwrap_or(0)), times) else {
         panic!("--count ROW TIMES, where ROW is one of {ROWS:?}")
     };
-    let mut machine = Machine::new(POPULATION.desk());
+    let mut machine = POPULATION.machine();
     let sent = go_round(&mut machine, &turns, times);
     println!("{row}: {times} times, {sent} bytes sent");
     true
@@ -66,7 +66,7 @@ fn turns(row: &str, times: usize) -> Option<Vec<Turn>> {
 fn go_round(machine: &mut Machine, turns: &[Turn], times: usize) -> usize {
     let mut sent = 0;
     for (now, bytes) in turns.iter().cycle().take(times) {
-        machine.desk.set_now(*now);
+        machine.set_now(*now);
         machine.exchange(bytes, |piece| sent += black_box(piece).len());
     }
     sent

@@ -10,9 +10,9 @@
 mod common;
 mod count;
 
-use common::desk::{NoLog, StillDesk};
 use common::machine::Machine;
 use common::memory_disk::{self, MemoryDisk, PLACE};
+use common::no_log::NoLog;
 use common::population::{DATE, NOW, Population, Posted, mix, user_id};
 use common::rivals;
 use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group};
@@ -111,7 +111,7 @@ fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usiz
 
 fn reads(criterion: &mut Criterion) {
     let population = population();
-    let mut machine = Machine::new(population.desk());
+    let mut machine = population.machine();
     let users: Vec<u64> = random_users(population).collect();
     let requests = |what| users.iter().map(|&user| get(user, what)).collect::<String>().into_bytes();
     let (balances, stats) = (requests("balance"), requests("stats?window=7d"));
@@ -167,7 +167,7 @@ fn batch_post(users: &[u64]) -> Vec<u8> {
 
 fn batches(criterion: &mut Criterion) {
     let population = population();
-    let mut machine = Machine::new(population.desk());
+    let mut machine = population.machine();
     let users: Vec<u64> = random_users(population).collect();
     let posts: Vec<Vec<u8>> = users.chunks_exact(BATCH as usize).map(batch_post).collect();
     let sent = machine.answer(&posts[0]);
@@ -180,7 +180,7 @@ fn batches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Entries that nobody has sent yet, a thousand at a time; the desk's clock goes on at their pace.
+/// Entries that nobody has sent yet, a thousand at a time; the clock goes on at their pace.
 struct Fresh {
     population: Population,
     next: u64,
@@ -207,27 +207,27 @@ impl Fresh {
 }
 
 /// How many of `entries` the ledger gives `verdict`.
-fn apply(desk: &mut StillDesk, now: Millis, entries: &[Posted], verdict: Verdict) -> usize {
-    entries.iter().filter(|posted| desk.slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict).count()
+fn apply(slice: &mut Slice, now: Millis, entries: &[Posted], verdict: Verdict) -> usize {
+    entries.iter().filter(|posted| slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict).count()
 }
 
 fn ledger(criterion: &mut Criterion) {
     let population = population();
-    let (mut desk, mut fresh) = (population.desk(), Fresh::new(population));
+    let (mut slice, mut fresh) = (population.slice(), Fresh::new(population));
     let (now, entries) = fresh.take();
-    assert_eq!(apply(&mut desk, now, &entries, Verdict::Accepted), entries.len());
-    assert_eq!(apply(&mut desk, now, &entries, Verdict::Duplicate), entries.len());
-    assert_eq!(desk.slice.book().entries(), population.history() + LINES, "duplicates were not booked");
+    assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len());
+    assert_eq!(apply(&mut slice, now, &entries, Verdict::Duplicate), entries.len());
+    assert_eq!(slice.book().entries(), population.history() + LINES, "duplicates were not booked");
 
     let mut group = criterion.benchmark_group("ledger");
     group.throughput(Throughput::Elements(LINES));
     group.bench_function("duplicate_1000", |b| {
-        b.iter(|| assert_eq!(apply(&mut desk, now, black_box(&entries), Verdict::Duplicate), entries.len()));
+        b.iter(|| assert_eq!(apply(&mut slice, now, black_box(&entries), Verdict::Duplicate), entries.len()));
     });
     group.bench_function("apply_1000", |b| {
         b.iter_batched(
             || fresh.take(),
-            |(now, entries)| assert_eq!(apply(&mut desk, now, &entries, Verdict::Accepted), entries.len()),
+            |(now, entries)| assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len()),
             BatchSize::PerIteration,
         );
     });
@@ -236,7 +236,7 @@ fn ledger(criterion: &mut Criterion) {
 
 fn feed(criterion: &mut Criterion) {
     let population = population();
-    let (mut machine, mut fresh) = (Machine::new(population.desk()), Fresh::new(population));
+    let (mut machine, mut fresh) = (population.machine(), Fresh::new(population));
     let body = format!(r#"{{"accepted":{LINES},"duplicates":0,"rejected":0,"results":[]}}"#);
     let expected = whole_answer("", &body).into_bytes();
     let mut sent = Vec::new();
@@ -246,7 +246,7 @@ fn feed(criterion: &mut Criterion) {
         b.iter_batched_ref(
             || fresh.take_post(),
             |(now, post)| {
-                machine.desk.set_now(*now);
+                machine.set_now(*now);
                 sent.clear();
                 machine.exchange(post, |piece| sent.extend_from_slice(piece));
                 assert_eq!(sent, expected);
@@ -300,12 +300,12 @@ fn json_batch(criterion: &mut Criterion) {
 
 fn json_write(criterion: &mut Criterion) {
     let population = Population { users: 1_000 };
-    let (desk, expected) = (population.desk(), population.balance(7));
+    let (slice, expected) = (population.slice(), population.balance(7));
     let user = UserId(user_id(7));
     let read = Read { user, currency: None, what: What::Balance };
     let ours = |out: &mut Vec<u8>| {
         out.clear();
-        desk.slice.read(user, |view| answer::write(out, view.expect("a known user"), &read, NOW));
+        slice.read(user, |view| answer::write(out, view.expect("a known user"), &read, NOW));
     };
     let shown: rivals::BalanceAnswer<'_> = sonic_rs::from_str(&expected).expect("an answer is JSON");
     let rival = |out: &mut Vec<u8>| {
@@ -377,7 +377,7 @@ fn take(task: Task) -> Option<Done> {
 /// A million users, most of them in no cache; twenty thousand where nothing is timed. Rows make them when they are run.
 fn snapshots(criterion: &mut Criterion) {
     let population = Population { users: if is_timed() { 1_000_000 } else { 20_000 } };
-    let slice = LazyCell::new(|| population.desk().slice);
+    let slice = LazyCell::new(|| population.slice());
     let mut group = criterion.benchmark_group("snapshot");
     group.sample_size(10);
     group.throughput(Throughput::Elements(population.users));

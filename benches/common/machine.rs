@@ -1,37 +1,53 @@
-//! One connection's machine at a desk of its own, driven as the engine drives it: receive, send, go on while busy.
+//! One connection to a core that is alone and keeps nothing.
 
-use super::desk::StillDesk;
-use purser::api::connection::{Connection, Next, Shared};
-use purser::api::out::{Out, Stamp};
+use super::driver::{Core, UNLIMITED, info};
+use purser::ledger::time::Millis;
+use purser::server::core::{Server, Setup};
+use purser::server::machine::{Machine as _, Slot};
+use purser::slice::Slice;
 
-/// A connection and all that it needs.
+/// A core, and a connection to it.
 pub struct Machine {
-    pub desk: StillDesk,
-    connection: Connection,
-    shared: Shared,
-    out: Out,
-    sent: Vec<u8>,
+    pub core: Core,
+    slot: Slot,
 }
 
 impl Machine {
-    /// A fresh connection at `desk`.
-    pub fn new(desk: StillDesk) -> Self {
-        let (connection, shared) = (Connection::default(), Shared::default());
-        Self { desk, connection, shared, out: Out::default(), sent: Vec::new() }
+    /// A core without users, whose wall clock stands at `now`.
+    pub fn new(now: Millis) -> Self {
+        let mut core = Core::new(Server::new(Setup::alone(UNLIMITED, info(1))), 1_000, now.0);
+        core.turn(|_| {});
+        let slot = core.connect();
+        Self { core, slot }
     }
 
-    /// Hands `bytes` over as one receive, hands every piece that may leave to `send`, and goes on until no work is at hand.
-    pub fn exchange(&mut self, bytes: &[u8], mut send: impl FnMut(&[u8])) -> Next {
-        let mut next = self.connection.receive(bytes, &mut self.desk, &mut self.shared, &mut self.out);
+    /// Moves the wall clock.
+    pub fn set_now(&mut self, now: Millis) {
+        self.core.clocks.unix_ms = now.0;
+    }
+
+    /// The ledger.
+    pub fn slice(&self) -> &Slice {
+        self.core.machine.slices().next().expect("a core has a slice")
+    }
+
+    /// Hands `bytes` over as one receive, goes on until no work is at hand, and hands every piece that was sent to `take`.
+    /// Returns whether the connection is still open.
+    pub fn exchange(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> bool {
+        let Self { core, slot } = self;
+        let is_open = |core: &Core| !(core.ends[*slot as usize].is_shut || core.ends[*slot as usize].is_closed);
+        if !is_open(core) {
+            return false;
+        }
+        core.turn(|machine| machine.received(*slot, bytes));
         loop {
-            let count = self.out.sendable(Stamp::default());
-            self.sent.clear();
-            self.out.freeze(count, &mut self.sent);
-            send(&self.sent);
-            if next != Next::Busy {
-                return next;
+            let inbox = &mut core.ends[*slot as usize].inbox;
+            take(inbox);
+            inbox.clear();
+            if !core.has_work() {
+                return is_open(core);
             }
-            next = self.connection.resume(&mut self.desk, &mut self.shared, &mut self.out);
+            core.turn(|_| {});
         }
     }
 

@@ -1,8 +1,9 @@
 //! What the benches of parts share: a core without sockets, its users, a disk without a disk, and the serde rivals of our
 //! readers and writers.
 
-pub mod desk;
+pub mod driver;
 pub mod machine;
 pub mod memory_disk;
+pub mod no_log;
 pub mod population;
 pub mod rivals;

@@ -4,7 +4,10 @@
 //! Ten entries a user fill the thirty days before [`NOW`]; entries beyond those go on at the same pace.
 //! Ids have 19 digits, neither dense nor sorted, so that requests are of one width. Times are Unix milliseconds.
 
-use super::desk::{NoLog, StillDesk};
+use super::machine::Machine;
+use super::no_log::NoLog;
+use purser::api::FEED_LINES;
+use purser::slice::Slice;
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
 use purser::ledger::id::{EntryId, UserId};
@@ -74,14 +77,30 @@ impl Population {
         Posted { id, user, group: group as usize, amount: (bits >> 20) as i64 & 0xffff, at_ms }
     }
 
-    /// A desk at [`NOW`] that took the whole history.
-    pub fn desk(&self) -> StillDesk {
-        let mut desk = StillDesk::new(NOW);
+    /// A slice that took the whole history at [`NOW`].
+    pub fn slice(&self) -> Slice {
+        let mut slice = Slice::new(usize::MAX);
         for n in 0..self.history() {
-            let (_, verdict) = desk.slice.apply(NOW, &self.entry(n).as_entry(), &mut NoLog);
+            let (_, verdict) = slice.apply(NOW, &self.entry(n).as_entry(), &mut NoLog);
             assert_eq!(verdict, Verdict::Accepted);
         }
-        desk
+        slice
+    }
+
+    /// A machine at [`NOW`] that was fed the whole history.
+    pub fn machine(&self) -> Machine {
+        let mut machine = Machine::new(NOW);
+        let mut body = String::new();
+        for first in (0..self.history()).step_by(FEED_LINES) {
+            let count = (self.history() - first).min(FEED_LINES as u64);
+            body.clear();
+            (first..first + count).for_each(|n| self.entry(n).write_line(&mut body));
+            let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: ";
+            let sent = machine.answer(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
+            let accepted = format!("{{\"accepted\":{count},");
+            assert!(String::from_utf8_lossy(&sent).contains(&accepted), "{}", String::from_utf8_lossy(&sent));
+        }
+        machine
     }
 
     fn of(&self, user: u64) -> Vec<Posted> {

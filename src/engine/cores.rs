@@ -14,6 +14,7 @@ use super::storage::Storage;
 use crate::metrics::Counters;
 use crate::server::core::{self, Server};
 use crate::server::message::Message;
+use std::collections::VecDeque;
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub struct Plan {
 pub struct Cores {
     events: Receiver<Event>,
     set_up: usize,
+    /// What has come and nobody has asked for.
+    news: VecDeque<News>,
     ended: Vec<Option<Ended>>,
 }
 
@@ -80,7 +83,7 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
             })
             .map_err(Failure::of("start", "a core's thread"))?;
     }
-    Ok(Cores { events, set_up: 0, ended: (0..count).map(|_| None).collect() })
+    Ok(Cores { events, set_up: 0, news: VecDeque::new(), ended: (0..count).map(|_| None).collect() })
 }
 
 fn set_up(plan: Plan, toucher: Option<Toucher>, tell: Sender<Event>) -> Result<Executor<Server>, Failure> {
@@ -128,12 +131,10 @@ impl Cores {
 
     /// Waits for news of them; `None` when one has ended.
     pub fn news(&mut self) -> Result<Option<News>, Failure> {
-        while self.ended.iter().all(Option::is_none) {
-            if let Some(news) = self.take_event()? {
-                return Ok(Some(news));
-            }
+        while self.news.is_empty() && self.ended.iter().all(Option::is_none) {
+            self.take_event()?;
         }
-        Ok(None)
+        Ok(self.news.pop_front())
     }
 
     /// Waits until all of them have ended. Returns them in order, or the first failure at once.
@@ -144,10 +145,10 @@ impl Cores {
         Ok(self.ended.into_iter().flatten().collect())
     }
 
-    fn take_event(&mut self) -> Result<Option<News>, Failure> {
+    fn take_event(&mut self) -> Result<(), Failure> {
         match self.events.recv().expect("each core says how it ended") {
             Event::IsSetUp => self.set_up += 1,
-            Event::News(news) => return Ok(Some(news)),
+            Event::News(news) => self.news.push_back(news),
             Event::Ended(core, Some(Ok(ended))) => self.ended[core] = Some(*ended),
             Event::Ended(_, Some(Err(failure))) => return Err(failure),
             Event::Ended(core, None) => {
@@ -155,7 +156,7 @@ impl Cores {
                 return Err(Failure::new("run", format!("the core of slice {core}"), error));
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 
