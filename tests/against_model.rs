@@ -3,7 +3,7 @@
 //! A failure names its seed; `PURSER_SEED=n cargo test --test purser against_model` runs that history alone, and
 //! `PURSER_HISTORIES=n` runs more of them.
 
-use crate::desk::{Answer, TestDesk, Wire, get, post};
+use crate::drive::{Answer, Wire, get, post};
 use crate::model::history::{History, Step};
 use crate::model::{Model, Reply};
 use crate::seeds;
@@ -13,24 +13,24 @@ const STEPS: usize = 300;
 /// Runs one history through both; `Err` says where they part.
 fn run(seed: u64, limits: bool) -> Result<(), String> {
     let history = if limits { History::at_limits(seed) } else { History::new(seed) };
-    let (mut model, mut desk, mut wire) = (Model::default(), TestDesk::new(), Wire::default());
+    let (mut model, mut wire) = (Model::default(), Wire::new(0));
     for (number, step) in history.take(STEPS).enumerate() {
         let (want, got, asked) = match step {
             Step::Feed { now_ms, body } => {
-                desk.now_ms = now_ms;
+                wire.set_now(now_ms);
                 let (status, text) = model.feed(now_ms, &body);
                 let content_type = if status == 200 { "application/json" } else { "application/problem+json" };
                 let want = Answer { status, content_type: content_type.to_owned(), etag: None, body: text };
-                (want, wire.ask(&mut desk, &post("/v1/entries", "application/x-ndjson", &body)), body)
+                (want, wire.ask(&post("/v1/entries", "application/x-ndjson", &body)), body)
             }
             Step::Get { now_ms, target } => {
-                desk.now_ms = now_ms;
-                (answer(model.get(now_ms, &target)), wire.ask(&mut desk, &get(&target)), target.into_bytes())
+                wire.set_now(now_ms);
+                (answer(model.get(now_ms, &target)), wire.ask(&get(&target)), target.into_bytes())
             }
             Step::Batch { now_ms, body } => {
-                desk.now_ms = now_ms;
+                wire.set_now(now_ms);
                 let want = answer(model.batch(now_ms, &body));
-                (want, wire.ask(&mut desk, &post("/v1/batch", "application/json", &body)), body)
+                (want, wire.ask(&post("/v1/batch", "application/json", &body)), body)
             }
         };
         if want != got {

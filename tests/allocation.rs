@@ -1,10 +1,10 @@
 //! No allocation per read once warm: counted by the allocator of this test's own binary, which is why it is one of its own.
 
 #[allow(dead_code, reason = "other tests need more of it")]
-mod desk;
+mod drive;
 
-use desk::cores::Cores;
-use desk::{TestDesk, Wire, get, post};
+use drive::cores::Cores;
+use drive::{Wire, get, post};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fmt::Write;
@@ -91,18 +91,17 @@ fn requests() -> Vec<Vec<u8>> {
 
 #[test]
 fn a_warm_read_allocates_nothing() {
-    let (mut desk, mut wire) = (TestDesk::new(), Wire::default());
-    desk.now_ms = NOW_MS;
-    let answer = wire.ask(&mut desk, &feed());
+    let mut wire = Wire::new(NOW_MS);
+    let answer = wire.ask(&feed());
     assert!(answer.body.starts_with(&all_accepted()), "{}", answer.body);
     let requests = requests();
     let mut round = |split: usize| {
         let before = allocations();
         for request in &requests {
             let (first, second) = request.split_at(request.len().min(split));
-            wire.send(&mut desk, first);
-            wire.send(&mut desk, second);
-            wire.out.bytes.clear();
+            wire.send(first);
+            wire.send(second);
+            wire.clear();
         }
         allocations() - before
     };
@@ -113,16 +112,13 @@ fn a_warm_read_allocates_nothing() {
         (0, 0, 0),
         "allocations of whole, split and whole requests"
     );
-    assert!(desk.answered > 3_000, "every request was answered");
+    assert!(wire.answered() > 3_000, "every request was answered");
 }
 
 #[test]
 fn a_warm_read_of_another_core_allocates_nothing() {
     const CREDITS: u32 = 16;
-    let mut cores = Cores::new(2, CREDITS);
-    for desk in &mut cores.desks {
-        (desk.now_ms, desk.log.keeps) = (NOW_MS, true);
-    }
+    let mut cores = Cores::new(2, CREDITS, NOW_MS);
     let line = cores.connect(0);
     let ask = |cores: &mut Cores, request: &[u8], answer: &mut Vec<u8>| {
         cores.send(line, request);
@@ -136,7 +132,8 @@ fn a_warm_read_of_another_core_allocates_nothing() {
         }
         // What its own core has applied becomes durable.
         cores.turn(0);
-        cores.take(line, answer);
+        answer.clear();
+        answer.append(cores.inbox(line));
         assert!(!answer.is_empty(), "it is answered");
     };
     let mut answer = Vec::new();
@@ -151,6 +148,6 @@ fn a_warm_read_of_another_core_allocates_nothing() {
     let cold = round() + round();
     assert!(cold > 0, "the counter counts");
     assert_eq!((round(), round()), (0, 0), "allocations of reads of two cores' users");
-    let theirs = cores.desks[1].log.last;
+    let theirs = cores.slice(1).book().entries();
     assert!((USERS * 5..USERS * 15).contains(&theirs), "about half of the users are the other core's");
 }

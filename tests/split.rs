@@ -1,7 +1,7 @@
 //! No outcome depends on how bytes were split on their way: requests, good and bad, cut at every byte.
 
-use crate::desk::{TestDesk, Wire, get, post};
-use purser::api::connection::Next;
+use crate::drive::{Wire, get, post};
+use purser::server::progress::Progress;
 
 const ENTRIES: &[u8] = br#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1000}
 {"entry_id":"2","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":7,"at_ms":2000,"state":"pending"}
@@ -34,14 +34,10 @@ fn streams() -> Vec<Vec<u8>> {
     endings.iter().map(|end| [&start[..], end].concat()).collect()
 }
 
-fn run(pieces: &[&[u8]]) -> (Vec<u8>, Next, u64) {
-    let (mut desk, mut wire) = (TestDesk::new(), Wire::default());
-    desk.now_ms = 5_000;
-    let mut next = Next::Idle;
-    for piece in pieces {
-        next = wire.send(&mut desk, piece);
-    }
-    (wire.out.bytes, next, desk.answered)
+fn run(pieces: &[&[u8]]) -> (Vec<u8>, Option<Progress>, u64) {
+    let mut wire = Wire::new(5_000);
+    pieces.iter().for_each(|piece| wire.send(piece));
+    (wire.take(), wire.progress(), wire.answered())
 }
 
 #[test]
@@ -60,30 +56,22 @@ fn every_stream_cut_at_every_byte() {
 
 #[test]
 fn an_answer_waits_for_the_log_and_those_behind_it_wait_too() {
-    let (mut desk, mut wire) = (TestDesk::new(), Wire::default());
-    desk.now_ms = 5_000;
-    desk.log.keeps = true;
-    wire.send(&mut desk, &get("/healthz"));
-    let free = wire.out.bytes.len();
-    wire.send(&mut desk, &post("/v1/entries", "application/x-ndjson", ENTRIES));
-    wire.send(&mut desk, &get("/healthz"));
-    let durable = |lsn| purser::api::out::Stamp(lsn);
-    assert_eq!(wire.out.sendable(durable(0)), free, "the verdicts and what is behind them wait");
-    assert_eq!(wire.out.sendable(durable(1)), free, "all of a body's entries must be durable");
-    assert_eq!(wire.out.sendable(durable(2)), wire.out.bytes.len());
+    let mut wire = Wire::keeping(5_000);
+    let length = |answer: &[u8]| answer.windows(4).filter(|four| *four == b"\r\n\r\n").count();
+    wire.send(&get("/healthz"));
+    wire.send(&post("/v1/entries", "application/x-ndjson", ENTRIES));
+    wire.send(&get("/healthz"));
+    assert_eq!(length(&wire.take()), 1, "the verdicts and what is behind them wait");
     for read in [
         get("/v1/users/42/balance"),
         get("/v1/users/42/stats?window=lifetime"),
         post("/v1/entries", "application/x-ndjson", ENTRIES),
     ] {
-        wire.out.bytes.clear();
-        wire.send(&mut desk, &read);
-        assert_eq!(
-            wire.out.sendable(durable(1)),
-            0,
-            "what shows an entry waits for it: {}",
-            String::from_utf8_lossy(&read)
-        );
-        assert_eq!(wire.out.sendable(durable(2)), wire.out.bytes.len());
+        wire.send(&read);
+        assert_eq!(wire.sent(), b"", "what shows an entry waits for it: {}", String::from_utf8_lossy(&read));
     }
+    wire.work();
+    assert_eq!(length(&wire.take()), 5, "all of them are durable");
+    wire.send(&get("/v1/users/42/balance"));
+    assert_eq!(length(&wire.take()), 1, "what is durable waits for nothing");
 }

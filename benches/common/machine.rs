@@ -4,7 +4,6 @@ use super::driver::{Core, UNLIMITED, info};
 use purser::ledger::time::Millis;
 use purser::server::core::{Server, Setup};
 use purser::server::machine::{Machine as _, Slot};
-use purser::slice::Slice;
 
 /// A core, and a connection to it.
 pub struct Machine {
@@ -24,11 +23,6 @@ impl Machine {
     /// Moves the wall clock.
     pub fn set_now(&mut self, now: Millis) {
         self.core.clocks.unix_ms = now.0;
-    }
-
-    /// The ledger.
-    pub fn slice(&self) -> &Slice {
-        self.core.machine.slices().next().expect("a core has a slice")
     }
 
     /// Hands `bytes` over as one receive, goes on until no work is at hand, and hands every piece that was sent to `take`.

@@ -533,14 +533,13 @@ impl Connection {
         match self.state {
             State::Closing => {}
             State::Lingering => self.close(shared),
-            // Entries that are being applied, and answers that wait for the log or for another core, are ours to be late with. A
-            // send in flight has a deadline of its own.
-            _ if self.in_flight.is_some() || is_waiting || self.progress.holds_input() => {}
-            State::Finishing => self.close(shared),
             _ if self.progress == Progress::Unfinished => {
                 self.refuse(Code::RequestTimeout.into(), shared);
                 self.touch(shared);
             }
+            // Entries that are being applied, and answers that wait for the log or for another core, are ours to be late with. A
+            // send in flight has a deadline of its own.
+            _ if self.in_flight.is_some() || is_waiting || self.progress.holds_input() => {}
             _ => self.close(shared),
         }
     }

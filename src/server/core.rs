@@ -111,9 +111,19 @@ impl Server {
         &mut self.connections
     }
 
-    /// What the connections share.
-    pub const fn shared(&self) -> &Shared {
-        &self.shared
+    /// Whether no request of other cores is under way here, and none of this core's at others.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.exchange.away() == 0 && self.shared.is_settled()
+    }
+
+    /// Whether all credits at other cores are here.
+    pub fn has_all_credits(&self) -> bool {
+        self.shared.exchange.has_all_credits()
+    }
+
+    /// Bytes that are reserved for answers, and for bodies.
+    pub const fn reserved_bytes(&self) -> (usize, usize) {
+        (self.shared.answers.reserved(), self.shared.bodies.reserved())
     }
 
     // Steps of a turn.

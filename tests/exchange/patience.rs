@@ -1,17 +1,11 @@
 //! What becomes of requests while a core makes no headway, and afterwards.
 
-use crate::desk::cores::Cores;
-use crate::desk::{TestDesk, get, post};
-use purser::api::PATIENCE_MS;
-use purser::api::connection::Next;
-use purser::api::desk::Desk;
-use purser::api::exchange::Exchange;
-use purser::api::out::Stamp;
-use purser::api::parcel::Parcel;
-use purser::ledger::amount::{Amount, Currency, Direction};
-use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
-use purser::ledger::id::{EntryId, UserId};
-use purser::ledger::time::Millis;
+use crate::drive::cores::Cores;
+use crate::drive::driver::UNLIMITED;
+use crate::drive::{get, post};
+use purser::ledger::id::UserId;
+use purser::server::limits::{PATIENCE_MS, TICK_MS, TICKS};
+use purser::server::progress::Progress;
 
 const CREDITS: u32 = 2;
 const NOW_MS: u64 = 1_763_900_000_000;
@@ -41,9 +35,8 @@ fn batch(cores: &[u32]) -> Vec<u8> {
 
 /// Three cores, with a user each that has one entry.
 fn three() -> Cores {
-    let mut cores = Cores::new(3, CREDITS);
+    let mut cores = Cores::new(3, CREDITS, NOW_MS);
     for core in 0..3 {
-        (cores.desks[core].now_ms, cores.desks[core].log.keeps) = (NOW_MS, true);
         let line = cores.connect(core);
         cores.send(line, &entry(core as u32, 1));
         cores.turn(core);
@@ -85,7 +78,7 @@ fn a_core_that_stands_still_holds_up_nobody_else() {
     cores.send(batches, &batch(&[0, 1, 2]));
     go_round(&mut cores, &[0, 2]);
     assert_eq!(told(&mut cores, asks), "200 v1", "what lies before the gap leaves");
-    assert_eq!([asks, feeds, batches].map(|line| cores.next(line)), [Next::Busy; 3]);
+    assert_eq!([asks, feeds, batches].map(|line| cores.progress(line)), [Progress::Blocked; 3]);
     cores.send(reads, &[balance(2), balance(0)].concat());
     go_round(&mut cores, &[0, 2]);
     assert_eq!(told(&mut cores, reads), "200 v1, 200 v1");
@@ -93,13 +86,13 @@ fn a_core_that_stands_still_holds_up_nobody_else() {
     // One millisecond before patience ends, and then.
     cores.clock_ms = PATIENCE_MS - 1;
     go_round(&mut cores, &[0, 2]);
-    assert_eq!([asks, feeds, batches].map(|line| cores.next(line)), [Next::Busy; 3]);
+    assert_eq!([asks, feeds, batches].map(|line| cores.progress(line)), [Progress::Blocked; 3]);
     cores.clock_ms = PATIENCE_MS;
     go_round(&mut cores, &[0, 2]);
-    assert_eq!(cores.next(asks), Next::Idle);
+    assert_eq!(cores.progress(asks), Progress::Idle);
     assert_eq!(told(&mut cores, asks), "", "the refusal has its place behind two answers");
     assert_eq!(told(&mut cores, batches), "503 overloaded later");
-    assert_eq!((cores.next(feeds), told(&mut cores, feeds)), (Next::Busy, String::new()), "entries wait");
+    assert_eq!((cores.progress(feeds), told(&mut cores, feeds)), (Progress::Blocked, String::new()), "entries wait");
 
     // Who asks now is told at once; others' users are read as ever.
     cores.send(reads, &[balance(1), balance(2), batch(&[0, 2]), batch(&[1])].concat());
@@ -118,7 +111,7 @@ fn a_core_that_stands_still_holds_up_nobody_else() {
     // Patience begins anew.
     cores.send(asks, &balance(1).repeat(3));
     go_round(&mut cores, &[0, 2]);
-    assert_eq!(cores.next(asks), Next::Busy);
+    assert_eq!(cores.progress(asks), Progress::Blocked);
     go_round(&mut cores, &[1, 0]);
     assert_eq!(told(&mut cores, asks), "200 v2, 200 v2, 200 v2");
 }
@@ -142,44 +135,21 @@ fn a_core_that_is_slow_but_moves_is_waited_for() {
 }
 
 #[test]
-fn answers_go_home_as_soon_as_they_may() {
-    let (mut desk, mut exchange) = (TestDesk::new(), Exchange::new(0, 2, 9));
-    (desk.now_ms, desk.log.keeps) = (NOW_MS, true);
-    let mut users = (1..).filter(|user| UserId(*user).slice(2) == 0);
-    let mut reads: Vec<_> = (1..=3)
-        .map(|position| {
-            let user = UserId(users.next().expect("there are many"));
-            let leg = Leg {
-                currency: Currency::parse(b"COIN").expect("a currency"),
-                kind: "topup",
-                direction: Direction::Credit,
-                amount: Amount::new(5).expect("an amount"),
-            };
-            let entry = EntryRef { id: EntryId(1), user, at: Millis(NOW_MS), action: Action::Post(leg) };
-            assert_eq!(desk.apply(&entry), (Stamp(position), Verdict::Accepted));
-            let mut parcel = Box::new(Parcel::new(1));
-            parcel.read.user = user;
-            parcel
-        })
-        .collect();
-    exchange.take_in(&mut reads, &mut desk);
-    let mut gone = |durable| {
-        exchange.release(Stamp(durable));
-        exchange.outgoing().map(|(to, parcel)| (to, parcel.stamp.0)).collect::<Vec<_>>()
-    };
-    assert_eq!([0, 1, 3].map(&mut gone), [vec![], vec![(1, 1)], vec![(1, 2), (1, 3)]]);
-}
-
-#[test]
 fn who_gives_up_in_the_middle_of_a_request_gets_the_answers_before_it() {
     let mut cores = three();
     let line = cores.connect(0);
     cores.turn(0);
     let half = &balance(2)[..20];
-    assert_eq!(cores.send(line, &[&balance(1)[..], &balance(0), half].concat()), Next::Unfinished);
-    assert_eq!(cores.expire(line), Next::Close);
+    cores.send(line, &[&balance(1)[..], &balance(0), half].concat());
+    assert_eq!(cores.progress(line), Progress::Unfinished);
+    cores.clock_ms += UNLIMITED.request_ms;
+    for _ in 0..TICKS {
+        cores.clock_ms += TICK_MS;
+        cores.turn(0);
+    }
+    assert_eq!(cores.progress(line), Progress::Done);
     assert_eq!(told(&mut cores, line), "", "the first answer is still to come");
     go_round(&mut cores, &[0, 1]);
     assert_eq!(told(&mut cores, line), "200 v1, 200 v1, 408 request_timeout");
-    assert_eq!(cores.next(line), Next::Close);
+    assert!(cores.is_over(line));
 }

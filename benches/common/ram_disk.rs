@@ -1,0 +1,76 @@
+//! A disk that is memory: does at once whatever a slice asks.
+
+use purser::journal::{File, Place, manifest};
+use purser::slice::disk::{Done, Task};
+use purser::slice::source::Source;
+use std::collections::HashMap;
+use std::convert::Infallible;
+
+/// Files, and the manifest that names them.
+pub struct RamDisk {
+    place: Place,
+    pub files: HashMap<File, Vec<u8>>,
+    pub manifest: manifest::Slice,
+}
+
+impl RamDisk {
+    /// A disk on which nothing was ever kept.
+    pub fn new(place: Place) -> Self {
+        Self { place, files: HashMap::new(), manifest: manifest::Slice::default() }
+    }
+
+    /// Does a task; `None` where nobody waits for it.
+    pub fn work(&mut self, task: Task) -> Option<Done> {
+        Some(match task {
+            Task::Write { file, offset, block } => {
+                let (bytes, end) = (self.files.entry(file).or_default(), offset as usize + block.bytes().len());
+                bytes.resize(bytes.len().max(end), 0);
+                bytes[offset as usize..end].copy_from_slice(block.bytes());
+                Done::Written { file, block, ok: true }
+            }
+            Task::Prepare { segment, bytes, .. } => {
+                self.files.insert(File::Segment(segment), vec![0; bytes as usize]);
+                Done::Prepared { segment, ok: true }
+            }
+            Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
+            Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
+            Task::Publish { text } => {
+                self.manifest = manifest::Slice::read(text.as_bytes(), self.place).expect("a store writes manifests");
+                Done::Published
+            }
+            Task::Remove { file } => {
+                self.files.remove(&file);
+                return None;
+            }
+            Task::Measure { file } => Done::Measured { file, bytes: self.size(file) },
+            Task::Read { file, offset, bytes, mut buffer } => {
+                self.copy(file, offset, bytes, &mut buffer);
+                Done::Read { file, offset, buffer }
+            }
+            Task::Settle { .. } => Done::Settled,
+        })
+    }
+
+    fn size(&self, file: File) -> Option<u64> {
+        self.files.get(&file).map(|bytes| bytes.len() as u64)
+    }
+
+    fn copy(&self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) {
+        into.clear();
+        let ahead = self.files.get(&file).and_then(|all| all.get(offset as usize..)).unwrap_or_default();
+        into.extend_from_slice(&ahead[..bytes.min(ahead.len())]);
+    }
+}
+
+impl Source for &RamDisk {
+    type Error = Infallible;
+
+    fn size(&mut self, file: File) -> Result<Option<u64>, Infallible> {
+        Ok(RamDisk::size(self, file))
+    }
+
+    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+        self.copy(file, offset, bytes, into);
+        Ok(())
+    }
+}
