@@ -2,6 +2,7 @@
 
 use super::desk::StillDesk;
 use purser::api::connection::{Connection, Next, Shared};
+use purser::api::desk::Desk;
 use purser::api::out::{Out, Stamp};
 
 /// A connection and all that it needs.
@@ -20,8 +21,9 @@ impl Machine {
         Self { desk, connection, shared, out: Out::default(), sent: Vec::new() }
     }
 
-    /// Hands `bytes` over as one receive, hands every piece that may leave to `send`, and goes on until no work is at hand.
+    /// Hands `bytes` over as one receive; each step of the work is a turn of its own. Hands every piece that may leave to `send`, and goes on until no work is at hand.
     pub fn exchange(&mut self, bytes: &[u8], mut send: impl FnMut(&[u8])) -> Next {
+        self.desk.room_mut().begin(0);
         let mut next = self.connection.receive(bytes, &mut self.desk, &mut self.shared, &mut self.out);
         loop {
             let count = self.out.sendable(Stamp::default());
@@ -31,6 +33,7 @@ impl Machine {
             if next != Next::Busy {
                 return next;
             }
+            self.desk.room_mut().begin(0);
             next = self.connection.resume(&mut self.desk, &mut self.shared, &mut self.out);
         }
     }
