@@ -1,8 +1,8 @@
 //! Integers as decimal text: the one writer of digits on the wire.
 //!
-//! Two digits at a time, from a table. Text is written into a place that is as wide as any number and then cut: copying a fixed
-//! number of bytes is cheaper than copying just as many as there are. Nothing fails, and nothing is allocated but what the
-//! caller's vector needs.
+//! Two digits at a time, from a table. Text is written into a place that is as wide as any number
+//! and then cut: copying a fixed number of bytes is cheaper than copying just as many as there are.
+//! Nothing fails, and nothing is allocated but what the caller's vector needs.
 
 /// Most digits of a `u64`.
 pub const MOST_DIGITS: usize = 20;

@@ -1,4 +1,5 @@
-//! One connection's machine at a desk of its own, driven as the engine drives it: receive, send, go on while busy.
+//! One connection's machine at a desk of its own, driven as the engine drives it: receive, send, go
+//! on while busy.
 
 use super::desk::StillDesk;
 use purser::api::connection::{Connection, Next, Shared};
@@ -21,7 +22,8 @@ impl Machine {
         Self { desk, connection, shared, out: Out::default(), sent: Vec::new() }
     }
 
-    /// Hands `bytes` over as one receive; each step of the work is a turn of its own. Hands every piece that may leave to `send`, and goes on until no work is at hand.
+    /// Hands `bytes` over as one receive; each step of the work is a turn of its own. Hands every
+    /// piece that may leave to `send`, and goes on until no work is at hand.
     pub fn exchange(&mut self, bytes: &[u8], mut send: impl FnMut(&[u8])) -> Next {
         self.desk.room_mut().begin(0);
         let mut next = self.connection.receive(bytes, &mut self.desk, &mut self.shared, &mut self.out);

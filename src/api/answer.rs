@@ -12,7 +12,8 @@ use crate::ledger::user::{Balance, Question, Stat};
 /// Room for an answer's fixed part and a typical list, reserved at once.
 const ROOM: usize = 512;
 
-/// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms` means.
+/// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms`
+/// means.
 #[inline]
 pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
     match read.what {
@@ -100,8 +101,8 @@ pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
     out.extend_from_slice(b"\"}");
 }
 
-/// Opens an item of a list with its currency, which is appended as [`crate::decimal`] appends numbers: a fixed number of bytes,
-/// then cut.
+/// Opens an item of a list with its currency, which is appended as [`crate::decimal`] appends
+/// numbers: a fixed number of bytes, then cut.
 #[inline]
 fn open_item(out: &mut Vec<u8>, first: &mut bool, currency: Currency) {
     out.extend_from_slice(if std::mem::take(first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });

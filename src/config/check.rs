@@ -1,4 +1,5 @@
-//! From flags and the machine to a [`Config`]: what is refused, what is filled in, and how memory is shared out.
+//! From flags and the machine to a [`Config`]: what is refused, what is filled in, and how memory
+//! is shared out.
 //!
 //! | share of the memory | for | a slice has |
 //! |---|---|---|
@@ -7,7 +8,8 @@
 //! | 4 % | large answers on their way between cores | all of it, 64 to 512 MiB |
 //! | 4 % | bodies that have not been applied | its part, two whole bodies to 256 MiB |
 //!
-//! The rest is for connections, buffers and the system. A buffer that grows may take twice what is in it.
+//! The rest is for connections, buffers and the system. A buffer that grows may take twice what is
+//! in it.
 
 use super::{Config, Flags, Machine};
 use crate::api::FEED_BYTES;
@@ -30,7 +32,8 @@ const MOST_ANSWERS_BYTES: usize = 512 << 20;
 /// Two whole bodies: while one is applied, the next arrives.
 const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
 
-/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking it would take.
+/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking
+/// it would take.
 const SPIN_NS: u64 = 20_000;
 
 /// See [`Config::new`].
@@ -148,7 +151,8 @@ mod tests {
         assert_eq!((config.limits.ledger_bytes, config.data.as_deref()), (3 * MIB, Some(Path::new("there"))));
     }
 
-    /// The shares of a small machine are raised to what one request may need, those of a large one are cut.
+    /// The shares of a small machine are raised to what one request may need, those of a large one
+    /// are cut.
     #[test]
     fn shares_have_bounds() {
         let small = typed("--memory-mib 64 --slices 8", &machine(&[0])).unwrap().limits;

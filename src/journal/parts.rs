@@ -1,4 +1,5 @@
-//! The parts that payloads are made of, read from the front of bytes that may be anything: `None` if they are not there.
+//! The parts that payloads are made of, read from the front of bytes that may be anything: `None`
+//! if they are not there.
 
 use crate::ledger::amount::is_kind;
 

@@ -8,7 +8,8 @@ use crate::slice::recovery::Report;
 use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
-/// Waits until all data is loaded, and says so. Returns whether it ever was: not if every core ended before.
+/// Waits until all data is loaded, and says so. Returns whether it ever was: not if every core
+/// ended before.
 pub fn wait(config: &Config, news: &Receiver<(u32, News)>) -> bool {
     let Some(path) = &config.data else {
         say("data: in memory only; all of it is lost when this process stops");
