@@ -1,8 +1,9 @@
 //! A row run exactly so many times, for a tool that counts instructions: `parts --count ROW TIMES`.
 //!
-//! Criterion chooses its own number of iterations, so instruction counts of two runs cannot be compared. Here everything that is
-//! not measured (users, requests, the entries of a feed) is made first; then [`go_round`] sends the requests and does nothing
-//! else. It is never inlined, so that a tool can be told to count inside it alone:
+//! Criterion chooses its own number of iterations, so instruction counts of two runs cannot be
+//! compared. Here everything that is not measured (users, requests, the entries of a feed) is made
+//! first; then [`go_round`] sends the requests and does nothing else. It is never inlined, so that
+//! a tool can be told to count inside it alone:
 //!
 //! ```text
 //! cargo bench --bench parts --no-run     # prints the path of the binary
@@ -61,7 +62,8 @@ fn turns(row: &str, times: usize) -> Option<Vec<Turn>> {
     }
 }
 
-/// Sends turn after turn, from the first again behind the last. Returns how many bytes were answered.
+/// Sends turn after turn, from the first again behind the last. Returns how many bytes were
+/// answered.
 #[inline(never)]
 fn go_round(machine: &mut Machine, turns: &[Turn], times: usize) -> usize {
     let mut sent = 0;

@@ -1,9 +1,9 @@
-//! The Gregorian calendar: days since the Unix epoch to dates. Pure arithmetic, from 1970 on; it knows no time zones and no
-//! leap seconds.
+//! The Gregorian calendar: days since the Unix epoch to dates. Pure arithmetic, from 1970 on; it
+//! knows no time zones and no leap seconds.
 //!
-//! The algorithm is Howard Hinnant's `civil_from_days` ("chrono-Compatible Low-Level Date Algorithms"). Its years begin on
-//! 1 March, so that the leap day is a year's last and a month's first day follows from its number alone. They come in eras of
-//! 400 years, each of 146,097 days.
+//! The algorithm is Howard Hinnant's `civil_from_days` ("chrono-Compatible Low-Level Date
+//! Algorithms"). Its years begin on 1 March, so that the leap day is a year's last and a month's
+//! first day follows from its number alone. They come in eras of 400 years, each of 146,097 days.
 
 /// Seconds of a day.
 pub const SECONDS_A_DAY: u64 = 86_400;
@@ -28,7 +28,8 @@ impl Date {
     pub const fn of_day(days: u64) -> Self {
         let since_era_0 = days + EPOCH;
         let (era, day_of_era) = (since_era_0 / DAYS_AN_ERA, since_era_0 % DAYS_AN_ERA);
-        // With the leap days taken out, each year has 365 days. An era has one every 4 years, but for the 100th, 200th and 300th.
+        // With the leap days taken out, each year has 365 days. An era has one every 4 years, but
+        // for the 100th, 200th and 300th.
         let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         // From March on, every five months have 153 days.

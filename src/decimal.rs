@@ -1,8 +1,8 @@
 //! Integers as decimal text: the one writer of digits on the wire.
 //!
-//! Two digits at a time, from a table. Text is written into a place that is as wide as any number and then cut: copying a fixed
-//! number of bytes is cheaper than copying just as many as there are. Nothing fails, and nothing is allocated but what the
-//! caller's vector needs.
+//! Two digits at a time, from a table. Text is written into a place that is as wide as any number
+//! and then cut: copying a fixed number of bytes is cheaper than copying just as many as there are.
+//! Nothing fails, and nothing is allocated but what the caller's vector needs.
 
 /// Most digits of a `u64`.
 pub const MOST_DIGITS: usize = 20;
@@ -18,44 +18,38 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// The digits of a number, without leading zeros.
-#[derive(Clone, Copy, Debug)]
-pub struct Digits {
-    text: [u8; MOST_DIGITS],
-    len: usize,
-}
-
-impl Digits {
-    /// Of `value`.
-    #[inline]
-    pub fn of(value: u64) -> Self {
-        let len = value.checked_ilog10().unwrap_or(0) as usize + 1;
-        let (mut text, mut at, mut rest) = ([0; MOST_DIGITS], len, value);
-        while rest >= 10 {
-            at -= 2;
-            text[at..at + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
-            rest /= 100;
-        }
-        if at > 0 {
-            text[0] = b'0' + rest as u8;
-        }
-        Self { text, len }
-    }
-
-    /// As text.
-    #[inline]
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.text[..self.len]
-    }
+/// The digits of a number, without leading zeros, at the beginning of `text`.
+#[inline]
+pub fn digits(value: u64, text: &mut [u8; MOST_DIGITS]) -> &[u8] {
+    let len = fill(text, value);
+    &text[..len]
 }
 
 /// Appends a decimal integer.
 #[inline]
 pub fn number(out: &mut Vec<u8>, value: u64) {
-    let Digits { text, len } = Digits::of(value);
+    let mut text = [0; MOST_DIGITS];
+    let len = fill(&mut text, value);
     let start = out.len();
     out.extend_from_slice(&text);
     out.truncate(start + len);
+}
+
+/// Fills `text` from its beginning, and returns how many digits there are. Always inlined: then
+/// `text` is what the caller appends, and is not copied first.
+#[inline(always)]
+fn fill(text: &mut [u8; MOST_DIGITS], value: u64) -> usize {
+    let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
+    let (mut at, mut rest) = (digits, value);
+    while rest >= 10 {
+        at -= 2;
+        text[at..at + 2].copy_from_slice(&PAIRS[(rest % 100) as usize]);
+        rest /= 100;
+    }
+    if at > 0 {
+        text[0] = b'0' + rest as u8;
+    }
+    digits
 }
 
 /// A number below 100 in two digits.
@@ -76,9 +70,9 @@ mod tests {
             let mut out = b"before".to_vec();
             number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before{value}"));
-            assert_eq!(Digits::of(value).as_bytes(), value.to_string().as_bytes());
+            assert_eq!(digits(value, &mut [0; MOST_DIGITS]), value.to_string().as_bytes());
         }
-        assert_eq!(Digits::of(u64::MAX).as_bytes().len(), MOST_DIGITS);
+        assert_eq!(digits(u64::MAX, &mut [0; MOST_DIGITS]).len(), MOST_DIGITS);
     }
 
     #[test]

@@ -110,6 +110,7 @@
 //!
 //! src/journal/mod.rs        what is on disk, and the names of its files
 //! src/journal/frame.rs      the unit of everything binary
+//! src/journal/parts.rs      what payloads are made of
 //! src/journal/record.rs     an accepted entry
 //! src/journal/segment.rs    a file of the log
 //! src/journal/snapshot.rs   all users of a slice

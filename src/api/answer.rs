@@ -12,7 +12,8 @@ use crate::ledger::user::{Balance, Question, Stat};
 /// Room for an answer's fixed part and a typical list, reserved at once.
 const ROOM: usize = 512;
 
-/// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms` means.
+/// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms`
+/// means.
 #[inline]
 pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
     match read.what {
@@ -33,8 +34,7 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
     out.extend_from_slice(b",\"balances\":[");
     let mut first = true;
     let mut item = |balance: &Balance| {
-        out.extend_from_slice(if std::mem::take(&mut first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
-        currency(out, balance.currency);
+        open_item(out, &mut first, balance.currency);
         out.extend_from_slice(b"\",\"posted\":");
         minor(out, balance.posted);
         if balance.pending_debits | balance.pending_credits == 0 {
@@ -68,8 +68,7 @@ fn write_stats(out: &mut Vec<u8>, view: View<'_>, question: &Question<'_>, at: M
     out.extend_from_slice(b",\"stats\":[");
     let mut first = true;
     view.user.visit_stats(view.names, question, range, |stat: Stat<'_>| {
-        out.extend_from_slice(if std::mem::take(&mut first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
-        currency(out, stat.currency);
+        open_item(out, &mut first, stat.currency);
         out.extend_from_slice(b"\",\"kind\":\"");
         out.extend_from_slice(stat.kind.as_bytes());
         out.extend_from_slice(b"\",\"direction\":\"");
@@ -102,9 +101,11 @@ pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
     out.extend_from_slice(b"\"}");
 }
 
-/// Appends a currency, as [`crate::decimal`] appends numbers: a fixed number of bytes, then cut.
+/// Opens an item of a list with its currency, which is appended as [`crate::decimal`] appends
+/// numbers: a fixed number of bytes, then cut.
 #[inline]
-fn currency(out: &mut Vec<u8>, currency: Currency) {
+fn open_item(out: &mut Vec<u8>, first: &mut bool, currency: Currency) {
+    out.extend_from_slice(if std::mem::take(first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
     let start = out.len();
     out.extend_from_slice(currency.padded());
     out.truncate(start + currency.as_bytes().len());

@@ -1,6 +1,6 @@
 //! Every refusal of the contract, in one table: code, status, constant detail. Problem bodies are RFC 9457.
 
-use crate::decimal::{Digits, number};
+use crate::decimal::{MOST_DIGITS, digits, number};
 use crate::http::Refusal;
 use crate::http::response::Status;
 use crate::ledger::entry::Rejection;
@@ -155,7 +155,7 @@ impl Field {
     /// This name inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
     pub fn in_item(self, index: usize) -> Self {
         let mut field = Self::known("requests[");
-        field.push(Digits::of(index as u64).as_bytes());
+        field.push(digits(index as u64, &mut [0; MOST_DIGITS]));
         field.push(b"]");
         if self.len > 0 {
             field.push(b".");

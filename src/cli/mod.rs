@@ -1,5 +1,5 @@
-//! The command line: one room a command. The flags of `serve` are [`crate::config`]'s; those of the others, and their help,
-//! stand with what they do.
+//! The command line: one room a command. The flags of `serve` are [`crate::config`]'s; those of the
+//! others, and their help, stand with what they do.
 
 pub mod import;
 mod progress;

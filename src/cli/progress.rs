@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 /// A job that is over sooner shows no bar.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A bar on the standard error, if that is a terminal and the job takes longer than a second. It is gone when this is dropped.
+/// A bar on the standard error, if that is a terminal and the job takes longer than a second. It is
+/// gone when this is dropped.
 pub struct Progress {
     what: &'static str,
     start: Instant,

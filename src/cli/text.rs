@@ -2,7 +2,8 @@
 
 use std::io::Write;
 
-/// Prints text that ends with a line feed. A standard output that is gone changes nothing about what was done.
+/// Prints text that ends with a line feed. A standard output that is gone changes nothing about
+/// what was done.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

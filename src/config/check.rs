@@ -1,4 +1,5 @@
-//! From flags and the machine to a [`Config`]: what is refused, what is filled in, and how memory is shared out.
+//! From flags and the machine to a [`Config`]: what is refused, what is filled in, and how memory
+//! is shared out.
 //!
 //! | share of the memory | for | a slice has |
 //! |---|---|---|
@@ -6,7 +7,8 @@
 //! | 12 % | answers that have not left, and those to come from other cores | its part, 64 to 512 MiB |
 //! | 4 % | bodies that have not been applied | its part, two whole bodies to 256 MiB |
 //!
-//! The rest is for connections, buffers and the system. A buffer that grows may take twice what is in it.
+//! The rest is for connections, buffers and the system. A buffer that grows may take twice what is
+//! in it.
 
 use super::{Config, Flags, Machine};
 use crate::api::FEED_BYTES;
@@ -25,7 +27,8 @@ const MOST_ANSWERS_BYTES: usize = 512 << 20;
 /// Two whole bodies: while one is applied, the next arrives.
 const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
 
-/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking it would take.
+/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking
+/// it would take.
 const SPIN_NS: u64 = 20_000;
 
 /// See [`Config::new`].
@@ -123,7 +126,7 @@ mod tests {
         assert_eq!((config.memory_bytes, config.arena), (10_000 * MIB, true));
         let limits = config.limits;
         assert_eq!(limits.ledger_bytes, 7_000 * MIB);
-        assert_eq!(limits.answer_bytes, 400 * MIB, "a slice's part");
+        assert_eq!(limits.answer_bytes, 512 * MIB, "a slice's part is 600, and more than it may have");
         assert_eq!(limits.body_bytes, 200 * MIB, "a slice's part");
         assert_eq!(limits.spin_ns, SPIN_NS);
         assert_eq!(limits.check(), Ok(limits));
@@ -141,7 +144,8 @@ mod tests {
         assert_eq!((config.limits.ledger_bytes, config.data.as_deref()), (3 * MIB, Some(Path::new("there"))));
     }
 
-    /// The shares of a small machine are raised to what one request may need, those of a large one are cut.
+    /// The shares of a small machine are raised to what one request may need, those of a large one
+    /// are cut.
     #[test]
     fn shares_have_bounds() {
         let small = typed("--memory-mib 64 --slices 8", &machine(&[0])).unwrap().limits;

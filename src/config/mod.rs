@@ -1,8 +1,10 @@
-//! What was typed, checked: flags and `PURSER_*` variables to one [`Config`] that can be used as it stands.
+//! What was typed, checked: flags and `PURSER_*` variables to one [`Config`] that can be used as it
+//! stands.
 //!
-//! First what was typed, each flag by itself ([`Flags`]); then what the program needs ([`Config`]), which is made of the flags and
-//! of what is known of the machine ([`Machine`]). The only way from one to the other is [`Config::new`]. Nothing is read here:
-//! CPUs and memory come in as values. Errors are sentences that name the flag.
+//! First what was typed, each flag by itself ([`Flags`]); then what the program needs ([`Config`]),
+//! which is made of the flags and of what is known of the machine ([`Machine`]). The only way from
+//! one to the other is [`Config::new`]. Nothing is read here: CPUs and memory come in as values.
+//! Errors are sentences that name the flag.
 
 mod check;
 pub mod cpus;

@@ -105,7 +105,7 @@ pub struct SliceDirectory {
 impl Directory {
     /// Opens a data directory, and makes it if there is none. One that is made has `slices` slices.
     pub fn open_or_create(path: &Path, slices: u32) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(Failure::of("create", path.display().to_string()))?;
+        fs::create_dir_all(path).map_err(Failure::at("create", path))?;
         if !path.join(MANIFEST).exists() {
             // Before the lock is made: another's directory is left as it is.
             check_unused(path)?;
@@ -182,7 +182,7 @@ impl Directory {
     /// The manifest of the data directory at `path`, as it is on the disk now.
     pub(super) fn manifest_at(path: &Path) -> Result<manifest::Directory, Error> {
         let file = path.join(MANIFEST);
-        let text = fs::read(&file).map_err(Failure::of("read", file.display().to_string()))?;
+        let text = fs::read(&file).map_err(Failure::at("read", &file))?;
         manifest::Directory::read(&text).map_err(|why| Error::Manifest(file, why))
     }
 }
@@ -237,7 +237,7 @@ impl SliceDirectory {
 
 fn lock(path: &Path) -> Result<File, Error> {
     let file = path.join(LOCK);
-    let failed = |operation| Failure::of(operation, file.display().to_string());
+    let failed = |operation| Failure::at(operation, &file);
     let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file).map_err(failed("open"))?;
     let until = Instant::now() + LOCK_PATIENCE;
     loop {
@@ -294,7 +294,7 @@ fn has_log(generation: &Path) -> Result<bool, Failure> {
 /// What is in a directory: names and paths.
 fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
-    let entries = entries.map_err(Failure::of("list", path.display().to_string()))?;
+    let entries = entries.map_err(Failure::at("list", path))?;
     Ok(entries.iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
 }
 
@@ -305,7 +305,7 @@ fn create(path: &Path, slices: u32) -> Result<(), Error> {
     remove(&path.join(generation_directory(generation)))?;
     for slice in 0..slices {
         let directory = path.join(slice_directory(generation, slice));
-        fs::create_dir_all(&directory).map_err(Failure::of("create", directory.display().to_string()))?;
+        fs::create_dir_all(&directory).map_err(Failure::at("create", &directory))?;
         replace(&directory, MANIFEST, &empty(Place { generation, slice, file: 0 }))?;
     }
     sync(&path.join(generation_directory(generation)))?;
@@ -322,7 +322,7 @@ fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
         out.sync_all()?;
         fs::rename(&new, &file)
     };
-    write().map_err(Failure::of("replace", file.display().to_string()))?;
+    write().map_err(Failure::at("replace", &file))?;
     sync(directory)
 }
 
@@ -338,7 +338,5 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
 
 /// Brings the names in a directory to stable storage.
 pub(super) fn sync(directory: &Path) -> Result<(), Failure> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(Failure::of("sync", directory.display().to_string()))
+    File::open(directory).and_then(|directory| directory.sync_all()).map_err(Failure::at("sync", directory))
 }

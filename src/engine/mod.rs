@@ -50,6 +50,7 @@ pub mod sync;
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 
 /// An operating system call that failed, and on what.
 #[derive(Debug)]
@@ -63,6 +64,11 @@ impl Failure {
     /// `operation` on `object` failed with `error`.
     pub fn new(operation: &'static str, object: impl Into<String>, error: io::Error) -> Self {
         Self { operation, object: object.into(), error }
+    }
+
+    /// For `map_err`: `operation` on a file or directory.
+    pub fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        Self::of(operation, path.display().to_string())
     }
 
     /// For `map_err`.

@@ -5,7 +5,7 @@
 //! in the buffer already is never touched; answers leave in the order in which they were written.
 //! Header names are lower case, their order is fixed. Sizes are bytes; nothing here fails.
 
-use crate::decimal::{self, Digits, MOST_DIGITS};
+use crate::decimal::{self, MOST_DIGITS};
 
 /// Bytes that the longest head of [`write()`] may take: the known pieces are below it, so one
 /// `reserve` does for a head.
@@ -180,8 +180,8 @@ fn write_etag(out: &mut Vec<u8>, version: u64) {
 /// number is longer or shorter.
 #[inline]
 fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {
-    let digits = Digits::of(number);
-    let digits = digits.as_bytes();
+    let mut text = [0; MOST_DIGITS];
+    let digits = decimal::digits(number, &mut text);
     if digits.len() == width {
         out[at..at + width].copy_from_slice(digits);
     } else {

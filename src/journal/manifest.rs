@@ -130,7 +130,7 @@ impl Slice {
     pub fn names(&self, file: File) -> Result<bool, Fault> {
         match file {
             File::Snapshot(snapshot) => Ok(snapshot == self.snapshot),
-            File::Segment(segment) if segment > self.last + 1 => {
+            File::Segment(segment) if segment.saturating_sub(1) > self.last => {
                 let last = self.last;
                 Err(Fault::new(file, 0, format!("the manifest names segments up to {last} only: it is an older one")))
             }
@@ -279,5 +279,16 @@ mod tests {
         ] {
             assert_eq!(counts(file), expected, "{file}");
         }
+    }
+
+    /// A manifest is text that anyone can write: its numbers may be any.
+    #[test]
+    fn the_last_number_has_none_after_it() {
+        let slice = Slice { snapshot: 0, snapshot_end: 0, first: u64::MAX, last: u64::MAX };
+        for (segment, want) in [(u64::MAX, true), (u64::MAX - 1, false), (0, false)] {
+            assert_eq!(slice.names(File::Segment(segment)), Ok(want), "{segment}");
+        }
+        assert!(Slice { last: 5, ..slice }.names(File::Segment(7)).is_err());
+        assert_eq!(Slice { first: 5, last: 5, ..slice }.names(File::Segment(6)), Ok(false));
     }
 }

@@ -27,6 +27,7 @@
 
 pub mod frame;
 pub mod manifest;
+mod parts;
 pub mod record;
 pub mod segment;
 pub mod snapshot;

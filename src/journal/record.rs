@@ -13,7 +13,8 @@
 //!
 //! Currencies and kinds are spelled out: a record can be read by itself.
 
-use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
+use super::parts::{kind, number, take};
+use crate::ledger::amount::{Amount, Currency, Direction};
 use crate::ledger::entry::{Action, EntryRef, Leg};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
@@ -67,10 +68,10 @@ const fn direction(direction: Direction) -> u8 {
 #[inline]
 pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let [tag] = take(bytes)?;
-    let user = UserId(u64::from_le_bytes(take(bytes)?));
-    let version = Some(u64::from_le_bytes(take(bytes)?)).filter(|&version| version > 0)?;
+    let user = UserId(number(bytes)?);
+    let version = Some(number(bytes)?).filter(|&version| version > 0)?;
     let id = EntryId(u128::from_le_bytes(take(bytes)?));
-    let at = Millis::new(u64::from_le_bytes(take(bytes)?))?;
+    let at = Millis::new(number(bytes)?)?;
     let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
     let action = match tag {
         0 | DEBIT => Action::Post(leg(bytes, direction)?),
@@ -87,21 +88,11 @@ fn leg<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Leg<'a>> {
     let padded: [u8; 8] = take(bytes)?;
     let len = padded.iter().position(|&b| b == 0).unwrap_or(padded.len());
     let currency = Currency::parse(&padded[..len]).filter(|c| *c.padded() == padded)?;
-    let [len] = take(bytes)?;
-    let (kind, rest) = bytes.split_at_checked(usize::from(len))?;
-    *bytes = rest;
-    let kind = std::str::from_utf8(kind).ok().filter(|kind| is_kind(kind.as_bytes()))?;
-    Some(Leg { currency, kind, direction, amount })
+    Some(Leg { currency, kind: kind(bytes)?, direction, amount })
 }
 
 fn amount(bytes: &mut &[u8]) -> Option<Amount> {
     Amount::new(i64::from_le_bytes(take(bytes)?))
-}
-
-fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
-    let (first, rest) = bytes.split_first_chunk()?;
-    *bytes = rest;
-    Some(*first)
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@
 //! Writes follow, each where the one before it ends. The header is durable before the first of them is begun. What a crash left behind the
 //! end in the segment before is thereby no longer part of the log.
 
+use super::parts::{number, take};
+
 /// Where a segment's frames end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
@@ -30,8 +32,6 @@ pub struct Header {
     pub before: Option<End>,
 }
 
-const BYTES: usize = 28;
-
 impl Header {
     /// Appends it.
     pub fn write(&self, out: &mut Vec<u8>) {
@@ -43,12 +43,11 @@ impl Header {
     }
 
     /// Reads it; `None` if the payload is not one.
-    pub fn read(payload: &[u8]) -> Option<Self> {
-        let payload: &[u8; BYTES] = payload.try_into().ok()?;
-        let number = |at: usize| u64::from_le_bytes(payload[at..at + 8].try_into().expect("eight bytes"));
-        let crc = u32::from_le_bytes(payload[24..].try_into().expect("four bytes"));
-        let end = End { segment: number(8), offset: number(16), crc };
-        Some(Self { capacity: number(0), before: (end.segment > 0).then_some(end) })
+    pub fn read(mut payload: &[u8]) -> Option<Self> {
+        let bytes = &mut payload;
+        let [capacity, segment, offset] = [number(bytes)?, number(bytes)?, number(bytes)?];
+        let end = End { segment, offset, crc: u32::from_le_bytes(take(bytes)?) };
+        payload.is_empty().then_some(Self { capacity, before: (segment > 0).then_some(end) })
     }
 }
 

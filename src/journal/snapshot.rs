@@ -9,7 +9,7 @@
 //! A user's image carries its version, so that replay knows which records it holds already. An image may hold records that were not yet
 //! durable when it was made; the log is, up to the position in the last frame, before the snapshot becomes current.
 
-use crate::ledger::amount::is_kind;
+use super::parts::{kind, number};
 use crate::ledger::names::Names;
 
 /// What the first frame says: the segment from which the log is replayed.
@@ -26,8 +26,9 @@ impl Begin {
     }
 
     /// Reads it; `None` if the payload is not one.
-    pub fn read(payload: &[u8]) -> Option<Self> {
-        Some(Self { segment: u64::from_le_bytes(payload.try_into().ok()?) })
+    pub fn read(mut payload: &[u8]) -> Option<Self> {
+        let segment = number(&mut payload)?;
+        payload.is_empty().then_some(Self { segment })
     }
 }
 
@@ -56,23 +57,17 @@ impl<'a> End<'a> {
     }
 
     /// Reads it; `None` if the payload is not one.
-    pub fn read(payload: &'a [u8]) -> Option<Self> {
-        let (figures, kinds) = payload.split_first_chunk::<24>()?;
-        let figure = |at: usize| u64::from_le_bytes(figures[at..at + 8].try_into().expect("eight bytes"));
-        let end = Self { users: figure(0), entries: figure(8), position: figure(16), kinds };
+    pub fn read(mut payload: &'a [u8]) -> Option<Self> {
+        let [users, entries, position] = [number(&mut payload)?, number(&mut payload)?, number(&mut payload)?];
+        let end = Self { users, entries, position, kinds: payload };
         let bytes: usize = end.kinds().map(|kind| 1 + kind.len()).sum();
-        (bytes == kinds.len()).then_some(end)
+        (bytes == end.kinds.len()).then_some(end)
     }
 
     /// The kinds, in the order of their numbers.
     pub fn kinds(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut rest = self.kinds;
-        std::iter::from_fn(move || {
-            let (&len, behind) = rest.split_first()?;
-            let (kind, behind) = behind.split_at_checked(usize::from(len))?;
-            rest = behind;
-            std::str::from_utf8(kind).ok().filter(|kind| is_kind(kind.as_bytes()))
-        })
+        std::iter::from_fn(move || kind(&mut rest))
     }
 }
 

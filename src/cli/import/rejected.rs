@@ -41,7 +41,7 @@ impl Rejected {
 
     /// Adds a line.
     pub fn add(&mut self, line: &Line<'_>) -> Result<(), Failure> {
-        let failed = |operation| Failure::of(operation, self.path.display().to_string());
+        let failed = |operation| Failure::at(operation, &self.path);
         let out = match &mut self.out {
             Some(out) => out,
             none => none.insert(BufWriter::new(File::create(&self.path).map_err(failed("create"))?)),
@@ -67,9 +67,7 @@ impl Rejected {
     /// Brings the file to stable storage.
     pub fn finish(&mut self) -> Result<(), Failure> {
         let Some(out) = &mut self.out else { return Ok(()) };
-        out.flush()
-            .and_then(|()| out.get_ref().sync_all())
-            .map_err(Failure::of("write", self.path.display().to_string()))
+        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(Failure::at("write", &self.path))
     }
 
     /// Where it is.

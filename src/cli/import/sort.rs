@@ -117,13 +117,18 @@ impl Spill {
     fn new(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(NAME);
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
-        let file = file.map_err(Failure::of("create", path.display().to_string()))?;
-        fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
+        let file = file.map_err(Failure::at("create", &path))?;
+        fs::remove_file(&path).map_err(Failure::at("remove", &path))?;
         Ok(Self { directory: directory.to_owned(), file, end: 0, runs: Vec::new() })
     }
 
+    /// What failures call it.
+    fn object(&self) -> String {
+        format!("a file for sorting in {}", self.directory.display())
+    }
+
     fn write_run<I: AsRef<[u8]>>(&mut self, items: impl Iterator<Item = Result<I, Failure>>) -> Result<(), Failure> {
-        let object = format!("a file for sorting in {}", self.directory.display());
+        let object = self.object();
         let mut out = BufWriter::with_capacity(WRITE_BYTES, &self.file);
         let start = self.end;
         for item in items {
@@ -143,20 +148,10 @@ impl Spill {
         let mut done = 0;
         while done < into.len() {
             match self.file.read_at(&mut into[done..], offset + done as u64) {
-                Ok(0) => {
-                    let error = std::io::Error::from(ErrorKind::UnexpectedEof);
-                    return Err(Failure::new(
-                        "read",
-                        format!("a file for sorting in {}", self.directory.display()),
-                        error,
-                    ));
-                }
+                Ok(0) => return Err(Failure::new("read", self.object(), ErrorKind::UnexpectedEof.into())),
                 Ok(count) => done += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let object = format!("a file for sorting in {}", self.directory.display());
-                    return Err(Failure::new("read", object, error));
-                }
+                Err(error) => return Err(Failure::new("read", self.object(), error)),
             }
         }
         Ok(())

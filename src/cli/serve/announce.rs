@@ -1,4 +1,5 @@
-//! What is said at a start: what was found and what is in force, and, once it is true, where requests are taken.
+//! What is said at a start: what was found and what is in force, and, once it is true, where
+//! requests are taken.
 
 use super::super::text::{many, say};
 use crate::config::Config;

@@ -19,7 +19,8 @@ use crate::slice::store::Settings;
 use std::path::Path;
 use std::time::Instant;
 
-/// Opens the data directory and gives it so many slices; `None` if it was told to end before that was done.
+/// Opens the data directory and gives it so many slices; `None` if it was told to end before that
+/// was done.
 pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Directory>, Error> {
     let (start, directory) = (Instant::now(), Directory::open_or_create(path, slices)?);
     let before = directory.manifest().slices;

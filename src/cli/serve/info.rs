@@ -1,4 +1,5 @@
-//! What the server says of itself at `/v1/info`: its build, its start, where each slice is, and its limits.
+//! What the server says of itself at `/v1/info`: its build, its start, where each slice is, and its
+//! limits.
 
 use super::super::Error;
 use crate::api::info::{Info, Place};

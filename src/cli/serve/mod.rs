@@ -1,7 +1,7 @@
 //! `purser serve`: sets the cores up, says what it found, serves until told to stop.
 //!
-//! The order of a start is [`run`]; every step is a file: [`signals`], [`data`] (open, re-partition), [`info`],
-//! [`announce`], [`loading`], [`farewell`]. Flags are [`crate::config`]'s.
+//! The order of a start is [`run`]; every step is a file: [`signals`], [`data`] (open,
+//! re-partition), [`info`], [`announce`], [`loading`], [`farewell`]. Flags are [`crate::config`]'s.
 
 mod announce;
 mod data;
@@ -78,7 +78,8 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     }
     let ended = cores.join()?;
     farewell::take_leave(&ended, controls[0].command());
-    // The process ends here, and the kernel takes its memory back sooner than millions of users are dropped.
+    // The process ends here, and the kernel takes its memory back sooner than millions of users are
+    // dropped.
     std::mem::forget(ended);
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Signals become commands: the first SIGTERM or SIGINT drains, a second one stops at once.
 //!
-//! SIGXFSZ is caught and dropped: a file that may not grow (`ulimit -f`) is an error of the write that wanted it, and is told
-//! there.
+//! SIGXFSZ is caught and dropped: a file that may not grow (`ulimit -f`) is an error of the write
+//! that wanted it, and is told there.
 
 use super::super::Error;
 use super::super::text::say;

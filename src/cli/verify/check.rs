@@ -1,8 +1,9 @@
 //! The check of one slice: recovery, then each user once more.
 //!
-//! Recovery reads every frame that the manifests name, with its checksum and its place in line, and what lies behind a torn
-//! write; it loads every user, who must keep the ledger's invariants. Here each user is then written and read once more as the
-//! log has left them, and the figures must agree.
+//! Recovery reads every frame that the manifests name, with its checksum and its place in line, and
+//! what lies behind a torn write; it loads every user, who must keep the ledger's invariants. Here
+//! each user is then written and read once more as the log has left them, and the figures must
+//! agree.
 
 use super::super::Error;
 use super::super::progress::Progress;

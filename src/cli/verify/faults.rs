@@ -1,7 +1,7 @@
 //! Opening a data directory to check it, and whose fault it is when something goes wrong.
 //!
-//! What is not as it was written is a [fault](Error::Fault) of the data. What is in use, not there, not readable or of another
-//! version [could not be checked](Error::Failed), and may be sound.
+//! What is not as it was written is a [fault](Error::Fault) of the data. What is in use, not there,
+//! not readable or of another version [could not be checked](Error::Failed), and may be sound.
 
 use super::super::Error;
 use super::strays;
@@ -36,7 +36,8 @@ pub fn judged(error: directory::Error) -> Error {
         | directory::Error::InUse(_)
         | directory::Error::NotOurs(_)
         | directory::Error::Stopped(_) => return error.into(),
-        // The text of another version need not have the form of ours; but one whose checksum is wrong was damaged.
+        // The text of another version need not have the form of ours; but one whose checksum is
+        // wrong was damaged.
         directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_)) if is_sealed(path) => {
             return error.into();
         }

@@ -1,4 +1,5 @@
-//! `purser verify`: reads a whole data directory as a start would, checks what a start trusts, and says what is there.
+//! `purser verify`: reads a whole data directory as a start would, checks what a start trusts, and
+//! says what is there.
 //!
 //! - [`check`]: one slice, each of its users once more, and whether the figures agree
 //! - [`report`]: what is printed of a sound slice

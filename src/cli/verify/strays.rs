@@ -1,6 +1,8 @@
-//! Files in a data directory that no manifest names: what a crash left behind, and what never belonged there.
+//! Files in a data directory that no manifest names: what a crash left behind, and what never
+//! belonged there.
 //!
-//! Each becomes a note. One that no crash leaves behind is a fault: then the manifest is not to be trusted.
+//! Each becomes a note. One that no crash leaves behind is a fault: then the manifest is not to be
+//! trusted.
 
 use super::super::Error;
 use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory};
