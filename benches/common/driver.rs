@@ -50,6 +50,8 @@ pub struct End {
 pub struct Core {
     pub machine: Server,
     pub clocks: Clocks,
+    /// The slice at whose listener connections come.
+    pub slice: u32,
     pub ends: Vec<End>,
     free: Vec<Slot>,
     /// Sends that complete in the next turn.
@@ -65,10 +67,11 @@ pub struct Core {
 
 impl Core {
     /// Drives `machine`, whose clocks stand at these times.
-    pub fn new(machine: Server, monotonic_ms: u64, unix_ms: u64) -> Self {
+    pub fn new(machine: Server, slice: u32, monotonic_ms: u64, unix_ms: u64) -> Self {
         Self {
             machine,
             clocks: Clocks { monotonic_ms, unix_ms, spun_us: 0 },
+            slice,
             ends: Vec::new(),
             free: Vec::new(),
             sent: Vec::new(),
@@ -129,7 +132,8 @@ impl Core {
             Some(place) => *place = end,
             None => self.ends.push(end),
         }
-        self.turn(|machine| machine.opened(slot));
+        let slice = self.slice;
+        self.turn(|machine| machine.opened(slot, slice));
         slot
     }
 

@@ -14,7 +14,7 @@ pub struct Machine {
 impl Machine {
     /// A core without users, whose wall clock stands at `now`.
     pub fn new(now: Millis) -> Self {
-        let mut core = Core::new(Server::new(Setup::alone(UNLIMITED, info(1))), 1_000, now.0);
+        let mut core = Core::new(Server::new(Setup::alone(UNLIMITED, info(1))), 0, 1_000, now.0);
         core.turn(|_| {});
         let slot = core.connect();
         Self { core, slot }

@@ -29,8 +29,8 @@ pub struct Plan {
     pub cpu: usize,
     /// Its machine.
     pub machine: core::Setup,
-    /// Where its connections come from.
-    pub listeners: Vec<TcpListener>,
+    /// Where its connections come from: listeners, each with its slice.
+    pub listeners: Vec<(u32, TcpListener)>,
     /// The disk of each slice that is kept.
     pub disks: Vec<(u32, Storage)>,
     /// The way to the other cores.

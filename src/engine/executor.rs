@@ -30,7 +30,6 @@ use crate::server::message::Message;
 use crate::slice::recovery::Report;
 use io_uring::{cqueue, opcode, types};
 use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -64,8 +63,8 @@ pub type Listener = Box<dyn Fn(News) + Send>;
 
 /// What an executor drives its machine with.
 pub struct Setup {
-    /// Where connections come from.
-    pub listeners: Vec<TcpListener>,
+    /// Where connections come from: listeners, each with its slice.
+    pub listeners: Vec<(u32, TcpListener)>,
     /// The disk of each slice that is kept.
     pub disks: Vec<(u32, Storage)>,
     /// The way to the other cores.
@@ -274,14 +273,9 @@ impl<M: Machine> Executor<M> {
 
     fn accepted(&mut self, number: usize, completion: Completion) {
         let now_ms = self.clocks.monotonic_ms;
-        if let Some(fd) = self.listeners.accepted(number, completion, now_ms, &mut self.ring) {
-            self.open(fd);
+        if let Some((slice, fd)) = self.listeners.accepted(number, completion, now_ms, &mut self.ring) {
+            self.machine.opened(self.sockets.insert(fd), slice);
         }
-    }
-
-    fn open(&mut self, fd: OwnedFd) {
-        let slot = self.sockets.insert(fd);
-        self.machine.opened(slot);
     }
 
     #[inline]

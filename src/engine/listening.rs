@@ -13,6 +13,7 @@ const PAUSE_MS: u64 = 10;
 pub struct Listeners(Vec<Listening>);
 
 struct Listening {
+    slice: u32,
     /// `None`: no more is accepted.
     socket: Option<TcpListener>,
     is_armed: bool,
@@ -37,16 +38,23 @@ impl Listening {
 }
 
 impl Listeners {
-    /// Accepts on these from now on.
-    pub fn new(sockets: Vec<TcpListener>, ring: &mut Ring) -> Self {
-        let listening = |socket| Listening { socket: Some(socket), is_armed: false, again_at_ms: None };
+    /// Accepts on these, each with its slice, from now on.
+    pub fn new(sockets: Vec<(u32, TcpListener)>, ring: &mut Ring) -> Self {
+        let listening =
+            |(slice, socket)| Listening { slice, socket: Some(socket), is_armed: false, again_at_ms: None };
         let mut listeners: Vec<_> = sockets.into_iter().map(listening).collect();
         listeners.iter_mut().enumerate().for_each(|(number, listener)| listener.arm(number, ring));
         Self(listeners)
     }
 
-    /// An accept has completed. Returns the connection, if there is one.
-    pub fn accepted(&mut self, number: usize, completion: Completion, now_ms: u64, ring: &mut Ring) -> Option<OwnedFd> {
+    /// An accept has completed. Returns the connection, if there is one, and the listener's slice.
+    pub fn accepted(
+        &mut self,
+        number: usize,
+        completion: Completion,
+        now_ms: u64,
+        ring: &mut Ring,
+    ) -> Option<(u32, OwnedFd)> {
         // SAFETY: a descriptor that the kernel just made for this accept.
         let fd = (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
         let listener = &mut self.0[number];
@@ -59,7 +67,7 @@ impl Listeners {
                 _ => listener.arm(number, ring),
             }
         }
-        fd
+        fd.map(|fd| (listener.slice, fd))
     }
 
     /// Accepts again where it was paused for long enough.

@@ -92,6 +92,8 @@ pub struct Connection {
     pub(super) slot: Slot,
     /// Which use of the slot this is.
     pub(super) generation: u32,
+    /// The slice at whose listener it came, by its place on the core.
+    pub(super) place: usize,
     pub(super) state: State,
     pub(super) progress: Progress,
     /// Bytes that wait: an unfinished head, or requests whose turn has not come.
@@ -131,10 +133,11 @@ const fn takes(buffer: &Vec<u8>) -> usize {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub(super) fn new(slot: Slot, generation: u32, deadline_ms: u64) -> Self {
+    pub(super) fn new(slot: Slot, generation: u32, place: usize, deadline_ms: u64) -> Self {
         Self {
             slot,
             generation,
+            place,
             state: State::Head,
             progress: Progress::Idle,
             kept: Vec::new(),

@@ -30,7 +30,7 @@ impl Connections {
     }
 
     /// A connection came in a free slot.
-    pub(super) fn insert(&mut self, slot: Slot, deadline_ms: u64) -> &mut Connection {
+    pub(super) fn insert(&mut self, slot: Slot, place: usize, deadline_ms: u64) -> &mut Connection {
         let at = slot as usize;
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, || None);
@@ -38,15 +38,15 @@ impl Connections {
         }
         assert!(self.slots[at].is_none(), "a slot is given to one connection at a time");
         self.count += 1;
-        self.slots[at].insert(Connection::new(slot, self.generations[at], deadline_ms))
+        self.slots[at].insert(Connection::new(slot, self.generations[at], place, deadline_ms))
     }
 
-    /// A connection is gone.
-    pub(super) fn remove(&mut self, slot: Slot) {
-        let gone = self.slots[slot as usize].take();
-        assert!(gone.is_some(), "a connection is closed once");
+    /// A connection is gone. Returns the slice at whose listener it came.
+    pub(super) fn remove(&mut self, slot: Slot) -> usize {
+        let gone = self.slots[slot as usize].take().expect("a connection is closed once");
         self.count -= 1;
         self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
+        gone.place
     }
 
     /// The connection in a slot.

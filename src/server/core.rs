@@ -302,12 +302,12 @@ impl Machine for Server {
         owners[topology.place(slice)].task_done(now_ms, done, released, outputs);
     }
 
-    fn opened(&mut self, slot: Slot) {
+    fn opened(&mut self, slot: Slot, slice: u32) {
         let Self { connections, shared, .. } = self;
-        let limit = shared.limits.connections.saturating_mul(shared.owners.len());
+        let (limit, place) = (shared.limits.connections, shared.topology.place(slice));
         let deadline_ms = shared.now_ms() + shared.limits.idle_ms;
-        let count = connections.len();
-        let connection = connections.insert(slot, deadline_ms);
+        let count = shared.owners[place].open();
+        let connection = connections.insert(slot, place, deadline_ms);
         if count < limit {
             shared.counters.connections += 1;
             return connection.touch(shared);
@@ -357,7 +357,8 @@ impl Machine for Server {
     }
 
     fn closed(&mut self, slot: Slot) {
-        self.connections.remove(slot);
+        let place = self.connections.remove(slot);
+        self.shared.owners[place].close();
     }
 
     fn drain(&mut self) {

@@ -33,10 +33,10 @@ pub const KEPT_HARD_BYTES: usize = KEPT_BYTES + RECEIVE_BUFFER_BYTES;
 pub const LINGER_BYTES: usize = 16 << 20;
 /// Time in which a closing connection may still send, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
-/// Connections that a slice may be allowed: more than any process has descriptors.
-pub const MOST_CONNECTIONS: usize = 1 << 24;
 /// Connections above the limit that are refused in good order; more are told and cut off.
 pub const REFUSED_CONNECTIONS: usize = 64;
+/// Connections that a slice may be allowed, with those that are refused: more than any process has descriptors.
+pub const MOST_CONNECTIONS: usize = (1 << 24) - REFUSED_CONNECTIONS;
 
 /// Interval at which deadlines are checked, in milliseconds: each time a quarter of the connections, so that a deadline is
 /// noticed within a second.

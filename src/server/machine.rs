@@ -122,8 +122,8 @@ pub trait Machine {
     /// A disk task of a slice is done.
     fn task_done(&mut self, slice: u32, done: Done);
 
-    /// A connection was accepted.
-    fn opened(&mut self, slot: Slot);
+    /// A connection was accepted at a listener of this slice.
+    fn opened(&mut self, slot: Slot, slice: u32);
 
     /// Bytes were received.
     fn received(&mut self, slot: Slot, bytes: &[u8]);

@@ -71,6 +71,8 @@ pub struct Owner {
     place: usize,
     slice: Slice,
     keeping: Keeping,
+    /// Connections that came at its listeners.
+    connections: usize,
     /// Entries that may still be applied in this turn.
     entries_left: usize,
     /// Whether entries were applied in this turn.
@@ -150,6 +152,7 @@ impl Owner {
             place,
             slice: Slice::new(ledger_bytes),
             keeping,
+            connections: 0,
             entries_left: ENTRIES_PER_TURN,
             has_applied: false,
             gathers: false,
@@ -166,6 +169,18 @@ impl Owner {
     /// The ledger, to be read.
     pub const fn slice(&self) -> &Slice {
         &self.slice
+    }
+
+    /// A connection came at one of its listeners. Returns how many there were before.
+    pub const fn open(&mut self) -> usize {
+        self.connections += 1;
+        self.connections - 1
+    }
+
+    /// One of them is gone.
+    pub const fn close(&mut self) {
+        assert!(self.connections > 0, "a connection that is gone was there");
+        self.connections -= 1;
     }
 
     /// A turn begins, in which so many entries may be applied.

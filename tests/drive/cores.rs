@@ -37,7 +37,7 @@ impl Cores {
         let (machines, disks): (Vec<_>, Vec<_>) = (0..count).map(new).unzip();
         let mut cores = Self {
             clock_ms: 0,
-            cores: machines.into_iter().map(|machine| Core::new(machine, START_MS, now_ms)).collect(),
+            cores: (0..).zip(machines).map(|(core, machine)| Core::new(machine, core, START_MS, now_ms)).collect(),
             disks,
             come: (0..cores).map(|_| VecDeque::new()).collect(),
             lines: Vec::new(),

@@ -62,7 +62,7 @@ impl Wire {
 
     fn of(now_ms: u64, is_kept: bool) -> Self {
         let (server, disks) = server(Topology::alone(), CREDITS, UNLIMITED, is_kept);
-        let mut wire = Self { core: Core::new(server, 1_000, now_ms), slot: 0, disks };
+        let mut wire = Self { core: Core::new(server, 0, 1_000, now_ms), slot: 0, disks };
         wire.work();
         wire.slot = wire.core.connect();
         wire

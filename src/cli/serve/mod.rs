@@ -66,6 +66,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         });
     }
     for (slice, listeners) in ports.listen()?.into_iter().enumerate() {
+        let listeners = listeners.into_iter().map(|listener| (slice as u32, listener));
         plans[slice % cpus.len()].listeners.extend(listeners);
     }
     let mut cores = cores::start(plans, &aside)?;
