@@ -49,6 +49,7 @@
 //! src/cli/import/sort.rs    runs and merges
 //! src/cli/import/judge.rs   entries in order to users
 //! src/cli/import/rejected.rs the file of rejected lines
+//! src/config/settings.rs     what serve needs
 //! src/config/mod.rs         flags and environment to one checked Config
 //! src/config/flags.rs       the flags of serve
 //! src/config/check.rs       what is refused, filled in and shared out
@@ -97,16 +98,9 @@
 //! src/api/batch.rs          a body to reads
 //! src/api/answer.rs         bodies of answers
 //! src/api/problem.rs        every refusal, in one table
-//! src/api/feed.rs           a body of entries, step by step
-//! src/api/connection.rs     the machine of one connection
-//! src/api/out.rs            answers that wait to leave
+//! src/api/verdicts.rs       the answer to a feed
 //! src/api/reply.rs          whole responses
-//! src/api/exchange.rs       questions between cores
-//! src/api/parcel.rs         one of them
-//! src/api/gather.rs         a batch over several cores
 //! src/api/info.rs           what a server says of itself
-//! src/api/room.rs           how much answers may take
-//! src/api/desk.rs           what a connection asks of its core
 //!
 //! src/journal/mod.rs        what is on disk, and the names of its files
 //! src/journal/frame.rs      the unit of everything binary
@@ -125,27 +119,44 @@
 //! src/slice/reader.rs       a file's frames, read ahead
 //! src/slice/source.rs       recovery from a disk that answers at once
 //!
+//! src/server/mod.rs            the machine of one core; map of the room
+//! src/server/machine.rs        events in, outputs out: the contract with a driver
+//! src/server/core.rs           the machine that ships; the order of a turn
+//! src/server/shared.rs         what connections share
+//! src/server/connections.rs    the connections, by slot
+//! src/server/connection.rs     one of them: its state
+//! src/server/requests.rs       bytes to requests
+//! src/server/body.rs           a body that is received
+//! src/server/parts.rs          the parts of a scatter-gather
+//! src/server/reads.rs          reads that are to be answered
+//! src/server/progress.rs       what is waited for
+//! src/server/feed.rs           a body of entries, step by step
+//! src/server/scatter.rs        a request to several cores
+//! src/server/exchange.rs       requests between cores, credits
+//! src/server/message.rs        what travels between cores
+//! src/server/owner.rs          a slice: recovery, then its store
+//! src/server/topology.rs       who owns a user
+//! src/server/lifecycle.rs      loading, serving, draining, at rest
+//! src/server/answers.rs        answers that wait to leave
+//! src/server/budget.rs         bounded memory
+//! src/server/limits.rs         every bound of the room
+//! src/server/planted.rs        faults that tests plant
+//!
 //! src/engine/mod.rs         the event loop and what it needs
-//! src/engine/core/mod.rs    one core and its turn
-//! src/engine/core/part.rs   its part for one slice
-//! src/engine/core/accept.rs how connections come
-//! src/engine/core/end.rs    how they end
-//! src/engine/core/wait.rs   what a core does with nothing to do
 //! src/engine/cores.rs       all of them: start, watch, end
-//! src/engine/connections.rs slots
 //! src/engine/op.rs          what a completion belongs to
+//! src/engine/executor.rs       the thread of one core
+//! src/engine/listening.rs      listeners
+//! src/engine/sockets.rs        what the kernel is owed
 //! src/engine/ring.rs        the io_uring
 //! src/engine/buffers.rs     receive buffers
 //! src/engine/net.rs         listeners
-//! src/engine/service.rs     what the loop asks of a handler
-//! src/engine/wallet.rs      the handler: a slice behind the API
 //! src/engine/directory.rs   the data directory, its lock
 //! src/engine/storage.rs     the disk of one slice
 //! src/engine/files.rs       its files, read at once
 //! src/engine/snapshot.rs    users to a snapshot, offline
 //! src/engine/repartition.rs another number of slices
 //! src/engine/arena.rs       a core's memory
-//! src/engine/keeper.rs      recovery, then the store
 //! src/engine/mesh.rs        the cores, as one of them reaches the others
 //! src/engine/queue.rs       SPSC queue between two cores
 //! src/engine/parking.rs     park and wake

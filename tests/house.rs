@@ -49,8 +49,8 @@ const PURE: &[&str] =
 
 /// Every room but `engine` and `prefetch`, which may have unsafe code.
 const SAFE: &[&str] = &[
-    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config", "admin",
-    "ingest", "shadow", "cli", "lib", "main", "build",
+    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config",
+    "admin", "ingest", "shadow", "cli", "lib", "main", "build",
 ];
 
 /// Rooms that bytes from outside come into.

@@ -7,11 +7,11 @@
 use super::machine::Machine;
 use super::no_log::NoLog;
 use purser::api::FEED_LINES;
-use purser::slice::Slice;
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::Millis;
+use purser::slice::Slice;
 use std::fmt::Write;
 
 const ENTRIES_PER_USER: u64 = 10;

@@ -18,7 +18,7 @@ const PROBLEM_JSON: &str = "application/problem+json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The value of a `date` line: see [`crate::http::date::DateLine`].
-pub type Date = [u8; 29];
+pub type DateText = [u8; 29];
 
 /// A read whose answer is about to be written.
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +43,7 @@ pub fn persist(head: &Head<'_>) -> Persist {
 }
 
 /// A JSON answer, but for what its caller overrides.
-const fn ok(date: &Date, status: Status) -> Answer<'_> {
+const fn ok(date: &DateText, status: Status) -> Answer<'_> {
     Answer {
         status,
         content_type: JSON,
@@ -61,7 +61,7 @@ pub fn json(
     status: Status,
     persist: Persist,
     width_hint: usize,
-    date: &Date,
+    date: &DateText,
     body: impl FnOnce(&mut Vec<u8>),
     out: &mut Vec<u8>,
 ) {
@@ -73,7 +73,7 @@ pub fn info(
     info: &Info,
     figures: impl Fn(u32) -> Figures,
     (persist, head_only): (Persist, bool),
-    date: &Date,
+    date: &DateText,
     out: &mut Vec<u8>,
 ) {
     let answer = Answer { persist, head_only, ..ok(date, Status::Ok) };
@@ -81,14 +81,14 @@ pub fn info(
 }
 
 /// Writes a word.
-pub fn word(word: &str, persist: Persist, head_only: bool, date: &Date, out: &mut Vec<u8>) {
+pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
     let answer = Answer { content_type: TEXT, persist, head_only, ..ok(date, Status::Ok) };
     response::write(out, &answer, 1, |out| out.extend_from_slice(word.as_bytes()));
 }
 
 /// Writes the answer to one read at time `now`, of the user in `view`.
 #[inline]
-pub fn read(asked: &Asked<'_>, view: Option<View<'_>>, now: Millis, date: &Date, out: &mut Vec<u8>) -> Status {
+pub fn read(asked: &Asked<'_>, view: Option<View<'_>>, now: Millis, date: &DateText, out: &mut Vec<u8>) -> Status {
     let Asked { ref read, persist, head_only, if_none_match: condition } = *asked;
     let Some(view) = view else {
         problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, date, out);
@@ -120,7 +120,7 @@ pub const fn batch_width(items: usize) -> usize {
 }
 
 /// Writes a refusal.
-pub fn problem(denied: &Denied, persist: Persist, head_only: bool, date: &Date, out: &mut Vec<u8>) {
+pub fn problem(denied: &Denied, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
     let Denied { problem, allow } = denied;
     let status = problem.code.status();
     let retry_after = status == Status::ServiceUnavailable;

@@ -2,8 +2,8 @@
 //!
 //! Verdicts may come in any order; they are written in that of the lines.
 
-use crate::decimal::number;
 use super::problem::{Code, Problem, blamed};
+use crate::decimal::number;
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
 

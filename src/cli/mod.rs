@@ -7,7 +7,7 @@ pub mod serve;
 mod text;
 pub mod verify;
 
-use crate::config::Flags;
+use crate::config::flags::Flags;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 

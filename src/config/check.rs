@@ -10,7 +10,8 @@
 //! The rest is for connections, buffers and the system. A buffer that grows may take twice what is
 //! in it.
 
-use super::{Config, Flags, Machine};
+use super::flags::Flags;
+use super::settings::{Config, Host};
 use crate::api::FEED_BYTES;
 use crate::limits::Limits;
 use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MOST_CONNECTIONS};
@@ -31,8 +32,8 @@ const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
 /// it would take.
 const SPIN_NS: u64 = 20_000;
 
-/// See [`Config::new`].
-pub(super) fn check(flags: Flags, machine: &Machine) -> Result<Config, String> {
+/// Checks what was typed against the machine, and fills in what was left out.
+pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let memory_bytes = flags.memory_mib.map_or(machine.memory_bytes, |mib| (mib as usize) << 20);
     let cores = match &flags.cores {
         None => machine.cpus.clone(),
@@ -107,12 +108,12 @@ mod tests {
 
     const MIB: usize = 1 << 20;
 
-    fn machine(cpus: &[usize]) -> Machine {
-        Machine { cpus: cpus.to_vec(), memory_bytes: 10_000 * MIB }
+    fn machine(cpus: &[usize]) -> Host {
+        Host { cpus: cpus.to_vec(), memory_bytes: 10_000 * MIB }
     }
 
     /// What comes of a command line, its words apart by spaces.
-    fn typed(line: &str, machine: &Machine) -> Result<Config, String> {
+    fn typed(line: &str, machine: &Host) -> Result<Config, String> {
         let words = ["serve"].into_iter().chain(line.split_whitespace());
         check(Line::try_parse_from(words).expect("each flag by itself is right").flags, machine)
     }

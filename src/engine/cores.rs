@@ -94,8 +94,8 @@ fn set_up(plan: Plan, toucher: Option<Toucher>, tell: Sender<Event>) -> Result<E
     // Whoever listened may have ended with the first failure.
     let news = Box::new(move |news| drop(tell.send(Event::News(news))));
     let spin_ns = machine.limits.spin_ns;
-    let setup = executor::Setup { listeners, disks, mesh, control, spin_ns, news };
-    Executor::new(Server::new(machine), setup, arena)
+    let wiring = executor::Wiring { listeners, disks, mesh, control, spin_ns, news };
+    Executor::new(Server::new(machine), wiring, arena)
 }
 
 /// Says how a core has ended, even if it panicked.

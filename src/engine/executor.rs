@@ -62,7 +62,7 @@ pub enum News {
 pub type Listener = Box<dyn Fn(News) + Send>;
 
 /// What an executor drives its machine with.
-pub struct Setup {
+pub struct Wiring {
     /// Where connections come from: listeners, each with its slice.
     pub listeners: Vec<(u32, TcpListener)>,
     /// The disk of each slice that is kept.
@@ -108,8 +108,8 @@ pub struct Executor<M: Machine> {
 
 impl<M: Machine> Executor<M> {
     /// Sets an executor up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
-    pub fn new(machine: M, setup: Setup, arena: Option<Arena>) -> Result<Self, Failure> {
-        let Setup { listeners, disks, mesh, control, spin_ns, news } = setup;
+    pub fn new(machine: M, wiring: Wiring, arena: Option<Arena>) -> Result<Self, Failure> {
+        let Wiring { listeners, disks, mesh, control, spin_ns, news } = wiring;
         let mut ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         ring.watch(&control);
@@ -381,9 +381,8 @@ impl<M: Machine> Executor<M> {
             return;
         }
         socket.receive = Receive::Armed;
-        let entry = opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP)
-            .build()
-            .user_data(socket.op(Kind::Receive, slot));
+        let entry =
+            opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP).build().user_data(socket.op(Kind::Receive, slot));
         // SAFETY: received bytes go to the provided buffers, which live as long as the ring.
         unsafe { ring.push(&entry) };
     }

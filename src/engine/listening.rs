@@ -40,8 +40,7 @@ impl Listening {
 impl Listeners {
     /// Accepts on these, each with its slice, from now on.
     pub fn new(sockets: Vec<(u32, TcpListener)>, ring: &mut Ring) -> Self {
-        let listening =
-            |(slice, socket)| Listening { slice, socket: Some(socket), is_armed: false, again_at_ms: None };
+        let listening = |(slice, socket)| Listening { slice, socket: Some(socket), is_armed: false, again_at_ms: None };
         let mut listeners: Vec<_> = sockets.into_iter().map(listening).collect();
         listeners.iter_mut().enumerate().for_each(|(number, listener)| listener.arm(number, ring));
         Self(listeners)

@@ -12,8 +12,8 @@
 
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
-use super::priority::Aside;
 use super::files::Files;
+use super::priority::Aside;
 use super::{Failure, directory};
 use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};

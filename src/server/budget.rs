@@ -10,9 +10,7 @@
 //!
 //! Sizes are bytes.
 
-use super::limits::{
-    GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES,
-};
+use super::limits::{GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES};
 
 /// The budget for answers.
 #[derive(Clone, Copy, Debug)]

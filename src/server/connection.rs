@@ -16,17 +16,17 @@
 //! caught up: TCP holds its peer back. How bytes become requests is in [`super::requests`].
 
 use super::answers::{Answers, Position};
+use super::body::Body;
 use super::feed::Feed;
 use super::limits::{
     IDLE_BUFFER_BYTES, KEPT_BYTES, KEPT_HARD_BYTES, LARGE_BYTES, LINGER_BYTES, LINGER_MS, OUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
-use super::planted::Fault;
+use super::parts::Scatter;
+use super::planted::Planted;
 use super::progress::Progress;
 use super::reads::PendingRead;
-use super::requests::Body;
-use super::scatter::Scatter;
 use super::shared::Shared;
 use super::topology::Owned;
 use crate::api::problem::{Code, Problem};
@@ -446,7 +446,7 @@ impl Connection {
         if self.in_flight.is_some() {
             return;
         }
-        if shared.planted == Some(Fault::UndurableAnswer) {
+        if shared.planted == Some(Planted::UndurableAnswer) {
             self.answers.forget_marks();
         }
         let count = self.answers.sendable(|place| shared.owners[place].durable());

@@ -20,7 +20,7 @@ use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TI
 use super::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
 use super::message::Message;
 use super::owner::{Kept, Owner};
-use super::planted::Fault;
+use super::planted::Planted;
 use super::progress::Progress;
 use super::requests::Then;
 use super::shared::Shared;
@@ -90,7 +90,7 @@ impl Server {
     }
 
     /// Plants a fault: what a test does to see it found.
-    pub fn plant(&mut self, fault: Fault) {
+    pub fn plant(&mut self, fault: Planted) {
         self.shared.planted = Some(fault);
     }
 
@@ -264,7 +264,7 @@ impl Server {
     /// Whether a core that drains has no connection and asks nothing of others any more.
     fn asks_nothing(&self) -> bool {
         let Shared { life, exchange, planted, .. } = &self.shared;
-        let has_replies = exchange.away() == 0 || *planted == Some(Fault::ForgottenRequest);
+        let has_replies = exchange.away() == 0 || *planted == Some(Planted::ForgottenRequest);
         life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
     }
 

@@ -34,16 +34,6 @@ pub struct Feed {
     reserved: usize,
 }
 
-/// Room for the texts of all lines of a step that had escapes.
-#[derive(Debug)]
-pub struct Scratches(Vec<LineScratch>);
-
-impl Default for Scratches {
-    fn default() -> Self {
-        Self((0..ENTRIES_PER_TURN).map(|_| LineScratch::EMPTY).collect())
-    }
-}
-
 /// What one step sends to other cores.
 type Requests = SmallVec<[(u32, Box<Request>); 8]>;
 
@@ -80,7 +70,7 @@ impl Feed {
     /// have to pass by.
     #[inline(never)]
     pub fn step(&mut self, body: &[u8], ticket: u64, shared: &mut Shared) -> Progress {
-        let mut scratches = std::mem::take(&mut shared.scratches.0);
+        let mut scratches = std::mem::take(&mut shared.scratches);
         let mut lines = SmallVec::<[(usize, Line<'_>, Way); ENTRIES_PER_TURN]>::new();
         let mut at = self.at;
         for scratch in scratches.iter_mut().take(shared.entries_left()) {
@@ -115,7 +105,7 @@ impl Feed {
             self.index += 1;
         }
         drop(lines);
-        shared.scratches.0 = scratches;
+        shared.scratches = scratches;
         self.at = at;
         self.away += requests.len();
         for (core, request) in requests {
@@ -130,7 +120,11 @@ impl Feed {
 
     /// What a feed waits for whose turn is over.
     fn paused(&self, shared: &Shared) -> Progress {
-        if shared.topology.is_alone() && shared.entries_left() == 0 { held_or_ready(shared, 0) } else { Progress::Ready }
+        if shared.topology.is_alone() && shared.entries_left() == 0 {
+            held_or_ready(shared, 0)
+        } else {
+            Progress::Ready
+        }
     }
 
     /// Deals with one entry; else says what it waits for.

@@ -9,9 +9,9 @@
 //! - [`core`]: [`core::Server`], the machine that ships: its state, and the order of a turn
 //! - [`shared`]: what all connections of a core use: clocks, slices, budgets, outputs
 //! - [`connections`], [`connection`]: the connections; one state and one [`progress`] each
-//! - [`requests`]: bytes to requests: heads, bodies; [`reads`]: reads that were parsed and are to be answered
+//! - [`requests`]: bytes to requests; [`body`]: a body that is received; [`reads`]: reads that were parsed and are to be answered
 //! - [`feed`]: a body of entries, applied a bounded step at a time
-//! - [`scatter`]: a request to several cores, put together when all have replied
+//! - [`scatter`]: a request to several cores, put together when all have replied; [`parts`]: what each is asked
 //! - [`exchange`]: requests to other cores and from them, within credits; [`message`]: what travels
 //! - [`owner`]: a slice: recovery, then its store; [`topology`]: which core owns which user
 //! - [`answers`]: the answers of a connection that wait to leave; [`budget`]: bounded memory
@@ -26,6 +26,7 @@
 //! always finds room. What is reserved of a budget is released once.
 
 pub mod answers;
+pub mod body;
 pub mod budget;
 pub mod connection;
 pub mod connections;
@@ -37,6 +38,7 @@ pub mod limits;
 pub mod machine;
 pub mod message;
 pub mod owner;
+pub mod parts;
 pub mod planted;
 pub mod progress;
 pub mod reads;

@@ -244,13 +244,7 @@ impl Owner {
     // The disk.
 
     /// A task is done. Returns whether that completed loading.
-    pub fn task_done(
-        &mut self,
-        now_ms: u64,
-        done: Done,
-        released: &mut Released,
-        outputs: &mut Outputs,
-    ) -> bool {
+    pub fn task_done(&mut self, now_ms: u64, done: Done, released: &mut Released, outputs: &mut Outputs) -> bool {
         let slice = self.number;
         match &mut self.keeping {
             Keeping::Loading(loading) => {

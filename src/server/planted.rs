@@ -3,7 +3,7 @@
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum Planted {
     /// An answer leaves before the log position that it shows is durable.
     UndurableAnswer,
     /// A credit that was taken for a scatter-gather is not given back when another core has none.

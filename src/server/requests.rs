@@ -5,21 +5,21 @@
 //! it on its connection has been applied, so a read sees the entries that were posted before it; but reads that follow each
 //! other are on their way to their owners at the same time.
 
+use super::body::{self, Body, Taken};
 use super::budget::Pace;
 use super::connection::{Connection, Scattered, State};
 use super::exchange::Shortage;
 use super::feed::{self, Feed};
-use super::limits::{LARGE_BYTES, SPARE_SCATTERS};
+use super::limits::LARGE_BYTES;
 use super::machine::Slot;
+use super::parts::Scatter;
 use super::progress::Progress;
-use super::scatter::Scatter;
 use super::shared::Shared;
 use super::topology::Owned;
 use crate::api::problem::{Code, Problem};
 use crate::api::reply::{self, persist};
 use crate::api::route::{Ask, Denied, Route, route};
-use crate::api::{BATCH_BYTES, FEED_BYTES, FEED_LINES, batch};
-use crate::http::chunked::Decoder;
+use crate::api::{FEED_LINES, batch};
 use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
@@ -36,21 +36,7 @@ pub(super) enum Then {
     Stop,
 }
 
-/// A body that is being received.
-#[derive(Debug)]
-pub(super) struct Body {
-    ask: Ask,
-    persist: Persist,
-    left: Left,
-}
-
-#[derive(Debug)]
-enum Left {
-    Length(usize),
-    Chunked(Decoder),
-}
-
-/// A request whose body is not of a read.
+/// A request's head, judged.
 enum Admitted {
     Ask(Ask),
     /// It is not taken; whether the connection must end, because a body would follow.
@@ -203,11 +189,7 @@ impl Connection {
             Ok(ask) => ask,
             Err(denied) => return Admitted::Denied(denied, has_body),
         };
-        let limit = match ask {
-            Ask::Entries => FEED_BYTES,
-            Ask::Batch => BATCH_BYTES,
-            Ask::Health | Ask::Ready | Ask::Info | Ask::Read(_) => 0,
-        };
+        let limit = body::limit(ask);
         let is_too_large = match head.framing {
             Framing::Chunked => limit == 0,
             Framing::Length(length) => length > limit as u64,
@@ -239,12 +221,7 @@ impl Connection {
                     response::write_continue(&mut self.answers.bytes);
                     self.touch(shared);
                 }
-                let left = match head.framing {
-                    Framing::Chunked => Left::Chunked(Decoder::new()),
-                    Framing::Length(length) => Left::Length(length as usize),
-                    Framing::None => Left::Length(0),
-                };
-                self.state = State::Body(Body { ask, persist, left });
+                self.state = State::Body(Body::new(ask, persist, head.framing));
             }
             Ask::Info => self.state = State::Asking(Scattered::Info { head_only }, persist),
             Ask::Ready => match shared.life.refusal() {
@@ -280,30 +257,12 @@ impl Connection {
         if self.body.capacity() == 0 {
             self.body = shared.spare_body();
         }
-        let before = self.body.len();
-        let limit = if body.ask == Ask::Entries { FEED_BYTES } else { BATCH_BYTES };
-        let taken = match &mut body.left {
-            Left::Length(left) => {
-                let here = bytes.len().min(*left);
-                self.body.extend_from_slice(&bytes[..here]);
-                *left -= here;
-                Ok((here, *left == 0))
-            }
-            Left::Chunked(decoder) => {
-                // What is over the limit is counted, not kept.
-                let keep = |piece: &[u8]| {
-                    let room = (limit + 1).saturating_sub(self.body.len()).min(piece.len());
-                    self.body.extend_from_slice(&piece[..room]);
-                };
-                decoder.decode(bytes, keep).map(|progress| (progress.consumed, progress.done)).map_err(Code::from)
-            }
-        };
+        let (before, ask, persist) = (self.body.len(), body.ask, body.persist);
+        let taken = body.take(bytes, &mut self.body);
         shared.bodies.reserve(self.body.len() - before);
-        let (persist, ask) = (body.persist, body.ask);
         let refused = match taken {
             Err(code) => Some(code),
-            Ok(_) if self.body.len() > limit => Some(Code::ContentTooLarge),
-            Ok((_, false)) if !shared.bodies.fits(self.body.len()) => Some(Code::Overloaded),
+            Ok(taken) if !taken.is_whole && !shared.bodies.fits(self.body.len()) => Some(Code::Overloaded),
             Ok(_) => None,
         };
         if let Some(code) = refused {
@@ -311,7 +270,7 @@ impl Connection {
             self.refuse(code.into(), shared);
             return bytes.len();
         }
-        let (used, is_whole) = taken.unwrap_or_default();
+        let Taken { used, is_whole } = taken.unwrap_or_default();
         if is_whole {
             self.is_whole(ask, persist, shared);
         }
@@ -423,7 +382,12 @@ impl Connection {
     }
 
     /// Answers a batch of reads that are all this core's.
-    fn answer_batch(&mut self, reads: &[crate::api::read::Read], persist: Persist, shared: &mut Shared) -> Result<(), Problem> {
+    fn answer_batch(
+        &mut self,
+        reads: &[crate::api::read::Read],
+        persist: Persist,
+        shared: &mut Shared,
+    ) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
         let room = shared.answers.left().max(LARGE_BYTES);
         let mut shows = smallvec::SmallVec::<[super::answers::Position; 1]>::new();
@@ -487,16 +451,6 @@ impl Connection {
         }
         shared.keep_scatter(scatter);
         self.finish(persist);
-    }
-}
-
-impl Shared {
-    /// A scatter-gather is over.
-    pub(super) fn keep_scatter(&mut self, mut scatter: Box<Scatter>) {
-        scatter.end(self);
-        if self.spare_scatters.len() < SPARE_SCATTERS {
-            self.spare_scatters.push(scatter);
-        }
     }
 }
 

@@ -1,36 +1,17 @@
-//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one go; the parts are put together
-//! when all have replied, in the order asked.
+//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one go; the [parts](super::parts) are
+//! put together when all have replied, in the order asked.
 
 use super::answers::Position;
 use super::exchange::Shortage;
-use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS};
-use super::message::{Job, Outcome, Request};
-use super::planted::Fault;
+use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
+use super::message::{Job, Outcome};
+use super::parts::{Part, Scatter};
+use super::planted::Planted;
 use super::shared::Shared;
 use super::topology::Owned;
-use crate::api::info::Figures;
 use crate::api::read::Read;
 use crate::api::reply;
 use crate::http::response::{Persist, Status};
-
-/// A scatter-gather under way; at rest, memory for the next one.
-#[derive(Debug, Default)]
-pub struct Scatter {
-    /// The core of each item.
-    owners: Vec<u32>,
-    /// The part of each core.
-    parts: Vec<Part>,
-    /// How many of them are not here.
-    away: usize,
-}
-
-#[derive(Debug, Default)]
-struct Part {
-    /// What is to be asked, or the reply that is here.
-    request: Option<Box<Request>>,
-    /// How many of its bodies were written.
-    written: usize,
-}
 
 impl Scatter {
     /// Asks each owner for its items of `reads`, and answers this core's at once. Nothing is asked before there is a credit at
@@ -86,7 +67,7 @@ impl Scatter {
     fn take_credits(&self, shared: &mut Shared) -> Result<(), Shortage> {
         for (before, core) in self.peers(shared).enumerate() {
             if let Err(shortage) = shared.exchange.take_credit(core) {
-                if shared.planted != Some(Fault::LeakedCredit) {
+                if shared.planted != Some(Planted::LeakedCredit) {
                     self.peers(shared).take(before).for_each(|core| shared.exchange.return_credit(core));
                 }
                 return Err(shortage);
@@ -138,19 +119,6 @@ impl Scatter {
         }
     }
 
-    /// A part has come back from `core`.
-    pub fn take_reply(&mut self, core: u32, request: Box<Request>) {
-        let place = &mut self.parts[core as usize].request;
-        assert!(place.is_none(), "each core replies once");
-        *place = Some(request);
-        self.away -= 1;
-    }
-
-    /// Whether all parts are here.
-    pub const fn is_whole(&self) -> bool {
-        self.away == 0
-    }
-
     /// Writes the answer to a batch, unless there was no room for a part of it or is none for the whole. What came from other
     /// cores is durable; the positions are those that this core's part shows.
     pub fn write_batch(&mut self, persist: Persist, shared: &mut Shared, out: &mut Vec<u8>) -> Option<&[Position]> {
@@ -182,12 +150,6 @@ impl Scatter {
         Some(own.map_or(&[], |own| &own.shows))
     }
 
-    /// The figures of a slice.
-    pub fn figures_of(&self, slice: u32) -> Figures {
-        let mut figures = self.parts.iter().filter_map(|part| part.request.as_ref()).flat_map(|reply| &reply.figures);
-        figures.find(|(of, _)| *of == slice).map(|&(_, figures)| figures).unwrap_or_default()
-    }
-
     /// Returns what it holds.
     pub fn end(&mut self, shared: &mut Shared) {
         for part in &mut self.parts {
@@ -198,5 +160,15 @@ impl Scatter {
         }
         self.owners.clear();
         self.away = 0;
+    }
+}
+
+impl Shared {
+    /// A scatter-gather is over: its memory is kept for the next one.
+    pub(super) fn keep_scatter(&mut self, mut scatter: Box<Scatter>) {
+        scatter.end(self);
+        if self.spare_scatters.len() < SPARE_SCATTERS {
+            self.spare_scatters.push(scatter);
+        }
     }
 }

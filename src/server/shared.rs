@@ -3,7 +3,6 @@
 use super::answers::Position;
 use super::budget::{AnswerBudget, BodyBudget};
 use super::exchange::Exchange;
-use super::feed::Scratches;
 use super::lifecycle::Lifecycle;
 use super::limits::{
     ENTRIES_AMONG_READS, ENTRIES_PER_TURN, LARGE_BYTES, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
@@ -11,13 +10,14 @@ use super::limits::{
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
-use super::planted::Fault;
+use super::parts::Scatter;
+use super::planted::Planted;
 use super::reads::PendingReads;
-use super::scatter::Scatter;
 use super::topology::{Owned, Topology};
+use crate::api::entry::LineScratch;
 use crate::api::info::{Figures, Info};
 use crate::api::read::Read;
-use crate::api::reply::{self, Asked, Date};
+use crate::api::reply::{self, Asked, DateText};
 use crate::api::route::Route;
 use crate::http::date::DateLine;
 use crate::http::response::Status;
@@ -37,7 +37,7 @@ pub struct Shared {
     pub(super) info: Info,
     pub(super) clocks: Clocks,
     dates: DateLine,
-    pub(super) date: Date,
+    pub(super) date: DateText,
     pub(super) life: Lifecycle,
     pub(super) owners: Vec<Owner>,
     pub(super) exchange: Exchange,
@@ -64,11 +64,12 @@ pub struct Shared {
     reads_until_ms: u64,
     /// Memory that is used again.
     pub(super) batch: Vec<Read>,
-    pub(super) scratches: Scratches,
+    /// Room for the texts of all lines of a feed's step that had escapes.
+    pub(super) scratches: Vec<LineScratch>,
     spare_bodies: Vec<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "a connection has one in its state, which is small")]
     pub(super) spare_scatters: Vec<Box<Scatter>>,
-    pub(super) planted: Option<Fault>,
+    pub(super) planted: Option<Planted>,
 }
 
 impl Shared {
@@ -100,7 +101,7 @@ impl Shared {
             has_read: false,
             reads_until_ms: 0,
             batch: Vec::new(),
-            scratches: Scratches::default(),
+            scratches: (0..ENTRIES_PER_TURN).map(|_| LineScratch::EMPTY).collect(),
             spare_bodies: Vec::new(),
             spare_scatters: Vec::new(),
             planted: None,
@@ -122,7 +123,7 @@ impl Shared {
         self.sent_entries = 0;
         self.may_apply = false;
         self.owners.iter_mut().for_each(|owner| owner.begin_turn(self.turn_entries));
-        if self.planted == Some(Fault::LongTurn) {
+        if self.planted == Some(Planted::LongTurn) {
             self.owners.iter_mut().for_each(Owner::lengthen_turn);
         }
     }
@@ -190,7 +191,7 @@ impl Shared {
     pub(super) fn apply_requests(&mut self, most: usize) {
         let now = self.now();
         for place in 0..self.owners.len() {
-            if self.planted == Some(Fault::StarvedSlice) && place > 0 && self.owners[place - 1].has_requests() {
+            if self.planted == Some(Planted::StarvedSlice) && place > 0 && self.owners[place - 1].has_requests() {
                 break;
             }
             let mut left = most;
@@ -266,8 +267,7 @@ impl Shared {
         let Request { read, persist, head_only, if_none_match, now, bytes, .. } = &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, status) =
-            owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
+        let (position, status) = owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
         request.outcome = Outcome::Answered(status);
         request.show(position);
         self.bound_reply(request);
@@ -295,7 +295,7 @@ impl Shared {
     fn bound_reply(&mut self, request: &mut Request) {
         let bytes = request.bytes.len();
         self.answers.spent_turn(bytes);
-        if bytes > request.most && self.planted != Some(Fault::LargeReply) {
+        if bytes > request.most && self.planted != Some(Planted::LargeReply) {
             request.refuse(bytes);
         }
     }
@@ -378,10 +378,10 @@ impl Shared {
 }
 
 /// Sends a reply when everything that it shows is durable: it waits for one log after the other.
-fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outputs, planted: &Option<Fault>) {
+fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outputs, planted: &Option<Planted>) {
     let is_durable = |shown: &Position| shown.lsn <= owners[shown.place].durable();
     let waits = request.shows.iter().find(|shown| !is_durable(shown));
-    match waits.filter(|_| *planted != Some(Fault::UndurableAnswer)) {
+    match waits.filter(|_| *planted != Some(Planted::UndurableAnswer)) {
         Some(&Position { place, lsn }) => owners[place].keep_reply(lsn, request),
         None => {
             assert!(

@@ -5,12 +5,12 @@
 //! [`Fault`], a user who belongs to another slice too; but for one thing: where the last segment's frames end, a
 //! write may be torn; nobody was told that it was done, and it is cut.
 
+use super::Headway;
 use super::Slice;
 use super::disk::{Done, Task};
 use super::log::Tail;
 use super::reader::Reader;
 use super::store::Found;
-use super::Headway;
 use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};

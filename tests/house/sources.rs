@@ -198,7 +198,7 @@ fn paths_are_found_wherever_they_are_written() {
         let module = Module::new(file, text);
         module.paths.iter().map(|path| path.join("::")).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(found("src/engine/cores.rs", "use crate::engine::executor::Executor;"), "engine::core::Core");
+    assert_eq!(found("src/engine/cores.rs", "use crate::engine::executor::Executor;"), "engine::executor::Executor");
     assert_eq!(found("src/a/b.rs", "use crate::{api, x::{self, y::Z as Q}};"), "api x x::y::Z");
     assert_eq!(found("src/a/b.rs", "use super::super::c::D; use self::e::*;"), "a::b::e c::D");
     assert_eq!(found("src/a/mod.rs", "mod c;\nfn f() -> crate::http::Refusal { c::g(d::h) }"), "a::c::g http::Refusal");

@@ -2,8 +2,8 @@
 //! requests are taken.
 
 use super::super::text::{many, say};
-use crate::config::Config;
 use crate::config::cpus::CpuList;
+use crate::config::settings::Config;
 use crate::engine::probe::Kernel;
 use std::net::SocketAddr;
 

@@ -3,10 +3,10 @@
 use super::super::Error;
 use super::super::progress::Progress;
 use super::super::text::{count, many, say};
+use crate::config::settings::Config;
 use crate::engine::control::{Command, Control};
-use crate::engine::directory::{self, Directory};
-use crate::config::Config;
 use crate::engine::directory::SliceDirectory;
+use crate::engine::directory::{self, Directory};
 use crate::engine::files::Files;
 use crate::engine::priority::Aside;
 use crate::engine::repartition::repartition;

@@ -4,7 +4,7 @@
 use super::super::Error;
 use crate::api::info::{Info, Place};
 use crate::api::{BATCH_BYTES, BATCH_READS, FEED_BYTES, FEED_LINES};
-use crate::config::Config;
+use crate::config::settings::Config;
 use crate::journal::manifest::HASH_VERSION;
 use std::time::{SystemTime, UNIX_EPOCH};
 

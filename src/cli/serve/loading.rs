@@ -2,7 +2,7 @@
 
 use super::super::progress::Progress;
 use super::super::text::{count, say};
-use crate::config::Config;
+use crate::config::settings::Config;
 use crate::engine::Failure;
 use crate::engine::cores::Cores;
 use crate::engine::executor::News;

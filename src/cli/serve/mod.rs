@@ -11,7 +11,9 @@ mod loading;
 mod signals;
 
 use super::Error;
-use crate::config::{Config, Flags, Machine};
+use crate::config::check::check;
+use crate::config::flags::Flags;
+use crate::config::settings::Host;
 use crate::engine::control::Control;
 use crate::engine::cores::{self, Plan};
 use crate::engine::mesh::mesh;
@@ -25,8 +27,8 @@ use std::time::Duration;
 
 /// Serves until SIGTERM or SIGINT; a second one stops at once.
 pub fn run(flags: Flags) -> Result<(), Error> {
-    let machine = Machine { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes()? };
-    let config = Config::new(flags, &machine).map_err(Error::Usage)?;
+    let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes()? };
+    let config = check(flags, &machine).map_err(Error::Usage)?;
     let kernel = probe::probe()?;
     let descriptors = descriptors::raise_limit()?;
     let ports = Ports::take(config.listen, config.slices)?;
