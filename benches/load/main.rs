@@ -18,6 +18,7 @@
 //! | `snapshot` | what reads cost, and how long they take, while a snapshot is written |
 //! | `slices` | what several slices cost, and the way to another core |
 //! | `hop` | how long that way takes |
+//! | `engines` | a balance by the same machine under epoll, monoio and glommio, and the floor |
 //! | `arena` | what a core's own region of memory does |
 //! | `peers` | the Go services beside Purser |
 //!
@@ -35,7 +36,11 @@ mod bare;
 mod check;
 mod closed;
 mod compare;
+#[path = "../common/constant.rs"]
+mod constant;
 mod data;
+#[path = "../engines/mod.rs"]
+mod engines;
 mod error;
 mod feed;
 mod floor;
@@ -68,6 +73,10 @@ use host::Host;
 use options::{Options, Suite};
 use suites::Bench;
 
+/// The program's own, so that the floor and the rival engines have their memory from where it has its own.
+#[global_allocator]
+static ALLOCATOR: purser::engine::arena::Allocator = purser::engine::arena::Allocator;
+
 fn main() -> ExitCode {
     match run(std::env::args().collect()) {
         Ok(()) => ExitCode::SUCCESS,
@@ -82,6 +91,9 @@ fn main() -> ExitCode {
 fn run(args: Vec<String>) -> Result<()> {
     if args.get(1).is_some_and(|arg| arg == "floor") {
         return floor::command(&floor::Args::parse_from(&args[1..]));
+    }
+    if args.get(1).is_some_and(|arg| arg == "engine") {
+        return engines::command(engines::Args::parse_from(&args[1..]));
     }
     let missing = ["wrk", "taskset"].into_iter().find(|program| !host::has(program));
     if args.iter().any(|arg| arg == "--bench" || arg == "--help") {

@@ -90,6 +90,8 @@ pub enum Suite {
     Slices,
     /// A question to another core and its answer: busy, asleep
     Hop,
+    /// GET balance by the same machine under other engines: epoll, monoio, glommio
+    Engines,
     /// GET balance and POST entries with a core's own memory and without
     Arena,
     /// The Go services beside Purser: balance, stats, batch, memory

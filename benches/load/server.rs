@@ -129,6 +129,12 @@ impl Subject {
         })
     }
 
+    /// The same machine under a rival engine, in memory.
+    pub fn rival(name: &'static str, core: usize) -> Result<Self> {
+        let args = format!("engine {name} --listen 127.0.0.1:0 --cores {core} --ephemeral --slices 1");
+        Ok(Self { name, args: args.split(' ').map(String::from).collect(), ..Self::floor(core, Vec::new())? })
+    }
+
     /// Starts it on `core` and returns once it is ready.
     pub fn start(&self, core: usize) -> Result<Running> {
         let mut child = Command::new("taskset")

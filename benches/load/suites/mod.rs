@@ -5,6 +5,7 @@ mod arena;
 mod before;
 mod connections;
 mod durable;
+mod engines;
 mod feed;
 mod hop;
 mod memory;
@@ -85,6 +86,7 @@ impl Bench {
             Suite::Snapshot => snapshot::run(self),
             Suite::Slices => slices::run(self),
             Suite::Hop => hop::run(self),
+            Suite::Engines => engines::run(self),
             Suite::Arena => arena::run(self),
             Suite::Peers => peers::run(self),
         }?;

@@ -1,0 +1,109 @@
+//! Rival engines: the production machine ([`Server`]) under other drivers than our executor, on one core, in memory.
+//!
+//! | engine | turn | receive | send |
+//! |---|---|---|---|
+//! | [`epoll`] | one `epoll_wait` | one `recv` each time a socket is ready | `send` at once |
+//! | [`monoio`] | what one `io_uring_enter` completed | an owned buffer each time | an owned buffer |
+//! | [`glommio`] | what one look at its rings has woken | a poll by ring, then `recv` | `send` at once |
+//!
+//! All of them do as the executor does: everything that has come is received in one turn, then the turn ends, then the
+//! outputs are carried out. Limits, memory (the arena) and CPU are those of `purser serve --slices 1 --ephemeral` with
+//! the same flags. What is left is the difference between the drivers. None of them drives disks or other cores.
+//!
+//! In the runtimes a turn has no place of its own: tasks run when they are woken. Both queue what they wake in order,
+//! so a turn begins with the first task that has something to tell, which wakes the task that ends it: that one comes
+//! behind all that was woken before ([`tasks`]). It costs one more task a turn, and one more wake-up for each send,
+//! since a connection sends from a task of its own.
+
+pub mod epoll;
+pub mod glommio;
+pub mod monoio;
+mod tasks;
+mod turns;
+
+use std::net::TcpListener;
+
+use clap::{Parser, ValueEnum};
+use purser::api::info::{Info, Place};
+use purser::config::{Config, Flags, Machine as Host};
+use purser::engine::arena::{Arena, Toucher, seldom_collect};
+use purser::engine::priority::Aside;
+use purser::engine::{affinity, descriptors, memory_limit, net, stack};
+use purser::journal::manifest::HASH_VERSION;
+use purser::server::core::{Server, Setup};
+use purser::server::machine::Machine;
+
+use crate::constant::Constant;
+use crate::error::{Context, Error, Result};
+use crate::floor;
+use turns::Turns;
+
+/// The hidden command `load engine NAME`, with the flags of `purser serve`: the runner starts itself with it.
+#[derive(Parser)]
+#[command(name = "load engine")]
+pub struct Args {
+    /// What drives the machine
+    #[arg(value_enum)]
+    engine: Engine,
+    /// Drive the floor's constant, with the answer on standard input, in place of the production machine
+    #[arg(long)]
+    constant: bool,
+    #[command(flatten)]
+    flags: Flags,
+}
+
+/// A rival of our executor.
+#[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Epoll,
+    Monoio,
+    Glommio,
+}
+
+impl Engine {
+    /// All of them, with their names.
+    pub const ALL: [(Self, &'static str); 3] =
+        [(Self::Epoll, "epoll"), (Self::Monoio, "monoio"), (Self::Glommio, "glommio")];
+}
+
+/// Serves until it is killed; prints `listening on ADDRESS`.
+pub fn command(args: Args) -> Result<()> {
+    let Args { engine, constant, flags } = args;
+    let cpus = affinity::allowed_cpus().context("asking for CPUs")?;
+    let host = Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
+    let config = Config::new(flags, &host).map_err(Error::new)?;
+    if config.slices != 1 || config.data.is_some() {
+        return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));
+    }
+    descriptors::raise_limit().context("raising the limit of descriptors")?;
+    let listener = net::listen(config.listen).context("listening")?;
+    let address = listener.local_addr().context("asking for the address")?;
+    let cpu = config.cores[0];
+    seldom_collect();
+    let toucher = Toucher::start(Aside::of(&host.cpus, &config.cores)).context("starting the memory's thread")?;
+    affinity::pin(cpu).context("pinning")?;
+    stack::prefault();
+    let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, toucher)).transpose();
+    let arena = arena.context("making the arena")?;
+    println!("listening on {address}");
+    if constant {
+        return drive(engine, Turns::new(Constant::new(floor::answer()?), arena), listener, cpu);
+    }
+    let info = Info {
+        version: env!("CARGO_PKG_VERSION"),
+        commit: "rival engine",
+        started_ms: 0,
+        hash: HASH_VERSION,
+        cores: vec![Place { cpu, port: address.port() }],
+        limits: Vec::new(),
+    };
+    drive(engine, Turns::new(Server::new(Setup::alone(config.limits, info)), arena), listener, cpu)
+}
+
+fn drive<M: Machine + 'static>(engine: Engine, turns: Turns<M>, listener: TcpListener, cpu: usize) -> Result<()> {
+    match engine {
+        Engine::Epoll => epoll::run(turns, listener).context("epoll"),
+        Engine::Monoio => monoio::run(turns, listener).context("monoio"),
+        Engine::Glommio => glommio::run(turns, listener, cpu).context("glommio"),
+    }
+}

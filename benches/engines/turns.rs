@@ -1,0 +1,75 @@
+//! The machine, its clocks and its memory: what is the same whoever drives it. A turn is begun by its first event and
+//! ended by the driver.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use purser::engine::arena::Arena;
+use purser::server::machine::{Clocks, Machine, Output, Wait};
+
+/// A machine and its turns.
+pub struct Turns<M> {
+    /// The machine; events are told to it between [`Self::begin`] and [`Self::end`].
+    pub machine: M,
+    arena: Option<Arena>,
+    started: Instant,
+    clocks: Clocks,
+    is_open: bool,
+}
+
+impl<M: Machine> Turns<M> {
+    /// Call it on the thread that has adopted `arena`.
+    pub fn new(machine: M, arena: Option<Arena>) -> Self {
+        Self { machine, arena, started: Instant::now(), clocks: Clocks::default(), is_open: false }
+    }
+
+    /// Begins a turn if none is open. Returns whether it did.
+    #[inline]
+    pub fn begin(&mut self) -> bool {
+        if self.is_open {
+            return false;
+        }
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.clocks.monotonic_ms = self.started.elapsed().as_millis() as u64;
+        self.clocks.unix_ms = unix.as_millis() as u64;
+        self.machine.begin_turn(self.clocks);
+        self.is_open = true;
+        true
+    }
+
+    /// Whether a turn is open.
+    pub const fn is_open(&self) -> bool {
+        self.is_open
+    }
+
+    /// Ends the turn, and hands `carry_out` what is to be done with connections.
+    #[inline]
+    pub fn end(&mut self, mut carry_out: impl FnMut(&mut M, Output)) {
+        let Self { machine, arena, .. } = self;
+        assert!(std::mem::take(&mut self.is_open), "a turn that ends was begun");
+        machine.end_turn().unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
+        while let Some(output) = machine.poll() {
+            match output {
+                Output::Serving => arena.iter().for_each(Arena::warm),
+                Output::Loading { .. } => {}
+                Output::Message { .. } | Output::Task { .. } => unreachable!("it is alone, and keeps nothing"),
+                output => carry_out(machine, output),
+            }
+        }
+        if let Some(arena) = arena {
+            arena.look_ahead();
+        }
+    }
+
+    /// How long to wait for an event; nothing if there is work at hand.
+    pub fn patience(&self) -> Duration {
+        match self.machine.wait() {
+            Wait::Work => Duration::ZERO,
+            Wait::Event { until_ms, .. } => Duration::from_millis(until_ms.saturating_sub(self.clocks.monotonic_ms)),
+        }
+    }
+
+    /// Whether there is work at hand: the next turn needs no event.
+    pub fn has_work(&self) -> bool {
+        self.machine.wait() == Wait::Work
+    }
+}
