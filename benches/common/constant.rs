@@ -130,7 +130,7 @@ impl Machine for Constant {
         unreachable!("it asks no disk");
     }
 
-    fn opened(&mut self, slot: Slot) {
+    fn opened(&mut self, slot: Slot, _: u32) {
         let at = slot as usize;
         if at >= self.connections.len() {
             self.connections.resize_with(at + 1, || None);

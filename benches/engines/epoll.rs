@@ -111,7 +111,7 @@ impl<M: Machine> Driver<M> {
             match self.listener.accept() {
                 Ok((stream, _)) => {
                     let slot = self.sockets.insert(stream)?;
-                    self.turns.machine.opened(slot);
+                    self.turns.machine.opened(slot, 0);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),

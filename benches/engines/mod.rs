@@ -25,7 +25,9 @@ use std::net::TcpListener;
 
 use clap::{Parser, ValueEnum};
 use purser::api::info::{Info, Place};
-use purser::config::{Config, Flags, Machine as Host};
+use purser::config::check::check;
+use purser::config::flags::Flags;
+use purser::config::settings::Host;
 use purser::engine::arena::{Arena, Toucher, seldom_collect};
 use purser::engine::priority::Aside;
 use purser::engine::{affinity, descriptors, memory_limit, net, stack};
@@ -71,7 +73,7 @@ pub fn command(args: Args) -> Result<()> {
     let Args { engine, constant, flags } = args;
     let cpus = affinity::allowed_cpus().context("asking for CPUs")?;
     let host = Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
-    let config = Config::new(flags, &host).map_err(Error::new)?;
+    let config = check(flags, &host).map_err(Error::new)?;
     if config.slices != 1 || config.data.is_some() {
         return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));
     }

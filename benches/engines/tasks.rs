@@ -109,7 +109,7 @@ impl<M: Machine> Driver<M> {
             }
             slot
         };
-        self.tell(|machine, _| machine.opened(slot));
+        self.tell(|machine, _| machine.opened(slot, 0));
         slot
     }
 

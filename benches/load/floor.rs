@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use purser::engine::control::Control;
-use purser::engine::executor::{Executor, Setup};
+use purser::engine::executor::{Executor, Wiring};
 use purser::engine::mesh::Mesh;
 use purser::engine::{affinity, descriptors, net};
 
@@ -33,15 +33,15 @@ pub fn command(args: &Args) -> Result<()> {
     descriptors::raise_limit().context("raising the floor's descriptors")?;
     let listener = net::listen(args.listen).context("listening")?;
     println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
-    let setup = Setup {
-        listeners: vec![listener],
+    let wiring = Wiring {
+        listeners: vec![(0, listener)],
         disks: Vec::new(),
         mesh: Mesh::alone(),
         control: Control::new().context("making the floor's control")?,
         spin_ns: 0,
         news: Box::new(drop),
     };
-    let executor = Executor::new(machine, setup, None).context("setting the floor up")?;
+    let executor = Executor::new(machine, wiring, None).context("setting the floor up")?;
     executor.run().context("running the floor").map(drop)
 }
 
