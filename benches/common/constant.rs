@@ -1,8 +1,10 @@
-//! A machine that answers every request with the same ready bytes: the floor of what a driver can cost.
+//! A machine that answers every request with the same ready bytes: the floor of what a driver can
+//! cost.
 //!
-//! Of a request it looks only for the end of its head (`\r\n\r\n`). It owns two buffers a connection, one that fills
-//! and one that is being sent, and allocates nothing for a request once both have grown. It keeps no ledger, asks no
-//! disk and no other core, and has no deadlines: an idle connection stays until its peer closes it.
+//! Of a request it looks only for the end of its head (`\r\n\r\n`). It owns two buffers a
+//! connection, one that fills and one that is being sent, and allocates nothing for a request once
+//! both have grown. It keeps no ledger, asks no disk and no other core, and has no deadlines: an
+//! idle connection stays until its peer closes it.
 
 use memchr::memmem;
 use purser::metrics::Counters;

@@ -1,10 +1,11 @@
 //! Plain epoll, written by hand: level-triggered, with non-blocking sockets.
 //!
-//! A turn is what one `epoll_wait` reports. A ready socket is received from once, into one buffer for all: what is left
-//! is reported again, which saves the second `recv` that edge-triggered sockets need to see that nothing is left. An
-//! answer is sent at once; only where the kernel does not take it, the socket waits to become writable. What was sent
-//! at once is told to the machine in a second turn without a system call. So a request costs a `recv`, a `send` and its
-//! share of an `epoll_wait`; a runtime cannot do with less on epoll.
+//! A turn is what one `epoll_wait` reports. A ready socket is received from once, into one buffer
+//! for all: what is left is reported again, which saves the second `recv` that edge-triggered
+//! sockets need to see that nothing is left. An answer is sent at once; only where the kernel does
+//! not take it, the socket waits to become writable. What was sent at once is told to the machine
+//! in a second turn without a system call. So a request costs a `recv`, a `send` and its share of
+//! an `epoll_wait`; a runtime cannot do with less on epoll.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};

@@ -1,13 +1,14 @@
 //! glommio 0.9.0: io_uring with three rings, one thread.
 //!
-//! Its sockets do not receive by the ring: the ring polls, and a ready socket is read by `recv`; `send` is called at
-//! once, and polled for only where the kernel takes nothing. So a request costs a poll, two system calls and its share
-//! of the looks at three rings. Since `recv` is called when the task runs, all connections share one buffer.
+//! Its sockets do not receive by the ring: the ring polls, and a ready socket is read by `recv`;
+//! `send` is called at once, and polled for only where the kernel takes nothing. So a request costs
+//! a poll, two system calls and its share of the looks at three rings. Since `recv` is called when
+//! the task runs, all connections share one buffer.
 //!
-//! A turn is what one look at the rings has woken: the task queue is in order, and the task that ends the turn runs
-//! behind the others ([`super::tasks`]). What was sent at once begins the next turn, without a look at the rings. With
-//! work at hand a turn waits for a timer of no time, or the rings would be looked at only when its preemption timer
-//! is up.
+//! A turn is what one look at the rings has woken: the task queue is in order, and the task that
+//! ends the turn runs behind the others ([`super::tasks`]). What was sent at once begins the next
+//! turn, without a look at the rings. With work at hand a turn waits for a timer of no time, or the
+//! rings would be looked at only when its preemption timer is up.
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -1,4 +1,5 @@
-//! Rival engines: the production machine ([`Server`]) under other drivers than our executor, on one core, in memory.
+//! Rival engines: the production machine ([`Server`]) under other drivers than our executor, on one
+//! core, in memory.
 //!
 //! | engine | turn | receive | send |
 //! |---|---|---|---|
@@ -6,14 +7,16 @@
 //! | [`monoio`] | what one `io_uring_enter` completed | an owned buffer each time | an owned buffer |
 //! | [`glommio`] | what one look at its rings has woken | a poll by ring, then `recv` | `send` at once |
 //!
-//! All of them do as the executor does: everything that has come is received in one turn, then the turn ends, then the
-//! outputs are carried out. Limits, memory (the arena) and CPU are those of `purser serve --slices 1 --ephemeral` with
-//! the same flags. What is left is the difference between the drivers. None of them drives disks or other cores.
+//! All of them do as the executor does: everything that has come is received in one turn, then the
+//! turn ends, then the outputs are carried out. Limits, memory (the arena) and CPU are those of
+//! `purser serve --slices 1 --ephemeral` with the same flags. What is left is the difference
+//! between the drivers. None of them drives disks or other cores.
 //!
-//! In the runtimes a turn has no place of its own: tasks run when they are woken. Both queue what they wake in order,
-//! so a turn begins with the first task that has something to tell, which wakes the task that ends it: that one comes
-//! behind all that was woken before ([`tasks`]). It costs one more task a turn, and one more wake-up for each send,
-//! since a connection sends from a task of its own.
+//! In the runtimes a turn has no place of its own: tasks run when they are woken. Both queue what
+//! they wake in order, so a turn begins with the first task that has something to tell, which wakes
+//! the task that ends it: that one comes behind all that was woken before ([`tasks`]). It costs one
+//! more task a turn, and one more wake-up for each send, since a connection sends from a task of
+//! its own.
 
 pub mod epoll;
 pub mod glommio;
@@ -40,14 +43,16 @@ use crate::error::{Context, Error, Result};
 use crate::floor;
 use turns::Turns;
 
-/// The hidden command `load engine NAME`, with the flags of `purser serve`: the runner starts itself with it.
+/// The hidden command `load engine NAME`, with the flags of `purser serve`: the runner starts
+/// itself with it.
 #[derive(Parser)]
 #[command(name = "load engine")]
 pub struct Args {
     /// What drives the machine
     #[arg(value_enum)]
     engine: Engine,
-    /// Drive the floor's constant, with the answer on standard input, in place of the production machine
+    /// Drive the floor's constant, with the answer on standard input, in place of the production
+    /// machine
     #[arg(long)]
     constant: bool,
     #[command(flatten)]

@@ -8,9 +8,10 @@
 //! | end | the core | ends the turn, and carries its outputs out |
 //! | tick | the core | begins a turn when the machine wants one by the clock |
 //!
-//! The runtime runs tasks in the order in which they were woken. The first task that tells something begins the turn
-//! and wakes the one that ends it, which comes behind all that the same look at the kernel has woken: so a turn has
-//! all that was ready. Nothing is held across an await, and no task runs another one, so the state needs no lock.
+//! The runtime runs tasks in the order in which they were woken. The first task that tells
+//! something begins the turn and wakes the one that ends it, which comes behind all that the same
+//! look at the kernel has woken: so a turn has all that was ready. Nothing is held across an await,
+//! and no task runs another one, so the state needs no lock.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -96,8 +97,8 @@ impl<M: Machine> Driver<M> {
 
     // Events.
 
-    /// A connection was accepted. A receiving and a sending task are to be started for it, and the descriptor stays
-    /// open until both have left.
+    /// A connection was accepted. A receiving and a sending task are to be started for it, and the
+    /// descriptor stays open until both have left.
     pub fn opened(&self, fd: RawFd) -> Slot {
         let slot = {
             let State { sockets, free, .. } = &mut *self.0.borrow_mut();
@@ -187,7 +188,8 @@ impl<M: Machine> Driver<M> {
 
     // The tasks of the core.
 
-    /// Ends turns. `go_round` has the runtime look at the kernel: awaited between turns that need no event.
+    /// Ends turns. `go_round` has the runtime look at the kernel: awaited between turns that need
+    /// no event.
     pub async fn end_turns(self, go_round: impl AsyncFn()) {
         loop {
             poll_fn(|context| {

@@ -1,5 +1,5 @@
-//! The machine, its clocks and its memory: what is the same whoever drives it. A turn is begun by its first event and
-//! ended by the driver.
+//! The machine, its clocks and its memory: what is the same whoever drives it. A turn is begun by
+//! its first event and ended by the driver.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 

@@ -1,5 +1,6 @@
-//! The floor: the server's own executor with a constant for a machine ([`Constant`]). What it costs is the kernel's
-//! and the event loop's share; what Purser costs above it is parsing, looking up and writing JSON.
+//! The floor: the server's own executor with a constant for a machine ([`Constant`]). What it costs
+//! is the kernel's and the event loop's share; what Purser costs above it is parsing, looking up
+//! and writing JSON.
 
 use std::io::Read;
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use purser::engine::{affinity, descriptors, net};
 use crate::constant::Constant;
 use crate::error::{Context, Error, Result};
 
-/// The hidden command `load floor`: the runner starts itself with it, and hands it the answer on standard input.
+/// The hidden command `load floor`: the runner starts itself with it, and hands it the answer on
+/// standard input.
 #[derive(Parser)]
 #[command(name = "load floor")]
 pub struct Args {
@@ -25,8 +27,8 @@ pub struct Args {
     core: usize,
 }
 
-/// Answers each `\r\n\r\n` with what came on standard input, on one core, until it is killed; prints `listening on
-/// ADDRESS`.
+/// Answers each `\r\n\r\n` with what came on standard input, on one core, until it is killed;
+/// prints `listening on ADDRESS`.
 pub fn command(args: &Args) -> Result<()> {
     let machine = Constant::new(answer()?);
     affinity::pin(args.core).context("pinning the floor")?;

@@ -1,5 +1,6 @@
-//! `engines`: a balance by the production machine under each engine: ours, plain epoll, monoio, glommio; and the floor.
-//! One core each, the same population in all of them, and the same limits and memory.
+//! `engines`: a balance by the production machine under each engine: ours, plain epoll, monoio,
+//! glommio; and the floor. One core each, the same population in all of them, and the same limits
+//! and memory.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::check;
