@@ -5,19 +5,16 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use purser::api::connection::Next;
-use purser::api::entry::{self, LineScratch};
 use purser::http::chunked::Decoder;
 use purser::http::{Refusal, head};
 use purser::ledger::time::Millis;
 use purser_fuzz::answers;
-use purser_fuzz::desk::{NoLog, StillDesk};
 use purser_fuzz::machine::Machine;
 
 /// Longer inputs are not also fed byte by byte.
 const BYTEWISE: usize = 512;
 const NOW: Millis = Millis(1_763_900_000_000);
-/// What the desk knows of user 42.
+/// What is known of user 42.
 const KNOWN: [&str; 2] = [
     r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1763890000000}"#,
     r#"{"entry_id":"2","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":20,"at_ms":1763890000001,"state":"pending"}"#,
@@ -83,26 +80,25 @@ fn check_machine(bytes: &[u8], cut: usize) {
     }
 }
 
-/// What a fresh connection sends, and what it waits for then.
-fn converse(pieces: &[&[u8]]) -> (Vec<u8>, Next) {
-    let mut machine = Machine::new(desk());
-    let (mut sent, mut next) = (Vec::new(), Next::Idle);
+/// What a fresh connection is sent, and whether it is open then.
+fn converse(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
+    let mut machine = peopled();
+    let (mut sent, mut is_open) = (Vec::new(), true);
     for piece in pieces {
-        next = machine.exchange(piece, |part| sent.extend_from_slice(part));
+        is_open = machine.exchange(piece, |part| sent.extend_from_slice(part));
     }
-    (answers::without_continue(&sent), next)
+    (answers::without_continue(&sent), is_open)
 }
 
-fn shown((sent, next): &(Vec<u8>, Next)) -> (String, Next) {
-    (String::from_utf8_lossy(sent).into_owned(), *next)
+fn shown((sent, is_open): &(Vec<u8>, bool)) -> (String, bool) {
+    (String::from_utf8_lossy(sent).into_owned(), *is_open)
 }
 
-fn desk() -> StillDesk {
-    let mut desk = StillDesk::new(NOW);
-    for line in KNOWN {
-        let mut scratch = LineScratch::EMPTY;
-        let entry = entry::read(line.as_bytes(), &mut scratch).entry.expect("a good line");
-        desk.slice.apply(NOW, &entry, &mut NoLog);
-    }
-    desk
+fn peopled() -> Machine {
+    let mut machine = Machine::new(NOW);
+    let body = KNOWN.join("\n");
+    let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: ";
+    let sent = machine.answer(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
+    assert!(String::from_utf8_lossy(&sent).contains("{\"accepted\":2,"), "a good feed");
+    machine
 }
