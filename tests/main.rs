@@ -9,6 +9,7 @@ mod contract;
 mod cores;
 mod crash;
 mod differential;
+#[allow(dead_code, reason = "the allocation test needs more of it")]
 mod drive;
 mod exchange;
 mod faults;

@@ -14,8 +14,6 @@ use purser::slice::disk::Done;
 use std::collections::VecDeque;
 
 const END: &[u8; 4] = b"\r\n\r\n";
-/// There is nothing to do by the clock; a turn now and then keeps it moving.
-const TURN_EVERY_MS: u64 = 1_000;
 
 /// The machine.
 pub struct Constant {
@@ -25,7 +23,6 @@ pub struct Constant {
     /// Connections that something has happened to in this turn.
     touched: Vec<Slot>,
     outputs: VecDeque<Output>,
-    now_ms: u64,
     is_draining: bool,
     counters: Counters,
 }
@@ -54,7 +51,6 @@ impl Constant {
             count: 0,
             touched: Vec::new(),
             outputs: VecDeque::from([Output::Serving]),
-            now_ms: 0,
             is_draining: false,
             counters: Counters::default(),
         }
@@ -120,8 +116,7 @@ impl Connection {
 }
 
 impl Machine for Constant {
-    fn begin_turn(&mut self, clocks: Clocks) {
-        self.now_ms = clocks.monotonic_ms;
+    fn begin_turn(&mut self, _: Clocks) {
     }
 
     fn message(&mut self, _: u32, _: Message) {
@@ -213,7 +208,7 @@ impl Machine for Constant {
     }
 
     fn wait(&self) -> Wait {
-        Wait::Event { until_ms: self.now_ms + TURN_EVERY_MS, spins: false }
+        Wait::Event { until_ms: None, spins: false }
     }
 
     fn is_done(&self) -> bool {

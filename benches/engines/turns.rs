@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use purser::engine::arena::Arena;
+use purser::server::limits::TICK_MS;
 use purser::server::machine::{Clocks, Machine, Output, Wait};
 
 /// A machine and its turns.
@@ -64,7 +65,11 @@ impl<M: Machine> Turns<M> {
     pub fn patience(&self) -> Duration {
         match self.machine.wait() {
             Wait::Work => Duration::ZERO,
-            Wait::Event { until_ms, .. } => Duration::from_millis(until_ms.saturating_sub(self.clocks.monotonic_ms)),
+            Wait::Event { until_ms, .. } => {
+                let now_ms = self.clocks.monotonic_ms;
+                let until_ms = until_ms.map_or(TICK_MS, |until_ms| until_ms.saturating_sub(now_ms));
+                Duration::from_millis(until_ms.min(TICK_MS))
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! The machine ([`crate::server::machine::Machine`]) decides; the executor moves bytes, completions, messages and time. A turn:
 //!
-//! 1. One `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; the clocks are read once.
+//! 1. One `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; the monotonic clock is read once.
 //! 2. The machine is told what has come: messages of other cores, what the disks have done, completions. Received bytes are
 //!    handed over where the kernel put them.
 //! 3. The turn ends; the machine's outputs are carried out, messages are shown to other cores, receive buffers go back.
@@ -24,7 +24,7 @@ use super::stack;
 use super::storage::Storage;
 use crate::metrics::Counters;
 use crate::prefetch::{self, LINE_BYTES};
-use crate::server::limits::{LINGER_MS, RECEIVE_BUFFER_BYTES};
+use crate::server::limits::{LINGER_MS, RECEIVE_BUFFER_BYTES, TICK_MS};
 use crate::server::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
 use crate::server::message::Message;
 use crate::slice::recovery::Report;
@@ -96,6 +96,10 @@ pub struct Executor<M: Machine> {
     news: Listener,
     is_draining: bool,
     started: Instant,
+    /// The wall clock at that time, as it was known at the last tick: it is read only then.
+    started_unix_ms: u64,
+    /// When the ring's timer ends a wait.
+    ticks_at_ms: u64,
     clocks: Clocks,
     spin: Duration,
     /// When the turn began, and how long the one before it took.
@@ -129,6 +133,8 @@ impl<M: Machine> Executor<M> {
             news,
             is_draining: false,
             started: Instant::now(),
+            started_unix_ms: 0,
+            ticks_at_ms: 0,
             clocks: Clocks::default(),
             spin: Duration::from_nanos(spin_ns),
             turn_began: Instant::now(),
@@ -141,6 +147,7 @@ impl<M: Machine> Executor<M> {
     /// Takes turns until the machine is done, or is told to stop. Returns the machine, and what the executor has counted.
     pub fn run(mut self) -> Result<(M, Counters), Failure> {
         stack::prefault();
+        self.tick();
         while !self.machine.is_done() && self.control.command() != Command::Stop {
             self.turn()?;
         }
@@ -185,10 +192,8 @@ impl<M: Machine> Executor<M> {
 
     fn read_clocks(&mut self) {
         self.turn_began = Instant::now();
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let passed = self.turn_began - self.started;
-        self.clocks.monotonic_ms = passed.as_millis() as u64;
-        self.clocks.unix_ms = unix.as_millis() as u64;
+        self.clocks.monotonic_ms = (self.turn_began - self.started).as_millis() as u64;
+        self.clocks.unix_ms = self.clocks.monotonic_ms + self.started_unix_ms;
     }
 
     /// Has memory prefaulted that will be needed soon, and counts the turn. Turns that load are as long as a step of that, and
@@ -255,6 +260,7 @@ impl<M: Machine> Executor<M> {
                     self.close_if_free(op.slot);
                 }
                 Kind::Cancel => {}
+                Kind::Tick => self.tick(),
                 Kind::Wake => self.woken(completion),
             }
         }
@@ -448,20 +454,23 @@ impl<M: Machine> Executor<M> {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Failure> {
-        let Wait::Event { until_ms, spins } = self.machine.wait() else { return self.enter(0, Duration::ZERO) };
+        let Wait::Event { until_ms, spins } = self.machine.wait() else { return self.enter(0, None) };
         if spins && !self.spin.is_zero() {
-            self.enter(0, Duration::ZERO)?;
+            self.enter(0, None)?;
             if self.spins_to_something() {
                 return Ok(());
             }
         }
-        let until_ms = self.listeners.resumes_at_ms().map_or(until_ms, |at_ms| until_ms.min(at_ms));
-        let timeout = Duration::from_millis(until_ms.saturating_sub(self.clocks.monotonic_ms));
+        // The tick ends a wait as well, and costs nothing a turn.
+        let until_ms = until_ms.into_iter().chain(self.listeners.resumes_at_ms()).min();
+        let until_ms = until_ms.filter(|&until_ms| until_ms < self.ticks_at_ms);
+        let now_ms = self.clocks.monotonic_ms;
+        let timeout = until_ms.map(|until_ms| Duration::from_millis(until_ms.saturating_sub(now_ms)));
         if self.mesh.is_empty() {
             return self.enter(1, timeout);
         }
         let parks = self.control.try_park(|| !self.mesh.has_messages());
-        let entered = if parks { self.enter(1, timeout) } else { self.enter(0, Duration::ZERO) };
+        let entered = if parks { self.enter(1, timeout) } else { self.enter(0, None) };
         if parks {
             self.control.unpark();
         }
@@ -488,7 +497,15 @@ impl<M: Machine> Executor<M> {
         has_messages
     }
 
-    fn enter(&mut self, want: u32, timeout: Duration) -> Result<(), Failure> {
+    /// Has the ring's timer end a wait once more, and reads the wall clock: it may have been set meanwhile.
+    fn tick(&mut self) {
+        self.ring.tick_after(Duration::from_millis(TICK_MS));
+        self.ticks_at_ms = self.clocks.monotonic_ms + TICK_MS;
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.started_unix_ms = (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
+    }
+
+    fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Failure> {
         self.ring.enter(want, timeout).map_err(|error| Failure::new("enter", "the io_uring", error))
     }
 

@@ -16,6 +16,8 @@ pub enum Kind {
     Cancel,
     /// A poll of the event descriptor by which other threads wake this core.
     Wake,
+    /// The tick of the ring's timer.
+    Tick,
 }
 
 /// An operation: its kind, and which use of which slot it is for.
@@ -52,6 +54,7 @@ impl Op {
             4 => Kind::Shutdown,
             5 => Kind::Cancel,
             6 => Kind::Wake,
+            7 => Kind::Tick,
             _ => return None,
         };
         Some(Self { kind, slot: user_data as u32, generation: (user_data >> 32) as u32 & GENERATION_MASK })
@@ -64,7 +67,7 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        for kind in [Kind::Accept, Kind::Receive, Kind::Send, Kind::Shutdown, Kind::Cancel, Kind::Wake] {
+        for kind in [Kind::Accept, Kind::Receive, Kind::Send, Kind::Shutdown, Kind::Cancel, Kind::Wake, Kind::Tick] {
             let op = Op { kind, slot: 0xdead_beef, generation: GENERATION_MASK };
             assert_eq!(Op::decode(op.encode()), Some(op));
         }

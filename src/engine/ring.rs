@@ -34,6 +34,8 @@ pub struct Ring {
     submitter: ManuallyDrop<Submitter<'static>>,
     submissions: ManuallyDrop<SubmissionQueue<'static>>,
     completions: ManuallyDrop<CompletionQueue<'static>>,
+    /// When the next tick is due: the kernel reads it when it is submitted.
+    tick: Box<Timespec>,
     /// What the three borrow.
     ring: *mut IoUring,
 }
@@ -52,6 +54,7 @@ impl Ring {
             submitter: ManuallyDrop::new(submitter),
             submissions: ManuallyDrop::new(submissions),
             completions: ManuallyDrop::new(completions),
+            tick: Box::default(),
             ring,
         };
         registered.map_err(Failure::of("register", "the ring's descriptor"))?;
@@ -72,7 +75,7 @@ impl Ring {
         // SAFETY: handed on to the caller.
         while unsafe { self.submissions.push(entry) }.is_err() {
             // Full: submit without waiting. This cannot fail for good: the kernel takes all or says why.
-            self.enter(0, Duration::ZERO).unwrap_or_else(|error| panic!("the kernel refuses submissions: {error}"));
+            self.enter(0, None).unwrap_or_else(|error| panic!("the kernel refuses submissions: {error}"));
         }
     }
 
@@ -86,15 +89,33 @@ impl Ring {
         unsafe { self.push(&entry) };
     }
 
-    /// Submits what is queued, runs what is deferred, and waits until `want` completions are there or `timeout` has passed.
-    pub fn enter(&mut self, want: u32, timeout: Duration) -> io::Result<()> {
+    /// Has a completion of [`Kind::Tick`] made after this time.
+    pub fn tick_after(&mut self, time: Duration) {
+        *self.tick = Timespec::from(time);
+        let entry = opcode::Timeout::new(&raw const *self.tick).build().user_data(Op::of_core(Kind::Tick).encode());
+        // SAFETY: the kernel reads the time when the entry is submitted; it lives as long as the ring.
+        unsafe { self.push(&entry) };
+    }
+
+    /// Submits what is queued, runs what is deferred, and waits until `want` completions are there or `timeout` has passed;
+    /// without one, for as long as it takes: a wait with a time limit costs the kernel a timer.
+    pub fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         self.submissions.sync();
-        let timespec = Timespec::from(timeout);
-        let args = SubmitArgs::new().timespec(&timespec);
-        let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
         let count = self.submissions.len() as u32;
-        // SAFETY: every queued entry was pushed under the contract of `push`; `args` outlives the call.
-        let entered = unsafe { self.submitter.enter(count, want, flags, Some(&args)) };
+        let entered = match timeout {
+            None => {
+                let flags = EnterFlags::GETEVENTS.bits();
+                // SAFETY: every queued entry was pushed under the contract of `push`.
+                unsafe { self.submitter.enter::<libc::sigset_t>(count, want, flags, None) }
+            }
+            Some(timeout) => {
+                let timespec = Timespec::from(timeout);
+                let args = SubmitArgs::new().timespec(&timespec);
+                let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
+                // SAFETY: every queued entry was pushed under the contract of `push`; `args` outlives the call.
+                unsafe { self.submitter.enter(count, want, flags, Some(&args)) }
+            }
+        };
         self.completions.sync();
         self.submissions.sync();
         match entered {

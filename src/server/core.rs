@@ -420,7 +420,7 @@ impl Machine for Server {
             return Wait::Work;
         }
         let owners = shared.owners.iter().filter_map(Owner::wakes_at_ms);
-        let until_ms = owners.chain(shared.exchange.patience_ends_ms()).fold(self.next_tick_ms, u64::min);
+        let until_ms = owners.chain(shared.exchange.patience_ends_ms()).min();
         Wait::Event { until_ms, spins: shared.exchange.away() > 0 }
     }
 

@@ -93,10 +93,10 @@ pub enum Output {
 pub enum Wait {
     /// Nothing: there is work at hand.
     Work,
-    /// An event; a turn is wanted at the latest at this time of the monotonic clock, in milliseconds.
+    /// An event. A turn is wanted every [`TICK_MS`](super::limits::TICK_MS) anyway, for deadlines.
     Event {
-        /// The time.
-        until_ms: u64,
+        /// When a turn is wanted besides, in milliseconds of the monotonic clock.
+        until_ms: Option<u64>,
         /// Whether replies of other cores are awaited, so that spinning a moment may pay.
         spins: bool,
     },

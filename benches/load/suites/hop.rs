@@ -173,7 +173,7 @@ fn answer(mut way: Way, control: &Control, parker: Option<&Parker>, cpu: usize) 
     while answer_all(&mut way) {
         let Some(parker) = parker else { continue };
         let parks = parker.try_park(|| way.from.is_empty());
-        ring.enter(u32::from(parks), Duration::from_secs(1)).context("entering the ring")?;
+        ring.enter(u32::from(parks), Some(Duration::from_secs(1))).context("entering the ring")?;
         if parks {
             parker.unpark();
         }
