@@ -116,8 +116,7 @@ impl Connection {
 }
 
 impl Machine for Constant {
-    fn begin_turn(&mut self, _: Clocks) {
-    }
+    fn begin_turn(&mut self, _: Clocks) {}
 
     fn message(&mut self, _: u32, _: Message) {
         unreachable!("it is alone");

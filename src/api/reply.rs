@@ -9,7 +9,7 @@ use super::read::{Read, What};
 use super::route::Denied;
 use crate::http::etag::if_none_match;
 use crate::http::request::{Head, Version};
-use crate::http::response::{self, Answer, Persist, Status};
+use crate::http::response::{self, Answer, OpenBody, Persist, Status};
 use crate::ledger::book::View;
 use crate::ledger::time::Millis;
 
@@ -56,34 +56,31 @@ const fn ok(date: &DateText, status: Status) -> Answer<'_> {
     }
 }
 
-/// Writes a JSON answer, whose length has about `width_hint` digits.
-pub fn json(
-    status: Status,
-    persist: Persist,
-    width_hint: usize,
-    date: &DateText,
-    body: impl FnOnce(&mut Vec<u8>),
-    out: &mut Vec<u8>,
-) {
-    response::write(out, &Answer { persist, ..ok(date, status) }, width_hint, body);
+/// Begins a JSON answer, whose length has about `width_hint` digits.
+pub fn begin_json(status: Status, persist: Persist, width_hint: usize, date: &DateText, out: &mut Vec<u8>) -> OpenBody {
+    response::begin(out, &Answer { persist, ..ok(date, status) }, width_hint)
 }
 
-/// Writes what this server says of itself, with the figures of each slice.
+/// Writes what this server says of itself, with the figures of each slice, in their order.
 pub fn info(
     info: &Info,
-    figures: impl Fn(u32) -> Figures,
+    figures: &[Figures],
     (persist, head_only): (Persist, bool),
     date: &DateText,
     out: &mut Vec<u8>,
 ) {
     let answer = Answer { persist, head_only, ..ok(date, Status::Ok) };
-    response::write(out, &answer, 3, |out| info.write(figures, out));
+    let body = response::begin(out, &answer, 3);
+    info.write(figures, out);
+    body.end(out);
 }
 
 /// Writes a word.
 pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
     let answer = Answer { content_type: TEXT, persist, head_only, ..ok(date, Status::Ok) };
-    response::write(out, &answer, 1, |out| out.extend_from_slice(word.as_bytes()));
+    let body = response::begin(out, &answer, 1);
+    out.extend_from_slice(word.as_bytes());
+    body.end(out);
 }
 
 /// Writes the answer to one read at time `now`, of the user in `view`.
@@ -101,7 +98,9 @@ pub fn read(asked: &Asked<'_>, view: Option<View<'_>>, now: Millis, date: &DateT
         return Status::NotModified;
     }
     let answer = Answer { etag, persist, head_only, ..ok(date, Status::Ok) };
-    response::write(out, &answer, 3, |out| answer::write(out, view, read, now));
+    let body = response::begin(out, &answer, 3);
+    answer::write(out, view, read, now);
+    body.end(out);
     Status::Ok
 }
 
@@ -126,8 +125,8 @@ pub fn problem(denied: &Denied, persist: Persist, head_only: bool, date: &DateTe
     let retry_after = status == Status::ServiceUnavailable;
     let answer =
         Answer { content_type: PROBLEM_JSON, allow: *allow, retry_after, persist, head_only, ..ok(date, status) };
-    response::write(out, &answer, 3, |out| {
-        problem.write_open(out);
-        out.push(b'}');
-    });
+    let body = response::begin(out, &answer, 3);
+    problem.write_open(out);
+    out.push(b'}');
+    body.end(out);
 }

@@ -1,13 +1,13 @@
 //! Answers, written to the end of a connection's out-buffer.
 //!
-//! [`write()`] appends a head and lets the caller render the body straight behind it:
+//! [`begin`] appends a head; the caller renders the body straight behind it and [ends](OpenBody::end) it:
 //! `content-length` is reserved before the body and filled in when its size is known. What stands
 //! in the buffer already is never touched; answers leave in the order in which they were written.
 //! Header names are lower case, their order is fixed. Sizes are bytes; nothing here fails.
 
 use crate::decimal::{self, MOST_DIGITS};
 
-/// Bytes that the longest head of [`write()`] may take: the known pieces are below it, so one
+/// Bytes that the longest head of [`begin`] may take: the known pieces are below it, so one
 /// `reserve` does for a head.
 const HEAD_ROOM: usize = 384;
 
@@ -105,26 +105,43 @@ pub struct Answer<'a> {
     pub head_only: bool,
 }
 
-/// Appends an answer. `body` appends the body and does nothing else to the buffer.
+/// A body that is being appended behind its head; [`OpenBody::end`] fills its length in.
+#[derive(Debug)]
+#[must_use = "an answer without its length is none"]
+pub struct OpenBody {
+    length_at: usize,
+    width: usize,
+    body_at: usize,
+    head_only: bool,
+}
+
+/// Appends the head of an answer. The caller appends the body, and ends it.
 ///
 /// `width_hint` is the number of digits expected of the body's length: a wrong one costs moving the
 /// body by the difference.
 #[inline]
-pub fn write(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize, body: impl FnOnce(&mut Vec<u8>)) {
+pub fn begin(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
     assert!(answer.status != Status::NotModified, "a 304 has no body");
     let width = width_hint.clamp(1, MOST_DIGITS);
     write_head(out, answer);
     let length_at = out.len();
     out.extend_from_slice(&[b'0'; MOST_DIGITS][..width]);
     out.extend_from_slice(b"\r\n\r\n");
-    let body_at = out.len();
-    body(out);
-    assert!(out.len() >= body_at, "a body is appended");
-    let length = out.len() - body_at;
-    if answer.head_only {
-        out.truncate(body_at);
+    OpenBody { length_at, width, body_at: out.len(), head_only: answer.head_only }
+}
+
+impl OpenBody {
+    /// The body is appended: fills its length in. That of a `HEAD` is taken away again.
+    #[inline]
+    pub fn end(self, out: &mut Vec<u8>) {
+        let Self { length_at, width, body_at, head_only } = self;
+        assert!(out.len() >= body_at, "a body is appended");
+        let length = out.len() - body_at;
+        if head_only {
+            out.truncate(body_at);
+        }
+        fill_in(out, length_at, width, length as u64);
     }
-    fill_in(out, length_at, width, length as u64);
 }
 
 /// Appends the answer to a conditional read of what the client holds already: no body, so no
@@ -212,7 +229,9 @@ mod tests {
         let expected = expected.replace('|', "\r\n");
         for width_hint in 0..=25 {
             let mut out = b"before".to_vec();
-            write(&mut out, answer, width_hint, |out| out.extend_from_slice(body));
+            let open = begin(&mut out, answer, width_hint);
+            out.extend_from_slice(body);
+            open.end(&mut out);
             assert_eq!(
                 out.escape_ascii().to_string(),
                 format!("before{}", expected.as_bytes().escape_ascii()),

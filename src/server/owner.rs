@@ -323,11 +323,11 @@ impl Owner {
         self.slice.prefetch(user, entry, step, way);
     }
 
-    /// Calls `answer` with a user. Returns what it returned and the log position that it shows.
+    /// A user, with the log position that an answer about them shows.
     #[inline]
-    pub fn read<R>(&self, user: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Position, R) {
-        let (lsn, answer) = self.slice.read(user, answer);
-        (Position { place: self.place, lsn }, answer)
+    pub fn read(&self, user: UserId) -> (Position, Option<View<'_>>) {
+        let (lsn, view) = self.slice.read(user);
+        (Position { place: self.place, lsn }, view)
     }
 
     /// The position up to which the log is durable.

@@ -5,6 +5,7 @@
 //! it on its connection has been applied, so a read sees the entries that were posted before it; but reads that follow each
 //! other are on their way to their owners at the same time.
 
+use super::answers::Position;
 use super::body::{self, Body, Taken};
 use super::budget::Pace;
 use super::connection::{Connection, Scattered, State};
@@ -12,11 +13,13 @@ use super::exchange::Shortage;
 use super::feed::{self, Feed};
 use super::limits::LARGE_BYTES;
 use super::machine::Slot;
+use super::message::show;
 use super::parts::Scatter;
 use super::progress::Progress;
 use super::shared::Shared;
 use super::topology::Owned;
 use crate::api::problem::{Code, Problem};
+use crate::api::read::Read;
 use crate::api::reply::{self, persist};
 use crate::api::route::{Ask, Denied, Route, route};
 use crate::api::{FEED_LINES, batch};
@@ -24,6 +27,7 @@ use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
 use crate::ledger::memory::{Step, Way, ahead};
+use smallvec::SmallVec;
 
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -303,7 +307,9 @@ impl Connection {
         let State::Feeding(feed, persist) = std::mem::take(&mut self.state) else { return };
         let (start, status) = (self.answers.bytes.len(), feed.verdicts.status());
         shared.answers.release(feed.reserved());
-        reply::json(status, persist, 2, &shared.date, |out| feed.write(out), &mut self.answers.bytes);
+        let body = reply::begin_json(status, persist, 2, &shared.date, &mut self.answers.bytes);
+        feed.write(&mut self.answers.bytes);
+        body.end(&mut self.answers.bytes);
         shared.answers.wrote(self.answers.bytes.len() - start);
         self.mark(start, &feed.shows);
         shared.count(Route::Entries, status);
@@ -382,37 +388,33 @@ impl Connection {
     }
 
     /// Answers a batch of reads that are all this core's.
-    fn answer_batch(
-        &mut self,
-        reads: &[crate::api::read::Read],
-        persist: Persist,
-        shared: &mut Shared,
-    ) -> Result<(), Problem> {
+    fn answer_batch(&mut self, reads: &[Read], persist: Persist, shared: &mut Shared) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
         let room = shared.answers.left().max(LARGE_BYTES);
-        let mut shows = smallvec::SmallVec::<[super::answers::Position; 1]>::new();
+        let mut shows = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
-        let body = |out: &mut Vec<u8>| {
-            out.extend_from_slice(b"{\"responses\":[");
-            for (at, read) in reads.iter().enumerate() {
-                for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-                    if let Owned::Here(place) = topology.owner(next.user) {
-                        owners[place].prefetch(next.user, None, step, &Way::default());
-                    }
-                }
-                if at > 0 {
-                    out.push(b',');
-                }
-                let Owned::Here(place) = topology.owner(read.user) else { unreachable!("all of them are here") };
-                let (position, ()) = owners[place].read(read.user, |view| reply::item(read, view, now, out));
-                super::message::show(&mut shows, position);
-                if out.len() - start > room {
-                    return;
+        let out = &mut self.answers.bytes;
+        let body = reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
+        out.extend_from_slice(b"{\"responses\":[");
+        for (at, read) in reads.iter().enumerate() {
+            for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
+                if let Owned::Here(place) = topology.owner(next.user) {
+                    owners[place].prefetch(next.user, None, step, &Way::default());
                 }
             }
-            out.extend_from_slice(b"]}");
-        };
-        reply::json(Status::Ok, persist, reply::batch_width(reads.len()), date, body, &mut self.answers.bytes);
+            if at > 0 {
+                out.push(b',');
+            }
+            let Owned::Here(place) = topology.owner(read.user) else { unreachable!("all of them are here") };
+            let (position, view) = owners[place].read(read.user);
+            reply::item(read, view, now, out);
+            show(&mut shows, position);
+            if out.len() - start > room {
+                break;
+            }
+        }
+        out.extend_from_slice(b"]}");
+        body.end(out);
         let bytes = self.answers.bytes.len() - start;
         if bytes > room {
             self.answers.bytes.truncate(start);
@@ -432,9 +434,9 @@ impl Connection {
         let start = self.answers.bytes.len();
         match what {
             Scattered::Info { head_only } => {
-                let figures = |slice| scatter.figures_of(slice);
+                let figures: Vec<_> = (0..shared.topology.slices()).map(|slice| scatter.figures_of(slice)).collect();
                 let out = &mut self.answers.bytes;
-                reply::info(&shared.info, figures, (persist, head_only), &shared.date, out);
+                reply::info(&shared.info, &figures, (persist, head_only), &shared.date, out);
                 shared.count(Route::Info, Status::Ok);
             }
             Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes) {

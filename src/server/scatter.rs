@@ -132,19 +132,18 @@ impl Scatter {
         }
         let Self { owners, parts, .. } = self;
         let start = out.len();
-        let body = |out: &mut Vec<u8>| {
-            out.extend_from_slice(b"{\"responses\":[");
-            for (at, &owner) in owners.iter().enumerate() {
-                if at > 0 {
-                    out.push(b',');
-                }
-                let Part { request, written } = &mut parts[owner as usize];
-                out.extend_from_slice(request.as_ref().expect("each owner has replied").body(*written));
-                *written += 1;
+        let body = reply::begin_json(Status::Ok, persist, reply::batch_width(owners.len()), &shared.date, out);
+        out.extend_from_slice(b"{\"responses\":[");
+        for (at, &owner) in owners.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
             }
-            out.extend_from_slice(b"]}");
-        };
-        reply::json(Status::Ok, persist, reply::batch_width(owners.len()), &shared.date, body, out);
+            let Part { request, written } = &mut parts[owner as usize];
+            out.extend_from_slice(request.as_ref().expect("each owner has replied").body(*written));
+            *written += 1;
+        }
+        out.extend_from_slice(b"]}");
+        body.end(out);
         shared.answers.wrote(out.len() - start);
         let own = self.parts[shared.topology.core() as usize].request.as_ref();
         Some(own.map_or(&[], |own| &own.shows))

@@ -267,7 +267,8 @@ impl Shared {
         let Request { read, persist, head_only, if_none_match, now, bytes, .. } = &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, status) = owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
+        let (position, view) = owners[place].read(read.user);
+        let status = reply::read(&asked, view, *now, date, bytes);
         request.outcome = Outcome::Answered(status);
         request.show(position);
         self.bound_reply(request);
@@ -284,7 +285,8 @@ impl Shared {
                 unreachable!("a request goes to the owner of its users")
             };
             let Request { bytes, now, .. } = &mut *request;
-            let (position, ()) = self.owners[place].read(read.user, |view| reply::item(&read, view, *now, bytes));
+            let (position, view) = self.owners[place].read(read.user);
+            reply::item(&read, view, *now, bytes);
             request.ends.push(request.bytes.len());
             request.show(position);
         }

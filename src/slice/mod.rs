@@ -88,12 +88,12 @@ impl Slice {
         }
     }
 
-    /// Calls `answer` with a user, or `None` if nothing of theirs was ever accepted, and stamps what it returns.
+    /// A user, or `None` if nothing of theirs was ever accepted, with the position that an answer about them shows.
     #[inline]
-    pub fn read<R>(&self, id: UserId, answer: impl FnOnce(Option<View<'_>>) -> R) -> (Lsn, R) {
+    pub fn read(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
-            None => (Lsn::default(), answer(None)),
-            Some(slot) => (self.stamp(slot), answer(Some(self.book.view(slot)))),
+            None => (Lsn::default(), None),
+            Some(slot) => (self.stamp(slot), Some(self.book.view(slot))),
         }
     }
 
@@ -256,7 +256,10 @@ mod tests {
         assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Accepted));
         assert_eq!(apply(&mut slice, 2, 8), (Lsn(2), Verdict::Accepted));
         assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Duplicate), "a duplicate waits for what it repeats");
-        let version = |slice: &Slice, user| slice.read(UserId(user), |v| v.map(|v| v.user.version()));
+        let version = |slice: &Slice, user| {
+            let (lsn, view) = slice.read(UserId(user));
+            (lsn, view.map(|view| view.user.version()))
+        };
         assert_eq!(version(&slice, 7), (Lsn(1), Some(1)));
         assert_eq!(version(&slice, 9), (Lsn(0), None));
         slice.wait(Lsn(2), Ticket(20));
