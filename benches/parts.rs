@@ -26,9 +26,9 @@ use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
-use purser::slice::Slice;
 use purser::slice::disk::{Done, Task};
-use purser::slice::snapshot::{Progress, Scan};
+use purser::slice::snapshot::Scan;
+use purser::slice::{Headway, Slice};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -406,7 +406,7 @@ fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
     b.iter_custom(|times| {
         let all = Instant::now();
         for _ in 0..times {
-            if scan.progress() == Progress::Ready {
+            if scan.progress() == Ok(Headway::Done) {
                 scan = begin(&mut asked);
             }
             let one = Instant::now();

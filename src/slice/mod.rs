@@ -8,9 +8,12 @@
 //! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
 
 pub mod disk;
+mod framing;
 pub mod log;
+pub mod offline;
 mod reader;
 pub mod recovery;
+pub mod repartition;
 pub mod snapshot;
 pub mod source;
 pub mod store;

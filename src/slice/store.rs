@@ -6,8 +6,8 @@
 
 use super::disk::{Done, Task};
 use super::log::{Log, Segments, Tail, Written};
-use super::snapshot::{Progress, Scan, Traffic};
-use super::{LogSink, Lsn};
+use super::snapshot::{GivenUp, Scan, Traffic};
+use super::{Headway, LogSink, Lsn};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
@@ -169,9 +169,9 @@ impl Store {
         }
         self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {
-            Progress::Going => {}
-            Progress::Ready => self.publish_snapshot(ask),
-            Progress::Failed => {
+            Ok(Headway::Going | Headway::Waiting) => {}
+            Ok(Headway::Done) => self.publish_snapshot(ask),
+            Err(GivenUp) => {
                 ask(Task::Remove { file: File::Snapshot(scan.number()) });
                 self.counts.failed_snapshots += 1;
                 self.retry_ms = now_ms + RETRY_MS;

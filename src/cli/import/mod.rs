@@ -243,7 +243,7 @@ impl Lines {
         }
         let (snapshot, names, counts) = judge.finish(&mut refuse)?;
         let users = snapshot.users();
-        Ok((snapshot.finish(&names, found.tail.position)?, users, counts))
+        Ok((snapshot.finish(&names, found.tail.position, found.manifest)?, users, counts))
     }
 
     /// Rejects an entry that the ledger does not take.
@@ -299,9 +299,7 @@ fn behind(failure: Failure, line: u64) -> Error {
 
 /// Names the snapshot in the manifest: from now on it counts.
 fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: Written) -> Result<(), Failure> {
-    let Written { number, last_frame, .. } = written;
-    let manifest = manifest::Slice { snapshot: number, snapshot_end: last_frame, ..*before };
-    directory.publish(&manifest.write(directory.place))?;
+    directory.publish(&written.manifest.write(directory.place))?;
     if before.snapshot > 0 {
         // If it stays, the next start removes it: nothing names it any more.
         let _ = fs::remove_file(directory.path.join(File::Snapshot(before.snapshot).to_string()));
