@@ -175,8 +175,11 @@ impl Log {
             Some(block) => block,
             None => self.take_filling(),
         };
+        let payload = block.payload_bytes();
         let crc = block.seal(Kind::Write, self.place, number);
         let size = block.bytes().len() as u64;
+        assert!(payload > 0 && size == size_of_payload(payload) as u64, "what is sealed is what was appended");
+        assert!(number > self.durable && self.end + size <= self.capacity, "a write is new, and fits its segment");
         self.flight = Some(Flight { number, size, crc });
         ask(Task::Write { file: File::Segment(self.place.file), offset: self.end, block });
     }
@@ -207,6 +210,7 @@ impl Log {
         }
         let Flight { number, size, crc } = self.flight.take().expect("a write was in flight");
         assert!(number == self.durable + 1, "writes become durable one after the other");
+        assert!(block.bytes().len() as u64 == size && block.crc() == crc, "what was written is what was sealed");
         (self.durable, self.crc) = (number, crc);
         self.end += size;
         self.written_bytes += size;
@@ -289,7 +293,10 @@ impl LogSink for Log {
             let full = self.take_filling();
             self.full.push_back(full);
         }
+        let before = self.filling.payload_bytes();
         record::write(self.filling.payload(), entry, version);
+        let after = self.filling.payload_bytes();
+        assert!(before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES, "a record has its size");
         Lsn(self.number)
     }
 }

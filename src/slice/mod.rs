@@ -153,6 +153,7 @@ impl Slice {
                 last.remove();
             }
         }
+        assert!(self.unsettled.len() <= self.records.len(), "who has an unsettled record has one that is not durable");
         while let Some(&Reverse((lsn, ticket))) = self.waiting.peek() {
             if lsn > upto {
                 break;

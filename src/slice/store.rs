@@ -218,6 +218,7 @@ impl Store {
         if self.publishing.contains(&Publication::Snapshot) {
             return;
         }
+        assert!(scan.last_frame() > 0 && scan.segment() >= self.manifest.first, "it is whole, and newer");
         self.replaced = std::mem::replace(&mut self.manifest.snapshot, scan.number());
         self.manifest.snapshot_end = scan.last_frame();
         self.manifest.first = scan.segment();
@@ -234,6 +235,8 @@ impl Store {
         match done {
             Done::Written { file: File::Segment(segment), block, .. } => match self.log.written(segment, block) {
                 Written::Durable(lsn) => {
+                    assert!(lsn == self.log.durable() && lsn <= self.log.position(), "what was appended is durable");
+                    assert!(self.manifest.last == segment, "writes go to the segment that is named last");
                     self.counts.writes += 1;
                     return Some(lsn);
                 }
