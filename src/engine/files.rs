@@ -5,7 +5,7 @@ use super::Failure;
 use super::directory::{SliceDirectory, sync};
 use crate::journal::File;
 use crate::slice::disk::{Done, Task};
-use crate::slice::source::Source;
+use crate::slice::source::{self, Source};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
@@ -37,11 +37,6 @@ impl Files {
     /// Does a task of a recovery or of an offline writer.
     pub fn perform(&mut self, task: Task) -> Result<Done, Failure> {
         Ok(match task {
-            Task::Measure { file } => Done::Measured { file, bytes: self.size(file)? },
-            Task::Read { file, offset, bytes, mut buffer } => {
-                self.read(file, offset, bytes, &mut buffer)?;
-                Done::Read { file, offset, buffer }
-            }
             Task::Create { snapshot } => {
                 let (file, path) = (File::Snapshot(snapshot), self.path(File::Snapshot(snapshot)));
                 let made = fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
@@ -65,7 +60,7 @@ impl Files {
                 self.directory.publish(&text)?;
                 Done::Published
             }
-            other => unreachable!("nobody who waits asks for {other:?}"),
+            task => source::serve(task, self)?,
         })
     }
 

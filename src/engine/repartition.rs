@@ -10,7 +10,7 @@ use super::files::Files;
 use super::{Failure, arena};
 use crate::journal::{Place, generation_directory, manifest};
 use crate::slice::Headway;
-use crate::slice::repartition::{DirectoryTask, Order, Refusal, Repartition};
+use crate::slice::repartition::{DirectoryTask, Error as Refusal, Order, Repartition};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;

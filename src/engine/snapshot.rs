@@ -24,7 +24,7 @@ pub struct Snapshot {
 
 /// A snapshot on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Written {
+pub struct OnDisk {
     /// The manifest that names it.
     pub manifest: manifest::Slice,
     /// Its size.
@@ -57,10 +57,10 @@ impl Snapshot {
 
     /// All users were added: writes the last frame, and brings file and name to stable storage. The log must reach
     /// `position` for it to hold. It takes the place of what `before` names.
-    pub fn finish(mut self, names: &Names, position: u64, before: manifest::Slice) -> Result<Written, Failure> {
+    pub fn finish(mut self, names: &Names, position: u64, before: manifest::Slice) -> Result<OnDisk, Failure> {
         self.writer.finish(names, position, &mut |task| self.asked.push(task));
         self.work()?;
-        Ok(Written { manifest: self.writer.manifest(before), bytes: self.writer.bytes() })
+        Ok(OnDisk { manifest: self.writer.manifest(before), bytes: self.writer.bytes() })
     }
 
     /// How many users were added.

@@ -19,7 +19,7 @@ use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
-use crate::slice::source::Source;
+use crate::slice::source;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -170,11 +170,7 @@ impl Worker {
                 }
                 None
             }
-            Task::Measure { file } => Some(Done::Measured { file, bytes: self.files.size(file)? }),
-            Task::Read { file, offset, bytes, mut buffer } => {
-                self.files.read(file, offset, bytes, &mut buffer)?;
-                Some(Done::Read { file, offset, buffer })
-            }
+            task @ (Task::Measure { .. } | Task::Read { .. }) => Some(source::serve(task, &mut self.files)?),
             Task::Settle { segment, manifest } => {
                 self.settle(segment, &manifest)?;
                 Some(Done::Settled)

@@ -69,7 +69,7 @@ pub enum DirectoryTask {
 
 /// Why the number of slices cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
+pub enum Error {
     /// Something in an old slice is not as it should be.
     Fault(Place, Fault),
     /// A new slice has no room for a user: their id was chosen to share its hash with others.
@@ -177,7 +177,7 @@ impl Repartition {
 
     /// Takes at most one step, and says what is to be done for it. After [`Headway::Going`] it may be stopped for
     /// good, by being dropped: until it [is published](Self::is_published) the old generation is as it was.
-    pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Refusal> {
+    pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         match self.stage {
             // Reads go on while others are on their way.
             Stage::Measure(_) | Stage::Load => {}
@@ -276,7 +276,7 @@ impl Repartition {
     }
 
     /// Looks that the files of all old slices are there: else what is unnamed may be all that is left.
-    fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<Headway, Refusal> {
+    fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         let Some(Old { place, recovery }) = self.olds.get_mut(old) else {
             let unnamed = std::mem::take(&mut self.unnamed);
             if !unnamed.is_empty() {
@@ -295,7 +295,7 @@ impl Repartition {
             *owed += 1;
             order(Order::Slice(place, task));
         };
-        recovery.advance(&mut self.slice, &mut ask).map_err(|fault| Refusal::Fault(place, fault))
+        recovery.advance(&mut self.slice, &mut ask).map_err(|fault| Error::Fault(place, fault))
     }
 
     /// Begins the snapshots of the new generation.
@@ -313,7 +313,7 @@ impl Repartition {
     }
 
     /// Loads the next old slice.
-    fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Refusal> {
+    fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         let Some(Old { place, recovery }) = self.olds.front_mut() else {
             let written = self.news.iter().map(|new| (new.writer.users(), new.writer.entries()));
             let written = written.fold((0, 0), |sum, (users, entries)| (sum.0 + users, sum.1 + entries));
@@ -326,7 +326,7 @@ impl Repartition {
             *owed += 1;
             order(Order::Slice(place, task));
         });
-        let headway = headway.map_err(|fault| Refusal::Fault(place, fault))?;
+        let headway = headway.map_err(|fault| Error::Fault(place, fault))?;
         if headway != Headway::Done {
             return Ok(headway);
         }
@@ -335,7 +335,7 @@ impl Repartition {
     }
 
     /// Deals some users, from this one on, out to the new slices.
-    fn deal(&mut self, from: usize, order: &mut impl FnMut(Order)) -> Result<(), Refusal> {
+    fn deal(&mut self, from: usize, order: &mut impl FnMut(Order)) -> Result<(), Error> {
         let book = self.slice.book();
         let to = book.users().min(from + USERS_PER_STEP);
         for slot in from..to {
@@ -347,7 +347,7 @@ impl Repartition {
             let user = book.user(slot as Slot);
             let New { place, writer, names, room, .. } = &mut self.news[user.id().slice(self.new.slices) as usize];
             if !room.take(user.id()) {
-                return Err(Refusal::NoRoom(*place, user.id()));
+                return Err(Error::NoRoom(*place, user.id()));
             }
             let owed = &mut self.owed;
             writer.add_from(user, book.names(), names, &mut |task| {

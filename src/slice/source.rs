@@ -61,8 +61,8 @@ fn advance<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut S
     Ok(headway)
 }
 
-/// Does at once what a recovery asks.
-fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
+/// Does what a recovery asks.
+pub fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
     Ok(match task {
         Task::Measure { file } => Done::Measured { file, bytes: source.size(file)? },
         Task::Read { file, offset, bytes, mut buffer } => {

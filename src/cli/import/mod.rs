@@ -20,7 +20,7 @@ use crate::api::problem::{Code, Problem, blamed};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
 use crate::engine::files::Files;
-use crate::engine::snapshot::{Snapshot, Written};
+use crate::engine::snapshot::{OnDisk, Snapshot};
 use crate::journal::{File, manifest};
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
@@ -224,7 +224,7 @@ impl Lines {
         mut sorted: Sorted,
         directory: &SliceDirectory,
         found: &Found,
-    ) -> Result<(Written, u64, Counts), Error> {
+    ) -> Result<(OnDisk, u64, Counts), Error> {
         let manifest = &found.manifest;
         // The first segment is that which comes, if there is none yet.
         let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
@@ -298,7 +298,7 @@ fn behind(failure: Failure, line: u64) -> Error {
 }
 
 /// Names the snapshot in the manifest: from now on it counts.
-fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: Written) -> Result<(), Failure> {
+fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: OnDisk) -> Result<(), Failure> {
     directory.publish(&written.manifest.write(directory.place))?;
     if before.snapshot > 0 {
         // If it stays, the next start removes it: nothing names it any more.
