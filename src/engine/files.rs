@@ -1,5 +1,5 @@
-//! The files of a slice, for those who can wait: whatever is asked is done at once. A start's reads, an import, a
-//! re-partition; the log of a server is [elsewhere](super::storage).
+//! The files of a slice, for those who can wait: whatever is asked is done at once. A start's
+//! reads, an import, a re-partition; the log of a server is [elsewhere](super::storage).
 
 use super::Failure;
 use super::directory::{SliceDirectory, sync};

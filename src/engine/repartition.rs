@@ -1,9 +1,10 @@
-//! Another number of slices, on real files: does at once what [the machine](crate::slice::repartition) orders.
+//! Another number of slices, on real files: does at once what [the
+//! machine](crate::slice::repartition) orders.
 //!
 //! The directory stays locked from one end to the other.
 //!
-//! **Errors.** A fault in an old file, and whatever the operating system says; the new generation is removed again,
-//! if that can be done, and the data is what it was.
+//! **Errors.** A fault in an old file, and whatever the operating system says; the new generation
+//! is removed again, if that can be done, and the data is what it was.
 
 use super::directory::{self, Directory, Error};
 use super::files::Files;
@@ -19,9 +20,9 @@ use std::path::{Path, PathBuf};
 /// Hears how far it has come, in bytes of so many. Returns whether to go on.
 pub type Look<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
-/// Gives the directory so many slices, at least one; if it has them already, only what nothing names is removed, and
-/// that only if what is named is there. `look` hears how far it has come; if it says no, the data stays as it is
-/// ([`Error::Stopped`]).
+/// Gives the directory so many slices, at least one; if it has them already, only what nothing
+/// names is removed, and that only if what is named is there. `look` hears how far it has come; if
+/// it says no, the data stays as it is ([`Error::Stopped`]).
 pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<Directory, Error> {
     let (unnamed, old) = (directory.unnamed()?, *directory.manifest());
     let new = if old.slices == slices {
@@ -122,8 +123,8 @@ impl Driver {
     }
 }
 
-/// A generation that is being written. In the end it is removed, unless the manifest names it then: as long as it is
-/// not known to name another one, everything stays.
+/// A generation that is being written. In the end it is removed, unless the manifest names it then:
+/// as long as it is not known to name another one, everything stays.
 struct Unfinished {
     data: PathBuf,
     generation: u64,

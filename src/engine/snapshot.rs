@@ -1,6 +1,8 @@
-//! A snapshot that is written to a file user by user, by a process that serves nobody meanwhile: an import.
+//! A snapshot that is written to a file user by user, by a process that serves nobody meanwhile: an
+//! import.
 //!
-//! Nothing of it counts until the slice's manifest names it, which is left to the caller. Sizes are in bytes.
+//! Nothing of it counts until the slice's manifest names it, which is left to the caller. Sizes are
+//! in bytes.
 
 use super::Failure;
 use super::directory::SliceDirectory;
@@ -55,8 +57,8 @@ impl Snapshot {
         Ok(())
     }
 
-    /// All users were added: writes the last frame, and brings file and name to stable storage. The log must reach
-    /// `position` for it to hold. It takes the place of what `before` names.
+    /// All users were added: writes the last frame, and brings file and name to stable storage. The
+    /// log must reach `position` for it to hold. It takes the place of what `before` names.
     pub fn finish(mut self, names: &Names, position: u64, before: manifest::Slice) -> Result<OnDisk, Failure> {
         self.writer.finish(names, position, &mut |task| self.asked.push(task));
         self.work()?;

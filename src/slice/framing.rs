@@ -1,5 +1,6 @@
-//! The frames of a snapshot, in their order: the first, frames of users, the last. Who fills them, and when, is for the
-//! [scan](super::snapshot) beside serving and for the [writer](super::offline) that serves nobody.
+//! The frames of a snapshot, in their order: the first, frames of users, the last. Who fills them,
+//! and when, is for the [scan](super::snapshot) beside serving and for the [writer](super::offline)
+//! that serves nobody.
 
 use super::disk::Task;
 use crate::journal::frame::{Block, Kind};
@@ -11,7 +12,8 @@ use crate::ledger::user::User;
 /// Users of one frame, in bytes; the last of them may go beyond.
 pub(super) const FRAME_BYTES: usize = 64 << 10;
 
-/// A snapshot, as far as it is framed. Each frame becomes a task; they may be done in any order once the file is made.
+/// A snapshot, as far as it is framed. Each frame becomes a task; they may be done in any order
+/// once the file is made.
 #[derive(Debug)]
 pub(super) struct Framing {
     /// `place.file` is the snapshot's number.

@@ -1,9 +1,10 @@
-//! A snapshot that is written user by user for a slice that serves nobody meanwhile: by an import, or a re-partition.
+//! A snapshot that is written user by user for a slice that serves nobody meanwhile: by an import,
+//! or a re-partition.
 //!
-//! A state machine without a disk. What it asks is to be done in the order in which it asks: the file is made, its
-//! frames are written, then it is brought to stable storage. Nothing of it counts until the slice's manifest names
-//! it, which is left to the caller. Whatever fails ends the attempt: a failure is never reported here. Sizes are in
-//! bytes.
+//! A state machine without a disk. What it asks is to be done in the order in which it asks: the
+//! file is made, its frames are written, then it is brought to stable storage. Nothing of it counts
+//! until the slice's manifest names it, which is left to the caller. Whatever fails ends the
+//! attempt: a failure is never reported here. Sizes are in bytes.
 
 use super::disk::{Done, Task};
 use super::framing::{FRAME_BYTES, Framing};
@@ -25,7 +26,8 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Begins a snapshot from which the log is replayed from `segment` on. `place.file` is the snapshot's number.
+    /// Begins a snapshot from which the log is replayed from `segment` on. `place.file` is the
+    /// snapshot's number.
     pub fn begin(place: Place, segment: u64, ask: &mut impl FnMut(Task)) -> Self {
         let mut writer =
             Self { framing: Framing::new(place), block: Framing::block(), spare: None, owed: 2, is_synced: false };
@@ -41,7 +43,8 @@ impl Writer {
         self.added(user, ask);
     }
 
-    /// Adds a user of another slice, whose kinds have the numbers of `own` there. Those that `names` lacks get one.
+    /// Adds a user of another slice, whose kinds have the numbers of `own` there. Those that
+    /// `names` lacks get one.
     pub fn add_from(&mut self, user: &User, own: &Names, names: &mut Names, ask: &mut impl FnMut(Task)) {
         user.store_for(own, names, self.block.payload());
         self.added(user, ask);

@@ -1,8 +1,10 @@
-//! A file that is read from one end to the other: its frames come out in order, its chunks are asked for ahead.
+//! A file that is read from one end to the other: its frames come out in order, its chunks are
+//! asked for ahead.
 //!
-//! At most [`AHEAD`] reads are on their way at a time, each of at most [`CHUNK_BYTES`], so that decoding overlaps
-//! with the disk. A frame that lies within one chunk is read where it is; only one that spans two is copied
-//! together. Buffers go to the disk and come back; there are never more than [`BUFFERS`] of them.
+//! At most [`AHEAD`] reads are on their way at a time, each of at most [`CHUNK_BYTES`], so that
+//! decoding overlaps with the disk. A frame that lies within one chunk is read where it is; only
+//! one that spans two is copied together. Buffers go to the disk and come back; there are never
+//! more than [`BUFFERS`] of them.
 
 use super::disk::Task;
 use crate::journal::frame::{self, Frame, NoFrame};

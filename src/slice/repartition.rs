@@ -1,15 +1,17 @@
-//! Another number of slices: all users are written once more, into a new generation, before a start.
+//! Another number of slices: all users are written once more, into a new generation, before a
+//! start.
 //!
-//! A state machine without a disk. [`Repartition::advance`] takes a bounded step and says what is to be done: tasks
-//! of a slice, which are done in the order in which they are asked, and steps with the data directory. The engine
-//! does them with files, a simulation with faults.
+//! A state machine without a disk. [`Repartition::advance`] takes a bounded step and says what is
+//! to be done: tasks of a slice, which are done in the order in which they are asked, and steps
+//! with the data directory. The engine does them with files, a simulation with faults.
 //!
 //! 1. What an attempt before this one left is removed.
-//! 2. Each slice of the old generation is recovered as a start recovers it, one after the other, and nothing of it
-//!    is changed. Its users go to the snapshots of the new slices, all of which are open meanwhile; then it is
-//!    dropped. So the memory that this takes is that of the largest old slice, and some blocks for each new one.
-//! 3. The new generation is brought to stable storage, then the directory's manifest names it: that is the moment
-//!    of the change.
+//! 2. Each slice of the old generation is recovered as a start recovers it, one after the other,
+//!    and nothing of it is changed. Its users go to the snapshots of the new slices, all of which
+//!    are open meanwhile; then it is dropped. So the memory that this takes is that of the largest
+//!    old slice, and some blocks for each new one.
+//! 3. The new generation is brought to stable storage, then the directory's manifest names it: that
+//!    is the moment of the change.
 //! 4. The old generation is removed.
 //!
 //! ```text
@@ -19,8 +21,9 @@
 //!               └─ the number stays ──────────────────────────────────────────────▶ Done
 //! ```
 //!
-//! Killed in 2 or before, the old generation counts, and whatever there is of the new one is removed by the next
-//! start; killed later, the new one counts, and the old one is removed. Progress is in bytes of the old files.
+//! Killed in 2 or before, the old generation counts, and whatever there is of the new one is
+//! removed by the next start; killed later, the new one counts, and the old one is removed.
+//! Progress is in bytes of the old files.
 
 use super::disk::{Done, Task};
 use super::offline::Writer;
@@ -57,11 +60,11 @@ pub enum Order {
 pub enum DirectoryTask {
     /// Make the directory of a generation, and those of its slices in it.
     Make(Directory),
-    /// Bring the names in this generation's directory to stable storage, if one is given; then those in the data
-    /// directory.
+    /// Bring the names in this generation's directory to stable storage, if one is given; then
+    /// those in the data directory.
     Sync(Option<u64>),
-    /// Replace the manifest, so that after a crash at any time there is either the old or the new one, and when it
-    /// is done the new one.
+    /// Replace the manifest, so that after a crash at any time there is either the old or the new
+    /// one, and when it is done the new one.
     Publish(Directory),
     /// Remove a generation, with all that is in it.
     Remove(u64),
@@ -149,8 +152,8 @@ enum NewStage {
 }
 
 impl Repartition {
-    /// Gives the slices that `old` names, each with its manifest, the number of `new`; if it is the same manifest,
-    /// only `unnamed` generations are removed. `new` is the next generation.
+    /// Gives the slices that `old` names, each with its manifest, the number of `new`; if it is the
+    /// same manifest, only `unnamed` generations are removed. `new` is the next generation.
     pub fn new(old: Directory, new: Directory, manifests: Vec<manifest::Slice>, unnamed: Vec<u64>) -> Self {
         assert!(new.slices > 0, "each user has a slice");
         assert!(new == old || new.generation == old.generation + 1, "the next generation has the next number");
@@ -175,8 +178,9 @@ impl Repartition {
         }
     }
 
-    /// Takes at most one step, and says what is to be done for it. After [`Headway::Going`] it may be stopped for
-    /// good, by being dropped: until it [is published](Self::is_published) the old generation is as it was.
+    /// Takes at most one step, and says what is to be done for it. After [`Headway::Going`] it may
+    /// be stopped for good, by being dropped: until it [is published](Self::is_published) the old
+    /// generation is as it was.
     pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         match self.stage {
             // Reads go on while others are on their way.
@@ -268,14 +272,16 @@ impl Repartition {
         self.olds.len()
     }
 
-    /// What is named is on stable storage, then the generations go, for good before there may be others of the same name.
+    /// What is named is on stable storage, then the generations go, for good before there may be
+    /// others of the same name.
     fn remove(&mut self, generations: Vec<u64>) {
         self.next.push_back(DirectoryTask::Sync(None));
         self.next.extend(generations.into_iter().map(DirectoryTask::Remove));
         self.next.push_back(DirectoryTask::Sync(None));
     }
 
-    /// Looks that the files of all old slices are there: else what is unnamed may be all that is left.
+    /// Looks that the files of all old slices are there: else what is unnamed may be all that is
+    /// left.
     fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         let Some(Old { place, recovery }) = self.olds.get_mut(old) else {
             let unnamed = std::mem::take(&mut self.unnamed);
@@ -367,7 +373,8 @@ impl Repartition {
         Ok(())
     }
 
-    /// Brings a new slice to stable storage, and names its snapshot. There is no log, so the snapshot needs none.
+    /// Brings a new slice to stable storage, and names its snapshot. There is no log, so the
+    /// snapshot needs none.
     fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> Headway {
         let Some(New { place, writer, names, stage, .. }) = self.news.get_mut(new) else {
             self.next.push_back(DirectoryTask::Sync(Some(self.new.generation)));

@@ -1,7 +1,9 @@
-//! The scan that writes a snapshot: user after user, a bounded step at a time, while serving goes on.
+//! The scan that writes a snapshot: user after user, a bounded step at a time, while serving goes
+//! on.
 //!
-//! Each user is written whole, as they are at that moment. Users who come meanwhile have higher slots, so the scan meets them too. When it
-//! is over, the log must become durable up to where it then ends: only then does every record that an image holds count.
+//! Each user is written whole, as they are at that moment. Users who come meanwhile have higher
+//! slots, so the scan meets them too. When it is over, the log must become durable up to where it
+//! then ends: only then does every record that an image holds count.
 
 use super::disk::Task;
 use super::framing::{FRAME_BYTES, Framing};
@@ -12,12 +14,13 @@ use crate::ledger::book::Book;
 use crate::ledger::index::Slot;
 use crate::ledger::memory::Step;
 
-/// Users that one step serialises, in bytes, while reads wait for it; the last of them may go beyond. Else a step makes a frame.
+/// Users that one step serialises, in bytes, while reads wait for it; the last of them may go
+/// beyond. Else a step makes a frame.
 const SMALL_STEP_BYTES: usize = 8 << 10;
 /// Frames that are written at one time.
 const IN_FLIGHT: usize = 2;
-/// Buffers that a scan needs, and their room: for the largest of all but a few users. Who makes them has each byte written once, for a first touch of
-/// memory can take as long as many reads.
+/// Buffers that a scan needs, and their room: for the largest of all but a few users. Who makes
+/// them has each byte written once, for a first touch of memory can take as long as many reads.
 pub const BUFFERS: usize = IN_FLIGHT + 1;
 /// See [`BUFFERS`].
 pub const BUFFER_BYTES: usize = 5 << 18;
@@ -62,7 +65,8 @@ enum Stage {
 pub struct GivenUp;
 
 impl Scan {
-    /// Begins a snapshot from which the log will be replayed from `segment` on. `place.file` is the snapshot's number.
+    /// Begins a snapshot from which the log will be replayed from `segment` on. `place.file` is the
+    /// snapshot's number.
     pub fn begin(place: Place, segment: u64, ask: &mut impl FnMut(Task)) -> Self {
         ask(Task::Create { snapshot: place.file });
         Self {
@@ -77,7 +81,8 @@ impl Scan {
         }
     }
 
-    /// Takes at most one step, a small one while reads come in. `position` is that of the log's last record, `durable` up to where it is durable.
+    /// Takes at most one step, a small one while reads come in. `position` is that of the log's
+    /// last record, `durable` up to where it is durable.
     pub fn advance(
         &mut self,
         book: &Book,
@@ -152,7 +157,8 @@ impl Scan {
         self.stage = Stage::Synced;
     }
 
-    /// What has come of it. When it is done, the snapshot is on stable storage, and may be named in the manifest.
+    /// What has come of it. When it is done, the snapshot is on stable storage, and may be named in
+    /// the manifest.
     pub fn progress(&self) -> Result<Headway, GivenUp> {
         match self.stage {
             Stage::Creating | Stage::Syncing => Ok(Headway::Waiting),

@@ -1,4 +1,5 @@
-//! Recovery from a disk that answers at once, for those who serve nobody meanwhile: whatever it asks is read on the spot.
+//! Recovery from a disk that answers at once, for those who serve nobody meanwhile: whatever it
+//! asks is read on the spot.
 
 use super::disk::{Done, Task};
 use super::recovery::Recovery;
@@ -13,7 +14,8 @@ pub trait Source {
     /// The size of a file; `None` if there is none.
     fn size(&mut self, file: File) -> Result<Option<u64>, Self::Error>;
 
-    /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the file ends.
+    /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the
+    /// file ends.
     fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Self::Error>;
 }
 

@@ -1,8 +1,10 @@
-//! Another number of slices, on a file system with the faults of a crash, which comes in the midst of any step.
+//! Another number of slices, on a file system with the faults of a crash, which comes in the midst
+//! of any step.
 //!
-//! One seed is one directory that lives: it is fed, then it gets other numbers of slices, each attempt of which may
-//! end by a kill or with the power. After each, what the manifest names must hold every user as they were: the old
-//! generation as it was, or the new one whole. `PURSER_SEED=n` runs one seed again.
+//! One seed is one directory that lives: it is fed, then it gets other numbers of slices, each
+//! attempt of which may end by a kill or with the power. After each, what the manifest names must
+//! hold every user as they were: the old generation as it was, or the new one whole.
+//! `PURSER_SEED=n` runs one seed again.
 
 use super::counts::Counts;
 use super::disk::Crash;

@@ -1,8 +1,10 @@
-//! A file system with the faults of a crash: directories in directories, files, and what of them outlives a loss of power.
+//! A file system with the faults of a crash: directories in directories, files, and what of them
+//! outlives a loss of power.
 //!
-//! What was written to a file is durable when the file was synced, a name that was made, changed or removed when its
-//! directory was; before that each change counts or does not, by itself. A crash comes in the midst of any step that
-//! changes something, which then has happened, or has not, or in part.
+//! What was written to a file is durable when the file was synced, a name that was made, changed or
+//! removed when its directory was; before that each change counts or does not, by itself. A crash
+//! comes in the midst of any step that changes something, which then has happened, or has not, or
+//! in part.
 
 use super::disk::{Crash, Inode, put, some_sectors};
 use super::random::Random;
@@ -95,8 +97,8 @@ impl Tree {
         }
     }
 
-    /// Whether a step that changes something is done; if not, the process has ended, and `Err` says whether the step
-    /// was still done.
+    /// Whether a step that changes something is done; if not, the process has ended, and `Err` says
+    /// whether the step was still done.
     fn step(&mut self) -> Result<(), bool> {
         match &mut self.left {
             None => Ok(()),
