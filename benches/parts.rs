@@ -26,9 +26,9 @@ use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
-use purser::slice::Slice;
 use purser::slice::disk::{Done, Task};
-use purser::slice::snapshot::{Progress, Scan};
+use purser::slice::snapshot::Scan;
+use purser::slice::{Headway, Slice};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -305,7 +305,8 @@ fn json_write(criterion: &mut Criterion) {
     let read = Read { user, currency: None, what: What::Balance };
     let ours = |out: &mut Vec<u8>| {
         out.clear();
-        slice.read(user, |view| answer::write(out, view.expect("a known user"), &read, NOW));
+        let (_, view) = slice.read(user);
+        answer::write(out, view.expect("a known user"), &read, NOW);
     };
     let shown: rivals::BalanceAnswer<'_> = sonic_rs::from_str(&expected).expect("an answer is JSON");
     let rival = |out: &mut Vec<u8>| {
@@ -406,7 +407,7 @@ fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
     b.iter_custom(|times| {
         let all = Instant::now();
         for _ in 0..times {
-            if scan.progress() == Progress::Ready {
+            if scan.progress() == Ok(Headway::Done) {
                 scan = begin(&mut asked);
             }
             let one = Instant::now();
@@ -425,7 +426,8 @@ fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_sna
     assert_eq!((slice.book().users() as u64, slice.book().entries()), (population.users, population.history()));
     let mut body = Vec::new();
     let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
-    slice.read(read.user, |view| answer::write(&mut body, view.expect("a known user"), &read, NOW));
+    let (_, view) = slice.read(read.user);
+    answer::write(&mut body, view.expect("a known user"), &read, NOW);
     assert_eq!(String::from_utf8_lossy(&body), population.balance(7));
     drop(slice);
     b.iter_batched(|| (), |()| disk.recover(), BatchSize::PerIteration);

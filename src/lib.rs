@@ -113,7 +113,10 @@
 //! src/slice/mod.rs          one owner: read, apply, durable
 //! src/slice/disk.rs         what is asked of a disk
 //! src/slice/log.rs          the log: group commit, segments
-//! src/slice/snapshot.rs     the scan that writes a snapshot
+//! src/slice/framing.rs      the frames of a snapshot
+//! src/slice/snapshot.rs     the scan that writes one beside serving
+//! src/slice/offline.rs      the writer of one that serves nobody
+//! src/slice/repartition.rs  another number of slices
 //! src/slice/store.rs        log, snapshots, manifest
 //! src/slice/recovery.rs     from disk to a slice that serves
 //! src/slice/reader.rs       a file's frames, read ahead
@@ -153,9 +156,9 @@
 //! src/engine/net.rs         listeners
 //! src/engine/directory.rs   the data directory, its lock
 //! src/engine/storage.rs     the disk of one slice
-//! src/engine/files.rs       its files, read at once
+//! src/engine/files.rs       its files, for those who can wait
 //! src/engine/snapshot.rs    users to a snapshot, offline
-//! src/engine/repartition.rs another number of slices
+//! src/engine/repartition.rs another number of slices, on real files
 //! src/engine/arena.rs       a core's memory
 //! src/engine/mesh.rs        the cores, as one of them reaches the others
 //! src/engine/queue.rs       SPSC queue between two cores

@@ -4,6 +4,8 @@
 //! the end everything that was told is there, once. `PURSER_SIMULATIONS=n` runs more seeds, `PURSER_SEED=n` one of them again:
 //! `PURSER_SEED=n cargo test --test purser simulation`.
 //!
+//! `repartition` does the same to a change of the number of slices, on a `tree` of directories and files.
+//!
 //! `disk` has the faults of a crash, `damage` those at rest; `client` sends, `world` drives, `oracle` judges. Each [`Bug`] is one that
 //! this system could have had, planted outside of it; a test shows that none of them gets through.
 
@@ -13,6 +15,8 @@ mod damage;
 mod disk;
 mod oracle;
 pub mod random;
+mod repartition;
+mod tree;
 mod world;
 
 use crate::seeds::number;

@@ -146,6 +146,11 @@ impl Directory {
         SliceDirectory { path, place: Place { generation, slice, file: 0 }, slices }
     }
 
+    /// Where the files of a generation are, or were.
+    pub fn generation(&self, generation: u64) -> PathBuf {
+        self.path.join(generation_directory(generation))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -153,13 +158,13 @@ impl Directory {
 
     /// The generations that are there and that the manifest does not name: what a crash left behind, which the next start removes. If there is
     /// one that no crash leaves, the manifest is not to be trusted.
-    pub fn unnamed(&self) -> Result<Vec<PathBuf>, Error> {
+    pub fn unnamed(&self) -> Result<Vec<u64>, Error> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
             let Some(generation) = parse_generation(&name).filter(|_| path.is_dir()) else { continue };
             let is_named = self.manifest.names(generation, has_log(&path)?);
             if !is_named.map_err(|why| Error::Manifest(self.path.join(MANIFEST), why))? {
-                unnamed.push(path);
+                unnamed.push(generation);
             }
         }
         unnamed.sort_unstable();

@@ -1,14 +1,17 @@
-//! The files of a slice, read at once: by whoever serves nobody meanwhile, and by the thread that reads for a start.
+//! The files of a slice, for those who can wait: whatever is asked is done at once. A start's
+//! reads, an import, a re-partition; the log of a server is [elsewhere](super::storage).
 
 use super::Failure;
-use super::directory::SliceDirectory;
+use super::directory::{SliceDirectory, sync};
 use crate::journal::File;
-use crate::slice::source::Source;
+use crate::slice::disk::{Done, Task};
+use crate::slice::source::{self, Source};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
-/// The files of a slice. That which was read last stays open.
+/// The files of a slice. That which was read or written last stays open.
 #[derive(Debug)]
 pub struct Files {
     directory: SliceDirectory,
@@ -21,9 +24,50 @@ impl Files {
         Self { directory, open: None }
     }
 
-    /// Nothing more is read for the time being.
+    /// Nothing more is read or written for the time being.
     pub fn close(&mut self) {
         self.open = None;
+    }
+
+    /// Where a file is.
+    pub fn path(&self, file: File) -> PathBuf {
+        self.directory.path.join(file.to_string())
+    }
+
+    /// Does a task of a recovery or of an offline writer.
+    pub fn perform(&mut self, task: Task) -> Result<Done, Failure> {
+        Ok(match task {
+            Task::Create { snapshot } => {
+                let (file, path) = (File::Snapshot(snapshot), self.path(File::Snapshot(snapshot)));
+                let made = fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
+                self.open = Some((file, made));
+                Done::Created { snapshot, buffers: Some(Vec::new()) }
+            }
+            Task::Write { file, offset, block } => {
+                let failed = Failure::of("write", self.path(file).display().to_string());
+                self.made(file).write_all_at(block.bytes(), offset).map_err(failed)?;
+                Done::Written { file, block, ok: true }
+            }
+            Task::Sync { snapshot } => {
+                let file = File::Snapshot(snapshot);
+                let failed = Failure::of("sync", self.path(file).display().to_string());
+                self.made(file).sync_all().map_err(failed)?;
+                self.close();
+                sync(&self.directory.path)?;
+                Done::Synced { snapshot, ok: true }
+            }
+            Task::Publish { text } => {
+                self.directory.publish(&text)?;
+                Done::Published
+            }
+            task => source::serve(task, self)?,
+        })
+    }
+
+    /// The file that was made last.
+    fn made(&self, file: File) -> &fs::File {
+        let made = self.open.as_ref().filter(|(open, _)| *open == file);
+        &made.expect("a snapshot is made before it is written to").1
     }
 }
 
@@ -31,7 +75,7 @@ impl Source for Files {
     type Error = Failure;
 
     fn size(&mut self, file: File) -> Result<Option<u64>, Failure> {
-        let path = self.directory.path.join(file.to_string());
+        let path = self.path(file);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
@@ -40,7 +84,7 @@ impl Source for Files {
     }
 
     fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Failure> {
-        let path = self.directory.path.join(file.to_string());
+        let path = self.path(file);
         let failed = |operation| Failure::of(operation, path.display().to_string());
         if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
             self.open = Some((file, fs::File::open(&path).map_err(failed("open"))?));

@@ -1,12 +1,17 @@
-//! The disk of one slice, on three threads beside the core: what they do may block, and the core must not.
+//! The disk of one slice, on three threads beside the core: what they do may block, and the core
+//! must not.
 //!
-//! - What a start reads, then the log's writes, one after the other, direct and synchronous (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page
-//!   cache has a say in it. Each byte of a segment was written once before, so that a write changes nothing but data. A thread that waits
-//!   for its own write is faster here than the ring: where a disk cannot write through its cache, the ring leaves the flush to a
-//!   worker of the kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick behind whatever runs there.
-//! - Segments and manifests: little work, but the log may have to wait for it. It gives way to the core.
-//! - Snapshots: much work that nobody waits for. Where all CPUs are cores', it takes what time they leave: a scheduler that has let a
-//!   thread begin may leave the CPU to it for a whole tick, milliseconds that a read would wait.
+//! - What a start reads, then the log's writes, one after the other, direct and synchronous
+//!   (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page cache has a say
+//!   in it. Each byte of a segment was written once before, so that a write changes nothing but
+//!   data. A thread that waits for its own write is faster here than the ring: where a disk cannot
+//!   write through its cache, the ring leaves the flush to a worker of the kernel on the CPU that
+//!   takes the disk's interrupts, where it waits for up to a tick behind whatever runs there.
+//! - Segments and manifests: little work, but the log may have to wait for it. It gives way to the
+//!   core.
+//! - Snapshots: much work that nobody waits for. Where all CPUs are cores', it takes what time they
+//!   leave: a scheduler that has let a thread begin may leave the CPU to it for a whole tick,
+//!   milliseconds that a read would wait.
 //!
 //! A file system that has no direct writes gets plain ones.
 
@@ -19,7 +24,7 @@ use crate::journal::frame::{ALIGN, Block};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
-use crate::slice::source::Source;
+use crate::slice::source;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -27,8 +32,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Bytes of zeros that are written at a time into a new segment: a kernel that does not preempt itself is back from it in a fraction of a
-/// millisecond.
+/// Bytes of zeros that are written at a time into a new segment: a kernel that does not preempt
+/// itself is back from it in a fraction of a millisecond.
 const ZEROS_BYTES: usize = 256 << 10;
 
 /// The disk of one slice.
@@ -58,7 +63,8 @@ struct Outcome {
 }
 
 impl Storage {
-    /// The disk of the slice in `directory`. The threads beside the core are started here; they wake it through `control`.
+    /// The disk of the slice in `directory`. The threads beside the core are started here; they
+    /// wake it through `control`.
     pub fn new(directory: SliceDirectory, control: &Control, aside: &Aside) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
         let start = |name: &str, settle: fn(&Aside)| {
@@ -149,7 +155,8 @@ impl Worker {
             Task::Write { file, offset, block } => {
                 self.open = opened.or(self.open.take());
                 let ok = match (file, self.write(file, offset, &block)) {
-                    // An error in the log is fatal: what is in the page cache then is not what is on the disk.
+                    // An error in the log is fatal: what is in the page cache then is not what is
+                    // on the disk.
                     (File::Segment(_), written) => written.map(|()| true)?,
                     (File::Snapshot(_), written) => tried(written, GIVEN_UP).is_some(),
                 };
@@ -170,11 +177,7 @@ impl Worker {
                 }
                 None
             }
-            Task::Measure { file } => Some(Done::Measured { file, bytes: self.files.size(file)? }),
-            Task::Read { file, offset, bytes, mut buffer } => {
-                self.files.read(file, offset, bytes, &mut buffer)?;
-                Some(Done::Read { file, offset, buffer })
-            }
+            task @ (Task::Measure { .. } | Task::Read { .. }) => Some(source::serve(task, &mut self.files)?),
             Task::Settle { segment, manifest } => {
                 self.settle(segment, &manifest)?;
                 Some(Done::Settled)
@@ -209,8 +212,9 @@ impl Worker {
         self.open(File::Segment(segment), libc::O_DSYNC)
     }
 
-    /// Makes a file of zeros, all of them written: a file that is only allocated would have its extents changed by each first write. They go
-    /// past the page cache, where they would take a core's time and displace what is read.
+    /// Makes a file of zeros, all of them written: a file that is only allocated would have its
+    /// extents changed by each first write. They go past the page cache, where they would take a
+    /// core's time and displace what is read.
     fn zero(&mut self, path: &Path, bytes: u64) -> io::Result<()> {
         fs::File::create(path)?;
         let file = self.open_path(path, 0)?;

@@ -171,12 +171,24 @@ impl Block {
         frame[32..40].copy_from_slice(&number.to_le_bytes());
         let crc = crc32c::crc32c(&frame[4..HEADER_BYTES + length]);
         frame[..4].copy_from_slice(&crc.to_le_bytes());
+        // In pairs: whoever reads it back finds as many bytes, and writes it directly from where it lies.
+        assert!(needed_bytes(frame) == HEADER_BYTES + length, "a frame says how long it is");
+        assert!(
+            frame.len().is_multiple_of(ALIGN) && frame.as_ptr().align_offset(ALIGN) == 0,
+            "a frame is whole blocks"
+        );
         crc
     }
 
     /// The sealed frame's bytes, as they are written.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
+    }
+
+    /// The sealed frame's checksum.
+    pub fn crc(&self) -> u32 {
+        let header = self.bytes().first_chunk::<HEADER_BYTES>().expect("a block has room for its header");
+        u32_at(header, 0)
     }
 }
 

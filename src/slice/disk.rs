@@ -1,12 +1,15 @@
-//! What a slice asks of its disk, and what it hears back. The engine does it with the kernel, a simulation with faults.
+//! What a slice asks of its disk, and what it hears back. The engine does it with the kernel, a
+//! simulation with faults.
 
 use crate::journal::frame::Block;
 use crate::journal::{File, manifest};
 
-/// Something to be done. Tasks may be done at the same time, but for [`Task::Publish`]: those are done in order.
+/// Something to be done. Tasks may be done at the same time, but for [`Task::Publish`]: those are
+/// done in order.
 #[derive(Debug)]
 pub enum Task {
-    /// Write a sealed frame. When it is done and the file is a segment, the bytes are on stable storage.
+    /// Write a sealed frame. When it is done and the file is a segment, the bytes are on stable
+    /// storage.
     Write {
         /// Where to.
         file: File,
@@ -21,7 +24,8 @@ pub enum Task {
         segment: u64,
         /// Its size.
         bytes: u64,
-        /// A segment of that size that is no longer needed: to be renamed, its contents left as they are.
+        /// A segment of that size that is no longer needed: to be renamed, its contents left as
+        /// they are.
         from: Option<u64>,
     },
     /// Make an empty file for a snapshot.
@@ -34,7 +38,8 @@ pub enum Task {
         /// Its number.
         snapshot: u64,
     },
-    /// Replace the slice's manifest, so that after a crash at any time there is either the old or the new one, and when it is done the new one.
+    /// Replace the slice's manifest, so that after a crash at any time there is either the old or
+    /// the new one, and when it is done the new one.
     Publish {
         /// The new one.
         text: String,
@@ -60,9 +65,10 @@ pub enum Task {
         /// Where to: whatever it holds is replaced.
         buffer: Vec<u8>,
     },
-    /// Bring what a start has read to stable storage, before anything is built on it: a process that was killed may
-    /// have left on their way the last write of a segment, and the name of a manifest. Then remove what the manifest
-    /// does not name: nothing, if there is anything that no crash leaves.
+    /// Bring what a start has read to stable storage, before anything is built on it: a process
+    /// that was killed may have left on their way the last write of a segment, and the name of a
+    /// manifest. Then remove what the manifest does not name: nothing, if there is anything that no
+    /// crash leaves.
     Settle {
         /// The segment with the end of the log; 0 if there is none.
         segment: u64,
@@ -71,8 +77,8 @@ pub enum Task {
     },
 }
 
-/// What was done. A failed write to a segment, a failed publication, and whatever fails of what a start asks, end the
-/// process: they are never reported here.
+/// What was done. A failed write to a segment, a failed publication, and whatever fails of what a
+/// start asks, end the process: they are never reported here.
 #[derive(Debug)]
 pub enum Done {
     /// A frame was written; the block comes back.
@@ -95,7 +101,8 @@ pub enum Done {
     Created {
         /// Its number.
         snapshot: u64,
-        /// If it is there, buffers for its frames, as many as whoever made it likes: see [`super::snapshot::BUFFERS`].
+        /// If it is there, buffers for its frames, as many as whoever made it likes: see
+        /// [`super::snapshot::BUFFERS`].
         buffers: Option<Vec<Block>>,
     },
     /// A snapshot is on stable storage, or could not be brought there.
@@ -120,7 +127,8 @@ pub enum Done {
         file: File,
         /// Where the part begins.
         offset: u64,
-        /// The buffer comes back with the part: with less than was asked for only where the file ends.
+        /// The buffer comes back with the part: with less than was asked for only where the file
+        /// ends.
         buffer: Vec<u8>,
     },
     /// What was read is on stable storage, and what nothing names is gone.

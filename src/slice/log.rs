@@ -1,8 +1,11 @@
-//! The log of a slice: records gather in a block while the block before is being written, which is the group commit.
+//! The log of a slice: records gather in a block while the block before is being written, which is
+//! the group commit.
 //!
-//! One write is in flight at a time, and one is begun when somebody waits for it or its block is full. A write that does not fit into the segment goes to the next, which was made ready in the
-//! background: first its header says where the log left the old one, then the manifest names it, then writes go there. A start
-//! begins with the segment that recovery read to its end, and writes to a new one.
+//! One write is in flight at a time, and one is begun when somebody waits for it or its block is
+//! full. A write that does not fit into the segment goes to the next, which was made ready in the
+//! background: first its header says where the log left the old one, then the manifest names it,
+//! then writes go there. A start begins with the segment that recovery read to its end, and writes
+//! to a new one.
 
 use super::disk::Task;
 use super::{LogSink, Lsn};
@@ -12,11 +15,13 @@ use crate::journal::{File, Place, record};
 use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
-/// Records of one write: large enough to make the header and the padding small, small enough to be summed in a fraction of a turn.
+/// Records of one write: large enough to make the header and the padding small, small enough to be
+/// summed in a fraction of a turn.
 const WRITE_BYTES: usize = 256 << 10;
 /// Records that wait for earlier writes; the feed is held above it.
 const BACKLOG_BYTES: usize = 4 << 20;
-/// Records of the entries that may be applied before it is asked again whether the feed is held: more than a turn's of one body.
+/// Records of the entries that may be applied before it is asked again whether the feed is held:
+/// more than a turn's of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
 /// How long to wait until a segment that could not be made ready is tried again.
 const RETRY_MS: u64 = 1_000;
@@ -136,7 +141,8 @@ impl Log {
         }
     }
 
-    /// Asks for what is due: the next segment, the next write. What fills no block yet is due if `is_awaited`.
+    /// Asks for what is due: the next segment, the next write. What fills no block yet is due if
+    /// `is_awaited`.
     pub fn advance(
         &mut self,
         now_ms: u64,
@@ -175,8 +181,11 @@ impl Log {
             Some(block) => block,
             None => self.take_filling(),
         };
+        let payload = block.payload_bytes();
         let crc = block.seal(Kind::Write, self.place, number);
         let size = block.bytes().len() as u64;
+        assert!(payload > 0 && size == size_of_payload(payload) as u64, "what is sealed is what was appended");
+        assert!(number > self.durable && self.end + size <= self.capacity, "a write is new, and fits its segment");
         self.flight = Some(Flight { number, size, crc });
         ask(Task::Write { file: File::Segment(self.place.file), offset: self.end, block });
     }
@@ -207,6 +216,7 @@ impl Log {
         }
         let Flight { number, size, crc } = self.flight.take().expect("a write was in flight");
         assert!(number == self.durable + 1, "writes become durable one after the other");
+        assert!(block.bytes().len() as u64 == size && block.crc() == crc, "what was written is what was sealed");
         (self.durable, self.crc) = (number, crc);
         self.end += size;
         self.written_bytes += size;
@@ -217,7 +227,8 @@ impl Log {
         Written::Durable(Lsn(number))
     }
 
-    /// The manifest names the new segment: writes go there from now on. Returns its number and its size.
+    /// The manifest names the new segment: writes go there from now on. Returns its number and its
+    /// size.
     pub fn named(&mut self) -> (u64, u64) {
         assert!(self.next == Next::Named, "a segment was headed");
         self.place.file += 1;
@@ -289,7 +300,10 @@ impl LogSink for Log {
             let full = self.take_filling();
             self.full.push_back(full);
         }
+        let before = self.filling.payload_bytes();
         record::write(self.filling.payload(), entry, version);
+        let after = self.filling.payload_bytes();
+        assert!(before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES, "a record has its size");
         Lsn(self.number)
     }
 }

@@ -1,16 +1,22 @@
-//! The state machine of one owner: reads and applies entries of its users, and knows which answers wait for the log.
+//! The state machine of one owner: reads and applies entries of its users, and knows which answers
+//! wait for the log.
 //!
-//! Every answer that is derived from a user is rendered once and stamped with that user's log position ([`Lsn`]); it may leave
-//! when that position is durable, so that no answer shows what a crash could take back. The slice copies nothing: the
-//! engine passes the writer in and the slice calls it with a borrowed user.
+//! Every answer that is derived from a user is rendered once and stamped with that user's log
+//! position ([`Lsn`]); it may leave when that position is durable, so that no answer shows what a
+//! crash could take back. The slice copies nothing: the engine passes the writer in and the slice
+//! calls it with a borrowed user.
 //!
-//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that became free go to a
-//! [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a simulation's record what they are given.
+//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that
+//! became free go to a [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a
+//! simulation's record what they are given.
 
 pub mod disk;
+mod framing;
 pub mod log;
+pub mod offline;
 mod reader;
 pub mod recovery;
+pub mod repartition;
 pub mod snapshot;
 pub mod source;
 pub mod store;
@@ -49,8 +55,9 @@ pub trait LogSink {
     /// Whether one more record can be taken; if not, entries are refused for want of room.
     fn has_room(&self) -> bool;
 
-    /// Takes the record of an accepted entry, with the user's version after it, and returns its position. A sink that keeps
-    /// nothing returns [`Lsn::default`]: there is nothing to wait for. Positions never fall.
+    /// Takes the record of an accepted entry, with the user's version after it, and returns its
+    /// position. A sink that keeps nothing returns [`Lsn::default`]: there is nothing to wait for.
+    /// Positions never fall.
     fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn;
 }
 
@@ -71,7 +78,8 @@ pub struct Slice {
     durable: Lsn,
     /// Users whose last record is not durable yet, with its position.
     unsettled: HashMap<Slot, Lsn, BuildHasherDefault<SlotHasher>>,
-    /// The records that are not durable yet, in order: each costs its share when it becomes so, however many there once were.
+    /// The records that are not durable yet, in order: each costs its share when it becomes so,
+    /// however many there once were.
     records: VecDeque<(Lsn, Slot)>,
     waiting: BinaryHeap<Reverse<(Lsn, Ticket)>>,
 }
@@ -97,7 +105,8 @@ impl Slice {
         }
     }
 
-    /// Judges an entry at time `now`, books it and logs it if it is accepted, and stamps the verdict.
+    /// Judges an entry at time `now`, books it and logs it if it is accepted, and stamps the
+    /// verdict.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>, log: &mut impl LogSink) -> (Lsn, Verdict) {
         let (slot, verdict) = if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
@@ -150,6 +159,7 @@ impl Slice {
                 last.remove();
             }
         }
+        assert!(self.unsettled.len() <= self.records.len(), "who has an unsettled record has one that is not durable");
         while let Some(&Reverse((lsn, ticket))) = self.waiting.peek() {
             if lsn > upto {
                 break;
@@ -179,7 +189,8 @@ impl Slice {
         self.book.index(slot)
     }
 
-    /// Applies a record of the log: an entry that was accepted, and the version that it led its user to.
+    /// Applies a record of the log: an entry that was accepted, and the version that it led its
+    /// user to.
     pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
         self.book.replay(entry, version)
     }
@@ -196,7 +207,8 @@ impl Slice {
     }
 }
 
-/// Slots are numbered from zero: one multiplication spreads them (Fibonacci hashing; D. Knuth, TAOCP 3, 6.4).
+/// Slots are numbered from zero: one multiplication spreads them (Fibonacci hashing; D. Knuth,
+/// TAOCP 3, 6.4).
 #[derive(Debug, Default)]
 struct SlotHasher(u64);
 

@@ -1,8 +1,10 @@
-//! A file that is read from one end to the other: its frames come out in order, its chunks are asked for ahead.
+//! A file that is read from one end to the other: its frames come out in order, its chunks are
+//! asked for ahead.
 //!
-//! At most [`AHEAD`] reads are on their way at a time, each of at most [`CHUNK_BYTES`], so that decoding overlaps
-//! with the disk. A frame that lies within one chunk is read where it is; only one that spans two is copied
-//! together. Buffers go to the disk and come back; there are never more than [`BUFFERS`] of them.
+//! At most [`AHEAD`] reads are on their way at a time, each of at most [`CHUNK_BYTES`], so that
+//! decoding overlaps with the disk. A frame that lies within one chunk is read where it is; only
+//! one that spans two is copied together. Buffers go to the disk and come back; there are never
+//! more than [`BUFFERS`] of them.
 
 use super::disk::Task;
 use crate::journal::frame::{self, Frame, NoFrame};
@@ -145,8 +147,7 @@ impl Reader {
             self.joined.clear();
             self.joined_at = self.at;
         }
-        loop {
-            let Some(Chunk { bytes: Some(bytes), offset, end: chunk_end }) = self.chunks.front() else { break };
+        while let Some(Chunk { bytes: Some(bytes), offset, end: chunk_end }) = self.chunks.front() {
             let from = self.joined_end();
             if self.joined.is_empty() && from >= *offset && end <= *chunk_end {
                 return true;
@@ -219,5 +220,90 @@ impl Reader {
     /// Something is wrong where the next frame begins.
     pub(super) fn fault(&self, what: impl Into<String>) -> Fault {
         Fault::new(self.file, self.at, what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::frame::{Block, Kind};
+
+    const PLACE: Place = Place { generation: 1, slice: 0, file: 7 };
+    const FILE: File = File::Segment(7);
+
+    /// Frames with payloads of these sizes, one after the other.
+    fn file(payloads: &[usize]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for (number, &length) in payloads.iter().enumerate() {
+            let mut block = Block::with_room(length);
+            block.payload().extend(std::iter::repeat_n(number as u8, length));
+            block.seal(Kind::Write, PLACE, number as u64);
+            bytes.extend_from_slice(block.bytes());
+        }
+        bytes
+    }
+
+    /// Answers the newest read first.
+    fn answer(reader: &mut Reader, asked: &mut Vec<Task>, file: &[u8]) {
+        assert!(asked.len() <= AHEAD, "so many reads are on their way at most");
+        let Some(Task::Read { file: name, offset, bytes, mut buffer }) = asked.pop() else { panic!("it waits") };
+        let from = &file[offset as usize..];
+        buffer.clear();
+        buffer.extend_from_slice(&from[..bytes.min(from.len())]);
+        reader.read(name, offset, buffer);
+    }
+
+    #[test]
+    fn frames_come_out_in_order_whatever_their_size_and_in_whatever_order_reads_are_done() {
+        let payloads = [10, 5_000, 900_000, 200_000, 3 << 20, 0, 1 << 20, 300_000, 300_000, 4_056, 2_500_000, 1];
+        let file = file(&payloads);
+        let (mut reader, mut asked) = (Reader::new(), Vec::new());
+        reader.open(FILE, file.len() as u64, 0, u64::MAX);
+        for (number, &length) in payloads.iter().enumerate() {
+            let size = loop {
+                if let Some(frame) = reader.frame(PLACE, &mut |task| asked.push(task)) {
+                    let frame = frame.expect("it is whole");
+                    assert_eq!((frame.number, frame.payload.len()), (number as u64, length));
+                    assert!(frame.payload.iter().all(|&byte| byte == number as u8));
+                    break frame.size() as u64;
+                }
+                answer(&mut reader, &mut asked, &file);
+            };
+            reader.pass(size);
+        }
+        assert_eq!(reader.at(), file.len() as u64);
+        assert!(reader.spare.len() + reader.chunks.len() + asked.len() <= BUFFERS);
+    }
+
+    #[test]
+    fn another_file_waits_until_nothing_of_the_one_before_is_on_its_way() {
+        let (first, second) = (file(&[3 << 20]), file(&[7]));
+        let (mut reader, mut asked, mut later) = (Reader::new(), Vec::new(), Vec::new());
+        reader.open(FILE, first.len() as u64, 0, u64::MAX);
+        assert!(reader.frame(PLACE, &mut |task| asked.push(task)).is_none());
+        reader.open(FILE, second.len() as u64, 0, u64::MAX);
+        assert!(reader.frame(PLACE, &mut |task| later.push(task)).is_none());
+        assert!(later.is_empty() && !reader.is_at_rest());
+        while !asked.is_empty() {
+            answer(&mut reader, &mut asked, &first);
+        }
+        assert!(reader.is_at_rest() && reader.frame(PLACE, &mut |task| later.push(task)).is_none());
+        answer(&mut reader, &mut later, &second);
+        let found = reader.frame(PLACE, &mut |_| {}).expect("it was read").expect("it is whole");
+        assert_eq!(found.payload.len(), 7);
+    }
+
+    #[test]
+    fn a_file_that_is_shorter_than_it_was_ends_in_the_midst_of_a_frame() {
+        let whole = file(&[2 << 20]);
+        let (mut reader, mut asked) = (Reader::new(), Vec::new());
+        reader.open(FILE, whole.len() as u64, 0, u64::MAX);
+        let found = loop {
+            if let Some(found) = reader.frame(PLACE, &mut |task| asked.push(task)) {
+                break found.map(|frame| frame.number);
+            }
+            answer(&mut reader, &mut asked, &whole[..(1 << 20) + 5_000]);
+        };
+        assert_eq!(found, Err(NoFrame::Short(frame::HEADER_BYTES + (2 << 20))));
     }
 }

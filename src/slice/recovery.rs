@@ -1,9 +1,10 @@
 //! From what is on disk to a slice that serves: the current snapshot, then the log over it.
 //!
-//! A state machine without a disk. [`Recovery::advance`] takes a bounded step and asks for reads, at most two ahead;
-//! [`Recovery::done`] hears what was read. The sizes of all files come first. What is not as it should be is a
-//! [`Fault`], a user who belongs to another slice too; but for one thing: where the last segment's frames end, a
-//! write may be torn; nobody was told that it was done, and it is cut.
+//! A state machine without a disk. [`Recovery::advance`] takes a bounded step and asks for reads,
+//! at most two ahead; [`Recovery::done`] hears what was read. The sizes of all files come first.
+//! What is not as it should be is a [`Fault`], a user who belongs to another slice too; but for one
+//! thing: where the last segment's frames end, a write may be torn; nobody was told that it was
+//! done, and it is cut.
 
 use super::Headway;
 use super::Slice;
@@ -21,7 +22,8 @@ use crate::ledger::memory::{Step, Way, ahead};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
-/// Users that are read before the first of them gets its place: what says where that is arrives meanwhile.
+/// Users that are read before the first of them gets its place: what says where that is arrives
+/// meanwhile.
 const TOGETHER: usize = 16;
 /// The shortest image of a user takes no less.
 const LEAST_IMAGE_BYTES: u64 = 30;
@@ -98,7 +100,8 @@ enum Stage {
         segment: u64,
         end: Option<End>,
     },
-    /// The last segment's frames end at `start`, for want of a write `number`: is anything behind them?
+    /// The last segment's frames end at `start`, for want of a write `number`: is anything behind
+    /// them?
     Cut {
         start: u64,
         number: u64,
@@ -137,7 +140,8 @@ impl Owner {
 }
 
 impl Recovery {
-    /// A recovery of what `manifest` names, the manifest of one of so many slices. `place.file` is not looked at.
+    /// A recovery of what `manifest` names, the manifest of one of so many slices. `place.file` is
+    /// not looked at.
     pub fn new(place: Place, slices: u32, manifest: manifest::Slice) -> Self {
         let mut recovery = Self {
             place,
@@ -160,7 +164,8 @@ impl Recovery {
         recovery
     }
 
-    /// Takes at most one step, and asks for what it needs. When it is [done](Headway::Done), [`Self::finish`].
+    /// Takes at most one step, and asks for what it needs. When it is [done](Headway::Done),
+    /// [`Self::finish`].
     pub fn advance(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Result<Headway, Fault> {
         let mut worked = 0;
         while worked < STEP_BYTES {
@@ -397,7 +402,8 @@ impl Recovery {
         self.reader.open(File::Segment(segment), size, at, until);
     }
 
-    /// The header of the segment that was opened, with its frame's number and checksum; `None` as long as it is not read.
+    /// The header of the segment that was opened, with its frame's number and checksum; `None` as
+    /// long as it is not read.
     fn header(&mut self, ask: &mut impl FnMut(Task)) -> Result<Option<(Header, u64, u32)>, Fault> {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
@@ -506,7 +512,8 @@ impl Recovery {
         Ok(Some(size))
     }
 
-    /// The last segment's frames end. Is it because a crash tore the last write, or was something lost?
+    /// The last segment's frames end. Is it because a crash tore the last write, or was something
+    /// lost?
     fn cut(
         &mut self,
         (start, number, why): (u64, u64, &'static str),
@@ -558,8 +565,8 @@ impl Recovery {
         Ok(Some(0))
     }
 
-    /// A crash leaves no write in a segment that is not named: if there is one, the manifest is not the newest that
-    /// there was.
+    /// A crash leaves no write in a segment that is not named: if there is one, the manifest is not
+    /// the newest that there was.
     fn beyond(&mut self, header: Option<u64>, ask: &mut impl FnMut(Task)) -> Worked {
         let Some(number) = header else {
             self.stage = match self.header(ask) {

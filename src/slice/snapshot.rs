@@ -1,25 +1,26 @@
-//! The scan that writes a snapshot: user after user, a bounded step at a time, while serving goes on.
+//! The scan that writes a snapshot: user after user, a bounded step at a time, while serving goes
+//! on.
 //!
-//! Each user is written whole, as they are at that moment. Users who come meanwhile have higher slots, so the scan meets them too. When it
-//! is over, the log must become durable up to where it then ends: only then does every record that an image holds count.
+//! Each user is written whole, as they are at that moment. Users who come meanwhile have higher
+//! slots, so the scan meets them too. When it is over, the log must become durable up to where it
+//! then ends: only then does every record that an image holds count.
 
-use super::Lsn;
 use super::disk::Task;
-use crate::journal::frame::{Block, Kind};
-use crate::journal::snapshot::{Begin, End};
-use crate::journal::{File, Place};
+use super::framing::{FRAME_BYTES, Framing};
+use super::{Headway, Lsn};
+use crate::journal::Place;
+use crate::journal::frame::Block;
 use crate::ledger::book::Book;
 use crate::ledger::index::Slot;
 use crate::ledger::memory::Step;
 
-/// Users of one frame, in bytes; the last of them may go beyond.
-const FRAME_BYTES: usize = 64 << 10;
-/// Users that one step serialises, in bytes, while reads wait for it; the last of them may go beyond. Else a step makes a frame.
+/// Users that one step serialises, in bytes, while reads wait for it; the last of them may go
+/// beyond. Else a step makes a frame.
 const SMALL_STEP_BYTES: usize = 8 << 10;
 /// Frames that are written at one time.
 const IN_FLIGHT: usize = 2;
-/// Buffers that a scan needs, and their room: for the largest of all but a few users. Who makes them has each byte written once, for a first touch of
-/// memory can take as long as many reads.
+/// Buffers that a scan needs, and their room: for the largest of all but a few users. Who makes
+/// them has each byte written once, for a first touch of memory can take as long as many reads.
 pub const BUFFERS: usize = IN_FLIGHT + 1;
 /// See [`BUFFERS`].
 pub const BUFFER_BYTES: usize = 5 << 18;
@@ -38,14 +39,10 @@ pub enum Traffic {
 /// A snapshot that is being written.
 #[derive(Debug)]
 pub struct Scan {
-    place: Place,
+    framing: Framing,
     segment: u64,
     stage: Stage,
     next_user: usize,
-    frames: u64,
-    offset: u64,
-    last_frame: u64,
-    entries: u64,
     in_flight: usize,
     failed: bool,
     /// The frame of users that is being filled.
@@ -63,30 +60,20 @@ enum Stage {
     Synced,
 }
 
-/// What a scan has come to.
+/// A snapshot cannot be written, and nothing of it is in flight any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// It goes on.
-    Going,
-    /// The snapshot is on stable storage, and may be named in the manifest.
-    Ready,
-    /// It cannot be written, and nothing of it is in flight any more.
-    Failed,
-}
+pub struct GivenUp;
 
 impl Scan {
-    /// Begins a snapshot from which the log will be replayed from `segment` on. `place.file` is the snapshot's number.
+    /// Begins a snapshot from which the log will be replayed from `segment` on. `place.file` is the
+    /// snapshot's number.
     pub fn begin(place: Place, segment: u64, ask: &mut impl FnMut(Task)) -> Self {
         ask(Task::Create { snapshot: place.file });
         Self {
-            place,
+            framing: Framing::new(place),
             segment,
             stage: Stage::Creating,
             next_user: 0,
-            frames: 0,
-            offset: 0,
-            last_frame: 0,
-            entries: 0,
             in_flight: 0,
             failed: false,
             filling: None,
@@ -94,7 +81,8 @@ impl Scan {
         }
     }
 
-    /// Takes at most one step, a small one while reads come in. `position` is that of the log's last record, `durable` up to where it is durable.
+    /// Takes at most one step, a small one while reads come in. `position` is that of the log's
+    /// last record, `durable` up to where it is durable.
     pub fn advance(
         &mut self,
         book: &Book,
@@ -111,19 +99,17 @@ impl Scan {
             Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, step_bytes, position, ask),
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;
-                ask(Task::Sync { snapshot: self.place.file });
+                ask(Task::Sync { snapshot: self.framing.number() });
             }
             _ => {}
         }
     }
 
     fn step(&mut self, book: &Book, step_bytes: usize, position: Lsn, ask: &mut impl FnMut(Task)) {
-        let empty = || Block::with_room(FRAME_BYTES + FRAME_BYTES / 4);
-        let mut block = self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(empty);
+        let mut block = self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(Framing::block);
         let users = book.users();
-        let kind = if self.frames == 0 {
-            Begin { segment: self.segment }.write(block.payload());
-            Kind::Snapshot
+        let task = if self.framing.frames() == 0 {
+            self.framing.first(self.segment, block)
         } else if self.next_user < users {
             let until = (block.payload_bytes() + step_bytes).min(FRAME_BYTES);
             while self.next_user < users && block.payload_bytes() < until {
@@ -134,26 +120,20 @@ impl Scan {
                 }
                 let user = book.user(self.next_user as Slot);
                 user.store(block.payload());
-                self.entries += user.version();
+                self.framing.count(user);
                 self.next_user += 1;
             }
             if self.next_user < users && block.payload_bytes() < FRAME_BYTES {
                 self.filling = Some(block);
                 return;
             }
-            Kind::Users
+            self.framing.users(block)
         } else {
-            End::write(block.payload(), users as u64, self.entries, position.0, book.names());
-            self.last_frame = self.offset;
             self.stage = Stage::Scanned(position);
-            Kind::End
+            self.framing.last(block, book.names(), position.0)
         };
-        block.seal(kind, self.place, self.frames);
-        let (offset, size) = (self.offset, block.bytes().len() as u64);
-        self.frames += 1;
-        self.offset += size;
         self.in_flight += 1;
-        ask(Task::Write { file: File::Snapshot(self.place.file), offset, block });
+        ask(task);
     }
 
     /// The file was made, or could not be.
@@ -177,30 +157,27 @@ impl Scan {
         self.stage = Stage::Synced;
     }
 
-    /// What has come of it.
-    pub fn progress(&self) -> Progress {
+    /// What has come of it. When it is done, the snapshot is on stable storage, and may be named in
+    /// the manifest.
+    pub fn progress(&self) -> Result<Headway, GivenUp> {
         match self.stage {
-            Stage::Creating | Stage::Syncing => Progress::Going,
-            _ if self.failed => {
-                if self.in_flight == 0 {
-                    Progress::Failed
-                } else {
-                    Progress::Going
-                }
-            }
-            Stage::Synced => Progress::Ready,
-            _ => Progress::Going,
+            Stage::Creating | Stage::Syncing => Ok(Headway::Waiting),
+            _ if self.failed && self.in_flight == 0 => Err(GivenUp),
+            _ if self.failed => Ok(Headway::Waiting),
+            Stage::Synced => Ok(Headway::Done),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => Ok(Headway::Going),
+            Stage::Scanning | Stage::Scanned(_) => Ok(Headway::Waiting),
         }
     }
 
     /// Whether another step could be taken at once.
     pub fn is_ready_for_step(&self) -> bool {
-        self.stage == Stage::Scanning && !self.failed && self.in_flight < IN_FLIGHT
+        self.progress() == Ok(Headway::Going)
     }
 
     /// The snapshot's number.
     pub const fn number(&self) -> u64 {
-        self.place.file
+        self.framing.number()
     }
 
     /// The segment from which the log is replayed over it.
@@ -210,11 +187,11 @@ impl Scan {
 
     /// Where the last frame begins.
     pub const fn last_frame(&self) -> u64 {
-        self.last_frame
+        self.framing.last_frame()
     }
 
     /// Bytes so far, those of the frame that is being filled included.
     pub fn bytes(&self) -> u64 {
-        self.offset + self.filling.as_ref().map_or(0, |block| block.payload_bytes() as u64)
+        self.framing.bytes() + self.filling.as_ref().map_or(0, |block| block.payload_bytes() as u64)
     }
 }

@@ -1,4 +1,5 @@
-//! Recovery from a disk that answers at once, for those who serve nobody meanwhile: whatever it asks is read on the spot.
+//! Recovery from a disk that answers at once, for those who serve nobody meanwhile: whatever it
+//! asks is read on the spot.
 
 use super::disk::{Done, Task};
 use super::recovery::Recovery;
@@ -13,7 +14,8 @@ pub trait Source {
     /// The size of a file; `None` if there is none.
     fn size(&mut self, file: File) -> Result<Option<u64>, Self::Error>;
 
-    /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the file ends.
+    /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the
+    /// file ends.
     fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Self::Error>;
 }
 
@@ -61,8 +63,8 @@ fn advance<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut S
     Ok(headway)
 }
 
-/// Does at once what a recovery asks.
-fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
+/// Does what a recovery asks.
+pub fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
     Ok(match task {
         Task::Measure { file } => Done::Measured { file, bytes: source.size(file)? },
         Task::Read { file, offset, bytes, mut buffer } => {

@@ -1,27 +1,31 @@
 //! What keeps a slice: its log, its snapshots and the manifest that says which of them count.
 //!
-//! A state machine without a disk. [`Store::advance`] asks for what is due, [`Store::done`] hears what was done; the engine and the simulation
-//! drive the same machine. A snapshot begins when the log has grown by more than a recovery should read, and is paced so
-//! that it is over long before the log has grown as much again. When it is current, what came before it is recycled.
+//! A state machine without a disk. [`Store::advance`] asks for what is due, [`Store::done`] hears
+//! what was done; the engine and the simulation drive the same machine. A snapshot begins when the
+//! log has grown by more than a recovery should read, and is paced so that it is over long before
+//! the log has grown as much again. When it is current, what came before it is recycled.
 
 use super::disk::{Done, Task};
 use super::log::{Log, Segments, Tail, Written};
-use super::snapshot::{Progress, Scan, Traffic};
-use super::{LogSink, Lsn};
+use super::snapshot::{GivenUp, Scan, Traffic};
+use super::{Headway, LogSink, Lsn};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
-/// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and of a disk.
+/// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and
+/// of a disk.
 const PACE_BYTES: i64 = 16 << 10;
-/// For each byte of log that is written meanwhile, so many more, so that the snapshot is done first.
+/// For each byte of log that is written meanwhile, so many more, so that the snapshot is done
+/// first.
 const PACE_PER_LOG_BYTE: i64 = 8;
 /// Allowance that is saved up at most: what a turn may be late.
 const SAVED_BYTES: i64 = 1 << 20;
 /// How long to wait until a snapshot that failed is begun again.
 const RETRY_MS: u64 = 10_000;
-/// The log may grow by so many times what begins a snapshot, beyond what a start found; then new entries are refused.
+/// The log may grow by so many times what begins a snapshot, beyond what a start found; then new
+/// entries are refused.
 const GROWTH: u64 = 8;
 /// Old segments that are kept for new ones.
 const RECYCLED: usize = 2;
@@ -44,8 +48,9 @@ pub struct Turn {
     pub now_ms: u64,
     /// Who waits for the turn's end.
     pub traffic: Traffic,
-    /// Whether somebody waits for the log, or nothing more will come soon. If not, it is written when a block is full: the entries of
-    /// one body, whose answer waits for the last of them, go out together.
+    /// Whether somebody waits for the log, or nothing more will come soon. If not, it is written
+    /// when a block is full: the entries of one body, whose answer waits for the last of them, go
+    /// out together.
     pub is_log_awaited: bool,
 }
 
@@ -80,7 +85,8 @@ pub struct Store {
     snapshot_bytes: u64,
     /// Bytes of log that recovery found.
     found_bytes: u64,
-    /// Of all those and what was written since, how many the current snapshot covers, and how many the scan will.
+    /// Of all those and what was written since, how many the current snapshot covers, and how many
+    /// the scan will.
     covered_bytes: u64,
     scan_covers_bytes: u64,
     /// Bytes of the snapshot that may be written now; what a step took beyond it is owed.
@@ -169,9 +175,9 @@ impl Store {
         }
         self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {
-            Progress::Going => {}
-            Progress::Ready => self.publish_snapshot(ask),
-            Progress::Failed => {
+            Ok(Headway::Going | Headway::Waiting) => {}
+            Ok(Headway::Done) => self.publish_snapshot(ask),
+            Err(GivenUp) => {
                 ask(Task::Remove { file: File::Snapshot(scan.number()) });
                 self.counts.failed_snapshots += 1;
                 self.retry_ms = now_ms + RETRY_MS;
@@ -218,6 +224,7 @@ impl Store {
         if self.publishing.contains(&Publication::Snapshot) {
             return;
         }
+        assert!(scan.last_frame() > 0 && scan.segment() >= self.manifest.first, "it is whole, and newer");
         self.replaced = std::mem::replace(&mut self.manifest.snapshot, scan.number());
         self.manifest.snapshot_end = scan.last_frame();
         self.manifest.first = scan.segment();
@@ -234,6 +241,8 @@ impl Store {
         match done {
             Done::Written { file: File::Segment(segment), block, .. } => match self.log.written(segment, block) {
                 Written::Durable(lsn) => {
+                    assert!(lsn == self.log.durable() && lsn <= self.log.position(), "what was appended is durable");
+                    assert!(self.manifest.last == segment, "writes go to the segment that is named last");
                     self.counts.writes += 1;
                     return Some(lsn);
                 }
@@ -286,12 +295,14 @@ impl Store {
         }
     }
 
-    /// The process is about to end: a snapshot that is not done is given up, so that the disk comes to rest.
+    /// The process is about to end: a snapshot that is not done is given up, so that the disk comes
+    /// to rest.
     pub fn drain(&mut self) {
         self.draining = true;
     }
 
-    /// When [`Self::advance`] is to be called at the latest, if a snapshot waits for its pace and nothing else will happen.
+    /// When [`Self::advance`] is to be called at the latest, if a snapshot waits for its pace and
+    /// nothing else will happen.
     pub fn wakes_at_ms(&self) -> Option<u64> {
         let waits = !self.draining && self.scan.as_ref().is_some_and(Scan::is_ready_for_step);
         let owed_ms = self.allowance.min(1).abs_diff(1).div_ceil(PACE_BYTES as u64);

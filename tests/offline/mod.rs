@@ -248,7 +248,8 @@ struct User {
 }
 
 impl Figures {
-    fn of<'a>(slices: impl IntoIterator<Item = &'a Slice>) -> Self {
+    /// Of all users of these slices.
+    pub fn of<'a>(slices: impl IntoIterator<Item = &'a Slice>) -> Self {
         let mut users = BTreeMap::new();
         for slice in slices {
             for slot in 0..slice.book().users() as u32 {

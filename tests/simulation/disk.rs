@@ -29,10 +29,10 @@ pub enum Name {
 
 /// A file behind its names.
 #[derive(Clone, Debug, Default)]
-struct Inode {
-    durable: Vec<u8>,
+pub struct Inode {
+    pub durable: Vec<u8>,
     /// Written, and seen by who reads, but lost with the power.
-    unsynced: Vec<(usize, Vec<u8>)>,
+    pub unsynced: Vec<(usize, Vec<u8>)>,
 }
 
 impl Inode {
@@ -44,20 +44,20 @@ impl Inode {
         self.unsynced.iter().map(|(at, bytes)| at + bytes.len()).max().unwrap_or(0).max(self.durable.len())
     }
 
-    fn seen(&self) -> Cow<'_, [u8]> {
+    pub fn seen(&self) -> Cow<'_, [u8]> {
         let mut bytes = Cow::Borrowed(&self.durable[..]);
         self.unsynced.iter().for_each(|(at, written)| put(bytes.to_mut(), *at, written));
         bytes
     }
 
-    fn sync(&mut self) {
+    pub fn sync(&mut self) {
         for (at, bytes) in std::mem::take(&mut self.unsynced) {
             put(&mut self.durable, at, &bytes);
         }
     }
 }
 
-fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+pub fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     if file.len() < at + bytes.len() {
         file.resize(at + bytes.len(), 0);
     }
@@ -698,7 +698,7 @@ fn u64_at(frame: &[u8], at: usize) -> u64 {
 }
 
 /// The sectors of a write that reached the disk: none, all, the first ones, the last ones, any.
-fn some_sectors<'a>(at: usize, bytes: &'a [u8], random: &mut Random) -> Vec<(usize, &'a [u8])> {
+pub fn some_sectors<'a>(at: usize, bytes: &'a [u8], random: &mut Random) -> Vec<(usize, &'a [u8])> {
     let sectors = bytes.chunks(SECTOR).enumerate().map(|(n, sector)| (n, (at + n * SECTOR, sector)));
     let (how, edge) = (random.below(5), random.below(bytes.len().div_ceil(SECTOR) as u64 + 1) as usize);
     sectors

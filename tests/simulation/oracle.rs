@@ -134,7 +134,7 @@ impl Oracle {
 
 /// The version of a user; 0 if there is none.
 pub fn version_of(slice: &Slice, user: u64) -> u64 {
-    slice.read(UserId(user), |view| view.map_or(0, |view| view.user.version())).1
+    slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
 }
 
 /// Balances, statistics of all time and of the last day, byte for byte.
@@ -148,11 +148,9 @@ fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), S
     ] {
         let read = Read { user: UserId(user), currency: None, what };
         let mut got = Vec::new();
-        slice.read(UserId(user), |view| {
-            if let Some(view) = view {
-                answer::write(&mut got, view, &read, Millis(now_ms));
-            }
-        });
+        if let (_, Some(view)) = slice.read(UserId(user)) {
+            answer::write(&mut got, view, &read, Millis(now_ms));
+        }
         let reply = model.get(now_ms, &format!("/v1/users/{user}/{target}"));
         let expected = if reply.status == 200 { reply.body } else { String::new() };
         if got != expected.as_bytes() {

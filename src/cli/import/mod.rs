@@ -20,7 +20,7 @@ use crate::api::problem::{Code, Problem, blamed};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
 use crate::engine::files::Files;
-use crate::engine::snapshot::{Snapshot, Written};
+use crate::engine::snapshot::{OnDisk, Snapshot};
 use crate::journal::{File, manifest};
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
@@ -224,7 +224,7 @@ impl Lines {
         mut sorted: Sorted,
         directory: &SliceDirectory,
         found: &Found,
-    ) -> Result<(Written, u64, Counts), Error> {
+    ) -> Result<(OnDisk, u64, Counts), Error> {
         let manifest = &found.manifest;
         // The first segment is that which comes, if there is none yet.
         let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
@@ -243,7 +243,7 @@ impl Lines {
         }
         let (snapshot, names, counts) = judge.finish(&mut refuse)?;
         let users = snapshot.users();
-        Ok((snapshot.finish(&names, found.tail.position)?, users, counts))
+        Ok((snapshot.finish(&names, found.tail.position, found.manifest)?, users, counts))
     }
 
     /// Rejects an entry that the ledger does not take.
@@ -298,10 +298,8 @@ fn behind(failure: Failure, line: u64) -> Error {
 }
 
 /// Names the snapshot in the manifest: from now on it counts.
-fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: Written) -> Result<(), Failure> {
-    let Written { number, last_frame, .. } = written;
-    let manifest = manifest::Slice { snapshot: number, snapshot_end: last_frame, ..*before };
-    directory.publish(&manifest.write(directory.place))?;
+fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: OnDisk) -> Result<(), Failure> {
+    directory.publish(&written.manifest.write(directory.place))?;
     if before.snapshot > 0 {
         // If it stays, the next start removes it: nothing names it any more.
         let _ = fs::remove_file(directory.path.join(File::Snapshot(before.snapshot).to_string()));

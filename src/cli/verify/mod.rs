@@ -41,6 +41,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let manifest::Directory { generation, slices } = *directory.manifest();
     print(&format!("{}: generation {generation}, {}\n", path.display(), many(slices.into(), "slice", "slices")));
     let unnamed = directory.unnamed().map_err(faults::judged)?;
+    let unnamed: Vec<_> = unnamed.into_iter().map(|generation| directory.generation(generation)).collect();
     let mut notes: Vec<String> = unnamed.iter().map(|path| strays::not_in_use(path)).collect();
     let mut total = Total::default();
     for slice in 0..slices {

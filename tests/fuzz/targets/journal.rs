@@ -98,17 +98,16 @@ fn recovery(bytes: &[u8]) {
 fn look(slice: &Slice) {
     for slot in 0..slice.book().users() as u32 {
         let id: UserId = slice.book().user(slot).id();
-        slice.read(id, |view| {
-            let view = view.expect("every user is found");
-            view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
-            for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
-                let question = Question { window, currency: None, kind: None };
-                let range = view.user.range(window, view.user.as_of());
-                view.user.visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
-                let range = view.user.range(window, Millis(0));
-                view.user.visit_stats(view.names, &question, range, |_| {});
-            }
-        });
+        let (_, view) = slice.read(id);
+        let view = view.expect("every user is found");
+        view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
+        for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
+            let question = Question { window, currency: None, kind: None };
+            let range = view.user.range(window, view.user.as_of());
+            view.user.visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
+            let range = view.user.range(window, Millis(0));
+            view.user.visit_stats(view.names, &question, range, |_| {});
+        }
     }
 }
 

@@ -1,0 +1,516 @@
+//! Another number of slices, on a file system with the faults of a crash, which comes in the midst
+//! of any step.
+//!
+//! One seed is one directory that lives: it is fed, then it gets other numbers of slices, each
+//! attempt of which may end by a kill or with the power. After each, what the manifest names must
+//! hold every user as they were: the old generation as it was, or the new one whole.
+//! `PURSER_SEED=n` runs one seed again.
+
+use super::counts::Counts;
+use super::disk::Crash;
+use super::random::Random;
+use super::tree::{Crashed, Tree};
+use crate::offline::{Figures, Reference};
+use crate::seeds::number;
+use purser::engine::directory::{LOCK, MANIFEST};
+use purser::journal::{File, Place, generation_directory, manifest, parse_generation, slice_directory};
+use purser::ledger::amount::{Amount, Currency, Direction};
+use purser::ledger::entry::{Action, EntryRef, Leg};
+use purser::ledger::id::{EntryId, UserId};
+use purser::ledger::time::Millis;
+use purser::slice::disk::{Done, Task};
+use purser::slice::log::Segments;
+use purser::slice::recovery::Recovery;
+use purser::slice::repartition::{DirectoryTask, Error, Order, Repartition};
+use purser::slice::snapshot::Traffic;
+use purser::slice::source::{self, Source};
+use purser::slice::store::{Found, Settings, Store, Turn};
+use purser::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Seeds of one test.
+const SEEDS: u64 = 100;
+/// Seeds in which each planted bug shows.
+const BUG_SEEDS: u64 = 400;
+const NOW: u64 = 1_700_000_000_000;
+const KINDS: [&str; 5] = ["topup", "gift", "fee", "refund", "prize"];
+const SEGMENTS: Segments = Segments { first_bytes: 40 << 10, largest_bytes: 80 << 10 };
+/// Attempts at one number, after which it is let happen.
+const ATTEMPTS: usize = 6;
+
+/// A bug that whoever does the work could have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    /// The manifest names the new generation before its snapshots are on stable storage.
+    SnapshotsNotSynced,
+    /// It names it before the names of its slices are.
+    GenerationNotSynced,
+    /// The old generation goes before the manifest that does without it is on stable storage.
+    RemovedEarly,
+    /// What an attempt before this one left is removed, and the manifest that was read may be lost.
+    NothingSettled,
+}
+
+/// What can be planted, and how it shows.
+const BUGS: [(Bug, &str); 4] = [
+    (Bug::SnapshotsNotSynced, "snapshot-1 at byte"),
+    (Bug::GenerationNotSynced, "/manifest is missing"),
+    (Bug::RemovedEarly, "/manifest is missing"),
+    (Bug::NothingSettled, "/manifest is missing"),
+];
+
+/// What all seeds of a test meet at least.
+const MET: [(&str, u64); 7] = [
+    ("attempts", 1_500),
+    ("kills", 300),
+    ("power cuts", 300),
+    ("unfinished generations", 300),
+    ("generations replaced and not removed", 100),
+    ("records replayed", 100_000),
+    ("users", 200_000),
+];
+
+/// Nobody waits for an answer here.
+struct Nobody;
+
+impl ReleaseSink for Nobody {
+    fn release(&mut self, _: Ticket) {
+        unreachable!("no ticket was handed out");
+    }
+}
+
+/// Why an attempt ended.
+enum Stop {
+    Crashed,
+    Wrong(String),
+}
+
+impl From<Crashed> for Stop {
+    fn from(_: Crashed) -> Self {
+        Self::Crashed
+    }
+}
+
+impl From<String> for Stop {
+    fn from(what: String) -> Self {
+        Self::Wrong(what)
+    }
+}
+
+struct World {
+    tree: Tree,
+    random: Random,
+    bug: Option<Bug>,
+    reference: Reference,
+    /// What all users must come to.
+    figures: Figures,
+    entries: u128,
+    counts: Counts,
+}
+
+impl World {
+    fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
+        let (random, reference) = (Random(seed), Reference::new());
+        let tree = Tree::new(Random(!seed));
+        let figures = reference.figures();
+        let mut world = Self { tree, random, bug, reference, figures, entries: 0, counts: Counts::default() };
+        world.begin();
+        for life in 0..3 {
+            world.live().map_err(|what| format!("life {life}: {what}"))?;
+            for _ in 0..world.random.between(1, 2) {
+                let slices = world.random.pick(&[1, 2, 3, 5]);
+                world.change_to(slices).map_err(|what| format!("after life {life}, to {slices} slices: {what}"))?;
+            }
+        }
+        Ok(world.counts)
+    }
+
+    /// An empty directory.
+    fn begin(&mut self) {
+        let slices = self.random.pick(&[1, 2, 3]);
+        let first = manifest::Directory { generation: 1, slices };
+        let made = self.make(first).and_then(|()| {
+            for slice in 0..slices {
+                let place = Place { generation: 1, slice, file: 0 };
+                self.replace(&directory(place), &manifest::Slice::default().write(place))?;
+            }
+            self.tree.sync(&generation_directory(1))?;
+            self.replace("", &first.write())
+        });
+        made.expect("no crash was ordered");
+    }
+
+    // A life: all slices are recovered and fed.
+
+    fn live(&mut self) -> Result<(), String> {
+        let named = self.named()?;
+        let mut nodes = Vec::new();
+        for slice in 0..named.slices {
+            let (mut machine, found) = self.recover(named, slice)?;
+            let place = Place { generation: named.generation, slice, file: 0 };
+            let settings = Settings { place, snapshot_after_bytes: 24 << 10, segments: SEGMENTS };
+            machine.recovered(Lsn(found.tail.position));
+            nodes.push((place, machine, Store::new(settings, found)));
+        }
+        let (users, mut now_ms) = (self.random.pick(&[3, 40, 300]), 0);
+        for _ in 0..self.random.below(900) {
+            self.entries += 1;
+            let entry = self.entry(users);
+            let (place, slice, store) = &mut nodes[entry.user.slice(named.slices) as usize];
+            if store.is_held() || !store.has_room() {
+                settle(&mut self.tree, &mut now_ms, *place, slice, store);
+            }
+            let (_, verdict) = slice.apply(Millis(NOW), &entry, store);
+            assert_eq!(verdict, self.reference.apply(NOW, &entry), "{entry:?}");
+        }
+        nodes.iter_mut().for_each(|(place, slice, store)| settle(&mut self.tree, &mut now_ms, *place, slice, store));
+        self.figures = self.reference.figures();
+        let crash = self.crash();
+        self.tree.crash(crash);
+        self.check("fed")
+    }
+
+    fn entry(&mut self, users: u64) -> EntryRef<'static> {
+        let leg = Leg {
+            currency: Currency::parse(b"COIN").expect("it is one"),
+            kind: self.random.pick(&KINDS),
+            direction: Direction::Credit,
+            amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is one"),
+        };
+        let action = if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
+        let user = UserId(self.random.below(users) * 7 + 1);
+        EntryRef { id: EntryId(self.entries), user, at: Millis(NOW - self.random.below(3_600_000)), action }
+    }
+
+    fn crash(&mut self) -> Crash {
+        let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
+        self.counts.add(if crash == Crash::Kill { "kills" } else { "power cuts" }, 1);
+        crash
+    }
+
+    // A start with another number.
+
+    /// Attempts until one succeeds.
+    fn change_to(&mut self, slices: u32) -> Result<(), String> {
+        for attempt in 0.. {
+            let slices = if attempt < ATTEMPTS { self.random.pick(&[slices, slices, 1, 2, 3, 5]) } else { slices };
+            let before = self.named()?;
+            let most = u64::from(20 + 20 * slices + 8 * before.slices);
+            self.tree.left = (attempt < ATTEMPTS).then(|| self.random.below(most));
+            self.counts.add("attempts", 1);
+            match self.attempt(slices) {
+                Ok(()) if self.named()?.slices == slices && attempt >= ATTEMPTS => break,
+                Ok(()) => self.tree.left = None,
+                Err(Stop::Wrong(what)) => return Err(what),
+                Err(Stop::Crashed) => {
+                    let generations = self.generations();
+                    let is_named = self.named()? == before;
+                    let is_new = generations.iter().any(|&generation| generation > before.generation);
+                    let is_old = generations.contains(&before.generation);
+                    self.counts.add("unfinished generations", u64::from(is_named && is_new));
+                    self.counts.add("generations replaced and not removed", u64::from(!is_named && is_old));
+                    let crash = self.crash();
+                    self.tree.crash(crash);
+                }
+            }
+            self.check("changed")?;
+        }
+        self.check("in the end")?;
+        let named = self.named()?.generation;
+        if self.generations() == [named] { Ok(()) } else { Err(format!("there is more than generation {named}")) }
+    }
+
+    fn attempt(&mut self, slices: u32) -> Result<(), Stop> {
+        let old = self.named()?;
+        let unnamed = self.unnamed(old)?;
+        let new =
+            if old.slices == slices { old } else { manifest::Directory { generation: old.generation + 1, slices } };
+        if new == old && unnamed.is_empty() {
+            return Ok(());
+        }
+        let manifests = (0..old.slices).map(|slice| self.manifest(old, slice)).collect::<Result<Vec<_>, _>>()?;
+        let mut machine = Repartition::new(old, new, manifests, unnamed);
+        loop {
+            let mut orders = Vec::new();
+            let headway = machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
+                Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
+                Error::NoRoom(place, user) => format!("slice {} has no room for user {}", place.slice, user.0),
+            })?;
+            for order in orders {
+                match order {
+                    Order::Slice(place, task) => {
+                        let done = self.work(place, task)?;
+                        machine.done(place, done);
+                    }
+                    Order::Directory(task) => {
+                        self.directory_work(task)?;
+                        machine.directory_done();
+                    }
+                }
+            }
+            if headway == Headway::Done {
+                assert!(machine.is_published());
+                return Ok(());
+            }
+        }
+    }
+
+    fn work(&mut self, place: Place, task: Task) -> Result<Done, Crashed> {
+        let path = |file: File| format!("{}/{file}", directory(place));
+        Ok(match task {
+            Task::Create { snapshot } => {
+                self.tree.create(&path(File::Snapshot(snapshot)))?;
+                Done::Created { snapshot, buffers: Some(Vec::new()) }
+            }
+            Task::Sync { snapshot } => {
+                if self.bug != Some(Bug::SnapshotsNotSynced) {
+                    self.tree.sync(&path(File::Snapshot(snapshot)))?;
+                }
+                self.tree.sync(&directory(place))?;
+                Done::Synced { snapshot, ok: true }
+            }
+            Task::Write { file, offset, block } => {
+                self.tree.write(&path(file), offset as usize, block.bytes())?;
+                Done::Written { file, block, ok: true }
+            }
+            Task::Publish { text } => {
+                self.replace(&directory(place), &text)?;
+                Done::Published
+            }
+            task => read(&mut Files { tree: &self.tree, place }, task),
+        })
+    }
+
+    fn directory_work(&mut self, task: DirectoryTask) -> Result<(), Crashed> {
+        match task {
+            DirectoryTask::Make(manifest) => self.make(manifest),
+            DirectoryTask::Sync(Some(_)) if self.bug == Some(Bug::GenerationNotSynced) => self.tree.sync(""),
+            DirectoryTask::Sync(Some(generation)) => {
+                self.tree.sync(&generation_directory(generation))?;
+                self.tree.sync("")
+            }
+            DirectoryTask::Sync(None) if self.bug == Some(Bug::NothingSettled) => Ok(()),
+            DirectoryTask::Sync(None) if self.bug == Some(Bug::RemovedEarly) => Ok(()),
+            DirectoryTask::Sync(None) => self.tree.sync(""),
+            DirectoryTask::Publish(manifest) => self.replace("", &manifest.write()),
+            DirectoryTask::Remove(generation) => self.tree.remove(&generation_directory(generation)),
+        }
+    }
+
+    fn make(&mut self, manifest: manifest::Directory) -> Result<(), Crashed> {
+        self.tree.make_directory(&generation_directory(manifest.generation))?;
+        (0..manifest.slices)
+            .try_for_each(|slice| self.tree.make_directory(&slice_directory(manifest.generation, slice)))
+    }
+
+    /// Replaces the manifest in a directory.
+    fn replace(&mut self, directory: &str, text: &str) -> Result<(), Crashed> {
+        let is_ours = directory.is_empty();
+        let new = if is_ours { "manifest.new".to_owned() } else { format!("{directory}/manifest.new") };
+        self.tree.create(&new)?;
+        self.tree.write(&new, 0, text.as_bytes())?;
+        self.tree.sync(&new)?;
+        self.tree.rename(directory, "manifest.new", MANIFEST)?;
+        if is_ours && self.bug == Some(Bug::RemovedEarly) && self.tree.left.is_some() {
+            return Ok(());
+        }
+        self.tree.sync(directory)
+    }
+
+    // What is there.
+
+    fn named(&self) -> Result<manifest::Directory, String> {
+        let text = self.tree.read(MANIFEST).ok_or("the directory's manifest is missing")?;
+        manifest::Directory::read(&text).map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
+    }
+
+    fn generations(&self) -> Vec<u64> {
+        let known = |name: &str| [LOCK, MANIFEST, "manifest.new"].contains(&name);
+        let names = self.tree.names("").into_iter().filter(|(name, _)| !known(name));
+        names.map(|(name, _)| parse_generation(&name).expect("nothing else is made")).collect()
+    }
+
+    fn unnamed(&self, named: manifest::Directory) -> Result<Vec<u64>, String> {
+        let mut unnamed = Vec::new();
+        for generation in self.generations() {
+            let below = generation_directory(generation);
+            let has_log = self.tree.names(&below).iter().any(|(slice, _)| {
+                let files = self.tree.names(&format!("{below}/{slice}"));
+                files.iter().any(|(name, _)| matches!(File::parse(name), Some(File::Segment(_))))
+            });
+            if !named.names(generation, has_log).map_err(|why| format!("refused: {why:?}"))? {
+                unnamed.push(generation);
+            }
+        }
+        Ok(unnamed)
+    }
+
+    fn manifest(&self, named: manifest::Directory, slice: u32) -> Result<manifest::Slice, String> {
+        let place = Place { generation: named.generation, slice, file: 0 };
+        let path = format!("{}/{MANIFEST}", directory(place));
+        let text = self.tree.read(&path).ok_or_else(|| format!("{path} is missing"))?;
+        manifest::Slice::read(&text, place).map_err(|why| format!("{path} is unusable: {why:?}"))
+    }
+
+    fn recover(&mut self, named: manifest::Directory, slice: u32) -> Result<(Slice, Found), String> {
+        let place = Place { generation: named.generation, slice, file: 0 };
+        let mut recovery = Recovery::new(place, named.slices, self.manifest(named, slice)?);
+        let (mut machine, mut files) = (Slice::new(usize::MAX), Files { tree: &self.tree, place });
+        while !source::step(&mut recovery, &mut machine, &mut files).map_err(|error| match error {
+            source::Error::Disk(never) => match never {},
+            source::Error::Fault(fault) => format!("{}: {fault}", directory(place)),
+        })? {}
+        self.counts.add("records replayed", recovery.report().replayed);
+        Ok((machine, recovery.finish()))
+    }
+
+    /// Every user is there once, as they were.
+    fn check(&mut self, when: &str) -> Result<(), String> {
+        let named = self.named().map_err(|what| format!("{when}: {what}"))?;
+        let slices = (0..named.slices).map(|slice| Ok(self.recover(named, slice)?.0)).collect::<Result<Vec<_>, _>>();
+        let slices = slices.map_err(|what: String| format!("{when}: {what}"))?;
+        self.counts.add("users", slices.iter().map(|slice| slice.book().users() as u64).sum());
+        self.figures.assert_same(&Figures::of(slices.iter()), when);
+        Ok(())
+    }
+}
+
+fn directory(place: Place) -> String {
+    slice_directory(place.generation, place.slice)
+}
+
+/// Does what a store asks, at once, until there is nothing to do.
+fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, store: &mut Store) {
+    let mut asked = VecDeque::new();
+    loop {
+        *now_ms += 1_000;
+        let now_ms = *now_ms;
+        let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
+        store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
+        let Some(task) = asked.pop_front() else { break };
+        let Some(done) = kept(tree, place, task).expect("no crash was ordered") else { continue };
+        if let Some(lsn) = store.done(now_ms, done, &mut |task| asked.push_back(task)) {
+            slice.durable(lsn, &mut Nobody);
+        }
+    }
+    assert!(store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+}
+
+/// A task of a store.
+fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crashed> {
+    let directory = directory(place);
+    let path = |file: File| format!("{directory}/{file}");
+    Ok(Some(match task {
+        Task::Write { file, offset, block } => {
+            tree.write(&path(file), offset as usize, block.bytes())?;
+            if matches!(file, File::Segment(_)) {
+                tree.sync(&path(file))?;
+            }
+            Done::Written { file, block, ok: true }
+        }
+        Task::Prepare { segment, bytes, from } => {
+            let file = File::Segment(segment);
+            match from {
+                Some(from) => tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?,
+                None => {
+                    tree.create(&path(file))?;
+                    tree.write(&path(file), 0, &vec![0; bytes as usize])?;
+                    tree.sync(&path(file))?;
+                }
+            }
+            tree.sync(&directory)?;
+            Done::Prepared { segment, ok: true }
+        }
+        Task::Create { snapshot } => {
+            tree.create(&path(File::Snapshot(snapshot)))?;
+            Done::Created { snapshot, buffers: Some(Vec::new()) }
+        }
+        Task::Sync { snapshot } => {
+            tree.sync(&path(File::Snapshot(snapshot)))?;
+            tree.sync(&directory)?;
+            Done::Synced { snapshot, ok: true }
+        }
+        Task::Publish { text } => {
+            tree.create(&format!("{directory}/manifest.new"))?;
+            tree.write(&format!("{directory}/manifest.new"), 0, text.as_bytes())?;
+            tree.sync(&format!("{directory}/manifest.new"))?;
+            tree.rename(&directory, "manifest.new", MANIFEST)?;
+            tree.sync(&directory)?;
+            Done::Published
+        }
+        Task::Remove { file } => {
+            tree.remove(&path(file))?;
+            return Ok(None);
+        }
+        other => unreachable!("a store does not ask for {other:?}"),
+    }))
+}
+
+/// The files of a slice, as recovery reads them.
+struct Files<'a> {
+    tree: &'a Tree,
+    place: Place,
+}
+
+impl Source for Files<'_> {
+    type Error = Infallible;
+
+    fn size(&mut self, file: File) -> Result<Option<u64>, Infallible> {
+        Ok(self.tree.read(&format!("{}/{file}", directory(self.place))).map(|bytes| bytes.len() as u64))
+    }
+
+    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+        let all = self.tree.read(&format!("{}/{file}", directory(self.place))).expect("only what is there is read");
+        let from = all.len().min(offset as usize);
+        into.clear();
+        into.extend_from_slice(&all[from..all.len().min(from + bytes)]);
+        Ok(())
+    }
+}
+
+/// Does at once what a recovery asks.
+fn read(files: &mut Files<'_>, task: Task) -> Done {
+    source::serve(task, files).unwrap_or_else(|never| match never {})
+}
+
+fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
+    let again = format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser simulation::repartition");
+    match catch_unwind(AssertUnwindSafe(|| World::run(seed, bug))) {
+        Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            Err(format!("{again}\n{text}"))
+        }
+    }
+}
+
+#[test]
+fn whenever_a_repartition_ends_the_old_data_or_all_of_the_new_is_there() {
+    if let Some(seed) = number("PURSER_SEED") {
+        let counts = run(seed, None).unwrap_or_else(|what| panic!("{what}"));
+        println!("{counts:#?}");
+        return;
+    }
+    let seeds = number("PURSER_SIMULATIONS").unwrap_or(SEEDS);
+    let mut sum = Counts::default();
+    for seed in 0..seeds {
+        sum.take(&run(seed, None).unwrap_or_else(|what| panic!("{what}")));
+    }
+    println!("{seeds} seeds: {sum:#?}");
+    for (what, least) in MET.iter().filter(|_| seeds >= SEEDS) {
+        assert!(sum.of(what) >= *least, "{seeds} seeds met only {} {what}", sum.of(what));
+    }
+}
+
+#[test]
+fn planted_bugs_of_a_repartition_are_caught() {
+    for (bug, shows) in BUGS {
+        let mut failures = (0..BUG_SEEDS).filter_map(|seed| run(seed, Some(bug)).err());
+        let how = failures.find(|failure| failure.contains(shows));
+        let how = how.unwrap_or_else(|| panic!("{bug:?} does not show in {BUG_SEEDS} seeds: {shows:?}"));
+        println!("{bug:?}: {how}");
+    }
+}
