@@ -354,8 +354,8 @@ impl World {
     fn read(&mut self, slice: usize) -> Result<(), Stop> {
         let user = self.clients[slice].user(&mut self.random);
         let node = &self.nodes[slice];
-        let (position, version) =
-            node.slice.read(purser::ledger::id::UserId(user), |view| view.map_or(0, |view| view.user.version()));
+        let (position, view) = node.slice.read(purser::ledger::id::UserId(user));
+        let version = view.map_or(0, |view| view.user.version());
         let expected = self.oracles[slice].users.get(&user).map_or(0, |history| history.version());
         if version != expected {
             return Err(Stop::Wrong(format!("user {user}: version {version}, and {expected} entries were accepted")));
