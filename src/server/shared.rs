@@ -222,7 +222,7 @@ impl Shared {
             count += 1;
         }
         for request in line.drain(..count) {
-            self.counters.hops += 1;
+            self.counters.hops += u64::from(request.job != Job::Figures);
             match request.job {
                 Job::Entries => self.owners[self.topology.place(request.slice)].queue(request),
                 Job::Batch => self.exchange.batches.push_back(request),
