@@ -111,9 +111,34 @@ impl Server {
         &mut self.connections
     }
 
-    /// What the connections share.
-    pub const fn shared(&self) -> &Shared {
-        &self.shared
+    /// Whether no request of other cores is under way here, and none of this core's at others.
+    pub fn is_quiet(&self) -> bool {
+        self.shared.exchange.away() == 0 && self.shared.is_settled()
+    }
+
+    /// What owns its slices, in order of their places.
+    pub fn owners(&self) -> &[Owner] {
+        &self.shared.owners
+    }
+
+    /// Requests of this core that are at others.
+    pub const fn requests_away(&self) -> usize {
+        self.shared.exchange.away()
+    }
+
+    /// Bytes that its connections hold: answers, and requests whose turn has not come.
+    pub const fn held_bytes(&self) -> usize {
+        self.shared.held
+    }
+
+    /// Whether all credits at other cores are here.
+    pub fn has_all_credits(&self) -> bool {
+        self.shared.exchange.has_all_credits()
+    }
+
+    /// Bytes that are reserved for answers, and for bodies.
+    pub const fn reserved_bytes(&self) -> (usize, usize) {
+        (self.shared.answers.reserved(), self.shared.bodies.reserved())
     }
 
     // Steps of a turn.

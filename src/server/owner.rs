@@ -229,13 +229,7 @@ impl Owner {
     // The disk.
 
     /// A task is done. Returns whether that completed loading.
-    pub fn task_done(
-        &mut self,
-        now_ms: u64,
-        done: Done,
-        released: &mut Released,
-        outputs: &mut Outputs,
-    ) -> bool {
+    pub fn task_done(&mut self, now_ms: u64, done: Done, released: &mut Released, outputs: &mut Outputs) -> bool {
         let slice = self.number;
         match &mut self.keeping {
             Keeping::Loading(loading) => {
@@ -355,6 +349,11 @@ impl Owner {
     /// A request of another core, for entries.
     pub fn queue(&mut self, request: Box<Request>) {
         self.requests.push_back(request);
+    }
+
+    /// The request of another core whose entries are the next to be applied.
+    pub fn next_request(&self) -> Option<&Request> {
+        self.requests.front().map(|request| &**request)
     }
 
     /// Whether requests for entries wait, and could make headway.

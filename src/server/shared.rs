@@ -223,7 +223,10 @@ impl Shared {
         for request in line.drain(..count) {
             self.counters.hops += 1;
             match request.job {
-                Job::Entries => self.owners[self.topology.place(request.slice)].queue(request),
+                Job::Entries => {
+                    assert!(self.topology.is_here(request.slice), "entries go to the core that has their slice");
+                    self.owners[self.topology.place(request.slice)].queue(request);
+                }
                 Job::Batch => self.exchange.batches.push_back(request),
                 Job::Read => {
                     self.has_read = true;
@@ -266,8 +269,7 @@ impl Shared {
         let Request { read, persist, head_only, if_none_match, now, bytes, .. } = &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, status) =
-            owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
+        let (position, status) = owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
         request.outcome = Outcome::Answered(status);
         request.show(position);
         self.bound_reply(request);
@@ -385,7 +387,7 @@ fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outpu
         Some(&Position { place, lsn }) => owners[place].keep_reply(lsn, request),
         None => {
             assert!(
-                planted.is_some() || request.shows.iter().all(is_durable),
+                *planted == Some(Fault::UndurableAnswer) || request.shows.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
             outputs.push_back(Output::Message { core: request.home, message: Message::Reply(request) });
