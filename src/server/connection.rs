@@ -472,8 +472,12 @@ impl Connection {
         }
     }
 
-    /// Counts what it holds: what is frozen is there until all of it has left, and so is what a large buffer has grown to.
+    /// Counts what it holds: what is frozen is there until all of it has left, and so is what a large buffer has grown to. What
+    /// a closing connection held is released already.
     fn account(&mut self, shared: &mut Shared) {
+        if matches!(self.state, State::Closing) {
+            return;
+        }
         let in_flight = self.in_flight.map_or(0, |send| send.holds);
         let holds = takes(&self.answers.bytes) + takes(&self.spare) + in_flight + self.kept.len();
         shared.held = shared.held + holds - self.counted;
