@@ -339,14 +339,19 @@ impl Connection {
         self.progress == Progress::Waiting
     }
 
-    /// Puts the reply to a read into its gap; where there is no room for it, a refusal.
+    /// Puts the reply to a read into its gap; where there is no room for it, a refusal. So it is where the read had to be asked
+    /// for again, its user has changed meanwhile, and requests behind it were answered from before: no version falls, and no
+    /// read shows what was posted behind it.
     fn take_read(&mut self, request: &mut Request, shared: &mut Shared) {
         shared.release_reply(request);
         let mut bytes = request.bytes.len();
         self.is_heavy = bytes > LARGE_BYTES;
         shared.answers.spent_turn(bytes);
+        let is_as_asked = request.refused_version.is_none_or(|version| version == request.version)
+            || (self.answers.ends_with(request.gap)
+                && !matches!(self.state, State::Feeding(..) | State::Gathering(..)));
         let status = match request.outcome {
-            Outcome::Answered(status) if shared.answers.fits(bytes) => status,
+            Outcome::Answered(status) if is_as_asked && shared.answers.fits(bytes) => status,
             _ => {
                 self.is_heavy = true;
                 let problem = Problem::from(Code::Overloaded);

@@ -266,10 +266,13 @@ impl Shared {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, .. } = self;
-        let Request { read, persist, head_only, if_none_match, now, bytes, .. } = &mut *request;
+        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } = &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, status) = owners[place].read(read.user, |view| reply::read(&asked, view, *now, date, bytes));
+        let (position, status) = owners[place].read(read.user, |view| {
+            *version = view.as_ref().map_or(0, |view| view.user.version());
+            reply::read(&asked, view, *now, date, bytes)
+        });
         request.outcome = Outcome::Answered(status);
         request.show(position);
         self.bound_reply(request);
@@ -341,6 +344,7 @@ impl Shared {
             return Some(request);
         }
         request.forget_reply();
+        request.refused_version.get_or_insert(request.version);
         (request.most, request.reserved) = (most, most);
         self.exchange.send(core, request, &mut self.outputs);
         None
