@@ -25,6 +25,7 @@ mod overload;
 mod pipelining;
 mod real_data;
 mod repartition;
+mod scheduler;
 mod seeds;
 mod simulation;
 mod split;

@@ -1,11 +1,9 @@
 //! Who asks: scripts of requests, and what the answers must be.
 
-use crate::desk::{TestDesk, Wire};
+use super::reference::Reference;
 use crate::model::history::{History, Step};
 use crate::seeds::first_difference;
 use crate::simulation::random::Random;
-use purser::api::connection::Next;
-use purser::ledger::id::UserId;
 use std::collections::{BTreeMap, VecDeque};
 
 /// A request, and what is known of its answer.
@@ -25,6 +23,8 @@ enum Want {
     Exactly(Vec<u8>, Vec<(u64, u64)>),
     /// What was shown of each user before it was asked.
     AtLeast(BTreeMap<u64, u64>),
+    /// Figures of the server itself.
+    Figures,
 }
 
 /// What all clients of shared users know together.
@@ -35,12 +35,18 @@ pub struct Known {
     pub accepted: u64,
     /// Lines of feeds whose answers nobody has seen.
     pub doubtful: u64,
+    /// Answers that refuse a request.
+    pub refused: u64,
+    /// Whether any request may be refused: the server drains, or has been given little room.
+    pub may_refuse: bool,
+    /// Whether the log may lack room for entries: the disk fails, or snapshots cannot keep up.
+    pub may_lack_room: bool,
 }
 
 /// Where a client's requests come from.
 enum Source {
     /// Users of its own, and a server of its own that has one core: it must get the same answers.
-    Apart { history: Box<History>, desk: Box<TestDesk>, wire: Box<Wire>, steps: Vec<Step> },
+    Apart { history: Box<History>, reference: Box<Reference>, steps: Vec<Step> },
     /// The same few users as all others.
     Shared { users: Vec<u64>, ids: u64 },
 }
@@ -56,12 +62,17 @@ pub struct Client {
     received: Vec<u8>,
     /// The last version of each user that this connection has shown.
     shown: BTreeMap<u64, u64>,
+    /// Whether the last answer is the last of this connection, and whether it refused its request.
+    is_over: bool,
+    is_refused: bool,
+    /// Whether half of the last request that was begun will never come.
+    is_half: bool,
 }
 
 impl Client {
     pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
         let history = Box::new(History::apart(seed, users, now_ms));
-        Self::new(Source::Apart { history, desk: Box::new(TestDesk::new()), wire: Box::default(), steps: Vec::new() })
+        Self::new(Source::Apart { history, reference: Box::new(Reference::new()), steps: Vec::new() })
     }
 
     pub fn shared(users: Vec<u64>, ids: u64) -> Self {
@@ -70,7 +81,17 @@ impl Client {
 
     fn new(source: Source) -> Self {
         let (unsent, received, shown) = (VecDeque::new(), Vec::new(), BTreeMap::new());
-        Self { source, asked: VecDeque::new(), unsent, begun: 0, received, shown }
+        Self {
+            source,
+            asked: VecDeque::new(),
+            unsent,
+            begun: 0,
+            received,
+            shown,
+            is_over: false,
+            is_refused: false,
+            is_half: false,
+        }
     }
 
     // A round of requests.
@@ -88,13 +109,13 @@ impl Client {
             .fold(now_ms, u64::max)
     }
 
-    /// Writes it down, to be asked at `now_ms`.
-    pub fn ask(&mut self, now_ms: u64, count: u64, random: &mut Random) {
+    /// Writes it down, to be asked at `now_ms`. Whoever shares users asks in bulk if `is_bulk`: entries only, many at a time.
+    pub fn ask(&mut self, now_ms: u64, count: u64, is_bulk: bool, random: &mut Random) {
         match &mut self.source {
-            Source::Apart { history, desk, wire, steps } => {
-                desk.now_ms = now_ms;
+            Source::Apart { history, reference, steps } => {
+                reference.set_clock(now_ms);
                 let users = history.users().to_vec();
-                let mut requests: Vec<_> = steps.drain(..).map(|step| dressed(step, desk, random)).collect();
+                let mut requests: Vec<_> = steps.drain(..).map(|step| dressed(step, reference, random)).collect();
                 if random.in_thousand(200) {
                     // More reads than one connection may have away.
                     requests.extend(
@@ -103,23 +124,31 @@ impl Client {
                     );
                 }
                 for (request, is_read) in requests {
-                    let ends = wire.send(desk, &request) == Next::Close;
-                    let answer = std::mem::take(&mut wire.out.bytes);
-                    if ends {
-                        **wire = Wire::default();
-                    }
-                    let versions = users.iter().map(|&user| (user, version(desk, user))).collect();
-                    self.asked.push_back(Asked { request, is_read, ends, want: Want::Exactly(answer, versions) });
+                    let (answer, ends) = reference.ask(&request);
+                    let want = if request.starts_with(b"GET /v1/info ") {
+                        Want::Figures
+                    } else {
+                        let versions = users.iter().map(|&user| (user, reference.version(user))).collect();
+                        Want::Exactly(answer, versions)
+                    };
+                    self.asked.push_back(Asked { request, is_read, ends, want });
                 }
             }
             Source::Shared { users, ids } => {
                 for _ in 0..count {
-                    let (request, is_read) = shared(users, *ids, now_ms, random);
+                    let (request, is_read) =
+                        if is_bulk { bulk(users, now_ms, random) } else { shared(users, *ids, now_ms, random) };
                     let want = Want::AtLeast(BTreeMap::new());
                     self.asked.push_back(Asked { request, is_read, ends: false, want });
                 }
             }
         }
+    }
+
+    /// Forgets what it wanted to ask: nobody would answer it.
+    pub fn give_up(&mut self) {
+        self.asked.clear();
+        self.connected();
     }
 
     /// Whether everything is answered.
@@ -136,6 +165,9 @@ impl Client {
 
     /// The next bytes to send on this connection, at most so many.
     pub fn send(&mut self, most: usize, known: &Known) -> Vec<u8> {
+        if self.is_over {
+            return Vec::new();
+        }
         while self.unsent.len() < most && self.begun < self.asked.len() {
             if self.begun > 0 && self.asked[self.begun - 1].ends {
                 break;
@@ -157,12 +189,25 @@ impl Client {
         matches!(self.source, Source::Shared { .. }) || begun.all(|asked| asked.is_read)
     }
 
+    /// Nothing more is sent on this connection; half a request that was begun never takes effect. Returns whether that can be
+    /// done now.
+    pub fn half_close(&mut self) -> bool {
+        if !self.unsent.is_empty() && self.begun > 0 {
+            if self.asked[self.begun - 1].ends {
+                return false;
+            }
+            self.is_half = true;
+        }
+        self.unsent.clear();
+        true
+    }
+
     /// The connection is dropped, and what is not answered is asked again.
     pub fn dropped(&mut self, known: &mut Known) {
         if let Source::Shared { .. } = self.source {
             let lost = self.asked.iter().take(self.begun).filter(|asked| !asked.is_read);
-            known.doubtful +=
-                lost.map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64).sum::<u64>();
+            let lines = lost.map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64);
+            known.doubtful += lines.sum::<u64>();
         }
         self.connected();
     }
@@ -173,14 +218,17 @@ impl Client {
         self.received.clear();
         self.shown.clear();
         self.begun = 0;
+        (self.is_over, self.is_refused, self.is_half) = (false, false, false);
     }
 
     /// The server has ended the connection.
-    pub fn ended(&mut self, known: &mut Known) -> Result<(), String> {
-        if !self.received.is_empty() || self.asked.iter().take(self.begun).next().is_some() {
-            return Err(format!("the connection ends before {} answers", self.begun));
+    pub fn ended(&mut self) -> Result<(), String> {
+        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused) {
+            let first = self.asked.front().map_or(&[][..], |asked| &asked.request);
+            return Err(told(first, &format!("the connection ends before {} answers", self.begun)));
         }
-        self.dropped(known);
+        // What is behind a refusal that ends the connection is not looked at.
+        self.connected();
         Ok(())
     }
 
@@ -188,8 +236,18 @@ impl Client {
     pub fn receive(&mut self, bytes: &[u8], known: &mut Known, durable: impl Fn(u64) -> u64) -> Result<(), String> {
         self.received.extend_from_slice(bytes);
         while !self.received.is_empty() {
-            let asked = self.asked.front().filter(|_| self.begun > 0).ok_or("an answer that nobody waits for")?;
+            let asked = self.asked.front().filter(|_| self.begun > 0 && !self.is_refused);
+            let asked = asked.ok_or("an answer that nobody waits for")?;
+            let is_refusal = known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
             let end = match &asked.want {
+                _ if is_refusal => {
+                    let end = answer_end(&self.received, &asked.request)?;
+                    if let Some(end) = end {
+                        known.refused += 1;
+                        self.is_refused = self.received[..end].windows(19).any(|some| some == b"\r\nconnection: close");
+                    }
+                    end
+                }
                 Want::Exactly(want, versions) => {
                     let common = want.len().min(self.received.len());
                     if want[..common] != self.received[..common] {
@@ -205,8 +263,15 @@ impl Client {
                     }
                     (self.received.len() >= want.len()).then_some(want.len())
                 }
+                Want::Figures => {
+                    let end = answer_end(&self.received, &asked.request)?;
+                    if end.is_some() && !self.received.starts_with(b"HTTP/1.1 200 ") {
+                        return Err(self.differs(b"HTTP/1.1 200 ", &asked.request));
+                    }
+                    end
+                }
                 Want::AtLeast(before) => {
-                    let end = answer_end(&self.received)?;
+                    let end = answer_end(&self.received, &asked.request)?;
                     if let Some(end) = end {
                         let answer = std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
                         check_shared(answer, &asked.request, before, &mut self.shown, known, &durable)?;
@@ -216,7 +281,8 @@ impl Client {
             };
             let Some(end) = end else { break };
             self.received.drain(..end);
-            self.asked.pop_front();
+            let ends = self.asked.pop_front().is_some_and(|asked| asked.ends);
+            self.is_over = self.is_refused || ends;
             self.begun -= 1;
         }
         Ok(())
@@ -234,27 +300,23 @@ fn told(request: &[u8], what: &str) -> String {
     format!("{what}\nasked: {request}")
 }
 
-fn version(desk: &TestDesk, user: u64) -> u64 {
-    desk.slice.read(UserId(user), |view| view.map_or(0, |view| view.user.version())).1
-}
-
 fn get(target: &str, headers: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
 }
 
 /// A step as a request of this or that form, and whether it only reads.
-fn dressed(step: Step, desk: &TestDesk, random: &mut Random) -> (Vec<u8>, bool) {
+fn dressed(step: Step, reference: &Reference, random: &mut Random) -> (Vec<u8>, bool) {
     let close = if random.in_thousand(30) { "connection: close\r\n" } else { "" };
     match step {
-        Step::Get { target, .. } => (dressed_read(&target, close, desk, random), true),
+        Step::Get { target, .. } => (dressed_read(&target, close, reference, random), true),
         Step::Feed { body, .. } => (post("/v1/entries", "application/x-ndjson", close, &body, random), false),
         Step::Batch { body, .. } => (post("/v1/batch", "application/json", close, &body, random), true),
     }
 }
 
-fn dressed_read(target: &str, close: &str, desk: &TestDesk, random: &mut Random) -> Vec<u8> {
+fn dressed_read(target: &str, close: &str, reference: &Reference, random: &mut Random) -> Vec<u8> {
     let user = target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
-    let version = user.map_or(0, |user| version(desk, user));
+    let version = user.map_or(0, |user| reference.version(user));
     let tag = match random.below(12) {
         0 => format!("If-None-Match: \"v{version}\"\r\n"),
         1 => format!("If-None-Match: \"v{}\", W/\"v{}\"\r\n", version + 1, version.saturating_sub(1)),
@@ -294,31 +356,51 @@ fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>
     let user = random.pick(users);
     match random.below(10) {
         0..4 => {
-            let mut body = String::new();
-            for _ in 0..random.between(1, 20) {
-                let (user, id, amount) = (random.pick(users), random.below(ids), random.between(1, 3));
-                body += &format!(
-                    "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\"kind\":\"gift\",\"direction\":\"credit\",\
-                     \"amount\":{amount},\"at_ms\":{now_ms}}}\n"
-                );
-            }
-            (post("/v1/entries", "application/x-ndjson", "", body.as_bytes(), random), false)
+            let lines = random.between(1, 20);
+            (entries(lines, users, ids, now_ms, random), false)
         }
         4..6 => {
-            let items = (0..random.between(1, 9)).map(|_| random.pick(users)).collect::<Vec<_>>();
-            let items: Vec<_> =
-                items.iter().map(|user| format!(r#"{{"user_id":"{user}","read":"balance"}}"#)).collect();
+            let count = random.pick(&[1, 3, 9, 40]);
+            let items: Vec<_> = (0..random.between(1, count))
+                .map(|_| {
+                    let what = random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
+                    format!(r#"{{"user_id":"{}","read":{what}}}"#, random.pick(users))
+                })
+                .collect();
             let body = format!(r#"{{"requests":[{}]}}"#, items.join(","));
             (post("/v1/batch", "application/json", "", body.as_bytes(), random), true)
         }
         6 => (get(&format!("/v1/users/{user}/stats?window=1d"), ""), true),
+        7 if random.in_thousand(100) => (get("/v1/info", ""), true),
         _ => (get(&format!("/v1/users/{user}/balance"), ""), true),
     }
 }
 
+/// More entries than a slice applies in one turn, or nearly as many, none of them sent before.
+fn bulk(users: &[u64], now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
+    let lines = random.between(100, 500);
+    (entries(lines, users, u64::MAX, now_ms, random), false)
+}
+
+fn entries(lines: u64, users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> Vec<u8> {
+    let mut body = String::new();
+    for _ in 0..lines {
+        let (user, id, amount) = (random.pick(users), random.below(ids), random.between(1, 3));
+        let kind = random.below(if id % 3 == 0 { 60 } else { 2 });
+        body += &format!(
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\"kind\":\"gift_{kind}\",\
+             \"direction\":\"credit\",\"amount\":{amount},\"at_ms\":{now_ms}}}\n"
+        );
+    }
+    post("/v1/entries", "application/x-ndjson", "", body.as_bytes(), random)
+}
+
 /// Where the first answer ends, if it is whole.
-fn answer_end(bytes: &[u8]) -> Result<Option<usize>, String> {
+fn answer_end(bytes: &[u8], request: &[u8]) -> Result<Option<usize>, String> {
     let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    if request.starts_with(b"HEAD ") {
+        return Ok(Some(head + 4));
+    }
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
     let length: usize = length.and_then(|length| length.parse().ok()).ok_or_else(|| format!("no length: {text}"))?;
@@ -336,11 +418,14 @@ fn check_shared(
 ) -> Result<(), String> {
     let wrong = |what: String| Err(told(request, &format!("{what}\n{answer}")));
     let status = answer.get(9..12).unwrap_or_default();
-    if !["200", "404"].contains(&status) {
+    if !(["200", "404"].contains(&status) || (status == "507" && known.may_lack_room)) {
         return wrong("no such answer is expected".to_owned());
     }
     if let Some((_, rest)) = answer.split_once("{\"accepted\":") {
         known.accepted += rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        return Ok(());
+    }
+    if request.starts_with(b"GET /v1/info ") {
         return Ok(());
     }
     if status == "404" {
