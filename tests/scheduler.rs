@@ -1,20 +1,25 @@
-//! The seeded simulation of the scheduler: the machine that ships ([`purser::server::core::Server`]), several cores of it in
-//! one thread, on fake clocks and disks, over some lives of their process.
+//! The seeded simulation of the scheduler: the machine that ships
+//! ([`purser::server::core::Server`]), several cores of it in one thread, on fake clocks and disks,
+//! over some lives of their process.
 //!
-//! One seed is one run. Clients have users apart, and every answer must be, byte for byte, that of a server with one core and
-//! one slice; or they share them, and then no version falls, and as many entries are in the books as were reported. A
-//! process ends at rest, in a crash, or by draining, and the next one goes on with what the disks hold.
+//! One seed is one run. Clients have users apart, and every answer must be, byte for byte, that of
+//! a server with one core and one slice; or they share them, and then no version falls, and as many
+//! entries are in the books as were reported. A process ends at rest, in a crash, or by draining,
+//! and the next one goes on with what the disks hold.
 //!
-//! After each turn: no answer and no reply has left before what it shows is durable; nobody has more requests away than
-//! credits; no reply is larger than was reserved for it; a slice applies at most 256 entries a turn, and none stands still
-//! while its neighbours do not. A core takes a turn only when [`purser::server::machine::Machine::wait`] or an event asks for
-//! one. At rest: nothing is away, all credits and budgets are back, every connection is idle.
+//! After each turn: no answer and no reply has left before what it shows is durable; nobody has
+//! more requests away than credits; no reply is larger than was reserved for it; a slice applies at
+//! most 256 entries a turn, and none stands still while its neighbours do not. A core takes a turn
+//! only when [`purser::server::machine::Machine::wait`] or an event asks for one. At rest: nothing
+//! is away, all credits and budgets are back, every connection is idle.
 //!
-//! `PURSER_SCHEDULES=n` runs more seeds, `PURSER_SEED=n` one of them again: `PURSER_SEED=n cargo test --test purser scheduler`.
+//! `PURSER_SCHEDULES=n` runs more seeds, `PURSER_SEED=n` one of them again: `PURSER_SEED=n cargo
+//! test --test purser scheduler`.
 //!
-//! `client` asks and judges by its `reference`, `line` is a connection with a slow peer, `mesh` carries messages, `watch` judges
-//! turns, `world` drives; the disk is that of [`crate::simulation`]. Each [`Bug`] is one of the mesh, each [`Fault`] one
-//! within the machine; a test shows that none of them gets through.
+//! `client` asks and judges by its `reference`, `line` is a connection with a slow peer, `mesh`
+//! carries messages, `watch` judges turns, `world` drives; the disk is that of
+//! [`crate::simulation`]. Each [`Bug`] is one of the mesh, each [`Fault`] one within the machine; a
+//! test shows that none of them gets through.
 
 mod client;
 mod line;

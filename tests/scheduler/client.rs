@@ -109,7 +109,8 @@ impl Client {
             .fold(now_ms, u64::max)
     }
 
-    /// Writes it down, to be asked at `now_ms`. Whoever shares users asks in bulk if `is_bulk`: entries only, many at a time.
+    /// Writes it down, to be asked at `now_ms`. Whoever shares users asks in bulk if `is_bulk`:
+    /// entries only, many at a time.
     pub fn ask(&mut self, now_ms: u64, count: u64, is_bulk: bool, random: &mut Random) {
         match &mut self.source {
             Source::Apart { history, reference, steps } => {
@@ -183,14 +184,15 @@ impl Client {
         self.unsent.drain(..count).collect()
     }
 
-    /// Whether the connection may be dropped now, so that nobody can tell what became of the requests.
+    /// Whether the connection may be dropped now, so that nobody can tell what became of the
+    /// requests.
     pub fn may_drop(&self) -> bool {
         let mut begun = self.asked.iter().take(self.begun);
         matches!(self.source, Source::Shared { .. }) || begun.all(|asked| asked.is_read)
     }
 
-    /// Nothing more is sent on this connection; half a request that was begun never takes effect. Returns whether that can be
-    /// done now.
+    /// Nothing more is sent on this connection; half a request that was begun never takes effect.
+    /// Returns whether that can be done now.
     pub fn half_close(&mut self) -> bool {
         if !self.unsent.is_empty() && self.begun > 0 {
             if self.asked[self.begun - 1].ends {

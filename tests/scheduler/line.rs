@@ -1,4 +1,5 @@
-//! One connection as its driver and its peer have it: what the kernel owes the machine, and how slow the peer is.
+//! One connection as its driver and its peer have it: what the kernel owes the machine, and how
+//! slow the peer is.
 
 use super::client::{Client, Known};
 use crate::simulation::counts::Counts;

@@ -1,7 +1,8 @@
-//! A mesh whose messages take as long as they please; those of one core to another keep their order.
+//! A mesh whose messages take as long as they please; those of one core to another keep their
+//! order.
 //!
-//! It counts the requests that are away, and looks at each message as it leaves: whose it is, and how large. [`Bug`]s are
-//! planted here.
+//! It counts the requests that are away, and looks at each message as it leaves: whose it is, and
+//! how large. [`Bug`]s are planted here.
 
 use super::Bug;
 use crate::simulation::counts::Counts;

@@ -1,4 +1,5 @@
-//! The server that is never wrong: one core, one slice, no disk, and a client that sends each request whole.
+//! The server that is never wrong: one core, one slice, no disk, and a client that sends each
+//! request whole.
 
 use crate::drive::driver::{Core, UNLIMITED, info};
 use purser::ledger::id::UserId;

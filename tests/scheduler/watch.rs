@@ -9,7 +9,8 @@ use purser::server::progress::Progress;
 /// Turns for which a slice whose disk keeps up may apply nothing of what other cores sent it.
 const STILL_TURNS: u32 = 2;
 
-/// Which entry of another core is the next, by its asker, its connection, its slice, its line, and how many are before it.
+/// Which entry of another core is the next, by its asker, its connection, its slice, its line, and
+/// how many are before it.
 type Next = (u32, u64, u32, u32, usize);
 
 /// What a core had done when its last turn was over.

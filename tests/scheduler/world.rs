@@ -1,4 +1,5 @@
-//! One seed's run: some cores on fake clocks, driven as the engine drives them, over some lives of their process.
+//! One seed's run: some cores on fake clocks, driven as the engine drives them, over some lives of
+//! their process.
 
 use super::Planted;
 use super::client::{Client, Known};
@@ -27,7 +28,8 @@ use std::collections::BTreeMap;
 
 /// No client has to wait for longer.
 const PATIENCE_TURNS: usize = 200_000;
-/// Steps of a round after which peers drop no connection any more: a large feed must be done sometime.
+/// Steps of a round after which peers drop no connection any more: a large feed must be done
+/// sometime.
 const STEADY_STEPS: usize = 10_000;
 /// Steps without a turn after which time makes a leap.
 const QUIET_STEPS: usize = 40;
@@ -51,7 +53,8 @@ struct Core {
     has_ended: bool,
 }
 
-/// What of the log of a slice is on its way to the disk, and what is there: users and their versions.
+/// What of the log of a slice is on its way to the disk, and what is there: users and their
+/// versions.
 #[derive(Default)]
 struct Logged {
     under_way: Vec<(u64, u64)>,
@@ -311,7 +314,8 @@ impl World {
 
     // A round of requests.
 
-    /// All clients think of something to ask. The wall clock stands still until all is answered, so that all cores judge alike.
+    /// All clients think of something to ask. The wall clock stands still until all is answered, so
+    /// that all cores judge alike.
     fn ask(&mut self) {
         let counts: Vec<_> = self.clients.iter().map(|_| self.random.between(0, 12)).collect();
         let mut now_ms = self.clocks.unix_ms;
@@ -600,7 +604,8 @@ impl World {
         clients[client].receive(&bytes, known, durable)
     }
 
-    /// A message leaves: what a reply shows is durable. Returns how many entries it carries to another core.
+    /// A message leaves: what a reply shows is durable. Returns how many entries it carries to
+    /// another core.
     fn look(&self, at: usize, message: &Message) -> Result<usize, String> {
         match message {
             Message::Request(request) => Ok(request.entries.len()),
