@@ -123,8 +123,8 @@ fn berka() {
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::problem("user_not_found", "", ""));
 }
 
-/// Entries of one user, enough of a log for a snapshot.
-const FILLING: u64 = 15_000;
+/// Entries of one user, enough of a log for a snapshot, however few writes they come in.
+const FILLING: u64 = 18_000;
 /// No user of the data set has such a number.
 const FILLER: u64 = 1 << 40;
 

@@ -305,9 +305,8 @@ impl<M: Machine> Executor<M> {
                 machine.peer_closed(op.slot);
             }
             error if -error == libc::ENOBUFS => {
-                if !std::mem::replace(&mut socket.is_starved, true) {
-                    starved.push(op.slot);
-                }
+                let is_known = std::mem::replace(&mut socket.is_starved, true);
+                starved.extend((!is_known).then_some(op.slot));
             }
             error if !is_closing && error != 0 && -error != libc::ECANCELED => machine.failed(op.slot),
             _ => {}
