@@ -44,12 +44,12 @@ fn a_balance_read() {
 
 fn show(tree: Result<Tree, String>) {
     let tree = tree.unwrap();
-    for (depth, (name, file)) in &tree.lines {
+    for (depth, tree::Node { name, file }) in &tree.lines {
         println!("{:width$}{name}   {file}", "", width = 2 * depth);
     }
-    println!("{}", tree.lines.len());
+    println!("{} {} {}", tree.lines.len(), tree.called, tree.all);
     let room = crate::house::sources::room;
-    for ((a, fa), (b, fb)) in &tree.calls {
+    for (tree::Node{name: a, file: fa}, tree::Node{name: b, file: fb}) in &tree.calls {
         if room(fa) != room(fb) { println!("{} {a} -> {} {b}", room(fa), room(fb)); }
     }
 }

@@ -6,20 +6,20 @@ use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::{env, fs, thread};
 
-/// A function, as the debug information tells it.
+/// Code of a function, as the debug information tells it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Function {
-    /// `Owner::apply`, `head::parse`: of a closure, the function that wrote it.
-    pub name: String,
-    /// `src/server/owner.rs`; `None` for what is not this crate's.
-    pub file: Option<String>,
-    /// Whether it is a closure.
+pub struct Code {
+    /// `purser::server::owner::Owner::apply`; of a closure, that of the function that wrote it.
+    pub path: String,
+    /// Whether it is a closure's.
     pub is_closure: bool,
+    /// Where the code is: in the file of the function, or of one that was inlined into it.
+    place: String,
 }
 
 /// The functions that a program counter is in: the one that was called, then what was inlined into
 /// it, step by step.
-pub type Chain = Vec<Function>;
+pub type Chain = Vec<Code>;
 
 /// Where this program's own code is in memory.
 fn image() -> Result<Range<u64>, String> {
@@ -61,7 +61,7 @@ fn read(told: &str, start: u64) -> BTreeMap<u64, Chain> {
         let address = address.strip_prefix("0x").and_then(|text| u64::from_str_radix(text, 16).ok());
         let mut chain = Chain::new();
         while let Some(name) = lines.next_if(|line| !line.starts_with("0x")) {
-            chain.push(function(name, lines.next().expect("a name has a place")));
+            chain.push(code(name, lines.next().expect("a name has a place")));
         }
         chain.reverse();
         chains.insert(address.expect("it repeats the address") + start, chain);
@@ -69,26 +69,46 @@ fn read(told: &str, start: u64) -> BTreeMap<u64, Chain> {
     chains
 }
 
-fn function(name: &str, place: &str) -> Function {
+fn code(name: &str, place: &str) -> Code {
     let place = place.strip_prefix(env!("CARGO_MANIFEST_DIR")).map_or(place, |rest| rest.trim_start_matches('/'));
-    let file = place.split(':').next().filter(|file| file.starts_with("src/"));
-    Function { name: short(name), file: file.map(str::to_owned), is_closure: name.contains("{{closure}}") }
+    let end = name.find("::{{closure}}");
+    Code {
+        path: name[..end.unwrap_or(name.len())].to_owned(),
+        is_closure: end.is_some(),
+        place: place.split(':').next().unwrap_or_default().to_owned(),
+    }
+}
+
+/// The file of each function of this crate, by its path: where most of its code is. Functions of
+/// the tests are not of this crate.
+pub fn files(chains: &BTreeMap<u64, Chain>) -> BTreeMap<String, String> {
+    let mut counts = BTreeMap::<(&str, &str), usize>::new();
+    for code in chains.values().flatten() {
+        *counts.entry((&code.path, &code.place)).or_default() += 1;
+    }
+    let mut files = BTreeMap::<&str, (usize, &str)>::new();
+    for ((path, file), count) in counts {
+        let most = files.entry(path).or_default();
+        *most = (*most).max((count, file));
+    }
+    let is_ours = |path: &str| path.trim_start_matches(['<', '&']).trim_start_matches("mut ").starts_with("purser::");
+    let ours = files.into_iter().filter(|(path, (_, file))| is_ours(path) && file.starts_with("src/"));
+    ours.map(|(path, (_, file))| (path.to_owned(), file.to_owned())).collect()
 }
 
 /// The last two names of a path: `<purser::server::core::Server as …::Machine>::end_turn` →
-/// `Server::end_turn`. Of a closure, the path of the function that wrote it.
-fn short(path: &str) -> String {
+/// `Server::end_turn`.
+pub fn short(path: &str) -> String {
     let mut names: Vec<_> = parts(path).into_iter().map(of).filter(|name| !name.is_empty()).collect();
     let last = names.split_off(names.len().saturating_sub(2));
     last.join("::")
 }
 
 /// The type of `<A as B>`, `<impl A>` or `<impl A for B>`, and any other name without its generic
-/// arguments; nothing for a closure.
+/// arguments.
 fn of(part: &str) -> String {
     let Some(inner) = part.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) else {
-        let name = part.split('<').next().unwrap_or_default();
-        return if name.starts_with('{') { String::new() } else { name.to_owned() };
+        return part.split('<').next().unwrap_or_default().to_owned();
     };
     let inner = inner.strip_prefix("impl ").map_or(inner, |rest| rest.rsplit(" for ").next().unwrap_or(rest));
     let of_type = inner.split(" as ").next().unwrap_or(inner).trim_start_matches("&mut ").trim_start_matches('&');
@@ -118,10 +138,9 @@ fn parts(path: &str) -> Vec<&str> {
 fn names_are_cut_to_what_a_reader_looks_for() {
     assert_eq!(short("<purser::server::core::Server as purser::server::machine::Machine>::end_turn"), "Server::end_turn");
     assert_eq!(short("purser::server::scatter::<impl purser::server::shared::Shared>::end"), "Shared::end");
-    assert_eq!(short("purser::ledger::memory::ahead::{{closure}}::{{closure}}"), "memory::ahead");
     assert_eq!(short("<purser::slice::Log<A> as core::convert::From<x::Y>>::from"), "Log::from");
     assert_eq!(short("purser::http::head::parse"), "head::parse");
-    let f = function("purser::slice::Slice::read", concat!(env!("CARGO_MANIFEST_DIR"), "/src/slice/mod.rs:7"));
-    assert_eq!((f.file.as_deref(), f.is_closure), (Some("src/slice/mod.rs"), false));
-    assert_eq!(function("purser::drive::Wire::send", "tests/drive/mod.rs:9 (discriminator 3)").file, None);
+    let closure = code("purser::ledger::memory::ahead::{{closure}}::{{closure}}", "src/ledger/memory.rs:9");
+    assert_eq!((&*short(&closure.path), closure.is_closure), ("memory::ahead", true));
+    assert_eq!(code("f", concat!(env!("CARGO_MANIFEST_DIR"), "/src/lib.rs:7 (discriminator 3)")).place, "src/lib.rs");
 }
