@@ -27,6 +27,7 @@ mod overload;
 mod pipelining;
 mod real_data;
 mod repartition;
+mod scheduler;
 mod seeds;
 mod simulation;
 mod split;

@@ -12,7 +12,7 @@
 mod client;
 pub mod counts;
 mod damage;
-mod disk;
+pub mod disk;
 mod oracle;
 pub mod random;
 mod repartition;

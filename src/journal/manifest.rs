@@ -100,6 +100,9 @@ impl Directory {
     }
 }
 
+/// No file has a larger number or size: one can be added to either.
+const LARGEST: u64 = i64::MAX as u64;
+
 impl Slice {
     /// As text: the manifest of the slice at `place`, whose file is not looked at.
     pub fn write(&self, place: Place) -> String {
@@ -119,7 +122,9 @@ impl Slice {
         if (generation, slice) != (place.generation, u64::from(place.slice)) {
             return Err(Unusable::Elsewhere(generation, slice));
         }
-        if first > last || (first == 0) != (last == 0) || (snapshot == 0) != (snapshot_end == 0) {
+        let is_countable = [snapshot, snapshot_end, last].iter().all(|&figure| figure <= LARGEST);
+        let is_whole = first <= last && (first == 0) == (last == 0) && (snapshot == 0) == (snapshot_end == 0);
+        if !(is_countable && is_whole) {
             return Err(Unusable::Malformed);
         }
         Ok(Self { snapshot, snapshot_end, first, last })
@@ -278,6 +283,19 @@ mod tests {
             (File::Snapshot(9), Ok(false)),
         ] {
             assert_eq!(counts(file), expected, "{file}");
+        }
+    }
+
+    #[test]
+    fn numbers_that_cannot_be_added_to_are_refused() {
+        let whole = Slice { snapshot: 1, snapshot_end: LARGEST, first: LARGEST, last: LARGEST };
+        assert_eq!(Slice::read(whole.write(PLACE).as_bytes(), PLACE), Ok(whole));
+        for other in [
+            Slice { snapshot: LARGEST + 1, ..whole },
+            Slice { snapshot_end: LARGEST + 1, ..whole },
+            Slice { last: u64::MAX, ..whole },
+        ] {
+            assert_eq!(Slice::read(other.write(PLACE).as_bytes(), PLACE), Err(Unusable::Malformed), "{other:?}");
         }
     }
 

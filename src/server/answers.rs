@@ -66,6 +66,11 @@ impl Answers {
         behind.for_each(|(later, _)| *later += reply.len());
     }
 
+    /// Whether nothing is behind a gap: no bytes, no other gap.
+    pub fn ends_with(&self, number: u32) -> bool {
+        self.gaps.back() == Some(&(self.bytes.len(), number))
+    }
+
     /// How many gaps there are.
     #[inline]
     pub fn gaps(&self) -> usize {
@@ -183,7 +188,9 @@ mod tests {
         assert_eq!(send(&mut answers, 6), "deee");
         let last = answers.gap();
         assert_eq!(send(&mut answers, 7), "f", "all that is there has left, and the gap is where it was");
+        assert!(answers.ends_with(last) && !answers.ends_with(first));
         write(&mut answers, "h", 0, 0);
+        assert!(!answers.ends_with(last));
         answers.fill(last, b"g");
         assert_eq!(send(&mut answers, 7), "gh");
     }

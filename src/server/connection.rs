@@ -107,6 +107,8 @@ pub struct Connection {
     pub(super) pending_away: usize,
     /// Its last read was answered at length, or would have been: it waits for a turn that has time for that.
     pub(super) is_heavy: bool,
+    /// Bytes of the last reply of another core: what is reserved for the next one, if that was large.
+    reply_bytes: usize,
     /// It was at work when the core began to drain: what had begun is served.
     pub(super) is_exempt: bool,
     is_peer_gone: bool,
@@ -147,6 +149,7 @@ impl Connection {
             pending: 0,
             pending_away: 0,
             is_heavy: false,
+            reply_bytes: 0,
             is_exempt: false,
             is_peer_gone: false,
             receives: false,
@@ -286,6 +289,11 @@ impl Connection {
                 (request.read, request.persist, request.head_only) = (read, persist, head_only);
                 (request.now, request.gap) = (shared.now(), self.answers.gap());
                 request.if_none_match.extend_from_slice(condition.unwrap_or_default());
+                // One who reads at length is hardly asking for less now: it is not asked twice.
+                let most = self.reply_bytes + self.reply_bytes / 4;
+                if self.is_heavy && most > LARGE_BYTES && shared.answers.reserve(most) {
+                    (request.most, request.reserved) = (most, most);
+                }
                 shared.exchange.send(core, request, &mut shared.outputs);
             }
         }
@@ -317,10 +325,7 @@ impl Connection {
 
     /// A reply of another core has come. Returns whether there is work at hand now.
     pub(super) fn take_reply(&mut self, core: u32, mut request: Box<Request>, shared: &mut Shared) -> bool {
-        assert!(
-            request.bytes.len() <= request.most || shared.planted.is_some(),
-            "a reply takes no more than was reserved for it"
-        );
+        assert!(request.bytes.len() <= request.most, "a reply takes no more than was reserved for it");
         match (request.job, &mut self.state) {
             (Job::Read, _) => {
                 let Some(reply) = shared.ask_again(core, request) else { return false };
@@ -345,14 +350,20 @@ impl Connection {
         self.progress == Progress::Waiting
     }
 
-    /// Puts the reply to a read into its gap; where there is no room for it, a refusal.
+    /// Puts the reply to a read into its gap; where there is no room for it, a refusal. So it is where the read had to be asked
+    /// for again, its user has changed meanwhile, and requests behind it were answered from before: no version falls, and no
+    /// read shows what was posted behind it.
     fn take_read(&mut self, request: &mut Request, shared: &mut Shared) {
         shared.release_reply(request);
         let mut bytes = request.bytes.len();
         self.is_heavy = bytes > LARGE_BYTES;
+        self.reply_bytes = bytes;
         shared.answers.spent_turn(bytes);
+        let is_as_asked = request.refused_version.is_none_or(|version| version == request.version)
+            || (self.answers.ends_with(request.gap)
+                && !matches!(self.state, State::Feeding(..) | State::Gathering(..)));
         let status = match request.outcome {
-            Outcome::Answered(status) if shared.answers.fits(bytes) => status,
+            Outcome::Answered(status) if is_as_asked && shared.answers.fits(bytes) => status,
             _ => {
                 self.is_heavy = true;
                 let problem = Problem::from(Code::Overloaded);
@@ -478,8 +489,12 @@ impl Connection {
         }
     }
 
-    /// Counts what it holds: what is frozen is there until all of it has left, and so is what a large buffer has grown to.
+    /// Counts what it holds: what is frozen is there until all of it has left, and so is what a large buffer has grown to. What
+    /// a closing connection held is released already.
     fn account(&mut self, shared: &mut Shared) {
+        if matches!(self.state, State::Closing) {
+            return;
+        }
         let in_flight = self.in_flight.map_or(0, |send| send.holds);
         let holds = takes(&self.answers.bytes) + takes(&self.spare) + in_flight + self.kept.len();
         shared.held = shared.held + holds - self.counted;

@@ -116,6 +116,21 @@ impl Server {
         self.shared.exchange.away() == 0 && self.shared.is_settled()
     }
 
+    /// What owns its slices, in order of their places.
+    pub fn owners(&self) -> &[Owner] {
+        &self.shared.owners
+    }
+
+    /// Requests of this core that are at others.
+    pub const fn requests_away(&self) -> usize {
+        self.shared.exchange.away()
+    }
+
+    /// Bytes that its connections hold: answers, and requests whose turn has not come.
+    pub const fn held_bytes(&self) -> usize {
+        self.shared.held
+    }
+
     /// Whether all credits at other cores are here.
     pub fn has_all_credits(&self) -> bool {
         self.shared.exchange.has_all_credits()

@@ -90,6 +90,10 @@ pub struct Request {
     /// Its `If-None-Match`; empty if there is none.
     pub if_none_match: Vec<u8>,
 
+    /// The version of the user that the reply to a read shows.
+    pub version: u64,
+    /// The version that an earlier reply showed, which was refused for its size.
+    pub refused_version: Option<u64>,
     /// What the reply shows of the owner's logs.
     pub shows: SmallVec<[Position; 1]>,
     /// Items of a batch, in order.
@@ -202,6 +206,8 @@ impl Request {
             outcome: Outcome::Answered(Status::Ok),
             read: Read { user: UserId(0), currency: None, what: What::Balance },
             if_none_match: Vec::new(),
+            version: 0,
+            refused_version: None,
             shows: SmallVec::new(),
             reads: Vec::new(),
             ends: Vec::new(),
@@ -235,6 +241,7 @@ impl Request {
         self.figures.clear();
         self.forget_reply();
         (self.most, self.judged, self.accepted) = (LARGE_BYTES, 0, 0);
+        self.refused_version = None;
     }
 
     /// Takes the reply out of it: it is a request again.

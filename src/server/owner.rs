@@ -366,6 +366,11 @@ impl Owner {
         self.requests.push_back(request);
     }
 
+    /// The request of another core whose entries are the next to be applied.
+    pub fn next_request(&self) -> Option<&Request> {
+        self.requests.front().map(|request| &**request)
+    }
+
     /// Whether requests for entries wait, and could make headway.
     pub fn has_work(&self) -> bool {
         self.gathers || (!self.requests.is_empty() && !self.is_held())

@@ -222,9 +222,12 @@ impl Shared {
             count += 1;
         }
         for request in line.drain(..count) {
-            self.counters.hops += 1;
+            self.counters.hops += u64::from(request.job != Job::Figures);
             match request.job {
-                Job::Entries => self.owners[self.topology.place(request.slice)].queue(request),
+                Job::Entries => {
+                    assert!(self.topology.is_here(request.slice), "entries go to the core that has their slice");
+                    self.owners[self.topology.place(request.slice)].queue(request);
+                }
                 Job::Batch => self.exchange.batches.push_back(request),
                 Job::Read => {
                     self.has_read = true;
@@ -264,10 +267,11 @@ impl Shared {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, .. } = self;
-        let Request { read, persist, head_only, if_none_match, now, bytes, .. } = &mut *request;
+        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } = &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
         let (position, view) = owners[place].read(read.user);
+        *version = view.map_or(0, |view| view.user.version());
         let status = reply::read(&asked, view, *now, date, bytes);
         request.outcome = Outcome::Answered(status);
         request.show(position);
@@ -341,6 +345,7 @@ impl Shared {
             return Some(request);
         }
         request.forget_reply();
+        request.refused_version.get_or_insert(request.version);
         (request.most, request.reserved) = (most, most);
         self.exchange.send(core, request, &mut self.outputs);
         None
@@ -387,7 +392,7 @@ fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outpu
         Some(&Position { place, lsn }) => owners[place].keep_reply(lsn, request),
         None => {
             assert!(
-                planted.is_some() || request.shows.iter().all(is_durable),
+                *planted == Some(Planted::UndurableAnswer) || request.shows.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
             outputs.push_back(Output::Message { core: request.home, message: Message::Reply(request) });

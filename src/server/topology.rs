@@ -55,6 +55,12 @@ impl Topology {
         (slice / self.cores) as usize
     }
 
+    /// Whether a slice lives on this core.
+    #[inline]
+    pub const fn is_here(&self, slice: u32) -> bool {
+        slice < self.slices && slice % self.cores == self.core
+    }
+
     /// The slices of this core, in order of their places.
     pub fn slices_here(&self) -> impl Iterator<Item = u32> + use<> {
         (self.core..self.slices).step_by(self.cores as usize)

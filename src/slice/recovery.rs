@@ -409,7 +409,9 @@ impl Recovery {
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let read = match frame {
             Ok(Frame { kind: Kind::Segment, number, crc, payload }) => {
-                Header::read(payload).map(|header| (header, number, crc))
+                // No log has that many writes; one can be added.
+                let is_countable = number <= i64::MAX as u64;
+                Header::read(payload).filter(|_| is_countable).map(|header| (header, number, crc))
             }
             _ => None,
         };

@@ -1,0 +1,454 @@
+//! Who asks: scripts of requests, and what the answers must be.
+
+use super::reference::Reference;
+use crate::model::history::{History, Step};
+use crate::seeds::first_difference;
+use crate::simulation::random::Random;
+use std::collections::{BTreeMap, VecDeque};
+
+/// A request, and what is known of its answer.
+#[derive(Clone, Debug)]
+struct Asked {
+    request: Vec<u8>,
+    /// It may be asked again, if nobody knows what became of it.
+    is_read: bool,
+    /// The connection ends behind it.
+    ends: bool,
+    want: Want,
+}
+
+#[derive(Clone, Debug)]
+enum Want {
+    /// These bytes; and these users are then at these versions, or further.
+    Exactly(Vec<u8>, Vec<(u64, u64)>),
+    /// What was shown of each user before it was asked.
+    AtLeast(BTreeMap<u64, u64>),
+    /// Figures of the server itself.
+    Figures,
+}
+
+/// What all clients of shared users know together.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The last version that anybody was shown.
+    pub shown: BTreeMap<u64, u64>,
+    pub accepted: u64,
+    /// Lines of feeds whose answers nobody has seen.
+    pub doubtful: u64,
+    /// Answers that refuse a request.
+    pub refused: u64,
+    /// Whether any request may be refused: the server drains, or has been given little room.
+    pub may_refuse: bool,
+    /// Whether the log may lack room for entries: the disk fails, or snapshots cannot keep up.
+    pub may_lack_room: bool,
+}
+
+/// Where a client's requests come from.
+enum Source {
+    /// Users of its own, and a server of its own that has one core: it must get the same answers.
+    Apart { history: Box<History>, reference: Box<Reference>, steps: Vec<Step> },
+    /// The same few users as all others.
+    Shared { users: Vec<u64>, ids: u64 },
+}
+
+pub struct Client {
+    source: Source,
+    /// Requests that are not answered yet, in order.
+    asked: VecDeque<Asked>,
+    /// What is still to be sent on this connection.
+    unsent: VecDeque<u8>,
+    /// How many of `asked` are in there, or sent.
+    begun: usize,
+    received: Vec<u8>,
+    /// The last version of each user that this connection has shown.
+    shown: BTreeMap<u64, u64>,
+    /// Whether the last answer is the last of this connection, and whether it refused its request.
+    is_over: bool,
+    is_refused: bool,
+    /// Whether half of the last request that was begun will never come.
+    is_half: bool,
+}
+
+impl Client {
+    pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
+        let history = Box::new(History::apart(seed, users, now_ms));
+        Self::new(Source::Apart { history, reference: Box::new(Reference::new()), steps: Vec::new() })
+    }
+
+    pub fn shared(users: Vec<u64>, ids: u64) -> Self {
+        Self::new(Source::Shared { users, ids })
+    }
+
+    fn new(source: Source) -> Self {
+        let (unsent, received, shown) = (VecDeque::new(), Vec::new(), BTreeMap::new());
+        Self {
+            source,
+            asked: VecDeque::new(),
+            unsent,
+            begun: 0,
+            received,
+            shown,
+            is_over: false,
+            is_refused: false,
+            is_half: false,
+        }
+    }
+
+    // A round of requests.
+
+    /// Thinks of what to ask next, from `now_ms` on; returns until when.
+    pub fn think(&mut self, now_ms: u64, count: u64) -> u64 {
+        let Source::Apart { history, steps, .. } = &mut self.source else { return now_ms };
+        history.set_clock(now_ms);
+        steps.extend(history.by_ref().take(count as usize));
+        steps
+            .iter()
+            .map(|step| match step {
+                Step::Feed { now_ms, .. } | Step::Get { now_ms, .. } | Step::Batch { now_ms, .. } => *now_ms,
+            })
+            .fold(now_ms, u64::max)
+    }
+
+    /// Writes it down, to be asked at `now_ms`. Whoever shares users asks in bulk if `is_bulk`:
+    /// entries only, many at a time.
+    pub fn ask(&mut self, now_ms: u64, count: u64, is_bulk: bool, random: &mut Random) {
+        match &mut self.source {
+            Source::Apart { history, reference, steps } => {
+                reference.set_clock(now_ms);
+                let users = history.users().to_vec();
+                let mut requests: Vec<_> = steps.drain(..).map(|step| dressed(step, reference, random)).collect();
+                if random.in_thousand(200) {
+                    // More reads than one connection may have away.
+                    requests.extend(
+                        (0..random.between(40, 200))
+                            .map(|_| (get(&format!("/v1/users/{}/balance", random.pick(&users)), ""), true)),
+                    );
+                }
+                for (request, is_read) in requests {
+                    let (answer, ends) = reference.ask(&request);
+                    let want = if request.starts_with(b"GET /v1/info ") {
+                        Want::Figures
+                    } else {
+                        let versions = users.iter().map(|&user| (user, reference.version(user))).collect();
+                        Want::Exactly(answer, versions)
+                    };
+                    self.asked.push_back(Asked { request, is_read, ends, want });
+                }
+            }
+            Source::Shared { users, ids } => {
+                for _ in 0..count {
+                    let (request, is_read) =
+                        if is_bulk { bulk(users, now_ms, random) } else { shared(users, *ids, now_ms, random) };
+                    let want = Want::AtLeast(BTreeMap::new());
+                    self.asked.push_back(Asked { request, is_read, ends: false, want });
+                }
+            }
+        }
+    }
+
+    /// Forgets what it wanted to ask: nobody would answer it.
+    pub fn give_up(&mut self) {
+        self.asked.clear();
+        self.connected();
+    }
+
+    /// Whether everything is answered.
+    pub fn is_done(&self) -> bool {
+        self.asked.is_empty()
+    }
+
+    /// How many answers it waits for.
+    pub fn waits_for(&self) -> usize {
+        self.asked.len()
+    }
+
+    // A connection.
+
+    /// The next bytes to send on this connection, at most so many.
+    pub fn send(&mut self, most: usize, known: &Known) -> Vec<u8> {
+        if self.is_over {
+            return Vec::new();
+        }
+        while self.unsent.len() < most && self.begun < self.asked.len() {
+            if self.begun > 0 && self.asked[self.begun - 1].ends {
+                break;
+            }
+            let asked = &mut self.asked[self.begun];
+            if let Want::AtLeast(before) = &mut asked.want {
+                before.clone_from(&known.shown);
+            }
+            self.unsent.extend(&asked.request);
+            self.begun += 1;
+        }
+        let count = most.min(self.unsent.len());
+        self.unsent.drain(..count).collect()
+    }
+
+    /// Whether the connection may be dropped now, so that nobody can tell what became of the
+    /// requests.
+    pub fn may_drop(&self) -> bool {
+        let mut begun = self.asked.iter().take(self.begun);
+        matches!(self.source, Source::Shared { .. }) || begun.all(|asked| asked.is_read)
+    }
+
+    /// Nothing more is sent on this connection; half a request that was begun never takes effect.
+    /// Returns whether that can be done now.
+    pub fn half_close(&mut self) -> bool {
+        if !self.unsent.is_empty() && self.begun > 0 {
+            if self.asked[self.begun - 1].ends {
+                return false;
+            }
+            self.is_half = true;
+        }
+        self.unsent.clear();
+        true
+    }
+
+    /// The connection is dropped, and what is not answered is asked again.
+    pub fn dropped(&mut self, known: &mut Known) {
+        if let Source::Shared { .. } = self.source {
+            let lost = self.asked.iter().take(self.begun).filter(|asked| !asked.is_read);
+            let lines = lost.map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64);
+            known.doubtful += lines.sum::<u64>();
+        }
+        self.connected();
+    }
+
+    /// There is a new connection.
+    fn connected(&mut self) {
+        self.unsent.clear();
+        self.received.clear();
+        self.shown.clear();
+        self.begun = 0;
+        (self.is_over, self.is_refused, self.is_half) = (false, false, false);
+    }
+
+    /// The server has ended the connection.
+    pub fn ended(&mut self) -> Result<(), String> {
+        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused) {
+            let first = self.asked.front().map_or(&[][..], |asked| &asked.request);
+            return Err(told(first, &format!("the connection ends before {} answers", self.begun)));
+        }
+        // What is behind a refusal that ends the connection is not looked at.
+        self.connected();
+        Ok(())
+    }
+
+    /// Takes bytes of answers. `durable` is the version of a user that no crash takes back.
+    pub fn receive(&mut self, bytes: &[u8], known: &mut Known, durable: impl Fn(u64) -> u64) -> Result<(), String> {
+        self.received.extend_from_slice(bytes);
+        while !self.received.is_empty() {
+            let asked = self.asked.front().filter(|_| self.begun > 0 && !self.is_refused);
+            let asked = asked.ok_or("an answer that nobody waits for")?;
+            let is_refusal = known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
+            let end = match &asked.want {
+                _ if is_refusal => {
+                    let end = answer_end(&self.received, &asked.request)?;
+                    if let Some(end) = end {
+                        known.refused += 1;
+                        self.is_refused = self.received[..end].windows(19).any(|some| some == b"\r\nconnection: close");
+                    }
+                    end
+                }
+                Want::Exactly(want, versions) => {
+                    let common = want.len().min(self.received.len());
+                    if want[..common] != self.received[..common] {
+                        return Err(self.differs(want, &asked.request));
+                    }
+                    for &(user, version) in versions {
+                        if durable(user) < version {
+                            return Err(told(
+                                &asked.request,
+                                &format!("tells of user {user} at version {version}, and {} is durable", durable(user)),
+                            ));
+                        }
+                    }
+                    (self.received.len() >= want.len()).then_some(want.len())
+                }
+                Want::Figures => {
+                    let end = answer_end(&self.received, &asked.request)?;
+                    if end.is_some() && !self.received.starts_with(b"HTTP/1.1 200 ") {
+                        return Err(self.differs(b"HTTP/1.1 200 ", &asked.request));
+                    }
+                    end
+                }
+                Want::AtLeast(before) => {
+                    let end = answer_end(&self.received, &asked.request)?;
+                    if let Some(end) = end {
+                        let answer = std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
+                        check_shared(answer, &asked.request, before, &mut self.shown, known, &durable)?;
+                    }
+                    end
+                }
+            };
+            let Some(end) = end else { break };
+            self.received.drain(..end);
+            let ends = self.asked.pop_front().is_some_and(|asked| asked.ends);
+            self.is_over = self.is_refused || ends;
+            self.begun -= 1;
+        }
+        Ok(())
+    }
+
+    fn differs(&self, want: &[u8], request: &[u8]) -> String {
+        let (want, got) = (String::from_utf8_lossy(want), String::from_utf8_lossy(&self.received));
+        let (at, around) = first_difference([("one core", &want), ("these", &got)]);
+        told(request, &format!("answers part at byte {at}:\n{around}"))
+    }
+}
+
+fn told(request: &[u8], what: &str) -> String {
+    let request = String::from_utf8_lossy(request).chars().take(2_000).collect::<String>();
+    format!("{what}\nasked: {request}")
+}
+
+fn get(target: &str, headers: &str) -> Vec<u8> {
+    format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
+}
+
+/// A step as a request of this or that form, and whether it only reads.
+fn dressed(step: Step, reference: &Reference, random: &mut Random) -> (Vec<u8>, bool) {
+    let close = if random.in_thousand(30) { "connection: close\r\n" } else { "" };
+    match step {
+        Step::Get { target, .. } => (dressed_read(&target, close, reference, random), true),
+        Step::Feed { body, .. } => (post("/v1/entries", "application/x-ndjson", close, &body, random), false),
+        Step::Batch { body, .. } => (post("/v1/batch", "application/json", close, &body, random), true),
+    }
+}
+
+fn dressed_read(target: &str, close: &str, reference: &Reference, random: &mut Random) -> Vec<u8> {
+    let user = target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let version = user.map_or(0, |user| reference.version(user));
+    let tag = match random.below(12) {
+        0 => format!("If-None-Match: \"v{version}\"\r\n"),
+        1 => format!("If-None-Match: \"v{}\", W/\"v{}\"\r\n", version + 1, version.saturating_sub(1)),
+        2 => "If-None-Match: *\r\n".to_owned(),
+        _ => String::new(),
+    };
+    let rest = format!("Host: x\r\n{tag}{close}\r\n");
+    match random.below(100) {
+        0 => format!("GET {} HTTP/1.1\r\n{rest}", random.pick(&["/healthz", "/readyz", "/v1/info"])),
+        1 => format!("PUT {target} HTTP/1.1\r\n{rest}"),
+        2 => "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(),
+        3 => format!("GET {target} HTTP/1.0\r\n{rest}"),
+        4 => format!("GET {target} HTTP/1.0\r\nconnection: keep-alive\r\n{tag}\r\n"),
+        5..20 => format!("HEAD {target} HTTP/1.1\r\n{rest}"),
+        _ => format!("GET {target} HTTP/1.1\r\n{rest}"),
+    }
+    .into_bytes()
+}
+
+fn post(path: &str, content_type: &str, close: &str, body: &[u8], random: &mut Random) -> Vec<u8> {
+    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n{close}");
+    if !random.in_thousand(150) || body.is_empty() {
+        return [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
+    }
+    let mut text = format!("{head}transfer-encoding: chunked\r\n\r\n").into_bytes();
+    for chunk in body.chunks(random.between(1, 3_000) as usize) {
+        text.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
+        text.extend(chunk);
+        text.extend(b"\r\n");
+    }
+    text.extend(b"0\r\n\r\n");
+    text
+}
+
+/// A request about users that everybody has.
+fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
+    let user = random.pick(users);
+    match random.below(10) {
+        0..4 => {
+            let lines = random.between(1, 20);
+            (entries(lines, users, ids, now_ms, random), false)
+        }
+        4..6 => {
+            let count = random.pick(&[1, 3, 9, 40]);
+            let items: Vec<_> = (0..random.between(1, count))
+                .map(|_| {
+                    let what = random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
+                    format!(r#"{{"user_id":"{}","read":{what}}}"#, random.pick(users))
+                })
+                .collect();
+            let body = format!(r#"{{"requests":[{}]}}"#, items.join(","));
+            (post("/v1/batch", "application/json", "", body.as_bytes(), random), true)
+        }
+        6 => (get(&format!("/v1/users/{user}/stats?window=1d"), ""), true),
+        7 if random.in_thousand(100) => (get("/v1/info", ""), true),
+        _ => (get(&format!("/v1/users/{user}/balance"), ""), true),
+    }
+}
+
+/// More entries than a slice applies in one turn, or nearly as many, none of them sent before.
+fn bulk(users: &[u64], now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
+    let lines = random.between(100, 500);
+    (entries(lines, users, u64::MAX, now_ms, random), false)
+}
+
+fn entries(lines: u64, users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> Vec<u8> {
+    let mut body = String::new();
+    for _ in 0..lines {
+        let (user, id, amount) = (random.pick(users), random.below(ids), random.between(1, 3));
+        let kind = random.below(if id % 3 == 0 { 60 } else { 2 });
+        body += &format!(
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\"kind\":\"gift_{kind}\",\
+             \"direction\":\"credit\",\"amount\":{amount},\"at_ms\":{now_ms}}}\n"
+        );
+    }
+    post("/v1/entries", "application/x-ndjson", "", body.as_bytes(), random)
+}
+
+/// Where the first answer ends, if it is whole.
+fn answer_end(bytes: &[u8], request: &[u8]) -> Result<Option<usize>, String> {
+    let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
+    if request.starts_with(b"HEAD ") {
+        return Ok(Some(head + 4));
+    }
+    let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
+    let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.and_then(|length| length.parse().ok()).ok_or_else(|| format!("no length: {text}"))?;
+    Ok((bytes.len() >= head + 4 + length).then_some(head + 4 + length))
+}
+
+/// Whether an answer about shared users may be one.
+fn check_shared(
+    answer: &str,
+    request: &[u8],
+    before: &BTreeMap<u64, u64>,
+    shown: &mut BTreeMap<u64, u64>,
+    known: &mut Known,
+    durable: &impl Fn(u64) -> u64,
+) -> Result<(), String> {
+    let wrong = |what: String| Err(told(request, &format!("{what}\n{answer}")));
+    let status = answer.get(9..12).unwrap_or_default();
+    if !(["200", "404"].contains(&status) || (status == "507" && known.may_lack_room)) {
+        return wrong("no such answer is expected".to_owned());
+    }
+    if let Some((_, rest)) = answer.split_once("{\"accepted\":") {
+        known.accepted += rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        return Ok(());
+    }
+    if request.starts_with(b"GET /v1/info ") {
+        return Ok(());
+    }
+    if status == "404" {
+        let text = String::from_utf8_lossy(request);
+        let user = text.split('/').nth(3).and_then(|user| user.parse::<u64>().ok()).unwrap_or_default();
+        return if before.contains_key(&user) { wrong("the user was there before".to_owned()) } else { Ok(()) };
+    }
+    for piece in answer.split("{\"user_id\":\"").skip(1) {
+        let Some((user, rest)) = piece.split_once("\",\"version\":") else { continue };
+        let version = rest.split(',').next().and_then(|version| version.parse::<u64>().ok());
+        let (Ok(user), Some(version)) = (user.parse::<u64>(), version) else { return wrong("no version".to_owned()) };
+        let least = before.get(&user).copied().unwrap_or_default().max(shown.get(&user).copied().unwrap_or_default());
+        if version < least {
+            return wrong(format!("user {user} was at version {least} before, and is at {version}"));
+        }
+        if version > durable(user) {
+            return wrong(format!("user {user} is at version {version}, and {} is durable", durable(user)));
+        }
+        shown.insert(user, version);
+        let last = known.shown.entry(user).or_default();
+        *last = version.max(*last);
+    }
+    Ok(())
+}

@@ -1,0 +1,202 @@
+//! One connection as its driver and its peer have it: what the kernel owes the machine, and how
+//! slow the peer is.
+
+use super::client::{Client, Known};
+use crate::simulation::counts::Counts;
+use crate::simulation::random::Random;
+use purser::server::core::Server;
+use purser::server::machine::{Machine, Slot};
+
+/// What happens to a connection.
+#[derive(Debug)]
+pub enum Event {
+    /// At a listener of this slice.
+    Opened(u32),
+    Received(Vec<u8>),
+    PeerClosed,
+    Sent(Vec<u8>, usize),
+    Failed,
+    Closed,
+}
+
+impl Event {
+    /// Tells the machine.
+    pub fn tell(self, slot: Slot, machine: &mut Server) {
+        match self {
+            Self::Opened(slice) => machine.opened(slot, slice),
+            Self::Received(bytes) => machine.received(slot, &bytes),
+            Self::PeerClosed => machine.peer_closed(slot),
+            Self::Sent(buffer, count) => machine.sent(slot, buffer, count),
+            Self::Failed => machine.failed(slot),
+            Self::Closed => machine.closed(slot),
+        }
+    }
+}
+
+/// How peers are.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// Of a thousand turns, in so many a peer drops its connection.
+    pub dropping: u64,
+    /// Of a thousand turns, in so many it shuts down its sending side.
+    pub half_closing: u64,
+    /// Of a thousand turns, in so many it takes some of what is sent.
+    pub taking: u64,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub struct Line {
+    /// The slice at whose listener it came.
+    slice: u32,
+    /// Whose it is; `None` once it is over for them.
+    pub client: Option<usize>,
+    is_new: bool,
+    /// What is being sent, and how much of it has left.
+    in_flight: Option<(Vec<u8>, usize)>,
+    receives: bool,
+    /// Receives that may still come after it was told to stop.
+    under_way: u64,
+    /// The server has shut down its side.
+    is_shut: bool,
+    is_half_closed: bool,
+    /// The peer has dropped it, and the machine was told.
+    has_failed: bool,
+    /// The machine wants it closed.
+    closes: bool,
+}
+
+impl Line {
+    pub const fn new(client: usize, slice: u32) -> Self {
+        Self {
+            slice,
+            client: Some(client),
+            is_new: true,
+            in_flight: None,
+            receives: false,
+            under_way: 0,
+            is_shut: false,
+            is_half_closed: false,
+            has_failed: false,
+            closes: false,
+        }
+    }
+
+    /// Whether something is still to happen on it without the server's doing.
+    pub const fn is_busy(&self) -> bool {
+        self.is_new || self.in_flight.is_some() || self.is_shut || self.closes || self.client.is_none()
+    }
+
+    // What comes from the peer.
+
+    /// What happens to it in this turn.
+    pub fn events(
+        &mut self,
+        client: Option<&mut Client>,
+        manners: Manners,
+        known: &mut Known,
+        counts: &mut Counts,
+        random: &mut Random,
+    ) -> Vec<Event> {
+        let mut events = Vec::new();
+        if std::mem::take(&mut self.is_new) {
+            return vec![Event::Opened(self.slice)];
+        }
+        if self.closes {
+            return if random.coin() { vec![Event::Closed] } else { events };
+        }
+        if self.has_failed {
+            return events;
+        }
+        if random.in_thousand(manners.taking)
+            && let Some((buffer, from)) = self.in_flight.take()
+        {
+            let left = buffer.len() - from;
+            let some = random.between(1, left as u64) as usize;
+            let count = random.pick(&[1, some, left, left]);
+            counts.add("sends in part", u64::from(count < left));
+            if count < left {
+                self.in_flight = Some((Vec::new(), from + count));
+            }
+            events.push(Event::Sent(buffer, count));
+        }
+        let Some(client) = client else {
+            if self.is_shut && !self.is_half_closed && random.coin() {
+                self.is_half_closed = true;
+                events.push(Event::PeerClosed);
+            }
+            return events;
+        };
+        if client.may_drop() && random.in_thousand(manners.dropping) {
+            client.dropped(known);
+            (self.client, self.has_failed) = (None, true);
+            counts.add("dropped connections", 1);
+            events.push(Event::Failed);
+            return events;
+        }
+        if self.is_half_closed {
+            return events;
+        }
+        if (self.receives || self.under_way > 0) && random.coin() {
+            self.under_way = self.under_way.saturating_sub(u64::from(!self.receives));
+            let most = random.pick(&[1, 10, 100, 1_000, 100_000, 1_000_000]);
+            let bytes = client.send(most, known);
+            if !bytes.is_empty() {
+                events.push(Event::Received(bytes));
+            }
+        }
+        if random.in_thousand(manners.half_closing) && client.half_close() {
+            self.is_half_closed = true;
+            counts.add("half-closed connections", 1);
+            events.push(Event::PeerClosed);
+        }
+        events
+    }
+
+    // What the machine wants.
+
+    /// A send begins, or goes on. Returns whether it begins: then its bytes leave now.
+    pub fn send(&mut self, buffer: Vec<u8>, from: usize) -> Result<bool, String> {
+        if self.closes || self.is_shut {
+            return Err("a send on a connection that is over".to_owned());
+        }
+        let is_first = match self.in_flight.take() {
+            None if from == 0 && !buffer.is_empty() => true,
+            Some((lent, done)) if lent.is_empty() && from == done && from < buffer.len() => false,
+            other => {
+                let left = other.map(|(lent, done)| (lent.len(), done));
+                return Err(format!("a send of {} bytes from {from}, and {left:?} is in flight", buffer.len()));
+            }
+        };
+        self.in_flight = Some((buffer, from));
+        Ok(is_first)
+    }
+
+    /// It is to receive, or to stop, though some of what is under way may still come.
+    pub fn receive(&mut self, on: bool, under_way: u64) -> Result<(), String> {
+        if self.closes || self.receives == on {
+            return Err(format!("receiving is turned {on} twice"));
+        }
+        (self.receives, self.under_way) = (on, under_way);
+        Ok(())
+    }
+
+    /// The sending side is shut down. Returns whose connection is over.
+    pub fn shut(&mut self) -> Result<Option<usize>, String> {
+        if self.closes || std::mem::replace(&mut self.is_shut, true) || self.in_flight.is_some() {
+            return Err("a connection is shut down twice, or before all is sent".to_owned());
+        }
+        Ok(self.client.take())
+    }
+
+    /// The connection is closed. Returns for whom it is over now.
+    pub fn close(&mut self) -> Result<Option<usize>, String> {
+        if std::mem::replace(&mut self.closes, true) {
+            return Err("a connection is closed twice".to_owned());
+        }
+        if self.in_flight.take().is_some() && !self.has_failed {
+            return Err("a connection is closed before all is sent".to_owned());
+        }
+        Ok(self.client.take())
+    }
+}

@@ -1,0 +1,168 @@
+//! A mesh whose messages take as long as they please; those of one core to another keep their
+//! order.
+//!
+//! It counts the requests that are away, and looks at each message as it leaves: whose it is, and
+//! how large. [`Bug`]s are planted here.
+
+use super::Bug;
+use crate::simulation::counts::Counts;
+use crate::simulation::random::Random;
+use purser::server::message::{Job, Message, Outcome};
+use std::collections::{BTreeMap, VecDeque};
+
+pub struct Mesh {
+    bug: Option<Bug>,
+    cores: usize,
+    credits: usize,
+    /// From each core to each.
+    queues: Vec<VecDeque<Message>>,
+    /// Requests of each core that are at each other one, or on the way.
+    away: Vec<usize>,
+    /// A ticket of each core that some reply went to.
+    tickets: BTreeMap<u32, u64>,
+    pub counts: Counts,
+}
+
+impl Mesh {
+    pub fn new(cores: usize, credits: u32, bug: Option<Bug>) -> Self {
+        Self {
+            bug,
+            cores,
+            credits: credits as usize,
+            queues: (0..cores * cores).map(|_| VecDeque::new()).collect(),
+            away: vec![0; cores * cores],
+            tickets: BTreeMap::new(),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Everything on its way is gone.
+    pub fn clear(&mut self) {
+        self.queues.iter_mut().for_each(VecDeque::clear);
+        self.away.fill(0);
+        self.tickets.clear();
+    }
+
+    /// Takes a message on its way.
+    pub fn send(
+        &mut self,
+        from: usize,
+        mut to: usize,
+        mut message: Message,
+        random: &mut Random,
+    ) -> Result<(), String> {
+        if from == to {
+            return Err(format!("core {from} sends itself a message"));
+        }
+        self.look(from, to, &message)?;
+        self.counts.add("messages", 1);
+        let is_rare = random.in_thousand(20);
+        match (&mut message, self.bug) {
+            (_, Some(Bug::MessageLost)) if is_rare => return Ok(()),
+            (Message::Request(_), Some(Bug::WrongCore)) if is_rare => {
+                to = (0..self.cores).find(|core| *core != from && *core != to).unwrap_or(to);
+            }
+            (Message::Reply(reply), Some(Bug::WrongGap)) if reply.job == Job::Read => {
+                // It changes places with one that is on its way already.
+                let others = self.queues[from * self.cores + to].iter_mut();
+                let mut others = others.filter_map(|other| match other {
+                    Message::Reply(other) => Some(other),
+                    _ => None,
+                });
+                if let Some(other) = others.find(|other| other.job == Job::Read && other.ticket == reply.ticket) {
+                    std::mem::swap(&mut other.gap, &mut reply.gap);
+                }
+            }
+            (Message::Reply(reply), Some(Bug::WrongConnection)) => {
+                let other = self.tickets.insert(reply.home, reply.ticket);
+                reply.ticket = other.filter(|_| is_rare).unwrap_or(reply.ticket);
+            }
+            _ => {}
+        }
+        let queue = &mut self.queues[from * self.cores + to];
+        queue.push_back(message);
+        if self.bug == Some(Bug::OutOfOrder) && is_rare && queue.len() > 1 {
+            let last = queue.len() - 1;
+            queue.swap(last, last - 1);
+        }
+        // Requests, the replies to the other's, and two words about itself.
+        if queue.len() > 2 * self.credits + 2 {
+            return Err(format!("{} messages wait from core {from} to {to}: {} credits", queue.len(), self.credits));
+        }
+        Ok(())
+    }
+
+    /// What must hold of a message.
+    fn look(&mut self, from: usize, to: usize, message: &Message) -> Result<(), String> {
+        match message {
+            Message::Request(request) => {
+                let away = &mut self.away[from * self.cores + to];
+                *away += 1;
+                self.counts.add("requests with the last credit", u64::from(*away == self.credits));
+                if *away > self.credits {
+                    return Err(format!("core {from} has {away} requests at {to}, and {} credits", self.credits));
+                }
+                if request.home as usize != from {
+                    return Err(format!("core {from} asks in the name of core {}", request.home));
+                }
+            }
+            Message::Reply(reply) => {
+                let (bytes, most) = (reply.bytes.len(), reply.most);
+                self.counts.add("replies refused for their size", u64::from(is_refused(&reply.outcome)));
+                if reply.home as usize != to && self.bug.is_none() {
+                    return Err(format!("core {from} sends core {to} a reply to core {}", reply.home));
+                }
+                if bytes > most {
+                    return Err(format!("core {from} replies with {bytes} bytes, and {most} are reserved"));
+                }
+            }
+            Message::Loaded | Message::AtRest => {}
+        }
+        Ok(())
+    }
+
+    /// Hands over some of what has come to a core, and from which.
+    pub fn receive(&mut self, to: usize, random: &mut Random) -> Vec<(u32, Message)> {
+        let mut come = Vec::new();
+        for from in 0..self.cores {
+            let there = self.queues[from * self.cores + to].len();
+            if there == 0 {
+                continue;
+            }
+            let some = random.between(0, there as u64) as usize;
+            let count = random.pick(&[0, 1, some, there]);
+            for message in self.queues[from * self.cores + to].drain(..count.min(there)) {
+                let mut sender = from;
+                if matches!(message, Message::Reply(_)) {
+                    // From where nothing was asked: a planted bug.
+                    let away = &mut self.away[to * self.cores + from];
+                    *away = away.saturating_sub(1);
+                    if self.bug == Some(Bug::WrongSender) && random.in_thousand(20) {
+                        sender = (0..self.cores).find(|core| *core != from && *core != to).unwrap_or(from);
+                    }
+                }
+                come.push((sender as u32, message));
+            }
+        }
+        come
+    }
+
+    /// Whether nothing is on its way to a core.
+    pub fn is_empty_to(&self, to: usize) -> bool {
+        (0..self.cores).all(|from| self.queues[from * self.cores + to].is_empty())
+    }
+
+    /// Whether nothing is on its way.
+    pub fn is_empty(&self) -> bool {
+        self.queues.iter().all(VecDeque::is_empty)
+    }
+
+    /// Whether no request is away.
+    pub fn has_replied(&self) -> bool {
+        self.away.iter().all(|away| *away == 0)
+    }
+}
+
+const fn is_refused(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::TooLarge(_))
+}

@@ -1,0 +1,46 @@
+//! The server that is never wrong: one core, one slice, no disk, and a client that sends each
+//! request whole.
+
+use crate::drive::driver::{Core, UNLIMITED, info};
+use purser::ledger::id::UserId;
+use purser::server::core::{Server, Setup};
+use purser::server::machine::{Machine, Slot};
+
+pub struct Reference {
+    core: Core,
+    slot: Option<Slot>,
+}
+
+impl Reference {
+    pub fn new() -> Self {
+        let mut core = Core::new(Server::new(Setup::alone(UNLIMITED, info(1))), 0, 0, 0);
+        while !core.is_serving {
+            core.turn(|_| {});
+        }
+        Self { core, slot: None }
+    }
+
+    pub fn set_clock(&mut self, unix_ms: u64) {
+        self.core.clocks.unix_ms = unix_ms;
+    }
+
+    /// The answer to a request, and whether the connection ends behind it.
+    pub fn ask(&mut self, request: &[u8]) -> (Vec<u8>, bool) {
+        let slot = *self.slot.get_or_insert_with(|| self.core.connect());
+        self.core.send(slot, request);
+        self.core.settle();
+        let answer = self.core.take(slot);
+        let ends = self.core.ends[slot as usize].is_shut;
+        if ends {
+            self.core.turn(|machine| machine.peer_closed(slot));
+            self.slot = None;
+        }
+        (answer, ends)
+    }
+
+    /// The version of a user; 0 of nobody.
+    pub fn version(&self, user: u64) -> u64 {
+        let slice = self.core.machine.slices().next().expect("it has one");
+        slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+    }
+}

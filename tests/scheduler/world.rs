@@ -1,0 +1,693 @@
+//! One seed's run: some cores on fake clocks, driven as the engine drives them, over some lives of
+//! their process.
+
+use super::Planted;
+use super::client::{Client, Known};
+use super::line::{Event, Line, Manners};
+use super::mesh::Mesh;
+use super::watch::Watch;
+use crate::drive::driver::{UNLIMITED, info};
+use crate::simulation::counts::Counts;
+use crate::simulation::disk::{Crash, Disk, Name, Trouble};
+use crate::simulation::random::Random;
+use purser::journal::{File, Place, frame, manifest, record};
+use purser::ledger::id::UserId;
+use purser::limits::Limits;
+use purser::server::core::{Server, Setup};
+use purser::server::limits::{PATIENCE_MS, TICK_MS};
+use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
+use purser::server::message::Message;
+use purser::server::owner::Kept;
+use purser::server::progress::Progress;
+use purser::server::topology::Topology;
+use purser::slice::disk::{Done, Task};
+use purser::slice::log::Segments;
+use purser::slice::recovery::Recovery;
+use purser::slice::store::Settings;
+use std::collections::BTreeMap;
+
+/// No client has to wait for longer.
+const PATIENCE_TURNS: usize = 200_000;
+/// Steps of a round after which peers drop no connection any more: a large feed must be done
+/// sometime.
+const STEADY_STEPS: usize = 10_000;
+/// Steps without a turn after which time makes a leap.
+const QUIET_STEPS: usize = 40;
+
+/// Who has which users.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Users {
+    /// Each client its own.
+    Apart,
+    /// All clients the same.
+    Shared,
+}
+
+struct Core {
+    machine: Server,
+    lines: Vec<Option<Line>>,
+    watch: Watch,
+    is_serving: bool,
+    /// When its last turn was.
+    turned_ms: u64,
+    /// Whether it is told to end, and not yet told that it drains; and whether it has ended.
+    drains: bool,
+    has_ended: bool,
+}
+
+impl Core {
+    /// When its next turn is due; `None` if it has work at hand.
+    fn waits_until_ms(&self) -> Option<u64> {
+        let Wait::Event { until_ms, .. } = self.machine.wait() else { return None };
+        let tick_ms = self.turned_ms + TICK_MS;
+        Some(until_ms.map_or(tick_ms, |until_ms| until_ms.min(tick_ms)))
+    }
+}
+
+/// What of the log of a slice is on its way to the disk, and what is there: users and their
+/// versions.
+#[derive(Default)]
+struct Logged {
+    under_way: Vec<(u64, u64)>,
+    durable: BTreeMap<u64, u64>,
+}
+
+pub struct World {
+    random: Random,
+    planted: Option<Planted>,
+    users: Users,
+    clocks: Clocks,
+    /// How far the monotonic clock may go before the round is over.
+    clock_stops_ms: u64,
+    topologies: Vec<Topology>,
+    credits: u32,
+    limits: Limits,
+    settings: Settings,
+    cores: Vec<Core>,
+    mesh: Mesh,
+    disk: Disk,
+    disk_ms: u64,
+    logged: Vec<Logged>,
+    clients: Vec<Client>,
+    /// Where each client is connected.
+    seats: Vec<Option<(usize, Slot)>>,
+    everybody: Vec<u64>,
+    known: Known,
+    manners: Manners,
+    is_draining: bool,
+    quiet_steps: usize,
+    counts: Counts,
+}
+
+/// How a life ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// When all is answered.
+    AtRest,
+    /// Among requests.
+    Crash,
+    /// It is told to end among requests, and drains.
+    Drain,
+}
+
+impl World {
+    /// Runs a seed; `Err` says what was wrong.
+    pub fn run(seed: u64, users: Users, planted: Option<Planted>) -> Result<Counts, String> {
+        let mut world = Self::new(seed, users, planted);
+        let (cores, slices, credits) = (world.topologies.len(), world.topologies[0].slices(), world.credits);
+        world.lives().map_err(|what| format!("{cores} cores, {slices} slices, {credits} credits: {what}"))?;
+        let mut counts = world.counts;
+        counts.take(&world.mesh.counts);
+        counts.add("refused requests", world.known.refused);
+        Ok(counts)
+    }
+
+    fn new(seed: u64, users: Users, planted: Option<Planted>) -> Self {
+        let mut random = Random(seed);
+        let (cores, slices) = random.pick(&[(1, 1), (1, 3), (2, 2), (2, 3), (3, 3), (3, 3), (3, 7)]);
+        let place = Place { generation: random.between(1, 3), slice: 0, file: 0 };
+        let first_bytes = random.pick(&[64 << 10, 256 << 10]);
+        let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
+        let snapshot_after_bytes = random.pick(&[64 << 10, 256 << 10, u64::MAX]);
+        let credits = random.pick(&[1, 1, 2, 3, 8, 512]);
+        let mut disk = Disk::new((0..slices).map(|slice| Place { slice, ..place }), None);
+        disk.slowness = random.pick(&[1, 1, 4, 16]);
+        let (mut limits, linger_ms) = (UNLIMITED, random.pick(&[0, 100, 1_000]));
+        (limits.request_ms, limits.idle_ms, limits.send_ms) = (1 << 40, 1 << 40, 1 << 40);
+        (limits.linger_ms, limits.drain_ms) = (linger_ms, 1 << 40);
+        // A read that is asked for again may come too late for its place among others: see `rest`.
+        let mut known = Known { may_refuse: cores > 1, ..Known::default() };
+        if users == Users::Shared {
+            (known.may_refuse, known.may_lack_room) = (true, true);
+            disk.failing = random.pick(&[0, 0, 30]);
+            limits.answer_bytes = random.pick(&[usize::MAX, usize::MAX, 64 << 10]);
+        }
+        let mut world = Self {
+            planted,
+            users,
+            clocks: Clocks { monotonic_ms: random.below(1 << 40), ..Clocks::default() },
+            clock_stops_ms: u64::MAX,
+            topologies: (0..cores).map(|core| Topology::new(core, cores, slices)).collect(),
+            credits,
+            limits,
+            settings: Settings { place, snapshot_after_bytes, segments },
+            cores: Vec::new(),
+            mesh: Mesh::new(cores as usize, credits, planted.and_then(Planted::bug)),
+            disk,
+            disk_ms: 0,
+            logged: (0..slices).map(|_| Logged::default()).collect(),
+            clients: Vec::new(),
+            seats: Vec::new(),
+            everybody: Vec::new(),
+            known,
+            manners: Manners {
+                dropping: random.pick(&[0, 0, 5, 50]),
+                half_closing: random.pick(&[0, 0, 5, 50]),
+                taking: random.pick(&[50, 500, 1_000]),
+            },
+            is_draining: false,
+            quiet_steps: 0,
+            counts: Counts::default(),
+            random,
+        };
+        world.clocks.unix_ms = world.random.between(1_600_000_000_000, 1_900_000_000_000);
+        world.add_clients();
+        world
+    }
+
+    fn add_clients(&mut self) {
+        let random = &mut self.random;
+        let ids = random.pick(&[20, 1_000]);
+        if self.users == Users::Shared {
+            self.everybody = (0..8).map(|_| random.next()).collect();
+        }
+        for _ in 0..random.between(1, 6) {
+            self.clients.push(match self.users {
+                Users::Shared => Client::shared(self.everybody.clone(), ids),
+                Users::Apart => {
+                    let own: Vec<u64> = (0..random.between(1, 12)).map(|_| random.next()).collect();
+                    self.everybody.extend(&own);
+                    Client::apart(random.next(), own, self.clocks.unix_ms)
+                }
+            });
+            self.seats.push(None);
+        }
+    }
+
+    // The lives of the process.
+
+    fn lives(&mut self) -> Result<(), String> {
+        let lives = self.random.between(1, 3);
+        for life in 1..=lives {
+            self.live(life == lives).map_err(|what| format!("life {life}: {what}"))?;
+        }
+        self.start().map_err(|what| format!("in the end: {what}"))?;
+        self.sum_up()
+    }
+
+    fn live(&mut self, is_last: bool) -> Result<(), String> {
+        if self.users == Users::Shared && self.random.coin() {
+            self.ask();
+        }
+        self.start()?;
+        for _ in 0..self.random.between(1, 3) {
+            self.ask();
+            self.settle()?;
+            self.rest()?;
+        }
+        // What a client with users of its own is told must be known in the next life.
+        let end = match self.users {
+            Users::Shared => self.random.pick(&[End::AtRest, End::Crash, End::Drain]),
+            Users::Apart if is_last => self.random.pick(&[End::AtRest, End::Drain]),
+            Users::Apart => End::AtRest,
+        };
+        if end != End::AtRest {
+            self.ask();
+            for _ in 0..self.random.between(0, 400) {
+                self.step()?;
+            }
+        }
+        if end == End::Drain {
+            self.drain()?;
+        }
+        self.end(end);
+        Ok(())
+    }
+
+    /// The process begins, with what its disks hold.
+    fn start(&mut self) -> Result<(), String> {
+        for core in 0..self.topologies.len() {
+            let topology = self.topologies[core];
+            let kept: Vec<_> = topology.slices_here().map(|slice| self.kept(slice)).collect::<Result<_, _>>()?;
+            let setup = Setup {
+                topology,
+                limits: self.limits,
+                info: info(topology.slices()),
+                kept: kept.into_iter().map(Some).collect(),
+                credits: self.credits,
+            };
+            let mut machine = Server::new(setup);
+            if let Some(Planted::Fault(fault)) = self.planted {
+                machine.plant(fault);
+            }
+            let (watch, lines) = (Watch::new(&machine), Vec::new());
+            self.cores.push(Core {
+                machine,
+                lines,
+                watch,
+                is_serving: false,
+                turned_ms: 0,
+                drains: false,
+                has_ended: false,
+            });
+        }
+        self.counts.add("lives", 1);
+        for _ in 0..PATIENCE_TURNS {
+            if self.cores.iter().all(|core| core.is_serving) {
+                return Ok(());
+            }
+            self.step()?;
+        }
+        Err("the cores do not come to serve".to_owned())
+    }
+
+    fn kept(&self, slice: u32) -> Result<Kept, String> {
+        let place = Place { slice, ..self.settings.place };
+        let text = self.disk.files_of(slice as usize).bytes(Name::Manifest).ok_or("the manifest is missing")?;
+        let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest: {why:?}"))?;
+        let recovery = Recovery::new(place, self.topologies[0].slices(), manifest);
+        Ok(Kept { settings: Settings { place, ..self.settings }, recovery })
+    }
+
+    /// The process ends, in the midst of whatever it has asked for.
+    fn end(&mut self, end: End) {
+        for (client, seat) in self.clients.iter_mut().zip(&mut self.seats) {
+            match seat.take() {
+                Some(_) => client.dropped(&mut self.known),
+                None if end == End::Drain && self.users == Users::Apart => client.give_up(),
+                None => {}
+            }
+        }
+        let what = match end {
+            End::AtRest => "ends at rest",
+            End::Crash => "crashes",
+            End::Drain => "drains",
+        };
+        self.counts.add(what, 1);
+        for core in self.cores.drain(..) {
+            self.counts.add("accepted", core.machine.counters().accepted);
+            self.counts.add("snapshots", core.machine.kept().snapshots);
+        }
+        self.mesh.clear();
+        let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
+        self.disk.crash(crash, &mut self.random);
+        self.logged.iter_mut().for_each(|logged| logged.under_way.clear());
+        self.is_draining = false;
+    }
+
+    /// The process is told to end, each core at a time of its own, and ends when all is finished.
+    fn drain(&mut self) -> Result<(), String> {
+        (self.is_draining, self.known.may_refuse, self.clock_stops_ms) = (true, true, u64::MAX);
+        self.cores.iter_mut().for_each(|core| core.drains = true);
+        for _ in 0..PATIENCE_TURNS {
+            if self.cores.iter().all(|core| core.has_ended) {
+                return self.drained();
+            }
+            self.step()?;
+        }
+        Err(format!("the cores do not end within {PATIENCE_TURNS} turns"))
+    }
+
+    fn drained(&mut self) -> Result<(), String> {
+        for (at, core) in self.cores.iter_mut().enumerate() {
+            let (held, reserved) = (core.machine.held_bytes(), core.machine.reserved_bytes());
+            if (held, reserved) != (0, (0, 0)) || !core.machine.has_all_credits() || !core.machine.is_settled() {
+                return Err(format!("core {at} has ended with {held} bytes held, and {reserved:?} reserved"));
+            }
+        }
+        if self.seats.iter().any(Option::is_some) || !self.mesh.is_empty() {
+            return Err("all cores have ended before their connections, or their messages".to_owned());
+        }
+        Ok(())
+    }
+
+    // A round of requests.
+
+    /// All clients think of something to ask. The wall clock stands still until all is answered, so
+    /// that all cores judge alike.
+    fn ask(&mut self) {
+        let counts: Vec<_> = self.clients.iter().map(|_| self.random.between(0, 12)).collect();
+        let mut now_ms = self.clocks.unix_ms;
+        for (client, count) in self.clients.iter_mut().zip(&counts) {
+            now_ms = client.think(now_ms, *count).max(now_ms);
+        }
+        let is_bulk = self.users == Users::Shared && self.random.in_thousand(120);
+        for (client, count) in self.clients.iter_mut().zip(&counts) {
+            client.ask(now_ms, *count, is_bulk, &mut self.random);
+            self.counts.add("requests", client.waits_for() as u64);
+        }
+        self.clocks.unix_ms = now_ms;
+        self.clocks.monotonic_ms += self.random.below(1_000);
+        // Nobody with users of its own is to be refused for want of patience.
+        let most_ms = self.random.below(PATIENCE_MS);
+        self.clock_stops_ms = match self.users {
+            Users::Apart => self.clocks.monotonic_ms + most_ms,
+            Users::Shared => u64::MAX,
+        };
+    }
+
+    /// Turns until everything is answered.
+    fn settle(&mut self) -> Result<(), String> {
+        for step in 0..PATIENCE_TURNS {
+            if step == STEADY_STEPS {
+                (self.manners.dropping, self.manners.half_closing) = (0, 0);
+            }
+            self.step()?;
+            if self.clients.iter().all(Client::is_done) && self.is_quiet() {
+                return Ok(());
+            }
+        }
+        let waits = self.clients.iter().zip(&self.seats).map(|(client, seat)| {
+            let progress = seat.map(|(core, slot)| self.cores[core].machine.connections().progress(slot));
+            format!("{} answers ({progress:?})", client.waits_for())
+        });
+        let waits = waits.collect::<Vec<_>>().join(", ");
+        Err(format!("no rest after {PATIENCE_TURNS} turns; clients wait for {waits}"))
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.mesh.is_empty()
+            && self.cores.iter().all(|core| {
+                core.machine.is_quiet()
+                    && core.machine.wait() != Wait::Work
+                    && !core.lines.iter().flatten().any(Line::is_busy)
+            })
+    }
+
+    /// What must hold when nothing is under way.
+    fn rest(&mut self) -> Result<(), String> {
+        let (refused, asked_again) = (self.known.refused, self.mesh.counts.of("replies refused for their size"));
+        if self.users == Users::Apart && refused > asked_again {
+            return Err(format!("{refused} requests are refused, and {asked_again} were asked for again"));
+        }
+        if !self.mesh.has_replied() {
+            return Err("requests are away at rest".to_owned());
+        }
+        for (at, core) in self.cores.iter_mut().enumerate() {
+            let (away, reserved) = (core.machine.requests_away(), core.machine.reserved_bytes());
+            if away > 0 || reserved != (0, 0) {
+                return Err(format!("core {at} has {away} requests away at rest, and {reserved:?} bytes reserved"));
+            }
+            if !core.machine.has_all_credits() {
+                return Err(format!("core {at} has not all its credits at rest"));
+            }
+            for slot in 0..core.lines.len() as Slot {
+                let Some(connection) = core.machine.connections().get(slot) else { continue };
+                let (progress, gaps) = (connection.progress(), connection.gaps());
+                if gaps > 0 || progress != Progress::Idle {
+                    return Err(format!("connection {slot} of core {at} is {progress:?} at rest, with {gaps} gaps"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What must hold in the end: each entry that was reported is in the books, once.
+    fn sum_up(&mut self) -> Result<(), String> {
+        let booked: u64 = self.everybody.iter().map(|&user| self.version(user)).sum();
+        let Known { accepted, doubtful, .. } = self.known;
+        if self.users == Users::Shared && !(accepted..=accepted + doubtful).contains(&booked) {
+            return Err(format!("{booked} entries are booked, {accepted} were reported, and {doubtful} are in doubt"));
+        }
+        Ok(())
+    }
+
+    /// The version of a user, as the owner has it.
+    fn version(&self, user: u64) -> u64 {
+        let slice = UserId(user).slice(self.topologies[0].slices());
+        let core = self.topologies.iter().position(|topology| topology.is_here(slice)).expect("each has one");
+        let slice = self.cores[core].machine.slices().nth(self.topologies[core].place(slice)).expect("it is there");
+        slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+    }
+
+    // Time.
+
+    /// Time goes on, and a core takes a turn if it has one to take.
+    fn step(&mut self) -> Result<(), String> {
+        self.disk_ms += self.random.below(3);
+        if self.clocks.monotonic_ms < self.clock_stops_ms {
+            self.clocks.monotonic_ms += self.random.below(3);
+        }
+        let at = self.random.below(self.cores.len() as u64) as usize;
+        let has_turned = !self.cores[at].has_ended && self.turn(at).map_err(|what| format!("core {at}: {what}"))?;
+        self.quiet_steps = if has_turned { 0 } else { self.quiet_steps + 1 };
+        if self.quiet_steps > QUIET_STEPS * self.cores.len() && self.mesh.is_empty() && self.disk.is_idle() {
+            // Nothing happens before somebody's time has come.
+            let waits = self.cores.iter().filter(|core| !core.has_ended).filter_map(Core::waits_until_ms);
+            self.clocks.monotonic_ms = self.clocks.monotonic_ms.max(waits.min().unwrap_or_default());
+            self.counts.add("leaps of time", 1);
+        }
+        Ok(())
+    }
+
+    // A core's turn.
+
+    /// A core takes a turn, if anything has come or its time has. Returns whether it did.
+    fn turn(&mut self, at: usize) -> Result<bool, String> {
+        let messages = self.mesh.receive(at, &mut self.random);
+        let done = self.done(at)?;
+        let events = self.events(at);
+        let core = &mut self.cores[at];
+        let is_told = core.drains && self.random.in_thousand(100);
+        let is_due = core.waits_until_ms().is_none_or(|until_ms| self.clocks.monotonic_ms >= until_ms);
+        if messages.is_empty() && done.is_empty() && events.is_empty() && !is_told && !is_due {
+            return Ok(false);
+        }
+        core.turned_ms = self.clocks.monotonic_ms;
+        core.machine.begin_turn(self.clocks);
+        for (from, message) in messages {
+            if let Message::Reply(reply) = &message {
+                let is_gone = core.lines.get(reply.ticket as Slot as usize).is_none_or(Option::is_none);
+                self.counts.add("replies to connections that are gone", u64::from(is_gone));
+            }
+            core.machine.message(from, message);
+        }
+        done.into_iter().for_each(|(slice, done)| core.machine.task_done(slice, done));
+        events.into_iter().for_each(|(slot, event)| event.tell(slot, &mut core.machine));
+        if is_told {
+            core.drains = false;
+            core.machine.drain();
+        }
+        core.machine.end_turn().map_err(|broken| format!("slice {} refuses: {}", broken.slice, broken.fault))?;
+        self.carry_out(at)?;
+        if let Some(what) = self.disk.broken.take() {
+            return Err(what);
+        }
+        self.has_ended(at)?;
+        Ok(true)
+    }
+
+    /// What the disks of a core's slices have done.
+    fn done(&mut self, at: usize) -> Result<Vec<(u32, Done)>, String> {
+        let mut all = Vec::new();
+        for slice in self.topologies[at].slices_here() {
+            let number = slice as usize;
+            while let Some(done) = self.disk.next(self.disk_ms, number, &mut self.random) {
+                let done = done.map_err(|trouble| match trouble {
+                    Trouble::Fatal => "the disk fails".to_owned(),
+                    Trouble::Refused(what) => what,
+                })?;
+                let logged = &mut self.logged[number];
+                if matches!(done, Done::Written { file: File::Segment(_), .. }) {
+                    logged.durable.extend(logged.under_way.drain(..));
+                }
+                self.counts.add("reads of recovery", u64::from(matches!(done, Done::Read { .. })));
+                all.push((slice, done));
+            }
+            let is_under_way = !self.logged[number].under_way.is_empty();
+            self.counts.add("turns with entries that are not durable", u64::from(is_under_way));
+        }
+        Ok(all)
+    }
+
+    /// What happens to the connections of a core. Clients come, and some go.
+    fn events(&mut self, at: usize) -> Vec<(Slot, Event)> {
+        let Self { random, clients, seats, known, counts, manners, .. } = self;
+        let core = &mut self.cores[at];
+        let mut events = Vec::new();
+        for (slot, place) in core.lines.iter_mut().enumerate() {
+            let Some(line) = place else { continue };
+            let who = line.client;
+            let come = line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
+            if let Some(who) = who.filter(|_| line.client.is_none()) {
+                seats[who] = None;
+            }
+            if matches!(come[..], [Event::Closed]) {
+                *place = None;
+            }
+            events.extend(come.into_iter().map(|event| (slot as Slot, event)));
+        }
+        let may_come = !self.is_draining && (core.is_serving || self.users == Users::Shared);
+        for (number, client) in clients.iter().enumerate() {
+            if may_come && seats[number].is_none() && !client.is_done() && random.coin() {
+                let free = core.lines.iter().position(Option::is_none);
+                let slot = free.unwrap_or_else(|| {
+                    core.lines.push(None);
+                    core.lines.len() - 1
+                });
+                // What was closed in this turn is free in the next.
+                if events.iter().all(|(other, _)| *other as usize != slot) {
+                    core.lines[slot] = Some(Line::new(number, at as u32));
+                    seats[number] = Some((at, slot as Slot));
+                }
+            }
+        }
+        events
+    }
+
+    /// Does what a core wants.
+    fn carry_out(&mut self, at: usize) -> Result<(), String> {
+        let mut sent_entries = 0;
+        while let Some(output) = self.cores[at].machine.poll() {
+            match output {
+                Output::Send { slot, buffer, from } => self.send(at, slot, buffer, from)?,
+                Output::Receive { slot, on } => {
+                    let under_way = if on { 0 } else { self.random.below(3) };
+                    self.line(at, slot)?.receive(on, under_way)?;
+                }
+                Output::Shutdown { slot } => {
+                    let whose = self.line(at, slot)?.shut()?;
+                    self.over(whose)?;
+                    self.counts.add("ended connections", 1);
+                }
+                Output::Close { slot } => {
+                    let whose = self.line(at, slot)?.close()?;
+                    self.over(whose)?;
+                }
+                Output::Message { core, message } => {
+                    sent_entries += self.look(at, &message)?;
+                    self.mesh.send(at, core as usize, message, &mut self.random)?;
+                }
+                Output::Task { slice, task } => self.task(at, slice, task)?,
+                Output::Loading { slice, is_over: true, .. } => self.loaded(at, slice)?,
+                Output::Loading { .. } => {}
+                Output::Serving => {
+                    let Core { machine, watch, is_serving, .. } = &mut self.cores[at];
+                    if std::mem::replace(is_serving, true) {
+                        return Err("it serves twice".to_owned());
+                    }
+                    watch.loaded(machine);
+                }
+            }
+        }
+        let Core { machine, watch, is_serving, lines, .. } = &mut self.cores[at];
+        if *is_serving {
+            watch.turn(machine, sent_entries, lines.len() as Slot, &mut self.counts)?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, at: usize, slot: Slot) -> Result<&mut Line, String> {
+        let line = self.cores[at].lines.get_mut(slot as usize).and_then(Option::as_mut);
+        line.ok_or_else(|| format!("connection {slot} is not there"))
+    }
+
+    /// The server has ended a connection.
+    fn over(&mut self, whose: Option<usize>) -> Result<(), String> {
+        if let Some(client) = whose {
+            self.seats[client] = None;
+            self.clients[client].ended()?;
+        }
+        Ok(())
+    }
+
+    /// Answers leave: what they show is durable.
+    fn send(&mut self, at: usize, slot: Slot, buffer: Vec<u8>, from: usize) -> Result<(), String> {
+        let line = self.line(at, slot)?;
+        let (client, bytes) = (line.client, buffer.clone());
+        if !line.send(buffer, from)? {
+            return Ok(());
+        }
+        let Some(client) = client else { return Ok(()) };
+        let Self { clients, known, logged, topologies, .. } = self;
+        let slices = topologies[0].slices();
+        let durable = |user| {
+            let durable = &logged[UserId(user).slice(slices) as usize].durable;
+            durable.get(&user).copied().unwrap_or_default()
+        };
+        clients[client].receive(&bytes, known, durable)
+    }
+
+    /// A message leaves: what a reply shows is durable. Returns how many entries it carries to
+    /// another core.
+    fn look(&self, at: usize, message: &Message) -> Result<usize, String> {
+        match message {
+            Message::Request(request) => Ok(request.entries.len()),
+            Message::Reply(reply) => {
+                for shown in &reply.shows {
+                    let slice = self.topologies[at].slices_here().nth(shown.place).ok_or("a slice of another core")?;
+                    let durable = self.disk.written(slice as usize);
+                    if shown.lsn.0 > durable {
+                        return Err(format!("a reply shows write {}, and {durable} is durable", shown.lsn.0));
+                    }
+                }
+                Ok(0)
+            }
+            Message::Loaded | Message::AtRest => Ok(0),
+        }
+    }
+
+    /// A slice asks something of its disk.
+    fn task(&mut self, at: usize, slice: u32, task: Task) -> Result<(), String> {
+        if !self.topologies[at].is_here(slice) {
+            return Err(format!("it asks the disk of slice {slice}"));
+        }
+        if let Task::Write { file: File::Segment(_), offset: 1.., block } = &task {
+            let bytes = block.bytes();
+            let length = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes")) as usize;
+            let mut records = &bytes[frame::HEADER_BYTES..frame::HEADER_BYTES + length];
+            let under_way = &mut self.logged[slice as usize].under_way;
+            while let Some((entry, version)) = record::read(&mut records) {
+                under_way.push((entry.user.0, version));
+            }
+        }
+        self.disk.ask(slice as usize, self.disk_ms, task, &mut self.random);
+        Ok(())
+    }
+
+    /// A slice has loaded what an earlier life has left: all that was durable, or more.
+    fn loaded(&mut self, at: usize, slice: u32) -> Result<(), String> {
+        let topology = self.topologies[at];
+        let machine = self.cores[at].machine.slices().nth(topology.place(slice)).expect("it is there");
+        self.disk.recovered(slice as usize, machine.durable_upto().0);
+        let durable = &mut self.logged[slice as usize].durable;
+        for &user in self.everybody.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice) {
+            let version = machine.read(UserId(user)).1.map_or(0, |view| view.user.version());
+            let before = durable.insert(user, version).unwrap_or_default();
+            if version < before {
+                return Err(format!("user {user} was durable at version {before}, and is loaded at {version}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a core that drains ends now: none may before all are at rest.
+    fn has_ended(&mut self, at: usize) -> Result<(), String> {
+        if !self.cores[at].machine.is_done() {
+            return Ok(());
+        }
+        for (number, core) in self.cores.iter_mut().enumerate() {
+            let (away, connections) = (core.machine.requests_away(), core.machine.connections().len());
+            if away > 0 || connections > 0 {
+                return Err(format!(
+                    "it is done, and core {number} has {away} requests away, {connections} connections"
+                ));
+            }
+        }
+        if !self.mesh.is_empty_to(at) {
+            return Err("it is done, and a message to it is on its way".to_owned());
+        }
+        self.cores[at].has_ended = true;
+        Ok(())
+    }
+}
