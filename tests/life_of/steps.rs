@@ -77,6 +77,7 @@ fn run_traced(work: impl FnOnce()) -> ! {
 /// Why a child stands still.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
+#[expect(dead_code, reason = "what ended it is for the message of a failure")]
 enum Stop {
     Signal(i32),
     Exit(i32),

@@ -136,7 +136,10 @@ fn parts(path: &str) -> Vec<&str> {
 
 #[test]
 fn names_are_cut_to_what_a_reader_looks_for() {
-    assert_eq!(short("<purser::server::core::Server as purser::server::machine::Machine>::end_turn"), "Server::end_turn");
+    assert_eq!(
+        short("<purser::server::core::Server as purser::server::machine::Machine>::end_turn"),
+        "Server::end_turn"
+    );
     assert_eq!(short("purser::server::scatter::<impl purser::server::shared::Shared>::end"), "Shared::end");
     assert_eq!(short("<purser::slice::Log<A> as core::convert::From<x::Y>>::from"), "Log::from");
     assert_eq!(short("purser::http::head::parse"), "head::parse");
