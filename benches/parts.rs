@@ -12,7 +12,6 @@ mod count;
 
 use common::machine::Machine;
 use common::memory_disk::{self, MemoryDisk, PLACE};
-use common::no_log::NoLog;
 use common::population::{DATE, NOW, Population, Posted, mix, user_id};
 use common::rivals;
 use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group};
@@ -29,7 +28,7 @@ use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::snapshot::Scan;
-use purser::slice::{Headway, Slice};
+use purser::slice::{Headway, NoLog, Slice};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::hint::black_box;

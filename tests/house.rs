@@ -1,10 +1,10 @@
 //! The house rules, as tests: layering, circles, names, the code map, and what is banned where and
 //! what to use instead.
 
-mod arrows;
+pub mod arrows;
 mod circles;
 mod names;
-mod sources;
+pub mod sources;
 
 use sources::{code, room, root, sources};
 use std::collections::BTreeSet;

@@ -19,6 +19,7 @@ mod house;
 mod import;
 mod info;
 mod life;
+mod life_of;
 mod mesh;
 mod model;
 mod offline;

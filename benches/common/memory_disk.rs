@@ -11,7 +11,7 @@ use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::{Scan, Traffic};
 use purser::slice::source;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, Lsn, ReleaseSink, Slice, Ticket};
+use purser::slice::{Headway, Lsn, Slice};
 use std::collections::VecDeque;
 
 /// Where everything is; its file is not looked at.
@@ -19,15 +19,6 @@ pub const PLACE: Place = Place { generation: 1, slice: 0, file: 0 };
 
 /// A disk with the files of one slice.
 pub struct MemoryDisk(RamDisk);
-
-/// Nobody waits for an answer here.
-struct Nobody;
-
-impl ReleaseSink for Nobody {
-    fn release(&mut self, _: Ticket) {
-        unreachable!("no ticket was handed out");
-    }
-}
 
 impl MemoryDisk {
     /// The log of a population's whole history.
@@ -55,7 +46,7 @@ impl MemoryDisk {
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.0.work(task) else { continue };
             if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {
-                slice.durable(lsn, &mut Nobody);
+                slice.durable(lsn);
             }
         }
         assert!(store.is_settled(), "a disk that does everything at once leaves nothing to wait for");

@@ -5,7 +5,6 @@
 pub mod driver;
 pub mod machine;
 pub mod memory_disk;
-pub mod no_log;
 pub mod population;
 pub mod ram_disk;
 pub mod rivals;

@@ -5,13 +5,12 @@
 //! Ids have 19 digits, neither dense nor sorted, so that requests are of one width. Times are Unix milliseconds.
 
 use super::machine::Machine;
-use super::no_log::NoLog;
 use purser::api::FEED_LINES;
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::Millis;
-use purser::slice::Slice;
+use purser::slice::{NoLog, Slice};
 use std::fmt::Write;
 
 const ENTRIES_PER_USER: u64 = 10;

@@ -21,7 +21,7 @@ const COMPLETIONS: u32 = 32_768;
 /// One completion.
 #[derive(Clone, Copy, Debug)]
 pub struct Completion {
-    /// What it belongs to: see [`Op`](super::op::Op).
+    /// What it belongs to: see [`super::op::Op`].
     pub user_data: u64,
     /// The operation's result: a count or a negative errno.
     pub result: i32,

@@ -226,7 +226,7 @@ impl Server {
     /// Settles every connection that something has happened to.
     fn settle(&mut self) {
         let Self { connections, shared, .. } = self;
-        while let Some(ticket) = shared.released.0.pop_front() {
+        while let Some(ticket) = shared.released.pop_front() {
             if let Some(connection) = connections.by_ticket(ticket) {
                 connection.released(shared);
             }

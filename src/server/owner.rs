@@ -21,7 +21,7 @@ use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::{Recovery, Report};
 use crate::slice::snapshot::Traffic;
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
-use crate::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use crate::slice::{Headway, Lsn, NoLog, Slice, Ticket};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -41,27 +41,7 @@ pub struct Kept {
 }
 
 /// Connections whose log position has become durable, by their tickets.
-#[derive(Debug, Default)]
-pub struct Released(pub VecDeque<u64>);
-
-impl ReleaseSink for Released {
-    fn release(&mut self, ticket: Ticket) {
-        self.0.push_back(ticket.0);
-    }
-}
-
-/// The log of a slice of which nothing is kept: there is nothing to wait for.
-struct NoLog;
-
-impl LogSink for NoLog {
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
-        Lsn::default()
-    }
-}
+pub type Released = VecDeque<u64>;
 
 /// One slice of this core.
 #[derive(Debug)]
@@ -258,7 +238,10 @@ impl Owner {
             Keeping::Stored(store) => {
                 let mut ask = |task| outputs.push_back(Output::Task { slice, task });
                 if let Some(lsn) = store.done(now_ms, done, &mut ask) {
-                    self.slice.durable(lsn, released);
+                    self.slice.durable(lsn);
+                    while let Some(Ticket(ticket)) = self.slice.next_released() {
+                        released.push_back(ticket);
+                    }
                 }
             }
             // A read that was under way when loading was given up.

@@ -6,9 +6,8 @@
 //! crash could take back. The slice copies nothing: the engine passes the writer in and the slice
 //! calls it with a borrowed user.
 //!
-//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], answers that
-//! became free go to a [`ReleaseSink`]. The engine's sinks write to a disk and to sockets, a
-//! simulation's record what they are given.
+//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], and whoever
+//! drives the slice asks which answers have become free ([`Slice::next_released`]).
 
 pub mod disk;
 mod framing;
@@ -61,15 +60,24 @@ pub trait LogSink {
     fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn;
 }
 
-/// Who waits for a log position: a number that means something to the engine alone.
+/// The log of a slice of which nothing is kept: it takes every record, and there is nothing to
+/// wait for.
+#[derive(Debug)]
+pub struct NoLog;
+
+impl LogSink for NoLog {
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
+        Lsn::default()
+    }
+}
+
+/// Who waits for a log position: a number that means something to the slice's driver alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
-
-/// Where tickets go when their position has become durable.
-pub trait ReleaseSink {
-    /// The position that `ticket` waited for is durable.
-    fn release(&mut self, ticket: Ticket);
-}
 
 /// One owner's users and their waiting answers.
 #[derive(Debug)]
@@ -147,8 +155,9 @@ impl Slice {
         !self.waiting.is_empty()
     }
 
-    /// Everything up to `upto` is durable: releases the tickets that waited for it.
-    pub fn durable(&mut self, upto: Lsn, out: &mut impl ReleaseSink) {
+    /// Everything up to `upto` is durable. Tickets that waited for it are to be had one by one, by
+    /// [`Self::next_released`].
+    pub fn durable(&mut self, upto: Lsn) {
         assert!(upto >= self.durable, "what is durable stays durable");
         self.durable = upto;
         while let Some(&(lsn, slot)) = self.records.front().filter(|(lsn, _)| *lsn <= upto) {
@@ -160,13 +169,12 @@ impl Slice {
             }
         }
         assert!(self.unsettled.len() <= self.records.len(), "who has an unsettled record has one that is not durable");
-        while let Some(&Reverse((lsn, ticket))) = self.waiting.peek() {
-            if lsn > upto {
-                break;
-            }
-            self.waiting.pop();
-            out.release(ticket);
-        }
+    }
+
+    /// The next ticket whose position is durable, the lowest position first.
+    pub fn next_released(&mut self) -> Option<Ticket> {
+        self.waiting.peek().filter(|Reverse((lsn, _))| *lsn <= self.durable)?;
+        self.waiting.pop().map(|Reverse((_, ticket))| ticket)
     }
 
     /// Gives the next kind of an empty slice its number: what the users to be restored refer to.
@@ -246,15 +254,6 @@ mod tests {
         }
     }
 
-    #[derive(Default)]
-    struct Released(Vec<u64>);
-
-    impl ReleaseSink for Released {
-        fn release(&mut self, ticket: Ticket) {
-            self.0.push(ticket.0);
-        }
-    }
-
     fn entry(id: u128, user: u64) -> EntryRef<'static> {
         let currency = Currency::parse(b"COIN").unwrap();
         let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
@@ -263,7 +262,7 @@ mod tests {
 
     #[test]
     fn every_answer_is_stamped_with_its_users_last_record() {
-        let (mut slice, mut log, mut released) = (Slice::new(usize::MAX), Log::default(), Released::default());
+        let (mut slice, mut log) = (Slice::new(usize::MAX), Log::default());
         let mut apply = |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
         assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Accepted));
         assert_eq!(apply(&mut slice, 2, 8), (Lsn(2), Verdict::Accepted));
@@ -276,12 +275,12 @@ mod tests {
         assert_eq!(version(&slice, 9), (Lsn(0), None));
         slice.wait(Lsn(2), Ticket(20));
         slice.wait(Lsn(1), Ticket(10));
-        slice.durable(Lsn(1), &mut released);
-        assert_eq!(released.0, [10]);
+        slice.durable(Lsn(1));
+        assert_eq!((slice.next_released(), slice.next_released()), (Some(Ticket(10)), None));
         assert_eq!(version(&slice, 7), (Lsn(0), Some(1)), "what is durable waits for nothing");
         assert_eq!(version(&slice, 8), (Lsn(2), Some(1)));
-        slice.durable(Lsn(2), &mut released);
-        assert_eq!(released.0, [10, 20]);
+        slice.durable(Lsn(2));
+        assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Ticket(20)), false));
         assert_eq!(log.0, [(1, 1), (2, 1)], "only accepted entries are logged, with the version they led to");
     }
 }

@@ -19,7 +19,7 @@ use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::Traffic;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{LogSink, Lsn, ReleaseSink, Slice, Ticket, source};
+use purser::slice::{LogSink, Lsn, NoLog, Slice, source};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::os::unix::fs::FileExt;
@@ -30,28 +30,6 @@ const SEGMENTS: Segments = Segments { first_bytes: 64 << 10, largest_bytes: 128 
 const SNAPSHOT_AFTER_BYTES: u64 = 48 << 10;
 /// Time that passes between two turns of a store: a snapshot is not kept waiting.
 const TURN_MS: u64 = 1_000;
-
-/// Nobody waits for an answer here.
-struct Nobody;
-
-impl ReleaseSink for Nobody {
-    fn release(&mut self, _: Ticket) {
-        unreachable!("no ticket was handed out");
-    }
-}
-
-/// Keeps nothing.
-struct NoLog;
-
-impl LogSink for NoLog {
-    fn has_room(&self) -> bool {
-        true
-    }
-
-    fn append(&mut self, _: &EntryRef<'_>, _: u64) -> Lsn {
-        Lsn::default()
-    }
-}
 
 /// All slices of a directory.
 pub struct Offline {
@@ -156,7 +134,7 @@ impl Node {
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = self.store.done(now_ms, done, &mut |task| asked.push_back(task)) {
-                self.slice.durable(lsn, &mut Nobody);
+                self.slice.durable(lsn);
             }
         }
         assert!(self.store.is_settled(), "a disk that does everything at once leaves nothing to wait for");

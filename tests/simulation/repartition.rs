@@ -25,7 +25,7 @@ use purser::slice::repartition::{DirectoryTask, Error, Order, Repartition};
 use purser::slice::snapshot::Traffic;
 use purser::slice::source::{self, Source};
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice, Ticket};
+use purser::slice::{Headway, LogSink, Lsn, Slice};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -71,15 +71,6 @@ const MET: [(&str, u64); 7] = [
     ("records replayed", 100_000),
     ("users", 200_000),
 ];
-
-/// Nobody waits for an answer here.
-struct Nobody;
-
-impl ReleaseSink for Nobody {
-    fn release(&mut self, _: Ticket) {
-        unreachable!("no ticket was handed out");
-    }
-}
 
 /// Why an attempt ended.
 enum Stop {
@@ -392,7 +383,7 @@ fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, st
         let Some(task) = asked.pop_front() else { break };
         let Some(done) = kept(tree, place, task).expect("no crash was ordered") else { continue };
         if let Some(lsn) = store.done(now_ms, done, &mut |task| asked.push_back(task)) {
-            slice.durable(lsn, &mut Nobody);
+            slice.durable(lsn);
         }
     }
     assert!(store.is_settled(), "a disk that does everything at once leaves nothing to wait for");

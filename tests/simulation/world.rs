@@ -19,7 +19,7 @@ use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::Traffic;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, ReleaseSink, Slice, Ticket, source};
+use purser::slice::{Headway, LogSink, Lsn, Slice, Ticket, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -49,14 +49,6 @@ struct Answer {
     tells: Vec<Draft>,
     /// Entries that were refused for want of room.
     refused: Vec<Draft>,
-}
-
-struct Released(Vec<u64>);
-
-impl ReleaseSink for Released {
-    fn release(&mut self, ticket: Ticket) {
-        self.0.push(ticket.0);
-    }
 }
 
 /// Why a turn ended early.
@@ -318,11 +310,11 @@ impl World {
         while let Some(done) = self.disk.next(self.now_ms, slice, &mut self.random) {
             let done = done?;
             let node = &mut self.nodes[slice];
-            let (mut tasks, mut released) = (Vec::new(), Released(Vec::new()));
+            let mut tasks = Vec::new();
             if let Some(lsn) = node.store.done(self.now_ms, done, &mut |task| tasks.push(task)) {
-                node.slice.durable(lsn, &mut released);
+                node.slice.durable(lsn);
             }
-            for ticket in released.0 {
+            while let Some(Ticket(ticket)) = self.nodes[slice].slice.next_released() {
                 let answer = self.nodes[slice].waiting.remove(&ticket);
                 let answer = answer.ok_or_else(|| format!("ticket {ticket} is released, and nobody waits with it"))?;
                 self.leave(slice, answer)?;
