@@ -107,6 +107,16 @@ fn long_batch() -> Vec<u8> {
     batch(format!(r#"{{"requests":[{}]}}"#, (0..20).map(item).collect::<Vec<_>>().join(",")))
 }
 
+/// Sets what it has when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        // Relaxed: nothing else hangs on it.
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Everyone who asks for too much, and keeps it up until `stop` is set.
 fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Duration {
     let cores = server.cores();
@@ -122,6 +132,8 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
     }
     thread::scope(|scope| {
         let stop = &stop;
+        // Whatever fails here, the others end.
+        let _ends = Ends(stop);
         // Those who ask for 600 kB again and again, and take none of it.
         let mut greedy: Vec<_> = (0..GREEDY).map(|n| tight(core(n))).collect();
         let mut pipelining: Vec<_> = (0..PIPELINING).map(|n| tight(core(n))).collect();

@@ -193,7 +193,6 @@ impl Server {
     fn take_replies(&mut self) {
         while let Some((core, request)) = self.shared.exchange.replies.pop_front() {
             let Self { connections, shared, .. } = self;
-            shared.exchange.came_back(core);
             match connections.by_ticket(request.ticket) {
                 None => shared.keep_request(request),
                 Some(connection) => {
@@ -305,7 +304,11 @@ impl Machine for Server {
     fn message(&mut self, from: u32, message: Message) {
         match message {
             Message::Request(request) => self.shared.exchange.line.push(request),
-            Message::Reply(request) => self.shared.exchange.replies.push_back((from, request)),
+            Message::Reply(request) => {
+                // Its credit is here before a request of this turn wants one: a core whose turn was long has not lost patience.
+                self.shared.exchange.came_back(from);
+                self.shared.exchange.replies.push_back((from, request));
+            }
             Message::Loaded => self.core_loaded(),
             Message::AtRest => self.shared.life.core_at_rest(),
         }
