@@ -4,13 +4,39 @@
 //! does not fit; a small one never is, but then a connection gets one at a time. So what a core holds is bounded, and a peer
 //! that takes its answers is served however many do not. The answer to a feed cannot be refused once its entries are applied,
 //! nor can a reply of another core be sent back: room for these is reserved before. Large answers also share turns: when those
-//! of a turn have written enough, the next ones wait for another turn.
+//! of a turn have written enough, the next ones wait for another turn. This core's connections have one share of a turn, and
+//! other cores have another, so that neither waits for the other.
 //!
 //! **Bodies.** What is being received or applied.
 //!
 //! Sizes are bytes.
 
 use super::limits::{GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES};
+
+/// A share of a turn, for large answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Bytes that were written.
+    spent: usize,
+}
+
+impl Share {
+    const WHOLE: Self = Self { spent: 0 };
+
+    /// Whether no further large answer may be written in this turn.
+    #[inline]
+    pub const fn is_spent(self) -> bool {
+        self.spent >= LARGE_BYTES_PER_TURN
+    }
+
+    /// An answer was rendered or copied, whatever became of it; small ones do not count.
+    #[inline]
+    pub const fn spend(&mut self, bytes: usize) {
+        if bytes > LARGE_BYTES {
+            self.spent = self.spent.saturating_add(bytes);
+        }
+    }
+}
 
 /// The budget for answers.
 #[derive(Clone, Copy, Debug)]
@@ -20,8 +46,10 @@ pub struct AnswerBudget {
     held: usize,
     /// Written since.
     written: usize,
-    /// Written by large answers since, refused ones included.
-    large: usize,
+    /// What large answers to this core's connections have taken of the turn.
+    pub own: Share,
+    /// The same of replies to other cores.
+    pub peers: Share,
     /// Reserved for answers to come.
     reserved: usize,
 }
@@ -29,12 +57,13 @@ pub struct AnswerBudget {
 impl AnswerBudget {
     /// A budget of `bound` bytes.
     pub const fn new(bound: usize) -> Self {
-        Self { bound, held: 0, written: 0, large: 0, reserved: 0 }
+        Self { bound, held: 0, written: 0, own: Share::WHOLE, peers: Share::WHOLE, reserved: 0 }
     }
 
     /// A turn begins, with `held` bytes in connections.
     pub const fn begin_turn(&mut self, held: usize) {
-        (self.held, self.written, self.large) = (held, 0, 0);
+        (self.held, self.written) = (held, 0);
+        (self.own, self.peers) = (Share::WHOLE, Share::WHOLE);
     }
 
     const fn used(&self) -> usize {
@@ -71,26 +100,12 @@ impl AnswerBudget {
         self.written = self.written.saturating_add(bytes);
     }
 
-    /// Whether one more large answer may be written in this turn.
-    #[inline]
-    pub const fn has_turn(&self) -> bool {
-        self.large < LARGE_BYTES_PER_TURN
-    }
-
-    /// An answer was rendered or copied, whatever became of it; small ones do not count.
-    #[inline]
-    pub const fn spent_turn(&mut self, bytes: usize) {
-        if bytes > LARGE_BYTES {
-            self.large = self.large.saturating_add(bytes);
-        }
-    }
-
     /// The pace of one connection; a heavy one is one whose answers are large.
     #[inline]
     pub const fn pace(&self, is_heavy: bool) -> Pace {
         if self.is_full() {
             Pace { gaps: 1, together: 1, mark: 0 }
-        } else if is_heavy || !self.has_turn() {
+        } else if is_heavy || self.own.is_spent() {
             Pace { gaps: 2, together: 1, mark: LARGE_BYTES }
         } else {
             Pace { gaps: GAPS, together: READS_TOGETHER, mark: OUT_MARK_BYTES }
@@ -203,13 +218,13 @@ mod tests {
     #[test]
     fn large_answers_share_a_turn() {
         let mut budget = AnswerBudget::new(2 * LARGE_BYTES_PER_TURN);
-        (0..LARGE_BYTES_PER_TURN).for_each(|_| budget.spent_turn(1));
-        budget.spent_turn(LARGE_BYTES_PER_TURN - 1);
-        assert!(budget.has_turn() && budget.pace(false).mark == OUT_MARK_BYTES);
-        budget.spent_turn(LARGE_BYTES + 1);
-        assert!(!budget.has_turn() && budget.pace(false).mark == LARGE_BYTES);
+        (0..LARGE_BYTES_PER_TURN).for_each(|_| budget.own.spend(1));
+        budget.own.spend(LARGE_BYTES_PER_TURN - 1);
+        assert!(!budget.own.is_spent() && budget.pace(false).mark == OUT_MARK_BYTES);
+        budget.own.spend(LARGE_BYTES + 1);
+        assert!(budget.own.is_spent() && !budget.peers.is_spent() && budget.pace(false).mark == LARGE_BYTES);
         budget.begin_turn(0);
-        assert!(budget.has_turn());
+        assert!(!budget.own.is_spent());
         budget.begin_turn(2 * LARGE_BYTES_PER_TURN);
         assert_eq!(budget.pace(false).mark, 0);
     }

@@ -310,7 +310,7 @@ impl Connection {
         let mut status = reply::read(asked, view, now, date, out);
         let mut bytes = self.answers.bytes.len() - start;
         self.is_heavy = bytes > LARGE_BYTES;
-        shared.answers.spent_turn(bytes);
+        shared.answers.own.spend(bytes);
         if !shared.answers.fits(bytes) {
             let problem = Problem::from(Code::Overloaded);
             self.answers.bytes.truncate(start);
@@ -358,7 +358,7 @@ impl Connection {
         let mut bytes = request.bytes.len();
         self.is_heavy = bytes > LARGE_BYTES;
         self.reply_bytes = bytes;
-        shared.answers.spent_turn(bytes);
+        shared.answers.own.spend(bytes);
         let is_as_asked = request.refused_version.is_none_or(|version| version == request.version)
             || (self.answers.ends_with(request.gap)
                 && !matches!(self.state, State::Feeding(..) | State::Gathering(..)));

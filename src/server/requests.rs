@@ -65,7 +65,7 @@ impl Connection {
             State::Asking(what, persist) => {
                 let (what, persist) = (*what, *persist);
                 let (asked, blocked) = match what {
-                    Scattered::Batch => (self.ask_batch(persist, shared), shared.answers.has_turn()),
+                    Scattered::Batch => (self.ask_batch(persist, shared), !shared.answers.own.is_spent()),
                     Scattered::Info { .. } => (self.ask_info(what, persist, shared), true),
                 };
                 if asked {
@@ -113,7 +113,7 @@ impl Connection {
                 self.progress = Progress::Waiting;
                 return (at, if self.pending > 0 { Then::Answer } else { Then::Stop });
             }
-            let has_turn = !self.is_heavy || shared.answers.has_turn();
+            let has_turn = !self.is_heavy || !shared.answers.own.is_spent();
             if *budget == 0 || self.answers.bytes.len() > mark || !has_turn {
                 self.progress = Progress::Ready;
                 return (at, Then::Stop);
@@ -321,7 +321,7 @@ impl Connection {
 
     /// Answers a batch, or asks the cores that own its users. Returns whether that could be done.
     fn ask_batch(&mut self, persist: Persist, shared: &mut Shared) -> bool {
-        if !shared.answers.has_turn() {
+        if shared.answers.own.is_spent() {
             return false;
         }
         let mut reads = std::mem::take(&mut shared.batch);
@@ -421,7 +421,7 @@ impl Connection {
             return Err(Code::Overloaded.into());
         }
         shared.answers.wrote(bytes);
-        shared.answers.spent_turn(bytes);
+        shared.answers.own.spend(bytes);
         self.mark(start, &shows);
         shared.count(Route::Batch, Status::Ok);
         self.finish(persist);

@@ -4,9 +4,7 @@ use super::answers::Position;
 use super::budget::{AnswerBudget, BodyBudget};
 use super::exchange::Exchange;
 use super::lifecycle::Lifecycle;
-use super::limits::{
-    ENTRIES_AMONG_READS, ENTRIES_PER_TURN, LARGE_BYTES, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
-};
+use super::limits::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES};
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
@@ -206,11 +204,11 @@ impl Shared {
     // Requests of other cores.
 
     /// Serves what others ask: reads in one walk, so that their users are fetched together; entries and batches get in line. If
-    /// answers are large, only as far as a turn goes.
+    /// answers are large, only as far as the others' share of a turn goes.
     pub(super) fn serve_requests(&mut self) {
         let mut line = std::mem::take(&mut self.exchange.line);
         let mut count = 0;
-        while count < line.len() && self.answers.has_turn() {
+        while count < line.len() && !self.answers.peers.is_spent() {
             for (next, step) in ahead(&line, count, [Step::Place, Step::User]) {
                 if next.job == Job::Read {
                     self.prefetch(next.read.user, step);
@@ -247,7 +245,7 @@ impl Shared {
             self.answer_batch(&mut request);
             self.has_read = true;
             self.settle_reply(request);
-            if !self.answers.has_turn() {
+            if self.answers.peers.is_spent() {
                 break;
             }
         }
@@ -300,7 +298,7 @@ impl Shared {
     /// Refuses a reply that is larger than was reserved for it.
     fn bound_reply(&mut self, request: &mut Request) {
         let bytes = request.bytes.len();
-        self.answers.spent_turn(bytes);
+        self.answers.peers.spend(bytes);
         if bytes > request.most && self.planted != Some(Planted::LargeReply) {
             request.refuse(bytes);
         }
@@ -407,5 +405,3 @@ fn count_verdict(counters: &mut Counters, verdict: Verdict) {
         Verdict::Rejected(_) => counters.rejected += 1,
     }
 }
-
-const _: () = assert!(LARGE_BYTES > 0, "a small reply needs no reservation");

@@ -73,12 +73,15 @@ impl Cores {
         self.deliver(core);
     }
 
-    /// Hands connections of one core bytes, all of them in one turn.
+    /// Hands connections of one core bytes, all of them in one turn, behind what other cores have sent it.
     pub fn send_at_once(&mut self, sent: &[(usize, &[u8])]) {
         let (core, _) = self.lines[sent[0].0];
         self.set_clock(core);
-        let Self { cores, lines, .. } = self;
-        cores[core].turn(|machine| sent.iter().for_each(|&(line, bytes)| machine.received(lines[line].1, bytes)));
+        let Self { cores, come, lines, .. } = self;
+        cores[core].turn(|machine| {
+            come[core].drain(..).for_each(|(from, message)| machine.message(from, message));
+            sent.iter().for_each(|&(line, bytes)| machine.received(lines[line].1, bytes));
+        });
         self.deliver(core);
     }
 

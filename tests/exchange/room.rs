@@ -5,7 +5,7 @@ use crate::drive::driver::UNLIMITED;
 use crate::drive::{get, post};
 use purser::ledger::id::UserId;
 use purser::limits::Limits;
-use purser::server::limits::{LARGE_BYTES, TICK_MS, TICKS};
+use purser::server::limits::{LARGE_BYTES, LARGE_BYTES_PER_TURN, TICK_MS, TICKS};
 use purser::server::progress::Progress;
 
 const NOW_MS: u64 = 1_763_900_000_000;
@@ -168,4 +168,23 @@ fn a_feed_has_room_for_its_answer_first() {
     assert_eq!(ask(0, 100), r#"{"type":"about:blank"#);
     assert_eq!(ask(0, 2), r#"{"accepted":2,"dupli"#);
     assert_eq!(ask(1 << 20, 98), r#"{"accepted":98,"dupl"#);
+}
+
+/// However many long answers a core gives its own connections in each turn, other cores are answered too.
+#[test]
+fn long_answers_of_one_core_delay_no_other() {
+    let (mut cores, users) = peopled(2, usize::MAX);
+    let (long, own) = (stats(users[0]), (0..100).map(|_| cores.connect(0)).collect::<Vec<_>>());
+    cores.send(own[0], &long);
+    let bytes = cores.text(own[0]).len();
+    assert!(own.len() * bytes > 2 * LARGE_BYTES_PER_TURN, "they take more than a turn");
+    let other = cores.connect(1);
+    cores.send(other, &[balance(users[0]), stats(users[0])].concat());
+    let mut answers = Vec::new();
+    for _ in 0..4 {
+        cores.send_at_once(&own.iter().map(|&line| (line, &long[..])).collect::<Vec<_>>());
+        cores.turn(1);
+        answers.extend(Some(told(&mut cores, other)).filter(|text| !text.is_empty()));
+    }
+    assert_eq!(answers.join(", "), "200, 200");
 }
