@@ -78,6 +78,10 @@ impl Connection {
                 self.progress = Progress::Waiting;
                 (0, Then::Stop)
             }
+            State::Gathering(Scattered::Batch, ..) if shared.answers.own.is_spent() => {
+                self.progress = Progress::Ready;
+                (0, Then::Stop)
+            }
             State::Gathering(..) => {
                 self.put_together(shared);
                 (0, Then::Again)

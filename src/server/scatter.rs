@@ -98,8 +98,8 @@ impl Scatter {
     fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
         let Some(own) = &mut self.parts[shared.topology.core() as usize].request else { return Ok(()) };
         own.most = shared.answers.left().max(LARGE_BYTES);
-        shared.answer_batch(own);
-        let bytes = own.bytes.len();
+        let bytes = shared.answer_batch(own);
+        shared.answers.own.spend(bytes);
         if matches!(own.outcome, Outcome::TooLarge(_)) || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes)) {
             return Err(Shortage::Room);
         }
@@ -145,6 +145,7 @@ impl Scatter {
         out.extend_from_slice(b"]}");
         body.end(out);
         shared.answers.wrote(out.len() - start);
+        shared.answers.own.spend(out.len() - start);
         let own = self.parts[shared.topology.core() as usize].request.as_ref();
         Some(own.map_or(&[], |own| &own.shows))
     }

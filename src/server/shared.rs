@@ -215,7 +215,8 @@ impl Shared {
                 }
             }
             if line[count].job == Job::Read {
-                self.answer_read(&mut line[count]);
+                let bytes = self.answer_read(&mut line[count]);
+                self.answers.peers.spend(bytes);
             }
             count += 1;
         }
@@ -242,7 +243,8 @@ impl Shared {
         self.exchange.line = line;
         // One in each turn, whatever else there is.
         while let Some(mut request) = self.exchange.batches.pop_front() {
-            self.answer_batch(&mut request);
+            let bytes = self.answer_batch(&mut request);
+            self.answers.peers.spend(bytes);
             self.has_read = true;
             self.settle_reply(request);
             if self.answers.peers.is_spent() {
@@ -258,9 +260,9 @@ impl Shared {
         }
     }
 
-    /// Answers a read of another core.
+    /// Answers a read of another core. Returns how many bytes were written, whatever became of them.
     #[inline]
-    fn answer_read(&mut self, request: &mut Request) {
+    fn answer_read(&mut self, request: &mut Request) -> usize {
         let Owned::Here(place) = self.topology.owner(request.read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
@@ -273,11 +275,12 @@ impl Shared {
         let status = reply::read(&asked, view, *now, date, bytes);
         request.outcome = Outcome::Answered(status);
         request.show(position);
-        self.bound_reply(request);
+        self.bound_reply(request)
     }
 
     /// Answers the items of a batch that are this core's, all of them in one go: those of one user see one state.
-    pub(super) fn answer_batch(&mut self, request: &mut Request) {
+    /// Returns how many bytes were written, whatever became of them.
+    pub(super) fn answer_batch(&mut self, request: &mut Request) -> usize {
         for at in 0..request.reads.len() {
             for (next, step) in ahead(&request.reads, at, [Step::Place, Step::User]) {
                 self.prefetch(next.user, step);
@@ -292,16 +295,16 @@ impl Shared {
             request.ends.push(request.bytes.len());
             request.show(position);
         }
-        self.bound_reply(request);
+        self.bound_reply(request)
     }
 
-    /// Refuses a reply that is larger than was reserved for it.
-    fn bound_reply(&mut self, request: &mut Request) {
+    /// Refuses a reply that is larger than was reserved for it. Returns how large it was.
+    fn bound_reply(&self, request: &mut Request) -> usize {
         let bytes = request.bytes.len();
-        self.answers.peers.spend(bytes);
         if bytes > request.most && self.planted != Some(Planted::LargeReply) {
             request.refuse(bytes);
         }
+        bytes
     }
 
     /// Sends a reply when everything that it shows is durable.
