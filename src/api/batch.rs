@@ -115,7 +115,7 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
     }
     text(read, |t| (t == b"stats").then_some(())).ok_or_else(|| wrong(read, "read"))?;
     let Some(Value::Text(_)) = window else { return Err(wrong(window, "window")) };
-    let window = text(window, Window::parse).ok_or(Problem::at(Code::InvalidWindow, "window"))?;
+    let window = text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
     let time = at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
     if time.is_some() && window == Window::Lifetime {
         return Err(Problem::at(Code::InvalidField, "at_ms"));

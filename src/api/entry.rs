@@ -155,7 +155,7 @@ fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
         return Err(Problem::at(if negative { Code::AmountNegative } else { Code::InvalidField }, "amount"));
     }
     let minor = UserId::parse(digits).and_then(|n| i64::try_from(n.0).ok()).and_then(Amount::new);
-    minor.ok_or(Problem::at(Code::InvalidField, "amount"))
+    minor.ok_or_else(|| Problem::at(Code::InvalidField, "amount"))
 }
 
 /// A JSON integer that is a time.

@@ -134,7 +134,7 @@ fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
     check_method(head, TO_READ)?;
-    let user = UserId::parse(id.as_bytes()).ok_or(Problem::at(Code::InvalidParameter, "user_id"))?;
+    let user = UserId::parse(id.as_bytes()).ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {
         parameters.read(query, stats)?;
@@ -198,7 +198,7 @@ impl Parameters {
     }
 
     fn stats(&self) -> Result<What, Problem> {
-        let window = self.window.ok_or(Problem::at(Code::InvalidWindow, "window"))?;
+        let window = self.window.ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
         if window == Window::Lifetime && self.at.is_some() {
             return Err(Problem::at(Code::InvalidParameter, "at_ms"));
         }

@@ -18,8 +18,9 @@ pub const GAPS: usize = 64;
 
 /// Requests that one core has at another: more than a turn makes, few enough that all of them wait a moment only.
 pub const CREDITS: u32 = 512;
-/// Time for which a core may have no credit at another before requests to that core are refused, in milliseconds.
-pub const PATIENCE_MS: u64 = 250;
+/// Time for which a core may have no credit at another before requests to that core are refused, in milliseconds: longer than
+/// a busy machine keeps a thread from running.
+pub const PATIENCE_MS: u64 = 1_000;
 
 /// Bytes of unsent answers above which a connection starts no further request.
 pub const OUT_MARK_BYTES: usize = 256 << 10;
