@@ -23,7 +23,8 @@ use std::hint::black_box;
 const POPULATION: Population = Population { users: 20_000 };
 
 /// Rows that can be counted, by the names of the timed ones.
-const ROWS: [&str; 4] = ["answer/balance", "answer/stats_7d", "answer/batch_100", "feed/lines_1000"];
+const ROWS: [&str; 4] =
+    ["answer/balance", "answer/stats_7d", "answer/batch_100", "feed/lines_1000"];
 
 /// What is sent at a time, and the time at which it is.
 type Turn = (Millis, Vec<u8>);
@@ -52,7 +53,9 @@ fn turns(row: &str, times: usize) -> Option<Vec<Turn>> {
     match row {
         "answer/balance" => Some(reads("balance")),
         "answer/stats_7d" => Some(reads("stats?window=7d")),
-        "answer/batch_100" => Some(users.chunks_exact(BATCH as usize).map(|users| (NOW, batch_post(users))).collect()),
+        "answer/batch_100" => {
+            Some(users.chunks_exact(BATCH as usize).map(|users| (NOW, batch_post(users))).collect())
+        }
         // An entry is accepted once: as many bodies as are sent.
         "feed/lines_1000" => {
             let mut fresh = Fresh::new(POPULATION);

@@ -1,10 +1,11 @@
-//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply; and without a disk,
-//! what it costs to keep it: record, checksum, snapshot, recovery.
+//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply;
+//! and without a disk, what it costs to keep it: record, checksum, snapshot, recovery.
 //!
-//! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once, against bytes that were
-//! computed another way. Rows `json/…` keep our readers and writers beside `sonic-rs` (`common::rivals`). Times are
-//! of one turn of the loop; rows with a count in their name do so many things a turn. Under `cargo test` each row runs once,
-//! over a small population. `--count ROW TIMES` runs a row so many times and times nothing: for before and after, in
+//! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once,
+//! against bytes that were computed another way. Rows `json/…` keep our readers and writers beside
+//! `sonic-rs` (`common::rivals`). Times are of one turn of the loop; rows with a count in their
+//! name do so many things a turn. Under `cargo test` each row runs once, over a small population.
+//! `--count ROW TIMES` runs a row so many times and times nothing: for before and after, in
 //! instructions ([`count`]).
 
 mod common;
@@ -89,7 +90,11 @@ fn whole_answer(etag: &str, body: &str) -> String {
 
 fn balance_answer(population: Population, user: u64) -> String {
     let body = population.balance(user);
-    let version = body.split_once("\"version\":").and_then(|(_, rest)| rest.split_once(',')).expect("a version").0;
+    let version = body
+        .split_once("\"version\":")
+        .and_then(|(_, rest)| rest.split_once(','))
+        .expect("a version")
+        .0;
     whole_answer(&format!("etag: \"v{version}\"\r\n"), &body)
 }
 
@@ -113,15 +118,20 @@ fn reads(criterion: &mut Criterion) {
     let population = population();
     let mut machine = population.machine();
     let users: Vec<u64> = random_users(population).collect();
-    let requests = |what| users.iter().map(|&user| get(user, what)).collect::<String>().into_bytes();
+    let requests =
+        |what| users.iter().map(|&user| get(user, what)).collect::<String>().into_bytes();
     let (balances, stats) = (requests("balance"), requests("stats?window=7d"));
     let width = |requests: &[u8]| requests.len() / users.len();
     let first = |requests: &[u8], count: usize| requests[..count * width(requests)].to_vec();
 
-    let expected: Vec<String> = users[..PIPELINED].iter().map(|&user| balance_answer(population, user)).collect();
+    let expected: Vec<String> =
+        users[..PIPELINED].iter().map(|&user| balance_answer(population, user)).collect();
     let expected_stats = whole_answer("", &population.stats(users[0]));
     assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, 1))), expected[0]);
-    assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, PIPELINED))), expected.concat());
+    assert_eq!(
+        String::from_utf8_lossy(&machine.answer(&first(&balances, PIPELINED))),
+        expected.concat()
+    );
     assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&stats, 1))), expected_stats);
 
     let mut group = criterion.benchmark_group("answer");
@@ -157,7 +167,8 @@ fn batch_answer(population: Population, users: &[u64]) -> String {
 fn post(path: &str, media: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let head = "Host: localhost:8080\r\nContent-Type: ";
-    format!("POST {path} HTTP/1.1\r\n{head}{media}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    format!("POST {path} HTTP/1.1\r\n{head}{media}\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 /// The request of a batch.
@@ -192,7 +203,8 @@ impl Fresh {
     }
 
     fn take(&mut self) -> (Millis, Vec<Posted>) {
-        let entries: Vec<Posted> = (self.next..self.next + LINES).map(|n| self.population.entry(n)).collect();
+        let entries: Vec<Posted> =
+            (self.next..self.next + LINES).map(|n| self.population.entry(n)).collect();
         self.next += LINES;
         (Millis(entries[entries.len() - 1].at_ms), entries)
     }
@@ -208,7 +220,10 @@ impl Fresh {
 
 /// How many of `entries` the ledger gives `verdict`.
 fn apply(slice: &mut Slice, now: Millis, entries: &[Posted], verdict: Verdict) -> usize {
-    entries.iter().filter(|posted| slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict).count()
+    entries
+        .iter()
+        .filter(|posted| slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict)
+        .count()
 }
 
 fn ledger(criterion: &mut Criterion) {
@@ -222,12 +237,19 @@ fn ledger(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ledger");
     group.throughput(Throughput::Elements(LINES));
     group.bench_function("duplicate_1000", |b| {
-        b.iter(|| assert_eq!(apply(&mut slice, now, black_box(&entries), Verdict::Duplicate), entries.len()));
+        b.iter(|| {
+            assert_eq!(
+                apply(&mut slice, now, black_box(&entries), Verdict::Duplicate),
+                entries.len()
+            )
+        });
     });
     group.bench_function("apply_1000", |b| {
         b.iter_batched(
             || fresh.take(),
-            |(now, entries)| assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len()),
+            |(now, entries)| {
+                assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len())
+            },
             BatchSize::PerIteration,
         );
     });
@@ -239,7 +261,8 @@ fn feed(criterion: &mut Criterion) {
     let (mut machine, mut fresh) = (population.machine(), Fresh::new(population));
     let body = format!(r#"{{"accepted":{LINES},"duplicates":0,"rejected":0,"results":[]}}"#);
     let mut expected = whole_answer("", &body).into_bytes();
-    let date_at = expected.windows(6).position(|six| six == b"date: ").expect("an answer has a date") + 6;
+    let date_at =
+        expected.windows(6).position(|six| six == b"date: ").expect("an answer has a date") + 6;
     let mut dates = DateLine::new();
     let mut sent = Vec::new();
     let mut group = criterion.benchmark_group("feed");
@@ -273,16 +296,21 @@ fn json_entry(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("json/read_entry");
     group.throughput(Throughput::Bytes(line.len() as u64));
     let mut scratch = LineScratch::EMPTY;
-    group.bench_function("ours", |b| b.iter(|| black_box(entry::read(black_box(line), &mut scratch)).entry.is_ok()));
+    group.bench_function("ours", |b| {
+        b.iter(|| black_box(entry::read(black_box(line), &mut scratch)).entry.is_ok())
+    });
     group.bench_function("sonic-rs", |b| b.iter(rival));
-    group.bench_function("sonic-rs_and_values", |b| b.iter(|| black_box(rival().posted()).is_some()));
+    group.bench_function("sonic-rs_and_values", |b| {
+        b.iter(|| black_box(rival().posted()).is_some())
+    });
     group.finish();
 }
 
 fn json_batch(criterion: &mut Criterion) {
     let users: Vec<u64> = (0..BATCH).collect();
     let body = batch_body(&users).into_bytes();
-    let rival = || sonic_rs::from_slice::<rivals::Batch<'_>>(black_box(&body)).expect("a good body");
+    let rival =
+        || sonic_rs::from_slice::<rivals::Batch<'_>>(black_box(&body)).expect("a good body");
     let rival_reads = |reads: &mut Vec<Read>| {
         reads.clear();
         reads.extend(rival().requests.iter().map(|item| item.read().expect("a good item")));
@@ -311,7 +339,8 @@ fn json_write(criterion: &mut Criterion) {
         let (_, view) = slice.read(user);
         answer::write(out, view.expect("a known user"), &read, NOW);
     };
-    let shown: rivals::BalanceAnswer<'_> = sonic_rs::from_str(&expected).expect("an answer is JSON");
+    let shown: rivals::BalanceAnswer<'_> =
+        sonic_rs::from_str(&expected).expect("an answer is JSON");
     let rival = |out: &mut Vec<u8>| {
         out.clear();
         sonic_rs::to_writer(out, black_box(&shown)).expect("a vector takes all");
@@ -335,7 +364,10 @@ fn journal(criterion: &mut Criterion) {
     let entries: Vec<_> = posted.iter().map(Posted::as_entry).collect();
     let write = |out: &mut Vec<u8>| {
         out.clear();
-        entries.iter().zip(1..).for_each(|(entry, version)| record::write(out, black_box(entry), version));
+        entries
+            .iter()
+            .zip(1..)
+            .for_each(|(entry, version)| record::write(out, black_box(entry), version));
     };
     let mut out = Vec::new();
     write(&mut out);
@@ -372,13 +404,16 @@ fn journal(criterion: &mut Criterion) {
 fn take(task: Task) -> Option<Done> {
     Some(match task {
         Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
-        Task::Write { file, block, .. } => Done::Written { file, block: black_box(block), ok: true },
+        Task::Write { file, block, .. } => {
+            Done::Written { file, block: black_box(block), ok: true }
+        }
         Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
         other => unreachable!("a scan asks for nothing of this kind: {other:?}"),
     })
 }
 
-/// A million users, most of them in no cache; twenty thousand where nothing is timed. Rows make them when they are run.
+/// A million users, most of them in no cache; twenty thousand where nothing is timed. Rows make
+/// them when they are run.
 fn snapshots(criterion: &mut Criterion) {
     let population = Population { users: if is_timed() { 1_000_000 } else { 20_000 } };
     let slice = LazyCell::new(|| population.slice());
@@ -404,8 +439,9 @@ fn snapshots(criterion: &mut Criterion) {
 /// One step after the other, over and over all users; `longest` is how long the longest took.
 fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
     let mut asked = VecDeque::new();
-    let begin =
-        |asked: &mut VecDeque<Task>| Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task));
+    let begin = |asked: &mut VecDeque<Task>| {
+        Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task))
+    };
     let mut scan = begin(&mut asked);
     b.iter_custom(|times| {
         let all = Instant::now();
@@ -425,8 +461,14 @@ fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
 fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
     let (slice, report) = disk.recover();
     let from_log = if is_snapshot { 0 } else { population.history() };
-    assert_eq!((report.users, report.replayed), (population.users * u64::from(is_snapshot), from_log));
-    assert_eq!((slice.book().users() as u64, slice.book().entries()), (population.users, population.history()));
+    assert_eq!(
+        (report.users, report.replayed),
+        (population.users * u64::from(is_snapshot), from_log)
+    );
+    assert_eq!(
+        (slice.book().users() as u64, slice.book().entries()),
+        (population.users, population.history())
+    );
     let mut body = Vec::new();
     let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
     let (_, view) = slice.read(read.user);

@@ -1,12 +1,14 @@
-//! A client that knows where users live: it asks each core for its own users, and no request has to go from core to core.
+//! A client that knows where users live: it asks each core for its own users, and no request has to
+//! go from core to core.
 //!
 //! ```sh
 //! cargo run --release -- serve --ephemeral
 //! cargo run --release --example shard_aware -- 127.0.0.1:8080 42 7 1000001
 //! ```
 //!
-//! It learns `GET /v1/info` once, and opens a connection to the port of each core when it first needs it. The hash is version 1; for any other,
-//! and whenever a core's port cannot be reached, the common port gives the same answers. A server that is started with another number of slices
+//! It learns `GET /v1/info` once, and opens a connection to the port of each core when it first
+//! needs it. The hash is version 1; for any other, and whenever a core's port cannot be reached,
+//! the common port gives the same answers. A server that is started with another number of slices
 //! closes its connections: then ask `/v1/info` again.
 
 use serde::Deserialize;
@@ -42,7 +44,8 @@ impl Client {
         Ok(Self { common, info, connections })
     }
 
-    /// The core that owns a user: version 1 of the hash, the finaliser of SplitMix64, modulo the number of slices.
+    /// The core that owns a user: version 1 of the hash, the finaliser of SplitMix64, modulo the
+    /// number of slices.
     fn slice(&self, user: u64) -> usize {
         let mut x = user.wrapping_add(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -57,7 +60,8 @@ impl Client {
             Some(connection) => connection,
             place => {
                 let own = SocketAddr::new(self.common.ip(), self.info.cores[slice].port);
-                let stream = TcpStream::connect(own).or_else(|_| TcpStream::connect(self.common))?;
+                let stream =
+                    TcpStream::connect(own).or_else(|_| TcpStream::connect(self.common))?;
                 stream.set_nodelay(true)?;
                 place.insert(BufReader::new(stream))
             }

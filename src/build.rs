@@ -1,4 +1,5 @@
-//! Tells the program which commit it is built from: `PURSER_COMMIT` if that is set, else what git says, else `unknown`.
+//! Tells the program which commit it is built from: `PURSER_COMMIT` if that is set, else what git
+//! says, else `unknown`.
 
 use std::process::Command;
 

@@ -30,13 +30,17 @@ impl Date {
         let (era, day_of_era) = (since_era_0 / DAYS_AN_ERA, since_era_0 % DAYS_AN_ERA);
         // With the leap days taken out, each year has 365 days. An era has one every 4 years, but
         // for the 100th, 200th and 300th.
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         // From March on, every five months have 153 days.
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let (month, next_year) =
-            if month_from_march < 10 { (month_from_march + 3, 0) } else { (month_from_march - 9, 1) };
+        let (month, next_year) = if month_from_march < 10 {
+            (month_from_march + 3, 0)
+        } else {
+            (month_from_march - 9, 1)
+        };
         Self { year: era * 400 + year_of_era + next_year, month, day }
     }
 }

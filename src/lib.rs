@@ -1,30 +1,33 @@
-//! Purser mirrors a payments platform's committed ledger entries and answers its hottest reads: balances and transaction statistics.
+//! Purser mirrors a payments platform's committed ledger entries and answers its hottest reads:
+//! balances and transaction statistics.
 //!
 //! # Bird's eye view
 //!
-//! The platform's own code stays the system of record. It feeds its committed entries in (`POST /v1/entries`); Purser books them
-//! per user and answers `GET …/balance`, `GET …/stats` and `POST /v1/batch`. Everything that decides what an answer says is pure: bytes and
-//! time come in as values, bytes go out. One room, [`engine`], does the IO: on each core a pinned thread drives it all from one io_uring. A core
-//! owns a slice of the users, their log and their memory, and shares nothing; what it needs of another, it asks for.
+//! The platform's own code stays the system of record. It feeds its committed entries in (`POST
+//! /v1/entries`); Purser books them per user and answers `GET …/balance`, `GET …/stats` and `POST
+//! /v1/batch`. Everything that decides what an answer says is pure: bytes and time come in as
+//! values, bytes go out. One room, [`engine`], does the IO: on each core a pinned thread drives it
+//! all from one io_uring. A core owns a slice of the users, their log and their memory, and shares
+//! nothing; what it needs of another, it asks for.
 //!
 //! `docs/architecture.md` tells how the parts work together, with drawings, and with the calls of a
 //! read and of an entry as they were traced.
 //!
 //! # The life of a request
 //!
-//! 1. The kernel puts bytes into a buffer of the core's ring ([`engine::buffers`]), and a completion
-//!    names it. The executor hands them to the core's machine ([`engine::executor`],
+//! 1. The kernel puts bytes into a buffer of the core's ring ([`engine::buffers`]), and a
+//!    completion names it. The executor hands them to the core's machine ([`engine::executor`],
 //!    [`server::machine::Machine::received`]).
-//! 2. The machine parses the head where it lies ([`server::requests`], [`http::head`]) and finds out
-//!    what is asked ([`api::route`]). A read is left pending ([`server::reads`]), and the look-up of
-//!    its user begins.
-//! 3. When the turn's bytes are parsed, pending reads are answered ([`server::core`]). The slice that
-//!    owns the user gives the user, borrowed, and the log position that the answer shows
+//! 2. The machine parses the head where it lies ([`server::requests`], [`http::head`]) and finds
+//!    out what is asked ([`api::route`]). A read is left pending ([`server::reads`]), and the
+//!    look-up of its user begins.
+//! 3. When the turn's bytes are parsed, pending reads are answered ([`server::core`]). The slice
+//!    that owns the user gives the user, borrowed, and the log position that the answer shows
 //!    ([`slice::Slice::read`]).
 //! 4. Head and body are appended to the connection's answers ([`api::reply`], [`http::response`],
 //!    [`api::answer`]), marked with that position ([`server::answers`]).
-//! 5. At the end of the turn everything that a connection has to say, and may say, leaves in one send
-//!    ([`server::machine::Output::Send`]).
+//! 5. At the end of the turn everything that a connection has to say, and may say, leaves in one
+//!    send ([`server::machine::Output::Send`]).
 //!
 //! Where another core owns the user, step 3 is a request ([`server::message::Request`]) that goes
 //! there and comes back as the reply, over queues from core to core ([`engine::mesh`]). The answer
@@ -189,14 +192,14 @@
 //!
 //! # Invariants
 //!
-//! - Arrows point one way. `calendar`, `decimal`, `limits`, `metrics` and `prefetch` are leaves, which
-//!   import nothing of ours and which all may import. `ledger` and `http` import only leaves; `api` →
-//!   `http`, `ledger`; `journal` → `ledger`; `slice` → `journal`, `ledger`; `server` → `api`, `http`,
-//!   `slice`, `journal`, `ledger`; `engine` → `server`, `slice`, `journal`, `ledger`; `config`, `cli`
-//!   → everything; nobody → `cli`. A re-export is an import, and no files import each other in a
-//!   circle. No call goes up.
-//! - `unsafe` is in `engine` and `prefetch`; io_uring and clocks are in `engine`, threads in `engine`
-//!   and `cli`. No pure room reads a clock, a file or a random number.
+//! - Arrows point one way. `calendar`, `decimal`, `limits`, `metrics` and `prefetch` are leaves,
+//!   which import nothing of ours and which all may import. `ledger` and `http` import only leaves;
+//!   `api` → `http`, `ledger`; `journal` → `ledger`; `slice` → `journal`, `ledger`; `server` →
+//!   `api`, `http`, `slice`, `journal`, `ledger`; `engine` → `server`, `slice`, `journal`,
+//!   `ledger`; `config`, `cli` → everything; nobody → `cli`. A re-export is an import, and no files
+//!   import each other in a circle. No call goes up.
+//! - `unsafe` is in `engine` and `prefetch`; io_uring and clocks are in `engine`, threads in
+//!   `engine` and `cli`. No pure room reads a clock, a file or a random number.
 //! - Every decision of a core is its machine's ([`server`]), and every driver drives the same one.
 //! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
 //! - A refused entry changes nothing. An accepted entry raises its user's version by one.

@@ -1,7 +1,7 @@
 //! The limits of a server in force: one struct, checked once, read wherever they are enforced.
 //!
-//! Counts, milliseconds, bytes and nanoseconds, as each name says. A limit of a core holds for each core that runs one slice;
-//! a core that runs several has as many times of it.
+//! Counts, milliseconds, bytes and nanoseconds, as each name says. A limit of a core holds for each
+//! core that runs one slice; a core that runs several has as many times of it.
 
 /// Every limit that can be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,10 +36,16 @@ impl Limits {
         let rules = [
             (self.connections >= 1, "--max-connections must be at least 1"),
             (self.request_ms >= 1, "--request-timeout-ms must be at least 1"),
-            (self.idle_ms >= self.request_ms, "--idle-timeout-ms must not be less than --request-timeout-ms"),
+            (
+                self.idle_ms >= self.request_ms,
+                "--idle-timeout-ms must not be less than --request-timeout-ms",
+            ),
             (self.send_ms >= 1, "--send-timeout-ms must be at least 1"),
             (self.stall_ms >= 1_000, "--stall-timeout-ms must be at least 1000"),
-            (self.drain_ms >= self.linger_ms, "--drain-timeout-ms must not be less than --linger-ms"),
+            (
+                self.drain_ms >= self.linger_ms,
+                "--drain-timeout-ms must not be less than --linger-ms",
+            ),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(self), |(_, rule)| Err((*rule).to_owned()))
     }

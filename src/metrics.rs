@@ -1,6 +1,7 @@
 //! Plain counters of one core: no atomics, no locks, added up when they are read.
 //!
-//! Imports nothing of ours: routes and verdicts are given by number and named by whoever shows them.
+//! Imports nothing of ours: routes and verdicts are given by number and named by whoever shows
+//! them.
 
 /// Routes that are counted apart.
 pub const ROUTES: usize = 8;
@@ -12,7 +13,8 @@ pub const CLASSES: usize = 6;
 pub struct Counters {
     /// How long turns took, from the kernel's return to the next call of it, in nanoseconds.
     pub turns: Histogram,
-    /// For each send, the length of its turn and the one before: bytes of a read that waited for no disk were with the kernel no longer before.
+    /// For each send, the length of its turn and the one before: bytes of a read that waited for no
+    /// disk were with the kernel no longer before.
     pub sends: Histogram,
     /// Answers by route and status class.
     pub answers: [[u64; CLASSES]; ROUTES],
@@ -81,7 +83,8 @@ impl Histogram {
         self.largest
     }
 
-    /// A value that at least `share` in a thousand of them do not exceed, at most a sixteenth too large; 0 if there are none.
+    /// A value that at least `share` in a thousand of them do not exceed, at most a sixteenth too
+    /// large; 0 if there are none.
     pub fn per_mille(&self, share: u64) -> u64 {
         let wanted = u128::from(self.count()) * u128::from(share);
         let mut seen = 0;
@@ -110,7 +113,9 @@ fn edge(bucket: usize) -> u64 {
     let (power, within) = (bucket as u32 / FINE, bucket as u64 % u64::from(FINE));
     match power {
         0 => within,
-        _ => (u64::from(FINE) + within + 1).checked_shl(power - 1).map_or(u64::MAX, |next| next.wrapping_sub(1)),
+        _ => (u64::from(FINE) + within + 1)
+            .checked_shl(power - 1)
+            .map_or(u64::MAX, |next| next.wrapping_sub(1)),
     }
 }
 
@@ -156,7 +161,9 @@ mod tests {
 
     #[test]
     fn a_share_is_at_most_a_sixteenth_too_large() {
-        for value in (0..64).flat_map(|power| [1u64 << power, (1 << power) - 1, (1 << power) + (1 << power) / 3]) {
+        for value in (0..64)
+            .flat_map(|power| [1u64 << power, (1 << power) - 1, (1 << power) + (1 << power) / 3])
+        {
             let mut one = Histogram::default();
             one.record(value, 1);
             one.record(u64::MAX, 1);

@@ -1,8 +1,9 @@
 //! Prefetch: tells the processor which cache lines will be read soon.
 //!
-//! A leaf that every room may use, and the one place outside `engine` with an unsafe instruction. A prefetch is a hint: it
-//! reads nothing, changes nothing and cannot fault, so no answer depends on it. Addresses need not be valid.
-//! On ARM64 it does nothing: stable Rust has no instruction for it there.
+//! A leaf that every room may use, and the one place outside `engine` with an unsafe instruction. A
+//! prefetch is a hint: it reads nothing, changes nothing and cannot fault, so no answer depends on
+//! it. Addresses need not be valid. On ARM64 it does nothing: stable Rust has no instruction for it
+//! there.
 
 /// Bytes of a cache line.
 pub const LINE_BYTES: usize = 64;

@@ -1,7 +1,8 @@
-//! The ledger behind its API against the naive model: random histories, every answer compared byte for byte.
+//! The ledger behind its API against the naive model: random histories, every answer compared byte
+//! for byte.
 //!
-//! A failure names its seed; `PURSER_SEED=n cargo test --test purser against_model` runs that history alone, and
-//! `PURSER_HISTORIES=n` runs more of them.
+//! A failure names its seed; `PURSER_SEED=n cargo test --test purser against_model` runs that
+//! history alone, and `PURSER_HISTORIES=n` runs more of them.
 
 use crate::drive::{Answer, Wire, get, post};
 use crate::model::history::{History, Step};
@@ -19,8 +20,14 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
             Step::Feed { now_ms, body } => {
                 wire.set_now(now_ms);
                 let (status, text) = model.feed(now_ms, &body);
-                let content_type = if status == 200 { "application/json" } else { "application/problem+json" };
-                let want = Answer { status, content_type: content_type.to_owned(), etag: None, body: text };
+                let content_type =
+                    if status == 200 { "application/json" } else { "application/problem+json" };
+                let want = Answer {
+                    status,
+                    content_type: content_type.to_owned(),
+                    etag: None,
+                    body: text,
+                };
                 (want, wire.ask(&post("/v1/entries", "application/x-ndjson", &body)), body)
             }
             Step::Get { now_ms, target } => {
@@ -35,7 +42,8 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
         };
         if want != got {
             let asked = String::from_utf8_lossy(&asked).chars().take(3_000).collect::<String>();
-            let (at, around) = seeds::first_difference([("model", &want.body), ("purser", &got.body)]);
+            let (at, around) =
+                seeds::first_difference([("model", &want.body), ("purser", &got.body)]);
             return Err(format!(
                 "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; bodies part at byte {at}:\n\
                  {around}\nasked: {asked}",

@@ -1,4 +1,5 @@
-//! No allocation per read once warm: counted by the allocator of this test's own binary, which is why it is one of its own.
+//! No allocation per read once warm: counted by the allocator of this test's own binary, which is
+//! why it is one of its own.
 
 #[allow(dead_code, reason = "other tests need more of it")]
 mod drive;
@@ -52,7 +53,8 @@ fn feed() -> Vec<u8> {
     for n in 0..USERS * 20 {
         let (user, turn) = (n % USERS, n / USERS);
         let at_ms = NOW_MS - (20 - turn) * 48 * 3_600_000;
-        let (currency, kind) = (["USD", "EUR", "COIN", "GEM"][(user % 4 * turn % 4) as usize], turn % (1 + user % 20));
+        let (currency, kind) =
+            (["USD", "EUR", "COIN", "GEM"][(user % 4 * turn % 4) as usize], turn % (1 + user % 20));
         writeln!(
             body,
             r#"{{"entry_id":"{n}","user_id":"{user}","currency":"{currency}","kind":"k{kind}","direction":"credit","amount":{n},"at_ms":{at_ms}}}"#
@@ -77,14 +79,24 @@ fn requests() -> Vec<Vec<u8>> {
         all.push(get(&format!("/v1/users/{user}/balance?currency=COIN")));
         all.push(get(&format!("/v1/users/{user}/stats?window=30d&kind=k1")));
         all.push(get(&format!("/v1/users/{user}/stats?window=lifetime")));
-        let conditional =
-            format!("HEAD /v1/users/{user}/balance HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"v20\"\r\n\r\n");
+        let conditional = format!(
+            "HEAD /v1/users/{user}/balance HTTP/1.1\r\nHost: x\r\nIf-None-Match: \"v20\"\r\n\r\n"
+        );
         all.push(conditional.into_bytes());
         pipeline.extend(get(&format!("/v1/users/{user}/stats?window=400d&kind=k0")));
-        write!(items, r#"{}{{"user_id":"{user}","read":"balance"}}"#, if user > 0 { "," } else { "" }).unwrap();
+        write!(
+            items,
+            r#"{}{{"user_id":"{user}","read":"balance"}}"#,
+            if user > 0 { "," } else { "" }
+        )
+        .unwrap();
     }
     all.push(pipeline);
-    all.push(post("/v1/batch", "application/json", format!(r#"{{"requests":[{items}]}}"#).as_bytes()));
+    all.push(post(
+        "/v1/batch",
+        "application/json",
+        format!(r#"{{"requests":[{items}]}}"#).as_bytes(),
+    ));
     all.push(get("/healthz"));
     all
 }
@@ -138,7 +150,11 @@ fn a_warm_read_of_another_core_allocates_nothing() {
     };
     let mut answer = Vec::new();
     ask(&mut cores, &feed(), &mut answer);
-    assert!(String::from_utf8_lossy(&answer).contains(&all_accepted()), "{}", String::from_utf8_lossy(&answer));
+    assert!(
+        String::from_utf8_lossy(&answer).contains(&all_accepted()),
+        "{}",
+        String::from_utf8_lossy(&answer)
+    );
     let requests = requests();
     let mut round = || {
         let before = allocations();
@@ -149,5 +165,8 @@ fn a_warm_read_of_another_core_allocates_nothing() {
     assert!(cold > 0, "the counter counts");
     assert_eq!((round(), round()), (0, 0), "allocations of reads of two cores' users");
     let theirs = cores.slice(1).book().entries();
-    assert!((USERS * 5..USERS * 15).contains(&theirs), "about half of the users are the other core's");
+    assert!(
+        (USERS * 5..USERS * 15).contains(&theirs),
+        "about half of the users are the other core's"
+    );
 }

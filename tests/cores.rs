@@ -1,8 +1,13 @@
-//! When one of several cores stands still, fails, or ends: the process goes as a whole, nobody waits for ever, and what was acknowledged is there.
+//! When one of several cores stands still, fails, or ends: the process goes as a whole, nobody
+//! waits for ever, and what was acknowledged is there.
 
 use crate::server::client::{batch, feed, get};
-use crate::server::expected::{self, RETRY_ELSEWHERE, balance, balance_body, duplicate, fed, json, problem};
-use crate::server::{Client, PATIENCE, Scratch, Server, credit, entries, holds, serve, with_slices};
+use crate::server::expected::{
+    self, RETRY_ELSEWHERE, balance, balance_body, duplicate, fed, json, problem,
+};
+use crate::server::{
+    Client, PATIENCE, Scratch, Server, credit, entries, holds, serve, with_slices,
+};
 use purser::ledger::id::UserId;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -50,18 +55,24 @@ struct Held {
 }
 
 impl Held {
-    /// Holds the thread of a core; `None` where that is not allowed. The calling thread alone can let it go.
+    /// Holds the thread of a core; `None` where that is not allowed. The calling thread alone can
+    /// let it go.
     fn hold(server: &Server, core: u32) -> Option<Self> {
-        let is_core =
-            |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == format!("core-{core}"));
+        let is_core = |task: &Path| {
+            fs::read_to_string(task.join("comm"))
+                .is_ok_and(|name| name.trim() == format!("core-{core}"))
+        };
         let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
         let task = tasks.map(|task| task.expect("a name").path()).find(|task| is_core(task));
-        if task.is_none() && thread::available_parallelism().is_ok_and(|cpus| cpus.get() as u32 <= core) {
+        if task.is_none()
+            && thread::available_parallelism().is_ok_and(|cpus| cpus.get() as u32 <= core)
+        {
             eprintln!("skipped: this machine has no CPU for that core");
             return None;
         }
         let task = task.expect("each core has a thread");
-        let thread: libc::pid_t = task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
+        let thread: libc::pid_t =
+            task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: requests about another process's thread; nothing of ours is read or written.
         let is_seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, none, none) } == 0;
@@ -125,7 +136,9 @@ fn feed_on(address: SocketAddr, user: u64, acknowledged: &AtomicU64) {
                 Ok(0) => return,
                 Ok(count) => heard.extend_from_slice(&part[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("neither an answer nor an end"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("neither an answer nor an end")
+                }
                 Err(_) => return,
             }
         }
@@ -134,7 +147,8 @@ fn feed_on(address: SocketAddr, user: u64, acknowledged: &AtomicU64) {
     }
 }
 
-/// What was acknowledged is there: of each user so many entries, or the one more whose answer nobody heard.
+/// What was acknowledged is there: of each user so many entries, or the one more whose answer
+/// nobody heard.
 fn check_there(server: &Server, counts: &[(u64, u64)]) {
     for &(user, count) in counts {
         let answer = server.ask(get(&format!("/v1/users/{user}/balance"))).shown();
@@ -170,12 +184,15 @@ fn a_core_that_stands_still_ends_the_process() {
         true
     });
     if is_over {
-        let want = format!("purser: the core of slice {UNLUCKY} has stood still for 1000 ms: ending");
+        let want =
+            format!("purser: the core of slice {UNLUCKY} has stood still for 1000 ms: ending");
         assert!(said(&scratch).contains(&want), "{}", said(&scratch));
     }
     // Relaxed: those who wrote it have ended.
-    let counts: Vec<_> =
-        users.into_iter().zip(acknowledged.iter().map(|count| count.load(Ordering::Relaxed))).collect();
+    let counts: Vec<_> = users
+        .into_iter()
+        .zip(acknowledged.iter().map(|count| count.load(Ordering::Relaxed)))
+        .collect();
     check_there(&start_again(&scratch), &counts);
 }
 
@@ -192,7 +209,9 @@ fn a_process_that_was_stopped_goes_on() {
     server.signal("STOP");
     thread::sleep(Duration::from_millis(2_500));
     clients.iter_mut().for_each(|client| {
-        client.send((1..=20).map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>())
+        client.send(
+            (1..=20).map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>(),
+        )
     });
     server.signal("CONT");
     for client in &mut clients {
@@ -228,7 +247,9 @@ fn a_core_that_fails_ends_the_process() {
     let path = scratch.join(format!("data/generation-1/slice-{UNLUCKY}/log-"));
     let want = format!("error: cannot write {}", path.display());
     // Before it, a slice may have said that it cannot make its next segment.
-    let is_told = said(&scratch).lines().any(|line| line.starts_with(&want) && line.contains("File too large"));
+    let is_told = said(&scratch)
+        .lines()
+        .any(|line| line.starts_with(&want) && line.contains("File too large"));
     assert!(is_told, "{}", said(&scratch));
     // Relaxed: who wrote it has ended.
     let counts = [(users_of(UNLUCKY, 2)[1], count.load(Ordering::Relaxed))];
@@ -236,7 +257,10 @@ fn a_core_that_fails_ends_the_process() {
     let server = start_again(&scratch);
     check_there(&server, &counts);
     for user in users {
-        assert_eq!(server.ask(get(&format!("/v1/users/{user}/balance"))).shown(), balance(user, 1, T, 1));
+        assert_eq!(
+            server.ask(get(&format!("/v1/users/{user}/balance"))).shown(),
+            balance(user, 1, T, 1)
+        );
     }
 }
 
@@ -255,15 +279,20 @@ impl Waiting {
         let users: Vec<u64> = (0..SLICES).flat_map(|slice| users_of(slice, 5)).collect();
         server.feed(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>());
         let others: Vec<_> = (0..SLICES).filter(|&core| core != UNLUCKY).collect();
-        let mut clients: Vec<_> = others.iter().cycle().take(6).map(|&core| server.connect_to(core as usize)).collect();
+        let mut clients: Vec<_> =
+            others.iter().cycle().take(6).map(|&core| server.connect_to(core as usize)).collect();
         clients.iter_mut().for_each(|client| assert_eq!(client.ask(get("/healthz")).status(), 200));
         let held = Held::hold(&server, UNLUCKY)?;
         for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
             client.send(match kind {
-                0 => {
-                    users.iter().map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>().into_bytes()
-                }
-                1 => feed(entries(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>())),
+                0 => users
+                    .iter()
+                    .map(|user| get(&format!("/v1/users/{user}/balance")))
+                    .collect::<String>()
+                    .into_bytes(),
+                1 => feed(entries(
+                    &users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>(),
+                )),
                 _ => batch(format!(
                     r#"{{"requests":[{}]}}"#,
                     users
@@ -276,7 +305,10 @@ impl Waiting {
         }
         // The requests have been taken in when what came behind them is answered.
         for core in others {
-            assert_eq!(server.connect_to(core as usize).ask(get("/healthz")).shown(), expected::text("ok"));
+            assert_eq!(
+                server.connect_to(core as usize).ask(get("/healthz")).shown(),
+                expected::text("ok")
+            );
         }
         Some(Self { server, held, clients, users })
     }
@@ -284,10 +316,17 @@ impl Waiting {
 
 #[test]
 fn what_is_under_way_between_cores_is_finished() {
-    let Some(Waiting { mut server, held, mut clients, users }) = Waiting::new(&["--linger-ms", "0"]) else { return };
+    let Some(Waiting { mut server, held, mut clients, users }) =
+        Waiting::new(&["--linger-ms", "0"])
+    else {
+        return;
+    };
     server.signal("TERM");
     let others = [server.cores()[0], server.cores()[2]];
-    assert!(holds(|| others.iter().all(|address| TcpStream::connect(address).is_err())), "it still listens");
+    assert!(
+        holds(|| others.iter().all(|address| TcpStream::connect(address).is_err())),
+        "it still listens"
+    );
     // Nobody gives up on those who wait.
     thread::sleep(Duration::from_millis(500));
     assert!(server.is_running());
@@ -296,9 +335,14 @@ fn what_is_under_way_between_cores_is_finished() {
     let bodies: Vec<_> = users.iter().map(|&user| balance_body(user, 1, T, 1)).collect();
     for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
         match kind {
-            0 => users.iter().for_each(|&user| assert_eq!(client.response().shown(), balance(user, 1, T, 1))),
+            0 => users
+                .iter()
+                .for_each(|&user| assert_eq!(client.response().shown(), balance(user, 1, T, 1))),
             1 => assert_eq!(client.response().shown(), json("", &fed(0, users.len(), &ids))),
-            _ => assert_eq!(client.response().shown(), json("", &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))),
+            _ => assert_eq!(
+                client.response().shown(),
+                json("", &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))
+            ),
         }
         client.is_closed();
     }
@@ -321,14 +365,17 @@ fn a_second_signal_waits_for_no_core() {
     assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("stopped: ")));
 }
 
-/// Many feeds lie with all cores when the signal comes, all but their last bytes; their entries are everyone's.
+/// Many feeds lie with all cores when the signal comes, all but their last bytes; their entries are
+/// everyone's.
 #[test]
 fn feeds_of_all_cores_are_answered_whole() {
     const FEEDS: u64 = 6;
     const LINES: u64 = 3_000;
     let scratch = Scratch::new("drained");
     let mut server = start(&scratch, &[]);
-    let lines = |n: u64| (0..LINES).map(|line| credit(n * LINES + line, line % 50, 1, T)).collect::<Vec<_>>();
+    let lines = |n: u64| {
+        (0..LINES).map(|line| credit(n * LINES + line, line % 50, 1, T)).collect::<Vec<_>>()
+    };
     let bodies: Vec<_> = (0..FEEDS).map(|n| feed(entries(&lines(n)))).collect();
     let mut clients: Vec<_> = bodies.iter().map(|_| server.connect()).collect();
     for (client, body) in clients.iter_mut().zip(&bodies) {
@@ -345,7 +392,10 @@ fn feeds_of_all_cores_are_answered_whole() {
     for client in &mut clients {
         assert_eq!(client.response().shown(), json("", &fed(LINES as usize, 0, &[])));
         let behind = client.response();
-        assert!(behind.status() == 200 || behind.shown() == problem("draining", "", RETRY_ELSEWHERE), "{behind:?}");
+        assert!(
+            behind.status() == 200 || behind.shown() == problem("draining", "", RETRY_ELSEWHERE),
+            "{behind:?}"
+        );
     }
     drop(clients);
     assert!(server.ended().success());

@@ -1,15 +1,18 @@
-//! Real kills: the server is fed from several connections, killed at some moment, and started again, over and over. What was
-//! acknowledged is there, nothing is counted twice, and no answer shows what a later one takes back.
+//! Real kills: the server is fed from several connections, killed at some moment, and started
+//! again, over and over. What was acknowledged is there, nothing is counted twice, and no answer
+//! shows what a later one takes back.
 //!
-//! A campaign has a data directory of its own, a number of slices, and ten rounds. A round aims at something: at load, recovery, a snapshot, a change of
-//! segments, or at a plain SIGTERM. What the kill hit is read off the files that it left. `PURSER_KILLS=1000` runs so many rounds,
+//! A campaign has a data directory of its own, a number of slices, and ten rounds. A round aims at
+//! something: at load, recovery, a snapshot, a change of segments, or at a plain SIGTERM. What the
+//! kill hit is read off the files that it left. `PURSER_KILLS=1000` runs so many rounds,
 //! `PURSER_SEED=…` one campaign again: its slices, its entries and its aims, if not its timing.
 
 use crate::seeds::number;
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance_body};
 use crate::server::{
-    PATIENCE, Scratch, Server, entries, holds, own_address, serve, slice_manifest, slices, with_slices,
+    PATIENCE, Scratch, Server, entries, holds, own_address, serve, slice_manifest, slices,
+    with_slices,
 };
 use purser::journal::frame::ALIGN;
 use purser::journal::{File, manifest, slice_directory};
@@ -26,7 +29,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// When the first entry of each user is booked; one millisecond later each further one, so that all ids are remembered.
+/// When the first entry of each user is booked; one millisecond later each further one, so that all
+/// ids are remembered.
 const T: u64 = 1_700_000_100_000;
 /// Rounds on one data directory.
 const ROUNDS: u64 = 10;
@@ -65,7 +69,8 @@ struct Money {
     pending_credits: i64,
 }
 
-/// Entry `n` of a user, from 0, as a line; and what it does. A function of the two, so that it can be sent again whenever need be.
+/// Entry `n` of a user, from 0, as a line; and what it does. A function of the two, so that it can
+/// be sent again whenever need be.
 fn entry(user: u64, n: u64, money: &mut Money) -> String {
     let amount = |n: u64| (Random(user << 32 | n).next() % 1_000 + 10) as i64;
     let (id, at) = (entry_id(user, n), T + n);
@@ -87,7 +92,9 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
             money.pending_debits -= amount(of);
             money.posted -= settled;
             let hold = entry_id(user, of);
-            format!(r#"{head}"amount":{settled},"at_ms":{at},"state":"posted","pending_id":"{hold}"}}"#)
+            format!(
+                r#"{head}"amount":{settled},"at_ms":{at},"state":"posted","pending_id":"{hold}"}}"#
+            )
         }
         6 => {
             money.pending_credits += amount(n);
@@ -120,7 +127,10 @@ fn balance(user: u64, count: u64, money: Money) -> String {
     let plain = balance_body(user, count, T + count - 1, posted);
     let (from, available) = (r#""pending_debits":0,"pending_credits":0"#, posted - pending_debits);
     plain
-        .replace(from, &format!(r#""pending_debits":{pending_debits},"pending_credits":{pending_credits}"#))
+        .replace(
+            from,
+            &format!(r#""pending_debits":{pending_debits},"pending_credits":{pending_credits}"#),
+        )
         .replace(&format!(r#""available":{posted}"#), &format!(r#""available":{available}"#))
 }
 
@@ -144,17 +154,27 @@ impl Line {
             if let Some(end) = head {
                 let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
                 let length = head.split("content-length: ").nth(1).expect("a length follows");
-                let length: usize = length.split("\r\n").next().expect("split gives one").parse().expect("a number");
+                let length: usize = length
+                    .split("\r\n")
+                    .next()
+                    .expect("split gives one")
+                    .parse()
+                    .expect("a number");
                 if bytes.len() == end + 4 + length {
                     let status = head[9..12].parse().expect("a status");
-                    return Some((status, String::from_utf8(bytes.split_off(end + 4)).expect("text")));
+                    return Some((
+                        status,
+                        String::from_utf8(bytes.split_off(end + 4)).expect("text"),
+                    ));
                 }
             }
             match self.0.read(&mut part) {
                 Ok(0) => return None,
                 Ok(count) => bytes.extend_from_slice(&part[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the server neither answers nor ends"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("the server neither answers nor ends")
+                }
                 Err(_) => return None,
             }
         }
@@ -206,7 +226,8 @@ impl Feeder {
         }
     }
 
-    /// The next entries of random users; now and then one that was acknowledged before, or stands further up.
+    /// The next entries of random users; now and then one that was acknowledged before, or stands
+    /// further up.
     fn request(&mut self) -> Request {
         let length = if self.random.below(3) == 0 { 1 } else { 1 + self.random.below(BATCH) };
         let (mut counts, mut money) = (self.counts, self.money);
@@ -252,10 +273,12 @@ impl Feeder {
         self.requests += 1;
     }
 
-    /// Sends the request whose outcome is not known again: of what is new in it, the first so many lines were there already.
+    /// Sends the request whose outcome is not known again: of what is new in it, the first so many
+    /// lines were there already.
     fn settle(&mut self, server: &Server, seed: u64) {
         if let Some(request) = self.unknown.take() {
-            let (status, body) = Line::open(server.address).ask(&feed(entries(&request.lines))).expect("an answer");
+            let (status, body) =
+                Line::open(server.address).ask(&feed(entries(&request.lines))).expect("an answer");
             assert_eq!(status, 200, "seed {seed}: {body}");
             check_fed(&body, &request, true, seed);
             self.known(request);
@@ -268,7 +291,8 @@ impl Feeder {
         for which in 0..USERS as usize {
             let user = self.first_user + which as u64;
             let version = shown.read(&mut line, user, seed).expect("the server runs");
-            let most = self.unknown.as_ref().map_or(self.counts[which], |request| request.counts[which]);
+            let most =
+                self.unknown.as_ref().map_or(self.counts[which], |request| request.counts[which]);
             let least = self.counts[which];
             assert!(
                 (least..=most).contains(&version),
@@ -296,18 +320,24 @@ impl Feeder {
     fn check_each(&self, server: &Server, since: &[u64; USERS as usize], seed: u64) {
         let own = |which: usize| self.first_user + which as u64;
         let fed = since.iter().zip(&self.counts).enumerate();
-        let known = fed.flat_map(|(which, (&since, &count))| (since..count).map(move |n| (own(which), n)));
+        let known =
+            fed.flat_map(|(which, (&since, &count))| (since..count).map(move |n| (own(which), n)));
         let lines: Vec<_> = known.map(|(user, n)| entry(user, n, &mut Money::default())).collect();
         let mut client = server.connect();
         for part in lines.chunks(10_000) {
             let body = client.ask(feed(entries(part))).body;
             let said = format!(r#"{{"accepted":0,"duplicates":{},"rejected":0,"#, part.len());
-            assert!(body.starts_with(&said), "seed {seed}: something acknowledged is not there: {}", first_part(&body));
+            assert!(
+                body.starts_with(&said),
+                "seed {seed}: something acknowledged is not there: {}",
+                first_part(&body)
+            );
         }
     }
 }
 
-/// The answer to a request. Of one that is sent again, what is new to a slice comes last: each log was cut behind one line.
+/// The answer to a request. Of one that is sent again, what is new to a slice comes last: each log
+/// was cut behind one line.
 fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
     let answer: Value = serde_json::from_str(body).expect("an answer is JSON");
     let results = answer["results"].as_array().expect("a list");
@@ -316,16 +346,24 @@ fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
         assert_eq!(result["status"], "duplicate", "seed {seed}: {result}");
         duplicates.insert(result["index"].as_u64().expect("a number") as usize);
     }
-    assert!(duplicates.is_superset(&request.again), "seed {seed}: an acknowledged entry was taken again: {body}");
+    assert!(
+        duplicates.is_superset(&request.again),
+        "seed {seed}: an acknowledged entry was taken again: {body}"
+    );
     let slices = request.owners.iter().max().map_or(0, |last| last + 1);
     let mut there = vec![Vec::new(); slices];
     for index in (0..request.lines.len()).filter(|index| !request.again.contains(index)) {
         there[request.owners[index]].push(index);
     }
-    let known_to = |there: &Vec<usize>| there.iter().take_while(|index| duplicates.contains(index)).count();
+    let known_to =
+        |there: &Vec<usize>| there.iter().take_while(|index| duplicates.contains(index)).count();
     let known: usize = there.iter().map(known_to).sum();
     let there: usize = there.iter().map(Vec::len).sum();
-    assert!(is_resent || known == 0, "seed {seed}: a new entry is a duplicate: {}", first_part(body));
+    assert!(
+        is_resent || known == 0,
+        "seed {seed}: a new entry is a duplicate: {}",
+        first_part(body)
+    );
     assert_eq!(
         known + request.again.len(),
         duplicates.len(),
@@ -354,12 +392,17 @@ impl Shown {
         let before = seen.load(Ordering::SeqCst);
         let (status, body) = line.ask(get(&format!("/v1/users/{user}/balance")).as_bytes())?;
         let version = match status {
-            200 => serde_json::from_str::<Value>(&body).expect("JSON")["version"].as_u64().expect("a number"),
+            200 => serde_json::from_str::<Value>(&body).expect("JSON")["version"]
+                .as_u64()
+                .expect("a number"),
             404 => 0,
             503 => return None,
             _ => panic!("seed {seed}: {status} {body}"),
         };
-        assert!(version >= before, "seed {seed}: user {user} was shown at version {before}, and now at {version}");
+        assert!(
+            version >= before,
+            "seed {seed}: user {user} was shown at version {before}, and now at {version}"
+        );
         // SeqCst: as above.
         seen.fetch_max(version, Ordering::SeqCst);
         Some(version)
@@ -408,25 +451,30 @@ impl Files {
     }
 
     fn names(&self) -> Vec<File> {
-        let names =
-            fs::read_dir(self.path()).expect("the directory is there").map(|entry| entry.expect("a name").file_name());
+        let names = fs::read_dir(self.path())
+            .expect("the directory is there")
+            .map(|entry| entry.expect("a name").file_name());
         names.filter_map(|name| File::parse(name.to_str()?)).collect()
     }
 
     /// Whether there is a snapshot that the manifest does not name.
     fn has_unnamed_snapshot(&self) -> bool {
         let is_unnamed = |manifest: &manifest::Slice| {
-            self.names().iter().any(|file| matches!(file, File::Snapshot(number) if *number > manifest.snapshot))
+            self.names()
+                .iter()
+                .any(|file| matches!(file, File::Snapshot(number) if *number > manifest.snapshot))
         };
         let before = self.manifest();
         // While it is looked at, one may become current: then the manifest is another.
         is_unnamed(&before) && self.manifest() == before
     }
 
-    /// Whether the log is changing from a segment to the next: that has its header, and nothing was written to it.
+    /// Whether the log is changing from a segment to the next: that has its header, and nothing was
+    /// written to it.
     fn changes_segment(&self, from: u64) -> bool {
         let last = self.manifest().last.max(from);
-        (from + 1..=last + 1).any(|segment| self.block(segment, 0) && !self.block(segment, ALIGN as u64))
+        (from + 1..=last + 1)
+            .any(|segment| self.block(segment, 0) && !self.block(segment, ALIGN as u64))
     }
 
     /// Whether anything but zeros stands at the beginning of a block of a segment.
@@ -467,7 +515,12 @@ impl Campaign {
 
     fn command(&self) -> Command {
         let mut command = serve(&self.address.to_string());
-        command.arg("--data").arg(self.data()).args(["--snapshot-after-mib", "1", "--linger-ms", "0"]);
+        command.arg("--data").arg(self.data()).args([
+            "--snapshot-after-mib",
+            "1",
+            "--linger-ms",
+            "0",
+        ]);
         command
     }
 
@@ -482,7 +535,12 @@ impl Campaign {
             match Line(stream).ask(get("/readyz").as_bytes()) {
                 Some((200, _)) => return true,
                 Some((503, body)) => {
-                    assert_eq!(body, expected::problem_body("recovering", ""), "seed {}", self.seed);
+                    assert_eq!(
+                        body,
+                        expected::problem_body("recovering", ""),
+                        "seed {}",
+                        self.seed
+                    );
                     hits.recovering += 1;
                 }
                 // Its listening socket is there before anybody answers.
@@ -503,7 +561,8 @@ impl Campaign {
             let is_late = self.random.below(3) > 0;
             if is_late {
                 // The line about limits is the last before loading begins.
-                let begins = std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: "));
+                let begins =
+                    std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: "));
                 assert!(begins, "seed {}: the server ended", self.seed);
             }
             thread::sleep(Duration::from_micros(self.random.below(3_000)));
@@ -516,7 +575,8 @@ impl Campaign {
                 server.kill();
                 hits.kills += 1;
             }
-            let was_loaded = std::iter::from_fn(|| server.line()).any(|line| line.starts_with("data: "));
+            let was_loaded =
+                std::iter::from_fn(|| server.line()).any(|line| line.starts_with("data: "));
             hits.recovery += u64::from(is_late && !is_asked && !was_loaded);
         }
     }
@@ -532,7 +592,8 @@ impl Campaign {
         let files = self.files();
         let segments: Vec<_> = files.iter().map(|files| files.manifest().last).collect();
         let has_unnamed_snapshot = || files.iter().any(Files::has_unnamed_snapshot);
-        let changes_segment = || files.iter().zip(&segments).any(|(files, &segment)| files.changes_segment(segment));
+        let changes_segment =
+            || files.iter().zip(&segments).any(|(files, &segment)| files.changes_segment(segment));
         let is_met = || match aim {
             Aim::Snapshot => has_unnamed_snapshot(),
             Aim::Segment => changes_segment(),
@@ -540,7 +601,8 @@ impl Campaign {
         };
         let is_timed = !matches!(aim, Aim::Snapshot | Aim::Segment);
         let first_ms = if is_timed { 20 + self.random.below(250) } else { 0 };
-        let late = Duration::from_micros(if aim == Aim::Segment { 0 } else { self.random.below(3_000) });
+        let late =
+            Duration::from_micros(if aim == Aim::Segment { 0 } else { self.random.below(3_000) });
         let reader_seed = self.random.next();
 
         let stop = AtomicBool::new(false);
@@ -579,7 +641,8 @@ impl Campaign {
         }
     }
 
-    /// Checks what is there; at rest, or with requests whose outcome is unknown, which are sent again.
+    /// Checks what is there; at rest, or with requests whose outcome is unknown, which are sent
+    /// again.
     fn check(&mut self, server: &Server, from_the_first: bool) {
         for feeder in &mut self.feeders {
             feeder.check_least(server, &self.shown, self.seed);

@@ -1,9 +1,12 @@
-//! Faults on the real thing: a directory that is damaged, incomplete, another's or in use is refused with a sentence that names the
-//! file, and left as it is; a disk without room stops the feed, and nothing else.
+//! Faults on the real thing: a directory that is damaged, incomplete, another's or in use is
+//! refused with a sentence that names the file, and left as it is; a disk without room stops the
+//! feed, and nothing else.
 
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
-use crate::server::{Response, Scratch, Server, credit, entries, holds, run, serve, slice_manifest};
+use crate::server::{
+    Response, Scratch, Server, credit, entries, holds, run, serve, slice_manifest,
+};
 use purser::journal::frame::ALIGN;
 use purser::journal::{Place, manifest};
 use std::collections::BTreeMap;
@@ -53,7 +56,11 @@ pub fn flip(file: &Path, offset: u64) {
 }
 
 fn truncate(file: &Path, bytes: u64) {
-    OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(bytes)).expect("it can be cut");
+    OpenOptions::new()
+        .write(true)
+        .open(file)
+        .and_then(|file| file.set_len(bytes))
+        .expect("it can be cut");
 }
 
 /// Entry `n`: of one user after the other.
@@ -152,16 +159,25 @@ pub fn show(path: &Path) -> String {
 fn what_is_damaged_is_refused_and_named() {
     let data = Data::make();
     let manifest = data.manifest();
-    let (root, slice, snapshot) = (data.path().join("manifest"), data.slice("manifest"), data.snapshot());
+    let (root, slice, snapshot) =
+        (data.path().join("manifest"), data.slice("manifest"), data.snapshot());
     let (first, last) = (data.segment(manifest.first), data.segment(manifest.last));
     let before_last = data.segment(manifest.last - 1);
     let align = ALIGN as u64;
 
     for (file, bytes) in [(&root, fs::read(&root)), (&slice, fs::read(&slice))] {
         for at in [16, bytes.expect("it is there").len() as u64 - 3] {
-            data.check("a manifest's byte", || flip(file, at), &[&show(file), "is not a whole manifest"]);
+            data.check(
+                "a manifest's byte",
+                || flip(file, at),
+                &[&show(file), "is not a whole manifest"],
+            );
         }
-        data.check("an empty manifest", || truncate(file, 0), &[&show(file), "is not a whole manifest"]);
+        data.check(
+            "an empty manifest",
+            || truncate(file, 0),
+            &[&show(file), "is not a whole manifest"],
+        );
     }
     let broken = |file: &Path, at: u64| format!("cannot load {}: byte {at}: ", show(file));
     let flipped = |what: &str, file: &Path, at: u64, frame: u64, says: &str| {
@@ -169,7 +185,13 @@ fn what_is_damaged_is_refused_and_named() {
     };
     flipped("a snapshot's first frame", &snapshot, 41, 0, "not the beginning of the snapshot");
     flipped("a snapshot's user", &snapshot, align + 100, align, "frame 1 is broken");
-    flipped("a snapshot's end", &snapshot, manifest.snapshot_end + 50, manifest.snapshot_end, "last frame");
+    flipped(
+        "a snapshot's end",
+        &snapshot,
+        manifest.snapshot_end + 50,
+        manifest.snapshot_end,
+        "last frame",
+    );
     flipped("the first segment's header", &first, 41, 0, "not the beginning of a segment");
     flipped("another segment's header", &last, 20, 0, "not the beginning of a segment");
     flipped("a write in the middle of the log", &before_last, align + 60, align, "is broken");
@@ -181,7 +203,13 @@ fn what_is_damaged_is_refused_and_named() {
         SINGLES * align,
         "is broken",
     );
-    flipped("a write that has others behind it", &last, align + 60, align, "is there behind it, at byte 8192");
+    flipped(
+        "a write that has others behind it",
+        &last,
+        align + 60,
+        align,
+        "is there behind it, at byte 8192",
+    );
 
     let missing = |what: &str, file: &Path, says: &[&str]| {
         let remove = || fs::remove_file(file).expect("it is there");
@@ -192,18 +220,24 @@ fn what_is_damaged_is_refused_and_named() {
     for file in [&snapshot, &first, &before_last, &last] {
         missing("a file that is named", file, &[&show(file), "is not there"]);
     }
-    let both = || [&root, &slice].into_iter().for_each(|file| fs::remove_file(file).expect("it is there"));
+    let both =
+        || [&root, &slice].into_iter().for_each(|file| fs::remove_file(file).expect("it is there"));
     data.check("both manifests", both, &[&show(&data.path()), "holds files but no manifest"]);
     let all = || fs::remove_dir_all(data.path().join("generation-1")).expect("it is there");
     data.check("the generation", all, &[&show(&slice), "is missing"]);
 
     let size = fs::metadata(&snapshot).expect("it is there").len();
-    data.check("a snapshot's tail", || truncate(&snapshot, size / 2), &[&show(&snapshot), "last frame"]);
+    data.check(
+        "a snapshot's tail",
+        || truncate(&snapshot, size / 2),
+        &[&show(&snapshot), "last frame"],
+    );
     data.check("a segment's tail", || truncate(&before_last, 2 * align), &[&show(&before_last)]);
     data.check("the last segment's tail", || truncate(&last, 3 * align), &[&show(&last), "bytes"]);
     data.check("the last segment's all", || truncate(&last, 0), &[&show(&last)]);
     let swap = || {
-        let (a, b) = (fs::read(&last).expect("it is there"), fs::read(&before_last).expect("it is there"));
+        let (a, b) =
+            (fs::read(&last).expect("it is there"), fs::read(&before_last).expect("it is there"));
         fs::write(&last, b).and_then(|()| fs::write(&before_last, a)).expect("they can be written");
     };
     data.check("two segments, one for the other", swap, &["cannot load", "log-"]);
@@ -211,20 +245,34 @@ fn what_is_damaged_is_refused_and_named() {
     let later = |file: &'static str, text: String| {
         let path = if file == "data" { &root } else { &slice };
         let what = format!("{} is of version 2, and this program reads version 1", show(path));
-        data.check("a newer version", || fs::write(path, text).expect("it can be written"), &[&what]);
+        data.check(
+            "a newer version",
+            || fs::write(path, text).expect("it can be written"),
+            &[&what],
+        );
     };
     later("data", "purser data 2\nwhatever this may mean\n".to_owned());
     later("slice", "purser slice 2\nwhatever this may mean\n".to_owned());
     let other = slice_manifest(&data.path(), 0).write(Place { generation: 1, slice: 1, file: 0 });
     let what = format!("{} is that of slice 1 of generation 1", show(&slice));
-    data.check("another slice's manifest", || fs::write(&slice, other).expect("it can be written"), &[&what]);
+    data.check(
+        "another slice's manifest",
+        || fs::write(&slice, other).expect("it can be written"),
+        &[&what],
+    );
     let two = manifest::Directory { generation: 1, slices: 2 }.write();
     let second = data.path().join("generation-1/slice-1/manifest");
-    data.check("two slices", || fs::write(&root, &two).expect("it can be written"), &[&show(&second), "is missing"]);
+    data.check(
+        "two slices",
+        || fs::write(&root, &two).expect("it can be written"),
+        &[&show(&second), "is missing"],
+    );
     let both = || {
         let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
         fs::create_dir(second.parent().expect("it is in one")).expect("it can be made");
-        fs::write(&root, &two).and_then(|()| fs::write(&second, empty)).expect("they can be written");
+        fs::write(&root, &two)
+            .and_then(|()| fs::write(&second, empty))
+            .expect("they can be written");
     };
     data.check(
         "a second slice",
@@ -236,12 +284,17 @@ fn what_is_damaged_is_refused_and_named() {
         fs::create_dir_all(newer.parent().expect("it is in one")).expect("it can be made");
         fs::write(&newer, "").expect("it can be written");
     };
-    data.check("an older manifest", older, &[&show(&root), "is an older manifest: generation 2 came after it"]);
+    data.check(
+        "an older manifest",
+        older,
+        &[&show(&root), "is an older manifest: generation 2 came after it"],
+    );
 
     drop(data.check_serves(data.entries));
 }
 
-/// The newest write may have been torn: nobody was told that it was done. It is cut, and the server says so.
+/// The newest write may have been torn: nobody was told that it was done. It is cut, and the server
+/// says so.
 #[test]
 fn rot_in_the_newest_write_is_cut() {
     let data = Data::make();
@@ -249,7 +302,9 @@ fn rot_in_the_newest_write_is_cut() {
     let at = SINGLES * ALIGN as u64;
     flip(&data.segment(last), at + 60);
     let server = data.check_serves(data.entries - 1);
-    let said = format!("; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was done");
+    let said = format!(
+        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was done"
+    );
     assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
     // It is sent again, as after any answer that never came; and what was cut does not come back.
     server.feed(&[line(data.entries - 1)]);
@@ -284,7 +339,9 @@ fn what_is_not_ours_is_left_alone() {
         assert_eq!(tree(&scratch.join("")), before, "{err}");
     };
     let photos = scratch.join("photos");
-    fs::create_dir(&photos).and_then(|()| fs::write(photos.join("1.jpg"), "a photo")).expect("it can be written");
+    fs::create_dir(&photos)
+        .and_then(|()| fs::write(photos.join("1.jpg"), "a photo"))
+        .expect("it can be written");
     check(&photos, &[&show(&photos), "holds files but no manifest"]);
     let below = photos.join("1.jpg/data");
     check(&below, &["cannot create", &show(&below)]);
@@ -299,8 +356,10 @@ fn mounted(mounts: &str, command: &Command) -> Option<Command> {
         unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).stdin(Stdio::null());
         unshare
     };
-    let is_allowed =
-        enter("mount -t tmpfs none /mnt").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let is_allowed = enter("mount -t tmpfs none /mnt")
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !is_allowed {
         eprintln!("skipped: no mounts are allowed here");
         return None;
@@ -322,10 +381,15 @@ fn a_read_only_directory() {
     let path = show(&data.path());
     let before = tree(&data.path());
     let mounts = format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}");
-    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &path])) else { return };
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &path])) else {
+        return;
+    };
     let (code, _, err) = run(&mut command);
     assert_eq!(code, Some(1), "{err}");
-    assert!(err.starts_with(&format!("error: cannot open {path}/lock: Read-only file system")), "{err}");
+    assert!(
+        err.starts_with(&format!("error: cannot open {path}/lock: Read-only file system")),
+        "{err}"
+    );
     assert!(tree(&data.path()) == before, "the directory was changed");
     drop(data.check_serves(data.entries));
 }
@@ -334,25 +398,32 @@ fn a_read_only_directory() {
 fn accepted(response: &Response, first: u64, lines: u64) -> u64 {
     let room = (0..=lines).find(|&room| {
         let results: Vec<_> = (room..lines)
-            .map(|index| rejected(index as usize, &(first + index).to_string(), "insufficient_storage", ""))
+            .map(|index| {
+                rejected(index as usize, &(first + index).to_string(), "insufficient_storage", "")
+            })
             .collect();
         response.body == fed(room as usize, 0, &results)
     });
-    let room =
-        room.unwrap_or_else(|| panic!("neither room nor none: {}", &response.body[..response.body.len().min(300)]));
+    let room = room.unwrap_or_else(|| {
+        panic!("neither room nor none: {}", &response.body[..response.body.len().min(300)])
+    });
     assert_eq!(response.status(), if room < lines { 507 } else { 200 });
     room
 }
 
-/// Feeds one user, a credit of 1 at a time, until there is no room; then there is some, and it goes on. Returns how many were accepted.
+/// Feeds one user, a credit of 1 at a time, until there is no room; then there is some, and it goes
+/// on. Returns how many were accepted.
 fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
     const LINES: u64 = 500;
     let part = |first: u64| (first..first + LINES).map(|n| credit(n, 1, 1, T)).collect::<Vec<_>>();
     let mut client = server.connect();
     let check = |client: &mut crate::server::Client, count: u64| {
         let answer = client.ask(get("/v1/users/1/balance")).shown();
-        let want =
-            if count == 0 { expected::problem("user_not_found", "", "") } else { balance(1, count, T, count as i64) };
+        let want = if count == 0 {
+            expected::problem("user_not_found", "", "")
+        } else {
+            balance(1, count, T, count as i64)
+        };
         assert_eq!(answer, want);
     };
     let mut count = 0;
@@ -389,18 +460,26 @@ fn limit_file_size(server: &Server, bytes: &str) {
     assert!(status.expect("util-linux is there").success());
 }
 
-/// A limit on the size of files is a kind of full disk that needs no privilege: a segment cannot be made.
+/// A limit on the size of files is a kind of full disk that needs no privilege: a segment cannot be
+/// made.
 #[test]
 fn no_room_for_the_next_segment() {
     for first_bytes in [64 << 10, 1 << 20, 2 << 20] {
         let scratch = Scratch::new("full");
         let command = serve("127.0.0.1:0");
         let mut limited = Command::new("prlimit");
-        limited.arg(format!("--fsize={first_bytes}:")).arg(command.get_program()).args(command.get_args());
+        limited
+            .arg(format!("--fsize={first_bytes}:"))
+            .arg(command.get_program())
+            .args(command.get_args());
         limited.arg("--data").arg(scratch.join("data")).stderr(Stdio::null());
         let mut server = Server::spawn(&mut limited);
         let count = check_full(&server, || limit_file_size(&server, "unlimited"));
-        assert_eq!(count > 10_000, first_bytes >= 1 << 20, "{count} entries in {first_bytes} bytes");
+        assert_eq!(
+            count > 10_000,
+            first_bytes >= 1 << 20,
+            "{count} entries in {first_bytes} bytes"
+        );
         server.kill();
         let server = Server::keeping(&scratch.join("data"), &[]);
         let answer = server.ask(get("/v1/users/1/balance")).shown();
@@ -413,9 +492,12 @@ fn no_room_for_the_next_segment() {
 fn a_full_disk() {
     let scratch = Scratch::new("full");
     let path = show(&scratch.join(""));
-    let mounts = format!("mount -t tmpfs -o size=8m none {path} && head -c 6m /dev/zero > {path}/ballast");
+    let mounts =
+        format!("mount -t tmpfs -o size=8m none {path} && head -c 6m /dev/zero > {path}/ballast");
     let data = show(&scratch.join("data"));
-    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &data])) else { return };
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &data])) else {
+        return;
+    };
     let mut server = Server::spawn(command.stderr(Stdio::null()));
     let ballast = PathBuf::from(format!("/proc/{}/root{path}/ballast", server.id()));
     let count = check_full(&server, || fs::remove_file(&ballast).expect("it is there"));
@@ -423,12 +505,15 @@ fn a_full_disk() {
     end(&mut server);
 }
 
-/// A snapshot that finds no room is given up, and taken when there is some; reads and the feed do not notice.
+/// A snapshot that finds no room is given up, and taken when there is some; reads and the feed do
+/// not notice.
 #[test]
 fn no_room_for_a_snapshot() {
     let (scratch, aside) = (Scratch::new("full"), Scratch::new("aside"));
     let path = show(&scratch.join(""));
-    let mounts = format!("mount -t tmpfs -o size=8m none {path} && head -c 5090000 /dev/zero > {path}/ballast");
+    let mounts = format!(
+        "mount -t tmpfs -o size=8m none {path} && head -c 5090000 /dev/zero > {path}/ballast"
+    );
     let data = show(&scratch.join("data"));
     let flags = ["--data", &data, "--snapshot-after-mib", "1"];
     let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(flags)) else { return };
@@ -436,7 +521,8 @@ fn no_room_for_a_snapshot() {
     let mut server = Server::spawn(command.stderr(said));
     let inside = PathBuf::from(format!("/proc/{}/root{path}", server.id()));
     let snapshots = || slice_manifest(&inside.join("data"), 0).snapshot;
-    // There is room for two segments, and 150 kB: less than the image of a user who has 16 bytes for each entry.
+    // There is room for two segments, and 150 kB: less than the image of a user who has 16 bytes
+    // for each entry.
     let lines: Vec<_> = (0..20_000).map(|n| credit(n, 1, 1, T)).collect();
     let mut fed = 0;
     for part in lines.chunks(1_000) {
@@ -446,7 +532,8 @@ fn no_room_for_a_snapshot() {
     }
     let is_given_up = || {
         let said = fs::read_to_string(aside.join("stderr")).expect("text");
-        said.contains("No space left on device") && said.contains("; the snapshot is given up, and tried again")
+        said.contains("No space left on device")
+            && said.contains("; the snapshot is given up, and tried again")
     };
     assert!(holds(is_given_up), "{}", fs::read_to_string(aside.join("stderr")).expect("text"));
     server.is_well();

@@ -1,9 +1,11 @@
-//! A data directory of format version 1, kept as text, with what a server answers on it. It loads for ever.
+//! A data directory of format version 1, kept as text, with what a server answers on it. It loads
+//! for ever.
 //!
-//! `data/golden/v1/data.txt` holds each file of the directory: a line with its name and size, then rows of its bytes in hexadecimal, each
-//! with its offset; rows of zeros are left out. `answers.txt` is a script: a request (`> `) and what it is answered (`< `, status and
-//! body), in order. `cargo test --test purser make_golden -- --ignored` made both, and does not do it twice: for a new version of
-//! the format there is a new directory beside this one.
+//! `data/golden/v1/data.txt` holds each file of the directory: a line with its name and size, then
+//! rows of its bytes in hexadecimal, each with its offset; rows of zeros are left out.
+//! `answers.txt` is a script: a request (`> `) and what it is answered (`< `, status and body), in
+//! order. `cargo test --test purser make_golden -- --ignored` made both, and does not do it twice:
+//! for a new version of the format there is a new directory beside this one.
 
 use crate::server::client::{Client, feed, get};
 use crate::server::{Scratch, Server, entries, holds, slice_manifest};
@@ -24,13 +26,15 @@ fn unpack(text: &str, root: &Path) {
     for line in text.lines() {
         let (first, second) = line.split_once(' ').expect("two words");
         if let Ok(offset) = first.parse() {
-            let byte = |at: usize| u8::from_str_radix(&second[at..at + 2], 16).expect("hexadecimal");
+            let byte =
+                |at: usize| u8::from_str_radix(&second[at..at + 2], 16).expect("hexadecimal");
             let bytes: Vec<_> = (0..second.len()).step_by(2).map(byte).collect();
             let file: &fs::File = open.as_ref().expect("a name comes first");
             file.write_all_at(&bytes, offset).expect("it can be written");
         } else {
             let path = root.join(first);
-            fs::create_dir_all(path.parent().expect("it is below the root")).expect("it can be made");
+            fs::create_dir_all(path.parent().expect("it is below the root"))
+                .expect("it can be made");
             let file = fs::File::create(path).expect("it can be made");
             file.set_len(second.parse().expect("a size")).expect("it can be sized");
             open = Some(file);
@@ -46,7 +50,8 @@ fn play(client: &mut Client, script: &str) -> String {
             Some(target) => client.ask(get(target)),
             None => client.ask(feed(entries(&[request]))),
         };
-        writeln!(said, "> {request}\n< {} {}", response.status(), response.body).expect("a string takes all");
+        writeln!(said, "> {request}\n< {} {}", response.status(), response.body)
+            .expect("a string takes all");
     }
     said
 }
@@ -66,14 +71,25 @@ fn version_1_loads() {
     let root = scratch.join("data");
     unpack(DATA, &root);
     let (manifest, names) = slice_files(&root);
-    assert!(manifest.snapshot > 0 && manifest.last >= manifest.first + 2 && names.len() >= 4, "{manifest:?} {names:?}");
+    assert!(
+        manifest.snapshot > 0 && manifest.last >= manifest.first + 2 && names.len() >= 4,
+        "{manifest:?} {names:?}"
+    );
 
     let mut server = Server::keeping(&root, &[]);
-    let line = server.greeting.iter().find(|line| line.starts_with("data: ")).expect("it says what it loaded");
-    assert!(line.contains("users from the snapshot") && !line.contains(" 0 entries from the log"), "{line}");
+    let line = server
+        .greeting
+        .iter()
+        .find(|line| line.starts_with("data: "))
+        .expect("it says what it loaded");
+    assert!(
+        line.contains("users from the snapshot") && !line.contains(" 0 entries from the log"),
+        "{line}"
+    );
     check(&mut server.connect(), ANSWERS);
     // What was fed by the script is kept like everything else.
-    let (_, reads) = ANSWERS.rsplit_once("> {").expect("the script feeds, and reads again after that");
+    let (_, reads) =
+        ANSWERS.rsplit_once("> {").expect("the script feeds, and reads again after that");
     let (_, reads) = reads.split_once("\n> ").expect("reads follow");
     let reads = format!("> {reads}");
     assert!(reads.lines().count() > 20, "{reads}");
@@ -86,14 +102,18 @@ fn version_1_loads() {
 fn slice_files(root: &Path) -> (manifest::Slice, Vec<PathBuf>) {
     let (slice, manifest) = (PathBuf::from(slice_directory(1, 0)), slice_manifest(root, 0));
     let segments = (manifest.first..=manifest.last).map(File::Segment);
-    let files = segments.chain([File::Snapshot(manifest.snapshot)]).map(|file| slice.join(file.to_string())).collect();
+    let files = segments
+        .chain([File::Snapshot(manifest.snapshot)])
+        .map(|file| slice.join(file.to_string()))
+        .collect();
     (manifest, files)
 }
 
 /// The files that count, as text.
 fn pack(root: &Path) -> String {
     let mut text = String::new();
-    let manifests = [PathBuf::from("manifest"), PathBuf::from(slice_directory(1, 0)).join("manifest")];
+    let manifests =
+        [PathBuf::from("manifest"), PathBuf::from(slice_directory(1, 0)).join("manifest")];
     for name in manifests.into_iter().chain(slice_files(root).1) {
         let bytes = fs::read(root.join(&name)).expect("it is there");
         writeln!(text, "{} {}", name.display(), bytes.len()).expect("a string takes all");
@@ -115,7 +135,13 @@ const DAY: u64 = 24 * HOUR;
 const OLD: u64 = 5;
 const LAST: u64 = u64::MAX;
 
-fn post(id: impl std::fmt::Display, user: u64, money: (&str, &str, &str, i64), at: u64, state: &str) -> String {
+fn post(
+    id: impl std::fmt::Display,
+    user: u64,
+    money: (&str, &str, &str, i64),
+    at: u64,
+    state: &str,
+) -> String {
     let (currency, kind, direction, amount) = money;
     format!(
         r#"{{"entry_id":"{id}","user_id":"{user}","currency":"{currency}","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at},"state":"{state}"}}"#
@@ -129,7 +155,9 @@ fn settle(id: u64, user: u64, hold: u64, amount: i64, at: u64) -> String {
 }
 
 fn void(id: u64, user: u64, hold: u64, at: u64) -> String {
-    format!(r#"{{"entry_id":"{id}","user_id":"{user}","at_ms":{at},"state":"voided","pending_id":"{hold}"}}"#)
+    format!(
+        r#"{{"entry_id":"{id}","user_id":"{user}","at_ms":{at},"state":"voided","pending_id":"{hold}"}}"#
+    )
 }
 
 /// What the snapshot holds: one request.
@@ -138,20 +166,43 @@ fn before_the_snapshot() -> Vec<String> {
     let mut lines = vec![post(1, 1, coin("credit", 500), T, "posted")];
     // Several currencies.
     for (n, currency) in ["COIN", "EUR", "DIAMOND", "ABCDEFGH"].into_iter().enumerate() {
-        lines.push(post(10 + n, 2, (currency, "topup", "credit", 1_000 + n as i64), T + n as u64, "posted"));
-        lines.push(post(20 + n, 2, (currency, "gift_sent", "debit", 10 * n as i64), T + 10 + n as u64, "posted"));
+        lines.push(post(
+            10 + n,
+            2,
+            (currency, "topup", "credit", 1_000 + n as i64),
+            T + n as u64,
+            "posted",
+        ));
+        lines.push(post(
+            20 + n,
+            2,
+            (currency, "gift_sent", "debit", 10 * n as i64),
+            T + 10 + n as u64,
+            "posted",
+        ));
     }
     // Holds: open, settled in part, voided.
     for n in 0..20 {
         let direction = if n % 3 == 0 { "credit" } else { "debit" };
         lines.push(post(100 + n, 3, coin(direction, 100 + n as i64), T + n, "pending"));
     }
-    lines.extend([settle(130, 3, 100, 40, T + 30), settle(131, 3, 101, 101, T + 31), void(132, 3, 102, T + 32)]);
+    lines.extend([
+        settle(130, 3, 100, 40, T + 30),
+        settle(131, 3, 101, 101, T + 31),
+        void(132, 3, 102, T + 32),
+    ]);
     // Many remembered ids, of every form.
     for n in 0..60_u128 {
-        let id = format!("{:032x}", (n + 1).wrapping_mul(0x1234_5678_9abc_def0_0fed_cba9_8765_4321));
+        let id =
+            format!("{:032x}", (n + 1).wrapping_mul(0x1234_5678_9abc_def0_0fed_cba9_8765_4321));
         let uuid = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
-        lines.push(post(uuid, 4, ("COIN", "gift_received", "credit", n as i64), T + n as u64 * 1_000, "posted"));
+        lines.push(post(
+            uuid,
+            4,
+            ("COIN", "gift_received", "credit", n as i64),
+            T + n as u64 * 1_000,
+            "posted",
+        ));
     }
     lines.push(post(u128::MAX, 4, coin("debit", 1), T + 60_000, "posted"));
     // Days, hours, quarters: more than a block of rows.
@@ -161,15 +212,23 @@ fn before_the_snapshot() -> Vec<String> {
             ago @ 1_001.. => 27 * HOUR + (ago - 1_000) * 10 * 60_000,
             ago => ago * 95_000,
         };
-        let kind = ["topup", "gift_sent", "gift_received", "refund", "card_declined"][(n % 5) as usize];
-        let (currency, direction) = (["COIN", "EUR"][(n / 7 % 2) as usize], ["credit", "debit"][(n / 3 % 2) as usize]);
+        let kind =
+            ["topup", "gift_sent", "gift_received", "refund", "card_declined"][(n % 5) as usize];
+        let (currency, direction) =
+            (["COIN", "EUR"][(n / 7 % 2) as usize], ["credit", "debit"][(n / 3 % 2) as usize]);
         let amount = (n * n * 7_919 % 100_003) as i64;
         lines.push(post(10_000 + n, OLD, (currency, kind, direction, amount), T - ago, "posted"));
     }
     // The ends of ranges.
     lines.push(post(200, 6, ("COIN", "card_declined", "debit", 0), T, "posted"));
     lines.push(post(201, 6, coin("credit", i64::MAX), T, "posted"));
-    lines.push(post(202, 6, ("COIN", "abcdefghijklmnopqrstuvwxyz_01234", "debit", i64::MAX), T - DAY, "posted"));
+    lines.push(post(
+        202,
+        6,
+        ("COIN", "abcdefghijklmnopqrstuvwxyz_01234", "debit", i64::MAX),
+        T - DAY,
+        "posted",
+    ));
     lines.push(post(0, LAST, coin("credit", 7), 0, "posted"));
     lines
 }
@@ -185,7 +244,10 @@ fn behind_the_snapshot() -> [Vec<Vec<String>>; 3] {
         ],
         vec![
             vec![post(400, OLD, euro("topup", 11), T + QUARTER, "posted")],
-            vec![post(401, 1, euro("topup", 12), T + 2 * DAY, "posted"), settle(402, 3, 302, 8, T + 200)],
+            vec![
+                post(401, 1, euro("topup", 12), T + 2 * DAY, "posted"),
+                settle(402, 3, 302, 8, T + 200),
+            ],
         ],
         vec![vec![post(500, OLD, ("COIN", "newest_kind", "debit", 13), T + DAY, "posted")]],
     ]
@@ -200,7 +262,9 @@ fn filling(n: u64) -> String {
 fn script() -> String {
     let mut reads = String::new();
     for user in [1, 2, 3, 4, OLD, 6, 7, 8, 100, 115, LAST] {
-        let mut ask = |what: &str| writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all");
+        let mut ask = |what: &str| {
+            writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all")
+        };
         ask("balance");
         ask("stats?window=lifetime");
         let (latest, windows) = if user == OLD {

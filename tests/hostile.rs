@@ -1,7 +1,10 @@
-//! Peers that are wrong, slow, greedy or gone. None of them stops the server, and each gets the answer that it can still get.
+//! Peers that are wrong, slow, greedy or gone. None of them stops the server, and each gets the
+//! answer that it can still get.
 
 use crate::server::client::{batch, feed, get};
-use crate::server::expected::{self, CLOSE, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem};
+use crate::server::expected::{
+    self, CLOSE, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem,
+};
 use crate::server::{Client, PATIENCE, Server, credit, entries, holds};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Write};
@@ -117,7 +120,8 @@ fn peopled(flags: &[&str]) -> Server {
     server
 }
 
-/// The `n`th user in an order that shows when answers change places, and what a balance read says of them.
+/// The `n`th user in an order that shows when answers change places, and what a balance read says
+/// of them.
 fn nth(n: u64) -> (String, String) {
     let user = 1 + n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) % USERS;
     (get(&format!("/v1/users/{user}/balance")), balance(user, 1, T, user as i64))
@@ -195,7 +199,8 @@ fn answers_come_in_order() {
     client.is_closed();
 }
 
-/// Far more answers than anyone keeps: the server stops reading until its answers leave, and none is lost.
+/// Far more answers than anyone keeps: the server stops reading until its answers leave, and none
+/// is lost.
 fn one_who_writes_all_before_reading() {
     const COUNT: u64 = 200_000;
     let server = peopled(&[]);
@@ -240,7 +245,8 @@ fn one_who_feeds_without_end_holds_up_nobody() {
     let server = Server::start(&[]);
     let mut greedy = server.connect();
     let mut socket = greedy.socket();
-    let body = |user: u64, n: u64| (0..n).map(|entry| credit(entry, user, 1, T)).collect::<Vec<_>>();
+    let body =
+        |user: u64, n: u64| (0..n).map(|entry| credit(entry, user, 1, T)).collect::<Vec<_>>();
     let all = feed(entries(&body(1, 200))).repeat(BODIES);
     let answered = AtomicUsize::new(1);
     thread::scope(|scope| {
@@ -324,7 +330,10 @@ fn is_dropped(mut write: impl FnMut() -> std::io::Result<usize>) {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+                    "{error}"
+                );
                 return;
             }
         }
@@ -351,13 +360,17 @@ fn one_who_takes_no_answers_and_goes_on_asking() {
     client.send(batch(format!(r#"{{"requests":[{lines}]}}"#)));
     let (mut socket, start) = (client.socket(), Instant::now());
     is_dropped(|| {
-        assert!(start.elapsed() < PATIENCE / 3, "one who takes no answers is served as long as he asks for more");
+        assert!(
+            start.elapsed() < PATIENCE / 3,
+            "one who takes no answers is served as long as he asks for more"
+        );
         thread::sleep(Duration::from_millis(100));
         socket.write(get("/healthz").as_bytes())
     });
 }
 
-/// A connection on which hardly anything is under way: a small buffer, and small segments, which keep the server's small.
+/// A connection on which hardly anything is under way: a small buffer, and small segments, which
+/// keep the server's small.
 fn tight(server: &Server) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
@@ -382,7 +395,10 @@ fn many_connections_at_once() {
     let mut clients: Vec<_> = (0..600).map(|_| server.connect()).collect();
     for _ in 0..2 {
         clients.iter_mut().zip(0..).for_each(|(client, n)| client.send(nth(n).0));
-        clients.iter_mut().zip(0..).for_each(|(client, n)| assert_eq!(client.response().shown(), nth(n).1));
+        clients
+            .iter_mut()
+            .zip(0..)
+            .for_each(|(client, n)| assert_eq!(client.response().shown(), nth(n).1));
     }
 }
 
@@ -404,7 +420,8 @@ fn one_connection_too_many() {
     assert!(holds(is_taken), "a place that is free again is given away");
 }
 
-/// One that is turned away has often sent its request already. The answer must arrive, and the connection end in order.
+/// One that is turned away has often sent its request already. The answer must arrive, and the
+/// connection end in order.
 fn one_connection_too_many_that_has_spoken() {
     let server = Server::start(&["--max-connections", "1"]).at_one_core();
     let mut only = server.connect();
@@ -435,7 +452,8 @@ impl Random {
     }
 }
 
-/// Garbage: noise, or good requests with some bytes changed, lost or doubled. `PURSER_SEED=7` runs one seed alone.
+/// Garbage: noise, or good requests with some bytes changed, lost or doubled. `PURSER_SEED=7` runs
+/// one seed alone.
 fn garbage() {
     let server = peopled(&[]);
     let one = std::env::var("PURSER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
@@ -444,7 +462,9 @@ fn garbage() {
         let mut bytes: Vec<u8> = if seed % 3 == 0 {
             (0..random.below(20_000)).map(|_| random.next() as u8).collect()
         } else {
-            [feed(entries(&[credit(seed + 2, 60, 1, T)])), get("/v1/users/1/balance").into_bytes()].concat().repeat(3)
+            [feed(entries(&[credit(seed + 2, 60, 1, T)])), get("/v1/users/1/balance").into_bytes()]
+                .concat()
+                .repeat(3)
         };
         for _ in 0..random.below(4) {
             let at = random.below(bytes.len().max(1));
@@ -474,7 +494,9 @@ fn peers_that_vanish() {
     let server = peopled(&["--max-connections", "4"]).at_one_core();
     let body = feed(entries(&(0..5_000).map(|n| credit(n, 60, 1, T)).collect::<Vec<_>>()));
     let pipeline = nth(1).0.repeat(5_000);
-    for bytes in [&b""[..], b"GET / HT", &body[..200], &body[..body.len() - 1], &body, pipeline.as_bytes()] {
+    for bytes in
+        [&b""[..], b"GET / HT", &body[..200], &body[..body.len() - 1], &body, pipeline.as_bytes()]
+    {
         for orderly in [true, false] {
             let mut client = taken(&server);
             client.send(bytes);
@@ -484,7 +506,8 @@ fn peers_that_vanish() {
     // Each of them has given its place back.
     let mut clients: Vec<_> = (0..4).map(|_| taken(&server)).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask(nth(1).0).shown(), nth(1).1));
-    // Half a feed is no feed. Of a whole one, the first lines may have been applied before its peer was missed.
+    // Half a feed is no feed. Of a whole one, the first lines may have been applied before its peer
+    // was missed.
     let again = clients[0].ask(&body);
     let known = again.body.matches(r#""duplicate"}"#).count();
     let ids: Vec<_> = (0..known).map(|n| duplicate(n, &n.to_string())).collect();

@@ -14,7 +14,10 @@ use std::path::Path;
 #[test]
 fn the_code_map_names_every_file() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let map = lib.lines().filter_map(|line| line.strip_prefix("//! src/")).filter_map(|line| line.split(' ').next());
+    let map = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! src/"))
+        .filter_map(|line| line.split(' ').next());
     let map: BTreeSet<_> = map.map(|path| format!("src/{path}")).collect();
     let files: BTreeSet<_> = sources().into_iter().map(|(file, _)| file).collect();
     assert_eq!(map, files, "the code map in src/lib.rs and the files of src differ");
@@ -30,13 +33,18 @@ fn every_file_is_a_module_of_something_and_says_what_it_is() {
             continue;
         }
         let is_mod = path.file_name().is_some_and(|name| name == "mod.rs");
-        let name =
-            if is_mod { path.parent().unwrap().file_stem() } else { path.file_stem() }.unwrap().to_str().unwrap();
-        let dir = if is_mod { path.parent().unwrap().parent().unwrap() } else { path.parent().unwrap() };
+        let name = if is_mod { path.parent().unwrap().file_stem() } else { path.file_stem() }
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let dir =
+            if is_mod { path.parent().unwrap().parent().unwrap() } else { path.parent().unwrap() };
         let parent = if dir == Path::new("src") { "src/lib.rs".into() } else { dir.join("mod.rs") };
         let (_, parent_text) = sources.iter().find(|(f, _)| Path::new(f) == parent).unwrap();
         assert!(
-            parent_text.lines().any(|line| line.trim_start_matches("pub ") == format!("mod {name};")),
+            parent_text
+                .lines()
+                .any(|line| line.trim_start_matches("pub ") == format!("mod {name};")),
             "{file} is not a module of {}",
             parent.display()
         );
@@ -44,13 +52,15 @@ fn every_file_is_a_module_of_something_and_says_what_it_is() {
 }
 
 /// Rooms that are functions of what they are handed.
-const PURE: &[&str] =
-    &["ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config"];
+const PURE: &[&str] = &[
+    "ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar",
+    "decimal", "config",
+];
 
 /// Every room but `engine` and `prefetch`, which may have unsafe code.
 const SAFE: &[&str] = &[
-    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config",
-    "admin", "ingest", "shadow", "cli", "lib", "main", "build",
+    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar",
+    "decimal", "config", "admin", "ingest", "shadow", "cli", "lib", "main", "build",
 ];
 
 /// Rooms that bytes from outside come into.
@@ -104,7 +114,8 @@ const STUBS: &[&str] = &["todo!", "unimplemented!", "TODO", "FIXME"];
 fn what_is_banned_is_not_there() {
     for (file, text) in sources() {
         let code = code(&text);
-        for (_, words, instead) in BANS.iter().filter(|(rooms, _, _)| rooms.contains(&room(&file))) {
+        for (_, words, instead) in BANS.iter().filter(|(rooms, _, _)| rooms.contains(&room(&file)))
+        {
             for word in *words {
                 assert!(!code.contains(word), "{file} has `{word}`: {instead}");
             }
@@ -121,11 +132,19 @@ fn every_unsafe_block_says_why_it_is_sound_and_every_ordering_why_it_is_enough()
             let said = |mark: &str| before.iter().any(|line| line.contains(mark));
             let code = line.split("//").next().unwrap();
             if code.contains("unsafe {") {
-                assert!(said("SAFETY:"), "{file}:{}: an unsafe block without `// SAFETY:`", number + 1);
+                assert!(
+                    said("SAFETY:"),
+                    "{file}:{}: an unsafe block without `// SAFETY:`",
+                    number + 1
+                );
             }
             for ordering in ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"] {
                 if code.contains(&format!("Ordering::{ordering}")) {
-                    assert!(said(&format!("{ordering}:")), "{file}:{}: `{ordering}` without its reason", number + 1);
+                    assert!(
+                        said(&format!("{ordering}:")),
+                        "{file}:{}: `{ordering}` without its reason",
+                        number + 1
+                    );
                 }
             }
         }
@@ -140,15 +159,23 @@ fn the_readme_has_every_code_beside_its_status() {
     for line in readme.lines() {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let ["", status, codes, ""] = cells[..] else { continue };
-        let Some(status) = status.get(..3).and_then(|digits| digits.parse::<u16>().ok()) else { continue };
+        let Some(status) = status.get(..3).and_then(|digits| digits.parse::<u16>().ok()) else {
+            continue;
+        };
         for code in codes.split('`').skip(1).step_by(2) {
             assert_eq!(listed.insert(code, status), None, "{code} is listed twice");
         }
     }
     for code in Code::ALL {
-        let status = listed.remove(code.name()).unwrap_or_else(|| panic!("the README lacks {}", code.name()));
+        let status = listed
+            .remove(code.name())
+            .unwrap_or_else(|| panic!("the README lacks {}", code.name()));
         // A line of the feed is rejected inside a 200.
-        assert!(status == code.status().code() || status == 200, "{}: {status} in the README", code.name());
+        assert!(
+            status == code.status().code() || status == 200,
+            "{}: {status} in the README",
+            code.name()
+        );
     }
     assert!(listed.is_empty(), "the README has codes that are none: {listed:?}");
 }

@@ -1,4 +1,5 @@
-//! `/v1/info`, and what a client makes of it: the port of the core that owns a user answers without asking another.
+//! `/v1/info`, and what a client makes of it: the port of the core that owns a user answers without
+//! asking another.
 
 use crate::server::client::get;
 use crate::server::expected::balance_body;
@@ -14,7 +15,14 @@ const USERS: std::ops::Range<u64> = 0..100;
 
 fn start(slices: u32) -> Server {
     let slices = slices.to_string();
-    Server::spawn(purser().args(["serve", "--listen", "127.0.0.1:0", "--ephemeral", "--slices", &slices]))
+    Server::spawn(purser().args([
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--ephemeral",
+        "--slices",
+        &slices,
+    ]))
 }
 
 #[test]
@@ -22,11 +30,13 @@ fn it_says_what_runs_and_where_users_are() {
     for slices in [1, 3] {
         let server = start(slices);
         server.feed(&USERS.map(|user| credit(user, user, 5, AT_MS)).collect::<Vec<_>>());
-        let info =
-            || -> serde_json::Value { serde_json::from_str(&server.ask(get("/v1/info")).body).expect("it is JSON") };
+        let info = || -> serde_json::Value {
+            serde_json::from_str(&server.ask(get("/v1/info")).body).expect("it is JSON")
+        };
         // Each core tells its figure when its turn comes.
-        let counts: Vec<u64> =
-            (0..slices).map(|s| USERS.filter(|&u| UserId(u).slice(slices) == s).count() as u64).collect();
+        let counts: Vec<u64> = (0..slices)
+            .map(|s| USERS.filter(|&u| UserId(u).slice(slices) == s).count() as u64)
+            .collect();
         let users = || -> Vec<u64> {
             info()["cores"]
                 .as_array()
@@ -58,7 +68,8 @@ fn a_client_that_knows_where_users_live_needs_no_hop() {
     drop(client);
     server.signal("TERM");
     assert!(server.ended().success());
-    let between = std::iter::from_fn(|| server.line()).find(|line| line.starts_with("between cores: "));
+    let between =
+        std::iter::from_fn(|| server.line()).find(|line| line.starts_with("between cores: "));
     // The feed came by the common port: at most a question to each other core.
     let questions = between.as_deref().and_then(|line| line.split(' ').nth(2)?.parse::<u64>().ok());
     assert!(questions.is_some_and(|questions| questions <= 2), "{between:?}");

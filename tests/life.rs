@@ -1,4 +1,5 @@
-//! The end of a server's life: what has begun is finished, what is new goes elsewhere, and the process ends by itself.
+//! The end of a server's life: what has begun is finished, what is new goes elsewhere, and the
+//! process ends by itself.
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
@@ -28,10 +29,13 @@ fn taken(server: &Server) -> Client {
 /// The line that sums up what an ended server did.
 fn farewell(server: &Server) -> String {
     let mut lines = std::iter::from_fn(|| server.line());
-    lines.find(|line| line.starts_with("drained: ") || line.starts_with("stopped: ")).unwrap_or_default()
+    lines
+        .find(|line| line.starts_with("drained: ") || line.starts_with("stopped: "))
+        .unwrap_or_default()
 }
 
-/// The entries of one body, whose answer waits for the last of them, are one write, however many turns it takes to apply them.
+/// The entries of one body, whose answer waits for the last of them, are one write, however many
+/// turns it takes to apply them.
 #[test]
 fn the_entries_of_a_body_go_to_the_disk_together() {
     let scratch = Scratch::new("together");
@@ -67,18 +71,25 @@ fn what_has_begun_is_finished() {
     // On open connections: not ready, alive, and nothing new.
     assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
     assert_eq!(probe.ask(get("/healthz")).shown(), expected::text("ok"));
-    assert_eq!(fresh.ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    assert_eq!(
+        fresh.ask(get("/v1/users/42/balance")).shown(),
+        problem("draining", "", RETRY_ELSEWHERE)
+    );
     fresh.is_closed();
 
     let again = json("", &fed(0, 1, &[expected::duplicate(0, "1")]));
-    let answers = [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
+    let answers =
+        [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
     // One after the other: each may be another core's.
     for (((client, part), whole), answer) in clients.iter_mut().zip(begun).zip(whole).zip(answers) {
         client.send(&whole[part.len()..]);
         assert_eq!(client.response().shown(), answer);
     }
     // What comes behind it is new.
-    assert_eq!(clients[0].ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    assert_eq!(
+        clients[0].ask(get("/v1/users/42/balance")).shown(),
+        problem("draining", "", RETRY_ELSEWHERE)
+    );
     clients[0].is_closed();
 
     // The others are idle: they are closed in the end, and so is the server.
@@ -86,7 +97,11 @@ fn what_has_begun_is_finished() {
     let status = server.ended();
     assert!(status.success(), "{status}");
     let line = farewell(&server);
-    assert!(line.starts_with("drained: ") && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"), "{line}");
+    assert!(
+        line.starts_with("drained: ")
+            && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"),
+        "{line}"
+    );
 }
 
 fn a_signal_beside_a_feed() {
@@ -96,7 +111,8 @@ fn a_signal_beside_a_feed() {
     client.send(feed(entries(&lines)));
     server.signal("TERM");
     let response = client.response().shown();
-    // The signal may have come before the first byte; then nothing was applied, and that is what it says.
+    // The signal may have come before the first byte; then nothing was applied, and that is what it
+    // says.
     let outcomes = [json("", &fed(10_000, 0, &[])), problem("draining", "", RETRY_ELSEWHERE)];
     assert!(outcomes.contains(&response), "{response}");
     drop(client);
@@ -106,7 +122,8 @@ fn a_signal_beside_a_feed() {
     assert!(line.contains(&counts), "{line}");
 }
 
-/// A whole feed lies with the server when the signal comes, all but its last byte: nothing of it may be lost.
+/// A whole feed lies with the server when the signal comes, all but its last byte: nothing of it
+/// may be lost.
 fn a_feed_that_is_being_applied_is_answered_whole() {
     let mut server = Server::start(&[]);
     let mut client = taken(&server);
@@ -122,7 +139,10 @@ fn a_feed_that_is_being_applied_is_answered_whole() {
     server.signal("CONT");
     assert_eq!(client.response().shown(), json("", &fed(10_000, 0, &[])));
     let behind = client.response().shown();
-    assert!([balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind), "{behind}");
+    assert!(
+        [balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind),
+        "{behind}"
+    );
     drop(client);
     assert!(server.ended().success());
 }
@@ -163,7 +183,8 @@ fn a_second_signal_stops_at_once() {
     assert!(line.starts_with("stopped: "), "{line}");
 }
 
-/// Who is told to end while loading answers nothing from what is loaded so far, and takes nothing: what was begun is refused too.
+/// Who is told to end while loading answers nothing from what is loaded so far, and takes nothing:
+/// what was begun is refused too.
 fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
     let scratch = Scratch::new("drained-while-loading");
     let data = scratch.join("data");
@@ -192,7 +213,9 @@ fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
         let answers = clients.each_mut().map(|client| client.response());
         drop((clients, probe));
         assert!(server.ended().success());
-        let refused = answers.iter().filter(|answer| answer.shown() == problem("recovering", "", RETRY_ELSEWHERE));
+        let refused = answers
+            .iter()
+            .filter(|answer| answer.shown() == problem("recovering", "", RETRY_ELSEWHERE));
         was_loading && refused.count() == 2
     });
     assert!(hit, "loading was always over first");

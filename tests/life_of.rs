@@ -68,23 +68,33 @@ fn trace(work: impl FnOnce()) -> Option<Tree> {
         let counters: BTreeSet<_> = all.iter().map(|at| at.pc).collect();
         Ok(Tree::of(&all, &symbols::chains(&counters)?))
     });
-    traced.inspect_err(|why| eprintln!("SKIPPED: the life of a request cannot be traced here: {why}")).ok()
+    traced
+        .inspect_err(|why| eprintln!("SKIPPED: the life of a request cannot be traced here: {why}"))
+        .ok()
 }
 
 /// Calls to a room that the caller's may not import.
 fn calls_up(tree: &Tree) -> Vec<String> {
     let is_up = |caller: &str, callee: &str| may(room(caller), room(callee)) != Some(true);
     let up = tree.calls.iter().filter(|(caller, callee)| is_up(&caller.file, &callee.file));
-    up.map(|(caller, callee)| format!("{} ({}) calls {} ({})", caller.name, caller.file, callee.name, callee.file))
-        .collect()
+    up.map(|(caller, callee)| {
+        format!("{} ({}) calls {} ({})", caller.name, caller.file, callee.name, callee.file)
+    })
+    .collect()
 }
 
 /// What compiled this program, and for which machine.
 fn compiler() -> String {
-    let told = Command::new(env::var("RUSTC").as_deref().unwrap_or("rustc")).arg("--version").output();
-    let version = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
+    let told =
+        Command::new(env::var("RUSTC").as_deref().unwrap_or("rustc")).arg("--version").output();
+    let version =
+        told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
     let version = version.split(' ').nth(1).unwrap_or("an unknown compiler").to_owned();
-    let units = if env::var("CARGO_INCREMENTAL").is_ok_and(|set| set == "0") { ", not incremental" } else { "" };
+    let units = if env::var("CARGO_INCREMENTAL").is_ok_and(|set| set == "0") {
+        ", not incremental"
+    } else {
+        ""
+    };
     format!("rustc {version}, {}{units}", env::consts::ARCH)
 }
 
@@ -114,12 +124,19 @@ fn check_document(mark: &str, tree: &Tree) -> bool {
     let (written, after) = rest.split_once(&end).expect("the mark has an end");
     let traced = text(tree);
     if env::var("PURSER_BLESS").is_ok() {
-        fs::write(&path, [before, &begin, &traced, &end, after].concat()).expect("the document is ours");
+        fs::write(&path, [before, &begin, &traced, &end, after].concat())
+            .expect("the document is ours");
     } else if written.contains(&format!("Traced: {}.\n", compiler())) {
         let advice = "PURSER_BLESS=1 cargo test --test purser life_of";
-        assert!(written == traced, "docs/architecture.md tells another {mark} ({advice} writes it anew):\n{traced}");
+        assert!(
+            written == traced,
+            "docs/architecture.md tells another {mark} ({advice} writes it anew):\n{traced}"
+        );
     } else {
-        eprintln!("SKIPPED: docs/architecture.md was written with another compiler than {}", compiler());
+        eprintln!(
+            "SKIPPED: docs/architecture.md was written with another compiler than {}",
+            compiler()
+        );
         return false;
     }
     true
@@ -144,7 +161,8 @@ fn requests_are_what_the_document_tells_and_no_call_goes_up() {
         assert!(tree.all > 60, "a trace sees the machine at work");
         assert_eq!(calls_up(tree), [""; 0]);
     }
-    if check_document("life of a balance read", &read) && check_document("life of an entry", &entry) {
+    if check_document("life of a balance read", &read) && check_document("life of an entry", &entry)
+    {
         assert!(read.called <= READ_FUNCTIONS, "a balance read calls {} functions", read.called);
     }
 }
@@ -152,8 +170,14 @@ fn requests_are_what_the_document_tells_and_no_call_goes_up() {
 #[test]
 fn a_call_up_is_noticed() {
     let node = |name: &str, file: &str| tree::Node { name: name.to_owned(), file: file.to_owned() };
-    let (up, down) = (node("Connection::settle", "src/server/connection.rs"), node("Slice::read", "src/slice/mod.rs"));
+    let (up, down) = (
+        node("Connection::settle", "src/server/connection.rs"),
+        node("Slice::read", "src/slice/mod.rs"),
+    );
     let calls = BTreeSet::from([(up.clone(), down.clone()), (down, up)]);
     let told = calls_up(&Tree { calls, ..Tree::default() });
-    assert_eq!(told, ["Slice::read (src/slice/mod.rs) calls Connection::settle (src/server/connection.rs)"]);
+    assert_eq!(
+        told,
+        ["Slice::read (src/slice/mod.rs) calls Connection::settle (src/server/connection.rs)"]
+    );
 }

@@ -1,4 +1,5 @@
-//! The integration tests, one binary: what the real server and its pure rooms do, seen from outside.
+//! The integration tests, one binary: what the real server and its pure rooms do, seen from
+//! outside.
 
 #[macro_use]
 mod server;

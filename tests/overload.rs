@@ -1,9 +1,11 @@
-//! Far too much for a server of three slices that may use 896 MiB: thousands of connections, among them peers who ask for gigabytes of answers and take
-//! none, peers who send bodies byte by byte, and a feed beyond the mark of the ledger.
+//! Far too much for a server of three slices that may use 896 MiB: thousands of connections, among
+//! them peers who ask for gigabytes of answers and take none, peers who send bodies byte by byte,
+//! and a feed beyond the mark of the ledger.
 //!
-//! Asserted: what cannot be served is refused early (`503`, `507`, `408`) and in no other way; a healthy client's reads are answered all the while; the
-//! process keeps below the memory that it was told it may use (`VmHWM`: the peak of its resident memory); and afterwards it is well, and does the
-//! same again with hardly more memory, for what it took was given back.
+//! Asserted: what cannot be served is refused early (`503`, `507`, `408`) and in no other way; a
+//! healthy client's reads are answered all the while; the process keeps below the memory that it
+//! was told it may use (`VmHWM`: the peak of its resident memory); and afterwards it is well, and
+//! does the same again with hardly more memory, for what it took was given back.
 
 use crate::server::client::{batch, feed, get, post};
 use crate::server::expected::{balance, fed};
@@ -35,8 +37,9 @@ const LONG_USERS: u64 = 6;
 const GROUPS: u64 = 200;
 /// Short users, whom the healthy client reads.
 const USERS: u64 = 60;
-/// A read that takes longer is not answered in time. The machine is busy with those who ask for too much, with other tests, and with finding memory that
-/// was never touched: a hypervisor may take milliseconds for each huge page.
+/// A read that takes longer is not answered in time. The machine is busy with those who ask for too
+/// much, with other tests, and with finding memory that was never touched: a hypervisor may take
+/// milliseconds for each huge page.
 const PATIENT_READ: Duration = Duration::from_secs(20);
 /// Reads of the healthy client at least.
 const HEALTHY_READS: u64 = 10;
@@ -52,7 +55,10 @@ impl Statuses {
 
     fn count(&self, who: &str, status: u16) -> u64 {
         let all = self.0.lock().expect("nobody panics here");
-        all.iter().filter(|((name, of), _)| *name == who && *of == status).map(|(_, count)| count).sum()
+        all.iter()
+            .filter(|((name, of), _)| *name == who && *of == status)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
@@ -103,7 +109,12 @@ fn long_entries(n: u64) -> Vec<String> {
 
 /// Statistics of long users: 600 kB of answer, parts of it from every core.
 fn long_batch() -> Vec<u8> {
-    let item = |n: u64| format!(r#"{{"user_id":"{}","read":"stats","window":"lifetime"}}"#, long_user(n % LONG_USERS));
+    let item = |n: u64| {
+        format!(
+            r#"{{"user_id":"{}","read":"stats","window":"lifetime"}}"#,
+            long_user(n % LONG_USERS)
+        )
+    };
     batch(format!(r#"{{"requests":[{}]}}"#, (0..20).map(item).collect::<Vec<_>>().join(",")))
 }
 
@@ -141,7 +152,12 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
             let (batch, reads) = (
                 long_batch(),
                 (0..100)
-                    .map(|n| get(&format!("/v1/users/{}/stats?window=lifetime", long_user(n % LONG_USERS))))
+                    .map(|n| {
+                        get(&format!(
+                            "/v1/users/{}/stats?window=lifetime",
+                            long_user(n % LONG_USERS)
+                        ))
+                    })
                     .collect::<String>(),
             );
             // Relaxed: nothing else hangs on it, here and below.
@@ -152,7 +168,8 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                     .chain(pipelining.iter_mut().map(|s| (s, reads.as_bytes())))
                 {
                     stream.set_nonblocking(true).expect("it can be");
-                    // One that the server has given up is tried no more; the others take what they take.
+                    // One that the server has given up is tried no more; the others take what they
+                    // take.
                     let _ = stream.write(bytes);
                 }
                 thread::sleep(Duration::from_millis(50));
@@ -176,7 +193,9 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                     if let Ok(count) = stream.read(&mut answer)
                         && count > 12
                     {
-                        let status = std::str::from_utf8(&answer[9..12]).ok().and_then(|text| text.parse().ok());
+                        let status = std::str::from_utf8(&answer[9..12])
+                            .ok()
+                            .and_then(|text| text.parse().ok());
                         statuses.note("trickling", status.expect("an answer"));
                     }
                 }
@@ -190,8 +209,12 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let response = Client::new(TcpStream::connect(core(n)).expect("it listens")).ask(&request);
-                assert!(response.status() == 200 || response.body.contains(r#""code":"overloaded""#), "{response:?}");
+                let response =
+                    Client::new(TcpStream::connect(core(n)).expect("it listens")).ask(&request);
+                assert!(
+                    response.status() == 200 || response.body.contains(r#""code":"overloaded""#),
+                    "{response:?}"
+                );
                 statuses.note("batch", response.status());
             }
         });
@@ -209,14 +232,18 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                 }
             }
         });
-        // The healthy client: reads of users of all cores, by way of each core, one after the other.
+        // The healthy client: reads of users of all cores, by way of each core, one after the
+        // other.
         let (until, latest) = (Instant::now() + Duration::from_secs(4), Instant::now() + PATIENCE);
-        let mut clients: Vec<_> = (0..SLICES as usize).map(|core| server.connect_to(core)).collect();
+        let mut clients: Vec<_> =
+            (0..SLICES as usize).map(|core| server.connect_to(core)).collect();
         let mut n = 0;
-        let is_enough = || statuses.count("healthy", 200) >= HEALTHY_READS && statuses.count("feed", 507) > 0;
+        let is_enough =
+            || statuses.count("healthy", 200) >= HEALTHY_READS && statuses.count("feed", 507) > 0;
         while Instant::now() < until || !is_enough() && Instant::now() < latest {
             let (user, start) = (n % USERS, Instant::now());
-            let answer = clients[n as usize % SLICES as usize].ask(get(&format!("/v1/users/{user}/balance")));
+            let answer = clients[n as usize % SLICES as usize]
+                .ask(get(&format!("/v1/users/{user}/balance")));
             worst = worst.max(start.elapsed());
             assert_eq!(answer.shown(), balance(user, 1, T, 1), "a healthy client is answered");
             statuses.note("healthy", answer.status());
@@ -229,7 +256,9 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
 
 /// New users, a thousand in each request, beginning with one that no other request names.
 fn new_users(n: u64) -> Vec<u8> {
-    feed(entries(&(0..1_000).map(|line| credit(0, 10_000_000 + n * 1_000 + line, 1, T)).collect::<Vec<_>>()))
+    feed(entries(
+        &(0..1_000).map(|line| credit(0, 10_000_000 + n * 1_000 + line, 1, T)).collect::<Vec<_>>(),
+    ))
 }
 
 /// Feeds new users until the ledger is above its mark; whoever was accepted can be read.
@@ -254,11 +283,22 @@ fn too_much_is_refused_and_the_rest_goes_on() {
         return;
     }
     let memory = MEMORY_MIB.to_string();
-    let flags =
-        ["--memory-mib", &memory, "--ledger-mib", "12", "--request-timeout-ms", "3000", "--send-timeout-ms", "3000"];
+    let flags = [
+        "--memory-mib",
+        &memory,
+        "--ledger-mib",
+        "12",
+        "--request-timeout-ms",
+        "3000",
+        "--send-timeout-ms",
+        "3000",
+    ];
     let server = with_slices(SLICES, || Server::start(&flags));
     let owners: Vec<_> = (0..LONG_USERS).map(|n| UserId(long_user(n)).slice(SLICES)).collect();
-    assert!((0..SLICES).all(|slice| owners.contains(&slice)), "every core has long users: {owners:?}");
+    assert!(
+        (0..SLICES).all(|slice| owners.contains(&slice)),
+        "every core has long users: {owners:?}"
+    );
     server.feed(&(0..USERS).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
     (0..LONG_USERS).for_each(|n| server.feed(&long_entries(n)));
     fill(&server);
@@ -277,12 +317,18 @@ fn too_much_is_refused_and_the_rest_goes_on() {
         assert!(statuses.count("healthy", 200) >= HEALTHY_READS, "hardly a read was answered");
         assert!(statuses.count("feed", 507) > 0, "no feed was told that the ledger is full");
         for &(who, status) in statuses.0.lock().expect("all are done").keys() {
-            assert!([200, 503, 507].contains(&status) || (who == "trickling" && status == 408), "{who}: {status}");
+            assert!(
+                [200, 503, 507].contains(&status) || (who == "trickling" && status == 408),
+                "{who}: {status}"
+            );
         }
         peaks.push(peak);
         drop(idle);
         // All are gone: large answers are given again, on every core.
-        let is_well = || (0..SLICES as usize).all(|core| server.connect_to(core).ask(long_batch()).status() == 200);
+        let is_well = || {
+            (0..SLICES as usize)
+                .all(|core| server.connect_to(core).ask(long_batch()).status() == 200)
+        };
         assert!(holds(is_well), "it does not recover");
         server.is_well();
     }

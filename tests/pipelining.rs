@@ -1,5 +1,5 @@
-//! One connection that asks for users of all cores without waiting for answers: reads, feeds and batches, cut anywhere on their way. The answers
-//! are those of one request after the other.
+//! One connection that asks for users of all cores without waiting for answers: reads, feeds and
+//! batches, cut anywhere on their way. The answers are those of one request after the other.
 
 use crate::seeds;
 use crate::server::client::{batch, feed, get, request};
@@ -54,9 +54,8 @@ impl Fed {
     fn item(&self, user: u64) -> String {
         match self.0.get(&user) {
             Some(&count) => balance_body(user, count, T, count as i64),
-            None => {
-                expected::problem_body("user_not_found", "").replace("\"}", &format!("\",\"user_id\":\"{user}\"}}"))
-            }
+            None => expected::problem_body("user_not_found", "")
+                .replace("\"}", &format!("\",\"user_id\":\"{user}\"}}")),
         }
     }
 }
@@ -79,12 +78,24 @@ impl Pipeline {
                     let user = random.below(USERS);
                     let answer = fed.balance(user);
                     let head = answer[..answer.find("\r\n\r\n").expect("a head") + 4].to_owned();
-                    pipeline.push(request("HEAD", &format!("/v1/users/{user}/balance"), ""), true, head);
+                    pipeline.push(
+                        request("HEAD", &format!("/v1/users/{user}/balance"), ""),
+                        true,
+                        head,
+                    );
                 }
-                4 => pipeline.push(get("/v1/users/x/balance"), false, problem("invalid_parameter", "user_id", "")),
+                4 => pipeline.push(
+                    get("/v1/users/x/balance"),
+                    false,
+                    problem("invalid_parameter", "user_id", ""),
+                ),
                 _ => {
                     let user = random.below(USERS);
-                    pipeline.push(get(&format!("/v1/users/{user}/balance")), false, fed.balance(user));
+                    pipeline.push(
+                        get(&format!("/v1/users/{user}/balance")),
+                        false,
+                        fed.balance(user),
+                    );
                 }
             }
         }
@@ -120,7 +131,8 @@ impl Pipeline {
         for n in 0..random.below(100) {
             let user = random.below(USERS);
             let comma = if n > 0 { "," } else { "" };
-            write!(asked, r#"{comma}{{"user_id":"{user}","read":"balance"}}"#).expect("a string takes all");
+            write!(asked, r#"{comma}{{"user_id":"{user}","read":"balance"}}"#)
+                .expect("a string takes all");
             write!(said, "{comma}{}", fed.item(user)).expect("a string takes all");
         }
         let answer = json("", &format!(r#"{{"responses":[{said}]}}"#));
@@ -132,7 +144,8 @@ impl Pipeline {
         for (n, (is_head, answer)) in self.answers.iter().enumerate() {
             let shown = if *is_head { client.head() } else { client.response() }.shown();
             if shown != *answer {
-                let [shown, answer] = [&shown, answer].map(|text| text.chars().take(500).collect::<String>());
+                let [shown, answer] =
+                    [&shown, answer].map(|text| text.chars().take(500).collect::<String>());
                 return Err(format!("answer {n} is\n{shown}\nand not\n{answer}"));
             }
         }
@@ -140,7 +153,8 @@ impl Pipeline {
     }
 }
 
-/// Sends pipelines to a server, each on a connection of its own, by `send`; all of them know of the same users.
+/// Sends pipelines to a server, each on a connection of its own, by `send`; all of them know of the
+/// same users.
 fn check(
     cases: u32,
     server: impl Fn() -> Server,
@@ -211,7 +225,8 @@ fn mixed_requests_cut_anywhere() {
 fn mixed_requests_that_are_kept() {
     let scratch = Scratch::new("pipelining");
     let number = std::cell::Cell::new(0);
-    let server = || Server::keeping(&scratch.join(number.replace(number.get() + 1).to_string()), &[]);
+    let server =
+        || Server::keeping(&scratch.join(number.replace(number.get() + 1).to_string()), &[]);
     check(2, server, |client, pipeline, random| {
         let mut reader = Client::new(client.socket());
         in_pieces(client, pipeline, random, || pipeline.hear(&mut reader))
@@ -244,13 +259,15 @@ fn mixed_requests_of_one_who_reads_slowly() {
     );
 }
 
-/// `connection: close` behind reads of other cores: what is before it is answered, what is behind it is not.
+/// `connection: close` behind reads of other cores: what is before it is answered, what is behind
+/// it is not.
 fn a_last_request_among_others() {
     let server = Server::start(&[]);
     server.feed(&(0..USERS).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
     for last in 0..USERS {
         let mut client = server.connect();
-        let before: String = (0..last).map(|user| get(&format!("/v1/users/{user}/balance"))).collect();
+        let before: String =
+            (0..last).map(|user| get(&format!("/v1/users/{user}/balance"))).collect();
         let target = format!("/v1/users/{last}/balance");
         client.send(before + &request("GET", &target, "connection: close\r\n") + &get("/healthz"));
         for user in 0..last {

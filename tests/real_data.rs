@@ -1,5 +1,6 @@
-//! Real bank transactions, fed and read back: every balance and every figure, compared with what an independent program computed
-//! and with the balance that the bank itself printed. `data/berka/README.md` tells where they come from.
+//! Real bank transactions, fed and read back: every balance and every figure, compared with what an
+//! independent program computed and with the balance that the bank itself printed.
+//! `data/berka/README.md` tells where they come from.
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, duplicate, fed, json, rejected};
@@ -57,7 +58,12 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
     let stats: Vec<_> = stats.iter().map(stat).collect();
     let to = (last / QUARTER_MS + 1) * QUARTER_MS;
     let stats = stats.join(",");
-    [balance, format!(r#"{{"user_id":"{user}","version":{version},"from_ms":0,"to_ms":{to},"stats":[{stats}]}}"#)]
+    [
+        balance,
+        format!(
+            r#"{{"user_id":"{user}","version":{version},"from_ms":0,"to_ms":{to},"stats":[{stats}]}}"#
+        ),
+    ]
 }
 
 /// Reads all users, one by one and in batches, and compares.
@@ -67,18 +73,28 @@ pub fn check_all(server: &Server, users: &BTreeMap<String, Value>) {
     for (user, of) in users {
         let [balance, stats] = bodies(user, of);
         let etag = format!("etag: \"v{}\"\r\n", whole(of, "entries"));
-        assert_eq!(client.ask(get(&format!("/v1/users/{user}/balance"))).shown(), json(&etag, &balance));
-        assert_eq!(client.ask(get(&format!("/v1/users/{user}/stats?window=lifetime"))).shown(), json("", &stats));
+        assert_eq!(
+            client.ask(get(&format!("/v1/users/{user}/balance"))).shown(),
+            json(&etag, &balance)
+        );
+        assert_eq!(
+            client.ask(get(&format!("/v1/users/{user}/stats?window=lifetime"))).shown(),
+            json("", &stats)
+        );
         asked.push(format!(r#"{{"user_id":"{user}","read":"balance"}}"#));
         asked.push(format!(r#"{{"user_id":"{user}","read":"stats","window":"lifetime"}}"#));
         answers.extend([balance, stats]);
     }
     let body = format!(r#"{{"requests":[{}]}}"#, asked.join(","));
     let answer = format!(r#"{{"responses":[{}]}}"#, answers.join(","));
-    assert!(client.ask(batch(body)).shown() == json("", &answer), "a batch is not its single reads");
+    assert!(
+        client.ask(batch(body)).shown() == json("", &answer),
+        "a batch is not its single reads"
+    );
 }
 
-/// What the second feed of a part says: duplicates within the horizon of their user, too old before it.
+/// What the second feed of a part says: duplicates within the horizon of their user, too old before
+/// it.
 fn said_again(part: &[&str], users: &BTreeMap<String, Value>) -> String {
     let said = |(index, line): (usize, &&str)| {
         let entry: Value = serde_json::from_str(line).expect("a line is JSON");
@@ -102,7 +118,10 @@ fn check_said_again(server: &Server, users: &BTreeMap<String, Value>) {
     for part in ENTRIES.lines().collect::<Vec<_>>().chunks(10_000) {
         let answer = said_again(part, users);
         duplicates += answer.matches(r#""duplicate"}"#).count();
-        assert!(server.ask(feed(entries(part))).shown() == json("", &answer), "sent again, a part is not what it was");
+        assert!(
+            server.ask(feed(entries(part))).shown() == json("", &answer),
+            "sent again, a part is not what it was"
+        );
     }
     assert!(duplicates >= users.len(), "each user's last entry is within the horizon");
     check_all(server, users);
@@ -120,7 +139,10 @@ fn berka() {
     feed_all(&server);
     check_all(&server, &users);
     check_said_again(&server, &users);
-    assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::problem("user_not_found", "", ""));
+    assert_eq!(
+        server.ask(get("/v1/users/1/balance")).shown(),
+        expected::problem("user_not_found", "", "")
+    );
 }
 
 /// Entries of one user, enough of a log for a snapshot, however few writes they come in.
@@ -128,21 +150,31 @@ const FILLING: u64 = 18_000;
 /// No user of the data set has such a number.
 const FILLER: u64 = 1 << 40;
 
-/// A user of each slice that needs more in its log before a snapshot is taken; the data set is enough for one slice.
+/// A user of each slice that needs more in its log before a snapshot is taken; the data set is
+/// enough for one slice.
 fn fillers() -> Vec<u64> {
-    let user_of =
-        |slice| (FILLER..).find(|&user| UserId(user).slice(slices()) == slice).expect("every slice has users");
+    let user_of = |slice| {
+        (FILLER..)
+            .find(|&user| UserId(user).slice(slices()) == slice)
+            .expect("every slice has users")
+    };
     if slices() == 1 { Vec::new() } else { (0..slices()).map(user_of).collect() }
 }
 
 /// `14,827`
 fn with_commas(number: u64) -> String {
     let digits = number.to_string();
-    let parts: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).expect("digits")).collect();
+    let parts: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|part| str::from_utf8(part).expect("digits"))
+        .collect();
     parts.join(",")
 }
 
-/// The same answers to the byte after every kind of end: in order, killed, from the log, from a snapshot, from a snapshot and a log.
+/// The same answers to the byte after every kind of end: in order, killed, from the log, from a
+/// snapshot, from a snapshot and a log.
 fn berka_is_kept() {
     let (scratch, users) = (Scratch::new("berka"), users());
     let data = scratch.join("data");
@@ -162,7 +194,11 @@ fn berka_is_kept() {
             "data: {}: {users} users from the snapshot, {entries} entries from the log, {all} entries in all; ",
             data.display()
         );
-        assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);
+        assert!(
+            server.greeting.iter().any(|said| said.starts_with(&line)),
+            "no {line:?} in {:#?}",
+            server.greeting
+        );
     };
     let end_and_start = |server: &mut Server, is_killed: bool, flags: &[&str]| {
         if is_killed {

@@ -1,4 +1,5 @@
-//! Another number of slices: whatever it was and will be, whenever it is killed and whatever fails, every user is there once, as they were.
+//! Another number of slices: whatever it was and will be, whenever it is killed and whatever fails,
+//! every user is there once, as they were.
 //!
 //! `PURSER_KILLS=1000` runs so many rounds of kills, `PURSER_SEED=…` one seed again.
 
@@ -65,13 +66,19 @@ impl Kept {
     fn verified(&self, data: &Path, slices: u32, context: &str) {
         let out = sound(data);
         let told = |name: &str| -> Vec<u64> {
-            let figures = out.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
+            let figures =
+                out.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
             figures.map(|n| n.trim().replace(',', "").parse().expect("a number")).collect()
         };
-        for (told, all) in [(told("users "), self.reference.users()), (told("entries "), self.reference.entries())] {
+        for (told, all) in
+            [(told("users "), self.reference.users()), (told("entries "), self.reference.entries())]
+        {
             // Slice by slice, and then all of them.
             let (parts, sum) = told.split_at(slices as usize);
-            assert!(parts.iter().sum::<u64>() == all && sum.iter().all(|&sum| sum == all), "{context}: {all}, {out}");
+            assert!(
+                parts.iter().sum::<u64>() == all && sum.iter().all(|&sum| sum == all),
+                "{context}: {all}, {out}"
+            );
             assert_eq!(sum.len(), usize::from(slices > 1), "{context}: {out}");
         }
         assert!(out.contains(&format!(", {slices} slice")), "{context}: {out}");
@@ -117,12 +124,17 @@ fn a_chain_of_numbers_changes_nothing() {
 
 fn chain(seed: u64, mut met: Met) -> Met {
     let mut random = Random(seed);
-    let mut history = if seed.is_multiple_of(3) { History::at_limits(seed) } else { History::new(seed) };
+    let mut history =
+        if seed.is_multiple_of(3) { History::at_limits(seed) } else { History::new(seed) };
     let mut kept = Kept::new();
     let data = kept.data();
     let mut before = 0;
     for life in 0..6 {
-        let slices = if seed.is_multiple_of(2) { [1, 2, 3, 7, 1, 7][life] } else { NUMBERS[random.below(4)] };
+        let slices = if seed.is_multiple_of(2) {
+            [1, 2, 3, 7, 1, 7][life]
+        } else {
+            NUMBERS[random.below(4)]
+        };
         let context = format!("seed {seed}, life {life}, from {before} to {slices} slices");
         if before > 0 {
             for Report { users, replayed, cut, .. } in reports(&data) {
@@ -164,7 +176,9 @@ fn three_slices(users: u64) -> Kept {
     drop(offline);
     let reports = reports(&kept.data());
     assert!(
-        reports.iter().all(|report| report.users > 0 && report.replayed > 0 && report.cut.is_some()),
+        reports
+            .iter()
+            .all(|report| report.users > 0 && report.replayed > 0 && report.cut.is_some()),
         "{reports:?}"
     );
     kept
@@ -183,7 +197,8 @@ fn an_empty_directory() {
     assert!(sound(&kept.data()).contains("generation 5, 1 slice\n"));
 }
 
-/// How a directory looks at each moment at which it is told how far it has come, and how it would look in the midst of removing things.
+/// How a directory looks at each moment at which it is told how far it has come, and how it would
+/// look in the midst of removing things.
 #[test]
 fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
     let kept = three_slices(4_000);
@@ -211,7 +226,10 @@ fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
         if n % 3 == 1 {
             fs::remove_dir_all(other.join("slice-0")).expect("it is there");
         } else if n % 3 == 2 {
-            tree(&other).into_keys().step_by(2).for_each(|file| fs::remove_file(file).expect("it is there"));
+            tree(&other)
+                .into_keys()
+                .step_by(2)
+                .for_each(|file| fs::remove_file(file).expect("it is there"));
         }
         let slices = NUMBERS[n % NUMBERS.len()];
         let context = format!("image {n} of {images}, to {slices} slices");
@@ -234,7 +252,10 @@ fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
         };
         let error = repartition(directory, 2, look).expect_err("it is stopped");
         assert!(matches!(error, Error::Stopped(_)), "{error}");
-        assert!(tree(&kept.data()) == whole && !kept.data().join("generation-2").exists(), "stopped at look {stop}");
+        assert!(
+            tree(&kept.data()) == whole && !kept.data().join("generation-2").exists(),
+            "stopped at look {stop}"
+        );
     }
 }
 
@@ -261,7 +282,8 @@ fn serving(data: &Path, slices: u32) -> Command {
 /// Starts a server, and waits until it says that it gives the directory its number of slices.
 fn begun(data: &Path, slices: u32) -> Server {
     let server = Server::begin(&mut serving(data, slices));
-    let said = std::iter::from_fn(|| server.line()).any(|line| line.contains(": re-partitioning from "));
+    let said =
+        std::iter::from_fn(|| server.line()).any(|line| line.contains(": re-partitioning from "));
     assert!(said, "it re-partitions");
     server
 }
@@ -273,11 +295,13 @@ fn a_server_gives_a_directory_its_number_of_slices() {
     let mut before = 3;
     for (life, slices) in [1, 1, 7, 2, 3].into_iter().enumerate() {
         let mut server = Server::spawn(&mut serving(&data, slices));
-        let said = format!("data: {}: re-partitioning from {before} to {slices} slice", data.display());
+        let said =
+            format!("data: {}: re-partitioning from {before} to {slices} slice", data.display());
         let is_said = server.greeting.iter().any(|line| line.starts_with(&said));
         assert_eq!(is_said, before != slices, "{:#?}", server.greeting);
         assert!(holds(|| server.ask(get("/readyz")).status() == 200), "it is ready");
-        let lines: Vec<_> = (0..50).map(|user| credit(9_000_000 + life as u64, user, 1, T + DAY_MS)).collect();
+        let lines: Vec<_> =
+            (0..50).map(|user| credit(9_000_000 + life as u64, user, 1, T + DAY_MS)).collect();
         server.feed(&lines);
         each_entry(&entries(&lines), |entry| {
             assert_eq!(kept.reference.apply(T + DAY_MS, entry), Verdict::Accepted);
@@ -329,10 +353,16 @@ fn no_kill_loses_or_doubles_anything() {
         let context = format!("seed {seed}, round {round}");
         let from = NUMBERS[random.below(4)];
         let mut offline = kept.open(&data, from, &context);
-        let more = crowd(2_000_000 + random.below(50) as u64, 1 + random.below(200) as u64, 1 + random.below(3) as u64);
+        let more = crowd(
+            2_000_000 + random.below(50) as u64,
+            1 + random.below(200) as u64,
+            1 + random.below(3) as u64,
+        );
         kept.feed(&mut offline, T + DAY_MS, &entries(&more), &context);
         offline.settle();
-        (0..from as usize).filter(|_| random.below(2) == 0).for_each(|slice| _ = offline.tear(slice));
+        (0..from as usize)
+            .filter(|_| random.below(2) == 0)
+            .for_each(|slice| _ = offline.tear(slice));
         drop(offline);
         let mut path = vec![from];
         for _ in 0..1 + random.below(3) {
@@ -405,18 +435,39 @@ fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
     };
     let file = |name: String| slice.join(name);
     let (snapshot, log) = (file(format!("snapshot-{snapshot}")), file(format!("log-{first}")));
-    check("a user", &|| flip(&snapshot, snapshot_end - 4_096), &["cannot load", &show(&snapshot), "is broken"]);
+    check(
+        "a user",
+        &|| flip(&snapshot, snapshot_end - 4_096),
+        &["cannot load", &show(&snapshot), "is broken"],
+    );
     check("a write", &|| flip(&log, 4_096 + 60), &["cannot load", &show(&log)]);
-    check("a missing file", &|| fs::remove_file(&log).expect("it is there"), &[&show(&log), "is not there"]);
+    check(
+        "a missing file",
+        &|| fs::remove_file(&log).expect("it is there"),
+        &[&show(&log), "is not there"],
+    );
     let other = file("manifest".to_owned());
-    check("a missing manifest", &|| fs::remove_file(&other).expect("it is there"), &[&show(&other), "is missing"]);
+    check(
+        "a missing manifest",
+        &|| fs::remove_file(&other).expect("it is there"),
+        &[&show(&other), "is missing"],
+    );
     let newer = file(format!("log-{}", last + 2));
     let write = |path: &Path| fs::write(path, "").expect("it can be written");
-    check("a segment that came later", &|| write(&newer), &["cannot load", &show(&newer), "it is an older one"]);
+    check(
+        "a segment that came later",
+        &|| write(&newer),
+        &["cannot load", &show(&newer), "it is an older one"],
+    );
     // Not ours, and in the way.
     let way = kept.data().join("generation-2");
     write(&way);
-    check_refused(&kept, "a file in the way", &mut serving(&kept.data(), 1), &["cannot create", &show(&way)]);
+    check_refused(
+        &kept,
+        "a file in the way",
+        &mut serving(&kept.data(), 1),
+        &["cannot create", &show(&way)],
+    );
     restore(&kept.data(), &whole);
     drop(kept.open(&kept.data(), 2, "whole"));
 }
@@ -430,7 +481,12 @@ fn a_disk_without_room_leaves_everything_as_it_was() {
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--fsize={bytes}:")).arg(server.get_program()).args(server.get_args());
         let new = kept.data().join("generation-2/slice-0/snapshot-1");
-        check_refused(&kept, "no room", &mut limited, &["cannot write", &show(&new), "File too large"]);
+        check_refused(
+            &kept,
+            "no room",
+            &mut limited,
+            &["cannot write", &show(&new), "File too large"],
+        );
         assert!(!kept.data().join("generation-2").exists());
     }
     drop(kept.open(&kept.data(), 1, "whole"));
@@ -492,7 +548,10 @@ fn what_is_not_named_goes_only_if_what_is_named_is_there() {
     let says = ["is an older manifest: generation "];
     check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);
     let (code, out, err) = verify(&data);
-    let starts = format!("fault: {} at byte 0: it is an older manifest: generation ", data.join("manifest").display());
+    let starts = format!(
+        "fault: {} at byte 0: it is an older manifest: generation ",
+        data.join("manifest").display()
+    );
     assert!(code == Some(3) && err.starts_with(&starts), "{out}{err}");
     restore(&data, &whole);
     drop(kept.open(&data, 2, "whole"));
@@ -518,16 +577,21 @@ fn a_user_in_another_users_slice_is_a_fault() {
         fs::write(data.join("generation-1/slice-1/manifest"), empty).expect("it can be written");
         let two = manifest::Directory { generation: 1, slices: 2 };
         fs::write(data.join("manifest"), two.write()).expect("it can be written");
-        let file = data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
+        let file =
+            data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
         let stranger = (0..20).find(|&id| UserId(id).slice(2) == 1).expect("about half of them");
         let what = format!("user {stranger} is in slice 0, and belongs to slice 1 of 2\n");
         let (code, out, err) = verify(&data);
         assert_eq!(code, Some(3), "{out}{err}");
-        assert!(err.starts_with(&format!("fault: {} at byte ", file.display())) && err.ends_with(&what), "{err}");
+        assert!(
+            err.starts_with(&format!("fault: {} at byte ", file.display())) && err.ends_with(&what),
+            "{err}"
+        );
         let (code, out, err) = run(&mut serving(&data, 2));
         assert_eq!(code, Some(1), "{out}{err}");
         assert!(
-            err.starts_with(&format!("error: cannot load {}: byte ", file.display())) && err.ends_with(&what),
+            err.starts_with(&format!("error: cannot load {}: byte ", file.display()))
+                && err.ends_with(&what),
             "{err}"
         );
     }

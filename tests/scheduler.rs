@@ -118,12 +118,15 @@ const MET: [(&str, [u64; 2]); 20] = [
 
 /// Runs a seed. A panic of the machines is a failure like any other.
 fn run(seed: u64, users: Users, planted: Option<Planted>) -> Result<Counts, String> {
-    let again = format!("seed {seed}, users {users:?}: PURSER_SEED={seed} cargo test --test purser scheduler");
+    let again = format!(
+        "seed {seed}, users {users:?}: PURSER_SEED={seed} cargo test --test purser scheduler"
+    );
     match catch_unwind(AssertUnwindSafe(|| World::run(seed, users, planted))) {
         Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
             Err(format!("{again}\n{text}"))
         }
     }
@@ -142,7 +145,11 @@ fn each(users: Users) {
     }
     println!("{seeds} seeds: {sum:#?}");
     for (what, least) in MET.iter().filter(|_| seeds >= SEEDS) {
-        assert!(sum.of(what) >= least[users as usize], "{seeds} seeds met only {} {what}", sum.of(what));
+        assert!(
+            sum.of(what) >= least[users as usize],
+            "{seeds} seeds met only {} {what}",
+            sum.of(what)
+        );
     }
 }
 
@@ -161,7 +168,8 @@ fn planted_faults_are_caught() {
     for (planted, users, shows) in PLANTED {
         let mut failures = (0..SEEDS).filter_map(|seed| run(seed, users, Some(planted)).err());
         let how = failures.find(|failure| failure.contains(shows));
-        let how = how.unwrap_or_else(|| panic!("{planted:?} does not show in {SEEDS} seeds: {shows:?}"));
+        let how =
+            how.unwrap_or_else(|| panic!("{planted:?} does not show in {SEEDS} seeds: {shows:?}"));
         println!("{planted:?}: {how}");
     }
 }

@@ -5,17 +5,21 @@ use proptest::test_runner::{Config, TestRunner};
 
 /// A number from the environment.
 pub fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
+    std::env::var(name)
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
-/// Runs so many seeds, or `PURSER_HISTORIES` of them, or the one of `PURSER_SEED`; panics with the first that fails.
+/// Runs so many seeds, or `PURSER_HISTORIES` of them, or the one of `PURSER_SEED`; panics with the
+/// first that fails.
 pub fn each(cases: u32, run: impl Fn(u64) -> Result<(), String>) {
     if let Some(seed) = number("PURSER_SEED") {
         run(seed).unwrap_or_else(|message| panic!("{message}"));
         return;
     }
     let cases = number("PURSER_HISTORIES").map_or(cases, |n| n as u32);
-    let config = Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
+    let config =
+        Config { cases, failure_persistence: None, max_shrink_iters: 0, ..Config::default() };
     TestRunner::new(config)
         .run(&any::<u64>(), |seed| run(seed).map_err(TestCaseError::fail))
         .unwrap_or_else(|error| panic!("{error}"));

@@ -1,13 +1,17 @@
-//! The seeded simulation: slices, logs, snapshots and recovery on a fake clock and a disk with faults.
+//! The seeded simulation: slices, logs, snapshots and recovery on a fake clock and a disk with
+//! faults.
 //!
-//! One seed is one run: some slices of one process live, crash in whatever they are doing, recover, crash in that too, and in
-//! the end everything that was told is there, once. `PURSER_SIMULATIONS=n` runs more seeds, `PURSER_SEED=n` one of them again:
-//! `PURSER_SEED=n cargo test --test purser simulation`.
+//! One seed is one run: some slices of one process live, crash in whatever they are doing, recover,
+//! crash in that too, and in the end everything that was told is there, once.
+//! `PURSER_SIMULATIONS=n` runs more seeds, `PURSER_SEED=n` one of them again: `PURSER_SEED=n cargo
+//! test --test purser simulation`.
 //!
-//! `repartition` does the same to a change of the number of slices, on a `tree` of directories and files.
+//! `repartition` does the same to a change of the number of slices, on a `tree` of directories and
+//! files.
 //!
-//! `disk` has the faults of a crash, `damage` those at rest; `client` sends, `world` drives, `oracle` judges. Each [`Bug`] is one that
-//! this system could have had, planted outside of it; a test shows that none of them gets through.
+//! `disk` has the faults of a crash, `damage` those at rest; `client` sends, `world` drives,
+//! `oracle` judges. Each [`Bug`] is one that this system could have had, planted outside of it; a
+//! test shows that none of them gets through.
 
 mod client;
 pub mod counts;
@@ -36,7 +40,8 @@ pub enum Bug {
     AnswerLeavesEarly,
     /// Replay applies what the snapshot holds.
     ReplayUnchecked,
-    /// A snapshot becomes current when it is written, whether or not the log is durable up to its end.
+    /// A snapshot becomes current when it is written, whether or not the log is durable up to its
+    /// end.
     SnapshotAheadOfLog,
     /// A snapshot becomes current that was not synced.
     SnapshotNotSynced,
@@ -110,7 +115,8 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
         Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
             Err(format!("{again}\n{text}"))
         }
     }
@@ -146,7 +152,8 @@ fn planted_bugs_are_caught() {
     for (bug, shows) in BUGS {
         let mut failures = (0..SEEDS).filter_map(|seed| run(seed, Some(bug)).err());
         let how = failures.find(|failure| failure.contains(shows));
-        let how = how.unwrap_or_else(|| panic!("{bug:?} does not show in {SEEDS} seeds: {shows:?}"));
+        let how =
+            how.unwrap_or_else(|| panic!("{bug:?} does not show in {SEEDS} seeds: {shows:?}"));
         println!("{bug:?}: {how}");
     }
 }

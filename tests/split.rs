@@ -1,4 +1,5 @@
-//! No outcome depends on how bytes were split on their way: requests, good and bad, cut at every byte.
+//! No outcome depends on how bytes were split on their way: requests, good and bad, cut at every
+//! byte.
 
 use crate::drive::{Wire, get, post};
 use purser::server::progress::Progress;
@@ -8,7 +9,8 @@ const ENTRIES: &[u8] = br#"{"entry_id":"1","user_id":"42","currency":"COIN","kin
 {"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":501,"at_ms":1000}
 nonsense"#;
 
-/// Streams of one connection: pipelines, every kind of body, and each way in which a connection ends.
+/// Streams of one connection: pipelines, every kind of body, and each way in which a connection
+/// ends.
 fn streams() -> Vec<Vec<u8>> {
     let feed = post("/v1/entries", "application/x-ndjson", ENTRIES);
     let batch = post(
@@ -47,7 +49,12 @@ fn every_stream_cut_at_every_byte() {
         assert!(whole.2 >= 5, "{}", String::from_utf8_lossy(&whole.0));
         for cut in 1..stream.len() {
             let (a, b) = stream.split_at(cut);
-            assert_eq!(run(&[a, b]), whole, "cut at {cut} of {:?}", String::from_utf8_lossy(&stream));
+            assert_eq!(
+                run(&[a, b]),
+                whole,
+                "cut at {cut} of {:?}",
+                String::from_utf8_lossy(&stream)
+            );
         }
         let bytes: Vec<_> = stream.chunks(1).collect();
         assert_eq!(run(&bytes), whole, "byte by byte: {:?}", String::from_utf8_lossy(&stream));
@@ -68,7 +75,12 @@ fn an_answer_waits_for_the_log_and_those_behind_it_wait_too() {
         post("/v1/entries", "application/x-ndjson", ENTRIES),
     ] {
         wire.send(&read);
-        assert_eq!(wire.sent(), b"", "what shows an entry waits for it: {}", String::from_utf8_lossy(&read));
+        assert_eq!(
+            wire.sent(),
+            b"",
+            "what shows an entry waits for it: {}",
+            String::from_utf8_lossy(&read)
+        );
     }
     wire.work();
     assert_eq!(length(&wire.take()), 5, "all of them are durable");

@@ -1,4 +1,5 @@
-//! The room `tuning/`: pages, scripts and unit name each other truly, and what only looks changes nothing.
+//! The room `tuning/`: pages, scripts and unit name each other truly, and what only looks changes
+//! nothing.
 
 use crate::server::{purser, run};
 use std::collections::BTreeSet;
@@ -24,7 +25,8 @@ fn script(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
 /// All pages but the index.
 fn pages() -> BTreeSet<String> {
     let names = fs::read_dir(path("")).expect("it is there");
-    let names = names.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name in UTF-8"));
+    let names = names
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a name in UTF-8"));
     names.filter(|name| name.ends_with(".md") && name != "README.md").collect()
 }
 
@@ -38,7 +40,8 @@ fn each_line_of_check_names_a_page() {
         let (status, _) = line.split_once(' ').expect("words");
         assert!(["ok", "off", "unknown"].contains(&status), "{line}");
         assert!(line.contains("; wanted: "), "{line}");
-        let page = line.rsplit(' ').next().and_then(|word| word.strip_prefix("tuning/")).expect("a page");
+        let page =
+            line.rsplit(' ').next().and_then(|word| word.strip_prefix("tuning/")).expect("a page");
         assert!(pages.contains(page), "{line}");
         is_off |= status == "off";
     }
@@ -52,9 +55,15 @@ fn each_page_is_in_the_index_and_checked_or_said_not_to_be() {
     for page in pages() {
         assert!(index.contains(&format!("]({page})")), "the index lacks {page}");
         if NOT_LOOKED_AT.contains(&&*page) {
-            assert!(help.contains(&format!("Not looked at: {page}")), "check does not say that it leaves {page} out");
+            assert!(
+                help.contains(&format!("Not looked at: {page}")),
+                "check does not say that it leaves {page} out"
+            );
         } else {
-            let used = check.lines().filter(|line| !line.starts_with("Not looked at")).any(|line| line.contains(&page));
+            let used = check
+                .lines()
+                .filter(|line| !line.starts_with("Not looked at"))
+                .any(|line| line.contains(&page));
             assert!(used, "check does not name {page}");
         }
     }
@@ -71,7 +80,10 @@ fn each_page_says_what_it_brings_and_how_to_undo_it_and_links_to_what_is_there()
         for word in ["ffect", "ndo"] {
             assert!(text.contains(word), "{page} has no word of it: {word}");
         }
-        assert!(text.contains("easured") || text.contains("whether it starts"), "{page}: measured or not?");
+        assert!(
+            text.contains("easured") || text.contains("whether it starts"),
+            "{page}: measured or not?"
+        );
         assert!(text.contains("cargo bench --bench load -- "), "{page}: how to measure?");
     }
 }
@@ -82,7 +94,10 @@ fn what_cannot_be_used_is_refused() {
         for name in ["check", "apply"] {
             let (code, out, err) = script(name, arguments);
             assert_eq!((code, out.as_str()), (Some(2), ""), "{name} {arguments:?}: {err}");
-            assert!(err.starts_with("error: ") && err.contains(named), "{name} {arguments:?}: {err}");
+            assert!(
+                err.starts_with("error: ") && err.contains(named),
+                "{name} {arguments:?}: {err}"
+            );
             assert!(err.contains(&format!("usage: tuning/{name}")), "{name} {arguments:?}: {err}");
         }
     };
@@ -109,7 +124,10 @@ fn apply_without_yes_changes_nothing() {
             let (value, file) = undo.rsplit_once(" > ").expect("a value and a file");
             let found = fs::read_to_string(file).expect("it can be read");
             let words = found.split_whitespace().collect::<Vec<_>>().join(" ");
-            assert!(words == value || words.contains(&format!("[{value}]")), "{file} is {words}, and was {value}");
+            assert!(
+                words == value || words.contains(&format!("[{value}]")),
+                "{file} is {words}, and was {value}"
+            );
         }
         assert_eq!(script("apply", arguments), (Some(0), out, String::new()), "the second time");
     }
@@ -120,7 +138,9 @@ fn the_unit_agrees_with_the_program() {
     let unit = text("purser.service");
     let (_, help, _) = run(purser().args(["serve", "--help"]));
     let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
-    let value = |start: &str| unit.lines().find_map(|line| line.strip_prefix(start)).expect("a line of the unit");
+    let value = |start: &str| {
+        unit.lines().find_map(|line| line.strip_prefix(start)).expect("a line of the unit")
+    };
     for variable in unit.lines().filter_map(|line| line.strip_prefix("Environment=")) {
         let (name, _) = variable.split_once('=').expect("a name and a value");
         assert!(help.contains(&format!("[env: {name}=")), "serve does not know {name}");
@@ -129,7 +149,10 @@ fn the_unit_agrees_with_the_program() {
     let (_, drain) = drain.split_once("[default: ").expect("its default");
     let drain_ms: u64 = drain.split(']').next().and_then(|ms| ms.parse().ok()).expect("a number");
     let stop_s: u64 = value("TimeoutStopSec=").parse().expect("seconds");
-    assert!(stop_s * 1_000 > drain_ms, "systemd kills after {stop_s} s, and draining may take {drain_ms} ms");
+    assert!(
+        stop_s * 1_000 > drain_ms,
+        "systemd kills after {stop_s} s, and draining may take {drain_ms} ms"
+    );
     let data = format!("Environment=PURSER_DATA=/var/lib/{}", value("StateDirectory="));
     assert!(unit.contains(&data), "the unit lets the data be written elsewhere: {data}");
 }

@@ -19,11 +19,21 @@ pub fn verify(data: &Path) -> Outcome {
 /// A directory with a snapshot of three users and a log of two segments with four writes.
 fn filled(scratch: &Scratch) -> PathBuf {
     let data = scratch.join("data");
-    import_all(&data, &[credit(1, 7, 5, T), credit(1, 8, 6, T + 1), credit(2, 7, 1, T + 2), credit(1, 9, 4, T + 3)]);
+    import_all(
+        &data,
+        &[
+            credit(1, 7, 5, T),
+            credit(1, 8, 6, T + 1),
+            credit(2, 7, 1, T + 2),
+            credit(1, 9, 4, T + 3),
+        ],
+    );
     for round in 0..2 {
         let server = Server::keeping(&data, &[]);
         server.feed(&[credit(10 + round, 7, 1, T + 4 + round)]);
-        server.feed(&[credit(20 + round, 10, 1, T + 4 + round).replace("topup", "gift").replace("COIN", "EUR")]);
+        server.feed(&[credit(20 + round, 10, 1, T + 4 + round)
+            .replace("topup", "gift")
+            .replace("COIN", "EUR")]);
     }
     data
 }
@@ -53,7 +63,10 @@ fn faulty(data: &Path, file: &Path, offset: Option<usize>, context: &str) -> Str
 
 fn unchecked(data: &Path, part: &str) {
     let (code, out, err) = verify(data);
-    assert!(code == Some(1) && err.starts_with("error: ") && err.contains(part), "{code:?} {out}{err}");
+    assert!(
+        code == Some(1) && err.starts_with("error: ") && err.contains(part),
+        "{code:?} {out}{err}"
+    );
 }
 
 /// Where frames begin in a file, and how long each is without its padding.
@@ -89,7 +102,8 @@ fn what_is_sound_is_told() {
     assert_eq!(out.lines().take(want.len()).collect::<Vec<_>>(), want);
     // The segment that was made ready for what never came, or its beginning.
     let mut notes = out.lines().skip(want.len()).filter(|line| line.starts_with("note: "));
-    let is_known = |note: &str| note.contains("/log-3") && note.ends_with("; the next start removes it");
+    let is_known =
+        |note: &str| note.contains("/log-3") && note.ends_with("; the next start removes it");
     assert!(notes.all(is_known), "{out}");
     for (file, note) in [
         ("generation-1/slice-0/snapshot-9", "is not in use; the next start removes it"),
@@ -101,7 +115,10 @@ fn what_is_sound_is_told() {
     ] {
         fs::write(data.join(file), b"").unwrap();
         let out = sound(&data);
-        assert!(out.contains(&format!("note: {} {note}\n", data.join(file).display())), "{file}: {out}");
+        assert!(
+            out.contains(&format!("note: {} {note}\n", data.join(file).display())),
+            "{file}: {out}"
+        );
         fs::remove_file(data.join(file)).unwrap();
     }
     assert!(
@@ -205,7 +222,8 @@ fn a_torn_tail_is_a_note_and_what_lies_behind_it_is_looked_at() {
     fs::write(&file, &broken).unwrap();
     let out = sound(&data);
     assert!(
-        out.contains(&format!("at byte {last}: an unfinished write")) && out.contains("  entries     7\n"),
+        out.contains(&format!("at byte {last}: an unfinished write"))
+            && out.contains("  entries     7\n"),
         "{out}"
     );
     // Broken, and a later write is there far behind: no crash does that.
@@ -213,7 +231,10 @@ fn a_torn_tail_is_a_note_and_what_lies_behind_it_is_looked_at() {
     broken[far..].copy_from_slice(&renumbered(&good[last..last + ALIGN], 5));
     fs::write(&file, &broken).unwrap();
     let err = faulty(&data, &file, Some(last), "a later write");
-    assert!(err.contains(&format!("write 4 is broken, and write 5 is there behind it, at byte {far}")), "{err}");
+    assert!(
+        err.contains(&format!("write 4 is broken, and write 5 is there behind it, at byte {far}")),
+        "{err}"
+    );
     fs::write(&file, &good).unwrap();
     sound(&data);
 }
@@ -238,9 +259,10 @@ fn an_invariant_that_does_not_hold_is_a_fault() {
     let (users, _) = frames(&good)[1];
     // Length, id, version, time: the fourth part of the first user; then the number of balances.
     let first = users + HEADER_BYTES;
-    for (at, to, what) in
-        [(first + 12, 9, "a user: "), (first + 12, 0, "a user: it does not hold that a version lies between")]
-    {
+    for (at, to, what) in [
+        (first + 12, 9, "a user: "),
+        (first + 12, 0, "a user: it does not hold that a version lies between"),
+    ] {
         let mut bad = good.clone();
         bad[at] = to;
         let sealed = renumbered(&bad[users..users + ALIGN], 1);

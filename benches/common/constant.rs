@@ -59,7 +59,9 @@ impl Constant {
     /// The connection that an event is of, which the end of the turn will look at.
     #[inline]
     fn touch(&mut self, slot: Slot) -> &mut Connection {
-        let connection = self.connections[slot as usize].as_mut().expect("an event is of a connection that is there");
+        let connection = self.connections[slot as usize]
+            .as_mut()
+            .expect("an event is of a connection that is there");
         if !std::mem::replace(&mut connection.is_touched, true) {
             self.touched.push(slot);
         }
@@ -80,8 +82,11 @@ impl Connection {
     #[inline]
     fn answer(&mut self, mut bytes: &[u8], answer: &[u8]) {
         while self.matched > 0 && !bytes.is_empty() {
-            self.matched =
-                if bytes[0] == END[self.matched] { self.matched + 1 } else { usize::from(bytes[0] == END[0]) };
+            self.matched = if bytes[0] == END[self.matched] {
+                self.matched + 1
+            } else {
+                usize::from(bytes[0] == END[0])
+            };
             bytes = &bytes[1..];
             if self.matched == END.len() {
                 self.out.extend_from_slice(answer);

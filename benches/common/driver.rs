@@ -1,7 +1,9 @@
-//! Drives the machine of a core as an engine does, without sockets, clocks or disks: bytes in, bytes out, turn by turn.
+//! Drives the machine of a core as an engine does, without sockets, clocks or disks: bytes in,
+//! bytes out, turn by turn.
 //!
-//! Shared by the benches, the tests and the fuzz targets. Sends are completed in the turn after they were asked for, whole
-//! unless a test says otherwise; messages and disk tasks are handed to whoever drives several cores, or fulfilled here.
+//! Shared by the benches, the tests and the fuzz targets. Sends are completed in the turn after
+//! they were asked for, whole unless a test says otherwise; messages and disk tasks are handed to
+//! whoever drives several cores, or fulfilled here.
 
 use purser::api::info::{Info, Place};
 use purser::limits::Limits;
@@ -94,7 +96,9 @@ impl Core {
             }
         }
         events(&mut self.machine);
-        self.machine.end_turn().unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
+        self.machine
+            .end_turn()
+            .unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
         self.carry_out();
     }
 

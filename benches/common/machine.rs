@@ -25,11 +25,13 @@ impl Machine {
         self.core.clocks.unix_ms = now.0;
     }
 
-    /// Hands `bytes` over as one receive, goes on until no work is at hand, and hands every piece that was sent to `take`.
-    /// Returns whether the connection is still open.
+    /// Hands `bytes` over as one receive, goes on until no work is at hand, and hands every piece
+    /// that was sent to `take`. Returns whether the connection is still open.
     pub fn exchange(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> bool {
         let Self { core, slot } = self;
-        let is_open = |core: &Core| !(core.ends[*slot as usize].is_shut || core.ends[*slot as usize].is_closed);
+        let is_open = |core: &Core| {
+            !(core.ends[*slot as usize].is_shut || core.ends[*slot as usize].is_closed)
+        };
         if !is_open(core) {
             return false;
         }

@@ -25,7 +25,8 @@ impl MemoryDisk {
     pub fn log(population: Population) -> Self {
         let mut disk = Self(RamDisk::new(PLACE));
         let mut slice = Slice::new(usize::MAX);
-        let settings = Settings { place: PLACE, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
+        let settings =
+            Settings { place: PLACE, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
         let mut store = Store::new(settings, Found::default());
         for n in 0..population.history() {
             slice.apply(NOW, &population.entry(n).as_entry(), &mut store);
@@ -49,7 +50,10 @@ impl MemoryDisk {
                 slice.durable(lsn);
             }
         }
-        assert!(store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+        assert!(
+            store.is_settled(),
+            "a disk that does everything at once leaves nothing to wait for"
+        );
     }
 
     /// A snapshot of `slice`, of which nothing is in the log, and a log that begins behind it.
@@ -60,7 +64,8 @@ impl MemoryDisk {
         Header { capacity: ALIGN as u64, before: None }.write(header.payload());
         header.seal(Kind::Segment, Place { file: 1, ..PLACE }, 0);
         disk.files.insert(File::Segment(1), header.bytes().to_vec());
-        disk.manifest = manifest::Slice { snapshot: 1, snapshot_end: scan.last_frame(), first: 1, last: 1 };
+        disk.manifest =
+            manifest::Slice { snapshot: 1, snapshot_end: scan.last_frame(), first: 1, last: 1 };
         Self(disk)
     }
 
@@ -69,7 +74,9 @@ impl MemoryDisk {
         let mut files = &self.0;
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, self.0.manifest);
-        while !source::step(&mut recovery, &mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
+        while !source::step(&mut recovery, &mut slice, &mut files)
+            .unwrap_or_else(|error| panic!("{error:?}"))
+        {}
         let report = *recovery.report();
         slice.recovered(Lsn(recovery.finish().tail.position));
         (slice, report)
@@ -87,8 +94,15 @@ pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
 }
 
 /// One step of a scan of what is all durable, and what it asks.
-pub fn step(scan: &mut Scan, slice: &Slice, asked: &mut VecDeque<Task>, work: &mut impl FnMut(Task) -> Option<Done>) {
-    scan.advance(slice.book(), Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| asked.push_back(task));
+pub fn step(
+    scan: &mut Scan,
+    slice: &Slice,
+    asked: &mut VecDeque<Task>,
+    work: &mut impl FnMut(Task) -> Option<Done>,
+) {
+    scan.advance(slice.book(), Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
+        asked.push_back(task)
+    });
     while let Some(task) = asked.pop_front() {
         match work(task) {
             Some(Done::Created { buffers, .. }) => scan.created(buffers),

@@ -1,5 +1,5 @@
-//! What the benches of parts share: a core without sockets, its users, a disk without a disk, and the serde rivals of our
-//! readers and writers.
+//! What the benches of parts share: a core without sockets, its users, a disk without a disk, and
+//! the serde rivals of our readers and writers.
 
 #[allow(dead_code, reason = "tests need more of it")]
 pub mod driver;

@@ -1,8 +1,9 @@
 //! A seeded population: what every user was sent, and, counted naively, what must be answered.
 //!
-//! Entry `n` is a function of `n`: four rounds in which everyone gets one entry of each group, then users at random, evenly.
-//! Ten entries a user fill the thirty days before [`NOW`]; entries beyond those go on at the same pace.
-//! Ids have 19 digits, neither dense nor sorted, so that requests are of one width. Times are Unix milliseconds.
+//! Entry `n` is a function of `n`: four rounds in which everyone gets one entry of each group, then
+//! users at random, evenly. Ten entries a user fill the thirty days before [`NOW`]; entries beyond
+//! those go on at the same pace. Ids have 19 digits, neither dense nor sorted, so that requests are
+//! of one width. Times are Unix milliseconds.
 
 use super::machine::Machine;
 use purser::api::FEED_LINES;
@@ -70,8 +71,10 @@ impl Population {
     pub fn entry(&self, n: u64) -> Posted {
         let bits = mix(n ^ 0x5eed_0000_0000_0000);
         let round = n / self.users;
-        let (user, group) = if round < 4 { (n % self.users, round) } else { (bits % self.users, bits >> 62) };
-        let at_ms = NOW.0 - SPAN_MS + (n as u128 * u128::from(SPAN_MS) / u128::from(self.history())) as u64;
+        let (user, group) =
+            if round < 4 { (n % self.users, round) } else { (bits % self.users, bits >> 62) };
+        let at_ms =
+            NOW.0 - SPAN_MS + (n as u128 * u128::from(SPAN_MS) / u128::from(self.history())) as u64;
         let id = u128::from(bits) << 64 | u128::from(n);
         Posted { id, user, group: group as usize, amount: (bits >> 20) as i64 & 0xffff, at_ms }
     }
@@ -97,7 +100,11 @@ impl Population {
             let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: ";
             let sent = machine.answer(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
             let accepted = format!("{{\"accepted\":{count},");
-            assert!(String::from_utf8_lossy(&sent).contains(&accepted), "{}", String::from_utf8_lossy(&sent));
+            assert!(
+                String::from_utf8_lossy(&sent).contains(&accepted),
+                "{}",
+                String::from_utf8_lossy(&sent)
+            );
         }
         machine
     }
@@ -118,17 +125,21 @@ impl Population {
                 r#"{{"currency":"{currency}","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}"#
             )
         };
-        let (version, as_of) = (entries.len(), entries.iter().map(|e| e.at_ms).max().unwrap_or_default());
-        let head = format!(r#"{{"user_id":"{}","version":{version},"as_of_ms":{as_of}"#, user_id(user));
+        let (version, as_of) =
+            (entries.len(), entries.iter().map(|e| e.at_ms).max().unwrap_or_default());
+        let head =
+            format!(r#"{{"user_id":"{}","version":{version},"as_of_ms":{as_of}"#, user_id(user));
         format!(r#"{head},"balances":[{},{}]}}"#, one("COIN"), one("DIAMOND"))
     }
 
-    /// The body of a user's statistics at [`NOW`] with `window=7d`: the contract's rule for its range, word for word.
+    /// The body of a user's statistics at [`NOW`] with `window=7d`: the contract's rule for its
+    /// range, word for word.
     pub fn stats(&self, user: u64) -> String {
         let entries = self.of(user);
         let latest = entries.iter().map(|e| e.at_ms).max().unwrap_or_default();
         let to = (NOW.0 / QUARTER_MS + 1) * QUARTER_MS;
-        let (fine, middle) = ((latest - 26 * HOUR_MS) / HOUR_MS * HOUR_MS, (latest - 8 * DAY_MS) / DAY_MS * DAY_MS);
+        let (fine, middle) =
+            ((latest - 26 * HOUR_MS) / HOUR_MS * HOUR_MS, (latest - 8 * DAY_MS) / DAY_MS * DAY_MS);
         let grain = |at| match at {
             _ if at >= fine => QUARTER_MS,
             _ if at >= middle => HOUR_MS,
@@ -140,8 +151,11 @@ impl Population {
         for (group, (currency, kind, direction)) in GROUPS.iter().enumerate() {
             let inside = |e: &&Posted| e.group == group && (from..to).contains(&e.at_ms);
             let amounts: Vec<i64> = entries.iter().filter(inside).map(|e| e.amount).collect();
-            let (Some(min), Some(max)) = (amounts.iter().min(), amounts.iter().max()) else { continue };
-            let (count, sum, direction) = (amounts.len(), amounts.iter().sum::<i64>(), direction.name());
+            let (Some(min), Some(max)) = (amounts.iter().min(), amounts.iter().max()) else {
+                continue;
+            };
+            let (count, sum, direction) =
+                (amounts.len(), amounts.iter().sum::<i64>(), direction.name());
             groups.push(format!(
                 r#"{{"currency":"{currency}","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
             ));
@@ -160,7 +174,12 @@ impl Posted {
     pub fn as_entry(&self) -> EntryRef<'static> {
         let (currency, kind, direction) = GROUPS[self.group];
         let currency = Currency::parse(currency.as_bytes()).expect("a currency of ours");
-        let leg = Leg { currency, kind, direction, amount: Amount::new(self.amount).expect("never negative") };
+        let leg = Leg {
+            currency,
+            kind,
+            direction,
+            amount: Amount::new(self.amount).expect("never negative"),
+        };
         EntryRef {
             id: EntryId(self.id),
             user: UserId(user_id(self.user)),

@@ -23,7 +23,8 @@ impl RamDisk {
     pub fn work(&mut self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {
-                let (bytes, end) = (self.files.entry(file).or_default(), offset as usize + block.bytes().len());
+                let (bytes, end) =
+                    (self.files.entry(file).or_default(), offset as usize + block.bytes().len());
                 bytes.resize(bytes.len().max(end), 0);
                 bytes[offset as usize..end].copy_from_slice(block.bytes());
                 Done::Written { file, block, ok: true }
@@ -35,7 +36,8 @@ impl RamDisk {
             Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
-                self.manifest = manifest::Slice::read(text.as_bytes(), self.place).expect("a store writes manifests");
+                self.manifest = manifest::Slice::read(text.as_bytes(), self.place)
+                    .expect("a store writes manifests");
                 Done::Published
             }
             Task::Remove { file } => {
@@ -57,7 +59,8 @@ impl RamDisk {
 
     fn copy(&self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) {
         into.clear();
-        let ahead = self.files.get(&file).and_then(|all| all.get(offset as usize..)).unwrap_or_default();
+        let ahead =
+            self.files.get(&file).and_then(|all| all.get(offset as usize..)).unwrap_or_default();
         into.extend_from_slice(&ahead[..bytes.min(ahead.len())]);
     }
 }
@@ -69,7 +72,13 @@ impl Source for &RamDisk {
         Ok(RamDisk::size(self, file))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
         self.copy(file, offset, bytes, into);
         Ok(())
     }

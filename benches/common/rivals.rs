@@ -1,7 +1,8 @@
 //! What `sonic-rs` with serde would do in place of our readers and writers.
 //!
-//! Two rivals a reader: one that ends with the borrowed texts, which is less than our reader does, and one that goes on to
-//! the very value that our reader gives, through our own parsers of ids, currencies and times.
+//! Two rivals a reader: one that ends with the borrowed texts, which is less than our reader does,
+//! and one that goes on to the very value that our reader gives, through our own parsers of ids,
+//! currencies and times.
 
 use purser::api::read::{Kind, Read, What};
 use purser::ledger::amount::{Amount, Currency, Direction, is_kind};
@@ -42,7 +43,8 @@ impl<'a> Line<'a> {
             direction,
             amount: Amount::new(self.amount?)?,
         };
-        let (id, user) = (EntryId::parse(self.entry_id.as_bytes())?, UserId::parse(self.user_id.as_bytes())?);
+        let (id, user) =
+            (EntryId::parse(self.entry_id.as_bytes())?, UserId::parse(self.user_id.as_bytes())?);
         Some(EntryRef { id, user, at: Millis::new(self.at_ms)?, action: Action::Post(leg) })
     }
 }
@@ -85,7 +87,8 @@ impl Item<'_> {
     }
 }
 
-/// A balance answer's body; deserialised once from an answer of ours, so that gathering it is not timed.
+/// A balance answer's body; deserialised once from an answer of ours, so that gathering it is not
+/// timed.
 #[derive(Deserialize, Serialize)]
 pub struct BalanceAnswer<'a> {
     user_id: &'a str,

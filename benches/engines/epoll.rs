@@ -146,7 +146,8 @@ impl<M: Machine> Driver<M> {
                 turns.machine.peer_closed(slot);
             }
             Ok(count) => turns.machine.received(slot, &bytes[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => turns.machine.failed(slot),
         }
     }
@@ -172,10 +173,12 @@ impl Sockets {
     /// Whether epoll reports that a socket is readable, or writable.
     fn set(&mut self, slot: Slot, flag: u32, on: bool) {
         let Self { poll, sockets, .. } = self;
-        let socket = sockets[slot as usize].as_mut().expect("a connection is named until it is closed");
+        let socket =
+            sockets[slot as usize].as_mut().expect("a connection is named until it is closed");
         let interest = if on { socket.interest | flag } else { socket.interest & !flag };
         if std::mem::replace(&mut socket.interest, interest) != interest {
-            poll.control(libc::EPOLL_CTL_MOD, &socket.stream, slot.into(), interest).expect("it is watched");
+            poll.control(libc::EPOLL_CTL_MOD, &socket.stream, slot.into(), interest)
+                .expect("it is watched");
         }
     }
 
@@ -218,18 +221,27 @@ impl Poll {
         Ok(Self { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS] })
     }
 
-    fn control(&self, operation: i32, socket: &impl AsRawFd, number: u64, interest: u32) -> io::Result<()> {
+    fn control(
+        &self,
+        operation: i32,
+        socket: &impl AsRawFd,
+        number: u64,
+        interest: u32,
+    ) -> io::Result<()> {
         let mut event = libc::epoll_event { events: interest, u64: number };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: `event` is valid for a read.
-        checked(unsafe { libc::epoll_ctl(epoll, operation, socket.as_raw_fd(), &raw mut event) }).map(drop)
+        checked(unsafe { libc::epoll_ctl(epoll, operation, socket.as_raw_fd(), &raw mut event) })
+            .map(drop)
     }
 
     /// Waits for events. Returns how many there are.
     fn wait(&mut self, timeout_ms: i32) -> io::Result<usize> {
         let (epoll, most) = (self.epoll.as_raw_fd(), self.events.len() as i32);
         // SAFETY: `events` has room for so many.
-        match checked(unsafe { libc::epoll_wait(epoll, self.events.as_mut_ptr(), most, timeout_ms) }) {
+        match checked(unsafe {
+            libc::epoll_wait(epoll, self.events.as_mut_ptr(), most, timeout_ms)
+        }) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             result => result.map(|count| count as usize),
         }

@@ -38,13 +38,24 @@ type Shared = Rc<RefCell<TcpStream>>;
 /// Where all connections receive.
 type Buffer = Rc<RefCell<Vec<u8>>>;
 
-pub fn run<M: Machine + 'static>(turns: Turns<M>, listener: TcpListener, cpu: usize) -> io::Result<()> {
+pub fn run<M: Machine + 'static>(
+    turns: Turns<M>,
+    listener: TcpListener,
+    cpu: usize,
+) -> io::Result<()> {
     let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu));
-    let executor = builder.ring_depth(RING_ENTRIES).io_memory(IO_MEMORY_BYTES).make().map_err(io::Error::from)?;
+    let executor = builder
+        .ring_depth(RING_ENTRIES)
+        .io_memory(IO_MEMORY_BYTES)
+        .make()
+        .map_err(io::Error::from)?;
     executor.run(serve(Driver::new(turns), listener)).map_err(io::Error::from)
 }
 
-async fn serve<M: Machine + 'static>(driver: Driver<M>, bound: TcpListener) -> Result<(), GlommioError<()>> {
+async fn serve<M: Machine + 'static>(
+    driver: Driver<M>,
+    bound: TcpListener,
+) -> Result<(), GlommioError<()>> {
     // It takes no listener from outside, but shares the address with one.
     let listener = ::glommio::net::TcpListener::bind(bound.local_addr()?)?;
     drop(bound);
@@ -66,7 +77,8 @@ async fn serve<M: Machine + 'static>(driver: Driver<M>, bound: TcpListener) -> R
 
 async fn receive<M: Machine>(driver: Driver<M>, slot: Slot, stream: Shared, buffer: Buffer) {
     while driver.wants_bytes(slot).await {
-        // Told in the same step in which it was received: the buffer is free for the next connection.
+        // Told in the same step in which it was received: the buffer is free for the next
+        // connection.
         poll_fn(|context| {
             let bytes = &mut *buffer.borrow_mut();
             let polled = Pin::new(&mut *stream.borrow_mut()).poll_read(context, bytes);
@@ -81,7 +93,8 @@ async fn receive<M: Machine>(driver: Driver<M>, slot: Slot, stream: Shared, buff
 async fn send<M: Machine>(driver: Driver<M>, slot: Slot, stream: Shared) {
     while let Some((buffer, from)) = driver.unsent(slot).await {
         let rest = &buffer[from..];
-        let result = poll_fn(|context| Pin::new(&mut *stream.borrow_mut()).poll_write(context, rest)).await;
+        let result =
+            poll_fn(|context| Pin::new(&mut *stream.borrow_mut()).poll_write(context, rest)).await;
         driver.sent(slot, buffer, &result);
     }
     drop(stream);

@@ -77,7 +77,8 @@ impl Engine {
 pub fn command(args: Args) -> Result<()> {
     let Args { engine, constant, flags } = args;
     let cpus = affinity::allowed_cpus().context("asking for CPUs")?;
-    let host = Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
+    let host =
+        Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
     let config = check(flags, &host).map_err(Error::new)?;
     if config.slices != 1 || config.data.is_some() {
         return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));
@@ -87,7 +88,8 @@ pub fn command(args: Args) -> Result<()> {
     let address = listener.local_addr().context("asking for the address")?;
     let cpu = config.cores[0];
     seldom_collect();
-    let toucher = Toucher::start(Aside::of(&host.cpus, &config.cores)).context("starting the memory's thread")?;
+    let toucher = Toucher::start(Aside::of(&host.cpus, &config.cores))
+        .context("starting the memory's thread")?;
     affinity::pin(cpu).context("pinning")?;
     stack::prefault();
     let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, toucher)).transpose();
@@ -107,7 +109,12 @@ pub fn command(args: Args) -> Result<()> {
     drive(engine, Turns::new(Server::new(Setup::alone(config.limits, info)), arena), listener, cpu)
 }
 
-fn drive<M: Machine + 'static>(engine: Engine, turns: Turns<M>, listener: TcpListener, cpu: usize) -> Result<()> {
+fn drive<M: Machine + 'static>(
+    engine: Engine,
+    turns: Turns<M>,
+    listener: TcpListener,
+    cpu: usize,
+) -> Result<()> {
     match engine {
         Engine::Epoll => epoll::run(turns, listener).context("epoll"),
         Engine::Monoio => monoio::run(turns, listener).context("monoio"),

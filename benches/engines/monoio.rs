@@ -33,7 +33,11 @@ const COMPLETIONS: u32 = 32_768;
 
 pub fn run<M: Machine + 'static>(turns: Turns<M>, listener: TcpListener) -> io::Result<()> {
     let mut ring = IoUring::builder();
-    ring.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(COMPLETIONS).dontfork();
+    ring.setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_cqsize(COMPLETIONS)
+        .dontfork();
     let builder = RuntimeBuilder::<TimeDriver<IoUringDriver>>::new();
     let mut runtime = builder.with_entries(SUBMISSIONS).uring_builder(ring).build()?;
     runtime.block_on(serve(Driver::new(turns), listener))

@@ -243,6 +243,7 @@ impl<M: Machine> Driver<M> {
 }
 
 fn shut_down(fd: RawFd, how: i32) {
-    // SAFETY: no pointers; the descriptor is open until both tasks have left. An error means that the peer was faster.
+    // SAFETY: no pointers; the descriptor is open until both tasks have left. An error means that
+    // the peer was faster.
     unsafe { libc::shutdown(fd, how) };
 }

@@ -47,12 +47,16 @@ impl<M: Machine> Turns<M> {
     pub fn end(&mut self, mut carry_out: impl FnMut(&mut M, Output)) {
         let Self { machine, arena, .. } = self;
         assert!(std::mem::take(&mut self.is_open), "a turn that ends was begun");
-        machine.end_turn().unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
+        machine
+            .end_turn()
+            .unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
         while let Some(output) = machine.poll() {
             match output {
                 Output::Serving => arena.iter().for_each(Arena::warm),
                 Output::Loading { .. } => {}
-                Output::Message { .. } | Output::Task { .. } => unreachable!("it is alone, and keeps nothing"),
+                Output::Message { .. } | Output::Task { .. } => {
+                    unreachable!("it is alone, and keeps nothing")
+                }
                 output => carry_out(machine, output),
             }
         }

@@ -1,5 +1,6 @@
-//! Answers checked: sampled users' balances and statistics, single and in a batch, must be the generator's own tally to
-//! the byte. Run before and after the rounds of a suite; in the rounds themselves wrk counts every status above 399.
+//! Answers checked: sampled users' balances and statistics, single and in a batch, must be the
+//! generator's own tally to the byte. Run before and after the rounds of a suite; in the rounds
+//! themselves wrk counts every status above 399.
 
 use crate::error::{Error, Result};
 use crate::http::{Answer, Client};
@@ -17,7 +18,10 @@ pub fn check(server: &Running, tally: &Tally, turn: usize) -> Result<()> {
         let answer = client.get(&balance(tally, user))?;
         let etag = format!("\"v{}\"", tally.version(user));
         if answer.header("etag") != Some(&etag) {
-            return Err(Error::new(format!("ETag {:?} where {etag} was expected", answer.header("etag"))));
+            return Err(Error::new(format!(
+                "ETag {:?} where {etag} was expected",
+                answer.header("etag")
+            )));
         }
         same(&answer, &tally.balance(user))?;
         same(&client.get(&stats(tally, user))?, &tally.stats(user))?;
@@ -32,11 +36,15 @@ fn same(answer: &Answer, expected: &str) -> Result<()> {
         return Ok(());
     }
     let body = String::from_utf8_lossy(answer.body());
-    Err(Error::new(format!("a wrong answer: {}\n  got      {body}\n  expected {expected}", answer.status)))
+    Err(Error::new(format!(
+        "a wrong answer: {}\n  got      {body}\n  expected {expected}",
+        answer.status
+    )))
 }
 
-/// A real answer to what `script` asks, of about the mean size among sampled users: the floor's constant. (The mean,
-/// not the median: then the floor sends as many bytes in a round as the server does.)
+/// A real answer to what `script` asks, of about the mean size among sampled users: the floor's
+/// constant. (The mean, not the median: then the floor sends as many bytes in a round as the server
+/// does.)
 pub fn typical_answer(server: &Running, tally: &Tally, script: Script) -> Result<Vec<u8>> {
     let mut client = Client::connect(server.address)?;
     let mut answers = Vec::new();
@@ -67,5 +75,9 @@ fn stats(tally: &Tally, user: u64) -> String {
 fn batch(client: &mut Client, tally: &Tally, users: &[u64]) -> Result<Answer> {
     let item = |user: &u64| format!(r#"{{"user_id":"{}","read":"balance"}}"#, tally.user_id(*user));
     let items: Vec<String> = users.iter().map(item).collect();
-    client.post("/v1/batch", "application/json", format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes())
+    client.post(
+        "/v1/batch",
+        "application/json",
+        format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes(),
+    )
 }

@@ -1,5 +1,6 @@
-//! A closed loop of feeders: each connection, in a thread of its own, sends a body of entries, waits for the answer and
-//! sends the next. Bodies are made before the clock runs, so the load core does little else meanwhile.
+//! A closed loop of feeders: each connection, in a thread of its own, sends a body of entries,
+//! waits for the answer and sends the next. Bodies are made before the clock runs, so the load core
+//! does little else meanwhile.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -61,17 +62,25 @@ impl Connection {
         match self {
             Self::Http(client) => {
                 let answer = client.post("/v1/entries", "application/x-ndjson", &body.bytes)?;
-                let expected = format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.entries);
+                let expected = format!(
+                    r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#,
+                    body.entries
+                );
                 if answer.status == 200 && answer.body() == expected.as_bytes() {
                     return Ok(());
                 }
-                let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)]).into_owned();
+                let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)])
+                    .into_owned();
                 Err(Error::new(format!("entries were refused: {} {said}", answer.status)))
             }
             Self::Redis(client) => {
                 let accepted = client.integer(&body.bytes)?;
                 let all = u64::try_from(accepted) == Ok(body.entries);
-                if all { Ok(()) } else { Err(Error::new(format!("{accepted} of {} entries", body.entries))) }
+                if all {
+                    Ok(())
+                } else {
+                    Err(Error::new(format!("{accepted} of {} entries", body.entries)))
+                }
             }
         }
     }
@@ -111,7 +120,9 @@ impl<'a> Feeder<'a> {
         let mut entries: Vec<Entry> = self.entries.by_ref().take(batch).collect();
         let mut bytes = Vec::with_capacity(batch * LONGEST_BYTES);
         match self.dialect {
-            Dialect::Http => entries.iter().for_each(|entry| lines::write(&mut bytes, &self.population, entry)),
+            Dialect::Http => {
+                entries.iter().for_each(|entry| lines::write(&mut bytes, &self.population, entry))
+            }
             Dialect::Redis => redis::write_call(&mut bytes, &self.population, &entries),
         }
         bytes.shrink_to_fit();
@@ -123,7 +134,8 @@ impl<'a> Feeder<'a> {
     /// Bodies for a round: what is not sent in it is forgotten.
     fn bodies(&mut self, batch: usize, connections: usize, seconds: f64) -> Vec<Body> {
         let share = seconds.min(1.0);
-        let (most, most_bytes) = ((BODIES as f64 * share) as usize, (BODIES_BYTES as f64 * share) as usize);
+        let (most, most_bytes) =
+            ((BODIES as f64 * share) as usize, (BODIES_BYTES as f64 * share) as usize);
         let (mut bodies, mut bytes) = (Vec::new(), 0);
         while bodies.len() < connections || (bodies.len() < most && bytes < most_bytes) {
             let body = self.body(batch);
@@ -133,24 +145,34 @@ impl<'a> Feeder<'a> {
         bodies
     }
 
-    /// A round: `connections` of them send bodies of `batch` entries for `seconds`, or until all that were made are sent.
-    /// One alone stays awake; several leave the load core to each other.
+    /// A round: `connections` of them send bodies of `batch` entries for `seconds`, or until all
+    /// that were made are sent. One alone stays awake; several leave the load core to each other.
     pub fn round(&mut self, batch: usize, connections: usize, seconds: f64) -> Result<Fed> {
         let bodies = Mutex::new(self.bodies(batch, connections, seconds));
-        let mut ready: Vec<Connection> =
-            (0..connections).map(|_| Connection::new(self.server, self.dialect)).collect::<Result<_>>()?;
+        let mut ready: Vec<Connection> = (0..connections)
+            .map(|_| Connection::new(self.server, self.dialect))
+            .collect::<Result<_>>()?;
         if let [alone] = &mut ready[..] {
             alone.stay_awake()?;
         }
         let (cpu, clock) = (self.server.cpu()?, Instant::now());
         let until = clock + Duration::from_secs_f64(seconds);
         let sent: Vec<Sent> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                ready.iter_mut().map(|connection| scope.spawn(|| send_until(connection, &bodies, until))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a feeder panicked")).collect::<Result<_>>()
+            let threads: Vec<_> = ready
+                .iter_mut()
+                .map(|connection| scope.spawn(|| send_until(connection, &bodies, until)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a feeder panicked"))
+                .collect::<Result<_>>()
         })?;
-        let mut fed =
-            Fed { entries: 0, cpu: self.server.cpu()? - cpu, wall: clock.elapsed(), latencies: Latencies::default() };
+        let mut fed = Fed {
+            entries: 0,
+            cpu: self.server.cpu()? - cpu,
+            wall: clock.elapsed(),
+            latencies: Latencies::default(),
+        };
         for some in sent {
             fed.entries += some.entries;
             fed.latencies.0.extend(some.latencies.0);
@@ -172,8 +194,8 @@ impl<'a> Feeder<'a> {
         Ok(())
     }
 
-    /// Sends `per_second` entries a second over one connection, 1,000 a request, until it is told to stop.
-    /// Returns how many.
+    /// Sends `per_second` entries a second over one connection, 1,000 a request, until it is told
+    /// to stop. Returns how many.
     pub fn send_paced(&mut self, per_second: f64, stop: &AtomicBool) -> Result<u64> {
         let mut connection = Connection::new(self.server, self.dialect)?;
         let (clock, mut sent) = (Instant::now(), 0);
@@ -207,7 +229,11 @@ struct Sent {
     wanted: Vec<Entry>,
 }
 
-fn send_until(connection: &mut Connection, bodies: &Mutex<Vec<Body>>, until: Instant) -> Result<Sent> {
+fn send_until(
+    connection: &mut Connection,
+    bodies: &Mutex<Vec<Body>>,
+    until: Instant,
+) -> Result<Sent> {
     let mut sent = Sent { entries: 0, latencies: Latencies::default(), wanted: Vec::new() };
     while Instant::now() < until {
         let Some(body) = bodies.lock().expect("no feeder panicked").pop() else { break };

@@ -25,8 +25,8 @@ impl DataDir {
         &self.0
     }
 
-    /// One of a server of its own, beside this one, with the same log: its files are linked, not copied. A server that stays
-    /// below a few dozen MiB of new log writes to none of them.
+    /// One of a server of its own, beside this one, with the same log: its files are linked, not
+    /// copied. A server that stays below a few dozen MiB of new log writes to none of them.
     pub fn linked(&self) -> Result<Self> {
         let other = Self::new(self.0.parent())?;
         link(&self.0, &other.0).context(format!("linking the files of {}", self.0.display()))?;
@@ -44,10 +44,16 @@ impl DataDir {
     /// The slice's current snapshot, by its manifest; 0 if there is none.
     pub fn snapshot(&self) -> Result<u64> {
         let manifest = self.0.join("generation-1/slice-0/manifest");
-        let text = fs::read_to_string(&manifest).context(format!("reading {}", manifest.display()))?;
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("snapshot ")).context("a manifest names a snapshot")?;
-        line.split(' ').next().and_then(|number| number.parse().ok()).context("the number of a snapshot")
+        let text =
+            fs::read_to_string(&manifest).context(format!("reading {}", manifest.display()))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("snapshot "))
+            .context("a manifest names a snapshot")?;
+        line.split(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .context("the number of a snapshot")
     }
 
     /// Bytes of the files that a slice holds whose names begin with `what`.
@@ -63,7 +69,8 @@ impl DataDir {
         Ok(bytes)
     }
 
-    /// What the directory is on, in one line: file system, device, its write cache and whether it can write through it.
+    /// What the directory is on, in one line: file system, device, its write cache and whether it
+    /// can write through it.
     pub fn medium(&self) -> String {
         let unknown = || "not visible".to_owned();
         let device = fs::metadata(&self.0).map(|data| data.dev()).unwrap_or_default();
@@ -71,7 +78,8 @@ impl DataDir {
         let system = mounted(&number).unwrap_or_else(unknown);
         let block = PathBuf::from(format!("/sys/dev/block/{number}"));
         let block = fs::canonicalize(&block).unwrap_or(block);
-        let name = block.file_name().map_or_else(unknown, |name| name.to_string_lossy().into_owned());
+        let name =
+            block.file_name().map_or_else(unknown, |name| name.to_string_lossy().into_owned());
         // Of a partition, its disk says it.
         let queue = |fact: &str| {
             let of = |path: &Path| fs::read_to_string(path.join("queue").join(fact)).ok();
@@ -79,7 +87,9 @@ impl DataDir {
             text.map_or_else(unknown, |text| text.trim().to_owned())
         };
         let (fua, cache, rotates) = (queue("fua"), queue("write_cache"), queue("rotational"));
-        format!("{system} on {name}; queue/fua {fua}, queue/write_cache {cache}, queue/rotational {rotates}")
+        format!(
+            "{system} on {name}; queue/fua {fua}, queue/write_cache {cache}, queue/rotational {rotates}"
+        )
     }
 }
 

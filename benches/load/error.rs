@@ -1,5 +1,5 @@
-//! One error for the whole runner: a sentence that says what was being done, and with which object. No kinds: nobody
-//! here handles an error but `main`, which prints it.
+//! One error for the whole runner: a sentence that says what was being done, and with which object.
+//! No kinds: nobody here handles an error but `main`, which prints it.
 
 use std::fmt::{self, Display};
 

@@ -1,7 +1,8 @@
-//! Feeds a whole population to a server over one keep-alive connection, 1,000 entries a request, and checks each answer.
+//! Feeds a whole population to a server over one keep-alive connection, 1,000 entries a request,
+//! and checks each answer.
 //!
-//! Bodies are made ahead by a second thread (on the load core, as all of the runner), so that the server seldom waits;
-//! what counts is the server's CPU time, which idling does not touch.
+//! Bodies are made ahead by a second thread (on the load core, as all of the runner), so that the
+//! server seldom waits; what counts is the server's CPU time, which idling does not touch.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
@@ -28,7 +29,12 @@ struct Body {
 }
 
 /// Feeds all entries, in `parts`; `tally` sees each of them.
-pub fn feed(server: &Running, population: &Population, tally: &mut Tally, parts: u64) -> Result<Vec<Part>> {
+pub fn feed(
+    server: &Running,
+    population: &Population,
+    tally: &mut Tally,
+    parts: u64,
+) -> Result<Vec<Part>> {
     std::thread::scope(|scope| {
         let (full, bodies) = sync_channel(BODIES_AHEAD);
         let (empty, returned) = channel();
@@ -38,7 +44,12 @@ pub fn feed(server: &Running, population: &Population, tally: &mut Tally, parts:
 }
 
 /// Makes bodies until the history ends or nobody takes them.
-fn generate(population: &Population, tally: &mut Tally, full: &SyncSender<Body>, returned: &Receiver<Vec<u8>>) {
+fn generate(
+    population: &Population,
+    tally: &mut Tally,
+    full: &SyncSender<Body>,
+    returned: &Receiver<Vec<u8>>,
+) {
     let mut entries = population.entries();
     loop {
         let mut body = Body { bytes: returned.try_recv().unwrap_or_default(), lines: 0 };
@@ -67,10 +78,14 @@ fn send(
     let (mut cpu, mut clock) = (server.cpu()?, Instant::now());
     for body in bodies {
         let answer = client.post("/v1/entries", "application/x-ndjson", &body.bytes)?;
-        let expected = format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.lines);
+        let expected =
+            format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.lines);
         if answer.status != 200 || answer.body() != expected.as_bytes() {
             let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)]);
-            return Err(Error::new(format!("{} refused entries: {} {said}", server.name, answer.status)));
+            return Err(Error::new(format!(
+                "{} refused entries: {} {said}",
+                server.name, answer.status
+            )));
         }
         sent += body.lines;
         let _ = empty.send(body.bytes); // the generator may have ended
@@ -81,11 +96,15 @@ fn send(
             began_at = sent;
         }
     }
-    if sent == entries { Ok(done) } else { Err(Error::new(format!("fed {sent} of {entries} entries"))) }
+    if sent == entries {
+        Ok(done)
+    } else {
+        Err(Error::new(format!("fed {sent} of {entries} entries")))
+    }
 }
 
-/// Lines a second that the generator makes when nobody waits for them: a feed's figure holds only if this is well above
-/// what the server takes.
+/// Lines a second that the generator makes when nobody waits for them: a feed's figure holds only
+/// if this is well above what the server takes.
 pub fn generator_speed(population: &Population) -> Result<f64> {
     const LINES: usize = 2_000_000;
     let (mut bytes, mut made) = (Vec::new(), 0_u64);

@@ -50,9 +50,13 @@ pub fn command(args: &Args) -> Result<()> {
 /// The answer of a constant, from standard input.
 pub fn answer() -> Result<Vec<u8>> {
     let mut answer = Vec::new();
-    std::io::stdin().read_to_end(&mut answer).context("reading the constant's answer from standard input")?;
+    std::io::stdin()
+        .read_to_end(&mut answer)
+        .context("reading the constant's answer from standard input")?;
     if answer.is_empty() {
-        return Err(Error::new("a constant needs a whole HTTP answer, head and body, on standard input"));
+        return Err(Error::new(
+            "a constant needs a whole HTTP answer, head and body, on standard input",
+        ));
     }
     Ok(answer)
 }

@@ -1,4 +1,5 @@
-//! What a kept result says about the machine: enough to judge the figures by, no paths and no names.
+//! What a kept result says about the machine: enough to judge the figures by, no paths and no
+//! names.
 
 use std::fs;
 use std::process::Command;
@@ -24,7 +25,9 @@ impl Host {
     /// One fact a line, as a Markdown list.
     pub fn facts(&self) -> String {
         let unknown = || "not visible".to_owned();
-        let fact = |name: &str, value: Option<String>| format!("- {name}: {}\n", value.unwrap_or_else(unknown));
+        let fact = |name: &str, value: Option<String>| {
+            format!("- {name}: {}\n", value.unwrap_or_else(unknown))
+        };
         let load: Vec<&str> = self.load.split(' ').take(3).collect();
         [
             fact("commit", commit()),
@@ -32,7 +35,10 @@ impl Host {
             fact("CPU", cpu_model()),
             fact("memory", memory()),
             fact("governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-            fact("polling before a virtual CPU halts, ns", read("/sys/module/haltpoll/parameters/guest_halt_poll_ns")),
+            fact(
+                "polling before a virtual CPU halts, ns",
+                read("/sys/module/haltpoll/parameters/guest_halt_poll_ns"),
+            ),
             fact("transparent huge pages", read("/sys/kernel/mm/transparent_hugepage/enabled")),
             fact("load average at the start", Some(load.join(" "))),
             fact("CPU time stolen by the hypervisor meanwhile", self.stolen()),
@@ -64,20 +70,24 @@ fn read(path: &str) -> Option<String> {
 
 fn cpu_model() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let field = |name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once(':')?.1.trim()));
+    let field = |name: &str| {
+        info.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once(':')?.1.trim()))
+    };
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     Some(format!("{}, {cores} cores visible", field("model name")?))
 }
 
 fn memory() -> Option<String> {
     let info = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+    let kib =
+        info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
     Some(format!("{:.1} GiB", kib.trim().parse::<f64>().ok()? / 1_048_576.0))
 }
 
 fn commit() -> Option<String> {
     let git = |args: &[&str]| {
-        let output = Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output().ok()?;
+        let output =
+            Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
@@ -97,7 +107,8 @@ pub fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
-/// Today as YYYY-MM-DD, UTC; days to a civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+/// Today as YYYY-MM-DD, UTC; days to a civil date after Howard Hinnant, "chrono-Compatible
+/// Low-Level Date Algorithms".
 pub fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let days = seconds / 86_400 + 719_468; // from 0000-03-01

@@ -1,5 +1,5 @@
-//! A blocking HTTP client for one keep-alive connection: as much as feeding and checking need. It keeps an answer's bytes
-//! as they came, for the floor repeats one of them.
+//! A blocking HTTP client for one keep-alive connection: as much as feeding and checking need. It
+//! keeps an answer's bytes as they came, for the floor repeats one of them.
 
 use std::net::SocketAddr;
 
@@ -44,7 +44,8 @@ impl Client {
 
     pub fn get(&mut self, target: &str) -> Result<Answer> {
         self.request.clear();
-        self.request.extend_from_slice(format!("GET {target} HTTP/1.1\r\nHost: purser\r\n\r\n").as_bytes());
+        self.request
+            .extend_from_slice(format!("GET {target} HTTP/1.1\r\nHost: purser\r\n\r\n").as_bytes());
         self.exchange().context(format!("GET {target}"))
     }
 
@@ -72,7 +73,8 @@ impl Client {
             self.stream.receive(&mut bytes, PART_BYTES)?;
         };
         let status = status(&bytes).context("the answer has no status")?;
-        let length = header(&bytes[..body_at], "content-length").and_then(|value| value.parse::<usize>().ok());
+        let length = header(&bytes[..body_at], "content-length")
+            .and_then(|value| value.parse::<usize>().ok());
         let whole = body_at + length.context("the answer has no content-length")?;
         while bytes.len() < whole {
             self.stream.receive(&mut bytes, PART_BYTES)?;

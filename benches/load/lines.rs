@@ -1,5 +1,6 @@
-//! Entries as NDJSON, the feed's body, in the contract's order of members. Made for speed: the generator must outrun the
-//! server (2 M lines a second and more), so nothing here goes through `fmt`.
+//! Entries as NDJSON, the feed's body, in the contract's order of members. Made for speed: the
+//! generator must outrun the server (2 M lines a second and more), so nothing here goes through
+//! `fmt`.
 
 use crate::population::{Entry, GROUPS, Population};
 

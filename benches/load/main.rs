@@ -1,10 +1,12 @@
-//! The load suite: what a request, an entry and a user cost Purser, measured from outside on the whole server.
+//! The load suite: what a request, an entry and a user cost Purser, measured from outside on the
+//! whole server.
 //!
-//! `cargo bench --bench load -- [suite…] [options]` starts servers on one core, loads them from another with wrk (the
-//! feed, with a client of its own), and prints medians with their spread beside what was asked. The measure is the
-//! server's exact CPU time a request, and where it can be, its ratio to the **floor**: the same engine answering a
-//! constant of equal size (`floor`). Populations are seeded (`population`), answers are checked before and after
-//! (`check`), and what is compared is measured in interleaved rounds (`rounds`).
+//! `cargo bench --bench load -- [suite…] [options]` starts servers on one core, loads them from
+//! another with wrk (the feed, with a client of its own), and prints medians with their spread
+//! beside what was asked. The measure is the server's exact CPU time a request, and where it can
+//! be, its ratio to the **floor**: the same engine answering a constant of equal size (`floor`).
+//! Populations are seeded (`population`), answers are checked before and after (`check`), and what
+//! is compared is measured in interleaved rounds (`rounds`).
 //!
 //! | suites (`suites`) | what they measure |
 //! |---|---|
@@ -28,7 +30,8 @@
 //! and `slices` get figures *after against before* (`compare`); the other suites measure the
 //! current build alone. `--rounds 13` keeps 12 pairs. The path is absolute, or below the package.
 //!
-//! Durable servers keep their data below the target directory, or where `--dir` says; it is removed in the end.
+//! Durable servers keep their data below the target directory, or where `--dir` says; it is removed
+//! in the end.
 //!
 //! Under `cargo test` it runs everything tiny, or says that it is skipped where wrk is missing.
 
@@ -73,7 +76,8 @@ use host::Host;
 use options::{Options, Suite};
 use suites::Bench;
 
-/// The program's own, so that the floor and the rival engines have their memory from where it has its own.
+/// The program's own, so that the floor and the rival engines have their memory from where it has
+/// its own.
 #[global_allocator]
 static ALLOCATOR: purser::engine::arena::Allocator = purser::engine::arena::Allocator;
 

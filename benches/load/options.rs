@@ -20,11 +20,12 @@ pub struct Options {
     /// Suites to run [default: all, in this order]
     #[arg(value_enum)]
     pub suites: Vec<Suite>,
-    /// Users of the population, or of each, where a suite compares several [default: 1000000; memory:
-    /// 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
+    /// Users of the population, or of each, where a suite compares several [default: 1000000;
+    /// memory: 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub users: Vec<u64>,
-    /// Connections, or of each, where a suite compares several [default: 64; connections: 64,512,5000]
+    /// Connections, or of each, where a suite compares several [default: 64; connections:
+    /// 64,512,5000]
     #[arg(long, value_delimiter = ',', value_parser = positive)]
     pub connections: Vec<usize>,
     /// Rounds of each subject; the first is discarded
@@ -49,7 +50,8 @@ pub struct Options {
     /// Core of wrk and of this program [default: the second that may be used]
     #[arg(long)]
     load_core: Option<usize>,
-    /// Directory for the data of durable servers, on the disk to be measured [default: below the target directory]
+    /// Directory for the data of durable servers, on the disk to be measured [default: below the
+    /// target directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Keep the results in benches/runs/
@@ -80,7 +82,8 @@ pub enum Suite {
     Users,
     /// GET balance from few to many connections
     Connections,
-    /// POST entries onto a disk: CPU an entry, latencies by batch size and connections, Redis beside it
+    /// POST entries onto a disk: CPU an entry, latencies by batch size and connections, Redis
+    /// beside it
     Durable,
     /// Starts from a snapshot and a tail of log
     Recovery,
@@ -102,7 +105,10 @@ impl Suite {
     /// Whether an older build is measured beside the current one.
     pub fn compares(self) -> bool {
         use Suite::{Balance, Batch, Durable, Feed, Open, Pipelined, Recovery, Slices, Stats};
-        matches!(self, Balance | Pipelined | Stats | Batch | Open | Feed | Durable | Recovery | Slices)
+        matches!(
+            self,
+            Balance | Pipelined | Stats | Batch | Open | Feed | Durable | Recovery | Slices
+        )
     }
 
     pub fn name(self) -> String {
@@ -145,7 +151,10 @@ impl Options {
         let allowed = sys::allowed_cores().context("asking which cores may be used")?;
         let first = *allowed.first().ok_or_else(|| Error::new("no core may be used"))?;
         let second = *allowed.get(1).unwrap_or(&first);
-        Ok(Cores { server: self.server_core.unwrap_or(first), load: self.load_core.unwrap_or(second) })
+        Ok(Cores {
+            server: self.server_core.unwrap_or(first),
+            load: self.load_core.unwrap_or(second),
+        })
     }
 
     pub fn plan(&self, cores: Cores) -> Plan {
@@ -173,7 +182,10 @@ impl Options {
 }
 
 fn positive(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
+    text.parse()
+        .ok()
+        .filter(|&number| number > 0)
+        .ok_or_else(|| "a whole number above 0 is needed".to_owned())
 }
 
 /// The full path of a program: what is started must not be looked for on the PATH.

@@ -109,10 +109,19 @@ pub fn read(
             heard_at = now;
         })?;
         if now.duration_since(heard_at) > PATIENCE {
-            return Err(Error::new(format!("{} of {count} reads are not answered", count - latencies.count() as u64)));
+            return Err(Error::new(format!(
+                "{} of {count} reads are not answered",
+                count - latencies.count() as u64
+            )));
         }
     }
-    Ok(Done { latencies, late, bytes, cpu: server.cpu()?.saturating_sub(cpu), wall: clock.elapsed() })
+    Ok(Done {
+        latencies,
+        late,
+        bytes,
+        cpu: server.cpu()?.saturating_sub(cpu),
+        wall: clock.elapsed(),
+    })
 }
 
 impl Users {
@@ -152,7 +161,10 @@ impl Sockets {
         let mut connections = Vec::new();
         for number in 0..count {
             let stream = TcpStream::connect(server.address).context("connecting")?;
-            stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).context("setting a socket up")?;
+            stream
+                .set_nodelay(true)
+                .and_then(|()| stream.set_nonblocking(true))
+                .context("setting a socket up")?;
             poll.add(&stream, number).context("adding a socket")?;
             connections.push(Connection { stream, answer: Vec::new(), asked: None });
         }
@@ -195,7 +207,11 @@ impl Connection {
         match self.stream.read(&mut bytes) {
             Ok(0) => return Err(Error::new("a connection was closed")),
             Ok(count) => self.answer.extend_from_slice(&bytes[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(error).context("receiving"),
         }
         let (due, user) = self.asked.context("an answer that nobody asked for")?;
@@ -208,7 +224,10 @@ impl Connection {
             Answers::Constant(answer) => self.answer == answer,
         };
         if !is_right {
-            return Err(Error::new(format!("a wrong answer: {}", String::from_utf8_lossy(&self.answer))));
+            return Err(Error::new(format!(
+                "a wrong answer: {}",
+                String::from_utf8_lossy(&self.answer)
+            )));
         }
         let length = self.answer.len();
         self.asked = None;
@@ -231,6 +250,8 @@ fn split(answer: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
 /// Whether a body is of the user who was asked for.
 fn is_of(body: &[u8], user: u64) -> bool {
     let mut digits = itoa::Buffer::new();
-    let rest = body.strip_prefix(b"{\"user_id\":\"").and_then(|rest| rest.strip_prefix(digits.format(user).as_bytes()));
+    let rest = body
+        .strip_prefix(b"{\"user_id\":\"")
+        .and_then(|rest| rest.strip_prefix(digits.format(user).as_bytes()));
     rest.is_some_and(|rest| rest.starts_with(b"\","))
 }

@@ -1,10 +1,11 @@
 //! Seeded populations: users and the entries of their last 30 days, streamed in the order of time.
 //!
-//! A population is a function of (users, seed). A user is an index in 0..users here; `user_id` scatters it over 19-digit
-//! numbers, so ids are neither dense nor sorted, and all are of one width (the wrk scripts rely on it). There are ten
-//! entries a user on average, all posted: four of every ten go round all users in a shuffled order, anew each round; the
-//! other six fall by Zipf's law. A user's first four entries are one of each group, so that everyone ends with two
-//! currencies and four groups. Memory: one byte a user, to know which entry is whose first four.
+//! A population is a function of (users, seed). A user is an index in 0..users here; `user_id`
+//! scatters it over 19-digit numbers, so ids are neither dense nor sorted, and all are of one width
+//! (the wrk scripts rely on it). There are ten entries a user on average, all posted: four of every
+//! ten go round all users in a shuffled order, anew each round; the other six fall by Zipf's law. A
+//! user's first four entries are one of each group, so that everyone ends with two currencies and
+//! four groups. Memory: one byte a user, to know which entry is whose first four.
 //!
 //! Times are Unix milliseconds, amounts minor units.
 
@@ -17,8 +18,8 @@ pub const MINUTE_MS: u64 = 60_000;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// Where the history ends: 2025-11-01T12:26:40Z, off every bucket's edge. Fixed, so that equal seeds give equal bytes;
-/// in the past, so that nothing is `entry_in_future`.
+/// Where the history ends: 2025-11-01T12:26:40Z, off every bucket's edge. Fixed, so that equal
+/// seeds give equal bytes; in the past, so that nothing is `entry_in_future`.
 pub const END_MS: u64 = 1_762_000_000_000;
 const SPAN_MS: u64 = 30 * DAY_MS;
 
@@ -71,7 +72,8 @@ impl Population {
         self.users * ENTRIES_PER_USER
     }
 
-    /// Entries that come after the history, without end: users at random, evenly, ten entries a millisecond.
+    /// Entries that come after the history, without end: users at random, evenly, ten entries a
+    /// millisecond.
     pub fn more(&self) -> impl Iterator<Item = Entry> + use<> {
         let (users, mut random) = (self.users, Random::new(mix(self.seed ^ 0x303e)));
         (0..).map(move |n| Entry {
@@ -148,7 +150,8 @@ impl Iterator for Entries {
             user,
             group,
             amount: 1 + self.random.below(LARGEST_AMOUNT),
-            at_ms: END_MS - SPAN_MS + (u128::from(self.next) * u128::from(SPAN_MS) / u128::from(len)) as u64,
+            at_ms: END_MS - SPAN_MS
+                + (u128::from(self.next) * u128::from(SPAN_MS) / u128::from(len)) as u64,
         };
         self.next += 1;
         Some(entry)

@@ -1,8 +1,10 @@
-//! Redis as a peer that keeps money: a function of its own that takes entries, the least that a ledger of balances needs.
+//! Redis as a peer that keeps money: a function of its own that takes entries, the least that a
+//! ledger of balances needs.
 //!
-//! For each entry the function asks a set of the user's entry ids whether it is new, adds to the balance of its currency, and counts
-//! the user's version. All entries of a request are one call, the fastest way that Redis has (one command to parse,
-//! one function to look up). It does less than Purser: no statistics, no holds, no checks, and it forgets no id.
+//! For each entry the function asks a set of the user's entry ids whether it is new, adds to the
+//! balance of its currency, and counts the user's version. All entries of a request are one call,
+//! the fastest way that Redis has (one command to parse, one function to look up). It does less
+//! than Purser: no statistics, no holds, no checks, and it forgets no id.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -48,19 +50,27 @@ impl Client {
     fn line(&mut self, command: &[u8]) -> Result<String> {
         self.stream.send(command).context("Redis")?;
         self.answer.clear();
-        let wanted = |answer: &[u8]| 1 + usize::from(answer.first() == Some(&b'$') && !answer.starts_with(b"$-1"));
+        let wanted = |answer: &[u8]| {
+            1 + usize::from(answer.first() == Some(&b'$') && !answer.starts_with(b"$-1"))
+        };
         while self.answer.iter().filter(|&&byte| byte == b'\n').count() < wanted(&self.answer) {
             self.stream.receive(&mut self.answer, PART_BYTES).context("Redis")?;
         }
         let text = String::from_utf8_lossy(&self.answer);
         let line = text.trim_end().rsplit("\r\n").next().unwrap_or_default();
-        if text.starts_with('-') { Err(Error::new(format!("Redis says {line}"))) } else { Ok(line.to_owned()) }
+        if text.starts_with('-') {
+            Err(Error::new(format!("Redis says {line}")))
+        } else {
+            Ok(line.to_owned())
+        }
     }
 
     /// Sends a command whose answer is an integer.
     pub fn integer(&mut self, command: &[u8]) -> Result<i64> {
         let line = self.line(command)?;
-        line.strip_prefix(':').and_then(|digits| digits.parse().ok()).context(format!("an integer, not {line}"))
+        line.strip_prefix(':')
+            .and_then(|digits| digits.parse().ok())
+            .context(format!("an integer, not {line}"))
     }
 
     /// Teaches a Redis that has just been started what an entry is.
@@ -68,7 +78,11 @@ impl Client {
         let mut command = b"*3\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n".to_vec();
         word(&mut command, LIBRARY.as_bytes());
         let line = self.line(&command)?;
-        if line == "ledger" { Ok(()) } else { Err(Error::new(format!("FUNCTION LOAD is answered {line}"))) }
+        if line == "ledger" {
+            Ok(())
+        } else {
+            Err(Error::new(format!("FUNCTION LOAD is answered {line}")))
+        }
     }
 }
 
@@ -107,10 +121,13 @@ pub fn check(server: &Running, tally: &Tally) -> Result<()> {
             ("DIAMOND", tally.posted(user, "DIAMOND")),
         ];
         for (field, expected) in fields {
-            let found = client.line(format!("HGET u:{} {field}\r\n", tally.user_id(user)).as_bytes())?;
+            let found =
+                client.line(format!("HGET u:{} {field}\r\n", tally.user_id(user)).as_bytes())?;
             let expected = expected.map_or_else(|| "$-1".to_owned(), |number| number.to_string());
             if found != expected {
-                return Err(Error::new(format!("Redis has {found} as {field} where {expected} was expected")));
+                return Err(Error::new(format!(
+                    "Redis has {found} as {field} where {expected} was expected"
+                )));
             }
         }
     }

@@ -3,8 +3,8 @@
 //! falls on all of them. Beside an older build the order is drawn anew for each round, so that no
 //! lane always follows the same one. The first round is for warming up and is discarded.
 //!
-//! CPU a request is the server's exact CPU time over a window in which all connections are up (`wrk`), divided by the
-//! requests of that window.
+//! CPU a request is the server's exact CPU time over a window in which all connections are up
+//! (`wrk`), divided by the requests of that window.
 
 use crate::error::{Context, Result};
 use crate::interval::Interval;
@@ -45,7 +45,8 @@ pub struct Series {
     pub rounds: Vec<Round>,
 }
 
-/// Measures all lanes in turn; the series are in the lanes' order, and round i of one is paired with round i of another.
+/// Measures all lanes in turn; the series are in the lanes' order, and round i of one is paired
+/// with round i of another.
 pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
     let names: Vec<String> = lanes.iter().map(|lane| lane.name.clone()).collect();
     let rounds = in_turn(lanes.len(), plan, |lane, seed| measure_one(&lanes[lane], plan, seed))?;
@@ -54,7 +55,11 @@ pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
 
 /// Measures each of `count` lanes once a round, by its number and the round's seed: the lanes of a
 /// round are asked the same questions. Returns the kept rounds of each lane.
-pub fn in_turn<R>(count: usize, plan: &Plan, mut measure: impl FnMut(usize, u64) -> Result<R>) -> Result<Vec<Vec<R>>> {
+pub fn in_turn<R>(
+    count: usize,
+    plan: &Plan,
+    mut measure: impl FnMut(usize, u64) -> Result<R>,
+) -> Result<Vec<Vec<R>>> {
     let mut rounds: Vec<Vec<R>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
         let seed = mix(plan.seed ^ round as u64);
@@ -83,7 +88,8 @@ fn order(count: usize, plan: &Plan, seed: u64) -> Vec<usize> {
 }
 
 fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
-    let measured = wrk::measure(lane.server, &lane.loads, plan.seconds, seed, plan.load_core).context(&lane.name)?;
+    let measured = wrk::measure(lane.server, &lane.loads, plan.seconds, seed, plan.load_core)
+        .context(&lane.name)?;
     let requests = measured.requests as f64;
     Ok(Round {
         cpu_us: measured.cpu.as_secs_f64() * 1e6 / requests,
@@ -132,7 +138,8 @@ impl Series {
 
     /// A percentile of latency, by its place in `Round::latency_us`, where all rounds have it.
     pub fn latency(&self, place: usize) -> Option<Spread> {
-        let values: Option<Vec<u64>> = self.rounds.iter().map(|round| Some(round.latency_us?[place])).collect();
+        let values: Option<Vec<u64>> =
+            self.rounds.iter().map(|round| Some(round.latency_us?[place])).collect();
         Some(Spread::of(values?.into_iter().map(|us| us as f64)))
     }
 

@@ -1,6 +1,7 @@
-//! Subjects: the servers that are measured, each a command that is run on one core. A subject says `listening on
-//! ADDRESS` on its standard output, answers `GET /readyz` with 200 once it is ready, and ends at SIGTERM; a further peer
-//! is one more function beside `purser` and `floor`. Redis is told where to listen, and is ready once it takes a command.
+//! Subjects: the servers that are measured, each a command that is run on one core. A subject says
+//! `listening on ADDRESS` on its standard output, answers `GET /readyz` with 200 once it is ready,
+//! and ends at SIGTERM; a further peer is one more function beside `purser` and `floor`. Redis is
+//! told where to listen, and is ready once it takes a command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{AddrParseError, SocketAddr, TcpListener};
@@ -74,18 +75,20 @@ impl Subject {
         self
     }
 
-    /// The server itself, on a disk. A snapshot begins after so many MiB of log; by default as the server has it.
+    /// The server itself, on a disk. A snapshot begins after so many MiB of log; by default as the
+    /// server has it.
     pub fn durable(core: usize, data: &DataDir, snapshot_after_mib: Option<u64>) -> Self {
         let mut subject = Self::purser(core);
         subject.args.pop(); // --ephemeral
         subject.args.extend(["--data".to_owned(), data.path().display().to_string()]);
-        let mib = snapshot_after_mib.map(|mib| ["--snapshot-after-mib".to_owned(), mib.to_string()]);
+        let mib =
+            snapshot_after_mib.map(|mib| ["--snapshot-after-mib".to_owned(), mib.to_string()]);
         subject.args.extend(mib.into_iter().flatten());
         subject
     }
 
-    /// Redis, which answers when its append-only file is on the disk. It writes neither snapshots nor a new append-only file:
-    /// a process of its own would do that, on the same core.
+    /// Redis, which answers when its append-only file is on the disk. It writes neither snapshots
+    /// nor a new append-only file: a process of its own would do that, on the same core.
     pub fn redis(data: &DataDir) -> Result<Self> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.context("looking for a free port")?;
@@ -108,10 +111,23 @@ impl Subject {
     }
 
     /// One of the services in `peers`.
-    pub fn peer(name: &'static str, program: PathBuf, setting: (&'static str, &'static str)) -> Self {
+    pub fn peer(
+        name: &'static str,
+        program: PathBuf,
+        setting: (&'static str, &'static str),
+    ) -> Self {
         let args = ["-listen", "127.0.0.1:0"].map(String::from).to_vec();
         let setting = Some(setting);
-        Self { name, program, args, setting, input: Vec::new(), address: None, cores: None, has_info: false }
+        Self {
+            name,
+            program,
+            args,
+            setting,
+            input: Vec::new(),
+            address: None,
+            cores: None,
+            has_info: false,
+        }
     }
 
     /// The same engine, answering whatever it is asked with the bytes of `answer`.
@@ -131,8 +147,13 @@ impl Subject {
 
     /// The same machine under a rival engine, in memory.
     pub fn rival(name: &'static str, core: usize) -> Result<Self> {
-        let args = format!("engine {name} --listen 127.0.0.1:0 --cores {core} --ephemeral --slices 1");
-        Ok(Self { name, args: args.split(' ').map(String::from).collect(), ..Self::floor(core, Vec::new())? })
+        let args =
+            format!("engine {name} --listen 127.0.0.1:0 --cores {core} --ephemeral --slices 1");
+        Ok(Self {
+            name,
+            args: args.split(' ').map(String::from).collect(),
+            ..Self::floor(core, Vec::new())?
+        })
     }
 
     /// Starts it on `core` and returns once it is ready.
@@ -177,7 +198,10 @@ impl Subject {
 }
 
 /// Reads the child's output to its end, tells the address that it announces, and returns all lines.
-fn listen(output: ChildStdout, found: &mpsc::Sender<std::result::Result<SocketAddr, AddrParseError>>) -> Vec<String> {
+fn listen(
+    output: ChildStdout,
+    found: &mpsc::Sender<std::result::Result<SocketAddr, AddrParseError>>,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
         let after = line.split_once("listening on ").map(|(_, after)| after);
@@ -244,14 +268,19 @@ impl Running {
 
     pub fn info(&self) -> Result<Info> {
         let answer = Client::connect(self.address)?.get("/v1/info")?;
-        let info: serde_json::Value = serde_json::from_slice(answer.body()).context("reading /v1/info")?;
+        let info: serde_json::Value =
+            serde_json::from_slice(answer.body()).context("reading /v1/info")?;
         let figures = |name: &str| -> Vec<u64> {
             let cores = info["cores"].as_array().map_or(&[][..], Vec::as_slice);
             cores.iter().filter_map(|core| core[name].as_u64()).collect()
         };
         let ports = figures("port").into_iter().filter_map(|port| port.try_into().ok()).collect();
         let commit = info["commit"].as_str().unwrap_or("unknown").to_owned();
-        Ok(Info { commit, ports, spun: Duration::from_micros(figures("looked_out_us").iter().sum()) })
+        Ok(Info {
+            commit,
+            ports,
+            spun: Duration::from_micros(figures("looked_out_us").iter().sum()),
+        })
     }
 
     /// CPU time in which cores looked out for answers of others.
@@ -264,7 +293,10 @@ impl Running {
         let read = |file: &str, field: &str| -> Result<u64> {
             let doing = format!("reading {field} of {}", self.name);
             let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).context(&doing)?;
-            let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).context(&doing)?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+                .context(&doing)?;
             let kib = line.trim_end_matches("kB").trim();
             Ok(kib.parse::<u64>().context(&doing)? * 1024)
         };

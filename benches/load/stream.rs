@@ -25,7 +25,8 @@ impl Stream {
         Ok(Self { socket, poll: None })
     }
 
-    /// From now on it does not sleep until an answer comes: how long its core takes to wake is no part of the server's latency.
+    /// From now on it does not sleep until an answer comes: how long its core takes to wake is no
+    /// part of the server's latency.
     pub fn stay_awake(&mut self) -> Result<()> {
         let poll = Poll::new().context("making an epoll")?;
         poll.add(&self.socket, 0).context("adding a socket")?;
@@ -55,6 +56,10 @@ impl Stream {
             }
         };
         bytes.truncate(had + got);
-        if got == 0 { Err(Error::new("the connection was closed before the answer's end")) } else { Ok(()) }
+        if got == 0 {
+            Err(Error::new("the connection was closed before the answer's end"))
+        } else {
+            Ok(())
+        }
     }
 }

@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-/// CPU time that a process has used in all its threads, ended ones and the kernel's workers for it included: exact to the
-/// nanosecond, counted at each switch, not sampled.
+/// CPU time that a process has used in all its threads, ended ones and the kernel's workers for it
+/// included: exact to the nanosecond, counted at each switch, not sampled.
 pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     let mut clock = 0;
     // SAFETY: `clock` is valid for a write; any process id is allowed.
@@ -25,7 +25,9 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
     // SAFETY: `set` is valid for a write of the size given.
     check(unsafe { libc::sched_getaffinity(0, size_of_val(&set), &raw mut set) })?;
     // SAFETY: the core number is below the set's size.
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|&core| unsafe { libc::CPU_ISSET(core, &set) }).collect())
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&core| unsafe { libc::CPU_ISSET(core, &set) })
+        .collect())
 }
 
 /// Keeps this thread, and those that it will start, on one core.
@@ -45,10 +47,13 @@ fn no_cores() -> libc::cpu_set_t {
     unsafe { std::mem::zeroed() }
 }
 
-/// How long the calling thread takes to touch so much memory for the first time, in huge pages where there are some.
+/// How long the calling thread takes to touch so much memory for the first time, in huge pages
+/// where there are some.
 pub fn first_touch(bytes: usize) -> io::Result<Duration> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a mapping of its own, which nobody has a pointer to and which is unmapped before this returns.
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a mapping of its own, which nobody has a pointer to and which is unmapped before this
+    // returns.
     unsafe {
         let memory = libc::mmap(std::ptr::null_mut(), bytes, protection, flags, -1, 0);
         if memory == libc::MAP_FAILED {
@@ -90,7 +95,8 @@ pub fn read_event(event: &OwnedFd) -> io::Result<()> {
 pub fn write_event(event: &OwnedFd) -> io::Result<()> {
     let one = 1_u64;
     // SAFETY: eight bytes of our own.
-    let bytes = unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
+    let bytes =
+        unsafe { libc::write(event.as_raw_fd(), (&raw const one).cast(), size_of::<u64>()) };
     if bytes < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -115,14 +121,17 @@ impl Poll {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: number as u64 };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: `event` is valid for a read.
-        check(unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event) })
+        check(unsafe {
+            libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, socket.as_raw_fd(), &raw mut event)
+        })
     }
 
     /// Calls `readable` with the numbers of those that have something to read now; does not wait.
     pub fn look(&mut self, mut readable: impl FnMut(usize)) -> io::Result<()> {
         let most = self.events.len() as i32;
         // SAFETY: `events` has room for so many.
-        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), most, 0) };
+        let count =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), most, 0) };
         check(count)?;
         self.events[..count as usize].iter().for_each(|event| readable(event.u64 as usize));
         Ok(())

@@ -1,5 +1,6 @@
-//! What the answers must be: the entries of some sampled users are kept as they are generated, and their balance and
-//! statistics are computed from those by the contract's formulas, naively. Shares no code with the server.
+//! What the answers must be: the entries of some sampled users are kept as they are generated, and
+//! their balance and statistics are computed from those by the contract's formulas, naively. Shares
+//! no code with the server.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,7 +12,8 @@ const SAMPLED_USERS: u64 = 1_000;
 const BUCKET_MS: u64 = 15 * MINUTE_MS;
 const WINDOW_MS: u64 = 7 * DAY_MS;
 
-/// The query of the stats suite. `at_ms` is given: the history ends in the past, and "now" would find an empty window.
+/// The query of the stats suite. `at_ms` is given: the history ends in the past, and "now" would
+/// find an empty window.
 pub fn stats_query() -> String {
     format!("window=7d&at_ms={END_MS}")
 }
@@ -36,7 +38,8 @@ struct Posting {
 impl Tally {
     pub fn new(population: &Population) -> Self {
         let shuffle = Shuffle::new(population.users, mix(population.seed ^ 0x7a11));
-        let sampled: Vec<u64> = (0..population.users.min(SAMPLED_USERS)).map(|k| shuffle.at(k)).collect();
+        let sampled: Vec<u64> =
+            (0..population.users.min(SAMPLED_USERS)).map(|k| shuffle.at(k)).collect();
         let mut wanted = vec![0; population.users.div_ceil(64) as usize];
         for index in &sampled {
             wanted[(index / 64) as usize] |= 1 << (index % 64);
@@ -86,14 +89,16 @@ impl Tally {
 
     /// What was posted to a user in a currency; `None` if nothing ever was.
     pub fn posted(&self, user: u64, currency: &str) -> Option<i64> {
-        let mut moved = self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
+        let mut moved =
+            self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
         moved.peek().is_some().then(|| moved.map(Posting::signed).sum())
     }
 
     /// The body of `GET /v1/users/{id}/balance`.
     pub fn balance(&self, user: u64) -> String {
         let (id, version, as_of) = (self.user_id(user), self.version(user), self.latest_ms(user));
-        let mut body = format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
+        let mut body =
+            format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
         let mut comma = "";
         for currency in ["COIN", "DIAMOND"] {
             let Some(posted) = self.posted(user, currency) else { continue };
@@ -110,7 +115,9 @@ impl Tally {
     pub fn stats(&self, user: u64) -> String {
         let (id, version) = (self.user_id(user), self.version(user));
         let (from, to) = stated_range(self.latest_ms(user), END_MS, WINDOW_MS);
-        let mut body = format!(r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#);
+        let mut body = format!(
+            r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#
+        );
         let mut comma = "";
         for (index, group) in GROUPS.iter().enumerate() {
             let inside = |p: &&Posting| p.group == index && (from..to).contains(&p.at_ms);
@@ -137,7 +144,8 @@ impl Posting {
     }
 }
 
-/// The range that a statistics answer states, of a user whose latest entry is at `n`: API.md, "The answer is exact for".
+/// The range that a statistics answer states, of a user whose latest entry is at `n`: API.md, "The
+/// answer is exact for".
 fn stated_range(n: u64, at_ms: u64, window: u64) -> (u64, u64) {
     let floor = |t: u64, grain: u64| t - t % grain;
     let fine = floor(n.saturating_sub(26 * HOUR_MS), HOUR_MS);

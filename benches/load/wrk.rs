@@ -1,12 +1,14 @@
 //! Runs wrk with one of the scripts in `lua/`, and measures a server while it does.
 //!
-//! wrk has one thread, on the load core. Its script counts requests in a small shared file, so that requests and CPU time
-//! can be read at one instant: the measured window begins when every connection is up and busy, and ends before any is
-//! closed. (Connecting costs ten times a request; 5,000 connections would otherwise weigh a third of a short round.) Then
-//! SIGINT ends wrk, which takes it for its time being up and prints the line that the script's `done` makes.
+//! wrk has one thread, on the load core. Its script counts requests in a small shared file, so that
+//! requests and CPU time can be read at one instant: the measured window begins when every
+//! connection is up and busy, and ends before any is closed. (Connecting costs ten times a request;
+//! 5,000 connections would otherwise weigh a third of a short round.) Then SIGINT ends wrk, which
+//! takes it for its time being up and prints the line that the script's `done` makes.
 //!
-//! wrk "corrects" its latencies for what a stalled connection did not send. Pipelined, that correction goes by the
-//! interval of single requests where it measured sixteen at once, and the percentiles are nonsense: left out there.
+//! wrk "corrects" its latencies for what a stalled connection did not send. Pipelined, that
+//! correction goes by the interval of single requests where it measured sixteen at once, and the
+//! percentiles are nonsense: left out there.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -87,16 +89,26 @@ pub struct Measured {
     pub cpu: Duration,
     /// Of wrk's whole run: bytes received for each answer, head included.
     pub bytes: f64,
-    /// Of wrk's whole run: median, 99th and 99.9th percentile; `None` where wrk's figures cannot be used.
+    /// Of wrk's whole run: median, 99th and 99.9th percentile; `None` where wrk's figures cannot be
+    /// used.
     pub latency_us: Option<[u64; 3]>,
 }
 
-/// Measures `server` for `seconds` under loads that all run at once, each with a wrk of its own. `seed` decides where in the file of ids the round
-/// begins and in which order it goes through them.
-pub fn measure(server: &Running, loads: &[Load<'_>], seconds: f64, seed: u64, core: usize) -> Result<Measured> {
+/// Measures `server` for `seconds` under loads that all run at once, each with a wrk of its own.
+/// `seed` decides where in the file of ids the round begins and in which order it goes through
+/// them.
+pub fn measure(
+    server: &Running,
+    loads: &[Load<'_>],
+    seconds: f64,
+    seed: u64,
+    core: usize,
+) -> Result<Measured> {
     let doing = "running wrk";
-    let mut runs: Vec<Run<'_>> =
-        loads.iter().map(|load| Run::start(server, load, seconds, seed, core)).collect::<Result<_>>()?;
+    let mut runs: Vec<Run<'_>> = loads
+        .iter()
+        .map(|load| Run::start(server, load, seconds, seed, core))
+        .collect::<Result<_>>()?;
     let window = watch(&mut runs, server, seconds).context(doing)?;
     let summaries: Vec<Summary> = runs.into_iter().map(Run::end).collect::<Result<_>>()?;
     let sum = |of: fn(&Summary) -> u64| summaries.iter().map(of).sum::<u64>();
@@ -104,7 +116,8 @@ pub fn measure(server: &Running, loads: &[Load<'_>], seconds: f64, seed: u64, co
     if window.requests == 0 || answered == 0 {
         return Err(Error::new("no request was answered"));
     }
-    let worst = |place: usize| summaries.iter().map(|summary| summary.latency_us[place]).max().unwrap_or(0);
+    let worst =
+        |place: usize| summaries.iter().map(|summary| summary.latency_us[place]).max().unwrap_or(0);
     let has_latency = loads.iter().all(|load| load.script != Script::Pipelined);
     Ok(Measured {
         requests: window.requests,
@@ -123,11 +136,18 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(server: &Running, load: &'a Load<'a>, seconds: f64, seed: u64, core: usize) -> Result<Self> {
+    fn start(
+        server: &Running,
+        load: &'a Load<'a>,
+        seconds: f64,
+        seed: u64,
+        core: usize,
+    ) -> Result<Self> {
         let counter = Counter::new().context("making the file of the request count")?;
         let mut address = server.address;
         address.set_port(load.port.unwrap_or(address.port()));
-        let mut command = command(address, load, seconds, seed, load.core.unwrap_or(core), &counter.path);
+        let mut command =
+            command(address, load, seconds, seed, load.core.unwrap_or(core), &counter.path);
         let child = command.spawn().context("starting wrk")?;
         Ok(Self { load, child, counter })
     }
@@ -159,7 +179,11 @@ impl<'a> Run<'a> {
         let pipe = self.child.stdout.as_mut().context("wrk has no standard output")?;
         pipe.read_to_string(&mut output).context("reading from wrk")?;
         let status = self.child.wait().context(&doing)?;
-        if status.success() { Summary::read(&output) } else { Err(Error::new(format!("{doing}: {status}"))) }
+        if status.success() {
+            Summary::read(&output)
+        } else {
+            Err(Error::new(format!("{doing}: {status}")))
+        }
     }
 }
 
@@ -172,7 +196,14 @@ impl Drop for Run<'_> {
     }
 }
 
-fn command(address: SocketAddr, load: &Load<'_>, seconds: f64, seed: u64, core: usize, counter: &Path) -> Command {
+fn command(
+    address: SocketAddr,
+    load: &Load<'_>,
+    seconds: f64,
+    seed: u64,
+    core: usize,
+    counter: &Path,
+) -> Command {
     let count = load.ids.count;
     let mut random = Random::new(seed);
     let (first, stride) = (random.below(count), stride(count, &mut random));
@@ -191,8 +222,8 @@ fn command(address: SocketAddr, load: &Load<'_>, seconds: f64, seed: u64, core: 
     command
 }
 
-/// A step that meets every record before it meets one again; small, so that the load tool's own cache misses stay few
-/// (the records are in random order already).
+/// A step that meets every record before it meets one again; small, so that the load tool's own
+/// cache misses stay few (the records are in random order already).
 fn stride(count: u64, random: &mut Random) -> u64 {
     let divisor = |mut a: u64, mut b: u64| {
         while b != 0 {
@@ -235,14 +266,16 @@ struct Counter {
 }
 
 impl Counter {
-    /// In memory, if it can be had: on a disk, a store would now and then wait for the page to be written back.
+    /// In memory, if it can be had: on a disk, a store would now and then wait for the page to be
+    /// written back.
     fn new() -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
         let path = folder.join(format!("purser-load-{}-{number}.count", std::process::id()));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         file.set_len(size_of::<f64>() as u64)?;
         Ok(Self { path, file })
     }
@@ -273,8 +306,11 @@ impl Summary {
         let fields = output.lines().find_map(|line| line.strip_prefix("purser-load "));
         let fields = fields.context("wrk printed no summary")?;
         let field = |name: &str| -> Result<u64> {
-            let value = fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-            value.and_then(|value| value.parse().ok()).context(format!("wrk's summary lacks {name}: {fields}"))
+            let value =
+                fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            value
+                .and_then(|value| value.parse().ok())
+                .context(format!("wrk's summary lacks {name}: {fields}"))
         };
         for error in ["connect", "read", "write", "status", "timeout"] {
             if field(error)? != 0 {

@@ -19,7 +19,8 @@ pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
     match read.what {
         What::Balance => write_balance(out, view, read),
         What::Stats { window, at, kind } => {
-            let question = Question { window, currency: read.currency, kind: kind.as_ref().map(Kind::as_str) };
+            let question =
+                Question { window, currency: read.currency, kind: kind.as_ref().map(Kind::as_str) };
             write_stats(out, view, &question, at.unwrap_or(now));
         }
     }
@@ -105,7 +106,11 @@ pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
 /// numbers: a fixed number of bytes, then cut.
 #[inline]
 fn open_item(out: &mut Vec<u8>, first: &mut bool, currency: Currency) {
-    out.extend_from_slice(if std::mem::take(first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
+    out.extend_from_slice(if std::mem::take(first) {
+        b"{\"currency\":\""
+    } else {
+        &b",{\"currency\":\""[..]
+    });
     let start = out.len();
     out.extend_from_slice(currency.padded());
     out.truncate(start + currency.as_bytes().len());

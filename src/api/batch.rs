@@ -1,10 +1,12 @@
 //! A batch body to its reads.
 //!
-//! First failure wins: the JSON itself, the number of items, repeated members (of the body, then of the items in order), the
-//! body's own members, then the items in order.
+//! First failure wins: the JSON itself, the number of items, repeated members (of the body, then of
+//! the items in order), the body's own members, then the items in order.
 
 use super::BATCH_READS;
-use super::json::{Members, Names, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{
+    Members, Names, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown,
+};
 use super::problem::{Code, Field, Problem};
 use super::read::{Kind, Read, What};
 use crate::ledger::amount::Currency;
@@ -81,7 +83,11 @@ impl Found<'_> {
                 Ok(read) if index < BATCH_READS => self.reads.push(read),
                 Ok(_) => {}
                 Err(problem) => {
-                    let kept = if problem.code == Code::InvalidJson { &mut self.repeated } else { &mut self.wrong };
+                    let kept = if problem.code == Code::InvalidJson {
+                        &mut self.repeated
+                    } else {
+                        &mut self.wrong
+                    };
                     kept.get_or_insert(problem.in_item(index));
                 }
             }
@@ -111,12 +117,18 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
     }
     let user = text(user, UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
     if balance {
-        return Ok(Read { user, currency: optional(currency, "currency", Currency::parse)?, what: What::Balance });
+        return Ok(Read {
+            user,
+            currency: optional(currency, "currency", Currency::parse)?,
+            what: What::Balance,
+        });
     }
     text(read, |t| (t == b"stats").then_some(())).ok_or_else(|| wrong(read, "read"))?;
     let Some(Value::Text(_)) = window else { return Err(wrong(window, "window")) };
-    let window = text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
-    let time = at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
+    let window =
+        text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
+    let time =
+        at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
     if time.is_some() && window == Window::Lifetime {
         return Err(Problem::at(Code::InvalidField, "at_ms"));
     }
@@ -164,7 +176,8 @@ mod tests {
     fn check(body: &str, want: Result<usize, (&str, &str)>) {
         let mut reads = Vec::new();
         let got = read(body.as_bytes(), &mut reads).map(|()| reads.len());
-        let got = got.map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
+        let got = got
+            .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{body}");
     }
 
@@ -183,27 +196,57 @@ mod tests {
         check(r#"{"requests":[],"requests":[]}"#, Err(("invalid_json", "requests")));
         check(r#"{"requests":[1]}"#, Err(("invalid_field", "requests[0]")));
         check(r#"{"requests":[]"#, Err(("invalid_json", "")));
-        let many = |n| format!(r#"{{"requests":[{}]}}"#, vec![r#"{"user_id":"1","read":"balance"}"#; n].join(","));
+        let many = |n| {
+            format!(
+                r#"{{"requests":[{}]}}"#,
+                vec![r#"{"user_id":"1","read":"balance"}"#; n].join(",")
+            )
+        };
         check(&many(1_000), Ok(1_000));
         check(&many(1_001), Err(("too_many_items", "requests")));
     }
 
     #[test]
     fn items() {
-        let item = |item: &str| format!(r#"{{"requests":[{{"user_id":"1","read":"balance"}},{item}]}}"#);
+        let item =
+            |item: &str| format!(r#"{{"requests":[{{"user_id":"1","read":"balance"}},{item}]}}"#);
         let bad = |text: &str, code, field| check(&item(text), Err((code, field)));
         bad(r#"{"read":"balance"}"#, "missing_field", "requests[1].user_id");
         bad(r#"{"user_id":"1"}"#, "missing_field", "requests[1].read");
         bad(r#"{"user_id":"1","read":"x"}"#, "invalid_field", "requests[1].read");
         bad(r#"{"user_id":1,"read":"balance"}"#, "invalid_field", "requests[1].user_id");
-        bad(r#"{"user_id":"1","read":"balance","window":"7d"}"#, "unknown_field", "requests[1].window");
+        bad(
+            r#"{"user_id":"1","read":"balance","window":"7d"}"#,
+            "unknown_field",
+            "requests[1].window",
+        );
         bad(r#"{"user_id":"1","read":"stats"}"#, "missing_field", "requests[1].window");
-        bad(r#"{"user_id":"1","read":"stats","window":"7x"}"#, "invalid_window", "requests[1].window");
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7x"}"#,
+            "invalid_window",
+            "requests[1].window",
+        );
         bad(r#"{"user_id":"1","read":"stats","window":7}"#, "invalid_field", "requests[1].window");
-        bad(r#"{"user_id":"1","read":"stats","window":"lifetime","at_ms":1}"#, "invalid_field", "requests[1].at_ms");
-        bad(r#"{"user_id":"1","read":"stats","window":"7d","at_ms":"1"}"#, "invalid_field", "requests[1].at_ms");
-        bad(r#"{"user_id":"1","read":"stats","window":"7d","currency":"x"}"#, "invalid_field", "requests[1].currency");
-        bad(r#"{"user_id":"1","read":"stats","window":"7d","kind":null}"#, "invalid_field", "requests[1].kind");
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"lifetime","at_ms":1}"#,
+            "invalid_field",
+            "requests[1].at_ms",
+        );
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7d","at_ms":"1"}"#,
+            "invalid_field",
+            "requests[1].at_ms",
+        );
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7d","currency":"x"}"#,
+            "invalid_field",
+            "requests[1].currency",
+        );
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7d","kind":null}"#,
+            "invalid_field",
+            "requests[1].kind",
+        );
         bad(r#"{"x":1},{"user_id":"1","user_id":"1"}"#, "invalid_json", "requests[2].user_id");
         bad(r#"{"x\"y":1}"#, "unknown_field", "requests[1]");
     }

@@ -1,8 +1,11 @@
 //! One line of the feed to an entry.
 //!
-//! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the order in which the contract shows them.
+//! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the
+//! order in which the contract shows them.
 
-use super::json::{Members, Names, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{
+    Members, Names, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
+};
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
@@ -11,8 +14,17 @@ use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
 /// The members of an entry, in the order in which they are judged.
-pub const MEMBERS: [&str; 9] =
-    ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
+pub const MEMBERS: [&str; 9] = [
+    "entry_id",
+    "user_id",
+    "currency",
+    "kind",
+    "direction",
+    "amount",
+    "at_ms",
+    "state",
+    "pending_id",
+];
 static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
 
 /// Room for the texts of one line that had escapes.
@@ -58,7 +70,9 @@ pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let id = sent.and_then(EntryId::parse);
     let id_text = if id.is_some() { sent.unwrap_or_default() } else { b"" };
     if members.odd {
-        let name = first_unknown(Reader::new(line), |name| MEMBERS.iter().any(|known| known.as_bytes() == name));
+        let name = first_unknown(Reader::new(line), |name| {
+            MEMBERS.iter().any(|known| known.as_bytes() == name)
+        });
         let field = Field::echo(&name.unwrap_or_default());
         return Line { id_text, entry: Err(Problem { code: Code::UnknownField, field }) };
     }
@@ -76,7 +90,8 @@ fn judge<'a>(
     let voids = is_text(state, b"voided");
 
     let id = id.ok_or_else(|| wrong(sent_id, "entry_id"))?;
-    let user_id = text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
+    let user_id =
+        text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
     let leg = if settles {
         absent(currency, "currency")
             .and_then(|()| absent(kind, "kind"))
@@ -85,10 +100,16 @@ fn judge<'a>(
     } else {
         let parsed_currency = text(currency, &mut scratch).and_then(Currency::parse);
         let parsed_currency = parsed_currency.ok_or_else(|| wrong(currency, "currency"))?;
-        let parsed_kind = text(kind, kind_scratch).filter(|k| is_kind(k)).and_then(|k| std::str::from_utf8(k).ok());
+        let parsed_kind = text(kind, kind_scratch)
+            .filter(|k| is_kind(k))
+            .and_then(|k| std::str::from_utf8(k).ok());
         let parsed_kind = parsed_kind.ok_or_else(|| wrong(kind, "kind"))?;
         let parsed_direction = text(direction, &mut scratch).and_then(read_direction);
-        Some((parsed_currency, parsed_kind, parsed_direction.ok_or_else(|| wrong(direction, "direction"))?))
+        Some((
+            parsed_currency,
+            parsed_kind,
+            parsed_direction.ok_or_else(|| wrong(direction, "direction"))?,
+        ))
     };
     let amount = if settles && voids {
         absent(amount, "amount")?;
@@ -152,7 +173,10 @@ fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
     let Some(Value::Number(digits)) = value else { return Err(wrong(value, "amount")) };
     if let [b'-', rest @ ..] = digits {
         let negative = rest != b"0" && rest.iter().all(u8::is_ascii_digit);
-        return Err(Problem::at(if negative { Code::AmountNegative } else { Code::InvalidField }, "amount"));
+        return Err(Problem::at(
+            if negative { Code::AmountNegative } else { Code::InvalidField },
+            "amount",
+        ));
     }
     let minor = UserId::parse(digits).and_then(|n| i64::try_from(n.0).ok()).and_then(Amount::new);
     minor.ok_or_else(|| Problem::at(Code::InvalidField, "amount"))
@@ -175,21 +199,32 @@ mod tests {
     fn check(line: &str, want: Result<(), (&str, &str)>) {
         let mut scratch = LineScratch::EMPTY;
         let got = read(line.as_bytes(), &mut scratch).entry;
-        let got = got.map(|_| ()).map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
+        let got = got
+            .map(|_| ())
+            .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{line}");
     }
 
-    /// `GOOD` with one member's text replaced; an empty text leaves the member out, a name that is not there is added.
+    /// `GOOD` with one member's text replaced; an empty text leaves the member out, a name that is
+    /// not there is added.
     fn with(name: &str, value: &str) -> String {
         let mut members: Vec<(String, String)> = GOOD[1..GOOD.len() - 1]
             .split(',')
-            .map(|m| m.split_once(':').map(|(n, v)| (n.trim_matches('"').to_owned(), v.to_owned())).unwrap())
+            .map(|m| {
+                m.split_once(':')
+                    .map(|(n, v)| (n.trim_matches('"').to_owned(), v.to_owned()))
+                    .unwrap()
+            })
             .collect();
         match members.iter_mut().find(|m| m.0 == name) {
             Some(member) => member.1 = value.to_owned(),
             None => members.push((name.to_owned(), value.to_owned())),
         }
-        let shown: Vec<_> = members.iter().filter(|m| !m.1.is_empty()).map(|(n, v)| format!("\"{n}\":{v}")).collect();
+        let shown: Vec<_> = members
+            .iter()
+            .filter(|m| !m.1.is_empty())
+            .map(|(n, v)| format!("\"{n}\":{v}"))
+            .collect();
         format!("{{{}}}", shown.join(","))
     }
 
@@ -213,7 +248,10 @@ mod tests {
             ("01", "invalid_json"),
             ("-1.5", "invalid_field"),
         ] {
-            check(&with("amount", amount), Err((code, if code == "invalid_json" { "" } else { "amount" })));
+            check(
+                &with("amount", amount),
+                Err((code, if code == "invalid_json" { "" } else { "amount" })),
+            );
         }
         check(&with("amount", "9223372036854775807"), Ok(()));
         check(&with("at_ms", "253402300800000"), Err(("invalid_field", "at_ms")));
@@ -231,7 +269,9 @@ mod tests {
 
     #[test]
     fn settlements_leave_out_what_the_hold_has() {
-        let line = |rest: &str| format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#);
+        let line = |rest: &str| {
+            format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#)
+        };
         check(&line(r#","amount":5"#), Ok(()));
         check(&line(r#","amount":5,"state":"posted""#), Ok(()));
         check(&line(r#","state":"voided""#), Ok(()));

@@ -1,7 +1,9 @@
-//! What `GET /v1/info` says: which program this is, which users live where, and the limits in force.
+//! What `GET /v1/info` says: which program this is, which users live where, and the limits in
+//! force.
 //!
-//! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) sends each request to the port of the core that owns its user, and saves the
-//! way between cores: see `examples/shard_aware.rs`.
+//! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) sends each request to the
+//! port of the core that owns its user, and saves the way between cores: see
+//! `examples/shard_aware.rs`.
 
 use crate::decimal::number;
 
@@ -56,7 +58,9 @@ impl Info {
             out.push(b'"');
         }
         let slices = self.cores.len() as u64;
-        for (name, figure) in [("started_ms", self.started_ms), ("hash", self.hash), ("slices", slices)] {
+        for (name, figure) in
+            [("started_ms", self.started_ms), ("hash", self.hash), ("slices", slices)]
+        {
             open(out, name);
             number(out, figure);
         }
@@ -65,7 +69,10 @@ impl Info {
             out.push(if slice == 0 { b'[' } else { b',' });
             let Figures { users, looked_out_us } = *figures;
             let place = [("slice", slice), ("cpu", core.cpu as u64), ("port", core.port.into())];
-            object(out, place.into_iter().chain([("users", users), ("looked_out_us", looked_out_us)]));
+            object(
+                out,
+                place.into_iter().chain([("users", users), ("looked_out_us", looked_out_us)]),
+            );
         }
         out.push(b']');
         open(out, "limits");

@@ -1,12 +1,13 @@
 //! RFC 8259, read strictly, in one pass and in place.
 //!
-//! A [`Reader`] pulls members and elements; a value comes out as a borrowed piece of text whose syntax was checked. The text must be valid
-//! UTF-8 (the caller checks it once, whole). Refused beyond the grammar: lone surrogates and nesting deeper than [`DEPTH`].
-//! Nothing is allocated.
+//! A [`Reader`] pulls members and elements; a value comes out as a borrowed piece of text whose
+//! syntax was checked. The text must be valid UTF-8 (the caller checks it once, whole). Refused
+//! beyond the grammar: lone surrogates and nesting deeper than [`DEPTH`]. Nothing is allocated.
 
 /// The deepest nesting of objects and arrays.
 pub const DEPTH: usize = 128;
-/// The longest text that is decoded if it has escapes; longer than any value that means something here.
+/// The longest text that is decoded if it has escapes; longer than any value that means something
+/// here.
 pub const TEXT_BYTES: usize = 64;
 
 /// The text is not JSON.
@@ -82,7 +83,8 @@ fn unescape(raw: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()>
             b'r' => b'\r',
             b't' => b'\t',
             b'u' => {
-                let (c, len) = unicode_escape(&raw[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 6));
+                let (c, len) =
+                    unicode_escape(&raw[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 6));
                 push(c.encode_utf8(&mut [0; 4]).as_bytes())?;
                 at += len;
                 continue;
@@ -142,7 +144,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes an opening bracket, whose members or elements the caller pulls; it is closed by [`Self::another`].
+    /// Takes an opening bracket, whose members or elements the caller pulls; it is closed by
+    /// [`Self::another`].
     #[inline]
     pub fn open(&mut self, bracket: u8) -> bool {
         let there = self.take(bracket);
@@ -169,7 +172,8 @@ impl<'a> Reader<'a> {
         if self.peek().is_none() { Ok(()) } else { Err(NotJson) }
     }
 
-    /// The next member's name, behind a `{` or a member; `None` when the object ends. `first` is true at the `{` only.
+    /// The next member's name, behind a `{` or a member; `None` when the object ends. `first` is
+    /// true at the `{` only.
     #[inline]
     pub fn name(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, NotJson> {
         if !self.another(first, b'}')? {
@@ -274,12 +278,16 @@ impl<'a> Reader<'a> {
     #[cold]
     fn literal(&mut self) -> Result<(), NotJson> {
         let rest = &self.bytes[self.at..];
-        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word)).ok_or(NotJson)?;
+        let word = [&b"true"[..], b"false", b"null"]
+            .into_iter()
+            .find(|word| rest.starts_with(word))
+            .ok_or(NotJson)?;
         self.at += word.len();
         Ok(())
     }
 
-    /// An object or array, checked and passed over, without recursion: what it holds has no meaning here.
+    /// An object or array, checked and passed over, without recursion: what it holds has no meaning
+    /// here.
     #[cold]
     fn skip_nested(&mut self) -> Result<(), NotJson> {
         let (mut open, mut depth) = ([0u8; DEPTH], 0);
@@ -328,13 +336,15 @@ impl<'a> Reader<'a> {
 fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // A byte that is zero after the xor, or below 0x20, borrows into its own high bit; the classic test of word-wise strlen.
+    // A byte that is zero after the xor, or below 0x20, borrows into its own high bit; the classic
+    // test of word-wise strlen.
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
     let mut at = 0;
     while let Some(chunk) = bytes.get(at..at + 8).and_then(|c| <[u8; 8]>::try_from(c).ok()) {
         let word = u64::from_le_bytes(chunk);
-        let special =
-            below(word, 0x20) | below(word ^ (ONES * b'"' as u64), 1) | below(word ^ (ONES * b'\\' as u64), 1);
+        let special = below(word, 0x20)
+            | below(word ^ (ONES * b'"' as u64), 1)
+            | below(word ^ (ONES * b'\\' as u64), 1);
         if special & HIGHS != 0 {
             // The lowest marked byte is exact: a false mark can only follow a true one.
             return at + (special & HIGHS).trailing_zeros() as usize / 8;
@@ -396,7 +406,8 @@ impl Head {
     /// Whether text begins with it; it may say no where less than sixteen bytes follow.
     #[inline]
     fn begins(&self, text: &[u8]) -> bool {
-        text.first_chunk().is_some_and(|&first| (u128::from_le_bytes(first) ^ self.bits) & self.mask == 0)
+        text.first_chunk()
+            .is_some_and(|&first| (u128::from_le_bytes(first) ^ self.bits) & self.mask == 0)
     }
 }
 
@@ -405,7 +416,8 @@ impl Head {
 pub struct Members<'a, const N: usize> {
     /// The values; the first one where a name is repeated.
     pub values: [Option<Value<'a>>; N],
-    /// Whether a name is repeated or is not in the list: [`first_repeated`] and [`first_unknown`] say which.
+    /// Whether a name is repeated or is not in the list: [`first_repeated`] and [`first_unknown`]
+    /// say which.
     pub odd: bool,
 }
 
@@ -416,10 +428,14 @@ impl<const N: usize> Default for Members<'_, N> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads an object, whose `{` comes next, against a list of names, into `members`, which are empty. Members that come in the
-    /// list's order are found at once.
+    /// Reads an object, whose `{` comes next, against a list of names, into `members`, which are
+    /// empty. Members that come in the list's order are found at once.
     #[inline]
-    pub fn members<const N: usize>(&mut self, names: &Names<N>, members: &mut Members<'a, N>) -> Result<(), NotJson> {
+    pub fn members<const N: usize>(
+        &mut self,
+        names: &Names<N>,
+        members: &mut Members<'a, N>,
+    ) -> Result<(), NotJson> {
         if !self.open(b'{') {
             return Err(NotJson);
         }
@@ -443,7 +459,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a member's name that is just the expected one, plainly written; takes nothing if anything is otherwise.
+    /// Takes a member's name that is just the expected one, plainly written; takes nothing if
+    /// anything is otherwise.
     #[inline]
     fn take_name(&mut self, first: bool, expected: &Head) -> bool {
         let rest = &self.bytes[self.at..];
@@ -469,7 +486,10 @@ pub fn first_unknown(mut object: Reader<'_>, known: impl Fn(&[u8]) -> bool) -> O
     walk_names(&mut object, |name| (!known(&name)).then_some(name))
 }
 
-fn walk_names<R>(object: &mut Reader<'_>, mut visit: impl FnMut(Vec<u8>) -> Option<R>) -> Option<R> {
+fn walk_names<R>(
+    object: &mut Reader<'_>,
+    mut visit: impl FnMut(Vec<u8>) -> Option<R>,
+) -> Option<R> {
     object.open(b'{').then_some(())?;
     let mut first = true;
     while let Ok(Some(name)) = object.name(&mut first) {

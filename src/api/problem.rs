@@ -1,4 +1,5 @@
-//! Every refusal of the contract, in one table: code, status, constant detail. Problem bodies are RFC 9457.
+//! Every refusal of the contract, in one table: code, status, constant detail. Problem bodies are
+//! RFC 9457.
 
 use crate::decimal::{MOST_DIGITS, digits, number};
 use crate::http::Refusal;
@@ -119,7 +120,8 @@ pub const fn blamed(code: Code) -> &'static str {
 
 /// A member's or parameter's name, as a refusal names it.
 ///
-/// A name that came from outside is repeated only if it is short, printable ASCII and needs no escaping; else it stays empty.
+/// A name that came from outside is repeated only if it is short, printable ASCII and needs no
+/// escaping; else it stays empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     bytes: [u8; Self::BYTES],

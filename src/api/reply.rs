@@ -57,7 +57,13 @@ const fn ok(date: &DateText, status: Status) -> Answer<'_> {
 }
 
 /// Begins a JSON answer, whose length has about `width_hint` digits.
-pub fn begin_json(status: Status, persist: Persist, width_hint: usize, date: &DateText, out: &mut Vec<u8>) -> OpenBody {
+pub fn begin_json(
+    status: Status,
+    persist: Persist,
+    width_hint: usize,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) -> OpenBody {
     response::begin(out, &Answer { persist, ..ok(date, status) }, width_hint)
 }
 
@@ -85,7 +91,13 @@ pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out:
 
 /// Writes the answer to one read at time `now`, of the user in `view`.
 #[inline]
-pub fn read(asked: &Asked<'_>, view: Option<View<'_>>, now: Millis, date: &DateText, out: &mut Vec<u8>) -> Status {
+pub fn read(
+    asked: &Asked<'_>,
+    view: Option<View<'_>>,
+    now: Millis,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) -> Status {
     let Asked { ref read, persist, head_only, if_none_match: condition } = *asked;
     let Some(view) = view else {
         problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, date, out);
@@ -119,12 +131,24 @@ pub const fn batch_width(items: usize) -> usize {
 }
 
 /// Writes a refusal.
-pub fn problem(denied: &Denied, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
+pub fn problem(
+    denied: &Denied,
+    persist: Persist,
+    head_only: bool,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) {
     let Denied { problem, allow } = denied;
     let status = problem.code.status();
     let retry_after = status == Status::ServiceUnavailable;
-    let answer =
-        Answer { content_type: PROBLEM_JSON, allow: *allow, retry_after, persist, head_only, ..ok(date, status) };
+    let answer = Answer {
+        content_type: PROBLEM_JSON,
+        allow: *allow,
+        retry_after,
+        persist,
+        head_only,
+        ..ok(date, status)
+    };
     let body = response::begin(out, &answer, 3);
     problem.write_open(out);
     out.push(b'}');

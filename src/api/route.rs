@@ -31,8 +31,16 @@ pub enum Route {
 
 impl Route {
     /// Every route, in the order of the discriminants.
-    pub const ALL: [Self; 8] =
-        [Self::Balance, Self::Stats, Self::Batch, Self::Entries, Self::Health, Self::Ready, Self::Info, Self::None];
+    pub const ALL: [Self; 8] = [
+        Self::Balance,
+        Self::Stats,
+        Self::Batch,
+        Self::Entries,
+        Self::Health,
+        Self::Ready,
+        Self::Info,
+        Self::None,
+    ];
 
     /// Its name in counters.
     pub const fn name(self) -> &'static str {
@@ -134,7 +142,8 @@ fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
     check_method(head, TO_READ)?;
-    let user = UserId::parse(id.as_bytes()).ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
+    let user = UserId::parse(id.as_bytes())
+        .ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {
         parameters.read(query, stats)?;
@@ -149,12 +158,17 @@ fn check_method(head: &Head<'_>, allow: &'static str) -> Result<(), Denied> {
         Method::Post => allow == TO_POST,
         Method::Other => false,
     };
-    if fits { Ok(()) } else { Err(Denied { problem: Code::MethodNotAllowed.into(), allow: Some(allow) }) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Denied { problem: Code::MethodNotAllowed.into(), allow: Some(allow) })
+    }
 }
 
 /// The media type without its parameters must be `wanted`, and there must be no content coding.
 fn check_content(head: &Head<'_>, wanted: &[u8]) -> Result<(), Denied> {
-    let essence = head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
+    let essence =
+        head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
     if !essence.trim_ascii().eq_ignore_ascii_case(wanted) {
         return Err(Problem::at(Code::UnsupportedMediaType, "content-type").into());
     }
@@ -219,7 +233,8 @@ fn invalid(name: &[u8]) -> Problem {
     Problem { code: Code::InvalidParameter, field: Field::echo(name) }
 }
 
-/// A pair that cannot be decoded: the value is to blame, or the name, which then has no form to repeat.
+/// A pair that cannot be decoded: the value is to blame, or the name, which then has no form to
+/// repeat.
 fn bad_pair(bad: &BadPair<'_>) -> Problem {
     Param::decode(bad.raw_name).map_or(Code::InvalidParameter.into(), |name| invalid(&name))
 }

@@ -88,7 +88,8 @@ impl Verdicts {
         out.extend_from_slice(b",\"results\":[");
         let starts = self.pieces.iter().skip(1).map(|&(_, start)| start);
         let ends = starts.chain([self.results.len()]);
-        let mut pieces: Vec<_> = self.pieces.iter().zip(ends).map(|(&(line, start), end)| (line, start, end)).collect();
+        let mut pieces: Vec<_> =
+            self.pieces.iter().zip(ends).map(|(&(line, start), end)| (line, start, end)).collect();
         pieces.sort_unstable();
         for (number, &(_, start, end)) in pieces.iter().enumerate() {
             if number > 0 {
@@ -115,7 +116,10 @@ mod tests {
         let mut out = Vec::new();
         verdicts.write(&mut out);
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with(r#"{"accepted":3,"duplicates":1,"rejected":1,"results":[{"index":1,"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"accepted":3,"duplicates":1,"rejected":1,"results":[{"index":1,"#),
+            "{text}"
+        );
         assert!(text.ends_with(r#"{"index":3,"entry_id":"c","status":"duplicate"}]}"#), "{text}");
         assert_eq!(verdicts.status(), Status::Ok);
         verdicts.judge(4, b"", Verdict::Rejected(Rejection::InsufficientStorage));

@@ -26,10 +26,14 @@ impl Progress {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let style =
-                ProgressStyle::with_template("{msg} [{bar:40}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left")
-                    .expect("the template is a constant");
-            ProgressBar::new(total).with_style(style).with_message(self.what).with_elapsed(self.start.elapsed())
+            let style = ProgressStyle::with_template(
+                "{msg} [{bar:40}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
+            )
+            .expect("the template is a constant");
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_message(self.what)
+                .with_elapsed(self.start.elapsed())
         });
         bar.set_length(total);
         bar.set_position(bytes);

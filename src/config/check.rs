@@ -22,7 +22,8 @@ const LEDGER_PERCENT: usize = 70;
 const ANSWERS_PERCENT: usize = 12;
 /// The share of bodies that have not been applied.
 const BODIES_PERCENT: usize = 4;
-const _: () = assert!(LEDGER_PERCENT + ANSWERS_PERCENT + BODIES_PERCENT < 100, "shares of one memory");
+const _: () =
+    assert!(LEDGER_PERCENT + ANSWERS_PERCENT + BODIES_PERCENT < 100, "shares of one memory");
 /// A core with more unsent answers than this has peers who take none.
 const MOST_ANSWERS_BYTES: usize = 512 << 20;
 /// Two whole bodies: while one is applied, the next arrives.
@@ -37,7 +38,9 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let memory_bytes = flags.memory_mib.map_or(machine.memory_bytes, |mib| (mib as usize) << 20);
     let cores = match &flags.cores {
         None => machine.cpus.clone(),
-        Some(list) => list.clone().within(&machine.cpus).map_err(|message| format!("--cores: {message}"))?,
+        Some(list) => {
+            list.clone().within(&machine.cpus).map_err(|message| format!("--cores: {message}"))?
+        }
     };
     if cores.is_empty() {
         return Err("--cores: at least one CPU is needed".to_owned());
@@ -63,7 +66,12 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     })
 }
 
-fn limits(flags: &Flags, memory_bytes: usize, slices: usize, spin_ns: u64) -> Result<Limits, String> {
+fn limits(
+    flags: &Flags,
+    memory_bytes: usize,
+    slices: usize,
+    spin_ns: u64,
+) -> Result<Limits, String> {
     let share = |percent: usize| memory_bytes / 100 * percent;
     let ledger_bytes = match flags.ledger_mib {
         Some(mib) => bytes("--ledger-mib", mib)? as usize,
@@ -127,7 +135,11 @@ mod tests {
         assert_eq!((config.memory_bytes, config.arena), (10_000 * MIB, true));
         let limits = config.limits;
         assert_eq!(limits.ledger_bytes, 7_000 * MIB);
-        assert_eq!(limits.answer_bytes, 512 * MIB, "a slice's part is 600, and more than it may have");
+        assert_eq!(
+            limits.answer_bytes,
+            512 * MIB,
+            "a slice's part is 600, and more than it may have"
+        );
         assert_eq!(limits.body_bytes, 200 * MIB, "a slice's part");
         assert_eq!(limits.spin_ns, SPIN_NS);
         assert_eq!(limits.check(), Ok(limits));
@@ -135,14 +147,20 @@ mod tests {
 
     #[test]
     fn what_is_typed_comes_first() {
-        let config = typed("--cores 2 --slices 3 --ephemeral --no-arena --memory-mib 1000", &machine(&[0, 1, 2]));
+        let config = typed(
+            "--cores 2 --slices 3 --ephemeral --no-arena --memory-mib 1000",
+            &machine(&[0, 1, 2]),
+        );
         let config = config.unwrap();
         assert_eq!((config.cores.as_slice(), config.slices), (&[2][..], 3));
         assert_eq!((config.data, config.arena, config.memory_bytes), (None, false, 1_000 * MIB));
         assert_eq!(config.limits.ledger_bytes, 700 * MIB);
         assert_eq!(config.limits.spin_ns, 0, "a core that is alone waits for nobody");
         let config = typed("--ledger-mib 3 --data there", &machine(&[0])).unwrap();
-        assert_eq!((config.limits.ledger_bytes, config.data.as_deref()), (3 * MIB, Some(Path::new("there"))));
+        assert_eq!(
+            (config.limits.ledger_bytes, config.data.as_deref()),
+            (3 * MIB, Some(Path::new("there")))
+        );
     }
 
     /// The shares of a small machine are raised to what one request may need, those of a large one
@@ -169,7 +187,10 @@ mod tests {
         check("--max-connections 0", &["--max-connections"]);
         check(&format!("--max-connections {}", MOST_CONNECTIONS + 1), &["--max-connections"]);
         check("--request-timeout-ms 0", &["--request-timeout-ms"]);
-        check("--idle-timeout-ms 9 --request-timeout-ms 10", &["--idle-timeout-ms", "--request-timeout-ms"]);
+        check(
+            "--idle-timeout-ms 9 --request-timeout-ms 10",
+            &["--idle-timeout-ms", "--request-timeout-ms"],
+        );
         check("--send-timeout-ms 0", &["--send-timeout-ms"]);
         check("--stall-timeout-ms 999", &["--stall-timeout-ms"]);
         check("--linger-ms 2 --drain-timeout-ms 1", &["--linger-ms", "--drain-timeout-ms"]);

@@ -16,8 +16,13 @@ impl FromStr for CpuList {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |digits: &str| -> Result<usize, String> {
-            let cpu: usize = digits.parse().map_err(|_| format!("`{digits}` is not the number of a CPU"))?;
-            if cpu < MOST_CPUS { Ok(cpu) } else { Err(format!("CPU {cpu} is beyond any machine's")) }
+            let cpu: usize =
+                digits.parse().map_err(|_| format!("`{digits}` is not the number of a CPU"))?;
+            if cpu < MOST_CPUS {
+                Ok(cpu)
+            } else {
+                Err(format!("CPU {cpu} is beyond any machine's"))
+            }
         };
         let mut cpus = BTreeSet::new();
         for part in text.split(',') {
@@ -78,6 +83,9 @@ mod tests {
             assert!(bad.parse::<CpuList>().is_err(), "{bad}");
         }
         let refused = "0,7".parse::<CpuList>().unwrap().within(&[0, 1]);
-        assert_eq!(refused, Err("CPU 7 is not among those that this process may use (0-1)".to_owned()));
+        assert_eq!(
+            refused,
+            Err("CPU 7 is not among those that this process may use (0-1)".to_owned())
+        );
     }
 }

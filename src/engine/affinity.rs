@@ -39,7 +39,9 @@ pub fn allowed_cpus() -> Result<Vec<usize>, Failure> {
         return Err(Failure::new("read", "the CPU affinity", io::Error::last_os_error()));
     }
     // SAFETY: every number is within the set.
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
 }
 
 #[cfg(test)]

@@ -1,14 +1,19 @@
-//! The memory of one core: a region of its own that the allocator takes everything from which the core's thread allocates.
+//! The memory of one core: a region of its own that the allocator takes everything from which the
+//! core's thread allocates.
 //!
-//! The region is mapped once, as large as what may be used, in huge pages if there are any, and handed to mimalloc as an exclusive arena;
-//! a heap in it is the thread's. First touches make it local to the thread's NUMA node. What has been touched stays: the core uses it again
-//! without asking the kernel. A region that is full is no error: what finds no room comes from the common heap, and is counted.
+//! The region is mapped once, as large as what may be used, in huge pages if there are any, and
+//! handed to mimalloc as an exclusive arena; a heap in it is the thread's. First touches make it
+//! local to the thread's NUMA node. What has been touched stays: the core uses it again without
+//! asking the kernel. A region that is full is no error: what finds no room comes from the common
+//! heap, and is counted.
 //!
-//! A first touch of a huge page takes the kernel a good part of a millisecond, and several where a hypervisor has to find the memory first.
-//! No read should wait for that: when a block lies in a huge page where none lay before, another thread touches the pages behind it. Nothing is
-//! touched before there is data next to it.
+//! A first touch of a huge page takes the kernel a good part of a millisecond, and several where a
+//! hypervisor has to find the memory first. No read should wait for that: when a block lies in a
+//! huge page where none lay before, another thread touches the pages behind it. Nothing is touched
+//! before there is data next to it.
 //!
-//! Sizes are bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena are served from the common heap.
+//! Sizes are bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena are served
+//! from the common heap.
 
 use super::Failure;
 use super::priority::Aside;
@@ -21,14 +26,16 @@ use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// The largest arena: mimalloc's index of a larger one would not fit into it. What a core needs beyond comes from the common heap.
+/// The largest arena: mimalloc's index of a larger one would not fit into it. What a core needs
+/// beyond comes from the common heap.
 const LARGEST_BYTES: usize = 15 << 30;
 /// What is touched at a time: a huge page of x86-64, and of ARM64 with 4 KiB pages.
 const PAGE_BYTES: usize = 2 << 20;
 /// mimalloc's unit of an arena.
 const UNIT_BYTES: usize = 32 << 20;
-/// Pages that are touched behind one in which a first block lies: one for so many that have blocks, and at least and at most so many. Who loads
-/// much takes pages faster than they can be touched one by one, and who has little would double it.
+/// Pages that are touched behind one in which a first block lies: one for so many that have blocks,
+/// and at least and at most so many. Who loads much takes pages faster than they can be touched one
+/// by one, and who has little would double it.
 const USED_PER_AHEAD: usize = 16;
 const LEAST_AHEAD: usize = 2;
 const MOST_AHEAD: usize = 32;
@@ -37,15 +44,18 @@ const STEP: usize = 32;
 /// Pages of a turn that can be remembered; more of them are touched by the core itself.
 const REMEMBERED: usize = 32;
 
-/// `mi_option_generic_collect`, which the binding does not name: after so many allocations for which a page had no free block at hand, all pages of the
-/// heap are looked through for something to collect. Blocks that are freed find their way back without that.
+/// `mi_option_generic_collect`, which the binding does not name: after so many allocations for
+/// which a page had no free block at hand, all pages of the heap are looked through for something
+/// to collect. Blocks that are freed find their way back without that.
 const GENERIC_COLLECT: mi::mi_option_t = 34;
-/// How many there are by default: in a heap of many pages an entry now and then took as long as hundreds of others.
+/// How many there are by default: in a heap of many pages an entry now and then took as long as
+/// hundreds of others.
 const COLLECTS_AFTER: c_long = 10_000;
 /// The most that it takes.
 const COLLECT_AFTER: c_long = 1_000_000;
 
-/// A size of each of mimalloc's classes, which have places of their own in the arena, and how many fill the first such place.
+/// A size of each of mimalloc's classes, which have places of their own in the arena, and how many
+/// fill the first such place.
 const CLASSES: [(usize, usize); 4] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1)];
 
 thread_local! {
@@ -63,7 +73,8 @@ thread_local! {
     };
 }
 
-/// What a thread knows of its arena; nothing here needs to be dropped, so it is there as long as the thread allocates.
+/// What a thread knows of its arena; nothing here needs to be dropped, so it is there as long as
+/// the thread allocates.
 struct Local {
     /// Null: the thread has none.
     heap: Cell<*mut mi::mi_heap_t>,
@@ -87,7 +98,8 @@ impl Local {
         if page >= self.pages.get() {
             return;
         }
-        // SAFETY: there are `pages` of them, for as long as the thread lives, and no other thread knows of them.
+        // SAFETY: there are `pages` of them, for as long as the thread lives, and no other thread
+        // knows of them.
         let seen = unsafe { &mut *self.seen.get().add(page) };
         if *seen == 0 {
             *seen = 1;
@@ -126,7 +138,8 @@ impl Local {
     }
 }
 
-/// Hands memory that this thread has freed back to the system, which would else take its time: for a thread that had much, and will not have it again.
+/// Hands memory that this thread has freed back to the system, which would else take its time: for
+/// a thread that had much, and will not have it again.
 pub fn give_back() {
     // SAFETY: frees nothing that is in use, whichever allocator is the process's.
     unsafe { mi::mi_collect(true) };
@@ -136,8 +149,9 @@ pub fn give_back() {
 #[derive(Clone, Copy, Debug)]
 pub struct Allocator;
 
-// SAFETY: mimalloc's functions do what is asked of an allocator, with any of its heaps; a block may be freed and resized whatever heap it is
-// from. What is kept beside them is plain cells of the thread.
+// SAFETY: mimalloc's functions do what is asked of an allocator, with any of its heaps; a block may
+// be freed and resized whatever heap it is from. What is kept beside them is plain cells of the
+// thread.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -208,11 +222,12 @@ fn touch(to_do: &Receiver<(usize, usize)>) {
     }
 }
 
-/// Makes pages of an arena present: one at a time, or who maps something meanwhile would wait for all of them.
+/// Makes pages of an arena present: one at a time, or who maps something meanwhile would wait for
+/// all of them.
 fn populate(start: usize, bytes: usize) {
     for page in (start..start + bytes).step_by(PAGE_BYTES) {
-        // SAFETY: reads and writes nothing that anyone sees: a page of a mapping that is never unmapped becomes present as it is. Where that
-        // fails, whoever needs it does it.
+        // SAFETY: reads and writes nothing that anyone sees: a page of a mapping that is never
+        // unmapped becomes present as it is. Where that fails, whoever needs it does it.
         unsafe { libc::madvise(page as *mut c_void, PAGE_BYTES, libc::MADV_POPULATE_WRITE) };
     }
 }
@@ -228,7 +243,8 @@ pub struct Arena {
 }
 
 impl Arena {
-    /// Makes an arena of at most so many bytes, and has the calling thread allocate from it from now on, for as long as it lives.
+    /// Makes an arena of at most so many bytes, and has the calling thread allocate from it from
+    /// now on, for as long as it lives.
     pub fn adopt(bytes: usize, toucher: Toucher) -> Result<Self, Failure> {
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // A unit more, so that it can begin at one.
@@ -239,13 +255,23 @@ impl Arena {
         let base = start.next_multiple_of(UNIT_BYTES);
         let pages = bytes / PAGE_BYTES;
         let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
-        // SAFETY: advice about a mapping of our own; without huge pages it is refused, and all else stays.
+        // SAFETY: advice about a mapping of our own; without huge pages it is refused, and all else
+        // stays.
         unsafe { libc::madvise(base as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
         let mut arena = null_mut();
-        // SAFETY: the region is ours, zero, writable, and never unmapped; "pinned" says that none of it is to be given back to the kernel.
+        // SAFETY: the region is ours, zero, writable, and never unmapped; "pinned" says that none
+        // of it is to be given back to the kernel.
         let heap = unsafe {
-            let is_managed =
-                mi::mi_manage_os_memory_ex(base as *const c_void, bytes, true, true, true, -1, true, &raw mut arena);
+            let is_managed = mi::mi_manage_os_memory_ex(
+                base as *const c_void,
+                bytes,
+                true,
+                true,
+                true,
+                -1,
+                true,
+                &raw mut arena,
+            );
             if is_managed { mi::mi_heap_new_in_arena(arena) } else { null_mut() }
         };
         if heap.is_null() {
@@ -265,12 +291,15 @@ impl Arena {
     /// Touches the next place of each class. Call it on the thread of the arena, when nobody waits.
     pub fn warm(&self) {
         // All at once, or they would share their places.
-        let _blocks = CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
+        let _blocks =
+            CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
         self.look_ahead();
     }
 
-    /// So many bytes will be needed soon. They are touched as early as can be: what a process before has left is taken back by a hypervisor a moment
-    /// later, and then costs ten times as much. Where no CPU is beside the cores, the caller does a step of it. Call it once a turn while that holds.
+    /// So many bytes will be needed soon. They are touched as early as can be: what a process
+    /// before has left is taken back by a hypervisor a moment later, and then costs ten times as
+    /// much. Where no CPU is beside the cores, the caller does a step of it. Call it once a turn
+    /// while that holds.
     pub fn expect(&mut self, bytes: usize) {
         let (from, end) = (self.expected, (bytes / PAGE_BYTES).min(self.pages));
         if from >= end {
@@ -283,7 +312,8 @@ impl Arena {
         }
     }
 
-    /// Has the pages touched that will be needed next. Call it once a turn, on the thread of the arena.
+    /// Has the pages touched that will be needed next. Call it once a turn, on the thread of the
+    /// arena.
     #[inline]
     pub fn look_ahead(&self) {
         LOCAL.with(|local| {
@@ -302,7 +332,10 @@ impl Arena {
             let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
                 // Without the thread, the core touches them itself.
-                let _ = self.toucher.wanted.send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
+                let _ = self
+                    .toucher
+                    .wanted
+                    .send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
             }
         }
     }
@@ -327,7 +360,8 @@ pub fn seldom_collect() {
 fn map(bytes: usize) -> io::Result<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
     // SAFETY: a fresh mapping, wherever there is room.
-    let start = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    let start =
+        unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start as usize) }
 }
 
@@ -345,8 +379,13 @@ mod tests {
     }
 
     /// On a thread of its own, for that is what an arena belongs to.
-    fn on_a_core<R: Send + 'static>(bytes: usize, work: impl FnOnce(Arena) -> R + Send + 'static) -> R {
-        thread::spawn(move || work(Arena::adopt(bytes, Toucher::start(aside()).unwrap()).unwrap())).join().unwrap()
+    fn on_a_core<R: Send + 'static>(
+        bytes: usize,
+        work: impl FnOnce(Arena) -> R + Send + 'static,
+    ) -> R {
+        thread::spawn(move || work(Arena::adopt(bytes, Toucher::start(aside()).unwrap()).unwrap()))
+            .join()
+            .unwrap()
     }
 
     #[test]
@@ -365,7 +404,10 @@ mod tests {
                     Allocator.dealloc(block, layout(bytes * 2));
                     let zeros = Allocator.alloc_zeroed(layout(bytes));
                     assert!(is_inside(zeros), "{bytes}");
-                    assert!(std::slice::from_raw_parts(zeros, bytes).iter().all(|&byte| byte == 0), "{bytes}");
+                    assert!(
+                        std::slice::from_raw_parts(zeros, bytes).iter().all(|&byte| byte == 0),
+                        "{bytes}"
+                    );
                     Allocator.dealloc(zeros, layout(bytes));
                 }
             }
@@ -423,8 +465,13 @@ mod tests {
             let present = |arena: &Arena, page: usize| {
                 let mut there = 0u8;
                 // SAFETY: looks at one small page of the arena, and writes one byte.
-                let looked =
-                    unsafe { libc::mincore((arena.base + page * PAGE_BYTES) as *mut c_void, 1, &raw mut there) };
+                let looked = unsafe {
+                    libc::mincore(
+                        (arena.base + page * PAGE_BYTES) as *mut c_void,
+                        1,
+                        &raw mut there,
+                    )
+                };
                 assert_eq!(looked, 0, "{}", io::Error::last_os_error());
                 there & 1 == 1
             };
@@ -433,7 +480,10 @@ mod tests {
                 arena.expect(bytes + 1);
                 assert!((0..touched).all(|page| present(&arena, page)), "{touched}");
                 // The first units have blocks.
-                assert!((touched.max(BEGUN)..arena.pages).all(|page| !present(&arena, page)), "{touched}");
+                assert!(
+                    (touched.max(BEGUN)..arena.pages).all(|page| !present(&arena, page)),
+                    "{touched}"
+                );
                 assert_eq!(arena.expected, touched);
             }
             arena.expect(bytes);
@@ -455,7 +505,8 @@ mod tests {
                 local.notice(at, 100);
                 local.notice(at, 200);
                 assert_eq!(local.wants.get(), 1);
-                (0..2 * REMEMBERED).for_each(|page| local.notice((arena.base + page * PAGE_BYTES) as *mut u8, 1));
+                (0..2 * REMEMBERED)
+                    .for_each(|page| local.notice((arena.base + page * PAGE_BYTES) as *mut u8, 1));
                 assert!(local.wants.get() <= REMEMBERED);
                 local.notice((arena.base - 10) as *mut u8, 5);
                 local.notice((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);

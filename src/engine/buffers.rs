@@ -1,7 +1,7 @@
 //! The buffers that the kernel receives into: one ring of them for all connections of a core.
 //!
-//! A buffer belongs to the kernel from [`Buffers::publish`] until a completion names it, to this core until it is
-//! [given back](Buffers::give_back). Received bytes are parsed where they lie.
+//! A buffer belongs to the kernel from [`Buffers::publish`] until a completion names it, to this
+//! core until it is [given back](Buffers::give_back). Received bytes are parsed where they lie.
 
 use super::Failure;
 use io_uring::Submitter;
@@ -14,13 +14,15 @@ use std::sync::atomic::{AtomicU16, Ordering};
 const COUNT: u16 = 1_024;
 /// Bytes of one buffer: a pipelined burst of requests, or a piece of a body.
 pub const BYTES: usize = 4_096;
-/// All of them: what a connection can receive at most before a cancellation of its receive takes effect.
+/// All of them: what a connection can receive at most before a cancellation of its receive takes
+/// effect.
 pub const ALL_BYTES: usize = COUNT as usize * BYTES;
 /// The one buffer group of a ring.
 pub const GROUP: u16 = 0;
 
 const ENTRIES_BYTES: usize = COUNT as usize * size_of::<BufRingEntry>();
-/// Huge pages need a region of their size and alignment; the entries get pages of their own behind the buffers.
+/// Huge pages need a region of their size and alignment; the entries get pages of their own behind
+/// the buffers.
 const MAPPED_BYTES: usize = ALL_BYTES + ENTRIES_BYTES;
 
 const _: () = assert!(COUNT.is_power_of_two(), "the kernel masks the tail");
@@ -36,9 +38,11 @@ pub struct Buffers {
 impl Buffers {
     /// Maps the buffers and registers them, all of them the kernel's.
     pub fn new(submitter: &Submitter<'_>) -> Result<Self, Failure> {
-        let mut buffers = Self { memory: map().map_err(Failure::of("map", "receive buffers"))?, tail: 0 };
+        let mut buffers =
+            Self { memory: map().map_err(Failure::of("map", "receive buffers"))?, tail: 0 };
         let entries = buffers.entries() as u64;
-        // SAFETY: the entries are mapped for as long as `self`, which the owner keeps until the ring is gone.
+        // SAFETY: the entries are mapped for as long as `self`, which the owner keeps until the
+        // ring is gone.
         unsafe { submitter.register_buf_ring_with_flags(entries, COUNT, GROUP, 0) }
             .map_err(Failure::of("register", "the receive buffer ring"))?;
         (0..COUNT).for_each(|id| buffers.give_back(id));
@@ -55,16 +59,20 @@ impl Buffers {
     #[inline]
     pub fn bytes(&self, id: u16, len: usize) -> &[u8] {
         assert!(id < COUNT && len <= BYTES, "the kernel names a buffer of this ring");
-        // SAFETY: inside the mapping; the kernel wrote `len` bytes and leaves the buffer alone until it is given back.
-        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(usize::from(id) * BYTES), len) }
+        // SAFETY: inside the mapping; the kernel wrote `len` bytes and leaves the buffer alone
+        // until it is given back.
+        unsafe {
+            std::slice::from_raw_parts(self.memory.as_ptr().add(usize::from(id) * BYTES), len)
+        }
     }
 
     /// Gives buffer `id` back; the kernel sees it after [`Self::publish`].
     #[inline]
     pub fn give_back(&mut self, id: u16) {
         assert!(id < COUNT, "a buffer of this ring");
-        // SAFETY: the masked place is inside the mapped entries, and the kernel reads it only after the tail moves past it.
-        // `tail` overlays a field of entry 0 that these setters do not touch.
+        // SAFETY: the masked place is inside the mapped entries, and the kernel reads it only after
+        // the tail moves past it. `tail` overlays a field of entry 0 that these setters do not
+        // touch.
         unsafe {
             let entry = &mut *self.entries().add(usize::from(self.tail & (COUNT - 1)));
             entry.set_addr(self.memory.as_ptr().add(usize::from(id) * BYTES) as u64);
@@ -77,7 +85,8 @@ impl Buffers {
     /// Shows the kernel what was given back.
     #[inline]
     pub fn publish(&self) {
-        // SAFETY: the address of the ring's tail, which is aligned and shared with the kernel alone.
+        // SAFETY: the address of the ring's tail, which is aligned and shared with the kernel
+        // alone.
         let tail = unsafe { AtomicU16::from_ptr(BufRingEntry::tail(self.entries()).cast_mut()) };
         // Release: the kernel's acquire of the tail sees the entries before it.
         tail.store(self.tail, Ordering::Release);
@@ -92,15 +101,17 @@ impl Drop for Buffers {
 }
 
 fn map() -> io::Result<NonNull<u8>> {
-    let (protection, flags) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let (protection, flags) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: an anonymous mapping of its own.
-    let memory = unsafe { libc::mmap(std::ptr::null_mut(), MAPPED_BYTES, protection, flags, -1, 0) };
+    let memory =
+        unsafe { libc::mmap(std::ptr::null_mut(), MAPPED_BYTES, protection, flags, -1, 0) };
     if memory == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    // Huge pages are welcome, not needed; and all buffers are soon used, in turn: the first requests need not wait for each first touch. Neither
-    // result matters.
-    // SAFETY: the mapping just made.
+    // Huge pages are welcome, not needed; and all buffers are soon used, in turn: the first
+    // requests need not wait for each first touch. Neither result matters. SAFETY: the mapping just
+    // made.
     unsafe {
         libc::madvise(memory, MAPPED_BYTES, libc::MADV_HUGEPAGE);
         libc::madvise(memory, MAPPED_BYTES, libc::MADV_POPULATE_WRITE);

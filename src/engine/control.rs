@@ -56,7 +56,8 @@ impl Control {
 
     /// Has the core take a turn.
     pub fn wake(&self) {
-        // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot fail or block.
+        // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot
+        // fail or block.
         unsafe { libc::write(self.fd(), (&raw const ONE).cast(), size_of::<u64>()) };
     }
 
@@ -68,7 +69,8 @@ impl Control {
         }
     }
 
-    /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must [unpark](Self::unpark) afterwards.
+    /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must
+    /// [unpark](Self::unpark) afterwards.
     #[inline]
     pub(super) fn try_park(&self, is_idle: impl FnOnce() -> bool) -> bool {
         self.0.parker.0.try_park(is_idle)
@@ -93,7 +95,8 @@ impl Control {
     /// The core begins a turn.
     #[inline]
     pub(super) fn turns(&self) {
-        // Relaxed: its own core alone writes it, and whoever looks at it wants to see it move, sooner or later.
+        // Relaxed: its own core alone writes it, and whoever looks at it wants to see it move,
+        // sooner or later.
         self.0.turns.0.store(self.0.turns.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
@@ -109,7 +112,8 @@ impl Control {
         Some(self.0.turns.0.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
     }
 
-    /// The descriptor that is written to when the core is to take a turn. It is never read: who polls it hears of each write.
+    /// The descriptor that is written to when the core is to take a turn. It is never read: who
+    /// polls it hears of each write.
     pub(super) fn fd(&self) -> RawFd {
         self.0.wake.as_raw_fd()
     }

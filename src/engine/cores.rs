@@ -1,7 +1,8 @@
 //! The cores of a server: a pinned thread each, started together, watched, and ended together.
 //!
-//! A core that fails or panics ends the process, and so does one that stands still: others wait for its answers, and a process that is gone is
-//! noticed sooner than one that hangs. What was acknowledged is on the disk either way.
+//! A core that fails or panics ends the process, and so does one that stands still: others wait for
+//! its answers, and a process that is gone is noticed sooner than one that hangs. What was
+//! acknowledged is on the disk either way.
 
 use super::Failure;
 use super::affinity;
@@ -83,14 +84,26 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
             })
             .map_err(Failure::of("start", "a core's thread"))?;
     }
-    Ok(Cores { events, set_up: 0, news: VecDeque::new(), ended: (0..count).map(|_| None).collect() })
+    Ok(Cores {
+        events,
+        set_up: 0,
+        news: VecDeque::new(),
+        ended: (0..count).map(|_| None).collect(),
+    })
 }
 
-fn set_up(plan: Plan, toucher: Option<Toucher>, tell: Sender<Event>) -> Result<Executor<Server>, Failure> {
+fn set_up(
+    plan: Plan,
+    toucher: Option<Toucher>,
+    tell: Sender<Event>,
+) -> Result<Executor<Server>, Failure> {
     let Plan { cpu, machine, listeners, disks, mesh, control, arena_bytes } = plan;
     affinity::pin(cpu)?;
     // Before anything of the core's own is allocated.
-    let arena = arena_bytes.zip(toucher).map(|(bytes, toucher)| Arena::adopt(bytes, toucher)).transpose()?;
+    let arena = arena_bytes
+        .zip(toucher)
+        .map(|(bytes, toucher)| Arena::adopt(bytes, toucher))
+        .transpose()?;
     // Whoever listened may have ended with the first failure.
     let news = Box::new(move |news| drop(tell.send(Event::News(news))));
     let spin_ns = machine.limits.spin_ns;
@@ -160,12 +173,13 @@ impl Cores {
     }
 }
 
-/// Aborts the process if a core begins no turn for `patience`: one is begun several times a second even if there is nothing to do. Cores come in the order
-/// of the first slice of each.
+/// Aborts the process if a core begins no turn for `patience`: one is begun several times a second
+/// even if there is nothing to do. Cores come in the order of the first slice of each.
 pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> {
     let watch = move || {
         let mut stalls = vec![Stall::default(); controls.len()];
-        // Counted in looks, not in time: a process that was stopped as a whole, or its machine, has not stalled.
+        // Counted in looks, not in time: a process that was stopped as a whole, or its machine, has
+        // not stalled.
         let looks = (patience.as_nanos() / LOOK.as_nanos()).max(1) as u32;
         loop {
             thread::sleep(LOOK);
@@ -207,7 +221,8 @@ mod tests {
     #[test]
     fn only_a_core_that_does_not_move_stalls() {
         let mut stall = Stall::default();
-        let looks: Vec<u32> = [1, 1, 1, 2, 2, 3].into_iter().map(|turns| stall.look(turns)).collect();
+        let looks: Vec<u32> =
+            [1, 1, 1, 2, 2, 3].into_iter().map(|turns| stall.look(turns)).collect();
         assert_eq!(looks, [0, 1, 2, 0, 1, 0]);
     }
 }

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-/// How long to wait for another process to let go: the kernel may hold files a moment past the end of who had them open.
+/// How long to wait for another process to let go: the kernel may hold files a moment past the end
+/// of who had them open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
 /// The name of both kinds of manifest.
 pub const MANIFEST: &str = "manifest";
@@ -139,7 +140,8 @@ impl Directory {
         self.slice_by(&self.manifest, slice)
     }
 
-    /// Where the files of a slice are, or will be, if the directory's manifest is, or will be, this one.
+    /// Where the files of a slice are, or will be, if the directory's manifest is, or will be, this
+    /// one.
     pub(super) fn slice_by(&self, manifest: &manifest::Directory, slice: u32) -> SliceDirectory {
         let manifest::Directory { generation, slices } = *manifest;
         let path = self.path.join(slice_directory(generation, slice));
@@ -156,12 +158,15 @@ impl Directory {
         &self.path
     }
 
-    /// The generations that are there and that the manifest does not name: what a crash left behind, which the next start removes. If there is
-    /// one that no crash leaves, the manifest is not to be trusted.
+    /// The generations that are there and that the manifest does not name: what a crash left
+    /// behind, which the next start removes. If there is one that no crash leaves, the manifest is
+    /// not to be trusted.
     pub fn unnamed(&self) -> Result<Vec<u64>, Error> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
-            let Some(generation) = parse_generation(&name).filter(|_| path.is_dir()) else { continue };
+            let Some(generation) = parse_generation(&name).filter(|_| path.is_dir()) else {
+                continue;
+            };
             let is_named = self.manifest.names(generation, has_log(&path)?);
             if !is_named.map_err(|why| Error::Manifest(self.path.join(MANIFEST), why))? {
                 unnamed.push(generation);
@@ -201,7 +206,11 @@ impl SliceDirectory {
     /// A file of the slice cannot be loaded.
     pub fn unloadable(&self, fault: Fault) -> Failure {
         let Fault { file, offset, what } = self.locate(fault);
-        Failure::new("load", file, io::Error::new(ErrorKind::InvalidData, format!("byte {offset}: {what}")))
+        Failure::new(
+            "load",
+            file,
+            io::Error::new(ErrorKind::InvalidData, format!("byte {offset}: {what}")),
+        )
     }
 
     /// What the slice's manifest says.
@@ -210,13 +219,15 @@ impl SliceDirectory {
         let text = match fs::read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing(file)),
-            Err(error) => return Err(Failure::new("read", file.display().to_string(), error).into()),
+            Err(error) => {
+                return Err(Failure::new("read", file.display().to_string(), error).into());
+            }
         };
         manifest::Slice::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
     }
 
-    /// The files that are there and that the slice's manifest does not name: what a crash left behind, which the next start removes. A fault
-    /// if there is one that no crash leaves.
+    /// The files that are there and that the slice's manifest does not name: what a crash left
+    /// behind, which the next start removes. A fault if there is one that no crash leaves.
     pub(super) fn unnamed(&self, manifest: &manifest::Slice) -> Result<Vec<PathBuf>, Failure> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
@@ -243,26 +254,34 @@ impl SliceDirectory {
 fn lock(path: &Path) -> Result<File, Error> {
     let file = path.join(LOCK);
     let failed = |operation| Failure::at(operation, &file);
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file).map_err(failed("open"))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&file)
+        .map_err(failed("open"))?;
     let until = Instant::now() + LOCK_PATIENCE;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(Duration::from_millis(20))
+            }
             Err(TryLockError::WouldBlock) => return Err(Error::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(failed("lock")(error).into()),
         }
     }
 }
 
-/// Whether a directory without a manifest holds nothing but what making one of ours may have left: slices in which nothing was ever kept.
+/// Whether a directory without a manifest holds nothing but what making one of ours may have left:
+/// slices in which nothing was ever kept.
 fn check_unused(path: &Path) -> Result<(), Error> {
     for (name, entry) in list(path)? {
         let is_left = match name.as_str() {
             LOCK | "manifest.new" => true,
-            "generation-1" => {
-                list(&entry)?.iter().try_fold(true, |all, (_, slice)| Ok::<_, Failure>(all && is_unused(slice)?))?
-            }
+            "generation-1" => list(&entry)?
+                .iter()
+                .try_fold(true, |all, (_, slice)| Ok::<_, Failure>(all && is_unused(slice)?))?,
             _ => false,
         };
         if !is_left {
@@ -273,12 +292,15 @@ fn check_unused(path: &Path) -> Result<(), Error> {
 }
 
 fn is_unused(slice: &Path) -> Result<bool, Failure> {
-    let number = slice.file_name().and_then(|name| name.to_str()?.strip_prefix("slice-")?.parse().ok());
+    let number =
+        slice.file_name().and_then(|name| name.to_str()?.strip_prefix("slice-")?.parse().ok());
     let is_first = |file: &PathBuf| {
         let first = |slice| empty(Place { generation: FIRST_GENERATION, slice, file: 0 });
         fs::read(file).is_ok_and(|text| number.is_some_and(|slice| text == first(slice).as_bytes()))
     };
-    Ok(list(slice)?.iter().all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
+    Ok(list(slice)?
+        .iter()
+        .all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
 }
 
 /// The manifest of a slice in which nothing was ever kept.
@@ -289,7 +311,10 @@ fn empty(place: Place) -> String {
 /// Whether a slice of a generation has a segment.
 fn has_log(generation: &Path) -> Result<bool, Failure> {
     for (_, slice) in list(generation)?.iter().filter(|(_, slice)| slice.is_dir()) {
-        if list(slice)?.iter().any(|(name, _)| matches!(journal::File::parse(name), Some(journal::File::Segment(_)))) {
+        if list(slice)?
+            .iter()
+            .any(|(name, _)| matches!(journal::File::parse(name), Some(journal::File::Segment(_))))
+        {
             return Ok(true);
         }
     }
@@ -300,10 +325,14 @@ fn has_log(generation: &Path) -> Result<bool, Failure> {
 fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let entries = entries.map_err(Failure::at("list", path))?;
-    Ok(entries.iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
+    Ok(entries
+        .iter()
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect())
 }
 
-/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left, perhaps with more slices, is removed.
+/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier
+/// attempt left, perhaps with more slices, is removed.
 fn create(path: &Path, slices: u32) -> Result<(), Error> {
     check_unused(path)?;
     let generation = FIRST_GENERATION;
@@ -318,7 +347,8 @@ fn create(path: &Path, slices: u32) -> Result<(), Error> {
     Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
 }
 
-/// Puts `text` in the place of a file, so that after a crash there is either the old or the new one, and when it is done the new one.
+/// Puts `text` in the place of a file, so that after a crash there is either the old or the new
+/// one, and when it is done the new one.
 fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let (new, file) = (directory.join(format!("{name}.new")), directory.join(name));
     let write = || -> io::Result<()> {
@@ -343,5 +373,7 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
 
 /// Brings the names in a directory to stable storage.
 pub(super) fn sync(directory: &Path) -> Result<(), Failure> {
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(Failure::at("sync", directory))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Failure::at("sync", directory))
 }

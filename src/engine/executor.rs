@@ -1,14 +1,18 @@
-//! The executor of one core: a thread with its ring and its receive buffers, which drives the core's machine.
+//! The executor of one core: a thread with its ring and its receive buffers, which drives the
+//! core's machine.
 //!
-//! The machine ([`crate::server::machine::Machine`]) decides; the executor moves bytes, completions, messages and time. A turn:
+//! The machine ([`crate::server::machine::Machine`]) decides; the executor moves bytes,
+//! completions, messages and time. A turn:
 //!
-//! 1. One `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; the monotonic clock is read once.
-//! 2. The machine is told what has come: messages of other cores, what the disks have done, completions. Received bytes are
-//!    handed over where the kernel put them.
-//! 3. The turn ends; the machine's outputs are carried out, messages are shown to other cores, receive buffers go back.
+//! 1. One `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; the
+//!    monotonic clock is read once.
+//! 2. The machine is told what has come: messages of other cores, what the disks have done,
+//!    completions. Received bytes are handed over where the kernel put them.
+//! 3. The turn ends; the machine's outputs are carried out, messages are shown to other cores,
+//!    receive buffers go back.
 //!
-//! A core that has nothing to do waits in the kernel. With replies of other cores outstanding it spins a moment before: to be
-//! woken takes longer.
+//! A core that has nothing to do waits in the kernel. With replies of other cores outstanding it
+//! spins a moment before: to be woken takes longer.
 
 use super::Failure;
 use super::arena::Arena;
@@ -33,7 +37,8 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const _: () = assert!(ALL_BYTES <= RECEIVE_BUFFER_BYTES, "no more can come after a receive was cancelled");
+const _: () =
+    assert!(ALL_BYTES <= RECEIVE_BUFFER_BYTES, "no more can come after a receive was cancelled");
 
 /// What a read needs of a message lies in its first lines.
 const MESSAGE_BYTES: usize = 4 * LINE_BYTES;
@@ -111,7 +116,8 @@ pub struct Executor<M: Machine> {
 }
 
 impl<M: Machine> Executor<M> {
-    /// Sets an executor up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
+    /// Sets an executor up on the calling thread, which must be the one that runs it, and the one
+    /// that has adopted `arena`.
     pub fn new(machine: M, wiring: Wiring, arena: Option<Arena>) -> Result<Self, Failure> {
         let Wiring { listeners, disks, mesh, control, spin_ns, news } = wiring;
         let mut ring = Ring::new()?;
@@ -144,7 +150,8 @@ impl<M: Machine> Executor<M> {
         })
     }
 
-    /// Takes turns until the machine is done, or is told to stop. Returns the machine, and what the executor has counted.
+    /// Takes turns until the machine is done, or is told to stop. Returns the machine, and what the
+    /// executor has counted.
     pub fn run(mut self) -> Result<(M, Counters), Failure> {
         stack::prefault();
         self.tick();
@@ -159,14 +166,16 @@ impl<M: Machine> Executor<M> {
         Ok((machine, counters))
     }
 
-    /// Closes every connection, and waits for the kernel's last completions: it still uses our memory before them. What was
-    /// taken in reaches the disk.
+    /// Closes every connection, and waits for the kernel's last completions: it still uses our
+    /// memory before them. What was taken in reaches the disk.
     fn close_all(&mut self) -> Result<(), Failure> {
         self.listeners.close(&mut self.ring);
         self.machine.stop();
         self.carry_out();
         let until_ms = self.clocks.monotonic_ms + LINGER_MS;
-        while !(self.sockets.is_empty() && self.machine.is_settled()) && self.clocks.monotonic_ms < until_ms {
+        while !(self.sockets.is_empty() && self.machine.is_settled())
+            && self.clocks.monotonic_ms < until_ms
+        {
             self.turn()?;
         }
         Ok(())
@@ -196,8 +205,8 @@ impl<M: Machine> Executor<M> {
         self.clocks.unix_ms = self.clocks.monotonic_ms + self.started_unix_ms;
     }
 
-    /// Has memory prefaulted that will be needed soon, and counts the turn. Turns that load are as long as a step of that, and
-    /// answer no read: they are not counted.
+    /// Has memory prefaulted that will be needed soon, and counts the turn. Turns that load are as
+    /// long as a step of that, and answer no read: they are not counted.
     fn look_ahead(&mut self) {
         let loading = self.machine.loading();
         if let Some(arena) = &mut self.arena {
@@ -271,7 +280,9 @@ impl<M: Machine> Executor<M> {
         if !cqueue::more(completion.flags) {
             self.ring.watch(&self.control);
         }
-        if self.control.command() >= Command::Drain && !std::mem::replace(&mut self.is_draining, true) {
+        if self.control.command() >= Command::Drain
+            && !std::mem::replace(&mut self.is_draining, true)
+        {
             self.listeners.close(&mut self.ring);
             self.machine.drain();
         }
@@ -279,7 +290,9 @@ impl<M: Machine> Executor<M> {
 
     fn accepted(&mut self, number: usize, completion: Completion) {
         let now_ms = self.clocks.monotonic_ms;
-        if let Some((slice, fd)) = self.listeners.accepted(number, completion, now_ms, &mut self.ring) {
+        if let Some((slice, fd)) =
+            self.listeners.accepted(number, completion, now_ms, &mut self.ring)
+        {
             self.machine.opened(self.sockets.insert(fd), slice);
         }
     }
@@ -294,7 +307,8 @@ impl<M: Machine> Executor<M> {
         let is_closing = socket.is_closing;
         match completion.result {
             count if count > 0 => {
-                let id = cqueue::buffer_select(completion.flags).expect("received bytes are in a buffer");
+                let id = cqueue::buffer_select(completion.flags)
+                    .expect("received bytes are in a buffer");
                 if !is_closing {
                     machine.received(op.slot, buffers.bytes(id, count as usize));
                 }
@@ -308,7 +322,9 @@ impl<M: Machine> Executor<M> {
                 let is_known = std::mem::replace(&mut socket.is_starved, true);
                 starved.extend((!is_known).then_some(op.slot));
             }
-            error if !is_closing && error != 0 && -error != libc::ECANCELED => machine.failed(op.slot),
+            error if !is_closing && error != 0 && -error != libc::ECANCELED => {
+                machine.failed(op.slot)
+            }
             _ => {}
         }
         if is_closing {
@@ -349,7 +365,9 @@ impl<M: Machine> Executor<M> {
                 }
                 Output::Shutdown { slot } => self.shut_down(slot),
                 Output::Close { slot } => self.close(slot),
-                Output::Loading { slice, report, is_over } => (self.news)(News::Loading { slice, report, is_over }),
+                Output::Loading { slice, report, is_over } => {
+                    (self.news)(News::Loading { slice, report, is_over })
+                }
                 Output::Serving => {
                     if let Some(arena) = &self.arena {
                         arena.warm();
@@ -374,7 +392,8 @@ impl<M: Machine> Executor<M> {
             .flags(libc::MSG_NOSIGNAL)
             .build()
             .user_data(socket.op(Kind::Send, slot));
-        // SAFETY: `buffer` is not touched while `is_sending`, and the slot keeps it until the send has completed.
+        // SAFETY: `buffer` is not touched while `is_sending`, and the slot keeps it until the send
+        // has completed.
         unsafe { ring.push(&entry) };
     }
 
@@ -382,12 +401,17 @@ impl<M: Machine> Executor<M> {
     fn arm_receive(&mut self, slot: Slot) {
         let Self { sockets, ring, .. } = self;
         let Some(socket) = sockets.get(slot) else { return };
-        if socket.receive != Receive::Off || !socket.wants_receive || socket.is_starved || socket.is_closing {
+        if socket.receive != Receive::Off
+            || !socket.wants_receive
+            || socket.is_starved
+            || socket.is_closing
+        {
             return;
         }
         socket.receive = Receive::Armed;
-        let entry =
-            opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP).build().user_data(socket.op(Kind::Receive, slot));
+        let entry = opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP)
+            .build()
+            .user_data(socket.op(Kind::Receive, slot));
         // SAFETY: received bytes go to the provided buffers, which live as long as the ring.
         unsafe { ring.push(&entry) };
     }
@@ -453,7 +477,9 @@ impl<M: Machine> Executor<M> {
 
     /// Waits until there is something to do.
     fn wait(&mut self) -> Result<(), Failure> {
-        let Wait::Event { until_ms, spins } = self.machine.wait() else { return self.enter(0, None) };
+        let Wait::Event { until_ms, spins } = self.machine.wait() else {
+            return self.enter(0, None);
+        };
         if spins && !self.spin.is_zero() {
             self.enter(0, None)?;
             if self.spins_to_something() {
@@ -464,7 +490,8 @@ impl<M: Machine> Executor<M> {
         let until_ms = until_ms.into_iter().chain(self.listeners.resumes_at_ms()).min();
         let until_ms = until_ms.filter(|&until_ms| until_ms < self.ticks_at_ms);
         let now_ms = self.clocks.monotonic_ms;
-        let timeout = until_ms.map(|until_ms| Duration::from_millis(until_ms.saturating_sub(now_ms)));
+        let timeout =
+            until_ms.map(|until_ms| Duration::from_millis(until_ms.saturating_sub(now_ms)));
         if self.mesh.is_empty() {
             return self.enter(1, timeout);
         }
@@ -476,8 +503,8 @@ impl<M: Machine> Executor<M> {
         entered
     }
 
-    /// Spins for replies of other cores, and for anything else. Whoever else can run on this CPU does so meanwhile. Returns
-    /// whether there is something that needs no more of the kernel.
+    /// Spins for replies of other cores, and for anything else. Whoever else can run on this CPU
+    /// does so meanwhile. Returns whether there is something that needs no more of the kernel.
     fn spins_to_something(&mut self) -> bool {
         if self.ring.has_completions() || self.mesh.has_messages() {
             return true;
@@ -496,12 +523,14 @@ impl<M: Machine> Executor<M> {
         has_messages
     }
 
-    /// Has the ring's timer end a wait once more, and reads the wall clock: it may have been set meanwhile.
+    /// Has the ring's timer end a wait once more, and reads the wall clock: it may have been set
+    /// meanwhile.
     fn tick(&mut self) {
         self.ring.tick_after(Duration::from_millis(TICK_MS));
         self.ticks_at_ms = self.clocks.monotonic_ms + TICK_MS;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.started_unix_ms = (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
+        self.started_unix_ms =
+            (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
     }
 
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Failure> {

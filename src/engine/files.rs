@@ -39,7 +39,8 @@ impl Files {
         Ok(match task {
             Task::Create { snapshot } => {
                 let (file, path) = (File::Snapshot(snapshot), self.path(File::Snapshot(snapshot)));
-                let made = fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
+                let made = fs::File::create(&path)
+                    .map_err(Failure::of("create", path.display().to_string()))?;
                 self.open = Some((file, made));
                 Done::Created { snapshot, buffers: Some(Vec::new()) }
             }
@@ -83,7 +84,13 @@ impl Source for Files {
         }
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Failure> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let path = self.path(file);
         let failed = |operation| Failure::of(operation, path.display().to_string());
         if self.open.as_ref().is_none_or(|(open, _)| *open != file) {

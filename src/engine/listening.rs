@@ -30,7 +30,8 @@ impl Listening {
     fn arm(&mut self, number: usize, ring: &mut Ring) {
         let Some(socket) = &self.socket else { return };
         let fd = types::Fd(socket.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build().user_data(op(number));
+        let entry =
+            opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build().user_data(op(number));
         (self.is_armed, self.again_at_ms) = (true, None);
         // SAFETY: points at nothing.
         unsafe { ring.push(&entry) };
@@ -40,7 +41,12 @@ impl Listening {
 impl Listeners {
     /// Accepts on these, each with its slice, from now on.
     pub fn new(sockets: Vec<(u32, TcpListener)>, ring: &mut Ring) -> Self {
-        let listening = |(slice, socket)| Listening { slice, socket: Some(socket), is_armed: false, again_at_ms: None };
+        let listening = |(slice, socket)| Listening {
+            slice,
+            socket: Some(socket),
+            is_armed: false,
+            again_at_ms: None,
+        };
         let mut listeners: Vec<_> = sockets.into_iter().map(listening).collect();
         listeners.iter_mut().enumerate().for_each(|(number, listener)| listener.arm(number, ring));
         Self(listeners)
@@ -55,7 +61,8 @@ impl Listeners {
         ring: &mut Ring,
     ) -> Option<(u32, OwnedFd)> {
         // SAFETY: a descriptor that the kernel just made for this accept.
-        let fd = (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
+        let fd =
+            (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
         let listener = &mut self.0[number];
         listener.is_armed = cqueue::more(completion.flags);
         if !listener.is_armed && listener.socket.is_some() {

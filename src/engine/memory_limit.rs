@@ -3,11 +3,12 @@
 use super::Failure;
 use std::io;
 
-/// The memory that this process may use, in bytes: the least of the machine's memory and the limits of
-/// its control groups.
+/// The memory that this process may use, in bytes: the least of the machine's memory and the limits
+/// of its control groups.
 pub fn bytes() -> Result<usize, Failure> {
     // SAFETY: no pointers.
-    let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let (pages, page) =
+        unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
     if pages <= 0 || page <= 0 {
         return Err(Failure::new("read", "the size of memory", io::Error::last_os_error()));
     }
@@ -23,10 +24,14 @@ fn group_limits(line: &str) -> Vec<usize> {
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
     let (root, file) = match controllers {
         "" => ("/sys/fs/cgroup", "memory.max"),
-        _ if controllers.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        _ if controllers.split(',').any(|c| c == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
         _ => return Vec::new(),
     };
-    let groups = std::iter::successors(Some(path.trim_end_matches('/')), |p| p.rsplit_once('/').map(|(up, _)| up));
+    let groups = std::iter::successors(Some(path.trim_end_matches('/')), |p| {
+        p.rsplit_once('/').map(|(up, _)| up)
+    });
     groups
         .filter_map(|group| std::fs::read_to_string(format!("{root}{group}/{file}")).ok())
         .filter_map(|limit| limit.trim().parse().ok())

@@ -1,8 +1,9 @@
 //! The mesh: a queue from each core to each other, as one of them has it.
 //!
-//! A core keeps within its credits ([`crate::server::exchange`]), so a queue that holds the requests and the replies of all
-//! credits, and the few other messages, is never full. Messages are shown to a core once a turn, and it is woken only if it is
-//! parked ([`super::parking::Parker`]), by the event descriptor of its [`Control`].
+//! A core keeps within its credits ([`crate::server::exchange`]), so a queue that holds the
+//! requests and the replies of all credits, and the few other messages, is never full. Messages are
+//! shown to a core once a turn, and it is woken only if it is parked ([`super::parking::Parker`]),
+//! by the event descriptor of its [`Control`].
 
 use super::control::Control;
 use super::queue::{self, Receiver, Sender};
@@ -16,9 +17,11 @@ pub struct Mesh<T> {
     from: Vec<Option<Receiver<T>>>,
 }
 
-/// A mesh of as many cores as there are controls; each may have `credits` requests at each other. In order of the cores.
+/// A mesh of as many cores as there are controls; each may have `credits` requests at each other.
+/// In order of the cores.
 pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
-    let mut meshes: Vec<_> = controls.iter().map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();
+    let mut meshes: Vec<_> =
+        controls.iter().map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();
     // Requests one way, replies to the other's requests the same way.
     let places = (2 * credits as usize + ONCE).next_power_of_two();
     for from in 0..controls.len() {

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
-/// How long to wait for an address: the kernel may hold sockets a moment past the end of who had them open.
+/// How long to wait for an address: the kernel may hold sockets a moment past the end of who had
+/// them open.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Fails if another process listens on `address`: the kernel would let it share the address with the cores of this one, and each
-/// process would get a part of the entries.
+/// Fails if another process listens on `address`: the kernel would let it share the address with
+/// the cores of this one, and each process would get a part of the entries.
 fn check_free(address: SocketAddr) -> Result<(), Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -32,7 +33,8 @@ pub fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     begin(bind(address)?)
 }
 
-/// Where the cores of a server listen: all of them on one address, and each on a port of its own. Taken, but nobody is let in yet.
+/// Where the cores of a server listen: all of them on one address, and each on a port of its own.
+/// Taken, but nobody is let in yet.
 #[derive(Debug)]
 pub struct Ports {
     address: SocketAddr,
@@ -42,7 +44,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Takes them: those of the cores come behind the common one, unless that is any that is free. There must be so many behind it.
+    /// Takes them: those of the cores come behind the common one, unless that is any that is free.
+    /// There must be so many behind it.
     pub fn take(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
         check_free(listen)?;
         let first = bind(listen)?;
@@ -79,7 +82,8 @@ impl Ports {
     }
 }
 
-/// Takes an address that other cores can share. What is accepted there sends without delay: answers are coalesced here.
+/// Takes an address that other cores can share. What is accepted there sends without delay: answers
+/// are coalesced here.
 fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     let failed = |operation| Failure::of(operation, address.to_string());
     let socket = open(address)?;
@@ -91,7 +95,8 @@ fn bind(address: SocketAddr) -> Result<Socket, Failure> {
 
 fn begin(socket: Socket) -> Result<TcpListener, Failure> {
     socket.listen(BACKLOG).map_err(|error| {
-        let address = address_of(&socket).map_or_else(|_| "a socket".to_owned(), |address| address.to_string());
+        let address = address_of(&socket)
+            .map_or_else(|_| "a socket".to_owned(), |address| address.to_string());
         Failure::new("listen on", address, error)
     })?;
     Ok(socket.into())

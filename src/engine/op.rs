@@ -1,4 +1,5 @@
-//! What a completion belongs to: every `user_data` carries the kind of operation, the slot and its generation.
+//! What a completion belongs to: every `user_data` carries the kind of operation, the slot and its
+//! generation.
 
 /// The kinds of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +43,9 @@ impl Op {
 
     /// As `user_data`.
     pub const fn encode(self) -> u64 {
-        (self.kind as u64) << 56 | ((self.generation & GENERATION_MASK) as u64) << 32 | self.slot as u64
+        (self.kind as u64) << 56
+            | ((self.generation & GENERATION_MASK) as u64) << 32
+            | self.slot as u64
     }
 
     /// From `user_data`; `None` if this loop never made it.
@@ -57,7 +60,11 @@ impl Op {
             7 => Kind::Tick,
             _ => return None,
         };
-        Some(Self { kind, slot: user_data as u32, generation: (user_data >> 32) as u32 & GENERATION_MASK })
+        Some(Self {
+            kind,
+            slot: user_data as u32,
+            generation: (user_data >> 32) as u32 & GENERATION_MASK,
+        })
     }
 }
 
@@ -67,7 +74,15 @@ mod tests {
 
     #[test]
     fn what_is_encoded_is_decoded() {
-        for kind in [Kind::Accept, Kind::Receive, Kind::Send, Kind::Shutdown, Kind::Cancel, Kind::Wake, Kind::Tick] {
+        for kind in [
+            Kind::Accept,
+            Kind::Receive,
+            Kind::Send,
+            Kind::Shutdown,
+            Kind::Cancel,
+            Kind::Wake,
+            Kind::Tick,
+        ] {
             let op = Op { kind, slot: 0xdead_beef, generation: GENERATION_MASK };
             assert_eq!(Op::decode(op.encode()), Some(op));
         }

@@ -1,4 +1,5 @@
-//! Padding: a value on cache lines of its own, so that one core's writes do not slow another's reads.
+//! Padding: a value on cache lines of its own, so that one core's writes do not slow another's
+//! reads.
 
 /// A value alone on its cache line and the neighbouring one, which processors fetch with it.
 #[derive(Debug, Default)]

@@ -1,13 +1,13 @@
 //! The priority of a thread that works beside the cores: disk workers, the arena's prefault thread.
 //!
-//! Such a thread runs on CPUs that no core runs on, if there are any, and below the priority of what
-//! serves. All of this is best effort: a thread that can be neither moved nor slowed does the same work
-//! where it is.
+//! Such a thread runs on CPUs that no core runs on, if there are any, and below the priority of
+//! what serves. All of this is best effort: a thread that can be neither moved nor slowed does the
+//! same work where it is.
 
 use super::affinity;
 
-/// The CPUs that no core runs on; there may be none. Work beside a core belongs there: the first touch
-/// of memory may cost a virtual CPU milliseconds, whichever of its threads does it.
+/// The CPUs that no core runs on; there may be none. Work beside a core belongs there: the first
+/// touch of memory may cost a virtual CPU milliseconds, whichever of its threads does it.
 #[derive(Clone, Debug)]
 pub struct Aside(Vec<usize>);
 
@@ -28,8 +28,8 @@ impl Aside {
         lower();
     }
 
-    /// For a thread whose work nobody waits for: moves it aside and lowers its priority. Where there is
-    /// no CPU aside, it runs only while others sleep.
+    /// For a thread whose work nobody waits for: moves it aside and lowers its priority. Where
+    /// there is no CPU aside, it runs only while others sleep.
     pub fn idle(&self) {
         match self.move_there() {
             true => lower(),

@@ -1,4 +1,5 @@
-//! What this kernel offers, asked once at the start, so that what is missing is said plainly and not found out under load.
+//! What this kernel offers, asked once at the start, so that what is missing is said plainly and
+//! not found out under load.
 
 use super::buffers::Buffers;
 use super::ring::Ring;
@@ -43,10 +44,13 @@ const OPERATIONS: [(u8, &str); 5] = [
 
 /// Sets up a ring and buffers as a core does, and asks for the operations that it uses.
 pub fn probe() -> Result<Kernel, Missing> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let release =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     let mut what = Vec::new();
     if version(&release).is_some_and(|version| version < (6, 1)) {
-        what.push("version 6.1: multishot receive into provided buffers, deferred task work".to_owned());
+        what.push(
+            "version 6.1: multishot receive into provided buffers, deferred task work".to_owned(),
+        );
     }
     match Ring::new() {
         Err(failure) => what.push(failure.to_string()),
@@ -55,7 +59,8 @@ pub fn probe() -> Result<Kernel, Missing> {
             match ring.submitter().register_probe(&mut operations) {
                 Err(error) => what.push(format!("asking for operations: {error}")),
                 Ok(()) => {
-                    let lacking = OPERATIONS.iter().filter(|(code, _)| !operations.is_supported(*code));
+                    let lacking =
+                        OPERATIONS.iter().filter(|(code, _)| !operations.is_supported(*code));
                     what.extend(lacking.map(|(_, name)| format!("the operation {name}")));
                 }
             }

@@ -9,8 +9,8 @@
 //!
 //! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] shows them all with
 //! one store. Places go back the same way ([`Receiver::give_back`]). Each end caches the other's
-//! index, and loads it again only when the cached one does not suffice. Method: J. Giacomoni et al.,
-//! *FastForward*, 2008, and the cached indices of later work.
+//! index, and loads it again only when the cached one does not suffice. Method: J. Giacomoni et
+//! al., *FastForward*, 2008, and the cached indices of later work.
 //!
 //! The caller sees to it that there is room, by credits: a push into a full queue is our own fault
 //! and panics.
@@ -43,7 +43,8 @@ impl<T> Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // Relaxed: both ends are gone, and dropping their `Arc`s made their last writes visible.
-        let (head, tail) = (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
+        let (head, tail) =
+            (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
         let mut number = head;
         while number != tail {
             // SAFETY: published and not received: initialised, and nobody else's.
@@ -94,9 +95,13 @@ impl<T> Sender<T> {
         if self.written.wrapping_sub(self.received) == self.shared.places.len() {
             // Acquire: the receiver is done with the places before this head.
             self.received = self.shared.head.0.load(Ordering::Acquire);
-            assert!(self.written.wrapping_sub(self.received) < self.shared.places.len(), "there is room");
+            assert!(
+                self.written.wrapping_sub(self.received) < self.shared.places.len(),
+                "there is room"
+            );
         }
-        // SAFETY: this place is beyond the tail and the receiver is done with it: it is this end's alone.
+        // SAFETY: this place is beyond the tail and the receiver is done with it: it is this end's
+        // alone.
         self.shared.place(self.written).with_mut(|place| unsafe { (*place).write(item) });
         self.written = self.written.wrapping_add(1);
     }
@@ -140,7 +145,8 @@ impl<T> Receiver<T> {
             }
         }
         // SAFETY: published, so written; and taken once.
-        let item = self.shared.place(self.taken).with_mut(|place| unsafe { (*place).assume_init_read() });
+        let item =
+            self.shared.place(self.taken).with_mut(|place| unsafe { (*place).assume_init_read() });
         self.taken = self.taken.wrapping_add(1);
         Some(item)
     }

@@ -44,7 +44,8 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
     let mut driver = Driver { directory, new, files: BTreeMap::new(), unfinished: None };
     loop {
         let (mut orders, left) = (Vec::new(), machine.olds_left());
-        let headway = machine.advance(&mut |order| orders.push(order)).map_err(|why| driver.failure(why))?;
+        let headway =
+            machine.advance(&mut |order| orders.push(order)).map_err(|why| driver.failure(why))?;
         for order in orders {
             driver.perform(order, &mut machine)?;
         }
@@ -84,7 +85,8 @@ impl Driver {
             }
             Order::Directory(DirectoryTask::Make(manifest)) => {
                 self.unfinished = Some(Unfinished::begin(&self.directory, manifest.generation)?);
-                (0..manifest.slices).try_for_each(|slice| make(&self.directory.slice_by(&manifest, slice).path))?;
+                (0..manifest.slices)
+                    .try_for_each(|slice| make(&self.directory.slice_by(&manifest, slice).path))?;
             }
             Order::Directory(DirectoryTask::Sync(generation)) => {
                 if let Some(generation) = generation {
@@ -115,8 +117,9 @@ impl Driver {
             Refusal::NoRoom(place, user) => {
                 let path = self.directory.slice_by(&self.new, place.slice).path;
                 let user = user.0;
-                let why =
-                    format!("there is no room for user {user}, whose id was chosen to share its hash with others");
+                let why = format!(
+                    "there is no room for user {user}, whose id was chosen to share its hash with others"
+                );
                 Failure::new("fill", path.display().to_string(), io::Error::other(why))
             }
         }

@@ -1,21 +1,25 @@
 //! The io_uring of one core.
 //!
-//! Flags: SINGLE_ISSUER and DEFER_TASKRUN (completions run when this thread asks for them, never in its way), SUBMIT_ALL,
-//! TASKRUN_FLAG, NO_SQARRAY where the kernel has it. The ring's descriptor is registered. The registration belongs to one `Submitter`, so
-//! the ring is split once and its parts live as long as the thread.
+//! Flags: SINGLE_ISSUER and DEFER_TASKRUN (completions run when this thread asks for them, never in
+//! its way), SUBMIT_ALL, TASKRUN_FLAG, NO_SQARRAY where the kernel has it. The ring's descriptor is
+//! registered. The registration belongs to one `Submitter`, so the ring is split once and its parts
+//! live as long as the thread.
 
 use super::Failure;
 use super::control::Control;
 use super::op::{Kind, Op};
 use io_uring::types::{SubmitArgs, Timespec};
-use io_uring::{CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, opcode, squeue, types};
+use io_uring::{
+    CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, opcode, squeue, types,
+};
 use std::io;
 use std::mem::ManuallyDrop;
 use std::time::Duration;
 
 /// Submissions of one turn; when it is full, what is there is submitted early.
 const SUBMISSIONS: u32 = 4_096;
-/// Completions that may wait: more than one turn of thousands of connections makes. Beyond it the kernel keeps the overflow.
+/// Completions that may wait: more than one turn of thousands of connections makes. Beyond it the
+/// kernel keeps the overflow.
 const COMPLETIONS: u32 = 32_768;
 
 /// One completion.
@@ -44,10 +48,13 @@ impl Ring {
     /// Sets a ring up for the calling thread.
     pub fn new() -> Result<Self, Failure> {
         let ring = build(true)
-            .or_else(|error| if error.raw_os_error() == Some(libc::EINVAL) { build(false) } else { Err(error) })
+            .or_else(|error| {
+                if error.raw_os_error() == Some(libc::EINVAL) { build(false) } else { Err(error) }
+            })
             .map_err(Failure::of("set up", "an io_uring"))?;
         let ring = Box::into_raw(Box::new(ring));
-        // SAFETY: the box lives until `drop`, which drops the borrowing parts first; nothing else has the pointer.
+        // SAFETY: the box lives until `drop`, which drops the borrowing parts first; nothing else
+        // has the pointer.
         let (mut submitter, submissions, completions) = unsafe { &mut *ring }.split();
         let registered = submitter.register_ring_fd();
         let ring = Self {
@@ -74,8 +81,10 @@ impl Ring {
     pub unsafe fn push(&mut self, entry: &squeue::Entry) {
         // SAFETY: handed on to the caller.
         while unsafe { self.submissions.push(entry) }.is_err() {
-            // Full: submit without waiting. This cannot fail for good: the kernel takes all or says why.
-            self.enter(0, None).unwrap_or_else(|error| panic!("the kernel refuses submissions: {error}"));
+            // Full: submit without waiting. This cannot fail for good: the kernel takes all or says
+            // why.
+            self.enter(0, None)
+                .unwrap_or_else(|error| panic!("the kernel refuses submissions: {error}"));
         }
     }
 
@@ -92,13 +101,17 @@ impl Ring {
     /// Has a completion of [`Kind::Tick`] made after this time.
     pub fn tick_after(&mut self, time: Duration) {
         *self.tick = Timespec::from(time);
-        let entry = opcode::Timeout::new(&raw const *self.tick).build().user_data(Op::of_core(Kind::Tick).encode());
-        // SAFETY: the kernel reads the time when the entry is submitted; it lives as long as the ring.
+        let entry = opcode::Timeout::new(&raw const *self.tick)
+            .build()
+            .user_data(Op::of_core(Kind::Tick).encode());
+        // SAFETY: the kernel reads the time when the entry is submitted; it lives as long as the
+        // ring.
         unsafe { self.push(&entry) };
     }
 
-    /// Submits what is queued, runs what is deferred, and waits until `want` completions are there or `timeout` has passed;
-    /// without one, for as long as it takes: a wait with a time limit costs the kernel a timer.
+    /// Submits what is queued, runs what is deferred, and waits until `want` completions are there
+    /// or `timeout` has passed; without one, for as long as it takes: a wait with a time limit
+    /// costs the kernel a timer.
     pub fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         self.submissions.sync();
         let count = self.submissions.len() as u32;
@@ -112,7 +125,8 @@ impl Ring {
                 let timespec = Timespec::from(timeout);
                 let args = SubmitArgs::new().timespec(&timespec);
                 let flags = (EnterFlags::GETEVENTS | EnterFlags::EXT_ARG).bits();
-                // SAFETY: every queued entry was pushed under the contract of `push`; `args` outlives the call.
+                // SAFETY: every queued entry was pushed under the contract of `push`; `args`
+                // outlives the call.
                 unsafe { self.submitter.enter(count, want, flags, Some(&args)) }
             }
         };
@@ -120,9 +134,13 @@ impl Ring {
         self.submissions.sync();
         match entered {
             Ok(_) => Ok(()),
-            // The time is up, a signal came, or completions must be reaped first: all of them mean to look at what is there.
+            // The time is up, a signal came, or completions must be reaped first: all of them mean
+            // to look at what is there.
             Err(error)
-                if matches!(error.raw_os_error(), Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)) =>
+                if matches!(
+                    error.raw_os_error(),
+                    Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN)
+                ) =>
             {
                 Ok(())
             }
@@ -146,13 +164,18 @@ impl Ring {
     #[inline]
     pub fn reap(&mut self) -> Option<Completion> {
         let entry = self.completions.next()?;
-        Some(Completion { user_data: entry.user_data(), result: entry.result(), flags: entry.flags() })
+        Some(Completion {
+            user_data: entry.user_data(),
+            result: entry.result(),
+            flags: entry.flags(),
+        })
     }
 }
 
 impl Drop for Ring {
     fn drop(&mut self) {
-        // SAFETY: dropped once, here, borrowers before what they borrow; the box came from `Box::into_raw`.
+        // SAFETY: dropped once, here, borrowers before what they borrow; the box came from
+        // `Box::into_raw`.
         unsafe {
             ManuallyDrop::drop(&mut self.completions);
             ManuallyDrop::drop(&mut self.submissions);

@@ -59,7 +59,12 @@ impl Snapshot {
 
     /// All users were added: writes the last frame, and brings file and name to stable storage. The
     /// log must reach `position` for it to hold. It takes the place of what `before` names.
-    pub fn finish(mut self, names: &Names, position: u64, before: manifest::Slice) -> Result<OnDisk, Failure> {
+    pub fn finish(
+        mut self,
+        names: &Names,
+        position: u64,
+        before: manifest::Slice,
+    ) -> Result<OnDisk, Failure> {
         self.writer.finish(names, position, &mut |task| self.asked.push(task));
         self.work()?;
         Ok(OnDisk { manifest: self.writer.manifest(before), bytes: self.writer.bytes() })

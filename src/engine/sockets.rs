@@ -1,7 +1,8 @@
 //! The sockets of one core: per connection, what the kernel owes it, and nothing else.
 //!
-//! A slot is free again only after the kernel's last completion for it: as long as one is outstanding, the kernel may use its
-//! descriptor and its buffer. Everything that a connection means is the machine's ([`crate::server`]).
+//! A slot is free again only after the kernel's last completion for it: as long as one is
+//! outstanding, the kernel may use its descriptor and its buffer. Everything that a connection
+//! means is the machine's ([`crate::server`]).
 
 use super::op::{GENERATION_MASK, Kind, Op};
 use crate::server::machine::Slot;

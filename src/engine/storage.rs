@@ -65,7 +65,11 @@ struct Outcome {
 impl Storage {
     /// The disk of the slice in `directory`. The threads beside the core are started here; they
     /// wake it through `control`.
-    pub fn new(directory: SliceDirectory, control: &Control, aside: &Aside) -> Result<Self, Failure> {
+    pub fn new(
+        directory: SliceDirectory,
+        control: &Control,
+        aside: &Aside,
+    ) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
         let start = |name: &str, settle: fn(&Aside)| {
             let (jobs, to_do) = channel();
@@ -81,8 +85,11 @@ impl Storage {
                 .map_err(Failure::of("start", "a thread for the disk"))?;
             Ok(jobs)
         };
-        let (log, segments, snapshots) =
-            (start("log", |_| {})?, start("segments", Aside::work)?, start("snapshots", Aside::idle)?);
+        let (log, segments, snapshots) = (
+            start("log", |_| {})?,
+            start("segments", Aside::work)?,
+            start("snapshots", Aside::idle)?,
+        );
         Ok(Self { directory, made: None, log, segments, snapshots, outcomes })
     }
 
@@ -100,10 +107,14 @@ impl Storage {
                 &self.log
             }
             Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => &self.log,
-            Task::Create { .. } | Task::Write { file: File::Snapshot(_), .. } | Task::Sync { .. } => &self.snapshots,
+            Task::Create { .. }
+            | Task::Write { file: File::Snapshot(_), .. }
+            | Task::Sync { .. } => &self.snapshots,
             Task::Prepare { .. } | Task::Publish { .. } | Task::Remove { .. } => &self.segments,
         };
-        thread.send(Job { task, opened }).expect("the thread lives as long as this end of the channel");
+        thread
+            .send(Job { task, opened })
+            .expect("the thread lives as long as this end of the channel");
     }
 
     /// What the threads beside the core have done since it was last asked.
@@ -131,7 +142,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn run(mut self, jobs: &Receiver<Job>, report: &Sender<Result<Outcome, Failure>>, control: &Control) {
+    fn run(
+        mut self,
+        jobs: &Receiver<Job>,
+        report: &Sender<Result<Outcome, Failure>>,
+        control: &Control,
+    ) {
         while let Ok(job) = jobs.recv() {
             let outcome = self.work(job);
             // A core that has ended needs no report.
@@ -177,7 +193,9 @@ impl Worker {
                 }
                 None
             }
-            task @ (Task::Measure { .. } | Task::Read { .. }) => Some(source::serve(task, &mut self.files)?),
+            task @ (Task::Measure { .. } | Task::Read { .. }) => {
+                Some(source::serve(task, &mut self.files)?)
+            }
             Task::Settle { segment, manifest } => {
                 self.settle(segment, &manifest)?;
                 Some(Done::Settled)
@@ -191,12 +209,18 @@ impl Worker {
     }
 
     /// Makes a segment under another name, and names it when every byte of it was written.
-    fn prepare(&mut self, segment: u64, bytes: u64, from: Option<u64>) -> Result<fs::File, Failure> {
+    fn prepare(
+        &mut self,
+        segment: u64,
+        bytes: u64,
+        from: Option<u64>,
+    ) -> Result<fs::File, Failure> {
         let path = self.path(File::Segment(segment));
         match from {
             Some(from) => {
                 let from = self.path(File::Segment(from));
-                fs::rename(&from, &path).map_err(Failure::of("rename", from.display().to_string()))?;
+                fs::rename(&from, &path)
+                    .map_err(Failure::of("rename", from.display().to_string()))?;
             }
             None => {
                 let new = path.with_extension("new");

@@ -1,6 +1,7 @@
 //! The atomics and the cell of what two cores share.
 //!
-//! Code over them names this module alone, so that a model checker can put its own in their place: see `tests/mesh/`.
+//! Code over them names this module alone, so that a model checker can put its own in their place:
+//! see `tests/mesh/`.
 
 pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};

@@ -90,7 +90,11 @@ impl Decoder {
 
     /// Decodes what has arrived, and hands the body's bytes to `out` in their order, in pieces as
     /// they lie in `input`.
-    pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Progress, Refusal> {
+    pub fn decode(
+        &mut self,
+        input: &[u8],
+        mut out: impl FnMut(&[u8]),
+    ) -> Result<Progress, Refusal> {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
             match self.state {
@@ -122,7 +126,9 @@ impl Decoder {
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match self.state {
             State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
-            State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => self.trailer(byte),
+            State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => {
+                self.trailer(byte)
+            }
             State::SizeLf if byte == b'\n' => {
                 self.line = 0;
                 Ok(if self.chunk == 0 { State::LineStart } else { State::Data })
@@ -130,7 +136,9 @@ impl Decoder {
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => Ok(State::Size),
             State::SizeLf => Err(Refusal::Malformed("a bare CR in a chunk's size line")),
-            State::DataCr | State::DataLf => Err(Refusal::Malformed("a chunk's data is not followed by CRLF")),
+            State::DataCr | State::DataLf => {
+                Err(Refusal::Malformed("a chunk's data is not followed by CRLF"))
+            }
             State::Data | State::Done => {
                 unreachable!("data is not stepped through, and nothing follows the end")
             }
@@ -158,7 +166,8 @@ impl Decoder {
 
     /// A digit of the size; `line` counts it already.
     fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
-        let digit = hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
+        let digit =
+            hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
         if self.line > SIZE_DIGITS {
             return Err(Refusal::Malformed("a chunk's size has more than 16 digits"));
         }
@@ -182,7 +191,9 @@ impl Decoder {
             (State::Value, _) if is_field_text(byte) => Ok(State::Value),
             (State::ValueLf, b'\n') => Ok(State::LineStart),
             (State::Value, _) => Err(Refusal::Malformed("a control byte in a trailer")),
-            (State::LineStart | State::Name, _) => Err(Refusal::Malformed("a trailer name is not a token and a colon")),
+            (State::LineStart | State::Name, _) => {
+                Err(Refusal::Malformed("a trailer name is not a token and a colon"))
+            }
             _ => Err(Refusal::Malformed("a bare CR in the trailers")),
         }
     }
@@ -199,10 +210,14 @@ mod tests {
 
     /// Decodes input that arrives in these pieces.
     fn decode_pieces<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Outcome {
-        let (mut decoder, mut body, mut consumed, mut done) = (Decoder::new(), Vec::new(), 0, false);
+        let (mut decoder, mut body, mut consumed, mut done) =
+            (Decoder::new(), Vec::new(), 0, false);
         for piece in pieces {
             let progress = decoder.decode(piece, |data| body.extend_from_slice(data))?;
-            assert!(progress.done || progress.consumed == piece.len(), "an unfinished body takes all there is");
+            assert!(
+                progress.done || progress.consumed == piece.len(),
+                "an unfinished body takes all there is"
+            );
             assert_eq!(decoder.body_bytes(), body.len() as u64);
             consumed += progress.consumed;
             done = progress.done;
@@ -215,7 +230,12 @@ mod tests {
         let whole = decode_pieces([input]);
         for cut in 0..=input.len() {
             let (left, right) = input.split_at(cut);
-            assert_eq!(decode_pieces([left, right]), whole, "cut at {cut}: {}", input.escape_ascii());
+            assert_eq!(
+                decode_pieces([left, right]),
+                whole,
+                "cut at {cut}: {}",
+                input.escape_ascii()
+            );
         }
         assert_eq!(decode_pieces(input.chunks(1)), whole, "byte by byte: {}", input.escape_ascii());
         whole
@@ -226,9 +246,14 @@ mod tests {
         let check = |input: &str, body: &str| {
             let done = Ok((body.as_bytes().to_vec(), input.len(), true));
             assert_eq!(decode_in_all_ways(input.as_bytes()), done, "{input:?}");
-            assert_eq!(decode_in_all_ways(format!("{input}GET / ").as_bytes()), done, "{input:?} and more");
+            assert_eq!(
+                decode_in_all_ways(format!("{input}GET / ").as_bytes()),
+                done,
+                "{input:?} and more"
+            );
             for end in 0..input.len() {
-                let unfinished = decode_pieces([&input.as_bytes()[..end]]).map(|(_, consumed, done)| (consumed, done));
+                let unfinished = decode_pieces([&input.as_bytes()[..end]])
+                    .map(|(_, consumed, done)| (consumed, done));
                 assert_eq!(unfinished, Ok((end, false)), "{input:?} up to {end}");
             }
         };
@@ -244,7 +269,11 @@ mod tests {
     #[test]
     fn trailers() {
         let check = |input: &str| {
-            assert_eq!(decode_in_all_ways(input.as_bytes()), Ok((vec![], input.len(), true)), "{input:?}")
+            assert_eq!(
+                decode_in_all_ways(input.as_bytes()),
+                Ok((vec![], input.len(), true)),
+                "{input:?}"
+            )
         };
         check("0\r\nX: y\r\n\r\n");
         check("0\r\nX:y\r\nZ:\r\nW: \ta \u{e9}:\r\n\r\n");
@@ -255,7 +284,11 @@ mod tests {
     #[test]
     fn faults() {
         let check = |input: &str, reason| {
-            assert_eq!(decode_in_all_ways(input.as_bytes()), Err(Refusal::Malformed(reason)), "{input:?}")
+            assert_eq!(
+                decode_in_all_ways(input.as_bytes()),
+                Err(Refusal::Malformed(reason)),
+                "{input:?}"
+            )
         };
         for input in [
             "\r\n",
@@ -313,15 +346,23 @@ mod tests {
             Ok((b"x".to_vec(), line(CHUNK_LINE_BYTES).len(), true))
         );
         assert_eq!(decode_in_all_ways(line(CHUNK_LINE_BYTES + 1).as_bytes()), too_long);
-        assert_eq!(decode_in_all_ways(format!("1{}", " ".repeat(CHUNK_LINE_BYTES)).as_bytes()), too_long);
+        assert_eq!(
+            decode_in_all_ways(format!("1{}", " ".repeat(CHUNK_LINE_BYTES)).as_bytes()),
+            too_long
+        );
 
-        let trailers = |bytes: usize| format!("0\r\nX:{}\r\n\r\n", "a".repeat(bytes - "X:\r\n\r\n".len()));
+        let trailers =
+            |bytes: usize| format!("0\r\nX:{}\r\n\r\n", "a".repeat(bytes - "X:\r\n\r\n".len()));
         let fits = trailers(TRAILER_BYTES);
         assert_eq!(decode_in_all_ways(fits.as_bytes()), Ok((vec![], fits.len(), true)));
-        assert_eq!(decode_in_all_ways(trailers(TRAILER_BYTES + 1).as_bytes()), Err(Refusal::HeaderTooLarge));
+        assert_eq!(
+            decode_in_all_ways(trailers(TRAILER_BYTES + 1).as_bytes()),
+            Err(Refusal::HeaderTooLarge)
+        );
 
         // The largest size is a size like any other; its end never comes.
-        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc").expect("a chunk under way");
+        let (body, _, done) =
+            decode_in_all_ways(b"ffffffffffffffff\r\nabc").expect("a chunk under way");
         assert_eq!((&body[..], done), (&b"abc"[..], false));
     }
 

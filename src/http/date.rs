@@ -13,8 +13,9 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// From 1 January 1970, a Thursday.
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
 /// The rendered date of one second.
 #[derive(Clone, Debug)]
@@ -68,7 +69,9 @@ mod tests {
     #[test]
     fn known_dates() {
         let mut line = DateLine::new();
-        let mut check = |second, expected: &str| assert_eq!(line.at(second).escape_ascii().to_string(), expected);
+        let mut check = |second, expected: &str| {
+            assert_eq!(line.at(second).escape_ascii().to_string(), expected)
+        };
         check(0, "Thu, 01 Jan 1970 00:00:00 GMT");
         check(59, "Thu, 01 Jan 1970 00:00:59 GMT");
         check(784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT");

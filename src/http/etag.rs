@@ -6,7 +6,8 @@
 /// The client holds `version` already, so that `304` is the answer. `header` is the value of
 /// `If-None-Match`; or several of them, with the lines between them: together they are one list.
 pub fn if_none_match(header: &[u8], version: u64) -> bool {
-    header.trim_ascii() == b"*" || values(header).map_while(|list| names(list, version)).any(|found| found)
+    header.trim_ascii() == b"*"
+        || values(header).map_while(|list| names(list, version)).any(|found| found)
 }
 
 /// The values of the header, of which the first has lost its name.
@@ -68,7 +69,9 @@ mod tests {
 
     #[test]
     fn matches_as_rfc_9110_has_it() {
-        let check = |header: &str, expected| assert_eq!(if_none_match(header.as_bytes(), 17), expected, "{header:?}");
+        let check = |header: &str, expected| {
+            assert_eq!(if_none_match(header.as_bytes(), 17), expected, "{header:?}")
+        };
         for header in [
             "\"v17\"",
             "W/\"v17\"",

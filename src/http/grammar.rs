@@ -46,7 +46,11 @@ pub(super) fn is_authority(value: &[u8]) -> bool {
     let mut rest = value;
     loop {
         rest = match rest {
-            [b'%', high, low, after @ ..] if hex_digit(*high).is_some() && hex_digit(*low).is_some() => after,
+            [b'%', high, low, after @ ..]
+                if hex_digit(*high).is_some() && hex_digit(*low).is_some() =>
+            {
+                after
+            }
             [b'%', ..] => return false,
             [byte, after @ ..] if is_host(*byte) => after,
             _ => return is_port(rest),
@@ -98,14 +102,20 @@ mod tests {
             let letter = byte.is_ascii_alphanumeric();
             assert_eq!(is_token(byte), letter || b"!#$%&'*+-.^_`|~".contains(&byte), "{byte:#x}");
             assert_eq!(is_host(byte), letter || b"-._~!$&'()*+,;=%".contains(&byte), "{byte:#x}");
-            assert_eq!(is_field_text(byte), byte == b'\t' || (byte >= 0x20 && byte != 0x7f), "{byte:#x}");
+            assert_eq!(
+                is_field_text(byte),
+                byte == b'\t' || (byte >= 0x20 && byte != 0x7f),
+                "{byte:#x}"
+            );
             assert_eq!(hex_digit(byte).map(u32::from), char::from(byte).to_digit(16), "{byte:#x}");
         }
     }
 
     #[test]
     fn lists() {
-        let check = |list: &[u8], expected: &[&[u8]]| assert_eq!(elements(list).collect::<Vec<_>>(), expected);
+        let check = |list: &[u8], expected: &[&[u8]]| {
+            assert_eq!(elements(list).collect::<Vec<_>>(), expected)
+        };
         check(b"", &[b""]);
         check(b"a", &[b"a"]);
         check(b"a ,\tb,,c d ", &[b"a", b"b", b"", b"c d"]);

@@ -17,8 +17,8 @@
 //! are told apart. What it does refuse is pinned by the tests below all the same: bare CR,
 //! obs-fold, white space before a colon, empty names, control bytes.
 //!
-//! Order of refusals: the walk's, in the order of the bytes; then the first byte that is no token's;
-//! then the target's; then what the header lines mean.
+//! Order of refusals: the walk's, in the order of the bytes; then the first byte that is no
+//! token's; then the target's; then what the header lines mean.
 
 use std::mem::MaybeUninit;
 
@@ -66,7 +66,10 @@ fn skip_empty_lines(buf: &[u8]) -> usize {
 fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refusal> {
     let window = &buf[..buf.len().min(HEAD_BYTES)];
     let line_end = start + REQUEST_LINE_BYTES;
-    if seen < line_end && line_end <= window.len() && memchr(b'\n', &window[start..line_end]).is_none() {
+    if seen < line_end
+        && line_end <= window.len()
+        && memchr(b'\n', &window[start..line_end]).is_none()
+    {
         return Err(Refusal::UriTooLong);
     }
     let from = start.max(seen);
@@ -74,7 +77,9 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
         let lf = from + found;
         match &window[..lf] {
             [.., b'\n', b'\r'] if lf == start + 1 => {
-                return Err(Refusal::Malformed("more than two empty lines before the request line"));
+                return Err(Refusal::Malformed(
+                    "more than two empty lines before the request line",
+                ));
             }
             [.., b'\n', b'\r'] => return Ok(Some(lf + 1)),
             [.., b'\r'] => {}
@@ -88,7 +93,9 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
 fn read(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = request.parse_with_uninit_headers(head, &mut slots).map_err(|error| refusal(error, head))?;
+    let parsed = request
+        .parse_with_uninit_headers(head, &mut slots)
+        .map_err(|error| refusal(error, head))?;
     // Both looked for the same CRLF CRLF. Should they ever disagree, nobody may act on either's
     // opinion.
     let (httparse::Status::Complete(end), Some(method), Some(target), Some(minor)) =
@@ -141,7 +148,10 @@ fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
 fn has_other_version(head: &[u8]) -> bool {
     let line_end = memchr(b'\r', head).unwrap_or(head.len());
     let mut words = head[..line_end].split(|&byte| byte == b' ').skip(2);
-    matches!((words.next(), words.next()), (Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']), None))
+    matches!(
+        (words.next(), words.next()),
+        (Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']), None)
+    )
 }
 
 #[cfg(test)]
@@ -158,7 +168,12 @@ pub(super) mod tests {
     pub(in crate::http) fn parse_in_all_ways(request: &[u8]) -> Outcome<'_> {
         let whole = parse(request, &mut 0);
         for cut in 0..request.len() {
-            assert_eq!(parse_pieces(request, [cut]), whole, "cut at {cut}: {}", request.escape_ascii());
+            assert_eq!(
+                parse_pieces(request, [cut]),
+                whole,
+                "cut at {cut}: {}",
+                request.escape_ascii()
+            );
         }
         let trickled = parse_pieces(request, 0..request.len());
         assert_eq!(trickled, whole, "byte by byte: {}", request.escape_ascii());
@@ -242,8 +257,14 @@ pub(super) mod tests {
             ("", "\0\n\r\n\r\n"),
         ] {
             let request = [before.as_bytes(), get, behind.as_bytes()].concat();
-            let Ok(Some((head, end))) = parse_in_all_ways(&request) else { panic!("{before:?} {behind:?}") };
-            assert_eq!((head.target.path, end), ("/", before.len() + get.len()), "{before:?} {behind:?}");
+            let Ok(Some((head, end))) = parse_in_all_ways(&request) else {
+                panic!("{before:?} {behind:?}")
+            };
+            assert_eq!(
+                (head.target.path, end),
+                ("/", before.len() + get.len()),
+                "{before:?} {behind:?}"
+            );
         }
         for end in 0..get.len() {
             assert_eq!(parse_in_all_ways(&get[..end]), Ok(None), "{end}");
@@ -267,10 +288,22 @@ pub(super) mod tests {
         refuse("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", bare_cr_in_value);
         refuse("GET / HTTP/1.1\r\nHost: a\r\nX:\rb\r\n\r\n", bare_cr_in_value);
         refuse("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\r\n\r\n", bare_cr_in_value);
-        refuse("GET / HTTP/1.1\rHost: a\r\n\r\n", Refusal::Malformed("a line ends without LF, or late"));
-        refuse("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed("a line ends without LF, or late"));
-        refuse("GET / HTTP/1.1\r\n\rHost: a\r\n\r\n", Refusal::Malformed("a line ends without LF, or late"));
-        refuse("\r\n\r\n\r\n", Refusal::Malformed("more than two empty lines before the request line"));
+        refuse(
+            "GET / HTTP/1.1\rHost: a\r\n\r\n",
+            Refusal::Malformed("a line ends without LF, or late"),
+        );
+        refuse(
+            "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            Refusal::Malformed("a line ends without LF, or late"),
+        );
+        refuse(
+            "GET / HTTP/1.1\r\n\rHost: a\r\n\r\n",
+            Refusal::Malformed("a line ends without LF, or late"),
+        );
+        refuse(
+            "\r\n\r\n\r\n",
+            Refusal::Malformed("more than two empty lines before the request line"),
+        );
     }
 
     #[test]
@@ -373,15 +406,21 @@ pub(super) mod tests {
 
     #[test]
     fn limits() {
-        let get = |target: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(target - 1));
+        let get =
+            |target: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(target - 1));
         assert_eq!(accept(&get(TARGET_BYTES)).target.path.len(), TARGET_BYTES);
         refuse(get(TARGET_BYTES + 1), Refusal::UriTooLong);
         refuse(get(REQUEST_LINE_BYTES), Refusal::UriTooLong);
         refuse(&get(HEAD_BYTES)[..REQUEST_LINE_BYTES], Refusal::UriTooLong);
-        assert_eq!(parse_in_all_ways(&get(HEAD_BYTES).as_bytes()[..REQUEST_LINE_BYTES - 1]), Ok(None));
+        assert_eq!(
+            parse_in_all_ways(&get(HEAD_BYTES).as_bytes()[..REQUEST_LINE_BYTES - 1]),
+            Ok(None)
+        );
         refuse([b'\0'; HEAD_BYTES], Refusal::UriTooLong);
 
-        let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "X: b\r\n".repeat(count - 1));
+        let lines = |count: usize| {
+            format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "X: b\r\n".repeat(count - 1))
+        };
         accept(&lines(HEADERS));
         refuse(lines(HEADERS + 1), Refusal::HeaderTooLarge);
 
@@ -392,7 +431,10 @@ pub(super) mod tests {
         accept(&sized(HEAD_BYTES));
         refuse(sized(HEAD_BYTES + 1), Refusal::HeaderTooLarge);
         refuse(&sized(2 * HEAD_BYTES)[..HEAD_BYTES], Refusal::HeaderTooLarge);
-        assert_eq!(parse_in_all_ways(&sized(2 * HEAD_BYTES).as_bytes()[..HEAD_BYTES - 1]), Ok(None));
+        assert_eq!(
+            parse_in_all_ways(&sized(2 * HEAD_BYTES).as_bytes()[..HEAD_BYTES - 1]),
+            Ok(None)
+        );
     }
 
     const VALID: [&str; 4] = [

@@ -1,6 +1,7 @@
 //! HTTP/1.1 as bytes: requests in, responses out, strictly by RFC 9112.
 //!
-//! - [`head`] finds and judges a request's head; `fields` holds the rules for its header lines; [`request`] is what they find out
+//! - [`head`] finds and judges a request's head; `fields` holds the rules for its header lines;
+//!   [`request`] is what they find out
 //! - [`target`] splits the request target and decodes query parameters
 //! - [`chunked`] decodes a chunked body as it arrives
 //! - [`etag`] answers `If-None-Match`; [`date`] renders the `date` line
@@ -54,7 +55,8 @@ pub const CHUNK_LINE_BYTES: usize = 256;
 /// are read past, never kept.
 pub const TRAILER_BYTES: usize = 4 * 1024;
 
-const _: () = assert!(TARGET_BYTES < REQUEST_LINE_BYTES, "a request line holds more than its target");
+const _: () =
+    assert!(TARGET_BYTES < REQUEST_LINE_BYTES, "a request line holds more than its target");
 const _: () = assert!(REQUEST_LINE_BYTES < HEAD_BYTES, "a head holds more than its request line");
 const _: () = assert!(16 < CHUNK_LINE_BYTES, "a chunk's size line holds the 16 digits of a size");
 

@@ -17,8 +17,8 @@ pub struct Head<'b> {
     pub keep_alive: bool,
     /// A body is to come, and the peer waits for `100 Continue` before it sends it.
     pub expect_continue: bool,
-    /// The value of `If-None-Match`; if there are several lines of it, all that lies between the start
-    /// of the first value and the end of the last (see [`etag`](super::etag)).
+    /// The value of `If-None-Match`; if there are several lines of it, all that lies between the
+    /// start of the first value and the end of the last (see [`etag`](super::etag)).
     pub if_none_match: Option<&'b [u8]>,
     /// The value of `Content-Type`.
     pub content_type: Option<&'b [u8]>,

@@ -1,9 +1,10 @@
 //! Answers, written to the end of a connection's out-buffer.
 //!
-//! [`begin`] appends a head; the caller renders the body straight behind it and [ends](OpenBody::end) it:
-//! `content-length` is reserved before the body and filled in when its size is known. What stands
-//! in the buffer already is never touched; answers leave in the order in which they were written.
-//! Header names are lower case, their order is fixed. Sizes are bytes; nothing here fails.
+//! [`begin`] appends a head; the caller renders the body straight behind it and
+//! [ends](OpenBody::end) it: `content-length` is reserved before the body and filled in when its
+//! size is known. What stands in the buffer already is never touched; answers leave in the order in
+//! which they were written. Header names are lower case, their order is fixed. Sizes are bytes;
+//! nothing here fails.
 
 use crate::decimal::{self, MOST_DIGITS};
 

@@ -58,8 +58,10 @@ fn absolute(text: &str) -> Option<Target<'_>> {
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
     }
-    let (authority, rest) = rest.split_at(memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len()));
-    let names_a_host = !authority.is_empty() && !authority.starts_with(':') && is_authority(authority.as_bytes());
+    let (authority, rest) =
+        rest.split_at(memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len()));
+    let names_a_host =
+        !authority.is_empty() && !authority.starts_with(':') && is_authority(authority.as_bytes());
     let target = split(rest);
     let path = if target.path.is_empty() { "/" } else { target.path };
     names_a_host.then_some(Target { path, ..target })
@@ -93,7 +95,9 @@ impl Param {
         let mut rest = raw;
         while let [byte, after @ ..] = rest {
             let (byte, after) = match (byte, after) {
-                (b'%', [high, low, after @ ..]) => (hex_digit(*high)? << 4 | hex_digit(*low)?, after),
+                (b'%', [high, low, after @ ..]) => {
+                    (hex_digit(*high)? << 4 | hex_digit(*low)?, after)
+                }
                 (b'%', _) => return None,
                 _ => (*byte, after),
             };
@@ -146,7 +150,9 @@ mod tests {
 
     #[test]
     fn forms() {
-        let check = |text, path, query| assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}");
+        let check = |text, path, query| {
+            assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}")
+        };
         check("/", "/", None);
         check("/a/b%20c", "/a/b%20c", None);
         check("/a?", "/a", Some(""));
@@ -203,7 +209,11 @@ mod tests {
             let found: Vec<_> = pairs(query).collect();
             let found: Vec<_> = found
                 .iter()
-                .map(|pair| pair.as_ref().map(|(name, value)| (&name[..], &value[..])).map_err(|bad| bad.raw_name))
+                .map(|pair| {
+                    pair.as_ref()
+                        .map(|(name, value)| (&name[..], &value[..]))
+                        .map_err(|bad| bad.raw_name)
+                })
                 .collect();
             assert_eq!(found, expected, "{query}");
         };

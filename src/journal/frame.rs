@@ -11,8 +11,8 @@
 //! | 32 | 8 | number of the frame: see [`Kind`] |
 //! | 40 | … | payload, then zeros to the next multiple of 4 KiB |
 //!
-//! A frame says where it belongs, so one that was written to the wrong place, or that a file's former use left behind, is not taken
-//! for what should be there.
+//! A frame says where it belongs, so one that was written to the wrong place, or that a file's
+//! former use left behind, is not taken for what should be there.
 
 use super::Place;
 
@@ -26,11 +26,14 @@ pub const HEADER_BYTES: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// The first of a segment ([`super::segment`]). Its number is that of the last write before it in the log.
+    /// The first of a segment ([`super::segment`]). Its number is that of the last write before it
+    /// in the log.
     Segment = 1,
-    /// Records ([`super::record`]). Writes are numbered from 1, one after the other, over all segments of a slice.
+    /// Records ([`super::record`]). Writes are numbered from 1, one after the other, over all
+    /// segments of a slice.
     Write = 2,
-    /// The first of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are numbered one after the other.
+    /// The first of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are
+    /// numbered one after the other.
     Snapshot = 3,
     /// Users ([`crate::ledger::image`]).
     Users = 4,
@@ -76,7 +79,8 @@ pub enum NoFrame {
     Foreign,
 }
 
-/// How many bytes the frame at the start of `bytes` needs to be read, if its length is to be believed.
+/// How many bytes the frame at the start of `bytes` needs to be read, if its length is to be
+/// believed.
 pub fn needed_bytes(bytes: &[u8]) -> usize {
     match bytes.first_chunk::<HEADER_BYTES>() {
         None => HEADER_BYTES,
@@ -86,7 +90,9 @@ pub fn needed_bytes(bytes: &[u8]) -> usize {
 
 /// The frame at the start of `bytes`, if it is whole and belongs to `place`.
 pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
-    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Err(NoFrame::Short(HEADER_BYTES)) };
+    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+        return Err(NoFrame::Short(HEADER_BYTES));
+    };
     if header == &[0; HEADER_BYTES] {
         return Err(NoFrame::Empty);
     }
@@ -104,14 +110,19 @@ pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
         5 => Kind::End,
         _ => return Err(NoFrame::Foreign),
     };
-    let found = Place { slice: u32_at(header, 12), generation: u64_at(header, 16), file: u64_at(header, 24) };
+    let found = Place {
+        slice: u32_at(header, 12),
+        generation: u64_at(header, 16),
+        file: u64_at(header, 24),
+    };
     if found != place {
         return Err(NoFrame::Foreign);
     }
     Ok(Frame { kind, number: u64_at(header, 32), crc, payload: &whole[HEADER_BYTES..] })
 }
 
-/// A frame that is being filled: a buffer whose bytes begin at a multiple of [`ALIGN`] in memory, as direct writes need.
+/// A frame that is being filled: a buffer whose bytes begin at a multiple of [`ALIGN`] in memory,
+/// as direct writes need.
 #[derive(Debug)]
 pub struct Block {
     bytes: Vec<u8>,
@@ -163,7 +174,8 @@ impl Block {
             *self = moved;
         }
         let frame = &mut self.bytes[self.start..];
-        frame[4..8].copy_from_slice(&u32::try_from(length).expect("a frame is below 4 GiB").to_le_bytes());
+        frame[4..8]
+            .copy_from_slice(&u32::try_from(length).expect("a frame is below 4 GiB").to_le_bytes());
         frame[8..12].copy_from_slice(&(kind as u32).to_le_bytes());
         frame[12..16].copy_from_slice(&place.slice.to_le_bytes());
         frame[16..24].copy_from_slice(&place.generation.to_le_bytes());
@@ -171,7 +183,8 @@ impl Block {
         frame[32..40].copy_from_slice(&number.to_le_bytes());
         let crc = crc32c::crc32c(&frame[4..HEADER_BYTES + length]);
         frame[..4].copy_from_slice(&crc.to_le_bytes());
-        // In pairs: whoever reads it back finds as many bytes, and writes it directly from where it lies.
+        // In pairs: whoever reads it back finds as many bytes, and writes it directly from where it
+        // lies.
         assert!(needed_bytes(frame) == HEADER_BYTES + length, "a frame says how long it is");
         assert!(
             frame.len().is_multiple_of(ALIGN) && frame.as_ptr().align_offset(ALIGN) == 0,
@@ -187,7 +200,8 @@ impl Block {
 
     /// The sealed frame's checksum.
     pub fn crc(&self) -> u32 {
-        let header = self.bytes().first_chunk::<HEADER_BYTES>().expect("a block has room for its header");
+        let header =
+            self.bytes().first_chunk::<HEADER_BYTES>().expect("a block has room for its header");
         u32_at(header, 0)
     }
 }
@@ -242,7 +256,11 @@ mod tests {
     #[test]
     fn what_belongs_elsewhere_is_foreign() {
         let block = sealed(b"payload");
-        for place in [Place { generation: 8, ..PLACE }, Place { slice: 4, ..PLACE }, Place { file: 10, ..PLACE }] {
+        for place in [
+            Place { generation: 8, ..PLACE },
+            Place { slice: 4, ..PLACE },
+            Place { file: 10, ..PLACE },
+        ] {
             assert_eq!(read(block.bytes(), place), Err(NoFrame::Foreign));
         }
         assert_eq!(read(&[0; ALIGN], PLACE), Err(NoFrame::Empty));
@@ -254,9 +272,11 @@ mod tests {
     #[test]
     fn the_format_is_pinned() {
         let block = sealed(b"Hi");
-        let hex: String = block.bytes()[..HEADER_BYTES + 2].iter().map(|b| format!("{b:02x}")).collect();
+        let hex: String =
+            block.bytes()[..HEADER_BYTES + 2].iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, PINNED);
     }
 
-    const PINNED: &str = "99ff10ab020000000200000003000000070000000000000009000000000000002a000000000000004869";
+    const PINNED: &str =
+        "99ff10ab020000000200000003000000070000000000000009000000000000002a000000000000004869";
 }

@@ -1,6 +1,8 @@
-//! Manifests: small texts that name the files that count. Each is replaced whole: what it does not name is not there.
+//! Manifests: small texts that name the files that count. Each is replaced whole: what it does not
+//! name is not there.
 //!
-//! The data directory has one, which names the generation that counts, and fixes the number of slices and how users are spread over them:
+//! The data directory has one, which names the generation that counts, and fixes the number of
+//! slices and how users are spread over them:
 //!
 //! ```text
 //! purser data 1
@@ -10,8 +12,8 @@
 //! crc32c fd7001cf
 //! ```
 //!
-//! Each slice has one, which says whose it is, and names the current snapshot and where in it the last frame begins (0 0: none), and the first
-//! and the last segment of the log (0 0: none yet):
+//! Each slice has one, which says whose it is, and names the current snapshot and where in it the
+//! last frame begins (0 0: none), and the first and the last segment of the log (0 0: none yet):
 //!
 //! ```text
 //! purser slice 1
@@ -22,14 +24,16 @@
 //! crc32c e03a38d5
 //! ```
 //!
-//! The number in the first line is the version of everything in the directory. The checksum is that of all bytes before its line.
-//! A manifest has one form: numbers begin with no zero, and nothing comes behind the checksum.
+//! The number in the first line is the version of everything in the directory. The checksum is that
+//! of all bytes before its line. A manifest has one form: numbers begin with no zero, and nothing
+//! comes behind the checksum.
 
 use super::{Fault, File, Place};
 
 /// The version of what is written, and the only one that is read.
 pub const VERSION: u64 = 1;
-/// The version of the hash by which users are spread over slices ([`crate::ledger::id::UserId::hash`]).
+/// The version of the hash by which users are spread over slices
+/// ([`crate::ledger::id::UserId::hash`]).
 pub const HASH_VERSION: u64 = 1;
 
 /// The data directory's manifest.
@@ -73,12 +77,15 @@ impl Directory {
     /// As text.
     pub fn write(&self) -> String {
         let Self { generation, slices } = self;
-        sealed(format!("purser data {VERSION}\ngeneration {generation}\nslices {slices}\nhash {HASH_VERSION}\n"))
+        sealed(format!(
+            "purser data {VERSION}\ngeneration {generation}\nslices {slices}\nhash {HASH_VERSION}\n"
+        ))
     }
 
     /// From text.
     pub fn read(text: &[u8]) -> Result<Self, Unusable> {
-        let [version, generation, slices, hash] = figures(text, ["purser data", "generation", "slices", "hash"])?;
+        let [version, generation, slices, hash] =
+            figures(text, ["purser data", "generation", "slices", "hash"])?;
         if version != VERSION {
             return Err(Unusable::Version(version));
         }
@@ -89,8 +96,9 @@ impl Directory {
         Ok(Self { generation, slices })
     }
 
-    /// Whether a generation that is there counts, which has a log or has not. What does not count is what a crash left behind: the old
-    /// generation, or the next one, in which nothing was logged yet. Beside any other one this manifest is older than it is.
+    /// Whether a generation that is there counts, which has a log or has not. What does not count
+    /// is what a crash left behind: the old generation, or the next one, in which nothing was
+    /// logged yet. Beside any other one this manifest is older than it is.
     pub fn names(&self, generation: u64, has_log: bool) -> Result<bool, Unusable> {
         let is_unfinished = self.generation.checked_add(1) == Some(generation) && !has_log;
         if generation > self.generation && !is_unfinished {
@@ -123,21 +131,26 @@ impl Slice {
             return Err(Unusable::Elsewhere(generation, slice));
         }
         let is_countable = [snapshot, snapshot_end, last].iter().all(|&figure| figure <= LARGEST);
-        let is_whole = first <= last && (first == 0) == (last == 0) && (snapshot == 0) == (snapshot_end == 0);
+        let is_whole =
+            first <= last && (first == 0) == (last == 0) && (snapshot == 0) == (snapshot_end == 0);
         if !(is_countable && is_whole) {
             return Err(Unusable::Malformed);
         }
         Ok(Self { snapshot, snapshot_end, first, last })
     }
 
-    /// Whether a file that is there counts. What does not count is what a crash left behind, but for segments that no crash can leave: then
-    /// this manifest is older than they are.
+    /// Whether a file that is there counts. What does not count is what a crash left behind, but
+    /// for segments that no crash can leave: then this manifest is older than they are.
     pub fn names(&self, file: File) -> Result<bool, Fault> {
         match file {
             File::Snapshot(snapshot) => Ok(snapshot == self.snapshot),
             File::Segment(segment) if segment.saturating_sub(1) > self.last => {
                 let last = self.last;
-                Err(Fault::new(file, 0, format!("the manifest names segments up to {last} only: it is an older one")))
+                Err(Fault::new(
+                    file,
+                    0,
+                    format!("the manifest names segments up to {last} only: it is an older one"),
+                ))
             }
             File::Segment(segment) => Ok((self.first..=self.last).contains(&segment)),
         }
@@ -156,8 +169,9 @@ pub fn unsealed(text: &str) -> Option<&str> {
     (sealed(before.to_owned()) == text).then_some(before)
 }
 
-/// The numbers behind these words, in this order; the empty word is a second number on the line before. The version comes first, and is
-/// looked at even if the rest is not understood: a later version may have another form.
+/// The numbers behind these words, in this order; the empty word is a second number on the line
+/// before. The version comes first, and is looked at even if the rest is not understood: a later
+/// version may have another form.
 fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Unusable> {
     let text = std::str::from_utf8(text).map_err(|_| Unusable::Malformed)?;
     let version = || text.lines().next()?.strip_prefix(words[0])?.strip_prefix(' ')?.parse().ok();
@@ -185,7 +199,8 @@ mod tests {
     use super::*;
 
     const DIRECTORY: &str = "purser data 1\ngeneration 7\nslices 3\nhash 1\ncrc32c 3397d754\n";
-    const SLICE: &str = "purser slice 1\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c ef15b2ef\n";
+    const SLICE: &str =
+        "purser slice 1\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c ef15b2ef\n";
     const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
 
     #[test]
@@ -203,7 +218,10 @@ mod tests {
         for place in [Place { slice: 1, ..PLACE }, Place { generation: 8, ..PLACE }] {
             assert_eq!(Slice::read(SLICE.as_bytes(), place), Err(Unusable::Elsewhere(7, 2)));
         }
-        assert!(Slice::read(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(), "the file is not looked at");
+        assert!(
+            Slice::read(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(),
+            "the file is not looked at"
+        );
     }
 
     #[test]
@@ -215,7 +233,11 @@ mod tests {
             "purser data 1\ngeneration +7\nslices 3\nhash 1\n",
             "purser data 1\ngeneration 7\nslices 3\nhash 1\n\n",
         ] {
-            assert_eq!(Directory::read(sealed(other.to_owned()).as_bytes()), Err(Unusable::Malformed), "{other}");
+            assert_eq!(
+                Directory::read(sealed(other.to_owned()).as_bytes()),
+                Err(Unusable::Malformed),
+                "{other}"
+            );
         }
         let zero = Directory { generation: 0, slices: 1 };
         assert_eq!(Directory::read(zero.write().as_bytes()), Ok(zero));
@@ -244,7 +266,11 @@ mod tests {
         assert_eq!(Directory::read(later.as_bytes()), Err(Unusable::Version(2)));
         let hash = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
         assert_eq!(Directory::read(hash.as_bytes()), Err(Unusable::Hash(2)));
-        for bad in ["snapshot 0 0\nsegments 3 2\n", "snapshot 0 0\nsegments 0 2\n", "snapshot 3 0\nsegments 1 2\n"] {
+        for bad in [
+            "snapshot 0 0\nsegments 3 2\n",
+            "snapshot 0 0\nsegments 0 2\n",
+            "snapshot 3 0\nsegments 1 2\n",
+        ] {
             let text = sealed(format!("purser slice 1\ngeneration 7\nslice 2\n{bad}"));
             assert_eq!(Slice::read(text.as_bytes(), PLACE), Err(Unusable::Malformed));
         }
@@ -295,7 +321,11 @@ mod tests {
             Slice { snapshot_end: LARGEST + 1, ..whole },
             Slice { last: u64::MAX, ..whole },
         ] {
-            assert_eq!(Slice::read(other.write(PLACE).as_bytes(), PLACE), Err(Unusable::Malformed), "{other:?}");
+            assert_eq!(
+                Slice::read(other.write(PLACE).as_bytes(), PLACE),
+                Err(Unusable::Malformed),
+                "{other:?}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! What is on disk: the formats of the log, the snapshots and the manifests, and the names of their files.
+//! What is on disk: the formats of the log, the snapshots and the manifests, and the names of their
+//! files.
 //!
 //! ```text
 //! lock                              one process at a time
@@ -12,18 +13,23 @@
 //! - [`record`] — an accepted entry; [`segment`] — a file of the log; [`snapshot`] — all users
 //! - [`manifest`] — small texts that name the files that count
 //!
-//! **Pure.** Bytes come in and go out; nothing here opens a file. Whatever the bytes, nothing panics: what is not as it should be is a [`Fault`]
-//! with the file and the offset. All integers are little-endian. Formats are kept for ever; tests pin each, and a change of any of them is
-//! a new [`manifest::VERSION`].
+//! **Pure.** Bytes come in and go out; nothing here opens a file. Whatever the bytes, nothing
+//! panics: what is not as it should be is a [`Fault`] with the file and the offset. All integers
+//! are little-endian. Formats are kept for ever; tests pin each, and a change of any of them is a
+//! new [`manifest::VERSION`].
 //!
-//! A *generation* is all slices of one number of them. Another number is a new generation, with the next number and directories of its own: each
-//! slice begins with a snapshot and no log, as after an import. Its files are whole and on stable storage before the manifest names it, and the
-//! manifest that names it is before the old one is removed. So there are two only between these moments, or after a crash between them; one that is not named
-//! counts for nothing, and has a log only if it is the old one. Numbers of generations that were ever named are not used again.
+//! A *generation* is all slices of one number of them. Another number is a new generation, with the
+//! next number and directories of its own: each slice begins with a snapshot and no log, as after
+//! an import. Its files are whole and on stable storage before the manifest names it, and the
+//! manifest that names it is before the old one is removed. So there are two only between these
+//! moments, or after a crash between them; one that is not named counts for nothing, and has a log
+//! only if it is the old one. Numbers of generations that were ever named are not used again.
 //!
-//! The log of a slice is one line of *writes*, numbered from 1, that runs through its segments. A write is a frame of records; its number is the
-//! [log position](crate::slice::Lsn) of what it holds. One write at a time is in flight, so a crash can tear only the last. Hence: a
-//! broken write with nothing behind it was never acknowledged, and is cut; a broken one with a later one behind it is corruption.
+//! The log of a slice is one line of *writes*, numbered from 1, that runs through its segments. A
+//! write is a frame of records; its number is the [log position](crate::slice::Lsn) of what it
+//! holds. One write at a time is in flight, so a crash can tear only the last. Hence: a broken
+//! write with nothing behind it was never acknowledged, and is cut; a broken one with a later one
+//! behind it is corruption.
 
 pub mod frame;
 pub mod manifest;
@@ -133,12 +139,21 @@ mod tests {
         for file in [File::Segment(1), File::Snapshot(12)] {
             assert_eq!(File::parse(&file.to_string()), Some(file));
         }
-        for other in ["log-01", "log-", "log", "manifest", "log-1.tmp", "snapshot--1", "snapshot-+1"] {
+        for other in
+            ["log-01", "log-", "log", "manifest", "log-1.tmp", "snapshot--1", "snapshot-+1"]
+        {
             assert_eq!(File::parse(other), None, "{other}");
         }
         assert_eq!(parse_generation(&generation_directory(7)), Some(7));
         assert!(slice_directory(7, 2).starts_with(&format!("{}/", generation_directory(7))));
-        for other in ["generation-07", "generation-", "generation", "generation-7.new", "generation-+7", "lock"] {
+        for other in [
+            "generation-07",
+            "generation-",
+            "generation",
+            "generation-7.new",
+            "generation-+7",
+            "lock",
+        ] {
             assert_eq!(parse_generation(other), None, "{other}");
         }
     }

@@ -64,7 +64,8 @@ const fn direction(direction: Direction) -> u8 {
     }
 }
 
-/// Takes the next record off `bytes`, with its version; `None` if there is none that is well-formed.
+/// Takes the next record off `bytes`, with its version; `None` if there is none that is
+/// well-formed.
 #[inline]
 pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let [tag] = take(bytes)?;
@@ -76,7 +77,10 @@ pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let action = match tag {
         0 | DEBIT => Action::Post(leg(bytes, direction)?),
         1 | 17 => Action::Hold(leg(bytes, direction)?),
-        2 => Action::Settle { hold: EntryId(u128::from_le_bytes(take(bytes)?)), amount: amount(bytes)? },
+        2 => Action::Settle {
+            hold: EntryId(u128::from_le_bytes(take(bytes)?)),
+            amount: amount(bytes)?,
+        },
         3 => Action::Void { hold: EntryId(u128::from_le_bytes(take(bytes)?)) },
         _ => return None,
     };
@@ -107,8 +111,12 @@ mod tests {
             amount: Amount::new(i64::MAX).unwrap(),
         };
         let hold = EntryId(u128::MAX - 5);
-        let entry =
-            |action| EntryRef { id: EntryId(1 << 100 | 9), user: UserId(42), at: Millis(1_763_900_000_000), action };
+        let entry = |action| EntryRef {
+            id: EntryId(1 << 100 | 9),
+            user: UserId(42),
+            at: Millis(1_763_900_000_000),
+            action,
+        };
         vec![
             entry(Action::Post(leg(Direction::Credit, "topup"))),
             entry(Action::Post(leg(Direction::Debit, "a"))),

@@ -1,4 +1,5 @@
-//! A segment: a file of the log. Its first frame says which file the log was in before, and where exactly it ended there.
+//! A segment: a file of the log. Its first frame says which file the log was in before, and where
+//! exactly it ended there.
 //!
 //! | at | bytes | payload of the first frame, little-endian |
 //! |----|-------|-------------------------------------------|
@@ -7,8 +8,9 @@
 //! | 16 | 8 | where its last frame ends |
 //! | 24 | 4 | checksum of that frame |
 //!
-//! Writes follow, each where the one before it ends. The header is durable before the first of them is begun. What a crash left behind the
-//! end in the segment before is thereby no longer part of the log.
+//! Writes follow, each where the one before it ends. The header is durable before the first of them
+//! is begun. What a crash left behind the end in the segment before is thereby no longer part of
+//! the log.
 
 use super::parts::{number, take};
 
@@ -35,7 +37,8 @@ pub struct Header {
 impl Header {
     /// Appends it.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let End { segment, offset, crc } = self.before.unwrap_or(End { segment: 0, offset: 0, crc: 0 });
+        let End { segment, offset, crc } =
+            self.before.unwrap_or(End { segment: 0, offset: 0, crc: 0 });
         out.extend_from_slice(&self.capacity.to_le_bytes());
         out.extend_from_slice(&segment.to_le_bytes());
         out.extend_from_slice(&offset.to_le_bytes());

@@ -6,8 +6,9 @@
 //! | users | images of users ([`crate::ledger::image`]), one after the other, each whole |
 //! | last | users: 8; entries: 8; log position at which the scan ended: 8; then for each kind, in the order of their numbers: length: 1, kind |
 //!
-//! A user's image carries its version, so that replay knows which records it holds already. An image may hold records that were not yet
-//! durable when it was made; the log is, up to the position in the last frame, before the snapshot becomes current.
+//! A user's image carries its version, so that replay knows which records it holds already. An
+//! image may hold records that were not yet durable when it was made; the log is, up to the
+//! position in the last frame, before the snapshot becomes current.
 
 use super::parts::{kind, number};
 use crate::ledger::names::Names;
@@ -58,7 +59,8 @@ impl<'a> End<'a> {
 
     /// Reads it; `None` if the payload is not one.
     pub fn read(mut payload: &'a [u8]) -> Option<Self> {
-        let [users, entries, position] = [number(&mut payload)?, number(&mut payload)?, number(&mut payload)?];
+        let [users, entries, position] =
+            [number(&mut payload)?, number(&mut payload)?, number(&mut payload)?];
         let end = Self { users, entries, position, kinds: payload };
         let bytes: usize = end.kinds().map(|kind| 1 + kind.len()).sum();
         (bytes == end.kinds.len()).then_some(end)

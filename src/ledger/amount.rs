@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-/// `[A-Z][A-Z0-9]{2,7}`, packed big-endian and zero-padded into eight bytes, so that integer order is byte order.
+/// `[A-Z][A-Z0-9]{2,7}`, packed big-endian and zero-padded into eight bytes, so that integer order
+/// is byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Currency([u8; 8]);
 
@@ -113,7 +114,10 @@ mod tests {
     #[test]
     fn currencies_have_one_form_and_sort_by_bytes() {
         for good in ["USD", "COIN", "DIAMOND", "A1B2C3D4", "X00"] {
-            assert_eq!(Currency::parse(good.as_bytes()).map(|c| c.as_bytes().to_vec()), Some(good.as_bytes().to_vec()));
+            assert_eq!(
+                Currency::parse(good.as_bytes()).map(|c| c.as_bytes().to_vec()),
+                Some(good.as_bytes().to_vec())
+            );
         }
         for bad in ["", "US", "usd", "1USD", "USDUSDUSD", "US D", "US-", "ÜSD"] {
             assert_eq!(Currency::parse(bad.as_bytes()), None, "{bad}");

@@ -1,7 +1,8 @@
 //! The users of one slice: found through the index, kept in chunks that never move.
 //!
-//! A book is filled by entries as they come ([`Book::apply`]), or, after a restart, by the users of a snapshot
-//! ([`Book::restore`], [`Book::index`]) and then the entries of a log ([`Book::replay`]).
+//! A book is filled by entries as they come ([`Book::apply`]), or, after a restart, by the users of
+//! a snapshot ([`Book::restore`], [`Book::index`]) and then the entries of a log
+//! ([`Book::replay`]).
 
 use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
@@ -57,8 +58,12 @@ pub enum ReplayError {
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(verdict) => write!(f, "an entry that was accepted is now judged otherwise: {verdict:?}"),
-            Self::Gap { have, got } => write!(f, "an entry leads to version {got} of a user at version {have}"),
+            Self::Refused(verdict) => {
+                write!(f, "an entry that was accepted is now judged otherwise: {verdict:?}")
+            }
+            Self::Gap { have, got } => {
+                write!(f, "an entry leads to version {got} of a user at version {have}")
+            }
         }
     }
 }
@@ -110,8 +115,8 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Prefetches what a step of the way to a user reads next, and to where `entry` will be booked. The step before it was
-    /// taken long enough ago to have arrived.
+    /// Prefetches what a step of the way to a user reads next, and to where `entry` will be booked.
+    /// The step before it was taken long enough ago to have arrived.
     #[inline]
     pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
         match step {
@@ -130,12 +135,14 @@ impl Book {
         self.user(slot).prefetch(None, step);
     }
 
-    /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.
-    /// The slot is the user's, who has one if anything of theirs was ever accepted.
+    /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed
+    /// nothing. The slot is the user's, who has one if anything of theirs was ever accepted.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
         let slot = self.find(entry.user);
         let effect = match self.judge(slot, now, entry) {
-            Ok(_) if self.bytes() > self.mark_bytes => return (slot, Rejection::InsufficientStorage.into()),
+            Ok(_) if self.bytes() > self.mark_bytes => {
+                return (slot, Rejection::InsufficientStorage.into());
+            }
             Ok(effect) => effect,
             Err(verdict) => return (slot, verdict),
         };
@@ -145,13 +152,14 @@ impl Book {
     /// Judges an entry that cannot be logged: what would be accepted is refused for want of room.
     pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
         let slot = self.find(entry.user);
-        let verdict =
-            self.judge(slot, now, entry).map_or_else(|verdict| verdict, |_| Rejection::InsufficientStorage.into());
+        let verdict = self
+            .judge(slot, now, entry)
+            .map_or_else(|verdict| verdict, |_| Rejection::InsufficientStorage.into());
         (slot, verdict)
     }
 
-    /// Books an entry that was accepted before and led to this version of its user, whatever the clock says and above the
-    /// memory mark too. A version that the user has reached is skipped.
+    /// Books an entry that was accepted before and led to this version of its user, whatever the
+    /// clock says and above the memory mark too. A version that the user has reached is skipped.
     pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
         let slot = self.find(entry.user);
         let have = slot.map_or(0, |slot| self.user(slot).version());
@@ -166,9 +174,15 @@ impl Book {
         Ok(Replayed::Booked)
     }
 
-    /// Judges an entry of the user in `slot`, or of one who has none yet: then the index must have room.
+    /// Judges an entry of the user in `slot`, or of one who has none yet: then the index must have
+    /// room.
     #[inline(always)]
-    fn judge<'a>(&self, slot: Option<Slot>, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
+    fn judge<'a>(
+        &self,
+        slot: Option<Slot>,
+        now: Millis,
+        entry: &EntryRef<'a>,
+    ) -> Result<Effect<'a>, Verdict> {
         let stranger;
         let user = match slot {
             Some(slot) => self.user(slot),
@@ -195,18 +209,19 @@ impl Book {
         slot
     }
 
-    /// Makes room in an empty book for about so many users, who are to be restored from images of so many bytes together. Returns about how many
-    /// bytes it will take.
+    /// Makes room in an empty book for about so many users, who are to be restored from images of
+    /// so many bytes together. Returns about how many bytes it will take.
     pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
         assert!(self.users() == 0, "an empty book");
         self.index = Index::for_users(users);
         self.index.heap_bytes() + users * size_of::<User>() + image_bytes / 4 * 3
     }
 
-    /// Takes a loaded user into the next slot, above the memory mark too; it is to be [indexed](Self::index). The user was loaded for as many kinds
-    /// as there are names here.
+    /// Takes a loaded user into the next slot, above the memory mark too; it is to be
+    /// [indexed](Self::index). The user was loaded for as many kinds as there are names here.
     pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
-        let entries = self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
+        let entries =
+            self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
         self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
         self.heap_bytes += user.heap_bytes();
         Ok(self.push(user))
@@ -216,9 +231,11 @@ impl Book {
     pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
         let id = self.user(slot).id();
         let Self { index, chunks, .. } = self;
-        index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| match not_added {
-            NotAdded::Known => Malformed("a user is stored once"),
-            NotAdded::Full => Malformed("the index has room for every user"),
+        index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| {
+            match not_added {
+                NotAdded::Known => Malformed("a user is stored once"),
+                NotAdded::Full => Malformed("the index has room for every user"),
+            }
         })
     }
 
@@ -241,7 +258,8 @@ impl Book {
     }
 
     fn push(&mut self, user: User) -> Slot {
-        let slot = Slot::try_from(self.users()).expect("memory ends long before four thousand million users");
+        let slot = Slot::try_from(self.users())
+            .expect("memory ends long before four thousand million users");
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
             self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }
@@ -262,7 +280,10 @@ impl Book {
 
     /// The ledger's own bytes, as admission counts them.
     pub fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes() + self.heap_bytes
+        self.chunks.len() * CHUNK_BYTES
+            + self.index.heap_bytes()
+            + self.names.heap_bytes()
+            + self.heap_bytes
     }
 }
 
@@ -279,7 +300,8 @@ mod tests {
 
     fn entry(id: u128, user: u64, at: u64, kind: &str) -> EntryRef<'_> {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind, direction: Direction::Credit, amount: Amount::new(5).unwrap() };
+        let leg =
+            Leg { currency, kind, direction: Direction::Credit, amount: Amount::new(5).unwrap() };
         EntryRef { id: EntryId(id), user: UserId(user), at: Millis(at), action: Action::Post(leg) }
     }
 
@@ -293,14 +315,28 @@ mod tests {
         assert_eq!(book.users(), 0, "a gap admits nobody");
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Booked));
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Known));
-        assert_eq!(book.replay(&entry(2, 7, far, "b"), 2), Ok(Replayed::Booked), "neither clock nor mark count");
-        assert_eq!(book.replay(&entry(3, 7, far, "a"), 4), Err(ReplayError::Gap { have: 2, got: 4 }));
-        assert_eq!(book.replay(&entry(2, 7, far, "b"), 3), Err(ReplayError::Refused(Verdict::Duplicate)));
+        assert_eq!(
+            book.replay(&entry(2, 7, far, "b"), 2),
+            Ok(Replayed::Booked),
+            "neither clock nor mark count"
+        );
+        assert_eq!(
+            book.replay(&entry(3, 7, far, "a"), 4),
+            Err(ReplayError::Gap { have: 2, got: 4 })
+        );
+        assert_eq!(
+            book.replay(&entry(2, 7, far, "b"), 3),
+            Err(ReplayError::Refused(Verdict::Duplicate))
+        );
         let old = Err(ReplayError::Refused(Rejection::TooOld.into()));
         assert_eq!(book.replay(&entry(3, 7, 1, "a"), 3), old);
         assert_eq!((book.users(), book.entries()), (1, 2));
         let full = (book.find(UserId(7)), Rejection::InsufficientStorage.into());
-        assert_eq!(book.apply(Millis(far), &entry(4, 7, far, "a")), full, "the mark counts again when entries come");
+        assert_eq!(
+            book.apply(Millis(far), &entry(4, 7, far, "a")),
+            full,
+            "the mark counts again when entries come"
+        );
     }
 
     #[test]
@@ -329,7 +365,10 @@ mod tests {
             other.index(slot).unwrap();
             rest = &rest[used..];
         }
-        assert_eq!((other.users(), other.entries(), other.bytes()), (book.users(), book.entries(), book.bytes()));
+        assert_eq!(
+            (other.users(), other.entries(), other.bytes()),
+            (book.users(), book.entries(), book.bytes())
+        );
         for id in (0..1_000).map(UserId) {
             assert_eq!(other.find(id), book.find(id));
         }

@@ -1,8 +1,9 @@
 //! One user's counters: lifetime figures by group, and packed rows by time.
 //!
-//! Rows start in one small block. A user whose block stays full after merging *graduates* to three runs of blocks — quarters,
-//! hours, days — and rows move down a run when the user's latest entry has passed them by ([`Grains`]). When that happens
-//! cannot be observed: every range that is ever asked for has its edges on the grain at those edges.
+//! Rows start in one small block. A user whose block stays full after merging *graduates* to three
+//! runs of blocks — quarters, hours, days — and rows move down a run when the user's latest entry
+//! has passed them by ([`Grains`]). When that happens cannot be observed: every range that is ever
+//! asked for has its edges on the grain at those edges.
 
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
@@ -19,9 +20,11 @@ use smallvec::SmallVec;
 const BLOCK_BYTES: usize = 1_024;
 /// A merged block that still holds more than this graduates: merging it again would not pay.
 const FULL_BYTES: usize = BLOCK_BYTES * 3 / 4;
-/// Blocks that move down a run for each new block: more than one, so that a run never lags for long.
+/// Blocks that move down a run for each new block: more than one, so that a run never lags for
+/// long.
 const BLOCKS_PER_STEP: usize = 2;
-/// No block is longer: halves of a block that passed [`BLOCK_BYTES`] because its offsets grew are little longer than that.
+/// No block is longer: halves of a block that passed [`BLOCK_BYTES`] because its offsets grew are
+/// little longer than that.
 const LONGEST_BLOCK_BYTES: usize = 2 * BLOCK_BYTES;
 
 const _: () = assert!(
@@ -49,14 +52,15 @@ pub struct Group {
     pub lifetime: Tally,
 }
 
-/// Lifetime figures of a user's groups, packed, in the order in which they first came; a group's place is its number.
+/// Lifetime figures of a user's groups, packed, in the order in which they first came; a group's
+/// place is its number.
 ///
 /// ```text
 /// group = bytes behind this one: u8 | currency << 1 | direction: u8 | kind: varint | tally
 /// ```
 ///
-/// A tally is packed as in a row ([`rows`]). Snapshots hold groups as they are ([`super::image`]): this packing is a format on
-/// disk, and never changes.
+/// A tally is packed as in a row ([`rows`]). Snapshots hold groups as they are ([`super::image`]):
+/// this packing is a format on disk, and never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Groups<'a>(&'a [u8]);
 
@@ -116,7 +120,8 @@ impl<'a> Groups<'a> {
         Err(number)
     }
 
-    /// The same groups, packed, each in its place, as a slice has them that numbers kinds otherwise.
+    /// The same groups, packed, each in its place, as a slice has them that numbers kinds
+    /// otherwise.
     fn renumbered(self, numbers: &mut Numbers<'_>) -> Vec<u8> {
         let mut other = Vec::with_capacity(self.0.len());
         for Group { key, lifetime } in self.iter() {
@@ -132,10 +137,16 @@ impl<'a> Groups<'a> {
             let len = usize::from(cursor.byte()?);
             let end = cursor.at() + len;
             let (currency, direction) = Direction::unpack(cursor.byte()?);
-            Malformed::unless(usize::from(currency) < balances, "a group's currency has a balance")?;
+            Malformed::unless(
+                usize::from(currency) < balances,
+                "a group's currency has a balance",
+            )?;
             let key = GroupKey { currency, kind: KindId::load(&mut cursor, kinds)?, direction };
             Malformed::unless(accounts.iter().all(|a| a.key != key), "a user's groups differ")?;
-            Malformed::unless(accounts.len() < GROUPS_PER_USER, "a user has no more groups than the limit")?;
+            Malformed::unless(
+                accounts.len() < GROUPS_PER_USER,
+                "a user has no more groups than the limit",
+            )?;
             let lifetime = Tally::load(&mut cursor)?;
             accounts.push(Account { key, lifetime, count: lifetime.count, sum: lifetime.sum });
             Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
@@ -218,12 +229,22 @@ pub struct Runs {
     days: Vec<Block>,
 }
 
-/// Books a posting in a user's groups and rows; the runs of a graduated user live elsewhere and are handed in. `latest` is the user's latest entry,
-/// this one included. Returns the runs of a user who graduates now.
+/// Books a posting in a user's groups and rows; the runs of a graduated user live elsewhere and are
+/// handed in. `latest` is the user's latest entry, this one included. Returns the runs of a user
+/// who graduates now.
 #[must_use]
-pub(super) fn post(packed: &mut Packed, posting: &Posting, latest: Millis, runs: Option<&mut Runs>) -> Option<Runs> {
+pub(super) fn post(
+    packed: &mut Packed,
+    posting: &Posting,
+    latest: Millis,
+    runs: Option<&mut Runs>,
+) -> Option<Runs> {
     set(&mut packed.part(Part::Groups), posting.found.as_ref(), posting.key, &posting.lifetime);
-    let row = Row { quarter: posting.at.quarter(), group: posting.number() as u8, tally: Tally::of(posting.amount) };
+    let row = Row {
+        quarter: posting.at.quarter(),
+        group: posting.number() as u8,
+        tally: Tally::of(posting.amount),
+    };
     let grains = Grains::behind(latest);
     if let Some(runs) = runs {
         runs.add(row, &grains);
@@ -248,11 +269,18 @@ fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
 
 /// Calls `visit` with every row inside `range`, in no order.
 #[inline]
-pub(super) fn visit(packed: &Packed, runs: Option<&Runs>, range: Range, mut visit: impl FnMut(Row)) {
-    let (from, to) = ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
+pub(super) fn visit(
+    packed: &Packed,
+    runs: Option<&Runs>,
+    range: Range,
+    mut visit: impl FnMut(Row),
+) {
+    let (from, to) =
+        ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
     visit_block(packed.get(Part::Rows), from, to, &mut visit);
     for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.quarters]) {
-        // A block begins where the one before it ends: the first that can hold `from` is the last that begins before it.
+        // A block begins where the one before it ends: the first that can hold `from` is the last
+        // that begins before it.
         let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
         for block in run[first..].iter().take_while(|block| rows::first(block) < to) {
             visit_block(block, from, to, &mut visit);
@@ -261,7 +289,12 @@ pub(super) fn visit(packed: &Packed, runs: Option<&Runs>, range: Range, mut visi
 }
 
 /// Appends the packed groups, and the rows or the runs: see [`super::image`].
-pub(super) fn store(packed: &Packed, runs: Option<&Runs>, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
+pub(super) fn store(
+    packed: &Packed,
+    runs: Option<&Runs>,
+    numbers: &mut Numbers<'_>,
+    out: &mut Vec<u8>,
+) {
     let groups = Groups::of(packed);
     match numbers {
         Numbers::Own => put_part(out, groups.0),
@@ -284,8 +317,8 @@ pub(super) struct Loaded<'a> {
     pub(super) runs: Option<Runs>,
 }
 
-/// Reads what [`store`] wrote, of a user with so many balances in a slice with so many kinds, and whose latest entry is `latest`. Adds the groups to
-/// `accounts`.
+/// Reads what [`store`] wrote, of a user with so many balances in a slice with so many kinds, and
+/// whose latest entry is `latest`. Adds the groups to `accounts`.
 #[inline]
 pub(super) fn load<'a>(
     cursor: &mut Cursor<'a>,
@@ -309,7 +342,10 @@ pub(super) fn load<'a>(
         _ => return Err(Malformed("a user has one block or three runs")),
     };
     let settled = accounts.iter().all(Account::is_settled);
-    Malformed::unless(settled, "what no row accounts for lies between a group's least and greatest amount")?;
+    Malformed::unless(
+        settled,
+        "what no row accounts for lies between a group's least and greatest amount",
+    )?;
     Ok(Loaded { groups, rows, runs })
 }
 
@@ -361,7 +397,11 @@ impl BlockReader<'_> {
     }
 
     /// A run of blocks.
-    fn load_run(&mut self, cursor: &mut Cursor<'_>, grain: Quarter) -> Result<Vec<Block>, Malformed> {
+    fn load_run(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        grain: Quarter,
+    ) -> Result<Vec<Block>, Malformed> {
         let mut run = Vec::new();
         let mut before = 0;
         for _ in 0..cursor.varint()? {
@@ -385,7 +425,8 @@ fn merged(quarter: Quarter, grains: &Grains) -> Option<Quarter> {
 }
 
 impl Runs {
-    /// Books a row among the quarters: an accepted entry is never so late that its quarter has moved on.
+    /// Books a row among the quarters: an accepted entry is never so late that its quarter has
+    /// moved on.
     fn add(&mut self, row: Row, grains: &Grains) {
         if add_to(&mut self.quarters, row) {
             self.age(grains);

@@ -1,4 +1,5 @@
-//! Bytes that may be anything, read with suspicion: nothing beyond their end, and no integer in any but its one form.
+//! Bytes that may be anything, read with suspicion: nothing beyond their end, and no integer in any
+//! but its one form.
 
 use super::varint;
 use std::fmt;
@@ -86,7 +87,9 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
-            _ => self.long_varint().ok_or(Malformed("an integer is whole and in its shortest form")),
+            _ => {
+                self.long_varint().ok_or(Malformed("an integer is whole and in its shortest form"))
+            }
         }
     }
 

@@ -72,12 +72,24 @@ impl Holds {
         }
     }
 
-    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds.
-    pub(super) fn load(cursor: &mut Cursor<'_>, balances: usize, kinds: u32) -> Result<Self, Malformed> {
+    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many
+    /// kinds.
+    pub(super) fn load(
+        cursor: &mut Cursor<'_>,
+        balances: usize,
+        kinds: u32,
+    ) -> Result<Self, Malformed> {
         let count = cursor.varint()?;
-        Malformed::unless(count <= HOLDS_PER_USER as u64, "a user has no more holds than the limit")?;
+        Malformed::unless(
+            count <= HOLDS_PER_USER as u64,
+            "a user has no more holds than the limit",
+        )?;
         // The room that it would have had they come one by one.
-        let mut holds = Vec::with_capacity(if count == 0 { 0 } else { (count as usize).next_power_of_two().max(4) });
+        let mut holds = Vec::with_capacity(if count == 0 {
+            0
+        } else {
+            (count as usize).next_power_of_two().max(4)
+        });
         for _ in 0..count {
             let id = EntryId(u128::from_le_bytes(cursor.array()?));
             let sorted = holds.last().is_none_or(|before: &Hold| before.id < id);

@@ -26,9 +26,11 @@ impl UserId {
         all_digits.then_some(Self(value))
     }
 
-    /// Spreads users over slices and index. The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): a bijection.
+    /// Spreads users over slices and index. The finaliser of SplitMix64 (Steele, Lea, Flood, 2014):
+    /// a bijection.
     ///
-    /// This is hash version 1. Data on disk and shard-aware clients depend on it: it never changes without a new version.
+    /// This is hash version 1. Data on disk and shard-aware clients depend on it: it never changes
+    /// without a new version.
     pub const fn hash(self) -> u64 {
         let mut x = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,7 +38,8 @@ impl UserId {
         x ^ (x >> 31)
     }
 
-    /// The slice that owns this user, of so many: the hash modulo their number. Part of hash version 1.
+    /// The slice that owns this user, of so many: the hash modulo their number. Part of hash
+    /// version 1.
     pub const fn slice(self, slices: u32) -> u32 {
         (self.hash() % slices as u64) as u32
     }
@@ -47,9 +50,15 @@ impl UserId {
 pub struct EntryId(pub u128);
 
 impl EntryId {
-    /// Reads a UUID (`8-4-4-4-12` hexadecimal digits) or a decimal below 2^128 without leading zeros.
+    /// Reads a UUID (`8-4-4-4-12` hexadecimal digits) or a decimal below 2^128 without leading
+    /// zeros.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() == UUID_BYTES && text[8] == b'-' { parse_uuid(text) } else { parse_decimal(text) }.map(Self)
+        if text.len() == UUID_BYTES && text[8] == b'-' {
+            parse_uuid(text)
+        } else {
+            parse_decimal(text)
+        }
+        .map(Self)
     }
 }
 
@@ -107,27 +116,46 @@ mod tests {
 
     #[test]
     fn user_ids_are_canonical_decimals() {
-        let check =
-            |text: &str, want: Option<u64>| assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}");
+        let check = |text: &str, want: Option<u64>| {
+            assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}")
+        };
         check("0", Some(0));
         check("42", Some(42));
         check("18446744073709551615", Some(u64::MAX));
-        for bad in
-            ["", "00", "042", "18446744073709551616", "99999999999999999999", "-1", "+1", " 1", "1 ", "1.0", "x", "٣"]
-        {
+        for bad in [
+            "",
+            "00",
+            "042",
+            "18446744073709551616",
+            "99999999999999999999",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1.0",
+            "x",
+            "٣",
+        ] {
             check(bad, None);
         }
     }
 
     #[test]
     fn an_entry_id_is_its_value_however_written() {
-        let check =
-            |text: &str, want: Option<u128>| assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}");
+        let check = |text: &str, want: Option<u128>| {
+            assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}")
+        };
         check("0", Some(0));
         check("340282366920938463463374607431768211455", Some(u128::MAX));
         check("12345678901234567890123456789012", Some(12_345_678_901_234_567_890_123_456_789_012));
-        check("0192f0c1-0000-7000-8000-00000000ABcd", Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd));
-        check("0192F0C1-0000-7000-8000-00000000abCD", Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd));
+        check(
+            "0192f0c1-0000-7000-8000-00000000ABcd",
+            Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd),
+        );
+        check(
+            "0192F0C1-0000-7000-8000-00000000abCD",
+            Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd),
+        );
         for bad in [
             "",
             "01",
@@ -147,7 +175,12 @@ mod tests {
     fn the_user_hash_is_pinned() {
         assert_eq!(
             [0, 1, 42, u64::MAX].map(|id| UserId(id).hash()),
-            [0xe220_a839_7b1d_cdaf, 0x910a_2dec_8902_5cc1, 0xbdd7_3226_2feb_6e95, 0xe4d9_7177_1b65_2c20,]
+            [
+                0xe220_a839_7b1d_cdaf,
+                0x910a_2dec_8902_5cc1,
+                0xbdd7_3226_2feb_6e95,
+                0xe4d9_7177_1b65_2c20,
+            ]
         );
         assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(1)), [0; 4]);
         assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(3)), [1, 2, 1, 2]);

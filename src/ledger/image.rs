@@ -17,13 +17,15 @@
 //! id       = fields: u32 LE | low half of at: u32 LE | id: u64 LE      as in memory: [`super::recent`]
 //! ```
 //!
-//! A varint is LEB128 in its shortest form, a kind is its number in the slice, a direction is 0 for credit and 1 for debit.
-//! This is a format on disk: it never changes. Every user has one image, whatever came before: of the remembered ids only
-//! those are stored that still count, and what can be counted anew (ids by quarter, bytes) is not stored.
+//! A varint is LEB128 in its shortest form, a kind is its number in the slice, a direction is 0 for
+//! credit and 1 for debit. This is a format on disk: it never changes. Every user has one image,
+//! whatever came before: of the remembered ids only those are stored that still count, and what can
+//! be counted anew (ids by quarter, bytes) is not stored.
 //!
-//! An image may be anything: [`User::load`] takes none that breaks an invariant of the ledger ([`Malformed`] says which), so
-//! that whatever it does take can be asked, judged, booked and stored. It cannot know whether the figures are the right ones:
-//! for that the snapshot has checksums.
+//! An image may be anything: [`User::load`] takes none that breaks an invariant of the ledger
+//! ([`Malformed`] says which), so that whatever it does take can be asked, judged, booked and
+//! stored. It cannot know whether the figures are the right ones: for that the snapshot has
+//! checksums.
 
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
@@ -45,14 +47,16 @@ const LENGTH_BYTES: usize = size_of::<u32>();
 pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 
 impl User {
-    /// Appends the whole user, of whom something was accepted. Apart from `out`, nothing is allocated.
+    /// Appends the whole user, of whom something was accepted. Apart from `out`, nothing is
+    /// allocated.
     pub fn store(&self, out: &mut Vec<u8>) {
         self.store_parts(&mut Numbers::Own, out);
     }
 
-    /// Appends the whole user as another slice has them, in which kinds have the numbers of `other`: those that it lacks, it gets. `own` are the
-    /// names of the user's slice. Nothing but the numbers of kinds, and how many bytes they take, differs: groups keep their places, which rows
-    /// refer to, and holds are sorted by id.
+    /// Appends the whole user as another slice has them, in which kinds have the numbers of
+    /// `other`: those that it lacks, it gets. `own` are the names of the user's slice. Nothing but
+    /// the numbers of kinds, and how many bytes they take, differs: groups keep their places, which
+    /// rows refer to, and holds are sorted by id.
     pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
         self.store_parts(&mut Numbers::Other { own, other }, out);
     }
@@ -78,11 +82,13 @@ impl User {
             None => put(out, 0),
         }
         recent::store(self.packed.get(Part::Ids), self.tables(), self.as_of, out);
-        let len = u32::try_from(out.len() - start - LENGTH_BYTES).expect("the limits of a user end long before 4 GiB");
+        let len = u32::try_from(out.len() - start - LENGTH_BYTES)
+            .expect("the limits of a user end long before 4 GiB");
         out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
     }
 
-    /// Reads the user that `bytes` begin with, in a slice with so many `kinds`. Returns the user and how many bytes it took.
+    /// Reads the user that `bytes` begin with, in a slice with so many `kinds`. Returns the user
+    /// and how many bytes it took.
     pub fn load(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
         let mut cursor = Cursor::new(bytes);
         let len = u32::from_le_bytes(cursor.array()?) as usize;
@@ -94,11 +100,16 @@ impl User {
     fn load_parts(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
         let id = UserId(u64::from_le_bytes(cursor.array()?));
         let version = cursor.varint()?;
-        Malformed::unless((1..=LAST_VERSION).contains(&version), "a version lies between 1 and 2^63 - 1")?;
-        let as_of = Millis::new(cursor.varint()?).ok_or(Malformed("the latest entry lies before the year 10000"))?;
+        Malformed::unless(
+            (1..=LAST_VERSION).contains(&version),
+            "a version lies between 1 and 2^63 - 1",
+        )?;
+        let as_of = Millis::new(cursor.varint()?)
+            .ok_or(Malformed("the latest entry lies before the year 10000"))?;
         let balances = load_balances(cursor)?;
         let mut accounts = Accounts::new();
-        let Loaded { groups, rows, runs } = counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
+        let Loaded { groups, rows, runs } =
+            counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
         let ids = cursor.rest();
@@ -120,12 +131,18 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
     let mut balances = SmallVec::new();
     balances.reserve_exact(count);
     for _ in 0..count {
-        let currency = Currency::from_padded(cursor.array()?).ok_or(Malformed("a currency has its form"))?;
+        let currency =
+            Currency::from_padded(cursor.array()?).ok_or(Malformed("a currency has its form"))?;
         let differs = balances.iter().all(|other: &Balance| other.currency != currency);
         Malformed::unless(differs, "a user's currencies differ")?;
         let posted = cursor.varint()?;
         let posted = (posted >> 1) as i64 ^ -((posted & 1) as i64);
-        let balance = Balance { currency, posted, pending_debits: cursor.amount()?, pending_credits: cursor.amount()? };
+        let balance = Balance {
+            currency,
+            posted,
+            pending_debits: cursor.amount()?,
+            pending_credits: cursor.amount()?,
+        };
         balances.push(balance.checked().ok_or(Malformed("an available amount fits 64 bits"))?);
     }
     Ok(balances)
@@ -134,8 +151,12 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
 /// Balances are what groups posted and what is held.
 fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Result<(), Malformed> {
     for (balance, place) in balances.iter().zip(0u8..) {
-        let posted: i128 = accounts.iter().filter(|a| a.key.currency == place).map(Account::posted).sum();
-        Malformed::unless(i128::from(balance.posted) == posted, "a balance is what its groups posted")?;
+        let posted: i128 =
+            accounts.iter().filter(|a| a.key.currency == place).map(Account::posted).sum();
+        Malformed::unless(
+            i128::from(balance.posted) == posted,
+            "a balance is what its groups posted",
+        )?;
         let held = |direction| -> i128 {
             let held = holds.iter().filter(|h| h.currency == place && h.direction == direction);
             held.map(|h| i128::from(h.amount)).sum()
@@ -148,8 +169,14 @@ fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Res
 }
 
 /// Each accepted entry raised the version by one, posted at most once, and opened at most one hold.
-fn check_version(version: u64, accounts: &[Account], holds: &Holds, ids: &[u8]) -> Result<(), Malformed> {
-    let booked = accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
+fn check_version(
+    version: u64,
+    accounts: &[Account],
+    holds: &Holds,
+    ids: &[u8],
+) -> Result<(), Malformed> {
+    let booked =
+        accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
     let counted = booked.is_some_and(|booked| booked <= version);
     Malformed::unless(counted, "a user has not booked more than was accepted")?;
     Malformed::unless(
@@ -187,15 +214,87 @@ mod tests {
     }
 
     const HABITS: [Habit; 9] = [
-        Habit { seed: 1, entries: 1, step_ms: HOUR_MS, leaps: false, kinds: 1, currencies: 1, holds: 0 },
-        Habit { seed: 2, entries: 12, step_ms: 4 * DAY_MS, leaps: false, kinds: 3, currencies: 2, holds: 10 },
-        Habit { seed: 3, entries: 16, step_ms: HOUR_MS, leaps: false, kinds: 3, currencies: 2, holds: 10 },
-        Habit { seed: 4, entries: 60, step_ms: HOUR_MS / 4, leaps: false, kinds: 5, currencies: 3, holds: 30 },
-        Habit { seed: 5, entries: 400, step_ms: 6 * HOUR_MS, leaps: true, kinds: 2, currencies: 1, holds: 5 },
-        Habit { seed: 6, entries: 900, step_ms: 60_000, leaps: true, kinds: 20, currencies: 16, holds: 40 },
-        Habit { seed: 7, entries: 3_000, step_ms: 3 * HOUR_MS, leaps: true, kinds: 4, currencies: 3, holds: 10 },
-        Habit { seed: 8, entries: 6_000, step_ms: 20_000, leaps: false, kinds: 4, currencies: 2, holds: 2 },
-        Habit { seed: 9, entries: 9_000, step_ms: 20_000, leaps: true, kinds: 12, currencies: 4, holds: 20 },
+        Habit {
+            seed: 1,
+            entries: 1,
+            step_ms: HOUR_MS,
+            leaps: false,
+            kinds: 1,
+            currencies: 1,
+            holds: 0,
+        },
+        Habit {
+            seed: 2,
+            entries: 12,
+            step_ms: 4 * DAY_MS,
+            leaps: false,
+            kinds: 3,
+            currencies: 2,
+            holds: 10,
+        },
+        Habit {
+            seed: 3,
+            entries: 16,
+            step_ms: HOUR_MS,
+            leaps: false,
+            kinds: 3,
+            currencies: 2,
+            holds: 10,
+        },
+        Habit {
+            seed: 4,
+            entries: 60,
+            step_ms: HOUR_MS / 4,
+            leaps: false,
+            kinds: 5,
+            currencies: 3,
+            holds: 30,
+        },
+        Habit {
+            seed: 5,
+            entries: 400,
+            step_ms: 6 * HOUR_MS,
+            leaps: true,
+            kinds: 2,
+            currencies: 1,
+            holds: 5,
+        },
+        Habit {
+            seed: 6,
+            entries: 900,
+            step_ms: 60_000,
+            leaps: true,
+            kinds: 20,
+            currencies: 16,
+            holds: 40,
+        },
+        Habit {
+            seed: 7,
+            entries: 3_000,
+            step_ms: 3 * HOUR_MS,
+            leaps: true,
+            kinds: 4,
+            currencies: 3,
+            holds: 10,
+        },
+        Habit {
+            seed: 8,
+            entries: 6_000,
+            step_ms: 20_000,
+            leaps: false,
+            kinds: 4,
+            currencies: 2,
+            holds: 2,
+        },
+        Habit {
+            seed: 9,
+            entries: 9_000,
+            step_ms: 20_000,
+            leaps: true,
+            kinds: 12,
+            currencies: 4,
+            holds: 20,
+        },
     ];
 
     struct Feed {
@@ -231,7 +330,8 @@ mod tests {
                 _ => u128::from(UserId(self.state).hash()) << 64 | u128::from(self.state),
             };
             let held = self.sent.len().saturating_sub(1 + self.draw(300) as usize);
-            let draws = [100, self.habit.currencies, self.habit.kinds, 2, 1 << 55, 63].map(|n| self.draw(n));
+            let draws = [100, self.habit.currencies, self.habit.kinds, 2, 1 << 55, 63]
+                .map(|n| self.draw(n));
             self.sent.push((id, held as u64));
             (id, self.at - late, draws)
         }
@@ -246,13 +346,20 @@ mod tests {
             let hold = EntryId(self.sent[self.sent.last().unwrap().1 as usize].0);
             let action = match what {
                 what if what < self.habit.holds => Action::Hold(leg),
-                what if what < self.habit.holds * 3 / 2 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
+                what if what < self.habit.holds * 3 / 2 => {
+                    Action::Settle { hold, amount: Amount::new(0).unwrap() }
+                }
                 what if what < self.habit.holds * 2 => Action::Void { hold },
                 _ => Action::Post(leg),
             };
             let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(at), action };
-            let verdicts: Vec<_> = books.iter_mut().map(|book| book.apply(Millis(self.at), &entry).1).collect();
-            assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{:?}: {verdicts:?}", self.habit);
+            let verdicts: Vec<_> =
+                books.iter_mut().map(|book| book.apply(Millis(self.at), &entry).1).collect();
+            assert!(
+                verdicts.windows(2).all(|pair| pair[0] == pair[1]),
+                "{:?}: {verdicts:?}",
+                self.habit
+            );
             verdicts[0]
         }
     }
@@ -286,7 +393,11 @@ mod tests {
         let mut answers = vec![format!("{:?} {} {:?}", user.id(), user.version(), user.as_of())];
         user.visit_balances(|balance| answers.push(format!("{balance:?} {}", balance.available())));
         let windows = [15, 60, 24 * 60, 30 * 60, 8 * 24 * 60, 100 * 24 * 60, 400 * 24 * 60];
-        for window in windows.map(|minutes| Window::Last(minutes * 60_000)).into_iter().chain([Window::Lifetime]) {
+        for window in windows
+            .map(|minutes| Window::Last(minutes * 60_000))
+            .into_iter()
+            .chain([Window::Lifetime])
+        {
             for back in [0, HOUR_MS, 23 * HOUR_MS, 3 * DAY_MS, 50 * DAY_MS] {
                 let at = Millis(user.as_of().0.saturating_sub(back));
                 let range = user.range(window, at);
@@ -321,15 +432,23 @@ mod tests {
                     feed.apply(&mut [&mut book, &mut other]);
                 }
                 assert_eq!(image(user(&book)), image(user(&other)), "{habit:?}");
-                assert_eq!(answers(user(&book), book.names()), answers(user(&other), other.names()), "{habit:?}");
+                assert_eq!(
+                    answers(user(&book), book.names()),
+                    answers(user(&other), other.names()),
+                    "{habit:?}"
+                );
                 let (own, others) = (user(&book).heap_bytes(), user(&other).heap_bytes());
-                assert!(others.abs_diff(own) <= own / 2 + 256, "{habit:?}: {own} and {others} bytes");
+                assert!(
+                    others.abs_diff(own) <= own / 2 + 256,
+                    "{habit:?}: {own} and {others} bytes"
+                );
                 assert_eq!(other.entries(), book.entries(), "{habit:?}");
             }
         }
     }
 
-    /// A book of one user who came from another slice, where kinds have other numbers, of one byte or of two.
+    /// A book of one user who came from another slice, where kinds have other numbers, of one byte
+    /// or of two.
     fn moved(book: &Book, known: u64, order: impl Fn(u64) -> u64) -> Book {
         let mut names = Names::default();
         (0..known).for_each(|n| _ = names.number(&format!("kind_{}", order(n))));
@@ -358,7 +477,11 @@ mod tests {
                 "{habit:?}"
             );
             for other in [&none, &few, &many] {
-                assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
+                assert_eq!(
+                    answers(user(&book), book.names()),
+                    answers(user(other), other.names()),
+                    "{habit:?}"
+                );
                 // And back.
                 let mut names = Names::default();
                 book.names().iter().for_each(|name| _ = names.number(name));
@@ -371,7 +494,11 @@ mod tests {
                 feed.apply(&mut [&mut book, &mut none, &mut few, &mut many]);
             }
             for other in [&none, &few, &many] {
-                assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
+                assert_eq!(
+                    answers(user(&book), book.names()),
+                    answers(user(other), other.names()),
+                    "{habit:?}"
+                );
             }
         }
     }
@@ -393,7 +520,8 @@ mod tests {
         assert!(runs > 1 && tables > 1 && holds > 1 && many_ids > 0 && currencies > 0);
     }
 
-    /// Loads what may be anything. What is taken must be a user: it has the image it came from, it answers, and it goes on.
+    /// Loads what may be anything. What is taken must be a user: it has the image it came from, it
+    /// answers, and it goes on.
     fn survives(bytes: &[u8], names: &mut Names, feed: &mut Feed) -> Result<(), Malformed> {
         let (mut user, used) = User::load(bytes, names.len() as u32)?;
         assert_eq!(image(&user), bytes[..used], "a user has one image");
@@ -404,14 +532,19 @@ mod tests {
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
             let amount = Amount::new(amount as i64).unwrap();
             let kind = &feed.kinds[kind as usize];
-            let hold = user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
+            let hold =
+                user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
             let action = match what % 4 {
                 0 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
                 1 => Action::Hold(Leg { currency, kind, direction, amount }),
                 2 => Action::Void { hold },
                 _ => Action::Post(Leg { currency, kind, direction, amount }),
             };
-            let at = Millis(if n % 3 == 0 { at } else { user.as_of().0.saturating_sub(n * QUARTER_MS * 8) });
+            let at = Millis(if n % 3 == 0 {
+                at
+            } else {
+                user.as_of().0.saturating_sub(n * QUARTER_MS * 8)
+            });
             let entry = EntryRef { id: EntryId(id), user: user.id(), at, action };
             if let Ok(effect) = user.judge(names, Millis(u64::MAX), &entry) {
                 user.book(names, effect);
@@ -419,7 +552,8 @@ mod tests {
         }
         let _ = answers(&user, names);
         let again = image(&user);
-        let (user, _) = User::load(&again, names.len() as u32).expect("what was booked is stored and read back");
+        let (user, _) = User::load(&again, names.len() as u32)
+            .expect("what was booked is stored and read back");
         assert_eq!(image(&user), again);
         Ok(())
     }
@@ -440,7 +574,10 @@ mod tests {
             // A small image at every byte, a large one here and there.
             let stride = (image.len() / 600 + 1).pow(2);
             for at in (0..image.len()).step_by(stride) {
-                assert!(survives(&image[..at], &mut names, &mut feed).is_err(), "{habit:?} cut at {at}");
+                assert!(
+                    survives(&image[..at], &mut names, &mut feed).is_err(),
+                    "{habit:?} cut at {at}"
+                );
                 // The length agrees, what it measures is cut.
                 let mut cut = image[..at].to_vec();
                 if let Some(room) = cut.first_chunk_mut() {
@@ -460,7 +597,8 @@ mod tests {
             // Bytes that come, go and move.
             for _ in 0..400 / stride {
                 let mut changed = image.clone();
-                let (at, to) = (4 + feed.draw(image.len() as u64 - 4) as usize, feed.draw(256) as u8);
+                let (at, to) =
+                    (4 + feed.draw(image.len() as u64 - 4) as usize, feed.draw(256) as u8);
                 match feed.draw(3) {
                     0 => changed.insert(at, to),
                     1 => _ = changed.remove(at),
@@ -481,7 +619,10 @@ mod tests {
             let currency = Currency::parse(b"COIN").unwrap();
             Leg { currency, kind, direction, amount: Amount::new(amount).unwrap() }
         };
-        let usd = Leg { currency: Currency::parse(b"USD").unwrap(), ..coin("topup", Direction::Credit, 1_999) };
+        let usd = Leg {
+            currency: Currency::parse(b"USD").unwrap(),
+            ..coin("topup", Direction::Credit, 1_999)
+        };
         for (id, at, action) in [
             (1, 0, Action::Post(coin("topup", Direction::Credit, 500))),
             (2, 1, Action::Post(coin("gift_sent", Direction::Debit, 20))),

@@ -1,8 +1,9 @@
 //! Where a user's slot is: extendible hashing, grown one segment at a time.
 //!
-//! The top bits of a user's hash choose a segment through a directory, the low bits of its upper half a place in it; collisions
-//! go to the next place. A segment that is four fifths full is cut in two by one more bit, so no step moves more than one
-//! segment (32 KiB), whatever the number of users. Method: R. Fagin et al., *Extendible Hashing*, 1979.
+//! The top bits of a user's hash choose a segment through a directory, the low bits of its upper
+//! half a place in it; collisions go to the next place. A segment that is four fifths full is cut
+//! in two by one more bit, so no step moves more than one segment (32 KiB), whatever the number of
+//! users. Method: R. Fagin et al., *Extendible Hashing*, 1979.
 //!
 //! A place holds the hash's upper 32 bits and the slot; the slot's own id has the last word.
 
@@ -15,9 +16,11 @@ const PLACES: usize = 4_096;
 const PLACE_BITS: u32 = PLACES.trailing_zeros();
 /// A segment is cut when it holds more.
 const FULL: usize = PLACES * 4 / 5;
-/// A segment that cannot be cut any more takes users until one place is free, where every search ends.
+/// A segment that cannot be cut any more takes users until one place is free, where every search
+/// ends.
 const FILLED: usize = PLACES - 1;
-/// A segment for so many expected users is hardly cut: that is four standard deviations below [`FULL`].
+/// A segment for so many expected users is hardly cut: that is four standard deviations below
+/// [`FULL`].
 const EXPECTED: usize = FULL - 4 * FULL.isqrt();
 /// Directory bits and place bits come from the same 32 bits.
 const MOST_DEPTH: u32 = u32::BITS - PLACE_BITS;
@@ -55,7 +58,8 @@ impl Default for Index {
 }
 
 impl Index {
-    /// An index as large as it becomes with so many users: it need not be cut over and over when they come.
+    /// An index as large as it becomes with so many users: it need not be cut over and over when
+    /// they come.
     pub fn for_users(users: usize) -> Self {
         let depth = (0..MOST_DEPTH).find(|depth| users >> depth <= EXPECTED).unwrap_or(MOST_DEPTH);
         let segments = 1 << depth;
@@ -94,14 +98,20 @@ impl Index {
         &self.segment(hash).places[hash as usize % PLACES]
     }
 
-    /// Whether a user who is not in the index can be added: only for ids that were chosen to share their hash there is no room.
+    /// Whether a user who is not in the index can be added: only for ids that were chosen to share
+    /// their hash there is no room.
     pub fn has_room(&self, user: UserId) -> bool {
         let segment = self.segment(upper(user));
         segment.depth < MOST_DEPTH || segment.used < FILLED
     }
 
     /// Adds a user, unless `is` says of a slot that it is theirs already, or there is no room.
-    pub fn insert(&mut self, user: UserId, slot: Slot, mut is: impl FnMut(Slot) -> bool) -> Result<(), NotAdded> {
+    pub fn insert(
+        &mut self,
+        user: UserId,
+        slot: Slot,
+        mut is: impl FnMut(Slot) -> bool,
+    ) -> Result<(), NotAdded> {
         let hash = upper(user);
         let segment = loop {
             let number = self.directory[self.entry(hash)] as usize;
@@ -118,7 +128,9 @@ impl Index {
         loop {
             match segment.places[at] {
                 0 => break,
-                place if (place >> 32) as u32 == hash && is(place as u32 - 1) => return Err(NotAdded::Known),
+                place if (place >> 32) as u32 == hash && is(place as u32 - 1) => {
+                    return Err(NotAdded::Known);
+                }
                 _ => at = (at + 1) % PLACES,
             }
         }
@@ -151,7 +163,8 @@ impl Index {
             let to = if bit(place, depth) { later } else { number };
             self.segments[to as usize].put(place);
         }
-        // The entries that pointed at the segment are neighbours; the upper half of them now points at the new one.
+        // The entries that pointed at the segment are neighbours; the upper half of them now points
+        // at the new one.
         let shared = 1usize << (self.depth - depth);
         let first = self.entry(hash) & !(shared - 1);
         self.directory[first + shared / 2..first + shared].fill(later);
@@ -164,8 +177,8 @@ impl Index {
     }
 }
 
-/// Says for whom an index that is made later will have room: it counts users by all the bits by which segments can be cut. Two mebibytes, however many
-/// users come.
+/// Says for whom an index that is made later will have room: it counts users by all the bits by
+/// which segments can be cut. Two mebibytes, however many users come.
 #[derive(Debug)]
 pub struct Room(Vec<u16>);
 
@@ -176,7 +189,8 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Takes another user; `false`, and nothing is changed, if an index of those before has no room for them.
+    /// Takes another user; `false`, and nothing is changed, if an index of those before has no room
+    /// for them.
     pub fn take(&mut self, user: UserId) -> bool {
         let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
         let has_room = usize::from(*count) < FILLED;
@@ -254,14 +268,20 @@ mod tests {
         for n in 0..5_000 {
             let has_room = index.has_room(id(n));
             assert_eq!(has_room, n < FILLED as u32);
-            assert_eq!(index.insert(id(n), n, |_| false), if has_room { Ok(()) } else { Err(NotAdded::Full) });
+            assert_eq!(
+                index.insert(id(n), n, |_| false),
+                if has_room { Ok(()) } else { Err(NotAdded::Full) }
+            );
         }
         for n in 0..5_000 {
             let found = index.find(id(n), |slot| id(slot) == id(n));
             assert_eq!(found, (n < FILLED as u32).then_some(n));
         }
         let mut room = Room::default();
-        assert!((0..5_000).all(|n| room.take(id(n)) == (n < FILLED as u32)), "and they can be told before");
+        assert!(
+            (0..5_000).all(|n| room.take(id(n)) == (n < FILLED as u32)),
+            "and they can be told before"
+        );
         assert!(index.has_room(with_hash(1 << 63)), "others are not held up");
         assert!(room.take(with_hash(1 << 63)));
         assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));

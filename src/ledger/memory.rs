@@ -3,7 +3,8 @@
 use super::index::Slot;
 use std::cell::Cell;
 
-/// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
+/// The steps of the way to a user, as far as memory is concerned: what each reads says where the
+/// next one leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// The place in the index.
@@ -40,19 +41,29 @@ impl Way {
 /// How many items lie between the steps of the way to one user: as much work as a cache miss takes.
 const APART: usize = 4;
 
-/// The steps to take before item `at` of a walk is worked on, so that cache misses overlap with the work on the items before: the
-/// last step is taken [`APART`] items ahead, each other one as much ahead of the next.
+/// The steps to take before item `at` of a walk is worked on, so that cache misses overlap with the
+/// work on the items before: the last step is taken [`APART`] items ahead, each other one as much
+/// ahead of the next.
 #[inline]
-pub fn ahead<T, const N: usize>(items: &[T], at: usize, steps: [Step; N]) -> impl Iterator<Item = (&T, Step)> {
+pub fn ahead<T, const N: usize>(
+    items: &[T],
+    at: usize,
+    steps: [Step; N],
+) -> impl Iterator<Item = (&T, Step)> {
     steps.into_iter().enumerate().flat_map(move |(place, step)| {
         let reach = at + (N - place) * APART;
         let from = if at == 0 { 0 } else { reach };
-        items.get(from..items.len().min(reach + 1)).unwrap_or_default().iter().map(move |item| (item, step))
+        items
+            .get(from..items.len().min(reach + 1))
+            .unwrap_or_default()
+            .iter()
+            .map(move |item| (item, step))
     })
 }
 
-/// The room that so many bytes get. Small blocks are many: they grow by no more than fills the next size that allocators have — four of them
-/// from one power of two to the next, and a multiple of 16 bytes.
+/// The room that so many bytes get. Small blocks are many: they grow by no more than fills the next
+/// size that allocators have — four of them from one power of two to the next, and a multiple of 16
+/// bytes.
 pub(super) fn room(bytes: usize) -> usize {
     if bytes == 0 {
         return 0;

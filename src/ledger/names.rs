@@ -48,7 +48,9 @@ pub struct Names {
 impl Names {
     /// The number of `name`, if it has one.
     pub fn find(&self, name: &str) -> Option<KindId> {
-        self.by_name.find(xxh3_64(name.as_bytes()), |&n| &*self.names[n as usize] == name).map(|&n| KindId(n))
+        self.by_name
+            .find(xxh3_64(name.as_bytes()), |&n| &*self.names[n as usize] == name)
+            .map(|&n| KindId(n))
     }
 
     /// The number of `name`, given to it now if it had none.
@@ -56,11 +58,14 @@ impl Names {
         if let Some(id) = self.find(name) {
             return id;
         }
-        let id = u32::try_from(self.names.len()).expect("memory ends long before four thousand million kinds");
+        let id = u32::try_from(self.names.len())
+            .expect("memory ends long before four thousand million kinds");
         self.names.push(name.into());
         self.bytes += name.len() + size_of::<Box<str>>() + size_of::<u32>();
         let Self { names, by_name, .. } = self;
-        by_name.insert_unique(xxh3_64(name.as_bytes()), id, |&n| xxh3_64(names[n as usize].as_bytes()));
+        by_name.insert_unique(xxh3_64(name.as_bytes()), id, |&n| {
+            xxh3_64(names[n as usize].as_bytes())
+        });
         KindId(id)
     }
 

@@ -1,6 +1,8 @@
-//! What a user has of groups, remembered ids and rows, as long as it is little: three parts, one behind the other, in one block of memory.
+//! What a user has of groups, remembered ids and rows, as long as it is little: three parts, one
+//! behind the other, in one block of memory.
 //!
-//! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last: rows come at the end, ids before few rows.
+//! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last:
+//! rows come at the end, ids before few rows.
 
 use super::memory::room;
 use crate::prefetch::{self, LINE_BYTES};
@@ -84,7 +86,8 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// Prefetches the groups and the ids, and where the rows begin and end: an entry is hardly booked between.
+    /// Prefetches the groups and the ids, and where the rows begin and end: an entry is hardly
+    /// booked between.
     #[inline]
     pub(super) fn prefetch(&self) {
         self.lines().for_each(|line| prefetch::line((line * LINE_BYTES) as *const u8));
@@ -183,7 +186,8 @@ mod tests {
     #[test]
     fn parts_are_vectors_of_their_own() {
         for seed in 0..50u64 {
-            let (mut packed, mut vecs, mut state) = (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
+            let (mut packed, mut vecs, mut state) =
+                (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
             for step in 0..200 {
                 state = UserId(state).hash();
                 let draw = |below: usize, bits: u32| (state >> bits) as usize % below;
@@ -200,7 +204,11 @@ mod tests {
                     packed.shrink();
                     assert_eq!(packed.heap_bytes(), room(packed.len()));
                 }
-                assert_eq!(PARTS.map(|part| packed.get(part)), vecs.each_ref().map(|vec| &vec[..]), "seed {seed}");
+                assert_eq!(
+                    PARTS.map(|part| packed.get(part)),
+                    vecs.each_ref().map(|vec| &vec[..]),
+                    "seed {seed}"
+                );
             }
             let again = Packed::new(vecs.each_ref().map(|vec| &vec[..]));
             assert_eq!(PARTS.map(|part| again.get(part)), PARTS.map(|part| packed.get(part)));
@@ -227,7 +235,9 @@ mod tests {
             let at = |n| (packed.bytes.as_ptr() as usize + n) / LINE_BYTES;
             let len = ids + rows;
             let mut all: Vec<_> = if len == 0 { vec![] } else { (at(0)..=at(len - 1)).collect() };
-            all.retain(|&line| line <= at(ids + LINE_BYTES) || line >= at(len.saturating_sub(LATEST_BYTES)));
+            all.retain(|&line| {
+                line <= at(ids + LINE_BYTES) || line >= at(len.saturating_sub(LATEST_BYTES))
+            });
             assert_eq!(packed.lines().collect::<Vec<_>>(), all, "{ids} and {rows}");
         }
     }

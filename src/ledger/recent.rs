@@ -1,13 +1,17 @@
-//! The entry ids that one user has accepted within the dedup horizon: 16 bytes each, whatever they were.
+//! The entry ids that one user has accepted within the dedup horizon: 16 bytes each, whatever they
+//! were.
 //!
-//! An id is kept as a 64-bit fingerprint, with a 32-bit fingerprint of the entry's parsed fields and the low 32 bits of its
-//! booking time. Two different ids of one user meet within the horizon with probability n·2⁻⁶⁴ an entry, and the later one is then
-//! *refused visibly* (`entry_id_conflict`); to be taken silently for a duplicate its fields would have to collide too (2⁻⁹⁶).
-//! Ids and kinds are hashed by XXH3 (Y. Collet, xxHash 0.8) with seed 0, fields folded together by multiplication. Fingerprints are kept
-//! on disk, sixteen bytes an id as here ([`super::image`]): how they are made and packed never changes.
+//! An id is kept as a 64-bit fingerprint, with a 32-bit fingerprint of the entry's parsed fields
+//! and the low 32 bits of its booking time. Two different ids of one user meet within the horizon
+//! with probability n·2⁻⁶⁴ an entry, and the later one is then *refused visibly*
+//! (`entry_id_conflict`); to be taken silently for a duplicate its fields would have to collide too
+//! (2⁻⁹⁶). Ids and kinds are hashed by XXH3 (Y. Collet, xxHash 0.8) with seed 0, fields folded
+//! together by multiplication. Fingerprints are kept on disk, sixteen bytes an id as here
+//! ([`super::image`]): how they are made and packed never changes.
 //!
-//! An id is remembered exactly while its booking time is not before the horizon; what lies before it is dropped in passing,
-//! at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of time come round.
+//! An id is remembered exactly while its booking time is not before the horizon; what lies before
+//! it is dropped in passing, at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of
+//! time come round.
 
 use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
@@ -22,11 +26,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Up to so many ids are a plain list.
 const LISTED: usize = 16;
-/// Beyond so many ids the table becomes [`TABLES`], so that no growth moves more than a part of them.
+/// Beyond so many ids the table becomes [`TABLES`], so that no growth moves more than a part of
+/// them.
 const ONE_TABLE: usize = 4_096;
 /// Tables of a user with very many ids.
 const TABLES: usize = 64;
-/// Of evenly spread ids, one to a share on average ([`Tables::store`]), one share in 10¹⁵ holds more than so many.
+/// Of evenly spread ids, one to a share on average ([`Tables::store`]), one share in 10¹⁵ holds
+/// more than so many.
 const CROWD: u32 = 16;
 /// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
 pub(super) const REMEMBERED_BYTES: usize = 16;
@@ -57,7 +63,8 @@ impl Remembered {
     }
 
     fn to_bytes(self) -> [u8; REMEMBERED_BYTES] {
-        (u128::from(self.id) << 64 | u128::from(self.at_low) << 32 | u128::from(self.fields)).to_le_bytes()
+        (u128::from(self.id) << 64 | u128::from(self.at_low) << 32 | u128::from(self.fields))
+            .to_le_bytes()
     }
 
     fn of_bytes(bytes: [u8; REMEMBERED_BYTES]) -> Self {
@@ -66,7 +73,8 @@ impl Remembered {
     }
 
     fn is_younger_than(&self, horizon: Horizon) -> bool {
-        // Both lie within 2³² ms of the latest entry, so the distance back from it says which is older.
+        // Both lie within 2³² ms of the latest entry, so the distance back from it says which is
+        // older.
         horizon.latest_low.wrapping_sub(self.at_low) <= horizon.span
     }
 
@@ -84,7 +92,9 @@ fn fields(entry: &EntryRef<'_>) -> u32 {
             let currency = u64::from_le_bytes(*leg.currency.padded());
             (tag, leg.amount.minor() as u64, currency, xxh3_64(leg.kind.as_bytes()))
         }
-        Action::Settle { hold, amount } => (4, amount.minor() as u64, hold.0 as u64, (hold.0 >> 64) as u64),
+        Action::Settle { hold, amount } => {
+            (4, amount.minor() as u64, hold.0 as u64, (hold.0 >> 64) as u64)
+        }
         Action::Void { hold } => (5, 0, hold.0 as u64, (hold.0 >> 64) as u64),
     };
     let [k0, k1, k2, k3, k4] = KEYS;
@@ -93,8 +103,13 @@ fn fields(entry: &EntryRef<'_>) -> u32 {
 }
 
 /// Fractional digits of pi: nothing up the sleeve.
-const KEYS: [u64; 5] =
-    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
+const KEYS: [u64; 5] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+];
 
 /// Both halves of a product, folded: the mixing step of wyhash (Wang Yi, 2019).
 const fn fold(a: u64, b: u64) -> u64 {
@@ -115,7 +130,8 @@ impl Horizon {
         Self { latest_low: latest.0 as u32, span: DEDUP_HORIZON_MS as u32 }
     }
 
-    /// Ids that are kept, because the limit is counted by whole quarters: the one that holds `latest` − 24 h, and later.
+    /// Ids that are kept, because the limit is counted by whole quarters: the one that holds
+    /// `latest` − 24 h, and later.
     fn by_quarter(latest: Millis) -> Self {
         let span = latest.0 - u64::from(first_quarter(latest)) * QUARTER_MS;
         Self { latest_low: latest.0 as u32, span: span as u32 }
@@ -147,7 +163,8 @@ pub enum Known {
 pub struct Tables {
     /// One table, or [`TABLES`].
     tables: SmallVec<[HashTable<Remembered>; 1]>,
-    /// Accepted entries by quarter, kept once there are [`TABLES`]: the limit is counted by whole quarters.
+    /// Accepted entries by quarter, kept once there are [`TABLES`]: the limit is counted by whole
+    /// quarters.
     by_quarter: BTreeMap<Quarter, u32>,
     /// All that `by_quarter` holds.
     counted: usize,
@@ -158,9 +175,15 @@ fn listed(list: &[u8]) -> impl Iterator<Item = Remembered> {
     list.as_chunks().0.iter().map(|&id| Remembered::of_bytes(id))
 }
 
-/// Looks an entry up among the ids in `tables`, or in the list of a user who has none. `latest` is the user's latest entry.
+/// Looks an entry up among the ids in `tables`, or in the list of a user who has none. `latest` is
+/// the user's latest entry.
 #[inline]
-pub(super) fn look_up(list: &[u8], tables: Option<&Tables>, entry: Remembered, latest: Millis) -> Known {
+pub(super) fn look_up(
+    list: &[u8],
+    tables: Option<&Tables>,
+    entry: Remembered,
+    latest: Millis,
+) -> Known {
     let horizon = Horizon::exact(latest);
     let fits = |r: &Remembered| r.id == entry.id && r.is_younger_than(horizon);
     let found = match tables {
@@ -176,12 +199,15 @@ pub(super) fn look_up(list: &[u8], tables: Option<&Tables>, entry: Remembered, l
 
 /// Whether one more entry would be too many, were `latest` the user's latest.
 pub(super) fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
-    let count = |t: &Tables| t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>();
+    let count = |t: &Tables| {
+        t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>()
+    };
     tables.is_some_and(|t| t.counted >= RECENT_PER_USER && count(t) >= RECENT_PER_USER)
 }
 
-/// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none), `latest` is it now.
-/// Returns the tables of a user for whom the list has become too short; the list is then empty.
+/// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none),
+/// `latest` is it now. Returns the tables of a user for whom the list has become too short; the
+/// list is then empty.
 #[must_use]
 pub(super) fn remember(
     list: &mut impl Bytes,
@@ -233,12 +259,15 @@ pub(super) fn store(list: &[u8], tables: Option<&Tables>, latest: Millis, out: &
     ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
 }
 
-/// Reads what [`store`] wrote, of a user whose latest entry is `latest`. Returns it as a list, or as many tables as there would be had the ids
-/// come one by one.
+/// Reads what [`store`] wrote, of a user whose latest entry is `latest`. Returns it as a list, or
+/// as many tables as there would be had the ids come one by one.
 pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables>), Malformed> {
     let (ids, rest) = bytes.as_chunks();
     Malformed::unless(rest.is_empty(), "no remembered id is cut short")?;
-    Malformed::unless(ids.len() <= RECENT_PER_USER, "a user has no more remembered ids than the limit")?;
+    Malformed::unless(
+        ids.len() <= RECENT_PER_USER,
+        "a user has no more remembered ids than the limit",
+    )?;
     let mut tables = match ids.len() {
         0..=LISTED => None,
         count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
@@ -250,9 +279,15 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
         Malformed::unless(before < packed, "remembered ids are sorted")?;
         before = packed;
         let r = Remembered::of_bytes(id);
-        Malformed::unless(r.is_younger_than(kept), "what is remembered lies within the dedup horizon")?;
+        Malformed::unless(
+            r.is_younger_than(kept),
+            "what is remembered lies within the dedup horizon",
+        )?;
         if r.is_younger_than(exact) {
-            Malformed::unless(last != Some(r.id), "an id is accepted once within the dedup horizon")?;
+            Malformed::unless(
+                last != Some(r.id),
+                "an id is accepted once within the dedup horizon",
+            )?;
             last = Some(r.id);
         }
         if let Some(tables) = &mut tables {
@@ -323,16 +358,19 @@ impl Tables {
     }
 
     fn spread(&mut self, latest: Millis) {
-        let one = std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
-        for entry in one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_quarter(latest))) {
+        let one =
+            std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
+        for entry in
+            one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_quarter(latest)))
+        {
             self.insert(entry, latest);
         }
     }
 
-    /// See [`store`]. Fingerprints are spread evenly, so their range is divided into as many shares as there are
-    /// ids. These are counted by share, then put where those of their share begin, which leaves few out of order. The
-    /// counts lie behind the ids meanwhile. Ids that somebody chose may crowd into few shares: they are sorted by
-    /// comparing.
+    /// See [`store`]. Fingerprints are spread evenly, so their range is divided into as many shares
+    /// as there are ids. These are counted by share, then put where those of their share begin,
+    /// which leaves few out of order. The counts lie behind the ids meanwhile. Ids that somebody
+    /// chose may crowd into few shares: they are sorted by comparing.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
         let horizon = Horizon::by_quarter(latest);
         let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
@@ -459,7 +497,14 @@ mod tests {
         let in_clusters = |id| id / STEP * STEP + id % 1_000;
         let of_few_values = |id| id % 3;
         let latest = Millis(1_763_900_000_000);
-        for spread in [evenly, in_the_first_share, in_the_last_share, some_in_one_share, in_clusters, of_few_values] {
+        for spread in [
+            evenly,
+            in_the_first_share,
+            in_the_last_share,
+            some_in_one_share,
+            in_clusters,
+            of_few_values,
+        ] {
             for count in [0, 1, 2, LISTED + 1, 100, ONE_TABLE, ONE_TABLE + 1, 30_000] {
                 let ids = remembered(count, latest, spread);
                 let mut tables = Tables::new(if count > ONE_TABLE { TABLES } else { 1 });
@@ -470,7 +515,10 @@ mod tests {
                 let mut out = b"before".to_vec();
                 store(&[], Some(&tables), latest, &mut out);
                 let expected = sorted.into_iter().flat_map(u128::to_le_bytes);
-                assert!(out.into_iter().eq(b"before".iter().copied().chain(expected)), "{count} ids");
+                assert!(
+                    out.into_iter().eq(b"before".iter().copied().chain(expected)),
+                    "{count} ids"
+                );
             }
         }
     }

@@ -1,15 +1,18 @@
-//! A block of packed counter rows: what one user's groups came to in some quarters, in as few bytes as they hold.
+//! A block of packed counter rows: what one user's groups came to in some quarters, in as few bytes
+//! as they hold.
 //!
 //! ```text
 //! block = base: u32 LE | tail: u16 LE | row …
 //! row   = quarter − base: varint | group: u8 | count: varint | sum: varint | min: varint, max − min: varint if count > 1
 //! ```
 //!
-//! Rows are sorted by (quarter, group), one row each. `base` is the first row's quarter; `tail` is where the rows of the
-//! newest quarter begin, so that booking at the end costs the same however full the block is. A row merged to an hour or a
-//! day carries the first quarter of it. Amounts are never negative, so all integers are unsigned.
+//! Rows are sorted by (quarter, group), one row each. `base` is the first row's quarter; `tail` is
+//! where the rows of the newest quarter begin, so that booking at the end costs the same however
+//! full the block is. A row merged to an hour or a day carries the first quarter of it. Amounts are
+//! never negative, so all integers are unsigned.
 //!
-//! Snapshots hold blocks as they are ([`super::image`]): this packing is a format on disk, and never changes.
+//! Snapshots hold blocks as they are ([`super::image`]): this packing is a format on disk, and
+//! never changes.
 
 use super::cursor::{Cursor, Malformed};
 use super::packed::Bytes;
@@ -59,7 +62,8 @@ impl Tally {
 
     /// Takes `other` in, where the sum is known to fit: a part of a lifetime sum that fits.
     pub(super) fn add(&mut self, other: Self) {
-        *self = self.checked_add(other).expect("a part of a lifetime sum fits where the whole does");
+        *self =
+            self.checked_add(other).expect("a part of a lifetime sum fits where the whole does");
     }
 
     pub(super) fn put(&self, out: &mut [u8], at: &mut usize) {
@@ -84,7 +88,8 @@ impl Tally {
 }
 
 impl Tally {
-    /// Reads one that may be anything, but in what [`Self::put`] writes for the amounts that were posted.
+    /// Reads one that may be anything, but in what [`Self::put`] writes for the amounts that were
+    /// posted.
     #[inline(always)]
     pub(super) fn load(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
         let count = cursor.varint()?;
@@ -94,7 +99,8 @@ impl Tally {
         }
         Malformed::unless(count > 1, "a tally counts something")?;
         let min = cursor.amount()?;
-        let max = min.checked_add(cursor.amount()?).ok_or(Malformed("a greatest amount fits 63 bits"))?;
+        let max =
+            min.checked_add(cursor.amount()?).ok_or(Malformed("a greatest amount fits 63 bits"))?;
         let tally = Self { count, sum, min, max };
         // One of them is the least, one the greatest, and all others are between.
         Malformed::unless(
@@ -244,7 +250,8 @@ fn rebase(block: &mut impl Bytes, row: Row) {
     block.replace(0..block.len(), &rebased);
 }
 
-/// Merges rows as `floor` says, drops what it maps to `None`, and packs anew. `floor` must be monotone.
+/// Merges rows as `floor` says, drops what it maps to `None`, and packs anew. `floor` must be
+/// monotone.
 pub(super) fn compact(block: &mut impl Bytes, floor: impl Fn(Quarter) -> Option<Quarter>) {
     let mut compacted = Block::with_capacity(block.len());
     for row in rows(block) {
@@ -268,8 +275,8 @@ pub fn split(block: &mut Block) -> Block {
     later
 }
 
-/// Walks a block that may be anything. Returns its first and its newest quarter if it is what [`add`] makes of rows that
-/// begin on `grain`, none after `latest`, and `visit` takes them.
+/// Walks a block that may be anything. Returns its first and its newest quarter if it is what
+/// [`add`] makes of rows that begin on `grain`, none after `latest`, and `visit` takes them.
 pub(super) fn check(
     block: &[u8],
     grain: Quarter,
@@ -286,12 +293,21 @@ pub(super) fn check(
         let at = cursor.at();
         let offset = cursor.varint()?;
         Malformed::unless(before.is_some() || offset == 0, "a block begins with its base")?;
-        Malformed::unless(offset <= u64::from(latest - base), "no row lies after the latest entry")?;
+        Malformed::unless(
+            offset <= u64::from(latest - base),
+            "no row lies after the latest entry",
+        )?;
         let offset = offset as Quarter;
         // A division for each row is as dear as all else here.
-        Malformed::unless(grain == 1 || (base + offset).is_multiple_of(grain), "a merged row begins on its grain")?;
+        Malformed::unless(
+            grain == 1 || (base + offset).is_multiple_of(grain),
+            "a merged row begins on its grain",
+        )?;
         let group = cursor.byte()?;
-        Malformed::unless(before < Some((offset, group)), "rows are sorted by quarter and group, one each")?;
+        Malformed::unless(
+            before < Some((offset, group)),
+            "rows are sorted by quarter and group, one each",
+        )?;
         before = Some((offset, group));
         if offset > newest {
             (newest, newest_at) = (offset, at);
@@ -329,7 +345,10 @@ mod tests {
         }
         let mut early = block.clone();
         let later = split(&mut early);
-        assert_eq!(rows(&early).chain(rows(&later)).collect::<Vec<_>>(), rows(&block).collect::<Vec<_>>());
+        assert_eq!(
+            rows(&early).chain(rows(&later)).collect::<Vec<_>>(),
+            rows(&block).collect::<Vec<_>>()
+        );
         compact(&mut block, |q| (q > 1_004).then_some(q - q % 4));
         let mut merged = BTreeMap::<(Quarter, u8), Tally>::new();
         for ((quarter, group), tally) in want.into_iter().filter(|(k, _)| k.0 > 1_004) {

@@ -1,4 +1,5 @@
-//! Time: the range that a statistics answer states, from nothing but the user's entries and the question.
+//! Time: the range that a statistics answer states, from nothing but the user's entries and the
+//! question.
 
 /// One hour, in milliseconds.
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -53,7 +54,11 @@ impl Window {
             return Some(Self::Lifetime);
         }
         let (&unit, digits) = text.split_last()?;
-        if digits.is_empty() || digits.len() > 6 || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
+        if digits.is_empty()
+            || digits.len() > 6
+            || digits[0] == b'0'
+            || !digits.iter().all(u8::is_ascii_digit)
+        {
             return None;
         }
         let count = digits.iter().fold(0, |value, &b| value * 10 + u64::from(b - b'0'));
@@ -77,8 +82,8 @@ pub struct Range {
     pub to_ms: u64,
 }
 
-/// Where the grain changes, seen from a user's latest entry: quarters from `fine` on, hours from `middle` on, days from
-/// `kept` on, nothing before.
+/// Where the grain changes, seen from a user's latest entry: quarters from `fine` on, hours from
+/// `middle` on, days from `kept` on, nothing before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grains {
     /// Start of the quarters, on an hour.
@@ -148,8 +153,10 @@ mod tests {
         check("1d", Some(DAY_MS));
         check("400d", Some(KEPT_MS));
         check("576000m", Some(KEPT_MS));
-        for bad in ["", "m", "0m", "10m", "16m", "401d", "9601h", "015m", "1.5h", "24H", "24", "-1d", "1w", "9999999m"]
-        {
+        for bad in [
+            "", "m", "0m", "10m", "16m", "401d", "9601h", "015m", "1.5h", "24H", "24", "-1d", "1w",
+            "9999999m",
+        ] {
             check(bad, None);
         }
         assert_eq!(Window::parse(b"lifetime"), Some(Window::Lifetime));
@@ -182,9 +189,15 @@ mod tests {
         // Wholly before what is kept: equal edges.
         assert_eq!(range(DAY_MS, 10 * DAY_MS), (600 * DAY_MS, 600 * DAY_MS));
         // After the latest entry.
-        assert_eq!(range(QUARTER_MS, 2_000 * DAY_MS), (2_000 * DAY_MS, 2_000 * DAY_MS + QUARTER_MS));
+        assert_eq!(
+            range(QUARTER_MS, 2_000 * DAY_MS),
+            (2_000 * DAY_MS, 2_000 * DAY_MS + QUARTER_MS)
+        );
         // A young ledger: nothing goes below the epoch.
         assert_eq!(Grains::behind(Millis(5)), Grains { fine: 0, middle: 0, kept: 0 });
-        assert_eq!(Grains::behind(Millis(5)).range(KEPT_MS, Millis(5)), Range { from_ms: 0, to_ms: QUARTER_MS });
+        assert_eq!(
+            Grains::behind(Millis(5)).range(KEPT_MS, Millis(5)),
+            Range { from_ms: 0, to_ms: QUARTER_MS }
+        );
     }
 }

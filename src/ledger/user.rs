@@ -1,7 +1,8 @@
 //! One user: balances, open holds, remembered ids and counters, and what an entry does to them.
 //!
-//! [`User::judge`] looks and changes nothing; [`User::book`] does what was judged and cannot fail. What few users have — open
-//! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and one block.
+//! [`User::judge`] looks and changes nothing; [`User::book`] does what was judged and cannot fail.
+//! What few users have — open holds, many remembered ids, long runs of counters — lives behind one
+//! pointer, so that a user is two cache lines and one block.
 
 use super::amount::{Amount, Currency, Direction};
 use super::counters::{self, GroupKey, Groups, Posting, Runs};
@@ -66,7 +67,8 @@ impl Balance {
     }
 }
 
-/// A user of the ledger. The order of the fields is the order in memory: what every read needs comes first.
+/// A user of the ledger. The order of the fields is the order in memory: what every read needs
+/// comes first.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
@@ -126,7 +128,14 @@ enum HoldChange<'a> {
 impl User {
     /// A user of whom nothing was accepted yet.
     pub fn new(id: UserId) -> Self {
-        Self { id, version: 0, as_of: Millis(0), balances: SmallVec::new(), packed: Packed::default(), more: None }
+        Self {
+            id,
+            version: 0,
+            as_of: Millis(0),
+            balances: SmallVec::new(),
+            packed: Packed::default(),
+            more: None,
+        }
     }
 
     /// The user's id.
@@ -168,7 +177,12 @@ impl User {
 
     /// Judges an entry of this user. `now` is the server's clock. Changes nothing.
     #[inline(always)]
-    pub fn judge<'a>(&self, names: &Names, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
+    pub fn judge<'a>(
+        &self,
+        names: &Names,
+        now: Millis,
+        entry: &EntryRef<'a>,
+    ) -> Result<Effect<'a>, Verdict> {
         if entry.at.0 > now.0.saturating_add(FUTURE_MS) {
             return Err(Rejection::InFuture.into());
         }
@@ -185,7 +199,9 @@ impl User {
         match entry.action {
             Action::Post(leg) => self.judge_post(names, entry, leg, remembered),
             Action::Hold(leg) => self.judge_hold(entry, leg, remembered),
-            Action::Settle { hold, amount } => self.judge_settle(entry, hold, Some(amount), remembered),
+            Action::Settle { hold, amount } => {
+                self.judge_settle(entry, hold, Some(amount), remembered)
+            }
             Action::Void { hold } => self.judge_settle(entry, hold, None, remembered),
         }
         .map_err(Verdict::Rejected)
@@ -215,9 +231,18 @@ impl User {
             }
         };
         self.check_recent(entry.at)?;
-        let balance =
-            balance.post(leg.direction, amount).and_then(Balance::checked).ok_or(Rejection::BalanceOverflow)?;
-        Ok(Effect { place, balance, group: group?, hold: HoldChange::None, remembered, at: entry.at })
+        let balance = balance
+            .post(leg.direction, amount)
+            .and_then(Balance::checked)
+            .ok_or(Rejection::BalanceOverflow)?;
+        Ok(Effect {
+            place,
+            balance,
+            group: group?,
+            hold: HoldChange::None,
+            remembered,
+            at: entry.at,
+        })
     }
 
     fn judge_hold<'a>(
@@ -232,9 +257,12 @@ impl User {
         }
         self.check_recent(entry.at)?;
         let amount = leg.amount.minor();
-        let balance =
-            balance.hold(leg.direction, amount).and_then(Balance::checked).ok_or(Rejection::BalanceOverflow)?;
-        let hold = HoldChange::Open { id: entry.id, kind: leg.kind, direction: leg.direction, amount };
+        let balance = balance
+            .hold(leg.direction, amount)
+            .and_then(Balance::checked)
+            .ok_or(Rejection::BalanceOverflow)?;
+        let hold =
+            HoldChange::Open { id: entry.id, kind: leg.kind, direction: leg.direction, amount };
         Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
     }
 
@@ -263,10 +291,18 @@ impl User {
             .and_then(|b| b.post(hold.direction, amount.unwrap_or(0)))
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
-        Ok(Effect { place, balance, group: group?, hold: HoldChange::Close(id), remembered, at: entry.at })
+        Ok(Effect {
+            place,
+            balance,
+            group: group?,
+            hold: HoldChange::Close(id),
+            remembered,
+            at: entry.at,
+        })
     }
 
-    /// The group's change; an overflow of its sum is the inner error, because limits are looked at before it.
+    /// The group's change; an overflow of its sum is the inner error, because limits are looked at
+    /// before it.
     #[allow(clippy::type_complexity)]
     fn judge_group<'a>(
         &self,
@@ -282,7 +318,9 @@ impl User {
         let before = found.as_ref().map_or(Tally::EMPTY, |f| f.lifetime);
         Ok(before
             .checked_add(Tally::of(amount))
-            .map(|lifetime| GroupChange::Known(Posting { key, found, groups, lifetime, at, amount }))
+            .map(|lifetime| {
+                GroupChange::Known(Posting { key, found, groups, lifetime, at, amount })
+            })
             .ok_or(Rejection::BalanceOverflow))
     }
 
@@ -296,7 +334,11 @@ impl User {
     }
 
     fn check_recent(&self, at: Millis) -> Result<(), Rejection> {
-        if recent::is_full(self.tables(), self.as_of.max(at)) { Err(Rejection::TooManyRecent) } else { Ok(()) }
+        if recent::is_full(self.tables(), self.as_of.max(at)) {
+            Err(Rejection::TooManyRecent)
+        } else {
+            Ok(())
+        }
     }
 
     fn hold(&self, id: EntryId) -> Option<&Hold> {
@@ -336,7 +378,9 @@ impl User {
         }
         let tables = self.more.as_mut().and_then(|m| m.recent.as_mut());
         let mut ids = self.packed.part(Part::Ids);
-        if let Some(tables) = recent::remember(&mut ids, tables, effect.remembered, before, self.as_of) {
+        if let Some(tables) =
+            recent::remember(&mut ids, tables, effect.remembered, before, self.as_of)
+        {
             self.packed.shrink();
             self.more.get_or_insert_default().recent = Some(tables);
         }
@@ -364,8 +408,15 @@ impl User {
         }
     }
 
-    /// Calls `visit` with each group that posted within `range` and fits the filters, sorted by currency, kind, direction.
-    pub fn visit_stats(&self, names: &Names, question: &Question<'_>, range: Range, visit: impl FnMut(Stat<'_>)) {
+    /// Calls `visit` with each group that posted within `range` and fits the filters, sorted by
+    /// currency, kind, direction.
+    pub fn visit_stats(
+        &self,
+        names: &Names,
+        question: &Question<'_>,
+        range: Range,
+        visit: impl FnMut(Stat<'_>),
+    ) {
         /// Most users have few groups; the larger array is another eight kilobytes of stack.
         const FEW: usize = 16;
         if Groups::of(&self.packed).len() <= FEW {
@@ -396,15 +447,24 @@ impl User {
         let stats = &mut stats[..groups];
         if question.window != Window::Lifetime {
             let runs = self.more.as_ref().and_then(|m| m.runs.as_ref());
-            counters::visit(&self.packed, runs, range, |row| stats[usize::from(row.group)].tally.add(row.tally));
+            counters::visit(&self.packed, runs, range, |row| {
+                stats[usize::from(row.group)].tally.add(row.tally)
+            });
         }
-        stats.sort_unstable_by(|a, b| (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction)));
+        stats.sort_unstable_by(|a, b| {
+            (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction))
+        });
         stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
     }
 
-    /// Bytes on the heap behind this user. Those of the few who have much are counted anew with every 64th entry.
+    /// Bytes on the heap behind this user. Those of the few who have much are counted anew with
+    /// every 64th entry.
     pub fn heap_bytes(&self) -> usize {
-        let spilled = if self.balances.spilled() { self.balances.capacity() * size_of::<Balance>() } else { 0 };
+        let spilled = if self.balances.spilled() {
+            self.balances.capacity() * size_of::<Balance>()
+        } else {
+            0
+        };
         let more = self.more.as_ref().map_or(0, |m| m.counted);
         spilled + self.packed.heap_bytes() + more
     }
@@ -472,5 +532,10 @@ pub struct Stat<'a> {
 }
 
 impl Stat<'_> {
-    const NONE: Self = Self { currency: Currency::NONE, kind: "", direction: Direction::Credit, tally: Tally::EMPTY };
+    const NONE: Self = Self {
+        currency: Currency::NONE,
+        kind: "",
+        direction: Direction::Credit,
+        tally: Tally::EMPTY,
+    };
 }

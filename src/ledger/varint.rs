@@ -1,9 +1,11 @@
-//! Unsigned LEB128: seven bits a byte, low bits first, the high bit says that more follow. Kept on disk: it never changes.
+//! Unsigned LEB128: seven bits a byte, low bits first, the high bit says that more follow. Kept on
+//! disk: it never changes.
 
 /// The most bytes one integer takes.
 pub(super) const MAX_BYTES: usize = 10;
 
-/// Appends `value` to `out` at `*at` and moves `*at` behind it. `out` must have [`MAX_BYTES`] to spare.
+/// Appends `value` to `out` at `*at` and moves `*at` behind it. `out` must have [`MAX_BYTES`] to
+/// spare.
 pub(super) fn put(out: &mut [u8], at: &mut usize, mut value: u64) {
     while value >= 0x80 {
         out[*at] = value as u8 | 0x80;
@@ -35,8 +37,8 @@ pub(super) fn get(bytes: &[u8], at: &mut usize) -> u64 {
     }
 }
 
-/// Reads the integer at `*at` of bytes that may be anything, and moves `*at` behind it. `None` if it is cut short, does not fit
-/// 64 bits, or has a shorter form.
+/// Reads the integer at `*at` of bytes that may be anything, and moves `*at` behind it. `None` if
+/// it is cut short, does not fit 64 bits, or has a shorter form.
 #[inline]
 pub(super) fn checked(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
@@ -47,7 +49,8 @@ pub(super) fn checked(bytes: &[u8], at: &mut usize) -> Option<u64> {
         if byte < 0x80 {
             let shortest = byte != 0 || shift == 0;
             // A tenth byte holds the 64th bit alone.
-            return (shortest && u64::from(byte) << shift >> shift == u64::from(byte)).then_some(value);
+            return (shortest && u64::from(byte) << shift >> shift == u64::from(byte))
+                .then_some(value);
         }
     }
     None

@@ -1,9 +1,10 @@
 //! The answers of one connection that wait to leave, in the order of their requests.
 //!
-//! Each answer is marked with the log position that it shows; what is behind an answer that must still wait waits as well. An
-//! answer that shows only what is durable already costs no mark.
+//! Each answer is marked with the log position that it shows; what is behind an answer that must
+//! still wait waits as well. An answer that shows only what is durable already costs no mark.
 //!
-//! A reply of another core has a gap kept for it, which is filled when the reply comes; what is behind a gap waits as well.
+//! A reply of another core has a gap kept for it, which is filled when the reply comes; what is
+//! behind a gap waits as well.
 
 use crate::slice::Lsn;
 use std::collections::VecDeque;
@@ -54,7 +55,8 @@ impl Answers {
     /// Puts a reply, which may leave, into its gap.
     #[inline]
     pub fn fill(&mut self, number: u32, reply: &[u8]) {
-        let at = self.gaps.iter().position(|&(_, gap)| gap == number).expect("a gap is filled once");
+        let at =
+            self.gaps.iter().position(|&(_, gap)| gap == number).expect("a gap is filled once");
         let (start, _) = self.gaps.remove(at).expect("it is there");
         self.bytes.extend_from_slice(reply);
         if start + reply.len() < self.bytes.len() {
@@ -92,7 +94,11 @@ impl Answers {
     /// How many bytes may leave; `durable` says of a slice up to where its log is durable.
     #[inline]
     pub fn sendable(&mut self, durable: impl Fn(usize) -> Lsn) -> usize {
-        while self.marks.front().is_some_and(|(_, position)| position.lsn <= durable(position.place)) {
+        while self
+            .marks
+            .front()
+            .is_some_and(|(_, position)| position.lsn <= durable(position.place))
+        {
             self.marks.pop_front();
         }
         let end = self.marks.front().map_or(self.bytes.len(), |&(start, _)| start);
@@ -107,7 +113,10 @@ impl Answers {
             self.marks.front().is_none_or(|&(start, _)| count <= start),
             "an answer leaves when its log position is durable"
         );
-        assert!(self.gaps.front().is_none_or(|&(gap, _)| count <= gap), "answers leave in the order of their requests");
+        assert!(
+            self.gaps.front().is_none_or(|&(gap, _)| count <= gap),
+            "answers leave in the order of their requests"
+        );
         if count == self.bytes.len() {
             self.gaps.iter_mut().for_each(|(start, _)| *start = 0);
             std::mem::swap(&mut self.bytes, to);
@@ -180,14 +189,21 @@ mod tests {
         assert_eq!(send(&mut answers, 0), "a");
         answers.fill(third, b"eee");
         answers.fill(second, b"cc");
-        assert_eq!((send(&mut answers, 0).as_str(), answers.gaps(), answers.waits_for()), ("", 1, None));
+        assert_eq!(
+            (send(&mut answers, 0).as_str(), answers.gaps(), answers.waits_for()),
+            ("", 1, None)
+        );
         write(&mut answers, "f", 0, 7);
         answers.fill(first, b"b");
         assert_eq!(send(&mut answers, 0), "bcc");
         assert_eq!(answers.waits_for().map(|position| position.lsn), Some(Lsn(5)));
         assert_eq!(send(&mut answers, 6), "deee");
         let last = answers.gap();
-        assert_eq!(send(&mut answers, 7), "f", "all that is there has left, and the gap is where it was");
+        assert_eq!(
+            send(&mut answers, 7),
+            "f",
+            "all that is there has left, and the gap is where it was"
+        );
         assert!(answers.ends_with(last) && !answers.ends_with(first));
         write(&mut answers, "h", 0, 0);
         assert!(!answers.ends_with(last));

@@ -1,4 +1,5 @@
-//! A body that is being received: how much of it is there, and when it is whole. Its bytes are collected by the caller.
+//! A body that is being received: how much of it is there, and when it is whole. Its bytes are
+//! collected by the caller.
 
 use crate::api::problem::Code;
 use crate::api::route::Ask;
@@ -53,7 +54,8 @@ impl Body {
         Self { ask, persist, left }
     }
 
-    /// Appends what `bytes` have of it to `body`, which holds what has come before. Refuses a malformed or too large one.
+    /// Appends what `bytes` have of it to `body`, which holds what has come before. Refuses a
+    /// malformed or too large one.
     pub(super) fn take(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Taken, Code> {
         let limit = limit(self.ask);
         let taken = match &mut self.left {

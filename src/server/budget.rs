@@ -1,17 +1,22 @@
-//! Budgets: bounded memory of one core. What is reserved is released once, and the budget asserts it.
+//! Budgets: bounded memory of one core. What is reserved is released once, and the budget asserts
+//! it.
 //!
-//! **Answers.** What is written and has not left is memory, and peers decide when it leaves. A large answer is refused when it
-//! does not fit; a small one never is, but then a connection gets one at a time. So what a core holds is bounded, and a peer
-//! that takes its answers is served however many do not. The answer to a feed cannot be refused once its entries are applied,
-//! nor can a reply of another core be sent back: room for these is reserved before. Large answers also share turns: when those
-//! of a turn have written enough, the next ones wait for another turn. This core's connections have one share of a turn, and
-//! other cores have another, so that neither waits for the other.
+//! **Answers.** What is written and has not left is memory, and peers decide when it leaves. A
+//! large answer is refused when it does not fit; a small one never is, but then a connection gets
+//! one at a time. So what a core holds is bounded, and a peer that takes its answers is served
+//! however many do not. The answer to a feed cannot be refused once its entries are applied, nor
+//! can a reply of another core be sent back: room for these is reserved before. Large answers also
+//! share turns: when those of a turn have written enough, the next ones wait for another turn. This
+//! core's connections have one share of a turn, and other cores have another, so that neither waits
+//! for the other.
 //!
 //! **Bodies.** What is being received or applied.
 //!
 //! Sizes are bytes.
 
-use super::limits::{GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES};
+use super::limits::{
+    GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES,
+};
 
 /// A share of a turn, for large answers.
 #[derive(Clone, Copy, Debug)]
@@ -117,8 +122,8 @@ impl AnswerBudget {
         self.reserve_within(bytes, self.bound)
     }
 
-    /// Reserves room for the answer to a feed: a quarter more than for others, so that peers who take none of their answers
-    /// delay no feed. A small one always fits.
+    /// Reserves room for the answer to a feed: a quarter more than for others, so that peers who
+    /// take none of their answers delay no feed. A small one always fits.
     pub const fn reserve_for_feed(&mut self, bytes: usize) -> bool {
         if bytes <= LARGE_BYTES {
             self.reserved += bytes;
@@ -222,7 +227,11 @@ mod tests {
         budget.own.spend(LARGE_BYTES_PER_TURN - 1);
         assert!(!budget.own.is_spent() && budget.pace(false).mark == OUT_MARK_BYTES);
         budget.own.spend(LARGE_BYTES + 1);
-        assert!(budget.own.is_spent() && !budget.peers.is_spent() && budget.pace(false).mark == LARGE_BYTES);
+        assert!(
+            budget.own.is_spent()
+                && !budget.peers.is_spent()
+                && budget.pace(false).mark == LARGE_BYTES
+        );
         budget.begin_turn(0);
         assert!(!budget.own.is_spent());
         budget.begin_turn(2 * LARGE_BYTES_PER_TURN);

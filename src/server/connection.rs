@@ -11,15 +11,17 @@
 //!      └──────────────── broken, or peer closed and nothing left to send ──────────▲
 //! ```
 //!
-//! A connection has at most one send in flight, from a buffer that is the driver's meanwhile; answers grow in another. One that
-//! keeps too much unread, because its answers do not leave or its entries are still being applied, stops receiving until it has
-//! caught up: TCP holds its peer back. How bytes become requests is in [`super::requests`].
+//! A connection has at most one send in flight, from a buffer that is the driver's meanwhile;
+//! answers grow in another. One that keeps too much unread, because its answers do not leave or its
+//! entries are still being applied, stops receiving until it has caught up: TCP holds its peer
+//! back. How bytes become requests is in [`super::requests`].
 
 use super::answers::{Answers, Position};
 use super::body::Body;
 use super::feed::Feed;
 use super::limits::{
-    IDLE_BUFFER_BYTES, KEPT_BYTES, KEPT_HARD_BYTES, LARGE_BYTES, LINGER_BYTES, LINGER_MS, OUT_MARK_BYTES,
+    IDLE_BUFFER_BYTES, KEPT_BYTES, KEPT_HARD_BYTES, LARGE_BYTES, LINGER_BYTES, LINGER_MS,
+    OUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
@@ -50,7 +52,8 @@ pub(super) enum State {
     Feeding(Box<Feed>, Persist),
     /// The last answer is written; what still comes is ignored.
     Finishing,
-    /// Our side is shut down; what still comes is thrown away within a bound, so that the last answer arrives.
+    /// Our side is shut down; what still comes is thrown away within a bound, so that the last
+    /// answer arrives.
     Lingering,
     /// The driver was told to close it.
     Closing,
@@ -105,9 +108,11 @@ pub struct Connection {
     /// Reads that were parsed and are not answered, and how many of them are other cores'.
     pub(super) pending: usize,
     pub(super) pending_away: usize,
-    /// Its last read was answered at length, or would have been: it waits for a turn that has time for that.
+    /// Its last read was answered at length, or would have been: it waits for a turn that has time
+    /// for that.
     pub(super) is_heavy: bool,
-    /// Bytes of the last reply of another core: what is reserved for the next one, if that was large.
+    /// Bytes of the last reply of another core: what is reserved for the next one, if that was
+    /// large.
     reply_bytes: usize,
     /// It was at work when the core began to drain: what had begun is served.
     pub(super) is_exempt: bool,
@@ -217,7 +222,10 @@ impl Connection {
             return;
         }
         let mut send = self.in_flight.take().expect("a send was in flight");
-        assert!(buffer.len() == send.bytes && count <= send.bytes - send.from, "the buffer comes back as it went");
+        assert!(
+            buffer.len() == send.bytes && count <= send.bytes - send.from,
+            "the buffer comes back as it went"
+        );
         shared.counters.bytes_out += count as u64;
         send.from += count;
         if send.from < send.bytes {
@@ -263,7 +271,13 @@ impl Connection {
     /// It is refused: there are too many connections. This is all it gets.
     pub(super) fn refuse_at_once(&mut self, shared: &mut Shared) {
         let problem = Problem::from(Code::Overloaded);
-        reply::problem(&problem.into(), Persist::Close, false, &shared.date, &mut self.answers.bytes);
+        reply::problem(
+            &problem.into(),
+            Persist::Close,
+            false,
+            &shared.date,
+            &mut self.answers.bytes,
+        );
         (self.state, self.progress) = (State::Finishing, Progress::Done);
         self.touch(shared);
     }
@@ -272,12 +286,19 @@ impl Connection {
 
     /// Answers a read that was parsed, or asks the core that owns its user.
     #[inline]
-    pub(super) fn answer(&mut self, one: &PendingRead, condition: Option<&[u8]>, shared: &mut Shared) {
+    pub(super) fn answer(
+        &mut self,
+        one: &PendingRead,
+        condition: Option<&[u8]>,
+        shared: &mut Shared,
+    ) {
         let PendingRead { owner, read, persist, head_only, .. } = *one;
         self.pending -= 1;
         match owner {
             // It broke meanwhile.
-            Owned::There { core, .. } if !self.is_open() => return shared.exchange.return_credit(core),
+            Owned::There { core, .. } if !self.is_open() => {
+                return shared.exchange.return_credit(core);
+            }
             Owned::Here(_) if !self.is_open() => return,
             Owned::Here(place) => {
                 let asked = Asked { read, persist, head_only, if_none_match: condition };
@@ -314,7 +335,13 @@ impl Connection {
         if !shared.answers.fits(bytes) {
             let problem = Problem::from(Code::Overloaded);
             self.answers.bytes.truncate(start);
-            reply::problem(&problem.into(), asked.persist, asked.head_only, &shared.date, &mut self.answers.bytes);
+            reply::problem(
+                &problem.into(),
+                asked.persist,
+                asked.head_only,
+                &shared.date,
+                &mut self.answers.bytes,
+            );
             (position.lsn, status) = (crate::slice::Lsn::default(), problem.code.status());
             bytes = self.answers.bytes.len() - start;
         }
@@ -324,8 +351,16 @@ impl Connection {
     }
 
     /// A reply of another core has come. Returns whether there is work at hand now.
-    pub(super) fn take_reply(&mut self, core: u32, mut request: Box<Request>, shared: &mut Shared) -> bool {
-        assert!(request.bytes.len() <= request.most, "a reply takes no more than was reserved for it");
+    pub(super) fn take_reply(
+        &mut self,
+        core: u32,
+        mut request: Box<Request>,
+        shared: &mut Shared,
+    ) -> bool {
+        assert!(
+            request.bytes.len() <= request.most,
+            "a reply takes no more than was reserved for it"
+        );
         match (request.job, &mut self.state) {
             (Job::Read, _) => {
                 let Some(reply) = shared.ask_again(core, request) else { return false };
@@ -333,26 +368,33 @@ impl Connection {
                 self.take_read(&mut request, shared);
                 shared.keep_request(request);
             }
-            (Job::Batch, State::Gathering(_, scatter, _)) => match shared.ask_again(core, request) {
-                None => return false,
-                Some(reply) => scatter.take_reply(core, reply),
-            },
+            (Job::Batch, State::Gathering(_, scatter, _)) => {
+                match shared.ask_again(core, request) {
+                    None => return false,
+                    Some(reply) => scatter.take_reply(core, reply),
+                }
+            }
             (Job::Figures, State::Gathering(_, scatter, _)) => scatter.take_reply(core, request),
             (Job::Entries, State::Feeding(feed, _)) => {
                 feed.take_reply(&request, &self.body);
                 shared.keep_request(request);
             }
             // The connection is over, and its answer nobody's.
-            (_, State::Finishing | State::Lingering | State::Closing) => shared.keep_request(request),
-            (job, state) => unreachable!("a reply to {job:?} comes back to whoever waits for it, not to {state:?}"),
+            (_, State::Finishing | State::Lingering | State::Closing) => {
+                shared.keep_request(request)
+            }
+            (job, state) => unreachable!(
+                "a reply to {job:?} comes back to whoever waits for it, not to {state:?}"
+            ),
         }
         self.touch(shared);
         self.progress == Progress::Waiting
     }
 
-    /// Puts the reply to a read into its gap; where there is no room for it, a refusal. So it is where the read had to be asked
-    /// for again, its user has changed meanwhile, and requests behind it were answered from before: no version falls, and no
-    /// read shows what was posted behind it.
+    /// Puts the reply to a read into its gap; where there is no room for it, a refusal. So it is
+    /// where the read had to be asked for again, its user has changed meanwhile, and requests
+    /// behind it were answered from before: no version falls, and no read shows what was posted
+    /// behind it.
     fn take_read(&mut self, request: &mut Request, shared: &mut Shared) {
         shared.release_reply(request);
         let mut bytes = request.bytes.len();
@@ -398,7 +440,13 @@ impl Connection {
 
     /// Writes the last answer of this connection.
     pub(super) fn refuse(&mut self, problem: Problem, shared: &mut Shared) {
-        reply::problem(&problem.into(), Persist::Close, false, &shared.date, &mut self.answers.bytes);
+        reply::problem(
+            &problem.into(),
+            Persist::Close,
+            false,
+            &shared.date,
+            &mut self.answers.bytes,
+        );
         shared.count(Route::None, problem.code.status());
         self.finish(Persist::Close);
     }
@@ -431,8 +479,12 @@ impl Connection {
     /// Whether it receives, when its deadline is, and whether it has work for the next turn.
     fn go_on(&mut self, shared: &mut Shared) {
         // Where room is short, a connection keeps nothing more.
-        let (mark, most_kept) = if shared.is_out_of_room() { (0, 0) } else { (OUT_MARK_BYTES, KEPT_BYTES) };
-        if self.progress.has_work() && self.unsent() <= mark && !std::mem::replace(&mut self.listed.ready, true) {
+        let (mark, most_kept) =
+            if shared.is_out_of_room() { (0, 0) } else { (OUT_MARK_BYTES, KEPT_BYTES) };
+        if self.progress.has_work()
+            && self.unsent() <= mark
+            && !std::mem::replace(&mut self.listed.ready, true)
+        {
             shared.ready.push(self.slot);
         }
         let now_ms = shared.now_ms();
@@ -479,7 +531,8 @@ impl Connection {
             return;
         }
         let is_over = matches!(self.state, State::Finishing);
-        let is_left = self.is_peer_gone && matches!(self.progress, Progress::Idle | Progress::Unfinished);
+        let is_left =
+            self.is_peer_gone && matches!(self.progress, Progress::Idle | Progress::Unfinished);
         if is_over && !self.is_peer_gone {
             self.state = State::Lingering;
             self.deadline_ms = shared.now_ms() + LINGER_MS;
@@ -489,8 +542,8 @@ impl Connection {
         }
     }
 
-    /// Counts what it holds: what is frozen is there until all of it has left, and so is what a large buffer has grown to. What
-    /// a closing connection held is released already.
+    /// Counts what it holds: what is frozen is there until all of it has left, and so is what a
+    /// large buffer has grown to. What a closing connection held is released already.
     fn account(&mut self, shared: &mut Shared) {
         if matches!(self.state, State::Closing) {
             return;
@@ -532,7 +585,8 @@ impl Connection {
     pub(super) fn check_deadlines(&mut self, has_lingered: bool, shared: &mut Shared) {
         let now_ms = shared.now_ms();
         let is_waiting = self.listed.awaits_log || self.answers.gaps() > 0;
-        let is_idle = self.progress == Progress::Idle && self.in_flight.is_none() && self.answers.is_empty();
+        let is_idle =
+            self.progress == Progress::Idle && self.in_flight.is_none() && self.answers.is_empty();
         if is_idle && self.is_open() {
             if self.answers.bytes.capacity().max(self.spare.capacity()) > IDLE_BUFFER_BYTES {
                 (self.answers.bytes, self.spare) = (Vec::new(), Vec::new());
@@ -555,8 +609,8 @@ impl Connection {
                 self.refuse(Code::RequestTimeout.into(), shared);
                 self.touch(shared);
             }
-            // Entries that are being applied, and answers that wait for the log or for another core, are ours to be late with. A
-            // send in flight has a deadline of its own.
+            // Entries that are being applied, and answers that wait for the log or for another
+            // core, are ours to be late with. A send in flight has a deadline of its own.
             _ if self.in_flight.is_some() || is_waiting || self.progress.holds_input() => {}
             _ => self.close(shared),
         }

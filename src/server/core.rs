@@ -1,18 +1,21 @@
 //! The machine that ships: the state of one core, and the order of a turn.
 //!
-//! What a turn has received is parsed as it comes ([`Machine::received`]); reads are left pending. The rest of the turn is
-//! [`Machine::end_turn`], in this order:
+//! What a turn has received is parsed as it comes ([`Machine::received`]); reads are left pending.
+//! The rest of the turn is [`Machine::end_turn`], in this order:
 //!
 //! 1. pending reads are answered, so that their look-ups overlap;
-//! 2. replies of other cores are handed to their connections, and requests of other cores served: reads and batches at once,
-//!    entries up to half of what a turn may apply;
-//! 3. connections with work at hand go on, another one first each time: feeds apply their entries here;
+//! 2. replies of other cores are handed to their connections, and requests of other cores served:
+//!    reads and batches at once, entries up to half of what a turn may apply;
+//! 3. connections with work at hand go on, another one first each time: feeds apply their entries
+//!    here;
 //! 4. entries of other cores get what is left of the turn;
 //! 5. each connection that something has happened to is settled: what may leave leaves;
-//! 6. replies whose positions are durable leave, and each slice's log is written if somebody waits for it.
+//! 6. replies whose positions are durable leave, and each slice's log is written if somebody waits
+//!    for it.
 //!
-//! So a slice applies at most [`super::limits::ENTRIES_PER_TURN`] entries a turn, whoever sent them, and slices of one core
-//! share its latency: reads on any of them make the turns of all of them short.
+//! So a slice applies at most [`super::limits::ENTRIES_PER_TURN`] entries a turn, whoever sent
+//! them, and slices of one core share its latency: reads on any of them make the turns of all of
+//! them short.
 
 use super::connections::Connections;
 use super::exchange::Exchange;
@@ -69,7 +72,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Sets a core up. What is kept is loaded in its first turns; requests are taken when all cores have loaded.
+    /// Sets a core up. What is kept is loaded in its first turns; requests are taken when all cores
+    /// have loaded.
     pub fn new(setup: Setup) -> Self {
         let Setup { topology, limits, info, kept, credits } = setup;
         let slices = topology.slices();
@@ -249,7 +253,8 @@ impl Server {
         self.next_tick_ms = now_ms + TICK_MS;
         self.tick = (self.tick + 1) % TICKS;
         let since_ms = shared.life.draining_since_ms();
-        let has_lingered = since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
+        let has_lingered =
+            since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
         for slot in (self.tick..connections.slots()).step_by(TICKS as usize) {
             if let Some(connection) = connections.get(slot) {
                 connection.check_deadlines(has_lingered, shared);
@@ -305,7 +310,8 @@ impl Machine for Server {
         match message {
             Message::Request(request) => self.shared.exchange.line.push(request),
             Message::Reply(request) => {
-                // Its credit is here before a request of this turn wants one: a core whose turn was long has not lost patience.
+                // Its credit is here before a request of this turn wants one: a core whose turn was
+                // long has not lost patience.
                 self.shared.exchange.came_back(from);
                 self.shared.exchange.replies.push_back((from, request));
             }
@@ -444,7 +450,8 @@ impl Machine for Server {
 
     fn is_done(&self) -> bool {
         let Some(since_ms) = self.shared.life.draining_since_ms() else { return false };
-        let is_at_rest = self.asks_nothing() && self.shared.life.all_at_rest() && self.shared.is_settled();
+        let is_at_rest =
+            self.asks_nothing() && self.shared.life.all_at_rest() && self.shared.is_settled();
         is_at_rest || self.shared.now_ms() > since_ms.saturating_add(self.shared.limits.drain_ms)
     }
 

@@ -5,9 +5,10 @@
 //!   replies: (mesh) ─▶ reads: answered in one walk; batches: in line; entries: to their slice ─▶ durable ─▶ (mesh)
 //! ```
 //!
-//! **Credits.** A core has at most so many requests at another at one time. So what waits for a core is bounded, and a reply
-//! always finds room to come back: no core waits for room, so none waits in a circle. A connection without a credit starts no
-//! further request until a reply comes; if none has come for a while, requests to that core are refused at once.
+//! **Credits.** A core has at most so many requests at another at one time. So what waits for a
+//! core is bounded, and a reply always finds room to come back: no core waits for room, so none
+//! waits in a circle. A connection without a credit starts no further request until a reply comes;
+//! if none has come for a while, requests to that core are refused at once.
 
 use super::limits::{CREDITS, PATIENCE_MS, SPARE_LARGE_REQUESTS, SPARE_REQUESTS};
 use super::machine::Output;
@@ -56,7 +57,8 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     credits: u32,
-    /// Since when a credit is wanting and none has come back; `None` if there are some, or nobody wanted one.
+    /// Since when a credit is wanting and none has come back; `None` if there are some, or nobody
+    /// wanted one.
     short_since_ms: Option<u64>,
 }
 
@@ -100,14 +102,18 @@ impl Exchange {
         if peer.credits == 0 {
             self.is_short = true;
             let since = *peer.short_since_ms.get_or_insert(now_ms);
-            return Err(if now_ms - since < PATIENCE_MS { Shortage::Credit } else { Shortage::Patience });
+            return Err(if now_ms - since < PATIENCE_MS {
+                Shortage::Credit
+            } else {
+                Shortage::Patience
+            });
         }
         peer.credits -= 1;
         Ok(())
     }
 
-    /// The same for a request that may be long on its way, because its reply is large or waits for a disk: half of the credits
-    /// are left to others.
+    /// The same for a request that may be long on its way, because its reply is large or waits for
+    /// a disk: half of the credits are left to others.
     #[inline]
     pub fn take_credit_for_long(&mut self, core: u32) -> Result<(), Shortage> {
         if (1..=self.credits / 2).contains(&self.peers[core as usize].credits) {
@@ -127,7 +133,8 @@ impl Exchange {
 
     /// An empty request.
     pub fn request(&mut self, job: Job, ticket: u64) -> Box<Request> {
-        let spare = self.spare.pop().inspect(|spare| self.spare_large -= usize::from(spare.is_large()));
+        let spare =
+            self.spare.pop().inspect(|spare| self.spare_large -= usize::from(spare.is_large()));
         let mut request = spare.unwrap_or_else(|| Box::new(Request::new(self.core)));
         (request.job, request.ticket) = (job, ticket);
         request
@@ -161,7 +168,8 @@ impl Exchange {
 
     /// When patience with a core at which a credit was wanting in this turn will end.
     pub fn patience_ends_ms(&self) -> Option<u64> {
-        let shortages = self.peers.iter().filter_map(|peer| Some(peer.short_since_ms? + PATIENCE_MS));
+        let shortages =
+            self.peers.iter().filter_map(|peer| Some(peer.short_since_ms? + PATIENCE_MS));
         shortages.min().filter(|&at| self.is_short && at > self.now_ms)
     }
 
@@ -200,8 +208,14 @@ mod tests {
     #[test]
     fn a_long_request_leaves_half_of_the_credits_to_others() {
         let mut exchange = exchange(4);
-        assert_eq!([(); 3].map(|()| exchange.take_credit_for_long(1)), [Ok(()), Ok(()), Err(Shortage::Credit)]);
-        assert_eq!([(); 3].map(|()| exchange.take_credit(1)), [Ok(()), Ok(()), Err(Shortage::Credit)]);
+        assert_eq!(
+            [(); 3].map(|()| exchange.take_credit_for_long(1)),
+            [Ok(()), Ok(()), Err(Shortage::Credit)]
+        );
+        assert_eq!(
+            [(); 3].map(|()| exchange.take_credit(1)),
+            [Ok(()), Ok(()), Err(Shortage::Credit)]
+        );
         assert!(exchange.is_short() && !exchange.has_all_credits());
     }
 

@@ -1,11 +1,12 @@
 //! Feed: a body of entries, applied a bounded step at a time.
 //!
-//! The whole body is there before the first entry is applied, so that every error status is decided before. No request is
-//! atomic: each line has its own verdict, and one bad entry does not hold up its neighbours.
+//! The whole body is there before the first entry is applied, so that every error status is decided
+//! before. No request is atomic: each line has its own verdict, and one bad entry does not hold up
+//! its neighbours.
 //!
-//! The lines of a turn are read first, so that what an entry needs is on its way while those before it are applied. Entries of
-//! users of other cores are sent there, those of one step and one slice together, so entries of one user stay in order; the
-//! verdicts come back in any order.
+//! The lines of a turn are read first, so that what an entry needs is on its way while those before
+//! it are applied. Entries of users of other cores are sent there, those of one step and one slice
+//! together, so entries of one user stay in order; the verdicts come back in any order.
 
 use super::answers::Position;
 use super::limits::{ENTRIES_PER_TURN, RESULT_BYTES};
@@ -51,7 +52,8 @@ fn line(body: &[u8], start: usize) -> &[u8] {
 }
 
 impl Feed {
-    /// One of so many lines, none of which is applied yet; there must be [room](Self::longest) reserved for its answer.
+    /// One of so many lines, none of which is applied yet; there must be [room](Self::longest)
+    /// reserved for its answer.
     pub fn new(lines: usize) -> Self {
         Self { reserved: Self::longest(lines), ..Self::default() }
     }
@@ -66,8 +68,8 @@ impl Feed {
         self.reserved
     }
 
-    /// Applies the next lines of `body`, as many as a turn takes. Never inlined: its lines take more stack than all reads should
-    /// have to pass by.
+    /// Applies the next lines of `body`, as many as a turn takes. Never inlined: its lines take
+    /// more stack than all reads should have to pass by.
     #[inline(never)]
     pub fn step(&mut self, body: &[u8], ticket: u64, shared: &mut Shared) -> Progress {
         let mut scratches = std::mem::take(&mut shared.scratches);
@@ -183,7 +185,10 @@ impl Feed {
 
     /// Appends the answer's body.
     pub fn write(&self, out: &mut Vec<u8>) {
-        assert!(self.verdicts.bytes() <= self.reserved, "the answer is no longer than was reserved");
+        assert!(
+            self.verdicts.bytes() <= self.reserved,
+            "the answer is no longer than was reserved"
+        );
         self.verdicts.write(out);
     }
 }

@@ -1,4 +1,5 @@
-//! The life of a core among the others: loading, serving, draining, at rest. Known here and nowhere else.
+//! The life of a core among the others: loading, serving, draining, at rest. Known here and nowhere
+//! else.
 //!
 //! ```text
 //!  loading ── all cores have loaded ──▶ serving ── drain ──▶ draining ── no connection, nothing asked ──▶ at rest
@@ -70,8 +71,8 @@ impl Lifecycle {
         self.draining_since_ms
     }
 
-    /// Why a new request is refused. A core that was told to drain while it was loading refuses as before: there is nothing
-    /// that it could finish.
+    /// Why a new request is refused. A core that was told to drain while it was loading refuses as
+    /// before: there is nothing that it could finish.
     #[inline]
     pub const fn refusal(&self) -> Option<Code> {
         if self.loaded < self.cores {

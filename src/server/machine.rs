@@ -7,10 +7,11 @@
 //! then poll() until it gives nothing, then wait() says until when
 //! ```
 //!
-//! **A driver keeps for each connection only what the kernel owes it.** It names a connection by a slot, a small number, which
-//! is the connection's from [`Machine::opened`] until it has answered [`Output::Close`] with [`Machine::closed`]; between these
-//! two no other event names it. A buffer given out by [`Output::Send`] comes back by [`Machine::sent`], whole, with the number
-//! of bytes that the kernel took, unless the connection is closed before.
+//! **A driver keeps for each connection only what the kernel owes it.** It names a connection by a
+//! slot, a small number, which is the connection's from [`Machine::opened`] until it has answered
+//! [`Output::Close`] with [`Machine::closed`]; between these two no other event names it. A buffer
+//! given out by [`Output::Send`] comes back by [`Machine::sent`], whole, with the number of bytes
+//! that the kernel took, unless the connection is closed before.
 
 use super::message::Message;
 use crate::journal::Fault;
@@ -146,7 +147,8 @@ pub trait Machine {
     /// The process is to end at once: every connection is closed.
     fn stop(&mut self);
 
-    /// The turn ends: everything that came is worked on, as far as a turn goes. A broken file ends the process.
+    /// The turn ends: everything that came is worked on, as far as a turn goes. A broken file ends
+    /// the process.
     fn end_turn(&mut self) -> Result<(), Broken>;
 
     /// The next output.

@@ -1,11 +1,12 @@
 //! Messages between cores.
 //!
-//! A request goes from the core that has the connection to the core that owns the users, is answered in place and comes back as
-//! the reply: its memory is used again by the core that took it, and a core that sends a request knows that there is room for
-//! its return. A reply may leave as it is: the owner keeps it until what it shows is durable.
+//! A request goes from the core that has the connection to the core that owns the users, is
+//! answered in place and comes back as the reply: its memory is used again by the core that took
+//! it, and a core that sends a request knows that there is room for its return. A reply may leave
+//! as it is: the owner keeps it until what it shows is durable.
 //!
-//! A request says how large its reply may be ([`Request::most`]); the asker has reserved as much. A larger reply is refused
-//! with its size, and the asker asks again.
+//! A request says how large its reply may be ([`Request::most`]); the asker has reserved as much. A
+//! larger reply is refused with its size, and the asker asks again.
 
 use super::answers::Position;
 use super::limits::LARGE_BYTES;
@@ -59,7 +60,8 @@ pub enum Outcome {
     TooLarge(usize),
 }
 
-/// A request on its way, or its reply. What a read needs comes first: few cache lines go from core to core.
+/// A request on its way, or its reply. What a read needs comes first: few cache lines go from core
+/// to core.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Request {
@@ -71,7 +73,8 @@ pub struct Request {
     pub bytes: Vec<u8>,
     /// Bytes that the reply may take.
     pub most: usize,
-    /// Bytes that the asker has reserved for it: `most`, or 0 where a small reply needs no reservation.
+    /// Bytes that the asker has reserved for it: `most`, or 0 where a small reply needs no
+    /// reservation.
     pub reserved: usize,
     /// The core that asks.
     pub home: u32,
@@ -159,7 +162,8 @@ impl FeedEntry {
     pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
         let owned = |leg: Leg<'_>| {
             let Leg { currency, kind, direction, amount } = leg;
-            let kind = Kind::parse(kind.as_bytes()).expect("the kind of an entry has the form of one");
+            let kind =
+                Kind::parse(kind.as_bytes()).expect("the kind of an entry has the form of one");
             OwnedLeg { currency, kind, direction, amount }
         };
         let act = match entry.action {
@@ -185,7 +189,12 @@ impl FeedEntry {
 
 impl OwnedLeg {
     fn leg(&self) -> Leg<'_> {
-        Leg { currency: self.currency, kind: self.kind.as_str(), direction: self.direction, amount: self.amount }
+        Leg {
+            currency: self.currency,
+            kind: self.kind.as_str(),
+            direction: self.direction,
+            amount: self.amount,
+        }
     }
 }
 
@@ -220,8 +229,8 @@ impl Request {
         }
     }
 
-    /// Makes it empty again. What had to grow for a large request goes back to the allocator, and so does the memory of a
-    /// large reply unless `keeps_large`.
+    /// Makes it empty again. What had to grow for a large request goes back to the allocator, and
+    /// so does the memory of a large reply unless `keeps_large`.
     pub fn clear(&mut self, keeps_large: bool) {
         fn clear<T>(items: &mut Vec<T>) {
             items.clear();
@@ -229,7 +238,10 @@ impl Request {
                 *items = Vec::new();
             }
         }
-        assert!(self.reserved == 0, "what was reserved for a reply is released before its request is used again");
+        assert!(
+            self.reserved == 0,
+            "what was reserved for a reply is released before its request is used again"
+        );
         if self.bytes.capacity() > if keeps_large { KEPT_BYTES } else { LARGE_BYTES } {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
@@ -304,10 +316,21 @@ mod tests {
     #[test]
     fn an_entry_travels_as_it_is() {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind: "topup", direction: Direction::Debit, amount: Amount::new(7).unwrap() };
+        let leg = Leg {
+            currency,
+            kind: "topup",
+            direction: Direction::Debit,
+            amount: Amount::new(7).unwrap(),
+        };
         let (hold, amount) = (EntryId(9), Amount::new(0).unwrap());
-        for action in [Action::Post(leg), Action::Hold(leg), Action::Settle { hold, amount }, Action::Void { hold }] {
-            let entry = EntryRef { id: EntryId(u128::MAX), user: UserId(42), at: Millis(5), action };
+        for action in [
+            Action::Post(leg),
+            Action::Hold(leg),
+            Action::Settle { hold, amount },
+            Action::Void { hold },
+        ] {
+            let entry =
+                EntryRef { id: EntryId(u128::MAX), user: UserId(42), at: Millis(5), action };
             assert_eq!(FeedEntry::new(LineMark { index: 1, start: 2 }, &entry).entry(), entry);
         }
     }

@@ -5,7 +5,8 @@
 //!     └────────── drain ──────────┴──────────▶ Stopped                     InMemory: nothing is kept
 //! ```
 //!
-//! Requests of other cores for entries of this slice queue here, and so do replies that wait for its log.
+//! Requests of other cores for entries of this slice queue here, and so do replies that wait for
+//! its log.
 
 use super::answers::Position;
 use super::limits::ENTRIES_PER_TURN;
@@ -57,8 +58,8 @@ pub struct Owner {
     entries_left: usize,
     /// Whether entries were applied in this turn.
     has_applied: bool,
-    /// Whether what was applied is not yet on its way to the disk: nobody waits for it, and more will be applied in the next
-    /// turn.
+    /// Whether what was applied is not yet on its way to the disk: nobody waits for it, and more
+    /// will be applied in the next turn.
     gathers: bool,
     /// Requests of other cores whose entries are being applied.
     requests: VecDeque<Box<Request>>,
@@ -117,14 +118,19 @@ impl PartialEq for Unsettled {
 impl Eq for Unsettled {}
 
 impl Owner {
-    /// Slice `number`, at `place` on its core, which refuses new entries above `ledger_bytes`. What `kept` says is
-    /// loaded in the first turns.
+    /// Slice `number`, at `place` on its core, which refuses new entries above `ledger_bytes`. What
+    /// `kept` says is loaded in the first turns.
     pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Kept>) -> Self {
         let keeping = match kept {
             None => Keeping::InMemory,
             Some(Kept { settings, recovery }) => {
                 assert!(settings.place.slice == number, "a slice is kept in its own files");
-                Keeping::Loading(Box::new(Loading { settings, recovery, headway: Headway::Going, told_ms: 0 }))
+                Keeping::Loading(Box::new(Loading {
+                    settings,
+                    recovery,
+                    headway: Headway::Going,
+                    told_ms: 0,
+                }))
             }
         };
         Self {
@@ -204,17 +210,25 @@ impl Owner {
             }
             return Ok(());
         }
-        let Keeping::Loading(loading) = std::mem::replace(&mut self.keeping, Keeping::Stopped) else { return Ok(()) };
+        let Keeping::Loading(loading) = std::mem::replace(&mut self.keeping, Keeping::Stopped)
+        else {
+            return Ok(());
+        };
         let Loading { settings, recovery, .. } = *loading;
-        let (report, expected_bytes, found) = (*recovery.report(), recovery.expected_bytes(), recovery.finish());
+        let (report, expected_bytes, found) =
+            (*recovery.report(), recovery.expected_bytes(), recovery.finish());
         ask(Task::Settle { segment: found.tail.segment, manifest: found.manifest });
-        self.keeping = Keeping::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
+        self.keeping =
+            Keeping::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
         Ok(())
     }
 
     /// What was read is on stable storage: the store goes on where it ended.
     fn loaded(&mut self, outputs: &mut Outputs) {
-        let Keeping::Settling(settling) = std::mem::replace(&mut self.keeping, Keeping::Stopped) else { return };
+        let Keeping::Settling(settling) = std::mem::replace(&mut self.keeping, Keeping::Stopped)
+        else {
+            return;
+        };
         let Settling { settings, found, report, .. } = *settling;
         self.slice.recovered(Lsn(found.tail.position));
         self.keeping = Keeping::Stored(Box::new(Store::new(settings, found)));
@@ -224,7 +238,13 @@ impl Owner {
     // The disk.
 
     /// A task is done. Returns whether that completed loading.
-    pub fn task_done(&mut self, now_ms: u64, done: Done, released: &mut Released, outputs: &mut Outputs) -> bool {
+    pub fn task_done(
+        &mut self,
+        now_ms: u64,
+        done: Done,
+        released: &mut Released,
+        outputs: &mut Outputs,
+    ) -> bool {
         let slice = self.number;
         match &mut self.keeping {
             Keeping::Loading(loading) => {
@@ -257,10 +277,13 @@ impl Owner {
         self.gathers = self.has_applied && !is_awaited;
         let turn = Turn { now_ms, traffic, is_log_awaited: !self.gathers };
         let slice = self.number;
-        store.advance(turn, self.slice.book(), &mut |task| outputs.push_back(Output::Task { slice, task }));
+        store.advance(turn, self.slice.book(), &mut |task| {
+            outputs.push_back(Output::Task { slice, task })
+        });
     }
 
-    /// The process is about to end: gives up what is not loaded yet, or the snapshot that is not done.
+    /// The process is about to end: gives up what is not loaded yet, or the snapshot that is not
+    /// done.
     pub fn drain(&mut self) {
         match &mut self.keeping {
             Keeping::Loading(_) | Keeping::Settling(_) => self.keeping = Keeping::Stopped,
@@ -364,8 +387,8 @@ impl Owner {
         !self.requests.is_empty() || !self.replies.is_empty()
     }
 
-    /// Applies entries of others at time `now`, at most `left`, which goes down. `judged` is told each verdict. Returns the next
-    /// request that is done.
+    /// Applies entries of others at time `now`, at most `left`, which goes down. `judged` is told
+    /// each verdict. Returns the next request that is done.
     pub fn apply_requests(
         &mut self,
         now: Millis,
@@ -401,7 +424,8 @@ impl Owner {
                 let entry = next.entry();
                 self.prefetch(entry.user, Some(entry.id), step, &next.way);
             }
-            let (mark, (position, verdict)) = (entries[at].mark, self.apply(now, &entries[at].entry()));
+            let (mark, (position, verdict)) =
+                (entries[at].mark, self.apply(now, &entries[at].entry()));
             judged(verdict);
             request.show(position);
             match verdict {

@@ -1,5 +1,5 @@
-//! The parts of a scatter-gather: what each core is to be asked, and its reply. How they are asked for, and put together, is in
-//! [`super::scatter`].
+//! The parts of a scatter-gather: what each core is to be asked, and its reply. How they are asked
+//! for, and put together, is in [`super::scatter`].
 
 use super::message::Request;
 use crate::api::info::Figures;
@@ -40,7 +40,11 @@ impl Scatter {
 
     /// The figures of a slice.
     pub fn figures_of(&self, slice: u32) -> Figures {
-        let mut figures = self.parts.iter().filter_map(|part| part.request.as_ref()).flat_map(|reply| &reply.figures);
+        let mut figures = self
+            .parts
+            .iter()
+            .filter_map(|part| part.request.as_ref())
+            .flat_map(|reply| &reply.figures);
         figures.find(|(of, _)| *of == slice).map(|&(_, figures)| figures).unwrap_or_default()
     }
 }

@@ -1,5 +1,6 @@
-//! Planted faults: mistakes that a scheduler could make. A test plants one ([`super::core::Server::plant`]) and shows that the
-//! simulation finds it. A server that ships has none.
+//! Planted faults: mistakes that a scheduler could make. A test plants one
+//! ([`super::core::Server::plant`]) and shows that the simulation finds it. A server that ships has
+//! none.
 
 /// A mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

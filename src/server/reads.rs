@@ -1,7 +1,8 @@
 //! Reads that were parsed and are not answered yet.
 //!
-//! All reads that a turn has received are parsed first, which starts the look-up of each user; then they are answered. So the
-//! cache misses of different connections overlap. A read is kept by value: the bytes that it came from may be gone.
+//! All reads that a turn has received are parsed first, which starts the look-up of each user; then
+//! they are answered. So the cache misses of different connections overlap. A read is kept by
+//! value: the bytes that it came from may be gone.
 
 use super::machine::Slot;
 use super::topology::Owned;

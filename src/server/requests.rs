@@ -1,9 +1,11 @@
-//! Bytes to requests: the head that is parsed where it lies, the body that is collected, and what each request starts.
+//! Bytes to requests: the head that is parsed where it lies, the body that is collected, and what
+//! each request starts.
 //!
-//! Requests are parsed where the kernel put them; only what is unfinished, or must wait for its turn, is kept. Reads are parsed
-//! and left [pending](super::reads) until all that the turn has received is parsed. A request starts only when the POST before
-//! it on its connection has been applied, so a read sees the entries that were posted before it; but reads that follow each
-//! other are on their way to their owners at the same time.
+//! Requests are parsed where the kernel put them; only what is unfinished, or must wait for its
+//! turn, is kept. Reads are parsed and left [pending](super::reads) until all that the turn has
+//! received is parsed. A request starts only when the POST before it on its connection has been
+//! applied, so a read sees the entries that were posted before it; but reads that follow each other
+//! are on their way to their owners at the same time.
 
 use super::answers::Position;
 use super::body::{self, Body, Taken};
@@ -48,10 +50,15 @@ enum Admitted {
 }
 
 impl Connection {
-    /// Works on `bytes` until something stops it. Returns how many are done with. `budget` is how many requests may still start
-    /// in this turn.
+    /// Works on `bytes` until something stops it. Returns how many are done with. `budget` is how
+    /// many requests may still start in this turn.
     #[inline]
-    pub(super) fn step(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
+    pub(super) fn step(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut usize,
+        shared: &mut Shared,
+    ) -> (usize, Then) {
         match &mut self.state {
             State::Head => self.heads(bytes, budget, shared),
             State::Body(_) => {
@@ -65,7 +72,9 @@ impl Connection {
             State::Asking(what, persist) => {
                 let (what, persist) = (*what, *persist);
                 let (asked, blocked) = match what {
-                    Scattered::Batch => (self.ask_batch(persist, shared), !shared.answers.own.is_spent()),
+                    Scattered::Batch => {
+                        (self.ask_batch(persist, shared), !shared.answers.own.is_spent())
+                    }
                     Scattered::Info { .. } => (self.ask_info(what, persist, shared), true),
                 };
                 if asked {
@@ -151,7 +160,9 @@ impl Connection {
             let (persist, head_only) = (persist(&head), head.method == Method::Head);
             let owner = shared.topology.owner(read.user);
             match owner {
-                Owned::Here(place) => shared.owners[place].prefetch(read.user, None, Step::Place, &Way::default()),
+                Owned::Here(place) => {
+                    shared.owners[place].prefetch(read.user, None, Step::Place, &Way::default())
+                }
                 Owned::There { core, .. } => match self.take_credit(core, shared) {
                     Ok(()) => self.pending_away += 1,
                     Err(Shortage::Credit) => {
@@ -186,7 +197,11 @@ impl Connection {
 
     #[inline]
     fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
-        if self.is_heavy { shared.exchange.take_credit_for_long(core) } else { shared.exchange.take_credit(core) }
+        if self.is_heavy {
+            shared.exchange.take_credit_for_long(core)
+        } else {
+            shared.exchange.take_credit(core)
+        }
     }
 
     /// What a request asks, if it is taken.
@@ -235,7 +250,13 @@ impl Connection {
             Ask::Ready => match shared.life.refusal() {
                 Some(code) => {
                     let denied = Problem::from(code).into();
-                    reply::problem(&denied, persist, head_only, &shared.date, &mut self.answers.bytes);
+                    reply::problem(
+                        &denied,
+                        persist,
+                        head_only,
+                        &shared.date,
+                        &mut self.answers.bytes,
+                    );
                     shared.count(Route::Ready, code.status());
                     self.finish(persist);
                 }
@@ -245,7 +266,14 @@ impl Connection {
         }
     }
 
-    fn say(&mut self, word: &str, route: Route, persist: Persist, head_only: bool, shared: &mut Shared) {
+    fn say(
+        &mut self,
+        word: &str,
+        route: Route,
+        persist: Persist,
+        head_only: bool,
+        shared: &mut Shared,
+    ) {
         reply::word(word, persist, head_only, &shared.date, &mut self.answers.bytes);
         shared.count(route, Status::Ok);
         self.finish(persist);
@@ -270,7 +298,9 @@ impl Connection {
         shared.bodies.reserve(self.body.len() - before);
         let refused = match taken {
             Err(code) => Some(code),
-            Ok(taken) if !taken.is_whole && !shared.bodies.fits(self.body.len()) => Some(Code::Overloaded),
+            Ok(taken) if !taken.is_whole && !shared.bodies.fits(self.body.len()) => {
+                Some(Code::Overloaded)
+            }
             Ok(_) => None,
         };
         if let Some(code) = refused {
@@ -300,7 +330,13 @@ impl Connection {
             self.state = State::Feeding(Box::new(Feed::new(lines)), persist);
             return;
         };
-        reply::problem(&Problem::from(code).into(), persist, false, &shared.date, &mut self.answers.bytes);
+        reply::problem(
+            &Problem::from(code).into(),
+            persist,
+            false,
+            &shared.date,
+            &mut self.answers.bytes,
+        );
         shared.count(Route::Entries, code.status());
         self.drop_body(shared);
         self.finish(persist);
@@ -347,7 +383,13 @@ impl Connection {
             Ok(false) => return false,
             Ok(true) => {}
             Err(problem) => {
-                reply::problem(&problem.into(), persist, false, &shared.date, &mut self.answers.bytes);
+                reply::problem(
+                    &problem.into(),
+                    persist,
+                    false,
+                    &shared.date,
+                    &mut self.answers.bytes,
+                );
                 shared.count(Route::Batch, problem.code.status());
                 self.finish(persist);
             }
@@ -370,7 +412,8 @@ impl Connection {
         }
     }
 
-    /// Waits for the replies of a scatter-gather, if they were asked for. Returns whether they were.
+    /// Waits for the replies of a scatter-gather, if they were asked for. Returns whether they
+    /// were.
     fn gather(
         &mut self,
         what: Scattered,
@@ -392,13 +435,19 @@ impl Connection {
     }
 
     /// Answers a batch of reads that are all this core's.
-    fn answer_batch(&mut self, reads: &[Read], persist: Persist, shared: &mut Shared) -> Result<(), Problem> {
+    fn answer_batch(
+        &mut self,
+        reads: &[Read],
+        persist: Persist,
+        shared: &mut Shared,
+    ) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
         let room = shared.answers.left().max(LARGE_BYTES);
         let mut shows = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
         let out = &mut self.answers.bytes;
-        let body = reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
+        let body =
+            reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
         out.extend_from_slice(b"{\"responses\":[");
         for (at, read) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
@@ -409,7 +458,9 @@ impl Connection {
             if at > 0 {
                 out.push(b',');
             }
-            let Owned::Here(place) = topology.owner(read.user) else { unreachable!("all of them are here") };
+            let Owned::Here(place) = topology.owner(read.user) else {
+                unreachable!("all of them are here")
+            };
             let (position, view) = owners[place].read(read.user);
             reply::item(read, view, now, out);
             show(&mut shows, position);
@@ -434,23 +485,33 @@ impl Connection {
 
     /// All replies are here: answers what was asked.
     fn put_together(&mut self, shared: &mut Shared) {
-        let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else { return };
+        let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
+            return;
+        };
         let start = self.answers.bytes.len();
         match what {
             Scattered::Info { head_only } => {
-                let figures: Vec<_> = (0..shared.topology.slices()).map(|slice| scatter.figures_of(slice)).collect();
+                let figures: Vec<_> =
+                    (0..shared.topology.slices()).map(|slice| scatter.figures_of(slice)).collect();
                 let out = &mut self.answers.bytes;
                 reply::info(&shared.info, &figures, (persist, head_only), &shared.date, out);
                 shared.count(Route::Info, Status::Ok);
             }
-            Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes) {
+            Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes)
+            {
                 Some(shows) => {
                     self.mark(start, shows);
                     shared.count(Route::Batch, Status::Ok);
                 }
                 None => {
                     let problem = Problem::from(Code::Overloaded);
-                    reply::problem(&problem.into(), persist, false, &shared.date, &mut self.answers.bytes);
+                    reply::problem(
+                        &problem.into(),
+                        persist,
+                        false,
+                        &shared.date,
+                        &mut self.answers.bytes,
+                    );
                     shared.count(Route::Batch, problem.code.status());
                 }
             },

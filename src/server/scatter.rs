@@ -1,5 +1,5 @@
-//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one go; the [parts](super::parts) are
-//! put together when all have replied, in the order asked.
+//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one
+//! go; the [parts](super::parts) are put together when all have replied, in the order asked.
 
 use super::answers::Position;
 use super::exchange::Shortage;
@@ -14,9 +14,14 @@ use crate::api::reply;
 use crate::http::response::{Persist, Status};
 
 impl Scatter {
-    /// Asks each owner for its items of `reads`, and answers this core's at once. Nothing is asked before there is a credit at
-    /// every core, and room for every reply; without, it is over.
-    pub fn batch(&mut self, reads: &[Read], ticket: u64, shared: &mut Shared) -> Result<(), Shortage> {
+    /// Asks each owner for its items of `reads`, and answers this core's at once. Nothing is asked
+    /// before there is a credit at every core, and room for every reply; without, it is over.
+    pub fn batch(
+        &mut self,
+        reads: &[Read],
+        ticket: u64,
+        shared: &mut Shared,
+    ) -> Result<(), Shortage> {
         let may_be_large = reads.len() > SMALL_BATCH_READS;
         if may_be_large && shared.answers.is_full() {
             return Err(Shortage::Room);
@@ -29,7 +34,8 @@ impl Scatter {
             };
             self.owners.push(core);
             let request = &mut self.parts[core as usize].request;
-            let request = request.get_or_insert_with(|| shared.exchange.request(Job::Batch, ticket));
+            let request =
+                request.get_or_insert_with(|| shared.exchange.request(Job::Batch, ticket));
             request.now = shared.now();
             request.reads.push(*read);
         }
@@ -60,7 +66,8 @@ impl Scatter {
     /// The other cores that are to be asked.
     fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
         let own = shared.topology.core();
-        let asked = (0..).zip(&self.parts).filter(|(_, part)| part.request.is_some()).map(|(core, _)| core);
+        let asked =
+            (0..).zip(&self.parts).filter(|(_, part)| part.request.is_some()).map(|(core, _)| core);
         asked.filter(move |&core| core != own)
     }
 
@@ -68,7 +75,9 @@ impl Scatter {
         for (before, core) in self.peers(shared).enumerate() {
             if let Err(shortage) = shared.exchange.take_credit(core) {
                 if shared.planted != Some(Planted::LeakedCredit) {
-                    self.peers(shared).take(before).for_each(|core| shared.exchange.return_credit(core));
+                    self.peers(shared)
+                        .take(before)
+                        .for_each(|core| shared.exchange.return_credit(core));
                 }
                 return Err(shortage);
             }
@@ -96,11 +105,15 @@ impl Scatter {
 
     /// Answers this core's own part.
     fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
-        let Some(own) = &mut self.parts[shared.topology.core() as usize].request else { return Ok(()) };
+        let Some(own) = &mut self.parts[shared.topology.core() as usize].request else {
+            return Ok(());
+        };
         own.most = shared.answers.left().max(LARGE_BYTES);
         let bytes = shared.answer_batch(own);
         shared.answers.own.spend(bytes);
-        if matches!(own.outcome, Outcome::TooLarge(_)) || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes)) {
+        if matches!(own.outcome, Outcome::TooLarge(_))
+            || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes))
+        {
             return Err(Shortage::Room);
         }
         own.reserved = if bytes > LARGE_BYTES { bytes } else { 0 };
@@ -119,20 +132,34 @@ impl Scatter {
         }
     }
 
-    /// Writes the answer to a batch, unless there was no room for a part of it or is none for the whole. What came from other
-    /// cores is durable; the positions are those that this core's part shows.
-    pub fn write_batch(&mut self, persist: Persist, shared: &mut Shared, out: &mut Vec<u8>) -> Option<&[Position]> {
+    /// Writes the answer to a batch, unless there was no room for a part of it or is none for the
+    /// whole. What came from other cores is durable; the positions are those that this core's part
+    /// shows.
+    pub fn write_batch(
+        &mut self,
+        persist: Persist,
+        shared: &mut Shared,
+        out: &mut Vec<u8>,
+    ) -> Option<&[Position]> {
         for request in self.parts.iter_mut().filter_map(|part| part.request.as_mut()) {
             shared.release_reply(request);
         }
         let replies = || self.parts.iter().filter_map(|part| part.request.as_ref());
         let bytes = replies().map(|request| request.bytes.len()).sum();
-        if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_))) || !shared.answers.fits(bytes) {
+        if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_)))
+            || !shared.answers.fits(bytes)
+        {
             return None;
         }
         let Self { owners, parts, .. } = self;
         let start = out.len();
-        let body = reply::begin_json(Status::Ok, persist, reply::batch_width(owners.len()), &shared.date, out);
+        let body = reply::begin_json(
+            Status::Ok,
+            persist,
+            reply::batch_width(owners.len()),
+            &shared.date,
+            out,
+        );
         out.extend_from_slice(b"{\"responses\":[");
         for (at, &owner) in owners.iter().enumerate() {
             if at > 0 {

@@ -1,10 +1,13 @@
-//! What the connections of one core share: its slices, its exchange with other cores, clocks, budgets, counters and outputs.
+//! What the connections of one core share: its slices, its exchange with other cores, clocks,
+//! budgets, counters and outputs.
 
 use super::answers::Position;
 use super::budget::{AnswerBudget, BodyBudget};
 use super::exchange::Exchange;
 use super::lifecycle::Lifecycle;
-use super::limits::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES};
+use super::limits::{
+    ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
+};
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
@@ -71,7 +74,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(topology: Topology, limits: Limits, info: Info, owners: Vec<Owner>, exchange: Exchange) -> Self {
+    pub(super) fn new(
+        topology: Topology,
+        limits: Limits,
+        info: Info,
+        owners: Vec<Owner>,
+        exchange: Exchange,
+    ) -> Self {
         let mut dates = DateLine::new();
         let share = owners.len();
         Self {
@@ -117,7 +126,8 @@ impl Shared {
         if std::mem::take(&mut self.has_read) {
             self.reads_until_ms = clocks.monotonic_ms + READS_EXPECTED_MS;
         }
-        self.turn_entries = if self.expects_reads() { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
+        self.turn_entries =
+            if self.expects_reads() { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
         self.sent_entries = 0;
         self.may_apply = false;
         self.owners.iter_mut().for_each(|owner| owner.begin_turn(self.turn_entries));
@@ -162,7 +172,8 @@ impl Shared {
 
     // Entries.
 
-    /// Entries of one step of a feed that may be worked on, at most: of this core's slices, or sent to others.
+    /// Entries of one step of a feed that may be worked on, at most: of this core's slices, or sent
+    /// to others.
     pub(super) fn entries_left(&self) -> usize {
         let here = self.owners.iter().map(Owner::entries_left).max().unwrap_or_default();
         if self.topology.is_alone() { here } else { here.max(self.entries_to_send()) }
@@ -189,7 +200,10 @@ impl Shared {
     pub(super) fn apply_requests(&mut self, most: usize) {
         let now = self.now();
         for place in 0..self.owners.len() {
-            if self.planted == Some(Planted::StarvedSlice) && place > 0 && self.owners[place - 1].has_requests() {
+            if self.planted == Some(Planted::StarvedSlice)
+                && place > 0
+                && self.owners[place - 1].has_requests()
+            {
                 break;
             }
             let mut left = most;
@@ -203,8 +217,9 @@ impl Shared {
 
     // Requests of other cores.
 
-    /// Serves what others ask: reads in one walk, so that their users are fetched together; entries and batches get in line. If
-    /// answers are large, only as far as the others' share of a turn goes.
+    /// Serves what others ask: reads in one walk, so that their users are fetched together; entries
+    /// and batches get in line. If answers are large, only as far as the others' share of a turn
+    /// goes.
     pub(super) fn serve_requests(&mut self) {
         let mut line = std::mem::take(&mut self.exchange.line);
         let mut count = 0;
@@ -224,7 +239,10 @@ impl Shared {
             self.counters.hops += u64::from(request.job != Job::Figures);
             match request.job {
                 Job::Entries => {
-                    assert!(self.topology.is_here(request.slice), "entries go to the core that has their slice");
+                    assert!(
+                        self.topology.is_here(request.slice),
+                        "entries go to the core that has their slice"
+                    );
                     self.owners[self.topology.place(request.slice)].queue(request);
                 }
                 Job::Batch => self.exchange.batches.push_back(request),
@@ -260,14 +278,16 @@ impl Shared {
         }
     }
 
-    /// Answers a read of another core. Returns how many bytes were written, whatever became of them.
+    /// Answers a read of another core. Returns how many bytes were written, whatever became of
+    /// them.
     #[inline]
     fn answer_read(&mut self, request: &mut Request) -> usize {
         let Owned::Here(place) = self.topology.owner(request.read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, .. } = self;
-        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } = &mut *request;
+        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } =
+            &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
         let (position, view) = owners[place].read(read.user);
@@ -278,8 +298,8 @@ impl Shared {
         self.bound_reply(request)
     }
 
-    /// Answers the items of a batch that are this core's, all of them in one go: those of one user see one state.
-    /// Returns how many bytes were written, whatever became of them.
+    /// Answers the items of a batch that are this core's, all of them in one go: those of one user
+    /// see one state. Returns how many bytes were written, whatever became of them.
     pub(super) fn answer_batch(&mut self, request: &mut Request) -> usize {
         for at in 0..request.reads.len() {
             for (next, step) in ahead(&request.reads, at, [Step::Place, Step::User]) {
@@ -332,8 +352,13 @@ impl Shared {
 
     // Requests to other cores.
 
-    /// Whether a reply is larger than was reserved, so that it is asked for again. Without room it stays refused.
-    pub(super) fn ask_again(&mut self, core: u32, mut request: Box<Request>) -> Option<Box<Request>> {
+    /// Whether a reply is larger than was reserved, so that it is asked for again. Without room it
+    /// stays refused.
+    pub(super) fn ask_again(
+        &mut self,
+        core: u32,
+        mut request: Box<Request>,
+    ) -> Option<Box<Request>> {
         let Outcome::TooLarge(bytes) = request.outcome else { return Some(request) };
         self.release_reply(&mut request);
         // The user may have grown meanwhile.
@@ -373,7 +398,9 @@ impl Shared {
     /// A body is done with.
     pub(super) fn keep_body(&mut self, mut body: Vec<u8>) {
         self.bodies.release(body.len());
-        if self.spare_bodies.len() < SPARE_BODIES && (1..=SPARE_BODY_BYTES).contains(&body.capacity()) {
+        if self.spare_bodies.len() < SPARE_BODIES
+            && (1..=SPARE_BODY_BYTES).contains(&body.capacity())
+        {
             body.clear();
             self.spare_bodies.push(body);
         }
@@ -381,12 +408,18 @@ impl Shared {
 
     /// Whether everything that others have asked is answered, and has left.
     pub(super) fn is_settled(&self) -> bool {
-        !self.exchange.has_requests() && self.owners.iter().all(|owner| owner.is_settled() && !owner.has_requests())
+        !self.exchange.has_requests()
+            && self.owners.iter().all(|owner| owner.is_settled() && !owner.has_requests())
     }
 }
 
 /// Sends a reply when everything that it shows is durable: it waits for one log after the other.
-fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outputs, planted: &Option<Planted>) {
+fn settle_reply(
+    request: Box<Request>,
+    owners: &mut [Owner],
+    outputs: &mut Outputs,
+    planted: &Option<Planted>,
+) {
     let is_durable = |shown: &Position| shown.lsn <= owners[shown.place].durable();
     let waits = request.shows.iter().find(|shown| !is_durable(shown));
     match waits.filter(|_| *planted != Some(Planted::UndurableAnswer)) {
@@ -396,7 +429,10 @@ fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outpu
                 *planted == Some(Planted::UndurableAnswer) || request.shows.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
-            outputs.push_back(Output::Message { core: request.home, message: Message::Reply(request) });
+            outputs.push_back(Output::Message {
+                core: request.home,
+                message: Message::Reply(request),
+            });
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Topology: which core, and which slice there, owns a user.
 //!
-//! Slices take turns on the cores: slice *s* of *n* cores lives on core *s* mod *n*, as its slice number *s* div *n* there.
+//! Slices take turns on the cores: slice *s* of *n* cores lives on core *s* mod *n*, as its slice
+//! number *s* div *n* there.
 
 use crate::ledger::id::UserId;
 
@@ -46,7 +47,11 @@ impl Topology {
         }
         let slice = user.slice(self.slices);
         let core = if self.cores == self.slices { slice } else { slice % self.cores };
-        if core == self.core { Owned::Here(self.place(slice)) } else { Owned::There { core, slice } }
+        if core == self.core {
+            Owned::Here(self.place(slice))
+        } else {
+            Owned::There { core, slice }
+        }
     }
 
     /// The place of a slice on its core.

@@ -50,7 +50,10 @@ impl Framing {
 
     /// A frame of the users that were added to `block`.
     pub(super) fn users(&mut self, block: Block) -> Task {
-        assert!(self.frames > 0 && self.last_frame == 0, "users stand between the first frame and the last");
+        assert!(
+            self.frames > 0 && self.last_frame == 0,
+            "users stand between the first frame and the last"
+        );
         self.seal(Kind::Users, block)
     }
 

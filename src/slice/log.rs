@@ -184,8 +184,14 @@ impl Log {
         let payload = block.payload_bytes();
         let crc = block.seal(Kind::Write, self.place, number);
         let size = block.bytes().len() as u64;
-        assert!(payload > 0 && size == size_of_payload(payload) as u64, "what is sealed is what was appended");
-        assert!(number > self.durable && self.end + size <= self.capacity, "a write is new, and fits its segment");
+        assert!(
+            payload > 0 && size == size_of_payload(payload) as u64,
+            "what is sealed is what was appended"
+        );
+        assert!(
+            number > self.durable && self.end + size <= self.capacity,
+            "a write is new, and fits its segment"
+        );
         self.flight = Some(Flight { number, size, crc });
         ask(Task::Write { file: File::Segment(self.place.file), offset: self.end, block });
     }
@@ -210,13 +216,19 @@ impl Log {
     /// A write to a segment is done.
     pub fn written(&mut self, segment: u64, mut block: Block) -> Written {
         if segment != self.place.file {
-            assert!(self.next == Next::Headed && segment == self.place.file + 1, "nothing else is written");
+            assert!(
+                self.next == Next::Headed && segment == self.place.file + 1,
+                "nothing else is written"
+            );
             self.next = Next::Named;
             return Written::Headed(segment);
         }
         let Flight { number, size, crc } = self.flight.take().expect("a write was in flight");
         assert!(number == self.durable + 1, "writes become durable one after the other");
-        assert!(block.bytes().len() as u64 == size && block.crc() == crc, "what was written is what was sealed");
+        assert!(
+            block.bytes().len() as u64 == size && block.crc() == crc,
+            "what was written is what was sealed"
+        );
         (self.durable, self.crc) = (number, crc);
         self.end += size;
         self.written_bytes += size;
@@ -246,7 +258,8 @@ impl Log {
     /// Whether entries must wait: too much waits for the disk, or for the next segment.
     pub fn is_held(&self) -> bool {
         let backlog = self.full.iter().map(Block::payload_bytes).sum::<usize>();
-        backlog >= BACKLOG_BYTES || (!matches!(self.next, Next::Failed { .. }) && !self.fits(STEP_BYTES))
+        backlog >= BACKLOG_BYTES
+            || (!matches!(self.next, Next::Failed { .. }) && !self.fits(STEP_BYTES))
     }
 
     /// Whether so many more bytes of records find room in the segments that there are.
@@ -254,7 +267,8 @@ impl Log {
         let flight = self.flight.as_ref().map_or(0, |f| f.size);
         // What is appended may begin a block of its own.
         let filling = size_of_payload(self.filling.payload_bytes() + bytes) + ALIGN;
-        let waits = self.full.iter().map(|b| size_of_payload(b.payload_bytes())).sum::<usize>() + filling;
+        let waits =
+            self.full.iter().map(|b| size_of_payload(b.payload_bytes())).sum::<usize>() + filling;
         let room = match self.next {
             Next::Ready | Next::Headed | Next::Named => self.next_bytes - ALIGN as u64,
             _ => self.capacity - self.end - flight,
@@ -303,7 +317,10 @@ impl LogSink for Log {
         let before = self.filling.payload_bytes();
         record::write(self.filling.payload(), entry, version);
         let after = self.filling.payload_bytes();
-        assert!(before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES, "a record has its size");
+        assert!(
+            before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES,
+            "a record has its size"
+        );
         Lsn(self.number)
     }
 }
@@ -323,7 +340,9 @@ mod tests {
         asked(&mut log, true);
         log.prepared(true, 0);
         append(&mut log);
-        let Some(Task::Write { block, .. }) = asked(&mut log, true) else { panic!("the segment's header is written") };
+        let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
+            panic!("the segment's header is written")
+        };
         assert_eq!(log.written(1, block), Written::Headed(1));
         log.named();
         log
@@ -331,8 +350,18 @@ mod tests {
 
     fn append(log: &mut Log) -> Lsn {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
-        let entry = EntryRef { id: EntryId(7), user: UserId(1), at: Millis(1_000), action: Action::Post(leg) };
+        let leg = Leg {
+            currency,
+            kind: "topup",
+            direction: Direction::Credit,
+            amount: Amount::new(5).unwrap(),
+        };
+        let entry = EntryRef {
+            id: EntryId(7),
+            user: UserId(1),
+            at: Millis(1_000),
+            action: Action::Post(leg),
+        };
         log.append(&entry, 1)
     }
 
@@ -353,13 +382,17 @@ mod tests {
         let mut log = begun();
         assert!(asked(&mut log, false).is_none());
         assert_eq!(append(&mut log), Lsn(1), "it is still being filled");
-        let Some(Task::Write { block, .. }) = asked(&mut log, true) else { panic!("somebody waits") };
+        let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
+            panic!("somebody waits")
+        };
         assert_eq!(append(&mut log), Lsn(2));
         assert_eq!(log.written(1, block), Written::Durable(Lsn(1)));
         while append(&mut log) == Lsn(2) {
             assert!(asked(&mut log, false).is_none() && !log.is_settled());
         }
-        let Some(Task::Write { block, .. }) = asked(&mut log, false) else { panic!("a block is full") };
+        let Some(Task::Write { block, .. }) = asked(&mut log, false) else {
+            panic!("a block is full")
+        };
         assert_eq!(log.written(1, block), Written::Durable(Lsn(2)));
         assert!(asked(&mut log, false).is_none(), "the next one is not");
         assert!(asked(&mut log, true).is_some());

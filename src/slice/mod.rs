@@ -104,7 +104,8 @@ impl Slice {
         }
     }
 
-    /// A user, or `None` if nothing of theirs was ever accepted, with the position that an answer about them shows.
+    /// A user, or `None` if nothing of theirs was ever accepted, with the position that an answer
+    /// about them shows.
     #[inline]
     pub fn read(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
@@ -115,8 +116,14 @@ impl Slice {
 
     /// Judges an entry at time `now`, books it and logs it if it is accepted, and stamps the
     /// verdict.
-    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>, log: &mut impl LogSink) -> (Lsn, Verdict) {
-        let (slot, verdict) = if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
+    pub fn apply(
+        &mut self,
+        now: Millis,
+        entry: &EntryRef<'_>,
+        log: &mut impl LogSink,
+    ) -> (Lsn, Verdict) {
+        let (slot, verdict) =
+            if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
         if verdict != Verdict::Accepted {
             return (self.stamp(slot), verdict);
@@ -130,7 +137,11 @@ impl Slice {
     }
 
     fn stamp(&self, slot: Slot) -> Lsn {
-        if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
+        if self.unsettled.is_empty() {
+            Lsn::default()
+        } else {
+            self.unsettled.get(&slot).copied().unwrap_or_default()
+        }
     }
 
     /// Prefetches the next step of the way to a user: see [`Book::prefetch`].
@@ -168,7 +179,10 @@ impl Slice {
                 last.remove();
             }
         }
-        assert!(self.unsettled.len() <= self.records.len(), "who has an unsettled record has one that is not durable");
+        assert!(
+            self.unsettled.len() <= self.records.len(),
+            "who has an unsettled record has one that is not durable"
+        );
     }
 
     /// The next ticket whose position is durable, the lowest position first.
@@ -256,17 +270,32 @@ mod tests {
 
     fn entry(id: u128, user: u64) -> EntryRef<'static> {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
-        EntryRef { id: EntryId(id), user: UserId(user), at: Millis(1_000), action: Action::Post(leg) }
+        let leg = Leg {
+            currency,
+            kind: "topup",
+            direction: Direction::Credit,
+            amount: Amount::new(5).unwrap(),
+        };
+        EntryRef {
+            id: EntryId(id),
+            user: UserId(user),
+            at: Millis(1_000),
+            action: Action::Post(leg),
+        }
     }
 
     #[test]
     fn every_answer_is_stamped_with_its_users_last_record() {
         let (mut slice, mut log) = (Slice::new(usize::MAX), Log::default());
-        let mut apply = |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
+        let mut apply =
+            |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
         assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Accepted));
         assert_eq!(apply(&mut slice, 2, 8), (Lsn(2), Verdict::Accepted));
-        assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Duplicate), "a duplicate waits for what it repeats");
+        assert_eq!(
+            apply(&mut slice, 1, 7),
+            (Lsn(1), Verdict::Duplicate),
+            "a duplicate waits for what it repeats"
+        );
         let version = |slice: &Slice, user| {
             let (lsn, view) = slice.read(UserId(user));
             (lsn, view.map(|view| view.user.version()))
@@ -281,6 +310,10 @@ mod tests {
         assert_eq!(version(&slice, 8), (Lsn(2), Some(1)));
         slice.durable(Lsn(2));
         assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Ticket(20)), false));
-        assert_eq!(log.0, [(1, 1), (2, 1)], "only accepted entries are logged, with the version they led to");
+        assert_eq!(
+            log.0,
+            [(1, 1), (2, 1)],
+            "only accepted entries are logged, with the version they led to"
+        );
     }
 }

@@ -29,8 +29,13 @@ impl Writer {
     /// Begins a snapshot from which the log is replayed from `segment` on. `place.file` is the
     /// snapshot's number.
     pub fn begin(place: Place, segment: u64, ask: &mut impl FnMut(Task)) -> Self {
-        let mut writer =
-            Self { framing: Framing::new(place), block: Framing::block(), spare: None, owed: 2, is_synced: false };
+        let mut writer = Self {
+            framing: Framing::new(place),
+            block: Framing::block(),
+            spare: None,
+            owed: 2,
+            is_synced: false,
+        };
         ask(Task::Create { snapshot: place.file });
         let block = writer.take_block();
         ask(writer.framing.first(segment, block));
@@ -45,7 +50,13 @@ impl Writer {
 
     /// Adds a user of another slice, whose kinds have the numbers of `own` there. Those that
     /// `names` lacks get one.
-    pub fn add_from(&mut self, user: &User, own: &Names, names: &mut Names, ask: &mut impl FnMut(Task)) {
+    pub fn add_from(
+        &mut self,
+        user: &User,
+        own: &Names,
+        names: &mut Names,
+        ask: &mut impl FnMut(Task),
+    ) {
         user.store_for(own, names, self.block.payload());
         self.added(user, ask);
     }
@@ -90,7 +101,10 @@ impl Writer {
                 self.spare = Some(block);
             }
             Done::Synced { ok: true, .. } => {
-                assert!(self.owed == 0 && self.framing.last_frame() > 0, "all of it was written before it was synced");
+                assert!(
+                    self.owed == 0 && self.framing.last_frame() > 0,
+                    "all of it was written before it was synced"
+                );
                 self.is_synced = true;
             }
             other => unreachable!("nothing of this kind was asked for: {other:?}"),
@@ -105,7 +119,11 @@ impl Writer {
     /// The manifest that names the snapshot in the place of what `before` named.
     pub fn manifest(&self, before: manifest::Slice) -> manifest::Slice {
         assert!(self.is_synced, "a snapshot is named when it is on stable storage");
-        manifest::Slice { snapshot: self.framing.number(), snapshot_end: self.framing.last_frame(), ..before }
+        manifest::Slice {
+            snapshot: self.framing.number(),
+            snapshot_end: self.framing.last_frame(),
+            ..before
+        }
     }
 
     /// How many users were added.

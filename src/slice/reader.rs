@@ -108,7 +108,11 @@ impl Reader {
     }
 
     /// The next frame, if it is whole; `None` as long as the disk has not read it.
-    pub(super) fn frame(&mut self, place: Place, ask: &mut impl FnMut(Task)) -> Option<Result<Frame<'_>, NoFrame>> {
+    pub(super) fn frame(
+        &mut self,
+        place: Place,
+        ask: &mut impl FnMut(Task),
+    ) -> Option<Result<Frame<'_>, NoFrame>> {
         loop {
             let needed = frame::needed_bytes(self.ahead());
             if self.ahead().len() >= needed {
@@ -154,7 +158,8 @@ impl Reader {
             }
             let to = end.min(*chunk_end);
             if from < to {
-                self.joined.extend_from_slice(&bytes[(from - offset) as usize..(to - offset) as usize]);
+                self.joined
+                    .extend_from_slice(&bytes[(from - offset) as usize..(to - offset) as usize]);
             }
             if end <= self.joined_end() {
                 self.forget_passed();
@@ -189,7 +194,11 @@ impl Reader {
             self.take_back();
         }
         let until = self.until.max(needed).min(self.size);
-        while self.stale == 0 && self.asked < until && self.chunks.len() < BUFFERS && self.on_their_way() < AHEAD {
+        while self.stale == 0
+            && self.asked < until
+            && self.chunks.len() < BUFFERS
+            && self.on_their_way() < AHEAD
+        {
             let (offset, bytes) = (self.asked, CHUNK_BYTES.min(until - self.asked));
             self.asked += bytes;
             self.chunks.push_back(Chunk { offset, end: self.asked, bytes: None });
@@ -205,7 +214,8 @@ impl Reader {
             self.spare.push(buffer);
             return;
         }
-        let chunk = self.chunks.iter_mut().find(|chunk| chunk.offset == offset && chunk.bytes.is_none());
+        let chunk =
+            self.chunks.iter_mut().find(|chunk| chunk.offset == offset && chunk.bytes.is_none());
         let chunk = chunk.filter(|_| file == self.file).expect("only what was asked for is read");
         let end = offset + buffer.len() as u64;
         assert!(end <= chunk.end, "no more is read than was asked for");
@@ -246,7 +256,9 @@ mod tests {
     /// Answers the newest read first.
     fn answer(reader: &mut Reader, asked: &mut Vec<Task>, file: &[u8]) {
         assert!(asked.len() <= AHEAD, "so many reads are on their way at most");
-        let Some(Task::Read { file: name, offset, bytes, mut buffer }) = asked.pop() else { panic!("it waits") };
+        let Some(Task::Read { file: name, offset, bytes, mut buffer }) = asked.pop() else {
+            panic!("it waits")
+        };
         let from = &file[offset as usize..];
         buffer.clear();
         buffer.extend_from_slice(&from[..bytes.min(from.len())]);
@@ -255,7 +267,20 @@ mod tests {
 
     #[test]
     fn frames_come_out_in_order_whatever_their_size_and_in_whatever_order_reads_are_done() {
-        let payloads = [10, 5_000, 900_000, 200_000, 3 << 20, 0, 1 << 20, 300_000, 300_000, 4_056, 2_500_000, 1];
+        let payloads = [
+            10,
+            5_000,
+            900_000,
+            200_000,
+            3 << 20,
+            0,
+            1 << 20,
+            300_000,
+            300_000,
+            4_056,
+            2_500_000,
+            1,
+        ];
         let file = file(&payloads);
         let (mut reader, mut asked) = (Reader::new(), Vec::new());
         reader.open(FILE, file.len() as u64, 0, u64::MAX);

@@ -134,8 +134,9 @@ impl Owner {
     fn refuses(self, user: UserId) -> Option<String> {
         let Self { slice, slices } = self;
         let owner = user.slice(slices);
-        (owner != slice)
-            .then(|| format!("user {} is in slice {slice}, and belongs to slice {owner} of {slices}", user.0))
+        (owner != slice).then(|| {
+            format!("user {} is in slice {slice}, and belongs to slice {owner} of {slices}", user.0)
+        })
     }
 }
 
@@ -166,13 +167,21 @@ impl Recovery {
 
     /// Takes at most one step, and asks for what it needs. When it is [done](Headway::Done),
     /// [`Self::finish`].
-    pub fn advance(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Result<Headway, Fault> {
+    pub fn advance(
+        &mut self,
+        slice: &mut Slice,
+        ask: &mut impl FnMut(Task),
+    ) -> Result<Headway, Fault> {
         let mut worked = 0;
         while worked < STEP_BYTES {
             let more = match self.stage {
                 Stage::Measure { .. } | Stage::Behind { .. } => self.measure(ask),
                 Stage::Missing { file } => {
-                    return Err(Fault::new(file, 0, "the manifest names this file, and it is not there"));
+                    return Err(Fault::new(
+                        file,
+                        0,
+                        "the manifest names this file, and it is not there",
+                    ));
                 }
                 Stage::Last => self.last(slice, ask)?,
                 Stage::First => self.first(ask)?,
@@ -180,7 +189,9 @@ impl Recovery {
                 Stage::Open { segment } => self.open(segment, ask)?,
                 Stage::Next { segment } => self.next(segment, ask)?,
                 Stage::Writes { segment, end } => self.writes(segment, end, slice, ask)?,
-                Stage::Cut { start, number, why, is_torn } => self.cut((start, number, why), is_torn, ask)?,
+                Stage::Cut { start, number, why, is_torn } => {
+                    self.cut((start, number, why), is_torn, ask)?
+                }
                 Stage::Beyond { header } => self.beyond(header, ask)?,
                 Stage::Done if self.reader.is_at_rest() => return Ok(Headway::Done),
                 Stage::Done => None,
@@ -253,7 +264,10 @@ impl Recovery {
             };
             return;
         }
-        assert!(self.stage == Stage::Measure { file, is_asked: true }, "only what was asked for is measured");
+        assert!(
+            self.stage == Stage::Measure { file, is_asked: true },
+            "only what was asked for is measured"
+        );
         let Some(bytes) = bytes else {
             self.stage = Stage::Missing { file };
             return;
@@ -296,11 +310,15 @@ impl Recovery {
                     self.expected_bytes = slice.expect(users, manifest.snapshot_end as usize);
                     Ok::<_, Malformed>(end.position)
                 };
-                (snapshot::End::read(last.payload).and_then(|end| named(end).ok()), last.size() as u64)
+                (
+                    snapshot::End::read(last.payload).and_then(|end| named(end).ok()),
+                    last.size() as u64,
+                )
             }
             _ => (None, 0),
         };
-        let position = end.ok_or_else(|| self.reader.fault("here should be the snapshot's last frame"))?;
+        let position =
+            end.ok_or_else(|| self.reader.fault("here should be the snapshot's last frame"))?;
         (self.must_reach, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
         self.reader.open(file, self.snapshot_bytes, 0, self.found.snapshot_bytes);
         self.stage = Stage::First;
@@ -311,12 +329,16 @@ impl Recovery {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let begin = match frame {
-            Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => snapshot::Begin::read(payload),
+            Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => {
+                snapshot::Begin::read(payload)
+            }
             _ => None,
         };
         // A snapshot that came without a log is followed by the first segment, once there is one.
         if begin != Some(snapshot::Begin { segment: self.found.manifest.first.max(1) }) {
-            return Err(self.reader.fault("this is not the beginning of the snapshot that the manifest names"));
+            return Err(self
+                .reader
+                .fault("this is not the beginning of the snapshot that the manifest names"));
         }
         self.reader.pass(ALIGN as u64);
         self.stage = Stage::Users { frames: 1 };
@@ -339,7 +361,8 @@ impl Recovery {
                 let (mut rest, mut restored) = (found.payload, SmallVec::<[_; TOGETHER]>::new());
                 while !rest.is_empty() {
                     while restored.len() < TOGETHER && !rest.is_empty() {
-                        let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
+                        let offset =
+                            start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
                         let malformed = |e: Malformed| fault(offset, format!("a user: {e}"));
                         let (user, bytes) = User::load(rest, kinds).map_err(malformed)?;
                         let (id, version) = (user.id(), user.version());
@@ -373,7 +396,11 @@ impl Recovery {
     }
 
     /// The snapshot was read to its end, where so many users with so many entries are promised.
-    fn scanned(&mut self, start: u64, (users, entries, position): (u64, u64, u64)) -> Result<(), Fault> {
+    fn scanned(
+        &mut self,
+        start: u64,
+        (users, entries, position): (u64, u64, u64),
+    ) -> Result<(), Fault> {
         let fault = |what| Fault::new(self.reader.file(), start, what);
         let Report { users: read, snapshot_entries, .. } = self.report;
         if (users, entries) != (read, snapshot_entries) {
@@ -383,7 +410,9 @@ impl Recovery {
         }
         let first = self.found.manifest.first;
         if first == 0 && position > 0 {
-            return Err(fault(format!("the log is needed up to write {position}, and the manifest names none")));
+            return Err(fault(format!(
+                "the log is needed up to write {position}, and the manifest names none"
+            )));
         }
         self.stage = match first {
             0 => Stage::Behind { is_asked: false },
@@ -415,7 +444,8 @@ impl Recovery {
             }
             _ => None,
         };
-        let header = read.ok_or_else(|| self.reader.fault("this is not the beginning of a segment"))?;
+        let header =
+            read.ok_or_else(|| self.reader.fault("this is not the beginning of a segment"))?;
         self.reader.pass(ALIGN as u64);
         Ok(Some(header))
     }
@@ -424,13 +454,16 @@ impl Recovery {
         let Some((header, number, crc)) = self.header(ask)? else { return Ok(None) };
         if self.reader.size() < header.capacity {
             let (size, capacity) = (self.reader.size(), header.capacity);
-            return Err(self.reader.fault(format!("the file has {size} bytes, and had {capacity} when it was made")));
+            return Err(self
+                .reader
+                .fault(format!("the file has {size} bytes, and had {capacity} when it was made")));
         }
         let manifest = self.found.manifest;
         if segment == manifest.first {
             let is_whole = manifest.snapshot > 0 || (header.before.is_none() && number == 0);
             if !is_whole {
-                let what = "the log begins here, but something came before, and there is no snapshot";
+                let what =
+                    "the log begins here, but something came before, and there is no snapshot";
                 return Err(self.reader.fault(what));
             }
             self.found.tail.position = number;
@@ -438,7 +471,8 @@ impl Recovery {
             return Err(self.reader.fault("this segment does not follow the one before it"));
         }
         self.found.segments.push((segment, header.capacity));
-        self.found.tail = Tail { segment, offset: ALIGN as u64, crc, position: self.found.tail.position };
+        self.found.tail =
+            Tail { segment, offset: ALIGN as u64, crc, position: self.found.tail.position };
         self.report.bytes += ALIGN as u64;
         self.stage = if segment < manifest.last {
             self.open_segment(segment + 1, 0, ALIGN as u64);
@@ -460,11 +494,18 @@ impl Recovery {
         Ok(Some(0))
     }
 
-    fn writes(&mut self, segment: u64, end: Option<End>, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
+    fn writes(
+        &mut self,
+        segment: u64,
+        end: Option<End>,
+        slice: &mut Slice,
+        ask: &mut impl FnMut(Task),
+    ) -> Worked {
         if end.is_some_and(|end| self.reader.at() >= end.offset) {
             return self.ended(segment, end);
         }
-        let (file, place, start) = (self.reader.file(), self.at(self.reader.file()), self.reader.at());
+        let (file, place, start) =
+            (self.reader.file(), self.at(self.reader.file()), self.reader.at());
         let (number, owner) = (self.found.tail.position + 1, self.owner);
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let found = match frame {
@@ -485,7 +526,8 @@ impl Recovery {
         let (mut rest, mut records) = (found.payload, Vec::new());
         while !rest.is_empty() {
             let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-            let read = record::read(&mut rest).ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
+            let read = record::read(&mut rest)
+                .ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
             // A user's first: those who are there already were looked at.
             let stranger = if read.1 == 1 { owner.refuses(read.0.user) } else { None };
             if let Some(what) = stranger {
@@ -532,7 +574,9 @@ impl Recovery {
         match frame {
             Ok(frame) if frame.kind == Kind::Write && frame.number >= number => {
                 let behind = frame.number;
-                let what = format!("write {number} is {why}, and write {behind} is there behind it, at byte {at}");
+                let what = format!(
+                    "write {number} is {why}, and write {behind} is there behind it, at byte {at}"
+                );
                 return Err(Fault::new(file, start, what));
             }
             Err(NoFrame::Empty | NoFrame::Foreign) => {}

@@ -154,9 +154,17 @@ enum NewStage {
 impl Repartition {
     /// Gives the slices that `old` names, each with its manifest, the number of `new`; if it is the
     /// same manifest, only `unnamed` generations are removed. `new` is the next generation.
-    pub fn new(old: Directory, new: Directory, manifests: Vec<manifest::Slice>, unnamed: Vec<u64>) -> Self {
+    pub fn new(
+        old: Directory,
+        new: Directory,
+        manifests: Vec<manifest::Slice>,
+        unnamed: Vec<u64>,
+    ) -> Self {
         assert!(new.slices > 0, "each user has a slice");
-        assert!(new == old || new.generation == old.generation + 1, "the next generation has the next number");
+        assert!(
+            new == old || new.generation == old.generation + 1,
+            "the next generation has the next number"
+        );
         assert!(manifests.len() == old.slices as usize, "each old slice has its manifest");
         let olds = manifests.into_iter().zip(0..).map(|(manifest, slice)| {
             let place = Place { generation: old.generation, slice, file: 0 };
@@ -234,7 +242,10 @@ impl Repartition {
         let new = &mut self.news[slice as usize];
         match done {
             Done::Published => {
-                assert!(new.stage == NewStage::Finished && new.writer.is_synced(), "it was brought there before");
+                assert!(
+                    new.stage == NewStage::Finished && new.writer.is_synced(),
+                    "it was brought there before"
+                );
                 new.stage = NewStage::Named;
             }
             done => new.writer.done(done),
@@ -322,8 +333,13 @@ impl Repartition {
     fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         let Some(Old { place, recovery }) = self.olds.front_mut() else {
             let written = self.news.iter().map(|new| (new.writer.users(), new.writer.entries()));
-            let written = written.fold((0, 0), |sum, (users, entries)| (sum.0 + users, sum.1 + entries));
-            assert!(written == self.dealt, "every user was written once: {written:?} of {:?}", self.dealt);
+            let written =
+                written.fold((0, 0), |sum, (users, entries)| (sum.0 + users, sum.1 + entries));
+            assert!(
+                written == self.dealt,
+                "every user was written once: {written:?} of {:?}",
+                self.dealt
+            );
             self.stage = Stage::Finish(0);
             return Ok(Headway::Going);
         };
@@ -351,7 +367,8 @@ impl Repartition {
                 }
             }
             let user = book.user(slot as Slot);
-            let New { place, writer, names, room, .. } = &mut self.news[user.id().slice(self.new.slices) as usize];
+            let New { place, writer, names, room, .. } =
+                &mut self.news[user.id().slice(self.new.slices) as usize];
             if !room.take(user.id()) {
                 return Err(Error::NoRoom(*place, user.id()));
             }

@@ -96,7 +96,9 @@ impl Scan {
         };
         match self.stage {
             _ if self.failed => {}
-            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, step_bytes, position, ask),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => {
+                self.step(book, step_bytes, position, ask)
+            }
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;
                 ask(Task::Sync { snapshot: self.framing.number() });
@@ -106,7 +108,8 @@ impl Scan {
     }
 
     fn step(&mut self, book: &Book, step_bytes: usize, position: Lsn, ask: &mut impl FnMut(Task)) {
-        let mut block = self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(Framing::block);
+        let mut block =
+            self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(Framing::block);
         let users = book.users();
         let task = if self.framing.frames() == 0 {
             self.framing.first(self.segment, block)

@@ -16,7 +16,13 @@ pub trait Source {
 
     /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the
     /// file ends.
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Self::Error>;
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Self::Error>;
 }
 
 /// Why recovery ended.
@@ -44,7 +50,11 @@ pub fn measure<S: Source>(recovery: &mut Recovery, source: &mut S) -> Result<(),
 }
 
 /// Takes a step. Returns whether it was the last; then [`Recovery::finish`].
-pub fn step<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut S) -> Result<bool, Error<S::Error>> {
+pub fn step<S: Source>(
+    recovery: &mut Recovery,
+    slice: &mut Slice,
+    source: &mut S,
+) -> Result<bool, Error<S::Error>> {
     loop {
         match advance(recovery, slice, source)? {
             Headway::Waiting => {}
@@ -54,7 +64,11 @@ pub fn step<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut 
     }
 }
 
-fn advance<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut S) -> Result<Headway, Error<S::Error>> {
+fn advance<S: Source>(
+    recovery: &mut Recovery,
+    slice: &mut Slice,
+    source: &mut S,
+) -> Result<Headway, Error<S::Error>> {
     let mut asked = Vec::new();
     let headway = recovery.advance(slice, &mut |task| asked.push(task))?;
     for task in asked {

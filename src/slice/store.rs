@@ -214,7 +214,9 @@ impl Store {
         let passed_ms = now_ms - std::mem::replace(&mut self.paced_ms, now_ms);
         let written = self.log.written_bytes();
         let grown = written - std::mem::replace(&mut self.paced_log_bytes, written);
-        let more = |amount: u64, times: i64| i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(times);
+        let more = |amount: u64, times: i64| {
+            i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(times)
+        };
         let more = more(passed_ms, PACE_BYTES).saturating_add(more(grown, PACE_PER_LOG_BYTE));
         self.allowance = self.allowance.saturating_add(more).min(SAVED_BYTES);
     }
@@ -224,7 +226,10 @@ impl Store {
         if self.publishing.contains(&Publication::Snapshot) {
             return;
         }
-        assert!(scan.last_frame() > 0 && scan.segment() >= self.manifest.first, "it is whole, and newer");
+        assert!(
+            scan.last_frame() > 0 && scan.segment() >= self.manifest.first,
+            "it is whole, and newer"
+        );
         self.replaced = std::mem::replace(&mut self.manifest.snapshot, scan.number());
         self.manifest.snapshot_end = scan.last_frame();
         self.manifest.first = scan.segment();
@@ -239,19 +244,28 @@ impl Store {
     /// Hears what was done. Returns up to where the log is durable, if that is news.
     pub fn done(&mut self, now_ms: u64, done: Done, ask: &mut impl FnMut(Task)) -> Option<Lsn> {
         match done {
-            Done::Written { file: File::Segment(segment), block, .. } => match self.log.written(segment, block) {
-                Written::Durable(lsn) => {
-                    assert!(lsn == self.log.durable() && lsn <= self.log.position(), "what was appended is durable");
-                    assert!(self.manifest.last == segment, "writes go to the segment that is named last");
-                    self.counts.writes += 1;
-                    return Some(lsn);
+            Done::Written { file: File::Segment(segment), block, .. } => {
+                match self.log.written(segment, block) {
+                    Written::Durable(lsn) => {
+                        assert!(
+                            lsn == self.log.durable() && lsn <= self.log.position(),
+                            "what was appended is durable"
+                        );
+                        assert!(
+                            self.manifest.last == segment,
+                            "writes go to the segment that is named last"
+                        );
+                        self.counts.writes += 1;
+                        return Some(lsn);
+                    }
+                    Written::Headed(segment) => {
+                        self.manifest.last = segment;
+                        self.manifest.first =
+                            if self.manifest.first == 0 { segment } else { self.manifest.first };
+                        self.publish(Publication::Segment, ask);
+                    }
                 }
-                Written::Headed(segment) => {
-                    self.manifest.last = segment;
-                    self.manifest.first = if self.manifest.first == 0 { segment } else { self.manifest.first };
-                    self.publish(Publication::Segment, ask);
-                }
-            },
+            }
             Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
             Done::Prepared { ok, .. } => {
                 self.counts.failed_segments += u64::from(!ok);
@@ -260,7 +274,9 @@ impl Store {
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
             Done::Published => self.published(ask),
-            Done::Measured { .. } | Done::Read { .. } | Done::Settled => unreachable!("a start is over"),
+            Done::Measured { .. } | Done::Read { .. } | Done::Settled => {
+                unreachable!("a start is over")
+            }
         }
         None
     }
@@ -285,7 +301,9 @@ impl Store {
                 }
                 while self.segments.front().is_some_and(|&(segment, _)| segment < scan.segment()) {
                     let (segment, bytes) = self.segments.pop_front().expect("it is there");
-                    if bytes == self.settings.segments.largest_bytes && self.recycled.len() < RECYCLED {
+                    if bytes == self.settings.segments.largest_bytes
+                        && self.recycled.len() < RECYCLED
+                    {
                         self.recycled.push(segment);
                     } else {
                         ask(Task::Remove { file: File::Segment(segment) });

@@ -17,7 +17,8 @@ const BEFORE: usize = 30;
 
 /// What the clock says; of a run that is repeated, what it said then.
 pub fn now_ms() -> u64 {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
+    let now =
+        || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
     seeds::number("PURSER_NOW").unwrap_or_else(|| now().try_into().expect("a clock of this era"))
 }
 
@@ -58,7 +59,8 @@ impl Run {
     fn sweep(self, pair: &mut Pair, user: &str) -> Result<(), String> {
         let now_ms = self.now_ms;
         let balance = Step::Get { now_ms, target: format!("/v1/users/{user}/balance") };
-        let body = pair.ask(&request(&balance)).map_err(|parted| self.report(STEPS, balance, &parted))?;
+        let body =
+            pair.ask(&request(&balance)).map_err(|parted| self.report(STEPS, balance, &parted))?;
         let body: Value = serde_json::from_str(&body).expect("a body is JSON");
         let Some(latest) = body["as_of_ms"].as_u64() else { return Ok(()) };
         let atoms = Step::Batch { now_ms, body: sweep::batch(&sweep::atoms(user, latest)) };
@@ -163,7 +165,8 @@ impl Planter {
         let Step::Feed { body, .. } = step else {
             return request(step);
         };
-        let mut lines: Vec<Vec<u8>> = body.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut lines: Vec<Vec<u8>> =
+            body.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         for line in &mut lines {
             let is_accepted = may_plant && !self.is_done && self.accepts(line);
             let changed = if is_accepted { self.change(line) } else { None };
@@ -189,7 +192,8 @@ impl Planter {
     /// A posted entry, changed, if it is accepted then too.
     fn change(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let mut entry: Value = serde_json::from_slice(line).ok()?;
-        if entry.get("kind").is_none() || entry.get("state").is_some_and(|state| state != "posted") {
+        if entry.get("kind").is_none() || entry.get("state").is_some_and(|state| state != "posted")
+        {
             return None;
         }
         self.plant.change(&mut entry);

@@ -81,7 +81,13 @@ impl Pair {
 fn hear(talk: &mut Talk, head_only: bool) -> Said {
     talk.hear(head_only).unwrap_or_else(|error| {
         talk.renew();
-        Said { status: NO_ANSWER, content_type: None, etag: None, allow: None, body: format!("no answer: {error}") }
+        Said {
+            status: NO_ANSWER,
+            content_type: None,
+            etag: None,
+            allow: None,
+            body: format!("no answer: {error}"),
+        }
     })
 }
 
@@ -89,11 +95,14 @@ fn hear(talk: &mut Talk, head_only: bool) -> Said {
 fn weight(body: &str) -> usize {
     if let Some(counts) = body.strip_prefix("{\"accepted\":") {
         let counts = counts.split(",\"results\"").next().expect("split gives one");
-        let numbers = counts.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse::<usize>().ok());
+        let numbers = counts
+            .split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse::<usize>().ok());
         return numbers.sum();
     }
     if body.starts_with("{\"responses\":") {
-        return body.matches("\"version\":").count() + body.matches("\"code\":\"user_not_found\"").count();
+        return body.matches("\"version\":").count()
+            + body.matches("\"code\":\"user_not_found\"").count();
     }
     1
 }
@@ -114,19 +123,30 @@ impl Parted {
         };
         let (at, around) = seeds::first_difference([(one, &a.body), (other, &b.body)]);
         let asked: String = String::from_utf8_lossy(&self.asked).chars().take(3_000).collect();
-        format!("{one} {}\n{other} {}\nbodies part at byte {at}:\n{around}\nasked: {asked}", head(a), head(b))
+        format!(
+            "{one} {}\n{other} {}\nbodies part at byte {at}:\n{around}\nasked: {asked}",
+            head(a),
+            head(b)
+        )
     }
 
     /// Who of the two says this.
     pub fn who_says(&self, status: u16, body: &str) -> &'static str {
-        let agreeing = self.heard.iter().find(|(_, said)| said.status == status && said.body == body);
+        let agreeing =
+            self.heard.iter().find(|(_, said)| said.status == status && said.body == body);
         agreeing.map_or("neither", |(name, _)| name)
     }
 }
 
 #[test]
 fn weights() {
-    assert_eq!(weight(r#"{"accepted":12,"duplicates":3,"rejected":20,"results":[{"index":5}]}"#), 35);
-    assert_eq!(weight(r#"{"responses":[{"user_id":"1","version":3},{"code":"user_not_found"}]}"#), 2);
+    assert_eq!(
+        weight(r#"{"accepted":12,"duplicates":3,"rejected":20,"results":[{"index":5}]}"#),
+        35
+    );
+    assert_eq!(
+        weight(r#"{"responses":[{"user_id":"1","version":3},{"code":"user_not_found"}]}"#),
+        2
+    );
     assert_eq!(weight(r#"{"user_id":"1","version":3}"#), 1);
 }

@@ -1,4 +1,5 @@
-//! The same service in Go: built once a run, started like ours, and heard with the tolerance that HTTP libraries need.
+//! The same service in Go: built once a run, started like ours, and heard with the tolerance that
+//! HTTP libraries need.
 
 use crate::server::{PATIENCE, Server};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -13,7 +14,8 @@ pub struct Peers {
 }
 
 impl Peers {
-    /// Builds them, the first time. `None` if there is no Go here; what is left out then is printed.
+    /// Builds them, the first time. `None` if there is no Go here; what is left out then is
+    /// printed.
     pub fn built(left_out: &str) -> Option<&'static Self> {
         static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
         let peers = PEERS.get_or_init(build).as_ref();
@@ -36,7 +38,9 @@ fn build() -> Option<Peers> {
     go.arg("build").arg("-C").arg(sources).arg("-o").arg(&folder).arg("./cmd/...");
     match go.output() {
         Ok(output) if output.status.success() => Some(Peers { folder }),
-        Ok(output) => panic!("the peers cannot be built: {}", String::from_utf8_lossy(&output.stderr)),
+        Ok(output) => {
+            panic!("the peers cannot be built: {}", String::from_utf8_lossy(&output.stderr))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => panic!("go does not run: {error}"),
     }
@@ -92,7 +96,8 @@ impl Talk {
         let status_line = self.line()?;
         let status = status_line.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.ok_or_else(|| bad(&status_line))?;
-        let mut said = Said { status, content_type: None, etag: None, allow: None, body: String::new() };
+        let mut said =
+            Said { status, content_type: None, etag: None, allow: None, body: String::new() };
         let (mut length, mut is_chunked) = (0, false);
         loop {
             let line = self.line()?;

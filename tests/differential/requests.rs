@@ -1,4 +1,5 @@
-//! Requests that turn on HTTP rather than on the ledger: methods, content types, sizes, conditions, queries, framing.
+//! Requests that turn on HTTP rather than on the ledger: methods, content types, sizes, conditions,
+//! queries, framing.
 //!
 //! All are well-formed: what is not, a library answers in its own way.
 
@@ -63,9 +64,11 @@ const STATS_QUERIES: &[&str] = &[
 /// What goes before all others: user 42 has two entries, 7 has one, 5 has none.
 pub fn opening() -> Vec<u8> {
     let mut body = Vec::new();
-    for (entry, user, kind, at_ms) in
-        [(1, 42, "gift_sent", 1_700_000_000_000_u64), (2, 42, "topup", 1_700_000_900_000), (3, 7, "topup", 0)]
-    {
+    for (entry, user, kind, at_ms) in [
+        (1, 42, "gift_sent", 1_700_000_000_000_u64),
+        (2, 42, "topup", 1_700_000_900_000),
+        (3, 7, "topup", 0),
+    ] {
         body.extend(line(entry, user, kind, at_ms));
         body.push(b'\n');
     }
@@ -90,17 +93,31 @@ fn paths() -> Vec<Vec<u8>> {
 
 fn methods() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    let targets =
-        ["/v1/users/42/balance", "/v1/users/x/stats", "/v1/entries", "/v1/batch", "/v1/batch?x=1", "/nowhere"];
+    let targets = [
+        "/v1/users/42/balance",
+        "/v1/users/x/stats",
+        "/v1/entries",
+        "/v1/batch",
+        "/v1/batch?x=1",
+        "/nowhere",
+    ];
     for target in targets {
         for method in ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get", "Post"] {
             all.push(request(method, target, ""));
         }
     }
     all.extend(
-        ["/v1/users/42/balance", "/healthz", "/nowhere"].map(|target| request("POST", target, "content-length: 0\r\n")),
+        ["/v1/users/42/balance", "/healthz", "/nowhere"]
+            .map(|target| request("POST", target, "content-length: 0\r\n")),
     );
-    for target in ["42/balance", "42/stats?window=lifetime", "5/balance", "42/stats", "x/balance", "42/balance?x=1"] {
+    for target in [
+        "42/balance",
+        "42/stats?window=lifetime",
+        "5/balance",
+        "42/stats",
+        "x/balance",
+        "42/balance?x=1",
+    ] {
         all.push(request("HEAD", &format!("/v1/users/{target}"), ""));
     }
     all.into_iter().map(String::into_bytes).collect()
@@ -113,13 +130,20 @@ fn content_types() -> Vec<Vec<u8>> {
         all.push(post("/v1/batch", kind, r#"{"requests":[]}"#));
     }
     for lines in ["", JSON, NDJSON] {
-        all.push(request("POST", "/v1/entries", &format!("{lines}content-length: 0\r\n")).into_bytes());
         all.push(
-            [request("POST", "/v1/batch", &format!("{lines}content-length: 2\r\n")), "{}".to_owned()]
-                .concat()
-                .into_bytes(),
+            request("POST", "/v1/entries", &format!("{lines}content-length: 0\r\n")).into_bytes(),
         );
-        for coding in ["gzip", "br", "x", "gzip, identity", "identity", "Identity", "identity, Identity,", ""] {
+        all.push(
+            [
+                request("POST", "/v1/batch", &format!("{lines}content-length: 2\r\n")),
+                "{}".to_owned(),
+            ]
+            .concat()
+            .into_bytes(),
+        );
+        for coding in
+            ["gzip", "br", "x", "gzip, identity", "identity", "Identity", "identity, Identity,", ""]
+        {
             let lines = format!("{lines}content-encoding: {coding}\r\ncontent-length: 0\r\n");
             all.push(request("POST", "/v1/entries", &lines).into_bytes());
             all.push(request("POST", "/v1/batch?x=1", &lines).into_bytes());
@@ -149,8 +173,11 @@ fn conditions() -> Vec<Vec<u8>> {
 fn queries() -> Vec<Vec<u8>> {
     let balance = BALANCE_QUERIES.iter().map(|query| format!("/v1/users/42/balance{query}"));
     let stats = STATS_QUERIES.iter().map(|query| format!("/v1/users/42/stats{query}"));
-    let mut all: Vec<Vec<u8>> = balance.chain(stats).map(|target| get(&target).into_bytes()).collect();
-    all.extend(["/healthz?", "/healthz?a=1", "/nowhere?a=1"].map(|target| get(target).into_bytes()));
+    let mut all: Vec<Vec<u8>> =
+        balance.chain(stats).map(|target| get(&target).into_bytes()).collect();
+    all.extend(
+        ["/healthz?", "/healthz?a=1", "/nowhere?a=1"].map(|target| get(target).into_bytes()),
+    );
     for query in ["?", "?x=1", "?&", "?currency=COIN", "?%zz=1"] {
         all.push(post(&format!("/v1/entries{query}"), "application/x-ndjson", ""));
         all.push(post(&format!("/v1/batch{query}"), "application/json", r#"{"requests":[]}"#));
@@ -161,7 +188,8 @@ fn queries() -> Vec<Vec<u8>> {
 
 fn framing() -> Vec<Vec<u8>> {
     let entry = line(50, 9, "topup", 1_000);
-    let balance = br#"{"requests":[{"user_id":"9","read":"balance"},{"user_id":"5","read":"balance"}]}"#;
+    let balance =
+        br#"{"requests":[{"user_id":"9","read":"balance"},{"user_id":"5","read":"balance"}]}"#;
     let mut all = Vec::new();
     for size in [1, 7, 64, 1 << 20] {
         all.push(chunked("/v1/entries", NDJSON, &entry, size, ""));
@@ -172,7 +200,9 @@ fn framing() -> Vec<Vec<u8>> {
     all.push(chunked("/v1/entries", NDJSON, &entry, 20, "expires: never\r\n"));
     all.push(chunked("/v1/entries", JSON, &entry, 20, ""));
     all.push(chunked("/nowhere", JSON, &entry, 20, ""));
-    for (target, body) in [("/v1/users/42/balance", "x"), ("/healthz", "x"), ("/v1/users/42/stats?window=7m", "{}")] {
+    for (target, body) in
+        [("/v1/users/42/balance", "x"), ("/healthz", "x"), ("/v1/users/42/stats?window=7m", "{}")]
+    {
         let lines = format!("content-length: {}\r\n", body.len());
         all.push([request("GET", target, &lines), body.to_owned()].concat().into_bytes());
     }
@@ -180,24 +210,30 @@ fn framing() -> Vec<Vec<u8>> {
     let expecting = format!("{NDJSON}expect: 100-continue\r\ncontent-length: {}\r\n", entry.len());
     all.push([request("POST", "/v1/entries", &expecting).as_bytes(), &entry].concat());
     all.push([request("POST", "/v1/batch", &expecting).as_bytes(), &entry].concat());
-    all.extend(
-        ["", "connection: keep-alive\r\n"]
-            .map(|line| format!("GET /v1/users/42/balance HTTP/1.0\r\nhost: test\r\n{line}\r\n").into_bytes()),
-    );
+    all.extend(["", "connection: keep-alive\r\n"].map(|line| {
+        format!("GET /v1/users/42/balance HTTP/1.0\r\nhost: test\r\n{line}\r\n").into_bytes()
+    }));
     all.push(request("GET", "/v1/users/42/balance", "connection: close\r\n").into_bytes());
-    all.push(request("GET", "/v1/users/42/balance", "accept-encoding: gzip\r\nrange: bytes=0-3\r\n").into_bytes());
+    all.push(
+        request("GET", "/v1/users/42/balance", "accept-encoding: gzip\r\nrange: bytes=0-3\r\n")
+            .into_bytes(),
+    );
     all
 }
 
 /// Chunk extensions, which Hertz does not read.
 pub fn extensions() -> Vec<Vec<u8>> {
     let head = request("POST", "/v1/batch", &format!("{JSON}transfer-encoding: chunked\r\n"));
-    let chunks = ["f;a\r\n{\"requests\":[]}\r\n0\r\n\r\n", "F;a=b;c=\"d e\"\r\n{\"requests\":[]}\r\n0;e\r\n\r\n"];
+    let chunks = [
+        "f;a\r\n{\"requests\":[]}\r\n0\r\n\r\n",
+        "F;a=b;c=\"d e\"\r\n{\"requests\":[]}\r\n0;e\r\n\r\n",
+    ];
     chunks.iter().map(|chunks| [&head, *chunks].concat().into_bytes()).collect()
 }
 
 fn chunked(target: &str, lines: &str, body: &[u8], size: usize, trailers: &str) -> Vec<u8> {
-    let mut text = request("POST", target, &format!("{lines}transfer-encoding: chunked\r\n")).into_bytes();
+    let mut text =
+        request("POST", target, &format!("{lines}transfer-encoding: chunked\r\n")).into_bytes();
     for chunk in body.chunks(size) {
         text.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
         text.extend(chunk);
@@ -211,7 +247,9 @@ fn chunked(target: &str, lines: &str, body: &[u8], size: usize, trailers: &str) 
 fn sizes() -> Vec<Vec<u8>> {
     let entry = line(60, 10, "topup", 1_000);
     let padded = |body: &[u8], size: usize| [body, &vec![b' '; size - body.len()]].concat();
-    let list = |count: usize| format!("[{}]", vec![r#"{"user_id":"42","read":"balance"}"#; count].join(","));
+    let list = |count: usize| {
+        format!("[{}]", vec![r#"{"user_id":"42","read":"balance"}"#; count].join(","))
+    };
     let items = |count: usize| format!(r#"{{"requests":{}}}"#, list(count)).into_bytes();
     let fed = padded(&entry, FEED_BYTES);
     let asked = padded(&items(2), BATCH_BYTES);
@@ -242,8 +280,21 @@ pub fn pipeline() -> Vec<Vec<u8>> {
     let balance = get("/v1/users/11/balance").into_bytes();
     let stats = get("/v1/users/11/stats?window=lifetime").into_bytes();
     let entry = |id| feed(line(id, 11, "topup", 1_000 * id));
-    let both = batch(r#"{"requests":[{"user_id":"11","read":"balance"},{"user_id":"5","read":"balance"}]}"#);
+    let both = batch(
+        r#"{"requests":[{"user_id":"11","read":"balance"},{"user_id":"5","read":"balance"}]}"#,
+    );
     let head = request("HEAD", "/v1/users/11/balance", "").into_bytes();
     let bad = get("/v1/users/11/balance?x=1").into_bytes();
-    vec![balance.clone(), entry(70), balance.clone(), entry(71), entry(70), stats, bad, both, head, balance]
+    vec![
+        balance.clone(),
+        entry(70),
+        balance.clone(),
+        entry(71),
+        entry(70),
+        stats,
+        bad,
+        both,
+        head,
+        balance,
+    ]
 }

@@ -40,7 +40,9 @@ impl Question {
     fn stats(user: &str, window: &str, at_ms: u64) -> Self {
         Self {
             target: format!("/v1/users/{user}/stats?window={window}&at_ms={at_ms}"),
-            item: format!(r#"{{"user_id":"{user}","read":"stats","window":"{window}","at_ms":{at_ms}}}"#),
+            item: format!(
+                r#"{{"user_id":"{user}","read":"stats","window":"{window}","at_ms":{at_ms}}}"#
+            ),
         }
     }
 }
@@ -51,7 +53,8 @@ pub fn batch<'q>(questions: impl IntoIterator<Item = &'q Question>) -> Vec<u8> {
     format!(r#"{{"requests":[{}]}}"#, items.join(",")).into_bytes()
 }
 
-/// Windows that begin or end at an edge, or an instant before it: of the grains, of what is kept, of what a bank books by.
+/// Windows that begin or end at an edge, or an instant before it: of the grains, of what is kept,
+/// of what a bank books by.
 pub fn edges(user: &str, latest: u64) -> Vec<Question> {
     let back = |span: u64, grain: u64| latest.saturating_sub(span) / grain * grain;
     let edges = [
@@ -75,10 +78,13 @@ pub fn edges(user: &str, latest: u64) -> Vec<Question> {
     all
 }
 
-/// The smallest ranges that can be told apart, each by itself: what any window shows is a sum of them. Fewer than 1,000.
+/// The smallest ranges that can be told apart, each by itself: what any window shows is a sum of
+/// them. Fewer than 1,000.
 pub fn atoms(user: &str, latest: u64) -> Vec<Question> {
     let mut all = vec![Question::balance(user), Question::lifetime(user)];
-    for (window, grain, count) in [("15m", BUCKET, 27 * 4 + 1), ("1h", HOUR, 9 * 24 + 1), ("1d", DAY, 402)] {
+    for (window, grain, count) in
+        [("15m", BUCKET, 27 * 4 + 1), ("1h", HOUR, 9 * 24 + 1), ("1d", DAY, 402)]
+    {
         // The last instant of each, so that the range is that one alone.
         let first_end = (latest / grain + 1) * grain - 1;
         let ends = (0..count).map_while(|back| first_end.checked_sub(back * grain));

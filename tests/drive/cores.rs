@@ -1,4 +1,5 @@
-//! Several cores with a slice each, and a mesh that carries what one has sent when the other's turn comes.
+//! Several cores with a slice each, and a mesh that carries what one has sent when the other's turn
+//! comes.
 
 use super::driver::{Core, UNLIMITED};
 use super::ram_disk::RamDisk;
@@ -11,7 +12,8 @@ use purser::server::topology::Topology;
 use purser::slice::Slice;
 use std::collections::VecDeque;
 
-/// Cores, and the connections to them. A core whose turn does not come stands still. Disks do at once what they are asked.
+/// Cores, and the connections to them. A core whose turn does not come stands still. Disks do at
+/// once what they are asked.
 pub struct Cores {
     pub clock_ms: u64,
     cores: Vec<Core>,
@@ -37,7 +39,10 @@ impl Cores {
         let (machines, disks): (Vec<_>, Vec<_>) = (0..count).map(new).unzip();
         let mut cores = Self {
             clock_ms: 0,
-            cores: (0..).zip(machines).map(|(core, machine)| Core::new(machine, core, START_MS, now_ms)).collect(),
+            cores: (0..)
+                .zip(machines)
+                .map(|(core, machine)| Core::new(machine, core, START_MS, now_ms))
+                .collect(),
             disks,
             come: (0..cores).map(|_| VecDeque::new()).collect(),
             lines: Vec::new(),
@@ -73,7 +78,8 @@ impl Cores {
         self.deliver(core);
     }
 
-    /// Hands connections of one core bytes, all of them in one turn, behind what other cores have sent it.
+    /// Hands connections of one core bytes, all of them in one turn, behind what other cores have
+    /// sent it.
     pub fn send_at_once(&mut self, sent: &[(usize, &[u8])]) {
         let (core, _) = self.lines[sent[0].0];
         self.set_clock(core);
@@ -87,7 +93,11 @@ impl Cores {
 
     /// Bytes that are reserved for answers and bodies, on all cores.
     pub fn reserved_bytes(&self) -> usize {
-        self.cores.iter().map(|core| core.machine.reserved_bytes()).map(|(answers, bodies)| answers + bodies).sum()
+        self.cores
+            .iter()
+            .map(|core| core.machine.reserved_bytes())
+            .map(|(answers, bodies)| answers + bodies)
+            .sum()
     }
 
     pub fn progress(&mut self, line: usize) -> Progress {
@@ -124,13 +134,16 @@ impl Cores {
         self.cores[core].machine.slices().next().expect("each core has one")
     }
 
-    /// A core's turn: what has come for it, then whatever it has at hand. All that it has applied is durable at the end.
+    /// A core's turn: what has come for it, then whatever it has at hand. All that it has applied
+    /// is durable at the end.
     pub fn turn(&mut self, core: usize) {
         self.set_clock(core);
         let Self { cores, come, .. } = self;
         let one = &mut cores[core];
         let come = &mut come[core];
-        one.turn(|machine| come.drain(..).for_each(|(from, message)| machine.message(from, message)));
+        one.turn(|machine| {
+            come.drain(..).for_each(|(from, message)| machine.message(from, message))
+        });
         loop {
             let is_busy = self.deliver(core);
             if !is_busy && !self.cores[core].has_work() {
@@ -140,7 +153,8 @@ impl Cores {
         }
     }
 
-    /// Carries away what a core has sent, and has its disks do what it has asked. Returns whether they did anything.
+    /// Carries away what a core has sent, and has its disks do what it has asked. Returns whether
+    /// they did anything.
     fn deliver(&mut self, core: usize) -> bool {
         let Self { cores, disks, come, .. } = self;
         let one = &mut cores[core];
@@ -149,7 +163,10 @@ impl Cores {
         }
         let has_asked = !one.tasks.is_empty();
         for (slice, task) in one.tasks.drain(..) {
-            let (_, disk) = disks[core].iter_mut().find(|(of, _)| *of == slice).expect("it is a slice of the core");
+            let (_, disk) = disks[core]
+                .iter_mut()
+                .find(|(of, _)| *of == slice)
+                .expect("it is a slice of the core");
             one.done.extend(disk.work(task).map(|done| (slice, done)));
         }
         has_asked

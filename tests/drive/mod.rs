@@ -1,4 +1,5 @@
-//! The machine of a core without an engine: bytes in, bytes out, with the clocks in the test's hand.
+//! The machine of a core without an engine: bytes in, bytes out, with the clocks in the test's
+//! hand.
 
 #[path = "../../benches/common/driver.rs"]
 pub mod driver;
@@ -30,7 +31,12 @@ fn kept(slice: u32, slices: u32) -> (Kept, RamDisk) {
 }
 
 /// The machine of a core, with a disk for each of its slices if they are kept.
-fn server(topology: Topology, credits: u32, limits: Limits, is_kept: bool) -> (Server, Vec<(u32, RamDisk)>) {
+fn server(
+    topology: Topology,
+    credits: u32,
+    limits: Limits,
+    is_kept: bool,
+) -> (Server, Vec<(u32, RamDisk)>) {
     let slices: Vec<_> = topology.slices_here().collect();
     let (mut keeps, mut disks) = (Vec::new(), Vec::new());
     for slice in slices {
@@ -87,7 +93,11 @@ impl Wire {
             self.core.turn(|_| {});
             let mut is_over = !self.core.has_work();
             for (slice, task) in std::mem::take(&mut self.core.tasks) {
-                let (_, disk) = self.disks.iter_mut().find(|(of, _)| *of == slice).expect("it is a slice of the core");
+                let (_, disk) = self
+                    .disks
+                    .iter_mut()
+                    .find(|(of, _)| *of == slice)
+                    .expect("it is a slice of the core");
                 self.core.done.extend(disk.work(task).map(|done| (slice, done)));
                 is_over = false;
             }
@@ -150,9 +160,13 @@ pub struct Answer {
 impl Answer {
     fn read(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).expect("answers are text");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer in {text:?}"));
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer in {text:?}"));
         let header = |name: &str| {
-            head.lines().skip(1).find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+            head.lines()
+                .skip(1)
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(str::to_owned)
         };
         let length: usize = header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
         assert_eq!(body.len(), length, "one answer of the stated length: {text:?}");

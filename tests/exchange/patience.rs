@@ -28,9 +28,15 @@ fn entry(core: u32, id: u64) -> Vec<u8> {
 }
 
 fn batch(cores: &[u32]) -> Vec<u8> {
-    let items: Vec<_> =
-        cores.iter().map(|core| format!(r#"{{"user_id":"{}","read":"balance"}}"#, user_of(*core))).collect();
-    post("/v1/batch", "application/json", format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes())
+    let items: Vec<_> = cores
+        .iter()
+        .map(|core| format!(r#"{{"user_id":"{}","read":"balance"}}"#, user_of(*core)))
+        .collect();
+    post(
+        "/v1/batch",
+        "application/json",
+        format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes(),
+    )
 }
 
 /// Three cores, with a user each that has one entry.
@@ -49,9 +55,13 @@ fn three() -> Cores {
 fn told(cores: &mut Cores, line: usize) -> String {
     let text = cores.text(line);
     let word = |answer: &str| {
-        let accepted = answer.split_once("\"accepted\":").map(|(_, rest)| format!(" accepted {}", &rest[..1]));
-        let code = answer.split_once("\"code\":\"").map(|(_, rest)| format!(" {}", rest.split('"').next().unwrap()));
-        let versions: String = answer.split("\"version\":").skip(1).map(|rest| format!(" v{}", &rest[..1])).collect();
+        let accepted =
+            answer.split_once("\"accepted\":").map(|(_, rest)| format!(" accepted {}", &rest[..1]));
+        let code = answer
+            .split_once("\"code\":\"")
+            .map(|(_, rest)| format!(" {}", rest.split('"').next().unwrap()));
+        let versions: String =
+            answer.split("\"version\":").skip(1).map(|rest| format!(" v{}", &rest[..1])).collect();
         let again = if answer.contains("retry-after: ") { " later" } else { "" };
         let about = accepted.or(code).unwrap_or_default();
         format!("{}{about}{versions}{again}", &answer[..3])
@@ -72,7 +82,8 @@ fn a_core_that_stands_still_holds_up_nobody_else() {
     let [asks, reads, feeds, batches] = [(); 4].map(|()| cores.connect(0));
     cores.turn(0);
 
-    // Core 1 stands still. Two reads are away to it, the third has no credit; what is behind them waits.
+    // Core 1 stands still. Two reads are away to it, the third has no credit; what is behind them
+    // waits.
     cores.send(asks, &[balance(2), balance(1), balance(1), balance(1), balance(0)].concat());
     cores.send(feeds, &entry(1, 2));
     cores.send(batches, &batch(&[0, 1, 2]));
@@ -92,12 +103,19 @@ fn a_core_that_stands_still_holds_up_nobody_else() {
     assert_eq!(cores.progress(asks), Progress::Idle);
     assert_eq!(told(&mut cores, asks), "", "the refusal has its place behind two answers");
     assert_eq!(told(&mut cores, batches), "503 overloaded later");
-    assert_eq!((cores.progress(feeds), told(&mut cores, feeds)), (Progress::Blocked, String::new()), "entries wait");
+    assert_eq!(
+        (cores.progress(feeds), told(&mut cores, feeds)),
+        (Progress::Blocked, String::new()),
+        "entries wait"
+    );
 
     // Who asks now is told at once; others' users are read as ever.
     cores.send(reads, &[balance(1), balance(2), batch(&[0, 2]), batch(&[1])].concat());
     go_round(&mut cores, &[0, 2]);
-    assert_eq!(told(&mut cores, reads), "503 overloaded later, 200 v1, 200 v1 v1, 503 overloaded later");
+    assert_eq!(
+        told(&mut cores, reads),
+        "503 overloaded later, 200 v1, 200 v1 v1, 503 overloaded later"
+    );
 
     // Core 1 goes on, and so does everything.
     go_round(&mut cores, &[1, 0, 2]);
@@ -128,7 +146,9 @@ fn a_core_that_is_slow_but_moves_is_waited_for() {
         cores.turn(0);
         cores.turn(1);
         cores.turn(0);
-        answers.extend(told(&mut cores, asks).split(", ").filter(|told| !told.is_empty()).map(str::to_owned));
+        answers.extend(
+            told(&mut cores, asks).split(", ").filter(|told| !told.is_empty()).map(str::to_owned),
+        );
     }
     assert!(cores.is_idle(asks));
     assert_eq!(answers, ["200 v1"; 9]);

@@ -1,4 +1,5 @@
-//! What becomes of requests when there is no room for their answers: large ones are refused, on whichever core it shows, and small ones never.
+//! What becomes of requests when there is no room for their answers: large ones are refused, on
+//! whichever core it shows, and small ones never.
 
 use crate::drive::cores::Cores;
 use crate::drive::driver::UNLIMITED;
@@ -9,7 +10,8 @@ use purser::server::limits::{LARGE_BYTES, LARGE_BYTES_PER_TURN, TICK_MS, TICKS};
 use purser::server::progress::Progress;
 
 const NOW_MS: u64 = 1_763_900_000_000;
-/// Enough for statistics of more than [`LARGE_BYTES`], and few enough that three of them are less than a turn's.
+/// Enough for statistics of more than [`LARGE_BYTES`], and few enough that three of them are less
+/// than a turn's.
 const GROUPS: usize = 60;
 
 /// A user of a core's, of so many.
@@ -36,12 +38,19 @@ fn balance(user: u64) -> Vec<u8> {
 }
 
 fn batch(users: &[u64]) -> Vec<u8> {
-    let items: Vec<_> =
-        users.iter().map(|user| format!(r#"{{"user_id":"{user}","read":"stats","window":"lifetime"}}"#)).collect();
-    post("/v1/batch", "application/json", format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes())
+    let items: Vec<_> = users
+        .iter()
+        .map(|user| format!(r#"{{"user_id":"{user}","read":"stats","window":"lifetime"}}"#))
+        .collect();
+    post(
+        "/v1/batch",
+        "application/json",
+        format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes(),
+    )
 }
 
-/// Cores with a user each who has many groups, and these users; each core may hold so many bytes of answers.
+/// Cores with a user each who has many groups, and these users; each core may hold so many bytes of
+/// answers.
 fn peopled(count: usize, answer_bytes: usize) -> (Cores, Vec<u64>) {
     let limits = Limits { answer_bytes, ..UNLIMITED };
     let mut cores = Cores::with(count, 8, NOW_MS, limits, false);
@@ -50,7 +59,10 @@ fn peopled(count: usize, answer_bytes: usize) -> (Cores, Vec<u64>) {
         let line = cores.connect(core);
         // The answer to a feed this short is small, and always fits.
         for first in (0..GROUPS).step_by(10) {
-            cores.send(line, &feed(&(first..first + 10).map(|id| entry(user, id)).collect::<Vec<_>>()));
+            cores.send(
+                line,
+                &feed(&(first..first + 10).map(|id| entry(user, id)).collect::<Vec<_>>()),
+            );
             while cores.progress(line) == Progress::Ready {
                 cores.turn(core);
             }
@@ -65,7 +77,9 @@ fn peopled(count: usize, answer_bytes: usize) -> (Cores, Vec<u64>) {
 fn told(cores: &mut Cores, line: usize) -> String {
     let text = cores.text(line);
     let word = |answer: &str| match answer.split_once("\"code\":\"") {
-        Some((_, rest)) => format!("{} {}", &answer[..3], rest.split('"').next().unwrap_or_default()),
+        Some((_, rest)) => {
+            format!("{} {}", &answer[..3], rest.split('"').next().unwrap_or_default())
+        }
         None => answer[..3].to_owned(),
     };
     text.split("HTTP/1.1 ").skip(1).map(word).collect::<Vec<_>>().join(", ")
@@ -76,7 +90,8 @@ fn go_round(cores: &mut Cores) {
     for _ in 0..8 {
         (0..cores.len()).for_each(|core| cores.turn(core));
     }
-    (0..cores.len()).for_each(|core| assert!(cores.is_settled(core), "what was on its way has arrived"));
+    (0..cores.len())
+        .for_each(|core| assert!(cores.is_settled(core), "what was on its way has arrived"));
     assert_eq!(cores.reserved_bytes(), 0, "what was reserved is released");
 }
 
@@ -131,7 +146,8 @@ fn long_reads_are_refused_and_short_ones_are_not() {
     let ask = |answer_bytes: usize| {
         let (mut cores, users) = peopled(2, answer_bytes);
         let line = cores.connect(0);
-        let requests: Vec<_> = users.iter().flat_map(|&user| [stats(user), balance(user)]).collect();
+        let requests: Vec<_> =
+            users.iter().flat_map(|&user| [stats(user), balance(user)]).collect();
         let mut answers = Vec::new();
         for request in &requests {
             cores.send(line, request);
@@ -170,7 +186,8 @@ fn a_feed_has_room_for_its_answer_first() {
     assert_eq!(ask(1 << 20, 98), r#"{"accepted":98,"dupl"#);
 }
 
-/// However many long answers a core gives its own connections in each turn, other cores are answered too.
+/// However many long answers a core gives its own connections in each turn, other cores are
+/// answered too.
 #[test]
 fn long_answers_of_one_core_delay_no_other() {
     let (mut cores, users) = peopled(2, usize::MAX);

@@ -1,7 +1,7 @@
 //! Which room may import which, and that nothing gets around it.
 //!
-//! A re-export is an import: what a room reaches through another room's `use` counts as an import of
-//! the room where it is defined, and is refused, since it hides the arrow.
+//! A re-export is an import: what a room reaches through another room's `use` counts as an import
+//! of the room where it is defined, and is refused, since it hides the arrow.
 
 use super::sources::{Module, Names, lookup, modules, room};
 
@@ -30,14 +30,17 @@ const ARROWS: &[(&str, &[&str])] = &[
 ];
 
 /// Every room but `cli`, which nobody imports except `main`.
-const EVERYTHING: [&str; 12] =
-    ["ledger", "http", "tls", "api", "journal", "slice", "server", "engine", "admin", "ingest", "shadow", "config"];
+const EVERYTHING: [&str; 12] = [
+    "ledger", "http", "tls", "api", "journal", "slice", "server", "engine", "admin", "ingest",
+    "shadow", "config",
+];
 
-/// The room where what a path names is defined, and the path itself, if it goes through another room's
-/// `use`.
+/// The room where what a path names is defined, and the path itself, if it goes through another
+/// room's `use`.
 fn defined(modules: &[Module], path: &[String]) -> (String, Option<(String, Names)>) {
     let (mut path, mut through) = (path.to_vec(), None);
-    // As many steps as there are files: a `use` leads back to itself only in code that does not compile.
+    // As many steps as there are files: a `use` leads back to itself only in code that does not
+    // compile.
     for _ in modules {
         let Some((module, Some(name))) = lookup(modules, &path) else { break };
         let Some(next) = module.uses.get(&name) else { break };
@@ -72,12 +75,16 @@ fn faults(modules: &[Module], module: &Module) -> Vec<String> {
         let (from, through) = defined(modules, path);
         for other in [&path[0], &from] {
             if may(own, other) != Some(true) {
-                faults.push(format!("{file} imports {}: {own} may not import {other}", path.join("::")));
+                faults.push(format!(
+                    "{file} imports {}: {own} may not import {other}",
+                    path.join("::")
+                ));
             }
         }
         if let Some((by, whole)) = through {
             let (path, whole) = (path.join("::"), whole.join("::"));
-            faults.push(format!("{file} imports {path} through {by}: import crate::{whole} itself"));
+            faults
+                .push(format!("{file} imports {path} through {by}: import crate::{whole} itself"));
         }
     }
     faults.dedup();
@@ -102,14 +109,32 @@ fn the_wall_has_no_hole() {
         ];
         faults(&planted, &planted[3]).join(", ")
     };
-    assert_eq!(caught("src/slice/log.rs", "use crate::ledger::book::Book; use crate::limits::Limits;"), "");
-    assert!(caught("src/ledger/user.rs", "use crate::journal::File;").ends_with("ledger may not import journal"));
-    assert!(caught("src/limits.rs", "use crate::metrics::Counters;").ends_with("limits may not import metrics"));
-    assert!(
-        caught("src/slice/log.rs", "use crate::journal::Book;").ends_with("import crate::ledger::book::Book itself")
+    assert_eq!(
+        caught("src/slice/log.rs", "use crate::ledger::book::Book; use crate::limits::Limits;"),
+        ""
     );
-    assert!(caught("src/slice/log.rs", "fn f(b: super::B) {}").ends_with("import crate::ledger::book::Book itself"));
-    assert!(caught("src/http/mod.rs", "use crate::journal::Book;").contains("http may not import ledger"));
-    assert!(caught("src/http/mod.rs", "use crate::{limits, api};").contains("http may not import api"));
+    assert!(
+        caught("src/ledger/user.rs", "use crate::journal::File;")
+            .ends_with("ledger may not import journal")
+    );
+    assert!(
+        caught("src/limits.rs", "use crate::metrics::Counters;")
+            .ends_with("limits may not import metrics")
+    );
+    assert!(
+        caught("src/slice/log.rs", "use crate::journal::Book;")
+            .ends_with("import crate::ledger::book::Book itself")
+    );
+    assert!(
+        caught("src/slice/log.rs", "fn f(b: super::B) {}")
+            .ends_with("import crate::ledger::book::Book itself")
+    );
+    assert!(
+        caught("src/http/mod.rs", "use crate::journal::Book;")
+            .contains("http may not import ledger")
+    );
+    assert!(
+        caught("src/http/mod.rs", "use crate::{limits, api};").contains("http may not import api")
+    );
     assert!(caught("src/novel/mod.rs", "").ends_with("no such room"));
 }

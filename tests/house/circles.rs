@@ -1,7 +1,7 @@
 //! No circles between files: what a file needs lies below it, never above.
 //!
-//! A parent's `mod child;` is no import. A child that imports from its parent while the parent imports
-//! from the child is a circle: what both need belongs in a file of its own.
+//! A parent's `mod child;` is no import. A child that imports from its parent while the parent
+//! imports from the child is a circle: what both need belongs in a file of its own.
 
 use super::sources::{Module, lookup, modules};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +22,8 @@ fn graph(modules: &[Module]) -> Graph<'_> {
         let imports = graph.entry(&module.file).or_default();
         for path in &module.paths {
             let mut path = path.clone();
-            // As many steps as there are files: a `use` leads back to itself only in code that does not compile.
+            // As many steps as there are files: a `use` leads back to itself only in code that does
+            // not compile.
             for _ in modules {
                 let Some((target, name)) = lookup(modules, &path) else { break };
                 if target.file != module.file && !target.at.is_empty() && counts(&target.file) {
@@ -69,8 +70,10 @@ fn circles(graph: &Graph<'_>) -> BTreeSet<Vec<String>> {
 #[test]
 fn no_files_import_each_other_in_a_circle() {
     let modules = modules();
-    let told: Vec<_> =
-        circles(&graph(&modules)).iter().map(|way| format!("{} → {}", way.join(" → "), way[0])).collect();
+    let told: Vec<_> = circles(&graph(&modules))
+        .iter()
+        .map(|way| format!("{} → {}", way.join(" → "), way[0]))
+        .collect();
     assert!(told.is_empty(), "circles:\n{}", told.join("\n"));
 }
 
@@ -83,6 +86,12 @@ fn a_planted_circle_is_found() {
     assert_eq!(told("pub mod b;", "use super::X;"), "", "a module item is no import");
     assert_eq!(told("mod b;\nuse b::Y;", "fn y() {}"), "");
     assert_eq!(told("mod b;\nuse b::Y;", "use super::X;"), "src/a/b.rs → src/a/mod.rs");
-    assert_eq!(told("mod b;\nfn f() { b::y() }", "fn g() { super::x() }"), "src/a/b.rs → src/a/mod.rs");
-    assert_eq!(told("pub mod b;\npub use self::b::Y;", "use crate::a::X;"), "src/a/b.rs → src/a/mod.rs");
+    assert_eq!(
+        told("mod b;\nfn f() { b::y() }", "fn g() { super::x() }"),
+        "src/a/b.rs → src/a/mod.rs"
+    );
+    assert_eq!(
+        told("pub mod b;\npub use self::b::Y;", "use crate::a::X;"),
+        "src/a/b.rs → src/a/mod.rs"
+    );
 }

@@ -1,8 +1,8 @@
 //! The source files of `src`, and the paths that each names: what the house rules look at.
 //!
-//! Reading is textual. Comments, strings and tests are left out; `use` trees are expanded; a path that
-//! begins with `crate`, `purser`, `super`, `self` or the name of a child module counts, in a `use` or
-//! in code.
+//! Reading is textual. Comments, strings and tests are left out; `use` trees are expanded; a path
+//! that begins with `crate`, `purser`, `super`, `self` or the name of a child module counts, in a
+//! `use` or in code.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -58,8 +58,8 @@ pub struct Module {
     pub at: Names,
     /// Every path that it names.
     pub paths: BTreeSet<Names>,
-    /// What its `use` items bring in, by the name that it has here. A child, or anyone if the item is
-    /// `pub`, can reach it by that name.
+    /// What its `use` items bring in, by the name that it has here. A child, or anyone if the item
+    /// is `pub`, can reach it by that name.
     pub uses: BTreeMap<String, Names>,
 }
 
@@ -73,7 +73,8 @@ impl Module {
         };
         let text = code(text);
         let tokens = tokens(&text);
-        let children: BTreeSet<_> = tokens.windows(3).filter(|w| w[0] == "mod" && w[2] == ";").map(|w| w[1]).collect();
+        let children: BTreeSet<_> =
+            tokens.windows(3).filter(|w| w[0] == "mod" && w[2] == ";").map(|w| w[1]).collect();
         let (mut paths, mut uses) = (BTreeSet::new(), BTreeMap::new());
         for (number, token) in tokens.iter().enumerate() {
             let before = number.checked_sub(1).map_or("", |before| tokens[before]);
@@ -162,10 +163,13 @@ fn tree<'a>(
                 tokens.next();
                 break;
             }
-            Some(name) if name == "*" || name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
+            Some(name)
+                if name == "*" || name.starts_with(|c: char| c.is_alphanumeric() || c == '_') =>
+            {
                 prefix.push(name);
                 if tokens.next_if_eq(&"::").is_none() {
-                    let renamed = tokens.next_if_eq(&"as").and_then(|_| tokens.next().map(str::to_owned));
+                    let renamed =
+                        tokens.next_if_eq(&"as").and_then(|_| tokens.next().map(str::to_owned));
                     found.push((prefix.clone(), renamed));
                     break;
                 }
@@ -176,8 +180,8 @@ fn tree<'a>(
     prefix.truncate(depth);
 }
 
-/// A path as the module `at` writes it, from the crate's root. A path that ends in `self` is that of the
-/// module before it; one that ends in `*` leads into the module.
+/// A path as the module `at` writes it, from the crate's root. A path that ends in `self` is that
+/// of the module before it; one that ends in `*` leads into the module.
 fn absolute(at: &[String], path: &[&str]) -> Option<Names> {
     let (mut from, rest) = match path[0] {
         "crate" | "purser" => (Vec::new(), &path[1..]),
@@ -188,7 +192,9 @@ fn absolute(at: &[String], path: &[&str]) -> Option<Names> {
         }
         _ => (at.to_vec(), path),
     };
-    from.extend(rest.iter().filter(|name| !["self", "*"].contains(*name)).map(|name| (*name).to_owned()));
+    from.extend(
+        rest.iter().filter(|name| !["self", "*"].contains(*name)).map(|name| (*name).to_owned()),
+    );
     Some(from)
 }
 
@@ -198,12 +204,21 @@ fn paths_are_found_wherever_they_are_written() {
         let module = Module::new(file, text);
         module.paths.iter().map(|path| path.join("::")).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(found("src/engine/cores.rs", "use crate::engine::executor::Executor;"), "engine::executor::Executor");
+    assert_eq!(
+        found("src/engine/cores.rs", "use crate::engine::executor::Executor;"),
+        "engine::executor::Executor"
+    );
     assert_eq!(found("src/a/b.rs", "use crate::{api, x::{self, y::Z as Q}};"), "api x x::y::Z");
     assert_eq!(found("src/a/b.rs", "use super::super::c::D; use self::e::*;"), "a::b::e c::D");
-    assert_eq!(found("src/a/mod.rs", "mod c;\nfn f() -> crate::http::Refusal { c::g(d::h) }"), "a::c::g http::Refusal");
+    assert_eq!(
+        found("src/a/mod.rs", "mod c;\nfn f() -> crate::http::Refusal { c::g(d::h) }"),
+        "a::c::g http::Refusal"
+    );
     assert_eq!(found("src/a/b.rs", "pub(in crate::http) fn f(x: super::X<'_>) {}"), "a::X");
-    assert_eq!(found("src/a/b.rs", "// use crate::http\n#[cfg(test)]\nmod tests {\nuse crate::cli;\n}"), "");
+    assert_eq!(
+        found("src/a/b.rs", "// use crate::http\n#[cfg(test)]\nmod tests {\nuse crate::cli;\n}"),
+        ""
+    );
     assert_eq!(found("src/a/b.rs", r#"f(b'"', "\"crate::x", '\"', crate::y)"#), "y");
     assert_eq!(found("src/main.rs", "purser::cli::main()"), "cli::main");
 }

@@ -68,7 +68,9 @@ pub fn trace(_: impl FnOnce(), _: impl FnMut(At)) -> Result<(), String> {
 #[cfg(target_arch = "x86_64")]
 fn run_traced(work: impl FnOnce()) -> ! {
     // SAFETY: no pointers; the parent waits for the signal.
-    let is_traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == 0 && libc::raise(libc::SIGSTOP) == 0 };
+    let is_traced = unsafe {
+        libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == 0 && libc::raise(libc::SIGSTOP) == 0
+    };
     let is_done = is_traced && catch_unwind(AssertUnwindSafe(work)).is_ok();
     // SAFETY: ends the child without running what its parent will run at its own end.
     unsafe { libc::_exit(i32::from(!is_done)) }

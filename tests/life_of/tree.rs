@@ -56,11 +56,15 @@ impl Tree {
                 frames.pop();
             }
             let chain = chains.get(&at.pc).map_or(&[][..], |chain| chain);
-            // A call has pushed where it returns to, and goes far; a push goes to the next instruction.
-            let is_call = before.is_none_or(|(b, _)| at.sp + 8 == b.sp && at.pc.wrapping_sub(b.pc) > 15);
+            // A call has pushed where it returns to, and goes far; a push goes to the next
+            // instruction.
+            let is_call =
+                before.is_none_or(|(b, _)| at.sp + 8 == b.sp && at.pc.wrapping_sub(b.pc) > 15);
             match frames.last_mut() {
                 // A function may end with a jump to the last one that it calls.
-                Some(top) if !is_call && (top.sp != at.sp || is_of_one(top.chain, chain)) => top.chain = chain,
+                Some(top) if !is_call && (top.sp != at.sp || is_of_one(top.chain, chain)) => {
+                    top.chain = chain
+                }
                 _ => frames.push(Frame { sp: at.sp, chain }),
             }
             if is_call || before.is_none_or(|(_, last)| last != chain) {
@@ -91,7 +95,8 @@ impl<'a> Walk<'a> {
             }
             if !is_writer_under_way {
                 let caller = stack.last().copied();
-                self.calls.extend(caller.filter(|caller| *caller != path).map(|caller| (caller, path)));
+                self.calls
+                    .extend(caller.filter(|caller| *caller != path).map(|caller| (caller, path)));
                 if self.known.insert(path) {
                     self.children.entry(caller).or_default().push(path);
                 }
@@ -105,7 +110,8 @@ impl<'a> Walk<'a> {
 
     fn tree(self) -> Tree {
         let node = |path: &str| Node { name: short(path), file: self.files[path].clone() };
-        let calls = self.calls.iter().map(|(caller, callee)| (node(caller), node(callee))).collect();
+        let calls =
+            self.calls.iter().map(|(caller, callee)| (node(caller), node(callee))).collect();
         let mut lines = Vec::new();
         let mut to_write: Vec<_> = vec![(0, None)];
         while let Some((depth, path)) = to_write.pop() {
@@ -114,8 +120,11 @@ impl<'a> Walk<'a> {
             }
             let below = depth + usize::from(path.is_some());
             let children = self.children.get(&path).into_iter().flatten();
-            let is_shown = |path: &&'a str| self.called.contains(*path) || self.children.contains_key(&Some(*path));
-            to_write.extend(children.copied().filter(is_shown).rev().map(|child| (below, Some(child))));
+            let is_shown = |path: &&'a str| {
+                self.called.contains(*path) || self.children.contains_key(&Some(*path))
+            };
+            to_write
+                .extend(children.copied().filter(is_shown).rev().map(|child| (below, Some(child))));
         }
         Tree { lines, calls, called: self.called.len(), all: self.known.len() }
     }

@@ -25,8 +25,13 @@ pub enum Turn {
     PlacesLate,
 }
 
-pub const WRONG: [Turn; 5] =
-    [Turn::WakeBeforePublish, Turn::NoSecondLook, Turn::SleepUnmarked, Turn::PlacesKept, Turn::PlacesLate];
+pub const WRONG: [Turn; 5] = [
+    Turn::WakeBeforePublish,
+    Turn::NoSecondLook,
+    Turn::SleepUnmarked,
+    Turn::PlacesKept,
+    Turn::PlacesLate,
+];
 
 pub type Model = fn(Turn);
 
@@ -70,7 +75,8 @@ impl Bell {
     }
 }
 
-/// More items than places, in batches of one and two: each arrives once, in order, and a place is used again only when it is free.
+/// More items than places, in batches of one and two: each arrives once, in order, and a place is
+/// used again only when it is free.
 fn wraps(turn: Turn) {
     const ITEMS: usize = 4;
     for places in [1, 2] {
@@ -113,7 +119,8 @@ impl Drop for Told {
     }
 }
 
-/// Whichever end goes first: what was taken, what was not, and what was never shown, is dropped once.
+/// Whichever end goes first: what was taken, what was not, and what was never shown, is dropped
+/// once.
 fn is_dropped(_: Turn) {
     check(3, || {
         let dropped = std::sync::Arc::new(AtomicU32::new(0));
@@ -145,7 +152,8 @@ enum Parcel {
     Answer,
 }
 
-/// Two cores ask each other, with one credit each: as `Mesh` has it, twice as many places are always enough, though nobody looks for room.
+/// Two cores ask each other, with one credit each: as `Mesh` has it, twice as many places are
+/// always enough, though nobody looks for room.
 fn two_cores(turn: Turn) {
     const QUESTIONS: usize = 2;
     fn run(mut to: Sender<Parcel>, mut from: Receiver<Parcel>, turn: Turn) {
@@ -211,7 +219,8 @@ impl Core {
         }
     }
 
-    /// Takes so many items, and sleeps while there are none. Who is not woken sleeps for ever, and the model says so.
+    /// Takes so many items, and sleeps while there are none. Who is not woken sleeps for ever, and
+    /// the model says so.
     fn take(&self, receivers: &mut [Receiver<usize>], mut items: usize, turn: Turn) {
         loop {
             for receiver in receivers.iter_mut() {
@@ -224,7 +233,8 @@ impl Core {
                 return;
             }
             let is_idle = || turn == Turn::NoSecondLook || receivers.iter().all(Receiver::is_empty);
-            let sleeps = if turn == Turn::SleepUnmarked { is_idle() } else { self.parker.try_park(is_idle) };
+            let sleeps =
+                if turn == Turn::SleepUnmarked { is_idle() } else { self.parker.try_park(is_idle) };
             if sleeps {
                 self.bell.sleep();
                 self.parker.unpark();
@@ -238,14 +248,15 @@ fn one_sender(turn: Turn) {
     check(3, move || {
         let (core, (mut sender, receiver)) = (Core::new(), channel(2));
         let peer = core.clone();
-        let sends = thread::spawn(move || (0..2).for_each(|item| peer.send(&mut sender, item, turn)));
+        let sends =
+            thread::spawn(move || (0..2).for_each(|item| peer.send(&mut sender, item, turn)));
         core.take(&mut [receiver], 2, turn);
         sends.join().unwrap();
     });
 }
 
-/// A core that parks takes an item of each of two senders: the sender that finds it unparked already
-/// relies on the other.
+/// A core that parks takes an item of each of two senders: the sender that finds it unparked
+/// already relies on the other.
 fn two_senders(turn: Turn) {
     check(2, move || {
         let core = Core::new();

@@ -1,11 +1,11 @@
 //! Loom's atomics and cell under the names of `src/engine/sync.rs`, with two additions.
 //!
-//! Each `Ordering` that is stronger than `Relaxed` can be weakened, by its [line](Line): a model must
-//! then fail, or the order was for nothing.
+//! Each `Ordering` that is stronger than `Relaxed` can be weakened, by its [line](Line): a model
+//! must then fail, or the order was for nothing.
 //!
-//! A push into a full queue is a fault; an exchange's credits rule it out. But credits order memory as
-//! well, and so would hide what the queue forgets. So here a push waits until there is room, by nothing
-//! but its own look at the other end, unless the model has credits.
+//! A push into a full queue is a fault; an exchange's credits rule it out. But credits order memory
+//! as well, and so would hide what the queue forgets. So here a push waits until there is room, by
+//! nothing but its own look at the other end, unless the model has credits.
 
 use loom::sync::atomic;
 use std::cell::Cell;
@@ -41,15 +41,21 @@ impl Line {
     /// The line of a source that calls from `at`.
     fn at(at: &Location<'_>) -> Self {
         let name = Path::new(at.file()).file_name().expect("sources are files");
-        let (file, text) =
-            SOURCES.into_iter().find(|(file, _)| name == *file).expect("only the sources ask for orders");
+        let (file, text) = SOURCES
+            .into_iter()
+            .find(|(file, _)| name == *file)
+            .expect("only the sources ask for orders");
         Self { file, text, number: at.line() }
     }
 
     /// The function that it is in.
     pub fn function(&self) -> &'static str {
         let before = self.text.lines().take(self.number as usize).collect::<Vec<_>>();
-        let head = before.iter().rev().find_map(|line| line.split_once("fn ")).expect("code is in functions");
+        let head = before
+            .iter()
+            .rev()
+            .find_map(|line| line.split_once("fn "))
+            .expect("code is in functions");
         head.1.split(['(', '<']).next().unwrap()
     }
 }

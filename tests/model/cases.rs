@@ -1,4 +1,5 @@
-//! Hand-computed cases of the contract, and real data with the figures that a bank and another program gave.
+//! Hand-computed cases of the contract, and real data with the figures that a bank and another
+//! program gave.
 //!
 //! They go through the model's face: lines and targets in, verdicts and text out.
 
@@ -42,7 +43,9 @@ fn told(verdict: Verdict) -> String {
     match verdict {
         Verdict::Accepted => "ok".to_owned(),
         Verdict::Duplicate { .. } => "duplicate".to_owned(),
-        Verdict::Rejected { code, field, .. } => format!("{} {field}", code.name()).trim_end().to_owned(),
+        Verdict::Rejected { code, field, .. } => {
+            format!("{} {field}", code.name()).trim_end().to_owned()
+        }
     }
 }
 
@@ -71,7 +74,11 @@ fn balances(model: &Model) -> String {
 /// The range that a question of the user whose latest entry is at `latest` is answered for.
 fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let mut model = Model::new();
-    check_at(&mut model, latest.unsigned_abs(), &[(posted("1", "COIN gift credit", 5, latest), "ok")]);
+    check_at(
+        &mut model,
+        latest.unsigned_abs(),
+        &[(posted("1", "COIN gift credit", 5, latest), "ok")],
+    );
     let at = match window {
         "lifetime" => String::new(),
         _ => format!("&at_ms={at_ms}"),
@@ -79,10 +86,13 @@ fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let body = body(&model, &format!("/v1/users/42/stats?window={window}{at}"));
     let (from, to) = wanted;
     let rows = match (from..to).contains(&latest) {
-        true => r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"min":5,"max":5}"#,
+        true => {
+            r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"min":5,"max":5}"#
+        }
         false => "",
     };
-    let wanted = format!(r#"{{"user_id":"42","version":1,"from_ms":{from},"to_ms":{to},"stats":[{rows}]}}"#);
+    let wanted =
+        format!(r#"{{"user_id":"42","version":1,"from_ms":{from},"to_ms":{to},"stats":[{rows}]}}"#);
     assert_eq!(body, wanted, "latest {latest} at {at_ms} {window}");
 }
 
@@ -155,11 +165,11 @@ fn ranges_near_the_epoch_and_the_end_of_time() {
         (t(0, 1, 0), 0, "24h", 0, minute(15)),
         (t(0, 1, 0), 0, "400d", 0, minute(15)),
         (t(0, 1, 0), t(0, 2, 0), "1h", t(0, 1, 15), t(0, 2, 15)),
-        (t(0, 27, 0) - 1, 0, "15m", 0, minute(15)),       // F = 0
-        (t(0, 27, 0), 0, "15m", 0, t(0, 1, 0)),           // F = 01:00
-        (t(9, 0, 0) - 1, 0, "15m", 0, t(0, 1, 0)),        // H = 0
-        (t(9, 0, 0), 0, "15m", 0, t(1, 0, 0)),            // H = day 1
-        (t(401, 0, 0) - 1, 0, "15m", 0, t(1, 0, 0)),      // D = 0
+        (t(0, 27, 0) - 1, 0, "15m", 0, minute(15)), // F = 0
+        (t(0, 27, 0), 0, "15m", 0, t(0, 1, 0)),     // F = 01:00
+        (t(9, 0, 0) - 1, 0, "15m", 0, t(0, 1, 0)),  // H = 0
+        (t(9, 0, 0), 0, "15m", 0, t(1, 0, 0)),      // H = day 1
+        (t(401, 0, 0) - 1, 0, "15m", 0, t(1, 0, 0)), // D = 0
         (t(401, 0, 0), 0, "15m", t(1, 0, 0), t(1, 0, 0)), // D = day 1
         (0, 0, "lifetime", 0, minute(15)),
         (minute(15) - 1, 0, "lifetime", 0, minute(15)),
@@ -219,7 +229,10 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
     let at = 1_000_000_000;
     check(
         &mut model,
-        &[(posted("1", "COIN topup credit", 1_500, at), "ok"), (hold("2", "COIN gift debit", 300, at + 1), "ok")],
+        &[
+            (posted("1", "COIN topup credit", 1_500, at), "ok"),
+            (hold("2", "COIN gift debit", 300, at + 1), "ok"),
+        ],
     );
     let row = "[{COIN,posted:1500,pending_debits:300,pending_credits:0,available:1200}]}";
     assert_eq!(balances(&model), row);
@@ -243,7 +256,10 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
             (hold("6", "COIN gift debit", 60, at + 3), "ok"),
         ],
     );
-    assert_eq!(balances(&model), "[{COIN,posted:1300,pending_debits:60,pending_credits:50,available:1240}]}");
+    assert_eq!(
+        balances(&model),
+        "[{COIN,posted:1300,pending_debits:60,pending_credits:50,available:1240}]}"
+    );
     check(
         &mut model,
         &[
@@ -420,22 +436,23 @@ fn nothing_leaves_int64() {
             (settle("12", "11", 0, 5), "ok"),
         ],
     );
-    assert!(
-        balances(&model)
-            .contains(&format!("{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}", i64::MIN))
-    );
+    assert!(balances(&model).contains(&format!(
+        "{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}",
+        i64::MIN
+    )));
     // A held debit that is posted changes nothing of available.
     check(&mut model, &[(settle("13", "6", MAX, 5), "ok")]);
-    assert!(
-        balances(&model)
-            .contains(&format!("{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}", i64::MIN))
-    );
+    assert!(balances(&model).contains(&format!(
+        "{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}",
+        i64::MIN
+    )));
 }
 
 #[test]
 fn fields_are_judged_in_their_order() {
     let good = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","amount":5,"at_ms":9,"state":"posted"}"#;
-    let settle = r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
+    let settle =
+        r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
     let rows: &[(&str, &str, &str, &str)] = &[
         (good, "}", "", "invalid_json"),
         (good, "9,", "09,", "invalid_json"),
@@ -490,7 +507,10 @@ fn fields_are_judged_in_their_order() {
 #[test]
 fn a_feed_answers_line_by_line() {
     let mut model = Model::new();
-    assert_eq!(model.feed(NOW, b""), (200, r#"{"accepted":0,"duplicates":0,"rejected":0,"results":[]}"#.to_owned()));
+    assert_eq!(
+        model.feed(NOW, b""),
+        (200, r#"{"accepted":0,"duplicates":0,"rejected":0,"results":[]}"#.to_owned())
+    );
     let good = posted("7", "COIN gift credit", 1, 5);
     let bad = posted("0192F0C1-0000-7000-8000-00000000abcd", "COIN gift credit", -1, 5);
     let body = format!("{good}\r\n\n{good}\n{bad}\n{}\n", "{\"a\":1}");
@@ -588,11 +608,26 @@ fn batches_are_refused_whole() {
         (r#"{"requests":[{}]}"#, "400 missing_field requests[0].user_id"),
         (r#"{"requests":[{"user_id":7}]}"#, "400 invalid_field requests[0].user_id"),
         (r#"{"requests":[{"user_id":"7"}]}"#, "400 missing_field requests[0].read"),
-        (r#"{"requests":[{"user_id":"7","read":"x","kind":1}]}"#, "400 invalid_field requests[0].read"),
-        (r#"{"requests":[{"user_id":"7","read":"balance","kind":"a"}]}"#, "400 unknown_field requests[0].kind"),
-        (r#"{"requests":[{"user_id":"7","read":"stats"}]}"#, "400 missing_field requests[0].window"),
-        (r#"{"requests":[{"user_id":"7","read":"stats","window":5}]}"#, "400 invalid_field requests[0].window"),
-        (r#"{"requests":[{"user_id":"7","read":"stats","window":"5m"}]}"#, "400 invalid_window requests[0].window"),
+        (
+            r#"{"requests":[{"user_id":"7","read":"x","kind":1}]}"#,
+            "400 invalid_field requests[0].read",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"balance","kind":"a"}]}"#,
+            "400 unknown_field requests[0].kind",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"stats"}]}"#,
+            "400 missing_field requests[0].window",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"stats","window":5}]}"#,
+            "400 invalid_field requests[0].window",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"stats","window":"5m"}]}"#,
+            "400 invalid_window requests[0].window",
+        ),
         (
             r#"{"requests":[{"user_id":"7","read":"stats","window":"lifetime","at_ms":5}]}"#,
             "400 invalid_field requests[0].at_ms",

@@ -1,11 +1,14 @@
-//! Seeded random traffic: feeds, reads and batches that crowd a few users and aim at every edge of the contract.
+//! Seeded random traffic: feeds, reads and batches that crowd a few users and aim at every edge of
+//! the contract.
 //!
-//! One seed is one endless history, the same on every machine. A history keeps a `Model` of its own, only to aim: it
-//! knows each user's latest entry and open holds, so that "too old by one millisecond" is exactly that. What it
-//! yields is bytes and times; `recent_limit` is the one finite history, a million entries long.
+//! One seed is one endless history, the same on every machine. A history keeps a `Model` of its
+//! own, only to aim: it knows each user's latest entry and open holds, so that "too old by one
+//! millisecond" is exactly that. What it yields is bytes and times; `recent_limit` is the one
+//! finite history, a million entries long.
 //!
-//! `drafts` writes lines good and bad, `reads` questions, `clock` keeps both apart from a real clock, `apart` keeps several
-//! histories apart from each other, `recent` is that long one; this file decides who, when and what.
+//! `drafts` writes lines good and bad, `reads` questions, `clock` keeps both apart from a real
+//! clock, `apart` keeps several histories apart from each other, `recent` is that long one; this
+//! file decides who, when and what.
 
 mod apart;
 mod clock;
@@ -128,7 +131,8 @@ impl History {
         Self { random, model, now_ms, clock: None, users, is_apart: false, bias, sent, opening }
     }
 
-    /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open holds, and then go on.
+    /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open
+    /// holds, and then go on.
     pub fn at_limits(seed: u64) -> Self {
         Self::new(seed).near_limits()
     }
@@ -331,7 +335,8 @@ impl History {
         }
     }
 
-    /// A line that was sent before: as it was, in another dress, with one field changed, or its id used anew.
+    /// A line that was sent before: as it was, in another dress, with one field changed, or its id
+    /// used anew.
     fn again(&mut self) -> Vec<u8> {
         let recent = self.sent.len().min(40);
         let at = if self.random.percent(60) {
@@ -552,7 +557,9 @@ mod tests {
                         ("feed", self.model.feed(now_ms, &body).0)
                     }
                     Step::Get { now_ms, target } => ("get", self.model.get(now_ms, &target).status),
-                    Step::Batch { now_ms, body } => ("batch", self.model.batch(now_ms, &body).status),
+                    Step::Batch { now_ms, body } => {
+                        ("batch", self.model.batch(now_ms, &body).status)
+                    }
                 };
                 *self.met.entry(format!("{name} {status}")).or_default() += 1;
             }
@@ -617,7 +624,8 @@ mod tests {
             |entry_id_conflict entry_id|pending_not_found pending_id|pending_amount_exceeded amount\
             |too_many_currencies currency|too_many_groups kind|too_many_holds |balance_overflow amount\
             |feed 200|feed 413|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
-        let missing: Vec<&str> = wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
+        let missing: Vec<&str> =
+            wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
         assert!(missing.is_empty(), "never met: {missing:?}");
         assert!(met["accepted"] > met.values().sum::<usize>() / 5);
     }

@@ -1,9 +1,11 @@
-//! JSON text as RFC 8259 has it, read into a tree that forgets nothing the contract asks about: members in their
-//! order with repeats kept, numbers as they were written, names and strings decoded.
+//! JSON text as RFC 8259 has it, read into a tree that forgets nothing the contract asks about:
+//! members in their order with repeats kept, numbers as they were written, names and strings
+//! decoded.
 //!
-//! It refuses what the rulings refuse: bad UTF-8, a BOM, lone surrogates, raw control characters, more than
-//! `MAX_DEPTH` open brackets, anything but white space behind the value. It judges no meaning: a repeated member is
-//! for its caller to find. One recursive descent over the bytes; slow and plain.
+//! It refuses what the rulings refuse: bad UTF-8, a BOM, lone surrogates, raw control characters,
+//! more than `MAX_DEPTH` open brackets, anything but white space behind the value. It judges no
+//! meaning: a repeated member is for its caller to find. One recursive descent over the bytes; slow
+//! and plain.
 
 /// Objects and lists open at once, the outermost counted: 128 are read, 129 are not.
 pub const MAX_DEPTH: usize = 128;
@@ -33,7 +35,9 @@ impl Value {
     /// An integer of 0 to 2^64 - 1, written as one: no sign, fraction or exponent.
     pub fn unsigned(&self) -> Option<u64> {
         match self {
-            Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok()
+            }
             _ => None,
         }
     }
@@ -41,9 +45,9 @@ impl Value {
     /// A minus sign and a nonzero integer of any size.
     pub fn is_negative_integer(&self) -> bool {
         match self {
-            Value::Number(text) => text
-                .strip_prefix('-')
-                .is_some_and(|digits| digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit())),
+            Value::Number(text) => text.strip_prefix('-').is_some_and(|digits| {
+                digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit())
+            }),
             _ => false,
         }
     }
@@ -77,7 +81,8 @@ pub fn unknown<'a>(members: &'a [(String, Value)], known: &[&str]) -> Option<&'a
     members.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))
 }
 
-/// A caller's name as `field` may repeat it: 1 to 64 bytes of printable ASCII without `"` and `\`, else nothing.
+/// A caller's name as `field` may repeat it: 1 to 64 bytes of printable ASCII without `"` and `\`,
+/// else nothing.
 pub fn echo(name: &[u8]) -> String {
     let plain = |byte: &u8| (0x20..=0x7e).contains(byte) && *byte != b'"' && *byte != b'\\';
     if name.len() <= MAX_ECHO && name.iter().all(plain) {
@@ -87,7 +92,8 @@ pub fn echo(name: &[u8]) -> String {
     }
 }
 
-/// `at` is the first byte not yet read; 0 ..= text.len(), always at a character's start between calls.
+/// `at` is the first byte not yet read; 0 ..= text.len(), always at a character's start between
+/// calls.
 struct Reader<'a> {
     text: &'a str,
     at: usize,

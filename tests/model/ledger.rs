@@ -1,8 +1,8 @@
 //! One user's ledger: every accepted entry in a list, and the verdict on the next one.
 //!
-//! Balances, open holds and lifetime sums are kept beside the list because each verdict needs them; whatever is asked
-//! of the past is counted from the list. Money is `i128` held within `int64` by checks; time is `i64` milliseconds.
-//! It never reads a clock, and a refused entry changes nothing.
+//! Balances, open holds and lifetime sums are kept beside the list because each verdict needs them;
+//! whatever is asked of the past is counted from the list. Money is `i128` held within `int64` by
+//! checks; time is `i64` milliseconds. It never reads a clock, and a refused entry changes nothing.
 
 use super::problem::Code;
 use super::stats::{BUCKET, DAY, HOUR, floor};
@@ -101,7 +101,9 @@ impl Balance {
     }
 
     fn fits(&self) -> bool {
-        [self.posted, self.available(), self.pending_debits, self.pending_credits].into_iter().all(is_int64)
+        [self.posted, self.available(), self.pending_debits, self.pending_credits]
+            .into_iter()
+            .all(is_int64)
     }
 }
 
@@ -121,7 +123,8 @@ type Refused = (Code, &'static str);
 #[derive(Clone, Debug, Default)]
 pub struct User {
     accepted: Vec<Accepted>,
-    /// Where in `accepted` the latest entry of an id stands. An earlier one of that id is long forgotten.
+    /// Where in `accepted` the latest entry of an id stands. An earlier one of that id is long
+    /// forgotten.
     by_id: HashMap<u128, usize>,
     /// How many accepted entries each 15-minute bucket has, by its first millisecond.
     in_bucket: BTreeMap<i64, usize>,
@@ -214,7 +217,10 @@ impl User {
         if !self.balances.contains_key(&group.currency) && self.balances.len() >= MAX_CURRENCIES {
             return Err((Code::TooManyCurrencies, "currency"));
         }
-        if entry.state == State::Posted && !self.sums.contains_key(group) && self.sums.len() >= MAX_GROUPS {
+        if entry.state == State::Posted
+            && !self.sums.contains_key(group)
+            && self.sums.len() >= MAX_GROUPS
+        {
             return Err((Code::TooManyGroups, "kind"));
         }
         if entry.state == State::Pending && self.holds.len() >= MAX_HOLDS {
@@ -234,7 +240,12 @@ impl User {
     }
 
     /// The balance of the entry's currency and the lifetime sum of its group once it is applied.
-    fn moved(&self, entry: &Entry, group: &Group, hold: Option<&Hold>) -> Result<(Balance, i128), Refused> {
+    fn moved(
+        &self,
+        entry: &Entry,
+        group: &Group,
+        hold: Option<&Hold>,
+    ) -> Result<(Balance, i128), Refused> {
         let mut balance = self.balances.get(&group.currency).copied().unwrap_or_default();
         let mut sum = self.sums.get(group).copied().unwrap_or_default();
         if let Some(hold) = hold {
@@ -249,7 +260,11 @@ impl User {
             State::Pending => balance.hold(group.direction, amount),
             State::Voided => {}
         }
-        if balance.fits() && is_int64(sum) { Ok((balance, sum)) } else { Err((Code::BalanceOverflow, "amount")) }
+        if balance.fits() && is_int64(sum) {
+            Ok((balance, sum))
+        } else {
+            Err((Code::BalanceOverflow, "amount"))
+        }
     }
 
     fn keep(&mut self, entry: &Entry, group: Group, balance: Balance, sum: i128) {

@@ -1,11 +1,14 @@
-//! An independent, naive model of the ledger: text in, text out, as the wire contract and the rulings read.
+//! An independent, naive model of the ledger: text in, text out, as the wire contract and the
+//! rulings read.
 //!
-//! It was written from the contract alone and shares no type with purser. It keeps every accepted entry and counts
-//! each answer from them; it trades every speed for being obviously right. Time is handed in. What it has not: HTTP
-//! methods and headers, the operating paths, storage and its refusals.
+//! It was written from the contract alone and shares no type with purser. It keeps every accepted
+//! entry and counts each answer from them; it trades every speed for being obviously right. Time is
+//! handed in. What it has not: HTTP methods and headers, the operating paths, storage and its
+//! refusals.
 //!
-//! `json` reads text, `entry` a line's fields, `ledger` gives verdicts, `stats` has ranges and figures, `read` the
-//! questions, `problem` the codes, `history` makes random traffic; `cases` are the hand-computed tests of it all.
+//! `json` reads text, `entry` a line's fields, `ledger` gives verdicts, `stats` has ranges and
+//! figures, `read` the questions, `problem` the codes, `history` makes random traffic; `cases` are
+//! the hand-computed tests of it all.
 
 pub mod history;
 
@@ -97,7 +100,11 @@ impl Model {
     /// One line: its verdict, applied if it is accepted.
     pub fn apply_line(&mut self, now_ms: u64, line: &[u8]) -> Verdict {
         let entry::Line { entry_id, entry } = entry::read(line);
-        let rejected = |entry_id, code, field: &str| Verdict::Rejected { entry_id, code, field: field.to_owned() };
+        let rejected = |entry_id, code, field: &str| Verdict::Rejected {
+            entry_id,
+            code,
+            field: field.to_owned(),
+        };
         let entry = match entry {
             Ok(entry) => entry,
             Err(problem) => return rejected(entry_id, problem.code, &problem.field),

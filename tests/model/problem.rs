@@ -1,6 +1,7 @@
 //! Each code with its status, title and constant detail, and the problem body that they make.
 //!
-//! Only the codes that this model can answer: it has no connection, no memory mark and no method but its own.
+//! Only the codes that this model can answer: it has no connection, no memory mark and no method
+//! but its own.
 
 use super::Reply;
 
@@ -51,49 +52,72 @@ impl Code {
 
     fn row(self) -> (&'static str, &'static str) {
         match self {
-            Code::InvalidJson => {
-                ("invalid_json", "The text is not one JSON object as RFC 8259 has it, or repeats a member.")
-            }
+            Code::InvalidJson => (
+                "invalid_json",
+                "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+            ),
             Code::UnknownField => ("unknown_field", "This member is not known here."),
             Code::MissingField => ("missing_field", "A member that is needed is missing."),
-            Code::InvalidField => {
-                ("invalid_field", "The member's value has the wrong type, form or range, or does not belong here.")
+            Code::InvalidField => (
+                "invalid_field",
+                "The member's value has the wrong type, form or range, or does not belong here.",
+            ),
+            Code::AmountNegative => (
+                "amount_negative",
+                "An amount is never negative: the direction says which way it goes.",
+            ),
+            Code::EntryInFuture => (
+                "entry_in_future",
+                "The entry is booked more than one hour ahead of this server's clock.",
+            ),
+            Code::EntryTooOld => (
+                "entry_too_old",
+                "The entry is booked more than 24 hours before this user's latest entry.",
+            ),
+            Code::EntryIdConflict => {
+                ("entry_id_conflict", "This user already has another entry of that id.")
             }
-            Code::AmountNegative => {
-                ("amount_negative", "An amount is never negative: the direction says which way it goes.")
+            Code::PendingNotFound => {
+                ("pending_not_found", "This user has no open hold of that id.")
             }
-            Code::EntryInFuture => {
-                ("entry_in_future", "The entry is booked more than one hour ahead of this server's clock.")
+            Code::PendingAmountExceeded => {
+                ("pending_amount_exceeded", "The settlement is larger than its hold.")
             }
-            Code::EntryTooOld => {
-                ("entry_too_old", "The entry is booked more than 24 hours before this user's latest entry.")
+            Code::TooManyCurrencies => {
+                ("too_many_currencies", "This user already has 16 currencies.")
             }
-            Code::EntryIdConflict => ("entry_id_conflict", "This user already has another entry of that id."),
-            Code::PendingNotFound => ("pending_not_found", "This user has no open hold of that id."),
-            Code::PendingAmountExceeded => ("pending_amount_exceeded", "The settlement is larger than its hold."),
-            Code::TooManyCurrencies => ("too_many_currencies", "This user already has 16 currencies."),
-            Code::TooManyGroups => {
-                ("too_many_groups", "This user already has 256 groups of currency, kind and direction.")
-            }
+            Code::TooManyGroups => (
+                "too_many_groups",
+                "This user already has 256 groups of currency, kind and direction.",
+            ),
             Code::TooManyHolds => ("too_many_holds", "This user already has 1,024 open holds."),
-            Code::TooManyRecent => {
-                ("too_many_recent", "This user already has 1,048,576 entries within the dedup horizon.")
-            }
-            Code::BalanceOverflow => {
-                ("balance_overflow", "A balance or a lifetime sum would leave the range of a 64-bit integer.")
-            }
-            Code::InvalidParameter => {
-                ("invalid_parameter", "A parameter is unknown, repeated, empty or has a value that is not allowed.")
-            }
+            Code::TooManyRecent => (
+                "too_many_recent",
+                "This user already has 1,048,576 entries within the dedup horizon.",
+            ),
+            Code::BalanceOverflow => (
+                "balance_overflow",
+                "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+            ),
+            Code::InvalidParameter => (
+                "invalid_parameter",
+                "A parameter is unknown, repeated, empty or has a value that is not allowed.",
+            ),
             Code::InvalidWindow => (
                 "invalid_window",
                 "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.",
             ),
             Code::NotFound => ("not_found", "There is nothing at this path."),
             Code::UserNotFound => ("user_not_found", "No entry of this user has been accepted."),
-            Code::MethodNotAllowed => ("method_not_allowed", "This path does not take that method."),
-            Code::ContentTooLarge => ("content_too_large", "The body is larger than this path takes."),
-            Code::TooManyItems => ("too_many_items", "The body holds more items than one request may."),
+            Code::MethodNotAllowed => {
+                ("method_not_allowed", "This path does not take that method.")
+            }
+            Code::ContentTooLarge => {
+                ("content_too_large", "The body is larger than this path takes.")
+            }
+            Code::TooManyItems => {
+                ("too_many_items", "The body holds more items than one request may.")
+            }
         }
     }
 }
@@ -121,7 +145,12 @@ impl Problem {
     }
 
     pub fn reply(&self) -> Reply {
-        Reply { status: self.code.status().0, content_type: "application/problem+json", etag: None, body: self.body() }
+        Reply {
+            status: self.code.status().0,
+            content_type: "application/problem+json",
+            etag: None,
+            body: self.body(),
+        }
     }
 }
 

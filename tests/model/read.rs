@@ -1,6 +1,8 @@
-//! Reads: a request target or a batch body into questions, and a question into the text of its answer.
+//! Reads: a request target or a batch body into questions, and a question into the text of its
+//! answer.
 //!
-//! All of a request is judged before any of it is answered, and a bad request is told before an unknown user is.
+//! All of a request is judged before any of it is answered, and a bad request is told before an
+//! unknown user is.
 
 use super::entry::{canonical, is_currency, is_kind, time, user_id};
 use super::json::{self, Value, echo, member};
@@ -89,8 +91,13 @@ fn question(target: &str) -> Result<Question, Problem> {
     let segments: Vec<&str> = path.split('/').collect();
     match segments[..] {
         ["", "v1", "users", user, read @ ("balance" | "stats")] => {
-            let user_id = user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
-            if read == "balance" { balance_question(user_id, query) } else { stats_question(user_id, query) }
+            let user_id =
+                user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
+            if read == "balance" {
+                balance_question(user_id, query)
+            } else {
+                stats_question(user_id, query)
+            }
         }
         ["", "v1", "entries" | "batch"] => Err(Problem::new(Code::MethodNotAllowed, "")),
         _ => Err(Problem::new(Code::NotFound, "")),
@@ -125,7 +132,11 @@ fn stats_question(user_id: u64, query: &str) -> Result<Question, Problem> {
 }
 
 /// Hands each parameter to `take` in order of appearance; `take` refuses a value with `None`.
-fn parameters(query: &str, known: &[&str], mut take: impl FnMut(&str, &[u8]) -> Option<()>) -> Result<(), Problem> {
+fn parameters(
+    query: &str,
+    known: &[&str],
+    mut take: impl FnMut(&str, &[u8]) -> Option<()>,
+) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();
     let pieces = query.split('&').filter(|_| !query.is_empty());
     for piece in pieces {
@@ -194,7 +205,9 @@ fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
     }
     match member(&members, "requests") {
         None => Err(Problem::new(Code::MissingField, "requests")),
-        Some(Value::List(items)) => items.iter().enumerate().map(|(index, item)| item_question(index, item)).collect(),
+        Some(Value::List(items)) => {
+            items.iter().enumerate().map(|(index, item)| item_question(index, item)).collect()
+        }
         Some(_) => Err(Problem::new(Code::InvalidField, "requests")),
     }
 }
@@ -234,18 +247,26 @@ fn item_question(index: usize, item: &Value) -> Result<Question, Problem> {
         },
     };
 
-    let user_id = user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
+    let user_id =
+        user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
     if needed("read")? == b"balance" {
-        return Ok(Question { user_id, read: Read::Balance, currency: filter("currency", is_currency)? });
+        return Ok(Question {
+            user_id,
+            read: Read::Balance,
+            currency: filter("currency", is_currency)?,
+        });
     }
     if read != Some("stats") {
         return Err(problem(Code::InvalidField, "read"));
     }
-    let window = Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
+    let window =
+        Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
     let at_ms = match member(members, "at_ms") {
         None => None,
         Some(value) => Some(
-            time(value).filter(|_| window != Window::Lifetime).ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
+            time(value)
+                .filter(|_| window != Window::Lifetime)
+                .ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
         ),
     };
     let currency = filter("currency", is_currency)?;
@@ -264,10 +285,11 @@ fn answer(user: &User, question: &Question, now_ms: i64) -> String {
         Read::Stats { window, at_ms, kind } => {
             let (from_ms, to_ms) = stats::range(as_of_ms, *window, at_ms.unwrap_or(now_ms));
             let figures = stats::figures(user, (from_ms, to_ms));
-            let asked = figures
-                .into_iter()
-                .filter(|(group, _)| is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind));
-            let rows: Vec<String> = asked.map(|(group, figures)| stats_row(group, &figures)).collect();
+            let asked = figures.into_iter().filter(|(group, _)| {
+                is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind)
+            });
+            let rows: Vec<String> =
+                asked.map(|(group, figures)| stats_row(group, &figures)).collect();
             let rows = rows.join(",");
             format!(r#"{{{head},"from_ms":{from_ms},"to_ms":{to_ms},"stats":[{rows}]}}"#)
         }

@@ -1,8 +1,8 @@
-//! Transaction statistics by the contract's formulas: the window, the range that it is answered for, the figures of
-//! that range, counted one raw entry after another.
+//! Transaction statistics by the contract's formulas: the window, the range that it is answered
+//! for, the figures of that range, counted one raw entry after another.
 //!
-//! Times are milliseconds since the epoch in `i64`, signed so that `N - 400 d` needs no care. Nothing here knows of
-//! buckets that were merged: a range and the entries decide.
+//! Times are milliseconds since the epoch in `i64`, signed so that `N - 400 d` needs no care.
+//! Nothing here knows of buckets that were merged: a range and the entries decide.
 
 use super::ledger::{Group, User};
 use std::collections::BTreeMap;
@@ -34,13 +34,16 @@ impl Window {
             b'd' => DAY,
             _ => return None,
         };
-        let well_formed = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0';
+        let well_formed = (1..=6).contains(&digits.len())
+            && digits.iter().all(u8::is_ascii_digit)
+            && digits[0] != b'0';
         if !well_formed {
             return None;
         }
         let count: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         let millis = count * unit;
-        (millis % BUCKET == 0 && (BUCKET..=400 * DAY).contains(&millis)).then_some(Window::Millis(millis))
+        (millis % BUCKET == 0 && (BUCKET..=400 * DAY).contains(&millis))
+            .then_some(Window::Millis(millis))
     }
 }
 
@@ -52,7 +55,8 @@ pub fn raise(time: i64, grain: i64) -> i64 {
     floor(time + grain - 1, grain)
 }
 
-/// From `fine` on the grain is 15 minutes, from `hourly` on an hour, before that a day; before `cut` there is nothing.
+/// From `fine` on the grain is 15 minutes, from `hourly` on an hour, before that a day; before
+/// `cut` there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edges {
     pub fine: i64,
@@ -109,7 +113,8 @@ pub fn figures(user: &User, (from_ms, to_ms): (i64, i64)) -> BTreeMap<&Group, Fi
         if !(from_ms..to_ms).contains(&at_ms) {
             continue;
         }
-        let figures = groups.entry(group).or_insert(Figures { count: 0, sum: 0, min: amount, max: amount });
+        let figures =
+            groups.entry(group).or_insert(Figures { count: 0, sum: 0, min: amount, max: amount });
         figures.count += 1;
         figures.sum += amount;
         figures.min = figures.min.min(amount);

@@ -1,7 +1,9 @@
-//! A data directory of any number of slices, fed without a server: the machines that a server drives, on real files, one task at a time.
+//! A data directory of any number of slices, fed without a server: the machines that a server
+//! drives, on real files, one task at a time.
 //!
-//! It ends as a killed server does, by being dropped; what was settled is on the disk. [`Figures`] say all that there is to know of users,
-//! whatever the number of slices and in whatever order each of them numbered its kinds.
+//! It ends as a killed server does, by being dropped; what was settled is on the disk. [`Figures`]
+//! say all that there is to know of users, whatever the number of slices and in whatever order each
+//! of them numbered its kinds.
 
 use purser::api::entry::{self, LineScratch};
 use purser::engine::directory::{Directory, SliceDirectory};
@@ -48,8 +50,10 @@ struct Node {
 impl Offline {
     /// Opens a directory, and gives it so many slices.
     pub fn open(data: &Path, slices: u32) -> Self {
-        let directory = Directory::open_or_create(data, slices).unwrap_or_else(|error| panic!("{error}"));
-        let directory = repartition(directory, slices, &mut |_, _| true).unwrap_or_else(|error| panic!("{error}"));
+        let directory =
+            Directory::open_or_create(data, slices).unwrap_or_else(|error| panic!("{error}"));
+        let directory = repartition(directory, slices, &mut |_, _| true)
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(directory.manifest().slices, slices);
         assert!(directory.unnamed().is_ok_and(|unnamed| unnamed.is_empty()), "nothing is left");
         let nodes = (0..slices).map(|slice| Node::recover(directory.slice(slice))).collect();
@@ -67,7 +71,8 @@ impl Offline {
         self.nodes.iter_mut().for_each(Node::settle);
     }
 
-    /// Leaves the beginning of a write behind the log of a slice, as a crash does. Returns whether there is a log.
+    /// Leaves the beginning of a write behind the log of a slice, as a crash does. Returns whether
+    /// there is a log.
     pub fn tear(&mut self, slice: usize) -> bool {
         let node = &mut self.nodes[slice];
         node.settle();
@@ -79,7 +84,10 @@ impl Offline {
         let mut block = Block::with_room(6_000);
         block.payload().extend_from_slice(&[7; 6_000]);
         block.seal(Kind::Write, place, found.tail.position + 1);
-        let file = fs::OpenOptions::new().write(true).open(node.path(File::Segment(place.file))).expect("it is there");
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(node.path(File::Segment(place.file)))
+            .expect("it is there");
         file.write_all_at(&block.bytes()[..4_096], found.tail.offset).expect("it can be written");
         true
     }
@@ -100,7 +108,9 @@ fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-    while !source::step(&mut recovery, &mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
+    while !source::step(&mut recovery, &mut slice, &mut files)
+        .unwrap_or_else(|error| panic!("{error:?}"))
+    {}
     let report = *recovery.report();
     let found = recovery.finish();
     slice.recovered(Lsn(found.tail.position));
@@ -110,8 +120,11 @@ fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
 impl Node {
     fn recover(directory: SliceDirectory) -> Self {
         let (slice, found, _) = recover(&directory);
-        let settings =
-            Settings { place: directory.place, snapshot_after_bytes: SNAPSHOT_AFTER_BYTES, segments: SEGMENTS };
+        let settings = Settings {
+            place: directory.place,
+            snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
+            segments: SEGMENTS,
+        };
         Self { directory, slice, store: Store::new(settings, found), now_ms: 0 }
     }
 
@@ -137,7 +150,10 @@ impl Node {
                 self.slice.durable(lsn);
             }
         }
-        assert!(self.store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+        assert!(
+            self.store.is_settled(),
+            "a disk that does everything at once leaves nothing to wait for"
+        );
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -147,7 +163,8 @@ impl Node {
     fn work(&self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {
-                let open = fs::OpenOptions::new().write(true).open(self.path(file)).expect("it was made");
+                let open =
+                    fs::OpenOptions::new().write(true).open(self.path(file)).expect("it was made");
                 open.write_all_at(block.bytes(), offset).expect("it can be written");
                 Done::Written { file, block, ok: true }
             }
@@ -173,7 +190,9 @@ impl Node {
                 fs::remove_file(self.path(file)).expect("it is there");
                 return None;
             }
-            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => unreachable!("a store reads nothing"),
+            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => {
+                unreachable!("a store reads nothing")
+            }
         })
     }
 }
@@ -221,7 +240,8 @@ pub struct Figures(BTreeMap<u64, User>);
 struct User {
     /// Version, balances, statistics, kinds, as text.
     answers: Vec<String>,
-    /// The image, as a slice would have it in which the user's kinds are numbered in alphabetical order.
+    /// The image, as a slice would have it in which the user's kinds are numbered in alphabetical
+    /// order.
     image: Vec<u8>,
 }
 
@@ -265,12 +285,17 @@ impl User {
         kinds.iter().for_each(|kind| _ = sorted.number(kind));
         image.clear();
         user.store_for(names, &mut sorted, &mut image);
-        let mut answers = vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
+        let mut answers =
+            vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
         user.visit_balances(|balance| answers.push(format!("{balance:?}")));
-        let windows = [15, 60, 24 * 60, 8 * 24 * 60, 400 * 24 * 60].map(|minutes| Window::Last(minutes * 60_000));
+        let windows = [15, 60, 24 * 60, 8 * 24 * 60, 400 * 24 * 60]
+            .map(|minutes| Window::Last(minutes * 60_000));
         for window in windows.into_iter().chain([Window::Lifetime]) {
-            let (range, question) = (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
-            user.visit_stats(names, &question, range, |stat| answers.push(format!("{window:?}: {stat:?}")));
+            let (range, question) =
+                (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
+            user.visit_stats(names, &question, range, |stat| {
+                answers.push(format!("{window:?}: {stat:?}"))
+            });
         }
         Self { answers, image }
     }

@@ -72,7 +72,11 @@ pub struct Client {
 impl Client {
     pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
         let history = Box::new(History::apart(seed, users, now_ms));
-        Self::new(Source::Apart { history, reference: Box::new(Reference::new()), steps: Vec::new() })
+        Self::new(Source::Apart {
+            history,
+            reference: Box::new(Reference::new()),
+            steps: Vec::new(),
+        })
     }
 
     pub fn shared(users: Vec<u64>, ids: u64) -> Self {
@@ -104,7 +108,9 @@ impl Client {
         steps
             .iter()
             .map(|step| match step {
-                Step::Feed { now_ms, .. } | Step::Get { now_ms, .. } | Step::Batch { now_ms, .. } => *now_ms,
+                Step::Feed { now_ms, .. }
+                | Step::Get { now_ms, .. }
+                | Step::Batch { now_ms, .. } => *now_ms,
             })
             .fold(now_ms, u64::max)
     }
@@ -116,20 +122,21 @@ impl Client {
             Source::Apart { history, reference, steps } => {
                 reference.set_clock(now_ms);
                 let users = history.users().to_vec();
-                let mut requests: Vec<_> = steps.drain(..).map(|step| dressed(step, reference, random)).collect();
+                let mut requests: Vec<_> =
+                    steps.drain(..).map(|step| dressed(step, reference, random)).collect();
                 if random.in_thousand(200) {
                     // More reads than one connection may have away.
-                    requests.extend(
-                        (0..random.between(40, 200))
-                            .map(|_| (get(&format!("/v1/users/{}/balance", random.pick(&users)), ""), true)),
-                    );
+                    requests.extend((0..random.between(40, 200)).map(|_| {
+                        (get(&format!("/v1/users/{}/balance", random.pick(&users)), ""), true)
+                    }));
                 }
                 for (request, is_read) in requests {
                     let (answer, ends) = reference.ask(&request);
                     let want = if request.starts_with(b"GET /v1/info ") {
                         Want::Figures
                     } else {
-                        let versions = users.iter().map(|&user| (user, reference.version(user))).collect();
+                        let versions =
+                            users.iter().map(|&user| (user, reference.version(user))).collect();
                         Want::Exactly(answer, versions)
                     };
                     self.asked.push_back(Asked { request, is_read, ends, want });
@@ -137,8 +144,11 @@ impl Client {
             }
             Source::Shared { users, ids } => {
                 for _ in 0..count {
-                    let (request, is_read) =
-                        if is_bulk { bulk(users, now_ms, random) } else { shared(users, *ids, now_ms, random) };
+                    let (request, is_read) = if is_bulk {
+                        bulk(users, now_ms, random)
+                    } else {
+                        shared(users, *ids, now_ms, random)
+                    };
                     let want = Want::AtLeast(BTreeMap::new());
                     self.asked.push_back(Asked { request, is_read, ends: false, want });
                 }
@@ -208,7 +218,8 @@ impl Client {
     pub fn dropped(&mut self, known: &mut Known) {
         if let Source::Shared { .. } = self.source {
             let lost = self.asked.iter().take(self.begun).filter(|asked| !asked.is_read);
-            let lines = lost.map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64);
+            let lines = lost
+                .map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64);
             known.doubtful += lines.sum::<u64>();
         }
         self.connected();
@@ -225,7 +236,8 @@ impl Client {
 
     /// The server has ended the connection.
     pub fn ended(&mut self) -> Result<(), String> {
-        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused) {
+        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused)
+        {
             let first = self.asked.front().map_or(&[][..], |asked| &asked.request);
             return Err(told(first, &format!("the connection ends before {} answers", self.begun)));
         }
@@ -235,7 +247,12 @@ impl Client {
     }
 
     /// Takes bytes of answers. `durable` is the version of a user that no crash takes back.
-    pub fn receive(&mut self, bytes: &[u8], known: &mut Known, durable: impl Fn(u64) -> u64) -> Result<(), String> {
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        known: &mut Known,
+        durable: impl Fn(u64) -> u64,
+    ) -> Result<(), String> {
         self.received.extend_from_slice(bytes);
         while !self.received.is_empty() {
             let asked = self.asked.front().filter(|_| self.begun > 0 && !self.is_refused);
@@ -246,7 +263,9 @@ impl Client {
                     let end = answer_end(&self.received, &asked.request)?;
                     if let Some(end) = end {
                         known.refused += 1;
-                        self.is_refused = self.received[..end].windows(19).any(|some| some == b"\r\nconnection: close");
+                        self.is_refused = self.received[..end]
+                            .windows(19)
+                            .any(|some| some == b"\r\nconnection: close");
                     }
                     end
                 }
@@ -259,7 +278,10 @@ impl Client {
                         if durable(user) < version {
                             return Err(told(
                                 &asked.request,
-                                &format!("tells of user {user} at version {version}, and {} is durable", durable(user)),
+                                &format!(
+                                    "tells of user {user} at version {version}, and {} is durable",
+                                    durable(user)
+                                ),
                             ));
                         }
                     }
@@ -275,8 +297,16 @@ impl Client {
                 Want::AtLeast(before) => {
                     let end = answer_end(&self.received, &asked.request)?;
                     if let Some(end) = end {
-                        let answer = std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
-                        check_shared(answer, &asked.request, before, &mut self.shown, known, &durable)?;
+                        let answer =
+                            std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
+                        check_shared(
+                            answer,
+                            &asked.request,
+                            before,
+                            &mut self.shown,
+                            known,
+                            &durable,
+                        )?;
                     }
                     end
                 }
@@ -311,23 +341,32 @@ fn dressed(step: Step, reference: &Reference, random: &mut Random) -> (Vec<u8>, 
     let close = if random.in_thousand(30) { "connection: close\r\n" } else { "" };
     match step {
         Step::Get { target, .. } => (dressed_read(&target, close, reference, random), true),
-        Step::Feed { body, .. } => (post("/v1/entries", "application/x-ndjson", close, &body, random), false),
-        Step::Batch { body, .. } => (post("/v1/batch", "application/json", close, &body, random), true),
+        Step::Feed { body, .. } => {
+            (post("/v1/entries", "application/x-ndjson", close, &body, random), false)
+        }
+        Step::Batch { body, .. } => {
+            (post("/v1/batch", "application/json", close, &body, random), true)
+        }
     }
 }
 
 fn dressed_read(target: &str, close: &str, reference: &Reference, random: &mut Random) -> Vec<u8> {
-    let user = target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
+    let user =
+        target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
     let version = user.map_or(0, |user| reference.version(user));
     let tag = match random.below(12) {
         0 => format!("If-None-Match: \"v{version}\"\r\n"),
-        1 => format!("If-None-Match: \"v{}\", W/\"v{}\"\r\n", version + 1, version.saturating_sub(1)),
+        1 => {
+            format!("If-None-Match: \"v{}\", W/\"v{}\"\r\n", version + 1, version.saturating_sub(1))
+        }
         2 => "If-None-Match: *\r\n".to_owned(),
         _ => String::new(),
     };
     let rest = format!("Host: x\r\n{tag}{close}\r\n");
     match random.below(100) {
-        0 => format!("GET {} HTTP/1.1\r\n{rest}", random.pick(&["/healthz", "/readyz", "/v1/info"])),
+        0 => {
+            format!("GET {} HTTP/1.1\r\n{rest}", random.pick(&["/healthz", "/readyz", "/v1/info"]))
+        }
         1 => format!("PUT {target} HTTP/1.1\r\n{rest}"),
         2 => "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(),
         3 => format!("GET {target} HTTP/1.0\r\n{rest}"),
@@ -339,7 +378,8 @@ fn dressed_read(target: &str, close: &str, reference: &Reference, random: &mut R
 }
 
 fn post(path: &str, content_type: &str, close: &str, body: &[u8], random: &mut Random) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n{close}");
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n{close}");
     if !random.in_thousand(150) || body.is_empty() {
         return [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
     }
@@ -365,7 +405,8 @@ fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>
             let count = random.pick(&[1, 3, 9, 40]);
             let items: Vec<_> = (0..random.between(1, count))
                 .map(|_| {
-                    let what = random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
+                    let what =
+                        random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
                     format!(r#"{{"user_id":"{}","read":{what}}}"#, random.pick(users))
                 })
                 .collect();
@@ -405,7 +446,9 @@ fn answer_end(bytes: &[u8], request: &[u8]) -> Result<Option<usize>, String> {
     }
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.and_then(|length| length.parse().ok()).ok_or_else(|| format!("no length: {text}"))?;
+    let length: usize = length
+        .and_then(|length| length.parse().ok())
+        .ok_or_else(|| format!("no length: {text}"))?;
     Ok((bytes.len() >= head + 4 + length).then_some(head + 4 + length))
 }
 
@@ -424,7 +467,8 @@ fn check_shared(
         return wrong("no such answer is expected".to_owned());
     }
     if let Some((_, rest)) = answer.split_once("{\"accepted\":") {
-        known.accepted += rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        known.accepted +=
+            rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
         return Ok(());
     }
     if request.starts_with(b"GET /v1/info ") {
@@ -432,19 +476,35 @@ fn check_shared(
     }
     if status == "404" {
         let text = String::from_utf8_lossy(request);
-        let user = text.split('/').nth(3).and_then(|user| user.parse::<u64>().ok()).unwrap_or_default();
-        return if before.contains_key(&user) { wrong("the user was there before".to_owned()) } else { Ok(()) };
+        let user =
+            text.split('/').nth(3).and_then(|user| user.parse::<u64>().ok()).unwrap_or_default();
+        return if before.contains_key(&user) {
+            wrong("the user was there before".to_owned())
+        } else {
+            Ok(())
+        };
     }
     for piece in answer.split("{\"user_id\":\"").skip(1) {
         let Some((user, rest)) = piece.split_once("\",\"version\":") else { continue };
         let version = rest.split(',').next().and_then(|version| version.parse::<u64>().ok());
-        let (Ok(user), Some(version)) = (user.parse::<u64>(), version) else { return wrong("no version".to_owned()) };
-        let least = before.get(&user).copied().unwrap_or_default().max(shown.get(&user).copied().unwrap_or_default());
+        let (Ok(user), Some(version)) = (user.parse::<u64>(), version) else {
+            return wrong("no version".to_owned());
+        };
+        let least = before
+            .get(&user)
+            .copied()
+            .unwrap_or_default()
+            .max(shown.get(&user).copied().unwrap_or_default());
         if version < least {
-            return wrong(format!("user {user} was at version {least} before, and is at {version}"));
+            return wrong(format!(
+                "user {user} was at version {least} before, and is at {version}"
+            ));
         }
         if version > durable(user) {
-            return wrong(format!("user {user} is at version {version}, and {} is durable", durable(user)));
+            return wrong(format!(
+                "user {user} is at version {version}, and {} is durable",
+                durable(user)
+            ));
         }
         shown.insert(user, version);
         let last = known.shown.entry(user).or_default();

@@ -84,7 +84,11 @@ impl Line {
 
     /// Whether something is still to happen on it without the server's doing.
     pub const fn is_busy(&self) -> bool {
-        self.is_new || self.in_flight.is_some() || self.is_shut || self.closes || self.client.is_none()
+        self.is_new
+            || self.in_flight.is_some()
+            || self.is_shut
+            || self.closes
+            || self.client.is_none()
     }
 
     // What comes from the peer.
@@ -165,7 +169,10 @@ impl Line {
             Some((lent, done)) if lent.is_empty() && from == done && from < buffer.len() => false,
             other => {
                 let left = other.map(|(lent, done)| (lent.len(), done));
-                return Err(format!("a send of {} bytes from {from}, and {left:?} is in flight", buffer.len()));
+                return Err(format!(
+                    "a send of {} bytes from {from}, and {left:?} is in flight",
+                    buffer.len()
+                ));
             }
         };
         self.in_flight = Some((buffer, from));

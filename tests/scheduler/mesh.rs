@@ -69,7 +69,9 @@ impl Mesh {
                     Message::Reply(other) => Some(other),
                     _ => None,
                 });
-                if let Some(other) = others.find(|other| other.job == Job::Read && other.ticket == reply.ticket) {
+                if let Some(other) =
+                    others.find(|other| other.job == Job::Read && other.ticket == reply.ticket)
+                {
                     std::mem::swap(&mut other.gap, &mut reply.gap);
                 }
             }
@@ -87,7 +89,11 @@ impl Mesh {
         }
         // Requests, the replies to the other's, and two words about itself.
         if queue.len() > 2 * self.credits + 2 {
-            return Err(format!("{} messages wait from core {from} to {to}: {} credits", queue.len(), self.credits));
+            return Err(format!(
+                "{} messages wait from core {from} to {to}: {} credits",
+                queue.len(),
+                self.credits
+            ));
         }
         Ok(())
     }
@@ -100,7 +106,10 @@ impl Mesh {
                 *away += 1;
                 self.counts.add("requests with the last credit", u64::from(*away == self.credits));
                 if *away > self.credits {
-                    return Err(format!("core {from} has {away} requests at {to}, and {} credits", self.credits));
+                    return Err(format!(
+                        "core {from} has {away} requests at {to}, and {} credits",
+                        self.credits
+                    ));
                 }
                 if request.home as usize != from {
                     return Err(format!("core {from} asks in the name of core {}", request.home));
@@ -108,12 +117,18 @@ impl Mesh {
             }
             Message::Reply(reply) => {
                 let (bytes, most) = (reply.bytes.len(), reply.most);
-                self.counts.add("replies refused for their size", u64::from(is_refused(&reply.outcome)));
+                self.counts
+                    .add("replies refused for their size", u64::from(is_refused(&reply.outcome)));
                 if reply.home as usize != to && self.bug.is_none() {
-                    return Err(format!("core {from} sends core {to} a reply to core {}", reply.home));
+                    return Err(format!(
+                        "core {from} sends core {to} a reply to core {}",
+                        reply.home
+                    ));
                 }
                 if bytes > most {
-                    return Err(format!("core {from} replies with {bytes} bytes, and {most} are reserved"));
+                    return Err(format!(
+                        "core {from} replies with {bytes} bytes, and {most} are reserved"
+                    ));
                 }
             }
             Message::Loaded | Message::AtRest => {}
@@ -138,7 +153,9 @@ impl Mesh {
                     let away = &mut self.away[to * self.cores + from];
                     *away = away.saturating_sub(1);
                     if self.bug == Some(Bug::WrongSender) && random.in_thousand(20) {
-                        sender = (0..self.cores).find(|core| *core != from && *core != to).unwrap_or(from);
+                        sender = (0..self.cores)
+                            .find(|core| *core != from && *core != to)
+                            .unwrap_or(from);
                     }
                 }
                 come.push((sender as u32, message));

@@ -42,14 +42,23 @@ impl Watch {
     }
 
     /// A turn is over, in which so many entries went to other cores.
-    pub fn turn(&mut self, machine: &mut Server, sent: usize, slots: Slot, counts: &mut Counts) -> Result<(), String> {
+    pub fn turn(
+        &mut self,
+        machine: &mut Server,
+        sent: usize,
+        slots: Slot,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
         self.entries(machine, sent)?;
         self.fairness(machine, counts)?;
         for slot in 0..slots {
             let progress = machine.connections().progress(slot);
             let Some(connection) = machine.connections().get(slot) else { continue };
             let gaps = connection.gaps();
-            counts.add("turns in which a connection waits for others", u64::from(progress == Some(Progress::Waiting)));
+            counts.add(
+                "turns in which a connection waits for others",
+                u64::from(progress == Some(Progress::Waiting)),
+            );
             counts.add("turns with as many gaps as may be", u64::from(gaps == GAPS));
             if gaps > GAPS {
                 return Err(format!("connection {slot} waits for {gaps} replies"));
@@ -64,7 +73,10 @@ impl Watch {
         let in_turn = judged - std::mem::replace(&mut self.judged, judged);
         let most = ENTRIES_PER_TURN * self.slices.len();
         if in_turn > most as u64 {
-            return Err(format!("{in_turn} entries in one turn of {} slices, at most {most}", self.slices.len()));
+            return Err(format!(
+                "{in_turn} entries in one turn of {} slices, at most {most}",
+                self.slices.len()
+            ));
         }
         if sent > ENTRIES_PER_TURN {
             return Err(format!("{sent} entries go to other cores in one turn"));
@@ -73,7 +85,9 @@ impl Watch {
             let accepted = slice.book().entries();
             let in_turn = accepted - std::mem::replace(&mut seen.accepted, accepted);
             if in_turn > ENTRIES_PER_TURN as u64 {
-                return Err(format!("slice {place} of its core accepts {in_turn} entries in one turn"));
+                return Err(format!(
+                    "slice {place} of its core accepts {in_turn} entries in one turn"
+                ));
             }
         }
         Ok(())
@@ -91,7 +105,10 @@ impl Watch {
             seen.still_turns = if is_still { seen.still_turns + 1 } else { 0 };
             seen.next = next;
             if seen.still_turns > STILL_TURNS {
-                return Err(format!("slice {place} of its core stands still for {} turns", seen.still_turns));
+                return Err(format!(
+                    "slice {place} of its core stands still for {} turns",
+                    seen.still_turns
+                ));
             }
         }
         Ok(())

@@ -114,8 +114,11 @@ impl World {
     /// Runs a seed; `Err` says what was wrong.
     pub fn run(seed: u64, users: Users, planted: Option<Planted>) -> Result<Counts, String> {
         let mut world = Self::new(seed, users, planted);
-        let (cores, slices, credits) = (world.topologies.len(), world.topologies[0].slices(), world.credits);
-        world.lives().map_err(|what| format!("{cores} cores, {slices} slices, {credits} credits: {what}"))?;
+        let (cores, slices, credits) =
+            (world.topologies.len(), world.topologies[0].slices(), world.credits);
+        world
+            .lives()
+            .map_err(|what| format!("{cores} cores, {slices} slices, {credits} credits: {what}"))?;
         let mut counts = world.counts;
         counts.take(&world.mesh.counts);
         counts.add("refused requests", world.known.refused);
@@ -124,7 +127,8 @@ impl World {
 
     fn new(seed: u64, users: Users, planted: Option<Planted>) -> Self {
         let mut random = Random(seed);
-        let (cores, slices) = random.pick(&[(1, 1), (1, 3), (2, 2), (2, 3), (3, 3), (3, 3), (3, 7)]);
+        let (cores, slices) =
+            random.pick(&[(1, 1), (1, 3), (2, 2), (2, 3), (3, 3), (3, 3), (3, 7)]);
         let place = Place { generation: random.between(1, 3), slice: 0, file: 0 };
         let first_bytes = random.pick(&[64 << 10, 256 << 10]);
         let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
@@ -238,7 +242,8 @@ impl World {
     fn start(&mut self) -> Result<(), String> {
         for core in 0..self.topologies.len() {
             let topology = self.topologies[core];
-            let kept: Vec<_> = topology.slices_here().map(|slice| self.kept(slice)).collect::<Result<_, _>>()?;
+            let kept: Vec<_> =
+                topology.slices_here().map(|slice| self.kept(slice)).collect::<Result<_, _>>()?;
             let setup = Setup {
                 topology,
                 limits: self.limits,
@@ -273,8 +278,13 @@ impl World {
 
     fn kept(&self, slice: u32) -> Result<Kept, String> {
         let place = Place { slice, ..self.settings.place };
-        let text = self.disk.files_of(slice as usize).bytes(Name::Manifest).ok_or("the manifest is missing")?;
-        let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest: {why:?}"))?;
+        let text = self
+            .disk
+            .files_of(slice as usize)
+            .bytes(Name::Manifest)
+            .ok_or("the manifest is missing")?;
+        let manifest =
+            manifest::Slice::read(&text, place).map_err(|why| format!("the manifest: {why:?}"))?;
         let recovery = Recovery::new(place, self.topologies[0].slices(), manifest);
         Ok(Kept { settings: Settings { place, ..self.settings }, recovery })
     }
@@ -321,12 +331,19 @@ impl World {
     fn drained(&mut self) -> Result<(), String> {
         for (at, core) in self.cores.iter_mut().enumerate() {
             let (held, reserved) = (core.machine.held_bytes(), core.machine.reserved_bytes());
-            if (held, reserved) != (0, (0, 0)) || !core.machine.has_all_credits() || !core.machine.is_settled() {
-                return Err(format!("core {at} has ended with {held} bytes held, and {reserved:?} reserved"));
+            if (held, reserved) != (0, (0, 0))
+                || !core.machine.has_all_credits()
+                || !core.machine.is_settled()
+            {
+                return Err(format!(
+                    "core {at} has ended with {held} bytes held, and {reserved:?} reserved"
+                ));
             }
         }
         if self.seats.iter().any(Option::is_some) || !self.mesh.is_empty() {
-            return Err("all cores have ended before their connections, or their messages".to_owned());
+            return Err(
+                "all cores have ended before their connections, or their messages".to_owned()
+            );
         }
         Ok(())
     }
@@ -368,7 +385,8 @@ impl World {
             }
         }
         let waits = self.clients.iter().zip(&self.seats).map(|(client, seat)| {
-            let progress = seat.map(|(core, slot)| self.cores[core].machine.connections().progress(slot));
+            let progress =
+                seat.map(|(core, slot)| self.cores[core].machine.connections().progress(slot));
             format!("{} answers ({progress:?})", client.waits_for())
         });
         let waits = waits.collect::<Vec<_>>().join(", ");
@@ -386,9 +404,12 @@ impl World {
 
     /// What must hold when nothing is under way.
     fn rest(&mut self) -> Result<(), String> {
-        let (refused, asked_again) = (self.known.refused, self.mesh.counts.of("replies refused for their size"));
+        let (refused, asked_again) =
+            (self.known.refused, self.mesh.counts.of("replies refused for their size"));
         if self.users == Users::Apart && refused > asked_again {
-            return Err(format!("{refused} requests are refused, and {asked_again} were asked for again"));
+            return Err(format!(
+                "{refused} requests are refused, and {asked_again} were asked for again"
+            ));
         }
         if !self.mesh.has_replied() {
             return Err("requests are away at rest".to_owned());
@@ -396,7 +417,9 @@ impl World {
         for (at, core) in self.cores.iter_mut().enumerate() {
             let (away, reserved) = (core.machine.requests_away(), core.machine.reserved_bytes());
             if away > 0 || reserved != (0, 0) {
-                return Err(format!("core {at} has {away} requests away at rest, and {reserved:?} bytes reserved"));
+                return Err(format!(
+                    "core {at} has {away} requests away at rest, and {reserved:?} bytes reserved"
+                ));
             }
             if !core.machine.has_all_credits() {
                 return Err(format!("core {at} has not all its credits at rest"));
@@ -405,7 +428,9 @@ impl World {
                 let Some(connection) = core.machine.connections().get(slot) else { continue };
                 let (progress, gaps) = (connection.progress(), connection.gaps());
                 if gaps > 0 || progress != Progress::Idle {
-                    return Err(format!("connection {slot} of core {at} is {progress:?} at rest, with {gaps} gaps"));
+                    return Err(format!(
+                        "connection {slot} of core {at} is {progress:?} at rest, with {gaps} gaps"
+                    ));
                 }
             }
         }
@@ -417,7 +442,9 @@ impl World {
         let booked: u64 = self.everybody.iter().map(|&user| self.version(user)).sum();
         let Known { accepted, doubtful, .. } = self.known;
         if self.users == Users::Shared && !(accepted..=accepted + doubtful).contains(&booked) {
-            return Err(format!("{booked} entries are booked, {accepted} were reported, and {doubtful} are in doubt"));
+            return Err(format!(
+                "{booked} entries are booked, {accepted} were reported, and {doubtful} are in doubt"
+            ));
         }
         Ok(())
     }
@@ -425,8 +452,16 @@ impl World {
     /// The version of a user, as the owner has it.
     fn version(&self, user: u64) -> u64 {
         let slice = UserId(user).slice(self.topologies[0].slices());
-        let core = self.topologies.iter().position(|topology| topology.is_here(slice)).expect("each has one");
-        let slice = self.cores[core].machine.slices().nth(self.topologies[core].place(slice)).expect("it is there");
+        let core = self
+            .topologies
+            .iter()
+            .position(|topology| topology.is_here(slice))
+            .expect("each has one");
+        let slice = self.cores[core]
+            .machine
+            .slices()
+            .nth(self.topologies[core].place(slice))
+            .expect("it is there");
         slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
     }
 
@@ -439,12 +474,18 @@ impl World {
             self.clocks.monotonic_ms += self.random.below(3);
         }
         let at = self.random.below(self.cores.len() as u64) as usize;
-        let has_turned = !self.cores[at].has_ended && self.turn(at).map_err(|what| format!("core {at}: {what}"))?;
+        let has_turned = !self.cores[at].has_ended
+            && self.turn(at).map_err(|what| format!("core {at}: {what}"))?;
         self.quiet_steps = if has_turned { 0 } else { self.quiet_steps + 1 };
-        if self.quiet_steps > QUIET_STEPS * self.cores.len() && self.mesh.is_empty() && self.disk.is_idle() {
+        if self.quiet_steps > QUIET_STEPS * self.cores.len()
+            && self.mesh.is_empty()
+            && self.disk.is_idle()
+        {
             // Nothing happens before somebody's time has come.
-            let waits = self.cores.iter().filter(|core| !core.has_ended).filter_map(Core::waits_until_ms);
-            self.clocks.monotonic_ms = self.clocks.monotonic_ms.max(waits.min().unwrap_or_default());
+            let waits =
+                self.cores.iter().filter(|core| !core.has_ended).filter_map(Core::waits_until_ms);
+            self.clocks.monotonic_ms =
+                self.clocks.monotonic_ms.max(waits.min().unwrap_or_default());
             self.counts.add("leaps of time", 1);
         }
         Ok(())
@@ -459,7 +500,8 @@ impl World {
         let events = self.events(at);
         let core = &mut self.cores[at];
         let is_told = core.drains && self.random.in_thousand(100);
-        let is_due = core.waits_until_ms().is_none_or(|until_ms| self.clocks.monotonic_ms >= until_ms);
+        let is_due =
+            core.waits_until_ms().is_none_or(|until_ms| self.clocks.monotonic_ms >= until_ms);
         if messages.is_empty() && done.is_empty() && events.is_empty() && !is_told && !is_due {
             return Ok(false);
         }
@@ -467,7 +509,8 @@ impl World {
         core.machine.begin_turn(self.clocks);
         for (from, message) in messages {
             if let Message::Reply(reply) = &message {
-                let is_gone = core.lines.get(reply.ticket as Slot as usize).is_none_or(Option::is_none);
+                let is_gone =
+                    core.lines.get(reply.ticket as Slot as usize).is_none_or(Option::is_none);
                 self.counts.add("replies to connections that are gone", u64::from(is_gone));
             }
             core.machine.message(from, message);
@@ -478,7 +521,9 @@ impl World {
             core.drains = false;
             core.machine.drain();
         }
-        core.machine.end_turn().map_err(|broken| format!("slice {} refuses: {}", broken.slice, broken.fault))?;
+        core.machine
+            .end_turn()
+            .map_err(|broken| format!("slice {} refuses: {}", broken.slice, broken.fault))?;
         self.carry_out(at)?;
         if let Some(what) = self.disk.broken.take() {
             return Err(what);
@@ -518,7 +563,8 @@ impl World {
         for (slot, place) in core.lines.iter_mut().enumerate() {
             let Some(line) = place else { continue };
             let who = line.client;
-            let come = line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
+            let come =
+                line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
             if let Some(who) = who.filter(|_| line.client.is_none()) {
                 seats[who] = None;
             }
@@ -625,10 +671,16 @@ impl World {
             Message::Request(request) => Ok(request.entries.len()),
             Message::Reply(reply) => {
                 for shown in &reply.shows {
-                    let slice = self.topologies[at].slices_here().nth(shown.place).ok_or("a slice of another core")?;
+                    let slice = self.topologies[at]
+                        .slices_here()
+                        .nth(shown.place)
+                        .ok_or("a slice of another core")?;
                     let durable = self.disk.written(slice as usize);
                     if shown.lsn.0 > durable {
-                        return Err(format!("a reply shows write {}, and {durable} is durable", shown.lsn.0));
+                        return Err(format!(
+                            "a reply shows write {}, and {durable} is durable",
+                            shown.lsn.0
+                        ));
                     }
                 }
                 Ok(0)
@@ -658,14 +710,19 @@ impl World {
     /// A slice has loaded what an earlier life has left: all that was durable, or more.
     fn loaded(&mut self, at: usize, slice: u32) -> Result<(), String> {
         let topology = self.topologies[at];
-        let machine = self.cores[at].machine.slices().nth(topology.place(slice)).expect("it is there");
+        let machine =
+            self.cores[at].machine.slices().nth(topology.place(slice)).expect("it is there");
         self.disk.recovered(slice as usize, machine.durable_upto().0);
         let durable = &mut self.logged[slice as usize].durable;
-        for &user in self.everybody.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice) {
+        for &user in
+            self.everybody.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice)
+        {
             let version = machine.read(UserId(user)).1.map_or(0, |view| view.user.version());
             let before = durable.insert(user, version).unwrap_or_default();
             if version < before {
-                return Err(format!("user {user} was durable at version {before}, and is loaded at {version}"));
+                return Err(format!(
+                    "user {user} was durable at version {before}, and is loaded at {version}"
+                ));
             }
         }
         Ok(())
@@ -677,7 +734,8 @@ impl World {
             return Ok(());
         }
         for (number, core) in self.cores.iter_mut().enumerate() {
-            let (away, connections) = (core.machine.requests_away(), core.machine.connections().len());
+            let (away, connections) =
+                (core.machine.requests_away(), core.machine.connections().len());
             if away > 0 || connections > 0 {
                 return Err(format!(
                     "it is done, and core {number} has {away} requests away, {connections} connections"

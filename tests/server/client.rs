@@ -1,7 +1,8 @@
 //! A client that knows just enough HTTP, and believes nothing.
 //!
-//! Requests are bytes, written as the test wants them. Answers are read strictly: a status line, header lines in the order in
-//! which they were sent, CRLF everywhere, a well-formed date, a body of exactly `content-length`. Anything else panics with what came.
+//! Requests are bytes, written as the test wants them. Answers are read strictly: a status line,
+//! header lines in the order in which they were sent, CRLF everywhere, a well-formed date, a body
+//! of exactly `content-length`. Anything else panics with what came.
 
 use super::PATIENCE;
 use std::fmt::Write as _;
@@ -114,7 +115,9 @@ impl Client {
     pub fn head(&mut self) -> Response {
         let mut searched = self.at;
         let end = loop {
-            if let Some(found) = self.buffer[searched..].windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(found) =
+                self.buffer[searched..].windows(4).position(|four| four == b"\r\n\r\n")
+            {
                 break searched + found;
             }
             searched = self.buffer.len().saturating_sub(3).max(self.at);
@@ -122,7 +125,8 @@ impl Client {
             assert!(self.fill(), "the connection ends instead of an answer: {:?}", self.rest());
             searched -= shift;
         };
-        let head = std::str::from_utf8(&self.buffer[self.at..end]).expect("a head is text").to_owned();
+        let head =
+            std::str::from_utf8(&self.buffer[self.at..end]).expect("a head is text").to_owned();
         self.at = end + 4;
         parse_head(&head)
     }
@@ -132,7 +136,8 @@ impl Client {
         assert!(!self.fill(), "more than the last answer: {:?}", self.rest());
     }
 
-    /// Whether the server takes this new connection; else it has turned it away. The request may find it gone already.
+    /// Whether the server takes this new connection; else it has turned it away. The request may
+    /// find it gone already.
     pub fn is_welcome(&mut self) -> bool {
         let _ = self.stream.write_all(get("/healthz").as_bytes());
         self.response().status() == 200
@@ -162,7 +167,10 @@ impl Client {
         self.buffer.resize(before + bytes, 0);
         let count = match read(&mut self.stream, &mut self.buffer[before..]) {
             Ok(count) => count,
-            Err(error) => panic!("no answer ({error}) after {:?}", self.buffer[..before].escape_ascii().to_string()),
+            Err(error) => panic!(
+                "no answer ({error}) after {:?}",
+                self.buffer[..before].escape_ascii().to_string()
+            ),
         };
         self.buffer.truncate(before + count);
         count > 0
@@ -173,7 +181,8 @@ impl Client {
     }
 }
 
-/// Reads what is there. A socket with a timeout says that it was interrupted whenever the kernel pauses its thread; that is no answer.
+/// Reads what is there. A socket with a timeout says that it was interrupted whenever the kernel
+/// pauses its thread; that is no answer.
 fn read(stream: &mut TcpStream, into: &mut [u8]) -> std::io::Result<usize> {
     loop {
         match stream.read(into) {
@@ -190,13 +199,16 @@ fn parse_head(head: &str) -> Response {
     let is_good = bytes.len() > 13 && bytes.starts_with(b"HTTP/1.1 ") && bytes[12] == b' ';
     assert!(is_good && bytes[9..12].iter().all(u8::is_ascii_digit), "not a status line: {head:?}");
     let field = |line: &str| {
-        let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("not a header line: {line:?} in {head:?}"));
+        let (name, value) = line
+            .split_once(": ")
+            .unwrap_or_else(|| panic!("not a header line: {line:?} in {head:?}"));
         let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !name.is_empty();
         let is_value = value.bytes().all(|b| matches!(b, b' '..=b'~')) && value.trim() == value;
         assert!(is_name && is_value, "not a header line: {line:?} in {head:?}");
         (name.to_owned(), value.to_owned())
     };
-    let response = Response { status_line, headers: lines.map(field).collect(), body: String::new() };
+    let response =
+        Response { status_line, headers: lines.map(field).collect(), body: String::new() };
     match response.header("date") {
         Some(date) => assert!(is_date(date), "not a date: {date}"),
         None => assert_eq!(response.status(), 100, "no date: {head:?}"),

@@ -1,4 +1,5 @@
-//! What the contract says, written down apart from the program: answers in full, and every problem with its status and sentence.
+//! What the contract says, written down apart from the program: answers in full, and every problem
+//! with its status and sentence.
 
 /// The header line of a last answer.
 pub const CLOSE: &str = "connection: close\r\n";
@@ -75,7 +76,12 @@ pub fn text(body: &str) -> String {
 /// A problem in full.
 pub fn problem(code: &str, field: &str, lines: &str) -> String {
     let (_, status, title, _) = row(code);
-    answer(&format!("{status} {title}"), "application/problem+json", lines, &problem_body(code, field))
+    answer(
+        &format!("{status} {title}"),
+        "application/problem+json",
+        lines,
+        &problem_body(code, field),
+    )
 }
 
 /// The body of a problem.

@@ -1,11 +1,12 @@
 //! The real server, started for one test and ended with it.
 //!
-//! Every test has a server of its own, on a port that the system chose. A server has one slice, unless the test is run by
-//! [`on_slices`]: then it has as many as that says, on all CPUs, and new connections go to the common port and to that of each core in
-//! turn, so that most of what is asked is another core's.
-//! Nothing here sleeps and hopes: what is waited for is a
-//! condition, and [`PATIENCE`] is far above what any of them takes on a slow machine. [`client`] speaks HTTP over a plain
-//! blocking socket and is strict about what comes back; [`expected`] writes down what the contract says, apart from the program.
+//! Every test has a server of its own, on a port that the system chose. A server has one slice,
+//! unless the test is run by [`on_slices`]: then it has as many as that says, on all CPUs, and new
+//! connections go to the common port and to that of each core in turn, so that most of what is
+//! asked is another core's. Nothing here sleeps and hopes: what is waited for is a condition, and
+//! [`PATIENCE`] is far above what any of them takes on a slow machine. [`client`] speaks HTTP over
+//! a plain blocking socket and is strict about what comes back; [`expected`] writes down what the
+//! contract says, apart from the program.
 
 pub mod client;
 pub mod expected;
@@ -44,7 +45,8 @@ pub fn with_slices<R>(slices: u32, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Makes tests of functions, one for each number of slices: `on_slices!([two = 2] [reads, feeds])` makes `two::reads` and `two::feeds`.
+/// Makes tests of functions, one for each number of slices: `on_slices!([two = 2] [reads, feeds])`
+/// makes `two::reads` and `two::feeds`.
 macro_rules! on_slices {
     ([$($number:ident = $slices:literal),+] $tests:tt) => {
         $( on_slices!(@ $number $slices $tests); )+
@@ -81,7 +83,8 @@ impl Server {
         Self::spawn(serve("127.0.0.1:0").arg("--ephemeral").args(flags))
     }
 
-    /// Starts a server that keeps its data in a directory, on a free port of one core, with further flags.
+    /// Starts a server that keeps its data in a directory, on a free port of one core, with further
+    /// flags.
     pub fn keeping(data: &Path, flags: &[&str]) -> Self {
         Self::spawn(serve("127.0.0.1:0").arg("--data").arg(data).args(flags))
     }
@@ -98,7 +101,9 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let out = child.stdout.take().expect("its output is piped");
         let (sender, lines) = channel();
-        thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         let address = ([0, 0, 0, 0], 0).into();
         Self { child, lines, address, ports: Vec::new(), next: Cell::new(0), greeting: Vec::new() }
     }
@@ -106,13 +111,16 @@ impl Server {
     /// Waits until it says where it listens: then it serves.
     pub fn listens(&mut self) {
         loop {
-            let line = self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
+            let line =
+                self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
             if line.starts_with("slice ") {
                 let port = line.split(", port ").nth(1).and_then(|port| port.parse().ok());
                 self.ports.push(port.unwrap_or_else(|| panic!("no port: {line}")));
             }
             self.greeting.push(line);
-            if let Some(address) = self.greeting.last().and_then(|line| line.strip_prefix("listening on ")) {
+            if let Some(address) =
+                self.greeting.last().and_then(|line| line.strip_prefix("listening on "))
+            {
                 self.address = address.parse().expect("an address");
                 return;
             }
@@ -124,7 +132,9 @@ impl Server {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the server neither prints nor ends"),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                panic!("the server neither prints nor ends")
+            }
         }
     }
 
@@ -143,7 +153,8 @@ impl Server {
         self
     }
 
-    /// A new connection: the first goes wherever the system has it, the next to one core after the other, and so on.
+    /// A new connection: the first goes wherever the system has it, the next to one core after the
+    /// other, and so on.
     pub fn connect(&self) -> Client {
         let next = self.next.replace(self.next.get() + 1) % (self.ports.len() + 1);
         let address = if next == 0 { self.address } else { self.cores()[next - 1] };
@@ -169,10 +180,14 @@ impl Server {
         }
     }
 
-    /// Asserts that it serves: a new connection to each core is answered. What came to a core before has been received then.
+    /// Asserts that it serves: a new connection to each core is answered. What came to a core
+    /// before has been received then.
     pub fn is_well(&self) {
         for core in 0..self.cores().len() {
-            assert_eq!(self.connect_to(core).ask(client::get("/healthz")).shown(), expected::text("ok"));
+            assert_eq!(
+                self.connect_to(core).ask(client::get("/healthz")).shown(),
+                expected::text("ok")
+            );
         }
     }
 
@@ -229,7 +244,8 @@ impl Scratch {
         // Relaxed: only that no two are equal matters.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{name}-{}-{number}", std::process::id()));
         fs::create_dir_all(&path).expect("a directory can be made");
         Self(path)
     }
@@ -248,11 +264,13 @@ impl Drop for Scratch {
     }
 }
 
-/// `purser serve` at an address: one slice on one CPU, or as many as the test is to have on all CPUs.
+/// `purser serve` at an address: one slice on one CPU, or as many as the test is to have on all
+/// CPUs.
 pub fn serve(address: &str) -> Command {
     let mut command = purser();
     command.args(["serve", "--listen", address]);
-    // Seven of them live on one CPU's thread, wherever the tests run; two and three are spread over the CPUs that there are.
+    // Seven of them live on one CPU's thread, wherever the tests run; two and three are spread over
+    // the CPUs that there are.
     if matches!(slices(), 1 | 7) {
         command.args(["--cores", &first_cpu()]);
     }
@@ -265,16 +283,20 @@ pub fn serve(address: &str) -> Command {
 /// The program, without settings from this environment.
 pub fn purser() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PURSER_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PURSER_"))
+    {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
     command
 }
 
-/// Runs a command to its end: exit code, standard output, standard error. One that serves instead is killed, and the test fails.
+/// Runs a command to its end: exit code, standard output, standard error. One that serves instead
+/// is killed, and the test fails.
 pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let status = ended(&mut child);
     let (mut out, mut err) = (String::new(), String::new());
     child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
@@ -326,23 +348,33 @@ pub fn credit(entry: u64, user: u64, amount: i64, at_ms: u64) -> String {
     )
 }
 
-/// An address that no other test uses, so that a server can be asked before it says where it listens; the ports behind it are free as well.
+/// An address that no other test uses, so that a server can be asked before it says where it
+/// listens; the ports behind it are free as well.
 pub fn own_address() -> SocketAddr {
     // Relaxed: only that no two are equal matters.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = u64::from(std::process::id()) << 4 | NEXT.fetch_add(1, Ordering::Relaxed) & 15;
-    SocketAddr::from(([127, 192 | (number >> 16) as u8 & 31, (number >> 8) as u8, number as u8], 7_207))
+    SocketAddr::from((
+        [127, 192 | (number >> 16) as u8 & 31, (number >> 8) as u8, number as u8],
+        7_207,
+    ))
 }
 
 /// The first CPU that this process may use.
 fn first_cpu() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0").trim();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or("0")
+        .trim();
     list.split(['-', ',']).next().unwrap_or("0").to_owned()
 }
 
 /// The manifest of a slice of a data directory's first generation.
 pub fn slice_manifest(data: &Path, slice: u32) -> manifest::Slice {
-    let text = fs::read(data.join(slice_directory(1, slice)).join("manifest")).expect("a manifest is always there");
-    manifest::Slice::read(&text, Place { generation: 1, slice, file: 0 }).expect("a manifest is always whole")
+    let text = fs::read(data.join(slice_directory(1, slice)).join("manifest"))
+        .expect("a manifest is always there");
+    manifest::Slice::read(&text, Place { generation: 1, slice, file: 0 })
+        .expect("a manifest is always whole")
 }

@@ -9,7 +9,8 @@ use purser::ledger::time::Millis;
 use std::collections::VecDeque;
 
 const HOUR_MS: u64 = 3_600_000;
-const KINDS: [&str; 5] = ["topup", "gift", "refund", "withdrawal", "a_kind_whose_name_is_quite_long"];
+const KINDS: [&str; 5] =
+    ["topup", "gift", "refund", "withdrawal", "a_kind_whose_name_is_quite_long"];
 const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 
 /// All clients of a slice, as one.
@@ -17,14 +18,16 @@ const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 pub struct Clients {
     users: Vec<u64>,
     next_id: u128,
-    /// Sent, with an outcome that is not known, or refused for want of room: to be sent again, in this order.
+    /// Sent, with an outcome that is not known, or refused for want of room: to be sent again, in
+    /// this order.
     doubtful: VecDeque<Draft>,
 }
 
 impl Clients {
     /// Those of so many users of this slice, of so many slices.
     pub fn new(users: u64, slice: u32, slices: u32) -> Self {
-        let users = (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
+        let users =
+            (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
         Self { users, next_id: 1, doubtful: VecDeque::new() }
     }
 
@@ -75,11 +78,16 @@ impl Clients {
             1..4 => random.below(3 * HOUR_MS),
             _ => random.below(1_000),
         };
-        let at = Millis(if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms });
+        let at =
+            Millis(if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms });
         let size = 1 << random.between(1, 40);
         let amount = Amount::new(random.below(size) as i64).expect("not negative");
         let hold = history.and_then(|history| {
-            let holds = history.entries().rev().take(40).filter(|draft| matches!(draft.action, Action::Hold(_)));
+            let holds = history
+                .entries()
+                .rev()
+                .take(40)
+                .filter(|draft| matches!(draft.action, Action::Hold(_)));
             let holds: Vec<_> = holds.map(|draft| draft.id).collect();
             if holds.is_empty() { None } else { Some(random.pick(&holds)) }
         });
@@ -92,7 +100,9 @@ impl Clients {
         let action = match (random.below(10), hold) {
             (0..2, _) => Action::Hold(leg),
             (2, Some(hold)) => Action::Settle { hold, amount },
-            (3, Some(hold)) => Action::Settle { hold, amount: Amount::new(0).expect("not negative") },
+            (3, Some(hold)) => {
+                Action::Settle { hold, amount: Amount::new(0).expect("not negative") }
+            }
             (4, Some(hold)) => Action::Void { hold },
             _ => Action::Post(leg),
         };

@@ -1,14 +1,17 @@
-//! Faults at rest: what may have happened to files while no process had them open, and what recovery may make of it.
+//! Faults at rest: what may have happened to files while no process had them open, and what
+//! recovery may make of it.
 //!
-//! Whatever it was, recovery gives right answers or refuses. There is one exception: where nothing of the log is whole any more from some write
-//! on to its end, that end looks as if it had never been written, and is cut.
+//! Whatever it was, recovery gives right answers or refuses. There is one exception: where nothing
+//! of the log is whole any more from some write on to its end, that end looks as if it had never
+//! been written, and is cut.
 
 use super::disk::{Disk, Files, Name, SECTOR};
 use super::random::Random;
 use purser::journal::frame::{self, ALIGN, Kind};
 use purser::journal::{File, Place, manifest};
 
-/// A write in a segment: its number, its bytes from the header to the payload's end, where its frame ends, its checksum.
+/// A write in a segment: its number, its bytes from the header to the payload's end, where its
+/// frame ends, its checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed {
     pub number: u64,
@@ -31,14 +34,26 @@ pub fn frames(segment: &[u8], place: Place) -> Vec<Placed> {
             break;
         }
         let end = at + frame::HEADER_BYTES + read.payload.len();
-        found.push(Placed { number: read.number, start: at, end, next: at + read.size(), crc: read.crc });
+        found.push(Placed {
+            number: read.number,
+            start: at,
+            end,
+            next: at + read.size(),
+            crc: read.crc,
+        });
         at += read.size();
     }
     found
 }
 
 /// Damages a file of a slice. Returns what was done.
-pub fn damage(disk: &mut Disk, slices: usize, slice: usize, place: Place, random: &mut Random) -> String {
+pub fn damage(
+    disk: &mut Disk,
+    slices: usize,
+    slice: usize,
+    place: Place,
+    random: &mut Random,
+) -> String {
     let names = disk.names(slice);
     let name = random.pick(&names);
     let what = match random.below(8) {
@@ -95,7 +110,13 @@ fn zero(disk: &mut Disk, slice: usize, name: Name, random: &mut Random) -> Strin
 }
 
 /// What was meant for one place stands in another: of this file, or of any.
-fn misdirect(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut Random) -> String {
+fn misdirect(
+    disk: &mut Disk,
+    slices: usize,
+    slice: usize,
+    name: Name,
+    random: &mut Random,
+) -> String {
     let from_slice = random.below(slices as u64) as usize;
     let names = disk.names(from_slice);
     let from = if random.coin() && from_slice == slice { name } else { random.pick(&names) };
@@ -159,7 +180,8 @@ fn swap(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut R
     format!("replaced by {from:?} of slice {from_slice}")
 }
 
-/// Up to where the log must be found, though its last segment was damaged: up to the last write that is whole. What is too short is refused.
+/// Up to where the log must be found, though its last segment was damaged: up to the last write
+/// that is whole. What is too short is refused.
 pub fn must_reach(whole: Files<'_>, damaged: Files<'_>, place: Place) -> u64 {
     let text = whole.bytes(Name::Manifest).unwrap_or_default();
     let Ok(manifest) = manifest::Slice::read(&text, place) else { return 0 };
@@ -167,13 +189,17 @@ pub fn must_reach(whole: Files<'_>, damaged: Files<'_>, place: Place) -> u64 {
         return 0;
     }
     let name = Name::File(File::Segment(manifest.last));
-    let (Some(whole), Some(damaged)) = (whole.bytes(name), damaged.bytes(name)) else { return u64::MAX };
+    let (Some(whole), Some(damaged)) = (whole.bytes(name), damaged.bytes(name)) else {
+        return u64::MAX;
+    };
     if damaged.len() < whole.len() {
         return u64::MAX;
     }
     frames(&whole, Place { file: manifest.last, ..place })
         .iter()
-        .filter(|placed| damaged.get(placed.start..placed.end) == Some(&whole[placed.start..placed.end]))
+        .filter(|placed| {
+            damaged.get(placed.start..placed.end) == Some(&whole[placed.start..placed.end])
+        })
         .map(|placed| placed.number)
         .max()
         .unwrap_or(u64::MAX)

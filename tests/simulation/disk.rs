@@ -1,8 +1,10 @@
-//! A disk with faults: the files of every slice, what of them would outlive a loss of power, and what was asked of it.
+//! A disk with faults: the files of every slice, what of them would outlive a loss of power, and
+//! what was asked of it.
 //!
-//! A write to a segment is durable when it is reported; before that a crash may have done any of its sectors. A write to a
-//! snapshot is durable when the snapshot was synced. A name that was made, changed or removed is durable when its directory was
-//! synced; before that each change counts or does not, by itself.
+//! A write to a segment is durable when it is reported; before that a crash may have done any of
+//! its sectors. A write to a snapshot is durable when the snapshot was synced. A name that was
+//! made, changed or removed is durable when its directory was synced; before that each change
+//! counts or does not, by itself.
 
 use super::Bug;
 use super::counts::Counts;
@@ -41,7 +43,12 @@ impl Inode {
     }
 
     fn size(&self) -> usize {
-        self.unsynced.iter().map(|(at, bytes)| at + bytes.len()).max().unwrap_or(0).max(self.durable.len())
+        self.unsynced
+            .iter()
+            .map(|(at, bytes)| at + bytes.len())
+            .max()
+            .unwrap_or(0)
+            .max(self.durable.len())
     }
 
     pub fn seen(&self) -> Cow<'_, [u8]> {
@@ -160,8 +167,12 @@ impl Directory {
     fn forget(&mut self) {
         for (at, inode) in self.inodes.iter_mut().enumerate() {
             let changes = &self.changes;
-            let is_linked = changes.iter().any(|change| matches!(change, Change::Link(_, inode) if *inode == at));
-            if !is_linked && !self.seen.values().chain(self.durable.values()).any(|&inode| inode == at) {
+            let is_linked = changes
+                .iter()
+                .any(|change| matches!(change, Change::Link(_, inode) if *inode == at));
+            if !is_linked
+                && !self.seen.values().chain(self.durable.values()).any(|&inode| inode == at)
+            {
                 *inode = Inode::default();
             }
         }
@@ -253,8 +264,8 @@ impl Disk {
         other
     }
 
-    /// Takes the files of another, all of them durable: a file that was damaged must not be named again by a manifest that only the loss of power
-    /// brings back.
+    /// Takes the files of another, all of them durable: a file that was damaged must not be named
+    /// again by a manifest that only the loss of power brings back.
     pub fn take_files(&mut self, other: Self) {
         self.directories = other.directories;
         for directory in &mut self.directories {
@@ -319,7 +330,9 @@ impl Disk {
             self.broken = self.broken.take().or(broken);
         }
         let most_ms = match task {
-            Task::Write { .. } | Task::Create { .. } | Task::Measure { .. } | Task::Read { .. } => 6,
+            Task::Write { .. } | Task::Create { .. } | Task::Measure { .. } | Task::Read { .. } => {
+                6
+            }
             Task::Prepare { .. } => 60,
             Task::Sync { .. } | Task::Publish { .. } | Task::Settle { .. } => 20,
             Task::Remove { .. } => 100,
@@ -341,7 +354,8 @@ impl Disk {
         };
         match &what {
             What::Write { file: File::Snapshot(number), offset, bytes, .. }
-                if self.bug == Some(Bug::SnapshotAheadOfLog) && kind_of(bytes) == Kind::End as u32 =>
+                if self.bug == Some(Bug::SnapshotAheadOfLog)
+                    && kind_of(bytes) == Kind::End as u32 =>
             {
                 self.publish_early(slice, *number, *offset, bytes.clone());
             }
@@ -349,7 +363,9 @@ impl Disk {
                 let directory = &mut self.directories[slice];
                 let named = manifest::Slice::read(text.as_bytes(), directory.place);
                 let named = named.expect("what is published is a manifest");
-                directory.seen.retain(|name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first));
+                directory.seen.retain(
+                    |name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first),
+                );
                 directory.sync();
             }
             _ => {}
@@ -363,16 +379,18 @@ impl Disk {
         let directory = &mut self.directories[slice];
         match task {
             Task::Write { file: File::Segment(segment), offset, block } => {
-                let in_flight = self
-                    .jobs
-                    .iter()
-                    .any(|job| job.slice == slice && matches!(job.what, What::Write { file: File::Segment(_), .. }));
+                let in_flight = self.jobs.iter().any(|job| {
+                    job.slice == slice
+                        && matches!(job.what, What::Write { file: File::Segment(_), .. })
+                });
                 if in_flight {
                     return Err(format!("slice {slice}: a second write of the log is in flight"));
                 }
                 let size = block.bytes().len() as u64;
                 if offset + size > directory.file(File::Segment(*segment)).size() as u64 {
-                    return Err(format!("slice {slice}: segment {segment} is written beyond its end"));
+                    return Err(format!(
+                        "slice {slice}: segment {segment} is written beyond its end"
+                    ));
                 }
                 let last = directory.manifest().map_or(0, |manifest| manifest.last);
                 let expected = directory.end.map_or((last, 0), |end| end);
@@ -397,16 +415,22 @@ impl Disk {
                     .chain((named.snapshot > 0).then_some(File::Snapshot(named.snapshot)))
                     .find(|&file| !directory.durable.contains_key(&Name::File(file)));
                 if let Some(file) = missing {
-                    return Err(format!("slice {slice}: {file} is named, and its own name is not durable"));
+                    return Err(format!(
+                        "slice {slice}: {file} is named, and its own name is not durable"
+                    ));
                 }
                 if named.snapshot > 0 {
                     let written = directory.written;
                     let inode = directory.file(File::Snapshot(named.snapshot));
                     let payload = &inode.durable[named.snapshot_end as usize..];
-                    let length = u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
+                    let length =
+                        u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
                     let end = snapshot::End::read(&payload[40..40 + length]);
                     if !inode.unsynced.is_empty() || end.is_none_or(|end| end.position > written) {
-                        return Err(format!("slice {slice}: snapshot {} is current too soon", named.snapshot));
+                        return Err(format!(
+                            "slice {slice}: snapshot {} is current too soon",
+                            named.snapshot
+                        ));
                     }
                 }
             }
@@ -431,13 +455,23 @@ impl Disk {
         inode.sync();
         let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
         let current = directory.manifest().expect("it is there and whole");
-        let early = manifest::Slice { snapshot: number, snapshot_end: offset as u64, first: begin, ..current };
+        let early = manifest::Slice {
+            snapshot: number,
+            snapshot_end: offset as u64,
+            first: begin,
+            ..current
+        };
         directory.make(Name::Manifest, early.write(directory.place).into_bytes());
         directory.sync();
     }
 
     /// What has been done by now, in any order; `Err` ends the process.
-    pub fn next(&mut self, now_ms: u64, slice: usize, random: &mut Random) -> Option<Result<Done, Trouble>> {
+    pub fn next(
+        &mut self,
+        now_ms: u64,
+        slice: usize,
+        random: &mut Random,
+    ) -> Option<Result<Done, Trouble>> {
         if let Some(at) = self.early.iter().position(|(of, _)| *of == slice) {
             return Some(Ok(self.early.remove(at).1));
         }
@@ -456,7 +490,10 @@ impl Disk {
                 What::Write { file, .. } => matches!(file, File::Segment(_)),
                 What::Other(task) => matches!(
                     task,
-                    Task::Publish { .. } | Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. }
+                    Task::Publish { .. }
+                        | Task::Measure { .. }
+                        | Task::Read { .. }
+                        | Task::Settle { .. }
                 ),
             };
             if must_not_fail && random.in_thousand(self.fatal) {
@@ -478,7 +515,12 @@ impl Disk {
     }
 
     /// Brings a segment and the directory to stable storage, then removes what nothing names.
-    fn settle(&mut self, slice: usize, segment: u64, manifest: &manifest::Slice) -> Result<(), Trouble> {
+    fn settle(
+        &mut self,
+        slice: usize,
+        segment: u64,
+        manifest: &manifest::Slice,
+    ) -> Result<(), Trouble> {
         let directory = &mut self.directories[slice];
         if self.bug != Some(Bug::NothingSettled) {
             if segment > 0 {
@@ -582,7 +624,9 @@ impl Disk {
                 files.read(file, offset, bytes, &mut buffer).unwrap_or_else(|never| match never {});
                 Some(Done::Read { file, offset, buffer })
             }
-            What::Other(Task::Write { .. } | Task::Settle { .. }) => unreachable!("these were taken apart before"),
+            What::Other(Task::Write { .. } | Task::Settle { .. }) => {
+                unreachable!("these were taken apart before")
+            }
         }
     }
 
@@ -621,7 +665,10 @@ impl Disk {
             What::Write { file, offset, bytes, .. } => {
                 let sectors = some_sectors(offset, &bytes, random);
                 let all = bytes.len().div_ceil(SECTOR);
-                if matches!(file, File::Segment(_)) && offset > 0 && (1..all).contains(&sectors.len()) {
+                if matches!(file, File::Segment(_))
+                    && offset > 0
+                    && (1..all).contains(&sectors.len())
+                {
                     self.counts.add("torn writes", 1);
                 }
                 let sectors = sectors.into_iter().map(|(at, sector)| (at, sector.to_vec()));
@@ -658,12 +705,16 @@ impl Disk {
                 }
                 *begun += 1;
             }
-            What::Other(Task::Remove { file }) if random.coin() => directory.change(Change::Unlink(Name::File(file))),
+            What::Other(Task::Remove { file }) if random.coin() => {
+                directory.change(Change::Unlink(Name::File(file)))
+            }
             What::Other(Task::Settle { segment, manifest }) if random.coin() => {
                 if self.settle(job.slice, segment, &manifest).is_ok() {
                     // Some of them are gone, and some of that may be lost.
                     let directory = &mut self.directories[job.slice];
-                    while matches!(directory.changes.last(), Some(Change::Unlink(_))) && random.coin() {
+                    while matches!(directory.changes.last(), Some(Change::Unlink(_)))
+                        && random.coin()
+                    {
                         directory.changes.pop();
                     }
                     directory.see_again();
@@ -675,13 +726,18 @@ impl Disk {
 }
 
 /// The names that nothing names any more, unless there is one that no crash leaves.
-pub fn strays<'a>(manifest: &manifest::Slice, names: impl Iterator<Item = &'a Name>) -> Result<Vec<Name>, String> {
+pub fn strays<'a>(
+    manifest: &manifest::Slice,
+    names: impl Iterator<Item = &'a Name>,
+) -> Result<Vec<Name>, String> {
     let mut strays = Vec::new();
     for &name in names {
         let is_stray = match name {
             Name::Manifest => false,
             Name::New => true,
-            Name::File(file) => !manifest.names(file).map_err(|fault| format!("refused: {fault}"))?,
+            Name::File(file) => {
+                !manifest.names(file).map_err(|fault| format!("refused: {fault}"))?
+            }
         };
         strays.extend(is_stray.then_some(name));
     }
@@ -699,8 +755,10 @@ fn u64_at(frame: &[u8], at: usize) -> u64 {
 
 /// The sectors of a write that reached the disk: none, all, the first ones, the last ones, any.
 pub fn some_sectors<'a>(at: usize, bytes: &'a [u8], random: &mut Random) -> Vec<(usize, &'a [u8])> {
-    let sectors = bytes.chunks(SECTOR).enumerate().map(|(n, sector)| (n, (at + n * SECTOR, sector)));
-    let (how, edge) = (random.below(5), random.below(bytes.len().div_ceil(SECTOR) as u64 + 1) as usize);
+    let sectors =
+        bytes.chunks(SECTOR).enumerate().map(|(n, sector)| (n, (at + n * SECTOR, sector)));
+    let (how, edge) =
+        (random.below(5), random.below(bytes.len().div_ceil(SECTOR) as u64 + 1) as usize);
     sectors
         .filter(|(n, _)| match how {
             0 => false,
@@ -734,7 +792,13 @@ impl Source for Files<'_> {
         Ok(inode.map(|&inode| self.directory.inodes[inode].size() as u64))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
         let seen = self.bytes(Name::File(file)).expect("only what is there is read");
         into.clear();
         let offset = (offset as usize).min(seen.len());

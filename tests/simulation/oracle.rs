@@ -1,7 +1,8 @@
-//! What must hold of a slice: its users' accepted entries in their order, and what was shown of them.
+//! What must hold of a slice: its users' accepted entries in their order, and what was shown of
+//! them.
 //!
-//! It knows nothing of logs and snapshots. A user's version is the number of their accepted entries; what it adds up to is said by
-//! the naive model, which is fed with the same lines.
+//! It knows nothing of logs and snapshots. A user's version is the number of their accepted
+//! entries; what it adds up to is said by the naive model, which is fed with the same lines.
 
 use crate::model::{Model, Verdict as Judged};
 use purser::api::answer;
@@ -65,9 +66,16 @@ pub struct Oracle {
 
 impl Oracle {
     /// Judges a verdict that was given, and remembers what was accepted at `position`.
-    pub fn judge(&mut self, now_ms: u64, draft: &Draft, verdict: Verdict, position: u64) -> Result<(), String> {
+    pub fn judge(
+        &mut self,
+        now_ms: u64,
+        draft: &Draft,
+        verdict: Verdict,
+        position: u64,
+    ) -> Result<(), String> {
         let history = self.users.entry(draft.user.0).or_default();
-        let (got, expected) = (said(verdict), heard(&history.model.apply_line(now_ms, &line(draft))));
+        let (got, expected) =
+            (said(verdict), heard(&history.model.apply_line(now_ms, &line(draft))));
         if got != expected {
             return Err(format!("{draft:?}: {got}, and the model says {expected}"));
         }
@@ -102,18 +110,25 @@ impl Oracle {
         }
         let got = (slice.book().users(), slice.book().entries());
         if got != (users, entries) {
-            return Err(format!("{got:?} users and entries, and {:?} were accepted", (users, entries)));
+            return Err(format!(
+                "{got:?} users and entries, and {:?} were accepted",
+                (users, entries)
+            ));
         }
         Ok(())
     }
 
-    /// A crash took all above `position`, which must be nothing that was shown. Returns how many entries that were.
+    /// A crash took all above `position`, which must be nothing that was shown. Returns how many
+    /// entries that were.
     pub fn cut(&mut self, position: u64, now_ms: u64) -> Result<u64, String> {
         let mut lost = 0;
         for (user, history) in &mut self.users {
             let version = history.version_at(position);
             if version < history.shown {
-                return Err(format!("user {user}: version {} was shown, and {version} is left", history.shown));
+                return Err(format!(
+                    "user {user}: version {} was shown, and {version} is left",
+                    history.shown
+                ));
             }
             lost += history.version() - version;
             history.cut(version, now_ms);
@@ -198,7 +213,9 @@ fn line(draft: &Draft) -> Vec<u8> {
     let rest = match action {
         Action::Post(leg) => money(leg),
         Action::Hold(leg) => money(leg) + r#","state":"pending""#,
-        Action::Settle { hold, amount } => format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor()),
+        Action::Settle { hold, amount } => {
+            format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor())
+        }
         Action::Void { hold } => format!(r#","pending_id":"{}","state":"voided""#, hold.0),
     };
     format!("{head}{rest}}}").into_bytes()

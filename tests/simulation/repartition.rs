@@ -13,7 +13,9 @@ use super::tree::{Crashed, Tree};
 use crate::offline::{Figures, Reference};
 use crate::seeds::number;
 use purser::engine::directory::{LOCK, MANIFEST};
-use purser::journal::{File, Place, generation_directory, manifest, parse_generation, slice_directory};
+use purser::journal::{
+    File, Place, generation_directory, manifest, parse_generation, slice_directory,
+};
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Leg};
 use purser::ledger::id::{EntryId, UserId};
@@ -106,13 +108,16 @@ impl World {
         let (random, reference) = (Random(seed), Reference::new());
         let tree = Tree::new(Random(!seed));
         let figures = reference.figures();
-        let mut world = Self { tree, random, bug, reference, figures, entries: 0, counts: Counts::default() };
+        let mut world =
+            Self { tree, random, bug, reference, figures, entries: 0, counts: Counts::default() };
         world.begin();
         for life in 0..3 {
             world.live().map_err(|what| format!("life {life}: {what}"))?;
             for _ in 0..world.random.between(1, 2) {
                 let slices = world.random.pick(&[1, 2, 3, 5]);
-                world.change_to(slices).map_err(|what| format!("after life {life}, to {slices} slices: {what}"))?;
+                world
+                    .change_to(slices)
+                    .map_err(|what| format!("after life {life}, to {slices} slices: {what}"))?;
             }
         }
         Ok(world.counts)
@@ -156,7 +161,9 @@ impl World {
             let (_, verdict) = slice.apply(Millis(NOW), &entry, store);
             assert_eq!(verdict, self.reference.apply(NOW, &entry), "{entry:?}");
         }
-        nodes.iter_mut().for_each(|(place, slice, store)| settle(&mut self.tree, &mut now_ms, *place, slice, store));
+        nodes.iter_mut().for_each(|(place, slice, store)| {
+            settle(&mut self.tree, &mut now_ms, *place, slice, store)
+        });
         self.figures = self.reference.figures();
         let crash = self.crash();
         self.tree.crash(crash);
@@ -170,9 +177,15 @@ impl World {
             direction: Direction::Credit,
             amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is one"),
         };
-        let action = if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
+        let action =
+            if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
         let user = UserId(self.random.below(users) * 7 + 1);
-        EntryRef { id: EntryId(self.entries), user, at: Millis(NOW - self.random.below(3_600_000)), action }
+        EntryRef {
+            id: EntryId(self.entries),
+            user,
+            at: Millis(NOW - self.random.below(3_600_000)),
+            action,
+        }
     }
 
     fn crash(&mut self) -> Crash {
@@ -186,7 +199,11 @@ impl World {
     /// Attempts until one succeeds.
     fn change_to(&mut self, slices: u32) -> Result<(), String> {
         for attempt in 0.. {
-            let slices = if attempt < ATTEMPTS { self.random.pick(&[slices, slices, 1, 2, 3, 5]) } else { slices };
+            let slices = if attempt < ATTEMPTS {
+                self.random.pick(&[slices, slices, 1, 2, 3, 5])
+            } else {
+                slices
+            };
             let before = self.named()?;
             let most = u64::from(20 + 20 * slices + 8 * before.slices);
             self.tree.left = (attempt < ATTEMPTS).then(|| self.random.below(most));
@@ -198,10 +215,14 @@ impl World {
                 Err(Stop::Crashed) => {
                     let generations = self.generations();
                     let is_named = self.named()? == before;
-                    let is_new = generations.iter().any(|&generation| generation > before.generation);
+                    let is_new =
+                        generations.iter().any(|&generation| generation > before.generation);
                     let is_old = generations.contains(&before.generation);
                     self.counts.add("unfinished generations", u64::from(is_named && is_new));
-                    self.counts.add("generations replaced and not removed", u64::from(!is_named && is_old));
+                    self.counts.add(
+                        "generations replaced and not removed",
+                        u64::from(!is_named && is_old),
+                    );
                     let crash = self.crash();
                     self.tree.crash(crash);
                 }
@@ -210,25 +231,37 @@ impl World {
         }
         self.check("in the end")?;
         let named = self.named()?.generation;
-        if self.generations() == [named] { Ok(()) } else { Err(format!("there is more than generation {named}")) }
+        if self.generations() == [named] {
+            Ok(())
+        } else {
+            Err(format!("there is more than generation {named}"))
+        }
     }
 
     fn attempt(&mut self, slices: u32) -> Result<(), Stop> {
         let old = self.named()?;
         let unnamed = self.unnamed(old)?;
-        let new =
-            if old.slices == slices { old } else { manifest::Directory { generation: old.generation + 1, slices } };
+        let new = if old.slices == slices {
+            old
+        } else {
+            manifest::Directory { generation: old.generation + 1, slices }
+        };
         if new == old && unnamed.is_empty() {
             return Ok(());
         }
-        let manifests = (0..old.slices).map(|slice| self.manifest(old, slice)).collect::<Result<Vec<_>, _>>()?;
+        let manifests = (0..old.slices)
+            .map(|slice| self.manifest(old, slice))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut machine = Repartition::new(old, new, manifests, unnamed);
         loop {
             let mut orders = Vec::new();
-            let headway = machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
-                Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
-                Error::NoRoom(place, user) => format!("slice {} has no room for user {}", place.slice, user.0),
-            })?;
+            let headway =
+                machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
+                    Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
+                    Error::NoRoom(place, user) => {
+                        format!("slice {} has no room for user {}", place.slice, user.0)
+                    }
+                })?;
             for order in orders {
                 match order {
                     Order::Slice(place, task) => {
@@ -277,7 +310,9 @@ impl World {
     fn directory_work(&mut self, task: DirectoryTask) -> Result<(), Crashed> {
         match task {
             DirectoryTask::Make(manifest) => self.make(manifest),
-            DirectoryTask::Sync(Some(_)) if self.bug == Some(Bug::GenerationNotSynced) => self.tree.sync(""),
+            DirectoryTask::Sync(Some(_)) if self.bug == Some(Bug::GenerationNotSynced) => {
+                self.tree.sync("")
+            }
             DirectoryTask::Sync(Some(generation)) => {
                 self.tree.sync(&generation_directory(generation))?;
                 self.tree.sync("")
@@ -286,20 +321,24 @@ impl World {
             DirectoryTask::Sync(None) if self.bug == Some(Bug::RemovedEarly) => Ok(()),
             DirectoryTask::Sync(None) => self.tree.sync(""),
             DirectoryTask::Publish(manifest) => self.replace("", &manifest.write()),
-            DirectoryTask::Remove(generation) => self.tree.remove(&generation_directory(generation)),
+            DirectoryTask::Remove(generation) => {
+                self.tree.remove(&generation_directory(generation))
+            }
         }
     }
 
     fn make(&mut self, manifest: manifest::Directory) -> Result<(), Crashed> {
         self.tree.make_directory(&generation_directory(manifest.generation))?;
-        (0..manifest.slices)
-            .try_for_each(|slice| self.tree.make_directory(&slice_directory(manifest.generation, slice)))
+        (0..manifest.slices).try_for_each(|slice| {
+            self.tree.make_directory(&slice_directory(manifest.generation, slice))
+        })
     }
 
     /// Replaces the manifest in a directory.
     fn replace(&mut self, directory: &str, text: &str) -> Result<(), Crashed> {
         let is_ours = directory.is_empty();
-        let new = if is_ours { "manifest.new".to_owned() } else { format!("{directory}/manifest.new") };
+        let new =
+            if is_ours { "manifest.new".to_owned() } else { format!("{directory}/manifest.new") };
         self.tree.create(&new)?;
         self.tree.write(&new, 0, text.as_bytes())?;
         self.tree.sync(&new)?;
@@ -314,7 +353,8 @@ impl World {
 
     fn named(&self) -> Result<manifest::Directory, String> {
         let text = self.tree.read(MANIFEST).ok_or("the directory's manifest is missing")?;
-        manifest::Directory::read(&text).map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
+        manifest::Directory::read(&text)
+            .map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
     }
 
     fn generations(&self) -> Vec<u64> {
@@ -345,14 +385,20 @@ impl World {
         manifest::Slice::read(&text, place).map_err(|why| format!("{path} is unusable: {why:?}"))
     }
 
-    fn recover(&mut self, named: manifest::Directory, slice: u32) -> Result<(Slice, Found), String> {
+    fn recover(
+        &mut self,
+        named: manifest::Directory,
+        slice: u32,
+    ) -> Result<(Slice, Found), String> {
         let place = Place { generation: named.generation, slice, file: 0 };
         let mut recovery = Recovery::new(place, named.slices, self.manifest(named, slice)?);
         let (mut machine, mut files) = (Slice::new(usize::MAX), Files { tree: &self.tree, place });
-        while !source::step(&mut recovery, &mut machine, &mut files).map_err(|error| match error {
-            source::Error::Disk(never) => match never {},
-            source::Error::Fault(fault) => format!("{}: {fault}", directory(place)),
-        })? {}
+        while !source::step(&mut recovery, &mut machine, &mut files).map_err(
+            |error| match error {
+                source::Error::Disk(never) => match never {},
+                source::Error::Fault(fault) => format!("{}: {fault}", directory(place)),
+            },
+        )? {}
         self.counts.add("records replayed", recovery.report().replayed);
         Ok((machine, recovery.finish()))
     }
@@ -360,7 +406,9 @@ impl World {
     /// Every user is there once, as they were.
     fn check(&mut self, when: &str) -> Result<(), String> {
         let named = self.named().map_err(|what| format!("{when}: {what}"))?;
-        let slices = (0..named.slices).map(|slice| Ok(self.recover(named, slice)?.0)).collect::<Result<Vec<_>, _>>();
+        let slices = (0..named.slices)
+            .map(|slice| Ok(self.recover(named, slice)?.0))
+            .collect::<Result<Vec<_>, _>>();
         let slices = slices.map_err(|what: String| format!("{when}: {what}"))?;
         self.counts.add("users", slices.iter().map(|slice| slice.book().users() as u64).sum());
         self.figures.assert_same(&Figures::of(slices.iter()), when);
@@ -404,7 +452,9 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
         Task::Prepare { segment, bytes, from } => {
             let file = File::Segment(segment);
             match from {
-                Some(from) => tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?,
+                Some(from) => {
+                    tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?
+                }
                 None => {
                     tree.create(&path(file))?;
                     tree.write(&path(file), 0, &vec![0; bytes as usize])?;
@@ -449,11 +499,23 @@ impl Source for Files<'_> {
     type Error = Infallible;
 
     fn size(&mut self, file: File) -> Result<Option<u64>, Infallible> {
-        Ok(self.tree.read(&format!("{}/{file}", directory(self.place))).map(|bytes| bytes.len() as u64))
+        Ok(self
+            .tree
+            .read(&format!("{}/{file}", directory(self.place)))
+            .map(|bytes| bytes.len() as u64))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
-        let all = self.tree.read(&format!("{}/{file}", directory(self.place))).expect("only what is there is read");
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
+        let all = self
+            .tree
+            .read(&format!("{}/{file}", directory(self.place)))
+            .expect("only what is there is read");
         let from = all.len().min(offset as usize);
         into.clear();
         into.extend_from_slice(&all[from..all.len().min(from + bytes)]);
@@ -467,12 +529,14 @@ fn read(files: &mut Files<'_>, task: Task) -> Done {
 }
 
 fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
-    let again = format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser simulation::repartition");
+    let again =
+        format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser simulation::repartition");
     match catch_unwind(AssertUnwindSafe(|| World::run(seed, bug))) {
         Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
             Err(format!("{again}\n{text}"))
         }
     }
@@ -501,7 +565,8 @@ fn planted_bugs_of_a_repartition_are_caught() {
     for (bug, shows) in BUGS {
         let mut failures = (0..BUG_SEEDS).filter_map(|seed| run(seed, Some(bug)).err());
         let how = failures.find(|failure| failure.contains(shows));
-        let how = how.unwrap_or_else(|| panic!("{bug:?} does not show in {BUG_SEEDS} seeds: {shows:?}"));
+        let how =
+            how.unwrap_or_else(|| panic!("{bug:?} does not show in {BUG_SEEDS} seeds: {shows:?}"));
         println!("{bug:?}: {how}");
     }
 }

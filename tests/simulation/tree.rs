@@ -64,9 +64,11 @@ impl Tree {
     }
 
     fn find(&self, path: &str) -> Option<usize> {
-        path.split('/').filter(|name| !name.is_empty()).try_fold(0, |at, name| match &self.nodes[at] {
-            Node::Directory(names) => names.seen.get(name).copied(),
-            Node::File(_) => None,
+        path.split('/').filter(|name| !name.is_empty()).try_fold(0, |at, name| {
+            match &self.nodes[at] {
+                Node::Directory(names) => names.seen.get(name).copied(),
+                Node::File(_) => None,
+            }
         })
     }
 
@@ -84,7 +86,9 @@ impl Tree {
 
     /// The names in a directory, and whether each is that of a directory.
     pub fn names(&self, path: &str) -> Vec<(String, bool)> {
-        let Some(Node::Directory(names)) = self.find(path).map(|at| &self.nodes[at]) else { return Vec::new() };
+        let Some(Node::Directory(names)) = self.find(path).map(|at| &self.nodes[at]) else {
+            return Vec::new();
+        };
         let is_directory = |at: usize| matches!(self.nodes[at], Node::Directory(_));
         names.seen.iter().map(|(name, &at)| (name.clone(), is_directory(at))).collect()
     }
@@ -142,7 +146,8 @@ impl Tree {
             return Ok(());
         }
         let sectors = some_sectors(at, bytes, &mut self.random);
-        let sectors: Vec<_> = sectors.into_iter().map(|(at, sector)| (at, sector.to_vec())).collect();
+        let sectors: Vec<_> =
+            sectors.into_iter().map(|(at, sector)| (at, sector.to_vec())).collect();
         self.file(path).unsynced.extend(sectors);
         Err(Crashed)
     }

@@ -1,7 +1,8 @@
-//! One seed's run: a process with some slices on a disk, which lives, ends in some way, recovers, and lives again.
+//! One seed's run: a process with some slices on a disk, which lives, ends in some way, recovers,
+//! and lives again.
 //!
-//! The slices' machines are driven as the engine drives them: hear what the disk has done, release what has become durable, take what clients send,
-//! ask for what is due. Time is counted, not read.
+//! The slices' machines are driven as the engine drives them: hear what the disk has done, release
+//! what has become durable, take what clients send, ask for what is due. Time is counted, not read.
 
 use super::Bug;
 use super::client::Clients;
@@ -99,7 +100,8 @@ impl World {
         Ok(counts)
     }
 
-    /// One user who takes more than recovery reads at a time, in a snapshot. Returns the bytes of the largest frame.
+    /// One user who takes more than recovery reads at a time, in a snapshot. Returns the bytes of
+    /// the largest frame.
     pub fn run_large(seed: u64) -> Result<u32, String> {
         const ENOUGH: u32 = 9 << 17;
         let mut world = Self::new(seed, None);
@@ -113,12 +115,18 @@ impl World {
             world.drive(0).map_err(told)?;
             if !world.nodes[0].store.is_held() {
                 let (client, oracle) = (&mut world.clients[0], &world.oracles[0]);
-                let drafts = (0..STEP).map(|_| client.draft(oracle, world.now_ms, &mut world.random)).collect();
+                let drafts = (0..STEP)
+                    .map(|_| client.draft(oracle, world.now_ms, &mut world.random))
+                    .collect();
                 world.send(0, drafts).map_err(told)?;
             }
             world.advance(0)?;
             world.now_ms += 5;
-            largest = if turn % 50 == 0 { largest_frame(world.disk.files_of(0), world.place(0)) } else { largest };
+            largest = if turn % 50 == 0 {
+                largest_frame(world.disk.files_of(0), world.place(0))
+            } else {
+                largest
+            };
             if largest > ENOUGH {
                 break;
             }
@@ -178,16 +186,20 @@ impl World {
         Ok(())
     }
 
-    /// In the end the disk does all it is asked: everything in doubt is sent again, and after one more crash everything is there.
+    /// In the end the disk does all it is asked: everything in doubt is sent again, and after one
+    /// more crash everything is there.
     fn rest(&mut self) -> Result<(), String> {
         let failed = |what| format!("in the end: {what}");
-        (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) = (u64::MAX, 0, 0, 0);
+        (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) =
+            (u64::MAX, 0, 0, 0);
         self.start().map_err(failed)?;
         let mut turns = 0;
         while self.clients.iter().any(Clients::is_in_doubt) || !self.is_settled() {
             turns += 1;
             if turns == PATIENCE_TURNS {
-                return Err(failed("the disk does all it is asked, and entries are still not taken".to_owned()));
+                return Err(failed(
+                    "the disk does all it is asked, and entries are still not taken".to_owned(),
+                ));
             }
             for slice in 0..self.slices() {
                 self.turn(slice, false).map_err(|stop| failed(told(stop)))?;
@@ -201,7 +213,9 @@ impl World {
             for (&user, history) in &oracle.users {
                 if history.shown != history.version() {
                     let (shown, version) = (history.shown, history.version());
-                    return Err(failed(format!("user {user}: all was told, up to version {shown} of {version}")));
+                    return Err(failed(format!(
+                        "user {user}: all was told, up to version {shown} of {version}"
+                    )));
                 }
                 oracle.compare(&node.slice, user, self.now_ms).map_err(failed)?;
             }
@@ -226,7 +240,14 @@ impl World {
         for _ in 0..turns {
             if self.random.in_thousand(15) {
                 // The disk fills up, or somebody makes room.
-                self.disk.capacity = self.random.pick(&[u64::MAX, u64::MAX, 40 << 10, 150 << 10, 300 << 10, 600 << 10]);
+                self.disk.capacity = self.random.pick(&[
+                    u64::MAX,
+                    u64::MAX,
+                    40 << 10,
+                    150 << 10,
+                    300 << 10,
+                    600 << 10,
+                ]);
             }
             for slice in 0..self.slices() {
                 match self.turn(slice, true) {
@@ -243,7 +264,8 @@ impl World {
         }
         let is_clean = self.random.in_thousand(250) && self.close()?;
         self.collect();
-        let crash = if is_clean || self.random.in_thousand(350) { Crash::Kill } else { Crash::Power };
+        let crash =
+            if is_clean || self.random.in_thousand(350) { Crash::Kill } else { Crash::Power };
         self.end(crash);
         Ok(())
     }
@@ -286,7 +308,11 @@ impl World {
             Crash::Power => self.counts.add("power cuts", 1),
         }
         for (node, clients) in self.nodes.drain(..).zip(&mut self.clients) {
-            clients.doubt(node.waiting.into_values().flat_map(|answer| answer.tells.into_iter().chain(answer.refused)));
+            clients.doubt(
+                node.waiting
+                    .into_values()
+                    .flat_map(|answer| answer.tells.into_iter().chain(answer.refused)),
+            );
         }
         self.disk.crash(crash, &mut self.random);
     }
@@ -316,7 +342,9 @@ impl World {
             }
             while let Some(Ticket(ticket)) = self.nodes[slice].slice.next_released() {
                 let answer = self.nodes[slice].waiting.remove(&ticket);
-                let answer = answer.ok_or_else(|| format!("ticket {ticket} is released, and nobody waits with it"))?;
+                let answer = answer.ok_or_else(|| {
+                    format!("ticket {ticket} is released, and nobody waits with it")
+                })?;
                 self.leave(slice, answer)?;
             }
             for task in tasks {
@@ -329,13 +357,16 @@ impl World {
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
         let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
-        // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any turn, but not for ever.
-        let turn = Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
+        // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any
+        // turn, but not for ever.
+        let turn =
+            Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
         node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }
-        let most = 9 * self.settings.snapshot_after_bytes.max(64 << 10) + self.settings.segments.largest_bytes;
+        let most = 9 * self.settings.snapshot_after_bytes.max(64 << 10)
+            + self.settings.segments.largest_bytes;
         let uncovered = self.nodes[slice].store.uncovered_bytes();
         if uncovered > most {
             return Err(format!("{uncovered} bytes of log since the last snapshot"));
@@ -350,13 +381,18 @@ impl World {
         let version = view.map_or(0, |view| view.user.version());
         let expected = self.oracles[slice].users.get(&user).map_or(0, |history| history.version());
         if version != expected {
-            return Err(Stop::Wrong(format!("user {user}: version {version}, and {expected} entries were accepted")));
+            return Err(Stop::Wrong(format!(
+                "user {user}: version {version}, and {expected} entries were accepted"
+            )));
         }
         if self.random.in_thousand(100) {
             self.oracles[slice].compare(&node.slice, user, self.now_ms)?;
         }
         let shows = vec![(user, version)];
-        Ok(self.answer(slice, Answer { position, shows, is_read: true, tells: Vec::new(), refused: Vec::new() })?)
+        Ok(self.answer(
+            slice,
+            Answer { position, shows, is_read: true, tells: Vec::new(), refused: Vec::new() },
+        )?)
     }
 
     /// A body of entries.
@@ -370,21 +406,32 @@ impl World {
             1..24 => self.random.between(2, 12),
             _ => 1,
         };
-        let drafts = if !new || (self.clients[slice].is_in_doubt() && self.random.in_thousand(300)) {
+        let drafts = if !new || (self.clients[slice].is_in_doubt() && self.random.in_thousand(300))
+        {
             self.clients[slice].again(most as usize)
         } else {
-            (0..most).map(|_| self.clients[slice].draft(&self.oracles[slice], self.now_ms, &mut self.random)).collect()
+            (0..most)
+                .map(|_| {
+                    self.clients[slice].draft(&self.oracles[slice], self.now_ms, &mut self.random)
+                })
+                .collect()
         };
         self.send(slice, drafts)
     }
 
     fn send(&mut self, slice: usize, drafts: Vec<Draft>) -> Result<(), Stop> {
-        let mut answer =
-            Answer { position: Lsn(0), shows: Vec::new(), is_read: false, tells: Vec::new(), refused: Vec::new() };
+        let mut answer = Answer {
+            position: Lsn(0),
+            shows: Vec::new(),
+            is_read: false,
+            tells: Vec::new(),
+            refused: Vec::new(),
+        };
         for draft in drafts {
             let node = &mut self.nodes[slice];
             let has_room = node.store.has_room();
-            let (position, verdict) = node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
+            let (position, verdict) =
+                node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
             if verdict == Verdict::Rejected(Rejection::InsufficientStorage) {
                 if has_room {
                     return Err(Stop::Wrong(format!("{draft:?} is refused, and there is room")));
@@ -406,7 +453,8 @@ impl World {
     /// An answer leaves when what it shows is durable.
     fn answer(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
         let node = &mut self.nodes[slice];
-        if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly) {
+        if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly)
+        {
             return self.leave(slice, answer);
         }
         self.counts.add("answers that waited", 1);
@@ -420,14 +468,20 @@ impl World {
         self.counts.add("answers", 1);
         let durable = self.disk.written(slice);
         if self.bug.is_none() && answer.position.0 > durable {
-            return Err(format!("an answer leaves at write {}, and the disk holds {durable}", answer.position.0));
+            return Err(format!(
+                "an answer leaves at write {}, and the disk holds {durable}",
+                answer.position.0
+            ));
         }
         for (user, version) in answer.shows {
             let history = self.oracles[slice].users.entry(user).or_default();
             history.shown = history.shown.max(version);
             if answer.is_read {
                 if version < history.read {
-                    return Err(format!("user {user}: a read shows version {version} after {}", history.read));
+                    return Err(format!(
+                        "user {user}: a read shows version {version} after {}",
+                        history.read
+                    ));
                 }
                 history.read = version;
             }
@@ -443,7 +497,9 @@ impl World {
         'start: loop {
             let mut nodes = Vec::new();
             for slice in 0..self.slices() {
-                let Some(node) = self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))? else {
+                let Some(node) =
+                    self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))?
+                else {
                     self.counts.add("crashes in recovery", 1);
                     let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
                     self.end(crash);
@@ -496,7 +552,9 @@ impl World {
         let position = found.tail.position;
         let reported = self.disk.written(slice);
         if self.bug.is_none() && position < reported {
-            let what = format!("the log ends with write {position}, and write {reported} was reported as durable");
+            let what = format!(
+                "the log ends with write {position}, and write {reported} was reported as durable"
+            );
             return Err(Stop::Wrong(what));
         }
         if self.bug == Some(Bug::ReplayUnchecked) {
@@ -507,7 +565,8 @@ impl World {
         while self.done(slice)?.is_none() {
             self.now_ms += self.random.between(1, 4);
         }
-        // More often than elsewhere: what was removed may come back, and so may a manifest that names it.
+        // More often than elsewhere: what was removed may come back, and so may a manifest that
+        // names it.
         if self.random.in_thousand(10 * self.interrupted) {
             return Err(Stop::Fatal);
         }
@@ -537,13 +596,18 @@ impl World {
             return;
         }
         let place = Place { file: tail.segment, ..self.place(slice) };
-        let bytes = self.disk.files_of(slice).bytes(Name::File(File::Segment(tail.segment))).expect("it was read");
+        let bytes = self
+            .disk
+            .files_of(slice)
+            .bytes(Name::File(File::Segment(tail.segment)))
+            .expect("it was read");
         match self.bug {
             Some(Bug::CutTooLate) => tail.offset += frame::ALIGN as u64,
             Some(Bug::CutTooEarly) => {
                 let frames = damage::frames(&bytes, place);
                 if let [.., last, _] = frames[..] {
-                    (tail.offset, tail.crc, tail.position) = (last.next as u64, last.crc, last.number);
+                    (tail.offset, tail.crc, tail.position) =
+                        (last.next as u64, last.crc, last.number);
                 }
             }
             Some(Bug::TornWriteKept) if report.cut.is_some() => {
@@ -558,7 +622,8 @@ impl World {
 
     // Faults at rest.
 
-    /// Damages a copy of the files, and looks what recovery makes of it. If it goes on, so may the run.
+    /// Damages a copy of the files, and looks what recovery makes of it. If it goes on, so may the
+    /// run.
     fn damage(&mut self) -> Result<(), String> {
         for _ in 0..3 {
             let slice = self.random.below(self.slices() as u64) as usize;
@@ -566,16 +631,22 @@ impl World {
             let mut damaged = self.disk.at_rest();
             let what = damage::damage(&mut damaged, self.slices(), slice, place, &mut self.random);
             self.counts.add("damaged files", 1);
-            let must_reach = damage::must_reach(self.disk.files_of(slice), damaged.files_of(slice), place);
-            let Ok((machine, position)) = recover_at_once(&damaged, slice, self.slices(), place) else {
+            let must_reach =
+                damage::must_reach(self.disk.files_of(slice), damaged.files_of(slice), place);
+            let Ok((machine, position)) = recover_at_once(&damaged, slice, self.slices(), place)
+            else {
                 self.counts.add("damage refused", 1);
                 continue;
             };
             if position < must_reach {
-                return Err(format!("{what}: the log ends with write {position}, and write {must_reach} is whole"));
+                return Err(format!(
+                    "{what}: the log ends with write {position}, and write {must_reach} is whole"
+                ));
             }
             let reported = self.disk.written(slice);
-            self.oracles[slice].check(&machine, position, self.now_ms).map_err(|why| format!("{what}: {why}"))?;
+            self.oracles[slice]
+                .check(&machine, position, self.now_ms)
+                .map_err(|why| format!("{what}: {why}"))?;
             if position < reported {
                 self.counts.add("damage cut", 1);
             } else if self.random.coin() {
@@ -588,7 +659,8 @@ impl World {
 
 /// The bytes of the largest frame of users in the current snapshot.
 fn largest_frame(files: Files<'_>, place: Place) -> u32 {
-    let manifest = files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text, place).ok());
+    let manifest =
+        files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text, place).ok());
     let manifest = manifest.unwrap_or_default();
     let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
     let (mut at, mut largest) = (0, 0);
@@ -616,12 +688,18 @@ fn fault(error: source::Error<Infallible>) -> String {
 
 fn begin(files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
-    let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
+    let manifest = manifest::Slice::read(&text, place)
+        .map_err(|why| format!("the manifest is unusable: {why:?}"))?;
     Ok(Recovery::new(place, slices as u32, manifest))
 }
 
 /// A recovery that nothing interrupts, as far as it can refuse.
-fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Result<(Slice, u64), String> {
+fn recover_at_once(
+    disk: &Disk,
+    slice: usize,
+    slices: usize,
+    place: Place,
+) -> Result<(Slice, u64), String> {
     let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
     let mut recovery = begin(files, place, slices)?;
     while !source::step(&mut recovery, &mut machine, &mut files).map_err(fault)? {}
@@ -631,7 +709,12 @@ fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Re
 }
 
 /// What a replay does that does not look at versions: it applies what the snapshot holds once more.
-fn replay_again(slice: &mut Slice, files: Files<'_>, place: Place, found: &Found) -> Result<(), String> {
+fn replay_again(
+    slice: &mut Slice,
+    files: Files<'_>,
+    place: Place,
+    found: &Found,
+) -> Result<(), String> {
     if found.manifest.snapshot == 0 {
         return Ok(());
     }

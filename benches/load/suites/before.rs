@@ -43,7 +43,9 @@ fn ratios(after: &[Cost], before: &[Cost], of: impl Fn(&Cost) -> f64) -> impl It
 /// Whole feeds, each to a server that was empty.
 pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
     let core = bench.cores.server;
-    let Some(older) = bench.options.older(Subject::purser(core)) else { return Ok(Compared::default()) };
+    let Some(older) = bench.options.older(Subject::purser(core)) else {
+        return Ok(Compared::default());
+    };
     let (subjects, entries) = ([Subject::purser(core), older], population.len() as f64);
     let costs = in_turn(subjects.len(), &bench.options.plan(bench.cores), |build, _| {
         let (server, mut tally) = (subjects[build].start(core)?, Tally::new(population));
@@ -51,7 +53,11 @@ pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
         check::check(&server, &tally, 0)?;
         server.stop()?;
         let [part] = &parts[..] else { unreachable!("a feed in one part") };
-        Ok(Cost { cpu: part.cpu.as_secs_f64() * 1e6 / entries, wall: part.wall.as_secs_f64(), latency_us: [0.0; 2] })
+        Ok(Cost {
+            cpu: part.cpu.as_secs_f64() * 1e6 / entries,
+            wall: part.wall.as_secs_f64(),
+            latency_us: [0.0; 2],
+        })
     })?;
     let rows = NAMES.iter().zip(&costs).map(|(name, costs)| {
         vec![
@@ -61,8 +67,11 @@ pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
             spread(costs, |cost| cost.cpu).text(3),
         ]
     });
-    let figure =
-        compare::figure("CPU an entry, whole feeds", ratios(&costs[0], &costs[1], |cost| cost.cpu), Some(AT_MOST));
+    let figure = compare::figure(
+        "CPU an entry, whole feeds",
+        ratios(&costs[0], &costs[1], |cost| cost.cpu),
+        Some(AT_MOST),
+    );
     Ok(Compared { rows: rows.collect(), figures: vec![figure], notes: Vec::new() })
 }
 
@@ -71,9 +80,11 @@ pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
     let (options, core) = (&bench.options, bench.cores.server);
     let Some(program) = &options.before else { return Ok(Compared::default()) };
     let data = [DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?];
-    let [after, before] = [0, 1].map(|build| Subject::durable(core, &data[build], Some(NO_SNAPSHOT)));
+    let [after, before] =
+        [0, 1].map(|build| Subject::durable(core, &data[build], Some(NO_SNAPSHOT)));
     let subjects = [after, before.older(program)];
-    let servers: Vec<Running> = subjects.iter().map(|subject| subject.start(core)).collect::<Result<_>>()?;
+    let servers: Vec<Running> =
+        subjects.iter().map(|subject| subject.start(core)).collect::<Result<_>>()?;
     let mut feeders = Vec::new();
     for server in &servers {
         let mut tally = Tally::new(&population);
@@ -99,7 +110,11 @@ pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
             ]);
         }
         let ratios = ratios(&costs[0], &costs[1], |cost| cost.cpu);
-        compared.figures.push(compare::figure(&format!("CPU an entry, {cell}"), ratios, Some(AT_MOST)));
+        compared.figures.push(compare::figure(
+            &format!("CPU an entry, {cell}"),
+            ratios,
+            Some(AT_MOST),
+        ));
     }
     feeders.iter().try_for_each(|feeder| check::check(feeder.server, &feeder.tally, 1))?;
     drop(feeders);
@@ -144,8 +159,9 @@ pub fn recovery(bench: &Bench, data: &DataDir, tally: &Tally) -> Result<Compared
             format!("{:.1}", rss as f64 / users),
         ]
     });
-    let figure =
-        |what: &str, of: fn(&Cost) -> f64, at_most| compare::figure(what, ratios(&costs[0], &costs[1], of), at_most);
+    let figure = |what: &str, of: fn(&Cost) -> f64, at_most| {
+        compare::figure(what, ratios(&costs[0], &costs[1], of), at_most)
+    };
     Ok(Compared {
         rows: rows.collect(),
         figures: vec![

@@ -38,7 +38,11 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             .iter()
             .map(|loaded| &loaded.server)
             .chain([&floor])
-            .map(|server| Lane { name: format!("{what}: {}", server.name), server, loads: vec![load] })
+            .map(|server| Lane {
+                name: format!("{what}: {}", server.name),
+                server,
+                loads: vec![load],
+            })
             .collect();
         let series = measure(&lanes, &bench.options.plan(bench.cores))?;
         drop(lanes);
@@ -49,12 +53,17 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     }
     let named: Vec<String> = loaded
         .iter()
-        .map(|loaded| Ok(format!("{} {}", loaded.server.name, Memory::mib(loaded.server.memory()?.rss))))
+        .map(|loaded| {
+            Ok(format!("{} {}", loaded.server.name, Memory::mib(loaded.server.memory()?.rss)))
+        })
         .collect::<Result<_>>()?;
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
         suite: Suite::Engines,
-        title: format!("One machine, several engines: {} users, {connections} connections, one core", short(users)),
+        title: format!(
+            "One machine, several engines: {} users, {connections} connections, one core",
+            short(users)
+        ),
         rows,
         figures,
         notes: vec![format!("RSS afterwards, MiB: {}.", named.join(", "))],

@@ -1,8 +1,10 @@
-//! `hop`: a question to another core and its answer, between two pinned threads that do nothing else. The other one looks out for questions
-//! all the time (busy), or sleeps in its ring until it is woken (asleep); the asking one looks out for the answer, as a core does.
+//! `hop`: a question to another core and its answer, between two pinned threads that do nothing
+//! else. The other one looks out for questions all the time (busy), or sleeps in its ring until it
+//! is woken (asleep); the asking one looks out for the answer, as a core does.
 //!
-//! A sleeping core can be woken by its event descriptor, as the server does it, or by a message from ring to ring. What waking takes on this machine
-//! whoever does it is shown by a thread that does nothing but read an event descriptor.
+//! A sleeping core can be woken by its event descriptor, as the server does it, or by a message
+//! from ring to ring. What waking takes on this machine whoever does it is shown by a thread that
+//! does nothing but read an event descriptor.
 
 use super::Bench;
 use crate::error::{Context, Result};
@@ -109,7 +111,9 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
                     control.wake();
                     Ok(())
                 }),
-                Hears::Read => ask(asker, hops, Some(parker), || sys::write_event(event).context("writing an event")),
+                Hears::Read => ask(asker, hops, Some(parker), || {
+                    sys::write_event(event).context("writing an event")
+                }),
                 Hears::Message => {
                     let mut own = message_ring()?;
                     let other = ring.recv().context("hearing of the other ring")?;
@@ -123,7 +127,12 @@ fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
     })
 }
 
-fn ask(mut way: Way, hops: u64, parker: Option<&Parker>, mut wake: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
+fn ask(
+    mut way: Way,
+    hops: u64,
+    parker: Option<&Parker>,
+    mut wake: impl FnMut() -> Result<()>,
+) -> Result<Vec<u64>> {
     let mut times = Vec::with_capacity(hops as usize);
     for question in (0..hops).chain([END]) {
         let pause = Instant::now();
@@ -194,19 +203,29 @@ fn answer_reads(mut way: Way, parker: &Parker, cpu: usize, event: &OwnedFd) -> R
 }
 
 fn message_ring() -> Result<IoUring> {
-    IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(64).context("setting a ring up")
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .build(64)
+        .context("setting a ring up")
 }
 
 fn send_message(ring: &mut IoUring, to: RawFd) -> Result<()> {
     let message = opcode::MsgRingData::new(types::Fd(to), 0, 1, None).build();
     // SAFETY: points at nothing.
-    unsafe { ring.submission().push(&message) }.map_err(|_| crate::error::Error::new("a ring is full"))?;
+    unsafe { ring.submission().push(&message) }
+        .map_err(|_| crate::error::Error::new("a ring is full"))?;
     ring.submit().context("sending a message")?;
     ring.completion().for_each(drop);
     Ok(())
 }
 
-fn answer_messages(mut way: Way, parker: &Parker, cpu: usize, tell: mpsc::Sender<RawFd>) -> Result<()> {
+fn answer_messages(
+    mut way: Way,
+    parker: &Parker,
+    cpu: usize,
+    tell: mpsc::Sender<RawFd>,
+) -> Result<()> {
     affinity::pin(cpu).context("pinning")?;
     let mut ring = message_ring()?;
     tell.send(ring.as_raw_fd()).context("telling of the ring")?;

@@ -1,4 +1,5 @@
-//! `memory`: what whole populations occupy, everything included: program, indices, buffers and slack of the allocator.
+//! `memory`: what whole populations occupy, everything included: program, indices, buffers and
+//! slack of the allocator.
 
 use super::{Bench, Loaded, MILLION, short};
 use crate::error::Result;
@@ -14,7 +15,8 @@ const ENOUGH_USERS: u64 = MILLION;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let sizes = bench.options.users_or(&[MILLION, 10 * MILLION]);
-    let mut rows = vec![["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"].map(String::from).to_vec()];
+    let mut rows =
+        vec![["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"].map(String::from).to_vec()];
     let mut figures = Vec::new();
     for users in sizes {
         let loaded = Loaded::new(users, &bench.options, bench.cores)?;

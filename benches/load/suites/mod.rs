@@ -1,5 +1,5 @@
-//! The suites, and what they share: the servers' core, and a loaded server that is kept from suite to suite while the
-//! population stays the same.
+//! The suites, and what they share: the servers' core, and a loaded server that is kept from suite
+//! to suite while the population stays the same.
 
 mod arena;
 mod before;
@@ -75,7 +75,9 @@ impl Bench {
 
     pub fn run(&mut self, suite: Suite) -> Result<Report> {
         let mut report = match suite {
-            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => reads::run(self, suite),
+            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => {
+                reads::run(self, suite)
+            }
             Suite::Open => open::run(self),
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
@@ -91,7 +93,8 @@ impl Bench {
             Suite::Peers => peers::run(self),
         }?;
         let (core, subject) = (self.cores.server, Subject::purser(self.cores.server));
-        if let Some(older) = self.options.older(Subject::purser(core)).filter(|_| suite.compares()) {
+        if let Some(older) = self.options.older(Subject::purser(core)).filter(|_| suite.compares())
+        {
             report.notes.push(compare::builds(&subject, &older, core)?);
         }
         Ok(report)
@@ -108,7 +111,9 @@ impl Bench {
         let subject = Subject::purser(self.cores.server);
         let loaded = keep(&mut self.loaded, &subject, &self.options, self.cores)?;
         let older = self.options.older(subject);
-        let before = older.map(|older| keep(&mut self.before, &older, &self.options, self.cores)).transpose()?;
+        let before = older
+            .map(|older| keep(&mut self.before, &older, &self.options, self.cores))
+            .transpose()?;
         Ok((loaded, before))
     }
 
@@ -120,7 +125,12 @@ impl Bench {
 }
 
 /// What is kept in `slot`, if its population is the one that is asked for; else a new one.
-fn keep<'a>(slot: &'a mut Option<Loaded>, subject: &Subject, options: &Options, cores: Cores) -> Result<&'a Loaded> {
+fn keep<'a>(
+    slot: &'a mut Option<Loaded>,
+    subject: &Subject,
+    options: &Options,
+    cores: Cores,
+) -> Result<&'a Loaded> {
     let users = options.users_or(&[MILLION])[0];
     let loaded = match slot.take() {
         Some(loaded) if loaded.population.users == users => loaded,

@@ -35,19 +35,27 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let (plan, core, rate) = (options.plan(bench.cores), bench.cores.server, options.rate);
     let connections = options.connections_or(&[CONNECTIONS])[0];
     let (loaded, before) = bench.both_loaded()?;
-    let check_all = |turn| [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(turn));
+    let check_all = |turn| {
+        [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(turn))
+    };
     check_all(0)?;
     let answer = check::typical_answer(&loaded.server, &loaded.tally, Script::Balance)?;
     let floor = Subject::floor(core, answer.clone())?.start(core)?;
-    let mut lanes = vec![Lane::of(loaded), Lane { server: &floor, answers: Answers::Constant(&answer) }];
+    let mut lanes =
+        vec![Lane::of(loaded), Lane { server: &floor, answers: Answers::Constant(&answer) }];
     lanes.extend(before.map(Lane::of));
     let rounds = in_turn(lanes.len(), &plan, |lane, seed| {
         let pace = Pace { per_second: rate.into(), connections, seconds: plan.seconds, seed };
         lanes[lane].measure(&loaded.population, &pace)
     })?;
     check_all(1)?;
-    let notes = lanes.iter().zip(&rounds).map(|(lane, rounds)| note(lane.server.name, rounds, rate)).collect();
-    let series: Vec<Series> = lanes.iter().zip(rounds).map(|(lane, rounds)| series(lane, rounds)).collect();
+    let notes = lanes
+        .iter()
+        .zip(&rounds)
+        .map(|(lane, rounds)| note(lane.server.name, rounds, rate))
+        .collect();
+    let series: Vec<Series> =
+        lanes.iter().zip(rounds).map(|(lane, rounds)| series(lane, rounds)).collect();
     drop(lanes);
     floor.stop()?;
     Ok(Report {
@@ -68,7 +76,8 @@ impl<'a> Lane<'a> {
     }
 
     fn measure(&self, population: &Population, pace: &Pace) -> Result<Paced> {
-        let done = paced::read(self.server, population, Users::All, self.answers, pace).context(self.server.name)?;
+        let done = paced::read(self.server, population, Users::All, self.answers, pace)
+            .context(self.server.name)?;
         let kept = done.kept(pace);
         let per_second = done.per_second();
         let Done { mut latencies, mut late, bytes, cpu, .. } = done;
@@ -85,7 +94,10 @@ impl<'a> Lane<'a> {
 }
 
 fn series(lane: &Lane<'_>, rounds: Vec<Paced>) -> Series {
-    Series { name: lane.server.name.to_owned(), rounds: rounds.into_iter().map(|paced| paced.round).collect() }
+    Series {
+        name: lane.server.name.to_owned(),
+        rounds: rounds.into_iter().map(|paced| paced.round).collect(),
+    }
 }
 
 /// Whether the rate was kept, how late requests were sent, and how busy the server was: if it was
@@ -115,5 +127,8 @@ fn figures(series: &[Series]) -> Vec<Figure> {
         unit: "x",
         at_most: None,
     };
-    [floors].into_iter().chain(before.iter().map(|before| compare::requests("", purser, before, None))).collect()
+    [floors]
+        .into_iter()
+        .chain(before.iter().map(|before| compare::requests("", purser, before, None)))
+        .collect()
 }

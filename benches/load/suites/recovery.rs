@@ -1,7 +1,9 @@
-//! `recovery`: how long a start takes from a snapshot of a whole population and a tail of log: a tenth of an entry a user.
+//! `recovery`: how long a start takes from a snapshot of a whole population and a tail of log: a
+//! tenth of an entry a user.
 //!
-//! The data is made by feeding a server that takes no snapshot, starting it again so that it takes one of everything, and feeding it the tail.
-//! Starts are measured twice, before the tail and after it: the difference is what the tail costs.
+//! The data is made by feeding a server that takes no snapshot, starting it again so that it takes
+//! one of everything, and feeding it the tail. Starts are measured twice, before the tail and after
+//! it: the difference is what the tail costs.
 
 use std::time::{Duration, Instant};
 
@@ -44,7 +46,8 @@ struct Starts {
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let users = bench.options.users_or(&[ASKED_USERS])[0].max(LEAST_USERS);
-    let (population, tail) = (Population { users, seed: bench.options.seed }, users.div_ceil(USERS_PER_ENTRY));
+    let (population, tail) =
+        (Population { users, seed: bench.options.seed }, users.div_ceil(USERS_PER_ENTRY));
     let data = DataDir::new(bench.options.dir.as_deref())?;
     let (cores, mut tally) = (bench.cores, Tally::new(&population));
     eprintln!("feeding {} entries of {users} users", population.len());
@@ -67,8 +70,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     server.stop()?;
     let both = starts("a snapshot and a tail", &data, cores, &tally, STARTS)?;
     let touches = first_touches(cores, both.rss)?;
-    let tail_seconds =
-        Spread::of(both.seconds.iter().copied()).median - Spread::of(snapshot.seconds.iter().copied()).median;
+    let tail_seconds = Spread::of(both.seconds.iter().copied()).median
+        - Spread::of(snapshot.seconds.iter().copied()).median;
     let rate = |count: u64, seconds: f64| format!("{:.2} M a second", count as f64 / seconds / 1e6);
     let notes = vec![
         format!(
@@ -80,7 +83,11 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             short(users),
             Memory::mib(snapshot_bytes),
             rate(users, Spread::of(snapshot.seconds.iter().copied()).median),
-            if tail_seconds > 0.0 { rate(tail, tail_seconds) } else { "too fast to tell".to_owned() },
+            if tail_seconds > 0.0 {
+                rate(tail, tail_seconds)
+            } else {
+                "too fast to tell".to_owned()
+            },
             population.len(),
             rate(population.len(), log.seconds[0]),
         ),
@@ -113,8 +120,15 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 }
 
 /// Starts a server on `data` as often, checks what it answers each time, and stops it.
-fn starts(name: &'static str, data: &DataDir, cores: Cores, tally: &Tally, count: usize) -> Result<Starts> {
-    let mut starts = Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, said: String::new() };
+fn starts(
+    name: &'static str,
+    data: &DataDir,
+    cores: Cores,
+    tally: &Tally,
+    count: usize,
+) -> Result<Starts> {
+    let mut starts =
+        Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, said: String::new() };
     for turn in 0..count {
         let clock = Instant::now();
         let server = Subject::durable(cores.server, data, Some(NO_SNAPSHOT)).start(cores.server)?;
@@ -127,7 +141,8 @@ fn starts(name: &'static str, data: &DataDir, cores: Cores, tally: &Tally, count
     Ok(starts)
 }
 
-/// The seconds that memory itself takes on this machine: a virtual one may have to ask its hypervisor for each page.
+/// The seconds that memory itself takes on this machine: a virtual one may have to ask its
+/// hypervisor for each page.
 fn first_touches(cores: Cores, bytes: u64) -> Result<Vec<f64>> {
     let touch = || {
         sys::pin(cores.server).context("pinning")?;
@@ -141,7 +156,8 @@ fn first_touches(cores: Cores, bytes: u64) -> Result<Vec<f64>> {
 fn loaded(server: Running) -> Result<String> {
     let said = server.leave()?;
     let line = said.iter().find_map(|line| line.strip_prefix("data: ")?.split_once(": "));
-    line.map(|(_, what)| what.to_owned()).ok_or_else(|| Error::new("the server did not say what it loaded"))
+    line.map(|(_, what)| what.to_owned())
+        .ok_or_else(|| Error::new("the server did not say what it loaded"))
 }
 
 fn wait_for_snapshot(data: &DataDir) -> Result<()> {
@@ -156,8 +172,11 @@ fn wait_for_snapshot(data: &DataDir) -> Result<()> {
 }
 
 fn rows(kinds: &[&Starts], users: u64) -> Vec<Vec<String>> {
-    let mut rows =
-        vec![["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes a user"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes a user"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for starts in kinds {
         rows.push(vec![
             starts.name.to_owned(),

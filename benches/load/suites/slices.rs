@@ -1,5 +1,7 @@
-//! `slices`: what several slices cost a balance, and what the way to another core costs. One server for each number of slices, all up side by
-//! side. Where a server uses both CPUs, a wrk runs on each, so cores and load tools share them evenly. CPU is without the time in which a core looked out for answers of another.
+//! `slices`: what several slices cost a balance, and what the way to another core costs. One server
+//! for each number of slices, all up side by side. Where a server uses both CPUs, a wrk runs on
+//! each, so cores and load tools share them evenly. CPU is without the time in which a core looked
+//! out for answers of another.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::compare;
@@ -26,7 +28,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
     let cores = bench.cores;
     let cpus = [cores.server, cores.load];
-    let load = |slices: u32| Loaded::of(&Subject::slices(&cpus, slices), users, &bench.options, cores);
+    let load =
+        |slices: u32| Loaded::of(&Subject::slices(&cpus, slices), users, &bench.options, cores);
     let loaded: Vec<Loaded> = SLICES.into_iter().map(load).collect::<Result<_>>()?;
     let older = |slices: u32| bench.options.older(Subject::slices(&cpus, slices));
     let before: Vec<Loaded> = COMPARED
@@ -50,21 +53,43 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         port: ports.get(slice).copied(),
         core: Some(cpus[slice]),
     };
-    let lane = |name: &str, of: usize, loads| Lane { name: name.to_owned(), server: &loaded[of].server, loads };
-    let all = |of: usize| Load { script, connections, ids: &loaded[of].ids, port: None, core: None };
+    let lane = |name: &str, of: usize, loads| Lane {
+        name: name.to_owned(),
+        server: &loaded[of].server,
+        loads,
+    };
+    let all =
+        |of: usize| Load { script, connections, ids: &loaded[of].ids, port: None, core: None };
     let mut lanes = vec![
         lane("1 slice", 0, vec![all(0)]),
-        lane("2 slices, one port, its users", 1, vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }]),
+        lane(
+            "2 slices, one port, its users",
+            1,
+            vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }],
+        ),
         lane("2 slices, both ports, their users", 1, vec![beside(0, &own[0]), beside(1, &own[1])]),
-        lane("2 slices, both ports, half of the users the other's", 1, vec![beside(0, &two.ids), beside(1, &two.ids)]),
+        lane(
+            "2 slices, both ports, half of the users the other's",
+            1,
+            vec![beside(0, &two.ids), beside(1, &two.ids)],
+        ),
     ];
     for (of, slices) in SLICES.into_iter().enumerate() {
         let load = |&core| Load { connections: connections / 2, core: Some(core), ..all(of) };
-        lanes.push(lane(&format!("{slices} slices, both CPUs loaded"), of, cpus.iter().map(load).collect()));
+        lanes.push(lane(
+            &format!("{slices} slices, both CPUs loaded"),
+            of,
+            cpus.iter().map(load).collect(),
+        ));
     }
     let current = lanes.len();
     for (before, slices) in before.iter().zip(COMPARED) {
-        let load = |&core| Load { connections: connections / 2, core: Some(core), ids: &before.ids, ..all(0) };
+        let load = |&core| Load {
+            connections: connections / 2,
+            core: Some(core),
+            ids: &before.ids,
+            ..all(0)
+        };
         let name = format!("before, {slices} slices, both CPUs loaded");
         lanes.push(Lane { name, server: &before.server, loads: cpus.iter().map(load).collect() });
     }
@@ -87,7 +112,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 /// build's.
 fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
     let shared = &current[current.len() - SLICES.len()..];
-    let after = COMPARED.iter().filter_map(|slices| SLICES.iter().position(|of| of == slices)).map(|of| &shared[of]);
+    let after = COMPARED
+        .iter()
+        .filter_map(|slices| SLICES.iter().position(|of| of == slices))
+        .map(|of| &shared[of]);
     let pairs = after.zip(before).zip(COMPARED);
     pairs
         .map(|((after, before), slices)| {
@@ -97,7 +125,9 @@ fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
 }
 
 fn figures(series: &[Series]) -> Vec<Figure> {
-    let [one, port, own, half, shared, more @ ..] = series else { unreachable!("a series for each lane") };
+    let [one, port, own, half, shared, more @ ..] = series else {
+        unreachable!("a series for each lane")
+    };
     let rounds = own.rounds.iter().zip(&half.rounds);
     let hop = Spread::of(rounds.map(|(own, half)| half.cpu_us - own.cpu_us));
     let mut figures = vec![

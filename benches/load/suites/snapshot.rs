@@ -1,9 +1,10 @@
 //! `snapshot`: GET balance while a snapshot is written.
 //!
-//! Two servers hold one population. One takes no snapshot; the other begins one as soon as it has started, for it has nothing but a log.
-//! They are loaded in turn, and the second is paused while it is not. A round counts only if the snapshot went on all through it;
-//! when it was over too soon, the server is started anew, from the same log. In the end the second takes entries as well, and
-//! reads at half of the rate that the first reached.
+//! Two servers hold one population. One takes no snapshot; the other begins one as soon as it has
+//! started, for it has nothing but a log. They are loaded in turn, and the second is paused while
+//! it is not. A round counts only if the snapshot went on all through it; when it was over too
+//! soon, the server is started anew, from the same log. In the end the second takes entries as
+//! well, and reads at half of the rate that the first reached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,7 +30,8 @@ const AT_MOST_US: f64 = 500.0;
 const ENTRIES_A_SECOND: f64 = 50_000.0;
 /// Below this a snapshot is over before a round is, and the figures say nothing.
 const ENOUGH_USERS: u64 = MILLION;
-/// How long rounds may be, in seconds, for each million users: a snapshot of them takes five, and half of that when entries come in.
+/// How long rounds may be, in seconds, for each million users: a snapshot of them takes five, and
+/// half of that when entries come in.
 const LONGEST: f64 = 3.0;
 const LONGEST_FED: f64 = 1.0;
 /// More log than any suite writes, in MiB.
@@ -83,7 +85,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut notes = half.notes;
     notes.insert(0, format!("Disk: {}.", log.medium()));
     if !judged {
-        notes.push("Snapshots of so few users are over before a round is: the figures say nothing.".to_owned());
+        notes.push(
+            "Snapshots of so few users are over before a round is: the figures say nothing."
+                .to_owned(),
+        );
     }
     Ok(Report {
         suite: Suite::Snapshot,
@@ -121,13 +126,25 @@ fn at_most(seconds: f64, longest: f64, users: u64) -> f64 {
 }
 
 /// Rounds without and with a snapshot, in turn.
-fn rounds(still: &Running, writer: &mut Writer<'_>, load: &Load<'_>, options: &Options) -> Result<[Series; 2]> {
-    let mut all = ["no snapshot", "a snapshot"].map(|name| Series { name: name.to_owned(), rounds: Vec::new() });
+fn rounds(
+    still: &Running,
+    writer: &mut Writer<'_>,
+    load: &Load<'_>,
+    options: &Options,
+) -> Result<[Series; 2]> {
+    let mut all = ["no snapshot", "a snapshot"]
+        .map(|name| Series { name: name.to_owned(), rounds: Vec::new() });
     for round in 0..options.rounds {
         let seconds = at_most(options.seconds, LONGEST, load.ids.count);
-        let plan = Plan { rounds: 1, seconds, seed: mix(options.seed ^ round as u64), ..options.plan(writer.cores) };
-        let balance =
-            |server: &Running| measure(&[Lane { name: "balance".to_owned(), server, loads: vec![*load] }], &plan);
+        let plan = Plan {
+            rounds: 1,
+            seconds,
+            seed: mix(options.seed ^ round as u64),
+            ..options.plan(writer.cores)
+        };
+        let balance = |server: &Running| {
+            measure(&[Lane { name: "balance".to_owned(), server, loads: vec![*load] }], &plan)
+        };
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.pause())?;
         let one = balance(still)?;
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.go_on())?;
@@ -162,15 +179,19 @@ impl Writer<'_> {
                 return Ok(result);
             }
         }
-        Err(Error::new("a snapshot is over sooner than a round: more users or fewer --seconds are needed"))
+        Err(Error::new(
+            "a snapshot is over sooner than a round: more users or fewer --seconds are needed",
+        ))
     }
 
     /// A server that begins a snapshot.
     fn start(&self) -> Result<(DataDir, Running)> {
         let data = self.log.linked()?;
-        // Less than there is, so that a snapshot is due; enough that entries are not yet refused for want of one.
+        // Less than there is, so that a snapshot is due; enough that entries are not yet refused
+        // for want of one.
         let after_mib = ((data.bytes("log-")? / 4) >> 20).max(1);
-        let server = Subject::durable(self.cores.server, &data, Some(after_mib)).start(self.cores.server)?;
+        let server =
+            Subject::durable(self.cores.server, &data, Some(after_mib)).start(self.cores.server)?;
         Ok((data, server))
     }
 }
@@ -180,9 +201,14 @@ struct HalfLoad {
     notes: Vec<String>,
 }
 
-/// Reads at a fixed rate while entries come in and a snapshot is written, on servers that do nothing else: what they say at
-/// their end is of this alone.
-fn half_load(writer: &mut Writer<'_>, population: Population, tally: Tally, pace: Pace) -> Result<HalfLoad> {
+/// Reads at a fixed rate while entries come in and a snapshot is written, on servers that do
+/// nothing else: what they say at their end is of this alone.
+fn half_load(
+    writer: &mut Writer<'_>,
+    population: Population,
+    tally: Tally,
+    pace: Pace,
+) -> Result<HalfLoad> {
     const TIMES: usize = 3;
     let (mut sends, mut clients, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..TIMES {
@@ -199,8 +225,12 @@ fn half_load(writer: &mut Writer<'_>, population: Population, tally: Tally, pace
         check::check(&server, &tally, turn)?;
         clients.push(latencies.us(0.999)?);
         let said = server.leave()?;
-        let turns = said.iter().find(|line| line.starts_with("turns: ")).context("the server tells its turns")?;
-        let us = turns.split_once("received to sent").and_then(|(_, rest)| rest.split_once("p99.9 "));
+        let turns = said
+            .iter()
+            .find(|line| line.starts_with("turns: "))
+            .context("the server tells its turns")?;
+        let us =
+            turns.split_once("received to sent").and_then(|(_, rest)| rest.split_once("p99.9 "));
         let us = us.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
         sends.push(us.context(format!("a p99.9 in: {turns}"))?);
         notes.push(format!(
@@ -217,7 +247,12 @@ fn half_load(writer: &mut Writer<'_>, population: Population, tally: Tally, pace
 }
 
 /// Reads and entries side by side; the entries are of users of odd index, the reads of the others.
-fn mixed(server: &Running, population: Population, tally: Tally, pace: &Pace) -> Result<(Latencies, Tally, u64)> {
+fn mixed(
+    server: &Running,
+    population: Population,
+    tally: Tally,
+    pace: &Pace,
+) -> Result<(Latencies, Tally, u64)> {
     let odd = population.more().filter(|entry| entry.user % 2 == 1);
     let mut feeder = Feeder::new(server, Dialect::Http, population, tally, odd);
     let stop = AtomicBool::new(false);

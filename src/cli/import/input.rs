@@ -1,4 +1,5 @@
-//! The lines of the files that are imported: plain or gzipped, by their first bytes, or the standard input.
+//! The lines of the files that are imported: plain or gzipped, by their first bytes, or the
+//! standard input.
 
 use crate::engine::Failure;
 use flate2::bufread::MultiGzDecoder;
@@ -34,7 +35,8 @@ pub struct Input {
 pub struct Line {
     /// Where it begins in the file, or in what it unpacks to.
     pub offset: u64,
-    /// Whether it is whole; else it is longer than [`LINE_BYTES`], and what there is of it is its beginning.
+    /// Whether it is whole; else it is longer than [`LINE_BYTES`], and what there is of it is its
+    /// beginning.
     pub is_whole: bool,
 }
 
@@ -53,7 +55,8 @@ impl<R: Read> Read for Counted<R> {
 }
 
 impl Input {
-    /// Opens a file; `-` is the standard input. `taken` counts the bytes that were read, of all files.
+    /// Opens a file; `-` is the standard input. `taken` counts the bytes that were read, of all
+    /// files.
     pub fn open(name: &str, taken: Rc<Cell<u64>>) -> Result<Self, Failure> {
         let failed = |operation| Failure::of(operation, name);
         let (from, is_file): (Box<dyn Read>, bool) = if name == STANDARD {
@@ -73,7 +76,13 @@ impl Input {
         } else {
             Box::new(whole)
         };
-        Ok(Self { name: name.to_owned(), reader, taken, offset: 0, can_be_read_again: is_file && !is_packed })
+        Ok(Self {
+            name: name.to_owned(),
+            reader,
+            taken,
+            offset: 0,
+            can_be_read_again: is_file && !is_packed,
+        })
     }
 
     /// Reads the next line into `line`, without its line feed; `None` behind the last.

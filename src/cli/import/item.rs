@@ -38,7 +38,8 @@ impl Origin {
     }
 }
 
-/// The order in which entries are judged: user after user, each by booking time, what is booked at one time as it was read.
+/// The order in which entries are judged: user after user, each by booking time, what is booked at
+/// one time as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key {
     user: u64,
@@ -50,7 +51,8 @@ impl Key {
     /// Of a whole item.
     pub fn of(item: &[u8]) -> Self {
         let head: &[u8; HEAD_BYTES] = item.first_chunk().expect("an item has a head");
-        let number = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
+        let number =
+            |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
         Self { user: number(1), at_ms: number(33), origin: Origin(number(9)) }
     }
 }
@@ -94,9 +96,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read_and_has_its_key() {
         let mut before = None;
-        for (user, at, file, line) in
-            [(0, 9, 3, 7), (7, 0, 65_535, 7), (7, 5, 0, 8), (7, 5, 1, 1), (7, 6, 0, 1), (u64::MAX, 0, 0, 1)]
-        {
+        for (user, at, file, line) in [
+            (0, 9, 3, 7),
+            (7, 0, 65_535, 7),
+            (7, 5, 0, 8),
+            (7, 5, 1, 1),
+            (7, 6, 0, 1),
+            (u64::MAX, 0, 0, 1),
+        ] {
             let entry = EntryRef {
                 id: EntryId(5),
                 user: UserId(user),

@@ -1,8 +1,9 @@
 //! Entries in order to users: the ledger judges, this remembers what the ledger may forget.
 //!
-//! The ledger remembers a user's ids for 24 hours; an import knows them all, so an id counts once however far apart its lines are. And the
-//! ledger takes a settlement only behind its hold; an import lets a settlement wait for a hold that was booked at the same time and stands
-//! further back.
+//! The ledger remembers a user's ids for 24 hours; an import knows them all, so an id counts once
+//! however far apart its lines are. And the ledger takes a settlement only behind its hold; an
+//! import lets a settlement wait for a hold that was booked at the same time and stands further
+//! back.
 
 use super::item::Item;
 use crate::engine::Failure;
@@ -18,7 +19,8 @@ use crate::ledger::user::User;
 use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A user with more ids than this leaves no table behind for the next: clearing it would cost more than making one.
+/// A user with more ids than this leaves no table behind for the next: clearing it would cost more
+/// than making one.
 const KEPT_IDS: usize = 1_024;
 
 /// Takes entries in the order of their [keys](super::item::Key), and makes users of them.
@@ -83,7 +85,8 @@ impl Judge {
         }
         match self.verdict(&item.entry) {
             Verdict::Rejected(Rejection::PendingNotFound) => {
-                let (Action::Settle { hold, .. } | Action::Void { hold }) = item.entry.action else {
+                let (Action::Settle { hold, .. } | Action::Void { hold }) = item.entry.action
+                else {
                     unreachable!("only a settlement names a hold")
                 };
                 self.current().early.entry(hold).or_default().push(bytes.to_vec());
@@ -140,7 +143,10 @@ impl Judge {
     }
 
     /// No more entries of this time come: the holds that settlements wait for are not there.
-    fn end_of_time<E>(&mut self, refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>) -> Result<(), E> {
+    fn end_of_time<E>(
+        &mut self,
+        refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
+    ) -> Result<(), E> {
         for waited in std::mem::take(&mut self.current().early).into_values() {
             self.settle(waited, refuse)?;
         }
@@ -157,9 +163,11 @@ impl Judge {
         self.end_of_time(refuse)?;
         let user = &self.current.as_ref().expect("it was just there").user;
         if user.version() > 0 {
-            let slot =
-                Slot::try_from(self.snapshot.users()).expect("memory ends long before four thousand million users");
-            self.index.insert(user.id(), slot, |_| false).expect("it had room when the first entry was judged");
+            let slot = Slot::try_from(self.snapshot.users())
+                .expect("memory ends long before four thousand million users");
+            self.index
+                .insert(user.id(), slot, |_| false)
+                .expect("it had room when the first entry was judged");
             self.snapshot.add(user)?;
         }
         Ok(())

@@ -1,10 +1,11 @@
-//! `purser import`: a history of entries, in any order, to a data directory that `serve` goes on with.
+//! `purser import`: a history of entries, in any order, to a data directory that `serve` goes on
+//! with.
 //!
-//! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded memory ([`item`], [`sort`]), judged by the
-//! ledger ([`judge`]), and become a snapshot, one user after the other
-//! ([`crate::engine::snapshot`]). The snapshot counts from the moment in which the
-//! slice's manifest names it, which is the last step: a process that is killed before has imported nothing. What it leaves behind, a later
-//! import overwrites and the next start removes.
+//! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded
+//! memory ([`item`], [`sort`]), judged by the ledger ([`judge`]), and become a snapshot, one user
+//! after the other ([`crate::engine::snapshot`]). The snapshot counts from the moment in which the
+//! slice's manifest names it, which is the last step: a process that is killed before has imported
+//! nothing. What it leaves behind, a later import overwrites and the next start removes.
 
 mod input;
 mod item;
@@ -51,7 +52,8 @@ const _: () = assert!(LINE_BYTES == 8 << 20, "what is said of long lines");
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXITS, after_help = EXITS)]
 pub struct Arguments {
-    /// Entries, one a line as the feed takes them, in any order; plain or gzipped; - is the standard input
+    /// Entries, one a line as the feed takes them, in any order; plain or gzipped; - is the
+    /// standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 
@@ -59,7 +61,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
     data: PathBuf,
 
-    /// File for the lines that are rejected, made with the first of them [default: DIR.rejected.ndjson]
+    /// File for the lines that are rejected, made with the first of them [default:
+    /// DIR.rejected.ndjson]
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 
@@ -89,7 +92,8 @@ struct Lines {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let memory = arguments.memory_mib.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
-    let memory = memory.ok_or_else(|| Error::Usage("--memory-mib must be at least 1, and be there".to_owned()))?;
+    let memory = memory
+        .ok_or_else(|| Error::Usage("--memory-mib must be at least 1, and be there".to_owned()))?;
     if arguments.files.iter().filter(|name| *name == STANDARD).count() > 1 {
         return Err(Error::Usage("the standard input can be read once".to_owned()));
     }
@@ -108,8 +112,12 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let slice = directory.slice(0);
     let found = without_entries(&arguments.data, &slice)?;
     let rejected = arguments.rejected.unwrap_or_else(|| beside(&arguments.data));
-    let mut lines =
-        Lines { files: arguments.files, again: Again::default(), rejected: Rejected::new(rejected), read: 0 };
+    let mut lines = Lines {
+        files: arguments.files,
+        again: Again::default(),
+        rejected: Rejected::new(rejected),
+        read: 0,
+    };
 
     let sorted = lines.sort(Sorter::new(&slice.path, memory)?, size)?;
     let read_seconds = start.elapsed().as_secs_f64();
@@ -156,10 +164,11 @@ fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Err
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
     loop {
-        let is_over = source::step(&mut recovery, &mut slice, &mut files).map_err(|error| match error {
-            source::Error::Disk(failure) => failure.into(),
-            source::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
-        })?;
+        let is_over =
+            source::step(&mut recovery, &mut slice, &mut files).map_err(|error| match error {
+                source::Error::Disk(failure) => failure.into(),
+                source::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
+            })?;
         if slice.book().users() > 0 {
             return Err(Error::Failed(format!(
                 "{} holds entries already. Import comes first, into a new directory: history that arrives behind live entries would be too old",
@@ -181,7 +190,9 @@ impl Lines {
         for (file, name) in self.files.iter().enumerate() {
             let mut input = Input::open(name, taken.clone())?;
             let mut number = 0;
-            while let Some(read) = input.line(&mut line).map_err(|failure| behind(failure, number))? {
+            while let Some(read) =
+                input.line(&mut line).map_err(|failure| behind(failure, number))?
+            {
                 number += 1;
                 self.read += 1;
                 if self.read.is_multiple_of(SHOW_EVERY) {
@@ -195,9 +206,17 @@ impl Lines {
                 };
                 match parsed.entry {
                     Ok(entry) => {
-                        let text =
-                            if input.can_be_read_again() { &[][..] } else { &line[..line.len().min(SHOWN_BYTES)] };
-                        let item = Item { entry, origin: Origin::new(file, number), offset: read.offset, text };
+                        let text = if input.can_be_read_again() {
+                            &[][..]
+                        } else {
+                            &line[..line.len().min(SHOWN_BYTES)]
+                        };
+                        let item = Item {
+                            entry,
+                            origin: Origin::new(file, number),
+                            offset: read.offset,
+                            text,
+                        };
                         bytes.clear();
                         item.write(&mut bytes);
                         sorter.push(&bytes)?;
@@ -218,7 +237,8 @@ impl Lines {
         Ok(sorter.finish(|done, total| progress.at(done, total))?)
     }
 
-    /// Judges all entries and writes the users. The snapshot is on stable storage then, and nothing names it.
+    /// Judges all entries and writes the users. The snapshot is on stable storage then, and nothing
+    /// names it.
     fn judge(
         &mut self,
         mut sorted: Sorted,
@@ -228,7 +248,9 @@ impl Lines {
         let manifest = &found.manifest;
         // The first segment is that which comes, if there is none yet.
         let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
         let mut judge = Judge::new(Millis(now), snapshot);
         let mut progress = Progress::new("merging");
         let (mut entries, mut bytes, total) = (0u64, 0, sorted.bytes());
@@ -298,7 +320,11 @@ fn behind(failure: Failure, line: u64) -> Error {
 }
 
 /// Names the snapshot in the manifest: from now on it counts.
-fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: OnDisk) -> Result<(), Failure> {
+fn publish(
+    directory: &SliceDirectory,
+    before: &manifest::Slice,
+    written: OnDisk,
+) -> Result<(), Failure> {
     directory.publish(&written.manifest.write(directory.place))?;
     if before.snapshot > 0 {
         // If it stays, the next start removes it: nothing names it any more.

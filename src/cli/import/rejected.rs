@@ -44,7 +44,9 @@ impl Rejected {
         let failed = |operation| Failure::at(operation, &self.path);
         let out = match &mut self.out {
             Some(out) => out,
-            none => none.insert(BufWriter::new(File::create(&self.path).map_err(failed("create"))?)),
+            none => {
+                none.insert(BufWriter::new(File::create(&self.path).map_err(failed("create"))?))
+            }
         };
         let code: Code = line.problem.code;
         let mut text = Vec::with_capacity(256 + line.text.len());
@@ -67,7 +69,9 @@ impl Rejected {
     /// Brings the file to stable storage.
     pub fn finish(&mut self) -> Result<(), Failure> {
         let Some(out) = &mut self.out else { return Ok(()) };
-        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(Failure::at("write", &self.path))
+        out.flush()
+            .and_then(|()| out.get_ref().sync_all())
+            .map_err(Failure::at("write", &self.path))
     }
 
     /// Where it is.

@@ -1,7 +1,8 @@
-//! Sorting more than fits into memory: sorted runs in one file that has no name, then merges of as many as memory has buffers for.
+//! Sorting more than fits into memory: sorted runs in one file that has no name, then merges of as
+//! many as memory has buffers for.
 //!
-//! The file's name is taken away as soon as it is open: however the process ends, the room comes back. In the file an item has its length
-//! before it, four bytes.
+//! The file's name is taken away as soon as it is open: however the process ends, the room comes
+//! back. In the file an item has its length before it, four bytes.
 
 use super::item::Key;
 use crate::engine::Failure;
@@ -12,7 +13,8 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read of a run at a time, at the least: below that, reading costs more seeks than another merge.
+/// Bytes that are read of a run at a time, at the least: below that, reading costs more seeks than
+/// another merge.
 const LEAST_BUFFER_BYTES: usize = 64 << 10;
 /// And at the most.
 const MOST_BUFFER_BYTES: usize = 1 << 20;
@@ -65,7 +67,8 @@ struct Run {
 }
 
 impl Sorter {
-    /// A sorter that keeps `memory` bytes in memory, one item more at the most, and the rest in a file in `directory`.
+    /// A sorter that keeps `memory` bytes in memory, one item more at the most, and the rest in a
+    /// file in `directory`.
     pub fn new(directory: &Path, memory: usize) -> Result<Self, Failure> {
         let keys = memory / KEYS_SHARE;
         Ok(Self {
@@ -79,7 +82,9 @@ impl Sorter {
     /// Takes an item.
     pub fn push(&mut self, item: &[u8]) -> Result<(), Failure> {
         let size = LENGTH_BYTES + item.len();
-        if self.keys.len() == self.keys.capacity() || self.items.len() + size > self.items.capacity() {
+        if self.keys.len() == self.keys.capacity()
+            || self.items.len() + size > self.items.capacity()
+        {
             self.write_run()?;
         }
         self.keys.push((Key::of(item), self.items.len()));
@@ -104,7 +109,8 @@ impl Sorter {
         Ok(())
     }
 
-    /// Everything was taken. `progress` hears how many bytes of how many have been merged, if it takes more than one pass.
+    /// Everything was taken. `progress` hears how many bytes of how many have been merged, if it
+    /// takes more than one pass.
     pub fn finish(mut self, progress: impl FnMut(u64, u64)) -> Result<Sorted, Failure> {
         self.write_run()?;
         let Self { memory, items, keys, spill } = self;
@@ -116,7 +122,8 @@ impl Sorter {
 impl Spill {
     fn new(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(NAME);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(Failure::at("create", &path))?;
         fs::remove_file(&path).map_err(Failure::at("remove", &path))?;
         Ok(Self { directory: directory.to_owned(), file, end: 0, runs: Vec::new() })
@@ -127,7 +134,10 @@ impl Spill {
         format!("a file for sorting in {}", self.directory.display())
     }
 
-    fn write_run<I: AsRef<[u8]>>(&mut self, items: impl Iterator<Item = Result<I, Failure>>) -> Result<(), Failure> {
+    fn write_run<I: AsRef<[u8]>>(
+        &mut self,
+        items: impl Iterator<Item = Result<I, Failure>>,
+    ) -> Result<(), Failure> {
         let object = self.object();
         let mut out = BufWriter::with_capacity(WRITE_BYTES, &self.file);
         let start = self.end;
@@ -135,7 +145,9 @@ impl Spill {
             let item = item?;
             let item = item.as_ref();
             let length = (item.len() as u32).to_le_bytes();
-            out.write_all(&length).and_then(|()| out.write_all(item)).map_err(Failure::of("write", object.as_str()))?;
+            out.write_all(&length)
+                .and_then(|()| out.write_all(item))
+                .map_err(Failure::of("write", object.as_str()))?;
             self.end += (LENGTH_BYTES + item.len()) as u64;
         }
         out.flush().map_err(Failure::of("write", object.as_str()))?;
@@ -148,7 +160,13 @@ impl Spill {
         let mut done = 0;
         while done < into.len() {
             match self.file.read_at(&mut into[done..], offset + done as u64) {
-                Ok(0) => return Err(Failure::new("read", self.object(), ErrorKind::UnexpectedEof.into())),
+                Ok(0) => {
+                    return Err(Failure::new(
+                        "read",
+                        self.object(),
+                        ErrorKind::UnexpectedEof.into(),
+                    ));
+                }
                 Ok(count) => done += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Failure::new("read", self.object(), error)),
@@ -164,7 +182,11 @@ fn length(bytes: &[u8]) -> Option<usize> {
 }
 
 impl Sorted {
-    fn new(mut spill: Spill, memory: usize, mut progress: impl FnMut(u64, u64)) -> Result<Self, Failure> {
+    fn new(
+        mut spill: Spill,
+        memory: usize,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Self, Failure> {
         let at_once = (memory / LEAST_BUFFER_BYTES).max(2);
         let runs_written = spill.runs.len();
         let mut passes = 0;
@@ -200,7 +222,8 @@ impl Sorted {
         let buffer = (memory / runs.len().max(1)).clamp(LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES);
         let run = |&(at, end)| Run { at, end, bytes: Vec::with_capacity(buffer), used: 0 };
         let runs = runs.iter().map(run).collect();
-        let mut sorted = Self { spill, runs, heap: BinaryHeap::new(), given: None, passes: 0, runs_written: 0 };
+        let mut sorted =
+            Self { spill, runs, heap: BinaryHeap::new(), given: None, passes: 0, runs_written: 0 };
         for run in 0..sorted.runs.len() {
             sorted.enter(run)?;
         }
@@ -274,7 +297,8 @@ mod tests {
     use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
 
-    /// Sorts so many items of random users, times and lengths, and compares with what a plain sort makes of them.
+    /// Sorts so many items of random users, times and lengths, and compares with what a plain sort
+    /// makes of them.
     fn check(count: u64, memory: usize, runs: std::ops::RangeInclusive<usize>, passes: u32) {
         let name = format!("purser-sort-{}-{count}-{memory}", std::process::id());
         let directory = std::env::temp_dir().join(name);
@@ -284,18 +308,36 @@ mod tests {
         for n in 0..count {
             let draw = |m: u64| UserId(n ^ m << 40).hash();
             let (user, at) = (UserId(draw(1) % 50), Millis(draw(2) % 20));
-            let entry = EntryRef { id: EntryId(draw(3).into()), user, at, action: Action::Void { hold: EntryId(1) } };
+            let entry = EntryRef {
+                id: EntryId(draw(3).into()),
+                user,
+                at,
+                action: Action::Void { hold: EntryId(1) },
+            };
             let long = if draw(4) % 1_000 == 0 { 100_000 } else { 50 };
             let text = vec![n as u8; (draw(5) % long) as usize];
             let mut item = Vec::new();
-            Item { entry, origin: Origin::new((draw(6) % 3) as usize, n + 1), offset: n, text: &text }.write(&mut item);
+            Item {
+                entry,
+                origin: Origin::new((draw(6) % 3) as usize, n + 1),
+                offset: n,
+                text: &text,
+            }
+            .write(&mut item);
             sorter.push(&item).unwrap();
             all.push(item);
         }
         all.sort_by_key(|item| Key::of(item));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "nothing is left behind by a kill");
+        assert_eq!(
+            fs::read_dir(&directory).unwrap().count(),
+            0,
+            "nothing is left behind by a kill"
+        );
         let mut sorted = sorter.finish(|done, total| assert!(done <= total)).unwrap();
-        assert_eq!(sorted.bytes(), all.iter().map(|item| (LENGTH_BYTES + item.len()) as u64).sum::<u64>());
+        assert_eq!(
+            sorted.bytes(),
+            all.iter().map(|item| (LENGTH_BYTES + item.len()) as u64).sum::<u64>()
+        );
         for (n, item) in all.iter().enumerate() {
             assert!(sorted.next().unwrap() == Some(item), "item {n} of {count}, {memory} bytes");
         }

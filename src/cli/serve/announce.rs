@@ -24,7 +24,10 @@ pub fn found(config: &Config, kernel: &Kernel, descriptors: u64) {
     }
     let (ledger, total) = (config.limits.ledger_bytes / MIB, config.memory_bytes / MIB);
     say(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
-    say(&format!("limits: {} connections a slice, {descriptors} open descriptors", config.limits.connections));
+    say(&format!(
+        "limits: {} connections a slice, {descriptors} open descriptors",
+        config.limits.connections
+    ));
 }
 
 /// Says where requests are taken. Each core must take them by then.

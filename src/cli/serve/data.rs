@@ -1,4 +1,5 @@
-//! Opens the data directory, re-partitions what is kept in another number of slices, and sets up what keeps each slice.
+//! Opens the data directory, re-partitions what is kept in another number of slices, and sets up
+//! what keeps each slice.
 
 use super::super::Error;
 use super::super::progress::Progress;
@@ -26,7 +27,11 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
     let before = directory.manifest().slices;
     if before != slices {
         let slices = many(slices.into(), "slice", "slices");
-        say(&format!("data: {}: re-partitioning from {} to {slices}", path.display(), count(before.into())));
+        say(&format!(
+            "data: {}: re-partitioning from {} to {slices}",
+            path.display(),
+            count(before.into())
+        ));
     }
     let mut progress = Progress::new("re-partitioning");
     let look = &mut |done, total| {
@@ -40,14 +45,16 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
             say(&error.to_string());
             return Ok(None);
         }
-        Ok(_) if before != slices => say(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64())),
+        Ok(_) if before != slices => {
+            say(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64()))
+        }
         _ => {}
     }
     Ok(Some(opened?))
 }
 
-/// Sets up what keeps the slice in `directory`: its recovery, which has measured the files, and its disk. Call it before any
-/// thread is pinned: those that the disk starts are not.
+/// Sets up what keeps the slice in `directory`: its recovery, which has measured the files, and its
+/// disk. Call it before any thread is pinned: those that the disk starts are not.
 pub fn keep(
     directory: SliceDirectory,
     config: &Config,

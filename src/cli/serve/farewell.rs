@@ -10,7 +10,8 @@ use crate::slice::store::Counts;
 
 /// Says it, of cores that have ended by this command.
 pub fn take_leave(ended: &[Ended], command: Command) {
-    let (mut users, mut bytes, mut counters, mut kept) = (0, 0, Counters::default(), Counts::default());
+    let (mut users, mut bytes, mut counters, mut kept) =
+        (0, 0, Counters::default(), Counts::default());
     let mut slices = 0;
     for (server, counted) in ended {
         for book in server.slices().map(Slice::book) {
@@ -47,11 +48,16 @@ pub fn take_leave(ended: &[Ended], command: Command) {
         us(sends, 999),
     ));
     if counters.spilled_bytes > 0 {
-        say(&format!("memory: {} MiB found no room in the cores' own regions", counters.spilled_bytes >> 20));
+        say(&format!(
+            "memory: {} MiB found no room in the cores' own regions",
+            counters.spilled_bytes >> 20
+        ));
     }
     if slices > 1 {
         let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
-        say(&format!("between cores: {hops} questions; {ms} ms of CPU time looking out for answers"));
+        say(&format!(
+            "between cores: {hops} questions; {ms} ms of CPU time looking out for answers"
+        ));
     }
     if kept.writes > 0 {
         say(&format!(

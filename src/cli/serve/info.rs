@@ -11,7 +11,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Of a server that starts now; `ports` has one for each slice.
 pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
-        Error::Failed("the clock of this machine stands before 1970: entries are judged by their time".to_owned())
+        Error::Failed(
+            "the clock of this machine stands before 1970: entries are judged by their time"
+                .to_owned(),
+        )
     })?;
     let place = |(slice, &port): (usize, &u16)| Place { cpu: config.cpu_of(slice), port };
     let limits = &config.limits;

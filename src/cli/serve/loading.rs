@@ -9,15 +9,16 @@ use crate::engine::executor::News;
 use crate::slice::recovery::Report;
 use std::time::Instant;
 
-/// Waits until all data is loaded and every core takes requests; says what was loaded. Returns whether that came about: not if
-/// a core ended before.
+/// Waits until all data is loaded and every core takes requests; says what was loaded. Returns
+/// whether that came about: not if a core ended before.
 pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Failure> {
     if config.data.is_none() {
         say("data: in memory only; all of it is lost when this process stops");
     }
     let (start, mut progress) = (Instant::now(), Some(Progress::new("loading")));
     let mut reports = vec![Report::default(); config.slices as usize];
-    let (mut loading, mut starting) = (if config.data.is_some() { reports.len() } else { 0 }, count);
+    let (mut loading, mut starting) =
+        (if config.data.is_some() { reports.len() } else { 0 }, count);
     while loading + starting > 0 {
         match cores.news()? {
             None => return Ok(false),
@@ -32,7 +33,11 @@ pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Fa
         }
         if let (Some(path), 0, true) = (&config.data, loading, progress.is_some()) {
             progress = None;
-            say(&format!("data: {}: {}", path.display(), in_words(&reports, start.elapsed().as_secs_f64())));
+            say(&format!(
+                "data: {}: {}",
+                path.display(),
+                in_words(&reports, start.elapsed().as_secs_f64())
+            ));
         }
     }
     Ok(true)

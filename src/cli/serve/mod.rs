@@ -37,7 +37,11 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     signals::watch(controls.clone())?;
     let aside = Aside::of(&machine.cpus, &config.cores);
     // Kept to the end: it holds the lock.
-    let opened = config.data.as_deref().map(|path| data::open(path, config.slices, &controls[0])).transpose()?;
+    let opened = config
+        .data
+        .as_deref()
+        .map(|path| data::open(path, config.slices, &controls[0]))
+        .transpose()?;
     let directory = match opened {
         Some(None) => return Ok(()),
         opened => opened.flatten(),
@@ -51,7 +55,9 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         let (mut kept, mut disks) = (Vec::new(), Vec::new());
         for slice in topology.slices_here() {
             let directory = directory.as_ref().map(|directory| directory.slice(slice));
-            let disk = directory.map(|directory| data::keep(directory, &config, control, &aside)).transpose()?;
+            let disk = directory
+                .map(|directory| data::keep(directory, &config, control, &aside))
+                .transpose()?;
             let (keeps, storage) = disk.unzip();
             kept.push(keeps);
             disks.extend(storage.map(|storage| (slice, storage)));
@@ -59,7 +65,13 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         let arena_bytes = config.memory_bytes / config.slices as usize * kept.len();
         plans.push(Plan {
             cpu,
-            machine: Setup { topology, limits: config.limits, info: info.clone(), kept, credits: CREDITS },
+            machine: Setup {
+                topology,
+                limits: config.limits,
+                info: info.clone(),
+                kept,
+                credits: CREDITS,
+            },
             listeners: Vec::new(),
             disks,
             mesh,

@@ -82,7 +82,8 @@ pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
         agree(census.versions, book.entries(), report.snapshot_entries + report.replayed)?;
         Ok(census)
     });
-    let census = census.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
+    let census =
+        census.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
     Ok(Checked { slice, found, report, census, path: directory.path.clone() })
 }
 
@@ -91,7 +92,9 @@ fn agree(versions: u64, booked: u64, read: u64) -> Result<(), String> {
     if versions == booked && versions == read {
         return Ok(());
     }
-    Err(format!("users' versions come to {versions}, the book counts {booked} entries, and {read} were read"))
+    Err(format!(
+        "users' versions come to {versions}, the book counts {booked} entries, and {read} were read"
+    ))
 }
 
 impl Census {
@@ -122,7 +125,12 @@ impl Census {
 }
 
 /// A user must be read as they are written, and found by their id. The buffers are overwritten.
-fn check_user(book: &Book, slot: Slot, image: &mut Vec<u8>, again: &mut Vec<u8>) -> Result<(), String> {
+fn check_user(
+    book: &Book,
+    slot: Slot,
+    image: &mut Vec<u8>,
+    again: &mut Vec<u8>,
+) -> Result<(), String> {
     let user = book.user(slot);
     let id = user.id();
     image.clear();

@@ -14,9 +14,13 @@ use std::path::Path;
 
 /// Opens the directory. A manifest that was lost is a fault, if there are files that it once named.
 pub fn open(path: &Path) -> Result<Directory, Error> {
-    fs::read_dir(path).map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))?;
+    fs::read_dir(path)
+        .map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))?;
     if !path.join(MANIFEST).exists() && !strays::has_files_of_slices(path) {
-        return Err(Error::Failed(format!("{} is not a data directory: it has no manifest", path.display())));
+        return Err(Error::Failed(format!(
+            "{} is not a data directory: it has no manifest",
+            path.display()
+        )));
     }
     Directory::open(path).map_err(judged)
 }
@@ -38,7 +42,9 @@ pub fn judged(error: directory::Error) -> Error {
         | directory::Error::Stopped(_) => return error.into(),
         // The text of another version need not have the form of ours; but one whose checksum is
         // wrong was damaged.
-        directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_)) if is_sealed(path) => {
+        directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_))
+            if is_sealed(path) =>
+        {
             return error.into();
         }
         directory::Error::Manifest(path, why) => (path, what_is_wrong(*why)),
@@ -49,7 +55,9 @@ pub fn judged(error: directory::Error) -> Error {
 
 fn what_is_wrong(why: Unusable) -> String {
     match why {
-        Unusable::Elsewhere(generation, slice) => format!("it is that of slice {slice} of generation {generation}"),
+        Unusable::Elsewhere(generation, slice) => {
+            format!("it is that of slice {slice} of generation {generation}")
+        }
         Unusable::Older(generation) => {
             format!("it is an older manifest: generation {generation} came after it, and is there")
         }

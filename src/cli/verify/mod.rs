@@ -4,7 +4,8 @@
 //! - [`check`]: one slice, each of its users once more, and whether the figures agree
 //! - [`report`]: what is printed of a sound slice
 //! - [`strays`]: files that no manifest names
-//! - [`faults`]: what of all that goes wrong is a fault of the data (exit code 3), and what only kept it from being checked (1)
+//! - [`faults`]: what of all that goes wrong is a fault of the data (exit code 3), and what only
+//!   kept it from being checked (1)
 //!
 //! Nothing is changed. A fault ends the check; a note does not.
 
@@ -39,9 +40,14 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let path = &arguments.data;
     let directory = faults::open(path)?;
     let manifest::Directory { generation, slices } = *directory.manifest();
-    print(&format!("{}: generation {generation}, {}\n", path.display(), many(slices.into(), "slice", "slices")));
+    print(&format!(
+        "{}: generation {generation}, {}\n",
+        path.display(),
+        many(slices.into(), "slice", "slices")
+    ));
     let unnamed = directory.unnamed().map_err(faults::judged)?;
-    let unnamed: Vec<_> = unnamed.into_iter().map(|generation| directory.generation(generation)).collect();
+    let unnamed: Vec<_> =
+        unnamed.into_iter().map(|generation| directory.generation(generation)).collect();
     let mut notes: Vec<String> = unnamed.iter().map(|path| strays::not_in_use(path)).collect();
     let mut total = Total::default();
     for slice in 0..slices {

@@ -17,7 +17,10 @@ pub fn slice(number: u32, checked: &Checked) -> String {
     ];
     if let Some((oldest, newest)) = census.times {
         let time = |at: Millis| format!("{} ({} ms)", rfc3339(at), at.0);
-        lines.push(format!("oldest      {}: the user whose latest entry is the oldest", time(oldest)));
+        lines.push(format!(
+            "oldest      {}: the user whose latest entry is the oldest",
+            time(oldest)
+        ));
         lines.push(format!("newest      {}", time(newest)));
     }
     lines.push(format!("kinds       {}", list(book.names().iter())));
@@ -28,7 +31,11 @@ pub fn slice(number: u32, checked: &Checked) -> String {
 
 /// All slices together.
 pub fn total(total: &Total) -> String {
-    format!("all slices\n  users       {}\n  entries     {}\n", count(total.users), count(total.entries))
+    format!(
+        "all slices\n  users       {}\n  entries     {}\n",
+        count(total.users),
+        count(total.entries)
+    )
 }
 
 /// The note of a write that is torn, if there is one.

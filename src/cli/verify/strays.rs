@@ -21,9 +21,14 @@ fn foreign(path: &Path) -> String {
 }
 
 /// Notes files of a slice that its manifest does not name.
-pub fn in_slice(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &mut Vec<String>) -> Result<(), Error> {
-    fs::read_dir(&directory.path)
-        .map_err(|error| Error::Failed(format!("cannot list {}: {error}", directory.path.display())))?;
+pub fn in_slice(
+    directory: &SliceDirectory,
+    manifest: &manifest::Slice,
+    notes: &mut Vec<String>,
+) -> Result<(), Error> {
+    fs::read_dir(&directory.path).map_err(|error| {
+        Error::Failed(format!("cannot list {}: {error}", directory.path.display()))
+    })?;
     for name in names(&directory.path) {
         let file = directory.path.join(&name);
         match File::parse(&name) {
@@ -35,7 +40,10 @@ pub fn in_slice(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &
             }
             None if name == MANIFEST => {}
             None if name.ends_with(".new") => {
-                notes.push(format!("{} was never finished; the next start removes it", file.display()));
+                notes.push(format!(
+                    "{} was never finished; the next start removes it",
+                    file.display()
+                ));
             }
             None => notes.push(foreign(&file)),
         }
@@ -48,10 +56,15 @@ pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> 
     let manifest::Directory { generation, slices } = *directory.manifest();
     let path = directory.path();
     let below = path.join(generation_directory(generation));
-    let mut expected: BTreeSet<PathBuf> = (0..slices).map(|n| path.join(slice_directory(generation, n))).collect();
+    let mut expected: BTreeSet<PathBuf> =
+        (0..slices).map(|n| path.join(slice_directory(generation, n))).collect();
     expected.extend([path.join(LOCK), path.join(MANIFEST), below.clone()]);
-    let found = [path, &below].into_iter().flat_map(|at| names(at).into_iter().map(|name| at.join(name)));
-    found.filter(|file| !expected.contains(file) && !unnamed.contains(file)).map(|file| foreign(&file)).collect()
+    let found =
+        [path, &below].into_iter().flat_map(|at| names(at).into_iter().map(|name| at.join(name)));
+    found
+        .filter(|file| !expected.contains(file) && !unnamed.contains(file))
+        .map(|file| foreign(&file))
+        .collect()
 }
 
 /// Whether files are there that a manifest once named.
@@ -67,7 +80,8 @@ pub fn has_files_of_slices(path: &Path) -> bool {
 /// The names in a directory, in order. One that cannot be listed has none.
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
 }

@@ -42,7 +42,9 @@ impl Item {
         let user = forms::user(&self.user_id)?;
         let currency = self.currency.as_deref().map(forms::currency);
         let what = match self.read.as_str() {
-            "balance" if self.window.is_none() && self.at_ms.is_none() && self.kind.is_none() => What::Balance,
+            "balance" if self.window.is_none() && self.at_ms.is_none() && self.kind.is_none() => {
+                What::Balance
+            }
             "stats" => self.stats()?,
             _ => return None,
         };
@@ -57,7 +59,9 @@ impl Item {
         let at = self.at_ms.map_or(Some(None), |ms| forms::time(ms).map(Some))?;
         let kind = match self.kind.as_deref() {
             None => None,
-            Some(text) if forms::is_kind(text) => Some(Kind::parse(text.as_bytes()).expect("the form was checked")),
+            Some(text) if forms::is_kind(text) => {
+                Some(Kind::parse(text.as_bytes()).expect("the form was checked"))
+            }
             Some(_) => return None,
         };
         Some(What::Stats { window, at, kind })

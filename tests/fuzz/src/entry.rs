@@ -54,7 +54,9 @@ impl Line {
             return None;
         }
         match (self.state.as_deref(), self.amount) {
-            (None | Some("posted"), Some(amount)) => Some(Action::Settle { hold, amount: Amount::new(amount)? }),
+            (None | Some("posted"), Some(amount)) => {
+                Some(Action::Settle { hold, amount: Amount::new(amount)? })
+            }
             (Some("voided"), None) => Some(Action::Void { hold }),
             _ => None,
         }

@@ -1,4 +1,5 @@
-//! The forms of the contract's values, once more and slowly: by the standard library's parsers and a look at each character.
+//! The forms of the contract's values, once more and slowly: by the standard library's parsers and
+//! a look at each character.
 
 use purser::ledger::amount::{Currency, Direction};
 use purser::ledger::id::{EntryId, UserId};
@@ -6,7 +7,9 @@ use purser::ledger::time::{Millis, Window};
 use serde::{Deserialize, Deserializer};
 
 /// For members that may be absent but never `null`.
-pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 

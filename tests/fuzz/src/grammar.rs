@@ -24,11 +24,14 @@ pub enum Grammar {
 /// Judges a text.
 pub fn judge(text: &[u8]) -> Grammar {
     match serde_json::from_slice::<Any>(text) {
-        Ok(any) if any.is_object => Grammar::Object { repeats: any.repeats, repeats_inside: any.repeats_inside },
+        Ok(any) if any.is_object => {
+            Grammar::Object { repeats: any.repeats, repeats_inside: any.repeats_inside }
+        }
         Ok(_) => Grammar::Other,
         Err(error) => {
             let why = error.to_string();
-            let limit = why.starts_with("number out of range") || why.starts_with("recursion limit exceeded");
+            let limit = why.starts_with("number out of range")
+                || why.starts_with("recursion limit exceeded");
             if limit { Grammar::Unsure } else { Grammar::Bad }
         }
     }

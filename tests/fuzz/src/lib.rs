@@ -1,6 +1,8 @@
-//! What the fuzz targets share: oracles that were written from the contract alone, on top of `serde_json`, and the machine of the benches.
+//! What the fuzz targets share: oracles that were written from the contract alone, on top of
+//! `serde_json`, and the machine of the benches.
 //!
-//! An oracle never calls a reader of ours on a whole text; where it builds a value of the ledger it checks the form first.
+//! An oracle never calls a reader of ours on a whole text; where it builds a value of the ledger it
+//! checks the form first.
 
 #[path = "../../../benches/common/driver.rs"]
 pub mod driver;

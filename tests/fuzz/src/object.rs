@@ -1,4 +1,5 @@
-//! A serde struct that only an object gives: on its own, `serde_json` also takes its values from an array.
+//! A serde struct that only an object gives: on its own, `serde_json` also takes its values from an
+//! array.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};

@@ -1,7 +1,7 @@
 //! Fuzzes the reader of a batch body against `serde_json` and a second reading of the contract.
 //!
-//! Never panics; accepts exactly what the oracle accepts, with equal reads; says `invalid_json` only where the text is no JSON
-//! object or repeats a member, and always where it is not JSON.
+//! Never panics; accepts exactly what the oracle accepts, with equal reads; says `invalid_json`
+//! only where the text is no JSON object or repeats a member, and always where it is not JSON.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

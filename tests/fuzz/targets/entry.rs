@@ -1,7 +1,8 @@
 //! Fuzzes the reader of a feed line against `serde_json` and a second reading of the contract.
 //!
-//! Never panics; accepts exactly what the oracle accepts, with equal fields; says `invalid_json` exactly where the text is no
-//! JSON object or repeats a member; and no answer depends on what the scratch held before.
+//! Never panics; accepts exactly what the oracle accepts, with equal fields; says `invalid_json`
+//! exactly where the text is no JSON object or repeats a member; and no answer depends on what the
+//! scratch held before.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -24,7 +25,9 @@ fuzz_target!(|line: &[u8]| {
     match grammar::judge(line) {
         Grammar::Unsure => {}
         Grammar::Bad | Grammar::Other => assert!(says_bad, "not an object, and not said"),
-        Grammar::Object { repeats, .. } => assert_eq!(says_bad, repeats, "said to be JSON, or not, against serde_json"),
+        Grammar::Object { repeats, .. } => {
+            assert_eq!(says_bad, repeats, "said to be JSON, or not, against serde_json")
+        }
     }
     check_scratch(line);
 });
@@ -33,5 +36,9 @@ fuzz_target!(|line: &[u8]| {
 fn check_scratch(line: &[u8]) {
     let (mut fresh, mut used) = (LineScratch::EMPTY, LineScratch::EMPTY);
     entry::read(br#"{"entry_id":"\u0039\u0039","kind":"\u0071\u0071\u0071"}"#, &mut used);
-    assert_eq!(entry::read(line, &mut fresh), entry::read(line, &mut used), "the scratch shows through");
+    assert_eq!(
+        entry::read(line, &mut fresh),
+        entry::read(line, &mut used),
+        "the scratch shows through"
+    );
 }

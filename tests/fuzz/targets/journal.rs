@@ -1,6 +1,8 @@
-//! Fuzzes what is read from a disk, behind checksums that are right: records, images of users, manifests, whole recoveries.
+//! Fuzzes what is read from a disk, behind checksums that are right: records, images of users,
+//! manifests, whole recoveries.
 //!
-//! Never panics; what is read has one form, so writing it gives the same bytes; a slice that was recovered answers every question.
+//! Never panics; what is read has one form, so writing it gives the same bytes; a slice that was
+//! recovered answers every question.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -70,10 +72,14 @@ fn recovery(bytes: &[u8]) {
     let entries = [users.first().copied().unwrap_or(0), 0];
     let snapshot = File::Snapshot(1);
     files.frame(snapshot, Kind::Snapshot, 0, |out| Begin { segment: 1 }.write(out));
-    files.frame(snapshot, Kind::Users, 1, |out| out.extend_from_slice(users.get(1..).unwrap_or_default()));
+    files.frame(snapshot, Kind::Users, 1, |out| {
+        out.extend_from_slice(users.get(1..).unwrap_or_default())
+    });
     let snapshot_end = files.0[&snapshot].len() as u64;
     let count = u64::from(entries[0] % 4);
-    files.frame(snapshot, Kind::End, 2, |out| End::write(out, count, u64::from(entries[0] / 4), 0, &names));
+    files.frame(snapshot, Kind::End, 2, |out| {
+        End::write(out, count, u64::from(entries[0] / 4), 0, &names)
+    });
     let header = Header { capacity: 1 << 20, before: None::<segment::End> };
     files.frame(File::Segment(1), Kind::Segment, 0, |out| header.write(out));
     files.frame(File::Segment(1), Kind::Write, 1, |out| out.extend_from_slice(records));
@@ -104,7 +110,8 @@ fn look(slice: &Slice) {
         for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
             let question = Question { window, currency: None, kind: None };
             let range = view.user.range(window, view.user.as_of());
-            view.user.visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
+            view.user
+                .visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
             let range = view.user.range(window, Millis(0));
             view.user.visit_stats(view.names, &question, range, |_| {});
         }
@@ -130,7 +137,13 @@ impl Source for Files {
         Ok(self.0.get(&file).map(|bytes| bytes.len() as u64))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
         let all = &self.0[&file];
         let from = all.len().min(offset as usize);
         into.clear();

@@ -1,7 +1,9 @@
-//! Fuzzes what stands before a request: the head's parser, the chunked decoder, and the whole machine of a connection.
+//! Fuzzes what stands before a request: the head's parser, the chunked decoder, and the whole
+//! machine of a connection.
 //!
-//! The last two bytes of the input choose where the bytes before them are cut (little-endian, modulo their number plus one).
-//! In one piece, in two, and byte by byte if they are few, the bytes must give the same heads, bodies and answers.
+//! The last two bytes of the input choose where the bytes before them are cut (little-endian,
+//! modulo their number plus one). In one piece, in two, and byte by byte if they are few, the bytes
+//! must give the same heads, bodies and answers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -34,7 +36,9 @@ fn check_head(bytes: &[u8], cut: usize) {
     let whole = head::parse(bytes, &mut whole_seen);
     let first = head::parse(&bytes[..cut], &mut seen);
     match first {
-        Ok(None) => assert_eq!(head::parse(bytes, &mut seen), whole, "the second piece changes the first"),
+        Ok(None) => {
+            assert_eq!(head::parse(bytes, &mut seen), whole, "the second piece changes the first")
+        }
         early => assert_eq!(early, whole, "what was clear early is another now"),
     }
     if let Ok(Some((_, len))) = whole {
@@ -43,7 +47,8 @@ fn check_head(bytes: &[u8], cut: usize) {
     }
 }
 
-/// A body, and how its decoding ended: bytes consumed and whether it is whole, or why it was refused.
+/// A body, and how its decoding ended: bytes consumed and whether it is whole, or why it was
+/// refused.
 type Decoded = (Vec<u8>, Result<(usize, bool), Refusal>);
 
 /// A chunked body that came in two pieces is the body that came in one.
@@ -76,7 +81,11 @@ fn check_machine(bytes: &[u8], cut: usize) {
     answers::check_framing(&whole.0);
     assert_eq!(shown(&converse(&[&bytes[..cut], &bytes[cut..]])), shown(&whole), "cut in two");
     if bytes.len() <= BYTEWISE {
-        assert_eq!(shown(&converse(&bytes.chunks(1).collect::<Vec<_>>())), shown(&whole), "byte by byte");
+        assert_eq!(
+            shown(&converse(&bytes.chunks(1).collect::<Vec<_>>())),
+            shown(&whole),
+            "byte by byte"
+        );
     }
 }
 

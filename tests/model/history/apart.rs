@@ -1,4 +1,5 @@
-//! Histories of several clients of one server, which do not get in each other's way: each has users of its own, and all go by one clock.
+//! Histories of several clients of one server, which do not get in each other's way: each has users
+//! of its own, and all go by one clock.
 
 use super::super::entry;
 use super::History;

@@ -1,8 +1,8 @@
 //! Histories for servers that read the real clock, which a test cannot set.
 //!
-//! The contract lets a clock decide two things: `entry_in_future`, and what a question without a time is about. Such a
-//! history goes through the past, asks for no "now", and books nothing so near to one hour ahead that the servers could
-//! be of two minds.
+//! The contract lets a clock decide two things: `entry_in_future`, and what a question without a
+//! time is about. Such a history goes through the past, asks for no "now", and books nothing so
+//! near to one hour ahead that the servers could be of two minds.
 
 use super::super::stats::{DAY, HOUR, MAX_TIME, MINUTE};
 use super::super::{entry, read};
@@ -37,7 +37,8 @@ impl Clock {
 }
 
 impl History {
-    /// A history for servers whose clocks say `now_ms`, and go on: its own time begins up to 900 days before that.
+    /// A history for servers whose clocks say `now_ms`, and go on: its own time begins up to 900
+    /// days before that.
     pub fn at_the_clock(seed: u64, now_ms: u64) -> Self {
         let mut history = Self::new(seed);
         let clock = Clock { now_ms: i64::try_from(now_ms).expect("a clock of this era") };
@@ -65,8 +66,8 @@ impl History {
         text.replace(&entry.at_ms.to_string(), &at_ms.to_string()).into_bytes()
     }
 
-    /// Now and then a time beside the servers' clock: beyond the hour that is allowed, or within it if that is not far
-    /// from the history's own time.
+    /// Now and then a time beside the servers' clock: beyond the hour that is allowed, or within it
+    /// if that is not far from the history's own time.
     pub(super) fn ahead_of_the_clock(&mut self) -> Option<i64> {
         let Clock { now_ms } = self.clock?;
         if !self.random.percent(4) {
@@ -78,7 +79,9 @@ impl History {
             1 => Some(now_ms + refused + self.random.between(0, HOUR)),
             2 => Some(now_ms + refused + self.random.between(0, 400 * DAY)),
             3 => Some(MAX_TIME),
-            _ if now_ms - self.now_ms < DAY => Some(now_ms + self.random.between(0, HOUR - DOUBT - 1)),
+            _ if now_ms - self.now_ms < DAY => {
+                Some(now_ms + self.random.between(0, HOUR - DOUBT - 1))
+            }
             _ => None,
         }
     }
@@ -141,6 +144,9 @@ mod tests {
             assert!(latest < NOW.cast_signed() + HOUR - DOUBT);
             ahead += usize::from(latest > NOW.cast_signed());
         }
-        assert!(refused > 50 && ahead > 0, "{refused} refused, {ahead} histories with entries ahead of the clock");
+        assert!(
+            refused > 50 && ahead > 0,
+            "{refused} refused, {ahead} histories with entries ahead of the clock"
+        );
     }
 }

@@ -1,6 +1,8 @@
-//! One feed line as a list of members, written out plainly, in another dress of equal meaning, or malformed.
+//! One feed line as a list of members, written out plainly, in another dress of equal meaning, or
+//! malformed.
 //!
-//! A draft knows JSON's spelling, not the ledger's rules: what a malformed line deserves is the model's business.
+//! A draft knows JSON's spelling, not the ledger's rules: what a malformed line deserves is the
+//! model's business.
 
 use super::Random;
 
@@ -44,7 +46,11 @@ pub fn id_text(id: u128, random: &mut Random) -> String {
 
 /// The id that an `entry_id` made by `id_text` stands for.
 fn id_of(text: &str) -> Option<u128> {
-    if text.contains('-') { u128::from_str_radix(&text.replace('-', ""), 16).ok() } else { text.parse().ok() }
+    if text.contains('-') {
+        u128::from_str_radix(&text.replace('-', ""), 16).ok()
+    } else {
+        text.parse().ok()
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -273,10 +279,13 @@ impl Draft {
                 }
                 line
             }
-            5 => [plain.as_bytes(), random.pick(&[&b"x"[..], b",", b"}", b"\x0c", b"{}", b"\x00"])].concat(),
+            5 => [plain.as_bytes(), random.pick(&[&b"x"[..], b",", b"}", b"\x0c", b"{}", b"\x00"])]
+                .concat(),
             6 => {
-                let number =
-                    ["01", "+1", ".5", "1.", "1e", "-", "- 1", "0x10", "NaN", "Infinity", "1_000", "00", "-01", "1e+"];
+                let number = [
+                    "01", "+1", ".5", "1.", "1e", "-", "- 1", "0x10", "NaN", "Infinity", "1_000",
+                    "00", "-01", "1e+",
+                ];
                 let name = random.pick(&["amount", "at_ms", "currency"]);
                 self.set_raw(name, random.pick(&number));
                 self.plain().into_bytes()
@@ -308,7 +317,12 @@ impl Draft {
                 let text = self.plain();
                 text.replacen(
                     "\"kind\"",
-                    random.pick(&["\"kind\\ud800\"", "\"\\udfffkind\"", "\"ki\\nd\"", "\"kin\x08d\""]),
+                    random.pick(&[
+                        "\"kind\\ud800\"",
+                        "\"\\udfffkind\"",
+                        "\"ki\\nd\"",
+                        "\"kin\x08d\"",
+                    ]),
                     1,
                 )
                 .into_bytes()
@@ -394,9 +408,31 @@ impl Draft {
     }
 
     fn wrong_type(&mut self, random: &mut Random) {
-        let values =
-            ["null", "true", "false", "[]", "{}", "0", "5", "\"5\"", "\"\"", "[\"COIN\"]", "1.5", "{\"a\":{}}"];
-        let names = ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
+        let values = [
+            "null",
+            "true",
+            "false",
+            "[]",
+            "{}",
+            "0",
+            "5",
+            "\"5\"",
+            "\"\"",
+            "[\"COIN\"]",
+            "1.5",
+            "{\"a\":{}}",
+        ];
+        let names = [
+            "entry_id",
+            "user_id",
+            "currency",
+            "kind",
+            "direction",
+            "amount",
+            "at_ms",
+            "state",
+            "pending_id",
+        ];
         self.set_raw(random.pick(&names), random.pick(&values));
     }
 
@@ -443,8 +479,20 @@ impl Draft {
             "18446744073709551615",
             "0",
         ];
-        let currencies =
-            ["", "EU", "eur", "Eur", "1AB", "ABCDEFGHI", "ABCDEFGH", "A_B", "AB ", "EUR\0", "\u{c9}UR", "A12"];
+        let currencies = [
+            "",
+            "EU",
+            "eur",
+            "Eur",
+            "1AB",
+            "ABCDEFGHI",
+            "ABCDEFGH",
+            "A_B",
+            "AB ",
+            "EUR\0",
+            "\u{c9}UR",
+            "A12",
+        ];
         let kinds = [
             "",
             "Gift",
@@ -496,13 +544,27 @@ impl Draft {
             "\"0\"",
             "-9999999999999999999999",
         ];
-        let states = ["", "Posted", "POSTED", "open", "void", "posted ", "voided", "pending", "posted", "pending\0"];
+        let states = [
+            "",
+            "Posted",
+            "POSTED",
+            "open",
+            "void",
+            "posted ",
+            "voided",
+            "pending",
+            "posted",
+            "pending\0",
+        ];
         match random.below(10) {
             0 => self.set_text("entry_id", random.pick(&ids)),
             1 => self.set_text("user_id", random.pick(&users)),
             2 => self.set_text("currency", random.pick(&currencies)),
             3 => self.set_text("kind", random.pick(&kinds)),
-            4 => self.set_text("direction", random.pick(&["", "Credit", "both", "debit ", "CREDIT", "credit"])),
+            4 => self.set_text(
+                "direction",
+                random.pick(&["", "Credit", "both", "debit ", "CREDIT", "credit"]),
+            ),
             5 | 6 => self.set_raw("amount", random.pick(&amounts)),
             7 => self.set_raw("at_ms", random.pick(&times)),
             8 => self.set_text("state", random.pick(&states)),

@@ -1,4 +1,5 @@
-//! Targets of GETs and bodies of batches: good ones at every edge of a range, and bad ones of every kind.
+//! Targets of GETs and bodies of batches: good ones at every edge of a range, and bad ones of every
+//! kind.
 
 use super::super::stats::{BUCKET, DAY, Edges, HOUR, MAX_TIME, MINUTE};
 use super::{History, Random};
@@ -169,7 +170,10 @@ impl History {
             12 => format!("{{\"x\":1,\"x\":2,\"requests\":{list}}}"),
             13 => format!("{{\"\\u0072equests\":{list}}}"),
             14 => format!(" \r\n{{ \"requests\" :\t{list} }}\n"),
-            15 => format!("{{\"{}\":1,\"requests\":{list}}}", random.pick(&["", "\u{e9}", "a b", "a\\\"b"])),
+            15 => format!(
+                "{{\"{}\":1,\"requests\":{list}}}",
+                random.pick(&["", "\u{e9}", "a b", "a\\\"b"])
+            ),
             _ => format!("{{\"requests\":{list}}}"),
         };
         body.into_bytes()
@@ -423,11 +427,18 @@ fn spoiled_item(item: &str, random: &mut Random) -> String {
             );
         }
         7 => {
-            members.retain(|member| !member.starts_with("\"window\"") && !member.starts_with("\"at_ms\""));
+            members.retain(|member| {
+                !member.starts_with("\"window\"") && !member.starts_with("\"at_ms\"")
+            });
             members.push("\"window\":\"lifetime\"".to_owned());
             members.push(
-                (random.pick(&["\"at_ms\":0", "\"at_ms\":1763900000000", "\"at_ms\":\"0\"", "\"at_ms\":-1"]))
-                    .to_owned(),
+                (random.pick(&[
+                    "\"at_ms\":0",
+                    "\"at_ms\":1763900000000",
+                    "\"at_ms\":\"0\"",
+                    "\"at_ms\":-1",
+                ]))
+                .to_owned(),
             );
         }
         _ => {

@@ -4,8 +4,9 @@
 
 use super::Step;
 
-/// The limit of 1,048,576 remembered ids: 105 feeds of 10,000 lines and fewer fill one user to it, and a few steps try
-/// the limit: one more, a resend, settlement of the first hold, then later entries that free whole buckets.
+/// The limit of 1,048,576 remembered ids: 105 feeds of 10,000 lines and fewer fill one user to it,
+/// and a few steps try the limit: one more, a resend, settlement of the first hold, then later
+/// entries that free whole buckets.
 pub fn recent_limit() -> impl Iterator<Item = Step> {
     const USER: u64 = 42;
     const START: u64 = 1_763_899_200_000; // A day's edge.
@@ -18,9 +19,14 @@ pub fn recent_limit() -> impl Iterator<Item = Step> {
     };
     // One entry in each 82 ms: the whole of them spans a little less than 24 h.
     let at_ms = |id: u64| START + id * 82;
-    let feed = |now_ms: u64, lines: Vec<String>| Step::Feed { now_ms, body: lines.join("\n").into_bytes() };
+    let feed = |now_ms: u64, lines: Vec<String>| Step::Feed {
+        now_ms,
+        body: lines.join("\n").into_bytes(),
+    };
     let settle = |at_ms: u64| {
-        format!(r#"{{"entry_id":"9000001","user_id":"{USER}","amount":1,"at_ms":{at_ms},"pending_id":"0"}}"#)
+        format!(
+            r#"{{"entry_id":"9000001","user_id":"{USER}","amount":1,"at_ms":{at_ms},"pending_id":"0"}}"#
+        )
     };
     let filling = (0..TOTAL.div_ceil(10_000)).map(move |chunk| {
         let ids = chunk * 10_000..TOTAL.min((chunk + 1) * 10_000);
@@ -34,14 +40,17 @@ pub fn recent_limit() -> impl Iterator<Item = Step> {
         vec![line(TOTAL, last), line(5, at_ms(5)), settle(last)],
         // The cut-off is still in the first bucket, whatever instant of it.
         vec![line(TOTAL, day), line(TOTAL, day + bucket - 1), settle(day)],
-        // One bucket is let go: as many as it held may follow, the first of them the one refused before.
+        // One bucket is let go: as many as it held may follow, the first of them the one refused
+        // before.
         vec![line(TOTAL, day + bucket), settle(day + bucket)],
         (1..11_000).map(|more| line(TOTAL + more, day + bucket + more % 7)).take(10_000).collect(),
         (10_001..11_200).map(|more| line(TOTAL + more, day + bucket + more % 7)).collect(),
         vec![line(3, at_ms(3)), line(3, day + 2 * bucket)],
     ];
-    let reads = ["balance", "stats?window=lifetime", "stats?window=24h"]
-        .map(|read| Step::Get { now_ms: day + 2 * bucket, target: format!("/v1/users/{USER}/{read}") });
+    let reads = ["balance", "stats?window=lifetime", "stats?window=24h"].map(|read| Step::Get {
+        now_ms: day + 2 * bucket,
+        target: format!("/v1/users/{USER}/{read}"),
+    });
     filling.chain(trials.into_iter().map(move |lines| feed(day + 2 * bucket, lines))).chain(reads)
 }
 
