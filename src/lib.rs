@@ -146,7 +146,7 @@
 //! src/server/connection.rs     one of them: its state
 //! src/server/requests.rs       bytes to requests
 //! src/server/body.rs           a body that is received
-//! src/server/parts.rs          the parts of a scatter-gather
+//! src/server/fragments.rs      the parts of a scatter-gather
 //! src/server/reads.rs          reads that are to be answered
 //! src/server/progress.rs       what is waited for
 //! src/server/feed.rs           a body of entries, step by step

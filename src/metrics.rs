@@ -27,7 +27,7 @@ pub struct Counters {
     /// Connections accepted.
     pub connections: u64,
     /// Connections turned away at the limit.
-    pub turned_away: u64,
+    pub refused_connections: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
@@ -136,7 +136,7 @@ impl Counters {
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.connections += other.connections;
-        self.turned_away += other.turned_away;
+        self.refused_connections += other.refused_connections;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
         self.hops += other.hops;

@@ -18,7 +18,7 @@ on_slices!([one = 1, two = 2, three = 3, seven = 7] [
 pub const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
 const EXPECTED: &str = include_str!("data/berka/expected.json");
 const DAY_MS: u64 = 86_400_000;
-const QUARTER_MS: u64 = 900_000;
+const BUCKET_MS: u64 = 900_000;
 /// The bank rounded each balance.
 const ROUNDED: i64 = 50;
 
@@ -56,7 +56,7 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
         )
     };
     let stats: Vec<_> = stats.iter().map(stat).collect();
-    let to = (last / QUARTER_MS + 1) * QUARTER_MS;
+    let to = (last / BUCKET_MS + 1) * BUCKET_MS;
     let stats = stats.join(",");
     [
         balance,

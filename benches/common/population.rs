@@ -15,8 +15,8 @@ use purser::slice::{NoLog, Slice};
 use std::fmt::Write;
 
 const ENTRIES_PER_USER: u64 = 10;
-const QUARTER_MS: u64 = 15 * 60_000;
-const HOUR_MS: u64 = 4 * QUARTER_MS;
+const BUCKET_MS: u64 = 15 * 60_000;
+const HOUR_MS: u64 = 4 * BUCKET_MS;
 const DAY_MS: u64 = 24 * HOUR_MS;
 const SPAN_MS: u64 = 30 * DAY_MS;
 
@@ -137,11 +137,11 @@ impl Population {
     pub fn stats(&self, user: u64) -> String {
         let entries = self.of(user);
         let latest = entries.iter().map(|e| e.at_ms).max().unwrap_or_default();
-        let to = (NOW.0 / QUARTER_MS + 1) * QUARTER_MS;
+        let to = (NOW.0 / BUCKET_MS + 1) * BUCKET_MS;
         let (fine, middle) =
             ((latest - 26 * HOUR_MS) / HOUR_MS * HOUR_MS, (latest - 8 * DAY_MS) / DAY_MS * DAY_MS);
         let grain = |at| match at {
-            _ if at >= fine => QUARTER_MS,
+            _ if at >= fine => BUCKET_MS,
             _ if at >= middle => HOUR_MS,
             _ => DAY_MS,
         };

@@ -31,7 +31,7 @@ use purser::api::info::{Info, Place};
 use purser::config::check::check;
 use purser::config::flags::Flags;
 use purser::config::settings::Host;
-use purser::engine::arena::{Arena, Toucher, seldom_collect};
+use purser::engine::arena::{Arena, Prefaulter, seldom_collect};
 use purser::engine::priority::Aside;
 use purser::engine::{affinity, descriptors, memory_limit, net, stack};
 use purser::journal::manifest::HASH_VERSION;
@@ -88,11 +88,11 @@ pub fn command(args: Args) -> Result<()> {
     let address = listener.local_addr().context("asking for the address")?;
     let cpu = config.cores[0];
     seldom_collect();
-    let toucher = Toucher::start(Aside::of(&host.cpus, &config.cores))
+    let prefaulter = Prefaulter::start(Aside::of(&host.cpus, &config.cores))
         .context("starting the memory's thread")?;
     affinity::pin(cpu).context("pinning")?;
     stack::prefault();
-    let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, toucher)).transpose();
+    let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, prefaulter)).transpose();
     let arena = arena.context("making the arena")?;
     println!("listening on {address}");
     if constant {

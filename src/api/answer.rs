@@ -10,7 +10,7 @@ use crate::ledger::time::Millis;
 use crate::ledger::user::{Balance, Question, Stat};
 
 /// Room for an answer's fixed part and a typical list, reserved at once.
-const ROOM: usize = 512;
+const TYPICAL_BYTES: usize = 512;
 
 /// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms`
 /// means.
@@ -28,7 +28,7 @@ pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
 
 fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
     let user = view.user;
-    out.reserve(ROOM);
+    out.reserve(TYPICAL_BYTES);
     write_head(out, view);
     out.extend_from_slice(b",\"as_of_ms\":");
     number(out, user.as_of().0);
@@ -60,7 +60,7 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
 
 fn write_stats(out: &mut Vec<u8>, view: View<'_>, question: &Question<'_>, at: Millis) {
     let range = view.user.range(question.window, at);
-    out.reserve(ROOM);
+    out.reserve(TYPICAL_BYTES);
     write_head(out, view);
     out.extend_from_slice(b",\"from_ms\":");
     number(out, range.from_ms);

@@ -10,7 +10,7 @@ pub fn print(text: &str) {
 }
 
 /// Prints a line.
-pub fn say(line: &str) {
+pub fn print_line(line: &str) {
     print(&format!("{line}\n"));
 }
 

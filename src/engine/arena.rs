@@ -195,13 +195,13 @@ unsafe impl GlobalAlloc for Allocator {
 
 /// The thread that touches pages before they are needed.
 #[derive(Debug)]
-pub struct Toucher {
+pub struct Prefaulter {
     wanted: Sender<(usize, usize)>,
     /// Whether it has a CPU beside the cores.
     is_aside: bool,
 }
 
-impl Toucher {
+impl Prefaulter {
     /// Starts the thread.
     pub fn start(aside: Aside) -> Result<Self, Failure> {
         let ((wanted, to_do), is_aside) = (channel(), aside.exists());
@@ -237,7 +237,7 @@ fn populate(start: usize, bytes: usize) {
 pub struct Arena {
     base: usize,
     pages: usize,
-    toucher: Toucher,
+    prefaulter: Prefaulter,
     /// Pages from the first on that were touched because they were expected.
     expected: usize,
 }
@@ -245,7 +245,7 @@ pub struct Arena {
 impl Arena {
     /// Makes an arena of at most so many bytes, and has the calling thread allocate from it from
     /// now on, for as long as it lives.
-    pub fn adopt(bytes: usize, toucher: Toucher) -> Result<Self, Failure> {
+    pub fn adopt(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // A unit more, so that it can begin at one.
         let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
@@ -283,7 +283,7 @@ impl Arena {
             local.seen.set(seen as *mut u8);
             local.heap.set(heap);
         });
-        let arena = Self { base, pages, toucher, expected: 0 };
+        let arena = Self { base, pages, prefaulter, expected: 0 };
         arena.warm();
         Ok(arena)
     }
@@ -305,9 +305,9 @@ impl Arena {
         if from >= end {
             return;
         }
-        self.expected = if self.toucher.is_aside { end } else { end.min(from + STEP) };
+        self.expected = if self.prefaulter.is_aside { end } else { end.min(from + STEP) };
         let (start, bytes) = (self.base + from * PAGE_BYTES, (self.expected - from) * PAGE_BYTES);
-        if !self.toucher.is_aside || self.toucher.wanted.send((start, bytes)).is_err() {
+        if !self.prefaulter.is_aside || self.prefaulter.wanted.send((start, bytes)).is_err() {
             populate(start, bytes);
         }
     }
@@ -333,7 +333,7 @@ impl Arena {
             if first < end {
                 // Without the thread, the core touches them itself.
                 let _ = self
-                    .toucher
+                    .prefaulter
                     .wanted
                     .send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
             }
@@ -383,7 +383,7 @@ mod tests {
         bytes: usize,
         work: impl FnOnce(Arena) -> R + Send + 'static,
     ) -> R {
-        thread::spawn(move || work(Arena::adopt(bytes, Toucher::start(aside()).unwrap()).unwrap()))
+        thread::spawn(move || work(Arena::adopt(bytes, Prefaulter::start(aside()).unwrap()).unwrap()))
             .join()
             .unwrap()
     }

@@ -6,7 +6,7 @@
 
 use super::Failure;
 use super::affinity;
-use super::arena::{Arena, Toucher, seldom_collect};
+use super::arena::{Arena, Prefaulter, seldom_collect};
 use super::control::Control;
 use super::executor::{self, Executor, News};
 use super::mesh::Mesh;
@@ -66,18 +66,18 @@ enum Event {
 /// Starts the cores.
 pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
     seldom_collect();
-    let (tell, events) = channel();
+    let (sender, events) = channel();
     let count = plans.len();
     for (core, plan) in plans.into_iter().enumerate() {
         let control = plan.control.clone();
-        let toucher = plan.arena_bytes.map(|_| Toucher::start(aside.clone())).transpose()?;
-        let report = Report { core, control, tell: tell.clone(), ended: None };
+        let prefaulter = plan.arena_bytes.map(|_| Prefaulter::start(aside.clone())).transpose()?;
+        let report = Report { core, control, events: sender.clone(), ended: None };
         thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
-                let outcome = set_up(plan, toucher, report.tell.clone()).and_then(|executor| {
+                let outcome = set_up(plan, prefaulter, report.events.clone()).and_then(|executor| {
                     // The receiver waits for this: it cannot be gone.
-                    let _ = report.tell.send(Event::IsSetUp);
+                    let _ = report.events.send(Event::IsSetUp);
                     executor.run()
                 });
                 report.end(outcome);
@@ -94,18 +94,18 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
 
 fn set_up(
     plan: Plan,
-    toucher: Option<Toucher>,
-    tell: Sender<Event>,
+    prefaulter: Option<Prefaulter>,
+    events: Sender<Event>,
 ) -> Result<Executor<Server>, Failure> {
     let Plan { cpu, machine, listeners, disks, mesh, control, arena_bytes } = plan;
     affinity::pin(cpu)?;
     // Before anything of the core's own is allocated.
     let arena = arena_bytes
-        .zip(toucher)
-        .map(|(bytes, toucher)| Arena::adopt(bytes, toucher))
+        .zip(prefaulter)
+        .map(|(bytes, prefaulter)| Arena::adopt(bytes, prefaulter))
         .transpose()?;
     // Whoever listened may have ended with the first failure.
-    let news = Box::new(move |news| drop(tell.send(Event::News(news))));
+    let news = Box::new(move |news| drop(events.send(Event::News(news))));
     let spin_ns = machine.limits.spin_ns;
     let wiring = executor::Wiring { listeners, disks, mesh, control, spin_ns, news };
     Executor::new(Server::new(machine), wiring, arena)
@@ -115,7 +115,7 @@ fn set_up(
 struct Report {
     core: usize,
     control: Control,
-    tell: Sender<Event>,
+    events: Sender<Event>,
     ended: Option<Result<Box<Ended>, Failure>>,
 }
 
@@ -129,7 +129,7 @@ impl Drop for Report {
     fn drop(&mut self) {
         self.control.ends();
         // Whoever listened may have ended with the first failure.
-        let _ = self.tell.send(Event::Ended(self.core, self.ended.take()));
+        let _ = self.events.send(Event::Ended(self.core, self.ended.take()));
     }
 }
 

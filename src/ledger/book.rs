@@ -9,7 +9,7 @@ use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
 use super::index::{Index, NotAdded, Slot};
-use super::memory::{Step, Way};
+use super::memory::{Step, Lookup};
 use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};
@@ -118,13 +118,13 @@ impl Book {
     /// Prefetches what a step of the way to a user reads next, and to where `entry` will be booked.
     /// The step before it was taken long enough ago to have arrived.
     #[inline]
-    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
+    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
         match step {
             Step::Place => return prefetch::line((&raw const *self.index.place(id)).cast()),
-            Step::User => way.found(self.index.find(id, |_| true)),
-            Step::Parts | Step::Deep => {}
+            Step::User => lookup.found(self.index.find(id, |_| true)),
+            Step::Sections | Step::Deep => {}
         }
-        if let Some(slot) = way.slot() {
+        if let Some(slot) = lookup.slot() {
             self.user(slot).prefetch(entry, step);
         }
     }

@@ -1,17 +1,17 @@
 //! One user's counters: lifetime figures by group, and packed rows by time.
 //!
 //! Rows start in one small block. A user whose block stays full after merging *graduates* to three
-//! runs of blocks — quarters, hours, days — and rows move down a run when the user's latest entry
+//! runs of blocks — buckets, hours, days — and rows move down a run when the user's latest entry
 //! has passed them by ([`Grains`]). When that happens cannot be observed: every range that is ever
 //! asked for has its edges on the grain at those edges.
 
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
-use super::cursor::{Cursor, Malformed, put, put_part};
+use super::cursor::{Cursor, Malformed, put, put_bytes_field};
 use super::names::{KindId, Numbers};
-use super::packed::{Bytes, Packed, Part};
+use super::packed::{Bytes, Packed, Section};
 use super::rows::{self, Block, Row, Tally};
-use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
+use super::time::{Grains, Millis, BUCKET_MS, Bucket, Range};
 use super::varint;
 use crate::prefetch;
 use smallvec::SmallVec;
@@ -78,7 +78,7 @@ impl<'a> Groups<'a> {
     /// The groups of a user.
     #[inline]
     pub(super) fn of(packed: &'a Packed) -> Self {
-        Self(packed.get(Part::Groups))
+        Self(packed.get(Section::Groups))
     }
 
     /// The groups in order of their numbers.
@@ -224,7 +224,7 @@ impl Account {
 /// The runs of a graduated user. Blocks are in time order; each run's rows are merged to its grain.
 #[derive(Debug, Default)]
 pub struct Runs {
-    quarters: Vec<Block>,
+    buckets: Vec<Block>,
     hours: Vec<Block>,
     days: Vec<Block>,
 }
@@ -239,9 +239,9 @@ pub(super) fn post(
     latest: Millis,
     runs: Option<&mut Runs>,
 ) -> Option<Runs> {
-    set(&mut packed.part(Part::Groups), posting.found.as_ref(), posting.key, &posting.lifetime);
+    set(&mut packed.section(Section::Groups), posting.found.as_ref(), posting.key, &posting.lifetime);
     let row = Row {
-        quarter: posting.at.quarter(),
+        bucket: posting.at.bucket(),
         group: posting.number() as u8,
         tally: Tally::of(posting.amount),
     };
@@ -250,13 +250,13 @@ pub(super) fn post(
         runs.add(row, &grains);
         return None;
     }
-    rows::add(&mut packed.part(Part::Rows), row);
-    if packed.get(Part::Rows).len() > BLOCK_BYTES { merge(packed, &grains) } else { None }
+    rows::add(&mut packed.section(Section::Rows), row);
+    if packed.get(Section::Rows).len() > BLOCK_BYTES { merge(packed, &grains) } else { None }
 }
 
 fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
-    let mut block = packed.part(Part::Rows);
-    rows::compact(&mut block, |quarter| merged(quarter, grains));
+    let mut block = packed.section(Section::Rows);
+    rows::compact(&mut block, |bucket| merged(bucket, grains));
     if block.len() <= FULL_BYTES {
         return None;
     }
@@ -276,9 +276,9 @@ pub(super) fn visit(
     mut visit: impl FnMut(Row),
 ) {
     let (from, to) =
-        ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
-    visit_block(packed.get(Part::Rows), from, to, &mut visit);
-    for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.quarters]) {
+        ((range.from_ms / BUCKET_MS) as Bucket, (range.to_ms / BUCKET_MS) as Bucket);
+    visit_block(packed.get(Section::Rows), from, to, &mut visit);
+    for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.buckets]) {
         // A block begins where the one before it ends: the first that can hold `from` is the last
         // that begins before it.
         let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
@@ -297,12 +297,12 @@ pub(super) fn store(
 ) {
     let groups = Groups::of(packed);
     match numbers {
-        Numbers::Own => put_part(out, groups.0),
-        Numbers::Other { .. } => put_part(out, &groups.renumbered(numbers)),
+        Numbers::Own => put_bytes_field(out, groups.0),
+        Numbers::Other { .. } => put_bytes_field(out, &groups.renumbered(numbers)),
     }
     out.push(u8::from(runs.is_some()));
     match runs {
-        None => put_part(out, packed.get(Part::Rows)),
+        None => put_bytes_field(out, packed.get(Section::Rows)),
         Some(runs) => runs.store(out),
     }
 }
@@ -327,12 +327,12 @@ pub(super) fn load<'a>(
     latest: Millis,
     accounts: &mut Accounts,
 ) -> Result<Loaded<'a>, Malformed> {
-    let groups = cursor.part()?;
+    let groups = cursor.bytes_field()?;
     Groups(groups).check(balances, kinds, accounts)?;
-    let mut reader = BlockReader { accounts, latest: latest.quarter() };
+    let mut reader = BlockReader { accounts, latest: latest.bucket() };
     let (rows, runs) = match cursor.byte()? {
         0 => {
-            let rows = cursor.part()?;
+            let rows = cursor.bytes_field()?;
             if !rows.is_empty() {
                 reader.check(rows, 1)?;
             }
@@ -373,8 +373,8 @@ impl Posting {
 }
 
 #[inline]
-fn visit_block(block: &[u8], from: Quarter, to: Quarter, visit: &mut impl FnMut(Row)) {
-    for row in rows::rows(block).skip_while(|r| r.quarter < from).take_while(|r| r.quarter < to) {
+fn visit_block(block: &[u8], from: Bucket, to: Bucket, visit: &mut impl FnMut(Row)) {
+    for row in rows::rows(block).skip_while(|r| r.bucket < from).take_while(|r| r.bucket < to) {
         visit(row);
     }
 }
@@ -382,13 +382,13 @@ fn visit_block(block: &[u8], from: Quarter, to: Quarter, visit: &mut impl FnMut(
 /// Reads blocks that may be anything.
 struct BlockReader<'a> {
     accounts: &'a mut [Account],
-    latest: Quarter,
+    latest: Bucket,
 }
 
 impl BlockReader<'_> {
-    /// The first and the newest quarter of a block.
+    /// The first and the newest bucket of a block.
     #[inline]
-    fn check(&mut self, block: &[u8], grain: Quarter) -> Result<(Quarter, Quarter), Malformed> {
+    fn check(&mut self, block: &[u8], grain: Bucket) -> Result<(Bucket, Bucket), Malformed> {
         Malformed::unless(block.len() <= LONGEST_BLOCK_BYTES, "no block is longer than the limit")?;
         rows::check(block, grain, self.latest, |row| {
             let account = self.accounts.get_mut(usize::from(row.group));
@@ -400,12 +400,12 @@ impl BlockReader<'_> {
     fn load_run(
         &mut self,
         cursor: &mut Cursor<'_>,
-        grain: Quarter,
+        grain: Bucket,
     ) -> Result<Vec<Block>, Malformed> {
         let mut run = Vec::new();
         let mut before = 0;
         for _ in 0..cursor.varint()? {
-            let block = cursor.part()?;
+            let block = cursor.bytes_field()?;
             let (first, last) = self.check(block, grain)?;
             Malformed::unless(first >= before, "a block begins where the one before it ends")?;
             before = last;
@@ -415,29 +415,29 @@ impl BlockReader<'_> {
     }
 }
 
-const QUARTERS_PER_HOUR: Quarter = 4;
-const QUARTERS_PER_DAY: Quarter = 96;
+const BUCKETS_PER_HOUR: Bucket = 4;
+const BUCKETS_PER_DAY: Bucket = 96;
 
-/// The first quarter of the bucket that holds `quarter`, or `None` if it is no longer kept.
-fn merged(quarter: Quarter, grains: &Grains) -> Option<Quarter> {
-    let t = u64::from(quarter) * QUARTER_MS;
-    (t >= grains.kept).then(|| quarter - quarter % (grains.at(t) / QUARTER_MS) as Quarter)
+/// The first bucket of the bucket that holds `bucket`, or `None` if it is no longer kept.
+fn merged(bucket: Bucket, grains: &Grains) -> Option<Bucket> {
+    let t = u64::from(bucket) * BUCKET_MS;
+    (t >= grains.kept).then(|| bucket - bucket % (grains.at(t) / BUCKET_MS) as Bucket)
 }
 
 impl Runs {
-    /// Books a row among the quarters: an accepted entry is never so late that its quarter has
+    /// Books a row among the buckets: an accepted entry is never so late that its bucket has
     /// moved on.
     fn add(&mut self, row: Row, grains: &Grains) {
-        if add_to(&mut self.quarters, row) {
+        if add_to(&mut self.buckets, row) {
             self.age(grains);
         }
     }
 
     /// Puts a merged row into the run of its grain.
     fn place(&mut self, row: Row, grains: &Grains) {
-        let t = u64::from(row.quarter) * QUARTER_MS;
+        let t = u64::from(row.bucket) * BUCKET_MS;
         let run = if t >= grains.fine {
-            &mut self.quarters
+            &mut self.buckets
         } else if t >= grains.middle {
             &mut self.hours
         } else {
@@ -449,8 +449,8 @@ impl Runs {
     /// Moves the oldest blocks down where the user's time has passed them.
     fn age(&mut self, grains: &Grains) {
         for _ in 0..BLOCKS_PER_STEP {
-            move_down(&mut self.quarters, &mut self.hours, grains.fine, QUARTERS_PER_HOUR);
-            move_down(&mut self.hours, &mut self.days, grains.middle, QUARTERS_PER_DAY);
+            move_down(&mut self.buckets, &mut self.hours, grains.fine, BUCKETS_PER_HOUR);
+            move_down(&mut self.hours, &mut self.days, grains.middle, BUCKETS_PER_DAY);
             if self.days.first().is_some_and(|block| ends_before(block, grains.kept)) {
                 self.days.remove(0);
             }
@@ -458,31 +458,31 @@ impl Runs {
     }
 
     fn store(&self, out: &mut Vec<u8>) {
-        for run in [&self.quarters, &self.hours, &self.days] {
+        for run in [&self.buckets, &self.hours, &self.days] {
             put(out, run.len() as u64);
-            run.iter().for_each(|block| put_part(out, block));
+            run.iter().for_each(|block| put_bytes_field(out, block));
         }
     }
 
     fn load(cursor: &mut Cursor<'_>, reader: &mut BlockReader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
-            quarters: reader.load_run(cursor, 1)?,
-            hours: reader.load_run(cursor, QUARTERS_PER_HOUR)?,
-            days: reader.load_run(cursor, QUARTERS_PER_DAY)?,
+            buckets: reader.load_run(cursor, 1)?,
+            hours: reader.load_run(cursor, BUCKETS_PER_HOUR)?,
+            days: reader.load_run(cursor, BUCKETS_PER_DAY)?,
         })
     }
 
     /// Prefetches where the block begins in which the next entry is most likely booked.
     #[inline]
     pub fn prefetch(&self) {
-        if let Some(block) = self.quarters.last() {
+        if let Some(block) = self.buckets.last() {
             prefetch::line(block.as_ptr());
         }
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let blocks = [&self.quarters, &self.hours, &self.days];
+        let blocks = [&self.buckets, &self.hours, &self.days];
         blocks.iter().map(|run| run_bytes(run)).sum::<usize>()
     }
 }
@@ -499,15 +499,15 @@ fn with_room(block: &[u8]) -> Block {
 }
 
 fn ends_before(block: &[u8], edge_ms: u64) -> bool {
-    u64::from(rows::last(block)) * QUARTER_MS < edge_ms
+    u64::from(rows::last(block)) * BUCKET_MS < edge_ms
 }
 
-fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Quarter) {
+fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Bucket) {
     if !from.first().is_some_and(|block| ends_before(block, edge_ms)) {
         return;
     }
     for row in rows::rows(&from.remove(0)) {
-        add_to(to, Row { quarter: row.quarter - row.quarter % grain, ..row });
+        add_to(to, Row { bucket: row.bucket - row.bucket % grain, ..row });
     }
 }
 
@@ -515,8 +515,8 @@ fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Qu
 fn add_to(run: &mut Vec<Block>, row: Row) -> bool {
     let at = match run.last() {
         // Most entries belong at the end: the other blocks are not even looked at.
-        Some(last) if rows::first(last) <= row.quarter => run.len() - 1,
-        _ => run.partition_point(|block| rows::first(block) <= row.quarter).saturating_sub(1),
+        Some(last) if rows::first(last) <= row.bucket => run.len() - 1,
+        _ => run.partition_point(|block| rows::first(block) <= row.bucket).saturating_sub(1),
     };
     let Some(block) = run.get_mut(at) else {
         run.push(Block::new());

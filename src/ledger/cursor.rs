@@ -105,7 +105,7 @@ impl<'a> Cursor<'a> {
 
     /// As many bytes as a varint before them says.
     #[inline]
-    pub(super) fn part(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(super) fn bytes_field(&mut self) -> Result<&'a [u8], Malformed> {
         let len = usize::try_from(self.varint()?).map_err(|_| WHOLE)?;
         self.take(len)
     }
@@ -124,7 +124,7 @@ pub(super) fn put(out: &mut Vec<u8>, value: u64) {
 
 /// Appends bytes, and before them how many they are.
 #[inline]
-pub(super) fn put_part(out: &mut Vec<u8>, part: &[u8]) {
-    put(out, part.len() as u64);
-    out.extend_from_slice(part);
+pub(super) fn put_bytes_field(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }

@@ -8,7 +8,7 @@
 //!          | pending debits: varint | pending credits: varint
 //! groups   = bytes: varint | group …                     as in memory: [`super::counters::Groups`]
 //! rows     = 0: u8 | block, or a length of 0 if there are no rows
-//!          | 1: u8 | quarters: run | hours: run | days: run
+//!          | 1: u8 | buckets: run | hours: run | days: run
 //! run      = count: varint | block …
 //! block    = bytes: varint | base, tail, row …           as in memory: [`super::rows`]
 //! holds    = count: varint | hold …                      sorted by id
@@ -20,7 +20,7 @@
 //! A varint is LEB128 in its shortest form, a kind is its number in the slice, a direction is 0 for
 //! credit and 1 for debit. This is a format on disk: it never changes. Every user has one image,
 //! whatever came before: of the remembered ids only those are stored that still count, and what can
-//! be counted anew (ids by quarter, bytes) is not stored.
+//! be counted anew (ids by bucket, bytes) is not stored.
 //!
 //! An image may be anything: [`User::load`] takes none that breaks an invariant of the ledger
 //! ([`Malformed`] says which), so that whatever it does take can be asked, judged, booked and
@@ -35,7 +35,7 @@ use super::cursor::{Cursor, put};
 use super::holds::Holds;
 use super::id::UserId;
 use super::names::{Names, Numbers};
-use super::packed::{Packed, Part};
+use super::packed::{Packed, Section};
 use super::recent::{self, REMEMBERED_BYTES};
 use super::time::Millis;
 use super::user::{Balance, More, User};
@@ -81,7 +81,7 @@ impl User {
             Some(more) => more.holds.store(numbers, out),
             None => put(out, 0),
         }
-        recent::store(self.packed.get(Part::Ids), self.tables(), self.as_of, out);
+        recent::store(self.packed.get(Section::Ids), self.tables(), self.as_of, out);
         let len = u32::try_from(out.len() - start - LENGTH_BYTES)
             .expect("the limits of a user end long before 4 GiB");
         out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
@@ -192,7 +192,7 @@ mod tests {
     use crate::ledger::book::Book;
     use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
     use crate::ledger::id::EntryId;
-    use crate::ledger::time::{HOUR_MS, QUARTER_MS, Window};
+    use crate::ledger::time::{HOUR_MS, BUCKET_MS, Window};
     use crate::ledger::user::Question;
 
     const DAY_MS: u64 = 24 * HOUR_MS;
@@ -473,7 +473,7 @@ mod tests {
             let mut many = moved(&book, 200, |n| 199 - n);
             assert_eq!(
                 image(user(&many)).len() > own.len(),
-                !user(&book).packed.get(Part::Groups).is_empty(),
+                !user(&book).packed.get(Section::Groups).is_empty(),
                 "{habit:?}"
             );
             for other in [&none, &few, &many] {
@@ -543,7 +543,7 @@ mod tests {
             let at = Millis(if n % 3 == 0 {
                 at
             } else {
-                user.as_of().0.saturating_sub(n * QUARTER_MS * 8)
+                user.as_of().0.saturating_sub(n * BUCKET_MS * 8)
             });
             let entry = EntryRef { id: EntryId(id), user: user.id(), at, action };
             if let Ok(effect) = user.judge(names, Millis(u64::MAX), &entry) {
@@ -626,9 +626,9 @@ mod tests {
         for (id, at, action) in [
             (1, 0, Action::Post(coin("topup", Direction::Credit, 500))),
             (2, 1, Action::Post(coin("gift_sent", Direction::Debit, 20))),
-            (3, QUARTER_MS, Action::Post(coin("gift_sent", Direction::Debit, 200))),
-            (4, QUARTER_MS, Action::Hold(coin("payout", Direction::Debit, 300))),
-            (5, QUARTER_MS, Action::Post(usd)),
+            (3, BUCKET_MS, Action::Post(coin("gift_sent", Direction::Debit, 200))),
+            (4, BUCKET_MS, Action::Hold(coin("payout", Direction::Debit, 300))),
+            (5, BUCKET_MS, Action::Post(usd)),
         ] {
             let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(START + at), action };
             assert_eq!(book.apply(Millis(START + at), &entry).1, Verdict::Accepted);

@@ -180,15 +180,15 @@ impl Index {
 /// Says for whom an index that is made later will have room: it counts users by all the bits by
 /// which segments can be cut. Two mebibytes, however many users come.
 #[derive(Debug)]
-pub struct Room(Vec<u16>);
+pub struct HashOccupancy(Vec<u16>);
 
-impl Default for Room {
+impl Default for HashOccupancy {
     fn default() -> Self {
         Self(vec![0; 1 << MOST_DEPTH])
     }
 }
 
-impl Room {
+impl HashOccupancy {
     /// Takes another user; `false`, and nothing is changed, if an index of those before has no room
     /// for them.
     pub fn take(&mut self, user: UserId) -> bool {
@@ -277,13 +277,13 @@ mod tests {
             let found = index.find(id(n), |slot| id(slot) == id(n));
             assert_eq!(found, (n < FILLED as u32).then_some(n));
         }
-        let mut room = Room::default();
+        let mut occupancy = HashOccupancy::default();
         assert!(
-            (0..5_000).all(|n| room.take(id(n)) == (n < FILLED as u32)),
+            (0..5_000).all(|n| occupancy.take(id(n)) == (n < FILLED as u32)),
             "and they can be told before"
         );
         assert!(index.has_room(with_hash(1 << 63)), "others are not held up");
-        assert!(room.take(with_hash(1 << 63)));
+        assert!(occupancy.take(with_hash(1 << 63)));
         assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));
         assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }

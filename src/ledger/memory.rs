@@ -12,21 +12,21 @@ pub enum Step {
     /// The user.
     User,
     /// What hangs on the user: where each part begins.
-    Parts,
+    Sections,
     /// The rest of these parts and what hangs on them, as far as an entry needs it.
     Deep,
 }
 
 impl Step {
     /// The whole way to where an entry is booked.
-    pub const OF_ENTRY: [Self; 4] = [Self::Place, Self::User, Self::Parts, Self::Deep];
+    pub const OF_ENTRY: [Self; 4] = [Self::Place, Self::User, Self::Sections, Self::Deep];
 }
 
 /// What the steps of one way have found so far.
 #[derive(Debug, Default)]
-pub struct Way(Cell<Option<Slot>>);
+pub struct Lookup(Cell<Option<Slot>>);
 
-impl Way {
+impl Lookup {
     /// Takes [`Step::User`].
     pub(super) fn found(&self, slot: Option<Slot>) {
         self.0.set(slot);
@@ -64,7 +64,7 @@ pub fn ahead<T, const N: usize>(
 /// The room that so many bytes get. Small blocks are many: they grow by no more than fills the next
 /// size that allocators have — four of them from one power of two to the next, and a multiple of 16
 /// bytes.
-pub(super) fn room(bytes: usize) -> usize {
+pub(super) fn block_bytes(bytes: usize) -> usize {
     if bytes == 0 {
         return 0;
     }

@@ -9,7 +9,7 @@
 //! back as an [`image`].
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the
-//! Unix epoch, UTC. Statistics are kept by *quarter*: a quarter of an hour, numbered from the
+//! Unix epoch, UTC. Statistics are kept by *bucket*: a bucket of 15 minutes, numbered from the
 //! epoch.
 //!
 //! **Never here:** a clock, a file, a random number, a lock, `unsafe`, a float. Time comes in as a
@@ -42,7 +42,7 @@ pub const CURRENCIES_PER_USER: usize = 16;
 pub const GROUPS_PER_USER: usize = 256;
 /// Open holds of one user: they are kept sorted, and a settlement moves at most this many.
 pub const HOLDS_PER_USER: usize = 1_024;
-/// Remembered entry ids of one user, counted by whole quarters: 16 MiB of fingerprints.
+/// Remembered entry ids of one user, counted by whole buckets: 16 MiB of fingerprints.
 pub const RECENT_PER_USER: usize = 1_048_576;
 /// How long an entry id is remembered, and how late an entry may come, in milliseconds of the
 /// user's own time.
@@ -55,5 +55,5 @@ const _: () =
     assert!(CURRENCIES_PER_USER <= 1 << 7, "a currency's place and a direction share one byte");
 const _: () = assert!(
     DEDUP_HORIZON_MS < time::FINE_MS,
-    "an entry that is accepted late must still find its quarter unmerged"
+    "an entry that is accepted late must still find its bucket unmerged"
 );

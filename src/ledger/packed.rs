@@ -4,7 +4,7 @@
 //! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last:
 //! rows come at the end, ids before few rows.
 
-use super::memory::room;
+use super::memory::block_bytes;
 use crate::prefetch::{self, LINE_BYTES};
 use std::ops::{Deref, DerefMut, Range};
 
@@ -13,7 +13,7 @@ const LATEST_BYTES: usize = 2 * LINE_BYTES;
 
 /// A part of the block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Section {
     /// Lifetime figures ([`super::counters::Groups`]).
     Groups,
     /// Remembered ids ([`super::recent`]).
@@ -42,7 +42,7 @@ impl Bytes for Vec<u8> {
         let (len, end) = (self.len(), old.start + new.len());
         let spliced = len - old.len() + new.len();
         if spliced > self.capacity() {
-            self.reserve_exact(room(spliced) - len);
+            self.reserve_exact(block_bytes(spliced) - len);
         }
         self.resize(len.max(spliced), 0);
         self.copy_within(old.end..len, end);
@@ -55,30 +55,30 @@ impl Packed {
     /// These parts, with the room that they would have had they come bit by bit.
     pub(super) fn new(parts: [&[u8]; 3]) -> Self {
         let len = parts.iter().map(|part| part.len()).sum();
-        let mut bytes = Vec::with_capacity(room(len));
+        let mut bytes = Vec::with_capacity(block_bytes(len));
         let ends = parts.map(|part| {
             bytes.extend_from_slice(part);
             short(bytes.len())
         });
-        bytes.resize(room(len), 0);
+        bytes.resize(block_bytes(len), 0);
         Self { bytes: bytes.into_boxed_slice(), ends }
     }
 
     /// A part.
     #[inline]
-    pub(super) fn get(&self, part: Part) -> &[u8] {
-        &self.bytes[self.range(part)]
+    pub(super) fn get(&self, section: Section) -> &[u8] {
+        &self.bytes[self.range(section)]
     }
 
     /// A part that is to be changed.
     #[inline]
-    pub(super) const fn part(&mut self, part: Part) -> PartMut<'_> {
-        PartMut { packed: self, part }
+    pub(super) const fn section(&mut self, section: Section) -> SectionMut<'_> {
+        SectionMut { packed: self, section }
     }
 
     /// Gives back what no part needs, after one of them has gone elsewhere.
     pub(super) fn shrink(&mut self) {
-        self.resize(room(self.len()));
+        self.resize(block_bytes(self.len()));
     }
 
     /// Bytes on the heap.
@@ -99,7 +99,7 @@ impl Packed {
         let len = self.len();
         let line = |at: usize| (self.bytes.as_ptr() as usize + at) / LINE_BYTES;
         let last = len.saturating_sub(1);
-        let first = line((self.range(Part::Rows).start + LINE_BYTES).min(last));
+        let first = line((self.range(Section::Rows).start + LINE_BYTES).min(last));
         let latest = line(len.saturating_sub(LATEST_BYTES)).max(first + 1);
         (line(0)..=first).chain(latest..=line(last)).take_while(move |_| len > 0)
     }
@@ -109,12 +109,12 @@ impl Packed {
     }
 
     #[inline]
-    fn range(&self, part: Part) -> Range<usize> {
+    fn range(&self, section: Section) -> Range<usize> {
         let [groups, ids, rows] = self.ends.map(usize::from);
-        match part {
-            Part::Groups => 0..groups,
-            Part::Ids => groups..ids,
-            Part::Rows => ids..rows,
+        match section {
+            Section::Groups => 0..groups,
+            Section::Ids => groups..ids,
+            Section::Rows => ids..rows,
         }
     }
 
@@ -129,43 +129,43 @@ impl Packed {
 
 /// A part that is to be changed: what is behind it moves.
 #[derive(Debug)]
-pub(super) struct PartMut<'a> {
+pub(super) struct SectionMut<'a> {
     packed: &'a mut Packed,
-    part: Part,
+    section: Section,
 }
 
-impl Deref for PartMut<'_> {
+impl Deref for SectionMut<'_> {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.packed.get(self.part)
+        self.packed.get(self.section)
     }
 }
 
-impl DerefMut for PartMut<'_> {
+impl DerefMut for SectionMut<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        let range = self.packed.range(self.part);
+        let range = self.packed.range(self.section);
         &mut self.packed.bytes[range]
     }
 }
 
-impl Bytes for PartMut<'_> {
+impl Bytes for SectionMut<'_> {
     #[inline]
     fn replace(&mut self, old: Range<usize>, new: &[u8]) {
-        let Self { packed, part } = self;
-        let (part_start, len) = (packed.range(*part).start, packed.len());
-        let (start, behind) = (part_start + old.start, part_start + old.end);
+        let Self { packed, section } = self;
+        let (section_start, len) = (packed.range(*section).start, packed.len());
+        let (start, behind) = (section_start + old.start, section_start + old.end);
         let end = start + new.len();
         let spliced = len - old.len() + new.len();
         if spliced > packed.bytes.len() {
-            packed.resize(room(spliced));
+            packed.resize(block_bytes(spliced));
         }
         if end != behind {
             packed.bytes.copy_within(behind..len, end);
-            for part_end in &mut packed.ends[*part as usize..] {
-                *part_end = short(usize::from(*part_end) - old.len() + new.len());
+            for section_end in &mut packed.ends[*section as usize..] {
+                *section_end = short(usize::from(*section_end) - old.len() + new.len());
             }
         }
         packed.bytes[start..end].copy_from_slice(new);
@@ -173,7 +173,7 @@ impl Bytes for PartMut<'_> {
 }
 
 fn short(end: usize) -> u16 {
-    u16::try_from(end).expect("the limits of each part end long before 64 KiB")
+    u16::try_from(end).expect("the limits of each section end long before 64 KiB")
 }
 
 #[cfg(test)]
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
     use crate::ledger::id::UserId;
 
-    const PARTS: [Part; 3] = [Part::Groups, Part::Ids, Part::Rows];
+    const SECTIONS: [Section; 3] = [Section::Groups, Section::Ids, Section::Rows];
 
     #[test]
     fn parts_are_vectors_of_their_own() {
@@ -196,23 +196,23 @@ mod tests {
                 let start = draw(len + 1, 8);
                 let old = start..start + draw(len - start + 1, 24).min(draw(30, 40));
                 let new = vec![step as u8 + 1; draw(30, 48)];
-                packed.part(PARTS[place]).replace(old.clone(), &new);
+                packed.section(SECTIONS[place]).replace(old.clone(), &new);
                 Bytes::replace(&mut vecs[place], old, &new);
                 if draw(20, 56) == 0 {
-                    packed.part(PARTS[place]).replace(0..vecs[place].len(), &[]);
+                    packed.section(SECTIONS[place]).replace(0..vecs[place].len(), &[]);
                     vecs[place].clear();
                     packed.shrink();
-                    assert_eq!(packed.heap_bytes(), room(packed.len()));
+                    assert_eq!(packed.heap_bytes(), block_bytes(packed.len()));
                 }
                 assert_eq!(
-                    PARTS.map(|part| packed.get(part)),
+                    SECTIONS.map(|section| packed.get(section)),
                     vecs.each_ref().map(|vec| &vec[..]),
                     "seed {seed}"
                 );
             }
             let again = Packed::new(vecs.each_ref().map(|vec| &vec[..]));
-            assert_eq!(PARTS.map(|part| again.get(part)), PARTS.map(|part| packed.get(part)));
-            assert_eq!(again.heap_bytes(), room(packed.len()));
+            assert_eq!(SECTIONS.map(|section| again.get(section)), SECTIONS.map(|section| packed.get(section)));
+            assert_eq!(again.heap_bytes(), block_bytes(packed.len()));
         }
     }
 
@@ -223,7 +223,7 @@ mod tests {
             let bytes = vec![7; len];
             assert_eq!(Packed::new([&bytes, b"", b""]).heap_bytes(), grown.heap_bytes(), "{len}");
             assert_eq!(vec.capacity(), grown.heap_bytes(), "{len}");
-            grown.part(Part::Ids).replace(len..len, &[7]);
+            grown.section(Section::Ids).replace(len..len, &[7]);
             Bytes::replace(&mut vec, len..len, &[7]);
         }
     }

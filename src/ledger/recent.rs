@@ -10,14 +10,14 @@
 //! ([`super::image`]): how they are made and packed never changes.
 //!
 //! An id is remembered exactly while its booking time is not before the horizon; what lies before
-//! it is dropped in passing, at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of
+//! it is dropped in passing, at the latest [`SWEEP_BUCKETS`] later, long before the 32 bits of
 //! time come round.
 
 use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
 use super::packed::Bytes;
-use super::time::{Millis, QUARTER_MS, Quarter};
+use super::time::{Millis, BUCKET_MS, Bucket};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -36,11 +36,11 @@ const TABLES: usize = 64;
 const CROWD: u32 = 16;
 /// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
 pub(super) const REMEMBERED_BYTES: usize = 16;
-/// Each table is swept once in so many quarters of the user's time.
-const SWEEP_QUARTERS: Quarter = TABLES as Quarter;
+/// Each table is swept once in so many buckets of the user's time.
+const SWEEP_BUCKETS: Bucket = TABLES as Bucket;
 
 const _: () = assert!(
-    ((SWEEP_QUARTERS as u64 + 1) * QUARTER_MS + DEDUP_HORIZON_MS) < 1 << 32,
+    ((SWEEP_BUCKETS as u64 + 1) * BUCKET_MS + DEDUP_HORIZON_MS) < 1 << 32,
     "what is not yet swept must not look young again"
 );
 
@@ -130,21 +130,21 @@ impl Horizon {
         Self { latest_low: latest.0 as u32, span: DEDUP_HORIZON_MS as u32 }
     }
 
-    /// Ids that are kept, because the limit is counted by whole quarters: the one that holds
+    /// Ids that are kept, because the limit is counted by whole buckets: the one that holds
     /// `latest` − 24 h, and later.
-    fn by_quarter(latest: Millis) -> Self {
-        let span = latest.0 - u64::from(first_quarter(latest)) * QUARTER_MS;
+    fn by_bucket(latest: Millis) -> Self {
+        let span = latest.0 - u64::from(first_bucket(latest)) * BUCKET_MS;
         Self { latest_low: latest.0 as u32, span: span as u32 }
     }
 }
 
-fn first_quarter(latest: Millis) -> Quarter {
-    Millis(latest.0.saturating_sub(DEDUP_HORIZON_MS)).quarter()
+fn first_bucket(latest: Millis) -> Bucket {
+    Millis(latest.0.saturating_sub(DEDUP_HORIZON_MS)).bucket()
 }
 
 /// Whether the user's time has leapt so far that nothing before the leap is kept.
 fn leapt(before: Millis, latest: Millis) -> bool {
-    latest.0 - before.0 > DEDUP_HORIZON_MS + QUARTER_MS
+    latest.0 - before.0 > DEDUP_HORIZON_MS + BUCKET_MS
 }
 
 /// What is known of an id.
@@ -163,10 +163,10 @@ pub enum Known {
 pub struct Tables {
     /// One table, or [`TABLES`].
     tables: SmallVec<[HashTable<Remembered>; 1]>,
-    /// Accepted entries by quarter, kept once there are [`TABLES`]: the limit is counted by whole
-    /// quarters.
-    by_quarter: BTreeMap<Quarter, u32>,
-    /// All that `by_quarter` holds.
+    /// Accepted entries by bucket, kept once there are [`TABLES`]: the limit is counted by whole
+    /// buckets.
+    by_bucket: BTreeMap<Bucket, u32>,
+    /// All that `by_bucket` holds.
     counted: usize,
 }
 
@@ -200,7 +200,7 @@ pub(super) fn look_up(
 /// Whether one more entry would be too many, were `latest` the user's latest.
 pub(super) fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
     let count = |t: &Tables| {
-        t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>()
+        t.by_bucket.range(first_bucket(latest)..).map(|(_, &n)| n as usize).sum::<usize>()
     };
     tables.is_some_and(|t| t.counted >= RECENT_PER_USER && count(t) >= RECENT_PER_USER)
 }
@@ -234,7 +234,7 @@ pub(super) fn remember(
 
 fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
     let Some(before) = before.filter(|&before| latest > before) else { return };
-    let (horizon, has_leapt) = (Horizon::by_quarter(latest), leapt(before, latest));
+    let (horizon, has_leapt) = (Horizon::by_bucket(latest), leapt(before, latest));
     let (ids, _) = list.as_chunks_mut();
     let mut kept = 0;
     for at in 0..ids.len() {
@@ -272,7 +272,7 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
         0..=LISTED => None,
         count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
     };
-    let (kept, exact) = (Horizon::by_quarter(latest), Horizon::exact(latest));
+    let (kept, exact) = (Horizon::by_bucket(latest), Horizon::exact(latest));
     let (mut before, mut last) = (None, None);
     for &id in ids {
         let packed = Some(u128::from_le_bytes(id));
@@ -300,7 +300,7 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
 impl Tables {
     fn new(tables: usize) -> Self {
         let tables = (0..tables).map(|_| HashTable::new()).collect();
-        Self { tables, by_quarter: BTreeMap::new(), counted: 0 }
+        Self { tables, by_bucket: BTreeMap::new(), counted: 0 }
     }
 
     /// Looks an id up to no end but that what is read is near when it is looked up in earnest.
@@ -321,12 +321,12 @@ impl Tables {
     fn remember(&mut self, entry: Remembered, before: Millis, latest: Millis) {
         if leapt(before, latest) {
             self.tables.iter_mut().for_each(HashTable::clear);
-            self.by_quarter.clear();
+            self.by_bucket.clear();
             self.counted = 0;
         }
-        let passed = latest.quarter() - before.quarter();
-        for quarter in (0..passed.min(SWEEP_QUARTERS)).map(|back| latest.quarter() - back) {
-            let place = (quarter % SWEEP_QUARTERS) as usize;
+        let passed = latest.bucket() - before.bucket();
+        for bucket in (0..passed.min(SWEEP_BUCKETS)).map(|back| latest.bucket() - back) {
+            let place = (bucket % SWEEP_BUCKETS) as usize;
             if place < self.tables.len() {
                 self.sweep(place, latest);
             }
@@ -335,11 +335,11 @@ impl Tables {
     }
 
     fn sweep(&mut self, place: usize, latest: Millis) {
-        let horizon = Horizon::by_quarter(latest);
+        let horizon = Horizon::by_bucket(latest);
         self.tables[place].retain(|r| r.is_younger_than(horizon));
-        let first = first_quarter(latest);
-        while self.by_quarter.first_key_value().is_some_and(|(&quarter, _)| quarter < first) {
-            self.counted -= self.by_quarter.pop_first().map_or(0, |(_, count)| count as usize);
+        let first = first_bucket(latest);
+        while self.by_bucket.first_key_value().is_some_and(|(&bucket, _)| bucket < first) {
+            self.counted -= self.by_bucket.pop_first().map_or(0, |(_, count)| count as usize);
         }
     }
 
@@ -350,7 +350,7 @@ impl Tables {
         }
         self.tables[place].insert_unique(entry.id, entry, |r| r.id);
         if self.tables.len() == TABLES {
-            *self.by_quarter.entry(entry.at(latest).quarter()).or_default() += 1;
+            *self.by_bucket.entry(entry.at(latest).bucket()).or_default() += 1;
             self.counted += 1;
         } else if self.tables[0].len() > ONE_TABLE {
             self.spread(latest);
@@ -361,7 +361,7 @@ impl Tables {
         let one =
             std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
         for entry in
-            one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_quarter(latest)))
+            one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_bucket(latest)))
         {
             self.insert(entry, latest);
         }
@@ -372,7 +372,7 @@ impl Tables {
     /// which leaves few out of order. The counts lie behind the ids meanwhile. Ids that somebody
     /// chose may crowd into few shares: they are sorted by comparing.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
-        let horizon = Horizon::by_quarter(latest);
+        let horizon = Horizon::by_bucket(latest);
         let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
         let most: usize = self.tables.iter().map(HashTable::len).sum();
         let share = |r: &Remembered| ((u128::from(r.id) * most as u128) >> 64) as usize;
@@ -402,7 +402,7 @@ impl Tables {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        /// A B-tree of up to a hundred quarters.
+        /// A B-tree of up to a hundred buckets.
         const QUARTERS_BYTES: usize = 2_048;
         let entries: usize = self.tables.iter().map(HashTable::capacity).sum();
         QUARTERS_BYTES
@@ -509,7 +509,7 @@ mod tests {
                 let ids = remembered(count, latest, spread);
                 let mut tables = Tables::new(if count > ONE_TABLE { TABLES } else { 1 });
                 ids.iter().for_each(|&r| tables.insert(r, latest));
-                let kept = ids.iter().filter(|r| r.is_younger_than(Horizon::by_quarter(latest)));
+                let kept = ids.iter().filter(|r| r.is_younger_than(Horizon::by_bucket(latest)));
                 let mut sorted: Vec<_> = kept.map(|r| u128::from_le_bytes(r.to_bytes())).collect();
                 sorted.sort_unstable();
                 let mut out = b"before".to_vec();

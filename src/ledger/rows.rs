@@ -1,14 +1,14 @@
-//! A block of packed counter rows: what one user's groups came to in some quarters, in as few bytes
+//! A block of packed counter rows: what one user's groups came to in some buckets, in as few bytes
 //! as they hold.
 //!
 //! ```text
 //! block = base: u32 LE | tail: u16 LE | row …
-//! row   = quarter − base: varint | group: u8 | count: varint | sum: varint | min: varint, max − min: varint if count > 1
+//! row   = bucket − base: varint | group: u8 | count: varint | sum: varint | min: varint, max − min: varint if count > 1
 //! ```
 //!
-//! Rows are sorted by (quarter, group), one row each. `base` is the first row's quarter; `tail` is
-//! where the rows of the newest quarter begin, so that booking at the end costs the same however
-//! full the block is. A row merged to an hour or a day carries the first quarter of it. Amounts are
+//! Rows are sorted by (bucket, group), one row each. `base` is the first row's bucket; `tail` is
+//! where the rows of the newest bucket begin, so that booking at the end costs the same however
+//! full the block is. A row merged to an hour or a day carries the first bucket of it. Amounts are
 //! never negative, so all integers are unsigned.
 //!
 //! Snapshots hold blocks as they are ([`super::image`]): this packing is a format on disk, and
@@ -16,7 +16,7 @@
 
 use super::cursor::{Cursor, Malformed};
 use super::packed::Bytes;
-use super::time::Quarter;
+use super::time::Bucket;
 use super::varint;
 use std::cmp::Ordering;
 
@@ -120,8 +120,8 @@ impl Tally {
 /// One row, unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// First quarter of the bucket.
-    pub quarter: Quarter,
+    /// First bucket of the bucket.
+    pub bucket: Bucket,
     /// Number of the group among the user's.
     pub group: u8,
     /// What was posted.
@@ -132,7 +132,7 @@ pub struct Row {
 pub struct Rows<'a> {
     bytes: &'a [u8],
     at: usize,
-    base: Quarter,
+    base: Bucket,
 }
 
 impl Iterator for Rows<'_> {
@@ -143,10 +143,10 @@ impl Iterator for Rows<'_> {
         if self.at >= self.bytes.len() {
             return None;
         }
-        let quarter = self.base + varint::get(self.bytes, &mut self.at) as Quarter;
+        let bucket = self.base + varint::get(self.bytes, &mut self.at) as Bucket;
         let group = self.bytes[self.at];
         self.at += 1;
-        Some(Row { quarter, group, tally: Tally::get(self.bytes, &mut self.at) })
+        Some(Row { bucket, group, tally: Tally::get(self.bytes, &mut self.at) })
     }
 }
 
@@ -157,31 +157,31 @@ pub fn rows(block: &[u8]) -> Rows<'_> {
     Rows { bytes: block, at: HEADER_BYTES, base }
 }
 
-/// The first row's quarter. The block must not be empty.
+/// The first row's bucket. The block must not be empty.
 #[inline]
-pub fn first(block: &[u8]) -> Quarter {
-    Quarter::from_le_bytes([block[0], block[1], block[2], block[3]])
+pub fn first(block: &[u8]) -> Bucket {
+    Bucket::from_le_bytes([block[0], block[1], block[2], block[3]])
 }
 
-/// The newest quarter. The block must not be empty.
-pub fn last(block: &[u8]) -> Quarter {
-    first(block) + varint::get(block, &mut tail(block)) as Quarter
+/// The newest bucket. The block must not be empty.
+pub fn last(block: &[u8]) -> Bucket {
+    first(block) + varint::get(block, &mut tail(block)) as Bucket
 }
 
 pub(super) fn tail(block: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([block[4], block[5]]))
 }
 
-/// Books `row`: merges it into the row of its quarter and group, or puts it in its place.
+/// Books `row`: merges it into the row of its bucket and group, or puts it in its place.
 pub(super) fn add(block: &mut impl Bytes, row: Row) {
     if block.is_empty() {
         return start(block, row);
-    } else if row.quarter < first(block) {
+    } else if row.bucket < first(block) {
         return rebase(block, row);
     }
     let bytes = &**block;
     let (base, newest) = (first(bytes), last(bytes));
-    let mut at = match row.quarter.cmp(&newest) {
+    let mut at = match row.bucket.cmp(&newest) {
         Ordering::Less => HEADER_BYTES,
         Ordering::Equal => tail(bytes),
         Ordering::Greater => bytes.len(),
@@ -190,28 +190,28 @@ pub(super) fn add(block: &mut impl Bytes, row: Row) {
     let mut tally = row.tally;
     while at < bytes.len() {
         let mut next = at;
-        let quarter = base + varint::get(bytes, &mut next) as Quarter;
+        let bucket = base + varint::get(bytes, &mut next) as Bucket;
         let group = bytes[next];
         next += 1;
         let there = Tally::get(bytes, &mut next);
-        if (quarter, group) == (row.quarter, row.group) {
+        if (bucket, group) == (row.bucket, row.group) {
             tally.add(there);
             old = at..next;
             break;
         }
-        if (quarter, group) > (row.quarter, row.group) {
+        if (bucket, group) > (row.bucket, row.group) {
             old = at..at;
             break;
         }
         at = next;
         old = at..at;
     }
-    if row.quarter > newest {
+    if row.bucket > newest {
         set_tail(block, old.start);
     }
     let mut packed = [0; ROW_BYTES];
-    let len = pack(&mut packed, row.quarter - base, row.group, &tally);
-    if row.quarter < newest {
+    let len = pack(&mut packed, row.bucket - base, row.group, &tally);
+    if row.bucket < newest {
         let moved = tail(block) + len - old.len();
         set_tail(block, moved);
     }
@@ -222,7 +222,7 @@ pub(super) fn add(block: &mut impl Bytes, row: Row) {
 fn start(block: &mut impl Bytes, row: Row) {
     let (mut packed, mut header) = ([0; ROW_BYTES], [0; HEADER_BYTES + ROW_BYTES]);
     let len = pack(&mut packed, 0, row.group, &row.tally);
-    header[..4].copy_from_slice(&row.quarter.to_le_bytes());
+    header[..4].copy_from_slice(&row.bucket.to_le_bytes());
     header[4..HEADER_BYTES].copy_from_slice(&(HEADER_BYTES as u16).to_le_bytes());
     header[HEADER_BYTES..].copy_from_slice(&packed);
     block.replace(0..0, &header[..HEADER_BYTES + len]);
@@ -233,7 +233,7 @@ fn set_tail(block: &mut [u8], at: usize) {
     block[4..6].copy_from_slice(&at.to_le_bytes());
 }
 
-fn pack(out: &mut [u8; ROW_BYTES], offset: Quarter, group: u8, tally: &Tally) -> usize {
+fn pack(out: &mut [u8; ROW_BYTES], offset: Bucket, group: u8, tally: &Tally) -> usize {
     let mut at = 0;
     varint::put(out, &mut at, u64::from(offset));
     out[at] = group;
@@ -252,11 +252,11 @@ fn rebase(block: &mut impl Bytes, row: Row) {
 
 /// Merges rows as `floor` says, drops what it maps to `None`, and packs anew. `floor` must be
 /// monotone.
-pub(super) fn compact(block: &mut impl Bytes, floor: impl Fn(Quarter) -> Option<Quarter>) {
+pub(super) fn compact(block: &mut impl Bytes, floor: impl Fn(Bucket) -> Option<Bucket>) {
     let mut compacted = Block::with_capacity(block.len());
     for row in rows(block) {
-        if let Some(quarter) = floor(row.quarter) {
-            add(&mut compacted, Row { quarter, ..row });
+        if let Some(bucket) = floor(row.bucket) {
+            add(&mut compacted, Row { bucket, ..row });
         }
     }
     block.replace(0..block.len(), &compacted);
@@ -275,16 +275,16 @@ pub fn split(block: &mut Block) -> Block {
     later
 }
 
-/// Walks a block that may be anything. Returns its first and its newest quarter if it is what
+/// Walks a block that may be anything. Returns its first and its newest bucket if it is what
 /// [`add`] makes of rows that begin on `grain`, none after `latest`, and `visit` takes them.
 pub(super) fn check(
     block: &[u8],
-    grain: Quarter,
-    latest: Quarter,
+    grain: Bucket,
+    latest: Bucket,
     mut visit: impl FnMut(&Row) -> Result<(), Malformed>,
-) -> Result<(Quarter, Quarter), Malformed> {
+) -> Result<(Bucket, Bucket), Malformed> {
     let mut cursor = Cursor::new(block);
-    let base = Quarter::from_le_bytes(cursor.array()?);
+    let base = Bucket::from_le_bytes(cursor.array()?);
     let tail = usize::from(u16::from_le_bytes(cursor.array()?));
     Malformed::unless(base <= latest, "no block begins after the latest entry")?;
     Malformed::unless(!cursor.is_at_end(), "a block has a row")?;
@@ -297,7 +297,7 @@ pub(super) fn check(
             offset <= u64::from(latest - base),
             "no row lies after the latest entry",
         )?;
-        let offset = offset as Quarter;
+        let offset = offset as Bucket;
         // A division for each row is as dear as all else here.
         Malformed::unless(
             grain == 1 || (base + offset).is_multiple_of(grain),
@@ -306,15 +306,15 @@ pub(super) fn check(
         let group = cursor.byte()?;
         Malformed::unless(
             before < Some((offset, group)),
-            "rows are sorted by quarter and group, one each",
+            "rows are sorted by bucket and group, one each",
         )?;
         before = Some((offset, group));
         if offset > newest {
             (newest, newest_at) = (offset, at);
         }
-        visit(&Row { quarter: base + offset, group, tally: Tally::load(&mut cursor)? })?;
+        visit(&Row { bucket: base + offset, group, tally: Tally::load(&mut cursor)? })?;
     }
-    Malformed::unless(tail == newest_at, "a block's tail is where its newest quarter begins")?;
+    Malformed::unless(tail == newest_at, "a block's tail is where its newest bucket begins")?;
     Ok((base, base + newest))
 }
 
@@ -325,18 +325,18 @@ mod tests {
 
     fn sorted(seed: u64, span: u64, groups: u64, steps: u64) {
         let mut block = Block::new();
-        let mut want = BTreeMap::<(Quarter, u8), Tally>::new();
+        let mut want = BTreeMap::<(Bucket, u8), Tally>::new();
         let mut state = seed;
         for _ in 0..steps {
             state = crate::ledger::id::UserId(state).hash();
             let row = Row {
-                quarter: 1_000 + (state % span) as Quarter,
+                bucket: 1_000 + (state % span) as Bucket,
                 group: ((state >> 20) % groups) as u8,
                 tally: Tally::of((state >> 32) as i64 >> (state % 33)),
             };
             add(&mut block, row);
-            want.entry((row.quarter, row.group)).or_insert(Tally::EMPTY).add(row.tally);
-            let got: Vec<_> = rows(&block).map(|r| ((r.quarter, r.group), r.tally)).collect();
+            want.entry((row.bucket, row.group)).or_insert(Tally::EMPTY).add(row.tally);
+            let got: Vec<_> = rows(&block).map(|r| ((r.bucket, r.group), r.tally)).collect();
             assert_eq!(got, want.clone().into_iter().collect::<Vec<_>>(), "seed {seed}");
             assert_eq!(Some(last(&block)), want.keys().next_back().map(|k| k.0), "seed {seed}");
             let edges = check(&block, 1, last(&block), |_| Ok(()));
@@ -350,12 +350,12 @@ mod tests {
             rows(&block).collect::<Vec<_>>()
         );
         compact(&mut block, |q| (q > 1_004).then_some(q - q % 4));
-        let mut merged = BTreeMap::<(Quarter, u8), Tally>::new();
-        for ((quarter, group), tally) in want.into_iter().filter(|(k, _)| k.0 > 1_004) {
-            merged.entry((quarter - quarter % 4, group)).or_insert(Tally::EMPTY).add(tally);
+        let mut merged = BTreeMap::<(Bucket, u8), Tally>::new();
+        for ((bucket, group), tally) in want.into_iter().filter(|(k, _)| k.0 > 1_004) {
+            merged.entry((bucket - bucket % 4, group)).or_insert(Tally::EMPTY).add(tally);
         }
         assert_eq!(
-            rows(&block).map(|r| ((r.quarter, r.group), r.tally)).collect::<Vec<_>>(),
+            rows(&block).map(|r| ((r.bucket, r.group), r.tally)).collect::<Vec<_>>(),
             merged.into_iter().collect::<Vec<_>>()
         );
     }

@@ -5,9 +5,9 @@
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// The last millisecond of the year 9999: the largest time on the wire.
 pub const LAST_MS: u64 = 253_402_300_799_999;
-/// One quarter of an hour, in milliseconds: the finest grain that is kept.
-pub const QUARTER_MS: u64 = 15 * MINUTE_MS;
-/// How long quarters stay unmerged behind the user's latest entry.
+/// One bucket of 15 minutes, in milliseconds: the finest grain that is kept.
+pub const BUCKET_MS: u64 = 15 * MINUTE_MS;
+/// How long buckets stay unmerged behind the user's latest entry.
 pub const FINE_MS: u64 = 26 * HOUR_MS;
 
 const MINUTE_MS: u64 = 60_000;
@@ -27,16 +27,16 @@ impl Millis {
         if ms <= LAST_MS { Some(Self(ms)) } else { None }
     }
 
-    /// The number of the quarter of an hour that holds this time.
-    pub const fn quarter(self) -> Quarter {
-        (self.0 / QUARTER_MS) as Quarter
+    /// The number of the bucket of 15 minutes that holds this time.
+    pub const fn bucket(self) -> Bucket {
+        (self.0 / BUCKET_MS) as Bucket
     }
 }
 
-/// A quarter of an hour, numbered from the Unix epoch.
-pub type Quarter = u32;
+/// A bucket of 15 minutes, numbered from the Unix epoch.
+pub type Bucket = u32;
 
-const _: () = assert!(LAST_MS / QUARTER_MS < u32::MAX as u64, "a quarter's number fits 32 bits");
+const _: () = assert!(LAST_MS / BUCKET_MS < u32::MAX as u64, "a bucket's number fits 32 bits");
 
 /// How far back a statistics question looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Window {
             _ => return None,
         };
         let ms = count * unit_ms;
-        (ms % QUARTER_MS == 0 && (QUARTER_MS..=KEPT_MS).contains(&ms)).then_some(Self::Last(ms))
+        (ms % BUCKET_MS == 0 && (BUCKET_MS..=KEPT_MS).contains(&ms)).then_some(Self::Last(ms))
     }
 }
 
@@ -82,11 +82,11 @@ pub struct Range {
     pub to_ms: u64,
 }
 
-/// Where the grain changes, seen from a user's latest entry: quarters from `fine` on, hours from
+/// Where the grain changes, seen from a user's latest entry: buckets from `fine` on, hours from
 /// `middle` on, days from `kept` on, nothing before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grains {
-    /// Start of the quarters, on an hour.
+    /// Start of the buckets, on an hour.
     pub fine: u64,
     /// Start of the hours, on a day.
     pub middle: u64,
@@ -107,7 +107,7 @@ impl Grains {
     /// The grain at `t`, in milliseconds.
     pub const fn at(&self, t: u64) -> u64 {
         if t >= self.fine {
-            QUARTER_MS
+            BUCKET_MS
         } else if t >= self.middle {
             HOUR_MS
         } else {
@@ -115,9 +115,9 @@ impl Grains {
         }
     }
 
-    /// The range that is answered exactly for `window` ending with the quarter that holds `at`.
+    /// The range that is answered exactly for `window` ending with the bucket that holds `at`.
     pub fn range(&self, window_ms: u64, at: Millis) -> Range {
-        let to = quarter_end(at);
+        let to = bucket_end(at);
         let from = to.saturating_sub(window_ms);
         Range {
             from_ms: floor(from, self.at(from)).max(self.kept),
@@ -126,13 +126,13 @@ impl Grains {
     }
 }
 
-/// The range of a lifetime answer: from the epoch to the end of the latest entry's quarter.
+/// The range of a lifetime answer: from the epoch to the end of the latest entry's bucket.
 pub const fn lifetime(latest: Millis) -> Range {
-    Range { from_ms: 0, to_ms: quarter_end(latest) }
+    Range { from_ms: 0, to_ms: bucket_end(latest) }
 }
 
-const fn quarter_end(at: Millis) -> u64 {
-    floor(at.0, QUARTER_MS) + QUARTER_MS
+const fn bucket_end(at: Millis) -> u64 {
+    floor(at.0, BUCKET_MS) + BUCKET_MS
 }
 
 const fn floor(t: u64, grain: u64) -> u64 {
@@ -144,11 +144,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_are_multiples_of_a_quarter() {
+    fn windows_are_multiples_of_a_bucket() {
         let check = |text: &str, want: Option<u64>| {
             assert_eq!(Window::parse(text.as_bytes()), want.map(Window::Last), "{text}");
         };
-        check("15m", Some(QUARTER_MS));
+        check("15m", Some(BUCKET_MS));
         check("24h", Some(DAY_MS));
         check("1d", Some(DAY_MS));
         check("400d", Some(KEPT_MS));
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_contract_s_example() {
-        // An answer whose `to_ms` lies in the fine grain: both edges are quarters.
+        // An answer whose `to_ms` lies in the fine grain: both edges are buckets.
         let grains = Grains::behind(Millis(1_763_898_000_000));
         let range = grains.range(DAY_MS, Millis(1_763_898_299_999));
         assert_eq!(range, Range { from_ms: 1_763_811_900_000, to_ms: 1_763_898_300_000 });
@@ -182,22 +182,22 @@ mod tests {
             (r.from_ms, r.to_ms)
         };
         // Among hours: from is floored, to is raised.
-        let t = 995 * DAY_MS + 5 * HOUR_MS + QUARTER_MS;
-        assert_eq!(range(QUARTER_MS, t), (995 * DAY_MS + 5 * HOUR_MS, 995 * DAY_MS + 6 * HOUR_MS));
+        let t = 995 * DAY_MS + 5 * HOUR_MS + BUCKET_MS;
+        assert_eq!(range(BUCKET_MS, t), (995 * DAY_MS + 5 * HOUR_MS, 995 * DAY_MS + 6 * HOUR_MS));
         // Among days.
-        assert_eq!(range(QUARTER_MS, 700 * DAY_MS + 1), (700 * DAY_MS, 701 * DAY_MS));
+        assert_eq!(range(BUCKET_MS, 700 * DAY_MS + 1), (700 * DAY_MS, 701 * DAY_MS));
         // Wholly before what is kept: equal edges.
         assert_eq!(range(DAY_MS, 10 * DAY_MS), (600 * DAY_MS, 600 * DAY_MS));
         // After the latest entry.
         assert_eq!(
-            range(QUARTER_MS, 2_000 * DAY_MS),
-            (2_000 * DAY_MS, 2_000 * DAY_MS + QUARTER_MS)
+            range(BUCKET_MS, 2_000 * DAY_MS),
+            (2_000 * DAY_MS, 2_000 * DAY_MS + BUCKET_MS)
         );
         // A young ledger: nothing goes below the epoch.
         assert_eq!(Grains::behind(Millis(5)), Grains { fine: 0, middle: 0, kept: 0 });
         assert_eq!(
             Grains::behind(Millis(5)).range(KEPT_MS, Millis(5)),
-            Range { from_ms: 0, to_ms: QUARTER_MS }
+            Range { from_ms: 0, to_ms: BUCKET_MS }
         );
     }
 }

@@ -11,7 +11,7 @@ use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
 use super::memory::Step;
 use super::names::Names;
-use super::packed::{Packed, Part};
+use super::packed::{Packed, Section};
 use super::recent::{self, Known, Remembered, Tables};
 use super::rows::Tally;
 use super::time::{Grains, Millis, Range, Window, lifetime};
@@ -190,7 +190,7 @@ impl User {
             return Err(Rejection::TooOld.into());
         }
         let remembered = Remembered::of(entry);
-        match recent::look_up(self.packed.get(Part::Ids), self.tables(), remembered, self.as_of) {
+        match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, self.as_of) {
             Known::Same => return Err(Verdict::Duplicate),
             Known::Other => return Err(Rejection::IdConflict.into()),
             Known::No if self.hold(entry.id).is_some() => return Err(Rejection::IdConflict.into()),
@@ -377,7 +377,7 @@ impl User {
             }
         }
         let tables = self.more.as_mut().and_then(|m| m.recent.as_mut());
-        let mut ids = self.packed.part(Part::Ids);
+        let mut ids = self.packed.section(Section::Ids);
         if let Some(tables) =
             recent::remember(&mut ids, tables, effect.remembered, before, self.as_of)
         {
@@ -475,7 +475,7 @@ impl User {
         match step {
             Step::Place => {}
             Step::User => prefetch::head(self),
-            Step::Parts => {
+            Step::Sections => {
                 self.packed.prefetch();
                 self.more.as_deref().into_iter().for_each(prefetch::head);
             }

@@ -25,7 +25,7 @@ use super::limits::{
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
-use super::parts::Scatter;
+use super::fragments::Scatter;
 use super::planted::Planted;
 use super::progress::Progress;
 use super::reads::PendingRead;
@@ -170,7 +170,7 @@ impl Connection {
 
     /// Its name in requests to other cores, and where it waits for a log.
     #[inline]
-    pub(super) const fn ticket(&self) -> u64 {
+    pub(super) const fn id(&self) -> u64 {
         (self.generation as u64) << 32 | self.slot as u64
     }
 
@@ -205,7 +205,7 @@ impl Connection {
     // Events.
 
     /// Bytes came that nobody reads any more.
-    pub(super) fn throw_away(&mut self, bytes: usize, shared: &mut Shared) {
+    pub(super) fn discard(&mut self, bytes: usize, shared: &mut Shared) {
         self.thrown += bytes;
         self.touch(shared);
     }
@@ -306,7 +306,7 @@ impl Connection {
             }
             Owned::There { core, .. } => {
                 self.pending_away -= 1;
-                let mut request = shared.exchange.request(Job::Read, self.ticket());
+                let mut request = shared.exchange.request(Job::Read, self.id());
                 (request.read, request.persist, request.head_only) = (read, persist, head_only);
                 (request.now, request.gap) = (shared.now(), self.answers.gap());
                 request.if_none_match.extend_from_slice(condition.unwrap_or_default());
@@ -523,7 +523,7 @@ impl Connection {
         }
         if let Some(Position { place, lsn }) = self.answers.waits_for() {
             if !std::mem::replace(&mut self.listed.awaits_log, true) {
-                shared.owners[place].wait(lsn, self.ticket());
+                shared.owners[place].wait(lsn, self.id());
             }
             return;
         }

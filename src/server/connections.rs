@@ -67,10 +67,10 @@ impl Connections {
         self.get(slot).expect("an event is of a connection that is there")
     }
 
-    /// The connection that a ticket names; `None` if it is gone.
+    /// The connection that a connection names; `None` if it is gone.
     #[inline]
-    pub(super) fn by_ticket(&mut self, ticket: u64) -> Option<&mut Connection> {
-        self.get(ticket as Slot).filter(|connection| connection.ticket() == ticket)
+    pub(super) fn by_id(&mut self, id: u64) -> Option<&mut Connection> {
+        self.get(id as Slot).filter(|connection| connection.id() == id)
     }
 
     /// All of them.

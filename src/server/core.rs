@@ -29,7 +29,7 @@ use super::requests::Then;
 use super::shared::Shared;
 use super::topology::{Owned, Topology};
 use crate::api::info::Info;
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Step, Lookup, ahead};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::slice::Slice;
@@ -184,7 +184,7 @@ impl Server {
         for (at, one) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::User]) {
                 if let Owned::Here(place) = next.owner {
-                    shared.owners[place].prefetch(next.read.user, None, step, &Way::default());
+                    shared.owners[place].prefetch(next.read.user, None, step, &Lookup::default());
                 }
             }
             connections.of(one.slot).answer(one, pending.condition(one), shared);
@@ -197,7 +197,7 @@ impl Server {
     fn take_replies(&mut self) {
         while let Some((core, request)) = self.shared.exchange.replies.pop_front() {
             let Self { connections, shared, .. } = self;
-            match connections.by_ticket(request.ticket) {
+            match connections.by_id(request.connection) {
                 None => shared.keep_request(request),
                 Some(connection) => {
                     let slot = connection.slot;
@@ -229,8 +229,8 @@ impl Server {
     /// Settles every connection that something has happened to.
     fn settle(&mut self) {
         let Self { connections, shared, .. } = self;
-        while let Some(ticket) = shared.released.pop_front() {
-            if let Some(connection) = connections.by_ticket(ticket) {
+        while let Some(id) = shared.released.pop_front() {
+            if let Some(connection) = connections.by_id(id) {
                 connection.released(shared);
             }
         }
@@ -274,7 +274,7 @@ impl Server {
         }
         self.is_loaded = true;
         if self.shared.life.draining_since_ms().is_none() {
-            self.tell_all(|| Message::Loaded);
+            self.broadcast(|| Message::Loaded);
             self.core_loaded();
         }
         Ok(())
@@ -293,7 +293,7 @@ impl Server {
         }
     }
 
-    fn tell_all(&mut self, message: impl Fn() -> Message) {
+    fn broadcast(&mut self, message: impl Fn() -> Message) {
         let topology = self.shared.topology;
         for core in (0..topology.cores()).filter(|&core| core != topology.core()) {
             self.shared.outputs.push_back(Output::Message { core, message: message() });
@@ -336,7 +336,7 @@ impl Machine for Server {
             shared.counters.connections += 1;
             return connection.touch(shared);
         }
-        shared.counters.turned_away += 1;
+        shared.counters.refused_connections += 1;
         connection.refuse_at_once(shared);
         if count >= limit + REFUSED_CONNECTIONS {
             // Too many of those, too: it is told, and does not linger.
@@ -349,7 +349,7 @@ impl Machine for Server {
         self.shared.counters.bytes_in += bytes.len() as u64;
         let connection = self.connections.of(slot);
         if !connection.is_open() {
-            return connection.throw_away(bytes.len(), &mut self.shared);
+            return connection.discard(bytes.len(), &mut self.shared);
         }
         if connection.progress.holds_input() {
             connection.kept.extend_from_slice(bytes);
@@ -415,7 +415,7 @@ impl Machine for Server {
         self.check_deadlines();
         self.settle();
         if self.asks_nothing() && self.shared.life.rest() {
-            self.tell_all(|| Message::AtRest);
+            self.broadcast(|| Message::AtRest);
         }
         if !self.is_loaded {
             return self.load();

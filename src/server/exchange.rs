@@ -25,7 +25,7 @@ pub enum Shortage {
     /// None has come back for too long.
     Patience,
     /// The reply does not fit the budget.
-    Room,
+    Budget,
 }
 
 /// The exchange of one core.
@@ -132,11 +132,11 @@ impl Exchange {
     }
 
     /// An empty request.
-    pub fn request(&mut self, job: Job, ticket: u64) -> Box<Request> {
+    pub fn request(&mut self, job: Job, connection: u64) -> Box<Request> {
         let spare =
             self.spare.pop().inspect(|spare| self.spare_large -= usize::from(spare.is_large()));
         let mut request = spare.unwrap_or_else(|| Box::new(Request::new(self.core)));
-        (request.job, request.ticket) = (job, ticket);
+        (request.job, request.connection) = (job, connection);
         request
     }
 

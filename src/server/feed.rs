@@ -17,7 +17,7 @@ use super::topology::Owned;
 use crate::api::entry::{self, Line, LineScratch};
 use crate::api::verdicts::Verdicts;
 use crate::ledger::entry::{EntryRef, Verdict};
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Step, Lookup, ahead};
 use smallvec::SmallVec;
 
 /// How far one body has been applied.
@@ -71,30 +71,30 @@ impl Feed {
     /// Applies the next lines of `body`, as many as a turn takes. Never inlined: its lines take
     /// more stack than all reads should have to pass by.
     #[inline(never)]
-    pub fn step(&mut self, body: &[u8], ticket: u64, shared: &mut Shared) -> Progress {
+    pub fn step(&mut self, body: &[u8], connection: u64, shared: &mut Shared) -> Progress {
         let mut scratches = std::mem::take(&mut shared.scratches);
-        let mut lines = SmallVec::<[(usize, Line<'_>, Way); ENTRIES_PER_TURN]>::new();
+        let mut lines = SmallVec::<[(usize, Line<'_>, Lookup); ENTRIES_PER_TURN]>::new();
         let mut at = self.at;
         for scratch in scratches.iter_mut().take(shared.entries_left()) {
             if at >= body.len() {
                 break;
             }
             let text = line(body, at);
-            lines.push((at, entry::read(text, scratch), Way::default()));
+            lines.push((at, entry::read(text, scratch), Lookup::default()));
             at += text.len() + 1;
         }
         let (mut requests, mut stop) = (Requests::new(), None);
         for (number, (start, read, _)) in lines.iter().enumerate() {
-            for ((_, next, way), step) in ahead(&lines, number, Step::OF_ENTRY) {
+            for ((_, next, lookup), step) in ahead(&lines, number, Step::OF_ENTRY) {
                 if let Ok(entry) = &next.entry
                     && let Owned::Here(place) = shared.topology.owner(entry.user)
                 {
-                    shared.owners[place].prefetch(entry.user, Some(entry.id), step, way);
+                    shared.owners[place].prefetch(entry.user, Some(entry.id), step, lookup);
                 }
             }
             let mark = LineMark { index: self.index, start: *start as u32 };
             let done = match &read.entry {
-                Ok(entry) => self.entry(mark, read.id_text, entry, ticket, shared, &mut requests),
+                Ok(entry) => self.entry(mark, read.id_text, entry, connection, shared, &mut requests),
                 Err(problem) => {
                     self.verdicts.reject(mark.index, read.id_text, problem);
                     Ok(())
@@ -135,7 +135,7 @@ impl Feed {
         mark: LineMark,
         id_text: &[u8],
         entry: &EntryRef<'_>,
-        ticket: u64,
+        connection: u64,
         shared: &mut Shared,
         requests: &mut Requests,
     ) -> Result<(), Progress> {
@@ -161,7 +161,7 @@ impl Feed {
             Some(at) => &mut requests[at].1,
             None => {
                 shared.exchange.take_credit_for_long(core).map_err(|_| Progress::Blocked)?;
-                let mut request = shared.exchange.request(Job::Entries, ticket);
+                let mut request = shared.exchange.request(Job::Entries, connection);
                 request.slice = slice;
                 requests.push((core, request));
                 &mut requests.last_mut().expect("just put there").1

@@ -16,7 +16,7 @@ use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
 use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::memory::Way;
+use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
 use smallvec::SmallVec;
 
@@ -66,7 +66,7 @@ pub enum Outcome {
 #[repr(C, align(64))]
 pub struct Request {
     /// The connection that asks, as its core names it.
-    pub ticket: u64,
+    pub connection: u64,
     /// The asking core's clock: what a missing `at_ms` means.
     pub now: Millis,
     /// The reply: a response, or the bodies of a batch.
@@ -138,7 +138,7 @@ pub struct FeedEntry {
     at: Millis,
     act: Act,
     /// The look-up of its user, on the core that owns them.
-    pub way: Way,
+    pub lookup: Lookup,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,7 +172,7 @@ impl FeedEntry {
             Action::Settle { hold, amount } => Act::Settle { hold, amount },
             Action::Void { hold } => Act::Void { hold },
         };
-        Self { mark, id: entry.id, user: entry.user, at: entry.at, act, way: Way::default() }
+        Self { mark, id: entry.id, user: entry.user, at: entry.at, act, lookup: Lookup::default() }
     }
 
     /// The entry.
@@ -202,7 +202,7 @@ impl Request {
     /// An empty one, of core `home`.
     pub fn new(home: u32) -> Self {
         Self {
-            ticket: 0,
+            connection: 0,
             now: Millis(0),
             bytes: Vec::with_capacity(REPLY_BYTES),
             most: LARGE_BYTES,

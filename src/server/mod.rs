@@ -41,7 +41,7 @@ pub mod limits;
 pub mod machine;
 pub mod message;
 pub mod owner;
-pub mod parts;
+pub mod fragments;
 pub mod planted;
 pub mod progress;
 pub mod reads;

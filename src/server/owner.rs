@@ -16,13 +16,13 @@ use crate::journal::Fault;
 use crate::ledger::book::View;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Step, Lookup, ahead};
 use crate::ledger::time::Millis;
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::{Recovery, Report};
 use crate::slice::snapshot::Traffic;
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
-use crate::slice::{Headway, Lsn, NoLog, Slice, Ticket};
+use crate::slice::{Headway, Lsn, NoLog, Slice, Waiter};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -82,7 +82,7 @@ struct Loading {
     settings: Settings,
     recovery: Recovery,
     headway: Headway,
-    told_ms: u64,
+    reported_ms: u64,
 }
 
 #[derive(Debug)]
@@ -129,7 +129,7 @@ impl Owner {
                     settings,
                     recovery,
                     headway: Headway::Going,
-                    told_ms: 0,
+                    reported_ms: 0,
                 }))
             }
         };
@@ -203,8 +203,8 @@ impl Owner {
         let mut ask = |task| outputs.push_back(Output::Task { slice, task });
         loading.headway = loading.recovery.advance(&mut self.slice, &mut ask)?;
         if loading.headway != Headway::Done {
-            if now_ms >= loading.told_ms + LOADING_NEWS_MS {
-                loading.told_ms = now_ms;
+            if now_ms >= loading.reported_ms + LOADING_NEWS_MS {
+                loading.reported_ms = now_ms;
                 let report = *loading.recovery.report();
                 outputs.push_back(Output::Loading { slice, report, is_over: false });
             }
@@ -259,8 +259,8 @@ impl Owner {
                 let mut ask = |task| outputs.push_back(Output::Task { slice, task });
                 if let Some(lsn) = store.done(now_ms, done, &mut ask) {
                     self.slice.durable(lsn);
-                    while let Some(Ticket(ticket)) = self.slice.next_released() {
-                        released.push_back(ticket);
+                    while let Some(Waiter(connection)) = self.slice.next_released() {
+                        released.push_back(connection);
                     }
                 }
             }
@@ -325,8 +325,8 @@ impl Owner {
 
     /// Prefetches the next step of the look-up of a user, up to where an entry is booked.
     #[inline]
-    pub fn prefetch(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.slice.prefetch(user, entry, step, way);
+    pub fn prefetch(&self, user: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+        self.slice.prefetch(user, entry, step, lookup);
     }
 
     /// A user, with the log position that an answer about them shows.
@@ -342,9 +342,9 @@ impl Owner {
         self.slice.durable_upto()
     }
 
-    /// A connection's next answer waits for `lsn`: its ticket is released when that is durable.
-    pub fn wait(&mut self, lsn: Lsn, ticket: u64) {
-        self.slice.wait(lsn, Ticket(ticket));
+    /// A connection's next answer waits for `lsn`: its connection is released when that is durable.
+    pub fn wait(&mut self, lsn: Lsn, connection: u64) {
+        self.slice.wait(lsn, Waiter(connection));
     }
 
     // Entries.
@@ -422,7 +422,7 @@ impl Owner {
             let entries = &request.entries[from..from + count];
             for (next, step) in ahead(entries, at, Step::OF_ENTRY) {
                 let entry = next.entry();
-                self.prefetch(entry.user, Some(entry.id), step, &next.way);
+                self.prefetch(entry.user, Some(entry.id), step, &next.lookup);
             }
             let (mark, (position, verdict)) =
                 (entries[at].mark, self.apply(now, &entries[at].entry()));

@@ -16,7 +16,7 @@ use super::feed::{self, Feed};
 use super::limits::LARGE_BYTES;
 use super::machine::Slot;
 use super::message::show;
-use super::parts::Scatter;
+use super::fragments::Scatter;
 use super::progress::Progress;
 use super::shared::Shared;
 use super::topology::Owned;
@@ -28,7 +28,7 @@ use crate::api::{FEED_LINES, batch};
 use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Step, Lookup, ahead};
 use smallvec::SmallVec;
 
 /// What a step came to.
@@ -100,8 +100,8 @@ impl Connection {
                     self.progress = Progress::Ready;
                     return (0, Then::Stop);
                 }
-                let ticket = u64::from(self.generation) << 32 | u64::from(self.slot);
-                self.progress = feed.step(&self.body, ticket, shared);
+                let connection = u64::from(self.generation) << 32 | u64::from(self.slot);
+                self.progress = feed.step(&self.body, connection, shared);
                 if self.progress != Progress::Done {
                     return (0, Then::Stop);
                 }
@@ -161,7 +161,7 @@ impl Connection {
             let owner = shared.topology.owner(read.user);
             match owner {
                 Owned::Here(place) => {
-                    shared.owners[place].prefetch(read.user, None, Step::Place, &Way::default())
+                    shared.owners[place].prefetch(read.user, None, Step::Place, &Lookup::default())
                 }
                 Owned::There { core, .. } => match self.take_credit(core, shared) {
                     Ok(()) => self.pending_away += 1,
@@ -260,13 +260,13 @@ impl Connection {
                     shared.count(Route::Ready, code.status());
                     self.finish(persist);
                 }
-                None => self.say("ready", Route::Ready, persist, head_only, shared),
+                None => self.answer_word("ready", Route::Ready, persist, head_only, shared),
             },
-            Ask::Health | Ask::Read(_) => self.say("ok", Route::Health, persist, head_only, shared),
+            Ask::Health | Ask::Read(_) => self.answer_word("ok", Route::Health, persist, head_only, shared),
         }
     }
 
-    fn say(
+    fn answer_word(
         &mut self,
         word: &str,
         route: Route,
@@ -373,7 +373,7 @@ impl Connection {
                     self.answer_batch(&reads, persist, shared).map(|()| true)
                 } else {
                     let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
-                    let asked = scatter.batch(&reads, self.ticket(), shared);
+                    let asked = scatter.batch(&reads, self.id(), shared);
                     self.gather(Scattered::Batch, asked, scatter, persist, shared)
                 }
             }
@@ -401,7 +401,7 @@ impl Connection {
     /// Asks all cores for the figures of their slices. Returns whether that could be done.
     fn ask_info(&mut self, what: Scattered, persist: Persist, shared: &mut Shared) -> bool {
         let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
-        let asked = scatter.figures(self.ticket(), shared);
+        let asked = scatter.figures(self.id(), shared);
         match self.gather(what, asked, scatter, persist, shared) {
             Ok(asked) => asked,
             Err(problem) => {
@@ -452,7 +452,7 @@ impl Connection {
         for (at, read) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
                 if let Owned::Here(place) = topology.owner(next.user) {
-                    owners[place].prefetch(next.user, None, step, &Way::default());
+                    owners[place].prefetch(next.user, None, step, &Lookup::default());
                 }
             }
             if at > 0 {
@@ -521,4 +521,4 @@ impl Connection {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() == 4, "a ticket has a slot and a generation");
+const _: () = assert!(size_of::<Slot>() == 4, "a connection has a slot and a generation");

@@ -1,11 +1,11 @@
 //! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one
-//! go; the [parts](super::parts) are put together when all have replied, in the order asked.
+//! go; the [fragments](super::fragments) are put together when all have replied, in the order asked.
 
 use super::answers::Position;
 use super::exchange::Shortage;
 use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
 use super::message::{Job, Outcome};
-use super::parts::{Part, Scatter};
+use super::fragments::{Fragment, Scatter};
 use super::planted::Planted;
 use super::shared::Shared;
 use super::topology::Owned;
@@ -19,23 +19,23 @@ impl Scatter {
     pub fn batch(
         &mut self,
         reads: &[Read],
-        ticket: u64,
+        connection: u64,
         shared: &mut Shared,
     ) -> Result<(), Shortage> {
         let may_be_large = reads.len() > SMALL_BATCH_READS;
         if may_be_large && shared.answers.is_full() {
-            return Err(Shortage::Room);
+            return Err(Shortage::Budget);
         }
-        self.parts.resize_with(shared.topology.cores() as usize, Part::default);
+        self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
         for read in reads {
             let core = match shared.topology.owner(read.user) {
                 Owned::Here(_) => shared.topology.core(),
                 Owned::There { core, .. } => core,
             };
             self.owners.push(core);
-            let request = &mut self.parts[core as usize].request;
+            let request = &mut self.fragments[core as usize].request;
             let request =
-                request.get_or_insert_with(|| shared.exchange.request(Job::Batch, ticket));
+                request.get_or_insert_with(|| shared.exchange.request(Job::Batch, connection));
             request.now = shared.now();
             request.reads.push(*read);
         }
@@ -50,13 +50,13 @@ impl Scatter {
     }
 
     /// Asks every other core for the figures of its slices.
-    pub fn figures(&mut self, ticket: u64, shared: &mut Shared) -> Result<(), Shortage> {
-        self.parts.resize_with(shared.topology.cores() as usize, Part::default);
-        for part in &mut self.parts {
-            part.request = Some(shared.exchange.request(Job::Figures, ticket));
+    pub fn figures(&mut self, connection: u64, shared: &mut Shared) -> Result<(), Shortage> {
+        self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
+        for fragment in &mut self.fragments {
+            fragment.request = Some(shared.exchange.request(Job::Figures, connection));
         }
         self.take_credits(shared)?;
-        if let Some(own) = &mut self.parts[shared.topology.core() as usize].request {
+        if let Some(own) = &mut self.fragments[shared.topology.core() as usize].request {
             own.figures.extend(shared.figures());
         }
         self.send(shared);
@@ -67,7 +67,7 @@ impl Scatter {
     fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
         let own = shared.topology.core();
         let asked =
-            (0..).zip(&self.parts).filter(|(_, part)| part.request.is_some()).map(|(core, _)| core);
+            (0..).zip(&self.fragments).filter(|(_, fragment)| fragment.request.is_some()).map(|(core, _)| core);
         asked.filter(move |&core| core != own)
     }
 
@@ -88,8 +88,8 @@ impl Scatter {
     /// Reserves room for the reply of each other core; a small one needs none.
     fn reserve(&mut self, may_be_large: bool, shared: &mut Shared) -> Result<(), Shortage> {
         let own = shared.topology.core();
-        let peers = (0..).zip(&mut self.parts).filter(|(core, _)| *core != own);
-        for request in peers.filter_map(|(_, part)| part.request.as_mut()) {
+        let peers = (0..).zip(&mut self.fragments).filter(|(core, _)| *core != own);
+        for request in peers.filter_map(|(_, fragment)| fragment.request.as_mut()) {
             let most = request.reads.len() * ITEM_BYTES;
             if most <= LARGE_BYTES {
                 continue;
@@ -97,7 +97,7 @@ impl Scatter {
             if shared.answers.reserve(most) {
                 (request.most, request.reserved) = (most, most);
             } else if may_be_large {
-                return Err(Shortage::Room);
+                return Err(Shortage::Budget);
             }
         }
         Ok(())
@@ -105,7 +105,7 @@ impl Scatter {
 
     /// Answers this core's own part.
     fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
-        let Some(own) = &mut self.parts[shared.topology.core() as usize].request else {
+        let Some(own) = &mut self.fragments[shared.topology.core() as usize].request else {
             return Ok(());
         };
         own.most = shared.answers.left().max(LARGE_BYTES);
@@ -114,7 +114,7 @@ impl Scatter {
         if matches!(own.outcome, Outcome::TooLarge(_))
             || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes))
         {
-            return Err(Shortage::Room);
+            return Err(Shortage::Budget);
         }
         own.reserved = if bytes > LARGE_BYTES { bytes } else { 0 };
         Ok(())
@@ -122,9 +122,9 @@ impl Scatter {
 
     fn send(&mut self, shared: &mut Shared) {
         let own = shared.topology.core();
-        for (core, part) in (0..).zip(&mut self.parts) {
+        for (core, fragment) in (0..).zip(&mut self.fragments) {
             if core != own
-                && let Some(request) = part.request.take()
+                && let Some(request) = fragment.request.take()
             {
                 shared.exchange.send(core, request, &mut shared.outputs);
                 self.away += 1;
@@ -141,17 +141,17 @@ impl Scatter {
         shared: &mut Shared,
         out: &mut Vec<u8>,
     ) -> Option<&[Position]> {
-        for request in self.parts.iter_mut().filter_map(|part| part.request.as_mut()) {
+        for request in self.fragments.iter_mut().filter_map(|fragment| fragment.request.as_mut()) {
             shared.release_reply(request);
         }
-        let replies = || self.parts.iter().filter_map(|part| part.request.as_ref());
+        let replies = || self.fragments.iter().filter_map(|fragment| fragment.request.as_ref());
         let bytes = replies().map(|request| request.bytes.len()).sum();
         if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_)))
             || !shared.answers.fits(bytes)
         {
             return None;
         }
-        let Self { owners, parts, .. } = self;
+        let Self { owners, fragments, .. } = self;
         let start = out.len();
         let body = reply::begin_json(
             Status::Ok,
@@ -165,7 +165,7 @@ impl Scatter {
             if at > 0 {
                 out.push(b',');
             }
-            let Part { request, written } = &mut parts[owner as usize];
+            let Fragment { request, written } = &mut fragments[owner as usize];
             out.extend_from_slice(request.as_ref().expect("each owner has replied").body(*written));
             *written += 1;
         }
@@ -173,17 +173,17 @@ impl Scatter {
         body.end(out);
         shared.answers.wrote(out.len() - start);
         shared.answers.own.spend(out.len() - start);
-        let own = self.parts[shared.topology.core() as usize].request.as_ref();
+        let own = self.fragments[shared.topology.core() as usize].request.as_ref();
         Some(own.map_or(&[], |own| &own.shows))
     }
 
     /// Returns what it holds.
     pub fn end(&mut self, shared: &mut Shared) {
-        for part in &mut self.parts {
-            if let Some(request) = part.request.take() {
+        for fragment in &mut self.fragments {
+            if let Some(request) = fragment.request.take() {
                 shared.keep_request(request);
             }
-            part.written = 0;
+            fragment.written = 0;
         }
         self.owners.clear();
         self.away = 0;

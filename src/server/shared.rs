@@ -11,7 +11,7 @@ use super::limits::{
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
-use super::parts::Scatter;
+use super::fragments::Scatter;
 use super::planted::Planted;
 use super::reads::PendingReads;
 use super::topology::{Owned, Topology};
@@ -24,7 +24,7 @@ use crate::http::date::DateLine;
 use crate::http::response::Status;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::UserId;
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Step, Lookup, ahead};
 use crate::ledger::time::Millis;
 use crate::limits::Limits;
 use crate::metrics::Counters;
@@ -274,7 +274,7 @@ impl Shared {
     #[inline]
     fn prefetch(&self, user: UserId, step: Step) {
         if let Owned::Here(place) = self.topology.owner(user) {
-            self.owners[place].prefetch(user, None, step, &Way::default());
+            self.owners[place].prefetch(user, None, step, &Lookup::default());
         }
     }
 

@@ -25,7 +25,7 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 use crate::ledger::index::Slot;
-use crate::ledger::memory::{Step, Way};
+use crate::ledger::memory::{Step, Lookup};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;
@@ -77,7 +77,7 @@ impl LogSink for NoLog {
 
 /// Who waits for a log position: a number that means something to the slice's driver alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub struct Waiter(pub u64);
 
 /// One owner's users and their waiting answers.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ pub struct Slice {
     /// The records that are not durable yet, in order: each costs its share when it becomes so,
     /// however many there once were.
     records: VecDeque<(Lsn, Slot)>,
-    waiting: BinaryHeap<Reverse<(Lsn, Ticket)>>,
+    waiting: BinaryHeap<Reverse<(Lsn, Waiter)>>,
 }
 
 impl Slice {
@@ -110,7 +110,7 @@ impl Slice {
     pub fn read(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
             None => (Lsn::default(), None),
-            Some(slot) => (self.stamp(slot), Some(self.book.view(slot))),
+            Some(slot) => (self.unsettled_lsn(slot), Some(self.book.view(slot))),
         }
     }
 
@@ -126,7 +126,7 @@ impl Slice {
             if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
         if verdict != Verdict::Accepted {
-            return (self.stamp(slot), verdict);
+            return (self.unsettled_lsn(slot), verdict);
         }
         let lsn = log.append(entry, self.book.view(slot).user.version());
         if lsn > self.durable {
@@ -136,7 +136,7 @@ impl Slice {
         (lsn, verdict)
     }
 
-    fn stamp(&self, slot: Slot) -> Lsn {
+    fn unsettled_lsn(&self, slot: Slot) -> Lsn {
         if self.unsettled.is_empty() {
             Lsn::default()
         } else {
@@ -146,8 +146,8 @@ impl Slice {
 
     /// Prefetches the next step of the way to a user: see [`Book::prefetch`].
     #[inline]
-    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.book.prefetch(id, entry, step, way);
+    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+        self.book.prefetch(id, entry, step, lookup);
     }
 
     /// The position up to which everything is durable.
@@ -155,10 +155,10 @@ impl Slice {
         self.durable
     }
 
-    /// Lets `ticket` wait until `lsn` is durable.
-    pub fn wait(&mut self, lsn: Lsn, ticket: Ticket) {
+    /// Lets `waiter` wait until `lsn` is durable.
+    pub fn wait(&mut self, lsn: Lsn, waiter: Waiter) {
         assert!(lsn > self.durable, "an answer waits only for what is not durable yet");
-        self.waiting.push(Reverse((lsn, ticket)));
+        self.waiting.push(Reverse((lsn, waiter)));
     }
 
     /// Whether an answer waits for the log.
@@ -166,7 +166,7 @@ impl Slice {
         !self.waiting.is_empty()
     }
 
-    /// Everything up to `upto` is durable. Tickets that waited for it are to be had one by one, by
+    /// Everything up to `upto` is durable. Waiters that waited for it are to be had one by one, by
     /// [`Self::next_released`].
     pub fn durable(&mut self, upto: Lsn) {
         assert!(upto >= self.durable, "what is durable stays durable");
@@ -185,10 +185,10 @@ impl Slice {
         );
     }
 
-    /// The next ticket whose position is durable, the lowest position first.
-    pub fn next_released(&mut self) -> Option<Ticket> {
+    /// The next waiter whose position is durable, the lowest position first.
+    pub fn next_released(&mut self) -> Option<Waiter> {
         self.waiting.peek().filter(|Reverse((lsn, _))| *lsn <= self.durable)?;
-        self.waiting.pop().map(|Reverse((_, ticket))| ticket)
+        self.waiting.pop().map(|Reverse((_, waiter))| waiter)
     }
 
     /// Gives the next kind of an empty slice its number: what the users to be restored refer to.
@@ -302,14 +302,14 @@ mod tests {
         };
         assert_eq!(version(&slice, 7), (Lsn(1), Some(1)));
         assert_eq!(version(&slice, 9), (Lsn(0), None));
-        slice.wait(Lsn(2), Ticket(20));
-        slice.wait(Lsn(1), Ticket(10));
+        slice.wait(Lsn(2), Waiter(20));
+        slice.wait(Lsn(1), Waiter(10));
         slice.durable(Lsn(1));
-        assert_eq!((slice.next_released(), slice.next_released()), (Some(Ticket(10)), None));
+        assert_eq!((slice.next_released(), slice.next_released()), (Some(Waiter(10)), None));
         assert_eq!(version(&slice, 7), (Lsn(0), Some(1)), "what is durable waits for nothing");
         assert_eq!(version(&slice, 8), (Lsn(2), Some(1)));
         slice.durable(Lsn(2));
-        assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Ticket(20)), false));
+        assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Waiter(20)), false));
         assert_eq!(
             log.0,
             [(1, 1), (2, 1)],

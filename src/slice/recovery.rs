@@ -18,7 +18,7 @@ use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
 use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Step, Lookup, ahead};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
@@ -369,7 +369,7 @@ impl Recovery {
                         if let Some(what) = owner.refuses(id) {
                             return Err(fault(offset, what));
                         }
-                        slice.prefetch(id, None, Step::Place, &Way::default());
+                        slice.prefetch(id, None, Step::Place, &Lookup::default());
                         restored.push((offset, slice.restore(user).map_err(malformed)?));
                         self.report.users += 1;
                         self.report.snapshot_entries += version;
@@ -533,11 +533,11 @@ impl Recovery {
             if let Some(what) = stranger {
                 return Err(Fault::new(file, offset, what));
             }
-            records.push((offset, read, Way::default()));
+            records.push((offset, read, Lookup::default()));
         }
         for (at, (offset, (entry, version), _)) in records.iter().enumerate() {
-            for ((_, (next, _), way), step) in ahead(&records, at, Step::OF_ENTRY) {
-                slice.prefetch(next.user, Some(next.id), step, way);
+            for ((_, (next, _), lookup), step) in ahead(&records, at, Step::OF_ENTRY) {
+                slice.prefetch(next.user, Some(next.id), step, lookup);
             }
             match slice.replay(entry, *version) {
                 Ok(Replayed::Booked) => self.report.replayed += 1,

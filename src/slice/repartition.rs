@@ -32,7 +32,7 @@ use super::{Headway, Slice};
 use crate::journal::manifest::{self, Directory};
 use crate::journal::{Fault, Place};
 use crate::ledger::id::UserId;
-use crate::ledger::index::{Room, Slot};
+use crate::ledger::index::{HashOccupancy, Slot};
 use crate::ledger::memory::Step;
 use crate::ledger::names::Names;
 use std::collections::VecDeque;
@@ -140,7 +140,7 @@ struct New {
     writer: Writer,
     names: Names,
     /// For those who can be found there.
-    room: Room,
+    occupancy: HashOccupancy,
     stage: NewStage,
 }
 
@@ -324,8 +324,8 @@ impl Repartition {
                 *owed += 1;
                 order(Order::Slice(place, task));
             });
-            let (names, room) = (Names::default(), Room::default());
-            self.news.push(New { place, writer, names, room, stage: NewStage::Filling });
+            let (names, occupancy) = (Names::default(), HashOccupancy::default());
+            self.news.push(New { place, writer, names, occupancy, stage: NewStage::Filling });
         }
     }
 
@@ -361,15 +361,15 @@ impl Repartition {
         let book = self.slice.book();
         let to = book.users().min(from + USERS_PER_STEP);
         for slot in from..to {
-            for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
+            for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
                 if slot + ahead < book.users() {
                     book.prefetch_slot((slot + ahead) as Slot, step);
                 }
             }
             let user = book.user(slot as Slot);
-            let New { place, writer, names, room, .. } =
+            let New { place, writer, names, occupancy, .. } =
                 &mut self.news[user.id().slice(self.new.slices) as usize];
-            if !room.take(user.id()) {
+            if !occupancy.take(user.id()) {
                 return Err(Error::NoRoom(*place, user.id()));
             }
             let owed = &mut self.owed;

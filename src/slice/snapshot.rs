@@ -116,7 +116,7 @@ impl Scan {
         } else if self.next_user < users {
             let until = (block.payload_bytes() + step_bytes).min(FRAME_BYTES);
             while self.next_user < users && block.payload_bytes() < until {
-                for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
+                for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
                     if self.next_user + ahead < users {
                         book.prefetch_slot((self.next_user + ahead) as Slot, step);
                     }

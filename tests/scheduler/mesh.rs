@@ -18,8 +18,8 @@ pub struct Mesh {
     queues: Vec<VecDeque<Message>>,
     /// Requests of each core that are at each other one, or on the way.
     away: Vec<usize>,
-    /// A ticket of each core that some reply went to.
-    tickets: BTreeMap<u32, u64>,
+    /// A connection of each core that some reply went to.
+    connections: BTreeMap<u32, u64>,
     pub counts: Counts,
 }
 
@@ -31,7 +31,7 @@ impl Mesh {
             credits: credits as usize,
             queues: (0..cores * cores).map(|_| VecDeque::new()).collect(),
             away: vec![0; cores * cores],
-            tickets: BTreeMap::new(),
+            connections: BTreeMap::new(),
             counts: Counts::default(),
         }
     }
@@ -40,7 +40,7 @@ impl Mesh {
     pub fn clear(&mut self) {
         self.queues.iter_mut().for_each(VecDeque::clear);
         self.away.fill(0);
-        self.tickets.clear();
+        self.connections.clear();
     }
 
     /// Takes a message on its way.
@@ -70,14 +70,14 @@ impl Mesh {
                     _ => None,
                 });
                 if let Some(other) =
-                    others.find(|other| other.job == Job::Read && other.ticket == reply.ticket)
+                    others.find(|other| other.job == Job::Read && other.connection == reply.connection)
                 {
                     std::mem::swap(&mut other.gap, &mut reply.gap);
                 }
             }
             (Message::Reply(reply), Some(Bug::WrongConnection)) => {
-                let other = self.tickets.insert(reply.home, reply.ticket);
-                reply.ticket = other.filter(|_| is_rare).unwrap_or(reply.ticket);
+                let other = self.connections.insert(reply.home, reply.connection);
+                reply.connection = other.filter(|_| is_rare).unwrap_or(reply.connection);
             }
             _ => {}
         }

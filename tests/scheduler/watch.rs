@@ -97,7 +97,7 @@ impl Watch {
         for (place, (seen, owner)) in self.slices.iter_mut().zip(machine.owners()).enumerate() {
             let next = owner.next_request().map(|request| {
                 let index = request.entries.first().map_or(0, |entry| entry.mark.index);
-                (request.home, request.ticket, request.slice, index, request.judged)
+                (request.home, request.connection, request.slice, index, request.judged)
             });
             counts.add("turns with entries of others left", u64::from(next.is_some()));
             counts.add("turns in which a slice is held", u64::from(owner.is_held()));

@@ -510,7 +510,7 @@ impl World {
         for (from, message) in messages {
             if let Message::Reply(reply) = &message {
                 let is_gone =
-                    core.lines.get(reply.ticket as Slot as usize).is_none_or(Option::is_none);
+                    core.lines.get(reply.connection as Slot as usize).is_none_or(Option::is_none);
                 self.counts.add("replies to connections that are gone", u64::from(is_gone));
             }
             core.machine.message(from, message);

@@ -20,7 +20,7 @@ use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::Traffic;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, Slice, Ticket, source};
+use purser::slice::{Headway, LogSink, Lsn, Slice, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -36,7 +36,7 @@ struct Node {
     slice: Slice,
     store: Store,
     waiting: BTreeMap<u64, Answer>,
-    tickets: u64,
+    waiters: u64,
 }
 
 /// What a client will be told.
@@ -340,10 +340,10 @@ impl World {
             if let Some(lsn) = node.store.done(self.now_ms, done, &mut |task| tasks.push(task)) {
                 node.slice.durable(lsn);
             }
-            while let Some(Ticket(ticket)) = self.nodes[slice].slice.next_released() {
-                let answer = self.nodes[slice].waiting.remove(&ticket);
+            while let Some(Waiter(waiter)) = self.nodes[slice].slice.next_released() {
+                let answer = self.nodes[slice].waiting.remove(&waiter);
                 let answer = answer.ok_or_else(|| {
-                    format!("ticket {ticket} is released, and nobody waits with it")
+                    format!("waiter {waiter} is released, and nobody waits with it")
                 })?;
                 self.leave(slice, answer)?;
             }
@@ -458,9 +458,9 @@ impl World {
             return self.leave(slice, answer);
         }
         self.counts.add("answers that waited", 1);
-        node.tickets += 1;
-        node.slice.wait(answer.position, Ticket(node.tickets));
-        node.waiting.insert(node.tickets, answer);
+        node.waiters += 1;
+        node.slice.wait(answer.position, Waiter(node.waiters));
+        node.waiting.insert(node.waiters, answer);
         Ok(())
     }
 
@@ -578,7 +578,7 @@ impl World {
         self.spoil(slice, &report, &mut found);
         machine.recovered(Lsn(found.tail.position));
         let store = Store::new(Settings { place, ..self.settings }, found);
-        Ok(Node { slice: machine, store, waiting: BTreeMap::new(), tickets: 0 })
+        Ok(Node { slice: machine, store, waiting: BTreeMap::new(), waiters: 0 })
     }
 
     /// What the disk has done for a start, which may be interrupted wherever it has to wait.

@@ -3,7 +3,7 @@
 
 use super::super::Error;
 use super::super::progress::Progress;
-use super::super::text::{count, many, say};
+use super::super::text::{count, many, print_line};
 use crate::config::settings::Config;
 use crate::engine::control::{Command, Control};
 use crate::engine::directory::SliceDirectory;
@@ -27,7 +27,7 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
     let before = directory.manifest().slices;
     if before != slices {
         let slices = many(slices.into(), "slice", "slices");
-        say(&format!(
+        print_line(&format!(
             "data: {}: re-partitioning from {} to {slices}",
             path.display(),
             count(before.into())
@@ -42,11 +42,11 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
     drop(progress);
     match opened {
         Err(error @ directory::Error::Stopped(_)) => {
-            say(&error.to_string());
+            print_line(&error.to_string());
             return Ok(None);
         }
         Ok(_) if before != slices => {
-            say(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64()))
+            print_line(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64()))
         }
         _ => {}
     }

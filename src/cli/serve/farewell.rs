@@ -1,6 +1,6 @@
 //! What is said at the end: what was answered, how long turns took, what was written.
 
-use super::super::text::say;
+use super::super::text::print_line;
 use crate::engine::control::Command;
 use crate::engine::cores::Ended;
 use crate::metrics::{Counters, Histogram};
@@ -22,7 +22,7 @@ pub fn take_leave(ended: &[Ended], command: Command) {
         kept.add(&server.kept());
     }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
-    say(&format!(
+    print_line(&format!(
         "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, {} duplicates, {} rejected; \
          {users} users in {} MiB",
         counters.answers_total(),
@@ -36,7 +36,7 @@ pub fn take_leave(ended: &[Ended], command: Command) {
     ));
     let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
     let (turns, sends) = (&counters.turns, &counters.sends);
-    say(&format!(
+    print_line(&format!(
         "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
         turns.count(),
         us(turns, 500),
@@ -48,19 +48,19 @@ pub fn take_leave(ended: &[Ended], command: Command) {
         us(sends, 999),
     ));
     if counters.spilled_bytes > 0 {
-        say(&format!(
+        print_line(&format!(
             "memory: {} MiB found no room in the cores' own regions",
             counters.spilled_bytes >> 20
         ));
     }
     if slices > 1 {
         let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
-        say(&format!(
+        print_line(&format!(
             "between cores: {hops} questions; {ms} ms of CPU time looking out for answers"
         ));
     }
     if kept.writes > 0 {
-        say(&format!(
+        print_line(&format!(
             "log: {} writes, {} segments begun, {} snapshots completed, {} given up",
             kept.writes, kept.segments, kept.snapshots, kept.failed_snapshots
         ));

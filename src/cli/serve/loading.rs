@@ -1,7 +1,7 @@
 //! Waits while the cores load their data, shows how far they have come, and says what was loaded.
 
 use super::super::progress::Progress;
-use super::super::text::{count, say};
+use super::super::text::{count, print_line};
 use crate::config::settings::Config;
 use crate::engine::Failure;
 use crate::engine::cores::Cores;
@@ -13,7 +13,7 @@ use std::time::Instant;
 /// whether that came about: not if a core ended before.
 pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Failure> {
     if config.data.is_none() {
-        say("data: in memory only; all of it is lost when this process stops");
+        print_line("data: in memory only; all of it is lost when this process stops");
     }
     let (start, mut progress) = (Instant::now(), Some(Progress::new("loading")));
     let mut reports = vec![Report::default(); config.slices as usize];
@@ -33,7 +33,7 @@ pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Fa
         }
         if let (Some(path), 0, true) = (&config.data, loading, progress.is_some()) {
             progress = None;
-            say(&format!(
+            print_line(&format!(
                 "data: {}: {}",
                 path.display(),
                 in_words(&reports, start.elapsed().as_secs_f64())

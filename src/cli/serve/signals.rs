@@ -4,7 +4,7 @@
 //! that wanted it, and is told there.
 
 use super::super::Error;
-use super::super::text::say;
+use super::super::text::print_line;
 use crate::engine::control::{Command, Control};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -16,7 +16,7 @@ pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever().filter(|&signal| signal != SIGXFSZ) {
             controls.iter().for_each(Control::advance);
-            say(match controls[0].command() {
+            print_line(match controls[0].command() {
                 Command::Serve | Command::Drain => {
                     "draining: what has begun is finished; a second signal stops at once"
                 }

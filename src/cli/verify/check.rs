@@ -30,14 +30,14 @@ pub struct Checked {
     /// What recovery read.
     pub report: Report,
     /// What its users have in common.
-    pub census: Census,
+    pub summary: Summary,
     /// Where it is.
     pub path: PathBuf,
 }
 
 /// What the users of a slice come to.
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct Summary {
     /// Sum of their versions: entries that were accepted.
     versions: u64,
     /// The least and the greatest booking time of their latest entries.
@@ -78,13 +78,13 @@ pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     drop(progress);
     let (report, found) = (*recovery.report(), recovery.finish());
     let book = slice.book();
-    let census = Census::of(book).and_then(|census| {
-        agree(census.versions, book.entries(), report.snapshot_entries + report.replayed)?;
-        Ok(census)
+    let summary = Summary::of(book).and_then(|summary| {
+        agree(summary.versions, book.entries(), report.snapshot_entries + report.replayed)?;
+        Ok(summary)
     });
-    let census =
-        census.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
-    Ok(Checked { slice, found, report, census, path: directory.path.clone() })
+    let summary =
+        summary.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
+    Ok(Checked { slice, found, report, summary, path: directory.path.clone() })
 }
 
 /// Whether users, book and files count the same entries.
@@ -97,17 +97,17 @@ fn agree(versions: u64, booked: u64, read: u64) -> Result<(), String> {
     ))
 }
 
-impl Census {
+impl Summary {
     /// Checks each user, and counts them.
     fn of(book: &Book) -> Result<Self, String> {
-        let (mut census, mut image, mut again) = (Self::default(), Vec::new(), Vec::new());
+        let (mut summary, mut image, mut again) = (Self::default(), Vec::new(), Vec::new());
         let mut progress = Progress::new("checking users");
         for slot in 0..book.users() as Slot {
             check_user(book, slot, &mut image, &mut again)?;
-            census.count(book.user(slot));
+            summary.count(book.user(slot));
             progress.at(slot.into(), book.users() as u64);
         }
-        Ok(census)
+        Ok(summary)
     }
 
     fn count(&mut self, user: &User) {

@@ -8,14 +8,14 @@ use crate::ledger::time::Millis;
 
 /// A slice: what it holds and in which files.
 pub fn slice(number: u32, checked: &Checked) -> String {
-    let (book, census) = (checked.slice.book(), &checked.census);
+    let (book, summary) = (checked.slice.book(), &checked.summary);
     let mut lines = vec![
         format!("users       {}", count(book.users() as u64)),
         format!("entries     {}", count(book.entries())),
         format!("snapshot    {}", snapshot(checked)),
         format!("log         {}", log(checked)),
     ];
-    if let Some((oldest, newest)) = census.times {
+    if let Some((oldest, newest)) = summary.times {
         let time = |at: Millis| format!("{} ({} ms)", rfc3339(at), at.0);
         lines.push(format!(
             "oldest      {}: the user whose latest entry is the oldest",
@@ -24,7 +24,7 @@ pub fn slice(number: u32, checked: &Checked) -> String {
         lines.push(format!("newest      {}", time(newest)));
     }
     lines.push(format!("kinds       {}", list(book.names().iter())));
-    lines.push(format!("currencies  {}", list(census.currencies.iter().map(String::as_str))));
+    lines.push(format!("currencies  {}", list(summary.currencies.iter().map(String::as_str))));
     let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
     format!("slice {number}\n{lines}")
 }

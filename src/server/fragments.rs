@@ -10,14 +10,14 @@ pub struct Scatter {
     /// The core of each item.
     pub(super) owners: Vec<u32>,
     /// The part of each core.
-    pub(super) parts: Vec<Part>,
+    pub(super) fragments: Vec<Fragment>,
     /// How many of them are not here.
     pub(super) away: usize,
 }
 
 /// The part of one core.
 #[derive(Debug, Default)]
-pub(super) struct Part {
+pub(super) struct Fragment {
     /// What is to be asked, or the reply that is here.
     pub(super) request: Option<Box<Request>>,
     /// How many of its bodies were written.
@@ -27,7 +27,7 @@ pub(super) struct Part {
 impl Scatter {
     /// A part has come back from `core`.
     pub fn take_reply(&mut self, core: u32, request: Box<Request>) {
-        let place = &mut self.parts[core as usize].request;
+        let place = &mut self.fragments[core as usize].request;
         assert!(place.is_none(), "each core replies once");
         *place = Some(request);
         self.away -= 1;
@@ -41,9 +41,9 @@ impl Scatter {
     /// The figures of a slice.
     pub fn figures_of(&self, slice: u32) -> Figures {
         let mut figures = self
-            .parts
+            .fragments
             .iter()
-            .filter_map(|part| part.request.as_ref())
+            .filter_map(|fragment| fragment.request.as_ref())
             .flat_map(|reply| &reply.figures);
         figures.find(|(of, _)| *of == slice).map(|&(_, figures)| figures).unwrap_or_default()
     }
