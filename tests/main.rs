@@ -10,6 +10,7 @@ mod contract;
 mod cores;
 mod crash;
 mod differential;
+mod docs;
 #[allow(dead_code, reason = "the allocation test needs more of it")]
 mod drive;
 mod exchange;

@@ -383,9 +383,11 @@ mod tests {
         bytes: usize,
         work: impl FnOnce(Arena) -> R + Send + 'static,
     ) -> R {
-        thread::spawn(move || work(Arena::adopt(bytes, Prefaulter::start(aside()).unwrap()).unwrap()))
-            .join()
-            .unwrap()
+        thread::spawn(move || {
+            work(Arena::adopt(bytes, Prefaulter::start(aside()).unwrap()).unwrap())
+        })
+        .join()
+        .unwrap()
     }
 
     #[test]

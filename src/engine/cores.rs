@@ -75,11 +75,12 @@ pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
         thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
-                let outcome = set_up(plan, prefaulter, report.events.clone()).and_then(|executor| {
-                    // The receiver waits for this: it cannot be gone.
-                    let _ = report.events.send(Event::IsSetUp);
-                    executor.run()
-                });
+                let outcome =
+                    set_up(plan, prefaulter, report.events.clone()).and_then(|executor| {
+                        // The receiver waits for this: it cannot be gone.
+                        let _ = report.events.send(Event::IsSetUp);
+                        executor.run()
+                    });
                 report.end(outcome);
             })
             .map_err(Failure::of("start", "a core's thread"))?;

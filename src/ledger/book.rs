@@ -9,7 +9,7 @@ use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
 use super::index::{Index, NotAdded, Slot};
-use super::memory::{Step, Lookup};
+use super::memory::{Lookup, Step};
 use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};

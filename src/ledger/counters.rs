@@ -11,7 +11,7 @@ use super::cursor::{Cursor, Malformed, put, put_bytes_field};
 use super::names::{KindId, Numbers};
 use super::packed::{Bytes, Packed, Section};
 use super::rows::{self, Block, Row, Tally};
-use super::time::{Grains, Millis, BUCKET_MS, Bucket, Range};
+use super::time::{BUCKET_MS, Bucket, Grains, Millis, Range};
 use super::varint;
 use crate::prefetch;
 use smallvec::SmallVec;
@@ -239,7 +239,12 @@ pub(super) fn post(
     latest: Millis,
     runs: Option<&mut Runs>,
 ) -> Option<Runs> {
-    set(&mut packed.section(Section::Groups), posting.found.as_ref(), posting.key, &posting.lifetime);
+    set(
+        &mut packed.section(Section::Groups),
+        posting.found.as_ref(),
+        posting.key,
+        &posting.lifetime,
+    );
     let row = Row {
         bucket: posting.at.bucket(),
         group: posting.number() as u8,
@@ -275,8 +280,7 @@ pub(super) fn visit(
     range: Range,
     mut visit: impl FnMut(Row),
 ) {
-    let (from, to) =
-        ((range.from_ms / BUCKET_MS) as Bucket, (range.to_ms / BUCKET_MS) as Bucket);
+    let (from, to) = ((range.from_ms / BUCKET_MS) as Bucket, (range.to_ms / BUCKET_MS) as Bucket);
     visit_block(packed.get(Section::Rows), from, to, &mut visit);
     for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.buckets]) {
         // A block begins where the one before it ends: the first that can hold `from` is the last

@@ -9,7 +9,7 @@
 //! back as an [`image`].
 //!
 //! **Units.** Money is integer minor units of a currency (`i64`). Time is milliseconds since the
-//! Unix epoch, UTC. Statistics are kept by *bucket*: a bucket of 15 minutes, numbered from the
+//! Unix epoch, UTC. Statistics are kept by *bucket*: 15 minutes, numbered from the
 //! epoch.
 //!
 //! **Never here:** a clock, a file, a random number, a lock, `unsafe`, a float. Time comes in as a

@@ -19,13 +19,13 @@
 use super::answers::{Answers, Position};
 use super::body::Body;
 use super::feed::Feed;
+use super::fragments::Scatter;
 use super::limits::{
     IDLE_BUFFER_BYTES, KEPT_BYTES, KEPT_HARD_BYTES, LARGE_BYTES, LINGER_BYTES, LINGER_MS,
     OUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
-use super::fragments::Scatter;
 use super::planted::Planted;
 use super::progress::Progress;
 use super::reads::PendingRead;

@@ -29,7 +29,7 @@ use super::requests::Then;
 use super::shared::Shared;
 use super::topology::{Owned, Topology};
 use crate::api::info::Info;
-use crate::ledger::memory::{Step, Lookup, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::slice::Slice;

@@ -16,7 +16,7 @@ use crate::journal::Fault;
 use crate::ledger::book::View;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::memory::{Step, Lookup, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::{Recovery, Report};

@@ -13,10 +13,10 @@ use super::budget::Pace;
 use super::connection::{Connection, Scattered, State};
 use super::exchange::Shortage;
 use super::feed::{self, Feed};
+use super::fragments::Scatter;
 use super::limits::LARGE_BYTES;
 use super::machine::Slot;
 use super::message::show;
-use super::fragments::Scatter;
 use super::progress::Progress;
 use super::shared::Shared;
 use super::topology::Owned;
@@ -28,7 +28,7 @@ use crate::api::{FEED_LINES, batch};
 use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
-use crate::ledger::memory::{Step, Lookup, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use smallvec::SmallVec;
 
 /// What a step came to.
@@ -262,7 +262,9 @@ impl Connection {
                 }
                 None => self.answer_word("ready", Route::Ready, persist, head_only, shared),
             },
-            Ask::Health | Ask::Read(_) => self.answer_word("ok", Route::Health, persist, head_only, shared),
+            Ask::Health | Ask::Read(_) => {
+                self.answer_word("ok", Route::Health, persist, head_only, shared)
+            }
         }
     }
 

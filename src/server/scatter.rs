@@ -3,9 +3,9 @@
 
 use super::answers::Position;
 use super::exchange::Shortage;
+use super::fragments::{Fragment, Scatter};
 use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
 use super::message::{Job, Outcome};
-use super::fragments::{Fragment, Scatter};
 use super::planted::Planted;
 use super::shared::Shared;
 use super::topology::Owned;
@@ -66,8 +66,10 @@ impl Scatter {
     /// The other cores that are to be asked.
     fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
         let own = shared.topology.core();
-        let asked =
-            (0..).zip(&self.fragments).filter(|(_, fragment)| fragment.request.is_some()).map(|(core, _)| core);
+        let asked = (0..)
+            .zip(&self.fragments)
+            .filter(|(_, fragment)| fragment.request.is_some())
+            .map(|(core, _)| core);
         asked.filter(move |&core| core != own)
     }
 

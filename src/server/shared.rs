@@ -4,6 +4,7 @@
 use super::answers::Position;
 use super::budget::{AnswerBudget, BodyBudget};
 use super::exchange::Exchange;
+use super::fragments::Scatter;
 use super::lifecycle::Lifecycle;
 use super::limits::{
     ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
@@ -11,7 +12,6 @@ use super::limits::{
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
-use super::fragments::Scatter;
 use super::planted::Planted;
 use super::reads::PendingReads;
 use super::topology::{Owned, Topology};
@@ -24,7 +24,7 @@ use crate::http::date::DateLine;
 use crate::http::response::Status;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::UserId;
-use crate::ledger::memory::{Step, Lookup, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::limits::Limits;
 use crate::metrics::Counters;

@@ -25,7 +25,7 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 use crate::ledger::index::Slot;
-use crate::ledger::memory::{Step, Lookup};
+use crate::ledger::memory::{Lookup, Step};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;

@@ -18,7 +18,7 @@ use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
 use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
-use crate::ledger::memory::{Step, Lookup, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 

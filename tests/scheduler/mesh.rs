@@ -69,8 +69,8 @@ impl Mesh {
                     Message::Reply(other) => Some(other),
                     _ => None,
                 });
-                if let Some(other) =
-                    others.find(|other| other.job == Job::Read && other.connection == reply.connection)
+                if let Some(other) = others
+                    .find(|other| other.job == Job::Read && other.connection == reply.connection)
                 {
                     std::mem::swap(&mut other.gap, &mut reply.gap);
                 }

@@ -23,7 +23,9 @@ pub fn found(config: &Config, kernel: &Kernel, descriptors: u64) {
         _ => print_line(&format!("{slices} on CPUs {all}")),
     }
     let (ledger, total) = (config.limits.ledger_bytes / MIB, config.memory_bytes / MIB);
-    print_line(&format!("memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"));
+    print_line(&format!(
+        "memory: {ledger} MiB for the ledger, of {total} MiB that this process may use"
+    ));
     print_line(&format!(
         "limits: {} connections a slice, {descriptors} open descriptors",
         config.limits.connections
