@@ -42,7 +42,7 @@ const MOST_AHEAD: usize = 32;
 const STEP: usize = 32;
 /// Newly used pages recorded per turn. Pages behind any further ones are not prefaulted: the core
 /// touches them itself.
-const REMEMBERED: usize = 32;
+const MOST_NEW_PAGES: usize = 32;
 
 /// `mi_option_generic_collect`, which the binding does not name: the number of allocations without
 /// a free block at hand after which mimalloc searches all pages of the heap for something to
@@ -50,9 +50,9 @@ const REMEMBERED: usize = 32;
 const GENERIC_COLLECT: mi::mi_option_t = 34;
 /// mimalloc's default: in a heap of many pages, an occasional entry took as long as hundreds of
 /// others.
-const COLLECTS_AFTER: c_long = 10_000;
+const DEFAULT_COLLECT_AFTER: c_long = 10_000;
 /// mimalloc's maximum.
-const COLLECT_AFTER: c_long = 1_000_000;
+const LONGEST_COLLECT_AFTER: c_long = 1_000_000;
 
 /// Block size and count for each of mimalloc's size classes, which have places of their own in the
 /// arena: so many blocks of that size fill the first such place.
@@ -65,8 +65,8 @@ thread_local! {
             base: Cell::new(0),
             pages: Cell::new(0),
             seen: Cell::new(null_mut()),
-            wanted: [const { Cell::new(0) }; REMEMBERED],
-            wants: Cell::new(0),
+            new_pages: [const { Cell::new(0) }; MOST_NEW_PAGES],
+            new_count: Cell::new(0),
             used: Cell::new(0),
             spilled: Cell::new(0),
         }
@@ -83,8 +83,8 @@ struct Local {
     /// One byte per page: nonzero once a block has ended in the page.
     seen: Cell<*mut u8>,
     /// Pages that got their first block in this turn.
-    wanted: [Cell<usize>; REMEMBERED],
-    wants: Cell<usize>,
+    new_pages: [Cell<usize>; MOST_NEW_PAGES],
+    new_count: Cell<usize>,
     /// Pages with a block, without those of this turn.
     used: Cell<usize>,
     /// Bytes allocated from the common heap because the arena was full.
@@ -94,7 +94,7 @@ struct Local {
 impl Local {
     /// Records the page in which a block ends, if it is the first block of that page.
     #[inline]
-    fn notice(&self, block: *mut u8, bytes: usize) {
+    fn record_block(&self, block: *mut u8, bytes: usize) {
         let page = (block as usize + bytes).wrapping_sub(self.base.get()) / PAGE_BYTES;
         if page >= self.pages.get() {
             return;
@@ -104,16 +104,16 @@ impl Local {
         let seen = unsafe { &mut *self.seen.get().add(page) };
         if *seen == 0 {
             *seen = 1;
-            self.want(page);
+            self.record_page(page);
         }
     }
 
     #[cold]
-    fn want(&self, page: usize) {
-        let wants = self.wants.get();
-        if let Some(place) = self.wanted.get(wants) {
+    fn record_page(&self, page: usize) {
+        let new_count = self.new_count.get();
+        if let Some(place) = self.new_pages.get(new_count) {
             place.set(page);
-            self.wants.set(wants + 1);
+            self.new_count.set(new_count + 1);
         }
     }
 
@@ -130,7 +130,7 @@ impl Local {
             if !heap.is_null() {
                 let block = from_arena(heap).cast::<u8>();
                 if !block.is_null() {
-                    local.notice(block, bytes);
+                    local.record_block(block, bytes);
                     return block;
                 }
                 local.spilled.set(local.spilled.get() + bytes);
@@ -199,7 +199,7 @@ unsafe impl GlobalAlloc for Allocator {
 #[derive(Debug)]
 pub struct Prefaulter {
     /// Address ranges to prefault: start and bytes.
-    wanted: Sender<(usize, usize)>,
+    ranges: Sender<(usize, usize)>,
     /// Whether it has a spare CPU, one that no core runs on.
     is_aside: bool,
 }
@@ -207,20 +207,20 @@ pub struct Prefaulter {
 impl Prefaulter {
     /// Starts the thread.
     pub fn start(aside: Aside) -> Result<Self, Failure> {
-        let ((wanted, to_do), is_aside) = (channel(), aside.exists());
+        let ((ranges, jobs), is_aside) = (channel(), aside.exists());
         thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
                 aside.idle();
-                touch(&to_do);
+                run_prefaults(&jobs);
             })
             .map_err(Failure::of("start", "a thread for the memory"))?;
-        Ok(Self { wanted, is_aside })
+        Ok(Self { ranges, is_aside })
     }
 }
 
-fn touch(to_do: &Receiver<(usize, usize)>) {
-    while let Ok((start, bytes)) = to_do.recv() {
+fn run_prefaults(jobs: &Receiver<(usize, usize)>) {
+    while let Ok((start, bytes)) = jobs.recv() {
         populate(start, bytes);
     }
 }
@@ -311,7 +311,7 @@ impl Arena {
         }
         self.expected = if self.prefaulter.is_aside { end } else { end.min(from + STEP) };
         let (start, bytes) = (self.base + from * PAGE_BYTES, (self.expected - from) * PAGE_BYTES);
-        if !self.prefaulter.is_aside || self.prefaulter.wanted.send((start, bytes)).is_err() {
+        if !self.prefaulter.is_aside || self.prefaulter.ranges.send((start, bytes)).is_err() {
             populate(start, bytes);
         }
     }
@@ -321,24 +321,24 @@ impl Arena {
     #[inline]
     pub fn look_ahead(&self) {
         LOCAL.with(|local| {
-            if local.wants.get() > 0 {
-                self.ask(local);
+            if local.new_count.get() > 0 {
+                self.request_prefaults(local);
             }
         });
     }
 
     #[cold]
-    fn ask(&self, local: &Local) {
-        let wants = local.wants.replace(0);
-        local.used.set(local.used.get() + wants);
+    fn request_prefaults(&self, local: &Local) {
+        let new_count = local.new_count.replace(0);
+        local.used.set(local.used.get() + new_count);
         let ahead = (local.used.get() / USED_PER_AHEAD).clamp(LEAST_AHEAD, MOST_AHEAD);
-        for page in local.wanted[..wants].iter().map(Cell::get) {
+        for page in local.new_pages[..new_count].iter().map(Cell::get) {
             let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
                 // If the prefault thread is gone, the core faults them in on first use.
                 let _ = self
                     .prefaulter
-                    .wanted
+                    .ranges
                     .send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
             }
         }
@@ -354,8 +354,8 @@ impl Arena {
 pub fn seldom_collect() {
     // SAFETY: takes no pointers; any thread may call it at any time.
     unsafe {
-        if mi::mi_option_get(GENERIC_COLLECT) == COLLECTS_AFTER {
-            mi::mi_option_set(GENERIC_COLLECT, COLLECT_AFTER);
+        if mi::mi_option_get(GENERIC_COLLECT) == DEFAULT_COLLECT_AFTER {
+            mi::mi_option_set(GENERIC_COLLECT, LONGEST_COLLECT_AFTER);
         }
     }
 }
@@ -429,7 +429,7 @@ mod tests {
     fn the_collect_option_number_is_right() {
         seldom_collect();
         // SAFETY: takes no pointers.
-        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, COLLECT_AFTER);
+        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, LONGEST_COLLECT_AFTER);
     }
 
     #[test]
@@ -506,16 +506,17 @@ mod tests {
             arena.look_ahead();
             LOCAL.with(|local| {
                 let at = (arena.base + 20 * PAGE_BYTES) as *mut u8;
-                local.notice(at, 100);
-                local.notice(at, 200);
-                assert_eq!(local.wants.get(), 1);
-                (0..2 * REMEMBERED)
-                    .for_each(|page| local.notice((arena.base + page * PAGE_BYTES) as *mut u8, 1));
-                assert!(local.wants.get() <= REMEMBERED);
-                local.notice((arena.base - 10) as *mut u8, 5);
-                local.notice((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);
+                local.record_block(at, 100);
+                local.record_block(at, 200);
+                assert_eq!(local.new_count.get(), 1);
+                (0..2 * MOST_NEW_PAGES).for_each(|page| {
+                    local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1)
+                });
+                assert!(local.new_count.get() <= MOST_NEW_PAGES);
+                local.record_block((arena.base - 10) as *mut u8, 5);
+                local.record_block((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);
                 arena.look_ahead();
-                assert_eq!(local.wants.get(), 0);
+                assert_eq!(local.new_count.get(), 0);
             });
         });
     }

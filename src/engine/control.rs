@@ -92,7 +92,7 @@ impl Control {
         }
     }
 
-    /// Counts a turn, at its begin.
+    /// Counts a turn that begins.
     #[inline]
     pub(super) fn turns(&self) {
         // Relaxed: only the core itself writes it, and the watchdog needs to see it change, sooner

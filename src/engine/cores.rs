@@ -112,7 +112,7 @@ fn set_up(
     Executor::new(Server::new(machine), wiring, arena)
 }
 
-/// Reports how a core has ended when it is dropped, so that a panic is reported as well.
+/// Reports, when dropped, how a core has ended: a panic is reported as well.
 struct Report {
     core: usize,
     control: Control,

@@ -50,7 +50,7 @@ const REPLY_BYTES: usize = 8 * LINE_BYTES;
 /// meanwhile, and it does not count as time spun.
 const LONGEST_POLL: Duration = Duration::from_micros(3);
 
-/// News of a core, for the thread that waits for a start.
+/// News of a core, for the thread that started it.
 #[derive(Debug)]
 pub enum News {
     /// Progress of loading a slice.

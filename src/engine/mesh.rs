@@ -10,7 +10,7 @@ use super::queue::{self, Receiver, Sender};
 
 /// Messages from one core to another that take no credit: that it has loaded, and that it is at
 /// rest.
-const ONCE: usize = 2;
+const WITHOUT_CREDIT: usize = 2;
 
 /// One core's ends of the queues of the mesh.
 pub struct Mesh<T> {
@@ -24,7 +24,7 @@ pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
     let mut meshes: Vec<_> =
         controls.iter().map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();
     // The same direction carries requests, and replies to the other core's requests.
-    let places = (2 * credits as usize + ONCE).next_power_of_two();
+    let places = (2 * credits as usize + WITHOUT_CREDIT).next_power_of_two();
     for from in 0..controls.len() {
         for (to, control) in controls.iter().enumerate() {
             let (sender, receiver) = (from != to).then(|| queue::channel(places)).unzip();

@@ -1,8 +1,8 @@
 //! Engine: one executor per core, with its ring, its sockets and its turn.
 //!
-//! The only module with io_uring, clocks and threads, and, beside [`crate::prefetch`], the only one
-//! with `unsafe`. Decisions are made by each core's machine ([`crate::server`]); the engine moves
-//! bytes, completions, messages and time.
+//! io_uring, and the threads and clocks of a core, are in this module alone; `unsafe` is here and in
+//! [`crate::prefetch`]. Decisions are made by each core's state machine, its "machine"
+//! ([`crate::server`]); the engine moves bytes, completions, messages and time.
 //!
 //! - [`executor`]: the thread of one core, which drives its machine; [`cores`]: all of them,
 //!   started, watched and ended together

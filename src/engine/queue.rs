@@ -109,13 +109,13 @@ impl<T> Sender<T> {
     /// Makes written items visible to the receiver. Returns whether there were new ones.
     #[inline]
     pub fn publish(&mut self) -> bool {
-        let is_news = self.written != self.published;
-        if is_news {
+        let has_new = self.written != self.published;
+        if has_new {
             // Release: the items are written before the tail passes them.
             self.shared.tail.0.store(self.written, Ordering::Release);
             self.published = self.written;
         }
-        is_news
+        has_new
     }
 }
 

@@ -161,12 +161,12 @@ impl Worker {
     fn work(&mut self, Job { task, opened }: Job) -> Result<Outcome, Failure> {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
-                let made = tried(self.prepare(segment, bytes, from), AGAIN);
+                let made = log_failure(self.prepare(segment, bytes, from), AGAIN);
                 let done = Done::Prepared { segment, ok: made.is_some() };
                 return Ok(Outcome { done: Some(done), made: made.map(|file| (segment, file)) });
             }
             Task::Create { snapshot } => {
-                self.open = tried(self.create(snapshot), GIVEN_UP);
+                self.open = log_failure(self.create(snapshot), GIVEN_UP);
                 let buffers = || (0..BUFFERS).map(|_| Block::touched(BUFFER_BYTES)).collect();
                 Some(Done::Created { snapshot, buffers: self.open.is_some().then(buffers) })
             }
@@ -176,13 +176,14 @@ impl Worker {
                     // An error in the log is fatal: after it, the page cache may differ from the
                     // disk.
                     (File::Segment(_), written) => written.map(|()| true)?,
-                    (File::Snapshot(_), written) => tried(written, GIVEN_UP).is_some(),
+                    (File::Snapshot(_), written) => log_failure(written, GIVEN_UP).is_some(),
                 };
                 Some(Done::Written { file, block, ok })
             }
-            Task::Sync { snapshot } => {
-                Some(Done::Synced { snapshot, ok: tried(self.sync(snapshot), GIVEN_UP).is_some() })
-            }
+            Task::Sync { snapshot } => Some(Done::Synced {
+                snapshot,
+                ok: log_failure(self.sync(snapshot), GIVEN_UP).is_some(),
+            }),
             Task::Publish { text } => {
                 self.directory.publish(&text)?;
                 Some(Done::Published)
@@ -313,7 +314,7 @@ impl Worker {
 }
 
 /// Logs a failure outside the log and turns it into `None`; `then` says what follows.
-fn tried<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
+fn log_failure<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
     result.inspect_err(|failure| eprintln!("{failure}; {then}")).ok()
 }
 
