@@ -1,7 +1,7 @@
 //! Engine: one executor per core, with its ring, its sockets and its turn.
 //!
-//! io_uring, and the threads and clocks of a core, are in this module alone; `unsafe` is here and in
-//! [`crate::prefetch`]. Decisions are made by each core's state machine, its "machine"
+//! io_uring, and the threads and clocks of a core, are in this module alone; `unsafe` is here and
+//! in [`crate::prefetch`]. Decisions are made by each core's state machine, its "machine"
 //! ([`crate::server`]); the engine moves bytes, completions, messages and time.
 //!
 //! - [`executor`]: the thread of one core, which drives its machine; [`cores`]: all of them,
