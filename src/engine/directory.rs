@@ -1,4 +1,7 @@
-//! The data directory: its lock, its manifest, and where the files of a slice are.
+//! Data directory: lock, manifests, and the paths of each slice's files.
+//!
+//! One process at a time holds the lock. A manifest is replaced atomically, and files that it does
+//! not name do not count. A directory that is neither empty nor ours is left as it is.
 
 use super::Failure;
 use crate::journal::manifest::{self, Unusable};
@@ -9,29 +12,29 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-/// How long to wait for another process to let go: the kernel may hold files a moment past the end
-/// of who had them open.
+/// Time to wait for another process to release the lock: the kernel may hold files a moment past
+/// the exit of the process that had them open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-/// The name of both kinds of manifest.
+/// File name of both kinds of manifest.
 pub const MANIFEST: &str = "manifest";
-/// The name of the file by which a data directory is locked.
+/// File name of the lock of a data directory.
 pub const LOCK: &str = "lock";
 const FIRST_GENERATION: u64 = 1;
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
 pub enum Error {
-    /// The operating system said no.
+    /// An operating system call failed.
     Failed(Failure),
-    /// Another process uses it.
+    /// Another process uses the directory.
     InUse(PathBuf),
-    /// There is something in it, and no manifest.
+    /// The directory holds files, but no manifest.
     NotOurs(PathBuf),
-    /// A manifest that cannot be used.
+    /// The manifest at this path cannot be used.
     Manifest(PathBuf, Unusable),
-    /// A file that a manifest names is not there.
+    /// A file that a manifest names, or the manifest itself, does not exist.
     Missing(PathBuf),
-    /// What was being done with it was given up, because that was asked for. It is as it was.
+    /// The operation was cancelled on request. The directory is unchanged.
     Stopped(PathBuf),
 }
 
@@ -48,7 +51,8 @@ impl fmt::Display for Error {
             Self::InUse(path) => write!(f, "{} is used by another process", path.display()),
             Self::NotOurs(path) => write!(
                 f,
-                "{} holds files but no manifest: this is not a data directory, or its manifest was lost",
+                "{} holds files but no manifest: this is not a data directory, \
+                 or its manifest was lost",
                 path.display()
             ),
             Self::Manifest(path, Unusable::Malformed) => {
@@ -84,7 +88,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A data directory that this process has to itself, until it is dropped.
+/// An open data directory, locked by this process until it is dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -92,23 +96,23 @@ pub struct Directory {
     _lock: File,
 }
 
-/// Where the files of one slice are.
+/// The directory of one slice's files.
 #[derive(Clone, Debug)]
 pub struct SliceDirectory {
-    /// The directory.
+    /// The path of the directory.
     pub path: PathBuf,
     /// Generation and slice.
     pub place: Place,
-    /// How many slices there are.
+    /// The number of slices of the generation.
     pub slices: u32,
 }
 
 impl Directory {
-    /// Opens a data directory, and makes it if there is none. One that is made has `slices` slices.
+    /// Opens a data directory, or creates one with `slices` slices if there is none.
     pub fn open_or_create(path: &Path, slices: u32) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(Failure::at("create", path))?;
         if !path.join(MANIFEST).exists() {
-            // Before the lock is made: another's directory is left as it is.
+            // Checked before the lock file is created: a foreign directory is left as it is.
             check_unused(path)?;
         }
         let lock = lock(path)?;
@@ -118,7 +122,7 @@ impl Directory {
         Self::read(path, lock)
     }
 
-    /// Opens a data directory that is there.
+    /// Opens an existing data directory.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if !path.join(MANIFEST).exists() {
             return Err(Error::Missing(path.join(MANIFEST)));
@@ -130,37 +134,36 @@ impl Directory {
         Ok(Self { path: path.to_owned(), manifest: Self::manifest_at(path)?, _lock: lock })
     }
 
-    /// What its manifest says.
+    /// The contents of the directory's manifest.
     pub const fn manifest(&self) -> &manifest::Directory {
         &self.manifest
     }
 
-    /// Where the files of a slice are.
+    /// The directory of a slice of the current generation.
     pub fn slice(&self, slice: u32) -> SliceDirectory {
         self.slice_by(&self.manifest, slice)
     }
 
-    /// Where the files of a slice are, or will be, if the directory's manifest is, or will be, this
-    /// one.
+    /// The directory of a slice under the given manifest, which need not be published yet.
     pub(super) fn slice_by(&self, manifest: &manifest::Directory, slice: u32) -> SliceDirectory {
         let manifest::Directory { generation, slices } = *manifest;
         let path = self.path.join(slice_directory(generation, slice));
         SliceDirectory { path, place: Place { generation, slice, file: 0 }, slices }
     }
 
-    /// Where the files of a generation are, or were.
+    /// The path of a generation, which need not exist.
     pub fn generation(&self, generation: u64) -> PathBuf {
         self.path.join(generation_directory(generation))
     }
 
-    /// Where it is.
+    /// The path of the data directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The generations that are there and that the manifest does not name: what a crash left
-    /// behind, which the next start removes. If there is one that no crash leaves, the manifest is
-    /// not to be trusted.
+    /// The generations on disk that the manifest does not name: left by a crash, and removed by the
+    /// next start. An error if one of them cannot come from a crash: the manifest is then not to be
+    /// trusted.
     pub fn unnamed(&self) -> Result<Vec<u64>, Error> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
@@ -176,20 +179,20 @@ impl Directory {
         Ok(unnamed)
     }
 
-    /// Replaces the manifest: from now on what the new one names counts, and nothing else.
+    /// Replaces the manifest. From then on only the files that the new one names count.
     pub(super) fn publish(&mut self, manifest: manifest::Directory) -> Result<(), Failure> {
         replace(&self.path, MANIFEST, &manifest.write())?;
         self.manifest = manifest;
         Ok(())
     }
 
-    /// The number of the generation after this one.
+    /// The number of the next generation.
     pub(super) fn next_generation(&self) -> Result<u64, Error> {
         let next = self.manifest.generation.checked_add(1);
         next.ok_or_else(|| Error::Manifest(self.path.join(MANIFEST), Unusable::Malformed))
     }
 
-    /// The manifest of the data directory at `path`, as it is on the disk now.
+    /// The manifest of the data directory at `path`, read from the disk.
     pub(super) fn manifest_at(path: &Path) -> Result<manifest::Directory, Error> {
         let file = path.join(MANIFEST);
         let text = fs::read(&file).map_err(Failure::at("read", &file))?;
@@ -198,12 +201,12 @@ impl Directory {
 }
 
 impl SliceDirectory {
-    /// A fault in a file of the slice, with the file's whole path.
+    /// Replaces a fault's file name by the file's full path.
     pub fn locate(&self, fault: Fault) -> Fault {
         Fault { file: self.path.join(fault.file).display().to_string(), ..fault }
     }
 
-    /// A file of the slice cannot be loaded.
+    /// The failure for a fault in a file of the slice.
     pub fn unloadable(&self, fault: Fault) -> Failure {
         let Fault { file, offset, what } = self.locate(fault);
         Failure::new(
@@ -213,7 +216,7 @@ impl SliceDirectory {
         )
     }
 
-    /// What the slice's manifest says.
+    /// The contents of the slice's manifest, read from the disk.
     pub fn manifest(&self) -> Result<manifest::Slice, Error> {
         let file = self.path.join(MANIFEST);
         let text = match fs::read(&file) {
@@ -226,8 +229,8 @@ impl SliceDirectory {
         manifest::Slice::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
     }
 
-    /// The files that are there and that the slice's manifest does not name: what a crash left
-    /// behind, which the next start removes. A fault if there is one that no crash leaves.
+    /// The files on disk that the slice's manifest does not name: left by a crash, and removed by
+    /// the next start. A failure if one of them cannot come from a crash.
     pub(super) fn unnamed(&self, manifest: &manifest::Slice) -> Result<Vec<PathBuf>, Failure> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
@@ -245,7 +248,7 @@ impl SliceDirectory {
         Ok(unnamed)
     }
 
-    /// Replaces the slice's manifest.
+    /// Replaces the slice's manifest atomically.
     pub fn publish(&self, text: &str) -> Result<(), Failure> {
         replace(&self.path, MANIFEST, text)
     }
@@ -273,8 +276,8 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Whether a directory without a manifest holds nothing but what making one of ours may have left:
-/// slices in which nothing was ever kept.
+/// Fails unless a directory without a manifest holds at most the remains of an interrupted
+/// [`create`]: slices that never had data.
 fn check_unused(path: &Path) -> Result<(), Error> {
     for (name, entry) in list(path)? {
         let is_left = match name.as_str() {
@@ -303,12 +306,12 @@ fn is_unused(slice: &Path) -> Result<bool, Failure> {
         .all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
 }
 
-/// The manifest of a slice in which nothing was ever kept.
+/// The manifest of a slice that never had data.
 fn empty(place: Place) -> String {
     manifest::Slice::default().write(place)
 }
 
-/// Whether a slice of a generation has a segment.
+/// Whether any slice of a generation has a segment.
 fn has_log(generation: &Path) -> Result<bool, Failure> {
     for (_, slice) in list(generation)?.iter().filter(|(_, slice)| slice.is_dir()) {
         if list(slice)?
@@ -321,7 +324,7 @@ fn has_log(generation: &Path) -> Result<bool, Failure> {
     Ok(false)
 }
 
-/// What is in a directory: names and paths.
+/// The entries of a directory: names and paths.
 fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let entries = entries.map_err(Failure::at("list", path))?;
@@ -331,8 +334,8 @@ fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
         .collect())
 }
 
-/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier
-/// attempt left, perhaps with more slices, is removed.
+/// Makes an empty directory a data directory: the slices first, the manifest last. The remains of
+/// an interrupted attempt, perhaps with more slices, are removed.
 fn create(path: &Path, slices: u32) -> Result<(), Error> {
     check_unused(path)?;
     let generation = FIRST_GENERATION;
@@ -347,8 +350,8 @@ fn create(path: &Path, slices: u32) -> Result<(), Error> {
     Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
 }
 
-/// Puts `text` in the place of a file, so that after a crash there is either the old or the new
-/// one, and when it is done the new one.
+/// Replaces a file atomically: after a crash there is either the old or the new one, and after the
+/// call the new one.
 fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let (new, file) = (directory.join(format!("{name}.new")), directory.join(name));
     let write = || -> io::Result<()> {
@@ -361,7 +364,7 @@ fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     sync(directory)
 }
 
-/// Removes a directory with all that is in it, if it is there.
+/// Removes a directory with its contents, if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -371,7 +374,7 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Brings the names in a directory to stable storage.
+/// Syncs a directory: the names in it are then on stable storage.
 pub(super) fn sync(directory: &Path) -> Result<(), Failure> {
     File::open(directory)
         .and_then(|directory| directory.sync_all())

@@ -1,4 +1,4 @@
-//! The listeners of one core, each with its multishot accept.
+//! Listeners of one core, each with a multishot accept.
 
 use super::op::{Kind, Op};
 use super::ring::{Completion, Ring};
@@ -6,22 +6,22 @@ use io_uring::{cqueue, opcode, types};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// How long to wait before accepting again when descriptors or memory ran out, in milliseconds.
+/// Pause before accepting again when descriptors or memory ran out, in milliseconds.
 const PAUSE_MS: u64 = 10;
 
-/// The listeners.
+/// The listeners of one core.
 pub struct Listeners(Vec<Listening>);
 
 struct Listening {
     slice: u32,
-    /// `None`: no more is accepted.
+    /// `None` once the listener is closed.
     socket: Option<TcpListener>,
     is_armed: bool,
-    /// When to accept again.
+    /// End of a pause, in milliseconds of the monotonic clock.
     again_at_ms: Option<u64>,
 }
 
-/// The accept of a listener.
+/// The `user_data` of a listener's accept.
 const fn op(number: usize) -> u64 {
     Op { kind: Kind::Accept, slot: number as u32, generation: 0 }.encode()
 }
@@ -33,13 +33,13 @@ impl Listening {
         let entry =
             opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build().user_data(op(number));
         (self.is_armed, self.again_at_ms) = (true, None);
-        // SAFETY: points at nothing.
+        // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }
 }
 
 impl Listeners {
-    /// Accepts on these, each with its slice, from now on.
+    /// Starts accepting on these listeners, each with its slice.
     pub fn new(sockets: Vec<(u32, TcpListener)>, ring: &mut Ring) -> Self {
         let listening = |(slice, socket)| Listening {
             slice,
@@ -52,7 +52,8 @@ impl Listeners {
         Self(listeners)
     }
 
-    /// An accept has completed. Returns the connection, if there is one, and the listener's slice.
+    /// Handles a completion of an accept. Returns the connection, if there is one, with the
+    /// listener's slice.
     pub fn accepted(
         &mut self,
         number: usize,
@@ -60,7 +61,7 @@ impl Listeners {
         now_ms: u64,
         ring: &mut Ring,
     ) -> Option<(u32, OwnedFd)> {
-        // SAFETY: a descriptor that the kernel just made for this accept.
+        // SAFETY: the kernel just made this descriptor for this accept; nothing else owns it.
         let fd =
             (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
         let listener = &mut self.0[number];
@@ -76,7 +77,7 @@ impl Listeners {
         fd.map(|fd| (listener.slice, fd))
     }
 
-    /// Accepts again where it was paused for long enough.
+    /// Accepts again on each listener whose pause is over.
     #[inline]
     pub fn resume(&mut self, now_ms: u64, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
@@ -86,18 +87,18 @@ impl Listeners {
         }
     }
 
-    /// When to accept again, if it is paused, in milliseconds of the monotonic clock.
+    /// The end of the earliest pause, in milliseconds of the monotonic clock.
     pub fn resumes_at_ms(&self) -> Option<u64> {
         self.0.iter().filter_map(|listener| listener.again_at_ms).min()
     }
 
-    /// Accepts no more: the listeners are closed.
+    /// Stops accepting, and closes the listeners.
     pub fn close(&mut self, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
             if listener.socket.take().is_some() && listener.is_armed {
                 let cancel = Op::of_core(Kind::Cancel).encode();
                 let entry = opcode::AsyncCancel::new(op(number)).build().user_data(cancel);
-                // SAFETY: points at nothing.
+                // SAFETY: the operation has no pointer.
                 unsafe { ring.push(&entry) };
             }
             listener.again_at_ms = None;
