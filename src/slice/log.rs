@@ -262,8 +262,8 @@ impl Log {
     }
 
     /// Whether entries must wait: the backlog is at its limit, or a step's records would not fit
-    /// into the segments there are. While the next segment has failed, entries do not wait for it;
-    /// [`LogSink::has_room`] refuses them.
+    /// into the segments there are. While the next segment has failed, entries do not wait for it:
+    /// [`LogSink::has_room`] refuses what does not fit.
     pub fn is_held(&self) -> bool {
         let backlog = self.full.iter().map(Block::payload_bytes).sum::<usize>();
         backlog >= BACKLOG_BYTES
