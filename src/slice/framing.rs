@@ -61,7 +61,10 @@ impl Framing {
 
     /// Seals the last frame: the snapshot holds once the log is durable up to `position`.
     pub(super) fn last(&mut self, mut block: Block, names: &Names, position: u64) -> Task {
-        assert!(self.frames > 0 && self.last_frame == 0, "the last frame is sealed once, after the first");
+        assert!(
+            self.frames > 0 && self.last_frame == 0,
+            "the last frame is sealed once, after the first"
+        );
         self.last_frame = self.offset;
         End::write(block.payload(), self.users, self.entries, position, names);
         self.seal(Kind::End, block)

@@ -24,7 +24,7 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 use crate::ledger::index::Slot;
-use crate::ledger::memory::{Step, Lookup};
+use crate::ledger::memory::{Lookup, Step};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;
@@ -220,7 +220,10 @@ impl Slice {
 
     /// Ends recovery: everything recovered is durable, up to `position`.
     pub fn recovered(&mut self, position: Lsn) {
-        assert!(self.unsettled.is_empty() && self.waiting.is_empty(), "recovery ends before any entry is applied or awaited");
+        assert!(
+            self.unsettled.is_empty() && self.waiting.is_empty(),
+            "recovery ends before any entry is applied or awaited"
+        );
         self.durable = position;
     }
 
@@ -307,7 +310,11 @@ mod tests {
         slice.wait(Lsn(1), Waiter(10));
         slice.durable(Lsn(1));
         assert_eq!((slice.next_released(), slice.next_released()), (Some(Waiter(10)), None));
-        assert_eq!(version(&slice, 7), (Lsn(0), Some(1)), "an answer from a durable user waits for nothing");
+        assert_eq!(
+            version(&slice, 7),
+            (Lsn(0), Some(1)),
+            "an answer from a durable user waits for nothing"
+        );
         assert_eq!(version(&slice, 8), (Lsn(2), Some(1)));
         slice.durable(Lsn(2));
         assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Waiter(20)), false));

@@ -94,7 +94,8 @@ impl Writer {
 
     /// Takes the completion of a task.
     pub fn done(&mut self, done: Done) {
-        self.owed = self.owed.checked_sub(1).expect("every completion answers a task that was asked for");
+        self.owed =
+            self.owed.checked_sub(1).expect("every completion answers a task that was asked for");
         match done {
             Done::Created { buffers: Some(_), .. } => {}
             Done::Written { mut block, ok: true, .. } => {
@@ -108,7 +109,9 @@ impl Writer {
                 );
                 self.is_synced = true;
             }
-            other => unreachable!("an offline writer only creates, writes and syncs, but got {other:?}"),
+            other => {
+                unreachable!("an offline writer only creates, writes and syncs, but got {other:?}")
+            }
         }
     }
 

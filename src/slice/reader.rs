@@ -314,7 +314,10 @@ mod tests {
         }
         assert!(reader.is_at_rest() && reader.frame(PLACE, &mut |task| later.push(task)).is_none());
         answer(&mut reader, &mut later, &second);
-        let found = reader.frame(PLACE, &mut |_| {}).expect("the frame was read").expect("the frame is valid");
+        let found = reader
+            .frame(PLACE, &mut |_| {})
+            .expect("the frame was read")
+            .expect("the frame is valid");
         assert_eq!(found.payload.len(), 7);
     }
 

@@ -237,7 +237,10 @@ impl Repartition {
         let slice = place.slice;
         if place.generation == self.old.generation {
             let old = self.olds.iter_mut().find(|old| old.place.slice == slice);
-            return old.expect("a task belongs to an old slice that is not yet distributed").recovery.done(done);
+            return old
+                .expect("a task belongs to an old slice that is not yet distributed")
+                .recovery
+                .done(done);
         }
         let new = &mut self.news[slice as usize];
         match done {

@@ -303,7 +303,8 @@ impl Store {
                     ask(Task::Remove { file: File::Snapshot(self.replaced) });
                 }
                 while self.segments.front().is_some_and(|&(segment, _)| segment < scan.segment()) {
-                    let (segment, bytes) = self.segments.pop_front().expect("the front segment was just seen");
+                    let (segment, bytes) =
+                        self.segments.pop_front().expect("the front segment was just seen");
                     if bytes == self.settings.segments.largest_bytes
                         && self.recycled.len() < RECYCLED
                     {
