@@ -88,7 +88,8 @@ impl Sorter {
             self.write_run()?;
         }
         self.keys.push((Key::of(item), self.items.len()));
-        let length = u32::try_from(item.len()).expect("an item is a line at the most");
+        let length =
+            u32::try_from(item.len()).expect("an item is little more than a line, below 4 GiB");
         self.items.extend_from_slice(&length.to_le_bytes());
         self.items.extend_from_slice(item);
         Ok(())
@@ -102,7 +103,7 @@ impl Sorter {
         self.keys.sort_unstable();
         let items = self.keys.drain(..).map(|(_, at)| {
             let rest = &self.items[at..];
-            Ok(&rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("it was pushed")])
+            Ok(&rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("each item has its length")])
         });
         self.spill.write_run(items)?;
         self.items.clear();
@@ -225,13 +226,13 @@ impl Sorted {
         let mut sorted =
             Self { spill, runs, heap: BinaryHeap::new(), given: None, passes: 0, runs_written: 0 };
         for run in 0..sorted.runs.len() {
-            sorted.enter(run)?;
+            sorted.push_next(run)?;
         }
         Ok(sorted)
     }
 
     /// Adds the next item of a run to the heap.
-    fn enter(&mut self, run: usize) -> Result<(), Failure> {
+    fn push_next(&mut self, run: usize) -> Result<(), Failure> {
         self.runs[run].fill(&self.spill)?;
         if let Some(item) = self.runs[run].item() {
             self.heap.push(Reverse((Key::of(item), run)));
@@ -244,7 +245,7 @@ impl Sorted {
         if let Some(run) = self.given.take() {
             let passed = self.runs[run].item().map_or(0, <[u8]>::len);
             self.runs[run].used += LENGTH_BYTES + passed;
-            self.enter(run)?;
+            self.push_next(run)?;
         }
         let Some(Reverse((_, run))) = self.heap.pop() else { return Ok(None) };
         self.given = Some(run);
@@ -263,7 +264,7 @@ impl Sorted {
 }
 
 impl Run {
-    /// Reads on, if the next item is not all there.
+    /// Reads more bytes if the next item is incomplete.
     fn fill(&mut self, spill: &Spill) -> Result<(), Failure> {
         loop {
             let ahead = &self.bytes[self.used..];
@@ -282,7 +283,7 @@ impl Run {
         }
     }
 
-    /// The next item; `None` behind the last.
+    /// The next item; `None` after the last.
     fn item(&self) -> Option<&[u8]> {
         let ahead = &self.bytes[self.used..];
         ahead.get(LENGTH_BYTES..LENGTH_BYTES + length(ahead)?)
@@ -297,8 +298,8 @@ mod tests {
     use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
 
-    /// Sorts so many items of random users, times and lengths, and compares with what a plain sort
-    /// makes of them.
+    /// Sorts `count` items of random users, times and lengths, and compares the result with a plain
+    /// sort.
     fn check(count: u64, memory: usize, runs: std::ops::RangeInclusive<usize>, passes: u32) {
         let name = format!("purser-sort-{}-{count}-{memory}", std::process::id());
         let directory = std::env::temp_dir().join(name);
@@ -331,7 +332,7 @@ mod tests {
         assert_eq!(
             fs::read_dir(&directory).unwrap().count(),
             0,
-            "nothing is left behind by a kill"
+            "the file is unlinked, so a kill leaves nothing"
         );
         let mut sorted = sorter.finish(|done, total| assert!(done <= total)).unwrap();
         assert_eq!(
@@ -350,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn items_come_in_order_whatever_the_memory() {
+    fn items_come_in_order_for_any_memory_size() {
         check(0, 1 << 20, 0..=0, 0);
         check(1, 1 << 20, 1..=1, 0);
         check(3_000, 1 << 24, 1..=1, 0);
