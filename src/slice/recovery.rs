@@ -5,8 +5,7 @@
 //! determined first.
 //!
 //! Everything invalid is a [`Fault`], including a user who belongs to another slice, with one
-//! exception: the last segment may end with a torn write. Nobody was told that it was done, so it
-//! is cut.
+//! exception: the last segment may end with a torn write. It was never acknowledged, so it is cut.
 
 use super::Headway;
 use super::Slice;
