@@ -1,13 +1,13 @@
-//! How far a long job has come, shown on a terminal.
+//! Progress bar of a long job, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
-/// A job that is over sooner shows no bar.
+/// A job that takes less time than this shows no bar.
 const SOON: Duration = Duration::from_secs(1);
 
-/// A bar on the standard error, if that is a terminal and the job takes longer than a second. It is
-/// gone when this is dropped.
+/// A progress bar on standard error, if that is a terminal and the job takes longer than a second.
+/// Dropping it clears the bar.
 pub struct Progress {
     what: &'static str,
     start: Instant,
@@ -15,12 +15,12 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A job that begins now.
+    /// Starts the clock of a job.
     pub fn new(what: &'static str) -> Self {
         Self { what, start: Instant::now(), bar: None }
     }
 
-    /// So many bytes, of so many.
+    /// Reports progress: `bytes` of `total`.
     pub fn at(&mut self, bytes: u64, total: u64) {
         if self.start.elapsed() < SOON {
             return;

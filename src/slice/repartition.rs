@@ -1,29 +1,29 @@
-//! Another number of slices: all users are written once more, into a new generation, before a
+//! Re-partition: changes the number of slices by writing all users into a new generation, before a
 //! start.
 //!
-//! A state machine without a disk. [`Repartition::advance`] takes a bounded step and says what is
-//! to be done: tasks of a slice, which are done in the order in which they are asked, and steps
-//! with the data directory. The engine does them with files, a simulation with faults.
+//! A state machine without a disk. [`Repartition::advance`] takes a bounded step and emits orders:
+//! tasks of a slice, which must be done in the order in which they are asked for, and steps on the
+//! data directory. The engine performs them on files, the simulation with injected faults.
 //!
-//! 1. What an attempt before this one left is removed.
-//! 2. Each slice of the old generation is recovered as a start recovers it, one after the other,
-//!    and nothing of it is changed. Its users go to the snapshots of the new slices, all of which
-//!    are open meanwhile; then it is dropped. So the memory that this takes is that of the largest
-//!    old slice, and some blocks for each new one.
-//! 3. The new generation is brought to stable storage, then the directory's manifest names it: that
-//!    is the moment of the change.
-//! 4. The old generation is removed.
+//! 1. Remove what an earlier attempt left.
+//! 2. Recover each old slice, one after the other, as a start recovers it; nothing of it is
+//!    changed. Its users go to the snapshots of the new slices, all of which are open meanwhile.
+//!    Then it is dropped. Memory is thus bounded by the largest old slice plus some blocks for each
+//!    new one.
+//! 3. Bring the new generation to stable storage, then name it in the directory's manifest. That
+//!    publication is the moment of the change.
+//! 4. Remove the old generation.
 //!
 //! ```text
 //! Measure ─▶ Clean ─▶ Make ─▶ Load ─▶ Deal ─▶ Finish ─▶ Sync ─▶ Publish ─▶ Remove ─▶ Done
 //!               │               ▲        │
 //!               │               └────────┘ the next old slice
-//!               └─ the number stays ──────────────────────────────────────────────▶ Done
+//!               └─ the number of slices is unchanged ─────────────────────────────▶ Done
 //! ```
 //!
-//! Killed in 2 or before, the old generation counts, and whatever there is of the new one is
-//! removed by the next start; killed later, the new one counts, and the old one is removed.
-//! Progress is in bytes of the old files.
+//! After a kill in step 2 or before, the old generation counts, and the next start removes what
+//! there is of the new one. After a later kill the new generation counts, and the old one is
+//! removed. Progress is in bytes of the old files.
 
 use super::disk::{Done, Task};
 use super::offline::Writer;
@@ -37,82 +37,83 @@ use crate::ledger::memory::Step;
 use crate::ledger::names::Names;
 use std::collections::VecDeque;
 
-/// Users that are dealt in one step.
+/// Users that one step distributes.
 const USERS_PER_STEP: usize = 1_024;
-/// Prefetch distance, in users: a user's parts; what hangs on these, half of it.
+/// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
 const AHEAD: usize = 8;
-/// The number of each new slice's snapshot.
+/// Number of each new slice's snapshot.
 const SNAPSHOT: u64 = 1;
-/// The segment from which the log is replayed over it: the first, once there is one.
+/// First segment of the log that is replayed over it, once there is a log.
 const SEGMENT: u64 = 1;
 
-/// Something to be done.
+/// Work for the driver.
 #[derive(Debug)]
 pub enum Order {
-    /// A task of the slice at this place, whose file is not looked at.
+    /// A task of the slice at this place; the place's file is ignored.
     Slice(Place, Task),
-    /// A step with the data directory.
+    /// A step on the data directory.
     Directory(DirectoryTask),
 }
 
-/// A step with the data directory. A failed one ends the attempt: it is never reported.
+/// A step on the data directory. A failed step ends the attempt, so it is never reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectoryTask {
-    /// Make the directory of a generation, and those of its slices in it.
+    /// Create the directory of a generation and the directories of its slices.
     Make(Directory),
-    /// Bring the names in this generation's directory to stable storage, if one is given; then
-    /// those in the data directory.
+    /// Sync the directory of this generation, if one is given, then the data directory, so that the
+    /// names in them are on stable storage.
     Sync(Option<u64>),
-    /// Replace the manifest, so that after a crash at any time there is either the old or the new
-    /// one, and when it is done the new one.
+    /// Replace the manifest atomically. After a crash at any time there is either the old or the
+    /// new manifest; when done, it is the new one.
     Publish(Directory),
-    /// Remove a generation, with all that is in it.
+    /// Remove a generation with everything in it.
     Remove(u64),
 }
 
-/// Why the number of slices cannot be changed.
+/// Reason why the number of slices cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Something in an old slice is not as it should be.
+    /// An old slice is damaged.
     Fault(Place, Fault),
-    /// A new slice has no room for a user: their id was chosen to share its hash with others.
+    /// The index of a new slice cannot hold this user: their id was chosen to share its hash with
+    /// others.
     NoRoom(Place, UserId),
 }
 
-/// A change of the number of slices.
+/// A re-partition.
 #[derive(Debug)]
 pub struct Repartition {
     old: Directory,
     new: Directory,
     stage: Stage,
-    /// Generations that an attempt before this one left.
+    /// Generations that an earlier attempt left.
     unnamed: Vec<u64>,
-    /// Those whose users are not dealt yet; the first is at hand.
+    /// Old slices whose users are not yet distributed; the first is the current one.
     olds: VecDeque<Old>,
-    /// The users of the old slice at hand.
+    /// Users of the current old slice.
     slice: Slice,
     news: Vec<New>,
-    /// Steps to be taken one after the other before anything else.
+    /// Steps on the data directory that come before anything else, one at a time.
     next: VecDeque<DirectoryTask>,
-    /// What was asked for and is not done.
+    /// Orders that are not done yet.
     owed: usize,
-    /// Bytes of the old slices that are done, and of all.
+    /// Bytes of the old slices that are finished, and of all old slices.
     passed: u64,
     bytes: u64,
-    /// Users and entries that were dealt.
+    /// Users and entries that were distributed.
     dealt: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The files of this old slice are measured.
+    /// Measuring the files of this old slice.
     Measure(usize),
     Clean,
     Make,
     Load,
-    /// The users from this one on are to be dealt.
+    /// Distributing users, from this one on.
     Deal(usize),
-    /// This new slice is brought to stable storage.
+    /// Bringing this new slice to stable storage.
     Finish(usize),
     Sync,
     Publish,
@@ -139,7 +140,7 @@ struct New {
     place: Place,
     writer: Writer,
     names: Names,
-    /// For those who can be found there.
+    /// Checks that the new slice's index can hold its users.
     occupancy: HashOccupancy,
     stage: NewStage,
 }
@@ -152,18 +153,18 @@ enum NewStage {
 }
 
 impl Repartition {
-    /// Gives the slices that `old` names, each with its manifest, the number of `new`; if it is the
-    /// same manifest, only `unnamed` generations are removed. `new` is the next generation.
+    /// A re-partition from the slices of `old`, each with its manifest, to those of `new`, which is
+    /// the next generation. If `new` equals `old`, only the `unnamed` generations are removed.
     pub fn new(
         old: Directory,
         new: Directory,
         manifests: Vec<manifest::Slice>,
         unnamed: Vec<u64>,
     ) -> Self {
-        assert!(new.slices > 0, "each user has a slice");
+        assert!(new.slices > 0, "there is at least one slice");
         assert!(
             new == old || new.generation == old.generation + 1,
-            "the next generation has the next number"
+            "generations are numbered consecutively"
         );
         assert!(manifests.len() == old.slices as usize, "each old slice has its manifest");
         let olds = manifests.into_iter().zip(0..).map(|(manifest, slice)| {
@@ -186,12 +187,11 @@ impl Repartition {
         }
     }
 
-    /// Takes at most one step, and says what is to be done for it. After [`Headway::Going`] it may
-    /// be stopped for good, by being dropped: until it [is published](Self::is_published) the old
-    /// generation is as it was.
+    /// Takes at most one step and emits its orders. After [`Headway::Going`] it may be dropped for
+    /// good: until it [is published](Self::is_published), the old generation is unchanged.
     pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         match self.stage {
-            // Reads go on while others are on their way.
+            // Reads overlap with other reads.
             Stage::Measure(_) | Stage::Load => {}
             _ if self.owed > 0 => return Ok(Headway::Waiting),
             _ => {}
@@ -231,20 +231,23 @@ impl Repartition {
         Ok(Headway::Going)
     }
 
-    /// Hears what was done for the slice at `place`.
+    /// Takes the completion of a task of the slice at `place`.
     pub fn done(&mut self, place: Place, done: Done) {
-        self.owed = self.owed.checked_sub(1).expect("only what was asked for is done");
+        self.owed = self.owed.checked_sub(1).expect("every completion answers an order");
         let slice = place.slice;
         if place.generation == self.old.generation {
             let old = self.olds.iter_mut().find(|old| old.place.slice == slice);
-            return old.expect("it is not dealt yet").recovery.done(done);
+            return old
+                .expect("a task belongs to an old slice that is not yet distributed")
+                .recovery
+                .done(done);
         }
         let new = &mut self.news[slice as usize];
         match done {
             Done::Published => {
                 assert!(
                     new.stage == NewStage::Finished && new.writer.is_synced(),
-                    "it was brought there before"
+                    "a snapshot is named only once it is on stable storage"
                 );
                 new.stage = NewStage::Named;
             }
@@ -252,15 +255,15 @@ impl Repartition {
         }
     }
 
-    /// The step with the data directory that was asked for is done.
+    /// Takes the completion of a step on the data directory.
     pub fn directory_done(&mut self) {
-        self.owed = self.owed.checked_sub(1).expect("only what was asked for is done");
+        self.owed = self.owed.checked_sub(1).expect("every completion answers an order");
     }
 
-    /// How far it has come, in bytes of so many, while there are two generations.
+    /// Progress in bytes: done and total, while there are two generations.
     pub fn progress(&self) -> Option<(u64, u64)> {
-        let old = || self.olds.front().expect("one is at hand");
-        // The first half is passed when a slice is loaded, the second when it is written.
+        let old = || self.olds.front().expect("a slice is loaded while its users are distributed");
+        // Half of a slice's bytes count when it is loaded, half when it is written.
         let bytes = match self.stage {
             Stage::Measure(_) | Stage::Clean | Stage::Make | Stage::Done => return None,
             Stage::Load => self.olds.front().map_or(0, |old| old.recovery.report().bytes / 2),
@@ -273,26 +276,26 @@ impl Repartition {
         Some((self.passed + bytes, self.bytes))
     }
 
-    /// Whether the new generation counts: it is too late to stop.
+    /// Whether the new generation counts; then it is too late to stop.
     pub const fn is_published(&self) -> bool {
         matches!(self.stage, Stage::Remove | Stage::Done)
     }
 
-    /// Old slices that are still to be dealt; the memory of the others is free.
+    /// Old slices that are not yet distributed; the memory of the others is free.
     pub fn olds_left(&self) -> usize {
         self.olds.len()
     }
 
-    /// What is named is on stable storage, then the generations go, for good before there may be
-    /// others of the same name.
+    /// Removes generations, after the manifest's name is on stable storage. A second sync makes the
+    /// removal permanent before another generation may reuse a name.
     fn remove(&mut self, generations: Vec<u64>) {
         self.next.push_back(DirectoryTask::Sync(None));
         self.next.extend(generations.into_iter().map(DirectoryTask::Remove));
         self.next.push_back(DirectoryTask::Sync(None));
     }
 
-    /// Looks that the files of all old slices are there: else what is unnamed may be all that is
-    /// left.
+    /// Checks that the files of all old slices exist, before anything is removed: otherwise the
+    /// unnamed generations may be all that is left.
     fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
         let Some(Old { place, recovery }) = self.olds.get_mut(old) else {
             let unnamed = std::mem::take(&mut self.unnamed);
@@ -356,7 +359,7 @@ impl Repartition {
         Ok(Headway::Going)
     }
 
-    /// Deals some users, from this one on, out to the new slices.
+    /// Distributes some users, from `from` on, to the new slices.
     fn deal(&mut self, from: usize, order: &mut impl FnMut(Order)) -> Result<(), Error> {
         let book = self.slice.book();
         let to = book.users().min(from + USERS_PER_STEP);
@@ -385,13 +388,13 @@ impl Repartition {
         self.dealt.0 += book.users() as u64;
         self.dealt.1 += book.entries();
         self.slice = Slice::new(usize::MAX);
-        self.passed += self.olds.pop_front().expect("it was at hand").bytes_total();
+        self.passed += self.olds.pop_front().expect("the loaded slice is the first").bytes_total();
         self.stage = Stage::Load;
         Ok(())
     }
 
-    /// Brings a new slice to stable storage, and names its snapshot. There is no log, so the
-    /// snapshot needs none.
+    /// Brings a new slice to stable storage and publishes its manifest. There is no log yet, so the
+    /// snapshot's log position is 0.
     fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> Headway {
         let Some(New { place, writer, names, stage, .. }) = self.news.get_mut(new) else {
             self.next.push_back(DirectoryTask::Sync(Some(self.new.generation)));

@@ -1,21 +1,22 @@
-//! Recovery from a disk that answers at once, for those who serve nobody meanwhile: whatever it
-//! asks is read on the spot.
+//! Blocking recovery: drives [`Recovery`] over a [`Source`] that performs each read at once.
+//!
+//! For callers that serve nobody meanwhile, such as import and verify.
 
 use super::disk::{Done, Task};
 use super::recovery::Recovery;
 use super::{Headway, Slice};
 use crate::journal::{Fault, File};
 
-/// Where files are read from.
+/// Synchronous file access for recovery.
 pub trait Source {
-    /// Why reading failed.
+    /// Error of a failed read.
     type Error;
 
-    /// The size of a file; `None` if there is none.
+    /// Size of a file in bytes; `None` if the file does not exist.
     fn size(&mut self, file: File) -> Result<Option<u64>, Self::Error>;
 
-    /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the
-    /// file ends.
+    /// Replaces the contents of `into` by up to `bytes` bytes from `offset` on. They are fewer only
+    /// where the file ends.
     fn read(
         &mut self,
         file: File,
@@ -25,12 +26,12 @@ pub trait Source {
     ) -> Result<(), Self::Error>;
 }
 
-/// Why recovery ended.
+/// Reason why recovery failed.
 #[derive(Debug)]
 pub enum Error<E> {
-    /// The disk could not be read.
+    /// A file could not be read.
     Disk(E),
-    /// It was read, and something is not as it should be.
+    /// The files were read, and their contents are invalid.
     Fault(Fault),
 }
 
@@ -40,7 +41,7 @@ impl<E> From<Fault> for Error<E> {
     }
 }
 
-/// Sums up what there is to read.
+/// Determines the sizes of all files that recovery will read.
 pub fn measure<S: Source>(recovery: &mut Recovery, source: &mut S) -> Result<(), Error<S::Error>> {
     let mut slice = Slice::new(0);
     while !recovery.is_measured() {
@@ -49,7 +50,7 @@ pub fn measure<S: Source>(recovery: &mut Recovery, source: &mut S) -> Result<(),
     Ok(())
 }
 
-/// Takes a step. Returns whether it was the last; then [`Recovery::finish`].
+/// Takes one step. Returns true after the last one; then call [`Recovery::finish`].
 pub fn step<S: Source>(
     recovery: &mut Recovery,
     slice: &mut Slice,
@@ -77,7 +78,7 @@ fn advance<S: Source>(
     Ok(headway)
 }
 
-/// Does what a recovery asks.
+/// Performs a task that a recovery asks for: a measurement or a read.
 pub fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
     Ok(match task {
         Task::Measure { file } => Done::Measured { file, bytes: source.size(file)? },
@@ -85,6 +86,6 @@ pub fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
             source.read(file, offset, bytes, &mut buffer)?;
             Done::Read { file, offset, buffer }
         }
-        other => unreachable!("recovery asks for nothing of this kind: {other:?}"),
+        other => unreachable!("recovery only measures and reads, but asked for {other:?}"),
     })
 }

@@ -1,5 +1,5 @@
-//! What is said at a start: what was found and what is in force, and, once it is true, where
-//! requests are taken.
+//! Startup messages: what was found and is in force, and, once it is true, where requests are
+//! accepted.
 
 use super::super::text::{many, print_line};
 use crate::config::cpus::CpuList;
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 
 const MIB: usize = 1 << 20;
 
-/// Says what was found and what is in force.
+/// Prints the kernel, CPUs, memory and limits in force.
 pub fn found(config: &Config, kernel: &Kernel, descriptors: u64) {
     let version = env!("CARGO_PKG_VERSION");
     print_line(&format!(
@@ -32,7 +32,7 @@ pub fn found(config: &Config, kernel: &Kernel, descriptors: u64) {
     ));
 }
 
-/// Says where requests are taken. Each core must take them by then.
+/// Prints where requests are accepted. Call it only when every core accepts them.
 pub fn listening(config: &Config, address: SocketAddr, ports: &[u16]) {
     for (slice, port) in ports.iter().enumerate().filter(|_| config.slices > 1) {
         print_line(&format!("slice {slice}: CPU {}, port {port}", config.cpu_of(slice)));
@@ -41,9 +41,12 @@ pub fn listening(config: &Config, address: SocketAddr, ports: &[u16]) {
     print_line(&format!("try: {}", example(address)));
 }
 
-/// Commands that put one entry in and read it back.
+/// Commands that feed one entry and read it back.
 fn example(address: SocketAddr) -> String {
-    let entry = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1763900000000}"#;
+    let entry = concat!(
+        r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","#,
+        r#""direction":"credit","amount":500,"at_ms":1763900000000}"#
+    );
     format!(
         "curl -H 'content-type: application/x-ndjson' -d '{entry}' http://{address}/v1/entries; \
          curl http://{address}/v1/users/42/balance"

@@ -1,5 +1,5 @@
-//! Opens the data directory, re-partitions what is kept in another number of slices, and sets up
-//! what keeps each slice.
+//! Data directory of `serve`: opens it, re-partitions it if it has another number of slices, and
+//! sets up the storage of each slice.
 
 use super::super::Error;
 use super::super::progress::Progress;
@@ -20,8 +20,8 @@ use crate::slice::store::Settings;
 use std::path::Path;
 use std::time::Instant;
 
-/// Opens the data directory and gives it so many slices; `None` if it was told to end before that
-/// was done.
+/// Opens the data directory and changes it to `slices` slices; `None` if the process was told to
+/// end before that was done.
 pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Directory>, Error> {
     let (start, directory) = (Instant::now(), Directory::open_or_create(path, slices)?);
     let before = directory.manifest().slices;
@@ -34,11 +34,11 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
         ));
     }
     let mut progress = Progress::new("re-partitioning");
-    let look = &mut |done, total| {
+    let report = &mut |done, total| {
         progress.at(done, total);
         control.command() == Command::Serve
     };
-    let opened = repartition(directory, slices, look);
+    let opened = repartition(directory, slices, report);
     drop(progress);
     match opened {
         Err(error @ directory::Error::Stopped(_)) => {
@@ -53,8 +53,9 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
     Ok(Some(opened?))
 }
 
-/// Sets up what keeps the slice in `directory`: its recovery, which has measured the files, and its
-/// disk. Call it before any thread is pinned: those that the disk starts are not.
+/// Sets up the storage of the slice in `directory`: its recovery, which has measured the files, and
+/// its disk. Call it before any thread is pinned: the disk starts threads that must not inherit a
+/// core's CPU.
 pub fn keep(
     directory: SliceDirectory,
     config: &Config,

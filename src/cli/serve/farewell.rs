@@ -1,4 +1,4 @@
-//! What is said at the end: what was answered, how long turns took, what was written.
+//! Final report: what was answered, how long turns took, what was written.
 
 use super::super::text::print_line;
 use crate::engine::control::Command;
@@ -8,7 +8,7 @@ use crate::server::machine::Machine;
 use crate::slice::Slice;
 use crate::slice::store::Counts;
 
-/// Says it, of cores that have ended by this command.
+/// Prints the report of cores that were ended by `command`.
 pub fn take_leave(ended: &[Ended], command: Command) {
     let (mut users, mut bytes, mut counters, mut kept) =
         (0, 0, Counters::default(), Counts::default());
@@ -23,7 +23,8 @@ pub fn take_leave(ended: &[Ended], command: Command) {
     }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
     print_line(&format!(
-        "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, {} duplicates, {} rejected; \
+        "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, \
+         {} duplicates, {} rejected; \
          {users} users in {} MiB",
         counters.answers_total(),
         counters.answers_of_class(4),
@@ -37,7 +38,8 @@ pub fn take_leave(ended: &[Ended], command: Command) {
     let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
     let (turns, sends) = (&counters.turns, &counters.sends);
     print_line(&format!(
-        "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
+        "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; \
+         received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
         turns.count(),
         us(turns, 500),
         us(turns, 990),

@@ -1,4 +1,4 @@
-//! What the server says of itself at `/v1/info`: its build, its start, where each slice is, and its
+//! Contents of `/v1/info`: the server's build, its start time, the place of each slice, and its
 //! limits.
 
 use super::super::Error;
@@ -8,7 +8,7 @@ use crate::config::settings::Config;
 use crate::journal::manifest::HASH_VERSION;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Of a server that starts now; `ports` has one for each slice.
+/// The info of a server that starts now. `ports` has one port per slice.
 pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
         Error::Failed(

@@ -1,7 +1,8 @@
-//! `purser serve`: sets the cores up, says what it found, serves until told to stop.
+//! `purser serve`: sets up the cores, announces them, and serves until told to stop.
 //!
-//! The order of a start is [`run`]; every step is a file: [`signals`], [`data`] (open,
-//! re-partition), [`info`], [`announce`], [`loading`], [`farewell`]. Flags are [`crate::config`]'s.
+//! [`run`] is the order of a start; each of its steps is a module: [`signals`], [`data`] (open,
+//! re-partition), [`info`], [`announce`], [`loading`], [`farewell`]. The flags are in
+//! [`crate::config`].
 
 mod announce;
 mod data;
@@ -25,7 +26,7 @@ use crate::server::limits::CREDITS;
 use crate::server::topology::Topology;
 use std::time::Duration;
 
-/// Serves until SIGTERM or SIGINT; a second one stops at once.
+/// Serves until SIGTERM or SIGINT; a second signal stops at once.
 pub fn run(flags: Flags) -> Result<(), Error> {
     let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes()? };
     let config = check(flags, &machine).map_err(Error::Usage)?;
@@ -36,7 +37,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
     signals::watch(controls.clone())?;
     let aside = Aside::of(&machine.cpus, &config.cores);
-    // Kept to the end: it holds the lock.
+    // Kept until the end: it holds the lock of the data directory.
     let opened = config
         .data
         .as_deref()
@@ -87,14 +88,14 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     cores.are_set_up()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
     announce::found(&config, &kernel, descriptors);
-    // What is said here must be true: it is said when each core takes requests.
+    // Announced only when each core accepts requests, so that it is true.
     if loading::wait(&config, &mut cores, cpus.len())? {
         announce::listening(&config, address, &numbers);
     }
     let ended = cores.join()?;
     farewell::take_leave(&ended, controls[0].command());
-    // The process ends here, and the kernel takes its memory back sooner than millions of users are
-    // dropped.
+    // Not dropped: the process ends here, and the kernel frees its memory faster than dropping
+    // millions of users would.
     std::mem::forget(ended);
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Signals become commands: the first SIGTERM or SIGINT drains, a second one stops at once.
+//! Signal handling: the first SIGTERM or SIGINT drains, a second one stops at once.
 //!
-//! SIGXFSZ is caught and dropped: a file that may not grow (`ulimit -f`) is an error of the write
-//! that wanted it, and is told there.
+//! SIGXFSZ is caught and ignored: a file that may not grow (`ulimit -f`) makes the write fail with
+//! an error, which is reported there.
 
 use super::super::Error;
 use super::super::text::print_line;
@@ -10,7 +10,7 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::thread;
 
-/// Watches for signals from now on, and tells all cores.
+/// Starts the thread that passes signals on to all cores.
 pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {

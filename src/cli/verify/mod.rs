@@ -1,11 +1,11 @@
 //! `purser verify`: reads a whole data directory as a start would, checks what a start trusts, and
-//! says what is there.
+//! prints what is there.
 //!
-//! - [`check`]: one slice, each of its users once more, and whether the figures agree
+//! - [`check`]: one slice: recovery, every user once more, and whether the figures agree
 //! - [`report`]: what is printed of a sound slice
 //! - [`strays`]: files that no manifest names
-//! - [`faults`]: what of all that goes wrong is a fault of the data (exit code 3), and what only
-//!   kept it from being checked (1)
+//! - [`faults`]: which errors are faults of the data (exit code 3), and which only prevent the
+//!   check (exit code 1)
 //!
 //! Nothing is changed. A fault ends the check; a note does not.
 
@@ -32,9 +32,10 @@ pub struct Arguments {
 
 const EXITS: &str = "\
 Exit codes: 0 sound, 3 a fault was found (its file and offset are printed),
-            1 it could not be checked (in use, not there, not readable, of another version), 2 the command line cannot be used";
+            1 it could not be checked (in use, not there, not readable, of another version), \
+2 the command line cannot be used";
 
-/// Checks.
+/// Runs the check.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let start = Instant::now();
     let path = &arguments.data;

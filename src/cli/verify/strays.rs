@@ -1,8 +1,8 @@
-//! Files in a data directory that no manifest names: what a crash left behind, and what never
-//! belonged there.
+//! Stray files: files in a data directory that no manifest names, because a crash left them or they
+//! never belonged there.
 //!
-//! Each becomes a note. One that no crash leaves behind is a fault: then the manifest is not to be
-//! trusted.
+//! Each becomes a note. A file that no crash leaves behind, though, is a fault: then the manifest
+//! is not to be trusted.
 
 use super::super::Error;
 use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The note of what a crash left behind whole.
+/// A note of a complete file or directory that a crash left behind.
 pub fn not_in_use(path: &Path) -> String {
     format!("{} is not in use; the next start removes it", path.display())
 }
@@ -20,7 +20,8 @@ fn foreign(path: &Path) -> String {
     format!("{} is no part of the data", path.display())
 }
 
-/// Notes files of a slice that its manifest does not name.
+/// Notes the files of a slice that its manifest does not name. A file that no crash leaves behind
+/// is a fault.
 pub fn in_slice(
     directory: &SliceDirectory,
     manifest: &manifest::Slice,
@@ -51,7 +52,7 @@ pub fn in_slice(
     Ok(())
 }
 
-/// Notes what lies beside the directories of slices. The `unnamed` generations are noted already.
+/// Notes files beside the directories of the slices. The `unnamed` generations are noted already.
 pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> {
     let manifest::Directory { generation, slices } = *directory.manifest();
     let path = directory.path();
@@ -67,7 +68,7 @@ pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> 
         .collect()
 }
 
-/// Whether files are there that a manifest once named.
+/// Whether there are files that a manifest once named.
 pub fn has_files_of_slices(path: &Path) -> bool {
     let generations = names(path).into_iter().filter(|name| name.starts_with("generation-"));
     let mut slices = generations.flat_map(|generation| {
@@ -77,7 +78,7 @@ pub fn has_files_of_slices(path: &Path) -> bool {
     slices.any(|slice| names(&slice).iter().any(|name| File::parse(name).is_some()))
 }
 
-/// The names in a directory, in order. One that cannot be listed has none.
+/// The sorted names in a directory; none if it cannot be listed.
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     let mut names: Vec<_> =
