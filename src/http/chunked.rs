@@ -361,8 +361,8 @@ mod tests {
         );
 
         // The largest size is valid; the end of its chunk never arrives.
-        let (body, _, done) =
-            decode_in_all_ways(b"ffffffffffffffff\r\nabc").expect("an unfinished chunk is not a fault");
+        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc")
+            .expect("an unfinished chunk is not a fault");
         assert_eq!((&body[..], done), (&b"abc"[..], false));
     }
 
@@ -377,7 +377,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_the_grammar(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
+        fn grammar_bytes(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
             let _ = decode_in_all_ways(&input);
         }
 

@@ -462,7 +462,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn bytes_of_the_grammar(request in prop::collection::vec(one_of(b"\r\n :aG/1.\tH"), 0..60)) {
+        fn grammar_bytes(request in prop::collection::vec(one_of(b"\r\n :aG/1.\tH"), 0..60)) {
             let _ = parse_in_all_ways(&request);
         }
 
