@@ -419,8 +419,8 @@ impl Head {
 pub struct Members<'a, const N: usize> {
     /// The values; for a repeated name, the first one.
     pub values: [Option<Value<'a>>; N],
-    /// Whether a name is repeated or not in the list: [`first_repeated`] and [`first_unknown`]
-    /// return which.
+    /// Whether a name is repeated or is missing from the list: [`first_repeated`] and
+    /// [`first_unknown`] return which.
     pub odd: bool,
 }
 

@@ -24,7 +24,7 @@ macro_rules! problems {
             }
 
             /// Status of a response that carries the code. Rejected entries are reported inside a
-            /// 200.
+            /// 200 (a 507 if storage is short).
             pub const fn status(self) -> Status {
                 match self { $(Self::$name => Status::$status,)+ }
             }
