@@ -1,7 +1,7 @@
-//! A batch body to its reads.
+//! Parser of a batch body: JSON to a list of reads.
 //!
-//! First failure wins: the JSON itself, the number of items, repeated members (of the body, then of
-//! the items in order), the body's own members, then the items in order.
+//! The first failure wins, in this order: the JSON itself, the number of items, repeated members
+//! (of the body, then of the items in order), the body's own members, then the items in order.
 
 use super::BATCH_READS;
 use super::json::{
@@ -13,13 +13,13 @@ use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Window;
 
-/// The members of an item, in the order in which they are judged.
+/// Members of an item, in the order in which they are checked.
 pub const MEMBERS: [&str; 6] = ["user_id", "read", "window", "at_ms", "currency", "kind"];
 static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
-/// The members of an item that reads a balance.
-const OF_BALANCE: [&str; 3] = ["user_id", "read", "currency"];
+/// Members of an item that reads a balance.
+const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 
-/// Reads a batch body into `reads`, which is cleared first.
+/// Parses a batch body into `reads`, which is cleared first.
 pub fn read(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
     std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
@@ -45,12 +45,12 @@ struct Found<'r> {
     items: usize,
     repeated: Option<Problem>,
     wrong: Option<Problem>,
-    /// Whether there is a `requests` and it is a list; a body without one has `wrong` set.
+    /// Whether the body has a list `requests`; `wrong` is set if it has not.
     is_list: bool,
 }
 
 impl Found<'_> {
-    /// Reads the body. Says whether it has members that are repeated or unknown.
+    /// Reads the body. Returns whether it has repeated or unknown members.
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
         if !reader.open(b'{') {
             return Err(NotJson);
@@ -96,7 +96,7 @@ impl Found<'_> {
     }
 }
 
-/// One item, taken whole. The inner error is the item's, without its index.
+/// Reads one item whole. The inner error is the item's, without its index.
 fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
     if reader.peek() != Some(b'{') {
         reader.value()?;
@@ -142,7 +142,7 @@ fn oddity(object: Reader<'_>, balance: bool) -> Option<Problem> {
     if let Some(name) = first_repeated(object.clone()) {
         return Some(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
     }
-    let known: &[&str] = if balance { &OF_BALANCE } else { &MEMBERS };
+    let known: &[&str] = if balance { &BALANCE_MEMBERS } else { &MEMBERS };
     let name = first_unknown(object, |name| known.iter().any(|k| k.as_bytes() == name))?;
     Some(Problem { code: Code::UnknownField, field: Field::echo(&name) })
 }
@@ -185,7 +185,10 @@ mod tests {
     fn bodies() {
         check(r#"{"requests":[]}"#, Ok(0));
         check(
-            r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","window":"7d","kind":"gift_sent"}]}"#,
+            concat!(
+                r#"{"requests":[{"user_id":"42","read":"balance"},"#,
+                r#"{"user_id":"7","read":"stats","window":"7d","kind":"gift_sent"}]}"#
+            ),
             Ok(2),
         );
         check("", Err(("invalid_json", "")));

@@ -1,7 +1,7 @@
-//! One line of the feed to an entry.
+//! Parser of a feed line: JSON to an entry.
 //!
-//! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the
-//! order in which the contract shows them.
+//! The first failure wins, in this order: the JSON itself, a repeated member, an unknown member,
+//! then the members in the order in which the contract lists them.
 
 use super::json::{
     Members, Names, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
@@ -13,7 +13,7 @@ use crate::ledger::entry::{Action, EntryRef, Leg};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
-/// The members of an entry, in the order in which they are judged.
+/// Members of an entry, in the order in which they are checked.
 pub const MEMBERS: [&str; 9] = [
     "entry_id",
     "user_id",
@@ -27,7 +27,7 @@ pub const MEMBERS: [&str; 9] = [
 ];
 static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
 
-/// Room for the texts of one line that had escapes.
+/// Buffers for the texts of one line that have escapes.
 #[derive(Debug)]
 pub struct LineScratch {
     id: Scratch,
@@ -35,20 +35,20 @@ pub struct LineScratch {
 }
 
 impl LineScratch {
-    /// Nothing in it.
+    /// Empty buffers.
     pub const EMPTY: Self = Self { id: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] };
 }
 
-/// What a line says.
+/// Result of parsing one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The entry's id as it was sent; empty if it is not valid.
     pub id_text: &'a [u8],
-    /// The entry, or what is wrong with it.
+    /// The entry, or the reason for its rejection.
     pub entry: Result<EntryRef<'a>, Problem>,
 }
 
-/// Reads one line, without its line feed.
+/// Parses one line, which excludes its line feed.
 #[inline]
 pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let refused = |problem| Line { id_text: b"", entry: Err(problem) };
@@ -140,7 +140,7 @@ fn judge<'a>(
     Ok(EntryRef { id, user: user_id, at, action })
 }
 
-/// A member that is needed: missing, or there and wrong.
+/// The problem of a required member without a valid value: missing or invalid.
 fn wrong(value: Option<Value<'_>>, name: &'static str) -> Problem {
     Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
 }
@@ -182,7 +182,7 @@ fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
     minor.ok_or_else(|| Problem::at(Code::InvalidField, "amount"))
 }
 
-/// A JSON integer that is a time.
+/// Parses a JSON integer as a time.
 pub(super) fn read_time(value: Option<Value<'_>>) -> Option<Millis> {
     match value {
         Some(Value::Number(digits)) => millis(digits),
@@ -194,7 +194,10 @@ pub(super) fn read_time(value: Option<Value<'_>>) -> Option<Millis> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":500,"at_ms":1763900000000}"#;
+    const GOOD: &str = concat!(
+        r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift_sent","#,
+        r#""direction":"debit","amount":500,"at_ms":1763900000000}"#
+    );
 
     fn check(line: &str, want: Result<(), (&str, &str)>) {
         let mut scratch = LineScratch::EMPTY;
@@ -205,8 +208,8 @@ mod tests {
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{line}");
     }
 
-    /// `GOOD` with one member's text replaced; an empty text leaves the member out, a name that is
-    /// not there is added.
+    /// `GOOD` with the value of one member replaced. An empty value removes the member; a new name
+    /// is added.
     fn with(name: &str, value: &str) -> String {
         let mut members: Vec<(String, String)> = GOOD[1..GOOD.len() - 1]
             .split(',')
@@ -229,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_judged_in_order() {
+    fn fields_are_checked_in_order() {
         check(GOOD, Ok(()));
         for name in &MEMBERS[..7] {
             check(&with(name, ""), Err(("missing_field", name)));
@@ -268,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn settlements_leave_out_what_the_hold_has() {
+    fn a_settlement_may_not_repeat_members_of_its_hold() {
         let line = |rest: &str| {
             format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#)
         };
@@ -288,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_echoed_as_it_was_sent_if_it_is_valid() {
+    fn a_valid_id_is_echoed_as_it_was_sent() {
         let echo = |line: &str| {
             let mut scratch = LineScratch::EMPTY;
             String::from_utf8(read(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()

@@ -1,49 +1,49 @@
-//! What `GET /v1/info` says: which program this is, which users live where, and the limits in
-//! force.
+//! Body of `GET /v1/info`: program version, location of each slice, and the limits in force.
 //!
-//! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) sends each request to the
-//! port of the core that owns its user, and saves the way between cores: see
+//! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) can send each request to the
+//! port of the slice that owns its user, which saves the hop between cores: see
 //! `examples/shard_aware.rs`.
 
 use crate::decimal::number;
 
-/// What does not change while a server runs.
+/// Facts that do not change while a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The program's version.
     pub version: &'static str,
-    /// The commit that it was built from.
+    /// The commit that the program was built from.
     pub commit: &'static str,
-    /// When it was started, in milliseconds since the Unix epoch.
+    /// Start time of the server, in milliseconds since the Unix epoch.
     pub started_ms: u64,
-    /// The version of the hash by which users are spread over the cores.
+    /// Version of the hash that distributes users over the slices.
     pub hash: u64,
-    /// The cores, in order of their slices.
+    /// Location of each slice, in slice order.
     pub cores: Vec<Place>,
     /// The limits in force, by name.
     pub limits: Vec<(&'static str, u64)>,
 }
 
-/// Where a core is.
+/// Location of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The CPU that it runs on.
+    /// The CPU that the slice's core runs on.
     pub cpu: usize,
-    /// The port that it alone listens on.
+    /// The port of this slice; no other slice listens on it.
     pub port: u16,
 }
 
-/// What a core tells of itself.
+/// Current figures of a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// How many users it has.
+    /// Number of users.
     pub users: u64,
-    /// CPU time in which it looked out for answers of other cores, in microseconds.
+    /// CPU time that the slice's core has spent spinning for replies of other cores, in
+    /// microseconds. Slices of one core show the same value.
     pub looked_out_us: u64,
 }
 
 impl Info {
-    /// Appends it, with the figures of each slice, in their order.
+    /// Appends the body. `figures` has one element for each slice, in slice order.
     pub fn write(&self, figures: &[Figures], out: &mut Vec<u8>) {
         let mut first = true;
         let mut open = |out: &mut Vec<u8>, name: &str| {
@@ -109,7 +109,12 @@ mod tests {
         info.write(&[70, 71].map(|users| Figures { users, looked_out_us: 9 }), &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":2,"cores":[{"slice":0,"cpu":0,"port":8081,"users":70,"looked_out_us":9},{"slice":1,"cpu":3,"port":8082,"users":71,"looked_out_us":9}],"limits":{"connections":10,"batch_reads":1000}}"#
+            concat!(
+                r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":2,"cores":["#,
+                r#"{"slice":0,"cpu":0,"port":8081,"users":70,"looked_out_us":9},"#,
+                r#"{"slice":1,"cpu":3,"port":8082,"users":71,"looked_out_us":9}],"#,
+                r#""limits":{"connections":10,"batch_reads":1000}}"#
+            )
         );
     }
 }

@@ -1,4 +1,4 @@
-//! Lists of CPUs, as they are typed and as they are shown: `0`, `0-3`, `0,2`, `0-1,4`.
+//! CPU lists, as typed and as shown: `0`, `0-3`, `0,2`, `0-1,4`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub BTreeSet<usize>);
 
-/// More CPUs than any machine has: a typing error.
+/// Upper bound of CPU numbers, above those of any machine: a larger number is a typing error.
 const MOST_CPUS: usize = 4_096;
 
 impl FromStr for CpuList {
@@ -25,11 +25,11 @@ impl FromStr for CpuList {
             }
         };
         let mut cpus = BTreeSet::new();
-        for part in text.split(',') {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
+        for range in text.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last) = (number(first)?, number(last)?);
             if first > last {
-                return Err(format!("`{part}` runs backwards"));
+                return Err(format!("`{range}` runs backwards"));
             }
             cpus.extend(first..=last);
         }
@@ -52,7 +52,7 @@ impl fmt::Display for CpuList {
 }
 
 impl CpuList {
-    /// The listed CPUs, all of which must be among `allowed`.
+    /// The listed CPUs; an error if one of them is not in `allowed`.
     pub fn within(self, allowed: &[usize]) -> Result<Vec<usize>, String> {
         match self.0.iter().find(|cpu| !allowed.contains(cpu)) {
             None => Ok(self.0.into_iter().collect()),

@@ -1,30 +1,30 @@
-//! A chunked body, decoded as it arrives (RFC 9112, 7.1).
+//! Decoder for chunked bodies that decodes them as they arrive (RFC 9112, 7.1).
 //!
-//! [`Decoder`] is a state machine over bytes: whatever the input is cut into, the same body comes
-//! out and the same fault is found at the same byte. Chunk data is handed on in place, not copied.
-//! Extensions and trailers are read past, held to their limits and their grammar: strict CRLF, no
-//! control bytes, no folded lines, and white space around a size only before a `;`.
+//! [`Decoder`] is a state machine over bytes: however the input is cut, the same body comes out and
+//! the same fault is found at the same byte. Chunk data is passed on in place, not copied.
+//! Extensions and trailers are skipped, but must obey their limits and their grammar: strict CRLF,
+//! no control bytes, no folded lines, and white space behind a size only before a `;`.
 //!
-//! It never decides how large a body may be: the caller watches [`Decoder::body_bytes`].
+//! It does not limit the size of a body: the caller checks [`Decoder::body_bytes`].
 
 use super::grammar::{hex_digit, is_field_text, is_token};
 use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
 
-/// Hex digits of a chunk's size, leading zeros included: what a `u64` holds.
+/// Limit of hex digits in a chunk's size, leading zeros included: as many as a `u64` holds.
 const SIZE_DIGITS: usize = 16;
 
-/// Decodes one body. After a refusal it is of no further use.
+/// Decoder of one body. Unusable after a refusal.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// The size of this chunk; while its data arrives, what is left of it.
+    /// Size of the current chunk; while its data arrives, the bytes left of it.
     chunk: u64,
-    /// Bytes so far of this size line, or of the trailers.
+    /// Bytes read so far of the current size line, or of the trailers.
     line: usize,
     body: u64,
 }
 
-/// What the next byte is.
+/// What the next byte is expected to be.
 ///
 /// ```text
 /// Size ─► (SizeSpace ─►) (Extension ─►) SizeLf ─► Data ─► DataCr ─► DataLf ─► Size
@@ -58,16 +58,16 @@ enum State {
     ValueLf,
     /// The LF of the empty line.
     EndLf,
-    /// Nothing: it belongs to the next request.
+    /// The end of the body: the next byte belongs to the next request.
     Done,
 }
 
-/// How far a call came.
+/// Result of one call of [`Decoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes of the input that belong to this body: all of them, unless it is done.
+    /// Input bytes that belong to this body: all of them, unless the body is complete.
     pub consumed: usize,
-    /// The body is complete.
+    /// Whether the body is complete.
     pub done: bool,
 }
 
@@ -78,18 +78,18 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Before the first byte of a body.
+    /// A decoder that expects the first byte of a body.
     pub fn new() -> Self {
         Decoder { state: State::Size, chunk: 0, line: 0, body: 0 }
     }
 
-    /// Bytes of body handed on so far.
+    /// Body bytes decoded so far.
     pub fn body_bytes(&self) -> u64 {
         self.body
     }
 
-    /// Decodes what has arrived, and hands the body's bytes to `out` in their order, in pieces as
-    /// they lie in `input`.
+    /// Decodes what has arrived and passes the body's bytes to `out`, in order, in pieces that lie
+    /// in `input`.
     pub fn decode(
         &mut self,
         input: &[u8],
@@ -109,7 +109,7 @@ impl Decoder {
         Ok(Progress { consumed: input.len() - rest.len(), done: self.state == State::Done })
     }
 
-    /// Hands on what `rest` holds of the chunk; returns what is behind it.
+    /// Passes on the bytes of the chunk that `rest` holds; returns the bytes behind them.
     fn data<'i>(&mut self, rest: &'i [u8], out: &mut impl FnMut(&[u8])) -> &'i [u8] {
         let here = usize::try_from(self.chunk).map_or(rest.len(), |chunk| chunk.min(rest.len()));
         let (data, after) = rest.split_at(here);
@@ -122,7 +122,7 @@ impl Decoder {
         after
     }
 
-    /// The state behind `byte`, which is not data.
+    /// The state after `byte`, which is not chunk data.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match self.state {
             State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
@@ -140,12 +140,12 @@ impl Decoder {
                 Err(Refusal::Malformed("a chunk's data is not followed by CRLF"))
             }
             State::Data | State::Done => {
-                unreachable!("data is not stepped through, and nothing follows the end")
+                unreachable!("chunk data and bytes behind the body are not stepped through")
             }
         }
     }
 
-    /// A byte of `size *( BWS ";" extension ) CR`.
+    /// Takes a byte of `size *( BWS ";" extension ) CR`.
     fn size_line(&mut self, byte: u8) -> Result<State, Refusal> {
         if byte == b'\r' && self.state != State::SizeSpace && self.line > 0 {
             return Ok(State::SizeLf);
@@ -164,19 +164,19 @@ impl Decoder {
         }
     }
 
-    /// A digit of the size; `line` counts it already.
+    /// Takes a digit of the size; `line` already counts it.
     fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
         let digit =
             hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
         if self.line > SIZE_DIGITS {
             return Err(Refusal::Malformed("a chunk's size has more than 16 digits"));
         }
-        // The chunk before left 0 here.
+        // The previous chunk left 0 here.
         self.chunk = self.chunk << 4 | u64::from(digit);
         Ok(State::Size)
     }
 
-    /// A byte of the trailer lines, or of the empty line that ends them.
+    /// Takes a byte of the trailer lines, or of the empty line that ends them.
     fn trailer(&mut self, byte: u8) -> Result<State, Refusal> {
         if self.line == TRAILER_BYTES {
             return Err(Refusal::HeaderTooLarge);
@@ -205,10 +205,10 @@ mod tests {
 
     use super::*;
 
-    /// The body, and how many bytes of the input it took (all, and not done, if it is unfinished).
+    /// The body, the number of input bytes consumed, and whether the body is complete.
     type Outcome = Result<(Vec<u8>, usize, bool), Refusal>;
 
-    /// Decodes input that arrives in these pieces.
+    /// Decodes an input that arrives in `pieces`.
     fn decode_pieces<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Outcome {
         let (mut decoder, mut body, mut consumed, mut done) =
             (Decoder::new(), Vec::new(), 0, false);
@@ -216,7 +216,7 @@ mod tests {
             let progress = decoder.decode(piece, |data| body.extend_from_slice(data))?;
             assert!(
                 progress.done || progress.consumed == piece.len(),
-                "an unfinished body takes all there is"
+                "an unfinished body consumes all input"
             );
             assert_eq!(decoder.body_bytes(), body.len() as u64);
             consumed += progress.consumed;
@@ -225,7 +225,7 @@ mod tests {
         Ok((body, consumed, done))
     }
 
-    /// Decodes input whole, cut in two at every byte, and byte by byte: all must agree.
+    /// Decodes an input whole, cut in two at every byte, and byte by byte: all must agree.
     fn decode_in_all_ways(input: &[u8]) -> Outcome {
         let whole = decode_pieces([input]);
         for cut in 0..=input.len() {
@@ -277,7 +277,7 @@ mod tests {
         };
         check("0\r\nX: y\r\n\r\n");
         check("0\r\nX:y\r\nZ:\r\nW: \ta \u{e9}:\r\n\r\n");
-        // Read past, not acted upon.
+        // Skipped, not interpreted.
         check("0\r\nContent-Length: 5\r\nHost: b\r\n\r\n");
     }
 
@@ -360,9 +360,9 @@ mod tests {
             Err(Refusal::HeaderTooLarge)
         );
 
-        // The largest size is a size like any other; its end never comes.
-        let (body, _, done) =
-            decode_in_all_ways(b"ffffffffffffffff\r\nabc").expect("a chunk under way");
+        // The largest size is valid; the end of its chunk never arrives.
+        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc")
+            .expect("an unfinished chunk is not a fault");
         assert_eq!((&body[..], done), (&b"abc"[..], false));
     }
 
@@ -377,12 +377,12 @@ mod tests {
         }
 
         #[test]
-        fn bytes_that_matter(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
+        fn grammar_bytes(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
             let _ = decode_in_all_ways(&input);
         }
 
         #[test]
-        fn what_was_encoded(
+        fn encoded_chunks_decode(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..5)
         ) {
             let mut input = Vec::new();

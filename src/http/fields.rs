@@ -1,18 +1,18 @@
-//! What the header lines of a request mean, and which of them contradict each other.
+//! Meaning of a request's header lines, and the contradictions between them.
 //!
-//! [`Fields`] is handed the lines in their order, then judges the whole. A line that is malformed
-//! in itself is refused when it is met; after that come contradictions between lines; only a
-//! request that is well-formed is refused for what it asks (transfer coding, then body length, then
-//! expectation). Header names not listed in [`Name`] are read past.
+//! [`Fields`] takes the lines in order, then checks all of them together. Precedence of refusals: a
+//! line that is malformed in itself is refused when it is taken; then contradictions between lines;
+//! only a well-formed request is refused for what it asks (transfer coding, then body length, then
+//! expectation). Headers not listed in [`Name`] are ignored.
 //!
-//! Must never: let a request through whose body could be framed in two ways.
+//! Must never accept a request whose body could be framed in two ways.
 
 use super::Refusal;
 use super::grammar::{elements, is_authority};
 use super::request::{Framing, Head, Method, Version};
 use super::target::Target;
 
-/// The headers that matter here.
+/// The headers that this server interprets.
 enum Name {
     Host,
     Expect,
@@ -24,8 +24,8 @@ enum Name {
     TransferEncoding,
 }
 
-/// The name of a header, in any case. No two of the names are of one length, so one comparison
-/// settles it.
+/// Looks up a header name, in any case. All known names differ in length, so one comparison is
+/// enough.
 fn name_of(name: &str) -> Option<Name> {
     let (text, known) = match name.len() {
         4 => ("host", Name::Host),
@@ -41,19 +41,19 @@ fn name_of(name: &str) -> Option<Name> {
     name.eq_ignore_ascii_case(text).then_some(known)
 }
 
-/// What `Transfer-Encoding` lines have named so far.
+/// The codings named by the `Transfer-Encoding` lines so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Absent,
     /// `chunked`, once and alone.
     Chunked,
-    /// Something else, perhaps beside `chunked`.
+    /// Another coding, with or without `chunked`.
     Other {
         chunked: bool,
     },
 }
 
-/// The meaning of the header lines taken so far.
+/// The header lines taken so far.
 pub(super) struct Fields<'b> {
     version: Version,
     host: bool,
@@ -62,16 +62,16 @@ pub(super) struct Fields<'b> {
     expect_continue: bool,
     expect_other: bool,
     coding: Coding,
-    /// Saturates at `u64::MAX`, which is refused.
+    /// The body's length; saturates at `u64::MAX`, which is refused.
     length: Option<u64>,
-    /// The first value and the last.
+    /// The first and the last value.
     if_none_match: Option<(&'b [u8], &'b [u8])>,
     content_type: Option<&'b [u8]>,
     content_encoding: Option<&'b [u8]>,
 }
 
 impl<'b> Fields<'b> {
-    /// No lines yet.
+    /// Starts without header lines.
     pub(super) fn new(version: Version) -> Self {
         Fields {
             version,
@@ -104,7 +104,7 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Judges the lines together, and completes the head that they are from.
+    /// Checks the lines together and builds the head that they are from.
     #[inline]
     pub(super) fn finish(
         self,
@@ -133,7 +133,7 @@ impl<'b> Fields<'b> {
         })
     }
 
-    /// The one way in which the body ends (RFC 9112, 6.3).
+    /// Framing of the body (RFC 9112, 6.3); an error if it is ambiguous or not supported.
     fn framing(&self) -> Result<Framing, Refusal> {
         match (self.coding, self.length) {
             (Coding::Absent, None) => Ok(Framing::None),
@@ -159,8 +159,8 @@ impl<'b> Fields<'b> {
         Ok(())
     }
 
-    /// HTTP/1.0 has no expectations: a proxy may have passed on what it did not understand (RFC
-    /// 9110, 10.1.1).
+    /// HTTP/1.0 has no expectations: a proxy may have forwarded a header that it did not understand
+    /// (RFC 9110, 10.1.1).
     fn take_expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.version == Version::Http11 {
             for expectation in elements(value) {
@@ -236,13 +236,13 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// What lies between the start of one piece of `head` and the end of a later one.
+/// The bytes of `head` from the start of `first` through the end of `last`.
 fn span<'b>(head: &'b [u8], first: &'b [u8], last: &'b [u8]) -> &'b [u8] {
     let offset = |piece: &[u8]| piece.as_ptr() as usize - head.as_ptr() as usize;
     &head[offset(first)..offset(last) + last.len()]
 }
 
-/// A number of digits only; saturates.
+/// Parses a number that is digits only; saturates at `u64::MAX`.
 fn decimal(text: &[u8]) -> Option<u64> {
     let digit = |number: u64, byte: &u8| {
         byte.is_ascii_digit()
@@ -256,7 +256,7 @@ mod tests {
     use super::super::head::tests::parse_in_all_ways;
     use super::*;
 
-    /// Hands what becomes of a request with these header lines, each ended by `|`, to `look`.
+    /// Passes the outcome of a request with these header lines, each ended by `|`, to `look`.
     fn judge<R>(
         version: &str,
         lines: &str,
@@ -266,7 +266,7 @@ mod tests {
         look(parse_in_all_ways(request.as_bytes()).map(|head| head.expect("a finished head").0))
     }
 
-    /// What a header line means to a request of HTTP/1.1 with a host.
+    /// Passes the head of an HTTP/1.1 request with a host and these header lines to `look`.
     fn of<R>(lines: &str, look: impl FnOnce(Head<'_>) -> R) -> R {
         judge("1.1", &format!("Host: a|{lines}"), |head| {
             look(head.unwrap_or_else(|refusal| panic!("{lines}: {refusal:?}")))
@@ -461,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_comes_first() {
+    fn malformed_lines_are_refused_first() {
         refuse(
             "Expect: x|Transfer-Encoding: gzip|Content-Length: z|",
             Refusal::Malformed("content-length is not a number"),

@@ -1,52 +1,56 @@
-//! A snapshot: all users of a slice, each as it was at some moment while the snapshot was written.
+//! Snapshot of a slice: all its users, each as of some moment while the snapshot was written.
 //!
-//! | frame | payload, little-endian |
-//! |-------|------------------------|
-//! | first | segment from which the log is replayed over it: 8 bytes; 1 if an import wrote it, and there is no log yet |
-//! | users | images of users ([`crate::ledger::image`]), one after the other, each whole |
-//! | last | users: 8; entries: 8; log position at which the scan ended: 8; then for each kind, in the order of their numbers: length: 1, kind |
+//! Its frames, with their payloads in little-endian:
 //!
-//! A user's image carries its version, so that replay knows which records it holds already. An
-//! image may hold records that were not yet durable when it was made; the log is, up to the
-//! position in the last frame, before the snapshot becomes current.
+//! - first: number of the segment from which the log is replayed over the snapshot, 8 bytes. It is
+//!   1 if an import wrote the snapshot and there is no log yet.
+//! - users: images of users ([`crate::ledger::image`]), one after the other, none split between
+//!   frames
+//! - last: number of users, 8 bytes; number of entries, 8 bytes; log position at which the scan
+//!   ended, 8 bytes; then for each kind, in the order of their numbers: its length, 1 byte, and its
+//!   name
+//!
+//! A user's image carries its version, so replay knows which records the image already contains. An
+//! image may contain records that were not yet durable when it was made. The log is durable up to
+//! the position in the last frame before the snapshot becomes current.
 
 use super::parts::{kind, number};
 use crate::ledger::names::Names;
 
-/// What the first frame says: the segment from which the log is replayed.
+/// Payload of the first frame: the segment from which the log is replayed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Begin {
-    /// Its number.
+    /// Number of the segment.
     pub segment: u64,
 }
 
 impl Begin {
-    /// Appends it.
+    /// Appends the payload.
     pub fn write(self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.segment.to_le_bytes());
     }
 
-    /// Reads it; `None` if the payload is not one.
+    /// Parses a payload; `None` if it is malformed.
     pub fn read(mut payload: &[u8]) -> Option<Self> {
         let segment = number(&mut payload)?;
         payload.is_empty().then_some(Self { segment })
     }
 }
 
-/// What the last frame says.
+/// Payload of the last frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End<'a> {
-    /// How many users there are.
+    /// Number of users.
     pub users: u64,
-    /// The sum of their versions.
+    /// Sum of the users' versions.
     pub entries: u64,
-    /// The log position that must be reached for the snapshot to hold.
+    /// Log position that must be durable before the snapshot is valid.
     pub position: u64,
     kinds: &'a [u8],
 }
 
 impl<'a> End<'a> {
-    /// Appends it.
+    /// Appends the payload.
     pub fn write(out: &mut Vec<u8>, users: u64, entries: u64, position: u64, names: &Names) {
         for figure in [users, entries, position] {
             out.extend_from_slice(&figure.to_le_bytes());
@@ -57,7 +61,7 @@ impl<'a> End<'a> {
         }
     }
 
-    /// Reads it; `None` if the payload is not one.
+    /// Parses a payload; `None` if it is malformed.
     pub fn read(mut payload: &'a [u8]) -> Option<Self> {
         let [users, entries, position] =
             [number(&mut payload)?, number(&mut payload)?, number(&mut payload)?];
@@ -66,7 +70,7 @@ impl<'a> End<'a> {
         (bytes == end.kinds.len()).then_some(end)
     }
 
-    /// The kinds, in the order of their numbers.
+    /// Names of the kinds, in the order of their numbers.
     pub fn kinds(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         let mut rest = self.kinds;
         std::iter::from_fn(move || kind(&mut rest))
