@@ -192,7 +192,7 @@ mod tests {
     use crate::ledger::book::Book;
     use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
     use crate::ledger::id::EntryId;
-    use crate::ledger::time::{HOUR_MS, BUCKET_MS, Window};
+    use crate::ledger::time::{BUCKET_MS, HOUR_MS, Window};
     use crate::ledger::user::Question;
 
     const DAY_MS: u64 = 24 * HOUR_MS;

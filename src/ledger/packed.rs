@@ -211,7 +211,10 @@ mod tests {
                 );
             }
             let again = Packed::new(vecs.each_ref().map(|vec| &vec[..]));
-            assert_eq!(SECTIONS.map(|section| again.get(section)), SECTIONS.map(|section| packed.get(section)));
+            assert_eq!(
+                SECTIONS.map(|section| again.get(section)),
+                SECTIONS.map(|section| packed.get(section))
+            );
             assert_eq!(again.heap_bytes(), block_bytes(packed.len()));
         }
     }

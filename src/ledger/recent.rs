@@ -17,7 +17,7 @@ use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
 use super::packed::Bytes;
-use super::time::{Millis, BUCKET_MS, Bucket};
+use super::time::{BUCKET_MS, Bucket, Millis};
 use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
 use smallvec::SmallVec;

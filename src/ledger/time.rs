@@ -189,10 +189,7 @@ mod tests {
         // Wholly before what is kept: equal edges.
         assert_eq!(range(DAY_MS, 10 * DAY_MS), (600 * DAY_MS, 600 * DAY_MS));
         // After the latest entry.
-        assert_eq!(
-            range(BUCKET_MS, 2_000 * DAY_MS),
-            (2_000 * DAY_MS, 2_000 * DAY_MS + BUCKET_MS)
-        );
+        assert_eq!(range(BUCKET_MS, 2_000 * DAY_MS), (2_000 * DAY_MS, 2_000 * DAY_MS + BUCKET_MS));
         // A young ledger: nothing goes below the epoch.
         assert_eq!(Grains::behind(Millis(5)), Grains { fine: 0, middle: 0, kept: 0 });
         assert_eq!(

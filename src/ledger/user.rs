@@ -190,7 +190,8 @@ impl User {
             return Err(Rejection::TooOld.into());
         }
         let remembered = Remembered::of(entry);
-        match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, self.as_of) {
+        match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, self.as_of)
+        {
             Known::Same => return Err(Verdict::Duplicate),
             Known::Other => return Err(Rejection::IdConflict.into()),
             Known::No if self.hold(entry.id).is_some() => return Err(Rejection::IdConflict.into()),
