@@ -7,7 +7,7 @@ use super::time::Millis;
 /// One ledger entry, borrowed from the text that it was parsed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryRef<'a> {
-    /// Identity for deduplication: an id is booked once per user.
+    /// Identity for deduplication: within the dedup window, a user's id is booked once.
     pub id: EntryId,
     /// User whose ledger the entry belongs to.
     pub user: UserId,
