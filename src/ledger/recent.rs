@@ -160,7 +160,7 @@ pub enum Known {
     Other,
 }
 
-/// The ids of a user with more than 16 of them, as hash tables.
+/// The ids of a user with many of them, as hash tables.
 #[derive(Debug)]
 pub struct Tables {
     /// One table, or [`TABLES`].
@@ -373,7 +373,7 @@ impl Tables {
     /// range is divided into as many bins as there are ids. Ids are counted per bin and written
     /// from the start of their bin on, and an insertion sort puts the few that are out of order in
     /// place. The counts are temporarily stored behind the ids in `out`. Ids that were chosen to
-    /// largest into few bins are sorted by comparison instead.
+    /// crowd into few bins are sorted by comparison instead.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
         let horizon = Horizon::by_bucket(latest);
         let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
