@@ -167,8 +167,8 @@ mod tests {
     }
 
     #[test]
-    fn range_of_the_documented_example() {
-        // An answer whose `to_ms` lies in the fine grain: both edges are buckets.
+    fn a_window_in_the_fine_grain_has_bucket_edges() {
+        // `from_ms` and `to_ms` lie in the fine grain, so both are bucket edges.
         let grains = Grains::behind(Millis(1_763_898_000_000));
         let range = grains.range(DAY_MS, Millis(1_763_898_299_999));
         assert_eq!(range, Range { from_ms: 1_763_811_900_000, to_ms: 1_763_898_300_000 });
