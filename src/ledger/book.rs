@@ -258,13 +258,14 @@ impl Book {
 
     fn add_user(&mut self, id: UserId) -> Slot {
         let slot = self.push(User::new(id));
-        self.index.insert(id, slot, |_| false).expect("`judge` checked that the index can hold the user");
+        self.index
+            .insert(id, slot, |_| false)
+            .expect("`judge` checked that the index can hold the user");
         slot
     }
 
     fn push(&mut self, user: User) -> Slot {
-        let slot = Slot::try_from(self.users())
-            .expect("memory runs out long before 2^32 users");
+        let slot = Slot::try_from(self.users()).expect("memory runs out long before 2^32 users");
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
             self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }

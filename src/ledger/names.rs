@@ -59,8 +59,7 @@ impl Names {
         if let Some(id) = self.find(name) {
             return id;
         }
-        let id = u32::try_from(self.names.len())
-            .expect("memory runs out long before 2^32 kinds");
+        let id = u32::try_from(self.names.len()).expect("memory runs out long before 2^32 kinds");
         self.names.push(name.into());
         self.bytes += name.len() + size_of::<Box<str>>() + size_of::<u32>();
         let Self { names, by_name, .. } = self;

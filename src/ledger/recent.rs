@@ -500,14 +500,9 @@ mod tests {
         let in_clusters = |id| id / STEP * STEP + id % 1_000;
         let of_few_values = |id| id % 3;
         let latest = Millis(1_763_900_000_000);
-        for spread in [
-            evenly,
-            in_the_first_bin,
-            in_the_last_bin,
-            some_in_one_bin,
-            in_clusters,
-            of_few_values,
-        ] {
+        for spread in
+            [evenly, in_the_first_bin, in_the_last_bin, some_in_one_bin, in_clusters, of_few_values]
+        {
             for count in [0, 1, 2, LISTED + 1, 100, ONE_TABLE, ONE_TABLE + 1, 30_000] {
                 let ids = remembered(count, latest, spread);
                 let mut tables = Tables::new(if count > ONE_TABLE { TABLES } else { 1 });

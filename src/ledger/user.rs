@@ -110,7 +110,7 @@ enum GroupChange<'a> {
     None,
     /// A posting of a kind that has a number in the slice.
     Known(Posting),
-    /// The slice's first posting of a kind without a number.
+    /// A posting of a kind that has no number in the slice yet.
     New {
         kind: &'a str,
         direction: Direction,
