@@ -12,7 +12,7 @@
 //! that hour or day. Amounts are never negative, so all integers are unsigned.
 //!
 //! Snapshots store these bytes unchanged ([`super::image`]), so the packing is an on-disk format
-//! and never changes. [`check`] validates an untrusted block; all other functions trust theirs.
+//! and never changes. [`check`] validates untrusted blocks; all other functions need valid ones.
 
 use super::cursor::{Cursor, Malformed};
 use super::packed::Bytes;
