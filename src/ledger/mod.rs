@@ -3,7 +3,7 @@
 //! The ledger mirrors decisions of the system of record. It books committed entries ([`entry`]),
 //! keeps each user's balances and open holds ([`user`], [`holds`]), remembers recent entry ids so
 //! that no entry is booked twice ([`recent`]), and counts posted entries by time ([`counters`],
-//! over packed [`rows`]). Small users keep their groups, ids and rows in one block (`packed`).
+//! over packed [`rows`]). Small users keep their groups, ids and rows in one block ([`packed`]).
 //! A [`book`] holds the users of one slice, found through [`index`]. [`names`] numbers the kinds.
 //! [`memory`] defines prefetch steps and block growth. [`image`] is the stored form of a user.
 //!
