@@ -1,8 +1,10 @@
-//! The users of one slice: found through the index, kept in chunks that never move.
+//! The users of one slice: an [`Index`] from user id to slot, and chunks of users that never move.
 //!
-//! A book is filled by entries as they come ([`Book::apply`]), or, after a restart, by the users of
-//! a snapshot ([`Book::restore`], [`Book::index`]) and then the entries of a log
-//! ([`Book::replay`]).
+//! Live entries arrive through [`Book::apply`]. After a restart, the users of a snapshot come first
+//! ([`Book::restore`], [`Book::index`]), then the entries of the log ([`Book::replay`]).
+//!
+//! New entries are refused while the ledger's own bytes are above the memory mark. Restore and
+//! replay ignore the mark: what was accepted once must load.
 
 use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
@@ -16,41 +18,41 @@ use super::user::{Effect, User};
 use crate::prefetch;
 use std::fmt;
 
-/// Users live in chunks of one mebibyte, so that nothing grows by doubling.
+/// Size of a chunk of users: one mebibyte. Fixed chunks avoid growth by doubling.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_USERS: usize = CHUNK_BYTES / size_of::<User>();
 const CHUNK_BITS: u32 = CHUNK_USERS.trailing_zeros();
 
-const _: () = assert!(CHUNK_USERS.is_power_of_two(), "a slot's high bits are its chunk");
+const _: () = assert!(CHUNK_USERS.is_power_of_two(), "the chunk number is a slot's high bits");
 
-/// A user, borrowed, and the kinds of its slice.
+/// A borrowed user, with the kind names of its slice.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The user.
     pub user: &'a User,
-    /// The kinds.
+    /// Names of the kinds that the user's groups and holds refer to.
     pub names: &'a Names,
 }
 
-/// What became of an entry that was accepted before.
+/// Result of replaying an entry that was accepted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replayed {
-    /// Booked now.
+    /// Booked by this call.
     Booked,
-    /// The user had it already. Nothing changed.
+    /// The user's version already includes it. Nothing changed.
     Known,
 }
 
-/// Why an entry that was accepted before cannot be booked again. Nothing changed.
+/// Why a previously accepted entry cannot be replayed. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayError {
-    /// The entry is judged otherwise than it was.
+    /// The entry now gets this verdict instead of `Accepted`.
     Refused(Verdict),
-    /// An entry before this one is missing.
+    /// At least one entry before this one is missing.
     Gap {
         /// The user's version; 0 if there is no such user.
         have: u64,
-        /// The version that the entry led to.
+        /// The version that the entry produced when it was accepted.
         got: u64,
     },
 }
@@ -70,10 +72,10 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
-/// A clock that no entry is ahead of.
+/// Clock value that disables the check for entries in the future.
 const NO_CLOCK: Millis = Millis(u64::MAX);
 
-/// One slice's users.
+/// All users of one slice.
 #[derive(Debug)]
 pub struct Book {
     chunks: Vec<Vec<User>>,
@@ -85,7 +87,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book that refuses new entries once it holds more than `mark_bytes`.
+    /// An empty book. It refuses new entries while [`Self::bytes`] is above `mark_bytes`.
     pub fn new(mark_bytes: usize) -> Self {
         Self {
             chunks: Vec::new(),
@@ -97,26 +99,27 @@ impl Book {
         }
     }
 
-    /// The slot of a user of whom an entry was accepted.
+    /// The user's slot; `None` if no entry of this user was ever accepted.
     #[inline]
     pub fn find(&self, id: UserId) -> Option<Slot> {
         self.index.find(id, |slot| self.user(slot).id() == id)
     }
 
-    /// The user in a slot that [`Self::find`] gave.
+    /// The user in a slot returned by [`Self::find`].
     #[inline]
     pub fn user(&self, slot: Slot) -> &User {
         at(&self.chunks, slot)
     }
 
-    /// The same user, with the names that its counters refer to.
+    /// The user in a slot, with the names of its kinds.
     #[inline]
     pub fn view(&self, slot: Slot) -> View<'_> {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Prefetches what a step of the way to a user reads next, and to where `entry` will be booked.
-    /// The step before it was taken long enough ago to have arrived.
+    /// Runs one prefetch step of a look-up of user `id`, and of the tables that booking `entry`
+    /// touches. The cache lines that the previous step requested are read here, so they should have
+    /// arrived by now.
     #[inline]
     pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
         match step {
@@ -129,14 +132,14 @@ impl Book {
         }
     }
 
-    /// The same for all of the user in a slot: the steps behind [`Step::User`].
+    /// Runs a prefetch step after [`Step::User`] for the user in a slot, without an entry.
     #[inline]
     pub fn prefetch_slot(&self, slot: Slot, step: Step) {
         self.user(slot).prefetch(None, step);
     }
 
-    /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed
-    /// nothing. The slot is the user's, who has one if anything of theirs was ever accepted.
+    /// Judges an entry and books it if it is accepted. `now` is the server's clock. Any verdict but
+    /// `Accepted` changes nothing. Returns the user's slot, if the user has one.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
         let slot = self.find(entry.user);
         let effect = match self.judge(slot, now, entry) {
@@ -149,7 +152,8 @@ impl Book {
         (Some(self.book(slot, entry.user, effect)), Verdict::Accepted)
     }
 
-    /// Judges an entry that cannot be logged: what would be accepted is refused for want of room.
+    /// Judges an entry that cannot be logged: where `apply` would accept it, the verdict is
+    /// `InsufficientStorage`.
     pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
         let slot = self.find(entry.user);
         let verdict = self
@@ -158,8 +162,8 @@ impl Book {
         (slot, verdict)
     }
 
-    /// Books an entry that was accepted before and led to this version of its user, whatever the
-    /// clock says and above the memory mark too. A version that the user has reached is skipped.
+    /// Books an entry that was accepted before and produced this version of its user. Ignores the
+    /// clock and the memory mark. Skips a version that the user has already reached.
     pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
         let slot = self.find(entry.user);
         let have = slot.map_or(0, |slot| self.user(slot).version());
@@ -174,8 +178,8 @@ impl Book {
         Ok(Replayed::Booked)
     }
 
-    /// Judges an entry of the user in `slot`, or of one who has none yet: then the index must have
-    /// room.
+    /// Judges an entry of the user in `slot`. Without a slot the user is new, and the index must be
+    /// able to hold it.
     #[inline(always)]
     fn judge<'a>(
         &self,
@@ -183,12 +187,12 @@ impl Book {
         now: Millis,
         entry: &EntryRef<'a>,
     ) -> Result<Effect<'a>, Verdict> {
-        let stranger;
+        let new_user;
         let user = match slot {
             Some(slot) => self.user(slot),
             None => {
-                stranger = User::new(entry.user);
-                &stranger
+                new_user = User::new(entry.user);
+                &new_user
             }
         };
         let effect = user.judge(&self.names, now, entry)?;
@@ -200,7 +204,7 @@ impl Book {
 
     #[inline]
     fn book(&mut self, slot: Option<Slot>, id: UserId, effect: Effect<'_>) -> Slot {
-        let slot = slot.unwrap_or_else(|| self.admit(id));
+        let slot = slot.unwrap_or_else(|| self.add_user(id));
         let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
         let before = user.heap_bytes();
         user.book(&mut self.names, effect);
@@ -209,16 +213,16 @@ impl Book {
         slot
     }
 
-    /// Makes room in an empty book for about so many users, who are to be restored from images of
-    /// so many bytes together. Returns about how many bytes it will take.
+    /// Sizes the index of an empty book for about `users` users, whose images total `image_bytes`.
+    /// Returns an estimate of the ledger's bytes once they are restored.
     pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
-        assert!(self.users() == 0, "an empty book");
+        assert!(self.users() == 0, "the index is sized before the first user is added");
         self.index = Index::for_users(users);
         self.index.heap_bytes() + users * size_of::<User>() + image_bytes / 4 * 3
     }
 
-    /// Takes a loaded user into the next slot, above the memory mark too; it is to be
-    /// [indexed](Self::index). The user was loaded for as many kinds as there are names here.
+    /// Puts a loaded user into the next slot, even above the memory mark. The caller must then
+    /// [index](Self::index) it. The user must have been loaded with this book's number of kinds.
     pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
         let entries =
             self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
@@ -227,7 +231,7 @@ impl Book {
         Ok(self.push(user))
     }
 
-    /// Has a restored user found from now on.
+    /// Adds a restored user to the index, so that [`Self::find`] returns it.
     pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
         let id = self.user(slot).id();
         let Self { index, chunks, .. } = self;
@@ -239,27 +243,29 @@ impl Book {
         })
     }
 
-    /// Gives a kind the next number, as a snapshot lists them. It must have none yet.
+    /// Gives a kind the next number. A snapshot lists kinds in order of their numbers. The kind
+    /// must not have a number yet.
     pub fn name(&mut self, kind: &str) -> Result<KindId, Malformed> {
         Malformed::unless(is_kind(kind.as_bytes()), "a kind has its form")?;
         Malformed::unless(self.names.find(kind).is_none(), "a kind has one number")?;
         Ok(self.names.number(kind))
     }
 
-    /// The kinds that users' counters and holds refer to.
+    /// Names of the kinds that users' groups and holds refer to.
     pub const fn names(&self) -> &Names {
         &self.names
     }
 
-    fn admit(&mut self, id: UserId) -> Slot {
+    fn add_user(&mut self, id: UserId) -> Slot {
         let slot = self.push(User::new(id));
-        self.index.insert(id, slot, |_| false).expect("who has no room is not admitted");
+        self.index
+            .insert(id, slot, |_| false)
+            .expect("`judge` checked that the index can hold the user");
         slot
     }
 
     fn push(&mut self, user: User) -> Slot {
-        let slot = Slot::try_from(self.users())
-            .expect("memory ends long before four thousand million users");
+        let slot = Slot::try_from(self.users()).expect("memory runs out long before 2^32 users");
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
             self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }
@@ -268,17 +274,17 @@ impl Book {
         slot
     }
 
-    /// How many users there are.
+    /// Number of users.
     pub fn users(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK_USERS + last.len())
     }
 
-    /// How many entries were accepted.
+    /// Number of accepted entries of all users.
     pub const fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// The ledger's own bytes, as admission counts them.
+    /// The ledger's own bytes, compared with the memory mark.
     pub fn bytes(&self) -> usize {
         self.chunks.len() * CHUNK_BYTES
             + self.index.heap_bytes()
@@ -308,17 +314,17 @@ mod tests {
     const NOW: Millis = Millis(1_000);
 
     #[test]
-    fn a_log_is_replayed_once_and_without_gaps() {
+    fn replay_skips_booked_entries_and_refuses_gaps() {
         let mut book = Book::new(0);
         let far = NOW.0 + 1_000_000_000;
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 2), Err(ReplayError::Gap { have: 0, got: 2 }));
-        assert_eq!(book.users(), 0, "a gap admits nobody");
+        assert_eq!(book.users(), 0, "a gap adds no user");
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Booked));
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Known));
         assert_eq!(
             book.replay(&entry(2, 7, far, "b"), 2),
             Ok(Replayed::Booked),
-            "neither clock nor mark count"
+            "replay ignores the clock and the memory mark"
         );
         assert_eq!(
             book.replay(&entry(3, 7, far, "a"), 4),
@@ -335,12 +341,12 @@ mod tests {
         assert_eq!(
             book.apply(Millis(far), &entry(4, 7, far, "a")),
             full,
-            "the mark counts again when entries come"
+            "the memory mark applies to new entries"
         );
     }
 
     #[test]
-    fn a_book_is_restored_user_by_user() {
+    fn a_book_restored_from_images_equals_the_original() {
         let mut book = Book::new(usize::MAX);
         for n in 0..3_000 {
             assert_eq!(

@@ -1,9 +1,9 @@
-//! One user's counters: lifetime figures by group, and packed rows by time.
+//! One user's statistics counters: lifetime figures per group, and packed rows per group and time.
 //!
 //! Rows start in one small block. A user whose block stays full after merging *graduates* to three
-//! runs of blocks — buckets, hours, days — and rows move down a run when the user's latest entry
-//! has passed them by ([`Grains`]). When that happens cannot be observed: every range that is ever
-//! asked for has its edges on the grain at those edges.
+//! runs of blocks: 15-minute buckets, hours, days. Rows move from a run to the next coarser one
+//! when they fall behind the user's latest entry ([`Grains`]). Answers do not depend on when a row
+//! is merged or moved, because every queried range has its edges on the grain at those edges.
 
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
@@ -16,15 +16,17 @@ use super::varint;
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// A block is merged, and then split or graduated, when it passes this many bytes.
+/// Block size limit, in bytes. A larger block of a user without runs is merged, and graduates if
+/// it stays full; a larger block of a run is split.
 const BLOCK_BYTES: usize = 1_024;
-/// A merged block that still holds more than this graduates: merging it again would not pay.
+/// A merged block that is still larger than this, in bytes, graduates: merging it again would not
+/// pay.
 const FULL_BYTES: usize = BLOCK_BYTES * 3 / 4;
-/// Blocks that move down a run for each new block: more than one, so that a run never lags for
-/// long.
+/// Blocks of each run that move to the next coarser run per block split. More than one, so that a
+/// run never lags for long.
 const BLOCKS_PER_STEP: usize = 2;
-/// No block is longer: halves of a block that passed [`BLOCK_BYTES`] because its offsets grew are
-/// little longer than that.
+/// Upper bound of a block, in bytes. Halves of a block that passed [`BLOCK_BYTES`] because its
+/// offsets grew are only a little longer than [`BLOCK_BYTES`].
 const LONGEST_BLOCK_BYTES: usize = 2 * BLOCK_BYTES;
 
 const _: () = assert!(
@@ -32,10 +34,10 @@ const _: () = assert!(
     "the longest block's tail fits 16 bits even when every offset grows"
 );
 
-/// What posted entries are grouped by, within one user.
+/// Key of a group: what the posted entries of one user are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupKey {
-    /// Place of the currency among the user's balances.
+    /// Index of the currency in the user's balances.
     pub currency: u8,
     /// The kind's number in the slice.
     pub kind: KindId,
@@ -46,42 +48,42 @@ pub struct GroupKey {
 /// A group and its lifetime figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its key.
+    /// Key.
     pub key: GroupKey,
-    /// Everything it ever posted.
+    /// Totals of all entries ever posted in the group.
     pub lifetime: Tally,
 }
 
-/// Lifetime figures of a user's groups, packed, in the order in which they first came; a group's
-/// place is its number.
+/// Packed lifetime figures of a user's groups, in order of first use. A group's number is its index
+/// in this order.
 ///
 /// ```text
-/// group = bytes behind this one: u8 | currency << 1 | direction: u8 | kind: varint | tally
+/// group = length of the rest: u8 | currency << 1 | direction: u8 | kind: varint | tally
 /// ```
 ///
-/// A tally is packed as in a row ([`rows`]). Snapshots hold groups as they are ([`super::image`]):
-/// this packing is a format on disk, and never changes.
+/// A tally is packed as in a row ([`rows`]). Snapshots store these bytes unchanged
+/// ([`super::image`]), so the packing is an on-disk format and never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Groups<'a>(&'a [u8]);
 
-/// Where a group is packed.
+/// A group found by [`Groups::find`].
 #[derive(Clone, Debug)]
 pub struct Found {
-    /// Its number.
+    /// Group number.
     pub number: usize,
-    /// Its figures.
+    /// Lifetime figures.
     pub lifetime: Tally,
     bytes: std::ops::Range<usize>,
 }
 
 impl<'a> Groups<'a> {
-    /// The groups of a user.
+    /// Groups in a user's packed block.
     #[inline]
     pub(super) fn of(packed: &'a Packed) -> Self {
         Self(packed.get(Section::Groups))
     }
 
-    /// The groups in order of their numbers.
+    /// The groups, in order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Group> + 'a {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -92,7 +94,7 @@ impl<'a> Groups<'a> {
         })
     }
 
-    /// How many there are.
+    /// Number of groups.
     pub(super) fn len(self) -> usize {
         let (mut at, mut count) = (0, 0);
         while at < self.0.len() {
@@ -102,7 +104,8 @@ impl<'a> Groups<'a> {
         count
     }
 
-    /// The group of `key`, or where it would go: `Err` holds how many groups there are.
+    /// Finds the group of `key`. `Err` holds the number of groups, which is the number that a new
+    /// group gets.
     pub fn find(self, key: GroupKey) -> Result<Found, usize> {
         let (mut start, mut number) = (0, 0);
         while start < self.0.len() {
@@ -120,8 +123,7 @@ impl<'a> Groups<'a> {
         Err(number)
     }
 
-    /// The same groups, packed, each in its place, as a slice has them that numbers kinds
-    /// otherwise.
+    /// Packs the same groups in the same order with the kind numbers of another slice.
     fn renumbered(self, numbers: &mut Numbers<'_>) -> Vec<u8> {
         let mut other = Vec::with_capacity(self.0.len());
         for Group { key, lifetime } in self.iter() {
@@ -130,7 +132,8 @@ impl<'a> Groups<'a> {
         other
     }
 
-    /// Reads the packed groups of a user with so many balances, in a slice with so many kinds.
+    /// Validates untrusted packed groups of a user with `balances` balances, in a slice with
+    /// `kinds` kinds, and adds them to `accounts`.
     fn check(self, balances: usize, kinds: u32, accounts: &mut Accounts) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(self.0);
         while !cursor.is_at_end() {
@@ -155,7 +158,7 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// Writes the figures of a group: in the place `found`, or as a new one.
+/// Writes the figures of a group: over the one `found`, or appended as a new one.
 fn set(groups: &mut impl Bytes, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
     let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
     let mut at = 2;
@@ -183,7 +186,8 @@ fn unpack(bytes: &[u8], at: &mut usize) -> Group {
     Group { key, lifetime: Tally::get(bytes, at) }
 }
 
-/// A group while its rows are read: what of its lifetime figures they have not accounted for.
+/// A group while its rows are loaded: key, lifetime figures, and the count and sum that no row has
+/// accounted for yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Account {
     pub(super) key: GroupKey,
@@ -192,17 +196,18 @@ pub(super) struct Account {
     sum: i64,
 }
 
-/// A user's groups, by number. Most users have few.
+/// A user's groups by number; inline up to eight, as most users have few.
 pub(super) type Accounts = SmallVec<[Account; 8]>;
 
 impl Account {
-    /// What the group brought to its currency's balance.
+    /// The group's signed contribution to the posted balance of its currency.
     pub(super) fn posted(&self) -> i128 {
         let sum = i128::from(self.lifetime.sum);
         if self.key.direction == Direction::Credit { sum } else { -sum }
     }
 
-    /// Takes a row into account.
+    /// Subtracts a row from what is unaccounted for; fails if the row is not within the lifetime
+    /// figures.
     #[inline]
     fn take(&mut self, row: &Tally) -> Result<(), Malformed> {
         let within = row.count <= self.count
@@ -215,13 +220,15 @@ impl Account {
         Ok(())
     }
 
-    /// Whether what no row accounts for can have been posted.
+    /// Whether the unaccounted count and sum are possible with the lifetime minimum and maximum.
+    /// They belong to rows that are no longer kept.
     fn is_settled(&self) -> bool {
         self.lifetime.is_sum(self.count, i128::from(self.sum))
     }
 }
 
-/// The runs of a graduated user. Blocks are in time order; each run's rows are merged to its grain.
+/// The three runs of a graduated user. Blocks of a run are in time order; rows of a run are merged
+/// to its grain.
 #[derive(Debug, Default)]
 pub struct Runs {
     buckets: Vec<Block>,
@@ -229,9 +236,9 @@ pub struct Runs {
     days: Vec<Block>,
 }
 
-/// Books a posting in a user's groups and rows; the runs of a graduated user live elsewhere and are
-/// handed in. `latest` is the user's latest entry, this one included. Returns the runs of a user
-/// who graduates now.
+/// Books a posting in a user's groups and in its rows, or in `runs` if the user has graduated.
+/// `latest` is the user's latest booking time, this entry included. Returns runs if the user
+/// graduates by this entry.
 #[must_use]
 pub(super) fn post(
     packed: &mut Packed,
@@ -272,7 +279,7 @@ fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
     Some(runs)
 }
 
-/// Calls `visit` with every row inside `range`, in no order.
+/// Calls `visit` with every row inside `range`, in no particular order.
 #[inline]
 pub(super) fn visit(
     packed: &Packed,
@@ -283,8 +290,8 @@ pub(super) fn visit(
     let (from, to) = ((range.from_ms / BUCKET_MS) as Bucket, (range.to_ms / BUCKET_MS) as Bucket);
     visit_block(packed.get(Section::Rows), from, to, &mut visit);
     for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.buckets]) {
-        // A block begins where the one before it ends: the first that can hold `from` is the last
-        // that begins before it.
+        // A block begins at or after the last bucket of the block before it, so the first block
+        // that can hold `from` is the last one that begins before `from`.
         let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
         for block in run[first..].iter().take_while(|block| rows::first(block) < to) {
             visit_block(block, from, to, &mut visit);
@@ -292,7 +299,7 @@ pub(super) fn visit(
     }
 }
 
-/// Appends the packed groups, and the rows or the runs: see [`super::image`].
+/// Appends the packed groups, then the rows or the runs, in the format of [`super::image`].
 pub(super) fn store(
     packed: &Packed,
     runs: Option<&Runs>,
@@ -311,18 +318,18 @@ pub(super) fn store(
     }
 }
 
-/// A user's counters, read and checked.
+/// A user's counters, read and validated.
 pub(super) struct Loaded<'a> {
     /// Packed groups.
     pub(super) groups: &'a [u8],
-    /// Packed rows; none of a user who has runs.
+    /// Packed rows; empty if the user has runs.
     pub(super) rows: &'a [u8],
-    /// The runs of a graduated user.
+    /// Runs of a graduated user.
     pub(super) runs: Option<Runs>,
 }
 
-/// Reads what [`store`] wrote, of a user with so many balances in a slice with so many kinds, and
-/// whose latest entry is `latest`. Adds the groups to `accounts`.
+/// Reads and validates what [`store`] wrote, for a user with `balances` balances and the latest
+/// booking time `latest`, in a slice with `kinds` kinds. Adds the groups to `accounts`.
 #[inline]
 pub(super) fn load<'a>(
     cursor: &mut Cursor<'a>,
@@ -353,20 +360,20 @@ pub(super) fn load<'a>(
     Ok(Loaded { groups, rows, runs })
 }
 
-/// A posting whose checks have passed.
+/// A posting that has passed all checks.
 #[derive(Clone, Debug)]
 pub struct Posting {
-    /// Its group.
+    /// Key of its group.
     pub key: GroupKey,
-    /// Where that group stands; `None` if it is new.
+    /// The packed group; `None` if it is new.
     pub found: Option<Found>,
-    /// How many groups there are.
+    /// Number of the user's groups. Meaningful only for a new group: it is the group's number.
     pub groups: usize,
-    /// The group's figures with this posting.
+    /// Lifetime figures of the group, this posting included.
     pub lifetime: Tally,
     /// Booking time.
     pub at: Millis,
-    /// Minor units.
+    /// Amount in minor units.
     pub amount: i64,
 }
 
@@ -383,14 +390,14 @@ fn visit_block(block: &[u8], from: Bucket, to: Bucket, visit: &mut impl FnMut(Ro
     }
 }
 
-/// Reads blocks that may be anything.
+/// Validates untrusted blocks.
 struct BlockReader<'a> {
     accounts: &'a mut [Account],
     latest: Bucket,
 }
 
 impl BlockReader<'_> {
-    /// The first and the newest bucket of a block.
+    /// Validates a block. Returns its first and its newest bucket.
     #[inline]
     fn check(&mut self, block: &[u8], grain: Bucket) -> Result<(Bucket, Bucket), Malformed> {
         Malformed::unless(block.len() <= LONGEST_BLOCK_BYTES, "no block is longer than the limit")?;
@@ -400,7 +407,7 @@ impl BlockReader<'_> {
         })
     }
 
-    /// A run of blocks.
+    /// Loads and validates a run of blocks.
     fn load_run(
         &mut self,
         cursor: &mut Cursor<'_>,
@@ -413,7 +420,7 @@ impl BlockReader<'_> {
             let (first, last) = self.check(block, grain)?;
             Malformed::unless(first >= before, "a block begins where the one before it ends")?;
             before = last;
-            run.push(with_room(block));
+            run.push(to_owned_block(block));
         }
         Ok(run)
     }
@@ -422,22 +429,22 @@ impl BlockReader<'_> {
 const BUCKETS_PER_HOUR: Bucket = 4;
 const BUCKETS_PER_DAY: Bucket = 96;
 
-/// The first bucket of the bucket that holds `bucket`, or `None` if it is no longer kept.
+/// `bucket` rounded down to the grain that applies to its time, or `None` if it is no longer kept.
 fn merged(bucket: Bucket, grains: &Grains) -> Option<Bucket> {
     let t = u64::from(bucket) * BUCKET_MS;
     (t >= grains.kept).then(|| bucket - bucket % (grains.at(t) / BUCKET_MS) as Bucket)
 }
 
 impl Runs {
-    /// Books a row among the buckets: an accepted entry is never so late that its bucket has
-    /// moved on.
+    /// Adds a row to the run of 15-minute buckets. An accepted entry is never so late that its
+    /// bucket has been merged.
     fn add(&mut self, row: Row, grains: &Grains) {
         if add_to(&mut self.buckets, row) {
             self.age(grains);
         }
     }
 
-    /// Puts a merged row into the run of its grain.
+    /// Adds a merged row to the run of its grain.
     fn place(&mut self, row: Row, grains: &Grains) {
         let t = u64::from(row.bucket) * BUCKET_MS;
         let run = if t >= grains.fine {
@@ -450,7 +457,8 @@ impl Runs {
         add_to(run, row);
     }
 
-    /// Moves the oldest blocks down where the user's time has passed them.
+    /// Moves the oldest blocks to coarser runs where they lie before the grain's edge, and drops
+    /// days that are no longer kept.
     fn age(&mut self, grains: &Grains) {
         for _ in 0..BLOCKS_PER_STEP {
             move_down(&mut self.buckets, &mut self.hours, grains.fine, BUCKETS_PER_HOUR);
@@ -476,7 +484,8 @@ impl Runs {
         })
     }
 
-    /// Prefetches where the block begins in which the next entry is most likely booked.
+    /// Prefetches the start of the newest block of 15-minute buckets: the next entry most likely
+    /// goes there.
     #[inline]
     pub fn prefetch(&self) {
         if let Some(block) = self.buckets.last() {
@@ -495,11 +504,11 @@ fn run_bytes(run: &Vec<Block>) -> usize {
     run.capacity() * size_of::<Block>() + run.iter().map(Vec::capacity).sum::<usize>()
 }
 
-/// A block with the room that it would have had had its rows come one by one.
-fn with_room(block: &[u8]) -> Block {
-    let mut with_room = Block::new();
-    with_room.replace(0..0, block);
-    with_room
+/// Copies a block with the capacity that it would have had if its rows had been added one by one.
+fn to_owned_block(block: &[u8]) -> Block {
+    let mut owned = Block::new();
+    owned.replace(0..0, block);
+    owned
 }
 
 fn ends_before(block: &[u8], edge_ms: u64) -> bool {
@@ -515,10 +524,10 @@ fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Bu
     }
 }
 
-/// Books a row in a run; says whether a block was split.
+/// Adds a row to a run. Returns whether a block was split.
 fn add_to(run: &mut Vec<Block>, row: Row) -> bool {
     let at = match run.last() {
-        // Most entries belong at the end: the other blocks are not even looked at.
+        // Most entries go to the last block: skip the search.
         Some(last) if rows::first(last) <= row.bucket => run.len() - 1,
         _ => run.partition_point(|block| rows::first(block) <= row.bucket).saturating_sub(1),
     };

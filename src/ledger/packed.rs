@@ -1,39 +1,42 @@
-//! What a user has of groups, remembered ids and rows, as long as it is little: three parts, one
-//! behind the other, in one block of memory.
+//! Packed block: the groups, remembered ids and rows of a small user, as three sections in one
+//! allocation.
 //!
-//! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last:
-//! rows come at the end, ids before few rows.
+//! One allocation needs one pointer, one prefetch and one growth step, and has unused capacity only
+//! once. Sections are ordered by how often they change, the most changed one last: rows are
+//! appended at the end of the block, and inserting an id moves only the few rows behind it. A
+//! section that grows large moves out of the block: ids to `recent::Tables`, rows to
+//! `counters::Runs`.
 
 use super::memory::block_bytes;
 use crate::prefetch::{self, LINE_BYTES};
 use std::ops::{Deref, DerefMut, Range};
 
-/// Bytes at the end of the rows in which the newest are.
+/// Bytes at the end of the rows that are prefetched: the newest rows are there.
 const LATEST_BYTES: usize = 2 * LINE_BYTES;
 
-/// A part of the block.
+/// A section of the block, in the block's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Section {
-    /// Lifetime figures ([`super::counters::Groups`]).
+    /// Lifetime figures of groups ([`super::counters::Groups`]).
     Groups,
-    /// Remembered ids ([`super::recent`]).
+    /// Remembered entry ids ([`super::recent`]).
     Ids,
-    /// Counters by time ([`super::rows`]).
+    /// Counter rows by time ([`super::rows`]).
     Rows,
 }
 
-/// The block.
+/// The packed block of one user.
 #[derive(Debug, Default)]
 pub struct Packed {
-    /// The parts, and zeros up to what the allocator has.
+    /// The sections, then zeros up to the allocation's size ([`block_bytes`]).
     bytes: Box<[u8]>,
-    /// Where each part ends.
+    /// End offset of each section.
     ends: [u16; 3],
 }
 
-/// Bytes some of which can be replaced by more or fewer.
+/// A growable byte string that supports splicing.
 pub(super) trait Bytes: Deref<Target = [u8]> + DerefMut {
-    /// Puts `new` in the place of `old`.
+    /// Replaces the range `old` by `new`, which may be longer or shorter.
     fn replace(&mut self, old: Range<usize>, new: &[u8]);
 }
 
@@ -52,31 +55,32 @@ impl Bytes for Vec<u8> {
 }
 
 impl Packed {
-    /// These parts, with the room that they would have had they come bit by bit.
-    pub(super) fn new(parts: [&[u8]; 3]) -> Self {
-        let len = parts.iter().map(|part| part.len()).sum();
+    /// A block with these sections, with the capacity that it would have if they had been appended
+    /// bit by bit.
+    pub(super) fn new(sections: [&[u8]; 3]) -> Self {
+        let len = sections.iter().map(|section| section.len()).sum();
         let mut bytes = Vec::with_capacity(block_bytes(len));
-        let ends = parts.map(|part| {
-            bytes.extend_from_slice(part);
+        let ends = sections.map(|section| {
+            bytes.extend_from_slice(section);
             short(bytes.len())
         });
         bytes.resize(block_bytes(len), 0);
         Self { bytes: bytes.into_boxed_slice(), ends }
     }
 
-    /// A part.
+    /// A section's bytes.
     #[inline]
     pub(super) fn get(&self, section: Section) -> &[u8] {
         &self.bytes[self.range(section)]
     }
 
-    /// A part that is to be changed.
+    /// A section, for modification.
     #[inline]
     pub(super) const fn section(&mut self, section: Section) -> SectionMut<'_> {
         SectionMut { packed: self, section }
     }
 
-    /// Gives back what no part needs, after one of them has gone elsewhere.
+    /// Frees unused capacity, after a section has moved out of the block.
     pub(super) fn shrink(&mut self) {
         self.resize(block_bytes(self.len()));
     }
@@ -86,14 +90,14 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// Prefetches the groups and the ids, and where the rows begin and end: an entry is hardly
-    /// booked between.
+    /// Prefetches the groups, the ids, and the first and last rows. Entries are hardly ever booked
+    /// in the rows between.
     #[inline]
     pub(super) fn prefetch(&self) {
         self.lines().for_each(|line| prefetch::line((line * LINE_BYTES) as *const u8));
     }
 
-    /// The numbers of the cache lines that [`Self::prefetch`] names.
+    /// Numbers of the cache lines that [`Self::prefetch`] requests.
     #[inline]
     fn lines(&self) -> impl Iterator<Item = usize> {
         let len = self.len();
@@ -127,7 +131,7 @@ impl Packed {
     }
 }
 
-/// A part that is to be changed: what is behind it moves.
+/// Mutable view of one section; the sections behind it move when its length changes.
 #[derive(Debug)]
 pub(super) struct SectionMut<'a> {
     packed: &'a mut Packed,
@@ -173,7 +177,7 @@ impl Bytes for SectionMut<'_> {
 }
 
 fn short(end: usize) -> u16 {
-    u16::try_from(end).expect("the limits of each section end long before 64 KiB")
+    u16::try_from(end).expect("the limits of the sections keep a block below 64 KiB")
 }
 
 #[cfg(test)]
@@ -184,7 +188,7 @@ mod tests {
     const SECTIONS: [Section; 3] = [Section::Groups, Section::Ids, Section::Rows];
 
     #[test]
-    fn parts_are_vectors_of_their_own() {
+    fn sections_behave_like_separate_vectors() {
         for seed in 0..50u64 {
             let (mut packed, mut vecs, mut state) =
                 (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
@@ -220,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_bit_by_bit_has_the_room_of_what_comes_at_once() {
+    fn capacity_is_the_same_whether_grown_or_built_at_once() {
         let (mut grown, mut vec) = (Packed::default(), Vec::new());
         for len in 0..2_000 {
             let bytes = vec![7; len];
@@ -232,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_prefetched_once_but_the_middle_of_many_rows() {
+    fn all_lines_but_the_middle_of_many_rows_are_prefetched_once() {
         for (ids, rows) in (0..400).map(|n| (n * 7 % 90, n)) {
             let packed = Packed::new([b"", &vec![1; ids], &vec![2; rows]]);
             let at = |n| (packed.bytes.as_ptr() as usize + n) / LINE_BYTES;

@@ -1,18 +1,18 @@
-//! A block of packed counter rows: what one user's groups came to in some buckets, in as few bytes
-//! as they hold.
+//! Packed blocks of counter rows: totals of one user's groups per time bucket, in few bytes.
 //!
 //! ```text
 //! block = base: u32 LE | tail: u16 LE | row …
-//! row   = bucket − base: varint | group: u8 | count: varint | sum: varint | min: varint, max − min: varint if count > 1
+//! row   = bucket − base: varint | group: u8 | tally
+//! tally = count: varint | sum: varint | min: varint, max − min: varint if count > 1
 //! ```
 //!
-//! Rows are sorted by (bucket, group), one row each. `base` is the first row's bucket; `tail` is
-//! where the rows of the newest bucket begin, so that booking at the end costs the same however
-//! full the block is. A row merged to an hour or a day carries the first bucket of it. Amounts are
-//! never negative, so all integers are unsigned.
+//! Rows are sorted by (bucket, group), with one row per pair. `base` is the first row's bucket.
+//! `tail` is the offset of the newest bucket's rows, so that booking at the end takes the same time
+//! however full the block is. A row merged to an hour or a day has the first 15-minute bucket of
+//! that hour or day. Amounts are never negative, so all integers are unsigned.
 //!
-//! Snapshots hold blocks as they are ([`super::image`]): this packing is a format on disk, and
-//! never changes.
+//! Snapshots store these bytes unchanged ([`super::image`]), so the packing is an on-disk format
+//! and never changes. [`check`] validates untrusted blocks; all other functions need valid ones.
 
 use super::cursor::{Cursor, Malformed};
 use super::packed::Bytes;
@@ -20,36 +20,36 @@ use super::time::Bucket;
 use super::varint;
 use std::cmp::Ordering;
 
-/// A packed block; empty, or a header and at least one row.
+/// A packed block: empty, or a header and at least one row.
 pub type Block = Vec<u8>;
 
 const HEADER_BYTES: usize = 6;
-/// Offset and group, then four integers.
+/// Upper bound of a packed row: offset, group and four integers.
 const ROW_BYTES: usize = 1 + 5 * varint::MAX_BYTES;
 
-/// Count, sum, least and greatest of some posted amounts, in minor units.
+/// Count, sum, minimum and maximum of posted amounts, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
-    /// How many.
+    /// Number of amounts.
     pub count: u64,
-    /// Their sum.
+    /// Sum.
     pub sum: i64,
-    /// The least; [`i64::MAX`] if there are none.
+    /// Minimum; [`i64::MAX`] if there are no amounts.
     pub min: i64,
-    /// The greatest; 0 if there are none.
+    /// Maximum; 0 if there are no amounts.
     pub max: i64,
 }
 
 impl Tally {
-    /// Of nothing.
+    /// Tally of no amounts.
     pub const EMPTY: Self = Self { count: 0, sum: 0, min: i64::MAX, max: 0 };
 
-    /// Of one amount, which is not negative.
+    /// Tally of one amount, which must not be negative.
     pub const fn of(amount: i64) -> Self {
         Self { count: 1, sum: amount, min: amount, max: amount }
     }
 
-    /// Takes `other` in; `None` if the sum would leave `i64`.
+    /// Sum of two tallies; `None` if the count or the sum overflows.
     #[must_use]
     pub fn checked_add(self, other: Self) -> Option<Self> {
         Some(Self {
@@ -60,10 +60,10 @@ impl Tally {
         })
     }
 
-    /// Takes `other` in, where the sum is known to fit: a part of a lifetime sum that fits.
+    /// Adds `other`. Must not overflow: only for tallies that are part of a lifetime tally.
     pub(super) fn add(&mut self, other: Self) {
         *self =
-            self.checked_add(other).expect("a part of a lifetime sum fits where the whole does");
+            self.checked_add(other).expect("the sum of rows is at most their group's lifetime sum");
     }
 
     pub(super) fn put(&self, out: &mut [u8], at: &mut usize) {
@@ -88,8 +88,7 @@ impl Tally {
 }
 
 impl Tally {
-    /// Reads one that may be anything, but in what [`Self::put`] writes for the amounts that were
-    /// posted.
+    /// Reads an untrusted tally. Accepts only what [`Self::put`] can write for some amounts.
     #[inline(always)]
     pub(super) fn load(cursor: &mut Cursor<'_>) -> Result<Self, Malformed> {
         let count = cursor.varint()?;
@@ -102,7 +101,7 @@ impl Tally {
         let max =
             min.checked_add(cursor.amount()?).ok_or(Malformed("a greatest amount fits 63 bits"))?;
         let tally = Self { count, sum, min, max };
-        // One of them is the least, one the greatest, and all others are between.
+        // One amount is the minimum, one the maximum, and all others are between.
         Malformed::unless(
             tally.is_sum(count - 2, i128::from(sum) - i128::from(min) - i128::from(max)),
             "a sum lies between the least and the greatest amount, times the count",
@@ -110,7 +109,7 @@ impl Tally {
         Ok(tally)
     }
 
-    /// Whether so many amounts from the least to the greatest of this tally can have this sum.
+    /// Whether `count` amounts between this tally's minimum and maximum can add up to `sum`.
     #[inline]
     pub(super) const fn is_sum(&self, count: u64, sum: i128) -> bool {
         count as i128 * self.min as i128 <= sum && sum <= count as i128 * self.max as i128
@@ -120,15 +119,15 @@ impl Tally {
 /// One row, unpacked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// First bucket of the bucket.
+    /// Bucket of the row; for a merged row, the first 15-minute bucket of its hour or day.
     pub bucket: Bucket,
-    /// Number of the group among the user's.
+    /// Group number of the user.
     pub group: u8,
-    /// What was posted.
+    /// Totals of the group in this bucket.
     pub tally: Tally,
 }
 
-/// The rows of a block, in order.
+/// Iterator over the rows of a block, in order.
 pub struct Rows<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -150,7 +149,7 @@ impl Iterator for Rows<'_> {
     }
 }
 
-/// Walks a block.
+/// Iterates over the rows of a block.
 #[inline]
 pub fn rows(block: &[u8]) -> Rows<'_> {
     let base = if block.is_empty() { 0 } else { first(block) };
@@ -172,7 +171,7 @@ pub(super) fn tail(block: &[u8]) -> usize {
     usize::from(u16::from_le_bytes([block[4], block[5]]))
 }
 
-/// Books `row`: merges it into the row of its bucket and group, or puts it in its place.
+/// Adds `row` to a block: merges it into the row of its bucket and group, or inserts it in order.
 pub(super) fn add(block: &mut impl Bytes, row: Row) {
     if block.is_empty() {
         return start(block, row);
@@ -218,7 +217,7 @@ pub(super) fn add(block: &mut impl Bytes, row: Row) {
     block.replace(old, &packed[..len]);
 }
 
-/// The first row of an empty block.
+/// Writes header and first row of an empty block.
 fn start(block: &mut impl Bytes, row: Row) {
     let (mut packed, mut header) = ([0; ROW_BYTES], [0; HEADER_BYTES + ROW_BYTES]);
     let len = pack(&mut packed, 0, row.group, &row.tally);
@@ -229,7 +228,7 @@ fn start(block: &mut impl Bytes, row: Row) {
 }
 
 fn set_tail(block: &mut [u8], at: usize) {
-    let at = u16::try_from(at).expect("a block is split long before 64 KiB");
+    let at = u16::try_from(at).expect("a block is split long before it reaches 64 KiB");
     block[4..6].copy_from_slice(&at.to_le_bytes());
 }
 
@@ -242,7 +241,7 @@ fn pack(out: &mut [u8; ROW_BYTES], offset: Bucket, group: u8, tally: &Tally) -> 
     at
 }
 
-/// A row before the first one: the offsets of all others change.
+/// Adds a row before the first one. Rebuilds the block, because all offsets change.
 fn rebase(block: &mut impl Bytes, row: Row) {
     let mut rebased = Block::with_capacity(block.len() + ROW_BYTES);
     add(&mut rebased, row);
@@ -250,8 +249,8 @@ fn rebase(block: &mut impl Bytes, row: Row) {
     block.replace(0..block.len(), &rebased);
 }
 
-/// Merges rows as `floor` says, drops what it maps to `None`, and packs anew. `floor` must be
-/// monotone.
+/// Merges rows whose buckets `floor` maps to the same bucket, drops those that it maps to `None`,
+/// and repacks the block. `floor` must be monotone.
 pub(super) fn compact(block: &mut impl Bytes, floor: impl Fn(Bucket) -> Option<Bucket>) {
     let mut compacted = Block::with_capacity(block.len());
     for row in rows(block) {
@@ -262,7 +261,7 @@ pub(super) fn compact(block: &mut impl Bytes, floor: impl Fn(Bucket) -> Option<B
     block.replace(0..block.len(), &compacted);
 }
 
-/// Cuts a full block in two, at a row near its middle. Returns the later half.
+/// Splits a block at a row near its middle. Returns the later half.
 pub fn split(block: &mut Block) -> Block {
     let old = std::mem::take(block);
     let mut later = Block::new();
@@ -275,8 +274,9 @@ pub fn split(block: &mut Block) -> Block {
     later
 }
 
-/// Walks a block that may be anything. Returns its first and its newest bucket if it is what
-/// [`add`] makes of rows that begin on `grain`, none after `latest`, and `visit` takes them.
+/// Validates an untrusted block: it must be what [`add`] builds from rows that begin on `grain`,
+/// none after `latest`. Calls `visit` with each row and stops at its first error. Returns the
+/// block's first and newest bucket.
 pub(super) fn check(
     block: &[u8],
     grain: Bucket,
@@ -298,7 +298,7 @@ pub(super) fn check(
             "no row lies after the latest entry",
         )?;
         let offset = offset as Bucket;
-        // A division for each row is as dear as all else here.
+        // Grain 1 skips the division: one per row costs as much as everything else here.
         Malformed::unless(
             grain == 1 || (base + offset).is_multiple_of(grain),
             "a merged row begins on its grain",
@@ -323,7 +323,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    fn sorted(seed: u64, span: u64, groups: u64, steps: u64) {
+    /// Compares a block of random rows with a sorted map, after each row, a split and a merge.
+    fn compare_with_map(seed: u64, span: u64, groups: u64, steps: u64) {
         let mut block = Block::new();
         let mut want = BTreeMap::<(Bucket, u8), Tally>::new();
         let mut state = seed;
@@ -361,10 +362,10 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_a_sorted_map() {
+    fn a_block_behaves_like_a_sorted_map() {
         for seed in 0..40 {
-            sorted(seed, 1 + seed * 7, 1 + seed % 5, 60);
+            compare_with_map(seed, 1 + seed * 7, 1 + seed % 5, 60);
         }
-        sorted(99, 40_000, 256, 300);
+        compare_with_map(99, 40_000, 256, 300);
     }
 }

@@ -1,8 +1,8 @@
-//! One user: balances, open holds, remembered ids and counters, and what an entry does to them.
+//! One user: balances, open holds, dedup window and counters, and how an entry changes them.
 //!
-//! [`User::judge`] looks and changes nothing; [`User::book`] does what was judged and cannot fail.
-//! What few users have — open holds, many remembered ids, long runs of counters — lives behind one
-//! pointer, so that a user is two cache lines and one block.
+//! [`User::judge`] checks an entry and changes nothing. [`User::book`] applies the judged effect
+//! and cannot fail. Rare state (open holds, large dedup windows, runs of counters) is behind one
+//! pointer, so that an ordinary user is two cache lines and one packed block.
 
 use super::amount::{Amount, Currency, Direction};
 use super::counters::{self, GroupKey, Groups, Posting, Runs};
@@ -19,19 +19,20 @@ use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, H
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// How often the bytes of those who have much are counted: counting walks all their blocks.
+/// Entries between two counts of a user's rare heap bytes. Counting walks all its blocks, so it is
+/// not done for every entry.
 const ENTRIES_PER_COUNT: u64 = 64;
 
-/// What a user has in one currency, in minor units.
+/// Balance of a user in one currency, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// The currency.
     pub currency: Currency,
     /// Posted credits − posted debits; may be negative.
     pub posted: i64,
-    /// Sum of the open debit holds.
+    /// Sum of open debit holds.
     pub pending_debits: i64,
-    /// Sum of the open credit holds.
+    /// Sum of open credit holds.
     pub pending_credits: i64,
 }
 
@@ -40,7 +41,7 @@ impl Balance {
         Self { currency, posted: 0, pending_debits: 0, pending_credits: 0 }
     }
 
-    /// `posted` − `pending_debits`: no booking lets it leave `i64`.
+    /// `posted` − `pending_debits`. Cannot overflow: an entry that would make it is refused.
     pub const fn available(&self) -> i64 {
         self.posted - self.pending_debits
     }
@@ -67,15 +68,15 @@ impl Balance {
     }
 }
 
-/// A user of the ledger. The order of the fields is the order in memory: what every read needs
-/// comes first.
+/// A user of the ledger: 128 bytes, two cache lines. Fields are in memory order; those that every
+/// read needs come first.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
     pub(super) id: UserId,
     pub(super) version: u64,
     pub(super) as_of: Millis,
-    /// In the order in which the currencies first came; a currency's place never changes.
+    /// In order of first use of the currencies; a currency's index never changes.
     pub(super) balances: SmallVec<[Balance; 2]>,
     pub(super) packed: Packed,
     pub(super) more: Option<Box<More>>,
@@ -83,17 +84,17 @@ pub struct User {
 
 const _: () = assert!(size_of::<User>() == 128, "a user is two cache lines");
 
-/// What few users have.
+/// Rare state of a user.
 #[derive(Debug, Default)]
 pub(super) struct More {
-    /// Bytes on the heap behind this, as of the last count.
+    /// Bytes of this struct and of its heap data, as of the last count.
     pub(super) counted: usize,
     pub(super) holds: Holds,
     pub(super) recent: Option<Tables>,
     pub(super) runs: Option<Runs>,
 }
 
-/// What an accepted entry will do.
+/// Effect of a judged entry, ready to be booked.
 #[derive(Debug)]
 pub struct Effect<'a> {
     place: usize,
@@ -107,9 +108,9 @@ pub struct Effect<'a> {
 #[derive(Debug)]
 enum GroupChange<'a> {
     None,
-    /// A group whose kind has a number.
+    /// A posting of a kind that has a number in the slice.
     Known(Posting),
-    /// The first entry of a new kind.
+    /// A posting of a kind that has no number in the slice yet.
     New {
         kind: &'a str,
         direction: Direction,
@@ -126,7 +127,7 @@ enum HoldChange<'a> {
 }
 
 impl User {
-    /// A user of whom nothing was accepted yet.
+    /// A new user without any accepted entry.
     pub fn new(id: UserId) -> Self {
         Self {
             id,
@@ -143,17 +144,17 @@ impl User {
         self.id
     }
 
-    /// How many entries were accepted.
+    /// Number of accepted entries.
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// The largest booking time among them.
+    /// Latest booking time of the accepted entries.
     pub const fn as_of(&self) -> Millis {
         self.as_of
     }
 
-    /// The balances, sorted by currency: calls `visit` with each.
+    /// Calls `visit` with each balance, sorted by currency.
     pub fn visit_balances(&self, mut visit: impl FnMut(&Balance)) {
         match &self.balances[..] {
             [] => {}
@@ -170,12 +171,13 @@ impl User {
         }
     }
 
-    /// The balance in one currency, if it is listed.
+    /// The balance in one currency; `None` if the user never used it.
     pub fn balance(&self, currency: Currency) -> Option<&Balance> {
         self.balances.iter().find(|b| b.currency == currency)
     }
 
-    /// Judges an entry of this user. `now` is the server's clock. Changes nothing.
+    /// Judges an entry of this user: the effect to book, or the verdict if it is a duplicate or
+    /// refused. `now` is the server's clock. Changes nothing.
     #[inline(always)]
     pub fn judge<'a>(
         &self,
@@ -267,7 +269,7 @@ impl User {
         Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
     }
 
-    /// A settlement of `amount`, or a void.
+    /// Judges a settlement of `amount`, or a void if `amount` is `None`.
     fn judge_settle<'a>(
         &self,
         entry: &EntryRef<'a>,
@@ -302,8 +304,8 @@ impl User {
         })
     }
 
-    /// The group's change; an overflow of its sum is the inner error, because limits are looked at
-    /// before it.
+    /// Judges the change of a group. The outer error is the group limit. The inner one is an
+    /// overflow of the sum, which the caller reports only after all limits.
     #[allow(clippy::type_complexity)]
     fn judge_group<'a>(
         &self,
@@ -325,7 +327,7 @@ impl User {
             .ok_or(Rejection::BalanceOverflow))
     }
 
-    /// Where a currency is, or would be, and what is there.
+    /// Index and balance of a currency; for a new one, the next index and an empty balance.
     fn place(&self, currency: Currency) -> Result<(usize, Balance), Rejection> {
         match self.balances.iter().position(|b| b.currency == currency) {
             Some(place) => Ok((place, self.balances[place])),
@@ -350,7 +352,8 @@ impl User {
         self.more.as_ref().and_then(|m| m.recent.as_ref())
     }
 
-    /// Does what was judged.
+    /// Books a judged entry. Cannot fail. No other entry of the user may have been booked since
+    /// [`Self::judge`].
     pub fn book(&mut self, names: &mut Names, effect: Effect<'_>) {
         let before = (self.version > 0).then_some(self.as_of);
         self.version += 1;
@@ -401,7 +404,7 @@ impl User {
         }
     }
 
-    /// The range that a statistics answer states.
+    /// The exact time range of a statistics answer.
     pub fn range(&self, window: Window, at: Millis) -> Range {
         match window {
             Window::Lifetime => lifetime(self.as_of),
@@ -409,8 +412,8 @@ impl User {
         }
     }
 
-    /// Calls `visit` with each group that posted within `range` and fits the filters, sorted by
-    /// currency, kind, direction.
+    /// Calls `visit` with each group that has postings within `range` and matches the filters,
+    /// sorted by currency, kind, direction.
     pub fn visit_stats(
         &self,
         names: &Names,
@@ -418,7 +421,7 @@ impl User {
         range: Range,
         visit: impl FnMut(Stat<'_>),
     ) {
-        /// Most users have few groups; the larger array is another eight kilobytes of stack.
+        /// Most users have few groups; the larger array takes eight kilobytes more of stack.
         const FEW: usize = 16;
         if Groups::of(&self.packed).len() <= FEW {
             self.visit_stats_in(&mut [Stat::NONE; FEW], names, question, range, visit);
@@ -458,8 +461,8 @@ impl User {
         stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
     }
 
-    /// Bytes on the heap behind this user. Those of the few who have much are counted anew with
-    /// every 64th entry.
+    /// Bytes on the heap owned by this user. Those of rare state are as of the last count, which is
+    /// at most 64 entries ago.
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.balances.spilled() {
             self.balances.capacity() * size_of::<Balance>()
@@ -470,7 +473,8 @@ impl User {
         spilled + self.packed.heap_bytes() + more
     }
 
-    /// Prefetches the parts that the next step reads, up to those in which `entry` is booked.
+    /// Runs a prefetch step: requests the memory that the next step reads, up to the tables where
+    /// `entry` is booked.
     #[inline]
     pub(super) fn prefetch(&self, entry: Option<EntryId>, step: Step) {
         match step {
@@ -502,14 +506,14 @@ impl More {
     }
 }
 
-/// A statistics question.
+/// A statistics query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question<'a> {
-    /// How far back.
+    /// Time window.
     pub window: Window,
-    /// Only this currency.
+    /// Filter by currency; `None` matches all.
     pub currency: Option<Currency>,
-    /// Only this kind.
+    /// Filter by kind; `None` matches all.
     pub kind: Option<&'a str>,
 }
 
@@ -519,7 +523,7 @@ impl Question<'_> {
     }
 }
 
-/// What one group posted in a range.
+/// Statistics of one group in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat<'a> {
     /// Currency of the amounts.
@@ -528,7 +532,7 @@ pub struct Stat<'a> {
     pub kind: &'a str,
     /// Direction.
     pub direction: Direction,
-    /// Count, sum, least, greatest.
+    /// Count, sum, minimum and maximum.
     pub tally: Tally,
 }
 
