@@ -48,7 +48,7 @@ impl Share {
 pub struct AnswerBudget {
     bound: usize,
     /// Held by connections: what they had when the turn began.
-    held: usize,
+    connection_bytes: usize,
     /// Written since.
     written: usize,
     /// What large answers to this core's connections have taken of the turn.
@@ -62,17 +62,17 @@ pub struct AnswerBudget {
 impl AnswerBudget {
     /// A budget of `bound` bytes.
     pub const fn new(bound: usize) -> Self {
-        Self { bound, held: 0, written: 0, own: Share::WHOLE, peers: Share::WHOLE, reserved: 0 }
+        Self { bound, connection_bytes: 0, written: 0, own: Share::WHOLE, peers: Share::WHOLE, reserved: 0 }
     }
 
     /// A turn begins, with `held` bytes in connections.
-    pub const fn begin_turn(&mut self, held: usize) {
-        (self.held, self.written) = (held, 0);
+    pub const fn begin_turn(&mut self, connection_bytes: usize) {
+        (self.connection_bytes, self.written) = (connection_bytes, 0);
         (self.own, self.peers) = (Share::WHOLE, Share::WHOLE);
     }
 
     const fn used(&self) -> usize {
-        self.held.saturating_add(self.written).saturating_add(self.reserved)
+        self.connection_bytes.saturating_add(self.written).saturating_add(self.reserved)
     }
 
     /// Bytes that are left.
@@ -89,8 +89,8 @@ impl AnswerBudget {
 
     /// Whether connections that hold so many bytes leave nothing.
     #[inline]
-    pub const fn is_full_of(&self, held: usize) -> bool {
-        held >= self.bound
+    pub const fn is_full_of(&self, connection_bytes: usize) -> bool {
+        connection_bytes >= self.bound
     }
 
     /// Whether an answer of so many bytes may be given.

@@ -77,7 +77,7 @@ struct InFlight {
     bytes: usize,
     from: usize,
     /// What its buffer takes.
-    holds: usize,
+    buffer_bytes: usize,
 }
 
 /// The lists of a core that a connection is in.
@@ -128,13 +128,13 @@ pub struct Connection {
     /// When the peer has taken nothing of the send in flight for too long.
     send_by_ms: u64,
     /// Bytes thrown away since the last answer was written.
-    thrown: usize,
+    discarded: usize,
     /// What it holds, as the core's sum has it.
     counted: usize,
 }
 
 /// What a buffer takes, but for what every connection may keep.
-const fn takes(buffer: &Vec<u8>) -> usize {
+const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
     if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
 }
 
@@ -163,7 +163,7 @@ impl Connection {
             listed: Listed::default(),
             deadline_ms,
             send_by_ms: u64::MAX,
-            thrown: 0,
+            discarded: 0,
             counted: 0,
         }
     }
@@ -206,7 +206,7 @@ impl Connection {
 
     /// Bytes came that nobody reads any more.
     pub(super) fn discard(&mut self, bytes: usize, shared: &mut Shared) {
-        self.thrown += bytes;
+        self.discarded += bytes;
         self.touch(shared);
     }
 
@@ -459,7 +459,7 @@ impl Connection {
         match self.state {
             State::Closing => return,
             State::Lingering => {
-                if self.is_peer_gone || self.thrown > LINGER_BYTES {
+                if self.is_peer_gone || self.discarded > LINGER_BYTES {
                     return self.close(shared);
                 }
                 return self.receive(true, shared);
@@ -517,7 +517,7 @@ impl Connection {
             let mut buffer = std::mem::take(&mut self.spare);
             self.answers.freeze(count, &mut buffer);
             self.send_by_ms = shared.now_ms() + shared.limits.send_ms;
-            self.in_flight = Some(InFlight { bytes: count, from: 0, holds: takes(&buffer) });
+            self.in_flight = Some(InFlight { bytes: count, from: 0, buffer_bytes: buffer_bytes(&buffer) });
             shared.outputs.push_back(Output::Send { slot: self.slot, buffer, from: 0 });
             return;
         }
@@ -548,10 +548,10 @@ impl Connection {
         if matches!(self.state, State::Closing) {
             return;
         }
-        let in_flight = self.in_flight.map_or(0, |send| send.holds);
-        let holds = takes(&self.answers.bytes) + takes(&self.spare) + in_flight + self.kept.len();
-        shared.held = shared.held + holds - self.counted;
-        self.counted = holds;
+        let in_flight = self.in_flight.map_or(0, |send| send.buffer_bytes);
+        let now = buffer_bytes(&self.answers.bytes) + buffer_bytes(&self.spare) + in_flight + self.kept.len();
+        shared.connection_bytes = shared.connection_bytes + now - self.counted;
+        self.counted = now;
     }
 
     /// Ends it now, whatever is in flight.
@@ -565,7 +565,7 @@ impl Connection {
 
     /// Returns what it holds of the core's.
     fn release(&mut self, shared: &mut Shared) {
-        shared.held -= std::mem::take(&mut self.counted);
+        shared.connection_bytes -= std::mem::take(&mut self.counted);
         self.drop_body(shared);
         match std::mem::replace(&mut self.state, State::Closing) {
             State::Gathering(_, scatter, _) => shared.keep_scatter(scatter),

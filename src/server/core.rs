@@ -132,7 +132,7 @@ impl Server {
 
     /// Bytes that its connections hold: answers, and requests whose turn has not come.
     pub const fn held_bytes(&self) -> usize {
-        self.shared.held
+        self.shared.connection_bytes
     }
 
     /// Whether all credits at other cores are here.
@@ -308,7 +308,7 @@ impl Machine for Server {
 
     fn message(&mut self, from: u32, message: Message) {
         match message {
-            Message::Request(request) => self.shared.exchange.line.push(request),
+            Message::Request(request) => self.shared.exchange.incoming.push(request),
             Message::Reply(request) => {
                 // Its credit is here before a request of this turn wants one: a core whose turn was
                 // long has not lost patience.

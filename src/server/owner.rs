@@ -51,7 +51,7 @@ pub struct Owner {
     /// Its place on the core.
     place: usize,
     slice: Slice,
-    keeping: Keeping,
+    persistence: Persistence,
     /// Connections that came at its listeners.
     connections: usize,
     /// Entries that may still be applied in this turn.
@@ -60,7 +60,7 @@ pub struct Owner {
     has_applied: bool,
     /// Whether what was applied is not yet on its way to the disk: nobody waits for it, and more
     /// will be applied in the next turn.
-    gathers: bool,
+    defers_write: bool,
     /// Requests of other cores whose entries are being applied.
     requests: VecDeque<Box<Request>>,
     /// Replies that wait for the log.
@@ -68,7 +68,7 @@ pub struct Owner {
 }
 
 #[derive(Debug)]
-enum Keeping {
+enum Persistence {
     InMemory,
     Loading(Box<Loading>),
     Settling(Box<Settling>),
@@ -121,11 +121,11 @@ impl Owner {
     /// Slice `number`, at `place` on its core, which refuses new entries above `ledger_bytes`. What
     /// `kept` says is loaded in the first turns.
     pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Kept>) -> Self {
-        let keeping = match kept {
-            None => Keeping::InMemory,
+        let persistence = match kept {
+            None => Persistence::InMemory,
             Some(Kept { settings, recovery }) => {
                 assert!(settings.place.slice == number, "a slice is kept in its own files");
-                Keeping::Loading(Box::new(Loading {
+                Persistence::Loading(Box::new(Loading {
                     settings,
                     recovery,
                     headway: Headway::Going,
@@ -137,11 +137,11 @@ impl Owner {
             number,
             place,
             slice: Slice::new(ledger_bytes),
-            keeping,
+            persistence,
             connections: 0,
             entries_left: ENTRIES_PER_TURN,
             has_applied: false,
-            gathers: false,
+            defers_write: false,
             requests: VecDeque::new(),
             replies: BinaryHeap::new(),
         }
@@ -179,26 +179,29 @@ impl Owner {
 
     /// Whether there is more to load.
     pub const fn is_loading(&self) -> bool {
-        matches!(self.keeping, Keeping::Loading(_) | Keeping::Settling(_))
+        matches!(self.persistence, Persistence::Loading(_) | Persistence::Settling(_))
     }
 
     /// Whether a step of loading can be taken at once.
     pub const fn can_load(&self) -> bool {
-        matches!(&self.keeping, Keeping::Loading(loading) if matches!(loading.headway, Headway::Going))
+        matches!(
+            &self.persistence,
+            Persistence::Loading(loading) if matches!(loading.headway, Headway::Going)
+        )
     }
 
     /// Bytes of memory that what is being loaded will take, as far as is known.
     pub const fn expected_bytes(&self) -> usize {
-        match &self.keeping {
-            Keeping::Loading(loading) => loading.recovery.expected_bytes(),
-            Keeping::Settling(settling) => settling.expected_bytes,
+        match &self.persistence {
+            Persistence::Loading(loading) => loading.recovery.expected_bytes(),
+            Persistence::Settling(settling) => settling.expected_bytes,
             _ => 0,
         }
     }
 
     /// Takes a step of loading.
     pub fn load(&mut self, now_ms: u64, outputs: &mut Outputs) -> Result<(), Fault> {
-        let Keeping::Loading(loading) = &mut self.keeping else { return Ok(()) };
+        let Persistence::Loading(loading) = &mut self.persistence else { return Ok(()) };
         let slice = self.number;
         let mut ask = |task| outputs.push_back(Output::Task { slice, task });
         loading.headway = loading.recovery.advance(&mut self.slice, &mut ask)?;
@@ -210,7 +213,7 @@ impl Owner {
             }
             return Ok(());
         }
-        let Keeping::Loading(loading) = std::mem::replace(&mut self.keeping, Keeping::Stopped)
+        let Persistence::Loading(loading) = std::mem::replace(&mut self.persistence, Persistence::Stopped)
         else {
             return Ok(());
         };
@@ -218,20 +221,20 @@ impl Owner {
         let (report, expected_bytes, found) =
             (*recovery.report(), recovery.expected_bytes(), recovery.finish());
         ask(Task::Settle { segment: found.tail.segment, manifest: found.manifest });
-        self.keeping =
-            Keeping::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
+        self.persistence =
+            Persistence::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
         Ok(())
     }
 
     /// What was read is on stable storage: the store goes on where it ended.
     fn loaded(&mut self, outputs: &mut Outputs) {
-        let Keeping::Settling(settling) = std::mem::replace(&mut self.keeping, Keeping::Stopped)
+        let Persistence::Settling(settling) = std::mem::replace(&mut self.persistence, Persistence::Stopped)
         else {
             return;
         };
         let Settling { settings, found, report, .. } = *settling;
         self.slice.recovered(Lsn(found.tail.position));
-        self.keeping = Keeping::Stored(Box::new(Store::new(settings, found)));
+        self.persistence = Persistence::Stored(Box::new(Store::new(settings, found)));
         outputs.push_back(Output::Loading { slice: self.number, report, is_over: true });
     }
 
@@ -246,16 +249,16 @@ impl Owner {
         outputs: &mut Outputs,
     ) -> bool {
         let slice = self.number;
-        match &mut self.keeping {
-            Keeping::Loading(loading) => {
+        match &mut self.persistence {
+            Persistence::Loading(loading) => {
                 loading.recovery.done(done);
                 loading.headway = Headway::Going;
             }
-            Keeping::Settling(_) if matches!(done, Done::Settled) => {
+            Persistence::Settling(_) if matches!(done, Done::Settled) => {
                 self.loaded(outputs);
                 return true;
             }
-            Keeping::Stored(store) => {
+            Persistence::Stored(store) => {
                 let mut ask = |task| outputs.push_back(Output::Task { slice, task });
                 if let Some(lsn) = store.done(now_ms, done, &mut ask) {
                     self.slice.durable(lsn);
@@ -265,17 +268,17 @@ impl Owner {
                 }
             }
             // A read that was under way when loading was given up.
-            Keeping::Settling(_) | Keeping::Stopped | Keeping::InMemory => {}
+            Persistence::Settling(_) | Persistence::Stopped | Persistence::InMemory => {}
         }
         false
     }
 
     /// Asks for what is due. Call it when it is known who waits for the log.
     pub fn advance(&mut self, now_ms: u64, traffic: Traffic, outputs: &mut Outputs) {
-        let Keeping::Stored(store) = &mut self.keeping else { return };
+        let Persistence::Stored(store) = &mut self.persistence else { return };
         let is_awaited = self.slice.is_awaited() || !self.replies.is_empty();
-        self.gathers = self.has_applied && !is_awaited;
-        let turn = Turn { now_ms, traffic, is_log_awaited: !self.gathers };
+        self.defers_write = self.has_applied && !is_awaited;
+        let turn = Turn { now_ms, traffic, is_log_awaited: !self.defers_write };
         let slice = self.number;
         store.advance(turn, self.slice.book(), &mut |task| {
             outputs.push_back(Output::Task { slice, task })
@@ -285,38 +288,38 @@ impl Owner {
     /// The process is about to end: gives up what is not loaded yet, or the snapshot that is not
     /// done.
     pub fn drain(&mut self) {
-        match &mut self.keeping {
-            Keeping::Loading(_) | Keeping::Settling(_) => self.keeping = Keeping::Stopped,
-            Keeping::Stored(store) => store.drain(),
-            Keeping::InMemory | Keeping::Stopped => {}
+        match &mut self.persistence {
+            Persistence::Loading(_) | Persistence::Settling(_) => self.persistence = Persistence::Stopped,
+            Persistence::Stored(store) => store.drain(),
+            Persistence::InMemory | Persistence::Stopped => {}
         }
     }
 
     /// Whether entries must wait for the disk.
     pub fn is_held(&self) -> bool {
-        matches!(&self.keeping, Keeping::Stored(store) if store.is_held())
+        matches!(&self.persistence, Persistence::Stored(store) if store.is_held())
     }
 
     /// Whether everything that was taken in is durable.
     pub fn is_settled(&self) -> bool {
-        match &self.keeping {
-            Keeping::Stored(store) => store.is_settled(),
+        match &self.persistence {
+            Persistence::Stored(store) => store.is_settled(),
             _ => true,
         }
     }
 
     /// When [`Self::advance`] is wanted at the latest, in milliseconds of the monotonic clock.
     pub fn wakes_at_ms(&self) -> Option<u64> {
-        match &self.keeping {
-            Keeping::Stored(store) => store.wakes_at_ms(),
+        match &self.persistence {
+            Persistence::Stored(store) => store.wakes_at_ms(),
             _ => None,
         }
     }
 
     /// What its store has done.
     pub fn counts(&self) -> Counts {
-        match &self.keeping {
-            Keeping::Stored(store) => *store.counts(),
+        match &self.persistence {
+            Persistence::Stored(store) => *store.counts(),
             _ => Counts::default(),
         }
     }
@@ -359,9 +362,9 @@ impl Owner {
         assert!(self.entries_left > 0, "a slice applies a bounded number of entries a turn");
         self.entries_left -= 1;
         self.has_applied = true;
-        let (lsn, verdict) = match &mut self.keeping {
-            Keeping::InMemory => self.slice.apply(now, entry, &mut NoLog),
-            Keeping::Stored(store) => self.slice.apply(now, entry, &mut **store),
+        let (lsn, verdict) = match &mut self.persistence {
+            Persistence::InMemory => self.slice.apply(now, entry, &mut NoLog),
+            Persistence::Stored(store) => self.slice.apply(now, entry, &mut **store),
             _ => unreachable!("no entry is taken before all is loaded"),
         };
         (Position { place: self.place, lsn }, verdict)
@@ -379,7 +382,7 @@ impl Owner {
 
     /// Whether requests for entries wait, and could make headway.
     pub fn has_work(&self) -> bool {
-        self.gathers || (!self.requests.is_empty() && !self.is_held())
+        self.defers_write || (!self.requests.is_empty() && !self.is_held())
     }
 
     /// Whether requests of others, or replies to them, are under way here.

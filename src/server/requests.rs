@@ -92,7 +92,7 @@ impl Connection {
                 (0, Then::Stop)
             }
             State::Gathering(..) => {
-                self.put_together(shared);
+                self.assemble(shared);
                 (0, Then::Again)
             }
             State::Feeding(feed, _) => {
@@ -374,7 +374,7 @@ impl Connection {
                 } else {
                     let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
                     let asked = scatter.batch(&reads, self.id(), shared);
-                    self.gather(Scattered::Batch, asked, scatter, persist, shared)
+                    self.await_replies(Scattered::Batch, asked, scatter, persist, shared)
                 }
             }
         };
@@ -402,7 +402,7 @@ impl Connection {
     fn ask_info(&mut self, what: Scattered, persist: Persist, shared: &mut Shared) -> bool {
         let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
         let asked = scatter.figures(self.id(), shared);
-        match self.gather(what, asked, scatter, persist, shared) {
+        match self.await_replies(what, asked, scatter, persist, shared) {
             Ok(asked) => asked,
             Err(problem) => {
                 let head_only = matches!(what, Scattered::Info { head_only: true });
@@ -414,7 +414,7 @@ impl Connection {
 
     /// Waits for the replies of a scatter-gather, if they were asked for. Returns whether they
     /// were.
-    fn gather(
+    fn await_replies(
         &mut self,
         what: Scattered,
         asked: Result<(), Shortage>,
@@ -442,7 +442,7 @@ impl Connection {
         shared: &mut Shared,
     ) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
-        let room = shared.answers.left().max(LARGE_BYTES);
+        let space = shared.answers.left().max(LARGE_BYTES);
         let mut shows = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
         let out = &mut self.answers.bytes;
@@ -464,14 +464,14 @@ impl Connection {
             let (position, view) = owners[place].read(read.user);
             reply::item(read, view, now, out);
             show(&mut shows, position);
-            if out.len() - start > room {
+            if out.len() - start > space {
                 break;
             }
         }
         out.extend_from_slice(b"]}");
         body.end(out);
         let bytes = self.answers.bytes.len() - start;
-        if bytes > room {
+        if bytes > space {
             self.answers.bytes.truncate(start);
             return Err(Code::Overloaded.into());
         }
@@ -484,7 +484,7 @@ impl Connection {
     }
 
     /// All replies are here: answers what was asked.
-    fn put_together(&mut self, shared: &mut Shared) {
+    fn assemble(&mut self, shared: &mut Shared) {
         let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
             return;
         };

@@ -45,7 +45,7 @@ pub struct Shared {
     pub(super) answers: AnswerBudget,
     pub(super) bodies: BodyBudget,
     /// Bytes that connections hold: answers, and requests whose turn has not come.
-    pub(super) held: usize,
+    pub(super) connection_bytes: usize,
     pub(super) counters: Counters,
     pub(super) outputs: Outputs,
     pub(super) released: Released,
@@ -95,7 +95,7 @@ impl Shared {
             exchange,
             answers: AnswerBudget::new(limits.answer_bytes.saturating_mul(share)),
             bodies: BodyBudget::new(limits.body_bytes.saturating_mul(share)),
-            held: 0,
+            connection_bytes: 0,
             counters: Counters::default(),
             outputs: Outputs::new(),
             released: Released::default(),
@@ -121,7 +121,7 @@ impl Shared {
             self.date = *self.dates.at(second);
         }
         self.clocks = clocks;
-        self.answers.begin_turn(self.held);
+        self.answers.begin_turn(self.connection_bytes);
         self.exchange.begin_turn(clocks.monotonic_ms);
         if std::mem::take(&mut self.has_read) {
             self.reads_until_ms = clocks.monotonic_ms + READS_EXPECTED_MS;
@@ -160,7 +160,7 @@ impl Shared {
 
     /// Bytes of answers that this core may hold.
     pub(super) const fn is_out_of_room(&self) -> bool {
-        self.answers.is_full_of(self.held)
+        self.answers.is_full_of(self.connection_bytes)
     }
 
     /// Counts an answer.
@@ -221,21 +221,21 @@ impl Shared {
     /// and batches get in line. If answers are large, only as far as the others' share of a turn
     /// goes.
     pub(super) fn serve_requests(&mut self) {
-        let mut line = std::mem::take(&mut self.exchange.line);
+        let mut incoming = std::mem::take(&mut self.exchange.incoming);
         let mut count = 0;
-        while count < line.len() && !self.answers.peers.is_spent() {
-            for (next, step) in ahead(&line, count, [Step::Place, Step::User]) {
+        while count < incoming.len() && !self.answers.peers.is_spent() {
+            for (next, step) in ahead(&incoming, count, [Step::Place, Step::User]) {
                 if next.job == Job::Read {
                     self.prefetch(next.read.user, step);
                 }
             }
-            if line[count].job == Job::Read {
-                let bytes = self.answer_read(&mut line[count]);
+            if incoming[count].job == Job::Read {
+                let bytes = self.answer_read(&mut incoming[count]);
                 self.answers.peers.spend(bytes);
             }
             count += 1;
         }
-        for request in line.drain(..count) {
+        for request in incoming.drain(..count) {
             self.counters.hops += u64::from(request.job != Job::Figures);
             match request.job {
                 Job::Entries => {
@@ -257,8 +257,8 @@ impl Shared {
                 }
             }
         }
-        assert!(self.exchange.line.is_empty(), "nothing comes while requests are served");
-        self.exchange.line = line;
+        assert!(self.exchange.incoming.is_empty(), "nothing comes while requests are served");
+        self.exchange.incoming = incoming;
         // One in each turn, whatever else there is.
         while let Some(mut request) = self.exchange.batches.pop_front() {
             let bytes = self.answer_batch(&mut request);
