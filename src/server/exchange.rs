@@ -145,7 +145,10 @@ impl Exchange {
     /// Sends a request for which a credit was taken.
     #[inline]
     pub fn send(&mut self, core: u32, request: Box<Request>, outputs: &mut Outputs) {
-        assert!(core != self.core && request.home == self.core, "a core sends only its own requests, and only to other cores");
+        assert!(
+            core != self.core && request.home == self.core,
+            "a core sends only its own requests, and only to other cores"
+        );
         self.away += 1;
         outputs.push_back(Output::Message { core, message: Message::Request(request) });
     }

@@ -17,7 +17,7 @@ use super::topology::Owned;
 use crate::api::entry::{self, Line, LineScratch};
 use crate::api::verdicts::Verdicts;
 use crate::ledger::entry::{EntryRef, Verdict};
-use crate::ledger::memory::{Step, Lookup, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use smallvec::SmallVec;
 
 /// The progress of one body.
@@ -94,7 +94,9 @@ impl Feed {
             }
             let mark = LineMark { index: self.index, start: *start as u32 };
             let done = match &read.entry {
-                Ok(entry) => self.entry(mark, read.id_text, entry, connection, shared, &mut requests),
+                Ok(entry) => {
+                    self.entry(mark, read.id_text, entry, connection, shared, &mut requests)
+                }
                 Err(problem) => {
                     self.verdicts.reject(mark.index, read.id_text, problem);
                     Ok(())

@@ -163,8 +163,7 @@ impl FeedEntry {
     pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
         let owned = |leg: Leg<'_>| {
             let Leg { currency, kind, direction, amount } = leg;
-            let kind =
-                Kind::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
+            let kind = Kind::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
             OwnedLeg { currency, kind, direction, amount }
         };
         let act = match entry.action {
