@@ -1,12 +1,12 @@
-//! Feed: a body of entries, applied a bounded step at a time.
+//! Feed: applies a body of entries in bounded steps.
 //!
-//! The whole body is there before the first entry is applied, so that every error status is decided
-//! before. No request is atomic: each line has its own verdict, and one bad entry does not hold up
-//! its neighbours.
+//! The whole body is received before the first entry is applied, so every error status is decided
+//! before. A feed is not atomic: each line has its own verdict, and a bad entry does not affect
+//! other lines.
 //!
-//! The lines of a turn are read first, so that what an entry needs is on its way while those before
-//! it are applied. Entries of users of other cores are sent there, those of one step and one slice
-//! together, so entries of one user stay in order; the verdicts come back in any order.
+//! A step parses all its lines first, so that the lookups of later entries are prefetched while
+//! earlier ones are applied. Entries of users of other cores are sent there: one request per step
+//! and slice, so entries of one user stay in order. The verdicts come back in any order.
 
 use super::answers::Position;
 use super::limits::{ENTRIES_PER_TURN, RESULT_BYTES};
@@ -20,45 +20,45 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::memory::{Lookup, Step, ahead};
 use smallvec::SmallVec;
 
-/// How far one body has been applied.
+/// The progress of one body.
 #[derive(Debug, Default)]
 pub struct Feed {
     at: usize,
     index: u32,
-    /// What became of its lines.
+    /// Verdicts on the lines so far.
     pub verdicts: Verdicts,
-    /// What the answer shows of this core's logs.
+    /// Log positions of this core's slices that the answer shows.
     pub shows: SmallVec<[Position; 1]>,
-    /// Requests that are at other cores.
+    /// Requests that are outstanding at other cores.
     away: usize,
     /// Bytes reserved for the answer.
     reserved: usize,
 }
 
-/// What one step sends to other cores.
+/// The requests of one step to other cores.
 type Requests = SmallVec<[(u32, Box<Request>); 8]>;
 
-/// The lines of a body.
+/// Number of lines in a body.
 pub fn lines(body: &[u8]) -> usize {
     let ends = memchr::memchr_iter(b'\n', body).count();
     let unended = body.last().is_some_and(|&b| b != b'\n');
     ends + usize::from(unended)
 }
 
-/// The line that begins at `start`.
+/// The line that begins at offset `start`, without its line feed.
 fn line(body: &[u8], start: usize) -> &[u8] {
     let rest = &body[start..];
     &rest[..memchr::memchr(b'\n', rest).unwrap_or(rest.len())]
 }
 
 impl Feed {
-    /// One of so many lines, none of which is applied yet; there must be [room](Self::longest)
-    /// reserved for its answer.
+    /// Creates a feed of `lines` lines. The caller must have reserved [`Self::longest`] bytes for
+    /// its answer.
     pub fn new(lines: usize) -> Self {
         Self { reserved: Self::longest(lines), ..Self::default() }
     }
 
-    /// The bytes of the longest answer to so many lines.
+    /// Maximum size of the answer to `lines` lines, in bytes.
     pub const fn longest(lines: usize) -> usize {
         lines * RESULT_BYTES
     }
@@ -68,8 +68,8 @@ impl Feed {
         self.reserved
     }
 
-    /// Applies the next lines of `body`, as many as a turn takes. Never inlined: its lines take
-    /// more stack than all reads should have to pass by.
+    /// Applies the next lines of `body`, as many as a turn allows. Never inlined: its arrays would
+    /// enlarge the stack frame of every read.
     #[inline(never)]
     pub fn step(&mut self, body: &[u8], connection: u64, shared: &mut Shared) -> Progress {
         let mut scratches = std::mem::take(&mut shared.scratches);
@@ -122,16 +122,17 @@ impl Feed {
         }
     }
 
-    /// What a feed waits for whose turn is over.
+    /// What a feed waits for when its share of the turn is used up.
     fn paused(&self, shared: &Shared) -> Progress {
         if shared.topology.is_alone() && shared.entries_left() == 0 {
-            held_or_ready(shared, 0)
+            blocked_or_ready(shared, 0)
         } else {
             Progress::Ready
         }
     }
 
-    /// Deals with one entry; else says what it waits for.
+    /// Applies one entry, or adds it to a request to its owner. The error says what it has to wait
+    /// for.
     fn entry(
         &mut self,
         mark: LineMark,
@@ -145,7 +146,7 @@ impl Feed {
             Owned::There { core, slice } => (core, slice),
             Owned::Here(place) => {
                 if shared.owners[place].entries_left() == 0 {
-                    return Err(held_or_ready(shared, place));
+                    return Err(blocked_or_ready(shared, place));
                 }
                 let (position, verdict) = shared.apply(place, entry);
                 show(&mut self.shows, position);
@@ -166,7 +167,7 @@ impl Feed {
                 let mut request = shared.exchange.request(Job::Entries, connection);
                 request.slice = slice;
                 requests.push((core, request));
-                &mut requests.last_mut().expect("just put there").1
+                &mut requests.last_mut().expect("a request was just pushed").1
             }
         };
         request.entries.push(FeedEntry::new(mark, entry));
@@ -174,7 +175,7 @@ impl Feed {
         Ok(())
     }
 
-    /// Another core has judged some entries; what it accepted is durable.
+    /// Takes the verdicts of another core. What it accepted is durable.
     pub fn take_reply(&mut self, request: &Request, body: &[u8]) {
         self.away -= 1;
         self.verdicts.accept(request.accepted as usize);
@@ -195,7 +196,7 @@ impl Feed {
     }
 }
 
-/// What an entry of a slice waits for that can be applied in this turn no more.
-fn held_or_ready(shared: &Shared, place: usize) -> Progress {
+/// What the next entry of a slice waits for, if the slice can apply no more in this turn.
+fn blocked_or_ready(shared: &Shared, place: usize) -> Progress {
     if shared.owners[place].is_held() { Progress::Blocked } else { Progress::Ready }
 }

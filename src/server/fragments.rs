@@ -1,31 +1,31 @@
-//! The parts of a scatter-gather: what each core is to be asked, and its reply. How they are asked
-//! for, and put together, is in [`super::scatter`].
+//! Fragments of a scatter-gather: for each core, the sub-request to it and its reply. How they are
+//! sent and merged is in [`super::scatter`].
 
 use super::message::Request;
 use crate::api::info::Figures;
 
-/// A scatter-gather under way; at rest, memory for the next one.
+/// A scatter-gather under way. When it is over, its memory is recycled for the next one.
 #[derive(Debug, Default)]
 pub struct Scatter {
-    /// The core of each item.
+    /// The core that owns each item, in request order.
     pub(super) owners: Vec<u32>,
-    /// The part of each core.
+    /// One fragment per core.
     pub(super) fragments: Vec<Fragment>,
-    /// How many of them are not here.
+    /// Number of fragments whose reply is outstanding.
     pub(super) away: usize,
 }
 
-/// The part of one core.
+/// The fragment of one core.
 #[derive(Debug, Default)]
 pub(super) struct Fragment {
-    /// What is to be asked, or the reply that is here.
+    /// The sub-request before it is sent; its reply after that has arrived.
     pub(super) request: Option<Box<Request>>,
-    /// How many of its bodies were written.
+    /// Number of its bodies that were written to the answer.
     pub(super) written: usize,
 }
 
 impl Scatter {
-    /// A part has come back from `core`.
+    /// Takes the reply of `core`.
     pub fn take_reply(&mut self, core: u32, request: Box<Request>) {
         let place = &mut self.fragments[core as usize].request;
         assert!(place.is_none(), "each core replies once");
@@ -33,7 +33,7 @@ impl Scatter {
         self.away -= 1;
     }
 
-    /// Whether all parts are here.
+    /// Whether all replies have arrived.
     pub const fn is_whole(&self) -> bool {
         self.away == 0
     }

@@ -1,11 +1,11 @@
-//! Bytes to requests: the head that is parsed where it lies, the body that is collected, and what
-//! each request starts.
+//! From received bytes to requests: parses heads in place, collects bodies, and starts each
+//! request.
 //!
-//! Requests are parsed where the kernel put them; only what is unfinished, or must wait for its
-//! turn, is kept. Reads are parsed and left [pending](super::reads) until all that the turn has
-//! received is parsed. A request starts only when the POST before it on its connection has been
-//! applied, so a read sees the entries that were posted before it; but reads that follow each other
-//! are on their way to their owners at the same time.
+//! Requests are parsed in the receive buffer; only an unfinished request, or one that must wait, is
+//! copied. Reads are parsed and left [pending](super::reads) until everything that the turn has
+//! received is parsed. A request starts only after the POST before it on its connection is applied,
+//! so a read sees all entries that were posted before it. Consecutive reads, however, may be at
+//! their owners at the same time.
 
 use super::answers::Position;
 use super::body::{self, Body, Taken};
@@ -31,27 +31,27 @@ use crate::http::response::{self, Persist, Status};
 use crate::ledger::memory::{Lookup, Step, ahead};
 use smallvec::SmallVec;
 
-/// What a step came to.
+/// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// There may be more in these bytes.
+    /// Step again: these bytes may contain more.
     Again,
-    /// The same, but pending reads must be answered first.
+    /// Answer the pending reads, then step again.
     Answer,
-    /// No more now: [`Connection::progress`] says what is waited for.
+    /// Stop: [`Connection::progress`] says what is waited for.
     Stop,
 }
 
-/// A request's head, judged.
+/// A parsed head, accepted or refused.
 enum Admitted {
     Ask(Ask),
-    /// It is not taken; whether the connection must end, because a body would follow.
+    /// Refused; the flag says that the connection must end, because a body would follow.
     Denied(Denied, bool),
 }
 
 impl Connection {
-    /// Works on `bytes` until something stops it. Returns how many are done with. `budget` is how
-    /// many requests may still start in this turn.
+    /// Processes `bytes` until it must stop. Returns how many were consumed. `budget` is the number
+    /// of requests that may still start in this turn.
     #[inline]
     pub(super) fn step(
         &mut self,
@@ -92,7 +92,7 @@ impl Connection {
                 (0, Then::Stop)
             }
             State::Gathering(..) => {
-                self.put_together(shared);
+                self.assemble(shared);
                 (0, Then::Again)
             }
             State::Feeding(feed, _) => {
@@ -112,7 +112,8 @@ impl Connection {
         }
     }
 
-    /// Parses heads as long as they are plain reads and complete, then deals with what stopped it.
+    /// Parses heads as long as they are complete plain reads, then handles the head that ended
+    /// this.
     fn heads(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
         let Pace { gaps, together, mark } = shared.answers.pace(self.is_heavy);
         let mut at = 0;
@@ -183,13 +184,13 @@ impl Connection {
             self.pending += 1;
             shared.pending.push((self.slot, owner), read, (persist, head_only), head.if_none_match);
             if persist == Persist::Close {
-                // What is behind it is ignored, once it is answered.
+                // Input behind it is ignored.
                 return (at, Then::Answer);
             }
         }
     }
 
-    /// The head at hand must wait for the reads before it.
+    /// The current head must wait until the reads before it are answered; it is parsed again then.
     const fn parse_again(&mut self) -> Then {
         self.seen = 0;
         Then::Answer
@@ -204,7 +205,7 @@ impl Connection {
         }
     }
 
-    /// What a request asks, if it is taken.
+    /// Checks whether a request is accepted.
     #[inline]
     fn admit(&self, head: &Head<'_>, shared: &Shared) -> Admitted {
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
@@ -228,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// A request that is not a plain read, or is not taken.
+    /// Starts a request that is not a plain read, or refuses it.
     fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
         let (persist, head_only) = (persist(head), head.method == Method::Head);
         let ask = match admitted {
@@ -289,7 +290,7 @@ impl Connection {
 
     // Bodies.
 
-    /// Takes what has come of a body. Returns how many bytes are done with.
+    /// Collects received bytes of a body. Returns how many were consumed.
     fn collect(&mut self, bytes: &[u8], shared: &mut Shared) -> usize {
         let State::Body(body) = &mut self.state else { return 0 };
         if self.body.capacity() == 0 {
@@ -317,7 +318,7 @@ impl Connection {
         used
     }
 
-    /// A body is whole.
+    /// Starts the request of a complete body.
     fn is_whole(&mut self, ask: Ask, persist: Persist, shared: &mut Shared) {
         if ask != Ask::Entries {
             self.state = State::Asking(Scattered::Batch, persist);
@@ -344,7 +345,7 @@ impl Connection {
         self.finish(persist);
     }
 
-    /// All entries of a body are judged.
+    /// Answers a feed, all of whose entries have verdicts.
     fn answer_feed(&mut self, shared: &mut Shared) {
         let State::Feeding(feed, persist) = std::mem::take(&mut self.state) else { return };
         let (start, status) = (self.answers.bytes.len(), feed.verdicts.status());
@@ -359,9 +360,10 @@ impl Connection {
         self.finish(persist);
     }
 
-    // Requests that take several cores.
+    // Batches and info requests: answered by several cores.
 
-    /// Answers a batch, or asks the cores that own its users. Returns whether that could be done.
+    /// Answers a batch, or sends it to the cores that own its users. Returns whether either was
+    /// possible now.
     fn ask_batch(&mut self, persist: Persist, shared: &mut Shared) -> bool {
         if shared.answers.own.is_spent() {
             return false;
@@ -376,7 +378,7 @@ impl Connection {
                 } else {
                     let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
                     let asked = scatter.batch(&reads, self.id(), shared);
-                    self.gather(Scattered::Batch, asked, scatter, persist, shared)
+                    self.await_replies(Scattered::Batch, asked, scatter, persist, shared)
                 }
             }
         };
@@ -400,11 +402,11 @@ impl Connection {
         true
     }
 
-    /// Asks all cores for the figures of their slices. Returns whether that could be done.
+    /// Asks all cores for the figures of their slices. Returns whether that was possible now.
     fn ask_info(&mut self, what: Scattered, persist: Persist, shared: &mut Shared) -> bool {
         let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
         let asked = scatter.figures(self.id(), shared);
-        match self.gather(what, asked, scatter, persist, shared) {
+        match self.await_replies(what, asked, scatter, persist, shared) {
             Ok(asked) => asked,
             Err(problem) => {
                 let head_only = matches!(what, Scattered::Info { head_only: true });
@@ -414,9 +416,9 @@ impl Connection {
         }
     }
 
-    /// Waits for the replies of a scatter-gather, if they were asked for. Returns whether they
-    /// were.
-    fn gather(
+    /// Waits for the replies of a scatter-gather, if it was sent. Returns whether it was; not if a
+    /// credit was missing.
+    fn await_replies(
         &mut self,
         what: Scattered,
         asked: Result<(), Shortage>,
@@ -436,7 +438,7 @@ impl Connection {
         }
     }
 
-    /// Answers a batch of reads that are all this core's.
+    /// Answers a batch whose users are all owned by this core.
     fn answer_batch(
         &mut self,
         reads: &[Read],
@@ -444,7 +446,7 @@ impl Connection {
         shared: &mut Shared,
     ) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
-        let room = shared.answers.left().max(LARGE_BYTES);
+        let space = shared.answers.left().max(LARGE_BYTES);
         let mut shows = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
         let out = &mut self.answers.bytes;
@@ -461,19 +463,19 @@ impl Connection {
                 out.push(b',');
             }
             let Owned::Here(place) = topology.owner(read.user) else {
-                unreachable!("all of them are here")
+                unreachable!("this core owns every user of the batch")
             };
             let (position, view) = owners[place].read(read.user);
             reply::item(read, view, now, out);
             show(&mut shows, position);
-            if out.len() - start > room {
+            if out.len() - start > space {
                 break;
             }
         }
         out.extend_from_slice(b"]}");
         body.end(out);
         let bytes = self.answers.bytes.len() - start;
-        if bytes > room {
+        if bytes > space {
             self.answers.bytes.truncate(start);
             return Err(Code::Overloaded.into());
         }
@@ -485,8 +487,8 @@ impl Connection {
         Ok(())
     }
 
-    /// All replies are here: answers what was asked.
-    fn put_together(&mut self, shared: &mut Shared) {
+    /// Answers a scatter-gather whose replies have all arrived.
+    fn assemble(&mut self, shared: &mut Shared) {
         let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
             return;
         };

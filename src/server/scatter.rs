@@ -1,5 +1,6 @@
-//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one
-//! go; the [fragments](super::fragments) are put together when all have replied, in the order asked.
+//! Scatter-gather: a request that several cores answer. Each core answers its items in one go, so
+//! items of one user see one state. The replies are merged in request order when all
+//! [fragments](super::fragments) have arrived.
 
 use super::answers::Position;
 use super::exchange::Shortage;
@@ -14,8 +15,9 @@ use crate::api::reply;
 use crate::http::response::{Persist, Status};
 
 impl Scatter {
-    /// Asks each owner for its items of `reads`, and answers this core's at once. Nothing is asked
-    /// before there is a credit at every core, and room for every reply; without, it is over.
+    /// Sends each owner its items of `reads`, and answers this core's at once. Nothing is sent
+    /// before a credit at every owner is taken and the bytes for every reply are reserved. On an
+    /// error the credits are returned; reservations are released when it is [ended](Self::end).
     pub fn batch(
         &mut self,
         reads: &[Read],
@@ -63,7 +65,7 @@ impl Scatter {
         Ok(())
     }
 
-    /// The other cores that are to be asked.
+    /// The other cores that have a fragment.
     fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
         let own = shared.topology.core();
         let asked = (0..)
@@ -87,7 +89,7 @@ impl Scatter {
         Ok(())
     }
 
-    /// Reserves room for the reply of each other core; a small one needs none.
+    /// Reserves bytes for the reply of each other core; a small reply needs none.
     fn reserve(&mut self, may_be_large: bool, shared: &mut Shared) -> Result<(), Shortage> {
         let own = shared.topology.core();
         let peers = (0..).zip(&mut self.fragments).filter(|(core, _)| *core != own);
@@ -105,7 +107,7 @@ impl Scatter {
         Ok(())
     }
 
-    /// Answers this core's own part.
+    /// Answers this core's own fragment.
     fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
         let Some(own) = &mut self.fragments[shared.topology.core() as usize].request else {
             return Ok(());
@@ -134,9 +136,9 @@ impl Scatter {
         }
     }
 
-    /// Writes the answer to a batch, unless there was no room for a part of it or is none for the
-    /// whole. What came from other cores is durable; the positions are those that this core's part
-    /// shows.
+    /// Writes the answer to a batch. Returns the log positions that this core's fragment shows
+    /// (replies of other cores show durable state), or `None` if a reply or the whole answer does
+    /// not fit the budget.
     pub fn write_batch(
         &mut self,
         persist: Persist,
@@ -179,7 +181,7 @@ impl Scatter {
         Some(own.map_or(&[], |own| &own.shows))
     }
 
-    /// Returns what it holds.
+    /// Releases its requests and empties it.
     pub fn end(&mut self, shared: &mut Shared) {
         for fragment in &mut self.fragments {
             if let Some(request) = fragment.request.take() {
@@ -193,7 +195,7 @@ impl Scatter {
 }
 
 impl Shared {
-    /// A scatter-gather is over: its memory is kept for the next one.
+    /// Recycles the memory of a scatter-gather that is over.
     pub(super) fn keep_scatter(&mut self, mut scatter: Box<Scatter>) {
         scatter.end(self);
         if self.spare_scatters.len() < SPARE_SCATTERS {
