@@ -1,4 +1,4 @@
-//! What was typed: `cargo bench --bench load -- [suite…] [options]`.
+//! Command line of the load bench: `cargo bench --bench load -- [suite…] [options]`.
 
 use std::path::PathBuf;
 
@@ -102,7 +102,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// Whether an older build is measured beside the current one.
+    /// Whether the suite measures an older build with `--before`.
     pub fn compares(self) -> bool {
         use Suite::{Balance, Batch, Durable, Feed, Open, Pipelined, Recovery, Slices, Stats};
         matches!(
@@ -116,7 +116,7 @@ impl Suite {
     }
 }
 
-/// The cores in use.
+/// CPUs of the servers and of the load.
 #[derive(Clone, Copy)]
 pub struct Cores {
     pub server: usize,
@@ -124,7 +124,8 @@ pub struct Cores {
 }
 
 impl Options {
-    /// All suites, tiny: what `cargo test` runs. The current build stands in for an older one.
+    /// All suites with tiny settings, for `cargo test`. The current build stands in for an older
+    /// one.
     pub fn tiny() -> Self {
         Self {
             suites: Vec::new(),
@@ -167,7 +168,7 @@ impl Options {
         }
     }
 
-    /// The same server as the older program runs it, if there is one.
+    /// The same server run by the older program, if `--before` is given.
     pub fn older(&self, subject: Subject) -> Option<Subject> {
         self.before.as_deref().map(|program| subject.older(program))
     }
@@ -188,7 +189,7 @@ fn positive(text: &str) -> std::result::Result<usize, String> {
         .ok_or_else(|| "a whole number above 0 is needed".to_owned())
 }
 
-/// The full path of a program: what is started must not be looked for on the PATH.
+/// The full path of a program, so that it is not looked up on the PATH when it is started.
 fn program(text: &str) -> std::result::Result<PathBuf, String> {
     let path = std::fs::canonicalize(text).map_err(|error| error.to_string())?;
     if path.is_file() { Ok(path) } else { Err("a program is needed".to_owned()) }
