@@ -22,7 +22,11 @@ pub struct Options {
     pub suites: Vec<Suite>,
     /// Users of the population, or of each, where a suite compares several [default: 1000000;
     /// memory: 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(
+    long,
+    value_delimiter = ',',
+    value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
+)]
     pub users: Vec<u64>,
     /// Connections, or of each, where a suite compares several [default: 64; connections:
     /// 64,512,5000]
@@ -39,7 +43,11 @@ pub struct Options {
     #[arg(long, value_name = "PATH", value_parser = program)]
     pub before: Option<PathBuf>,
     /// Requests a second in the suite open
-    #[arg(long, default_value = "75000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(
+    long,
+    default_value = "75000",
+    value_parser = clap::value_parser!(u32).range(1..=10_000_000)
+)]
     pub rate: u32,
     /// Seed of population and request order
     #[arg(long, default_value = "1")]
@@ -57,7 +65,7 @@ pub struct Options {
     /// Keep the results in benches/runs/
     #[arg(long)]
     pub keep: bool,
-    /// Said by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
