@@ -159,9 +159,7 @@ impl Population {
                 (amounts.len(), amounts.iter().sum::<i64>(), direction.name());
             let head =
                 format!(r#"{{"currency":"{currency}","kind":"{kind}","direction":"{direction}""#);
-            groups.push(format!(
-                r#"{head},"count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
-            ));
+            groups.push(format!(r#"{head},"count":{count},"sum":{sum},"min":{min},"max":{max}}}"#));
         }
         let head = format!(r#"{{"user_id":"{}","version":{}"#, user_id(user), entries.len());
         format!(r#"{head},"from_ms":{from},"to_ms":{to},"stats":[{}]}}"#, groups.join(","))
@@ -176,7 +174,8 @@ impl Posted {
     /// Returns the entry in the form that the ledger applies.
     pub fn as_entry(&self) -> EntryRef<'static> {
         let (currency, kind, direction) = GROUPS[self.group];
-        let currency = Currency::parse(currency.as_bytes()).expect("the groups have valid currencies");
+        let currency =
+            Currency::parse(currency.as_bytes()).expect("the groups have valid currencies");
         let leg = Leg {
             currency,
             kind,

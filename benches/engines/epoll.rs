@@ -173,8 +173,7 @@ impl Sockets {
     /// Sets whether epoll reports that a socket is readable or writable.
     fn set(&mut self, slot: Slot, flag: u32, on: bool) {
         let Self { poll, sockets, .. } = self;
-        let socket =
-            sockets[slot as usize].as_mut().expect("only open connections are named");
+        let socket = sockets[slot as usize].as_mut().expect("only open connections are named");
         let interest = if on { socket.interest | flag } else { socket.interest & !flag };
         if std::mem::replace(&mut socket.interest, interest) != interest {
             poll.control(libc::EPOLL_CTL_MOD, &socket.stream, slot.into(), interest)

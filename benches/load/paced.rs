@@ -172,7 +172,11 @@ impl Sockets {
     }
 
     /// Receives the answers that have arrived; calls `whole` with the latency and length of each.
-    fn receive(&mut self, answers: Answers<'_>, mut whole: impl FnMut(Duration, usize)) -> Result<()> {
+    fn receive(
+        &mut self,
+        answers: Answers<'_>,
+        mut whole: impl FnMut(Duration, usize),
+    ) -> Result<()> {
         let Self { poll, connections, free } = self;
         let mut failed = None;
         let look = poll.look(|number| match connections[number].receive(answers) {

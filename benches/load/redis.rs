@@ -89,7 +89,7 @@ impl Client {
 /// Appends one command with all `entries`.
 pub fn write_call(out: &mut Vec<u8>, population: &Population, entries: &[Entry]) {
     // Writing to a vector does not fail.
-let _ = write!(out, "*{}\r\n$5\r\nFCALL\r\n$4\r\ntake\r\n", 3 + entries.len() * 5);
+    let _ = write!(out, "*{}\r\n$5\r\nFCALL\r\n$4\r\ntake\r\n", 3 + entries.len() * 5);
     word(out, (entries.len() * 2).to_string().as_bytes());
     for entry in entries {
         let user = population.user_id(entry.user);

@@ -212,7 +212,7 @@ fn listen(
         let after = line.split_once("listening on ").map(|(_, after)| after);
         if let Some(word) = after.and_then(|after| after.split_ascii_whitespace().next()) {
             // An error means that nobody waits for the address.
-let _ = found.send(word.trim_end_matches([',', '.', ';']).parse());
+            let _ = found.send(word.trim_end_matches([',', '.', ';']).parse());
         }
         lines.push(line);
     }

@@ -1,4 +1,5 @@
-//! System calls that `std` lacks. All `unsafe` code of the load bench runner is in this file.
+//! System calls that `std` lacks. Other `unsafe` code of the load bench is only in the `hop` suite
+//! and in the rival engines.
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};

@@ -103,10 +103,8 @@ impl Tally {
         for currency in ["COIN", "DIAMOND"] {
             let Some(posted) = self.posted(user, currency) else { continue };
             let _ = write!(body, r#"{comma}{{"currency":"{currency}","posted":{posted},"#);
-            let _ = write!(
-                body,
-                r#""pending_debits":0,"pending_credits":0,"available":{posted}}}"#
-            );
+            let _ =
+                write!(body, r#""pending_debits":0,"pending_credits":0,"available":{posted}}}"#);
             comma = ",";
         }
         body + "]}"
