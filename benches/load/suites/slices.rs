@@ -113,8 +113,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     .chain(compared(series.split_at(current)))
     .collect(),
         notes: vec![
-            "Beyond the hop: CPU a request without the cost of requests that went to another core (by \
- the figure above), against one slice."
+            "Beyond the hop: CPU a request without the cost of requests that went to another core \
+             (by the figure above), against one slice."
     .to_owned(),
         ],
     })
