@@ -198,7 +198,7 @@ impl Posted {
         let (user, direction) = (user_id(self.user), direction.name());
         let (amount, at_ms) = (self.amount, self.at_ms);
         let head = format!(r#"{{"entry_id":"{uuid}","user_id":"{user}","currency":"{currency}""#);
-let tail = format!(r#""at_ms":{at_ms},"state":"posted"}}"#);
+        let tail = format!(r#""at_ms":{at_ms},"state":"posted"}}"#);
         writeln!(
             out,
             r#"{head},"kind":"{kind}","direction":"{direction}","amount":{amount},{tail}"#

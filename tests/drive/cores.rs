@@ -115,7 +115,8 @@ impl Cores {
     /// Whether a connection waits only for its next request.
     pub fn is_idle(&mut self, line: usize) -> bool {
         let (core, slot) = self.lines[line];
-        let connection = self.cores[core].machine.connections().get(slot).expect("the connection is open");
+        let connection =
+            self.cores[core].machine.connections().get(slot).expect("the connection is open");
         connection.progress() == Progress::Idle && connection.gaps() == 0
     }
 

@@ -25,9 +25,7 @@ fn feed(lines: &[String]) -> Vec<u8> {
 
 fn entry(user: u64, id: usize) -> String {
     let head = format!(r#"{{"entry_id":"{id}","user_id":"{user}","currency":"COIN""#);
-    format!(
-        r#"{head},"kind":"kind_{id}","direction":"credit","amount":5,"at_ms":{NOW_MS}}}"#
-    )
+    format!(r#"{head},"kind":"kind_{id}","direction":"credit","amount":5,"at_ms":{NOW_MS}}}"#)
 }
 
 fn stats(user: u64) -> Vec<u8> {
@@ -90,8 +88,7 @@ fn take_turns(cores: &mut Cores) {
     for _ in 0..8 {
         (0..cores.len()).for_each(|core| cores.turn(core));
     }
-    (0..cores.len())
-        .for_each(|core| assert!(cores.is_settled(core), "no request is in flight"));
+    (0..cores.len()).for_each(|core| assert!(cores.is_settled(core), "no request is in flight"));
     assert_eq!(cores.reserved_bytes(), 0, "all reserved bytes are released");
 }
 

@@ -23,9 +23,8 @@ fn balance(core: u32) -> Vec<u8> {
 fn entry(core: u32, id: u64) -> Vec<u8> {
     let user = user_of(core);
     let head = format!(r#"{{"entry_id":"{id}","user_id":"{user}","currency":"COIN""#);
-    let line = format!(
-        r#"{head},"kind":"topup","direction":"credit","amount":5,"at_ms":{NOW_MS}}}"#
-    );
+    let line =
+        format!(r#"{head},"kind":"topup","direction":"credit","amount":5,"at_ms":{NOW_MS}}}"#);
     post("/v1/entries", "application/x-ndjson", line.as_bytes())
 }
 
@@ -42,7 +41,7 @@ fn batch(cores: &[u32]) -> Vec<u8> {
 }
 
 /// Three cores; each has a user with one entry.
-fn three() -> Cores {
+fn three_cores() -> Cores {
     let mut cores = Cores::new(3, CREDITS, NOW_MS);
     for core in 0..3 {
         let line = cores.connect(core);
@@ -81,7 +80,7 @@ fn take_turns(cores: &mut Cores, which: &[usize]) {
 
 #[test]
 fn a_stalled_core_blocks_only_requests_to_it() {
-    let mut cores = three();
+    let mut cores = three_cores();
     let [asks, reads, feeds, batches] = [(); 4].map(|()| cores.connect(0));
     cores.turn(0);
 
@@ -104,7 +103,11 @@ fn a_stalled_core_blocks_only_requests_to_it() {
     cores.clock_ms = PATIENCE_MS;
     take_turns(&mut cores, &[0, 2]);
     assert_eq!(cores.progress(asks), Progress::Idle);
-    assert_eq!(statuses(&mut cores, asks), "", "the refusal is sent after the two answers before it");
+    assert_eq!(
+        statuses(&mut cores, asks),
+        "",
+        "the refusal is sent after the two answers before it"
+    );
     assert_eq!(statuses(&mut cores, batches), "503 overloaded later");
     assert_eq!(
         (cores.progress(feeds), statuses(&mut cores, feeds)),
@@ -139,7 +142,7 @@ fn a_stalled_core_blocks_only_requests_to_it() {
 
 #[test]
 fn a_slow_core_that_makes_progress_is_waited_for() {
-    let mut cores = three();
+    let mut cores = three_cores();
     let asks = cores.connect(0);
     cores.send(asks, &balance(1).repeat(9));
     let mut answers = Vec::new();
@@ -150,7 +153,10 @@ fn a_slow_core_that_makes_progress_is_waited_for() {
         cores.turn(1);
         cores.turn(0);
         answers.extend(
-            statuses(&mut cores, asks).split(", ").filter(|status| !status.is_empty()).map(str::to_owned),
+            statuses(&mut cores, asks)
+                .split(", ")
+                .filter(|status| !status.is_empty())
+                .map(str::to_owned),
         );
     }
     assert!(cores.is_idle(asks));
@@ -159,7 +165,7 @@ fn a_slow_core_that_makes_progress_is_waited_for() {
 
 #[test]
 fn a_timed_out_request_is_answered_after_those_before_it() {
-    let mut cores = three();
+    let mut cores = three_cores();
     let line = cores.connect(0);
     cores.turn(0);
     let half = &balance(2)[..20];

@@ -104,18 +104,18 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     Ok(Report {
         suite: Suite::Slices,
         title: format!(
-    "GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections",
-    short(users)
-),
+            "GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections",
+            short(users)
+        ),
         rows: report::rows(&series),
         figures: figures(&series[..current])
-    .into_iter()
-    .chain(compared(series.split_at(current)))
-    .collect(),
+            .into_iter()
+            .chain(compared(series.split_at(current)))
+            .collect(),
         notes: vec![
             "Beyond the hop: CPU a request without the cost of requests that went to another core \
              (by the figure above), against one slice."
-    .to_owned(),
+                .to_owned(),
         ],
     })
 }
