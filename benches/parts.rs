@@ -441,19 +441,19 @@ fn snapshots(criterion: &mut Criterion) {
 
 /// Runs scan steps over all users again and again; `longest` is the duration of the longest step.
 fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
-    let mut asked = VecDeque::new();
-    let begin = |asked: &mut VecDeque<Task>| {
-        Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task))
+    let mut tasks = VecDeque::new();
+    let begin = |tasks: &mut VecDeque<Task>| {
+        Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task))
     };
-    let mut scan = begin(&mut asked);
+    let mut scan = begin(&mut tasks);
     b.iter_custom(|times| {
         let all = Instant::now();
         for _ in 0..times {
             if scan.progress() == Ok(Headway::Done) {
-                scan = begin(&mut asked);
+                scan = begin(&mut tasks);
             }
             let one = Instant::now();
-            memory_disk::step(&mut scan, slice, &mut asked, &mut take);
+            memory_disk::step(&mut scan, slice, &mut tasks, &mut take);
             *longest = one.elapsed().max(*longest);
         }
         all.elapsed()

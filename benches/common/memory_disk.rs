@@ -40,13 +40,13 @@ impl MemoryDisk {
 
     /// Executes the store's disk tasks until everything is durable.
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
-        let mut asked = VecDeque::new();
+        let mut tasks = VecDeque::new();
         loop {
             let turn = Turn { now_ms: 0, traffic: Traffic::NoReads, is_log_awaited: true };
-            store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
-            let Some(task) = asked.pop_front() else { break };
+            store.advance(turn, slice.book(), &mut |task| tasks.push_back(task));
+            let Some(task) = tasks.pop_front() else { break };
             let Some(done) = self.0.work(task) else { continue };
-            if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {
+            if let Some(lsn) = store.done(0, done, &mut |task| tasks.push_back(task)) {
                 slice.durable(lsn);
             }
         }
@@ -85,10 +85,10 @@ impl MemoryDisk {
 
 /// Runs a whole snapshot scan; `work` executes its disk tasks.
 pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
-    let mut asked = VecDeque::new();
-    let mut scan = Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task));
+    let mut tasks = VecDeque::new();
+    let mut scan = Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task));
     while scan.progress().expect("writes to memory do not fail") != Headway::Done {
-        step(&mut scan, slice, &mut asked, &mut work);
+        step(&mut scan, slice, &mut tasks, &mut work);
     }
     scan
 }
@@ -97,13 +97,13 @@ pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
 pub fn step(
     scan: &mut Scan,
     slice: &Slice,
-    asked: &mut VecDeque<Task>,
+    tasks: &mut VecDeque<Task>,
     work: &mut impl FnMut(Task) -> Option<Done>,
 ) {
     scan.advance(slice.book(), Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
-        asked.push_back(task)
+        tasks.push_back(task)
     });
-    while let Some(task) = asked.pop_front() {
+    while let Some(task) = tasks.pop_front() {
         match work(task) {
             Some(Done::Created { buffers, .. }) => scan.created(buffers),
             Some(Done::Written { block, ok, .. }) => scan.written(block, ok),

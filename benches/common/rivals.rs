@@ -1,7 +1,7 @@
 //! `sonic-rs` with serde in place of our JSON readers and writers, for comparison.
 //!
 //! Each reader has two rivals. The first stops at borrowed strings, which is less than our reader
-//! does. The second goes on to the same value as our reader, through our own parsers of ids,
+//! does. The second converts them to the same value as our reader, through our own parsers of ids,
 //! currencies and times.
 
 use purser::api::read::{Kind, Read, What};

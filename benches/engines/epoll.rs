@@ -132,7 +132,8 @@ impl<M: Machine> Driver<M> {
         if events & (READABLE | BROKEN) != 0 && interest & READABLE != 0 {
             self.receive(slot);
         } else if events & BROKEN != 0 {
-            // The machine reads nothing here, and the event repeats until the socket is closed.
+            // Receiving is off, so nothing reads the error; the event repeats until the socket is
+            // closed.
             self.turns.machine.failed(slot);
         }
     }

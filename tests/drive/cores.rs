@@ -12,14 +12,14 @@ use purser::server::topology::Topology;
 use purser::slice::Slice;
 use std::collections::VecDeque;
 
-/// Cores and the connections to them. A core without turns stands still. Disks complete every task
-/// at once.
+/// Cores and the connections to them. A core runs only when it is given a turn. Disks complete
+/// every task at once.
 pub struct Cores {
     pub clock_ms: u64,
     cores: Vec<Core>,
     disks: Vec<Vec<(u32, RamDisk)>>,
     /// Messages for each core, with the core that sent them.
-    come: Vec<VecDeque<(u32, Message)>>,
+    arrived: Vec<VecDeque<(u32, Message)>>,
     lines: Vec<(usize, Slot)>,
 }
 
@@ -44,7 +44,7 @@ impl Cores {
                 .map(|(core, machine)| Core::new(machine, core, START_MS, now_ms))
                 .collect(),
             disks,
-            come: (0..cores).map(|_| VecDeque::new()).collect(),
+            arrived: (0..cores).map(|_| VecDeque::new()).collect(),
             lines: Vec::new(),
         };
         while !cores.cores.iter().all(|core| core.is_serving) {
@@ -83,9 +83,9 @@ impl Cores {
     pub fn send_at_once(&mut self, sent: &[(usize, &[u8])]) {
         let (core, _) = self.lines[sent[0].0];
         self.set_clock(core);
-        let Self { cores, come, lines, .. } = self;
+        let Self { cores, arrived, lines, .. } = self;
         cores[core].turn(|machine| {
-            come[core].drain(..).for_each(|(from, message)| machine.message(from, message));
+            arrived[core].drain(..).for_each(|(from, message)| machine.message(from, message));
             sent.iter().for_each(|&(line, bytes)| machine.received(lines[line].1, bytes));
         });
         self.deliver(core);
@@ -139,11 +139,11 @@ impl Cores {
     /// Everything that it applied is durable at the end.
     pub fn turn(&mut self, core: usize) {
         self.set_clock(core);
-        let Self { cores, come, .. } = self;
+        let Self { cores, arrived, .. } = self;
         let one = &mut cores[core];
-        let come = &mut come[core];
+        let arrived = &mut arrived[core];
         one.turn(|machine| {
-            come.drain(..).for_each(|(from, message)| machine.message(from, message))
+            arrived.drain(..).for_each(|(from, message)| machine.message(from, message))
         });
         loop {
             let is_busy = self.deliver(core);
@@ -157,10 +157,10 @@ impl Cores {
     /// Collects the messages that a core has sent, and executes its disk tasks. Returns whether
     /// there were any tasks.
     fn deliver(&mut self, core: usize) -> bool {
-        let Self { cores, disks, come, .. } = self;
+        let Self { cores, disks, arrived, .. } = self;
         let one = &mut cores[core];
         for (to, message) in one.messages.drain(..) {
-            come[to as usize].push_back((core as u32, message));
+            arrived[to as usize].push_back((core as u32, message));
         }
         let has_asked = !one.tasks.is_empty();
         for (slice, task) in one.tasks.drain(..) {

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// A request and the expectation of its answer.
 #[derive(Clone, Debug)]
-struct Asked {
+struct Pending {
     request: Vec<u8>,
     /// Whether it may be repeated if its outcome is unknown.
     is_read: bool,
@@ -55,10 +55,10 @@ enum Source {
 pub struct Client {
     source: Source,
     /// Unanswered requests, in order.
-    asked: VecDeque<Asked>,
+    pending: VecDeque<Pending>,
     /// Bytes still to be sent on this connection.
     unsent: VecDeque<u8>,
-    /// Number of requests in `asked` that are in `unsent` or already sent.
+    /// Number of requests in `pending` that are in `unsent` or already sent.
     begun: usize,
     received: Vec<u8>,
     /// Last version of each user shown on this connection.
@@ -89,7 +89,7 @@ impl Client {
         let (unsent, received, shown) = (VecDeque::new(), Vec::new(), BTreeMap::new());
         Self {
             source,
-            asked: VecDeque::new(),
+            pending: VecDeque::new(),
             unsent,
             begun: 0,
             received,
@@ -141,7 +141,7 @@ impl Client {
                             users.iter().map(|&user| (user, reference.version(user))).collect();
                         Want::Exactly(answer, versions)
                     };
-                    self.asked.push_back(Asked { request, is_read, ends, want });
+                    self.pending.push_back(Pending { request, is_read, ends, want });
                 }
             }
             Source::Shared { users, ids } => {
@@ -152,7 +152,7 @@ impl Client {
                         shared(users, *ids, now_ms, random)
                     };
                     let want = Want::AtLeast(BTreeMap::new());
-                    self.asked.push_back(Asked { request, is_read, ends: false, want });
+                    self.pending.push_back(Pending { request, is_read, ends: false, want });
                 }
             }
         }
@@ -160,18 +160,18 @@ impl Client {
 
     /// Discards unanswered requests, because no server will answer them.
     pub fn give_up(&mut self) {
-        self.asked.clear();
+        self.pending.clear();
         self.connected();
     }
 
     /// Whether every request is answered.
     pub fn is_done(&self) -> bool {
-        self.asked.is_empty()
+        self.pending.is_empty()
     }
 
     /// Number of unanswered requests.
     pub fn waits_for(&self) -> usize {
-        self.asked.len()
+        self.pending.len()
     }
 
     // A connection.
@@ -181,15 +181,15 @@ impl Client {
         if self.is_over {
             return Vec::new();
         }
-        while self.unsent.len() < most && self.begun < self.asked.len() {
-            if self.begun > 0 && self.asked[self.begun - 1].ends {
+        while self.unsent.len() < most && self.begun < self.pending.len() {
+            if self.begun > 0 && self.pending[self.begun - 1].ends {
                 break;
             }
-            let asked = &mut self.asked[self.begun];
-            if let Want::AtLeast(before) = &mut asked.want {
+            let pending = &mut self.pending[self.begun];
+            if let Want::AtLeast(before) = &mut pending.want {
                 before.clone_from(&known.shown);
             }
-            self.unsent.extend(&asked.request);
+            self.unsent.extend(&pending.request);
             self.begun += 1;
         }
         let count = most.min(self.unsent.len());
@@ -198,15 +198,15 @@ impl Client {
 
     /// Whether the connection may be dropped now, which leaves the outcome of its requests unknown.
     pub fn may_drop(&self) -> bool {
-        let mut begun = self.asked.iter().take(self.begun);
-        matches!(self.source, Source::Shared { .. }) || begun.all(|asked| asked.is_read)
+        let mut begun = self.pending.iter().take(self.begun);
+        matches!(self.source, Source::Shared { .. }) || begun.all(|pending| pending.is_read)
     }
 
     /// Stops sending on this connection; a request sent only in part never takes effect. Returns
     /// whether that is possible now.
     pub fn half_close(&mut self) -> bool {
         if !self.unsent.is_empty() && self.begun > 0 {
-            if self.asked[self.begun - 1].ends {
+            if self.pending[self.begun - 1].ends {
                 return false;
             }
             self.is_half = true;
@@ -218,9 +218,10 @@ impl Client {
     /// Records that the connection was dropped; unanswered requests are sent again.
     pub fn dropped(&mut self, known: &mut Known) {
         if let Source::Shared { .. } = self.source {
-            let lost = self.asked.iter().take(self.begun).filter(|asked| !asked.is_read);
-            let lines = lost
-                .map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64);
+            let lost = self.pending.iter().take(self.begun).filter(|pending| !pending.is_read);
+            let lines = lost.map(|pending| {
+                pending.request.iter().filter(|byte| **byte == b'\n').count() as u64
+            });
             known.doubtful += lines.sum::<u64>();
         }
         self.connected();
@@ -239,7 +240,7 @@ impl Client {
     pub fn ended(&mut self) -> Result<(), String> {
         if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused)
         {
-            let first = self.asked.front().map_or(&[][..], |asked| &asked.request);
+            let first = self.pending.front().map_or(&[][..], |pending| &pending.request);
             let what = format!("the connection ends before {} answers", self.begun);
             return Err(with_request(first, &what));
         }
@@ -258,12 +259,12 @@ impl Client {
     ) -> Result<(), String> {
         self.received.extend_from_slice(bytes);
         while !self.received.is_empty() {
-            let asked = self.asked.front().filter(|_| self.begun > 0 && !self.is_refused);
-            let asked = asked.ok_or("an answer without a request")?;
+            let pending = self.pending.front().filter(|_| self.begun > 0 && !self.is_refused);
+            let pending = pending.ok_or("an answer without a request")?;
             let is_refusal = known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
-            let end = match &asked.want {
+            let end = match &pending.want {
                 _ if is_refusal => {
-                    let end = answer_end(&self.received, &asked.request)?;
+                    let end = answer_end(&self.received, &pending.request)?;
                     if let Some(end) = end {
                         known.refused += 1;
                         self.is_refused = self.received[..end]
@@ -275,12 +276,12 @@ impl Client {
                 Want::Exactly(want, versions) => {
                     let common = want.len().min(self.received.len());
                     if want[..common] != self.received[..common] {
-                        return Err(self.differs(want, &asked.request));
+                        return Err(self.differs(want, &pending.request));
                     }
                     for &(user, version) in versions {
                         if durable(user) < version {
                             return Err(with_request(
-                                &asked.request,
+                                &pending.request,
                                 &format!(
                                     "shows user {user} at version {version}, but {} is durable",
                                     durable(user)
@@ -291,20 +292,20 @@ impl Client {
                     (self.received.len() >= want.len()).then_some(want.len())
                 }
                 Want::Figures => {
-                    let end = answer_end(&self.received, &asked.request)?;
+                    let end = answer_end(&self.received, &pending.request)?;
                     if end.is_some() && !self.received.starts_with(b"HTTP/1.1 200 ") {
-                        return Err(self.differs(b"HTTP/1.1 200 ", &asked.request));
+                        return Err(self.differs(b"HTTP/1.1 200 ", &pending.request));
                     }
                     end
                 }
                 Want::AtLeast(before) => {
-                    let end = answer_end(&self.received, &asked.request)?;
+                    let end = answer_end(&self.received, &pending.request)?;
                     if let Some(end) = end {
                         let answer =
                             std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
                         check_shared(
                             answer,
-                            &asked.request,
+                            &pending.request,
                             before,
                             &mut self.shown,
                             known,
@@ -316,7 +317,7 @@ impl Client {
             };
             let Some(end) = end else { break };
             self.received.drain(..end);
-            let ends = self.asked.pop_front().is_some_and(|asked| asked.ends);
+            let ends = self.pending.pop_front().is_some_and(|pending| pending.ends);
             self.is_over = self.is_refused || ends;
             self.begun -= 1;
         }
@@ -332,7 +333,7 @@ impl Client {
 
 fn with_request(request: &[u8], what: &str) -> String {
     let request = String::from_utf8_lossy(request).chars().take(2_000).collect::<String>();
-    format!("{what}\nasked: {request}")
+    format!("{what}\nrequest: {request}")
 }
 
 fn get(target: &str, headers: &str) -> Vec<u8> {

@@ -18,7 +18,7 @@ pub struct Mesh {
     queues: Vec<VecDeque<Message>>,
     /// Requests of each core that are at another core or in transit, including those whose reply
     /// has not arrived; same index.
-    away: Vec<usize>,
+    in_flight: Vec<usize>,
     /// The connection of each core that the last reply went to.
     connections: BTreeMap<u32, u64>,
     pub counts: Counts,
@@ -31,7 +31,7 @@ impl Mesh {
             cores,
             credits: credits as usize,
             queues: (0..cores * cores).map(|_| VecDeque::new()).collect(),
-            away: vec![0; cores * cores],
+            in_flight: vec![0; cores * cores],
             connections: BTreeMap::new(),
             counts: Counts::default(),
         }
@@ -40,7 +40,7 @@ impl Mesh {
     /// Drops all messages in transit.
     pub fn clear(&mut self) {
         self.queues.iter_mut().for_each(VecDeque::clear);
-        self.away.fill(0);
+        self.in_flight.fill(0);
         self.connections.clear();
     }
 
@@ -104,12 +104,13 @@ impl Mesh {
     fn check_message(&mut self, from: usize, to: usize, message: &Message) -> Result<(), String> {
         match message {
             Message::Request(request) => {
-                let away = &mut self.away[from * self.cores + to];
-                *away += 1;
-                self.counts.add("requests with the last credit", u64::from(*away == self.credits));
-                if *away > self.credits {
+                let in_flight = &mut self.in_flight[from * self.cores + to];
+                *in_flight += 1;
+                self.counts
+                    .add("requests with the last credit", u64::from(*in_flight == self.credits));
+                if *in_flight > self.credits {
                     return Err(format!(
-                        "core {from} has {away} requests at {to}, and {} credits",
+                        "core {from} has {in_flight} requests at {to}, and {} credits",
                         self.credits
                     ));
                 }
@@ -143,7 +144,7 @@ impl Mesh {
 
     /// Delivers some of the messages that have arrived at a core, with their senders.
     pub fn receive(&mut self, to: usize, random: &mut Random) -> Vec<(u32, Message)> {
-        let mut come = Vec::new();
+        let mut arrived = Vec::new();
         for from in 0..self.cores {
             let there = self.queues[from * self.cores + to].len();
             if there == 0 {
@@ -155,18 +156,18 @@ impl Mesh {
                 let mut sender = from;
                 if matches!(message, Message::Reply(_)) {
                     // A reply without a request is possible: a planted bug.
-                    let away = &mut self.away[to * self.cores + from];
-                    *away = away.saturating_sub(1);
+                    let in_flight = &mut self.in_flight[to * self.cores + from];
+                    *in_flight = in_flight.saturating_sub(1);
                     if self.bug == Some(Bug::WrongSender) && random.in_thousand(20) {
                         sender = (0..self.cores)
                             .find(|core| *core != from && *core != to)
                             .unwrap_or(from);
                     }
                 }
-                come.push((sender as u32, message));
+                arrived.push((sender as u32, message));
             }
         }
-        come
+        arrived
     }
 
     /// Whether no message is in transit to a core.
@@ -181,7 +182,7 @@ impl Mesh {
 
     /// Whether every request has its reply.
     pub fn has_replied(&self) -> bool {
-        self.away.iter().all(|away| *away == 0)
+        self.in_flight.iter().all(|in_flight| *in_flight == 0)
     }
 }
 

@@ -137,8 +137,8 @@ impl World {
         let (mut limits, linger_ms) = (UNLIMITED, random.pick(&[0, 100, 1_000]));
         (limits.request_ms, limits.idle_ms, limits.send_ms) = (1 << 40, 1 << 40, 1 << 40);
         (limits.linger_ms, limits.drain_ms) = (linger_ms, 1 << 40);
-        // A read that is requested again with a larger reservation may fail, and is then refused:
-        // see `check_at_rest`.
+        // A read that is requested again is refused if its user has changed meanwhile and later
+        // requests of the connection were already answered: see `check_at_rest`.
         let mut known = Known { may_refuse: cores > 1, ..Known::default() };
         if users == Users::Shared {
             (known.may_refuse, known.may_lack_room) = (true, true);
@@ -218,8 +218,8 @@ impl World {
             self.settle()?;
             self.check_at_rest()?;
         }
-        // A client with separate users relies on every answer in the next life, so its process
-        // crashes never, and drains only at the end.
+        // A client with separate users expects every answered entry to be known in the next life,
+        // so its process never crashes, and drains only in the last life.
         let end = match self.users {
             Users::Shared => self.random.pick(&[End::AtRest, End::Crash, End::Drain]),
             Users::Apart if is_last => self.random.pick(&[End::AtRest, End::Drain]),
@@ -415,10 +415,12 @@ impl World {
             return Err("requests are in flight at rest".to_owned());
         }
         for (at, core) in self.cores.iter_mut().enumerate() {
-            let (away, reserved) = (core.machine.requests_away(), core.machine.reserved_bytes());
-            if away > 0 || reserved != (0, 0) {
+            let (in_flight, reserved) =
+                (core.machine.requests_away(), core.machine.reserved_bytes());
+            if in_flight > 0 || reserved != (0, 0) {
                 return Err(format!(
-                    "core {at} has {away} requests in flight at rest, and {reserved:?} bytes reserved"
+                    "core {at} has {in_flight} requests in flight at rest, and {reserved:?} bytes \
+ reserved"
                 ));
             }
             if !core.machine.has_all_credits() {
@@ -565,15 +567,15 @@ impl World {
         for (slot, place) in core.lines.iter_mut().enumerate() {
             let Some(line) = place else { continue };
             let who = line.client;
-            let come =
+            let line_events =
                 line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
             if let Some(who) = who.filter(|_| line.client.is_none()) {
                 client_slots[who] = None;
             }
-            if matches!(come[..], [Event::Closed]) {
+            if matches!(line_events[..], [Event::Closed]) {
                 *place = None;
             }
-            events.extend(come.into_iter().map(|event| (slot as Slot, event)));
+            events.extend(line_events.into_iter().map(|event| (slot as Slot, event)));
         }
         let may_come = !self.is_draining && (core.is_serving || self.users == Users::Shared);
         for (number, client) in clients.iter().enumerate() {
@@ -740,11 +742,11 @@ impl World {
             return Ok(());
         }
         for (number, core) in self.cores.iter_mut().enumerate() {
-            let (away, connections) =
+            let (in_flight, connections) =
                 (core.machine.requests_away(), core.machine.connections().len());
-            if away > 0 || connections > 0 {
+            if in_flight > 0 || connections > 0 {
                 return Err(format!(
-                    "the core is done, but core {number} has {away} requests in flight and \
+                    "the core is done, but core {number} has {in_flight} requests in flight and \
  {connections} connections"
                 ));
             }

@@ -238,7 +238,7 @@ fn notes(data: &DataDir, peer: Option<Running>, server: Running) -> Result<Vec<S
         None => notes.push("Redis: skipped, redis-server is not on the PATH.".to_owned()),
     }
     let said = server.leave()?;
-    let told = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
-    notes.extend(told.map(|line| format!("The server at shutdown: {line}.")));
+    let lines = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
+    notes.extend(lines.map(|line| format!("The server at shutdown: {line}.")));
     Ok(notes)
 }

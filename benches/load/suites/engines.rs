@@ -73,7 +73,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 /// CPU per request of an engine, relative to ours.
 fn against_ours(rival: &Series, ours: &Series) -> Figure {
     Figure {
-        what: format!("CPU a request, {} against ours", rival.name),
+        what: format!("CPU a request, {} against Purser's executor", rival.name),
         value: rival.against(ours),
         decimals: 3,
         unit: "x",

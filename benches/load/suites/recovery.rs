@@ -40,7 +40,7 @@ struct Starts {
     seconds: Vec<f64>,
     cpu: Vec<f64>,
     rss: u64,
-    said: String,
+    log_line: String,
 }
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
@@ -92,7 +92,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             population.len(),
             rate(population.len(), log.seconds[0]),
         ),
-        format!("Log line of the last start: {}.", both.said),
+        format!("Log line of the last start: {}.", both.log_line),
     ];
     let mut report = Report {
         suite: Suite::Recovery,
@@ -134,7 +134,7 @@ fn starts(
     count: usize,
 ) -> Result<Starts> {
     let mut starts =
-        Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, said: String::new() };
+        Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, log_line: String::new() };
     for turn in 0..count {
         let clock = Instant::now();
         let server = Subject::durable(cores.server, data, Some(NO_SNAPSHOT)).start(cores.server)?;
@@ -142,7 +142,7 @@ fn starts(
         starts.cpu.push(server.cpu()?.as_secs_f64());
         check::check(&server, tally, turn)?;
         starts.rss = server.memory()?.rss;
-        starts.said = loaded(server)?;
+        starts.log_line = loaded(server)?;
     }
     Ok(starts)
 }

@@ -16,7 +16,7 @@ use purser_fuzz::machine::Machine;
 /// Longest input that is also delivered byte by byte.
 const BYTEWISE: usize = 512;
 const NOW: Millis = Millis(1_763_900_000_000);
-/// Entries of user 42 in the machine.
+/// Entries of user 42 that the machine has applied.
 const KNOWN: [&str; 2] = [
     concat!(
         r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","#,
