@@ -49,7 +49,7 @@ const SIX_HEADERS: &[u8] =
     b"GET /v1/users/1234567890123456789/stats?window=7d&currency=COIN HTTP/1.1\r\n\
     Host: wallet.internal:8080\r\nUser-Agent: gateway/4.2 (linux)\r\nAccept: application/json\r\n\
     Accept-Encoding: gzip, br\r\n\
-Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+    Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
     Connection: keep-alive\r\n\r\n";
 
 /// Whether rows are timed, rather than run once.
@@ -87,7 +87,7 @@ fn whole_answer(etag: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n\
- {etag}content-length: {length}\r\n\r\n{body}"
+         {etag}content-length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -378,7 +378,7 @@ fn journal(criterion: &mut Criterion) {
     for (entry, version) in entries.iter().zip(1..) {
         assert_eq!(record::read(&mut rest), Some((*entry, version)));
     }
-    assert!(rest.is_empty(), "a record is read to its end");
+    assert!(rest.is_empty(), "nothing follows the last record");
 
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements(LINES));
@@ -503,7 +503,7 @@ criterion_group! {
     name = parts;
     config = configured();
     targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write,
-    journal, snapshots, logs
+        journal, snapshots, logs
 }
 
 fn main() {

@@ -99,7 +99,7 @@ impl Population {
             body.clear();
             (first..first + count).for_each(|n| self.entry(n).write_line(&mut body));
             let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\n\
-    Content-Type: application/x-ndjson\r\nContent-Length: ";
+                        Content-Type: application/x-ndjson\r\nContent-Length: ";
             let sent = machine.answer(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
             let accepted = format!("{{\"accepted\":{count},");
             assert!(

@@ -52,7 +52,7 @@ impl Client {
     pub fn post(&mut self, target: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
         let head = format!(
             "POST {target} HTTP/1.1\r\nHost: purser\r\nContent-Type: {content_type}\r\n\
- Content-Length: {}\r\n\r\n",
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
         self.request.clear();

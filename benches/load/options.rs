@@ -23,10 +23,10 @@ pub struct Options {
     /// Users of the population, or of each, where a suite compares several [default: 1000000;
     /// memory: 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
     #[arg(
-    long,
-    value_delimiter = ',',
-    value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
-)]
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
+    )]
     pub users: Vec<u64>,
     /// Connections, or of each, where a suite compares several [default: 64; connections:
     /// 64,512,5000]
@@ -44,10 +44,10 @@ pub struct Options {
     pub before: Option<PathBuf>,
     /// Requests a second in the suite open
     #[arg(
-    long,
-    default_value = "75000",
-    value_parser = clap::value_parser!(u32).range(1..=10_000_000)
-)]
+        long,
+        default_value = "75000",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000)
+    )]
     pub rate: u32,
     /// Seed of population and request order
     #[arg(long, default_value = "1")]

@@ -97,7 +97,7 @@ impl Subject {
         let address = free.context("looking for a free port")?;
         let args = format!(
             "--bind 127.0.0.1 --port {} --appendonly yes --appendfsync always \
- --auto-aof-rewrite-percentage 0 --save",
+             --auto-aof-rewrite-percentage 0 --save",
             address.port()
         );
         let mut args: Vec<String> = args.split(' ').map(String::from).collect();

@@ -69,7 +69,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             named.collect::<Vec<_>>().join(", ")
         ),
         "The peers have GOGC 100 and the GOMAXPROCS that suits each best on one core: \
- Hertz 2, the others 1."
+         Hertz 2, the others 1."
             .to_owned(),
     ];
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;

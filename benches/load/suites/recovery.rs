@@ -80,7 +80,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         ),
         format!(
             "Parts: {} users in a snapshot of {} MiB, {}; a tail of {tail} entries, {}; \
- a log of {} entries, {}.",
+             a log of {} entries, {}.",
             short(users),
             Memory::mib(snapshot_bytes),
             rate(users, Spread::of(snapshot.seconds.iter().copied()).median),

@@ -107,9 +107,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
                 at_most: judged.then_some(AT_MOST),
             },
             Figure {
-                what:
-                    "half load, 50 k entries/s, snapshot: p99.9 from receive to send, in the server"
-                        .to_owned(),
+                what: "half load, 50 k entries/s, snapshot: server p99.9, receive to send"
+                    .to_owned(),
                 value: half.sends_us,
                 decimals: 1,
                 unit: " us",

@@ -117,7 +117,7 @@ fn machine_with_user() -> Machine {
     let mut machine = Machine::new(NOW);
     let body = KNOWN.join("\n");
     let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\n\
-    Content-Type: application/x-ndjson\r\nContent-Length: ";
+                Content-Type: application/x-ndjson\r\nContent-Length: ";
     let sent = machine.answer(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
     assert!(String::from_utf8_lossy(&sent).contains("{\"accepted\":2,"), "the feed is accepted");
     machine
