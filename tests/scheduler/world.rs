@@ -420,7 +420,7 @@ impl World {
             if in_flight > 0 || reserved != (0, 0) {
                 return Err(format!(
                     "core {at} has {in_flight} requests in flight at rest, and {reserved:?} bytes \
- reserved"
+                     reserved"
                 ));
             }
             if !core.machine.has_all_credits() {
@@ -747,7 +747,7 @@ impl World {
             if in_flight > 0 || connections > 0 {
                 return Err(format!(
                     "the core is done, but core {number} has {in_flight} requests in flight and \
- {connections} connections"
+                     {connections} connections"
                 ));
             }
         }
