@@ -1,12 +1,12 @@
-//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply;
-//! and without a disk, what it costs to keep it: record, checksum, snapshot, recovery.
+//! Part benches: the cost of each part of a request on one core without sockets (parse, look up,
+//! answer, apply), and of persistence without a disk (record, checksum, snapshot, recovery).
 //!
-//! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once,
-//! against bytes that were computed another way. Rows `json/…` keep our readers and writers beside
-//! `sonic-rs` (`common::rivals`). Times are of one turn of the loop; rows with a count in their
-//! name do so many things a turn. Under `cargo test` each row runs once, over a small population.
-//! `--count ROW TIMES` runs a row so many times and times nothing: for before and after, in
-//! instructions ([`count`]).
+//! `cargo bench --bench parts -- [filter]`. Every row checks at least once what it measures,
+//! against bytes computed another way. Rows `json/…` compare our readers and writers with
+//! `sonic-rs` (`common::rivals`). A time is that of one iteration of the loop; a row with a count
+//! in its name does that many operations per iteration. Under `cargo test` each row runs once, over
+//! a small population. `--count ROW TIMES` runs a row that many times without timing it, for
+//! before/after comparisons in instructions ([`count`]).
 
 mod common;
 mod count;
@@ -38,29 +38,31 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: purser::engine::arena::Allocator = purser::engine::arena::Allocator;
 
-/// Requests that a row goes round: more users than a core's own caches hold.
+/// Requests that a row cycles through: more users than a core's private caches hold.
 const ROUND: u64 = 1 << 16;
 const PIPELINED: usize = 16;
 const BATCH: u64 = 100;
 const LINES: u64 = 1_000;
 
 const SHORT: &[u8] = b"GET /v1/users/42/balance HTTP/1.1\r\nHost: localhost:8080\r\n\r\n";
-const SIX_HEADERS: &[u8] = b"GET /v1/users/1234567890123456789/stats?window=7d&currency=COIN HTTP/1.1\r\n\
+const SIX_HEADERS: &[u8] =
+    b"GET /v1/users/1234567890123456789/stats?window=7d&currency=COIN HTTP/1.1\r\n\
     Host: wallet.internal:8080\r\nUser-Agent: gateway/4.2 (linux)\r\nAccept: application/json\r\n\
-    Accept-Encoding: gzip, br\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+    Accept-Encoding: gzip, br\r\n\
+    Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
     Connection: keep-alive\r\n\r\n";
 
-/// Whether rows are timed, or only run once.
+/// Whether rows are timed, rather than run once.
 fn is_timed() -> bool {
     std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test")
 }
 
-/// A hundred thousand users; twenty thousand where nothing is timed.
+/// A population of 100,000 users, or 20,000 if nothing is timed.
 fn population() -> Population {
     Population { users: if is_timed() { 100_000 } else { 20_000 } }
 }
 
-/// Users at random, evenly: the same ones in every run.
+/// Uniformly random users, the same in every run.
 fn random_users(population: Population) -> impl Iterator<Item = u64> {
     (0..ROUND).map(move |n| mix(n) % population.users)
 }
@@ -80,11 +82,12 @@ fn request_parse(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole 200; `etag` with its line's end.
+/// A whole 200 answer; `etag` is a header line with its CRLF, or empty.
 fn whole_answer(etag: &str, body: &str) -> String {
     let length = body.len();
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n{etag}content-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n\
+         {etag}content-length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -103,7 +106,7 @@ fn get(user: u64, what: &str) -> String {
     format!("GET /v1/users/{}/{what} HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", user_id(user))
 }
 
-/// Sends requests of one width, some at a time, round and round.
+/// Sends requests of equal `width`, cycling through `requests`.
 fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usize) {
     let mut round = requests.chunks_exact(width).cycle();
     b.iter(|| {
@@ -191,7 +194,7 @@ fn batches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Entries that nobody has sent yet, a thousand at a time; the clock goes on at their pace.
+/// New entries, a thousand at a time; the clock advances with their times.
 struct Fresh {
     population: Population,
     next: u64,
@@ -209,7 +212,7 @@ impl Fresh {
         (Millis(entries[entries.len() - 1].at_ms), entries)
     }
 
-    /// As a request.
+    /// Takes a thousand entries as a feed request.
     fn take_post(&mut self) -> (Millis, Vec<u8>) {
         let (now, entries) = self.take();
         let mut body = String::new();
@@ -218,7 +221,7 @@ impl Fresh {
     }
 }
 
-/// How many of `entries` the ledger gives `verdict`.
+/// Number of `entries` that get `verdict` from the ledger.
 fn apply(slice: &mut Slice, now: Millis, entries: &[Posted], verdict: Verdict) -> usize {
     entries
         .iter()
@@ -232,7 +235,7 @@ fn ledger(criterion: &mut Criterion) {
     let (now, entries) = fresh.take();
     assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len());
     assert_eq!(apply(&mut slice, now, &entries, Verdict::Duplicate), entries.len());
-    assert_eq!(slice.book().entries(), population.history() + LINES, "duplicates were not booked");
+    assert_eq!(slice.book().entries(), population.history() + LINES, "duplicates are not booked");
 
     let mut group = criterion.benchmark_group("ledger");
     group.throughput(Throughput::Elements(LINES));
@@ -343,7 +346,7 @@ fn json_write(criterion: &mut Criterion) {
         sonic_rs::from_str(&expected).expect("an answer is JSON");
     let rival = |out: &mut Vec<u8>| {
         out.clear();
-        sonic_rs::to_writer(out, black_box(&shown)).expect("a vector takes all");
+        sonic_rs::to_writer(out, black_box(&shown)).expect("writing to a vector does not fail");
     };
     let mut out = Vec::with_capacity(1_024);
     for write in [&ours as &dyn Fn(&mut Vec<u8>), &rival] {
@@ -375,13 +378,13 @@ fn journal(criterion: &mut Criterion) {
     for (entry, version) in entries.iter().zip(1..) {
         assert_eq!(record::read(&mut rest), Some((*entry, version)));
     }
-    assert!(rest.is_empty(), "nothing else was written");
+    assert!(rest.is_empty(), "nothing follows the last record");
 
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements(LINES));
     group.bench_function("record_write_1000", |b| b.iter(|| write(&mut out)));
 
-    // It fills whole blocks, so it is as long sealed as it was before, and can be sealed again.
+    // The payload fills whole blocks, so sealing does not change the length and can be repeated.
     const WRITE_BYTES: usize = 256 << 10;
     let mut block = Block::with_room(WRITE_BYTES);
     let payload: Vec<u8> = out.iter().copied().cycle().take(WRITE_BYTES - HEADER_BYTES).collect();
@@ -400,7 +403,7 @@ fn journal(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A disk that takes everything and keeps nothing.
+/// Completes every task of a scan and discards its data.
 fn take(task: Task) -> Option<Done> {
     Some(match task {
         Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
@@ -408,12 +411,12 @@ fn take(task: Task) -> Option<Done> {
             Done::Written { file, block: black_box(block), ok: true }
         }
         Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
-        other => unreachable!("a scan asks for nothing of this kind: {other:?}"),
+        other => unreachable!("a scan starts no such task: {other:?}"),
     })
 }
 
-/// A million users, most of them in no cache; twenty thousand where nothing is timed. Rows make
-/// them when they are run.
+/// Rows over a million users, most of them in no cache; 20,000 if nothing is timed. Users are
+/// created when a row runs.
 fn snapshots(criterion: &mut Criterion) {
     let population = Population { users: if is_timed() { 1_000_000 } else { 20_000 } };
     let slice = LazyCell::new(|| population.slice());
@@ -436,28 +439,28 @@ fn snapshots(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One step after the other, over and over all users; `longest` is how long the longest took.
+/// Runs scan steps over all users again and again; `longest` is the duration of the longest step.
 fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
-    let mut asked = VecDeque::new();
-    let begin = |asked: &mut VecDeque<Task>| {
-        Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task))
+    let mut tasks = VecDeque::new();
+    let begin = |tasks: &mut VecDeque<Task>| {
+        Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task))
     };
-    let mut scan = begin(&mut asked);
+    let mut scan = begin(&mut tasks);
     b.iter_custom(|times| {
         let all = Instant::now();
         for _ in 0..times {
             if scan.progress() == Ok(Headway::Done) {
-                scan = begin(&mut asked);
+                scan = begin(&mut tasks);
             }
             let one = Instant::now();
-            memory_disk::step(&mut scan, slice, &mut asked, &mut take);
+            memory_disk::step(&mut scan, slice, &mut tasks, &mut take);
             *longest = one.elapsed().max(*longest);
         }
         all.elapsed()
     });
 }
 
-/// Loads everything that is on `disk`, again and again; looks at what it was the first time.
+/// Recovers `disk` again and again; checks the first recovery's result.
 fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
     let (slice, report) = disk.recover();
     let from_log = if is_snapshot { 0 } else { population.history() };
@@ -488,7 +491,7 @@ fn logs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Short runs: two cores are all there is, and others use them.
+/// Criterion with short runs: the machine has two cores, and other processes use them.
 fn configured() -> Criterion {
     Criterion::default()
         .sample_size(50)
@@ -499,7 +502,8 @@ fn configured() -> Criterion {
 criterion_group! {
     name = parts;
     config = configured();
-    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write, journal, snapshots, logs
+    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write,
+        journal, snapshots, logs
 }
 
 fn main() {

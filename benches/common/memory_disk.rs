@@ -1,4 +1,4 @@
-//! What a store and a scan write to a disk that is memory, and what recovery makes of it.
+//! An in-memory disk with the log or the snapshot of a population, and recovery from it.
 
 use super::population::{NOW, Population};
 use super::ram_disk::RamDisk;
@@ -14,14 +14,14 @@ use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{Headway, Lsn, Slice};
 use std::collections::VecDeque;
 
-/// Where everything is; its file is not looked at.
+/// Place of all frames; the file number is not checked.
 pub const PLACE: Place = Place { generation: 1, slice: 0, file: 0 };
 
-/// A disk with the files of one slice.
+/// In-memory disk of one slice.
 pub struct MemoryDisk(RamDisk);
 
 impl MemoryDisk {
-    /// The log of a population's whole history.
+    /// Creates a disk with the log of a population's whole history.
     pub fn log(population: Population) -> Self {
         let mut disk = Self(RamDisk::new(PLACE));
         let mut slice = Slice::new(usize::MAX);
@@ -38,25 +38,25 @@ impl MemoryDisk {
         disk
     }
 
-    /// Does what the store asks until all is durable.
+    /// Executes the store's disk tasks until everything is durable.
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
-        let mut asked = VecDeque::new();
+        let mut tasks = VecDeque::new();
         loop {
             let turn = Turn { now_ms: 0, traffic: Traffic::NoReads, is_log_awaited: true };
-            store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
-            let Some(task) = asked.pop_front() else { break };
+            store.advance(turn, slice.book(), &mut |task| tasks.push_back(task));
+            let Some(task) = tasks.pop_front() else { break };
             let Some(done) = self.0.work(task) else { continue };
-            if let Some(lsn) = store.done(0, done, &mut |task| asked.push_back(task)) {
+            if let Some(lsn) = store.done(0, done, &mut |task| tasks.push_back(task)) {
                 slice.durable(lsn);
             }
         }
         assert!(
             store.is_settled(),
-            "a disk that does everything at once leaves nothing to wait for"
+            "a disk that completes every task at once leaves the store settled"
         );
     }
 
-    /// A snapshot of `slice`, of which nothing is in the log, and a log that begins behind it.
+    /// Creates a disk with a snapshot of `slice` and an empty log that starts after it.
     pub fn snapshot(slice: &Slice) -> Self {
         let mut disk = RamDisk::new(PLACE);
         let scan = scan(slice, |task| disk.work(task));
@@ -69,7 +69,7 @@ impl MemoryDisk {
         Self(disk)
     }
 
-    /// Loads everything into an empty slice.
+    /// Recovers an empty slice from this disk.
     pub fn recover(&self) -> (Slice, Report) {
         let mut files = &self.0;
         let mut slice = Slice::new(usize::MAX);
@@ -83,32 +83,32 @@ impl MemoryDisk {
     }
 }
 
-/// A whole scan; `work` does what it asks.
+/// Runs a whole snapshot scan; `work` executes its disk tasks.
 pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
-    let mut asked = VecDeque::new();
-    let mut scan = Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task));
-    while scan.progress().expect("memory does not fail") != Headway::Done {
-        step(&mut scan, slice, &mut asked, &mut work);
+    let mut tasks = VecDeque::new();
+    let mut scan = Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task));
+    while scan.progress().expect("writes to memory do not fail") != Headway::Done {
+        step(&mut scan, slice, &mut tasks, &mut work);
     }
     scan
 }
 
-/// One step of a scan of what is all durable, and what it asks.
+/// Runs one step of a scan whose users are all durable, and executes the tasks of that step.
 pub fn step(
     scan: &mut Scan,
     slice: &Slice,
-    asked: &mut VecDeque<Task>,
+    tasks: &mut VecDeque<Task>,
     work: &mut impl FnMut(Task) -> Option<Done>,
 ) {
     scan.advance(slice.book(), Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
-        asked.push_back(task)
+        tasks.push_back(task)
     });
-    while let Some(task) = asked.pop_front() {
+    while let Some(task) = tasks.pop_front() {
         match work(task) {
             Some(Done::Created { buffers, .. }) => scan.created(buffers),
             Some(Done::Written { block, ok, .. }) => scan.written(block, ok),
             Some(Done::Synced { ok, .. }) => scan.synced(ok),
-            other => unreachable!("a scan asks for nothing of this kind: {other:?}"),
+            other => unreachable!("a scan starts no such task: {other:?}"),
         }
     }
 }

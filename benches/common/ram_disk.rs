@@ -1,4 +1,4 @@
-//! A disk that is memory: does at once whatever a slice asks.
+//! An in-memory disk that executes a slice's task at once.
 
 use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
@@ -6,7 +6,7 @@ use purser::slice::source::Source;
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-/// Files, and the manifest that names them.
+/// The files of a slice, and the manifest that names them.
 pub struct RamDisk {
     place: Place,
     pub files: HashMap<File, Vec<u8>>,
@@ -14,12 +14,12 @@ pub struct RamDisk {
 }
 
 impl RamDisk {
-    /// A disk on which nothing was ever kept.
+    /// Creates an empty disk.
     pub fn new(place: Place) -> Self {
         Self { place, files: HashMap::new(), manifest: manifest::Slice::default() }
     }
 
-    /// Does a task; `None` where nobody waits for it.
+    /// Executes a task; `None` for a task without completion.
     pub fn work(&mut self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {
@@ -37,7 +37,7 @@ impl RamDisk {
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
                 self.manifest = manifest::Slice::read(text.as_bytes(), self.place)
-                    .expect("a store writes manifests");
+                    .expect("a store publishes only valid manifests");
                 Done::Published
             }
             Task::Remove { file } => {

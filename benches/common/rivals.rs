@@ -1,7 +1,7 @@
-//! What `sonic-rs` with serde would do in place of our readers and writers.
+//! `sonic-rs` with serde in place of our JSON readers and writers, for comparison.
 //!
-//! Two rivals a reader: one that ends with the borrowed texts, which is less than our reader does,
-//! and one that goes on to the very value that our reader gives, through our own parsers of ids,
+//! Each reader has two rivals. The first stops at borrowed strings, which is less than our reader
+//! does. The second converts them to the same value as our reader, through our own parsers of ids,
 //! currencies and times.
 
 use purser::api::read::{Kind, Read, What};
@@ -27,7 +27,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The posted entry that our reader gives; settlements and holds are left out.
+    /// Returns the posted entry that our reader would return; `None` for settlements and holds,
+    /// which are not supported.
     pub fn posted(&self) -> Option<EntryRef<'a>> {
         if self.pending_id.is_some() || self.state.is_some_and(|state| state != "posted") {
             return None;
@@ -57,7 +58,7 @@ pub struct Batch<'a> {
     pub requests: Vec<Item<'a>>,
 }
 
-/// One of its reads.
+/// One read of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item<'a> {
@@ -70,7 +71,7 @@ pub struct Item<'a> {
 }
 
 impl Item<'_> {
-    /// The read that our reader gives.
+    /// Returns the read that our reader would return.
     pub fn read(&self) -> Option<Read> {
         let currency = self.currency.map(|text| Currency::parse(text.as_bytes()));
         let what = match (self.read, self.window, self.at_ms, self.kind) {
@@ -87,8 +88,8 @@ impl Item<'_> {
     }
 }
 
-/// A balance answer's body; deserialised once from an answer of ours, so that gathering it is not
-/// timed.
+/// Body of a balance answer, deserialised once from one of our answers, so that collecting the data
+/// is not timed.
 #[derive(Deserialize, Serialize)]
 pub struct BalanceAnswer<'a> {
     user_id: &'a str,
@@ -98,7 +99,7 @@ pub struct BalanceAnswer<'a> {
     balances: Vec<BalanceItem<'a>>,
 }
 
-/// One currency of it.
+/// One currency of a balance.
 #[derive(Deserialize, Serialize)]
 pub struct BalanceItem<'a> {
     currency: &'a str,

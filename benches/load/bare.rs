@@ -1,5 +1,5 @@
-//! The disk by itself: 4 KiB, direct and synchronous, to a file whose every byte was written
-//! before. What a log cannot beat.
+//! Bare disk writes: 4 KiB, direct and synchronous, to a file whose every byte was written before.
+//! No log can be faster.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -18,14 +18,14 @@ const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
 
 pub struct Bare {
     file: File,
-    /// As the log writes it: aligned, and never the same twice.
+    /// A block as the log writes it: aligned, and never the same twice.
     block: Block,
     written: u64,
     core: usize,
 }
 
 impl Bare {
-    /// Makes the file in `data`; `core` is the server's.
+    /// Creates the file in `data`; `core` is the server's core.
     pub fn new(data: &DataDir, core: usize) -> Result<Self> {
         let path = data.path().join("bare");
         let doing = format!("making {}", path.display());
@@ -36,8 +36,8 @@ impl Bare {
         }
         file.sync_all().context(&doing)?;
         let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(&path);
-        // A file system without direct writes gets what the server gives it: plain synchronous
-        // ones.
+        // Without direct writes, the file system gets what the server uses there: plain synchronous
+        // writes.
         let file = open(libc::O_DIRECT | libc::O_DSYNC)
             .or_else(|_| open(libc::O_DSYNC))
             .context(&doing)?;
@@ -46,9 +46,9 @@ impl Bare {
         Ok(Self { file, block, written: 0, core })
     }
 
-    /// Writes one block after the other for `seconds`, on the core of the server: how far that is
-    /// from the one that hears the disk's interrupts is part of what a write takes. Each counts as
-    /// an entry.
+    /// Writes one block after another for `seconds`, on the server's core: the distance between
+    /// that core and the one that handles the disk's interrupts is part of a write's time. Each
+    /// write counts as one entry.
     pub fn measure(&mut self, seconds: f64) -> Result<Fed> {
         let core = self.core;
         let writing =

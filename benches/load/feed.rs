@@ -1,8 +1,9 @@
-//! Feeds a whole population to a server over one keep-alive connection, 1,000 entries a request,
+//! Feeds a whole population to a server over one keep-alive connection, 1,000 entries per request,
 //! and checks each answer.
 //!
-//! Bodies are made ahead by a second thread (on the load core, as all of the runner), so that the
-//! server seldom waits; what counts is the server's CPU time, which idling does not touch.
+//! A second thread makes the bodies ahead of time (on the load core, like all of the runner), so
+//! that the server seldom waits. The measure is the server's CPU time, which idling does not
+//! change.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::tally::Tally;
 
 const BODIES_AHEAD: usize = 4;
 
-/// One of the equal parts in which a feed is measured.
+/// One of the equal parts of a measured feed.
 pub struct Part {
     pub entries: u64,
     pub cpu: Duration,
@@ -28,7 +29,7 @@ struct Body {
     lines: u64,
 }
 
-/// Feeds all entries, in `parts`; `tally` sees each of them.
+/// Feeds all entries, measured in `parts` parts, and records each in `tally`.
 pub fn feed(
     server: &Running,
     population: &Population,
@@ -43,7 +44,7 @@ pub fn feed(
     })
 }
 
-/// Makes bodies until the history ends or nobody takes them.
+/// Makes bodies until the history ends or the receiver is dropped.
 fn generate(
     population: &Population,
     tally: &mut Tally,
@@ -103,8 +104,8 @@ fn send(
     }
 }
 
-/// Lines a second that the generator makes when nobody waits for them: a feed's figure holds only
-/// if this is well above what the server takes.
+/// Lines per second that the generator makes without back pressure: a feed's figure is valid only
+/// if this is well above the server's rate.
 pub fn generator_speed(population: &Population) -> Result<f64> {
     const LINES: usize = 2_000_000;
     let (mut bytes, mut made) = (Vec::new(), 0_u64);

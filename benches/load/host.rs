@@ -1,17 +1,17 @@
-//! What a kept result says about the machine: enough to judge the figures by, no paths and no
+//! Facts about the machine for a kept result: enough to judge the figures, without paths and host
 //! names.
 
 use std::fs;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Taken at the start of a suite, told at its end.
+/// State of the host at the start of a suite, for the facts at its end.
 pub struct Host {
     load: String,
     ticks: Option<Ticks>,
 }
 
-/// Of all cores, since boot: the first line of /proc/stat.
+/// CPU ticks of all cores since boot, from the first line of /proc/stat.
 struct Ticks {
     all: u64,
     stolen: u64,
@@ -22,7 +22,7 @@ impl Host {
         Self { load: read("/proc/loadavg").unwrap_or_default(), ticks: Ticks::now() }
     }
 
-    /// One fact a line, as a Markdown list.
+    /// The facts as a Markdown list, one per line.
     pub fn facts(&self) -> String {
         let unknown = || "not visible".to_owned();
         let fact = |name: &str, value: Option<String>| {
@@ -102,13 +102,13 @@ fn wrk_version() -> Option<String> {
     Some(text.lines().next()?.split(" Copyright").next()?.trim().to_owned())
 }
 
-/// Whether what a suite needs is on the PATH.
+/// Whether a program is on the PATH.
 pub fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
-/// Today as YYYY-MM-DD, UTC; days to a civil date after Howard Hinnant, "chrono-Compatible
-/// Low-Level Date Algorithms".
+/// Today's date in UTC as YYYY-MM-DD. The conversion from days is Howard Hinnant's,
+/// "chrono-Compatible Low-Level Date Algorithms".
 pub fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let days = seconds / 86_400 + 719_468; // from 0000-03-01

@@ -1,5 +1,5 @@
-//! A blocking HTTP client for one keep-alive connection: as much as feeding and checking need. It
-//! keeps an answer's bytes as they came, for the floor repeats one of them.
+//! A minimal blocking HTTP client for one keep-alive connection, for feeding and checking. It keeps
+//! the raw bytes of an answer, because the floor repeats one of them.
 
 use std::net::SocketAddr;
 
@@ -37,9 +37,9 @@ impl Client {
         Ok(Self { stream: Stream::connect(address)?, request: Vec::new() })
     }
 
-    /// See [`Stream::stay_awake`].
-    pub fn stay_awake(&mut self) -> Result<()> {
-        self.stream.stay_awake()
+    /// See [`Stream::spin_for_answers`].
+    pub fn spin_for_answers(&mut self) -> Result<()> {
+        self.stream.spin_for_answers()
     }
 
     pub fn get(&mut self, target: &str) -> Result<Answer> {
@@ -51,7 +51,8 @@ impl Client {
 
     pub fn post(&mut self, target: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
         let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: purser\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "POST {target} HTTP/1.1\r\nHost: purser\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
         self.request.clear();

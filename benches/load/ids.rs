@@ -1,6 +1,6 @@
-//! The file of user ids that the wrk scripts map: every user of a population, or some of them,
-//! once, in shuffled order, 19 digits each and nothing between. Lives in the temporary directory
-//! for as long as the value does.
+//! The file of user ids that the wrk scripts map: every user of a population, or a subset, once, in
+//! shuffled order, 19 digits each without separators. It is in the temporary directory, and removed
+//! when the value is dropped.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -23,7 +23,7 @@ impl Ids {
         Self::write_some(population, |_| true)
     }
 
-    /// Only those users whose ids are `wanted`.
+    /// Writes only the users whose ids are `wanted`.
     pub fn write_some(population: &Population, wanted: impl Fn(u64) -> bool) -> Result<Self> {
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ

@@ -1,4 +1,4 @@
-//! What was typed: `cargo bench --bench load -- [suite…] [options]`.
+//! Command line of the load bench: `cargo bench --bench load -- [suite…] [options]`.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,11 @@ pub struct Options {
     pub suites: Vec<Suite>,
     /// Users of the population, or of each, where a suite compares several [default: 1000000;
     /// memory: 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
+    )]
     pub users: Vec<u64>,
     /// Connections, or of each, where a suite compares several [default: 64; connections:
     /// 64,512,5000]
@@ -39,7 +43,11 @@ pub struct Options {
     #[arg(long, value_name = "PATH", value_parser = program)]
     pub before: Option<PathBuf>,
     /// Requests a second in the suite open
-    #[arg(long, default_value = "75000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(
+        long,
+        default_value = "75000",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000)
+    )]
     pub rate: u32,
     /// Seed of population and request order
     #[arg(long, default_value = "1")]
@@ -57,7 +65,7 @@ pub struct Options {
     /// Keep the results in benches/runs/
     #[arg(long)]
     pub keep: bool,
-    /// Said by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -102,7 +110,7 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// Whether an older build is measured beside the current one.
+    /// Whether the suite measures an older build with `--before`.
     pub fn compares(self) -> bool {
         use Suite::{Balance, Batch, Durable, Feed, Open, Pipelined, Recovery, Slices, Stats};
         matches!(
@@ -116,7 +124,7 @@ impl Suite {
     }
 }
 
-/// The cores in use.
+/// CPUs of the servers and of the load.
 #[derive(Clone, Copy)]
 pub struct Cores {
     pub server: usize,
@@ -124,7 +132,8 @@ pub struct Cores {
 }
 
 impl Options {
-    /// All suites, tiny: what `cargo test` runs. The current build stands in for an older one.
+    /// All suites with tiny settings, for `cargo test`. The current build stands in for an older
+    /// one.
     pub fn tiny() -> Self {
         Self {
             suites: Vec::new(),
@@ -167,7 +176,7 @@ impl Options {
         }
     }
 
-    /// The same server as the older program runs it, if there is one.
+    /// The same server run by the older program, if `--before` is given.
     pub fn older(&self, subject: Subject) -> Option<Subject> {
         self.before.as_deref().map(|program| subject.older(program))
     }
@@ -188,7 +197,7 @@ fn positive(text: &str) -> std::result::Result<usize, String> {
         .ok_or_else(|| "a whole number above 0 is needed".to_owned())
 }
 
-/// The full path of a program: what is started must not be looked for on the PATH.
+/// The full path of a program, so that it is not looked up on the PATH when it is started.
 fn program(text: &str) -> std::result::Result<PathBuf, String> {
     let path = std::fs::canonicalize(text).map_err(|error| error.to_string())?;
     if path.is_file() { Ok(path) } else { Err("a program is needed".to_owned()) }

@@ -1,4 +1,4 @@
-//! What a suite found, as Markdown: printed, and with `--keep` appended to
+//! Report of a suite as Markdown: printed, and with `--keep` appended to
 //! `benches/runs/DATE-SUITE.md`.
 
 use std::fmt::Write as _;
@@ -11,9 +11,8 @@ use crate::host::{self, Host};
 use crate::options::Suite;
 use crate::rounds::{Series, Spread};
 
-/// A published figure beside what is asked of it: of the median, or where there is an interval, of
-/// its low end. A figure with an interval is missed only if it is above what is asked for more than
-/// by chance.
+/// A published figure and its target. The target applies to the median or, if there is an interval,
+/// to its low end: such a figure misses its target only if it exceeds it by more than chance.
 pub struct Figure {
     pub what: String,
     pub value: Spread,
@@ -25,7 +24,7 @@ pub struct Figure {
 pub struct Report {
     pub suite: Suite,
     pub title: String,
-    /// Head first.
+    /// Table rows; the first one is the header.
     pub rows: Vec<Vec<String>>,
     pub figures: Vec<Figure>,
     pub notes: Vec<String>,
@@ -51,7 +50,7 @@ impl Figure {
     }
 }
 
-/// The rows for series of rounds.
+/// Table rows of some series.
 pub fn rows(series: &[Series]) -> Vec<Vec<String>> {
     let head =
         ["", "requests/s", "server CPU us/request", "answer bytes", "p50 us", "p99 us", "p99.9 us"];
@@ -99,7 +98,7 @@ impl Report {
         println!("{}", self.text());
     }
 
-    /// Appends to the day's file of this suite: an earlier run of the day is not lost.
+    /// Appends to this suite's file of the day, so that earlier runs are kept.
     pub fn keep(&self, host: &Host, command: &str) -> Result<()> {
         let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs");
         let name = format!("{}-{}.md", host::today(), self.suite.name());
@@ -111,7 +110,7 @@ impl Report {
     }
 }
 
-/// A Markdown table, its columns aligned.
+/// A Markdown table with aligned columns.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| {

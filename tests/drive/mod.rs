@@ -1,5 +1,5 @@
-//! The machine of a core without an engine: bytes in, bytes out, with the clocks in the test's
-//! hand.
+//! Test harness for the machine of a core without an engine: bytes in, bytes out, with clocks set
+//! by the test.
 
 #[path = "../../benches/common/driver.rs"]
 pub mod driver;
@@ -22,7 +22,7 @@ use purser::slice::recovery::Recovery;
 use purser::slice::store::Settings;
 use ram_disk::RamDisk;
 
-/// What keeps a slice on an empty disk.
+/// Settings and recovery for a slice on an empty disk.
 fn kept(slice: u32, slices: u32) -> (Kept, RamDisk) {
     let place = Place { generation: 1, slice, file: 0 };
     let settings = Settings { place, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
@@ -30,7 +30,7 @@ fn kept(slice: u32, slices: u32) -> (Kept, RamDisk) {
     (Kept { settings, recovery: Recovery::new(place, slices, disk.manifest) }, disk)
 }
 
-/// The machine of a core, with a disk for each of its slices if they are kept.
+/// The machine of a core with a disk for each of its slices; the disks are used if `is_kept`.
 fn server(
     topology: Topology,
     credits: u32,
@@ -48,7 +48,7 @@ fn server(
     (Server::new(setup), disks)
 }
 
-/// One connection to a core that is alone, and what it was sent.
+/// One connection to a single core, and the bytes sent on it.
 pub struct Wire {
     pub core: Core,
     slot: Slot,
@@ -56,12 +56,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// To a core that keeps nothing.
+    /// Connects to a core without a log.
     pub fn new(now_ms: u64) -> Self {
         Self::of(now_ms, false)
     }
 
-    /// To a core with a log, whose disk works when it is told to.
+    /// Connects to a core with a log; its disk works only on [`Self::work`].
     pub fn keeping(now_ms: u64) -> Self {
         Self::of(now_ms, true)
     }
@@ -74,12 +74,12 @@ impl Wire {
         wire
     }
 
-    /// Moves the wall clock.
+    /// Sets the wall clock.
     pub fn set_now(&mut self, now_ms: u64) {
         self.core.clocks.unix_ms = now_ms;
     }
 
-    /// Hands bytes in, and lets the connection go on until it waits for more.
+    /// Delivers bytes and runs turns until the connection waits for more.
     pub fn send(&mut self, bytes: &[u8]) {
         if self.is_open() {
             self.core.send(self.slot, bytes);
@@ -87,7 +87,7 @@ impl Wire {
         }
     }
 
-    /// Lets the disk do all that it is asked.
+    /// Runs turns and disk tasks until nothing is left to do.
     pub fn work(&mut self) {
         loop {
             self.core.turn(|_| {});
@@ -97,7 +97,7 @@ impl Wire {
                     .disks
                     .iter_mut()
                     .find(|(of, _)| *of == slice)
-                    .expect("it is a slice of the core");
+                    .expect("tasks are for slices of the core");
                 self.core.done.extend(disk.work(task).map(|done| (slice, done)));
                 is_over = false;
             }
@@ -107,28 +107,27 @@ impl Wire {
         }
     }
 
-    /// Whether the connection is open.
     pub fn is_open(&self) -> bool {
         let end = &self.core.ends[self.slot as usize];
         !end.is_shut && !end.is_closed
     }
 
-    /// What the connection waits for; `None` if it is over.
+    /// State of the connection; `None` if it has ended.
     pub fn progress(&mut self) -> Option<Progress> {
         self.is_open().then(|| self.core.machine.connections().progress(self.slot)).flatten()
     }
 
-    /// What was sent, and nobody has taken.
+    /// Bytes sent by the server and not yet taken.
     pub fn sent(&self) -> &[u8] {
         &self.core.ends[self.slot as usize].inbox
     }
 
-    /// Takes what was sent.
+    /// Takes the bytes sent by the server.
     pub fn take(&mut self) -> Vec<u8> {
         self.core.take(self.slot)
     }
 
-    /// Forgets what was sent.
+    /// Discards the bytes sent by the server.
     pub fn clear(&mut self) {
         self.core.ends[self.slot as usize].inbox.clear();
     }
@@ -138,7 +137,7 @@ impl Wire {
         self.core.machine.counters().answers_total()
     }
 
-    /// Hands a request in and takes its whole answer; on a new connection, if the last one is over.
+    /// Sends a request and takes its whole answer; reconnects if the last connection has ended.
     pub fn ask(&mut self, request: &[u8]) -> Answer {
         if !self.is_open() {
             self.slot = self.core.connect();
@@ -148,7 +147,7 @@ impl Wire {
     }
 }
 
-/// An answer, taken apart.
+/// A parsed answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -184,9 +183,10 @@ pub fn get(target: &str) -> Vec<u8> {
 }
 
 pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
-        body.len()
+        "POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n\
+         content-length: {length}\r\n\r\n"
     );
     [head.as_bytes(), body].concat()
 }

@@ -1,4 +1,4 @@
-//! What must hold of a core after each of its turns: how much it has done, and for whom.
+//! Checks of a core after each of its turns: the amount of work done, and fairness between slices.
 
 use crate::simulation::counts::Counts;
 use purser::server::core::Server;
@@ -6,14 +6,14 @@ use purser::server::limits::{ENTRIES_PER_TURN, GAPS};
 use purser::server::machine::{Machine, Slot};
 use purser::server::progress::Progress;
 
-/// Turns for which a slice whose disk keeps up may apply nothing of what other cores sent it.
-const STILL_TURNS: u32 = 2;
+/// Most turns without progress on entries of other cores, for a slice whose disk keeps up.
+const STALLED_TURNS: u32 = 2;
 
-/// Which entry of another core is the next, by its asker, its connection, its slice, its line, and
-/// how many are before it.
+/// Identity of the next entry of another core: requesting core, connection, slice, line index, and
+/// entries of its request already judged.
 type Next = (u32, u64, u32, u32, usize);
 
-/// What a core had done when its last turn was over.
+/// State of a core after its last turn.
 #[derive(Debug)]
 pub struct Watch {
     judged: u64,
@@ -24,7 +24,7 @@ pub struct Watch {
 struct Seen {
     accepted: u64,
     next: Option<Next>,
-    still_turns: u32,
+    stalled_turns: u32,
 }
 
 impl Watch {
@@ -34,14 +34,14 @@ impl Watch {
         watch
     }
 
-    /// What was loaded was applied in no turn.
+    /// Excludes recovered entries from the count of the next turn.
     pub fn loaded(&mut self, machine: &Server) {
         for (seen, slice) in self.slices.iter_mut().zip(machine.slices()) {
             seen.accepted = slice.book().entries();
         }
     }
 
-    /// A turn is over, in which so many entries went to other cores.
+    /// Checks a finished turn in which `sent` entries went to other cores.
     pub fn turn(
         &mut self,
         machine: &mut Server,
@@ -56,10 +56,10 @@ impl Watch {
             let Some(connection) = machine.connections().get(slot) else { continue };
             let gaps = connection.gaps();
             counts.add(
-                "turns in which a connection waits for others",
+                "turns with a connection waiting for other cores",
                 u64::from(progress == Some(Progress::Waiting)),
             );
-            counts.add("turns with as many gaps as may be", u64::from(gaps == GAPS));
+            counts.add("turns with the maximum of gaps", u64::from(gaps == GAPS));
             if gaps > GAPS {
                 return Err(format!("connection {slot} waits for {gaps} replies"));
             }
@@ -99,15 +99,15 @@ impl Watch {
                 let index = request.entries.first().map_or(0, |entry| entry.mark.index);
                 (request.home, request.connection, request.slice, index, request.judged)
             });
-            counts.add("turns with entries of others left", u64::from(next.is_some()));
-            counts.add("turns in which a slice is held", u64::from(owner.is_held()));
-            let is_still = next.is_some() && next == seen.next && !owner.is_held();
-            seen.still_turns = if is_still { seen.still_turns + 1 } else { 0 };
+            counts.add("turns with entries of other cores left", u64::from(next.is_some()));
+            counts.add("turns with a slice waiting for its disk", u64::from(owner.is_held()));
+            let is_stalled = next.is_some() && next == seen.next && !owner.is_held();
+            seen.stalled_turns = if is_stalled { seen.stalled_turns + 1 } else { 0 };
             seen.next = next;
-            if seen.still_turns > STILL_TURNS {
+            if seen.stalled_turns > STALLED_TURNS {
                 return Err(format!(
-                    "slice {place} of its core stands still for {} turns",
-                    seen.still_turns
+                    "slice {place} of its core makes no progress for {} turns",
+                    seen.stalled_turns
                 ));
             }
         }

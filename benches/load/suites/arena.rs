@@ -1,5 +1,5 @@
-//! `arena`: a balance and an entry with a core's memory in a region of its own, and without. Both
-//! servers are up side by side.
+//! `arena`: a balance and an entry with the core's memory in its own region (the arena), and in the
+//! common heap. Both servers run at the same time.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::closed::{Dialect, Feeder};
@@ -82,10 +82,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     };
     Ok(Report {
         suite: Suite::Arena,
-        title: format!(
-            "A core's own memory, and the common heap: {} users, {connections} connections",
-            short(users)
-        ),
+        title: format!("Arena and common heap: {} users, {connections} connections", short(users)),
         rows: report::rows(&series),
         figures: vec![
             figure(
@@ -100,9 +97,14 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
                 3,
                 " us",
             ),
-            figure("the same, common heap", Spread::of(without.iter().copied()), 3, " us"),
             figure(
-                "the same, one against the other",
+                "feed, 1,000 a request: CPU an entry, common heap",
+                Spread::of(without.iter().copied()),
+                3,
+                " us",
+            ),
+            figure(
+                "feed: CPU an entry, arena against common heap",
                 Spread::of(with.iter().zip(without).map(|(a, b)| a / b)),
                 3,
                 "x",

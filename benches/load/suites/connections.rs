@@ -1,5 +1,5 @@
-//! `connections`: GET balance from few to many connections, on one server; the floor beside it
-//! shows how much of the growth is the kernel's.
+//! `connections`: GET balance with few to many connections on one server. The floor beside it shows
+//! how much of the growth is the kernel's.
 
 use super::{Bench, CONNECTIONS, short};
 use crate::check;

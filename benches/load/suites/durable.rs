@@ -1,5 +1,5 @@
-//! `durable`: entries onto a disk. A whole population first, for its CPU; then rounds of every
-//! batch size over every number of connections, beside a bare write to the same disk and beside
+//! `durable`: entries with a disk. First a whole population, for its CPU; then rounds of every
+//! batch size with every number of connections, beside bare writes to the same disk and beside
 //! Redis.
 
 use super::{Bench, MILLION, before, short};
@@ -20,12 +20,12 @@ use crate::{host, redis};
 const PARTS: u64 = 10;
 const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
 const AT_MOST_US: f64 = 1.5;
-/// Turns in a round of what is compared with a bare write.
+/// Times that lanes compared with a bare write alternate within a round.
 const TURNS: usize = 20;
-/// One entry at a time against one bare write.
+/// Target for the latency of single entries, as a multiple of a bare write's.
 const AT_MOST_WRITES: f64 = 1.5;
 
-/// One thing that is measured in every round.
+/// One measured subject.
 struct Lane {
     name: String,
     what: What,
@@ -61,10 +61,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         if host::has("redis-server") { Some(Subject::redis(&other)?.start(core)?) } else { None };
     let mut feeders =
         vec![Feeder::new(&server, Dialect::Http, population, tally, population.more())];
-    let theirs = |peer| {
+    let redis_feeder = |peer| {
         Feeder::new(peer, Dialect::Redis, population, Tally::new(&population), population.more())
     };
-    feeders.extend(peer.as_ref().map(theirs));
+    feeders.extend(peer.as_ref().map(redis_feeder));
     let mut bare = Bare::new(&other, core)?;
     let lanes = measure(lanes(options, &feeders), options, &mut feeders, &mut bare)?;
     check::check(&server, &feeders[0].tally, 1)?;
@@ -109,8 +109,8 @@ fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
     lanes
 }
 
-/// All lanes in turn, round by round; the first round is discarded. What is compared with a bare
-/// write takes turns with it within the round: a disk has good seconds and bad ones.
+/// Measures all lanes in turn, round by round; the first round is discarded. Lanes compared with a
+/// bare write alternate with it within the round, because a disk has fast seconds and slow ones.
 fn measure(
     mut lanes: Vec<Lane>,
     options: &Options,
@@ -142,7 +142,7 @@ fn measure(
 }
 
 impl Lane {
-    /// Whether it waits for one small write at a time.
+    /// Whether the lane writes one small block at a time.
     fn is_alone(&self) -> bool {
         matches!(self.what, What::Bare | What::Feed { batch: 1, connections: 1, .. })
     }
@@ -205,7 +205,7 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
     let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
     let whole = Spread { median: total / entries as f64, ..Spread::of(parts.iter().map(cpu_us)) };
     let cpu = Figure {
-        what: "CPU an entry, 1,000 a request: the whole feed, snapshots included (least and most of its parts)"
+        what: "CPU an entry, 1,000 a request: whole feed with snapshots (min and max of its parts)"
             .to_owned(),
         value: whole,
         decimals: 3,
@@ -230,14 +230,15 @@ fn notes(data: &DataDir, peer: Option<Running>, server: Running) -> Result<Vec<S
     match peer {
         Some(peer) => {
             peer.stop()?;
-            let what = "Redis: appendonly yes, appendfsync always, no rewrites; a request is one FCALL of a function that, for each of \
-                        its entries, adds the id to a set of the user's, and adds to balance and version if it was new.";
+            let what = "Redis: appendonly yes, appendfsync always, no rewrites; a request is one \
+                        FCALL of a function that, for each entry, adds its id to a set of the user \
+                        and, if the id is new, updates the user's balance and version.";
             notes.push(what.to_owned());
         }
         None => notes.push("Redis: skipped, redis-server is not on the PATH.".to_owned()),
     }
     let said = server.leave()?;
-    let told = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
-    notes.extend(told.map(|line| format!("The server, at its end: {line}.")));
+    let lines = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
+    notes.extend(lines.map(|line| format!("The server at shutdown: {line}.")));
     Ok(notes)
 }

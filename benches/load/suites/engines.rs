@@ -1,6 +1,6 @@
-//! `engines`: a balance by the production machine under each engine: ours, plain epoll, monoio,
-//! glommio; and the floor. One core each, the same population in all of them, and the same limits
-//! and memory.
+//! `engines`: GET balance by the production machine under each engine (ours, plain epoll, monoio,
+//! glommio), and the floor. All of them use one core, the same population, the same limits and the
+//! same memory settings.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::check;
@@ -70,10 +70,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-/// How many times our CPU a request an engine takes.
+/// CPU per request of an engine, relative to ours.
 fn against_ours(rival: &Series, ours: &Series) -> Figure {
     Figure {
-        what: format!("CPU a request, {} against ours", rival.name),
+        what: format!("CPU a request, {} against Purser's executor", rival.name),
         value: rival.against(ours),
         decimals: 3,
         unit: "x",

@@ -1,4 +1,4 @@
-//! `feed`: a whole population fed to an empty server without a disk, 1,000 entries a request.
+//! `feed`: a whole population fed to an empty server without a disk, 1,000 entries per request.
 
 use super::{Bench, MILLION, before, short};
 use crate::check;
@@ -38,7 +38,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         ),
         rows: rows(&parts, cpu_us),
         figures: vec![Figure {
-            what: "CPU an entry: the whole feed (least and most of its parts)".to_owned(),
+            what: "CPU an entry: whole feed (min and max of its parts)".to_owned(),
             value: whole,
             decimals: 3,
             unit: " us",

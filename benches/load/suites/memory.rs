@@ -1,5 +1,5 @@
-//! `memory`: what whole populations occupy, everything included: program, indices, buffers and
-//! slack of the allocator.
+//! `memory`: total memory of servers with whole populations: program, indices, buffers and the
+//! allocator's slack.
 
 use super::{Bench, Loaded, MILLION, short};
 use crate::error::Result;
@@ -9,7 +9,7 @@ use crate::rounds::Spread;
 use crate::server::Memory;
 
 const AT_MOST_BYTES: f64 = 500.0;
-/// Below this the program itself outweighs its users, and the figure says nothing.
+/// Below this many users the program itself outweighs its users, and the figure has no meaning.
 const ENOUGH_USERS: u64 = MILLION;
 
 pub fn run(bench: &mut Bench) -> Result<Report> {

@@ -1,10 +1,10 @@
-//! `open`: GET balance at a fixed rate, `--rate`, whatever the server does: its CPU a request well
-//! below the most that it can take, and latencies from when each request was due. Purser, the floor
+//! `open`: GET balance at a fixed rate, `--rate`, independent of the server's speed: CPU per
+//! request well below the maximum rate, and latency from each request's due time. Purser, the floor
 //! and an older build take turns.
 //!
-//! At a rate that leaves a core idle between requests, the event loop wakes for few of them at a
-//! time: a request costs more than in the closed loop of `balance`, and the two figures are not to
-//! be compared.
+//! At a rate that leaves a core idle between requests, the event loop wakes for few requests at a
+//! time. A request then costs more than in the closed loop of `balance`; the two figures are not
+//! comparable.
 
 use super::{Bench, CONNECTIONS, Loaded, short};
 use crate::check;
@@ -23,7 +23,7 @@ struct Lane<'a> {
     answers: Answers<'a>,
 }
 
-/// A round, and what the client says of itself.
+/// A round, and how well the client kept the rate.
 struct Paced {
     round: Round,
     kept: bool,
@@ -100,8 +100,9 @@ fn series(lane: &Lane<'_>, rounds: Vec<Paced>) -> Series {
     }
 }
 
-/// Whether the rate was kept, how late requests were sent, and how busy the server was: if it was
-/// idle for a good part of a round that missed the rate, the client could not keep it.
+/// Reports whether the rate was kept, how late requests were sent, and how busy the server was. If
+/// a round missed the rate although the server was idle for a good part of it, the client was the
+/// limit.
 fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
     let late = Spread::of(rounds.iter().map(|paced| paced.late_p99_us)).text(1);
     let missed = rounds.iter().filter(|paced| !paced.kept).count();
@@ -109,12 +110,12 @@ fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
         0 => format!("{rate} requests/s were kept in every round"),
         _ => format!("{rate} requests/s were NOT KEPT in {missed} of {} rounds", rounds.len()),
     };
-    // Microseconds of CPU in a second, as a share.
+    // Microseconds of CPU per second, as a percentage.
     let busy = |paced: &Paced| paced.round.cpu_us * paced.round.per_second / 1e4;
     let busy = Spread::of(rounds.iter().map(busy)).text(0);
     format!(
-        "{name}: {kept}; p99 from when a request was due until it was sent: {late} us; the server was \
-         busy for {busy} % of the time."
+        "{name}: {kept}; p99 from a request's due time until it was sent: {late} us; the \
+         server was busy for {busy} % of the time."
     )
 }
 

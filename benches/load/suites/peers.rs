@@ -1,5 +1,5 @@
-//! `peers`: Purser beside the services that it replaces and the floor, one core each, the same
-//! population in all of them.
+//! `peers`: Purser beside the Go services that it replaces and the floor, one core each, all with
+//! the same population.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::check;
@@ -11,13 +11,13 @@ use crate::rounds::{Lane, Series, Spread, measure};
 use crate::server::{Memory, Subject};
 use crate::wrk::{Load, Script};
 
-/// What is measured, and how much of the best peer's CPU a request it may take.
+/// Measured reads, and the target: Purser's CPU per request relative to the best peer's.
 const READS: [(Script, &str, f64); 3] = [
     (Script::Balance, "balance", 0.7),
     (Script::Stats, "stats 7d", 0.5),
     (Script::Batch, "batch of 100", 0.3),
 ];
-/// The same for memory.
+/// Target for memory, relative to the smallest peer's.
 const MEMORY: f64 = 0.3;
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
@@ -29,7 +29,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let loaded: Vec<Loaded> = subjects
         .map(|subject| Loaded::of(&subject, users, &bench.options, bench.cores))
         .collect::<Result<_>>()?;
-    // Before the load, which a collected heap remembers.
+    // Before the reads, because a garbage-collected heap stays grown after a load.
     let memory: Vec<u64> =
         loaded.iter().map(|l| Ok(l.server.memory()?.rss)).collect::<Result<_>>()?;
 
@@ -63,8 +63,13 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .zip(&memory)
         .map(|(l, &rss)| format!("{} {}", l.server.name, Memory::mib(rss)));
     let notes = vec![
-        format!("RSS with {} users, before the reads, MiB: {}.", short(users), named.collect::<Vec<_>>().join(", ")),
-        "The peers have GOGC 100 and the GOMAXPROCS that suits each best on one core: Hertz 2, the others 1."
+        format!(
+            "RSS with {} users, before the reads, MiB: {}.",
+            short(users),
+            named.collect::<Vec<_>>().join(", ")
+        ),
+        "The peers have GOGC 100 and the GOMAXPROCS that suits each best on one core: \
+         Hertz 2, the others 1."
             .to_owned(),
     ];
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
@@ -80,7 +85,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-/// The first series against the cheapest of the peers, which lie between it and the floor.
+/// The first series against the cheapest peer. The peers are all series but the first and the last,
+/// which is the floor.
 fn against_the_best(series: &[Series], what: &str, at_most: f64) -> Figure {
     let cpu = |series: &Series| series.spread(|round| round.cpu_us).median;
     let peers = &series[1..series.len() - 1];

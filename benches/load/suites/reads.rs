@@ -1,5 +1,5 @@
-//! `balance`, `pipelined`, `stats`, `batch`: one read each, against the floor that answers with as
-//! many bytes.
+//! `balance`, `pipelined`, `stats`, `batch`: one kind of read each, against the floor with answers
+//! of the same size.
 
 use super::{Bench, CONNECTIONS, short};
 use crate::check;
@@ -69,8 +69,8 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     })
 }
 
-/// The floor's answers are all of one size, so bytes a request tell whether wrk counted each answer
-/// once, pipelined too.
+/// Checks that wrk counted each answer once, pipelined ones too: the floor's answers all have one
+/// size, so bytes per request show it.
 fn right_count(floor: &Series, answer_bytes: f64) -> Result<()> {
     let bytes = floor.spread(|round| round.bytes).median;
     if (bytes / answer_bytes - 1.0).abs() < 0.01 {

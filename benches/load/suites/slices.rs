@@ -1,7 +1,7 @@
-//! `slices`: what several slices cost a balance, and what the way to another core costs. One server
-//! for each number of slices, all up side by side. Where a server uses both CPUs, a wrk runs on
-//! each, so cores and load tools share them evenly. CPU is without the time in which a core looked
-//! out for answers of another.
+//! `slices`: what several slices cost a balance, and what a request to another core costs. There is
+//! one server for each number of slices, and all run at the same time. Where a server uses both
+//! CPUs, a wrk runs on each, so cores and load tools share them evenly. CPU time excludes the time
+//! that a core spent spinning for replies of another core.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::compare;
@@ -15,9 +15,9 @@ use crate::wrk::{Load, Script};
 use purser::ledger::id::UserId;
 
 const SLICES: [u32; 4] = [1, 2, 4, 8];
-/// Those of them with which an older build is compared.
+/// Numbers of slices that are compared with an older build.
 const COMPARED: [u32; 3] = [1, 2, 8];
-/// Asked for, in microseconds a request of which half had to go to the other core.
+/// Target for one request in two going to the other core, in microseconds per request.
 const HOP_US: f64 = 0.6;
 const OWN_PORT: f64 = 1.02;
 const GROWTH: f64 = 1.15;
@@ -45,7 +45,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .map(|slice| Ids::write_some(&two.population, |user| UserId(user).slice(2) == slice))
         .collect::<Result<_>>()?;
     let script = Script::Balance;
-    // A wrk beside each core, for its port.
+    // A wrk on each core's CPU, for that core's port.
     let beside = |slice: usize, ids| Load {
         script,
         connections: connections / 2,
@@ -63,13 +63,17 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut lanes = vec![
         lane("1 slice", 0, vec![all(0)]),
         lane(
-            "2 slices, one port, its users",
+            "2 slices, one port, its core's users",
             1,
             vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }],
         ),
-        lane("2 slices, both ports, their users", 1, vec![beside(0, &own[0]), beside(1, &own[1])]),
         lane(
-            "2 slices, both ports, half of the users the other's",
+            "2 slices, both ports, each core's users",
+            1,
+            vec![beside(0, &own[0]), beside(1, &own[1])],
+        ),
+        lane(
+            "2 slices, both ports, half of the users on the other core",
             1,
             vec![beside(0, &two.ids), beside(1, &two.ids)],
         ),
@@ -99,17 +103,25 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     loaded.into_iter().chain(before).try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
         suite: Suite::Slices,
-        title: format!("GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections", short(users)),
+        title: format!(
+            "GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections",
+            short(users)
+        ),
         rows: report::rows(&series),
-        figures: figures(&series[..current]).into_iter().chain(compared(series.split_at(current))).collect(),
+        figures: figures(&series[..current])
+            .into_iter()
+            .chain(compared(series.split_at(current)))
+            .collect(),
         notes: vec![
-            "Beyond the hop: CPU a request, less what the requests that went to another core cost by the figure above, against one slice.".to_owned(),
+            "Beyond the hop: CPU a request without the cost of requests that went to another core \
+             (by the figure above), against one slice."
+                .to_owned(),
         ],
     })
 }
 
-/// The lanes with both CPUs loaded, which are the current build's last ones, against the older
-/// build's.
+/// Compares the lanes with both CPUs loaded, the last lanes of the current build, with those of the
+/// older build.
 fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
     let shared = &current[current.len() - SLICES.len()..];
     let after = COMPARED
@@ -132,7 +144,7 @@ fn figures(series: &[Series]) -> Vec<Figure> {
     let hop = Spread::of(rounds.map(|(own, half)| half.cpu_us - own.cpu_us));
     let mut figures = vec![
         Figure {
-            what: "half of the users the other core's: CPU a request more".to_owned(),
+            what: "half of the users on the other core: additional CPU a request".to_owned(),
             value: hop,
             decimals: 3,
             unit: " us",
@@ -148,7 +160,7 @@ fn figures(series: &[Series]) -> Vec<Figure> {
     ];
     for (series, slices) in more.iter().zip(&SLICES[1..]) {
         let share = f64::from(slices - 1) / f64::from(*slices);
-        // A hop that costs nothing is no discount.
+        // A negative hop cost is noise, and no discount.
         let hops_us = share * 2.0 * hop.median.max(0.0);
         let beyond = |(more, one): (&Round, &Round)| (more.cpu_us - hops_us) / one.cpu_us;
         figures.push(Figure {

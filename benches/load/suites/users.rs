@@ -1,5 +1,5 @@
-//! `users`: GET balance from few to many users, each population in a server of its own, all up side
-//! by side.
+//! `users`: GET balance with few to many users; each population has its own server, and all run at
+//! the same time.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::error::Result;

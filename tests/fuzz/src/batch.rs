@@ -1,4 +1,4 @@
-//! The oracle of a batch body.
+//! Oracle for a batch body.
 
 use crate::forms::{self, present};
 use crate::object::Object;
@@ -7,7 +7,7 @@ use purser::api::read::{Kind, Read, What};
 use purser::ledger::time::Window;
 use serde::Deserialize;
 
-/// A batch as `serde_json` reads it: types and names are right, no value was judged.
+/// A batch as `serde_json` reads it: types and names are right, values are not validated yet.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
@@ -30,7 +30,7 @@ struct Item {
 }
 
 impl Body {
-    /// The reads, if the contract allows them all.
+    /// The reads, if the contract allows all of them.
     pub fn reads(&self) -> Option<Vec<Read>> {
         let reads: Option<Vec<Read>> = self.requests.iter().map(|item| item.0.read()).collect();
         reads.filter(|reads| reads.len() <= BATCH_READS)
@@ -60,7 +60,7 @@ impl Item {
         let kind = match self.kind.as_deref() {
             None => None,
             Some(text) if forms::is_kind(text) => {
-                Some(Kind::parse(text.as_bytes()).expect("the form was checked"))
+                Some(Kind::parse(text.as_bytes()).expect("a checked kind parses"))
             }
             Some(_) => return None,
         };

@@ -1,8 +1,8 @@
-//! Fuzzes what is read from a disk, behind checksums that are right: records, images of users,
-//! manifests, whole recoveries.
+//! Fuzzes data read from a disk behind valid checksums: records, user images, manifests and whole
+//! recoveries.
 //!
-//! Never panics; what is read has one form, so writing it gives the same bytes; a slice that was
-//! recovered answers every question.
+//! Reading never panics. Data has exactly one encoding, so writing what was read gives the same
+//! bytes. A recovered slice answers every read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -36,7 +36,7 @@ fn records(bytes: &[u8]) {
     let (mut rest, mut again) = (bytes, Vec::new());
     while let Some((entry, version)) = record::read(&mut rest) {
         record::write(&mut again, &entry, version);
-        assert_eq!(again[..], bytes[..bytes.len() - rest.len()], "a record has one form");
+        assert_eq!(again[..], bytes[..bytes.len() - rest.len()], "a record has one encoding");
     }
 }
 
@@ -44,7 +44,7 @@ fn image(bytes: &[u8]) {
     let Ok((user, used)) = User::load(bytes, 8) else { return };
     let mut again = Vec::new();
     user.store(&mut again);
-    assert_eq!(again[..], bytes[..used], "an image has one form");
+    assert_eq!(again[..], bytes[..used], "an image has one encoding");
 }
 
 fn manifests(bytes: &[u8]) {
@@ -59,11 +59,12 @@ fn manifests(bytes: &[u8]) {
         header.write(&mut again);
         assert_eq!(Header::read(&again), Some(header));
     }
-    // Whatever it says, its kinds end.
+    // The kinds are finite for any input.
     assert!(End::read(bytes).is_none_or(|end| end.kinds().count() < bytes.len()));
 }
 
-/// The first half are the users of a snapshot, the second the records of the log over it.
+/// Recovers a snapshot with the first half of the bytes as users, and a log with the second half as
+/// records.
 fn recovery(bytes: &[u8]) {
     let (users, records) = bytes.split_at(bytes.len() / 2);
     let mut names = Names::default();
@@ -100,7 +101,7 @@ fn recovery(bytes: &[u8]) {
     }
 }
 
-/// Asks for everything.
+/// Reads everything that a slice can answer.
 fn look(slice: &Slice) {
     for slot in 0..slice.book().users() as u32 {
         let id: UserId = slice.book().user(slot).id();
