@@ -22,14 +22,14 @@ use purser::api::{answer, batch};
 use purser::http::date::DateLine;
 use purser::http::head;
 use purser::http::request::Method;
-use purser::journal::frame::{self, Block, HEADER_BYTES};
+use purser::journal::frame::{self, FrameBuffer, HEADER_BYTES};
 use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::snapshot::Scan;
-use purser::slice::{Headway, NoLog, Slice};
+use purser::slice::{NoLog, Slice, StepOutcome};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -386,11 +386,11 @@ fn journal(criterion: &mut Criterion) {
 
     // The payload fills whole blocks, so sealing does not change the length and can be repeated.
     const WRITE_BYTES: usize = 256 << 10;
-    let mut block = Block::with_room(WRITE_BYTES);
+    let mut block = FrameBuffer::with_capacity(WRITE_BYTES);
     let payload: Vec<u8> = out.iter().copied().cycle().take(WRITE_BYTES - HEADER_BYTES).collect();
     block.payload().extend_from_slice(&payload);
     let mut number = 0;
-    let mut seal = |block: &mut Block| {
+    let mut seal = |block: &mut FrameBuffer| {
         number += 1;
         black_box(block.seal(frame::Kind::Write, PLACE, number))
     };
@@ -449,7 +449,7 @@ fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
     b.iter_custom(|times| {
         let all = Instant::now();
         for _ in 0..times {
-            if scan.progress() == Ok(Headway::Done) {
+            if scan.progress() == Ok(StepOutcome::Done) {
                 scan = begin(&mut tasks);
             }
             let one = Instant::now();

@@ -7,7 +7,7 @@
 //! years, which have 146,097 days each.
 
 /// Seconds per day.
-pub const SECONDS_A_DAY: u64 = 86_400;
+pub const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Days from 1 March of the year 0, where an era begins, to 1 January 1970.
 const EPOCH: u64 = 719_468;
@@ -68,6 +68,6 @@ mod tests {
             days += 1;
         }
         // The loop ended one second after 9999-12-31T23:59:59Z.
-        assert_eq!(days * SECONDS_A_DAY, 253_402_300_800);
+        assert_eq!(days * SECONDS_PER_DAY, 253_402_300_800);
     }
 }

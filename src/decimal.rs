@@ -6,7 +6,7 @@
 //! vector.
 
 /// Maximum number of digits of a `u64`.
-pub const MOST_DIGITS: usize = 20;
+pub const MAX_DIGITS: usize = 20;
 
 /// The decimal pairs `00` to `99`.
 const PAIRS: [[u8; 2]; 100] = {
@@ -21,7 +21,7 @@ const PAIRS: [[u8; 2]; 100] = {
 
 /// Writes a number to the start of `text` and returns its digits, without leading zeros.
 #[inline]
-pub fn digits(value: u64, text: &mut [u8; MOST_DIGITS]) -> &[u8] {
+pub fn digits(value: u64, text: &mut [u8; MAX_DIGITS]) -> &[u8] {
     let len = fill(text, value);
     &text[..len]
 }
@@ -29,7 +29,7 @@ pub fn digits(value: u64, text: &mut [u8; MOST_DIGITS]) -> &[u8] {
 /// Appends a decimal integer.
 #[inline]
 pub fn number(out: &mut Vec<u8>, value: u64) {
-    let mut text = [0; MOST_DIGITS];
+    let mut text = [0; MAX_DIGITS];
     let len = fill(&mut text, value);
     let start = out.len();
     out.extend_from_slice(&text);
@@ -39,7 +39,7 @@ pub fn number(out: &mut Vec<u8>, value: u64) {
 /// Writes a number to the start of `text` and returns its number of digits. Always inlined, so that
 /// the caller appends `text` without copying it first.
 #[inline(always)]
-fn fill(text: &mut [u8; MOST_DIGITS], value: u64) -> usize {
+fn fill(text: &mut [u8; MAX_DIGITS], value: u64) -> usize {
     let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
     let (mut at, mut rest) = (digits, value);
     while rest >= 10 {
@@ -71,9 +71,9 @@ mod tests {
             let mut out = b"before".to_vec();
             number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before{value}"));
-            assert_eq!(digits(value, &mut [0; MOST_DIGITS]), value.to_string().as_bytes());
+            assert_eq!(digits(value, &mut [0; MAX_DIGITS]), value.to_string().as_bytes());
         }
-        assert_eq!(digits(u64::MAX, &mut [0; MOST_DIGITS]).len(), MOST_DIGITS);
+        assert_eq!(digits(u64::MAX, &mut [0; MAX_DIGITS]).len(), MAX_DIGITS);
     }
 
     #[test]

@@ -140,7 +140,7 @@
 //! src/cli/serve/info.rs      the static part of `/v1/info`
 //! src/cli/serve/announce.rs  start-up messages
 //! src/cli/serve/loading.rs   waits until all data is loaded
-//! src/cli/serve/farewell.rs  final summary
+//! src/cli/serve/summary.rs  final summary
 //! src/cli/verify/mod.rs      `purser verify`
 //! src/cli/verify/check.rs    checks one slice: recovery, then each user's image
 //! src/cli/verify/faults.rs   faults of the data, as against errors of the check

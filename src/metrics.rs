@@ -36,7 +36,7 @@ pub struct Counters {
     pub bytes_out: u64,
     /// Requests between cores, counted by the core that serves them. Requests for metrics do not
     /// count.
-    pub hops: u64,
+    pub remote_requests: u64,
     /// CPU time in nanoseconds that the core spent spinning for replies of other cores.
     pub spun_ns: u64,
     /// Bytes allocated from the common heap because they did not fit the core's own memory region.
@@ -144,7 +144,7 @@ impl Counters {
         self.refused_connections += other.refused_connections;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
-        self.hops += other.hops;
+        self.remote_requests += other.remote_requests;
         self.spun_ns += other.spun_ns;
         self.spilled_bytes += other.spilled_bytes;
     }

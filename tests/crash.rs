@@ -446,7 +446,7 @@ impl Files {
         self.data.join(slice_directory(1, self.slice))
     }
 
-    fn manifest(&self) -> manifest::Slice {
+    fn manifest(&self) -> manifest::SliceManifest {
         slice_manifest(&self.data, self.slice)
     }
 
@@ -459,7 +459,7 @@ impl Files {
 
     /// Whether there is a snapshot that the manifest does not name.
     fn has_unnamed_snapshot(&self) -> bool {
-        let is_unnamed = |manifest: &manifest::Slice| {
+        let is_unnamed = |manifest: &manifest::SliceManifest| {
             self.names()
                 .iter()
                 .any(|file| matches!(file, File::Snapshot(number) if *number > manifest.snapshot))

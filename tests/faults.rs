@@ -86,7 +86,7 @@ impl Data {
             (0..SINGLES).for_each(|n| server.feed(&[line(ENTRIES + life * SINGLES + n)]));
         }
         end(&mut server);
-        let manifest::Slice { first, last, .. } = data.manifest();
+        let manifest::SliceManifest { first, last, .. } = data.manifest();
         assert!(last >= first + 2, "{:?}", data.manifest());
         data
     }
@@ -99,7 +99,7 @@ impl Data {
         self.path().join("generation-1/slice-0").join(name)
     }
 
-    fn manifest(&self) -> manifest::Slice {
+    fn manifest(&self) -> manifest::SliceManifest {
         slice_manifest(&self.path(), 0)
     }
 
@@ -260,7 +260,7 @@ fn what_is_damaged_is_refused_and_named() {
         || fs::write(&slice, other).expect("it can be written"),
         &[&what],
     );
-    let two = manifest::Directory { generation: 1, slices: 2 }.write();
+    let two = manifest::DataManifest { generation: 1, slices: 2 }.write();
     let second = data.path().join("generation-1/slice-1/manifest");
     data.check(
         "two slices",
@@ -268,7 +268,8 @@ fn what_is_damaged_is_refused_and_named() {
         &[&show(&second), "is missing"],
     );
     let both = || {
-        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        let empty =
+            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
         fs::create_dir(second.parent().expect("it is in one")).expect("it can be made");
         fs::write(&root, &two)
             .and_then(|()| fs::write(&second, empty))

@@ -216,7 +216,7 @@ fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
     for n in 0..images {
         let (path, old) = (image(n), image(n).join("generation-1"));
         let named = fs::read(path.join("manifest")).expect("it is always there");
-        let named = manifest::Directory::read(&named).expect("it is always whole").generation;
+        let named = manifest::DataManifest::read(&named).expect("it is always whole").generation;
         // The one that is not named may go, or have gone, in part.
         let other = if named == 1 { path.join("generation-2") } else { old };
         unfinished += usize::from(named == 1);
@@ -391,9 +391,9 @@ fn no_kill_loses_or_doubles_anything() {
     }
 }
 
-fn generation(data: &Path) -> manifest::Directory {
+fn generation(data: &Path) -> manifest::DataManifest {
     let text = fs::read(data.join("manifest")).expect("it is always there");
-    manifest::Directory::read(&text).expect("it is always whole")
+    manifest::DataManifest::read(&text).expect("it is always whole")
 }
 
 impl Hits {
@@ -426,7 +426,8 @@ fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
     let kept = three_slices(4_000);
     let whole = tree(&kept.data());
     let slice = kept.data().join(slice_directory(1, 2));
-    let manifest::Slice { snapshot, snapshot_end, first, last } = slice_manifest(&kept.data(), 2);
+    let manifest::SliceManifest { snapshot, snapshot_end, first, last } =
+        slice_manifest(&kept.data(), 2);
     let check = |what: &str, damage: &dyn Fn(), says: &[&str]| {
         damage();
         check_refused(&kept, what, &mut serving(&kept.data(), 1), says);
@@ -543,7 +544,7 @@ fn what_is_not_named_goes_only_if_what_is_named_is_there() {
     );
     restore(&data, &whole);
     // The manifest of another day.
-    let old = manifest::Directory { generation: 0, slices: 3 };
+    let old = manifest::DataManifest { generation: 0, slices: 3 };
     fs::write(data.join("manifest"), old.write()).expect("it can be written");
     let says = ["is an older manifest: generation "];
     check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);
@@ -573,9 +574,10 @@ fn a_user_in_another_users_slice_is_a_fault() {
         sound(&data);
         // Two slices, and all users are in the first.
         fs::create_dir(data.join("generation-1/slice-1")).expect("it can be made");
-        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        let empty =
+            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
         fs::write(data.join("generation-1/slice-1/manifest"), empty).expect("it can be written");
-        let two = manifest::Directory { generation: 1, slices: 2 };
+        let two = manifest::DataManifest { generation: 1, slices: 2 };
         fs::write(data.join("manifest"), two.write()).expect("it can be written");
         let file =
             data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });

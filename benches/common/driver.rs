@@ -5,7 +5,7 @@
 //! requested, as a whole unless a test limits it. Messages to other cores and disk tasks are
 //! collected for the caller, which delivers or executes them.
 
-use purser::api::info::{Info, Place};
+use purser::api::info::{Info, SliceInfo};
 use purser::limits::Limits;
 use purser::server::core::Server;
 use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
@@ -29,7 +29,7 @@ pub const UNLIMITED: Limits = Limits {
 
 /// `/v1/info` data of a server with this many slices.
 pub fn info(slices: u32) -> Info {
-    let cores = (0..slices).map(|slice| Place { cpu: slice as usize, port: 0 }).collect();
+    let cores = (0..slices).map(|slice| SliceInfo { cpu: slice as usize, port: 0 }).collect();
     Info { version: "0", commit: "0", started_ms: 0, hash: 1, cores, limits: Vec::new() }
 }
 

@@ -2,16 +2,16 @@
 
 use super::population::{NOW, Population};
 use super::ram_disk::RamDisk;
-use purser::journal::frame::{ALIGN, Block, Kind};
+use purser::journal::frame::{ALIGN, FrameBuffer, Kind};
 use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
-use purser::slice::snapshot::{Scan, Traffic};
+use purser::slice::snapshot::{ReadLoad, Scan};
 use purser::slice::source;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, Lsn, Slice};
+use purser::slice::{Lsn, Slice, StepOutcome};
 use std::collections::VecDeque;
 
 /// Place of all frames; the file number is not checked.
@@ -30,7 +30,7 @@ impl MemoryDisk {
         let mut store = Store::new(settings, Found::default());
         for n in 0..population.history() {
             slice.apply(NOW, &population.entry(n).as_entry(), &mut store);
-            if store.is_held() {
+            if store.is_throttled() {
                 disk.settle(&mut store, &mut slice);
             }
         }
@@ -42,7 +42,7 @@ impl MemoryDisk {
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
         let mut tasks = VecDeque::new();
         loop {
-            let turn = Turn { now_ms: 0, traffic: Traffic::NoReads, is_log_awaited: true };
+            let turn = Turn { now_ms: 0, traffic: ReadLoad::NoReads, is_log_awaited: true };
             store.advance(turn, slice.book(), &mut |task| tasks.push_back(task));
             let Some(task) = tasks.pop_front() else { break };
             let Some(done) = self.0.work(task) else { continue };
@@ -60,12 +60,16 @@ impl MemoryDisk {
     pub fn snapshot(slice: &Slice) -> Self {
         let mut disk = RamDisk::new(PLACE);
         let scan = scan(slice, |task| disk.work(task));
-        let mut header = Block::with_room(ALIGN);
+        let mut header = FrameBuffer::with_capacity(ALIGN);
         Header { capacity: ALIGN as u64, before: None }.write(header.payload());
         header.seal(Kind::Segment, Place { file: 1, ..PLACE }, 0);
         disk.files.insert(File::Segment(1), header.bytes().to_vec());
-        disk.manifest =
-            manifest::Slice { snapshot: 1, snapshot_end: scan.last_frame(), first: 1, last: 1 };
+        disk.manifest = manifest::SliceManifest {
+            snapshot: 1,
+            snapshot_end: scan.last_frame(),
+            first: 1,
+            last: 1,
+        };
         Self(disk)
     }
 
@@ -87,7 +91,7 @@ impl MemoryDisk {
 pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
     let mut tasks = VecDeque::new();
     let mut scan = Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task));
-    while scan.progress().expect("writes to memory do not fail") != Headway::Done {
+    while scan.progress().expect("writes to memory do not fail") != StepOutcome::Done {
         step(&mut scan, slice, &mut tasks, &mut work);
     }
     scan
@@ -100,7 +104,7 @@ pub fn step(
     tasks: &mut VecDeque<Task>,
     work: &mut impl FnMut(Task) -> Option<Done>,
 ) {
-    scan.advance(slice.book(), Traffic::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
+    scan.advance(slice.book(), ReadLoad::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
         tasks.push_back(task)
     });
     while let Some(task) = tasks.pop_front() {

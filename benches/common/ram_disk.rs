@@ -10,13 +10,13 @@ use std::convert::Infallible;
 pub struct RamDisk {
     place: Place,
     pub files: HashMap<File, Vec<u8>>,
-    pub manifest: manifest::Slice,
+    pub manifest: manifest::SliceManifest,
 }
 
 impl RamDisk {
     /// Creates an empty disk.
     pub fn new(place: Place) -> Self {
-        Self { place, files: HashMap::new(), manifest: manifest::Slice::default() }
+        Self { place, files: HashMap::new(), manifest: manifest::SliceManifest::default() }
     }
 
     /// Executes a task; `None` for a task without completion.
@@ -36,7 +36,7 @@ impl RamDisk {
             Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
-                self.manifest = manifest::Slice::read(text.as_bytes(), self.place)
+                self.manifest = manifest::SliceManifest::read(text.as_bytes(), self.place)
                     .expect("a store publishes only valid manifests");
                 Done::Published
             }

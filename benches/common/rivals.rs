@@ -4,7 +4,7 @@
 //! does. The second converts them to the same value as our reader, through our own parsers of ids,
 //! currencies and times.
 
-use purser::api::read::{Kind, Read, What};
+use purser::api::read::{KindFilter, Read, What};
 use purser::ledger::amount::{Amount, Currency, Direction, is_kind};
 use purser::ledger::entry::{Action, EntryRef, Leg};
 use purser::ledger::id::{EntryId, UserId};
@@ -79,7 +79,7 @@ impl Item<'_> {
             ("stats", Some(window), at, kind) => What::Stats {
                 window: Window::parse(window.as_bytes())?,
                 at: at.map_or(Some(None), |ms| Millis::new(ms).map(Some))?,
-                kind: kind.map_or(Some(None), |text| Kind::parse(text.as_bytes()).map(Some))?,
+                kind: kind.map_or(Some(None), |text| KindFilter::parse(text.as_bytes()).map(Some))?,
             },
             _ => return None,
         };

@@ -27,12 +27,12 @@ mod turns;
 use std::net::TcpListener;
 
 use clap::{Parser, ValueEnum};
-use purser::api::info::{Info, Place};
+use purser::api::info::{Info, SliceInfo};
 use purser::config::check::check;
 use purser::config::flags::Flags;
 use purser::config::settings::Host;
-use purser::engine::arena::{Arena, Prefaulter, seldom_collect};
-use purser::engine::priority::Aside;
+use purser::engine::arena::{Arena, Prefaulter, collect_rarely};
+use purser::engine::priority::SpareCpus;
 use purser::engine::{affinity, descriptors, memory_limit, net, stack};
 use purser::journal::manifest::HASH_VERSION;
 use purser::server::core::{Server, Setup};
@@ -87,8 +87,8 @@ pub fn command(args: Args) -> Result<()> {
     let listener = net::listen(config.listen).context("listening")?;
     let address = listener.local_addr().context("asking for the address")?;
     let cpu = config.cores[0];
-    seldom_collect();
-    let prefaulter = Prefaulter::start(Aside::of(&host.cpus, &config.cores))
+    collect_rarely();
+    let prefaulter = Prefaulter::start(SpareCpus::of(&host.cpus, &config.cores))
         .context("starting the memory's thread")?;
     affinity::pin(cpu).context("pinning")?;
     stack::prefault();
@@ -103,7 +103,7 @@ pub fn command(args: Args) -> Result<()> {
         commit: "rival engine",
         started_ms: 0,
         hash: HASH_VERSION,
-        cores: vec![Place { cpu, port: address.port() }],
+        cores: vec![SliceInfo { cpu, port: address.port() }],
         limits: Vec::new(),
     };
     drive(engine, Turns::new(Server::new(Setup::alone(config.limits, info)), arena), listener, cpu)

@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 use purser::journal::Place;
-use purser::journal::frame::{ALIGN, Block, Kind};
+use purser::journal::frame::{ALIGN, FrameBuffer, Kind};
 
 use crate::closed::Fed;
 use crate::data::DataDir;
@@ -19,7 +19,7 @@ const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
 pub struct Bare {
     file: File,
     /// A block as the log writes it: aligned, and never the same twice.
-    block: Block,
+    block: FrameBuffer,
     written: u64,
     core: usize,
 }
@@ -41,7 +41,7 @@ impl Bare {
         let file = open(libc::O_DIRECT | libc::O_DSYNC)
             .or_else(|_| open(libc::O_DSYNC))
             .context(&doing)?;
-        let mut block = Block::with_room(ALIGN);
+        let mut block = FrameBuffer::with_capacity(ALIGN);
         block.payload().extend_from_slice(&[7; 100]);
         Ok(Self { file, block, written: 0, core })
     }

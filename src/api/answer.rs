@@ -1,7 +1,7 @@
 //! Bodies of answers to reads: balances, statistics, and the problem of an unknown user in a batch.
 
 use super::problem::{Code, Problem};
-use super::read::{Kind, Read, What};
+use super::read::{KindFilter, Read, What};
 use crate::decimal::number;
 use crate::ledger::amount::Currency;
 use crate::ledger::book::View;
@@ -18,8 +18,11 @@ pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
     match read.what {
         What::Balance => write_balance(out, view, read),
         What::Stats { window, at, kind } => {
-            let question =
-                Question { window, currency: read.currency, kind: kind.as_ref().map(Kind::as_str) };
+            let question = Question {
+                window,
+                currency: read.currency,
+                kind: kind.as_ref().map(KindFilter::as_str),
+            };
             write_stats(out, view, &question, at.unwrap_or(now));
         }
     }

@@ -5,17 +5,17 @@
 
 use super::BATCH_READS;
 use super::json::{
-    Members, Names, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown,
+    MemberNames, Members, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown,
 };
 use super::problem::{Code, Field, Problem};
-use super::read::{Kind, Read, What};
+use super::read::{KindFilter, Read, What};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Window;
 
 /// Members of an item, in the order in which they are checked.
 pub const MEMBERS: [&str; 6] = ["user_id", "read", "window", "at_ms", "currency", "kind"];
-static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
+static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 /// Members of an item that reads a balance.
 const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 
@@ -133,7 +133,7 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
         return Err(Problem::at(Code::InvalidField, "at_ms"));
     }
     let currency = optional(currency, "currency", Currency::parse)?;
-    let kind = optional(kind, "kind", Kind::parse)?;
+    let kind = optional(kind, "kind", KindFilter::parse)?;
     Ok(Read { user, currency, what: What::Stats { window, at: time, kind } })
 }
 

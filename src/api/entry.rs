@@ -4,7 +4,7 @@
 //! then the members in the order in which the contract lists them.
 
 use super::json::{
-    Members, Names, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
+    MemberNames, Members, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
 };
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
@@ -25,7 +25,7 @@ pub const MEMBERS: [&str; 9] = [
     "state",
     "pending_id",
 ];
-static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
+static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 
 /// Buffers for the texts of one line that have escapes.
 #[derive(Debug)]

@@ -18,14 +18,14 @@ pub struct Info {
     /// Version of the hash that distributes users over the slices.
     pub hash: u64,
     /// Location of each slice, in slice order.
-    pub cores: Vec<Place>,
+    pub cores: Vec<SliceInfo>,
     /// The limits in force, by name.
     pub limits: Vec<(&'static str, u64)>,
 }
 
 /// Location of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SliceInfo {
     /// The CPU that the slice's core runs on.
     pub cpu: usize,
     /// The port of this slice; no other slice listens on it.
@@ -102,7 +102,7 @@ mod tests {
             commit: "abc",
             started_ms: 5,
             hash: 1,
-            cores: vec![Place { cpu: 0, port: 8_081 }, Place { cpu: 3, port: 8_082 }],
+            cores: vec![SliceInfo { cpu: 0, port: 8_081 }, SliceInfo { cpu: 3, port: 8_082 }],
             limits: vec![("connections", 10), ("batch_reads", 1_000)],
         };
         let mut out = Vec::new();

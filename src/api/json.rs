@@ -358,7 +358,7 @@ fn plain_len(bytes: &[u8]) -> usize {
 
 /// Member names, in the order in which they usually come.
 #[derive(Debug)]
-pub struct Names<const N: usize> {
+pub struct MemberNames<const N: usize> {
     texts: [&'static str; N],
     /// Patterns that match each name, unescaped and with its quotes and colon, in one 16-byte load.
     heads: [Head; N],
@@ -372,7 +372,7 @@ struct Head {
     len: usize,
 }
 
-impl<const N: usize> Names<N> {
+impl<const N: usize> MemberNames<N> {
     /// A list of names of at most 13 bytes each.
     pub const fn new(texts: [&'static str; N]) -> Self {
         let mut heads = [Head { bits: 0, mask: 0, len: 0 }; N];
@@ -436,7 +436,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn members<const N: usize>(
         &mut self,
-        names: &Names<N>,
+        names: &MemberNames<N>,
         members: &mut Members<'a, N>,
     ) -> Result<(), NotJson> {
         if !self.open(b'{') {
@@ -603,7 +603,7 @@ mod tests {
     #[test]
     fn an_expected_name_matches_exactly() {
         let names = ["a", "a_name", "thirteen_long"];
-        let list = Names::new(names);
+        let list = MemberNames::new(names);
         for (place, name) in names.into_iter().enumerate() {
             for (written, want) in [
                 (format!("\"{name}\":"), Some(place)),
@@ -629,7 +629,7 @@ mod tests {
         let read = |text: &'static str| {
             let mut m = Members::default();
             Reader::new(text.as_bytes())
-                .members(&Names::new(["a", "b"]), &mut m)
+                .members(&MemberNames::new(["a", "b"]), &mut m)
                 .map(|()| (m.values.map(|v| v.is_some()), m.odd))
         };
         assert_eq!(read(r#"{"b":1,"\u0061":[]}"#), Ok(([true, true], false)));

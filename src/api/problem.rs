@@ -1,7 +1,7 @@
 //! Problem codes: every refusal of the contract, in one table of code, status and constant detail.
 //! Bodies are RFC 9457 problems.
 
-use crate::decimal::{MOST_DIGITS, digits, number};
+use crate::decimal::{MAX_DIGITS, digits, number};
 use crate::http::Refusal;
 use crate::http::response::Status;
 use crate::ledger::entry::Rejection;
@@ -142,7 +142,7 @@ impl From<Refusal> for Code {
 }
 
 /// The field that the rejection of an entry names; empty if there is none.
-pub const fn blamed(code: Code) -> &'static str {
+pub const fn blamed_field(code: Code) -> &'static str {
     match code {
         Code::AmountNegative | Code::PendingAmountExceeded | Code::BalanceOverflow => "amount",
         Code::EntryInFuture | Code::EntryTooOld => "at_ms",
@@ -193,7 +193,7 @@ impl Field {
     /// This field inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
     pub fn in_item(self, index: usize) -> Self {
         let mut field = Self::known("requests[");
-        field.push(digits(index as u64, &mut [0; MOST_DIGITS]));
+        field.push(digits(index as u64, &mut [0; MAX_DIGITS]));
         field.push(b"]");
         if self.len > 0 {
             field.push(b".");

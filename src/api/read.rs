@@ -27,18 +27,18 @@ pub enum What {
         /// A time in the last bucket of the window; `None` is now.
         at: Option<Millis>,
         /// Restricts the statistics to one kind.
-        kind: Option<Kind>,
+        kind: Option<KindFilter>,
     },
 }
 
 /// Name of a kind, stored by value: a read outlives the bytes that it was parsed from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
+pub struct KindFilter {
     bytes: [u8; KIND_BYTES],
     len: u8,
 }
 
-impl Kind {
+impl KindFilter {
     /// Parses a kind; `None` if `text` has not the form of one.
     pub fn parse(text: &[u8]) -> Option<Self> {
         is_kind(text).then(|| {
@@ -54,7 +54,7 @@ impl Kind {
     }
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for KindFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }

@@ -4,7 +4,7 @@
 //! failure is reported.
 
 use super::problem::{Code, Field, Problem};
-use super::read::{Kind, Read, What, millis};
+use super::read::{KindFilter, Read, What, millis};
 use crate::http::request::{Head, Method};
 use crate::http::target::{BadPair, Param, pairs};
 use crate::ledger::amount::Currency;
@@ -188,7 +188,7 @@ struct Parameters {
     window: Option<Window>,
     at: Option<Millis>,
     currency: Option<Currency>,
-    kind: Option<Kind>,
+    kind: Option<KindFilter>,
 }
 
 impl Parameters {
@@ -205,7 +205,7 @@ impl Parameters {
                     (_, parsed) => put(&mut self.window, parsed),
                 },
                 b"at_ms" if stats => put(&mut self.at, millis(&value)),
-                b"kind" if stats => put(&mut self.kind, Kind::parse(&value)),
+                b"kind" if stats => put(&mut self.kind, KindFilter::parse(&value)),
                 _ => false,
             };
             if !taken {

@@ -2,7 +2,7 @@
 //!
 //! Verdicts may arrive in any order; results are written in line order.
 
-use super::problem::{Code, Problem, blamed};
+use super::problem::{Code, Problem, blamed_field};
 use crate::decimal::number;
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
@@ -37,7 +37,11 @@ impl Verdicts {
                 self.results.push(b'}');
             }
             Verdict::Rejected(reason) => {
-                self.reject(index, id_text, &Problem::at(reason.into(), blamed(reason.into())));
+                self.reject(
+                    index,
+                    id_text,
+                    &Problem::at(reason.into(), blamed_field(reason.into())),
+                );
             }
         }
     }

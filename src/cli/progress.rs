@@ -1,4 +1,4 @@
-//! Progress bar of a long job, shown only on a terminal.
+//! ProgressMeter bar of a long job, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ const SOON: Duration = Duration::from_secs(1);
 
 /// A progress bar on standard error, if that is a terminal and the job takes longer than a second.
 /// Dropping it clears the bar.
-pub struct Progress {
+pub struct ProgressMeter {
     what: &'static str,
     start: Instant,
     bar: Option<ProgressBar>,
 }
 
-impl Progress {
+impl ProgressMeter {
     /// Starts the clock of a job.
     pub fn new(what: &'static str) -> Self {
         Self { what, start: Instant::now(), bar: None }
@@ -40,7 +40,7 @@ impl Progress {
     }
 }
 
-impl Drop for Progress {
+impl Drop for ProgressMeter {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

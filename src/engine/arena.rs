@@ -15,7 +15,7 @@
 //! allocate from the common heap.
 
 use super::Failure;
-use super::priority::Aside;
+use super::priority::SpareCpus;
 use libmimalloc_sys as mi;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -142,7 +142,7 @@ impl Local {
 
 /// Returns this thread's freed memory to the system at once instead of with mimalloc's delay. For a
 /// thread that used much memory and will not use it again.
-pub fn give_back() {
+pub fn recycle() {
     // SAFETY: frees nothing that is in use, even if mimalloc is not the process's allocator.
     unsafe { mi::mi_collect(true) };
 }
@@ -206,12 +206,12 @@ pub struct Prefaulter {
 
 impl Prefaulter {
     /// Starts the thread.
-    pub fn start(aside: Aside) -> Result<Self, Failure> {
-        let ((ranges, jobs), is_aside) = (channel(), aside.exists());
+    pub fn start(spare: SpareCpus) -> Result<Self, Failure> {
+        let ((ranges, jobs), is_aside) = (channel(), spare.exists());
         thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
-                aside.idle();
+                spare.idle();
                 run_prefaults(&jobs);
             })
             .map_err(Failure::of("start", "a thread for the memory"))?;
@@ -351,7 +351,7 @@ impl Arena {
 }
 
 /// Makes mimalloc search all pages of a heap as rarely as it can, for all heaps.
-pub fn seldom_collect() {
+pub fn collect_rarely() {
     // SAFETY: takes no pointers; any thread may call it at any time.
     unsafe {
         if mi::mi_option_get(GENERIC_COLLECT) == DEFAULT_COLLECT_AFTER {
@@ -378,8 +378,8 @@ mod tests {
         Layout::from_size_align(bytes, 8).unwrap()
     }
 
-    fn aside() -> Aside {
-        Aside::of(&[], &[])
+    fn aside() -> SpareCpus {
+        SpareCpus::of(&[], &[])
     }
 
     /// Runs `work` on a thread of its own, because an arena belongs to a thread.
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn the_collect_option_number_is_right() {
-        seldom_collect();
+        collect_rarely();
         // SAFETY: takes no pointers.
         assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, LONGEST_COLLECT_AFTER);
     }

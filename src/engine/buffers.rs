@@ -1,7 +1,7 @@
 //! Receive buffers: one ring of provided buffers for all connections of a core.
 //!
 //! The kernel owns a buffer from [`Buffers::publish`] until a completion names it; the core owns it
-//! until it is [given back](Buffers::give_back). Received bytes are parsed in place.
+//! until it is [given back](Buffers::recycle). Received bytes are parsed in place.
 
 use super::Failure;
 use io_uring::Submitter;
@@ -45,7 +45,7 @@ impl Buffers {
         // ring is dropped.
         unsafe { submitter.register_buf_ring_with_flags(entries, COUNT, GROUP, 0) }
             .map_err(Failure::of("register", "the receive buffer ring"))?;
-        (0..COUNT).for_each(|id| buffers.give_back(id));
+        (0..COUNT).for_each(|id| buffers.recycle(id));
         buffers.publish();
         Ok(buffers)
     }
@@ -68,7 +68,7 @@ impl Buffers {
 
     /// Returns buffer `id` to the ring; the kernel sees it after [`Self::publish`].
     #[inline]
-    pub fn give_back(&mut self, id: u16) {
+    pub fn recycle(&mut self, id: u16) {
         assert!(id < COUNT, "the buffer belongs to this ring");
         // SAFETY: the masked index is inside the mapped entries, and the kernel reads the entry
         // only after the tail moves past it. `tail` overlays a field of entry 0 that these setters

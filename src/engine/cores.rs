@@ -6,11 +6,11 @@
 
 use super::Failure;
 use super::affinity;
-use super::arena::{Arena, Prefaulter, seldom_collect};
+use super::arena::{Arena, Prefaulter, collect_rarely};
 use super::control::Control;
 use super::executor::{self, Executor, News};
 use super::mesh::Mesh;
-use super::priority::Aside;
+use super::priority::SpareCpus;
 use super::storage::Storage;
 use crate::metrics::Counters;
 use crate::server::core::{self, Server};
@@ -64,13 +64,13 @@ enum Event {
 }
 
 /// Starts one thread per plan, and a prefault thread for each core with an arena.
-pub fn start(plans: Vec<Plan>, aside: &Aside) -> Result<Cores, Failure> {
-    seldom_collect();
+pub fn start(plans: Vec<Plan>, spare: &SpareCpus) -> Result<Cores, Failure> {
+    collect_rarely();
     let (sender, events) = channel();
     let count = plans.len();
     for (core, plan) in plans.into_iter().enumerate() {
         let control = plan.control.clone();
-        let prefaulter = plan.arena_bytes.map(|_| Prefaulter::start(aside.clone())).transpose()?;
+        let prefaulter = plan.arena_bytes.map(|_| Prefaulter::start(spare.clone())).transpose()?;
         let report = Report { core, control, events: sender.clone(), ended: None };
         thread::Builder::new()
             .name(format!("core-{core}"))
@@ -136,7 +136,7 @@ impl Drop for Report {
 
 impl Cores {
     /// Waits until all cores are set up. Returns the first failure at once.
-    pub fn are_set_up(&mut self) -> Result<(), Failure> {
+    pub fn wait_for_setup(&mut self) -> Result<(), Failure> {
         while self.set_up < self.ended.len() {
             self.take_event()?;
         }

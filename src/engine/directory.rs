@@ -4,7 +4,7 @@
 //! not name do not count. A directory that is neither empty nor ours is left as it is.
 
 use super::Failure;
-use crate::journal::manifest::{self, Unusable};
+use crate::journal::manifest::{self, ManifestError};
 use crate::journal::{self, Fault, Place, generation_directory, parse_generation, slice_directory};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -31,7 +31,7 @@ pub enum Error {
     /// The directory holds files, but no manifest.
     NotOurs(PathBuf),
     /// The manifest at this path cannot be used.
-    Manifest(PathBuf, Unusable),
+    Manifest(PathBuf, ManifestError),
     /// A file that a manifest names, or the manifest itself, does not exist.
     Missing(PathBuf),
     /// The operation was cancelled on request. The directory is unchanged.
@@ -55,25 +55,25 @@ impl fmt::Display for Error {
                  or its manifest was lost",
                 path.display()
             ),
-            Self::Manifest(path, Unusable::Malformed) => {
+            Self::Manifest(path, ManifestError::Malformed) => {
                 write!(f, "{} is not a whole manifest: it was changed or damaged", path.display())
             }
-            Self::Manifest(path, Unusable::Version(version)) => write!(
+            Self::Manifest(path, ManifestError::Version(version)) => write!(
                 f,
                 "{} is of version {version}, and this program reads version {}",
                 path.display(),
                 manifest::VERSION
             ),
-            Self::Manifest(path, Unusable::Hash(version)) => write!(
+            Self::Manifest(path, ManifestError::Hash(version)) => write!(
                 f,
                 "{} spreads users by hash version {version}, and this program by version {}",
                 path.display(),
                 manifest::HASH_VERSION
             ),
-            Self::Manifest(path, Unusable::Elsewhere(generation, slice)) => {
+            Self::Manifest(path, ManifestError::Elsewhere(generation, slice)) => {
                 write!(f, "{} is that of slice {slice} of generation {generation}", path.display())
             }
-            Self::Manifest(path, Unusable::Older(generation)) => {
+            Self::Manifest(path, ManifestError::Older(generation)) => {
                 write!(
                     f,
                     "{} is an older manifest: generation {generation} came after it, and is there",
@@ -92,7 +92,7 @@ impl std::error::Error for Error {}
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    manifest: manifest::Directory,
+    manifest: manifest::DataManifest,
     _lock: File,
 }
 
@@ -135,7 +135,7 @@ impl Directory {
     }
 
     /// The contents of the directory's manifest.
-    pub const fn manifest(&self) -> &manifest::Directory {
+    pub const fn manifest(&self) -> &manifest::DataManifest {
         &self.manifest
     }
 
@@ -145,8 +145,8 @@ impl Directory {
     }
 
     /// The directory of a slice under the given manifest, which need not be published yet.
-    pub(super) fn slice_by(&self, manifest: &manifest::Directory, slice: u32) -> SliceDirectory {
-        let manifest::Directory { generation, slices } = *manifest;
+    pub(super) fn slice_by(&self, manifest: &manifest::DataManifest, slice: u32) -> SliceDirectory {
+        let manifest::DataManifest { generation, slices } = *manifest;
         let path = self.path.join(slice_directory(generation, slice));
         SliceDirectory { path, place: Place { generation, slice, file: 0 }, slices }
     }
@@ -180,7 +180,7 @@ impl Directory {
     }
 
     /// Replaces the manifest. From then on only the files that the new one names count.
-    pub(super) fn publish(&mut self, manifest: manifest::Directory) -> Result<(), Failure> {
+    pub(super) fn publish(&mut self, manifest: manifest::DataManifest) -> Result<(), Failure> {
         replace(&self.path, MANIFEST, &manifest.write())?;
         self.manifest = manifest;
         Ok(())
@@ -189,14 +189,14 @@ impl Directory {
     /// The number of the next generation.
     pub(super) fn next_generation(&self) -> Result<u64, Error> {
         let next = self.manifest.generation.checked_add(1);
-        next.ok_or_else(|| Error::Manifest(self.path.join(MANIFEST), Unusable::Malformed))
+        next.ok_or_else(|| Error::Manifest(self.path.join(MANIFEST), ManifestError::Malformed))
     }
 
     /// The manifest of the data directory at `path`, read from the disk.
-    pub(super) fn manifest_at(path: &Path) -> Result<manifest::Directory, Error> {
+    pub(super) fn manifest_at(path: &Path) -> Result<manifest::DataManifest, Error> {
         let file = path.join(MANIFEST);
         let text = fs::read(&file).map_err(Failure::at("read", &file))?;
-        manifest::Directory::read(&text).map_err(|why| Error::Manifest(file, why))
+        manifest::DataManifest::read(&text).map_err(|why| Error::Manifest(file, why))
     }
 }
 
@@ -217,7 +217,7 @@ impl SliceDirectory {
     }
 
     /// The contents of the slice's manifest, read from the disk.
-    pub fn manifest(&self) -> Result<manifest::Slice, Error> {
+    pub fn manifest(&self) -> Result<manifest::SliceManifest, Error> {
         let file = self.path.join(MANIFEST);
         let text = match fs::read(&file) {
             Ok(text) => text,
@@ -226,12 +226,15 @@ impl SliceDirectory {
                 return Err(Failure::new("read", file.display().to_string(), error).into());
             }
         };
-        manifest::Slice::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
+        manifest::SliceManifest::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
     }
 
     /// The files on disk that the slice's manifest does not name: left by a crash, and removed by
     /// the next start. A failure if one of them cannot come from a crash.
-    pub(super) fn unnamed(&self, manifest: &manifest::Slice) -> Result<Vec<PathBuf>, Failure> {
+    pub(super) fn unnamed(
+        &self,
+        manifest: &manifest::SliceManifest,
+    ) -> Result<Vec<PathBuf>, Failure> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
             let is_named = match journal::File::parse(&name) {
@@ -308,7 +311,7 @@ fn is_unused(slice: &Path) -> Result<bool, Failure> {
 
 /// The manifest of a slice that never had data.
 fn empty(place: Place) -> String {
-    manifest::Slice::default().write(place)
+    manifest::SliceManifest::default().write(place)
 }
 
 /// Whether any slice of a generation has a segment.
@@ -347,7 +350,7 @@ fn create(path: &Path, slices: u32) -> Result<(), Error> {
     }
     sync(&path.join(generation_directory(generation)))?;
     sync(path)?;
-    Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
+    Ok(replace(path, MANIFEST, &manifest::DataManifest { generation, slices }.write())?)
 }
 
 /// Replaces a file atomically: after a crash there is either the old or the new one, and after the

@@ -23,7 +23,7 @@ use super::control::{Command, Control};
 use super::directory::SliceDirectory;
 use super::listening::Listeners;
 use super::mesh::Mesh;
-use super::op::{Kind, Op};
+use super::op::{Op, OpKind};
 use super::ring::{Completion, Ring};
 use super::sockets::{Receive, Sockets};
 use super::stack;
@@ -266,16 +266,16 @@ impl<M: Machine> Executor<M> {
         while let Some(completion) = self.ring.reap() {
             let op = Op::decode(completion.user_data).expect("this executor made the operation");
             match op.kind {
-                Kind::Receive => self.received(op, completion),
-                Kind::Send => self.sent(op, completion.result),
-                Kind::Accept => self.accepted(op.slot as usize, completion),
-                Kind::Shutdown => {
+                OpKind::Receive => self.received(op, completion),
+                OpKind::Send => self.sent(op, completion.result),
+                OpKind::Accept => self.accepted(op.slot as usize, completion),
+                OpKind::Shutdown => {
                     self.sockets.of(op).is_shutting = false;
                     self.close_if_free(op.slot);
                 }
-                Kind::Cancel => {}
-                Kind::Tick => self.tick(),
-                Kind::Wake => self.woken(completion),
+                OpKind::Cancel => {}
+                OpKind::Tick => self.tick(),
+                OpKind::Wake => self.woken(completion),
             }
         }
     }
@@ -317,7 +317,7 @@ impl<M: Machine> Executor<M> {
                 if !is_closing {
                     machine.received(op.slot, buffers.bytes(id, count as usize));
                 }
-                buffers.give_back(id);
+                buffers.recycle(id);
             }
             0 if !is_closing => {
                 socket.wants_receive = false;
@@ -396,7 +396,7 @@ impl<M: Machine> Executor<M> {
         let entry = opcode::Send::new(types::Fd(socket.fd()), left.as_ptr(), len)
             .flags(libc::MSG_NOSIGNAL)
             .build()
-            .user_data(socket.op(Kind::Send, slot));
+            .user_data(socket.op(OpKind::Send, slot));
         // SAFETY: `buffer` is not touched while `is_sending`, and the slot keeps it until the send
         // has completed.
         unsafe { ring.push(&entry) };
@@ -416,7 +416,7 @@ impl<M: Machine> Executor<M> {
         socket.receive = Receive::Armed;
         let entry = opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP)
             .build()
-            .user_data(socket.op(Kind::Receive, slot));
+            .user_data(socket.op(OpKind::Receive, slot));
         // SAFETY: received bytes go to the provided buffers, which live as long as the ring.
         unsafe { ring.push(&entry) };
     }
@@ -428,9 +428,9 @@ impl<M: Machine> Executor<M> {
             return;
         }
         socket.receive = Receive::Cancelling;
-        let entry = opcode::AsyncCancel::new(socket.op(Kind::Receive, slot))
+        let entry = opcode::AsyncCancel::new(socket.op(OpKind::Receive, slot))
             .build()
-            .user_data(Op::of_core(Kind::Cancel).encode());
+            .user_data(Op::of_core(OpKind::Cancel).encode());
         // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }
@@ -452,7 +452,7 @@ impl<M: Machine> Executor<M> {
         socket.is_shutting = true;
         let entry = opcode::Shutdown::new(types::Fd(socket.fd()), libc::SHUT_WR)
             .build()
-            .user_data(socket.op(Kind::Shutdown, slot));
+            .user_data(socket.op(OpKind::Shutdown, slot));
         // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }

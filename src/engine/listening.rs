@@ -1,6 +1,6 @@
 //! Listeners of one core, each with a multishot accept.
 
-use super::op::{Kind, Op};
+use super::op::{Op, OpKind};
 use super::ring::{Completion, Ring};
 use io_uring::{cqueue, opcode, types};
 use std::net::TcpListener;
@@ -23,7 +23,7 @@ struct Listening {
 
 /// The `user_data` of a listener's accept.
 const fn op(number: usize) -> u64 {
-    Op { kind: Kind::Accept, slot: number as u32, generation: 0 }.encode()
+    Op { kind: OpKind::Accept, slot: number as u32, generation: 0 }.encode()
 }
 
 impl Listening {
@@ -96,7 +96,7 @@ impl Listeners {
     pub fn close(&mut self, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
             if listener.socket.take().is_some() && listener.is_armed {
-                let cancel = Op::of_core(Kind::Cancel).encode();
+                let cancel = Op::of_core(OpKind::Cancel).encode();
                 let entry = opcode::AsyncCancel::new(op(number)).build().user_data(cancel);
                 // SAFETY: the operation has no pointer.
                 unsafe { ring.push(&entry) };

@@ -54,7 +54,7 @@ impl<T> Mesh<T> {
             while let Some(item) = from.pop() {
                 take(core as u32, item);
             }
-            from.give_back();
+            from.recycle();
         }
     }
 

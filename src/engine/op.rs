@@ -3,7 +3,7 @@
 /// The kinds of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum OpKind {
     /// Multishot accept on a listener.
     Accept = 1,
     /// Multishot receive on a connection.
@@ -24,7 +24,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
     /// The kind of operation.
-    pub kind: Kind,
+    pub kind: OpKind,
     /// The connection's slot, or the listener's number; 0 if there is neither.
     pub slot: u32,
     /// The lower 24 bits of the slot's generation, which tells its uses apart.
@@ -36,7 +36,7 @@ pub const GENERATION_MASK: u32 = (1 << 24) - 1;
 
 impl Op {
     /// An operation that belongs to no connection.
-    pub const fn of_core(kind: Kind) -> Self {
+    pub const fn of_core(kind: OpKind) -> Self {
         Self { kind, slot: 0, generation: 0 }
     }
 
@@ -51,13 +51,13 @@ impl Op {
     /// Decodes `user_data`; `None` if its kind is unknown.
     pub const fn decode(user_data: u64) -> Option<Self> {
         let kind = match (user_data >> 56) as u8 {
-            1 => Kind::Accept,
-            2 => Kind::Receive,
-            3 => Kind::Send,
-            4 => Kind::Shutdown,
-            5 => Kind::Cancel,
-            6 => Kind::Wake,
-            7 => Kind::Tick,
+            1 => OpKind::Accept,
+            2 => OpKind::Receive,
+            3 => OpKind::Send,
+            4 => OpKind::Shutdown,
+            5 => OpKind::Cancel,
+            6 => OpKind::Wake,
+            7 => OpKind::Tick,
             _ => return None,
         };
         Some(Self {
@@ -75,13 +75,13 @@ mod tests {
     #[test]
     fn an_encoded_operation_decodes_to_itself() {
         for kind in [
-            Kind::Accept,
-            Kind::Receive,
-            Kind::Send,
-            Kind::Shutdown,
-            Kind::Cancel,
-            Kind::Wake,
-            Kind::Tick,
+            OpKind::Accept,
+            OpKind::Receive,
+            OpKind::Send,
+            OpKind::Shutdown,
+            OpKind::Cancel,
+            OpKind::Wake,
+            OpKind::Tick,
         ] {
             let op = Op { kind, slot: 0xdead_beef, generation: GENERATION_MASK };
             assert_eq!(Op::decode(op.encode()), Some(op));

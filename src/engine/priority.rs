@@ -9,9 +9,9 @@ use super::affinity;
 /// The spare CPUs, which no core runs on; there may be none. Background work belongs there: the
 /// first touch of memory may cost a virtual CPU milliseconds, whichever of its threads does it.
 #[derive(Clone, Debug)]
-pub struct Aside(Vec<usize>);
+pub struct SpareCpus(Vec<usize>);
 
-impl Aside {
+impl SpareCpus {
     /// The spare CPUs among `allowed`: those that are not in `cores`.
     pub fn of(allowed: &[usize], cores: &[usize]) -> Self {
         Self(allowed.iter().copied().filter(|cpu| !cores.contains(cpu)).collect())
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_cpu_that_no_core_runs_on_is_spare() {
-        assert_eq!(Aside::of(&[0, 1, 2, 3], &[1, 3]).0, [0, 2]);
-        assert!(!Aside::of(&[0, 1], &[0, 1]).exists());
+        assert_eq!(SpareCpus::of(&[0, 1, 2, 3], &[1, 3]).0, [0, 2]);
+        assert!(!SpareCpus::of(&[0, 1], &[0, 1]).exists());
     }
 }

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] makes all of them
-//! visible with one store. Free places are returned the same way ([`Receiver::give_back`]). Each
+//! visible with one store. Free places are returned the same way ([`Receiver::recycle`]). Each
 //! end caches the other's index, and loads it again only when the cached one does not suffice.
 //! Method: J. Giacomoni et al., *FastForward*, 2008, and the cached indices of later work.
 //!
@@ -153,7 +153,7 @@ impl<T> Receiver<T> {
 
     /// Returns the places of taken items to the sender.
     #[inline]
-    pub fn give_back(&mut self) {
+    pub fn recycle(&mut self) {
         if self.given_back != self.taken {
             // Release: the items are taken out before the head passes them.
             self.shared.head.0.store(self.taken, Ordering::Release);
@@ -164,6 +164,6 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.give_back();
+        self.recycle();
     }
 }

@@ -10,7 +10,7 @@ use super::directory::{self, Directory, Error};
 use super::files::Files;
 use super::{Failure, arena};
 use crate::journal::{Place, generation_directory, manifest};
-use crate::slice::Headway;
+use crate::slice::StepOutcome;
 use crate::slice::repartition::{DirectoryTask, Error as Refusal, Order, Repartition};
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,7 +29,7 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
     let new = if old.slices == slices {
         old
     } else {
-        manifest::Directory { generation: directory.next_generation()?, slices }
+        manifest::DataManifest { generation: directory.next_generation()?, slices }
     };
     if new == old && unnamed.is_empty() {
         return Ok(directory);
@@ -45,23 +45,23 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
     let mut driver = Driver { directory, new, files: BTreeMap::new(), unfinished: None };
     loop {
         let (mut orders, left) = (Vec::new(), machine.olds_left());
-        let headway =
+        let outcome =
             machine.advance(&mut |order| orders.push(order)).map_err(|why| driver.failure(why))?;
         for order in orders {
             driver.perform(order, &mut machine)?;
         }
         if machine.olds_left() < left {
-            arena::give_back();
+            arena::recycle();
         }
-        match headway {
-            Headway::Waiting => {}
-            Headway::Going => {
+        match outcome {
+            StepOutcome::Waiting => {}
+            StepOutcome::Going => {
                 let goes_on = machine.progress().is_none_or(|(done, all)| look(done, all));
                 if !goes_on && !machine.is_published() {
                     return Err(Error::Stopped(driver.directory.path().to_owned()));
                 }
             }
-            Headway::Done => return Ok(driver.directory),
+            StepOutcome::Done => return Ok(driver.directory),
         }
     }
 }
@@ -69,7 +69,7 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
 /// Executes the orders of the state machine on real files.
 struct Driver {
     directory: Directory,
-    new: manifest::Directory,
+    new: manifest::DataManifest,
     /// The files of each slice of both generations, by generation and slice.
     files: BTreeMap<(u64, u32), Files>,
     unfinished: Option<Unfinished>,
@@ -108,7 +108,7 @@ impl Driver {
     }
 
     /// The manifest of a place's generation: the old one or the new one.
-    fn generation(&self, place: Place) -> manifest::Directory {
+    fn generation(&self, place: Place) -> manifest::DataManifest {
         if place.generation == self.new.generation { self.new } else { *self.directory.manifest() }
     }
 

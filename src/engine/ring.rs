@@ -7,7 +7,7 @@
 
 use super::Failure;
 use super::control::Control;
-use super::op::{Kind, Op};
+use super::op::{Op, OpKind};
 use io_uring::types::{SubmitArgs, Timespec};
 use io_uring::{
     CompletionQueue, EnterFlags, IoUring, SubmissionQueue, Submitter, opcode, squeue, types,
@@ -88,22 +88,22 @@ impl Ring {
         }
     }
 
-    /// Polls the event descriptor of `control`: each wake-up makes a completion of [`Kind::Wake`].
+    /// Polls the event descriptor of `control`: each wake-up makes a completion of [`OpKind::Wake`].
     pub fn watch(&mut self, control: &Control) {
         let entry = opcode::PollAdd::new(types::Fd(control.fd()), libc::POLLIN as u32)
             .multi(true)
             .build()
-            .user_data(Op::of_core(Kind::Wake).encode());
+            .user_data(Op::of_core(OpKind::Wake).encode());
         // SAFETY: the operation has no pointer.
         unsafe { self.push(&entry) };
     }
 
-    /// Arms the ring's timer: a completion of [`Kind::Tick`] after `time`.
+    /// Arms the ring's timer: a completion of [`OpKind::Tick`] after `time`.
     pub fn tick_after(&mut self, time: Duration) {
         *self.tick = Timespec::from(time);
         let entry = opcode::Timeout::new(&raw const *self.tick)
             .build()
-            .user_data(Op::of_core(Kind::Tick).encode());
+            .user_data(Op::of_core(OpKind::Tick).encode());
         // SAFETY: the kernel reads the time when the entry is submitted; it lives as long as the
         // ring.
         unsafe { self.push(&entry) };

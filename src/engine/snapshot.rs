@@ -27,7 +27,7 @@ pub struct Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnDisk {
     /// The slice's manifest that names the snapshot.
-    pub manifest: manifest::Slice,
+    pub manifest: manifest::SliceManifest,
     /// Size of the file.
     pub bytes: u64,
 }
@@ -62,7 +62,7 @@ impl Snapshot {
         mut self,
         names: &Names,
         position: u64,
-        before: manifest::Slice,
+        before: manifest::SliceManifest,
     ) -> Result<OnDisk, Failure> {
         self.writer.finish(names, position, &mut |task| self.asked.push(task));
         self.work()?;

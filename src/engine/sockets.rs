@@ -4,7 +4,7 @@
 //! use its descriptor and its buffer. All other state of a connection is the machine's
 //! ([`crate::server`]).
 
-use super::op::{GENERATION_MASK, Kind, Op};
+use super::op::{GENERATION_MASK, Op, OpKind};
 use crate::server::machine::Slot;
 use std::os::fd::{AsRawFd, OwnedFd};
 
@@ -52,7 +52,7 @@ impl Socket {
 
     /// The `user_data` of an operation on this socket.
     #[inline]
-    pub const fn op(&self, kind: Kind, slot: Slot) -> u64 {
+    pub const fn op(&self, kind: OpKind, slot: Slot) -> u64 {
         Op { kind, slot, generation: self.generation }.encode()
     }
 }

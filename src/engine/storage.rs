@@ -22,9 +22,9 @@
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
 use super::files::Files;
-use super::priority::Aside;
+use super::priority::SpareCpus;
 use super::{Failure, directory};
-use crate::journal::frame::{ALIGN, Block};
+use crate::journal::frame::{ALIGN, FrameBuffer};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
@@ -72,14 +72,14 @@ impl Storage {
     pub fn new(
         directory: SliceDirectory,
         control: &Control,
-        aside: &Aside,
+        spare: &SpareCpus,
     ) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
-        let start = |name: &str, settle: fn(&Aside)| {
+        let start = |name: &str, settle: fn(&SpareCpus)| {
             let (jobs, to_do) = channel();
             let files = Files::new(directory.clone());
             let worker = Worker { directory: directory.clone(), files, direct: true, open: None };
-            let (report, control, aside) = (report.clone(), control.clone(), aside.clone());
+            let (report, control, aside) = (report.clone(), control.clone(), spare.clone());
             thread::Builder::new()
                 .name(format!("{name}-{}", directory.place.slice))
                 .spawn(move || {
@@ -91,8 +91,8 @@ impl Storage {
         };
         let (log, segments, snapshots) = (
             start("log", |_| {})?,
-            start("segments", Aside::work)?,
-            start("snapshots", Aside::idle)?,
+            start("segments", SpareCpus::work)?,
+            start("snapshots", SpareCpus::idle)?,
         );
         Ok(Self { directory, made: None, log, segments, snapshots, outcomes })
     }
@@ -167,7 +167,7 @@ impl Worker {
             }
             Task::Create { snapshot } => {
                 self.open = log_failure(self.create(snapshot), GIVEN_UP);
-                let buffers = || (0..BUFFERS).map(|_| Block::touched(BUFFER_BYTES)).collect();
+                let buffers = || (0..BUFFERS).map(|_| FrameBuffer::touched(BUFFER_BYTES)).collect();
                 Some(Done::Created { snapshot, buffers: self.open.is_some().then(buffers) })
             }
             Task::Write { file, offset, block } => {
@@ -264,7 +264,7 @@ impl Worker {
         self.open(File::Snapshot(snapshot), 0)
     }
 
-    fn write(&self, file: File, offset: u64, block: &Block) -> Result<(), Failure> {
+    fn write(&self, file: File, offset: u64, block: &FrameBuffer) -> Result<(), Failure> {
         let open = self.open.as_ref().expect("a file is opened before it is written to");
         let path = self.path(file);
         open.write_all_at(block.bytes(), offset)
@@ -291,7 +291,7 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, segment: u64, manifest: &manifest::Slice) -> Result<(), Failure> {
+    fn settle(&mut self, segment: u64, manifest: &manifest::SliceManifest) -> Result<(), Failure> {
         self.files.close();
         if segment > 0 {
             let path = self.path(File::Segment(segment));

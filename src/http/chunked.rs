@@ -13,7 +13,7 @@ use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
 /// Limit of hex digits in a chunk's size, leading zeros included: as many as a `u64` holds.
 const SIZE_DIGITS: usize = 16;
 
-/// Decoder of one body. Unusable after a refusal.
+/// Decoder of one body. ManifestError after a refusal.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
@@ -64,7 +64,7 @@ enum State {
 
 /// Result of one call of [`Decoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct Decoded {
     /// Input bytes that belong to this body: all of them, unless the body is complete.
     pub consumed: usize,
     /// Whether the body is complete.
@@ -90,11 +90,7 @@ impl Decoder {
 
     /// Decodes what has arrived and passes the body's bytes to `out`, in order, in pieces that lie
     /// in `input`.
-    pub fn decode(
-        &mut self,
-        input: &[u8],
-        mut out: impl FnMut(&[u8]),
-    ) -> Result<Progress, Refusal> {
+    pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Decoded, Refusal> {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
             match self.state {
@@ -106,7 +102,7 @@ impl Decoder {
                 }
             }
         }
-        Ok(Progress { consumed: input.len() - rest.len(), done: self.state == State::Done })
+        Ok(Decoded { consumed: input.len() - rest.len(), done: self.state == State::Done })
     }
 
     /// Passes on the bytes of the chunk that `rest` holds; returns the bytes behind them.

@@ -4,7 +4,7 @@
 //! passes the time in; no clock is read here. Times are whole seconds since the Unix epoch, for the
 //! years 1970 to 9999; a later time is shown as the last second of 9999.
 
-use crate::calendar::{Date, SECONDS_A_DAY};
+use crate::calendar::{Date, SECONDS_PER_DAY};
 use crate::decimal::two_digits;
 
 /// 9999-12-31T23:59:59Z, the last second that four digits of a year can show.
@@ -48,7 +48,7 @@ impl DateLine {
 
 /// Renders `second`, at most [`LAST_SECOND`], as IMF-fixdate.
 fn render(second: u64) -> [u8; 29] {
-    let (days, clock) = (second / SECONDS_A_DAY, second % SECONDS_A_DAY);
+    let (days, clock) = (second / SECONDS_PER_DAY, second % SECONDS_PER_DAY);
     let Date { year, month, day } = Date::of_day(days);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     text[0..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);

@@ -6,7 +6,7 @@
 //! which they were written. Header names are lower case, in a fixed order. Sizes are bytes; nothing
 //! here fails.
 
-use crate::decimal::{self, MOST_DIGITS};
+use crate::decimal::{self, MAX_DIGITS};
 
 /// Upper bound of the size of a head written by [`begin`], in bytes, so that one `reserve` is
 /// enough.
@@ -124,10 +124,10 @@ pub struct OpenBody {
 #[inline]
 pub fn begin(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
     assert!(answer.status != Status::NotModified, "a 304 has no body");
-    let width = width_hint.clamp(1, MOST_DIGITS);
+    let width = width_hint.clamp(1, MAX_DIGITS);
     write_head(out, answer);
     let length_at = out.len();
-    out.extend_from_slice(&[b'0'; MOST_DIGITS][..width]);
+    out.extend_from_slice(&[b'0'; MAX_DIGITS][..width]);
     out.extend_from_slice(b"\r\n\r\n");
     OpenBody { length_at, width, body_at: out.len(), head_only: answer.head_only }
 }
@@ -200,7 +200,7 @@ fn write_etag(out: &mut Vec<u8>, version: u64) {
 /// differs.
 #[inline]
 fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {
-    let mut text = [0; MOST_DIGITS];
+    let mut text = [0; MAX_DIGITS];
     let digits = decimal::digits(number, &mut text);
     if digits.len() == width {
         out[at..at + width].copy_from_slice(digits);
@@ -307,7 +307,7 @@ mod tests {
                 ..PLAIN
             };
             write_head(&mut out, &answer);
-            let longest = out.len() + MOST_DIGITS + "||".len() * 2;
+            let longest = out.len() + MAX_DIGITS + "||".len() * 2;
             assert!(longest <= HEAD_CAPACITY, "{status:?} takes {longest}");
         }
     }

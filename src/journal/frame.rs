@@ -68,7 +68,7 @@ pub const fn size_of_payload(bytes: usize) -> usize {
 
 /// Reason for the lack of an expected frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoFrame {
+pub enum FrameError {
     /// The header is all zeros.
     Empty,
     /// The bytes end before the frame does. It needs this many bytes, if its length is correct.
@@ -89,18 +89,18 @@ pub fn needed_bytes(bytes: &[u8]) -> usize {
 }
 
 /// Reads the frame at the start of `bytes`, which must be valid and belong to `place`.
-pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
+pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
-        return Err(NoFrame::Short(HEADER_BYTES));
+        return Err(FrameError::Short(HEADER_BYTES));
     };
     if header == &[0; HEADER_BYTES] {
-        return Err(NoFrame::Empty);
+        return Err(FrameError::Empty);
     }
     let end = needed_bytes(bytes);
-    let Some(whole) = bytes.get(..end) else { return Err(NoFrame::Short(end)) };
+    let Some(whole) = bytes.get(..end) else { return Err(FrameError::Short(end)) };
     let crc = u32_at(header, 0);
     if crc32c::crc32c(&whole[4..]) != crc {
-        return Err(NoFrame::Broken);
+        return Err(FrameError::Broken);
     }
     let kind = match u32_at(header, 8) {
         1 => Kind::Segment,
@@ -108,7 +108,7 @@ pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
         3 => Kind::Snapshot,
         4 => Kind::Users,
         5 => Kind::End,
-        _ => return Err(NoFrame::Foreign),
+        _ => return Err(FrameError::Foreign),
     };
     let found = Place {
         slice: u32_at(header, 12),
@@ -116,7 +116,7 @@ pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
         file: u64_at(header, 24),
     };
     if found != place {
-        return Err(NoFrame::Foreign);
+        return Err(FrameError::Foreign);
     }
     Ok(Frame { kind, number: u64_at(header, 32), crc, payload: &whole[HEADER_BYTES..] })
 }
@@ -124,23 +124,23 @@ pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
 /// A frame under construction. Its bytes begin at a multiple of [`ALIGN`] in memory, as direct
 /// writes require.
 #[derive(Debug)]
-pub struct Block {
+pub struct FrameBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
 
-impl Block {
+impl FrameBuffer {
     /// An empty frame with capacity for a payload; a larger payload moves it in memory.
-    pub fn with_room(payload_bytes: usize) -> Self {
+    pub fn with_capacity(payload_bytes: usize) -> Self {
         let mut bytes: Vec<u8> = Vec::with_capacity(size_of_payload(payload_bytes) + ALIGN);
         let start = bytes.as_ptr().align_offset(ALIGN);
         bytes.resize(start + HEADER_BYTES, 0);
         Self { bytes, start }
     }
 
-    /// Like [`Self::with_room`], with all of its memory prefaulted.
+    /// Like [`Self::with_capacity`], with all of its memory prefaulted.
     pub fn touched(payload_bytes: usize) -> Self {
-        let mut block = Self::with_room(payload_bytes);
+        let mut block = Self::with_capacity(payload_bytes);
         block.bytes.resize(block.bytes.capacity(), 0);
         block.clear();
         block
@@ -168,7 +168,7 @@ impl Block {
         let length = self.payload_bytes();
         self.bytes.resize(self.start + size_of_payload(length), 0);
         if self.bytes[self.start..].as_ptr().align_offset(ALIGN) != 0 {
-            let mut moved = Self::with_room(length);
+            let mut moved = Self::with_capacity(length);
             moved.bytes.truncate(moved.start);
             moved.bytes.extend_from_slice(&self.bytes[self.start..]);
             *self = moved;
@@ -220,8 +220,8 @@ mod tests {
 
     const PLACE: Place = Place { generation: 7, slice: 3, file: 9 };
 
-    fn sealed(payload: &[u8]) -> Block {
-        let mut block = Block::with_room(16);
+    fn sealed(payload: &[u8]) -> FrameBuffer {
+        let mut block = FrameBuffer::with_capacity(16);
         block.payload().extend_from_slice(payload);
         block.seal(Kind::Write, PLACE, 42);
         block
@@ -261,11 +261,11 @@ mod tests {
             Place { slice: 4, ..PLACE },
             Place { file: 10, ..PLACE },
         ] {
-            assert_eq!(read(block.bytes(), place), Err(NoFrame::Foreign));
+            assert_eq!(read(block.bytes(), place), Err(FrameError::Foreign));
         }
-        assert_eq!(read(&[0; ALIGN], PLACE), Err(NoFrame::Empty));
-        assert_eq!(read(&block.bytes()[..30], PLACE), Err(NoFrame::Short(HEADER_BYTES)));
-        assert_eq!(read(&block.bytes()[..45], PLACE), Err(NoFrame::Short(HEADER_BYTES + 7)));
+        assert_eq!(read(&[0; ALIGN], PLACE), Err(FrameError::Empty));
+        assert_eq!(read(&block.bytes()[..30], PLACE), Err(FrameError::Short(HEADER_BYTES)));
+        assert_eq!(read(&block.bytes()[..45], PLACE), Err(FrameError::Short(HEADER_BYTES + 7)));
     }
 
     /// Files are kept for ever: these bytes define the format of frames.

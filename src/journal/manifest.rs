@@ -38,7 +38,7 @@ pub const HASH_VERSION: u64 = 1;
 
 /// Manifest of the data directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Directory {
+pub struct DataManifest {
     /// Number of the current generation.
     pub generation: u64,
     /// Number of slices.
@@ -47,7 +47,7 @@ pub struct Directory {
 
 /// Manifest of a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Slice {
+pub struct SliceManifest {
     /// Number of the current snapshot; 0 if there is none.
     pub snapshot: u64,
     /// Offset of the snapshot's last frame, in bytes.
@@ -60,7 +60,7 @@ pub struct Slice {
 
 /// Reason to reject a manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unusable {
+pub enum ManifestError {
     /// Not a manifest, or not a whole one.
     Malformed,
     /// A version other than [`VERSION`].
@@ -73,7 +73,7 @@ pub enum Unusable {
     Older(u64),
 }
 
-impl Directory {
+impl DataManifest {
     /// Renders the manifest.
     pub fn write(&self) -> String {
         let Self { generation, slices } = self;
@@ -83,16 +83,17 @@ impl Directory {
     }
 
     /// Parses a manifest.
-    pub fn read(text: &[u8]) -> Result<Self, Unusable> {
+    pub fn read(text: &[u8]) -> Result<Self, ManifestError> {
         let [version, generation, slices, hash] =
             figures(text, ["purser data", "generation", "slices", "hash"])?;
         if version != VERSION {
-            return Err(Unusable::Version(version));
+            return Err(ManifestError::Version(version));
         }
         if hash != HASH_VERSION {
-            return Err(Unusable::Hash(hash));
+            return Err(ManifestError::Hash(hash));
         }
-        let slices = u32::try_from(slices).ok().filter(|&n| n > 0).ok_or(Unusable::Malformed)?;
+        let slices =
+            u32::try_from(slices).ok().filter(|&n| n > 0).ok_or(ManifestError::Malformed)?;
         Ok(Self { generation, slices })
     }
 
@@ -100,10 +101,10 @@ impl Directory {
     ///
     /// A crash can leave behind older generations, and the next one before anything was logged in
     /// it. Any other generation shows that this manifest is outdated.
-    pub fn names(&self, generation: u64, has_log: bool) -> Result<bool, Unusable> {
+    pub fn names(&self, generation: u64, has_log: bool) -> Result<bool, ManifestError> {
         let is_unfinished = self.generation.checked_add(1) == Some(generation) && !has_log;
         if generation > self.generation && !is_unfinished {
-            return Err(Unusable::Older(generation));
+            return Err(ManifestError::Older(generation));
         }
         Ok(generation == self.generation)
     }
@@ -112,7 +113,7 @@ impl Directory {
 /// Upper bound of file numbers and sizes in a manifest, so that 1 can be added to either.
 const LARGEST: u64 = i64::MAX as u64;
 
-impl Slice {
+impl SliceManifest {
     /// Renders the manifest of the slice at `place`, whose `file` is ignored.
     pub fn write(&self, place: Place) -> String {
         let Self { snapshot, snapshot_end, first, last } = self;
@@ -122,20 +123,20 @@ impl Slice {
     }
 
     /// Parses a manifest, which must be that of the slice at `place`, whose `file` is ignored.
-    pub fn read(text: &[u8], place: Place) -> Result<Self, Unusable> {
+    pub fn read(text: &[u8], place: Place) -> Result<Self, ManifestError> {
         let [version, generation, slice, snapshot, snapshot_end, first, last] =
             figures(text, ["purser slice", "generation", "slice", "snapshot", "", "segments", ""])?;
         if version != VERSION {
-            return Err(Unusable::Version(version));
+            return Err(ManifestError::Version(version));
         }
         if (generation, slice) != (place.generation, u64::from(place.slice)) {
-            return Err(Unusable::Elsewhere(generation, slice));
+            return Err(ManifestError::Elsewhere(generation, slice));
         }
         let is_countable = [snapshot, snapshot_end, last].iter().all(|&figure| figure <= LARGEST);
         let is_whole =
             first <= last && (first == 0) == (last == 0) && (snapshot == 0) == (snapshot_end == 0);
         if !(is_countable && is_whole) {
-            return Err(Unusable::Malformed);
+            return Err(ManifestError::Malformed);
         }
         Ok(Self { snapshot, snapshot_end, first, last })
     }
@@ -173,10 +174,10 @@ pub fn unsealed(text: &str) -> Option<&str> {
 /// Parses the numbers behind `words`, in this order; an empty word means a second number on the
 /// same line. The version comes first and is read even if the rest cannot be parsed: a later
 /// version may have another form.
-fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Unusable> {
-    let text = std::str::from_utf8(text).map_err(|_| Unusable::Malformed)?;
+fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], ManifestError> {
+    let text = std::str::from_utf8(text).map_err(|_| ManifestError::Malformed)?;
     let version = || text.lines().next()?.strip_prefix(words[0])?.strip_prefix(' ')?.parse().ok();
-    let version: u64 = version().ok_or(Unusable::Malformed)?;
+    let version: u64 = version().ok_or(ManifestError::Malformed)?;
     let known = || {
         let mut rest = unsealed(text)?;
         let mut found = [0; N];
@@ -192,7 +193,11 @@ fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Un
         }
         rest.is_empty().then_some(found)
     };
-    known().ok_or(if version == VERSION { Unusable::Malformed } else { Unusable::Version(version) })
+    known().ok_or(if version == VERSION {
+        ManifestError::Malformed
+    } else {
+        ManifestError::Version(version)
+    })
 }
 
 #[cfg(test)]
@@ -206,21 +211,24 @@ mod tests {
 
     #[test]
     fn both_are_pinned_and_read_back() {
-        let directory = Directory { generation: 7, slices: 3 };
+        let directory = DataManifest { generation: 7, slices: 3 };
         assert_eq!(directory.write(), DIRECTORY);
-        assert_eq!(Directory::read(DIRECTORY.as_bytes()), Ok(directory));
-        let slice = Slice { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
+        assert_eq!(DataManifest::read(DIRECTORY.as_bytes()), Ok(directory));
+        let slice = SliceManifest { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
         assert_eq!(slice.write(PLACE), SLICE);
-        assert_eq!(Slice::read(SLICE.as_bytes(), PLACE), Ok(slice));
+        assert_eq!(SliceManifest::read(SLICE.as_bytes(), PLACE), Ok(slice));
     }
 
     #[test]
     fn another_slices_manifest_is_refused() {
         for place in [Place { slice: 1, ..PLACE }, Place { generation: 8, ..PLACE }] {
-            assert_eq!(Slice::read(SLICE.as_bytes(), place), Err(Unusable::Elsewhere(7, 2)));
+            assert_eq!(
+                SliceManifest::read(SLICE.as_bytes(), place),
+                Err(ManifestError::Elsewhere(7, 2))
+            );
         }
         assert!(
-            Slice::read(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(),
+            SliceManifest::read(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(),
             "the file is ignored"
         );
     }
@@ -235,20 +243,20 @@ mod tests {
             "purser data 1\ngeneration 7\nslices 3\nhash 1\n\n",
         ] {
             assert_eq!(
-                Directory::read(sealed(other.to_owned()).as_bytes()),
-                Err(Unusable::Malformed),
+                DataManifest::read(sealed(other.to_owned()).as_bytes()),
+                Err(ManifestError::Malformed),
                 "{other}"
             );
         }
-        let zero = Directory { generation: 0, slices: 1 };
-        assert_eq!(Directory::read(zero.write().as_bytes()), Ok(zero));
+        let zero = DataManifest { generation: 0, slices: 1 };
+        assert_eq!(DataManifest::read(zero.write().as_bytes()), Ok(zero));
     }
 
     #[test]
     fn every_flipped_bit_is_detected() {
         for (text, reads) in [
-            (DIRECTORY, (|t| Directory::read(t).is_ok()) as fn(&[u8]) -> bool),
-            (SLICE, |t| Slice::read(t, PLACE).is_ok()),
+            (DIRECTORY, (|t| DataManifest::read(t).is_ok()) as fn(&[u8]) -> bool),
+            (SLICE, |t| SliceManifest::read(t, PLACE).is_ok()),
         ] {
             for bit in 0..text.len() * 8 {
                 let mut bad = text.as_bytes().to_vec();
@@ -264,22 +272,22 @@ mod tests {
     #[test]
     fn other_versions_are_reported() {
         let later = "purser data 2\nsomething else\n";
-        assert_eq!(Directory::read(later.as_bytes()), Err(Unusable::Version(2)));
+        assert_eq!(DataManifest::read(later.as_bytes()), Err(ManifestError::Version(2)));
         let hash = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
-        assert_eq!(Directory::read(hash.as_bytes()), Err(Unusable::Hash(2)));
+        assert_eq!(DataManifest::read(hash.as_bytes()), Err(ManifestError::Hash(2)));
         for bad in [
             "snapshot 0 0\nsegments 3 2\n",
             "snapshot 0 0\nsegments 0 2\n",
             "snapshot 3 0\nsegments 1 2\n",
         ] {
             let text = sealed(format!("purser slice 1\ngeneration 7\nslice 2\n{bad}"));
-            assert_eq!(Slice::read(text.as_bytes(), PLACE), Err(Unusable::Malformed));
+            assert_eq!(SliceManifest::read(text.as_bytes(), PLACE), Err(ManifestError::Malformed));
         }
     }
 
     #[test]
     fn leftover_generations_are_told_from_newer_ones() {
-        let directory = Directory { generation: 7, slices: 3 };
+        let directory = DataManifest { generation: 7, slices: 3 };
         for (generation, has_log, expected) in [
             (1, true, Ok(false)),
             (6, true, Ok(false)),
@@ -287,17 +295,17 @@ mod tests {
             (7, true, Ok(true)),
             (7, false, Ok(true)),
             (8, false, Ok(false)),
-            (8, true, Err(Unusable::Older(8))),
-            (9, false, Err(Unusable::Older(9))),
+            (8, true, Err(ManifestError::Older(8))),
+            (9, false, Err(ManifestError::Older(9))),
         ] {
             assert_eq!(directory.names(generation, has_log), expected, "{generation}, {has_log}");
         }
-        assert_eq!(Directory { generation: u64::MAX, slices: 3 }.names(0, true), Ok(false));
+        assert_eq!(DataManifest { generation: u64::MAX, slices: 3 }.names(0, true), Ok(false));
     }
 
     #[test]
     fn leftover_files_are_told_from_newer_ones() {
-        let slice = Slice { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
+        let slice = SliceManifest { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
         let counts = |file| slice.names(file).map_err(|fault| fault.file);
         for (file, expected) in [
             (File::Segment(11), Ok(false)),
@@ -315,16 +323,17 @@ mod tests {
 
     #[test]
     fn numbers_that_could_overflow_are_refused() {
-        let whole = Slice { snapshot: 1, snapshot_end: LARGEST, first: LARGEST, last: LARGEST };
-        assert_eq!(Slice::read(whole.write(PLACE).as_bytes(), PLACE), Ok(whole));
+        let whole =
+            SliceManifest { snapshot: 1, snapshot_end: LARGEST, first: LARGEST, last: LARGEST };
+        assert_eq!(SliceManifest::read(whole.write(PLACE).as_bytes(), PLACE), Ok(whole));
         for other in [
-            Slice { snapshot: LARGEST + 1, ..whole },
-            Slice { snapshot_end: LARGEST + 1, ..whole },
-            Slice { last: u64::MAX, ..whole },
+            SliceManifest { snapshot: LARGEST + 1, ..whole },
+            SliceManifest { snapshot_end: LARGEST + 1, ..whole },
+            SliceManifest { last: u64::MAX, ..whole },
         ] {
             assert_eq!(
-                Slice::read(other.write(PLACE).as_bytes(), PLACE),
-                Err(Unusable::Malformed),
+                SliceManifest::read(other.write(PLACE).as_bytes(), PLACE),
+                Err(ManifestError::Malformed),
                 "{other:?}"
             );
         }
@@ -333,11 +342,11 @@ mod tests {
     /// A manifest is text that anyone can write: its numbers may have any value.
     #[test]
     fn the_largest_segment_number_does_not_overflow() {
-        let slice = Slice { snapshot: 0, snapshot_end: 0, first: u64::MAX, last: u64::MAX };
+        let slice = SliceManifest { snapshot: 0, snapshot_end: 0, first: u64::MAX, last: u64::MAX };
         for (segment, want) in [(u64::MAX, true), (u64::MAX - 1, false), (0, false)] {
             assert_eq!(slice.names(File::Segment(segment)), Ok(want), "{segment}");
         }
-        assert!(Slice { last: 5, ..slice }.names(File::Segment(7)).is_err());
-        assert_eq!(Slice { first: 5, last: 5, ..slice }.names(File::Segment(6)), Ok(false));
+        assert!(SliceManifest { last: 5, ..slice }.names(File::Segment(7)).is_err());
+        assert_eq!(SliceManifest { first: 5, last: 5, ..slice }.names(File::Segment(6)), Ok(false));
     }
 }

@@ -10,7 +10,7 @@ use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
-use super::index::{Index, NotAdded, Slot};
+use super::index::{Index, NotAdded, UserSlot};
 use super::memory::{Lookup, Step};
 use super::names::{KindId, Names};
 use super::time::Millis;
@@ -101,19 +101,19 @@ impl Book {
 
     /// The user's slot; `None` if no entry of this user was ever accepted.
     #[inline]
-    pub fn find(&self, id: UserId) -> Option<Slot> {
+    pub fn find(&self, id: UserId) -> Option<UserSlot> {
         self.index.find(id, |slot| self.user(slot).id() == id)
     }
 
     /// The user in a slot returned by [`Self::find`].
     #[inline]
-    pub fn user(&self, slot: Slot) -> &User {
+    pub fn user(&self, slot: UserSlot) -> &User {
         at(&self.chunks, slot)
     }
 
     /// The user in a slot, with the names of its kinds.
     #[inline]
-    pub fn view(&self, slot: Slot) -> View<'_> {
+    pub fn view(&self, slot: UserSlot) -> View<'_> {
         View { user: self.user(slot), names: &self.names }
     }
 
@@ -134,13 +134,13 @@ impl Book {
 
     /// Runs a prefetch step after [`Step::User`] for the user in a slot, without an entry.
     #[inline]
-    pub fn prefetch_slot(&self, slot: Slot, step: Step) {
+    pub fn prefetch_slot(&self, slot: UserSlot, step: Step) {
         self.user(slot).prefetch(None, step);
     }
 
     /// Judges an entry and books it if it is accepted. `now` is the server's clock. Any verdict but
     /// `Accepted` changes nothing. Returns the user's slot, if the user has one.
-    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
+    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<UserSlot>, Verdict) {
         let slot = self.find(entry.user);
         let effect = match self.judge(slot, now, entry) {
             Ok(_) if self.bytes() > self.mark_bytes => {
@@ -154,7 +154,7 @@ impl Book {
 
     /// Judges an entry that cannot be logged: where `apply` would accept it, the verdict is
     /// `InsufficientStorage`.
-    pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
+    pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<UserSlot>, Verdict) {
         let slot = self.find(entry.user);
         let verdict = self
             .judge(slot, now, entry)
@@ -183,7 +183,7 @@ impl Book {
     #[inline(always)]
     fn judge<'a>(
         &self,
-        slot: Option<Slot>,
+        slot: Option<UserSlot>,
         now: Millis,
         entry: &EntryRef<'a>,
     ) -> Result<Effect<'a>, Verdict> {
@@ -203,7 +203,7 @@ impl Book {
     }
 
     #[inline]
-    fn book(&mut self, slot: Option<Slot>, id: UserId, effect: Effect<'_>) -> Slot {
+    fn book(&mut self, slot: Option<UserSlot>, id: UserId, effect: Effect<'_>) -> UserSlot {
         let slot = slot.unwrap_or_else(|| self.add_user(id));
         let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
         let before = user.heap_bytes();
@@ -223,7 +223,7 @@ impl Book {
 
     /// Puts a loaded user into the next slot, even above the memory mark. The caller must then
     /// [index](Self::index) it. The user must have been loaded with this book's number of kinds.
-    pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
+    pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
         let entries =
             self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
         self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
@@ -232,7 +232,7 @@ impl Book {
     }
 
     /// Adds a restored user to the index, so that [`Self::find`] returns it.
-    pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
+    pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
         let id = self.user(slot).id();
         let Self { index, chunks, .. } = self;
         index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| {
@@ -256,7 +256,7 @@ impl Book {
         &self.names
     }
 
-    fn add_user(&mut self, id: UserId) -> Slot {
+    fn add_user(&mut self, id: UserId) -> UserSlot {
         let slot = self.push(User::new(id));
         self.index
             .insert(id, slot, |_| false)
@@ -264,8 +264,9 @@ impl Book {
         slot
     }
 
-    fn push(&mut self, user: User) -> Slot {
-        let slot = Slot::try_from(self.users()).expect("memory runs out long before 2^32 users");
+    fn push(&mut self, user: User) -> UserSlot {
+        let slot =
+            UserSlot::try_from(self.users()).expect("memory runs out long before 2^32 users");
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
             self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }
@@ -294,7 +295,7 @@ impl Book {
 }
 
 #[inline]
-fn at(chunks: &[Vec<User>], slot: Slot) -> &User {
+fn at(chunks: &[Vec<User>], slot: UserSlot) -> &User {
     &chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS]
 }
 
@@ -355,7 +356,7 @@ mod tests {
             );
         }
         let mut image = Vec::new();
-        (0..book.users() as Slot).for_each(|slot| book.user(slot).store(&mut image));
+        (0..book.users() as UserSlot).for_each(|slot| book.user(slot).store(&mut image));
         let mut other = Book::new(0);
         other.expect(book.users(), image.len());
         for name in book.names().iter() {

@@ -68,7 +68,7 @@ pub struct Groups<'a>(&'a [u8]);
 
 /// A group found by [`Groups::find`].
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundGroup {
     /// Group number.
     pub number: usize,
     /// Lifetime figures.
@@ -106,7 +106,7 @@ impl<'a> Groups<'a> {
 
     /// Finds the group of `key`. `Err` holds the number of groups, which is the number that a new
     /// group gets.
-    pub fn find(self, key: GroupKey) -> Result<Found, usize> {
+    pub fn find(self, key: GroupKey) -> Result<FoundGroup, usize> {
         let (mut start, mut number) = (0, 0);
         while start < self.0.len() {
             let end = start + 1 + usize::from(self.0[start]);
@@ -114,7 +114,7 @@ impl<'a> Groups<'a> {
                 let mut at = start + 1;
                 let group = unpack(self.0, &mut at);
                 if group.key == key {
-                    return Ok(Found { number, lifetime: group.lifetime, bytes: start..end });
+                    return Ok(FoundGroup { number, lifetime: group.lifetime, bytes: start..end });
                 }
             }
             start = end;
@@ -134,7 +134,12 @@ impl<'a> Groups<'a> {
 
     /// Validates untrusted packed groups of a user with `balances` balances, in a slice with
     /// `kinds` kinds, and adds them to `accounts`.
-    fn check(self, balances: usize, kinds: u32, accounts: &mut Accounts) -> Result<(), Malformed> {
+    fn check(
+        self,
+        balances: usize,
+        kinds: u32,
+        accounts: &mut GroupChecks,
+    ) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(self.0);
         while !cursor.is_at_end() {
             let len = usize::from(cursor.byte()?);
@@ -151,7 +156,7 @@ impl<'a> Groups<'a> {
                 "a user has no more groups than the limit",
             )?;
             let lifetime = Tally::load(&mut cursor)?;
-            accounts.push(Account { key, lifetime, count: lifetime.count, sum: lifetime.sum });
+            accounts.push(GroupCheck { key, lifetime, count: lifetime.count, sum: lifetime.sum });
             Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
         }
         Ok(())
@@ -159,7 +164,7 @@ impl<'a> Groups<'a> {
 }
 
 /// Writes the figures of a group: over the one `found`, or appended as a new one.
-fn set(groups: &mut impl Bytes, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
+fn set(groups: &mut impl Bytes, found: Option<&FoundGroup>, key: GroupKey, lifetime: &Tally) {
     let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
     let mut at = 2;
     packed[1] = key.head();
@@ -189,7 +194,7 @@ fn unpack(bytes: &[u8], at: &mut usize) -> Group {
 /// A group while its rows are loaded: key, lifetime figures, and the count and sum that no row has
 /// accounted for yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Account {
+pub(super) struct GroupCheck {
     pub(super) key: GroupKey,
     pub(super) lifetime: Tally,
     count: u64,
@@ -197,9 +202,9 @@ pub(super) struct Account {
 }
 
 /// A user's groups by number; inline up to eight, as most users have few.
-pub(super) type Accounts = SmallVec<[Account; 8]>;
+pub(super) type GroupChecks = SmallVec<[GroupCheck; 8]>;
 
-impl Account {
+impl GroupCheck {
     /// The group's signed contribution to the posted balance of its currency.
     pub(super) fn posted(&self) -> i128 {
         let sum = i128::from(self.lifetime.sum);
@@ -336,7 +341,7 @@ pub(super) fn load<'a>(
     balances: usize,
     kinds: u32,
     latest: Millis,
-    accounts: &mut Accounts,
+    accounts: &mut GroupChecks,
 ) -> Result<Loaded<'a>, Malformed> {
     let groups = cursor.bytes_field()?;
     Groups(groups).check(balances, kinds, accounts)?;
@@ -352,7 +357,7 @@ pub(super) fn load<'a>(
         1 => (&[][..], Some(Runs::load(cursor, &mut reader)?)),
         _ => return Err(Malformed("a user has one block or three runs")),
     };
-    let settled = accounts.iter().all(Account::is_settled);
+    let settled = accounts.iter().all(GroupCheck::is_settled);
     Malformed::unless(
         settled,
         "what no row accounts for lies between a group's least and greatest amount",
@@ -366,7 +371,7 @@ pub struct Posting {
     /// Key of its group.
     pub key: GroupKey,
     /// The packed group; `None` if it is new.
-    pub found: Option<Found>,
+    pub found: Option<FoundGroup>,
     /// Number of the user's groups. Meaningful only for a new group: it is the group's number.
     pub groups: usize,
     /// Lifetime figures of the group, this posting included.
@@ -392,7 +397,7 @@ fn visit_block(block: &[u8], from: Bucket, to: Bucket, visit: &mut impl FnMut(Ro
 
 /// Validates untrusted blocks.
 struct BlockReader<'a> {
-    accounts: &'a mut [Account],
+    accounts: &'a mut [GroupCheck],
     latest: Bucket,
 }
 

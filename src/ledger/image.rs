@@ -32,7 +32,7 @@
 
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
-use super::counters::{self, Account, Accounts, Loaded};
+use super::counters::{self, GroupCheck, GroupChecks, Loaded};
 pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::holds::Holds;
@@ -110,7 +110,7 @@ impl User {
         let as_of = Millis::new(cursor.varint()?)
             .ok_or(Malformed("the latest entry lies before the year 10000"))?;
         let balances = load_balances(cursor)?;
-        let mut accounts = Accounts::new();
+        let mut accounts = GroupChecks::new();
         let Loaded { groups, rows, runs } =
             counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
         let holds = Holds::load(cursor, balances.len(), kinds)?;
@@ -152,10 +152,14 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
 }
 
 /// Checks that balances equal the sums of their groups and of their holds.
-fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Result<(), Malformed> {
+fn check_money(
+    balances: &[Balance],
+    accounts: &[GroupCheck],
+    holds: &Holds,
+) -> Result<(), Malformed> {
     for (balance, place) in balances.iter().zip(0u8..) {
         let posted: i128 =
-            accounts.iter().filter(|a| a.key.currency == place).map(Account::posted).sum();
+            accounts.iter().filter(|a| a.key.currency == place).map(GroupCheck::posted).sum();
         Malformed::unless(
             i128::from(balance.posted) == posted,
             "a balance is what its groups posted",
@@ -175,7 +179,7 @@ fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Res
 /// at most once and opened at most one hold.
 fn check_version(
     version: u64,
-    accounts: &[Account],
+    accounts: &[GroupCheck],
     holds: &Holds,
     ids: &[u8],
 ) -> Result<(), Malformed> {

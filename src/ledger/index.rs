@@ -12,7 +12,7 @@
 use super::id::UserId;
 
 /// Number of a user's slot in its slice.
-pub type Slot = u32;
+pub type UserSlot = u32;
 
 /// Places of a segment.
 const PLACES: usize = 4_096;
@@ -75,7 +75,7 @@ impl Index {
 
     /// Finds the user's slot. Calls `is` with each candidate slot until it returns true.
     #[inline]
-    pub fn find(&self, user: UserId, mut is: impl FnMut(Slot) -> bool) -> Option<Slot> {
+    pub fn find(&self, user: UserId, mut is: impl FnMut(UserSlot) -> bool) -> Option<UserSlot> {
         let hash = upper(user);
         let places = &self.segment(hash).places;
         let mut at = hash as usize % PLACES;
@@ -113,8 +113,8 @@ impl Index {
     pub fn insert(
         &mut self,
         user: UserId,
-        slot: Slot,
-        mut is: impl FnMut(Slot) -> bool,
+        slot: UserSlot,
+        mut is: impl FnMut(UserSlot) -> bool,
     ) -> Result<(), NotAdded> {
         let hash = upper(user);
         let segment = loop {

@@ -4,7 +4,7 @@
 //! A look-up is a chain of dependent cache misses: index, user, user's data. [`ahead`] interleaves
 //! the steps of several look-ups, so that their misses overlap.
 
-use super::index::Slot;
+use super::index::UserSlot;
 use std::cell::Cell;
 
 /// Prefetch steps of a user look-up, in order. Each step reads what the step before prefetched and
@@ -28,16 +28,16 @@ impl Step {
 
 /// State of one look-up between its steps: the user's slot, once the index was read.
 #[derive(Debug, Default)]
-pub struct Lookup(Cell<Option<Slot>>);
+pub struct Lookup(Cell<Option<UserSlot>>);
 
 impl Lookup {
     /// Stores the result of [`Step::User`].
-    pub(super) fn found(&self, slot: Option<Slot>) {
+    pub(super) fn found(&self, slot: Option<UserSlot>) {
         self.0.set(slot);
     }
 
     /// The user's slot, if [`Step::User`] found it.
-    pub(super) fn slot(&self) -> Option<Slot> {
+    pub(super) fn slot(&self) -> Option<UserSlot> {
         self.0.get()
     }
 }

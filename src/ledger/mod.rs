@@ -47,7 +47,7 @@ pub const HOLDS_PER_USER: usize = 1_024;
 pub const RECENT_PER_USER: usize = 1_048_576;
 /// Length of the dedup window in milliseconds, measured back from the user's latest booking time:
 /// how long an entry id is remembered, and how late an entry may come.
-pub const DEDUP_HORIZON_MS: u64 = 24 * time::HOUR_MS;
+pub const DEDUP_WINDOW_MS: u64 = 24 * time::HOUR_MS;
 /// How far a booking time may be ahead of the server's clock, in milliseconds.
 pub const FUTURE_MS: u64 = time::HOUR_MS;
 
@@ -55,6 +55,6 @@ const _: () = assert!(GROUPS_PER_USER <= 1 << u8::BITS, "a group number is one b
 const _: () =
     assert!(CURRENCIES_PER_USER <= 1 << 7, "a currency's index and a direction share one byte");
 const _: () = assert!(
-    DEDUP_HORIZON_MS < time::FINE_MS,
+    DEDUP_WINDOW_MS < time::FINE_MS,
     "the bucket of the latest entry that can be accepted late is not merged yet"
 );

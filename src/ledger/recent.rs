@@ -19,7 +19,7 @@ use super::entry::{Action, EntryRef};
 use super::id::EntryId;
 use super::packed::Bytes;
 use super::time::{BUCKET_MS, Bucket, Millis};
-use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
+use super::{DEDUP_WINDOW_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -41,7 +41,7 @@ pub(super) const REMEMBERED_BYTES: usize = 16;
 const SWEEP_BUCKETS: Bucket = TABLES as Bucket;
 
 const _: () = assert!(
-    ((SWEEP_BUCKETS as u64 + 1) * BUCKET_MS + DEDUP_HORIZON_MS) < 1 << 32,
+    ((SWEEP_BUCKETS as u64 + 1) * BUCKET_MS + DEDUP_WINDOW_MS) < 1 << 32,
     "the 32-bit booking time of an id that is not swept yet does not wrap around"
 );
 
@@ -129,7 +129,7 @@ struct Horizon {
 impl Horizon {
     /// Start of the dedup window: `latest` − 24 h.
     fn exact(latest: Millis) -> Self {
-        Self { latest_low: latest.0 as u32, span: DEDUP_HORIZON_MS as u32 }
+        Self { latest_low: latest.0 as u32, span: DEDUP_WINDOW_MS as u32 }
     }
 
     /// Start of the bucket that contains `latest` − 24 h. Ids from there on are kept, because the
@@ -141,12 +141,12 @@ impl Horizon {
 }
 
 fn first_bucket(latest: Millis) -> Bucket {
-    Millis(latest.0.saturating_sub(DEDUP_HORIZON_MS)).bucket()
+    Millis(latest.0.saturating_sub(DEDUP_WINDOW_MS)).bucket()
 }
 
 /// Whether the user's time has jumped so far that no earlier id is kept.
 fn jumped(before: Millis, latest: Millis) -> bool {
-    latest.0 - before.0 > DEDUP_HORIZON_MS + BUCKET_MS
+    latest.0 - before.0 > DEDUP_WINDOW_MS + BUCKET_MS
 }
 
 /// Result of looking up an entry in the dedup window.
@@ -484,7 +484,7 @@ mod tests {
         let one = |n| Remembered {
             id: spread(drawn(n, 0)),
             fields: drawn(n, 1) as u32,
-            at_low: (latest.0 - drawn(n, 2) % (2 * DEDUP_HORIZON_MS)) as u32,
+            at_low: (latest.0 - drawn(n, 2) % (2 * DEDUP_WINDOW_MS)) as u32,
         };
         (0..count).map(one).collect()
     }

@@ -15,7 +15,7 @@ use super::packed::{Packed, Section};
 use super::recent::{self, Known, Remembered, Tables};
 use super::rows::Tally;
 use super::time::{Grains, Millis, Range, Window, lifetime};
-use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
+use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
 use crate::prefetch;
 use smallvec::SmallVec;
 
@@ -188,7 +188,7 @@ impl User {
         if entry.at.0 > now.0.saturating_add(FUTURE_MS) {
             return Err(Rejection::InFuture.into());
         }
-        if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_HORIZON_MS) {
+        if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_WINDOW_MS) {
             return Err(Rejection::TooOld.into());
         }
         let remembered = Remembered::of(entry);

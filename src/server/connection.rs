@@ -32,7 +32,7 @@ use super::planted::Planted;
 use super::progress::Progress;
 use super::reads::PendingRead;
 use super::shared::Shared;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::problem::{Code, Problem};
 use crate::api::reply::{self, Asked};
 use crate::api::route::{Ask, Route};
@@ -109,7 +109,7 @@ pub struct Connection {
     pub(super) answers: Answers,
     /// Reads that were parsed and are not answered, and how many of them other cores answer.
     pub(super) pending: usize,
-    pub(super) pending_away: usize,
+    pub(super) pending_remote: usize,
     /// Whether its last read had, or would have had, a large answer: its next read waits for a turn
     /// with some of the share for large answers left.
     pub(super) is_heavy: bool,
@@ -154,7 +154,7 @@ impl Connection {
             body: Vec::new(),
             answers: Answers::default(),
             pending: 0,
-            pending_away: 0,
+            pending_remote: 0,
             is_heavy: false,
             reply_bytes: 0,
             is_exempt: false,
@@ -298,16 +298,16 @@ impl Connection {
         self.pending -= 1;
         match owner {
             // The connection was closed after the read was parsed.
-            Owned::There { core, .. } if !self.is_open() => {
+            Location::Remote { core, .. } if !self.is_open() => {
                 return shared.exchange.return_credit(core);
             }
-            Owned::Here(_) if !self.is_open() => return,
-            Owned::Here(place) => {
+            Location::Local(_) if !self.is_open() => return,
+            Location::Local(place) => {
                 let asked = Asked { read, persist, head_only, if_none_match: condition };
                 self.answer_here(place, &asked, shared);
             }
-            Owned::There { core, .. } => {
-                self.pending_away -= 1;
+            Location::Remote { core, .. } => {
+                self.pending_remote -= 1;
                 let mut request = shared.exchange.request(Job::Read, self.id());
                 (request.read, request.persist, request.head_only) = (read, persist, head_only);
                 (request.now, request.gap) = (shared.now(), self.answers.gap());
@@ -366,13 +366,15 @@ impl Connection {
         );
         match (request.job, &mut self.state) {
             (Job::Read, _) => {
-                let Some(reply) = shared.ask_again(core, request) else { return false };
+                let Some(reply) = shared.retry_with_larger_reply(core, request) else {
+                    return false;
+                };
                 request = reply;
                 self.take_read(&mut request, shared);
                 shared.keep_request(request);
             }
             (Job::Batch, State::Gathering(_, scatter, _)) => {
-                match shared.ask_again(core, request) {
+                match shared.retry_with_larger_reply(core, request) {
                     None => return false,
                     Some(reply) => scatter.take_reply(core, reply),
                 }
@@ -485,7 +487,7 @@ impl Connection {
     fn go_on(&mut self, shared: &mut Shared) {
         // While the budget is full, a connection buffers no further input.
         let (mark, most_kept) =
-            if shared.is_out_of_room() { (0, 0) } else { (OUT_MARK_BYTES, KEPT_BYTES) };
+            if shared.is_answer_budget_full() { (0, 0) } else { (OUT_MARK_BYTES, KEPT_BYTES) };
         if self.progress.has_work()
             && self.unsent() <= mark
             && !std::mem::replace(&mut self.listed.ready, true)

@@ -22,12 +22,12 @@ use super::exchange::Exchange;
 use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TICKS};
 use super::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
 use super::message::Message;
-use super::owner::{Kept, Owner};
+use super::owner::{Owner, Stored};
 use super::planted::Planted;
 use super::progress::Progress;
 use super::requests::Then;
 use super::shared::Shared;
-use super::topology::{Owned, Topology};
+use super::topology::{Location, Topology};
 use crate::api::info::Info;
 use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::limits::Limits;
@@ -46,7 +46,7 @@ pub struct Setup {
     /// The static part of `/v1/info`.
     pub info: Info,
     /// For each of its slices, the data on disk; `None` for a slice without a disk.
-    pub kept: Vec<Option<Kept>>,
+    pub kept: Vec<Option<Stored>>,
     /// Requests that it may have outstanding at each other core.
     pub credits: u32,
 }
@@ -118,7 +118,7 @@ impl Server {
     /// Whether no request is under way between this core and others, in either direction, and
     /// everything accepted is durable.
     pub fn is_quiet(&self) -> bool {
-        self.shared.exchange.away() == 0 && self.shared.is_settled()
+        self.shared.exchange.outstanding() == 0 && self.shared.is_settled()
     }
 
     /// The owners of its slices, in order of their index.
@@ -127,8 +127,8 @@ impl Server {
     }
 
     /// Its requests that are outstanding at other cores.
-    pub const fn requests_away(&self) -> usize {
-        self.shared.exchange.away()
+    pub const fn requests_outstanding(&self) -> usize {
+        self.shared.exchange.outstanding()
     }
 
     /// Bytes held by its connections: unsent answers, and unparsed requests.
@@ -184,7 +184,7 @@ impl Server {
         let reads = pending.reads();
         for (at, one) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::User]) {
-                if let Owned::Here(place) = next.owner {
+                if let Location::Local(place) = next.owner {
                     shared.owners[place].prefetch(next.read.user, None, step, &Lookup::default());
                 }
             }
@@ -285,7 +285,8 @@ impl Server {
     /// Whether this core drains, has no connection left and has no request outstanding.
     fn asks_nothing(&self) -> bool {
         let Shared { life, exchange, planted, .. } = &self.shared;
-        let has_replies = exchange.away() == 0 || *planted == Some(Planted::ForgottenRequest);
+        let has_replies =
+            exchange.outstanding() == 0 || *planted == Some(Planted::ForgottenRequest);
         life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
     }
 
@@ -314,7 +315,7 @@ impl Machine for Server {
             Message::Reply(request) => {
                 // Its credit is returned before the requests of this turn need one, so a long turn
                 // of this core is not taken for a slow peer.
-                self.shared.exchange.came_back(from);
+                self.shared.exchange.reply_received(from);
                 self.shared.exchange.replies.push_back((from, request));
             }
             Message::Loaded => self.core_loaded(),
@@ -447,7 +448,7 @@ impl Machine for Server {
         }
         let owners = shared.owners.iter().filter_map(Owner::wakes_at_ms);
         let until_ms = owners.chain(shared.exchange.patience_ends_ms()).min();
-        Wait::Event { until_ms, spins: shared.exchange.away() > 0 }
+        Wait::Event { until_ms, spins: shared.exchange.outstanding() > 0 }
     }
 
     fn is_done(&self) -> bool {

@@ -40,7 +40,7 @@ pub struct Exchange {
     peers: Vec<Peer>,
     now_ms: u64,
     /// Requests of this core that are outstanding at other cores.
-    away: usize,
+    outstanding: usize,
     /// Whether a request of this turn found no credit.
     is_short: bool,
     #[expect(clippy::vec_box, reason = "a request keeps its address as it moves between cores")]
@@ -78,7 +78,7 @@ impl Exchange {
             credits,
             peers: vec![Peer { credits, short_since_ms: None }; topology.cores() as usize],
             now_ms: 0,
-            away: 0,
+            outstanding: 0,
             is_short: false,
             spare: Vec::new(),
             spare_large: 0,
@@ -117,7 +117,7 @@ impl Exchange {
     /// Takes a credit for a request that may stay out long, because its reply is large or waits for
     /// a disk: half of the credits are left for other requests.
     #[inline]
-    pub fn take_credit_for_long(&mut self, core: u32) -> Result<(), Shortage> {
+    pub fn take_credit_for_slow_request(&mut self, core: u32) -> Result<(), Shortage> {
         if (1..=self.credits / 2).contains(&self.peers[core as usize].credits) {
             self.is_short = true;
             return Err(Shortage::Credit);
@@ -149,16 +149,16 @@ impl Exchange {
             core != self.core && request.home == self.core,
             "a core sends only its own requests, and only to other cores"
         );
-        self.away += 1;
+        self.outstanding += 1;
         outputs.push_back(Output::Message { core, message: Message::Request(request) });
     }
 
-    /// Accounts for a reply from `core`: returns its credit.
+    /// GroupChecks for a reply from `core`: returns its credit.
     #[inline]
-    pub fn came_back(&mut self, core: u32) {
+    pub fn reply_received(&mut self, core: u32) {
         self.return_credit(core);
         self.peers[core as usize].short_since_ms = None;
-        self.away -= 1;
+        self.outstanding -= 1;
     }
 
     /// Recycles the memory of a finished request.
@@ -185,8 +185,8 @@ impl Exchange {
     }
 
     /// Number of requests outstanding at other cores.
-    pub const fn away(&self) -> usize {
-        self.away
+    pub const fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
     /// Whether no credit is in use.
@@ -215,7 +215,7 @@ mod tests {
     fn a_long_request_leaves_half_of_the_credits_to_others() {
         let mut exchange = exchange(4);
         assert_eq!(
-            [(); 3].map(|()| exchange.take_credit_for_long(1)),
+            [(); 3].map(|()| exchange.take_credit_for_slow_request(1)),
             [Ok(()), Ok(()), Err(Shortage::Credit)]
         );
         assert_eq!(

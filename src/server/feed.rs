@@ -13,7 +13,7 @@ use super::limits::{ENTRIES_PER_TURN, RESULT_BYTES};
 use super::message::{FeedEntry, Job, LineMark, Request, show};
 use super::progress::Progress;
 use super::shared::Shared;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::entry::{self, Line, LineScratch};
 use crate::api::verdicts::Verdicts;
 use crate::ledger::entry::{EntryRef, Verdict};
@@ -30,7 +30,7 @@ pub struct Feed {
     /// Log positions of this core's slices that the answer shows.
     pub shows: SmallVec<[Position; 1]>,
     /// Requests that are outstanding at other cores.
-    away: usize,
+    outstanding: usize,
     /// Bytes reserved for the answer.
     reserved: usize,
 }
@@ -87,7 +87,7 @@ impl Feed {
         for (number, (start, read, _)) in lines.iter().enumerate() {
             for ((_, next, lookup), step) in ahead(&lines, number, Step::OF_ENTRY) {
                 if let Ok(entry) = &next.entry
-                    && let Owned::Here(place) = shared.topology.owner(entry.user)
+                    && let Location::Local(place) = shared.topology.owner(entry.user)
                 {
                     shared.owners[place].prefetch(entry.user, Some(entry.id), step, lookup);
                 }
@@ -111,11 +111,11 @@ impl Feed {
         drop(lines);
         shared.scratches = scratches;
         self.at = at;
-        self.away += requests.len();
+        self.outstanding += requests.len();
         for (core, request) in requests {
             shared.exchange.send(core, request, &mut shared.outputs);
         }
-        match (self.at >= body.len(), self.away) {
+        match (self.at >= body.len(), self.outstanding) {
             (false, _) => stop.unwrap_or_else(|| self.paused(shared)),
             (true, 0) => Progress::Done,
             (true, _) => Progress::Waiting,
@@ -143,8 +143,8 @@ impl Feed {
         requests: &mut Requests,
     ) -> Result<(), Progress> {
         let (core, slice) = match shared.topology.owner(entry.user) {
-            Owned::There { core, slice } => (core, slice),
-            Owned::Here(place) => {
+            Location::Remote { core, slice } => (core, slice),
+            Location::Local(place) => {
                 if shared.owners[place].entries_left() == 0 {
                     return Err(blocked_or_ready(shared, place));
                 }
@@ -163,7 +163,10 @@ impl Feed {
         let request = match requests.iter().position(|(_, request)| request.slice == slice) {
             Some(at) => &mut requests[at].1,
             None => {
-                shared.exchange.take_credit_for_long(core).map_err(|_| Progress::Blocked)?;
+                shared
+                    .exchange
+                    .take_credit_for_slow_request(core)
+                    .map_err(|_| Progress::Blocked)?;
                 let mut request = shared.exchange.request(Job::Entries, connection);
                 request.slice = slice;
                 requests.push((core, request));
@@ -177,7 +180,7 @@ impl Feed {
 
     /// Takes the verdicts of another core. What it accepted is durable.
     pub fn take_reply(&mut self, request: &Request, body: &[u8]) {
-        self.away -= 1;
+        self.outstanding -= 1;
         self.verdicts.accept(request.accepted as usize);
         for &(mark, verdict) in &request.others {
             let mut scratch = LineScratch::EMPTY;
@@ -198,5 +201,5 @@ impl Feed {
 
 /// What the next entry of a slice waits for, if the slice can apply no more in this turn.
 fn blocked_or_ready(shared: &Shared, place: usize) -> Progress {
-    if shared.owners[place].is_held() { Progress::Blocked } else { Progress::Ready }
+    if shared.owners[place].is_throttled() { Progress::Blocked } else { Progress::Ready }
 }

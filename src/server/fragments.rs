@@ -12,7 +12,7 @@ pub struct Scatter {
     /// One fragment per core.
     pub(super) fragments: Vec<Fragment>,
     /// Number of fragments whose reply is outstanding.
-    pub(super) away: usize,
+    pub(super) pending: usize,
 }
 
 /// The fragment of one core.
@@ -30,12 +30,12 @@ impl Scatter {
         let place = &mut self.fragments[core as usize].request;
         assert!(place.is_none(), "each core replies once");
         *place = Some(request);
-        self.away -= 1;
+        self.pending -= 1;
     }
 
     /// Whether all replies have arrived.
     pub const fn is_whole(&self) -> bool {
-        self.away == 0
+        self.pending == 0
     }
 
     /// The figures of a slice.

@@ -12,7 +12,7 @@
 use super::answers::Position;
 use super::limits::LARGE_BYTES;
 use crate::api::info::Figures;
-use crate::api::read::{Kind, Read, What};
+use crate::api::read::{KindFilter, Read, What};
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
 use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
@@ -153,7 +153,7 @@ enum Act {
 #[derive(Clone, Copy, Debug)]
 struct OwnedLeg {
     currency: Currency,
-    kind: Kind,
+    kind: KindFilter,
     direction: Direction,
     amount: Amount,
 }
@@ -163,7 +163,8 @@ impl FeedEntry {
     pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
         let owned = |leg: Leg<'_>| {
             let Leg { currency, kind, direction, amount } = leg;
-            let kind = Kind::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
+            let kind =
+                KindFilter::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
             OwnedLeg { currency, kind, direction, amount }
         };
         let act = match entry.action {

@@ -22,9 +22,9 @@ use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::{Recovery, Report};
-use crate::slice::snapshot::Traffic;
+use crate::slice::snapshot::ReadLoad;
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
-use crate::slice::{Headway, Lsn, NoLog, Slice, Waiter};
+use crate::slice::{Lsn, NoLog, Slice, StepOutcome, Waiter};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
@@ -36,7 +36,7 @@ pub type Outputs = VecDeque<Output>;
 
 /// What is needed to load a slice from disk and store it there.
 #[derive(Debug)]
-pub struct Kept {
+pub struct Stored {
     /// Settings of its store.
     pub settings: Settings,
     /// Its recovery, which has not read anything yet.
@@ -84,7 +84,7 @@ enum Persistence {
 struct Loading {
     settings: Settings,
     recovery: Recovery,
-    headway: Headway,
+    outcome: StepOutcome,
     reported_ms: u64,
 }
 
@@ -124,15 +124,15 @@ impl Eq for Unsettled {}
 impl Owner {
     /// Creates the owner of slice `number`, at index `place` on its core. The slice refuses new
     /// entries above `ledger_bytes`. With `kept`, its data is loaded in the first turns.
-    pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Kept>) -> Self {
+    pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Stored>) -> Self {
         let persistence = match kept {
             None => Persistence::InMemory,
-            Some(Kept { settings, recovery }) => {
+            Some(Stored { settings, recovery }) => {
                 assert!(settings.place.slice == number, "a slice is loaded from its own files");
                 Persistence::Loading(Box::new(Loading {
                     settings,
                     recovery,
-                    headway: Headway::Going,
+                    outcome: StepOutcome::Going,
                     reported_ms: 0,
                 }))
             }
@@ -191,7 +191,7 @@ impl Owner {
     pub const fn can_load(&self) -> bool {
         matches!(
             &self.persistence,
-            Persistence::Loading(loading) if matches!(loading.headway, Headway::Going)
+            Persistence::Loading(loading) if matches!(loading.outcome, StepOutcome::Going)
         )
     }
 
@@ -209,8 +209,8 @@ impl Owner {
         let Persistence::Loading(loading) = &mut self.persistence else { return Ok(()) };
         let slice = self.number;
         let mut ask = |task| outputs.push_back(Output::Task { slice, task });
-        loading.headway = loading.recovery.advance(&mut self.slice, &mut ask)?;
-        if loading.headway != Headway::Done {
+        loading.outcome = loading.recovery.advance(&mut self.slice, &mut ask)?;
+        if loading.outcome != StepOutcome::Done {
             if now_ms >= loading.reported_ms + LOADING_NEWS_MS {
                 loading.reported_ms = now_ms;
                 let report = *loading.recovery.report();
@@ -260,7 +260,7 @@ impl Owner {
         match &mut self.persistence {
             Persistence::Loading(loading) => {
                 loading.recovery.done(done);
-                loading.headway = Headway::Going;
+                loading.outcome = StepOutcome::Going;
             }
             Persistence::Settling(_) if matches!(done, Done::Settled) => {
                 self.loaded(outputs);
@@ -283,7 +283,7 @@ impl Owner {
 
     /// Emits the disk tasks that are due. Called at the end of a turn, when the waiters for the log
     /// are known.
-    pub fn advance(&mut self, now_ms: u64, traffic: Traffic, outputs: &mut Outputs) {
+    pub fn advance(&mut self, now_ms: u64, traffic: ReadLoad, outputs: &mut Outputs) {
         let Persistence::Stored(store) = &mut self.persistence else { return };
         let is_awaited = self.slice.is_awaited() || !self.replies.is_empty();
         self.defers_write = self.has_applied && !is_awaited;
@@ -306,8 +306,8 @@ impl Owner {
     }
 
     /// Whether entries must wait for the disk (backpressure).
-    pub fn is_held(&self) -> bool {
-        matches!(&self.persistence, Persistence::Stored(store) if store.is_held())
+    pub fn is_throttled(&self) -> bool {
+        matches!(&self.persistence, Persistence::Stored(store) if store.is_throttled())
     }
 
     /// Whether everything accepted is durable.
@@ -365,7 +365,7 @@ impl Owner {
 
     /// Entries that may still be applied in this turn; none while they must wait for the disk.
     pub fn entries_left(&self) -> usize {
-        if self.is_held() { 0 } else { self.entries_left }
+        if self.is_throttled() { 0 } else { self.entries_left }
     }
 
     /// Applies an entry at wall clock time `now`. Returns the log position that the verdict shows.
@@ -394,7 +394,7 @@ impl Owner {
     /// Whether the next turn has work here: a put-off log write, or queued entries that can be
     /// applied.
     pub fn has_work(&self) -> bool {
-        self.defers_write || (!self.requests.is_empty() && !self.is_held())
+        self.defers_write || (!self.requests.is_empty() && !self.is_throttled())
     }
 
     /// Whether requests of other cores, or replies to them, are under way here.

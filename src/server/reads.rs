@@ -5,7 +5,7 @@
 //! value, because the receive buffer that it was parsed from may already be recycled.
 
 use super::machine::Slot;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::read::Read;
 use crate::http::response::Persist;
 
@@ -15,7 +15,7 @@ pub struct PendingRead {
     /// Its connection.
     pub slot: Slot,
     /// The owner of its user. If that is another core, a credit was taken.
-    pub owner: Owned,
+    pub owner: Location,
     /// What is read.
     pub read: Read,
     /// Whether the connection stays open after the answer.
@@ -39,7 +39,7 @@ impl PendingReads {
     #[inline]
     pub fn push(
         &mut self,
-        (slot, owner): (Slot, Owned),
+        (slot, owner): (Slot, Location),
         read: Read,
         (persist, head_only): (Persist, bool),
         condition: Option<&[u8]>,

@@ -19,7 +19,7 @@ use super::machine::Slot;
 use super::message::show;
 use super::progress::Progress;
 use super::shared::Shared;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::problem::{Code, Problem};
 use crate::api::read::Read;
 use crate::api::reply::{self, persist};
@@ -123,7 +123,7 @@ impl Connection {
                 self.progress = Progress::Idle;
                 return (at, Then::Stop);
             }
-            if self.answers.gaps() + self.pending_away >= gaps {
+            if self.answers.gaps() + self.pending_remote >= gaps {
                 self.progress = Progress::Waiting;
                 return (at, if self.pending > 0 { Then::Answer } else { Then::Stop });
             }
@@ -161,11 +161,11 @@ impl Connection {
             let (persist, head_only) = (persist(&head), head.method == Method::Head);
             let owner = shared.topology.owner(read.user);
             match owner {
-                Owned::Here(place) => {
+                Location::Local(place) => {
                     shared.owners[place].prefetch(read.user, None, Step::Place, &Lookup::default())
                 }
-                Owned::There { core, .. } => match self.take_credit(core, shared) {
-                    Ok(()) => self.pending_away += 1,
+                Location::Remote { core, .. } => match self.take_credit(core, shared) {
+                    Ok(()) => self.pending_remote += 1,
                     Err(Shortage::Credit) => {
                         self.progress = Progress::Blocked;
                         return (at, Then::Stop);
@@ -199,7 +199,7 @@ impl Connection {
     #[inline]
     fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
         if self.is_heavy {
-            shared.exchange.take_credit_for_long(core)
+            shared.exchange.take_credit_for_slow_request(core)
         } else {
             shared.exchange.take_credit(core)
         }
@@ -372,7 +372,7 @@ impl Connection {
         let asked = match batch::read(&self.body, &mut reads) {
             Err(problem) => Err(problem),
             Ok(()) => {
-                let is_here = |user| matches!(shared.topology.owner(user), Owned::Here(_));
+                let is_here = |user| matches!(shared.topology.owner(user), Location::Local(_));
                 if reads.iter().all(|read| is_here(read.user)) {
                     self.answer_batch(&reads, persist, shared).map(|()| true)
                 } else {
@@ -455,14 +455,14 @@ impl Connection {
         out.extend_from_slice(b"{\"responses\":[");
         for (at, read) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-                if let Owned::Here(place) = topology.owner(next.user) {
+                if let Location::Local(place) = topology.owner(next.user) {
                     owners[place].prefetch(next.user, None, step, &Lookup::default());
                 }
             }
             if at > 0 {
                 out.push(b',');
             }
-            let Owned::Here(place) = topology.owner(read.user) else {
+            let Location::Local(place) = topology.owner(read.user) else {
                 unreachable!("this core owns every user of the batch")
             };
             let (position, view) = owners[place].read(read.user);

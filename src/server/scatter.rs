@@ -9,7 +9,7 @@ use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
 use super::message::{Job, Outcome};
 use super::planted::Planted;
 use super::shared::Shared;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::read::Read;
 use crate::api::reply;
 use crate::http::response::{Persist, Status};
@@ -31,8 +31,8 @@ impl Scatter {
         self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
         for read in reads {
             let core = match shared.topology.owner(read.user) {
-                Owned::Here(_) => shared.topology.core(),
-                Owned::There { core, .. } => core,
+                Location::Local(_) => shared.topology.core(),
+                Location::Remote { core, .. } => core,
             };
             self.owners.push(core);
             let request = &mut self.fragments[core as usize].request;
@@ -131,7 +131,7 @@ impl Scatter {
                 && let Some(request) = fragment.request.take()
             {
                 shared.exchange.send(core, request, &mut shared.outputs);
-                self.away += 1;
+                self.pending += 1;
             }
         }
     }
@@ -190,7 +190,7 @@ impl Scatter {
             fragment.written = 0;
         }
         self.owners.clear();
-        self.away = 0;
+        self.pending = 0;
     }
 }
 

@@ -14,7 +14,7 @@ use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
 use super::planted::Planted;
 use super::reads::PendingReads;
-use super::topology::{Owned, Topology};
+use super::topology::{Location, Topology};
 use crate::api::entry::LineScratch;
 use crate::api::info::{Figures, Info};
 use crate::api::read::Read;
@@ -28,7 +28,7 @@ use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::limits::Limits;
 use crate::metrics::Counters;
-use crate::slice::snapshot::Traffic;
+use crate::slice::snapshot::ReadLoad;
 
 /// State that the connections of one core share.
 #[derive(Debug)]
@@ -142,8 +142,8 @@ impl Shared {
     }
 
     /// Whether reads would wait for a step of a snapshot.
-    pub(super) const fn traffic(&self) -> Traffic {
-        if self.expects_reads() { Traffic::Reads } else { Traffic::NoReads }
+    pub(super) const fn traffic(&self) -> ReadLoad {
+        if self.expects_reads() { ReadLoad::Reads } else { ReadLoad::NoReads }
     }
 
     /// The monotonic clock, in milliseconds.
@@ -159,7 +159,7 @@ impl Shared {
     }
 
     /// Whether connections alone use up the answer budget.
-    pub(super) const fn is_out_of_room(&self) -> bool {
+    pub(super) const fn is_answer_budget_full(&self) -> bool {
         self.answers.is_full_of(self.connection_bytes)
     }
 
@@ -236,7 +236,7 @@ impl Shared {
             count += 1;
         }
         for request in incoming.drain(..count) {
-            self.counters.hops += u64::from(request.job != Job::Figures);
+            self.counters.remote_requests += u64::from(request.job != Job::Figures);
             match request.job {
                 Job::Entries => {
                     assert!(
@@ -273,7 +273,7 @@ impl Shared {
 
     #[inline]
     fn prefetch(&self, user: UserId, step: Step) {
-        if let Owned::Here(place) = self.topology.owner(user) {
+        if let Location::Local(place) = self.topology.owner(user) {
             self.owners[place].prefetch(user, None, step, &Lookup::default());
         }
     }
@@ -282,7 +282,7 @@ impl Shared {
     /// refused for its size.
     #[inline]
     fn answer_read(&mut self, request: &mut Request) -> usize {
-        let Owned::Here(place) = self.topology.owner(request.read.user) else {
+        let Location::Local(place) = self.topology.owner(request.read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, .. } = self;
@@ -306,7 +306,7 @@ impl Shared {
                 self.prefetch(next.user, step);
             }
             let read = request.reads[at];
-            let Owned::Here(place) = self.topology.owner(read.user) else {
+            let Location::Local(place) = self.topology.owner(read.user) else {
                 unreachable!("a request goes to the owner of its users")
             };
             let Request { bytes, now, .. } = &mut *request;
@@ -355,7 +355,7 @@ impl Shared {
     /// Sends a request again, with a larger reservation, if its reply was too large. Returns the
     /// request if it was not sent: it is answered, or the bytes or a credit are not available and
     /// it stays refused.
-    pub(super) fn ask_again(
+    pub(super) fn retry_with_larger_reply(
         &mut self,
         core: u32,
         mut request: Box<Request>,

@@ -15,11 +15,11 @@ pub struct Topology {
 
 /// The owner of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owned {
+pub enum Location {
     /// A slice of this core, by its index there.
-    Here(usize),
+    Local(usize),
     /// A slice of another core.
-    There {
+    Remote {
         /// The core.
         core: u32,
         /// The slice's number.
@@ -41,16 +41,16 @@ impl Topology {
 
     /// The owner of a user.
     #[inline]
-    pub const fn owner(&self, user: UserId) -> Owned {
+    pub const fn owner(&self, user: UserId) -> Location {
         if self.slices == 1 {
-            return Owned::Here(0);
+            return Location::Local(0);
         }
         let slice = user.slice(self.slices);
         let core = if self.cores == self.slices { slice } else { slice % self.cores };
         if core == self.core {
-            Owned::Here(self.place(slice))
+            Location::Local(self.place(slice))
         } else {
-            Owned::There { core, slice }
+            Location::Remote { core, slice }
         }
     }
 
@@ -104,13 +104,13 @@ mod tests {
                 let here: Vec<_> = all
                     .iter()
                     .filter_map(|topology| match topology.owner(user) {
-                        Owned::Here(place) => topology.slices_here().nth(place),
-                        Owned::There { .. } => None,
+                        Location::Local(place) => topology.slices_here().nth(place),
+                        Location::Remote { .. } => None,
                     })
                     .collect();
                 assert_eq!(here, [user.slice(slices)], "{cores} cores, {slices} slices");
                 for topology in &all {
-                    if let Owned::There { core, slice } = topology.owner(user) {
+                    if let Location::Remote { core, slice } = topology.owner(user) {
                         assert_eq!((core, slice), (slice % cores, user.slice(slices)));
                     }
                 }

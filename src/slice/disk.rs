@@ -2,7 +2,7 @@
 //!
 //! The engine performs tasks on real files; the simulation performs them with injected faults.
 
-use crate::journal::frame::Block;
+use crate::journal::frame::FrameBuffer;
 use crate::journal::{File, manifest};
 
 /// A disk task. Tasks may run concurrently, except [`Task::Publish`]: publications take effect in
@@ -16,7 +16,7 @@ pub enum Task {
         /// Byte offset: a multiple of the frame's alignment.
         offset: u64,
         /// The sealed frame.
-        block: Block,
+        block: FrameBuffer,
     },
     /// Preallocate a segment. When done, every byte of it was written once and its name is on
     /// stable storage.
@@ -74,7 +74,7 @@ pub enum Task {
         /// The segment with the end of the log; 0 if there is none.
         segment: u64,
         /// The manifest that recovery read.
-        manifest: manifest::Slice,
+        manifest: manifest::SliceManifest,
     },
 }
 
@@ -87,7 +87,7 @@ pub enum Done {
         /// Target file.
         file: File,
         /// The frame's block.
-        block: Block,
+        block: FrameBuffer,
         /// Whether the write succeeded; always true for a segment.
         ok: bool,
     },
@@ -104,7 +104,7 @@ pub enum Done {
         snapshot: u64,
         /// Buffers for the snapshot's frames if the file was created, else `None`. The disk chooses
         /// how many: see [`super::snapshot::BUFFERS`].
-        buffers: Option<Vec<Block>>,
+        buffers: Option<Vec<FrameBuffer>>,
     },
     /// A snapshot is on stable storage, or could not be brought there.
     Synced {

@@ -5,7 +5,7 @@
 //! and the [offline writer](super::offline).
 
 use super::disk::Task;
-use crate::journal::frame::{Block, Kind};
+use crate::journal::frame::{FrameBuffer, Kind};
 use crate::journal::snapshot::{Begin, End};
 use crate::journal::{File, Place};
 use crate::ledger::names::Names;
@@ -33,12 +33,12 @@ impl Framing {
     }
 
     /// An empty block for a users frame.
-    pub(super) fn block() -> Block {
-        Block::with_room(FRAME_BYTES + FRAME_BYTES / 4)
+    pub(super) fn block() -> FrameBuffer {
+        FrameBuffer::with_capacity(FRAME_BYTES + FRAME_BYTES / 4)
     }
 
     /// Seals the first frame: the log is replayed from `segment` on.
-    pub(super) fn first(&mut self, segment: u64, mut block: Block) -> Task {
+    pub(super) fn first(&mut self, segment: u64, mut block: FrameBuffer) -> Task {
         assert!(self.frames == 0, "the first frame is sealed before any other");
         Begin { segment }.write(block.payload());
         self.seal(Kind::Snapshot, block)
@@ -51,7 +51,7 @@ impl Framing {
     }
 
     /// Seals a frame of the users in `block`.
-    pub(super) fn users(&mut self, block: Block) -> Task {
+    pub(super) fn users(&mut self, block: FrameBuffer) -> Task {
         assert!(
             self.frames > 0 && self.last_frame == 0,
             "users frames come after the first frame and before the last"
@@ -60,7 +60,7 @@ impl Framing {
     }
 
     /// Seals the last frame: the snapshot holds once the log is durable up to `position`.
-    pub(super) fn last(&mut self, mut block: Block, names: &Names, position: u64) -> Task {
+    pub(super) fn last(&mut self, mut block: FrameBuffer, names: &Names, position: u64) -> Task {
         assert!(
             self.frames > 0 && self.last_frame == 0,
             "the last frame is sealed once, after the first"
@@ -70,7 +70,7 @@ impl Framing {
         self.seal(Kind::End, block)
     }
 
-    fn seal(&mut self, kind: Kind, mut block: Block) -> Task {
+    fn seal(&mut self, kind: Kind, mut block: FrameBuffer) -> Task {
         block.seal(kind, self.place, self.frames);
         let (file, offset) = (File::Snapshot(self.place.file), self.offset);
         self.frames += 1;

@@ -12,7 +12,7 @@
 
 use super::disk::Task;
 use super::{LogSink, Lsn};
-use crate::journal::frame::{ALIGN, Block, Kind, size_of_payload};
+use crate::journal::frame::{ALIGN, FrameBuffer, Kind, size_of_payload};
 use crate::journal::segment::{End, Header};
 use crate::journal::{File, Place, record};
 use crate::ledger::entry::EntryRef;
@@ -24,7 +24,7 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Backlog limit: bytes of records in full blocks that wait for earlier writes. At this limit the
 /// feed must wait.
 const BACKLOG_BYTES: usize = 4 << 20;
-/// Bytes of records that may be appended before [`Log::is_held`] is asked again: more than a turn's
+/// Bytes of records that may be appended before [`Log::is_throttled`] is asked again: more than a turn's
 /// entries of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
 /// Delay before a segment that could not be prepared is tried again.
@@ -81,14 +81,14 @@ pub struct Log {
     crc: u32,
     /// Number of the write that is being filled.
     number: u64,
-    filling: Block,
+    filling: FrameBuffer,
     /// Full blocks whose writes have not begun. Their numbers are those just before `number`.
-    full: VecDeque<Block>,
+    full: VecDeque<FrameBuffer>,
     flight: Option<Flight>,
     durable: u64,
     next: Next,
     next_bytes: u64,
-    blocks: Vec<Block>,
+    blocks: Vec<FrameBuffer>,
     written_bytes: u64,
 }
 
@@ -117,12 +117,12 @@ enum Next {
 
 /// Outcome of a completed write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum LogWrite {
     /// The log is durable up to this position.
     Durable(Lsn),
     /// The header of this new segment was written. The manifest must name it next; then call
     /// [`Log::named`].
-    Headed(u64),
+    Header(u64),
 }
 
 impl Log {
@@ -136,7 +136,7 @@ impl Log {
             end: tail.offset,
             crc: tail.crc,
             number: tail.position + 1,
-            filling: Block::with_room(WRITE_BYTES),
+            filling: FrameBuffer::with_capacity(WRITE_BYTES),
             full: VecDeque::new(),
             flight: None,
             durable: tail.position,
@@ -202,14 +202,14 @@ impl Log {
         ask(Task::Write { file: File::Segment(self.place.file), offset: self.end, block });
     }
 
-    fn take_filling(&mut self) -> Block {
-        let next = self.blocks.pop().unwrap_or_else(|| Block::with_room(WRITE_BYTES));
+    fn take_filling(&mut self) -> FrameBuffer {
+        let next = self.blocks.pop().unwrap_or_else(|| FrameBuffer::with_capacity(WRITE_BYTES));
         self.number += 1;
         std::mem::replace(&mut self.filling, next)
     }
 
     fn write_header(&mut self, ask: &mut impl FnMut(Task)) {
-        let mut block = Block::with_room(ALIGN);
+        let mut block = FrameBuffer::with_capacity(ALIGN);
         let end = End { segment: self.place.file, offset: self.end, crc: self.crc };
         let header = Header { capacity: self.next_bytes, before: (end.segment > 0).then_some(end) };
         header.write(block.payload());
@@ -220,14 +220,14 @@ impl Log {
     }
 
     /// Takes a completed write to a segment.
-    pub fn written(&mut self, segment: u64, mut block: Block) -> Written {
+    pub fn written(&mut self, segment: u64, mut block: FrameBuffer) -> LogWrite {
         if segment != self.place.file {
             assert!(
                 self.next == Next::Headed && segment == self.place.file + 1,
                 "outside the current segment, only the next one's header is written"
             );
             self.next = Next::Named;
-            return Written::Headed(segment);
+            return LogWrite::Header(segment);
         }
         let Flight { number, size, crc } = self.flight.take().expect("a write was in flight");
         assert!(number == self.durable + 1, "writes become durable in order");
@@ -242,7 +242,7 @@ impl Log {
             block.clear();
             self.blocks.push(block);
         }
-        Written::Durable(Lsn(number))
+        LogWrite::Durable(Lsn(number))
     }
 
     /// Switches to the new segment, which the manifest names from now on. Returns its number and
@@ -264,8 +264,8 @@ impl Log {
     /// Whether entries must wait: the backlog is at its limit, or a step's records would not fit
     /// into the segments there are. While the next segment has failed, entries do not wait for it:
     /// [`LogSink::has_room`] refuses what does not fit.
-    pub fn is_held(&self) -> bool {
-        let backlog = self.full.iter().map(Block::payload_bytes).sum::<usize>();
+    pub fn is_throttled(&self) -> bool {
+        let backlog = self.full.iter().map(FrameBuffer::payload_bytes).sum::<usize>();
         backlog >= BACKLOG_BYTES
             || (!matches!(self.next, Next::Failed { .. }) && !self.fits(STEP_BYTES))
     }
@@ -351,7 +351,7 @@ mod tests {
         let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
             panic!("the segment's header is written")
         };
-        assert_eq!(log.written(1, block), Written::Headed(1));
+        assert_eq!(log.written(1, block), LogWrite::Header(1));
         log.named();
         log
     }
@@ -394,14 +394,14 @@ mod tests {
             panic!("a write begins when somebody waits")
         };
         assert_eq!(append(&mut log), Lsn(2));
-        assert_eq!(log.written(1, block), Written::Durable(Lsn(1)));
+        assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(1)));
         while append(&mut log) == Lsn(2) {
             assert!(asked(&mut log, false).is_none() && !log.is_settled());
         }
         let Some(Task::Write { block, .. }) = asked(&mut log, false) else {
             panic!("a write begins when its block is full")
         };
-        assert_eq!(log.written(1, block), Written::Durable(Lsn(2)));
+        assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(2)));
         assert!(asked(&mut log, false).is_none(), "the next block is not full");
         assert!(asked(&mut log, true).is_some());
     }

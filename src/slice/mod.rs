@@ -23,7 +23,7 @@ use crate::ledger::book::{Book, ReplayError, Replayed, View};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
-use crate::ledger::index::Slot;
+use crate::ledger::index::UserSlot;
 use crate::ledger::memory::{Lookup, Step};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
@@ -35,7 +35,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 /// Progress of a state machine that works in bounded steps and uses a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Headway {
+pub enum StepOutcome {
     /// It waits for the disk.
     Waiting,
     /// Another step can be taken at once.
@@ -85,10 +85,10 @@ pub struct Slice {
     book: Book,
     durable: Lsn,
     /// Users whose last record is not durable yet, with the position of that record.
-    unsettled: HashMap<Slot, Lsn, BuildHasherDefault<SlotHasher>>,
+    unsettled: HashMap<UserSlot, Lsn, BuildHasherDefault<SlotHasher>>,
     /// Records that are not durable yet, in log order. With it, [`Self::durable`] costs time only
     /// for the records that become durable, however many there once were.
-    records: VecDeque<(Lsn, Slot)>,
+    records: VecDeque<(Lsn, UserSlot)>,
     waiting: BinaryHeap<Reverse<(Lsn, Waiter)>>,
 }
 
@@ -136,7 +136,7 @@ impl Slice {
         (lsn, verdict)
     }
 
-    fn unsettled_lsn(&self, slot: Slot) -> Lsn {
+    fn unsettled_lsn(&self, slot: UserSlot) -> Lsn {
         if self.unsettled.is_empty() {
             Lsn::default()
         } else {
@@ -204,12 +204,12 @@ impl Slice {
     }
 
     /// Adds a user of a snapshot. To be found, the user must also be [indexed](Self::index).
-    pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
+    pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
         self.book.restore(user)
     }
 
     /// Adds a restored user to the index.
-    pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
+    pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
         self.book.index(slot)
     }
 

@@ -8,7 +8,7 @@
 
 use super::disk::{Done, Task};
 use super::framing::{FRAME_BYTES, Framing};
-use crate::journal::frame::Block;
+use crate::journal::frame::FrameBuffer;
 use crate::journal::{Place, manifest};
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
@@ -17,9 +17,9 @@ use crate::ledger::user::User;
 #[derive(Debug)]
 pub struct Writer {
     framing: Framing,
-    block: Block,
+    block: FrameBuffer,
     /// An empty block, from a completed write.
-    spare: Option<Block>,
+    spare: Option<FrameBuffer>,
     /// Tasks asked for and not yet done.
     owed: usize,
     is_synced: bool,
@@ -75,7 +75,7 @@ impl Writer {
     }
 
     /// Takes the block that was being filled; an empty one replaces it.
-    fn take_block(&mut self) -> Block {
+    fn take_block(&mut self) -> FrameBuffer {
         let next = self.spare.take().unwrap_or_else(Framing::block);
         std::mem::replace(&mut self.block, next)
     }
@@ -121,9 +121,9 @@ impl Writer {
     }
 
     /// The manifest that names this snapshot instead of the one that `before` names.
-    pub fn manifest(&self, before: manifest::Slice) -> manifest::Slice {
+    pub fn manifest(&self, before: manifest::SliceManifest) -> manifest::SliceManifest {
         assert!(self.is_synced, "a snapshot is named only once it is on stable storage");
-        manifest::Slice {
+        manifest::SliceManifest {
             snapshot: self.framing.number(),
             snapshot_end: self.framing.last_frame(),
             ..before

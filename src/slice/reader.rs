@@ -6,7 +6,7 @@
 //! to the disk and come back; there are never more than [`BUFFERS`] of them.
 
 use super::disk::Task;
-use crate::journal::frame::{self, Frame, NoFrame};
+use crate::journal::frame::{self, Frame, FrameError};
 use crate::journal::{Fault, File, Place};
 use std::collections::VecDeque;
 
@@ -111,14 +111,14 @@ impl Reader {
         &mut self,
         place: Place,
         ask: &mut impl FnMut(Task),
-    ) -> Option<Result<Frame<'_>, NoFrame>> {
+    ) -> Option<Result<Frame<'_>, FrameError>> {
         loop {
             let needed = frame::needed_bytes(self.ahead());
             if self.ahead().len() >= needed {
                 break;
             }
             if self.at.saturating_add(needed as u64) > self.size {
-                return Some(Err(NoFrame::Short(needed)));
+                return Some(Err(FrameError::Short(needed)));
             }
             if !self.join(needed, ask) {
                 return None;
@@ -236,7 +236,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::frame::{Block, Kind};
+    use crate::journal::frame::{FrameBuffer, Kind};
 
     const PLACE: Place = Place { generation: 1, slice: 0, file: 7 };
     const FILE: File = File::Segment(7);
@@ -245,7 +245,7 @@ mod tests {
     fn file(payloads: &[usize]) -> Vec<u8> {
         let mut bytes = Vec::new();
         for (number, &length) in payloads.iter().enumerate() {
-            let mut block = Block::with_room(length);
+            let mut block = FrameBuffer::with_capacity(length);
             block.payload().extend(std::iter::repeat_n(number as u8, length));
             block.seal(Kind::Write, PLACE, number as u64);
             bytes.extend_from_slice(block.bytes());
@@ -332,6 +332,6 @@ mod tests {
             }
             answer(&mut reader, &mut asked, &whole[..(1 << 20) + 5_000]);
         };
-        assert_eq!(found, Err(NoFrame::Short(frame::HEADER_BYTES + (2 << 20))));
+        assert_eq!(found, Err(FrameError::Short(frame::HEADER_BYTES + (2 << 20))));
     }
 }

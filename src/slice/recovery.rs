@@ -7,13 +7,13 @@
 //! Everything invalid is a [`Fault`], including a user who belongs to another slice, with one
 //! exception: the last segment may end with a torn write. It was never acknowledged, so it is cut.
 
-use super::Headway;
 use super::Slice;
+use super::StepOutcome;
 use super::disk::{Done, Task};
 use super::log::Tail;
 use super::reader::Reader;
 use super::store::Found;
-use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
+use crate::journal::frame::{self, ALIGN, Frame, FrameError, Kind};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
@@ -144,7 +144,7 @@ impl Owner {
 impl Recovery {
     /// A recovery of what `manifest` names: the manifest of one of `slices` slices. `place.file` is
     /// ignored.
-    pub fn new(place: Place, slices: u32, manifest: manifest::Slice) -> Self {
+    pub fn new(place: Place, slices: u32, manifest: manifest::SliceManifest) -> Self {
         let mut recovery = Self {
             place,
             owner: Owner { slice: place.slice, slices },
@@ -166,13 +166,13 @@ impl Recovery {
         recovery
     }
 
-    /// Takes at most one step and asks for the reads it needs. When it is [done](Headway::Done),
+    /// Takes at most one step and asks for the reads it needs. When it is [done](StepOutcome::Done),
     /// call [`Self::finish`].
     pub fn advance(
         &mut self,
         slice: &mut Slice,
         ask: &mut impl FnMut(Task),
-    ) -> Result<Headway, Fault> {
+    ) -> Result<StepOutcome, Fault> {
         let mut worked = 0;
         while worked < STEP_BYTES {
             let more = match self.stage {
@@ -194,13 +194,13 @@ impl Recovery {
                     self.cut((start, number, why), is_torn, ask)?
                 }
                 Stage::Beyond { header } => self.beyond(header, ask)?,
-                Stage::Done if self.reader.is_at_rest() => return Ok(Headway::Done),
+                Stage::Done if self.reader.is_at_rest() => return Ok(StepOutcome::Done),
                 Stage::Done => None,
             };
-            let Some(more) = more else { return Ok(Headway::Waiting) };
+            let Some(more) = more else { return Ok(StepOutcome::Waiting) };
             worked += more;
         }
-        Ok(Headway::Going)
+        Ok(StepOutcome::Going)
     }
 
     /// Takes the completion of a measurement or a read.
@@ -520,8 +520,8 @@ impl Recovery {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
             why => {
                 let why = match why {
-                    Err(NoFrame::Empty | NoFrame::Foreign) => "missing",
-                    Err(NoFrame::Short(_) | NoFrame::Broken) => "broken",
+                    Err(FrameError::Empty | FrameError::Foreign) => "missing",
+                    Err(FrameError::Short(_) | FrameError::Broken) => "broken",
                     Ok(_) => "not the one that should be here",
                 };
                 if end.is_some() {
@@ -588,7 +588,7 @@ impl Recovery {
                 );
                 return Err(Fault::new(file, start, what));
             }
-            Err(NoFrame::Empty | NoFrame::Foreign) => {}
+            Err(FrameError::Empty | FrameError::Foreign) => {}
             _ => is_torn |= at == start,
         }
         self.reader.pass(ALIGN as u64);

@@ -28,11 +28,11 @@
 use super::disk::{Done, Task};
 use super::offline::Writer;
 use super::recovery::Recovery;
-use super::{Headway, Slice};
-use crate::journal::manifest::{self, Directory};
+use super::{Slice, StepOutcome};
+use crate::journal::manifest::{self, DataManifest};
 use crate::journal::{Fault, Place};
 use crate::ledger::id::UserId;
-use crate::ledger::index::{HashOccupancy, Slot};
+use crate::ledger::index::{HashOccupancy, UserSlot};
 use crate::ledger::memory::Step;
 use crate::ledger::names::Names;
 use std::collections::VecDeque;
@@ -59,13 +59,13 @@ pub enum Order {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectoryTask {
     /// Create the directory of a generation and the directories of its slices.
-    Make(Directory),
+    Make(DataManifest),
     /// Sync the directory of this generation, if one is given, then the data directory, so that the
     /// names in them are on stable storage.
     Sync(Option<u64>),
     /// Replace the manifest atomically. After a crash at any time there is either the old or the
     /// new manifest; when done, it is the new one.
-    Publish(Directory),
+    Publish(DataManifest),
     /// Remove a generation with everything in it.
     Remove(u64),
 }
@@ -83,8 +83,8 @@ pub enum Error {
 /// A re-partition.
 #[derive(Debug)]
 pub struct Repartition {
-    old: Directory,
-    new: Directory,
+    old: DataManifest,
+    new: DataManifest,
     stage: Stage,
     /// Generations that an earlier attempt left.
     unnamed: Vec<u64>,
@@ -156,9 +156,9 @@ impl Repartition {
     /// A re-partition from the slices of `old`, each with its manifest, to those of `new`, which is
     /// the next generation. If `new` equals `old`, only the `unnamed` generations are removed.
     pub fn new(
-        old: Directory,
-        new: Directory,
-        manifests: Vec<manifest::Slice>,
+        old: DataManifest,
+        new: DataManifest,
+        manifests: Vec<manifest::SliceManifest>,
         unnamed: Vec<u64>,
     ) -> Self {
         assert!(new.slices > 0, "there is at least one slice");
@@ -187,19 +187,19 @@ impl Repartition {
         }
     }
 
-    /// Takes at most one step and emits its orders. After [`Headway::Going`] it may be dropped for
+    /// Takes at most one step and emits its orders. After [`StepOutcome::Going`] it may be dropped for
     /// good: until it [is published](Self::is_published), the old generation is unchanged.
-    pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
+    pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         match self.stage {
             // Reads overlap with other reads.
             Stage::Measure(_) | Stage::Load => {}
-            _ if self.owed > 0 => return Ok(Headway::Waiting),
+            _ if self.owed > 0 => return Ok(StepOutcome::Waiting),
             _ => {}
         }
         if let Some(task) = self.next.pop_front() {
             self.owed += 1;
             order(Order::Directory(task));
-            return Ok(Headway::Waiting);
+            return Ok(StepOutcome::Waiting);
         }
         match self.stage {
             Stage::Measure(old) => return self.measure(old, order),
@@ -207,12 +207,12 @@ impl Repartition {
             Stage::Clean => {
                 self.next.push_back(DirectoryTask::Make(self.new));
                 self.stage = Stage::Make;
-                return Ok(Headway::Waiting);
+                return Ok(StepOutcome::Waiting);
             }
             Stage::Make => {
                 self.make(order);
                 self.stage = Stage::Load;
-                return Ok(Headway::Waiting);
+                return Ok(StepOutcome::Waiting);
             }
             Stage::Load => return self.load(order),
             Stage::Deal(slot) => self.deal(slot, order)?,
@@ -226,9 +226,9 @@ impl Repartition {
                 self.stage = Stage::Remove;
             }
             Stage::Remove => self.stage = Stage::Done,
-            Stage::Done => return Ok(Headway::Done),
+            Stage::Done => return Ok(StepOutcome::Done),
         }
-        Ok(Headway::Going)
+        Ok(StepOutcome::Going)
     }
 
     /// Takes the completion of a task of the slice at `place`.
@@ -296,7 +296,7 @@ impl Repartition {
 
     /// Checks that the files of all old slices exist, before anything is removed: otherwise the
     /// unnamed generations may be all that is left.
-    fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
+    fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         let Some(Old { place, recovery }) = self.olds.get_mut(old) else {
             let unnamed = std::mem::take(&mut self.unnamed);
             if !unnamed.is_empty() {
@@ -304,11 +304,11 @@ impl Repartition {
             }
             self.bytes = self.olds.iter().map(Old::bytes_total).sum();
             self.stage = Stage::Clean;
-            return Ok(Headway::Going);
+            return Ok(StepOutcome::Going);
         };
         if recovery.is_measured() {
             self.stage = Stage::Measure(old + 1);
-            return Ok(Headway::Going);
+            return Ok(StepOutcome::Going);
         }
         let (place, owed) = (*place, &mut self.owed);
         let mut ask = |task| {
@@ -333,7 +333,7 @@ impl Repartition {
     }
 
     /// Loads the next old slice.
-    fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
+    fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         let Some(Old { place, recovery }) = self.olds.front_mut() else {
             let written = self.news.iter().map(|new| (new.writer.users(), new.writer.entries()));
             let written =
@@ -344,19 +344,19 @@ impl Repartition {
                 self.dealt
             );
             self.stage = Stage::Finish(0);
-            return Ok(Headway::Going);
+            return Ok(StepOutcome::Going);
         };
         let (place, owed) = (*place, &mut self.owed);
-        let headway = recovery.advance(&mut self.slice, &mut |task| {
+        let outcome = recovery.advance(&mut self.slice, &mut |task| {
             *owed += 1;
             order(Order::Slice(place, task));
         });
-        let headway = headway.map_err(|fault| Error::Fault(place, fault))?;
-        if headway != Headway::Done {
-            return Ok(headway);
+        let outcome = outcome.map_err(|fault| Error::Fault(place, fault))?;
+        if outcome != StepOutcome::Done {
+            return Ok(outcome);
         }
         self.stage = Stage::Deal(0);
-        Ok(Headway::Going)
+        Ok(StepOutcome::Going)
     }
 
     /// Distributes some users, from `from` on, to the new slices.
@@ -366,10 +366,10 @@ impl Repartition {
         for slot in from..to {
             for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
                 if slot + ahead < book.users() {
-                    book.prefetch_slot((slot + ahead) as Slot, step);
+                    book.prefetch_slot((slot + ahead) as UserSlot, step);
                 }
             }
-            let user = book.user(slot as Slot);
+            let user = book.user(slot as UserSlot);
             let New { place, writer, names, occupancy, .. } =
                 &mut self.news[user.id().slice(self.new.slices) as usize];
             if !occupancy.take(user.id()) {
@@ -395,11 +395,11 @@ impl Repartition {
 
     /// Brings a new slice to stable storage and publishes its manifest. There is no log yet, so the
     /// snapshot's log position is 0.
-    fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> Headway {
+    fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> StepOutcome {
         let Some(New { place, writer, names, stage, .. }) = self.news.get_mut(new) else {
             self.next.push_back(DirectoryTask::Sync(Some(self.new.generation)));
             self.stage = Stage::Sync;
-            return Headway::Waiting;
+            return StepOutcome::Waiting;
         };
         let (place, owed) = (*place, &mut self.owed);
         let mut ask = |task| {
@@ -410,16 +410,16 @@ impl Repartition {
             NewStage::Filling => {
                 writer.finish(names, 0, &mut ask);
                 *stage = NewStage::Finished;
-                Headway::Waiting
+                StepOutcome::Waiting
             }
             NewStage::Finished => {
-                let manifest = writer.manifest(manifest::Slice::default());
+                let manifest = writer.manifest(manifest::SliceManifest::default());
                 ask(Task::Publish { text: manifest.write(place) });
-                Headway::Waiting
+                StepOutcome::Waiting
             }
             NewStage::Named => {
                 self.stage = Stage::Finish(new + 1);
-                Headway::Going
+                StepOutcome::Going
             }
         }
     }

@@ -8,11 +8,11 @@
 
 use super::disk::Task;
 use super::framing::{FRAME_BYTES, Framing};
-use super::{Headway, Lsn};
+use super::{Lsn, StepOutcome};
 use crate::journal::Place;
-use crate::journal::frame::Block;
+use crate::journal::frame::FrameBuffer;
 use crate::ledger::book::Book;
-use crate::ledger::index::Slot;
+use crate::ledger::index::UserSlot;
 use crate::ledger::memory::Step;
 
 /// Bytes of users that one step serialises while reads wait for it; the last user may exceed it.
@@ -30,7 +30,7 @@ const AHEAD: usize = 8;
 
 /// Whether reads wait for the end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Traffic {
+pub enum ReadLoad {
     /// Reads arrive: steps are small.
     Reads,
     /// Only the feed may be waiting: steps are large.
@@ -47,8 +47,8 @@ pub struct Scan {
     in_flight: usize,
     failed: bool,
     /// The users frame that is being filled.
-    filling: Option<Block>,
-    blocks: Vec<Block>,
+    filling: Option<FrameBuffer>,
+    blocks: Vec<FrameBuffer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ enum Stage {
 
 /// The snapshot failed, and none of its writes is in flight any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GivenUp;
+pub struct SnapshotFailed;
 
 impl Scan {
     /// Begins a snapshot over which the log is replayed from `segment` on. `place.file` is the
@@ -87,13 +87,13 @@ impl Scan {
     pub fn advance(
         &mut self,
         book: &Book,
-        traffic: Traffic,
+        traffic: ReadLoad,
         (position, durable): (Lsn, Lsn),
         ask: &mut impl FnMut(Task),
     ) {
         let step_bytes = match traffic {
-            Traffic::Reads => SMALL_STEP_BYTES,
-            Traffic::NoReads => FRAME_BYTES,
+            ReadLoad::Reads => SMALL_STEP_BYTES,
+            ReadLoad::NoReads => FRAME_BYTES,
         };
         match self.stage {
             _ if self.failed => {}
@@ -119,10 +119,10 @@ impl Scan {
             while self.next_user < users && block.payload_bytes() < until {
                 for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
                     if self.next_user + ahead < users {
-                        book.prefetch_slot((self.next_user + ahead) as Slot, step);
+                        book.prefetch_slot((self.next_user + ahead) as UserSlot, step);
                     }
                 }
-                let user = book.user(self.next_user as Slot);
+                let user = book.user(self.next_user as UserSlot);
                 user.store(block.payload());
                 self.framing.count(user);
                 self.next_user += 1;
@@ -141,14 +141,14 @@ impl Scan {
     }
 
     /// The file was created, or could not be.
-    pub fn created(&mut self, buffers: Option<Vec<Block>>) {
+    pub fn created(&mut self, buffers: Option<Vec<FrameBuffer>>) {
         self.failed |= buffers.is_none();
         self.blocks = buffers.unwrap_or_default();
         self.stage = Stage::Scanning;
     }
 
     /// A frame was written, or could not be.
-    pub fn written(&mut self, mut block: Block, ok: bool) {
+    pub fn written(&mut self, mut block: FrameBuffer, ok: bool) {
         self.in_flight -= 1;
         self.failed |= !ok;
         block.clear();
@@ -161,22 +161,22 @@ impl Scan {
         self.stage = Stage::Synced;
     }
 
-    /// State of the scan. After [`Headway::Done`] the snapshot is on stable storage and may be
+    /// State of the scan. After [`StepOutcome::Done`] the snapshot is on stable storage and may be
     /// named in the manifest.
-    pub fn progress(&self) -> Result<Headway, GivenUp> {
+    pub fn progress(&self) -> Result<StepOutcome, SnapshotFailed> {
         match self.stage {
-            Stage::Creating | Stage::Syncing => Ok(Headway::Waiting),
-            _ if self.failed && self.in_flight == 0 => Err(GivenUp),
-            _ if self.failed => Ok(Headway::Waiting),
-            Stage::Synced => Ok(Headway::Done),
-            Stage::Scanning if self.in_flight < IN_FLIGHT => Ok(Headway::Going),
-            Stage::Scanning | Stage::Scanned(_) => Ok(Headway::Waiting),
+            Stage::Creating | Stage::Syncing => Ok(StepOutcome::Waiting),
+            _ if self.failed && self.in_flight == 0 => Err(SnapshotFailed),
+            _ if self.failed => Ok(StepOutcome::Waiting),
+            Stage::Synced => Ok(StepOutcome::Done),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => Ok(StepOutcome::Going),
+            Stage::Scanning | Stage::Scanned(_) => Ok(StepOutcome::Waiting),
         }
     }
 
     /// Whether another step can be taken at once.
     pub fn is_ready_for_step(&self) -> bool {
-        self.progress() == Ok(Headway::Going)
+        self.progress() == Ok(StepOutcome::Going)
     }
 
     /// The snapshot's number.

@@ -4,7 +4,7 @@
 
 use super::disk::{Done, Task};
 use super::recovery::Recovery;
-use super::{Headway, Slice};
+use super::{Slice, StepOutcome};
 use crate::journal::{Fault, File};
 
 /// Synchronous file access for recovery.
@@ -58,9 +58,9 @@ pub fn step<S: Source>(
 ) -> Result<bool, Error<S::Error>> {
     loop {
         match advance(recovery, slice, source)? {
-            Headway::Waiting => {}
-            Headway::Going => return Ok(false),
-            Headway::Done => return Ok(true),
+            StepOutcome::Waiting => {}
+            StepOutcome::Going => return Ok(false),
+            StepOutcome::Done => return Ok(true),
         }
     }
 }
@@ -69,13 +69,13 @@ fn advance<S: Source>(
     recovery: &mut Recovery,
     slice: &mut Slice,
     source: &mut S,
-) -> Result<Headway, Error<S::Error>> {
+) -> Result<StepOutcome, Error<S::Error>> {
     let mut asked = Vec::new();
-    let headway = recovery.advance(slice, &mut |task| asked.push(task))?;
+    let outcome = recovery.advance(slice, &mut |task| asked.push(task))?;
     for task in asked {
         recovery.done(serve(task, source).map_err(Error::Disk)?);
     }
-    Ok(headway)
+    Ok(outcome)
 }
 
 /// Performs a task that a recovery asks for: a measurement or a read.

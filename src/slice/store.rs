@@ -8,9 +8,9 @@
 //! the snapshot that it replaces are recycled or removed.
 
 use super::disk::{Done, Task};
-use super::log::{Log, Segments, Tail, Written};
-use super::snapshot::{GivenUp, Scan, Traffic};
-use super::{Headway, LogSink, Lsn};
+use super::log::{Log, LogWrite, Segments, Tail};
+use super::snapshot::{ReadLoad, Scan, SnapshotFailed};
+use super::{LogSink, Lsn, StepOutcome};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
@@ -49,7 +49,7 @@ pub struct Turn {
     /// The time; it never decreases.
     pub now_ms: u64,
     /// Whether reads wait for the end of the turn.
-    pub traffic: Traffic,
+    pub traffic: ReadLoad,
     /// Whether somebody waits for the log, or no more records will come soon. If false, a write
     /// begins only when its block is full, so that the entries of one body, whose answer waits for
     /// the last of them, go out together.
@@ -60,7 +60,7 @@ pub struct Turn {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// The manifest that recovery read.
-    pub manifest: manifest::Slice,
+    pub manifest: manifest::SliceManifest,
     /// The segments that it names, as pairs of number and size.
     pub segments: Vec<(u64, u64)>,
     /// End of the log.
@@ -76,7 +76,7 @@ pub struct Found {
 pub struct Store {
     settings: Settings,
     log: Log,
-    manifest: manifest::Slice,
+    manifest: manifest::SliceManifest,
     segments: VecDeque<(u64, u64)>,
     recycled: Vec<u64>,
     scan: Option<Scan>,
@@ -177,9 +177,9 @@ impl Store {
         }
         self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {
-            Ok(Headway::Going | Headway::Waiting) => {}
-            Ok(Headway::Done) => self.publish_snapshot(ask),
-            Err(GivenUp) => {
+            Ok(StepOutcome::Going | StepOutcome::Waiting) => {}
+            Ok(StepOutcome::Done) => self.publish_snapshot(ask),
+            Err(SnapshotFailed) => {
                 ask(Task::Remove { file: File::Snapshot(scan.number()) });
                 self.counts.failed_snapshots += 1;
                 self.retry_ms = now_ms + RETRY_MS;
@@ -249,7 +249,7 @@ impl Store {
         match done {
             Done::Written { file: File::Segment(segment), block, .. } => {
                 match self.log.written(segment, block) {
-                    Written::Durable(lsn) => {
+                    LogWrite::Durable(lsn) => {
                         assert!(
                             lsn == self.log.durable() && lsn <= self.log.position(),
                             "the durable position is not past the last record"
@@ -261,7 +261,7 @@ impl Store {
                         self.counts.writes += 1;
                         return Some(lsn);
                     }
-                    Written::Headed(segment) => {
+                    LogWrite::Header(segment) => {
                         self.manifest.last = segment;
                         self.manifest.first =
                             if self.manifest.first == 0 { segment } else { self.manifest.first };
@@ -331,8 +331,8 @@ impl Store {
     }
 
     /// Whether entries must wait for the disk.
-    pub fn is_held(&self) -> bool {
-        self.log.is_held()
+    pub fn is_throttled(&self) -> bool {
+        self.log.is_throttled()
     }
 
     /// Whether every appended record is durable.

@@ -14,7 +14,7 @@ use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
 use purser::server::limits::CREDITS;
 use purser::server::machine::{Machine as _, Slot};
-use purser::server::owner::Kept;
+use purser::server::owner::Stored;
 use purser::server::progress::Progress;
 use purser::server::topology::Topology;
 use purser::slice::log::Segments;
@@ -23,11 +23,11 @@ use purser::slice::store::Settings;
 use ram_disk::RamDisk;
 
 /// Settings and recovery for a slice on an empty disk.
-fn kept(slice: u32, slices: u32) -> (Kept, RamDisk) {
+fn kept(slice: u32, slices: u32) -> (Stored, RamDisk) {
     let place = Place { generation: 1, slice, file: 0 };
     let settings = Settings { place, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
     let disk = RamDisk::new(place);
-    (Kept { settings, recovery: Recovery::new(place, slices, disk.manifest) }, disk)
+    (Stored { settings, recovery: Recovery::new(place, slices, disk.manifest) }, disk)
 }
 
 /// The machine of a core with a disk for each of its slices; the disks are used if `is_kept`.

@@ -100,7 +100,7 @@ fn wraps(turn: Turn) {
                     None => thread::yield_now(),
                 }
                 if turn != Turn::PlacesKept {
-                    receiver.give_back();
+                    receiver.recycle();
                 }
             }
             assert!(receiver.pop().is_none() && receiver.is_empty(), "each item once");
@@ -135,7 +135,7 @@ fn is_dropped(_: Turn) {
             }
         });
         let taken = receiver.pop();
-        receiver.give_back();
+        receiver.recycle();
         drop(receiver);
         sends.join().unwrap();
         // Relaxed: as above.
@@ -167,7 +167,7 @@ fn two_cores(turn: Turn) {
                 }
             }
             if !matches!(turn, Turn::PlacesKept | Turn::PlacesLate) {
-                from.give_back();
+                from.recycle();
             }
             if credit && asked < QUESTIONS {
                 credit = false;
@@ -180,7 +180,7 @@ fn two_cores(turn: Turn) {
                 thread::yield_now();
             }
             if turn == Turn::PlacesLate {
-                from.give_back();
+                from.recycle();
             }
         }
     }
@@ -227,7 +227,7 @@ impl Core {
                 while receiver.pop().is_some() {
                     items -= 1;
                 }
-                receiver.give_back();
+                receiver.recycle();
             }
             if items == 0 {
                 return;

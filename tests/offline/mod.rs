@@ -9,7 +9,7 @@ use purser::api::entry::{self, LineScratch};
 use purser::engine::directory::{Directory, SliceDirectory};
 use purser::engine::files::Files;
 use purser::engine::repartition::repartition;
-use purser::journal::frame::{Block, Kind};
+use purser::journal::frame::{FrameBuffer, Kind};
 use purser::journal::{File, Place};
 use purser::ledger::book::View;
 use purser::ledger::entry::{EntryRef, Verdict};
@@ -19,7 +19,7 @@ use purser::ledger::user::Question;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
-use purser::slice::snapshot::Traffic;
+use purser::slice::snapshot::ReadLoad;
 use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{LogSink, Lsn, NoLog, Slice, source};
 use std::collections::{BTreeMap, VecDeque};
@@ -81,7 +81,7 @@ impl Offline {
             return false;
         }
         let place = Place { file: found.tail.segment, ..node.directory.place };
-        let mut block = Block::with_room(6_000);
+        let mut block = FrameBuffer::with_capacity(6_000);
         block.payload().extend_from_slice(&[7; 6_000]);
         block.seal(Kind::Write, place, found.tail.position + 1);
         let file = fs::OpenOptions::new()
@@ -129,7 +129,7 @@ impl Node {
     }
 
     fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
-        if self.store.is_held() || !self.store.has_room() {
+        if self.store.is_throttled() || !self.store.has_room() {
             self.settle();
         }
         let (_, verdict) = self.slice.apply(Millis(now_ms), entry, &mut self.store);
@@ -142,7 +142,7 @@ impl Node {
         loop {
             self.now_ms += TURN_MS;
             let (now_ms, book) = (self.now_ms, self.slice.book());
-            let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
+            let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
             self.store.advance(turn, book, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };

@@ -100,8 +100,8 @@ impl Watch {
                 (request.home, request.connection, request.slice, index, request.judged)
             });
             counts.add("turns with entries of other cores left", u64::from(next.is_some()));
-            counts.add("turns with a slice waiting for its disk", u64::from(owner.is_held()));
-            let is_stalled = next.is_some() && next == seen.next && !owner.is_held();
+            counts.add("turns with a slice waiting for its disk", u64::from(owner.is_throttled()));
+            let is_stalled = next.is_some() && next == seen.next && !owner.is_throttled();
             seen.stalled_turns = if is_stalled { seen.stalled_turns + 1 } else { 0 };
             seen.next = next;
             if seen.stalled_turns > STALLED_TURNS {

@@ -17,7 +17,7 @@ use purser::server::core::{Server, Setup};
 use purser::server::limits::{PATIENCE_MS, TICK_MS};
 use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
 use purser::server::message::Message;
-use purser::server::owner::Kept;
+use purser::server::owner::Stored;
 use purser::server::progress::Progress;
 use purser::server::topology::Topology;
 use purser::slice::disk::{Done, Task};
@@ -276,17 +276,17 @@ impl World {
         Err("the cores never serve".to_owned())
     }
 
-    fn kept(&self, slice: u32) -> Result<Kept, String> {
+    fn kept(&self, slice: u32) -> Result<Stored, String> {
         let place = Place { slice, ..self.settings.place };
         let text = self
             .disk
             .files_of(slice as usize)
             .bytes(Name::Manifest)
             .ok_or("the manifest is missing")?;
-        let manifest =
-            manifest::Slice::read(&text, place).map_err(|why| format!("the manifest: {why:?}"))?;
+        let manifest = manifest::SliceManifest::read(&text, place)
+            .map_err(|why| format!("the manifest: {why:?}"))?;
         let recovery = Recovery::new(place, self.topologies[0].slices(), manifest);
-        Ok(Kept { settings: Settings { place, ..self.settings }, recovery })
+        Ok(Stored { settings: Settings { place, ..self.settings }, recovery })
     }
 
     /// Ends the process with disk tasks in flight.
@@ -416,7 +416,7 @@ impl World {
         }
         for (at, core) in self.cores.iter_mut().enumerate() {
             let (in_flight, reserved) =
-                (core.machine.requests_away(), core.machine.reserved_bytes());
+                (core.machine.requests_outstanding(), core.machine.reserved_bytes());
             if in_flight > 0 || reserved != (0, 0) {
                 return Err(format!(
                     "core {at} has {in_flight} requests in flight at rest, and {reserved:?} bytes \
@@ -743,7 +743,7 @@ impl World {
         }
         for (number, core) in self.cores.iter_mut().enumerate() {
             let (in_flight, connections) =
-                (core.machine.requests_away(), core.machine.connections().len());
+                (core.machine.requests_outstanding(), core.machine.connections().len());
             if in_flight > 0 || connections > 0 {
                 return Err(format!(
                     "the core is done, but core {number} has {in_flight} requests in flight and \

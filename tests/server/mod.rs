@@ -372,9 +372,9 @@ fn first_cpu() -> String {
 }
 
 /// The manifest of a slice of a data directory's first generation.
-pub fn slice_manifest(data: &Path, slice: u32) -> manifest::Slice {
+pub fn slice_manifest(data: &Path, slice: u32) -> manifest::SliceManifest {
     let text = fs::read(data.join(slice_directory(1, slice)).join("manifest"))
         .expect("a manifest is always there");
-    manifest::Slice::read(&text, Place { generation: 1, slice, file: 0 })
+    manifest::SliceManifest::read(&text, Place { generation: 1, slice, file: 0 })
         .expect("a manifest is always whole")
 }

@@ -184,7 +184,7 @@ fn swap(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut R
 /// that is whole. What is too short is refused.
 pub fn must_reach(whole: Files<'_>, damaged: Files<'_>, place: Place) -> u64 {
     let text = whole.bytes(Name::Manifest).unwrap_or_default();
-    let Ok(manifest) = manifest::Slice::read(&text, place) else { return 0 };
+    let Ok(manifest) = manifest::SliceManifest::read(&text, place) else { return 0 };
     if manifest.last == 0 {
         return 0;
     }

@@ -9,7 +9,7 @@
 use super::Bug;
 use super::counts::Counts;
 use super::random::Random;
-use purser::journal::frame::{Block, Kind};
+use purser::journal::frame::{FrameBuffer, Kind};
 use purser::journal::{File, Place, manifest, snapshot};
 use purser::slice::disk::{Done, Task};
 use purser::slice::source::Source;
@@ -120,7 +120,7 @@ impl Directory {
             written: 0,
             end: None,
         };
-        let text = manifest::Slice::default().write(place).into_bytes();
+        let text = manifest::SliceManifest::default().write(place).into_bytes();
         directory.make(Name::Manifest, text.clone());
         directory.manifests.push(text);
         directory.sync();
@@ -128,9 +128,9 @@ impl Directory {
     }
 
     /// The manifest that is seen.
-    fn manifest(&mut self) -> Option<manifest::Slice> {
+    fn manifest(&mut self) -> Option<manifest::SliceManifest> {
         let place = self.place;
-        manifest::Slice::read(&self.inode(Name::Manifest)?.seen(), place).ok()
+        manifest::SliceManifest::read(&self.inode(Name::Manifest)?.seen(), place).ok()
     }
 
     fn make(&mut self, name: Name, bytes: Vec<u8>) {
@@ -198,7 +198,7 @@ enum What {
         file: File,
         offset: usize,
         bytes: Vec<u8>,
-        block: Option<Block>,
+        block: Option<FrameBuffer>,
     },
     Other(Task),
 }
@@ -361,7 +361,7 @@ impl Disk {
             }
             What::Other(Task::Publish { text }) if self.bug == Some(Bug::RemovedEarly) => {
                 let directory = &mut self.directories[slice];
-                let named = manifest::Slice::read(text.as_bytes(), directory.place);
+                let named = manifest::SliceManifest::read(text.as_bytes(), directory.place);
                 let named = named.expect("what is published is a manifest");
                 directory.seen.retain(
                     |name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first),
@@ -407,7 +407,7 @@ impl Disk {
                 directory.end = Some((*segment, offset + size));
             }
             Task::Publish { text } => {
-                let named = manifest::Slice::read(text.as_bytes(), directory.place);
+                let named = manifest::SliceManifest::read(text.as_bytes(), directory.place);
                 let named = named.map_err(|why| format!("slice {slice}: {why:?}"))?;
                 let missing = (named.first..=named.last)
                     .filter(|&n| n > 0)
@@ -455,7 +455,7 @@ impl Disk {
         inode.sync();
         let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
         let current = directory.manifest().expect("it is there and whole");
-        let early = manifest::Slice {
+        let early = manifest::SliceManifest {
             snapshot: number,
             snapshot_end: offset as u64,
             first: begin,
@@ -519,7 +519,7 @@ impl Disk {
         &mut self,
         slice: usize,
         segment: u64,
-        manifest: &manifest::Slice,
+        manifest: &manifest::SliceManifest,
     ) -> Result<(), Trouble> {
         let directory = &mut self.directories[slice];
         if self.bug != Some(Bug::NothingSettled) {
@@ -727,7 +727,7 @@ impl Disk {
 
 /// The names that nothing names any more, unless there is one that no crash leaves.
 pub fn strays<'a>(
-    manifest: &manifest::Slice,
+    manifest: &manifest::SliceManifest,
     names: impl Iterator<Item = &'a Name>,
 ) -> Result<Vec<Name>, String> {
     let mut strays = Vec::new();

@@ -24,10 +24,10 @@ use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::Recovery;
 use purser::slice::repartition::{DirectoryTask, Error, Order, Repartition};
-use purser::slice::snapshot::Traffic;
+use purser::slice::snapshot::ReadLoad;
 use purser::slice::source::{self, Source};
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, Slice};
+use purser::slice::{LogSink, Lsn, Slice, StepOutcome};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -126,11 +126,11 @@ impl World {
     /// An empty directory.
     fn begin(&mut self) {
         let slices = self.random.pick(&[1, 2, 3]);
-        let first = manifest::Directory { generation: 1, slices };
+        let first = manifest::DataManifest { generation: 1, slices };
         let made = self.make(first).and_then(|()| {
             for slice in 0..slices {
                 let place = Place { generation: 1, slice, file: 0 };
-                self.replace(&directory(place), &manifest::Slice::default().write(place))?;
+                self.replace(&directory(place), &manifest::SliceManifest::default().write(place))?;
             }
             self.tree.sync(&generation_directory(1))?;
             self.replace("", &first.write())
@@ -155,7 +155,7 @@ impl World {
             self.entries += 1;
             let entry = self.entry(users);
             let (place, slice, store) = &mut nodes[entry.user.slice(named.slices) as usize];
-            if store.is_held() || !store.has_room() {
+            if store.is_throttled() || !store.has_room() {
                 settle(&mut self.tree, &mut now_ms, *place, slice, store);
             }
             let (_, verdict) = slice.apply(Millis(NOW), &entry, store);
@@ -244,7 +244,7 @@ impl World {
         let new = if old.slices == slices {
             old
         } else {
-            manifest::Directory { generation: old.generation + 1, slices }
+            manifest::DataManifest { generation: old.generation + 1, slices }
         };
         if new == old && unnamed.is_empty() {
             return Ok(());
@@ -255,7 +255,7 @@ impl World {
         let mut machine = Repartition::new(old, new, manifests, unnamed);
         loop {
             let mut orders = Vec::new();
-            let headway =
+            let outcome =
                 machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
                     Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
                     Error::NoRoom(place, user) => {
@@ -274,7 +274,7 @@ impl World {
                     }
                 }
             }
-            if headway == Headway::Done {
+            if outcome == StepOutcome::Done {
                 assert!(machine.is_published());
                 return Ok(());
             }
@@ -327,7 +327,7 @@ impl World {
         }
     }
 
-    fn make(&mut self, manifest: manifest::Directory) -> Result<(), Crashed> {
+    fn make(&mut self, manifest: manifest::DataManifest) -> Result<(), Crashed> {
         self.tree.make_directory(&generation_directory(manifest.generation))?;
         (0..manifest.slices).try_for_each(|slice| {
             self.tree.make_directory(&slice_directory(manifest.generation, slice))
@@ -351,9 +351,9 @@ impl World {
 
     // What is there.
 
-    fn named(&self) -> Result<manifest::Directory, String> {
+    fn named(&self) -> Result<manifest::DataManifest, String> {
         let text = self.tree.read(MANIFEST).ok_or("the directory's manifest is missing")?;
-        manifest::Directory::read(&text)
+        manifest::DataManifest::read(&text)
             .map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
     }
 
@@ -363,7 +363,7 @@ impl World {
         names.map(|(name, _)| parse_generation(&name).expect("nothing else is made")).collect()
     }
 
-    fn unnamed(&self, named: manifest::Directory) -> Result<Vec<u64>, String> {
+    fn unnamed(&self, named: manifest::DataManifest) -> Result<Vec<u64>, String> {
         let mut unnamed = Vec::new();
         for generation in self.generations() {
             let below = generation_directory(generation);
@@ -378,16 +378,21 @@ impl World {
         Ok(unnamed)
     }
 
-    fn manifest(&self, named: manifest::Directory, slice: u32) -> Result<manifest::Slice, String> {
+    fn manifest(
+        &self,
+        named: manifest::DataManifest,
+        slice: u32,
+    ) -> Result<manifest::SliceManifest, String> {
         let place = Place { generation: named.generation, slice, file: 0 };
         let path = format!("{}/{MANIFEST}", directory(place));
         let text = self.tree.read(&path).ok_or_else(|| format!("{path} is missing"))?;
-        manifest::Slice::read(&text, place).map_err(|why| format!("{path} is unusable: {why:?}"))
+        manifest::SliceManifest::read(&text, place)
+            .map_err(|why| format!("{path} is unusable: {why:?}"))
     }
 
     fn recover(
         &mut self,
-        named: manifest::Directory,
+        named: manifest::DataManifest,
         slice: u32,
     ) -> Result<(Slice, Found), String> {
         let place = Place { generation: named.generation, slice, file: 0 };
@@ -426,7 +431,7 @@ fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, st
     loop {
         *now_ms += 1_000;
         let now_ms = *now_ms;
-        let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
+        let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
         store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
         let Some(task) = asked.pop_front() else { break };
         let Some(done) = kept(tree, place, task).expect("no crash was ordered") else { continue };

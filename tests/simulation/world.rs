@@ -18,9 +18,9 @@ use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
-use purser::slice::snapshot::Traffic;
+use purser::slice::snapshot::ReadLoad;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, Slice, Waiter, source};
+use purser::slice::{LogSink, Lsn, Slice, StepOutcome, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -113,7 +113,7 @@ impl World {
         let mut largest = 0;
         for turn in 0.. {
             world.drive(0).map_err(told)?;
-            if !world.nodes[0].store.is_held() {
+            if !world.nodes[0].store.is_throttled() {
                 let (client, oracle) = (&mut world.clients[0], &world.oracles[0]);
                 let drafts = (0..STEP)
                     .map(|_| client.draft(oracle, world.now_ms, &mut world.random))
@@ -356,7 +356,7 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
+        let traffic = self.random.pick(&[ReadLoad::Reads, ReadLoad::NoReads]);
         // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any
         // turn, but not for ever.
         let turn =
@@ -397,7 +397,7 @@ impl World {
 
     /// A body of entries.
     fn feed(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
-        if self.nodes[slice].store.is_held() {
+        if self.nodes[slice].store.is_throttled() {
             self.counts.add("held feeds", 1);
             return Ok(());
         }
@@ -535,16 +535,16 @@ impl World {
                 recovery.done(done);
             }
             let mut tasks = Vec::new();
-            let headway = recovery.advance(&mut machine, &mut |task| tasks.push(task));
-            let headway = headway.map_err(|fault| format!("recovery refuses: {fault}"))?;
+            let outcome = recovery.advance(&mut machine, &mut |task| tasks.push(task));
+            let outcome = outcome.map_err(|fault| format!("recovery refuses: {fault}"))?;
             for task in tasks {
                 self.counts.add("reads of recovery", u64::from(matches!(task, Task::Read { .. })));
                 self.disk.ask(slice, self.now_ms, task, &mut self.random);
             }
-            match headway {
-                Headway::Waiting => self.now_ms += self.random.between(1, 4),
-                Headway::Going => {}
-                Headway::Done => break,
+            match outcome {
+                StepOutcome::Waiting => self.now_ms += self.random.between(1, 4),
+                StepOutcome::Going => {}
+                StepOutcome::Done => break,
             }
         }
         let report = *recovery.report();
@@ -659,8 +659,9 @@ impl World {
 
 /// The bytes of the largest frame of users in the current snapshot.
 fn largest_frame(files: Files<'_>, place: Place) -> u32 {
-    let manifest =
-        files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text, place).ok());
+    let manifest = files
+        .bytes(Name::Manifest)
+        .and_then(|text| manifest::SliceManifest::read(&text, place).ok());
     let manifest = manifest.unwrap_or_default();
     let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
     let (mut at, mut largest) = (0, 0);
@@ -688,7 +689,7 @@ fn fault(error: source::Error<Infallible>) -> String {
 
 fn begin(files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
-    let manifest = manifest::Slice::read(&text, place)
+    let manifest = manifest::SliceManifest::read(&text, place)
         .map_err(|why| format!("the manifest is unusable: {why:?}"))?;
     Ok(Recovery::new(place, slices as u32, manifest))
 }

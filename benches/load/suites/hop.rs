@@ -51,12 +51,12 @@ const LANES: [(Wakeup, &str, Option<f64>); 4] = [
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let options = &bench.options;
-    let hops = if options.seconds < 1.0 { HOPS / 100 } else { HOPS };
+    let remote_requests = if options.seconds < 1.0 { HOPS / 100 } else { HOPS };
     let cpus = [bench.cores.server, bench.cores.load];
     let mut values = [const { [const { Vec::new() }; 2] }; LANES.len()];
     for _ in 0..options.rounds {
         for ((wakeup, ..), values) in LANES.into_iter().zip(&mut values) {
-            let mut ns = measure(cpus, wakeup, hops)?;
+            let mut ns = measure(cpus, wakeup, remote_requests)?;
             ns.sort_unstable();
             for (share, values) in [500, 990].into_iter().zip(values) {
                 values.push(ns[ns.len() * share / 1_000] as f64 / 1e3);
@@ -76,7 +76,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     Ok(Report {
         suite: Suite::Hop,
         title: "Round trip of a request to another core".to_owned(),
-        rows: vec![vec!["hops a round".to_owned()], vec![hops.to_string()]],
+        rows: vec![vec!["remote_requests a round".to_owned()], vec![remote_requests.to_string()]],
         figures: figures.collect(),
         notes: Vec::new(),
     })
@@ -89,7 +89,7 @@ struct Link {
 }
 
 /// Measures each round trip, in nanoseconds.
-fn measure(cpus: [usize; 2], wakeup: Wakeup, hops: u64) -> Result<Vec<u64>> {
+fn measure(cpus: [usize; 2], wakeup: Wakeup, remote_requests: u64) -> Result<Vec<u64>> {
     let (to, requests) = channel(8);
     let (replies, from) = channel(8);
     let (asker, answerer) = (Link { to, from }, Link { to: replies, from: requests });
@@ -106,18 +106,18 @@ fn measure(cpus: [usize; 2], wakeup: Wakeup, hops: u64) -> Result<Vec<u64>> {
         let asked = scope.spawn(move || {
             affinity::pin(cpus[0]).context("pinning")?;
             match wakeup {
-                Wakeup::Busy => ask(asker, hops, None, || Ok(())),
-                Wakeup::Event => ask(asker, hops, Some(parker), || {
+                Wakeup::Busy => ask(asker, remote_requests, None, || Ok(())),
+                Wakeup::Event => ask(asker, remote_requests, Some(parker), || {
                     control.wake();
                     Ok(())
                 }),
-                Wakeup::Read => ask(asker, hops, Some(parker), || {
+                Wakeup::Read => ask(asker, remote_requests, Some(parker), || {
                     sys::write_event(event).context("writing an event")
                 }),
                 Wakeup::Message => {
                     let mut own = message_ring()?;
                     let other = ring.recv().context("waiting for the other ring's descriptor")?;
-                    ask(asker, hops, Some(parker), || send_message(&mut own, other))
+                    ask(asker, remote_requests, Some(parker), || send_message(&mut own, other))
                 }
             }
         });
@@ -129,12 +129,12 @@ fn measure(cpus: [usize; 2], wakeup: Wakeup, hops: u64) -> Result<Vec<u64>> {
 
 fn ask(
     mut link: Link,
-    hops: u64,
+    remote_requests: u64,
     parker: Option<&Parker>,
     mut wake: impl FnMut() -> Result<()>,
 ) -> Result<Vec<u64>> {
-    let mut times = Vec::with_capacity(hops as usize);
-    for request in (0..hops).chain([END]) {
+    let mut times = Vec::with_capacity(remote_requests as usize);
+    for request in (0..remote_requests).chain([END]) {
         let pause = Instant::now();
         while parker.is_some() && pause.elapsed() < PAUSE {
             std::hint::spin_loop();
@@ -155,7 +155,7 @@ fn ask(
             std::hint::spin_loop();
         };
         times.push(since.elapsed().as_nanos() as u64);
-        link.from.give_back();
+        link.from.recycle();
         assert_eq!(answer, request + 1, "a reply matches its request");
     }
     Ok(times)
@@ -170,7 +170,7 @@ fn answer_all(link: &mut Link) -> bool {
         }
         link.to.push(request + 1);
     }
-    link.from.give_back();
+    link.from.recycle();
     link.to.publish();
     true
 }

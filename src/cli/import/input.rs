@@ -32,7 +32,7 @@ pub struct Input {
 
 /// A line that [`Input::line`] has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct InputLine {
     /// Offset of its first byte in the file, or in the unpacked text.
     pub offset: u64,
     /// Whether the line is complete. If not, it is longer than [`LINE_BYTES`], and only its
@@ -85,7 +85,7 @@ impl Input {
     }
 
     /// Reads the next line into `line`, without its line feed; `None` after the last.
-    pub fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<Line>, Failure> {
+    pub fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<InputLine>, Failure> {
         line.clear();
         let (start, mut is_whole) = (self.offset, true);
         loop {
@@ -95,7 +95,7 @@ impl Input {
                 Err(error) => return Err(Failure::new("read", self.name.as_str(), error)),
             };
             if ahead.is_empty() {
-                return Ok((self.offset > start).then_some(Line { offset: start, is_whole }));
+                return Ok((self.offset > start).then_some(InputLine { offset: start, is_whole }));
             }
             let end = memchr::memchr(b'\n', ahead);
             let part = &ahead[..end.unwrap_or(ahead.len())];
@@ -110,7 +110,7 @@ impl Input {
             self.reader.consume(used);
             self.offset += used as u64;
             if end.is_some() {
-                return Ok(Some(Line { offset: start, is_whole }));
+                return Ok(Some(InputLine { offset: start, is_whole }));
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::journal::record;
 use crate::ledger::FUTURE_MS;
 use crate::ledger::entry::{Action, EntryRef, Rejection, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::index::{Index, Slot};
+use crate::ledger::index::{Index, UserSlot};
 use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
@@ -32,13 +32,13 @@ pub struct Judge {
     index: Index,
     snapshot: Snapshot,
     current: Option<Current>,
-    counts: Counts,
+    counts: LineCounts,
     scratch: Vec<u8>,
 }
 
-/// Counts of the entries that were not rejected.
+/// LineCounts of the entries that were not rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct LineCounts {
     /// Accepted entries.
     pub accepted: u64,
     /// Entries seen before with equal fields.
@@ -64,7 +64,7 @@ impl Judge {
             index: Index::default(),
             snapshot,
             current: None,
-            counts: Counts::default(),
+            counts: LineCounts::default(),
             scratch: Vec::new(),
         }
     }
@@ -110,7 +110,7 @@ impl Judge {
         self.current = Some(Current { user: User::new(id), ids, at, early: BTreeMap::new() });
     }
 
-    /// Counts a verdict. After an accepted hold, judges the settlements that waited for it.
+    /// LineCounts a verdict. After an accepted hold, judges the settlements that waited for it.
     fn count<E>(
         &mut self,
         item: &Item<'_>,
@@ -164,8 +164,8 @@ impl Judge {
         self.end_of_time(refuse)?;
         let user = &self.current.as_ref().expect("a user is current until its end").user;
         if user.version() > 0 {
-            let slot =
-                Slot::try_from(self.snapshot.users()).expect("memory ends long before 2^32 users");
+            let slot = UserSlot::try_from(self.snapshot.users())
+                .expect("memory ends long before 2^32 users");
             self.index
                 .insert(user.id(), slot, |_| false)
                 .expect("the index was checked when the first entry was judged");
@@ -203,7 +203,7 @@ impl Judge {
     pub fn finish<E: From<Failure>>(
         mut self,
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
-    ) -> Result<(Snapshot, Names, Counts), E> {
+    ) -> Result<(Snapshot, Names, LineCounts), E> {
         self.end_user(refuse)?;
         Ok((self.snapshot, self.names, self.counts))
     }

@@ -13,11 +13,11 @@ mod judge;
 mod rejected;
 mod sort;
 
-use super::progress::Progress;
+use super::progress::ProgressMeter;
 use super::text::{count, many, print};
 use super::{Error, REJECTED};
 use crate::api::entry::{self, LineScratch};
-use crate::api::problem::{Code, Problem, blamed};
+use crate::api::problem::{Code, Problem, blamed_field};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
 use crate::engine::files::Files;
@@ -31,7 +31,7 @@ use crate::slice::source;
 use crate::slice::store::Found;
 use input::{Again, Input, LINE_BYTES, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
-use judge::{Counts, Judge};
+use judge::{Judge, LineCounts};
 use rejected::Rejected;
 use sort::{Sorted, Sorter};
 use std::cell::Cell;
@@ -188,7 +188,7 @@ fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Found, Error
 impl Lines {
     /// Reads all lines. Rejects those that are no entries and sorts the others.
     fn sort(&mut self, mut sorter: Sorter, size: u64) -> Result<Sorted, Error> {
-        let mut progress = Progress::new("reading");
+        let mut progress = ProgressMeter::new("reading");
         let taken = Rc::new(Cell::new(0));
         let (mut line, mut bytes) = (Vec::new(), Vec::new());
         for (file, name) in self.files.iter().enumerate() {
@@ -225,7 +225,7 @@ impl Lines {
                         item.write(&mut bytes);
                         sorter.push(&bytes)?;
                     }
-                    Err(problem) => self.rejected.add(&rejected::Line {
+                    Err(problem) => self.rejected.add(&rejected::RejectedLine {
                         file: name,
                         number,
                         entry_id: parsed.id_text,
@@ -237,7 +237,7 @@ impl Lines {
             }
         }
         drop(progress);
-        let mut progress = Progress::new("sorting");
+        let mut progress = ProgressMeter::new("sorting");
         Ok(sorter.finish(|done, total| progress.at(done, total))?)
     }
 
@@ -248,7 +248,7 @@ impl Lines {
         mut sorted: Sorted,
         directory: &SliceDirectory,
         found: &Found,
-    ) -> Result<(OnDisk, u64, Counts), Error> {
+    ) -> Result<(OnDisk, u64, LineCounts), Error> {
         let manifest = &found.manifest;
         // If there is no segment yet, the log will begin with segment 1.
         let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
@@ -256,7 +256,7 @@ impl Lines {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64);
         let mut judge = Judge::new(Millis(now), snapshot);
-        let mut progress = Progress::new("merging");
+        let mut progress = ProgressMeter::new("merging");
         let (mut entries, mut bytes, total) = (0u64, 0, sorted.bytes());
         let mut refuse = |item: &Item<'_>, reason| self.refuse(item, reason);
         while let Some(item) = sorted.next()? {
@@ -284,8 +284,8 @@ impl Lines {
             text => text,
         };
         let mut scratch = LineScratch::EMPTY;
-        let problem = Problem::at(reason.into(), blamed(reason.into()));
-        self.rejected.add(&rejected::Line {
+        let problem = Problem::at(reason.into(), blamed_field(reason.into()));
+        self.rejected.add(&rejected::RejectedLine {
             file,
             number: item.origin.line(),
             entry_id: entry::read(text, &mut scratch).id_text,
@@ -296,8 +296,8 @@ impl Lines {
         Ok(())
     }
 
-    fn print_summary(&self, users: u64, counts: Counts) {
-        let Counts { accepted, duplicates } = counts;
+    fn print_summary(&self, users: u64, counts: LineCounts) {
+        let LineCounts { accepted, duplicates } = counts;
         let rejected = self.rejected.count();
         assert!(accepted + duplicates + rejected == self.read, "every line has one verdict");
         let mut text = format!(
@@ -326,7 +326,7 @@ fn read_failed(failure: Failure, line: u64) -> Error {
 /// Names the snapshot in the manifest: from now on it counts.
 fn publish(
     directory: &SliceDirectory,
-    before: &manifest::Slice,
+    before: &manifest::SliceManifest,
     written: OnDisk,
 ) -> Result<(), Failure> {
     directory.publish(&written.manifest.write(directory.place))?;

@@ -18,7 +18,7 @@ pub struct Rejected {
 
 /// A rejected line.
 #[derive(Debug)]
-pub struct Line<'a> {
+pub struct RejectedLine<'a> {
     /// Name of its file, as given on the command line.
     pub file: &'a str,
     /// Its number there, from 1.
@@ -39,7 +39,7 @@ impl Rejected {
         Self { path, out: None, by_code: BTreeMap::new() }
     }
 
-    pub fn add(&mut self, line: &Line<'_>) -> Result<(), Failure> {
+    pub fn add(&mut self, line: &RejectedLine<'_>) -> Result<(), Failure> {
         let failed = |operation| Failure::at(operation, &self.path);
         let out = match &mut self.out {
             Some(out) => out,

@@ -2,17 +2,17 @@
 //! sets up the storage of each slice.
 
 use super::super::Error;
-use super::super::progress::Progress;
+use super::super::progress::ProgressMeter;
 use super::super::text::{count, many, print_line};
 use crate::config::settings::Config;
 use crate::engine::control::{Command, Control};
 use crate::engine::directory::SliceDirectory;
 use crate::engine::directory::{self, Directory};
 use crate::engine::files::Files;
-use crate::engine::priority::Aside;
+use crate::engine::priority::SpareCpus;
 use crate::engine::repartition::repartition;
 use crate::engine::storage::Storage;
-use crate::server::owner::Kept;
+use crate::server::owner::Stored;
 use crate::slice::log::Segments;
 use crate::slice::recovery::Recovery;
 use crate::slice::source;
@@ -33,7 +33,7 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
             count(before.into())
         ));
     }
-    let mut progress = Progress::new("re-partitioning");
+    let mut progress = ProgressMeter::new("re-partitioning");
     let report = &mut |done, total| {
         progress.at(done, total);
         control.command() == Command::Serve
@@ -60,8 +60,8 @@ pub fn keep(
     directory: SliceDirectory,
     config: &Config,
     control: &Control,
-    aside: &Aside,
-) -> Result<(Kept, Storage), Error> {
+    aside: &SpareCpus,
+) -> Result<(Stored, Storage), Error> {
     let (place, snapshot_after_bytes) = (directory.place, config.snapshot_after_bytes);
     let settings = Settings { place, snapshot_after_bytes, segments: Segments::DISK };
     let mut recovery = Recovery::new(place, directory.slices, directory.manifest()?);
@@ -70,5 +70,5 @@ pub fn keep(
         source::Error::Disk(failure) => failure,
         source::Error::Fault(fault) => directory.unloadable(fault),
     })?;
-    Ok((Kept { settings, recovery }, Storage::new(directory, control, aside)?))
+    Ok((Stored { settings, recovery }, Storage::new(directory, control, aside)?))
 }

@@ -2,7 +2,7 @@
 //! limits.
 
 use super::super::Error;
-use crate::api::info::{Info, Place};
+use crate::api::info::{Info, SliceInfo};
 use crate::api::{BATCH_BYTES, BATCH_READS, FEED_BYTES, FEED_LINES};
 use crate::config::settings::Config;
 use crate::journal::manifest::HASH_VERSION;
@@ -16,7 +16,7 @@ pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
                 .to_owned(),
         )
     })?;
-    let place = |(slice, &port): (usize, &u16)| Place { cpu: config.cpu_of(slice), port };
+    let place = |(slice, &port): (usize, &u16)| SliceInfo { cpu: config.cpu_of(slice), port };
     let limits = &config.limits;
     Ok(Info {
         version: env!("CARGO_PKG_VERSION"),

@@ -1,6 +1,6 @@
 //! Loading of a start: waits for all cores, shows progress, and prints what was loaded.
 
-use super::super::progress::Progress;
+use super::super::progress::ProgressMeter;
 use super::super::text::{count, print_line};
 use crate::config::settings::Config;
 use crate::engine::Failure;
@@ -15,7 +15,7 @@ pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Fa
     if config.data.is_none() {
         print_line("data: in memory only; all of it is lost when this process stops");
     }
-    let (start, mut progress) = (Instant::now(), Some(Progress::new("loading")));
+    let (start, mut progress) = (Instant::now(), Some(ProgressMeter::new("loading")));
     let mut reports = vec![Report::default(); config.slices as usize];
     let (mut loading, mut starting) =
         (if config.data.is_some() { reports.len() } else { 0 }, count);

@@ -1,15 +1,15 @@
 //! `purser serve`: sets up the cores, announces them, and serves until told to stop.
 //!
 //! [`run`] is the order of a start; each of its steps is a module: [`signals`], [`data`] (open,
-//! re-partition), [`info`], [`announce`], [`loading`], [`farewell`]. The flags are in
+//! re-partition), [`info`], [`announce`], [`loading`], [`summary`]. The flags are in
 //! [`crate::config`].
 
 mod announce;
 mod data;
-mod farewell;
 mod info;
 mod loading;
 mod signals;
+mod summary;
 
 use super::Error;
 use crate::config::check::check;
@@ -19,7 +19,7 @@ use crate::engine::control::Control;
 use crate::engine::cores::{self, Plan};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
-use crate::engine::priority::Aside;
+use crate::engine::priority::SpareCpus;
 use crate::engine::{affinity, descriptors, memory_limit, probe};
 use crate::server::core::Setup;
 use crate::server::limits::CREDITS;
@@ -36,8 +36,8 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let cpus = config.cores_with_slices();
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
     signals::watch(controls.clone())?;
-    let aside = Aside::of(&machine.cpus, &config.cores);
-    // Kept until the end: it holds the lock of the data directory.
+    let aside = SpareCpus::of(&machine.cpus, &config.cores);
+    // Stored until the end: it holds the lock of the data directory.
     let opened = config
         .data
         .as_deref()
@@ -85,7 +85,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         plans[slice % cpus.len()].listeners.extend(listeners);
     }
     let mut cores = cores::start(plans, &aside)?;
-    cores.are_set_up()?;
+    cores.wait_for_setup()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
     announce::found(&config, &kernel, descriptors);
     // Announced only when each core accepts requests, so that it is true.
@@ -93,7 +93,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         announce::listening(&config, address, &numbers);
     }
     let ended = cores.join()?;
-    farewell::take_leave(&ended, controls[0].command());
+    summary::print_summary(&ended, controls[0].command());
     // Not dropped: the process ends here, and the kernel frees its memory faster than dropping
     // millions of users would.
     std::mem::forget(ended);

@@ -6,12 +6,12 @@
 //! more, and the figures must agree.
 
 use super::super::Error;
-use super::super::progress::Progress;
+use super::super::progress::ProgressMeter;
 use super::faults;
 use crate::engine::directory::SliceDirectory;
 use crate::engine::files::Files;
 use crate::ledger::book::Book;
-use crate::ledger::index::Slot;
+use crate::ledger::index::UserSlot;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use crate::slice::Slice;
@@ -70,7 +70,7 @@ pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
     source::measure(&mut recovery, &mut files).map_err(faulty)?;
-    let mut progress = Progress::new("reading");
+    let mut progress = ProgressMeter::new("reading");
     while !source::step(&mut recovery, &mut slice, &mut files).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
@@ -100,8 +100,8 @@ impl Summary {
     /// Checks and summarises every user.
     fn of(book: &Book) -> Result<Self, String> {
         let (mut summary, mut image, mut again) = (Self::default(), Vec::new(), Vec::new());
-        let mut progress = Progress::new("checking users");
-        for slot in 0..book.users() as Slot {
+        let mut progress = ProgressMeter::new("checking users");
+        for slot in 0..book.users() as UserSlot {
             check_user(book, slot, &mut image, &mut again)?;
             summary.count(book.user(slot));
             progress.at(slot.into(), book.users() as u64);
@@ -126,7 +126,7 @@ impl Summary {
 /// Checks that a user is read back as written, and found by their id. The buffers are overwritten.
 fn check_user(
     book: &Book,
-    slot: Slot,
+    slot: UserSlot,
     image: &mut Vec<u8>,
     again: &mut Vec<u8>,
 ) -> Result<(), String> {

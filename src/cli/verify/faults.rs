@@ -8,7 +8,7 @@ use super::super::Error;
 use super::strays;
 use crate::engine::Failure;
 use crate::engine::directory::{self, Directory, MANIFEST, SliceDirectory};
-use crate::journal::manifest::{self, Unusable};
+use crate::journal::manifest::{self, ManifestError};
 use crate::slice::source;
 use std::fs;
 use std::path::Path;
@@ -43,7 +43,7 @@ pub fn judged(error: directory::Error) -> Error {
         | directory::Error::Stopped(_) => return error.into(),
         // A manifest of another version need not have our format, so it is no fault; but one whose
         // checksum is wrong was damaged.
-        directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_))
+        directory::Error::Manifest(path, ManifestError::Version(_) | ManifestError::Hash(_))
             if is_sealed(path) =>
         {
             return error.into();
@@ -54,15 +54,15 @@ pub fn judged(error: directory::Error) -> Error {
     Error::Fault(format!("{} at byte 0: {what}", path.display()))
 }
 
-fn what_is_wrong(why: Unusable) -> String {
+fn what_is_wrong(why: ManifestError) -> String {
     match why {
-        Unusable::Elsewhere(generation, slice) => {
+        ManifestError::Elsewhere(generation, slice) => {
             format!("it is that of slice {slice} of generation {generation}")
         }
-        Unusable::Older(generation) => {
+        ManifestError::Older(generation) => {
             format!("it is an older manifest: generation {generation} came after it, and is there")
         }
-        Unusable::Malformed | Unusable::Version(_) | Unusable::Hash(_) => {
+        ManifestError::Malformed | ManifestError::Version(_) | ManifestError::Hash(_) => {
             "this is not a whole manifest: it was changed or damaged".to_owned()
         }
     }

@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let start = Instant::now();
     let path = &arguments.data;
     let directory = faults::open(path)?;
-    let manifest::Directory { generation, slices } = *directory.manifest();
+    let manifest::DataManifest { generation, slices } = *directory.manifest();
     print(&format!(
         "{}: generation {generation}, {}\n",
         path.display(),

@@ -2,7 +2,7 @@
 
 use super::super::text::{count, many};
 use super::check::{Checked, Total};
-use crate::calendar::{Date, SECONDS_A_DAY};
+use crate::calendar::{Date, SECONDS_PER_DAY};
 use crate::journal::File;
 use crate::ledger::time::Millis;
 
@@ -89,8 +89,9 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 /// Formats a time as RFC 3339: `2025-11-23T12:13:20.000Z`.
 fn rfc3339(at: Millis) -> String {
     let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
-    let Date { year, month, day } = Date::of_day(seconds / SECONDS_A_DAY);
-    let (hour, minute, second) = (seconds % SECONDS_A_DAY / 3_600, seconds / 60 % 60, seconds % 60);
+    let Date { year, month, day } = Date::of_day(seconds / SECONDS_PER_DAY);
+    let (hour, minute, second) =
+        (seconds % SECONDS_PER_DAY / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 

@@ -24,7 +24,7 @@ fn foreign(path: &Path) -> String {
 /// is a fault.
 pub fn in_slice(
     directory: &SliceDirectory,
-    manifest: &manifest::Slice,
+    manifest: &manifest::SliceManifest,
     notes: &mut Vec<String>,
 ) -> Result<(), Error> {
     fs::read_dir(&directory.path).map_err(|error| {
@@ -54,7 +54,7 @@ pub fn in_slice(
 
 /// Notes files beside the directories of the slices. The `unnamed` generations are noted already.
 pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> {
-    let manifest::Directory { generation, slices } = *directory.manifest();
+    let manifest::DataManifest { generation, slices } = *directory.manifest();
     let path = directory.path();
     let below = path.join(generation_directory(generation));
     let mut expected: BTreeSet<PathBuf> =

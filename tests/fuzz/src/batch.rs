@@ -3,7 +3,7 @@
 use crate::forms::{self, present};
 use crate::object::Object;
 use purser::api::BATCH_READS;
-use purser::api::read::{Kind, Read, What};
+use purser::api::read::{KindFilter, Read, What};
 use purser::ledger::time::Window;
 use serde::Deserialize;
 
@@ -60,7 +60,7 @@ impl Item {
         let kind = match self.kind.as_deref() {
             None => None,
             Some(text) if forms::is_kind(text) => {
-                Some(Kind::parse(text.as_bytes()).expect("a checked kind parses"))
+                Some(KindFilter::parse(text.as_bytes()).expect("a checked kind parses"))
             }
             Some(_) => return None,
         };

@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use purser::journal::frame::{Block, Kind};
+use purser::journal::frame::{FrameBuffer, Kind};
 use purser::journal::segment::{self, Header};
 use purser::journal::snapshot::{Begin, End};
 use purser::journal::{File, Place, manifest, record};
@@ -48,10 +48,10 @@ fn image(bytes: &[u8]) {
 }
 
 fn manifests(bytes: &[u8]) {
-    if let Ok(directory) = manifest::Directory::read(bytes) {
+    if let Ok(directory) = manifest::DataManifest::read(bytes) {
         assert_eq!(directory.write().as_bytes(), bytes);
     }
-    if let Ok(slice) = manifest::Slice::read(bytes, PLACE) {
+    if let Ok(slice) = manifest::SliceManifest::read(bytes, PLACE) {
         assert_eq!(slice.write(PLACE).as_bytes(), bytes);
     }
     if let Some(header) = Header::read(bytes) {
@@ -85,8 +85,8 @@ fn recovery(bytes: &[u8]) {
     files.frame(File::Segment(1), Kind::Segment, 0, |out| header.write(out));
     files.frame(File::Segment(1), Kind::Write, 1, |out| out.extend_from_slice(records));
     for manifest in [
-        manifest::Slice { snapshot: 0, snapshot_end: 0, first: 1, last: 1 },
-        manifest::Slice { snapshot: 1, snapshot_end, first: 1, last: 1 },
+        manifest::SliceManifest { snapshot: 0, snapshot_end: 0, first: 1, last: 1 },
+        manifest::SliceManifest { snapshot: 1, snapshot_end, first: 1, last: 1 },
     ] {
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, manifest);
@@ -124,7 +124,7 @@ struct Files(BTreeMap<File, Vec<u8>>);
 
 impl Files {
     fn frame(&mut self, file: File, kind: Kind, number: u64, payload: impl FnOnce(&mut Vec<u8>)) {
-        let mut block = Block::with_room(64);
+        let mut block = FrameBuffer::with_capacity(64);
         payload(block.payload());
         block.seal(kind, Place { file: file.number(), ..PLACE }, number);
         self.0.entry(file).or_default().extend_from_slice(block.bytes());

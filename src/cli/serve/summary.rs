@@ -9,7 +9,7 @@ use crate::slice::Slice;
 use crate::slice::store::Counts;
 
 /// Prints the report of cores that were ended by `command`.
-pub fn take_leave(ended: &[Ended], command: Command) {
+pub fn print_summary(ended: &[Ended], command: Command) {
     let (mut users, mut bytes, mut counters, mut kept) =
         (0, 0, Counters::default(), Counts::default());
     let mut slices = 0;
@@ -56,9 +56,9 @@ pub fn take_leave(ended: &[Ended], command: Command) {
         ));
     }
     if slices > 1 {
-        let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
+        let (remote_requests, ms) = (counters.remote_requests, counters.spun_ns / 1_000_000);
         print_line(&format!(
-            "between cores: {hops} questions; {ms} ms of CPU time looking out for answers"
+            "between cores: {remote_requests} questions; {ms} ms of CPU time looking out for answers"
         ));
     }
     if kept.writes > 0 {
