@@ -20,11 +20,11 @@ use std::net::{SocketAddr, TcpStream};
 #[derive(Deserialize)]
 struct Info {
     hash: u64,
-    cores: Vec<Core>,
+    slices: Vec<Slice>,
 }
 
 #[derive(Deserialize)]
-struct Core {
+struct Slice {
     port: u16,
 }
 
@@ -40,7 +40,7 @@ impl Client {
     pub fn new(common: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let mut connection = BufReader::new(TcpStream::connect(common)?);
         let info: Info = serde_json::from_str(&get(&mut connection, "/v1/info")?)?;
-        let connections = info.cores.iter().map(|_| None).collect();
+        let connections = info.slices.iter().map(|_| None).collect();
         Ok(Self { common, info, connections })
     }
 
@@ -50,7 +50,7 @@ impl Client {
         let mut x = user.wrapping_add(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % self.info.cores.len() as u64) as usize
+        ((x ^ (x >> 31)) % self.info.slices.len() as u64) as usize
     }
 
     /// Reads a balance from the core that owns the user.
@@ -59,7 +59,7 @@ impl Client {
         let connection = match &mut self.connections[slice] {
             Some(connection) => connection,
             place => {
-                let own = SocketAddr::new(self.common.ip(), self.info.cores[slice].port);
+                let own = SocketAddr::new(self.common.ip(), self.info.slices[slice].port);
                 let stream =
                     TcpStream::connect(own).or_else(|_| TcpStream::connect(self.common))?;
                 stream.set_nodelay(true)?;

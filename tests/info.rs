@@ -38,7 +38,7 @@ fn it_says_what_runs_and_where_users_are() {
             .map(|s| USERS.filter(|&u| UserId(u).slice(slices) == s).count() as u64)
             .collect();
         let users = || -> Vec<u64> {
-            info()["cores"]
+            info()["slices"]
                 .as_array()
                 .expect("a list")
                 .iter()
@@ -50,7 +50,8 @@ fn it_says_what_runs_and_where_users_are() {
         assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
         assert!(info["commit"].as_str().is_some_and(|commit| !commit.is_empty()), "{info}");
         assert!(info["started_ms"].as_u64().is_some_and(|ms| ms > AT_MS), "{info}");
-        assert_eq!((&info["hash"], &info["slices"]), (&1.into(), &slices.into()));
+        assert_eq!(info["hash"], 1);
+        assert_eq!(info["slices"].as_array().map(Vec::len), Some(slices as usize));
         assert_eq!(info["limits"]["batch_reads"], 1_000);
     }
 }

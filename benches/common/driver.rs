@@ -29,8 +29,9 @@ pub const UNLIMITED: Limits = Limits {
 
 /// `/v1/info` data of a server with this many slices.
 pub fn info(slices: u32) -> Info {
-    let cores = (0..slices).map(|slice| SliceInfo { cpu: slice as usize, port: 0 }).collect();
-    Info { version: "0", commit: "0", started_ms: 0, hash: 1, cores, limits: Vec::new() }
+    let slices =
+        (0..slices).map(|slice| SliceInfo { core: slice, cpu: slice as usize, port: 0 }).collect();
+    Info { version: "0", commit: "0", started_ms: 0, hash: 1, slices, limits: Vec::new() }
 }
 
 /// The client's end of a connection.

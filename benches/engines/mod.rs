@@ -103,7 +103,7 @@ pub fn command(args: Args) -> Result<()> {
         commit: "rival engine",
         started_ms: 0,
         hash: HASH_VERSION,
-        cores: vec![SliceInfo { cpu, port: address.port() }],
+        slices: vec![SliceInfo { core: 0, cpu, port: address.port() }],
         limits: Vec::new(),
     };
     drive(engine, Turns::new(Server::new(Setup::alone(config.limits, info)), arena), listener, cpu)

@@ -277,15 +277,19 @@ impl Running {
         let info: serde_json::Value =
             serde_json::from_slice(answer.body()).context("reading /v1/info")?;
         let figures = |name: &str| -> Vec<u64> {
-            let cores = info["cores"].as_array().map_or(&[][..], Vec::as_slice);
-            cores.iter().filter_map(|core| core[name].as_u64()).collect()
+            // Programs before 0.2 have the list as `cores`, with `looked_out_us`.
+            let slices = info["slices"].as_array().or(info["cores"].as_array());
+            let slices = slices.map_or(&[][..], Vec::as_slice);
+            slices.iter().filter_map(|slice| slice[name].as_u64()).collect()
         };
         let ports = figures("port").into_iter().filter_map(|port| port.try_into().ok()).collect();
         let commit = info["commit"].as_str().unwrap_or("unknown").to_owned();
         Ok(Info {
             commit,
             ports,
-            spun: Duration::from_micros(figures("looked_out_us").iter().sum()),
+            spun: Duration::from_micros(
+                figures("spun_us").iter().chain(&figures("looked_out_us")).sum(),
+            ),
         })
     }
 

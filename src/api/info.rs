@@ -18,7 +18,7 @@ pub struct Info {
     /// Version of the hash that distributes users over the slices.
     pub hash: u64,
     /// Location of each slice, in slice order.
-    pub cores: Vec<SliceInfo>,
+    pub slices: Vec<SliceInfo>,
     /// The limits in force, by name.
     pub limits: Vec<(&'static str, u64)>,
 }
@@ -26,7 +26,9 @@ pub struct Info {
 /// Location of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SliceInfo {
-    /// The CPU that the slice's core runs on.
+    /// Number of the core that owns the slice.
+    pub core: u32,
+    /// The CPU that this core runs on.
     pub cpu: usize,
     /// The port of this slice; no other slice listens on it.
     pub port: u16,
@@ -39,7 +41,7 @@ pub struct Figures {
     pub users: u64,
     /// CPU time that the slice's core has spent spinning for replies of other cores, in
     /// microseconds. Slices of one core show the same value.
-    pub looked_out_us: u64,
+    pub spun_us: u64,
 }
 
 impl Info {
@@ -57,22 +59,22 @@ impl Info {
             out.extend_from_slice(text.as_bytes());
             out.push(b'"');
         }
-        let slices = self.cores.len() as u64;
-        for (name, figure) in
-            [("started_ms", self.started_ms), ("hash", self.hash), ("slices", slices)]
-        {
+        for (name, figure) in [("started_ms", self.started_ms), ("hash", self.hash)] {
             open(out, name);
             number(out, figure);
         }
-        open(out, "cores");
-        for ((slice, core), figures) in (0u64..).zip(&self.cores).zip(figures) {
+        open(out, "slices");
+        for ((slice, info), figures) in (0u64..).zip(&self.slices).zip(figures) {
             out.push(if slice == 0 { b'[' } else { b',' });
-            let Figures { users, looked_out_us } = *figures;
-            let place = [("slice", slice), ("cpu", core.cpu as u64), ("port", core.port.into())];
-            object(
-                out,
-                place.into_iter().chain([("users", users), ("looked_out_us", looked_out_us)]),
-            );
+            let members = [
+                ("slice", slice),
+                ("core", info.core.into()),
+                ("cpu", info.cpu as u64),
+                ("port", info.port.into()),
+                ("users", figures.users),
+                ("spun_us", figures.spun_us),
+            ];
+            object(out, members.into_iter());
         }
         out.push(b']');
         open(out, "limits");
@@ -102,17 +104,20 @@ mod tests {
             commit: "abc",
             started_ms: 5,
             hash: 1,
-            cores: vec![SliceInfo { cpu: 0, port: 8_081 }, SliceInfo { cpu: 3, port: 8_082 }],
+            slices: vec![
+                SliceInfo { core: 0, cpu: 0, port: 8_081 },
+                SliceInfo { core: 1, cpu: 3, port: 8_082 },
+            ],
             limits: vec![("connections", 10), ("batch_reads", 1_000)],
         };
         let mut out = Vec::new();
-        info.write(&[70, 71].map(|users| Figures { users, looked_out_us: 9 }), &mut out);
+        info.write(&[70, 71].map(|users| Figures { users, spun_us: 9 }), &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
             concat!(
-                r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":2,"cores":["#,
-                r#"{"slice":0,"cpu":0,"port":8081,"users":70,"looked_out_us":9},"#,
-                r#"{"slice":1,"cpu":3,"port":8082,"users":71,"looked_out_us":9}],"#,
+                r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":["#,
+                r#"{"slice":0,"core":0,"cpu":0,"port":8081,"users":70,"spun_us":9},"#,
+                r#"{"slice":1,"core":1,"cpu":3,"port":8082,"users":71,"spun_us":9}],"#,
                 r#""limits":{"connections":10,"batch_reads":1000}}"#
             )
         );

@@ -43,7 +43,12 @@ impl Config {
 
     /// The CPU of the core that owns `slice`.
     pub fn cpu_of(&self, slice: usize) -> usize {
-        self.cores[slice % self.cores.len()]
+        self.cores[self.core_of(slice)]
+    }
+
+    /// The core that owns `slice`.
+    pub const fn core_of(&self, slice: usize) -> usize {
+        slice % self.cores.len()
     }
 
     /// Memory limit of one slice's ledger, in bytes.

@@ -343,10 +343,10 @@ impl Shared {
 
     /// The figures of this core's slices.
     pub(super) fn figures(&self) -> impl Iterator<Item = (u32, Figures)> {
-        let looked_out_us = self.clocks.spun_us;
+        let spun_us = self.clocks.spun_us;
         self.owners.iter().map(move |owner| {
             let users = owner.slice().book().users() as u64;
-            (owner.number(), Figures { users, looked_out_us })
+            (owner.number(), Figures { users, spun_us })
         })
     }
 
