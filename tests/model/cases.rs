@@ -1,7 +1,7 @@
-//! Hand-computed cases of the contract, and real data with the figures that a bank and another
-//! program gave.
+//! Tests of the model: hand-computed cases of the contract, and real data with results from a bank
+//! and from another program.
 //!
-//! They go through the model's face: lines and targets in, verdicts and text out.
+//! All use the model's public interface: lines and targets in, verdicts and text out.
 
 use super::json::{self, Value};
 use super::stats::{DAY, HOUR, MAX_TIME, MINUTE};
@@ -9,7 +9,7 @@ use super::{Model, Verdict};
 
 const NOW: u64 = 1_763_900_000_000;
 
-/// An entry of user 42 with these members behind the ids.
+/// A line of user 42: the ids, then the members of `rest`.
 fn line(id: &str, rest: &str) -> String {
     format!(r#"{{"entry_id":"{id}","user_id":"42",{rest}}}"#)
 }
@@ -38,7 +38,7 @@ fn void(id: &str, pending_id: &str, at_ms: i64) -> String {
     line(id, &format!(r#""at_ms":{at_ms},"state":"voided","pending_id":"{pending_id}""#))
 }
 
-/// A verdict in a few words: `ok`, `duplicate`, or code and field.
+/// A verdict as short text: `ok`, `duplicate`, or code and field.
 fn told(verdict: Verdict) -> String {
     match verdict {
         Verdict::Accepted => "ok".to_owned(),
@@ -49,7 +49,7 @@ fn told(verdict: Verdict) -> String {
     }
 }
 
-/// Feeds the lines one after another; each must be told what stands beside it.
+/// Applies lines one after another and compares each verdict with the expected one beside it.
 fn check(model: &mut Model, rows: &[(String, &str)]) {
     check_at(model, 9_000_000_000_000, rows);
 }
@@ -71,7 +71,7 @@ fn balances(model: &Model) -> String {
     balances.replace(r#""currency":"#, "").replace('"', "")
 }
 
-/// The range that a question of the user whose latest entry is at `latest` is answered for.
+/// Checks the range of a statistics answer for a user whose only entry is at `latest`.
 fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let mut model = Model::new();
     check_at(
@@ -96,7 +96,7 @@ fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     assert_eq!(body, wanted, "latest {latest} at {at_ms} {window}");
 }
 
-/// Day, hour, minute.
+/// Time in milliseconds from day, hour and minute.
 fn t(day: i64, hour: i64, minute: i64) -> i64 {
     day * DAY + hour * HOUR + minute * MINUTE
 }
@@ -224,7 +224,7 @@ fn figures_are_grouped_sorted_filtered_and_half_open() {
 }
 
 #[test]
-fn holds_are_settled_in_part_in_full_or_not_at_all() {
+fn holds_are_settled_in_part_in_full_or_voided() {
     let mut model = Model::new();
     let at = 1_000_000_000;
     check(
@@ -291,7 +291,7 @@ fn a_settlement_counts_at_its_own_time() {
             (hold("1", "COIN gift debit", 9, held), "entry_too_old at_ms"),
             (hold("1", "COIN gift debit", 9, settled), "entry_id_conflict entry_id"),
             (settle("3", "1", 9, settled), "ok"),
-            (hold("1", "COIN gift debit", 8, settled), "ok"), // Forgotten, and no longer open.
+            (hold("1", "COIN gift debit", 8, settled), "ok"), // Out of the dedup window, and no open hold.
         ],
     );
     let target = format!("/v1/users/42/stats?window=15m&kind=gift&at_ms={settled}");
@@ -303,7 +303,7 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
     let mut model = Model::new();
     let id = "0192f0c1-0000-7000-8000-00000000abcd";
     let at = t(1000, 0, 0);
-    let other_dress = format!(
+    let restyled = format!(
         r#" {{ "st\u0061te":"posted", "at_ms":{at},"amount":5,"direction":"credit","kind":"\u0067ift","currency":"COIN","user_id":"42","entry_id":"{}"}} "#,
         id.to_uppercase()
     );
@@ -314,7 +314,7 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
             (posted(id, "COIN gift credit", 5, at), "ok"),
             (posted(id, "COIN gift credit", 5, at), "duplicate"),
             (posted(&decimal, "COIN gift credit", 5, at), "duplicate"),
-            (other_dress.clone(), "duplicate"),
+            (restyled.clone(), "duplicate"),
             (posted(id, "COIN gift credit", 6, at), "entry_id_conflict entry_id"),
             (posted(id, "COIN gift credit", 5, at + 1), "entry_id_conflict entry_id"),
             (posted(id, "COIN gift debit", 5, at), "entry_id_conflict entry_id"),
@@ -323,13 +323,13 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
             (hold(id, "COIN gift credit", 5, at), "entry_id_conflict entry_id"),
             (settle(id, "77", 5, at), "entry_id_conflict entry_id"),
             (posted(id, "COIN gift credit", 5, at).replace("42", "43"), "ok"),
-            // Remembered at the very edge of the horizon, forgotten one millisecond on.
+            // Still in the dedup window at its very edge, out of it one millisecond later.
             (posted("1", "COIN gift credit", 1, at + DAY), "ok"),
-            (other_dress.clone(), "duplicate"),
+            (restyled.clone(), "duplicate"),
             (posted("2", "COIN gift credit", 1, at), "ok"),
             (posted("3", "COIN gift credit", 1, at - 1), "entry_too_old at_ms"),
             (posted("4", "COIN gift credit", 1, at + DAY + 1), "ok"),
-            (other_dress, "entry_too_old at_ms"),
+            (restyled, "entry_too_old at_ms"),
             (posted(id, "COIN gift credit", 6, at), "entry_too_old at_ms"),
             (posted(id, "COIN gift credit", 6, at + 1), "ok"),
             (posted(id, "COIN gift credit", 6, at + 1), "duplicate"),
@@ -339,7 +339,7 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
 }
 
 #[test]
-fn the_clock_is_asked_first_and_the_latest_entry_next() {
+fn the_clock_is_checked_before_the_latest_entry() {
     let mut model = Model::new();
     let now = 1_763_900_000_000;
     let ahead = now + HOUR;
@@ -359,7 +359,7 @@ fn the_clock_is_asked_first_and_the_latest_entry_next() {
 }
 
 #[test]
-fn limits_hold_at_the_number_they_name() {
+fn limits_apply_at_exactly_their_number() {
     let mut model = Model::new();
     for index in 0..1_024 {
         check(&mut model, &[(hold(&index.to_string(), "COIN gift debit", 1, 5), "ok")]);
@@ -399,7 +399,7 @@ fn limits_hold_at_the_number_they_name() {
             (posted("9000", "COIN kind_0 debit", 0, 5), "too_many_groups kind"),
             (posted("9000", "COIN kind_0 credit", 0, 5), "ok"),
             (void("9001", "0", 5), "ok"),
-            (hold("9002", "COIN more credit", 1, 5), "ok"), // A hold is no group yet.
+            (hold("9002", "COIN more credit", 1, 5), "ok"), // A hold makes no group.
             (settle("9003", "9002", 1, 5), "too_many_groups kind"),
             (void("9003", "9002", 5), "ok"),
         ],
@@ -407,7 +407,7 @@ fn limits_hold_at_the_number_they_name() {
 }
 
 #[test]
-fn nothing_leaves_int64() {
+fn no_amount_leaves_the_range_of_int64() {
     const MAX: i64 = i64::MAX;
     let mut model = Model::new();
     check(
@@ -440,7 +440,7 @@ fn nothing_leaves_int64() {
         "{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}",
         i64::MIN
     )));
-    // A held debit that is posted changes nothing of available.
+    // Posting a held debit does not change the available amount.
     check(&mut model, &[(settle("13", "6", MAX, 5), "ok")]);
     assert!(balances(&model).contains(&format!(
         "{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}",
@@ -449,7 +449,7 @@ fn nothing_leaves_int64() {
 }
 
 #[test]
-fn fields_are_judged_in_their_order() {
+fn fields_are_checked_in_their_order() {
     let good = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","amount":5,"at_ms":9,"state":"posted"}"#;
     let settle =
         r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
@@ -505,7 +505,7 @@ fn fields_are_judged_in_their_order() {
 }
 
 #[test]
-fn a_feed_answers_line_by_line() {
+fn a_feed_is_answered_line_by_line() {
     let mut model = Model::new();
     assert_eq!(
         model.feed(NOW, b""),
@@ -536,7 +536,7 @@ fn a_feed_answers_line_by_line() {
     assert_eq!(model.feed(NOW, &b" ".repeat(8 << 20)).0, 200);
 }
 
-/// Status, code and field of a refused read, or `200`.
+/// Status, code and field of a refused read as text; `200` for an answer.
 fn refused(status: u16, body: &str) -> String {
     let Some(Value::Object(members)) = json::parse(body.as_bytes()) else {
         panic!("{body}");
@@ -546,7 +546,7 @@ fn refused(status: u16, body: &str) -> String {
 }
 
 #[test]
-fn targets_are_judged_in_their_order() {
+fn targets_are_checked_in_their_order() {
     let mut model = Model::new();
     check(&mut model, &[(posted("1", "COIN gift credit", 1, 5), "ok")]);
     let reply = model.get(NOW, "/v1/users/42/balance?currency=%43OIN");
@@ -592,7 +592,7 @@ fn targets_are_judged_in_their_order() {
 }
 
 #[test]
-fn batches_are_refused_whole() {
+fn an_invalid_batch_is_refused_as_a_whole() {
     let model = Model::new();
     let item = r#"{"user_id":"7","read":"balance"}"#;
     let many = |count: usize| format!(r#"{{"requests":[{}]}}"#, vec![item; count].join(","));
@@ -664,7 +664,7 @@ fn a_batch_answers_as_single_reads_do() {
     assert_eq!(model.batch(NOW, b"{\"requests\":[]}").body, r#"{"responses":[]}"#);
 }
 
-/// An object's member as text: a string's own, a number's as it was written.
+/// An object's member as text: a string decoded, a number as written.
 fn plain(value: &Value, name: &str) -> String {
     let Value::Object(members) = value else {
         panic!("an object");
@@ -676,7 +676,7 @@ fn plain(value: &Value, name: &str) -> String {
 }
 
 #[test]
-fn the_bank_reads_back_exactly() {
+fn real_bank_data_is_answered_exactly() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/berka");
     let entries = std::fs::read(format!("{folder}/entries.ndjson")).expect("entries.ndjson");
     let expected = std::fs::read(format!("{folder}/expected.json")).expect("expected.json");

@@ -1,7 +1,7 @@
-//! Each code with its status, title and constant detail, and the problem body that they make.
+//! Error codes with status, title and constant detail, and the problem body made of them.
 //!
-//! Only the codes that this model can answer: it has no connection, no memory mark and no method
-//! but its own.
+//! Only codes that the model can answer: it has no connections, no memory limit and no other
+//! methods.
 
 use super::Reply;
 
@@ -40,7 +40,7 @@ impl Code {
         self.row().1
     }
 
-    /// As the answer to a whole request; a rejected entry never sets one.
+    /// Status and title when the code answers a whole request; a rejected entry has none.
     pub fn status(self) -> (u16, &'static str) {
         match self {
             Code::NotFound | Code::UserNotFound => (404, "Not Found"),
@@ -122,7 +122,7 @@ impl Code {
     }
 }
 
-/// What is wrong, and the member or parameter to blame: `""` for none.
+/// A code and the member or parameter that it is about: `""` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub code: Code,
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_reads_as_the_contract_shows_it() {
+    fn a_problem_body_equals_the_contract_s_example() {
         let reply = Problem::new(Code::UserNotFound, "").reply();
         assert_eq!(reply.status, 404);
         assert_eq!(
