@@ -1,5 +1,4 @@
-//! No outcome depends on how bytes were split on their way: requests, good and bad, cut at every
-//! byte.
+//! Split test: good and bad requests, cut at every byte, give the same answers as in one piece.
 
 use crate::drive::{Wire, get, post};
 use purser::server::progress::Progress;
@@ -9,8 +8,8 @@ const ENTRIES: &[u8] = br#"{"entry_id":"1","user_id":"42","currency":"COIN","kin
 {"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":501,"at_ms":1000}
 nonsense"#;
 
-/// Streams of one connection: pipelines, every kind of body, and each way in which a connection
-/// ends.
+/// Byte streams of one connection: pipelines, every kind of body, and each way that a connection
+/// can end.
 fn streams() -> Vec<Vec<u8>> {
     let feed = post("/v1/entries", "application/x-ndjson", ENTRIES);
     let batch = post(
@@ -43,7 +42,7 @@ fn run(pieces: &[&[u8]]) -> (Vec<u8>, Option<Progress>, u64) {
 }
 
 #[test]
-fn every_stream_cut_at_every_byte() {
+fn a_cut_at_any_byte_does_not_change_the_answers() {
     for stream in streams() {
         let whole = run(&[&stream]);
         assert!(whole.2 >= 5, "{}", String::from_utf8_lossy(&whole.0));
@@ -62,13 +61,13 @@ fn every_stream_cut_at_every_byte() {
 }
 
 #[test]
-fn an_answer_waits_for_the_log_and_those_behind_it_wait_too() {
+fn answers_wait_for_the_log_and_keep_their_order() {
     let mut wire = Wire::keeping(5_000);
     let length = |answer: &[u8]| answer.windows(4).filter(|four| *four == b"\r\n\r\n").count();
     wire.send(&get("/healthz"));
     wire.send(&post("/v1/entries", "application/x-ndjson", ENTRIES));
     wire.send(&get("/healthz"));
-    assert_eq!(length(&wire.take()), 1, "the verdicts and what is behind them wait");
+    assert_eq!(length(&wire.take()), 1, "the verdicts and later answers wait");
     for read in [
         get("/v1/users/42/balance"),
         get("/v1/users/42/stats?window=lifetime"),
@@ -78,12 +77,12 @@ fn an_answer_waits_for_the_log_and_those_behind_it_wait_too() {
         assert_eq!(
             wire.sent(),
             b"",
-            "what shows an entry waits for it: {}",
+            "an answer that shows an entry waits for it: {}",
             String::from_utf8_lossy(&read)
         );
     }
     wire.work();
-    assert_eq!(length(&wire.take()), 5, "all of them are durable");
+    assert_eq!(length(&wire.take()), 5, "all entries are durable");
     wire.send(&get("/v1/users/42/balance"));
-    assert_eq!(length(&wire.take()), 1, "what is durable waits for nothing");
+    assert_eq!(length(&wire.take()), 1, "a read of durable entries does not wait");
 }

@@ -1,14 +1,14 @@
-//! What the contract says, written down apart from the program: answers in full, and every problem
-//! with its status and sentence.
+//! Expected answers by the contract, independent of the program: whole answers, and every problem
+//! with its status and text.
 
-/// The header line of a last answer.
+/// Header line of the last answer on a connection.
 pub const CLOSE: &str = "connection: close\r\n";
-/// The header line of a 503.
+/// Header line of a 503.
 pub const RETRY: &str = "retry-after: 1\r\n";
-/// Both: the last answer of a server that takes no more.
+/// Both lines: a 503 that ends its connection.
 pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 
-/// Code, status, title, detail.
+/// Code, status, title and detail.
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code, in the contract's order.
@@ -55,7 +55,8 @@ pub fn row(code: &str) -> Row {
     PROBLEMS.into_iter().find(|row| row.0 == code).unwrap_or_else(|| panic!("no code: {code}"))
 }
 
-/// An answer in full, but for the date. `lines` stand between date and length, each with its CRLF.
+/// A whole answer with `D` as its date. `lines` are the header lines between date and length, each
+/// with its CRLF.
 pub fn answer(status: &str, content_type: &str, lines: &str, body: &str) -> String {
     let length = body.len();
     format!(
@@ -63,17 +64,17 @@ pub fn answer(status: &str, content_type: &str, lines: &str, body: &str) -> Stri
     )
 }
 
-/// A 200 of JSON.
+/// A 200 with JSON.
 pub fn json(lines: &str, body: &str) -> String {
     answer("200 OK", "application/json", lines, body)
 }
 
-/// A 200 of plain text.
+/// A 200 with plain text.
 pub fn text(body: &str) -> String {
     answer("200 OK", "text/plain; charset=utf-8", "", body)
 }
 
-/// A problem in full.
+/// A whole answer with a problem.
 pub fn problem(code: &str, field: &str, lines: &str) -> String {
     let (_, status, title, _) = row(code);
     answer(
@@ -92,19 +93,19 @@ pub fn problem_body(code: &str, field: &str) -> String {
     )
 }
 
-/// A balance in full, of a user that has only `COIN` and holds nothing.
+/// A whole answer to a balance read, for a user with only `COIN` and no holds.
 pub fn balance(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
     json(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
 }
 
-/// The body of that.
+/// The body of [`balance`].
 pub fn balance_body(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
     format!(
         r#"{{"user_id":"{user}","version":{version},"as_of_ms":{as_of_ms},"balances":[{{"currency":"COIN","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
     )
 }
 
-/// The body that answers a feed, with what was not simply accepted.
+/// The body of the answer to a feed; `results` are its duplicates and rejected lines.
 pub fn fed(accepted: usize, duplicates: usize, results: &[String]) -> String {
     let rejected = results.len() - duplicates;
     format!(
@@ -113,12 +114,12 @@ pub fn fed(accepted: usize, duplicates: usize, results: &[String]) -> String {
     )
 }
 
-/// A line that was accepted before.
+/// The result of a duplicate line.
 pub fn duplicate(index: usize, entry: &str) -> String {
     format!(r#"{{"index":{index},"entry_id":"{entry}","status":"duplicate"}}"#)
 }
 
-/// A line that is rejected.
+/// The result of a rejected line.
 pub fn rejected(index: usize, entry: &str, code: &str, field: &str) -> String {
     let (_, _, _, detail) = row(code);
     format!(
