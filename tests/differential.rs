@@ -28,7 +28,12 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-on_slices!([one = 1, two = 2, three = 3] [requests_nethttp, requests_fasthttp, requests_hertz, berka]);
+on_slices!([one = 1, two = 2, three = 3] [
+    requests_nethttp,
+    requests_fasthttp,
+    requests_hertz,
+    berka,
+]);
 
 const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
 const EXPECTED: &str = include_str!("data/berka/expected.json");

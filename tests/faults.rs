@@ -44,7 +44,7 @@ pub fn tree(path: &Path) -> Tree {
 pub fn restore(path: &Path, whole: &Tree) {
     fs::remove_dir_all(path).expect("the directory can be removed");
     for (file, bytes) in whole {
-        fs::create_dir_all(file.parent().expect("the file is in a directory")).expect("it can be created");
+        fs::create_dir_all(file.parent().expect("it has a parent")).expect("it can be created");
         fs::write(file, bytes).expect("it can be written");
     }
 }
@@ -271,7 +271,7 @@ fn damaged_directories_are_refused_by_file_name() {
     );
     let both = || {
         let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
-        fs::create_dir(second.parent().expect("the file is in a directory")).expect("it can be created");
+        fs::create_dir(second.parent().expect("it has a parent")).expect("it can be created");
         fs::write(&root, &two)
             .and_then(|()| fs::write(&second, empty))
             .expect("they can be written");
@@ -283,7 +283,7 @@ fn damaged_directories_are_refused_by_file_name() {
     );
     let newer = data.path().join("generation-2/slice-0/log-1");
     let older = || {
-        fs::create_dir_all(newer.parent().expect("the file is in a directory")).expect("it can be created");
+        fs::create_dir_all(newer.parent().expect("it has a parent")).expect("it can be created");
         fs::write(&newer, "").expect("it can be written");
     };
     data.check(
@@ -409,7 +409,7 @@ fn accepted(response: &Response, first: u64, lines: u64) -> u64 {
         response.body == fed(accepted as usize, 0, &results)
     });
     let accepted = accepted.unwrap_or_else(|| {
-        panic!("neither accepted nor refused for storage: {}", &response.body[..response.body.len().min(300)])
+        panic!("not a result of a full disk: {}", &response.body[..response.body.len().min(300)])
     });
     assert_eq!(response.status(), if accepted < lines { 507 } else { 200 });
     accepted

@@ -37,7 +37,6 @@ const T: u64 = 1_700_000_100_000;
 const USERS: u64 = 50;
 
 /// Request heads that the contract refuses, in the order of its last section: request, code.
-#[rustfmt::skip]
 const HEADS: &[(&str, &str)] = &[
     // Both `Content-Length` and `Transfer-Encoding`.
     ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "malformed_request"),

@@ -98,7 +98,7 @@ const BANS: &[(&[&str], &[&str], &str)] = &[
         ],
         "no threads, locks or random state in a pure module: state is owned, maps are BTreeMap or hashbrown with a fixed hasher",
     ),
-    (&["ledger"], &["f32", "f64"], "money is integer minor units, and so is every figure in the ledger"),
+    (&["ledger"], &["f32", "f64"], "money is integer minor units; so are all figures of the ledger"),
     (
         FED,
         &[".unwrap()", "println!", "eprintln!", "dbg!"],

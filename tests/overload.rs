@@ -171,7 +171,7 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                     .chain(pipelining.iter_mut().map(|s| (s, reads.as_bytes())))
                 {
                     stream.set_nonblocking(true).expect("a socket can be non-blocking");
-                    // The write may be partial, or fail where the server has dropped the connection.
+                    // The write may be partial, or fail on a connection that the server has dropped.
                     let _ = stream.write(bytes);
                 }
                 thread::sleep(Duration::from_millis(50));

@@ -56,8 +56,8 @@ impl Tree {
                 frames.pop();
             }
             let chain = chains.get(&at.pc).map_or(&[][..], |chain| chain);
-            // A call pushes its return address and jumps more than 15 bytes, the longest instruction;
-            // a push goes on with the next instruction.
+            // A call pushes its return address and jumps more than 15 bytes, the longest
+            // instruction; a push goes on with the next instruction.
             let is_call =
                 before.is_none_or(|(b, _)| at.sp + 8 == b.sp && at.pc.wrapping_sub(b.pc) > 15);
             match frames.last_mut() {

@@ -291,7 +291,7 @@ fn a_settlement_counts_at_its_own_time() {
             (hold("1", "COIN gift debit", 9, held), "entry_too_old at_ms"),
             (hold("1", "COIN gift debit", 9, settled), "entry_id_conflict entry_id"),
             (settle("3", "1", 9, settled), "ok"),
-            (hold("1", "COIN gift debit", 8, settled), "ok"), // Out of the dedup window, and no open hold.
+            (hold("1", "COIN gift debit", 8, settled), "ok"), // Out of the dedup window.
         ],
     );
     let target = format!("/v1/users/42/stats?window=15m&kind=gift&at_ms={settled}");

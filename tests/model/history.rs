@@ -239,7 +239,7 @@ impl History {
                 7 => 26 * HOUR + self.random.between(-HOUR, HOUR),
                 8 => 8 * DAY + self.random.between(-DAY, DAY),
                 9 => 400 * DAY + self.random.between(-DAY, DAY),
-                // To the edge of a 15-minute bucket, an hour or a day, or one millisecond before it.
+                // To the edge of a 15-minute bucket, an hour or a day, or one millisecond before.
                 _ => {
                     let grain = self.random.pick(&[BUCKET, HOUR, DAY]);
                     let edge = floor(self.now_ms, grain) + grain - self.now_ms;

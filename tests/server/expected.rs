@@ -12,7 +12,6 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code, in the contract's order.
-#[rustfmt::skip]
 pub const PROBLEMS: [Row; 34] = [
     ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
     ("invalid_parameter", 400, "Bad Request", "A parameter is unknown, repeated, empty or has a value that is not allowed."),

@@ -694,7 +694,7 @@ impl Disk {
                 directory.make(Name::File(File::Snapshot(snapshot)), Vec::new());
             }
             What::Other(Task::Publish { text }) => {
-                // Manifests are published one at a time: each starts when the one before is durable.
+                // Manifests are published one at a time, each after the one before is durable.
                 let begun = &mut publications[job.slice];
                 if *begun == 0 && random.coin() {
                     directory.manifests.push(text.clone().into_bytes());

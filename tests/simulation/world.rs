@@ -24,7 +24,7 @@ use purser::slice::{Headway, LogSink, Lsn, Slice, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-/// Most turns until the work at the end of a run must be done.
+/// Most turns of a phase that must come to an end.
 const PATIENCE_TURNS: usize = 20_000;
 /// Start time of a run, in 2023.
 const BEGIN_MS: u64 = 1_700_000_000_000;
