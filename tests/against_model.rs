@@ -45,8 +45,8 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
             let (at, around) =
                 seeds::first_difference([("model", &want.body), ("purser", &got.body)]);
             return Err(format!(
-                "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; bodies differ at byte {at}:\n\
-                 {around}\nasked: {asked}",
+                "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; \
+                 bodies differ at byte {at}:\n{around}\nasked: {asked}",
                 want.status, want.etag, got.status, got.etag
             ));
         }

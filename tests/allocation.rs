@@ -58,7 +58,8 @@ fn feed() -> Vec<u8> {
             (["USD", "EUR", "COIN", "GEM"][(user % 4 * turn % 4) as usize], turn % (1 + user % 20));
         writeln!(
             body,
-            r#"{{"entry_id":"{n}","user_id":"{user}","currency":"{currency}","kind":"k{kind}","direction":"credit","amount":{n},"at_ms":{at_ms}}}"#
+            "{{\"entry_id\":\"{n}\",\"user_id\":\"{user}\",\"currency\":\"{currency}\",\
+             \"kind\":\"k{kind}\",\"direction\":\"credit\",\"amount\":{n},\"at_ms\":{at_ms}}}"
         )
         .unwrap();
     }

@@ -163,7 +163,8 @@ fn data_is_kept_by_default_and_the_server_prints_where() {
     check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "nothing in it yet");
     check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "nothing in it yet");
     let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
-    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in all; loaded ";
+    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in \
+                all; loaded ";
     assert!(server.greeting.iter().any(|line| line.starts_with(said)), "{:#?}", server.greeting);
     server.kill();
 }

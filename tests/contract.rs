@@ -76,9 +76,18 @@ impl<'s> Checker<'s> {
 
 fn every_code_is_provoked() {
     let mut codes = BTreeSet::new();
-    for provoke in
-        [requests, reads, batches, verdicts, limits, recent, out_of_memory, timeouts, overload, drain]
-    {
+    for provoke in [
+        requests,
+        reads,
+        batches,
+        verdicts,
+        limits,
+        recent,
+        out_of_memory,
+        timeouts,
+        overload,
+        drain,
+    ] {
         codes.append(&mut provoke());
     }
     // `recovering` needs data to load: the crash test checks it at each start.
@@ -422,10 +431,20 @@ fn drain() -> BTreeSet<String> {
 fn balances() {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
-    let hold = r#"{"entry_id":"0192F0C1-0000-0000-0000-000000000001","user_id":"42","currency":"USD","kind":"card","direction":"debit","amount":300,"at_ms":1700000000001,"state":"pending"}"#;
+    let hold = concat!(
+        r#"{"entry_id":"0192F0C1-0000-0000-0000-000000000001","user_id":"42","currency":"USD","#,
+        r#""kind":"card","direction":"debit","amount":300,"at_ms":1700000000001,"#,
+        r#""state":"pending"}"#
+    );
     c.check_feed(&[&credit(1, 42, 1_500, T), hold, &credit(2, 42, 0, T - 5)], 3, &[]);
-    let coin = r#"{"currency":"COIN","posted":1500,"pending_debits":0,"pending_credits":0,"available":1500}"#;
-    let usd = r#"{"currency":"USD","posted":0,"pending_debits":300,"pending_credits":0,"available":-300}"#;
+    let coin = concat!(
+        r#"{"currency":"COIN","posted":1500,"pending_debits":0,"pending_credits":0,"#,
+        r#""available":1500}"#
+    );
+    let usd = concat!(
+        r#"{"currency":"USD","posted":0,"pending_debits":300,"pending_credits":0,"#,
+        r#""available":-300}"#
+    );
     for (query, list) in [
         ("", format!("{coin},{usd}")),
         ("?", format!("{coin},{usd}")),
@@ -440,7 +459,10 @@ fn balances() {
         c.check(get(&format!("http://user.example:80{target}")), &full);
         c.check(request("HEAD", &target, ""), &full.replace(&body, ""));
     }
-    let stats = r#"{"currency":"COIN","kind":"topup","direction":"credit","count":2,"sum":1500,"min":0,"max":1500}"#;
+    let stats = concat!(
+        r#"{"currency":"COIN","kind":"topup","direction":"credit","count":2,"sum":1500,"min":0,"#,
+        r#""max":1500}"#
+    );
     for (query, from, to) in [
         ("window=lifetime", 0, T + 900_000),
         ("window=1h&at_ms=1700000100000&kind=topup&currency=COIN", T - 2_700_000, T + 900_000),
@@ -519,7 +541,8 @@ fn versions_and_persistence() {
     }
     let body = entries(&[credit(1, 1, 1, T)]);
     let old = format!(
-        "POST /v1/entries HTTP/1.0\r\nexpect: 100-continue\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/entries HTTP/1.0\r\nexpect: 100-continue\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     c.check([old.as_bytes(), &body].concat(), &json(CLOSE, &fed(1, 0, &[])));
@@ -618,7 +641,10 @@ fn a_batch_answers_as_its_single_reads() {
         (r#"{"user_id":"7","read":"stats","window":"lifetime"}"#, "7/stats?window=lifetime"),
         (r#"{"read":"balance","currency":"EUR","user_id":"42"}"#, "42/balance?currency=EUR"),
         (
-            r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "at_ms":1700000100000, "kind":"topup" }"#,
+            concat!(
+                r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "#,
+                r#""at_ms":1700000100000, "kind":"topup" }"#
+            ),
             "7/stats?window=2d&at_ms=1700000100000&kind=topup",
         ),
     ];

@@ -80,7 +80,8 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
     let leg = |kind: &str, direction: &str, state: &str| {
         let amount = amount(n);
         format!(
-            r#"{head}"currency":"COIN","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at},"state":"{state}"}}"#
+            "{head}\"currency\":\"COIN\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
+             \"amount\":{amount},\"at_ms\":{at},\"state\":\"{state}\"}}"
         )
     };
     match n % 8 {
@@ -299,7 +300,8 @@ impl Feeder {
             let least = self.counts[which];
             assert!(
                 (least..=most).contains(&version),
-                "seed {seed}: user {user} is at version {version}, and {least} to {most} entries were fed"
+                "seed {seed}: user {user} is at version {version}, and {least} to {most} entries \
+                 were fed"
             );
         }
     }

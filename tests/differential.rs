@@ -117,7 +117,8 @@ fn planted_differences_are_found() {
             };
             says(format!("seed {seed} step "));
             says(format!(
-                "PURSER_SEED={seed} PURSER_NOW={THEN} cargo test --test purser differential::histories_nethttp"
+                "PURSER_SEED={seed} PURSER_NOW={THEN} cargo test --test purser \
+                 differential::histories_nethttp"
             ));
         }
     }
@@ -137,7 +138,12 @@ fn check_requests(peer: &'static str) {
     }
     parted.extend(pair.ask_together(&requests::pipeline()).err().map(|parted| parted.shown()));
     println!("requests to {peer}: {} answers compared", pair.compared);
-    assert!(parted.is_empty(), "{} requests are answered differently:\n{}", parted.len(), parted.join("\n\n"));
+    assert!(
+        parted.is_empty(),
+        "{} requests are answered differently:\n{}",
+        parted.len(),
+        parted.join("\n\n")
+    );
 }
 
 fn requests_nethttp() {

@@ -305,7 +305,8 @@ fn a_damaged_newest_write_is_cut_off() {
     flip(&data.segment(last), at + 60);
     let server = data.check_serves(data.entries - 1);
     let said = format!(
-        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was done"
+        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was \
+         done"
     );
     assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
     // The client resends the entry, as after any missing answer; the cut write does not come back.
@@ -320,7 +321,10 @@ fn a_second_process_on_the_directory_is_refused() {
     let data = Data::make();
     let server = data.check_serves(data.entries);
     // The server creates its next segment in the background; after that the directory is stable.
-    assert!(holds(|| data.segment(data.manifest().last + 1).exists()), "the next segment is created");
+    assert!(
+        holds(|| data.segment(data.manifest().last + 1).exists()),
+        "the next segment is created"
+    );
     data.check_refused("a second process", &[&show(&data.path()), "is used by another process"]);
     server.is_well();
     server.feed(&[line(data.entries)]);

@@ -146,19 +146,23 @@ fn post(
 ) -> String {
     let (currency, kind, direction, amount) = money;
     format!(
-        r#"{{"entry_id":"{id}","user_id":"{user}","currency":"{currency}","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at},"state":"{state}"}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"{currency}\",\
+         \"kind\":\"{kind}\",\"direction\":\"{direction}\",\"amount\":{amount},\"at_ms\":{at},\
+         \"state\":\"{state}\"}}"
     )
 }
 
 fn settle(id: u64, user: u64, hold: u64, amount: i64, at: u64) -> String {
     format!(
-        r#"{{"entry_id":"{id}","user_id":"{user}","amount":{amount},"at_ms":{at},"state":"posted","pending_id":"{hold}"}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"amount\":{amount},\"at_ms\":{at},\
+         \"state\":\"posted\",\"pending_id\":\"{hold}\"}}"
     )
 }
 
 fn void(id: u64, user: u64, hold: u64, at: u64) -> String {
     format!(
-        r#"{{"entry_id":"{id}","user_id":"{user}","at_ms":{at},"state":"voided","pending_id":"{hold}"}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"at_ms\":{at},\"state\":\"voided\",\
+         \"pending_id\":\"{hold}\"}}"
     )
 }
 

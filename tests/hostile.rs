@@ -39,24 +39,57 @@ const USERS: u64 = 50;
 /// Request heads that the contract refuses, in the order of its last section: request, code.
 const HEADS: &[(&str, &str)] = &[
     // Both `Content-Length` and `Transfer-Encoding`.
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "malformed_request"),
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n", "malformed_request"),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\
+         transfer-encoding: chunked\r\n\r\n",
+        "malformed_request",
+    ),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
+         content-length: 3\r\n\r\n",
+        "malformed_request",
+    ),
     // Differing or malformed `Content-Length`.
-    ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n", "malformed_request"),
+    (
+        "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n",
+        "malformed_request",
+    ),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3, 4\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: +3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: -3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 0x3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3 3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length:\r\n\r\n", "malformed_request"),
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n", "content_too_large"),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        "content_too_large",
+    ),
     // Any transfer coding except a final `chunked`.
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, chunked\r\n\r\n", "malformed_request"),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\
+         \r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, chunked\r\n\r\n",
+        "malformed_request",
+    ),
     ("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", "malformed_request"),
     // Folded lines, bare CR or LF, white space before the colon.
     ("GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", "malformed_request"),
@@ -90,7 +123,10 @@ const HEADS: &[(&str, &str)] = &[
     // Well-formed requests with a body that is not accepted.
     ("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n", "not_found"),
     ("GET /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", "content_too_large"),
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\nexpect: x\r\ncontent-length: 9\r\n\r\n", "expectation_failed"),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\nexpect: x\r\ncontent-length: 9\r\n\r\n",
+        "expectation_failed",
+    ),
 ];
 
 /// Malformed chunked bodies, without the head.
@@ -136,7 +172,8 @@ fn refused(client: &mut Client, code: &str, context: &str) {
 
 fn refused_requests() {
     let server = Server::start(&[]);
-    let chunked = "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked = "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\n\
+                   transfer-encoding: chunked\r\n\r\n";
     let chunks = CHUNKS.iter().map(|chunk| (format!("{chunked}{chunk}"), "malformed_request"));
     let heads = HEADS.iter().map(|(head, code)| ((*head).to_owned(), *code));
     let long = [
@@ -363,10 +400,7 @@ fn a_client_that_reads_nothing_and_keeps_asking_is_dropped() {
     client.send(batch(format!(r#"{{"requests":[{lines}]}}"#)));
     let (mut socket, start) = (client.socket(), Instant::now());
     is_dropped(|| {
-        assert!(
-            start.elapsed() < PATIENCE / 3,
-            "further requests extend the send timeout"
-        );
+        assert!(start.elapsed() < PATIENCE / 3, "further requests extend the send timeout");
         thread::sleep(Duration::from_millis(100));
         socket.write(get("/healthz").as_bytes())
     });

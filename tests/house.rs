@@ -96,9 +96,14 @@ const BANS: &[(&[&str], &[&str], &str)] = &[
             "RandomState",
             "std::collections::HashMap",
         ],
-        "no threads, locks or random state in a pure module: state is owned, maps are BTreeMap or hashbrown with a fixed hasher",
+        "no threads, locks or random state in a pure module: state is owned, maps are BTreeMap or \
+         hashbrown with a fixed hasher",
     ),
-    (&["ledger"], &["f32", "f64"], "money is integer minor units; so are all figures of the ledger"),
+    (
+        &["ledger"],
+        &["f32", "f64"],
+        "money is integer minor units; so are all figures of the ledger",
+    ),
     (
         FED,
         &[".unwrap()", "println!", "eprintln!", "dbg!"],

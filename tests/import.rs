@@ -328,7 +328,8 @@ fn listed(file: &str, number: usize, id: &str, code: &str, field: &str, text: &s
     let detail = PROBLEMS.iter().find(|row| row.0 == code).expect("a code of the contract").3;
     let text = serde_json::to_string(text).expect("text is JSON");
     format!(
-        "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\"field\":\"{field}\",\"detail\":\"{detail}\",\"text\":{text}}}\n"
+        "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\
+         \"field\":\"{field}\",\"detail\":\"{detail}\",\"text\":{text}}}\n"
     )
 }
 
@@ -357,7 +358,8 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
     let file = fs::canonicalize(scratch.join("data.rejected.ndjson"))
         .expect("it lies beside the directory");
     let counts = format!(
-        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed in {}\n",
+        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed \
+         in {}\n",
         file.display()
     );
     assert!(out.starts_with(&counts), "{out}");
@@ -379,12 +381,14 @@ fn a_settlement_finds_a_hold_booked_at_the_same_time() {
     let hold = |id: u64, at| credit(id, 7, 100, at).replace('}', ",\"state\":\"pending\"}");
     let settle = |id: u64, hold: u64, amount: u64, at| {
         format!(
-            r#"{{"entry_id":"{id}","user_id":"7","amount":{amount},"at_ms":{at},"pending_id":"{hold}"}}"#
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"7\",\"amount\":{amount},\"at_ms\":{at},\
+             \"pending_id\":\"{hold}\"}}"
         )
     };
     let void = |id: u64, hold: u64, at| {
         format!(
-            r#"{{"entry_id":"{id}","user_id":"7","state":"voided","at_ms":{at},"pending_id":"{hold}"}}"#
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"7\",\"state\":\"voided\",\"at_ms\":{at},\
+             \"pending_id\":\"{hold}\"}}"
         )
     };
     let lines = [
@@ -411,7 +415,10 @@ fn a_settlement_finds_a_hold_booked_at_the_same_time() {
     let want = [late(2, "11"), late(8, "13"), late(4, "12"), much, late(11, "15")].concat();
     assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want);
     let server = Server::keeping(&scratch.join("data"), &[]);
-    let balance = r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#;
+    let balance = concat!(
+        r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","#,
+        r#""posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#
+    );
     assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance);
 }
 
@@ -450,7 +457,8 @@ fn every_rejected_line_is_listed() {
         assert_eq!((code, err.as_str()), (Some(4), ""), "{name}");
         assert!(
             out.starts_with(
-                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  balance_overflow: 1\n"
+                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  \
+                 balance_overflow: 1\n"
             ),
             "{out}"
         );

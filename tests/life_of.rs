@@ -39,7 +39,8 @@ const LINE_BYTES: usize = 100;
 
 fn post_entry(id: u64) -> Vec<u8> {
     let line = format!(
-        r#"{{"entry_id":"{id}","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":{NOW_MS}}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"42\",\"currency\":\"COIN\",\"kind\":\"topup\",\
+         \"direction\":\"credit\",\"amount\":500,\"at_ms\":{NOW_MS}}}"
     );
     post("/v1/entries", "application/x-ndjson", line.as_bytes())
 }

@@ -171,7 +171,7 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                     .chain(pipelining.iter_mut().map(|s| (s, reads.as_bytes())))
                 {
                     stream.set_nonblocking(true).expect("a socket can be non-blocking");
-                    // The write may be partial, or fail on a connection that the server has dropped.
+                    // The write may be partial, or fail if the server has dropped the connection.
                     let _ = stream.write(bytes);
                 }
                 thread::sleep(Duration::from_millis(50));
@@ -310,7 +310,8 @@ fn overload_is_refused_and_healthy_clients_are_served() {
         let worst = storm(&server, &mut idle, &statuses);
         let peak = peak_mib(&server);
         println!(
-            "round {round}: peak {peak} MiB, {before} at rest before; slowest healthy read {worst:?}; {:?}",
+            "round {round}: peak {peak} MiB, {before} at rest before; slowest healthy read \
+             {worst:?}; {:?}",
             statuses.0.lock()
         );
         assert!(peak < MEMORY_MIB, "{peak} MiB of {MEMORY_MIB}");
@@ -334,5 +335,8 @@ fn overload_is_refused_and_healthy_clients_are_served() {
         server.is_well();
     }
     let whole = [&peaks[..1], &[before]].concat();
-    assert!(peaks[1] < peaks[0] + peaks[0] / 4, "the second round takes more memory: {peaks:?}, {whole:?}");
+    assert!(
+        peaks[1] < peaks[0] + peaks[0] / 4,
+        "the second round takes more memory: {peaks:?}, {whole:?}"
+    );
 }

@@ -44,7 +44,9 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
     let bank = of["bank_closing_balance"].as_i64().expect("a balance");
     assert!((posted - bank).abs() <= ROUNDED, "{user}: {posted} here, {bank} at the bank");
     let balance = format!(
-        r#"{{"user_id":"{user}","version":{version},"as_of_ms":{last},"balances":[{{"currency":"CZK","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
+        "{{\"user_id\":\"{user}\",\"version\":{version},\"as_of_ms\":{last},\
+         \"balances\":[{{\"currency\":\"CZK\",\"posted\":{posted},\"pending_debits\":0,\
+         \"pending_credits\":0,\"available\":{posted}}}]}}"
     );
     let mut stats: Vec<_> = of["stats"].as_array().expect("a list").iter().collect();
     stats.sort_by_key(|stat| (text(stat, "kind"), text(stat, "direction")));
@@ -52,7 +54,8 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
         let [count, sum, min, max] = ["count", "sum", "min", "max"].map(|name| whole(stat, name));
         let (kind, direction) = (text(stat, "kind"), text(stat, "direction"));
         format!(
-            r#"{{"currency":"CZK","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
+            "{{\"currency\":\"CZK\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
+             \"count\":{count},\"sum\":{sum},\"min\":{min},\"max\":{max}}}"
         )
     };
     let stats: Vec<_> = stats.iter().map(stat).collect();
@@ -61,7 +64,8 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
     [
         balance,
         format!(
-            r#"{{"user_id":"{user}","version":{version},"from_ms":0,"to_ms":{to},"stats":[{stats}]}}"#
+            "{{\"user_id\":\"{user}\",\"version\":{version},\"from_ms\":0,\"to_ms\":{to},\
+             \"stats\":[{stats}]}}"
         ),
     ]
 }
@@ -191,7 +195,8 @@ fn berka_survives_restarts() {
     let loaded = |server: &Server, users: usize, entries: u64, all: u64| {
         let [entries, all] = [entries, all].map(with_commas);
         let line = format!(
-            "data: {}: {users} users from the snapshot, {entries} entries from the log, {all} entries in all; ",
+            "data: {}: {users} users from the snapshot, {entries} entries from the log, {all} \
+             entries in all; ",
             data.display()
         );
         assert!(

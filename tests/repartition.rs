@@ -216,7 +216,8 @@ fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
     for n in 0..images {
         let (path, old) = (image(n), image(n).join("generation-1"));
         let named = fs::read(path.join("manifest")).expect("the manifest always exists");
-        let named = manifest::Directory::read(&named).expect("the manifest is always whole").generation;
+        let named =
+            manifest::Directory::read(&named).expect("the manifest is always whole").generation;
         // The unnamed generation may be partly removed.
         let other = if named == 1 { path.join("generation-2") } else { old };
         unfinished += usize::from(named == 1);

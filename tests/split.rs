@@ -3,10 +3,19 @@
 use crate::drive::{Wire, get, post};
 use purser::server::progress::Progress;
 
-const ENTRIES: &[u8] = br#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1000}
-{"entry_id":"2","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":7,"at_ms":2000,"state":"pending"}
-{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":501,"at_ms":1000}
-nonsense"#;
+const ENTRIES: &[u8] = concat!(
+    r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","#,
+    r#""amount":500,"at_ms":1000}"#,
+    "\n",
+    r#"{"entry_id":"2","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","#,
+    r#""amount":7,"at_ms":2000,"state":"pending"}"#,
+    "\n",
+    r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","#,
+    r#""amount":501,"at_ms":1000}"#,
+    "\n",
+    "nonsense",
+)
+.as_bytes();
 
 /// Byte streams of one connection: pipelines, every kind of body, and each way that a connection
 /// can end.
@@ -19,17 +28,22 @@ fn streams() -> Vec<Vec<u8>> {
     );
     let balance = get("/v1/users/42/balance");
     let stats = get("/v1/users/42/stats?window=1d&at_ms=1500");
-    let chunked = b"POST /v1/entries HTTP/1.1\r\nHost: x\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n\
-        5;a=b\r\n{\"ent\r\n1\r\nr\r\n3\r\ny_i\r\n0\r\ntrailer: 1\r\n\r\n";
+    let chunked = b"POST /v1/entries HTTP/1.1\r\nHost: x\r\ncontent-type: application/x-ndjson\r\n\
+                    transfer-encoding: chunked\r\n\r\n5;a=b\r\n{\"ent\r\n1\r\nr\r\n3\r\ny_i\r\n\
+                    0\r\ntrailer: 1\r\n\r\n";
     let endings: [&[u8]; 8] = [
         b"",
-        b"GET /v1/users/42/balance HTTP/1.1\r\nHost: x\r\nconnection: close\r\n\r\nGET /never HTTP/1.1\r\n\r\n",
+        b"GET /v1/users/42/balance HTTP/1.1\r\nHost: x\r\nconnection: close\r\n\r\n\
+          GET /never HTTP/1.1\r\n\r\n",
         b"GET /v1/users/42/balance HTTP/1.0\r\n\r\n",
         b"GET / HTTP/1.1\n\n",
         b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
-        b"POST /v1/entries HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"POST /v1/entries HTTP/1.1\r\nHost: x\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
-        b"BREW /v1/entries HTTP/1.1\r\nHost: x\r\n\r\nHEAD /v1/users/42/balance HTTP/1.1\r\nHost: x\r\nif-none-match: \"v2\"\r\n\r\n",
+        b"POST /v1/entries HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\n\
+          transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST /v1/entries HTTP/1.1\r\nHost: x\r\ncontent-type: application/x-ndjson\r\n\
+          transfer-encoding: chunked\r\n\r\nzz\r\n",
+        b"BREW /v1/entries HTTP/1.1\r\nHost: x\r\n\r\nHEAD /v1/users/42/balance HTTP/1.1\r\n\
+          Host: x\r\nif-none-match: \"v2\"\r\n\r\n",
     ];
     let start = [&feed[..], &balance, &chunked[..], &batch, &stats].concat();
     endings.iter().map(|end| [&start[..], end].concat()).collect()

@@ -84,7 +84,10 @@ fn each_page_tells_its_effect_and_undo_and_has_valid_links() {
             text.contains("easured") || text.contains("whether it starts"),
             "{page} does not say whether it was measured"
         );
-        assert!(text.contains("cargo bench --bench load -- "), "{page} does not say how to measure");
+        assert!(
+            text.contains("cargo bench --bench load -- "),
+            "{page} does not say how to measure"
+        );
     }
 }
 

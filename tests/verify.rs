@@ -94,8 +94,10 @@ fn a_sound_directory_is_described() {
         "  users       4".to_owned(),
         "  entries     8".to_owned(),
         "  snapshot    snapshot-1: 12,288 bytes, 3 users, 4 entries".to_owned(),
-        "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes behind the snapshot; 4 entries beyond it, 0 that it holds; position 4".to_owned(),
-        "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the user whose latest entry is the oldest".to_owned(),
+        "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes behind the snapshot; \
+         4 entries beyond it, 0 that it holds; position 4".to_owned(),
+        "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the user whose latest entry is \
+         the oldest".to_owned(),
         "  newest      2023-11-14T22:15:00.005Z (1700000100005 ms)".to_owned(),
         "  kinds       topup gift".to_owned(),
         "  currencies  COIN EUR".to_owned(),
@@ -122,10 +124,10 @@ fn a_sound_directory_is_described() {
         );
         fs::remove_file(data.join(file)).unwrap();
     }
-    assert!(
-        sound(&scratch_empty(&scratch))
-            .contains("  users       0\n  entries     0\n  snapshot    none\n  log         none\n  kinds       none\n")
-    );
+    assert!(sound(&scratch_empty(&scratch)).contains(
+        "  users       0\n  entries     0\n  snapshot    none\n  log         none\n  kinds       \
+         none\n"
+    ));
 }
 
 /// The directory of a server without entries.

@@ -83,8 +83,8 @@ impl Run {
         let Self { seed, now_ms, limits, peer, .. } = self;
         let test = format!("differential::{}_{peer}", if limits { "limits" } else { "histories" });
         format!(
-            "seed {seed} step {number}, again: PURSER_SEED={seed} PURSER_NOW={now_ms} cargo test --test purser {test} -- \
-             --exact\nthe model agrees with: {}\n{}",
+            "seed {seed} step {number}, again: PURSER_SEED={seed} PURSER_NOW={now_ms} cargo test \
+             --test purser {test} -- --exact\nthe model agrees with: {}\n{}",
             parted.who_says(status, &body),
             parted.shown()
         )

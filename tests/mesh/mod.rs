@@ -50,7 +50,8 @@ fn failure_with(planted: &str) -> Option<String> {
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         let what =
             told.lines().skip_while(|line| !line.contains("panicked at")).nth(1).map(str::to_owned);
-        (!output.status.success()).then(|| format!("{name}: {}", what.expect("a failed model says why")))
+        (!output.status.success())
+            .then(|| format!("{name}: {}", what.expect("a failed model says why")))
     };
     let failure = MODELS.into_iter().find_map(fails);
     println!("{planted}: {failure:?}");

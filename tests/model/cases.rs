@@ -21,7 +21,8 @@ fn posted(id: &str, group: &str, amount: i64, at_ms: i64) -> String {
     line(
         id,
         &format!(
-            r#""currency":"{currency}","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at_ms}"#
+            "\"currency\":\"{currency}\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
+             \"amount\":{amount},\"at_ms\":{at_ms}"
         ),
     )
 }
@@ -87,7 +88,10 @@ fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let (from, to) = wanted;
     let rows = match (from..to).contains(&latest) {
         true => {
-            r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"min":5,"max":5}"#
+            concat!(
+                r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"#,
+                r#""min":5,"max":5}"#
+            )
         }
         false => "",
     };
@@ -271,11 +275,15 @@ fn holds_are_settled_in_part_in_full_or_voided() {
     );
     assert_eq!(
         body(&model, "/v1/users/42/balance"),
-        r#"{"user_id":"42","version":7,"as_of_ms":1000000004,"balances":[{"currency":"COIN","posted":1300,"pending_debits":0,"pending_credits":0,"available":1300}]}"#
+        concat!(
+            r#"{"user_id":"42","version":7,"as_of_ms":1000000004,"balances":[{"currency":"COIN","#,
+            r#""posted":1300,"pending_debits":0,"pending_credits":0,"available":1300}]}"#
+        )
     );
-    assert!(body(&model, "/v1/users/42/stats?window=lifetime&kind=gift").ends_with(
-        r#""stats":[{"currency":"COIN","kind":"gift","direction":"debit","count":2,"sum":200,"min":0,"max":200}]}"#
-    ));
+    assert!(body(&model, "/v1/users/42/stats?window=lifetime&kind=gift").ends_with(concat!(
+        r#""stats":[{"currency":"COIN","kind":"gift","direction":"debit","count":2,"#,
+        r#""sum":200,"min":0,"max":200}]}"#
+    )));
 }
 
 #[test]
@@ -304,7 +312,8 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
     let id = "0192f0c1-0000-7000-8000-00000000abcd";
     let at = t(1000, 0, 0);
     let restyled = format!(
-        r#" {{ "st\u0061te":"posted", "at_ms":{at},"amount":5,"direction":"credit","kind":"\u0067ift","currency":"COIN","user_id":"42","entry_id":"{}"}} "#,
+        " {{ \"st\\u0061te\":\"posted\", \"at_ms\":{at},\"amount\":5,\"direction\":\"credit\",\
+         \"kind\":\"\\u0067ift\",\"currency\":\"COIN\",\"user_id\":\"42\",\"entry_id\":\"{}\"}} ",
         id.to_uppercase()
     );
     let decimal = 0x0192_f0c1_0000_7000_8000_0000_0000_abcd_u128.to_string();
@@ -450,7 +459,10 @@ fn no_amount_leaves_the_range_of_int64() {
 
 #[test]
 fn fields_are_checked_in_their_order() {
-    let good = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","amount":5,"at_ms":9,"state":"posted"}"#;
+    let good = concat!(
+        r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","#,
+        r#""amount":5,"at_ms":9,"state":"posted"}"#
+    );
     let settle =
         r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
     let rows: &[(&str, &str, &str, &str)] = &[
@@ -520,10 +532,22 @@ fn a_feed_is_answered_line_by_line() {
             200,
             [
                 r#"{"accepted":1,"duplicates":1,"rejected":3,"results":["#,
-                r#"{"index":1,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},"#,
+                concat!(
+                    r#"{"index":1,"entry_id":"","status":"rejected","code":"invalid_json","#,
+                    r#""field":"","detail":"The text is not one JSON object as RFC 8259 has it, "#,
+                    r#"or repeats a member."},"#
+                ),
                 r#"{"index":2,"entry_id":"7","status":"duplicate"},"#,
-                r#"{"index":3,"entry_id":"0192F0C1-0000-7000-8000-00000000abcd","status":"rejected","code":"amount_negative","field":"amount","detail":"An amount is never negative: the direction says which way it goes."},"#,
-                r#"{"index":4,"entry_id":"","status":"rejected","code":"unknown_field","field":"a","detail":"This member is not known here."}]}"#,
+                concat!(
+                    r#"{"index":3,"entry_id":"0192F0C1-0000-7000-8000-00000000abcd","#,
+                    r#""status":"rejected","code":"amount_negative","field":"amount","#,
+                    r#""detail":"An amount is never negative: the direction says which way it "#,
+                    r#"goes."},"#
+                ),
+                concat!(
+                    r#"{"index":4,"entry_id":"","status":"rejected","code":"unknown_field","#,
+                    r#""field":"a","detail":"This member is not known here."}]}"#
+                ),
             ]
             .concat()
         )
@@ -651,7 +675,10 @@ fn an_invalid_batch_is_refused_as_a_whole() {
 fn a_batch_answers_as_single_reads_do() {
     let mut model = Model::new();
     check(&mut model, &[(posted("1", "COIN gift credit", 1, 5), "ok")]);
-    let body = r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","window":"7d"},{"window":"7d","read":"stats","user_id":"42","kind":"gift"}]}"#;
+    let body = concat!(
+        r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","#,
+        r#""window":"7d"},{"window":"7d","read":"stats","user_id":"42","kind":"gift"}]}"#
+    );
     let single = |target: &str| model.get(NOW, target).body;
     let unknown = single("/v1/users/7/balance");
     let wanted = format!(
@@ -697,7 +724,9 @@ fn real_bank_data_is_answered_exactly() {
         assert_eq!(
             body(&model, &format!("/v1/users/{user_id}/balance")),
             format!(
-                r#"{head}"as_of_ms":{last},"balances":[{{"currency":"CZK","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
+                "{head}\"as_of_ms\":{last},\"balances\":[{{\"currency\":\"CZK\",\
+                 \"posted\":{posted},\"pending_debits\":0,\"pending_credits\":0,\
+                 \"available\":{posted}}}]}}"
             )
         );
         let Value::Object(members) = wanted else {
@@ -721,7 +750,10 @@ fn real_bank_data_is_answered_exactly() {
 fn bank_group(group: &Value) -> String {
     let text = |name| plain(group, name);
     format!(
-        r#"{{"currency":"CZK","kind":"{}","direction":"{}","count":{},"sum":{},"min":{},"max":{}}}"#,
+        concat!(
+            r#"{{"currency":"CZK","kind":"{}","direction":"{}","count":{},"sum":{},"min":{},"#,
+            r#""max":{}}}"#
+        ),
         text("kind"),
         text("direction"),
         text("count"),

@@ -618,15 +618,17 @@ mod tests {
             }
         }
         println!("{met:#?}");
-        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json \
-            |missing_field entry_id|missing_field user_id|missing_field currency|missing_field kind\
-            |missing_field direction|missing_field amount|missing_field at_ms|missing_field pending_id\
-            |invalid_field entry_id|invalid_field user_id|invalid_field currency|invalid_field kind\
-            |invalid_field direction|invalid_field amount|invalid_field at_ms|invalid_field state\
-            |invalid_field pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
-            |entry_id_conflict entry_id|pending_not_found pending_id|pending_amount_exceeded amount\
-            |too_many_currencies currency|too_many_groups kind|too_many_holds |balance_overflow amount\
-            |feed 200|feed 413|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
+        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json |missing_field \
+                      entry_id|missing_field user_id|missing_field currency|missing_field kind\
+                      |missing_field direction|missing_field amount|missing_field at_ms\
+                      |missing_field pending_id|invalid_field entry_id|invalid_field user_id\
+                      |invalid_field currency|invalid_field kind|invalid_field direction\
+                      |invalid_field amount|invalid_field at_ms|invalid_field state|invalid_field \
+                      pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
+                      |entry_id_conflict entry_id|pending_not_found pending_id\
+                      |pending_amount_exceeded amount|too_many_currencies currency|too_many_groups \
+                      kind|too_many_holds |balance_overflow amount|feed 200|feed 413|get 200|get \
+                      400|get 404|get 405|batch 200|batch 400|batch 413";
         let missing: Vec<&str> =
             wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
         assert!(missing.is_empty(), "never met: {missing:?}");

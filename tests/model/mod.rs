@@ -83,12 +83,9 @@ impl Model {
                         r#"{{"index":{index},"entry_id":"{entry_id}","status":"duplicate"}}"#
                     ));
                 }
-                Verdict::Rejected {
-                    entry_id,
-                    code,
-                    field,
-                } => results.push(format!(
-                    r#"{{"index":{index},"entry_id":"{entry_id}","status":"rejected","code":"{}","field":"{field}","detail":"{}"}}"#,
+                Verdict::Rejected { entry_id, code, field } => results.push(format!(
+                    "{{\"index\":{index},\"entry_id\":\"{entry_id}\",\"status\":\"rejected\",\
+                     \"code\":\"{}\",\"field\":\"{field}\",\"detail\":\"{}\"}}",
                     code.name(),
                     code.detail(),
                 )),
@@ -97,7 +94,8 @@ impl Model {
         let rejected = results.len() - duplicates;
         let results = results.join(",");
         let body = format!(
-            r#"{{"accepted":{accepted},"duplicates":{duplicates},"rejected":{rejected},"results":[{results}]}}"#
+            "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{rejected},\
+             \"results\":[{results}]}}"
         );
         (200, body)
     }

@@ -105,7 +105,8 @@ impl Code {
             ),
             Code::InvalidWindow => (
                 "invalid_window",
-                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.",
+                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from \
+                 15m to 400d.",
             ),
             Code::NotFound => ("not_found", "There is nothing at this path."),
             Code::UserNotFound => ("user_not_found", "No entry of this user has been accepted."),
@@ -137,7 +138,8 @@ impl Problem {
     pub fn body(&self) -> String {
         let (status, title) = self.code.status();
         format!(
-            r#"{{"type":"about:blank","title":"{title}","status":{status},"code":"{}","detail":"{}","field":"{}"}}"#,
+            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{}\",\
+             \"detail\":\"{}\",\"field\":\"{}\"}}",
             self.code.name(),
             self.code.detail(),
             self.field,
@@ -164,7 +166,11 @@ mod tests {
         assert_eq!(reply.status, 404);
         assert_eq!(
             reply.body,
-            r#"{"type":"about:blank","title":"Not Found","status":404,"code":"user_not_found","detail":"No entry of this user has been accepted.","field":""}"#
+            concat!(
+                r#"{"type":"about:blank","title":"Not Found","status":404,"#,
+                r#""code":"user_not_found","detail":"No entry of this user has been accepted.","#,
+                r#""field":""}"#
+            )
         );
     }
 }

@@ -308,7 +308,8 @@ fn balance_rows(user: &User, question: &Question) -> String {
         .filter(|(currency, _)| is_asked(&question.currency, currency))
         .map(|(currency, balance)| {
             format!(
-                r#"{{"currency":"{currency}","posted":{},"pending_debits":{},"pending_credits":{},"available":{}}}"#,
+                "{{\"currency\":\"{currency}\",\"posted\":{},\"pending_debits\":{},\
+                 \"pending_credits\":{},\"available\":{}}}",
                 balance.posted,
                 balance.pending_debits,
                 balance.pending_credits,

@@ -55,7 +55,10 @@ impl Offline {
         let directory = repartition(directory, slices, &mut |_, _| true)
             .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(directory.manifest().slices, slices);
-        assert!(directory.unnamed().is_ok_and(|unnamed| unnamed.is_empty()), "no unnamed generation is left");
+        assert!(
+            directory.unnamed().is_ok_and(|unnamed| unnamed.is_empty()),
+            "no unnamed generation is left"
+        );
         let nodes = (0..slices).map(|slice| Node::recover(directory.slice(slice))).collect();
         Self { nodes, _directory: directory }
     }
@@ -150,10 +153,7 @@ impl Node {
                 self.slice.durable(lsn);
             }
         }
-        assert!(
-            self.store.is_settled(),
-            "a store is settled once all its tasks are done"
-        );
+        assert!(self.store.is_settled(), "a store is settled once all its tasks are done");
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -163,8 +163,10 @@ impl Node {
     fn work(&self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {
-                let open =
-                    fs::OpenOptions::new().write(true).open(self.path(file)).expect("the file was created");
+                let open = fs::OpenOptions::new()
+                    .write(true)
+                    .open(self.path(file))
+                    .expect("the file was created");
                 open.write_all_at(block.bytes(), offset).expect("it can be written");
                 Done::Written { file, block, ok: true }
             }

@@ -341,7 +341,8 @@ pub fn entries(lines: &[impl AsRef<str>]) -> Vec<u8> {
 /// A posted credit of `COIN`.
 pub fn credit(entry: u64, user: u64, amount: i64, at_ms: u64) -> String {
     format!(
-        r#"{{"entry_id":"{entry}","user_id":"{user}","currency":"COIN","kind":"topup","direction":"credit","amount":{amount},"at_ms":{at_ms}}}"#
+        "{{\"entry_id\":\"{entry}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
+         \"kind\":\"topup\",\"direction\":\"credit\",\"amount\":{amount},\"at_ms\":{at_ms}}}"
     )
 }
 

@@ -397,12 +397,14 @@ impl Disk {
                 let expected = directory.end.map_or((last, 0), |end| end);
                 if *offset > 0 && (*segment, *offset) != expected {
                     return Err(format!(
-                        "slice {slice}: a write goes to byte {offset} of segment {segment}, not {expected:?}"
+                        "slice {slice}: a write goes to byte {offset} of segment {segment}, not \
+                         {expected:?}"
                     ));
                 }
                 if *offset > 0 && last != *segment {
                     return Err(format!(
-                        "slice {slice}: segment {segment} is written to, and the manifest names {last}"
+                        "slice {slice}: segment {segment} is written to, and the manifest names \
+                         {last}"
                     ));
                 }
                 directory.end = Some((*segment, offset + size));

@@ -92,7 +92,8 @@ impl Oracle {
             let got = version_of(slice, user);
             if got != version {
                 return Err(format!(
-                    "user {user}: version {got}, and {version} entries were accepted up to write {position}"
+                    "user {user}: version {got}, and {version} entries were accepted up to write \
+                     {position}"
                 ));
             }
             users += usize::from(version > 0);

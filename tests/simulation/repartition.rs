@@ -359,7 +359,9 @@ impl World {
     fn generations(&self) -> Vec<u64> {
         let known = |name: &str| [LOCK, MANIFEST, "manifest.new"].contains(&name);
         let names = self.tree.names("").into_iter().filter(|(name, _)| !known(name));
-        names.map(|(name, _)| parse_generation(&name).expect("there are no other directories")).collect()
+        names
+            .map(|(name, _)| parse_generation(&name).expect("there are no other directories"))
+            .collect()
     }
 
     fn unnamed(&self, named: manifest::Directory) -> Result<Vec<u64>, String> {

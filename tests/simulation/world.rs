@@ -342,9 +342,8 @@ impl World {
             }
             while let Some(Waiter(waiter)) = self.nodes[slice].slice.next_released() {
                 let answer = self.nodes[slice].waiting.remove(&waiter);
-                let answer = answer.ok_or_else(|| {
-                    format!("waiter {waiter} is released twice or unknown")
-                })?;
+                let answer = answer
+                    .ok_or_else(|| format!("waiter {waiter} is released twice or unknown"))?;
                 self.leave(slice, answer)?;
             }
             for task in tasks {

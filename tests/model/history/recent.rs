@@ -14,7 +14,8 @@ pub fn recent_limit() -> impl Iterator<Item = Step> {
     let line = |id: u64, at_ms: u64| {
         let state = if id == 0 { r#","state":"pending""# } else { "" };
         format!(
-            r#"{{"entry_id":"{id}","user_id":"{USER}","currency":"COIN","kind":"gift","direction":"credit","amount":1,"at_ms":{at_ms}{state}}}"#
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"{USER}\",\"currency\":\"COIN\",\
+             \"kind\":\"gift\",\"direction\":\"credit\",\"amount\":1,\"at_ms\":{at_ms}{state}}}"
         )
     };
     // One entry every 82 ms: all of them span a little less than 24 h.
@@ -25,7 +26,8 @@ pub fn recent_limit() -> impl Iterator<Item = Step> {
     };
     let settle = |at_ms: u64| {
         format!(
-            r#"{{"entry_id":"9000001","user_id":"{USER}","amount":1,"at_ms":{at_ms},"pending_id":"0"}}"#
+            "{{\"entry_id\":\"9000001\",\"user_id\":\"{USER}\",\"amount\":1,\"at_ms\":{at_ms},\
+             \"pending_id\":\"0\"}}"
         )
     };
     let filling = (0..TOTAL.div_ceil(10_000)).map(move |chunk| {
