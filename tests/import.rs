@@ -34,7 +34,7 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
     let outcome = thread::scope(|scope| {
         // A command that ends early leaves the rest unread.
         scope.spawn(move || to.write_all(stdin));
-        child.wait_with_output().expect("a child of ours")
+        child.wait_with_output().expect("it is a child of this process")
     });
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (outcome.status.code(), text(outcome.stdout), text(outcome.stderr))
@@ -530,8 +530,8 @@ fn held(data: &Path) -> usize {
 }
 
 fn kill(mut child: Child) {
-    child.kill().expect("a child of ours");
-    child.wait().expect("a child of ours");
+    child.kill().expect("it is a child of this process");
+    child.wait().expect("it is a child of this process");
 }
 
 #[test]
