@@ -1,4 +1,4 @@
-//! The command line: what is refused and how, what is printed, and that the printed example works.
+//! The command line: refused arguments, printed lines, and the example that the server prints.
 
 use crate::server::expected::{balance_body, fed};
 use crate::server::{PATIENCE, Scratch, Server, credit, purser, run, serve};
@@ -25,7 +25,7 @@ const FLAGS: [&str; 16] = [
     "--no-arena",
 ];
 
-/// A command line that cannot be used: exit code 2, and a message that names what is wrong.
+/// Checks that arguments are refused: exit code 2, and a message that contains each of `named`.
 fn check_refused(arguments: &[&str], named: &[&str]) {
     let (code, out, err) = run(purser().arg("serve").args(arguments));
     assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
@@ -36,7 +36,7 @@ fn check_refused(arguments: &[&str], named: &[&str]) {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused() {
+fn invalid_arguments_are_refused() {
     let at = ["--listen", "127.0.0.1:0"];
     let and = |more: &[&'static str]| [&at[..], more].concat();
     check_refused(&["--colour", "red"], &["--colour"]);
@@ -104,7 +104,7 @@ fn help_names_each_flag() {
 }
 
 #[test]
-fn an_address_that_is_taken() {
+fn an_address_in_use_is_refused() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = other.local_addr().expect("an address").to_string();
     let (code, out, err) = run(purser().args(["serve", "--listen", &address, "--ephemeral"]));
@@ -112,7 +112,7 @@ fn an_address_that_is_taken() {
     assert!(err.starts_with("error: ") && err.contains(&address), "{err}");
 }
 
-/// Two servers must not share an address by mistake: each would have half of the connections, and
+/// Two servers must not share an address by mistake: each would get half of the connections and
 /// half of the entries.
 #[test]
 fn a_second_server_does_not_share_the_address() {
@@ -124,7 +124,7 @@ fn a_second_server_does_not_share_the_address() {
 }
 
 #[test]
-fn the_greeting() {
+fn startup_lines_name_version_cpu_memory_limits_and_address() {
     let server = Server::start(&["--ledger-mib", "77", "--max-connections", "99"]);
     let says = |start: &str, part: &str| {
         let found =
@@ -142,9 +142,9 @@ fn the_greeting() {
     server.is_well();
 }
 
-/// Without a word about it, data is kept, in the directory in which the server is started.
+/// Without `--data`, the server keeps its data in `purser-data` below its working directory.
 #[test]
-fn data_is_kept_and_the_server_says_where() {
+fn data_is_kept_by_default_and_the_server_prints_where() {
     let scratch = Scratch::new("default");
     let check = |command: &mut Command, data: &str, says: &str| {
         let mut server = Server::spawn(command.current_dir(scratch.join("")));
@@ -163,7 +163,8 @@ fn data_is_kept_and_the_server_says_where() {
     check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "nothing in it yet");
     check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "nothing in it yet");
     let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
-    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in all; loaded ";
+    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in \
+                all; loaded ";
     assert!(server.greeting.iter().any(|line| line.starts_with(said)), "{:#?}", server.greeting);
     server.kill();
 }

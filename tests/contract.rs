@@ -1,7 +1,7 @@
-//! The contract, request by request: what is sent, and the whole answer but for its date.
+//! The HTTP contract, request by request: each request with its whole answer, except the date.
 //!
-//! Every code of `api/problem.rs` is provoked here by at least one request; a code without one
-//! fails `every_code_is_provoked`.
+//! At least one request provokes each code of `api/problem.rs`; `every_code_is_provoked` fails if
+//! a code has none.
 
 use crate::server::client::{batch, feed, get, post, request};
 use crate::server::expected::{
@@ -14,22 +14,23 @@ on_slices!([one = 1, two = 2, three = 3, seven = 7] [
     every_code_is_provoked,
     balances,
     conditional_reads,
-    heads_are_answers_without_their_bodies,
+    head_answers_equal_get_answers_without_the_body,
     versions_and_persistence,
     bodies,
     expectations,
-    a_batch_is_its_single_reads,
+    a_batch_answers_as_its_single_reads,
     health,
 ]);
 
-/// A while ago, at a quarter of an hour: nothing here is in the future.
+/// Booking time: in the past, so that no entry is in the future, and the start of a 15-minute
+/// bucket.
 const T: u64 = 1_700_000_100_000;
 const TIMEOUTS: [&str; 4] = ["--request-timeout-ms", "100", "--idle-timeout-ms", "100"];
 
-/// Entry id, code (or `duplicate`) and field of a line that is not simply accepted.
+/// Entry id, code (or `duplicate`) and field of a line that is not accepted.
 type Verdict = (&'static str, &'static str, &'static str);
 
-/// Asks a server, and keeps the codes that came back.
+/// Sends requests to a server, compares the answers, and collects their error codes.
 struct Checker<'s> {
     server: &'s Server,
     codes: BTreeSet<String>,
@@ -40,8 +41,8 @@ impl<'s> Checker<'s> {
         Self { server, codes: BTreeSet::new() }
     }
 
-    /// Sends a request on a connection of its own. The answer must be this one, and the connection
-    /// must then be what it says.
+    /// Sends a request on a new connection and compares the answer. The connection must then be
+    /// closed or usable, as the answer's `connection` header says.
     fn check(&mut self, request: impl AsRef<[u8]>, expected: &str) {
         let mut client = self.server.connect();
         self.check_on(&mut client, request, expected);
@@ -65,7 +66,7 @@ impl<'s> Checker<'s> {
         self.codes.extend(codes.map(str::to_owned));
     }
 
-    /// Feeds entries in one body. What comes back must be this.
+    /// Feeds entries in one body and compares the answer.
     fn check_feed(&mut self, lines: &[impl AsRef<str>], accepted: usize, results: &[String]) {
         let duplicates =
             results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
@@ -75,12 +76,21 @@ impl<'s> Checker<'s> {
 
 fn every_code_is_provoked() {
     let mut codes = BTreeSet::new();
-    for provoke in
-        [requests, reads, batches, verdicts, limits, recent, no_room, timeouts, overload, drain]
-    {
+    for provoke in [
+        requests,
+        reads,
+        batches,
+        verdicts,
+        limits,
+        recent,
+        out_of_memory,
+        timeouts,
+        overload,
+        drain,
+    ] {
         codes.append(&mut provoke());
     }
-    // That takes data to load: the test of real kills meets it at its starts.
+    // `recovering` needs data to load: the crash test checks it at each start.
     codes.insert("recovering".to_owned());
     let all: BTreeSet<_> =
         purser::api::problem::Code::ALL.iter().map(|code| code.name().to_owned()).collect();
@@ -89,7 +99,7 @@ fn every_code_is_provoked() {
     assert_eq!(written, all, "left: the contract's, right: the program's");
 }
 
-/// What is refused for its head.
+/// Requests refused for their head.
 fn requests() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
@@ -153,7 +163,7 @@ fn requests() -> BTreeSet<String> {
     c.codes
 }
 
-/// What is refused for its parameters.
+/// Reads refused for their parameters.
 fn reads() -> BTreeSet<String> {
     let server = Server::start(&[]);
     server.feed(&[credit(1, 42, 5, T)]);
@@ -204,7 +214,7 @@ fn reads() -> BTreeSet<String> {
     c.codes
 }
 
-/// What is refused in a batch body.
+/// Batches refused for their body.
 fn batches() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
@@ -259,7 +269,7 @@ fn batches() -> BTreeSet<String> {
     c.codes
 }
 
-/// What the feed says to each line, in one body.
+/// Every verdict on a feed line, in one body.
 fn verdicts() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
@@ -311,7 +321,7 @@ fn verdicts() -> BTreeSet<String> {
     c.codes
 }
 
-/// What one user may have: currencies, groups, holds.
+/// Limits of one user: currencies, groups, open holds.
 fn limits() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
@@ -341,7 +351,8 @@ fn limits() -> BTreeSet<String> {
     c.codes
 }
 
-/// The 1,048,577th entry of one user within a day, and the day after.
+/// The dedup window's limit: entry 1,048,577 of one user within a day is refused, and accepted a
+/// day later.
 fn recent() -> BTreeSet<String> {
     const MOST: u64 = 1 << 20;
     let server = Server::start(&[]);
@@ -361,8 +372,8 @@ fn recent() -> BTreeSet<String> {
     c.codes
 }
 
-/// Above its memory mark a server refuses entries, and goes on to read.
-fn no_room() -> BTreeSet<String> {
+/// Above its memory limit a server refuses entries and still answers reads.
+fn out_of_memory() -> BTreeSet<String> {
     let server = Server::start(&["--ledger-mib", "0"]);
     let mut c = Checker::new(&server);
     let body = fed(
@@ -381,7 +392,7 @@ fn no_room() -> BTreeSet<String> {
     c.codes
 }
 
-/// A request that is never finished, in its head or in its body.
+/// Requests that stay unfinished, in their head or in their body.
 fn timeouts() -> BTreeSet<String> {
     let server = Server::start(&TIMEOUTS);
     let mut c = Checker::new(&server);
@@ -392,7 +403,7 @@ fn timeouts() -> BTreeSet<String> {
     c.codes
 }
 
-/// A connection that is one too many.
+/// A connection above the limit.
 fn overload() -> BTreeSet<String> {
     let server = Server::start(&["--max-connections", "1"]).at_one_core();
     let mut c = Checker::new(&server);
@@ -420,10 +431,20 @@ fn drain() -> BTreeSet<String> {
 fn balances() {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
-    let hold = r#"{"entry_id":"0192F0C1-0000-0000-0000-000000000001","user_id":"42","currency":"USD","kind":"card","direction":"debit","amount":300,"at_ms":1700000000001,"state":"pending"}"#;
+    let hold = concat!(
+        r#"{"entry_id":"0192F0C1-0000-0000-0000-000000000001","user_id":"42","currency":"USD","#,
+        r#""kind":"card","direction":"debit","amount":300,"at_ms":1700000000001,"#,
+        r#""state":"pending"}"#
+    );
     c.check_feed(&[&credit(1, 42, 1_500, T), hold, &credit(2, 42, 0, T - 5)], 3, &[]);
-    let coin = r#"{"currency":"COIN","posted":1500,"pending_debits":0,"pending_credits":0,"available":1500}"#;
-    let usd = r#"{"currency":"USD","posted":0,"pending_debits":300,"pending_credits":0,"available":-300}"#;
+    let coin = concat!(
+        r#"{"currency":"COIN","posted":1500,"pending_debits":0,"pending_credits":0,"#,
+        r#""available":1500}"#
+    );
+    let usd = concat!(
+        r#"{"currency":"USD","posted":0,"pending_debits":300,"pending_credits":0,"#,
+        r#""available":-300}"#
+    );
     for (query, list) in [
         ("", format!("{coin},{usd}")),
         ("?", format!("{coin},{usd}")),
@@ -438,7 +459,10 @@ fn balances() {
         c.check(get(&format!("http://user.example:80{target}")), &full);
         c.check(request("HEAD", &target, ""), &full.replace(&body, ""));
     }
-    let stats = r#"{"currency":"COIN","kind":"topup","direction":"credit","count":2,"sum":1500,"min":0,"max":1500}"#;
+    let stats = concat!(
+        r#"{"currency":"COIN","kind":"topup","direction":"credit","count":2,"sum":1500,"min":0,"#,
+        r#""max":1500}"#
+    );
     for (query, from, to) in [
         ("window=lifetime", 0, T + 900_000),
         ("window=1h&at_ms=1700000100000&kind=topup&currency=COIN", T - 2_700_000, T + 900_000),
@@ -485,7 +509,7 @@ fn conditional_reads() {
     c.check(request("GET", target, "if-none-match: \"v1\"\r\n"), &balance(42, 2, T, 10));
 }
 
-fn heads_are_answers_without_their_bodies() {
+fn head_answers_equal_get_answers_without_the_body() {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
     let bare = |full: String| full[..full.find("\r\n\r\n").expect("a head") + 4].to_owned();
@@ -517,7 +541,8 @@ fn versions_and_persistence() {
     }
     let body = entries(&[credit(1, 1, 1, T)]);
     let old = format!(
-        "POST /v1/entries HTTP/1.0\r\nexpect: 100-continue\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/entries HTTP/1.0\r\nexpect: 100-continue\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     c.check([old.as_bytes(), &body].concat(), &json(CLOSE, &fed(1, 0, &[])));
@@ -565,7 +590,7 @@ fn bodies() {
     c.check(request("GET", "/v1/users/1/balance", "content-length: 0\r\n"), &balance(1, 2, T, 2));
 }
 
-/// A body in chunks of so many bytes.
+/// A body in chunks of `size` bytes.
 fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
     let chunk =
         |part: &[u8]| [format!("{:X};a=b\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
@@ -586,8 +611,8 @@ fn expectations() {
         client.send(&body);
         assert_eq!(client.response().shown(), json("", &answer));
     }
-    // What comes with its body needs no interim answer, what is refused gets none, and nothing is
-    // expected of no body.
+    // No interim answer: where the body is already there, where the request is refused, and where
+    // there is no body.
     let mut c = Checker::new(&server);
     c.check(
         [head(&ndjson).as_bytes(), &body].concat(),
@@ -608,7 +633,7 @@ fn expectations() {
     c.check(request("GET", "/healthz", "expect: 100-continue\r\n"), &expected::text("ok"));
 }
 
-fn a_batch_is_its_single_reads() {
+fn a_batch_answers_as_its_single_reads() {
     let server = Server::start(&[]);
     server.feed(&[credit(1, 42, 5, T), credit(1, 7, 6, T)]);
     let items = [
@@ -616,7 +641,10 @@ fn a_batch_is_its_single_reads() {
         (r#"{"user_id":"7","read":"stats","window":"lifetime"}"#, "7/stats?window=lifetime"),
         (r#"{"read":"balance","currency":"EUR","user_id":"42"}"#, "42/balance?currency=EUR"),
         (
-            r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "at_ms":1700000100000, "kind":"topup" }"#,
+            concat!(
+                r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "#,
+                r#""at_ms":1700000100000, "kind":"topup" }"#
+            ),
             "7/stats?window=2d&at_ms=1700000100000&kind=topup",
         ),
     ];

@@ -1,6 +1,7 @@
-//! Faults on the real thing: a directory that is damaged, incomplete, another's or in use is
-//! refused with a sentence that names the file, and left as it is; a disk without room stops the
-//! feed, and nothing else.
+//! Fault tests of the real server.
+//!
+//! A data directory that is damaged, incomplete, in use or not Purser's is refused with an error
+//! that names the file, and is not changed. A full disk stops the feed and nothing else.
 
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
@@ -17,12 +18,12 @@ use std::process::{Command, Stdio};
 
 const T: u64 = 1_700_000_100_000;
 const USERS: u64 = 100;
-/// Entries that are fed at first: enough of a log to begin a snapshot.
+/// Entries fed first: enough log bytes to start a snapshot.
 const ENTRIES: u64 = 20_000;
-/// Entries that are fed one by one after that, in each of two lives.
+/// Entries fed one by one after that, in each of two further runs of the server.
 const SINGLES: u64 = 5;
 
-/// Everything in a directory.
+/// All files below a directory, with their bytes.
 pub type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 pub fn tree(path: &Path) -> Tree {
@@ -39,11 +40,11 @@ pub fn tree(path: &Path) -> Tree {
     found
 }
 
-/// Makes a directory what it was.
+/// Restores a directory to an earlier state.
 pub fn restore(path: &Path, whole: &Tree) {
-    fs::remove_dir_all(path).expect("it can be removed");
+    fs::remove_dir_all(path).expect("the directory can be removed");
     for (file, bytes) in whole {
-        fs::create_dir_all(file.parent().expect("it is in a directory")).expect("it can be made");
+        fs::create_dir_all(file.parent().expect("it has a parent")).expect("it can be created");
         fs::write(file, bytes).expect("it can be written");
     }
 }
@@ -51,7 +52,7 @@ pub fn restore(path: &Path, whole: &Tree) {
 pub fn flip(file: &Path, offset: u64) {
     let open = OpenOptions::new().read(true).write(true).open(file).expect("it is there");
     let mut byte = [0];
-    open.read_exact_at(&mut byte, offset).expect("it is so long");
+    open.read_exact_at(&mut byte, offset).expect("the file has that offset");
     open.write_all_at(&[byte[0] ^ 1], offset).expect("it can be written");
 }
 
@@ -60,15 +61,15 @@ fn truncate(file: &Path, bytes: u64) {
         .write(true)
         .open(file)
         .and_then(|file| file.set_len(bytes))
-        .expect("it can be cut");
+        .expect("the file can be truncated");
 }
 
-/// Entry `n`: of one user after the other.
+/// Line of entry `n`; users take turns.
 fn line(n: u64) -> String {
     credit(n, 1 + n % USERS, 1 + n as i64, T + n)
 }
 
-/// A data directory with a snapshot, and a log of three segments or more behind it.
+/// A data directory with a snapshot and a log of three segments or more after it.
 struct Data {
     scratch: Scratch,
     entries: u64,
@@ -111,7 +112,8 @@ impl Data {
         self.slice(format!("snapshot-{}", self.manifest().snapshot))
     }
 
-    /// The server's answer to this directory: no, and why; and nothing in it is another.
+    /// Checks that a server refuses the directory, with an error that contains each of `says`, and
+    /// changes nothing in it.
     fn check_refused(&self, what: &str, says: &[&str]) {
         let before = tree(&self.path());
         let (code, out, err) = run(serve("127.0.0.1:0").arg("--data").arg(self.path()));
@@ -123,7 +125,7 @@ impl Data {
         assert!(tree(&self.path()) == before, "{what}: the directory was changed");
     }
 
-    /// Damages the directory, has it refused, and undoes the damage.
+    /// Damages the directory, checks that it is refused, and undoes the damage.
     fn check(&self, what: &str, damage: impl FnOnce(), says: &[&str]) {
         let whole = tree(&self.path());
         damage();
@@ -132,7 +134,7 @@ impl Data {
         restore(&self.path(), &whole);
     }
 
-    /// Starts a server on the directory: all entries up to `count` are there.
+    /// Starts a server on the directory and checks that it has the first `count` entries.
     fn check_serves(&self, count: u64) -> Server {
         let server = Server::keeping(&self.path(), &[]);
         let mut client = server.connect();
@@ -156,7 +158,7 @@ pub fn show(path: &Path) -> String {
 }
 
 #[test]
-fn what_is_damaged_is_refused_and_named() {
+fn damaged_directories_are_refused_by_file_name() {
     let data = Data::make();
     let manifest = data.manifest();
     let (root, slice, snapshot) =
@@ -268,9 +270,8 @@ fn what_is_damaged_is_refused_and_named() {
         &[&show(&second), "is missing"],
     );
     let both = || {
-        let empty =
-            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
-        fs::create_dir(second.parent().expect("it is in one")).expect("it can be made");
+        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        fs::create_dir(second.parent().expect("it has a parent")).expect("it can be created");
         fs::write(&root, &two)
             .and_then(|()| fs::write(&second, empty))
             .expect("they can be written");
@@ -282,7 +283,7 @@ fn what_is_damaged_is_refused_and_named() {
     );
     let newer = data.path().join("generation-2/slice-0/log-1");
     let older = || {
-        fs::create_dir_all(newer.parent().expect("it is in one")).expect("it can be made");
+        fs::create_dir_all(newer.parent().expect("it has a parent")).expect("it can be created");
         fs::write(&newer, "").expect("it can be written");
     };
     data.check(
@@ -294,20 +295,21 @@ fn what_is_damaged_is_refused_and_named() {
     drop(data.check_serves(data.entries));
 }
 
-/// The newest write may have been torn: nobody was told that it was done. It is cut, and the server
-/// says so.
+/// A damaged newest write counts as a torn write: nothing in it was acknowledged. Recovery cuts it
+/// off and the server prints that.
 #[test]
-fn rot_in_the_newest_write_is_cut() {
+fn a_damaged_newest_write_is_cut_off() {
     let data = Data::make();
     let last = data.manifest().last;
     let at = SINGLES * ALIGN as u64;
     flip(&data.segment(last), at + 60);
     let server = data.check_serves(data.entries - 1);
     let said = format!(
-        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was done"
+        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was \
+         done"
     );
     assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
-    // It is sent again, as after any answer that never came; and what was cut does not come back.
+    // The client resends the entry, as after any missing answer; the cut write does not come back.
     server.feed(&[line(data.entries - 1)]);
     drop(server);
     let server = data.check_serves(data.entries);
@@ -315,11 +317,14 @@ fn rot_in_the_newest_write_is_cut() {
 }
 
 #[test]
-fn a_second_process_is_refused() {
+fn a_second_process_on_the_directory_is_refused() {
     let data = Data::make();
     let server = data.check_serves(data.entries);
-    // It makes its next segment ready beside the serving; then it is at rest.
-    assert!(holds(|| data.segment(data.manifest().last + 1).exists()), "a segment is made ready");
+    // The server creates its next segment in the background; after that the directory is stable.
+    assert!(
+        holds(|| data.segment(data.manifest().last + 1).exists()),
+        "the next segment is created"
+    );
     data.check_refused("a second process", &[&show(&data.path()), "is used by another process"]);
     server.is_well();
     server.feed(&[line(data.entries)]);
@@ -328,7 +333,7 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
-fn what_is_not_ours_is_left_alone() {
+fn directories_without_a_manifest_are_refused_unchanged() {
     let scratch = Scratch::new("foreign");
     let check = |data: &Path, says: &[&str]| {
         let before = tree(&scratch.join(""));
@@ -350,7 +355,8 @@ fn what_is_not_ours_is_left_alone() {
     check(Path::new("/proc/purser-data"), &["cannot create /proc/purser-data"]);
 }
 
-/// `command` in a mount namespace of its own, after `mounts`; `None` where that is not allowed.
+/// `command` in its own mount namespace, run after the shell commands `mounts`; `None` where
+/// mounts are not allowed.
 fn mounted(mounts: &str, command: &Command) -> Option<Command> {
     let enter = |script: &str| {
         let mut unshare = Command::new("unshare");
@@ -377,7 +383,7 @@ fn mounted(mounts: &str, command: &Command) -> Option<Command> {
 }
 
 #[test]
-fn a_read_only_directory() {
+fn a_read_only_directory_is_refused() {
     let data = Data::make();
     let path = show(&data.path());
     let before = tree(&data.path());
@@ -395,25 +401,26 @@ fn a_read_only_directory() {
     drop(data.check_serves(data.entries));
 }
 
-/// What a feed of so many lines was answered: how many were accepted; the others found no room.
+/// Number of accepted lines of a feed whose remaining lines were all refused with
+/// `insufficient_storage`.
 fn accepted(response: &Response, first: u64, lines: u64) -> u64 {
-    let room = (0..=lines).find(|&room| {
-        let results: Vec<_> = (room..lines)
+    let accepted = (0..=lines).find(|&accepted| {
+        let results: Vec<_> = (accepted..lines)
             .map(|index| {
                 rejected(index as usize, &(first + index).to_string(), "insufficient_storage", "")
             })
             .collect();
-        response.body == fed(room as usize, 0, &results)
+        response.body == fed(accepted as usize, 0, &results)
     });
-    let room = room.unwrap_or_else(|| {
-        panic!("neither room nor none: {}", &response.body[..response.body.len().min(300)])
+    let accepted = accepted.unwrap_or_else(|| {
+        panic!("not a result of a full disk: {}", &response.body[..response.body.len().min(300)])
     });
-    assert_eq!(response.status(), if room < lines { 507 } else { 200 });
-    room
+    assert_eq!(response.status(), if accepted < lines { 507 } else { 200 });
+    accepted
 }
 
-/// Feeds one user, a credit of 1 at a time, until there is no room; then there is some, and it goes
-/// on. Returns how many were accepted.
+/// Feeds one user credits of 1 until the disk is full, then calls `make_room` and checks that the
+/// feed resumes. Returns the number of accepted entries.
 fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
     const LINES: u64 = 500;
     let part = |first: u64| (first..first + LINES).map(|n| credit(n, 1, 1, T)).collect::<Vec<_>>();
@@ -429,14 +436,14 @@ fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
     };
     let mut count = 0;
     loop {
-        let room = accepted(&client.ask(feed(entries(&part(count)))), count, LINES);
-        count += room;
-        if room < LINES {
+        let taken = accepted(&client.ask(feed(entries(&part(count)))), count, LINES);
+        count += taken;
+        if taken < LINES {
             break;
         }
-        assert!(count < 100_000, "there is always room");
+        assert!(count < 100_000, "the disk never gets full");
     }
-    // No room is no room; what is there is read, and what was accepted is known.
+    // The disk stays full: every line is refused, reads work, and accepted ids are known.
     for _ in 0..3 {
         check(&mut client, count);
         assert_eq!(accepted(&client.ask(feed(entries(&part(count)))), count, LINES), 0);
@@ -447,9 +454,9 @@ fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
         assert_eq!(again, json("", &fed(0, 1, &[duplicate(0, "0")])));
     }
     make_room();
-    // One at a time: room may come in the middle of a request.
+    // One entry per request, because space may become free in the middle of a request.
     let resumed = holds(|| client.ask(feed(entries(&[credit(count, 1, 1, T)]))).status() == 200);
-    assert!(resumed, "there is room, and it does not go on");
+    assert!(resumed, "the disk has space again and the feed does not resume");
     count += 1;
     check(&mut client, count);
     count
@@ -461,10 +468,9 @@ fn limit_file_size(server: &Server, bytes: &str) {
     assert!(status.expect("util-linux is there").success());
 }
 
-/// A limit on the size of files is a kind of full disk that needs no privilege: a segment cannot be
-/// made.
+/// A file size limit acts like a full disk and needs no privilege: a segment cannot be created.
 #[test]
-fn no_room_for_the_next_segment() {
+fn a_file_size_limit_stops_only_the_feed() {
     for first_bytes in [64 << 10, 1 << 20, 2 << 20] {
         let scratch = Scratch::new("full");
         let command = serve("127.0.0.1:0");
@@ -488,9 +494,9 @@ fn no_room_for_the_next_segment() {
     }
 }
 
-/// A disk that is full, and then has room again.
+/// A disk that gets full and then has space again.
 #[test]
-fn a_full_disk() {
+fn a_full_disk_stops_only_the_feed() {
     let scratch = Scratch::new("full");
     let path = show(&scratch.join(""));
     let mounts =
@@ -506,10 +512,10 @@ fn a_full_disk() {
     end(&mut server);
 }
 
-/// A snapshot that finds no room is given up, and taken when there is some; reads and the feed do
-/// not notice.
+/// A snapshot that finds no disk space is given up and retried when there is some; reads and the
+/// feed are not affected.
 #[test]
-fn no_room_for_a_snapshot() {
+fn a_snapshot_without_disk_space_is_retried() {
     let (scratch, aside) = (Scratch::new("full"), Scratch::new("aside"));
     let path = show(&scratch.join(""));
     let mounts = format!(
@@ -518,12 +524,12 @@ fn no_room_for_a_snapshot() {
     let data = show(&scratch.join("data"));
     let flags = ["--data", &data, "--snapshot-after-mib", "1"];
     let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(flags)) else { return };
-    let said = fs::File::create(aside.join("stderr")).expect("it can be made");
+    let said = fs::File::create(aside.join("stderr")).expect("it can be created");
     let mut server = Server::spawn(command.stderr(said));
     let inside = PathBuf::from(format!("/proc/{}/root{path}", server.id()));
     let snapshots = || slice_manifest(&inside.join("data"), 0).snapshot;
-    // There is room for two segments, and 150 kB: less than the image of a user who has 16 bytes
-    // for each entry.
+    // The disk has space for two segments and 150 kB: less than the image of this user, which has
+    // 16 bytes for each entry.
     let lines: Vec<_> = (0..20_000).map(|n| credit(n, 1, 1, T)).collect();
     let mut fed = 0;
     for part in lines.chunks(1_000) {
@@ -540,7 +546,7 @@ fn no_room_for_a_snapshot() {
     server.is_well();
     let before = snapshots();
     fs::remove_file(inside.join("ballast")).expect("it is there");
-    assert!(holds(|| snapshots() > before), "no snapshot is taken, and there is room");
+    assert!(holds(|| snapshots() > before), "the disk has space again and no snapshot is taken");
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
     server.kill();
 }

@@ -1,5 +1,5 @@
-//! `purser import`: real and random histories in any order come to what the same entries come to
-//! when they are fed in order, and nothing that is interrupted counts.
+//! `purser import`: real and random histories, imported in any order, give the same result as the
+//! same entries fed in order. An interrupted import has imported nothing.
 
 use crate::model::history::{History, Step};
 use crate::model::{Code, Model, Verdict};
@@ -23,31 +23,31 @@ const T: u64 = 1_700_000_100_000;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// What a command came to: exit code, standard output, standard error.
+/// Outcome of a command: exit code, standard output, standard error.
 pub type Outcome = (Option<i32>, String, String);
 
-/// Runs a command to its end, with this standard input.
+/// Runs a command to its end with this standard input.
 pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let mut to = child.stdin.take().expect("piped");
     let outcome = thread::scope(|scope| {
-        // One that ends early leaves the rest unread.
+        // A command that ends early leaves the rest unread.
         scope.spawn(move || to.write_all(stdin));
-        child.wait_with_output().expect("a child of ours")
+        child.wait_with_output().expect("it is a child of this process")
     });
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (outcome.status.code(), text(outcome.stdout), text(outcome.stderr))
 }
 
-/// `purser import` into a directory.
+/// The command `purser import` into a directory.
 pub fn import(data: &Path) -> Command {
     let mut command = purser();
     command.args(["import", "--data"]).arg(data);
     command
 }
 
-/// Imports these lines, all of which must be taken.
+/// Imports lines, all of which must be accepted.
 pub fn import_all(data: &Path, lines: &[String]) {
     let (code, out, err) = run(import(data).arg("-"), &entries(lines));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
@@ -59,7 +59,7 @@ pub fn import_all(data: &Path, lines: &[String]) {
     assert!(out.starts_with(&starts), "{out}");
 }
 
-/// A number as people read it.
+/// A number with thousands separators.
 pub fn commas(n: usize) -> String {
     let digits = n.to_string();
     let groups: Vec<_> = digits
@@ -119,7 +119,7 @@ fn berka_in_any_order() {
     let (first, second) = lines.split_at(5_000);
     let [plain, gzip, two] = ["a.ndjson", "b.ndjson.gz", "c"].map(|name| scratch.join(name));
     fs::write(&plain, entries(first)).unwrap();
-    // A file of two members, without a line feed at its end.
+    // A gzip file of two members, without a line feed at its end.
     fs::write(
         &gzip,
         [packed(&entries(&second[..3_000])), packed(second[3_000..].join("\n").as_bytes())]
@@ -157,7 +157,7 @@ fn berka_in_any_order() {
     );
 }
 
-/// A line of a random history that says something: its user, its time and its id.
+/// User, time and id of a line of a random history, if it has all three.
 fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let id = value["entry_id"].as_str()?;
@@ -168,8 +168,8 @@ fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
     Some((value["user_id"].as_str()?.parse().ok()?, value["at_ms"].as_u64()?, id))
 }
 
-/// The lines of a random history in which no two entries of a user share time or id, so that any
-/// order means one thing.
+/// Lines of a random history. No two entries of a user share a time or an id, so that the result
+/// does not depend on the order of lines.
 fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
     let history = History::at_the_clock(seed, now_ms);
     let history = if seed.is_multiple_of(4) { history.near_limits() } else { history };
@@ -177,8 +177,7 @@ fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
     for step in history.take(250) {
         let Step::Feed { body, .. } = step else { continue };
         let split: Vec<_> = body.split(|byte| *byte == b'\n').collect();
-        // Bodies at the feed's limits are no matter here, and what is listed of a line ends at 64
-        // KiB.
+        // Bodies at the feed's limits do not matter here, and a listed line is cut at 64 KiB.
         for line in split.iter().filter(|line| split.len() < 1_000 && line.len() <= 64 << 10) {
             let is_unlike = placed(line).is_none_or(|(user, at, id)| {
                 !times.contains(&(user, at))
@@ -194,7 +193,7 @@ fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Whether the ledger, not the reader of lines, has judged.
+/// Whether a code is a verdict of the ledger rather than of the line parser.
 fn is_of_ledger(code: Code) -> bool {
     let before =
         ["invalid_json", "unknown_field", "missing_field", "invalid_field", "amount_negative"];
@@ -202,11 +201,11 @@ fn is_of_ledger(code: Code) -> bool {
 }
 
 #[test]
-fn a_random_history_comes_to_what_it_comes_to_in_order() {
+fn a_shuffled_history_gives_the_result_of_its_order() {
     seeds::each(12, against_the_model);
 }
 
-/// Imports a history in disorder, and compares with the model, to which it is fed in order.
+/// Imports a shuffled history and compares with the model, which gets it in order.
 fn against_the_model(seed: u64) -> Result<(), String> {
     let now_ms =
         SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
@@ -294,7 +293,7 @@ fn against_the_model(seed: u64) -> Result<(), String> {
     same_answers(seed, now_ms, &model, &Server::keeping(&data, &[]), &lines)
 }
 
-/// Reads every user of both.
+/// Compares the reads of every user of the server with the model's.
 fn same_answers(
     seed: u64,
     now_ms: u64,
@@ -324,12 +323,13 @@ fn same_answers(
     Ok(())
 }
 
-/// A rejected line, as the file lists it.
+/// A rejected line, as the file of rejected lines lists it.
 fn listed(file: &str, number: usize, id: &str, code: &str, field: &str, text: &str) -> String {
     let detail = PROBLEMS.iter().find(|row| row.0 == code).expect("a code of the contract").3;
     let text = serde_json::to_string(text).expect("text is JSON");
     format!(
-        "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\"field\":\"{field}\",\"detail\":\"{detail}\",\"text\":{text}}}\n"
+        "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\
+         \"field\":\"{field}\",\"detail\":\"{detail}\",\"text\":{text}}}\n"
     )
 }
 
@@ -358,7 +358,8 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
     let file = fs::canonicalize(scratch.join("data.rejected.ndjson"))
         .expect("it lies beside the directory");
     let counts = format!(
-        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed in {}\n",
+        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed \
+         in {}\n",
         file.display()
     );
     assert!(out.starts_with(&counts), "{out}");
@@ -375,30 +376,32 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
 }
 
 #[test]
-fn a_settlement_finds_the_hold_that_was_booked_at_the_same_time() {
+fn a_settlement_finds_a_hold_booked_at_the_same_time() {
     let scratch = Scratch::new("import-holds");
     let hold = |id: u64, at| credit(id, 7, 100, at).replace('}', ",\"state\":\"pending\"}");
     let settle = |id: u64, hold: u64, amount: u64, at| {
         format!(
-            r#"{{"entry_id":"{id}","user_id":"7","amount":{amount},"at_ms":{at},"pending_id":"{hold}"}}"#
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"7\",\"amount\":{amount},\"at_ms\":{at},\
+             \"pending_id\":\"{hold}\"}}"
         )
     };
     let void = |id: u64, hold: u64, at| {
         format!(
-            r#"{{"entry_id":"{id}","user_id":"7","state":"voided","at_ms":{at},"pending_id":"{hold}"}}"#
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"7\",\"state\":\"voided\",\"at_ms\":{at},\
+             \"pending_id\":\"{hold}\"}}"
         )
     };
     let lines = [
         settle(10, 1, 30, T),      // Before its hold: waits for it.
-        void(11, 1, T),            // Comes too late: the hold is settled then.
-        settle(10, 1, 30, T),      // The first again.
-        settle(12, 3, 5, T),       // Its hold is booked later: too early.
+        void(11, 1, T),            // Too late: the hold is settled by then.
+        settle(10, 1, 30, T),      // A duplicate of the first line.
+        settle(12, 3, 5, T),       // Too early: its hold is booked later.
         hold(1, T),                //
         settle(16, 2, 1, T),       // Before its hold, and before the void.
         hold(2, T),                //
-        void(13, 2, T),            // The hold is settled.
+        void(13, 2, T),            // Too late: the hold is settled by then.
         hold(3, T + 1),            //
-        settle(14, 3, 101, T + 1), // Too much.
+        settle(14, 3, 101, T + 1), // More than its hold.
         settle(15, 9, 1, T + 5),   // There is no such hold.
     ];
     let (code, out, _) = run(
@@ -412,7 +415,10 @@ fn a_settlement_finds_the_hold_that_was_booked_at_the_same_time() {
     let want = [late(2, "11"), late(8, "13"), late(4, "12"), much, late(11, "15")].concat();
     assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want);
     let server = Server::keeping(&scratch.join("data"), &[]);
-    let balance = r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#;
+    let balance = concat!(
+        r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","#,
+        r#""posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#
+    );
     assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance);
 }
 
@@ -451,7 +457,8 @@ fn every_rejected_line_is_listed() {
         assert_eq!((code, err.as_str()), (Some(4), ""), "{name}");
         assert!(
             out.starts_with(
-                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  balance_overflow: 1\n"
+                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  \
+                 balance_overflow: 1\n"
             ),
             "{out}"
         );
@@ -479,7 +486,7 @@ fn every_rejected_line_is_listed() {
     }
 }
 
-/// So many lines of few users, each user's times in disorder.
+/// `count` lines of 997 users at most, with each user's times in disorder.
 fn many_lines(count: usize) -> Vec<String> {
     (0..count as u64)
         .map(|n| credit(n + 1, n * n % 997, 1 + n as i64 % 100, T + n * 7_919 % 100_003 * 60_000))
@@ -487,7 +494,7 @@ fn many_lines(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn little_memory_gives_the_same() {
+fn a_small_memory_budget_gives_the_same_snapshot() {
     let scratch = Scratch::new("import-memory");
     let mut lines = many_lines(60_000);
     let [small, large] = ["small", "large"].map(|name| scratch.join(name));
@@ -507,10 +514,10 @@ fn little_memory_gives_the_same() {
     assert!(code == Some(0) && out.contains("1 run sorted, 1 merge;"), "{out}");
     let [one, other] =
         [small, large].map(|data| fs::read(slice_of(&data).join("snapshot-1")).unwrap());
-    assert!(one == other, "memory makes no difference");
+    assert!(one == other, "the memory budget makes no difference");
 }
 
-/// How many entries a directory holds, as `verify` says; none if it was not even made.
+/// Number of entries in a directory, as `purser verify` counts them; 0 if there is no directory.
 fn held(data: &Path) -> usize {
     if !data.join("manifest").exists() {
         return 0;
@@ -523,12 +530,12 @@ fn held(data: &Path) -> usize {
 }
 
 fn kill(mut child: Child) {
-    child.kill().expect("a child of ours");
-    child.wait().expect("a child of ours");
+    child.kill().expect("it is a child of this process");
+    child.wait().expect("it is a child of this process");
 }
 
 #[test]
-fn an_import_that_is_killed_has_imported_nothing_or_all() {
+fn a_killed_import_has_imported_nothing_or_everything() {
     let scratch = Scratch::new("import-killed");
     let lines = many_lines(30_000);
     let body = entries(&lines);
@@ -540,12 +547,12 @@ fn an_import_that_is_killed_has_imported_nothing_or_all() {
         command.args(["--memory-mib", "1"]).arg(name).stdin(Stdio::piped()).stdout(Stdio::null());
         command.spawn().expect("it starts")
     };
-    // While it reads: it waits for a line that never comes.
+    // Killed while it reads: it waits for a line that never comes.
     let mut child = begin(&data, Path::new("-"));
     child.stdin.as_mut().expect("piped").write_all(&body[..body.len() / 2]).expect("it reads");
     kill(child);
     assert_eq!(held(&data), 0);
-    // Anywhere. The whole takes about as long as the longest of these.
+    // Killed anywhere: the longest delay is a little more than the time of a whole import.
     let start = std::time::Instant::now();
     let mut whole = begin(&lasting, &file);
     assert!(ended(&mut whole).success());
@@ -567,9 +574,9 @@ fn an_import_that_is_killed_has_imported_nothing_or_all() {
         nothing > 2,
         "seed {seed}: {nothing} imports were killed in time, each of which takes {takes:?}"
     );
-    // What is left behind is in nobody's way: a server that starts, and another import.
+    // Leftover files do not disturb a server or another import.
     let child = begin(&data, Path::new("-"));
-    assert!(holds(|| data.join("manifest").exists()), "the directory is made first");
+    assert!(holds(|| data.join("manifest").exists()), "the directory is created first");
     kill(child);
     fs::write(slice_of(&data).join("snapshot-1"), b"a beginning").unwrap();
     fs::write(slice_of(&data).join("import.new"), b"a beginning").unwrap();
@@ -584,12 +591,12 @@ fn an_import_that_is_killed_has_imported_nothing_or_all() {
     let snapshot = |data: &Path| fs::read(slice_of(data).join("snapshot-1")).unwrap();
     assert!(
         snapshot(&data) == snapshot(&lasting),
-        "it is what an import that was never killed has made"
+        "the snapshot equals that of an import that was not killed"
     );
 }
 
 #[test]
-fn import_comes_first() {
+fn import_needs_a_directory_without_entries() {
     let scratch = Scratch::new("import-first");
     let data = scratch.join("data");
     import_all(&data, &[]);
@@ -603,7 +610,7 @@ fn import_comes_first() {
     let err = refused("entries in a snapshot");
     assert!(err.contains("holds entries already. Import comes first"), "{err}");
     assert_eq!(files_of(&slice_of(&data)), ["manifest", "snapshot-3"].map(str::to_owned).into());
-    // A server goes on behind it: a log, restarts, and a history of its own.
+    // A server continues on the imported data: a log, restarts, and entries of its own.
     for round in 0..3 {
         let server = Server::keeping(&data, &[]);
         let (version, posted) = (1 + round, 5 * (1 + round as i64));
@@ -615,7 +622,7 @@ fn import_comes_first() {
         let err = refused("in use");
         assert!(err.contains("is used by another process"), "{err}");
     }
-    // Snapshots of its own too, and then those segments go that came behind the imported one.
+    // Its own snapshots too, after which the segments since the imported snapshot are deleted.
     let server = Server::keeping(&data, &["--snapshot-after-mib", "1"]);
     let more: Vec<_> = (0..20_000).map(|n| credit(100 + n, n % 500, 1, T + 10)).collect();
     server.feed(&more);
@@ -638,13 +645,13 @@ fn import_comes_first() {
 }
 
 #[test]
-fn a_log_in_which_nothing_is_whole_is_not_in_the_way() {
+fn a_log_without_a_whole_write_does_not_prevent_an_import() {
     let scratch = Scratch::new("import-behind");
     let data = scratch.join("data");
     Server::keeping(&data, &[]).feed(&[credit(1, 7, 5, T)]);
     let segment = slice_of(&data).join("log-1");
     let mut torn = fs::read(&segment).unwrap();
-    // The first write begins behind the header's block: a crash has torn it.
+    // Tears the first write, which begins after the header's block.
     torn[4_096 + 60] ^= 1;
     fs::write(&segment, torn).unwrap();
     import_all(&data, &[credit(1, 7, 6, T)]);
@@ -660,7 +667,7 @@ fn a_log_in_which_nothing_is_whole_is_not_in_the_way() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_imported() {
+fn unreadable_input_is_not_imported() {
     let scratch = Scratch::new("import-unreadable");
     let (data, file) = (scratch.join("data"), scratch.join("lines.gz"));
     let whole = packed(&entries(&many_lines(1_000)));

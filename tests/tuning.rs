@@ -1,5 +1,5 @@
-//! The room `tuning/`: pages, scripts and unit name each other truly, and what only looks changes
-//! nothing.
+//! The directory `tuning/`: its pages, scripts and systemd unit agree with each other and with the
+//! program, and scripts that only check change nothing.
 
 use crate::server::{purser, run};
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Pages about what no script can see; `check --help` names them.
+/// Pages about settings that no script can check; `check --help` names them.
 const NOT_LOOKED_AT: [&str; 1] = ["service.md"];
 
 fn path(name: &str) -> PathBuf {
@@ -22,7 +22,7 @@ fn script(name: &str, arguments: &[&str]) -> (Option<i32>, String, String) {
     run(Command::new(path(name)).args(arguments))
 }
 
-/// All pages but the index.
+/// All pages except the index.
 fn pages() -> BTreeSet<String> {
     let names = fs::read_dir(path("")).expect("it is there");
     let names = names
@@ -35,7 +35,7 @@ fn each_line_of_check_names_a_page() {
     let (code, out, err) = script("check", &[]);
     assert_eq!(err, "");
     let (pages, mut is_off) = (pages(), false);
-    assert!(!out.is_empty(), "there is something to look at everywhere");
+    assert!(!out.is_empty(), "check prints a line on every machine");
     for line in out.lines() {
         let (status, _) = line.split_once(' ').expect("words");
         assert!(["ok", "off", "unknown"].contains(&status), "{line}");
@@ -49,7 +49,7 @@ fn each_line_of_check_names_a_page() {
 }
 
 #[test]
-fn each_page_is_in_the_index_and_checked_or_said_not_to_be() {
+fn each_page_is_in_the_index_and_in_check() {
     let (index, check) = (text("README.md"), text("check"));
     let (_, help, _) = script("check", &["--help"]);
     for page in pages() {
@@ -70,7 +70,7 @@ fn each_page_is_in_the_index_and_checked_or_said_not_to_be() {
 }
 
 #[test]
-fn each_page_says_what_it_brings_and_how_to_undo_it_and_links_to_what_is_there() {
+fn each_page_tells_its_effect_and_undo_and_has_valid_links() {
     for page in pages().into_iter().chain(["README.md".to_owned()]) {
         let text = text(&page);
         for (at, _) in text.match_indices("](") {
@@ -78,18 +78,21 @@ fn each_page_says_what_it_brings_and_how_to_undo_it_and_links_to_what_is_there()
             assert!(path(target).exists(), "{page} links to {target}");
         }
         for word in ["ffect", "ndo"] {
-            assert!(text.contains(word), "{page} has no word of it: {word}");
+            assert!(text.contains(word), "{page} does not mention `{word}`");
         }
         assert!(
             text.contains("easured") || text.contains("whether it starts"),
-            "{page}: measured or not?"
+            "{page} does not say whether it was measured"
         );
-        assert!(text.contains("cargo bench --bench load -- "), "{page}: how to measure?");
+        assert!(
+            text.contains("cargo bench --bench load -- "),
+            "{page} does not say how to measure"
+        );
     }
 }
 
 #[test]
-fn what_cannot_be_used_is_refused() {
+fn invalid_arguments_are_refused() {
     let check = |arguments: &[&str], named: &str| {
         for name in ["check", "apply"] {
             let (code, out, err) = script(name, arguments);
@@ -119,7 +122,7 @@ fn apply_without_yes_changes_nothing() {
     for arguments in runs {
         let (code, out, err) = script("apply", arguments);
         assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-        // What it would go back to is what is there now, after it ran.
+        // The undo value is still the current value after the run.
         for undo in out.lines().filter_map(|line| line.strip_prefix("# undo: echo ")) {
             let (value, file) = undo.rsplit_once(" > ").expect("a value and a file");
             let found = fs::read_to_string(file).expect("it can be read");

@@ -1,5 +1,5 @@
-//! The same service in Go: built once a run, started like ours, and heard with the tolerance that
-//! HTTP libraries need.
+//! The peer servers in Go: built once per run, started like Purser, and read by a client that
+//! tolerates what HTTP libraries do differently.
 
 use crate::server::{PATIENCE, Server};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The programs of the peers, each named after the library that speaks HTTP for it.
+/// Directory of the peers' programs, each named after its HTTP library.
 pub struct Peers {
     folder: PathBuf,
 }
 
 impl Peers {
-    /// Builds them, the first time. `None` if there is no Go here; what is left out then is
-    /// printed.
+    /// Builds the peers on the first call. Without Go it prints what is skipped and returns
+    /// `None`.
     pub fn built(left_out: &str) -> Option<&'static Self> {
         static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
         let peers = PEERS.get_or_init(build).as_ref();
@@ -46,7 +46,7 @@ fn build() -> Option<Peers> {
     }
 }
 
-/// What two servers must agree on in an answer.
+/// The parts of an answer that must be equal for both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     pub status: u16,
@@ -56,7 +56,7 @@ pub struct Said {
     pub body: String,
 }
 
-/// One connection, which is made anew when the server has ended it.
+/// A connection that is reopened after the server has closed it.
 pub struct Talk {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
@@ -68,7 +68,8 @@ impl Talk {
         Self { address, stream: connect(address), is_over: false }
     }
 
-    /// Writes a request. A server may answer, and end the connection, before it has taken all.
+    /// Writes a request. Write errors are ignored: a server may answer and close the connection
+    /// before it has read everything.
     pub fn send(&mut self, request: &[u8]) {
         if std::mem::take(&mut self.is_over) {
             self.stream = connect(self.address);
@@ -76,7 +77,7 @@ impl Talk {
         let _ = self.stream.get_mut().write_all(request);
     }
 
-    /// Reads the answer; to a `HEAD` it has no body.
+    /// Reads the final answer; an answer to `HEAD` has no body.
     pub fn hear(&mut self, head_only: bool) -> Result<Said> {
         let said = loop {
             let said = self.answer(head_only)?;
@@ -87,7 +88,7 @@ impl Talk {
         Ok(said)
     }
 
-    /// Whether the next request goes out on a new connection.
+    /// Makes the next request open a new connection.
     pub fn renew(&mut self) {
         self.is_over = true;
     }
@@ -131,7 +132,7 @@ impl Talk {
             let line = self.line()?;
             let size = usize::from_str_radix(&line, 16).map_err(|_| bad(&line))?;
             body.extend(self.bytes(size)?);
-            // A chunk's end, or that of trailers, of which there are none.
+            // The line end of a chunk, or of the empty trailer section.
             self.line()?;
             if size == 0 {
                 return Ok(body);

@@ -1,7 +1,7 @@
-//! Requests that turn on HTTP rather than on the ledger: methods, content types, sizes, conditions,
+//! Requests that exercise HTTP rather than the ledger: methods, content types, sizes, conditions,
 //! queries, framing.
 //!
-//! All are well-formed: what is not, a library answers in its own way.
+//! All are well-formed, because HTTP libraries answer malformed requests in their own ways.
 
 use crate::server::client::{batch, feed, get, post, request};
 
@@ -10,15 +10,17 @@ const JSON: &str = "content-type: application/json\r\n";
 const FEED_BYTES: usize = 8 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Targets that lead somewhere, nowhere, or nearly somewhere.
+/// Targets: existing paths, unknown ones, and near misses.
 #[rustfmt::skip]
 const TARGETS: &[&str] = &[
-    "/", "/v1", "/v1/", "/v1/users", "/v1/users/", "/v1/users/42", "/v1/users/42/", "/v1/users/42/balance/",
-    "/v1/users/42/Balance", "/v1/users/42/%62alance", "/v1/users/42/../42/balance", "/v1/users/./42/balance",
-    "/v1/users//balance", "/v1/users/%34%32/balance", "/v1/users/42%2Fbalance", "/v1/users/42/stats/x",
-    "//v1/users/42/balance", "/v1//users/42/balance", "/V1/users/42/balance", "/v1/users/042/balance",
-    "/v1/users/18446744073709551615/balance", "/v1/users/18446744073709551616/balance", "/v1/entries/", "/v1/batches",
-    "/healthz", "/healthz/", "/readyz", "http://test/v1/users/42/balance",
+    "/", "/v1", "/v1/", "/v1/users", "/v1/users/", "/v1/users/42", "/v1/users/42/",
+    "/v1/users/42/balance/", "/v1/users/42/Balance", "/v1/users/42/%62alance",
+    "/v1/users/42/../42/balance", "/v1/users/./42/balance", "/v1/users//balance",
+    "/v1/users/%34%32/balance", "/v1/users/42%2Fbalance", "/v1/users/42/stats/x",
+    "//v1/users/42/balance", "/v1//users/42/balance", "/V1/users/42/balance",
+    "/v1/users/042/balance", "/v1/users/18446744073709551615/balance",
+    "/v1/users/18446744073709551616/balance", "/v1/entries/", "/v1/batches", "/healthz",
+    "/healthz/", "/readyz", "http://test/v1/users/42/balance",
     "http://test/v1/users/42/stats?window=lifetime", "http://test/nowhere",
 ];
 
@@ -27,41 +29,46 @@ const TARGETS: &[&str] = &[
 const TYPES: &[&str] = &[
     "", "application/json", "application/x-ndjson", "Application/JSON", "APPLICATION/X-NDJSON",
     "application/json; charset=utf-8", "application/x-ndjson ;charset=\"a;b\"", "application/json;",
-    "application/jsonl", "application/json, text/plain", "application/ json", "text/plain", "*/*", "json",
+    "application/jsonl", "application/json, text/plain", "application/ json", "text/plain", "*/*",
+    "json",
 ];
 
-/// Values of `if-none-match` for version 2.
+/// Values of `if-none-match` for a user at version 2.
 #[rustfmt::skip]
 const TAGS: &[&str] = &[
-    r#""v2""#, r#"W/"v2""#, "*", r#""v1", "v2""#, r#""v1",W/"v2" , "v3""#, r#""a,b", "v2""#, r#"W/"v1", W/"v3""#,
-    r#""v1""#, r#""v22""#, r#""v02""#, r#""V2""#, r#"w/"v2""#, "v2", r#""v2"#, r#""""#,
-    "\"v1\"\r\nif-none-match: \"v2\"", "\"v1\"\r\naccept: \"v2\"\r\nif-none-match: W/\"v3\"", "*\r\nif-none-match: *",
+    r#""v2""#, r#"W/"v2""#, "*", r#""v1", "v2""#, r#""v1",W/"v2" , "v3""#, r#""a,b", "v2""#,
+    r#"W/"v1", W/"v3""#, r#""v1""#, r#""v22""#, r#""v02""#, r#""V2""#, r#"w/"v2""#, "v2", r#""v2"#,
+    r#""""#, "\"v1\"\r\nif-none-match: \"v2\"",
+    "\"v1\"\r\naccept: \"v2\"\r\nif-none-match: W/\"v3\"", "*\r\nif-none-match: *",
 ];
 
-/// What may follow `/balance`.
+/// Queries after `/balance`.
 #[rustfmt::skip]
 const BALANCE_QUERIES: &[&str] = &[
-    "?", "?currency=COIN", "?currency=EUR", "?currency=%43%4f%49%4E", "?%63urrency=COIN", "?currency=COIN%",
-    "?currency=COIN%4", "?currency=%zz", "?currency=+COIN", "?currency=COIN+", "?currency==COIN", "?currency=COIN;x=1",
-    "?;", "?&", "?currency=COIN&", "?&currency=COIN", "?currency=COIN&&", "??currency=COIN",
-    "?currency=COIN&currency=EUR", "?Currency=COIN", "?currency", "?currency=", "?=COIN", "?window=1d", "?a%20b=1",
-    "?a+b=1", "?a%22b=1", "?a%00b=1", "?currency=COIN%00", "?currency=COIN%20", "?currency[]=COIN",
-    "?currency%5B%5D=COIN", "?a/b=1", "?a:b@c=1", "?'=1", "?~!$()*,=1", "?{}|^`=1",
+    "?", "?currency=COIN", "?currency=EUR", "?currency=%43%4f%49%4E", "?%63urrency=COIN",
+    "?currency=COIN%", "?currency=COIN%4", "?currency=%zz", "?currency=+COIN", "?currency=COIN+",
+    "?currency==COIN", "?currency=COIN;x=1", "?;", "?&", "?currency=COIN&", "?&currency=COIN",
+    "?currency=COIN&&", "??currency=COIN", "?currency=COIN&currency=EUR", "?Currency=COIN",
+    "?currency", "?currency=", "?=COIN", "?window=1d", "?a%20b=1", "?a+b=1", "?a%22b=1", "?a%00b=1",
+    "?currency=COIN%00", "?currency=COIN%20", "?currency[]=COIN", "?currency%5B%5D=COIN", "?a/b=1",
+    "?a:b@c=1", "?'=1", "?~!$()*,=1", "?{}|^`=1",
 ];
 
-/// What may follow `/stats`.
+/// Queries after `/stats`.
 #[rustfmt::skip]
 const STATS_QUERIES: &[&str] = &[
-    "", "?", "?window=lifetime", "?window=life%74ime", "?window=lifetime&at_ms=0", "?at_ms=0&window=lifetime",
-    "?window=1d&at_ms=1700000000000", "?at_ms=1700000000000&window=1%64&kind=topup",
-    "?window=1d&at_ms=1700000000000&kind=Topup", "?window=1d&at_ms=%31", "?window=1d&at_ms=+1", "?window=1d&at_ms=1e3",
-    "?window=1d&at_ms=253402300799999", "?window=1d&at_ms=253402300800000", "?window=7m&x=1", "?x=1&window=7m",
-    "?window=&window=1d", "?window=1d&window=1d", "?kind=topup&at_ms=0",
-    "?window=1d&at_ms=0&currency=COIN&kind=gift_sent&direction=debit", "?window=1d;at_ms=0", "?window=1+d&at_ms=0",
-    "?window=400d&at_ms=1700000900000&currency=%43OIN", "?window=lifetime&kind=top%75p",
+    "", "?", "?window=lifetime", "?window=life%74ime", "?window=lifetime&at_ms=0",
+    "?at_ms=0&window=lifetime", "?window=1d&at_ms=1700000000000",
+    "?at_ms=1700000000000&window=1%64&kind=topup", "?window=1d&at_ms=1700000000000&kind=Topup",
+    "?window=1d&at_ms=%31", "?window=1d&at_ms=+1", "?window=1d&at_ms=1e3",
+    "?window=1d&at_ms=253402300799999", "?window=1d&at_ms=253402300800000", "?window=7m&x=1",
+    "?x=1&window=7m", "?window=&window=1d", "?window=1d&window=1d", "?kind=topup&at_ms=0",
+    "?window=1d&at_ms=0&currency=COIN&kind=gift_sent&direction=debit", "?window=1d;at_ms=0",
+    "?window=1+d&at_ms=0", "?window=400d&at_ms=1700000900000&currency=%43OIN",
+    "?window=lifetime&kind=top%75p",
 ];
 
-/// What goes before all others: user 42 has two entries, 7 has one, 5 has none.
+/// The first request: user 42 gets two entries and user 7 one; user 5 has none.
 pub fn opening() -> Vec<u8> {
     let mut body = Vec::new();
     for (entry, user, kind, at_ms) in [
@@ -77,12 +84,13 @@ pub fn opening() -> Vec<u8> {
 
 fn line(entry: u64, user: u64, kind: &str, at_ms: u64) -> Vec<u8> {
     format!(
-        r#"{{"entry_id":"{entry}","user_id":"{user}","currency":"COIN","kind":"{kind}","direction":"credit","amount":{entry},"at_ms":{at_ms}}}"#
+        "{{\"entry_id\":\"{entry}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
+         \"kind\":\"{kind}\",\"direction\":\"credit\",\"amount\":{entry},\"at_ms\":{at_ms}}}"
     )
     .into_bytes()
 }
 
-/// All of them, each for a connection of its own.
+/// All requests, each for a connection of its own.
 pub fn all() -> Vec<Vec<u8>> {
     [paths(), methods(), content_types(), conditions(), queries(), framing(), sizes()].concat()
 }
@@ -243,7 +251,7 @@ fn chunked(target: &str, lines: &str, body: &[u8], size: usize, trailers: &str) 
     text
 }
 
-/// Bodies of exactly a limit, and of one more.
+/// Bodies of exactly a limit's size, and one byte or item above it.
 fn sizes() -> Vec<Vec<u8>> {
     let entry = line(60, 10, "topup", 1_000);
     let padded = |body: &[u8], size: usize| [body, &vec![b' '; size - body.len()]].concat();
@@ -275,7 +283,7 @@ fn sizes() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Requests for one connection, sent without waiting for an answer.
+/// Pipelined requests for one connection.
 pub fn pipeline() -> Vec<Vec<u8>> {
     let balance = get("/v1/users/11/balance").into_bytes();
     let stats = get("/v1/users/11/stats?window=lifetime").into_bytes();

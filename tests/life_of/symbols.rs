@@ -1,4 +1,4 @@
-//! From program counters to the functions that they are in, inlined ones included (`addr2line`).
+//! Maps program counters to functions, inlined ones included, with `addr2line`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -6,22 +6,22 @@ use std::ops::Range;
 use std::process::{Command, Stdio};
 use std::{env, fs, thread};
 
-/// Code of a function, as the debug information tells it.
+/// A function that a program counter is in, from the debug information.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Code {
-    /// `purser::server::owner::Owner::apply`; of a closure, that of the function that wrote it.
+    /// Path such as `purser::server::owner::Owner::apply`; a closure has that of its function.
     pub path: String,
-    /// Whether it is a closure's.
+    /// Whether the code is a closure's.
     pub is_closure: bool,
-    /// Where the code is: in the file of the function, or of one that was inlined into it.
+    /// Source file of the code: the function's, or that of one inlined into it.
     place: String,
 }
 
-/// The functions that a program counter is in: the one that was called, then what was inlined into
-/// it, step by step.
+/// Functions that a program counter is in, outermost first: the called function, then each one
+/// inlined into the one before it.
 pub type Chain = Vec<Code>;
 
-/// Where this program's own code is in memory.
+/// Address range of this program's own code.
 fn image() -> Result<Range<u64>, String> {
     let program = env::current_exe().map_err(|error| error.to_string())?;
     let maps = fs::read_to_string("/proc/self/maps").map_err(|error| error.to_string())?;
@@ -34,7 +34,7 @@ fn image() -> Result<Range<u64>, String> {
     Ok(first.start..last.end)
 }
 
-/// The chains of all these program counters that are in this program. `Err` says what is missing.
+/// The chains of those program counters that are in this program. `Err` says what is missing.
 pub fn chains(counters: &BTreeSet<u64>) -> Result<BTreeMap<u64, Chain>, String> {
     let image = image()?;
     let program = env::current_exe().map_err(|error| error.to_string())?;
@@ -55,8 +55,8 @@ pub fn chains(counters: &BTreeSet<u64>) -> Result<BTreeMap<u64, Chain>, String> 
     Ok(read(&String::from_utf8_lossy(&told.stdout), image.start))
 }
 
-/// Reads what `addr2line` says: an address, then a line with a name and one with a place for each
-/// function, the innermost first.
+/// Parses the output of `addr2line`: an address, then for each function, innermost first, a line
+/// with its name and one with its source position.
 fn read(told: &str, start: u64) -> BTreeMap<u64, Chain> {
     let mut chains = BTreeMap::new();
     let mut lines = told.lines().peekable();
@@ -85,8 +85,8 @@ fn code(name: &str, place: &str) -> Code {
     }
 }
 
-/// The file of each function of this crate, by its path: where most of its code is. Functions of
-/// the tests are not of this crate.
+/// The file of each function of this crate, by path: the one with most of its program counters.
+/// Functions of the tests are not included.
 pub fn files(chains: &BTreeMap<u64, Chain>) -> BTreeMap<String, String> {
     let mut counts = BTreeMap::<(&str, &str), usize>::new();
     for code in chains.values().flatten() {
@@ -114,7 +114,7 @@ pub fn short(path: &str) -> String {
     last.join("::")
 }
 
-/// The type of `<A as B>`, `<impl A>` or `<impl A for B>`, and any other name without its generic
+/// The type name of `<A as B>`, `<impl A>` or `<impl B for A>`; any other name without its generic
 /// arguments.
 fn of(part: &str) -> String {
     let Some(inner) = part.strip_prefix('<').and_then(|rest| rest.strip_suffix('>')) else {
@@ -132,7 +132,7 @@ fn of(part: &str) -> String {
     parts(of_type).last().map_or_else(String::new, |last| of(last))
 }
 
-/// A path at each `::` that is not between angle brackets.
+/// Splits a path at each `::` that is not inside brackets.
 fn parts(path: &str) -> Vec<&str> {
     let (mut parts, mut depth, mut start) = (Vec::new(), 0, 0);
     for (at, mark) in path.char_indices() {
@@ -152,7 +152,7 @@ fn parts(path: &str) -> Vec<&str> {
 }
 
 #[test]
-fn names_are_cut_to_what_a_reader_looks_for() {
+fn paths_are_shortened_to_type_and_function() {
     assert_eq!(
         short("<purser::server::core::Server as purser::server::machine::Machine>::end_turn"),
         "Server::end_turn"

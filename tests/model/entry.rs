@@ -1,7 +1,7 @@
-//! One feed line into the fields of an entry, or the first thing wrong with it.
+//! Parser of one feed line: the fields of an entry, or the first problem.
 //!
-//! The forms of ids, currencies and kinds are here too, for reads ask for the same ones. No state:
-//! whether an entry may be applied is the ledger's verdict.
+//! The formats of ids, currencies and kinds are here too, because reads use the same ones. The
+//! parser has no state: whether an entry may be applied is the ledger's verdict.
 
 use super::json::{self, Value, echo, member};
 use super::ledger::{Direction, Entry, Group, State};
@@ -20,7 +20,7 @@ const KNOWN: [&str; 9] = [
     "pending_id",
 ];
 
-/// A line as read: the entry id to echo (`""` for none), and its fields or the problem.
+/// A parsed line: the entry id to echo (`""` for none), and its fields or the problem.
 pub struct Line {
     pub entry_id: String,
     pub entry: Result<Entry, Problem>,
@@ -42,7 +42,7 @@ pub fn read(line: &[u8]) -> Line {
     Line { entry_id: entry_id.unwrap_or_default().to_owned(), entry: fields(&members) }
 }
 
-/// The members of one line, by name, and what shape of entry they claim to be.
+/// The members of one line, and the kind of entry that they claim to be.
 struct Members<'a> {
     all: &'a [(String, Value)],
     settles: bool,
@@ -86,7 +86,7 @@ impl Members<'_> {
         }
     }
 
-    /// Currency, kind and direction: all of them, or none in a settlement.
+    /// Currency, kind and direction: all required, or all forbidden in a settlement.
     fn group(&self) -> Result<Option<Group>, Problem> {
         if self.settles {
             self.left_out("currency")?;
@@ -146,13 +146,13 @@ impl Members<'_> {
     }
 }
 
-/// A JSON integer within the times that the contract knows.
+/// A JSON integer within the contract's range of times.
 pub fn time(value: &Value) -> Option<i64> {
     let time = i64::try_from(value.unsigned()?).ok()?;
     (time <= MAX_TIME).then_some(time)
 }
 
-/// Digits without a leading zero: the only way to write a number in a string.
+/// Digits without a leading zero, the only accepted form of a number in a string.
 pub fn canonical<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
     let well_formed =
         text.iter().all(u8::is_ascii_digit) && (text == b"0" || text.first()? != &b'0');
@@ -163,7 +163,7 @@ pub fn user_id(text: &[u8]) -> Option<u64> {
     canonical(text)
 }
 
-/// A UUID of any case, 8-4-4-4-12, or a decimal below 2^128.
+/// A UUID (8-4-4-4-12, any case) or a decimal below 2^128.
 pub fn id(text: &str) -> Option<u128> {
     canonical(text.as_bytes()).or_else(|| uuid(text))
 }

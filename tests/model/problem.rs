@@ -1,7 +1,7 @@
-//! Each code with its status, title and constant detail, and the problem body that they make.
+//! Error codes with status, title and constant detail, and the problem body made of them.
 //!
-//! Only the codes that this model can answer: it has no connection, no memory mark and no method
-//! but its own.
+//! Only codes that the model can answer: it has no connections, no memory limit and no other
+//! methods.
 
 use super::Reply;
 
@@ -40,7 +40,7 @@ impl Code {
         self.row().1
     }
 
-    /// As the answer to a whole request; a rejected entry never sets one.
+    /// Status and title when the code answers a whole request; a rejected entry has none.
     pub fn status(self) -> (u16, &'static str) {
         match self {
             Code::NotFound | Code::UserNotFound => (404, "Not Found"),
@@ -105,7 +105,8 @@ impl Code {
             ),
             Code::InvalidWindow => (
                 "invalid_window",
-                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.",
+                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from \
+                 15m to 400d.",
             ),
             Code::NotFound => ("not_found", "There is nothing at this path."),
             Code::UserNotFound => ("user_not_found", "No entry of this user has been accepted."),
@@ -122,7 +123,7 @@ impl Code {
     }
 }
 
-/// What is wrong, and the member or parameter to blame: `""` for none.
+/// A code and the member or parameter that it is about: `""` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub code: Code,
@@ -137,7 +138,8 @@ impl Problem {
     pub fn body(&self) -> String {
         let (status, title) = self.code.status();
         format!(
-            r#"{{"type":"about:blank","title":"{title}","status":{status},"code":"{}","detail":"{}","field":"{}"}}"#,
+            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{}\",\
+             \"detail\":\"{}\",\"field\":\"{}\"}}",
             self.code.name(),
             self.code.detail(),
             self.field,
@@ -159,12 +161,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_reads_as_the_contract_shows_it() {
+    fn a_problem_body_equals_the_contract_s_example() {
         let reply = Problem::new(Code::UserNotFound, "").reply();
         assert_eq!(reply.status, 404);
         assert_eq!(
             reply.body,
-            r#"{"type":"about:blank","title":"Not Found","status":404,"code":"user_not_found","detail":"No entry of this user has been accepted.","field":""}"#
+            concat!(
+                r#"{"type":"about:blank","title":"Not Found","status":404,"#,
+                r#""code":"user_not_found","detail":"No entry of this user has been accepted.","#,
+                r#""field":""}"#
+            )
         );
     }
 }

@@ -1,10 +1,9 @@
-//! Another number of slices, on a file system with the faults of a crash, which comes in the midst
-//! of any step.
+//! Simulated repartition, on a file system with crashes in the middle of any step.
 //!
-//! One seed is one directory that lives: it is fed, then it gets other numbers of slices, each
-//! attempt of which may end by a kill or with the power. After each, what the manifest names must
-//! hold every user as they were: the old generation as it was, or the new one whole.
-//! `PURSER_SEED=n` runs one seed again.
+//! One seed is one directory: it is fed, then its number of slices is changed several times. Each
+//! attempt may end with a kill or a power cut. After each, the generation that the manifest names
+//! must have every user unchanged: the old generation or the complete new one. `PURSER_SEED=n`
+//! repeats one seed.
 
 use super::counts::Counts;
 use super::disk::Crash;
@@ -32,30 +31,30 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Seeds of one test.
+/// Seeds of a test run.
 const SEEDS: u64 = 100;
-/// Seeds in which each planted bug shows.
+/// Most seeds until a planted bug shows.
 const BUG_SEEDS: u64 = 400;
 const NOW: u64 = 1_700_000_000_000;
 const KINDS: [&str; 5] = ["topup", "gift", "fee", "refund", "prize"];
 const SEGMENTS: Segments = Segments { first_bytes: 40 << 10, largest_bytes: 80 << 10 };
-/// Attempts at one number, after which it is let happen.
+/// Attempts at a change that may crash; later ones run without a crash.
 const ATTEMPTS: usize = 6;
 
-/// A bug that whoever does the work could have.
+/// A bug to plant in the code that does the repartition's tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// The manifest names the new generation before its snapshots are on stable storage.
+    /// The manifest names the new generation before its snapshots are durable.
     SnapshotsNotSynced,
-    /// It names it before the names of its slices are.
+    /// The manifest names the new generation before its slices' directory entries are durable.
     GenerationNotSynced,
-    /// The old generation goes before the manifest that does without it is on stable storage.
+    /// The old generation is removed before the manifest without it is durable.
     RemovedEarly,
-    /// What an attempt before this one left is removed, and the manifest that was read may be lost.
+    /// Leftovers of an earlier attempt are removed while the manifest that was read may be lost.
     NothingSettled,
 }
 
-/// What can be planted, and how it shows.
+/// Each bug with a text of the failure that shows it.
 const BUGS: [(Bug, &str); 4] = [
     (Bug::SnapshotsNotSynced, "snapshot-1 at byte"),
     (Bug::GenerationNotSynced, "/manifest is missing"),
@@ -63,7 +62,7 @@ const BUGS: [(Bug, &str); 4] = [
     (Bug::NothingSettled, "/manifest is missing"),
 ];
 
-/// What all seeds of a test meet at least.
+/// Least counts for all seeds of a test run.
 const MET: [(&str, u64); 7] = [
     ("attempts", 1_500),
     ("kills", 300),
@@ -74,7 +73,7 @@ const MET: [(&str, u64); 7] = [
     ("users", 200_000),
 ];
 
-/// Why an attempt ended.
+/// Reason for an attempt to end.
 enum Stop {
     Crashed,
     Wrong(String),
@@ -97,7 +96,7 @@ struct World {
     random: Random,
     bug: Option<Bug>,
     reference: Reference,
-    /// What all users must come to.
+    /// Expected figures of all users.
     figures: Figures,
     entries: u128,
     counts: Counts,
@@ -123,7 +122,7 @@ impl World {
         Ok(world.counts)
     }
 
-    /// An empty directory.
+    /// Creates an empty data directory.
     fn begin(&mut self) {
         let slices = self.random.pick(&[1, 2, 3]);
         let first = manifest::DataManifest { generation: 1, slices };
@@ -135,10 +134,10 @@ impl World {
             self.tree.sync(&generation_directory(1))?;
             self.replace("", &first.write())
         });
-        made.expect("no crash was ordered");
+        made.expect("no crash is planned");
     }
 
-    // A life: all slices are recovered and fed.
+    // One run of a process: all slices are recovered and fed.
 
     fn live(&mut self) -> Result<(), String> {
         let named = self.named()?;
@@ -172,10 +171,10 @@ impl World {
 
     fn entry(&mut self, users: u64) -> EntryRef<'static> {
         let leg = Leg {
-            currency: Currency::parse(b"COIN").expect("it is one"),
+            currency: Currency::parse(b"COIN").expect("it is a valid currency"),
             kind: self.random.pick(&KINDS),
             direction: Direction::Credit,
-            amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is one"),
+            amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is not negative"),
         };
         let action =
             if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
@@ -194,9 +193,9 @@ impl World {
         crash
     }
 
-    // A start with another number.
+    // A start with another number of slices.
 
-    /// Attempts until one succeeds.
+    /// Attempts a change until one succeeds.
     fn change_to(&mut self, slices: u32) -> Result<(), String> {
         for attempt in 0.. {
             let slices = if attempt < ATTEMPTS {
@@ -349,7 +348,7 @@ impl World {
         self.tree.sync(directory)
     }
 
-    // What is there.
+    // Reading the directory.
 
     fn named(&self) -> Result<manifest::DataManifest, String> {
         let text = self.tree.read(MANIFEST).ok_or("the directory's manifest is missing")?;
@@ -360,7 +359,9 @@ impl World {
     fn generations(&self) -> Vec<u64> {
         let known = |name: &str| [LOCK, MANIFEST, "manifest.new"].contains(&name);
         let names = self.tree.names("").into_iter().filter(|(name, _)| !known(name));
-        names.map(|(name, _)| parse_generation(&name).expect("nothing else is made")).collect()
+        names
+            .map(|(name, _)| parse_generation(&name).expect("there are no other directories"))
+            .collect()
     }
 
     fn unnamed(&self, named: manifest::DataManifest) -> Result<Vec<u64>, String> {
@@ -408,7 +409,7 @@ impl World {
         Ok((machine, recovery.finish()))
     }
 
-    /// Every user is there once, as they were.
+    /// Checks that every user is there exactly once and unchanged.
     fn check(&mut self, when: &str) -> Result<(), String> {
         let named = self.named().map_err(|what| format!("{when}: {what}"))?;
         let slices = (0..named.slices)
@@ -425,7 +426,7 @@ fn directory(place: Place) -> String {
     slice_directory(place.generation, place.slice)
 }
 
-/// Does what a store asks, at once, until there is nothing to do.
+/// Does a store's tasks at once until there are none.
 fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, store: &mut Store) {
     let mut asked = VecDeque::new();
     loop {
@@ -434,15 +435,15 @@ fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, st
         let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
         store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
         let Some(task) = asked.pop_front() else { break };
-        let Some(done) = kept(tree, place, task).expect("no crash was ordered") else { continue };
+        let Some(done) = kept(tree, place, task).expect("no crash is planned") else { continue };
         if let Some(lsn) = store.done(now_ms, done, &mut |task| asked.push_back(task)) {
             slice.durable(lsn);
         }
     }
-    assert!(store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+    assert!(store.is_settled(), "a store is settled once all its tasks are done");
 }
 
-/// A task of a store.
+/// Does a store's task.
 fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crashed> {
     let directory = directory(place);
     let path = |file: File| format!("{directory}/{file}");
@@ -490,7 +491,7 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
             tree.remove(&path(file))?;
             return Ok(None);
         }
-        other => unreachable!("a store does not ask for {other:?}"),
+        other => unreachable!("a store does not submit {other:?}"),
     }))
 }
 
@@ -520,7 +521,7 @@ impl Source for Files<'_> {
         let all = self
             .tree
             .read(&format!("{}/{file}", directory(self.place)))
-            .expect("only what is there is read");
+            .expect("only existing files are read");
         let from = all.len().min(offset as usize);
         into.clear();
         into.extend_from_slice(&all[from..all.len().min(from + bytes)]);
@@ -528,7 +529,7 @@ impl Source for Files<'_> {
     }
 }
 
-/// Does at once what a recovery asks.
+/// Does a recovery's task at once.
 fn read(files: &mut Files<'_>, task: Task) -> Done {
     source::serve(task, files).unwrap_or_else(|never| match never {})
 }
@@ -548,7 +549,7 @@ fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
 }
 
 #[test]
-fn whenever_a_repartition_ends_the_old_data_or_all_of_the_new_is_there() {
+fn a_crashed_repartition_leaves_the_old_or_the_complete_new_generation() {
     if let Some(seed) = number("PURSER_SEED") {
         let counts = run(seed, None).unwrap_or_else(|what| panic!("{what}"));
         println!("{counts:#?}");

@@ -1,8 +1,8 @@
-//! One seed's run: a process with some slices on a disk, which lives, ends in some way, recovers,
-//! and lives again.
+//! One simulation run: a process with some slices on a disk that runs, crashes or stops, recovers,
+//! and runs again.
 //!
-//! The slices' machines are driven as the engine drives them: hear what the disk has done, release
-//! what has become durable, take what clients send, ask for what is due. Time is counted, not read.
+//! It drives the slices' state machines like the engine: process disk completions, release answers
+//! that have become durable, take entries from clients, submit disk tasks. Time is simulated.
 
 use super::Bug;
 use super::client::Clients;
@@ -24,14 +24,14 @@ use purser::slice::{LogSink, Lsn, Slice, StepOutcome, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-/// No disk has to be so patient with its process, nor a client with its server.
+/// Most turns of a phase that must come to an end.
 const PATIENCE_TURNS: usize = 20_000;
-/// 2023.
+/// Start time of a run, in 2023.
 const BEGIN_MS: u64 = 1_700_000_000_000;
-/// Entries of one body that are applied in a turn.
+/// Most entries of one body.
 const STEP: u64 = 256;
 
-/// One slice while the process lives.
+/// One slice of a running process.
 struct Node {
     slice: Slice,
     store: Store,
@@ -39,22 +39,22 @@ struct Node {
     waiters: u64,
 }
 
-/// What a client will be told.
+/// An answer to a client.
 struct Answer {
     position: Lsn,
-    /// Users, and the versions that they are shown to have at least.
+    /// Users with the version that the answer shows of each, at least.
     shows: Vec<(u64, u64)>,
-    /// Whether it is a read, which shows the version itself.
+    /// Whether it answers a read, which shows the exact version.
     is_read: bool,
-    /// The entries whose outcome it tells.
+    /// The entries that it acknowledges.
     tells: Vec<Draft>,
-    /// Entries that were refused for want of room.
+    /// Entries refused for lack of space.
     refused: Vec<Draft>,
 }
 
-/// Why a turn ended early.
+/// Reason for a turn to end early.
 enum Stop {
-    /// The disk failed where it must not: the process is gone.
+    /// A disk task failed that must not fail: the process ends.
     Fatal,
     Wrong(String),
 }
@@ -74,7 +74,7 @@ impl From<Trouble> for Stop {
     }
 }
 
-/// A run.
+/// State of a run.
 pub struct World {
     random: Random,
     bug: Option<Bug>,
@@ -84,13 +84,13 @@ pub struct World {
     nodes: Vec<Node>,
     oracles: Vec<Oracle>,
     clients: Vec<Clients>,
-    /// Of a thousand places at which recovery may be interrupted, so many are.
+    /// Crashes per thousand points at which recovery can be interrupted.
     interrupted: u64,
     counts: Counts,
 }
 
 impl World {
-    /// Runs a seed; `Err` says what was wrong.
+    /// Runs a seed; `Err` describes the failure.
     pub fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
         let mut world = Self::new(seed, bug);
         world.live_and_die()?;
@@ -100,8 +100,8 @@ impl World {
         Ok(counts)
     }
 
-    /// One user who takes more than recovery reads at a time, in a snapshot. Returns the bytes of
-    /// the largest frame.
+    /// Runs with one user whose snapshot frame is larger than one read of recovery. Returns the
+    /// bytes of the largest frame.
     pub fn run_large(seed: u64) -> Result<u32, String> {
         const ENOUGH: u32 = 9 << 17;
         let mut world = Self::new(seed, None);
@@ -186,8 +186,8 @@ impl World {
         Ok(())
     }
 
-    /// In the end the disk does all it is asked: everything in doubt is sent again, and after one
-    /// more crash everything is there.
+    /// End of a run on a disk without faults: every entry without a known outcome is resent, and
+    /// after one more crash all entries must be there.
     fn rest(&mut self) -> Result<(), String> {
         let failed = |what| format!("in the end: {what}");
         (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) =
@@ -235,11 +235,11 @@ impl World {
         };
     }
 
-    /// Some turns, and an end.
+    /// Runs the process for some turns and ends it.
     fn live(&mut self, turns: u64) -> Result<(), String> {
         for _ in 0..turns {
             if self.random.in_thousand(15) {
-                // The disk fills up, or somebody makes room.
+                // The disk fills up or gets space again.
                 self.disk.capacity = self.random.pick(&[
                     u64::MAX,
                     u64::MAX,
@@ -270,7 +270,7 @@ impl World {
         Ok(())
     }
 
-    /// The process is told to stop, and stops when all is done. Returns whether it came to that.
+    /// Shuts the process down. Returns whether it finished its work.
     fn close(&mut self) -> Result<bool, String> {
         self.nodes.iter_mut().for_each(|node| node.store.drain());
         for _ in 0..200 {
@@ -290,7 +290,7 @@ impl World {
         Ok(false)
     }
 
-    /// Adds up what the stores have done.
+    /// Adds the stores' counts to those of the run.
     fn collect(&mut self) {
         for node in &self.nodes {
             let done = node.store.counts();
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// The process ends. What nobody was told is in doubt.
+    /// Ends the process. The outcome of unanswered entries is unknown.
     fn end(&mut self, crash: Crash) {
         match crash {
             Crash::Kill => self.counts.add("kills", 1),
@@ -317,7 +317,7 @@ impl World {
         self.disk.crash(crash, &mut self.random);
     }
 
-    // A turn.
+    // A turn of the process.
 
     fn turn(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
         self.drive(slice)?;
@@ -331,7 +331,7 @@ impl World {
         Ok(self.advance(slice)?)
     }
 
-    /// Hears what the disk has done.
+    /// Processes disk completions and releases answers.
     fn drive(&mut self, slice: usize) -> Result<(), Stop> {
         while let Some(done) = self.disk.next(self.now_ms, slice, &mut self.random) {
             let done = done?;
@@ -342,9 +342,8 @@ impl World {
             }
             while let Some(Waiter(waiter)) = self.nodes[slice].slice.next_released() {
                 let answer = self.nodes[slice].waiting.remove(&waiter);
-                let answer = answer.ok_or_else(|| {
-                    format!("waiter {waiter} is released, and nobody waits with it")
-                })?;
+                let answer = answer
+                    .ok_or_else(|| format!("waiter {waiter} is released twice or unknown"))?;
                 self.leave(slice, answer)?;
             }
             for task in tasks {
@@ -356,9 +355,8 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        let traffic = self.random.pick(&[ReadLoad::Reads, ReadLoad::NoReads]);
-        // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any
-        // turn, but not for ever.
+        let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
+        // The log may be delayed in any turn, but not for ever.
         let turn =
             Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
         node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
@@ -395,7 +393,7 @@ impl World {
         )?)
     }
 
-    /// A body of entries.
+    /// Feeds a body of entries: new ones or resends.
     fn feed(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
         if self.nodes[slice].store.is_throttled() {
             self.counts.add("held feeds", 1);
@@ -450,7 +448,7 @@ impl World {
         Ok(self.answer(slice, answer)?)
     }
 
-    /// An answer leaves when what it shows is durable.
+    /// Sends an answer now if everything it shows is durable, else lets it wait.
     fn answer(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
         let node = &mut self.nodes[slice];
         if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly)
@@ -490,9 +488,9 @@ impl World {
         Ok(())
     }
 
-    // A start.
+    // A start of the process.
 
-    /// Recovers all slices; a crash on the way begins anew.
+    /// Recovers all slices; starts over after a crash.
     fn start(&mut self) -> Result<(), String> {
         'start: loop {
             let mut nodes = Vec::new();
@@ -512,12 +510,12 @@ impl World {
         }
     }
 
-    /// Whether the process ends here.
+    /// Whether recovery is interrupted here.
     fn is_interrupted(&mut self) -> bool {
         self.random.in_thousand(self.interrupted)
     }
 
-    /// Recovers one slice, as the engine does; `None` if the process ended.
+    /// Recovers one slice like the engine; `None` if the process crashed.
     fn recover(&mut self, slice: usize) -> Result<Option<Node>, String> {
         match self.recovered(slice) {
             Ok(node) => Ok(Some(node)),
@@ -565,8 +563,8 @@ impl World {
         while self.done(slice)?.is_none() {
             self.now_ms += self.random.between(1, 4);
         }
-        // More often than elsewhere: what was removed may come back, and so may a manifest that
-        // names it.
+        // Crash more often here: removed files may come back, and so may a manifest that names
+        // them.
         if self.random.in_thousand(10 * self.interrupted) {
             return Err(Stop::Fatal);
         }
@@ -581,7 +579,7 @@ impl World {
         Ok(Node { slice: machine, store, waiting: BTreeMap::new(), waiters: 0 })
     }
 
-    /// What the disk has done for a start, which may be interrupted wherever it has to wait.
+    /// The next disk completion of a recovery, which may be interrupted wherever it waits.
     fn done(&mut self, slice: usize) -> Result<Option<Done>, Stop> {
         if self.is_interrupted() {
             return Err(Stop::Fatal);
@@ -589,7 +587,7 @@ impl World {
         Ok(self.disk.next(self.now_ms, slice, &mut self.random).transpose()?)
     }
 
-    /// Puts the end of the log elsewhere, if that is the bug.
+    /// Moves the end of the log if such a bug is planted.
     fn spoil(&self, slice: usize, report: &Report, found: &mut Found) {
         let tail = &mut found.tail;
         if tail.segment == 0 {
@@ -620,10 +618,10 @@ impl World {
         }
     }
 
-    // Faults at rest.
+    // Damage at rest.
 
-    /// Damages a copy of the files, and looks what recovery makes of it. If it goes on, so may the
-    /// run.
+    /// Damages a copy of the files and checks its recovery. If recovery succeeds without losing
+    /// entries, the run may continue on the damaged files.
     fn damage(&mut self) -> Result<(), String> {
         for _ in 0..3 {
             let slice = self.random.below(self.slices() as u64) as usize;
@@ -657,7 +655,7 @@ impl World {
     }
 }
 
-/// The bytes of the largest frame of users in the current snapshot.
+/// Payload bytes of the largest frame in the current snapshot.
 fn largest_frame(files: Files<'_>, place: Place) -> u32 {
     let manifest = files
         .bytes(Name::Manifest)
@@ -694,7 +692,7 @@ fn begin(files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, Stri
     Ok(Recovery::new(place, slices as u32, manifest))
 }
 
-/// A recovery that nothing interrupts, as far as it can refuse.
+/// Runs a recovery without interruption, including its check for unnamed files.
 fn recover_at_once(
     disk: &Disk,
     slice: usize,
@@ -709,7 +707,7 @@ fn recover_at_once(
     Ok((machine, found.tail.position))
 }
 
-/// What a replay does that does not look at versions: it applies what the snapshot holds once more.
+/// Plants `Bug::ReplayUnchecked`: applies the log's entries again, whatever the users' versions.
 fn replay_again(
     slice: &mut Slice,
     files: Files<'_>,
