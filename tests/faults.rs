@@ -270,7 +270,8 @@ fn damaged_directories_are_refused_by_file_name() {
         &[&show(&second), "is missing"],
     );
     let both = || {
-        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        let empty =
+            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
         fs::create_dir(second.parent().expect("it has a parent")).expect("it can be created");
         fs::write(&root, &two)
             .and_then(|()| fs::write(&second, empty))

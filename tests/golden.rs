@@ -101,7 +101,7 @@ fn version_1_loads() {
 }
 
 /// The slice's manifest and the files that it names.
-fn slice_files(root: &Path) -> (manifest::Slice, Vec<PathBuf>) {
+fn slice_files(root: &Path) -> (manifest::SliceManifest, Vec<PathBuf>) {
     let (slice, manifest) = (PathBuf::from(slice_directory(1, 0)), slice_manifest(root, 0));
     let segments = (manifest.first..=manifest.last).map(File::Segment);
     let files = segments

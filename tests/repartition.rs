@@ -217,7 +217,7 @@ fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
         let (path, old) = (image(n), image(n).join("generation-1"));
         let named = fs::read(path.join("manifest")).expect("the manifest always exists");
         let named =
-            manifest::Directory::read(&named).expect("the manifest is always whole").generation;
+            manifest::DataManifest::read(&named).expect("the manifest is always whole").generation;
         // The unnamed generation may be partly removed.
         let other = if named == 1 { path.join("generation-2") } else { old };
         unfinished += usize::from(named == 1);
@@ -392,9 +392,9 @@ fn no_kill_loses_or_repeats_a_user() {
     }
 }
 
-fn generation(data: &Path) -> manifest::Directory {
+fn generation(data: &Path) -> manifest::DataManifest {
     let text = fs::read(data.join("manifest")).expect("the manifest always exists");
-    manifest::Directory::read(&text).expect("the manifest is always whole")
+    manifest::DataManifest::read(&text).expect("the manifest is always whole")
 }
 
 impl Hits {
@@ -547,7 +547,7 @@ fn unnamed_generations_are_removed_only_if_the_named_one_is_whole() {
     );
     restore(&data, &whole);
     // A manifest from before.
-    let old = manifest::Directory { generation: 0, slices: 3 };
+    let old = manifest::DataManifest { generation: 0, slices: 3 };
     fs::write(data.join("manifest"), old.write()).expect("it can be written");
     let says = ["is an older manifest: generation "];
     check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);

@@ -79,7 +79,8 @@ impl Item<'_> {
             ("stats", Some(window), at, kind) => What::Stats {
                 window: Window::parse(window.as_bytes())?,
                 at: at.map_or(Some(None), |ms| Millis::new(ms).map(Some))?,
-                kind: kind.map_or(Some(None), |text| KindFilter::parse(text.as_bytes()).map(Some))?,
+                kind: kind
+                    .map_or(Some(None), |text| KindFilter::parse(text.as_bytes()).map(Some))?,
             },
             _ => return None,
         };

@@ -370,9 +370,9 @@ fn first_cpu() -> String {
 }
 
 /// The manifest of a slice in generation 1 of a data directory.
-pub fn slice_manifest(data: &Path, slice: u32) -> manifest::Slice {
+pub fn slice_manifest(data: &Path, slice: u32) -> manifest::SliceManifest {
     let text = fs::read(data.join(slice_directory(1, slice)).join("manifest"))
         .expect("the manifest always exists");
-    manifest::Slice::read(&text, Place { generation: 1, slice, file: 0 })
+    manifest::SliceManifest::read(&text, Place { generation: 1, slice, file: 0 })
         .expect("the manifest is always whole")
 }

@@ -129,7 +129,7 @@ impl Directory {
     }
 
     /// The manifest as readers see it.
-    fn manifest(&mut self) -> Option<manifest::Slice> {
+    fn manifest(&mut self) -> Option<manifest::SliceManifest> {
         let place = self.place;
         manifest::SliceManifest::read(&self.inode(Name::Manifest)?.seen(), place).ok()
     }
@@ -362,7 +362,7 @@ impl Disk {
             }
             What::Other(Task::Publish { text }) if self.bug == Some(Bug::RemovedEarly) => {
                 let directory = &mut self.directories[slice];
-                let named = manifest::Slice::read(text.as_bytes(), directory.place);
+                let named = manifest::SliceManifest::read(text.as_bytes(), directory.place);
                 let named = named.expect("a published text is a manifest");
                 directory.seen.retain(
                     |name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first),
@@ -458,7 +458,7 @@ impl Disk {
         inode.sync();
         let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
         let current = directory.manifest().expect("the manifest exists and is whole");
-        let early = manifest::Slice {
+        let early = manifest::SliceManifest {
             snapshot: number,
             snapshot_end: offset as u64,
             first: begin,

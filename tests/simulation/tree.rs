@@ -134,9 +134,17 @@ impl Tree {
         self.link(path, Node::Directory(Names::default()))
     }
 
-    /// Creates an empty file, replacing one of that name.
+    /// Creates an empty file; one of that name is truncated, as `O_TRUNC` does, and stays the same
+    /// file. So no crash brings an earlier file of that name back.
     pub fn create(&mut self, path: &str) -> Step {
-        self.link(path, Node::File(Inode::default()))
+        if self.find(path).is_none() {
+            return self.link(path, Node::File(Inode::default()));
+        }
+        let step = self.step();
+        if step != Err(false) {
+            *self.file(path) = Inode::default();
+        }
+        step.map_err(|_| Crashed)
     }
 
     pub fn write(&mut self, path: &str, at: usize, bytes: &[u8]) -> Step {

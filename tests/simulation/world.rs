@@ -355,7 +355,7 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
+        let traffic = self.random.pick(&[ReadLoad::Reads, ReadLoad::NoReads]);
         // The log may be delayed in any turn, but not for ever.
         let turn =
             Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
