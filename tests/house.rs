@@ -156,32 +156,3 @@ fn every_unsafe_block_and_every_ordering_has_its_reason() {
         }
     }
 }
-
-#[test]
-fn the_readme_lists_every_code_with_its_status() {
-    use purser::api::problem::Code;
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let mut listed = std::collections::BTreeMap::new();
-    for line in readme.lines() {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let ["", status, codes, ""] = cells[..] else { continue };
-        let Some(status) = status.get(..3).and_then(|digits| digits.parse::<u16>().ok()) else {
-            continue;
-        };
-        for code in codes.split('`').skip(1).step_by(2) {
-            assert_eq!(listed.insert(code, status), None, "{code} is listed twice");
-        }
-    }
-    for code in Code::ALL {
-        let status = listed
-            .remove(code.name())
-            .unwrap_or_else(|| panic!("the README lacks {}", code.name()));
-        // Codes of rejected feed lines are listed under 200.
-        assert!(
-            status == code.status().code() || status == 200,
-            "{}: {status} in the README",
-            code.name()
-        );
-    }
-    assert!(listed.is_empty(), "the README has unknown codes: {listed:?}");
-}

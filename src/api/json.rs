@@ -149,14 +149,14 @@ impl<'a> Reader<'a> {
     /// members or elements; [`Self::another`] consumes the closing bracket.
     #[inline]
     pub fn open(&mut self, bracket: u8) -> bool {
-        let there = self.take(bracket);
+        let there = self.eat(bracket);
         self.depth += usize::from(there);
         there
     }
 
     /// Consumes `byte` if it comes next, and returns whether it did.
     #[inline]
-    pub fn take(&mut self, byte: u8) -> bool {
+    pub fn eat(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
@@ -164,7 +164,7 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
-        if self.take(byte) { Ok(()) } else { Err(NotJson) }
+        if self.eat(byte) { Ok(()) } else { Err(NotJson) }
     }
 
     /// Checks that only white space is left.
@@ -190,7 +190,7 @@ impl<'a> Reader<'a> {
     /// Consumes the comma or the closing bracket.
     #[inline]
     pub fn another(&mut self, first: &mut bool, close: u8) -> Result<bool, NotJson> {
-        if self.take(close) {
+        if self.eat(close) {
             self.depth -= 1;
             return Ok(false);
         }
@@ -300,7 +300,7 @@ impl<'a> Reader<'a> {
                     *open[..deepest].get_mut(depth).ok_or(NotJson)? = bracket + 2;
                     depth += 1;
                     self.at += 1;
-                    if !self.take(bracket + 2) {
+                    if !self.eat(bracket + 2) {
                         self.skip_name(bracket + 2)?;
                         continue;
                     }
@@ -314,7 +314,7 @@ impl<'a> Reader<'a> {
                 if depth == 0 {
                     return Ok(());
                 }
-                if self.take(b',') {
+                if self.eat(b',') {
                     break self.skip_name(open[depth - 1])?;
                 }
                 self.expect(open[depth - 1])?;

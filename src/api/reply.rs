@@ -64,7 +64,7 @@ pub fn begin_json(
     date: &DateText,
     out: &mut Vec<u8>,
 ) -> OpenBody {
-    response::begin(out, &Answer { persist, ..ok(date, status) }, width_hint)
+    response::begin_body(out, &Answer { persist, ..ok(date, status) }, width_hint)
 }
 
 /// Writes the response to `GET /v1/info`. `figures` has one element for each slice, in slice order.
@@ -76,7 +76,7 @@ pub fn info(
     out: &mut Vec<u8>,
 ) {
     let answer = Answer { persist, head_only, ..ok(date, Status::Ok) };
-    let body = response::begin(out, &answer, 3);
+    let body = response::begin_body(out, &answer, 3);
     info.write(figures, out);
     body.end(out);
 }
@@ -84,7 +84,7 @@ pub fn info(
 /// Writes a plain-text response.
 pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
     let answer = Answer { content_type: TEXT, persist, head_only, ..ok(date, Status::Ok) };
-    let body = response::begin(out, &answer, 1);
+    let body = response::begin_body(out, &answer, 1);
     out.extend_from_slice(word.as_bytes());
     body.end(out);
 }
@@ -110,7 +110,7 @@ pub fn read(
         return Status::NotModified;
     }
     let answer = Answer { etag, persist, head_only, ..ok(date, Status::Ok) };
-    let body = response::begin(out, &answer, 3);
+    let body = response::begin_body(out, &answer, 3);
     answer::write(out, view, read, now);
     body.end(out);
     Status::Ok
@@ -149,7 +149,7 @@ pub fn problem(
         head_only,
         ..ok(date, status)
     };
-    let body = response::begin(out, &answer, 3);
+    let body = response::begin_body(out, &answer, 3);
     problem.write_open(out);
     out.push(b'}');
     body.end(out);

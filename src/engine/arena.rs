@@ -120,7 +120,7 @@ impl Local {
     /// Allocates from the thread's arena if it has one with enough space, else from the common
     /// heap.
     #[inline]
-    fn take(
+    fn choose(
         bytes: usize,
         from_arena: impl FnOnce(*mut mi::mi_heap_t) -> *mut c_void,
         from_common_heap: impl FnOnce() -> *mut c_void,
@@ -159,7 +159,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
         // SAFETY: the heap is this thread's; the rest is the caller's contract.
-        Local::take(
+        Local::choose(
             size,
             |heap| unsafe { mi::mi_heap_malloc_aligned(heap, size, align) },
             || unsafe { mi::mi_malloc_aligned(size, align) },
@@ -170,7 +170,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
         // SAFETY: as for `alloc`.
-        Local::take(
+        Local::choose(
             size,
             |heap| unsafe { mi::mi_heap_zalloc_aligned(heap, size, align) },
             || unsafe { mi::mi_zalloc_aligned(size, align) },
@@ -187,7 +187,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let (block, align) = (block.cast(), layout.align());
         // SAFETY: as for `alloc`; a block that the arena could not resize is unchanged.
-        Local::take(
+        Local::choose(
             size,
             |heap| unsafe { mi::mi_heap_realloc_aligned(heap, block, size, align) },
             || unsafe { mi::mi_realloc_aligned(block, size, align) },

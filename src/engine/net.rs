@@ -30,7 +30,7 @@ fn check_free(address: SocketAddr) -> Result<(), Failure> {
 
 /// Opens a listener on an address that other listeners can share.
 pub fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    begin(bind(address)?)
+    start_listening(bind(address)?)
 }
 
 /// The bound sockets of every slice: one on the common address, one on the slice's own port. No
@@ -46,7 +46,7 @@ pub struct Ports {
 impl Ports {
     /// Binds the sockets. The slices' own ports follow the common port, and so many must follow it;
     /// if that is 0, all ports are any free ones.
-    pub fn take(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
+    pub fn bind(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
         check_free(listen)?;
         let first = bind(listen)?;
         let address = address_of(&first)?;
@@ -78,7 +78,10 @@ impl Ports {
 
     /// Starts to take connections. Returns the listeners of each slice.
     pub fn listen(self) -> Result<Vec<Vec<TcpListener>>, Failure> {
-        self.sockets.into_iter().map(|sockets| sockets.into_iter().map(begin).collect()).collect()
+        self.sockets
+            .into_iter()
+            .map(|sockets| sockets.into_iter().map(start_listening).collect())
+            .collect()
     }
 }
 
@@ -93,7 +96,7 @@ fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     Ok(socket)
 }
 
-fn begin(socket: Socket) -> Result<TcpListener, Failure> {
+fn start_listening(socket: Socket) -> Result<TcpListener, Failure> {
     socket.listen(BACKLOG).map_err(|error| {
         let address = address_of(&socket)
             .map_or_else(|_| "a socket".to_owned(), |address| address.to_string());

@@ -88,7 +88,8 @@ impl Ring {
         }
     }
 
-    /// Polls the event descriptor of `control`: each wake-up makes a completion of [`OpKind::Wake`].
+    /// Polls the event descriptor of `control`: each wake-up is a completion of
+    /// [`OpKind::Wake`].
     pub fn watch(&mut self, control: &Control) {
         let entry = opcode::PollAdd::new(types::Fd(control.fd()), libc::POLLIN as u32)
             .multi(true)

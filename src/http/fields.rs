@@ -90,7 +90,7 @@ impl<'b> Fields<'b> {
 
     /// Takes the next header line. `name` is a token; `value` is trimmed and free of control bytes.
     #[inline]
-    pub(super) fn take(&mut self, name: &str, value: &'b [u8]) -> Result<(), Refusal> {
+    pub(super) fn read_line(&mut self, name: &str, value: &'b [u8]) -> Result<(), Refusal> {
         match name_of(name) {
             None => Ok(()),
             Some(Name::Host) => self.take_host(value),

@@ -113,7 +113,7 @@ fn read(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let target = target::parse(target, method == "OPTIONS")?;
     let mut fields = Fields::new(version);
     for header in request.headers.iter() {
-        fields.take(header.name, header.value)?;
+        fields.read_line(header.name, header.value)?;
     }
     fields.finish(head, method_of(method), target)
 }

@@ -122,7 +122,7 @@ pub struct OpenBody {
 /// `width_hint` is the expected number of digits of the body's length. A wrong hint costs moving
 /// the body by the difference.
 #[inline]
-pub fn begin(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
+pub fn begin_body(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
     assert!(answer.status != Status::NotModified, "a 304 has no body");
     let width = width_hint.clamp(1, MAX_DIGITS);
     write_head(out, answer);
@@ -232,7 +232,7 @@ mod tests {
         let expected = expected.replace('|', "\r\n");
         for width_hint in 0..=25 {
             let mut out = b"before".to_vec();
-            let open = begin(&mut out, answer, width_hint);
+            let open = begin_body(&mut out, answer, width_hint);
             out.extend_from_slice(body);
             open.end(&mut out);
             assert_eq!(
@@ -343,6 +343,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "a 304 has no body")]
     fn a_304_is_not_written_with_a_body() {
-        let _ = begin(&mut Vec::new(), &Answer { status: Status::NotModified, ..PLAIN }, 1);
+        let _ = begin_body(&mut Vec::new(), &Answer { status: Status::NotModified, ..PLAIN }, 1);
     }
 }

@@ -214,7 +214,7 @@ impl GroupCheck {
     /// Subtracts a row from what is unaccounted for; fails if the row is not within the lifetime
     /// figures.
     #[inline]
-    fn take(&mut self, row: &Tally) -> Result<(), Malformed> {
+    fn subtract(&mut self, row: &Tally) -> Result<(), Malformed> {
         let within = row.count <= self.count
             && row.sum <= self.sum
             && row.min >= self.lifetime.min
@@ -408,7 +408,7 @@ impl BlockReader<'_> {
         Malformed::unless(block.len() <= LONGEST_BLOCK_BYTES, "no block is longer than the limit")?;
         rows::check(block, grain, self.latest, |row| {
             let account = self.accounts.get_mut(usize::from(row.group));
-            account.ok_or(Malformed("a row's group is one of the user's"))?.take(&row.tally)
+            account.ok_or(Malformed("a row's group is one of the user's"))?.subtract(&row.tally)
         })
     }
 

@@ -345,7 +345,7 @@ mod tests {
         }
 
         /// Applies the next entry to every book and checks that all verdicts agree.
-        fn apply(&mut self, books: &mut [&mut Book]) -> Verdict {
+        fn apply_to(&mut self, books: &mut [&mut Book]) -> Verdict {
             let (id, at, [what, currency, kind, direction, amount, shift]) = self.next();
             let currency = Currency::parse(format!("CUR{currency}").as_bytes()).unwrap();
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
@@ -422,7 +422,7 @@ mod tests {
     fn grown(profile: Profile) -> (Book, Feed) {
         let (mut book, mut feed) = (Book::new(usize::MAX), Feed::new(profile));
         while feed.sent.len() < profile.entries {
-            feed.apply(&mut [&mut book]);
+            feed.apply_to(&mut [&mut book]);
         }
         (book, feed)
     }
@@ -437,7 +437,7 @@ mod tests {
                 assert_eq!(image(user(&book)), image(user(&other)), "{profile:?}");
                 assert_eq!(other.entries(), book.entries(), "{profile:?}");
                 for _ in 0..1_000 {
-                    feed.apply(&mut [&mut book, &mut other]);
+                    feed.apply_to(&mut [&mut book, &mut other]);
                 }
                 assert_eq!(image(user(&book)), image(user(&other)), "{profile:?}");
                 assert_eq!(
@@ -499,7 +499,7 @@ mod tests {
             }
             // The moved users behave like the original: holds are settled, kinds are added.
             for _ in 0..1_000 {
-                feed.apply(&mut [&mut book, &mut none, &mut few, &mut many]);
+                feed.apply_to(&mut [&mut book, &mut none, &mut few, &mut many]);
             }
             for other in [&none, &few, &many] {
                 assert_eq!(

@@ -196,7 +196,7 @@ impl Default for HashOccupancy {
 impl HashOccupancy {
     /// Counts one more user. Returns false, and changes nothing, if an index of the users counted
     /// so far could not hold it.
-    pub fn take(&mut self, user: UserId) -> bool {
+    pub fn insert(&mut self, user: UserId) -> bool {
         let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
         let has_room = usize::from(*count) < FILLED;
         *count += u16::from(has_room);
@@ -284,11 +284,11 @@ mod tests {
         }
         let mut occupancy = HashOccupancy::default();
         assert!(
-            (0..5_000).all(|n| occupancy.take(id(n)) == (n < FILLED as u32)),
+            (0..5_000).all(|n| occupancy.insert(id(n)) == (n < FILLED as u32)),
             "occupancy predicts what the index can hold"
         );
         assert!(index.has_room(with_hash(1 << 63)), "users of other segments are not affected");
-        assert!(occupancy.take(with_hash(1 << 63)));
+        assert!(occupancy.insert(with_hash(1 << 63)));
         assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));
         assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }

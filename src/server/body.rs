@@ -56,7 +56,7 @@ impl Body {
 
     /// Appends the body's share of `bytes` to `body`, which holds what was received before. Returns
     /// an error for a malformed body or one above its limit.
-    pub(super) fn take(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Taken, Code> {
+    pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Taken, Code> {
         let limit = limit(self.ask);
         let taken = match &mut self.left {
             Left::Length(left) => {

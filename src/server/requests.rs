@@ -297,7 +297,7 @@ impl Connection {
             self.body = shared.spare_body();
         }
         let (before, ask, persist) = (self.body.len(), body.ask, body.persist);
-        let taken = body.take(bytes, &mut self.body);
+        let taken = body.receive(bytes, &mut self.body);
         shared.bodies.reserve(self.body.len() - before);
         let refused = match taken {
             Err(code) => Some(code),

@@ -24,8 +24,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// Backlog limit: bytes of records in full blocks that wait for earlier writes. At this limit the
 /// feed must wait.
 const BACKLOG_BYTES: usize = 4 << 20;
-/// Bytes of records that may be appended before [`Log::is_throttled`] is asked again: more than a turn's
-/// entries of one body.
+/// Bytes of records that may be appended before [`Log::is_throttled`] is asked again: more than a
+/// turn's entries of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
 /// Delay before a segment that could not be prepared is tried again.
 const RETRY_MS: u64 = 1_000;

@@ -166,8 +166,8 @@ impl Recovery {
         recovery
     }
 
-    /// Takes at most one step and asks for the reads it needs. When it is [done](StepOutcome::Done),
-    /// call [`Self::finish`].
+    /// Takes at most one step and asks for the reads it needs. When it is
+    /// [done](StepOutcome::Done), call [`Self::finish`].
     pub fn advance(
         &mut self,
         slice: &mut Slice,

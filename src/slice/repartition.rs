@@ -187,8 +187,8 @@ impl Repartition {
         }
     }
 
-    /// Takes at most one step and emits its orders. After [`StepOutcome::Going`] it may be dropped for
-    /// good: until it [is published](Self::is_published), the old generation is unchanged.
+    /// Takes at most one step and emits its orders. After [`StepOutcome::Going`] it may be dropped
+    /// for good: until it [is published](Self::is_published), the old generation is unchanged.
     pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         match self.stage {
             // Reads overlap with other reads.
@@ -372,7 +372,7 @@ impl Repartition {
             let user = book.user(slot as UserSlot);
             let New { place, writer, names, occupancy, .. } =
                 &mut self.news[user.id().slice(self.new.slices) as usize];
-            if !occupancy.take(user.id()) {
+            if !occupancy.insert(user.id()) {
                 return Err(Error::NoRoom(*place, user.id()));
             }
             let owed = &mut self.owed;

@@ -70,7 +70,7 @@ impl Judge {
     }
 
     /// Judges the next entry. A rejected entry is passed to `refuse`.
-    pub fn take<E: From<Failure>>(
+    pub fn judge<E: From<Failure>>(
         &mut self,
         bytes: &[u8],
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,

@@ -265,7 +265,7 @@ impl Lines {
             if entries.is_multiple_of(SHOW_EVERY) {
                 progress.at(bytes, total);
             }
-            judge.take(item, &mut refuse)?;
+            judge.judge(item, &mut refuse)?;
         }
         let (snapshot, names, counts) = judge.finish(&mut refuse)?;
         let users = snapshot.users();

@@ -32,7 +32,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let config = check(flags, &machine).map_err(Error::Usage)?;
     let kernel = probe::probe()?;
     let descriptors = descriptors::raise_limit()?;
-    let ports = Ports::take(config.listen, config.slices)?;
+    let ports = Ports::bind(config.listen, config.slices)?;
     let cpus = config.cores_with_slices();
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
     signals::watch(controls.clone())?;

@@ -58,7 +58,7 @@ pub fn print_summary(ended: &[Ended], command: Command) {
     if slices > 1 {
         let (remote_requests, ms) = (counters.remote_requests, counters.spun_ns / 1_000_000);
         print_line(&format!(
-            "between cores: {remote_requests} questions; {ms} ms of CPU time looking out for answers"
+            "between cores: {remote_requests} requests; {ms} ms of CPU time spinning for replies"
         ));
     }
     if kept.writes > 0 {
