@@ -293,14 +293,14 @@ fn json_entry(criterion: &mut Criterion) {
     let line = line.trim_end().as_bytes();
     let rival = || sonic_rs::from_slice::<rivals::Line<'_>>(black_box(line)).expect("a good line");
     let mut scratch = LineScratch::EMPTY;
-    assert_eq!(entry::read(line, &mut scratch).entry, Ok(posted.as_entry()));
+    assert_eq!(entry::parse(line, &mut scratch).entry, Ok(posted.as_entry()));
     assert_eq!(rival().posted(), Some(posted.as_entry()));
 
     let mut group = criterion.benchmark_group("json/read_entry");
     group.throughput(Throughput::Bytes(line.len() as u64));
     let mut scratch = LineScratch::EMPTY;
     group.bench_function("ours", |b| {
-        b.iter(|| black_box(entry::read(black_box(line), &mut scratch)).entry.is_ok())
+        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok())
     });
     group.bench_function("sonic-rs", |b| b.iter(rival));
     group.bench_function("sonic-rs_and_values", |b| {
@@ -319,14 +319,14 @@ fn json_batch(criterion: &mut Criterion) {
         reads.extend(rival().requests.iter().map(|item| item.read().expect("a good item")));
     };
     let (mut reads, mut theirs) = (Vec::new(), Vec::new());
-    batch::read(&body, &mut reads).expect("a good body");
+    batch::parse(&body, &mut reads).expect("a good body");
     rival_reads(&mut theirs);
     assert_eq!(reads.len() as u64, BATCH);
     assert_eq!(reads, theirs);
 
     let mut group = criterion.benchmark_group("json/read_batch_100");
     group.throughput(Throughput::Bytes(body.len() as u64));
-    group.bench_function("ours", |b| b.iter(|| batch::read(black_box(&body), &mut reads)));
+    group.bench_function("ours", |b| b.iter(|| batch::parse(black_box(&body), &mut reads)));
     group.bench_function("sonic-rs", |b| b.iter(|| rival().requests.len()));
     group.bench_function("sonic-rs_and_values", |b| b.iter(|| rival_reads(&mut theirs)));
     group.finish();
@@ -339,7 +339,7 @@ fn json_write(criterion: &mut Criterion) {
     let read = Read { user, currency: None, what: What::Balance };
     let ours = |out: &mut Vec<u8>| {
         out.clear();
-        let (_, view) = slice.read(user);
+        let (_, view) = slice.view(user);
         answer::write(out, view.expect("a known user"), &read, NOW);
     };
     let shown: rivals::BalanceAnswer<'_> =
@@ -376,7 +376,7 @@ fn journal(criterion: &mut Criterion) {
     write(&mut out);
     let mut rest = &out[..];
     for (entry, version) in entries.iter().zip(1..) {
-        assert_eq!(record::read(&mut rest), Some((*entry, version)));
+        assert_eq!(record::decode(&mut rest), Some((*entry, version)));
     }
     assert!(rest.is_empty(), "nothing follows the last record");
 
@@ -396,7 +396,7 @@ fn journal(criterion: &mut Criterion) {
     };
     seal(&mut block);
     let crc = seal(&mut block);
-    let sealed = frame::read(block.bytes(), PLACE).expect("a whole frame");
+    let sealed = frame::decode(block.bytes(), PLACE).expect("a whole frame");
     assert_eq!((sealed.number, sealed.crc, sealed.payload), (2, crc, &payload[..]));
     group.throughput(Throughput::Bytes(WRITE_BYTES as u64));
     group.bench_function("seal_256_kib", |b| b.iter(|| seal(&mut block)));
@@ -474,7 +474,7 @@ fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_sna
     );
     let mut body = Vec::new();
     let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
-    let (_, view) = slice.read(read.user);
+    let (_, view) = slice.view(read.user);
     answer::write(&mut body, view.expect("a known user"), &read, NOW);
     assert_eq!(String::from_utf8_lossy(&body), population.balance(7));
     drop(slice);

@@ -216,8 +216,9 @@ fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
     for n in 0..images {
         let (path, old) = (image(n), image(n).join("generation-1"));
         let named = fs::read(path.join("manifest")).expect("the manifest always exists");
-        let named =
-            manifest::DataManifest::read(&named).expect("the manifest is always whole").generation;
+        let named = manifest::DataManifest::decode(&named)
+            .expect("the manifest is always whole")
+            .generation;
         // The unnamed generation may be partly removed.
         let other = if named == 1 { path.join("generation-2") } else { old };
         unfinished += usize::from(named == 1);
@@ -394,7 +395,7 @@ fn no_kill_loses_or_repeats_a_user() {
 
 fn generation(data: &Path) -> manifest::DataManifest {
     let text = fs::read(data.join("manifest")).expect("the manifest always exists");
-    manifest::DataManifest::read(&text).expect("the manifest is always whole")
+    manifest::DataManifest::decode(&text).expect("the manifest is always whole")
 }
 
 impl Hits {

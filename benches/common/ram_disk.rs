@@ -36,7 +36,7 @@ impl RamDisk {
             Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
-                self.manifest = manifest::SliceManifest::read(text.as_bytes(), self.place)
+                self.manifest = manifest::SliceManifest::decode(text.as_bytes(), self.place)
                     .expect("a store publishes only valid manifests");
                 Done::Published
             }

@@ -20,7 +20,7 @@ static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 
 /// Parses a batch body into `reads`, which is cleared first.
-pub fn read(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
+pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
     std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
     let mut found = Found { reads, items: 0, repeated: None, wrong: None, is_list: false };
@@ -175,7 +175,7 @@ mod tests {
 
     fn check(body: &str, want: Result<usize, (&str, &str)>) {
         let mut reads = Vec::new();
-        let got = read(body.as_bytes(), &mut reads).map(|()| reads.len());
+        let got = parse(body.as_bytes(), &mut reads).map(|()| reads.len());
         let got = got
             .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{body}");

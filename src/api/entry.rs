@@ -50,7 +50,7 @@ pub struct Line<'a> {
 
 /// Parses one line, which excludes its line feed.
 #[inline]
-pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
+pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let refused = |problem| Line { id_text: b"", entry: Err(problem) };
     if !line.is_ascii() && std::str::from_utf8(line).is_err() {
         return refused(Code::InvalidJson.into());
@@ -201,7 +201,7 @@ mod tests {
 
     fn check(line: &str, want: Result<(), (&str, &str)>) {
         let mut scratch = LineScratch::EMPTY;
-        let got = read(line.as_bytes(), &mut scratch).entry;
+        let got = parse(line.as_bytes(), &mut scratch).entry;
         let got = got
             .map(|_| ())
             .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
@@ -294,7 +294,7 @@ mod tests {
     fn a_valid_id_is_echoed_as_it_was_sent() {
         let echo = |line: &str| {
             let mut scratch = LineScratch::EMPTY;
-            String::from_utf8(read(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()
+            String::from_utf8(parse(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()
         };
         assert_eq!(
             echo(&with("entry_id", "\"0192F0C1-0000-7000-8000-00000000ABcd\"")),

@@ -91,7 +91,7 @@ pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out:
 
 /// Writes the response to one read at time `now`. `view` is the user, `None` if unknown.
 #[inline]
-pub fn read(
+pub fn write_read(
     asked: &Asked<'_>,
     view: Option<View<'_>>,
     now: Millis,

@@ -149,7 +149,7 @@ fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
         .ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {
-        parameters.read(query, stats)?;
+        parameters.read_query(query, stats)?;
     }
     let what = if stats { parameters.stats()? } else { What::Balance };
     Ok(Ask::Read(Read { user, currency: parameters.currency, what }))
@@ -192,7 +192,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn read(&mut self, query: &str, stats: bool) -> Result<(), Problem> {
+    fn read_query(&mut self, query: &str, stats: bool) -> Result<(), Problem> {
         for pair in pairs(query) {
             let (name, value) = pair.map_err(|bad| bad_pair(&bad))?;
             if name.is_empty() || value.is_empty() {

@@ -119,7 +119,7 @@ impl Directory {
         if !path.join(MANIFEST).exists() {
             create(path, slices)?;
         }
-        Self::read(path, lock)
+        Self::load(path, lock)
     }
 
     /// Opens an existing data directory.
@@ -127,10 +127,10 @@ impl Directory {
         if !path.join(MANIFEST).exists() {
             return Err(Error::Missing(path.join(MANIFEST)));
         }
-        Self::read(path, lock(path)?)
+        Self::load(path, lock(path)?)
     }
 
-    fn read(path: &Path, lock: File) -> Result<Self, Error> {
+    fn load(path: &Path, lock: File) -> Result<Self, Error> {
         Ok(Self { path: path.to_owned(), manifest: Self::manifest_at(path)?, _lock: lock })
     }
 
@@ -196,7 +196,7 @@ impl Directory {
     pub(super) fn manifest_at(path: &Path) -> Result<manifest::DataManifest, Error> {
         let file = path.join(MANIFEST);
         let text = fs::read(&file).map_err(Failure::at("read", &file))?;
-        manifest::DataManifest::read(&text).map_err(|why| Error::Manifest(file, why))
+        manifest::DataManifest::decode(&text).map_err(|why| Error::Manifest(file, why))
     }
 }
 
@@ -226,7 +226,7 @@ impl SliceDirectory {
                 return Err(Failure::new("read", file.display().to_string(), error).into());
             }
         };
-        manifest::SliceManifest::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
+        manifest::SliceManifest::decode(&text, self.place).map_err(|why| Error::Manifest(file, why))
     }
 
     /// The files on disk that the slice's manifest does not name: left by a crash, and removed by

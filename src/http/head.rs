@@ -42,7 +42,7 @@ pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, us
     match find_end(buf, start, *seen)? {
         Some(end) => {
             *seen = 0;
-            Ok(Some((read(&buf[start..end])?, end)))
+            Ok(Some((parse_whole(&buf[start..end])?, end)))
         }
         None => {
             *seen = buf.len();
@@ -90,7 +90,7 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
 }
 
 /// Parses a finished head: request line, header lines and empty line, each ended by CRLF.
-fn read(head: &[u8]) -> Result<Head<'_>, Refusal> {
+fn parse_whole(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
     let mut request = httparse::Request::new(&mut []);
     let parsed = request

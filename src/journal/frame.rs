@@ -89,7 +89,7 @@ pub fn needed_bytes(bytes: &[u8]) -> usize {
 }
 
 /// Reads the frame at the start of `bytes`, which must be valid and belong to `place`.
-pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
+pub fn decode(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Err(FrameError::Short(HEADER_BYTES));
     };
@@ -234,7 +234,7 @@ mod tests {
             let mut block = sealed(&payload);
             assert_eq!(block.bytes().len() % ALIGN, 0);
             assert_eq!(block.bytes().as_ptr().align_offset(ALIGN), 0);
-            let frame = read(block.bytes(), PLACE).unwrap();
+            let frame = decode(block.bytes(), PLACE).unwrap();
             assert_eq!((frame.kind, frame.number, frame.payload), (Kind::Write, 42, &payload[..]));
             assert_eq!(frame.size(), block.bytes().len());
             block.clear();
@@ -249,7 +249,7 @@ mod tests {
         for bit in 0..(HEADER_BYTES + 7) * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&bad, PLACE).is_err(), "bit {bit}");
+            assert!(decode(&bad, PLACE).is_err(), "bit {bit}");
         }
     }
 
@@ -261,11 +261,11 @@ mod tests {
             Place { slice: 4, ..PLACE },
             Place { file: 10, ..PLACE },
         ] {
-            assert_eq!(read(block.bytes(), place), Err(FrameError::Foreign));
+            assert_eq!(decode(block.bytes(), place), Err(FrameError::Foreign));
         }
-        assert_eq!(read(&[0; ALIGN], PLACE), Err(FrameError::Empty));
-        assert_eq!(read(&block.bytes()[..30], PLACE), Err(FrameError::Short(HEADER_BYTES)));
-        assert_eq!(read(&block.bytes()[..45], PLACE), Err(FrameError::Short(HEADER_BYTES + 7)));
+        assert_eq!(decode(&[0; ALIGN], PLACE), Err(FrameError::Empty));
+        assert_eq!(decode(&block.bytes()[..30], PLACE), Err(FrameError::Short(HEADER_BYTES)));
+        assert_eq!(decode(&block.bytes()[..45], PLACE), Err(FrameError::Short(HEADER_BYTES + 7)));
     }
 
     /// Files are kept for ever: these bytes define the format of frames.

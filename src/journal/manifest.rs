@@ -83,7 +83,7 @@ impl DataManifest {
     }
 
     /// Parses a manifest.
-    pub fn read(text: &[u8]) -> Result<Self, ManifestError> {
+    pub fn decode(text: &[u8]) -> Result<Self, ManifestError> {
         let [version, generation, slices, hash] =
             figures(text, ["purser data", "generation", "slices", "hash"])?;
         if version != VERSION {
@@ -123,7 +123,7 @@ impl SliceManifest {
     }
 
     /// Parses a manifest, which must be that of the slice at `place`, whose `file` is ignored.
-    pub fn read(text: &[u8], place: Place) -> Result<Self, ManifestError> {
+    pub fn decode(text: &[u8], place: Place) -> Result<Self, ManifestError> {
         let [version, generation, slice, snapshot, snapshot_end, first, last] =
             figures(text, ["purser slice", "generation", "slice", "snapshot", "", "segments", ""])?;
         if version != VERSION {
@@ -213,22 +213,22 @@ mod tests {
     fn both_are_pinned_and_read_back() {
         let directory = DataManifest { generation: 7, slices: 3 };
         assert_eq!(directory.write(), DIRECTORY);
-        assert_eq!(DataManifest::read(DIRECTORY.as_bytes()), Ok(directory));
+        assert_eq!(DataManifest::decode(DIRECTORY.as_bytes()), Ok(directory));
         let slice = SliceManifest { snapshot: 3, snapshot_end: 8_192, first: 12, last: 15 };
         assert_eq!(slice.write(PLACE), SLICE);
-        assert_eq!(SliceManifest::read(SLICE.as_bytes(), PLACE), Ok(slice));
+        assert_eq!(SliceManifest::decode(SLICE.as_bytes(), PLACE), Ok(slice));
     }
 
     #[test]
     fn another_slices_manifest_is_refused() {
         for place in [Place { slice: 1, ..PLACE }, Place { generation: 8, ..PLACE }] {
             assert_eq!(
-                SliceManifest::read(SLICE.as_bytes(), place),
+                SliceManifest::decode(SLICE.as_bytes(), place),
                 Err(ManifestError::Elsewhere(7, 2))
             );
         }
         assert!(
-            SliceManifest::read(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(),
+            SliceManifest::decode(SLICE.as_bytes(), Place { file: 9, ..PLACE }).is_ok(),
             "the file is ignored"
         );
     }
@@ -243,20 +243,20 @@ mod tests {
             "purser data 1\ngeneration 7\nslices 3\nhash 1\n\n",
         ] {
             assert_eq!(
-                DataManifest::read(sealed(other.to_owned()).as_bytes()),
+                DataManifest::decode(sealed(other.to_owned()).as_bytes()),
                 Err(ManifestError::Malformed),
                 "{other}"
             );
         }
         let zero = DataManifest { generation: 0, slices: 1 };
-        assert_eq!(DataManifest::read(zero.write().as_bytes()), Ok(zero));
+        assert_eq!(DataManifest::decode(zero.write().as_bytes()), Ok(zero));
     }
 
     #[test]
     fn every_flipped_bit_is_detected() {
         for (text, reads) in [
-            (DIRECTORY, (|t| DataManifest::read(t).is_ok()) as fn(&[u8]) -> bool),
-            (SLICE, |t| SliceManifest::read(t, PLACE).is_ok()),
+            (DIRECTORY, (|t| DataManifest::decode(t).is_ok()) as fn(&[u8]) -> bool),
+            (SLICE, |t| SliceManifest::decode(t, PLACE).is_ok()),
         ] {
             for bit in 0..text.len() * 8 {
                 let mut bad = text.as_bytes().to_vec();
@@ -272,16 +272,19 @@ mod tests {
     #[test]
     fn other_versions_are_reported() {
         let later = "purser data 2\nsomething else\n";
-        assert_eq!(DataManifest::read(later.as_bytes()), Err(ManifestError::Version(2)));
+        assert_eq!(DataManifest::decode(later.as_bytes()), Err(ManifestError::Version(2)));
         let hash = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
-        assert_eq!(DataManifest::read(hash.as_bytes()), Err(ManifestError::Hash(2)));
+        assert_eq!(DataManifest::decode(hash.as_bytes()), Err(ManifestError::Hash(2)));
         for bad in [
             "snapshot 0 0\nsegments 3 2\n",
             "snapshot 0 0\nsegments 0 2\n",
             "snapshot 3 0\nsegments 1 2\n",
         ] {
             let text = sealed(format!("purser slice 1\ngeneration 7\nslice 2\n{bad}"));
-            assert_eq!(SliceManifest::read(text.as_bytes(), PLACE), Err(ManifestError::Malformed));
+            assert_eq!(
+                SliceManifest::decode(text.as_bytes(), PLACE),
+                Err(ManifestError::Malformed)
+            );
         }
     }
 
@@ -325,14 +328,14 @@ mod tests {
     fn numbers_that_could_overflow_are_refused() {
         let whole =
             SliceManifest { snapshot: 1, snapshot_end: LARGEST, first: LARGEST, last: LARGEST };
-        assert_eq!(SliceManifest::read(whole.write(PLACE).as_bytes(), PLACE), Ok(whole));
+        assert_eq!(SliceManifest::decode(whole.write(PLACE).as_bytes(), PLACE), Ok(whole));
         for other in [
             SliceManifest { snapshot: LARGEST + 1, ..whole },
             SliceManifest { snapshot_end: LARGEST + 1, ..whole },
             SliceManifest { last: u64::MAX, ..whole },
         ] {
             assert_eq!(
-                SliceManifest::read(other.write(PLACE).as_bytes(), PLACE),
+                SliceManifest::decode(other.write(PLACE).as_bytes(), PLACE),
                 Err(ManifestError::Malformed),
                 "{other:?}"
             );

@@ -68,7 +68,7 @@ const fn direction(direction: Direction) -> u8 {
 /// Takes the next record and its version off `bytes`; `None` if they do not begin with a
 /// well-formed record.
 #[inline]
-pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
+pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let [tag] = take(bytes)?;
     let user = UserId(number(bytes)?);
     let version = Some(number(bytes)?).filter(|&version| version > 0)?;
@@ -138,10 +138,10 @@ mod tests {
         }
         let mut rest = &bytes[..];
         for (version, entry) in entries().iter().enumerate().map(|(n, entry)| (n + 1, entry)) {
-            assert_eq!(read(&mut rest), Some((*entry, version as u64)));
+            assert_eq!(decode(&mut rest), Some((*entry, version as u64)));
         }
         assert_eq!(rest, b"");
-        assert_eq!(read(&mut rest), None);
+        assert_eq!(decode(&mut rest), None);
     }
 
     #[test]
@@ -150,12 +150,12 @@ mod tests {
             let mut good = Vec::new();
             write(&mut good, &entry, 3);
             for len in 0..good.len() {
-                assert_eq!(read(&mut &good[..len]), None, "{len} bytes of {entry:?}");
+                assert_eq!(decode(&mut &good[..len]), None, "{len} bytes of {entry:?}");
             }
             for (at, flip) in (0..good.len()).flat_map(|at| (1..=255).map(move |flip| (at, flip))) {
                 let mut bad = good.clone();
                 bad[at] ^= flip;
-                if let Some((other, version)) = read(&mut &bad[..]) {
+                if let Some((other, version)) = decode(&mut &bad[..]) {
                     let mut again = Vec::new();
                     write(&mut again, &other, version);
                     assert_eq!(again[..], bad[..again.len()], "each record has one encoding");

@@ -46,7 +46,7 @@ impl Header {
     }
 
     /// Parses a payload; `None` if it is not a segment header.
-    pub fn read(mut payload: &[u8]) -> Option<Self> {
+    pub fn decode(mut payload: &[u8]) -> Option<Self> {
         let bytes = &mut payload;
         let [capacity, segment, offset] = [number(bytes)?, number(bytes)?, number(bytes)?];
         let end = End { segment, offset, crc: u32::from_le_bytes(take(bytes)?) };
@@ -69,8 +69,8 @@ mod tests {
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), pinned);
-            assert_eq!(Header::read(&bytes), Some(header));
-            assert_eq!(Header::read(&bytes[1..]), None);
+            assert_eq!(Header::decode(&bytes), Some(header));
+            assert_eq!(Header::decode(&bytes[1..]), None);
         }
     }
 }

@@ -31,7 +31,7 @@ impl Begin {
     }
 
     /// Parses a payload; `None` if it is malformed.
-    pub fn read(mut payload: &[u8]) -> Option<Self> {
+    pub fn decode(mut payload: &[u8]) -> Option<Self> {
         let segment = number(&mut payload)?;
         payload.is_empty().then_some(Self { segment })
     }
@@ -62,7 +62,7 @@ impl<'a> End<'a> {
     }
 
     /// Parses a payload; `None` if it is malformed.
-    pub fn read(mut payload: &'a [u8]) -> Option<Self> {
+    pub fn decode(mut payload: &'a [u8]) -> Option<Self> {
         let [users, entries, position] =
             [number(&mut payload)?, number(&mut payload)?, number(&mut payload)?];
         let end = Self { users, entries, position, kinds: payload };
@@ -90,13 +90,13 @@ mod tests {
         End::write(&mut bytes, 3, 70, 12, &names);
         let hex: String = bytes.iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, "030000000000000046000000000000000c0000000000000005746f7075700467696674");
-        let end = End::read(&bytes).unwrap();
+        let end = End::decode(&bytes).unwrap();
         assert_eq!((end.users, end.entries, end.position), (3, 70, 12));
         assert_eq!(end.kinds().collect::<Vec<_>>(), ["topup", "gift"]);
         for len in (0..24).chain(25..30).chain(31..bytes.len()) {
-            assert_eq!(End::read(&bytes[..len]), None, "{len}");
+            assert_eq!(End::decode(&bytes[..len]), None, "{len}");
         }
-        assert_eq!(Begin::read(&9u64.to_le_bytes()), Some(Begin { segment: 9 }));
-        assert_eq!(Begin::read(&bytes), None);
+        assert_eq!(Begin::decode(&9u64.to_le_bytes()), Some(Begin { segment: 9 }));
+        assert_eq!(Begin::decode(&bytes), None);
     }
 }

@@ -330,8 +330,8 @@ impl Connection {
         let start = self.answers.bytes.len();
         let Shared { owners, date, .. } = &*shared;
         let (now, out) = (shared.now(), &mut self.answers.bytes);
-        let (mut position, view) = owners[place].read(asked.read.user);
-        let mut status = reply::read(asked, view, now, date, out);
+        let (mut position, view) = owners[place].view(asked.read.user);
+        let mut status = reply::write_read(asked, view, now, date, out);
         let mut bytes = self.answers.bytes.len() - start;
         self.is_heavy = bytes > LARGE_BYTES;
         shared.answers.own.spend(bytes);

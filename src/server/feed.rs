@@ -80,7 +80,7 @@ impl Feed {
                 break;
             }
             let text = line(body, at);
-            lines.push((at, entry::read(text, scratch), Lookup::default()));
+            lines.push((at, entry::parse(text, scratch), Lookup::default()));
             at += text.len() + 1;
         }
         let (mut requests, mut stop) = (Requests::new(), None);
@@ -184,7 +184,7 @@ impl Feed {
         self.verdicts.accept(request.accepted as usize);
         for &(mark, verdict) in &request.others {
             let mut scratch = LineScratch::EMPTY;
-            let id_text = entry::read(line(body, mark.start as usize), &mut scratch).id_text;
+            let id_text = entry::parse(line(body, mark.start as usize), &mut scratch).id_text;
             self.verdicts.judge(mark.index, id_text, verdict);
         }
     }

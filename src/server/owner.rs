@@ -345,8 +345,8 @@ impl Owner {
 
     /// A user, with the log position that an answer about them shows.
     #[inline]
-    pub fn read(&self, user: UserId) -> (Position, Option<View<'_>>) {
-        let (lsn, view) = self.slice.read(user);
+    pub fn view(&self, user: UserId) -> (Position, Option<View<'_>>) {
+        let (lsn, view) = self.slice.view(user);
         (Position { place: self.place, lsn }, view)
     }
 

@@ -369,7 +369,7 @@ impl Connection {
             return false;
         }
         let mut reads = std::mem::take(&mut shared.batch);
-        let asked = match batch::read(&self.body, &mut reads) {
+        let asked = match batch::parse(&self.body, &mut reads) {
             Err(problem) => Err(problem),
             Ok(()) => {
                 let is_here = |user| matches!(shared.topology.owner(user), Location::Local(_));
@@ -465,7 +465,7 @@ impl Connection {
             let Location::Local(place) = topology.owner(read.user) else {
                 unreachable!("this core owns every user of the batch")
             };
-            let (position, view) = owners[place].read(read.user);
+            let (position, view) = owners[place].view(read.user);
             reply::item(read, view, now, out);
             show(&mut shows, position);
             if out.len() - start > space {

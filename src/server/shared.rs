@@ -290,9 +290,9 @@ impl Shared {
             &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, view) = owners[place].read(read.user);
+        let (position, view) = owners[place].view(read.user);
         *version = view.map_or(0, |view| view.user.version());
-        let status = reply::read(&asked, view, *now, date, bytes);
+        let status = reply::write_read(&asked, view, *now, date, bytes);
         request.outcome = Outcome::Answered(status);
         request.show(position);
         self.bound_reply(request)
@@ -310,7 +310,7 @@ impl Shared {
                 unreachable!("a request goes to the owner of its users")
             };
             let Request { bytes, now, .. } = &mut *request;
-            let (position, view) = self.owners[place].read(read.user);
+            let (position, view) = self.owners[place].view(read.user);
             reply::item(&read, view, *now, bytes);
             request.ends.push(request.bytes.len());
             request.show(position);

@@ -107,7 +107,7 @@ impl Slice {
     /// A user, or `None` if no entry of theirs was ever accepted, with the log position that an
     /// answer about them shows.
     #[inline]
-    pub fn read(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
+    pub fn view(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
             None => (Lsn::default(), None),
             Some(slot) => (self.unsettled_lsn(slot), Some(self.book.view(slot))),
@@ -301,7 +301,7 @@ mod tests {
             "a duplicate waits for the record of the original"
         );
         let version = |slice: &Slice, user| {
-            let (lsn, view) = slice.read(UserId(user));
+            let (lsn, view) = slice.view(UserId(user));
             (lsn, view.map(|view| view.user.version()))
         };
         assert_eq!(version(&slice, 7), (Lsn(1), Some(1)));

@@ -125,7 +125,7 @@ impl Reader {
             }
         }
         self.ask_ahead(self.at, ask);
-        Some(frame::read(self.ahead(), place))
+        Some(frame::decode(self.ahead(), place))
     }
 
     /// Contiguous bytes that have arrived, from `at` on.

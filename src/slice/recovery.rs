@@ -315,7 +315,7 @@ impl Recovery {
                     Ok::<_, Malformed>(end.position)
                 };
                 (
-                    snapshot::End::read(last.payload).and_then(|end| named(end).ok()),
+                    snapshot::End::decode(last.payload).and_then(|end| named(end).ok()),
                     last.size() as u64,
                 )
             }
@@ -334,7 +334,7 @@ impl Recovery {
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let begin = match frame {
             Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => {
-                snapshot::Begin::read(payload)
+                snapshot::Begin::decode(payload)
             }
             _ => None,
         };
@@ -387,7 +387,7 @@ impl Recovery {
                 self.stage = Stage::Users { frames: frames + 1 };
             }
             Kind::End if start == last_frame => {
-                let end = snapshot::End::read(found.payload)
+                let end = snapshot::End::decode(found.payload)
                     .expect("the last frame was validated before");
                 let promised = (end.users, end.entries, end.position);
                 self.scanned(start, promised)?;
@@ -448,7 +448,7 @@ impl Recovery {
             Ok(Frame { kind: Kind::Segment, number, crc, payload }) => {
                 // No log has more writes than this, so one can be added without overflow.
                 let is_countable = number <= i64::MAX as u64;
-                Header::read(payload).filter(|_| is_countable).map(|header| (header, number, crc))
+                Header::decode(payload).filter(|_| is_countable).map(|header| (header, number, crc))
             }
             _ => None,
         };
@@ -534,7 +534,7 @@ impl Recovery {
         let (mut rest, mut records) = (found.payload, Vec::new());
         while !rest.is_empty() {
             let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-            let read = record::read(&mut rest)
+            let read = record::decode(&mut rest)
                 .ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
             // Only a user's first record is checked: users with earlier records were checked
             // before.

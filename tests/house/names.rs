@@ -26,6 +26,17 @@ const VERBS: &[(&str, &str, &[&str])] = &[
         &["src/journal/parts.rs", "src/ledger/cursor.rs"],
     ),
     (
+        "read",
+        "reads bytes of a file",
+        &[
+            "src/cli/import/input.rs",
+            "src/cli/import/sort.rs",
+            "src/engine/files.rs",
+            "src/slice/reader.rs",
+            "src/slice/source.rs",
+        ],
+    ),
+    (
         "release",
         "returns what was reserved of a budget",
         &["src/server/budget.rs", "src/server/connection.rs"],

@@ -228,7 +228,7 @@ impl Reference {
 pub fn each_entry(body: &[u8], mut with: impl FnMut(&EntryRef<'_>)) {
     for line in body.split(|&byte| byte == b'\n') {
         let mut scratch = LineScratch::EMPTY;
-        if let Ok(entry) = entry::read(line, &mut scratch).entry {
+        if let Ok(entry) = entry::parse(line, &mut scratch).entry {
             with(&entry);
         }
     }

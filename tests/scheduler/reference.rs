@@ -40,6 +40,6 @@ impl Reference {
     /// Version of a user; 0 for an unknown one.
     pub fn version(&self, user: u64) -> u64 {
         let slice = self.core.machine.slices().next().expect("the core has one slice");
-        slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+        slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
     }
 }

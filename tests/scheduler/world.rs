@@ -283,7 +283,7 @@ impl World {
             .files_of(slice as usize)
             .bytes(Name::Manifest)
             .ok_or("the manifest is missing")?;
-        let manifest = manifest::SliceManifest::read(&text, place)
+        let manifest = manifest::SliceManifest::decode(&text, place)
             .map_err(|why| format!("the manifest: {why:?}"))?;
         let recovery = Recovery::new(place, self.topologies[0].slices(), manifest);
         Ok(Stored { settings: Settings { place, ..self.settings }, recovery })
@@ -464,7 +464,7 @@ impl World {
             .slices()
             .nth(self.topologies[core].place(slice))
             .expect("the slice is on this core");
-        slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+        slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
     }
 
     // Time.
@@ -703,7 +703,7 @@ impl World {
             let length = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes")) as usize;
             let mut records = &bytes[frame::HEADER_BYTES..frame::HEADER_BYTES + length];
             let under_way = &mut self.logged[slice as usize].under_way;
-            while let Some((entry, version)) = record::read(&mut records) {
+            while let Some((entry, version)) = record::decode(&mut records) {
                 under_way.push((entry.user.0, version));
             }
         }
@@ -725,7 +725,7 @@ impl World {
         for &user in
             self.all_users.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice)
         {
-            let version = machine.read(UserId(user)).1.map_or(0, |view| view.user.version());
+            let version = machine.view(UserId(user)).1.map_or(0, |view| view.user.version());
             let before = durable.insert(user, version).unwrap_or_default();
             if version < before {
                 return Err(format!(

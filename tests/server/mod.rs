@@ -373,6 +373,6 @@ fn first_cpu() -> String {
 pub fn slice_manifest(data: &Path, slice: u32) -> manifest::SliceManifest {
     let text = fs::read(data.join(slice_directory(1, slice)).join("manifest"))
         .expect("the manifest always exists");
-    manifest::SliceManifest::read(&text, Place { generation: 1, slice, file: 0 })
+    manifest::SliceManifest::decode(&text, Place { generation: 1, slice, file: 0 })
         .expect("the manifest is always whole")
 }

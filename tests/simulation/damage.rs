@@ -23,7 +23,7 @@ pub struct Placed {
 pub fn frames(segment: &[u8], place: Place) -> Vec<Placed> {
     let (mut found, mut at) = (Vec::<Placed>::new(), 0);
     while at < segment.len() {
-        let Ok(read) = frame::read(&segment[at..], place) else { break };
+        let Ok(read) = frame::decode(&segment[at..], place) else { break };
         let follows = match found.last() {
             None => read.kind == Kind::Segment,
             Some(last) => read.kind == Kind::Write && read.number == last.number + 1,
@@ -183,7 +183,7 @@ fn swap(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut R
 /// whole write.
 pub fn must_reach(whole: Files<'_>, damaged: Files<'_>, place: Place) -> u64 {
     let text = whole.bytes(Name::Manifest).unwrap_or_default();
-    let Ok(manifest) = manifest::SliceManifest::read(&text, place) else { return 0 };
+    let Ok(manifest) = manifest::SliceManifest::decode(&text, place) else { return 0 };
     if manifest.last == 0 {
         return 0;
     }

@@ -131,7 +131,7 @@ impl Directory {
     /// The manifest as readers see it.
     fn manifest(&mut self) -> Option<manifest::SliceManifest> {
         let place = self.place;
-        manifest::SliceManifest::read(&self.inode(Name::Manifest)?.seen(), place).ok()
+        manifest::SliceManifest::decode(&self.inode(Name::Manifest)?.seen(), place).ok()
     }
 
     fn make(&mut self, name: Name, bytes: Vec<u8>) {
@@ -362,7 +362,7 @@ impl Disk {
             }
             What::Other(Task::Publish { text }) if self.bug == Some(Bug::RemovedEarly) => {
                 let directory = &mut self.directories[slice];
-                let named = manifest::SliceManifest::read(text.as_bytes(), directory.place);
+                let named = manifest::SliceManifest::decode(text.as_bytes(), directory.place);
                 let named = named.expect("a published text is a manifest");
                 directory.seen.retain(
                     |name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first),
@@ -410,7 +410,7 @@ impl Disk {
                 directory.end = Some((*segment, offset + size));
             }
             Task::Publish { text } => {
-                let named = manifest::SliceManifest::read(text.as_bytes(), directory.place);
+                let named = manifest::SliceManifest::decode(text.as_bytes(), directory.place);
                 let named = named.map_err(|why| format!("slice {slice}: {why:?}"))?;
                 let missing = (named.first..=named.last)
                     .filter(|&n| n > 0)
@@ -428,7 +428,7 @@ impl Disk {
                     let payload = &inode.durable[named.snapshot_end as usize..];
                     let length =
                         u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
-                    let end = snapshot::End::read(&payload[40..40 + length]);
+                    let end = snapshot::End::decode(&payload[40..40 + length]);
                     if !inode.unsynced.is_empty() || end.is_none_or(|end| end.position > written) {
                         return Err(format!(
                             "slice {slice}: snapshot {} is current too soon",

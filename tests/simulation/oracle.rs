@@ -149,7 +149,7 @@ impl Oracle {
 
 /// The version of a user; 0 if there is none.
 pub fn version_of(slice: &Slice, user: u64) -> u64 {
-    slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+    slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
 }
 
 /// Compares balances and statistics of the lifetime and of the last day, byte for byte.
@@ -163,7 +163,7 @@ fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), S
     ] {
         let read = Read { user: UserId(user), currency: None, what };
         let mut got = Vec::new();
-        if let (_, Some(view)) = slice.read(UserId(user)) {
+        if let (_, Some(view)) = slice.view(UserId(user)) {
             answer::write(&mut got, view, &read, Millis(now_ms));
         }
         let reply = model.get(now_ms, &format!("/v1/users/{user}/{target}"));

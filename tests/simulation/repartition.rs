@@ -352,7 +352,7 @@ impl World {
 
     fn named(&self) -> Result<manifest::DataManifest, String> {
         let text = self.tree.read(MANIFEST).ok_or("the directory's manifest is missing")?;
-        manifest::DataManifest::read(&text)
+        manifest::DataManifest::decode(&text)
             .map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
     }
 
@@ -387,7 +387,7 @@ impl World {
         let place = Place { generation: named.generation, slice, file: 0 };
         let path = format!("{}/{MANIFEST}", directory(place));
         let text = self.tree.read(&path).ok_or_else(|| format!("{path} is missing"))?;
-        manifest::SliceManifest::read(&text, place)
+        manifest::SliceManifest::decode(&text, place)
             .map_err(|why| format!("{path} is unusable: {why:?}"))
     }
 

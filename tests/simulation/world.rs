@@ -375,7 +375,7 @@ impl World {
     fn read(&mut self, slice: usize) -> Result<(), Stop> {
         let user = self.clients[slice].user(&mut self.random);
         let node = &self.nodes[slice];
-        let (position, view) = node.slice.read(purser::ledger::id::UserId(user));
+        let (position, view) = node.slice.view(purser::ledger::id::UserId(user));
         let version = view.map_or(0, |view| view.user.version());
         let expected = self.oracles[slice].users.get(&user).map_or(0, |history| history.version());
         if version != expected {
@@ -659,7 +659,7 @@ impl World {
 fn largest_frame(files: Files<'_>, place: Place) -> u32 {
     let manifest = files
         .bytes(Name::Manifest)
-        .and_then(|text| manifest::SliceManifest::read(&text, place).ok());
+        .and_then(|text| manifest::SliceManifest::decode(&text, place).ok());
     let manifest = manifest.unwrap_or_default();
     let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
     let (mut at, mut largest) = (0, 0);
@@ -687,7 +687,7 @@ fn fault(error: source::Error<Infallible>) -> String {
 
 fn begin(files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
-    let manifest = manifest::SliceManifest::read(&text, place)
+    let manifest = manifest::SliceManifest::decode(&text, place)
         .map_err(|why| format!("the manifest is unusable: {why:?}"))?;
     Ok(Recovery::new(place, slices as u32, manifest))
 }
@@ -721,7 +721,7 @@ fn replay_again(
         let bytes = files.bytes(Name::File(File::Segment(segment))).expect("it was read");
         for placed in damage::frames(&bytes, Place { file: segment, ..place }).into_iter().skip(1) {
             let mut rest = &bytes[placed.start + frame::HEADER_BYTES..placed.end];
-            while let Some((entry, _)) = record::read(&mut rest) {
+            while let Some((entry, _)) = record::decode(&mut rest) {
                 let version = version_of(slice, entry.user.0) + 1;
                 match slice.replay(&entry, version) {
                     Ok(Replayed::Booked | Replayed::Known) => {}

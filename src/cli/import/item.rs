@@ -80,8 +80,8 @@ impl<'a> Item<'a> {
     }
 
     /// Decodes an item; `None` if the bytes are not one.
-    pub fn read(mut bytes: &'a [u8]) -> Option<Self> {
-        let (entry, origin) = record::read(&mut bytes)?;
+    pub fn decode(mut bytes: &'a [u8]) -> Option<Self> {
+        let (entry, origin) = record::decode(&mut bytes)?;
         let (offset, text) = bytes.split_first_chunk()?;
         Some(Self { entry, origin: Origin(origin), offset: u64::from_le_bytes(*offset), text })
     }
@@ -116,13 +116,13 @@ mod tests {
                 assert_eq!((item.origin.file(), item.origin.line()), (file, line));
                 let mut bytes = Vec::new();
                 item.write(&mut bytes);
-                assert_eq!(Item::read(&bytes), Some(item));
+                assert_eq!(Item::decode(&bytes), Some(item));
                 let key = Key::of(&bytes);
                 assert_eq!(key, Key { user, at_ms: at, origin: item.origin });
                 assert!(before <= Some(key), "keys are in order: {key:?}");
                 before = Some(key);
             }
         }
-        assert_eq!(Item::read(&[0; 40]), None);
+        assert_eq!(Item::decode(&[0; 40]), None);
     }
 }

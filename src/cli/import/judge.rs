@@ -75,7 +75,7 @@ impl Judge {
         bytes: &[u8],
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
     ) -> Result<(), E> {
-        let item = Item::read(bytes).expect("items come from this process, so they are valid");
+        let item = Item::decode(bytes).expect("items come from this process, so they are valid");
         let (user, at) = (item.entry.user, item.entry.at);
         if self.current.as_ref().is_none_or(|current| current.user.id() != user) {
             self.end_user(refuse)?;
@@ -136,7 +136,8 @@ impl Judge {
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
     ) -> Result<(), E> {
         for bytes in waited {
-            let item = Item::read(&bytes).expect("items come from this process, so they are valid");
+            let item =
+                Item::decode(&bytes).expect("items come from this process, so they are valid");
             let verdict = self.verdict(&item.entry);
             self.count(&item, verdict, refuse)?;
         }

@@ -204,7 +204,7 @@ impl Lines {
                 }
                 let mut scratch = LineScratch::EMPTY;
                 let parsed = if read.is_whole {
-                    entry::read(&line, &mut scratch)
+                    entry::parse(&line, &mut scratch)
                 } else {
                     entry::Line { id_text: b"", entry: Err(Code::InvalidJson.into()) }
                 };
@@ -288,7 +288,7 @@ impl Lines {
         self.rejected.add(&rejected::RejectedLine {
             file,
             number: item.origin.line(),
-            entry_id: entry::read(text, &mut scratch).id_text,
+            entry_id: entry::parse(text, &mut scratch).id_text,
             problem,
             detail: problem.code.detail(),
             text,

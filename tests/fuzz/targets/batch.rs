@@ -15,7 +15,7 @@ use purser_fuzz::object::Object;
 
 fuzz_target!(|body: &[u8]| {
     let mut reads = Vec::new();
-    let ours = batch::read(body, &mut reads);
+    let ours = batch::parse(body, &mut reads);
     let oracle = serde_json::from_slice::<Object<Body>>(body).ok().map(|object| object.0);
     let expected = oracle.as_ref().and_then(Body::reads);
     assert_eq!(

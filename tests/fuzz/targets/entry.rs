@@ -15,7 +15,7 @@ use purser_fuzz::object::Object;
 
 fuzz_target!(|line: &[u8]| {
     let mut scratch = LineScratch::EMPTY;
-    let ours = entry::read(line, &mut scratch);
+    let ours = entry::parse(line, &mut scratch);
     let oracle = serde_json::from_slice::<Object<Line>>(line).ok().map(|object| object.0);
     let expected = oracle.as_ref().and_then(Line::entry);
     assert_eq!(
@@ -45,10 +45,10 @@ fuzz_target!(|line: &[u8]| {
 /// A used scratch buffer reads a line like a fresh one.
 fn check_scratch(line: &[u8]) {
     let (mut fresh, mut used) = (LineScratch::EMPTY, LineScratch::EMPTY);
-    entry::read(br#"{"entry_id":"\u0039\u0039","kind":"\u0071\u0071\u0071"}"#, &mut used);
+    entry::parse(br#"{"entry_id":"\u0039\u0039","kind":"\u0071\u0071\u0071"}"#, &mut used);
     assert_eq!(
-        entry::read(line, &mut fresh),
-        entry::read(line, &mut used),
+        entry::parse(line, &mut fresh),
+        entry::parse(line, &mut used),
         "the result does not depend on the scratch"
     );
 }

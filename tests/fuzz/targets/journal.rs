@@ -34,7 +34,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn records(bytes: &[u8]) {
     let (mut rest, mut again) = (bytes, Vec::new());
-    while let Some((entry, version)) = record::read(&mut rest) {
+    while let Some((entry, version)) = record::decode(&mut rest) {
         record::write(&mut again, &entry, version);
         assert_eq!(again[..], bytes[..bytes.len() - rest.len()], "a record has one encoding");
     }
@@ -48,19 +48,19 @@ fn image(bytes: &[u8]) {
 }
 
 fn manifests(bytes: &[u8]) {
-    if let Ok(directory) = manifest::DataManifest::read(bytes) {
+    if let Ok(directory) = manifest::DataManifest::decode(bytes) {
         assert_eq!(directory.write().as_bytes(), bytes);
     }
-    if let Ok(slice) = manifest::SliceManifest::read(bytes, PLACE) {
+    if let Ok(slice) = manifest::SliceManifest::decode(bytes, PLACE) {
         assert_eq!(slice.write(PLACE).as_bytes(), bytes);
     }
-    if let Some(header) = Header::read(bytes) {
+    if let Some(header) = Header::decode(bytes) {
         let mut again = Vec::new();
         header.write(&mut again);
-        assert_eq!(Header::read(&again), Some(header));
+        assert_eq!(Header::decode(&again), Some(header));
     }
     // The kinds are finite for any input.
-    assert!(End::read(bytes).is_none_or(|end| end.kinds().count() < bytes.len()));
+    assert!(End::decode(bytes).is_none_or(|end| end.kinds().count() < bytes.len()));
 }
 
 /// Recovers a snapshot with the first half of the bytes as users, and a log with the second half as
@@ -105,7 +105,7 @@ fn recovery(bytes: &[u8]) {
 fn look(slice: &Slice) {
     for slot in 0..slice.book().users() as u32 {
         let id: UserId = slice.book().user(slot).id();
-        let (_, view) = slice.read(id);
+        let (_, view) = slice.view(id);
         let view = view.expect("every user is found");
         view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
         for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
