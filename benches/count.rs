@@ -1,9 +1,10 @@
-//! A row run exactly so many times, for a tool that counts instructions: `parts --count ROW TIMES`.
+//! Runs a bench row a fixed number of times, for a tool that counts instructions: `parts --count
+//! ROW TIMES`.
 //!
 //! Criterion chooses its own number of iterations, so instruction counts of two runs cannot be
 //! compared. Here everything that is not measured (users, requests, the entries of a feed) is made
 //! first; then [`go_round`] sends the requests and does nothing else. It is never inlined, so that
-//! a tool can be told to count inside it alone:
+//! a tool can count instructions inside it alone:
 //!
 //! ```text
 //! cargo bench --bench parts --no-run     # prints the path of the binary
@@ -11,7 +12,7 @@
 //!     target/release/deps/parts-… --count answer/balance 10000
 //! ```
 //!
-//! Equal binaries give equal counts: users, requests and hashes depend on the row alone.
+//! Equal binaries give equal counts: users, requests and hashes depend only on the row.
 
 use crate::common::machine::Machine;
 use crate::common::population::{NOW, Population};
@@ -19,16 +20,17 @@ use crate::{BATCH, Fresh, batch_post, get, random_users};
 use purser::ledger::time::Millis;
 use std::hint::black_box;
 
-/// More users than a core's own caches hold, and few enough to be made under an emulator.
+/// More users than a core's private caches hold, and few enough to create under an emulator.
 const POPULATION: Population = Population { users: 20_000 };
 
-/// Rows that can be counted, by the names of the timed ones.
-const ROWS: [&str; 4] = ["answer/balance", "answer/stats_7d", "answer/batch_100", "feed/lines_1000"];
+/// Rows that can be counted; the names are those of the timed rows.
+const ROWS: [&str; 4] =
+    ["answer/balance", "answer/stats_7d", "answer/batch_100", "feed/lines_1000"];
 
-/// What is sent at a time, and the time at which it is.
+/// Wall clock and request bytes of one step.
 type Turn = (Millis, Vec<u8>);
 
-/// Runs the row of `--count ROW TIMES`. Returns whether that was typed.
+/// Runs the row of `--count ROW TIMES`. Returns whether the command line has that flag.
 pub fn run() -> bool {
     let mut typed = std::env::args().skip_while(|argument| argument != "--count");
     if typed.next().is_none() {
@@ -45,15 +47,17 @@ pub fn run() -> bool {
     true
 }
 
-/// The turns of a row, at least one; `None` if there is no such row.
+/// Makes the turns of a row, at least one; `None` if there is no such row.
 fn turns(row: &str, times: usize) -> Option<Vec<Turn>> {
     let users: Vec<u64> = random_users(POPULATION).collect();
     let reads = |what| users.iter().map(|&user| (NOW, get(user, what).into_bytes())).collect();
     match row {
         "answer/balance" => Some(reads("balance")),
         "answer/stats_7d" => Some(reads("stats?window=7d")),
-        "answer/batch_100" => Some(users.chunks_exact(BATCH as usize).map(|users| (NOW, batch_post(users))).collect()),
-        // An entry is accepted once: as many bodies as are sent.
+        "answer/batch_100" => {
+            Some(users.chunks_exact(BATCH as usize).map(|users| (NOW, batch_post(users))).collect())
+        }
+        // An entry is accepted only once, so every iteration needs its own body.
         "feed/lines_1000" => {
             let mut fresh = Fresh::new(POPULATION);
             Some((0..times.max(1)).map(|_| fresh.take_post()).collect())
@@ -62,8 +66,7 @@ fn turns(row: &str, times: usize) -> Option<Vec<Turn>> {
     }
 }
 
-/// Sends turn after turn, from the first again behind the last. Returns how many bytes were
-/// answered.
+/// Sends `times` turns, cycling through `turns`. Returns the number of answer bytes.
 #[inline(never)]
 fn go_round(machine: &mut Machine, turns: &[Turn], times: usize) -> usize {
     let mut sent = 0;

@@ -1,11 +1,12 @@
-//! What each part of a request costs on one core, without sockets: parse, look up, answer, apply; and without a disk,
-//! what it costs to keep it: record, checksum, snapshot, recovery.
+//! Part benches: the cost of each part of a request on one core without sockets (parse, look up,
+//! answer, apply), and of persistence without a disk (record, checksum, snapshot, recovery).
 //!
-//! `cargo bench --bench parts -- [filter]`. Every row checks what it measures at least once, against bytes that were
-//! computed another way. Rows `json/…` keep our readers and writers beside `sonic-rs` (`common::rivals`). Times are
-//! of one turn of the loop; rows with a count in their name do so many things a turn. Under `cargo test` each row runs once,
-//! over a small population. `--count ROW TIMES` runs a row so many times and times nothing: for before and after, in
-//! instructions ([`count`]).
+//! `cargo bench --bench parts -- [filter]`. Every row checks at least once what it measures,
+//! against bytes computed another way. Rows `json/…` compare our readers and writers with
+//! `sonic-rs` (`common::rivals`). A time is that of one iteration of the loop; a row with a count
+//! in its name does that many operations per iteration. Under `cargo test` each row runs once, over
+//! a small population. `--count ROW TIMES` runs a row that many times without timing it, for
+//! before/after comparisons in instructions ([`count`]).
 
 mod common;
 mod count;
@@ -21,14 +22,14 @@ use purser::api::{answer, batch};
 use purser::http::date::DateLine;
 use purser::http::head;
 use purser::http::request::Method;
-use purser::journal::frame::{self, Block, HEADER_BYTES};
+use purser::journal::frame::{self, FrameBuffer, HEADER_BYTES};
 use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::snapshot::Scan;
-use purser::slice::{Headway, NoLog, Slice};
+use purser::slice::{NoLog, Slice, StepOutcome};
 use std::cell::LazyCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
@@ -37,29 +38,31 @@ use std::time::{Duration, Instant};
 #[global_allocator]
 static ALLOCATOR: purser::engine::arena::Allocator = purser::engine::arena::Allocator;
 
-/// Requests that a row goes round: more users than a core's own caches hold.
+/// Requests that a row cycles through: more users than a core's private caches hold.
 const ROUND: u64 = 1 << 16;
 const PIPELINED: usize = 16;
 const BATCH: u64 = 100;
 const LINES: u64 = 1_000;
 
 const SHORT: &[u8] = b"GET /v1/users/42/balance HTTP/1.1\r\nHost: localhost:8080\r\n\r\n";
-const SIX_HEADERS: &[u8] = b"GET /v1/users/1234567890123456789/stats?window=7d&currency=COIN HTTP/1.1\r\n\
+const SIX_HEADERS: &[u8] =
+    b"GET /v1/users/1234567890123456789/stats?window=7d&currency=COIN HTTP/1.1\r\n\
     Host: wallet.internal:8080\r\nUser-Agent: gateway/4.2 (linux)\r\nAccept: application/json\r\n\
-    Accept-Encoding: gzip, br\r\nTraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+    Accept-Encoding: gzip, br\r\n\
+    Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
     Connection: keep-alive\r\n\r\n";
 
-/// Whether rows are timed, or only run once.
+/// Whether rows are timed, rather than run once.
 fn is_timed() -> bool {
     std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test")
 }
 
-/// A hundred thousand users; twenty thousand where nothing is timed.
+/// A population of 100,000 users, or 20,000 if nothing is timed.
 fn population() -> Population {
     Population { users: if is_timed() { 100_000 } else { 20_000 } }
 }
 
-/// Users at random, evenly: the same ones in every run.
+/// Uniformly random users, the same in every run.
 fn random_users(population: Population) -> impl Iterator<Item = u64> {
     (0..ROUND).map(move |n| mix(n) % population.users)
 }
@@ -79,17 +82,22 @@ fn request_parse(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole 200; `etag` with its line's end.
+/// A whole 200 answer; `etag` is a header line with its CRLF, or empty.
 fn whole_answer(etag: &str, body: &str) -> String {
     let length = body.len();
     format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n{etag}content-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n\
+         {etag}content-length: {length}\r\n\r\n{body}"
     )
 }
 
 fn balance_answer(population: Population, user: u64) -> String {
     let body = population.balance(user);
-    let version = body.split_once("\"version\":").and_then(|(_, rest)| rest.split_once(',')).expect("a version").0;
+    let version = body
+        .split_once("\"version\":")
+        .and_then(|(_, rest)| rest.split_once(','))
+        .expect("a version")
+        .0;
     whole_answer(&format!("etag: \"v{version}\"\r\n"), &body)
 }
 
@@ -98,7 +106,7 @@ fn get(user: u64, what: &str) -> String {
     format!("GET /v1/users/{}/{what} HTTP/1.1\r\nHost: localhost:8080\r\n\r\n", user_id(user))
 }
 
-/// Sends requests of one width, some at a time, round and round.
+/// Sends requests of equal `width`, cycling through `requests`.
 fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usize) {
     let mut round = requests.chunks_exact(width).cycle();
     b.iter(|| {
@@ -113,15 +121,20 @@ fn reads(criterion: &mut Criterion) {
     let population = population();
     let mut machine = population.machine();
     let users: Vec<u64> = random_users(population).collect();
-    let requests = |what| users.iter().map(|&user| get(user, what)).collect::<String>().into_bytes();
+    let requests =
+        |what| users.iter().map(|&user| get(user, what)).collect::<String>().into_bytes();
     let (balances, stats) = (requests("balance"), requests("stats?window=7d"));
     let width = |requests: &[u8]| requests.len() / users.len();
     let first = |requests: &[u8], count: usize| requests[..count * width(requests)].to_vec();
 
-    let expected: Vec<String> = users[..PIPELINED].iter().map(|&user| balance_answer(population, user)).collect();
+    let expected: Vec<String> =
+        users[..PIPELINED].iter().map(|&user| balance_answer(population, user)).collect();
     let expected_stats = whole_answer("", &population.stats(users[0]));
     assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, 1))), expected[0]);
-    assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, PIPELINED))), expected.concat());
+    assert_eq!(
+        String::from_utf8_lossy(&machine.answer(&first(&balances, PIPELINED))),
+        expected.concat()
+    );
     assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&stats, 1))), expected_stats);
 
     let mut group = criterion.benchmark_group("answer");
@@ -157,7 +170,8 @@ fn batch_answer(population: Population, users: &[u64]) -> String {
 fn post(path: &str, media: &str, body: &str) -> Vec<u8> {
     let length = body.len();
     let head = "Host: localhost:8080\r\nContent-Type: ";
-    format!("POST {path} HTTP/1.1\r\n{head}{media}\r\nContent-Length: {length}\r\n\r\n{body}").into_bytes()
+    format!("POST {path} HTTP/1.1\r\n{head}{media}\r\nContent-Length: {length}\r\n\r\n{body}")
+        .into_bytes()
 }
 
 /// The request of a batch.
@@ -180,7 +194,7 @@ fn batches(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Entries that nobody has sent yet, a thousand at a time; the clock goes on at their pace.
+/// New entries, a thousand at a time; the clock advances with their times.
 struct Fresh {
     population: Population,
     next: u64,
@@ -192,12 +206,13 @@ impl Fresh {
     }
 
     fn take(&mut self) -> (Millis, Vec<Posted>) {
-        let entries: Vec<Posted> = (self.next..self.next + LINES).map(|n| self.population.entry(n)).collect();
+        let entries: Vec<Posted> =
+            (self.next..self.next + LINES).map(|n| self.population.entry(n)).collect();
         self.next += LINES;
         (Millis(entries[entries.len() - 1].at_ms), entries)
     }
 
-    /// As a request.
+    /// Takes a thousand entries as a feed request.
     fn take_post(&mut self) -> (Millis, Vec<u8>) {
         let (now, entries) = self.take();
         let mut body = String::new();
@@ -206,9 +221,12 @@ impl Fresh {
     }
 }
 
-/// How many of `entries` the ledger gives `verdict`.
+/// Number of `entries` that get `verdict` from the ledger.
 fn apply(slice: &mut Slice, now: Millis, entries: &[Posted], verdict: Verdict) -> usize {
-    entries.iter().filter(|posted| slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict).count()
+    entries
+        .iter()
+        .filter(|posted| slice.apply(now, &posted.as_entry(), &mut NoLog).1 == verdict)
+        .count()
 }
 
 fn ledger(criterion: &mut Criterion) {
@@ -217,17 +235,24 @@ fn ledger(criterion: &mut Criterion) {
     let (now, entries) = fresh.take();
     assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len());
     assert_eq!(apply(&mut slice, now, &entries, Verdict::Duplicate), entries.len());
-    assert_eq!(slice.book().entries(), population.history() + LINES, "duplicates were not booked");
+    assert_eq!(slice.book().entries(), population.history() + LINES, "duplicates are not booked");
 
     let mut group = criterion.benchmark_group("ledger");
     group.throughput(Throughput::Elements(LINES));
     group.bench_function("duplicate_1000", |b| {
-        b.iter(|| assert_eq!(apply(&mut slice, now, black_box(&entries), Verdict::Duplicate), entries.len()));
+        b.iter(|| {
+            assert_eq!(
+                apply(&mut slice, now, black_box(&entries), Verdict::Duplicate),
+                entries.len()
+            )
+        });
     });
     group.bench_function("apply_1000", |b| {
         b.iter_batched(
             || fresh.take(),
-            |(now, entries)| assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len()),
+            |(now, entries)| {
+                assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len())
+            },
             BatchSize::PerIteration,
         );
     });
@@ -239,7 +264,8 @@ fn feed(criterion: &mut Criterion) {
     let (mut machine, mut fresh) = (population.machine(), Fresh::new(population));
     let body = format!(r#"{{"accepted":{LINES},"duplicates":0,"rejected":0,"results":[]}}"#);
     let mut expected = whole_answer("", &body).into_bytes();
-    let date_at = expected.windows(6).position(|six| six == b"date: ").expect("an answer has a date") + 6;
+    let date_at =
+        expected.windows(6).position(|six| six == b"date: ").expect("an answer has a date") + 6;
     let mut dates = DateLine::new();
     let mut sent = Vec::new();
     let mut group = criterion.benchmark_group("feed");
@@ -267,35 +293,40 @@ fn json_entry(criterion: &mut Criterion) {
     let line = line.trim_end().as_bytes();
     let rival = || sonic_rs::from_slice::<rivals::Line<'_>>(black_box(line)).expect("a good line");
     let mut scratch = LineScratch::EMPTY;
-    assert_eq!(entry::read(line, &mut scratch).entry, Ok(posted.as_entry()));
+    assert_eq!(entry::parse(line, &mut scratch).entry, Ok(posted.as_entry()));
     assert_eq!(rival().posted(), Some(posted.as_entry()));
 
     let mut group = criterion.benchmark_group("json/read_entry");
     group.throughput(Throughput::Bytes(line.len() as u64));
     let mut scratch = LineScratch::EMPTY;
-    group.bench_function("ours", |b| b.iter(|| black_box(entry::read(black_box(line), &mut scratch)).entry.is_ok()));
+    group.bench_function("ours", |b| {
+        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok())
+    });
     group.bench_function("sonic-rs", |b| b.iter(rival));
-    group.bench_function("sonic-rs_and_values", |b| b.iter(|| black_box(rival().posted()).is_some()));
+    group.bench_function("sonic-rs_and_values", |b| {
+        b.iter(|| black_box(rival().posted()).is_some())
+    });
     group.finish();
 }
 
 fn json_batch(criterion: &mut Criterion) {
     let users: Vec<u64> = (0..BATCH).collect();
     let body = batch_body(&users).into_bytes();
-    let rival = || sonic_rs::from_slice::<rivals::Batch<'_>>(black_box(&body)).expect("a good body");
+    let rival =
+        || sonic_rs::from_slice::<rivals::Batch<'_>>(black_box(&body)).expect("a good body");
     let rival_reads = |reads: &mut Vec<Read>| {
         reads.clear();
         reads.extend(rival().requests.iter().map(|item| item.read().expect("a good item")));
     };
     let (mut reads, mut theirs) = (Vec::new(), Vec::new());
-    batch::read(&body, &mut reads).expect("a good body");
+    batch::parse(&body, &mut reads).expect("a good body");
     rival_reads(&mut theirs);
     assert_eq!(reads.len() as u64, BATCH);
     assert_eq!(reads, theirs);
 
     let mut group = criterion.benchmark_group("json/read_batch_100");
     group.throughput(Throughput::Bytes(body.len() as u64));
-    group.bench_function("ours", |b| b.iter(|| batch::read(black_box(&body), &mut reads)));
+    group.bench_function("ours", |b| b.iter(|| batch::parse(black_box(&body), &mut reads)));
     group.bench_function("sonic-rs", |b| b.iter(|| rival().requests.len()));
     group.bench_function("sonic-rs_and_values", |b| b.iter(|| rival_reads(&mut theirs)));
     group.finish();
@@ -308,13 +339,14 @@ fn json_write(criterion: &mut Criterion) {
     let read = Read { user, currency: None, what: What::Balance };
     let ours = |out: &mut Vec<u8>| {
         out.clear();
-        let (_, view) = slice.read(user);
+        let (_, view) = slice.view(user);
         answer::write(out, view.expect("a known user"), &read, NOW);
     };
-    let shown: rivals::BalanceAnswer<'_> = sonic_rs::from_str(&expected).expect("an answer is JSON");
+    let shown: rivals::BalanceAnswer<'_> =
+        sonic_rs::from_str(&expected).expect("an answer is JSON");
     let rival = |out: &mut Vec<u8>| {
         out.clear();
-        sonic_rs::to_writer(out, black_box(&shown)).expect("a vector takes all");
+        sonic_rs::to_writer(out, black_box(&shown)).expect("writing to a vector does not fail");
     };
     let mut out = Vec::with_capacity(1_024);
     for write in [&ours as &dyn Fn(&mut Vec<u8>), &rival] {
@@ -335,50 +367,56 @@ fn journal(criterion: &mut Criterion) {
     let entries: Vec<_> = posted.iter().map(Posted::as_entry).collect();
     let write = |out: &mut Vec<u8>| {
         out.clear();
-        entries.iter().zip(1..).for_each(|(entry, version)| record::write(out, black_box(entry), version));
+        entries
+            .iter()
+            .zip(1..)
+            .for_each(|(entry, version)| record::write(out, black_box(entry), version));
     };
     let mut out = Vec::new();
     write(&mut out);
     let mut rest = &out[..];
     for (entry, version) in entries.iter().zip(1..) {
-        assert_eq!(record::read(&mut rest), Some((*entry, version)));
+        assert_eq!(record::decode(&mut rest), Some((*entry, version)));
     }
-    assert!(rest.is_empty(), "nothing else was written");
+    assert!(rest.is_empty(), "nothing follows the last record");
 
     let mut group = criterion.benchmark_group("journal");
     group.throughput(Throughput::Elements(LINES));
     group.bench_function("record_write_1000", |b| b.iter(|| write(&mut out)));
 
-    // It fills whole blocks, so it is as long sealed as it was before, and can be sealed again.
+    // The payload fills whole blocks, so sealing does not change the length and can be repeated.
     const WRITE_BYTES: usize = 256 << 10;
-    let mut block = Block::with_room(WRITE_BYTES);
+    let mut block = FrameBuffer::with_capacity(WRITE_BYTES);
     let payload: Vec<u8> = out.iter().copied().cycle().take(WRITE_BYTES - HEADER_BYTES).collect();
     block.payload().extend_from_slice(&payload);
     let mut number = 0;
-    let mut seal = |block: &mut Block| {
+    let mut seal = |block: &mut FrameBuffer| {
         number += 1;
         black_box(block.seal(frame::Kind::Write, PLACE, number))
     };
     seal(&mut block);
     let crc = seal(&mut block);
-    let sealed = frame::read(block.bytes(), PLACE).expect("a whole frame");
+    let sealed = frame::decode(block.bytes(), PLACE).expect("a whole frame");
     assert_eq!((sealed.number, sealed.crc, sealed.payload), (2, crc, &payload[..]));
     group.throughput(Throughput::Bytes(WRITE_BYTES as u64));
     group.bench_function("seal_256_kib", |b| b.iter(|| seal(&mut block)));
     group.finish();
 }
 
-/// A disk that takes everything and keeps nothing.
+/// Completes every task of a scan and discards its data.
 fn take(task: Task) -> Option<Done> {
     Some(match task {
         Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
-        Task::Write { file, block, .. } => Done::Written { file, block: black_box(block), ok: true },
+        Task::Write { file, block, .. } => {
+            Done::Written { file, block: black_box(block), ok: true }
+        }
         Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
-        other => unreachable!("a scan asks for nothing of this kind: {other:?}"),
+        other => unreachable!("a scan starts no such task: {other:?}"),
     })
 }
 
-/// A million users, most of them in no cache; twenty thousand where nothing is timed. Rows make them when they are run.
+/// Rows over a million users, most of them in no cache; 20,000 if nothing is timed. Users are
+/// created when a row runs.
 fn snapshots(criterion: &mut Criterion) {
     let population = Population { users: if is_timed() { 1_000_000 } else { 20_000 } };
     let slice = LazyCell::new(|| population.slice());
@@ -401,35 +439,42 @@ fn snapshots(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// One step after the other, over and over all users; `longest` is how long the longest took.
+/// Runs scan steps over all users again and again; `longest` is the duration of the longest step.
 fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
-    let mut asked = VecDeque::new();
-    let begin =
-        |asked: &mut VecDeque<Task>| Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| asked.push_back(task));
-    let mut scan = begin(&mut asked);
+    let mut tasks = VecDeque::new();
+    let begin = |tasks: &mut VecDeque<Task>| {
+        Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task))
+    };
+    let mut scan = begin(&mut tasks);
     b.iter_custom(|times| {
         let all = Instant::now();
         for _ in 0..times {
-            if scan.progress() == Ok(Headway::Done) {
-                scan = begin(&mut asked);
+            if scan.progress() == Ok(StepOutcome::Done) {
+                scan = begin(&mut tasks);
             }
             let one = Instant::now();
-            memory_disk::step(&mut scan, slice, &mut asked, &mut take);
+            memory_disk::step(&mut scan, slice, &mut tasks, &mut take);
             *longest = one.elapsed().max(*longest);
         }
         all.elapsed()
     });
 }
 
-/// Loads everything that is on `disk`, again and again; looks at what it was the first time.
+/// Recovers `disk` again and again; checks the first recovery's result.
 fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
     let (slice, report) = disk.recover();
     let from_log = if is_snapshot { 0 } else { population.history() };
-    assert_eq!((report.users, report.replayed), (population.users * u64::from(is_snapshot), from_log));
-    assert_eq!((slice.book().users() as u64, slice.book().entries()), (population.users, population.history()));
+    assert_eq!(
+        (report.users, report.replayed),
+        (population.users * u64::from(is_snapshot), from_log)
+    );
+    assert_eq!(
+        (slice.book().users() as u64, slice.book().entries()),
+        (population.users, population.history())
+    );
     let mut body = Vec::new();
     let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
-    let (_, view) = slice.read(read.user);
+    let (_, view) = slice.view(read.user);
     answer::write(&mut body, view.expect("a known user"), &read, NOW);
     assert_eq!(String::from_utf8_lossy(&body), population.balance(7));
     drop(slice);
@@ -446,7 +491,7 @@ fn logs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Short runs: two cores are all there is, and others use them.
+/// Criterion with short runs: the machine has two cores, and other processes use them.
 fn configured() -> Criterion {
     Criterion::default()
         .sample_size(50)
@@ -457,7 +502,8 @@ fn configured() -> Criterion {
 criterion_group! {
     name = parts;
     config = configured();
-    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write, journal, snapshots, logs
+    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write,
+        journal, snapshots, logs
 }
 
 fn main() {

@@ -1,28 +1,30 @@
-//! A client that knows where users live: it asks each core for its own users, and no request has to go from core to core.
+//! A shard-aware client: it sends each request to the core that owns the user, so that no request
+//! has to go from core to core.
 //!
 //! ```sh
 //! cargo run --release -- serve --ephemeral
 //! cargo run --release --example shard_aware -- 127.0.0.1:8080 42 7 1000001
 //! ```
 //!
-//! It learns `GET /v1/info` once, and opens a connection to the port of each core when it first needs it. The hash is version 1; for any other,
-//! and whenever a core's port cannot be reached, the common port gives the same answers. A server that is started with another number of slices
-//! closes its connections: then ask `/v1/info` again.
+//! It reads `GET /v1/info` once, and connects to the port of a core when it first needs it. It
+//! knows version 1 of the hash; for any other version, and whenever a core's port cannot be
+//! reached, the common port gives the same answers. A server that is restarted with another number
+//! of slices closes its connections; then read `/v1/info` again.
 
 use serde::Deserialize;
 use std::error::Error;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
-/// What is needed of `/v1/info`.
+/// The fields of `/v1/info` that routing needs.
 #[derive(Deserialize)]
 struct Info {
     hash: u64,
-    cores: Vec<Core>,
+    slices: Vec<Slice>,
 }
 
 #[derive(Deserialize)]
-struct Core {
+struct Slice {
     port: u16,
 }
 
@@ -34,30 +36,32 @@ pub struct Client {
 }
 
 impl Client {
-    /// Learns what the server at `common` says of itself.
+    /// Connects to the server at `common` and reads its `/v1/info`.
     pub fn new(common: SocketAddr) -> Result<Self, Box<dyn Error>> {
         let mut connection = BufReader::new(TcpStream::connect(common)?);
         let info: Info = serde_json::from_str(&get(&mut connection, "/v1/info")?)?;
-        let connections = info.cores.iter().map(|_| None).collect();
+        let connections = info.slices.iter().map(|_| None).collect();
         Ok(Self { common, info, connections })
     }
 
-    /// The core that owns a user: version 1 of the hash, the finaliser of SplitMix64, modulo the number of slices.
+    /// Slice that owns a user. This is version 1 of the hash: the finaliser of SplitMix64, modulo
+    /// the number of slices.
     fn slice(&self, user: u64) -> usize {
         let mut x = user.wrapping_add(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((x ^ (x >> 31)) % self.info.cores.len() as u64) as usize
+        ((x ^ (x >> 31)) % self.info.slices.len() as u64) as usize
     }
 
-    /// The answer to a balance read, from the core that owns the user.
+    /// Reads a balance from the core that owns the user.
     pub fn balance(&mut self, user: u64) -> Result<String, Box<dyn Error>> {
         let slice = if self.info.hash == 1 { self.slice(user) } else { 0 };
         let connection = match &mut self.connections[slice] {
             Some(connection) => connection,
             place => {
-                let own = SocketAddr::new(self.common.ip(), self.info.cores[slice].port);
-                let stream = TcpStream::connect(own).or_else(|_| TcpStream::connect(self.common))?;
+                let own = SocketAddr::new(self.common.ip(), self.info.slices[slice].port);
+                let stream =
+                    TcpStream::connect(own).or_else(|_| TcpStream::connect(self.common))?;
                 stream.set_nodelay(true)?;
                 place.insert(BufReader::new(stream))
             }

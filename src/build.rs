@@ -1,4 +1,5 @@
-//! Tells the program which commit it is built from: `PURSER_COMMIT` if that is set, else what git says, else `unknown`.
+//! Build script: sets `PURSER_COMMIT` for the compiler to the commit that is built. The source is
+//! the environment variable `PURSER_COMMIT` if it is set and not empty, else git, else `unknown`.
 
 use std::process::Command;
 
@@ -6,7 +7,7 @@ fn main() {
     println!("cargo:rerun-if-env-changed=PURSER_COMMIT");
     let given = std::env::var("PURSER_COMMIT").ok().filter(|commit| !commit.is_empty());
     let commit = given.or_else(|| git(&["rev-parse", "--short=12", "HEAD"]));
-    // The log of HEAD grows with each commit and each checkout.
+    // The reflog of HEAD changes with each commit and each checkout.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
         println!("cargo:rerun-if-changed={log}");
     }

@@ -1,18 +1,19 @@
-//! The Gregorian calendar: days since the Unix epoch to dates. Pure arithmetic, from 1970 on; it
-//! knows no time zones and no leap seconds.
+//! Gregorian calendar: converts days since the Unix epoch to dates. Pure arithmetic, from 1970 on,
+//! without time zones and leap seconds.
 //!
 //! The algorithm is Howard Hinnant's `civil_from_days` ("chrono-Compatible Low-Level Date
-//! Algorithms"). Its years begin on 1 March, so that the leap day is a year's last and a month's
-//! first day follows from its number alone. They come in eras of 400 years, each of 146,097 days.
+//! Algorithms"). Its years begin on 1 March, so that the leap day is the last day of a year and the
+//! first day of a month follows from the month's number alone. Years are grouped in eras of 400
+//! years, which have 146,097 days each.
 
-/// Seconds of a day.
-pub const SECONDS_A_DAY: u64 = 86_400;
+/// Seconds per day.
+pub const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Days from 1 March of the year 0, where an era begins, to 1 January 1970.
 const EPOCH: u64 = 719_468;
 const DAYS_AN_ERA: u64 = 146_097;
 
-/// A day of a year.
+/// A calendar date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Date {
     /// The year.
@@ -24,19 +25,23 @@ pub struct Date {
 }
 
 impl Date {
-    /// The date of a day since 1 January 1970, which is day 0.
+    /// The date of a day number; 1 January 1970 is day 0.
     pub const fn of_day(days: u64) -> Self {
         let since_era_0 = days + EPOCH;
         let (era, day_of_era) = (since_era_0 / DAYS_AN_ERA, since_era_0 % DAYS_AN_ERA);
-        // With the leap days taken out, each year has 365 days. An era has one every 4 years, but
-        // for the 100th, 200th and 300th.
-        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        // Without leap days, each year has 365 days. An era has a leap day every 4 years, except in
+        // the years 100, 200 and 300.
+        let year_of_era =
+            (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-        // From March on, every five months have 153 days.
+        // From March on, each five months have 153 days.
         let month_from_march = (5 * day_of_year + 2) / 153;
         let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-        let (month, next_year) =
-            if month_from_march < 10 { (month_from_march + 3, 0) } else { (month_from_march - 9, 1) };
+        let (month, next_year) = if month_from_march < 10 {
+            (month_from_march + 3, 0)
+        } else {
+            (month_from_march - 9, 1)
+        };
         Self { year: era * 400 + year_of_era + next_year, month, day }
     }
 }
@@ -45,9 +50,9 @@ impl Date {
 mod tests {
     use super::*;
 
-    /// A calendar that counts day by day agrees over all 8,030 years that four digits can show.
+    /// Compares with a calendar that counts day by day, for the 8,030 years 1970 to 9999.
     #[test]
-    fn every_day() {
+    fn every_day_until_9999_is_correct() {
         let (mut year, mut month, mut day) = (1970, 1, 1);
         let mut days = 0;
         while year < 10_000 {
@@ -62,7 +67,7 @@ mod tests {
             };
             days += 1;
         }
-        // 9999-12-31T23:59:59Z is the second before.
-        assert_eq!(days * SECONDS_A_DAY, 253_402_300_800);
+        // The loop ended one second after 9999-12-31T23:59:59Z.
+        assert_eq!(days * SECONDS_PER_DAY, 253_402_300_800);
     }
 }

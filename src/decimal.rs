@@ -1,11 +1,12 @@
-//! Integers as decimal text: the one writer of digits on the wire.
+//! Decimal formatting of integers, used for all numbers on the wire.
 //!
-//! Two digits at a time, from a table. Text is written into a place that is as wide as any number
-//! and then cut: copying a fixed number of bytes is cheaper than copying just as many as there are.
-//! Nothing fails, and nothing is allocated but what the caller's vector needs.
+//! Digits are written in pairs from a table, into a fixed buffer as wide as the longest number. The
+//! whole buffer is copied and the result truncated, because a copy of fixed length is cheaper than
+//! one of variable length. Nothing fails, and nothing is allocated but growth of the caller's
+//! vector.
 
-/// Most digits of a `u64`.
-pub const MOST_DIGITS: usize = 20;
+/// Maximum number of digits of a `u64`.
+pub const MAX_DIGITS: usize = 20;
 
 /// The decimal pairs `00` to `99`.
 const PAIRS: [[u8; 2]; 100] = {
@@ -18,9 +19,9 @@ const PAIRS: [[u8; 2]; 100] = {
     pairs
 };
 
-/// The digits of a number, without leading zeros, at the beginning of `text`.
+/// Writes a number to the start of `text` and returns its digits, without leading zeros.
 #[inline]
-pub fn digits(value: u64, text: &mut [u8; MOST_DIGITS]) -> &[u8] {
+pub fn digits(value: u64, text: &mut [u8; MAX_DIGITS]) -> &[u8] {
     let len = fill(text, value);
     &text[..len]
 }
@@ -28,17 +29,17 @@ pub fn digits(value: u64, text: &mut [u8; MOST_DIGITS]) -> &[u8] {
 /// Appends a decimal integer.
 #[inline]
 pub fn number(out: &mut Vec<u8>, value: u64) {
-    let mut text = [0; MOST_DIGITS];
+    let mut text = [0; MAX_DIGITS];
     let len = fill(&mut text, value);
     let start = out.len();
     out.extend_from_slice(&text);
     out.truncate(start + len);
 }
 
-/// Fills `text` from its beginning, and returns how many digits there are. Always inlined: then
-/// `text` is what the caller appends, and is not copied first.
+/// Writes a number to the start of `text` and returns its number of digits. Always inlined, so that
+/// the caller appends `text` without copying it first.
 #[inline(always)]
-fn fill(text: &mut [u8; MOST_DIGITS], value: u64) -> usize {
+fn fill(text: &mut [u8; MAX_DIGITS], value: u64) -> usize {
     let digits = value.checked_ilog10().unwrap_or(0) as usize + 1;
     let (mut at, mut rest) = (digits, value);
     while rest >= 10 {
@@ -52,7 +53,7 @@ fn fill(text: &mut [u8; MOST_DIGITS], value: u64) -> usize {
     digits
 }
 
-/// A number below 100 in two digits.
+/// Two digits of a number, which must be below 100.
 #[inline]
 pub fn two_digits(value: u64) -> [u8; 2] {
     PAIRS[value as usize]
@@ -63,20 +64,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn integers_of_every_width() {
+    fn integers_of_every_width_match_std() {
         let powers = (0..20).map(|n| 10u64.pow(n));
         let widths = powers.flat_map(|power| [power, power - 1, power.wrapping_mul(7) | 1]);
         for value in widths.chain([0, 9, 10, 99, 100, u64::MAX]) {
             let mut out = b"before".to_vec();
             number(&mut out, value);
             assert_eq!(String::from_utf8(out).unwrap(), format!("before{value}"));
-            assert_eq!(digits(value, &mut [0; MOST_DIGITS]), value.to_string().as_bytes());
+            assert_eq!(digits(value, &mut [0; MAX_DIGITS]), value.to_string().as_bytes());
         }
-        assert_eq!(digits(u64::MAX, &mut [0; MOST_DIGITS]).len(), MOST_DIGITS);
+        assert_eq!(digits(u64::MAX, &mut [0; MAX_DIGITS]).len(), MAX_DIGITS);
     }
 
     #[test]
-    fn pairs() {
+    fn two_digits_are_zero_padded() {
         for value in 0..100 {
             assert_eq!(two_digits(value), *format!("{value:02}").as_bytes());
         }

@@ -1,210 +1,298 @@
-//! Purser mirrors a payments platform's committed ledger entries and answers its hottest reads: balances and transaction statistics.
+//! Purser is a read server for wallet balances and transaction statistics. It mirrors the committed
+//! ledger entries of a payments platform and answers the platform's hottest reads.
 //!
 //! # Bird's eye view
 //!
-//! The platform's own code stays the system of record. It feeds its committed entries in (`POST /v1/entries`); Purser books them
-//! per user and answers `GET …/balance`, `GET …/stats` and `POST /v1/batch`. Everything that decides what an answer says is pure: bytes and
-//! time come in as values, bytes go out. One room, [`engine`], does the IO: on each core a pinned thread drives it all from one io_uring. A core
-//! owns a slice of the users, their log and their memory, and shares nothing; what it needs of another, it asks for.
+//! The platform stays the system of record. It posts its committed entries to Purser (`POST
+//! /v1/entries`). Purser books them per user and answers `GET …/balance`, `GET …/stats` and `POST
+//! /v1/batch`.
 //!
-//! `docs/architecture.md` tells how the parts work together, with drawings, and with the calls of a
-//! read and of an entry as they were traced.
+//! The users are divided into slices by a hash of the user id. A core is one thread pinned to a
+//! CPU; it owns one or more slices, with their users, statistics, write-ahead log and snapshots.
+//! Cores share no mutable state. A core that needs a user of another core sends it a message.
+//!
+//! Everything that determines an answer is pure: bytes and time are passed in as values, and bytes
+//! come out. One module, [`engine`], does the IO of a server.
+//!
+//! `docs/architecture.md` explains how the modules work together, with drawings and with traced
+//! calls of a read and of an entry.
+//!
+//! # Threads
+//!
+//! A server has these threads; one that stores nothing on disk has no disk workers:
+//!
+//! - `core-N`, one per core, pinned: the core's event loop. It does all socket IO of the core
+//!   through one io_uring, exchanges messages with other cores, and has its slices' users to
+//!   itself.
+//! - `log-S`, one per slice: disk worker for the reads of a start, then for synchronous log writes.
+//! - `segments-S`, one per slice: disk worker that prepares segments, publishes manifests and
+//!   removes files.
+//! - `snapshots-S`, one per slice: disk worker that writes snapshots.
+//! - `memory`, one per core with an arena: prefault thread that touches the core's memory before it
+//!   is needed.
+//! - `signals`: turns SIGTERM and SIGINT into drain and stop.
+//! - `watch`: watchdog that aborts the process if a core begins no turn for too long.
+//! - The main thread: opens the data directory, starts the cores and waits for them.
+//!
+//! Disk workers and the prefault thread exist because their work may block, and a core must not.
+//! `segments-S`, `snapshots-S` and `memory` run at a lower priority, on CPUs without a core if
+//! there are any.
 //!
 //! # The life of a request
 //!
-//! 1. The kernel puts bytes into a buffer of the core's ring ([`engine::buffers`]), and a completion
-//!    names it. The executor hands them to the core's machine ([`engine::executor`],
-//!    [`server::machine::Machine::received`]).
-//! 2. The machine parses the head where it lies ([`server::requests`], [`http::head`]) and finds out
-//!    what is asked ([`api::route`]). A read is left pending ([`server::reads`]), and the look-up of
-//!    its user begins.
-//! 3. When the turn's bytes are parsed, pending reads are answered ([`server::core`]). The slice that
-//!    owns the user gives the user, borrowed, and the log position that the answer shows
-//!    ([`slice::Slice::read`]).
+//! 1. The kernel writes received bytes into a provided buffer of the core's ring
+//!    ([`engine::buffers`]) and posts a completion. The executor passes the bytes to the core's
+//!    machine ([`engine::executor`], [`server::machine::Machine::received`]).
+//! 2. The machine parses the head in place ([`server::requests`], [`http::head`]) and routes it
+//!    ([`api::route`]). A read is left pending ([`server::reads`]), and the lookup of its user is
+//!    started by a prefetch.
+//! 3. When the received bytes of the turn are parsed, the pending reads are answered
+//!    ([`server::core`]). The owning slice returns the user, borrowed, and the log position that
+//!    the answer shows ([`slice::Slice::read`]).
 //! 4. Head and body are appended to the connection's answers ([`api::reply`], [`http::response`],
-//!    [`api::answer`]), marked with that position ([`server::answers`]).
-//! 5. At the end of the turn everything that a connection has to say, and may say, leaves in one send
+//!    [`api::answer`]), and marked with that log position ([`server::answers`]).
+//! 5. At the end of the turn, every connection sends all answers that may be sent with one send
 //!    ([`server::machine::Output::Send`]).
 //!
-//! Where another core owns the user, step 3 is a request ([`server::message::Request`]) that goes
-//! there and comes back as the reply, over queues from core to core ([`engine::mesh`]). The answer
-//! has kept its place in line ([`server::answers::Answers::gap`]). The owner keeps the reply until
-//! what it shows is durable ([`server::owner::Owner::keep_reply`]).
+//! If another core owns the user, step 3 sends a request ([`server::message::Request`]) to that
+//! core over the queues between cores ([`engine::mesh`]), and the reply comes back the same way.
+//! Meanwhile a gap keeps the answer's place in the answer order
+//! ([`server::answers::Answers::gap`]). The owner holds the reply back until the log position that
+//! it shows is durable ([`server::owner::Owner::keep_reply`]).
 //!
-//! The body of a feed is collected first ([`server::body`]). Then its lines are read
+//! The body of a feed is received completely first ([`server::body`]). Then its lines are parsed
 //! ([`api::entry`]), judged and booked ([`ledger::user`]) and logged ([`slice::log`]), a bounded
-//! number a turn ([`server::feed`]). The answer leaves when the log is durable.
+//! number per turn ([`server::feed`]). The answer is sent when the log is durable.
+//!
+//! # Glossary
+//!
+//! - **admission, shed, refuse**: above a bound, a request is refused with 503; above the ledger's
+//!   memory limit, new entries are refused.
+//! - **answer**: the HTTP response to a client. A *reply* is between cores.
+//! - **backpressure**: a connection that cannot proceed stops receiving, so TCP slows its peer;
+//!   entries wait while the log is behind.
+//! - **bucket**: the time unit of statistics: 15 minutes, an hour or a day.
+//! - **budget**: a bound on a core's memory for answers or bodies. Bytes are *reserved* before and
+//!   *released* after use; an answer *fits* or is refused.
+//! - **core**: a thread pinned to a CPU, with its ring, connections and slices. Never a slice.
+//! - **credit**: the right to have one more request outstanding at another core.
+//! - **dedup window**: the 24 hours before a user's latest entry, in which a repeated entry id is
+//!   noticed. A *fingerprint* is the hash by which an id or an entry is remembered.
+//! - **drain**: requests that have begun are finished, new ones are refused. **Shutdown**: a
+//!   socket's sending side is closed, or the process ends. A core is *at rest* when it drains, has
+//!   no connections and has no requests outstanding.
+//! - **entry**: a ledger entry that the platform has committed: a post, a hold, a settlement or a
+//!   void. The *verdict* on it is accepted, duplicate or rejected.
+//! - **feed**: a `POST /v1/entries`, with one entry per line.
+//! - **generation**: all slices of a data directory for one number of slices; re-partitioning
+//!   writes a new one.
+//! - **hold**: money on a balance that is held until it is settled or voided. Never memory or
+//!   backpressure.
+//! - **kind**: a word of the platform for the type of an entry, such as `topup`. Statistics are
+//!   grouped by it.
+//! - **log position (LSN)**: the number of a write in a slice's log. An answer *shows* the position
+//!   of its user's last record that is not durable yet. A *waiter* is a connection that waits for
+//!   an LSN to become durable.
+//! - **machine, driver**: a machine is the pure state machine of a core; a driver runs it: the
+//!   engine, a simulator, or a rival engine of the benches.
+//! - **manifest**: a small file that names the current snapshot and segments of a slice, or the
+//!   current generation of a data directory.
+//! - **park, unpark, wake, spin**: an idle core parks (sleeps in the kernel); another thread wakes
+//!   it, and it unparks. Before it parks, a core that expects replies spins for a moment.
+//! - **prefetch**: loads cache lines before they are read. **Prefault**: touches memory pages
+//!   before they are used.
+//! - **recovery**: loading a slice at a start: its snapshot, then the log from there on. A **torn
+//!   write** is an incomplete write at the end of the log, left by a crash; it was never
+//!   acknowledged and is cut off.
+//! - **request, reply**: a message from one core to another, and its answer. **Scatter-gather**: a
+//!   client request that is split over several cores, and whose replies are merged.
+//! - **slice**: the owner of 1/n of the users, with their log and snapshots. Several slices may
+//!   share a core.
+//! - **slot**: a small, dense number: of a connection on its core (reused), or of a user in its
+//!   slice.
+//! - **snapshot**: a file with all users of a slice.
+//! - **token**: what the engine attaches to an operation and gets back with its completion
+//!   (`user_data`).
+//! - **turn**: one iteration of a core's event loop.
+//! - **write-ahead log (WAL), segment, record, group commit**: every accepted entry becomes a
+//!   *record* in its slice's log, before its answer is sent. The log is a sequence of files, the
+//!   *segments*. *Group commit* writes all records that were collected during one write with the
+//!   next one.
 //!
 //! # Code map
 //!
 //! ```text
-//! src/lib.rs                this page
-//! src/main.rs               the command
-//! src/build.rs              which commit it is
-//! src/cli/mod.rs            arguments, exit codes
-//! src/cli/text.rs           lines that are printed, numbers for people
-//! src/cli/progress.rs       how far a long job has come
-//! src/cli/serve/mod.rs      purser serve: the order of a start
-//! src/cli/serve/signals.rs  SIGTERM, SIGINT
-//! src/cli/serve/data.rs     opens the data directory, re-partitions it
-//! src/cli/serve/info.rs     what the server says of itself
-//! src/cli/serve/announce.rs what is said at a start
-//! src/cli/serve/loading.rs  waits until all data is loaded
-//! src/cli/serve/farewell.rs what is said at the end
-//! src/cli/verify/mod.rs     purser verify
-//! src/cli/verify/check.rs   one slice, each user once more
-//! src/cli/verify/faults.rs  a fault of the data, or only not to be checked
-//! src/cli/verify/report.rs  what is printed of a sound slice
-//! src/cli/verify/strays.rs  files that no manifest names
-//! src/cli/import/mod.rs     purser import
-//! src/cli/import/input.rs   lines of files
-//! src/cli/import/item.rs    an entry with its line
-//! src/cli/import/sort.rs    runs and merges
-//! src/cli/import/judge.rs   entries in order to users
-//! src/cli/import/rejected.rs the file of rejected lines
-//! src/config/settings.rs     what serve needs
-//! src/config/mod.rs         flags and environment to one checked Config
-//! src/config/flags.rs       the flags of serve
-//! src/config/check.rs       what is refused, filled in and shared out
-//! src/config/cpus.rs        lists of CPUs
-//! src/calendar.rs           days to dates
-//! src/decimal.rs            integers as text
-//! src/limits.rs             every limit that can be set
-//! src/metrics.rs            plain counters of one core
-//! src/prefetch.rs           cache lines that will be read soon
+//! src/lib.rs                 this page
+//! src/main.rs                the `purser` command; sets the allocator
+//! src/build.rs               build script: the commit that the program is built from
+//! src/calendar.rs            days since the Unix epoch to dates
+//! src/decimal.rs             integers as decimal text
+//! src/limits.rs              limits that a deployment can set
+//! src/metrics.rs             plain counters of one core, without atomics
+//! src/prefetch.rs            prefetch of cache lines
 //!
-//! src/ledger/mod.rs         money and time in, answers out; the limits of one user
-//! src/ledger/amount.rs      currencies, directions, amounts, kinds
-//! src/ledger/id.rs          user ids, entry ids, the user hash
-//! src/ledger/time.rs        windows, grains, ranges
-//! src/ledger/entry.rs       entries and verdicts
-//! src/ledger/user.rs        one user: judge and book an entry, balances, statistics
-//! src/ledger/holds.rs       open holds
-//! src/ledger/recent.rs      remembered entry ids
-//! src/ledger/counters.rs    lifetime figures and rows by time
-//! src/ledger/rows.rs        a block of packed rows
-//! src/ledger/packed.rs      groups, ids and rows of one user in one block of memory
-//! src/ledger/varint.rs      LEB128
-//! src/ledger/names.rs       kinds, numbered
-//! src/ledger/memory.rs      the steps of a look-up, growth
-//! src/ledger/image.rs       a user as bytes, and back
-//! src/ledger/cursor.rs      bytes that may be anything
-//! src/ledger/index.rs       user id to slot
-//! src/ledger/book.rs        the users of one slice
+//! src/cli/mod.rs             command line: commands, exit codes
+//! src/cli/text.rs            output lines, and numbers for people
+//! src/cli/progress.rs        progress display of long jobs
+//! src/cli/serve/mod.rs       `purser serve`: the order of a start
+//! src/cli/serve/signals.rs   signal thread: SIGTERM and SIGINT to drain and stop
+//! src/cli/serve/data.rs      opens the data directory, re-partitions it
+//! src/cli/serve/info.rs      the static part of `/v1/info`
+//! src/cli/serve/announce.rs  start-up messages
+//! src/cli/serve/loading.rs   waits until all data is loaded
+//! src/cli/serve/summary.rs  final summary
+//! src/cli/verify/mod.rs      `purser verify`
+//! src/cli/verify/check.rs    checks one slice: recovery, then each user's image
+//! src/cli/verify/faults.rs   faults of the data, as against errors of the check
+//! src/cli/verify/report.rs   report on a sound slice
+//! src/cli/verify/strays.rs   files that no manifest names
+//! src/cli/import/mod.rs      `purser import`
+//! src/cli/import/input.rs    lines of input files
+//! src/cli/import/item.rs     the record that is sorted: an entry with its line
+//! src/cli/import/sort.rs     external merge sort
+//! src/cli/import/judge.rs    sorted entries to users
+//! src/cli/import/rejected.rs file of rejected lines
 //!
-//! src/http/mod.rs           HTTP/1.1 as bytes; its limits
-//! src/http/head.rs          a request's head
-//! src/http/fields.rs        what its header lines mean
-//! src/http/request.rs       what they find out
-//! src/http/grammar.rs       characters and lists
-//! src/http/target.rs        target and query
-//! src/http/chunked.rs       chunked bodies
-//! src/http/etag.rs          If-None-Match
-//! src/http/date.rs          the date line
-//! src/http/response.rs      answers' heads
+//! src/config/mod.rs          flags and environment to one checked `Config`
+//! src/config/flags.rs        flags of `serve`
+//! src/config/settings.rs     the checked `Config`
+//! src/config/check.rs        validation, defaults, shares of memory
+//! src/config/cpus.rs         CPU lists
 //!
-//! src/api/mod.rs            the contract; its limits
-//! src/api/route.rs          a head to what it asks
-//! src/api/read.rs           a read of one user
-//! src/api/json.rs           strict JSON, in place
-//! src/api/entry.rs          a line to an entry
-//! src/api/batch.rs          a body to reads
-//! src/api/answer.rs         bodies of answers
-//! src/api/problem.rs        every refusal, in one table
-//! src/api/verdicts.rs       the answer to a feed
-//! src/api/reply.rs          whole responses
-//! src/api/info.rs           what a server says of itself
+//! src/ledger/mod.rs          the ledger; limits of one user
+//! src/ledger/amount.rs       currencies, directions, amounts
+//! src/ledger/id.rs           user ids, entry ids, the user hash
+//! src/ledger/time.rs         time, buckets, windows and ranges of statistics
+//! src/ledger/entry.rs        entries and verdicts
+//! src/ledger/user.rs         one user: judges and books entries
+//! src/ledger/holds.rs        open holds of one user
+//! src/ledger/recent.rs       dedup window: remembered entry ids of one user
+//! src/ledger/counters.rs     statistics of one user: lifetime and by bucket
+//! src/ledger/rows.rs         a block of packed statistics rows
+//! src/ledger/packed.rs       groups, ids and rows of a small user in one memory block
+//! src/ledger/varint.rs       LEB128 integers
+//! src/ledger/names.rs        numbering of kinds
+//! src/ledger/memory.rs       prefetch steps of a user lookup; block sizes
+//! src/ledger/image.rs        a user as bytes, and back
+//! src/ledger/cursor.rs       reader of untrusted bytes
+//! src/ledger/index.rs        user id to slot: extendible hashing
+//! src/ledger/book.rs         the users of one slice
 //!
-//! src/journal/mod.rs        what is on disk, and the names of its files
-//! src/journal/frame.rs      the unit of everything binary
-//! src/journal/parts.rs      what payloads are made of
-//! src/journal/record.rs     an accepted entry
-//! src/journal/segment.rs    a file of the log
-//! src/journal/snapshot.rs   all users of a slice
-//! src/journal/manifest.rs   which files count
+//! src/http/mod.rs            HTTP/1.1 over bytes; its limits
+//! src/http/head.rs           parser of a request head
+//! src/http/fields.rs         rules for header lines
+//! src/http/request.rs        a parsed request head
+//! src/http/grammar.rs        character classes and lists of RFC 9110
+//! src/http/target.rs         request target and query
+//! src/http/chunked.rs        decoder of chunked bodies
+//! src/http/etag.rs           `If-None-Match`
+//! src/http/date.rs           the `date` header
+//! src/http/response.rs       response heads
 //!
-//! src/slice/mod.rs          one owner: read, apply, durable
-//! src/slice/disk.rs         what is asked of a disk
-//! src/slice/log.rs          the log: group commit, segments
-//! src/slice/framing.rs      the frames of a snapshot
-//! src/slice/snapshot.rs     the scan that writes one beside serving
-//! src/slice/offline.rs      the writer of one that serves nobody
-//! src/slice/repartition.rs  another number of slices
-//! src/slice/store.rs        log, snapshots, manifest
-//! src/slice/recovery.rs     from disk to a slice that serves
-//! src/slice/reader.rs       a file's frames, read ahead
-//! src/slice/source.rs       recovery from a disk that answers at once
+//! src/api/mod.rs             the API contract; its limits
+//! src/api/route.rs           request head to API request
+//! src/api/read.rs            a read of one user
+//! src/api/json.rs            strict JSON reader, in place
+//! src/api/entry.rs           a feed line to an entry
+//! src/api/batch.rs           a batch body to reads
+//! src/api/answer.rs          bodies of answers
+//! src/api/problem.rs         every refusal, in one table
+//! src/api/verdicts.rs        the answer to a feed
+//! src/api/reply.rs           whole responses
+//! src/api/info.rs            the answer to `/v1/info`
 //!
-//! src/server/mod.rs            the machine of one core; map of the room
-//! src/server/machine.rs        events in, outputs out: the contract with a driver
-//! src/server/core.rs           the machine that ships; the order of a turn
-//! src/server/shared.rs         what connections share
-//! src/server/connections.rs    the connections, by slot
-//! src/server/connection.rs     one of them: its state
-//! src/server/requests.rs       bytes to requests
-//! src/server/body.rs           a body that is received
-//! src/server/parts.rs          the parts of a scatter-gather
-//! src/server/reads.rs          reads that are to be answered
-//! src/server/progress.rs       what is waited for
-//! src/server/feed.rs           a body of entries, step by step
-//! src/server/scatter.rs        a request to several cores
-//! src/server/exchange.rs       requests between cores, credits
-//! src/server/message.rs        what travels between cores
-//! src/server/owner.rs          a slice: recovery, then its store
-//! src/server/topology.rs       who owns a user
-//! src/server/lifecycle.rs      loading, serving, draining, at rest
-//! src/server/answers.rs        answers that wait to leave
-//! src/server/budget.rs         bounded memory
-//! src/server/limits.rs         every bound of the room
-//! src/server/planted.rs        faults that tests plant
+//! src/journal/mod.rs         on-disk formats, and file names
+//! src/journal/frame.rs       checksummed frame: the unit of all binary files
+//! src/journal/parts.rs       fields of frame payloads
+//! src/journal/record.rs      log record: an accepted entry
+//! src/journal/segment.rs     log segment: header
+//! src/journal/snapshot.rs    snapshot file: first, user and last frames
+//! src/journal/manifest.rs    manifests: which files are current
 //!
-//! src/engine/mod.rs         the event loop and what it needs
-//! src/engine/cores.rs       all of them: start, watch, end
-//! src/engine/op.rs          what a completion belongs to
-//! src/engine/executor.rs       the thread of one core
-//! src/engine/listening.rs      listeners
-//! src/engine/sockets.rs        what the kernel is owed
-//! src/engine/ring.rs        the io_uring
-//! src/engine/buffers.rs     receive buffers
-//! src/engine/net.rs         listeners
-//! src/engine/directory.rs   the data directory, its lock
-//! src/engine/storage.rs     the disk of one slice
-//! src/engine/files.rs       its files, for those who can wait
-//! src/engine/snapshot.rs    users to a snapshot, offline
-//! src/engine/repartition.rs another number of slices, on real files
-//! src/engine/arena.rs       a core's memory
-//! src/engine/mesh.rs        the cores, as one of them reaches the others
-//! src/engine/queue.rs       SPSC queue between two cores
-//! src/engine/parking.rs     park and wake
-//! src/engine/padding.rs     values on cache lines of their own
-//! src/engine/sync.rs        atomics
-//! src/engine/control.rs     drain and stop
-//! src/engine/affinity.rs    pinning threads to CPUs
-//! src/engine/priority.rs    threads beside the cores
-//! src/engine/memory_limit.rs the machine's or the cgroup's
-//! src/engine/descriptors.rs limit of open descriptors
-//! src/engine/stack.rs       a core thread's stack, prefaulted
-//! src/engine/probe.rs       what the kernel offers
+//! src/slice/mod.rs           one slice: reads, applies entries, waiters for the log
+//! src/slice/disk.rs          disk tasks and their completions
+//! src/slice/log.rs           write-ahead log: group commit, segments
+//! src/slice/framing.rs       frame order of a snapshot
+//! src/slice/snapshot.rs      snapshot scan while serving
+//! src/slice/offline.rs       snapshot writer for a slice that is not serving
+//! src/slice/repartition.rs   re-partition to another number of slices
+//! src/slice/store.rs         log, snapshots and manifest of one slice
+//! src/slice/recovery.rs      recovery: snapshot, then log
+//! src/slice/reader.rs        read-ahead reader of a file's frames
+//! src/slice/source.rs        recovery from a synchronous disk
+//!
+//! src/server/mod.rs          the machine of one core; map of this module
+//! src/server/machine.rs      contract with the driver: events and outputs
+//! src/server/core.rs         the machine that ships; the order of a turn
+//! src/server/shared.rs       state that the connections of a core share
+//! src/server/connections.rs  connections of a core, by slot
+//! src/server/connection.rs   one connection's state machine
+//! src/server/requests.rs     received bytes to requests
+//! src/server/body.rs         receiving a body
+//! src/server/fragments.rs    per-core fragments of a scatter-gather
+//! src/server/reads.rs        pending reads
+//! src/server/progress.rs     what a connection waits for
+//! src/server/feed.rs         applies a body of entries in steps
+//! src/server/scatter.rs      scatter-gather over several cores
+//! src/server/exchange.rs     requests between cores, credits
+//! src/server/message.rs      messages between cores
+//! src/server/owner.rs        owner of one slice: recovery, store, queues
+//! src/server/topology.rs     which core and slice owns a user
+//! src/server/lifecycle.rs    loading, serving, draining, at rest
+//! src/server/answers.rs      rendered answers that wait to be sent
+//! src/server/budget.rs       bounded memory
+//! src/server/limits.rs       bounds of this module
+//! src/server/planted.rs      faults that tests plant
+//!
+//! src/engine/mod.rs          the engine: runs machines on io_uring and threads
+//! src/engine/cores.rs        all cores: start, watchdog, end
+//! src/engine/op.rs           operation token in a completion's `user_data`
+//! src/engine/executor.rs     the thread of one core: its event loop
+//! src/engine/listening.rs    a core's listeners and their accepts
+//! src/engine/sockets.rs      a core's sockets and their outstanding operations
+//! src/engine/ring.rs         the io_uring of a core
+//! src/engine/buffers.rs      provided receive buffers
+//! src/engine/net.rs          ports and listening sockets
+//! src/engine/directory.rs    data directory, its lock
+//! src/engine/storage.rs      disk worker threads of one slice
+//! src/engine/files.rs        synchronous file access of a slice
+//! src/engine/snapshot.rs     offline snapshot to a file
+//! src/engine/repartition.rs  re-partition on real files
+//! src/engine/arena.rs        memory arena of a core; its prefault thread
+//! src/engine/mesh.rs         queues from each core to each other
+//! src/engine/queue.rs        SPSC queue between two cores
+//! src/engine/parking.rs      park and wake
+//! src/engine/padding.rs      values on cache lines of their own
+//! src/engine/sync.rs         atomics, replaceable by a model checker
+//! src/engine/control.rs      drain, stop and wake commands to a core
+//! src/engine/affinity.rs     pinning threads to CPUs
+//! src/engine/priority.rs     CPUs and priority of threads beside the cores
+//! src/engine/memory_limit.rs memory limit of the machine or cgroup
+//! src/engine/descriptors.rs  limit of open descriptors
+//! src/engine/stack.rs        prefaults a core thread's stack
+//! src/engine/probe.rs        checks which kernel features are present
 //! ```
 //!
 //! # Invariants
 //!
-//! - Arrows point one way. `calendar`, `decimal`, `limits`, `metrics` and `prefetch` are leaves, which
-//!   import nothing of ours and which all may import. `ledger` and `http` import only leaves; `api` →
-//!   `http`, `ledger`; `journal` → `ledger`; `slice` → `journal`, `ledger`; `server` → `api`, `http`,
-//!   `slice`, `journal`, `ledger`; `engine` → `server`, `slice`, `journal`, `ledger`; `config`, `cli`
-//!   → everything; nobody → `cli`. A re-export is an import, and no files import each other in a
-//!   circle. No call goes up.
-//! - `unsafe` is in `engine` and `prefetch`; io_uring and clocks are in `engine`, threads in `engine`
-//!   and `cli`. No pure room reads a clock, a file or a random number.
-//! - Every decision of a core is its machine's ([`server`]), and every driver drives the same one.
-//! - Money is `i64` minor units, and every sum is checked. There is no float in `ledger`.
-//! - A refused entry changes nothing. An accepted entry raises its user's version by one.
-//! - No answer leaves before the log position that it shows is durable: asserted where it is frozen
-//!   for sending, and where it goes to another core.
-//! - No core waits for room at another: without a credit nothing is asked, and a reply always finds
-//!   room.
-//! - Every limit has a name, a unit and a reason, where it is enforced.
+//! - Dependencies point one way. `calendar`, `decimal`, `limits`, `metrics` and `prefetch` are
+//!   leaves: they import no other module, and every module may import them. `ledger` and `http`
+//!   import only leaves; `api` → `http`, `ledger`; `journal` → `ledger`; `slice` → `journal`,
+//!   `ledger`; `server` → `api`, `http`, `slice`, `journal`, `ledger`; `engine` → `server`,
+//!   `slice`, `journal`, `ledger`; `config` → everything but `cli`; `cli` → everything; only `main`
+//!   → `cli`. A re-export counts as an import. Files do not import each other in a cycle. No call
+//!   goes against an arrow.
+//! - `unsafe` is in `engine` and `prefetch`, io_uring in `engine`; clocks, files and threads are in
+//!   `engine` and `cli`. No pure module reads a clock, a file or a random number.
+//! - Every decision of a core is made by its machine ([`server`]), and every driver runs the same
+//!   machine.
+//! - Money is `i64` minor units, and every sum is checked. There is no floating point in `ledger`.
+//! - A refused entry changes nothing. An accepted entry increments its user's version.
+//! - No answer is sent before the log position that it shows is durable. This is asserted when
+//!   answers are frozen for a send, and when a reply is sent to another core.
+//! - No core waits for queue space at another core: without a credit no request is sent, and there
+//!   is always space for a reply.
+//! - Every limit has a name, a unit and a reason, in the place where it is enforced.
 
 pub mod ledger;
 

@@ -1,45 +1,53 @@
-//! The limits of a server in force: one struct, checked once, read wherever they are enforced.
+//! Configured limits of a server: one struct, validated once, read wherever they are enforced.
 //!
-//! Counts, milliseconds, bytes and nanoseconds, as each name says. A limit of a core holds for each core that runs one slice;
-//! a core that runs several has as many times of it.
+//! The suffix of a name is the unit: `_ms` milliseconds, `_ns` nanoseconds, `_bytes` bytes, none
+//! for a count. Limits per slice add up on a core that runs several slices.
 
-/// Every limit that can be set.
+/// All configured limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Connections at one time.
+    /// Maximum open connections, per slice.
     pub connections: usize,
-    /// How long a request may stay unfinished.
+    /// Request timeout: how long a request may stay incomplete.
     pub request_ms: u64,
-    /// How long a connection may stay idle.
+    /// Idle timeout of a connection.
     pub idle_ms: u64,
-    /// How long a peer may take none of its answers.
+    /// Send timeout: how long a peer may accept none of the bytes that wait for it.
     pub send_ms: u64,
-    /// How long idle connections are kept while draining.
+    /// How long idle connections are kept open during a drain.
     pub linger_ms: u64,
-    /// How long draining may take.
+    /// Maximum duration of a drain.
     pub drain_ms: u64,
-    /// Bytes of ledger above which new entries are refused.
+    /// Memory mark of the ledger, over all slices: above it, new entries are refused.
     pub ledger_bytes: usize,
-    /// What connections may hold: answers that have not left, and requests whose turn has not come.
+    /// Budget of connection buffers, per slice: answers not sent yet, and requests not processed
+    /// yet.
     pub answer_bytes: usize,
-    /// Bodies that are being received or applied.
+    /// Budget of request bodies that are being received or applied, per slice.
     pub body_bytes: usize,
-    /// How long a core may stand still before the process is ended.
+    /// Watchdog timeout: the process is aborted if a core begins no turn for this long.
     pub stall_ms: u64,
     /// How long a core spins for replies of other cores before it parks.
     pub spin_ns: u64,
 }
 
 impl Limits {
-    /// Checks how the bounds relate.
+    /// Checks the minimum of each limit, and the limits that depend on each other. The error is a
+    /// message for the operator that names the flags.
     pub fn check(self) -> Result<Self, String> {
         let rules = [
             (self.connections >= 1, "--max-connections must be at least 1"),
             (self.request_ms >= 1, "--request-timeout-ms must be at least 1"),
-            (self.idle_ms >= self.request_ms, "--idle-timeout-ms must not be less than --request-timeout-ms"),
+            (
+                self.idle_ms >= self.request_ms,
+                "--idle-timeout-ms must not be less than --request-timeout-ms",
+            ),
             (self.send_ms >= 1, "--send-timeout-ms must be at least 1"),
             (self.stall_ms >= 1_000, "--stall-timeout-ms must be at least 1000"),
-            (self.drain_ms >= self.linger_ms, "--drain-timeout-ms must not be less than --linger-ms"),
+            (
+                self.drain_ms >= self.linger_ms,
+                "--drain-timeout-ms must not be less than --linger-ms",
+            ),
         ];
         rules.iter().find(|(holds, _)| !holds).map_or(Ok(self), |(_, rule)| Err((*rule).to_owned()))
     }
@@ -50,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_relate() {
+    fn invalid_limits_are_refused() {
         let good = Limits {
             connections: 1,
             request_ms: 10,

@@ -1,4 +1,4 @@
-//! The `purser` command.
+//! Entry point of the `purser` command; installs the per-core allocator.
 
 use purser::engine::arena::Allocator;
 use std::process::ExitCode;

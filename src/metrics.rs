@@ -1,18 +1,22 @@
-//! Plain counters of one core: no atomics, no locks, added up when they are read.
+//! Metrics of one core: plain counters and histograms, without atomics or locks. Reading them adds
+//! up the counters of all cores.
 //!
-//! Imports nothing of ours: routes and verdicts are given by number and named by whoever shows them.
+//! The module imports nothing from the rest of the crate. Routes are numbers here; the code that
+//! prints the metrics names them.
 
-/// Routes that are counted apart.
+/// Number of routes that are counted separately.
 pub const ROUTES: usize = 8;
-/// Classes of status: 1xx to 5xx, by their first digit.
+/// Number of status classes: 1xx to 5xx, indexed by the first digit.
 pub const CLASSES: usize = 6;
 
-/// What one core has done.
+/// Counters of one core since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// How long turns took, from the kernel's return to the next call of it, in nanoseconds.
+    /// Turn durations in nanoseconds, from the return of one system call of the ring to the next
+    /// call.
     pub turns: Histogram,
-    /// For each send, the length of its turn and the one before: bytes of a read that waited for no disk were with the kernel no longer before.
+    /// For each send, the duration of its turn plus the turn before, in nanoseconds. This is an
+    /// upper bound of the latency from receive to send of a read that did not wait for a disk.
     pub sends: Histogram,
     /// Answers by route and status class.
     pub answers: [[u64; CLASSES]; ROUTES],
@@ -24,28 +28,30 @@ pub struct Counters {
     pub rejected: u64,
     /// Connections accepted.
     pub connections: u64,
-    /// Connections turned away at the limit.
-    pub turned_away: u64,
+    /// Connections refused at the connection limit.
+    pub refused_connections: u64,
     /// Bytes received.
     pub bytes_in: u64,
     /// Bytes sent.
     pub bytes_out: u64,
-    /// Questions put to other cores.
-    pub hops: u64,
-    /// Nanoseconds in which a core looked out for answers of others, instead of sleeping.
+    /// Requests between cores, counted by the core that serves them. Requests for metrics do not
+    /// count.
+    pub remote_requests: u64,
+    /// CPU time in nanoseconds that the core spent spinning for replies of other cores.
     pub spun_ns: u64,
-    /// Bytes of memory that found no room in the core's own region.
+    /// Bytes allocated from the common heap because they did not fit the core's own memory region.
     pub spilled_bytes: u64,
 }
 
-/// Counts of values by size, exact to a sixteenth of a power of two; nothing is allocated.
+/// Logarithmic histogram with 16 buckets per power of two, so a value is known to within 1/16 of
+/// itself. Fixed size; nothing is allocated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BUCKETS],
     largest: u64,
 }
 
-/// Buckets of one power of two.
+/// Histogram buckets per power of two.
 const FINE: u32 = 16;
 const BUCKETS: usize = (u64::BITS * FINE) as usize;
 
@@ -56,7 +62,7 @@ impl Default for Histogram {
 }
 
 impl Histogram {
-    /// Counts `value` so many times.
+    /// Records `value`, `times` times.
     #[inline]
     pub fn record(&mut self, value: u64, times: u64) {
         self.counts[bucket(value)] += times;
@@ -65,23 +71,24 @@ impl Histogram {
         }
     }
 
-    /// Adds what another has counted.
+    /// Adds the counts of another histogram.
     pub fn add(&mut self, other: &Self) {
         self.counts.iter_mut().zip(&other.counts).for_each(|(mine, theirs)| *mine += theirs);
         self.largest = self.largest.max(other.largest);
     }
 
-    /// How many values were counted.
+    /// Number of recorded values.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// The largest of them.
+    /// Largest recorded value; 0 if there are none.
     pub const fn largest(&self) -> u64 {
         self.largest
     }
 
-    /// A value that at least `share` in a thousand of them do not exceed, at most a sixteenth too large; 0 if there are none.
+    /// Quantile in per mille: at least `share` of 1,000 values do not exceed the result, which is
+    /// too large by at most 1/16. 0 if there are no values.
     pub fn per_mille(&self, share: u64) -> u64 {
         let wanted = u128::from(self.count()) * u128::from(share);
         let mut seen = 0;
@@ -95,7 +102,8 @@ impl Histogram {
     }
 }
 
-/// Values below [`FINE`] have buckets of their own; each power of two above has [`FINE`] of them.
+/// Bucket of a value. Each value below [`FINE`] has a bucket of its own; each power of two from
+/// [`FINE`] on has [`FINE`] buckets.
 fn bucket(value: u64) -> usize {
     let power = value.max(1).ilog2();
     if power < FINE.ilog2() {
@@ -105,12 +113,14 @@ fn bucket(value: u64) -> usize {
     ((power - FINE.ilog2() + 1) * FINE + within) as usize
 }
 
-/// The largest value of a bucket.
+/// Largest value of a bucket.
 fn edge(bucket: usize) -> u64 {
     let (power, within) = (bucket as u32 / FINE, bucket as u64 % u64::from(FINE));
     match power {
         0 => within,
-        _ => (u64::from(FINE) + within + 1).checked_shl(power - 1).map_or(u64::MAX, |next| next.wrapping_sub(1)),
+        _ => (u64::from(FINE) + within + 1)
+            .checked_shl(power - 1)
+            .map_or(u64::MAX, |next| next.wrapping_sub(1)),
     }
 }
 
@@ -121,7 +131,7 @@ impl Counters {
         self.answers[route % ROUTES][usize::from(status / 100) % CLASSES] += 1;
     }
 
-    /// Adds what another core has counted.
+    /// Adds the counters of another core.
     pub fn add(&mut self, other: &Self) {
         self.turns.add(&other.turns);
         self.sends.add(&other.sends);
@@ -131,20 +141,20 @@ impl Counters {
         self.duplicates += other.duplicates;
         self.rejected += other.rejected;
         self.connections += other.connections;
-        self.turned_away += other.turned_away;
+        self.refused_connections += other.refused_connections;
         self.bytes_in += other.bytes_in;
         self.bytes_out += other.bytes_out;
-        self.hops += other.hops;
+        self.remote_requests += other.remote_requests;
         self.spun_ns += other.spun_ns;
         self.spilled_bytes += other.spilled_bytes;
     }
 
-    /// Answers of all routes and classes.
+    /// Number of answers of all routes and status classes.
     pub fn answers_total(&self) -> u64 {
         self.answers.iter().flatten().sum()
     }
 
-    /// Answers of one class of status, of all routes.
+    /// Number of answers of one status class, over all routes.
     pub fn answers_of_class(&self, class: usize) -> u64 {
         self.answers.iter().map(|by_class| by_class[class % CLASSES]).sum()
     }
@@ -155,8 +165,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_at_most_a_sixteenth_too_large() {
-        for value in (0..64).flat_map(|power| [1u64 << power, (1 << power) - 1, (1 << power) + (1 << power) / 3]) {
+    fn quantiles_are_at_most_a_sixteenth_too_large() {
+        for value in (0..64)
+            .flat_map(|power| [1u64 << power, (1 << power) - 1, (1 << power) + (1 << power) / 3])
+        {
             let mut one = Histogram::default();
             one.record(value, 1);
             one.record(u64::MAX, 1);
@@ -171,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_add_up() {
+    fn answers_are_counted_by_route_and_status_class() {
         let mut counters = Counters::default();
         for (route, status) in [(0, 200), (0, 304), (1, 200), (7, 503)] {
             counters.answered(route, status);

@@ -1,13 +1,13 @@
-//! Prefetch: tells the processor which cache lines will be read soon.
+//! Cache prefetch: hints to the CPU which cache lines will be read soon.
 //!
-//! A leaf that every room may use, and the one place outside `engine` with an unsafe instruction. A prefetch is a hint: it
-//! reads nothing, changes nothing and cannot fault, so no answer depends on it. Addresses need not be valid.
-//! On ARM64 it does nothing: stable Rust has no instruction for it there.
+//! A prefetch reads nothing, changes nothing and cannot fault, so no answer depends on it, and
+//! addresses need not be valid. On ARM64 it is a no-op, because stable Rust has no intrinsic for it
+//! there. Every module may use this one; it is the only place outside `engine` with `unsafe`.
 
-/// Bytes of a cache line.
+/// Size of a cache line in bytes.
 pub const LINE_BYTES: usize = 64;
 
-/// Prefetches the line at `address`.
+/// Prefetches the cache line that contains `address`.
 #[inline]
 pub fn line(address: *const u8) {
     // SAFETY: a prefetch reads nothing and cannot fault, whatever the address.
@@ -19,13 +19,13 @@ pub fn line(address: *const u8) {
     let _ = address;
 }
 
-/// Prefetches `bytes` from `start` on.
+/// Prefetches `bytes` bytes from `start` on.
 #[inline]
 pub fn range(start: *const u8, bytes: usize) {
     (0..bytes).step_by(LINE_BYTES).for_each(|at| line(start.wrapping_add(at)));
 }
 
-/// Prefetches the first two lines of a value: most of what it holds.
+/// Prefetches the first two cache lines of a value, which hold most of it.
 #[inline]
 pub fn head<T>(value: &T) {
     range((&raw const *value).cast(), 2 * LINE_BYTES);

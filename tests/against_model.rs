@@ -1,7 +1,8 @@
-//! The ledger behind its API against the naive model: random histories, every answer compared byte for byte.
+//! Model test of the ledger and its API: random histories go to Purser and to the naive model, and
+//! every answer is compared byte for byte.
 //!
-//! A failure names its seed; `PURSER_SEED=n cargo test --test purser against_model` runs that history alone, and
-//! `PURSER_HISTORIES=n` runs more of them.
+//! A failure prints its seed. `PURSER_SEED=n cargo test --test purser against_model` runs only that
+//! history; `PURSER_HISTORIES=n` sets how many histories run.
 
 use crate::drive::{Answer, Wire, get, post};
 use crate::model::history::{History, Step};
@@ -10,7 +11,7 @@ use crate::seeds;
 
 const STEPS: usize = 300;
 
-/// Runs one history through both; `Err` says where they part.
+/// Runs one history through the model and Purser; `Err` describes the first difference.
 fn run(seed: u64, limits: bool) -> Result<(), String> {
     let history = if limits { History::at_limits(seed) } else { History::new(seed) };
     let (mut model, mut wire) = (Model::default(), Wire::new(0));
@@ -19,8 +20,14 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
             Step::Feed { now_ms, body } => {
                 wire.set_now(now_ms);
                 let (status, text) = model.feed(now_ms, &body);
-                let content_type = if status == 200 { "application/json" } else { "application/problem+json" };
-                let want = Answer { status, content_type: content_type.to_owned(), etag: None, body: text };
+                let content_type =
+                    if status == 200 { "application/json" } else { "application/problem+json" };
+                let want = Answer {
+                    status,
+                    content_type: content_type.to_owned(),
+                    etag: None,
+                    body: text,
+                };
                 (want, wire.ask(&post("/v1/entries", "application/x-ndjson", &body)), body)
             }
             Step::Get { now_ms, target } => {
@@ -35,10 +42,11 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
         };
         if want != got {
             let asked = String::from_utf8_lossy(&asked).chars().take(3_000).collect::<String>();
-            let (at, around) = seeds::first_difference([("model", &want.body), ("purser", &got.body)]);
+            let (at, around) =
+                seeds::first_difference([("model", &want.body), ("purser", &got.body)]);
             return Err(format!(
-                "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; bodies part at byte {at}:\n\
-                 {around}\nasked: {asked}",
+                "seed {seed} (limits: {limits}) step {number}: model {} {:?}, purser {} {:?}; \
+                 bodies differ at byte {at}:\n{around}\nasked: {asked}",
                 want.status, want.etag, got.status, got.etag
             ));
         }
@@ -52,11 +60,11 @@ fn answer(reply: Reply) -> Answer {
 }
 
 #[test]
-fn every_answer_is_the_model_s() {
+fn answers_equal_the_model() {
     seeds::each(60, |seed| run(seed, false));
 }
 
 #[test]
-fn at_the_limits_too() {
+fn answers_at_the_limits_equal_the_model() {
     seeds::each(8, |seed| run(seed, true));
 }

@@ -1,4 +1,4 @@
-//! The command line: what is refused and how, what is printed, and that the printed example works.
+//! The command line: refused arguments, printed lines, and the example that the server prints.
 
 use crate::server::expected::{balance_body, fed};
 use crate::server::{PATIENCE, Scratch, Server, credit, purser, run, serve};
@@ -25,7 +25,7 @@ const FLAGS: [&str; 16] = [
     "--no-arena",
 ];
 
-/// A command line that cannot be used: exit code 2, and a message that names what is wrong.
+/// Checks that arguments are refused: exit code 2, and a message that contains each of `named`.
 fn check_refused(arguments: &[&str], named: &[&str]) {
     let (code, out, err) = run(purser().arg("serve").args(arguments));
     assert_eq!((code, out.as_str()), (Some(2), ""), "{arguments:?}: {err}");
@@ -36,7 +36,7 @@ fn check_refused(arguments: &[&str], named: &[&str]) {
 }
 
 #[test]
-fn what_cannot_be_used_is_refused() {
+fn invalid_arguments_are_refused() {
     let at = ["--listen", "127.0.0.1:0"];
     let and = |more: &[&'static str]| [&at[..], more].concat();
     check_refused(&["--colour", "red"], &["--colour"]);
@@ -51,20 +51,30 @@ fn what_cannot_be_used_is_refused() {
     check_refused(&and(&["--slices", "0"]), &["--slices", "1..=256"]);
     check_refused(&and(&["--slices", "257"]), &["--slices"]);
     check_refused(&and(&["--stall-timeout-ms", "999"]), &["--stall-timeout-ms"]);
-    check_refused(&["--listen", "127.0.0.1:65530", "--slices", "6", "--ephemeral"], &["--listen", "65530 + 6"]);
+    check_refused(
+        &["--listen", "127.0.0.1:65530", "--slices", "6", "--ephemeral"],
+        &["--listen", "65530 + 6"],
+    );
     check_refused(&and(&["--data", "/tmp", "--ephemeral"]), &["--data", "--ephemeral"]);
     check_refused(&and(&["--max-connections", "0"]), &["--max-connections"]);
     check_refused(&and(&["--max-connections", "16777153"]), &["--max-connections", "16777152"]);
     check_refused(&and(&["--max-connections", "-1"]), &["-1"]);
     check_refused(&and(&["--request-timeout-ms", "0"]), &["--request-timeout-ms"]);
-    check_refused(&and(&["--idle-timeout-ms", "9999"]), &["--idle-timeout-ms", "--request-timeout-ms"]);
+    check_refused(
+        &and(&["--idle-timeout-ms", "9999"]),
+        &["--idle-timeout-ms", "--request-timeout-ms"],
+    );
     check_refused(&and(&["--send-timeout-ms", "0"]), &["--send-timeout-ms"]);
     check_refused(&and(&["--linger-ms", "10001"]), &["--linger-ms", "--drain-timeout-ms"]);
     check_refused(&and(&["--snapshot-after-mib", "0"]), &["--snapshot-after-mib"]);
-    check_refused(&and(&["--snapshot-after-mib", "18446744073709551615"]), &["--snapshot-after-mib"]);
+    check_refused(
+        &and(&["--snapshot-after-mib", "18446744073709551615"]),
+        &["--snapshot-after-mib"],
+    );
     check_refused(&and(&["--ledger-mib", "18446744073709551615"]), &["--ledger-mib"]);
     check_refused(&and(&["--linger-ms", "1", "--linger-ms", "1"]), &["--linger-ms"]);
-    let (code, _, err) = run(purser().args(["serve", "--listen", "127.0.0.1:0"]).env("PURSER_LINGER_MS", "soon"));
+    let (code, _, err) =
+        run(purser().args(["serve", "--listen", "127.0.0.1:0"]).env("PURSER_LINGER_MS", "soon"));
     assert!(code == Some(2) && err.contains("--linger-ms"), "{err}");
     let (code, _, err) = run(purser().arg("save"));
     assert!(code == Some(2) && err.contains("save"), "{err}");
@@ -75,12 +85,17 @@ fn what_cannot_be_used_is_refused() {
 fn help_names_each_flag() {
     let (code, out, err) = run(purser().args(["serve", "--help"]));
     assert_eq!((code, err.as_str()), (Some(0), ""));
-    let in_help: Vec<_> = out.lines().filter_map(|line| line.trim_start().strip_prefix("--")).collect();
-    let in_help: Vec<_> = in_help.iter().map(|line| line.split([' ', '=']).next().unwrap_or_default()).collect();
+    let in_help: Vec<_> =
+        out.lines().filter_map(|line| line.trim_start().strip_prefix("--")).collect();
+    let in_help: Vec<_> =
+        in_help.iter().map(|line| line.split([' ', '=']).next().unwrap_or_default()).collect();
     assert_eq!(in_help, FLAGS.map(|flag| &flag[2..]), "{out}");
     for flag in FLAGS {
         let variable = flag[1..].replace('-', "_").to_uppercase();
-        assert!(out.contains(&format!("PURSER{variable}=")), "{flag} has no variable PURSER{variable}: {out}");
+        assert!(
+            out.contains(&format!("PURSER{variable}=")),
+            "{flag} has no variable PURSER{variable}: {out}"
+        );
     }
     let (code, out, _) = run(purser().arg("--help"));
     assert!(code == Some(0) && out.contains("serve"), "{out}");
@@ -89,7 +104,7 @@ fn help_names_each_flag() {
 }
 
 #[test]
-fn an_address_that_is_taken() {
+fn an_address_in_use_is_refused() {
     let other = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = other.local_addr().expect("an address").to_string();
     let (code, out, err) = run(purser().args(["serve", "--listen", &address, "--ephemeral"]));
@@ -97,7 +112,8 @@ fn an_address_that_is_taken() {
     assert!(err.starts_with("error: ") && err.contains(&address), "{err}");
 }
 
-/// Two servers must not share an address by mistake: each would have half of the connections, and half of the entries.
+/// Two servers must not share an address by mistake: each would get half of the connections and
+/// half of the entries.
 #[test]
 fn a_second_server_does_not_share_the_address() {
     let first = Server::start(&[]);
@@ -108,10 +124,11 @@ fn a_second_server_does_not_share_the_address() {
 }
 
 #[test]
-fn the_greeting() {
+fn startup_lines_name_version_cpu_memory_limits_and_address() {
     let server = Server::start(&["--ledger-mib", "77", "--max-connections", "99"]);
     let says = |start: &str, part: &str| {
-        let found = server.greeting.iter().any(|line| line.starts_with(start) && line.contains(part));
+        let found =
+            server.greeting.iter().any(|line| line.starts_with(start) && line.contains(part));
         assert!(found, "no {start}…{part} in {:#?}", server.greeting);
     };
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux");
@@ -125,14 +142,18 @@ fn the_greeting() {
     server.is_well();
 }
 
-/// Without a word about it, data is kept, in the directory in which the server is started.
+/// Without `--data`, the server keeps its data in `purser-data` below its working directory.
 #[test]
-fn data_is_kept_and_the_server_says_where() {
+fn data_is_kept_by_default_and_the_server_prints_where() {
     let scratch = Scratch::new("default");
     let check = |command: &mut Command, data: &str, says: &str| {
         let mut server = Server::spawn(command.current_dir(scratch.join("")));
         let line = format!("data: {data}: {says}");
-        assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);
+        assert!(
+            server.greeting.iter().any(|said| said.starts_with(&line)),
+            "no {line:?} in {:#?}",
+            server.greeting
+        );
         assert!(scratch.join(data).join("manifest").exists(), "{data}");
         server.feed(&[credit(1, 42, 5, 1_763_900_000_000)]);
         server.signal("TERM");
@@ -142,7 +163,8 @@ fn data_is_kept_and_the_server_says_where() {
     check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "nothing in it yet");
     check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "nothing in it yet");
     let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
-    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in all; loaded ";
+    let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in \
+                all; loaded ";
     assert!(server.greeting.iter().any(|line| line.starts_with(said)), "{:#?}", server.greeting);
     server.kill();
 }
@@ -156,8 +178,12 @@ fn the_printed_example_works() {
     let server = Server::start(&[]);
     let line = server.line().expect("a line follows");
     let example = line.strip_prefix("try: ").expect("an example");
-    let patience = format!("curl() {{ command curl --silent --max-time {} \"$@\"; }}; {example}", PATIENCE.as_secs());
-    let (code, out, err) = run(Command::new("sh").args(["-c", &patience]).env("NO_PROXY", "*").env("no_proxy", "*"));
+    let patience = format!(
+        "curl() {{ command curl --silent --max-time {} \"$@\"; }}; {example}",
+        PATIENCE.as_secs()
+    );
+    let (code, out, err) =
+        run(Command::new("sh").args(["-c", &patience]).env("NO_PROXY", "*").env("no_proxy", "*"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert_eq!(out, fed(1, 0, &[]) + &balance_body(42, 1, 1_763_900_000_000, 500));
 }

@@ -1,9 +1,12 @@
-//! The contract, request by request: what is sent, and the whole answer but for its date.
+//! The HTTP contract, request by request: each request with its whole answer, except the date.
 //!
-//! Every code of `api/problem.rs` is provoked here by at least one request; a code without one fails `every_code_is_provoked`.
+//! At least one request provokes each code of `api/problem.rs`; `every_code_is_provoked` fails if
+//! a code has none.
 
 use crate::server::client::{batch, feed, get, post, request};
-use crate::server::expected::{self, CLOSE, RETRY, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem, rejected};
+use crate::server::expected::{
+    self, CLOSE, RETRY, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem, rejected,
+};
 use crate::server::{Client, Server, credit, entries};
 use std::collections::BTreeSet;
 
@@ -11,22 +14,23 @@ on_slices!([one = 1, two = 2, three = 3, seven = 7] [
     every_code_is_provoked,
     balances,
     conditional_reads,
-    heads_are_answers_without_their_bodies,
+    head_answers_equal_get_answers_without_the_body,
     versions_and_persistence,
     bodies,
     expectations,
-    a_batch_is_its_single_reads,
+    a_batch_answers_as_its_single_reads,
     health,
 ]);
 
-/// A while ago, at a quarter of an hour: nothing here is in the future.
+/// Booking time: in the past, so that no entry is in the future, and the start of a 15-minute
+/// bucket.
 const T: u64 = 1_700_000_100_000;
 const TIMEOUTS: [&str; 4] = ["--request-timeout-ms", "100", "--idle-timeout-ms", "100"];
 
-/// Entry id, code (or `duplicate`) and field of a line that is not simply accepted.
+/// Entry id, code (or `duplicate`) and field of a line that is not accepted.
 type Verdict = (&'static str, &'static str, &'static str);
 
-/// Asks a server, and keeps the codes that came back.
+/// Sends requests to a server, compares the answers, and collects their error codes.
 struct Checker<'s> {
     server: &'s Server,
     codes: BTreeSet<String>,
@@ -37,7 +41,8 @@ impl<'s> Checker<'s> {
         Self { server, codes: BTreeSet::new() }
     }
 
-    /// Sends a request on a connection of its own. The answer must be this one, and the connection must then be what it says.
+    /// Sends a request on a new connection and compares the answer. The connection must then be
+    /// closed or usable, as the answer's `connection` header says.
     fn check(&mut self, request: impl AsRef<[u8]>, expected: &str) {
         let mut client = self.server.connect();
         self.check_on(&mut client, request, expected);
@@ -61,32 +66,46 @@ impl<'s> Checker<'s> {
         self.codes.extend(codes.map(str::to_owned));
     }
 
-    /// Feeds entries in one body. What comes back must be this.
+    /// Feeds entries in one body and compares the answer.
     fn check_feed(&mut self, lines: &[impl AsRef<str>], accepted: usize, results: &[String]) {
-        let duplicates = results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
+        let duplicates =
+            results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
         self.check(feed(entries(lines)), &json("", &fed(accepted, duplicates, results)));
     }
 }
 
 fn every_code_is_provoked() {
     let mut codes = BTreeSet::new();
-    for provoke in [requests, reads, batches, verdicts, limits, recent, no_room, timeouts, overload, drain] {
+    for provoke in [
+        requests,
+        reads,
+        batches,
+        verdicts,
+        limits,
+        recent,
+        out_of_memory,
+        timeouts,
+        overload,
+        drain,
+    ] {
         codes.append(&mut provoke());
     }
-    // That takes data to load: the test of real kills meets it at its starts.
+    // `recovering` needs data to load: the crash test checks it at each start.
     codes.insert("recovering".to_owned());
-    let all: BTreeSet<_> = purser::api::problem::Code::ALL.iter().map(|code| code.name().to_owned()).collect();
+    let all: BTreeSet<_> =
+        purser::api::problem::Code::ALL.iter().map(|code| code.name().to_owned()).collect();
     assert_eq!(codes, all, "left: provoked here, right: the program's");
     let written: BTreeSet<_> = expected::PROBLEMS.iter().map(|row| row.0.to_owned()).collect();
     assert_eq!(written, all, "left: the contract's, right: the program's");
 }
 
-/// What is refused for its head.
+/// Requests refused for their head.
 fn requests() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
     let entries_head = |lines: &str| request("POST", "/v1/entries", lines);
-    let ndjson = |lines: &str| entries_head(&format!("content-type: application/x-ndjson\r\n{lines}"));
+    let ndjson =
+        |lines: &str| entries_head(&format!("content-type: application/x-ndjson\r\n{lines}"));
     let close = |code| problem(code, "", CLOSE);
     c.check("GET /healthz HTTP/1.1\r\n\r\n", &close("malformed_request"));
     c.check(get("/"), &problem("not_found", "", ""));
@@ -94,22 +113,49 @@ fn requests() -> BTreeSet<String> {
     c.check(get("/v1/users/42/balance/"), &problem("not_found", "", ""));
     c.check(request("OPTIONS", "*", ""), &problem("not_found", "", ""));
     c.check(post("/nowhere", "text/plain", "body"), &close("not_found"));
-    c.check(request("PUT", "/v1/users/42/balance", ""), &problem("method_not_allowed", "", "allow: GET, HEAD\r\n"));
-    c.check(request("get", "/v1/users/x/stats", ""), &problem("method_not_allowed", "", "allow: GET, HEAD\r\n"));
-    c.check(request("POST", "/healthz", ""), &problem("method_not_allowed", "", "allow: GET, HEAD\r\n"));
+    c.check(
+        request("PUT", "/v1/users/42/balance", ""),
+        &problem("method_not_allowed", "", "allow: GET, HEAD\r\n"),
+    );
+    c.check(
+        request("get", "/v1/users/x/stats", ""),
+        &problem("method_not_allowed", "", "allow: GET, HEAD\r\n"),
+    );
+    c.check(
+        request("POST", "/healthz", ""),
+        &problem("method_not_allowed", "", "allow: GET, HEAD\r\n"),
+    );
     c.check(get("/v1/entries"), &problem("method_not_allowed", "", "allow: POST\r\n"));
-    c.check(request("DELETE", "/v1/batch", ""), &problem("method_not_allowed", "", "allow: POST\r\n"));
+    c.check(
+        request("DELETE", "/v1/batch", ""),
+        &problem("method_not_allowed", "", "allow: POST\r\n"),
+    );
     c.check(ndjson("content-length: 8388609\r\n"), &close("content_too_large"));
     c.check(get(&format!("/{}", "a".repeat(2_048))), &close("uri_too_long"));
     c.check(get(&format!("/{}", "a".repeat(2_047))), &problem("not_found", "", ""));
-    c.check(post("/v1/entries", "application/json", ""), &problem("unsupported_media_type", "content-type", ""));
-    c.check(post("/v1/entries", "application/json", "{}"), &problem("unsupported_media_type", "content-type", CLOSE));
+    c.check(
+        post("/v1/entries", "application/json", ""),
+        &problem("unsupported_media_type", "content-type", ""),
+    );
+    c.check(
+        post("/v1/entries", "application/json", "{}"),
+        &problem("unsupported_media_type", "content-type", CLOSE),
+    );
     c.check(entries_head(""), &problem("unsupported_media_type", "content-type", ""));
-    c.check(ndjson("content-encoding: gzip\r\n"), &problem("unsupported_media_type", "content-encoding", ""));
+    c.check(
+        ndjson("content-encoding: gzip\r\n"),
+        &problem("unsupported_media_type", "content-encoding", ""),
+    );
     c.check(ndjson("content-encoding: identity\r\n"), &json("", &fed(0, 0, &[])));
-    c.check(post("/v1/entries", "Application/X-NDJSON ; charset=utf-8", ""), &json("", &fed(0, 0, &[])));
+    c.check(
+        post("/v1/entries", "Application/X-NDJSON ; charset=utf-8", ""),
+        &json("", &fed(0, 0, &[])),
+    );
     c.check(ndjson("expect: a-miracle\r\ncontent-length: 2\r\n"), &close("expectation_failed"));
-    c.check(request("GET", "/", &format!("x: {}\r\n", "a".repeat(8_192))), &close("header_fields_too_large"));
+    c.check(
+        request("GET", "/", &format!("x: {}\r\n", "a".repeat(8_192))),
+        &close("header_fields_too_large"),
+    );
     c.check(request("GET", "/", &"x: a\r\n".repeat(64)), &close("header_fields_too_large"));
     c.check(request("GET", "/", &"x: a\r\n".repeat(63)), &problem("not_found", "", ""));
     c.check(ndjson("transfer-encoding: gzip, chunked\r\n"), &close("unsupported_transfer_coding"));
@@ -117,7 +163,7 @@ fn requests() -> BTreeSet<String> {
     c.codes
 }
 
-/// What is refused for its parameters.
+/// Reads refused for their parameters.
 fn reads() -> BTreeSet<String> {
     let server = Server::start(&[]);
     server.feed(&[credit(1, 42, 5, T)]);
@@ -149,51 +195,88 @@ fn reads() -> BTreeSet<String> {
     ] {
         c.check(get(&format!("/v1/users/{target}")), &problem("invalid_parameter", field, ""));
     }
-    for query in
-        ["", "?", "?currency=COIN", "?window=7m", "?window=0d", "?window=401d", "?window=1H", "?window=bad&x=1"]
-    {
-        c.check(get(&format!("/v1/users/42/stats{query}")), &problem("invalid_window", "window", ""));
+    for query in [
+        "",
+        "?",
+        "?currency=COIN",
+        "?window=7m",
+        "?window=0d",
+        "?window=401d",
+        "?window=1H",
+        "?window=bad&x=1",
+    ] {
+        c.check(
+            get(&format!("/v1/users/42/stats{query}")),
+            &problem("invalid_window", "window", ""),
+        );
     }
     c.check(get("/healthz?a=1"), &problem("invalid_parameter", "a", ""));
     c.codes
 }
 
-/// What is refused in a batch body.
+/// Batches refused for their body.
 fn batches() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
-    let items = |count| format!(r#"{{"requests":[{}]}}"#, vec![r#"{"user_id":"1","read":"balance"}"#; count].join(","));
+    let items = |count| {
+        format!(
+            r#"{{"requests":[{}]}}"#,
+            vec![r#"{"user_id":"1","read":"balance"}"#; count].join(",")
+        )
+    };
     for (body, code, field) in [
         ("", "invalid_json", ""),
         ("[]", "invalid_json", ""),
         ("\u{feff}{}", "invalid_json", ""),
         (r#"{"requests":[],"requests":[]}"#, "invalid_json", "requests"),
-        (r#"{"requests":[{"read":"balance","read":"balance"}]}"#, "invalid_json", "requests[0].read"),
+        (
+            r#"{"requests":[{"read":"balance","read":"balance"}]}"#,
+            "invalid_json",
+            "requests[0].read",
+        ),
         ("{}", "missing_field", "requests"),
         (r#"{"requests":{}}"#, "invalid_field", "requests"),
         (r#"{"requests":[],"more":1}"#, "unknown_field", "more"),
         (r#"{"requests":[7]}"#, "invalid_field", "requests[0]"),
-        (r#"{"requests":[{"user_id":"1","read":"balance","kind":"a"}]}"#, "unknown_field", "requests[0].kind"),
-        (r#"{"requests":[{"user_id":1,"read":"balance"}]}"#, "invalid_field", "requests[0].user_id"),
+        (
+            r#"{"requests":[{"user_id":"1","read":"balance","kind":"a"}]}"#,
+            "unknown_field",
+            "requests[0].kind",
+        ),
+        (
+            r#"{"requests":[{"user_id":1,"read":"balance"}]}"#,
+            "invalid_field",
+            "requests[0].user_id",
+        ),
         (r#"{"requests":[{"user_id":"1","read":"stats"}]}"#, "missing_field", "requests[0].window"),
-        (r#"{"requests":[{"user_id":"1","read":"stats","window":"7m"}]}"#, "invalid_window", "requests[0].window"),
+        (
+            r#"{"requests":[{"user_id":"1","read":"stats","window":"7m"}]}"#,
+            "invalid_window",
+            "requests[0].window",
+        ),
     ] {
         c.check(batch(body), &problem(code, field, ""));
     }
     c.check(batch(items(1_001)), &problem("too_many_items", "requests", ""));
-    c.check(post("/v1/batch", "application/json", vec![b' '; (1 << 20) + 1]), &problem("content_too_large", "", CLOSE));
-    let unknown = expected::problem_body("user_not_found", "").replace("\"}", "\",\"user_id\":\"1\"}");
+    c.check(
+        post("/v1/batch", "application/json", vec![b' '; (1 << 20) + 1]),
+        &problem("content_too_large", "", CLOSE),
+    );
+    let unknown =
+        expected::problem_body("user_not_found", "").replace("\"}", "\",\"user_id\":\"1\"}");
     let thousand = format!(r#"{{"responses":[{}]}}"#, vec![unknown; 1_000].join(","));
     c.check(batch(items(1_000)), &json("", &thousand));
     c.codes
 }
 
-/// What the feed says to each line, in one body.
+/// Every verdict on a feed line, in one body.
 fn verdicts() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
     let day = 86_400_000;
-    let hold = |id: u64| credit(id, 1, 50, T).replace("credit", "debit").replace('}', r#","state":"pending"}"#);
+    let hold = |id: u64| {
+        credit(id, 1, 50, T).replace("credit", "debit").replace('}', r#","state":"pending"}"#)
+    };
     let settle = |id: u64, hold: u64, rest: &str| {
         format!(r#"{{"entry_id":"{id}","user_id":"1","at_ms":{T},"pending_id":"{hold}",{rest}}}"#)
     };
@@ -238,7 +321,7 @@ fn verdicts() -> BTreeSet<String> {
     c.codes
 }
 
-/// What one user may have: currencies, groups, holds.
+/// Limits of one user: currencies, groups, open holds.
 fn limits() -> BTreeSet<String> {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
@@ -252,10 +335,15 @@ fn limits() -> BTreeSet<String> {
     full((0..257).map(kind).collect(), "too_many_groups", "kind");
     let hold = |n: u64| credit(n, 3, 1, T).replace('}', r#","state":"pending"}"#);
     full((0..1_025).map(hold).collect(), "too_many_holds", "");
-    let known = [credit(100, 1, 1, T).replace("COIN", "C05"), credit(300, 2, 1, T).replace("topup", "k255")];
+    let known = [
+        credit(100, 1, 1, T).replace("COIN", "C05"),
+        credit(300, 2, 1, T).replace("topup", "k255"),
+    ];
     c.check_feed(&known, 2, &[]);
     let freed = [
-        format!(r#"{{"entry_id":"2000","user_id":"3","at_ms":{T},"state":"voided","pending_id":"7"}}"#),
+        format!(
+            r#"{{"entry_id":"2000","user_id":"3","at_ms":{T},"state":"voided","pending_id":"7"}}"#
+        ),
         hold(2_001),
         hold(2_002),
     ];
@@ -263,7 +351,8 @@ fn limits() -> BTreeSet<String> {
     c.codes
 }
 
-/// The 1,048,577th entry of one user within a day, and the day after.
+/// The dedup window's limit: entry 1,048,577 of one user within a day is refused, and accepted a
+/// day later.
 fn recent() -> BTreeSet<String> {
     const MOST: u64 = 1 << 20;
     let server = Server::start(&[]);
@@ -283,8 +372,8 @@ fn recent() -> BTreeSet<String> {
     c.codes
 }
 
-/// Above its memory mark a server refuses entries, and goes on to read.
-fn no_room() -> BTreeSet<String> {
+/// Above its memory limit a server refuses entries and still answers reads.
+fn out_of_memory() -> BTreeSet<String> {
     let server = Server::start(&["--ledger-mib", "0"]);
     let mut c = Checker::new(&server);
     let body = fed(
@@ -303,7 +392,7 @@ fn no_room() -> BTreeSet<String> {
     c.codes
 }
 
-/// A request that is never finished, in its head or in its body.
+/// Requests that stay unfinished, in their head or in their body.
 fn timeouts() -> BTreeSet<String> {
     let server = Server::start(&TIMEOUTS);
     let mut c = Checker::new(&server);
@@ -314,7 +403,7 @@ fn timeouts() -> BTreeSet<String> {
     c.codes
 }
 
-/// A connection that is one too many.
+/// A connection above the limit.
 fn overload() -> BTreeSet<String> {
     let server = Server::start(&["--max-connections", "1"]).at_one_core();
     let mut c = Checker::new(&server);
@@ -342,10 +431,20 @@ fn drain() -> BTreeSet<String> {
 fn balances() {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
-    let hold = r#"{"entry_id":"0192F0C1-0000-0000-0000-000000000001","user_id":"42","currency":"USD","kind":"card","direction":"debit","amount":300,"at_ms":1700000000001,"state":"pending"}"#;
+    let hold = concat!(
+        r#"{"entry_id":"0192F0C1-0000-0000-0000-000000000001","user_id":"42","currency":"USD","#,
+        r#""kind":"card","direction":"debit","amount":300,"at_ms":1700000000001,"#,
+        r#""state":"pending"}"#
+    );
     c.check_feed(&[&credit(1, 42, 1_500, T), hold, &credit(2, 42, 0, T - 5)], 3, &[]);
-    let coin = r#"{"currency":"COIN","posted":1500,"pending_debits":0,"pending_credits":0,"available":1500}"#;
-    let usd = r#"{"currency":"USD","posted":0,"pending_debits":300,"pending_credits":0,"available":-300}"#;
+    let coin = concat!(
+        r#"{"currency":"COIN","posted":1500,"pending_debits":0,"pending_credits":0,"#,
+        r#""available":1500}"#
+    );
+    let usd = concat!(
+        r#"{"currency":"USD","posted":0,"pending_debits":300,"pending_credits":0,"#,
+        r#""available":-300}"#
+    );
     for (query, list) in [
         ("", format!("{coin},{usd}")),
         ("?", format!("{coin},{usd}")),
@@ -360,14 +459,22 @@ fn balances() {
         c.check(get(&format!("http://user.example:80{target}")), &full);
         c.check(request("HEAD", &target, ""), &full.replace(&body, ""));
     }
-    let stats = r#"{"currency":"COIN","kind":"topup","direction":"credit","count":2,"sum":1500,"min":0,"max":1500}"#;
+    let stats = concat!(
+        r#"{"currency":"COIN","kind":"topup","direction":"credit","count":2,"sum":1500,"min":0,"#,
+        r#""max":1500}"#
+    );
     for (query, from, to) in [
         ("window=lifetime", 0, T + 900_000),
         ("window=1h&at_ms=1700000100000&kind=topup&currency=COIN", T - 2_700_000, T + 900_000),
     ] {
-        let body = format!(r#"{{"user_id":"42","version":3,"from_ms":{from},"to_ms":{to},"stats":[{stats}]}}"#);
+        let body = format!(
+            r#"{{"user_id":"42","version":3,"from_ms":{from},"to_ms":{to},"stats":[{stats}]}}"#
+        );
         c.check(get(&format!("/v1/users/42/stats?{query}")), &json("", &body));
-        c.check(request("HEAD", &format!("/v1/users/42/stats?{query}"), ""), &json("", &body).replace(&body, ""));
+        c.check(
+            request("HEAD", &format!("/v1/users/42/stats?{query}"), ""),
+            &json("", &body).replace(&body, ""),
+        );
     }
     let headers = server.ask(get("/v1/users/42/balance")).headers;
     let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
@@ -385,15 +492,24 @@ fn conditional_reads() {
         c.check(request("HEAD", target, &format!("If-None-Match: {value}\r\n")), not_modified);
     }
     for value in ["\"v0\"", "\"v11\"", "v1", "\"V1\"", ""] {
-        c.check(request("GET", target, &format!("if-none-match: {value}\r\n")), &balance(42, 1, T, 5));
+        c.check(
+            request("GET", target, &format!("if-none-match: {value}\r\n")),
+            &balance(42, 1, T, 5),
+        );
     }
-    c.check(request("GET", target, "if-none-match: \"v9\"\r\naccept: */*\r\nIf-None-Match: \"v1\"\r\n"), not_modified);
-    c.check(request("GET", "/v1/users/7/balance", "if-none-match: *\r\n"), &problem("user_not_found", "", ""));
+    c.check(
+        request("GET", target, "if-none-match: \"v9\"\r\naccept: */*\r\nIf-None-Match: \"v1\"\r\n"),
+        not_modified,
+    );
+    c.check(
+        request("GET", "/v1/users/7/balance", "if-none-match: *\r\n"),
+        &problem("user_not_found", "", ""),
+    );
     server.feed(&[credit(2, 42, 5, T)]);
     c.check(request("GET", target, "if-none-match: \"v1\"\r\n"), &balance(42, 2, T, 10));
 }
 
-fn heads_are_answers_without_their_bodies() {
+fn head_answers_equal_get_answers_without_the_body() {
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
     let bare = |full: String| full[..full.find("\r\n\r\n").expect("a head") + 4].to_owned();
@@ -401,7 +517,10 @@ fn heads_are_answers_without_their_bodies() {
     c.check(request("HEAD", "/readyz", ""), &bare(expected::text("ready")));
     c.check(request("HEAD", "/nowhere", ""), &bare(problem("not_found", "", "")));
     c.check(request("HEAD", "/v1/users/7/balance", ""), &bare(problem("user_not_found", "", "")));
-    c.check(request("HEAD", "/v1/batch", ""), &bare(problem("method_not_allowed", "", "allow: POST\r\n")));
+    c.check(
+        request("HEAD", "/v1/batch", ""),
+        &bare(problem("method_not_allowed", "", "allow: POST\r\n")),
+    );
 }
 
 fn versions_and_persistence() {
@@ -422,13 +541,18 @@ fn versions_and_persistence() {
     }
     let body = entries(&[credit(1, 1, 1, T)]);
     let old = format!(
-        "POST /v1/entries HTTP/1.0\r\nexpect: 100-continue\r\ncontent-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
+        "POST /v1/entries HTTP/1.0\r\nexpect: 100-continue\r\n\
+         content-type: application/x-ndjson\r\ncontent-length: {}\r\n\r\n",
         body.len()
     );
     c.check([old.as_bytes(), &body].concat(), &json(CLOSE, &fed(1, 0, &[])));
-    let last = String::from_utf8(feed(&body)).expect("text").replace("host", "connection: close\r\nhost");
+    let last =
+        String::from_utf8(feed(&body)).expect("text").replace("host", "connection: close\r\nhost");
     c.check(last, &json(CLOSE, &fed(0, 1, &[duplicate(0, "1")])));
-    c.check(request("GET", "/v1/users/7/balance", "connection: close\r\n"), &problem("user_not_found", "", CLOSE));
+    c.check(
+        request("GET", "/v1/users/7/balance", "connection: close\r\n"),
+        &problem("user_not_found", "", CLOSE),
+    );
 }
 
 fn bodies() {
@@ -437,7 +561,10 @@ fn bodies() {
     let lines = [credit(1, 1, 1, T), credit(2, 1, 1, T)];
     let body = entries(&lines);
     c.check(feed(""), &json("", &fed(0, 0, &[])));
-    c.check(request("POST", "/v1/entries", "content-type: application/x-ndjson\r\n"), &json("", &fed(0, 0, &[])));
+    c.check(
+        request("POST", "/v1/entries", "content-type: application/x-ndjson\r\n"),
+        &json("", &fed(0, 0, &[])),
+    );
     c.check(feed(&body[..body.len() - 1]), &json("", &fed(2, 0, &[])));
     let again = json("", &fed(0, 2, &[duplicate(0, "1"), duplicate(1, "2")]));
     c.check(feed(&body), &again);
@@ -456,21 +583,27 @@ fn bodies() {
     c.check(feed(&full), &json("", &fed(0, 2, &results)));
     let grown = [head.as_bytes(), &in_chunks(&[full, vec![b' ']].concat(), 1 << 20)].concat();
     c.check(grown, &problem("content_too_large", "", CLOSE));
-    c.check(request("GET", "/healthz", "content-length: 1\r\n"), &problem("content_too_large", "", CLOSE));
+    c.check(
+        request("GET", "/healthz", "content-length: 1\r\n"),
+        &problem("content_too_large", "", CLOSE),
+    );
     c.check(request("GET", "/v1/users/1/balance", "content-length: 0\r\n"), &balance(1, 2, T, 2));
 }
 
-/// A body in chunks of so many bytes.
+/// A body in chunks of `size` bytes.
 fn in_chunks(body: &[u8], size: usize) -> Vec<u8> {
-    let chunk = |part: &[u8]| [format!("{:X};a=b\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
+    let chunk =
+        |part: &[u8]| [format!("{:X};a=b\r\n", part.len()).as_bytes(), part, b"\r\n"].concat();
     body.chunks(size).flat_map(chunk).chain(*b"0\r\n\r\n").collect()
 }
 
 fn expectations() {
     let server = Server::start(&[]);
     let body = entries(&[credit(1, 1, 1, T)]);
-    let head = |lines: &str| request("POST", "/v1/entries", &format!("expect: 100-continue\r\n{lines}"));
-    let ndjson = format!("content-type: application/x-ndjson\r\ncontent-length: {}\r\n", body.len());
+    let head =
+        |lines: &str| request("POST", "/v1/entries", &format!("expect: 100-continue\r\n{lines}"));
+    let ndjson =
+        format!("content-type: application/x-ndjson\r\ncontent-length: {}\r\n", body.len());
     let mut client = server.connect();
     for answer in [fed(1, 0, &[]), fed(0, 1, &[duplicate(0, "1")])] {
         client.send(head(&ndjson));
@@ -478,19 +611,29 @@ fn expectations() {
         client.send(&body);
         assert_eq!(client.response().shown(), json("", &answer));
     }
-    // What comes with its body needs no interim answer, what is refused gets none, and nothing is expected of no body.
+    // No interim answer: where the body is already there, where the request is refused, and where
+    // there is no body.
     let mut c = Checker::new(&server);
-    c.check([head(&ndjson).as_bytes(), &body].concat(), &json("", &fed(0, 1, &[duplicate(0, "1")])));
-    c.check(head("content-length: 9\r\n"), &problem("unsupported_media_type", "content-type", CLOSE));
+    c.check(
+        [head(&ndjson).as_bytes(), &body].concat(),
+        &json("", &fed(0, 1, &[duplicate(0, "1")])),
+    );
+    c.check(
+        head("content-length: 9\r\n"),
+        &problem("unsupported_media_type", "content-type", CLOSE),
+    );
     c.check(
         head("content-type: application/x-ndjson\r\ncontent-length: 99999999\r\n"),
         &problem("content_too_large", "", CLOSE),
     );
-    c.check(head("content-type: application/x-ndjson\r\ncontent-length: 0\r\n"), &json("", &fed(0, 0, &[])));
+    c.check(
+        head("content-type: application/x-ndjson\r\ncontent-length: 0\r\n"),
+        &json("", &fed(0, 0, &[])),
+    );
     c.check(request("GET", "/healthz", "expect: 100-continue\r\n"), &expected::text("ok"));
 }
 
-fn a_batch_is_its_single_reads() {
+fn a_batch_answers_as_its_single_reads() {
     let server = Server::start(&[]);
     server.feed(&[credit(1, 42, 5, T), credit(1, 7, 6, T)]);
     let items = [
@@ -498,18 +641,27 @@ fn a_batch_is_its_single_reads() {
         (r#"{"user_id":"7","read":"stats","window":"lifetime"}"#, "7/stats?window=lifetime"),
         (r#"{"read":"balance","currency":"EUR","user_id":"42"}"#, "42/balance?currency=EUR"),
         (
-            r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "at_ms":1700000100000, "kind":"topup" }"#,
+            concat!(
+                r#"{ "user_id" : "7", "read":"st\u0061ts", "window":"2d", "#,
+                r#""at_ms":1700000100000, "kind":"topup" }"#
+            ),
             "7/stats?window=2d&at_ms=1700000100000&kind=topup",
         ),
     ];
-    let singles: Vec<_> =
-        items.iter().map(|(_, target)| server.ask(get(&format!("/v1/users/{target}"))).body).collect();
+    let singles: Vec<_> = items
+        .iter()
+        .map(|(_, target)| server.ask(get(&format!("/v1/users/{target}"))).body)
+        .collect();
     assert!(singles.iter().all(|body| body.contains("\"version\":1")), "{singles:?}");
-    let missing = expected::problem_body("user_not_found", "").replace("\"}", "\",\"user_id\":\"9\"}");
+    let missing =
+        expected::problem_body("user_not_found", "").replace("\"}", "\",\"user_id\":\"9\"}");
     let body = items.iter().map(|(item, _)| *item).collect::<Vec<_>>().join(",");
     let body = format!(r#"{{"requests":[{body},{{"user_id":"9","read":"balance"}}]}}"#);
     let mut c = Checker::new(&server);
-    c.check(batch(body), &json("", &format!(r#"{{"responses":[{},{missing}]}}"#, singles.join(","))));
+    c.check(
+        batch(body),
+        &json("", &format!(r#"{{"responses":[{},{missing}]}}"#, singles.join(","))),
+    );
     c.check(batch(r#"{"requests":[]}"#), &json("", r#"{"responses":[]}"#));
 }
 

@@ -1,8 +1,13 @@
-//! When one of several cores stands still, fails, or ends: the process goes as a whole, nobody waits for ever, and what was acknowledged is there.
+//! Failure and shutdown of one of several cores: the process ends as a whole, no client waits for
+//! ever, and every acknowledged entry is still there after a restart.
 
 use crate::server::client::{batch, feed, get};
-use crate::server::expected::{self, RETRY_ELSEWHERE, balance, balance_body, duplicate, fed, json, problem};
-use crate::server::{Client, PATIENCE, Scratch, Server, credit, entries, holds, serve, with_slices};
+use crate::server::expected::{
+    self, RETRY_ELSEWHERE, balance, balance_body, duplicate, fed, json, problem,
+};
+use crate::server::{
+    Client, PATIENCE, Scratch, Server, credit, entries, holds, serve, with_slices,
+};
 use purser::ledger::id::UserId;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -16,12 +21,12 @@ use std::time::{Duration, Instant};
 
 const T: u64 = 1_700_000_100_000;
 const SLICES: u32 = 3;
-/// The slice whose core has bad luck.
+/// The slice whose core stalls or fails.
 const UNLUCKY: u32 = 1;
 
-/// A server of three slices that keeps its data; what it says of errors goes to a file.
+/// Starts a server of three slices with a data directory; its standard error goes to a file.
 fn start(scratch: &Scratch, flags: &[&str]) -> Server {
-    let said = File::create(scratch.join("stderr")).expect("it can be made");
+    let said = File::create(scratch.join("stderr")).expect("the file can be created");
     let mut command = with_slices(SLICES, || serve("127.0.0.1:0"));
     Server::spawn(command.arg("--data").arg(scratch.join("data")).args(flags).stderr(said))
 }
@@ -30,12 +35,12 @@ fn said(scratch: &Scratch) -> String {
     fs::read_to_string(scratch.join("stderr")).expect("text")
 }
 
-/// The first `count` users of a slice.
+/// The `count` lowest user ids of a slice.
 fn users_of(slice: u32, count: usize) -> Vec<u64> {
     (1..).filter(|&user| UserId(user).slice(SLICES) == slice).take(count).collect()
 }
 
-/// Waits until a process has ended whose core's thread may still be held here.
+/// Waits until the server process has ended. A thread still held by `ptrace` is reaped first.
 fn ended(server: &mut Server, held: Option<Held>) -> ExitStatus {
     if let Some(mut held) = held {
         held.reap();
@@ -43,27 +48,34 @@ fn ended(server: &mut Server, held: Option<Held>) -> ExitStatus {
     server.ended()
 }
 
-/// One thread of a child of ours, held where it is.
+/// A thread of a child process, stopped by `ptrace`.
 struct Held {
     thread: libc::pid_t,
     is_gone: bool,
 }
 
 impl Held {
-    /// Holds the thread of a core; `None` where that is not allowed. The calling thread alone can let it go.
+    /// Stops the thread of a core; `None` where `ptrace` is not allowed or the core has no CPU.
+    /// Only the calling thread can release it.
     fn hold(server: &Server, core: u32) -> Option<Self> {
-        let is_core =
-            |task: &Path| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == format!("core-{core}"));
-        let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).expect("it runs");
+        let is_core = |task: &Path| {
+            fs::read_to_string(task.join("comm"))
+                .is_ok_and(|name| name.trim() == format!("core-{core}"))
+        };
+        let tasks = fs::read_dir(format!("/proc/{}/task", server.id())).expect("the server runs");
         let task = tasks.map(|task| task.expect("a name").path()).find(|task| is_core(task));
-        if task.is_none() && thread::available_parallelism().is_ok_and(|cpus| cpus.get() as u32 <= core) {
+        if task.is_none()
+            && thread::available_parallelism().is_ok_and(|cpus| cpus.get() as u32 <= core)
+        {
             eprintln!("skipped: this machine has no CPU for that core");
             return None;
         }
         let task = task.expect("each core has a thread");
-        let thread: libc::pid_t = task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
+        let thread: libc::pid_t =
+            task.file_name().and_then(|name| name.to_str()?.parse().ok()).expect("a number");
         let none = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: requests about another process's thread; nothing of ours is read or written.
+        // SAFETY: the request is about a thread of another process; it reads and writes no memory
+        // of this one.
         let is_seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, none, none) } == 0;
         if !is_seized {
             eprintln!("skipped: threads cannot be held here: {}", io::Error::last_os_error());
@@ -72,7 +84,7 @@ impl Held {
         // SAFETY: as above.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none) }, 0);
         let held = Self { thread, is_gone: false };
-        assert!(libc::WIFSTOPPED(held.wait()), "it stops");
+        assert!(libc::WIFSTOPPED(held.wait()), "the thread stops");
         Some(held)
     }
 
@@ -84,7 +96,7 @@ impl Held {
         status
     }
 
-    /// Lets it go on.
+    /// Releases the thread.
     fn let_go(mut self) {
         let none = std::ptr::null_mut::<libc::c_void>();
         // SAFETY: as for `hold`.
@@ -92,7 +104,7 @@ impl Held {
         self.is_gone = true;
     }
 
-    /// Waits for its end: its process cannot end before somebody has.
+    /// Waits until the thread has ended: its process cannot end before its tracer has seen that.
     fn reap(&mut self) {
         while libc::WIFSTOPPED(self.wait()) {}
         self.is_gone = true;
@@ -102,14 +114,14 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         if !self.is_gone && thread::panicking() {
-            // SAFETY: no pointers. The process is killed, so that its end can be waited for.
+            // SAFETY: no pointers. The process is killed so that `reap` returns.
             unsafe { libc::kill(self.thread, libc::SIGKILL) };
             self.reap();
         }
     }
 }
 
-/// Feeds one user, entry by entry, until the server goes; counts what is acknowledged.
+/// Feeds one user, entry by entry, until the server ends; counts acknowledged entries.
 fn feed_on(address: SocketAddr, user: u64, acknowledged: &AtomicU64) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
@@ -125,16 +137,19 @@ fn feed_on(address: SocketAddr, user: u64, acknowledged: &AtomicU64) {
                 Ok(0) => return,
                 Ok(count) => heard.extend_from_slice(&part[..count]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => panic!("neither an answer nor an end"),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    panic!("neither an answer nor an end")
+                }
                 Err(_) => return,
             }
         }
-        // Relaxed: read when this thread is over.
+        // Relaxed: read after this thread was joined, or only to watch progress.
         acknowledged.store(n + 1, Ordering::Relaxed);
     }
 }
 
-/// What was acknowledged is there: of each user so many entries, or the one more whose answer nobody heard.
+/// Checks that acknowledged entries are there. A user has `count` entries, or one more whose answer
+/// was lost.
 fn check_there(server: &Server, counts: &[(u64, u64)]) {
     for &(user, count) in counts {
         let answer = server.ask(get(&format!("/v1/users/{user}/balance"))).shown();
@@ -144,7 +159,7 @@ fn check_there(server: &Server, counts: &[(u64, u64)]) {
 }
 
 #[test]
-fn a_core_that_stands_still_ends_the_process() {
+fn a_stalled_core_ends_the_process() {
     let scratch = Scratch::new("stall");
     let mut server = start(&scratch, &["--stall-timeout-ms", "1000"]);
     let users: Vec<u64> = (0..SLICES).flat_map(|slice| users_of(slice, 2)).collect();
@@ -154,7 +169,7 @@ fn a_core_that_stands_still_ends_the_process() {
         for ((&user, count), &core) in users.iter().zip(&acknowledged).zip(cores.iter().cycle()) {
             scope.spawn(move || feed_on(core, user, count));
         }
-        // Relaxed: a figure to watch.
+        // Relaxed: only progress is watched.
         let is_fed = || acknowledged.iter().all(|count| count.load(Ordering::Relaxed) > 50);
         assert!(holds(is_fed), "nothing is fed");
         let held = Held::hold(&server, UNLUCKY);
@@ -166,16 +181,19 @@ fn a_core_that_stands_still_ends_the_process() {
         let status = ended(&mut server, held);
         assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}: {}", said(&scratch));
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
-        // And everyone who feeds has seen the end.
+        // The scope also waits until every feeding thread has seen the end.
         true
     });
     if is_over {
-        let want = format!("purser: the core of slice {UNLUCKY} has stood still for 1000 ms: ending");
+        let want =
+            format!("purser: the core of slice {UNLUCKY} has stood still for 1000 ms: ending");
         assert!(said(&scratch).contains(&want), "{}", said(&scratch));
     }
-    // Relaxed: those who wrote it have ended.
-    let counts: Vec<_> =
-        users.into_iter().zip(acknowledged.iter().map(|count| count.load(Ordering::Relaxed))).collect();
+    // Relaxed: the writing threads were joined.
+    let counts: Vec<_> = users
+        .into_iter()
+        .zip(acknowledged.iter().map(|count| count.load(Ordering::Relaxed)))
+        .collect();
     check_there(&start_again(&scratch), &counts);
 }
 
@@ -183,16 +201,18 @@ fn start_again(scratch: &Scratch) -> Server {
     start(scratch, &[])
 }
 
-/// A process that is stopped as a whole, as its machine may be, has not stalled.
+/// A process that is stopped as a whole, like a suspended machine, does not count as stalled.
 #[test]
-fn a_process_that_was_stopped_goes_on() {
+fn a_stopped_process_continues() {
     let server = with_slices(SLICES, || Server::start(&["--stall-timeout-ms", "1000"]));
     server.feed(&(1..=20).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
     let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
     server.signal("STOP");
     thread::sleep(Duration::from_millis(2_500));
     clients.iter_mut().for_each(|client| {
-        client.send((1..=20).map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>())
+        client.send(
+            (1..=20).map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>(),
+        )
     });
     server.signal("CONT");
     for client in &mut clients {
@@ -202,16 +222,17 @@ fn a_process_that_was_stopped_goes_on() {
     server.is_well();
 }
 
-/// The log of one slice fails: the process ends with that failure, and its clients see it.
+/// A failed log write of one slice ends the process with that error, and clients see their
+/// connections close.
 #[test]
-fn a_core_that_fails_ends_the_process() {
+fn a_failed_log_write_ends_the_process() {
     let scratch = Scratch::new("failing");
     let mut server = start(&scratch, &[]);
     let users: Vec<u64> = (0..SLICES).map(|slice| users_of(slice, 1)[0]).collect();
     server.feed(&users.iter().map(|&user| credit(0, user, 1, T)).collect::<Vec<_>>());
     let mut idle: Vec<_> = (0..4).map(|_| server.connect()).collect();
     idle.iter_mut().for_each(|client| assert_eq!(client.ask(get("/readyz")).status(), 200));
-    // A segment that is there may not be written beyond so many bytes.
+    // Writes beyond this file size fail, in the existing segment too.
     let limit = format!("--fsize={}:", 256 << 10);
     let status = Command::new("prlimit").args(["--pid", &server.id().to_string(), &limit]).status();
     assert!(status.expect("util-linux is there").success());
@@ -227,24 +248,29 @@ fn a_core_that_fails_ends_the_process() {
     });
     let path = scratch.join(format!("data/generation-1/slice-{UNLUCKY}/log-"));
     let want = format!("error: cannot write {}", path.display());
-    // Before it, a slice may have said that it cannot make its next segment.
-    let is_told = said(&scratch).lines().any(|line| line.starts_with(&want) && line.contains("File too large"));
+    // An earlier line may say that a slice cannot create its next segment.
+    let is_told = said(&scratch)
+        .lines()
+        .any(|line| line.starts_with(&want) && line.contains("File too large"));
     assert!(is_told, "{}", said(&scratch));
-    // Relaxed: who wrote it has ended.
+    // Relaxed: the writing thread was joined.
     let counts = [(users_of(UNLUCKY, 2)[1], count.load(Ordering::Relaxed))];
-    assert!(counts[0].1 > 0, "the log takes something first");
+    assert!(counts[0].1 > 0, "some entries are acknowledged before the failure");
     let server = start_again(&scratch);
     check_there(&server, &counts);
     for user in users {
-        assert_eq!(server.ask(get(&format!("/v1/users/{user}/balance"))).shown(), balance(user, 1, T, 1));
+        assert_eq!(
+            server.ask(get(&format!("/v1/users/{user}/balance"))).shown(),
+            balance(user, 1, T, 1)
+        );
     }
 }
 
-/// Requests that wait for a core that does not answer yet, when the signal comes.
+/// Requests that wait for a stopped core when the signal arrives.
 struct Waiting {
     server: Server,
     held: Held,
-    /// Connections to the other cores, each with reads, a feed and a batch behind each other.
+    /// Connections to the other cores: two send reads, two a feed, two a batch.
     clients: Vec<Client>,
     users: Vec<u64>,
 }
@@ -255,15 +281,20 @@ impl Waiting {
         let users: Vec<u64> = (0..SLICES).flat_map(|slice| users_of(slice, 5)).collect();
         server.feed(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>());
         let others: Vec<_> = (0..SLICES).filter(|&core| core != UNLUCKY).collect();
-        let mut clients: Vec<_> = others.iter().cycle().take(6).map(|&core| server.connect_to(core as usize)).collect();
+        let mut clients: Vec<_> =
+            others.iter().cycle().take(6).map(|&core| server.connect_to(core as usize)).collect();
         clients.iter_mut().for_each(|client| assert_eq!(client.ask(get("/healthz")).status(), 200));
         let held = Held::hold(&server, UNLUCKY)?;
         for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
             client.send(match kind {
-                0 => {
-                    users.iter().map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>().into_bytes()
-                }
-                1 => feed(entries(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>())),
+                0 => users
+                    .iter()
+                    .map(|user| get(&format!("/v1/users/{user}/balance")))
+                    .collect::<String>()
+                    .into_bytes(),
+                1 => feed(entries(
+                    &users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>(),
+                )),
                 _ => batch(format!(
                     r#"{{"requests":[{}]}}"#,
                     users
@@ -274,21 +305,31 @@ impl Waiting {
                 )),
             });
         }
-        // The requests have been taken in when what came behind them is answered.
+        // The requests have arrived once a later request to the same core is answered.
         for core in others {
-            assert_eq!(server.connect_to(core as usize).ask(get("/healthz")).shown(), expected::text("ok"));
+            assert_eq!(
+                server.connect_to(core as usize).ask(get("/healthz")).shown(),
+                expected::text("ok")
+            );
         }
         Some(Self { server, held, clients, users })
     }
 }
 
 #[test]
-fn what_is_under_way_between_cores_is_finished() {
-    let Some(Waiting { mut server, held, mut clients, users }) = Waiting::new(&["--linger-ms", "0"]) else { return };
+fn requests_between_cores_are_finished_at_shutdown() {
+    let Some(Waiting { mut server, held, mut clients, users }) =
+        Waiting::new(&["--linger-ms", "0"])
+    else {
+        return;
+    };
     server.signal("TERM");
     let others = [server.cores()[0], server.cores()[2]];
-    assert!(holds(|| others.iter().all(|address| TcpStream::connect(address).is_err())), "it still listens");
-    // Nobody gives up on those who wait.
+    assert!(
+        holds(|| others.iter().all(|address| TcpStream::connect(address).is_err())),
+        "it still listens"
+    );
+    // The drain does not give up on waiting requests.
     thread::sleep(Duration::from_millis(500));
     assert!(server.is_running());
     held.let_go();
@@ -296,9 +337,14 @@ fn what_is_under_way_between_cores_is_finished() {
     let bodies: Vec<_> = users.iter().map(|&user| balance_body(user, 1, T, 1)).collect();
     for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
         match kind {
-            0 => users.iter().for_each(|&user| assert_eq!(client.response().shown(), balance(user, 1, T, 1))),
+            0 => users
+                .iter()
+                .for_each(|&user| assert_eq!(client.response().shown(), balance(user, 1, T, 1))),
             1 => assert_eq!(client.response().shown(), json("", &fed(0, users.len(), &ids))),
-            _ => assert_eq!(client.response().shown(), json("", &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))),
+            _ => assert_eq!(
+                client.response().shown(),
+                json("", &format!(r#"{{"responses":[{}]}}"#, bodies.join(",")))
+            ),
         }
         client.is_closed();
     }
@@ -307,7 +353,7 @@ fn what_is_under_way_between_cores_is_finished() {
 }
 
 #[test]
-fn a_second_signal_waits_for_no_core() {
+fn a_second_signal_does_not_wait_for_a_core() {
     let flags = ["--linger-ms", "100000", "--drain-timeout-ms", "100000"];
     let Some(Waiting { mut server, held, mut clients, .. }) = Waiting::new(&flags) else { return };
     server.signal("TERM");
@@ -321,14 +367,17 @@ fn a_second_signal_waits_for_no_core() {
     assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("stopped: ")));
 }
 
-/// Many feeds lie with all cores when the signal comes, all but their last bytes; their entries are everyone's.
+/// Six feeds with entries for users of every slice have arrived, except their last byte, when the
+/// signal comes. Each is answered in full.
 #[test]
-fn feeds_of_all_cores_are_answered_whole() {
+fn feeds_on_all_cores_are_answered_in_full_at_shutdown() {
     const FEEDS: u64 = 6;
     const LINES: u64 = 3_000;
     let scratch = Scratch::new("drained");
     let mut server = start(&scratch, &[]);
-    let lines = |n: u64| (0..LINES).map(|line| credit(n * LINES + line, line % 50, 1, T)).collect::<Vec<_>>();
+    let lines = |n: u64| {
+        (0..LINES).map(|line| credit(n * LINES + line, line % 50, 1, T)).collect::<Vec<_>>()
+    };
     let bodies: Vec<_> = (0..FEEDS).map(|n| feed(entries(&lines(n)))).collect();
     let mut clients: Vec<_> = bodies.iter().map(|_| server.connect()).collect();
     for (client, body) in clients.iter_mut().zip(&bodies) {
@@ -345,7 +394,10 @@ fn feeds_of_all_cores_are_answered_whole() {
     for client in &mut clients {
         assert_eq!(client.response().shown(), json("", &fed(LINES as usize, 0, &[])));
         let behind = client.response();
-        assert!(behind.status() == 200 || behind.shown() == problem("draining", "", RETRY_ELSEWHERE), "{behind:?}");
+        assert!(
+            behind.status() == 200 || behind.shown() == problem("draining", "", RETRY_ELSEWHERE),
+            "{behind:?}"
+        );
     }
     drop(clients);
     assert!(server.ended().success());

@@ -1,15 +1,20 @@
-//! Real kills: the server is fed from several connections, killed at some moment, and started again, over and over. What was
-//! acknowledged is there, nothing is counted twice, and no answer shows what a later one takes back.
+//! Crash test with real kills: the server is fed from several connections, killed, and restarted,
+//! over and over.
 //!
-//! A campaign has a data directory of its own, a number of slices, and ten rounds. A round aims at something: at load, recovery, a snapshot, a change of
-//! segments, or at a plain SIGTERM. What the kill hit is read off the files that it left. `PURSER_KILLS=1000` runs so many rounds,
-//! `PURSER_SEED=…` one campaign again: its slices, its entries and its aims, if not its timing.
+//! Checked after each restart: every acknowledged entry is there, no entry is counted twice, and no
+//! user's version is lower than one that an earlier answer showed.
+//!
+//! A campaign has its own data directory, a number of slices and ten rounds. Each round aims its
+//! kill at a phase: load, recovery, a snapshot, a segment change, or it sends SIGTERM instead. What
+//! the kill hit is read from the files it left. `PURSER_KILLS=1000` runs that many rounds;
+//! `PURSER_SEED=…` repeats one campaign: its slices, entries and aims, but not its timing.
 
 use crate::seeds::number;
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance_body};
 use crate::server::{
-    PATIENCE, Scratch, Server, entries, holds, own_address, serve, slice_manifest, slices, with_slices,
+    PATIENCE, Scratch, Server, entries, holds, own_address, serve, slice_manifest, slices,
+    with_slices,
 };
 use purser::journal::frame::ALIGN;
 use purser::journal::{File, manifest, slice_directory};
@@ -26,19 +31,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// When the first entry of each user is booked; one millisecond later each further one, so that all ids are remembered.
+/// Booking time of each user's first entry. Each further entry is one millisecond later, so that
+/// all ids stay in the dedup window.
 const T: u64 = 1_700_000_100_000;
 /// Rounds on one data directory.
 const ROUNDS: u64 = 10;
-/// Rounds in all, if the environment does not say how many.
+/// Total number of rounds unless `PURSER_KILLS` is set.
 const KILLS: u64 = 30;
-/// Connections that feed, each its own users.
+/// Feeding connections, each with its own users.
 const FEEDERS: u64 = 4;
-/// Users of each of them.
+/// Users per feeding connection.
 const USERS: u64 = 20;
-/// The most entries of one request.
+/// Most entries of one request.
 const BATCH: u64 = 800;
-/// How often a condition that may be over soon is looked at.
+/// Poll interval for short-lived conditions.
 const LOOK: Duration = Duration::from_micros(100);
 
 /// Random numbers: SplitMix64.
@@ -57,7 +63,7 @@ impl Random {
     }
 }
 
-/// What a user must have after so many entries.
+/// Expected balance of a user after its entries so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Money {
     posted: i64,
@@ -65,7 +71,8 @@ struct Money {
     pending_credits: i64,
 }
 
-/// Entry `n` of a user, from 0, as a line; and what it does. A function of the two, so that it can be sent again whenever need be.
+/// Line of a user's entry `n`, counted from 0; adds its effect to `money`. The line depends only on
+/// user and `n`, so that it can be resent at any time.
 fn entry(user: u64, n: u64, money: &mut Money) -> String {
     let amount = |n: u64| (Random(user << 32 | n).next() % 1_000 + 10) as i64;
     let (id, at) = (entry_id(user, n), T + n);
@@ -73,11 +80,12 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
     let leg = |kind: &str, direction: &str, state: &str| {
         let amount = amount(n);
         format!(
-            r#"{head}"currency":"COIN","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at},"state":"{state}"}}"#
+            "{head}\"currency\":\"COIN\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
+             \"amount\":{amount},\"at_ms\":{at},\"state\":\"{state}\"}}"
         )
     };
     match n % 8 {
-        // Every 64th such hold stays open.
+        // One in 64 of these holds stays open.
         3 => {
             money.pending_debits += amount(n);
             leg("gift_sent", "debit", "pending")
@@ -87,7 +95,9 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
             money.pending_debits -= amount(of);
             money.posted -= settled;
             let hold = entry_id(user, of);
-            format!(r#"{head}"amount":{settled},"at_ms":{at},"state":"posted","pending_id":"{hold}"}}"#)
+            format!(
+                r#"{head}"amount":{settled},"at_ms":{at},"state":"posted","pending_id":"{hold}"}}"#
+            )
         }
         6 => {
             money.pending_credits += amount(n);
@@ -114,17 +124,20 @@ fn entry_id(user: u64, n: u64) -> u64 {
     user << 32 | n
 }
 
-/// The balance of a user, as it must be.
+/// Expected balance body of a user.
 fn balance(user: u64, count: u64, money: Money) -> String {
     let Money { posted, pending_debits, pending_credits } = money;
     let plain = balance_body(user, count, T + count - 1, posted);
     let (from, available) = (r#""pending_debits":0,"pending_credits":0"#, posted - pending_debits);
     plain
-        .replace(from, &format!(r#""pending_debits":{pending_debits},"pending_credits":{pending_credits}"#))
+        .replace(
+            from,
+            &format!(r#""pending_debits":{pending_debits},"pending_credits":{pending_credits}"#),
+        )
         .replace(&format!(r#""available":{posted}"#), &format!(r#""available":{available}"#))
 }
 
-/// One connection that takes a killed server for an answer.
+/// A connection that reports a killed server as `None` instead of failing.
 struct Line(TcpStream);
 
 impl Line {
@@ -135,7 +148,7 @@ impl Line {
         Self(stream)
     }
 
-    /// Status and body; `None` if the server went before all of it was here.
+    /// Status and body; `None` if the server ended before the whole answer arrived.
     fn ask(&mut self, request: &[u8]) -> Option<(u16, String)> {
         self.0.write_all(request).ok()?;
         let (mut bytes, mut part) = (Vec::new(), vec![0; 16 << 10]);
@@ -144,46 +157,56 @@ impl Line {
             if let Some(end) = head {
                 let head = std::str::from_utf8(&bytes[..end]).expect("a head is text");
                 let length = head.split("content-length: ").nth(1).expect("a length follows");
-                let length: usize = length.split("\r\n").next().expect("split gives one").parse().expect("a number");
+                let length: usize = length
+                    .split("\r\n")
+                    .next()
+                    .expect("split gives one")
+                    .parse()
+                    .expect("a number");
                 if bytes.len() == end + 4 + length {
                     let status = head[9..12].parse().expect("a status");
-                    return Some((status, String::from_utf8(bytes.split_off(end + 4)).expect("text")));
+                    return Some((
+                        status,
+                        String::from_utf8(bytes.split_off(end + 4)).expect("text"),
+                    ));
                 }
             }
             match self.0.read(&mut part) {
                 Ok(0) => return None,
                 Ok(count) => bytes.extend_from_slice(&part[..count]),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the server neither answers nor ends"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("the server neither answers nor ends")
+                }
                 Err(_) => return None,
             }
         }
     }
 }
 
-/// What one connection fed: its users, and what of each was acknowledged.
+/// One feeding connection: its users, and how many entries of each were acknowledged.
 struct Feeder {
     random: Random,
     /// Slices of the server.
     slices: u32,
     first_user: u64,
-    /// How many entries of each user were acknowledged, and what they amount to.
+    /// Number of acknowledged entries of each user, and the balance that they add up to.
     counts: [u64; USERS as usize],
     money: [Money; USERS as usize],
-    /// The request whose outcome is not known.
+    /// The last request, if the server ended before answering it.
     unknown: Option<Request>,
-    /// The same, when the server was last started.
+    /// `counts` at the last start of the server.
     since: [u64; USERS as usize],
-    /// Requests that were answered.
+    /// Number of answered requests.
     requests: u64,
 }
 
-/// A request: what it is, line by line.
+/// A feed request.
 struct Request {
     lines: Vec<String>,
-    /// The slices that they belong to.
+    /// Slice of each line's user.
     owners: Vec<usize>,
-    /// Which lines were acknowledged before.
+    /// Indexes of lines that were acknowledged before.
     again: BTreeSet<usize>,
     counts: [u64; USERS as usize],
     money: [Money; USERS as usize],
@@ -206,7 +229,8 @@ impl Feeder {
         }
     }
 
-    /// The next entries of random users; now and then one that was acknowledged before, or stands further up.
+    /// A request with the next entries of random users. Some lines repeat an entry that was
+    /// acknowledged before or is earlier in the request.
     fn request(&mut self) -> Request {
         let length = if self.random.below(3) == 0 { 1 } else { 1 + self.random.below(BATCH) };
         let (mut counts, mut money) = (self.counts, self.money);
@@ -226,10 +250,10 @@ impl Feeder {
         Request { lines, owners, again, counts, money }
     }
 
-    /// Sends one request after the other until the server goes, or `stop` is set.
+    /// Sends requests one after the other until the server ends or `stop` is set.
     fn feed(&mut self, address: SocketAddr, stop: &AtomicBool, seed: u64) {
         let mut line = Line::open(address);
-        // Relaxed: nothing else hangs on it.
+        // Relaxed: no other data depends on the flag.
         while !stop.load(Ordering::Relaxed) {
             let request = self.request();
             match line.ask(&feed(entries(&request.lines))) {
@@ -237,7 +261,7 @@ impl Feeder {
                     check_fed(&body, &request, false, seed);
                     self.known(request);
                 }
-                // Draining: nothing of it was applied, and it is sent again.
+                // 503: the server drains and applied nothing. Either way the request is sent again.
                 None | Some((503, _)) => {
                     self.unknown = Some(request);
                     return;
@@ -252,32 +276,37 @@ impl Feeder {
         self.requests += 1;
     }
 
-    /// Sends the request whose outcome is not known again: of what is new in it, the first so many lines were there already.
+    /// Resends the request without an answer: a prefix of each slice's new lines may be
+    /// duplicates.
     fn settle(&mut self, server: &Server, seed: u64) {
         if let Some(request) = self.unknown.take() {
-            let (status, body) = Line::open(server.address).ask(&feed(entries(&request.lines))).expect("an answer");
+            let (status, body) =
+                Line::open(server.address).ask(&feed(entries(&request.lines))).expect("an answer");
             assert_eq!(status, 200, "seed {seed}: {body}");
             check_fed(&body, &request, true, seed);
             self.known(request);
         }
     }
 
-    /// Reads every user: as many entries as were acknowledged, and a few more if some are unknown.
+    /// Reads every user: its version is at least the acknowledged entries, and at most those plus
+    /// the entries of the unanswered request.
     fn check_least(&self, server: &Server, shown: &Shown, seed: u64) {
         let mut line = Line::open(server.address);
         for which in 0..USERS as usize {
             let user = self.first_user + which as u64;
             let version = shown.read(&mut line, user, seed).expect("the server runs");
-            let most = self.unknown.as_ref().map_or(self.counts[which], |request| request.counts[which]);
+            let most =
+                self.unknown.as_ref().map_or(self.counts[which], |request| request.counts[which]);
             let least = self.counts[which];
             assert!(
                 (least..=most).contains(&version),
-                "seed {seed}: user {user} is at version {version}, and {least} to {most} entries were fed"
+                "seed {seed}: user {user} is at version {version}, and {least} to {most} entries \
+                 were fed"
             );
         }
     }
 
-    /// Compares every user's balance.
+    /// Compares the balance of every user.
     fn check_all(&self, server: &Server, seed: u64) {
         let mut client = server.connect();
         for which in 0..USERS as usize {
@@ -292,22 +321,28 @@ impl Feeder {
         }
     }
 
-    /// Sends everything again that was ever acknowledged, from `since` on: all of it is there.
+    /// Resends every entry acknowledged from `since` on: all must be duplicates.
     fn check_each(&self, server: &Server, since: &[u64; USERS as usize], seed: u64) {
         let own = |which: usize| self.first_user + which as u64;
         let fed = since.iter().zip(&self.counts).enumerate();
-        let known = fed.flat_map(|(which, (&since, &count))| (since..count).map(move |n| (own(which), n)));
+        let known =
+            fed.flat_map(|(which, (&since, &count))| (since..count).map(move |n| (own(which), n)));
         let lines: Vec<_> = known.map(|(user, n)| entry(user, n, &mut Money::default())).collect();
         let mut client = server.connect();
         for part in lines.chunks(10_000) {
             let body = client.ask(feed(entries(part))).body;
             let said = format!(r#"{{"accepted":0,"duplicates":{},"rejected":0,"#, part.len());
-            assert!(body.starts_with(&said), "seed {seed}: something acknowledged is not there: {}", first_part(&body));
+            assert!(
+                body.starts_with(&said),
+                "seed {seed}: something acknowledged is not there: {}",
+                first_part(&body)
+            );
         }
     }
 }
 
-/// The answer to a request. Of one that is sent again, what is new to a slice comes last: each log was cut behind one line.
+/// Checks the answer to a request. In a resent request, a slice's duplicates come before its new
+/// entries, because a log is cut at one position.
 fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
     let answer: Value = serde_json::from_str(body).expect("an answer is JSON");
     let results = answer["results"].as_array().expect("a list");
@@ -316,16 +351,24 @@ fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
         assert_eq!(result["status"], "duplicate", "seed {seed}: {result}");
         duplicates.insert(result["index"].as_u64().expect("a number") as usize);
     }
-    assert!(duplicates.is_superset(&request.again), "seed {seed}: an acknowledged entry was taken again: {body}");
+    assert!(
+        duplicates.is_superset(&request.again),
+        "seed {seed}: an acknowledged entry was taken again: {body}"
+    );
     let slices = request.owners.iter().max().map_or(0, |last| last + 1);
     let mut there = vec![Vec::new(); slices];
     for index in (0..request.lines.len()).filter(|index| !request.again.contains(index)) {
         there[request.owners[index]].push(index);
     }
-    let known_to = |there: &Vec<usize>| there.iter().take_while(|index| duplicates.contains(index)).count();
+    let known_to =
+        |there: &Vec<usize>| there.iter().take_while(|index| duplicates.contains(index)).count();
     let known: usize = there.iter().map(known_to).sum();
     let there: usize = there.iter().map(Vec::len).sum();
-    assert!(is_resent || known == 0, "seed {seed}: a new entry is a duplicate: {}", first_part(body));
+    assert!(
+        is_resent || known == 0,
+        "seed {seed}: a new entry is a duplicate: {}",
+        first_part(body)
+    );
     assert_eq!(
         known + request.again.len(),
         duplicates.len(),
@@ -339,7 +382,7 @@ fn first_part(body: &str) -> &str {
     &body[..body.len().min(400)]
 }
 
-/// The highest version of each user that an answer ever showed.
+/// The highest version of each user that any answer showed.
 struct Shown(Vec<AtomicU64>);
 
 impl Shown {
@@ -347,40 +390,45 @@ impl Shown {
         Self((0..=FEEDERS * USERS).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// Reads a user's version, 0 for an unknown user; `None` if the server went.
+    /// Reads a user's version, 0 for an unknown user; `None` if the server ended.
     fn read(&self, line: &mut Line, user: u64, seed: u64) -> Option<u64> {
         let seen = &self.0[user as usize];
-        // SeqCst: what another thread saw before we asked, we must see too.
+        // SeqCst: a version that another thread saw before this request must not be missed here.
         let before = seen.load(Ordering::SeqCst);
         let (status, body) = line.ask(get(&format!("/v1/users/{user}/balance")).as_bytes())?;
         let version = match status {
-            200 => serde_json::from_str::<Value>(&body).expect("JSON")["version"].as_u64().expect("a number"),
+            200 => serde_json::from_str::<Value>(&body).expect("JSON")["version"]
+                .as_u64()
+                .expect("a number"),
             404 => 0,
             503 => return None,
             _ => panic!("seed {seed}: {status} {body}"),
         };
-        assert!(version >= before, "seed {seed}: user {user} was shown at version {before}, and now at {version}");
+        assert!(
+            version >= before,
+            "seed {seed}: user {user} was shown at version {before}, and now at {version}"
+        );
         // SeqCst: as above.
         seen.fetch_max(version, Ordering::SeqCst);
         Some(version)
     }
 }
 
-/// What kills hit, over all rounds.
+/// How often each phase was hit, over all rounds.
 #[derive(Debug, Default)]
 struct Hits {
     kills: u64,
     recovery: u64,
     snapshot: u64,
     segment: u64,
-    /// Times that `/readyz` said so.
+    /// Answers of `/readyz` with `recovering`.
     recovering: u64,
     terms: u64,
     entries: u64,
     requests: u64,
 }
 
-/// What a round waits for before it kills.
+/// The phase that a round waits for before it kills the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Aim {
     Load,
@@ -392,7 +440,7 @@ enum Aim {
 
 const AIMS: [Aim; 5] = [Aim::Snapshot, Aim::Segment, Aim::Load, Aim::Recovery, Aim::Term];
 
-/// The files of a slice.
+/// Files of one slice.
 struct Files {
     data: PathBuf,
     slice: u32,
@@ -403,33 +451,37 @@ impl Files {
         self.data.join(slice_directory(1, self.slice))
     }
 
-    fn manifest(&self) -> manifest::Slice {
+    fn manifest(&self) -> manifest::SliceManifest {
         slice_manifest(&self.data, self.slice)
     }
 
     fn names(&self) -> Vec<File> {
-        let names =
-            fs::read_dir(self.path()).expect("the directory is there").map(|entry| entry.expect("a name").file_name());
+        let names = fs::read_dir(self.path())
+            .expect("the directory exists")
+            .map(|entry| entry.expect("a name").file_name());
         names.filter_map(|name| File::parse(name.to_str()?)).collect()
     }
 
-    /// Whether there is a snapshot that the manifest does not name.
+    /// Whether a snapshot exists that the manifest does not name.
     fn has_unnamed_snapshot(&self) -> bool {
-        let is_unnamed = |manifest: &manifest::Slice| {
-            self.names().iter().any(|file| matches!(file, File::Snapshot(number) if *number > manifest.snapshot))
+        let is_unnamed = |manifest: &manifest::SliceManifest| {
+            self.names()
+                .iter()
+                .any(|file| matches!(file, File::Snapshot(number) if *number > manifest.snapshot))
         };
         let before = self.manifest();
-        // While it is looked at, one may become current: then the manifest is another.
+        // A snapshot that becomes current meanwhile changes the manifest.
         is_unnamed(&before) && self.manifest() == before
     }
 
-    /// Whether the log is changing from a segment to the next: that has its header, and nothing was written to it.
+    /// Whether the log changes segments: the next one has its header, but no record yet.
     fn changes_segment(&self, from: u64) -> bool {
         let last = self.manifest().last.max(from);
-        (from + 1..=last + 1).any(|segment| self.block(segment, 0) && !self.block(segment, ALIGN as u64))
+        (from + 1..=last + 1)
+            .any(|segment| self.block(segment, 0) && !self.block(segment, ALIGN as u64))
     }
 
-    /// Whether anything but zeros stands at the beginning of a block of a segment.
+    /// Whether the first bytes of a segment's block at `offset` are not all zero.
     fn block(&self, segment: u64, offset: u64) -> bool {
         use std::os::unix::fs::FileExt;
         let mut head = [0; 40];
@@ -438,7 +490,7 @@ impl Files {
     }
 }
 
-/// One data directory, and what was fed into it.
+/// One data directory and what was fed to it.
 struct Campaign {
     seed: u64,
     random: Random,
@@ -460,18 +512,23 @@ impl Campaign {
         self.scratch.join("data")
     }
 
-    /// Those of each slice.
+    /// The files of each slice.
     fn files(&self) -> Vec<Files> {
         (0..slices()).map(|slice| Files { data: self.data(), slice }).collect()
     }
 
     fn command(&self) -> Command {
         let mut command = serve(&self.address.to_string());
-        command.arg("--data").arg(self.data()).args(["--snapshot-after-mib", "1", "--linger-ms", "0"]);
+        command.arg("--data").arg(self.data()).args([
+            "--snapshot-after-mib",
+            "1",
+            "--linger-ms",
+            "0",
+        ]);
         command
     }
 
-    /// Starts the server, and asks it whether it is ready from the first moment on.
+    /// Starts the server and polls `/readyz` until it is ready.
     fn start(&self, hits: &mut Hits) -> Server {
         let mut server = Server::begin(&mut self.command());
         let address = self.address;
@@ -482,10 +539,15 @@ impl Campaign {
             match Line(stream).ask(get("/readyz").as_bytes()) {
                 Some((200, _)) => return true,
                 Some((503, body)) => {
-                    assert_eq!(body, expected::problem_body("recovering", ""), "seed {}", self.seed);
+                    assert_eq!(
+                        body,
+                        expected::problem_body("recovering", ""),
+                        "seed {}",
+                        self.seed
+                    );
                     hits.recovering += 1;
                 }
-                // Its listening socket is there before anybody answers.
+                // The listening socket exists before the server answers.
                 None => {}
                 Some(other) => panic!("seed {}: /readyz is answered {other:?}", self.seed),
             }
@@ -496,14 +558,16 @@ impl Campaign {
         server
     }
 
-    /// Starts the server and kills it before it is ready, now and then at once; or asks it to end.
+    /// Starts the server one to three times and ends it before it is ready: with SIGKILL,
+    /// sometimes at once, or with SIGTERM.
     fn kill_in_recovery(&mut self, hits: &mut Hits) {
         for _ in 0..1 + self.random.below(3) {
             let mut server = Server::begin(&mut self.command());
             let is_late = self.random.below(3) > 0;
             if is_late {
-                // The line about limits is the last before loading begins.
-                let begins = std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: "));
+                // The `limits:` line is the last before loading begins.
+                let begins =
+                    std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: "));
                 assert!(begins, "seed {}: the server ended", self.seed);
             }
             thread::sleep(Duration::from_micros(self.random.below(3_000)));
@@ -516,12 +580,13 @@ impl Campaign {
                 server.kill();
                 hits.kills += 1;
             }
-            let was_loaded = std::iter::from_fn(|| server.line()).any(|line| line.starts_with("data: "));
+            let was_loaded =
+                std::iter::from_fn(|| server.line()).any(|line| line.starts_with("data: "));
             hits.recovery += u64::from(is_late && !is_asked && !was_loaded);
         }
     }
 
-    /// Starts the server, checks what is there, feeds it, and ends it.
+    /// Starts the server, checks its data, feeds it, and ends it.
     fn round(&mut self, aim: Aim, hits: &mut Hits) {
         let seed = self.seed;
         if aim == Aim::Recovery || self.feeders.iter().all(|feeder| feeder.requests == 0) {
@@ -532,7 +597,8 @@ impl Campaign {
         let files = self.files();
         let segments: Vec<_> = files.iter().map(|files| files.manifest().last).collect();
         let has_unnamed_snapshot = || files.iter().any(Files::has_unnamed_snapshot);
-        let changes_segment = || files.iter().zip(&segments).any(|(files, &segment)| files.changes_segment(segment));
+        let changes_segment =
+            || files.iter().zip(&segments).any(|(files, &segment)| files.changes_segment(segment));
         let is_met = || match aim {
             Aim::Snapshot => has_unnamed_snapshot(),
             Aim::Segment => changes_segment(),
@@ -540,7 +606,8 @@ impl Campaign {
         };
         let is_timed = !matches!(aim, Aim::Snapshot | Aim::Segment);
         let first_ms = if is_timed { 20 + self.random.below(250) } else { 0 };
-        let late = Duration::from_micros(if aim == Aim::Segment { 0 } else { self.random.below(3_000) });
+        let late =
+            Duration::from_micros(if aim == Aim::Segment { 0 } else { self.random.below(3_000) });
         let reader_seed = self.random.next();
 
         let stop = AtomicBool::new(false);
@@ -579,7 +646,8 @@ impl Campaign {
         }
     }
 
-    /// Checks what is there; at rest, or with requests whose outcome is unknown, which are sent again.
+    /// Checks the data of every feeder and resends its unanswered request. Resends all entries if
+    /// `from_the_first`, else those since the last start.
     fn check(&mut self, server: &Server, from_the_first: bool) {
         for feeder in &mut self.feeders {
             feeder.check_least(server, &self.shown, self.seed);
@@ -595,7 +663,7 @@ impl Campaign {
         for round in 0..ROUNDS {
             self.round(AIMS[round as usize % AIMS.len()], hits);
         }
-        // All of it, once more; and nothing changes by being stopped in order.
+        // A last check of every entry; then an orderly stop must change nothing.
         for is_last in [false, true] {
             let mut server = self.start(hits);
             self.check(&server, !is_last);
@@ -607,10 +675,10 @@ impl Campaign {
     }
 }
 
-/// Reads random users until the server goes.
+/// Reads random users until the server ends.
 fn read_on(address: SocketAddr, shown: &Shown, mut random: Random, stop: &AtomicBool, seed: u64) {
     let mut line = Line::open(address);
-    // Relaxed: nothing else hangs on it.
+    // Relaxed: no other data depends on the flag.
     while !stop.load(Ordering::Relaxed) {
         if shown.read(&mut line, 1 + random.below(FEEDERS * USERS), seed).is_none() {
             return;
@@ -618,22 +686,22 @@ fn read_on(address: SocketAddr, shown: &Shown, mut random: Random, stop: &Atomic
     }
 }
 
-/// Stops those who feed, whatever happens to the one who started them.
+/// Sets the stop flag when dropped, so that the feeders end even if the test panics.
 struct Stops<'a>(&'a AtomicBool);
 
 impl Drop for Stops<'_> {
     fn drop(&mut self) {
-        // Relaxed: nothing else hangs on it.
+        // Relaxed: no other data depends on the flag.
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
 #[test]
-fn no_kill_loses_or_doubles_anything() {
+fn no_kill_loses_or_repeats_an_entry() {
     let campaigns = number("PURSER_KILLS").unwrap_or(KILLS).div_ceil(ROUNDS);
     let seeds: Vec<u64> = match number("PURSER_SEED") {
         Some(seed) => vec![seed],
-        // One, two, three slices in turn.
+        // One, two and three slices in turn.
         None => (0..campaigns).map(|n| RandomState::new().hash_one(0) / 3 * 3 + n % 3).collect(),
     };
     let mut hits = Hits::default();
@@ -648,9 +716,9 @@ fn no_kill_loses_or_doubles_anything() {
     }
 }
 
-/// What the checks above rest on: entries add up as the balance has them.
+/// Checks the generator: the balances it expects are those that the server computes.
 #[test]
-fn a_history_adds_up() {
+fn generated_entries_add_up_to_the_balances() {
     let server = Server::start(&[]);
     let mut feeder = Feeder::new(0, 1);
     for _ in 0..10 {

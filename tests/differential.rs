@@ -1,11 +1,17 @@
-//! Purser against the same service in Go, which was written from the contract by others: the same requests to both, and
-//! every answer compared byte for byte.
+//! Differential test: Purser against the same service in Go, written from the contract by others.
+//! Both get the same requests, and every answer is compared byte for byte.
 //!
-//! Ours is asked on one, two and three slices: each history on one of them, the rest on each.
+//! Purser runs on one, two and three slices: each history on one of these counts, the other tests
+//! on all of them.
 //!
-//! `histories` are seeded and long, `requests` turn on HTTP, `sweep` reads all that a user's entries can show; `pair` asks
-//! both servers, `peer` is the Go side of it. A failure names the one command that shows it again; `PURSER_HISTORIES=n` runs
-//! more. Without Go these tests pass, and say what they left out.
+//! - `histories`: long seeded histories.
+//! - `requests`: requests that exercise HTTP.
+//! - `sweep`: reads that cover everything that a user's entries can show.
+//! - `pair`: sends requests to both servers and compares.
+//! - `peer`: builds, starts and reads the Go server.
+//!
+//! A failure prints the command that reproduces it; `PURSER_HISTORIES=n` sets how many histories
+//! run. Without Go these tests pass and print what was skipped.
 
 mod histories;
 mod pair;
@@ -22,14 +28,20 @@ use serde_json::Value;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 
-on_slices!([one = 1, two = 2, three = 3] [requests_nethttp, requests_fasthttp, requests_hertz, berka]);
+on_slices!([one = 1, two = 2, three = 3] [
+    requests_nethttp,
+    requests_fasthttp,
+    requests_hertz,
+    berka,
+]);
 
 const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
 const EXPECTED: &str = include_str!("data/berka/expected.json");
 
-/// Runs histories with a peer. Says how many answers were compared, unless there is nobody to compare with.
+/// Runs histories against a peer. Returns the number of answers compared; `None` without Go.
 fn histories(peer: &'static str, cases: u32, limits: bool) -> Option<usize> {
-    let what = format!("{} with {peer}", if limits { "histories at the limits" } else { "histories" });
+    let what =
+        format!("{} with {peer}", if limits { "histories at the limits" } else { "histories" });
     let peers = Peers::built(&what)?;
     let compared = Cell::new(0);
     seeds::each(cases, |seed| {
@@ -45,8 +57,12 @@ fn histories(peer: &'static str, cases: u32, limits: bool) -> Option<usize> {
 #[test]
 fn histories_nethttp() {
     let compared = histories("nethttp", 60, false);
-    let is_whole = seeds::number("PURSER_SEED").is_none() && seeds::number("PURSER_HISTORIES").is_none();
-    assert!(!is_whole || compared.is_none_or(|count| count >= 100_000), "too few answers: {compared:?}");
+    let is_whole =
+        seeds::number("PURSER_SEED").is_none() && seeds::number("PURSER_HISTORIES").is_none();
+    assert!(
+        !is_whole || compared.is_none_or(|count| count >= 100_000),
+        "too few answers: {compared:?}"
+    );
 }
 
 #[test]
@@ -82,40 +98,52 @@ fn recent_limit_nethttp() {
     println!("the limit of remembered ids: {compared} answers compared");
 }
 
-/// A difference is found wherever it is planted, and the report says how to see it again.
+/// Each planted difference is found, and the report has the command that reproduces it.
 #[test]
 fn planted_differences_are_found() {
-    /// 2020: all that these histories book has happened by now.
+    /// A clock in 2020, so that all entries of these histories are in the past.
     const THEN: u64 = 1_600_000_000_000;
     let Some(peers) = Peers::built("planted differences") else { return };
     for seed in [2, 7, 11] {
-        let run = |plant| Run { seed, now_ms: THEN, limits: false, peer: "nethttp", plant }.run(peers);
+        let run =
+            |plant| Run { seed, now_ms: THEN, limits: false, peer: "nethttp", plant }.run(peers);
         run(None).unwrap_or_else(|report| panic!("nothing was planted: {report}"));
         for plant in [Plant::More, Plant::Amount, Plant::Earlier, Plant::Kind] {
-            let report = run(Some(plant)).err().unwrap_or_else(|| panic!("not found: {plant:?} of seed {seed}"));
-            let says = |text: String| assert!(report.contains(&text), "{plant:?}: no {text:?} in {report}");
+            let report = run(Some(plant))
+                .err()
+                .unwrap_or_else(|| panic!("not found: {plant:?} of seed {seed}"));
+            let says = |text: String| {
+                assert!(report.contains(&text), "{plant:?}: no {text:?} in {report}")
+            };
             says(format!("seed {seed} step "));
             says(format!(
-                "PURSER_SEED={seed} PURSER_NOW={THEN} cargo test --test purser differential::histories_nethttp"
+                "PURSER_SEED={seed} PURSER_NOW={THEN} cargo test --test purser \
+                 differential::histories_nethttp"
             ));
         }
     }
 }
 
-/// All requests, and in the end what they left behind.
+/// Sends all requests, then reads the users they may have changed.
 fn check_requests(peer: &'static str) {
     let Some(peers) = Peers::built(&format!("requests to {peer}")) else { return };
     let mut pair = Pair::start(peers, peer);
     let mut parted = Vec::new();
     let last = [get("/v1/users/9/balance"), get("/v1/users/10/balance")].map(String::into_bytes);
     let extensions = if peer == "hertz" { Vec::new() } else { requests::extensions() };
-    for request in [vec![requests::opening()], requests::all(), extensions, last.to_vec()].concat() {
+    for request in [vec![requests::opening()], requests::all(), extensions, last.to_vec()].concat()
+    {
         parted.extend(pair.ask(&request).err().map(|parted| parted.shown()));
         pair.renew();
     }
     parted.extend(pair.ask_together(&requests::pipeline()).err().map(|parted| parted.shown()));
     println!("requests to {peer}: {} answers compared", pair.compared);
-    assert!(parted.is_empty(), "{} requests part them:\n{}", parted.len(), parted.join("\n\n"));
+    assert!(
+        parted.is_empty(),
+        "{} requests are answered differently:\n{}",
+        parted.len(),
+        parted.join("\n\n")
+    );
 }
 
 fn requests_nethttp() {
@@ -130,12 +158,14 @@ fn requests_hertz() {
     check_requests("hertz");
 }
 
-/// Real transactions, read at every edge one by one and in batches, then sent again.
+/// Real transactions: fed, read at every edge by single reads and in batches, then resent.
 fn berka() {
     let Some(peers) = Peers::built("real transactions") else { return };
     let users: BTreeMap<String, Value> = serde_json::from_str(EXPECTED).expect("the file is JSON");
-    let questions: Vec<_> =
-        users.iter().flat_map(|(user, of)| sweep::edges(user, of["last_at_ms"].as_u64().expect("a time"))).collect();
+    let questions: Vec<_> = users
+        .iter()
+        .flat_map(|(user, of)| sweep::edges(user, of["last_at_ms"].as_u64().expect("a time")))
+        .collect();
     let lines: Vec<_> = ENTRIES.lines().collect();
     let feeds: Vec<_> = lines.chunks(10_000).map(|part| feed(part.join("\n"))).collect();
     let gets = questions.iter().map(|question| get(&question.target).into_bytes());

@@ -1,5 +1,5 @@
-//! The exchange between cores, case by case: patience with a core that stands still, and what happens when answers find no
-//! room. Its seeded simulation is [`crate::scheduler`].
+//! Case tests of the exchange between cores: patience with a stalled core, and answers that do not
+//! fit the budget. The seeded simulation is [`crate::scheduler`].
 
+mod budget;
 mod patience;
-mod room;

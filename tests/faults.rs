@@ -1,9 +1,13 @@
-//! Faults on the real thing: a directory that is damaged, incomplete, another's or in use is refused with a sentence that names the
-//! file, and left as it is; a disk without room stops the feed, and nothing else.
+//! Fault tests of the real server.
+//!
+//! A data directory that is damaged, incomplete, in use or not Purser's is refused with an error
+//! that names the file, and is not changed. A full disk stops the feed and nothing else.
 
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
-use crate::server::{Response, Scratch, Server, credit, entries, holds, run, serve, slice_manifest};
+use crate::server::{
+    Response, Scratch, Server, credit, entries, holds, run, serve, slice_manifest,
+};
 use purser::journal::frame::ALIGN;
 use purser::journal::{Place, manifest};
 use std::collections::BTreeMap;
@@ -14,12 +18,12 @@ use std::process::{Command, Stdio};
 
 const T: u64 = 1_700_000_100_000;
 const USERS: u64 = 100;
-/// Entries that are fed at first: enough of a log to begin a snapshot.
+/// Entries fed first: enough log bytes to start a snapshot.
 const ENTRIES: u64 = 20_000;
-/// Entries that are fed one by one after that, in each of two lives.
+/// Entries fed one by one after that, in each of two further runs of the server.
 const SINGLES: u64 = 5;
 
-/// Everything in a directory.
+/// All files below a directory, with their bytes.
 pub type Tree = BTreeMap<PathBuf, Vec<u8>>;
 
 pub fn tree(path: &Path) -> Tree {
@@ -36,11 +40,11 @@ pub fn tree(path: &Path) -> Tree {
     found
 }
 
-/// Makes a directory what it was.
+/// Restores a directory to an earlier state.
 pub fn restore(path: &Path, whole: &Tree) {
-    fs::remove_dir_all(path).expect("it can be removed");
+    fs::remove_dir_all(path).expect("the directory can be removed");
     for (file, bytes) in whole {
-        fs::create_dir_all(file.parent().expect("it is in a directory")).expect("it can be made");
+        fs::create_dir_all(file.parent().expect("it has a parent")).expect("it can be created");
         fs::write(file, bytes).expect("it can be written");
     }
 }
@@ -48,20 +52,24 @@ pub fn restore(path: &Path, whole: &Tree) {
 pub fn flip(file: &Path, offset: u64) {
     let open = OpenOptions::new().read(true).write(true).open(file).expect("it is there");
     let mut byte = [0];
-    open.read_exact_at(&mut byte, offset).expect("it is so long");
+    open.read_exact_at(&mut byte, offset).expect("the file has that offset");
     open.write_all_at(&[byte[0] ^ 1], offset).expect("it can be written");
 }
 
 fn truncate(file: &Path, bytes: u64) {
-    OpenOptions::new().write(true).open(file).and_then(|file| file.set_len(bytes)).expect("it can be cut");
+    OpenOptions::new()
+        .write(true)
+        .open(file)
+        .and_then(|file| file.set_len(bytes))
+        .expect("the file can be truncated");
 }
 
-/// Entry `n`: of one user after the other.
+/// Line of entry `n`; users take turns.
 fn line(n: u64) -> String {
     credit(n, 1 + n % USERS, 1 + n as i64, T + n)
 }
 
-/// A data directory with a snapshot, and a log of three segments or more behind it.
+/// A data directory with a snapshot and a log of three segments or more after it.
 struct Data {
     scratch: Scratch,
     entries: u64,
@@ -79,7 +87,7 @@ impl Data {
             (0..SINGLES).for_each(|n| server.feed(&[line(ENTRIES + life * SINGLES + n)]));
         }
         end(&mut server);
-        let manifest::Slice { first, last, .. } = data.manifest();
+        let manifest::SliceManifest { first, last, .. } = data.manifest();
         assert!(last >= first + 2, "{:?}", data.manifest());
         data
     }
@@ -92,7 +100,7 @@ impl Data {
         self.path().join("generation-1/slice-0").join(name)
     }
 
-    fn manifest(&self) -> manifest::Slice {
+    fn manifest(&self) -> manifest::SliceManifest {
         slice_manifest(&self.path(), 0)
     }
 
@@ -104,7 +112,8 @@ impl Data {
         self.slice(format!("snapshot-{}", self.manifest().snapshot))
     }
 
-    /// The server's answer to this directory: no, and why; and nothing in it is another.
+    /// Checks that a server refuses the directory, with an error that contains each of `says`, and
+    /// changes nothing in it.
     fn check_refused(&self, what: &str, says: &[&str]) {
         let before = tree(&self.path());
         let (code, out, err) = run(serve("127.0.0.1:0").arg("--data").arg(self.path()));
@@ -116,7 +125,7 @@ impl Data {
         assert!(tree(&self.path()) == before, "{what}: the directory was changed");
     }
 
-    /// Damages the directory, has it refused, and undoes the damage.
+    /// Damages the directory, checks that it is refused, and undoes the damage.
     fn check(&self, what: &str, damage: impl FnOnce(), says: &[&str]) {
         let whole = tree(&self.path());
         damage();
@@ -125,7 +134,7 @@ impl Data {
         restore(&self.path(), &whole);
     }
 
-    /// Starts a server on the directory: all entries up to `count` are there.
+    /// Starts a server on the directory and checks that it has the first `count` entries.
     fn check_serves(&self, count: u64) -> Server {
         let server = Server::keeping(&self.path(), &[]);
         let mut client = server.connect();
@@ -149,19 +158,28 @@ pub fn show(path: &Path) -> String {
 }
 
 #[test]
-fn what_is_damaged_is_refused_and_named() {
+fn damaged_directories_are_refused_by_file_name() {
     let data = Data::make();
     let manifest = data.manifest();
-    let (root, slice, snapshot) = (data.path().join("manifest"), data.slice("manifest"), data.snapshot());
+    let (root, slice, snapshot) =
+        (data.path().join("manifest"), data.slice("manifest"), data.snapshot());
     let (first, last) = (data.segment(manifest.first), data.segment(manifest.last));
     let before_last = data.segment(manifest.last - 1);
     let align = ALIGN as u64;
 
     for (file, bytes) in [(&root, fs::read(&root)), (&slice, fs::read(&slice))] {
         for at in [16, bytes.expect("it is there").len() as u64 - 3] {
-            data.check("a manifest's byte", || flip(file, at), &[&show(file), "is not a whole manifest"]);
+            data.check(
+                "a manifest's byte",
+                || flip(file, at),
+                &[&show(file), "is not a whole manifest"],
+            );
         }
-        data.check("an empty manifest", || truncate(file, 0), &[&show(file), "is not a whole manifest"]);
+        data.check(
+            "an empty manifest",
+            || truncate(file, 0),
+            &[&show(file), "is not a whole manifest"],
+        );
     }
     let broken = |file: &Path, at: u64| format!("cannot load {}: byte {at}: ", show(file));
     let flipped = |what: &str, file: &Path, at: u64, frame: u64, says: &str| {
@@ -169,7 +187,13 @@ fn what_is_damaged_is_refused_and_named() {
     };
     flipped("a snapshot's first frame", &snapshot, 41, 0, "not the beginning of the snapshot");
     flipped("a snapshot's user", &snapshot, align + 100, align, "frame 1 is broken");
-    flipped("a snapshot's end", &snapshot, manifest.snapshot_end + 50, manifest.snapshot_end, "last frame");
+    flipped(
+        "a snapshot's end",
+        &snapshot,
+        manifest.snapshot_end + 50,
+        manifest.snapshot_end,
+        "last frame",
+    );
     flipped("the first segment's header", &first, 41, 0, "not the beginning of a segment");
     flipped("another segment's header", &last, 20, 0, "not the beginning of a segment");
     flipped("a write in the middle of the log", &before_last, align + 60, align, "is broken");
@@ -181,7 +205,13 @@ fn what_is_damaged_is_refused_and_named() {
         SINGLES * align,
         "is broken",
     );
-    flipped("a write that has others behind it", &last, align + 60, align, "is there behind it, at byte 8192");
+    flipped(
+        "a write that has others behind it",
+        &last,
+        align + 60,
+        align,
+        "is there behind it, at byte 8192",
+    );
 
     let missing = |what: &str, file: &Path, says: &[&str]| {
         let remove = || fs::remove_file(file).expect("it is there");
@@ -192,18 +222,24 @@ fn what_is_damaged_is_refused_and_named() {
     for file in [&snapshot, &first, &before_last, &last] {
         missing("a file that is named", file, &[&show(file), "is not there"]);
     }
-    let both = || [&root, &slice].into_iter().for_each(|file| fs::remove_file(file).expect("it is there"));
+    let both =
+        || [&root, &slice].into_iter().for_each(|file| fs::remove_file(file).expect("it is there"));
     data.check("both manifests", both, &[&show(&data.path()), "holds files but no manifest"]);
     let all = || fs::remove_dir_all(data.path().join("generation-1")).expect("it is there");
     data.check("the generation", all, &[&show(&slice), "is missing"]);
 
     let size = fs::metadata(&snapshot).expect("it is there").len();
-    data.check("a snapshot's tail", || truncate(&snapshot, size / 2), &[&show(&snapshot), "last frame"]);
+    data.check(
+        "a snapshot's tail",
+        || truncate(&snapshot, size / 2),
+        &[&show(&snapshot), "last frame"],
+    );
     data.check("a segment's tail", || truncate(&before_last, 2 * align), &[&show(&before_last)]);
     data.check("the last segment's tail", || truncate(&last, 3 * align), &[&show(&last), "bytes"]);
     data.check("the last segment's all", || truncate(&last, 0), &[&show(&last)]);
     let swap = || {
-        let (a, b) = (fs::read(&last).expect("it is there"), fs::read(&before_last).expect("it is there"));
+        let (a, b) =
+            (fs::read(&last).expect("it is there"), fs::read(&before_last).expect("it is there"));
         fs::write(&last, b).and_then(|()| fs::write(&before_last, a)).expect("they can be written");
     };
     data.check("two segments, one for the other", swap, &["cannot load", "log-"]);
@@ -211,20 +247,35 @@ fn what_is_damaged_is_refused_and_named() {
     let later = |file: &'static str, text: String| {
         let path = if file == "data" { &root } else { &slice };
         let what = format!("{} is of version 2, and this program reads version 1", show(path));
-        data.check("a newer version", || fs::write(path, text).expect("it can be written"), &[&what]);
+        data.check(
+            "a newer version",
+            || fs::write(path, text).expect("it can be written"),
+            &[&what],
+        );
     };
     later("data", "purser data 2\nwhatever this may mean\n".to_owned());
     later("slice", "purser slice 2\nwhatever this may mean\n".to_owned());
     let other = slice_manifest(&data.path(), 0).write(Place { generation: 1, slice: 1, file: 0 });
     let what = format!("{} is that of slice 1 of generation 1", show(&slice));
-    data.check("another slice's manifest", || fs::write(&slice, other).expect("it can be written"), &[&what]);
-    let two = manifest::Directory { generation: 1, slices: 2 }.write();
+    data.check(
+        "another slice's manifest",
+        || fs::write(&slice, other).expect("it can be written"),
+        &[&what],
+    );
+    let two = manifest::DataManifest { generation: 1, slices: 2 }.write();
     let second = data.path().join("generation-1/slice-1/manifest");
-    data.check("two slices", || fs::write(&root, &two).expect("it can be written"), &[&show(&second), "is missing"]);
+    data.check(
+        "two slices",
+        || fs::write(&root, &two).expect("it can be written"),
+        &[&show(&second), "is missing"],
+    );
     let both = || {
-        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
-        fs::create_dir(second.parent().expect("it is in one")).expect("it can be made");
-        fs::write(&root, &two).and_then(|()| fs::write(&second, empty)).expect("they can be written");
+        let empty =
+            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
+        fs::create_dir(second.parent().expect("it has a parent")).expect("it can be created");
+        fs::write(&root, &two)
+            .and_then(|()| fs::write(&second, empty))
+            .expect("they can be written");
     };
     data.check(
         "a second slice",
@@ -233,25 +284,33 @@ fn what_is_damaged_is_refused_and_named() {
     );
     let newer = data.path().join("generation-2/slice-0/log-1");
     let older = || {
-        fs::create_dir_all(newer.parent().expect("it is in one")).expect("it can be made");
+        fs::create_dir_all(newer.parent().expect("it has a parent")).expect("it can be created");
         fs::write(&newer, "").expect("it can be written");
     };
-    data.check("an older manifest", older, &[&show(&root), "is an older manifest: generation 2 came after it"]);
+    data.check(
+        "an older manifest",
+        older,
+        &[&show(&root), "is an older manifest: generation 2 came after it"],
+    );
 
     drop(data.check_serves(data.entries));
 }
 
-/// The newest write may have been torn: nobody was told that it was done. It is cut, and the server says so.
+/// A damaged newest write counts as a torn write: nothing in it was acknowledged. Recovery cuts it
+/// off and the server prints that.
 #[test]
-fn rot_in_the_newest_write_is_cut() {
+fn a_damaged_newest_write_is_cut_off() {
     let data = Data::make();
     let last = data.manifest().last;
     let at = SINGLES * ALIGN as u64;
     flip(&data.segment(last), at + 60);
     let server = data.check_serves(data.entries - 1);
-    let said = format!("; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was done");
+    let said = format!(
+        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was \
+         done"
+    );
     assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
-    // It is sent again, as after any answer that never came; and what was cut does not come back.
+    // The client resends the entry, as after any missing answer; the cut write does not come back.
     server.feed(&[line(data.entries - 1)]);
     drop(server);
     let server = data.check_serves(data.entries);
@@ -259,11 +318,14 @@ fn rot_in_the_newest_write_is_cut() {
 }
 
 #[test]
-fn a_second_process_is_refused() {
+fn a_second_process_on_the_directory_is_refused() {
     let data = Data::make();
     let server = data.check_serves(data.entries);
-    // It makes its next segment ready beside the serving; then it is at rest.
-    assert!(holds(|| data.segment(data.manifest().last + 1).exists()), "a segment is made ready");
+    // The server creates its next segment in the background; after that the directory is stable.
+    assert!(
+        holds(|| data.segment(data.manifest().last + 1).exists()),
+        "the next segment is created"
+    );
     data.check_refused("a second process", &[&show(&data.path()), "is used by another process"]);
     server.is_well();
     server.feed(&[line(data.entries)]);
@@ -272,7 +334,7 @@ fn a_second_process_is_refused() {
 }
 
 #[test]
-fn what_is_not_ours_is_left_alone() {
+fn directories_without_a_manifest_are_refused_unchanged() {
     let scratch = Scratch::new("foreign");
     let check = |data: &Path, says: &[&str]| {
         let before = tree(&scratch.join(""));
@@ -284,7 +346,9 @@ fn what_is_not_ours_is_left_alone() {
         assert_eq!(tree(&scratch.join("")), before, "{err}");
     };
     let photos = scratch.join("photos");
-    fs::create_dir(&photos).and_then(|()| fs::write(photos.join("1.jpg"), "a photo")).expect("it can be written");
+    fs::create_dir(&photos)
+        .and_then(|()| fs::write(photos.join("1.jpg"), "a photo"))
+        .expect("it can be written");
     check(&photos, &[&show(&photos), "holds files but no manifest"]);
     let below = photos.join("1.jpg/data");
     check(&below, &["cannot create", &show(&below)]);
@@ -292,15 +356,18 @@ fn what_is_not_ours_is_left_alone() {
     check(Path::new("/proc/purser-data"), &["cannot create /proc/purser-data"]);
 }
 
-/// `command` in a mount namespace of its own, after `mounts`; `None` where that is not allowed.
+/// `command` in its own mount namespace, run after the shell commands `mounts`; `None` where
+/// mounts are not allowed.
 fn mounted(mounts: &str, command: &Command) -> Option<Command> {
     let enter = |script: &str| {
         let mut unshare = Command::new("unshare");
         unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).stdin(Stdio::null());
         unshare
     };
-    let is_allowed =
-        enter("mount -t tmpfs none /mnt").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    let is_allowed = enter("mount -t tmpfs none /mnt")
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
     if !is_allowed {
         eprintln!("skipped: no mounts are allowed here");
         return None;
@@ -317,54 +384,67 @@ fn mounted(mounts: &str, command: &Command) -> Option<Command> {
 }
 
 #[test]
-fn a_read_only_directory() {
+fn a_read_only_directory_is_refused() {
     let data = Data::make();
     let path = show(&data.path());
     let before = tree(&data.path());
     let mounts = format!("mount --bind {path} {path} && mount -o remount,bind,ro {path}");
-    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &path])) else { return };
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &path])) else {
+        return;
+    };
     let (code, _, err) = run(&mut command);
     assert_eq!(code, Some(1), "{err}");
-    assert!(err.starts_with(&format!("error: cannot open {path}/lock: Read-only file system")), "{err}");
+    assert!(
+        err.starts_with(&format!("error: cannot open {path}/lock: Read-only file system")),
+        "{err}"
+    );
     assert!(tree(&data.path()) == before, "the directory was changed");
     drop(data.check_serves(data.entries));
 }
 
-/// What a feed of so many lines was answered: how many were accepted; the others found no room.
+/// Number of accepted lines of a feed whose remaining lines were all refused with
+/// `insufficient_storage`.
 fn accepted(response: &Response, first: u64, lines: u64) -> u64 {
-    let room = (0..=lines).find(|&room| {
-        let results: Vec<_> = (room..lines)
-            .map(|index| rejected(index as usize, &(first + index).to_string(), "insufficient_storage", ""))
+    let accepted = (0..=lines).find(|&accepted| {
+        let results: Vec<_> = (accepted..lines)
+            .map(|index| {
+                rejected(index as usize, &(first + index).to_string(), "insufficient_storage", "")
+            })
             .collect();
-        response.body == fed(room as usize, 0, &results)
+        response.body == fed(accepted as usize, 0, &results)
     });
-    let room =
-        room.unwrap_or_else(|| panic!("neither room nor none: {}", &response.body[..response.body.len().min(300)]));
-    assert_eq!(response.status(), if room < lines { 507 } else { 200 });
-    room
+    let accepted = accepted.unwrap_or_else(|| {
+        panic!("not a result of a full disk: {}", &response.body[..response.body.len().min(300)])
+    });
+    assert_eq!(response.status(), if accepted < lines { 507 } else { 200 });
+    accepted
 }
 
-/// Feeds one user, a credit of 1 at a time, until there is no room; then there is some, and it goes on. Returns how many were accepted.
+/// Feeds one user credits of 1 until the disk is full, then calls `make_room` and checks that the
+/// feed resumes. Returns the number of accepted entries.
 fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
     const LINES: u64 = 500;
     let part = |first: u64| (first..first + LINES).map(|n| credit(n, 1, 1, T)).collect::<Vec<_>>();
     let mut client = server.connect();
     let check = |client: &mut crate::server::Client, count: u64| {
         let answer = client.ask(get("/v1/users/1/balance")).shown();
-        let want =
-            if count == 0 { expected::problem("user_not_found", "", "") } else { balance(1, count, T, count as i64) };
+        let want = if count == 0 {
+            expected::problem("user_not_found", "", "")
+        } else {
+            balance(1, count, T, count as i64)
+        };
         assert_eq!(answer, want);
     };
     let mut count = 0;
     loop {
-        let room = accepted(&client.ask(feed(entries(&part(count)))), count, LINES);
-        count += room;
-        if room < LINES {
+        let taken = accepted(&client.ask(feed(entries(&part(count)))), count, LINES);
+        count += taken;
+        if taken < LINES {
             break;
         }
-        assert!(count < 100_000, "there is always room");
+        assert!(count < 100_000, "the disk never gets full");
     }
-    // No room is no room; what is there is read, and what was accepted is known.
+    // The disk stays full: every line is refused, reads work, and accepted ids are known.
     for _ in 0..3 {
         check(&mut client, count);
         assert_eq!(accepted(&client.ask(feed(entries(&part(count)))), count, LINES), 0);
@@ -375,9 +455,9 @@ fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
         assert_eq!(again, json("", &fed(0, 1, &[duplicate(0, "0")])));
     }
     make_room();
-    // One at a time: room may come in the middle of a request.
+    // One entry per request, because space may become free in the middle of a request.
     let resumed = holds(|| client.ask(feed(entries(&[credit(count, 1, 1, T)]))).status() == 200);
-    assert!(resumed, "there is room, and it does not go on");
+    assert!(resumed, "the disk has space again and the feed does not resume");
     count += 1;
     check(&mut client, count);
     count
@@ -389,18 +469,25 @@ fn limit_file_size(server: &Server, bytes: &str) {
     assert!(status.expect("util-linux is there").success());
 }
 
-/// A limit on the size of files is a kind of full disk that needs no privilege: a segment cannot be made.
+/// A file size limit acts like a full disk and needs no privilege: a segment cannot be created.
 #[test]
-fn no_room_for_the_next_segment() {
+fn a_file_size_limit_stops_only_the_feed() {
     for first_bytes in [64 << 10, 1 << 20, 2 << 20] {
         let scratch = Scratch::new("full");
         let command = serve("127.0.0.1:0");
         let mut limited = Command::new("prlimit");
-        limited.arg(format!("--fsize={first_bytes}:")).arg(command.get_program()).args(command.get_args());
+        limited
+            .arg(format!("--fsize={first_bytes}:"))
+            .arg(command.get_program())
+            .args(command.get_args());
         limited.arg("--data").arg(scratch.join("data")).stderr(Stdio::null());
         let mut server = Server::spawn(&mut limited);
         let count = check_full(&server, || limit_file_size(&server, "unlimited"));
-        assert_eq!(count > 10_000, first_bytes >= 1 << 20, "{count} entries in {first_bytes} bytes");
+        assert_eq!(
+            count > 10_000,
+            first_bytes >= 1 << 20,
+            "{count} entries in {first_bytes} bytes"
+        );
         server.kill();
         let server = Server::keeping(&scratch.join("data"), &[]);
         let answer = server.ask(get("/v1/users/1/balance")).shown();
@@ -408,14 +495,17 @@ fn no_room_for_the_next_segment() {
     }
 }
 
-/// A disk that is full, and then has room again.
+/// A disk that gets full and then has space again.
 #[test]
-fn a_full_disk() {
+fn a_full_disk_stops_only_the_feed() {
     let scratch = Scratch::new("full");
     let path = show(&scratch.join(""));
-    let mounts = format!("mount -t tmpfs -o size=8m none {path} && head -c 6m /dev/zero > {path}/ballast");
+    let mounts =
+        format!("mount -t tmpfs -o size=8m none {path} && head -c 6m /dev/zero > {path}/ballast");
     let data = show(&scratch.join("data"));
-    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &data])) else { return };
+    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &data])) else {
+        return;
+    };
     let mut server = Server::spawn(command.stderr(Stdio::null()));
     let ballast = PathBuf::from(format!("/proc/{}/root{path}/ballast", server.id()));
     let count = check_full(&server, || fs::remove_file(&ballast).expect("it is there"));
@@ -423,20 +513,24 @@ fn a_full_disk() {
     end(&mut server);
 }
 
-/// A snapshot that finds no room is given up, and taken when there is some; reads and the feed do not notice.
+/// A snapshot that finds no disk space is given up and retried when there is some; reads and the
+/// feed are not affected.
 #[test]
-fn no_room_for_a_snapshot() {
+fn a_snapshot_without_disk_space_is_retried() {
     let (scratch, aside) = (Scratch::new("full"), Scratch::new("aside"));
     let path = show(&scratch.join(""));
-    let mounts = format!("mount -t tmpfs -o size=8m none {path} && head -c 5090000 /dev/zero > {path}/ballast");
+    let mounts = format!(
+        "mount -t tmpfs -o size=8m none {path} && head -c 5090000 /dev/zero > {path}/ballast"
+    );
     let data = show(&scratch.join("data"));
     let flags = ["--data", &data, "--snapshot-after-mib", "1"];
     let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(flags)) else { return };
-    let said = fs::File::create(aside.join("stderr")).expect("it can be made");
+    let said = fs::File::create(aside.join("stderr")).expect("it can be created");
     let mut server = Server::spawn(command.stderr(said));
     let inside = PathBuf::from(format!("/proc/{}/root{path}", server.id()));
     let snapshots = || slice_manifest(&inside.join("data"), 0).snapshot;
-    // There is room for two segments, and 150 kB: less than the image of a user who has 16 bytes for each entry.
+    // The disk has space for two segments and 150 kB: less than the image of this user, which has
+    // 16 bytes for each entry.
     let lines: Vec<_> = (0..20_000).map(|n| credit(n, 1, 1, T)).collect();
     let mut fed = 0;
     for part in lines.chunks(1_000) {
@@ -446,13 +540,14 @@ fn no_room_for_a_snapshot() {
     }
     let is_given_up = || {
         let said = fs::read_to_string(aside.join("stderr")).expect("text");
-        said.contains("No space left on device") && said.contains("; the snapshot is given up, and tried again")
+        said.contains("No space left on device")
+            && said.contains("; the snapshot is given up, and tried again")
     };
     assert!(holds(is_given_up), "{}", fs::read_to_string(aside.join("stderr")).expect("text"));
     server.is_well();
     let before = snapshots();
     fs::remove_file(inside.join("ballast")).expect("it is there");
-    assert!(holds(|| snapshots() > before), "no snapshot is taken, and there is room");
+    assert!(holds(|| snapshots() > before), "the disk has space again and no snapshot is taken");
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
     server.kill();
 }

@@ -1,9 +1,13 @@
-//! A data directory of format version 1, kept as text, with what a server answers on it. It loads for ever.
+//! Golden test of disk format version 1: a data directory, kept as text, that every later program
+//! must load, and the answers that a server gives on it.
 //!
-//! `data/golden/v1/data.txt` holds each file of the directory: a line with its name and size, then rows of its bytes in hexadecimal, each
-//! with its offset; rows of zeros are left out. `answers.txt` is a script: a request (`> `) and what it is answered (`< `, status and
-//! body), in order. `cargo test --test purser make_golden -- --ignored` made both, and does not do it twice: for a new version of
-//! the format there is a new directory beside this one.
+//! - `data/golden/v1/data.txt` holds each file of the directory: a line with its name and size,
+//!   then rows of its bytes in hexadecimal, each with its offset. Rows of zeros are left out.
+//! - `data/golden/v1/answers.txt` is a script: requests (`> `), each followed by its answer (`< `,
+//!   status and body), in order.
+//!
+//! `cargo test --test purser make_golden -- --ignored` made both and refuses to run again: a new
+//! format version gets a new directory beside this one.
 
 use crate::server::client::{Client, feed, get};
 use crate::server::{Scratch, Server, entries, holds, slice_manifest};
@@ -15,30 +19,32 @@ use std::path::{Path, PathBuf};
 
 const DATA: &str = include_str!("data/golden/v1/data.txt");
 const ANSWERS: &str = include_str!("data/golden/v1/answers.txt");
-/// Bytes of a row.
+/// Bytes per row.
 const ROW: usize = 64;
 
-/// Writes the files that the text tells of.
+/// Writes the files described by `text` below `root`.
 fn unpack(text: &str, root: &Path) {
     let mut open = None;
     for line in text.lines() {
         let (first, second) = line.split_once(' ').expect("two words");
         if let Ok(offset) = first.parse() {
-            let byte = |at: usize| u8::from_str_radix(&second[at..at + 2], 16).expect("hexadecimal");
+            let byte =
+                |at: usize| u8::from_str_radix(&second[at..at + 2], 16).expect("hexadecimal");
             let bytes: Vec<_> = (0..second.len()).step_by(2).map(byte).collect();
             let file: &fs::File = open.as_ref().expect("a name comes first");
             file.write_all_at(&bytes, offset).expect("it can be written");
         } else {
             let path = root.join(first);
-            fs::create_dir_all(path.parent().expect("it is below the root")).expect("it can be made");
-            let file = fs::File::create(path).expect("it can be made");
+            fs::create_dir_all(path.parent().expect("the file is below the root"))
+                .expect("it can be created");
+            let file = fs::File::create(path).expect("it can be created");
             file.set_len(second.parse().expect("a size")).expect("it can be sized");
             open = Some(file);
         }
     }
 }
 
-/// Plays the script's requests, and writes down what is answered.
+/// Sends the script's requests and returns the script with the answers received.
 fn play(client: &mut Client, script: &str) -> String {
     let mut said = String::new();
     for request in script.lines().filter_map(|line| line.strip_prefix("> ")) {
@@ -46,7 +52,8 @@ fn play(client: &mut Client, script: &str) -> String {
             Some(target) => client.ask(get(target)),
             None => client.ask(feed(entries(&[request]))),
         };
-        writeln!(said, "> {request}\n< {} {}", response.status(), response.body).expect("a string takes all");
+        writeln!(said, "> {request}\n< {} {}", response.status(), response.body)
+            .expect("a string takes all");
     }
     said
 }
@@ -66,14 +73,25 @@ fn version_1_loads() {
     let root = scratch.join("data");
     unpack(DATA, &root);
     let (manifest, names) = slice_files(&root);
-    assert!(manifest.snapshot > 0 && manifest.last >= manifest.first + 2 && names.len() >= 4, "{manifest:?} {names:?}");
+    assert!(
+        manifest.snapshot > 0 && manifest.last >= manifest.first + 2 && names.len() >= 4,
+        "{manifest:?} {names:?}"
+    );
 
     let mut server = Server::keeping(&root, &[]);
-    let line = server.greeting.iter().find(|line| line.starts_with("data: ")).expect("it says what it loaded");
-    assert!(line.contains("users from the snapshot") && !line.contains(" 0 entries from the log"), "{line}");
+    let line = server
+        .greeting
+        .iter()
+        .find(|line| line.starts_with("data: "))
+        .expect("it says what it loaded");
+    assert!(
+        line.contains("users from the snapshot") && !line.contains(" 0 entries from the log"),
+        "{line}"
+    );
     check(&mut server.connect(), ANSWERS);
-    // What was fed by the script is kept like everything else.
-    let (_, reads) = ANSWERS.rsplit_once("> {").expect("the script feeds, and reads again after that");
+    // The entries that the script fed survive a kill too.
+    let (_, reads) =
+        ANSWERS.rsplit_once("> {").expect("the script feeds, and reads again after that");
     let (_, reads) = reads.split_once("\n> ").expect("reads follow");
     let reads = format!("> {reads}");
     assert!(reads.lines().count() > 20, "{reads}");
@@ -82,18 +100,22 @@ fn version_1_loads() {
     check(&mut server.connect(), &reads);
 }
 
-/// The slice's manifest, and the files that it names.
-fn slice_files(root: &Path) -> (manifest::Slice, Vec<PathBuf>) {
+/// The slice's manifest and the files that it names.
+fn slice_files(root: &Path) -> (manifest::SliceManifest, Vec<PathBuf>) {
     let (slice, manifest) = (PathBuf::from(slice_directory(1, 0)), slice_manifest(root, 0));
     let segments = (manifest.first..=manifest.last).map(File::Segment);
-    let files = segments.chain([File::Snapshot(manifest.snapshot)]).map(|file| slice.join(file.to_string())).collect();
+    let files = segments
+        .chain([File::Snapshot(manifest.snapshot)])
+        .map(|file| slice.join(file.to_string()))
+        .collect();
     (manifest, files)
 }
 
-/// The files that count, as text.
+/// The manifests and the files they name, as text.
 fn pack(root: &Path) -> String {
     let mut text = String::new();
-    let manifests = [PathBuf::from("manifest"), PathBuf::from(slice_directory(1, 0)).join("manifest")];
+    let manifests =
+        [PathBuf::from("manifest"), PathBuf::from(slice_directory(1, 0)).join("manifest")];
     for name in manifests.into_iter().chain(slice_files(root).1) {
         let bytes = fs::read(root.join(&name)).expect("it is there");
         writeln!(text, "{} {}", name.display(), bytes.len()).expect("a string takes all");
@@ -106,76 +128,119 @@ fn pack(root: &Path) -> String {
     text
 }
 
-/// When most of it is booked.
+/// Booking time of most entries.
 const T: u64 = 1_700_000_000_000;
-const QUARTER: u64 = 900_000;
+const BUCKET: u64 = 900_000;
 const HOUR: u64 = 3_600_000;
 const DAY: u64 = 24 * HOUR;
-/// One with a long history.
+/// A user with a long history.
 const OLD: u64 = 5;
 const LAST: u64 = u64::MAX;
 
-fn post(id: impl std::fmt::Display, user: u64, money: (&str, &str, &str, i64), at: u64, state: &str) -> String {
+fn post(
+    id: impl std::fmt::Display,
+    user: u64,
+    money: (&str, &str, &str, i64),
+    at: u64,
+    state: &str,
+) -> String {
     let (currency, kind, direction, amount) = money;
     format!(
-        r#"{{"entry_id":"{id}","user_id":"{user}","currency":"{currency}","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at},"state":"{state}"}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"{currency}\",\
+         \"kind\":\"{kind}\",\"direction\":\"{direction}\",\"amount\":{amount},\"at_ms\":{at},\
+         \"state\":\"{state}\"}}"
     )
 }
 
 fn settle(id: u64, user: u64, hold: u64, amount: i64, at: u64) -> String {
     format!(
-        r#"{{"entry_id":"{id}","user_id":"{user}","amount":{amount},"at_ms":{at},"state":"posted","pending_id":"{hold}"}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"amount\":{amount},\"at_ms\":{at},\
+         \"state\":\"posted\",\"pending_id\":\"{hold}\"}}"
     )
 }
 
 fn void(id: u64, user: u64, hold: u64, at: u64) -> String {
-    format!(r#"{{"entry_id":"{id}","user_id":"{user}","at_ms":{at},"state":"voided","pending_id":"{hold}"}}"#)
+    format!(
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"at_ms\":{at},\"state\":\"voided\",\
+         \"pending_id\":\"{hold}\"}}"
+    )
 }
 
-/// What the snapshot holds: one request.
+/// Entries of the snapshot, fed in one request.
 fn before_the_snapshot() -> Vec<String> {
     let coin = |direction, amount| ("COIN", "topup", direction, amount);
     let mut lines = vec![post(1, 1, coin("credit", 500), T, "posted")];
     // Several currencies.
     for (n, currency) in ["COIN", "EUR", "DIAMOND", "ABCDEFGH"].into_iter().enumerate() {
-        lines.push(post(10 + n, 2, (currency, "topup", "credit", 1_000 + n as i64), T + n as u64, "posted"));
-        lines.push(post(20 + n, 2, (currency, "gift_sent", "debit", 10 * n as i64), T + 10 + n as u64, "posted"));
+        lines.push(post(
+            10 + n,
+            2,
+            (currency, "topup", "credit", 1_000 + n as i64),
+            T + n as u64,
+            "posted",
+        ));
+        lines.push(post(
+            20 + n,
+            2,
+            (currency, "gift_sent", "debit", 10 * n as i64),
+            T + 10 + n as u64,
+            "posted",
+        ));
     }
-    // Holds: open, settled in part, voided.
+    // Holds: open, partly settled, fully settled, voided.
     for n in 0..20 {
         let direction = if n % 3 == 0 { "credit" } else { "debit" };
         lines.push(post(100 + n, 3, coin(direction, 100 + n as i64), T + n, "pending"));
     }
-    lines.extend([settle(130, 3, 100, 40, T + 30), settle(131, 3, 101, 101, T + 31), void(132, 3, 102, T + 32)]);
-    // Many remembered ids, of every form.
+    lines.extend([
+        settle(130, 3, 100, 40, T + 30),
+        settle(131, 3, 101, 101, T + 31),
+        void(132, 3, 102, T + 32),
+    ]);
+    // Many ids in the dedup window, of every form.
     for n in 0..60_u128 {
-        let id = format!("{:032x}", (n + 1).wrapping_mul(0x1234_5678_9abc_def0_0fed_cba9_8765_4321));
+        let id =
+            format!("{:032x}", (n + 1).wrapping_mul(0x1234_5678_9abc_def0_0fed_cba9_8765_4321));
         let uuid = [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-");
-        lines.push(post(uuid, 4, ("COIN", "gift_received", "credit", n as i64), T + n as u64 * 1_000, "posted"));
+        lines.push(post(
+            uuid,
+            4,
+            ("COIN", "gift_received", "credit", n as i64),
+            T + n as u64 * 1_000,
+            "posted",
+        ));
     }
     lines.push(post(u128::MAX, 4, coin("debit", 1), T + 60_000, "posted"));
-    // Days, hours, quarters: more than a block of rows.
+    // Days, hours and 15-minute buckets: more than a block of rows.
     for n in 0..3_000 {
         let ago = match 3_000 - n {
             ago @ 2_001.. => 9 * DAY + (ago - 2_000) * 9 * HOUR,
             ago @ 1_001.. => 27 * HOUR + (ago - 1_000) * 10 * 60_000,
             ago => ago * 95_000,
         };
-        let kind = ["topup", "gift_sent", "gift_received", "refund", "card_declined"][(n % 5) as usize];
-        let (currency, direction) = (["COIN", "EUR"][(n / 7 % 2) as usize], ["credit", "debit"][(n / 3 % 2) as usize]);
+        let kind =
+            ["topup", "gift_sent", "gift_received", "refund", "card_declined"][(n % 5) as usize];
+        let (currency, direction) =
+            (["COIN", "EUR"][(n / 7 % 2) as usize], ["credit", "debit"][(n / 3 % 2) as usize]);
         let amount = (n * n * 7_919 % 100_003) as i64;
         lines.push(post(10_000 + n, OLD, (currency, kind, direction, amount), T - ago, "posted"));
     }
-    // The ends of ranges.
+    // The largest and smallest values.
     lines.push(post(200, 6, ("COIN", "card_declined", "debit", 0), T, "posted"));
     lines.push(post(201, 6, coin("credit", i64::MAX), T, "posted"));
-    lines.push(post(202, 6, ("COIN", "abcdefghijklmnopqrstuvwxyz_01234", "debit", i64::MAX), T - DAY, "posted"));
+    lines.push(post(
+        202,
+        6,
+        ("COIN", "abcdefghijklmnopqrstuvwxyz_01234", "debit", i64::MAX),
+        T - DAY,
+        "posted",
+    ));
     lines.push(post(0, LAST, coin("credit", 7), 0, "posted"));
     lines
 }
 
-/// What the log holds beyond the snapshot, in each of three lives: requests.
-fn behind_the_snapshot() -> [Vec<Vec<String>>; 3] {
+/// Requests whose entries are in the log after the snapshot, for each of three runs of the server.
+fn after_the_snapshot() -> [Vec<Vec<String>>; 3] {
     let euro = |kind, amount| ("EUR", kind, "credit", amount);
     [
         vec![
@@ -184,23 +249,28 @@ fn behind_the_snapshot() -> [Vec<Vec<String>>; 3] {
             (0..30).map(|n| post(310 + n, 7, euro("topup", n as i64), T + n, "posted")).collect(),
         ],
         vec![
-            vec![post(400, OLD, euro("topup", 11), T + QUARTER, "posted")],
-            vec![post(401, 1, euro("topup", 12), T + 2 * DAY, "posted"), settle(402, 3, 302, 8, T + 200)],
+            vec![post(400, OLD, euro("topup", 11), T + BUCKET, "posted")],
+            vec![
+                post(401, 1, euro("topup", 12), T + 2 * DAY, "posted"),
+                settle(402, 3, 302, 8, T + 200),
+            ],
         ],
         vec![vec![post(500, OLD, ("COIN", "newest_kind", "debit", 13), T + DAY, "posted")]],
     ]
 }
 
-/// Users enough to fill the first segment, one write each.
+/// Entries that fill the first segment, one write each.
 fn filling(n: u64) -> String {
     post(1_000 + n, 100 + n % 16, ("COIN", "topup", "credit", n as i64), T + n, "posted")
 }
 
-/// Reads, entries that go on from there, and the same reads again.
+/// Reads, further entries, and the same reads again.
 fn script() -> String {
     let mut reads = String::new();
     for user in [1, 2, 3, 4, OLD, 6, 7, 8, 100, 115, LAST] {
-        let mut ask = |what: &str| writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all");
+        let mut ask = |what: &str| {
+            writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all")
+        };
         ask("balance");
         ask("stats?window=lifetime");
         let (latest, windows) = if user == OLD {
@@ -216,7 +286,7 @@ fn script() -> String {
     }
     let coin = |amount| ("COIN", "topup", "credit", amount);
     let feeds = [
-        // Known: from the snapshot, and from each part of the log.
+        // Resends and conflicts: ids from the snapshot and from each run's part of the log.
         post(1, 3, coin(1), T, "posted"),
         post(100, 3, ("COIN", "topup", "credit", 100), T, "pending"),
         post(12_999, OLD, coin(1), T + DAY, "posted"),
@@ -224,7 +294,7 @@ fn script() -> String {
         post(310, 7, ("EUR", "topup", "credit", 0), T, "posted"),
         post(311, 7, ("EUR", "topup", "credit", 77), T, "posted"),
         post(500, OLD, ("COIN", "newest_kind", "debit", 13), T + DAY, "posted"),
-        // Too old, and new.
+        // Old and new booking times, settlements, and new users.
         post(501, OLD, coin(5), T - 2 * HOUR, "posted"),
         post(502, OLD, ("COIN", "newest_kind", "debit", 5), T + DAY + 1, "posted"),
         settle(503, 3, 105, 105, T + 300),
@@ -246,7 +316,7 @@ fn make_golden() {
     assert_eq!(DATA, "", "version 1 is what it is: it is never made again");
     let scratch = Scratch::new("make-golden");
     let root = scratch.join("data");
-    // One that keeps nothing is fed the same, and must answer the same.
+    // An ephemeral server gets the same entries and must give the same answers.
     let other = Server::start(&[]);
     let fed = |server: &Server, lines: &[String]| {
         server.feed(lines);
@@ -261,7 +331,7 @@ fn make_golden() {
     }
     (n..n + 4).for_each(|n| fed(&server, &[filling(n)]));
     assert!(holds(|| slice_files(&root).0.snapshot > 0), "a snapshot is taken");
-    for (life, requests) in behind_the_snapshot().iter().enumerate() {
+    for (life, requests) in after_the_snapshot().iter().enumerate() {
         if life > 0 {
             server.kill();
             server = Server::keeping(&root, &[]);

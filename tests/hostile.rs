@@ -1,7 +1,12 @@
-//! Peers that are wrong, slow, greedy or gone. None of them stops the server, and each gets the answer that it can still get.
+//! Hostile clients: malformed requests, slow or greedy peers, and peers that vanish.
+//!
+//! None of them stops the server or blocks other clients, and each gets every answer that can still
+//! reach it.
 
 use crate::server::client::{batch, feed, get};
-use crate::server::expected::{self, CLOSE, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem};
+use crate::server::expected::{
+    self, CLOSE, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem,
+};
 use crate::server::{Client, PATIENCE, Server, credit, entries, holds};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Write};
@@ -13,46 +18,78 @@ on_slices!([one = 1, two = 2, three = 3] [
     refused_requests,
     refused_byte_by_byte,
     answers_come_in_order,
-    one_who_writes_all_before_reading,
-    one_who_feeds_without_end_holds_up_nobody,
+    a_client_that_writes_everything_before_reading,
+    an_endless_feed_does_not_block_others,
     a_read_sees_the_entries_posted_before_it,
-    a_request_that_stays_unfinished,
+    an_unfinished_request_times_out,
     an_idle_connection_is_closed_silently,
-    one_who_takes_no_answers,
-    one_who_takes_no_answers_and_goes_on_asking,
-    a_short_time_to_send_leaves_requests_their_own,
+    a_client_that_reads_nothing_is_dropped,
+    a_client_that_reads_nothing_and_keeps_asking_is_dropped,
+    the_send_timeout_does_not_shorten_the_request_timeout,
     many_connections_at_once,
-    one_connection_too_many,
-    one_connection_too_many_that_has_spoken,
+    connections_above_the_limit_are_refused,
+    a_refused_connection_that_has_sent_data_gets_its_answer,
     garbage,
-    peers_that_vanish,
+    vanished_peers_free_their_connections,
 ]);
 
 const T: u64 = 1_700_000_100_000;
 const USERS: u64 = 50;
 
-/// What the contract refuses in a head, line by line of its last section: request, code.
-#[rustfmt::skip]
+/// Request heads that the contract refuses, in the order of its last section: request, code.
 const HEADS: &[(&str, &str)] = &[
     // Both `Content-Length` and `Transfer-Encoding`.
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n", "malformed_request"),
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\n", "malformed_request"),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\
+         transfer-encoding: chunked\r\n\r\n",
+        "malformed_request",
+    ),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\
+         content-length: 3\r\n\r\n",
+        "malformed_request",
+    ),
     // Differing or malformed `Content-Length`.
-    ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n", "malformed_request"),
+    (
+        "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\n",
+        "malformed_request",
+    ),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3, 4\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: +3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: -3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 0x3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 3 3\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length:\r\n\r\n", "malformed_request"),
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n", "content_too_large"),
-    // Any transfer coding but a final `chunked`.
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n", "unsupported_transfer_coding"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, chunked\r\n\r\n", "malformed_request"),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        "content_too_large",
+    ),
+    // Any transfer coding except a final `chunked`.
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\ntransfer-encoding: chunked\r\n\
+         \r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: identity\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: xchunked\r\n\r\n",
+        "unsupported_transfer_coding",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked, chunked\r\n\r\n",
+        "malformed_request",
+    ),
     ("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", "malformed_request"),
     // Folded lines, bare CR or LF, white space before the colon.
     ("GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", "malformed_request"),
@@ -63,7 +100,7 @@ const HEADS: &[(&str, &str)] = &[
     ("GET / HTTP/1.1\r\nhost: a\rx: b\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\rhost: a\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost : a\r\n\r\n", "malformed_request"),
-    // A missing or repeated `Host` under 1.1, or one that is none.
+    // A missing, repeated or invalid `Host` under 1.1.
     ("GET / HTTP/1.1\r\nx: a\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a b\r\n\r\n", "malformed_request"),
@@ -83,13 +120,16 @@ const HEADS: &[(&str, &str)] = &[
     ("\u{16}\u{3}\u{1}\u{2}\0\u{1}\0\r\n\r\n", "malformed_request"),
     ("GET / HTTP/1.2\r\nhost: a\r\n\r\n", "http_version_not_supported"),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "http_version_not_supported"),
-    // What is well-formed, but would have a body that nobody takes.
+    // Well-formed requests with a body that is not accepted.
     ("POST /nowhere HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n", "not_found"),
     ("GET /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", "content_too_large"),
-    ("POST /v1/entries HTTP/1.1\r\nhost: a\r\nexpect: x\r\ncontent-length: 9\r\n\r\n", "expectation_failed"),
+    (
+        "POST /v1/entries HTTP/1.1\r\nhost: a\r\nexpect: x\r\ncontent-length: 9\r\n\r\n",
+        "expectation_failed",
+    ),
 ];
 
-/// Chunked bodies that break off: what follows the head.
+/// Malformed chunked bodies, without the head.
 const CHUNKS: &[&str] = &[
     "x\r\n",
     "\r\n",
@@ -110,20 +150,21 @@ const CHUNKS: &[&str] = &[
     "0\r\n x: a\r\n",
 ];
 
-/// A server with users 1 to [`USERS`], who have as many `COIN`s.
+/// A server with users 1 to [`USERS`]; each has as many `COIN`s as its id.
 fn peopled(flags: &[&str]) -> Server {
     let server = Server::start(flags);
     server.feed(&(1..=USERS).map(|user| credit(1, user, user as i64, T)).collect::<Vec<_>>());
     server
 }
 
-/// The `n`th user in an order that shows when answers change places, and what a balance read says of them.
+/// A balance read and its answer, for a pseudo-random user, so that answers in the wrong order are
+/// noticed.
 fn nth(n: u64) -> (String, String) {
     let user = 1 + n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(23) % USERS;
     (get(&format!("/v1/users/{user}/balance")), balance(user, 1, T, user as i64))
 }
 
-/// The answer is this one, and the last.
+/// Checks that the next answer is this refusal and that the server then closes the connection.
 fn refused(client: &mut Client, code: &str, context: &str) {
     assert_eq!(client.response().shown(), problem(code, "", CLOSE), "to {context:?}");
     client.is_closed();
@@ -131,7 +172,8 @@ fn refused(client: &mut Client, code: &str, context: &str) {
 
 fn refused_requests() {
     let server = Server::start(&[]);
-    let chunked = "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
+    let chunked = "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson\r\n\
+                   transfer-encoding: chunked\r\n\r\n";
     let chunks = CHUNKS.iter().map(|chunk| (format!("{chunked}{chunk}"), "malformed_request"));
     let heads = HEADS.iter().map(|(head, code)| ((*head).to_owned(), *code));
     let long = [
@@ -148,7 +190,7 @@ fn refused_requests() {
         behind_others.send(get("/healthz").repeat(3) + &bad);
         (0..3).for_each(|_| assert_eq!(behind_others.response().shown(), expected::text("ok")));
         refused(&mut behind_others, code, &bad);
-        // The answer arrives although much more is sent before it is read.
+        // The answer arrives although the client sends much more before it reads.
         let mut talkative = server.connect();
         talkative.send(&bad);
         talkative.send(vec![b'a'; 1 << 20]);
@@ -183,11 +225,11 @@ fn answers_come_in_order() {
     let mut client = server.connect();
     client.send(&all);
     check(&mut client);
-    // Again, by one who reads little at a time.
+    // Again, with a client that reads little at a time.
     client.read_slowly(97, Duration::from_micros(100));
     client.send(&all);
     check(&mut client);
-    // Again, by one who has nothing more to say.
+    // Again, with a client that has closed its sending side.
     client.read_slowly(1 << 16, Duration::ZERO);
     client.send(&all);
     client.finish();
@@ -195,8 +237,9 @@ fn answers_come_in_order() {
     client.is_closed();
 }
 
-/// Far more answers than anyone keeps: the server stops reading until its answers leave, and none is lost.
-fn one_who_writes_all_before_reading() {
+/// More answers than the server buffers: backpressure stops it reading until answers leave, and
+/// none is lost.
+fn a_client_that_writes_everything_before_reading() {
     const COUNT: u64 = 200_000;
     let server = peopled(&[]);
     let mut client = server.connect();
@@ -207,7 +250,7 @@ fn one_who_writes_all_before_reading() {
             for start in (0..COUNT).step_by(1_000) {
                 let some: String = (start..start + 1_000).map(|n| nth(n).0).collect();
                 socket.write_all(some.as_bytes()).expect("the server takes what is sent");
-                // Relaxed: a figure to watch.
+                // Relaxed: only progress is watched.
                 written.fetch_add(some.len(), Ordering::Relaxed);
             }
         });
@@ -221,11 +264,11 @@ fn one_who_writes_all_before_reading() {
     client.is_closed();
 }
 
-/// Waits until a figure has not changed for a while.
+/// Waits until a counter has not changed for 300 ms.
 fn stands_still(figure: &AtomicUsize) {
     let mut last = (usize::MAX, Instant::now());
     assert!(holds(|| {
-        // Relaxed: a figure to watch.
+        // Relaxed: only progress is watched.
         let now = figure.load(Ordering::Relaxed);
         if now != last.0 {
             last = (now, Instant::now());
@@ -234,13 +277,15 @@ fn stands_still(figure: &AtomicUsize) {
     }));
 }
 
-/// One who has sent body upon body gets no more of a turn than another who comes later.
-fn one_who_feeds_without_end_holds_up_nobody() {
+/// A connection with a long queue of feeds gets no larger share of a turn than one that comes
+/// later.
+fn an_endless_feed_does_not_block_others() {
     const BODIES: usize = 1_500;
     let server = Server::start(&[]);
     let mut greedy = server.connect();
     let mut socket = greedy.socket();
-    let body = |user: u64, n: u64| (0..n).map(|entry| credit(entry, user, 1, T)).collect::<Vec<_>>();
+    let body =
+        |user: u64, n: u64| (0..n).map(|entry| credit(entry, user, 1, T)).collect::<Vec<_>>();
     let all = feed(entries(&body(1, 200))).repeat(BODIES);
     let answered = AtomicUsize::new(1);
     thread::scope(|scope| {
@@ -249,7 +294,7 @@ fn one_who_feeds_without_end_holds_up_nobody() {
         scope.spawn(|| {
             for _ in 1..BODIES {
                 assert_eq!(greedy.response().status(), 200);
-                // Relaxed: a figure to look at.
+                // Relaxed: only progress is watched.
                 answered.fetch_add(1, Ordering::Relaxed);
             }
         });
@@ -271,7 +316,7 @@ fn a_read_sees_the_entries_posted_before_it() {
         all.extend(get("/v1/users/1/balance").bytes());
     }
     client.send(all);
-    // Nothing more to say is not gone.
+    // A half-closed connection still gets its answers.
     client.finish();
     let mut total = 0;
     for part in parts {
@@ -282,12 +327,12 @@ fn a_read_sees_the_entries_posted_before_it() {
     client.is_closed();
 }
 
-fn a_request_that_stays_unfinished() {
+fn an_unfinished_request_times_out() {
     let server = peopled(&["--request-timeout-ms", "300"]);
     let mut trickling = server.connect();
     let mut socket = trickling.socket();
     thread::scope(|scope| {
-        // Further bytes do not buy further time.
+        // Further bytes do not extend the timeout.
         scope.spawn(move || {
             let slow = get("/v1/users/1/balance") + &"x".repeat(10_000);
             for byte in slow.bytes() {
@@ -300,7 +345,7 @@ fn a_request_that_stays_unfinished() {
         refused(&mut trickling, "request_timeout", "a trickle");
         drop(trickling);
     });
-    // What was whole before it is answered.
+    // Complete requests before the unfinished one are answered.
     let mut client = server.connect();
     client.send(nth(1).0 + "GET /healthz HTT");
     assert_eq!(client.response().shown(), nth(1).1);
@@ -315,23 +360,27 @@ fn an_idle_connection_is_closed_silently() {
     client.is_closed();
 }
 
-/// Writes until the server ends the connection; it must, within a time. Reads nothing.
+/// Writes and reads nothing until the server closes the connection, which must happen within
+/// `PATIENCE`.
 fn is_dropped(mut write: impl FnMut() -> std::io::Result<usize>) {
     let until = Instant::now() + PATIENCE;
     loop {
-        assert!(Instant::now() < until, "one who takes no answers is still served");
+        assert!(Instant::now() < until, "a client that reads no answers is still served");
         match write() {
             Ok(_) => {}
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
             Err(error) => {
-                assert!(matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset), "{error}");
+                assert!(
+                    matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset),
+                    "{error}"
+                );
                 return;
             }
         }
     }
 }
 
-fn one_who_takes_no_answers() {
+fn a_client_that_reads_nothing_is_dropped() {
     let server = peopled(&["--send-timeout-ms", "300"]);
     let mut socket = server.connect().socket();
     socket.set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
@@ -340,24 +389,25 @@ fn one_who_takes_no_answers() {
     server.is_well();
 }
 
-/// One who takes no answers but goes on asking, a little now and then, is no better.
-fn one_who_takes_no_answers_and_goes_on_asking() {
+/// Further small requests do not extend the send timeout of a client that reads no answers.
+fn a_client_that_reads_nothing_and_keeps_asking_is_dropped() {
     let server = peopled(&["--send-timeout-ms", "500"]);
     let mut client = tight(&server);
-    // Far more than sockets hold, however they are tuned.
+    // Far more than socket buffers hold, however they are tuned.
     let kinds = (0..100).map(|n| credit(n, 1_000, 1, T).replace("topup", &format!("kind_{n}")));
     server.feed(&kinds.collect::<Vec<_>>());
     let lines = vec![r#"{"user_id":"1000","read":"stats","window":"lifetime"}"#; 1_000].join(",");
     client.send(batch(format!(r#"{{"requests":[{lines}]}}"#)));
     let (mut socket, start) = (client.socket(), Instant::now());
     is_dropped(|| {
-        assert!(start.elapsed() < PATIENCE / 3, "one who takes no answers is served as long as he asks for more");
+        assert!(start.elapsed() < PATIENCE / 3, "further requests extend the send timeout");
         thread::sleep(Duration::from_millis(100));
         socket.write(get("/healthz").as_bytes())
     });
 }
 
-/// A connection on which hardly anything is under way: a small buffer, and small segments, which keep the server's small.
+/// A connection that buffers little: its receive buffer is small, and small segments keep the
+/// server's send buffer small.
 fn tight(server: &Server) -> Client {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
@@ -366,8 +416,8 @@ fn tight(server: &Server) -> Client {
     Client::new(socket.into())
 }
 
-/// The time to take an answer is not the time to finish a request.
-fn a_short_time_to_send_leaves_requests_their_own() {
+/// The send timeout and the request timeout are independent.
+fn the_send_timeout_does_not_shorten_the_request_timeout() {
     let server = Server::start(&["--send-timeout-ms", "200", "--request-timeout-ms", "20000"]);
     let mut client = server.connect();
     client.send(get("/healthz") + "GET /heal");
@@ -382,11 +432,14 @@ fn many_connections_at_once() {
     let mut clients: Vec<_> = (0..600).map(|_| server.connect()).collect();
     for _ in 0..2 {
         clients.iter_mut().zip(0..).for_each(|(client, n)| client.send(nth(n).0));
-        clients.iter_mut().zip(0..).for_each(|(client, n)| assert_eq!(client.response().shown(), nth(n).1));
+        clients
+            .iter_mut()
+            .zip(0..)
+            .for_each(|(client, n)| assert_eq!(client.response().shown(), nth(n).1));
     }
 }
 
-fn one_connection_too_many() {
+fn connections_above_the_limit_are_refused() {
     let server = Server::start(&["--max-connections", "3"]).at_one_core();
     let mut clients: Vec<_> = (0..3).map(|_| server.connect()).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask(get("/healthz")).status(), 200));
@@ -401,11 +454,12 @@ fn one_connection_too_many() {
         let mut client = server.connect();
         client.is_welcome()
     };
-    assert!(holds(is_taken), "a place that is free again is given away");
+    assert!(holds(is_taken), "a freed connection slot is used again");
 }
 
-/// One that is turned away has often sent its request already. The answer must arrive, and the connection end in order.
-fn one_connection_too_many_that_has_spoken() {
+/// A refused connection has often sent its request already. The answer must arrive, and the
+/// connection must not be reset.
+fn a_refused_connection_that_has_sent_data_gets_its_answer() {
     let server = Server::start(&["--max-connections", "1"]).at_one_core();
     let mut only = server.connect();
     assert_eq!(only.ask(get("/healthz")).status(), 200);
@@ -415,11 +469,11 @@ fn one_connection_too_many_that_has_spoken() {
     server.signal("CONT");
     assert_eq!(late.response().shown(), problem("overloaded", "", RETRY_ELSEWHERE));
     late.is_closed();
-    // One who sends before he reads must not fail before he reads.
+    // A client that sends again before it reads must not fail.
     late.send(vec![b'a'; 1 << 20]);
 }
 
-/// A generator of bytes that depend on nothing but a seed: SplitMix64.
+/// Random numbers from a seed: SplitMix64.
 struct Random(u64);
 
 impl Random {
@@ -435,7 +489,8 @@ impl Random {
     }
 }
 
-/// Garbage: noise, or good requests with some bytes changed, lost or doubled. `PURSER_SEED=7` runs one seed alone.
+/// Garbage: random bytes, or good requests with some bytes changed, removed or doubled.
+/// `PURSER_SEED=7` runs only that seed.
 fn garbage() {
     let server = peopled(&[]);
     let one = std::env::var("PURSER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
@@ -444,7 +499,9 @@ fn garbage() {
         let mut bytes: Vec<u8> = if seed % 3 == 0 {
             (0..random.below(20_000)).map(|_| random.next() as u8).collect()
         } else {
-            [feed(entries(&[credit(seed + 2, 60, 1, T)])), get("/v1/users/1/balance").into_bytes()].concat().repeat(3)
+            [feed(entries(&[credit(seed + 2, 60, 1, T)])), get("/v1/users/1/balance").into_bytes()]
+                .concat()
+                .repeat(3)
         };
         for _ in 0..random.below(4) {
             let at = random.below(bytes.len().max(1));
@@ -464,34 +521,37 @@ fn garbage() {
     assert_eq!(server.ask(nth(1).0).shown(), nth(1).1);
 }
 
-/// Ends a connection with a reset.
+/// Closes a connection with a reset.
 fn reset(client: Client) {
     SockRef::from(&client.socket()).set_linger(Some(Duration::ZERO)).expect("a linger time");
     drop(client);
 }
 
-fn peers_that_vanish() {
+fn vanished_peers_free_their_connections() {
     let server = peopled(&["--max-connections", "4"]).at_one_core();
     let body = feed(entries(&(0..5_000).map(|n| credit(n, 60, 1, T)).collect::<Vec<_>>()));
     let pipeline = nth(1).0.repeat(5_000);
-    for bytes in [&b""[..], b"GET / HT", &body[..200], &body[..body.len() - 1], &body, pipeline.as_bytes()] {
+    for bytes in
+        [&b""[..], b"GET / HT", &body[..200], &body[..body.len() - 1], &body, pipeline.as_bytes()]
+    {
         for orderly in [true, false] {
             let mut client = taken(&server);
             client.send(bytes);
             if orderly { drop(client) } else { reset(client) }
         }
     }
-    // Each of them has given its place back.
+    // Each of them has freed its connection slot.
     let mut clients: Vec<_> = (0..4).map(|_| taken(&server)).collect();
     clients.iter_mut().for_each(|client| assert_eq!(client.ask(nth(1).0).shown(), nth(1).1));
-    // Half a feed is no feed. Of a whole one, the first lines may have been applied before its peer was missed.
+    // Of an incomplete feed nothing is applied. Of a complete one, the first lines may have been
+    // applied before the server noticed that the peer was gone.
     let again = clients[0].ask(&body);
     let known = again.body.matches(r#""duplicate"}"#).count();
     let ids: Vec<_> = (0..known).map(|n| duplicate(n, &n.to_string())).collect();
     assert_eq!(again.shown(), json("", &fed(5_000 - known, known, &ids)));
 }
 
-/// A connection that the server has taken, as soon as there is a place.
+/// A connection that the server has accepted; waits for a free slot.
 fn taken(server: &Server) -> Client {
     let mut taken = None;
     let is_taken = || {
@@ -500,6 +560,6 @@ fn taken(server: &Server) -> Client {
         taken = is_taken.then_some(client);
         is_taken
     };
-    assert!(holds(is_taken), "no place comes free");
-    taken.expect("it is taken")
+    assert!(holds(is_taken), "no connection slot becomes free");
+    taken.expect("a connection was accepted")
 }

@@ -1,8 +1,9 @@
-//! The house rules, as tests: layering, circles, names, the code map, and what is banned where and
-//! what to use instead.
+//! Rules for the code base, as tests: layering, import cycles, names, the code map, and banned
+//! constructs with their replacements.
 
 pub mod arrows;
 mod circles;
+mod lines;
 mod names;
 pub mod sources;
 
@@ -14,14 +15,17 @@ use std::path::Path;
 #[test]
 fn the_code_map_names_every_file() {
     let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let map = lib.lines().filter_map(|line| line.strip_prefix("//! src/")).filter_map(|line| line.split(' ').next());
+    let map = lib
+        .lines()
+        .filter_map(|line| line.strip_prefix("//! src/"))
+        .filter_map(|line| line.split(' ').next());
     let map: BTreeSet<_> = map.map(|path| format!("src/{path}")).collect();
     let files: BTreeSet<_> = sources().into_iter().map(|(file, _)| file).collect();
     assert_eq!(map, files, "the code map in src/lib.rs and the files of src differ");
 }
 
 #[test]
-fn every_file_is_a_module_of_something_and_says_what_it_is() {
+fn every_file_is_a_module_and_starts_with_a_doc_line() {
     let sources = sources();
     for (file, text) in &sources {
         assert!(text.starts_with("//! "), "{file} does not open with a `//!` line");
@@ -30,33 +34,40 @@ fn every_file_is_a_module_of_something_and_says_what_it_is() {
             continue;
         }
         let is_mod = path.file_name().is_some_and(|name| name == "mod.rs");
-        let name =
-            if is_mod { path.parent().unwrap().file_stem() } else { path.file_stem() }.unwrap().to_str().unwrap();
-        let dir = if is_mod { path.parent().unwrap().parent().unwrap() } else { path.parent().unwrap() };
+        let name = if is_mod { path.parent().unwrap().file_stem() } else { path.file_stem() }
+            .unwrap()
+            .to_str()
+            .unwrap();
+        let dir =
+            if is_mod { path.parent().unwrap().parent().unwrap() } else { path.parent().unwrap() };
         let parent = if dir == Path::new("src") { "src/lib.rs".into() } else { dir.join("mod.rs") };
         let (_, parent_text) = sources.iter().find(|(f, _)| Path::new(f) == parent).unwrap();
         assert!(
-            parent_text.lines().any(|line| line.trim_start_matches("pub ") == format!("mod {name};")),
+            parent_text
+                .lines()
+                .any(|line| line.trim_start_matches("pub ") == format!("mod {name};")),
             "{file} is not a module of {}",
             parent.display()
         );
     }
 }
 
-/// Rooms that are functions of what they are handed.
-const PURE: &[&str] =
-    &["ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config"];
-
-/// Every room but `engine` and `prefetch`, which may have unsafe code.
-const SAFE: &[&str] = &[
-    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar", "decimal", "config",
-    "admin", "ingest", "shadow", "cli", "lib", "main", "build",
+/// Pure modules: their results depend only on their arguments.
+const PURE: &[&str] = &[
+    "ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar",
+    "decimal", "config",
 ];
 
-/// Rooms that bytes from outside come into.
+/// Modules without unsafe code: all except `engine` and `prefetch`.
+const SAFE: &[&str] = &[
+    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar",
+    "decimal", "config", "admin", "ingest", "shadow", "cli", "lib", "main", "build",
+];
+
+/// Modules that process bytes from outside.
 const FED: &[&str] = &["ledger", "http", "tls", "api", "journal", "slice", "server"];
 
-/// What is banned, in which rooms, and what to use instead.
+/// Bans: the modules, the banned words, and what to use instead.
 const BANS: &[(&[&str], &[&str], &str)] = &[
     (SAFE, &["unsafe ", "unsafe{"], "unsafe code belongs in engine/ or prefetch.rs"),
     (
@@ -86,13 +97,18 @@ const BANS: &[(&[&str], &[&str], &str)] = &[
             "RandomState",
             "std::collections::HashMap",
         ],
-        "no threads, locks or random state in a pure room: state is owned, maps are BTreeMap or hashbrown with a fixed hasher",
+        "no threads, locks or random state in a pure module: state is owned, maps are BTreeMap or \
+         hashbrown with a fixed hasher",
     ),
-    (&["ledger"], &["f32", "f64"], "money is integer minor units, and so is everything near it"),
+    (
+        &["ledger"],
+        &["f32", "f64"],
+        "money is integer minor units; so are all figures of the ledger",
+    ),
     (
         FED,
         &[".unwrap()", "println!", "eprintln!", "dbg!"],
-        "what comes from outside is refused by name; what cannot happen is an expect that says why",
+        "refuse bad input with an error; where failure is impossible, use an expect that says why",
     ),
     (SAFE, STUBS, "no stubs"),
     (&["engine", "prefetch"], STUBS, "no stubs"),
@@ -101,10 +117,11 @@ const BANS: &[(&[&str], &[&str], &str)] = &[
 const STUBS: &[&str] = &["todo!", "unimplemented!", "TODO", "FIXME"];
 
 #[test]
-fn what_is_banned_is_not_there() {
+fn banned_constructs_do_not_occur() {
     for (file, text) in sources() {
         let code = code(&text);
-        for (_, words, instead) in BANS.iter().filter(|(rooms, _, _)| rooms.contains(&room(&file))) {
+        for (_, words, instead) in BANS.iter().filter(|(rooms, _, _)| rooms.contains(&room(&file)))
+        {
             for word in *words {
                 assert!(!code.contains(word), "{file} has `{word}`: {instead}");
             }
@@ -113,7 +130,7 @@ fn what_is_banned_is_not_there() {
 }
 
 #[test]
-fn every_unsafe_block_says_why_it_is_sound_and_every_ordering_why_it_is_enough() {
+fn every_unsafe_block_and_every_ordering_has_its_reason() {
     for (file, text) in sources() {
         let lines: Vec<_> = text.lines().collect();
         for (number, line) in lines.iter().enumerate() {
@@ -121,34 +138,21 @@ fn every_unsafe_block_says_why_it_is_sound_and_every_ordering_why_it_is_enough()
             let said = |mark: &str| before.iter().any(|line| line.contains(mark));
             let code = line.split("//").next().unwrap();
             if code.contains("unsafe {") {
-                assert!(said("SAFETY:"), "{file}:{}: an unsafe block without `// SAFETY:`", number + 1);
+                assert!(
+                    said("SAFETY:"),
+                    "{file}:{}: an unsafe block without `// SAFETY:`",
+                    number + 1
+                );
             }
             for ordering in ["Relaxed", "Acquire", "Release", "AcqRel", "SeqCst"] {
                 if code.contains(&format!("Ordering::{ordering}")) {
-                    assert!(said(&format!("{ordering}:")), "{file}:{}: `{ordering}` without its reason", number + 1);
+                    assert!(
+                        said(&format!("{ordering}:")),
+                        "{file}:{}: `{ordering}` without its reason",
+                        number + 1
+                    );
                 }
             }
         }
     }
-}
-
-#[test]
-fn the_readme_has_every_code_beside_its_status() {
-    use purser::api::problem::Code;
-    let readme = fs::read_to_string(root().join("README.md")).unwrap();
-    let mut listed = std::collections::BTreeMap::new();
-    for line in readme.lines() {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let ["", status, codes, ""] = cells[..] else { continue };
-        let Some(status) = status.get(..3).and_then(|digits| digits.parse::<u16>().ok()) else { continue };
-        for code in codes.split('`').skip(1).step_by(2) {
-            assert_eq!(listed.insert(code, status), None, "{code} is listed twice");
-        }
-    }
-    for code in Code::ALL {
-        let status = listed.remove(code.name()).unwrap_or_else(|| panic!("the README lacks {}", code.name()));
-        // A line of the feed is rejected inside a 200.
-        assert!(status == code.status().code() || status == 200, "{}: {status} in the README", code.name());
-    }
-    assert!(listed.is_empty(), "the README has codes that are none: {listed:?}");
 }

@@ -1,5 +1,5 @@
-//! `purser import`: real and random histories in any order come to what the same entries come to when they are fed in order, and nothing
-//! that is interrupted counts.
+//! `purser import`: real and random histories, imported in any order, give the same result as the
+//! same entries fed in order. An interrupted import has imported nothing.
 
 use crate::model::history::{History, Step};
 use crate::model::{Code, Model, Verdict};
@@ -23,42 +23,51 @@ const T: u64 = 1_700_000_100_000;
 const HOUR_MS: u64 = 3_600_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// What a command came to: exit code, standard output, standard error.
+/// Outcome of a command: exit code, standard output, standard error.
 pub type Outcome = (Option<i32>, String, String);
 
-/// Runs a command to its end, with this standard input.
+/// Runs a command to its end with this standard input.
 pub fn run(command: &mut Command, stdin: &[u8]) -> Outcome {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it starts");
     let mut to = child.stdin.take().expect("piped");
     let outcome = thread::scope(|scope| {
-        // One that ends early leaves the rest unread.
+        // A command that ends early leaves the rest unread.
         scope.spawn(move || to.write_all(stdin));
-        child.wait_with_output().expect("a child of ours")
+        child.wait_with_output().expect("it is a child of this process")
     });
     let text = |bytes| String::from_utf8(bytes).expect("text");
     (outcome.status.code(), text(outcome.stdout), text(outcome.stderr))
 }
 
-/// `purser import` into a directory.
+/// The command `purser import` into a directory.
 pub fn import(data: &Path) -> Command {
     let mut command = purser();
     command.args(["import", "--data"]).arg(data);
     command
 }
 
-/// Imports these lines, all of which must be taken.
+/// Imports lines, all of which must be accepted.
 pub fn import_all(data: &Path, lines: &[String]) {
     let (code, out, err) = run(import(data).arg("-"), &entries(lines));
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    let starts = format!("{}: {} accepted, 0 duplicates, 0 rejected", many(lines.len(), "line"), commas(lines.len()));
+    let starts = format!(
+        "{}: {} accepted, 0 duplicates, 0 rejected",
+        many(lines.len(), "line"),
+        commas(lines.len())
+    );
     assert!(out.starts_with(&starts), "{out}");
 }
 
-/// A number as people read it.
+/// A number with thousands separators.
 pub fn commas(n: usize) -> String {
     let digits = n.to_string();
-    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap()).collect();
+    let groups: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).unwrap())
+        .collect();
     groups.join(",")
 }
 
@@ -92,7 +101,9 @@ fn packed(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn files_of(directory: &Path) -> BTreeSet<String> {
-    let names = fs::read_dir(directory).expect("it is there").map(|entry| entry.expect("a name").file_name());
+    let names = fs::read_dir(directory)
+        .expect("it is there")
+        .map(|entry| entry.expect("a name").file_name());
     names.map(|name| name.into_string().expect("our names are text")).collect()
 }
 
@@ -108,9 +119,13 @@ fn berka_in_any_order() {
     let (first, second) = lines.split_at(5_000);
     let [plain, gzip, two] = ["a.ndjson", "b.ndjson.gz", "c"].map(|name| scratch.join(name));
     fs::write(&plain, entries(first)).unwrap();
-    // A file of two members, without a line feed at its end.
-    fs::write(&gzip, [packed(&entries(&second[..3_000])), packed(second[3_000..].join("\n").as_bytes())].concat())
-        .unwrap();
+    // A gzip file of two members, without a line feed at its end.
+    fs::write(
+        &gzip,
+        [packed(&entries(&second[..3_000])), packed(second[3_000..].join("\n").as_bytes())]
+            .concat(),
+    )
+    .unwrap();
     fs::write(&two, packed(&entries(first))).unwrap();
     let whole = entries(&lines);
     let cases: [(&str, Vec<&Path>, Vec<u8>); 3] = [
@@ -127,15 +142,22 @@ fn berka_in_any_order() {
             out.starts_with("14,827 lines: 14,827 accepted, 0 duplicates, 0 rejected; 177 users\n"),
             "{name}: {out}"
         );
-        assert_eq!(files_of(&slice_of(&data)), ["manifest", "snapshot-1"].map(str::to_owned).into(), "{name}");
+        assert_eq!(
+            files_of(&slice_of(&data)),
+            ["manifest", "snapshot-1"].map(str::to_owned).into(),
+            "{name}"
+        );
         snapshots.push(fs::read(slice_of(&data).join("snapshot-1")).unwrap());
         real_data::check_all(&Server::keeping(&data, &[]), &users);
         real_data::check_all(&Server::keeping(&data, &[]), &users);
     }
-    assert!(snapshots.iter().all(|snapshot| *snapshot == snapshots[0]), "the order of lines makes no difference");
+    assert!(
+        snapshots.iter().all(|snapshot| *snapshot == snapshots[0]),
+        "the order of lines makes no difference"
+    );
 }
 
-/// A line of a random history that says something: its user, its time and its id.
+/// User, time and id of a line of a random history, if it has all three.
 fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
     let value: Value = serde_json::from_slice(line).ok()?;
     let id = value["entry_id"].as_str()?;
@@ -146,7 +168,8 @@ fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
     Some((value["user_id"].as_str()?.parse().ok()?, value["at_ms"].as_u64()?, id))
 }
 
-/// The lines of a random history in which no two entries of a user share time or id, so that any order means one thing.
+/// Lines of a random history. No two entries of a user share a time or an id, so that the result
+/// does not depend on the order of lines.
 fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
     let history = History::at_the_clock(seed, now_ms);
     let history = if seed.is_multiple_of(4) { history.near_limits() } else { history };
@@ -154,7 +177,7 @@ fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
     for step in history.take(250) {
         let Step::Feed { body, .. } = step else { continue };
         let split: Vec<_> = body.split(|byte| *byte == b'\n').collect();
-        // Bodies at the feed's limits are no matter here, and what is listed of a line ends at 64 KiB.
+        // Bodies at the feed's limits do not matter here, and a listed line is cut at 64 KiB.
         for line in split.iter().filter(|line| split.len() < 1_000 && line.len() <= 64 << 10) {
             let is_unlike = placed(line).is_none_or(|(user, at, id)| {
                 !times.contains(&(user, at))
@@ -170,20 +193,22 @@ fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Whether the ledger, not the reader of lines, has judged.
+/// Whether a code is a verdict of the ledger rather than of the line parser.
 fn is_of_ledger(code: Code) -> bool {
-    let before = ["invalid_json", "unknown_field", "missing_field", "invalid_field", "amount_negative"];
+    let before =
+        ["invalid_json", "unknown_field", "missing_field", "invalid_field", "amount_negative"];
     !before.contains(&code.name())
 }
 
 #[test]
-fn a_random_history_comes_to_what_it_comes_to_in_order() {
+fn a_shuffled_history_gives_the_result_of_its_order() {
     seeds::each(12, against_the_model);
 }
 
-/// Imports a history in disorder, and compares with the model, to which it is fed in order.
+/// Imports a shuffled history and compares with the model, which gets it in order.
 fn against_the_model(seed: u64) -> Result<(), String> {
-    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let now_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
     let scratch = Scratch::new("import-history");
     let mut lines = history(seed, now_ms);
     let mut in_order: Vec<_> = lines.iter().collect();
@@ -192,10 +217,13 @@ fn against_the_model(seed: u64) -> Result<(), String> {
     for line in in_order {
         match model.apply_line(now_ms, line) {
             Verdict::Accepted => accepted.push(line.clone()),
-            Verdict::Duplicate { .. } => return Err(format!("seed {seed}: no line is there twice")),
+            Verdict::Duplicate { .. } => {
+                return Err(format!("seed {seed}: no line is there twice"));
+            }
             Verdict::Rejected { entry_id, code, field } => {
                 let text = String::from_utf8_lossy(line).into_owned();
-                let known = want.entry((text, entry_id, code.name().to_owned(), field)).or_insert(0);
+                let known =
+                    want.entry((text, entry_id, code.name().to_owned(), field)).or_insert(0);
                 *known += 1;
                 if is_of_ledger(code) && placed(line).is_none() {
                     return Err(format!("seed {seed}: the ledger judged what has no place"));
@@ -212,13 +240,17 @@ fn against_the_model(seed: u64) -> Result<(), String> {
         }
     }
     random.shuffle(&mut lines);
-    let (data, file, rejected) = (scratch.join("data"), scratch.join("lines"), scratch.join("rejected"));
+    let (data, file, rejected) =
+        (scratch.join("data"), scratch.join("lines"), scratch.join("rejected"));
     let mut body: Vec<u8> = lines.join(&b'\n');
     body.push(b'\n');
     let stdin = if random.below(2) == 0 { std::mem::take(&mut body) } else { Vec::new() };
     fs::write(&file, &body).expect("it can be written");
     let name = if stdin.is_empty() { file.as_path() } else { Path::new("-") };
-    let (code, out, err) = run(import(&data).args(["--memory-mib", "1", "--rejected"]).args([&rejected, name]), &stdin);
+    let (code, out, err) = run(
+        import(&data).args(["--memory-mib", "1", "--rejected"]).args([&rejected, name]),
+        &stdin,
+    );
     let refused: usize = want.values().sum();
     let starts = format!(
         "{}: {} accepted, {}, {} rejected",
@@ -233,48 +265,71 @@ fn against_the_model(seed: u64) -> Result<(), String> {
     let mut got = BTreeMap::new();
     let listed = fs::read_to_string(&rejected).unwrap_or_default();
     for line in listed.lines() {
-        let value: Value = serde_json::from_str(line).map_err(|error| format!("seed {seed}: {error}: {line}"))?;
-        let part =
-            |name: &str| value[name].as_str().unwrap_or_else(|| panic!("seed {seed}: no {name}: {line}")).to_owned();
+        let value: Value =
+            serde_json::from_str(line).map_err(|error| format!("seed {seed}: {error}: {line}"))?;
+        let part = |name: &str| {
+            value[name]
+                .as_str()
+                .unwrap_or_else(|| panic!("seed {seed}: no {name}: {line}"))
+                .to_owned()
+        };
         let at = value["line"].as_u64().unwrap_or_default() as usize;
-        if part("text") != String::from_utf8_lossy(&lines[at - 1]) || part("file") != name.to_string_lossy() {
+        if part("text") != String::from_utf8_lossy(&lines[at - 1])
+            || part("file") != name.to_string_lossy()
+        {
             return Err(format!("seed {seed}: line {at} is another: {line}"));
         }
-        let known = got.entry((part("text"), part("entry_id"), part("code"), part("field"))).or_insert(0);
+        let known =
+            got.entry((part("text"), part("entry_id"), part("code"), part("field"))).or_insert(0);
         *known += 1;
     }
     if got != want {
-        let other: Vec<_> = want.iter().filter(|(line, count)| got.get(*line) != Some(*count)).take(3).collect();
-        let more: Vec<_> = got.iter().filter(|(line, count)| want.get(*line) != Some(*count)).take(3).collect();
+        let other: Vec<_> =
+            want.iter().filter(|(line, count)| got.get(*line) != Some(*count)).take(3).collect();
+        let more: Vec<_> =
+            got.iter().filter(|(line, count)| want.get(*line) != Some(*count)).take(3).collect();
         return Err(format!("seed {seed}: the model rejects {other:#?}, and the import {more:#?}"));
     }
     same_answers(seed, now_ms, &model, &Server::keeping(&data, &[]), &lines)
 }
 
-/// Reads every user of both.
-fn same_answers(seed: u64, now_ms: u64, model: &Model, server: &Server, lines: &[Vec<u8>]) -> Result<(), String> {
-    let users: BTreeSet<u64> = lines.iter().filter_map(|line| placed(line)).map(|(user, ..)| user).collect();
+/// Compares the reads of every user of the server with the model's.
+fn same_answers(
+    seed: u64,
+    now_ms: u64,
+    model: &Model,
+    server: &Server,
+    lines: &[Vec<u8>],
+) -> Result<(), String> {
+    let users: BTreeSet<u64> =
+        lines.iter().filter_map(|line| placed(line)).map(|(user, ..)| user).collect();
     let mut client = server.connect();
     for user in users {
-        for read in
-            ["balance".to_owned(), "stats?window=lifetime".to_owned(), format!("stats?window=400d&at_ms={now_ms}")]
-        {
+        for read in [
+            "balance".to_owned(),
+            "stats?window=lifetime".to_owned(),
+            format!("stats?window=400d&at_ms={now_ms}"),
+        ] {
             let target = format!("/v1/users/{user}/{read}");
             let (want, got) = (model.get(now_ms, &target), client.ask(get(&target)));
             if (want.status, &want.body) != (got.status(), &got.body) {
-                return Err(format!("seed {seed}: {target}: the model has {}, the server {}", want.body, got.body));
+                return Err(format!(
+                    "seed {seed}: {target}: the model has {}, the server {}",
+                    want.body, got.body
+                ));
             }
         }
     }
     Ok(())
 }
 
-/// A rejected line, as the file lists it.
+/// A rejected line, as the file of rejected lines lists it.
 fn listed(file: &str, number: usize, id: &str, code: &str, field: &str, text: &str) -> String {
     let detail = PROBLEMS.iter().find(|row| row.0 == code).expect("a code of the contract").3;
     let text = serde_json::to_string(text).expect("text is JSON");
     format!(
-        "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\"field\":\"{field}\",\"detail\":\"{detail}\",\"text\":{text}}}\n"
+        "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\
+         \"field\":\"{field}\",\"detail\":\"{detail}\",\"text\":{text}}}\n"
     )
 }
 
@@ -283,7 +338,9 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
     let scratch = Scratch::new("import-ids");
     let uuid = "0192F0C1-0000-7000-8000-00000000ABcd";
     let value = 0x0192_f0c1_0000_7000_8000_0000_0000_abcd_u128;
-    let named = |id: &str, at| credit(1, 7, 5, at).replace("\"entry_id\":\"1\"", &format!("\"entry_id\":\"{id}\""));
+    let named = |id: &str, at| {
+        credit(1, 7, 5, at).replace("\"entry_id\":\"1\"", &format!("\"entry_id\":\"{id}\""))
+    };
     let lines = [
         credit(2, 7, 9, T + 400 * DAY_MS),
         credit(1, 7, 5, T + 30 * DAY_MS),
@@ -298,46 +355,59 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
     let data = scratch.join("data/");
     let (code, out, err) = run(import(&data).arg("-"), &entries(&lines));
     assert_eq!((code, err.as_str()), (Some(4), ""));
-    let file = fs::canonicalize(scratch.join("data.rejected.ndjson")).expect("it lies beside the directory");
+    let file = fs::canonicalize(scratch.join("data.rejected.ndjson"))
+        .expect("it lies beside the directory");
     let counts = format!(
-        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed in {}\n",
+        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed \
+         in {}\n",
         file.display()
     );
     assert!(out.starts_with(&counts), "{out}");
     let rejected = fs::read_to_string(file).unwrap();
-    let want =
-        [(7, &lines[6]), (2, &lines[1])].map(|(n, text)| listed("-", n, "1", "entry_id_conflict", "entry_id", text));
+    let want = [(7, &lines[6]), (2, &lines[1])]
+        .map(|(n, text)| listed("-", n, "1", "entry_id_conflict", "entry_id", text));
     assert_eq!(rejected, want.concat());
     let server = Server::keeping(&data, &[]);
-    assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance_body(7, 4, T + 400 * DAY_MS, 20));
+    assert_eq!(
+        server.ask(get("/v1/users/7/balance")).body,
+        balance_body(7, 4, T + 400 * DAY_MS, 20)
+    );
     assert_eq!(server.ask(get("/v1/users/8/balance")).body, balance_body(8, 1, T + 30 * DAY_MS, 5));
 }
 
 #[test]
-fn a_settlement_finds_the_hold_that_was_booked_at_the_same_time() {
+fn a_settlement_finds_a_hold_booked_at_the_same_time() {
     let scratch = Scratch::new("import-holds");
     let hold = |id: u64, at| credit(id, 7, 100, at).replace('}', ",\"state\":\"pending\"}");
     let settle = |id: u64, hold: u64, amount: u64, at| {
-        format!(r#"{{"entry_id":"{id}","user_id":"7","amount":{amount},"at_ms":{at},"pending_id":"{hold}"}}"#)
+        format!(
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"7\",\"amount\":{amount},\"at_ms\":{at},\
+             \"pending_id\":\"{hold}\"}}"
+        )
     };
     let void = |id: u64, hold: u64, at| {
-        format!(r#"{{"entry_id":"{id}","user_id":"7","state":"voided","at_ms":{at},"pending_id":"{hold}"}}"#)
+        format!(
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"7\",\"state\":\"voided\",\"at_ms\":{at},\
+             \"pending_id\":\"{hold}\"}}"
+        )
     };
     let lines = [
         settle(10, 1, 30, T),      // Before its hold: waits for it.
-        void(11, 1, T),            // Comes too late: the hold is settled then.
-        settle(10, 1, 30, T),      // The first again.
-        settle(12, 3, 5, T),       // Its hold is booked later: too early.
+        void(11, 1, T),            // Too late: the hold is settled by then.
+        settle(10, 1, 30, T),      // A duplicate of the first line.
+        settle(12, 3, 5, T),       // Too early: its hold is booked later.
         hold(1, T),                //
         settle(16, 2, 1, T),       // Before its hold, and before the void.
         hold(2, T),                //
-        void(13, 2, T),            // The hold is settled.
+        void(13, 2, T),            // Too late: the hold is settled by then.
         hold(3, T + 1),            //
-        settle(14, 3, 101, T + 1), // Too much.
+        settle(14, 3, 101, T + 1), // More than its hold.
         settle(15, 9, 1, T + 5),   // There is no such hold.
     ];
-    let (code, out, _) =
-        run(import(&scratch.join("data")).args(["--rejected"]).args([scratch.join("r"), "-".into()]), &entries(&lines));
+    let (code, out, _) = run(
+        import(&scratch.join("data")).args(["--rejected"]).args([scratch.join("r"), "-".into()]),
+        &entries(&lines),
+    );
     assert_eq!(code, Some(4));
     assert!(out.starts_with("11 lines: 5 accepted, 1 duplicate, 5 rejected; 1 user\n"), "{out}");
     let late = |n: usize, id| listed("-", n, id, "pending_not_found", "pending_id", &lines[n - 1]);
@@ -345,14 +415,18 @@ fn a_settlement_finds_the_hold_that_was_booked_at_the_same_time() {
     let want = [late(2, "11"), late(8, "13"), late(4, "12"), much, late(11, "15")].concat();
     assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want);
     let server = Server::keeping(&scratch.join("data"), &[]);
-    let balance = r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#;
+    let balance = concat!(
+        r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","#,
+        r#""posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#
+    );
     assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance);
 }
 
 #[test]
 fn every_rejected_line_is_listed() {
     let scratch = Scratch::new("import-rejected");
-    let far = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 + 3 * HOUR_MS;
+    let far =
+        SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64 + 3 * HOUR_MS;
     let long = vec![b'x'; (8 << 20) + 1];
     let lines: Vec<Vec<u8>> = vec![
         credit(1, 7, 5, T + 2).into(),
@@ -361,7 +435,10 @@ fn every_rejected_line_is_listed() {
         credit(2, 7, 5, far).into(),
         credit(3, 7, 5, T).replace("topup", "Top\\\"up").into(),
         credit(4, 7, i64::MAX, T + 4).replace("credit", "debit").into(),
-        credit(5, 7, 5, T + 5).replace("credit", "debit").replace("\"5\"", "\"5\",\"x\":\"\\n\\u0007\t\"").into(),
+        credit(5, 7, 5, T + 5)
+            .replace("credit", "debit")
+            .replace("\"5\"", "\"5\",\"x\":\"\\n\\u0007\t\"")
+            .into(),
         (credit(6, 7, 9, T + 6).replace("credit", "debit") + "\r").into(),
         long,
         credit(8, 7, -8, T).into(),
@@ -372,13 +449,16 @@ fn every_rejected_line_is_listed() {
     fs::write(&plain, &body).unwrap();
     fs::write(&gzip, packed(&body)).unwrap();
     let text = |n: usize| String::from_utf8_lossy(&lines[n - 1]).into_owned();
-    for (name, stdin) in [(plain.to_str().unwrap(), &b""[..]), (gzip.to_str().unwrap(), b""), ("-", &body)] {
+    for (name, stdin) in
+        [(plain.to_str().unwrap(), &b""[..]), (gzip.to_str().unwrap(), b""), ("-", &body)]
+    {
         let data = scratch.join(format!("data-{}", name.len()));
         let (code, out, err) = run(import(&data).arg(name), stdin);
         assert_eq!((code, err.as_str()), (Some(4), ""), "{name}");
         assert!(
             out.starts_with(
-                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  balance_overflow: 1\n"
+                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  \
+                 balance_overflow: 1\n"
             ),
             "{out}"
         );
@@ -406,7 +486,7 @@ fn every_rejected_line_is_listed() {
     }
 }
 
-/// So many lines of few users, each user's times in disorder.
+/// `count` lines of 997 users at most, with each user's times in disorder.
 fn many_lines(count: usize) -> Vec<String> {
     (0..count as u64)
         .map(|n| credit(n + 1, n * n % 997, 1 + n as i64 % 100, T + n * 7_919 % 100_003 * 60_000))
@@ -414,7 +494,7 @@ fn many_lines(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn little_memory_gives_the_same() {
+fn a_small_memory_budget_gives_the_same_snapshot() {
     let scratch = Scratch::new("import-memory");
     let mut lines = many_lines(60_000);
     let [small, large] = ["small", "large"].map(|name| scratch.join(name));
@@ -424,33 +504,38 @@ fn little_memory_gives_the_same() {
         let (before, _) = out.split_once(name).unwrap_or_else(|| panic!("no {name} in {out}"));
         before.rsplit(' ').next().unwrap().parse::<u32>().unwrap()
     };
-    assert!(figure(" runs sorted") > 16 && figure(" merges") > 1, "more runs than can be merged at once: {out}");
+    assert!(
+        figure(" runs sorted") > 16 && figure(" merges") > 1,
+        "more runs than can be merged at once: {out}"
+    );
     Random(5).shuffle(&mut lines);
     fs::write(scratch.join("lines"), entries(&lines)).unwrap();
     let (code, out, _) = run(import(&large).arg(scratch.join("lines")), b"");
     assert!(code == Some(0) && out.contains("1 run sorted, 1 merge;"), "{out}");
-    let [one, other] = [small, large].map(|data| fs::read(slice_of(&data).join("snapshot-1")).unwrap());
-    assert!(one == other, "memory makes no difference");
+    let [one, other] =
+        [small, large].map(|data| fs::read(slice_of(&data).join("snapshot-1")).unwrap());
+    assert!(one == other, "the memory budget makes no difference");
 }
 
-/// How many entries a directory holds, as `verify` says; none if it was not even made.
+/// Number of entries in a directory, as `purser verify` counts them; 0 if there is no directory.
 fn held(data: &Path) -> usize {
     if !data.join("manifest").exists() {
         return 0;
     }
     let (code, out, err) = run(purser().args(["verify", "--data"]).arg(data), b"");
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    let figure = out.lines().find_map(|line| line.strip_prefix("  entries     ")).expect("it counts them");
+    let figure =
+        out.lines().find_map(|line| line.strip_prefix("  entries     ")).expect("it counts them");
     figure.replace(',', "").parse().expect("a number")
 }
 
 fn kill(mut child: Child) {
-    child.kill().expect("a child of ours");
-    child.wait().expect("a child of ours");
+    child.kill().expect("it is a child of this process");
+    child.wait().expect("it is a child of this process");
 }
 
 #[test]
-fn an_import_that_is_killed_has_imported_nothing_or_all() {
+fn a_killed_import_has_imported_nothing_or_everything() {
     let scratch = Scratch::new("import-killed");
     let lines = many_lines(30_000);
     let body = entries(&lines);
@@ -462,12 +547,12 @@ fn an_import_that_is_killed_has_imported_nothing_or_all() {
         command.args(["--memory-mib", "1"]).arg(name).stdin(Stdio::piped()).stdout(Stdio::null());
         command.spawn().expect("it starts")
     };
-    // While it reads: it waits for a line that never comes.
+    // Killed while it reads: it waits for a line that never comes.
     let mut child = begin(&data, Path::new("-"));
     child.stdin.as_mut().expect("piped").write_all(&body[..body.len() / 2]).expect("it reads");
     kill(child);
     assert_eq!(held(&data), 0);
-    // Anywhere. The whole takes about as long as the longest of these.
+    // Killed anywhere: the longest delay is a little more than the time of a whole import.
     let start = std::time::Instant::now();
     let mut whole = begin(&lasting, &file);
     assert!(ended(&mut whole).success());
@@ -485,10 +570,13 @@ fn an_import_that_is_killed_has_imported_nothing_or_all() {
             fs::remove_dir_all(&data).unwrap();
         }
     }
-    assert!(nothing > 2, "seed {seed}: {nothing} imports were killed in time, each of which takes {takes:?}");
-    // What is left behind is in nobody's way: a server that starts, and another import.
+    assert!(
+        nothing > 2,
+        "seed {seed}: {nothing} imports were killed in time, each of which takes {takes:?}"
+    );
+    // Leftover files do not disturb a server or another import.
     let child = begin(&data, Path::new("-"));
-    assert!(holds(|| data.join("manifest").exists()), "the directory is made first");
+    assert!(holds(|| data.join("manifest").exists()), "the directory is created first");
     kill(child);
     fs::write(slice_of(&data).join("snapshot-1"), b"a beginning").unwrap();
     fs::write(slice_of(&data).join("import.new"), b"a beginning").unwrap();
@@ -501,11 +589,14 @@ fn an_import_that_is_killed_has_imported_nothing_or_all() {
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert_eq!(held(&data), lines.len());
     let snapshot = |data: &Path| fs::read(slice_of(data).join("snapshot-1")).unwrap();
-    assert!(snapshot(&data) == snapshot(&lasting), "it is what an import that was never killed has made");
+    assert!(
+        snapshot(&data) == snapshot(&lasting),
+        "the snapshot equals that of an import that was not killed"
+    );
 }
 
 #[test]
-fn import_comes_first() {
+fn import_needs_a_directory_without_entries() {
     let scratch = Scratch::new("import-first");
     let data = scratch.join("data");
     import_all(&data, &[]);
@@ -519,51 +610,64 @@ fn import_comes_first() {
     let err = refused("entries in a snapshot");
     assert!(err.contains("holds entries already. Import comes first"), "{err}");
     assert_eq!(files_of(&slice_of(&data)), ["manifest", "snapshot-3"].map(str::to_owned).into());
-    // A server goes on behind it: a log, restarts, and a history of its own.
+    // A server continues on the imported data: a log, restarts, and entries of its own.
     for round in 0..3 {
         let server = Server::keeping(&data, &[]);
         let (version, posted) = (1 + round, 5 * (1 + round as i64));
-        assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance_body(7, version, T + round, posted));
+        assert_eq!(
+            server.ask(get("/v1/users/7/balance")).body,
+            balance_body(7, version, T + round, posted)
+        );
         server.feed(&[credit(2 + round, 7, 5, T + version)]);
         let err = refused("in use");
         assert!(err.contains("is used by another process"), "{err}");
     }
-    // Snapshots of its own too, and then those segments go that came behind the imported one.
+    // Its own snapshots too, after which the segments since the imported snapshot are deleted.
     let server = Server::keeping(&data, &["--snapshot-after-mib", "1"]);
     let more: Vec<_> = (0..20_000).map(|n| credit(100 + n, n % 500, 1, T + 10)).collect();
     server.feed(&more);
-    assert!(holds(
-        || files_of(&slice_of(&data)).contains("snapshot-4") && !files_of(&slice_of(&data)).contains("log-1")
-    ));
+    assert!(holds(|| files_of(&slice_of(&data)).contains("snapshot-4")
+        && !files_of(&slice_of(&data)).contains("log-1")));
     drop(server);
     assert_eq!(held(&data), 20_004);
-    let last = files_of(&slice_of(&data)).into_iter().find(|name| name.starts_with("snapshot-")).expect("there is one");
+    let last = files_of(&slice_of(&data))
+        .into_iter()
+        .find(|name| name.starts_with("snapshot-"))
+        .expect("there is one");
     fs::remove_file(slice_of(&data).join(&last)).unwrap();
     let err = refused("a damaged directory");
-    assert!(err.contains(&format!("{last} at byte 0: the manifest names this file, and it is not there")), "{err}");
+    assert!(
+        err.contains(&format!(
+            "{last} at byte 0: the manifest names this file, and it is not there"
+        )),
+        "{err}"
+    );
 }
 
 #[test]
-fn a_log_in_which_nothing_is_whole_is_not_in_the_way() {
+fn a_log_without_a_whole_write_does_not_prevent_an_import() {
     let scratch = Scratch::new("import-behind");
     let data = scratch.join("data");
     Server::keeping(&data, &[]).feed(&[credit(1, 7, 5, T)]);
     let segment = slice_of(&data).join("log-1");
     let mut torn = fs::read(&segment).unwrap();
-    // The first write begins behind the header's block: a crash has torn it.
+    // Tears the first write, which begins after the header's block.
     torn[4_096 + 60] ^= 1;
     fs::write(&segment, torn).unwrap();
     import_all(&data, &[credit(1, 7, 6, T)]);
     for version in 1..3 {
         assert_eq!(held(&data), version as usize);
         let server = Server::keeping(&data, &[]);
-        assert_eq!(server.ask(get("/v1/users/7/balance")).body, balance_body(7, version, T, 5 + version as i64));
+        assert_eq!(
+            server.ask(get("/v1/users/7/balance")).body,
+            balance_body(7, version, T, 5 + version as i64)
+        );
         server.feed(&[credit(1 + version, 7, 1, T)]);
     }
 }
 
 #[test]
-fn what_cannot_be_read_is_not_imported() {
+fn unreadable_input_is_not_imported() {
     let scratch = Scratch::new("import-unreadable");
     let (data, file) = (scratch.join("data"), scratch.join("lines.gz"));
     let whole = packed(&entries(&many_lines(1_000)));
@@ -594,9 +698,14 @@ fn what_cannot_be_read_is_not_imported() {
     check(&[], 2, "<FILE>");
     let (code, out, _) = run(purser().args(["import", "--help"]), b"");
     assert_eq!(code, Some(0));
-    for part in
-        ["--data", "--rejected", "--memory-mib", "DIR.rejected.ndjson", "Exit codes: 0 ", "4 some lines were rejected"]
-    {
+    for part in [
+        "--data",
+        "--rejected",
+        "--memory-mib",
+        "DIR.rejected.ndjson",
+        "Exit codes: 0 ",
+        "4 some lines were rejected",
+    ] {
         assert!(out.contains(part), "no {part} in {out}");
     }
 }

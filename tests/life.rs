@@ -1,4 +1,5 @@
-//! The end of a server's life: what has begun is finished, what is new goes elsewhere, and the process ends by itself.
+//! Shutdown of a server: requests that have begun are finished, new ones are refused with a 503,
+//! and the process ends by itself.
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
@@ -7,33 +8,36 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 on_slices!([one = 1, two = 2, three = 3] [
-    what_has_begun_is_finished,
-    a_signal_beside_a_feed,
-    a_feed_that_is_being_applied_is_answered_whole,
+    requests_that_have_begun_are_finished,
+    a_signal_during_a_feed,
+    a_feed_that_is_being_applied_is_answered_in_full,
     an_idle_server_ends_at_once_and_idle_connections_in_time,
-    draining_has_an_end,
+    draining_ends_despite_an_unfinished_request,
     a_second_signal_stops_at_once,
-    what_begins_while_it_loads_is_refused_when_it_is_told_to_end,
+    requests_during_loading_are_refused_after_a_signal,
 ]);
 
 const T: u64 = 1_700_000_100_000;
 
-/// A connection that the server has taken.
+/// A connection that the server has accepted.
 fn taken(server: &Server) -> Client {
     let mut client = server.connect();
     assert_eq!(client.ask(get("/readyz")).shown(), expected::text("ready"));
     client
 }
 
-/// The line that sums up what an ended server did.
+/// The summary line of an ended server.
 fn farewell(server: &Server) -> String {
     let mut lines = std::iter::from_fn(|| server.line());
-    lines.find(|line| line.starts_with("drained: ") || line.starts_with("stopped: ")).unwrap_or_default()
+    lines
+        .find(|line| line.starts_with("drained: ") || line.starts_with("stopped: "))
+        .unwrap_or_default()
 }
 
-/// The entries of one body, whose answer waits for the last of them, are one write, however many turns it takes to apply them.
+/// Group commit: the entries of one body are one write, however many turns it takes to apply them,
+/// because the answer waits for the last of them anyway.
 #[test]
-fn the_entries_of_a_body_go_to_the_disk_together() {
+fn the_entries_of_a_body_are_one_write() {
     let scratch = Scratch::new("together");
     let mut server = Server::keeping(&scratch.join("data"), &["--slices", "1"]);
     server.feed(&[credit(1, 1, 5, T)]);
@@ -48,7 +52,7 @@ fn the_entries_of_a_body_go_to_the_disk_together() {
     assert!(log.starts_with("log: 4 writes, "), "{log}");
 }
 
-fn what_has_begun_is_finished() {
+fn requests_that_have_begun_are_finished() {
     let mut server = Server::start(&["--linger-ms", "2000"]);
     let body = feed(entries(&[credit(1, 42, 5, T)]));
     let (batch, health) = (batch(r#"{"requests":[]}"#), get("/healthz").into_bytes());
@@ -60,43 +64,55 @@ fn what_has_begun_is_finished() {
     for (client, part) in clients.iter_mut().zip(begun) {
         client.send(part);
     }
-    // An answer behind the parts: they have arrived.
+    // A later request is answered: the partial requests have arrived.
     server.is_well();
     server.drains();
 
-    // On open connections: not ready, alive, and nothing new.
+    // Open connections: not ready, healthy, and new requests are refused.
     assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
     assert_eq!(probe.ask(get("/healthz")).shown(), expected::text("ok"));
-    assert_eq!(fresh.ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    assert_eq!(
+        fresh.ask(get("/v1/users/42/balance")).shown(),
+        problem("draining", "", RETRY_ELSEWHERE)
+    );
     fresh.is_closed();
 
     let again = json("", &fed(0, 1, &[expected::duplicate(0, "1")]));
-    let answers = [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
-    // One after the other: each may be another core's.
+    let answers =
+        [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
+    // One after the other, because each may be on another core.
     for (((client, part), whole), answer) in clients.iter_mut().zip(begun).zip(whole).zip(answers) {
         client.send(&whole[part.len()..]);
         assert_eq!(client.response().shown(), answer);
     }
-    // What comes behind it is new.
-    assert_eq!(clients[0].ask(get("/v1/users/42/balance")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    // A request after the finished one is new.
+    assert_eq!(
+        clients[0].ask(get("/v1/users/42/balance")).shown(),
+        problem("draining", "", RETRY_ELSEWHERE)
+    );
     clients[0].is_closed();
 
-    // The others are idle: they are closed in the end, and so is the server.
+    // The other connections are idle: they are closed after the linger time, and the server ends.
     clients[1].is_closed();
     let status = server.ended();
     assert!(status.success(), "{status}");
     let line = farewell(&server);
-    assert!(line.starts_with("drained: ") && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"), "{line}");
+    assert!(
+        line.starts_with("drained: ")
+            && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"),
+        "{line}"
+    );
 }
 
-fn a_signal_beside_a_feed() {
+fn a_signal_during_a_feed() {
     let mut server = Server::start(&[]);
     let mut client = taken(&server);
     let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
     client.send(feed(entries(&lines)));
     server.signal("TERM");
     let response = client.response().shown();
-    // The signal may have come before the first byte; then nothing was applied, and that is what it says.
+    // The signal may have come before the feed's first byte; then nothing was applied, and the
+    // answer says so.
     let outcomes = [json("", &fed(10_000, 0, &[])), problem("draining", "", RETRY_ELSEWHERE)];
     assert!(outcomes.contains(&response), "{response}");
     drop(client);
@@ -106,8 +122,8 @@ fn a_signal_beside_a_feed() {
     assert!(line.contains(&counts), "{line}");
 }
 
-/// A whole feed lies with the server when the signal comes, all but its last byte: nothing of it may be lost.
-fn a_feed_that_is_being_applied_is_answered_whole() {
+/// A feed has arrived, except its last byte, when the signal comes: none of it may be lost.
+fn a_feed_that_is_being_applied_is_answered_in_full() {
     let mut server = Server::start(&[]);
     let mut client = taken(&server);
     let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
@@ -122,7 +138,10 @@ fn a_feed_that_is_being_applied_is_answered_whole() {
     server.signal("CONT");
     assert_eq!(client.response().shown(), json("", &fed(10_000, 0, &[])));
     let behind = client.response().shown();
-    assert!([balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind), "{behind}");
+    assert!(
+        [balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind),
+        "{behind}"
+    );
     drop(client);
     assert!(server.ended().success());
 }
@@ -132,7 +151,7 @@ fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
     let start = Instant::now();
     server.signal("TERM");
     assert!(server.ended().success());
-    assert!(start.elapsed() < Duration::from_secs(10), "nobody was there to wait for");
+    assert!(start.elapsed() < Duration::from_secs(10), "an idle server does not linger");
 
     let mut server = Server::start(&["--linger-ms", "100"]);
     let mut client = taken(&server);
@@ -141,8 +160,8 @@ fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
     assert!(server.ended().success());
 }
 
-/// One who never finishes holds nothing up for ever.
-fn draining_has_an_end() {
+/// A request that is never finished does not block the shutdown for ever.
+fn draining_ends_despite_an_unfinished_request() {
     let mut server = Server::start(&["--linger-ms", "100", "--drain-timeout-ms", "500"]);
     let mut client = taken(&server);
     client.send("GET /v1/users");
@@ -163,8 +182,9 @@ fn a_second_signal_stops_at_once() {
     assert!(line.starts_with("stopped: "), "{line}");
 }
 
-/// Who is told to end while loading answers nothing from what is loaded so far, and takes nothing: what was begun is refused too.
-fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
+/// A server that gets a signal while it loads answers nothing from partly loaded data and accepts
+/// nothing: requests that have begun are refused too.
+fn requests_during_loading_are_refused_after_a_signal() {
     let scratch = Scratch::new("drained-while-loading");
     let data = scratch.join("data");
     let lines: Vec<String> = (1..=100_000).map(|n| credit(n, n, 5, T)).collect();
@@ -177,7 +197,7 @@ fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
     let (read, post) = (get("/v1/users/1/balance"), feed(entries(&[credit(1 << 40, 1, 5, T)])));
     let hit = (0..20).any(|_| {
         let mut server = Server::begin(serve(&address.to_string()).arg("--data").arg(&data));
-        // The line about limits is the last before loading begins.
+        // The `limits:` line is the last before loading begins.
         assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("limits: ")));
         let mut clients = [&read.as_bytes()[..8], &post[..8]].map(|begun| {
             let mut client = Client::new(TcpStream::connect(address).expect("it listens"));
@@ -192,8 +212,10 @@ fn what_begins_while_it_loads_is_refused_when_it_is_told_to_end() {
         let answers = clients.each_mut().map(|client| client.response());
         drop((clients, probe));
         assert!(server.ended().success());
-        let refused = answers.iter().filter(|answer| answer.shown() == problem("recovering", "", RETRY_ELSEWHERE));
+        let refused = answers
+            .iter()
+            .filter(|answer| answer.shown() == problem("recovering", "", RETRY_ELSEWHERE));
         was_loading && refused.count() == 2
     });
-    assert!(hit, "loading was always over first");
+    assert!(hit, "loading always ended before the signal");
 }

@@ -1,23 +1,22 @@
-//! The life of a balance read and of a posted entry, traced: which functions of this crate the
-//! production machine calls, in the order of first call.
+//! Call trees of a balance read and of a posted entry, traced on the production machine: functions
+//! of this crate in the order of their first call.
 //!
-//! A core with a log on a ram disk ([`Wire`]) is set up and warm; then one more request is run a
-//! single instruction at a time, in a forked child ([`steps`]). The program counters become
-//! functions through the debug information ([`symbols`]), and these a call tree without repeats
-//! ([`tree`]). Nothing in the product knows of it.
+//! A core with a log on a RAM disk ([`Wire`]) is set up and warmed. One more request then runs in a
+//! forked child, a single instruction at a time ([`steps`]). Debug information maps the program
+//! counters to functions ([`symbols`]), and these form a call tree without repeats ([`tree`]). The
+//! product has no code for this.
 //!
-//! - **No call goes up.** Where a function calls one of another room, the caller's room may import
-//!   the callee's: the table is that of `house::arrows`. Functions that the compiler has inlined
-//!   count. A closure counts as the function that wrote it: a visitor of the ledger that runs a
-//!   closure of `api` is that closure's loop, not a call up.
-//! - **The trees stand in docs/architecture.md** as they were traced. The listed functions are
-//!   those that the test profile (`opt-level = 1`) calls, and of the inlined ones those that call
-//!   another; inlined functions that call nothing are left out. Another compiler inlines otherwise,
-//!   so the text is compared where it was written: the line above a tree says by which compiler,
-//!   for which machine. `PURSER_BLESS=1 cargo test --test purser life_of` writes the trees anew.
-//! - **A read stays short**: see [`READ_FUNCTIONS`]. That is checked with the text.
+//! - **Calls follow the import rules.** A function may call one of another module only if its own
+//!   module may import that module (`house::arrows`). Inlined functions count. A closure counts as
+//!   the function that contains it: when the ledger calls a visitor closure of `api`, that is no
+//!   call from the ledger to `api`.
+//! - **The trees are in docs/architecture.md**, as traced. They list the functions that the test
+//!   profile (`opt-level = 1`) calls, and those inlined functions that call another. Other
+//!   compilers inline differently, so the text is compared only with the compiler and machine
+//!   named above each tree. `PURSER_BLESS=1 cargo test --test purser life_of` rewrites the trees.
+//! - **A read stays short**: see [`READ_FUNCTIONS`]. That is checked together with the text.
 //!
-//! Where single steps or `addr2line` are not to be had, the tests say so and are left out.
+//! Without single steps or `addr2line` the tests print that they are skipped.
 
 mod steps;
 mod symbols;
@@ -32,20 +31,21 @@ use std::{env, fs};
 use tree::Tree;
 
 const NOW_MS: u64 = 1_763_900_000_000;
-/// Functions that a balance read calls, at most, from its bytes to the end of its send. Inlined
-/// ones do not count.
+/// Most functions that a balance read may call, from its bytes to the end of its send. Inlined
+/// functions do not count.
 const READ_FUNCTIONS: usize = 29;
-/// Bytes of a line in the document.
+/// Bytes per line in the document.
 const LINE_BYTES: usize = 100;
 
 fn post_entry(id: u64) -> Vec<u8> {
     let line = format!(
-        r#"{{"entry_id":"{id}","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":{NOW_MS}}}"#
+        "{{\"entry_id\":\"{id}\",\"user_id\":\"42\",\"currency\":\"COIN\",\"kind\":\"topup\",\
+         \"direction\":\"credit\",\"amount\":500,\"at_ms\":{NOW_MS}}}"
     );
     post("/v1/entries", "application/x-ndjson", line.as_bytes())
 }
 
-/// A core with a user, and whatever a request needs for the first time.
+/// A core with a user, on which first-time work (such as allocations) has been done.
 fn warm() -> Wire {
     let mut wire = Wire::keeping(NOW_MS);
     for id in [1, 2] {
@@ -61,34 +61,44 @@ fn is_answered(wire: &mut Wire) -> bool {
     wire.take().ends_with(b"}")
 }
 
-/// The tree of some work; `None`, loudly, where it cannot be had.
+/// The call tree of `work`; `None`, with a printed reason, where tracing is impossible.
 fn trace(work: impl FnOnce()) -> Option<Tree> {
     let mut all = Vec::new();
     let traced = steps::trace(work, |at| all.push(at)).and_then(|()| {
         let counters: BTreeSet<_> = all.iter().map(|at| at.pc).collect();
         Ok(Tree::of(&all, &symbols::chains(&counters)?))
     });
-    traced.inspect_err(|why| eprintln!("SKIPPED: the life of a request cannot be traced here: {why}")).ok()
+    traced
+        .inspect_err(|why| eprintln!("SKIPPED: the life of a request cannot be traced here: {why}"))
+        .ok()
 }
 
-/// Calls to a room that the caller's may not import.
+/// Calls to a module that the caller's module may not import.
 fn calls_up(tree: &Tree) -> Vec<String> {
     let is_up = |caller: &str, callee: &str| may(room(caller), room(callee)) != Some(true);
     let up = tree.calls.iter().filter(|(caller, callee)| is_up(&caller.file, &callee.file));
-    up.map(|(caller, callee)| format!("{} ({}) calls {} ({})", caller.name, caller.file, callee.name, callee.file))
-        .collect()
+    up.map(|(caller, callee)| {
+        format!("{} ({}) calls {} ({})", caller.name, caller.file, callee.name, callee.file)
+    })
+    .collect()
 }
 
-/// What compiled this program, and for which machine.
+/// The compiler and the machine of this program.
 fn compiler() -> String {
-    let told = Command::new(env::var("RUSTC").as_deref().unwrap_or("rustc")).arg("--version").output();
-    let version = told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
+    let told =
+        Command::new(env::var("RUSTC").as_deref().unwrap_or("rustc")).arg("--version").output();
+    let version =
+        told.map(|told| String::from_utf8_lossy(&told.stdout).into_owned()).unwrap_or_default();
     let version = version.split(' ').nth(1).unwrap_or("an unknown compiler").to_owned();
-    let units = if env::var("CARGO_INCREMENTAL").is_ok_and(|set| set == "0") { ", not incremental" } else { "" };
+    let units = if env::var("CARGO_INCREMENTAL").is_ok_and(|set| set == "0") {
+        ", not incremental"
+    } else {
+        ""
+    };
     format!("rustc {version}, {}{units}", env::consts::ARCH)
 }
 
-/// The tree as it stands in the document.
+/// The tree as text of the document.
 fn text(tree: &Tree) -> String {
     let lines = tree.lines.iter().map(|(depth, node)| {
         let (indent, file) = (2 * depth, node.file.trim_start_matches("src/"));
@@ -104,29 +114,36 @@ fn text(tree: &Tree) -> String {
     head + &lines.collect::<String>() + "```\n"
 }
 
-/// Compares a tree with what stands between its marks in the document, or puts it there. Returns
-/// whether that could be done: not where the document was written with another compiler.
+/// Compares a tree with the text between its marks in the document, or writes it there. Returns
+/// `false`, without a comparison, if the document was written with another compiler.
 fn check_document(mark: &str, tree: &Tree) -> bool {
     let path = root().join("docs/architecture.md");
-    let document = fs::read_to_string(&path).expect("the document is there");
+    let document = fs::read_to_string(&path).expect("the document exists");
     let (begin, end) = (format!("<!-- {mark} -->\n"), format!("<!-- end of {mark} -->\n"));
     let (before, rest) = document.split_once(&begin).expect("the document has the mark");
     let (written, after) = rest.split_once(&end).expect("the mark has an end");
     let traced = text(tree);
     if env::var("PURSER_BLESS").is_ok() {
-        fs::write(&path, [before, &begin, &traced, &end, after].concat()).expect("the document is ours");
+        fs::write(&path, [before, &begin, &traced, &end, after].concat())
+            .expect("the document can be written");
     } else if written.contains(&format!("Traced: {}.\n", compiler())) {
         let advice = "PURSER_BLESS=1 cargo test --test purser life_of";
-        assert!(written == traced, "docs/architecture.md tells another {mark} ({advice} writes it anew):\n{traced}");
+        assert!(
+            written == traced,
+            "docs/architecture.md tells another {mark} ({advice} writes it anew):\n{traced}"
+        );
     } else {
-        eprintln!("SKIPPED: docs/architecture.md was written with another compiler than {}", compiler());
+        eprintln!(
+            "SKIPPED: docs/architecture.md was written with another compiler than {}",
+            compiler()
+        );
         return false;
     }
     true
 }
 
 #[test]
-fn requests_are_what_the_document_tells_and_no_call_goes_up() {
+fn traces_equal_the_document_and_follow_the_import_rules() {
     let (mut wire, read) = (warm(), get("/v1/users/42/balance"));
     let read = trace(|| {
         wire.send(&read);
@@ -141,19 +158,26 @@ fn requests_are_what_the_document_tells_and_no_call_goes_up() {
     });
     let (Some(read), Some(entry)) = (read, entry) else { return };
     for tree in [&read, &entry] {
-        assert!(tree.all > 60, "a trace sees the machine at work");
+        assert!(tree.all > 60, "the trace covers the machine");
         assert_eq!(calls_up(tree), [""; 0]);
     }
-    if check_document("life of a balance read", &read) && check_document("life of an entry", &entry) {
+    if check_document("life of a balance read", &read) && check_document("life of an entry", &entry)
+    {
         assert!(read.called <= READ_FUNCTIONS, "a balance read calls {} functions", read.called);
     }
 }
 
 #[test]
-fn a_call_up_is_noticed() {
+fn a_forbidden_call_is_found() {
     let node = |name: &str, file: &str| tree::Node { name: name.to_owned(), file: file.to_owned() };
-    let (up, down) = (node("Connection::settle", "src/server/connection.rs"), node("Slice::read", "src/slice/mod.rs"));
+    let (up, down) = (
+        node("Connection::settle", "src/server/connection.rs"),
+        node("Slice::read", "src/slice/mod.rs"),
+    );
     let calls = BTreeSet::from([(up.clone(), down.clone()), (down, up)]);
     let told = calls_up(&Tree { calls, ..Tree::default() });
-    assert_eq!(told, ["Slice::read (src/slice/mod.rs) calls Connection::settle (src/server/connection.rs)"]);
+    assert_eq!(
+        told,
+        ["Slice::read (src/slice/mod.rs) calls Connection::settle (src/server/connection.rs)"]
+    );
 }

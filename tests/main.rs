@@ -1,4 +1,4 @@
-//! The integration tests, one binary: what the real server and its pure rooms do, seen from outside.
+//! Integration tests in one binary: the real server and its pure modules, tested from outside.
 
 #[macro_use]
 mod server;
@@ -9,7 +9,7 @@ mod contract;
 mod cores;
 mod crash;
 mod differential;
-#[allow(dead_code, reason = "the allocation test needs more of it")]
+#[allow(dead_code, reason = "the allocation test uses the rest")]
 mod drive;
 mod exchange;
 mod faults;

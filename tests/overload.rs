@@ -1,9 +1,14 @@
-//! Far too much for a server of three slices that may use 896 MiB: thousands of connections, among them peers who ask for gigabytes of answers and take
-//! none, peers who send bodies byte by byte, and a feed beyond the mark of the ledger.
+//! Overload test of a server with three slices and a memory limit of 896 MiB: thousands of
+//! connections, among them clients that request gigabytes and read nothing, clients that send
+//! bodies byte by byte, and a feed beyond the ledger's memory limit.
 //!
-//! Asserted: what cannot be served is refused early (`503`, `507`, `408`) and in no other way; a healthy client's reads are answered all the while; the
-//! process keeps below the memory that it was told it may use (`VmHWM`: the peak of its resident memory); and afterwards it is well, and does the
-//! same again with hardly more memory, for what it took was given back.
+//! Asserted:
+//!
+//! - Requests that cannot be served are refused early, and only with `503`, `507` or `408`.
+//! - A healthy client's reads are answered the whole time.
+//! - The process stays below its memory limit (`VmHWM`, the peak of its resident memory).
+//! - Afterwards the server works, and a second round takes hardly more memory, because the first
+//!   round's memory was given back.
 
 use crate::server::client::{batch, feed, get, post};
 use crate::server::expected::{balance, fed};
@@ -20,50 +25,54 @@ use std::time::{Duration, Instant};
 
 const T: u64 = 1_700_000_100_000;
 const SLICES: u32 = 3;
-/// What the server may use.
+/// Memory limit of the server, in MiB.
 const MEMORY_MIB: usize = 896;
-/// Connections in all.
+/// Total number of connections.
 const CONNECTIONS: usize = 5_000;
-/// Those who ask for much and read nothing.
+/// Connections that request large batches and read nothing.
 const GREEDY: usize = 1_000;
-/// Those who pipeline reads and read nothing.
+/// Connections that pipeline reads and read nothing.
 const PIPELINING: usize = 600;
-/// Those who send a body without end.
+/// Connections that send a body byte by byte.
 const TRICKLING: usize = 60;
-/// Users whose statistics are long.
+/// Users with long statistics.
 const LONG_USERS: u64 = 6;
 const GROUPS: u64 = 200;
-/// Short users, whom the healthy client reads.
+/// Users with short answers, read by the healthy client.
 const USERS: u64 = 60;
-/// A read that takes longer is not answered in time. The machine is busy with those who ask for too much, with other tests, and with finding memory that
-/// was never touched: a hypervisor may take milliseconds for each huge page.
+/// Longest acceptable time of a healthy read. It is generous because the machine is busy with the
+/// overload, with other tests, and with first-touch page faults: a hypervisor may take milliseconds
+/// for each huge page.
 const PATIENT_READ: Duration = Duration::from_secs(20);
-/// Reads of the healthy client at least.
+/// Fewest reads of the healthy client.
 const HEALTHY_READS: u64 = 10;
 
-/// How many answers had each status.
+/// Number of answers by client and status.
 #[derive(Default)]
 struct Statuses(Mutex<BTreeMap<(&'static str, u16), u64>>);
 
 impl Statuses {
     fn note(&self, who: &'static str, status: u16) {
-        *self.0.lock().expect("nobody panics here").entry((who, status)).or_default() += 1;
+        *self.0.lock().expect("the lock is never poisoned").entry((who, status)).or_default() += 1;
     }
 
     fn count(&self, who: &str, status: u16) -> u64 {
-        let all = self.0.lock().expect("nobody panics here");
-        all.iter().filter(|((name, of), _)| *name == who && *of == status).map(|(_, count)| count).sum()
+        let all = self.0.lock().expect("the lock is never poisoned");
+        all.iter()
+            .filter(|((name, of), _)| *name == who && *of == status)
+            .map(|(_, count)| count)
+            .sum()
     }
 }
 
-/// The peak of a process's resident memory.
+/// Peak of the server's resident memory, in MiB.
 fn peak_mib(server: &Server) -> usize {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
     line.trim().trim_end_matches(" kB").parse::<usize>().expect("a number") >> 10
 }
 
-/// Lets this process have so many descriptors; says whether it may.
+/// Raises this process's limit to `count` descriptors; returns whether that is allowed.
 fn has_descriptors(count: u64) -> bool {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the limit outlives both calls.
@@ -76,7 +85,7 @@ fn has_descriptors(count: u64) -> bool {
     }
 }
 
-/// A connection that takes hardly anything of what it is sent.
+/// A connection with a small receive buffer and small segments.
 fn tight(address: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
     socket.set_recv_buffer_size(4_096).expect("a small buffer");
@@ -91,7 +100,7 @@ fn long_user(n: u64) -> u64 {
     1_000_000 + n
 }
 
-/// A user with many groups, for long answers: about 30 kB each.
+/// Entries that give a user many groups, so that its statistics take about 30 kB.
 fn long_entries(n: u64) -> Vec<String> {
     (0..GROUPS)
         .map(|group| {
@@ -101,23 +110,28 @@ fn long_entries(n: u64) -> Vec<String> {
         .collect()
 }
 
-/// Statistics of long users: 600 kB of answer, parts of it from every core.
+/// A batch with 600 kB of answer: statistics of long users, owned by every core.
 fn long_batch() -> Vec<u8> {
-    let item = |n: u64| format!(r#"{{"user_id":"{}","read":"stats","window":"lifetime"}}"#, long_user(n % LONG_USERS));
+    let item = |n: u64| {
+        format!(
+            r#"{{"user_id":"{}","read":"stats","window":"lifetime"}}"#,
+            long_user(n % LONG_USERS)
+        )
+    };
     batch(format!(r#"{{"requests":[{}]}}"#, (0..20).map(item).collect::<Vec<_>>().join(",")))
 }
 
-/// Sets what it has when it is dropped.
+/// Sets a flag when dropped.
 struct Ends<'a>(&'a AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {
-        // Relaxed: nothing else hangs on it.
+        // Relaxed: no other data depends on the flag.
         self.0.store(true, Ordering::Relaxed);
     }
 }
 
-/// Everyone who asks for too much, and keeps it up until `stop` is set.
+/// Overloads the server for a while. Returns the slowest read of the healthy client.
 fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Duration {
     let cores = server.cores();
     let core = |n: usize| cores[n % cores.len()];
@@ -126,76 +140,87 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
     while idle.len() < CONNECTIONS - GREEDY - PIPELINING - TRICKLING {
         idle.push(TcpStream::connect(core(idle.len())).expect("the server listens"));
     }
-    // Half a head keeps them waiting; the others say nothing.
+    // Every second idle connection sends half a head.
     for stream in idle.iter_mut().step_by(2) {
         let _ = stream.write_all(b"GET /v1/users/1/bal");
     }
     thread::scope(|scope| {
         let stop = &stop;
-        // Whatever fails here, the others end.
+        // Ends the other threads even if this one panics.
         let _ends = Ends(stop);
-        // Those who ask for 600 kB again and again, and take none of it.
+        // Greedy clients: request 600 kB again and again and read nothing.
         let mut greedy: Vec<_> = (0..GREEDY).map(|n| tight(core(n))).collect();
         let mut pipelining: Vec<_> = (0..PIPELINING).map(|n| tight(core(n))).collect();
         scope.spawn(move || {
             let (batch, reads) = (
                 long_batch(),
                 (0..100)
-                    .map(|n| get(&format!("/v1/users/{}/stats?window=lifetime", long_user(n % LONG_USERS))))
+                    .map(|n| {
+                        get(&format!(
+                            "/v1/users/{}/stats?window=lifetime",
+                            long_user(n % LONG_USERS)
+                        ))
+                    })
                     .collect::<String>(),
             );
-            // Relaxed: nothing else hangs on it, here and below.
+            // Relaxed: no other data depends on the flag, here and below.
             while !stop.load(Ordering::Relaxed) {
                 for (stream, bytes) in greedy
                     .iter_mut()
                     .map(|s| (s, &batch[..]))
                     .chain(pipelining.iter_mut().map(|s| (s, reads.as_bytes())))
                 {
-                    stream.set_nonblocking(true).expect("it can be");
-                    // One that the server has given up is tried no more; the others take what they take.
+                    stream.set_nonblocking(true).expect("a socket can be non-blocking");
+                    // The write may be partial, or fail if the server has dropped the connection.
                     let _ = stream.write(bytes);
                 }
                 thread::sleep(Duration::from_millis(50));
             }
         });
-        // Those who announce a large body, send half of it, and then byte by byte.
+        // Trickling clients: announce a large body, send half of it, then byte by byte.
         let mut trickling: Vec<_> = (0..TRICKLING).map(|n| tight(core(n))).collect();
         scope.spawn(move || {
             let body = vec![b' '; 8 << 20];
             let whole = post("/v1/entries", "application/x-ndjson", &body);
             for stream in &mut trickling {
-                // Until its time is up, or it is refused.
+                // Ends early at the timeout or a refusal.
                 let _ = stream.set_write_timeout(Some(Duration::from_millis(500)));
                 let _ = stream.write_all(&whole[..4 << 20]);
             }
             while !stop.load(Ordering::Relaxed) {
                 for stream in &mut trickling {
-                    stream.set_nonblocking(true).expect("it can be");
+                    stream.set_nonblocking(true).expect("a socket can be non-blocking");
                     let _ = stream.write(b" ");
                     let mut answer = [0; 512];
                     if let Ok(count) = stream.read(&mut answer)
                         && count > 12
                     {
-                        let status = std::str::from_utf8(&answer[9..12]).ok().and_then(|text| text.parse().ok());
+                        let status = std::str::from_utf8(&answer[9..12])
+                            .ok()
+                            .and_then(|text| text.parse().ok());
                         statuses.note("trickling", status.expect("an answer"));
                     }
                 }
                 thread::sleep(Duration::from_millis(50));
             }
         });
-        // One who takes what it asks for, large as it is: it is answered, or told to come later.
+        // A client that reads its large answers: it gets them, or is told to retry.
         scope.spawn(move || {
             let request = long_batch();
             for n in 0.. {
                 if stop.load(Ordering::Relaxed) {
                     return;
                 }
-                let response = Client::new(TcpStream::connect(core(n)).expect("it listens")).ask(&request);
-                assert!(response.status() == 200 || response.body.contains(r#""code":"overloaded""#), "{response:?}");
+                let response =
+                    Client::new(TcpStream::connect(core(n)).expect("it listens")).ask(&request);
+                assert!(
+                    response.status() == 200 || response.body.contains(r#""code":"overloaded""#),
+                    "{response:?}"
+                );
                 statuses.note("batch", response.status());
             }
         });
-        // One who feeds although there is room for no more.
+        // A client that feeds although the ledger is full.
         scope.spawn(move || {
             let mut client = Client::new(TcpStream::connect(core(0)).expect("it listens"));
             for n in 0.. {
@@ -209,14 +234,17 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                 }
             }
         });
-        // The healthy client: reads of users of all cores, by way of each core, one after the other.
+        // The healthy client: one read at a time, of users of all cores, by way of each core.
         let (until, latest) = (Instant::now() + Duration::from_secs(4), Instant::now() + PATIENCE);
-        let mut clients: Vec<_> = (0..SLICES as usize).map(|core| server.connect_to(core)).collect();
+        let mut clients: Vec<_> =
+            (0..SLICES as usize).map(|core| server.connect_to(core)).collect();
         let mut n = 0;
-        let is_enough = || statuses.count("healthy", 200) >= HEALTHY_READS && statuses.count("feed", 507) > 0;
+        let is_enough =
+            || statuses.count("healthy", 200) >= HEALTHY_READS && statuses.count("feed", 507) > 0;
         while Instant::now() < until || !is_enough() && Instant::now() < latest {
             let (user, start) = (n % USERS, Instant::now());
-            let answer = clients[n as usize % SLICES as usize].ask(get(&format!("/v1/users/{user}/balance")));
+            let answer = clients[n as usize % SLICES as usize]
+                .ask(get(&format!("/v1/users/{user}/balance")));
             worst = worst.max(start.elapsed());
             assert_eq!(answer.shown(), balance(user, 1, T, 1), "a healthy client is answered");
             statuses.note("healthy", answer.status());
@@ -227,12 +255,14 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
     worst
 }
 
-/// New users, a thousand in each request, beginning with one that no other request names.
+/// A feed of a thousand new users that are in no other feed.
 fn new_users(n: u64) -> Vec<u8> {
-    feed(entries(&(0..1_000).map(|line| credit(0, 10_000_000 + n * 1_000 + line, 1, T)).collect::<Vec<_>>()))
+    feed(entries(
+        &(0..1_000).map(|line| credit(0, 10_000_000 + n * 1_000 + line, 1, T)).collect::<Vec<_>>(),
+    ))
 }
 
-/// Feeds new users until the ledger is above its mark; whoever was accepted can be read.
+/// Feeds new users until the ledger is above its memory limit; accepted users can be read.
 fn fill(server: &Server) {
     let mut client = server.connect();
     let full = (0..1_000).find(|&n| match client.ask(new_users(n)) {
@@ -243,22 +273,33 @@ fn fill(server: &Server) {
         }
     });
     let full = full.expect("the ledger is never full");
-    assert!(full > 10, "there is no room for anybody");
+    assert!(full > 10, "the ledger is full too early");
     assert_eq!(client.ask(get("/v1/users/10000000/balance")).shown(), balance(10_000_000, 1, T, 1));
 }
 
 #[test]
-fn too_much_is_refused_and_the_rest_goes_on() {
+fn overload_is_refused_and_healthy_clients_are_served() {
     if !has_descriptors(2 * CONNECTIONS as u64) {
         println!("skipped: this process may not have {} descriptors", 2 * CONNECTIONS);
         return;
     }
     let memory = MEMORY_MIB.to_string();
-    let flags =
-        ["--memory-mib", &memory, "--ledger-mib", "12", "--request-timeout-ms", "3000", "--send-timeout-ms", "3000"];
+    let flags = [
+        "--memory-mib",
+        &memory,
+        "--ledger-mib",
+        "12",
+        "--request-timeout-ms",
+        "3000",
+        "--send-timeout-ms",
+        "3000",
+    ];
     let server = with_slices(SLICES, || Server::start(&flags));
     let owners: Vec<_> = (0..LONG_USERS).map(|n| UserId(long_user(n)).slice(SLICES)).collect();
-    assert!((0..SLICES).all(|slice| owners.contains(&slice)), "every core has long users: {owners:?}");
+    assert!(
+        (0..SLICES).all(|slice| owners.contains(&slice)),
+        "every slice owns a long user: {owners:?}"
+    );
     server.feed(&(0..USERS).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
     (0..LONG_USERS).for_each(|n| server.feed(&long_entries(n)));
     fill(&server);
@@ -269,23 +310,33 @@ fn too_much_is_refused_and_the_rest_goes_on() {
         let worst = storm(&server, &mut idle, &statuses);
         let peak = peak_mib(&server);
         println!(
-            "round {round}: peak {peak} MiB, {before} at rest before; slowest healthy read {worst:?}; {:?}",
+            "round {round}: peak {peak} MiB, {before} at rest before; slowest healthy read \
+             {worst:?}; {:?}",
             statuses.0.lock()
         );
         assert!(peak < MEMORY_MIB, "{peak} MiB of {MEMORY_MIB}");
         assert!(worst < PATIENT_READ, "a healthy read took {worst:?}");
         assert!(statuses.count("healthy", 200) >= HEALTHY_READS, "hardly a read was answered");
         assert!(statuses.count("feed", 507) > 0, "no feed was told that the ledger is full");
-        for &(who, status) in statuses.0.lock().expect("all are done").keys() {
-            assert!([200, 503, 507].contains(&status) || (who == "trickling" && status == 408), "{who}: {status}");
+        for &(who, status) in statuses.0.lock().expect("all threads have ended").keys() {
+            assert!(
+                [200, 503, 507].contains(&status) || (who == "trickling" && status == 408),
+                "{who}: {status}"
+            );
         }
         peaks.push(peak);
         drop(idle);
-        // All are gone: large answers are given again, on every core.
-        let is_well = || (0..SLICES as usize).all(|core| server.connect_to(core).ask(long_batch()).status() == 200);
+        // All overloading clients are gone: every core gives large answers again.
+        let is_well = || {
+            (0..SLICES as usize)
+                .all(|core| server.connect_to(core).ask(long_batch()).status() == 200)
+        };
         assert!(holds(is_well), "it does not recover");
         server.is_well();
     }
     let whole = [&peaks[..1], &[before]].concat();
-    assert!(peaks[1] < peaks[0] + peaks[0] / 4, "the second time takes more: {peaks:?}, {whole:?}");
+    assert!(
+        peaks[1] < peaks[0] + peaks[0] / 4,
+        "the second round takes more memory: {peaks:?}, {whole:?}"
+    );
 }

@@ -1,5 +1,5 @@
-//! One connection that asks for users of all cores without waiting for answers: reads, feeds and batches, cut anywhere on their way. The answers
-//! are those of one request after the other.
+//! Pipelining test: one connection sends reads, feeds and batches for users of all cores without
+//! waiting for answers, split anywhere. The answers must be those of the requests one by one.
 
 use crate::seeds;
 use crate::server::client::{batch, feed, get, request};
@@ -14,17 +14,17 @@ use std::time::Duration;
 on_slices!([one = 1, two = 2, three = 3, seven = 7] [
     mixed_requests_in_one_write,
     mixed_requests_cut_anywhere,
-    mixed_requests_that_are_kept,
-    mixed_requests_of_one_who_has_no_more_to_say,
-    mixed_requests_of_one_who_reads_slowly,
-    a_last_request_among_others,
+    mixed_requests_to_a_durable_server,
+    mixed_requests_of_a_half_closed_connection,
+    mixed_requests_of_a_slow_reader,
+    requests_after_connection_close_are_not_answered,
 ]);
 
 const T: u64 = 1_700_000_100_000;
-/// Users that requests are about; the last few are never fed.
+/// Number of users that requests are about; the last `UNKNOWN` are never fed.
 const USERS: u64 = 60;
 const UNKNOWN: u64 = 5;
-/// Requests of one pipeline.
+/// Requests per pipeline.
 const REQUESTS: usize = 500;
 
 /// Random numbers: SplitMix64.
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// What was fed: of each user, how many entries of 1 each.
+/// Number of entries fed to each user, each of amount 1.
 #[derive(Default)]
 struct Fed(BTreeMap<u64, u64>);
 
@@ -54,14 +54,13 @@ impl Fed {
     fn item(&self, user: u64) -> String {
         match self.0.get(&user) {
             Some(&count) => balance_body(user, count, T, count as i64),
-            None => {
-                expected::problem_body("user_not_found", "").replace("\"}", &format!("\",\"user_id\":\"{user}\"}}"))
-            }
+            None => expected::problem_body("user_not_found", "")
+                .replace("\"}", &format!("\",\"user_id\":\"{user}\"}}")),
         }
     }
 }
 
-/// Requests, and their answers; to a `HEAD` without a body.
+/// Requests and their expected answers, each with whether it is to a `HEAD`.
 struct Pipeline {
     bytes: Vec<u8>,
     answers: Vec<(bool, String)>,
@@ -79,12 +78,24 @@ impl Pipeline {
                     let user = random.below(USERS);
                     let answer = fed.balance(user);
                     let head = answer[..answer.find("\r\n\r\n").expect("a head") + 4].to_owned();
-                    pipeline.push(request("HEAD", &format!("/v1/users/{user}/balance"), ""), true, head);
+                    pipeline.push(
+                        request("HEAD", &format!("/v1/users/{user}/balance"), ""),
+                        true,
+                        head,
+                    );
                 }
-                4 => pipeline.push(get("/v1/users/x/balance"), false, problem("invalid_parameter", "user_id", "")),
+                4 => pipeline.push(
+                    get("/v1/users/x/balance"),
+                    false,
+                    problem("invalid_parameter", "user_id", ""),
+                ),
                 _ => {
                     let user = random.below(USERS);
-                    pipeline.push(get(&format!("/v1/users/{user}/balance")), false, fed.balance(user));
+                    pipeline.push(
+                        get(&format!("/v1/users/{user}/balance")),
+                        false,
+                        fed.balance(user),
+                    );
                 }
             }
         }
@@ -96,7 +107,7 @@ impl Pipeline {
         self.answers.push((is_head, answer));
     }
 
-    /// New entries of random users, now and then the one before again.
+    /// Adds a feed: new entries of random users, some of them repeats of the user's last entry.
     fn feed(&mut self, random: &mut Random, fed_before: &mut Fed) {
         let (mut lines, mut results): (Vec<String>, Vec<String>) = (Vec::new(), Vec::new());
         for index in 0..random.below(40) as usize {
@@ -120,19 +131,21 @@ impl Pipeline {
         for n in 0..random.below(100) {
             let user = random.below(USERS);
             let comma = if n > 0 { "," } else { "" };
-            write!(asked, r#"{comma}{{"user_id":"{user}","read":"balance"}}"#).expect("a string takes all");
+            write!(asked, r#"{comma}{{"user_id":"{user}","read":"balance"}}"#)
+                .expect("a string takes all");
             write!(said, "{comma}{}", fed.item(user)).expect("a string takes all");
         }
         let answer = json("", &format!(r#"{{"responses":[{said}]}}"#));
         self.push(batch(format!(r#"{{"requests":[{asked}]}}"#)), false, answer);
     }
 
-    /// Hears all answers.
+    /// Reads and compares all answers.
     fn hear(&self, client: &mut Client) -> Result<(), String> {
         for (n, (is_head, answer)) in self.answers.iter().enumerate() {
             let shown = if *is_head { client.head() } else { client.response() }.shown();
             if shown != *answer {
-                let [shown, answer] = [&shown, answer].map(|text| text.chars().take(500).collect::<String>());
+                let [shown, answer] =
+                    [&shown, answer].map(|text| text.chars().take(500).collect::<String>());
                 return Err(format!("answer {n} is\n{shown}\nand not\n{answer}"));
             }
         }
@@ -140,7 +153,8 @@ impl Pipeline {
     }
 }
 
-/// Sends pipelines to a server, each on a connection of its own, by `send`; all of them know of the same users.
+/// Runs `cases` seeds: each sends four pipelines about the same users to a new server with `send`,
+/// each on its own connection.
 fn check(
     cases: u32,
     server: impl Fn() -> Server,
@@ -169,7 +183,7 @@ fn mixed_requests_in_one_write() {
     );
 }
 
-/// Writes a pipeline in pieces, short ones and long ones.
+/// Writes a pipeline in short and long pieces while `hear` reads the answers.
 fn in_pieces(
     client: &Client,
     pipeline: &Pipeline,
@@ -207,18 +221,19 @@ fn mixed_requests_cut_anywhere() {
     );
 }
 
-/// The same of a server that keeps what it is fed: answers wait for logs.
-fn mixed_requests_that_are_kept() {
+/// With a data directory, answers wait for the logs.
+fn mixed_requests_to_a_durable_server() {
     let scratch = Scratch::new("pipelining");
     let number = std::cell::Cell::new(0);
-    let server = || Server::keeping(&scratch.join(number.replace(number.get() + 1).to_string()), &[]);
+    let server =
+        || Server::keeping(&scratch.join(number.replace(number.get() + 1).to_string()), &[]);
     check(2, server, |client, pipeline, random| {
         let mut reader = Client::new(client.socket());
         in_pieces(client, pipeline, random, || pipeline.hear(&mut reader))
     });
 }
 
-fn mixed_requests_of_one_who_has_no_more_to_say() {
+fn mixed_requests_of_a_half_closed_connection() {
     check(
         2,
         || Server::start(&[]),
@@ -232,7 +247,7 @@ fn mixed_requests_of_one_who_has_no_more_to_say() {
     );
 }
 
-fn mixed_requests_of_one_who_reads_slowly() {
+fn mixed_requests_of_a_slow_reader() {
     check(
         1,
         || Server::start(&[]),
@@ -244,13 +259,15 @@ fn mixed_requests_of_one_who_reads_slowly() {
     );
 }
 
-/// `connection: close` behind reads of other cores: what is before it is answered, what is behind it is not.
-fn a_last_request_among_others() {
+/// `connection: close` after reads of users of other cores: requests before it are answered,
+/// requests after it are not.
+fn requests_after_connection_close_are_not_answered() {
     let server = Server::start(&[]);
     server.feed(&(0..USERS).map(|user| credit(1, user, 1, T)).collect::<Vec<_>>());
     for last in 0..USERS {
         let mut client = server.connect();
-        let before: String = (0..last).map(|user| get(&format!("/v1/users/{user}/balance"))).collect();
+        let before: String =
+            (0..last).map(|user| get(&format!("/v1/users/{user}/balance"))).collect();
         let target = format!("/v1/users/{last}/balance");
         client.send(before + &request("GET", &target, "connection: close\r\n") + &get("/healthz"));
         for user in 0..last {

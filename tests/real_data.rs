@@ -1,5 +1,6 @@
-//! Real bank transactions, fed and read back: every balance and every figure, compared with what an independent program computed
-//! and with the balance that the bank itself printed. `data/berka/README.md` tells where they come from.
+//! Real bank transactions, fed and read back. Every balance and statistic is compared with the
+//! results of an independent program, and balances with those that the bank printed.
+//! `data/berka/README.md` describes the source.
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, duplicate, fed, json, rejected};
@@ -10,18 +11,18 @@ use std::collections::BTreeMap;
 
 on_slices!([one = 1, two = 2, three = 3, seven = 7] [
     berka,
-    berka_is_kept,
+    berka_survives_restarts,
 ]);
 
 /// The entries, oldest first.
 pub const ENTRIES: &str = include_str!("data/berka/entries.ndjson");
 const EXPECTED: &str = include_str!("data/berka/expected.json");
 const DAY_MS: u64 = 86_400_000;
-const QUARTER_MS: u64 = 900_000;
-/// The bank rounded each balance.
+const BUCKET_MS: u64 = 900_000;
+/// Most difference to the bank's balance, in minor units, because the bank rounded.
 const ROUNDED: i64 = 50;
 
-/// What an independent program computed of them, by user.
+/// Expected results of the independent program, by user.
 pub fn users() -> BTreeMap<String, Value> {
     let users: BTreeMap<String, Value> = serde_json::from_str(EXPECTED).expect("the file is JSON");
     assert_eq!((users.len(), ENTRIES.lines().count()), (177, 14_827), "the data set is whole");
@@ -36,14 +37,16 @@ fn text<'v>(value: &'v Value, name: &str) -> &'v str {
     value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
 }
 
-/// The bodies that balance and statistics of a user must have.
+/// Expected bodies of a user's balance and lifetime statistics.
 fn bodies(user: &str, of: &Value) -> [String; 2] {
     let (version, last) = (whole(of, "entries"), whole(of, "last_at_ms"));
     let posted = of["posted"].as_i64().expect("a sum");
     let bank = of["bank_closing_balance"].as_i64().expect("a balance");
     assert!((posted - bank).abs() <= ROUNDED, "{user}: {posted} here, {bank} at the bank");
     let balance = format!(
-        r#"{{"user_id":"{user}","version":{version},"as_of_ms":{last},"balances":[{{"currency":"CZK","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
+        "{{\"user_id\":\"{user}\",\"version\":{version},\"as_of_ms\":{last},\
+         \"balances\":[{{\"currency\":\"CZK\",\"posted\":{posted},\"pending_debits\":0,\
+         \"pending_credits\":0,\"available\":{posted}}}]}}"
     );
     let mut stats: Vec<_> = of["stats"].as_array().expect("a list").iter().collect();
     stats.sort_by_key(|stat| (text(stat, "kind"), text(stat, "direction")));
@@ -51,36 +54,53 @@ fn bodies(user: &str, of: &Value) -> [String; 2] {
         let [count, sum, min, max] = ["count", "sum", "min", "max"].map(|name| whole(stat, name));
         let (kind, direction) = (text(stat, "kind"), text(stat, "direction"));
         format!(
-            r#"{{"currency":"CZK","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
+            "{{\"currency\":\"CZK\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
+             \"count\":{count},\"sum\":{sum},\"min\":{min},\"max\":{max}}}"
         )
     };
     let stats: Vec<_> = stats.iter().map(stat).collect();
-    let to = (last / QUARTER_MS + 1) * QUARTER_MS;
+    let to = (last / BUCKET_MS + 1) * BUCKET_MS;
     let stats = stats.join(",");
-    [balance, format!(r#"{{"user_id":"{user}","version":{version},"from_ms":0,"to_ms":{to},"stats":[{stats}]}}"#)]
+    [
+        balance,
+        format!(
+            "{{\"user_id\":\"{user}\",\"version\":{version},\"from_ms\":0,\"to_ms\":{to},\
+             \"stats\":[{stats}]}}"
+        ),
+    ]
 }
 
-/// Reads all users, one by one and in batches, and compares.
+/// Compares the reads of all users, one by one and in a batch.
 pub fn check_all(server: &Server, users: &BTreeMap<String, Value>) {
     let mut client = server.connect();
     let (mut asked, mut answers) = (Vec::new(), Vec::new());
     for (user, of) in users {
         let [balance, stats] = bodies(user, of);
         let etag = format!("etag: \"v{}\"\r\n", whole(of, "entries"));
-        assert_eq!(client.ask(get(&format!("/v1/users/{user}/balance"))).shown(), json(&etag, &balance));
-        assert_eq!(client.ask(get(&format!("/v1/users/{user}/stats?window=lifetime"))).shown(), json("", &stats));
+        assert_eq!(
+            client.ask(get(&format!("/v1/users/{user}/balance"))).shown(),
+            json(&etag, &balance)
+        );
+        assert_eq!(
+            client.ask(get(&format!("/v1/users/{user}/stats?window=lifetime"))).shown(),
+            json("", &stats)
+        );
         asked.push(format!(r#"{{"user_id":"{user}","read":"balance"}}"#));
         asked.push(format!(r#"{{"user_id":"{user}","read":"stats","window":"lifetime"}}"#));
         answers.extend([balance, stats]);
     }
     let body = format!(r#"{{"requests":[{}]}}"#, asked.join(","));
     let answer = format!(r#"{{"responses":[{}]}}"#, answers.join(","));
-    assert!(client.ask(batch(body)).shown() == json("", &answer), "a batch is not its single reads");
+    assert!(
+        client.ask(batch(body)).shown() == json("", &answer),
+        "a batch differs from its single reads"
+    );
 }
 
-/// What the second feed of a part says: duplicates within the horizon of their user, too old before it.
-fn said_again(part: &[&str], users: &BTreeMap<String, Value>) -> String {
-    let said = |(index, line): (usize, &&str)| {
+/// Expected answer to a resent part: entries in their user's dedup window are duplicates, older
+/// ones too old.
+fn resent(part: &[&str], users: &BTreeMap<String, Value>) -> String {
+    let result = |(index, line): (usize, &&str)| {
         let entry: Value = serde_json::from_str(line).expect("a line is JSON");
         let last = whole(&users[text(&entry, "user_id")], "last_at_ms");
         let id = text(&entry, "entry_id");
@@ -90,21 +110,24 @@ fn said_again(part: &[&str], users: &BTreeMap<String, Value>) -> String {
             duplicate(index, id)
         }
     };
-    let results: Vec<_> = part.iter().enumerate().map(said).collect();
+    let results: Vec<_> = part.iter().enumerate().map(result).collect();
     let duplicates = results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
-    assert!(results.len() > duplicates, "both kinds are met");
+    assert!(results.len() > duplicates, "some entries are too old and some are duplicates");
     fed(0, duplicates, &results)
 }
 
-/// Sends all of it again: nothing of it is new, and nothing changes.
-fn check_said_again(server: &Server, users: &BTreeMap<String, Value>) {
+/// Resends all entries: none is accepted, and nothing changes.
+fn check_resend(server: &Server, users: &BTreeMap<String, Value>) {
     let mut duplicates = 0;
     for part in ENTRIES.lines().collect::<Vec<_>>().chunks(10_000) {
-        let answer = said_again(part, users);
+        let answer = resent(part, users);
         duplicates += answer.matches(r#""duplicate"}"#).count();
-        assert!(server.ask(feed(entries(part))).shown() == json("", &answer), "sent again, a part is not what it was");
+        assert!(
+            server.ask(feed(entries(part))).shown() == json("", &answer),
+            "the answer to a resent part is wrong"
+        );
     }
-    assert!(duplicates >= users.len(), "each user's last entry is within the horizon");
+    assert!(duplicates >= users.len(), "each user's last entry is in the dedup window");
     check_all(server, users);
 }
 
@@ -119,31 +142,44 @@ fn berka() {
     let (server, users) = (Server::start(&[]), users());
     feed_all(&server);
     check_all(&server, &users);
-    check_said_again(&server, &users);
-    assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::problem("user_not_found", "", ""));
+    check_resend(&server, &users);
+    assert_eq!(
+        server.ask(get("/v1/users/1/balance")).shown(),
+        expected::problem("user_not_found", "", "")
+    );
 }
 
-/// Entries of one user, enough of a log for a snapshot, however few writes they come in.
+/// Entries of a filler user: enough log bytes for a snapshot, in however few writes.
 const FILLING: u64 = 18_000;
-/// No user of the data set has such a number.
+/// Lowest id of filler users; all ids of the data set are below it.
 const FILLER: u64 = 1 << 40;
 
-/// A user of each slice that needs more in its log before a snapshot is taken; the data set is enough for one slice.
+/// A filler user for each slice, so that each log is large enough for a snapshot. A single slice
+/// needs none: the data set is enough.
 fn fillers() -> Vec<u64> {
-    let user_of =
-        |slice| (FILLER..).find(|&user| UserId(user).slice(slices()) == slice).expect("every slice has users");
+    let user_of = |slice| {
+        (FILLER..)
+            .find(|&user| UserId(user).slice(slices()) == slice)
+            .expect("every slice has users")
+    };
     if slices() == 1 { Vec::new() } else { (0..slices()).map(user_of).collect() }
 }
 
-/// `14,827`
+/// A number with thousands separators: `14,827`.
 fn with_commas(number: u64) -> String {
     let digits = number.to_string();
-    let parts: Vec<_> = digits.as_bytes().rchunks(3).rev().map(|part| str::from_utf8(part).expect("digits")).collect();
+    let parts: Vec<_> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|part| str::from_utf8(part).expect("digits"))
+        .collect();
     parts.join(",")
 }
 
-/// The same answers to the byte after every kind of end: in order, killed, from the log, from a snapshot, from a snapshot and a log.
-fn berka_is_kept() {
+/// The answers are the same byte for byte after every kind of restart: after a shutdown or a kill;
+/// from the log, from a snapshot, or from both.
+fn berka_survives_restarts() {
     let (scratch, users) = (Scratch::new("berka"), users());
     let data = scratch.join("data");
     let mut server = Server::keeping(&data, &[]);
@@ -159,10 +195,15 @@ fn berka_is_kept() {
     let loaded = |server: &Server, users: usize, entries: u64, all: u64| {
         let [entries, all] = [entries, all].map(with_commas);
         let line = format!(
-            "data: {}: {users} users from the snapshot, {entries} entries from the log, {all} entries in all; ",
+            "data: {}: {users} users from the snapshot, {entries} entries from the log, {all} \
+             entries in all; ",
             data.display()
         );
-        assert!(server.greeting.iter().any(|said| said.starts_with(&line)), "no {line:?} in {:#?}", server.greeting);
+        assert!(
+            server.greeting.iter().any(|said| said.starts_with(&line)),
+            "no {line:?} in {:#?}",
+            server.greeting
+        );
     };
     let end_and_start = |server: &mut Server, is_killed: bool, flags: &[&str]| {
         if is_killed {
@@ -184,11 +225,11 @@ fn berka_is_kept() {
         end_and_start(&mut server, is_killed, &[]);
         loaded(&server, of_users, 0, of_all);
     }
-    check_said_again(&server, &users);
-    // One more user, in the log behind the snapshot.
+    check_resend(&server, &users);
+    // One more user, in the log after the snapshot.
     server.feed(&[credit(1, 1, 7, DAY_MS)]);
     end_and_start(&mut server, true, &[]);
     loaded(&server, of_users, 1, of_all + 1);
-    check_said_again(&server, &users);
+    check_resend(&server, &users);
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), expected::balance(1, 1, DAY_MS, 7));
 }

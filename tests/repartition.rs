@@ -1,6 +1,7 @@
-//! Another number of slices: whatever it was and will be, whenever it is killed and whatever fails, every user is there once, as they were.
+//! Repartition tests: a data directory changes its number of slices. From any number to any other,
+//! whenever it is killed and whatever fails, every user is there exactly once and unchanged.
 //!
-//! `PURSER_KILLS=1000` runs so many rounds of kills, `PURSER_SEED=…` one seed again.
+//! `PURSER_KILLS=1000` runs that many rounds of kills, `PURSER_SEED=…` repeats one seed.
 
 use crate::faults::{flip, restore, show, tree};
 use crate::import::{Random, import_all};
@@ -24,14 +25,14 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Numbers of slices: one, few, as many as users or more.
+/// Numbers of slices: one, a few, and more than a small directory has users.
 const NUMBERS: [u32; 4] = [1, 2, 3, 7];
 const T: u64 = 1_700_000_100_000;
 const DAY_MS: u64 = 86_400_000;
-/// Rounds of kills, if the environment does not say how many.
+/// Rounds of kills unless `PURSER_KILLS` is set.
 const KILLS: u64 = 12;
 
-/// A directory, and what must be in it.
+/// A data directory and a reference slice with the same entries.
 struct Kept {
     scratch: Scratch,
     reference: Reference,
@@ -46,7 +47,7 @@ impl Kept {
         self.scratch.join("data")
     }
 
-    /// Feeds a body; all verdicts must agree.
+    /// Feeds a body to both; all verdicts must agree.
     fn feed(&mut self, offline: &mut Offline, now_ms: u64, body: &[u8], context: &str) {
         each_entry(body, |entry| {
             let verdict = offline.apply(now_ms, entry);
@@ -54,31 +55,37 @@ impl Kept {
         });
     }
 
-    /// Opens a directory with so many slices, and compares everyone.
+    /// Opens a directory, repartitions it to `slices` slices, and compares all users.
     fn open(&self, data: &Path, slices: u32, context: &str) -> Offline {
         let offline = Offline::open(data, slices);
         self.reference.figures().assert_same(&offline.figures(), context);
         offline
     }
 
-    /// Has a directory verified, which has so many slices.
+    /// Runs `purser verify` on a directory and checks its numbers of slices, users and entries.
     fn verified(&self, data: &Path, slices: u32, context: &str) {
         let out = sound(data);
         let told = |name: &str| -> Vec<u64> {
-            let figures = out.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
+            let figures =
+                out.lines().filter_map(|line| line.strip_prefix("  ")?.strip_prefix(name));
             figures.map(|n| n.trim().replace(',', "").parse().expect("a number")).collect()
         };
-        for (told, all) in [(told("users "), self.reference.users()), (told("entries "), self.reference.entries())] {
-            // Slice by slice, and then all of them.
+        for (told, all) in
+            [(told("users "), self.reference.users()), (told("entries "), self.reference.entries())]
+        {
+            // A number per slice, then the sum if there are several slices.
             let (parts, sum) = told.split_at(slices as usize);
-            assert!(parts.iter().sum::<u64>() == all && sum.iter().all(|&sum| sum == all), "{context}: {all}, {out}");
+            assert!(
+                parts.iter().sum::<u64>() == all && sum.iter().all(|&sum| sum == all),
+                "{context}: {all}, {out}"
+            );
             assert_eq!(sum.len(), usize::from(slices > 1), "{context}: {out}");
         }
         assert!(out.contains(&format!(", {slices} slice")), "{context}: {out}");
     }
 }
 
-/// Entries of many users, each with a few kinds of many, and open holds.
+/// Entries of many users, each with a few of 150 kinds, and open holds.
 fn crowd(first: u64, users: u64, each: u64) -> Vec<String> {
     let line = |n: u64| {
         let (user, round) = (first + n % users, n / users);
@@ -89,12 +96,12 @@ fn crowd(first: u64, users: u64, each: u64) -> Vec<String> {
     (0..users * each).map(line).collect()
 }
 
-/// What chains of numbers met.
+/// What the chains have covered.
 #[derive(Clone, Copy, Debug, Default)]
 struct Met {
-    /// Slices with a torn write behind their log.
+    /// Slices with a torn write at the end of their log.
     torn: usize,
-    /// Slices with both a snapshot and a log behind it.
+    /// Slices with a snapshot and a log after it.
     mixed: usize,
     /// Slices without users.
     empty: usize,
@@ -102,7 +109,7 @@ struct Met {
 }
 
 #[test]
-fn a_chain_of_numbers_changes_nothing() {
+fn a_chain_of_repartitions_changes_no_user() {
     let met = Cell::new(Met::default());
     seeds::each(24, |seed| {
         met.set(chain(seed, met.get()));
@@ -117,12 +124,17 @@ fn a_chain_of_numbers_changes_nothing() {
 
 fn chain(seed: u64, mut met: Met) -> Met {
     let mut random = Random(seed);
-    let mut history = if seed.is_multiple_of(3) { History::at_limits(seed) } else { History::new(seed) };
+    let mut history =
+        if seed.is_multiple_of(3) { History::at_limits(seed) } else { History::new(seed) };
     let mut kept = Kept::new();
     let data = kept.data();
     let mut before = 0;
     for life in 0..6 {
-        let slices = if seed.is_multiple_of(2) { [1, 2, 3, 7, 1, 7][life] } else { NUMBERS[random.below(4)] };
+        let slices = if seed.is_multiple_of(2) {
+            [1, 2, 3, 7, 1, 7][life]
+        } else {
+            NUMBERS[random.below(4)]
+        };
         let context = format!("seed {seed}, life {life}, from {before} to {slices} slices");
         if before > 0 {
             for Report { users, replayed, cut, .. } in reports(&data) {
@@ -151,7 +163,7 @@ fn chain(seed: u64, mut met: Met) -> Met {
     met
 }
 
-/// A directory of three slices, each with a snapshot, a log and a torn write behind it.
+/// A directory of three slices, each with a snapshot, a log after it and a torn write at its end.
 fn three_slices(users: u64) -> Kept {
     let mut kept = Kept::new();
     let mut offline = kept.open(&kept.data(), 3, "empty");
@@ -164,14 +176,16 @@ fn three_slices(users: u64) -> Kept {
     drop(offline);
     let reports = reports(&kept.data());
     assert!(
-        reports.iter().all(|report| report.users > 0 && report.replayed > 0 && report.cut.is_some()),
+        reports
+            .iter()
+            .all(|report| report.users > 0 && report.replayed > 0 && report.cut.is_some()),
         "{reports:?}"
     );
     kept
 }
 
 #[test]
-fn an_empty_directory() {
+fn an_empty_directory_can_be_repartitioned() {
     let kept = Kept::new();
     for slices in [3, 1, 7, 2, 2] {
         drop(kept.open(&kept.data(), slices, "empty"));
@@ -183,26 +197,29 @@ fn an_empty_directory() {
     assert!(sound(&kept.data()).contains("generation 5, 1 slice\n"));
 }
 
-/// How a directory looks at each moment at which it is told how far it has come, and how it would look in the midst of removing things.
+/// Copies the directory at each progress report of a repartition, also with files half removed, and
+/// opens each copy. Then stops a repartition at each report.
 #[test]
-fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
+fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
     let kept = three_slices(4_000);
     let image = |n: usize| kept.scratch.join(format!("image-{n}"));
     let (whole, mut images) = (tree(&kept.data()), 0);
-    let directory = Directory::open(&kept.data()).expect("it is sound");
+    let directory = Directory::open(&kept.data()).expect("the directory is sound");
     let look = &mut |_, _| {
         copy(&kept.data(), &image(images));
         images += 1;
         true
     };
-    drop(repartition(directory, 2, look).expect("there is room"));
+    drop(repartition(directory, 2, look).expect("the disk has space"));
     restore(&kept.data(), &whole);
     let (mut unfinished, mut replaced) = (0, 0);
     for n in 0..images {
         let (path, old) = (image(n), image(n).join("generation-1"));
-        let named = fs::read(path.join("manifest")).expect("it is always there");
-        let named = manifest::Directory::read(&named).expect("it is always whole").generation;
-        // The one that is not named may go, or have gone, in part.
+        let named = fs::read(path.join("manifest")).expect("the manifest always exists");
+        let named = manifest::DataManifest::decode(&named)
+            .expect("the manifest is always whole")
+            .generation;
+        // The unnamed generation may be partly removed.
         let other = if named == 1 { path.join("generation-2") } else { old };
         unfinished += usize::from(named == 1);
         replaced += usize::from(named == 2);
@@ -211,7 +228,10 @@ fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
         if n % 3 == 1 {
             fs::remove_dir_all(other.join("slice-0")).expect("it is there");
         } else if n % 3 == 2 {
-            tree(&other).into_keys().step_by(2).for_each(|file| fs::remove_file(file).expect("it is there"));
+            tree(&other)
+                .into_keys()
+                .step_by(2)
+                .for_each(|file| fs::remove_file(file).expect("it is there"));
         }
         let slices = NUMBERS[n % NUMBERS.len()];
         let context = format!("image {n} of {images}, to {slices} slices");
@@ -223,18 +243,21 @@ fn whenever_it_ends_nothing_is_lost_and_nothing_is_there_twice() {
         unfinished >= 10 && replaced > 0,
         "{unfinished} images with an unfinished generation, {replaced} with an old one"
     );
-    // Stopped at each of these moments but the last, it leaves everything as it was.
+    // Stopped at a report before the new generation is named, it leaves the directory unchanged.
     for stop in 0..unfinished {
-        let mut looks = 0;
-        let directory = Directory::open(&kept.data()).expect("it is sound");
+        let mut reports = 0;
+        let directory = Directory::open(&kept.data()).expect("the directory is sound");
         let look = &mut |done, total| {
             assert!(done <= total && total > 0, "{done} of {total}");
-            looks += 1;
-            looks <= stop
+            reports += 1;
+            reports <= stop
         };
-        let error = repartition(directory, 2, look).expect_err("it is stopped");
+        let error = repartition(directory, 2, look).expect_err("the repartition is stopped");
         assert!(matches!(error, Error::Stopped(_)), "{error}");
-        assert!(tree(&kept.data()) == whole && !kept.data().join("generation-2").exists(), "stopped at look {stop}");
+        assert!(
+            tree(&kept.data()) == whole && !kept.data().join("generation-2").exists(),
+            "stopped at report {stop}"
+        );
     }
 }
 
@@ -251,33 +274,36 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-/// A server of so many slices.
+/// The command that serves a directory with `slices` slices.
 fn serving(data: &Path, slices: u32) -> Command {
     let mut command = serve("127.0.0.1:0");
     command.arg("--data").arg(data).args(["--slices", &slices.to_string()]);
     command
 }
 
-/// Starts a server, and waits until it says that it gives the directory its number of slices.
+/// Starts a server and waits until it prints that it re-partitions.
 fn begun(data: &Path, slices: u32) -> Server {
     let server = Server::begin(&mut serving(data, slices));
-    let said = std::iter::from_fn(|| server.line()).any(|line| line.contains(": re-partitioning from "));
-    assert!(said, "it re-partitions");
+    let said =
+        std::iter::from_fn(|| server.line()).any(|line| line.contains(": re-partitioning from "));
+    assert!(said, "the server re-partitions");
     server
 }
 
 #[test]
-fn a_server_gives_a_directory_its_number_of_slices() {
+fn a_server_repartitions_a_directory_to_its_slices() {
     let mut kept = three_slices(4_000);
     let data = kept.data();
     let mut before = 3;
     for (life, slices) in [1, 1, 7, 2, 3].into_iter().enumerate() {
         let mut server = Server::spawn(&mut serving(&data, slices));
-        let said = format!("data: {}: re-partitioning from {before} to {slices} slice", data.display());
+        let said =
+            format!("data: {}: re-partitioning from {before} to {slices} slice", data.display());
         let is_said = server.greeting.iter().any(|line| line.starts_with(&said));
         assert_eq!(is_said, before != slices, "{:#?}", server.greeting);
-        assert!(holds(|| server.ask(get("/readyz")).status() == 200), "it is ready");
-        let lines: Vec<_> = (0..50).map(|user| credit(9_000_000 + life as u64, user, 1, T + DAY_MS)).collect();
+        assert!(holds(|| server.ask(get("/readyz")).status() == 200), "the server becomes ready");
+        let lines: Vec<_> =
+            (0..50).map(|user| credit(9_000_000 + life as u64, user, 1, T + DAY_MS)).collect();
         server.feed(&lines);
         each_entry(&entries(&lines), |entry| {
             assert_eq!(kept.reference.apply(T + DAY_MS, entry), Verdict::Accepted);
@@ -290,14 +316,14 @@ fn a_server_gives_a_directory_its_number_of_slices() {
 }
 
 #[test]
-fn a_server_that_is_told_to_end_meanwhile_ends() {
+fn a_server_ends_on_a_signal_during_a_repartition() {
     let kept = three_slices(20_000);
     let whole = tree(&kept.data());
     let mut server = begun(&kept.data(), 1);
     server.signal("TERM");
     let lines: Vec<_> = std::iter::from_fn(|| server.line()).collect();
     assert!(server.ended().success(), "{lines:#?}");
-    // If it was too late, all of it was done.
+    // If the signal came too late, the repartition was completed.
     if lines.contains(&format!("stopped: {} is as it was", kept.data().display())) {
         assert!(tree(&kept.data()) == whole);
     } else {
@@ -305,20 +331,20 @@ fn a_server_that_is_told_to_end_meanwhile_ends() {
     }
 }
 
-/// What kills hit.
+/// Number of kills in each phase.
 #[derive(Debug, Default)]
 struct Hits {
     kills: u64,
-    /// The new generation was there, in part or whole, and not named.
+    /// The new generation existed, in part or whole, and was not named.
     unfinished: u64,
-    /// It was named, and the old one was there.
+    /// The new generation was named and the old one still existed.
     replaced: u64,
-    /// It was over, or had not begun.
+    /// The repartition was over or had not begun.
     other: u64,
 }
 
 #[test]
-fn no_kill_loses_or_doubles_anything() {
+fn no_kill_loses_or_repeats_a_user() {
     let rounds = seeds::number("PURSER_KILLS").unwrap_or(KILLS);
     let seed = seeds::number("PURSER_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let (mut random, mut hits) = (Random(seed), Hits::default());
@@ -329,10 +355,16 @@ fn no_kill_loses_or_doubles_anything() {
         let context = format!("seed {seed}, round {round}");
         let from = NUMBERS[random.below(4)];
         let mut offline = kept.open(&data, from, &context);
-        let more = crowd(2_000_000 + random.below(50) as u64, 1 + random.below(200) as u64, 1 + random.below(3) as u64);
+        let more = crowd(
+            2_000_000 + random.below(50) as u64,
+            1 + random.below(200) as u64,
+            1 + random.below(3) as u64,
+        );
         kept.feed(&mut offline, T + DAY_MS, &entries(&more), &context);
         offline.settle();
-        (0..from as usize).filter(|_| random.below(2) == 0).for_each(|slice| _ = offline.tear(slice));
+        (0..from as usize)
+            .filter(|_| random.below(2) == 0)
+            .for_each(|slice| _ = offline.tear(slice));
         drop(offline);
         let mut path = vec![from];
         for _ in 0..1 + random.below(3) {
@@ -361,9 +393,9 @@ fn no_kill_loses_or_doubles_anything() {
     }
 }
 
-fn generation(data: &Path) -> manifest::Directory {
-    let text = fs::read(data.join("manifest")).expect("it is always there");
-    manifest::Directory::read(&text).expect("it is always whole")
+fn generation(data: &Path) -> manifest::DataManifest {
+    let text = fs::read(data.join("manifest")).expect("the manifest always exists");
+    manifest::DataManifest::decode(&text).expect("the manifest is always whole")
 }
 
 impl Hits {
@@ -381,7 +413,8 @@ impl Hits {
     }
 }
 
-/// A start that fails says why, and leaves everything as it was.
+/// Checks that a start fails with an error that contains each of `says` and leaves the directory
+/// unchanged.
 fn check_refused(kept: &Kept, what: &str, command: &mut Command, says: &[&str]) {
     let whole = tree(&kept.data());
     let (code, out, err) = run(command);
@@ -392,11 +425,12 @@ fn check_refused(kept: &Kept, what: &str, command: &mut Command, says: &[&str]) 
 }
 
 #[test]
-fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
+fn a_fault_in_an_old_file_leaves_the_directory_unchanged() {
     let kept = three_slices(4_000);
     let whole = tree(&kept.data());
     let slice = kept.data().join(slice_directory(1, 2));
-    let manifest::Slice { snapshot, snapshot_end, first, last } = slice_manifest(&kept.data(), 2);
+    let manifest::SliceManifest { snapshot, snapshot_end, first, last } =
+        slice_manifest(&kept.data(), 2);
     let check = |what: &str, damage: &dyn Fn(), says: &[&str]| {
         damage();
         check_refused(&kept, what, &mut serving(&kept.data(), 1), says);
@@ -405,40 +439,67 @@ fn a_fault_in_an_old_file_leaves_everything_as_it_was() {
     };
     let file = |name: String| slice.join(name);
     let (snapshot, log) = (file(format!("snapshot-{snapshot}")), file(format!("log-{first}")));
-    check("a user", &|| flip(&snapshot, snapshot_end - 4_096), &["cannot load", &show(&snapshot), "is broken"]);
+    check(
+        "a user",
+        &|| flip(&snapshot, snapshot_end - 4_096),
+        &["cannot load", &show(&snapshot), "is broken"],
+    );
     check("a write", &|| flip(&log, 4_096 + 60), &["cannot load", &show(&log)]);
-    check("a missing file", &|| fs::remove_file(&log).expect("it is there"), &[&show(&log), "is not there"]);
+    check(
+        "a missing file",
+        &|| fs::remove_file(&log).expect("it is there"),
+        &[&show(&log), "is not there"],
+    );
     let other = file("manifest".to_owned());
-    check("a missing manifest", &|| fs::remove_file(&other).expect("it is there"), &[&show(&other), "is missing"]);
+    check(
+        "a missing manifest",
+        &|| fs::remove_file(&other).expect("it is there"),
+        &[&show(&other), "is missing"],
+    );
     let newer = file(format!("log-{}", last + 2));
     let write = |path: &Path| fs::write(path, "").expect("it can be written");
-    check("a segment that came later", &|| write(&newer), &["cannot load", &show(&newer), "it is an older one"]);
-    // Not ours, and in the way.
-    let way = kept.data().join("generation-2");
-    write(&way);
-    check_refused(&kept, "a file in the way", &mut serving(&kept.data(), 1), &["cannot create", &show(&way)]);
+    check(
+        "a segment that came later",
+        &|| write(&newer),
+        &["cannot load", &show(&newer), "it is an older one"],
+    );
+    // A file that is not Purser's at the new generation's path.
+    let blocker = kept.data().join("generation-2");
+    write(&blocker);
+    check_refused(
+        &kept,
+        "a file at the new path",
+        &mut serving(&kept.data(), 1),
+        &["cannot create", &show(&blocker)],
+    );
     restore(&kept.data(), &whole);
     drop(kept.open(&kept.data(), 2, "whole"));
 }
 
-/// A limit on the size of files is a kind of full disk that needs no privilege.
+/// A file size limit acts like a full disk and needs no privilege.
 #[test]
-fn a_disk_without_room_leaves_everything_as_it_was() {
+fn a_full_disk_leaves_the_directory_unchanged() {
     let kept = three_slices(4_000);
     for bytes in [0, 4_096, 100_000, 300_000] {
         let server = serving(&kept.data(), 1);
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--fsize={bytes}:")).arg(server.get_program()).args(server.get_args());
         let new = kept.data().join("generation-2/slice-0/snapshot-1");
-        check_refused(&kept, "no room", &mut limited, &["cannot write", &show(&new), "File too large"]);
+        check_refused(
+            &kept,
+            "too little space",
+            &mut limited,
+            &["cannot write", &show(&new), "File too large"],
+        );
         assert!(!kept.data().join("generation-2").exists());
     }
     drop(kept.open(&kept.data(), 1, "whole"));
 }
 
-/// Slices in which so many users share their hash that one slice has no room for all of them.
+/// So many users have nearly the same hash that the index of one slice cannot hold all of them:
+/// the repartition is refused.
 #[test]
-fn users_who_find_no_room_in_one_slice_stay_where_they_are() {
+fn a_repartition_to_a_slice_that_cannot_hold_its_users_is_refused() {
     let kept = Kept::new();
     let lines: Vec<_> = (0..6_000).map(|n| credit(n, with_hash(7 << 40 | n), 5, T)).collect();
     let mut offline = Offline::open(&kept.data(), 3);
@@ -447,13 +508,13 @@ fn users_who_find_no_room_in_one_slice_stay_where_they_are() {
     let figures = offline.figures();
     drop(offline);
     let says = ["cannot fill ", "generation-2/slice-0: there is no room for user "];
-    check_refused(&kept, "no room", &mut serving(&kept.data(), 1), &says);
+    check_refused(&kept, "too little space", &mut serving(&kept.data(), 1), &says);
     assert!(!kept.data().join("generation-2").exists());
-    figures.assert_same(&Offline::open(&kept.data(), 2).figures(), "two slices have room");
+    figures.assert_same(&Offline::open(&kept.data(), 2).figures(), "two slices can hold them");
     assert!(sound(&kept.data()).contains("  users       6,000\n"));
 }
 
-/// The user whose hash is this: it is a bijection, undone step by step.
+/// The user with this hash: the hash is a bijection and is inverted step by step.
 fn with_hash(hash: u64) -> u64 {
     let mut x = hash;
     x ^= x >> 31 ^ x >> 62;
@@ -467,11 +528,11 @@ fn with_hash(hash: u64) -> u64 {
 }
 
 #[test]
-fn what_is_not_named_goes_only_if_what_is_named_is_there() {
+fn unnamed_generations_are_removed_only_if_the_named_one_is_whole() {
     let kept = three_slices(500);
     let data = kept.data();
     copy(&data.join("generation-1"), &kept.scratch.join("aside"));
-    // What a kill has left of the old generation, and of one before it.
+    // Leftovers of a kill: the old generation and one before it.
     drop(kept.open(&data, 2, "two"));
     for generation in [0, 1] {
         copy(&kept.scratch.join("aside"), &data.join(generation_directory(generation)));
@@ -481,27 +542,30 @@ fn what_is_not_named_goes_only_if_what_is_named_is_there() {
     fs::remove_file(&named).expect("it is there");
     check_refused(
         &kept,
-        "what is named is not there",
+        "a named file is missing",
         &mut serving(&data, 2),
         &["cannot load", &show(&named), "is not there"],
     );
     restore(&data, &whole);
-    // The manifest of another day.
-    let old = manifest::Directory { generation: 0, slices: 3 };
+    // A manifest from before.
+    let old = manifest::DataManifest { generation: 0, slices: 3 };
     fs::write(data.join("manifest"), old.write()).expect("it can be written");
     let says = ["is an older manifest: generation "];
     check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);
     let (code, out, err) = verify(&data);
-    let starts = format!("fault: {} at byte 0: it is an older manifest: generation ", data.join("manifest").display());
+    let starts = format!(
+        "fault: {} at byte 0: it is an older manifest: generation ",
+        data.join("manifest").display()
+    );
     assert!(code == Some(3) && err.starts_with(&starts), "{out}{err}");
     restore(&data, &whole);
     drop(kept.open(&data, 2, "whole"));
     assert!(!data.join("generation-0").exists() && !data.join("generation-1").exists());
 }
 
-/// A user who is where they do not belong: in a snapshot, or in a log.
+/// A user in the wrong slice, in its snapshot or in its log.
 #[test]
-fn a_user_in_another_users_slice_is_a_fault() {
+fn a_user_in_the_wrong_slice_is_a_fault() {
     for is_logged in [true, false] {
         let scratch = Scratch::new("repartition-stranger");
         let data = scratch.join("data");
@@ -512,22 +576,28 @@ fn a_user_in_another_users_slice_is_a_fault() {
             import_all(&data, &lines);
         }
         sound(&data);
-        // Two slices, and all users are in the first.
+        // Now a directory of two slices with all users in the first.
         fs::create_dir(data.join("generation-1/slice-1")).expect("it can be made");
-        let empty = manifest::Slice::default().write(Place { generation: 1, slice: 1, file: 0 });
+        let empty =
+            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
         fs::write(data.join("generation-1/slice-1/manifest"), empty).expect("it can be written");
-        let two = manifest::Directory { generation: 1, slices: 2 };
+        let two = manifest::DataManifest { generation: 1, slices: 2 };
         fs::write(data.join("manifest"), two.write()).expect("it can be written");
-        let file = data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
+        let file =
+            data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
         let stranger = (0..20).find(|&id| UserId(id).slice(2) == 1).expect("about half of them");
         let what = format!("user {stranger} is in slice 0, and belongs to slice 1 of 2\n");
         let (code, out, err) = verify(&data);
         assert_eq!(code, Some(3), "{out}{err}");
-        assert!(err.starts_with(&format!("fault: {} at byte ", file.display())) && err.ends_with(&what), "{err}");
+        assert!(
+            err.starts_with(&format!("fault: {} at byte ", file.display())) && err.ends_with(&what),
+            "{err}"
+        );
         let (code, out, err) = run(&mut serving(&data, 2));
         assert_eq!(code, Some(1), "{out}{err}");
         assert!(
-            err.starts_with(&format!("error: cannot load {}: byte ", file.display())) && err.ends_with(&what),
+            err.starts_with(&format!("error: cannot load {}: byte ", file.display()))
+                && err.ends_with(&what),
             "{err}"
         );
     }

@@ -1,25 +1,26 @@
-//! The seeded simulation of the scheduler: the machine that ships
-//! ([`purser::server::core::Server`]), several cores of it in one thread, on fake clocks and disks,
-//! over some lives of their process.
+//! Seeded simulation of the scheduler: several cores of the production machine
+//! ([`purser::server::core::Server`]) in one thread, with simulated clocks and disks, over several
+//! lives of their process.
 //!
-//! One seed is one run. Clients have users apart, and every answer must be, byte for byte, that of
-//! a server with one core and one slice; or they share them, and then no version falls, and as many
-//! entries are in the books as were reported. A process ends at rest, in a crash, or by draining,
-//! and the next one goes on with what the disks hold.
+//! One seed is one run. Clients either have separate users, and every answer must equal, byte for
+//! byte, that of a server with one core and one slice; or they share users, and then no version
+//! decreases, and the books contain exactly the entries that were reported as accepted. A process
+//! ends at rest, in a crash, or by draining; the next one recovers from its disks.
 //!
-//! After each turn: no answer and no reply has left before what it shows is durable; nobody has
-//! more requests away than credits; no reply is larger than was reserved for it; a slice applies at
-//! most 256 entries a turn, and none stands still while its neighbours do not. A core takes a turn
-//! only when [`purser::server::machine::Machine::wait`] or an event asks for one. At rest: nothing
-//! is away, all credits and budgets are back, every connection is idle.
+//! Checked after each turn: no answer and no reply is sent before what it shows is durable; no core
+//! has more requests in flight to another than it has credits; no reply is larger than its
+//! reservation; a slice applies at most 256 entries per turn, and none stalls while its neighbours
+//! progress. A core takes a turn only when [`purser::server::machine::Machine::wait`] or an event
+//! asks for one. Checked at rest: no request is in flight, all credits and budgets are released,
+//! every connection is idle.
 //!
-//! `PURSER_SCHEDULES=n` runs more seeds, `PURSER_SEED=n` one of them again: `PURSER_SEED=n cargo
+//! `PURSER_SCHEDULES=n` runs n seeds; `PURSER_SEED=n` repeats one of them: `PURSER_SEED=n cargo
 //! test --test purser scheduler`.
 //!
-//! `client` asks and judges by its `reference`, `line` is a connection with a slow peer, `mesh`
-//! carries messages, `watch` judges turns, `world` drives; the disk is that of
-//! [`crate::simulation`]. Each [`Bug`] is one of the mesh, each [`Fault`] one within the machine; a
-//! test shows that none of them gets through.
+//! `client` sends requests and checks answers against its `reference`, `line` is a connection with
+//! a slow peer, `mesh` delivers messages, `watch` checks turns, `world` drives; the disk is that of
+//! [`crate::simulation`]. Each [`Bug`] is planted in the mesh, each [`Fault`] in the machine; a
+//! test shows that every one of them is caught.
 
 mod client;
 mod line;
@@ -34,27 +35,27 @@ use purser::server::planted::Planted as Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Users, World};
 
-/// Seeds of one test.
+/// Seeds per test.
 const SEEDS: u64 = 300;
 
-/// A bug that the mesh could have.
+/// A bug to plant in the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// Messages of one core to another overtake each other.
+    /// Messages from one core to another are reordered.
     OutOfOrder,
-    /// Replies to one connection are put in each other's place.
+    /// Replies to one connection are swapped.
     WrongGap,
-    /// A reply comes to another connection.
+    /// A reply is delivered to another connection.
     WrongConnection,
-    /// A request comes to a core that does not own its users.
+    /// A request is delivered to a core that does not own its users.
     WrongCore,
-    /// A reply seems to come from another core, which gets its credit.
+    /// A reply appears to come from a third core, which gets its credit.
     WrongSender,
-    /// A message does not arrive.
+    /// A message is lost.
     MessageLost,
 }
 
-/// What is planted.
+/// A planted bug or fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// A bug of the mesh.
@@ -72,18 +73,18 @@ impl Planted {
     }
 }
 
-/// What can be planted, and how it shows.
+/// Every planted bug or fault, and a part of the failure text that it causes.
 const PLANTED: [(Planted, Users, &str); 16] = [
     (Planted::Fault(Fault::UndurableAnswer), Users::Apart, " is durable"),
     (Planted::Fault(Fault::UndurableAnswer), Users::Shared, " is durable"),
-    (Planted::Fault(Fault::LeakedCredit), Users::Apart, "has not all its credits at rest"),
-    (Planted::Fault(Fault::LeakedCredit), Users::Shared, "has not all its credits at rest"),
-    (Planted::Fault(Fault::StarvedSlice), Users::Apart, "stands still for"),
-    (Planted::Fault(Fault::StarvedSlice), Users::Shared, "stands still for"),
+    (Planted::Fault(Fault::LeakedCredit), Users::Apart, "lacks credits at rest"),
+    (Planted::Fault(Fault::LeakedCredit), Users::Shared, "lacks credits at rest"),
+    (Planted::Fault(Fault::StarvedSlice), Users::Apart, "makes no progress for"),
+    (Planted::Fault(Fault::StarvedSlice), Users::Shared, "makes no progress for"),
     (Planted::Fault(Fault::LongTurn), Users::Shared, "257 entries in one turn"),
     (Planted::Fault(Fault::LargeReply), Users::Apart, " are reserved"),
     (Planted::Fault(Fault::LargeReply), Users::Shared, " are reserved"),
-    (Planted::Fault(Fault::ForgottenRequest), Users::Shared, "it is done, and"),
+    (Planted::Fault(Fault::ForgottenRequest), Users::Shared, "the core is done, but"),
     (Planted::Bug(Bug::OutOfOrder), Users::Apart, "answers part at byte"),
     (Planted::Bug(Bug::WrongGap), Users::Apart, "answers part at byte"),
     (Planted::Bug(Bug::WrongConnection), Users::Apart, "comes back to whoever waits for it"),
@@ -92,7 +93,8 @@ const PLANTED: [(Planted, Users, &str); 16] = [
     (Planted::Bug(Bug::MessageLost), Users::Shared, "no rest after"),
 ];
 
-/// What a test's seeds meet at least: with users apart, and shared.
+/// Events, and how often a test's seeds meet them at least: with separate users, and with shared
+/// ones.
 const MET: [(&str, [u64; 2]); 20] = [
     ("requests", [60_000, 20_000]),
     ("accepted", [60_000, 300_000]),
@@ -108,22 +110,25 @@ const MET: [(&str, [u64; 2]); 20] = [
     ("replies refused for their size", [30, 500]),
     ("refused requests", [1, 1_000]),
     ("requests with the last credit", [20_000, 20_000]),
-    ("turns in which a connection waits for others", [20_000, 20_000]),
-    ("turns with as many gaps as may be", [100, 0]),
-    ("turns with entries of others left", [1_000, 3_000]),
+    ("turns with a connection waiting for other cores", [20_000, 20_000]),
+    ("turns with the maximum of gaps", [100, 0]),
+    ("turns with entries of other cores left", [1_000, 3_000]),
     ("turns with entries that are not durable", [50_000, 100_000]),
-    ("turns in which a slice is held", [5_000, 5_000]),
+    ("turns with a slice waiting for its disk", [5_000, 5_000]),
     ("snapshots", [100, 400]),
 ];
 
-/// Runs a seed. A panic of the machines is a failure like any other.
+/// Runs a seed. A panic of a machine is a failure like any other.
 fn run(seed: u64, users: Users, planted: Option<Planted>) -> Result<Counts, String> {
-    let again = format!("seed {seed}, users {users:?}: PURSER_SEED={seed} cargo test --test purser scheduler");
+    let again = format!(
+        "seed {seed}, users {users:?}: PURSER_SEED={seed} cargo test --test purser scheduler"
+    );
     match catch_unwind(AssertUnwindSafe(|| World::run(seed, users, planted))) {
         Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
             Err(format!("{again}\n{text}"))
         }
     }
@@ -142,17 +147,21 @@ fn each(users: Users) {
     }
     println!("{seeds} seeds: {sum:#?}");
     for (what, least) in MET.iter().filter(|_| seeds >= SEEDS) {
-        assert!(sum.of(what) >= least[users as usize], "{seeds} seeds met only {} {what}", sum.of(what));
+        assert!(
+            sum.of(what) >= least[users as usize],
+            "{seeds} seeds met only {} {what}",
+            sum.of(what)
+        );
     }
 }
 
 #[test]
-fn answers_are_those_of_one_core() {
+fn answers_equal_those_of_a_single_core() {
     each(Users::Apart);
 }
 
 #[test]
-fn what_all_clients_share_never_goes_back() {
+fn versions_of_shared_users_never_decrease() {
     each(Users::Shared);
 }
 
@@ -161,7 +170,8 @@ fn planted_faults_are_caught() {
     for (planted, users, shows) in PLANTED {
         let mut failures = (0..SEEDS).filter_map(|seed| run(seed, users, Some(planted)).err());
         let how = failures.find(|failure| failure.contains(shows));
-        let how = how.unwrap_or_else(|| panic!("{planted:?} does not show in {SEEDS} seeds: {shows:?}"));
+        let how =
+            how.unwrap_or_else(|| panic!("{planted:?} does not show in {SEEDS} seeds: {shows:?}"));
         println!("{planted:?}: {how}");
     }
 }

@@ -1,13 +1,21 @@
-//! The seeded simulation: slices, logs, snapshots and recovery on a fake clock and a disk with faults.
+//! Seeded simulation of slices, logs, snapshots and recovery, with a fake clock and a faulty disk.
 //!
-//! One seed is one run: some slices of one process live, crash in whatever they are doing, recover, crash in that too, and in
-//! the end everything that was told is there, once. `PURSER_SIMULATIONS=n` runs more seeds, `PURSER_SEED=n` one of them again:
-//! `PURSER_SEED=n cargo test --test purser simulation`.
+//! One seed is one run: the slices of a process run, crash at any point, recover, and crash during
+//! recovery too. In the end every acknowledged entry must be there exactly once.
+//! `PURSER_SIMULATIONS=n` sets how many seeds run; `PURSER_SEED=n cargo test --test purser
+//! simulation` repeats one.
 //!
-//! `repartition` does the same to a change of the number of slices, on a `tree` of directories and files.
+//! - `world`: drives the slices of one run.
+//! - `client`: the entries that clients send.
+//! - `oracle`: checks verdicts and recovered users.
+//! - `disk`: a disk with the faults of a crash.
+//! - `damage`: damage to files at rest.
+//! - `repartition`: the same for a change of the number of slices, on a file system (`tree`).
+//! - `counts`: counters of what happened.
+//! - `random`: random numbers.
 //!
-//! `disk` has the faults of a crash, `damage` those at rest; `client` sends, `world` drives, `oracle` judges. Each [`Bug`] is one that
-//! this system could have had, planted outside of it; a test shows that none of them gets through.
+//! Each [`Bug`] is one that this system could have had, planted in the harness; a test shows that
+//! each is caught.
 
 mod client;
 pub mod counts;
@@ -24,43 +32,44 @@ use counts::Counts;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::World;
 
-/// Seeds of one test.
+/// Seeds of a test run.
 const SEEDS: u64 = 1_000;
 
-/// A bug that this system could have.
+/// A bug to plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// A write of the log is reported when it is asked for.
+    /// A log write is reported as done when it is submitted.
     WriteReportedEarly,
-    /// Answers do not wait.
+    /// Answers do not wait for the log.
     AnswerLeavesEarly,
-    /// Replay applies what the snapshot holds.
+    /// Replay applies entries that the snapshot already has.
     ReplayUnchecked,
-    /// A snapshot becomes current when it is written, whether or not the log is durable up to its end.
+    /// A snapshot becomes current when it is written, even if the log is not durable up to the
+    /// snapshot's end.
     SnapshotAheadOfLog,
-    /// A snapshot becomes current that was not synced.
+    /// A snapshot becomes current without a sync.
     SnapshotNotSynced,
-    /// The log goes on a block behind where it ended.
+    /// The log continues one block after its end.
     CutTooLate,
-    /// The log goes on before its last write.
+    /// The log continues before its last write.
     CutTooEarly,
-    /// The log goes on behind a torn write.
+    /// The log continues after a torn write.
     TornWriteKept,
-    /// A new segment is named in the manifest, and its own name may be lost.
+    /// The manifest names a new segment whose directory entry is not durable.
     SegmentNotNamed,
     /// A new segment has no header.
     HeaderForgotten,
-    /// A manifest counts as published before its directory is synced.
+    /// A manifest is reported as published before its directory is synced.
     ManifestNotSynced,
-    /// Segments go when the manifest that does without them is asked for.
+    /// Segments are removed when the manifest without them is submitted rather than published.
     RemovedEarly,
-    /// What recovery has read is not brought to stable storage.
+    /// Neither the segment nor the directory that recovery has read is synced.
     NothingSettled,
-    /// The names that recovery has seen are not brought to stable storage.
+    /// The directory that recovery has read is not synced.
     DirectoryNotSettled,
 }
 
-/// What can be planted, and how it shows.
+/// Each bug with a text of the failure that shows it.
 const BUGS: [(Bug, &str); 14] = [
     (Bug::WriteReportedEarly, " was shown, and "),
     (Bug::AnswerLeavesEarly, " was shown, and "),
@@ -78,7 +87,7 @@ const BUGS: [(Bug, &str); 14] = [
     (Bug::DirectoryNotSettled, "the manifest names this file, and it is not there"),
 ];
 
-/// What half a test's seeds meet at least.
+/// Least counts for half of the seeds of a test run.
 const MET: [(&str, u64); 21] = [
     ("accepted", 100_000),
     ("answers that waited", 50_000),
@@ -103,21 +112,22 @@ const MET: [(&str, u64); 21] = [
     ("damage refused", 500),
 ];
 
-/// Runs a seed. A panic of the machines is a failure like any other.
+/// Runs a seed. A panic counts as a failure.
 fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
     let again = format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser simulation");
     match catch_unwind(AssertUnwindSafe(|| World::run(seed, bug))) {
         Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
             Err(format!("{again}\n{text}"))
         }
     }
 }
 
 #[test]
-fn nothing_told_is_lost_and_nothing_counts_twice() {
+fn no_acknowledged_entry_is_lost_or_counted_twice() {
     if let Some(seed) = number("PURSER_SEED") {
         let counts = run(seed, None).unwrap_or_else(|what| panic!("{what}"));
         println!("{counts:#?}");
@@ -129,14 +139,14 @@ fn nothing_told_is_lost_and_nothing_counts_twice() {
         sum.take(&run(seed, None).unwrap_or_else(|what| panic!("{what}")));
     }
     println!("{seeds} seeds: {sum:#?}");
-    // In half as many runs as are usual, or more, it must have come to all of this.
+    // Runs of at least half the usual seeds must reach these counts.
     for (what, least) in MET.iter().filter(|_| seeds >= SEEDS / 2) {
         assert!(sum.of(what) >= *least, "{seeds} seeds met only {} {what}", sum.of(what));
     }
 }
 
 #[test]
-fn a_user_larger_than_what_is_read_at_a_time_is_recovered() {
+fn a_user_larger_than_one_recovery_read_is_recovered() {
     let largest = World::run_large(1).unwrap_or_else(|what| panic!("{what}"));
     println!("a frame of {largest} bytes");
 }
@@ -146,7 +156,8 @@ fn planted_bugs_are_caught() {
     for (bug, shows) in BUGS {
         let mut failures = (0..SEEDS).filter_map(|seed| run(seed, Some(bug)).err());
         let how = failures.find(|failure| failure.contains(shows));
-        let how = how.unwrap_or_else(|| panic!("{bug:?} does not show in {SEEDS} seeds: {shows:?}"));
+        let how =
+            how.unwrap_or_else(|| panic!("{bug:?} does not show in {SEEDS} seeds: {shows:?}"));
         println!("{bug:?}: {how}");
     }
 }

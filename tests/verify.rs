@@ -1,4 +1,5 @@
-//! `purser verify`: what is sound, what is a fault and where, and what could not be looked at.
+//! `purser verify`: sound directories, faults with file and offset, and directories that cannot be
+//! checked.
 
 use crate::import::{Outcome, Random, import_all, run};
 use crate::seeds;
@@ -7,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 const T: u64 = 1_700_000_100_000;
-/// What frames begin and end at.
+/// Alignment of frames.
 const ALIGN: usize = 4_096;
 /// Bytes of a frame before its payload.
 const HEADER_BYTES: usize = 40;
@@ -19,11 +20,21 @@ pub fn verify(data: &Path) -> Outcome {
 /// A directory with a snapshot of three users and a log of two segments with four writes.
 fn filled(scratch: &Scratch) -> PathBuf {
     let data = scratch.join("data");
-    import_all(&data, &[credit(1, 7, 5, T), credit(1, 8, 6, T + 1), credit(2, 7, 1, T + 2), credit(1, 9, 4, T + 3)]);
+    import_all(
+        &data,
+        &[
+            credit(1, 7, 5, T),
+            credit(1, 8, 6, T + 1),
+            credit(2, 7, 1, T + 2),
+            credit(1, 9, 4, T + 3),
+        ],
+    );
     for round in 0..2 {
         let server = Server::keeping(&data, &[]);
         server.feed(&[credit(10 + round, 7, 1, T + 4 + round)]);
-        server.feed(&[credit(20 + round, 10, 1, T + 4 + round).replace("topup", "gift").replace("COIN", "EUR")]);
+        server.feed(&[credit(20 + round, 10, 1, T + 4 + round)
+            .replace("topup", "gift")
+            .replace("COIN", "EUR")]);
     }
     data
 }
@@ -32,7 +43,7 @@ fn slice_of(data: &Path) -> PathBuf {
     data.join("generation-1/slice-0")
 }
 
-/// Asserts a sound directory, and returns what was said of it.
+/// Asserts that a directory is sound and returns the output.
 pub fn sound(data: &Path) -> String {
     let (code, out, err) = verify(data);
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
@@ -40,7 +51,7 @@ pub fn sound(data: &Path) -> String {
     out
 }
 
-/// Asserts a fault in this file, at this byte if it is known.
+/// Asserts a fault in `file`, at byte `offset` if given, and returns the error text.
 fn faulty(data: &Path, file: &Path, offset: Option<usize>, context: &str) -> String {
     let (code, out, err) = verify(data);
     assert_eq!(code, Some(3), "{context}: {out}{err}");
@@ -53,10 +64,13 @@ fn faulty(data: &Path, file: &Path, offset: Option<usize>, context: &str) -> Str
 
 fn unchecked(data: &Path, part: &str) {
     let (code, out, err) = verify(data);
-    assert!(code == Some(1) && err.starts_with("error: ") && err.contains(part), "{code:?} {out}{err}");
+    assert!(
+        code == Some(1) && err.starts_with("error: ") && err.contains(part),
+        "{code:?} {out}{err}"
+    );
 }
 
-/// Where frames begin in a file, and how long each is without its padding.
+/// Start of each frame in a file, with its length without padding.
 fn frames(bytes: &[u8]) -> Vec<(usize, usize)> {
     let (mut found, mut at) = (Vec::new(), 0);
     while at + HEADER_BYTES <= bytes.len() && bytes[at..at + HEADER_BYTES] != [0; HEADER_BYTES] {
@@ -68,7 +82,7 @@ fn frames(bytes: &[u8]) -> Vec<(usize, usize)> {
 }
 
 #[test]
-fn what_is_sound_is_told() {
+fn a_sound_directory_is_described() {
     let scratch = Scratch::new("verify-sound");
     let data = filled(&scratch);
     let out = sound(&data);
@@ -80,16 +94,19 @@ fn what_is_sound_is_told() {
         "  users       4".to_owned(),
         "  entries     8".to_owned(),
         "  snapshot    snapshot-1: 12,288 bytes, 3 users, 4 entries".to_owned(),
-        "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes behind the snapshot; 4 entries beyond it, 0 that it holds; position 4".to_owned(),
-        "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the user whose latest entry is the oldest".to_owned(),
+        "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes behind the snapshot; \
+         4 entries beyond it, 0 that it holds; position 4".to_owned(),
+        "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the user whose latest entry is \
+         the oldest".to_owned(),
         "  newest      2023-11-14T22:15:00.005Z (1700000100005 ms)".to_owned(),
         "  kinds       topup gift".to_owned(),
         "  currencies  COIN EUR".to_owned(),
     ];
     assert_eq!(out.lines().take(want.len()).collect::<Vec<_>>(), want);
-    // The segment that was made ready for what never came, or its beginning.
+    // The next segment, created ahead, in whole or in part.
     let mut notes = out.lines().skip(want.len()).filter(|line| line.starts_with("note: "));
-    let is_known = |note: &str| note.contains("/log-3") && note.ends_with("; the next start removes it");
+    let is_known =
+        |note: &str| note.contains("/log-3") && note.ends_with("; the next start removes it");
     assert!(notes.all(is_known), "{out}");
     for (file, note) in [
         ("generation-1/slice-0/snapshot-9", "is not in use; the next start removes it"),
@@ -101,16 +118,19 @@ fn what_is_sound_is_told() {
     ] {
         fs::write(data.join(file), b"").unwrap();
         let out = sound(&data);
-        assert!(out.contains(&format!("note: {} {note}\n", data.join(file).display())), "{file}: {out}");
+        assert!(
+            out.contains(&format!("note: {} {note}\n", data.join(file).display())),
+            "{file}: {out}"
+        );
         fs::remove_file(data.join(file)).unwrap();
     }
-    assert!(
-        sound(&scratch_empty(&scratch))
-            .contains("  users       0\n  entries     0\n  snapshot    none\n  log         none\n  kinds       none\n")
-    );
+    assert!(sound(&scratch_empty(&scratch)).contains(
+        "  users       0\n  entries     0\n  snapshot    none\n  log         none\n  kinds       \
+         none\n"
+    ));
 }
 
-/// A directory of a server that was fed nothing.
+/// The directory of a server without entries.
 fn scratch_empty(scratch: &Scratch) -> PathBuf {
     let data = scratch.join("empty");
     drop(Server::keeping(&data, &[]));
@@ -128,7 +148,7 @@ fn a_flipped_bit_is_found_in_each_kind_of_file() {
     let mut cases = Vec::new();
     for manifest in [data.join("manifest"), slice.join("manifest")] {
         let bytes = fs::metadata(&manifest).unwrap().len() as usize;
-        // The version's digit is among them.
+        // One of these offsets is the version's digit.
         cases.extend([0, 12, 14].map(|at| (manifest.clone(), Some(0), at)));
         cases.extend((0..6).map(|_| (manifest.clone(), Some(0), random.below(bytes))));
     }
@@ -138,7 +158,7 @@ fn a_flipped_bit_is_found_in_each_kind_of_file() {
         assert_eq!(frames.len(), 3, "{name}");
         for (n, &(start, len)) in frames.iter().enumerate() {
             if (name, n) == ("log-2", 2) {
-                continue; // The log's last write: it looks as if it was torn.
+                continue; // A damaged last write of the log looks torn.
             }
             let mut spots = vec![start, start + 6, start + HEADER_BYTES - 1, start + len - 1];
             spots.extend((0..3).map(|_| start + random.below(len)));
@@ -174,7 +194,7 @@ fn a_missing_file_is_a_fault() {
         assert!(err.ends_with(&format!("{what}\n")), "{err}");
         fs::rename(&aside, &file).unwrap();
     }
-    // A file that ends too early.
+    // A file that is too short.
     let file = slice.join("snapshot-1");
     let good = fs::read(&file).unwrap();
     fs::write(&file, &good[..8_192]).unwrap();
@@ -184,7 +204,7 @@ fn a_missing_file_is_a_fault() {
 }
 
 #[test]
-fn a_torn_tail_is_a_note_and_what_lies_behind_it_is_looked_at() {
+fn a_torn_tail_is_noted_and_later_writes_are_searched() {
     let scratch = Scratch::new("verify-torn");
     let data = filled(&scratch);
     let file = slice_of(&data).join("log-2");
@@ -192,33 +212,37 @@ fn a_torn_tail_is_a_note_and_what_lies_behind_it_is_looked_at() {
     let frames = frames(&good);
     let &(last, len) = frames.last().unwrap();
     let tail = last + len.next_multiple_of(ALIGN);
-    // The first half of a write, as a crash leaves it.
+    // A torn write: its first half.
     let mut torn = good.clone();
     torn[tail..tail + len / 2].copy_from_slice(&good[last..last + len / 2]);
     fs::write(&file, &torn).unwrap();
     let out = sound(&data);
     let note = format!("note: {} at byte {tail}: an unfinished write", file.display());
     assert!(out.contains(&note) && out.contains("  entries     8\n"), "{out}");
-    // The last write itself broken, and nothing behind it: it may have been torn too.
+    // A broken last write with nothing after it counts as torn too.
     let mut broken = good.clone();
     broken[last + HEADER_BYTES] ^= 1;
     fs::write(&file, &broken).unwrap();
     let out = sound(&data);
     assert!(
-        out.contains(&format!("at byte {last}: an unfinished write")) && out.contains("  entries     7\n"),
+        out.contains(&format!("at byte {last}: an unfinished write"))
+            && out.contains("  entries     7\n"),
         "{out}"
     );
-    // Broken, and a later write is there far behind: no crash does that.
+    // A broken write with a later write after it is a fault: no crash leaves that.
     let far = good.len() - ALIGN;
     broken[far..].copy_from_slice(&renumbered(&good[last..last + ALIGN], 5));
     fs::write(&file, &broken).unwrap();
     let err = faulty(&data, &file, Some(last), "a later write");
-    assert!(err.contains(&format!("write 4 is broken, and write 5 is there behind it, at byte {far}")), "{err}");
+    assert!(
+        err.contains(&format!("write 4 is broken, and write 5 is there behind it, at byte {far}")),
+        "{err}"
+    );
     fs::write(&file, &good).unwrap();
     sound(&data);
 }
 
-/// The same frame with another number.
+/// The frame with another number and a new checksum.
 fn renumbered(frame: &[u8], number: u64) -> Vec<u8> {
     let mut frame = frame.to_vec();
     let end = HEADER_BYTES + u32::from_le_bytes(frame[4..8].try_into().unwrap()) as usize;
@@ -228,19 +252,20 @@ fn renumbered(frame: &[u8], number: u64) -> Vec<u8> {
     frame
 }
 
-/// Users whose image is whole, with a good checksum, and not as the ledger has them.
+/// Users whose image has a good checksum but violates an invariant of the ledger.
 #[test]
-fn an_invariant_that_does_not_hold_is_a_fault() {
+fn a_violated_invariant_is_a_fault() {
     let scratch = Scratch::new("verify-invariant");
     let data = filled(&scratch);
     let file = slice_of(&data).join("snapshot-1");
     let good = fs::read(&file).unwrap();
     let (users, _) = frames(&good)[1];
-    // Length, id, version, time: the fourth part of the first user; then the number of balances.
+    // Offset 12 of the first user, after its length and id, is the start of its version.
     let first = users + HEADER_BYTES;
-    for (at, to, what) in
-        [(first + 12, 9, "a user: "), (first + 12, 0, "a user: it does not hold that a version lies between")]
-    {
+    for (at, to, what) in [
+        (first + 12, 9, "a user: "),
+        (first + 12, 0, "a user: it does not hold that a version lies between"),
+    ] {
         let mut bad = good.clone();
         bad[at] = to;
         let sealed = renumbered(&bad[users..users + ALIGN], 1);
@@ -254,7 +279,7 @@ fn an_invariant_that_does_not_hold_is_a_fault() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_no_fault() {
+fn an_unreadable_directory_is_no_fault() {
     let scratch = Scratch::new("verify-unchecked");
     let data = filled(&scratch);
     unchecked(&scratch.join("nowhere"), "nowhere: No such file");

@@ -1,10 +1,10 @@
-//! A machine that answers every request with the same ready bytes: the floor of what a driver can
-//! cost.
+//! A machine that answers every request with the same prepared bytes: the load bench's floor, the
+//! least that a driver can cost.
 //!
-//! Of a request it looks only for the end of its head (`\r\n\r\n`). It owns two buffers a
-//! connection, one that fills and one that is being sent, and allocates nothing for a request once
-//! both have grown. It keeps no ledger, asks no disk and no other core, and has no deadlines: an
-//! idle connection stays until its peer closes it.
+//! It scans a request only for the end of its head (`\r\n\r\n`). Each connection has two buffers,
+//! one that fills and one that is being sent; once both have grown, a request allocates nothing.
+//! The machine has no ledger, uses no disk and no other core, and has no deadlines: an idle
+//! connection stays open until its peer closes it.
 
 use memchr::memmem;
 use purser::metrics::Counters;
@@ -15,12 +15,12 @@ use std::collections::VecDeque;
 
 const END: &[u8; 4] = b"\r\n\r\n";
 
-/// The machine.
+/// A [`Machine`] with a constant answer.
 pub struct Constant {
     answer: Vec<u8>,
     connections: Vec<Option<Connection>>,
     count: usize,
-    /// Connections that something has happened to in this turn.
+    /// Connections with an event in this turn.
     touched: Vec<Slot>,
     outputs: VecDeque<Output>,
     is_draining: bool,
@@ -29,13 +29,13 @@ pub struct Constant {
 
 #[derive(Default)]
 struct Connection {
-    /// How much of [`END`] the bytes so far end with.
+    /// Bytes of [`END`] that the received bytes end with.
     matched: usize,
-    /// Answers that have not left.
+    /// Answers not yet handed out to be sent.
     out: Vec<u8>,
-    /// The buffer of the last send, for the next one.
+    /// Buffer of the last send, reused for the next one.
     spare: Vec<u8>,
-    /// Bytes of the send in flight that have left.
+    /// Bytes already sent of the buffer that is in flight.
     in_flight: Option<usize>,
     is_touched: bool,
     is_peer_gone: bool,
@@ -43,7 +43,7 @@ struct Connection {
 }
 
 impl Constant {
-    /// A machine that answers with `answer`, a whole HTTP answer.
+    /// Creates a machine whose every answer is `answer`, a whole HTTP answer.
     pub fn new(answer: Vec<u8>) -> Self {
         Self {
             answer,
@@ -56,10 +56,12 @@ impl Constant {
         }
     }
 
-    /// The connection that an event is of, which the end of the turn will look at.
+    /// Marks the connection of an event, so that the end of the turn processes it.
     #[inline]
     fn touch(&mut self, slot: Slot) -> &mut Connection {
-        let connection = self.connections[slot as usize].as_mut().expect("an event is of a connection that is there");
+        let connection = self.connections[slot as usize]
+            .as_mut()
+            .expect("an event belongs to an open connection");
         if !std::mem::replace(&mut connection.is_touched, true) {
             self.touched.push(slot);
         }
@@ -76,12 +78,15 @@ impl Constant {
 }
 
 impl Connection {
-    /// Appends an answer for each end of a request in `bytes`.
+    /// Appends an answer for each request whose head ends in `bytes`.
     #[inline]
     fn answer(&mut self, mut bytes: &[u8], answer: &[u8]) {
         while self.matched > 0 && !bytes.is_empty() {
-            self.matched =
-                if bytes[0] == END[self.matched] { self.matched + 1 } else { usize::from(bytes[0] == END[0]) };
+            self.matched = if bytes[0] == END[self.matched] {
+                self.matched + 1
+            } else {
+                usize::from(bytes[0] == END[0])
+            };
             bytes = &bytes[1..];
             if self.matched == END.len() {
                 self.out.extend_from_slice(answer);
@@ -97,7 +102,7 @@ impl Connection {
         self.matched += (1..END.len()).rev().find(|&n| rest.ends_with(&END[..n])).unwrap_or(0);
     }
 
-    /// What it does at the end of a turn, if anything.
+    /// Returns the output at the end of a turn: send, close, or none.
     #[inline]
     fn settle(&mut self, slot: Slot, is_draining: bool) -> Option<Output> {
         self.is_touched = false;
@@ -119,11 +124,11 @@ impl Machine for Constant {
     fn begin_turn(&mut self, _: Clocks) {}
 
     fn message(&mut self, _: u32, _: Message) {
-        unreachable!("it is alone");
+        unreachable!("a single core receives no messages");
     }
 
     fn task_done(&mut self, _: u32, _: Done) {
-        unreachable!("it asks no disk");
+        unreachable!("this machine starts no disk tasks");
     }
 
     fn opened(&mut self, slot: Slot, _: u32) {
@@ -131,7 +136,7 @@ impl Machine for Constant {
         if at >= self.connections.len() {
             self.connections.resize_with(at + 1, || None);
         }
-        assert!(self.connections[at].is_none(), "a slot is given to one connection at a time");
+        assert!(self.connections[at].is_none(), "a slot belongs to one connection at a time");
         self.connections[at] = Some(Connection::default());
         self.count += 1;
         self.counters.connections += 1;
@@ -142,7 +147,7 @@ impl Machine for Constant {
     fn received(&mut self, slot: Slot, bytes: &[u8]) {
         self.counters.bytes_in += bytes.len() as u64;
         self.touch(slot);
-        let connection = self.connections[slot as usize].as_mut().expect("it was touched");
+        let connection = self.connections[slot as usize].as_mut().expect("the connection is open");
         connection.answer(bytes, &self.answer);
     }
 
@@ -154,7 +159,7 @@ impl Machine for Constant {
     fn sent(&mut self, slot: Slot, mut buffer: Vec<u8>, count: usize) {
         self.counters.bytes_out += count as u64;
         let connection = self.touch(slot);
-        let from = connection.in_flight.take().expect("a send was in flight") + count;
+        let from = connection.in_flight.take().expect("a completed send was in flight") + count;
         if from < buffer.len() {
             connection.in_flight = Some(from);
             self.outputs.push_back(Output::Send { slot, buffer, from });

@@ -1,16 +1,18 @@
-//! Drives the machine of a core as an engine does, without sockets, clocks or disks: bytes in, bytes out, turn by turn.
+//! Test driver for the machine of one core: bytes in, bytes out, turn by turn, without sockets,
+//! clocks or disks.
 //!
-//! Shared by the benches, the tests and the fuzz targets. Sends are completed in the turn after they were asked for, whole
-//! unless a test says otherwise; messages and disk tasks are handed to whoever drives several cores, or fulfilled here.
+//! Shared by the benches, the tests and the fuzz targets. A send completes in the turn after it was
+//! requested, as a whole unless a test limits it. Messages to other cores and disk tasks are
+//! collected for the caller, which delivers or executes them.
 
-use purser::api::info::{Info, Place};
+use purser::api::info::{Info, SliceInfo};
 use purser::limits::Limits;
 use purser::server::core::Server;
 use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
 use purser::server::message::Message;
 use purser::slice::disk::{Done, Task};
 
-/// Limits that nothing reaches.
+/// Limits that no test reaches by accident.
 pub const UNLIMITED: Limits = Limits {
     connections: 1 << 20,
     request_ms: 10_000,
@@ -25,48 +27,49 @@ pub const UNLIMITED: Limits = Limits {
     spin_ns: 0,
 };
 
-/// What a server of so many slices says of itself.
+/// `/v1/info` data of a server with this many slices.
 pub fn info(slices: u32) -> Info {
-    let cores = (0..slices).map(|slice| Place { cpu: slice as usize, port: 0 }).collect();
-    Info { version: "0", commit: "0", started_ms: 0, hash: 1, cores, limits: Vec::new() }
+    let slices =
+        (0..slices).map(|slice| SliceInfo { core: slice, cpu: slice as usize, port: 0 }).collect();
+    Info { version: "0", commit: "0", started_ms: 0, hash: 1, slices, limits: Vec::new() }
 }
 
-/// The other end of a connection.
+/// The client's end of a connection.
 #[derive(Debug, Default)]
 pub struct End {
-    /// What the server has sent and nobody has taken.
+    /// Bytes sent by the server and not yet taken by the test.
     pub inbox: Vec<u8>,
-    /// Whether the server receives.
+    /// Whether the server has receiving switched on.
     pub receives: bool,
-    /// Whether the server has sent its last byte.
+    /// Whether the server has shut down its sending side.
     pub is_shut: bool,
-    /// Whether the connection is gone.
+    /// Whether the server has closed the connection.
     pub is_closed: bool,
-    /// How many bytes of a send the kernel takes at a time.
+    /// Most bytes of a send that the kernel accepts at a time.
     pub takes: usize,
 }
 
-/// A core: its machine, and the other ends of its connections.
+/// A core: its machine and the clients' ends of its connections.
 pub struct Core {
     pub machine: Server,
     pub clocks: Clocks,
-    /// The slice at whose listener connections come.
+    /// Slice whose listener accepts the connections.
     pub slice: u32,
     pub ends: Vec<End>,
     free: Vec<Slot>,
-    /// Sends that complete in the next turn.
+    /// Sends that complete in the next turn: slot, buffer, bytes sent.
     sent: Vec<(Slot, Vec<u8>, usize)>,
     /// Messages to other cores.
     pub messages: Vec<(u32, Message)>,
-    /// What was asked of the disks, and what they have done.
+    /// Disk tasks requested by each slice, and completions to deliver in the next turn.
     pub tasks: Vec<(u32, Task)>,
     pub done: Vec<(u32, Done)>,
-    /// Whether requests are taken.
+    /// Whether the machine has reported that it serves requests.
     pub is_serving: bool,
 }
 
 impl Core {
-    /// Drives `machine`, whose clocks stand at these times.
+    /// Creates a driver for `machine` with its clocks set to these times.
     pub fn new(machine: Server, slice: u32, monotonic_ms: u64, unix_ms: u64) -> Self {
         Self {
             machine,
@@ -82,7 +85,7 @@ impl Core {
         }
     }
 
-    /// Takes a turn in which `events` come, and what was under way is completed.
+    /// Runs one turn: first the completions of what was in flight, then `events`.
     pub fn turn(&mut self, events: impl FnOnce(&mut Server)) {
         self.machine.begin_turn(self.clocks);
         for (slice, done) in self.done.drain(..) {
@@ -94,7 +97,9 @@ impl Core {
             }
         }
         events(&mut self.machine);
-        self.machine.end_turn().unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
+        self.machine
+            .end_turn()
+            .unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
         self.carry_out();
     }
 
@@ -124,7 +129,7 @@ impl Core {
         }
     }
 
-    /// Connects; the machine hears of it in a turn of its own.
+    /// Opens a connection in a turn of its own.
     pub fn connect(&mut self) -> Slot {
         let slot = self.free.pop().unwrap_or(self.ends.len() as Slot);
         let end = End { takes: usize::MAX, ..End::default() };
@@ -137,24 +142,24 @@ impl Core {
         slot
     }
 
-    /// Sends bytes on a connection, in a turn of their own.
+    /// Delivers bytes on a connection in a turn of its own.
     pub fn send(&mut self, slot: Slot, bytes: &[u8]) {
         self.turn(|machine| machine.received(slot, bytes));
     }
 
-    /// Whether a turn would do something by itself.
+    /// Whether a turn has work without a new event.
     pub fn has_work(&self) -> bool {
         self.machine.wait() == Wait::Work || !self.sent.is_empty() || !self.done.is_empty()
     }
 
-    /// Takes turns as long as there is work at hand.
+    /// Runs turns until no work is left.
     pub fn settle(&mut self) {
         while self.has_work() {
             self.turn(|_| {});
         }
     }
 
-    /// Takes what a connection has been sent.
+    /// Takes the bytes that the server has sent on a connection.
     pub fn take(&mut self, slot: Slot) -> Vec<u8> {
         std::mem::take(&mut self.ends[slot as usize].inbox)
     }

@@ -1,18 +1,18 @@
-//! One connection to a core that is alone and keeps nothing.
+//! One connection to a single core that runs without a disk.
 
 use super::driver::{Core, UNLIMITED, info};
 use purser::ledger::time::Millis;
 use purser::server::core::{Server, Setup};
 use purser::server::machine::{Machine as _, Slot};
 
-/// A core, and a connection to it.
+/// A core and one connection to it.
 pub struct Machine {
     pub core: Core,
     slot: Slot,
 }
 
 impl Machine {
-    /// A core without users, whose wall clock stands at `now`.
+    /// Creates a core without users whose wall clock is at `now`.
     pub fn new(now: Millis) -> Self {
         let mut core = Core::new(Server::new(Setup::alone(UNLIMITED, info(1))), 0, 1_000, now.0);
         core.turn(|_| {});
@@ -20,16 +20,18 @@ impl Machine {
         Self { core, slot }
     }
 
-    /// Moves the wall clock.
+    /// Sets the wall clock.
     pub fn set_now(&mut self, now: Millis) {
         self.core.clocks.unix_ms = now.0;
     }
 
-    /// Hands `bytes` over as one receive, goes on until no work is at hand, and hands every piece that was sent to `take`.
-    /// Returns whether the connection is still open.
+    /// Delivers `bytes` as one receive, runs turns until no work is left, and passes each sent
+    /// piece to `take`. Returns whether the connection is still open.
     pub fn exchange(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) -> bool {
         let Self { core, slot } = self;
-        let is_open = |core: &Core| !(core.ends[*slot as usize].is_shut || core.ends[*slot as usize].is_closed);
+        let is_open = |core: &Core| {
+            !(core.ends[*slot as usize].is_shut || core.ends[*slot as usize].is_closed)
+        };
         if !is_open(core) {
             return false;
         }
@@ -45,7 +47,7 @@ impl Machine {
         }
     }
 
-    /// The same, with all that was sent in one piece.
+    /// Like [`Self::exchange`]; returns everything that was sent, as one buffer.
     pub fn answer(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut sent = Vec::new();
         self.exchange(bytes, |piece| sent.extend_from_slice(piece));

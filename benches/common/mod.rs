@@ -1,7 +1,7 @@
-//! What the benches of parts share: a core without sockets, its users, a disk without a disk, and the serde rivals of our
-//! readers and writers.
+//! Shared by the part benches: a core without sockets, a seeded population, in-memory disks, and
+//! serde-based rivals of our readers and writers.
 
-#[allow(dead_code, reason = "tests need more of it")]
+#[allow(dead_code, reason = "the tests use more of it")]
 pub mod driver;
 pub mod machine;
 pub mod memory_disk;

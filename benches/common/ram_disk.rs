@@ -1,4 +1,4 @@
-//! A disk that is memory: does at once whatever a slice asks.
+//! An in-memory disk that executes a slice's task at once.
 
 use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
@@ -6,24 +6,25 @@ use purser::slice::source::Source;
 use std::collections::HashMap;
 use std::convert::Infallible;
 
-/// Files, and the manifest that names them.
+/// The files of a slice, and the manifest that names them.
 pub struct RamDisk {
     place: Place,
     pub files: HashMap<File, Vec<u8>>,
-    pub manifest: manifest::Slice,
+    pub manifest: manifest::SliceManifest,
 }
 
 impl RamDisk {
-    /// A disk on which nothing was ever kept.
+    /// Creates an empty disk.
     pub fn new(place: Place) -> Self {
-        Self { place, files: HashMap::new(), manifest: manifest::Slice::default() }
+        Self { place, files: HashMap::new(), manifest: manifest::SliceManifest::default() }
     }
 
-    /// Does a task; `None` where nobody waits for it.
+    /// Executes a task; `None` for a task without completion.
     pub fn work(&mut self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {
-                let (bytes, end) = (self.files.entry(file).or_default(), offset as usize + block.bytes().len());
+                let (bytes, end) =
+                    (self.files.entry(file).or_default(), offset as usize + block.bytes().len());
                 bytes.resize(bytes.len().max(end), 0);
                 bytes[offset as usize..end].copy_from_slice(block.bytes());
                 Done::Written { file, block, ok: true }
@@ -35,7 +36,8 @@ impl RamDisk {
             Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
-                self.manifest = manifest::Slice::read(text.as_bytes(), self.place).expect("a store writes manifests");
+                self.manifest = manifest::SliceManifest::decode(text.as_bytes(), self.place)
+                    .expect("a store publishes only valid manifests");
                 Done::Published
             }
             Task::Remove { file } => {
@@ -57,7 +59,8 @@ impl RamDisk {
 
     fn copy(&self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) {
         into.clear();
-        let ahead = self.files.get(&file).and_then(|all| all.get(offset as usize..)).unwrap_or_default();
+        let ahead =
+            self.files.get(&file).and_then(|all| all.get(offset as usize..)).unwrap_or_default();
         into.extend_from_slice(&ahead[..bytes.min(ahead.len())]);
     }
 }
@@ -69,7 +72,13 @@ impl Source for &RamDisk {
         Ok(RamDisk::size(self, file))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
         self.copy(file, offset, bytes, into);
         Ok(())
     }

@@ -1,9 +1,10 @@
-//! What `sonic-rs` with serde would do in place of our readers and writers.
+//! `sonic-rs` with serde in place of our JSON readers and writers, for comparison.
 //!
-//! Two rivals a reader: one that ends with the borrowed texts, which is less than our reader does, and one that goes on to
-//! the very value that our reader gives, through our own parsers of ids, currencies and times.
+//! Each reader has two rivals. The first stops at borrowed strings, which is less than our reader
+//! does. The second converts them to the same value as our reader, through our own parsers of ids,
+//! currencies and times.
 
-use purser::api::read::{Kind, Read, What};
+use purser::api::read::{KindFilter, Read, What};
 use purser::ledger::amount::{Amount, Currency, Direction, is_kind};
 use purser::ledger::entry::{Action, EntryRef, Leg};
 use purser::ledger::id::{EntryId, UserId};
@@ -26,7 +27,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// The posted entry that our reader gives; settlements and holds are left out.
+    /// Returns the posted entry that our reader would return; `None` for settlements and holds,
+    /// which are not supported.
     pub fn posted(&self) -> Option<EntryRef<'a>> {
         if self.pending_id.is_some() || self.state.is_some_and(|state| state != "posted") {
             return None;
@@ -42,7 +44,8 @@ impl<'a> Line<'a> {
             direction,
             amount: Amount::new(self.amount?)?,
         };
-        let (id, user) = (EntryId::parse(self.entry_id.as_bytes())?, UserId::parse(self.user_id.as_bytes())?);
+        let (id, user) =
+            (EntryId::parse(self.entry_id.as_bytes())?, UserId::parse(self.user_id.as_bytes())?);
         Some(EntryRef { id, user, at: Millis::new(self.at_ms)?, action: Action::Post(leg) })
     }
 }
@@ -55,7 +58,7 @@ pub struct Batch<'a> {
     pub requests: Vec<Item<'a>>,
 }
 
-/// One of its reads.
+/// One read of a batch.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Item<'a> {
@@ -68,7 +71,7 @@ pub struct Item<'a> {
 }
 
 impl Item<'_> {
-    /// The read that our reader gives.
+    /// Returns the read that our reader would return.
     pub fn read(&self) -> Option<Read> {
         let currency = self.currency.map(|text| Currency::parse(text.as_bytes()));
         let what = match (self.read, self.window, self.at_ms, self.kind) {
@@ -76,7 +79,8 @@ impl Item<'_> {
             ("stats", Some(window), at, kind) => What::Stats {
                 window: Window::parse(window.as_bytes())?,
                 at: at.map_or(Some(None), |ms| Millis::new(ms).map(Some))?,
-                kind: kind.map_or(Some(None), |text| Kind::parse(text.as_bytes()).map(Some))?,
+                kind: kind
+                    .map_or(Some(None), |text| KindFilter::parse(text.as_bytes()).map(Some))?,
             },
             _ => return None,
         };
@@ -85,7 +89,8 @@ impl Item<'_> {
     }
 }
 
-/// A balance answer's body; deserialised once from an answer of ours, so that gathering it is not timed.
+/// Body of a balance answer, deserialised once from one of our answers, so that collecting the data
+/// is not timed.
 #[derive(Deserialize, Serialize)]
 pub struct BalanceAnswer<'a> {
     user_id: &'a str,
@@ -95,7 +100,7 @@ pub struct BalanceAnswer<'a> {
     balances: Vec<BalanceItem<'a>>,
 }
 
-/// One currency of it.
+/// One currency of a balance.
 #[derive(Deserialize, Serialize)]
 pub struct BalanceItem<'a> {
     currency: &'a str,

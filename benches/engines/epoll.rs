@@ -1,11 +1,11 @@
-//! Plain epoll, written by hand: level-triggered, with non-blocking sockets.
+//! Rival engine on plain epoll: level-triggered, non-blocking sockets, no runtime.
 //!
-//! A turn is what one `epoll_wait` reports. A ready socket is received from once, into one buffer
-//! for all: what is left is reported again, which saves the second `recv` that edge-triggered
-//! sockets need to see that nothing is left. An answer is sent at once; only where the kernel does
-//! not take it, the socket waits to become writable. What was sent at once is told to the machine
-//! in a second turn without a system call. So a request costs a `recv`, a `send` and its share of
-//! an `epoll_wait`; a runtime cannot do with less on epoll.
+//! A turn is one `epoll_wait`. Each ready socket gets one `recv`, into a buffer shared by all
+//! sockets. Remaining bytes are reported again by the next wait; that saves the second `recv` that
+//! edge-triggered sockets need to see that nothing is left. An answer is sent at once; a socket
+//! waits to become writable only if the kernel does not accept the bytes. Completed sends are
+//! reported to the machine in a second turn without a system call. A request thus costs one `recv`,
+//! one `send` and its share of an `epoll_wait`; no runtime on epoll can do with less.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -16,9 +16,9 @@ use purser::server::machine::{Machine, Output, Slot};
 use super::turns::Turns;
 
 const RECEIVE_BYTES: usize = 64 << 10;
-/// Events of one wait.
+/// Most events of one wait.
 const EVENTS: usize = 1_024;
-/// The listener, among the slots.
+/// Event data of the listener; every other value is a slot.
 const LISTENER: u64 = u64::MAX;
 
 const READABLE: u32 = libc::EPOLLIN as u32;
@@ -40,15 +40,15 @@ struct Driver<M> {
     turns: Turns<M>,
     listener: TcpListener,
     sockets: Sockets,
-    /// What is received, whichever socket it is from.
+    /// Receive buffer shared by all sockets.
     bytes: Vec<u8>,
 }
 
 struct Socket {
     stream: TcpStream,
-    /// What epoll reports of it.
+    /// Events registered with epoll.
     interest: u32,
-    /// What the kernel has not taken yet, and from where on.
+    /// Unsent buffer and the offset of its first unsent byte.
     unsent: Option<(Vec<u8>, usize)>,
 }
 
@@ -56,7 +56,7 @@ struct Sockets {
     poll: Poll,
     sockets: Vec<Option<Socket>>,
     free: Vec<Slot>,
-    /// Sends that are over, which the machine has not heard of.
+    /// Finished sends that were not yet reported to the machine.
     outcomes: Vec<(Slot, Vec<u8>, io::Result<usize>)>,
 }
 
@@ -66,7 +66,7 @@ impl<M: Machine> Driver<M> {
         let timeout_ms = if has_outcomes { 0 } else { self.turns.patience().as_millis() as i32 };
         let count = self.sockets.poll.wait(timeout_ms)?;
         self.turns.begin();
-        self.tell_outcomes();
+        self.report_outcomes();
         for at in 0..count {
             let event = self.sockets.poll.events[at];
             match event.u64 {
@@ -77,13 +77,13 @@ impl<M: Machine> Driver<M> {
         self.end_turn();
         if !self.sockets.outcomes.is_empty() {
             self.turns.begin();
-            self.tell_outcomes();
+            self.report_outcomes();
             self.end_turn();
         }
         Ok(())
     }
 
-    fn tell_outcomes(&mut self) {
+    fn report_outcomes(&mut self) {
         let Self { turns, sockets, .. } = self;
         for (slot, buffer, result) in sockets.outcomes.drain(..) {
             match result {
@@ -103,7 +103,7 @@ impl<M: Machine> Driver<M> {
                 sockets.close(slot);
                 machine.closed(slot);
             }
-            output => unreachable!("{output:?} is no connection's"),
+            output => unreachable!("{output:?} does not concern a connection"),
         });
     }
 
@@ -132,7 +132,8 @@ impl<M: Machine> Driver<M> {
         if events & (READABLE | BROKEN) != 0 && interest & READABLE != 0 {
             self.receive(slot);
         } else if events & BROKEN != 0 {
-            // Nobody would read what it has to say; it is reported until it is closed.
+            // Receiving is off, so nothing reads the error; the event repeats until the socket is
+            // closed.
             self.turns.machine.failed(slot);
         }
     }
@@ -146,7 +147,8 @@ impl<M: Machine> Driver<M> {
                 turns.machine.peer_closed(slot);
             }
             Ok(count) => turns.machine.received(slot, &bytes[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             Err(_) => turns.machine.failed(slot),
         }
     }
@@ -166,16 +168,17 @@ impl Sockets {
 
     #[inline]
     fn get(&mut self, slot: Slot) -> &mut Socket {
-        self.sockets[slot as usize].as_mut().expect("a connection is named until it is closed")
+        self.sockets[slot as usize].as_mut().expect("only open connections are named")
     }
 
-    /// Whether epoll reports that a socket is readable, or writable.
+    /// Sets whether epoll reports that a socket is readable or writable.
     fn set(&mut self, slot: Slot, flag: u32, on: bool) {
         let Self { poll, sockets, .. } = self;
-        let socket = sockets[slot as usize].as_mut().expect("a connection is named until it is closed");
+        let socket = sockets[slot as usize].as_mut().expect("only open connections are named");
         let interest = if on { socket.interest | flag } else { socket.interest & !flag };
         if std::mem::replace(&mut socket.interest, interest) != interest {
-            poll.control(libc::EPOLL_CTL_MOD, &socket.stream, slot.into(), interest).expect("it is watched");
+            poll.control(libc::EPOLL_CTL_MOD, &socket.stream, slot.into(), interest)
+                .expect("the socket is registered with epoll");
         }
     }
 
@@ -192,7 +195,7 @@ impl Sockets {
     }
 
     fn shut_down(&mut self, slot: Slot) {
-        // An error means that the peer was faster.
+        // An error means that the peer closed first.
         let _ = self.get(slot).stream.shutdown(Shutdown::Write);
     }
 
@@ -211,25 +214,34 @@ struct Poll {
 
 impl Poll {
     fn new() -> io::Result<Self> {
-        // SAFETY: touches no memory of ours.
+        // SAFETY: the call takes no pointers.
         let epoll = checked(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        // SAFETY: a descriptor that the kernel just made, and nobody else has.
+        // SAFETY: the kernel just created this descriptor, and nothing else owns it.
         let epoll = unsafe { OwnedFd::from_raw_fd(epoll) };
         Ok(Self { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS] })
     }
 
-    fn control(&self, operation: i32, socket: &impl AsRawFd, number: u64, interest: u32) -> io::Result<()> {
+    fn control(
+        &self,
+        operation: i32,
+        socket: &impl AsRawFd,
+        number: u64,
+        interest: u32,
+    ) -> io::Result<()> {
         let mut event = libc::epoll_event { events: interest, u64: number };
         let epoll = self.epoll.as_raw_fd();
         // SAFETY: `event` is valid for a read.
-        checked(unsafe { libc::epoll_ctl(epoll, operation, socket.as_raw_fd(), &raw mut event) }).map(drop)
+        checked(unsafe { libc::epoll_ctl(epoll, operation, socket.as_raw_fd(), &raw mut event) })
+            .map(drop)
     }
 
     /// Waits for events. Returns how many there are.
     fn wait(&mut self, timeout_ms: i32) -> io::Result<usize> {
         let (epoll, most) = (self.epoll.as_raw_fd(), self.events.len() as i32);
-        // SAFETY: `events` has room for so many.
-        match checked(unsafe { libc::epoll_wait(epoll, self.events.as_mut_ptr(), most, timeout_ms) }) {
+        // SAFETY: `events` has space for `most` events.
+        match checked(unsafe {
+            libc::epoll_wait(epoll, self.events.as_mut_ptr(), most, timeout_ms)
+        }) {
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(0),
             result => result.map(|count| count as usize),
         }

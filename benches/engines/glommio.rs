@@ -1,14 +1,14 @@
-//! glommio 0.9.0: io_uring with three rings, one thread.
+//! Rival engine on glommio 0.9.0: io_uring with three rings, one thread.
 //!
-//! Its sockets do not receive by the ring: the ring polls, and a ready socket is read by `recv`;
-//! `send` is called at once, and polled for only where the kernel takes nothing. So a request costs
-//! a poll, two system calls and its share of the looks at three rings. Since `recv` is called when
-//! the task runs, all connections share one buffer.
+//! Its sockets do not receive through the ring. The ring only polls; a ready socket is read with
+//! `recv`. `send` is called at once, and polled for only if the kernel accepts nothing. A request
+//! thus costs a poll, two system calls and its share of checking three rings. `recv` runs inside
+//! the task, so all connections share one buffer.
 //!
-//! A turn is what one look at the rings has woken: the task queue is in order, and the task that
-//! ends the turn runs behind the others ([`super::tasks`]). What was sent at once begins the next
-//! turn, without a look at the rings. With work at hand a turn waits for a timer of no time, or the
-//! rings would be looked at only when its preemption timer is up.
+//! A turn is what one check of the rings has woken: the task queue is in order, and the task that
+//! ends the turn runs after the others ([`super::tasks`]). Completed sends begin the next turn
+//! without a check of the rings. With work at hand, a turn awaits a timer of zero duration;
+//! otherwise the rings would be checked only when glommio's preemption timer expires.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -30,22 +30,33 @@ use super::turns::Turns;
 
 const RECEIVE_BYTES: usize = 64 << 10;
 const RING_ENTRIES: usize = 4_096;
-/// Buffers for files, of which there are none: as little as it takes.
+/// Memory for file buffers. No files are used, so this is the least that glommio accepts.
 const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// A connection's stream, of its two tasks.
+/// Stream of a connection, shared by its two tasks.
 type Shared = Rc<RefCell<TcpStream>>;
-/// Where all connections receive.
+/// Receive buffer shared by all connections.
 type Buffer = Rc<RefCell<Vec<u8>>>;
 
-pub fn run<M: Machine + 'static>(turns: Turns<M>, listener: TcpListener, cpu: usize) -> io::Result<()> {
+pub fn run<M: Machine + 'static>(
+    turns: Turns<M>,
+    listener: TcpListener,
+    cpu: usize,
+) -> io::Result<()> {
     let builder = LocalExecutorBuilder::new(Placement::Fixed(cpu));
-    let executor = builder.ring_depth(RING_ENTRIES).io_memory(IO_MEMORY_BYTES).make().map_err(io::Error::from)?;
+    let executor = builder
+        .ring_depth(RING_ENTRIES)
+        .io_memory(IO_MEMORY_BYTES)
+        .make()
+        .map_err(io::Error::from)?;
     executor.run(serve(Driver::new(turns), listener)).map_err(io::Error::from)
 }
 
-async fn serve<M: Machine + 'static>(driver: Driver<M>, bound: TcpListener) -> Result<(), GlommioError<()>> {
-    // It takes no listener from outside, but shares the address with one.
+async fn serve<M: Machine + 'static>(
+    driver: Driver<M>,
+    bound: TcpListener,
+) -> Result<(), GlommioError<()>> {
+    // glommio cannot adopt an existing listener, so it binds a second one to the same address.
     let listener = ::glommio::net::TcpListener::bind(bound.local_addr()?)?;
     drop(bound);
     let buffer: Buffer = Rc::new(RefCell::new(vec![0; RECEIVE_BYTES]));
@@ -66,7 +77,8 @@ async fn serve<M: Machine + 'static>(driver: Driver<M>, bound: TcpListener) -> R
 
 async fn receive<M: Machine>(driver: Driver<M>, slot: Slot, stream: Shared, buffer: Buffer) {
     while driver.wants_bytes(slot).await {
-        // Told in the same step in which it was received: the buffer is free for the next connection.
+        // Reported in the same poll as the receive: the buffer is then free for the next
+        // connection.
         poll_fn(|context| {
             let bytes = &mut *buffer.borrow_mut();
             let polled = Pin::new(&mut *stream.borrow_mut()).poll_read(context, bytes);
@@ -81,7 +93,8 @@ async fn receive<M: Machine>(driver: Driver<M>, slot: Slot, stream: Shared, buff
 async fn send<M: Machine>(driver: Driver<M>, slot: Slot, stream: Shared) {
     while let Some((buffer, from)) = driver.unsent(slot).await {
         let rest = &buffer[from..];
-        let result = poll_fn(|context| Pin::new(&mut *stream.borrow_mut()).poll_write(context, rest)).await;
+        let result =
+            poll_fn(|context| Pin::new(&mut *stream.borrow_mut()).poll_write(context, rest)).await;
         driver.sent(slot, buffer, &result);
     }
     drop(stream);

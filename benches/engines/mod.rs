@@ -1,22 +1,22 @@
-//! Rival engines: the production machine ([`Server`]) under other drivers than our executor, on one
-//! core, in memory.
+//! Rival engines: the production machine ([`Server`]) driven by something other than our executor,
+//! on one core, in memory.
 //!
 //! | engine | turn | receive | send |
 //! |---|---|---|---|
-//! | [`epoll`] | one `epoll_wait` | one `recv` each time a socket is ready | `send` at once |
-//! | [`monoio`] | what one `io_uring_enter` completed | an owned buffer each time | an owned buffer |
-//! | [`glommio`] | what one look at its rings has woken | a poll by ring, then `recv` | `send` at once |
+//! | [`epoll`] | one `epoll_wait` | one `recv` per ready socket | `send` at once |
+//! | [`monoio`] | one `io_uring_enter`'s completions | owned buffer | owned buffer |
+//! | [`glommio`] | tasks woken by one check of the rings | ring poll, `recv` | `send` at once |
 //!
-//! All of them do as the executor does: everything that has come is received in one turn, then the
-//! turn ends, then the outputs are carried out. Limits, memory (the arena) and CPU are those of
-//! `purser serve --slices 1 --ephemeral` with the same flags. What is left is the difference
+//! All of them work like the executor: everything that has arrived is received in one turn, then
+//! the turn ends, then the outputs are carried out. Limits, memory (the arena) and CPU are those of
+//! `purser serve --slices 1 --ephemeral` with the same flags, so the measured difference is that
 //! between the drivers. None of them drives disks or other cores.
 //!
-//! In the runtimes a turn has no place of its own: tasks run when they are woken. Both queue what
-//! they wake in order, so a turn begins with the first task that has something to tell, which wakes
-//! the task that ends it: that one comes behind all that was woken before ([`tasks`]). It costs one
-//! more task a turn, and one more wake-up for each send, since a connection sends from a task of
-//! its own.
+//! A runtime has no fixed point at which a turn ends: tasks run when they are woken. Both runtimes
+//! queue woken tasks in order. A turn begins with the first task that reports an event; that task
+//! wakes the task that ends the turn, which runs after everything woken before it ([`tasks`]). This
+//! costs one more task per turn, and one more wake-up per send, because each connection sends from
+//! its own task.
 
 pub mod epoll;
 pub mod glommio;
@@ -27,12 +27,12 @@ mod turns;
 use std::net::TcpListener;
 
 use clap::{Parser, ValueEnum};
-use purser::api::info::{Info, Place};
+use purser::api::info::{Info, SliceInfo};
 use purser::config::check::check;
 use purser::config::flags::Flags;
 use purser::config::settings::Host;
-use purser::engine::arena::{Arena, Toucher, seldom_collect};
-use purser::engine::priority::Aside;
+use purser::engine::arena::{Arena, Prefaulter, collect_rarely};
+use purser::engine::priority::SpareCpus;
 use purser::engine::{affinity, descriptors, memory_limit, net, stack};
 use purser::journal::manifest::HASH_VERSION;
 use purser::server::core::{Server, Setup};
@@ -43,8 +43,8 @@ use crate::error::{Context, Error, Result};
 use crate::floor;
 use turns::Turns;
 
-/// The hidden command `load engine NAME`, with the flags of `purser serve`: the runner starts
-/// itself with it.
+/// The hidden command `load engine NAME`, with the flags of `purser serve`. The bench starts itself
+/// with it.
 #[derive(Parser)]
 #[command(name = "load engine")]
 pub struct Args {
@@ -59,7 +59,7 @@ pub struct Args {
     flags: Flags,
 }
 
-/// A rival of our executor.
+/// A rival engine.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     Epoll,
@@ -68,16 +68,17 @@ pub enum Engine {
 }
 
 impl Engine {
-    /// All of them, with their names.
+    /// All engines, with their names.
     pub const ALL: [(Self, &'static str); 3] =
         [(Self::Epoll, "epoll"), (Self::Monoio, "monoio"), (Self::Glommio, "glommio")];
 }
 
-/// Serves until it is killed; prints `listening on ADDRESS`.
+/// Serves until the process is killed; prints `listening on ADDRESS`.
 pub fn command(args: Args) -> Result<()> {
     let Args { engine, constant, flags } = args;
     let cpus = affinity::allowed_cpus().context("asking for CPUs")?;
-    let host = Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
+    let host =
+        Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
     let config = check(flags, &host).map_err(Error::new)?;
     if config.slices != 1 || config.data.is_some() {
         return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));
@@ -86,11 +87,12 @@ pub fn command(args: Args) -> Result<()> {
     let listener = net::listen(config.listen).context("listening")?;
     let address = listener.local_addr().context("asking for the address")?;
     let cpu = config.cores[0];
-    seldom_collect();
-    let toucher = Toucher::start(Aside::of(&host.cpus, &config.cores)).context("starting the memory's thread")?;
+    collect_rarely();
+    let prefaulter = Prefaulter::start(SpareCpus::of(&host.cpus, &config.cores))
+        .context("starting the memory's thread")?;
     affinity::pin(cpu).context("pinning")?;
     stack::prefault();
-    let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, toucher)).transpose();
+    let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, prefaulter)).transpose();
     let arena = arena.context("making the arena")?;
     println!("listening on {address}");
     if constant {
@@ -101,13 +103,18 @@ pub fn command(args: Args) -> Result<()> {
         commit: "rival engine",
         started_ms: 0,
         hash: HASH_VERSION,
-        cores: vec![Place { cpu, port: address.port() }],
+        slices: vec![SliceInfo { core: 0, cpu, port: address.port() }],
         limits: Vec::new(),
     };
     drive(engine, Turns::new(Server::new(Setup::alone(config.limits, info)), arena), listener, cpu)
 }
 
-fn drive<M: Machine + 'static>(engine: Engine, turns: Turns<M>, listener: TcpListener, cpu: usize) -> Result<()> {
+fn drive<M: Machine + 'static>(
+    engine: Engine,
+    turns: Turns<M>,
+    listener: TcpListener,
+    cpu: usize,
+) -> Result<()> {
     match engine {
         Engine::Epoll => epoll::run(turns, listener).context("epoll"),
         Engine::Monoio => monoio::run(turns, listener).context("monoio"),

@@ -1,14 +1,13 @@
-//! monoio 0.2.4: io_uring, one thread, owned buffers.
+//! Rival engine on monoio 0.2.4: io_uring, one thread, owned buffers.
 //!
-//! A receive is one operation with a buffer of its connection's; monoio has neither multishot
+//! A receive is one operation with a buffer of its connection. monoio has neither multishot
 //! receives nor provided buffers, so each request costs one more submission than in our executor,
-//! and each connection a buffer. The ring is set up as ours is (SINGLE_ISSUER, DEFER_TASKRUN,
-//! SUBMIT_ALL). With the ring that it sets up by itself the same requests took about a quarter more
-//! CPU.
+//! and each connection a buffer. The ring is set up like ours (SINGLE_ISSUER, DEFER_TASKRUN,
+//! SUBMIT_ALL). With monoio's default ring the same requests took about a quarter more CPU.
 //!
 //! A turn is what one `io_uring_enter` has completed: completions wake their tasks in order, and
-//! the task that ends the turn runs behind them ([`super::tasks`]). The runtime then runs the
-//! senders, and enters the kernel again.
+//! the task that ends the turn runs after them ([`super::tasks`]). The runtime then runs the
+//! senders and enters the kernel again.
 
 use std::future::poll_fn;
 use std::io;
@@ -33,7 +32,11 @@ const COMPLETIONS: u32 = 32_768;
 
 pub fn run<M: Machine + 'static>(turns: Turns<M>, listener: TcpListener) -> io::Result<()> {
     let mut ring = IoUring::builder();
-    ring.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_cqsize(COMPLETIONS).dontfork();
+    ring.setup_single_issuer()
+        .setup_defer_taskrun()
+        .setup_submit_all()
+        .setup_cqsize(COMPLETIONS)
+        .dontfork();
     let builder = RuntimeBuilder::<TimeDriver<IoUringDriver>>::new();
     let mut runtime = builder.with_entries(SUBMISSIONS).uring_builder(ring).build()?;
     runtime.block_on(serve(Driver::new(turns), listener))
@@ -41,7 +44,7 @@ pub fn run<M: Machine + 'static>(turns: Turns<M>, listener: TcpListener) -> io::
 
 async fn serve<M: Machine + 'static>(driver: Driver<M>, listener: TcpListener) -> io::Result<()> {
     let listener = ::monoio::net::TcpListener::from_std(listener)?;
-    ::monoio::spawn(driver.clone().end_turns(go_round));
+    ::monoio::spawn(driver.clone().end_turns(yield_once));
     ::monoio::spawn(driver.clone().tick(async |duration| ::monoio::time::sleep(duration).await));
     loop {
         let (stream, _) = listener.accept().await?;
@@ -72,9 +75,8 @@ async fn send<M: Machine>(driver: Driver<M>, slot: Slot, mut stream: OwnedWriteH
     driver.left(slot);
 }
 
-/// Lets the others run once. The runtime submits and reaps when it has run a bounded number of
-/// tasks.
-async fn go_round() {
+/// Yields once to the other tasks. The runtime submits and reaps after a bounded number of tasks.
+async fn yield_once() {
     let mut has_waited = false;
     poll_fn(|context| {
         if std::mem::replace(&mut has_waited, true) {

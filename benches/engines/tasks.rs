@@ -1,17 +1,17 @@
-//! A machine that is driven by tasks of a single-threaded runtime.
+//! Drives a machine with the tasks of a single-threaded async runtime.
 //!
-//! | task | one for | does |
+//! | task | number | job |
 //! |---|---|---|
-//! | accept | the listener | tells of connections, and starts their tasks |
-//! | receive | each connection | waits until bytes are wanted, receives, tells |
-//! | send | each connection | waits for a buffer, sends it, tells |
-//! | end | the core | ends the turn, and carries its outputs out |
-//! | tick | the core | begins a turn when the machine wants one by the clock |
+//! | accept | one | reports new connections and starts their tasks |
+//! | receive | one per connection | waits until bytes are wanted, receives, reports |
+//! | send | one per connection | waits for a buffer, sends it, reports |
+//! | end | one | ends the turn and carries its outputs out |
+//! | tick | one | begins a turn when the machine's timer is due |
 //!
-//! The runtime runs tasks in the order in which they were woken. The first task that tells
-//! something begins the turn and wakes the one that ends it, which comes behind all that the same
-//! look at the kernel has woken: so a turn has all that was ready. Nothing is held across an await,
-//! and no task runs another one, so the state needs no lock.
+//! The runtime runs tasks in the order in which they were woken. The first task that reports an
+//! event begins the turn and wakes the task that ends it. That task runs after all tasks woken by
+//! the same check of the kernel, so the turn contains every event that was ready. The state needs
+//! no lock: no borrow is held across an await, and no task runs another one.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -25,17 +25,17 @@ use purser::server::machine::{Machine, Output, Slot};
 
 use super::turns::Turns;
 
-/// The least wait for the clock: the turn that it follows may not have ended.
+/// Shortest timer: the turn before it may not have ended yet.
 const SHORTEST: Duration = Duration::from_millis(1);
 
-/// What the tasks of a core share.
+/// State shared by the tasks of a core.
 pub struct Driver<M>(Rc<RefCell<State<M>>>);
 
 struct State<M> {
     turns: Turns<M>,
     sockets: Vec<Socket>,
     free: Vec<Slot>,
-    /// Of the task that ends the turn.
+    /// Waker of the task that ends the turn.
     end: Sleeper,
 }
 
@@ -44,11 +44,11 @@ struct Socket {
     fd: RawFd,
     wants_receive: bool,
     is_closing: bool,
-    /// What is to be sent, and from where on.
+    /// Buffer to send, and the offset of its first unsent byte.
     unsent: Option<(Vec<u8>, usize)>,
     receiver: Sleeper,
     sender: Sleeper,
-    /// Tasks that have not left.
+    /// Tasks of the connection that still run.
     tasks: u32,
 }
 
@@ -85,9 +85,9 @@ impl<M: Machine> Driver<M> {
         Self(Rc::new(RefCell::new(state)))
     }
 
-    /// Hands the machine something, in the turn that is open or in a new one.
+    /// Reports an event to the machine, in the open turn or in a new one.
     #[inline]
-    fn tell(&self, event: impl FnOnce(&mut M, &mut Vec<Socket>)) {
+    fn report(&self, event: impl FnOnce(&mut M, &mut Vec<Socket>)) {
         let State { turns, sockets, end, .. } = &mut *self.0.borrow_mut();
         if turns.begin() {
             end.wake();
@@ -97,8 +97,8 @@ impl<M: Machine> Driver<M> {
 
     // Events.
 
-    /// A connection was accepted. A receiving and a sending task are to be started for it, and the
-    /// descriptor stays open until both have left.
+    /// Reports an accepted connection. The caller must start a receiving and a sending task, and
+    /// keep the descriptor open until both have called [`Self::left`].
     pub fn opened(&self, fd: RawFd) -> Slot {
         let slot = {
             let State { sockets, free, .. } = &mut *self.0.borrow_mut();
@@ -110,14 +110,14 @@ impl<M: Machine> Driver<M> {
             }
             slot
         };
-        self.tell(|machine, _| machine.opened(slot, 0));
+        self.report(|machine, _| machine.opened(slot, 0));
         slot
     }
 
-    /// A receive is over: nothing is the end of what the peer sends.
+    /// Reports a finished receive; 0 bytes mean that the peer has ended its stream.
     #[inline]
     pub fn received(&self, slot: Slot, result: &io::Result<usize>, bytes: &[u8]) {
-        self.tell(|machine, sockets| {
+        self.report(|machine, sockets| {
             let socket = &mut sockets[slot as usize];
             match result {
                 _ if socket.is_closing => {}
@@ -134,19 +134,19 @@ impl<M: Machine> Driver<M> {
         });
     }
 
-    /// A send is over.
+    /// Reports a finished send.
     #[inline]
     pub fn sent(&self, slot: Slot, buffer: Vec<u8>, result: &io::Result<usize>) {
-        self.tell(|machine, sockets| match result {
+        self.report(|machine, sockets| match result {
             _ if sockets[slot as usize].is_closing => {}
             Ok(count) if *count > 0 => machine.sent(slot, buffer, *count),
             _ => machine.failed(slot),
         });
     }
 
-    /// A task of a connection has left; the second one closes it.
+    /// Reports that a task of a connection has ended; the second one closes the connection.
     pub fn left(&self, slot: Slot) {
-        self.tell(|machine, sockets| {
+        self.report(|machine, sockets| {
             sockets[slot as usize].tasks -= 1;
             if sockets[slot as usize].tasks == 0 {
                 machine.closed(slot);
@@ -160,7 +160,7 @@ impl<M: Machine> Driver<M> {
 
     // What the tasks wait for.
 
-    /// Waits until bytes are wanted; `false` when the connection is closed.
+    /// Waits until the machine wants bytes; `false` when the connection is closed.
     #[inline]
     pub fn wants_bytes(&self, slot: Slot) -> impl Future<Output = bool> {
         poll_fn(move |context| {
@@ -173,7 +173,7 @@ impl<M: Machine> Driver<M> {
         })
     }
 
-    /// Waits for something to send, and where it begins; `None` when the connection is closed.
+    /// Waits for a buffer to send and the offset to start at; `None` when the connection is closed.
     #[inline]
     pub fn unsent(&self, slot: Slot) -> impl Future<Output = Option<(Vec<u8>, usize)>> {
         poll_fn(move |context| {
@@ -188,9 +188,9 @@ impl<M: Machine> Driver<M> {
 
     // The tasks of the core.
 
-    /// Ends turns. `go_round` has the runtime look at the kernel: awaited between turns that need
-    /// no event.
-    pub async fn end_turns(self, go_round: impl AsyncFn()) {
+    /// Ends turns. `yield_now` lets the runtime check the kernel; it is awaited before a turn that
+    /// needs no event.
+    pub async fn end_turns(self, yield_now: impl AsyncFn()) {
         loop {
             poll_fn(|context| {
                 let state = &mut *self.0.borrow_mut();
@@ -198,16 +198,16 @@ impl<M: Machine> Driver<M> {
             })
             .await;
             if self.end_turn() {
-                go_round().await;
-                self.tell(|_, _| {});
+                yield_now().await;
+                self.report(|_, _| {});
             }
         }
     }
 
-    /// Begins turns by the clock.
+    /// Begins a turn whenever the machine's timer is due.
     pub async fn tick(self, sleep: impl AsyncFn(Duration)) {
         loop {
-            self.tell(|_, _| {});
+            self.report(|_, _| {});
             let patience = self.0.borrow().turns.patience();
             sleep(patience.max(SHORTEST)).await;
         }
@@ -231,18 +231,19 @@ impl<M: Machine> Driver<M> {
             Output::Close { slot } => {
                 let socket = &mut sockets[slot as usize];
                 socket.is_closing = true;
-                // What is in flight completes at once.
+                // This completes what is in flight at once.
                 shut_down(socket.fd, libc::SHUT_RDWR);
                 socket.receiver.wake();
                 socket.sender.wake();
             }
-            output => unreachable!("{output:?} is no connection's"),
+            output => unreachable!("{output:?} does not concern a connection"),
         });
         turns.has_work()
     }
 }
 
 fn shut_down(fd: RawFd, how: i32) {
-    // SAFETY: no pointers; the descriptor is open until both tasks have left. An error means that the peer was faster.
+    // SAFETY: no pointers; the descriptor stays open until both tasks have ended. An error means
+    // that the peer closed first.
     unsafe { libc::shutdown(fd, how) };
 }

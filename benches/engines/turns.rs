@@ -1,5 +1,5 @@
-//! The machine, its clocks and its memory: what is the same whoever drives it. A turn is begun by
-//! its first event and ended by the driver.
+//! Turns of a machine with its clocks and its arena: what all rival engines have in common. The
+//! first event begins a turn, the driver ends it.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,7 +9,7 @@ use purser::server::machine::{Clocks, Machine, Output, Wait};
 
 /// A machine and its turns.
 pub struct Turns<M> {
-    /// The machine; events are told to it between [`Self::begin`] and [`Self::end`].
+    /// The machine; events are reported to it between [`Self::begin`] and [`Self::end`].
     pub machine: M,
     arena: Option<Arena>,
     started: Instant,
@@ -18,7 +18,7 @@ pub struct Turns<M> {
 }
 
 impl<M: Machine> Turns<M> {
-    /// Call it on the thread that has adopted `arena`.
+    /// Creates the turns. Must be called on the thread that has adopted `arena`.
     pub fn new(machine: M, arena: Option<Arena>) -> Self {
         Self { machine, arena, started: Instant::now(), clocks: Clocks::default(), is_open: false }
     }
@@ -42,17 +42,21 @@ impl<M: Machine> Turns<M> {
         self.is_open
     }
 
-    /// Ends the turn, and hands `carry_out` what is to be done with connections.
+    /// Ends the turn, and passes the outputs that concern connections to `carry_out`.
     #[inline]
     pub fn end(&mut self, mut carry_out: impl FnMut(&mut M, Output)) {
         let Self { machine, arena, .. } = self;
-        assert!(std::mem::take(&mut self.is_open), "a turn that ends was begun");
-        machine.end_turn().unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
+        assert!(std::mem::take(&mut self.is_open), "only an open turn ends");
+        machine
+            .end_turn()
+            .unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
         while let Some(output) = machine.poll() {
             match output {
                 Output::Serving => arena.iter().for_each(Arena::warm),
                 Output::Loading { .. } => {}
-                Output::Message { .. } | Output::Task { .. } => unreachable!("it is alone, and keeps nothing"),
+                Output::Message { .. } | Output::Task { .. } => {
+                    unreachable!("a single core without a disk has neither")
+                }
                 output => carry_out(machine, output),
             }
         }
@@ -61,7 +65,7 @@ impl<M: Machine> Turns<M> {
         }
     }
 
-    /// How long to wait for an event; nothing if there is work at hand.
+    /// How long to wait for an event; zero if there is work at hand.
     pub fn patience(&self) -> Duration {
         match self.machine.wait() {
             Wait::Work => Duration::ZERO,
@@ -73,7 +77,7 @@ impl<M: Machine> Turns<M> {
         }
     }
 
-    /// Whether there is work at hand: the next turn needs no event.
+    /// Whether the next turn needs no event, because there is work at hand.
     pub fn has_work(&self) -> bool {
         self.machine.wait() == Wait::Work
     }

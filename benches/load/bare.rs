@@ -1,11 +1,12 @@
-//! The disk by itself: 4 KiB, direct and synchronous, to a file whose every byte was written before. What a log cannot beat.
+//! Bare disk writes: 4 KiB, direct and synchronous, to a file whose every byte was written before.
+//! No log can be faster.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::time::{Duration, Instant};
 
 use purser::journal::Place;
-use purser::journal::frame::{ALIGN, Block, Kind};
+use purser::journal::frame::{ALIGN, FrameBuffer, Kind};
 
 use crate::closed::Fed;
 use crate::data::DataDir;
@@ -17,14 +18,14 @@ const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
 
 pub struct Bare {
     file: File,
-    /// As the log writes it: aligned, and never the same twice.
-    block: Block,
+    /// A block as the log writes it: aligned, and never the same twice.
+    block: FrameBuffer,
     written: u64,
     core: usize,
 }
 
 impl Bare {
-    /// Makes the file in `data`; `core` is the server's.
+    /// Creates the file in `data`; `core` is the server's core.
     pub fn new(data: &DataDir, core: usize) -> Result<Self> {
         let path = data.path().join("bare");
         let doing = format!("making {}", path.display());
@@ -35,18 +36,23 @@ impl Bare {
         }
         file.sync_all().context(&doing)?;
         let open = |flags| OpenOptions::new().write(true).custom_flags(flags).open(&path);
-        // A file system without direct writes gets what the server gives it: plain synchronous ones.
-        let file = open(libc::O_DIRECT | libc::O_DSYNC).or_else(|_| open(libc::O_DSYNC)).context(&doing)?;
-        let mut block = Block::with_room(ALIGN);
+        // Without direct writes, the file system gets what the server uses there: plain synchronous
+        // writes.
+        let file = open(libc::O_DIRECT | libc::O_DSYNC)
+            .or_else(|_| open(libc::O_DSYNC))
+            .context(&doing)?;
+        let mut block = FrameBuffer::with_capacity(ALIGN);
         block.payload().extend_from_slice(&[7; 100]);
         Ok(Self { file, block, written: 0, core })
     }
 
-    /// Writes one block after the other for `seconds`, on the core of the server: how far that is from the one that hears the disk's interrupts is
-    /// part of what a write takes. Each counts as an entry.
+    /// Writes one block after another for `seconds`, on the server's core: the distance between
+    /// that core and the one that handles the disk's interrupts is part of a write's time. Each
+    /// write counts as one entry.
     pub fn measure(&mut self, seconds: f64) -> Result<Fed> {
         let core = self.core;
-        let writing = || sys::pin(core).context("pinning the bare writes").and_then(|()| self.write(seconds));
+        let writing =
+            || sys::pin(core).context("pinning the bare writes").and_then(|()| self.write(seconds));
         std::thread::scope(|scope| scope.spawn(writing).join().expect("the bare writes panicked"))
     }
 
@@ -54,7 +60,8 @@ impl Bare {
         let (mut fed, begin) = (Fed::default(), Instant::now());
         while begin.elapsed() < Duration::from_secs_f64(seconds) {
             self.block.seal(Kind::Write, PLACE, self.written);
-            let (bytes, at) = (&self.block.bytes()[..ALIGN], self.written * ALIGN as u64 % FILE_BYTES);
+            let (bytes, at) =
+                (&self.block.bytes()[..ALIGN], self.written * ALIGN as u64 % FILE_BYTES);
             let clock = Instant::now();
             self.file.write_all_at(bytes, at).context("writing a bare block")?;
             fed.latencies.add(clock.elapsed());

@@ -1,5 +1,6 @@
-//! Answers checked: sampled users' balances and statistics, single and in a batch, must be the generator's own tally to
-//! the byte. Run before and after the rounds of a suite; in the rounds themselves wrk counts every status above 399.
+//! Correctness check of a server: the balances and statistics of sampled users, single and in a
+//! batch, must equal the tally's expected answers byte for byte. Suites run it before and after
+//! their rounds; during the rounds wrk counts every status above 399 as an error.
 
 use crate::error::{Error, Result};
 use crate::http::{Answer, Client};
@@ -10,14 +11,17 @@ use crate::wrk::{BATCH, Script};
 const USERS: usize = 200;
 const USERS_OF_MEAN: usize = 1_000;
 
-/// Compares the answers for 200 sampled users; another `turn` takes other users.
+/// Compares the answers for 200 sampled users; a different `turn` checks different users.
 pub fn check(server: &Running, tally: &Tally, turn: usize) -> Result<()> {
     let mut client = Client::connect(server.address)?;
     for user in tally.sample(turn, USERS) {
         let answer = client.get(&balance(tally, user))?;
         let etag = format!("\"v{}\"", tally.version(user));
         if answer.header("etag") != Some(&etag) {
-            return Err(Error::new(format!("ETag {:?} where {etag} was expected", answer.header("etag"))));
+            return Err(Error::new(format!(
+                "ETag {:?} where {etag} was expected",
+                answer.header("etag")
+            )));
         }
         same(&answer, &tally.balance(user))?;
         same(&client.get(&stats(tally, user))?, &tally.stats(user))?;
@@ -32,11 +36,15 @@ fn same(answer: &Answer, expected: &str) -> Result<()> {
         return Ok(());
     }
     let body = String::from_utf8_lossy(answer.body());
-    Err(Error::new(format!("a wrong answer: {}\n  got      {body}\n  expected {expected}", answer.status)))
+    Err(Error::new(format!(
+        "a wrong answer: {}\n  got      {body}\n  expected {expected}",
+        answer.status
+    )))
 }
 
-/// A real answer to what `script` asks, of about the mean size among sampled users: the floor's constant. (The mean,
-/// not the median: then the floor sends as many bytes in a round as the server does.)
+/// A real answer to a request of `script`, near the mean size among sampled users: the constant
+/// that the floor answers with. The mean, not the median, so that the floor sends as many bytes per
+/// round as the server.
 pub fn typical_answer(server: &Running, tally: &Tally, script: Script) -> Result<Vec<u8>> {
     let mut client = Client::connect(server.address)?;
     let mut answers = Vec::new();
@@ -67,5 +75,9 @@ fn stats(tally: &Tally, user: u64) -> String {
 fn batch(client: &mut Client, tally: &Tally, users: &[u64]) -> Result<Answer> {
     let item = |user: &u64| format!(r#"{{"user_id":"{}","read":"balance"}}"#, tally.user_id(*user));
     let items: Vec<String> = users.iter().map(item).collect();
-    client.post("/v1/batch", "application/json", format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes())
+    client.post(
+        "/v1/batch",
+        "application/json",
+        format!(r#"{{"requests":[{}]}}"#, items.join(",")).as_bytes(),
+    )
 }

@@ -1,5 +1,6 @@
-//! A closed loop of feeders: each connection, in a thread of its own, sends a body of entries, waits for the answer and
-//! sends the next. Bodies are made before the clock runs, so the load core does little else meanwhile.
+//! Closed-loop feed: each connection, in its own thread, sends a body of entries, waits for the
+//! answer and sends the next. Bodies are made before the clock starts, so that the load core does
+//! little else during a round.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,29 +14,30 @@ use crate::redis;
 use crate::server::Running;
 use crate::tally::Tally;
 
-/// A round ends when this much was sent, however short it was: bodies are kept in memory.
+/// Most bytes of prepared bodies per round, because bodies are kept in memory. A round ends early
+/// when all are sent.
 const BODIES_BYTES: usize = 96 << 20;
 const BODIES: usize = 100_000;
-/// What an entry takes at most, in either dialect.
+/// Most bytes of an entry, in either protocol.
 const LONGEST_BYTES: usize = 320;
 
-/// How a server wants its entries.
+/// Protocol in which a server takes entries.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// `POST /v1/entries`.
     Http,
-    /// One call of a script with all of them.
+    /// One call of a function with all entries.
     Redis,
 }
 
 struct Body {
     bytes: Vec<u8>,
     entries: u64,
-    /// Those that the tally wants to see once they are sent.
+    /// Entries of sampled users, reported to the tally once they are sent.
     wanted: Vec<Entry>,
 }
 
-/// One connection.
+/// A connection to a server.
 enum Connection {
     Http(Client),
     Redis(redis::Client),
@@ -49,35 +51,43 @@ impl Connection {
         })
     }
 
-    fn stay_awake(&mut self) -> Result<()> {
+    fn spin_for_answers(&mut self) -> Result<()> {
         match self {
-            Self::Http(client) => client.stay_awake(),
-            Self::Redis(client) => client.stay_awake(),
+            Self::Http(client) => client.spin_for_answers(),
+            Self::Redis(client) => client.spin_for_answers(),
         }
     }
 
-    /// Sends a body; all of its entries must be accepted.
+    /// Sends a body; every entry must be accepted.
     fn send(&mut self, body: &Body) -> Result<()> {
         match self {
             Self::Http(client) => {
                 let answer = client.post("/v1/entries", "application/x-ndjson", &body.bytes)?;
-                let expected = format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.entries);
+                let expected = format!(
+                    r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#,
+                    body.entries
+                );
                 if answer.status == 200 && answer.body() == expected.as_bytes() {
                     return Ok(());
                 }
-                let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)]).into_owned();
+                let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)])
+                    .into_owned();
                 Err(Error::new(format!("entries were refused: {} {said}", answer.status)))
             }
             Self::Redis(client) => {
                 let accepted = client.integer(&body.bytes)?;
                 let all = u64::try_from(accepted) == Ok(body.entries);
-                if all { Ok(()) } else { Err(Error::new(format!("{accepted} of {} entries", body.entries))) }
+                if all {
+                    Ok(())
+                } else {
+                    Err(Error::new(format!("{accepted} of {} entries", body.entries)))
+                }
             }
         }
     }
 }
 
-/// Entries for one server: made, sent, and counted in a tally.
+/// Makes entries for one server, sends them and records them in a tally.
 pub struct Feeder<'a> {
     pub server: &'a Running,
     pub tally: Tally,
@@ -86,7 +96,7 @@ pub struct Feeder<'a> {
     entries: Box<dyn Iterator<Item = Entry> + Send>,
 }
 
-/// What a round gave.
+/// Result of a round.
 #[derive(Default)]
 pub struct Fed {
     pub entries: u64,
@@ -96,7 +106,7 @@ pub struct Fed {
 }
 
 impl<'a> Feeder<'a> {
-    /// Sends `entries`; `tally` has seen those that were sent before.
+    /// Creates a feeder that sends `entries`; `tally` already contains those sent before.
     pub fn new(
         server: &'a Running,
         dialect: Dialect,
@@ -111,7 +121,9 @@ impl<'a> Feeder<'a> {
         let mut entries: Vec<Entry> = self.entries.by_ref().take(batch).collect();
         let mut bytes = Vec::with_capacity(batch * LONGEST_BYTES);
         match self.dialect {
-            Dialect::Http => entries.iter().for_each(|entry| lines::write(&mut bytes, &self.population, entry)),
+            Dialect::Http => {
+                entries.iter().for_each(|entry| lines::write(&mut bytes, &self.population, entry))
+            }
             Dialect::Redis => redis::write_call(&mut bytes, &self.population, &entries),
         }
         bytes.shrink_to_fit();
@@ -120,10 +132,11 @@ impl<'a> Feeder<'a> {
         Body { bytes, entries: count, wanted: entries }
     }
 
-    /// Bodies for a round: what is not sent in it is forgotten.
+    /// Makes the bodies of a round. Bodies that are not sent in it are discarded.
     fn bodies(&mut self, batch: usize, connections: usize, seconds: f64) -> Vec<Body> {
         let share = seconds.min(1.0);
-        let (most, most_bytes) = ((BODIES as f64 * share) as usize, (BODIES_BYTES as f64 * share) as usize);
+        let (most, most_bytes) =
+            ((BODIES as f64 * share) as usize, (BODIES_BYTES as f64 * share) as usize);
         let (mut bodies, mut bytes) = (Vec::new(), 0);
         while bodies.len() < connections || (bodies.len() < most && bytes < most_bytes) {
             let body = self.body(batch);
@@ -133,24 +146,35 @@ impl<'a> Feeder<'a> {
         bodies
     }
 
-    /// A round: `connections` of them send bodies of `batch` entries for `seconds`, or until all that were made are sent.
-    /// One alone stays awake; several leave the load core to each other.
+    /// Runs a round: `connections` connections send bodies of `batch` entries for `seconds`, or
+    /// until all prepared bodies are sent. A single connection spins for its answers; several
+    /// block, and leave the load core to each other.
     pub fn round(&mut self, batch: usize, connections: usize, seconds: f64) -> Result<Fed> {
         let bodies = Mutex::new(self.bodies(batch, connections, seconds));
-        let mut ready: Vec<Connection> =
-            (0..connections).map(|_| Connection::new(self.server, self.dialect)).collect::<Result<_>>()?;
+        let mut ready: Vec<Connection> = (0..connections)
+            .map(|_| Connection::new(self.server, self.dialect))
+            .collect::<Result<_>>()?;
         if let [alone] = &mut ready[..] {
-            alone.stay_awake()?;
+            alone.spin_for_answers()?;
         }
         let (cpu, clock) = (self.server.cpu()?, Instant::now());
         let until = clock + Duration::from_secs_f64(seconds);
         let sent: Vec<Sent> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                ready.iter_mut().map(|connection| scope.spawn(|| send_until(connection, &bodies, until))).collect();
-            threads.into_iter().map(|thread| thread.join().expect("a feeder panicked")).collect::<Result<_>>()
+            let threads: Vec<_> = ready
+                .iter_mut()
+                .map(|connection| scope.spawn(|| send_until(connection, &bodies, until)))
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().expect("a feeder panicked"))
+                .collect::<Result<_>>()
         })?;
-        let mut fed =
-            Fed { entries: 0, cpu: self.server.cpu()? - cpu, wall: clock.elapsed(), latencies: Latencies::default() };
+        let mut fed = Fed {
+            entries: 0,
+            cpu: self.server.cpu()? - cpu,
+            wall: clock.elapsed(),
+            latencies: Latencies::default(),
+        };
         for some in sent {
             fed.entries += some.entries;
             fed.latencies.0.extend(some.latencies.0);
@@ -159,7 +183,7 @@ impl<'a> Feeder<'a> {
         Ok(fed)
     }
 
-    /// Sends `count` entries over one connection, 1,000 a request.
+    /// Sends `count` entries over one connection, 1,000 per request.
     pub fn send(&mut self, count: u64) -> Result<()> {
         let mut connection = Connection::new(self.server, self.dialect)?;
         let mut left = count;
@@ -172,12 +196,12 @@ impl<'a> Feeder<'a> {
         Ok(())
     }
 
-    /// Sends `per_second` entries a second over one connection, 1,000 a request, until it is told to stop.
-    /// Returns how many.
+    /// Sends `per_second` entries a second over one connection, 1,000 per request, until `stop` is
+    /// set. Returns the number sent.
     pub fn send_paced(&mut self, per_second: f64, stop: &AtomicBool) -> Result<u64> {
         let mut connection = Connection::new(self.server, self.dialect)?;
         let (clock, mut sent) = (Instant::now(), 0);
-        // Relaxed: nothing else is told by it.
+        // Relaxed: the flag publishes no other data.
         while !stop.load(Ordering::Relaxed) {
             let body = self.body(LINES_PER_BODY as usize);
             let due = clock + Duration::from_secs_f64(sent as f64 / per_second);
@@ -191,7 +215,7 @@ impl<'a> Feeder<'a> {
 }
 
 impl Fed {
-    /// Counts another round in.
+    /// Adds another round.
     pub fn add(&mut self, other: Self) {
         self.entries += other.entries;
         self.wall += other.wall;
@@ -200,14 +224,18 @@ impl Fed {
     }
 }
 
-/// What one connection did in a round.
+/// Result of one connection in a round.
 struct Sent {
     entries: u64,
     latencies: Latencies,
     wanted: Vec<Entry>,
 }
 
-fn send_until(connection: &mut Connection, bodies: &Mutex<Vec<Body>>, until: Instant) -> Result<Sent> {
+fn send_until(
+    connection: &mut Connection,
+    bodies: &Mutex<Vec<Body>>,
+    until: Instant,
+) -> Result<Sent> {
     let mut sent = Sent { entries: 0, latencies: Latencies::default(), wanted: Vec::new() };
     while Instant::now() < until {
         let Some(body) = bodies.lock().expect("no feeder panicked").pop() else { break };
@@ -220,7 +248,7 @@ fn send_until(connection: &mut Connection, bodies: &Mutex<Vec<Body>>, until: Ins
     Ok(sent)
 }
 
-/// Each answer's time, in nanoseconds.
+/// Latency of each answer, in nanoseconds.
 #[derive(Default)]
 pub struct Latencies(Vec<u64>);
 
@@ -229,7 +257,8 @@ impl Latencies {
         self.0.push(latency.as_nanos() as u64);
     }
 
-    /// The value, in microseconds, that so large a share of them does not exceed.
+    /// The quantile `share` in microseconds: the value that this share of latencies does not
+    /// exceed.
     pub fn us(&mut self, share: f64) -> Result<f64> {
         let last = self.0.len().checked_sub(1).context("nothing was measured")?;
         let (_, value, _) = self.0.select_nth_unstable((last as f64 * share).round() as usize);

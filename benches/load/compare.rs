@@ -1,11 +1,12 @@
-//! An older build against the current one, `--before`: the figures *after against before* and what
-//! is asked of them.
+//! Comparison of the current build with an older one, `--before`: the figures *after against
+//! before* and their targets.
 //!
-//! A round's ratio is the CPU a unit (a request, an entry, a start) of the current build, divided
-//! by that of the older one in the same round. A figure shows the ratios' median and range, and the
-//! 95 % confidence interval of their mean (`interval`). It is missed if the interval's low end is
-//! above what is asked: then the current build costs more than that, and chance does not explain
-//! it. A wide interval is met and proves nothing; more rounds make it narrower.
+//! A round's ratio is the CPU time per unit (a request, an entry, a start) of the current build,
+//! divided by that of the older build in the same round. A figure shows the median and range of the
+//! ratios, and the 95 % confidence interval of their mean (`interval`). A target is missed if the
+//! low end of the interval is above it: the current build then costs more than the target, and
+//! chance does not explain it. A wide interval meets the target but proves nothing; more rounds
+//! make it narrower.
 
 use crate::error::Result;
 use crate::interval::Interval;
@@ -13,9 +14,9 @@ use crate::report::{Figure, Report};
 use crate::rounds::{Series, Spread};
 use crate::server::Subject;
 
-/// Asked of a request and of an entry.
+/// Target ratio for a request and for an entry.
 pub const AT_MOST: f64 = 1.02;
-/// Asked of a start.
+/// Target ratio for a start.
 pub const START_AT_MOST: f64 = 1.05;
 
 /// What a comparison adds to a suite's report.
@@ -34,8 +35,8 @@ impl Compared {
     }
 }
 
-/// After against before, by each round's ratio. Of a single round nothing is asked: it has no
-/// interval.
+/// The figure *after against before* of each round's ratio. A single round has no interval, and so
+/// no target.
 pub fn figure(what: &str, ratios: impl Iterator<Item = f64>, at_most: Option<f64>) -> Figure {
     let ratios: Vec<f64> = ratios.collect();
     let interval = Interval::of(ratios.iter().copied());
@@ -48,12 +49,12 @@ pub fn figure(what: &str, ratios: impl Iterator<Item = f64>, at_most: Option<f64
     }
 }
 
-/// The figure of a lane and the same lane of the older build.
+/// Compares the CPU time per request of a lane with the same lane of the older build.
 pub fn requests(what: &str, after: &Series, before: &Series, at_most: Option<f64>) -> Figure {
     figure(&format!("CPU a request{what}"), after.ratios(before), at_most)
 }
 
-/// What the two programs are built from, in one line.
+/// The commits from which the two programs are built, in one line.
 pub fn builds(after: &Subject, before: &Subject, core: usize) -> Result<String> {
     let commit = |subject: &Subject| -> Result<String> {
         let server = subject.start(core)?;

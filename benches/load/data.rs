@@ -1,4 +1,4 @@
-//! Directories for the data of durable servers, and what is under them: file system and device.
+//! Data directories of durable servers, and the file system and device that they are on.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::{Context, Result};
 
-/// A directory that is removed, with all that is in it, when the value is dropped.
+/// A directory that is removed with its contents when the value is dropped.
 pub struct DataDir(PathBuf);
 
 impl DataDir {
-    /// A new and empty one below `below`, or below the target directory.
+    /// Creates an empty directory below `below`, or below the target directory.
     pub fn new(below: Option<&Path>) -> Result<Self> {
         static MADE: AtomicU32 = AtomicU32::new(0);
         let number = MADE.fetch_add(1, Ordering::Relaxed); // only has to differ
@@ -25,32 +25,39 @@ impl DataDir {
         &self.0
     }
 
-    /// One of a server of its own, beside this one, with the same log: its files are linked, not copied. A server that stays
-    /// below a few dozen MiB of new log writes to none of them.
+    /// Creates a data directory for another server, beside this one, with the same log. Files are
+    /// hard-linked, not copied; a server that writes less than a few dozen MiB of new log changes
+    /// none of them.
     pub fn linked(&self) -> Result<Self> {
         let other = Self::new(self.0.parent())?;
         link(&self.0, &other.0).context(format!("linking the files of {}", self.0.display()))?;
         Ok(other)
     }
 
-    /// A copy beside this one, on the disk when this returns: no later write of it takes a start's
-    /// time.
+    /// Creates a copy beside this directory. It is synced before this returns, so no later
+    /// write-back disturbs a measured start.
     pub fn copied(&self) -> Result<Self> {
         let other = Self::new(self.0.parent())?;
         copy(&self.0, &other.0).context(format!("copying {}", self.0.display()))?;
         Ok(other)
     }
 
-    /// The slice's current snapshot, by its manifest; 0 if there is none.
+    /// Number of the slice's current snapshot, by its manifest; 0 if there is none.
     pub fn snapshot(&self) -> Result<u64> {
         let manifest = self.0.join("generation-1/slice-0/manifest");
-        let text = fs::read_to_string(&manifest).context(format!("reading {}", manifest.display()))?;
-        let line =
-            text.lines().find_map(|line| line.strip_prefix("snapshot ")).context("a manifest names a snapshot")?;
-        line.split(' ').next().and_then(|number| number.parse().ok()).context("the number of a snapshot")
+        let text =
+            fs::read_to_string(&manifest).context(format!("reading {}", manifest.display()))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("snapshot "))
+            .context("a manifest names a snapshot")?;
+        line.split(' ')
+            .next()
+            .and_then(|number| number.parse().ok())
+            .context("the number of a snapshot")
     }
 
-    /// Bytes of the files that a slice holds whose names begin with `what`.
+    /// Total bytes of the slice's files whose names begin with `what`.
     pub fn bytes(&self, what: &str) -> Result<u64> {
         let slice = self.0.join("generation-1/slice-0");
         let mut bytes = 0;
@@ -63,7 +70,8 @@ impl DataDir {
         Ok(bytes)
     }
 
-    /// What the directory is on, in one line: file system, device, its write cache and whether it can write through it.
+    /// The medium of the directory in one line: file system, device, write cache, and whether the
+    /// device supports write-through (FUA).
     pub fn medium(&self) -> String {
         let unknown = || "not visible".to_owned();
         let device = fs::metadata(&self.0).map(|data| data.dev()).unwrap_or_default();
@@ -71,15 +79,19 @@ impl DataDir {
         let system = mounted(&number).unwrap_or_else(unknown);
         let block = PathBuf::from(format!("/sys/dev/block/{number}"));
         let block = fs::canonicalize(&block).unwrap_or(block);
-        let name = block.file_name().map_or_else(unknown, |name| name.to_string_lossy().into_owned());
-        // Of a partition, its disk says it.
+        let name =
+            block.file_name().map_or_else(unknown, |name| name.to_string_lossy().into_owned());
+        // A partition has no queue directory; its parent disk does.
         let queue = |fact: &str| {
             let of = |path: &Path| fs::read_to_string(path.join("queue").join(fact)).ok();
             let text = of(&block).or_else(|| of(block.parent()?));
             text.map_or_else(unknown, |text| text.trim().to_owned())
         };
         let (fua, cache, rotates) = (queue("fua"), queue("write_cache"), queue("rotational"));
-        format!("{system} on {name}; queue/fua {fua}, queue/write_cache {cache}, queue/rotational {rotates}")
+        format!(
+            "{system} on {name}; queue/fua {fua}, queue/write_cache {cache}, \
+             queue/rotational {rotates}"
+        )
     }
 }
 
@@ -112,7 +124,7 @@ fn link(from: &Path, to: &Path) -> std::io::Result<()> {
         if entry.file_type()?.is_dir() {
             link(&entry.path(), &to.join(name))?;
         } else if name == "lock" || name == "manifest" {
-            // The lock is each server's own, and manifests are small.
+            // Each server needs its own lock, and manifests are small.
             fs::copy(entry.path(), to.join(name))?;
         } else {
             fs::hard_link(entry.path(), to.join(name))?;
@@ -121,7 +133,7 @@ fn link(from: &Path, to: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The file system of a device by its number, as the kernel lists what is mounted.
+/// The file system mounted from the device with this number, by /proc/self/mountinfo.
 fn mounted(number: &str) -> Option<String> {
     let list = fs::read_to_string("/proc/self/mountinfo").ok()?;
     let line = list.lines().find(|line| line.split(' ').nth(2) == Some(number))?;

@@ -1,5 +1,5 @@
-//! One error for the whole runner: a sentence that says what was being done, and with which object. No kinds: nobody
-//! here handles an error but `main`, which prints it.
+//! The single error type of the bench runner: a sentence that says what was being done, and with
+//! which object. There are no kinds, because only `main` handles an error: it prints it.
 
 use std::fmt::{self, Display};
 
@@ -19,7 +19,7 @@ impl Display for Error {
     }
 }
 
-/// Says what was being done when something failed.
+/// Adds to an error what was being done when it occurred.
 pub trait Context<T> {
     fn context(self, doing: impl Display) -> Result<T>;
 }

@@ -1,7 +1,9 @@
-//! Feeds a whole population to a server over one keep-alive connection, 1,000 entries a request, and checks each answer.
+//! Feeds a whole population to a server over one keep-alive connection, 1,000 entries per request,
+//! and checks each answer.
 //!
-//! Bodies are made ahead by a second thread (on the load core, as all of the runner), so that the server seldom waits;
-//! what counts is the server's CPU time, which idling does not touch.
+//! A second thread makes the bodies ahead of time (on the load core, like all of the runner), so
+//! that the server seldom waits. The measure is the server's CPU time, which idling does not
+//! change.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::time::{Duration, Instant};
@@ -15,7 +17,7 @@ use crate::tally::Tally;
 
 const BODIES_AHEAD: usize = 4;
 
-/// One of the equal parts in which a feed is measured.
+/// One of the equal parts of a measured feed.
 pub struct Part {
     pub entries: u64,
     pub cpu: Duration,
@@ -27,8 +29,13 @@ struct Body {
     lines: u64,
 }
 
-/// Feeds all entries, in `parts`; `tally` sees each of them.
-pub fn feed(server: &Running, population: &Population, tally: &mut Tally, parts: u64) -> Result<Vec<Part>> {
+/// Feeds all entries, measured in `parts` parts, and records each in `tally`.
+pub fn feed(
+    server: &Running,
+    population: &Population,
+    tally: &mut Tally,
+    parts: u64,
+) -> Result<Vec<Part>> {
     std::thread::scope(|scope| {
         let (full, bodies) = sync_channel(BODIES_AHEAD);
         let (empty, returned) = channel();
@@ -37,8 +44,13 @@ pub fn feed(server: &Running, population: &Population, tally: &mut Tally, parts:
     })
 }
 
-/// Makes bodies until the history ends or nobody takes them.
-fn generate(population: &Population, tally: &mut Tally, full: &SyncSender<Body>, returned: &Receiver<Vec<u8>>) {
+/// Makes bodies until the history ends or the receiver is dropped.
+fn generate(
+    population: &Population,
+    tally: &mut Tally,
+    full: &SyncSender<Body>,
+    returned: &Receiver<Vec<u8>>,
+) {
     let mut entries = population.entries();
     loop {
         let mut body = Body { bytes: returned.try_recv().unwrap_or_default(), lines: 0 };
@@ -67,10 +79,14 @@ fn send(
     let (mut cpu, mut clock) = (server.cpu()?, Instant::now());
     for body in bodies {
         let answer = client.post("/v1/entries", "application/x-ndjson", &body.bytes)?;
-        let expected = format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.lines);
+        let expected =
+            format!(r#"{{"accepted":{},"duplicates":0,"rejected":0,"results":[]}}"#, body.lines);
         if answer.status != 200 || answer.body() != expected.as_bytes() {
             let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)]);
-            return Err(Error::new(format!("{} refused entries: {} {said}", server.name, answer.status)));
+            return Err(Error::new(format!(
+                "{} refused entries: {} {said}",
+                server.name, answer.status
+            )));
         }
         sent += body.lines;
         let _ = empty.send(body.bytes); // the generator may have ended
@@ -81,11 +97,15 @@ fn send(
             began_at = sent;
         }
     }
-    if sent == entries { Ok(done) } else { Err(Error::new(format!("fed {sent} of {entries} entries"))) }
+    if sent == entries {
+        Ok(done)
+    } else {
+        Err(Error::new(format!("fed {sent} of {entries} entries")))
+    }
 }
 
-/// Lines a second that the generator makes when nobody waits for them: a feed's figure holds only if this is well above
-/// what the server takes.
+/// Lines per second that the generator makes without back pressure: a feed's figure is valid only
+/// if this is well above the server's rate.
 pub fn generator_speed(population: &Population) -> Result<f64> {
     const LINES: usize = 2_000_000;
     let (mut bytes, mut made) = (Vec::new(), 0_u64);

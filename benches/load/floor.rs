@@ -1,5 +1,5 @@
-//! The floor: the server's own executor with a constant for a machine ([`Constant`]). What it costs
-//! is the kernel's and the event loop's share; what Purser costs above it is parsing, looking up
+//! The floor: the server's own executor driving a machine that answers a constant ([`Constant`]).
+//! Its cost is the kernel's and the event loop's share; Purser's cost above it is parsing, lookup
 //! and writing JSON.
 
 use std::io::Read;
@@ -14,7 +14,7 @@ use purser::engine::{affinity, descriptors, net};
 use crate::constant::Constant;
 use crate::error::{Context, Error, Result};
 
-/// The hidden command `load floor`: the runner starts itself with it, and hands it the answer on
+/// The hidden command `load floor`. The bench starts itself with it and passes the answer on
 /// standard input.
 #[derive(Parser)]
 #[command(name = "load floor")]
@@ -27,8 +27,8 @@ pub struct Args {
     core: usize,
 }
 
-/// Answers each `\r\n\r\n` with what came on standard input, on one core, until it is killed;
-/// prints `listening on ADDRESS`.
+/// Answers each `\r\n\r\n` with the bytes from standard input, on one core, until the process is
+/// killed; prints `listening on ADDRESS`.
 pub fn command(args: &Args) -> Result<()> {
     let machine = Constant::new(answer()?);
     affinity::pin(args.core).context("pinning the floor")?;
@@ -47,12 +47,16 @@ pub fn command(args: &Args) -> Result<()> {
     executor.run().context("running the floor").map(drop)
 }
 
-/// The answer of a constant, from standard input.
+/// Reads the constant answer from standard input.
 pub fn answer() -> Result<Vec<u8>> {
     let mut answer = Vec::new();
-    std::io::stdin().read_to_end(&mut answer).context("reading the constant's answer from standard input")?;
+    std::io::stdin()
+        .read_to_end(&mut answer)
+        .context("reading the constant's answer from standard input")?;
     if answer.is_empty() {
-        return Err(Error::new("a constant needs a whole HTTP answer, head and body, on standard input"));
+        return Err(Error::new(
+            "a constant needs a whole HTTP answer, head and body, on standard input",
+        ));
     }
     Ok(answer)
 }

@@ -1,16 +1,17 @@
-//! What a kept result says about the machine: enough to judge the figures by, no paths and no names.
+//! Facts about the machine for a kept result: enough to judge the figures, without paths and host
+//! names.
 
 use std::fs;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Taken at the start of a suite, told at its end.
+/// State of the host at the start of a suite, for the facts at its end.
 pub struct Host {
     load: String,
     ticks: Option<Ticks>,
 }
 
-/// Of all cores, since boot: the first line of /proc/stat.
+/// CPU ticks of all cores since boot, from the first line of /proc/stat.
 struct Ticks {
     all: u64,
     stolen: u64,
@@ -21,10 +22,12 @@ impl Host {
         Self { load: read("/proc/loadavg").unwrap_or_default(), ticks: Ticks::now() }
     }
 
-    /// One fact a line, as a Markdown list.
+    /// The facts as a Markdown list, one per line.
     pub fn facts(&self) -> String {
         let unknown = || "not visible".to_owned();
-        let fact = |name: &str, value: Option<String>| format!("- {name}: {}\n", value.unwrap_or_else(unknown));
+        let fact = |name: &str, value: Option<String>| {
+            format!("- {name}: {}\n", value.unwrap_or_else(unknown))
+        };
         let load: Vec<&str> = self.load.split(' ').take(3).collect();
         [
             fact("commit", commit()),
@@ -32,7 +35,10 @@ impl Host {
             fact("CPU", cpu_model()),
             fact("memory", memory()),
             fact("governor", read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
-            fact("polling before a virtual CPU halts, ns", read("/sys/module/haltpoll/parameters/guest_halt_poll_ns")),
+            fact(
+                "polling before a virtual CPU halts, ns",
+                read("/sys/module/haltpoll/parameters/guest_halt_poll_ns"),
+            ),
             fact("transparent huge pages", read("/sys/kernel/mm/transparent_hugepage/enabled")),
             fact("load average at the start", Some(load.join(" "))),
             fact("CPU time stolen by the hypervisor meanwhile", self.stolen()),
@@ -64,20 +70,24 @@ fn read(path: &str) -> Option<String> {
 
 fn cpu_model() -> Option<String> {
     let info = fs::read_to_string("/proc/cpuinfo").ok()?;
-    let field = |name: &str| info.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once(':')?.1.trim()));
+    let field = |name: &str| {
+        info.lines().find_map(|line| Some(line.strip_prefix(name)?.split_once(':')?.1.trim()))
+    };
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     Some(format!("{}, {cores} cores visible", field("model name")?))
 }
 
 fn memory() -> Option<String> {
     let info = fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
+    let kib =
+        info.lines().find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))?;
     Some(format!("{:.1} GiB", kib.trim().parse::<f64>().ok()? / 1_048_576.0))
 }
 
 fn commit() -> Option<String> {
     let git = |args: &[&str]| {
-        let output = Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output().ok()?;
+        let output =
+            Command::new("git").current_dir(env!("CARGO_MANIFEST_DIR")).args(args).output().ok()?;
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let commit = git(&["rev-parse", "--short=12", "HEAD"])?;
@@ -92,12 +102,13 @@ fn wrk_version() -> Option<String> {
     Some(text.lines().next()?.split(" Copyright").next()?.trim().to_owned())
 }
 
-/// Whether what a suite needs is on the PATH.
+/// Whether a program is on the PATH.
 pub fn has(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok()
 }
 
-/// Today as YYYY-MM-DD, UTC; days to a civil date after Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+/// Today's date in UTC as YYYY-MM-DD. The conversion from days is Howard Hinnant's,
+/// "chrono-Compatible Low-Level Date Algorithms".
 pub fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let days = seconds / 86_400 + 719_468; // from 0000-03-01

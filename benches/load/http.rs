@@ -1,5 +1,5 @@
-//! A blocking HTTP client for one keep-alive connection: as much as feeding and checking need. It keeps an answer's bytes
-//! as they came, for the floor repeats one of them.
+//! A minimal blocking HTTP client for one keep-alive connection, for feeding and checking. It keeps
+//! the raw bytes of an answer, because the floor repeats one of them.
 
 use std::net::SocketAddr;
 
@@ -37,20 +37,22 @@ impl Client {
         Ok(Self { stream: Stream::connect(address)?, request: Vec::new() })
     }
 
-    /// See [`Stream::stay_awake`].
-    pub fn stay_awake(&mut self) -> Result<()> {
-        self.stream.stay_awake()
+    /// See [`Stream::spin_for_answers`].
+    pub fn spin_for_answers(&mut self) -> Result<()> {
+        self.stream.spin_for_answers()
     }
 
     pub fn get(&mut self, target: &str) -> Result<Answer> {
         self.request.clear();
-        self.request.extend_from_slice(format!("GET {target} HTTP/1.1\r\nHost: purser\r\n\r\n").as_bytes());
+        self.request
+            .extend_from_slice(format!("GET {target} HTTP/1.1\r\nHost: purser\r\n\r\n").as_bytes());
         self.exchange().context(format!("GET {target}"))
     }
 
     pub fn post(&mut self, target: &str, content_type: &str, body: &[u8]) -> Result<Answer> {
         let head = format!(
-            "POST {target} HTTP/1.1\r\nHost: purser\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
+            "POST {target} HTTP/1.1\r\nHost: purser\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n",
             body.len()
         );
         self.request.clear();
@@ -72,7 +74,8 @@ impl Client {
             self.stream.receive(&mut bytes, PART_BYTES)?;
         };
         let status = status(&bytes).context("the answer has no status")?;
-        let length = header(&bytes[..body_at], "content-length").and_then(|value| value.parse::<usize>().ok());
+        let length = header(&bytes[..body_at], "content-length")
+            .and_then(|value| value.parse::<usize>().ok());
         let whole = body_at + length.context("the answer has no content-length")?;
         while bytes.len() < whole {
             self.stream.receive(&mut bytes, PART_BYTES)?;

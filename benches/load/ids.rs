@@ -1,5 +1,6 @@
-//! The file of user ids that the wrk scripts map: every user of a population, or some of them, once, in shuffled order, 19 digits each and
-//! nothing between. Lives in the temporary directory for as long as the value does.
+//! The file of user ids that the wrk scripts map: every user of a population, or a subset, once, in
+//! shuffled order, 19 digits each without separators. It is in the temporary directory, and removed
+//! when the value is dropped.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -22,17 +23,22 @@ impl Ids {
         Self::write_some(population, |_| true)
     }
 
-    /// Only those users whose ids are `wanted`.
+    /// Writes only the users whose ids are `wanted`.
     pub fn write_some(population: &Population, wanted: impl Fn(u64) -> bool) -> Result<Self> {
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
-        let path = std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("purser-load-{}-{number}.ids", std::process::id()));
         let mut ids = Self { path, count: 0 };
         ids.fill(population, wanted).context("writing the file of user ids")?;
         Ok(ids)
     }
 
-    fn fill(&mut self, population: &Population, wanted: impl Fn(u64) -> bool) -> std::io::Result<()> {
+    fn fill(
+        &mut self,
+        population: &Population,
+        wanted: impl Fn(u64) -> bool,
+    ) -> std::io::Result<()> {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&self.path)?);
         let order = Shuffle::new(population.users, mix(population.seed ^ 0x1d5));
         let mut digits = itoa::Buffer::new();

@@ -1,10 +1,11 @@
 //! The 95 % confidence interval of a mean ratio: Student's t over the logarithms of paired ratios,
-//! taken back by `exp` (J. M. Bland, D. G. Altman, "The use of transformation when comparing two
-//! means", BMJ 312, 1996, p. 1153). The mean is the geometric one, so that A against B is exactly
-//! the inverse of B against A.
+//! converted back with `exp` (J. M. Bland, D. G. Altman, "The use of transformation when comparing
+//! two means", BMJ 312, 1996, p. 1153). The mean is the geometric one, so that A against B is
+//! exactly the inverse of B against A.
 //!
-//! It holds if rounds are independent and the logarithms roughly normal. A slow moment of the host
-//! that falls on one lane of a round widens it; one that falls on both cancels.
+//! The interval is valid if rounds are independent and the logarithms roughly normal. A slow moment
+//! of the host that affects one lane of a round widens the interval; one that affects both cancels
+//! out.
 
 #[derive(Clone, Copy)]
 pub struct Interval {
@@ -14,7 +15,7 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// Of ratios above 0; fewer than two have none.
+    /// The interval of ratios above 0; `None` for fewer than two.
     pub fn of(ratios: impl Iterator<Item = f64>) -> Option<Self> {
         let logs: Vec<f64> = ratios.map(f64::ln).collect();
         let freedom = logs.len().checked_sub(1).filter(|&freedom| freedom > 0)?;
@@ -31,14 +32,15 @@ impl Interval {
     }
 }
 
-/// The 97.5 % quantile of Student's t with 1 and more degrees of freedom.
+/// 97.5 % quantiles of Student's t; the first is for 1 degree of freedom.
 const QUANTILES: [f64; 30] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
-    2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
+    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
+    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
+    2.052, 2.048, 2.045, 2.042,
 ];
 
-/// From the table; beyond it the first terms of the expansion around the normal quantile
-/// (Abramowitz and Stegun, 26.7.5), right to 0.001 there.
+/// The quantile from the table; beyond it, the first terms of the expansion around the normal
+/// quantile (Abramowitz and Stegun, 26.7.5), accurate to 0.001 there.
 fn quantile(freedom: usize) -> f64 {
     const Z: f64 = 1.959_964;
     let expansion = || {

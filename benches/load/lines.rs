@@ -1,9 +1,10 @@
-//! Entries as NDJSON, the feed's body, in the contract's order of members. Made for speed: the generator must outrun the
-//! server (2 M lines a second and more), so nothing here goes through `fmt`.
+//! Entries as NDJSON lines, the body of a feed, with members in the contract's order. Written for
+//! speed: the generator must outrun the server (2 M lines per second and more), so nothing here
+//! uses `fmt`.
 
 use crate::population::{Entry, GROUPS, Population};
 
-/// Lines a feed request, as the published figure has it.
+/// Lines per feed request, as in the published figure.
 pub const LINES_PER_BODY: u64 = 1_000;
 
 /// Appends one line.

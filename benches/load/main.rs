@@ -1,36 +1,41 @@
-//! The load suite: what a request, an entry and a user cost Purser, measured from outside on the whole server.
+//! Load suite: measures what a request, an entry and a user cost Purser, from outside, on the whole
+//! server.
 //!
-//! `cargo bench --bench load -- [suite…] [options]` starts servers on one core, loads them from another with wrk (the
-//! feed, with a client of its own), and prints medians with their spread beside what was asked. The measure is the
-//! server's exact CPU time a request, and where it can be, its ratio to the **floor**: the same engine answering a
-//! constant of equal size (`floor`). Populations are seeded (`population`), answers are checked before and after
-//! (`check`), and what is compared is measured in interleaved rounds (`rounds`).
+//! `cargo bench --bench load -- [suite…] [options]` starts servers on one core, loads them from
+//! another with wrk (the feed with its own client), and prints medians with their spread beside the
+//! targets. The measure is the server's exact CPU time per request and, where possible, its ratio
+//! to the **floor**: the same engine answering a constant of equal size (`floor`). Populations are
+//! seeded (`population`), answers are checked before and after (`check`), and compared subjects are
+//! measured in interleaved rounds (`rounds`).
 //!
 //! | suites (`suites`) | what they measure |
 //! |---|---|
 //! | `balance` `pipelined` `stats` `batch` | one read each, against the floor |
-//! | `open` | a balance at a fixed rate, `--rate`: CPU a request, latency from when each request was due |
-//! | `feed` | entries, 1,000 a request, no disk |
-//! | `memory` | what whole populations occupy |
+//! | `open` | balance at a fixed `--rate`: CPU, latency from each due time |
+//! | `feed` | entries, 1,000 per request, no disk |
+//! | `memory` | memory of whole populations |
 //! | `users` `connections` | how a read's cost grows with either |
-//! | `durable` | entries onto a disk: CPU an entry, latencies by batch size and connections against a bare write, Redis beside it |
-//! | `recovery` | how long a start takes, from a snapshot and a tail of log |
-//! | `snapshot` | what reads cost, and how long they take, while a snapshot is written |
-//! | `slices` | what several slices cost, and the way to another core |
-//! | `hop` | how long that way takes |
-//! | `engines` | a balance by the same machine under epoll, monoio and glommio, and the floor |
-//! | `arena` | what a core's own region of memory does |
+//! | `durable` | entries with a disk: CPU and latency, bare write and Redis beside |
+//! | `recovery` | time of a start from a snapshot and a tail of log |
+//! | `snapshot` | cost and latency of reads while a snapshot is written |
+//! | `slices` | cost of several slices, and of requests to another core |
+//! | `hop` | round-trip time of a request to another core |
+//! | `engines` | the same machine under epoll, monoio and glommio, and the floor |
+//! | `arena` | effect of a core's own memory region |
 //! | `peers` | the Go services beside Purser |
 //!
 //! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
-//! same population, are up at once on the same core, and take turns in an order drawn by the seed.
+//! same population, run at the same time on the same core, and alternate in a seeded random order.
 //! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`
-//! and `slices` get figures *after against before* (`compare`); the other suites measure the
-//! current build alone. `--rounds 13` keeps 12 pairs. The path is absolute, or below the package.
+//! and `slices` then have figures *after against before* (`compare`); the other suites measure only
+//! the current build. `--rounds 13` keeps 12 pairs. The path is absolute, or relative to the
+//! package.
 //!
-//! Durable servers keep their data below the target directory, or where `--dir` says; it is removed in the end.
+//! Durable servers keep their data below the target directory, or below `--dir`; it is removed at
+//! the end.
 //!
-//! Under `cargo test` it runs everything tiny, or says that it is skipped where wrk is missing.
+//! Under `cargo test` every suite runs with tiny settings; without wrk the run is skipped with a
+//! message.
 
 mod bare;
 mod check;
@@ -73,7 +78,8 @@ use host::Host;
 use options::{Options, Suite};
 use suites::Bench;
 
-/// The program's own, so that the floor and the rival engines have their memory from where it has its own.
+/// The same allocator as the `purser` program, so that the floor and the rival engines use the same
+/// memory.
 #[global_allocator]
 static ALLOCATOR: purser::engine::arena::Allocator = purser::engine::arena::Allocator;
 
@@ -87,7 +93,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Cargo says `--bench` under `cargo bench`; without it this is a test.
+/// Cargo passes `--bench` under `cargo bench`; without it this is a test run.
 fn run(args: Vec<String>) -> Result<()> {
     if args.get(1).is_some_and(|arg| arg == "floor") {
         return floor::command(&floor::Args::parse_from(&args[1..]));
@@ -113,13 +119,13 @@ fn run(args: Vec<String>) -> Result<()> {
     Ok(())
 }
 
-/// Whether the names among the arguments of `cargo test` leave this test in.
+/// Whether the name filters of `cargo test` select this test.
 fn is_asked_for(args: &[String]) -> bool {
     let mut names = args.iter().filter(|arg| !arg.starts_with('-')).peekable();
     names.peek().is_none() || names.any(|name| "load".contains(name.as_str()))
 }
 
-/// As it was typed, with a word in place of each path.
+/// The command line as typed, with a placeholder for each path.
 fn command_line(args: &[String]) -> String {
     const PATHS: [(&str, &str); 2] = [("--dir", "DIR"), ("--before", "OLD")];
     let mut words = vec!["cargo bench --bench load --".to_owned()];

@@ -1,4 +1,4 @@
-//! What was typed: `cargo bench --bench load -- [suite…] [options]`.
+//! Command line of the load bench: `cargo bench --bench load -- [suite…] [options]`.
 
 use std::path::PathBuf;
 
@@ -20,11 +20,16 @@ pub struct Options {
     /// Suites to run [default: all, in this order]
     #[arg(value_enum)]
     pub suites: Vec<Suite>,
-    /// Users of the population, or of each, where a suite compares several [default: 1000000; memory:
-    /// 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
-    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    /// Users of the population, or of each, where a suite compares several [default: 1000000;
+    /// memory: 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
+    )]
     pub users: Vec<u64>,
-    /// Connections, or of each, where a suite compares several [default: 64; connections: 64,512,5000]
+    /// Connections, or of each, where a suite compares several [default: 64; connections:
+    /// 64,512,5000]
     #[arg(long, value_delimiter = ',', value_parser = positive)]
     pub connections: Vec<usize>,
     /// Rounds of each subject; the first is discarded
@@ -38,7 +43,11 @@ pub struct Options {
     #[arg(long, value_name = "PATH", value_parser = program)]
     pub before: Option<PathBuf>,
     /// Requests a second in the suite open
-    #[arg(long, default_value = "75000", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    #[arg(
+        long,
+        default_value = "75000",
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000)
+    )]
     pub rate: u32,
     /// Seed of population and request order
     #[arg(long, default_value = "1")]
@@ -49,13 +58,14 @@ pub struct Options {
     /// Core of wrk and of this program [default: the second that may be used]
     #[arg(long)]
     load_core: Option<usize>,
-    /// Directory for the data of durable servers, on the disk to be measured [default: below the target directory]
+    /// Directory for the data of durable servers, on the disk to be measured [default: below the
+    /// target directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
     /// Keep the results in benches/runs/
     #[arg(long)]
     pub keep: bool,
-    /// Said by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -80,7 +90,8 @@ pub enum Suite {
     Users,
     /// GET balance from few to many connections
     Connections,
-    /// POST entries onto a disk: CPU an entry, latencies by batch size and connections, Redis beside it
+    /// POST entries onto a disk: CPU an entry, latencies by batch size and connections, Redis
+    /// beside it
     Durable,
     /// Starts from a snapshot and a tail of log
     Recovery,
@@ -99,10 +110,13 @@ pub enum Suite {
 }
 
 impl Suite {
-    /// Whether an older build is measured beside the current one.
+    /// Whether the suite measures an older build with `--before`.
     pub fn compares(self) -> bool {
         use Suite::{Balance, Batch, Durable, Feed, Open, Pipelined, Recovery, Slices, Stats};
-        matches!(self, Balance | Pipelined | Stats | Batch | Open | Feed | Durable | Recovery | Slices)
+        matches!(
+            self,
+            Balance | Pipelined | Stats | Batch | Open | Feed | Durable | Recovery | Slices
+        )
     }
 
     pub fn name(self) -> String {
@@ -110,7 +124,7 @@ impl Suite {
     }
 }
 
-/// The cores in use.
+/// CPUs of the servers and of the load.
 #[derive(Clone, Copy)]
 pub struct Cores {
     pub server: usize,
@@ -118,7 +132,8 @@ pub struct Cores {
 }
 
 impl Options {
-    /// All suites, tiny: what `cargo test` runs. The current build stands in for an older one.
+    /// All suites with tiny settings, for `cargo test`. The current build stands in for an older
+    /// one.
     pub fn tiny() -> Self {
         Self {
             suites: Vec::new(),
@@ -145,7 +160,10 @@ impl Options {
         let allowed = sys::allowed_cores().context("asking which cores may be used")?;
         let first = *allowed.first().ok_or_else(|| Error::new("no core may be used"))?;
         let second = *allowed.get(1).unwrap_or(&first);
-        Ok(Cores { server: self.server_core.unwrap_or(first), load: self.load_core.unwrap_or(second) })
+        Ok(Cores {
+            server: self.server_core.unwrap_or(first),
+            load: self.load_core.unwrap_or(second),
+        })
     }
 
     pub fn plan(&self, cores: Cores) -> Plan {
@@ -158,7 +176,7 @@ impl Options {
         }
     }
 
-    /// The same server as the older program runs it, if there is one.
+    /// The same server run by the older program, if `--before` is given.
     pub fn older(&self, subject: Subject) -> Option<Subject> {
         self.before.as_deref().map(|program| subject.older(program))
     }
@@ -173,10 +191,13 @@ impl Options {
 }
 
 fn positive(text: &str) -> std::result::Result<usize, String> {
-    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "a whole number above 0 is needed".to_owned())
+    text.parse()
+        .ok()
+        .filter(|&number| number > 0)
+        .ok_or_else(|| "a whole number above 0 is needed".to_owned())
 }
 
-/// The full path of a program: what is started must not be looked for on the PATH.
+/// The full path of a program, so that it is not looked up on the PATH when it is started.
 fn program(text: &str) -> std::result::Result<PathBuf, String> {
     let path = std::fs::canonicalize(text).map_err(|error| error.to_string())?;
     if path.is_file() { Ok(path) } else { Err("a program is needed".to_owned()) }

@@ -1,10 +1,10 @@
-//! Reads at a fixed rate, whatever the server does: an open loop. Each read has a moment when it is
-//! due, and its latency counts from there, also if it could not be sent then: a stalled server does
-//! not hide the reads that it holds up (G. Tene, "How NOT to Measure Latency", 2013, on coordinated
+//! Open-loop reads at a fixed rate, independent of the server's speed. Each read has a due time,
+//! and its latency counts from there even if it could not be sent then, so a stalled server does
+//! not hide the reads that it delays (G. Tene, "How NOT to Measure Latency", 2013, on coordinated
 //! omission).
 //!
-//! One thread, which looks at its sockets without pause. A connection has one read under way at a
-//! time, and the connections take turns; a read that finds none free waits for one.
+//! One thread polls all sockets without pause. Each connection has at most one read in flight; free
+//! connections are used in turn, and a due read waits if none is free.
 
 use std::collections::VecDeque;
 use std::io::{ErrorKind, Read, Write};
@@ -20,14 +20,14 @@ use crate::random::Random;
 use crate::server::Running;
 use crate::sys::Poll;
 
-/// For the next answer.
+/// Longest wait for the next answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The clock starts this long after the last connection was made.
+/// Pause between the last connect and the first read.
 const SETTLE: Duration = Duration::from_millis(100);
-/// A rate is kept if so much of it was reached.
+/// Share of the requested rate at which it counts as kept.
 const KEPT: f64 = 0.99;
 
-/// What is asked for.
+/// Parameters of a run.
 #[derive(Clone, Copy)]
 pub struct Pace {
     pub per_second: f64,
@@ -36,34 +36,34 @@ pub struct Pace {
     pub seed: u64,
 }
 
-/// Whose balances are read.
+/// Which users are read.
 #[derive(Clone, Copy)]
 pub enum Users {
     All,
-    /// Those of even index, so that a feed may write to the others.
+    /// Users of even index, so that a feed may write to the others.
     Even,
 }
 
-/// What the answers must be.
+/// Expected answers.
 #[derive(Clone, Copy)]
 pub enum Answers<'a> {
-    /// A 200 with the balance of the user who was asked for.
+    /// A 200 with the balance of the requested user.
     Balances,
-    /// These bytes, head and body: the floor's.
+    /// Exactly these bytes, head and body: the floor's answer.
     Constant(&'a [u8]),
 }
 
-/// What a run gave.
+/// Result of a run.
 pub struct Done {
-    /// From when a read was due to its answer.
+    /// From a read's due time to its answer.
     pub latencies: Latencies,
-    /// From when a read was due until it was sent.
+    /// From a read's due time until it was sent.
     pub late: Latencies,
-    /// Received, heads included.
+    /// Bytes received, heads included.
     pub bytes: u64,
-    /// The server's.
+    /// CPU time of the server.
     pub cpu: Duration,
-    /// From the first read's due moment to the last answer.
+    /// From the first read's due time to the last answer.
     pub wall: Duration,
 }
 
@@ -72,7 +72,7 @@ impl Done {
         self.latencies.count() as f64 / self.wall.as_secs_f64()
     }
 
-    /// Whether the reads were sent and answered at the rate that was asked for.
+    /// Whether reads were sent and answered at the requested rate.
     pub fn kept(&self, pace: &Pace) -> bool {
         self.per_second() >= KEPT * pace.per_second
     }
@@ -92,7 +92,7 @@ pub fn read(
     let count = (pace.per_second * pace.seconds).ceil() as u64;
     let (mut latencies, mut late, mut bytes) = (Latencies::default(), Latencies::default(), 0);
     let (cpu, clock) = (server.cpu()?, Instant::now());
-    let (mut sent, mut heard_at) = (0, clock);
+    let (mut sent, mut received_at) = (0, clock);
     let due = |n: u64| clock + Duration::from_secs_f64(n as f64 / pace.per_second);
     while (latencies.count() as u64) < count {
         let now = Instant::now();
@@ -103,20 +103,29 @@ pub fn read(
             late.add(due(sent).elapsed());
             sent += 1;
         }
-        sockets.hear(answers, |latency, length| {
+        sockets.receive(answers, |latency, length| {
             latencies.add(latency);
             bytes += length as u64;
-            heard_at = now;
+            received_at = now;
         })?;
-        if now.duration_since(heard_at) > PATIENCE {
-            return Err(Error::new(format!("{} of {count} reads are not answered", count - latencies.count() as u64)));
+        if now.duration_since(received_at) > PATIENCE {
+            return Err(Error::new(format!(
+                "{} of {count} reads are not answered",
+                count - latencies.count() as u64
+            )));
         }
     }
-    Ok(Done { latencies, late, bytes, cpu: server.cpu()?.saturating_sub(cpu), wall: clock.elapsed() })
+    Ok(Done {
+        latencies,
+        late,
+        bytes,
+        cpu: server.cpu()?.saturating_sub(cpu),
+        wall: clock.elapsed(),
+    })
 }
 
 impl Users {
-    /// The index of one of them.
+    /// A random user's index.
     fn index(self, population: &Population, random: &mut Random) -> u64 {
         match self {
             Self::All => random.below(population.users),
@@ -125,7 +134,7 @@ impl Users {
     }
 }
 
-/// The connections, and which of them are free, the one that has been so for longest first.
+/// The connections and a queue of the free ones, least recently used first.
 struct Sockets {
     poll: Poll,
     connections: Vec<Connection>,
@@ -135,11 +144,11 @@ struct Sockets {
 struct Connection {
     stream: TcpStream,
     answer: Vec<u8>,
-    /// What is under way: when it was due, and whose balance it is.
+    /// The read in flight: its due time and its user.
     asked: Option<(Instant, u64)>,
 }
 
-/// Bytes that are written anew for each request.
+/// Reused buffer of a request.
 #[derive(Default)]
 struct Request {
     bytes: Vec<u8>,
@@ -152,18 +161,25 @@ impl Sockets {
         let mut connections = Vec::new();
         for number in 0..count {
             let stream = TcpStream::connect(server.address).context("connecting")?;
-            stream.set_nodelay(true).and_then(|()| stream.set_nonblocking(true)).context("setting a socket up")?;
+            stream
+                .set_nodelay(true)
+                .and_then(|()| stream.set_nonblocking(true))
+                .context("setting a socket up")?;
             poll.add(&stream, number).context("adding a socket")?;
             connections.push(Connection { stream, answer: Vec::new(), asked: None });
         }
         Ok(Self { poll, connections, free: (0..count).collect() })
     }
 
-    /// Takes the answers that are there; `whole` hears of each its latency and its length.
-    fn hear(&mut self, answers: Answers<'_>, mut whole: impl FnMut(Duration, usize)) -> Result<()> {
+    /// Receives the answers that have arrived; calls `whole` with the latency and length of each.
+    fn receive(
+        &mut self,
+        answers: Answers<'_>,
+        mut whole: impl FnMut(Duration, usize),
+    ) -> Result<()> {
         let Self { poll, connections, free } = self;
         let mut failed = None;
-        let look = poll.look(|number| match connections[number].hear(answers) {
+        let look = poll.look(|number| match connections[number].receive(answers) {
             Ok(Some((latency, length))) => {
                 whole(latency, length);
                 free.push_back(number);
@@ -185,17 +201,21 @@ impl Connection {
             .iter()
             .for_each(|part| bytes.extend_from_slice(part));
         self.asked = Some((due, user));
-        // A hundred bytes always find room: nothing else is under way.
+        // The socket always accepts a hundred bytes: the connection has nothing else in flight.
         self.stream.write_all(bytes).context("sending a read")
     }
 
-    /// Reads what there is; returns latency and length once an answer is whole.
-    fn hear(&mut self, answers: Answers<'_>) -> Result<Option<(Duration, usize)>> {
+    /// Receives available bytes; returns latency and length once an answer is complete.
+    fn receive(&mut self, answers: Answers<'_>) -> Result<Option<(Duration, usize)>> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
             Ok(0) => return Err(Error::new("a connection was closed")),
             Ok(count) => self.answer.extend_from_slice(&bytes[..count]),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => return Ok(None),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(error).context("receiving"),
         }
         let (due, user) = self.asked.context("an answer that nobody asked for")?;
@@ -208,7 +228,10 @@ impl Connection {
             Answers::Constant(answer) => self.answer == answer,
         };
         if !is_right {
-            return Err(Error::new(format!("a wrong answer: {}", String::from_utf8_lossy(&self.answer))));
+            return Err(Error::new(format!(
+                "a wrong answer: {}",
+                String::from_utf8_lossy(&self.answer)
+            )));
         }
         let length = self.answer.len();
         self.asked = None;
@@ -217,7 +240,7 @@ impl Connection {
     }
 }
 
-/// Head and body of an answer, once it is whole.
+/// Splits an answer into head and body; `None` until it is complete.
 fn split(answer: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     const LENGTH: &[u8] = b"\r\ncontent-length: ";
     let Some(end) = memmem::find(answer, b"\r\n\r\n") else { return Ok(None) };
@@ -228,9 +251,11 @@ fn split(answer: &[u8]) -> Result<Option<(&[u8], &[u8])>> {
     Ok((body.len() >= length).then_some((head, body)))
 }
 
-/// Whether a body is of the user who was asked for.
+/// Whether a body is that of the requested user.
 fn is_of(body: &[u8], user: u64) -> bool {
     let mut digits = itoa::Buffer::new();
-    let rest = body.strip_prefix(b"{\"user_id\":\"").and_then(|rest| rest.strip_prefix(digits.format(user).as_bytes()));
+    let rest = body
+        .strip_prefix(b"{\"user_id\":\"")
+        .and_then(|rest| rest.strip_prefix(digits.format(user).as_bytes()));
     rest.is_some_and(|rest| rest.starts_with(b"\","))
 }

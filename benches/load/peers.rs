@@ -1,4 +1,4 @@
-//! The services that Purser replaces, built from `benches/peers/go` when they are asked for.
+//! The Go services that Purser replaces, built on demand from `benches/peers/go`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,8 +6,8 @@ use std::process::Command;
 use crate::error::{Context, Error, Result};
 use crate::server::Subject;
 
-/// The three servers over one ledger, by the HTTP library that they use, and the GOMAXPROCS with which each is at its best on one
-/// core: Hertz polls in a thread of its own.
+/// The three servers over one ledger, named by their HTTP library, each with the GOMAXPROCS that
+/// suits it best on one core: Hertz polls in its own thread.
 const SERVERS: [(&str, &str); 3] = [("nethttp", "1"), ("fasthttp", "1"), ("hertz", "2")];
 
 /// Builds the servers and returns them as subjects.
@@ -24,5 +24,8 @@ pub fn build() -> Result<Vec<Subject>> {
     if !status.success() {
         return Err(Error::new(format!("go build: {status}")));
     }
-    Ok(SERVERS.iter().map(|(name, procs)| Subject::peer(name, folder.join(name), ("GOMAXPROCS", procs))).collect())
+    Ok(SERVERS
+        .iter()
+        .map(|(name, procs)| Subject::peer(name, folder.join(name), ("GOMAXPROCS", procs)))
+        .collect())
 }

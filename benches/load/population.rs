@@ -1,10 +1,12 @@
-//! Seeded populations: users and the entries of their last 30 days, streamed in the order of time.
+//! Seeded populations: users and the entries of their last 30 days, generated in time order.
 //!
-//! A population is a function of (users, seed). A user is an index in 0..users here; `user_id` scatters it over 19-digit
-//! numbers, so ids are neither dense nor sorted, and all are of one width (the wrk scripts rely on it). There are ten
-//! entries a user on average, all posted: four of every ten go round all users in a shuffled order, anew each round; the
-//! other six fall by Zipf's law. A user's first four entries are one of each group, so that everyone ends with two
-//! currencies and four groups. Memory: one byte a user, to know which entry is whose first four.
+//! A population is a function of (users, seed). A user is an index in 0..users; `user_id` scatters
+//! it over 19-digit numbers, so ids are neither dense nor sorted, and all have the same width (the
+//! wrk scripts rely on it). There are ten entries per user on average, all posted. Of every ten
+//! entries, four visit all users in a shuffled order, reshuffled each round; the other six follow
+//! Zipf's law. A user's first four entries are one of each group, so that every user ends with two
+//! currencies and four groups. This needs one byte of memory per user, the number of such entries
+//! so far.
 //!
 //! Times are Unix milliseconds, amounts minor units.
 
@@ -17,14 +19,14 @@ pub const MINUTE_MS: u64 = 60_000;
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 pub const DAY_MS: u64 = 24 * HOUR_MS;
 
-/// Where the history ends: 2025-11-01T12:26:40Z, off every bucket's edge. Fixed, so that equal seeds give equal bytes;
-/// in the past, so that nothing is `entry_in_future`.
+/// End of the history: 2025-11-01T12:26:40Z, not on a bucket boundary. Fixed, so that equal seeds
+/// give equal bytes; in the past, so that no entry is `entry_in_future`.
 pub const END_MS: u64 = 1_762_000_000_000;
 const SPAN_MS: u64 = 30 * DAY_MS;
 
 const MORE_PER_MS: u64 = 10;
 const LARGEST_AMOUNT: u64 = 100_000;
-/// 10^18 + x with x below 2^62 has 19 digits, always.
+/// Smallest id: 10^18 + x with x below 2^62 always has 19 digits.
 const FIRST_ID: u64 = 1_000_000_000_000_000_000;
 
 pub struct Group {
@@ -33,7 +35,7 @@ pub struct Group {
     pub direction: &'static str,
 }
 
-/// In the order in which answers list them.
+/// The groups in the order of an answer.
 pub const GROUPS: [Group; 4] = [
     Group { currency: "COIN", kind: "gift_sent", direction: "debit" },
     Group { currency: "COIN", kind: "topup", direction: "credit" },
@@ -58,7 +60,8 @@ pub struct Entry {
 
 impl Population {
     pub fn user_id(&self, index: u64) -> u64 {
-        // Bijective within 62 bits: xor, times an odd number, xor of the high half into the low.
+        // Bijective within 62 bits: xor, multiplication by an odd number, xor of the high half into
+        // the low half.
         const MASK: u64 = (1 << 62) - 1;
         let mut x = (index ^ mix(self.seed)) & MASK;
         x = x.wrapping_mul(0x9e37_79b9_7f4a_7c15) & MASK;
@@ -71,7 +74,7 @@ impl Population {
         self.users * ENTRIES_PER_USER
     }
 
-    /// Entries that come after the history, without end: users at random, evenly, ten entries a millisecond.
+    /// Endless entries after the history: uniformly random users, ten entries per millisecond.
     pub fn more(&self) -> impl Iterator<Item = Entry> + use<> {
         let (users, mut random) = (self.users, Random::new(mix(self.seed ^ 0x303e)));
         (0..).map(move |n| Entry {
@@ -102,7 +105,7 @@ pub struct Entries {
     random: Random,
     zipf: Zipf,
     round: Shuffle,
-    /// How many entries each user has had, up to four.
+    /// Entries of each user so far, up to four.
     had: Vec<u8>,
 }
 
@@ -120,7 +123,7 @@ impl Entries {
         self.round.at(turn % users)
     }
 
-    /// A user's first four entries go through the groups, from one that differs by user.
+    /// A user's first four entries cover all groups; the first group differs by user.
     fn group(&mut self, user: u64) -> usize {
         let groups = GROUPS.len() as u64;
         let had = &mut self.had[user as usize];
@@ -148,7 +151,8 @@ impl Iterator for Entries {
             user,
             group,
             amount: 1 + self.random.below(LARGEST_AMOUNT),
-            at_ms: END_MS - SPAN_MS + (u128::from(self.next) * u128::from(SPAN_MS) / u128::from(len)) as u64,
+            at_ms: END_MS - SPAN_MS
+                + (u128::from(self.next) * u128::from(SPAN_MS) / u128::from(len)) as u64,
         };
         self.next += 1;
         Some(entry)

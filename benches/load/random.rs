@@ -1,7 +1,7 @@
-//! Seeded randomness: a generator, a bijection of 0..n, and the Zipf law. Equal seeds give equal sequences on every
-//! machine, up to the last bit of the `ln` and `exp` of its libm.
+//! Seeded randomness: a generator, a permutation of 0..n, and Zipf's law. Equal seeds give equal
+//! sequences on every machine, up to the last bit of its libm's `ln` and `exp`.
 
-/// SplitMix64 (Steele, Lea, Flood 2014): 64 random bits a step.
+/// SplitMix64 (Steele, Lea, Flood 2014): 64 random bits per step.
 #[derive(Clone)]
 pub struct Random(u64);
 
@@ -16,7 +16,7 @@ impl Random {
         mix(self.0)
     }
 
-    /// Uniform in 0..n, by Lemire's multiplication; its bias, below n / 2^64, does not matter here.
+    /// Uniform in 0..n, by Lemire's multiplication. Its bias, below n / 2^64, does not matter here.
     #[inline]
     pub fn below(&mut self, n: u64) -> u64 {
         ((u128::from(self.bits()) * u128::from(n)) >> 64) as u64
@@ -29,7 +29,7 @@ impl Random {
     }
 }
 
-/// The finaliser of SplitMix64: a bijection of all u64.
+/// Finaliser of SplitMix64: a bijection of all u64.
 #[inline]
 pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -37,8 +37,8 @@ pub fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// A seeded permutation of 0..n that needs no table: a bijection of the next power of two, walked along its cycle until
-/// it lands inside (two steps at most on average).
+/// A seeded permutation of 0..n without a table: a bijection of the next power of two, followed
+/// along its cycle until the value is below n (at most two steps on average).
 #[derive(Clone)]
 pub struct Shuffle {
     n: u64,
@@ -52,7 +52,12 @@ impl Shuffle {
         assert!(n > 0, "nothing to shuffle");
         let bits = n.next_power_of_two().trailing_zeros().max(1);
         let mut random = Random::new(seed);
-        Self { n, mask: (1 << bits) - 1, half: bits.div_ceil(2), keys: [random.bits(), random.bits()] }
+        Self {
+            n,
+            mask: (1 << bits) - 1,
+            half: bits.div_ceil(2),
+            keys: [random.bits(), random.bits()],
+        }
     }
 
     #[inline]
@@ -61,7 +66,8 @@ impl Shuffle {
         let mut x = k;
         loop {
             for key in self.keys {
-                // Each step can be undone within the mask: xor, times an odd number, xor of the high half into the low.
+                // Each step is invertible within the mask: xor, multiplication by an odd number,
+                // xor of the high half into the low half.
                 x = (x ^ key) & self.mask;
                 x = x.wrapping_mul(key | 1) & self.mask;
                 x ^= x >> self.half;
@@ -73,9 +79,10 @@ impl Shuffle {
     }
 }
 
-/// Zipf's law with exponent 1 over ranks 0..n: rank k is drawn in proportion to 1 / (k + 1). Rejection-inversion after
-/// Hörmann and Derflinger, "Rejection-inversion to generate variates from monotone discrete distributions" (1996), in
-/// the form of Apache Commons' `RejectionInversionZipfSampler`; at exponent 1 its integral is plainly ln.
+/// Zipf's law with exponent 1 over ranks 0..n: rank k has probability proportional to 1 / (k + 1).
+/// Rejection-inversion after Hörmann and Derflinger, "Rejection-inversion to generate variates from
+/// monotone discrete distributions" (1996), in the form of Apache Commons'
+/// `RejectionInversionZipfSampler`; at exponent 1 its integral is simply ln.
 pub struct Zipf {
     n: f64,
     low: f64,
@@ -87,7 +94,12 @@ impl Zipf {
     pub fn new(n: u64) -> Self {
         assert!(n > 0, "no ranks to draw");
         let n = n as f64;
-        Self { n, low: 1.5_f64.ln() - 1.0, high: (n + 0.5).ln(), sure: 2.0 - (2.5_f64.ln() - 0.5).exp() }
+        Self {
+            n,
+            low: 1.5_f64.ln() - 1.0,
+            high: (n + 0.5).ln(),
+            sure: 2.0 - (2.5_f64.ln() - 0.5).exp(),
+        }
     }
 
     #[inline]

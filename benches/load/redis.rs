@@ -1,8 +1,10 @@
-//! Redis as a peer that keeps money: a function of its own that takes entries, the least that a ledger of balances needs.
+//! Redis as a durable peer: a Lua function of the bench that takes entries, the minimum that a
+//! ledger of balances needs.
 //!
-//! For each entry the function asks a set of the user's entry ids whether it is new, adds to the balance of its currency, and counts
-//! the user's version. All entries of a request are one call, the fastest way that Redis has (one command to parse,
-//! one function to look up). It does less than Purser: no statistics, no holds, no checks, and it forgets no id.
+//! For each entry the function checks a set of the user's entry ids, adds to the balance of its
+//! currency, and increments the user's version. All entries of a request are one call, Redis'
+//! fastest way (one command to parse, one function to look up). It does less than Purser: no
+//! statistics, no holds, no validation, and its ids are never expired.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -39,42 +41,55 @@ impl Client {
         Ok(Self { stream: Stream::connect(address)?, answer: Vec::new() })
     }
 
-    /// See [`Stream::stay_awake`].
-    pub fn stay_awake(&mut self) -> Result<()> {
-        self.stream.stay_awake()
+    /// See [`Stream::spin_for_answers`].
+    pub fn spin_for_answers(&mut self) -> Result<()> {
+        self.stream.spin_for_answers()
     }
 
-    /// Sends a command and returns its answer's one line; of a bulk string, the string.
+    /// Sends a command and returns its one-line answer; for a bulk string, the string.
     fn line(&mut self, command: &[u8]) -> Result<String> {
         self.stream.send(command).context("Redis")?;
         self.answer.clear();
-        let wanted = |answer: &[u8]| 1 + usize::from(answer.first() == Some(&b'$') && !answer.starts_with(b"$-1"));
+        let wanted = |answer: &[u8]| {
+            1 + usize::from(answer.first() == Some(&b'$') && !answer.starts_with(b"$-1"))
+        };
         while self.answer.iter().filter(|&&byte| byte == b'\n').count() < wanted(&self.answer) {
             self.stream.receive(&mut self.answer, PART_BYTES).context("Redis")?;
         }
         let text = String::from_utf8_lossy(&self.answer);
         let line = text.trim_end().rsplit("\r\n").next().unwrap_or_default();
-        if text.starts_with('-') { Err(Error::new(format!("Redis says {line}"))) } else { Ok(line.to_owned()) }
+        if text.starts_with('-') {
+            Err(Error::new(format!("Redis says {line}")))
+        } else {
+            Ok(line.to_owned())
+        }
     }
 
     /// Sends a command whose answer is an integer.
     pub fn integer(&mut self, command: &[u8]) -> Result<i64> {
         let line = self.line(command)?;
-        line.strip_prefix(':').and_then(|digits| digits.parse().ok()).context(format!("an integer, not {line}"))
+        line.strip_prefix(':')
+            .and_then(|digits| digits.parse().ok())
+            .context(format!("an integer, not {line}"))
     }
 
-    /// Teaches a Redis that has just been started what an entry is.
+    /// Loads the function into a freshly started Redis.
     pub fn prepare(&mut self) -> Result<()> {
         let mut command = b"*3\r\n$8\r\nFUNCTION\r\n$4\r\nLOAD\r\n".to_vec();
         word(&mut command, LIBRARY.as_bytes());
         let line = self.line(&command)?;
-        if line == "ledger" { Ok(()) } else { Err(Error::new(format!("FUNCTION LOAD is answered {line}"))) }
+        if line == "ledger" {
+            Ok(())
+        } else {
+            Err(Error::new(format!("FUNCTION LOAD is answered {line}")))
+        }
     }
 }
 
-/// Appends the one command that has all of `entries`.
+/// Appends one command with all `entries`.
 pub fn write_call(out: &mut Vec<u8>, population: &Population, entries: &[Entry]) {
-    let _ = write!(out, "*{}\r\n$5\r\nFCALL\r\n$4\r\ntake\r\n", 3 + entries.len() * 5); // a vector takes all
+    // Writing to a vector does not fail.
+    let _ = write!(out, "*{}\r\n$5\r\nFCALL\r\n$4\r\ntake\r\n", 3 + entries.len() * 5);
     word(out, (entries.len() * 2).to_string().as_bytes());
     for entry in entries {
         let user = population.user_id(entry.user);
@@ -96,7 +111,7 @@ fn word(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(b"\r\n");
 }
 
-/// Compares what Redis holds of sampled users with the tally.
+/// Compares the Redis data of sampled users with the tally.
 pub fn check(server: &Running, tally: &Tally) -> Result<()> {
     let mut client = Client::connect(server.address)?;
     for user in tally.sample(0, CHECKED) {
@@ -107,10 +122,13 @@ pub fn check(server: &Running, tally: &Tally) -> Result<()> {
             ("DIAMOND", tally.posted(user, "DIAMOND")),
         ];
         for (field, expected) in fields {
-            let found = client.line(format!("HGET u:{} {field}\r\n", tally.user_id(user)).as_bytes())?;
+            let found =
+                client.line(format!("HGET u:{} {field}\r\n", tally.user_id(user)).as_bytes())?;
             let expected = expected.map_or_else(|| "$-1".to_owned(), |number| number.to_string());
             if found != expected {
-                return Err(Error::new(format!("Redis has {found} as {field} where {expected} was expected")));
+                return Err(Error::new(format!(
+                    "Redis has {found} as {field} where {expected} was expected"
+                )));
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What a suite found, as Markdown: printed, and with `--keep` appended to `benches/runs/DATE-SUITE.md`.
+//! Report of a suite as Markdown: printed, and with `--keep` appended to
+//! `benches/runs/DATE-SUITE.md`.
 
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
@@ -10,9 +11,8 @@ use crate::host::{self, Host};
 use crate::options::Suite;
 use crate::rounds::{Series, Spread};
 
-/// A published figure beside what is asked of it: of the median, or where there is an interval, of
-/// its low end. A figure with an interval is missed only if it is above what is asked for more than
-/// by chance.
+/// A published figure and its target. The target applies to the median or, if there is an interval,
+/// to its low end: such a figure misses its target only if it exceeds it by more than chance.
 pub struct Figure {
     pub what: String,
     pub value: Spread,
@@ -24,7 +24,7 @@ pub struct Figure {
 pub struct Report {
     pub suite: Suite,
     pub title: String,
-    /// Head first.
+    /// Table rows; the first one is the header.
     pub rows: Vec<Vec<String>>,
     pub figures: Vec<Figure>,
     pub notes: Vec<String>,
@@ -33,21 +33,27 @@ pub struct Report {
 impl Figure {
     fn row(&self) -> Vec<String> {
         let Self { what, value, decimals, unit, at_most } = self;
-        let (judged, prefix) = value.interval.map_or((value.median, ""), |interval| (interval.low, "low end "));
+        let (judged, prefix) =
+            value.interval.map_or((value.median, ""), |interval| (interval.low, "low end "));
         let verdict = at_most.map_or("", |most| if judged <= most { "met" } else { "MISSED" });
-        let asked = at_most.map_or_else(|| "-".to_owned(), |most| format!("{prefix}<= {most}{unit}"));
+        let asked =
+            at_most.map_or_else(|| "-".to_owned(), |most| format!("{prefix}<= {most}{unit}"));
         vec![what.clone(), format!("{}{unit}", value.text(*decimals)), asked, verdict.to_owned()]
     }
 
     fn interval(&self) -> String {
         let Self { value, decimals, unit, .. } = self;
-        value.interval.map_or_else(|| "-".to_owned(), |interval| format!("{}{unit}", interval.text(*decimals)))
+        value.interval.map_or_else(
+            || "-".to_owned(),
+            |interval| format!("{}{unit}", interval.text(*decimals)),
+        )
     }
 }
 
-/// The rows for series of rounds.
+/// Table rows of some series.
 pub fn rows(series: &[Series]) -> Vec<Vec<String>> {
-    let head = ["", "requests/s", "server CPU us/request", "answer bytes", "p50 us", "p99 us", "p99.9 us"];
+    let head =
+        ["", "requests/s", "server CPU us/request", "answer bytes", "p50 us", "p99 us", "p99.9 us"];
     let mut rows = vec![head.map(String::from).to_vec()];
     for series in series {
         let latency = |place| series.latency(place).map_or_else(|| "-".to_owned(), |us| us.text(0));
@@ -76,7 +82,8 @@ impl Report {
 
     fn figures_as_rows(&self) -> Vec<Vec<String>> {
         let has_interval = self.figures.iter().any(|figure| figure.value.interval.is_some());
-        let mut rows = vec![["figure", "median (min..max)", "asked", ""].map(String::from).to_vec()];
+        let mut rows =
+            vec![["figure", "median (min..max)", "asked", ""].map(String::from).to_vec()];
         rows.extend(self.figures.iter().map(Figure::row));
         if has_interval {
             rows[0].insert(2, "mean (95 % interval)".to_owned());
@@ -91,7 +98,7 @@ impl Report {
         println!("{}", self.text());
     }
 
-    /// Appends to the day's file of this suite: an earlier run of the day is not lost.
+    /// Appends to this suite's file of the day, so that earlier runs are kept.
     pub fn keep(&self, host: &Host, command: &str) -> Result<()> {
         let runs = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/runs");
         let name = format!("{}-{}.md", host::today(), self.suite.name());
@@ -103,10 +110,12 @@ impl Report {
     }
 }
 
-/// A Markdown table, its columns aligned.
+/// A Markdown table with aligned columns.
 fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3);
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0).max(3)
+    };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for (index, row) in rows.iter().enumerate() {

@@ -1,10 +1,10 @@
-//! Interleaved rounds: everything that is compared is up at the same time, on the same core (an
-//! idle server costs nothing), and is measured in turn A B A B …, so that a slow minute of the host
-//! falls on all of them. Beside an older build the order is drawn anew for each round, so that no
-//! lane always follows the same one. The first round is for warming up and is discarded.
+//! Interleaved rounds: all compared servers run at the same time on the same core (an idle server
+//! costs nothing) and are measured in the order A B A B …, so that a slow minute of the host
+//! affects all of them. With `--before`, the order is shuffled anew for each round, so that no lane
+//! always follows the same one. The first round warms up and is discarded.
 //!
-//! CPU a request is the server's exact CPU time over a window in which all connections are up (`wrk`), divided by the
-//! requests of that window.
+//! CPU per request is the server's exact CPU time over a window in which all connections are up
+//! (`wrk`), divided by the requests of that window.
 
 use crate::error::{Context, Result};
 use crate::interval::Interval;
@@ -12,11 +12,11 @@ use crate::random::{Random, mix};
 use crate::server::Running;
 use crate::wrk::{self, Load};
 
-/// One thing that is measured: a server under a load.
+/// One measured subject: a server under a load.
 pub struct Lane<'a> {
     pub name: String,
     pub server: &'a Running,
-    /// All at once.
+    /// Loads that run at the same time.
     pub loads: Vec<Load<'a>>,
 }
 
@@ -26,11 +26,11 @@ pub struct Plan {
     pub seconds: f64,
     pub load_core: usize,
     pub seed: u64,
-    /// Whether the order within a round is drawn by the seed.
+    /// Whether the order within a round is shuffled by the seed.
     pub shuffled: bool,
 }
 
-/// What a round of one lane gave, a request.
+/// Result of one lane in a round, per request.
 pub struct Round {
     pub cpu_us: f64,
     pub bytes: f64,
@@ -39,22 +39,27 @@ pub struct Round {
     pub latency_us: Option<[u64; 3]>,
 }
 
-/// All kept rounds of one lane.
+/// All rounds of one lane, without the discarded first one.
 pub struct Series {
     pub name: String,
     pub rounds: Vec<Round>,
 }
 
-/// Measures all lanes in turn; the series are in the lanes' order, and round i of one is paired with round i of another.
+/// Measures all lanes in turn. The series are in lane order, and round i of one is paired with
+/// round i of another.
 pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
     let names: Vec<String> = lanes.iter().map(|lane| lane.name.clone()).collect();
     let rounds = in_turn(lanes.len(), plan, |lane, seed| measure_one(&lanes[lane], plan, seed))?;
     Ok(names.into_iter().zip(rounds).map(|(name, rounds)| Series { name, rounds }).collect())
 }
 
-/// Measures each of `count` lanes once a round, by its number and the round's seed: the lanes of a
-/// round are asked the same questions. Returns the kept rounds of each lane.
-pub fn in_turn<R>(count: usize, plan: &Plan, mut measure: impl FnMut(usize, u64) -> Result<R>) -> Result<Vec<Vec<R>>> {
+/// Calls `measure` once per round for each of `count` lanes, with its number and the round's seed;
+/// equal seeds give the lanes of a round the same requests. Returns the kept rounds of each lane.
+pub fn in_turn<R>(
+    count: usize,
+    plan: &Plan,
+    mut measure: impl FnMut(usize, u64) -> Result<R>,
+) -> Result<Vec<Vec<R>>> {
     let mut rounds: Vec<Vec<R>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
         let seed = mix(plan.seed ^ round as u64);
@@ -70,7 +75,7 @@ pub fn in_turn<R>(count: usize, plan: &Plan, mut measure: impl FnMut(usize, u64)
     Ok(rounds)
 }
 
-/// The lanes in the order of one round: Fisher and Yates' shuffle, or as they come.
+/// Order of the lanes in one round: a Fisher–Yates shuffle, or ascending.
 fn order(count: usize, plan: &Plan, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     if plan.shuffled {
@@ -83,7 +88,8 @@ fn order(count: usize, plan: &Plan, seed: u64) -> Vec<usize> {
 }
 
 fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
-    let measured = wrk::measure(lane.server, &lane.loads, plan.seconds, seed, plan.load_core).context(&lane.name)?;
+    let measured = wrk::measure(lane.server, &lane.loads, plan.seconds, seed, plan.load_core)
+        .context(&lane.name)?;
     let requests = measured.requests as f64;
     Ok(Round {
         cpu_us: measured.cpu.as_secs_f64() * 1e6 / requests,
@@ -99,12 +105,13 @@ pub struct Spread {
     pub median: f64,
     pub min: f64,
     pub max: f64,
-    /// Of the mean, where two builds are compared: what a figure is judged by.
+    /// Confidence interval of the mean, for comparisons of two builds; a figure's target applies to
+    /// it.
     pub interval: Option<Interval>,
 }
 
 impl Spread {
-    /// Of at least one value.
+    /// The spread of at least one value.
     pub fn of(values: impl Iterator<Item = f64>) -> Self {
         let mut values: Vec<f64> = values.collect();
         assert!(!values.is_empty(), "no rounds were kept");
@@ -114,7 +121,7 @@ impl Spread {
         Self { median, min: values[0], max: values[values.len() - 1], interval: None }
     }
 
-    /// Of a single value.
+    /// The spread of a single value.
     pub fn one(value: f64) -> Self {
         Self { median: value, min: value, max: value, interval: None }
     }
@@ -130,18 +137,19 @@ impl Series {
         Spread::of(self.rounds.iter().map(of))
     }
 
-    /// A percentile of latency, by its place in `Round::latency_us`, where all rounds have it.
+    /// A latency percentile, by its index in `Round::latency_us`; `None` if any round lacks it.
     pub fn latency(&self, place: usize) -> Option<Spread> {
-        let values: Option<Vec<u64>> = self.rounds.iter().map(|round| Some(round.latency_us?[place])).collect();
+        let values: Option<Vec<u64>> =
+            self.rounds.iter().map(|round| Some(round.latency_us?[place])).collect();
         Some(Spread::of(values?.into_iter().map(|us| us as f64)))
     }
 
-    /// CPU a request against another lane's, round by round.
+    /// Ratio of CPU per request to another lane's, paired by round.
     pub fn against(&self, base: &Self) -> Spread {
         Spread::of(self.ratios(base))
     }
 
-    /// The same, each round's.
+    /// Like [`Self::against`], as the ratio of each round.
     pub fn ratios(&self, base: &Self) -> impl Iterator<Item = f64> {
         self.rounds.iter().zip(&base.rounds).map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us)
     }

@@ -1,6 +1,9 @@
-//! Subjects: the servers that are measured, each a command that is run on one core. A subject says `listening on
-//! ADDRESS` on its standard output, answers `GET /readyz` with 200 once it is ready, and ends at SIGTERM; a further peer
-//! is one more function beside `purser` and `floor`. Redis is told where to listen, and is ready once it takes a command.
+//! Measured servers ("subjects"): each is a command that runs on one core.
+//!
+//! A subject prints `listening on ADDRESS` to its standard output, answers `GET /readyz` with 200
+//! once it is ready, and ends on SIGTERM. A further peer needs one more constructor beside `purser`
+//! and `floor`. Redis is different: it is given its address, and is ready once it executes a
+//! command.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{AddrParseError, SocketAddr, TcpListener};
@@ -16,7 +19,7 @@ use crate::error::{Context, Error, Result};
 use crate::http::Client;
 use crate::{redis, sys};
 
-/// Ten million users are loaded from a disk in it.
+/// Longest start: ten million users are loaded from a disk.
 const START: Duration = Duration::from_secs(300);
 const STOP: Duration = Duration::from_secs(20);
 
@@ -24,19 +27,19 @@ pub struct Subject {
     name: &'static str,
     program: PathBuf,
     args: Vec<String>,
-    /// Of its environment.
+    /// Environment variable that is set for it.
     setting: Option<(&'static str, &'static str)>,
     input: Vec<u8>,
-    /// Where it listens, if it does not say so.
+    /// Its address, if it does not print one.
     address: Option<SocketAddr>,
-    /// The cores that it may run on, if not the one that it is started on.
+    /// CPUs that it may use, if not just the one that it is started on.
     cores: Option<String>,
-    /// Whether it has `/v1/info`.
+    /// Whether it serves `/v1/info`.
     has_info: bool,
 }
 
 impl Subject {
-    /// The server itself, in memory.
+    /// Purser in memory (`--ephemeral`).
     pub fn purser(core: usize) -> Self {
         let args = format!("serve --listen 127.0.0.1:0 --cores {core} --ephemeral");
         Self {
@@ -51,46 +54,50 @@ impl Subject {
         }
     }
 
-    /// The server itself, in memory, with so many slices on these cores.
+    /// Purser in memory, with this many slices on these cores.
     pub fn slices(cores: &[usize], slices: u32) -> Self {
         let mut subject = Self::purser(cores[0]).with(&format!("--slices={slices}"));
         let list = cores.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-        let place = subject.args.iter().position(|arg| arg == "--cores").expect("it has one");
+        let place = subject.args.iter().position(|arg| arg == "--cores").expect("a flag of purser");
         subject.args[place + 1].clone_from(&list);
         subject.cores = Some(list);
         subject
     }
 
-    /// The same with one more flag.
+    /// The same subject with one more flag.
     pub fn with(mut self, flag: &str) -> Self {
         self.args.push(flag.to_owned());
         self
     }
 
-    /// The same with an older program.
+    /// The same subject run by an older program.
     pub fn older(mut self, program: &Path) -> Self {
         self.name = "before";
         program.clone_into(&mut self.program);
         self
     }
 
-    /// The server itself, on a disk. A snapshot begins after so many MiB of log; by default as the server has it.
+    /// Purser with a data directory. A snapshot begins after this many MiB of log; `None` keeps the
+    /// server's default.
     pub fn durable(core: usize, data: &DataDir, snapshot_after_mib: Option<u64>) -> Self {
         let mut subject = Self::purser(core);
         subject.args.pop(); // --ephemeral
         subject.args.extend(["--data".to_owned(), data.path().display().to_string()]);
-        let mib = snapshot_after_mib.map(|mib| ["--snapshot-after-mib".to_owned(), mib.to_string()]);
+        let mib =
+            snapshot_after_mib.map(|mib| ["--snapshot-after-mib".to_owned(), mib.to_string()]);
         subject.args.extend(mib.into_iter().flatten());
         subject
     }
 
-    /// Redis, which answers when its append-only file is on the disk. It writes neither snapshots nor a new append-only file:
-    /// a process of its own would do that, on the same core.
+    /// Redis with `appendfsync always`: it answers once its append-only file is on the disk. It
+    /// writes neither snapshots nor a rewritten append-only file, because a separate process would
+    /// do that on the same core.
     pub fn redis(data: &DataDir) -> Result<Self> {
         let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
         let address = free.context("looking for a free port")?;
         let args = format!(
-            "--bind 127.0.0.1 --port {} --appendonly yes --appendfsync always --auto-aof-rewrite-percentage 0 --save",
+            "--bind 127.0.0.1 --port {} --appendonly yes --appendfsync always \
+             --auto-aof-rewrite-percentage 0 --save",
             address.port()
         );
         let mut args: Vec<String> = args.split(' ').map(String::from).collect();
@@ -107,14 +114,27 @@ impl Subject {
         })
     }
 
-    /// One of the services in `peers`.
-    pub fn peer(name: &'static str, program: PathBuf, setting: (&'static str, &'static str)) -> Self {
+    /// One of the Go services of `peers`.
+    pub fn peer(
+        name: &'static str,
+        program: PathBuf,
+        setting: (&'static str, &'static str),
+    ) -> Self {
         let args = ["-listen", "127.0.0.1:0"].map(String::from).to_vec();
         let setting = Some(setting);
-        Self { name, program, args, setting, input: Vec::new(), address: None, cores: None, has_info: false }
+        Self {
+            name,
+            program,
+            args,
+            setting,
+            input: Vec::new(),
+            address: None,
+            cores: None,
+            has_info: false,
+        }
     }
 
-    /// The same engine, answering whatever it is asked with the bytes of `answer`.
+    /// The floor: Purser's engine answering every request with `answer`.
     pub fn floor(core: usize, answer: Vec<u8>) -> Result<Self> {
         let args = format!("floor --listen 127.0.0.1:0 --core {core}");
         Ok(Self {
@@ -129,10 +149,15 @@ impl Subject {
         })
     }
 
-    /// The same machine under a rival engine, in memory.
+    /// Purser's machine under a rival engine, in memory.
     pub fn rival(name: &'static str, core: usize) -> Result<Self> {
-        let args = format!("engine {name} --listen 127.0.0.1:0 --cores {core} --ephemeral --slices 1");
-        Ok(Self { name, args: args.split(' ').map(String::from).collect(), ..Self::floor(core, Vec::new())? })
+        let args =
+            format!("engine {name} --listen 127.0.0.1:0 --cores {core} --ephemeral --slices 1");
+        Ok(Self {
+            name,
+            args: args.split(' ').map(String::from).collect(),
+            ..Self::floor(core, Vec::new())?
+        })
     }
 
     /// Starts it on `core` and returns once it is ready.
@@ -147,7 +172,7 @@ impl Subject {
             .spawn()
             .context(format!("starting {} with taskset", self.name))?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
-        // From here on, `child` is stopped when this function fails.
+        // From here on, dropping `running` kills the child if this function fails.
         let mut running = Running {
             name: self.name,
             child,
@@ -176,43 +201,48 @@ impl Subject {
     }
 }
 
-/// Reads the child's output to its end, tells the address that it announces, and returns all lines.
-fn listen(output: ChildStdout, found: &mpsc::Sender<std::result::Result<SocketAddr, AddrParseError>>) -> Vec<String> {
+/// Reads the child's output to its end, sends the address that it announces to `found`, and returns
+/// all lines.
+fn listen(
+    output: ChildStdout,
+    found: &mpsc::Sender<std::result::Result<SocketAddr, AddrParseError>>,
+) -> Vec<String> {
     let mut lines = Vec::new();
     for line in BufReader::new(output).lines().map_while(std::result::Result::ok) {
         let after = line.split_once("listening on ").map(|(_, after)| after);
         if let Some(word) = after.and_then(|after| after.split_ascii_whitespace().next()) {
-            let _ = found.send(word.trim_end_matches([',', '.', ';']).parse()); // nobody may wait for it
+            // An error means that nobody waits for the address.
+            let _ = found.send(word.trim_end_matches([',', '.', ';']).parse());
         }
         lines.push(line);
     }
     lines
 }
 
-/// A subject that is up. Ends with the value, if `stop` was not called, by SIGKILL.
+/// A running subject. Dropping it without `stop` ends it with SIGKILL.
 pub struct Running {
     pub name: &'static str,
     pub address: SocketAddr,
     child: Child,
-    /// What it says, once it has ended.
+    /// Its output lines, available once it has ended.
     output: Option<JoinHandle<Vec<String>>>,
     has_info: bool,
 }
 
-/// What `/v1/info` says of the program and its cores.
+/// Fields of `/v1/info`.
 pub struct Info {
-    /// What it is built from, as far as it knows.
+    /// Commit that the program was built from, or `unknown`.
     pub commit: String,
     pub ports: Vec<u16>,
-    /// How long all of them have looked out for answers of others.
+    /// CPU time that all cores together have spent spinning for replies of other cores.
     pub spun: Duration,
 }
 
-/// Bytes of memory.
+/// Memory of a process, in bytes.
 #[derive(Clone, Copy)]
 pub struct Memory {
     pub rss: u64,
-    /// Proportional share: as RSS, but a page that n processes share counts 1/n.
+    /// Proportional set size: like RSS, but a page shared by n processes counts 1/n.
     pub pss: u64,
 }
 
@@ -237,24 +267,33 @@ impl Running {
         }
     }
 
-    /// All CPU time used so far.
+    /// CPU time used so far.
     pub fn cpu(&self) -> Result<Duration> {
         sys::cpu_time(self.child.id()).context(format!("reading the CPU time of {}", self.name))
     }
 
     pub fn info(&self) -> Result<Info> {
         let answer = Client::connect(self.address)?.get("/v1/info")?;
-        let info: serde_json::Value = serde_json::from_slice(answer.body()).context("reading /v1/info")?;
+        let info: serde_json::Value =
+            serde_json::from_slice(answer.body()).context("reading /v1/info")?;
         let figures = |name: &str| -> Vec<u64> {
-            let cores = info["cores"].as_array().map_or(&[][..], Vec::as_slice);
-            cores.iter().filter_map(|core| core[name].as_u64()).collect()
+            // Programs before 0.2 have the list as `cores`, with `looked_out_us`.
+            let slices = info["slices"].as_array().or(info["cores"].as_array());
+            let slices = slices.map_or(&[][..], Vec::as_slice);
+            slices.iter().filter_map(|slice| slice[name].as_u64()).collect()
         };
         let ports = figures("port").into_iter().filter_map(|port| port.try_into().ok()).collect();
         let commit = info["commit"].as_str().unwrap_or("unknown").to_owned();
-        Ok(Info { commit, ports, spun: Duration::from_micros(figures("looked_out_us").iter().sum()) })
+        Ok(Info {
+            commit,
+            ports,
+            spun: Duration::from_micros(
+                figures("spun_us").iter().chain(&figures("looked_out_us")).sum(),
+            ),
+        })
     }
 
-    /// CPU time in which cores looked out for answers of others.
+    /// CPU time that cores have spent spinning for replies of other cores; zero without `/v1/info`.
     pub fn spun(&self) -> Result<Duration> {
         if self.has_info { Ok(self.info()?.spun) } else { Ok(Duration::ZERO) }
     }
@@ -264,14 +303,17 @@ impl Running {
         let read = |file: &str, field: &str| -> Result<u64> {
             let doing = format!("reading {field} of {}", self.name);
             let text = std::fs::read_to_string(format!("/proc/{pid}/{file}")).context(&doing)?;
-            let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':')).context(&doing)?;
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+                .context(&doing)?;
             let kib = line.trim_end_matches("kB").trim();
             Ok(kib.parse::<u64>().context(&doing)? * 1024)
         };
         Ok(Memory { rss: read("status", "VmRSS")?, pss: read("smaps_rollup", "Pss")? })
     }
 
-    /// Keeps it from running until `go_on`; what it waits for goes on.
+    /// Stops it with SIGSTOP until `go_on`. IO that it has started continues.
     pub fn pause(&self) -> Result<()> {
         sys::signal(self.child.id(), libc::SIGSTOP).context(format!("pausing {}", self.name))
     }
@@ -280,12 +322,12 @@ impl Running {
         sys::signal(self.child.id(), libc::SIGCONT).context(format!("letting {} go on", self.name))
     }
 
-    /// Asks it to end, and waits until it has.
+    /// Ends it with SIGTERM and waits until it has ended.
     pub fn stop(self) -> Result<()> {
         self.leave().map(drop)
     }
 
-    /// The same; returns all that it said.
+    /// Like [`Self::stop`]; returns all lines that it printed.
     pub fn leave(mut self) -> Result<Vec<String>> {
         let doing = format!("stopping {}", self.name);
         sys::signal(self.child.id(), libc::SIGTERM).context(&doing)?;
@@ -297,7 +339,7 @@ impl Running {
                     return Err(Error::new(format!("{doing}: {status}")));
                 }
                 let said = self.output.take().and_then(|output| output.join().ok());
-                return said.context("what a server said was not heard");
+                return said.context("a server's output was lost");
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -1,4 +1,4 @@
-//! A blocking connection to a server, for one request at a time.
+//! A blocking TCP connection to a server, for one request at a time.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 pub struct Stream {
     socket: TcpStream,
-    /// What it looks at its socket with, if it is one that stays awake.
+    /// Poll that it spins on, if it spins for answers.
     poll: Option<Poll>,
 }
 
@@ -25,8 +25,9 @@ impl Stream {
         Ok(Self { socket, poll: None })
     }
 
-    /// From now on it does not sleep until an answer comes: how long its core takes to wake is no part of the server's latency.
-    pub fn stay_awake(&mut self) -> Result<()> {
+    /// From now on, spins instead of sleeping until an answer arrives, so that the wake-up time of
+    /// the load core is not part of the measured latency.
+    pub fn spin_for_answers(&mut self) -> Result<()> {
         let poll = Poll::new().context("making an epoll")?;
         poll.add(&self.socket, 0).context("adding a socket")?;
         self.poll = Some(poll);
@@ -37,7 +38,7 @@ impl Stream {
         self.socket.write_all(bytes).context("sending")
     }
 
-    /// Waits for some bytes, and appends at most `most` of them.
+    /// Waits for bytes and appends at most `most` of them.
     pub fn receive(&mut self, bytes: &mut Vec<u8>, most: usize) -> Result<()> {
         if let Some(poll) = &mut self.poll {
             let (clock, mut is_there) = (Instant::now(), false);
@@ -49,12 +50,17 @@ impl Stream {
         bytes.resize(had + most, 0);
         let got = loop {
             match self.socket.read(&mut bytes[had..]) {
-                // A socket with a timeout says so whenever the kernel pauses its thread.
+                // A read with a timeout returns this whenever the kernel stops and continues its
+                // thread.
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 result => break result.context("receiving")?,
             }
         };
         bytes.truncate(had + got);
-        if got == 0 { Err(Error::new("the connection was closed before the answer's end")) } else { Ok(()) }
+        if got == 0 {
+            Err(Error::new("the connection was closed before the answer's end"))
+        } else {
+            Ok(())
+        }
     }
 }

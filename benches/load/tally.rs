@@ -1,5 +1,6 @@
-//! What the answers must be: the entries of some sampled users are kept as they are generated, and their balance and
-//! statistics are computed from those by the contract's formulas, naively. Shares no code with the server.
+//! Expected answers: the tally keeps the generated entries of some sampled users, and computes
+//! their balance and statistics naively by the contract's formulas. It shares no code with the
+//! server.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,7 +12,8 @@ const SAMPLED_USERS: u64 = 1_000;
 const BUCKET_MS: u64 = 15 * MINUTE_MS;
 const WINDOW_MS: u64 = 7 * DAY_MS;
 
-/// The query of the stats suite. `at_ms` is given: the history ends in the past, and "now" would find an empty window.
+/// Query of the stats suite. It sets `at_ms`, because the history ends in the past and a window
+/// that ends now would be empty.
 pub fn stats_query() -> String {
     format!("window=7d&at_ms={END_MS}")
 }
@@ -19,9 +21,9 @@ pub fn stats_query() -> String {
 #[derive(Clone)]
 pub struct Tally {
     population: Population,
-    /// Indices, in random order.
+    /// Indices of sampled users, in random order.
     sampled: Vec<u64>,
-    /// One bit a user: is it sampled? Asked for every entry.
+    /// Bitmap of sampled users; read for every entry.
     wanted: Vec<u64>,
     kept: HashMap<u64, Vec<Posting>>,
 }
@@ -36,7 +38,8 @@ struct Posting {
 impl Tally {
     pub fn new(population: &Population) -> Self {
         let shuffle = Shuffle::new(population.users, mix(population.seed ^ 0x7a11));
-        let sampled: Vec<u64> = (0..population.users.min(SAMPLED_USERS)).map(|k| shuffle.at(k)).collect();
+        let sampled: Vec<u64> =
+            (0..population.users.min(SAMPLED_USERS)).map(|k| shuffle.at(k)).collect();
         let mut wanted = vec![0; population.users.div_ceil(64) as usize];
         for index in &sampled {
             wanted[(index / 64) as usize] |= 1 << (index % 64);
@@ -52,18 +55,18 @@ impl Tally {
         }
     }
 
-    /// Whether a user is sampled: entries of others need not be shown.
+    /// Whether a user is sampled; entries of other users need not be observed.
     #[inline]
     pub fn wants(&self, user: u64) -> bool {
         self.wanted[(user / 64) as usize] >> (user % 64) & 1 == 1
     }
 
-    /// `count` sampled users, other ones for another `turn` as far as they last.
+    /// `count` sampled users. Different `turn`s give different users until the sample is used up.
     pub fn sample(&self, turn: usize, count: usize) -> impl Iterator<Item = u64> {
         self.sampled.iter().cycle().skip(turn * count % self.sampled.len()).take(count).copied()
     }
 
-    /// Of the whole population.
+    /// Number of users in the population.
     pub fn users(&self) -> u64 {
         self.population.users
     }
@@ -84,33 +87,36 @@ impl Tally {
         self.postings(user).iter().map(|posting| posting.at_ms).max().unwrap_or(0)
     }
 
-    /// What was posted to a user in a currency; `None` if nothing ever was.
+    /// Sum posted to a user in a currency; `None` if there is none.
     pub fn posted(&self, user: u64, currency: &str) -> Option<i64> {
-        let mut moved = self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
+        let mut moved =
+            self.postings(user).iter().filter(|p| GROUPS[p.group].currency == currency).peekable();
         moved.peek().is_some().then(|| moved.map(Posting::signed).sum())
     }
 
-    /// The body of `GET /v1/users/{id}/balance`.
+    /// Expected body of `GET /v1/users/{id}/balance`.
     pub fn balance(&self, user: u64) -> String {
         let (id, version, as_of) = (self.user_id(user), self.version(user), self.latest_ms(user));
-        let mut body = format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
+        let mut body =
+            format!(r#"{{"user_id":"{id}","version":{version},"as_of_ms":{as_of},"balances":["#);
         let mut comma = "";
         for currency in ["COIN", "DIAMOND"] {
             let Some(posted) = self.posted(user, currency) else { continue };
-            let _ = write!(
-                body,
-                r#"{comma}{{"currency":"{currency}","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}"#
-            );
+            let _ = write!(body, r#"{comma}{{"currency":"{currency}","posted":{posted},"#);
+            let _ =
+                write!(body, r#""pending_debits":0,"pending_credits":0,"available":{posted}}}"#);
             comma = ",";
         }
         body + "]}"
     }
 
-    /// The body of `GET /v1/users/{id}/stats` with `stats_query`.
+    /// Expected body of `GET /v1/users/{id}/stats` with `stats_query`.
     pub fn stats(&self, user: u64) -> String {
         let (id, version) = (self.user_id(user), self.version(user));
         let (from, to) = stated_range(self.latest_ms(user), END_MS, WINDOW_MS);
-        let mut body = format!(r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#);
+        let mut body = format!(
+            r#"{{"user_id":"{id}","version":{version},"from_ms":{from},"to_ms":{to},"stats":["#
+        );
         let mut comma = "";
         for (index, group) in GROUPS.iter().enumerate() {
             let inside = |p: &&Posting| p.group == index && (from..to).contains(&p.at_ms);
@@ -122,8 +128,9 @@ impl Tally {
             let Group { currency, kind, direction } = group;
             let _ = write!(
                 body,
-                r#"{comma}{{"currency":"{currency}","kind":"{kind}","direction":"{direction}","count":{count},"sum":{sum},"min":{min},"max":{max}}}"#
+                r#"{comma}{{"currency":"{currency}","kind":"{kind}","direction":"{direction}","#
             );
+            let _ = write!(body, r#""count":{count},"sum":{sum},"min":{min},"max":{max}}}"#);
             comma = ",";
         }
         body + "]}"
@@ -137,7 +144,8 @@ impl Posting {
     }
 }
 
-/// The range that a statistics answer states, of a user whose latest entry is at `n`: API.md, "The answer is exact for".
+/// Range stated by a statistics answer for a user whose latest entry is at `n`: API.md, "The answer
+/// is exact for".
 fn stated_range(n: u64, at_ms: u64, window: u64) -> (u64, u64) {
     let floor = |t: u64, grain: u64| t - t % grain;
     let fine = floor(n.saturating_sub(26 * HOUR_MS), HOUR_MS);

@@ -1,12 +1,14 @@
-//! Runs wrk with one of the scripts in `lua/`, and measures a server while it does.
+//! Runs wrk with a script of `lua/`, and measures a server meanwhile.
 //!
-//! wrk has one thread, on the load core. Its script counts requests in a small shared file, so that requests and CPU time
-//! can be read at one instant: the measured window begins when every connection is up and busy, and ends before any is
-//! closed. (Connecting costs ten times a request; 5,000 connections would otherwise weigh a third of a short round.) Then
-//! SIGINT ends wrk, which takes it for its time being up and prints the line that the script's `done` makes.
+//! wrk has one thread, on the load core. Its script counts requests in a small shared file, so that
+//! requests and CPU time can be read at the same instant. The measured window begins when every
+//! connection is up and busy, and ends before any is closed. (Connecting costs ten times as much as
+//! a request; 5,000 connections would otherwise make up a third of a short round.) Then SIGINT ends
+//! wrk, which treats it like the end of its run and prints the line made by the script's `done`.
 //!
-//! wrk "corrects" its latencies for what a stalled connection did not send. Pipelined, that correction goes by the
-//! interval of single requests where it measured sixteen at once, and the percentiles are nonsense: left out there.
+//! wrk "corrects" its latencies for requests that a stalled connection did not send. With
+//! pipelining, the correction uses the interval of single requests although sixteen were measured
+//! at once, so the percentiles are meaningless and left out.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -29,9 +31,9 @@ pub const BATCH: usize = 100;
 /// Requests that `pipelined.lua` sends at once.
 const DEPTH: u64 = 16;
 
-/// The window begins this long after each connection has been answered once on average.
+/// Delay of the window after each connection has been answered once on average.
 const SETTLE: Duration = Duration::from_millis(250);
-/// For connecting, and for wrk to end.
+/// Longest wait for connecting, and for wrk to end.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,37 +68,47 @@ impl Script {
     }
 }
 
-/// What is asked of a server in a round.
+/// Load on a server in a round.
 #[derive(Clone, Copy)]
 pub struct Load<'a> {
     pub script: Script,
     pub connections: usize,
     pub ids: &'a Ids,
-    /// Of one core of the server, if not the common one.
+    /// Port of one core of the server, if not the common port.
     pub port: Option<u16>,
-    /// The core of wrk, if not the load core.
+    /// Core of wrk, if not the load core.
     pub core: Option<usize>,
 }
 
-/// One round of one load.
+/// Result of one round.
 pub struct Measured {
-    /// Sent within the window; each connection has one call's worth under way at both of its ends.
+    /// Requests sent within the window. At both ends of the window each connection has the requests
+    /// of one script call in flight.
     pub requests: u64,
     pub wall: Duration,
-    /// Without what a core spent looking out for answers of others.
+    /// CPU time, less the time that cores spent spinning for replies of other cores.
     pub cpu: Duration,
-    /// Of wrk's whole run: bytes received for each answer, head included.
+    /// Bytes per answer, head included, over wrk's whole run.
     pub bytes: f64,
-    /// Of wrk's whole run: median, 99th and 99.9th percentile; `None` where wrk's figures cannot be used.
+    /// Median, 99th and 99.9th percentile over wrk's whole run; `None` if wrk's figures are
+    /// unusable.
     pub latency_us: Option<[u64; 3]>,
 }
 
-/// Measures `server` for `seconds` under loads that all run at once, each with a wrk of its own. `seed` decides where in the file of ids the round
-/// begins and in which order it goes through them.
-pub fn measure(server: &Running, loads: &[Load<'_>], seconds: f64, seed: u64, core: usize) -> Result<Measured> {
+/// Measures `server` for `seconds` under simultaneous loads, each with its own wrk. `seed` selects
+/// the start in the file of ids and the order of the round.
+pub fn measure(
+    server: &Running,
+    loads: &[Load<'_>],
+    seconds: f64,
+    seed: u64,
+    core: usize,
+) -> Result<Measured> {
     let doing = "running wrk";
-    let mut runs: Vec<Run<'_>> =
-        loads.iter().map(|load| Run::start(server, load, seconds, seed, core)).collect::<Result<_>>()?;
+    let mut runs: Vec<Run<'_>> = loads
+        .iter()
+        .map(|load| Run::start(server, load, seconds, seed, core))
+        .collect::<Result<_>>()?;
     let window = watch(&mut runs, server, seconds).context(doing)?;
     let summaries: Vec<Summary> = runs.into_iter().map(Run::end).collect::<Result<_>>()?;
     let sum = |of: fn(&Summary) -> u64| summaries.iter().map(of).sum::<u64>();
@@ -104,7 +116,8 @@ pub fn measure(server: &Running, loads: &[Load<'_>], seconds: f64, seed: u64, co
     if window.requests == 0 || answered == 0 {
         return Err(Error::new("no request was answered"));
     }
-    let worst = |place: usize| summaries.iter().map(|summary| summary.latency_us[place]).max().unwrap_or(0);
+    let worst =
+        |place: usize| summaries.iter().map(|summary| summary.latency_us[place]).max().unwrap_or(0);
     let has_latency = loads.iter().all(|load| load.script != Script::Pipelined);
     Ok(Measured {
         requests: window.requests,
@@ -115,7 +128,7 @@ pub fn measure(server: &Running, loads: &[Load<'_>], seconds: f64, seed: u64, co
     })
 }
 
-/// A wrk that runs.
+/// A running wrk.
 struct Run<'a> {
     load: &'a Load<'a>,
     child: Child,
@@ -123,16 +136,23 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(server: &Running, load: &'a Load<'a>, seconds: f64, seed: u64, core: usize) -> Result<Self> {
+    fn start(
+        server: &Running,
+        load: &'a Load<'a>,
+        seconds: f64,
+        seed: u64,
+        core: usize,
+    ) -> Result<Self> {
         let counter = Counter::new().context("making the file of the request count")?;
         let mut address = server.address;
         address.set_port(load.port.unwrap_or(address.port()));
-        let mut command = command(address, load, seconds, seed, load.core.unwrap_or(core), &counter.path);
+        let mut command =
+            command(address, load, seconds, seed, load.core.unwrap_or(core), &counter.path);
         let child = command.spawn().context("starting wrk")?;
         Ok(Self { load, child, counter })
     }
 
-    /// How many requests were sent so far.
+    /// Requests sent so far.
     fn requests(&self) -> Result<u64> {
         Ok(self.counter.calls()? * self.load.script.requests_a_call())
     }
@@ -151,7 +171,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Has it end, and reads what it says.
+    /// Ends wrk and reads its summary.
     fn end(mut self) -> Result<Summary> {
         let doing = format!("running wrk with {}", self.load.script.file());
         sys::signal(self.child.id(), libc::SIGINT).context("ending wrk's run")?;
@@ -159,7 +179,11 @@ impl<'a> Run<'a> {
         let pipe = self.child.stdout.as_mut().context("wrk has no standard output")?;
         pipe.read_to_string(&mut output).context("reading from wrk")?;
         let status = self.child.wait().context(&doing)?;
-        if status.success() { Summary::read(&output) } else { Err(Error::new(format!("{doing}: {status}"))) }
+        if status.success() {
+            Summary::read(&output)
+        } else {
+            Err(Error::new(format!("{doing}: {status}")))
+        }
     }
 }
 
@@ -172,7 +196,14 @@ impl Drop for Run<'_> {
     }
 }
 
-fn command(address: SocketAddr, load: &Load<'_>, seconds: f64, seed: u64, core: usize, counter: &Path) -> Command {
+fn command(
+    address: SocketAddr,
+    load: &Load<'_>,
+    seconds: f64,
+    seed: u64,
+    core: usize,
+    counter: &Path,
+) -> Command {
     let count = load.ids.count;
     let mut random = Random::new(seed);
     let (first, stride) = (random.below(count), stride(count, &mut random));
@@ -191,8 +222,8 @@ fn command(address: SocketAddr, load: &Load<'_>, seconds: f64, seed: u64, core: 
     command
 }
 
-/// A step that meets every record before it meets one again; small, so that the load tool's own cache misses stay few
-/// (the records are in random order already).
+/// A step that visits every record before it repeats one. It is small, so that the load tool has
+/// few cache misses of its own (the records are already in random order).
 fn stride(count: u64, random: &mut Random) -> u64 {
     let divisor = |mut a: u64, mut b: u64| {
         while b != 0 {
@@ -208,7 +239,7 @@ fn stride(count: u64, random: &mut Random) -> u64 {
     }
 }
 
-/// What happened while all connections were up.
+/// Measurements over the time in which all connections were up.
 struct Window {
     requests: u64,
     wall: Duration,
@@ -228,21 +259,23 @@ fn watch(runs: &mut [Run<'_>], server: &Running, seconds: f64) -> Result<Window>
     Ok(Window { requests: after.0 - before.0, cpu: after.1 - before.1, wall: after.2 - before.2 })
 }
 
-/// The file in which the script counts its calls, as one double: all that Lua has.
+/// The file in which the script counts its calls, as one double: Lua's only number type.
 struct Counter {
     path: PathBuf,
     file: File,
 }
 
 impl Counter {
-    /// In memory, if it can be had: on a disk, a store would now and then wait for the page to be written back.
+    /// Creates it in memory if possible: on a disk, a store would sometimes wait for the page's
+    /// write-back.
     fn new() -> io::Result<Self> {
         let memory = Path::new("/dev/shm");
         let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         static FILES: AtomicU32 = AtomicU32::new(0);
         let number = FILES.fetch_add(1, Ordering::Relaxed); // only has to differ
         let path = folder.join(format!("purser-load-{}-{number}.count", std::process::id()));
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
         file.set_len(size_of::<f64>() as u64)?;
         Ok(Self { path, file })
     }
@@ -260,7 +293,7 @@ impl Drop for Counter {
     }
 }
 
-/// wrk's account of its whole run; it counts each pipelined answer.
+/// wrk's summary of its whole run; it counts each pipelined answer.
 struct Summary {
     requests: u64,
     bytes: u64,
@@ -268,13 +301,17 @@ struct Summary {
 }
 
 impl Summary {
-    /// Finds and parses `purser-load name=number …`; any error that wrk counted fails the round.
+    /// Finds and parses the line `purser-load name=number …`. Any error counted by wrk fails the
+    /// round.
     fn read(output: &str) -> Result<Self> {
         let fields = output.lines().find_map(|line| line.strip_prefix("purser-load "));
         let fields = fields.context("wrk printed no summary")?;
         let field = |name: &str| -> Result<u64> {
-            let value = fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
-            value.and_then(|value| value.parse().ok()).context(format!("wrk's summary lacks {name}: {fields}"))
+            let value =
+                fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+            value
+                .and_then(|value| value.parse().ok())
+                .context(format!("wrk's summary lacks {name}: {fields}"))
         };
         for error in ["connect", "read", "write", "status", "timeout"] {
             if field(error)? != 0 {

@@ -1,7 +1,7 @@
-//! The bodies of answers: balances, statistics, and the problem of an item in a batch.
+//! Bodies of answers to reads: balances, statistics, and the problem of an unknown user in a batch.
 
 use super::problem::{Code, Problem};
-use super::read::{Kind, Read, What};
+use super::read::{KindFilter, Read, What};
 use crate::decimal::number;
 use crate::ledger::amount::Currency;
 use crate::ledger::book::View;
@@ -9,17 +9,20 @@ use crate::ledger::id::UserId;
 use crate::ledger::time::Millis;
 use crate::ledger::user::{Balance, Question, Stat};
 
-/// Room for an answer's fixed part and a typical list, reserved at once.
-const ROOM: usize = 512;
+/// Bytes reserved before a body is written: its fixed text and a typical list.
+const TYPICAL_BYTES: usize = 512;
 
-/// Appends the body that answers `read` for a user that is known. `now` is what a missing `at_ms`
-/// means.
+/// Appends the body of the answer to `read`, for a known user. `now` replaces a missing `at_ms`.
 #[inline]
 pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
     match read.what {
         What::Balance => write_balance(out, view, read),
         What::Stats { window, at, kind } => {
-            let question = Question { window, currency: read.currency, kind: kind.as_ref().map(Kind::as_str) };
+            let question = Question {
+                window,
+                currency: read.currency,
+                kind: kind.as_ref().map(KindFilter::as_str),
+            };
             write_stats(out, view, &question, at.unwrap_or(now));
         }
     }
@@ -27,7 +30,7 @@ pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
 
 fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
     let user = view.user;
-    out.reserve(ROOM);
+    out.reserve(TYPICAL_BYTES);
     write_head(out, view);
     out.extend_from_slice(b",\"as_of_ms\":");
     number(out, user.as_of().0);
@@ -38,7 +41,7 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
         out.extend_from_slice(b"\",\"posted\":");
         minor(out, balance.posted);
         if balance.pending_debits | balance.pending_credits == 0 {
-            // Most balances have no open hold.
+            // Fast path: most balances have no open hold.
             out.extend_from_slice(b",\"pending_debits\":0,\"pending_credits\":0,\"available\":");
         } else {
             out.extend_from_slice(b",\"pending_debits\":");
@@ -59,7 +62,7 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
 
 fn write_stats(out: &mut Vec<u8>, view: View<'_>, question: &Question<'_>, at: Millis) {
     let range = view.user.range(question.window, at);
-    out.reserve(ROOM);
+    out.reserve(TYPICAL_BYTES);
     write_head(out, view);
     out.extend_from_slice(b",\"from_ms\":");
     number(out, range.from_ms);
@@ -93,7 +96,7 @@ fn write_head(out: &mut Vec<u8>, view: View<'_>) {
     number(out, view.user.version());
 }
 
-/// Appends what a batch says of a user of whom nothing was accepted.
+/// Appends the batch item for a user without any accepted entry.
 pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
     Problem::from(Code::UserNotFound).write_open(out);
     out.extend_from_slice(b",\"user_id\":\"");
@@ -101,17 +104,21 @@ pub fn write_unknown_user(out: &mut Vec<u8>, user: UserId) {
     out.extend_from_slice(b"\"}");
 }
 
-/// Opens an item of a list with its currency, which is appended as [`crate::decimal`] appends
-/// numbers: a fixed number of bytes, then cut.
+/// Opens a list item with its currency. Like the numbers of [`crate::decimal`], the currency is
+/// copied as a fixed number of bytes, then truncated.
 #[inline]
 fn open_item(out: &mut Vec<u8>, first: &mut bool, currency: Currency) {
-    out.extend_from_slice(if std::mem::take(first) { b"{\"currency\":\"" } else { &b",{\"currency\":\""[..] });
+    out.extend_from_slice(if std::mem::take(first) {
+        b"{\"currency\":\""
+    } else {
+        &b",{\"currency\":\""[..]
+    });
     let start = out.len();
     out.extend_from_slice(currency.padded());
     out.truncate(start + currency.as_bytes().len());
 }
 
-/// Appends minor units.
+/// Appends an amount in minor units.
 #[inline]
 fn minor(out: &mut Vec<u8>, value: i64) {
     if value < 0 {

@@ -1,24 +1,26 @@
-//! A batch body to its reads.
+//! Parser of a batch body: JSON to a list of reads.
 //!
-//! First failure wins: the JSON itself, the number of items, repeated members (of the body, then of the items in order), the
-//! body's own members, then the items in order.
+//! The first failure wins, in this order: the JSON itself, the number of items, repeated members
+//! (of the body, then of the items in order), the body's own members, then the items in order.
 
 use super::BATCH_READS;
-use super::json::{Members, Names, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{
+    MemberNames, Members, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown,
+};
 use super::problem::{Code, Field, Problem};
-use super::read::{Kind, Read, What};
+use super::read::{KindFilter, Read, What};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Window;
 
-/// The members of an item, in the order in which they are judged.
+/// Members of an item, in the order in which they are checked.
 pub const MEMBERS: [&str; 6] = ["user_id", "read", "window", "at_ms", "currency", "kind"];
-static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
-/// The members of an item that reads a balance.
-const OF_BALANCE: [&str; 3] = ["user_id", "read", "currency"];
+static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
+/// Members of an item that reads a balance.
+const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 
-/// Reads a batch body into `reads`, which is cleared first.
-pub fn read(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
+/// Parses a batch body into `reads`, which is cleared first.
+pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
     std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
     let mut found = Found { reads, items: 0, repeated: None, wrong: None, is_list: false };
@@ -43,12 +45,12 @@ struct Found<'r> {
     items: usize,
     repeated: Option<Problem>,
     wrong: Option<Problem>,
-    /// Whether there is a `requests` and it is a list; a body without one has `wrong` set.
+    /// Whether the body has a list `requests`; `wrong` is set if it has not.
     is_list: bool,
 }
 
 impl Found<'_> {
-    /// Reads the body. Says whether it has members that are repeated or unknown.
+    /// Reads the body. Returns whether it has repeated or unknown members.
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
         if !reader.open(b'{') {
             return Err(NotJson);
@@ -81,7 +83,11 @@ impl Found<'_> {
                 Ok(read) if index < BATCH_READS => self.reads.push(read),
                 Ok(_) => {}
                 Err(problem) => {
-                    let kept = if problem.code == Code::InvalidJson { &mut self.repeated } else { &mut self.wrong };
+                    let kept = if problem.code == Code::InvalidJson {
+                        &mut self.repeated
+                    } else {
+                        &mut self.wrong
+                    };
                     kept.get_or_insert(problem.in_item(index));
                 }
             }
@@ -90,7 +96,7 @@ impl Found<'_> {
     }
 }
 
-/// One item, taken whole. The inner error is the item's, without its index.
+/// Reads one item whole. The inner error is the item's, without its index.
 fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
     if reader.peek() != Some(b'{') {
         reader.value()?;
@@ -111,17 +117,23 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
     }
     let user = text(user, UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
     if balance {
-        return Ok(Read { user, currency: optional(currency, "currency", Currency::parse)?, what: What::Balance });
+        return Ok(Read {
+            user,
+            currency: optional(currency, "currency", Currency::parse)?,
+            what: What::Balance,
+        });
     }
     text(read, |t| (t == b"stats").then_some(())).ok_or_else(|| wrong(read, "read"))?;
     let Some(Value::Text(_)) = window else { return Err(wrong(window, "window")) };
-    let window = text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
-    let time = at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
+    let window =
+        text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
+    let time =
+        at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
     if time.is_some() && window == Window::Lifetime {
         return Err(Problem::at(Code::InvalidField, "at_ms"));
     }
     let currency = optional(currency, "currency", Currency::parse)?;
-    let kind = optional(kind, "kind", Kind::parse)?;
+    let kind = optional(kind, "kind", KindFilter::parse)?;
     Ok(Read { user, currency, what: What::Stats { window, at: time, kind } })
 }
 
@@ -130,7 +142,7 @@ fn oddity(object: Reader<'_>, balance: bool) -> Option<Problem> {
     if let Some(name) = first_repeated(object.clone()) {
         return Some(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
     }
-    let known: &[&str] = if balance { &OF_BALANCE } else { &MEMBERS };
+    let known: &[&str] = if balance { &BALANCE_MEMBERS } else { &MEMBERS };
     let name = first_unknown(object, |name| known.iter().any(|k| k.as_bytes() == name))?;
     Some(Problem { code: Code::UnknownField, field: Field::echo(&name) })
 }
@@ -163,8 +175,9 @@ mod tests {
 
     fn check(body: &str, want: Result<usize, (&str, &str)>) {
         let mut reads = Vec::new();
-        let got = read(body.as_bytes(), &mut reads).map(|()| reads.len());
-        let got = got.map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
+        let got = parse(body.as_bytes(), &mut reads).map(|()| reads.len());
+        let got = got
+            .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{body}");
     }
 
@@ -172,7 +185,10 @@ mod tests {
     fn bodies() {
         check(r#"{"requests":[]}"#, Ok(0));
         check(
-            r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","window":"7d","kind":"gift_sent"}]}"#,
+            concat!(
+                r#"{"requests":[{"user_id":"42","read":"balance"},"#,
+                r#"{"user_id":"7","read":"stats","window":"7d","kind":"gift_sent"}]}"#
+            ),
             Ok(2),
         );
         check("", Err(("invalid_json", "")));
@@ -183,27 +199,57 @@ mod tests {
         check(r#"{"requests":[],"requests":[]}"#, Err(("invalid_json", "requests")));
         check(r#"{"requests":[1]}"#, Err(("invalid_field", "requests[0]")));
         check(r#"{"requests":[]"#, Err(("invalid_json", "")));
-        let many = |n| format!(r#"{{"requests":[{}]}}"#, vec![r#"{"user_id":"1","read":"balance"}"#; n].join(","));
+        let many = |n| {
+            format!(
+                r#"{{"requests":[{}]}}"#,
+                vec![r#"{"user_id":"1","read":"balance"}"#; n].join(",")
+            )
+        };
         check(&many(1_000), Ok(1_000));
         check(&many(1_001), Err(("too_many_items", "requests")));
     }
 
     #[test]
     fn items() {
-        let item = |item: &str| format!(r#"{{"requests":[{{"user_id":"1","read":"balance"}},{item}]}}"#);
+        let item =
+            |item: &str| format!(r#"{{"requests":[{{"user_id":"1","read":"balance"}},{item}]}}"#);
         let bad = |text: &str, code, field| check(&item(text), Err((code, field)));
         bad(r#"{"read":"balance"}"#, "missing_field", "requests[1].user_id");
         bad(r#"{"user_id":"1"}"#, "missing_field", "requests[1].read");
         bad(r#"{"user_id":"1","read":"x"}"#, "invalid_field", "requests[1].read");
         bad(r#"{"user_id":1,"read":"balance"}"#, "invalid_field", "requests[1].user_id");
-        bad(r#"{"user_id":"1","read":"balance","window":"7d"}"#, "unknown_field", "requests[1].window");
+        bad(
+            r#"{"user_id":"1","read":"balance","window":"7d"}"#,
+            "unknown_field",
+            "requests[1].window",
+        );
         bad(r#"{"user_id":"1","read":"stats"}"#, "missing_field", "requests[1].window");
-        bad(r#"{"user_id":"1","read":"stats","window":"7x"}"#, "invalid_window", "requests[1].window");
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7x"}"#,
+            "invalid_window",
+            "requests[1].window",
+        );
         bad(r#"{"user_id":"1","read":"stats","window":7}"#, "invalid_field", "requests[1].window");
-        bad(r#"{"user_id":"1","read":"stats","window":"lifetime","at_ms":1}"#, "invalid_field", "requests[1].at_ms");
-        bad(r#"{"user_id":"1","read":"stats","window":"7d","at_ms":"1"}"#, "invalid_field", "requests[1].at_ms");
-        bad(r#"{"user_id":"1","read":"stats","window":"7d","currency":"x"}"#, "invalid_field", "requests[1].currency");
-        bad(r#"{"user_id":"1","read":"stats","window":"7d","kind":null}"#, "invalid_field", "requests[1].kind");
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"lifetime","at_ms":1}"#,
+            "invalid_field",
+            "requests[1].at_ms",
+        );
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7d","at_ms":"1"}"#,
+            "invalid_field",
+            "requests[1].at_ms",
+        );
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7d","currency":"x"}"#,
+            "invalid_field",
+            "requests[1].currency",
+        );
+        bad(
+            r#"{"user_id":"1","read":"stats","window":"7d","kind":null}"#,
+            "invalid_field",
+            "requests[1].kind",
+        );
         bad(r#"{"x":1},{"user_id":"1","user_id":"1"}"#, "invalid_json", "requests[2].user_id");
         bad(r#"{"x\"y":1}"#, "unknown_field", "requests[1]");
     }

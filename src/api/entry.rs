@@ -1,8 +1,11 @@
-//! One line of the feed to an entry.
+//! Parser of a feed line: JSON to an entry.
 //!
-//! First failure wins: the JSON itself, a repeated member, an unknown one, then the members in the order in which the contract shows them.
+//! The first failure wins, in this order: the JSON itself, a repeated member, an unknown member,
+//! then the members in the order in which the contract lists them.
 
-use super::json::{Members, Names, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown};
+use super::json::{
+    MemberNames, Members, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
+};
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
@@ -10,12 +13,21 @@ use crate::ledger::entry::{Action, EntryRef, Leg};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
-/// The members of an entry, in the order in which they are judged.
-pub const MEMBERS: [&str; 9] =
-    ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
-static NAMES: Names<{ MEMBERS.len() }> = Names::new(MEMBERS);
+/// Members of an entry, in the order in which they are checked.
+pub const MEMBERS: [&str; 9] = [
+    "entry_id",
+    "user_id",
+    "currency",
+    "kind",
+    "direction",
+    "amount",
+    "at_ms",
+    "state",
+    "pending_id",
+];
+static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 
-/// Room for the texts of one line that had escapes.
+/// Buffers for the texts of one line that have escapes.
 #[derive(Debug)]
 pub struct LineScratch {
     id: Scratch,
@@ -23,22 +35,22 @@ pub struct LineScratch {
 }
 
 impl LineScratch {
-    /// Nothing in it.
+    /// Empty buffers.
     pub const EMPTY: Self = Self { id: [0; TEXT_BYTES], kind: [0; TEXT_BYTES] };
 }
 
-/// What a line says.
+/// Result of parsing one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line<'a> {
     /// The entry's id as it was sent; empty if it is not valid.
     pub id_text: &'a [u8],
-    /// The entry, or what is wrong with it.
+    /// The entry, or the reason for its rejection.
     pub entry: Result<EntryRef<'a>, Problem>,
 }
 
-/// Reads one line, without its line feed.
+/// Parses one line, which excludes its line feed.
 #[inline]
-pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
+pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let refused = |problem| Line { id_text: b"", entry: Err(problem) };
     if !line.is_ascii() && std::str::from_utf8(line).is_err() {
         return refused(Code::InvalidJson.into());
@@ -58,7 +70,9 @@ pub fn read<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let id = sent.and_then(EntryId::parse);
     let id_text = if id.is_some() { sent.unwrap_or_default() } else { b"" };
     if members.odd {
-        let name = first_unknown(Reader::new(line), |name| MEMBERS.iter().any(|known| known.as_bytes() == name));
+        let name = first_unknown(Reader::new(line), |name| {
+            MEMBERS.iter().any(|known| known.as_bytes() == name)
+        });
         let field = Field::echo(&name.unwrap_or_default());
         return Line { id_text, entry: Err(Problem { code: Code::UnknownField, field }) };
     }
@@ -76,7 +90,8 @@ fn judge<'a>(
     let voids = is_text(state, b"voided");
 
     let id = id.ok_or_else(|| wrong(sent_id, "entry_id"))?;
-    let user_id = text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
+    let user_id =
+        text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
     let leg = if settles {
         absent(currency, "currency")
             .and_then(|()| absent(kind, "kind"))
@@ -85,10 +100,16 @@ fn judge<'a>(
     } else {
         let parsed_currency = text(currency, &mut scratch).and_then(Currency::parse);
         let parsed_currency = parsed_currency.ok_or_else(|| wrong(currency, "currency"))?;
-        let parsed_kind = text(kind, kind_scratch).filter(|k| is_kind(k)).and_then(|k| std::str::from_utf8(k).ok());
+        let parsed_kind = text(kind, kind_scratch)
+            .filter(|k| is_kind(k))
+            .and_then(|k| std::str::from_utf8(k).ok());
         let parsed_kind = parsed_kind.ok_or_else(|| wrong(kind, "kind"))?;
         let parsed_direction = text(direction, &mut scratch).and_then(read_direction);
-        Some((parsed_currency, parsed_kind, parsed_direction.ok_or_else(|| wrong(direction, "direction"))?))
+        Some((
+            parsed_currency,
+            parsed_kind,
+            parsed_direction.ok_or_else(|| wrong(direction, "direction"))?,
+        ))
     };
     let amount = if settles && voids {
         absent(amount, "amount")?;
@@ -119,7 +140,7 @@ fn judge<'a>(
     Ok(EntryRef { id, user: user_id, at, action })
 }
 
-/// A member that is needed: missing, or there and wrong.
+/// The problem of a required member without a valid value: missing or invalid.
 fn wrong(value: Option<Value<'_>>, name: &'static str) -> Problem {
     Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
 }
@@ -152,13 +173,16 @@ fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
     let Some(Value::Number(digits)) = value else { return Err(wrong(value, "amount")) };
     if let [b'-', rest @ ..] = digits {
         let negative = rest != b"0" && rest.iter().all(u8::is_ascii_digit);
-        return Err(Problem::at(if negative { Code::AmountNegative } else { Code::InvalidField }, "amount"));
+        return Err(Problem::at(
+            if negative { Code::AmountNegative } else { Code::InvalidField },
+            "amount",
+        ));
     }
     let minor = UserId::parse(digits).and_then(|n| i64::try_from(n.0).ok()).and_then(Amount::new);
     minor.ok_or_else(|| Problem::at(Code::InvalidField, "amount"))
 }
 
-/// A JSON integer that is a time.
+/// Parses a JSON integer as a time.
 pub(super) fn read_time(value: Option<Value<'_>>) -> Option<Millis> {
     match value {
         Some(Value::Number(digits)) => millis(digits),
@@ -170,31 +194,45 @@ pub(super) fn read_time(value: Option<Value<'_>>) -> Option<Millis> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":500,"at_ms":1763900000000}"#;
+    const GOOD: &str = concat!(
+        r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift_sent","#,
+        r#""direction":"debit","amount":500,"at_ms":1763900000000}"#
+    );
 
     fn check(line: &str, want: Result<(), (&str, &str)>) {
         let mut scratch = LineScratch::EMPTY;
-        let got = read(line.as_bytes(), &mut scratch).entry;
-        let got = got.map(|_| ()).map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
+        let got = parse(line.as_bytes(), &mut scratch).entry;
+        let got = got
+            .map(|_| ())
+            .map_err(|p| (p.code.name(), String::from_utf8(p.field.as_bytes().to_vec()).unwrap()));
         assert_eq!(got, want.map_err(|(code, field)| (code, field.to_owned())), "{line}");
     }
 
-    /// `GOOD` with one member's text replaced; an empty text leaves the member out, a name that is not there is added.
+    /// `GOOD` with the value of one member replaced. An empty value removes the member; a new name
+    /// is added.
     fn with(name: &str, value: &str) -> String {
         let mut members: Vec<(String, String)> = GOOD[1..GOOD.len() - 1]
             .split(',')
-            .map(|m| m.split_once(':').map(|(n, v)| (n.trim_matches('"').to_owned(), v.to_owned())).unwrap())
+            .map(|m| {
+                m.split_once(':')
+                    .map(|(n, v)| (n.trim_matches('"').to_owned(), v.to_owned()))
+                    .unwrap()
+            })
             .collect();
         match members.iter_mut().find(|m| m.0 == name) {
             Some(member) => member.1 = value.to_owned(),
             None => members.push((name.to_owned(), value.to_owned())),
         }
-        let shown: Vec<_> = members.iter().filter(|m| !m.1.is_empty()).map(|(n, v)| format!("\"{n}\":{v}")).collect();
+        let shown: Vec<_> = members
+            .iter()
+            .filter(|m| !m.1.is_empty())
+            .map(|(n, v)| format!("\"{n}\":{v}"))
+            .collect();
         format!("{{{}}}", shown.join(","))
     }
 
     #[test]
-    fn fields_are_judged_in_order() {
+    fn fields_are_checked_in_order() {
         check(GOOD, Ok(()));
         for name in &MEMBERS[..7] {
             check(&with(name, ""), Err(("missing_field", name)));
@@ -213,7 +251,10 @@ mod tests {
             ("01", "invalid_json"),
             ("-1.5", "invalid_field"),
         ] {
-            check(&with("amount", amount), Err((code, if code == "invalid_json" { "" } else { "amount" })));
+            check(
+                &with("amount", amount),
+                Err((code, if code == "invalid_json" { "" } else { "amount" })),
+            );
         }
         check(&with("amount", "9223372036854775807"), Ok(()));
         check(&with("at_ms", "253402300800000"), Err(("invalid_field", "at_ms")));
@@ -230,8 +271,10 @@ mod tests {
     }
 
     #[test]
-    fn settlements_leave_out_what_the_hold_has() {
-        let line = |rest: &str| format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#);
+    fn a_settlement_may_not_repeat_members_of_its_hold() {
+        let line = |rest: &str| {
+            format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#)
+        };
         check(&line(r#","amount":5"#), Ok(()));
         check(&line(r#","amount":5,"state":"posted""#), Ok(()));
         check(&line(r#","state":"voided""#), Ok(()));
@@ -248,10 +291,10 @@ mod tests {
     }
 
     #[test]
-    fn the_id_is_echoed_as_it_was_sent_if_it_is_valid() {
+    fn a_valid_id_is_echoed_as_it_was_sent() {
         let echo = |line: &str| {
             let mut scratch = LineScratch::EMPTY;
-            String::from_utf8(read(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()
+            String::from_utf8(parse(line.as_bytes(), &mut scratch).id_text.to_vec()).unwrap()
         };
         assert_eq!(
             echo(&with("entry_id", "\"0192F0C1-0000-7000-8000-00000000ABcd\"")),

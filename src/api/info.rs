@@ -1,47 +1,51 @@
-//! What `GET /v1/info` says: which program this is, which users live where, and the limits in force.
+//! Body of `GET /v1/info`: program version, location of each slice, and the limits in force.
 //!
-//! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) sends each request to the port of the core that owns its user, and saves the
-//! way between cores: see `examples/shard_aware.rs`.
+//! A client that knows the hash ([`crate::ledger::id::UserId::slice`]) can send each request to the
+//! port of the slice that owns its user, which saves the hop between cores: see
+//! `examples/shard_aware.rs`.
 
 use crate::decimal::number;
 
-/// What does not change while a server runs.
+/// Facts that do not change while a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Info {
     /// The program's version.
     pub version: &'static str,
-    /// The commit that it was built from.
+    /// The commit that the program was built from.
     pub commit: &'static str,
-    /// When it was started, in milliseconds since the Unix epoch.
+    /// Start time of the server, in milliseconds since the Unix epoch.
     pub started_ms: u64,
-    /// The version of the hash by which users are spread over the cores.
+    /// Version of the hash that distributes users over the slices.
     pub hash: u64,
-    /// The cores, in order of their slices.
-    pub cores: Vec<Place>,
+    /// Location of each slice, in slice order.
+    pub slices: Vec<SliceInfo>,
     /// The limits in force, by name.
     pub limits: Vec<(&'static str, u64)>,
 }
 
-/// Where a core is.
+/// Location of a slice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// The CPU that it runs on.
+pub struct SliceInfo {
+    /// Number of the core that owns the slice.
+    pub core: u32,
+    /// The CPU that this core runs on.
     pub cpu: usize,
-    /// The port that it alone listens on.
+    /// The port of this slice; no other slice listens on it.
     pub port: u16,
 }
 
-/// What a core tells of itself.
+/// Current figures of a slice.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// How many users it has.
+    /// Number of users.
     pub users: u64,
-    /// CPU time in which it looked out for answers of other cores, in microseconds.
-    pub looked_out_us: u64,
+    /// CPU time that the slice's core has spent spinning for replies of other cores, in
+    /// microseconds. Slices of one core show the same value.
+    pub spun_us: u64,
 }
 
 impl Info {
-    /// Appends it, with the figures of each slice, in their order.
+    /// Appends the body. `figures` has one element for each slice, in slice order.
     pub fn write(&self, figures: &[Figures], out: &mut Vec<u8>) {
         let mut first = true;
         let mut open = |out: &mut Vec<u8>, name: &str| {
@@ -55,17 +59,22 @@ impl Info {
             out.extend_from_slice(text.as_bytes());
             out.push(b'"');
         }
-        let slices = self.cores.len() as u64;
-        for (name, figure) in [("started_ms", self.started_ms), ("hash", self.hash), ("slices", slices)] {
+        for (name, figure) in [("started_ms", self.started_ms), ("hash", self.hash)] {
             open(out, name);
             number(out, figure);
         }
-        open(out, "cores");
-        for ((slice, core), figures) in (0u64..).zip(&self.cores).zip(figures) {
+        open(out, "slices");
+        for ((slice, info), figures) in (0u64..).zip(&self.slices).zip(figures) {
             out.push(if slice == 0 { b'[' } else { b',' });
-            let Figures { users, looked_out_us } = *figures;
-            let place = [("slice", slice), ("cpu", core.cpu as u64), ("port", core.port.into())];
-            object(out, place.into_iter().chain([("users", users), ("looked_out_us", looked_out_us)]));
+            let members = [
+                ("slice", slice),
+                ("core", info.core.into()),
+                ("cpu", info.cpu as u64),
+                ("port", info.port.into()),
+                ("users", figures.users),
+                ("spun_us", figures.spun_us),
+            ];
+            object(out, members.into_iter());
         }
         out.push(b']');
         open(out, "limits");
@@ -95,14 +104,22 @@ mod tests {
             commit: "abc",
             started_ms: 5,
             hash: 1,
-            cores: vec![Place { cpu: 0, port: 8_081 }, Place { cpu: 3, port: 8_082 }],
+            slices: vec![
+                SliceInfo { core: 0, cpu: 0, port: 8_081 },
+                SliceInfo { core: 1, cpu: 3, port: 8_082 },
+            ],
             limits: vec![("connections", 10), ("batch_reads", 1_000)],
         };
         let mut out = Vec::new();
-        info.write(&[70, 71].map(|users| Figures { users, looked_out_us: 9 }), &mut out);
+        info.write(&[70, 71].map(|users| Figures { users, spun_us: 9 }), &mut out);
         assert_eq!(
             String::from_utf8(out).unwrap(),
-            r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":2,"cores":[{"slice":0,"cpu":0,"port":8081,"users":70,"looked_out_us":9},{"slice":1,"cpu":3,"port":8082,"users":71,"looked_out_us":9}],"limits":{"connections":10,"batch_reads":1000}}"#
+            concat!(
+                r#"{"version":"1.2.3","commit":"abc","started_ms":5,"hash":1,"slices":["#,
+                r#"{"slice":0,"core":0,"cpu":0,"port":8081,"users":70,"spun_us":9},"#,
+                r#"{"slice":1,"core":1,"cpu":3,"port":8082,"users":71,"spun_us":9}],"#,
+                r#""limits":{"connections":10,"batch_reads":1000}}"#
+            )
         );
     }
 }

@@ -1,41 +1,43 @@
-//! RFC 8259, read strictly, in one pass and in place.
+//! JSON reader: strict RFC 8259, in one pass and in place.
 //!
-//! A [`Reader`] pulls members and elements; a value comes out as a borrowed piece of text whose syntax was checked. The text must be valid
-//! UTF-8 (the caller checks it once, whole). Refused beyond the grammar: lone surrogates and nesting deeper than [`DEPTH`].
-//! Nothing is allocated.
+//! A [`Reader`] pulls members and elements; a value is a borrowed piece of the text whose syntax
+//! was checked. The text must be valid UTF-8 (the caller checks the whole text once). Refused
+//! beyond the grammar: lone surrogates and nesting deeper than [`DEPTH`]. Nothing is allocated,
+//! except by [`Text::to_vec`] and to name a repeated or unknown member.
 
-/// The deepest nesting of objects and arrays.
+/// Limit of nested objects and arrays.
 pub const DEPTH: usize = 128;
-/// The longest text that is decoded if it has escapes; longer than any value that means something here.
+/// Limit in bytes of a text with escapes, decoded; longer than any valid value of the contract.
 pub const TEXT_BYTES: usize = 64;
 
 /// The text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
 
-/// A value, in place.
+/// A value that borrows from the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A string.
     Text(Text<'a>),
-    /// A number, as it was written.
+    /// A number, undecoded.
     Number(&'a [u8]),
     /// `true`, `false`, `null`, an object or an array.
     Other,
 }
 
-/// A string: what is between its quotes.
+/// A string: the bytes between its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'a> {
     raw: &'a [u8],
     escaped: bool,
 }
 
-/// Room to decode a string in.
+/// Buffer that a string is decoded into.
 pub type Scratch = [u8; TEXT_BYTES];
 
 impl<'a> Text<'a> {
-    /// The string's UTF-8 bytes; `None` if it has escapes and is longer than [`TEXT_BYTES`].
+    /// The string's UTF-8 bytes; `None` if it has escapes and its decoded form exceeds
+    /// [`TEXT_BYTES`].
     #[inline]
     pub fn get<'s>(&self, scratch: &'s mut Scratch) -> Option<&'s [u8]>
     where
@@ -44,7 +46,7 @@ impl<'a> Text<'a> {
         if self.escaped { self.decode(scratch) } else { Some(self.raw) }
     }
 
-    /// The string's UTF-8 bytes, however long.
+    /// The string's UTF-8 bytes, of any length.
     pub fn to_vec(self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.raw.len());
         unescape(self.raw, |piece| {
@@ -66,7 +68,7 @@ impl<'a> Text<'a> {
     }
 }
 
-/// Hands the decoded pieces of a checked string to `push`, until it says `None`.
+/// Passes the decoded pieces of a checked string to `push`, until it returns `None`.
 fn unescape(raw: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()> {
     let mut at = 0;
     while at < raw.len() {
@@ -82,7 +84,8 @@ fn unescape(raw: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()>
             b'r' => b'\r',
             b't' => b'\t',
             b'u' => {
-                let (c, len) = unicode_escape(&raw[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 6));
+                let (c, len) =
+                    unicode_escape(&raw[at..]).unwrap_or((char::REPLACEMENT_CHARACTER, 6));
                 push(c.encode_utf8(&mut [0; 4]).as_bytes())?;
                 at += len;
                 continue;
@@ -95,7 +98,7 @@ fn unescape(raw: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()>
     Some(())
 }
 
-/// The character of `\uXXXX` or of a surrogate pair, and the bytes that it took.
+/// Decodes `\uXXXX` or a surrogate pair: the character, and the number of bytes it took.
 fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
     let unit = |at: usize| -> Option<u32> {
         let digits = raw.get(at..at + 6)?;
@@ -115,22 +118,22 @@ fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
     char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).map(|c| (c, 12))
 }
 
-/// Pulls values out of a text.
+/// A pull parser over a JSON text.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// Brackets that are open around the next value.
+    /// Number of open brackets around the next value.
     depth: usize,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads `bytes`, which must be valid UTF-8.
+    /// A reader of `bytes`, which must be valid UTF-8.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0, depth: 0 }
     }
 
-    /// The next byte that is not white space, not taken.
+    /// Skips white space and returns the next byte, which is not consumed.
     #[inline]
     pub fn peek(&mut self) -> Option<u8> {
         loop {
@@ -142,17 +145,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes an opening bracket, whose members or elements the caller pulls; it is closed by [`Self::another`].
+    /// Consumes `bracket` if it comes next, and returns whether it did. The caller then pulls the
+    /// members or elements; [`Self::another`] consumes the closing bracket.
     #[inline]
     pub fn open(&mut self, bracket: u8) -> bool {
-        let there = self.take(bracket);
+        let there = self.eat(bracket);
         self.depth += usize::from(there);
         there
     }
 
-    /// Takes `byte` if it comes next.
+    /// Consumes `byte` if it comes next, and returns whether it did.
     #[inline]
-    pub fn take(&mut self, byte: u8) -> bool {
+    pub fn eat(&mut self, byte: u8) -> bool {
         let there = self.peek() == Some(byte);
         self.at += usize::from(there);
         there
@@ -160,16 +164,17 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
-        if self.take(byte) { Ok(()) } else { Err(NotJson) }
+        if self.eat(byte) { Ok(()) } else { Err(NotJson) }
     }
 
-    /// Nothing but white space may be left.
+    /// Checks that only white space is left.
     #[inline]
     pub fn end(&mut self) -> Result<(), NotJson> {
         if self.peek().is_none() { Ok(()) } else { Err(NotJson) }
     }
 
-    /// The next member's name, behind a `{` or a member; `None` when the object ends. `first` is true at the `{` only.
+    /// Reads the next member's name, behind a `{` or a member; `None` at the end of the object.
+    /// `first` is true behind the `{` only.
     #[inline]
     pub fn name(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, NotJson> {
         if !self.another(first, b'}')? {
@@ -181,10 +186,11 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
-    /// Whether another member or element comes, behind an opening bracket (`first`) or an item.
+    /// Whether another member or element follows, behind an opening bracket (`first`) or an item.
+    /// Consumes the comma or the closing bracket.
     #[inline]
     pub fn another(&mut self, first: &mut bool, close: u8) -> Result<bool, NotJson> {
-        if self.take(close) {
+        if self.eat(close) {
             self.depth -= 1;
             return Ok(false);
         }
@@ -194,7 +200,7 @@ impl<'a> Reader<'a> {
         Ok(true)
     }
 
-    /// The next value, whole.
+    /// Reads the next value whole.
     #[inline(always)]
     pub fn value(&mut self) -> Result<Value<'a>, NotJson> {
         match self.peek().ok_or(NotJson)? {
@@ -208,7 +214,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A string, behind its opening quote.
+    /// Reads a string, behind its opening quote.
     #[inline(always)]
     fn text(&mut self) -> Result<Text<'a>, NotJson> {
         let start = self.at;
@@ -274,12 +280,16 @@ impl<'a> Reader<'a> {
     #[cold]
     fn literal(&mut self) -> Result<(), NotJson> {
         let rest = &self.bytes[self.at..];
-        let word = [&b"true"[..], b"false", b"null"].into_iter().find(|word| rest.starts_with(word)).ok_or(NotJson)?;
+        let word = [&b"true"[..], b"false", b"null"]
+            .into_iter()
+            .find(|word| rest.starts_with(word))
+            .ok_or(NotJson)?;
         self.at += word.len();
         Ok(())
     }
 
-    /// An object or array, checked and passed over, without recursion: what it holds has no meaning here.
+    /// Checks and skips an object or array, without recursion: nothing reads the contents of such a
+    /// value.
     #[cold]
     fn skip_nested(&mut self) -> Result<(), NotJson> {
         let (mut open, mut depth) = ([0u8; DEPTH], 0);
@@ -290,7 +300,7 @@ impl<'a> Reader<'a> {
                     *open[..deepest].get_mut(depth).ok_or(NotJson)? = bracket + 2;
                     depth += 1;
                     self.at += 1;
-                    if !self.take(bracket + 2) {
+                    if !self.eat(bracket + 2) {
                         self.skip_name(bracket + 2)?;
                         continue;
                     }
@@ -304,7 +314,7 @@ impl<'a> Reader<'a> {
                 if depth == 0 {
                     return Ok(());
                 }
-                if self.take(b',') {
+                if self.eat(b',') {
                     break self.skip_name(open[depth - 1])?;
                 }
                 self.expect(open[depth - 1])?;
@@ -323,18 +333,20 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// How many bytes from the start are neither quote, backslash nor control: eight at a time.
+/// Number of leading bytes that are neither quote, backslash nor control, found eight at a time.
 #[inline]
 fn plain_len(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES << 7;
-    // A byte that is zero after the xor, or below 0x20, borrows into its own high bit; the classic test of word-wise strlen.
+    // The classic test of word-wise strlen: a byte below `limit` borrows into its own high bit. The
+    // xor makes the searched byte zero.
     let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word;
     let mut at = 0;
     while let Some(chunk) = bytes.get(at..at + 8).and_then(|c| <[u8; 8]>::try_from(c).ok()) {
         let word = u64::from_le_bytes(chunk);
-        let special =
-            below(word, 0x20) | below(word ^ (ONES * b'"' as u64), 1) | below(word ^ (ONES * b'\\' as u64), 1);
+        let special = below(word, 0x20)
+            | below(word ^ (ONES * b'"' as u64), 1)
+            | below(word ^ (ONES * b'\\' as u64), 1);
         if special & HIGHS != 0 {
             // The lowest marked byte is exact: a false mark can only follow a true one.
             return at + (special & HIGHS).trailing_zeros() as usize / 8;
@@ -344,15 +356,15 @@ fn plain_len(bytes: &[u8]) -> usize {
     at + bytes[at..].iter().take_while(|&&b| b >= 0x20 && b != b'"' && b != b'\\').count()
 }
 
-/// Names of members, in the order in which they usually come.
+/// Member names, in the order in which they usually come.
 #[derive(Debug)]
-pub struct Names<const N: usize> {
+pub struct MemberNames<const N: usize> {
     texts: [&'static str; N],
-    /// What a plainly written name and what stands around it look like in one read of memory.
+    /// Patterns that match each name, unescaped and with its quotes and colon, in one 16-byte load.
     heads: [Head; N],
 }
 
-/// The bytes of `"name":`, the first the lowest, and which bits they are.
+/// Pattern of `"name":`: its bytes, the first the lowest, and the mask of the bits they occupy.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     bits: u128,
@@ -360,8 +372,8 @@ struct Head {
     len: usize,
 }
 
-impl<const N: usize> Names<N> {
-    /// These names, none of which is longer than 13 bytes.
+impl<const N: usize> MemberNames<N> {
+    /// A list of names of at most 13 bytes each.
     pub const fn new(texts: [&'static str; N]) -> Self {
         let mut heads = [Head { bits: 0, mask: 0, len: 0 }; N];
         let mut place = 0;
@@ -393,19 +405,22 @@ impl Head {
         Self { bits: u128::from_le_bytes(bytes), mask: u128::MAX >> (128 - 8 * len), len }
     }
 
-    /// Whether text begins with it; it may say no where less than sixteen bytes follow.
+    /// Whether `text` begins with the pattern. May be false for a match in fewer than 16 bytes of
+    /// text.
     #[inline]
     fn begins(&self, text: &[u8]) -> bool {
-        text.first_chunk().is_some_and(|&first| (u128::from_le_bytes(first) ^ self.bits) & self.mask == 0)
+        text.first_chunk()
+            .is_some_and(|&first| (u128::from_le_bytes(first) ^ self.bits) & self.mask == 0)
     }
 }
 
-/// The members of one object, by the place of their names in a list.
+/// Members of one object, indexed by the place of their names in a list.
 #[derive(Debug)]
 pub struct Members<'a, const N: usize> {
-    /// The values; the first one where a name is repeated.
+    /// The values; for a repeated name, the first one.
     pub values: [Option<Value<'a>>; N],
-    /// Whether a name is repeated or is not in the list: [`first_repeated`] and [`first_unknown`] say which.
+    /// Whether a name is repeated or is missing from the list: [`first_repeated`] and
+    /// [`first_unknown`] return which.
     pub odd: bool,
 }
 
@@ -416,10 +431,14 @@ impl<const N: usize> Default for Members<'_, N> {
 }
 
 impl<'a> Reader<'a> {
-    /// Reads an object, whose `{` comes next, against a list of names, into `members`, which are empty. Members that come in the
-    /// list's order are found at once.
+    /// Reads an object, whose `{` comes next, into `members`, which must be empty. Members that
+    /// come in the order of `names` are found without a search.
     #[inline]
-    pub fn members<const N: usize>(&mut self, names: &Names<N>, members: &mut Members<'a, N>) -> Result<(), NotJson> {
+    pub fn members<const N: usize>(
+        &mut self,
+        names: &MemberNames<N>,
+        members: &mut Members<'a, N>,
+    ) -> Result<(), NotJson> {
         if !self.open(b'{') {
             return Err(NotJson);
         }
@@ -443,7 +462,8 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes a member's name that is just the expected one, plainly written; takes nothing if anything is otherwise.
+    /// Consumes a member's name with its comma and colon, if it is the expected name without
+    /// escapes and white space; otherwise consumes nothing.
     #[inline]
     fn take_name(&mut self, first: bool, expected: &Head) -> bool {
         let rest = &self.bytes[self.at..];
@@ -456,20 +476,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The first name of an object that came before, in an object whose syntax was checked.
+/// The first repeated name of an object whose syntax was checked.
 #[cold]
 pub fn first_repeated(mut object: Reader<'_>) -> Option<Vec<u8>> {
     let mut seen = std::collections::BTreeSet::new();
     walk_names(&mut object, |name| (!seen.insert(name.clone())).then_some(name))
 }
 
-/// The first name of an object that is not known, in an object whose syntax was checked.
+/// The first unknown name of an object whose syntax was checked.
 #[cold]
 pub fn first_unknown(mut object: Reader<'_>, known: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
     walk_names(&mut object, |name| (!known(&name)).then_some(name))
 }
 
-fn walk_names<R>(object: &mut Reader<'_>, mut visit: impl FnMut(Vec<u8>) -> Option<R>) -> Option<R> {
+fn walk_names<R>(
+    object: &mut Reader<'_>,
+    mut visit: impl FnMut(Vec<u8>) -> Option<R>,
+) -> Option<R> {
     object.open(b'{').then_some(())?;
     let mut first = true;
     while let Ok(Some(name)) = object.name(&mut first) {
@@ -493,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn the_grammar_and_nothing_else() {
+    fn exactly_the_grammar_is_accepted() {
         for good in [
             "0",
             "-0",
@@ -564,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_decode() {
+    fn escapes_are_decoded() {
         let check = |text: &str, want: &str| {
             let Ok(Value::Text(text)) = whole(text) else { panic!("{text}") };
             assert_eq!(text.get(&mut [0; TEXT_BYTES]), Some(want.as_bytes()));
@@ -578,9 +601,9 @@ mod tests {
     }
 
     #[test]
-    fn an_expected_name_is_taken_whole_and_alone() {
+    fn an_expected_name_matches_exactly() {
         let names = ["a", "a_name", "thirteen_long"];
-        let list = Names::new(names);
+        let list = MemberNames::new(names);
         for (place, name) in names.into_iter().enumerate() {
             for (written, want) in [
                 (format!("\"{name}\":"), Some(place)),
@@ -602,11 +625,11 @@ mod tests {
     }
 
     #[test]
-    fn members_in_any_order_and_odd_ones() {
+    fn members_come_in_any_order_and_odd_ones_are_found() {
         let read = |text: &'static str| {
             let mut m = Members::default();
             Reader::new(text.as_bytes())
-                .members(&Names::new(["a", "b"]), &mut m)
+                .members(&MemberNames::new(["a", "b"]), &mut m)
                 .map(|()| (m.values.map(|v| v.is_some()), m.odd))
         };
         assert_eq!(read(r#"{"b":1,"\u0061":[]}"#), Ok(([true, true], false)));

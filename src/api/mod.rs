@@ -1,18 +1,24 @@
-//! The contract: which request asks what, and what its answer says. The only room that knows both HTTP and the ledger.
+//! API contract: from requests to operations, and from results to answers. The only module that
+//! knows both HTTP and the ledger.
 //!
-//! - [`route`] — a request's head to what it asks ([`read`]: a balance or statistics; or a body to come)
-//! - [`json`] — strict RFC 8259 reading, in one pass and in place
-//! - [`entry`] — a line of the feed to an entry; [`batch`] — a batch body to its reads
-//! - [`answer`] — balances, statistics, batches; [`problem`] — every refusal, in one table
-//! - [`verdicts`] — the answer to a feed; [`info`] — what a server says of itself
-//! - [`reply`] — whole responses
+//! - [`route`]: a request's head to an operation ([`read`]: a balance or statistics; or a body that
+//!   follows)
+//! - [`json`]: strict RFC 8259 reader, in one pass and in place
+//! - [`entry`]: a feed line to an entry; [`batch`]: a batch body to its reads
+//! - [`answer`]: bodies of balances, statistics and batches; [`problem`]: every refusal, in one
+//!   table
+//! - [`verdicts`]: the answer to a feed; [`info`]: the body of `GET /v1/info`
+//! - [`reply`]: whole responses
 //!
-//! **Pure.** Bytes and time come in as values, answers go into the caller's buffer; nothing here reads a clock or does IO.
-//! Everything that came from outside is checked before it is used, and a refusal names the field.
+//! **Pure.** Bytes and time come in as values, answers go into the caller's buffer; nothing here
+//! reads a clock or does IO. All input from outside is checked before it is used, and a refusal
+//! names the field.
 //!
-//! Readers and writers are written by hand. The writer takes less than half the time of a general library; the readers take about what
-//! the library needs to split the text into values, before any is looked at (`cargo bench --bench parts -- json`). Only by hand can a
-//! repeated member, the order of precedence of errors and the name of the field to blame be had in the same pass.
+//! Readers and writers are written by hand. The writer takes less than half the time of a general
+//! library; the readers take about as long as the library needs to split the text into values,
+//! before any value is checked (`cargo bench --bench parts -- json`). Only a hand-written reader
+//! finds a repeated member, keeps the order of precedence of errors and names the field to blame in
+//! the same pass.
 
 pub mod answer;
 pub mod batch;
@@ -25,11 +31,11 @@ pub mod reply;
 pub mod route;
 pub mod verdicts;
 
-/// Lines of one feed request: bounds the work that one request may queue.
+/// Limit of lines per feed request: bounds the work that one request may queue.
 pub const FEED_LINES: usize = 10_000;
-/// Bytes of one feed body: ten thousand entries with room to spare.
+/// Limit of a feed body in bytes: ten thousand entries fit with a margin.
 pub const FEED_BYTES: usize = 8 << 20;
-/// Reads of one batch.
+/// Limit of reads per batch.
 pub const BATCH_READS: usize = 1_000;
-/// Bytes of one batch body: a thousand reads of every member, generously spaced.
+/// Limit of a batch body in bytes: a thousand reads with every member, generously spaced.
 pub const BATCH_BYTES: usize = 1 << 20;

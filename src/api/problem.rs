@@ -1,13 +1,14 @@
-//! Every refusal of the contract, in one table: code, status, constant detail. Problem bodies are RFC 9457.
+//! Problem codes: every refusal of the contract, in one table of code, status and constant detail.
+//! Bodies are RFC 9457 problems.
 
-use crate::decimal::{MOST_DIGITS, digits, number};
+use crate::decimal::{MAX_DIGITS, digits, number};
 use crate::http::Refusal;
 use crate::http::response::Status;
 use crate::ledger::entry::Rejection;
 
 macro_rules! problems {
     ($($name:ident $code:literal $status:ident $detail:literal,)+) => {
-        /// Why something was refused.
+        /// Reason of a refusal.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code {
             $(#[doc = concat!("`", $code, "`: ", $detail)] $name,)+
@@ -17,17 +18,18 @@ macro_rules! problems {
             /// Every code, in the table's order.
             pub const ALL: &[Code] = &[$(Code::$name,)+];
 
-            /// The word on the wire.
+            /// The code in a problem body.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $code,)+ }
             }
 
-            /// The status of a response that carries it; entries are rejected inside a 200.
+            /// Status of a response that carries the code. Rejected entries are reported inside a
+            /// 200 (a 507 if storage is short).
             pub const fn status(self) -> Status {
                 match self { $(Self::$name => Status::$status,)+ }
             }
 
-            /// One sentence, the same every time.
+            /// One constant sentence.
             pub const fn detail(self) -> &'static str {
                 match self { $(Self::$name => $detail,)+ }
             }
@@ -36,40 +38,75 @@ macro_rules! problems {
 }
 
 problems! {
-    MalformedRequest "malformed_request" BadRequest "The request is not well-formed HTTP/1.1.",
-    InvalidParameter "invalid_parameter" BadRequest "A parameter is unknown, repeated, empty or has a value that is not allowed.",
-    InvalidWindow "invalid_window" BadRequest "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.",
-    NotFound "not_found" NotFound "There is nothing at this path.",
-    UserNotFound "user_not_found" NotFound "No entry of this user has been accepted.",
-    MethodNotAllowed "method_not_allowed" MethodNotAllowed "This path does not take that method.",
-    RequestTimeout "request_timeout" RequestTimeout "The request was not finished in time.",
-    ContentTooLarge "content_too_large" ContentTooLarge "The body is larger than this path takes.",
-    TooManyItems "too_many_items" ContentTooLarge "The body holds more items than one request may.",
-    UriTooLong "uri_too_long" UriTooLong "The request target is longer than this server takes.",
-    UnsupportedMediaType "unsupported_media_type" UnsupportedMediaType "This path takes another content type, without content coding.",
-    ExpectationFailed "expectation_failed" ExpectationFailed "The only expectation known here is 100-continue.",
-    HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge "The header is larger than this server takes.",
-    UnsupportedTransferCoding "unsupported_transfer_coding" NotImplemented "The only transfer coding known here is chunked.",
-    Overloaded "overloaded" ServiceUnavailable "This server is at its limit: send the request again later.",
-    Recovering "recovering" ServiceUnavailable "This server is still loading its data: send the request again soon.",
-    Draining "draining" ServiceUnavailable "This server is shutting down: send the request elsewhere.",
-    HttpVersionNotSupported "http_version_not_supported" VersionNotSupported "This server speaks HTTP/1.1 and HTTP/1.0.",
-    InvalidJson "invalid_json" BadRequest "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
-    UnknownField "unknown_field" BadRequest "This member is not known here.",
-    MissingField "missing_field" BadRequest "A member that is needed is missing.",
-    InvalidField "invalid_field" BadRequest "The member's value has the wrong type, form or range, or does not belong here.",
-    AmountNegative "amount_negative" BadRequest "An amount is never negative: the direction says which way it goes.",
-    EntryInFuture "entry_in_future" BadRequest "The entry is booked more than one hour ahead of this server's clock.",
-    EntryTooOld "entry_too_old" BadRequest "The entry is booked more than 24 hours before this user's latest entry.",
-    EntryIdConflict "entry_id_conflict" BadRequest "This user already has another entry of that id.",
-    PendingNotFound "pending_not_found" BadRequest "This user has no open hold of that id.",
-    PendingAmountExceeded "pending_amount_exceeded" BadRequest "The settlement is larger than its hold.",
-    TooManyCurrencies "too_many_currencies" BadRequest "This user already has 16 currencies.",
-    TooManyGroups "too_many_groups" BadRequest "This user already has 256 groups of currency, kind and direction.",
-    TooManyHolds "too_many_holds" BadRequest "This user already has 1,024 open holds.",
-    TooManyRecent "too_many_recent" BadRequest "This user already has 1,048,576 entries within the dedup horizon.",
-    BalanceOverflow "balance_overflow" BadRequest "A balance or a lifetime sum would leave the range of a 64-bit integer.",
-    InsufficientStorage "insufficient_storage" InsufficientStorage "This server has no room for the entry: send it again later.",
+    MalformedRequest "malformed_request" BadRequest
+        "The request is not well-formed HTTP/1.1.",
+    InvalidParameter "invalid_parameter" BadRequest
+        "A parameter is unknown, repeated, empty or has a value that is not allowed.",
+    InvalidWindow "invalid_window" BadRequest
+        "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to \
+         400d.",
+    NotFound "not_found" NotFound
+        "There is nothing at this path.",
+    UserNotFound "user_not_found" NotFound
+        "No entry of this user has been accepted.",
+    MethodNotAllowed "method_not_allowed" MethodNotAllowed
+        "This path does not take that method.",
+    RequestTimeout "request_timeout" RequestTimeout
+        "The request was not finished in time.",
+    ContentTooLarge "content_too_large" ContentTooLarge
+        "The body is larger than this path takes.",
+    TooManyItems "too_many_items" ContentTooLarge
+        "The body holds more items than one request may.",
+    UriTooLong "uri_too_long" UriTooLong
+        "The request target is longer than this server takes.",
+    UnsupportedMediaType "unsupported_media_type" UnsupportedMediaType
+        "This path takes another content type, without content coding.",
+    ExpectationFailed "expectation_failed" ExpectationFailed
+        "The only expectation known here is 100-continue.",
+    HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge
+        "The header is larger than this server takes.",
+    UnsupportedTransferCoding "unsupported_transfer_coding" NotImplemented
+        "The only transfer coding known here is chunked.",
+    Overloaded "overloaded" ServiceUnavailable
+        "This server is at its limit: send the request again later.",
+    Recovering "recovering" ServiceUnavailable
+        "This server is still loading its data: send the request again soon.",
+    Draining "draining" ServiceUnavailable
+        "This server is shutting down: send the request elsewhere.",
+    HttpVersionNotSupported "http_version_not_supported" VersionNotSupported
+        "This server speaks HTTP/1.1 and HTTP/1.0.",
+    InvalidJson "invalid_json" BadRequest
+        "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+    UnknownField "unknown_field" BadRequest
+        "This member is not known here.",
+    MissingField "missing_field" BadRequest
+        "A member that is needed is missing.",
+    InvalidField "invalid_field" BadRequest
+        "The member's value has the wrong type, form or range, or does not belong here.",
+    AmountNegative "amount_negative" BadRequest
+        "An amount is never negative: the direction says which way it goes.",
+    EntryInFuture "entry_in_future" BadRequest
+        "The entry is booked more than one hour ahead of this server's clock.",
+    EntryTooOld "entry_too_old" BadRequest
+        "The entry is booked more than 24 hours before this user's latest entry.",
+    EntryIdConflict "entry_id_conflict" BadRequest
+        "This user already has another entry of that id.",
+    PendingNotFound "pending_not_found" BadRequest
+        "This user has no open hold of that id.",
+    PendingAmountExceeded "pending_amount_exceeded" BadRequest
+        "The settlement is larger than its hold.",
+    TooManyCurrencies "too_many_currencies" BadRequest
+        "This user already has 16 currencies.",
+    TooManyGroups "too_many_groups" BadRequest
+        "This user already has 256 groups of currency, kind and direction.",
+    TooManyHolds "too_many_holds" BadRequest
+        "This user already has 1,024 open holds.",
+    TooManyRecent "too_many_recent" BadRequest
+        "This user already has 1,048,576 entries within the dedup horizon.",
+    BalanceOverflow "balance_overflow" BadRequest
+        "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+    InsufficientStorage "insufficient_storage" InsufficientStorage
+        "This server has no room for the entry: send it again later.",
 }
 
 impl From<Rejection> for Code {
@@ -104,8 +141,8 @@ impl From<Refusal> for Code {
     }
 }
 
-/// The field that an entry's rejection blames; empty if there is none.
-pub const fn blamed(code: Code) -> &'static str {
+/// The field that the rejection of an entry names; empty if there is none.
+pub const fn blamed_field(code: Code) -> &'static str {
     match code {
         Code::AmountNegative | Code::PendingAmountExceeded | Code::BalanceOverflow => "amount",
         Code::EntryInFuture | Code::EntryTooOld => "at_ms",
@@ -117,9 +154,10 @@ pub const fn blamed(code: Code) -> &'static str {
     }
 }
 
-/// A member's or parameter's name, as a refusal names it.
+/// Name of a member or parameter, as a refusal reports it.
 ///
-/// A name that came from outside is repeated only if it is short, printable ASCII and needs no escaping; else it stays empty.
+/// A name from outside is echoed only if it is at most 64 bytes of printable ASCII that need no
+/// escaping; otherwise the field is empty.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Field {
     bytes: [u8; Self::BYTES],
@@ -127,21 +165,21 @@ pub struct Field {
 }
 
 impl Field {
-    /// The longest field, `requests[999].` and a name: 64 bytes.
+    /// Size of the longest field in bytes: `requests[999].` and a name of 64 bytes.
     pub const BYTES: usize = 14 + Self::NAME_BYTES;
-    /// The longest name from outside.
+    /// Limit of a name from outside, in bytes.
     const NAME_BYTES: usize = 64;
-    /// Nothing is to blame.
+    /// No field to blame.
     pub const NONE: Self = Self { bytes: [0; Self::BYTES], len: 0 };
 
-    /// A name of ours.
+    /// A name that the contract defines.
     pub fn known(name: &'static str) -> Self {
         let mut field = Self::NONE;
         field.push(name.as_bytes());
         field
     }
 
-    /// A name that came from outside, or nothing if it is not fit to be repeated.
+    /// A name from outside, or no field if the name must not be echoed.
     pub fn echo(name: &[u8]) -> Self {
         let printable = |&b: &u8| matches!(b, 0x20..=0x7e) && b != b'"' && b != b'\\';
         let fit = (1..=Self::NAME_BYTES).contains(&name.len()) && name.iter().all(printable);
@@ -152,10 +190,10 @@ impl Field {
         field
     }
 
-    /// This name inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
+    /// This field inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
     pub fn in_item(self, index: usize) -> Self {
         let mut field = Self::known("requests[");
-        field.push(digits(index as u64, &mut [0; MOST_DIGITS]));
+        field.push(digits(index as u64, &mut [0; MAX_DIGITS]));
         field.push(b"]");
         if self.len > 0 {
             field.push(b".");
@@ -170,7 +208,7 @@ impl Field {
         self.len += bytes.len() as u8;
     }
 
-    /// The name.
+    /// The name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }
@@ -185,24 +223,24 @@ impl std::fmt::Debug for Field {
 /// A refusal and the field to blame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Why.
+    /// The reason.
     pub code: Code,
-    /// Where.
+    /// The field to blame.
     pub field: Field,
 }
 
 impl Problem {
-    /// A refusal that blames a field of ours.
+    /// A refusal that blames a field of the contract.
     pub fn at(code: Code, field: &'static str) -> Self {
         Self { code, field: Field::known(field) }
     }
 
-    /// The same problem inside a batch item.
+    /// The same problem, inside batch item `index`.
     pub fn in_item(self, index: usize) -> Self {
         Self { code: self.code, field: self.field.in_item(index) }
     }
 
-    /// Appends the problem body, without its closing brace: a batch has a member to add.
+    /// Appends the problem body without its closing brace, so that a batch can add a member.
     pub fn write_open(&self, out: &mut Vec<u8>) {
         let status = self.code.status();
         out.extend_from_slice(b"{\"type\":\"about:blank\",\"title\":\"");

@@ -1,4 +1,4 @@
-//! A read: what one request, or one item of a batch, asks of one user.
+//! Read of one user: what a read request, or one item of a batch, asks for.
 
 use crate::ledger::amount::{Currency, KIND_BYTES, is_kind};
 use crate::ledger::id::UserId;
@@ -7,39 +7,39 @@ use crate::ledger::time::{Millis, Window};
 /// A read of one user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// Whose.
+    /// The user to read.
     pub user: UserId,
-    /// Only this currency.
+    /// Restricts the read to one currency.
     pub currency: Option<Currency>,
-    /// What of it.
+    /// Balances or statistics.
     pub what: What,
 }
 
-/// What is read.
+/// Subject of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// The balances.
     Balance,
     /// Statistics.
     Stats {
-        /// How far back.
+        /// Length of the time window.
         window: Window,
-        /// From when; `None` is now.
+        /// A time in the last bucket of the window; `None` is now.
         at: Option<Millis>,
-        /// Only this kind.
-        kind: Option<Kind>,
+        /// Restricts the statistics to one kind.
+        kind: Option<KindFilter>,
     },
 }
 
-/// A kind's name, kept by value: a read outlives the bytes that it came from.
+/// Name of a kind, stored by value: a read outlives the bytes that it was parsed from.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
+pub struct KindFilter {
     bytes: [u8; KIND_BYTES],
     len: u8,
 }
 
-impl Kind {
-    /// `None` if it has not the form of a kind.
+impl KindFilter {
+    /// Parses a kind; `None` if `text` has not the form of one.
     pub fn parse(text: &[u8]) -> Option<Self> {
         is_kind(text).then(|| {
             let mut bytes = [0; KIND_BYTES];
@@ -54,13 +54,14 @@ impl Kind {
     }
 }
 
-impl std::fmt::Debug for Kind {
+impl std::fmt::Debug for KindFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
-/// Reads a time: a decimal integer without sign or leading zeros, up to the end of the year 9999.
+/// Parses a time in milliseconds: a decimal integer without sign or leading zeros, up to the end of
+/// the year 9999.
 pub fn millis(digits: &[u8]) -> Option<Millis> {
     UserId::parse(digits).and_then(|ms| Millis::new(ms.0))
 }

@@ -1,4 +1,4 @@
-//! Whole responses: reads, JSON bodies, problems, words.
+//! Whole responses: reads, JSON bodies, problems, plain text.
 //!
 //! Everything is appended to the caller's buffer.
 
@@ -20,20 +20,20 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// The value of a `date` line: see [`crate::http::date::DateLine`].
 pub type DateText = [u8; 29];
 
-/// A read whose answer is about to be written.
+/// A read whose response is about to be written.
 #[derive(Clone, Copy, Debug)]
 pub struct Asked<'b> {
-    /// The read.
+    /// The read itself.
     pub read: Read,
-    /// What becomes of the connection.
+    /// Whether the connection stays open.
     pub persist: Persist,
-    /// Whether it is a HEAD.
+    /// Whether the request is a `HEAD`.
     pub head_only: bool,
     /// The value of `If-None-Match`.
     pub if_none_match: Option<&'b [u8]>,
 }
 
-/// What becomes of the connection behind the answer to a request.
+/// Whether the connection stays open after the response to a request.
 pub fn persist(head: &Head<'_>) -> Persist {
     match (head.keep_alive, head.version) {
         (false, _) => Persist::Close,
@@ -42,7 +42,7 @@ pub fn persist(head: &Head<'_>) -> Persist {
     }
 }
 
-/// A JSON answer, but for what its caller overrides.
+/// A JSON answer with default fields, which the caller overrides.
 const fn ok(date: &DateText, status: Status) -> Answer<'_> {
     Answer {
         status,
@@ -56,12 +56,18 @@ const fn ok(date: &DateText, status: Status) -> Answer<'_> {
     }
 }
 
-/// Begins a JSON answer, whose length has about `width_hint` digits.
-pub fn begin_json(status: Status, persist: Persist, width_hint: usize, date: &DateText, out: &mut Vec<u8>) -> OpenBody {
-    response::begin(out, &Answer { persist, ..ok(date, status) }, width_hint)
+/// Begins a JSON answer. `width_hint` is the expected number of digits of its length.
+pub fn begin_json(
+    status: Status,
+    persist: Persist,
+    width_hint: usize,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) -> OpenBody {
+    response::begin_body(out, &Answer { persist, ..ok(date, status) }, width_hint)
 }
 
-/// Writes what this server says of itself, with the figures of each slice, in their order.
+/// Writes the response to `GET /v1/info`. `figures` has one element for each slice, in slice order.
 pub fn info(
     info: &Info,
     figures: &[Figures],
@@ -70,22 +76,28 @@ pub fn info(
     out: &mut Vec<u8>,
 ) {
     let answer = Answer { persist, head_only, ..ok(date, Status::Ok) };
-    let body = response::begin(out, &answer, 3);
+    let body = response::begin_body(out, &answer, 3);
     info.write(figures, out);
     body.end(out);
 }
 
-/// Writes a word.
+/// Writes a plain-text response.
 pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
     let answer = Answer { content_type: TEXT, persist, head_only, ..ok(date, Status::Ok) };
-    let body = response::begin(out, &answer, 1);
+    let body = response::begin_body(out, &answer, 1);
     out.extend_from_slice(word.as_bytes());
     body.end(out);
 }
 
-/// Writes the answer to one read at time `now`, of the user in `view`.
+/// Writes the response to one read at time `now`. `view` is the user, `None` if unknown.
 #[inline]
-pub fn read(asked: &Asked<'_>, view: Option<View<'_>>, now: Millis, date: &DateText, out: &mut Vec<u8>) -> Status {
+pub fn write_read(
+    asked: &Asked<'_>,
+    view: Option<View<'_>>,
+    now: Millis,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) -> Status {
     let Asked { ref read, persist, head_only, if_none_match: condition } = *asked;
     let Some(view) = view else {
         problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, date, out);
@@ -98,13 +110,13 @@ pub fn read(asked: &Asked<'_>, view: Option<View<'_>>, now: Millis, date: &DateT
         return Status::NotModified;
     }
     let answer = Answer { etag, persist, head_only, ..ok(date, Status::Ok) };
-    let body = response::begin(out, &answer, 3);
+    let body = response::begin_body(out, &answer, 3);
     answer::write(out, view, read, now);
     body.end(out);
     Status::Ok
 }
 
-/// Writes the body that answers an item of a batch at time `now`, of the user in `view`.
+/// Writes the body of one batch item at time `now`. `view` is the user, `None` if unknown.
 #[inline]
 pub fn item(read: &Read, view: Option<View<'_>>, now: Millis, out: &mut Vec<u8>) {
     match view {
@@ -113,19 +125,31 @@ pub fn item(read: &Read, view: Option<View<'_>>, now: Millis, out: &mut Vec<u8>)
     }
 }
 
-/// How many digits the length of a batch's answer probably has.
+/// Expected number of digits of a batch answer's length.
 pub const fn batch_width(items: usize) -> usize {
     if items < 50 { 4 } else { 5 }
 }
 
-/// Writes a refusal.
-pub fn problem(denied: &Denied, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
+/// Writes a problem response.
+pub fn problem(
+    denied: &Denied,
+    persist: Persist,
+    head_only: bool,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) {
     let Denied { problem, allow } = denied;
     let status = problem.code.status();
     let retry_after = status == Status::ServiceUnavailable;
-    let answer =
-        Answer { content_type: PROBLEM_JSON, allow: *allow, retry_after, persist, head_only, ..ok(date, status) };
-    let body = response::begin(out, &answer, 3);
+    let answer = Answer {
+        content_type: PROBLEM_JSON,
+        allow: *allow,
+        retry_after,
+        persist,
+        head_only,
+        ..ok(date, status)
+    };
+    let body = response::begin_body(out, &answer, 3);
     problem.write_open(out);
     out.push(b'}');
     body.end(out);

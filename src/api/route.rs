@@ -1,14 +1,17 @@
-//! A request's head to what it asks.
+//! Router: maps a request's head to the operation it asks for.
+//!
+//! The path is checked first, then the method, the parameters and the content type; the first
+//! failure is reported.
 
 use super::problem::{Code, Field, Problem};
-use super::read::{Kind, Read, What, millis};
+use super::read::{KindFilter, Read, What, millis};
 use crate::http::request::{Head, Method};
 use crate::http::target::{BadPair, Param, pairs};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::{Millis, Window};
 
-/// The routes, as counters name them.
+/// Routes, as the metrics name them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
     /// `GET /v1/users/{user_id}/balance`
@@ -25,16 +28,24 @@ pub enum Route {
     Ready,
     /// `GET /v1/info`
     Info,
-    /// Everything that is refused before it has a route.
+    /// Requests that are refused before they have a route.
     None,
 }
 
 impl Route {
     /// Every route, in the order of the discriminants.
-    pub const ALL: [Self; 8] =
-        [Self::Balance, Self::Stats, Self::Batch, Self::Entries, Self::Health, Self::Ready, Self::Info, Self::None];
+    pub const ALL: [Self; 8] = [
+        Self::Balance,
+        Self::Stats,
+        Self::Batch,
+        Self::Entries,
+        Self::Health,
+        Self::Ready,
+        Self::Info,
+        Self::None,
+    ];
 
-    /// Its name in counters.
+    /// The route's name in the metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Balance => "balance",
@@ -49,25 +60,25 @@ impl Route {
     }
 }
 
-/// What a request asks.
+/// Operation that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
     /// A read of one user.
     Read(Read),
-    /// Whether the process serves.
+    /// Liveness: whether the process serves.
     Health,
-    /// Whether requests are welcome.
+    /// Readiness: whether requests are accepted.
     Ready,
-    /// What this server is.
+    /// Facts about this server.
     Info,
-    /// Reads to come in the body.
+    /// A batch of reads; the body follows.
     Batch,
-    /// Entries to come in the body.
+    /// A feed of entries; the body follows.
     Entries,
 }
 
 impl Ask {
-    /// The route that was taken.
+    /// The route of this operation.
     pub const fn route(&self) -> Route {
         match self {
             Self::Read(Read { what: What::Balance, .. }) => Route::Balance,
@@ -81,12 +92,12 @@ impl Ask {
     }
 }
 
-/// A request that is not taken.
+/// A refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denied {
-    /// Why.
+    /// Reason of the refusal.
     pub problem: Problem,
-    /// The value of `allow`, if the method is to blame.
+    /// The value of the `allow` header, if the method is not allowed.
     pub allow: Option<&'static str>,
 }
 
@@ -97,21 +108,21 @@ impl From<Problem> for Denied {
 }
 
 const USERS: &str = "/v1/users/";
-const TO_READ: &str = "GET, HEAD";
-const TO_POST: &str = "POST";
+const READ_METHODS: &str = "GET, HEAD";
+const POST_METHOD: &str = "POST";
 
-/// Finds out what a request asks: path, then method, then parameters, then content type.
+/// Determines what a request asks for.
 #[inline]
 pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
     if let Some(rest) = head.target.path.strip_prefix(USERS) {
         return user(head, rest);
     }
     let (ask, allow) = match head.target.path {
-        "/v1/entries" => (Ask::Entries, TO_POST),
-        "/v1/batch" => (Ask::Batch, TO_POST),
-        "/healthz" => (Ask::Health, TO_READ),
-        "/readyz" => (Ask::Ready, TO_READ),
-        "/v1/info" => (Ask::Info, TO_READ),
+        "/v1/entries" => (Ask::Entries, POST_METHOD),
+        "/v1/batch" => (Ask::Batch, POST_METHOD),
+        "/healthz" => (Ask::Health, READ_METHODS),
+        "/readyz" => (Ask::Ready, READ_METHODS),
+        "/v1/info" => (Ask::Info, READ_METHODS),
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
     check_method(head, allow)?;
@@ -133,11 +144,12 @@ fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
         (_, Some(id)) if !id.as_bytes().contains(&b'/') => (id, true),
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
-    check_method(head, TO_READ)?;
-    let user = UserId::parse(id.as_bytes()).ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
+    check_method(head, READ_METHODS)?;
+    let user = UserId::parse(id.as_bytes())
+        .ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {
-        parameters.read(query, stats)?;
+        parameters.read_query(query, stats)?;
     }
     let what = if stats { parameters.stats()? } else { What::Balance };
     Ok(Ask::Read(Read { user, currency: parameters.currency, what }))
@@ -145,16 +157,22 @@ fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
 
 fn check_method(head: &Head<'_>, allow: &'static str) -> Result<(), Denied> {
     let fits = match head.method {
-        Method::Get | Method::Head => allow == TO_READ,
-        Method::Post => allow == TO_POST,
+        Method::Get | Method::Head => allow == READ_METHODS,
+        Method::Post => allow == POST_METHOD,
         Method::Other => false,
     };
-    if fits { Ok(()) } else { Err(Denied { problem: Code::MethodNotAllowed.into(), allow: Some(allow) }) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Denied { problem: Code::MethodNotAllowed.into(), allow: Some(allow) })
+    }
 }
 
-/// The media type without its parameters must be `wanted`, and there must be no content coding.
+/// Checks that the media type without its parameters is `wanted`, and that there is no content
+/// coding.
 fn check_content(head: &Head<'_>, wanted: &[u8]) -> Result<(), Denied> {
-    let essence = head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
+    let essence =
+        head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
     if !essence.trim_ascii().eq_ignore_ascii_case(wanted) {
         return Err(Problem::at(Code::UnsupportedMediaType, "content-type").into());
     }
@@ -164,17 +182,17 @@ fn check_content(head: &Head<'_>, wanted: &[u8]) -> Result<(), Denied> {
     }
 }
 
-/// The parameters of a read, in the order in which they came.
+/// Parameters of a read, checked in the order in which they come.
 #[derive(Default)]
 struct Parameters {
     window: Option<Window>,
     at: Option<Millis>,
     currency: Option<Currency>,
-    kind: Option<Kind>,
+    kind: Option<KindFilter>,
 }
 
 impl Parameters {
-    fn read(&mut self, query: &str, stats: bool) -> Result<(), Problem> {
+    fn read_query(&mut self, query: &str, stats: bool) -> Result<(), Problem> {
         for pair in pairs(query) {
             let (name, value) = pair.map_err(|bad| bad_pair(&bad))?;
             if name.is_empty() || value.is_empty() {
@@ -187,7 +205,7 @@ impl Parameters {
                     (_, parsed) => put(&mut self.window, parsed),
                 },
                 b"at_ms" if stats => put(&mut self.at, millis(&value)),
-                b"kind" if stats => put(&mut self.kind, Kind::parse(&value)),
+                b"kind" if stats => put(&mut self.kind, KindFilter::parse(&value)),
                 _ => false,
             };
             if !taken {
@@ -206,7 +224,7 @@ impl Parameters {
     }
 }
 
-/// Keeps a value that is good and came for the first time.
+/// Stores a value if it is valid and the first one; returns whether it was stored.
 fn put<T>(place: &mut Option<T>, value: Option<T>) -> bool {
     let good = place.is_none() && value.is_some();
     if good {
@@ -219,7 +237,8 @@ fn invalid(name: &[u8]) -> Problem {
     Problem { code: Code::InvalidParameter, field: Field::echo(name) }
 }
 
-/// A pair that cannot be decoded: the value is to blame, or the name, which then has no form to repeat.
+/// The problem of a pair that cannot be decoded. It names the parameter if the fault is in the
+/// value; a name that cannot be decoded is not echoed.
 fn bad_pair(bad: &BadPair<'_>) -> Problem {
     Param::decode(bad.raw_name).map_or(Code::InvalidParameter.into(), |name| invalid(&name))
 }

@@ -1,33 +1,33 @@
-//! The answer to a feed: how many lines were accepted, and what became of each other one.
+//! Answer to a feed: the number of accepted lines, and a result for each other line.
 //!
-//! Verdicts may come in any order; they are written in that of the lines.
+//! Verdicts may arrive in any order; results are written in line order.
 
-use super::problem::{Code, Problem, blamed};
+use super::problem::{Code, Problem, blamed_field};
 use crate::decimal::number;
 use crate::http::response::Status;
 use crate::ledger::entry::Verdict;
 
-/// Verdicts on the lines of one body.
+/// Verdicts on the lines of one feed body.
 #[derive(Debug, Default)]
 pub struct Verdicts {
     accepted: usize,
     duplicates: usize,
     rejected: usize,
-    is_short_of_room: bool,
-    /// What was not simply accepted, as the answer has it.
+    is_out_of_storage: bool,
+    /// Results of the lines that are duplicates or rejected, as JSON, in order of arrival.
     results: Vec<u8>,
-    /// For each of these, its line and where it begins.
+    /// For each result, its line and its offset in `results`.
     pieces: Vec<(u32, usize)>,
 }
 
 impl Verdicts {
-    /// So many lines were accepted.
+    /// Counts accepted lines.
     #[inline]
     pub const fn accept(&mut self, lines: usize) {
         self.accepted += lines;
     }
 
-    /// A verdict of the ledger on line `index`, whose entry id is `id_text` as it was sent.
+    /// Adds the ledger's verdict on line `index`. `id_text` is the line's entry id as it was sent.
     pub fn judge(&mut self, index: u32, id_text: &[u8], verdict: Verdict) {
         match verdict {
             Verdict::Accepted => self.accepted += 1,
@@ -37,15 +37,19 @@ impl Verdicts {
                 self.results.push(b'}');
             }
             Verdict::Rejected(reason) => {
-                self.reject(index, id_text, &Problem::at(reason.into(), blamed(reason.into())));
+                self.reject(
+                    index,
+                    id_text,
+                    &Problem::at(reason.into(), blamed_field(reason.into())),
+                );
             }
         }
     }
 
-    /// Line `index` is rejected.
+    /// Adds the rejection of line `index`.
     pub fn reject(&mut self, index: u32, id_text: &[u8], problem: &Problem) {
         self.rejected += 1;
-        self.is_short_of_room |= problem.code == Code::InsufficientStorage;
+        self.is_out_of_storage |= problem.code == Code::InsufficientStorage;
         self.begin_result(index, id_text, b"rejected");
         self.results.extend_from_slice(b",\"code\":\"");
         self.results.extend_from_slice(problem.code.name().as_bytes());
@@ -67,12 +71,12 @@ impl Verdicts {
         self.results.push(b'"');
     }
 
-    /// The status of the answer.
+    /// Status of the answer: 507 if an entry was refused for lack of storage, otherwise 200.
     pub const fn status(&self) -> Status {
-        if self.is_short_of_room { Status::InsufficientStorage } else { Status::Ok }
+        if self.is_out_of_storage { Status::InsufficientStorage } else { Status::Ok }
     }
 
-    /// Bytes of the results.
+    /// Size of the results in bytes.
     pub const fn bytes(&self) -> usize {
         self.results.len()
     }
@@ -88,7 +92,8 @@ impl Verdicts {
         out.extend_from_slice(b",\"results\":[");
         let starts = self.pieces.iter().skip(1).map(|&(_, start)| start);
         let ends = starts.chain([self.results.len()]);
-        let mut pieces: Vec<_> = self.pieces.iter().zip(ends).map(|(&(line, start), end)| (line, start, end)).collect();
+        let mut pieces: Vec<_> =
+            self.pieces.iter().zip(ends).map(|(&(line, start), end)| (line, start, end)).collect();
         pieces.sort_unstable();
         for (number, &(_, start, end)) in pieces.iter().enumerate() {
             if number > 0 {
@@ -106,7 +111,7 @@ mod tests {
     use crate::ledger::entry::Rejection;
 
     #[test]
-    fn results_are_written_in_the_order_of_the_lines() {
+    fn results_are_written_in_line_order() {
         let mut verdicts = Verdicts::default();
         verdicts.judge(3, b"c", Verdict::Duplicate);
         verdicts.accept(2);
@@ -115,7 +120,10 @@ mod tests {
         let mut out = Vec::new();
         verdicts.write(&mut out);
         let text = String::from_utf8(out).unwrap();
-        assert!(text.starts_with(r#"{"accepted":3,"duplicates":1,"rejected":1,"results":[{"index":1,"#), "{text}");
+        assert!(
+            text.starts_with(r#"{"accepted":3,"duplicates":1,"rejected":1,"results":[{"index":1,"#),
+            "{text}"
+        );
         assert!(text.ends_with(r#"{"index":3,"entry_id":"c","status":"duplicate"}]}"#), "{text}");
         assert_eq!(verdicts.status(), Status::Ok);
         verdicts.judge(4, b"", Verdict::Rejected(Rejection::InsufficientStorage));

@@ -1,5 +1,7 @@
-//! The command line: one room a command. The flags of `serve` are [`crate::config`]'s; those of the
-//! others, and their help, stand with what they do.
+//! The command line: one module per command, and exit codes.
+//!
+//! The flags of `serve` are in [`crate::config`]; the flags and help of the other commands are in
+//! their modules.
 
 pub mod import;
 mod progress;
@@ -11,9 +13,9 @@ use crate::config::flags::Flags;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Exit code for a command line that cannot be used; 1 is for what went wrong later.
+/// Exit code for an unusable command line; 1 is for any later failure.
 pub const USAGE: u8 = 2;
-/// Exit code of `verify` for data that is not as it should be.
+/// Exit code of `verify` for damaged data.
 pub const FAULT: u8 = 3;
 /// Exit code of `import` if some lines were rejected.
 pub const REJECTED: u8 = 4;
@@ -36,14 +38,14 @@ enum Command {
     Verify(verify::Arguments),
 }
 
-/// Why a command ended early.
+/// Reason why a command ended early.
 #[derive(Debug)]
 pub enum Error {
-    /// What was typed cannot be used.
+    /// The command line is unusable.
     Usage(String),
-    /// Something went wrong.
+    /// A failure after the command line was accepted.
     Failed(String),
-    /// Data is not as it should be.
+    /// The data is damaged.
     Fault(String),
 }
 
@@ -53,7 +55,7 @@ impl<E: std::error::Error> From<E> for Error {
     }
 }
 
-/// Runs the command that was typed.
+/// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(flags) => serve::run(flags).map(|()| ExitCode::SUCCESS),

@@ -1,28 +1,31 @@
-//! What commands print: lines on the standard output, and numbers for people.
+//! Text output of the commands: lines on standard output, and numbers for people.
 
 use std::io::Write;
 
-/// Prints text that ends with a line feed. A standard output that is gone changes nothing about
-/// what was done.
+/// Prints text that ends with a line feed. Errors are ignored: a closed standard output changes
+/// nothing about what was done.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// Prints a line.
-pub fn say(line: &str) {
+pub fn print_line(line: &str) {
     print(&format!("{line}\n"));
 }
 
-/// A count, with commas.
+/// A count with thousands separators: `1,234,567`.
 pub fn count(n: u64) -> String {
     let digits = n.to_string();
-    let groups: Vec<&str> =
-        digits.as_bytes().rchunks(3).rev().map(|g| std::str::from_utf8(g).expect("digits")).collect();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|g| std::str::from_utf8(g).expect("digits"))
+        .collect();
     groups.join(",")
 }
 
-/// `n` of something, in words: `1 user`, `2 users`.
+/// A count with its noun: `1 user`, `2 users`.
 pub fn many(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { more })
 }
@@ -32,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_for_people() {
+    fn counts_have_separators_and_nouns() {
         for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(n), text);
         }

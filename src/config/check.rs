@@ -1,14 +1,13 @@
-//! From flags and the machine to a [`Config`]: what is refused, what is filled in, and how memory
-//! is shared out.
+//! From flags and machine to a [`Config`]: refusals, defaults, and the shares of memory.
 //!
-//! | share of the memory | for | a slice has |
+//! | share | used for | per slice |
 //! |---|---|---|
-//! | 70 % | the ledger, unless `--ledger-mib` says otherwise | its part of it |
-//! | 12 % | answers that have not left, and those to come from other cores | its part, 64 to 512 MiB |
-//! | 4 % | bodies that have not been applied | its part, two whole bodies to 256 MiB |
+//! | 70 % | the ledger, unless `--ledger-mib` sets it | an equal share |
+//! | 12 % | unsent answers, and replies expected from other cores | equal, 64 to 512 MiB |
+//! | 4 % | bodies not yet applied | equal, two whole bodies to 256 MiB |
 //!
-//! The rest is for connections, buffers and the system. A buffer that grows may take twice what is
-//! in it.
+//! The rest is for connections, buffers and the system. A buffer that grows may take twice the size
+//! of its contents.
 
 use super::flags::Flags;
 use super::settings::{Config, Host};
@@ -16,34 +15,40 @@ use crate::api::FEED_BYTES;
 use crate::limits::Limits;
 use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MOST_CONNECTIONS};
 
-/// The ledger's share of the memory, in percent.
+/// Share of the ledger, in percent.
 const LEDGER_PERCENT: usize = 70;
-/// The share of answers that have not left, and of those to come from other cores.
+/// Share of unsent answers and of replies expected from other cores, in percent.
 const ANSWERS_PERCENT: usize = 12;
-/// The share of bodies that have not been applied.
+/// Share of bodies not yet applied, in percent.
 const BODIES_PERCENT: usize = 4;
-const _: () = assert!(LEDGER_PERCENT + ANSWERS_PERCENT + BODIES_PERCENT < 100, "shares of one memory");
-/// A core with more unsent answers than this has peers who take none.
+const _: () = assert!(
+    LEDGER_PERCENT + ANSWERS_PERCENT + BODIES_PERCENT < 100,
+    "the shares leave memory for the rest"
+);
+/// Upper bound of a slice's unsent answers, in bytes: beyond it, peers do not read their answers.
 const MOST_ANSWERS_BYTES: usize = 512 << 20;
-/// Two whole bodies: while one is applied, the next arrives.
+/// Lower bound of a slice's bodies, in bytes: two whole bodies, so that one can arrive while
+/// another is applied.
 const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
 
-/// How long a core looks out for others' answers before it sleeps, in nanoseconds: less than waking
-/// it would take.
+/// Time that a core spins for replies of other cores before it parks, in nanoseconds: less than a
+/// wake-up takes.
 const SPIN_NS: u64 = 20_000;
 
-/// Checks what was typed against the machine, and fills in what was left out.
+/// Checks the flags against the machine and fills in defaults.
 pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let memory_bytes = flags.memory_mib.map_or(machine.memory_bytes, |mib| (mib as usize) << 20);
     let cores = match &flags.cores {
         None => machine.cpus.clone(),
-        Some(list) => list.clone().within(&machine.cpus).map_err(|message| format!("--cores: {message}"))?,
+        Some(list) => {
+            list.clone().within(&machine.cpus).map_err(|message| format!("--cores: {message}"))?
+        }
     };
     if cores.is_empty() {
         return Err("--cores: at least one CPU is needed".to_owned());
     }
     let slices = flags.slices.unwrap_or(cores.len() as u32);
-    // A core that is alone has no replies to wait for.
+    // A single core has no replies to wait for.
     let spin_ns = if cores.len() > 1 { SPIN_NS } else { 0 };
     let limits = limits(&flags, memory_bytes, slices as usize, spin_ns)?;
     let snapshot_after_bytes = bytes("--snapshot-after-mib", flags.snapshot_after_mib)?;
@@ -63,7 +68,12 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     })
 }
 
-fn limits(flags: &Flags, memory_bytes: usize, slices: usize, spin_ns: u64) -> Result<Limits, String> {
+fn limits(
+    flags: &Flags,
+    memory_bytes: usize,
+    slices: usize,
+    spin_ns: u64,
+) -> Result<Limits, String> {
     let share = |percent: usize| memory_bytes / 100 * percent;
     let ledger_bytes = match flags.ledger_mib {
         Some(mib) => bytes("--ledger-mib", mib)? as usize,
@@ -89,7 +99,7 @@ fn limits(flags: &Flags, memory_bytes: usize, slices: usize, spin_ns: u64) -> Re
     Ok(limits)
 }
 
-/// The bytes of so many MiB.
+/// Converts MiB to bytes; an error on overflow names the flag.
 fn bytes(flag: &str, mib: u64) -> Result<u64, String> {
     mib.checked_mul(1 << 20).ok_or_else(|| format!("{flag}: too large"))
 }
@@ -112,14 +122,14 @@ mod tests {
         Host { cpus: cpus.to_vec(), memory_bytes: 10_000 * MIB }
     }
 
-    /// What comes of a command line, its words apart by spaces.
+    /// Parses and checks a command line of words separated by spaces.
     fn typed(line: &str, machine: &Host) -> Result<Config, String> {
         let words = ["serve"].into_iter().chain(line.split_whitespace());
-        check(Line::try_parse_from(words).expect("each flag by itself is right").flags, machine)
+        check(Line::try_parse_from(words).expect("each flag is valid by itself").flags, machine)
     }
 
     #[test]
-    fn what_is_left_out_is_filled_in() {
+    fn defaults_are_filled_in() {
         let config = typed("", &machine(&[0, 2])).unwrap();
         assert_eq!((config.cores.as_slice(), config.slices), (&[0, 2][..], 2));
         assert_eq!(config.data.as_deref(), Some(Path::new("purser-data")));
@@ -127,25 +137,31 @@ mod tests {
         assert_eq!((config.memory_bytes, config.arena), (10_000 * MIB, true));
         let limits = config.limits;
         assert_eq!(limits.ledger_bytes, 7_000 * MIB);
-        assert_eq!(limits.answer_bytes, 512 * MIB, "a slice's part is 600, and more than it may have");
-        assert_eq!(limits.body_bytes, 200 * MIB, "a slice's part");
+        assert_eq!(limits.answer_bytes, 512 * MIB, "a slice's share of 600 is above the bound");
+        assert_eq!(limits.body_bytes, 200 * MIB, "a slice's share");
         assert_eq!(limits.spin_ns, SPIN_NS);
         assert_eq!(limits.check(), Ok(limits));
     }
 
     #[test]
-    fn what_is_typed_comes_first() {
-        let config = typed("--cores 2 --slices 3 --ephemeral --no-arena --memory-mib 1000", &machine(&[0, 1, 2]));
+    fn flags_override_defaults() {
+        let config = typed(
+            "--cores 2 --slices 3 --ephemeral --no-arena --memory-mib 1000",
+            &machine(&[0, 1, 2]),
+        );
         let config = config.unwrap();
         assert_eq!((config.cores.as_slice(), config.slices), (&[2][..], 3));
         assert_eq!((config.data, config.arena, config.memory_bytes), (None, false, 1_000 * MIB));
         assert_eq!(config.limits.ledger_bytes, 700 * MIB);
-        assert_eq!(config.limits.spin_ns, 0, "a core that is alone waits for nobody");
+        assert_eq!(config.limits.spin_ns, 0, "a single core waits for no other");
         let config = typed("--ledger-mib 3 --data there", &machine(&[0])).unwrap();
-        assert_eq!((config.limits.ledger_bytes, config.data.as_deref()), (3 * MIB, Some(Path::new("there"))));
+        assert_eq!(
+            (config.limits.ledger_bytes, config.data.as_deref()),
+            (3 * MIB, Some(Path::new("there")))
+        );
     }
 
-    /// The shares of a small machine are raised to what one request may need, those of a large one
+    /// Shares of a small machine are raised to what one request may need; shares of a large machine
     /// are cut.
     #[test]
     fn shares_have_bounds() {
@@ -158,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn each_refusal_names_its_flags() {
+    fn errors_name_their_flags() {
         let check = |line: &str, named: &[&str]| {
             let refused = typed(line, &machine(&[0, 1])).expect_err(line);
             assert!(named.iter().all(|name| refused.contains(name)), "{line}: {refused}");
@@ -169,7 +185,10 @@ mod tests {
         check("--max-connections 0", &["--max-connections"]);
         check(&format!("--max-connections {}", MOST_CONNECTIONS + 1), &["--max-connections"]);
         check("--request-timeout-ms 0", &["--request-timeout-ms"]);
-        check("--idle-timeout-ms 9 --request-timeout-ms 10", &["--idle-timeout-ms", "--request-timeout-ms"]);
+        check(
+            "--idle-timeout-ms 9 --request-timeout-ms 10",
+            &["--idle-timeout-ms", "--request-timeout-ms"],
+        );
         check("--send-timeout-ms 0", &["--send-timeout-ms"]);
         check("--stall-timeout-ms 999", &["--stall-timeout-ms"]);
         check("--linger-ms 2 --drain-timeout-ms 1", &["--linger-ms", "--drain-timeout-ms"]);
@@ -179,14 +198,14 @@ mod tests {
     }
 
     #[test]
-    fn the_last_port_is_just_there() {
+    fn the_largest_values_are_accepted() {
         assert!(typed("--listen 127.0.0.1:65530 --slices 5", &machine(&[0])).is_ok());
         assert!(typed("--listen 127.0.0.1:0 --slices 256", &machine(&[0])).is_ok());
         assert!(typed(&format!("--max-connections {MOST_CONNECTIONS}"), &machine(&[0])).is_ok());
     }
 
     #[test]
-    fn slices_take_turns_on_the_cpus() {
+    fn slices_are_assigned_to_cpus_round_robin() {
         let config = typed("--slices 3", &machine(&[4, 6])).unwrap();
         assert_eq!([0, 1, 2].map(|slice| config.cpu_of(slice)), [4, 6, 4]);
         assert_eq!(config.cores_with_slices(), [4, 6]);

@@ -1,4 +1,4 @@
-//! Lists of CPUs, as they are typed and as they are shown: `0`, `0-3`, `0,2`, `0-1,4`.
+//! CPU lists, as typed and as shown: `0`, `0-3`, `0,2`, `0-1,4`.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub BTreeSet<usize>);
 
-/// More CPUs than any machine has: a typing error.
+/// Upper bound of CPU numbers, above those of any machine: a larger number is a typing error.
 const MOST_CPUS: usize = 4_096;
 
 impl FromStr for CpuList {
@@ -16,15 +16,20 @@ impl FromStr for CpuList {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |digits: &str| -> Result<usize, String> {
-            let cpu: usize = digits.parse().map_err(|_| format!("`{digits}` is not the number of a CPU"))?;
-            if cpu < MOST_CPUS { Ok(cpu) } else { Err(format!("CPU {cpu} is beyond any machine's")) }
+            let cpu: usize =
+                digits.parse().map_err(|_| format!("`{digits}` is not the number of a CPU"))?;
+            if cpu < MOST_CPUS {
+                Ok(cpu)
+            } else {
+                Err(format!("CPU {cpu} is beyond any machine's"))
+            }
         };
         let mut cpus = BTreeSet::new();
-        for part in text.split(',') {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
+        for range in text.split(',') {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last) = (number(first)?, number(last)?);
             if first > last {
-                return Err(format!("`{part}` runs backwards"));
+                return Err(format!("`{range}` runs backwards"));
             }
             cpus.extend(first..=last);
         }
@@ -47,7 +52,7 @@ impl fmt::Display for CpuList {
 }
 
 impl CpuList {
-    /// The listed CPUs, all of which must be among `allowed`.
+    /// The listed CPUs; an error if one of them is not in `allowed`.
     pub fn within(self, allowed: &[usize]) -> Result<Vec<usize>, String> {
         match self.0.iter().find(|cpu| !allowed.contains(cpu)) {
             None => Ok(self.0.into_iter().collect()),
@@ -78,6 +83,9 @@ mod tests {
             assert!(bad.parse::<CpuList>().is_err(), "{bad}");
         }
         let refused = "0,7".parse::<CpuList>().unwrap().within(&[0, 1]);
-        assert_eq!(refused, Err("CPU 7 is not among those that this process may use (0-1)".to_owned()));
+        assert_eq!(
+            refused,
+            Err("CPU 7 is not among those that this process may use (0-1)".to_owned())
+        );
     }
 }

@@ -1,10 +1,10 @@
-//! What was typed, checked: flags and `PURSER_*` variables to one [`Config`](settings::Config) that can be used as it
-//! stands.
+//! Configuration: flags and `PURSER_*` variables, checked and turned into one
+//! [`Config`](settings::Config) that is usable as it stands.
 //!
-//! First what was typed, each flag by itself ([`flags`]); then what the program needs ([`settings`]),
-//! which is made of the flags and of what is known of the machine ([`settings::Host`]). The only way from
-//! one to the other is [`check`]. Nothing is read here: CPUs and memory come in as values.
-//! Errors are sentences that name the flag.
+//! [`flags`] holds what was typed, each flag parsed by itself. [`settings`] holds what the program
+//! needs, derived from the flags and from the machine ([`settings::Host`]). The only way from one
+//! to the other is [`check`]. Nothing is read from the system here: CPUs and memory come in as
+//! values. Errors are sentences that name the flag.
 
 pub mod check;
 pub mod cpus;

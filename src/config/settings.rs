@@ -1,51 +1,57 @@
-//! What `serve` needs, checked: see [`super::check`].
+//! Checked configuration of `serve`, made by [`super::check`].
 
 use crate::limits::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// What this process may use of its machine.
+/// Resources of the machine that this process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// CPUs, ascending.
+    /// Numbers of the CPUs, ascending.
     pub cpus: Vec<usize>,
-    /// Bytes of memory.
+    /// Memory in bytes.
     pub memory_bytes: usize,
 }
 
-/// Everything that `serve` needs.
+/// Configuration of `serve`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where to listen.
+    /// Address and port to listen on.
     pub listen: SocketAddr,
-    /// The CPUs to run on, ascending, at least one.
+    /// Numbers of the CPUs to run on, ascending, at least one.
     pub cores: Vec<usize>,
-    /// How many slices there are; where they outnumber the CPUs, some share a thread.
+    /// Number of slices. If it exceeds the number of CPUs, some slices share a thread.
     pub slices: u32,
-    /// Where data is kept; `None` keeps it in memory only.
+    /// Data directory; `None` keeps data in memory only.
     pub data: Option<PathBuf>,
-    /// Bytes of log that begin a snapshot.
+    /// Log size that triggers a snapshot, in bytes.
     pub snapshot_after_bytes: u64,
-    /// Bytes of memory that the process may use.
+    /// Memory that the process may use, in bytes.
     pub memory_bytes: usize,
-    /// Bounds of each core.
+    /// Limits in force: see [`Limits`].
     pub limits: Limits,
-    /// Whether a core's memory is a region of its own.
+    /// Whether each core has its own memory region.
     pub arena: bool,
 }
 
 impl Config {
-    /// The CPUs that have a slice. Slices take turns on the CPUs, so the first of each come first.
+    /// The CPUs that have a slice. Slices are assigned to CPUs round-robin, so these come first in
+    /// `cores`.
     pub fn cores_with_slices(&self) -> &[usize] {
         &self.cores[..self.cores.len().min(self.slices as usize)]
     }
 
-    /// The CPU of a slice's core.
+    /// The CPU of the core that owns `slice`.
     pub fn cpu_of(&self, slice: usize) -> usize {
-        self.cores[slice % self.cores.len()]
+        self.cores[self.core_of(slice)]
     }
 
-    /// Bytes that the ledger of one slice may take.
+    /// The core that owns `slice`.
+    pub const fn core_of(&self, slice: usize) -> usize {
+        slice % self.cores.len()
+    }
+
+    /// Memory limit of one slice's ledger, in bytes.
     pub const fn ledger_bytes_of_slice(&self) -> usize {
         self.limits.ledger_bytes / self.slices as usize
     }

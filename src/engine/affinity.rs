@@ -1,4 +1,4 @@
-//! CPU affinity: which CPUs a thread may run on, and pinning it to them.
+//! CPU affinity: the CPUs that a thread may run on, and pinning.
 
 use super::Failure;
 use std::io;
@@ -8,7 +8,7 @@ pub fn pin(cpu: usize) -> Result<(), Failure> {
     run_on(&[cpu])
 }
 
-/// Moves the calling thread to these CPUs.
+/// Restricts the calling thread to these CPUs.
 pub(super) fn run_on(cpus: &[usize]) -> Result<(), Failure> {
     let failed = |error| {
         let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
@@ -28,7 +28,7 @@ pub(super) fn run_on(cpus: &[usize]) -> Result<(), Failure> {
     if result == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
 }
 
-/// The CPUs that this process may run on, ascending.
+/// The CPUs that the calling thread may run on, ascending.
 pub fn allowed_cpus() -> Result<Vec<usize>, Failure> {
     // SAFETY: an all-zero set is a valid, empty one, and outlives the call.
     let (result, set) = unsafe {
@@ -39,7 +39,9 @@ pub fn allowed_cpus() -> Result<Vec<usize>, Failure> {
         return Err(Failure::new("read", "the CPU affinity", io::Error::last_os_error()));
     }
     // SAFETY: every number is within the set.
-    Ok((0..libc::CPU_SETSIZE as usize).filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) }).collect())
+    Ok((0..libc::CPU_SETSIZE as usize)
+        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
+        .collect())
 }
 
 #[cfg(test)]

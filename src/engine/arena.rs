@@ -1,17 +1,21 @@
-//! The memory of one core: a region of its own that the allocator takes everything from which the core's thread allocates.
+//! Arena: the memory region of one core, which its thread allocates from.
 //!
-//! The region is mapped once, as large as what may be used, in huge pages if there are any, and handed to mimalloc as an exclusive arena;
-//! a heap in it is the thread's. First touches make it local to the thread's NUMA node. What has been touched stays: the core uses it again
-//! without asking the kernel. A region that is full is no error: what finds no room comes from the common heap, and is counted.
+//! The region is mapped once, at its full size, in huge pages if available, and handed to mimalloc
+//! as an exclusive arena; the thread allocates from a heap in it. First touches make it local to
+//! the thread's NUMA node. Touched memory is never returned: the core reuses it without a system
+//! call. A full region is no error: further allocations come from the common heap, and are counted.
 //!
-//! A first touch of a huge page takes the kernel a good part of a millisecond, and several where a hypervisor has to find the memory first.
-//! No read should wait for that: when a block lies in a huge page where none lay before, another thread touches the pages behind it. Nothing is
-//! touched before there is data next to it.
+//! The first touch of a huge page takes the kernel a good part of a millisecond, and several where
+//! a hypervisor has to find the memory first. No read should wait for that, so pages are
+//! prefaulted: when the first block of a huge page is allocated, another thread touches the pages
+//! behind it. No page is prefaulted before there is data next to it, except for a load of known
+//! size ([`Arena::expect`]) and the places of new size classes ([`Arena::warm`]).
 //!
-//! Sizes are bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena are served from the common heap.
+//! Sizes are in bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena
+//! allocate from the common heap.
 
 use super::Failure;
-use super::priority::Aside;
+use super::priority::SpareCpus;
 use libmimalloc_sys as mi;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -21,31 +25,37 @@ use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// The largest arena: mimalloc's index of a larger one would not fit into it. What a core needs beyond comes from the common heap.
+/// Largest arena: mimalloc's index of a larger one would not fit into it. Allocations beyond it
+/// come from the common heap.
 const LARGEST_BYTES: usize = 15 << 30;
-/// What is touched at a time: a huge page of x86-64, and of ARM64 with 4 KiB pages.
+/// Prefault unit: a huge page of x86-64, and of ARM64 with 4 KiB pages.
 const PAGE_BYTES: usize = 2 << 20;
 /// mimalloc's unit of an arena.
 const UNIT_BYTES: usize = 32 << 20;
-/// Pages that are touched behind one in which a first block lies: one for so many that have blocks, and at least and at most so many. Who loads
-/// much takes pages faster than they can be touched one by one, and who has little would double it.
+/// Prefault window: pages touched ahead of each newly used page. One page per `USED_PER_AHEAD` used
+/// pages, within the bounds `LEAST_AHEAD` and `MOST_AHEAD`: a heavy load takes pages faster than
+/// they can be touched one by one, and a large window would double a small heap.
 const USED_PER_AHEAD: usize = 16;
 const LEAST_AHEAD: usize = 2;
 const MOST_AHEAD: usize = 32;
-/// Pages that a core touches itself in one turn.
+/// Pages that a core prefaults itself in one turn, without a spare CPU.
 const STEP: usize = 32;
-/// Pages of a turn that can be remembered; more of them are touched by the core itself.
-const REMEMBERED: usize = 32;
+/// Newly used pages recorded per turn. Pages behind any further ones are not prefaulted: the core
+/// touches them itself.
+const MOST_NEW_PAGES: usize = 32;
 
-/// `mi_option_generic_collect`, which the binding does not name: after so many allocations for which a page had no free block at hand, all pages of the
-/// heap are looked through for something to collect. Blocks that are freed find their way back without that.
+/// `mi_option_generic_collect`, which the binding does not name: the number of allocations without
+/// a free block at hand after which mimalloc searches all pages of the heap for something to
+/// collect. Freed blocks are reused without that search.
 const GENERIC_COLLECT: mi::mi_option_t = 34;
-/// How many there are by default: in a heap of many pages an entry now and then took as long as hundreds of others.
-const COLLECTS_AFTER: c_long = 10_000;
-/// The most that it takes.
-const COLLECT_AFTER: c_long = 1_000_000;
+/// mimalloc's default: in a heap of many pages, an occasional entry took as long as hundreds of
+/// others.
+const DEFAULT_COLLECT_AFTER: c_long = 10_000;
+/// mimalloc's maximum.
+const LONGEST_COLLECT_AFTER: c_long = 1_000_000;
 
-/// A size of each of mimalloc's classes, which have places of their own in the arena, and how many fill the first such place.
+/// Block size and count for each of mimalloc's size classes, which have places of their own in the
+/// arena: so many blocks of that size fill the first such place.
 const CLASSES: [(usize, usize); 4] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1)];
 
 thread_local! {
@@ -55,58 +65,62 @@ thread_local! {
             base: Cell::new(0),
             pages: Cell::new(0),
             seen: Cell::new(null_mut()),
-            wanted: [const { Cell::new(0) }; REMEMBERED],
-            wants: Cell::new(0),
+            new_pages: [const { Cell::new(0) }; MOST_NEW_PAGES],
+            new_count: Cell::new(0),
             used: Cell::new(0),
             spilled: Cell::new(0),
         }
     };
 }
 
-/// What a thread knows of its arena; nothing here needs to be dropped, so it is there as long as the thread allocates.
+/// Arena state of one thread. No field needs to be dropped, so the state is valid for as long as
+/// the thread allocates.
 struct Local {
-    /// Null: the thread has none.
+    /// The thread's heap in the arena; null if it has no arena.
     heap: Cell<*mut mi::mi_heap_t>,
     base: Cell<usize>,
     pages: Cell<usize>,
-    /// A byte for each page: whether the pages behind it were asked for.
+    /// One byte per page: nonzero once a block has ended in the page.
     seen: Cell<*mut u8>,
-    /// Pages whose first block came in this turn.
-    wanted: [Cell<usize>; REMEMBERED],
-    wants: Cell<usize>,
-    /// Pages with a block, those of this turn not counted.
+    /// Pages that got their first block in this turn.
+    new_pages: [Cell<usize>; MOST_NEW_PAGES],
+    new_count: Cell<usize>,
+    /// Pages with a block, without those of this turn.
     used: Cell<usize>,
+    /// Bytes allocated from the common heap because the arena was full.
     spilled: Cell<usize>,
 }
 
 impl Local {
-    /// Notices a block.
+    /// Records the page in which a block ends, if it is the first block of that page.
     #[inline]
-    fn notice(&self, block: *mut u8, bytes: usize) {
+    fn record_block(&self, block: *mut u8, bytes: usize) {
         let page = (block as usize + bytes).wrapping_sub(self.base.get()) / PAGE_BYTES;
         if page >= self.pages.get() {
             return;
         }
-        // SAFETY: there are `pages` of them, for as long as the thread lives, and no other thread knows of them.
+        // SAFETY: `seen` has `pages` bytes, is mapped for as long as the thread lives, and is known
+        // to no other thread.
         let seen = unsafe { &mut *self.seen.get().add(page) };
         if *seen == 0 {
             *seen = 1;
-            self.want(page);
+            self.record_page(page);
         }
     }
 
     #[cold]
-    fn want(&self, page: usize) {
-        let wants = self.wants.get();
-        if let Some(place) = self.wanted.get(wants) {
+    fn record_page(&self, page: usize) {
+        let new_count = self.new_count.get();
+        if let Some(place) = self.new_pages.get(new_count) {
             place.set(page);
-            self.wants.set(wants + 1);
+            self.new_count.set(new_count + 1);
         }
     }
 
-    /// A block from the arena if there is one with room, else from the common heap.
+    /// Allocates from the thread's arena if it has one with enough space, else from the common
+    /// heap.
     #[inline]
-    fn take(
+    fn choose(
         bytes: usize,
         from_arena: impl FnOnce(*mut mi::mi_heap_t) -> *mut c_void,
         from_common_heap: impl FnOnce() -> *mut c_void,
@@ -116,7 +130,7 @@ impl Local {
             if !heap.is_null() {
                 let block = from_arena(heap).cast::<u8>();
                 if !block.is_null() {
-                    local.notice(block, bytes);
+                    local.record_block(block, bytes);
                     return block;
                 }
                 local.spilled.set(local.spilled.get() + bytes);
@@ -126,24 +140,26 @@ impl Local {
     }
 }
 
-/// Hands memory that this thread has freed back to the system, which would else take its time: for a thread that had much, and will not have it again.
-pub fn give_back() {
-    // SAFETY: frees nothing that is in use, whichever allocator is the process's.
+/// Returns this thread's freed memory to the system at once instead of with mimalloc's delay. For a
+/// thread that used much memory and will not use it again.
+pub fn recycle() {
+    // SAFETY: frees nothing that is in use, even if mimalloc is not the process's allocator.
     unsafe { mi::mi_collect(true) };
 }
 
-/// The allocator of the process.
+/// The process's allocator: mimalloc, with the thread's arena first.
 #[derive(Clone, Copy, Debug)]
 pub struct Allocator;
 
-// SAFETY: mimalloc's functions do what is asked of an allocator, with any of its heaps; a block may be freed and resized whatever heap it is
-// from. What is kept beside them is plain cells of the thread.
+// SAFETY: mimalloc's functions satisfy the allocator contract with any of its heaps; a block may be
+// freed and resized whichever heap it is from. The state kept beside them is plain thread-local
+// cells.
 unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
         // SAFETY: the heap is this thread's; the rest is the caller's contract.
-        Local::take(
+        Local::choose(
             size,
             |heap| unsafe { mi::mi_heap_malloc_aligned(heap, size, align) },
             || unsafe { mi::mi_malloc_aligned(size, align) },
@@ -154,7 +170,7 @@ unsafe impl GlobalAlloc for Allocator {
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         let (size, align) = (layout.size(), layout.align());
         // SAFETY: as for `alloc`.
-        Local::take(
+        Local::choose(
             size,
             |heap| unsafe { mi::mi_heap_zalloc_aligned(heap, size, align) },
             || unsafe { mi::mi_zalloc_aligned(size, align) },
@@ -170,8 +186,8 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let (block, align) = (block.cast(), layout.align());
-        // SAFETY: as for `alloc`; a block that the arena could not resize is still there.
-        Local::take(
+        // SAFETY: as for `alloc`; a block that the arena could not resize is unchanged.
+        Local::choose(
             size,
             |heap| unsafe { mi::mi_heap_realloc_aligned(heap, block, size, align) },
             || unsafe { mi::mi_realloc_aligned(block, size, align) },
@@ -181,38 +197,40 @@ unsafe impl GlobalAlloc for Allocator {
 
 /// The thread that touches pages before they are needed.
 #[derive(Debug)]
-pub struct Toucher {
-    wanted: Sender<(usize, usize)>,
-    /// Whether it has a CPU beside the cores.
+pub struct Prefaulter {
+    /// Address ranges to prefault: start and bytes.
+    ranges: Sender<(usize, usize)>,
+    /// Whether it has a spare CPU, one that no core runs on.
     is_aside: bool,
 }
 
-impl Toucher {
+impl Prefaulter {
     /// Starts the thread.
-    pub fn start(aside: Aside) -> Result<Self, Failure> {
-        let ((wanted, to_do), is_aside) = (channel(), aside.exists());
+    pub fn start(spare: SpareCpus) -> Result<Self, Failure> {
+        let ((ranges, jobs), is_aside) = (channel(), spare.exists());
         thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
-                aside.idle();
-                touch(&to_do);
+                spare.idle();
+                run_prefaults(&jobs);
             })
             .map_err(Failure::of("start", "a thread for the memory"))?;
-        Ok(Self { wanted, is_aside })
+        Ok(Self { ranges, is_aside })
     }
 }
 
-fn touch(to_do: &Receiver<(usize, usize)>) {
-    while let Ok((start, bytes)) = to_do.recv() {
+fn run_prefaults(jobs: &Receiver<(usize, usize)>) {
+    while let Ok((start, bytes)) = jobs.recv() {
         populate(start, bytes);
     }
 }
 
-/// Makes pages of an arena present: one at a time, or who maps something meanwhile would wait for all of them.
+/// Prefaults pages of an arena, one system call per page: a concurrent `mmap` would wait for all
+/// pages of one call.
 fn populate(start: usize, bytes: usize) {
     for page in (start..start + bytes).step_by(PAGE_BYTES) {
-        // SAFETY: reads and writes nothing that anyone sees: a page of a mapping that is never unmapped becomes present as it is. Where that
-        // fails, whoever needs it does it.
+        // SAFETY: the page belongs to a mapping that is never unmapped; it becomes present, and its
+        // contents stay. If the call fails, the first use faults the page in.
         unsafe { libc::madvise(page as *mut c_void, PAGE_BYTES, libc::MADV_POPULATE_WRITE) };
     }
 }
@@ -222,16 +240,17 @@ fn populate(start: usize, bytes: usize) {
 pub struct Arena {
     base: usize,
     pages: usize,
-    toucher: Toucher,
-    /// Pages from the first on that were touched because they were expected.
+    prefaulter: Prefaulter,
+    /// Pages from the start of the arena prefaulted by [`Self::expect`].
     expected: usize,
 }
 
 impl Arena {
-    /// Makes an arena of at most so many bytes, and has the calling thread allocate from it from now on, for as long as it lives.
-    pub fn adopt(bytes: usize, toucher: Toucher) -> Result<Self, Failure> {
+    /// Maps an arena of at most `bytes` bytes. The calling thread allocates from it from now on,
+    /// for as long as it lives.
+    pub fn adopt(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
-        // A unit more, so that it can begin at one.
+        // One unit more, to align the start to a unit.
         let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
             "map",
             format!("{} MiB of memory of a core's own (--no-arena does without)", bytes >> 20),
@@ -239,13 +258,23 @@ impl Arena {
         let base = start.next_multiple_of(UNIT_BYTES);
         let pages = bytes / PAGE_BYTES;
         let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
-        // SAFETY: advice about a mapping of our own; without huge pages it is refused, and all else stays.
+        // SAFETY: advice about a mapping of our own; without huge pages it is refused, with no
+        // other effect.
         unsafe { libc::madvise(base as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
         let mut arena = null_mut();
-        // SAFETY: the region is ours, zero, writable, and never unmapped; "pinned" says that none of it is to be given back to the kernel.
+        // SAFETY: the region is ours, zeroed, writable, and never unmapped; "pinned" says that none
+        // of it is given back to the kernel.
         let heap = unsafe {
-            let is_managed =
-                mi::mi_manage_os_memory_ex(base as *const c_void, bytes, true, true, true, -1, true, &raw mut arena);
+            let is_managed = mi::mi_manage_os_memory_ex(
+                base as *const c_void,
+                bytes,
+                true,
+                true,
+                true,
+                -1,
+                true,
+                &raw mut arena,
+            );
             if is_managed { mi::mi_heap_new_in_arena(arena) } else { null_mut() }
         };
         if heap.is_null() {
@@ -257,77 +286,86 @@ impl Arena {
             local.seen.set(seen as *mut u8);
             local.heap.set(heap);
         });
-        let arena = Self { base, pages, toucher, expected: 0 };
+        let arena = Self { base, pages, prefaulter, expected: 0 };
         arena.warm();
         Ok(arena)
     }
 
-    /// Touches the next place of each class. Call it on the thread of the arena, when nobody waits.
+    /// Touches the next place of each size class. Call it on the arena's thread, while no request
+    /// waits.
     pub fn warm(&self) {
-        // All at once, or they would share their places.
-        let _blocks = CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
+        // All at once: blocks that are freed in between would share a place.
+        let _blocks =
+            CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
         self.look_ahead();
     }
 
-    /// So many bytes will be needed soon. They are touched as early as can be: what a process before has left is taken back by a hypervisor a moment
-    /// later, and then costs ten times as much. Where no CPU is beside the cores, the caller does a step of it. Call it once a turn while that holds.
+    /// Prefaults the first `bytes` bytes, which will be needed soon, as early as possible: a
+    /// hypervisor takes back the memory of an earlier process within a moment, and the first touch
+    /// then costs ten times as much. Without a spare CPU, each call prefaults one step on the
+    /// caller's thread. Call it once a turn while a load goes on.
     pub fn expect(&mut self, bytes: usize) {
         let (from, end) = (self.expected, (bytes / PAGE_BYTES).min(self.pages));
         if from >= end {
             return;
         }
-        self.expected = if self.toucher.is_aside { end } else { end.min(from + STEP) };
+        self.expected = if self.prefaulter.is_aside { end } else { end.min(from + STEP) };
         let (start, bytes) = (self.base + from * PAGE_BYTES, (self.expected - from) * PAGE_BYTES);
-        if !self.toucher.is_aside || self.toucher.wanted.send((start, bytes)).is_err() {
+        if !self.prefaulter.is_aside || self.prefaulter.ranges.send((start, bytes)).is_err() {
             populate(start, bytes);
         }
     }
 
-    /// Has the pages touched that will be needed next. Call it once a turn, on the thread of the arena.
+    /// Requests the prefault of the pages behind those first used in this turn. Call it once a
+    /// turn, on the arena's thread.
     #[inline]
     pub fn look_ahead(&self) {
         LOCAL.with(|local| {
-            if local.wants.get() > 0 {
-                self.ask(local);
+            if local.new_count.get() > 0 {
+                self.request_prefaults(local);
             }
         });
     }
 
     #[cold]
-    fn ask(&self, local: &Local) {
-        let wants = local.wants.replace(0);
-        local.used.set(local.used.get() + wants);
+    fn request_prefaults(&self, local: &Local) {
+        let new_count = local.new_count.replace(0);
+        local.used.set(local.used.get() + new_count);
         let ahead = (local.used.get() / USED_PER_AHEAD).clamp(LEAST_AHEAD, MOST_AHEAD);
-        for page in local.wanted[..wants].iter().map(Cell::get) {
+        for page in local.new_pages[..new_count].iter().map(Cell::get) {
             let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
-                // Without the thread, the core touches them itself.
-                let _ = self.toucher.wanted.send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
+                // If the prefault thread is gone, the core faults them in on first use.
+                let _ = self
+                    .prefaulter
+                    .ranges
+                    .send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
             }
         }
     }
 
-    /// Bytes that found no room in it and came from the common heap since the start.
+    /// Bytes allocated from the common heap because the arena was full, since the start.
     pub fn spilled(&self) -> usize {
         LOCAL.with(|local| local.spilled.get())
     }
 }
 
-/// Has mimalloc look through all pages of a heap as seldom as it can, whichever heap it is.
-pub fn seldom_collect() {
+/// Makes mimalloc search all pages of a heap as rarely as it can, for all heaps.
+pub fn collect_rarely() {
     // SAFETY: takes no pointers; any thread may call it at any time.
     unsafe {
-        if mi::mi_option_get(GENERIC_COLLECT) == COLLECTS_AFTER {
-            mi::mi_option_set(GENERIC_COLLECT, COLLECT_AFTER);
+        if mi::mi_option_get(GENERIC_COLLECT) == DEFAULT_COLLECT_AFTER {
+            mi::mi_option_set(GENERIC_COLLECT, LONGEST_COLLECT_AFTER);
         }
     }
 }
 
-/// Maps zeros that take no memory before they are touched.
+/// Maps zeroed memory that is not resident before it is touched.
 fn map(bytes: usize) -> io::Result<usize> {
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-    // SAFETY: a fresh mapping, wherever there is room.
-    let start = unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
+    // SAFETY: a fresh mapping, at an address that the kernel chooses.
+    let start =
+        unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
     if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start as usize) }
 }
 
@@ -335,27 +373,32 @@ fn map(bytes: usize) -> io::Result<usize> {
 mod tests {
     use super::*;
 
-    /// The unit tests' own allocator is the system's: these ask [`Allocator`] by name.
+    /// The unit tests' global allocator is the system's: they call [`Allocator`] by name.
     fn layout(bytes: usize) -> Layout {
         Layout::from_size_align(bytes, 8).unwrap()
     }
 
-    fn aside() -> Aside {
-        Aside::of(&[], &[])
+    fn aside() -> SpareCpus {
+        SpareCpus::of(&[], &[])
     }
 
-    /// On a thread of its own, for that is what an arena belongs to.
-    fn on_a_core<R: Send + 'static>(bytes: usize, work: impl FnOnce(Arena) -> R + Send + 'static) -> R {
-        thread::spawn(move || work(Arena::adopt(bytes, Toucher::start(aside()).unwrap()).unwrap())).join().unwrap()
+    /// Runs `work` on a thread of its own, because an arena belongs to a thread.
+    fn on_a_core<R: Send + 'static>(
+        bytes: usize,
+        work: impl FnOnce(Arena) -> R + Send + 'static,
+    ) -> R {
+        let run = move || work(Arena::adopt(bytes, Prefaulter::start(aside()).unwrap()).unwrap());
+        thread::spawn(run).join().unwrap()
     }
 
     #[test]
-    fn blocks_of_a_core_lie_in_its_arena() {
+    fn blocks_of_a_core_are_in_its_arena() {
         on_a_core(128 << 20, |arena| {
             let (start, end) = (arena.base, arena.base + arena.pages * PAGE_BYTES);
             let is_inside = |block: *mut u8| (start..end).contains(&(block as usize));
             for bytes in [1, 100, 5_000, 60_000, 300_000, 1 << 20, 8 << 20] {
-                // SAFETY: allocated, resized and freed as the trait says; what is read was written.
+                // SAFETY: allocated, resized and freed by the trait's contract; only written bytes
+                // are read.
                 unsafe {
                     let block = Allocator.alloc(layout(bytes));
                     assert!(is_inside(block), "{bytes}");
@@ -365,7 +408,10 @@ mod tests {
                     Allocator.dealloc(block, layout(bytes * 2));
                     let zeros = Allocator.alloc_zeroed(layout(bytes));
                     assert!(is_inside(zeros), "{bytes}");
-                    assert!(std::slice::from_raw_parts(zeros, bytes).iter().all(|&byte| byte == 0), "{bytes}");
+                    assert!(
+                        std::slice::from_raw_parts(zeros, bytes).iter().all(|&byte| byte == 0),
+                        "{bytes}"
+                    );
                     Allocator.dealloc(zeros, layout(bytes));
                 }
             }
@@ -380,17 +426,17 @@ mod tests {
     }
 
     #[test]
-    fn the_option_is_the_one_that_is_meant() {
-        seldom_collect();
+    fn the_collect_option_number_is_right() {
+        collect_rarely();
         // SAFETY: takes no pointers.
-        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, COLLECT_AFTER);
+        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, LONGEST_COLLECT_AFTER);
     }
 
     #[test]
     fn a_full_arena_spills() {
         on_a_core(UNIT_BYTES, |arena| {
             let bytes = 4 << 20;
-            // SAFETY: allocated and freed as the trait says; what is read was written.
+            // SAFETY: allocated and freed by the trait's contract; only written bytes are read.
             unsafe {
                 let blocks: Vec<_> = (0..16).map(|_| Allocator.alloc(layout(bytes))).collect();
                 for (n, &block) in blocks.iter().enumerate() {
@@ -407,24 +453,29 @@ mod tests {
     }
 
     #[test]
-    fn another_thread_may_free_what_a_core_has_allocated() {
-        // SAFETY: allocated here, freed here, used by nobody between.
+    fn another_thread_may_free_a_block_of_a_core() {
+        // SAFETY: allocated and freed once, and not used in between.
         let block = on_a_core(UNIT_BYTES, |_| unsafe { Allocator.alloc(layout(1_000)) } as usize);
         unsafe { Allocator.dealloc(block as *mut u8, layout(1_000)) };
     }
 
-    /// Pages among which every class of blocks has begun.
+    /// Pages of the first units, in which the blocks of every size class lie.
     const BEGUN: usize = (CLASSES.len() + 1) * UNIT_BYTES / PAGE_BYTES;
 
-    /// With no CPU aside.
+    /// Without a spare CPU, the caller prefaults.
     #[test]
-    fn what_is_expected_is_touched_a_step_at_a_time() {
+    fn expected_memory_is_prefaulted_in_steps() {
         on_a_core(512 << 20, |mut arena| {
             let present = |arena: &Arena, page: usize| {
                 let mut there = 0u8;
-                // SAFETY: looks at one small page of the arena, and writes one byte.
-                let looked =
-                    unsafe { libc::mincore((arena.base + page * PAGE_BYTES) as *mut c_void, 1, &raw mut there) };
+                // SAFETY: queries one small page of the arena, and writes one byte.
+                let looked = unsafe {
+                    libc::mincore(
+                        (arena.base + page * PAGE_BYTES) as *mut c_void,
+                        1,
+                        &raw mut there,
+                    )
+                };
                 assert_eq!(looked, 0, "{}", io::Error::last_os_error());
                 there & 1 == 1
             };
@@ -432,35 +483,40 @@ mod tests {
             for touched in [STEP, 2 * STEP, 2 * STEP + 3] {
                 arena.expect(bytes + 1);
                 assert!((0..touched).all(|page| present(&arena, page)), "{touched}");
-                // The first units have blocks.
-                assert!((touched.max(BEGUN)..arena.pages).all(|page| !present(&arena, page)), "{touched}");
+                // The first units hold blocks, so their pages are present anyway.
+                assert!(
+                    (touched.max(BEGUN)..arena.pages).all(|page| !present(&arena, page)),
+                    "{touched}"
+                );
                 assert_eq!(arena.expected, touched);
             }
             arena.expect(bytes);
             arena.expect(0);
-            assert_eq!(arena.expected, 2 * STEP + 3, "nothing more");
+            assert_eq!(arena.expected, 2 * STEP + 3, "a smaller request prefaults nothing");
             arena.expect(usize::MAX);
             assert_eq!(arena.expected, 3 * STEP + 3);
             (0..10).for_each(|_| arena.expect(usize::MAX));
-            assert_eq!(arena.expected, arena.pages, "no more than there is");
+            assert_eq!(arena.expected, arena.pages, "the prefault stops at the arena's end");
         });
     }
 
     #[test]
-    fn pages_behind_a_first_block_are_asked_for_once() {
+    fn each_page_is_recorded_once_as_newly_used() {
         on_a_core(128 << 20, |arena| {
             arena.look_ahead();
             LOCAL.with(|local| {
                 let at = (arena.base + 20 * PAGE_BYTES) as *mut u8;
-                local.notice(at, 100);
-                local.notice(at, 200);
-                assert_eq!(local.wants.get(), 1);
-                (0..2 * REMEMBERED).for_each(|page| local.notice((arena.base + page * PAGE_BYTES) as *mut u8, 1));
-                assert!(local.wants.get() <= REMEMBERED);
-                local.notice((arena.base - 10) as *mut u8, 5);
-                local.notice((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);
+                local.record_block(at, 100);
+                local.record_block(at, 200);
+                assert_eq!(local.new_count.get(), 1);
+                (0..2 * MOST_NEW_PAGES).for_each(|page| {
+                    local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1)
+                });
+                assert!(local.new_count.get() <= MOST_NEW_PAGES);
+                local.record_block((arena.base - 10) as *mut u8, 5);
+                local.record_block((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);
                 arena.look_ahead();
-                assert_eq!(local.wants.get(), 0);
+                assert_eq!(local.new_count.get(), 0);
             });
         });
     }

@@ -1,4 +1,4 @@
-//! How a core is told to drain and to stop, and how other threads wake it.
+//! Control: a handle on a core, to drain it, stop it and wake it from other threads.
 
 use super::Failure;
 use super::padding::Padded;
@@ -8,19 +8,19 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// What a core is to do.
+/// A command to a core, in increasing order of urgency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Command {
     /// Serve.
     Serve = 0,
-    /// Finish what has begun, take nothing new, then end.
+    /// Finish requests that have begun, take no new ones, then end.
     Drain = 1,
     /// End at once.
     Stop = 2,
 }
 
-/// A handle on a core; clones are of the same core.
+/// A handle on one core; clones refer to the same core.
 #[derive(Clone, Debug)]
 pub struct Control(Arc<Inner>);
 
@@ -33,20 +33,20 @@ struct Inner {
 }
 
 impl Control {
-    /// A handle on a core to be.
+    /// Creates the handle of a core that is not started yet.
     pub fn new() -> Result<Self, Failure> {
         // SAFETY: no pointers; a fresh descriptor or -1.
         let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
         if fd < 0 {
             return Err(Failure::new("create", "an event descriptor", io::Error::last_os_error()));
         }
-        // SAFETY: just made, owned by no one else.
+        // SAFETY: the descriptor is fresh, and nothing else owns it.
         let wake = unsafe { OwnedFd::from_raw_fd(fd) };
         let (parker, turns) = (Padded(Parker::new()), Padded(AtomicU64::new(0)));
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
 
-    /// The next step from serving over draining to stopping.
+    /// Advances the command: from serve to drain, from drain to stop.
     pub fn advance(&self) {
         // SeqCst: rare, so the simplest order will do, here and below.
         let next = self.0.command.load(Ordering::SeqCst).saturating_add(1).min(Command::Stop as u8);
@@ -54,13 +54,14 @@ impl Control {
         self.wake();
     }
 
-    /// Has the core take a turn.
+    /// Makes the core take a turn.
     pub fn wake(&self) {
-        // SAFETY: eight bytes of our own stack. The counter cannot overflow, so the write cannot fail or block.
+        // SAFETY: eight bytes of a static. The descriptor's counter cannot overflow, so the write
+        // cannot fail or block.
         unsafe { libc::write(self.fd(), (&raw const ONE).cast(), size_of::<u64>()) };
     }
 
-    /// Has the core take a turn if it sleeps: something was published for it.
+    /// Wakes the core if it is parked. Call it after publishing something for the core.
     #[inline]
     pub(super) fn wake_if_parked(&self) {
         if self.0.parker.0.needs_wake() {
@@ -68,19 +69,20 @@ impl Control {
         }
     }
 
-    /// The core may sleep, unless `is_idle` finds something. Returns whether it may; then it must [unpark](Self::unpark) afterwards.
+    /// Parks the core, unless `is_idle` finds work. Returns whether the core is parked: then it may
+    /// sleep, and must [unpark](Self::unpark) afterwards.
     #[inline]
     pub(super) fn try_park(&self, is_idle: impl FnOnce() -> bool) -> bool {
         self.0.parker.0.try_park(is_idle)
     }
 
-    /// The core is awake.
+    /// Marks the core awake.
     #[inline]
     pub(super) fn unpark(&self) {
         self.0.parker.0.unpark();
     }
 
-    /// What to do now.
+    /// The current command.
     pub fn command(&self) -> Command {
         // SeqCst: as in `advance`; a turn reads it once.
         match self.0.command.load(Ordering::SeqCst) {
@@ -90,33 +92,35 @@ impl Control {
         }
     }
 
-    /// The core begins a turn.
+    /// Counts a turn that begins.
     #[inline]
     pub(super) fn turns(&self) {
-        // Relaxed: its own core alone writes it, and whoever looks at it wants to see it move, sooner or later.
+        // Relaxed: only the core itself writes it, and the watchdog needs to see it change, sooner
+        // or later.
         self.0.turns.0.store(self.0.turns.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
-    /// The core begins no more of them.
+    /// Marks the core as ended: it begins no more turns.
     pub(super) fn ends(&self) {
         // Relaxed: as in `turns`.
         self.0.turns.0.store(ENDED, Ordering::Relaxed);
     }
 
-    /// How many turns the core has begun; `None` if it has ended.
+    /// The number of turns that the core has begun; `None` if it has ended.
     pub fn turns_begun(&self) -> Option<u64> {
         // Relaxed: as in `turns`.
         Some(self.0.turns.0.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
     }
 
-    /// The descriptor that is written to when the core is to take a turn. It is never read: who polls it hears of each write.
+    /// The event descriptor that wakes the core. It is never read: a poll of it completes for each
+    /// write.
     pub(super) fn fd(&self) -> RawFd {
         self.0.wake.as_raw_fd()
     }
 }
 
 static ONE: u64 = 1;
-/// More turns than any core begins.
+/// Value of `turns` for a core that has ended: more turns than any core begins.
 const ENDED: u64 = u64::MAX;
 
 #[cfg(test)]
@@ -124,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_that_has_ended_has_no_turns() {
+    fn a_core_that_has_ended_has_no_turn_count() {
         let control = Control::new().unwrap();
         let seen = control.clone();
         control.turns();

@@ -1,4 +1,4 @@
-//! The limit of open descriptors. Each connection takes one, and so does each file.
+//! Limit of open file descriptors. Each connection takes one, and so does each file.
 
 use super::Failure;
 use std::io;
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_limit_leaves_room_for_connections() {
+    fn the_raised_limit_is_at_least_64() {
         assert!(raise_limit().unwrap() >= 64);
     }
 }

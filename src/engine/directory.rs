@@ -1,7 +1,10 @@
-//! The data directory: its lock, its manifest, and where the files of a slice are.
+//! Data directory: lock, manifests, and the paths of each slice's files.
+//!
+//! One process at a time holds the lock. A manifest is replaced atomically, and files that it does
+//! not name do not count. A directory that is neither empty nor ours is left as it is.
 
 use super::Failure;
-use crate::journal::manifest::{self, Unusable};
+use crate::journal::manifest::{self, ManifestError};
 use crate::journal::{self, Fault, Place, generation_directory, parse_generation, slice_directory};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
@@ -9,28 +12,29 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-/// How long to wait for another process to let go: the kernel may hold files a moment past the end of who had them open.
+/// Time to wait for another process to release the lock: the kernel may hold files a moment past
+/// the exit of the process that had them open.
 const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-/// The name of both kinds of manifest.
+/// File name of both kinds of manifest.
 pub const MANIFEST: &str = "manifest";
-/// The name of the file by which a data directory is locked.
+/// File name of the lock of a data directory.
 pub const LOCK: &str = "lock";
 const FIRST_GENERATION: u64 = 1;
 
 /// Why a data directory cannot be used.
 #[derive(Debug)]
 pub enum Error {
-    /// The operating system said no.
+    /// An operating system call failed.
     Failed(Failure),
-    /// Another process uses it.
+    /// Another process uses the directory.
     InUse(PathBuf),
-    /// There is something in it, and no manifest.
+    /// The directory holds files, but no manifest.
     NotOurs(PathBuf),
-    /// A manifest that cannot be used.
-    Manifest(PathBuf, Unusable),
-    /// A file that a manifest names is not there.
+    /// The manifest at this path cannot be used.
+    Manifest(PathBuf, ManifestError),
+    /// A file that a manifest names, or the manifest itself, does not exist.
     Missing(PathBuf),
-    /// What was being done with it was given up, because that was asked for. It is as it was.
+    /// The operation was cancelled on request. The directory is unchanged.
     Stopped(PathBuf),
 }
 
@@ -47,28 +51,29 @@ impl fmt::Display for Error {
             Self::InUse(path) => write!(f, "{} is used by another process", path.display()),
             Self::NotOurs(path) => write!(
                 f,
-                "{} holds files but no manifest: this is not a data directory, or its manifest was lost",
+                "{} holds files but no manifest: this is not a data directory, \
+                 or its manifest was lost",
                 path.display()
             ),
-            Self::Manifest(path, Unusable::Malformed) => {
+            Self::Manifest(path, ManifestError::Malformed) => {
                 write!(f, "{} is not a whole manifest: it was changed or damaged", path.display())
             }
-            Self::Manifest(path, Unusable::Version(version)) => write!(
+            Self::Manifest(path, ManifestError::Version(version)) => write!(
                 f,
                 "{} is of version {version}, and this program reads version {}",
                 path.display(),
                 manifest::VERSION
             ),
-            Self::Manifest(path, Unusable::Hash(version)) => write!(
+            Self::Manifest(path, ManifestError::Hash(version)) => write!(
                 f,
                 "{} spreads users by hash version {version}, and this program by version {}",
                 path.display(),
                 manifest::HASH_VERSION
             ),
-            Self::Manifest(path, Unusable::Elsewhere(generation, slice)) => {
+            Self::Manifest(path, ManifestError::Elsewhere(generation, slice)) => {
                 write!(f, "{} is that of slice {slice} of generation {generation}", path.display())
             }
-            Self::Manifest(path, Unusable::Older(generation)) => {
+            Self::Manifest(path, ManifestError::Older(generation)) => {
                 write!(
                     f,
                     "{} is an older manifest: generation {generation} came after it, and is there",
@@ -83,85 +88,88 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// A data directory that this process has to itself, until it is dropped.
+/// An open data directory, locked by this process until it is dropped.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
-    manifest: manifest::Directory,
+    manifest: manifest::DataManifest,
     _lock: File,
 }
 
-/// Where the files of one slice are.
+/// The directory of one slice's files.
 #[derive(Clone, Debug)]
 pub struct SliceDirectory {
-    /// The directory.
+    /// The path of the directory.
     pub path: PathBuf,
     /// Generation and slice.
     pub place: Place,
-    /// How many slices there are.
+    /// The number of slices of the generation.
     pub slices: u32,
 }
 
 impl Directory {
-    /// Opens a data directory, and makes it if there is none. One that is made has `slices` slices.
+    /// Opens a data directory, or creates one with `slices` slices if there is none.
     pub fn open_or_create(path: &Path, slices: u32) -> Result<Self, Error> {
         fs::create_dir_all(path).map_err(Failure::at("create", path))?;
         if !path.join(MANIFEST).exists() {
-            // Before the lock is made: another's directory is left as it is.
+            // Checked before the lock file is created: a foreign directory is left as it is.
             check_unused(path)?;
         }
         let lock = lock(path)?;
         if !path.join(MANIFEST).exists() {
             create(path, slices)?;
         }
-        Self::read(path, lock)
+        Self::load(path, lock)
     }
 
-    /// Opens a data directory that is there.
+    /// Opens an existing data directory.
     pub fn open(path: &Path) -> Result<Self, Error> {
         if !path.join(MANIFEST).exists() {
             return Err(Error::Missing(path.join(MANIFEST)));
         }
-        Self::read(path, lock(path)?)
+        Self::load(path, lock(path)?)
     }
 
-    fn read(path: &Path, lock: File) -> Result<Self, Error> {
+    fn load(path: &Path, lock: File) -> Result<Self, Error> {
         Ok(Self { path: path.to_owned(), manifest: Self::manifest_at(path)?, _lock: lock })
     }
 
-    /// What its manifest says.
-    pub const fn manifest(&self) -> &manifest::Directory {
+    /// The contents of the directory's manifest.
+    pub const fn manifest(&self) -> &manifest::DataManifest {
         &self.manifest
     }
 
-    /// Where the files of a slice are.
+    /// The directory of a slice of the current generation.
     pub fn slice(&self, slice: u32) -> SliceDirectory {
         self.slice_by(&self.manifest, slice)
     }
 
-    /// Where the files of a slice are, or will be, if the directory's manifest is, or will be, this one.
-    pub(super) fn slice_by(&self, manifest: &manifest::Directory, slice: u32) -> SliceDirectory {
-        let manifest::Directory { generation, slices } = *manifest;
+    /// The directory of a slice under the given manifest, which need not be published yet.
+    pub(super) fn slice_by(&self, manifest: &manifest::DataManifest, slice: u32) -> SliceDirectory {
+        let manifest::DataManifest { generation, slices } = *manifest;
         let path = self.path.join(slice_directory(generation, slice));
         SliceDirectory { path, place: Place { generation, slice, file: 0 }, slices }
     }
 
-    /// Where the files of a generation are, or were.
+    /// The path of a generation, which need not exist.
     pub fn generation(&self, generation: u64) -> PathBuf {
         self.path.join(generation_directory(generation))
     }
 
-    /// Where it is.
+    /// The path of the data directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The generations that are there and that the manifest does not name: what a crash left behind, which the next start removes. If there is
-    /// one that no crash leaves, the manifest is not to be trusted.
+    /// The generations on disk that the manifest does not name: left by a crash, and removed by the
+    /// next start. An error if one of them cannot come from a crash: the manifest is then not to be
+    /// trusted.
     pub fn unnamed(&self) -> Result<Vec<u64>, Error> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
-            let Some(generation) = parse_generation(&name).filter(|_| path.is_dir()) else { continue };
+            let Some(generation) = parse_generation(&name).filter(|_| path.is_dir()) else {
+                continue;
+            };
             let is_named = self.manifest.names(generation, has_log(&path)?);
             if !is_named.map_err(|why| Error::Manifest(self.path.join(MANIFEST), why))? {
                 unnamed.push(generation);
@@ -171,53 +179,62 @@ impl Directory {
         Ok(unnamed)
     }
 
-    /// Replaces the manifest: from now on what the new one names counts, and nothing else.
-    pub(super) fn publish(&mut self, manifest: manifest::Directory) -> Result<(), Failure> {
+    /// Replaces the manifest. From then on only the files that the new one names count.
+    pub(super) fn publish(&mut self, manifest: manifest::DataManifest) -> Result<(), Failure> {
         replace(&self.path, MANIFEST, &manifest.write())?;
         self.manifest = manifest;
         Ok(())
     }
 
-    /// The number of the generation after this one.
+    /// The number of the next generation.
     pub(super) fn next_generation(&self) -> Result<u64, Error> {
         let next = self.manifest.generation.checked_add(1);
-        next.ok_or_else(|| Error::Manifest(self.path.join(MANIFEST), Unusable::Malformed))
+        next.ok_or_else(|| Error::Manifest(self.path.join(MANIFEST), ManifestError::Malformed))
     }
 
-    /// The manifest of the data directory at `path`, as it is on the disk now.
-    pub(super) fn manifest_at(path: &Path) -> Result<manifest::Directory, Error> {
+    /// The manifest of the data directory at `path`, read from the disk.
+    pub(super) fn manifest_at(path: &Path) -> Result<manifest::DataManifest, Error> {
         let file = path.join(MANIFEST);
         let text = fs::read(&file).map_err(Failure::at("read", &file))?;
-        manifest::Directory::read(&text).map_err(|why| Error::Manifest(file, why))
+        manifest::DataManifest::decode(&text).map_err(|why| Error::Manifest(file, why))
     }
 }
 
 impl SliceDirectory {
-    /// A fault in a file of the slice, with the file's whole path.
+    /// Replaces a fault's file name by the file's full path.
     pub fn locate(&self, fault: Fault) -> Fault {
         Fault { file: self.path.join(fault.file).display().to_string(), ..fault }
     }
 
-    /// A file of the slice cannot be loaded.
+    /// The failure for a fault in a file of the slice.
     pub fn unloadable(&self, fault: Fault) -> Failure {
         let Fault { file, offset, what } = self.locate(fault);
-        Failure::new("load", file, io::Error::new(ErrorKind::InvalidData, format!("byte {offset}: {what}")))
+        Failure::new(
+            "load",
+            file,
+            io::Error::new(ErrorKind::InvalidData, format!("byte {offset}: {what}")),
+        )
     }
 
-    /// What the slice's manifest says.
-    pub fn manifest(&self) -> Result<manifest::Slice, Error> {
+    /// The contents of the slice's manifest, read from the disk.
+    pub fn manifest(&self) -> Result<manifest::SliceManifest, Error> {
         let file = self.path.join(MANIFEST);
         let text = match fs::read(&file) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(Error::Missing(file)),
-            Err(error) => return Err(Failure::new("read", file.display().to_string(), error).into()),
+            Err(error) => {
+                return Err(Failure::new("read", file.display().to_string(), error).into());
+            }
         };
-        manifest::Slice::read(&text, self.place).map_err(|why| Error::Manifest(file, why))
+        manifest::SliceManifest::decode(&text, self.place).map_err(|why| Error::Manifest(file, why))
     }
 
-    /// The files that are there and that the slice's manifest does not name: what a crash left behind, which the next start removes. A fault
-    /// if there is one that no crash leaves.
-    pub(super) fn unnamed(&self, manifest: &manifest::Slice) -> Result<Vec<PathBuf>, Failure> {
+    /// The files on disk that the slice's manifest does not name: left by a crash, and removed by
+    /// the next start. A failure if one of them cannot come from a crash.
+    pub(super) fn unnamed(
+        &self,
+        manifest: &manifest::SliceManifest,
+    ) -> Result<Vec<PathBuf>, Failure> {
         let mut unnamed = Vec::new();
         for (name, path) in list(&self.path)? {
             let is_named = match journal::File::parse(&name) {
@@ -234,7 +251,7 @@ impl SliceDirectory {
         Ok(unnamed)
     }
 
-    /// Replaces the slice's manifest.
+    /// Replaces the slice's manifest atomically.
     pub fn publish(&self, text: &str) -> Result<(), Failure> {
         replace(&self.path, MANIFEST, text)
     }
@@ -243,26 +260,34 @@ impl SliceDirectory {
 fn lock(path: &Path) -> Result<File, Error> {
     let file = path.join(LOCK);
     let failed = |operation| Failure::at(operation, &file);
-    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file).map_err(failed("open"))?;
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&file)
+        .map_err(failed("open"))?;
     let until = Instant::now() + LOCK_PATIENCE;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if Instant::now() < until => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => {
+                thread::sleep(Duration::from_millis(20))
+            }
             Err(TryLockError::WouldBlock) => return Err(Error::InUse(path.to_owned())),
             Err(TryLockError::Error(error)) => return Err(failed("lock")(error).into()),
         }
     }
 }
 
-/// Whether a directory without a manifest holds nothing but what making one of ours may have left: slices in which nothing was ever kept.
+/// Fails unless a directory without a manifest holds at most the remains of an interrupted
+/// [`create`]: slices that never had data.
 fn check_unused(path: &Path) -> Result<(), Error> {
     for (name, entry) in list(path)? {
         let is_left = match name.as_str() {
             LOCK | "manifest.new" => true,
-            "generation-1" => {
-                list(&entry)?.iter().try_fold(true, |all, (_, slice)| Ok::<_, Failure>(all && is_unused(slice)?))?
-            }
+            "generation-1" => list(&entry)?
+                .iter()
+                .try_fold(true, |all, (_, slice)| Ok::<_, Failure>(all && is_unused(slice)?))?,
             _ => false,
         };
         if !is_left {
@@ -273,37 +298,47 @@ fn check_unused(path: &Path) -> Result<(), Error> {
 }
 
 fn is_unused(slice: &Path) -> Result<bool, Failure> {
-    let number = slice.file_name().and_then(|name| name.to_str()?.strip_prefix("slice-")?.parse().ok());
+    let number =
+        slice.file_name().and_then(|name| name.to_str()?.strip_prefix("slice-")?.parse().ok());
     let is_first = |file: &PathBuf| {
         let first = |slice| empty(Place { generation: FIRST_GENERATION, slice, file: 0 });
         fs::read(file).is_ok_and(|text| number.is_some_and(|slice| text == first(slice).as_bytes()))
     };
-    Ok(list(slice)?.iter().all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
+    Ok(list(slice)?
+        .iter()
+        .all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
 }
 
-/// The manifest of a slice in which nothing was ever kept.
+/// The manifest of a slice that never had data.
 fn empty(place: Place) -> String {
-    manifest::Slice::default().write(place)
+    manifest::SliceManifest::default().write(place)
 }
 
-/// Whether a slice of a generation has a segment.
+/// Whether any slice of a generation has a segment.
 fn has_log(generation: &Path) -> Result<bool, Failure> {
     for (_, slice) in list(generation)?.iter().filter(|(_, slice)| slice.is_dir()) {
-        if list(slice)?.iter().any(|(name, _)| matches!(journal::File::parse(name), Some(journal::File::Segment(_)))) {
+        if list(slice)?
+            .iter()
+            .any(|(name, _)| matches!(journal::File::parse(name), Some(journal::File::Segment(_))))
+        {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-/// What is in a directory: names and paths.
+/// The entries of a directory: names and paths.
 fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
     let entries = fs::read_dir(path).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let entries = entries.map_err(Failure::at("list", path))?;
-    Ok(entries.iter().map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path())).collect())
+    Ok(entries
+        .iter()
+        .map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()))
+        .collect())
 }
 
-/// Makes an empty directory one of ours: the slices first, the manifest last. What an earlier attempt left, perhaps with more slices, is removed.
+/// Makes an empty directory a data directory: the slices first, the manifest last. The remains of
+/// an interrupted attempt, perhaps with more slices, are removed.
 fn create(path: &Path, slices: u32) -> Result<(), Error> {
     check_unused(path)?;
     let generation = FIRST_GENERATION;
@@ -315,10 +350,11 @@ fn create(path: &Path, slices: u32) -> Result<(), Error> {
     }
     sync(&path.join(generation_directory(generation)))?;
     sync(path)?;
-    Ok(replace(path, MANIFEST, &manifest::Directory { generation, slices }.write())?)
+    Ok(replace(path, MANIFEST, &manifest::DataManifest { generation, slices }.write())?)
 }
 
-/// Puts `text` in the place of a file, so that after a crash there is either the old or the new one, and when it is done the new one.
+/// Replaces a file atomically: after a crash there is either the old or the new one, and after the
+/// call the new one.
 fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     let (new, file) = (directory.join(format!("{name}.new")), directory.join(name));
     let write = || -> io::Result<()> {
@@ -331,7 +367,7 @@ fn replace(directory: &Path, name: &str, text: &str) -> Result<(), Failure> {
     sync(directory)
 }
 
-/// Removes a directory with all that is in it, if it is there.
+/// Removes a directory with its contents, if it exists.
 pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -341,7 +377,9 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
     }
 }
 
-/// Brings the names in a directory to stable storage.
+/// Syncs a directory: the names in it are then on stable storage.
 pub(super) fn sync(directory: &Path) -> Result<(), Failure> {
-    File::open(directory).and_then(|directory| directory.sync_all()).map_err(Failure::at("sync", directory))
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(Failure::at("sync", directory))
 }

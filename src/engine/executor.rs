@@ -1,14 +1,20 @@
-//! The executor of one core: a thread with its ring and its receive buffers, which drives the core's machine.
+//! Executor of one core: a thread with a ring and receive buffers, which drives the core's machine.
 //!
-//! The machine ([`crate::server::machine::Machine`]) decides; the executor moves bytes, completions, messages and time. A turn:
+//! The machine ([`crate::server::machine::Machine`]) decides; the executor moves bytes,
+//! completions, messages and time. A turn:
 //!
-//! 1. One `io_uring_enter` submits what the last turn queued, runs what is deferred and reaps; the monotonic clock is read once.
-//! 2. The machine is told what has come: messages of other cores, what the disks have done, completions. Received bytes are
-//!    handed over where the kernel put them.
-//! 3. The turn ends; the machine's outputs are carried out, messages are shown to other cores, receive buffers go back.
+//! 1. One `io_uring_enter` submits the operations queued by the last turn, runs deferred work and
+//!    makes completions available; the monotonic clock is read once.
+//! 2. Events go to the machine: messages of other cores, results of disk tasks, completions.
+//!    Received bytes are passed on in the kernel's buffers, without a copy.
+//! 3. The turn ends: the machine's outputs are carried out, messages are published to other cores,
+//!    receive buffers are returned to the kernel.
 //!
-//! A core that has nothing to do waits in the kernel. With replies of other cores outstanding it spins a moment before: to be
-//! woken takes longer.
+//! An idle core waits in the kernel. With replies of other cores outstanding it spins a moment
+//! before, because a wake-up takes longer.
+//!
+//! **Errors.** A failed system call of the loop, a failed log write and a broken file end the
+//! executor with a [`Failure`]; the failure of a connection goes to the machine.
 
 use super::Failure;
 use super::arena::Arena;
@@ -17,7 +23,7 @@ use super::control::{Command, Control};
 use super::directory::SliceDirectory;
 use super::listening::Listeners;
 use super::mesh::Mesh;
-use super::op::{Kind, Op};
+use super::op::{Op, OpKind};
 use super::ring::{Completion, Ring};
 use super::sockets::{Receive, Sockets};
 use super::stack;
@@ -33,85 +39,88 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-const _: () = assert!(ALL_BYTES <= RECEIVE_BUFFER_BYTES, "no more can come after a receive was cancelled");
+const _: () =
+    assert!(ALL_BYTES <= RECEIVE_BUFFER_BYTES, "the bytes after a cancelled receive are bounded");
 
-/// What a read needs of a message lies in its first lines.
+/// Prefetched bytes of a message: a read needs its first cache lines only.
 const MESSAGE_BYTES: usize = 4 * LINE_BYTES;
-/// Of a long reply, what is prefetched; the rest follows when it is copied.
+/// Prefetched bytes of a long reply; the rest is fetched while it is copied.
 const REPLY_BYTES: usize = 8 * LINE_BYTES;
-/// How long one look at the queues takes at most while spinning, if nobody else runs meanwhile.
-const LOOK: Duration = Duration::from_micros(3);
+/// Longest poll of the queues while spinning. If one takes longer, other threads ran on this CPU
+/// meanwhile, and it does not count as time spun.
+const LONGEST_POLL: Duration = Duration::from_micros(3);
 
-/// What is told of a core.
+/// News of a core, for the thread that started it.
 #[derive(Debug)]
 pub enum News {
-    /// How far loading a slice has come.
+    /// Progress of loading a slice.
     Loading {
         /// The slice.
         slice: u32,
-        /// How far.
+        /// Progress of its recovery.
         report: Report,
-        /// Whether it is over.
+        /// Whether loading is over.
         is_over: bool,
     },
-    /// All slices of all cores are loaded: this core takes requests.
+    /// All slices of all cores are loaded: this core takes requests from now on.
     Serving,
 }
 
-/// Who hears the news of a core.
+/// Callback for the news of a core.
 pub type Listener = Box<dyn Fn(News) + Send>;
 
-/// What an executor drives its machine with.
+/// Inputs and outputs that an executor connects to its machine.
 pub struct Wiring {
-    /// Where connections come from: listeners, each with its slice.
+    /// Listeners for connections, each with its slice.
     pub listeners: Vec<(u32, TcpListener)>,
-    /// The disk of each slice that is kept.
+    /// The disk of each persistent slice.
     pub disks: Vec<(u32, Storage)>,
-    /// The way to the other cores.
+    /// Queues to and from the other cores.
     pub mesh: Mesh<Message>,
-    /// How the core is told things, and woken.
+    /// Handle for commands and wake-ups of this core.
     pub control: Control,
-    /// How long to spin for replies of other cores, in nanoseconds.
+    /// Longest spin for replies of other cores, in nanoseconds.
     pub spin_ns: u64,
-    /// Hears what there is to tell.
+    /// Callback for news.
     pub news: Listener,
 }
 
 /// The executor of one core.
 pub struct Executor<M: Machine> {
     arena: Option<Arena>,
-    /// Dropped before the sockets: as long as the ring is there, the kernel may use their buffers.
+    /// Dropped before the sockets: while the ring exists, the kernel may use their buffers.
     ring: Ring,
     buffers: Buffers,
     sockets: Sockets,
     listeners: Listeners,
-    /// Sockets that found no receive buffer.
+    /// Sockets whose receive found no buffer.
     starved: Vec<Slot>,
     machine: M,
     mesh: Mesh<Message>,
-    /// What has come from other cores, and from which.
-    came: Vec<(u32, Message)>,
+    /// Messages of other cores, each with its sender.
+    inbox: Vec<(u32, Message)>,
     disks: Vec<(u32, Storage)>,
     control: Control,
     news: Listener,
     is_draining: bool,
     started: Instant,
-    /// The wall clock at that time, as it was known at the last tick: it is read only then.
+    /// The wall clock at `started`, as of the last tick: the wall clock is read on ticks only.
     started_unix_ms: u64,
-    /// When the ring's timer ends a wait.
+    /// Time of the next tick, which ends a wait.
     ticks_at_ms: u64,
     clocks: Clocks,
     spin: Duration,
-    /// When the turn began, and how long the one before it took.
+    /// Start of this turn, and duration of the last one.
     turn_began: Instant,
     last_turn_ns: u64,
-    /// Sends that this turn has begun.
+    /// Sends begun in this turn.
     sends: u64,
     counters: Counters,
 }
 
 impl<M: Machine> Executor<M> {
-    /// Sets an executor up on the calling thread, which must be the one that runs it, and the one that has adopted `arena`.
+    /// Sets up an executor on the calling thread, which must be the one that runs it and that has
+    /// adopted `arena`.
     pub fn new(machine: M, wiring: Wiring, arena: Option<Arena>) -> Result<Self, Failure> {
         let Wiring { listeners, disks, mesh, control, spin_ns, news } = wiring;
         let mut ring = Ring::new()?;
@@ -127,7 +136,7 @@ impl<M: Machine> Executor<M> {
             starved: Vec::new(),
             machine,
             mesh,
-            came: Vec::new(),
+            inbox: Vec::new(),
             disks,
             control,
             news,
@@ -144,7 +153,8 @@ impl<M: Machine> Executor<M> {
         })
     }
 
-    /// Takes turns until the machine is done, or is told to stop. Returns the machine, and what the executor has counted.
+    /// Takes turns until the machine is done or told to stop. Returns the machine and the
+    /// executor's counters.
     pub fn run(mut self) -> Result<(M, Counters), Failure> {
         stack::prefault();
         self.tick();
@@ -154,19 +164,22 @@ impl<M: Machine> Executor<M> {
         self.close_all()?;
         self.counters.spilled_bytes = self.arena.as_ref().map_or(0, Arena::spilled) as u64;
         let Self { ring, machine, counters, .. } = self;
-        // First: as long as the ring is there, the kernel may use what sockets hold.
+        // Dropped first: while the ring exists, the kernel may use the sockets' buffers.
         drop(ring);
         Ok((machine, counters))
     }
 
-    /// Closes every connection, and waits for the kernel's last completions: it still uses our memory before them. What was
-    /// taken in reaches the disk.
+    /// Closes every connection, then takes turns until the kernel has completed all operations,
+    /// which use our memory until then, and everything accepted is on the disk; for [`LINGER_MS`]
+    /// at most.
     fn close_all(&mut self) -> Result<(), Failure> {
         self.listeners.close(&mut self.ring);
         self.machine.stop();
         self.carry_out();
         let until_ms = self.clocks.monotonic_ms + LINGER_MS;
-        while !(self.sockets.is_empty() && self.machine.is_settled()) && self.clocks.monotonic_ms < until_ms {
+        while !(self.sockets.is_empty() && self.machine.is_settled())
+            && self.clocks.monotonic_ms < until_ms
+        {
             self.turn()?;
         }
         Ok(())
@@ -184,7 +197,7 @@ impl<M: Machine> Executor<M> {
         self.carry_out();
         self.mesh.flush();
         self.buffers.publish();
-        self.feed_starved();
+        self.rearm_starved();
         self.listeners.resume(self.clocks.monotonic_ms, &mut self.ring);
         self.look_ahead();
         Ok(())
@@ -196,8 +209,8 @@ impl<M: Machine> Executor<M> {
         self.clocks.unix_ms = self.clocks.monotonic_ms + self.started_unix_ms;
     }
 
-    /// Has memory prefaulted that will be needed soon, and counts the turn. Turns that load are as long as a step of that, and
-    /// answer no read: they are not counted.
+    /// Prefaults memory that will be needed soon, then records the duration of the turn. Turns of a
+    /// load are not recorded: each takes as long as a prefault step, and answers no read.
     fn look_ahead(&mut self) {
         let loading = self.machine.loading();
         if let Some(arena) = &mut self.arena {
@@ -216,21 +229,22 @@ impl<M: Machine> Executor<M> {
         self.last_turn_ns = turn_ns;
     }
 
-    // What has come.
+    // Events: messages, results of disk tasks, completions.
 
     fn deliver_messages(&mut self) {
         if self.mesh.is_empty() {
             return;
         }
-        let Self { mesh, came, machine, .. } = self;
-        // Another core has written all of it: it is fetched while what came before is looked at.
+        let Self { mesh, inbox, machine, .. } = self;
+        // Another core has written all of the message: it is prefetched while earlier messages are
+        // handled.
         mesh.receive(|from, message| {
             if let Message::Request(request) | Message::Reply(request) = &message {
                 prefetch::range((&raw const **request).cast(), MESSAGE_BYTES);
             }
-            came.push((from, message));
+            inbox.push((from, message));
         });
-        for (from, message) in came.drain(..) {
+        for (from, message) in inbox.drain(..) {
             if let Message::Reply(reply) = &message {
                 prefetch::range(reply.bytes.as_ptr(), reply.bytes.len().min(REPLY_BYTES));
             }
@@ -250,28 +264,30 @@ impl<M: Machine> Executor<M> {
 
     fn deliver_completions(&mut self) {
         while let Some(completion) = self.ring.reap() {
-            let op = Op::decode(completion.user_data).expect("a completion of this loop's own");
+            let op = Op::decode(completion.user_data).expect("this executor made the operation");
             match op.kind {
-                Kind::Receive => self.received(op, completion),
-                Kind::Send => self.sent(op, completion.result),
-                Kind::Accept => self.accepted(op.slot as usize, completion),
-                Kind::Shutdown => {
+                OpKind::Receive => self.received(op, completion),
+                OpKind::Send => self.sent(op, completion.result),
+                OpKind::Accept => self.accepted(op.slot as usize, completion),
+                OpKind::Shutdown => {
                     self.sockets.of(op).is_shutting = false;
                     self.close_if_free(op.slot);
                 }
-                Kind::Cancel => {}
-                Kind::Tick => self.tick(),
-                Kind::Wake => self.woken(completion),
+                OpKind::Cancel => {}
+                OpKind::Tick => self.tick(),
+                OpKind::Wake => self.woken(completion),
             }
         }
     }
 
-    /// Somebody has woken this core: the reason is looked for.
+    /// Handles a wake-up: checks for a command to drain. `run` checks for a stop.
     fn woken(&mut self, completion: Completion) {
         if !cqueue::more(completion.flags) {
             self.ring.watch(&self.control);
         }
-        if self.control.command() >= Command::Drain && !std::mem::replace(&mut self.is_draining, true) {
+        if self.control.command() >= Command::Drain
+            && !std::mem::replace(&mut self.is_draining, true)
+        {
             self.listeners.close(&mut self.ring);
             self.machine.drain();
         }
@@ -279,7 +295,9 @@ impl<M: Machine> Executor<M> {
 
     fn accepted(&mut self, number: usize, completion: Completion) {
         let now_ms = self.clocks.monotonic_ms;
-        if let Some((slice, fd)) = self.listeners.accepted(number, completion, now_ms, &mut self.ring) {
+        if let Some((slice, fd)) =
+            self.listeners.accepted(number, completion, now_ms, &mut self.ring)
+        {
             self.machine.opened(self.sockets.insert(fd), slice);
         }
     }
@@ -294,11 +312,12 @@ impl<M: Machine> Executor<M> {
         let is_closing = socket.is_closing;
         match completion.result {
             count if count > 0 => {
-                let id = cqueue::buffer_select(completion.flags).expect("received bytes are in a buffer");
+                let id = cqueue::buffer_select(completion.flags)
+                    .expect("received bytes are in a buffer");
                 if !is_closing {
                     machine.received(op.slot, buffers.bytes(id, count as usize));
                 }
-                buffers.give_back(id);
+                buffers.recycle(id);
             }
             0 if !is_closing => {
                 socket.wants_receive = false;
@@ -308,7 +327,9 @@ impl<M: Machine> Executor<M> {
                 let is_known = std::mem::replace(&mut socket.is_starved, true);
                 starved.extend((!is_known).then_some(op.slot));
             }
-            error if !is_closing && error != 0 && -error != libc::ECANCELED => machine.failed(op.slot),
+            error if !is_closing && error != 0 && -error != libc::ECANCELED => {
+                machine.failed(op.slot)
+            }
             _ => {}
         }
         if is_closing {
@@ -331,9 +352,9 @@ impl<M: Machine> Executor<M> {
         }
     }
 
-    // What is to be done.
+    // Outputs of the machine.
 
-    /// Carries out the machine's outputs.
+    /// Carries out all outputs of the machine.
     fn carry_out(&mut self) {
         while let Some(output) = self.machine.poll() {
             match output {
@@ -345,11 +366,13 @@ impl<M: Machine> Executor<M> {
                 Output::Message { core, message } => self.mesh.send(core, message),
                 Output::Task { slice, task } => {
                     let disk = self.disks.iter_mut().find(|(of, _)| *of == slice);
-                    disk.expect("a slice that is kept has a disk").1.ask(task);
+                    disk.expect("a persistent slice has a disk").1.ask(task);
                 }
                 Output::Shutdown { slot } => self.shut_down(slot),
                 Output::Close { slot } => self.close(slot),
-                Output::Loading { slice, report, is_over } => (self.news)(News::Loading { slice, report, is_over }),
+                Output::Loading { slice, report, is_over } => {
+                    (self.news)(News::Loading { slice, report, is_over })
+                }
                 Output::Serving => {
                     if let Some(arena) = &self.arena {
                         arena.warm();
@@ -364,7 +387,7 @@ impl<M: Machine> Executor<M> {
     fn send(&mut self, slot: Slot, buffer: Vec<u8>, from: usize) {
         let Self { sockets, ring, sends, .. } = self;
         let socket = sockets.named(slot);
-        assert!(!socket.is_sending, "one send of a connection is in flight at a time");
+        assert!(!socket.is_sending, "a connection has one send in flight at a time");
         socket.buffer = buffer;
         socket.is_sending = true;
         *sends += u64::from(from == 0);
@@ -373,8 +396,9 @@ impl<M: Machine> Executor<M> {
         let entry = opcode::Send::new(types::Fd(socket.fd()), left.as_ptr(), len)
             .flags(libc::MSG_NOSIGNAL)
             .build()
-            .user_data(socket.op(Kind::Send, slot));
-        // SAFETY: `buffer` is not touched while `is_sending`, and the slot keeps it until the send has completed.
+            .user_data(socket.op(OpKind::Send, slot));
+        // SAFETY: `buffer` is not touched while `is_sending`, and the slot keeps it until the send
+        // has completed.
         unsafe { ring.push(&entry) };
     }
 
@@ -382,12 +406,17 @@ impl<M: Machine> Executor<M> {
     fn arm_receive(&mut self, slot: Slot) {
         let Self { sockets, ring, .. } = self;
         let Some(socket) = sockets.get(slot) else { return };
-        if socket.receive != Receive::Off || !socket.wants_receive || socket.is_starved || socket.is_closing {
+        if socket.receive != Receive::Off
+            || !socket.wants_receive
+            || socket.is_starved
+            || socket.is_closing
+        {
             return;
         }
         socket.receive = Receive::Armed;
-        let entry =
-            opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP).build().user_data(socket.op(Kind::Receive, slot));
+        let entry = opcode::RecvMulti::new(types::Fd(socket.fd()), GROUP)
+            .build()
+            .user_data(socket.op(OpKind::Receive, slot));
         // SAFETY: received bytes go to the provided buffers, which live as long as the ring.
         unsafe { ring.push(&entry) };
     }
@@ -399,15 +428,15 @@ impl<M: Machine> Executor<M> {
             return;
         }
         socket.receive = Receive::Cancelling;
-        let entry = opcode::AsyncCancel::new(socket.op(Kind::Receive, slot))
+        let entry = opcode::AsyncCancel::new(socket.op(OpKind::Receive, slot))
             .build()
-            .user_data(Op::of_core(Kind::Cancel).encode());
-        // SAFETY: points at nothing.
+            .user_data(Op::of_core(OpKind::Cancel).encode());
+        // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }
 
-    /// Receives again what found no buffer: those of this turn are back.
-    fn feed_starved(&mut self) {
+    /// Arms the receives that found no buffer: those of this turn are back in the ring.
+    fn rearm_starved(&mut self) {
         for slot in std::mem::take(&mut self.starved) {
             if let Some(socket) = self.sockets.get(slot) {
                 socket.is_starved = false;
@@ -416,15 +445,15 @@ impl<M: Machine> Executor<M> {
         }
     }
 
-    /// Shuts our side down: the peer sees the end of the last answer.
+    /// Shuts down the sending side: the peer sees the end after the last answer.
     fn shut_down(&mut self, slot: Slot) {
         let Self { sockets, ring, .. } = self;
         let socket = sockets.named(slot);
         socket.is_shutting = true;
         let entry = opcode::Shutdown::new(types::Fd(socket.fd()), libc::SHUT_WR)
             .build()
-            .user_data(socket.op(Kind::Shutdown, slot));
-        // SAFETY: points at nothing.
+            .user_data(socket.op(OpKind::Shutdown, slot));
+        // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }
 
@@ -433,14 +462,15 @@ impl<M: Machine> Executor<M> {
         socket.is_closing = true;
         socket.wants_receive = false;
         if socket.is_owed() {
-            // Both directions: what is in flight completes at once.
+            // Both directions, so that operations in flight complete at once.
             // SAFETY: no pointers; an error means that the peer was faster.
             unsafe { libc::shutdown(socket.fd(), libc::SHUT_RDWR) };
         }
         self.close_if_free(slot);
     }
 
-    /// Closes a connection that the machine has closed, if the kernel owes it nothing more.
+    /// Closes a connection that the machine has closed, once the kernel has no operation of it
+    /// pending.
     fn close_if_free(&mut self, slot: Slot) {
         let socket = self.sockets.named(slot);
         if socket.is_closing && !socket.is_owed() {
@@ -451,20 +481,24 @@ impl<M: Machine> Executor<M> {
 
     // Waiting.
 
-    /// Waits until there is something to do.
+    /// Waits until there is an event or a deadline; not at all while the machine has work.
     fn wait(&mut self) -> Result<(), Failure> {
-        let Wait::Event { until_ms, spins } = self.machine.wait() else { return self.enter(0, None) };
+        let Wait::Event { until_ms, spins } = self.machine.wait() else {
+            return self.enter(0, None);
+        };
         if spins && !self.spin.is_zero() {
             self.enter(0, None)?;
-            if self.spins_to_something() {
+            if self.spin_for_events() {
                 return Ok(());
             }
         }
-        // The tick ends a wait as well, and costs nothing a turn.
+        // The tick ends a wait as well, and costs nothing per turn: a timeout is set only for an
+        // earlier time.
         let until_ms = until_ms.into_iter().chain(self.listeners.resumes_at_ms()).min();
         let until_ms = until_ms.filter(|&until_ms| until_ms < self.ticks_at_ms);
         let now_ms = self.clocks.monotonic_ms;
-        let timeout = until_ms.map(|until_ms| Duration::from_millis(until_ms.saturating_sub(now_ms)));
+        let timeout =
+            until_ms.map(|until_ms| Duration::from_millis(until_ms.saturating_sub(now_ms)));
         if self.mesh.is_empty() {
             return self.enter(1, timeout);
         }
@@ -476,9 +510,9 @@ impl<M: Machine> Executor<M> {
         entered
     }
 
-    /// Spins for replies of other cores, and for anything else. Whoever else can run on this CPU does so meanwhile. Returns
-    /// whether there is something that needs no more of the kernel.
-    fn spins_to_something(&mut self) -> bool {
+    /// Spins for replies of other cores and for completions, yielding the CPU to other threads.
+    /// Returns whether there is an event that needs no further entry into the kernel.
+    fn spin_for_events(&mut self) -> bool {
         if self.ring.has_completions() || self.mesh.has_messages() {
             return true;
         }
@@ -488,31 +522,33 @@ impl<M: Machine> Executor<M> {
             thread::yield_now();
             has_messages = self.mesh.has_messages();
             let last = std::mem::replace(&mut now, Instant::now());
-            // When it took longer, others ran.
-            spun += if now - last < LOOK { now - last } else { Duration::ZERO };
+            // A longer poll means that other threads ran.
+            spun += if now - last < LONGEST_POLL { now - last } else { Duration::ZERO };
         }
         self.counters.spun_ns += spun.as_nanos() as u64;
         self.clocks.spun_us = self.counters.spun_ns / 1_000;
         has_messages
     }
 
-    /// Has the ring's timer end a wait once more, and reads the wall clock: it may have been set meanwhile.
+    /// Arms the ring's timer for the next tick, and reads the wall clock, which may have been set
+    /// meanwhile.
     fn tick(&mut self) {
         self.ring.tick_after(Duration::from_millis(TICK_MS));
         self.ticks_at_ms = self.clocks.monotonic_ms + TICK_MS;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        self.started_unix_ms = (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
+        self.started_unix_ms =
+            (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
     }
 
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Failure> {
         self.ring.enter(want, timeout).map_err(|error| Failure::new("enter", "the io_uring", error))
     }
 
-    /// A file that is not as it was written.
+    /// The failure for a slice's file that is broken.
     fn unloadable(&self, Broken { slice, fault }: Broken) -> Failure {
         let disk = self.disks.iter().find(|(of, _)| *of == slice);
         disk.map(|(_, storage)| storage.directory()).map_or_else(
-            || unreachable!("a slice that is kept has a disk"),
+            || unreachable!("a persistent slice has a disk"),
             |directory: &SliceDirectory| directory.unloadable(fault),
         )
     }

@@ -1,5 +1,7 @@
-//! The files of a slice, for those who can wait: whatever is asked is done at once. A start's
-//! reads, an import, a re-partition; the log of a server is [elsewhere](super::storage).
+//! Blocking access to the files of one slice: the reads of a start, an import, a re-partition.
+//!
+//! Each task is done at once, on the calling thread. A running server's log is written by
+//! [`super::storage`] instead.
 
 use super::Failure;
 use super::directory::{SliceDirectory, sync};
@@ -11,7 +13,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-/// The files of a slice. That which was read or written last stays open.
+/// The files of one slice. The file read or written last stays open.
 #[derive(Debug)]
 pub struct Files {
     directory: SliceDirectory,
@@ -19,27 +21,28 @@ pub struct Files {
 }
 
 impl Files {
-    /// Of the slice in `directory`.
+    /// The files of the slice in `directory`.
     pub const fn new(directory: SliceDirectory) -> Self {
         Self { directory, open: None }
     }
 
-    /// Nothing more is read or written for the time being.
+    /// Closes the open file.
     pub fn close(&mut self) {
         self.open = None;
     }
 
-    /// Where a file is.
+    /// The path of a file.
     pub fn path(&self, file: File) -> PathBuf {
         self.directory.path.join(file.to_string())
     }
 
-    /// Does a task of a recovery or of an offline writer.
+    /// Performs a task of a recovery or of an offline writer.
     pub fn perform(&mut self, task: Task) -> Result<Done, Failure> {
         Ok(match task {
             Task::Create { snapshot } => {
                 let (file, path) = (File::Snapshot(snapshot), self.path(File::Snapshot(snapshot)));
-                let made = fs::File::create(&path).map_err(Failure::of("create", path.display().to_string()))?;
+                let made = fs::File::create(&path)
+                    .map_err(Failure::of("create", path.display().to_string()))?;
                 self.open = Some((file, made));
                 Done::Created { snapshot, buffers: Some(Vec::new()) }
             }
@@ -64,10 +67,10 @@ impl Files {
         })
     }
 
-    /// The file that was made last.
+    /// The open file, which must be the one named.
     fn made(&self, file: File) -> &fs::File {
         let made = self.open.as_ref().filter(|(open, _)| *open == file);
-        &made.expect("a snapshot is made before it is written to").1
+        &made.expect("a snapshot is created before it is written to").1
     }
 }
 
@@ -83,14 +86,20 @@ impl Source for Files {
         }
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Failure> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Failure> {
         let path = self.path(file);
         let failed = |operation| Failure::of(operation, path.display().to_string());
         if self.open.as_ref().is_none_or(|(open, _)| *open != file) {
             self.open = Some((file, fs::File::open(&path).map_err(failed("open"))?));
         }
-        let (_, open) = self.open.as_ref().expect("it was just opened");
-        // What a buffer held before is overwritten: it need not be cleared.
+        let (_, open) = self.open.as_ref().expect("the file was just opened");
+        // Bytes left from an earlier use are overwritten, so the buffer is not cleared.
         into.resize(bytes, 0);
         let mut at = 0;
         while at < bytes {

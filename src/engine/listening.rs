@@ -1,52 +1,59 @@
-//! The listeners of one core, each with its multishot accept.
+//! Listeners of one core, each with a multishot accept.
 
-use super::op::{Kind, Op};
+use super::op::{Op, OpKind};
 use super::ring::{Completion, Ring};
 use io_uring::{cqueue, opcode, types};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
-/// How long to wait before accepting again when descriptors or memory ran out, in milliseconds.
+/// Pause before accepting again when descriptors or memory ran out, in milliseconds.
 const PAUSE_MS: u64 = 10;
 
-/// The listeners.
+/// The listeners of one core.
 pub struct Listeners(Vec<Listening>);
 
 struct Listening {
     slice: u32,
-    /// `None`: no more is accepted.
+    /// `None` once the listener is closed.
     socket: Option<TcpListener>,
     is_armed: bool,
-    /// When to accept again.
+    /// End of a pause, in milliseconds of the monotonic clock.
     again_at_ms: Option<u64>,
 }
 
-/// The accept of a listener.
+/// The `user_data` of a listener's accept.
 const fn op(number: usize) -> u64 {
-    Op { kind: Kind::Accept, slot: number as u32, generation: 0 }.encode()
+    Op { kind: OpKind::Accept, slot: number as u32, generation: 0 }.encode()
 }
 
 impl Listening {
     fn arm(&mut self, number: usize, ring: &mut Ring) {
         let Some(socket) = &self.socket else { return };
         let fd = types::Fd(socket.as_raw_fd());
-        let entry = opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build().user_data(op(number));
+        let entry =
+            opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build().user_data(op(number));
         (self.is_armed, self.again_at_ms) = (true, None);
-        // SAFETY: points at nothing.
+        // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }
 }
 
 impl Listeners {
-    /// Accepts on these, each with its slice, from now on.
+    /// Starts accepting on these listeners, each with its slice.
     pub fn new(sockets: Vec<(u32, TcpListener)>, ring: &mut Ring) -> Self {
-        let listening = |(slice, socket)| Listening { slice, socket: Some(socket), is_armed: false, again_at_ms: None };
+        let listening = |(slice, socket)| Listening {
+            slice,
+            socket: Some(socket),
+            is_armed: false,
+            again_at_ms: None,
+        };
         let mut listeners: Vec<_> = sockets.into_iter().map(listening).collect();
         listeners.iter_mut().enumerate().for_each(|(number, listener)| listener.arm(number, ring));
         Self(listeners)
     }
 
-    /// An accept has completed. Returns the connection, if there is one, and the listener's slice.
+    /// Handles a completion of an accept. Returns the connection, if there is one, with the
+    /// listener's slice.
     pub fn accepted(
         &mut self,
         number: usize,
@@ -54,8 +61,9 @@ impl Listeners {
         now_ms: u64,
         ring: &mut Ring,
     ) -> Option<(u32, OwnedFd)> {
-        // SAFETY: a descriptor that the kernel just made for this accept.
-        let fd = (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
+        // SAFETY: the kernel just made this descriptor for this accept; nothing else owns it.
+        let fd =
+            (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
         let listener = &mut self.0[number];
         listener.is_armed = cqueue::more(completion.flags);
         if !listener.is_armed && listener.socket.is_some() {
@@ -69,7 +77,7 @@ impl Listeners {
         fd.map(|fd| (listener.slice, fd))
     }
 
-    /// Accepts again where it was paused for long enough.
+    /// Accepts again on each listener whose pause is over.
     #[inline]
     pub fn resume(&mut self, now_ms: u64, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
@@ -79,18 +87,18 @@ impl Listeners {
         }
     }
 
-    /// When to accept again, if it is paused, in milliseconds of the monotonic clock.
+    /// The end of the earliest pause, in milliseconds of the monotonic clock.
     pub fn resumes_at_ms(&self) -> Option<u64> {
         self.0.iter().filter_map(|listener| listener.again_at_ms).min()
     }
 
-    /// Accepts no more: the listeners are closed.
+    /// Stops accepting, and closes the listeners.
     pub fn close(&mut self, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
             if listener.socket.take().is_some() && listener.is_armed {
-                let cancel = Op::of_core(Kind::Cancel).encode();
+                let cancel = Op::of_core(OpKind::Cancel).encode();
                 let entry = opcode::AsyncCancel::new(op(number)).build().user_data(cancel);
-                // SAFETY: points at nothing.
+                // SAFETY: the operation has no pointer.
                 unsafe { ring.push(&entry) };
             }
             listener.again_at_ms = None;

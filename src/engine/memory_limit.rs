@@ -1,13 +1,14 @@
-//! The memory limit of this process: the machine's memory, or its control group's limit.
+//! Memory limit of this process: the machine's memory or the limit of a control group.
 
 use super::Failure;
 use std::io;
 
-/// The memory that this process may use, in bytes: the least of the machine's memory and the limits of
-/// its control groups.
+/// The memory that this process may use, in bytes: the minimum of the machine's memory and the
+/// limits of its control groups.
 pub fn bytes() -> Result<usize, Failure> {
     // SAFETY: no pointers.
-    let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let (pages, page) =
+        unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
     if pages <= 0 || page <= 0 {
         return Err(Failure::new("read", "the size of memory", io::Error::last_os_error()));
     }
@@ -16,17 +17,21 @@ pub fn bytes() -> Result<usize, Failure> {
     Ok(groups.lines().flat_map(group_limits).fold(machine, usize::min))
 }
 
-/// The limits of one line of `/proc/self/cgroup`: of its group and of all groups above it. Reads
-/// version 2, and version 1's `memory` controller.
+/// The limits in one line of `/proc/self/cgroup`: those of its group and of all groups above it.
+/// Supports version 2, and version 1's `memory` controller.
 fn group_limits(line: &str) -> Vec<usize> {
     let mut parts = line.splitn(3, ':').skip(1);
     let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { return Vec::new() };
     let (root, file) = match controllers {
         "" => ("/sys/fs/cgroup", "memory.max"),
-        _ if controllers.split(',').any(|c| c == "memory") => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        _ if controllers.split(',').any(|c| c == "memory") => {
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+        }
         _ => return Vec::new(),
     };
-    let groups = std::iter::successors(Some(path.trim_end_matches('/')), |p| p.rsplit_once('/').map(|(up, _)| up));
+    let groups = std::iter::successors(Some(path.trim_end_matches('/')), |p| {
+        p.rsplit_once('/').map(|(up, _)| up)
+    });
     groups
         .filter_map(|group| std::fs::read_to_string(format!("{root}{group}/{file}")).ok())
         .filter_map(|limit| limit.trim().parse().ok())
@@ -38,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn this_machine_has_memory() {
+    fn the_limit_is_over_16_mib() {
         assert!(bytes().unwrap() > 1 << 24);
     }
 }

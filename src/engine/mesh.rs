@@ -1,26 +1,30 @@
-//! The mesh: a queue from each core to each other, as one of them has it.
+//! Mesh: a queue from each core to every other one, as seen by one of them.
 //!
-//! A core keeps within its credits ([`crate::server::exchange`]), so a queue that holds the requests and the replies of all
-//! credits, and the few other messages, is never full. Messages are shown to a core once a turn, and it is woken only if it is
-//! parked ([`super::parking::Parker`]), by the event descriptor of its [`Control`].
+//! A queue has space for the requests and the replies of all credits, and for the few messages
+//! without a credit. A core keeps within its credits ([`crate::server::exchange`]), so a queue is
+//! never full. Messages are published to a core once a turn. A core is woken only if it is parked
+//! ([`super::parking::Parker`]), by the event descriptor of its [`Control`].
 
 use super::control::Control;
 use super::queue::{self, Receiver, Sender};
 
-/// Messages of one core to another that take no credit: it has loaded, it is at rest.
-const ONCE: usize = 2;
+/// Messages from one core to another that take no credit: that it has loaded, and that it is at
+/// rest.
+const WITHOUT_CREDIT: usize = 2;
 
-/// The mesh, as one core has it.
+/// One core's ends of the queues of the mesh.
 pub struct Mesh<T> {
     to: Vec<Option<(Sender<T>, Control)>>,
     from: Vec<Option<Receiver<T>>>,
 }
 
-/// A mesh of as many cores as there are controls; each may have `credits` requests at each other. In order of the cores.
+/// Creates the mesh of one core per control, in the order of the controls. Each core may have
+/// `credits` requests at each other one.
 pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
-    let mut meshes: Vec<_> = controls.iter().map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();
-    // Requests one way, replies to the other's requests the same way.
-    let places = (2 * credits as usize + ONCE).next_power_of_two();
+    let mut meshes: Vec<_> =
+        controls.iter().map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();
+    // The same direction carries requests, and replies to the other core's requests.
+    let places = (2 * credits as usize + WITHOUT_CREDIT).next_power_of_two();
     for from in 0..controls.len() {
         for (to, control) in controls.iter().enumerate() {
             let (sender, receiver) = (from != to).then(|| queue::channel(places)).unzip();
@@ -32,7 +36,7 @@ pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
 }
 
 impl<T> Mesh<T> {
-    /// The mesh of a core that is alone.
+    /// The mesh of a single core, without queues.
     pub const fn alone() -> Self {
         Self { to: Vec::new(), from: Vec::new() }
     }
@@ -42,7 +46,7 @@ impl<T> Mesh<T> {
         self.to.len() <= 1
     }
 
-    /// Takes what others have sent, with the core that did.
+    /// Takes all published messages of the other cores; `take` gets the sending core's number.
     #[inline]
     pub fn receive(&mut self, mut take: impl FnMut(u32, T)) {
         for (core, from) in self.from.iter_mut().enumerate() {
@@ -50,18 +54,18 @@ impl<T> Mesh<T> {
             while let Some(item) = from.pop() {
                 take(core as u32, item);
             }
-            from.give_back();
+            from.recycle();
         }
     }
 
-    /// Sends something to another core, which sees it after [`Self::flush`].
+    /// Queues a message for another core, which sees it after [`Self::flush`].
     #[inline]
     pub fn send(&mut self, core: u32, item: T) {
-        let (sender, _) = self.to[core as usize].as_mut().expect("to another core");
+        let (sender, _) = self.to[core as usize].as_mut().expect("the receiver is another core");
         sender.push(item);
     }
 
-    /// Shows others what was sent to them, and wakes those that are parked.
+    /// Publishes the queued messages to the other cores, and wakes those that are parked.
     #[inline]
     pub fn flush(&mut self) {
         for (sender, control) in self.to.iter_mut().flatten() {
@@ -71,7 +75,7 @@ impl<T> Mesh<T> {
         }
     }
 
-    /// Whether something is there.
+    /// Whether a message is published and not taken yet.
     #[inline]
     pub fn has_messages(&self) -> bool {
         self.from.iter().flatten().any(|from| !from.is_empty())

@@ -1,25 +1,36 @@
-//! One executor per core: its ring, its sockets, its turn. The only room with `unsafe`, io_uring, clocks and threads.
+//! Engine: one executor per core, with its ring, its sockets and its turn.
 //!
-//! What a core decides is its machine's ([`crate::server`]); the engine moves bytes, completions, messages and time.
+//! io_uring, and the threads and clocks of a core, are in this module alone; `unsafe` is here and
+//! in [`crate::prefetch`]. Decisions are made by each core's state machine, its "machine"
+//! ([`crate::server`]); the engine moves bytes, completions, messages and time.
 //!
-//! - [`executor`]: the thread of one core, which drives its machine; [`cores`]: all of them, started, watched and ended together
-//! - [`ring`]: the submission and completion queues; [`buffers`]: the buffers that the kernel receives into
-//! - [`sockets`]: per connection, what the kernel owes it; [`listening`]: listeners; [`op`]: what a completion belongs to
-//! - [`mesh`]: the queues between cores; [`queue`]: one of them; [`parking`]: how its receiver sleeps; [`padding`], [`sync`]
-//! - [`directory`]: the data directory; [`storage`]: the disk of one slice; [`files`]: its files, read on the spot
-//! - [`repartition`]: another number of slices, before a start; [`snapshot`]: the users of a slice, written offline
-//! - [`net`]: ports; [`affinity`], [`priority`], [`memory_limit`], [`descriptors`]: what a thread and a process may use
-//! - [`arena`]: a core's memory; [`stack`]: its stack; [`probe`]: what this kernel offers; [`control`]: drain, stop, wake
+//! - [`executor`]: the thread of one core, which drives its machine; [`cores`]: all of them,
+//!   started, watched and ended together
+//! - [`ring`]: the submission and completion queues; [`buffers`]: the buffers that the kernel
+//!   receives into
+//! - [`sockets`]: per connection, its pending kernel operations; [`listening`]: listeners; [`op`]:
+//!   the `user_data` of an operation
+//! - [`mesh`]: the queues between cores; [`queue`]: one of them; [`parking`]: how its receiver
+//!   sleeps; [`padding`], [`sync`]
+//! - [`directory`]: the data directory; [`storage`]: the disk of one slice, on threads of its own;
+//!   [`files`]: blocking access to its files
+//! - [`repartition`]: a change of the number of slices, before a start; [`snapshot`]: an offline
+//!   snapshot writer
+//! - [`net`]: ports; [`affinity`], [`priority`], [`memory_limit`], [`descriptors`]: the resources
+//!   of a thread and of the process
+//! - [`arena`]: a core's memory; [`stack`]: its stack; [`probe`]: a check of this kernel;
+//!   [`control`]: drain, stop, wake
 //!
-//! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and DEFER_TASKRUN. One
-//! `io_uring_enter` a turn submits what the last turn made and reaps what came; nothing else on the hot path enters the kernel.
+//! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and
+//! DEFER_TASKRUN. One `io_uring_enter` per turn submits the operations of the last turn and reaps
+//! completions; nothing else on the hot path enters the kernel.
 //!
-//! **Invariants.** A core's memory is touched by its thread alone; what goes to another core goes through the mesh. A slot is
-//! reused only after the kernel has completed all that it was asked for it. At most one send is in flight on a connection, from
-//! a buffer that does not move.
+//! **Invariants.** A core's memory is touched by its own thread alone; everything for another core
+//! goes through the mesh. A slot is reused only after the kernel has completed every operation on
+//! it. At most one send is in flight per connection, from a buffer that does not move.
 //!
-//! **Errors.** An OS error carries the operation and the object ([`Failure`]). The peer's faults are answered or end its connection;
-//! ours abort the process.
+//! **Errors.** An OS error carries the operation and the object ([`Failure`]). A peer's fault is
+//! answered or ends its connection; our own abort the process.
 
 pub mod affinity;
 pub mod arena;
@@ -52,7 +63,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// An operating system call that failed, and on what.
+/// A failed operating system call: operation, object and OS error.
 #[derive(Debug)]
 pub struct Failure {
     operation: &'static str,
@@ -61,18 +72,21 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// `operation` on `object` failed with `error`.
+    /// The failure of `operation` on `object` with `error`.
     pub fn new(operation: &'static str, object: impl Into<String>, error: io::Error) -> Self {
         Self { operation, object: object.into(), error }
     }
 
-    /// For `map_err`: `operation` on a file or directory.
+    /// Adapter for `map_err`: `operation` on a file or directory.
     pub fn at(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         Self::of(operation, path.display().to_string())
     }
 
-    /// For `map_err`.
-    pub fn of(operation: &'static str, object: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// Adapter for `map_err`: `operation` on any object.
+    pub fn of(
+        operation: &'static str,
+        object: impl Into<String>,
+    ) -> impl FnOnce(io::Error) -> Self {
         let object = object.into();
         move |error| Self { operation, object, error }
     }

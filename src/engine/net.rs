@@ -1,4 +1,4 @@
-//! Listeners.
+//! Listening sockets: for each slice one on the common address, and one on a port of its own.
 
 use super::Failure;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 /// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
-/// How long to wait for an address: the kernel may hold sockets a moment past the end of who had them open.
+/// Time to wait for an address to become free: the kernel may hold sockets a moment past the exit
+/// of the process that had them open.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Fails if another process listens on `address`: the kernel would let it share the address with the cores of this one, and each
-/// process would get a part of the entries.
+/// Fails if another process listens on `address`: the kernel would let it share the address with
+/// the listeners of this process, and each process would get a part of the entries.
 fn check_free(address: SocketAddr) -> Result<(), Failure> {
     let until = Instant::now() + PATIENCE;
     loop {
@@ -27,23 +28,25 @@ fn check_free(address: SocketAddr) -> Result<(), Failure> {
     }
 }
 
-/// Opens a listener that others can share the address with.
+/// Opens a listener on an address that other listeners can share.
 pub fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    begin(bind(address)?)
+    start_listening(bind(address)?)
 }
 
-/// Where the cores of a server listen: all of them on one address, and each on a port of its own. Taken, but nobody is let in yet.
+/// The bound sockets of every slice: one on the common address, one on the slice's own port. No
+/// connection is taken before [`Self::listen`].
 #[derive(Debug)]
 pub struct Ports {
     address: SocketAddr,
     numbers: Vec<u16>,
-    /// Of each core.
+    /// For each slice, the common and the own socket.
     sockets: Vec<[Socket; 2]>,
 }
 
 impl Ports {
-    /// Takes them: those of the cores come behind the common one, unless that is any that is free. There must be so many behind it.
-    pub fn take(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
+    /// Binds the sockets. The slices' own ports follow the common port, and so many must follow it;
+    /// if that is 0, all ports are any free ones.
+    pub fn bind(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
         check_free(listen)?;
         let first = bind(listen)?;
         let address = address_of(&first)?;
@@ -68,18 +71,22 @@ impl Ports {
         self.address
     }
 
-    /// The port of each core.
+    /// The own port of each slice.
     pub fn numbers(&self) -> &[u16] {
         &self.numbers
     }
 
-    /// Lets in whoever comes, to the listeners of each core.
+    /// Starts to take connections. Returns the listeners of each slice.
     pub fn listen(self) -> Result<Vec<Vec<TcpListener>>, Failure> {
-        self.sockets.into_iter().map(|sockets| sockets.into_iter().map(begin).collect()).collect()
+        self.sockets
+            .into_iter()
+            .map(|sockets| sockets.into_iter().map(start_listening).collect())
+            .collect()
     }
 }
 
-/// Takes an address that other cores can share. What is accepted there sends without delay: answers are coalesced here.
+/// Binds a socket to an address that other sockets can share. Accepted connections have no-delay
+/// set: answers are coalesced here.
 fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     let failed = |operation| Failure::of(operation, address.to_string());
     let socket = open(address)?;
@@ -89,9 +96,10 @@ fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     Ok(socket)
 }
 
-fn begin(socket: Socket) -> Result<TcpListener, Failure> {
+fn start_listening(socket: Socket) -> Result<TcpListener, Failure> {
     socket.listen(BACKLOG).map_err(|error| {
-        let address = address_of(&socket).map_or_else(|_| "a socket".to_owned(), |address| address.to_string());
+        let address = address_of(&socket)
+            .map_or_else(|_| "a socket".to_owned(), |address| address.to_string());
         Failure::new("listen on", address, error)
     })?;
     Ok(socket.into())
@@ -99,7 +107,7 @@ fn begin(socket: Socket) -> Result<TcpListener, Failure> {
 
 fn address_of(socket: &Socket) -> Result<SocketAddr, Failure> {
     let address = socket.local_addr().map_err(Failure::of("ask for", "the address of a socket"))?;
-    Ok(address.as_socket().expect("it was bound to one"))
+    Ok(address.as_socket().expect("the socket is bound to an IP address"))
 }
 
 fn open(address: SocketAddr) -> Result<Socket, Failure> {

@@ -1,9 +1,9 @@
-//! What a completion belongs to: every `user_data` carries the kind of operation, the slot and its generation.
+//! Operations: `user_data` encodes the kind of an operation, its slot and the slot's generation.
 
 /// The kinds of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Kind {
+pub enum OpKind {
     /// Multishot accept on a listener.
     Accept = 1,
     /// Multishot receive on a connection.
@@ -12,52 +12,59 @@ pub enum Kind {
     Send,
     /// Shutdown of a connection's sending side.
     Shutdown,
-    /// Cancellation of something else; its own outcome says nothing.
+    /// Cancellation of another operation; its own result is ignored.
     Cancel,
-    /// A poll of the event descriptor by which other threads wake this core.
+    /// Poll of the event descriptor by which other threads wake this core.
     Wake,
-    /// The tick of the ring's timer.
+    /// Tick of the ring's timer.
     Tick,
 }
 
-/// An operation: its kind, and which use of which slot it is for.
+/// An operation: its kind, and the slot and generation that it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Op {
-    /// What was asked.
-    pub kind: Kind,
-    /// The connection's slot, or the listener's number; 0 where there is none.
+    /// The kind of operation.
+    pub kind: OpKind,
+    /// The connection's slot, or the listener's number; 0 if there is neither.
     pub slot: u32,
-    /// Which use of the slot: the lower 24 bits of its generation.
+    /// The lower 24 bits of the slot's generation, which tells its uses apart.
     pub generation: u32,
 }
 
-/// Generations count modulo 2^24.
+/// Mask of a generation: generations count modulo 2^24.
 pub const GENERATION_MASK: u32 = (1 << 24) - 1;
 
 impl Op {
     /// An operation that belongs to no connection.
-    pub const fn of_core(kind: Kind) -> Self {
+    pub const fn of_core(kind: OpKind) -> Self {
         Self { kind, slot: 0, generation: 0 }
     }
 
-    /// As `user_data`.
+    /// Encodes the operation as `user_data`: kind in the upper 8 bits, generation in the next 24,
+    /// slot in the lower 32.
     pub const fn encode(self) -> u64 {
-        (self.kind as u64) << 56 | ((self.generation & GENERATION_MASK) as u64) << 32 | self.slot as u64
+        (self.kind as u64) << 56
+            | ((self.generation & GENERATION_MASK) as u64) << 32
+            | self.slot as u64
     }
 
-    /// From `user_data`; `None` if this loop never made it.
+    /// Decodes `user_data`; `None` if its kind is unknown.
     pub const fn decode(user_data: u64) -> Option<Self> {
         let kind = match (user_data >> 56) as u8 {
-            1 => Kind::Accept,
-            2 => Kind::Receive,
-            3 => Kind::Send,
-            4 => Kind::Shutdown,
-            5 => Kind::Cancel,
-            6 => Kind::Wake,
-            7 => Kind::Tick,
+            1 => OpKind::Accept,
+            2 => OpKind::Receive,
+            3 => OpKind::Send,
+            4 => OpKind::Shutdown,
+            5 => OpKind::Cancel,
+            6 => OpKind::Wake,
+            7 => OpKind::Tick,
             _ => return None,
         };
-        Some(Self { kind, slot: user_data as u32, generation: (user_data >> 32) as u32 & GENERATION_MASK })
+        Some(Self {
+            kind,
+            slot: user_data as u32,
+            generation: (user_data >> 32) as u32 & GENERATION_MASK,
+        })
     }
 }
 
@@ -66,8 +73,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_encoded_is_decoded() {
-        for kind in [Kind::Accept, Kind::Receive, Kind::Send, Kind::Shutdown, Kind::Cancel, Kind::Wake, Kind::Tick] {
+    fn an_encoded_operation_decodes_to_itself() {
+        for kind in [
+            OpKind::Accept,
+            OpKind::Receive,
+            OpKind::Send,
+            OpKind::Shutdown,
+            OpKind::Cancel,
+            OpKind::Wake,
+            OpKind::Tick,
+        ] {
             let op = Op { kind, slot: 0xdead_beef, generation: GENERATION_MASK };
             assert_eq!(Op::decode(op.encode()), Some(op));
         }

@@ -1,7 +1,7 @@
-//! Parking: how an idle core goes to sleep without missing what is published meanwhile.
+//! Parking: lets an idle core sleep without missing what is published meanwhile.
 //!
-//! The core marks itself parked, then looks at its queues once more. A sender publishes first, then
-//! looks at the mark. The fence on each side makes sure that at least one of them sees the other. The
+//! The core marks itself parked, then checks its queues once more. A sender publishes first, then
+//! checks the mark. The fence on each side ensures that at least one of them sees the other. The
 //! sleep itself and the wake-up, a write to an event descriptor, are the caller's.
 //!
 //! ```text
@@ -13,21 +13,21 @@
 
 use super::sync::{AtomicBool, Ordering, fence};
 
-/// Whether a core is parked. Others wake it only then.
+/// The parked mark of a core. Senders wake the core only while it is set.
 #[derive(Debug)]
 pub struct Parker(AtomicBool);
 
 impl Parker {
-    /// Of a core that is not parked.
+    /// The mark of a core that is not parked.
     pub fn new() -> Self {
         Self(AtomicBool::new(false))
     }
 
-    /// Parks the core unless `is_idle` says that there is work. Returns whether it is parked: then the
-    /// core may sleep, and must [unpark](Self::unpark) afterwards.
+    /// Parks the core, unless `is_idle` finds work. Returns whether the core is parked: then it may
+    /// sleep, and must [unpark](Self::unpark) afterwards.
     #[inline]
     pub fn try_park(&self, is_idle: impl FnOnce() -> bool) -> bool {
-        // Relaxed: the fence orders it before what `is_idle` reads.
+        // Relaxed: the fence orders it before the loads of `is_idle`.
         self.0.store(true, Ordering::Relaxed);
         // SeqCst: pairs with the fence in `needs_wake`.
         fence(Ordering::SeqCst);
@@ -38,19 +38,19 @@ impl Parker {
         parks
     }
 
-    /// The core is awake, whoever woke it.
+    /// Marks the core awake, whether a sender woke it or not.
     #[inline]
     pub fn unpark(&self) {
-        // Relaxed: the worst that a late sight of it costs is one wake-up too many.
+        // Relaxed: a sender that sees it late costs one needless wake-up at worst.
         self.0.store(false, Ordering::Relaxed);
     }
 
-    /// Whether the core must be woken; asked after something was published for it. Only the first to
-    /// ask is told so, and has to do it.
+    /// Whether the caller must wake the core. Call it after publishing something for the core. Only
+    /// the first caller gets `true`.
     #[inline]
     pub fn needs_wake(&self) -> bool {
-        // SeqCst: pairs with the fence in `try_park`: the core sees what was published before it, or
-        // is seen parked here.
+        // SeqCst: pairs with the fence in `try_park`: either the core sees what was published
+        // before this fence, or this thread sees the core parked.
         fence(Ordering::SeqCst);
         // Relaxed: a load first, since it is cheaper than a swap; the swap decides who wakes.
         self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)

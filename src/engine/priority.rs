@@ -1,59 +1,60 @@
-//! The priority of a thread that works beside the cores: disk workers, the arena's prefault thread.
+//! Priority of background threads: disk threads, the arena's prefault thread.
 //!
-//! Such a thread runs on CPUs that no core runs on, if there are any, and below the priority of what
-//! serves. All of this is best effort: a thread that can be neither moved nor slowed does the same work
-//! where it is.
+//! A background thread runs on spare CPUs, which no core runs on, if there are any, and at a lower
+//! priority than the cores. All of this is best effort: a thread that can be neither moved nor
+//! slowed does the same work where it is.
 
 use super::affinity;
 
-/// The CPUs that no core runs on; there may be none. Work beside a core belongs there: the first touch
-/// of memory may cost a virtual CPU milliseconds, whichever of its threads does it.
+/// The spare CPUs, which no core runs on; there may be none. Background work belongs there: the
+/// first touch of memory may cost a virtual CPU milliseconds, whichever of its threads does it.
 #[derive(Clone, Debug)]
-pub struct Aside(Vec<usize>);
+pub struct SpareCpus(Vec<usize>);
 
-impl Aside {
-    /// Of the CPUs that may be used, those that are no core's.
+impl SpareCpus {
+    /// The spare CPUs among `allowed`: those that are not in `cores`.
     pub fn of(allowed: &[usize], cores: &[usize]) -> Self {
         Self(allowed.iter().copied().filter(|cpu| !cores.contains(cpu)).collect())
     }
 
-    /// Whether there is one.
+    /// Whether there is a spare CPU.
     pub const fn exists(&self) -> bool {
         !self.0.is_empty()
     }
 
-    /// For a thread whose work a core may have to wait for: moves it aside and lowers its priority.
+    /// For a thread whose work a core may have to wait for: moves the calling thread to the spare
+    /// CPUs and lowers its priority.
     pub fn work(&self) {
-        self.move_there();
+        self.move_to_spare_cpus();
         lower();
     }
 
-    /// For a thread whose work nobody waits for: moves it aside and lowers its priority. Where there is
-    /// no CPU aside, it runs only while others sleep.
+    /// For a thread whose work nobody waits for: moves the calling thread to the spare CPUs and
+    /// lowers its priority. Without a spare CPU it runs only while other threads sleep.
     pub fn idle(&self) {
-        match self.move_there() {
+        match self.move_to_spare_cpus() {
             true => lower(),
             false => lower_to_idle(),
         }
     }
 
-    /// Moves the calling thread aside. Returns whether it is there.
-    fn move_there(&self) -> bool {
+    /// Moves the calling thread to the spare CPUs. Returns whether it runs there.
+    fn move_to_spare_cpus(&self) -> bool {
         !self.0.is_empty() && affinity::run_on(&self.0).is_ok()
     }
 }
 
-/// Niceness of threads beside the cores: about a tenth of a CPU is left to one of them where others
-/// would take all of it.
+/// Niceness of background threads: such a thread still gets about a tenth of a CPU that other
+/// threads would use up.
 const NICENESS: i32 = 10;
 
 /// Lowers the calling thread's priority to [`NICENESS`].
 fn lower() {
-    // SAFETY: no pointers. On Linux it applies to the calling thread.
+    // SAFETY: no pointers. On Linux the call applies to the calling thread.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
 }
 
-/// Puts the calling thread into SCHED_IDLE: it runs only where no other thread wants to.
+/// Puts the calling thread into SCHED_IDLE: it runs only when no other thread wants the CPU.
 fn lower_to_idle() {
     let none = libc::sched_param { sched_priority: 0 };
     // SAFETY: `none` outlives the call, which applies to the calling thread.
@@ -65,8 +66,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cpu_that_no_core_runs_on_is_aside() {
-        assert_eq!(Aside::of(&[0, 1, 2, 3], &[1, 3]).0, [0, 2]);
-        assert!(!Aside::of(&[0, 1], &[0, 1]).exists());
+    fn a_cpu_that_no_core_runs_on_is_spare() {
+        assert_eq!(SpareCpus::of(&[0, 1, 2, 3], &[1, 3]).0, [0, 2]);
+        assert!(!SpareCpus::of(&[0, 1], &[0, 1]).exists());
     }
 }

@@ -1,18 +1,19 @@
-//! What this kernel offers, asked once at the start, so that what is missing is said plainly and not found out under load.
+//! Kernel probe: checks at the start that this kernel has what the event loop needs, so that a lack
+//! is reported plainly and not found out under load.
 
 use super::buffers::Buffers;
 use super::ring::Ring;
 use io_uring::{Probe, opcode};
 use std::fmt;
 
-/// What was found.
+/// A kernel that has everything.
 #[derive(Clone, Debug)]
 pub struct Kernel {
     /// `uname -r`.
     pub release: String,
 }
 
-/// What is missing, and what to do about it.
+/// The features that a kernel lacks, and the remedy.
 #[derive(Debug)]
 pub struct Missing {
     release: String,
@@ -25,14 +26,16 @@ impl fmt::Display for Missing {
         self.what.iter().try_for_each(|what| writeln!(f, "  - {what}"))?;
         write!(
             f,
-            "Purser needs Linux 6.1 or later with io_uring allowed: see kernel.io_uring_disabled, the seccomp profile if \
-             this is a container, and for want of memory the limit of locked memory (ulimit -l; 8 MiB a core will do)"
+            "Purser needs Linux 6.1 or later with io_uring allowed: see \
+             kernel.io_uring_disabled, the seccomp profile if this is a container, and for want \
+             of memory the limit of locked memory (ulimit -l; 8 MiB a core will do)"
         )
     }
 }
 
 impl std::error::Error for Missing {}
 
+/// The operations that a core uses: code and name.
 const OPERATIONS: [(u8, &str); 5] = [
     (opcode::AcceptMulti::CODE, "accept"),
     (opcode::RecvMulti::CODE, "recv"),
@@ -41,12 +44,15 @@ const OPERATIONS: [(u8, &str); 5] = [
     (opcode::AsyncCancel::CODE, "cancel"),
 ];
 
-/// Sets up a ring and buffers as a core does, and asks for the operations that it uses.
+/// Sets up a ring and buffers as a core does, and checks for the operations that a core uses.
 pub fn probe() -> Result<Kernel, Missing> {
-    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
+    let release =
+        std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned();
     let mut what = Vec::new();
     if version(&release).is_some_and(|version| version < (6, 1)) {
-        what.push("version 6.1: multishot receive into provided buffers, deferred task work".to_owned());
+        what.push(
+            "version 6.1: multishot receive into provided buffers, deferred task work".to_owned(),
+        );
     }
     match Ring::new() {
         Err(failure) => what.push(failure.to_string()),
@@ -55,7 +61,8 @@ pub fn probe() -> Result<Kernel, Missing> {
             match ring.submitter().register_probe(&mut operations) {
                 Err(error) => what.push(format!("asking for operations: {error}")),
                 Ok(()) => {
-                    let lacking = OPERATIONS.iter().filter(|(code, _)| !operations.is_supported(*code));
+                    let lacking =
+                        OPERATIONS.iter().filter(|(code, _)| !operations.is_supported(*code));
                     what.extend(lacking.map(|(_, name)| format!("the operation {name}")));
                 }
             }
@@ -65,6 +72,7 @@ pub fn probe() -> Result<Kernel, Missing> {
     if what.is_empty() { Ok(Kernel { release }) } else { Err(Missing { release, what }) }
 }
 
+/// The first two numbers of a kernel release.
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
@@ -75,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn releases() {
+    fn a_release_has_a_version() {
         assert_eq!(version("6.18.44-generic"), Some((6, 18)));
         assert_eq!(version("5.10"), Some((5, 10)));
         assert_eq!(version("weird"), None);

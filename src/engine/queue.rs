@@ -1,4 +1,4 @@
-//! A single-producer, single-consumer queue between two cores. Neither end ever waits.
+//! Queue: single-producer, single-consumer, between two cores. Neither end ever waits.
 //!
 //! ```text
 //!            head (receiver's)              tail (sender's)
@@ -7,13 +7,13 @@
 //!            │  published: to be received │  unpublished  │ free
 //! ```
 //!
-//! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] shows them all with
-//! one store. Places go back the same way ([`Receiver::give_back`]). Each end caches the other's
-//! index, and loads it again only when the cached one does not suffice. Method: J. Giacomoni et al.,
-//! *FastForward*, 2008, and the cached indices of later work.
+//! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] makes all of them
+//! visible with one store. Free places are returned the same way ([`Receiver::recycle`]). Each
+//! end caches the other's index, and loads it again only when the cached one does not suffice.
+//! Method: J. Giacomoni et al., *FastForward*, 2008, and the cached indices of later work.
 //!
-//! The caller sees to it that there is room, by credits: a push into a full queue is our own fault
-//! and panics.
+//! The caller bounds the number of items by credits: a push into a full queue is our own fault and
+//! panics.
 
 use super::padding::Padded;
 use super::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
@@ -21,15 +21,15 @@ use std::mem::MaybeUninit;
 
 struct Shared<T> {
     places: Box<[UnsafeCell<MaybeUninit<T>>]>,
-    /// Items received.
+    /// Count of received items.
     head: Padded<AtomicUsize>,
-    /// Items published.
+    /// Count of published items.
     tail: Padded<AtomicUsize>,
 }
 
-// SAFETY: only the sender touches a place until `tail` has passed it, and only the receiver until
-// `head` has. Each index is stored with Release after the last touch and loaded with Acquire before
-// the first. The items cross threads, so they must be `Send`.
+// SAFETY: only the sender accesses a place until `tail` has passed it, and only the receiver until
+// `head` has. Each index is stored with Release after the last access and loaded with Acquire
+// before the first. The items cross threads, so they must be `Send`.
 unsafe impl<T: Send> Sync for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Send for Shared<T> {}
@@ -43,10 +43,11 @@ impl<T> Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // Relaxed: both ends are gone, and dropping their `Arc`s made their last writes visible.
-        let (head, tail) = (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
+        let (head, tail) =
+            (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
         let mut number = head;
         while number != tail {
-            // SAFETY: published and not received: initialised, and nobody else's.
+            // SAFETY: published and not received, so initialised and without another owner.
             self.place(number).with_mut(|place| unsafe { (*place).assume_init_drop() });
             number = number.wrapping_add(1);
         }
@@ -56,28 +57,28 @@ impl<T> Drop for Shared<T> {
 /// The sending end.
 pub struct Sender<T> {
     shared: Arc<Shared<T>>,
-    /// Items written.
+    /// Count of written items.
     written: usize,
-    /// Of these, published.
+    /// Count of published items.
     published: usize,
-    /// Items received, as last loaded.
+    /// Count of received items, as last loaded.
     received: usize,
 }
 
 /// The receiving end.
 pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
-    /// Items taken.
+    /// Count of taken items.
     taken: usize,
-    /// Places given back.
+    /// Count of places returned to the sender.
     given_back: usize,
-    /// Items published, as last loaded.
+    /// Count of published items, as last loaded.
     published: usize,
 }
 
-/// A queue with `places` places, a power of two.
+/// Creates a queue of `places` places, a power of two.
 pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(places.is_power_of_two(), "places are found by masking");
+    assert!(places.is_power_of_two(), "a place's index is masked");
     let shared = Arc::new(Shared {
         places: (0..places).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
         head: Padded(AtomicUsize::new(0)),
@@ -88,41 +89,45 @@ pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
 }
 
 impl<T> Sender<T> {
-    /// Writes an item; the receiver sees it after [`Self::publish`].
+    /// Writes an item; the receiver sees it after [`Self::publish`]. Panics if the queue is full.
     #[inline]
     pub fn push(&mut self, item: T) {
         if self.written.wrapping_sub(self.received) == self.shared.places.len() {
             // Acquire: the receiver is done with the places before this head.
             self.received = self.shared.head.0.load(Ordering::Acquire);
-            assert!(self.written.wrapping_sub(self.received) < self.shared.places.len(), "there is room");
+            assert!(
+                self.written.wrapping_sub(self.received) < self.shared.places.len(),
+                "credits keep the queue from being full"
+            );
         }
-        // SAFETY: this place is beyond the tail and the receiver is done with it: it is this end's alone.
+        // SAFETY: this place is beyond the tail and the receiver is done with it, so this end alone
+        // accesses it.
         self.shared.place(self.written).with_mut(|place| unsafe { (*place).write(item) });
         self.written = self.written.wrapping_add(1);
     }
 
-    /// Shows the receiver all that was written. Returns whether there was anything new.
+    /// Makes written items visible to the receiver. Returns whether there were new ones.
     #[inline]
     pub fn publish(&mut self) -> bool {
-        let is_news = self.written != self.published;
-        if is_news {
+        let has_new = self.written != self.published;
+        if has_new {
             // Release: the items are written before the tail passes them.
             self.shared.tail.0.store(self.written, Ordering::Release);
             self.published = self.written;
         }
-        is_news
+        has_new
     }
 }
 
 impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
-        // Whichever end goes last drops what was written and never published.
+        // Publishes the rest, so that the last end to be dropped drops those items as well.
         self.publish();
     }
 }
 
 impl<T> Receiver<T> {
-    /// Whether nothing is published that was not taken.
+    /// Whether every published item has been taken.
     #[inline]
     pub fn is_empty(&self) -> bool {
         // Relaxed: only the number matters here; `pop` loads it again before it reads an item.
@@ -139,15 +144,16 @@ impl<T> Receiver<T> {
                 return None;
             }
         }
-        // SAFETY: published, so written; and taken once.
-        let item = self.shared.place(self.taken).with_mut(|place| unsafe { (*place).assume_init_read() });
+        // SAFETY: published, so written; `taken` advances, so it is read once.
+        let item =
+            self.shared.place(self.taken).with_mut(|place| unsafe { (*place).assume_init_read() });
         self.taken = self.taken.wrapping_add(1);
         Some(item)
     }
 
     /// Returns the places of taken items to the sender.
     #[inline]
-    pub fn give_back(&mut self) {
+    pub fn recycle(&mut self) {
         if self.given_back != self.taken {
             // Release: the items are taken out before the head passes them.
             self.shared.head.0.store(self.taken, Ordering::Release);
@@ -158,6 +164,6 @@ impl<T> Receiver<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        self.give_back();
+        self.recycle();
     }
 }

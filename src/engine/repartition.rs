@@ -1,34 +1,35 @@
-//! Another number of slices, on real files: does at once what [the
-//! machine](crate::slice::repartition) orders.
+//! Re-partition of a data directory: changes the number of slices, on real files, before a start.
 //!
-//! The directory stays locked from one end to the other.
+//! Executes the orders of [the state machine](crate::slice::repartition), each at once. The
+//! directory stays locked throughout.
 //!
-//! **Errors.** A fault in an old file, and whatever the operating system says; the new generation
-//! is removed again, if that can be done, and the data is what it was.
+//! **Errors.** A fault in an old file, or a failed system call. The new generation is then removed,
+//! if possible, and the data is unchanged.
 
 use super::directory::{self, Directory, Error};
 use super::files::Files;
 use super::{Failure, arena};
 use crate::journal::{Place, generation_directory, manifest};
-use crate::slice::Headway;
+use crate::slice::StepOutcome;
 use crate::slice::repartition::{DirectoryTask, Error as Refusal, Order, Repartition};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Hears how far it has come, in bytes of so many. Returns whether to go on.
+/// Progress callback: bytes done, and bytes in total. Returns whether to continue.
 pub type Look<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
-/// Gives the directory so many slices, at least one; if it has them already, only what nothing
-/// names is removed, and that only if what is named is there. `look` hears how far it has come; if
-/// it says no, the data stays as it is ([`Error::Stopped`]).
+/// Changes the number of slices to `slices`, at least one. If the directory has as many already,
+/// only generations that its manifest does not name are removed, and only if the files that the
+/// manifests name exist. `look` is told the progress; if it returns false before the new manifest
+/// is published, the data stays as it is ([`Error::Stopped`]).
 pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<Directory, Error> {
     let (unnamed, old) = (directory.unnamed()?, *directory.manifest());
     let new = if old.slices == slices {
         old
     } else {
-        manifest::Directory { generation: directory.next_generation()?, slices }
+        manifest::DataManifest { generation: directory.next_generation()?, slices }
     };
     if new == old && unnamed.is_empty() {
         return Ok(directory);
@@ -36,7 +37,7 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
     let mut manifests = Vec::new();
     for slice in (0..old.slices).map(|slice| directory.slice(slice)) {
         let manifest = slice.manifest()?;
-        // They stay, but a start would refuse those that no crash leaves.
+        // Unnamed files stay here, but files that no crash leaves are an error, as at a start.
         slice.unnamed(&manifest)?;
         manifests.push(manifest);
     }
@@ -44,31 +45,32 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
     let mut driver = Driver { directory, new, files: BTreeMap::new(), unfinished: None };
     loop {
         let (mut orders, left) = (Vec::new(), machine.olds_left());
-        let headway = machine.advance(&mut |order| orders.push(order)).map_err(|why| driver.failure(why))?;
+        let outcome =
+            machine.advance(&mut |order| orders.push(order)).map_err(|why| driver.failure(why))?;
         for order in orders {
             driver.perform(order, &mut machine)?;
         }
         if machine.olds_left() < left {
-            arena::give_back();
+            arena::recycle();
         }
-        match headway {
-            Headway::Waiting => {}
-            Headway::Going => {
+        match outcome {
+            StepOutcome::Waiting => {}
+            StepOutcome::Going => {
                 let goes_on = machine.progress().is_none_or(|(done, all)| look(done, all));
                 if !goes_on && !machine.is_published() {
                     return Err(Error::Stopped(driver.directory.path().to_owned()));
                 }
             }
-            Headway::Done => return Ok(driver.directory),
+            StepOutcome::Done => return Ok(driver.directory),
         }
     }
 }
 
-/// Does what the machine orders.
+/// Executes the orders of the state machine on real files.
 struct Driver {
     directory: Directory,
-    new: manifest::Directory,
-    /// Of the slices of both generations.
+    new: manifest::DataManifest,
+    /// The files of each slice of both generations, by generation and slice.
     files: BTreeMap<(u64, u32), Files>,
     unfinished: Option<Unfinished>,
 }
@@ -84,7 +86,8 @@ impl Driver {
             }
             Order::Directory(DirectoryTask::Make(manifest)) => {
                 self.unfinished = Some(Unfinished::begin(&self.directory, manifest.generation)?);
-                (0..manifest.slices).try_for_each(|slice| make(&self.directory.slice_by(&manifest, slice).path))?;
+                (0..manifest.slices)
+                    .try_for_each(|slice| make(&self.directory.slice_by(&manifest, slice).path))?;
             }
             Order::Directory(DirectoryTask::Sync(generation)) => {
                 if let Some(generation) = generation {
@@ -104,8 +107,8 @@ impl Driver {
         Ok(())
     }
 
-    /// The generation of a place: the old one, or the new one.
-    fn generation(&self, place: Place) -> manifest::Directory {
+    /// The manifest of a place's generation: the old one or the new one.
+    fn generation(&self, place: Place) -> manifest::DataManifest {
         if place.generation == self.new.generation { self.new } else { *self.directory.manifest() }
     }
 
@@ -115,16 +118,18 @@ impl Driver {
             Refusal::NoRoom(place, user) => {
                 let path = self.directory.slice_by(&self.new, place.slice).path;
                 let user = user.0;
-                let why =
-                    format!("there is no room for user {user}, whose id was chosen to share its hash with others");
+                let why = format!(
+                    "there is no room for user {user}, \
+                     whose id was chosen to share its hash with others"
+                );
                 Failure::new("fill", path.display().to_string(), io::Error::other(why))
             }
         }
     }
 }
 
-/// A generation that is being written. In the end it is removed, unless the manifest names it then:
-/// as long as it is not known to name another one, everything stays.
+/// Guard of a generation that is being written. Its drop removes the generation, but only if the
+/// manifest can be read and names another one.
 struct Unfinished {
     data: PathBuf,
     generation: u64,

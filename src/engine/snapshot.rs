@@ -1,8 +1,7 @@
-//! A snapshot that is written to a file user by user, by a process that serves nobody meanwhile: an
-//! import.
+//! Offline snapshot: written to a file user by user, for an import, while no server runs.
 //!
-//! Nothing of it counts until the slice's manifest names it, which is left to the caller. Sizes are
-//! in bytes.
+//! The snapshot does not count until the slice's manifest names it; the caller publishes that
+//! manifest. Sizes are in bytes.
 
 use super::Failure;
 use super::directory::SliceDirectory;
@@ -14,27 +13,27 @@ use crate::slice::disk::Task;
 use crate::slice::offline::Writer;
 use std::fs;
 
-/// A snapshot that is being written. If it is not finished, its file is removed.
+/// A snapshot that is being written. Its file is removed if it is dropped before it is finished.
 #[derive(Debug)]
 pub struct Snapshot {
     writer: Writer,
     files: Files,
     number: u64,
-    /// What the writer has asked for and is not done.
+    /// Tasks of the writer that are not done yet.
     asked: Vec<Task>,
 }
 
 /// A snapshot on stable storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnDisk {
-    /// The manifest that names it.
-    pub manifest: manifest::Slice,
-    /// Its size.
+    /// The slice's manifest that names the snapshot.
+    pub manifest: manifest::SliceManifest,
+    /// Size of the file.
     pub bytes: u64,
 }
 
 impl Snapshot {
-    /// Begins a snapshot from which the log is replayed from `segment` on.
+    /// Begins snapshot `number`; the log is replayed over it from `segment` on.
     pub fn begin(directory: &SliceDirectory, number: u64, segment: u64) -> Result<Self, Failure> {
         let (files, mut asked) = (Files::new(directory.clone()), Vec::new());
         let place = Place { file: number, ..directory.place };
@@ -44,7 +43,7 @@ impl Snapshot {
         Ok(snapshot)
     }
 
-    /// Adds a user of whom something was accepted.
+    /// Adds a user with at least one accepted entry.
     pub fn add(&mut self, user: &User) -> Result<(), Failure> {
         self.writer.add(user, &mut |task| self.asked.push(task));
         self.work()
@@ -57,15 +56,20 @@ impl Snapshot {
         Ok(())
     }
 
-    /// All users were added: writes the last frame, and brings file and name to stable storage. The
-    /// log must reach `position` for it to hold. It takes the place of what `before` names.
-    pub fn finish(mut self, names: &Names, position: u64, before: manifest::Slice) -> Result<OnDisk, Failure> {
+    /// Writes the last frame after all users, and syncs the file and its name. The snapshot is
+    /// valid only if the log reaches `position`. The new manifest replaces `before`.
+    pub fn finish(
+        mut self,
+        names: &Names,
+        position: u64,
+        before: manifest::SliceManifest,
+    ) -> Result<OnDisk, Failure> {
         self.writer.finish(names, position, &mut |task| self.asked.push(task));
         self.work()?;
         Ok(OnDisk { manifest: self.writer.manifest(before), bytes: self.writer.bytes() })
     }
 
-    /// How many users were added.
+    /// The number of users added.
     pub const fn users(&self) -> u64 {
         self.writer.users()
     }
@@ -74,7 +78,7 @@ impl Snapshot {
 impl Drop for Snapshot {
     fn drop(&mut self) {
         if !self.writer.is_synced() {
-            // If it stays, the next start removes it: nothing names it.
+            // A file that stays is removed by the next start: no manifest names it.
             let _ = fs::remove_file(self.files.path(File::Snapshot(self.number)));
         }
     }

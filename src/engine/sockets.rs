@@ -1,20 +1,21 @@
-//! The sockets of one core: per connection, what the kernel owes it, and nothing else.
+//! Sockets of one core: per connection, the descriptor and the pending kernel operations.
 //!
-//! A slot is free again only after the kernel's last completion for it: as long as one is outstanding, the kernel may use its
-//! descriptor and its buffer. Everything that a connection means is the machine's ([`crate::server`]).
+//! A slot is free again only after the kernel's last completion for it: until then, the kernel may
+//! use its descriptor and its buffer. All other state of a connection is the machine's
+//! ([`crate::server`]).
 
-use super::op::{GENERATION_MASK, Kind, Op};
+use super::op::{GENERATION_MASK, Op, OpKind};
 use crate::server::machine::Slot;
 use std::os::fd::{AsRawFd, OwnedFd};
 
-/// The state of the multishot receive.
+/// The state of a multishot receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Receive {
     /// Not armed.
     Off,
     /// Armed: completions may come at any time.
     Armed,
-    /// Armed, and a cancellation is under way.
+    /// Armed, and a cancellation is in flight.
     Cancelling,
 }
 
@@ -22,41 +23,41 @@ pub enum Receive {
 pub struct Socket {
     fd: OwnedFd,
     generation: u32,
-    /// The bytes that are being sent: they must not move while `is_sending`.
+    /// The bytes that are being sent; they must not move while `is_sending`.
     pub buffer: Vec<u8>,
-    /// A send is in flight.
+    /// Whether a send is in flight.
     pub is_sending: bool,
-    /// A shutdown is in flight.
+    /// Whether a shutdown is in flight.
     pub is_shutting: bool,
-    /// The multishot receive.
+    /// The state of the multishot receive.
     pub receive: Receive,
     /// Whether the machine wants to receive.
     pub wants_receive: bool,
-    /// It found no receive buffer, and is armed again when some are back.
+    /// Whether a receive found no buffer; it is armed again when some are back.
     pub is_starved: bool,
-    /// The machine has closed it.
+    /// Whether the machine has closed the connection.
     pub is_closing: bool,
 }
 
 impl Socket {
-    /// Its descriptor, for an operation.
+    /// The descriptor.
     pub fn fd(&self) -> i32 {
         self.fd.as_raw_fd()
     }
 
-    /// Whether the kernel still owes it a completion.
+    /// Whether an operation of the socket is pending in the kernel.
     pub fn is_owed(&self) -> bool {
         self.is_sending || self.is_shutting || self.receive != Receive::Off
     }
 
-    /// An operation of this socket.
+    /// The `user_data` of an operation on this socket.
     #[inline]
-    pub const fn op(&self, kind: Kind, slot: Slot) -> u64 {
+    pub const fn op(&self, kind: OpKind, slot: Slot) -> u64 {
         Op { kind, slot, generation: self.generation }.encode()
     }
 }
 
-/// The sockets, by their slots.
+/// The sockets of one core, by slot.
 #[derive(Default)]
 pub struct Sockets {
     slots: Vec<Option<Socket>>,
@@ -65,12 +66,12 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Whether there are none.
+    /// Whether there is no socket.
     pub const fn is_empty(&self) -> bool {
         self.slots.len() == self.free.len()
     }
 
-    /// Puts a new socket in a free slot.
+    /// Puts a new socket into a free slot.
     pub fn insert(&mut self, fd: OwnedFd) -> Slot {
         let slot = self.free.pop().unwrap_or_else(|| {
             self.slots.push(None);
@@ -91,31 +92,32 @@ impl Sockets {
         slot
     }
 
-    /// Frees a slot to which the kernel owes nothing: the descriptor is closed.
+    /// Closes a socket without pending operations, and frees its slot.
     pub fn remove(&mut self, slot: Slot) {
         let socket = self.slots[slot as usize].take().expect("a socket is removed once");
-        assert!(!socket.is_owed(), "a slot is free only after its last completion");
+        assert!(!socket.is_owed(), "a slot is freed only after its last completion");
         self.generations[slot as usize] = (socket.generation + 1) & GENERATION_MASK;
         self.free.push(slot);
     }
 
-    /// The socket in a slot.
+    /// The socket in a slot, if there is one.
     #[inline]
     pub fn get(&mut self, slot: Slot) -> Option<&mut Socket> {
         self.slots.get_mut(slot as usize).and_then(Option::as_mut)
     }
 
-    /// The socket that the machine names.
+    /// The socket in a slot that the machine names. Panics if the slot is free.
     #[inline]
     pub fn named(&mut self, slot: Slot) -> &mut Socket {
         self.get(slot).expect("the machine names a connection until it is closed")
     }
 
-    /// The socket that a completion is for. There is one: slots are not reused before.
+    /// The socket of a completed operation. It exists, because a slot is not reused before the last
+    /// completion.
     #[inline]
     pub fn of(&mut self, op: Op) -> &mut Socket {
-        let socket = self.get(op.slot).expect("a completion is for a socket that waits for it");
-        assert!(socket.generation == op.generation, "a completion is for this use of the slot");
+        let socket = self.get(op.slot).expect("a completion finds its socket");
+        assert!(socket.generation == op.generation, "a completion finds its use of the slot");
         socket
     }
 }

@@ -1,26 +1,30 @@
-//! The disk of one slice, on three threads beside the core: what they do may block, and the core
-//! must not.
+//! Storage: the disk of one slice, on three background threads. Their work may block; the core must
+//! not.
 //!
-//! - What a start reads, then the log's writes, one after the other, direct and synchronous
-//!   (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and no page cache has a say
-//!   in it. Each byte of a segment was written once before, so that a write changes nothing but
-//!   data. A thread that waits for its own write is faster here than the ring: where a disk cannot
-//!   write through its cache, the ring leaves the flush to a worker of the kernel on the CPU that
-//!   takes the disk's interrupts, where it waits for up to a tick behind whatever runs there.
-//! - Segments and manifests: little work, but the log may have to wait for it. It gives way to the
-//!   core.
-//! - Snapshots: much work that nobody waits for. Where all CPUs are cores', it takes what time they
-//!   leave: a scheduler that has let a thread begin may leave the CPU to it for a whole tick,
+//! - Log thread: the reads of a start, then the log's writes, one after the other, direct and
+//!   synchronous (`O_DIRECT`, `O_DSYNC`): a completed write is on stable storage, and does not
+//!   depend on the page cache. Each byte of a segment was written once before, so that a write
+//!   changes nothing but data. A thread that waits for its own write is faster here than the ring:
+//!   where a disk cannot write through its cache, the ring leaves the flush to a worker of the
+//!   kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick behind
+//!   whatever runs there.
+//! - Segment thread: segments and manifests. Little work, but the log may have to wait for it. It
+//!   has a lower priority than the cores.
+//! - Snapshot thread: much work that nobody waits for. Without a spare CPU it runs only while the
+//!   cores sleep: a scheduler that has let a thread begin may leave the CPU to it for a whole tick,
 //!   milliseconds that a read would wait.
 //!
-//! A file system that has no direct writes gets plain ones.
+//! A file system without direct writes gets buffered ones.
+//!
+//! **Errors.** A failed log write, a failed manifest and a failed read end the process. A failed
+//! segment or snapshot is logged and reported as such, to be tried again.
 
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
 use super::files::Files;
-use super::priority::Aside;
+use super::priority::SpareCpus;
 use super::{Failure, directory};
-use crate::journal::frame::{ALIGN, Block};
+use crate::journal::frame::{ALIGN, FrameBuffer};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
@@ -32,15 +36,15 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Bytes of zeros that are written at a time into a new segment: a kernel that does not preempt
-/// itself is back from it in a fraction of a millisecond.
+/// Bytes of zeros per write into a new segment: a kernel without preemption returns from one in a
+/// fraction of a millisecond.
 const ZEROS_BYTES: usize = 256 << 10;
 
 /// The disk of one slice.
 #[derive(Debug)]
 pub struct Storage {
     directory: SliceDirectory,
-    /// The next segment, which was made and is not written to yet.
+    /// The next segment: prepared, and not written to yet.
     made: Option<(u64, fs::File)>,
     log: Sender<Job>,
     segments: Sender<Job>,
@@ -48,14 +52,14 @@ pub struct Storage {
     outcomes: Receiver<Result<Outcome, Failure>>,
 }
 
-/// What a thread beside the core is to do. The first write to a segment brings its file along.
+/// A task for a background thread. The first write to a segment brings its file along.
 #[derive(Debug)]
 struct Job {
     task: Task,
     opened: Option<fs::File>,
 }
 
-/// What came of it, and the segment that was made.
+/// The result of a job, and the segment that it prepared.
 #[derive(Debug)]
 struct Outcome {
     done: Option<Done>,
@@ -63,15 +67,19 @@ struct Outcome {
 }
 
 impl Storage {
-    /// The disk of the slice in `directory`. The threads beside the core are started here; they
-    /// wake it through `control`.
-    pub fn new(directory: SliceDirectory, control: &Control, aside: &Aside) -> Result<Self, Failure> {
+    /// Starts the background threads for the slice in `directory`. They wake its core through
+    /// `control`.
+    pub fn new(
+        directory: SliceDirectory,
+        control: &Control,
+        spare: &SpareCpus,
+    ) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
-        let start = |name: &str, settle: fn(&Aside)| {
+        let start = |name: &str, settle: fn(&SpareCpus)| {
             let (jobs, to_do) = channel();
             let files = Files::new(directory.clone());
             let worker = Worker { directory: directory.clone(), files, direct: true, open: None };
-            let (report, control, aside) = (report.clone(), control.clone(), aside.clone());
+            let (report, control, aside) = (report.clone(), control.clone(), spare.clone());
             thread::Builder::new()
                 .name(format!("{name}-{}", directory.place.slice))
                 .spawn(move || {
@@ -81,17 +89,20 @@ impl Storage {
                 .map_err(Failure::of("start", "a thread for the disk"))?;
             Ok(jobs)
         };
-        let (log, segments, snapshots) =
-            (start("log", |_| {})?, start("segments", Aside::work)?, start("snapshots", Aside::idle)?);
+        let (log, segments, snapshots) = (
+            start("log", |_| {})?,
+            start("segments", SpareCpus::work)?,
+            start("snapshots", SpareCpus::idle)?,
+        );
         Ok(Self { directory, made: None, log, segments, snapshots, outcomes })
     }
 
-    /// Where it is.
+    /// The directory of the slice's files.
     pub const fn directory(&self) -> &SliceDirectory {
         &self.directory
     }
 
-    /// Has what was asked done.
+    /// Queues a task for its background thread.
     pub fn ask(&mut self, task: Task) {
         let mut opened = None;
         let thread = match &task {
@@ -100,13 +111,15 @@ impl Storage {
                 &self.log
             }
             Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => &self.log,
-            Task::Create { .. } | Task::Write { file: File::Snapshot(_), .. } | Task::Sync { .. } => &self.snapshots,
+            Task::Create { .. }
+            | Task::Write { file: File::Snapshot(_), .. }
+            | Task::Sync { .. } => &self.snapshots,
             Task::Prepare { .. } | Task::Publish { .. } | Task::Remove { .. } => &self.segments,
         };
-        thread.send(Job { task, opened }).expect("the thread lives as long as this end of the channel");
+        thread.send(Job { task, opened }).expect("a background thread lives as long as its queue");
     }
 
-    /// What the threads beside the core have done since it was last asked.
+    /// The next result of a task, if there is one.
     pub fn outcome(&mut self) -> Result<Option<Done>, Failure> {
         while let Ok(outcome) = self.outcomes.try_recv() {
             let Outcome { done, made } = outcome?;
@@ -119,22 +132,27 @@ impl Storage {
     }
 }
 
-/// A thread beside the core.
+/// A background thread's state.
 struct Worker {
     directory: SliceDirectory,
-    /// What a start reads.
+    /// Files that a start reads.
     files: Files,
-    /// Whether the file system has direct writes, as far as is known.
+    /// Whether to try direct writes: false once the file system has refused them.
     direct: bool,
-    /// What it writes to.
+    /// The file that is being written.
     open: Option<fs::File>,
 }
 
 impl Worker {
-    fn run(mut self, jobs: &Receiver<Job>, report: &Sender<Result<Outcome, Failure>>, control: &Control) {
+    fn run(
+        mut self,
+        jobs: &Receiver<Job>,
+        report: &Sender<Result<Outcome, Failure>>,
+        control: &Control,
+    ) {
         while let Ok(job) = jobs.recv() {
             let outcome = self.work(job);
-            // A core that has ended needs no report.
+            // The receiver may be gone: a core that has ended needs no report.
             let _ = report.send(outcome);
             control.wake();
         }
@@ -143,28 +161,29 @@ impl Worker {
     fn work(&mut self, Job { task, opened }: Job) -> Result<Outcome, Failure> {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
-                let made = tried(self.prepare(segment, bytes, from), AGAIN);
+                let made = log_failure(self.prepare(segment, bytes, from), AGAIN);
                 let done = Done::Prepared { segment, ok: made.is_some() };
                 return Ok(Outcome { done: Some(done), made: made.map(|file| (segment, file)) });
             }
             Task::Create { snapshot } => {
-                self.open = tried(self.create(snapshot), GIVEN_UP);
-                let buffers = || (0..BUFFERS).map(|_| Block::touched(BUFFER_BYTES)).collect();
+                self.open = log_failure(self.create(snapshot), GIVEN_UP);
+                let buffers = || (0..BUFFERS).map(|_| FrameBuffer::touched(BUFFER_BYTES)).collect();
                 Some(Done::Created { snapshot, buffers: self.open.is_some().then(buffers) })
             }
             Task::Write { file, offset, block } => {
                 self.open = opened.or(self.open.take());
                 let ok = match (file, self.write(file, offset, &block)) {
-                    // An error in the log is fatal: what is in the page cache then is not what is
-                    // on the disk.
+                    // An error in the log is fatal: after it, the page cache may differ from the
+                    // disk.
                     (File::Segment(_), written) => written.map(|()| true)?,
-                    (File::Snapshot(_), written) => tried(written, GIVEN_UP).is_some(),
+                    (File::Snapshot(_), written) => log_failure(written, GIVEN_UP).is_some(),
                 };
                 Some(Done::Written { file, block, ok })
             }
-            Task::Sync { snapshot } => {
-                Some(Done::Synced { snapshot, ok: tried(self.sync(snapshot), GIVEN_UP).is_some() })
-            }
+            Task::Sync { snapshot } => Some(Done::Synced {
+                snapshot,
+                ok: log_failure(self.sync(snapshot), GIVEN_UP).is_some(),
+            }),
             Task::Publish { text } => {
                 self.directory.publish(&text)?;
                 Some(Done::Published)
@@ -177,7 +196,9 @@ impl Worker {
                 }
                 None
             }
-            task @ (Task::Measure { .. } | Task::Read { .. }) => Some(source::serve(task, &mut self.files)?),
+            task @ (Task::Measure { .. } | Task::Read { .. }) => {
+                Some(source::serve(task, &mut self.files)?)
+            }
             Task::Settle { segment, manifest } => {
                 self.settle(segment, &manifest)?;
                 Some(Done::Settled)
@@ -190,19 +211,26 @@ impl Worker {
         self.directory.path.join(file.to_string())
     }
 
-    /// Makes a segment under another name, and names it when every byte of it was written.
-    fn prepare(&mut self, segment: u64, bytes: u64, from: Option<u64>) -> Result<fs::File, Failure> {
+    /// Prepares a segment: renames an old one, or makes a new one under another name and renames it
+    /// once every byte of it was written.
+    fn prepare(
+        &mut self,
+        segment: u64,
+        bytes: u64,
+        from: Option<u64>,
+    ) -> Result<fs::File, Failure> {
         let path = self.path(File::Segment(segment));
         match from {
             Some(from) => {
                 let from = self.path(File::Segment(from));
-                fs::rename(&from, &path).map_err(Failure::of("rename", from.display().to_string()))?;
+                fs::rename(&from, &path)
+                    .map_err(Failure::of("rename", from.display().to_string()))?;
             }
             None => {
                 let new = path.with_extension("new");
                 let made = self.zero(&new, bytes).and_then(|()| fs::rename(&new, &path));
                 if let Err(error) = made {
-                    // What there is of it takes room that is needed.
+                    // Free the disk space of the incomplete file.
                     let _ = fs::remove_file(&new);
                     return Err(Failure::new("make", path.display().to_string(), error));
                 }
@@ -212,15 +240,15 @@ impl Worker {
         self.open(File::Segment(segment), libc::O_DSYNC)
     }
 
-    /// Makes a file of zeros, all of them written: a file that is only allocated would have its
-    /// extents changed by each first write. They go past the page cache, where they would take a
-    /// core's time and displace what is read.
+    /// Makes a file of written zeros: in a file that is only allocated, each first write would
+    /// change its extents. The writes bypass the page cache, where they would take a core's time
+    /// and displace data that is read.
     fn zero(&mut self, path: &Path, bytes: u64) -> io::Result<()> {
         fs::File::create(path)?;
         let file = self.open_path(path, 0)?;
-        let room = vec![0; ZEROS_BYTES + ALIGN];
-        let from = room.as_ptr().align_offset(ALIGN);
-        let zeros = &room[from..from + ZEROS_BYTES];
+        let buffer = vec![0; ZEROS_BYTES + ALIGN];
+        let from = buffer.as_ptr().align_offset(ALIGN);
+        let zeros = &buffer[from..from + ZEROS_BYTES];
         let mut at = 0;
         while at < bytes {
             let count = ZEROS_BYTES.min((bytes - at) as usize);
@@ -236,8 +264,8 @@ impl Worker {
         self.open(File::Snapshot(snapshot), 0)
     }
 
-    fn write(&self, file: File, offset: u64, block: &Block) -> Result<(), Failure> {
-        let open = self.open.as_ref().expect("a file is made before it is written to");
+    fn write(&self, file: File, offset: u64, block: &FrameBuffer) -> Result<(), Failure> {
+        let open = self.open.as_ref().expect("a file is opened before it is written to");
         let path = self.path(file);
         open.write_all_at(block.bytes(), offset)
             .map_err(Failure::of("write", format!("{} at byte {offset}", path.display())))
@@ -248,7 +276,7 @@ impl Worker {
         self.open_path(&path, flags).map_err(Failure::of("open", path.display().to_string()))
     }
 
-    /// Opens a file for direct writes, or for plain ones where there are no direct ones.
+    /// Opens a file for direct writes, or for buffered ones if the file system has no direct ones.
     fn open_path(&mut self, path: &Path, flags: i32) -> io::Result<fs::File> {
         let open = |direct: bool| {
             let flags = if direct { flags | libc::O_DIRECT } else { flags };
@@ -263,7 +291,7 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, segment: u64, manifest: &manifest::Slice) -> Result<(), Failure> {
+    fn settle(&mut self, segment: u64, manifest: &manifest::SliceManifest) -> Result<(), Failure> {
         self.files.close();
         if segment > 0 {
             let path = self.path(File::Segment(segment));
@@ -279,18 +307,18 @@ impl Worker {
 
     fn sync(&mut self, snapshot: u64) -> Result<(), Failure> {
         let path = self.path(File::Snapshot(snapshot));
-        let file = self.open.take().expect("a snapshot is made before it is synced");
+        let file = self.open.take().expect("a snapshot is created before it is synced");
         file.sync_all().map_err(Failure::of("sync", path.display().to_string()))?;
         sync(&self.directory.path)
     }
 }
 
-/// What is not part of the log can fail: it is told, and `then` is what follows.
-fn tried<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
+/// Logs a failure outside the log and turns it into `None`; `then` says what follows.
+fn log_failure<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
     result.inspect_err(|failure| eprintln!("{failure}; {then}")).ok()
 }
 
 const AGAIN: &str = "this is tried again";
 const GIVEN_UP: &str = "the snapshot is given up, and tried again";
 
-const _: () = assert!(ZEROS_BYTES.is_multiple_of(ALIGN), "a segment is whole blocks");
+const _: () = assert!(ZEROS_BYTES.is_multiple_of(ALIGN), "zeros are written in whole blocks");

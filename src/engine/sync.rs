@@ -1,11 +1,12 @@
-//! The atomics and the cell of what two cores share.
+//! Atomics and the cell for state that two cores share.
 //!
-//! Code over them names this module alone, so that a model checker can put its own in their place: see `tests/mesh/`.
+//! Code on top of them imports this module alone, so that a model checker can substitute its own:
+//! see `tests/mesh/`.
 
 pub use std::sync::Arc;
 pub use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 
-/// A cell that one thread may read or write while no other does; who may is agreed on elsewhere.
+/// A cell for exclusive access by one thread at a time; the caller ensures the exclusion.
 #[derive(Debug)]
 pub struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
@@ -15,7 +16,7 @@ impl<T> UnsafeCell<T> {
         Self(std::cell::UnsafeCell::new(value))
     }
 
-    /// Hands a pointer to what it holds to `f`, which must not keep it.
+    /// Passes a pointer to the value to `f`, which must not keep it.
     #[inline]
     pub fn with_mut<R>(&self, f: impl FnOnce(*mut T) -> R) -> R {
         f(self.0.get())

@@ -1,30 +1,30 @@
-//! A chunked body, decoded as it arrives (RFC 9112, 7.1).
+//! Decoder for chunked bodies that decodes them as they arrive (RFC 9112, 7.1).
 //!
-//! [`Decoder`] is a state machine over bytes: whatever the input is cut into, the same body comes
-//! out and the same fault is found at the same byte. Chunk data is handed on in place, not copied.
-//! Extensions and trailers are read past, held to their limits and their grammar: strict CRLF, no
-//! control bytes, no folded lines, and white space around a size only before a `;`.
+//! [`Decoder`] is a state machine over bytes: however the input is cut, the same body comes out and
+//! the same fault is found at the same byte. Chunk data is passed on in place, not copied.
+//! Extensions and trailers are skipped, but must obey their limits and their grammar: strict CRLF,
+//! no control bytes, no folded lines, and white space behind a size only before a `;`.
 //!
-//! It never decides how large a body may be: the caller watches [`Decoder::body_bytes`].
+//! It does not limit the size of a body: the caller checks [`Decoder::body_bytes`].
 
 use super::grammar::{hex_digit, is_field_text, is_token};
 use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
 
-/// Hex digits of a chunk's size, leading zeros included: what a `u64` holds.
+/// Limit of hex digits in a chunk's size, leading zeros included: as many as a `u64` holds.
 const SIZE_DIGITS: usize = 16;
 
-/// Decodes one body. After a refusal it is of no further use.
+/// Decoder of one body. ManifestError after a refusal.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// The size of this chunk; while its data arrives, what is left of it.
+    /// Size of the current chunk; while its data arrives, the bytes left of it.
     chunk: u64,
-    /// Bytes so far of this size line, or of the trailers.
+    /// Bytes read so far of the current size line, or of the trailers.
     line: usize,
     body: u64,
 }
 
-/// What the next byte is.
+/// What the next byte is expected to be.
 ///
 /// ```text
 /// Size ─► (SizeSpace ─►) (Extension ─►) SizeLf ─► Data ─► DataCr ─► DataLf ─► Size
@@ -58,16 +58,16 @@ enum State {
     ValueLf,
     /// The LF of the empty line.
     EndLf,
-    /// Nothing: it belongs to the next request.
+    /// The end of the body: the next byte belongs to the next request.
     Done,
 }
 
-/// How far a call came.
+/// Result of one call of [`Decoder::decode`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Bytes of the input that belong to this body: all of them, unless it is done.
+pub struct Decoded {
+    /// Input bytes that belong to this body: all of them, unless the body is complete.
     pub consumed: usize,
-    /// The body is complete.
+    /// Whether the body is complete.
     pub done: bool,
 }
 
@@ -78,19 +78,19 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// Before the first byte of a body.
+    /// A decoder that expects the first byte of a body.
     pub fn new() -> Self {
         Decoder { state: State::Size, chunk: 0, line: 0, body: 0 }
     }
 
-    /// Bytes of body handed on so far.
+    /// Body bytes decoded so far.
     pub fn body_bytes(&self) -> u64 {
         self.body
     }
 
-    /// Decodes what has arrived, and hands the body's bytes to `out` in their order, in pieces as
-    /// they lie in `input`.
-    pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Progress, Refusal> {
+    /// Decodes what has arrived and passes the body's bytes to `out`, in order, in pieces that lie
+    /// in `input`.
+    pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Decoded, Refusal> {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
             match self.state {
@@ -102,10 +102,10 @@ impl Decoder {
                 }
             }
         }
-        Ok(Progress { consumed: input.len() - rest.len(), done: self.state == State::Done })
+        Ok(Decoded { consumed: input.len() - rest.len(), done: self.state == State::Done })
     }
 
-    /// Hands on what `rest` holds of the chunk; returns what is behind it.
+    /// Passes on the bytes of the chunk that `rest` holds; returns the bytes behind them.
     fn data<'i>(&mut self, rest: &'i [u8], out: &mut impl FnMut(&[u8])) -> &'i [u8] {
         let here = usize::try_from(self.chunk).map_or(rest.len(), |chunk| chunk.min(rest.len()));
         let (data, after) = rest.split_at(here);
@@ -118,11 +118,13 @@ impl Decoder {
         after
     }
 
-    /// The state behind `byte`, which is not data.
+    /// The state after `byte`, which is not chunk data.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match self.state {
             State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
-            State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => self.trailer(byte),
+            State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => {
+                self.trailer(byte)
+            }
             State::SizeLf if byte == b'\n' => {
                 self.line = 0;
                 Ok(if self.chunk == 0 { State::LineStart } else { State::Data })
@@ -130,14 +132,16 @@ impl Decoder {
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => Ok(State::Size),
             State::SizeLf => Err(Refusal::Malformed("a bare CR in a chunk's size line")),
-            State::DataCr | State::DataLf => Err(Refusal::Malformed("a chunk's data is not followed by CRLF")),
+            State::DataCr | State::DataLf => {
+                Err(Refusal::Malformed("a chunk's data is not followed by CRLF"))
+            }
             State::Data | State::Done => {
-                unreachable!("data is not stepped through, and nothing follows the end")
+                unreachable!("chunk data and bytes behind the body are not stepped through")
             }
         }
     }
 
-    /// A byte of `size *( BWS ";" extension ) CR`.
+    /// Takes a byte of `size *( BWS ";" extension ) CR`.
     fn size_line(&mut self, byte: u8) -> Result<State, Refusal> {
         if byte == b'\r' && self.state != State::SizeSpace && self.line > 0 {
             return Ok(State::SizeLf);
@@ -156,18 +160,19 @@ impl Decoder {
         }
     }
 
-    /// A digit of the size; `line` counts it already.
+    /// Takes a digit of the size; `line` already counts it.
     fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
-        let digit = hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
+        let digit =
+            hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
         if self.line > SIZE_DIGITS {
             return Err(Refusal::Malformed("a chunk's size has more than 16 digits"));
         }
-        // The chunk before left 0 here.
+        // The previous chunk left 0 here.
         self.chunk = self.chunk << 4 | u64::from(digit);
         Ok(State::Size)
     }
 
-    /// A byte of the trailer lines, or of the empty line that ends them.
+    /// Takes a byte of the trailer lines, or of the empty line that ends them.
     fn trailer(&mut self, byte: u8) -> Result<State, Refusal> {
         if self.line == TRAILER_BYTES {
             return Err(Refusal::HeaderTooLarge);
@@ -182,7 +187,9 @@ impl Decoder {
             (State::Value, _) if is_field_text(byte) => Ok(State::Value),
             (State::ValueLf, b'\n') => Ok(State::LineStart),
             (State::Value, _) => Err(Refusal::Malformed("a control byte in a trailer")),
-            (State::LineStart | State::Name, _) => Err(Refusal::Malformed("a trailer name is not a token and a colon")),
+            (State::LineStart | State::Name, _) => {
+                Err(Refusal::Malformed("a trailer name is not a token and a colon"))
+            }
             _ => Err(Refusal::Malformed("a bare CR in the trailers")),
         }
     }
@@ -194,15 +201,19 @@ mod tests {
 
     use super::*;
 
-    /// The body, and how many bytes of the input it took (all, and not done, if it is unfinished).
+    /// The body, the number of input bytes consumed, and whether the body is complete.
     type Outcome = Result<(Vec<u8>, usize, bool), Refusal>;
 
-    /// Decodes input that arrives in these pieces.
+    /// Decodes an input that arrives in `pieces`.
     fn decode_pieces<'i>(pieces: impl IntoIterator<Item = &'i [u8]>) -> Outcome {
-        let (mut decoder, mut body, mut consumed, mut done) = (Decoder::new(), Vec::new(), 0, false);
+        let (mut decoder, mut body, mut consumed, mut done) =
+            (Decoder::new(), Vec::new(), 0, false);
         for piece in pieces {
             let progress = decoder.decode(piece, |data| body.extend_from_slice(data))?;
-            assert!(progress.done || progress.consumed == piece.len(), "an unfinished body takes all there is");
+            assert!(
+                progress.done || progress.consumed == piece.len(),
+                "an unfinished body consumes all input"
+            );
             assert_eq!(decoder.body_bytes(), body.len() as u64);
             consumed += progress.consumed;
             done = progress.done;
@@ -210,12 +221,17 @@ mod tests {
         Ok((body, consumed, done))
     }
 
-    /// Decodes input whole, cut in two at every byte, and byte by byte: all must agree.
+    /// Decodes an input whole, cut in two at every byte, and byte by byte: all must agree.
     fn decode_in_all_ways(input: &[u8]) -> Outcome {
         let whole = decode_pieces([input]);
         for cut in 0..=input.len() {
             let (left, right) = input.split_at(cut);
-            assert_eq!(decode_pieces([left, right]), whole, "cut at {cut}: {}", input.escape_ascii());
+            assert_eq!(
+                decode_pieces([left, right]),
+                whole,
+                "cut at {cut}: {}",
+                input.escape_ascii()
+            );
         }
         assert_eq!(decode_pieces(input.chunks(1)), whole, "byte by byte: {}", input.escape_ascii());
         whole
@@ -226,9 +242,14 @@ mod tests {
         let check = |input: &str, body: &str| {
             let done = Ok((body.as_bytes().to_vec(), input.len(), true));
             assert_eq!(decode_in_all_ways(input.as_bytes()), done, "{input:?}");
-            assert_eq!(decode_in_all_ways(format!("{input}GET / ").as_bytes()), done, "{input:?} and more");
+            assert_eq!(
+                decode_in_all_ways(format!("{input}GET / ").as_bytes()),
+                done,
+                "{input:?} and more"
+            );
             for end in 0..input.len() {
-                let unfinished = decode_pieces([&input.as_bytes()[..end]]).map(|(_, consumed, done)| (consumed, done));
+                let unfinished = decode_pieces([&input.as_bytes()[..end]])
+                    .map(|(_, consumed, done)| (consumed, done));
                 assert_eq!(unfinished, Ok((end, false)), "{input:?} up to {end}");
             }
         };
@@ -244,18 +265,26 @@ mod tests {
     #[test]
     fn trailers() {
         let check = |input: &str| {
-            assert_eq!(decode_in_all_ways(input.as_bytes()), Ok((vec![], input.len(), true)), "{input:?}")
+            assert_eq!(
+                decode_in_all_ways(input.as_bytes()),
+                Ok((vec![], input.len(), true)),
+                "{input:?}"
+            )
         };
         check("0\r\nX: y\r\n\r\n");
         check("0\r\nX:y\r\nZ:\r\nW: \ta \u{e9}:\r\n\r\n");
-        // Read past, not acted upon.
+        // Skipped, not interpreted.
         check("0\r\nContent-Length: 5\r\nHost: b\r\n\r\n");
     }
 
     #[test]
     fn faults() {
         let check = |input: &str, reason| {
-            assert_eq!(decode_in_all_ways(input.as_bytes()), Err(Refusal::Malformed(reason)), "{input:?}")
+            assert_eq!(
+                decode_in_all_ways(input.as_bytes()),
+                Err(Refusal::Malformed(reason)),
+                "{input:?}"
+            )
         };
         for input in [
             "\r\n",
@@ -313,15 +342,23 @@ mod tests {
             Ok((b"x".to_vec(), line(CHUNK_LINE_BYTES).len(), true))
         );
         assert_eq!(decode_in_all_ways(line(CHUNK_LINE_BYTES + 1).as_bytes()), too_long);
-        assert_eq!(decode_in_all_ways(format!("1{}", " ".repeat(CHUNK_LINE_BYTES)).as_bytes()), too_long);
+        assert_eq!(
+            decode_in_all_ways(format!("1{}", " ".repeat(CHUNK_LINE_BYTES)).as_bytes()),
+            too_long
+        );
 
-        let trailers = |bytes: usize| format!("0\r\nX:{}\r\n\r\n", "a".repeat(bytes - "X:\r\n\r\n".len()));
+        let trailers =
+            |bytes: usize| format!("0\r\nX:{}\r\n\r\n", "a".repeat(bytes - "X:\r\n\r\n".len()));
         let fits = trailers(TRAILER_BYTES);
         assert_eq!(decode_in_all_ways(fits.as_bytes()), Ok((vec![], fits.len(), true)));
-        assert_eq!(decode_in_all_ways(trailers(TRAILER_BYTES + 1).as_bytes()), Err(Refusal::HeaderTooLarge));
+        assert_eq!(
+            decode_in_all_ways(trailers(TRAILER_BYTES + 1).as_bytes()),
+            Err(Refusal::HeaderTooLarge)
+        );
 
-        // The largest size is a size like any other; its end never comes.
-        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc").expect("a chunk under way");
+        // The largest size is valid; the end of its chunk never arrives.
+        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc")
+            .expect("an unfinished chunk is not a fault");
         assert_eq!((&body[..], done), (&b"abc"[..], false));
     }
 
@@ -336,12 +373,12 @@ mod tests {
         }
 
         #[test]
-        fn bytes_that_matter(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
+        fn grammar_bytes(input in prop::collection::vec(one_of(b"\r\n\r\n012a; :X"), 0..40)) {
             let _ = decode_in_all_ways(&input);
         }
 
         #[test]
-        fn what_was_encoded(
+        fn encoded_chunks_decode(
             chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..20), 0..5)
         ) {
             let mut input = Vec::new();

@@ -1,22 +1,23 @@
-//! The value of the `date` header: IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
+//! Value of the `date` header: IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, 5.6.7).
 //!
-//! [`DateLine`] renders a second once and hands the same 29 bytes out until the next. Time comes
-//! in; the clock is never read here. Whole seconds since the Unix epoch, years 1970 to 9999; a
-//! later second is shown as the last of them.
+//! [`DateLine`] renders each second once and returns the same 29 bytes until the next. The caller
+//! passes the time in; no clock is read here. Times are whole seconds since the Unix epoch, for the
+//! years 1970 to 9999; a later time is shown as the last second of 9999.
 
-use crate::calendar::{Date, SECONDS_A_DAY};
+use crate::calendar::{Date, SECONDS_PER_DAY};
 use crate::decimal::two_digits;
 
 /// 9999-12-31T23:59:59Z, the last second that four digits of a year can show.
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// From 1 January 1970, a Thursday.
+/// Weekdays in order from 1 January 1970, a Thursday.
 const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
 
-const MONTHS: [&[u8; 3]; 12] =
-    [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
+const MONTHS: [&[u8; 3]; 12] = [
+    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
+];
 
-/// The rendered date of one second.
+/// The rendered date of the latest second asked for.
 #[derive(Clone, Debug)]
 pub struct DateLine {
     second: u64,
@@ -30,12 +31,12 @@ impl Default for DateLine {
 }
 
 impl DateLine {
-    /// Holds the epoch.
+    /// A line that holds the Unix epoch.
     pub fn new() -> Self {
         DateLine { second: 0, text: render(0) }
     }
 
-    /// The text of a second.
+    /// The IMF-fixdate of `unix_seconds`.
     #[inline]
     pub fn at(&mut self, unix_seconds: u64) -> &[u8; 29] {
         if unix_seconds != self.second {
@@ -45,9 +46,9 @@ impl DateLine {
     }
 }
 
-/// A second, at most [`LAST_SECOND`], as IMF-fixdate.
+/// Renders `second`, at most [`LAST_SECOND`], as IMF-fixdate.
 fn render(second: u64) -> [u8; 29] {
-    let (days, clock) = (second / SECONDS_A_DAY, second % SECONDS_A_DAY);
+    let (days, clock) = (second / SECONDS_PER_DAY, second % SECONDS_PER_DAY);
     let Date { year, month, day } = Date::of_day(days);
     let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
     text[0..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);
@@ -68,7 +69,9 @@ mod tests {
     #[test]
     fn known_dates() {
         let mut line = DateLine::new();
-        let mut check = |second, expected: &str| assert_eq!(line.at(second).escape_ascii().to_string(), expected);
+        let mut check = |second, expected: &str| {
+            assert_eq!(line.at(second).escape_ascii().to_string(), expected)
+        };
         check(0, "Thu, 01 Jan 1970 00:00:00 GMT");
         check(59, "Thu, 01 Jan 1970 00:00:59 GMT");
         check(784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT");

@@ -1,15 +1,20 @@
-//! `If-None-Match` against our entity tag, which is `"v17"` for version 17.
+//! `If-None-Match`, compared with a user's entity tag: `"v17"` for version 17.
 //!
-//! Comparison is weak, as RFC 9110, 13.1.2 has it: `W/"v17"` matches too. It errs towards the full
-//! answer, which is always right: what is not a list of entity tags matches nothing from there on.
+//! Comparison is weak, as RFC 9110, 13.1.2 requires: `W/"v17"` matches too. From the first byte
+//! that is not part of a list of entity tags, nothing matches: the client then gets the full
+//! answer, which is always correct.
 
-/// The client holds `version` already, so that `304` is the answer. `header` is the value of
-/// `If-None-Match`; or several of them, with the lines between them: together they are one list.
+/// Whether the client already has `version`, so that `304` is the answer.
+///
+/// `header` is the value of `If-None-Match`. If there are several such lines, it runs from the
+/// first value to the end of the last, with the lines between them; all the values form one list.
 pub fn if_none_match(header: &[u8], version: u64) -> bool {
-    header.trim_ascii() == b"*" || values(header).map_while(|list| names(list, version)).any(|found| found)
+    header.trim_ascii() == b"*"
+        || values(header).map_while(|list| names(list, version)).any(|found| found)
 }
 
-/// The values of the header, of which the first has lost its name.
+/// The values of all `If-None-Match` lines in `header`, which begins at the first value, without a
+/// name.
 fn values(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut lines = header.split(|&byte| byte == b'\r');
     let value = |line| {
@@ -19,13 +24,14 @@ fn values(header: &[u8]) -> impl Iterator<Item = &[u8]> {
     lines.next().into_iter().chain(lines.filter_map(value))
 }
 
-/// Name and value of a line that still has its line feed in front.
+/// Name and value of a line that still begins with its line feed.
 fn line_parts(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let colon = memchr::memchr(b':', line)?;
     Some((line[..colon].trim_ascii(), &line[colon + 1..]))
 }
 
-/// Whether the list has our tag of this version; `None` where it is no list of entity tags.
+/// Whether the list contains the tag of `version` before its first fault; `None` if a fault comes
+/// first.
 fn names(list: &[u8], version: u64) -> Option<bool> {
     let mut rest = list;
     loop {
@@ -43,8 +49,8 @@ fn names(list: &[u8], version: u64) -> Option<bool> {
     }
 }
 
-/// The text between the quotes of the tag at the start of `list`, and what is behind the tag: the
-/// end, or its comma.
+/// The text between the quotes of the tag at the start of `list`, and the rest behind the tag,
+/// which is empty or begins with a comma.
 fn entity_tag(list: &[u8]) -> Option<(&[u8], &[u8])> {
     let quoted = list.strip_prefix(b"W/").unwrap_or(list).strip_prefix(b"\"")?;
     let (opaque, after) = quoted.split_at(memchr::memchr(b'"', quoted)?);
@@ -53,8 +59,8 @@ fn entity_tag(list: &[u8]) -> Option<(&[u8], &[u8])> {
     (legal && matches!(after, [] | [b',', ..])).then_some((opaque, after))
 }
 
-/// The version that an opaque tag of ours names: `v` and a number as we write it, without leading
-/// zeros.
+/// The version in an opaque tag: `v` and a number as this server writes it, without a sign or
+/// leading zeros.
 fn version_of(opaque: &[u8]) -> Option<u64> {
     match opaque.strip_prefix(b"v")? {
         [b'0', _, ..] | [b'+', ..] => None,
@@ -67,8 +73,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn matches_as_rfc_9110_has_it() {
-        let check = |header: &str, expected| assert_eq!(if_none_match(header.as_bytes(), 17), expected, "{header:?}");
+    fn tags_match_as_rfc_9110_defines() {
+        let check = |header: &str, expected| {
+            assert_eq!(if_none_match(header.as_bytes(), 17), expected, "{header:?}")
+        };
         for header in [
             "\"v17\"",
             "W/\"v17\"",
@@ -115,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn knows_every_version() {
+    fn every_version_matches_its_tag_only() {
         for version in [0, 1, 9, 10, 99, 1 << 53, u64::MAX] {
             assert!(if_none_match(format!("\"v{version}\"").as_bytes(), version), "{version}");
             assert!(!if_none_match(format!("\"v{version}\"").as_bytes(), version ^ 1), "{version}");

@@ -1,18 +1,18 @@
-//! What the header lines of a request mean, and which of them contradict each other.
+//! Meaning of a request's header lines, and the contradictions between them.
 //!
-//! [`Fields`] is handed the lines in their order, then judges the whole. A line that is malformed
-//! in itself is refused when it is met; after that come contradictions between lines; only a
-//! request that is well-formed is refused for what it asks (transfer coding, then body length, then
-//! expectation). Header names not listed in [`Name`] are read past.
+//! [`Fields`] takes the lines in order, then checks all of them together. Precedence of refusals: a
+//! line that is malformed in itself is refused when it is taken; then contradictions between lines;
+//! only a well-formed request is refused for what it asks (transfer coding, then body length, then
+//! expectation). Headers not listed in [`Name`] are ignored.
 //!
-//! Must never: let a request through whose body could be framed in two ways.
+//! Must never accept a request whose body could be framed in two ways.
 
 use super::Refusal;
 use super::grammar::{elements, is_authority};
 use super::request::{Framing, Head, Method, Version};
 use super::target::Target;
 
-/// The headers that matter here.
+/// The headers that this server interprets.
 enum Name {
     Host,
     Expect,
@@ -24,8 +24,8 @@ enum Name {
     TransferEncoding,
 }
 
-/// The name of a header, in any case. No two of the names are of one length, so one comparison
-/// settles it.
+/// Looks up a header name, in any case. All known names differ in length, so one comparison is
+/// enough.
 fn name_of(name: &str) -> Option<Name> {
     let (text, known) = match name.len() {
         4 => ("host", Name::Host),
@@ -41,19 +41,19 @@ fn name_of(name: &str) -> Option<Name> {
     name.eq_ignore_ascii_case(text).then_some(known)
 }
 
-/// What `Transfer-Encoding` lines have named so far.
+/// The codings named by the `Transfer-Encoding` lines so far.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Coding {
     Absent,
     /// `chunked`, once and alone.
     Chunked,
-    /// Something else, perhaps beside `chunked`.
+    /// Another coding, with or without `chunked`.
     Other {
         chunked: bool,
     },
 }
 
-/// The meaning of the header lines taken so far.
+/// The header lines taken so far.
 pub(super) struct Fields<'b> {
     version: Version,
     host: bool,
@@ -62,16 +62,16 @@ pub(super) struct Fields<'b> {
     expect_continue: bool,
     expect_other: bool,
     coding: Coding,
-    /// Saturates at `u64::MAX`, which is refused.
+    /// The body's length; saturates at `u64::MAX`, which is refused.
     length: Option<u64>,
-    /// The first value and the last.
+    /// The first and the last value.
     if_none_match: Option<(&'b [u8], &'b [u8])>,
     content_type: Option<&'b [u8]>,
     content_encoding: Option<&'b [u8]>,
 }
 
 impl<'b> Fields<'b> {
-    /// No lines yet.
+    /// Starts without header lines.
     pub(super) fn new(version: Version) -> Self {
         Fields {
             version,
@@ -90,7 +90,7 @@ impl<'b> Fields<'b> {
 
     /// Takes the next header line. `name` is a token; `value` is trimmed and free of control bytes.
     #[inline]
-    pub(super) fn take(&mut self, name: &str, value: &'b [u8]) -> Result<(), Refusal> {
+    pub(super) fn read_line(&mut self, name: &str, value: &'b [u8]) -> Result<(), Refusal> {
         match name_of(name) {
             None => Ok(()),
             Some(Name::Host) => self.take_host(value),
@@ -104,9 +104,14 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Judges the lines together, and completes the head that they are from.
+    /// Checks the lines together and builds the head that they are from.
     #[inline]
-    pub(super) fn finish(self, head: &'b [u8], method: Method, target: Target<'b>) -> Result<Head<'b>, Refusal> {
+    pub(super) fn finish(
+        self,
+        head: &'b [u8],
+        method: Method,
+        target: Target<'b>,
+    ) -> Result<Head<'b>, Refusal> {
         if !self.host && self.version == Version::Http11 {
             return Err(Refusal::Malformed("no host"));
         }
@@ -120,21 +125,24 @@ impl<'b> Fields<'b> {
             version: self.version,
             framing,
             keep_alive: !self.close && (self.keep_alive || self.version == Version::Http11),
-            expect_continue: self.expect_continue && !matches!(framing, Framing::None | Framing::Length(0)),
+            expect_continue: self.expect_continue
+                && !matches!(framing, Framing::None | Framing::Length(0)),
             if_none_match: self.if_none_match.map(|(first, last)| span(head, first, last)),
             content_type: self.content_type,
             content_encoding: self.content_encoding,
         })
     }
 
-    /// The one way in which the body ends (RFC 9112, 6.3).
+    /// Framing of the body (RFC 9112, 6.3); an error if it is ambiguous or not supported.
     fn framing(&self) -> Result<Framing, Refusal> {
         match (self.coding, self.length) {
             (Coding::Absent, None) => Ok(Framing::None),
             (Coding::Absent, Some(u64::MAX)) => Err(Refusal::BodyTooLarge),
             (Coding::Absent, Some(length)) => Ok(Framing::Length(length)),
             (_, Some(_)) => Err(Refusal::Malformed("both content-length and transfer-encoding")),
-            (_, None) if self.version == Version::Http10 => Err(Refusal::Malformed("transfer-encoding under HTTP/1.0")),
+            (_, None) if self.version == Version::Http10 => {
+                Err(Refusal::Malformed("transfer-encoding under HTTP/1.0"))
+            }
             (Coding::Chunked, None) => Ok(Framing::Chunked),
             (Coding::Other { .. }, None) => Err(Refusal::TransferCoding),
         }
@@ -151,8 +159,8 @@ impl<'b> Fields<'b> {
         Ok(())
     }
 
-    /// HTTP/1.0 has no expectations: a proxy may have passed on what it did not understand (RFC
-    /// 9110, 10.1.1).
+    /// HTTP/1.0 has no expectations: a proxy may have forwarded a header that it did not understand
+    /// (RFC 9110, 10.1.1).
     fn take_expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.version == Version::Http11 {
             for expectation in elements(value) {
@@ -187,7 +195,8 @@ impl<'b> Fields<'b> {
 
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for text in elements(value) {
-            let length = decimal(text).ok_or(Refusal::Malformed("content-length is not a number"))?;
+            let length =
+                decimal(text).ok_or(Refusal::Malformed("content-length is not a number"))?;
             if self.length.is_some_and(|earlier| earlier != length) {
                 return Err(Refusal::Malformed("content-lengths differ"));
             }
@@ -197,7 +206,9 @@ impl<'b> Fields<'b> {
     }
 
     fn take_content_encoding(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
-        if !elements(value).all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity")) {
+        if !elements(value)
+            .all(|coding| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity"))
+        {
             self.content_encoding = Some(value);
         }
         Ok(())
@@ -216,23 +227,26 @@ impl<'b> Fields<'b> {
                 (Coding::Absent, true) => Coding::Chunked,
                 (Coding::Chunked, false) => Coding::Other { chunked: true },
                 (Coding::Absent, false) => Coding::Other { chunked: false },
-                (Coding::Other { chunked: earlier }, _) => Coding::Other { chunked: earlier | chunked },
+                (Coding::Other { chunked: earlier }, _) => {
+                    Coding::Other { chunked: earlier | chunked }
+                }
             };
         }
         Ok(())
     }
 }
 
-/// What lies between the start of one piece of `head` and the end of a later one.
+/// The bytes of `head` from the start of `first` through the end of `last`.
 fn span<'b>(head: &'b [u8], first: &'b [u8], last: &'b [u8]) -> &'b [u8] {
     let offset = |piece: &[u8]| piece.as_ptr() as usize - head.as_ptr() as usize;
     &head[offset(first)..offset(last) + last.len()]
 }
 
-/// A number of digits only; saturates.
+/// Parses a number that is digits only; saturates at `u64::MAX`.
 fn decimal(text: &[u8]) -> Option<u64> {
     let digit = |number: u64, byte: &u8| {
-        byte.is_ascii_digit().then(|| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
+        byte.is_ascii_digit()
+            .then(|| number.saturating_mul(10).saturating_add(u64::from(byte - b'0')))
     };
     if text.is_empty() { None } else { text.iter().try_fold(0, digit) }
 }
@@ -242,13 +256,17 @@ mod tests {
     use super::super::head::tests::parse_in_all_ways;
     use super::*;
 
-    /// Hands what becomes of a request with these header lines, each ended by `|`, to `look`.
-    fn judge<R>(version: &str, lines: &str, look: impl FnOnce(Result<Head<'_>, Refusal>) -> R) -> R {
+    /// Passes the outcome of a request with these header lines, each ended by `|`, to `look`.
+    fn judge<R>(
+        version: &str,
+        lines: &str,
+        look: impl FnOnce(Result<Head<'_>, Refusal>) -> R,
+    ) -> R {
         let request = format!("POST / HTTP/{version}\r\n{}\r\n", lines.replace('|', "\r\n"));
         look(parse_in_all_ways(request.as_bytes()).map(|head| head.expect("a finished head").0))
     }
 
-    /// What a header line means to a request of HTTP/1.1 with a host.
+    /// Passes the head of an HTTP/1.1 request with a host and these header lines to `look`.
     fn of<R>(lines: &str, look: impl FnOnce(Head<'_>) -> R) -> R {
         judge("1.1", &format!("Host: a|{lines}"), |head| {
             look(head.unwrap_or_else(|refusal| panic!("{lines}: {refusal:?}")))
@@ -256,13 +274,17 @@ mod tests {
     }
 
     fn refuse(lines: &str, expected: Refusal) {
-        judge("1.1", &format!("Host: a|{lines}"), |head| assert_eq!(head, Err(expected), "{lines}"));
+        judge("1.1", &format!("Host: a|{lines}"), |head| {
+            assert_eq!(head, Err(expected), "{lines}")
+        });
     }
 
     #[test]
     fn host() {
         let check = |version: &str, lines: &str, reason: Option<&'static str>| {
-            judge(version, lines, |head| assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}"));
+            judge(version, lines, |head| {
+                assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}")
+            });
         };
         for value in [
             "",
@@ -282,8 +304,8 @@ mod tests {
             check("1.0", &format!("hOST:{value}|"), None);
         }
         for value in [
-            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:8 0", "[::1", "[]", "::1", "[::1]a", "[::1]:x", "[a/]", "a%4",
-            "a%zz", "é", "a?b", "\"a\"", "a]",
+            "a b", "a/b", "a@b", "a:b", "a:80:80", "a:8 0", "[::1", "[]", "::1", "[::1]a",
+            "[::1]:x", "[a/]", "a%4", "a%zz", "é", "a?b", "\"a\"", "a]",
         ] {
             check("1.1", &format!("Host: {value}|"), Some("host is not a host and port"));
             check("1.0", &format!("Host: {value}|"), Some("host is not a host and port"));
@@ -297,8 +319,9 @@ mod tests {
 
     #[test]
     fn content_length() {
-        let check =
-            |lines: &str, length| of(lines, |head| assert_eq!(head.framing, Framing::Length(length), "{lines}"));
+        let check = |lines: &str, length| {
+            of(lines, |head| assert_eq!(head.framing, Framing::Length(length), "{lines}"))
+        };
         check("Content-Length: 0|", 0);
         check("content-length:5|", 5);
         check("Content-Length: 007|", 7);
@@ -307,12 +330,17 @@ mod tests {
         check("Content-Length: 5|Content-Length: 5|", 5);
         check("Content-Length: 5,5|X: y|CONTENT-LENGTH: 5|", 5);
         let not_a_number = Refusal::Malformed("content-length is not a number");
-        for value in ["", "+5", "-5", "-0", "5 5", "0x5", "5.0", "5,", ",5", "5,,5", "five", "5;5", "٥", "1_0", "\"5\""]
-        {
+        for value in [
+            "", "+5", "-5", "-0", "5 5", "0x5", "5.0", "5,", ",5", "5,,5", "five", "5;5", "٥",
+            "1_0", "\"5\"",
+        ] {
             refuse(&format!("Content-Length: {value}|"), not_a_number);
             refuse(&format!("Content-Length: 5|Content-Length: {value}|"), not_a_number);
         }
-        refuse("Content-Length: 5|Content-Length: 6|", Refusal::Malformed("content-lengths differ"));
+        refuse(
+            "Content-Length: 5|Content-Length: 6|",
+            Refusal::Malformed("content-lengths differ"),
+        );
         refuse("Content-Length: 5, 6|", Refusal::Malformed("content-lengths differ"));
         refuse("Content-Length: 18446744073709551615|", Refusal::BodyTooLarge);
         refuse(&format!("Content-Length: {}|", "9".repeat(100)), Refusal::BodyTooLarge);
@@ -320,7 +348,8 @@ mod tests {
 
     #[test]
     fn transfer_encoding() {
-        let check = |lines: &str| of(lines, |head| assert_eq!(head.framing, Framing::Chunked, "{lines}"));
+        let check =
+            |lines: &str| of(lines, |head| assert_eq!(head.framing, Framing::Chunked, "{lines}"));
         check("Transfer-Encoding: chunked|");
         check("transfer-encoding:\tCHUNKED |");
         for value in [
@@ -339,9 +368,15 @@ mod tests {
         for value in ["chunked, chunked", "chunked, gzip, chunked", "gzip, chunked, chunked"] {
             refuse(&format!("Transfer-Encoding: {value}|"), Refusal::Malformed("chunked twice"));
         }
-        refuse("Transfer-Encoding: chunked|Transfer-Encoding: chunked|", Refusal::Malformed("chunked twice"));
+        refuse(
+            "Transfer-Encoding: chunked|Transfer-Encoding: chunked|",
+            Refusal::Malformed("chunked twice"),
+        );
         for value in ["", "chunked,", ",chunked", "gzip,,chunked"] {
-            refuse(&format!("Transfer-Encoding: {value}|"), Refusal::Malformed("an empty transfer coding"));
+            refuse(
+                &format!("Transfer-Encoding: {value}|"),
+                Refusal::Malformed("an empty transfer coding"),
+            );
         }
         let both = Refusal::Malformed("both content-length and transfer-encoding");
         refuse("Content-Length: 5|Transfer-Encoding: chunked|", both);
@@ -402,12 +437,18 @@ mod tests {
     fn conditions_and_content() {
         of("If-None-Match: \"v1\" |", |head| assert_eq!(head.if_none_match, Some(&b"\"v1\""[..])));
         of("If-None-Match: \"v1\"|Accept: */*|if-none-match: \"v2\"|", |head| {
-            assert_eq!(head.if_none_match, Some(&b"\"v1\"\r\nAccept: */*\r\nif-none-match: \"v2\""[..]));
+            assert_eq!(
+                head.if_none_match,
+                Some(&b"\"v1\"\r\nAccept: */*\r\nif-none-match: \"v2\""[..])
+            );
         });
         of("CONTENT-TYPE: application/json; charset=utf-8|", |head| {
             assert_eq!(head.content_type, Some(&b"application/json; charset=utf-8"[..]));
         });
-        refuse("Content-Type: a/b|Content-Type: a/b|", Refusal::Malformed("content-type is repeated"));
+        refuse(
+            "Content-Type: a/b|Content-Type: a/b|",
+            Refusal::Malformed("content-type is repeated"),
+        );
         for (lines, expected) in [
             ("Content-Encoding: gzip|", Some(&b"gzip"[..])),
             ("Content-Encoding: identity, br|", Some(b"identity, br")),
@@ -420,7 +461,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_comes_first() {
+    fn malformed_lines_are_refused_first() {
         refuse(
             "Expect: x|Transfer-Encoding: gzip|Content-Length: z|",
             Refusal::Malformed("content-length is not a number"),

@@ -1,24 +1,24 @@
-//! The head of a request: found, bounded and judged.
+//! Parser of a request's head: finds its end, enforces the limits, checks every byte.
 //!
-//! [`parse`] works in three steps. A walk over the line feeds finds the end of the head and
-//! enforces the limits; it remembers how far it looked, so a head that trickles in byte by byte
-//! costs linear time. On the finished head httparse finds the tokens, and what it lets pass is
-//! closed here, in `fields` and in `target`.
+//! [`parse`] works in three steps. A scan over the line feeds finds the end of the head and
+//! enforces the limits; it remembers how far it got, so a head that trickles in byte by byte costs
+//! linear time. Then httparse splits the finished head into tokens. What httparse accepts but
+//! should not is refused here, in `fields` and in `target`.
 //!
-//! What httparse 1.10 accepts and this room refuses:
-//! - a line that ends in a bare LF, anywhere (the walk; so no line can end for one of the two and
-//!   go on for the other)
-//! - any number of empty lines before the request line (the walk skips two and hands on the rest
+//! Accepted by httparse 1.10, refused by this module:
+//! - a line that ends in a bare LF, anywhere (the scan; so the scan and httparse cannot disagree on
+//!   where a line ends)
+//! - any number of empty lines before the request line (the scan skips two and passes on the rest
 //!   without them)
-//! - `#`, bytes above 0x7e and targets of any form in the request target (`target`)
-//! - a missing or repeated `Host`, and all that the header lines mean (`fields`)
+//! - `#`, bytes above 0x7e and unknown forms of the request target (`target`)
+//! - a missing or repeated `Host`, and whatever the header lines mean (`fields`)
 //!
-//! It refuses versions other than 1.0 and 1.1 with one error, be they well-formed or not; here they
-//! are told apart. What it does refuse is pinned by the tests below all the same: bare CR,
-//! obs-fold, white space before a colon, empty names, control bytes.
+//! httparse reports versions other than 1.0 and 1.1 with one error, well-formed or not; this module
+//! tells the two apart. The tests below also pin what httparse itself refuses: bare CR, obs-fold,
+//! white space before a colon, empty names, control bytes.
 //!
-//! Order of refusals: the walk's, in the order of the bytes; then the first byte that is no token's;
-//! then the target's; then what the header lines mean.
+//! Order of refusals: the scan's, in byte order; then the first invalid byte that httparse finds;
+//! then the target's; then those of the header lines' meaning.
 
 use std::mem::MaybeUninit;
 
@@ -29,12 +29,12 @@ use super::request::{Head, Method, Version};
 use super::target;
 use super::{HEAD_BYTES, HEADERS, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
 
-/// Reads the head at the start of `buf`: the head and its length in bytes, or `None` while it is
-/// unfinished.
+/// Parses the head at the start of `buf`. Returns the head and its length in bytes, or `None` while
+/// it is unfinished.
 ///
-/// `buf` starts at the request's first byte in every call. `seen` is how many of its bytes were
-/// searched for the head's end: 0 for a new request, then handed back untouched with the longer
-/// `buf`. It is 0 again when a head is returned.
+/// `buf` starts at the request's first byte in every call. `seen` is the number of its bytes
+/// already searched for the head's end: 0 for a new request; the caller passes it back unchanged
+/// with the longer `buf`. It is 0 again when a head is returned.
 #[inline]
 pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, usize)>, Refusal> {
     assert!(*seen <= buf.len(), "an unfinished request only grows");
@@ -42,7 +42,7 @@ pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, us
     match find_end(buf, start, *seen)? {
         Some(end) => {
             *seen = 0;
-            Ok(Some((read(&buf[start..end])?, end)))
+            Ok(Some((parse_whole(&buf[start..end])?, end)))
         }
         None => {
             *seen = buf.len();
@@ -51,8 +51,8 @@ pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, us
     }
 }
 
-/// Where the request line begins: behind the two empty lines that a peer may have left after the
-/// body before (RFC 9112, 2.2).
+/// Offset of the request line: behind at most two empty lines, which a peer may send after the
+/// previous body (RFC 9112, 2.2).
 fn skip_empty_lines(buf: &[u8]) -> usize {
     match buf {
         [b'\r', b'\n', b'\r', b'\n', ..] => 4,
@@ -61,12 +61,15 @@ fn skip_empty_lines(buf: &[u8]) -> usize {
     }
 }
 
-/// The offset behind the empty line that ends the head, if it is in `buf`. Searches behind `seen`
-/// only; the request line is looked for once more, when the bytes have outgrown it.
+/// Offset behind the empty line that ends the head, if it is in `buf`. Searches behind `seen` only;
+/// the request line is searched once more when the bytes exceed its limit.
 fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refusal> {
     let window = &buf[..buf.len().min(HEAD_BYTES)];
     let line_end = start + REQUEST_LINE_BYTES;
-    if seen < line_end && line_end <= window.len() && memchr(b'\n', &window[start..line_end]).is_none() {
+    if seen < line_end
+        && line_end <= window.len()
+        && memchr(b'\n', &window[start..line_end]).is_none()
+    {
         return Err(Refusal::UriTooLong);
     }
     let from = start.max(seen);
@@ -74,7 +77,9 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
         let lf = from + found;
         match &window[..lf] {
             [.., b'\n', b'\r'] if lf == start + 1 => {
-                return Err(Refusal::Malformed("more than two empty lines before the request line"));
+                return Err(Refusal::Malformed(
+                    "more than two empty lines before the request line",
+                ));
             }
             [.., b'\n', b'\r'] => return Ok(Some(lf + 1)),
             [.., b'\r'] => {}
@@ -84,13 +89,15 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
     if window.len() == HEAD_BYTES { Err(Refusal::HeaderTooLarge) } else { Ok(None) }
 }
 
-/// Judges a finished head: request line, header lines and empty line, each of them ended by CRLF.
-fn read(head: &[u8]) -> Result<Head<'_>, Refusal> {
+/// Parses a finished head: request line, header lines and empty line, each ended by CRLF.
+fn parse_whole(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = request.parse_with_uninit_headers(head, &mut slots).map_err(|error| refusal(error, head))?;
-    // Both looked for the same CRLF CRLF. Should they ever disagree, nobody may act on either's
-    // opinion.
+    let parsed = request
+        .parse_with_uninit_headers(head, &mut slots)
+        .map_err(|error| refusal(error, head))?;
+    // The scan and httparse look for the same CRLF CRLF. Should they ever disagree, the request is
+    // refused.
     let (httparse::Status::Complete(end), Some(method), Some(target), Some(minor)) =
         (parsed, request.method, request.path, request.version)
     else {
@@ -106,12 +113,12 @@ fn read(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let target = target::parse(target, method == "OPTIONS")?;
     let mut fields = Fields::new(version);
     for header in request.headers.iter() {
-        fields.take(header.name, header.value)?;
+        fields.read_line(header.name, header.value)?;
     }
     fields.finish(head, method_of(method), target)
 }
 
-/// The method that a token names.
+/// Maps a token to a method.
 fn method_of(token: &str) -> Method {
     match token {
         "GET" => Method::Get,
@@ -121,7 +128,7 @@ fn method_of(token: &str) -> Method {
     }
 }
 
-/// What an error of httparse means to the peer.
+/// Maps an error of httparse to a refusal.
 #[cold]
 fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
     use httparse::Error;
@@ -137,11 +144,14 @@ fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
     }
 }
 
-/// The request line is three words, the last of them a well-formed version: `HTTP/d.d`.
+/// Whether the request line is three words, the last of them a well-formed version: `HTTP/d.d`.
 fn has_other_version(head: &[u8]) -> bool {
     let line_end = memchr(b'\r', head).unwrap_or(head.len());
     let mut words = head[..line_end].split(|&byte| byte == b' ').skip(2);
-    matches!((words.next(), words.next()), (Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']), None))
+    matches!(
+        (words.next(), words.next()),
+        (Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']), None)
+    )
 }
 
 #[cfg(test)]
@@ -158,7 +168,12 @@ pub(super) mod tests {
     pub(in crate::http) fn parse_in_all_ways(request: &[u8]) -> Outcome<'_> {
         let whole = parse(request, &mut 0);
         for cut in 0..request.len() {
-            assert_eq!(parse_pieces(request, [cut]), whole, "cut at {cut}: {}", request.escape_ascii());
+            assert_eq!(
+                parse_pieces(request, [cut]),
+                whole,
+                "cut at {cut}: {}",
+                request.escape_ascii()
+            );
         }
         let trickled = parse_pieces(request, 0..request.len());
         assert_eq!(trickled, whole, "byte by byte: {}", request.escape_ascii());
@@ -178,7 +193,7 @@ pub(super) mod tests {
         parse(request, &mut seen)
     }
 
-    /// The head of a request that is nothing but a head.
+    /// Parses a request that consists of a head only.
     fn accept(request: &str) -> Head<'_> {
         match parse_in_all_ways(request.as_bytes()) {
             Ok(Some((head, end))) => {
@@ -242,8 +257,14 @@ pub(super) mod tests {
             ("", "\0\n\r\n\r\n"),
         ] {
             let request = [before.as_bytes(), get, behind.as_bytes()].concat();
-            let Ok(Some((head, end))) = parse_in_all_ways(&request) else { panic!("{before:?} {behind:?}") };
-            assert_eq!((head.target.path, end), ("/", before.len() + get.len()), "{before:?} {behind:?}");
+            let Ok(Some((head, end))) = parse_in_all_ways(&request) else {
+                panic!("{before:?} {behind:?}")
+            };
+            assert_eq!(
+                (head.target.path, end),
+                ("/", before.len() + get.len()),
+                "{before:?} {behind:?}"
+            );
         }
         for end in 0..get.len() {
             assert_eq!(parse_in_all_ways(&get[..end]), Ok(None), "{end}");
@@ -267,10 +288,22 @@ pub(super) mod tests {
         refuse("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", bare_cr_in_value);
         refuse("GET / HTTP/1.1\r\nHost: a\r\nX:\rb\r\n\r\n", bare_cr_in_value);
         refuse("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\r\n\r\n", bare_cr_in_value);
-        refuse("GET / HTTP/1.1\rHost: a\r\n\r\n", Refusal::Malformed("a line ends without LF, or late"));
-        refuse("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", Refusal::Malformed("a line ends without LF, or late"));
-        refuse("GET / HTTP/1.1\r\n\rHost: a\r\n\r\n", Refusal::Malformed("a line ends without LF, or late"));
-        refuse("\r\n\r\n\r\n", Refusal::Malformed("more than two empty lines before the request line"));
+        refuse(
+            "GET / HTTP/1.1\rHost: a\r\n\r\n",
+            Refusal::Malformed("a line ends without LF, or late"),
+        );
+        refuse(
+            "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            Refusal::Malformed("a line ends without LF, or late"),
+        );
+        refuse(
+            "GET / HTTP/1.1\r\n\rHost: a\r\n\r\n",
+            Refusal::Malformed("a line ends without LF, or late"),
+        );
+        refuse(
+            "\r\n\r\n\r\n",
+            Refusal::Malformed("more than two empty lines before the request line"),
+        );
     }
 
     #[test]
@@ -342,7 +375,7 @@ pub(super) mod tests {
         }
     }
 
-    /// httparse looks at several bytes at once: no byte may slip through at any place in its
+    /// httparse checks several bytes at a time: it must find an invalid byte at every offset of its
     /// stride.
     #[test]
     fn every_byte_at_every_offset() {
@@ -373,15 +406,21 @@ pub(super) mod tests {
 
     #[test]
     fn limits() {
-        let get = |target: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(target - 1));
+        let get =
+            |target: usize| format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "a".repeat(target - 1));
         assert_eq!(accept(&get(TARGET_BYTES)).target.path.len(), TARGET_BYTES);
         refuse(get(TARGET_BYTES + 1), Refusal::UriTooLong);
         refuse(get(REQUEST_LINE_BYTES), Refusal::UriTooLong);
         refuse(&get(HEAD_BYTES)[..REQUEST_LINE_BYTES], Refusal::UriTooLong);
-        assert_eq!(parse_in_all_ways(&get(HEAD_BYTES).as_bytes()[..REQUEST_LINE_BYTES - 1]), Ok(None));
+        assert_eq!(
+            parse_in_all_ways(&get(HEAD_BYTES).as_bytes()[..REQUEST_LINE_BYTES - 1]),
+            Ok(None)
+        );
         refuse([b'\0'; HEAD_BYTES], Refusal::UriTooLong);
 
-        let lines = |count: usize| format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "X: b\r\n".repeat(count - 1));
+        let lines = |count: usize| {
+            format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "X: b\r\n".repeat(count - 1))
+        };
         accept(&lines(HEADERS));
         refuse(lines(HEADERS + 1), Refusal::HeaderTooLarge);
 
@@ -392,7 +431,10 @@ pub(super) mod tests {
         accept(&sized(HEAD_BYTES));
         refuse(sized(HEAD_BYTES + 1), Refusal::HeaderTooLarge);
         refuse(&sized(2 * HEAD_BYTES)[..HEAD_BYTES], Refusal::HeaderTooLarge);
-        assert_eq!(parse_in_all_ways(&sized(2 * HEAD_BYTES).as_bytes()[..HEAD_BYTES - 1]), Ok(None));
+        assert_eq!(
+            parse_in_all_ways(&sized(2 * HEAD_BYTES).as_bytes()[..HEAD_BYTES - 1]),
+            Ok(None)
+        );
     }
 
     const VALID: [&str; 4] = [
@@ -408,7 +450,7 @@ pub(super) mod tests {
         prop::sample::select(bytes.to_vec())
     }
 
-    /// Any byte, and often one that means something.
+    /// Any byte, biased towards those with a meaning in the grammar.
     fn byte() -> impl Strategy<Value = u8> {
         prop_oneof![any::<u8>(), one_of(b"\r\n \t:,;#?/")]
     }
@@ -420,12 +462,12 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn bytes_that_matter(request in prop::collection::vec(one_of(b"\r\n :aG/1.\tH"), 0..60)) {
+        fn grammar_bytes(request in prop::collection::vec(one_of(b"\r\n :aG/1.\tH"), 0..60)) {
             let _ = parse_in_all_ways(&request);
         }
 
-        /// A valid request with bytes replaced, inserted and removed: cut anywhere the outcome is
-        /// one, and what is taken ends in an empty line and has no bare line end.
+        /// A valid request with bytes replaced, inserted and removed. However it is cut, the
+        /// outcome is the same; an accepted head ends in an empty line and has no bare CR or LF.
         #[test]
         fn mutated_requests(
             which in 0..VALID.len(),

@@ -1,19 +1,20 @@
 //! HTTP/1.1 as bytes: requests in, responses out, strictly by RFC 9112.
 //!
-//! - [`head`] finds and judges a request's head; `fields` holds the rules for its header lines; [`request`] is what they find out
+//! - [`head`] parses and checks a request's head; `fields` holds the rules for its header lines;
+//!   [`request`] is the result
 //! - [`target`] splits the request target and decodes query parameters
 //! - [`chunked`] decodes a chunked body as it arrives
-//! - [`etag`] answers `If-None-Match`; [`date`] renders the `date` line
-//! - [`response`] writes answers into a connection's out-buffer
-//! - `grammar` has the characters and lists that the others share
+//! - [`etag`] evaluates `If-None-Match`; [`date`] renders the `date` header
+//! - [`response`] writes responses into a connection's out-buffer
+//! - `grammar` holds the character classes and lists that the other files share
 //!
-//! The room is pure: a function of the bytes it is handed. It never reads a socket, a file or a
-//! clock, never allocates on the way in (on the way out it only appends to the caller's buffer),
-//! and knows nothing of money, routes or JSON.
+//! The module is pure: a function of the bytes it is given. It never reads a socket, a file or a
+//! clock. Parsing never allocates; writing only appends to the caller's buffer. It knows nothing of
+//! money, routes or JSON.
 //!
-//! Two rules hold everywhere. What is ambiguous is refused, not guessed at: two readers of one byte
-//! stream must never see two different requests in it (request smuggling). And no outcome depends
-//! on how the bytes were split on their way here.
+//! Two rules hold everywhere. An ambiguous request is refused, never guessed at: two readers of one
+//! byte stream must never see two different requests in it (request smuggling). And no outcome
+//! depends on how the bytes were split in transit.
 //!
 //! Units: all limits and lengths are bytes, times are seconds since the Unix epoch. The one error
 //! type is [`Refusal`]; after one the stream's position is unknown, so the connection is answered
@@ -29,39 +30,40 @@ pub mod request;
 pub mod response;
 pub mod target;
 
-/// Bytes of a request's head, from its first byte (empty lines before it included) through its
-/// empty line. A head must fit beside others in a core's receive buffers; browsers with cookies
-/// stay below 4 KiB.
+/// Limit of a request's head in bytes, from its first byte (preceding empty lines included) through
+/// its closing empty line. A head must fit beside others in a core's receive buffers; browsers with
+/// cookies stay below 4 KiB.
 pub const HEAD_BYTES: usize = 8 * 1024;
 
-/// Bytes of a request target. The longest that any route takes is below 200; this leaves room for a
-/// gateway's own parameters to be refused by name.
+/// Limit of a request target in bytes. The longest target of any route is below 200; the margin
+/// lets parameters that a gateway adds be refused by name.
 pub const TARGET_BYTES: usize = 2 * 1024;
 
-/// Bytes of a request line with its CRLF: a target, and room for method and version. A first line
-/// that has not ended by then is refused without waiting for its end.
+/// Limit of a request line in bytes, CRLF included: a target, plus 32 bytes for method and version.
+/// A first line that has not ended within this limit is refused without waiting for its end.
 pub const REQUEST_LINE_BYTES: usize = TARGET_BYTES + 32;
 
-/// Header lines of a request. Bounds the table that is filled on the stack for each request (32
-/// bytes a line).
+/// Limit of header lines per request. Bounds the table that is filled on the stack for each request
+/// (32 bytes per line).
 pub const HEADERS: usize = 64;
 
-/// Bytes of a chunk's size line with its extensions, without the CRLF. Extensions have no use here:
-/// without a bound a peer could send them for ever and never a body.
+/// Limit of a chunk's size line in bytes, extensions included, CRLF not. Extensions are ignored:
+/// without a limit a peer could send them for ever and never a body.
 pub const CHUNK_LINE_BYTES: usize = 256;
 
-/// Bytes of all trailer lines of a chunked body with their CRLFs and the closing empty line. They
-/// are read past, never kept.
+/// Limit of all trailer lines of a chunked body in bytes, their CRLFs and the closing empty line
+/// included. Trailers are skipped, never stored.
 pub const TRAILER_BYTES: usize = 4 * 1024;
 
-const _: () = assert!(TARGET_BYTES < REQUEST_LINE_BYTES, "a request line holds more than its target");
+const _: () =
+    assert!(TARGET_BYTES < REQUEST_LINE_BYTES, "a request line holds more than its target");
 const _: () = assert!(REQUEST_LINE_BYTES < HEAD_BYTES, "a head holds more than its request line");
 const _: () = assert!(16 < CHUNK_LINE_BYTES, "a chunk's size line holds the 16 digits of a size");
 
-/// Why a request is refused. Always the peer's fault, and always the connection's end.
+/// Reason to refuse a request. Always the peer's fault; the connection is closed afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not HTTP/1.1 as RFC 9112 has it. The text says what is wrong, for logs and tests; the peer
+    /// Not HTTP/1.1 as RFC 9112 defines it. The text names the fault for logs and tests; the peer
     /// does not see it.
     Malformed(&'static str),
     /// The request target is longer than [`TARGET_BYTES`], or the request line than
@@ -70,7 +72,7 @@ pub enum Refusal {
     /// The head is longer than [`HEAD_BYTES`] or has more than [`HEADERS`] lines, or the trailers
     /// exceed [`TRAILER_BYTES`].
     HeaderTooLarge,
-    /// The announced length of the body is beyond counting (2^64 − 1 bytes or more).
+    /// The announced body length is 2^64 − 1 bytes or more.
     BodyTooLarge,
     /// `Expect` asks for something other than `100-continue`.
     ExpectationFailed,

@@ -1,24 +1,24 @@
-//! What a request's head says, once it has been read: no rules, only their outcome.
+//! Head of a request, parsed: the result types of [`head`](super::head), without any rules.
 
 use super::target::Target;
 
-/// What the head of a request says. Borrows from the buffer it was parsed in.
+/// The head of a request. Borrows from the buffer it was parsed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head<'b> {
-    /// What is to be done.
+    /// The request method.
     pub method: Method,
-    /// To what it is to be done.
+    /// The request target.
     pub target: Target<'b>,
-    /// The version that the peer speaks.
+    /// The HTTP version of the peer.
     pub version: Version,
-    /// How the end of the body is found.
+    /// Framing of the body.
     pub framing: Framing,
-    /// The peer would send another request on this connection.
+    /// Whether the peer wants the connection to stay open for another request.
     pub keep_alive: bool,
-    /// A body is to come, and the peer waits for `100 Continue` before it sends it.
+    /// Whether a body follows and the peer waits for `100 Continue` before it sends it.
     pub expect_continue: bool,
-    /// The value of `If-None-Match`; if there are several lines of it, all that lies between the start
-    /// of the first value and the end of the last (see [`etag`](super::etag)).
+    /// The value of `If-None-Match`. If there are several such lines, everything from the start of
+    /// the first value through the end of the last (see [`etag`](super::etag)).
     pub if_none_match: Option<&'b [u8]>,
     /// The value of `Content-Type`.
     pub content_type: Option<&'b [u8]>,
@@ -48,13 +48,13 @@ pub enum Version {
     Http11,
 }
 
-/// How the end of a request's body is found.
+/// How the end of a request's body is determined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
-    /// There is no body, and none was announced.
+    /// No body, and none was announced.
     None,
-    /// So many bytes, as `Content-Length` says; may be 0.
+    /// A body of this many bytes, from `Content-Length`; may be 0.
     Length(u64),
-    /// In chunks: see [`chunked`](super::chunked).
+    /// A chunked body: see [`chunked`](super::chunked).
     Chunked,
 }

@@ -1,15 +1,16 @@
-//! Answers, written to the end of a connection's out-buffer.
+//! HTTP responses, appended to a connection's out-buffer.
 //!
-//! [`begin`] appends a head; the caller renders the body straight behind it and [ends](OpenBody::end) it:
-//! `content-length` is reserved before the body and filled in when its size is known. What stands
-//! in the buffer already is never touched; answers leave in the order in which they were written.
-//! Header names are lower case, their order is fixed. Sizes are bytes; nothing here fails.
+//! [`begin`] appends a head; the caller appends the body right behind it and [ends](OpenBody::end)
+//! it. Space for `content-length` is reserved before the body and filled in once the body's size is
+//! known. Bytes that are already in the buffer are never changed; responses leave in the order in
+//! which they were written. Header names are lower case, in a fixed order. Sizes are bytes; nothing
+//! here fails.
 
-use crate::decimal::{self, MOST_DIGITS};
+use crate::decimal::{self, MAX_DIGITS};
 
-/// Bytes that the longest head of [`begin`] may take: the known pieces are below it, so one
-/// `reserve` does for a head.
-const HEAD_ROOM: usize = 384;
+/// Upper bound of the size of a head written by [`begin`], in bytes, so that one `reserve` is
+/// enough.
+const HEAD_CAPACITY: usize = 384;
 
 macro_rules! statuses {
     ($($name:ident = $code:literal $reason:literal,)+) => {
@@ -28,7 +29,7 @@ macro_rules! statuses {
                 match self { $(Status::$name => $code,)+ }
             }
 
-            /// The reason phrase, which is also a problem's title.
+            /// The reason phrase, also used as a problem's title.
             pub const fn reason(self) -> &'static str {
                 match self { $(Status::$name => $reason,)+ }
             }
@@ -63,10 +64,10 @@ statuses! {
     InsufficientStorage = 507 "Insufficient Storage",
 }
 
-/// What an answer says about the connection behind it.
+/// The `connection` header of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persist {
-    /// Nothing: it stays open, as HTTP/1.1 has it.
+    /// No header: the connection stays open, the default of HTTP/1.1.
     Default,
     /// `connection: keep-alive`, for a peer of HTTP/1.0 that asked for it.
     KeepAlive,
@@ -84,30 +85,31 @@ impl Persist {
     }
 }
 
-/// The head of an answer, but for its `content-length`.
+/// The head of an answer, without its `content-length`.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// Any but [`Status::NotModified`], which has a function of its own.
+    /// Any status except [`Status::NotModified`], which has its own function,
+    /// [`write_not_modified`].
     pub status: Status,
     /// The value of `content-type`.
     pub content_type: &'static str,
-    /// The version behind `etag`, if the answer has one.
+    /// The version shown in `etag`, if the answer has one.
     pub etag: Option<u64>,
     /// The value of `allow`, for a 405.
     pub allow: Option<&'static str>,
-    /// Asks to come again after one second.
+    /// Whether to send `retry-after: 1`, in seconds.
     pub retry_after: bool,
-    /// What becomes of the connection.
+    /// Whether the connection stays open.
     pub persist: Persist,
     /// The value of `date`: see [`DateLine`](super::date::DateLine).
     pub date: &'a [u8; 29],
-    /// The request was a `HEAD`: the body is measured, not sent.
+    /// Whether the request is a `HEAD`: the body is measured, not sent.
     pub head_only: bool,
 }
 
-/// A body that is being appended behind its head; [`OpenBody::end`] fills its length in.
+/// A body being appended behind its head; [`OpenBody::end`] fills in its length.
 #[derive(Debug)]
-#[must_use = "an answer without its length is none"]
+#[must_use = "an answer is incomplete until its body is ended"]
 pub struct OpenBody {
     length_at: usize,
     width: usize,
@@ -115,27 +117,28 @@ pub struct OpenBody {
     head_only: bool,
 }
 
-/// Appends the head of an answer. The caller appends the body, and ends it.
+/// Appends the head of an answer. The caller appends the body, then calls [`OpenBody::end`].
 ///
-/// `width_hint` is the number of digits expected of the body's length: a wrong one costs moving the
-/// body by the difference.
+/// `width_hint` is the expected number of digits of the body's length. A wrong hint costs moving
+/// the body by the difference.
 #[inline]
-pub fn begin(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
+pub fn begin_body(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
     assert!(answer.status != Status::NotModified, "a 304 has no body");
-    let width = width_hint.clamp(1, MOST_DIGITS);
+    let width = width_hint.clamp(1, MAX_DIGITS);
     write_head(out, answer);
     let length_at = out.len();
-    out.extend_from_slice(&[b'0'; MOST_DIGITS][..width]);
+    out.extend_from_slice(&[b'0'; MAX_DIGITS][..width]);
     out.extend_from_slice(b"\r\n\r\n");
     OpenBody { length_at, width, body_at: out.len(), head_only: answer.head_only }
 }
 
 impl OpenBody {
-    /// The body is appended: fills its length in. That of a `HEAD` is taken away again.
+    /// Fills in the length of the body appended since [`begin`]; removes the body again for a
+    /// `HEAD`.
     #[inline]
     pub fn end(self, out: &mut Vec<u8>) {
         let Self { length_at, width, body_at, head_only } = self;
-        assert!(out.len() >= body_at, "a body is appended");
+        assert!(out.len() >= body_at, "the head of an open body stays in its buffer");
         let length = out.len() - body_at;
         if head_only {
             out.truncate(body_at);
@@ -144,10 +147,10 @@ impl OpenBody {
     }
 }
 
-/// Appends the answer to a conditional read of what the client holds already: no body, so no
+/// Appends the `304` to a conditional read of a version that the client already has: no body, so no
 /// `content-length`.
 pub fn write_not_modified(out: &mut Vec<u8>, date: &[u8; 29], version: u64, persist: Persist) {
-    out.reserve(HEAD_ROOM);
+    out.reserve(HEAD_CAPACITY);
     out.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\ndate: ");
     out.extend_from_slice(date);
     write_etag(out, version);
@@ -160,11 +163,11 @@ pub fn write_continue(out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-/// Appends a head through the name of `content-length`. Each line brings the CRLF of the one
-/// before.
+/// Appends a head through the name of `content-length`. Each header line begins with the CRLF of
+/// the line before.
 #[inline]
 fn write_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
-    out.reserve(HEAD_ROOM);
+    out.reserve(HEAD_CAPACITY);
     out.extend_from_slice(answer.status.status_line().as_bytes());
     out.extend_from_slice(answer.content_type.as_bytes());
     out.extend_from_slice(b"\r\ndate: ");
@@ -185,7 +188,7 @@ fn write_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
     out.extend_from_slice(b"\r\ncontent-length: ");
 }
 
-/// Appends `etag: "v17"`, with the CRLF before it.
+/// Appends `etag: "v17"`, preceded by the CRLF of the line before.
 #[inline]
 fn write_etag(out: &mut Vec<u8>, version: u64) {
     out.extend_from_slice(b"\r\netag: \"v");
@@ -193,11 +196,11 @@ fn write_etag(out: &mut Vec<u8>, version: u64) {
     out.extend_from_slice(b"\"");
 }
 
-/// Puts a number in the place of the `width` digits at `at`; what is behind them moves if the
-/// number is longer or shorter.
+/// Replaces the `width` digits at `at` by `number`. The bytes behind them move if its length
+/// differs.
 #[inline]
 fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {
-    let mut text = [0; MOST_DIGITS];
+    let mut text = [0; MAX_DIGITS];
     let digits = decimal::digits(number, &mut text);
     if digits.len() == width {
         out[at..at + width].copy_from_slice(digits);
@@ -223,13 +226,13 @@ mod tests {
         head_only: false,
     };
 
-    /// Writes behind bytes that must stay, whatever the width hint, and compares. `|` stands for
-    /// CRLF.
+    /// Checks an answer for every width hint, appended to bytes that must not change. `|` stands
+    /// for CRLF.
     fn check(answer: &Answer<'_>, body: &[u8], expected: &str) {
         let expected = expected.replace('|', "\r\n");
         for width_hint in 0..=25 {
             let mut out = b"before".to_vec();
-            let open = begin(&mut out, answer, width_hint);
+            let open = begin_body(&mut out, answer, width_hint);
             out.extend_from_slice(body);
             open.end(&mut out);
             assert_eq!(
@@ -241,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hot_case() {
+    fn a_json_answer_with_an_etag() {
         check(
             &Answer { etag: Some(17), ..PLAIN },
             b"{\"a\":1}",
@@ -251,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn every_header_in_its_order() {
+    fn headers_have_a_fixed_order() {
         check(
             &Answer {
                 status: Status::MethodNotAllowed,
@@ -289,9 +292,9 @@ mod tests {
         }
     }
 
-    /// The longest of everything that this program sends, so that one `reserve` is enough.
+    /// Uses the longest value of every header that this program sends.
     #[test]
-    fn a_head_fits_its_room() {
+    fn the_longest_head_fits_its_capacity() {
         for &status in Status::ALL {
             let mut out = Vec::new();
             let answer = Answer {
@@ -304,8 +307,8 @@ mod tests {
                 ..PLAIN
             };
             write_head(&mut out, &answer);
-            let longest = out.len() + MOST_DIGITS + "||".len() * 2;
-            assert!(longest <= HEAD_ROOM, "{status:?} takes {longest}");
+            let longest = out.len() + MAX_DIGITS + "||".len() * 2;
+            assert!(longest <= HEAD_CAPACITY, "{status:?} takes {longest}");
         }
     }
 
@@ -340,6 +343,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "a 304 has no body")]
     fn a_304_is_not_written_with_a_body() {
-        let _ = begin(&mut Vec::new(), &Answer { status: Status::NotModified, ..PLAIN }, 1);
+        let _ = begin_body(&mut Vec::new(), &Answer { status: Status::NotModified, ..PLAIN }, 1);
     }
 }

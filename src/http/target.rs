@@ -1,9 +1,9 @@
-//! The request target: path and query, and the parameters of a query.
+//! Request target: path, query and query parameters.
 //!
-//! `parse` reduces the forms of a target to a path and a query, undecoded. [`pairs`] walks a
-//! query and decodes each name and value into a buffer of its own, [`PARAM_BYTES`] at most, without
-//! allocation. It knows no parameter by name: whether one is unknown, repeated or empty is for the
-//! routes to say. `+` is a plus, not a space (RFC 3986, not HTML forms).
+//! `parse` reduces every form of a target to a path and a query, both undecoded. [`pairs`] iterates
+//! over a query and decodes each name and value into a buffer of its own, at most [`PARAM_BYTES`],
+//! without allocation. It knows no parameter by name: the routes decide whether one is unknown,
+//! repeated or empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
 
 use std::ops::Deref;
 
@@ -12,24 +12,24 @@ use memchr::{memchr, memchr2};
 use super::Refusal;
 use super::grammar::{hex_digit, is_authority};
 
-/// Bytes of a decoded parameter name or value; more than any that has a meaning here (a kind has
-/// 32).
+/// Limit of a decoded parameter name or value in bytes; longer than any valid one (a kind has at
+/// most 32).
 pub const PARAM_BYTES: usize = 64;
 
 /// A request target in origin form. Visible ASCII, percent-escapes as they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'b> {
-    /// Begins with `/`; or is `*`, for `OPTIONS` alone.
+    /// Begins with `/`, or is `*`, for `OPTIONS` only.
     pub path: &'b str,
-    /// What follows the first `?`; empty if nothing does, `None` without one.
+    /// The text behind the first `?`, possibly empty; `None` without a `?`.
     pub query: Option<&'b str>,
 }
 
-/// Splits a target. `text` holds no white space and no control bytes; `asterisk` says whether `*`
-/// is allowed.
+/// Parses a target. `text` has no white space and no control bytes; `asterisk` tells whether `*` is
+/// allowed.
 ///
-/// Taken are the origin form and, with the scheme and authority dropped, the absolute form of
-/// `http` and `https` (RFC 9112, 3.2).
+/// Accepts the origin form, and the absolute form of `http` and `https`, whose scheme and authority
+/// are dropped (RFC 9112, 3.2).
 #[inline]
 pub(super) fn parse(text: &str, asterisk: bool) -> Result<Target<'_>, Refusal> {
     if !text.is_ascii() || memchr(b'#', text.as_bytes()).is_some() {
@@ -44,7 +44,7 @@ pub(super) fn parse(text: &str, asterisk: bool) -> Result<Target<'_>, Refusal> {
     absolute(text).ok_or(Refusal::Malformed("not a target in origin or absolute form"))
 }
 
-/// Path and query of an origin form.
+/// Splits an origin form into path and query.
 fn split(text: &str) -> Target<'_> {
     match memchr(b'?', text.as_bytes()) {
         Some(mark) => Target { path: &text[..mark], query: Some(&text[mark + 1..]) },
@@ -52,20 +52,22 @@ fn split(text: &str) -> Target<'_> {
     }
 }
 
-/// An absolute form without its scheme and authority; an empty path is `/`.
+/// Drops scheme and authority of an absolute form; an empty path becomes `/`.
 fn absolute(text: &str) -> Option<Target<'_>> {
     let (scheme, rest) = text.split_once("://")?;
     if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
         return None;
     }
-    let (authority, rest) = rest.split_at(memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len()));
-    let names_a_host = !authority.is_empty() && !authority.starts_with(':') && is_authority(authority.as_bytes());
+    let (authority, rest) =
+        rest.split_at(memchr2(b'/', b'?', rest.as_bytes()).unwrap_or(rest.len()));
+    let names_a_host =
+        !authority.is_empty() && !authority.starts_with(':') && is_authority(authority.as_bytes());
     let target = split(rest);
     let path = if target.path.is_empty() { "/" } else { target.path };
     names_a_host.then_some(Target { path, ..target })
 }
 
-/// A decoded name or value. Any bytes at all, not only ASCII.
+/// A decoded name or value. May be any bytes, not only ASCII.
 #[derive(Clone, Copy)]
 pub struct Param {
     bytes: [u8; PARAM_BYTES],
@@ -88,12 +90,14 @@ impl Param {
         param.unescape(raw)
     }
 
-    /// Appends what `raw` stands for.
+    /// Appends the percent-decoded `raw`.
     fn unescape(mut self, raw: &[u8]) -> Option<Param> {
         let mut rest = raw;
         while let [byte, after @ ..] = rest {
             let (byte, after) = match (byte, after) {
-                (b'%', [high, low, after @ ..]) => (hex_digit(*high)? << 4 | hex_digit(*low)?, after),
+                (b'%', [high, low, after @ ..]) => {
+                    (hex_digit(*high)? << 4 | hex_digit(*low)?, after)
+                }
                 (b'%', _) => return None,
                 _ => (*byte, after),
             };
@@ -122,17 +126,18 @@ impl std::fmt::Debug for Param {
 /// A parameter whose name or value cannot be decoded, or is longer than [`PARAM_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadPair<'b> {
-    /// The name as it was sent; [`Param::decode`] tells whether the fault is in it or in the value.
+    /// The name, undecoded. [`Param::decode`] of it is `None` if the fault is in the name, not in
+    /// the value.
     pub raw_name: &'b str,
 }
 
-/// The parameters of a query, in order: each segment between `&`s split at its first `=`. A segment
-/// without one has an empty value, an empty segment is an empty name with an empty value; an empty
+/// Parameters of a query, in order: each piece between `&`s is split at its first `=`. A piece
+/// without `=` has an empty value; an empty piece is an empty name with an empty value. An empty
 /// query has no parameters.
 pub fn pairs(query: &str) -> impl Iterator<Item = Result<(Param, Param), BadPair<'_>>> {
-    let segments = query.split('&').take(if query.is_empty() { 0 } else { usize::MAX });
-    segments.map(|segment| {
-        let (name, value) = segment.split_once('=').unwrap_or((segment, ""));
+    let pieces = query.split('&').take(if query.is_empty() { 0 } else { usize::MAX });
+    pieces.map(|piece| {
+        let (name, value) = piece.split_once('=').unwrap_or((piece, ""));
         match (Param::decode(name), Param::decode(value)) {
             (Some(name), Some(value)) => Ok((name, value)),
             _ => Err(BadPair { raw_name: name }),
@@ -146,7 +151,9 @@ mod tests {
 
     #[test]
     fn forms() {
-        let check = |text, path, query| assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}");
+        let check = |text, path, query| {
+            assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}")
+        };
         check("/", "/", None);
         check("/a/b%20c", "/a/b%20c", None);
         check("/a?", "/a", Some(""));
@@ -203,7 +210,11 @@ mod tests {
             let found: Vec<_> = pairs(query).collect();
             let found: Vec<_> = found
                 .iter()
-                .map(|pair| pair.as_ref().map(|(name, value)| (&name[..], &value[..])).map_err(|bad| bad.raw_name))
+                .map(|pair| {
+                    pair.as_ref()
+                        .map(|(name, value)| (&name[..], &value[..]))
+                        .map_err(|bad| bad.raw_name)
+                })
                 .collect();
             assert_eq!(found, expected, "{query}");
         };

@@ -1,82 +1,86 @@
-//! A frame: the unit in which everything binary is written, checked and read back.
+//! Frame: the unit in which all binary data is written, checked and read back.
 //!
-//! | at | bytes | what, little-endian |
-//! |----|-------|---------------------|
-//! |  0 | 4 | CRC-32C of all that follows, to the payload's end |
-//! |  4 | 4 | bytes of the payload |
+//! | at | bytes | field, little-endian |
+//! |----|-------|----------------------|
+//! |  0 | 4 | CRC-32C of everything that follows, through the end of the payload |
+//! |  4 | 4 | size of the payload in bytes |
 //! |  8 | 4 | [`Kind`] |
 //! | 12 | 4 | slice |
 //! | 16 | 8 | generation of the data directory |
-//! | 24 | 8 | number of the file, which no other use of it ever had: its epoch |
+//! | 24 | 8 | number of the file, unique over all uses of the file: its epoch |
 //! | 32 | 8 | number of the frame: see [`Kind`] |
 //! | 40 | … | payload, then zeros to the next multiple of 4 KiB |
 //!
-//! A frame says where it belongs, so one that was written to the wrong place, or that a file's former use left behind, is not taken
-//! for what should be there.
+//! A frame contains its location. So a frame that was written to the wrong place, or that is left
+//! from a file's former use, is not mistaken for the expected one.
 
 use super::Place;
 
-/// What frames begin and end at: a multiple of every disk's block.
+/// Alignment of frames in a file, in bytes: a multiple of every disk's block size.
 pub const ALIGN: usize = 4_096;
 
-/// Bytes before the payload.
+/// Size of the header before the payload, in bytes.
 pub const HEADER_BYTES: usize = 40;
 
-/// What a frame holds.
+/// Type of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Kind {
-    /// The first of a segment ([`super::segment`]). Its number is that of the last write before it in the log.
+    /// First frame of a segment ([`super::segment`]). Its number is that of the last write before
+    /// it in the log.
     Segment = 1,
-    /// Records ([`super::record`]). Writes are numbered from 1, one after the other, over all segments of a slice.
+    /// Records ([`super::record`]). Writes are numbered consecutively from 1, across all segments
+    /// of a slice.
     Write = 2,
-    /// The first of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are numbered one after the other.
+    /// First frame of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are
+    /// numbered consecutively.
     Snapshot = 3,
-    /// Users ([`crate::ledger::image`]).
+    /// Images of users ([`crate::ledger::image`]).
     Users = 4,
-    /// The last of a snapshot.
+    /// Last frame of a snapshot.
     End = 5,
 }
 
-/// A frame that was read and is whole.
+/// A frame that was read and whose checksum is correct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// What it holds.
+    /// Type of the payload.
     pub kind: Kind,
-    /// Its number.
+    /// Number of the frame.
     pub number: u64,
-    /// Its checksum.
+    /// Checksum of the frame.
     pub crc: u32,
-    /// What it holds.
+    /// The payload.
     pub payload: &'a [u8],
 }
 
 impl Frame<'_> {
-    /// Bytes that it takes in its file.
+    /// Size of the frame in its file, in bytes.
     pub const fn size(&self) -> usize {
         size_of_payload(self.payload.len())
     }
 }
 
-/// Bytes that a frame with so large a payload takes in a file.
+/// Size in a file of a frame with `bytes` of payload.
 pub const fn size_of_payload(bytes: usize) -> usize {
     (HEADER_BYTES + bytes).next_multiple_of(ALIGN)
 }
 
-/// Why there is no frame where one is looked for.
+/// Reason for the lack of an expected frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoFrame {
-    /// Nothing but zeros.
+pub enum FrameError {
+    /// The header is all zeros.
     Empty,
-    /// The bytes end before the frame does; it needs so many, if its length is to be believed.
+    /// The bytes end before the frame does. It needs this many bytes, if its length is correct.
     Short(usize),
-    /// The checksum is not that of the bytes.
+    /// The checksum does not match.
     Broken,
-    /// A whole frame, of another file or of this file's former use.
+    /// A valid frame of another file or of this file's former use.
     Foreign,
 }
 
-/// How many bytes the frame at the start of `bytes` needs to be read, if its length is to be believed.
+/// Number of bytes that must be read for the frame at the start of `bytes`, if its length is
+/// correct.
 pub fn needed_bytes(bytes: &[u8]) -> usize {
     match bytes.first_chunk::<HEADER_BYTES>() {
         None => HEADER_BYTES,
@@ -84,17 +88,19 @@ pub fn needed_bytes(bytes: &[u8]) -> usize {
     }
 }
 
-/// The frame at the start of `bytes`, if it is whole and belongs to `place`.
-pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
-    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Err(NoFrame::Short(HEADER_BYTES)) };
+/// Reads the frame at the start of `bytes`, which must be valid and belong to `place`.
+pub fn decode(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
+    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+        return Err(FrameError::Short(HEADER_BYTES));
+    };
     if header == &[0; HEADER_BYTES] {
-        return Err(NoFrame::Empty);
+        return Err(FrameError::Empty);
     }
     let end = needed_bytes(bytes);
-    let Some(whole) = bytes.get(..end) else { return Err(NoFrame::Short(end)) };
+    let Some(whole) = bytes.get(..end) else { return Err(FrameError::Short(end)) };
     let crc = u32_at(header, 0);
     if crc32c::crc32c(&whole[4..]) != crc {
-        return Err(NoFrame::Broken);
+        return Err(FrameError::Broken);
     }
     let kind = match u32_at(header, 8) {
         1 => Kind::Segment,
@@ -102,68 +108,74 @@ pub fn read(bytes: &[u8], place: Place) -> Result<Frame<'_>, NoFrame> {
         3 => Kind::Snapshot,
         4 => Kind::Users,
         5 => Kind::End,
-        _ => return Err(NoFrame::Foreign),
+        _ => return Err(FrameError::Foreign),
     };
-    let found = Place { slice: u32_at(header, 12), generation: u64_at(header, 16), file: u64_at(header, 24) };
+    let found = Place {
+        slice: u32_at(header, 12),
+        generation: u64_at(header, 16),
+        file: u64_at(header, 24),
+    };
     if found != place {
-        return Err(NoFrame::Foreign);
+        return Err(FrameError::Foreign);
     }
     Ok(Frame { kind, number: u64_at(header, 32), crc, payload: &whole[HEADER_BYTES..] })
 }
 
-/// A frame that is being filled: a buffer whose bytes begin at a multiple of [`ALIGN`] in memory, as direct writes need.
+/// A frame under construction. Its bytes begin at a multiple of [`ALIGN`] in memory, as direct
+/// writes require.
 #[derive(Debug)]
-pub struct Block {
+pub struct FrameBuffer {
     bytes: Vec<u8>,
     start: usize,
 }
 
-impl Block {
-    /// An empty frame with room for a payload; a larger payload moves it.
-    pub fn with_room(payload_bytes: usize) -> Self {
+impl FrameBuffer {
+    /// An empty frame with capacity for a payload; a larger payload moves it in memory.
+    pub fn with_capacity(payload_bytes: usize) -> Self {
         let mut bytes: Vec<u8> = Vec::with_capacity(size_of_payload(payload_bytes) + ALIGN);
         let start = bytes.as_ptr().align_offset(ALIGN);
         bytes.resize(start + HEADER_BYTES, 0);
         Self { bytes, start }
     }
 
-    /// The same, with all of its memory written to once.
+    /// Like [`Self::with_capacity`], with all of its memory prefaulted.
     pub fn touched(payload_bytes: usize) -> Self {
-        let mut block = Self::with_room(payload_bytes);
+        let mut block = Self::with_capacity(payload_bytes);
         block.bytes.resize(block.bytes.capacity(), 0);
         block.clear();
         block
     }
 
-    /// Where the payload is appended. What stands there already must stay.
+    /// The buffer to which the payload is appended. Its present contents must not change.
     #[inline]
     pub fn payload(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
 
-    /// Bytes of the payload.
+    /// Size of the payload in bytes.
     #[inline]
     pub fn payload_bytes(&self) -> usize {
         self.bytes.len() - self.start - HEADER_BYTES
     }
 
-    /// Makes it empty again.
+    /// Removes the payload.
     pub fn clear(&mut self) {
         self.bytes.truncate(self.start + HEADER_BYTES);
     }
 
-    /// Finishes the frame: header, checksum, padding. Returns the checksum.
+    /// Finishes the frame with header, checksum and padding. Returns the checksum.
     pub fn seal(&mut self, kind: Kind, place: Place, number: u64) -> u32 {
         let length = self.payload_bytes();
         self.bytes.resize(self.start + size_of_payload(length), 0);
         if self.bytes[self.start..].as_ptr().align_offset(ALIGN) != 0 {
-            let mut moved = Self::with_room(length);
+            let mut moved = Self::with_capacity(length);
             moved.bytes.truncate(moved.start);
             moved.bytes.extend_from_slice(&self.bytes[self.start..]);
             *self = moved;
         }
         let frame = &mut self.bytes[self.start..];
-        frame[4..8].copy_from_slice(&u32::try_from(length).expect("a frame is below 4 GiB").to_le_bytes());
+        frame[4..8]
+            .copy_from_slice(&u32::try_from(length).expect("a frame is below 4 GiB").to_le_bytes());
         frame[8..12].copy_from_slice(&(kind as u32).to_le_bytes());
         frame[12..16].copy_from_slice(&place.slice.to_le_bytes());
         frame[16..24].copy_from_slice(&place.generation.to_le_bytes());
@@ -171,23 +183,25 @@ impl Block {
         frame[32..40].copy_from_slice(&number.to_le_bytes());
         let crc = crc32c::crc32c(&frame[4..HEADER_BYTES + length]);
         frame[..4].copy_from_slice(&crc.to_le_bytes());
-        // In pairs: whoever reads it back finds as many bytes, and writes it directly from where it lies.
-        assert!(needed_bytes(frame) == HEADER_BYTES + length, "a frame says how long it is");
+        // A reader relies on the length in the header; a direct write, on whole blocks at an
+        // aligned address.
+        assert!(needed_bytes(frame) == HEADER_BYTES + length, "a frame's header holds its length");
         assert!(
             frame.len().is_multiple_of(ALIGN) && frame.as_ptr().align_offset(ALIGN) == 0,
-            "a frame is whole blocks"
+            "a frame is whole, aligned blocks"
         );
         crc
     }
 
-    /// The sealed frame's bytes, as they are written.
+    /// Bytes of the sealed frame, as they are written.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes[self.start..]
     }
 
-    /// The sealed frame's checksum.
+    /// Checksum of the sealed frame.
     pub fn crc(&self) -> u32 {
-        let header = self.bytes().first_chunk::<HEADER_BYTES>().expect("a block has room for its header");
+        let header =
+            self.bytes().first_chunk::<HEADER_BYTES>().expect("a block contains its header");
         u32_at(header, 0)
     }
 }
@@ -206,21 +220,21 @@ mod tests {
 
     const PLACE: Place = Place { generation: 7, slice: 3, file: 9 };
 
-    fn sealed(payload: &[u8]) -> Block {
-        let mut block = Block::with_room(16);
+    fn sealed(payload: &[u8]) -> FrameBuffer {
+        let mut block = FrameBuffer::with_capacity(16);
         block.payload().extend_from_slice(payload);
         block.seal(Kind::Write, PLACE, 42);
         block
     }
 
     #[test]
-    fn what_is_sealed_is_read() {
+    fn sealed_frames_read_back() {
         for len in [0, 1, 16, 17, ALIGN - HEADER_BYTES, ALIGN - HEADER_BYTES + 1, 100_000] {
             let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
             let mut block = sealed(&payload);
             assert_eq!(block.bytes().len() % ALIGN, 0);
             assert_eq!(block.bytes().as_ptr().align_offset(ALIGN), 0);
-            let frame = read(block.bytes(), PLACE).unwrap();
+            let frame = decode(block.bytes(), PLACE).unwrap();
             assert_eq!((frame.kind, frame.number, frame.payload), (Kind::Write, 42, &payload[..]));
             assert_eq!(frame.size(), block.bytes().len());
             block.clear();
@@ -229,34 +243,40 @@ mod tests {
     }
 
     #[test]
-    fn no_flipped_bit_passes() {
+    fn every_flipped_bit_is_detected() {
         let block = sealed(b"payload");
         let good = block.bytes().to_vec();
         for bit in 0..(HEADER_BYTES + 7) * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&bad, PLACE).is_err(), "bit {bit}");
+            assert!(decode(&bad, PLACE).is_err(), "bit {bit}");
         }
     }
 
     #[test]
-    fn what_belongs_elsewhere_is_foreign() {
+    fn a_frame_of_another_place_is_foreign() {
         let block = sealed(b"payload");
-        for place in [Place { generation: 8, ..PLACE }, Place { slice: 4, ..PLACE }, Place { file: 10, ..PLACE }] {
-            assert_eq!(read(block.bytes(), place), Err(NoFrame::Foreign));
+        for place in [
+            Place { generation: 8, ..PLACE },
+            Place { slice: 4, ..PLACE },
+            Place { file: 10, ..PLACE },
+        ] {
+            assert_eq!(decode(block.bytes(), place), Err(FrameError::Foreign));
         }
-        assert_eq!(read(&[0; ALIGN], PLACE), Err(NoFrame::Empty));
-        assert_eq!(read(&block.bytes()[..30], PLACE), Err(NoFrame::Short(HEADER_BYTES)));
-        assert_eq!(read(&block.bytes()[..45], PLACE), Err(NoFrame::Short(HEADER_BYTES + 7)));
+        assert_eq!(decode(&[0; ALIGN], PLACE), Err(FrameError::Empty));
+        assert_eq!(decode(&block.bytes()[..30], PLACE), Err(FrameError::Short(HEADER_BYTES)));
+        assert_eq!(decode(&block.bytes()[..45], PLACE), Err(FrameError::Short(HEADER_BYTES + 7)));
     }
 
-    /// Files are kept for ever: this text is what a frame is.
+    /// Files are kept for ever: these bytes define the format of frames.
     #[test]
     fn the_format_is_pinned() {
         let block = sealed(b"Hi");
-        let hex: String = block.bytes()[..HEADER_BYTES + 2].iter().map(|b| format!("{b:02x}")).collect();
+        let hex: String =
+            block.bytes()[..HEADER_BYTES + 2].iter().map(|b| format!("{b:02x}")).collect();
         assert_eq!(hex, PINNED);
     }
 
-    const PINNED: &str = "99ff10ab020000000200000003000000070000000000000009000000000000002a000000000000004869";
+    const PINNED: &str =
+        "99ff10ab020000000200000003000000070000000000000009000000000000002a000000000000004869";
 }

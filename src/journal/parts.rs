@@ -1,9 +1,11 @@
-//! The parts that payloads are made of, read from the front of bytes that may be anything: `None`
-//! if they are not there.
+//! Decoders of payload fields that the journal's formats share.
+//!
+//! Each takes its field from the front of untrusted bytes, or returns `None` if the bytes do not
+//! hold it.
 
 use crate::ledger::amount::is_kind;
 
-/// The next `N` bytes.
+/// Takes the next `N` bytes.
 #[inline]
 pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     let (first, rest) = bytes.split_first_chunk()?;
@@ -11,13 +13,13 @@ pub(super) fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     Some(*first)
 }
 
-/// The next eight bytes, a number.
+/// Takes a little-endian integer of eight bytes.
 #[inline]
 pub(super) fn number(bytes: &mut &[u8]) -> Option<u64> {
     take(bytes).map(u64::from_le_bytes)
 }
 
-/// The next kind: its length in one byte, then its name.
+/// Takes a kind: its length in one byte, then its name.
 #[inline]
 pub(super) fn kind<'a>(bytes: &mut &'a [u8]) -> Option<&'a str> {
     let [len] = take(bytes)?;
@@ -31,12 +33,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_taken_from_the_front_and_refused_when_cut_short() {
+    fn fields_are_taken_from_the_front_and_refused_when_cut_short() {
         let mut out = 7u64.to_le_bytes().to_vec();
         out.extend_from_slice(b"\x04gift\x09");
         let mut rest = &out[..];
         assert_eq!((number(&mut rest), kind(&mut rest), rest), (Some(7), Some("gift"), &[9][..]));
-        assert_eq!((take::<2>(&mut rest), rest), (None, &[9][..]), "what is refused stays");
+        assert_eq!(
+            (take::<2>(&mut rest), rest),
+            (None, &[9][..]),
+            "a failed take consumes nothing"
+        );
         assert_eq!(kind(&mut &b"\x04gif"[..]), None);
         assert_eq!(kind(&mut &b"\x00"[..]), None);
         assert_eq!(kind(&mut &b"\x02A!"[..]), None);

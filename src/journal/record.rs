@@ -1,17 +1,17 @@
-//! A record: one accepted entry in the log, with the version that it led its user to.
+//! WAL record: one accepted entry, with the version that it gave its user.
 //!
-//! | bytes | what, little-endian |
-//! |-------|---------------------|
+//! | bytes | field, little-endian |
+//! |-------|----------------------|
 //! | 1 | action: 0 post, 1 hold, 2 settle, 3 void; plus 16 if the direction is debit |
 //! | 8 | user |
-//! | 8 | the user's version after it |
+//! | 8 | version of the user after the entry |
 //! | 16 | entry id |
 //! | 8 | booking time, ms |
 //! | post, hold: 8 + 8 + 1 + n | amount; currency, padded with zeros; length of the kind; kind |
 //! | settle: 16 + 8 | id of the hold; amount |
 //! | void: 16 | id of the hold |
 //!
-//! Currencies and kinds are spelled out: a record can be read by itself.
+//! Currencies and kinds are stored as text: a record can be read without any other.
 
 use super::parts::{kind, number, take};
 use crate::ledger::amount::{Amount, Currency, Direction};
@@ -19,9 +19,10 @@ use crate::ledger::entry::{Action, EntryRef, Leg};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
-/// The most that one record takes.
+/// Upper bound of a record's size in bytes.
 pub const MAX_BYTES: usize = 41 + 17 + 32;
 
+/// Flag in the action byte: the direction is debit.
 const DEBIT: u8 = 16;
 
 /// Appends the record of an accepted entry.
@@ -64,9 +65,10 @@ const fn direction(direction: Direction) -> u8 {
     }
 }
 
-/// Takes the next record off `bytes`, with its version; `None` if there is none that is well-formed.
+/// Takes the next record and its version off `bytes`; `None` if they do not begin with a
+/// well-formed record.
 #[inline]
-pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
+pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let [tag] = take(bytes)?;
     let user = UserId(number(bytes)?);
     let version = Some(number(bytes)?).filter(|&version| version > 0)?;
@@ -76,7 +78,10 @@ pub fn read<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let action = match tag {
         0 | DEBIT => Action::Post(leg(bytes, direction)?),
         1 | 17 => Action::Hold(leg(bytes, direction)?),
-        2 => Action::Settle { hold: EntryId(u128::from_le_bytes(take(bytes)?)), amount: amount(bytes)? },
+        2 => Action::Settle {
+            hold: EntryId(u128::from_le_bytes(take(bytes)?)),
+            amount: amount(bytes)?,
+        },
         3 => Action::Void { hold: EntryId(u128::from_le_bytes(take(bytes)?)) },
         _ => return None,
     };
@@ -107,8 +112,12 @@ mod tests {
             amount: Amount::new(i64::MAX).unwrap(),
         };
         let hold = EntryId(u128::MAX - 5);
-        let entry =
-            |action| EntryRef { id: EntryId(1 << 100 | 9), user: UserId(42), at: Millis(1_763_900_000_000), action };
+        let entry = |action| EntryRef {
+            id: EntryId(1 << 100 | 9),
+            user: UserId(42),
+            at: Millis(1_763_900_000_000),
+            action,
+        };
         vec![
             entry(Action::Post(leg(Direction::Credit, "topup"))),
             entry(Action::Post(leg(Direction::Debit, "a"))),
@@ -120,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn records_read_back() {
         let mut bytes = Vec::new();
         for (version, entry) in entries().iter().enumerate().map(|(n, entry)| (n + 1, entry)) {
             let before = bytes.len();
@@ -129,33 +138,33 @@ mod tests {
         }
         let mut rest = &bytes[..];
         for (version, entry) in entries().iter().enumerate().map(|(n, entry)| (n + 1, entry)) {
-            assert_eq!(read(&mut rest), Some((*entry, version as u64)));
+            assert_eq!(decode(&mut rest), Some((*entry, version as u64)));
         }
         assert_eq!(rest, b"");
-        assert_eq!(read(&mut rest), None);
+        assert_eq!(decode(&mut rest), None);
     }
 
     #[test]
-    fn whatever_the_bytes_nothing_panics() {
+    fn corrupt_bytes_never_panic() {
         for entry in entries() {
             let mut good = Vec::new();
             write(&mut good, &entry, 3);
             for len in 0..good.len() {
-                assert_eq!(read(&mut &good[..len]), None, "{len} bytes of {entry:?}");
+                assert_eq!(decode(&mut &good[..len]), None, "{len} bytes of {entry:?}");
             }
             for (at, flip) in (0..good.len()).flat_map(|at| (1..=255).map(move |flip| (at, flip))) {
                 let mut bad = good.clone();
                 bad[at] ^= flip;
-                if let Some((other, version)) = read(&mut &bad[..]) {
+                if let Some((other, version)) = decode(&mut &bad[..]) {
                     let mut again = Vec::new();
                     write(&mut again, &other, version);
-                    assert_eq!(again[..], bad[..again.len()], "one form for each record");
+                    assert_eq!(again[..], bad[..again.len()], "each record has one encoding");
                 }
             }
         }
     }
 
-    /// Logs are kept for ever: this text is what records are.
+    /// Logs are kept for ever: these bytes define the format of records.
     #[test]
     fn the_format_is_pinned() {
         let shown: Vec<String> = entries()
@@ -175,7 +184,8 @@ mod tests {
         "102a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
          ffffffffffffff7f434f494e000000000161",
         "012a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
-         ffffffffffffff7f434f494e00000000206162636465666768696a6b6c6d6e6f707172737475767778797a5f3031323334",
+         ffffffffffffff7f434f494e0000000020\
+         6162636465666768696a6b6c6d6e6f707172737475767778797a5f3031323334",
         "112a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\
          ffffffffffffff7f434f494e00000000026232",
         "022a000000000000000201000000000000090000000000000000000000100000000007a2b09a010000\

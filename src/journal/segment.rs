@@ -1,49 +1,52 @@
-//! A segment: a file of the log. Its first frame says which file the log was in before, and where exactly it ended there.
+//! WAL segment header: the payload of the first frame in a file of the log. It names the previous
+//! segment and the exact end of the log in it.
 //!
 //! | at | bytes | payload of the first frame, little-endian |
 //! |----|-------|-------------------------------------------|
-//! |  0 | 8 | bytes of this file |
-//! |  8 | 8 | number of the segment before; 0 if there is none |
-//! | 16 | 8 | where its last frame ends |
+//! |  0 | 8 | size of this file in bytes |
+//! |  8 | 8 | number of the previous segment; 0 if there is none |
+//! | 16 | 8 | offset at which its last frame ends |
 //! | 24 | 4 | checksum of that frame |
 //!
-//! Writes follow, each where the one before it ends. The header is durable before the first of them is begun. What a crash left behind the
-//! end in the segment before is thereby no longer part of the log.
+//! Writes follow the header, each where the one before it ends. The header is durable before the
+//! first write begins. Data that a crash left behind the recorded end of the previous segment is
+//! thereby no longer part of the log.
 
 use super::parts::{number, take};
 
-/// Where a segment's frames end.
+/// End of a segment's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct End {
-    /// The segment's number.
+    /// Number of the segment.
     pub segment: u64,
-    /// Where its last frame ends.
+    /// Offset at which the last frame ends, in bytes.
     pub offset: u64,
-    /// That frame's checksum.
+    /// Checksum of that frame.
     pub crc: u32,
 }
 
-/// What a segment's first frame says.
+/// Payload of a segment's first frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Bytes of this file.
+    /// Size of this file in bytes.
     pub capacity: u64,
-    /// Where the log was before; `None` if it begins here.
+    /// End of the previous segment; `None` if the log begins here.
     pub before: Option<End>,
 }
 
 impl Header {
-    /// Appends it.
+    /// Appends the payload.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let End { segment, offset, crc } = self.before.unwrap_or(End { segment: 0, offset: 0, crc: 0 });
+        let End { segment, offset, crc } =
+            self.before.unwrap_or(End { segment: 0, offset: 0, crc: 0 });
         out.extend_from_slice(&self.capacity.to_le_bytes());
         out.extend_from_slice(&segment.to_le_bytes());
         out.extend_from_slice(&offset.to_le_bytes());
         out.extend_from_slice(&crc.to_le_bytes());
     }
 
-    /// Reads it; `None` if the payload is not one.
-    pub fn read(mut payload: &[u8]) -> Option<Self> {
+    /// Parses a payload; `None` if it is not a segment header.
+    pub fn decode(mut payload: &[u8]) -> Option<Self> {
         let bytes = &mut payload;
         let [capacity, segment, offset] = [number(bytes)?, number(bytes)?, number(bytes)?];
         let end = End { segment, offset, crc: u32::from_le_bytes(take(bytes)?) };
@@ -66,8 +69,8 @@ mod tests {
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), pinned);
-            assert_eq!(Header::read(&bytes), Some(header));
-            assert_eq!(Header::read(&bytes[1..]), None);
+            assert_eq!(Header::decode(&bytes), Some(header));
+            assert_eq!(Header::decode(&bytes[1..]), None);
         }
     }
 }

@@ -1,16 +1,17 @@
-//! Currencies, directions and amounts: the parts of a posting.
+//! Currencies, directions, amounts and kinds: the typed fields of an entry.
 
 use std::cmp::Ordering;
 
-/// `[A-Z][A-Z0-9]{2,7}`, packed big-endian and zero-padded into eight bytes, so that integer order is byte order.
+/// Currency code, `[A-Z][A-Z0-9]{2,7}`, zero-padded to eight bytes. Compared as a big-endian
+/// integer, which is byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Currency([u8; 8]);
 
 impl Currency {
-    /// No currency: a place to be filled.
+    /// Placeholder for an array element that is not filled yet; not a valid currency.
     pub(super) const NONE: Self = Self([0; 8]);
 
-    /// Reads a currency; `None` if the form is not `[A-Z][A-Z0-9]{2,7}`.
+    /// Parses a currency; `None` if it does not match `[A-Z][A-Z0-9]{2,7}`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if !is_currency(text) {
             return None;
@@ -20,18 +21,18 @@ impl Currency {
         Some(Self(packed))
     }
 
-    /// Reads what [`Self::padded`] gives; `None` for anything else.
+    /// Inverse of [`Self::padded`]; `None` for any other eight bytes.
     pub fn from_padded(padded: [u8; 8]) -> Option<Self> {
         let text = &padded[..8 - u64::from_be_bytes(padded).trailing_zeros() as usize / 8];
         is_currency(text).then_some(Self(padded))
     }
 
-    /// The currency's letters and digits, and zeros behind them.
+    /// The code, padded with zeros at the end.
     pub const fn padded(&self) -> &[u8; 8] {
         &self.0
     }
 
-    /// The currency's letters and digits.
+    /// The code without padding.
     pub fn as_bytes(&self) -> &[u8] {
         let len = self.0.iter().position(|&b| b == 0).unwrap_or(self.0.len());
         &self.0[..len]
@@ -56,7 +57,8 @@ fn is_currency(text: &[u8]) -> bool {
         && text[1..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
 }
 
-/// Which way money goes, seen from the user. `credit` sorts before `debit`, as its name does.
+/// Direction of a posting or hold, from the user's side. `Credit` sorts before `Debit`, as the
+/// names do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Direction {
     /// Towards the user.
@@ -66,7 +68,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// The word on the wire.
+    /// The name on the wire.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Credit => "credit",
@@ -74,13 +76,14 @@ impl Direction {
         }
     }
 
-    /// A currency's place and a direction, from the byte that they share.
+    /// Splits a packed byte into the currency's index (upper seven bits) and the direction (lowest
+    /// bit).
     pub(super) const fn unpack(byte: u8) -> (u8, Self) {
         (byte >> 1, if byte & 1 == 0 { Self::Credit } else { Self::Debit })
     }
 }
 
-/// What an entry moves, in minor units: 0 … 2^63−1. The direction says which way.
+/// Amount of an entry in minor units, 0 … 2^63−1. The sign is in the [`Direction`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(i64);
 
@@ -96,14 +99,14 @@ impl Amount {
     }
 }
 
-/// Whether `text` is a kind: `[a-z][a-z0-9_]{0,31}`.
+/// Whether `text` is a valid kind, `[a-z][a-z0-9_]{0,31}`.
 pub fn is_kind(text: &[u8]) -> bool {
     (1..=KIND_BYTES).contains(&text.len())
         && text[0].is_ascii_lowercase()
         && text[1..].iter().all(|&b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
-/// The longest kind, in bytes.
+/// Maximum length of a kind, in bytes.
 pub const KIND_BYTES: usize = 32;
 
 #[cfg(test)]
@@ -111,9 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn currencies_have_one_form_and_sort_by_bytes() {
+    fn currencies_parse_strictly_and_sort_by_bytes() {
         for good in ["USD", "COIN", "DIAMOND", "A1B2C3D4", "X00"] {
-            assert_eq!(Currency::parse(good.as_bytes()).map(|c| c.as_bytes().to_vec()), Some(good.as_bytes().to_vec()));
+            assert_eq!(
+                Currency::parse(good.as_bytes()).map(|c| c.as_bytes().to_vec()),
+                Some(good.as_bytes().to_vec())
+            );
         }
         for bad in ["", "US", "usd", "1USD", "USDUSDUSD", "US D", "US-", "ÜSD"] {
             assert_eq!(Currency::parse(bad.as_bytes()), None, "{bad}");
@@ -132,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_have_one_form() {
+    fn kinds_are_validated() {
         for good in ["a", "gift_sent", "t0", &"a".repeat(32)] {
             assert!(is_kind(good.as_bytes()), "{good}");
         }

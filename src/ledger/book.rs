@@ -1,55 +1,58 @@
-//! The users of one slice: found through the index, kept in chunks that never move.
+//! The users of one slice: an [`Index`] from user id to slot, and chunks of users that never move.
 //!
-//! A book is filled by entries as they come ([`Book::apply`]), or, after a restart, by the users of a snapshot
-//! ([`Book::restore`], [`Book::index`]) and then the entries of a log ([`Book::replay`]).
+//! Live entries arrive through [`Book::apply`]. After a restart, the users of a snapshot come first
+//! ([`Book::restore`], [`Book::index`]), then the entries of the log ([`Book::replay`]).
+//!
+//! New entries are refused while the ledger's own bytes are above the memory mark. Restore and
+//! replay ignore the mark: what was accepted once must load.
 
 use super::amount::is_kind;
 use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
-use super::index::{Index, NotAdded, Slot};
-use super::memory::{Step, Way};
+use super::index::{Index, NotAdded, UserSlot};
+use super::memory::{Lookup, Step};
 use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};
 use crate::prefetch;
 use std::fmt;
 
-/// Users live in chunks of one mebibyte, so that nothing grows by doubling.
+/// Size of a chunk of users: one mebibyte. Fixed chunks avoid growth by doubling.
 const CHUNK_BYTES: usize = 1 << 20;
 const CHUNK_USERS: usize = CHUNK_BYTES / size_of::<User>();
 const CHUNK_BITS: u32 = CHUNK_USERS.trailing_zeros();
 
-const _: () = assert!(CHUNK_USERS.is_power_of_two(), "a slot's high bits are its chunk");
+const _: () = assert!(CHUNK_USERS.is_power_of_two(), "the chunk number is a slot's high bits");
 
-/// A user, borrowed, and the kinds of its slice.
+/// A borrowed user, with the kind names of its slice.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     /// The user.
     pub user: &'a User,
-    /// The kinds.
+    /// Names of the kinds that the user's groups and holds refer to.
     pub names: &'a Names,
 }
 
-/// What became of an entry that was accepted before.
+/// Result of replaying an entry that was accepted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replayed {
-    /// Booked now.
+    /// Booked by this call.
     Booked,
-    /// The user had it already. Nothing changed.
+    /// The user's version already includes it. Nothing changed.
     Known,
 }
 
-/// Why an entry that was accepted before cannot be booked again. Nothing changed.
+/// Why a previously accepted entry cannot be replayed. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplayError {
-    /// The entry is judged otherwise than it was.
+    /// The entry now gets this verdict instead of `Accepted`.
     Refused(Verdict),
-    /// An entry before this one is missing.
+    /// At least one entry before this one is missing.
     Gap {
         /// The user's version; 0 if there is no such user.
         have: u64,
-        /// The version that the entry led to.
+        /// The version that the entry produced when it was accepted.
         got: u64,
     },
 }
@@ -57,18 +60,22 @@ pub enum ReplayError {
 impl fmt::Display for ReplayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused(verdict) => write!(f, "an entry that was accepted is now judged otherwise: {verdict:?}"),
-            Self::Gap { have, got } => write!(f, "an entry leads to version {got} of a user at version {have}"),
+            Self::Refused(verdict) => {
+                write!(f, "an entry that was accepted is now judged otherwise: {verdict:?}")
+            }
+            Self::Gap { have, got } => {
+                write!(f, "an entry leads to version {got} of a user at version {have}")
+            }
         }
     }
 }
 
 impl std::error::Error for ReplayError {}
 
-/// A clock that no entry is ahead of.
+/// Clock value that disables the check for entries in the future.
 const NO_CLOCK: Millis = Millis(u64::MAX);
 
-/// One slice's users.
+/// All users of one slice.
 #[derive(Debug)]
 pub struct Book {
     chunks: Vec<Vec<User>>,
@@ -80,7 +87,7 @@ pub struct Book {
 }
 
 impl Book {
-    /// An empty book that refuses new entries once it holds more than `mark_bytes`.
+    /// An empty book. It refuses new entries while [`Self::bytes`] is above `mark_bytes`.
     pub fn new(mark_bytes: usize) -> Self {
         Self {
             chunks: Vec::new(),
@@ -92,66 +99,71 @@ impl Book {
         }
     }
 
-    /// The slot of a user of whom an entry was accepted.
+    /// The user's slot; `None` if no entry of this user was ever accepted.
     #[inline]
-    pub fn find(&self, id: UserId) -> Option<Slot> {
+    pub fn find(&self, id: UserId) -> Option<UserSlot> {
         self.index.find(id, |slot| self.user(slot).id() == id)
     }
 
-    /// The user in a slot that [`Self::find`] gave.
+    /// The user in a slot returned by [`Self::find`].
     #[inline]
-    pub fn user(&self, slot: Slot) -> &User {
+    pub fn user(&self, slot: UserSlot) -> &User {
         at(&self.chunks, slot)
     }
 
-    /// The same user, with the names that its counters refer to.
+    /// The user in a slot, with the names of its kinds.
     #[inline]
-    pub fn view(&self, slot: Slot) -> View<'_> {
+    pub fn view(&self, slot: UserSlot) -> View<'_> {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Prefetches what a step of the way to a user reads next, and to where `entry` will be booked. The step before it was
-    /// taken long enough ago to have arrived.
+    /// Runs one prefetch step of a look-up of user `id`, and of the tables that booking `entry`
+    /// touches. The cache lines that the previous step requested are read here, so they should have
+    /// arrived by now.
     #[inline]
-    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
+    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
         match step {
             Step::Place => return prefetch::line((&raw const *self.index.place(id)).cast()),
-            Step::User => way.found(self.index.find(id, |_| true)),
-            Step::Parts | Step::Deep => {}
+            Step::User => lookup.found(self.index.find(id, |_| true)),
+            Step::Sections | Step::Deep => {}
         }
-        if let Some(slot) = way.slot() {
+        if let Some(slot) = lookup.slot() {
             self.user(slot).prefetch(entry, step);
         }
     }
 
-    /// The same for all of the user in a slot: the steps behind [`Step::User`].
+    /// Runs a prefetch step after [`Step::User`] for the user in a slot, without an entry.
     #[inline]
-    pub fn prefetch_slot(&self, slot: Slot, step: Step) {
+    pub fn prefetch_slot(&self, slot: UserSlot, step: Step) {
         self.user(slot).prefetch(None, step);
     }
 
-    /// Judges and books an entry. `now` is the server's clock. Anything but `Accepted` changed nothing.
-    /// The slot is the user's, who has one if anything of theirs was ever accepted.
-    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
+    /// Judges an entry and books it if it is accepted. `now` is the server's clock. Any verdict but
+    /// `Accepted` changes nothing. Returns the user's slot, if the user has one.
+    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<UserSlot>, Verdict) {
         let slot = self.find(entry.user);
         let effect = match self.judge(slot, now, entry) {
-            Ok(_) if self.bytes() > self.mark_bytes => return (slot, Rejection::InsufficientStorage.into()),
+            Ok(_) if self.bytes() > self.mark_bytes => {
+                return (slot, Rejection::InsufficientStorage.into());
+            }
             Ok(effect) => effect,
             Err(verdict) => return (slot, verdict),
         };
         (Some(self.book(slot, entry.user, effect)), Verdict::Accepted)
     }
 
-    /// Judges an entry that cannot be logged: what would be accepted is refused for want of room.
-    pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<Slot>, Verdict) {
+    /// Judges an entry that cannot be logged: where `apply` would accept it, the verdict is
+    /// `InsufficientStorage`.
+    pub fn refuse(&self, now: Millis, entry: &EntryRef<'_>) -> (Option<UserSlot>, Verdict) {
         let slot = self.find(entry.user);
-        let verdict =
-            self.judge(slot, now, entry).map_or_else(|verdict| verdict, |_| Rejection::InsufficientStorage.into());
+        let verdict = self
+            .judge(slot, now, entry)
+            .map_or_else(|verdict| verdict, |_| Rejection::InsufficientStorage.into());
         (slot, verdict)
     }
 
-    /// Books an entry that was accepted before and led to this version of its user, whatever the clock says and above the
-    /// memory mark too. A version that the user has reached is skipped.
+    /// Books an entry that was accepted before and produced this version of its user. Ignores the
+    /// clock and the memory mark. Skips a version that the user has already reached.
     pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
         let slot = self.find(entry.user);
         let have = slot.map_or(0, |slot| self.user(slot).version());
@@ -166,15 +178,21 @@ impl Book {
         Ok(Replayed::Booked)
     }
 
-    /// Judges an entry of the user in `slot`, or of one who has none yet: then the index must have room.
+    /// Judges an entry of the user in `slot`. Without a slot the user is new, and the index must be
+    /// able to hold it.
     #[inline(always)]
-    fn judge<'a>(&self, slot: Option<Slot>, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
-        let stranger;
+    fn judge<'a>(
+        &self,
+        slot: Option<UserSlot>,
+        now: Millis,
+        entry: &EntryRef<'a>,
+    ) -> Result<Effect<'a>, Verdict> {
+        let new_user;
         let user = match slot {
             Some(slot) => self.user(slot),
             None => {
-                stranger = User::new(entry.user);
-                &stranger
+                new_user = User::new(entry.user);
+                &new_user
             }
         };
         let effect = user.judge(&self.names, now, entry)?;
@@ -185,8 +203,8 @@ impl Book {
     }
 
     #[inline]
-    fn book(&mut self, slot: Option<Slot>, id: UserId, effect: Effect<'_>) -> Slot {
-        let slot = slot.unwrap_or_else(|| self.admit(id));
+    fn book(&mut self, slot: Option<UserSlot>, id: UserId, effect: Effect<'_>) -> UserSlot {
+        let slot = slot.unwrap_or_else(|| self.add_user(id));
         let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
         let before = user.heap_bytes();
         user.book(&mut self.names, effect);
@@ -195,53 +213,60 @@ impl Book {
         slot
     }
 
-    /// Makes room in an empty book for about so many users, who are to be restored from images of so many bytes together. Returns about how many
-    /// bytes it will take.
+    /// Sizes the index of an empty book for about `users` users, whose images total `image_bytes`.
+    /// Returns an estimate of the ledger's bytes once they are restored.
     pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
-        assert!(self.users() == 0, "an empty book");
+        assert!(self.users() == 0, "the index is sized before the first user is added");
         self.index = Index::for_users(users);
         self.index.heap_bytes() + users * size_of::<User>() + image_bytes / 4 * 3
     }
 
-    /// Takes a loaded user into the next slot, above the memory mark too; it is to be [indexed](Self::index). The user was loaded for as many kinds
-    /// as there are names here.
-    pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
-        let entries = self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
+    /// Puts a loaded user into the next slot, even above the memory mark. The caller must then
+    /// [index](Self::index) it. The user must have been loaded with this book's number of kinds.
+    pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
+        let entries =
+            self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
         self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
         self.heap_bytes += user.heap_bytes();
         Ok(self.push(user))
     }
 
-    /// Has a restored user found from now on.
-    pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
+    /// Adds a restored user to the index, so that [`Self::find`] returns it.
+    pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
         let id = self.user(slot).id();
         let Self { index, chunks, .. } = self;
-        index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| match not_added {
-            NotAdded::Known => Malformed("a user is stored once"),
-            NotAdded::Full => Malformed("the index has room for every user"),
+        index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| {
+            match not_added {
+                NotAdded::Known => Malformed("a user is stored once"),
+                NotAdded::Full => Malformed("the index has room for every user"),
+            }
         })
     }
 
-    /// Gives a kind the next number, as a snapshot lists them. It must have none yet.
+    /// Gives a kind the next number. A snapshot lists kinds in order of their numbers. The kind
+    /// must not have a number yet.
     pub fn name(&mut self, kind: &str) -> Result<KindId, Malformed> {
         Malformed::unless(is_kind(kind.as_bytes()), "a kind has its form")?;
         Malformed::unless(self.names.find(kind).is_none(), "a kind has one number")?;
         Ok(self.names.number(kind))
     }
 
-    /// The kinds that users' counters and holds refer to.
+    /// Names of the kinds that users' groups and holds refer to.
     pub const fn names(&self) -> &Names {
         &self.names
     }
 
-    fn admit(&mut self, id: UserId) -> Slot {
+    fn add_user(&mut self, id: UserId) -> UserSlot {
         let slot = self.push(User::new(id));
-        self.index.insert(id, slot, |_| false).expect("who has no room is not admitted");
+        self.index
+            .insert(id, slot, |_| false)
+            .expect("`judge` checked that the index can hold the user");
         slot
     }
 
-    fn push(&mut self, user: User) -> Slot {
-        let slot = Slot::try_from(self.users()).expect("memory ends long before four thousand million users");
+    fn push(&mut self, user: User) -> UserSlot {
+        let slot =
+            UserSlot::try_from(self.users()).expect("memory runs out long before 2^32 users");
         if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK_USERS) {
             self.chunks.push(Vec::with_capacity(CHUNK_USERS));
         }
@@ -250,24 +275,27 @@ impl Book {
         slot
     }
 
-    /// How many users there are.
+    /// Number of users.
     pub fn users(&self) -> usize {
         self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK_USERS + last.len())
     }
 
-    /// How many entries were accepted.
+    /// Number of accepted entries of all users.
     pub const fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// The ledger's own bytes, as admission counts them.
+    /// The ledger's own bytes, compared with the memory mark.
     pub fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_BYTES + self.index.heap_bytes() + self.names.heap_bytes() + self.heap_bytes
+        self.chunks.len() * CHUNK_BYTES
+            + self.index.heap_bytes()
+            + self.names.heap_bytes()
+            + self.heap_bytes
     }
 }
 
 #[inline]
-fn at(chunks: &[Vec<User>], slot: Slot) -> &User {
+fn at(chunks: &[Vec<User>], slot: UserSlot) -> &User {
     &chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS]
 }
 
@@ -279,32 +307,47 @@ mod tests {
 
     fn entry(id: u128, user: u64, at: u64, kind: &str) -> EntryRef<'_> {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind, direction: Direction::Credit, amount: Amount::new(5).unwrap() };
+        let leg =
+            Leg { currency, kind, direction: Direction::Credit, amount: Amount::new(5).unwrap() };
         EntryRef { id: EntryId(id), user: UserId(user), at: Millis(at), action: Action::Post(leg) }
     }
 
     const NOW: Millis = Millis(1_000);
 
     #[test]
-    fn a_log_is_replayed_once_and_without_gaps() {
+    fn replay_skips_booked_entries_and_refuses_gaps() {
         let mut book = Book::new(0);
         let far = NOW.0 + 1_000_000_000;
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 2), Err(ReplayError::Gap { have: 0, got: 2 }));
-        assert_eq!(book.users(), 0, "a gap admits nobody");
+        assert_eq!(book.users(), 0, "a gap adds no user");
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Booked));
         assert_eq!(book.replay(&entry(1, 7, 1, "a"), 1), Ok(Replayed::Known));
-        assert_eq!(book.replay(&entry(2, 7, far, "b"), 2), Ok(Replayed::Booked), "neither clock nor mark count");
-        assert_eq!(book.replay(&entry(3, 7, far, "a"), 4), Err(ReplayError::Gap { have: 2, got: 4 }));
-        assert_eq!(book.replay(&entry(2, 7, far, "b"), 3), Err(ReplayError::Refused(Verdict::Duplicate)));
+        assert_eq!(
+            book.replay(&entry(2, 7, far, "b"), 2),
+            Ok(Replayed::Booked),
+            "replay ignores the clock and the memory mark"
+        );
+        assert_eq!(
+            book.replay(&entry(3, 7, far, "a"), 4),
+            Err(ReplayError::Gap { have: 2, got: 4 })
+        );
+        assert_eq!(
+            book.replay(&entry(2, 7, far, "b"), 3),
+            Err(ReplayError::Refused(Verdict::Duplicate))
+        );
         let old = Err(ReplayError::Refused(Rejection::TooOld.into()));
         assert_eq!(book.replay(&entry(3, 7, 1, "a"), 3), old);
         assert_eq!((book.users(), book.entries()), (1, 2));
         let full = (book.find(UserId(7)), Rejection::InsufficientStorage.into());
-        assert_eq!(book.apply(Millis(far), &entry(4, 7, far, "a")), full, "the mark counts again when entries come");
+        assert_eq!(
+            book.apply(Millis(far), &entry(4, 7, far, "a")),
+            full,
+            "the memory mark applies to new entries"
+        );
     }
 
     #[test]
-    fn a_book_is_restored_user_by_user() {
+    fn a_book_restored_from_images_equals_the_original() {
         let mut book = Book::new(usize::MAX);
         for n in 0..3_000 {
             assert_eq!(
@@ -313,7 +356,7 @@ mod tests {
             );
         }
         let mut image = Vec::new();
-        (0..book.users() as Slot).for_each(|slot| book.user(slot).store(&mut image));
+        (0..book.users() as UserSlot).for_each(|slot| book.user(slot).store(&mut image));
         let mut other = Book::new(0);
         other.expect(book.users(), image.len());
         for name in book.names().iter() {
@@ -329,7 +372,10 @@ mod tests {
             other.index(slot).unwrap();
             rest = &rest[used..];
         }
-        assert_eq!((other.users(), other.entries(), other.bytes()), (book.users(), book.entries(), book.bytes()));
+        assert_eq!(
+            (other.users(), other.entries(), other.bytes()),
+            (book.users(), book.entries(), book.bytes())
+        );
         for id in (0..1_000).map(UserId) {
             assert_eq!(other.find(id), book.find(id));
         }

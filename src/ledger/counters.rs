@@ -1,27 +1,32 @@
-//! One user's counters: lifetime figures by group, and packed rows by time.
+//! One user's statistics counters: lifetime figures per group, and packed rows per group and time.
 //!
-//! Rows start in one small block. A user whose block stays full after merging *graduates* to three runs of blocks — quarters,
-//! hours, days — and rows move down a run when the user's latest entry has passed them by ([`Grains`]). When that happens
-//! cannot be observed: every range that is ever asked for has its edges on the grain at those edges.
+//! Rows start in one small block. A user whose block stays full after merging *graduates* to three
+//! runs of blocks: 15-minute buckets, hours, days. Rows move from a run to the next coarser one
+//! when they fall behind the user's latest entry ([`Grains`]). Answers do not depend on when a row
+//! is merged or moved, because every queried range has its edges on the grain at those edges.
 
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
-use super::cursor::{Cursor, Malformed, put, put_part};
+use super::cursor::{Cursor, Malformed, put, put_bytes_field};
 use super::names::{KindId, Numbers};
-use super::packed::{Bytes, Packed, Part};
+use super::packed::{Bytes, Packed, Section};
 use super::rows::{self, Block, Row, Tally};
-use super::time::{Grains, Millis, QUARTER_MS, Quarter, Range};
+use super::time::{BUCKET_MS, Bucket, Grains, Millis, Range};
 use super::varint;
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// A block is merged, and then split or graduated, when it passes this many bytes.
+/// Block size limit, in bytes. A larger block of a user without runs is merged, and graduates if
+/// it stays full; a larger block of a run is split.
 const BLOCK_BYTES: usize = 1_024;
-/// A merged block that still holds more than this graduates: merging it again would not pay.
+/// A merged block that is still larger than this, in bytes, graduates: merging it again would not
+/// pay.
 const FULL_BYTES: usize = BLOCK_BYTES * 3 / 4;
-/// Blocks that move down a run for each new block: more than one, so that a run never lags for long.
+/// Blocks of each run that move to the next coarser run per block split. More than one, so that a
+/// run never lags for long.
 const BLOCKS_PER_STEP: usize = 2;
-/// No block is longer: halves of a block that passed [`BLOCK_BYTES`] because its offsets grew are little longer than that.
+/// Upper bound of a block, in bytes. Halves of a block that passed [`BLOCK_BYTES`] because its
+/// offsets grew are only a little longer than [`BLOCK_BYTES`].
 const LONGEST_BLOCK_BYTES: usize = 2 * BLOCK_BYTES;
 
 const _: () = assert!(
@@ -29,10 +34,10 @@ const _: () = assert!(
     "the longest block's tail fits 16 bits even when every offset grows"
 );
 
-/// What posted entries are grouped by, within one user.
+/// Key of a group: what the posted entries of one user are grouped by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupKey {
-    /// Place of the currency among the user's balances.
+    /// Index of the currency in the user's balances.
     pub currency: u8,
     /// The kind's number in the slice.
     pub kind: KindId,
@@ -43,41 +48,42 @@ pub struct GroupKey {
 /// A group and its lifetime figures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// Its key.
+    /// Key.
     pub key: GroupKey,
-    /// Everything it ever posted.
+    /// Totals of all entries ever posted in the group.
     pub lifetime: Tally,
 }
 
-/// Lifetime figures of a user's groups, packed, in the order in which they first came; a group's place is its number.
+/// Packed lifetime figures of a user's groups, in order of first use. A group's number is its index
+/// in this order.
 ///
 /// ```text
-/// group = bytes behind this one: u8 | currency << 1 | direction: u8 | kind: varint | tally
+/// group = length of the rest: u8 | currency << 1 | direction: u8 | kind: varint | tally
 /// ```
 ///
-/// A tally is packed as in a row ([`rows`]). Snapshots hold groups as they are ([`super::image`]): this packing is a format on
-/// disk, and never changes.
+/// A tally is packed as in a row ([`rows`]). Snapshots store these bytes unchanged
+/// ([`super::image`]), so the packing is an on-disk format and never changes.
 #[derive(Clone, Copy, Debug)]
 pub struct Groups<'a>(&'a [u8]);
 
-/// Where a group is packed.
+/// A group found by [`Groups::find`].
 #[derive(Clone, Debug)]
-pub struct Found {
-    /// Its number.
+pub struct FoundGroup {
+    /// Group number.
     pub number: usize,
-    /// Its figures.
+    /// Lifetime figures.
     pub lifetime: Tally,
     bytes: std::ops::Range<usize>,
 }
 
 impl<'a> Groups<'a> {
-    /// The groups of a user.
+    /// Groups in a user's packed block.
     #[inline]
     pub(super) fn of(packed: &'a Packed) -> Self {
-        Self(packed.get(Part::Groups))
+        Self(packed.get(Section::Groups))
     }
 
-    /// The groups in order of their numbers.
+    /// The groups, in order of their numbers.
     pub fn iter(self) -> impl Iterator<Item = Group> + 'a {
         let mut at = 0;
         std::iter::from_fn(move || {
@@ -88,7 +94,7 @@ impl<'a> Groups<'a> {
         })
     }
 
-    /// How many there are.
+    /// Number of groups.
     pub(super) fn len(self) -> usize {
         let (mut at, mut count) = (0, 0);
         while at < self.0.len() {
@@ -98,8 +104,9 @@ impl<'a> Groups<'a> {
         count
     }
 
-    /// The group of `key`, or where it would go: `Err` holds how many groups there are.
-    pub fn find(self, key: GroupKey) -> Result<Found, usize> {
+    /// Finds the group of `key`. `Err` holds the number of groups, which is the number that a new
+    /// group gets.
+    pub fn find(self, key: GroupKey) -> Result<FoundGroup, usize> {
         let (mut start, mut number) = (0, 0);
         while start < self.0.len() {
             let end = start + 1 + usize::from(self.0[start]);
@@ -107,7 +114,7 @@ impl<'a> Groups<'a> {
                 let mut at = start + 1;
                 let group = unpack(self.0, &mut at);
                 if group.key == key {
-                    return Ok(Found { number, lifetime: group.lifetime, bytes: start..end });
+                    return Ok(FoundGroup { number, lifetime: group.lifetime, bytes: start..end });
                 }
             }
             start = end;
@@ -116,7 +123,7 @@ impl<'a> Groups<'a> {
         Err(number)
     }
 
-    /// The same groups, packed, each in its place, as a slice has them that numbers kinds otherwise.
+    /// Packs the same groups in the same order with the kind numbers of another slice.
     fn renumbered(self, numbers: &mut Numbers<'_>) -> Vec<u8> {
         let mut other = Vec::with_capacity(self.0.len());
         for Group { key, lifetime } in self.iter() {
@@ -125,27 +132,39 @@ impl<'a> Groups<'a> {
         other
     }
 
-    /// Reads the packed groups of a user with so many balances, in a slice with so many kinds.
-    fn check(self, balances: usize, kinds: u32, accounts: &mut Accounts) -> Result<(), Malformed> {
+    /// Validates untrusted packed groups of a user with `balances` balances, in a slice with
+    /// `kinds` kinds, and adds them to `accounts`.
+    fn check(
+        self,
+        balances: usize,
+        kinds: u32,
+        accounts: &mut GroupChecks,
+    ) -> Result<(), Malformed> {
         let mut cursor = Cursor::new(self.0);
         while !cursor.is_at_end() {
             let len = usize::from(cursor.byte()?);
             let end = cursor.at() + len;
             let (currency, direction) = Direction::unpack(cursor.byte()?);
-            Malformed::unless(usize::from(currency) < balances, "a group's currency has a balance")?;
+            Malformed::unless(
+                usize::from(currency) < balances,
+                "a group's currency has a balance",
+            )?;
             let key = GroupKey { currency, kind: KindId::load(&mut cursor, kinds)?, direction };
             Malformed::unless(accounts.iter().all(|a| a.key != key), "a user's groups differ")?;
-            Malformed::unless(accounts.len() < GROUPS_PER_USER, "a user has no more groups than the limit")?;
+            Malformed::unless(
+                accounts.len() < GROUPS_PER_USER,
+                "a user has no more groups than the limit",
+            )?;
             let lifetime = Tally::load(&mut cursor)?;
-            accounts.push(Account { key, lifetime, count: lifetime.count, sum: lifetime.sum });
+            accounts.push(GroupCheck { key, lifetime, count: lifetime.count, sum: lifetime.sum });
             Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
         }
         Ok(())
     }
 }
 
-/// Writes the figures of a group: in the place `found`, or as a new one.
-fn set(groups: &mut impl Bytes, found: Option<&Found>, key: GroupKey, lifetime: &Tally) {
+/// Writes the figures of a group: over the one `found`, or appended as a new one.
+fn set(groups: &mut impl Bytes, found: Option<&FoundGroup>, key: GroupKey, lifetime: &Tally) {
     let mut packed = [0; 2 + 5 * varint::MAX_BYTES];
     let mut at = 2;
     packed[1] = key.head();
@@ -172,28 +191,30 @@ fn unpack(bytes: &[u8], at: &mut usize) -> Group {
     Group { key, lifetime: Tally::get(bytes, at) }
 }
 
-/// A group while its rows are read: what of its lifetime figures they have not accounted for.
+/// A group while its rows are loaded: key, lifetime figures, and the count and sum that no row has
+/// accounted for yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Account {
+pub(super) struct GroupCheck {
     pub(super) key: GroupKey,
     pub(super) lifetime: Tally,
     count: u64,
     sum: i64,
 }
 
-/// A user's groups, by number. Most users have few.
-pub(super) type Accounts = SmallVec<[Account; 8]>;
+/// A user's groups by number; inline up to eight, as most users have few.
+pub(super) type GroupChecks = SmallVec<[GroupCheck; 8]>;
 
-impl Account {
-    /// What the group brought to its currency's balance.
+impl GroupCheck {
+    /// The group's signed contribution to the posted balance of its currency.
     pub(super) fn posted(&self) -> i128 {
         let sum = i128::from(self.lifetime.sum);
         if self.key.direction == Direction::Credit { sum } else { -sum }
     }
 
-    /// Takes a row into account.
+    /// Subtracts a row from what is unaccounted for; fails if the row is not within the lifetime
+    /// figures.
     #[inline]
-    fn take(&mut self, row: &Tally) -> Result<(), Malformed> {
+    fn subtract(&mut self, row: &Tally) -> Result<(), Malformed> {
         let within = row.count <= self.count
             && row.sum <= self.sum
             && row.min >= self.lifetime.min
@@ -204,38 +225,55 @@ impl Account {
         Ok(())
     }
 
-    /// Whether what no row accounts for can have been posted.
+    /// Whether the unaccounted count and sum are possible with the lifetime minimum and maximum.
+    /// They belong to rows that are no longer kept.
     fn is_settled(&self) -> bool {
         self.lifetime.is_sum(self.count, i128::from(self.sum))
     }
 }
 
-/// The runs of a graduated user. Blocks are in time order; each run's rows are merged to its grain.
+/// The three runs of a graduated user. Blocks of a run are in time order; rows of a run are merged
+/// to its grain.
 #[derive(Debug, Default)]
 pub struct Runs {
-    quarters: Vec<Block>,
+    buckets: Vec<Block>,
     hours: Vec<Block>,
     days: Vec<Block>,
 }
 
-/// Books a posting in a user's groups and rows; the runs of a graduated user live elsewhere and are handed in. `latest` is the user's latest entry,
-/// this one included. Returns the runs of a user who graduates now.
+/// Books a posting in a user's groups and in its rows, or in `runs` if the user has graduated.
+/// `latest` is the user's latest booking time, this entry included. Returns runs if the user
+/// graduates by this entry.
 #[must_use]
-pub(super) fn post(packed: &mut Packed, posting: &Posting, latest: Millis, runs: Option<&mut Runs>) -> Option<Runs> {
-    set(&mut packed.part(Part::Groups), posting.found.as_ref(), posting.key, &posting.lifetime);
-    let row = Row { quarter: posting.at.quarter(), group: posting.number() as u8, tally: Tally::of(posting.amount) };
+pub(super) fn post(
+    packed: &mut Packed,
+    posting: &Posting,
+    latest: Millis,
+    runs: Option<&mut Runs>,
+) -> Option<Runs> {
+    set(
+        &mut packed.section(Section::Groups),
+        posting.found.as_ref(),
+        posting.key,
+        &posting.lifetime,
+    );
+    let row = Row {
+        bucket: posting.at.bucket(),
+        group: posting.number() as u8,
+        tally: Tally::of(posting.amount),
+    };
     let grains = Grains::behind(latest);
     if let Some(runs) = runs {
         runs.add(row, &grains);
         return None;
     }
-    rows::add(&mut packed.part(Part::Rows), row);
-    if packed.get(Part::Rows).len() > BLOCK_BYTES { merge(packed, &grains) } else { None }
+    rows::add(&mut packed.section(Section::Rows), row);
+    if packed.get(Section::Rows).len() > BLOCK_BYTES { merge(packed, &grains) } else { None }
 }
 
 fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
-    let mut block = packed.part(Part::Rows);
-    rows::compact(&mut block, |quarter| merged(quarter, grains));
+    let mut block = packed.section(Section::Rows);
+    rows::compact(&mut block, |bucket| merged(bucket, grains));
     if block.len() <= FULL_BYTES {
         return None;
     }
@@ -246,13 +284,19 @@ fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
     Some(runs)
 }
 
-/// Calls `visit` with every row inside `range`, in no order.
+/// Calls `visit` with every row inside `range`, in no particular order.
 #[inline]
-pub(super) fn visit(packed: &Packed, runs: Option<&Runs>, range: Range, mut visit: impl FnMut(Row)) {
-    let (from, to) = ((range.from_ms / QUARTER_MS) as Quarter, (range.to_ms / QUARTER_MS) as Quarter);
-    visit_block(packed.get(Part::Rows), from, to, &mut visit);
-    for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.quarters]) {
-        // A block begins where the one before it ends: the first that can hold `from` is the last that begins before it.
+pub(super) fn visit(
+    packed: &Packed,
+    runs: Option<&Runs>,
+    range: Range,
+    mut visit: impl FnMut(Row),
+) {
+    let (from, to) = ((range.from_ms / BUCKET_MS) as Bucket, (range.to_ms / BUCKET_MS) as Bucket);
+    visit_block(packed.get(Section::Rows), from, to, &mut visit);
+    for run in runs.iter().flat_map(|runs| [&runs.days, &runs.hours, &runs.buckets]) {
+        // A block begins at or after the last bucket of the block before it, so the first block
+        // that can hold `from` is the last one that begins before `from`.
         let first = run.partition_point(|block| rows::first(block) < from).saturating_sub(1);
         for block in run[first..].iter().take_while(|block| rows::first(block) < to) {
             visit_block(block, from, to, &mut visit);
@@ -260,46 +304,51 @@ pub(super) fn visit(packed: &Packed, runs: Option<&Runs>, range: Range, mut visi
     }
 }
 
-/// Appends the packed groups, and the rows or the runs: see [`super::image`].
-pub(super) fn store(packed: &Packed, runs: Option<&Runs>, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
+/// Appends the packed groups, then the rows or the runs, in the format of [`super::image`].
+pub(super) fn store(
+    packed: &Packed,
+    runs: Option<&Runs>,
+    numbers: &mut Numbers<'_>,
+    out: &mut Vec<u8>,
+) {
     let groups = Groups::of(packed);
     match numbers {
-        Numbers::Own => put_part(out, groups.0),
-        Numbers::Other { .. } => put_part(out, &groups.renumbered(numbers)),
+        Numbers::Own => put_bytes_field(out, groups.0),
+        Numbers::Other { .. } => put_bytes_field(out, &groups.renumbered(numbers)),
     }
     out.push(u8::from(runs.is_some()));
     match runs {
-        None => put_part(out, packed.get(Part::Rows)),
+        None => put_bytes_field(out, packed.get(Section::Rows)),
         Some(runs) => runs.store(out),
     }
 }
 
-/// A user's counters, read and checked.
+/// A user's counters, read and validated.
 pub(super) struct Loaded<'a> {
     /// Packed groups.
     pub(super) groups: &'a [u8],
-    /// Packed rows; none of a user who has runs.
+    /// Packed rows; empty if the user has runs.
     pub(super) rows: &'a [u8],
-    /// The runs of a graduated user.
+    /// Runs of a graduated user.
     pub(super) runs: Option<Runs>,
 }
 
-/// Reads what [`store`] wrote, of a user with so many balances in a slice with so many kinds, and whose latest entry is `latest`. Adds the groups to
-/// `accounts`.
+/// Reads and validates what [`store`] wrote, for a user with `balances` balances and the latest
+/// booking time `latest`, in a slice with `kinds` kinds. Adds the groups to `accounts`.
 #[inline]
 pub(super) fn load<'a>(
     cursor: &mut Cursor<'a>,
     balances: usize,
     kinds: u32,
     latest: Millis,
-    accounts: &mut Accounts,
+    accounts: &mut GroupChecks,
 ) -> Result<Loaded<'a>, Malformed> {
-    let groups = cursor.part()?;
+    let groups = cursor.bytes_field()?;
     Groups(groups).check(balances, kinds, accounts)?;
-    let mut reader = BlockReader { accounts, latest: latest.quarter() };
+    let mut reader = BlockReader { accounts, latest: latest.bucket() };
     let (rows, runs) = match cursor.byte()? {
         0 => {
-            let rows = cursor.part()?;
+            let rows = cursor.bytes_field()?;
             if !rows.is_empty() {
                 reader.check(rows, 1)?;
             }
@@ -308,25 +357,28 @@ pub(super) fn load<'a>(
         1 => (&[][..], Some(Runs::load(cursor, &mut reader)?)),
         _ => return Err(Malformed("a user has one block or three runs")),
     };
-    let settled = accounts.iter().all(Account::is_settled);
-    Malformed::unless(settled, "what no row accounts for lies between a group's least and greatest amount")?;
+    let settled = accounts.iter().all(GroupCheck::is_settled);
+    Malformed::unless(
+        settled,
+        "what no row accounts for lies between a group's least and greatest amount",
+    )?;
     Ok(Loaded { groups, rows, runs })
 }
 
-/// A posting whose checks have passed.
+/// A posting that has passed all checks.
 #[derive(Clone, Debug)]
 pub struct Posting {
-    /// Its group.
+    /// Key of its group.
     pub key: GroupKey,
-    /// Where that group stands; `None` if it is new.
-    pub found: Option<Found>,
-    /// How many groups there are.
+    /// The packed group; `None` if it is new.
+    pub found: Option<FoundGroup>,
+    /// Number of the user's groups. Meaningful only for a new group: it is the group's number.
     pub groups: usize,
-    /// The group's figures with this posting.
+    /// Lifetime figures of the group, this posting included.
     pub lifetime: Tally,
     /// Booking time.
     pub at: Millis,
-    /// Minor units.
+    /// Amount in minor units.
     pub amount: i64,
 }
 
@@ -337,66 +389,71 @@ impl Posting {
 }
 
 #[inline]
-fn visit_block(block: &[u8], from: Quarter, to: Quarter, visit: &mut impl FnMut(Row)) {
-    for row in rows::rows(block).skip_while(|r| r.quarter < from).take_while(|r| r.quarter < to) {
+fn visit_block(block: &[u8], from: Bucket, to: Bucket, visit: &mut impl FnMut(Row)) {
+    for row in rows::rows(block).skip_while(|r| r.bucket < from).take_while(|r| r.bucket < to) {
         visit(row);
     }
 }
 
-/// Reads blocks that may be anything.
+/// Validates untrusted blocks.
 struct BlockReader<'a> {
-    accounts: &'a mut [Account],
-    latest: Quarter,
+    accounts: &'a mut [GroupCheck],
+    latest: Bucket,
 }
 
 impl BlockReader<'_> {
-    /// The first and the newest quarter of a block.
+    /// Validates a block. Returns its first and its newest bucket.
     #[inline]
-    fn check(&mut self, block: &[u8], grain: Quarter) -> Result<(Quarter, Quarter), Malformed> {
+    fn check(&mut self, block: &[u8], grain: Bucket) -> Result<(Bucket, Bucket), Malformed> {
         Malformed::unless(block.len() <= LONGEST_BLOCK_BYTES, "no block is longer than the limit")?;
         rows::check(block, grain, self.latest, |row| {
             let account = self.accounts.get_mut(usize::from(row.group));
-            account.ok_or(Malformed("a row's group is one of the user's"))?.take(&row.tally)
+            account.ok_or(Malformed("a row's group is one of the user's"))?.subtract(&row.tally)
         })
     }
 
-    /// A run of blocks.
-    fn load_run(&mut self, cursor: &mut Cursor<'_>, grain: Quarter) -> Result<Vec<Block>, Malformed> {
+    /// Loads and validates a run of blocks.
+    fn load_run(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        grain: Bucket,
+    ) -> Result<Vec<Block>, Malformed> {
         let mut run = Vec::new();
         let mut before = 0;
         for _ in 0..cursor.varint()? {
-            let block = cursor.part()?;
+            let block = cursor.bytes_field()?;
             let (first, last) = self.check(block, grain)?;
             Malformed::unless(first >= before, "a block begins where the one before it ends")?;
             before = last;
-            run.push(with_room(block));
+            run.push(to_owned_block(block));
         }
         Ok(run)
     }
 }
 
-const QUARTERS_PER_HOUR: Quarter = 4;
-const QUARTERS_PER_DAY: Quarter = 96;
+const BUCKETS_PER_HOUR: Bucket = 4;
+const BUCKETS_PER_DAY: Bucket = 96;
 
-/// The first quarter of the bucket that holds `quarter`, or `None` if it is no longer kept.
-fn merged(quarter: Quarter, grains: &Grains) -> Option<Quarter> {
-    let t = u64::from(quarter) * QUARTER_MS;
-    (t >= grains.kept).then(|| quarter - quarter % (grains.at(t) / QUARTER_MS) as Quarter)
+/// `bucket` rounded down to the grain that applies to its time, or `None` if it is no longer kept.
+fn merged(bucket: Bucket, grains: &Grains) -> Option<Bucket> {
+    let t = u64::from(bucket) * BUCKET_MS;
+    (t >= grains.kept).then(|| bucket - bucket % (grains.at(t) / BUCKET_MS) as Bucket)
 }
 
 impl Runs {
-    /// Books a row among the quarters: an accepted entry is never so late that its quarter has moved on.
+    /// Adds a row to the run of 15-minute buckets. An accepted entry is never so late that its
+    /// bucket has been merged.
     fn add(&mut self, row: Row, grains: &Grains) {
-        if add_to(&mut self.quarters, row) {
+        if add_to(&mut self.buckets, row) {
             self.age(grains);
         }
     }
 
-    /// Puts a merged row into the run of its grain.
+    /// Adds a merged row to the run of its grain.
     fn place(&mut self, row: Row, grains: &Grains) {
-        let t = u64::from(row.quarter) * QUARTER_MS;
+        let t = u64::from(row.bucket) * BUCKET_MS;
         let run = if t >= grains.fine {
-            &mut self.quarters
+            &mut self.buckets
         } else if t >= grains.middle {
             &mut self.hours
         } else {
@@ -405,11 +462,12 @@ impl Runs {
         add_to(run, row);
     }
 
-    /// Moves the oldest blocks down where the user's time has passed them.
+    /// Moves the oldest blocks to coarser runs where they lie before the grain's edge, and drops
+    /// days that are no longer kept.
     fn age(&mut self, grains: &Grains) {
         for _ in 0..BLOCKS_PER_STEP {
-            move_down(&mut self.quarters, &mut self.hours, grains.fine, QUARTERS_PER_HOUR);
-            move_down(&mut self.hours, &mut self.days, grains.middle, QUARTERS_PER_DAY);
+            move_down(&mut self.buckets, &mut self.hours, grains.fine, BUCKETS_PER_HOUR);
+            move_down(&mut self.hours, &mut self.days, grains.middle, BUCKETS_PER_DAY);
             if self.days.first().is_some_and(|block| ends_before(block, grains.kept)) {
                 self.days.remove(0);
             }
@@ -417,31 +475,32 @@ impl Runs {
     }
 
     fn store(&self, out: &mut Vec<u8>) {
-        for run in [&self.quarters, &self.hours, &self.days] {
+        for run in [&self.buckets, &self.hours, &self.days] {
             put(out, run.len() as u64);
-            run.iter().for_each(|block| put_part(out, block));
+            run.iter().for_each(|block| put_bytes_field(out, block));
         }
     }
 
     fn load(cursor: &mut Cursor<'_>, reader: &mut BlockReader<'_>) -> Result<Self, Malformed> {
         Ok(Self {
-            quarters: reader.load_run(cursor, 1)?,
-            hours: reader.load_run(cursor, QUARTERS_PER_HOUR)?,
-            days: reader.load_run(cursor, QUARTERS_PER_DAY)?,
+            buckets: reader.load_run(cursor, 1)?,
+            hours: reader.load_run(cursor, BUCKETS_PER_HOUR)?,
+            days: reader.load_run(cursor, BUCKETS_PER_DAY)?,
         })
     }
 
-    /// Prefetches where the block begins in which the next entry is most likely booked.
+    /// Prefetches the start of the newest block of 15-minute buckets: the next entry most likely
+    /// goes there.
     #[inline]
     pub fn prefetch(&self) {
-        if let Some(block) = self.quarters.last() {
+        if let Some(block) = self.buckets.last() {
             prefetch::line(block.as_ptr());
         }
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        let blocks = [&self.quarters, &self.hours, &self.days];
+        let blocks = [&self.buckets, &self.hours, &self.days];
         blocks.iter().map(|run| run_bytes(run)).sum::<usize>()
     }
 }
@@ -450,32 +509,32 @@ fn run_bytes(run: &Vec<Block>) -> usize {
     run.capacity() * size_of::<Block>() + run.iter().map(Vec::capacity).sum::<usize>()
 }
 
-/// A block with the room that it would have had had its rows come one by one.
-fn with_room(block: &[u8]) -> Block {
-    let mut with_room = Block::new();
-    with_room.replace(0..0, block);
-    with_room
+/// Copies a block with the capacity that it would have had if its rows had been added one by one.
+fn to_owned_block(block: &[u8]) -> Block {
+    let mut owned = Block::new();
+    owned.replace(0..0, block);
+    owned
 }
 
 fn ends_before(block: &[u8], edge_ms: u64) -> bool {
-    u64::from(rows::last(block)) * QUARTER_MS < edge_ms
+    u64::from(rows::last(block)) * BUCKET_MS < edge_ms
 }
 
-fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Quarter) {
+fn move_down(from: &mut Vec<Block>, to: &mut Vec<Block>, edge_ms: u64, grain: Bucket) {
     if !from.first().is_some_and(|block| ends_before(block, edge_ms)) {
         return;
     }
     for row in rows::rows(&from.remove(0)) {
-        add_to(to, Row { quarter: row.quarter - row.quarter % grain, ..row });
+        add_to(to, Row { bucket: row.bucket - row.bucket % grain, ..row });
     }
 }
 
-/// Books a row in a run; says whether a block was split.
+/// Adds a row to a run. Returns whether a block was split.
 fn add_to(run: &mut Vec<Block>, row: Row) -> bool {
     let at = match run.last() {
-        // Most entries belong at the end: the other blocks are not even looked at.
-        Some(last) if rows::first(last) <= row.quarter => run.len() - 1,
-        _ => run.partition_point(|block| rows::first(block) <= row.quarter).saturating_sub(1),
+        // Most entries go to the last block: skip the search.
+        Some(last) if rows::first(last) <= row.bucket => run.len() - 1,
+        _ => run.partition_point(|block| rows::first(block) <= row.bucket).saturating_sub(1),
     };
     let Some(block) = run.get_mut(at) else {
         run.push(Block::new());

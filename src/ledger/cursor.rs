@@ -1,9 +1,12 @@
-//! Bytes that may be anything, read with suspicion: nothing beyond their end, and no integer in any but its one form.
+//! Cursor over untrusted bytes: bounds-checked reads, and integers only in their shortest form.
+//!
+//! Nothing panics and nothing is read past the end. Any violation is [`Malformed`], which names the
+//! broken invariant. [`put`] and [`put_bytes_field`] write what the cursor reads.
 
 use super::varint;
 use std::fmt;
 
-/// What is stored does not hold an invariant of the ledger; the text names the invariant.
+/// Stored data breaks an invariant of the ledger. The text states the invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -16,7 +19,7 @@ impl fmt::Display for Malformed {
 impl std::error::Error for Malformed {}
 
 impl Malformed {
-    /// Names `invariant` if it does not hold.
+    /// Fails with `invariant` if `holds` is false.
     #[inline]
     pub(super) const fn unless(holds: bool, invariant: &'static str) -> Result<(), Self> {
         if holds { Ok(()) } else { Err(Self(invariant)) }
@@ -25,7 +28,7 @@ impl Malformed {
 
 const WHOLE: Malformed = Malformed("no part is cut short");
 
-/// What is read, and how far it was read.
+/// Bytes and the read position in them.
 #[derive(Clone, Debug)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -37,24 +40,24 @@ impl<'a> Cursor<'a> {
         Self { bytes, at: 0 }
     }
 
-    /// How many bytes were read.
+    /// Number of bytes read.
     pub(super) const fn at(&self) -> usize {
         self.at
     }
 
-    /// Whether everything was read.
+    /// Whether all bytes were read.
     pub(super) const fn is_at_end(&self) -> bool {
         self.at == self.bytes.len()
     }
 
-    /// What was not read yet.
+    /// Reads all remaining bytes.
     pub(super) fn rest(&mut self) -> &'a [u8] {
         let rest = &self.bytes[self.at..];
         self.at = self.bytes.len();
         rest
     }
 
-    /// The next `len` bytes.
+    /// Reads the next `len` bytes.
     #[inline]
     pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Malformed> {
         let taken = self.bytes[self.at..].get(..len).ok_or(WHOLE)?;
@@ -62,7 +65,7 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    /// The next `N` bytes.
+    /// Reads the next `N` bytes as an array.
     #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
         let taken = self.bytes[self.at..].first_chunk().ok_or(WHOLE)?;
@@ -70,7 +73,7 @@ impl<'a> Cursor<'a> {
         Ok(*taken)
     }
 
-    /// One byte.
+    /// Reads one byte.
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, Malformed> {
         let byte = *self.bytes.get(self.at).ok_or(WHOLE)?;
@@ -78,7 +81,7 @@ impl<'a> Cursor<'a> {
         Ok(byte)
     }
 
-    /// An integer in its shortest form.
+    /// Reads a LEB128 integer; it must be in its shortest form.
     #[inline(always)]
     pub(super) fn varint(&mut self) -> Result<u64, Malformed> {
         match self.bytes.get(self.at) {
@@ -86,7 +89,9 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
-            _ => self.long_varint().ok_or(Malformed("an integer is whole and in its shortest form")),
+            _ => {
+                self.long_varint().ok_or(Malformed("an integer is whole and in its shortest form"))
+            }
         }
     }
 
@@ -94,21 +99,21 @@ impl<'a> Cursor<'a> {
         varint::checked(self.bytes, &mut self.at)
     }
 
-    /// Minor units, not negative.
+    /// Reads an amount in minor units, 0 … 2^63−1.
     #[inline(always)]
     pub(super) fn amount(&mut self) -> Result<i64, Malformed> {
         i64::try_from(self.varint()?).map_err(|_| Malformed("an amount fits 63 bits"))
     }
 
-    /// As many bytes as a varint before them says.
+    /// Reads a byte string prefixed with its length as a varint.
     #[inline]
-    pub(super) fn part(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(super) fn bytes_field(&mut self) -> Result<&'a [u8], Malformed> {
         let len = usize::try_from(self.varint()?).map_err(|_| WHOLE)?;
         self.take(len)
     }
 }
 
-/// Appends an integer.
+/// Appends an integer as LEB128.
 #[inline]
 pub(super) fn put(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
@@ -119,9 +124,9 @@ pub(super) fn put(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&packed[..len]);
 }
 
-/// Appends bytes, and before them how many they are.
+/// Appends a byte string prefixed with its length as a varint.
 #[inline]
-pub(super) fn put_part(out: &mut Vec<u8>, part: &[u8]) {
-    put(out, part.len() as u64);
-    out.extend_from_slice(part);
+pub(super) fn put_bytes_field(out: &mut Vec<u8>, bytes: &[u8]) {
+    put(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
 }

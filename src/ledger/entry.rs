@@ -1,91 +1,92 @@
-//! An entry as the system of record committed it, and the verdicts on it.
+//! Ledger entries as the system of record committed them, and the ledger's verdicts on them.
 
 use super::amount::{Amount, Currency, Direction};
 use super::id::{EntryId, UserId};
 use super::time::Millis;
 
-/// One ledger entry, borrowed from the text that it was read from.
+/// One ledger entry, borrowed from the text that it was parsed from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntryRef<'a> {
-    /// Identity: an id that a user has accepted counts once.
+    /// Identity for deduplication: within the dedup window, a user's id is booked once.
     pub id: EntryId,
-    /// Whose entry.
+    /// User whose ledger the entry belongs to.
     pub user: UserId,
     /// Booking time in the system of record.
     pub at: Millis,
-    /// What it does.
+    /// Effect of the entry.
     pub action: Action<'a>,
 }
 
-/// What an entry does.
+/// Effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Moves money at once.
+    /// Posts money immediately.
     Post(Leg<'a>),
-    /// Holds money until it is settled or voided.
+    /// Holds money until the hold is settled or voided.
     Hold(Leg<'a>),
-    /// Posts up to the hold's amount and releases the rest.
+    /// Posts up to the hold's amount, releases the rest and closes the hold.
     Settle {
         /// The hold's entry id.
         hold: EntryId,
-        /// At most the hold's amount.
+        /// Amount to post, at most the hold's amount.
         amount: Amount,
     },
-    /// Releases the hold; nothing moves.
+    /// Closes the hold without posting.
     Void {
         /// The hold's entry id.
         hold: EntryId,
     },
 }
 
-/// One side of a posting.
+/// Money fields of a posting or hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Leg<'a> {
     /// Currency of `amount`.
     pub currency: Currency,
-    /// What the platform calls it, `[a-z][a-z0-9_]{0,31}`.
+    /// Transaction type as the platform names it, `[a-z][a-z0-9_]{0,31}`.
     pub kind: &'a str,
     /// Towards or away from the user.
     pub direction: Direction,
-    /// Minor units.
+    /// Amount in minor units.
     pub amount: Amount,
 }
 
-/// What became of an entry.
+/// Outcome of judging an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Booked: the user's version went up by one.
     Accepted,
-    /// Booked before, with equal fields. Nothing changed.
+    /// The id was booked before with equal fields. Nothing changed.
     Duplicate,
     /// Refused. Nothing changed.
     Rejected(Rejection),
 }
 
-/// Why the ledger refuses an entry, in the order in which the reasons are looked at.
+/// Why the ledger refuses an entry. Reasons are checked in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rejection {
-    /// Booked more than an hour ahead of the server's clock.
+    /// The booking time is more than an hour ahead of the server's clock.
     InFuture,
-    /// Booked before the dedup horizon.
+    /// The booking time is before the dedup window.
     TooOld,
     /// The id is known with other fields.
     IdConflict,
-    /// No open hold of that id.
+    /// No open hold has that id.
     PendingNotFound,
-    /// More than the hold.
+    /// The amount exceeds the hold's amount.
     PendingAmountExceeded,
-    /// A 17th currency.
+    /// The entry would add a 17th currency.
     TooManyCurrencies,
-    /// A 257th group.
+    /// The entry would add a 257th group.
     TooManyGroups,
-    /// A 1,025th open hold.
+    /// The entry would open a 1,025th hold.
     TooManyHolds,
-    /// More entries within the dedup horizon than can be remembered.
+    /// The dedup window already holds the maximum number of ids.
     TooManyRecent,
     /// A balance or a lifetime sum would leave `i64`.
     BalanceOverflow,
-    /// The slice is above its memory mark.
+    /// The slice is above its memory mark, its index cannot hold the user, or the entry cannot be
+    /// logged.
     InsufficientStorage,
 }
 

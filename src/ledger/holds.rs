@@ -1,4 +1,4 @@
-//! One user's open holds, sorted by entry id.
+//! One user's open holds, a vector sorted by entry id; at most [`HOLDS_PER_USER`].
 
 use super::HOLDS_PER_USER;
 use super::amount::Direction;
@@ -6,50 +6,50 @@ use super::cursor::{Cursor, Malformed, put};
 use super::id::EntryId;
 use super::names::{KindId, Numbers};
 
-/// An open hold: what a settlement needs of the entry that made it.
+/// An open hold: the fields of its entry that a settlement needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hold {
-    /// The entry that made it.
+    /// Id of the entry that opened it.
     pub id: EntryId,
-    /// Minor units held.
+    /// Amount held, in minor units.
     pub amount: i64,
     /// The kind's number in the slice.
     pub kind: KindId,
-    /// Place of the currency among the user's balances.
+    /// Index of the currency in the user's balances.
     pub currency: u8,
     /// Credit or debit.
     pub direction: Direction,
 }
 
-/// Open holds; they stay until settled, whatever their age.
+/// Open holds. A hold stays until it is settled or voided; it never expires.
 #[derive(Debug, Default)]
 pub struct Holds(Vec<Hold>);
 
 impl Holds {
-    /// The open hold of that id.
+    /// The open hold with this id.
     pub fn get(&self, id: EntryId) -> Option<&Hold> {
         self.place(id).ok().map(|at| &self.0[at])
     }
 
-    /// How many are open.
+    /// Number of open holds.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether none is open.
+    /// Whether no hold is open.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Opens a hold whose id is not open yet.
+    /// Adds a hold. Panics if a hold with its id is open.
     pub fn open(&mut self, hold: Hold) {
         match self.place(hold.id) {
-            Ok(_) => unreachable!("a hold's id was looked up before the hold is opened"),
+            Ok(_) => unreachable!("`judge` refuses a second hold with the same id"),
             Err(at) => self.0.insert(at, hold),
         }
     }
 
-    /// Closes the hold of that id, if it is open.
+    /// Removes the hold with this id, if it is open.
     pub fn close(&mut self, id: EntryId) {
         if let Ok(at) = self.place(id) {
             self.0.remove(at);
@@ -61,7 +61,7 @@ impl Holds {
         self.0.iter()
     }
 
-    /// Appends how many there are, and each: see [`super::image`].
+    /// Appends the count, then each hold, in the format of [`super::image`].
     pub(super) fn store(&self, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
         put(out, self.0.len() as u64);
         for hold in &self.0 {
@@ -72,12 +72,24 @@ impl Holds {
         }
     }
 
-    /// Reads what [`Self::store`] wrote, of a user with so many balances in a slice with so many kinds.
-    pub(super) fn load(cursor: &mut Cursor<'_>, balances: usize, kinds: u32) -> Result<Self, Malformed> {
+    /// Reads and validates what [`Self::store`] wrote, for a user with `balances` balances in a
+    /// slice with `kinds` kinds.
+    pub(super) fn load(
+        cursor: &mut Cursor<'_>,
+        balances: usize,
+        kinds: u32,
+    ) -> Result<Self, Malformed> {
         let count = cursor.varint()?;
-        Malformed::unless(count <= HOLDS_PER_USER as u64, "a user has no more holds than the limit")?;
-        // The room that it would have had they come one by one.
-        let mut holds = Vec::with_capacity(if count == 0 { 0 } else { (count as usize).next_power_of_two().max(4) });
+        Malformed::unless(
+            count <= HOLDS_PER_USER as u64,
+            "a user has no more holds than the limit",
+        )?;
+        // The capacity that the vector would have if the holds had been pushed one by one.
+        let mut holds = Vec::with_capacity(if count == 0 {
+            0
+        } else {
+            (count as usize).next_power_of_two().max(4)
+        });
         for _ in 0..count {
             let id = EntryId(u128::from_le_bytes(cursor.array()?));
             let sorted = holds.last().is_none_or(|before: &Hold| before.id < id);

@@ -1,11 +1,11 @@
-//! User ids and entry ids: their text forms, and the hash that says where a user lives.
+//! User ids and entry ids: parsing, and the user hash, which selects the slice and the index entry.
 
-/// A user: a `u64`, on the wire a decimal string without leading zeros.
+/// User id: a `u64`, on the wire a decimal string without leading zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(pub u64);
 
 impl UserId {
-    /// Reads the decimal form; `None` for anything but a canonical `u64`.
+    /// Parses the decimal form; `None` for anything but a canonical `u64`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text.is_empty() || text.len() > 20 || (text[0] == b'0' && text.len() > 1) {
             return None;
@@ -26,9 +26,11 @@ impl UserId {
         all_digits.then_some(Self(value))
     }
 
-    /// Spreads users over slices and index. The finaliser of SplitMix64 (Steele, Lea, Flood, 2014): a bijection.
+    /// User hash, which spreads users over slices and over the index: SplitMix64 with its finaliser
+    /// (Steele, Lea, Flood, 2014), a bijection.
     ///
-    /// This is hash version 1. Data on disk and shard-aware clients depend on it: it never changes without a new version.
+    /// This is hash version 1. Data on disk and shard-aware clients depend on it, so it never
+    /// changes without a new version.
     pub const fn hash(self) -> u64 {
         let mut x = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -36,20 +38,26 @@ impl UserId {
         x ^ (x >> 31)
     }
 
-    /// The slice that owns this user, of so many: the hash modulo their number. Part of hash version 1.
+    /// The slice that owns this user: the hash modulo the number of slices. Part of hash version 1.
     pub const fn slice(self, slices: u32) -> u32 {
         (self.hash() % slices as u64) as u32
     }
 }
 
-/// An entry's identity: 128 bits, on the wire a UUID of any case or a decimal integer.
+/// Entry id: 128 bits, on the wire a UUID in any case or a decimal integer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EntryId(pub u128);
 
 impl EntryId {
-    /// Reads a UUID (`8-4-4-4-12` hexadecimal digits) or a decimal below 2^128 without leading zeros.
+    /// Parses a UUID (`8-4-4-4-12` hexadecimal digits) or a decimal below 2^128 without leading
+    /// zeros.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        if text.len() == UUID_BYTES && text[8] == b'-' { parse_uuid(text) } else { parse_decimal(text) }.map(Self)
+        if text.len() == UUID_BYTES && text[8] == b'-' {
+            parse_uuid(text)
+        } else {
+            parse_decimal(text)
+        }
+        .map(Self)
     }
 }
 
@@ -62,7 +70,8 @@ fn parse_uuid(text: &[u8]) -> Option<u128> {
     if [text[8], text[13], text[18], text[23]] != [b'-'; 4] {
         return None;
     }
-    // Every digit's value is at most 15, so one that is not a digit shows in all of them together.
+    // A valid digit's value is at most 15, any other byte's is 255, so the OR of all values is
+    // above 15 if one byte is invalid.
     let mut all = 0;
     let mut group = |range: std::ops::Range<usize>| {
         text[range].iter().fold(0u64, |value, &b| {
@@ -76,7 +85,7 @@ fn parse_uuid(text: &[u8]) -> Option<u128> {
     (all <= 15).then_some(u128::from(high) << 64 | u128::from(low))
 }
 
-/// The value of each hexadecimal digit, 255 for every other byte.
+/// Value of each hexadecimal digit; 255 for every other byte.
 const HEX: [u8; 256] = {
     let mut table = [255; 256];
     let mut digit = 0;
@@ -106,28 +115,47 @@ mod tests {
     use super::*;
 
     #[test]
-    fn user_ids_are_canonical_decimals() {
-        let check =
-            |text: &str, want: Option<u64>| assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}");
+    fn user_ids_parse_only_as_canonical_decimals() {
+        let check = |text: &str, want: Option<u64>| {
+            assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}")
+        };
         check("0", Some(0));
         check("42", Some(42));
         check("18446744073709551615", Some(u64::MAX));
-        for bad in
-            ["", "00", "042", "18446744073709551616", "99999999999999999999", "-1", "+1", " 1", "1 ", "1.0", "x", "٣"]
-        {
+        for bad in [
+            "",
+            "00",
+            "042",
+            "18446744073709551616",
+            "99999999999999999999",
+            "-1",
+            "+1",
+            " 1",
+            "1 ",
+            "1.0",
+            "x",
+            "٣",
+        ] {
             check(bad, None);
         }
     }
 
     #[test]
-    fn an_entry_id_is_its_value_however_written() {
-        let check =
-            |text: &str, want: Option<u128>| assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}");
+    fn entry_ids_parse_as_uuid_or_decimal() {
+        let check = |text: &str, want: Option<u128>| {
+            assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}")
+        };
         check("0", Some(0));
         check("340282366920938463463374607431768211455", Some(u128::MAX));
         check("12345678901234567890123456789012", Some(12_345_678_901_234_567_890_123_456_789_012));
-        check("0192f0c1-0000-7000-8000-00000000ABcd", Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd));
-        check("0192F0C1-0000-7000-8000-00000000abCD", Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd));
+        check(
+            "0192f0c1-0000-7000-8000-00000000ABcd",
+            Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd),
+        );
+        check(
+            "0192F0C1-0000-7000-8000-00000000abCD",
+            Some(0x0192_f0c1_0000_7000_8000_0000_0000_abcd),
+        );
         for bad in [
             "",
             "01",
@@ -147,7 +175,12 @@ mod tests {
     fn the_user_hash_is_pinned() {
         assert_eq!(
             [0, 1, 42, u64::MAX].map(|id| UserId(id).hash()),
-            [0xe220_a839_7b1d_cdaf, 0x910a_2dec_8902_5cc1, 0xbdd7_3226_2feb_6e95, 0xe4d9_7177_1b65_2c20,]
+            [
+                0xe220_a839_7b1d_cdaf,
+                0x910a_2dec_8902_5cc1,
+                0xbdd7_3226_2feb_6e95,
+                0xe4d9_7177_1b65_2c20,
+            ]
         );
         assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(1)), [0; 4]);
         assert_eq!([0, 1, 42, u64::MAX].map(|id| UserId(id).slice(3)), [1, 2, 1, 2]);

@@ -1,58 +1,65 @@
-//! A user as bytes, and back: what a snapshot holds of a user.
+//! User image: the serialized form of one user in a snapshot.
 //!
 //! ```text
-//! user     = bytes behind this: u32 LE | id: u64 LE | version: varint | as_of: varint, in milliseconds
+//! user     = length of the rest: u32 LE | id: u64 LE | version: varint
+//!          | as_of: varint, in milliseconds
 //!          | balances | groups | rows | holds | ids, up to the user's end
-//! balances = count: u8 | balance …                       in the order in which the currencies first came
+//! balances = count: u8 | balance …           currencies in order of first use
 //! balance  = currency: 8 bytes, zero-padded | posted: varint of posted << 1 ^ posted >> 63
 //!          | pending debits: varint | pending credits: varint
-//! groups   = bytes: varint | group …                     as in memory: [`super::counters::Groups`]
+//! groups   = bytes: varint | group …         as in memory: super::counters::Groups
 //! rows     = 0: u8 | block, or a length of 0 if there are no rows
-//!          | 1: u8 | quarters: run | hours: run | days: run
+//!          | 1: u8 | buckets: run | hours: run | days: run
 //! run      = count: varint | block …
-//! block    = bytes: varint | base, tail, row …           as in memory: [`super::rows`]
-//! holds    = count: varint | hold …                      sorted by id
-//! hold     = id: u128 LE | currency's place << 1 | direction: u8 | kind: varint | amount: varint
-//! ids      = id …                                        sorted as u128 LE
-//! id       = fields: u32 LE | low half of at: u32 LE | id: u64 LE      as in memory: [`super::recent`]
+//! block    = bytes: varint | base, tail, row …     as in memory: super::rows
+//! holds    = count: varint | hold …          sorted by id
+//! hold     = id: u128 LE | currency's index << 1 | direction: u8 | kind: varint
+//!          | amount: varint
+//! ids      = id …                            sorted as u128 LE
+//! id       = fields: u32 LE | low half of at: u32 LE | id: u64 LE
+//!                                            as in memory: super::recent
 //! ```
 //!
-//! A varint is LEB128 in its shortest form, a kind is its number in the slice, a direction is 0 for credit and 1 for debit.
-//! This is a format on disk: it never changes. Every user has one image, whatever came before: of the remembered ids only
-//! those are stored that still count, and what can be counted anew (ids by quarter, bytes) is not stored.
+//! A varint is LEB128 in its shortest form. A kind is its number in the slice. A direction is 0 for
+//! credit and 1 for debit. This is an on-disk format and never changes.
 //!
-//! An image may be anything: [`User::load`] takes none that breaks an invariant of the ledger ([`Malformed`] says which), so
-//! that whatever it does take can be asked, judged, booked and stored. It cannot know whether the figures are the right ones:
-//! for that the snapshot has checksums.
+//! The image is canonical: equal users have equal images, whatever their history. It has only the
+//! remembered ids that still count, and nothing that can be recomputed (ids per bucket, bytes).
+//!
+//! [`User::load`] takes untrusted bytes and rejects every image that breaks an invariant of the
+//! ledger ([`Malformed`] names it), so a loaded user can be queried, judged, booked and stored.
+//! It does not prove that the figures are the right ones; the snapshot's checksums do.
 
 use super::CURRENCIES_PER_USER;
 use super::amount::{Currency, Direction};
-use super::counters::{self, Account, Accounts, Loaded};
+use super::counters::{self, GroupCheck, GroupChecks, Loaded};
 pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::holds::Holds;
 use super::id::UserId;
 use super::names::{Names, Numbers};
-use super::packed::{Packed, Part};
+use super::packed::{Packed, Section};
 use super::recent::{self, REMEMBERED_BYTES};
 use super::time::Millis;
 use super::user::{Balance, More, User};
 use smallvec::SmallVec;
 
-/// Bytes of the length before a user.
+/// Bytes of the length prefix of a user.
 const LENGTH_BYTES: usize = size_of::<u32>();
-/// No user comes near it, and adding to it cannot overflow.
+/// Upper bound of versions and entry counts: out of reach in practice, and low enough that adding
+/// to it cannot overflow.
 pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 
 impl User {
-    /// Appends the whole user, of whom something was accepted. Apart from `out`, nothing is allocated.
+    /// Appends the image of a user with at least one accepted entry. Allocates nothing but `out`.
     pub fn store(&self, out: &mut Vec<u8>) {
         self.store_parts(&mut Numbers::Own, out);
     }
 
-    /// Appends the whole user as another slice has them, in which kinds have the numbers of `other`: those that it lacks, it gets. `own` are the
-    /// names of the user's slice. Nothing but the numbers of kinds, and how many bytes they take, differs: groups keep their places, which rows
-    /// refer to, and holds are sorted by id.
+    /// Appends the image with the kind numbers of another slice. `own` has the names of the user's
+    /// slice; `other` those of the other one, and gets the kinds that it does not have yet. Only
+    /// kind numbers and their lengths differ from [`Self::store`]: groups keep their order, because
+    /// rows refer to them by number, and holds are sorted by id.
     pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
         self.store_parts(&mut Numbers::Other { own, other }, out);
     }
@@ -77,12 +84,14 @@ impl User {
             Some(more) => more.holds.store(numbers, out),
             None => put(out, 0),
         }
-        recent::store(self.packed.get(Part::Ids), self.tables(), self.as_of, out);
-        let len = u32::try_from(out.len() - start - LENGTH_BYTES).expect("the limits of a user end long before 4 GiB");
+        recent::store(self.packed.get(Section::Ids), self.tables(), self.as_of, out);
+        let len = u32::try_from(out.len() - start - LENGTH_BYTES)
+            .expect("the limits of a user keep its image far below 4 GiB");
         out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
     }
 
-    /// Reads the user that `bytes` begin with, in a slice with so many `kinds`. Returns the user and how many bytes it took.
+    /// Loads and validates the user at the start of `bytes`, for a slice with `kinds` kinds.
+    /// Returns the user and the length of its image.
     pub fn load(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
         let mut cursor = Cursor::new(bytes);
         let len = u32::from_le_bytes(cursor.array()?) as usize;
@@ -94,11 +103,16 @@ impl User {
     fn load_parts(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
         let id = UserId(u64::from_le_bytes(cursor.array()?));
         let version = cursor.varint()?;
-        Malformed::unless((1..=LAST_VERSION).contains(&version), "a version lies between 1 and 2^63 - 1")?;
-        let as_of = Millis::new(cursor.varint()?).ok_or(Malformed("the latest entry lies before the year 10000"))?;
+        Malformed::unless(
+            (1..=LAST_VERSION).contains(&version),
+            "a version lies between 1 and 2^63 - 1",
+        )?;
+        let as_of = Millis::new(cursor.varint()?)
+            .ok_or(Malformed("the latest entry lies before the year 10000"))?;
         let balances = load_balances(cursor)?;
-        let mut accounts = Accounts::new();
-        let Loaded { groups, rows, runs } = counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
+        let mut accounts = GroupChecks::new();
+        let Loaded { groups, rows, runs } =
+            counters::load(cursor, balances.len(), kinds, as_of, &mut accounts)?;
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
         let ids = cursor.rest();
@@ -120,22 +134,36 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
     let mut balances = SmallVec::new();
     balances.reserve_exact(count);
     for _ in 0..count {
-        let currency = Currency::from_padded(cursor.array()?).ok_or(Malformed("a currency has its form"))?;
+        let currency =
+            Currency::from_padded(cursor.array()?).ok_or(Malformed("a currency has its form"))?;
         let differs = balances.iter().all(|other: &Balance| other.currency != currency);
         Malformed::unless(differs, "a user's currencies differ")?;
         let posted = cursor.varint()?;
         let posted = (posted >> 1) as i64 ^ -((posted & 1) as i64);
-        let balance = Balance { currency, posted, pending_debits: cursor.amount()?, pending_credits: cursor.amount()? };
+        let balance = Balance {
+            currency,
+            posted,
+            pending_debits: cursor.amount()?,
+            pending_credits: cursor.amount()?,
+        };
         balances.push(balance.checked().ok_or(Malformed("an available amount fits 64 bits"))?);
     }
     Ok(balances)
 }
 
-/// Balances are what groups posted and what is held.
-fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Result<(), Malformed> {
+/// Checks that balances equal the sums of their groups and of their holds.
+fn check_money(
+    balances: &[Balance],
+    accounts: &[GroupCheck],
+    holds: &Holds,
+) -> Result<(), Malformed> {
     for (balance, place) in balances.iter().zip(0u8..) {
-        let posted: i128 = accounts.iter().filter(|a| a.key.currency == place).map(Account::posted).sum();
-        Malformed::unless(i128::from(balance.posted) == posted, "a balance is what its groups posted")?;
+        let posted: i128 =
+            accounts.iter().filter(|a| a.key.currency == place).map(GroupCheck::posted).sum();
+        Malformed::unless(
+            i128::from(balance.posted) == posted,
+            "a balance is what its groups posted",
+        )?;
         let held = |direction| -> i128 {
             let held = holds.iter().filter(|h| h.currency == place && h.direction == direction);
             held.map(|h| i128::from(h.amount)).sum()
@@ -147,9 +175,16 @@ fn check_money(balances: &[Balance], accounts: &[Account], holds: &Holds) -> Res
     Ok(())
 }
 
-/// Each accepted entry raised the version by one, posted at most once, and opened at most one hold.
-fn check_version(version: u64, accounts: &[Account], holds: &Holds, ids: &[u8]) -> Result<(), Malformed> {
-    let booked = accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
+/// Checks that the version covers all that is booked: each accepted entry raised it by one, posted
+/// at most once and opened at most one hold.
+fn check_version(
+    version: u64,
+    accounts: &[GroupCheck],
+    holds: &Holds,
+    ids: &[u8],
+) -> Result<(), Malformed> {
+    let booked =
+        accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
     let counted = booked.is_some_and(|booked| booked <= version);
     Malformed::unless(counted, "a user has not booked more than was accepted")?;
     Malformed::unless(
@@ -165,41 +200,113 @@ mod tests {
     use crate::ledger::book::Book;
     use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
     use crate::ledger::id::EntryId;
-    use crate::ledger::time::{HOUR_MS, QUARTER_MS, Window};
+    use crate::ledger::time::{BUCKET_MS, HOUR_MS, Window};
     use crate::ledger::user::Question;
 
     const DAY_MS: u64 = 24 * HOUR_MS;
     const START: u64 = 20_000 * DAY_MS;
     const USER: UserId = UserId(77);
 
-    /// What a random user's entries are like.
+    /// Shape of a random user's entries.
     #[derive(Clone, Copy, Debug)]
-    struct Habit {
+    struct Profile {
         seed: u64,
         entries: usize,
-        /// Time passes by up to so much an entry; one in 64 leaps by up to thirty days if `leaps`.
+        /// Maximum time between two entries. With `leaps`, one entry in 64 adds up to 30 days.
         step_ms: u64,
         leaps: bool,
         kinds: u64,
         currencies: u64,
-        /// So many of a hundred entries open a hold.
+        /// Percentage of entries that open a hold.
         holds: u64,
     }
 
-    const HABITS: [Habit; 9] = [
-        Habit { seed: 1, entries: 1, step_ms: HOUR_MS, leaps: false, kinds: 1, currencies: 1, holds: 0 },
-        Habit { seed: 2, entries: 12, step_ms: 4 * DAY_MS, leaps: false, kinds: 3, currencies: 2, holds: 10 },
-        Habit { seed: 3, entries: 16, step_ms: HOUR_MS, leaps: false, kinds: 3, currencies: 2, holds: 10 },
-        Habit { seed: 4, entries: 60, step_ms: HOUR_MS / 4, leaps: false, kinds: 5, currencies: 3, holds: 30 },
-        Habit { seed: 5, entries: 400, step_ms: 6 * HOUR_MS, leaps: true, kinds: 2, currencies: 1, holds: 5 },
-        Habit { seed: 6, entries: 900, step_ms: 60_000, leaps: true, kinds: 20, currencies: 16, holds: 40 },
-        Habit { seed: 7, entries: 3_000, step_ms: 3 * HOUR_MS, leaps: true, kinds: 4, currencies: 3, holds: 10 },
-        Habit { seed: 8, entries: 6_000, step_ms: 20_000, leaps: false, kinds: 4, currencies: 2, holds: 2 },
-        Habit { seed: 9, entries: 9_000, step_ms: 20_000, leaps: true, kinds: 12, currencies: 4, holds: 20 },
+    const PROFILES: [Profile; 9] = [
+        Profile {
+            seed: 1,
+            entries: 1,
+            step_ms: HOUR_MS,
+            leaps: false,
+            kinds: 1,
+            currencies: 1,
+            holds: 0,
+        },
+        Profile {
+            seed: 2,
+            entries: 12,
+            step_ms: 4 * DAY_MS,
+            leaps: false,
+            kinds: 3,
+            currencies: 2,
+            holds: 10,
+        },
+        Profile {
+            seed: 3,
+            entries: 16,
+            step_ms: HOUR_MS,
+            leaps: false,
+            kinds: 3,
+            currencies: 2,
+            holds: 10,
+        },
+        Profile {
+            seed: 4,
+            entries: 60,
+            step_ms: HOUR_MS / 4,
+            leaps: false,
+            kinds: 5,
+            currencies: 3,
+            holds: 30,
+        },
+        Profile {
+            seed: 5,
+            entries: 400,
+            step_ms: 6 * HOUR_MS,
+            leaps: true,
+            kinds: 2,
+            currencies: 1,
+            holds: 5,
+        },
+        Profile {
+            seed: 6,
+            entries: 900,
+            step_ms: 60_000,
+            leaps: true,
+            kinds: 20,
+            currencies: 16,
+            holds: 40,
+        },
+        Profile {
+            seed: 7,
+            entries: 3_000,
+            step_ms: 3 * HOUR_MS,
+            leaps: true,
+            kinds: 4,
+            currencies: 3,
+            holds: 10,
+        },
+        Profile {
+            seed: 8,
+            entries: 6_000,
+            step_ms: 20_000,
+            leaps: false,
+            kinds: 4,
+            currencies: 2,
+            holds: 2,
+        },
+        Profile {
+            seed: 9,
+            entries: 9_000,
+            step_ms: 20_000,
+            leaps: true,
+            kinds: 12,
+            currencies: 4,
+            holds: 20,
+        },
     ];
 
     struct Feed {
-        habit: Habit,
+        profile: Profile,
         state: u64,
         at: u64,
         kinds: Vec<String>,
@@ -207,9 +314,9 @@ mod tests {
     }
 
     impl Feed {
-        fn new(habit: Habit) -> Self {
-            let kinds = (0..habit.kinds).map(|n| format!("kind_{n}")).collect();
-            Self { habit, state: habit.seed, at: START, kinds, sent: Vec::new() }
+        fn new(profile: Profile) -> Self {
+            let kinds = (0..profile.kinds).map(|n| format!("kind_{n}")).collect();
+            Self { profile, state: profile.seed, at: START, kinds, sent: Vec::new() }
         }
 
         fn draw(&mut self, below: u64) -> u64 {
@@ -218,8 +325,8 @@ mod tests {
         }
 
         fn next(&mut self) -> (u128, u64, [u64; 6]) {
-            self.at += self.draw(self.habit.step_ms);
-            if self.habit.leaps && self.draw(64) == 0 {
+            self.at += self.draw(self.profile.step_ms);
+            if self.profile.leaps && self.draw(64) == 0 {
                 self.at += self.draw(30 * DAY_MS);
             }
             let late = if self.draw(8) == 0 { self.draw(25 * HOUR_MS) } else { 0 };
@@ -231,13 +338,14 @@ mod tests {
                 _ => u128::from(UserId(self.state).hash()) << 64 | u128::from(self.state),
             };
             let held = self.sent.len().saturating_sub(1 + self.draw(300) as usize);
-            let draws = [100, self.habit.currencies, self.habit.kinds, 2, 1 << 55, 63].map(|n| self.draw(n));
+            let draws = [100, self.profile.currencies, self.profile.kinds, 2, 1 << 55, 63]
+                .map(|n| self.draw(n));
             self.sent.push((id, held as u64));
             (id, self.at - late, draws)
         }
 
-        /// Applies the next entry to every book and checks that they agree.
-        fn apply(&mut self, books: &mut [&mut Book]) -> Verdict {
+        /// Applies the next entry to every book and checks that all verdicts agree.
+        fn apply_to(&mut self, books: &mut [&mut Book]) -> Verdict {
             let (id, at, [what, currency, kind, direction, amount, shift]) = self.next();
             let currency = Currency::parse(format!("CUR{currency}").as_bytes()).unwrap();
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
@@ -245,14 +353,21 @@ mod tests {
             let leg = Leg { currency, kind: &self.kinds[kind as usize], direction, amount };
             let hold = EntryId(self.sent[self.sent.last().unwrap().1 as usize].0);
             let action = match what {
-                what if what < self.habit.holds => Action::Hold(leg),
-                what if what < self.habit.holds * 3 / 2 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
-                what if what < self.habit.holds * 2 => Action::Void { hold },
+                what if what < self.profile.holds => Action::Hold(leg),
+                what if what < self.profile.holds * 3 / 2 => {
+                    Action::Settle { hold, amount: Amount::new(0).unwrap() }
+                }
+                what if what < self.profile.holds * 2 => Action::Void { hold },
                 _ => Action::Post(leg),
             };
             let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(at), action };
-            let verdicts: Vec<_> = books.iter_mut().map(|book| book.apply(Millis(self.at), &entry).1).collect();
-            assert!(verdicts.windows(2).all(|pair| pair[0] == pair[1]), "{:?}: {verdicts:?}", self.habit);
+            let verdicts: Vec<_> =
+                books.iter_mut().map(|book| book.apply(Millis(self.at), &entry).1).collect();
+            assert!(
+                verdicts.windows(2).all(|pair| pair[0] == pair[1]),
+                "{:?}: {verdicts:?}",
+                self.profile
+            );
             verdicts[0]
         }
     }
@@ -267,7 +382,7 @@ mod tests {
         out.split_off(3)
     }
 
-    /// A book of one user who was read back.
+    /// A book with the one user, loaded from its image.
     fn restored(book: &Book) -> Book {
         let mut other = Book::new(usize::MAX);
         book.names().iter().for_each(|name| assert!(other.name(name).is_ok()));
@@ -281,12 +396,16 @@ mod tests {
         other
     }
 
-    /// Everything that a user answers.
+    /// All answers that a user can give: balances, and statistics over many windows.
     fn answers(user: &User, names: &Names) -> Vec<String> {
         let mut answers = vec![format!("{:?} {} {:?}", user.id(), user.version(), user.as_of())];
         user.visit_balances(|balance| answers.push(format!("{balance:?} {}", balance.available())));
         let windows = [15, 60, 24 * 60, 30 * 60, 8 * 24 * 60, 100 * 24 * 60, 400 * 24 * 60];
-        for window in windows.map(|minutes| Window::Last(minutes * 60_000)).into_iter().chain([Window::Lifetime]) {
+        for window in windows
+            .map(|minutes| Window::Last(minutes * 60_000))
+            .into_iter()
+            .chain([Window::Lifetime])
+        {
             for back in [0, HOUR_MS, 23 * HOUR_MS, 3 * DAY_MS, 50 * DAY_MS] {
                 let at = Millis(user.as_of().0.saturating_sub(back));
                 let range = user.range(window, at);
@@ -299,37 +418,45 @@ mod tests {
         answers
     }
 
-    /// The book of a user of this habit, with the rest of the feed.
-    fn grown(habit: Habit) -> (Book, Feed) {
-        let (mut book, mut feed) = (Book::new(usize::MAX), Feed::new(habit));
-        while feed.sent.len() < habit.entries {
-            feed.apply(&mut [&mut book]);
+    /// The book of a user of this profile, and the feed to continue with.
+    fn grown(profile: Profile) -> (Book, Feed) {
+        let (mut book, mut feed) = (Book::new(usize::MAX), Feed::new(profile));
+        while feed.sent.len() < profile.entries {
+            feed.apply_to(&mut [&mut book]);
         }
         (book, feed)
     }
 
     #[test]
-    fn a_user_read_back_is_the_same_user() {
-        for habit in HABITS {
+    fn a_loaded_user_equals_the_stored_user() {
+        for profile in PROFILES {
             for seed in 0..4 {
-                let habit = Habit { seed: habit.seed + 100 * seed, ..habit };
-                let (mut book, mut feed) = grown(habit);
+                let profile = Profile { seed: profile.seed + 100 * seed, ..profile };
+                let (mut book, mut feed) = grown(profile);
                 let mut other = restored(&book);
-                assert_eq!(image(user(&book)), image(user(&other)), "{habit:?}");
-                assert_eq!(other.entries(), book.entries(), "{habit:?}");
+                assert_eq!(image(user(&book)), image(user(&other)), "{profile:?}");
+                assert_eq!(other.entries(), book.entries(), "{profile:?}");
                 for _ in 0..1_000 {
-                    feed.apply(&mut [&mut book, &mut other]);
+                    feed.apply_to(&mut [&mut book, &mut other]);
                 }
-                assert_eq!(image(user(&book)), image(user(&other)), "{habit:?}");
-                assert_eq!(answers(user(&book), book.names()), answers(user(&other), other.names()), "{habit:?}");
-                let (own, others) = (user(&book).heap_bytes(), user(&other).heap_bytes());
-                assert!(others.abs_diff(own) <= own / 2 + 256, "{habit:?}: {own} and {others} bytes");
-                assert_eq!(other.entries(), book.entries(), "{habit:?}");
+                assert_eq!(image(user(&book)), image(user(&other)), "{profile:?}");
+                assert_eq!(
+                    answers(user(&book), book.names()),
+                    answers(user(&other), other.names()),
+                    "{profile:?}"
+                );
+                let (own, loaded) = (user(&book).heap_bytes(), user(&other).heap_bytes());
+                assert!(
+                    loaded.abs_diff(own) <= own / 2 + 256,
+                    "{profile:?}: {own} and {loaded} bytes"
+                );
+                assert_eq!(other.entries(), book.entries(), "{profile:?}");
             }
         }
     }
 
-    /// A book of one user who came from another slice, where kinds have other numbers, of one byte or of two.
+    /// A book with the one user, moved to a slice with other kind numbers. The slice knows the
+    /// first `known` kinds of `order`; from 128 on, numbers take two bytes.
     fn moved(book: &Book, known: u64, order: impl Fn(u64) -> u64) -> Book {
         let mut names = Names::default();
         (0..known).for_each(|n| _ = names.number(&format!("kind_{}", order(n))));
@@ -345,42 +472,50 @@ mod tests {
     }
 
     #[test]
-    fn a_user_moves_to_a_slice_that_numbers_kinds_otherwise() {
-        for habit in HABITS {
-            let (mut book, mut feed) = grown(habit);
+    fn a_user_moves_to_a_slice_with_other_kind_numbers() {
+        for profile in PROFILES {
+            let (mut book, mut feed) = grown(profile);
             let own = image(user(&book));
             let mut none = moved(&book, 0, |n| n);
-            let mut few = moved(&book, habit.kinds / 2, |n| habit.kinds - 1 - n);
+            let mut few = moved(&book, profile.kinds / 2, |n| profile.kinds - 1 - n);
             let mut many = moved(&book, 200, |n| 199 - n);
             assert_eq!(
                 image(user(&many)).len() > own.len(),
-                !user(&book).packed.get(Part::Groups).is_empty(),
-                "{habit:?}"
+                !user(&book).packed.get(Section::Groups).is_empty(),
+                "{profile:?}"
             );
             for other in [&none, &few, &many] {
-                assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
-                // And back.
+                assert_eq!(
+                    answers(user(&book), book.names()),
+                    answers(user(other), other.names()),
+                    "{profile:?}"
+                );
+                // Moving back gives the original image.
                 let mut names = Names::default();
                 book.names().iter().for_each(|name| _ = names.number(name));
                 let (kinds, mut back) = (names.len(), Vec::new());
                 user(other).store_for(other.names(), &mut names, &mut back);
-                assert!(back == own && names.len() == kinds, "{habit:?}");
+                assert!(back == own && names.len() == kinds, "{profile:?}");
             }
-            // Holds are settled, kinds come: the users go on as one.
+            // The moved users behave like the original: holds are settled, kinds are added.
             for _ in 0..1_000 {
-                feed.apply(&mut [&mut book, &mut none, &mut few, &mut many]);
+                feed.apply_to(&mut [&mut book, &mut none, &mut few, &mut many]);
             }
             for other in [&none, &few, &many] {
-                assert_eq!(answers(user(&book), book.names()), answers(user(other), other.names()), "{habit:?}");
+                assert_eq!(
+                    answers(user(&book), book.names()),
+                    answers(user(other), other.names()),
+                    "{profile:?}"
+                );
             }
         }
     }
 
     #[test]
-    fn the_habits_reach_every_shape() {
+    fn the_profiles_cover_every_user_shape() {
         let (mut runs, mut tables, mut holds, mut many_ids, mut currencies) = (0, 0, 0, 0, 0);
-        for habit in HABITS {
-            let (book, _) = grown(habit);
+        for profile in PROFILES {
+            let (book, _) = grown(profile);
             let user = user(&book);
             currencies += usize::from(user.balances.len() == CURRENCIES_PER_USER);
             many_ids += usize::from(user.heap_bytes() > 4_096 * REMEMBERED_BYTES);
@@ -393,10 +528,11 @@ mod tests {
         assert!(runs > 1 && tables > 1 && holds > 1 && many_ids > 0 && currencies > 0);
     }
 
-    /// Loads what may be anything. What is taken must be a user: it has the image it came from, it answers, and it goes on.
+    /// Loads an arbitrary image. A user that loads must store the same image, answer queries, and
+    /// take further entries.
     fn survives(bytes: &[u8], names: &mut Names, feed: &mut Feed) -> Result<(), Malformed> {
         let (mut user, used) = User::load(bytes, names.len() as u32)?;
-        assert_eq!(image(&user), bytes[..used], "a user has one image");
+        assert_eq!(image(&user), bytes[..used], "the image is canonical");
         let _ = answers(&user, names);
         for n in 0..12 {
             let (id, at, [what, currency, kind, direction, amount, _]) = feed.next();
@@ -404,14 +540,19 @@ mod tests {
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
             let amount = Amount::new(amount as i64).unwrap();
             let kind = &feed.kinds[kind as usize];
-            let hold = user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
+            let hold =
+                user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
             let action = match what % 4 {
                 0 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
                 1 => Action::Hold(Leg { currency, kind, direction, amount }),
                 2 => Action::Void { hold },
                 _ => Action::Post(Leg { currency, kind, direction, amount }),
             };
-            let at = Millis(if n % 3 == 0 { at } else { user.as_of().0.saturating_sub(n * QUARTER_MS * 8) });
+            let at = Millis(if n % 3 == 0 {
+                at
+            } else {
+                user.as_of().0.saturating_sub(n * BUCKET_MS * 8)
+            });
             let entry = EntryRef { id: EntryId(id), user: user.id(), at, action };
             if let Ok(effect) = user.judge(names, Millis(u64::MAX), &entry) {
                 user.book(names, effect);
@@ -419,36 +560,40 @@ mod tests {
         }
         let _ = answers(&user, names);
         let again = image(&user);
-        let (user, _) = User::load(&again, names.len() as u32).expect("what was booked is stored and read back");
+        let (user, _) = User::load(&again, names.len() as u32)
+            .expect("the image of a user that has booked entries loads");
         assert_eq!(image(&user), again);
         Ok(())
     }
 
     #[test]
-    fn no_image_breaks_the_ledger() {
+    fn corrupt_images_are_refused_or_load_as_valid_users() {
         let (mut taken, mut refused) = (0, std::collections::BTreeMap::<&str, u32>::new());
-        for habit in HABITS {
-            let (book, mut feed) = grown(habit);
+        for profile in PROFILES {
+            let (book, mut feed) = grown(profile);
             let image = image(user(&book));
             let mut names = Names::default();
             feed.kinds.iter().for_each(|kind| _ = names.number(kind));
-            assert_eq!(survives(&image, &mut names, &mut feed), Ok(()), "{habit:?}");
+            assert_eq!(survives(&image, &mut names, &mut feed), Ok(()), "{profile:?}");
             let mut count = |result| match result {
                 Ok(()) => taken += 1,
                 Err(Malformed(why)) => *refused.entry(why).or_default() += 1,
             };
-            // A small image at every byte, a large one here and there.
+            // Small images are changed at every byte, large ones at every `stride` bytes.
             let stride = (image.len() / 600 + 1).pow(2);
             for at in (0..image.len()).step_by(stride) {
-                assert!(survives(&image[..at], &mut names, &mut feed).is_err(), "{habit:?} cut at {at}");
-                // The length agrees, what it measures is cut.
+                assert!(
+                    survives(&image[..at], &mut names, &mut feed).is_err(),
+                    "{profile:?} cut at {at}"
+                );
+                // A truncated image whose length prefix matches.
                 let mut cut = image[..at].to_vec();
-                if let Some(room) = cut.first_chunk_mut() {
-                    *room = u32::to_le_bytes(at as u32 - 4);
+                if let Some(length) = cut.first_chunk_mut() {
+                    *length = u32::to_le_bytes(at as u32 - 4);
                     count(survives(&cut, &mut names, &mut feed));
                 }
             }
-            // Every bit.
+            // Flipped bits.
             let bits = (0..image.len()).flat_map(|at| (0..8).map(move |bit| (at, 1u8 << bit)));
             for (at, flip) in bits.step_by(stride * 2 - 1) {
                 for change in [flip, 0xff, 0x80 | flip] {
@@ -457,10 +602,11 @@ mod tests {
                     count(survives(&flipped, &mut names, &mut feed));
                 }
             }
-            // Bytes that come, go and move.
+            // Inserted, removed and replaced bytes.
             for _ in 0..400 / stride {
                 let mut changed = image.clone();
-                let (at, to) = (4 + feed.draw(image.len() as u64 - 4) as usize, feed.draw(256) as u8);
+                let (at, to) =
+                    (4 + feed.draw(image.len() as u64 - 4) as usize, feed.draw(256) as u8);
                 match feed.draw(3) {
                     0 => changed.insert(at, to),
                     1 => _ = changed.remove(at),
@@ -481,13 +627,16 @@ mod tests {
             let currency = Currency::parse(b"COIN").unwrap();
             Leg { currency, kind, direction, amount: Amount::new(amount).unwrap() }
         };
-        let usd = Leg { currency: Currency::parse(b"USD").unwrap(), ..coin("topup", Direction::Credit, 1_999) };
+        let usd = Leg {
+            currency: Currency::parse(b"USD").unwrap(),
+            ..coin("topup", Direction::Credit, 1_999)
+        };
         for (id, at, action) in [
             (1, 0, Action::Post(coin("topup", Direction::Credit, 500))),
             (2, 1, Action::Post(coin("gift_sent", Direction::Debit, 20))),
-            (3, QUARTER_MS, Action::Post(coin("gift_sent", Direction::Debit, 200))),
-            (4, QUARTER_MS, Action::Hold(coin("payout", Direction::Debit, 300))),
-            (5, QUARTER_MS, Action::Post(usd)),
+            (3, BUCKET_MS, Action::Post(coin("gift_sent", Direction::Debit, 200))),
+            (4, BUCKET_MS, Action::Hold(coin("payout", Direction::Debit, 300))),
+            (5, BUCKET_MS, Action::Post(usd)),
         ] {
             let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(START + at), action };
             assert_eq!(book.apply(Millis(START + at), &entry).1, Verdict::Accepted);
@@ -502,6 +651,7 @@ mod tests {
         1505000001f40308010102dc0114b40105020001cf0f\
         0019004c1d000f00000001f40300010114010101c801010201cf0f\
         01040000000000000000000000000000000102ac02\
-        8456be940080d3541120f58c14a1f226921bb398a03be154cbea45ca59e12f6edd7142f5a03be154f6a14115259ea96f\
+        8456be940080d3541120f58c14a1f226921bb398a03be154cbea45ca59e12f6e\
+        dd7142f5a03be154f6a14115259ea96f\
         6ea65d450180d3545eb02f67e56acfcc0fca1b1aa03be1540d1d4ef1314b17f0";
 }

@@ -1,25 +1,31 @@
-//! Where a user's slot is: extendible hashing, grown one segment at a time.
+//! Index of one slice: user id to slot, by extendible hashing that grows one segment at a time.
 //!
-//! The top bits of a user's hash choose a segment through a directory, the low bits of its upper half a place in it; collisions
-//! go to the next place. A segment that is four fifths full is cut in two by one more bit, so no step moves more than one
-//! segment (32 KiB), whatever the number of users. Method: R. Fagin et al., *Extendible Hashing*, 1979.
+//! The top bits of a user's hash select a segment through a directory. The low bits of the hash's
+//! upper half select a place (one cell of the hash table) in the segment; collisions are resolved
+//! by linear probing. A segment that is four fifths full is split in two by one more hash bit, so
+//! no insertion moves more than one segment (32 KiB), whatever the number of users. Method:
+//! R. Fagin et al., *Extendible Hashing*, 1979.
 //!
-//! A place holds the hash's upper 32 bits and the slot; the slot's own id has the last word.
+//! A place holds the hash's upper 32 bits and the slot. A match is confirmed by comparing the id of
+//! the user in the slot.
 
 use super::id::UserId;
 
 /// Number of a user's slot in its slice.
-pub type Slot = u32;
+pub type UserSlot = u32;
 
+/// Places of a segment.
 const PLACES: usize = 4_096;
 const PLACE_BITS: u32 = PLACES.trailing_zeros();
-/// A segment is cut when it holds more.
+/// Users from which on a segment is split: a load factor of four fifths.
 const FULL: usize = PLACES * 4 / 5;
-/// A segment that cannot be cut any more takes users until one place is free, where every search ends.
+/// Users up to which a segment of maximum depth is filled. One place stays free, because every
+/// probe sequence ends at a free place.
 const FILLED: usize = PLACES - 1;
-/// A segment for so many expected users is hardly cut: that is four standard deviations below [`FULL`].
+/// Users per segment when the index is presized: four standard deviations below [`FULL`], so that
+/// a segment is hardly ever split.
 const EXPECTED: usize = FULL - 4 * FULL.isqrt();
-/// Directory bits and place bits come from the same 32 bits.
+/// Maximum depth of a segment: directory bits and place bits come from the same 32 bits.
 const MOST_DEPTH: u32 = u32::BITS - PLACE_BITS;
 
 #[derive(Debug)]
@@ -27,20 +33,20 @@ struct Segment {
     /// `hash << 32 | slot + 1`; 0 is free.
     places: Box<[u64; PLACES]>,
     used: usize,
-    /// How many directory bits all its users share.
+    /// Number of leading hash bits that all users of the segment share.
     depth: u32,
 }
 
-/// Why a user was not added.
+/// Why a user was not inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotAdded {
-    /// They are in the index.
+    /// The user is already in the index.
     Known,
-    /// Their segment can be neither filled nor cut any further.
+    /// The user's segment is full and has maximum depth, so it cannot be split.
     Full,
 }
 
-/// The index of one slice.
+/// User id to slot, for one slice.
 #[derive(Debug)]
 pub struct Index {
     directory: Vec<u32>,
@@ -55,7 +61,8 @@ impl Default for Index {
 }
 
 impl Index {
-    /// An index as large as it becomes with so many users: it need not be cut over and over when they come.
+    /// An empty index presized for `users` users, which avoids repeated splits while they are
+    /// inserted.
     pub fn for_users(users: usize) -> Self {
         let depth = (0..MOST_DEPTH).find(|depth| users >> depth <= EXPECTED).unwrap_or(MOST_DEPTH);
         let segments = 1 << depth;
@@ -66,9 +73,9 @@ impl Index {
         }
     }
 
-    /// Calls `is` with the slots that may be `user`'s, until it says yes.
+    /// Finds the user's slot. Calls `is` with each candidate slot until it returns true.
     #[inline]
-    pub fn find(&self, user: UserId, mut is: impl FnMut(Slot) -> bool) -> Option<Slot> {
+    pub fn find(&self, user: UserId, mut is: impl FnMut(UserSlot) -> bool) -> Option<UserSlot> {
         let hash = upper(user);
         let places = &self.segment(hash).places;
         let mut at = hash as usize % PLACES;
@@ -87,21 +94,28 @@ impl Index {
         }
     }
 
-    /// The place where a user is looked for first.
+    /// The first place of the user's probe sequence, to be prefetched.
     #[inline]
     pub fn place(&self, user: UserId) -> &u64 {
         let hash = upper(user);
         &self.segment(hash).places[hash as usize % PLACES]
     }
 
-    /// Whether a user who is not in the index can be added: only for ids that were chosen to share their hash there is no room.
+    /// Whether a user that is not in the index can be inserted. False only when very many ids
+    /// share their leading hash bits, which happens only if they were chosen for it.
     pub fn has_room(&self, user: UserId) -> bool {
         let segment = self.segment(upper(user));
         segment.depth < MOST_DEPTH || segment.used < FILLED
     }
 
-    /// Adds a user, unless `is` says of a slot that it is theirs already, or there is no room.
-    pub fn insert(&mut self, user: UserId, slot: Slot, mut is: impl FnMut(Slot) -> bool) -> Result<(), NotAdded> {
+    /// Inserts a user. Fails if `is` confirms a candidate slot as the user's, or if the user's
+    /// segment is full and cannot be split.
+    pub fn insert(
+        &mut self,
+        user: UserId,
+        slot: UserSlot,
+        mut is: impl FnMut(UserSlot) -> bool,
+    ) -> Result<(), NotAdded> {
         let hash = upper(user);
         let segment = loop {
             let number = self.directory[self.entry(hash)] as usize;
@@ -109,7 +123,7 @@ impl Index {
             if segment.used < FULL || segment.depth == MOST_DEPTH {
                 break &mut self.segments[number];
             }
-            self.cut(hash);
+            self.split(hash);
         };
         if segment.used >= FILLED {
             return Err(NotAdded::Full);
@@ -118,7 +132,9 @@ impl Index {
         loop {
             match segment.places[at] {
                 0 => break,
-                place if (place >> 32) as u32 == hash && is(place as u32 - 1) => return Err(NotAdded::Known),
+                place if (place >> 32) as u32 == hash && is(place as u32 - 1) => {
+                    return Err(NotAdded::Known);
+                }
                 _ => at = (at + 1) % PLACES,
             }
         }
@@ -136,8 +152,9 @@ impl Index {
         &self.segments[self.directory[self.entry(hash)] as usize]
     }
 
-    /// Cuts the segment of `hash` in two, doubling the directory first where it has no bit for it.
-    fn cut(&mut self, hash: u32) {
+    /// Splits the segment of `hash` in two. Doubles the directory first if it has no bit left to
+    /// tell the halves apart.
+    fn split(&mut self, hash: u32) {
         let number = self.directory[self.entry(hash)];
         let depth = self.segments[number as usize].depth;
         if depth == self.depth {
@@ -151,7 +168,8 @@ impl Index {
             let to = if bit(place, depth) { later } else { number };
             self.segments[to as usize].put(place);
         }
-        // The entries that pointed at the segment are neighbours; the upper half of them now points at the new one.
+        // The directory entries of the old segment are contiguous; the upper half of them now
+        // points to the new segment.
         let shared = 1usize << (self.depth - depth);
         let first = self.entry(hash) & !(shared - 1);
         self.directory[first + shared / 2..first + shared].fill(later);
@@ -164,20 +182,21 @@ impl Index {
     }
 }
 
-/// Says for whom an index that is made later will have room: it counts users by all the bits by which segments can be cut. Two mebibytes, however many
-/// users come.
+/// Checks, before an index is built, that it can hold a set of user ids. Counts users by all hash
+/// bits that can split segments. Takes two mebibytes, whatever the number of users.
 #[derive(Debug)]
-pub struct Room(Vec<u16>);
+pub struct HashOccupancy(Vec<u16>);
 
-impl Default for Room {
+impl Default for HashOccupancy {
     fn default() -> Self {
         Self(vec![0; 1 << MOST_DEPTH])
     }
 }
 
-impl Room {
-    /// Takes another user; `false`, and nothing is changed, if an index of those before has no room for them.
-    pub fn take(&mut self, user: UserId) -> bool {
+impl HashOccupancy {
+    /// Counts one more user. Returns false, and changes nothing, if an index of the users counted
+    /// so far could not hold it.
+    pub fn insert(&mut self, user: UserId) -> bool {
         let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
         let has_room = usize::from(*count) < FILLED;
         *count += u16::from(has_room);
@@ -204,7 +223,7 @@ fn upper(user: UserId) -> u32 {
     (user.hash() >> 32) as u32
 }
 
-/// Whether directory bit `depth`, counted from the top, of a place's hash is set.
+/// Bit `depth` of a place's hash, counted from the top.
 fn bit(place: u64, depth: u32) -> bool {
     place >> (u64::BITS - 1 - depth) & 1 == 1
 }
@@ -218,9 +237,9 @@ mod tests {
         let users = 50_000u32;
         let id = |n: u32| UserId(u64::from(n) * 7_919);
         let mut index = Index::default();
-        let mut expecting = Index::for_users(users as usize);
+        let mut presized = Index::for_users(users as usize);
         for n in 0..users {
-            assert_eq!(expecting.insert(id(n), n, |slot| slot == n), Ok(()));
+            assert_eq!(presized.insert(id(n), n, |slot| slot == n), Ok(()));
             assert_eq!(index.find(id(n), |slot| slot == n), None);
             assert_eq!(index.insert(id(n), n, |slot| slot == n), Ok(()));
         }
@@ -231,11 +250,11 @@ mod tests {
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
         assert!(index.segments.iter().all(|s| s.used <= FULL));
-        assert_eq!((&expecting.directory, expecting.depth), (&(0..32).collect(), index.depth));
-        assert!((0..users).all(|n| expecting.find(id(n), |slot| id(slot) == id(n)) == Some(n)));
+        assert_eq!((&presized.directory, presized.depth), (&(0..32).collect(), index.depth));
+        assert!((0..users).all(|n| presized.find(id(n), |slot| id(slot) == id(n)) == Some(n)));
     }
 
-    /// The user whose hash is this: [`UserId::hash`] is a bijection, undone step by step.
+    /// The user with this hash: the inverse of [`UserId::hash`], which is a bijection.
     fn with_hash(hash: u64) -> UserId {
         let mut x = hash;
         x ^= x >> 31 ^ x >> 62;
@@ -247,23 +266,29 @@ mod tests {
     }
 
     #[test]
-    fn users_of_one_hash_are_refused_before_it_is_too_late() {
+    fn colliding_users_are_refused_when_their_segment_is_full() {
         let mut index = Index::default();
         let id = |n: u32| with_hash(u64::from(n) | 7 << 40);
         assert!((0..9).all(|n| id(n).hash() == u64::from(n) | 7 << 40));
         for n in 0..5_000 {
             let has_room = index.has_room(id(n));
             assert_eq!(has_room, n < FILLED as u32);
-            assert_eq!(index.insert(id(n), n, |_| false), if has_room { Ok(()) } else { Err(NotAdded::Full) });
+            assert_eq!(
+                index.insert(id(n), n, |_| false),
+                if has_room { Ok(()) } else { Err(NotAdded::Full) }
+            );
         }
         for n in 0..5_000 {
             let found = index.find(id(n), |slot| id(slot) == id(n));
             assert_eq!(found, (n < FILLED as u32).then_some(n));
         }
-        let mut room = Room::default();
-        assert!((0..5_000).all(|n| room.take(id(n)) == (n < FILLED as u32)), "and they can be told before");
-        assert!(index.has_room(with_hash(1 << 63)), "others are not held up");
-        assert!(room.take(with_hash(1 << 63)));
+        let mut occupancy = HashOccupancy::default();
+        assert!(
+            (0..5_000).all(|n| occupancy.insert(id(n)) == (n < FILLED as u32)),
+            "occupancy predicts what the index can hold"
+        );
+        assert!(index.has_room(with_hash(1 << 63)), "users of other segments are not affected");
+        assert!(occupancy.insert(with_hash(1 << 63)));
         assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));
         assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));
     }

@@ -1,59 +1,74 @@
-//! What the ledger knows of memory: where reading will go next, and how small blocks grow.
+//! Memory policy of the ledger: the prefetch steps of a user look-up, and the growth of small
+//! blocks.
+//!
+//! A look-up is a chain of dependent cache misses: index, user, user's data. [`ahead`] interleaves
+//! the steps of several look-ups, so that their misses overlap.
 
-use super::index::Slot;
+use super::index::UserSlot;
 use std::cell::Cell;
 
-/// The steps of the way to a user, as far as memory is concerned: what each reads says where the next one leads.
+/// Prefetch steps of a user look-up, in order. Each step reads what the step before prefetched and
+/// prefetches what that points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// The place in the index.
+    /// Prefetches the hash-table place in the index.
     Place,
-    /// The user.
+    /// Prefetches the user.
     User,
-    /// What hangs on the user: where each part begins.
-    Parts,
-    /// The rest of these parts and what hangs on them, as far as an entry needs it.
+    /// Prefetches the user's packed sections and the head of its rare state.
+    Sections,
+    /// Prefetches what the rare state points to, as far as booking an entry needs it.
     Deep,
 }
 
 impl Step {
-    /// The whole way to where an entry is booked.
-    pub const OF_ENTRY: [Self; 4] = [Self::Place, Self::User, Self::Parts, Self::Deep];
+    /// All steps up to the memory where an entry is booked.
+    pub const OF_ENTRY: [Self; 4] = [Self::Place, Self::User, Self::Sections, Self::Deep];
 }
 
-/// What the steps of one way have found so far.
+/// State of one look-up between its steps: the user's slot, once the index was read.
 #[derive(Debug, Default)]
-pub struct Way(Cell<Option<Slot>>);
+pub struct Lookup(Cell<Option<UserSlot>>);
 
-impl Way {
-    /// Takes [`Step::User`].
-    pub(super) fn found(&self, slot: Option<Slot>) {
+impl Lookup {
+    /// Stores the result of [`Step::User`].
+    pub(super) fn found(&self, slot: Option<UserSlot>) {
         self.0.set(slot);
     }
 
-    /// The user's slot, if it was found.
-    pub(super) fn slot(&self) -> Option<Slot> {
+    /// The user's slot, if [`Step::User`] found it.
+    pub(super) fn slot(&self) -> Option<UserSlot> {
         self.0.get()
     }
 }
 
-/// How many items lie between the steps of the way to one user: as much work as a cache miss takes.
-const APART: usize = 4;
+/// Prefetch distance between two steps, in items: about as much work as one cache miss takes.
+const DISTANCE: usize = 4;
 
-/// The steps to take before item `at` of a walk is worked on, so that cache misses overlap with the work on the items before: the
-/// last step is taken [`APART`] items ahead, each other one as much ahead of the next.
+/// The prefetch steps to run before item `at` is processed, so that cache misses overlap with the
+/// work on earlier items. The last step runs [`DISTANCE`] items ahead of processing, each earlier
+/// step [`DISTANCE`] items ahead of the next. At item 0 this includes all steps of the first items.
 #[inline]
-pub fn ahead<T, const N: usize>(items: &[T], at: usize, steps: [Step; N]) -> impl Iterator<Item = (&T, Step)> {
+pub fn ahead<T, const N: usize>(
+    items: &[T],
+    at: usize,
+    steps: [Step; N],
+) -> impl Iterator<Item = (&T, Step)> {
     steps.into_iter().enumerate().flat_map(move |(place, step)| {
-        let reach = at + (N - place) * APART;
+        let reach = at + (N - place) * DISTANCE;
         let from = if at == 0 { 0 } else { reach };
-        items.get(from..items.len().min(reach + 1)).unwrap_or_default().iter().map(move |item| (item, step))
+        items
+            .get(from..items.len().min(reach + 1))
+            .unwrap_or_default()
+            .iter()
+            .map(move |item| (item, step))
     })
 }
 
-/// The room that so many bytes get. Small blocks are many: they grow by no more than fills the next size that allocators have — four of them
-/// from one power of two to the next, and a multiple of 16 bytes.
-pub(super) fn room(bytes: usize) -> usize {
+/// Capacity for a block of `bytes` bytes: the next size class of common allocators, which have four
+/// per power of two, in multiples of 16 bytes. There are many small blocks, so larger growth steps
+/// would waste memory.
+pub(super) fn block_bytes(bytes: usize) -> usize {
     if bytes == 0 {
         return 0;
     }

@@ -1,37 +1,42 @@
-//! What a user has of groups, remembered ids and rows, as long as it is little: three parts, one behind the other, in one block of memory.
+//! Packed block: the groups, remembered ids and rows of a small user, as three sections in one
+//! allocation.
 //!
-//! One block is found, fetched and grown at once, and wastes one rest. What changes most lies last: rows come at the end, ids before few rows.
+//! One allocation needs one pointer, one prefetch and one growth step, and has unused capacity only
+//! once. Sections are ordered by how often they change, the most changed one last: rows are
+//! appended at the end of the block, and inserting an id moves only the few rows behind it. A
+//! section that grows large moves out of the block: ids to `recent::Tables`, rows to
+//! `counters::Runs`.
 
-use super::memory::room;
+use super::memory::block_bytes;
 use crate::prefetch::{self, LINE_BYTES};
 use std::ops::{Deref, DerefMut, Range};
 
-/// Bytes at the end of the rows in which the newest are.
+/// Bytes at the end of the rows that are prefetched: the newest rows are there.
 const LATEST_BYTES: usize = 2 * LINE_BYTES;
 
-/// A part of the block.
+/// A section of the block, in the block's order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// Lifetime figures ([`super::counters::Groups`]).
+pub enum Section {
+    /// Lifetime figures of groups ([`super::counters::Groups`]).
     Groups,
-    /// Remembered ids ([`super::recent`]).
+    /// Remembered entry ids ([`super::recent`]).
     Ids,
-    /// Counters by time ([`super::rows`]).
+    /// Counter rows by time ([`super::rows`]).
     Rows,
 }
 
-/// The block.
+/// The packed block of one user.
 #[derive(Debug, Default)]
 pub struct Packed {
-    /// The parts, and zeros up to what the allocator has.
+    /// The sections, then zeros up to the allocation's size ([`block_bytes`]).
     bytes: Box<[u8]>,
-    /// Where each part ends.
+    /// End offset of each section.
     ends: [u16; 3],
 }
 
-/// Bytes some of which can be replaced by more or fewer.
+/// A growable byte string that supports splicing.
 pub(super) trait Bytes: Deref<Target = [u8]> + DerefMut {
-    /// Puts `new` in the place of `old`.
+    /// Replaces the range `old` by `new`, which may be longer or shorter.
     fn replace(&mut self, old: Range<usize>, new: &[u8]);
 }
 
@@ -40,7 +45,7 @@ impl Bytes for Vec<u8> {
         let (len, end) = (self.len(), old.start + new.len());
         let spliced = len - old.len() + new.len();
         if spliced > self.capacity() {
-            self.reserve_exact(room(spliced) - len);
+            self.reserve_exact(block_bytes(spliced) - len);
         }
         self.resize(len.max(spliced), 0);
         self.copy_within(old.end..len, end);
@@ -50,33 +55,34 @@ impl Bytes for Vec<u8> {
 }
 
 impl Packed {
-    /// These parts, with the room that they would have had they come bit by bit.
-    pub(super) fn new(parts: [&[u8]; 3]) -> Self {
-        let len = parts.iter().map(|part| part.len()).sum();
-        let mut bytes = Vec::with_capacity(room(len));
-        let ends = parts.map(|part| {
-            bytes.extend_from_slice(part);
+    /// A block with these sections, with the capacity that it would have if they had been appended
+    /// bit by bit.
+    pub(super) fn new(sections: [&[u8]; 3]) -> Self {
+        let len = sections.iter().map(|section| section.len()).sum();
+        let mut bytes = Vec::with_capacity(block_bytes(len));
+        let ends = sections.map(|section| {
+            bytes.extend_from_slice(section);
             short(bytes.len())
         });
-        bytes.resize(room(len), 0);
+        bytes.resize(block_bytes(len), 0);
         Self { bytes: bytes.into_boxed_slice(), ends }
     }
 
-    /// A part.
+    /// A section's bytes.
     #[inline]
-    pub(super) fn get(&self, part: Part) -> &[u8] {
-        &self.bytes[self.range(part)]
+    pub(super) fn get(&self, section: Section) -> &[u8] {
+        &self.bytes[self.range(section)]
     }
 
-    /// A part that is to be changed.
+    /// A section, for modification.
     #[inline]
-    pub(super) const fn part(&mut self, part: Part) -> PartMut<'_> {
-        PartMut { packed: self, part }
+    pub(super) const fn section(&mut self, section: Section) -> SectionMut<'_> {
+        SectionMut { packed: self, section }
     }
 
-    /// Gives back what no part needs, after one of them has gone elsewhere.
+    /// Frees unused capacity, after a section has moved out of the block.
     pub(super) fn shrink(&mut self) {
-        self.resize(room(self.len()));
+        self.resize(block_bytes(self.len()));
     }
 
     /// Bytes on the heap.
@@ -84,19 +90,20 @@ impl Packed {
         self.bytes.len()
     }
 
-    /// Prefetches the groups and the ids, and where the rows begin and end: an entry is hardly booked between.
+    /// Prefetches the groups, the ids, and the first and last rows. Entries are hardly ever booked
+    /// in the rows between.
     #[inline]
     pub(super) fn prefetch(&self) {
         self.lines().for_each(|line| prefetch::line((line * LINE_BYTES) as *const u8));
     }
 
-    /// The numbers of the cache lines that [`Self::prefetch`] names.
+    /// Numbers of the cache lines that [`Self::prefetch`] requests.
     #[inline]
     fn lines(&self) -> impl Iterator<Item = usize> {
         let len = self.len();
         let line = |at: usize| (self.bytes.as_ptr() as usize + at) / LINE_BYTES;
         let last = len.saturating_sub(1);
-        let first = line((self.range(Part::Rows).start + LINE_BYTES).min(last));
+        let first = line((self.range(Section::Rows).start + LINE_BYTES).min(last));
         let latest = line(len.saturating_sub(LATEST_BYTES)).max(first + 1);
         (line(0)..=first).chain(latest..=line(last)).take_while(move |_| len > 0)
     }
@@ -106,12 +113,12 @@ impl Packed {
     }
 
     #[inline]
-    fn range(&self, part: Part) -> Range<usize> {
+    fn range(&self, section: Section) -> Range<usize> {
         let [groups, ids, rows] = self.ends.map(usize::from);
-        match part {
-            Part::Groups => 0..groups,
-            Part::Ids => groups..ids,
-            Part::Rows => ids..rows,
+        match section {
+            Section::Groups => 0..groups,
+            Section::Ids => groups..ids,
+            Section::Rows => ids..rows,
         }
     }
 
@@ -124,45 +131,45 @@ impl Packed {
     }
 }
 
-/// A part that is to be changed: what is behind it moves.
+/// Mutable view of one section; the sections behind it move when its length changes.
 #[derive(Debug)]
-pub(super) struct PartMut<'a> {
+pub(super) struct SectionMut<'a> {
     packed: &'a mut Packed,
-    part: Part,
+    section: Section,
 }
 
-impl Deref for PartMut<'_> {
+impl Deref for SectionMut<'_> {
     type Target = [u8];
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.packed.get(self.part)
+        self.packed.get(self.section)
     }
 }
 
-impl DerefMut for PartMut<'_> {
+impl DerefMut for SectionMut<'_> {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
-        let range = self.packed.range(self.part);
+        let range = self.packed.range(self.section);
         &mut self.packed.bytes[range]
     }
 }
 
-impl Bytes for PartMut<'_> {
+impl Bytes for SectionMut<'_> {
     #[inline]
     fn replace(&mut self, old: Range<usize>, new: &[u8]) {
-        let Self { packed, part } = self;
-        let (part_start, len) = (packed.range(*part).start, packed.len());
-        let (start, behind) = (part_start + old.start, part_start + old.end);
+        let Self { packed, section } = self;
+        let (section_start, len) = (packed.range(*section).start, packed.len());
+        let (start, behind) = (section_start + old.start, section_start + old.end);
         let end = start + new.len();
         let spliced = len - old.len() + new.len();
         if spliced > packed.bytes.len() {
-            packed.resize(room(spliced));
+            packed.resize(block_bytes(spliced));
         }
         if end != behind {
             packed.bytes.copy_within(behind..len, end);
-            for part_end in &mut packed.ends[*part as usize..] {
-                *part_end = short(usize::from(*part_end) - old.len() + new.len());
+            for section_end in &mut packed.ends[*section as usize..] {
+                *section_end = short(usize::from(*section_end) - old.len() + new.len());
             }
         }
         packed.bytes[start..end].copy_from_slice(new);
@@ -170,7 +177,7 @@ impl Bytes for PartMut<'_> {
 }
 
 fn short(end: usize) -> u16 {
-    u16::try_from(end).expect("the limits of each part end long before 64 KiB")
+    u16::try_from(end).expect("the limits of the sections keep a block below 64 KiB")
 }
 
 #[cfg(test)]
@@ -178,12 +185,13 @@ mod tests {
     use super::*;
     use crate::ledger::id::UserId;
 
-    const PARTS: [Part; 3] = [Part::Groups, Part::Ids, Part::Rows];
+    const SECTIONS: [Section; 3] = [Section::Groups, Section::Ids, Section::Rows];
 
     #[test]
-    fn parts_are_vectors_of_their_own() {
+    fn sections_behave_like_separate_vectors() {
         for seed in 0..50u64 {
-            let (mut packed, mut vecs, mut state) = (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
+            let (mut packed, mut vecs, mut state) =
+                (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
             for step in 0..200 {
                 state = UserId(state).hash();
                 let draw = |below: usize, bits: u32| (state >> bits) as usize % below;
@@ -192,42 +200,51 @@ mod tests {
                 let start = draw(len + 1, 8);
                 let old = start..start + draw(len - start + 1, 24).min(draw(30, 40));
                 let new = vec![step as u8 + 1; draw(30, 48)];
-                packed.part(PARTS[place]).replace(old.clone(), &new);
+                packed.section(SECTIONS[place]).replace(old.clone(), &new);
                 Bytes::replace(&mut vecs[place], old, &new);
                 if draw(20, 56) == 0 {
-                    packed.part(PARTS[place]).replace(0..vecs[place].len(), &[]);
+                    packed.section(SECTIONS[place]).replace(0..vecs[place].len(), &[]);
                     vecs[place].clear();
                     packed.shrink();
-                    assert_eq!(packed.heap_bytes(), room(packed.len()));
+                    assert_eq!(packed.heap_bytes(), block_bytes(packed.len()));
                 }
-                assert_eq!(PARTS.map(|part| packed.get(part)), vecs.each_ref().map(|vec| &vec[..]), "seed {seed}");
+                assert_eq!(
+                    SECTIONS.map(|section| packed.get(section)),
+                    vecs.each_ref().map(|vec| &vec[..]),
+                    "seed {seed}"
+                );
             }
             let again = Packed::new(vecs.each_ref().map(|vec| &vec[..]));
-            assert_eq!(PARTS.map(|part| again.get(part)), PARTS.map(|part| packed.get(part)));
-            assert_eq!(again.heap_bytes(), room(packed.len()));
+            assert_eq!(
+                SECTIONS.map(|section| again.get(section)),
+                SECTIONS.map(|section| packed.get(section))
+            );
+            assert_eq!(again.heap_bytes(), block_bytes(packed.len()));
         }
     }
 
     #[test]
-    fn what_comes_bit_by_bit_has_the_room_of_what_comes_at_once() {
+    fn capacity_is_the_same_whether_grown_or_built_at_once() {
         let (mut grown, mut vec) = (Packed::default(), Vec::new());
         for len in 0..2_000 {
             let bytes = vec![7; len];
             assert_eq!(Packed::new([&bytes, b"", b""]).heap_bytes(), grown.heap_bytes(), "{len}");
             assert_eq!(vec.capacity(), grown.heap_bytes(), "{len}");
-            grown.part(Part::Ids).replace(len..len, &[7]);
+            grown.section(Section::Ids).replace(len..len, &[7]);
             Bytes::replace(&mut vec, len..len, &[7]);
         }
     }
 
     #[test]
-    fn each_line_is_prefetched_once_but_the_middle_of_many_rows() {
+    fn all_lines_but_the_middle_of_many_rows_are_prefetched_once() {
         for (ids, rows) in (0..400).map(|n| (n * 7 % 90, n)) {
             let packed = Packed::new([b"", &vec![1; ids], &vec![2; rows]]);
             let at = |n| (packed.bytes.as_ptr() as usize + n) / LINE_BYTES;
             let len = ids + rows;
             let mut all: Vec<_> = if len == 0 { vec![] } else { (at(0)..=at(len - 1)).collect() };
-            all.retain(|&line| line <= at(ids + LINE_BYTES) || line >= at(len.saturating_sub(LATEST_BYTES)));
+            all.retain(|&line| {
+                line <= at(ids + LINE_BYTES) || line >= at(len.saturating_sub(LATEST_BYTES))
+            });
             assert_eq!(packed.lines().collect::<Vec<_>>(), all, "{ids} and {rows}");
         }
     }

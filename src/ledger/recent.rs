@@ -1,44 +1,51 @@
-//! The entry ids that one user has accepted within the dedup horizon: 16 bytes each, whatever they were.
+//! Dedup window of one user: the entry ids accepted within the last 24 hours of the user's time,
+//! 16 bytes each.
 //!
-//! An id is kept as a 64-bit fingerprint, with a 32-bit fingerprint of the entry's parsed fields and the low 32 bits of its
-//! booking time. Two different ids of one user meet within the horizon with probability n·2⁻⁶⁴ an entry, and the later one is then
-//! *refused visibly* (`entry_id_conflict`); to be taken silently for a duplicate its fields would have to collide too (2⁻⁹⁶).
-//! Ids and kinds are hashed by XXH3 (Y. Collet, xxHash 0.8) with seed 0, fields folded together by multiplication. Fingerprints are kept
-//! on disk, sixteen bytes an id as here ([`super::image`]): how they are made and packed never changes.
+//! An id is stored as a 64-bit fingerprint, a 32-bit fingerprint of the entry's parsed fields, and
+//! the low 32 bits of its booking time. With n ids in the window, a new id collides with another
+//! one with probability n·2⁻⁶⁴, and is then *refused visibly* (`entry_id_conflict`). To be taken
+//! silently for a duplicate, its fields would have to collide too (2⁻⁹⁶). Ids and kinds are hashed
+//! by XXH3 (Y. Collet, xxHash 0.8) with seed 0; fields are folded together by multiplication.
 //!
-//! An id is remembered exactly while its booking time is not before the horizon; what lies before it is dropped in passing,
-//! at the latest [`SWEEP_QUARTERS`] later, long before the 32 bits of time come round.
+//! Fingerprints are stored on disk in the same 16 bytes ([`super::image`]), so how they are
+//! computed and packed never changes.
+//!
+//! An id counts exactly as long as its booking time is in the window. Expired ids are swept while
+//! entries are booked, at the latest [`SWEEP_BUCKETS`] buckets later, long before the 32-bit time
+//! wraps around.
 
 use super::cursor::Malformed;
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
 use super::packed::Bytes;
-use super::time::{Millis, QUARTER_MS, Quarter};
-use super::{DEDUP_HORIZON_MS, RECENT_PER_USER};
+use super::time::{BUCKET_MS, Bucket, Millis};
+use super::{DEDUP_WINDOW_MS, RECENT_PER_USER};
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Up to so many ids are a plain list.
+/// Maximum number of ids kept as a plain list in the user's packed block.
 const LISTED: usize = 16;
-/// Beyond so many ids the table becomes [`TABLES`], so that no growth moves more than a part of them.
+/// Maximum number of ids kept in one table. Beyond it there are [`TABLES`] tables, so that growth
+/// moves only a fraction of the ids at a time.
 const ONE_TABLE: usize = 4_096;
-/// Tables of a user with very many ids.
+/// Number of tables of a user with more than [`ONE_TABLE`] ids.
 const TABLES: usize = 64;
-/// Of evenly spread ids, one to a share on average ([`Tables::store`]), one share in 10¹⁵ holds more than so many.
-const CROWD: u32 = 16;
+/// Largest bin for which [`Tables::store`] uses insertion sort. With evenly spread ids, one per bin
+/// on average, one bin in 10¹⁵ is larger.
+const LARGEST_BIN: u32 = 16;
 /// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
 pub(super) const REMEMBERED_BYTES: usize = 16;
-/// Each table is swept once in so many quarters of the user's time.
-const SWEEP_QUARTERS: Quarter = TABLES as Quarter;
+/// Sweep period of each table, in 15-minute buckets of the user's time.
+const SWEEP_BUCKETS: Bucket = TABLES as Bucket;
 
 const _: () = assert!(
-    ((SWEEP_QUARTERS as u64 + 1) * QUARTER_MS + DEDUP_HORIZON_MS) < 1 << 32,
-    "what is not yet swept must not look young again"
+    ((SWEEP_BUCKETS as u64 + 1) * BUCKET_MS + DEDUP_WINDOW_MS) < 1 << 32,
+    "the 32-bit booking time of an id that is not swept yet does not wrap around"
 );
 
-/// What is kept of one accepted entry.
+/// Fingerprints and booking time of one accepted entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remembered {
     id: u64,
@@ -57,7 +64,8 @@ impl Remembered {
     }
 
     fn to_bytes(self) -> [u8; REMEMBERED_BYTES] {
-        (u128::from(self.id) << 64 | u128::from(self.at_low) << 32 | u128::from(self.fields)).to_le_bytes()
+        (u128::from(self.id) << 64 | u128::from(self.at_low) << 32 | u128::from(self.fields))
+            .to_le_bytes()
     }
 
     fn of_bytes(bytes: [u8; REMEMBERED_BYTES]) -> Self {
@@ -66,7 +74,8 @@ impl Remembered {
     }
 
     fn is_younger_than(&self, horizon: Horizon) -> bool {
-        // Both lie within 2³² ms of the latest entry, so the distance back from it says which is older.
+        // Booking time and horizon are less than 2³² ms before the latest entry, so their wrapping
+        // distances back from it compare correctly.
         horizon.latest_low.wrapping_sub(self.at_low) <= horizon.span
     }
 
@@ -75,7 +84,8 @@ impl Remembered {
     }
 }
 
-/// A fingerprint of the parsed fields but for the id and the user, which are compared as such.
+/// Fingerprint of the parsed fields, without the id, which has its own fingerprint, and the user,
+/// to whom the dedup window belongs.
 fn fields(entry: &EntryRef<'_>) -> u32 {
     let (tag, amount, low, high) = match entry.action {
         Action::Post(leg) | Action::Hold(leg) => {
@@ -84,7 +94,9 @@ fn fields(entry: &EntryRef<'_>) -> u32 {
             let currency = u64::from_le_bytes(*leg.currency.padded());
             (tag, leg.amount.minor() as u64, currency, xxh3_64(leg.kind.as_bytes()))
         }
-        Action::Settle { hold, amount } => (4, amount.minor() as u64, hold.0 as u64, (hold.0 >> 64) as u64),
+        Action::Settle { hold, amount } => {
+            (4, amount.minor() as u64, hold.0 as u64, (hold.0 >> 64) as u64)
+        }
         Action::Void { hold } => (5, 0, hold.0 as u64, (hold.0 >> 64) as u64),
     };
     let [k0, k1, k2, k3, k4] = KEYS;
@@ -92,17 +104,22 @@ fn fields(entry: &EntryRef<'_>) -> u32 {
     (fold(mixed ^ tag, k4) >> 32) as u32
 }
 
-/// Fractional digits of pi: nothing up the sleeve.
-const KEYS: [u64; 5] =
-    [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344, 0xa409_3822_299f_31d0, 0x082e_fa98_ec4e_6c89, 0x4528_21e6_38d0_1377];
+/// Mixing constants: fractional digits of pi, as nothing-up-my-sleeve numbers.
+const KEYS: [u64; 5] = [
+    0x243f_6a88_85a3_08d3,
+    0x1319_8a2e_0370_7344,
+    0xa409_3822_299f_31d0,
+    0x082e_fa98_ec4e_6c89,
+    0x4528_21e6_38d0_1377,
+];
 
-/// Both halves of a product, folded: the mixing step of wyhash (Wang Yi, 2019).
+/// XOR of both halves of a 128-bit product: the mixing step of wyhash (Wang Yi, 2019).
 const fn fold(a: u64, b: u64) -> u64 {
     let product = a as u128 * b as u128;
     product as u64 ^ (product >> 64) as u64
 }
 
-/// How far back from the user's latest entry ids count.
+/// How far back from the user's latest booking time ids count, in milliseconds.
 #[derive(Clone, Copy)]
 struct Horizon {
     latest_low: u32,
@@ -110,57 +127,65 @@ struct Horizon {
 }
 
 impl Horizon {
-    /// Ids that are remembered: not before `latest` − 24 h.
+    /// Start of the dedup window: `latest` − 24 h.
     fn exact(latest: Millis) -> Self {
-        Self { latest_low: latest.0 as u32, span: DEDUP_HORIZON_MS as u32 }
+        Self { latest_low: latest.0 as u32, span: DEDUP_WINDOW_MS as u32 }
     }
 
-    /// Ids that are kept, because the limit is counted by whole quarters: the one that holds `latest` − 24 h, and later.
-    fn by_quarter(latest: Millis) -> Self {
-        let span = latest.0 - u64::from(first_quarter(latest)) * QUARTER_MS;
+    /// Start of the bucket that contains `latest` − 24 h. Ids from there on are kept, because the
+    /// limit is counted by whole buckets.
+    fn by_bucket(latest: Millis) -> Self {
+        let span = latest.0 - u64::from(first_bucket(latest)) * BUCKET_MS;
         Self { latest_low: latest.0 as u32, span: span as u32 }
     }
 }
 
-fn first_quarter(latest: Millis) -> Quarter {
-    Millis(latest.0.saturating_sub(DEDUP_HORIZON_MS)).quarter()
+fn first_bucket(latest: Millis) -> Bucket {
+    Millis(latest.0.saturating_sub(DEDUP_WINDOW_MS)).bucket()
 }
 
-/// Whether the user's time has leapt so far that nothing before the leap is kept.
-fn leapt(before: Millis, latest: Millis) -> bool {
-    latest.0 - before.0 > DEDUP_HORIZON_MS + QUARTER_MS
+/// Whether the user's time has jumped so far that no earlier id is kept.
+fn jumped(before: Millis, latest: Millis) -> bool {
+    latest.0 - before.0 > DEDUP_WINDOW_MS + BUCKET_MS
 }
 
-/// What is known of an id.
+/// Result of looking up an entry in the dedup window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Known {
-    /// Nothing, or nothing any more.
+    /// The id is not in the window.
     No,
-    /// An entry with these very fields.
+    /// The id is in the window with equal fields.
     Same,
-    /// Another entry.
+    /// The id is in the window with other fields.
     Other,
 }
 
-/// The ids of a user who has many.
+/// The ids of a user with many of them, as hash tables.
 #[derive(Debug)]
 pub struct Tables {
     /// One table, or [`TABLES`].
     tables: SmallVec<[HashTable<Remembered>; 1]>,
-    /// Accepted entries by quarter, kept once there are [`TABLES`]: the limit is counted by whole quarters.
-    by_quarter: BTreeMap<Quarter, u32>,
-    /// All that `by_quarter` holds.
+    /// Number of accepted entries per bucket, for the limit, which is counted by whole buckets.
+    /// Maintained once there are [`TABLES`] tables.
+    by_bucket: BTreeMap<Bucket, u32>,
+    /// Sum of `by_bucket`.
     counted: usize,
 }
 
-/// The ids of a user who has few, as on disk.
+/// The ids of a plain list, in their on-disk form.
 fn listed(list: &[u8]) -> impl Iterator<Item = Remembered> {
     list.as_chunks().0.iter().map(|&id| Remembered::of_bytes(id))
 }
 
-/// Looks an entry up among the ids in `tables`, or in the list of a user who has none. `latest` is the user's latest entry.
+/// Looks up an entry in `tables`, or in `list` if the user has no tables. `latest` is the user's
+/// latest booking time.
 #[inline]
-pub(super) fn look_up(list: &[u8], tables: Option<&Tables>, entry: Remembered, latest: Millis) -> Known {
+pub(super) fn look_up(
+    list: &[u8],
+    tables: Option<&Tables>,
+    entry: Remembered,
+    latest: Millis,
+) -> Known {
     let horizon = Horizon::exact(latest);
     let fits = |r: &Remembered| r.id == entry.id && r.is_younger_than(horizon);
     let found = match tables {
@@ -174,14 +199,17 @@ pub(super) fn look_up(list: &[u8], tables: Option<&Tables>, entry: Remembered, l
     }
 }
 
-/// Whether one more entry would be too many, were `latest` the user's latest.
+/// Whether the window that ends at `latest` already has [`RECENT_PER_USER`] ids.
 pub(super) fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
-    let count = |t: &Tables| t.by_quarter.range(first_quarter(latest)..).map(|(_, &n)| n as usize).sum::<usize>();
+    let count = |t: &Tables| {
+        t.by_bucket.range(first_bucket(latest)..).map(|(_, &n)| n as usize).sum::<usize>()
+    };
     tables.is_some_and(|t| t.counted >= RECENT_PER_USER && count(t) >= RECENT_PER_USER)
 }
 
-/// Remembers an accepted entry. `before` was the user's latest entry (`None` if there was none), `latest` is it now.
-/// Returns the tables of a user for whom the list has become too short; the list is then empty.
+/// Remembers an accepted entry. `before` is the user's latest booking time before it (`None` if it
+/// is the first entry), `latest` the one after it. Returns tables if the list was full; the list is
+/// then empty.
 #[must_use]
 pub(super) fn remember(
     list: &mut impl Bytes,
@@ -208,11 +236,11 @@ pub(super) fn remember(
 
 fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
     let Some(before) = before.filter(|&before| latest > before) else { return };
-    let (horizon, has_leapt) = (Horizon::by_quarter(latest), leapt(before, latest));
+    let (horizon, has_jumped) = (Horizon::by_bucket(latest), jumped(before, latest));
     let (ids, _) = list.as_chunks_mut();
     let mut kept = 0;
     for at in 0..ids.len() {
-        if !has_leapt && Remembered::of_bytes(ids[at]).is_younger_than(horizon) {
+        if !has_jumped && Remembered::of_bytes(ids[at]).is_younger_than(horizon) {
             ids[kept] = ids[at];
             kept += 1;
         }
@@ -222,7 +250,7 @@ fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
     }
 }
 
-/// Appends all that are kept, sorted: see [`super::image`].
+/// Appends all kept ids, sorted, in the format of [`super::image`].
 pub(super) fn store(list: &[u8], tables: Option<&Tables>, latest: Millis, out: &mut Vec<u8>) {
     if let Some(tables) = tables {
         return tables.store(latest, out);
@@ -233,26 +261,35 @@ pub(super) fn store(list: &[u8], tables: Option<&Tables>, latest: Millis, out: &
     ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
 }
 
-/// Reads what [`store`] wrote, of a user whose latest entry is `latest`. Returns it as a list, or as many tables as there would be had the ids
-/// come one by one.
+/// Reads and validates what [`store`] wrote, for a user with the latest booking time `latest`.
+/// Returns a list, or the number of tables that remembering the ids one by one would have made.
 pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables>), Malformed> {
     let (ids, rest) = bytes.as_chunks();
     Malformed::unless(rest.is_empty(), "no remembered id is cut short")?;
-    Malformed::unless(ids.len() <= RECENT_PER_USER, "a user has no more remembered ids than the limit")?;
+    Malformed::unless(
+        ids.len() <= RECENT_PER_USER,
+        "a user has no more remembered ids than the limit",
+    )?;
     let mut tables = match ids.len() {
         0..=LISTED => None,
         count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
     };
-    let (kept, exact) = (Horizon::by_quarter(latest), Horizon::exact(latest));
+    let (kept, exact) = (Horizon::by_bucket(latest), Horizon::exact(latest));
     let (mut before, mut last) = (None, None);
     for &id in ids {
         let packed = Some(u128::from_le_bytes(id));
         Malformed::unless(before < packed, "remembered ids are sorted")?;
         before = packed;
         let r = Remembered::of_bytes(id);
-        Malformed::unless(r.is_younger_than(kept), "what is remembered lies within the dedup horizon")?;
+        Malformed::unless(
+            r.is_younger_than(kept),
+            "what is remembered lies within the dedup horizon",
+        )?;
         if r.is_younger_than(exact) {
-            Malformed::unless(last != Some(r.id), "an id is accepted once within the dedup horizon")?;
+            Malformed::unless(
+                last != Some(r.id),
+                "an id is accepted once within the dedup horizon",
+            )?;
             last = Some(r.id);
         }
         if let Some(tables) = &mut tables {
@@ -265,10 +302,10 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
 impl Tables {
     fn new(tables: usize) -> Self {
         let tables = (0..tables).map(|_| HashTable::new()).collect();
-        Self { tables, by_quarter: BTreeMap::new(), counted: 0 }
+        Self { tables, by_bucket: BTreeMap::new(), counted: 0 }
     }
 
-    /// Looks an id up to no end but that what is read is near when it is looked up in earnest.
+    /// Loads the table cells of an id into the cache, by a look-up whose result is discarded.
     #[inline]
     pub fn prefetch(&self, id: EntryId) {
         let id = Remembered::fingerprint(id);
@@ -284,14 +321,14 @@ impl Tables {
     }
 
     fn remember(&mut self, entry: Remembered, before: Millis, latest: Millis) {
-        if leapt(before, latest) {
+        if jumped(before, latest) {
             self.tables.iter_mut().for_each(HashTable::clear);
-            self.by_quarter.clear();
+            self.by_bucket.clear();
             self.counted = 0;
         }
-        let passed = latest.quarter() - before.quarter();
-        for quarter in (0..passed.min(SWEEP_QUARTERS)).map(|back| latest.quarter() - back) {
-            let place = (quarter % SWEEP_QUARTERS) as usize;
+        let passed = latest.bucket() - before.bucket();
+        for bucket in (0..passed.min(SWEEP_BUCKETS)).map(|back| latest.bucket() - back) {
+            let place = (bucket % SWEEP_BUCKETS) as usize;
             if place < self.tables.len() {
                 self.sweep(place, latest);
             }
@@ -300,11 +337,11 @@ impl Tables {
     }
 
     fn sweep(&mut self, place: usize, latest: Millis) {
-        let horizon = Horizon::by_quarter(latest);
+        let horizon = Horizon::by_bucket(latest);
         self.tables[place].retain(|r| r.is_younger_than(horizon));
-        let first = first_quarter(latest);
-        while self.by_quarter.first_key_value().is_some_and(|(&quarter, _)| quarter < first) {
-            self.counted -= self.by_quarter.pop_first().map_or(0, |(_, count)| count as usize);
+        let first = first_bucket(latest);
+        while self.by_bucket.first_key_value().is_some_and(|(&bucket, _)| bucket < first) {
+            self.counted -= self.by_bucket.pop_first().map_or(0, |(_, count)| count as usize);
         }
     }
 
@@ -315,7 +352,7 @@ impl Tables {
         }
         self.tables[place].insert_unique(entry.id, entry, |r| r.id);
         if self.tables.len() == TABLES {
-            *self.by_quarter.entry(entry.at(latest).quarter()).or_default() += 1;
+            *self.by_bucket.entry(entry.at(latest).bucket()).or_default() += 1;
             self.counted += 1;
         } else if self.tables[0].len() > ONE_TABLE {
             self.spread(latest);
@@ -323,38 +360,42 @@ impl Tables {
     }
 
     fn spread(&mut self, latest: Millis) {
-        let one = std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
-        for entry in one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_quarter(latest))) {
+        let one =
+            std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
+        for entry in
+            one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_bucket(latest)))
+        {
             self.insert(entry, latest);
         }
     }
 
-    /// See [`store`]. Fingerprints are spread evenly, so their range is divided into as many shares as there are
-    /// ids. These are counted by share, then put where those of their share begin, which leaves few out of order. The
-    /// counts lie behind the ids meanwhile. Ids that somebody chose may crowd into few shares: they are sorted by
-    /// comparing.
+    /// Implements [`store`] as a counting sort into bins. Fingerprints are spread evenly, so their
+    /// range is divided into as many bins as there are ids. Ids are counted per bin and written
+    /// from the start of their bin on, and an insertion sort puts the few that are out of order in
+    /// place. The counts are temporarily stored behind the ids in `out`. Ids that were chosen to
+    /// crowd into few bins are sorted by comparison instead.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
-        let horizon = Horizon::by_quarter(latest);
+        let horizon = Horizon::by_bucket(latest);
         let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
         let most: usize = self.tables.iter().map(HashTable::len).sum();
-        let share = |r: &Remembered| ((u128::from(r.id) * most as u128) >> 64) as usize;
+        let bin = |r: &Remembered| ((u128::from(r.id) * most as u128) >> 64) as usize;
         let start = out.len();
         out.resize(start + most * (REMEMBERED_BYTES + size_of::<u32>()), 0);
         let (ids, counts) = out[start..].split_at_mut(most * REMEMBERED_BYTES);
         let (ids, counts) = (ids.as_chunks_mut().0, counts.as_chunks_mut().0);
         kept().for_each(|r| {
-            count(&mut counts[share(r)]);
+            count(&mut counts[bin(r)]);
         });
-        let (mut total, mut crowd) = (0u32, 0);
+        let (mut total, mut largest) = (0u32, 0);
         for number in &mut *counts {
             let here = u32::from_le_bytes(*number);
             *number = total.to_le_bytes();
             total += here;
-            crowd = crowd.max(here);
+            largest = largest.max(here);
         }
-        kept().for_each(|r| ids[count(&mut counts[share(r)]) as usize] = r.to_bytes());
+        kept().for_each(|r| ids[count(&mut counts[bin(r)]) as usize] = r.to_bytes());
         let total = total as usize;
-        if crowd > CROWD {
+        if largest > LARGEST_BIN {
             ids[..total].sort_unstable_by_key(|&id| u128::from_le_bytes(id));
         } else {
             sort_nearly_sorted(&mut ids[..total]);
@@ -364,23 +405,23 @@ impl Tables {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        /// A B-tree of up to a hundred quarters.
-        const QUARTERS_BYTES: usize = 2_048;
+        /// Size of a B-tree of up to a hundred buckets.
+        const COUNTS_BYTES: usize = 2_048;
         let entries: usize = self.tables.iter().map(HashTable::capacity).sum();
-        QUARTERS_BYTES
+        COUNTS_BYTES
             + self.tables.len() * size_of::<HashTable<Remembered>>()
             + entries * (size_of::<Remembered>() + 1) * 8 / 7
     }
 }
 
-/// Counts one more in a number that is kept as bytes. Returns what it was.
+/// Increments a count stored as little-endian bytes. Returns the value before.
 fn count(number: &mut [u8; size_of::<u32>()]) -> u32 {
     let before = u32::from_le_bytes(*number);
     *number = (before + 1).to_le_bytes();
     before
 }
 
-/// Sorts ids each of which has few greater ones before it: its time grows with their number.
+/// Insertion sort, for ids that are almost sorted: its time grows with the number of inversions.
 fn sort_nearly_sorted(ids: &mut [[u8; REMEMBERED_BYTES]]) {
     for last in 1..ids.len() {
         let mut place = last;
@@ -430,47 +471,52 @@ mod tests {
     }
 
     #[test]
-    fn every_field_counts() {
+    fn every_field_changes_the_fingerprint() {
         let mut seen: Vec<_> = different().iter().map(fields).collect();
         seen.sort_unstable();
         seen.dedup();
         assert_eq!(seen.len(), different().len());
     }
 
-    /// So many different entries of two days, their ids spread as `spread` has it.
+    /// `count` different entries of the last two days, with ids distributed by `spread`.
     fn remembered(count: usize, latest: Millis, spread: fn(u64) -> u64) -> Vec<Remembered> {
         let drawn = |n: usize, part| xxh3_64(&[n as u64, part].map(u64::to_le_bytes).concat());
         let one = |n| Remembered {
             id: spread(drawn(n, 0)),
             fields: drawn(n, 1) as u32,
-            at_low: (latest.0 - drawn(n, 2) % (2 * DEDUP_HORIZON_MS)) as u32,
+            at_low: (latest.0 - drawn(n, 2) % (2 * DEDUP_WINDOW_MS)) as u32,
         };
         (0..count).map(one).collect()
     }
 
     #[test]
-    fn ids_are_stored_sorted_however_they_are_spread() {
+    fn ids_are_stored_sorted_whatever_their_distribution() {
         const SHARED: u64 = 0xff_ffff << 40;
         const STEP: u64 = u64::MAX / 4_000;
         let evenly: fn(u64) -> u64 = |id| id;
-        let in_the_first_share = |id| id & !SHARED;
-        let in_the_last_share = |id| id | SHARED;
-        let some_in_one_share = |id| if id % 64 == 0 { id & !SHARED } else { id };
+        let in_the_first_bin = |id| id & !SHARED;
+        let in_the_last_bin = |id| id | SHARED;
+        let some_in_one_bin = |id| if id % 64 == 0 { id & !SHARED } else { id };
         let in_clusters = |id| id / STEP * STEP + id % 1_000;
         let of_few_values = |id| id % 3;
         let latest = Millis(1_763_900_000_000);
-        for spread in [evenly, in_the_first_share, in_the_last_share, some_in_one_share, in_clusters, of_few_values] {
+        for spread in
+            [evenly, in_the_first_bin, in_the_last_bin, some_in_one_bin, in_clusters, of_few_values]
+        {
             for count in [0, 1, 2, LISTED + 1, 100, ONE_TABLE, ONE_TABLE + 1, 30_000] {
                 let ids = remembered(count, latest, spread);
                 let mut tables = Tables::new(if count > ONE_TABLE { TABLES } else { 1 });
                 ids.iter().for_each(|&r| tables.insert(r, latest));
-                let kept = ids.iter().filter(|r| r.is_younger_than(Horizon::by_quarter(latest)));
+                let kept = ids.iter().filter(|r| r.is_younger_than(Horizon::by_bucket(latest)));
                 let mut sorted: Vec<_> = kept.map(|r| u128::from_le_bytes(r.to_bytes())).collect();
                 sorted.sort_unstable();
                 let mut out = b"before".to_vec();
                 store(&[], Some(&tables), latest, &mut out);
                 let expected = sorted.into_iter().flat_map(u128::to_le_bytes);
-                assert!(out.into_iter().eq(b"before".iter().copied().chain(expected)), "{count} ids");
+                assert!(
+                    out.into_iter().eq(b"before".iter().copied().chain(expected)),
+                    "{count} ids"
+                );
             }
         }
     }

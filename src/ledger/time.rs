@@ -1,19 +1,23 @@
-//! Time: the range that a statistics answer states, from nothing but the user's entries and the question.
+//! Time arithmetic: buckets, statistics windows, merge grains, and the exact range of an answer.
+//!
+//! Times are milliseconds since the Unix epoch, UTC. A range depends only on the user's latest
+//! booking time and the query, never on a clock.
 
 /// One hour, in milliseconds.
 pub const HOUR_MS: u64 = 60 * MINUTE_MS;
 /// The last millisecond of the year 9999: the largest time on the wire.
 pub const LAST_MS: u64 = 253_402_300_799_999;
-/// One quarter of an hour, in milliseconds: the finest grain that is kept.
-pub const QUARTER_MS: u64 = 15 * MINUTE_MS;
-/// How long quarters stay unmerged behind the user's latest entry.
+/// Length of a bucket in milliseconds: 15 minutes, the finest grain that is kept.
+pub const BUCKET_MS: u64 = 15 * MINUTE_MS;
+/// Age from which on 15-minute buckets are merged to hours. Ages are relative to the user's latest
+/// booking time.
 pub const FINE_MS: u64 = 26 * HOUR_MS;
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
-/// How long hours stay unmerged.
+/// Age from which on hours are merged to days.
 const MIDDLE_MS: u64 = 8 * DAY_MS;
-/// How long days are kept at all.
+/// Age from which on days are dropped.
 const KEPT_MS: u64 = 400 * DAY_MS;
 
 /// Milliseconds since the Unix epoch, UTC: 0 … [`LAST_MS`].
@@ -21,39 +25,43 @@ const KEPT_MS: u64 = 400 * DAY_MS;
 pub struct Millis(pub u64);
 
 impl Millis {
-    /// `None` beyond [`LAST_MS`].
+    /// Checks the range; `None` beyond [`LAST_MS`].
     pub const fn new(ms: u64) -> Option<Self> {
         if ms <= LAST_MS { Some(Self(ms)) } else { None }
     }
 
-    /// The number of the quarter of an hour that holds this time.
-    pub const fn quarter(self) -> Quarter {
-        (self.0 / QUARTER_MS) as Quarter
+    /// Number of the 15-minute bucket that contains this time.
+    pub const fn bucket(self) -> Bucket {
+        (self.0 / BUCKET_MS) as Bucket
     }
 }
 
-/// A quarter of an hour, numbered from the Unix epoch.
-pub type Quarter = u32;
+/// Number of a 15-minute bucket, counted from the Unix epoch.
+pub type Bucket = u32;
 
-const _: () = assert!(LAST_MS / QUARTER_MS < u32::MAX as u64, "a quarter's number fits 32 bits");
+const _: () = assert!(LAST_MS / BUCKET_MS < u32::MAX as u64, "a bucket's number fits 32 bits");
 
-/// How far back a statistics question looks.
+/// Window of a statistics query: how far back it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Window {
-    /// Everything this user ever posted; never expires.
+    /// Everything that the user ever posted; never expires.
     Lifetime,
-    /// So many milliseconds, a multiple of 15 minutes, 15 minutes to 400 days.
+    /// Length in milliseconds: a multiple of 15 minutes, 15 minutes to 400 days.
     Last(u64),
 }
 
 impl Window {
-    /// Reads `lifetime` or `<n>m|h|d`; `None` for anything else.
+    /// Parses `lifetime` or `<n>m|h|d`; `None` for anything else.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if text == b"lifetime" {
             return Some(Self::Lifetime);
         }
         let (&unit, digits) = text.split_last()?;
-        if digits.is_empty() || digits.len() > 6 || digits[0] == b'0' || !digits.iter().all(u8::is_ascii_digit) {
+        if digits.is_empty()
+            || digits.len() > 6
+            || digits[0] == b'0'
+            || !digits.iter().all(u8::is_ascii_digit)
+        {
             return None;
         }
         let count = digits.iter().fold(0, |value, &b| value * 10 + u64::from(b - b'0'));
@@ -64,33 +72,33 @@ impl Window {
             _ => return None,
         };
         let ms = count * unit_ms;
-        (ms % QUARTER_MS == 0 && (QUARTER_MS..=KEPT_MS).contains(&ms)).then_some(Self::Last(ms))
+        (ms % BUCKET_MS == 0 && (BUCKET_MS..=KEPT_MS).contains(&ms)).then_some(Self::Last(ms))
     }
 }
 
-/// A half-open range `from_ms <= t < to_ms`.
+/// Half-open time range, `from_ms <= t < to_ms`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Range {
     /// First millisecond inside.
     pub from_ms: u64,
-    /// First millisecond behind.
+    /// First millisecond after the range.
     pub to_ms: u64,
 }
 
-/// Where the grain changes, seen from a user's latest entry: quarters from `fine` on, hours from `middle` on, days from
-/// `kept` on, nothing before.
+/// Times at which the grain changes, relative to a user's latest entry: 15-minute buckets from
+/// `fine` on, hours from `middle` on, days from `kept` on, nothing before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grains {
-    /// Start of the quarters, on an hour.
+    /// Start of the 15-minute buckets, in milliseconds; a full hour.
     pub fine: u64,
-    /// Start of the hours, on a day.
+    /// Start of the hours, in milliseconds; a full day.
     pub middle: u64,
-    /// Start of what is kept, on a day.
+    /// Start of the days, in milliseconds; a full day. Nothing before it is kept.
     pub kept: u64,
 }
 
 impl Grains {
-    /// The grain edges for a user whose latest entry is at `latest`.
+    /// Grain edges of a user whose latest booking time is `latest`.
     pub const fn behind(latest: Millis) -> Self {
         Self {
             fine: floor(latest.0.saturating_sub(FINE_MS), HOUR_MS),
@@ -99,10 +107,10 @@ impl Grains {
         }
     }
 
-    /// The grain at `t`, in milliseconds.
+    /// Length of the grain at time `t`, in milliseconds.
     pub const fn at(&self, t: u64) -> u64 {
         if t >= self.fine {
-            QUARTER_MS
+            BUCKET_MS
         } else if t >= self.middle {
             HOUR_MS
         } else {
@@ -110,9 +118,10 @@ impl Grains {
         }
     }
 
-    /// The range that is answered exactly for `window` ending with the quarter that holds `at`.
+    /// The range that is answered exactly for a window that ends with the bucket of `at`. Edges are
+    /// widened to the grain, and limited to what is kept.
     pub fn range(&self, window_ms: u64, at: Millis) -> Range {
-        let to = quarter_end(at);
+        let to = bucket_end(at);
         let from = to.saturating_sub(window_ms);
         Range {
             from_ms: floor(from, self.at(from)).max(self.kept),
@@ -121,13 +130,13 @@ impl Grains {
     }
 }
 
-/// The range of a lifetime answer: from the epoch to the end of the latest entry's quarter.
+/// The range of a lifetime answer: from the epoch to the end of the latest entry's bucket.
 pub const fn lifetime(latest: Millis) -> Range {
-    Range { from_ms: 0, to_ms: quarter_end(latest) }
+    Range { from_ms: 0, to_ms: bucket_end(latest) }
 }
 
-const fn quarter_end(at: Millis) -> u64 {
-    floor(at.0, QUARTER_MS) + QUARTER_MS
+const fn bucket_end(at: Millis) -> u64 {
+    floor(at.0, BUCKET_MS) + BUCKET_MS
 }
 
 const fn floor(t: u64, grain: u64) -> u64 {
@@ -139,32 +148,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn windows_are_multiples_of_a_quarter() {
+    fn windows_parse_only_as_multiples_of_a_bucket() {
         let check = |text: &str, want: Option<u64>| {
             assert_eq!(Window::parse(text.as_bytes()), want.map(Window::Last), "{text}");
         };
-        check("15m", Some(QUARTER_MS));
+        check("15m", Some(BUCKET_MS));
         check("24h", Some(DAY_MS));
         check("1d", Some(DAY_MS));
         check("400d", Some(KEPT_MS));
         check("576000m", Some(KEPT_MS));
-        for bad in ["", "m", "0m", "10m", "16m", "401d", "9601h", "015m", "1.5h", "24H", "24", "-1d", "1w", "9999999m"]
-        {
+        for bad in [
+            "", "m", "0m", "10m", "16m", "401d", "9601h", "015m", "1.5h", "24H", "24", "-1d", "1w",
+            "9999999m",
+        ] {
             check(bad, None);
         }
         assert_eq!(Window::parse(b"lifetime"), Some(Window::Lifetime));
     }
 
     #[test]
-    fn the_contract_s_example() {
-        // An answer whose `to_ms` lies in the fine grain: both edges are quarters.
+    fn a_window_in_the_fine_grain_has_bucket_edges() {
+        // `from_ms` and `to_ms` lie in the fine grain, so both are bucket edges.
         let grains = Grains::behind(Millis(1_763_898_000_000));
         let range = grains.range(DAY_MS, Millis(1_763_898_299_999));
         assert_eq!(range, Range { from_ms: 1_763_811_900_000, to_ms: 1_763_898_300_000 });
     }
 
     #[test]
-    fn edges_widen_to_the_grain_and_never_leave_what_is_kept() {
+    fn edges_widen_to_the_grain_within_what_is_kept() {
         let latest = Millis(1_000 * DAY_MS + 13 * HOUR_MS + 7);
         let grains = Grains::behind(latest);
         assert_eq!(grains.fine, 999 * DAY_MS + 11 * HOUR_MS);
@@ -174,17 +185,20 @@ mod tests {
             let r = grains.range(window, Millis(at));
             (r.from_ms, r.to_ms)
         };
-        // Among hours: from is floored, to is raised.
-        let t = 995 * DAY_MS + 5 * HOUR_MS + QUARTER_MS;
-        assert_eq!(range(QUARTER_MS, t), (995 * DAY_MS + 5 * HOUR_MS, 995 * DAY_MS + 6 * HOUR_MS));
-        // Among days.
-        assert_eq!(range(QUARTER_MS, 700 * DAY_MS + 1), (700 * DAY_MS, 701 * DAY_MS));
-        // Wholly before what is kept: equal edges.
+        // Both edges in the hours: `from` is rounded down, `to` is rounded up.
+        let t = 995 * DAY_MS + 5 * HOUR_MS + BUCKET_MS;
+        assert_eq!(range(BUCKET_MS, t), (995 * DAY_MS + 5 * HOUR_MS, 995 * DAY_MS + 6 * HOUR_MS));
+        // Both edges in the days.
+        assert_eq!(range(BUCKET_MS, 700 * DAY_MS + 1), (700 * DAY_MS, 701 * DAY_MS));
+        // A range entirely before what is kept is empty.
         assert_eq!(range(DAY_MS, 10 * DAY_MS), (600 * DAY_MS, 600 * DAY_MS));
         // After the latest entry.
-        assert_eq!(range(QUARTER_MS, 2_000 * DAY_MS), (2_000 * DAY_MS, 2_000 * DAY_MS + QUARTER_MS));
-        // A young ledger: nothing goes below the epoch.
+        assert_eq!(range(BUCKET_MS, 2_000 * DAY_MS), (2_000 * DAY_MS, 2_000 * DAY_MS + BUCKET_MS));
+        // Close to the epoch: edges stay at or above 0.
         assert_eq!(Grains::behind(Millis(5)), Grains { fine: 0, middle: 0, kept: 0 });
-        assert_eq!(Grains::behind(Millis(5)).range(KEPT_MS, Millis(5)), Range { from_ms: 0, to_ms: QUARTER_MS });
+        assert_eq!(
+            Grains::behind(Millis(5)).range(KEPT_MS, Millis(5)),
+            Range { from_ms: 0, to_ms: BUCKET_MS }
+        );
     }
 }

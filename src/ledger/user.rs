@@ -1,7 +1,8 @@
-//! One user: balances, open holds, remembered ids and counters, and what an entry does to them.
+//! One user: balances, open holds, dedup window and counters, and how an entry changes them.
 //!
-//! [`User::judge`] looks and changes nothing; [`User::book`] does what was judged and cannot fail. What few users have — open
-//! holds, many remembered ids, long runs of counters — lives behind one pointer, so that a user is two cache lines and one block.
+//! [`User::judge`] checks an entry and changes nothing. [`User::book`] applies the judged effect
+//! and cannot fail. Rare state (open holds, large dedup windows, runs of counters) is behind one
+//! pointer, so that an ordinary user is two cache lines and one packed block.
 
 use super::amount::{Amount, Currency, Direction};
 use super::counters::{self, GroupKey, Groups, Posting, Runs};
@@ -10,27 +11,28 @@ use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
 use super::memory::Step;
 use super::names::Names;
-use super::packed::{Packed, Part};
+use super::packed::{Packed, Section};
 use super::recent::{self, Known, Remembered, Tables};
 use super::rows::Tally;
 use super::time::{Grains, Millis, Range, Window, lifetime};
-use super::{CURRENCIES_PER_USER, DEDUP_HORIZON_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
+use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// How often the bytes of those who have much are counted: counting walks all their blocks.
+/// Entries between two counts of a user's rare heap bytes. Counting walks all its blocks, so it is
+/// not done for every entry.
 const ENTRIES_PER_COUNT: u64 = 64;
 
-/// What a user has in one currency, in minor units.
+/// Balance of a user in one currency, in minor units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Balance {
     /// The currency.
     pub currency: Currency,
     /// Posted credits − posted debits; may be negative.
     pub posted: i64,
-    /// Sum of the open debit holds.
+    /// Sum of open debit holds.
     pub pending_debits: i64,
-    /// Sum of the open credit holds.
+    /// Sum of open credit holds.
     pub pending_credits: i64,
 }
 
@@ -39,7 +41,7 @@ impl Balance {
         Self { currency, posted: 0, pending_debits: 0, pending_credits: 0 }
     }
 
-    /// `posted` − `pending_debits`: no booking lets it leave `i64`.
+    /// `posted` − `pending_debits`. Cannot overflow: an entry that would make it is refused.
     pub const fn available(&self) -> i64 {
         self.posted - self.pending_debits
     }
@@ -66,14 +68,15 @@ impl Balance {
     }
 }
 
-/// A user of the ledger. The order of the fields is the order in memory: what every read needs comes first.
+/// A user of the ledger: 128 bytes, two cache lines. Fields are in memory order; those that every
+/// read needs come first.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct User {
     pub(super) id: UserId,
     pub(super) version: u64,
     pub(super) as_of: Millis,
-    /// In the order in which the currencies first came; a currency's place never changes.
+    /// In order of first use of the currencies; a currency's index never changes.
     pub(super) balances: SmallVec<[Balance; 2]>,
     pub(super) packed: Packed,
     pub(super) more: Option<Box<More>>,
@@ -81,17 +84,17 @@ pub struct User {
 
 const _: () = assert!(size_of::<User>() == 128, "a user is two cache lines");
 
-/// What few users have.
+/// Rare state of a user.
 #[derive(Debug, Default)]
 pub(super) struct More {
-    /// Bytes on the heap behind this, as of the last count.
+    /// Bytes of this struct and of its heap data, as of the last count.
     pub(super) counted: usize,
     pub(super) holds: Holds,
     pub(super) recent: Option<Tables>,
     pub(super) runs: Option<Runs>,
 }
 
-/// What an accepted entry will do.
+/// Effect of a judged entry, ready to be booked.
 #[derive(Debug)]
 pub struct Effect<'a> {
     place: usize,
@@ -105,9 +108,9 @@ pub struct Effect<'a> {
 #[derive(Debug)]
 enum GroupChange<'a> {
     None,
-    /// A group whose kind has a number.
+    /// A posting of a kind that has a number in the slice.
     Known(Posting),
-    /// The first entry of a new kind.
+    /// A posting of a kind that has no number in the slice yet.
     New {
         kind: &'a str,
         direction: Direction,
@@ -124,9 +127,16 @@ enum HoldChange<'a> {
 }
 
 impl User {
-    /// A user of whom nothing was accepted yet.
+    /// A new user without any accepted entry.
     pub fn new(id: UserId) -> Self {
-        Self { id, version: 0, as_of: Millis(0), balances: SmallVec::new(), packed: Packed::default(), more: None }
+        Self {
+            id,
+            version: 0,
+            as_of: Millis(0),
+            balances: SmallVec::new(),
+            packed: Packed::default(),
+            more: None,
+        }
     }
 
     /// The user's id.
@@ -134,17 +144,17 @@ impl User {
         self.id
     }
 
-    /// How many entries were accepted.
+    /// Number of accepted entries.
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// The largest booking time among them.
+    /// Latest booking time of the accepted entries.
     pub const fn as_of(&self) -> Millis {
         self.as_of
     }
 
-    /// The balances, sorted by currency: calls `visit` with each.
+    /// Calls `visit` with each balance, sorted by currency.
     pub fn visit_balances(&self, mut visit: impl FnMut(&Balance)) {
         match &self.balances[..] {
             [] => {}
@@ -161,22 +171,29 @@ impl User {
         }
     }
 
-    /// The balance in one currency, if it is listed.
+    /// The balance in one currency; `None` if the user never used it.
     pub fn balance(&self, currency: Currency) -> Option<&Balance> {
         self.balances.iter().find(|b| b.currency == currency)
     }
 
-    /// Judges an entry of this user. `now` is the server's clock. Changes nothing.
+    /// Judges an entry of this user: the effect to book, or the verdict if it is a duplicate or
+    /// refused. `now` is the server's clock. Changes nothing.
     #[inline(always)]
-    pub fn judge<'a>(&self, names: &Names, now: Millis, entry: &EntryRef<'a>) -> Result<Effect<'a>, Verdict> {
+    pub fn judge<'a>(
+        &self,
+        names: &Names,
+        now: Millis,
+        entry: &EntryRef<'a>,
+    ) -> Result<Effect<'a>, Verdict> {
         if entry.at.0 > now.0.saturating_add(FUTURE_MS) {
             return Err(Rejection::InFuture.into());
         }
-        if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_HORIZON_MS) {
+        if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_WINDOW_MS) {
             return Err(Rejection::TooOld.into());
         }
         let remembered = Remembered::of(entry);
-        match recent::look_up(self.packed.get(Part::Ids), self.tables(), remembered, self.as_of) {
+        match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, self.as_of)
+        {
             Known::Same => return Err(Verdict::Duplicate),
             Known::Other => return Err(Rejection::IdConflict.into()),
             Known::No if self.hold(entry.id).is_some() => return Err(Rejection::IdConflict.into()),
@@ -185,7 +202,9 @@ impl User {
         match entry.action {
             Action::Post(leg) => self.judge_post(names, entry, leg, remembered),
             Action::Hold(leg) => self.judge_hold(entry, leg, remembered),
-            Action::Settle { hold, amount } => self.judge_settle(entry, hold, Some(amount), remembered),
+            Action::Settle { hold, amount } => {
+                self.judge_settle(entry, hold, Some(amount), remembered)
+            }
             Action::Void { hold } => self.judge_settle(entry, hold, None, remembered),
         }
         .map_err(Verdict::Rejected)
@@ -215,9 +234,18 @@ impl User {
             }
         };
         self.check_recent(entry.at)?;
-        let balance =
-            balance.post(leg.direction, amount).and_then(Balance::checked).ok_or(Rejection::BalanceOverflow)?;
-        Ok(Effect { place, balance, group: group?, hold: HoldChange::None, remembered, at: entry.at })
+        let balance = balance
+            .post(leg.direction, amount)
+            .and_then(Balance::checked)
+            .ok_or(Rejection::BalanceOverflow)?;
+        Ok(Effect {
+            place,
+            balance,
+            group: group?,
+            hold: HoldChange::None,
+            remembered,
+            at: entry.at,
+        })
     }
 
     fn judge_hold<'a>(
@@ -232,13 +260,16 @@ impl User {
         }
         self.check_recent(entry.at)?;
         let amount = leg.amount.minor();
-        let balance =
-            balance.hold(leg.direction, amount).and_then(Balance::checked).ok_or(Rejection::BalanceOverflow)?;
-        let hold = HoldChange::Open { id: entry.id, kind: leg.kind, direction: leg.direction, amount };
+        let balance = balance
+            .hold(leg.direction, amount)
+            .and_then(Balance::checked)
+            .ok_or(Rejection::BalanceOverflow)?;
+        let hold =
+            HoldChange::Open { id: entry.id, kind: leg.kind, direction: leg.direction, amount };
         Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
     }
 
-    /// A settlement of `amount`, or a void.
+    /// Judges a settlement of `amount`, or a void if `amount` is `None`.
     fn judge_settle<'a>(
         &self,
         entry: &EntryRef<'a>,
@@ -263,10 +294,18 @@ impl User {
             .and_then(|b| b.post(hold.direction, amount.unwrap_or(0)))
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
-        Ok(Effect { place, balance, group: group?, hold: HoldChange::Close(id), remembered, at: entry.at })
+        Ok(Effect {
+            place,
+            balance,
+            group: group?,
+            hold: HoldChange::Close(id),
+            remembered,
+            at: entry.at,
+        })
     }
 
-    /// The group's change; an overflow of its sum is the inner error, because limits are looked at before it.
+    /// Judges the change of a group. The outer error is the group limit. The inner one is an
+    /// overflow of the sum, which the caller reports only after all limits.
     #[allow(clippy::type_complexity)]
     fn judge_group<'a>(
         &self,
@@ -282,11 +321,13 @@ impl User {
         let before = found.as_ref().map_or(Tally::EMPTY, |f| f.lifetime);
         Ok(before
             .checked_add(Tally::of(amount))
-            .map(|lifetime| GroupChange::Known(Posting { key, found, groups, lifetime, at, amount }))
+            .map(|lifetime| {
+                GroupChange::Known(Posting { key, found, groups, lifetime, at, amount })
+            })
             .ok_or(Rejection::BalanceOverflow))
     }
 
-    /// Where a currency is, or would be, and what is there.
+    /// Index and balance of a currency; for a new one, the next index and an empty balance.
     fn place(&self, currency: Currency) -> Result<(usize, Balance), Rejection> {
         match self.balances.iter().position(|b| b.currency == currency) {
             Some(place) => Ok((place, self.balances[place])),
@@ -296,7 +337,11 @@ impl User {
     }
 
     fn check_recent(&self, at: Millis) -> Result<(), Rejection> {
-        if recent::is_full(self.tables(), self.as_of.max(at)) { Err(Rejection::TooManyRecent) } else { Ok(()) }
+        if recent::is_full(self.tables(), self.as_of.max(at)) {
+            Err(Rejection::TooManyRecent)
+        } else {
+            Ok(())
+        }
     }
 
     fn hold(&self, id: EntryId) -> Option<&Hold> {
@@ -307,7 +352,8 @@ impl User {
         self.more.as_ref().and_then(|m| m.recent.as_ref())
     }
 
-    /// Does what was judged.
+    /// Books a judged entry. Cannot fail. No other entry of the user may have been booked since
+    /// [`Self::judge`].
     pub fn book(&mut self, names: &mut Names, effect: Effect<'_>) {
         let before = (self.version > 0).then_some(self.as_of);
         self.version += 1;
@@ -335,8 +381,10 @@ impl User {
             }
         }
         let tables = self.more.as_mut().and_then(|m| m.recent.as_mut());
-        let mut ids = self.packed.part(Part::Ids);
-        if let Some(tables) = recent::remember(&mut ids, tables, effect.remembered, before, self.as_of) {
+        let mut ids = self.packed.section(Section::Ids);
+        if let Some(tables) =
+            recent::remember(&mut ids, tables, effect.remembered, before, self.as_of)
+        {
             self.packed.shrink();
             self.more.get_or_insert_default().recent = Some(tables);
         }
@@ -356,7 +404,7 @@ impl User {
         }
     }
 
-    /// The range that a statistics answer states.
+    /// The exact time range of a statistics answer.
     pub fn range(&self, window: Window, at: Millis) -> Range {
         match window {
             Window::Lifetime => lifetime(self.as_of),
@@ -364,9 +412,16 @@ impl User {
         }
     }
 
-    /// Calls `visit` with each group that posted within `range` and fits the filters, sorted by currency, kind, direction.
-    pub fn visit_stats(&self, names: &Names, question: &Question<'_>, range: Range, visit: impl FnMut(Stat<'_>)) {
-        /// Most users have few groups; the larger array is another eight kilobytes of stack.
+    /// Calls `visit` with each group that has postings within `range` and matches the filters,
+    /// sorted by currency, kind, direction.
+    pub fn visit_stats(
+        &self,
+        names: &Names,
+        question: &Question<'_>,
+        range: Range,
+        visit: impl FnMut(Stat<'_>),
+    ) {
+        /// Most users have few groups; the larger array takes eight kilobytes more of stack.
         const FEW: usize = 16;
         if Groups::of(&self.packed).len() <= FEW {
             self.visit_stats_in(&mut [Stat::NONE; FEW], names, question, range, visit);
@@ -396,26 +451,36 @@ impl User {
         let stats = &mut stats[..groups];
         if question.window != Window::Lifetime {
             let runs = self.more.as_ref().and_then(|m| m.runs.as_ref());
-            counters::visit(&self.packed, runs, range, |row| stats[usize::from(row.group)].tally.add(row.tally));
+            counters::visit(&self.packed, runs, range, |row| {
+                stats[usize::from(row.group)].tally.add(row.tally)
+            });
         }
-        stats.sort_unstable_by(|a, b| (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction)));
+        stats.sort_unstable_by(|a, b| {
+            (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction))
+        });
         stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
     }
 
-    /// Bytes on the heap behind this user. Those of the few who have much are counted anew with every 64th entry.
+    /// Bytes on the heap owned by this user. Those of rare state are as of the last count, which is
+    /// at most 64 entries ago.
     pub fn heap_bytes(&self) -> usize {
-        let spilled = if self.balances.spilled() { self.balances.capacity() * size_of::<Balance>() } else { 0 };
+        let spilled = if self.balances.spilled() {
+            self.balances.capacity() * size_of::<Balance>()
+        } else {
+            0
+        };
         let more = self.more.as_ref().map_or(0, |m| m.counted);
         spilled + self.packed.heap_bytes() + more
     }
 
-    /// Prefetches the parts that the next step reads, up to those in which `entry` is booked.
+    /// Runs a prefetch step: requests the memory that the next step reads, up to the tables where
+    /// `entry` is booked.
     #[inline]
     pub(super) fn prefetch(&self, entry: Option<EntryId>, step: Step) {
         match step {
             Step::Place => {}
             Step::User => prefetch::head(self),
-            Step::Parts => {
+            Step::Sections => {
                 self.packed.prefetch();
                 self.more.as_deref().into_iter().for_each(prefetch::head);
             }
@@ -441,14 +506,14 @@ impl More {
     }
 }
 
-/// A statistics question.
+/// A statistics query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Question<'a> {
-    /// How far back.
+    /// Time window.
     pub window: Window,
-    /// Only this currency.
+    /// Filter by currency; `None` matches all.
     pub currency: Option<Currency>,
-    /// Only this kind.
+    /// Filter by kind; `None` matches all.
     pub kind: Option<&'a str>,
 }
 
@@ -458,7 +523,7 @@ impl Question<'_> {
     }
 }
 
-/// What one group posted in a range.
+/// Statistics of one group in a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stat<'a> {
     /// Currency of the amounts.
@@ -467,10 +532,15 @@ pub struct Stat<'a> {
     pub kind: &'a str,
     /// Direction.
     pub direction: Direction,
-    /// Count, sum, least, greatest.
+    /// Count, sum, minimum and maximum.
     pub tally: Tally,
 }
 
 impl Stat<'_> {
-    const NONE: Self = Self { currency: Currency::NONE, kind: "", direction: Direction::Credit, tally: Tally::EMPTY };
+    const NONE: Self = Self {
+        currency: Currency::NONE,
+        kind: "",
+        direction: Direction::Credit,
+        tally: Tally::EMPTY,
+    };
 }

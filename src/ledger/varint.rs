@@ -1,9 +1,11 @@
-//! Unsigned LEB128: seven bits a byte, low bits first, the high bit says that more follow. Kept on disk: it never changes.
+//! Varints: unsigned LEB128, seven bits per byte, low bits first; a set high bit means that more
+//! bytes follow. This is an on-disk format and never changes.
 
-/// The most bytes one integer takes.
+/// Maximum length of one integer, in bytes.
 pub(super) const MAX_BYTES: usize = 10;
 
-/// Appends `value` to `out` at `*at` and moves `*at` behind it. `out` must have [`MAX_BYTES`] to spare.
+/// Writes `value` to `out` at `*at` and advances `*at`. Panics if it does not fit; [`MAX_BYTES`]
+/// always suffice.
 pub(super) fn put(out: &mut [u8], at: &mut usize, mut value: u64) {
     while value >= 0x80 {
         out[*at] = value as u8 | 0x80;
@@ -14,7 +16,7 @@ pub(super) fn put(out: &mut [u8], at: &mut usize, mut value: u64) {
     *at += 1;
 }
 
-/// Reads the integer at `*at` and moves `*at` behind it.
+/// Reads the integer at `*at` of trusted bytes and advances `*at`. Panics if it is cut short.
 #[inline]
 pub(super) fn get(bytes: &[u8], at: &mut usize) -> u64 {
     let mut value = u64::from(bytes[*at]);
@@ -35,8 +37,8 @@ pub(super) fn get(bytes: &[u8], at: &mut usize) -> u64 {
     }
 }
 
-/// Reads the integer at `*at` of bytes that may be anything, and moves `*at` behind it. `None` if it is cut short, does not fit
-/// 64 bits, or has a shorter form.
+/// Reads the integer at `*at` of untrusted bytes and advances `*at`. `None` if it is cut short,
+/// does not fit 64 bits, or has a shorter form.
 #[inline]
 pub(super) fn checked(bytes: &[u8], at: &mut usize) -> Option<u64> {
     let mut value = 0;
@@ -46,8 +48,9 @@ pub(super) fn checked(bytes: &[u8], at: &mut usize) -> Option<u64> {
         value |= u64::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             let shortest = byte != 0 || shift == 0;
-            // A tenth byte holds the 64th bit alone.
-            return (shortest && u64::from(byte) << shift >> shift == u64::from(byte)).then_some(value);
+            // A tenth byte can hold only the 64th bit.
+            return (shortest && u64::from(byte) << shift >> shift == u64::from(byte))
+                .then_some(value);
         }
     }
     None
@@ -58,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_width_reads_back() {
+    fn integers_of_every_width_round_trip() {
         for shift in 0..64 {
             for value in [1u64 << shift, (1 << shift) - 1, u64::MAX >> shift] {
                 let (mut bytes, mut wrote, mut read) = ([0; MAX_BYTES], 0, 0);
@@ -72,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_has_one_form() {
+    fn only_the_shortest_form_is_accepted() {
         let check = |bytes: &[u8], want| assert_eq!(checked(bytes, &mut 0), want, "{bytes:x?}");
         check(&[0], Some(0));
         check(&[0x80, 1], Some(128));

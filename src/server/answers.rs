@@ -1,36 +1,40 @@
-//! The answers of one connection that wait to leave, in the order of their requests.
+//! Rendered answers of one connection that wait to be sent, in request order.
 //!
-//! Each answer is marked with the log position that it shows; what is behind an answer that must still wait waits as well. An
-//! answer that shows only what is durable already costs no mark.
+//! An answer that shows a log position which is not durable yet is marked with that position; it
+//! and everything behind it wait. An answer that shows only durable state has no mark and costs
+//! nothing.
 //!
-//! A reply of another core has a gap kept for it, which is filled when the reply comes; what is behind a gap waits as well.
+//! A read that another core answers leaves a gap. The reply is spliced into the gap when it
+//! arrives; until then, everything behind the gap waits.
 
 use crate::slice::Lsn;
 use std::collections::VecDeque;
 
-/// A position in the log of one of this core's slices.
+/// A log position of one of this core's slices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// The slice, by its place on the core.
+    /// Index of the slice on its core.
     pub place: usize,
-    /// The position; zero has nothing to wait for.
+    /// Log position; zero means that there is nothing to wait for.
     pub lsn: Lsn,
 }
 
-/// Answers, rendered.
+/// The answers of one connection.
 #[derive(Debug, Default)]
 pub struct Answers {
-    /// The bytes. Writers append to them and call [`Self::mark`] behind each answer.
+    /// Rendered bytes. Writers append an answer, then call [`Self::mark`].
     pub bytes: Vec<u8>,
-    /// Where an answer that waits begins, and what it waits for, in order.
+    /// Start offset of each answer that waits, and the position that it waits for; ascending
+    /// offsets.
     marks: VecDeque<(usize, Position)>,
-    /// Where a reply is still to be put in, and its number, in order of both.
+    /// Offset at which each outstanding reply belongs, and the gap's number; both ascending.
     gaps: VecDeque<(usize, u32)>,
     next_gap: u32,
 }
 
 impl Answers {
-    /// Everything from `start` on waits for `position`, unless it waits for as much already.
+    /// Makes everything from offset `start` on wait for `position`, unless it already waits for as
+    /// much.
     #[inline]
     pub fn mark(&mut self, start: usize, position: Position) {
         if position.lsn == Lsn::default() {
@@ -42,7 +46,7 @@ impl Answers {
         }
     }
 
-    /// Keeps a gap for a reply to come, and returns its number.
+    /// Opens a gap for a reply, and returns its number.
     #[inline]
     pub fn gap(&mut self) -> u32 {
         let number = self.next_gap;
@@ -51,55 +55,61 @@ impl Answers {
         number
     }
 
-    /// Puts a reply, which may leave, into its gap.
+    /// Splices a reply, whose state is durable, into its gap.
     #[inline]
     pub fn fill(&mut self, number: u32, reply: &[u8]) {
-        let at = self.gaps.iter().position(|&(_, gap)| gap == number).expect("a gap is filled once");
-        let (start, _) = self.gaps.remove(at).expect("it is there");
+        let at =
+            self.gaps.iter().position(|&(_, gap)| gap == number).expect("a gap is filled once");
+        let (start, _) = self.gaps.remove(at).expect("its index was just found");
         self.bytes.extend_from_slice(reply);
         if start + reply.len() < self.bytes.len() {
             self.bytes[start..].rotate_right(reply.len());
         }
-        // What begins where the gap was lies behind it, unless it is a gap that was there before.
+        // An older gap at the same offset stays; everything else from there on moves back.
         self.gaps.iter_mut().skip(at).for_each(|(later, _)| *later += reply.len());
         let behind = self.marks.iter_mut().filter(|(later, _)| *later >= start);
         behind.for_each(|(later, _)| *later += reply.len());
     }
 
-    /// Whether nothing is behind a gap: no bytes, no other gap.
+    /// Whether the gap is the last thing here: no bytes and no other gap behind it.
     pub fn ends_with(&self, number: u32) -> bool {
         self.gaps.back() == Some(&(self.bytes.len(), number))
     }
 
-    /// How many gaps there are.
+    /// Number of open gaps.
     #[inline]
     pub fn gaps(&self) -> usize {
         self.gaps.len()
     }
 
-    /// Whether there is nothing: no bytes, no gap.
+    /// Whether there are neither bytes nor gaps.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty() && self.gaps.is_empty()
     }
 
-    /// What the first answer waits for, if it is the log.
+    /// The log position that the first bytes wait for; `None` if they wait for a gap or for
+    /// nothing.
     pub fn waits_for(&self) -> Option<Position> {
         let &(start, position) = self.marks.front()?;
         self.gaps.front().is_none_or(|&(gap, _)| start < gap).then_some(position)
     }
 
-    /// How many bytes may leave; `durable` says of a slice up to where its log is durable.
+    /// Number of bytes that may be sent now. `durable` returns the durable log position of a slice.
     #[inline]
     pub fn sendable(&mut self, durable: impl Fn(usize) -> Lsn) -> usize {
-        while self.marks.front().is_some_and(|(_, position)| position.lsn <= durable(position.place)) {
+        while self
+            .marks
+            .front()
+            .is_some_and(|(_, position)| position.lsn <= durable(position.place))
+        {
             self.marks.pop_front();
         }
         let end = self.marks.front().map_or(self.bytes.len(), |&(start, _)| start);
         self.gaps.front().map_or(end, |&(gap, _)| end.min(gap))
     }
 
-    /// Moves the first `count` bytes, all of which may leave, to the empty `to`.
+    /// Moves the first `count` bytes, all of them sendable, to `to`, which must be empty.
     #[inline]
     pub fn freeze(&mut self, count: usize, to: &mut Vec<u8>) {
         assert!(to.is_empty(), "one send is in flight at a time");
@@ -107,7 +117,10 @@ impl Answers {
             self.marks.front().is_none_or(|&(start, _)| count <= start),
             "an answer leaves when its log position is durable"
         );
-        assert!(self.gaps.front().is_none_or(|&(gap, _)| count <= gap), "answers leave in the order of their requests");
+        assert!(
+            self.gaps.front().is_none_or(|&(gap, _)| count <= gap),
+            "answers leave in the order of their requests"
+        );
         if count == self.bytes.len() {
             self.gaps.iter_mut().for_each(|(start, _)| *start = 0);
             std::mem::swap(&mut self.bytes, to);
@@ -119,7 +132,7 @@ impl Answers {
         self.gaps.iter_mut().for_each(|(start, _)| *start -= count);
     }
 
-    /// Forgets what is waited for: what a planted fault does.
+    /// Drops all marks: used by a planted fault.
     pub(super) fn forget_marks(&mut self) {
         self.marks.clear();
     }
@@ -150,7 +163,7 @@ mod tests {
         }
         let mut send = |durable| send(&mut answers, [durable, 0]);
         assert_eq!(send(0), "a");
-        assert_eq!(send(4), "", "the third answer is durable, but its turn has not come");
+        assert_eq!(send(4), "", "the third answer is durable, but the second is not");
         assert_eq!(send(5), "bbccc");
         assert_eq!(send(8), "");
         assert_eq!(send(9), "dddde");
@@ -170,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_filled_in_any_order_and_sent_in_theirs() {
+    fn gaps_are_filled_in_any_order_and_sent_in_request_order() {
         let mut answers = Answers::default();
         let send = |answers: &mut Answers, durable| send(answers, [durable, 0]);
         write(&mut answers, "a", 0, 0);
@@ -180,14 +193,21 @@ mod tests {
         assert_eq!(send(&mut answers, 0), "a");
         answers.fill(third, b"eee");
         answers.fill(second, b"cc");
-        assert_eq!((send(&mut answers, 0).as_str(), answers.gaps(), answers.waits_for()), ("", 1, None));
+        assert_eq!(
+            (send(&mut answers, 0).as_str(), answers.gaps(), answers.waits_for()),
+            ("", 1, None)
+        );
         write(&mut answers, "f", 0, 7);
         answers.fill(first, b"b");
         assert_eq!(send(&mut answers, 0), "bcc");
         assert_eq!(answers.waits_for().map(|position| position.lsn), Some(Lsn(5)));
         assert_eq!(send(&mut answers, 6), "deee");
         let last = answers.gap();
-        assert_eq!(send(&mut answers, 7), "f", "all that is there has left, and the gap is where it was");
+        assert_eq!(
+            send(&mut answers, 7),
+            "f",
+            "everything before the gap is sent, and the gap stays"
+        );
         assert!(answers.ends_with(last) && !answers.ends_with(first));
         write(&mut answers, "h", 0, 0);
         assert!(!answers.ends_with(last));

@@ -1,4 +1,5 @@
-//! A body that is being received: how much of it is there, and when it is whole. Its bytes are collected by the caller.
+//! Receiving a request body: how many bytes are still expected, and when the body is complete. The
+//! caller owns the buffer that collects the bytes.
 
 use crate::api::problem::Code;
 use crate::api::route::Ask;
@@ -7,7 +8,7 @@ use crate::http::chunked::Decoder;
 use crate::http::request::Framing;
 use crate::http::response::Persist;
 
-/// Bytes of the longest body that a request may have.
+/// Maximum body size of a request, in bytes.
 pub(super) const fn limit(ask: Ask) -> usize {
     match ask {
         Ask::Entries => FEED_BYTES,
@@ -19,31 +20,31 @@ pub(super) const fn limit(ask: Ask) -> usize {
 /// A body that is being received.
 #[derive(Debug)]
 pub(super) struct Body {
-    /// What its request asks.
+    /// The request that it belongs to.
     pub(super) ask: Ask,
-    /// What becomes of the connection behind the answer.
+    /// Whether the connection stays open after the answer.
     pub(super) persist: Persist,
     left: Left,
 }
 
-/// What is left of it.
+/// The expected rest of a body.
 #[derive(Debug)]
 enum Left {
     Length(usize),
     Chunked(Decoder),
 }
 
-/// What a piece of received bytes had of a body.
+/// What a piece of received bytes contributed to a body.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Taken {
-    /// Bytes that are done with.
+    /// Bytes consumed.
     pub(super) used: usize,
-    /// Whether the body is whole now.
+    /// Whether the body is complete.
     pub(super) is_whole: bool,
 }
 
 impl Body {
-    /// A body of which nothing has come.
+    /// Creates a body of which nothing was received yet.
     pub(super) fn new(ask: Ask, persist: Persist, framing: Framing) -> Self {
         let left = match framing {
             Framing::Chunked => Left::Chunked(Decoder::new()),
@@ -53,8 +54,9 @@ impl Body {
         Self { ask, persist, left }
     }
 
-    /// Appends what `bytes` have of it to `body`, which holds what has come before. Refuses a malformed or too large one.
-    pub(super) fn take(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Taken, Code> {
+    /// Appends the body's share of `bytes` to `body`, which holds what was received before. Returns
+    /// an error for a malformed body or one above its limit.
+    pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Taken, Code> {
         let limit = limit(self.ask);
         let taken = match &mut self.left {
             Left::Length(left) => {
@@ -64,10 +66,11 @@ impl Body {
                 Taken { used: here, is_whole: *left == 0 }
             }
             Left::Chunked(decoder) => {
-                // What is over the limit is counted, not kept.
+                // One byte above the limit is enough to notice an oversized body; the rest is not
+                // stored.
                 let keep = |piece: &[u8]| {
-                    let room = (limit + 1).saturating_sub(body.len()).min(piece.len());
-                    body.extend_from_slice(&piece[..room]);
+                    let space = (limit + 1).saturating_sub(body.len()).min(piece.len());
+                    body.extend_from_slice(&piece[..space]);
                 };
                 let progress = decoder.decode(bytes, keep)?;
                 Taken { used: progress.consumed, is_whole: progress.done }

@@ -1,22 +1,27 @@
-//! Budgets: bounded memory of one core. What is reserved is released once, and the budget asserts it.
+//! Budgets: bounded memory of one core. Sizes are in bytes. Reserved bytes are released exactly
+//! once; the budget asserts it.
 //!
-//! **Answers.** What is written and has not left is memory, and peers decide when it leaves. A large answer is refused when it
-//! does not fit; a small one never is, but then a connection gets one at a time. So what a core holds is bounded, and a peer
-//! that takes its answers is served however many do not. The answer to a feed cannot be refused once its entries are applied,
-//! nor can a reply of another core be sent back: room for these is reserved before. Large answers also share turns: when those
-//! of a turn have written enough, the next ones wait for another turn. This core's connections have one share of a turn, and
-//! other cores have another, so that neither waits for the other.
+//! **Answers.** A written answer takes memory until it is sent, and the peer decides when that is.
+//! A large answer is refused if it does not fit. A small one never is, but while the budget is full
+//! each connection gets one at a time. So a core's memory is bounded, and peers that do not read
+//! their answers cannot keep others from being served. The answer to a feed cannot be refused once
+//! its entries are applied, and the reply of another core cannot be sent back; bytes for both are
+//! reserved in advance.
 //!
-//! **Bodies.** What is being received or applied.
+//! **Shares of a turn.** Large answers also share turns: when those of a turn have written
+//! [`LARGE_BYTES_PER_TURN`], further ones wait for another turn. Answers to this core's connections
+//! and replies to other cores have one share each, so that neither delays the other.
 //!
-//! Sizes are bytes.
+//! **Bodies.** Request bodies that are being received or applied.
 
-use super::limits::{GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES};
+use super::limits::{
+    GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES,
+};
 
 /// A share of a turn, for large answers.
 #[derive(Clone, Copy, Debug)]
 pub struct Share {
-    /// Bytes that were written.
+    /// Bytes of large answers written in this turn.
     spent: usize,
 }
 
@@ -29,7 +34,8 @@ impl Share {
         self.spent >= LARGE_BYTES_PER_TURN
     }
 
-    /// An answer was rendered or copied, whatever became of it; small ones do not count.
+    /// Counts an answer that was rendered or copied, even if it was discarded; small ones are not
+    /// counted.
     #[inline]
     pub const fn spend(&mut self, bytes: usize) {
         if bytes > LARGE_BYTES {
@@ -42,35 +48,42 @@ impl Share {
 #[derive(Clone, Copy, Debug)]
 pub struct AnswerBudget {
     bound: usize,
-    /// Held by connections: what they had when the turn began.
-    held: usize,
-    /// Written since.
+    /// Bytes in connections when the turn began.
+    connection_bytes: usize,
+    /// Bytes written since.
     written: usize,
-    /// What large answers to this core's connections have taken of the turn.
+    /// This turn's share for answers to this core's connections.
     pub own: Share,
-    /// The same of replies to other cores.
+    /// This turn's share for replies to other cores.
     pub peers: Share,
-    /// Reserved for answers to come.
+    /// Bytes reserved for future answers.
     reserved: usize,
 }
 
 impl AnswerBudget {
-    /// A budget of `bound` bytes.
+    /// Creates a budget of `bound` bytes.
     pub const fn new(bound: usize) -> Self {
-        Self { bound, held: 0, written: 0, own: Share::WHOLE, peers: Share::WHOLE, reserved: 0 }
+        Self {
+            bound,
+            connection_bytes: 0,
+            written: 0,
+            own: Share::WHOLE,
+            peers: Share::WHOLE,
+            reserved: 0,
+        }
     }
 
-    /// A turn begins, with `held` bytes in connections.
-    pub const fn begin_turn(&mut self, held: usize) {
-        (self.held, self.written) = (held, 0);
+    /// Begins a turn, with `connection_bytes` of answers in connections.
+    pub const fn begin_turn(&mut self, connection_bytes: usize) {
+        (self.connection_bytes, self.written) = (connection_bytes, 0);
         (self.own, self.peers) = (Share::WHOLE, Share::WHOLE);
     }
 
     const fn used(&self) -> usize {
-        self.held.saturating_add(self.written).saturating_add(self.reserved)
+        self.connection_bytes.saturating_add(self.written).saturating_add(self.reserved)
     }
 
-    /// Bytes that are left.
+    /// Bytes left.
     #[inline]
     pub const fn left(&self) -> usize {
         self.bound.saturating_sub(self.used())
@@ -82,25 +95,25 @@ impl AnswerBudget {
         self.left() == 0
     }
 
-    /// Whether connections that hold so many bytes leave nothing.
+    /// Whether `connection_bytes` alone use up the budget.
     #[inline]
-    pub const fn is_full_of(&self, held: usize) -> bool {
-        held >= self.bound
+    pub const fn is_full_of(&self, connection_bytes: usize) -> bool {
+        connection_bytes >= self.bound
     }
 
-    /// Whether an answer of so many bytes may be given.
+    /// Whether an answer of this size may be written: always if it is small.
     #[inline]
     pub const fn fits(&self, bytes: usize) -> bool {
         bytes <= LARGE_BYTES || bytes <= self.left()
     }
 
-    /// An answer was written.
+    /// Counts a written answer.
     #[inline]
     pub const fn wrote(&mut self, bytes: usize) {
         self.written = self.written.saturating_add(bytes);
     }
 
-    /// The pace of one connection; a heavy one is one whose answers are large.
+    /// The pace of one connection. A connection is heavy if its last answer was large.
     #[inline]
     pub const fn pace(&self, is_heavy: bool) -> Pace {
         if self.is_full() {
@@ -112,13 +125,13 @@ impl AnswerBudget {
         }
     }
 
-    /// Reserves room for a reply of another core. Returns whether it fits.
+    /// Reserves bytes for a reply of another core. Returns whether they fit.
     pub const fn reserve(&mut self, bytes: usize) -> bool {
         self.reserve_within(bytes, self.bound)
     }
 
-    /// Reserves room for the answer to a feed: a quarter more than for others, so that peers who take none of their answers
-    /// delay no feed. A small one always fits.
+    /// Reserves bytes for the answer to a feed. Its bound is a quarter higher, so that peers who do
+    /// not read their answers cannot block feeds. A small answer always fits.
     pub const fn reserve_for_feed(&mut self, bytes: usize) -> bool {
         if bytes <= LARGE_BYTES {
             self.reserved += bytes;
@@ -135,30 +148,30 @@ impl AnswerBudget {
         fits
     }
 
-    /// Releases what was reserved: the answer is about to be written, or nobody wants it any more.
+    /// Releases reserved bytes, when the answer is about to be written or is no longer wanted.
     pub const fn release(&mut self, bytes: usize) {
-        assert!(self.reserved >= bytes, "what is released was reserved");
+        assert!(self.reserved >= bytes, "only reserved bytes are released");
         self.reserved -= bytes;
     }
 
-    /// Bytes that are reserved.
+    /// Reserved bytes.
     pub const fn reserved(&self) -> usize {
         self.reserved
     }
 }
 
-/// How much one connection may do at a time.
+/// How much one connection may have under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
-    /// Replies of other cores that it may wait for.
+    /// Maximum number of outstanding replies of other cores.
     pub gaps: usize,
-    /// Reads that are parsed together.
+    /// Maximum number of reads that are parsed before they are answered.
     pub together: usize,
-    /// Bytes of answers above which it starts no further request.
+    /// Bytes of unsent answers above which no further request is started.
     pub mark: usize,
 }
 
-/// The budget for bodies.
+/// The budget for request bodies.
 #[derive(Clone, Copy, Debug)]
 pub struct BodyBudget {
     bound: usize,
@@ -166,29 +179,29 @@ pub struct BodyBudget {
 }
 
 impl BodyBudget {
-    /// A budget of `bound` bytes.
+    /// Creates a budget of `bound` bytes.
     pub const fn new(bound: usize) -> Self {
         Self { bound, reserved: 0 }
     }
 
-    /// A body grows by so many bytes that were received.
+    /// Adds received bytes of a body.
     pub const fn reserve(&mut self, bytes: usize) {
         self.reserved += bytes;
     }
 
-    /// A body of so many bytes is gone.
+    /// Removes a body of this size.
     pub const fn release(&mut self, bytes: usize) {
-        assert!(self.reserved >= bytes, "what is released was reserved");
+        assert!(self.reserved >= bytes, "only reserved bytes are released");
         self.reserved -= bytes;
     }
 
-    /// Whether a body that has so many bytes, and is not whole, may go on.
+    /// Whether an incomplete body, of which `body_bytes` were received, may continue.
     pub const fn fits(&self, body_bytes: usize) -> bool {
         let bound = if body_bytes <= SMALL_BODY_BYTES { self.bound } else { self.bound / 4 * 3 };
         self.reserved <= bound
     }
 
-    /// Bytes that are reserved.
+    /// Reserved bytes.
     pub const fn reserved(&self) -> usize {
         self.reserved
     }
@@ -222,7 +235,11 @@ mod tests {
         budget.own.spend(LARGE_BYTES_PER_TURN - 1);
         assert!(!budget.own.is_spent() && budget.pace(false).mark == OUT_MARK_BYTES);
         budget.own.spend(LARGE_BYTES + 1);
-        assert!(budget.own.is_spent() && !budget.peers.is_spent() && budget.pace(false).mark == LARGE_BYTES);
+        assert!(
+            budget.own.is_spent()
+                && !budget.peers.is_spent()
+                && budget.pace(false).mark == LARGE_BYTES
+        );
         budget.begin_turn(0);
         assert!(!budget.own.is_spent());
         budget.begin_turn(2 * LARGE_BYTES_PER_TURN);
@@ -230,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_quarter_is_for_small_bodies() {
+    fn the_last_quarter_of_the_budget_is_for_small_bodies() {
         let mut budget = BodyBudget::new(4 << 20);
         budget.reserve(3 << 20);
         assert!(budget.fits(SMALL_BODY_BYTES + 1));
@@ -241,8 +258,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "what is released was reserved")]
-    fn what_is_released_twice_is_noticed() {
+    #[should_panic(expected = "only reserved bytes are released")]
+    fn releasing_twice_panics() {
         let mut budget = AnswerBudget::new(100_000);
         assert!(budget.reserve(50_000));
         budget.release(50_000);

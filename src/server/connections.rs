@@ -1,20 +1,20 @@
-//! The connections of one core, by their slots.
+//! The connections of one core, by slot.
 
 use super::connection::Connection;
 use super::machine::Slot;
 use super::progress::Progress;
 
-/// The connections.
+/// The connections of one core.
 #[derive(Debug, Default)]
 pub struct Connections {
     slots: Vec<Option<Connection>>,
-    /// Which use of each slot is the next.
+    /// Generation of each slot: how many connections it has had.
     generations: Vec<u32>,
     count: usize,
 }
 
 impl Connections {
-    /// How many there are.
+    /// Number of connections.
     pub const fn len(&self) -> usize {
         self.count
     }
@@ -24,12 +24,13 @@ impl Connections {
         self.count == 0
     }
 
-    /// Slots, used or free.
+    /// Number of slots, used or free.
     pub const fn slots(&self) -> Slot {
         self.slots.len() as Slot
     }
 
-    /// A connection came in a free slot.
+    /// Adds a connection to a free slot. `place` is the index of the slice at whose listener it was
+    /// accepted.
     pub(super) fn insert(&mut self, slot: Slot, place: usize, deadline_ms: u64) -> &mut Connection {
         let at = slot as usize;
         if at >= self.slots.len() {
@@ -41,7 +42,7 @@ impl Connections {
         self.slots[at].insert(Connection::new(slot, self.generations[at], place, deadline_ms))
     }
 
-    /// A connection is gone. Returns the slice at whose listener it came.
+    /// Removes a connection. Returns the index of the slice at whose listener it was accepted.
     pub(super) fn remove(&mut self, slot: Slot) -> usize {
         let gone = self.slots[slot as usize].take().expect("a connection is closed once");
         self.count -= 1;
@@ -61,19 +62,19 @@ impl Connections {
         self.slots.get(slot as usize)?.as_ref().map(Connection::progress)
     }
 
-    /// The connection that a driver's event is of.
+    /// The connection of a driver's event.
     #[inline]
     pub(super) fn of(&mut self, slot: Slot) -> &mut Connection {
-        self.get(slot).expect("an event is of a connection that is there")
+        self.get(slot).expect("an event names an open connection")
     }
 
-    /// The connection that a ticket names; `None` if it is gone.
+    /// The connection with this id; `None` if it is gone.
     #[inline]
-    pub(super) fn by_ticket(&mut self, ticket: u64) -> Option<&mut Connection> {
-        self.get(ticket as Slot).filter(|connection| connection.ticket() == ticket)
+    pub(super) fn by_id(&mut self, id: u64) -> Option<&mut Connection> {
+        self.get(id as Slot).filter(|connection| connection.id() == id)
     }
 
-    /// All of them.
+    /// All connections.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Connection> {
         self.slots.iter_mut().flatten()
     }

@@ -1,55 +1,58 @@
 //! The machine that ships: the state of one core, and the order of a turn.
 //!
-//! What a turn has received is parsed as it comes ([`Machine::received`]); reads are left pending. The rest of the turn is
-//! [`Machine::end_turn`], in this order:
+//! Received bytes are parsed as they come ([`Machine::received`]), and reads are left pending. The
+//! rest of the turn is [`Machine::end_turn`], in this order:
 //!
-//! 1. pending reads are answered, so that their look-ups overlap;
-//! 2. replies of other cores are handed to their connections, and requests of other cores served: reads and batches at once,
-//!    entries up to half of what a turn may apply;
-//! 3. connections with work at hand go on, another one first each time: feeds apply their entries here;
-//! 4. entries of other cores get what is left of the turn;
-//! 5. each connection that something has happened to is settled: what may leave leaves;
-//! 6. replies whose positions are durable leave, and each slice's log is written if somebody waits for it.
+//! 1. Pending reads are answered together, so that their lookups overlap.
+//! 2. Replies of other cores are handed to their connections. Then requests of other cores are
+//!    served: reads and batches at once, entries up to half of a turn's bound.
+//! 3. Connections with work resume, starting with a different one each turn. Here feeds apply their
+//!    entries.
+//! 4. Entries of other cores get the rest of the turn's bound.
+//! 5. Every connection that an event or an answer has changed is settled: it sends what may be
+//!    sent.
+//! 6. Replies whose log positions are durable are sent, and each slice's log is written if somebody
+//!    waits for it.
 //!
-//! So a slice applies at most [`super::limits::ENTRIES_PER_TURN`] entries a turn, whoever sent them, and slices of one core
-//! share its latency: reads on any of them make the turns of all of them short.
+//! A slice applies at most [`super::limits::ENTRIES_PER_TURN`] entries a turn, whoever sent them.
+//! Slices of one core share its latency: reads on any of them shorten the turns of all of them.
 
 use super::connections::Connections;
 use super::exchange::Exchange;
 use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TICKS};
 use super::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
 use super::message::Message;
-use super::owner::{Kept, Owner};
+use super::owner::{Owner, Stored};
 use super::planted::Planted;
 use super::progress::Progress;
 use super::requests::Then;
 use super::shared::Shared;
-use super::topology::{Owned, Topology};
+use super::topology::{Location, Topology};
 use crate::api::info::Info;
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::slice::Slice;
 use crate::slice::disk::Done;
 use crate::slice::store::Counts;
 
-/// What a core is to be.
+/// Configuration of a core.
 #[derive(Debug)]
 pub struct Setup {
-    /// Its place among the others.
+    /// Its number, and the number of cores and slices.
     pub topology: Topology,
     /// The limits in force.
     pub limits: Limits,
-    /// What the server says of itself.
+    /// The static part of `/v1/info`.
     pub info: Info,
-    /// Of each of its slices, what keeps it, if anything does.
-    pub kept: Vec<Option<Kept>>,
-    /// Requests that it may have at each other core.
+    /// For each of its slices, the data on disk; `None` for a slice without a disk.
+    pub kept: Vec<Option<Stored>>,
+    /// Requests that it may have outstanding at each other core.
     pub credits: u32,
 }
 
 impl Setup {
-    /// A core that is alone, with one slice that nothing keeps.
+    /// A single core with one slice, without a disk.
     pub fn alone(limits: Limits, info: Info) -> Self {
         Self { topology: Topology::alone(), limits, info, kept: vec![None], credits: CREDITS }
     }
@@ -60,7 +63,7 @@ impl Setup {
 pub struct Server {
     connections: Connections,
     shared: Shared,
-    /// Which of the ready connections is the first to go on.
+    /// Index of the ready connection that resumes first.
     rotation: usize,
     next_tick_ms: u64,
     tick: u32,
@@ -69,7 +72,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Sets a core up. What is kept is loaded in its first turns; requests are taken when all cores have loaded.
+    /// Creates a core. Data on disk is loaded in its first turns; requests are served when all
+    /// cores have loaded.
     pub fn new(setup: Setup) -> Self {
         let Setup { topology, limits, info, kept, credits } = setup;
         let slices = topology.slices();
@@ -89,61 +93,62 @@ impl Server {
         }
     }
 
-    /// Plants a fault: what a test does to see it found.
+    /// Plants a fault: a test does this to see that it is found.
     pub fn plant(&mut self, fault: Planted) {
         self.shared.planted = Some(fault);
     }
 
-    /// Its slices, in order of their places.
+    /// Its slices, in order of their index.
     pub fn slices(&self) -> impl ExactSizeIterator<Item = &Slice> {
         self.shared.owners.iter().map(Owner::slice)
     }
 
-    /// What the stores of its slices have done.
+    /// Counters of its slices' stores, summed.
     pub fn kept(&self) -> Counts {
         let mut sum = Counts::default();
         self.shared.owners.iter().for_each(|owner| sum.add(&owner.counts()));
         sum
     }
 
-    /// The connections.
+    /// Its connections.
     pub const fn connections(&mut self) -> &mut Connections {
         &mut self.connections
     }
 
-    /// Whether no request of other cores is under way here, and none of this core's at others.
+    /// Whether no request is under way between this core and others, in either direction, and
+    /// everything accepted is durable.
     pub fn is_quiet(&self) -> bool {
-        self.shared.exchange.away() == 0 && self.shared.is_settled()
+        self.shared.exchange.outstanding() == 0 && self.shared.is_settled()
     }
 
-    /// What owns its slices, in order of their places.
+    /// The owners of its slices, in order of their index.
     pub fn owners(&self) -> &[Owner] {
         &self.shared.owners
     }
 
-    /// Requests of this core that are at others.
-    pub const fn requests_away(&self) -> usize {
-        self.shared.exchange.away()
+    /// Its requests that are outstanding at other cores.
+    pub const fn requests_outstanding(&self) -> usize {
+        self.shared.exchange.outstanding()
     }
 
-    /// Bytes that its connections hold: answers, and requests whose turn has not come.
+    /// Bytes held by its connections: unsent answers, and unparsed requests.
     pub const fn held_bytes(&self) -> usize {
-        self.shared.held
+        self.shared.connection_bytes
     }
 
-    /// Whether all credits at other cores are here.
+    /// Whether none of its credits at other cores is in use.
     pub fn has_all_credits(&self) -> bool {
         self.shared.exchange.has_all_credits()
     }
 
-    /// Bytes that are reserved for answers, and for bodies.
+    /// Bytes reserved for answers, and for bodies.
     pub const fn reserved_bytes(&self) -> (usize, usize) {
         (self.shared.answers.reserved(), self.shared.bodies.reserved())
     }
 
     // Steps of a turn.
 
-    /// Works on bytes of a connection. Returns how many are done with.
+    /// Processes bytes of a connection. Returns how many were consumed.
     fn work(&mut self, slot: Slot, bytes: &[u8]) -> usize {
         let (mut at, mut budget) = (0, REQUESTS_PER_TURN);
         loop {
@@ -158,13 +163,13 @@ impl Server {
         }
     }
 
-    /// Goes on with what a connection has kept.
+    /// Resumes a connection with the bytes that it has buffered.
     fn resume(&mut self, slot: Slot) {
         let mut kept = std::mem::take(&mut self.connections.of(slot).kept);
         let used = self.work(slot, &kept);
         kept.drain(..used);
         let connection = self.connections.of(slot);
-        // The buffer of a large burst is not kept for the next one.
+        // The buffer of a large burst is freed.
         if !kept.is_empty() || kept.capacity() <= super::limits::IDLE_BUFFER_BYTES {
             connection.kept = kept;
         }
@@ -172,15 +177,15 @@ impl Server {
         connection.queue_feed(&mut self.shared);
     }
 
-    /// Answers the reads that are pending, in the order in which they came.
+    /// Answers the pending reads, in order of arrival.
     fn answer_reads(&mut self) {
         let Self { connections, shared, .. } = self;
         let mut pending = std::mem::take(&mut shared.pending);
         let reads = pending.reads();
         for (at, one) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::User]) {
-                if let Owned::Here(place) = next.owner {
-                    shared.owners[place].prefetch(next.read.user, None, step, &Way::default());
+                if let Location::Local(place) = next.owner {
+                    shared.owners[place].prefetch(next.read.user, None, step, &Lookup::default());
                 }
             }
             connections.of(one.slot).answer(one, pending.condition(one), shared);
@@ -193,7 +198,7 @@ impl Server {
     fn take_replies(&mut self) {
         while let Some((core, request)) = self.shared.exchange.replies.pop_front() {
             let Self { connections, shared, .. } = self;
-            match connections.by_ticket(request.ticket) {
+            match connections.by_id(request.connection) {
                 None => shared.keep_request(request),
                 Some(connection) => {
                     let slot = connection.slot;
@@ -205,7 +210,8 @@ impl Server {
         }
     }
 
-    /// Connections with work at hand go on. The first has more of the turn: another one each time.
+    /// Resumes connections with work. The first gets most of the turn, so it is a different one
+    /// each turn.
     fn resume_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.shared.ready);
         if ready.len() > 1 {
@@ -217,16 +223,16 @@ impl Server {
                 self.resume(slot);
             }
         }
-        // What became ready meanwhile waits for the next turn.
+        // Connections that became ready meanwhile wait for the next turn.
         let mut next = std::mem::replace(&mut self.shared.ready, ready);
         self.shared.ready.append(&mut next);
     }
 
-    /// Settles every connection that something has happened to.
+    /// Settles every connection that an event or an answer has changed.
     fn settle(&mut self) {
         let Self { connections, shared, .. } = self;
-        while let Some(ticket) = shared.released.pop_front() {
-            if let Some(connection) = connections.by_ticket(ticket) {
+        while let Some(id) = shared.released.pop_front() {
+            if let Some(connection) = connections.by_id(id) {
                 connection.released(shared);
             }
         }
@@ -239,7 +245,7 @@ impl Server {
         shared.touched = touched;
     }
 
-    /// Looks at the deadlines of a part of the connections.
+    /// Checks the deadlines of one group of connections, once a tick.
     fn check_deadlines(&mut self) {
         let Self { connections, shared, .. } = self;
         let now_ms = shared.now_ms();
@@ -249,7 +255,8 @@ impl Server {
         self.next_tick_ms = now_ms + TICK_MS;
         self.tick = (self.tick + 1) % TICKS;
         let since_ms = shared.life.draining_since_ms();
-        let has_lingered = since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
+        let has_lingered =
+            since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
         for slot in (self.tick..connections.slots()).step_by(TICKS as usize) {
             if let Some(connection) = connections.get(slot) {
                 connection.check_deadlines(has_lingered, shared);
@@ -257,7 +264,7 @@ impl Server {
         }
     }
 
-    /// Loads a step of what is kept.
+    /// Takes a step of loading in each slice that is not loaded.
     fn load(&mut self) -> Result<(), Broken> {
         let now_ms = self.shared.now_ms();
         let Shared { owners, outputs, .. } = &mut self.shared;
@@ -269,16 +276,17 @@ impl Server {
         }
         self.is_loaded = true;
         if self.shared.life.draining_since_ms().is_none() {
-            self.tell_all(|| Message::Loaded);
+            self.broadcast(|| Message::Loaded);
             self.core_loaded();
         }
         Ok(())
     }
 
-    /// Whether a core that drains has no connection and asks nothing of others any more.
+    /// Whether this core drains, has no connection left and has no request outstanding.
     fn asks_nothing(&self) -> bool {
         let Shared { life, exchange, planted, .. } = &self.shared;
-        let has_replies = exchange.away() == 0 || *planted == Some(Planted::ForgottenRequest);
+        let has_replies =
+            exchange.outstanding() == 0 || *planted == Some(Planted::ForgottenRequest);
         life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
     }
 
@@ -288,7 +296,7 @@ impl Server {
         }
     }
 
-    fn tell_all(&mut self, message: impl Fn() -> Message) {
+    fn broadcast(&mut self, message: impl Fn() -> Message) {
         let topology = self.shared.topology;
         for core in (0..topology.cores()).filter(|&core| core != topology.core()) {
             self.shared.outputs.push_back(Output::Message { core, message: message() });
@@ -303,10 +311,11 @@ impl Machine for Server {
 
     fn message(&mut self, from: u32, message: Message) {
         match message {
-            Message::Request(request) => self.shared.exchange.line.push(request),
+            Message::Request(request) => self.shared.exchange.incoming.push(request),
             Message::Reply(request) => {
-                // Its credit is here before a request of this turn wants one: a core whose turn was long has not lost patience.
-                self.shared.exchange.came_back(from);
+                // Its credit is returned before the requests of this turn need one, so a long turn
+                // of this core is not taken for a slow peer.
+                self.shared.exchange.reply_received(from);
                 self.shared.exchange.replies.push_back((from, request));
             }
             Message::Loaded => self.core_loaded(),
@@ -330,10 +339,10 @@ impl Machine for Server {
             shared.counters.connections += 1;
             return connection.touch(shared);
         }
-        shared.counters.turned_away += 1;
+        shared.counters.refused_connections += 1;
         connection.refuse_at_once(shared);
         if count >= limit + REFUSED_CONNECTIONS {
-            // Too many of those, too: it is told, and does not linger.
+            // Too many refused connections as well: this one is refused and does not linger.
             connection.peer_closed(shared);
         }
     }
@@ -343,7 +352,7 @@ impl Machine for Server {
         self.shared.counters.bytes_in += bytes.len() as u64;
         let connection = self.connections.of(slot);
         if !connection.is_open() {
-            return connection.throw_away(bytes.len(), &mut self.shared);
+            return connection.discard(bytes.len(), &mut self.shared);
         }
         if connection.progress.holds_input() {
             connection.kept.extend_from_slice(bytes);
@@ -409,7 +418,7 @@ impl Machine for Server {
         self.check_deadlines();
         self.settle();
         if self.asks_nothing() && self.shared.life.rest() {
-            self.tell_all(|| Message::AtRest);
+            self.broadcast(|| Message::AtRest);
         }
         if !self.is_loaded {
             return self.load();
@@ -439,12 +448,13 @@ impl Machine for Server {
         }
         let owners = shared.owners.iter().filter_map(Owner::wakes_at_ms);
         let until_ms = owners.chain(shared.exchange.patience_ends_ms()).min();
-        Wait::Event { until_ms, spins: shared.exchange.away() > 0 }
+        Wait::Event { until_ms, spins: shared.exchange.outstanding() > 0 }
     }
 
     fn is_done(&self) -> bool {
         let Some(since_ms) = self.shared.life.draining_since_ms() else { return false };
-        let is_at_rest = self.asks_nothing() && self.shared.life.all_at_rest() && self.shared.is_settled();
+        let is_at_rest =
+            self.asks_nothing() && self.shared.life.all_at_rest() && self.shared.is_settled();
         is_at_rest || self.shared.now_ms() > since_ms.saturating_add(self.shared.limits.drain_ms)
     }
 

@@ -1,13 +1,17 @@
-//! The exchange between cores, as one of them has it: requests to others, and requests of others.
+//! The exchange between cores, as one core sees it: its requests to other cores, and theirs to it.
 //!
 //! ```text
-//!   asks:    credit ─▶ request ─▶ (mesh) ─▶ … ─▶ (mesh) ─▶ reply ─▶ the connection
-//!   replies: (mesh) ─▶ reads: answered in one walk; batches: in line; entries: to their slice ─▶ durable ─▶ (mesh)
+//!   outgoing: credit ─▶ request ─▶ (mesh) ─▶ … ─▶ (mesh) ─▶ reply ─▶ the connection
+//!   incoming: (mesh) ─▶ reads:   answered together   ─┐
+//!                       batches: queued              ─┼─▶ durable ─▶ (mesh)
+//!                       entries: to their slice      ─┘
 //! ```
 //!
-//! **Credits.** A core has at most so many requests at another at one time. So what waits for a core is bounded, and a reply
-//! always finds room to come back: no core waits for room, so none waits in a circle. A connection without a credit starts no
-//! further request until a reply comes; if none has come for a while, requests to that core are refused at once.
+//! **Credits.** A core has a bounded number of requests outstanding at each other core. This bounds
+//! the queue of a core, and leaves space for every reply: no core waits for queue space at another,
+//! so cores cannot deadlock. A connection without a credit starts no further request until a reply
+//! returns one. If no reply has come for [`PATIENCE_MS`], requests to that core are refused at
+//! once.
 
 use super::limits::{CREDITS, PATIENCE_MS, SPARE_LARGE_REQUESTS, SPARE_REQUESTS};
 use super::machine::Output;
@@ -19,36 +23,36 @@ use std::collections::VecDeque;
 /// Why another core cannot be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortage {
-    /// All credits are out; one will be back soon.
+    /// All credits are in use; one will be returned soon.
     Credit,
-    /// None has come back for too long.
+    /// All credits are in use, and none was returned for [`PATIENCE_MS`].
     Patience,
-    /// The reply does not fit the budget.
-    Room,
+    /// The reply does not fit the answer budget.
+    Budget,
 }
 
 /// The exchange of one core.
 #[derive(Debug)]
 pub struct Exchange {
     core: u32,
-    /// At each peer.
+    /// Credits at each other core.
     credits: u32,
     peers: Vec<Peer>,
     now_ms: u64,
-    /// Requests of this core that are not back.
-    away: usize,
-    /// Whether a credit was wanting in this turn.
+    /// Requests of this core that are outstanding at other cores.
+    outstanding: usize,
+    /// Whether a request of this turn found no credit.
     is_short: bool,
-    #[expect(clippy::vec_box, reason = "a request stays where it is, whichever core has it")]
+    #[expect(clippy::vec_box, reason = "a request keeps its address as it moves between cores")]
     spare: Vec<Box<Request>>,
-    /// How many of them are large.
+    /// How many of the spare requests keep a large buffer.
     spare_large: usize,
-    /// Requests of others, as they came, whose turn has not come.
-    #[expect(clippy::vec_box, reason = "a request stays where it is, whichever core has it")]
-    pub(super) line: Vec<Box<Request>>,
-    /// Requests of others that take much of a turn: batches.
+    /// Requests of other cores that were received and not looked at yet, in order of arrival.
+    #[expect(clippy::vec_box, reason = "a request keeps its address as it moves between cores")]
+    pub(super) incoming: Vec<Box<Request>>,
+    /// Batches of other cores, queued because each may take much of a turn.
     pub(super) batches: VecDeque<Box<Request>>,
-    /// Replies that have come, and from which core.
+    /// Replies that have arrived, and the core that each came from.
     pub(super) replies: VecDeque<(u32, Box<Request>)>,
 }
 
@@ -56,41 +60,41 @@ pub struct Exchange {
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     credits: u32,
-    /// Since when a credit is wanting and none has come back; `None` if there are some, or nobody wanted one.
+    /// When a request first found no credit, if no credit was returned since; else `None`.
     short_since_ms: Option<u64>,
 }
 
 impl Exchange {
-    /// The exchange of a core.
+    /// Creates the exchange of a core.
     pub fn new(topology: Topology) -> Self {
         Self::with_credits(topology, CREDITS)
     }
 
-    /// The same, with so many credits at each other core.
+    /// Creates the exchange of a core with a given number of credits at each other core.
     pub fn with_credits(topology: Topology, credits: u32) -> Self {
-        assert!(credits > 0, "a core may ask");
+        assert!(credits > 0, "a core has at least one credit at each other core");
         Self {
             core: topology.core(),
             credits,
             peers: vec![Peer { credits, short_since_ms: None }; topology.cores() as usize],
             now_ms: 0,
-            away: 0,
+            outstanding: 0,
             is_short: false,
             spare: Vec::new(),
             spare_large: 0,
-            line: Vec::new(),
+            incoming: Vec::new(),
             batches: VecDeque::new(),
             replies: VecDeque::new(),
         }
     }
 
-    /// A turn begins.
+    /// Begins a turn.
     pub const fn begin_turn(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
         self.is_short = false;
     }
 
-    // Requests to others.
+    // Requests to other cores.
 
     /// Takes a credit for one request to `core`.
     #[inline]
@@ -100,16 +104,20 @@ impl Exchange {
         if peer.credits == 0 {
             self.is_short = true;
             let since = *peer.short_since_ms.get_or_insert(now_ms);
-            return Err(if now_ms - since < PATIENCE_MS { Shortage::Credit } else { Shortage::Patience });
+            return Err(if now_ms - since < PATIENCE_MS {
+                Shortage::Credit
+            } else {
+                Shortage::Patience
+            });
         }
         peer.credits -= 1;
         Ok(())
     }
 
-    /// The same for a request that may be long on its way, because its reply is large or waits for a disk: half of the credits
-    /// are left to others.
+    /// Takes a credit for a request that may stay out long, because its reply is large or waits for
+    /// a disk: half of the credits are left for other requests.
     #[inline]
-    pub fn take_credit_for_long(&mut self, core: u32) -> Result<(), Shortage> {
+    pub fn take_credit_for_slow_request(&mut self, core: u32) -> Result<(), Shortage> {
         if (1..=self.credits / 2).contains(&self.peers[core as usize].credits) {
             self.is_short = true;
             return Err(Shortage::Credit);
@@ -125,31 +133,35 @@ impl Exchange {
         peer.credits += 1;
     }
 
-    /// An empty request.
-    pub fn request(&mut self, job: Job, ticket: u64) -> Box<Request> {
-        let spare = self.spare.pop().inspect(|spare| self.spare_large -= usize::from(spare.is_large()));
+    /// Returns an empty request, with recycled memory if there is some.
+    pub fn request(&mut self, job: Job, connection: u64) -> Box<Request> {
+        let spare =
+            self.spare.pop().inspect(|spare| self.spare_large -= usize::from(spare.is_large()));
         let mut request = spare.unwrap_or_else(|| Box::new(Request::new(self.core)));
-        (request.job, request.ticket) = (job, ticket);
+        (request.job, request.connection) = (job, connection);
         request
     }
 
     /// Sends a request for which a credit was taken.
     #[inline]
     pub fn send(&mut self, core: u32, request: Box<Request>, outputs: &mut Outputs) {
-        assert!(core != self.core && request.home == self.core, "what is ours is answered here");
-        self.away += 1;
+        assert!(
+            core != self.core && request.home == self.core,
+            "a core sends only its own requests, and only to other cores"
+        );
+        self.outstanding += 1;
         outputs.push_back(Output::Message { core, message: Message::Request(request) });
     }
 
-    /// A request has come back from `core`.
+    /// GroupChecks for a reply from `core`: returns its credit.
     #[inline]
-    pub fn came_back(&mut self, core: u32) {
+    pub fn reply_received(&mut self, core: u32) {
         self.return_credit(core);
         self.peers[core as usize].short_since_ms = None;
-        self.away -= 1;
+        self.outstanding -= 1;
     }
 
-    /// Keeps a request that is done with for the next one.
+    /// Recycles the memory of a finished request.
     #[inline]
     pub fn keep(&mut self, mut request: Box<Request>) {
         if self.spare.len() < SPARE_REQUESTS {
@@ -159,33 +171,35 @@ impl Exchange {
         }
     }
 
-    /// When patience with a core at which a credit was wanting in this turn will end.
+    /// The earliest time at which [`Shortage::Credit`] of this turn becomes [`Shortage::Patience`];
+    /// monotonic milliseconds.
     pub fn patience_ends_ms(&self) -> Option<u64> {
-        let shortages = self.peers.iter().filter_map(|peer| Some(peer.short_since_ms? + PATIENCE_MS));
+        let shortages =
+            self.peers.iter().filter_map(|peer| Some(peer.short_since_ms? + PATIENCE_MS));
         shortages.min().filter(|&at| self.is_short && at > self.now_ms)
     }
 
-    /// Whether a credit was wanting in this turn.
+    /// Whether a request of this turn found no credit.
     pub const fn is_short(&self) -> bool {
         self.is_short
     }
 
-    /// Requests that are at other cores.
-    pub const fn away(&self) -> usize {
-        self.away
+    /// Number of requests outstanding at other cores.
+    pub const fn outstanding(&self) -> usize {
+        self.outstanding
     }
 
-    /// Whether all credits are here.
+    /// Whether no credit is in use.
     pub fn has_all_credits(&self) -> bool {
         let others = self.peers.iter().enumerate().filter(|(core, _)| *core != self.core as usize);
         others.into_iter().all(|(_, peer)| peer.credits == self.credits)
     }
 
-    // Requests of others.
+    // Requests of other cores.
 
-    /// Whether reads or batches of others wait for their turn.
+    /// Whether reads or batches of other cores are queued.
     pub fn has_requests(&self) -> bool {
-        !(self.line.is_empty() && self.batches.is_empty())
+        !(self.incoming.is_empty() && self.batches.is_empty())
     }
 }
 
@@ -200,13 +214,19 @@ mod tests {
     #[test]
     fn a_long_request_leaves_half_of_the_credits_to_others() {
         let mut exchange = exchange(4);
-        assert_eq!([(); 3].map(|()| exchange.take_credit_for_long(1)), [Ok(()), Ok(()), Err(Shortage::Credit)]);
-        assert_eq!([(); 3].map(|()| exchange.take_credit(1)), [Ok(()), Ok(()), Err(Shortage::Credit)]);
+        assert_eq!(
+            [(); 3].map(|()| exchange.take_credit_for_slow_request(1)),
+            [Ok(()), Ok(()), Err(Shortage::Credit)]
+        );
+        assert_eq!(
+            [(); 3].map(|()| exchange.take_credit(1)),
+            [Ok(()), Ok(()), Err(Shortage::Credit)]
+        );
         assert!(exchange.is_short() && !exchange.has_all_credits());
     }
 
     #[test]
-    fn patience_ends_when_no_credit_comes_back_for_a_while() {
+    fn requests_are_refused_when_no_credit_comes_back_in_time() {
         let mut exchange = exchange(1);
         exchange.begin_turn(1_000);
         assert_eq!([(); 2].map(|()| exchange.take_credit(1)), [Ok(()), Err(Shortage::Credit)]);
@@ -219,7 +239,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "a credit that is returned was taken")]
-    fn a_credit_that_is_returned_twice_is_noticed() {
+    fn returning_a_credit_twice_panics() {
         exchange(1).return_credit(1);
     }
 }

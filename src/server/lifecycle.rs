@@ -1,45 +1,48 @@
-//! The life of a core among the others: loading, serving, draining, at rest. Known here and nowhere else.
+//! Lifecycle of a core among the others: loading, serving, draining, at rest. No other module keeps
+//! this state.
 //!
 //! ```text
-//!  loading ── all cores have loaded ──▶ serving ── drain ──▶ draining ── no connection, nothing asked ──▶ at rest
-//!     └────────────────────────────── drain ────────────────────▲          all cores at rest ──▶ done
+//!  loading ── all cores have loaded ──▶ serving ── drain ──▶ draining
+//!     └────────────────────────── drain ────────────────────────▲
+//!  draining ── no connection, no outstanding request ──▶ at rest ── all cores at rest ──▶ done
 //! ```
 
 use crate::api::problem::Code;
 
-/// Where a core is in its life, and what it knows of the others.
+/// The lifecycle state of a core, and what it knows of the others.
 #[derive(Debug)]
 pub struct Lifecycle {
     cores: u32,
-    /// Cores that have loaded all their slices, this one included.
+    /// Cores that have loaded all their slices, including this one.
     loaded: u32,
-    /// Cores that are at rest, this one included.
+    /// Cores at rest, including this one.
     at_rest: u32,
-    /// Whether this core has said that it is at rest.
+    /// Whether this core is at rest, and has told the others.
     is_at_rest: bool,
     draining_since_ms: Option<u64>,
 }
 
 impl Lifecycle {
-    /// One of so many cores, which has nothing loaded yet.
+    /// Creates the lifecycle of one of `cores` cores; nothing is loaded yet.
     pub const fn new(cores: u32) -> Self {
         Self { cores, loaded: 0, at_rest: 0, is_at_rest: false, draining_since_ms: None }
     }
 
-    /// One more core has loaded. Returns whether it was the last.
+    /// Counts a core that has loaded. Returns whether it was the last.
     pub fn core_loaded(&mut self) -> bool {
         self.loaded += 1;
         assert!(self.loaded <= self.cores, "each core loads once");
         self.loaded == self.cores
     }
 
-    /// One more core is at rest.
+    /// Counts a core that is at rest.
     pub fn core_at_rest(&mut self) {
         self.at_rest += 1;
         assert!(self.at_rest <= self.cores, "each core comes to rest once");
     }
 
-    /// This core has no connection and asks nothing any more. Returns whether that is news.
+    /// Marks this core at rest: it has no connection and no outstanding request. Returns whether it
+    /// was not at rest before.
     pub fn rest(&mut self) -> bool {
         let is_news = !std::mem::replace(&mut self.is_at_rest, true);
         if is_news {
@@ -48,30 +51,30 @@ impl Lifecycle {
         is_news
     }
 
-    /// Whether this core has said that it asks nothing any more.
+    /// Whether this core is at rest.
     pub const fn is_at_rest(&self) -> bool {
         self.is_at_rest
     }
 
-    /// Whether no core asks anything any more.
+    /// Whether all cores are at rest.
     pub const fn all_at_rest(&self) -> bool {
         self.at_rest == self.cores
     }
 
-    /// The core begins to drain. Returns whether it did not drain before.
+    /// Begins to drain. Returns whether the core did not drain before.
     pub fn drain(&mut self, now_ms: u64) -> bool {
         let is_news = self.draining_since_ms.is_none();
         self.draining_since_ms.get_or_insert(now_ms);
         is_news
     }
 
-    /// Since when the core drains, in milliseconds of the monotonic clock.
+    /// When draining began, in milliseconds of the monotonic clock.
     pub const fn draining_since_ms(&self) -> Option<u64> {
         self.draining_since_ms
     }
 
-    /// Why a new request is refused. A core that was told to drain while it was loading refuses as before: there is nothing
-    /// that it could finish.
+    /// The reason to refuse new requests, if there is one. A core that is told to drain while
+    /// loading still answers "recovering": it has no requests to finish.
     #[inline]
     pub const fn refusal(&self) -> Option<Code> {
         if self.loaded < self.cores {

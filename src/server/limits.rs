@@ -1,81 +1,93 @@
-//! Every bound of the machine, with its unit and its reason. What a deployment can set is in [`crate::limits`]; what the
-//! contract fixes is in [`crate::api`].
+//! Bounds of the machine, each with its unit and its reason. Limits that a deployment can set are
+//! in [`crate::limits`]; limits that the API contract fixes are in [`crate::api`].
 
-/// Requests of one connection that are answered in one turn; the rest waits for the next.
+/// Requests of one connection that are started in one turn; the rest waits for the next turn.
 pub const REQUESTS_PER_TURN: usize = 64;
 /// Entries that a slice applies in one turn.
 pub const ENTRIES_PER_TURN: usize = 256;
-/// Entries that a slice applies in one turn while reads come in: the time of a read's wait.
+/// Entries that a slice applies in one turn while reads arrive: this bounds how long a read waits
+/// for them.
 pub const ENTRIES_AMONG_READS: usize = 16;
-/// Time after a read in which more reads are expected, in milliseconds.
+/// Time after a read during which more reads are expected, in milliseconds.
 pub const READS_EXPECTED_MS: u64 = 100;
-/// Reads of one connection that are parsed before the first of them is answered: their look-ups overlap.
+/// Reads of one connection that are parsed before the first of them is answered, so that their
+/// lookups overlap.
 pub const READS_TOGETHER: usize = 16;
-/// Reads of all connections that are parsed before they are answered: what was prefetched is still in the cache.
+/// Reads of all connections that are parsed before they are answered: few enough that prefetched
+/// lines are still in the cache.
 pub const READS_PENDING: usize = 64;
-/// Replies of other cores that one connection waits for at a time.
+/// Replies of other cores that one connection may wait for at a time.
 pub const GAPS: usize = 64;
 
-/// Requests that one core has at another: more than a turn makes, few enough that all of them wait a moment only.
+/// Requests that one core may have outstanding at another: more than one turn makes, few enough
+/// that all of them are answered in a moment.
 pub const CREDITS: u32 = 512;
-/// Time for which a core may have no credit at another before requests to that core are refused, in milliseconds: longer than
-/// a busy machine keeps a thread from running.
+/// Time without a returned credit after which requests to that core are refused, in milliseconds:
+/// longer than a busy machine keeps a thread from running.
 pub const PATIENCE_MS: u64 = 1_000;
 
 /// Bytes of unsent answers above which a connection starts no further request.
 pub const OUT_MARK_BYTES: usize = 256 << 10;
-/// Bytes of requests that a connection keeps while it cannot work on them; above it, it stops receiving.
+/// Bytes of unparsed requests above which a connection stops receiving (backpressure through TCP).
 pub const KEPT_BYTES: usize = 64 << 10;
-/// Bytes that may still come after a connection was told to stop receiving: every receive buffer of an engine.
+/// Bytes that may still arrive after a connection was told to stop receiving: all receive buffers
+/// of an engine.
 pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// Bytes of requests that a connection keeps at all; beyond it, it is closed.
+/// Bytes of unparsed requests above which a connection is closed.
 pub const KEPT_HARD_BYTES: usize = KEPT_BYTES + RECEIVE_BUFFER_BYTES;
-/// Bytes that a closing connection may still send: a whole body, so that the refusal of that body arrives.
+/// Bytes that a lingering connection receives and discards: a whole body, so that the refusal of
+/// that body reaches the peer.
 pub const LINGER_BYTES: usize = 16 << 20;
-/// Time in which a closing connection may still send, in milliseconds.
+/// Time for which a connection lingers, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
-/// Connections above the limit that are refused in good order; more are told and cut off.
+/// Connections above the limit that get a refusal and may linger; any further ones get it and are
+/// cut off.
 pub const REFUSED_CONNECTIONS: usize = 64;
-/// Connections that a slice may be allowed, with those that are refused: more than any process has descriptors.
+/// Maximum connection limit of a slice: with the refused ones, more than any process has
+/// descriptors.
 pub const MOST_CONNECTIONS: usize = (1 << 24) - REFUSED_CONNECTIONS;
 
-/// Interval at which deadlines are checked, in milliseconds: each time a quarter of the connections, so that a deadline is
-/// noticed within a second.
+/// Interval of deadline checks, in milliseconds. Each checks a quarter of the connections, so a
+/// deadline is noticed within a second.
 pub const TICK_MS: u64 = 250;
-/// Parts in which the connections are checked.
+/// Groups that connections are divided into for deadline checks.
 pub const TICKS: u32 = 4;
 
-/// Bytes of an answer that is always given: most reads are far below it.
+/// Size up to which an answer is small, and never refused by the budget, in bytes. Most reads are
+/// far below.
 pub const LARGE_BYTES: usize = 4 << 10;
-/// Bytes of the largest answer: a thousand statistics of 256 groups, each about 205 bytes.
+/// Size of the largest answer, in bytes: a thousand statistics of 256 groups, each about 205 bytes.
 pub const LARGEST_BYTES: usize = 64 << 20;
-/// Bytes of large answers that are written in one turn; beyond it, the next ones wait for another turn.
+/// Bytes of large answers that are written in one turn; further ones wait for another turn.
 pub const LARGE_BYTES_PER_TURN: usize = 256 << 10;
-/// Bytes that a line of a feed adds to its answer at most.
+/// Maximum bytes that one line of a feed adds to its answer.
 pub const RESULT_BYTES: usize = 320;
-/// Bytes reserved for the body of a read in a batch that another core answers: most are below it.
+/// Bytes reserved for each item of a batch that another core answers: most bodies are smaller.
 pub const ITEM_BYTES: usize = 256;
-/// Reads of a batch whose answer is hardly large: they are asked for even if nothing can be reserved.
+/// Number of reads up to which the answer to a batch is rarely large: such a batch is sent even if
+/// nothing can be reserved.
 pub const SMALL_BATCH_READS: usize = 16;
 
-/// Bytes of bodies that are being received on one core, at most.
+/// Maximum bytes of bodies that are being received on one core.
 pub const BODIES_BYTES: usize = 256 << 20;
-/// Bytes of a small body: the last quarter of the budget is for these, so that slow senders of large ones delay nobody else.
+/// Size of a small body, in bytes. The last quarter of the body budget is for small ones, so that
+/// slow senders of large bodies delay nobody else.
 pub const SMALL_BODY_BYTES: usize = 256 << 10;
 
-/// Bytes of a buffer that an idle connection keeps; there are thousands of connections.
+/// Bytes of buffer that an idle connection keeps; there are thousands of connections.
 pub const IDLE_BUFFER_BYTES: usize = 16 << 10;
-/// Buffers of finished bodies that a core keeps for the next ones.
+/// Body buffers that a core recycles.
 pub const SPARE_BODIES: usize = 8;
-/// Bytes of a body's buffer above which it goes back to the allocator.
+/// Capacity in bytes above which a body buffer is freed, not recycled.
 pub const SPARE_BODY_BYTES: usize = 1 << 20;
-/// Scatter-gathers whose memory a core keeps for the next ones.
+/// Scatter-gathers whose memory a core recycles.
 pub const SPARE_SCATTERS: usize = 64;
-/// Requests to other cores whose memory a core keeps for the next ones.
+/// Requests to other cores whose memory a core recycles.
 pub const SPARE_REQUESTS: usize = 1_024;
-/// Of these, requests that keep the memory of a large reply.
+/// Recycled requests that may keep the buffer of a large reply.
 pub const SPARE_LARGE_REQUESTS: usize = 64;
 
-const _: () = assert!(ENTRIES_AMONG_READS <= ENTRIES_PER_TURN, "reads make a turn shorter, not longer");
+const _: () =
+    assert!(ENTRIES_AMONG_READS <= ENTRIES_PER_TURN, "reads make a turn shorter, not longer");
 const _: () = assert!(LARGE_BYTES <= OUT_MARK_BYTES, "one small answer always fits below the mark");
-const _: () = assert!(LARGE_BYTES < LARGE_BYTES_PER_TURN, "a turn has room for a large answer");
+const _: () = assert!(LARGE_BYTES < LARGE_BYTES_PER_TURN, "a turn's share fits a large answer");

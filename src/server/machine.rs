@@ -3,14 +3,17 @@
 //! A driver is the engine, a simulator, or a rival engine of the benches. A turn is
 //!
 //! ```text
-//! begin_turn(clocks) · message* · task_done* · { opened received sent peer_closed failed closed }* · drain? · end_turn
-//! then poll() until it gives nothing, then wait() says until when
+//! begin_turn(clocks) · message* · task_done* ·
+//!     { opened received sent peer_closed failed closed }* · drain? · end_turn
+//! then poll() until it returns nothing, then wait() says until when
 //! ```
 //!
-//! **A driver keeps for each connection only what the kernel owes it.** It names a connection by a slot, a small number, which
-//! is the connection's from [`Machine::opened`] until it has answered [`Output::Close`] with [`Machine::closed`]; between these
-//! two no other event names it. A buffer given out by [`Output::Send`] comes back by [`Machine::sent`], whole, with the number
-//! of bytes that the kernel took, unless the connection is closed before.
+//! **A driver keeps for each connection only the operations that the kernel has not completed.** It
+//! names a connection by a slot, a small number. The slot belongs to the connection from
+//! [`Machine::opened`] until the driver has answered [`Output::Close`] with [`Machine::closed`];
+//! between these two no other event names it. The buffer of an [`Output::Send`] comes back by
+//! [`Machine::sent`], whole, with the number of bytes that the kernel took, unless the connection
+//! is closed before.
 
 use super::message::Message;
 use crate::journal::Fault;
@@ -18,37 +21,37 @@ use crate::metrics::Counters;
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::Report;
 
-/// A connection, as its driver numbers it. Slots are reused, and densely numbered from 0.
+/// A driver's number for a connection. Slots are dense from 0, and are reused.
 pub type Slot = u32;
 
-/// One reading of the clocks, for a whole turn.
+/// One reading of the clocks, used for a whole turn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Clocks {
-    /// Milliseconds since some fixed point; never falls.
+    /// Milliseconds since an arbitrary fixed point; never decreases.
     pub monotonic_ms: u64,
     /// Milliseconds since the Unix epoch.
     pub unix_ms: u64,
-    /// Microseconds for which the driver has spun since it began: a figure that is only shown.
+    /// Microseconds that the driver has spun since it started: reported, never acted on.
     pub spun_us: u64,
 }
 
-/// Something for the driver to do. Outputs of one connection are done in order.
+/// A command to the driver. Outputs of one connection are carried out in order.
 #[derive(Debug)]
 pub enum Output {
-    /// Send `buffer[from..]`. At most one send of a connection is under way.
+    /// Send `buffer[from..]`. A connection has at most one send in flight.
     Send {
         /// The connection.
         slot: Slot,
-        /// The answers.
+        /// Rendered answers.
         buffer: Vec<u8>,
-        /// Bytes of them that have left.
+        /// Bytes of the buffer that were sent before.
         from: usize,
     },
-    /// Receive from now on, or no more. What was under way may still come.
+    /// Start or stop receiving. Bytes of a receive under way may still arrive.
     Receive {
         /// The connection.
         slot: Slot,
-        /// Whether to.
+        /// Whether to receive.
         on: bool,
     },
     /// Shut down the sending side: nothing more will be sent.
@@ -56,7 +59,7 @@ pub enum Output {
         /// The connection.
         slot: Slot,
     },
-    /// Close at once, whatever is under way, and say so by [`Machine::closed`].
+    /// Close at once, whatever is in flight, and confirm with [`Machine::closed`].
     Close {
         /// The connection.
         slot: Slot,
@@ -68,58 +71,59 @@ pub enum Output {
         /// The message.
         message: Message,
     },
-    /// Do something with the disk of a slice.
+    /// Run a task on the disk of a slice.
     Task {
         /// The slice.
         slice: u32,
-        /// What.
+        /// The task.
         task: Task,
     },
-    /// Tell whoever waits how far loading a slice has come.
+    /// Report the progress of loading a slice.
     Loading {
         /// The slice.
         slice: u32,
-        /// How far.
+        /// The progress.
         report: Report,
-        /// Whether it is over.
+        /// Whether the slice is loaded.
         is_over: bool,
     },
-    /// All slices of all cores are loaded: requests are taken from now on. Once.
+    /// All slices of all cores are loaded: requests are served from now on. Emitted once.
     Serving,
 }
 
-/// What a driver waits for when a turn is over.
+/// What a driver waits for after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Nothing: there is work at hand.
+    /// Nothing: the machine has work for another turn.
     Work,
-    /// An event. A turn is wanted every [`TICK_MS`](super::limits::TICK_MS) anyway, for deadlines.
+    /// An event. In any case a turn is due every [`TICK_MS`](super::limits::TICK_MS), for
+    /// deadlines.
     Event {
-        /// When a turn is wanted besides, in milliseconds of the monotonic clock.
+        /// Time of an earlier turn, if one is needed, in milliseconds of the monotonic clock.
         until_ms: Option<u64>,
-        /// Whether replies of other cores are awaited, so that spinning a moment may pay.
+        /// Whether replies of other cores are outstanding, so that a short spin may pay off.
         spins: bool,
     },
 }
 
-/// A slice's file that is not as it was written.
+/// A corrupt file of a slice.
 #[derive(Debug)]
 pub struct Broken {
     /// The slice.
     pub slice: u32,
-    /// What is wrong with it.
+    /// What is wrong.
     pub fault: Fault,
 }
 
 /// The machine of one core.
 pub trait Machine {
-    /// A turn begins.
+    /// Begins a turn.
     fn begin_turn(&mut self, clocks: Clocks);
 
-    /// A message of another core has come.
+    /// A message of another core was received.
     fn message(&mut self, from: u32, message: Message);
 
-    /// A disk task of a slice is done.
+    /// A disk task of a slice has completed.
     fn task_done(&mut self, slice: u32, done: Done);
 
     /// A connection was accepted at a listener of this slice.
@@ -131,7 +135,7 @@ pub trait Machine {
     /// The peer has shut down its sending side.
     fn peer_closed(&mut self, slot: Slot);
 
-    /// The kernel took `count` bytes of what was to be sent. The buffer comes back.
+    /// The kernel took `count` bytes of a send. The buffer comes back.
     fn sent(&mut self, slot: Slot, buffer: Vec<u8>, count: usize);
 
     /// The connection is broken: nothing can be received or sent any more.
@@ -140,13 +144,14 @@ pub trait Machine {
     /// The connection is closed, and its slot free.
     fn closed(&mut self, slot: Slot);
 
-    /// The process is told to end: what has begun is finished, nothing new is taken.
+    /// Begins to drain: requests that have begun are finished, new ones are refused.
     fn drain(&mut self);
 
-    /// The process is to end at once: every connection is closed.
+    /// Stops at once: every connection is closed.
     fn stop(&mut self);
 
-    /// The turn ends: everything that came is worked on, as far as a turn goes. A broken file ends the process.
+    /// Ends the turn: does all the work that a turn allows. A corrupt file is an error that ends
+    /// the process.
     fn end_turn(&mut self) -> Result<(), Broken>;
 
     /// The next output.
@@ -155,10 +160,10 @@ pub trait Machine {
     /// What to wait for.
     fn wait(&self) -> Wait;
 
-    /// Whether a machine that drains has nothing more to do, here and on all other cores.
+    /// Whether a draining machine has nothing more to do, here and on all other cores.
     fn is_done(&self) -> bool;
 
-    /// Whether everything that was taken in is on stable storage.
+    /// Whether all connections are closed and everything that was accepted is durable.
     fn is_settled(&self) -> bool;
 
     /// While data is being loaded: bytes of memory that it will take, as far as is known.
@@ -166,6 +171,6 @@ pub trait Machine {
         None
     }
 
-    /// What it has done.
+    /// Counters of what it has done.
     fn counters(&self) -> &Counters;
 }

@@ -1,141 +1,145 @@
 //! Messages between cores.
 //!
-//! A request goes from the core that has the connection to the core that owns the users, is answered in place and comes back as
-//! the reply: its memory is used again by the core that took it, and a core that sends a request knows that there is room for
-//! its return. A reply may leave as it is: the owner keeps it until what it shows is durable.
+//! A request goes from the core that has the connection to the core that owns the users. The owner
+//! answers it in place and sends the same allocation back as the reply, so there is always queue
+//! space for it. The owner delays a reply until the state that it shows is durable: the receiver
+//! may send it at once.
 //!
-//! A request says how large its reply may be ([`Request::most`]); the asker has reserved as much. A larger reply is refused
-//! with its size, and the asker asks again.
+//! A request limits the size of its reply ([`Request::most`]), and the asking core has reserved
+//! that many bytes. A larger reply is refused with its size ([`Outcome::TooLarge`]), and the asking
+//! core asks again.
 
 use super::answers::Position;
 use super::limits::LARGE_BYTES;
 use crate::api::info::Figures;
-use crate::api::read::{Kind, Read, What};
+use crate::api::read::{KindFilter, Read, What};
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
 use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::memory::Way;
+use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
 use smallvec::SmallVec;
 
-/// Bytes above which a vector of a request is not kept for the next one.
+/// Capacity in bytes above which a vector of a recycled request is freed.
 const KEPT_BYTES: usize = 64 << 10;
-/// Bytes of most replies.
+/// Initial capacity in bytes of a reply: most replies fit.
 const REPLY_BYTES: usize = 512;
 
-/// What one core tells another.
+/// A message from one core to another.
 #[derive(Debug)]
 pub enum Message {
     /// A request, to the owner of its users.
     Request(Box<Request>),
-    /// The same, answered, to the core that asked.
+    /// An answered request, back to the core that asked.
     Reply(Box<Request>),
-    /// The sender has loaded all its slices. Once.
+    /// The sender has loaded all its slices. Sent once.
     Loaded,
-    /// The sender drains, has no connection left and asks nothing any more. Once.
+    /// The sender drains, has no connection left and has no requests outstanding. Sent once.
     AtRest,
 }
 
-/// What is asked.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Job {
-    /// The whole response to [`Request::read`].
+    /// A whole HTTP response to [`Request::read`].
     Read,
-    /// The bodies of [`Request::reads`], one behind the other.
+    /// The bodies for [`Request::reads`], concatenated.
     Batch,
-    /// Verdicts on [`Request::entries`], which are of one slice.
+    /// Verdicts on [`Request::entries`], all of one slice.
     Entries,
-    /// The figures of the core's slices.
+    /// The figures of the core's slices, for `/v1/info`.
     Figures,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It is answered; a read with this status.
+    /// Answered; the status is that of a read.
     Answered(Status),
-    /// The reply would take so many bytes, more than [`Request::most`]. There is none.
+    /// The reply would take this many bytes, more than [`Request::most`], and was discarded.
     TooLarge(usize),
 }
 
-/// A request on its way, or its reply. What a read needs comes first: few cache lines go from core to core.
+/// A request, or its reply. The fields that a read needs come first, so that few cache lines travel
+/// between cores.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Request {
-    /// The connection that asks, as its core names it.
-    pub ticket: u64,
-    /// The asking core's clock: what a missing `at_ms` means.
+    /// The asking connection, by the id that its core gave it.
+    pub connection: u64,
+    /// The asking core's wall clock: the default of a missing `at_ms`.
     pub now: Millis,
-    /// The reply: a response, or the bodies of a batch.
+    /// The reply: an HTTP response, or the bodies of a batch.
     pub bytes: Vec<u8>,
-    /// Bytes that the reply may take.
+    /// Maximum size of the reply, in bytes.
     pub most: usize,
-    /// Bytes that the asker has reserved for it: `most`, or 0 where a small reply needs no reservation.
+    /// Bytes that the asking core has reserved for the reply: `most`, or 0 if the reply is small
+    /// enough to need no reservation.
     pub reserved: usize,
-    /// The core that asks.
+    /// The asking core.
     pub home: u32,
-    /// Where the reply to a read belongs: see [`super::answers::Answers::gap`].
+    /// The gap that the reply to a read fills: see [`super::answers::Answers::gap`].
     pub gap: u32,
-    /// What is asked.
+    /// The kind of request.
     pub job: Job,
-    /// What becomes of a read's connection.
+    /// Whether a read's connection stays open after the answer.
     pub persist: Persist,
-    /// Whether the read is a HEAD.
+    /// Whether the read is a HEAD request.
     pub head_only: bool,
-    /// What became of it.
+    /// The result.
     pub outcome: Outcome,
-    /// A read.
+    /// The read.
     pub read: Read,
-    /// Its `If-None-Match`; empty if there is none.
+    /// The read's `If-None-Match` value; empty if absent.
     pub if_none_match: Vec<u8>,
 
-    /// The version of the user that the reply to a read shows.
+    /// The user version that the reply to a read shows.
     pub version: u64,
-    /// The version that an earlier reply showed, which was refused for its size.
+    /// The user version that an earlier reply showed, which was refused for its size.
     pub refused_version: Option<u64>,
-    /// What the reply shows of the owner's logs.
+    /// Log positions of the owner's slices that the reply shows.
     pub shows: SmallVec<[Position; 1]>,
-    /// Items of a batch, in order.
+    /// The items of a batch, in order.
     pub reads: Vec<Read>,
-    /// Where the body of each ends in [`Self::bytes`].
+    /// End offset of each item's body in [`Self::bytes`].
     pub ends: Vec<usize>,
 
-    /// The slice whose entries these are.
+    /// The slice that owns the entries' users.
     pub slice: u32,
     /// Entries of a feed, in order.
     pub entries: Vec<FeedEntry>,
-    /// How many of them have been judged.
+    /// Number of entries that have a verdict.
     pub judged: usize,
-    /// How many were accepted.
+    /// Number of accepted entries.
     pub accepted: u32,
-    /// What became of the others.
+    /// Verdicts of the entries that were not accepted.
     pub others: Vec<(LineMark, Verdict)>,
 
-    /// Figures of slices.
+    /// Figures by slice.
     pub figures: Vec<(u32, Figures)>,
 }
 
-/// Which line of a body.
+/// The position of a line in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LineMark {
-    /// Its number, from zero.
+    /// Line number, from zero.
     pub index: u32,
-    /// Where it begins.
+    /// Byte offset of its start.
     pub start: u32,
 }
 
-/// An entry by value, with its line.
+/// An entry by value, with the position of its line.
 #[derive(Debug)]
 pub struct FeedEntry {
-    /// Its line.
+    /// The line that it was parsed from.
     pub mark: LineMark,
     id: EntryId,
     user: UserId,
     at: Millis,
     act: Act,
-    /// The look-up of its user, on the core that owns them.
-    pub way: Way,
+    /// State of its user's lookup on the owning core, for prefetching.
+    pub lookup: Lookup,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -149,17 +153,18 @@ enum Act {
 #[derive(Clone, Copy, Debug)]
 struct OwnedLeg {
     currency: Currency,
-    kind: Kind,
+    kind: KindFilter,
     direction: Direction,
     amount: Amount,
 }
 
 impl FeedEntry {
-    /// A copy of an entry.
+    /// Copies an entry.
     pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
         let owned = |leg: Leg<'_>| {
             let Leg { currency, kind, direction, amount } = leg;
-            let kind = Kind::parse(kind.as_bytes()).expect("the kind of an entry has the form of one");
+            let kind =
+                KindFilter::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
             OwnedLeg { currency, kind, direction, amount }
         };
         let act = match entry.action {
@@ -168,10 +173,10 @@ impl FeedEntry {
             Action::Settle { hold, amount } => Act::Settle { hold, amount },
             Action::Void { hold } => Act::Void { hold },
         };
-        Self { mark, id: entry.id, user: entry.user, at: entry.at, act, way: Way::default() }
+        Self { mark, id: entry.id, user: entry.user, at: entry.at, act, lookup: Lookup::default() }
     }
 
-    /// The entry.
+    /// The entry, borrowed.
     pub fn entry(&self) -> EntryRef<'_> {
         let action = match &self.act {
             Act::Post(leg) => Action::Post(leg.leg()),
@@ -185,15 +190,20 @@ impl FeedEntry {
 
 impl OwnedLeg {
     fn leg(&self) -> Leg<'_> {
-        Leg { currency: self.currency, kind: self.kind.as_str(), direction: self.direction, amount: self.amount }
+        Leg {
+            currency: self.currency,
+            kind: self.kind.as_str(),
+            direction: self.direction,
+            amount: self.amount,
+        }
     }
 }
 
 impl Request {
-    /// An empty one, of core `home`.
+    /// Creates an empty request of core `home`.
     pub fn new(home: u32) -> Self {
         Self {
-            ticket: 0,
+            connection: 0,
             now: Millis(0),
             bytes: Vec::with_capacity(REPLY_BYTES),
             most: LARGE_BYTES,
@@ -220,8 +230,8 @@ impl Request {
         }
     }
 
-    /// Makes it empty again. What had to grow for a large request goes back to the allocator, and so does the memory of a
-    /// large reply unless `keeps_large`.
+    /// Empties the request for recycling. Vectors that grew for a large request are freed, and so
+    /// is the memory of a large reply unless `keeps_large`.
     pub fn clear(&mut self, keeps_large: bool) {
         fn clear<T>(items: &mut Vec<T>) {
             items.clear();
@@ -229,7 +239,10 @@ impl Request {
                 *items = Vec::new();
             }
         }
-        assert!(self.reserved == 0, "what was reserved for a reply is released before its request is used again");
+        assert!(
+            self.reserved == 0,
+            "the reservation of a reply is released before its request is recycled"
+        );
         if self.bytes.capacity() > if keeps_large { KEPT_BYTES } else { LARGE_BYTES } {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
@@ -244,7 +257,7 @@ impl Request {
         self.refused_version = None;
     }
 
-    /// Takes the reply out of it: it is a request again.
+    /// Discards the reply, so that the request can be sent again.
     pub fn forget_reply(&mut self) {
         self.bytes.clear();
         self.ends.clear();
@@ -252,7 +265,7 @@ impl Request {
         self.outcome = Outcome::Answered(Status::Ok);
     }
 
-    /// The reply takes more than may be: nothing of it is kept but its size.
+    /// Replaces a reply that is too large by its size, in bytes.
     pub fn refuse(&mut self, bytes: usize) {
         self.forget_reply();
         if self.bytes.capacity() > KEPT_BYTES {
@@ -261,19 +274,19 @@ impl Request {
         self.outcome = Outcome::TooLarge(bytes);
     }
 
-    /// The reply shows this position.
+    /// Adds a log position that the reply shows.
     #[inline]
     pub fn show(&mut self, position: Position) {
         show(&mut self.shows, position);
     }
 
-    /// Whether it has the memory for a large reply.
+    /// Whether its reply buffer has grown beyond a small reply.
     #[inline]
     pub const fn is_large(&self) -> bool {
         self.bytes.capacity() > LARGE_BYTES
     }
 
-    /// The body that answers the n-th item of a batch.
+    /// The body that answers item `n` of a batch.
     #[inline]
     pub fn body(&self, n: usize) -> &[u8] {
         let start = if n == 0 { 0 } else { self.ends[n - 1] };
@@ -281,7 +294,7 @@ impl Request {
     }
 }
 
-/// Adds a position to what is shown: of each slice the latest.
+/// Adds a log position to those shown: one per slice, the latest.
 #[inline]
 pub fn show<const N: usize>(shows: &mut SmallVec<[Position; N]>, position: Position)
 where
@@ -302,18 +315,29 @@ mod tests {
     use crate::slice::Lsn;
 
     #[test]
-    fn an_entry_travels_as_it_is() {
+    fn an_entry_survives_the_copy_into_a_request() {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind: "topup", direction: Direction::Debit, amount: Amount::new(7).unwrap() };
+        let leg = Leg {
+            currency,
+            kind: "topup",
+            direction: Direction::Debit,
+            amount: Amount::new(7).unwrap(),
+        };
         let (hold, amount) = (EntryId(9), Amount::new(0).unwrap());
-        for action in [Action::Post(leg), Action::Hold(leg), Action::Settle { hold, amount }, Action::Void { hold }] {
-            let entry = EntryRef { id: EntryId(u128::MAX), user: UserId(42), at: Millis(5), action };
+        for action in [
+            Action::Post(leg),
+            Action::Hold(leg),
+            Action::Settle { hold, amount },
+            Action::Void { hold },
+        ] {
+            let entry =
+                EntryRef { id: EntryId(u128::MAX), user: UserId(42), at: Millis(5), action };
             assert_eq!(FeedEntry::new(LineMark { index: 1, start: 2 }, &entry).entry(), entry);
         }
     }
 
     #[test]
-    fn bodies_lie_one_behind_the_other() {
+    fn bodies_are_concatenated() {
         let mut request = Request::new(0);
         request.bytes.extend_from_slice(b"abbccc");
         request.ends.extend([1, 3, 3, 6]);
@@ -321,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn of_each_slice_the_latest_position_is_shown() {
+    fn the_latest_position_of_each_slice_is_shown() {
         let mut request = Request::new(0);
         for (place, lsn) in [(0, 3), (1, 0), (1, 9), (0, 2), (1, 11)] {
             request.show(Position { place, lsn: Lsn(lsn) });

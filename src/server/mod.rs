@@ -1,29 +1,37 @@
-//! The machine of one core: everything that a core decides, without any IO.
+//! The machine of one core: every decision that a core takes, without IO.
 //!
-//! Events come in ([`machine::Machine`]): a turn begins, a connection was opened, bytes were received, a message came from
-//! another core, a disk task is done. Outputs go out: bytes to be sent, messages, disk tasks, a connection to be closed. The
-//! engine carries them out on io_uring; the simulators and the rival engines of the benches drive the same machine. The
-//! shape is that of quinn-proto, which drives a whole QUIC connection by a handful of verbs.
+//! Events come in ([`machine::Machine`]): a turn begins, a connection is opened, bytes are
+//! received, a message arrives from another core, a disk task completes. Outputs go out: bytes to
+//! send, messages, disk tasks, connections to close. The engine carries the outputs out on
+//! io_uring; the simulators and the rival engines of the benches drive the same machine. The design
+//! follows quinn-proto, which drives a whole QUIC connection with a handful of verbs.
 //!
-//! - [`machine`]: the events, the outputs, and the contract between a machine and its driver
+//! - [`machine`]: events, outputs, and the contract between a machine and its driver
 //! - [`core`]: [`core::Server`], the machine that ships: its state, and the order of a turn
-//! - [`shared`]: what all connections of a core use: clocks, slices, budgets, outputs
-//! - [`connections`], [`connection`]: the connections; one state and one [`progress`] each
-//! - [`requests`]: bytes to requests; [`body`]: a body that is received; [`reads`]: reads that were parsed and are to be answered
-//! - [`feed`]: a body of entries, applied a bounded step at a time
-//! - [`scatter`]: a request to several cores, put together when all have replied; [`parts`]: what each is asked
-//! - [`exchange`]: requests to other cores and from them, within credits; [`message`]: what travels
-//! - [`owner`]: a slice: recovery, then its store; [`topology`]: which core owns which user
-//! - [`answers`]: the answers of a connection that wait to leave; [`budget`]: bounded memory
-//! - [`limits`]: every bound of this room
+//! - [`shared`]: state that all connections of a core use: clocks, slices, budgets, outputs
+//! - [`connections`]: the connections of a core, by slot; [`connection`]: one connection's state
+//!   machine; [`progress`]: what a connection waits for
+//! - [`requests`]: parsing of requests; [`body`]: receiving a body; [`reads`]: parsed reads that
+//!   are not answered yet
+//! - [`feed`]: a body of entries, applied in bounded steps
+//! - [`scatter`]: scatter-gather of one request over several cores; [`fragments`]: its per-core
+//!   sub-requests and replies
+//! - [`exchange`]: requests to and from other cores, within credits; [`message`]: the messages
+//!   between cores
+//! - [`owner`]: one slice: its recovery, then its store; [`topology`]: which core and slice owns a
+//!   user
+//! - [`answers`]: a connection's rendered answers that wait to be sent; [`budget`]: bounded memory
+//! - [`lifecycle`]: loading, serving, draining, at rest
+//! - [`limits`]: every bound of this module
 //! - [`planted`]: faults that tests plant
 //!
-//! **Pure.** No clock, no IO, no thread, nothing atomic: time comes in with each turn, and what cores know of each other comes
-//! as messages.
+//! **Pure.** No clock, no IO, no threads, no atomics: time comes in with each turn, and cores learn
+//! of each other by messages only.
 //!
-//! **Invariants.** An answer leaves when the log position that it shows is durable. A slice applies at most
-//! [`limits::ENTRIES_PER_TURN`] entries a turn. A core has at most its credits of requests at another core, and a reply
-//! always finds room. What is reserved of a budget is released once.
+//! **Invariants.** An answer is sent only when the log position that it shows is durable. A slice
+//! applies at most [`limits::ENTRIES_PER_TURN`] entries a turn. A core has at most its credits of
+//! requests outstanding at another core, and there is always queue space for the reply. Reserved
+//! bytes of a budget are released exactly once.
 
 pub mod answers;
 pub mod body;
@@ -33,12 +41,12 @@ pub mod connections;
 pub mod core;
 pub mod exchange;
 pub mod feed;
+pub mod fragments;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;
 pub mod message;
 pub mod owner;
-pub mod parts;
 pub mod planted;
 pub mod progress;
 pub mod reads;

@@ -1,11 +1,14 @@
-//! Owner: one slice of this core, with what keeps it: recovery first, then its store.
+//! Owner of one slice: its recovery, then its store.
 //!
 //! ```text
 //!  Loading ── all is read ──▶ Settling ── on stable storage ──▶ Stored
-//!     └────────── drain ──────────┴──────────▶ Stopped                     InMemory: nothing is kept
+//!     └────────── drain ──────────┴──────────▶ Stopped
+//!
+//!  InMemory: a slice without a disk
 //! ```
 //!
-//! Requests of other cores for entries of this slice queue here, and so do replies that wait for its log.
+//! Requests of other cores for entries of this slice queue here. So do replies that wait for its
+//! log.
 
 use super::answers::Position;
 use super::limits::ENTRIES_PER_TURN;
@@ -15,64 +18,65 @@ use crate::journal::Fault;
 use crate::ledger::book::View;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::{Recovery, Report};
-use crate::slice::snapshot::Traffic;
+use crate::slice::snapshot::ReadLoad;
 use crate::slice::store::{Counts, Found, Settings, Store, Turn};
-use crate::slice::{Headway, Lsn, NoLog, Slice, Ticket};
+use crate::slice::{Lsn, NoLog, Slice, StepOutcome, Waiter};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Interval at which it is told how far loading has come, in milliseconds.
+/// Interval of progress reports while loading, in milliseconds.
 const LOADING_NEWS_MS: u64 = 100;
 
 /// Outputs of a core, in order.
 pub type Outputs = VecDeque<Output>;
 
-/// What keeps a slice.
+/// What is needed to load a slice from disk and store it there.
 #[derive(Debug)]
-pub struct Kept {
-    /// How its store is set up.
+pub struct Stored {
+    /// Settings of its store.
     pub settings: Settings,
-    /// Its recovery, which has read nothing yet.
+    /// Its recovery, which has not read anything yet.
     pub recovery: Recovery,
 }
 
-/// Connections whose log position has become durable, by their tickets.
+/// Connections whose awaited log position has become durable, by id.
 pub type Released = VecDeque<u64>;
 
-/// One slice of this core.
+/// One slice of this core, with its store and its queues.
 #[derive(Debug)]
 pub struct Owner {
     number: u32,
-    /// Its place on the core.
+    /// Its index on the core.
     place: usize,
     slice: Slice,
-    keeping: Keeping,
-    /// Connections that came at its listeners.
+    persistence: Persistence,
+    /// Connections that were accepted at its listeners.
     connections: usize,
     /// Entries that may still be applied in this turn.
     entries_left: usize,
     /// Whether entries were applied in this turn.
     has_applied: bool,
-    /// Whether what was applied is not yet on its way to the disk: nobody waits for it, and more will be applied in the next
-    /// turn.
-    gathers: bool,
-    /// Requests of other cores whose entries are being applied.
+    /// Whether the log write of applied entries is put off to collect more: nobody waits for them,
+    /// and the next turn may apply more.
+    defers_write: bool,
+    /// Requests of other cores whose entries wait to be applied.
     requests: VecDeque<Box<Request>>,
     /// Replies that wait for the log.
     replies: BinaryHeap<Unsettled>,
 }
 
+/// The state of a slice's data on disk.
 #[derive(Debug)]
-enum Keeping {
+enum Persistence {
     InMemory,
     Loading(Box<Loading>),
     Settling(Box<Settling>),
     Stored(Box<Store>),
-    /// Told to end before all was loaded.
+    /// Drained before loading had finished.
     Stopped,
 }
 
@@ -80,8 +84,8 @@ enum Keeping {
 struct Loading {
     settings: Settings,
     recovery: Recovery,
-    headway: Headway,
-    told_ms: u64,
+    outcome: StepOutcome,
+    reported_ms: u64,
 }
 
 #[derive(Debug)]
@@ -92,7 +96,8 @@ struct Settling {
     expected_bytes: usize,
 }
 
-/// A reply that shows what is not durable yet; the one that waits for least is the greatest.
+/// A reply that shows a log position which is not durable yet. Ordered by lowest position first,
+/// for a max-heap.
 #[derive(Debug)]
 struct Unsettled(Lsn, Box<Request>);
 
@@ -117,53 +122,59 @@ impl PartialEq for Unsettled {
 impl Eq for Unsettled {}
 
 impl Owner {
-    /// Slice `number`, at `place` on its core, which refuses new entries above `ledger_bytes`. What `kept` says is
-    /// loaded in the first turns.
-    pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Kept>) -> Self {
-        let keeping = match kept {
-            None => Keeping::InMemory,
-            Some(Kept { settings, recovery }) => {
-                assert!(settings.place.slice == number, "a slice is kept in its own files");
-                Keeping::Loading(Box::new(Loading { settings, recovery, headway: Headway::Going, told_ms: 0 }))
+    /// Creates the owner of slice `number`, at index `place` on its core. The slice refuses new
+    /// entries above `ledger_bytes`. With `kept`, its data is loaded in the first turns.
+    pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Stored>) -> Self {
+        let persistence = match kept {
+            None => Persistence::InMemory,
+            Some(Stored { settings, recovery }) => {
+                assert!(settings.place.slice == number, "a slice is loaded from its own files");
+                Persistence::Loading(Box::new(Loading {
+                    settings,
+                    recovery,
+                    outcome: StepOutcome::Going,
+                    reported_ms: 0,
+                }))
             }
         };
         Self {
             number,
             place,
             slice: Slice::new(ledger_bytes),
-            keeping,
+            persistence,
             connections: 0,
             entries_left: ENTRIES_PER_TURN,
             has_applied: false,
-            gathers: false,
+            defers_write: false,
             requests: VecDeque::new(),
             replies: BinaryHeap::new(),
         }
     }
 
-    /// Its number.
+    /// The slice's number.
     pub const fn number(&self) -> u32 {
         self.number
     }
 
-    /// The ledger, to be read.
+    /// The slice, read-only.
     pub const fn slice(&self) -> &Slice {
         &self.slice
     }
 
-    /// A connection came at one of its listeners. Returns how many there were before.
+    /// Counts a connection that was accepted at one of its listeners. Returns how many there were
+    /// before.
     pub const fn open(&mut self) -> usize {
         self.connections += 1;
         self.connections - 1
     }
 
-    /// One of them is gone.
+    /// Counts a closed connection.
     pub const fn close(&mut self) {
-        assert!(self.connections > 0, "a connection that is gone was there");
+        assert!(self.connections > 0, "a connection is closed once");
         self.connections -= 1;
     }
 
-    /// A turn begins, in which so many entries may be applied.
+    /// Begins a turn, in which at most `entries` may be applied.
     pub const fn begin_turn(&mut self, entries: usize) {
         self.entries_left = entries;
         self.has_applied = false;
@@ -171,201 +182,228 @@ impl Owner {
 
     // Loading.
 
-    /// Whether there is more to load.
+    /// Whether loading is not finished.
     pub const fn is_loading(&self) -> bool {
-        matches!(self.keeping, Keeping::Loading(_) | Keeping::Settling(_))
+        matches!(self.persistence, Persistence::Loading(_) | Persistence::Settling(_))
     }
 
-    /// Whether a step of loading can be taken at once.
+    /// Whether loading can take a step without waiting for the disk.
     pub const fn can_load(&self) -> bool {
-        matches!(&self.keeping, Keeping::Loading(loading) if matches!(loading.headway, Headway::Going))
+        matches!(
+            &self.persistence,
+            Persistence::Loading(loading) if matches!(loading.outcome, StepOutcome::Going)
+        )
     }
 
-    /// Bytes of memory that what is being loaded will take, as far as is known.
+    /// Bytes of memory that the data being loaded will take, as far as is known.
     pub const fn expected_bytes(&self) -> usize {
-        match &self.keeping {
-            Keeping::Loading(loading) => loading.recovery.expected_bytes(),
-            Keeping::Settling(settling) => settling.expected_bytes,
+        match &self.persistence {
+            Persistence::Loading(loading) => loading.recovery.expected_bytes(),
+            Persistence::Settling(settling) => settling.expected_bytes,
             _ => 0,
         }
     }
 
     /// Takes a step of loading.
     pub fn load(&mut self, now_ms: u64, outputs: &mut Outputs) -> Result<(), Fault> {
-        let Keeping::Loading(loading) = &mut self.keeping else { return Ok(()) };
+        let Persistence::Loading(loading) = &mut self.persistence else { return Ok(()) };
         let slice = self.number;
         let mut ask = |task| outputs.push_back(Output::Task { slice, task });
-        loading.headway = loading.recovery.advance(&mut self.slice, &mut ask)?;
-        if loading.headway != Headway::Done {
-            if now_ms >= loading.told_ms + LOADING_NEWS_MS {
-                loading.told_ms = now_ms;
+        loading.outcome = loading.recovery.advance(&mut self.slice, &mut ask)?;
+        if loading.outcome != StepOutcome::Done {
+            if now_ms >= loading.reported_ms + LOADING_NEWS_MS {
+                loading.reported_ms = now_ms;
                 let report = *loading.recovery.report();
                 outputs.push_back(Output::Loading { slice, report, is_over: false });
             }
             return Ok(());
         }
-        let Keeping::Loading(loading) = std::mem::replace(&mut self.keeping, Keeping::Stopped) else { return Ok(()) };
+        let Persistence::Loading(loading) =
+            std::mem::replace(&mut self.persistence, Persistence::Stopped)
+        else {
+            return Ok(());
+        };
         let Loading { settings, recovery, .. } = *loading;
-        let (report, expected_bytes, found) = (*recovery.report(), recovery.expected_bytes(), recovery.finish());
+        let (report, expected_bytes, found) =
+            (*recovery.report(), recovery.expected_bytes(), recovery.finish());
         ask(Task::Settle { segment: found.tail.segment, manifest: found.manifest });
-        self.keeping = Keeping::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
+        self.persistence =
+            Persistence::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
         Ok(())
     }
 
-    /// What was read is on stable storage: the store goes on where it ended.
+    /// Creates the store, once everything that was read is on stable storage. It continues the log
+    /// where recovery ended.
     fn loaded(&mut self, outputs: &mut Outputs) {
-        let Keeping::Settling(settling) = std::mem::replace(&mut self.keeping, Keeping::Stopped) else { return };
+        let Persistence::Settling(settling) =
+            std::mem::replace(&mut self.persistence, Persistence::Stopped)
+        else {
+            return;
+        };
         let Settling { settings, found, report, .. } = *settling;
         self.slice.recovered(Lsn(found.tail.position));
-        self.keeping = Keeping::Stored(Box::new(Store::new(settings, found)));
+        self.persistence = Persistence::Stored(Box::new(Store::new(settings, found)));
         outputs.push_back(Output::Loading { slice: self.number, report, is_over: true });
     }
 
     // The disk.
 
-    /// A task is done. Returns whether that completed loading.
-    pub fn task_done(&mut self, now_ms: u64, done: Done, released: &mut Released, outputs: &mut Outputs) -> bool {
+    /// Handles a completed disk task. Returns whether that finished loading.
+    pub fn task_done(
+        &mut self,
+        now_ms: u64,
+        done: Done,
+        released: &mut Released,
+        outputs: &mut Outputs,
+    ) -> bool {
         let slice = self.number;
-        match &mut self.keeping {
-            Keeping::Loading(loading) => {
+        match &mut self.persistence {
+            Persistence::Loading(loading) => {
                 loading.recovery.done(done);
-                loading.headway = Headway::Going;
+                loading.outcome = StepOutcome::Going;
             }
-            Keeping::Settling(_) if matches!(done, Done::Settled) => {
+            Persistence::Settling(_) if matches!(done, Done::Settled) => {
                 self.loaded(outputs);
                 return true;
             }
-            Keeping::Stored(store) => {
+            Persistence::Stored(store) => {
                 let mut ask = |task| outputs.push_back(Output::Task { slice, task });
                 if let Some(lsn) = store.done(now_ms, done, &mut ask) {
                     self.slice.durable(lsn);
-                    while let Some(Ticket(ticket)) = self.slice.next_released() {
-                        released.push_back(ticket);
+                    while let Some(Waiter(connection)) = self.slice.next_released() {
+                        released.push_back(connection);
                     }
                 }
             }
-            // A read that was under way when loading was given up.
-            Keeping::Settling(_) | Keeping::Stopped | Keeping::InMemory => {}
+            // A disk read that was in flight when loading was abandoned.
+            Persistence::Settling(_) | Persistence::Stopped | Persistence::InMemory => {}
         }
         false
     }
 
-    /// Asks for what is due. Call it when it is known who waits for the log.
-    pub fn advance(&mut self, now_ms: u64, traffic: Traffic, outputs: &mut Outputs) {
-        let Keeping::Stored(store) = &mut self.keeping else { return };
+    /// Emits the disk tasks that are due. Called at the end of a turn, when the waiters for the log
+    /// are known.
+    pub fn advance(&mut self, now_ms: u64, traffic: ReadLoad, outputs: &mut Outputs) {
+        let Persistence::Stored(store) = &mut self.persistence else { return };
         let is_awaited = self.slice.is_awaited() || !self.replies.is_empty();
-        self.gathers = self.has_applied && !is_awaited;
-        let turn = Turn { now_ms, traffic, is_log_awaited: !self.gathers };
+        self.defers_write = self.has_applied && !is_awaited;
+        let turn = Turn { now_ms, traffic, is_log_awaited: !self.defers_write };
         let slice = self.number;
-        store.advance(turn, self.slice.book(), &mut |task| outputs.push_back(Output::Task { slice, task }));
+        store.advance(turn, self.slice.book(), &mut |task| {
+            outputs.push_back(Output::Task { slice, task })
+        });
     }
 
-    /// The process is about to end: gives up what is not loaded yet, or the snapshot that is not done.
+    /// Prepares the end of the process: abandons loading, or an unfinished snapshot.
     pub fn drain(&mut self) {
-        match &mut self.keeping {
-            Keeping::Loading(_) | Keeping::Settling(_) => self.keeping = Keeping::Stopped,
-            Keeping::Stored(store) => store.drain(),
-            Keeping::InMemory | Keeping::Stopped => {}
+        match &mut self.persistence {
+            Persistence::Loading(_) | Persistence::Settling(_) => {
+                self.persistence = Persistence::Stopped
+            }
+            Persistence::Stored(store) => store.drain(),
+            Persistence::InMemory | Persistence::Stopped => {}
         }
     }
 
-    /// Whether entries must wait for the disk.
-    pub fn is_held(&self) -> bool {
-        matches!(&self.keeping, Keeping::Stored(store) if store.is_held())
+    /// Whether entries must wait for the disk (backpressure).
+    pub fn is_throttled(&self) -> bool {
+        matches!(&self.persistence, Persistence::Stored(store) if store.is_throttled())
     }
 
-    /// Whether everything that was taken in is durable.
+    /// Whether everything accepted is durable.
     pub fn is_settled(&self) -> bool {
-        match &self.keeping {
-            Keeping::Stored(store) => store.is_settled(),
+        match &self.persistence {
+            Persistence::Stored(store) => store.is_settled(),
             _ => true,
         }
     }
 
-    /// When [`Self::advance`] is wanted at the latest, in milliseconds of the monotonic clock.
+    /// The latest time at which [`Self::advance`] must be called, in milliseconds of the monotonic
+    /// clock.
     pub fn wakes_at_ms(&self) -> Option<u64> {
-        match &self.keeping {
-            Keeping::Stored(store) => store.wakes_at_ms(),
+        match &self.persistence {
+            Persistence::Stored(store) => store.wakes_at_ms(),
             _ => None,
         }
     }
 
-    /// What its store has done.
+    /// Counters of its store.
     pub fn counts(&self) -> Counts {
-        match &self.keeping {
-            Keeping::Stored(store) => *store.counts(),
+        match &self.persistence {
+            Persistence::Stored(store) => *store.counts(),
             _ => Counts::default(),
         }
     }
 
     // Reads.
 
-    /// Prefetches the next step of the look-up of a user, up to where an entry is booked.
+    /// Prefetches one step of a user's lookup, up to the block that an entry is booked in.
     #[inline]
-    pub fn prefetch(&self, user: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.slice.prefetch(user, entry, step, way);
+    pub fn prefetch(&self, user: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+        self.slice.prefetch(user, entry, step, lookup);
     }
 
     /// A user, with the log position that an answer about them shows.
     #[inline]
-    pub fn read(&self, user: UserId) -> (Position, Option<View<'_>>) {
-        let (lsn, view) = self.slice.read(user);
+    pub fn view(&self, user: UserId) -> (Position, Option<View<'_>>) {
+        let (lsn, view) = self.slice.view(user);
         (Position { place: self.place, lsn }, view)
     }
 
-    /// The position up to which the log is durable.
+    /// The log position up to which the log is durable.
     #[inline]
     pub const fn durable(&self) -> Lsn {
         self.slice.durable_upto()
     }
 
-    /// A connection's next answer waits for `lsn`: its ticket is released when that is durable.
-    pub fn wait(&mut self, lsn: Lsn, ticket: u64) {
-        self.slice.wait(lsn, Ticket(ticket));
+    /// Registers a connection as a waiter for `lsn`: it is released when that is durable.
+    pub fn wait(&mut self, lsn: Lsn, connection: u64) {
+        self.slice.wait(lsn, Waiter(connection));
     }
 
     // Entries.
 
-    /// How many more entries may be applied in this turn: none while they must wait for the disk.
+    /// Entries that may still be applied in this turn; none while they must wait for the disk.
     pub fn entries_left(&self) -> usize {
-        if self.is_held() { 0 } else { self.entries_left }
+        if self.is_throttled() { 0 } else { self.entries_left }
     }
 
-    /// Applies an entry at time `now`. Returns the log position that the verdict shows.
+    /// Applies an entry at wall clock time `now`. Returns the log position that the verdict shows.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Position, Verdict) {
         assert!(self.entries_left > 0, "a slice applies a bounded number of entries a turn");
         self.entries_left -= 1;
         self.has_applied = true;
-        let (lsn, verdict) = match &mut self.keeping {
-            Keeping::InMemory => self.slice.apply(now, entry, &mut NoLog),
-            Keeping::Stored(store) => self.slice.apply(now, entry, &mut **store),
-            _ => unreachable!("no entry is taken before all is loaded"),
+        let (lsn, verdict) = match &mut self.persistence {
+            Persistence::InMemory => self.slice.apply(now, entry, &mut NoLog),
+            Persistence::Stored(store) => self.slice.apply(now, entry, &mut **store),
+            _ => unreachable!("no entry is applied before loading has finished"),
         };
         (Position { place: self.place, lsn }, verdict)
     }
 
-    /// A request of another core, for entries.
+    /// Queues entries of another core.
     pub fn queue(&mut self, request: Box<Request>) {
         self.requests.push_back(request);
     }
 
-    /// The request of another core whose entries are the next to be applied.
+    /// The queued request whose entries are applied next.
     pub fn next_request(&self) -> Option<&Request> {
         self.requests.front().map(|request| &**request)
     }
 
-    /// Whether requests for entries wait, and could make headway.
+    /// Whether the next turn has work here: a put-off log write, or queued entries that can be
+    /// applied.
     pub fn has_work(&self) -> bool {
-        self.gathers || (!self.requests.is_empty() && !self.is_held())
+        self.defers_write || (!self.requests.is_empty() && !self.is_throttled())
     }
 
-    /// Whether requests of others, or replies to them, are under way here.
+    /// Whether requests of other cores, or replies to them, are under way here.
     pub fn has_requests(&self) -> bool {
         !self.requests.is_empty() || !self.replies.is_empty()
     }
 
-    /// Applies entries of others at time `now`, at most `left`, which goes down. `judged` is told each verdict. Returns the next
-    /// request that is done.
+    /// Applies queued entries at wall clock time `now`, at most `left`, which is decreased.
+    /// `judged` is called with each verdict. Returns the next request whose entries are all judged.
     pub fn apply_requests(
         &mut self,
         now: Millis,
@@ -385,7 +423,7 @@ impl Owner {
         None
     }
 
-    /// Applies the next entries of a request, at most so many. Returns how many.
+    /// Applies the next entries of a request, at most `most`. Returns how many.
     fn apply_request(
         &mut self,
         now: Millis,
@@ -399,9 +437,10 @@ impl Owner {
             let entries = &request.entries[from..from + count];
             for (next, step) in ahead(entries, at, Step::OF_ENTRY) {
                 let entry = next.entry();
-                self.prefetch(entry.user, Some(entry.id), step, &next.way);
+                self.prefetch(entry.user, Some(entry.id), step, &next.lookup);
             }
-            let (mark, (position, verdict)) = (entries[at].mark, self.apply(now, &entries[at].entry()));
+            let (mark, (position, verdict)) =
+                (entries[at].mark, self.apply(now, &entries[at].entry()));
             judged(verdict);
             request.show(position);
             match verdict {
@@ -415,20 +454,20 @@ impl Owner {
 
     // Replies.
 
-    /// A reply waits until `lsn` is durable.
+    /// Holds back a reply until `lsn` is durable.
     pub fn keep_reply(&mut self, lsn: Lsn, request: Box<Request>) {
-        assert!(lsn > self.durable(), "a reply waits only for what is not durable");
+        assert!(lsn > self.durable(), "a reply is kept only while its log position is not durable");
         self.replies.push(Unsettled(lsn, request));
     }
 
-    /// The next reply whose position is durable.
+    /// The next reply whose log position is durable.
     pub fn next_reply(&mut self) -> Option<Box<Request>> {
         let durable = self.durable();
         self.replies.peek().filter(|Unsettled(lsn, _)| *lsn <= durable)?;
         self.replies.pop().map(|Unsettled(_, request)| request)
     }
 
-    /// Lets one more entry be applied in this turn: what a planted fault does.
+    /// Allows one more entry in this turn: used by a planted fault.
     pub(super) const fn lengthen_turn(&mut self) {
         self.entries_left += 1;
     }

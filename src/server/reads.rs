@@ -1,35 +1,36 @@
-//! Reads that were parsed and are not answered yet.
+//! Pending reads: parsed, not answered yet.
 //!
-//! All reads that a turn has received are parsed first, which starts the look-up of each user; then they are answered. So the
-//! cache misses of different connections overlap. A read is kept by value: the bytes that it came from may be gone.
+//! All reads received in a turn are parsed first, and parsing a read starts the lookup of its user.
+//! Then they are answered. So cache misses of different connections overlap. A read is stored by
+//! value, because the receive buffer that it was parsed from may already be recycled.
 
 use super::machine::Slot;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::read::Read;
 use crate::http::response::Persist;
 
-/// A read of one connection.
+/// A pending read of one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingRead {
-    /// The connection.
+    /// Its connection.
     pub slot: Slot,
-    /// The owner of the user. For another core's, a credit was taken.
-    pub owner: Owned,
-    /// The read.
+    /// The owner of its user. If that is another core, a credit was taken.
+    pub owner: Location,
+    /// What is read.
     pub read: Read,
-    /// What becomes of the connection.
+    /// Whether the connection stays open after the answer.
     pub persist: Persist,
-    /// Whether it is a HEAD.
+    /// Whether it is a HEAD request.
     pub head_only: bool,
-    /// Where its `If-None-Match` lies in the conditions; empty if there is none.
+    /// Range of its `If-None-Match` value in the conditions; empty if absent.
     condition: (u32, u32),
 }
 
-/// Reads of one core, in the order in which they were received.
+/// Pending reads of one core, in order of arrival.
 #[derive(Debug, Default)]
 pub struct PendingReads {
     reads: Vec<PendingRead>,
-    /// The bytes of all conditions.
+    /// The bytes of all `If-None-Match` values.
     conditions: Vec<u8>,
 }
 
@@ -38,7 +39,7 @@ impl PendingReads {
     #[inline]
     pub fn push(
         &mut self,
-        (slot, owner): (Slot, Owned),
+        (slot, owner): (Slot, Location),
         read: Read,
         (persist, head_only): (Persist, bool),
         condition: Option<&[u8]>,
@@ -51,20 +52,20 @@ impl PendingReads {
         self.reads.push(PendingRead { slot, owner, read, persist, head_only, condition });
     }
 
-    /// The reads.
+    /// The pending reads.
     #[inline]
     pub fn reads(&self) -> &[PendingRead] {
         &self.reads
     }
 
-    /// The condition of a read.
+    /// The `If-None-Match` value of a read.
     #[inline]
     pub fn condition(&self, read: &PendingRead) -> Option<&[u8]> {
         let (start, end) = read.condition;
         (start < end).then(|| &self.conditions[start as usize..end as usize])
     }
 
-    /// Forgets them all: they are answered.
+    /// Removes all reads, which must have been answered.
     #[inline]
     pub fn clear(&mut self) {
         self.reads.clear();

@@ -1,9 +1,11 @@
-//! Bytes to requests: the head that is parsed where it lies, the body that is collected, and what each request starts.
+//! From received bytes to requests: parses heads in place, collects bodies, and starts each
+//! request.
 //!
-//! Requests are parsed where the kernel put them; only what is unfinished, or must wait for its turn, is kept. Reads are parsed
-//! and left [pending](super::reads) until all that the turn has received is parsed. A request starts only when the POST before
-//! it on its connection has been applied, so a read sees the entries that were posted before it; but reads that follow each
-//! other are on their way to their owners at the same time.
+//! Requests are parsed in the receive buffer; only an unfinished request, or one that must wait, is
+//! copied. Reads are parsed and left [pending](super::reads) until everything that the turn has
+//! received is parsed. A request starts only after the POST before it on its connection is applied,
+//! so a read sees all entries that were posted before it. Consecutive reads, however, may be at
+//! their owners at the same time.
 
 use super::answers::Position;
 use super::body::{self, Body, Taken};
@@ -11,13 +13,13 @@ use super::budget::Pace;
 use super::connection::{Connection, Scattered, State};
 use super::exchange::Shortage;
 use super::feed::{self, Feed};
+use super::fragments::Scatter;
 use super::limits::LARGE_BYTES;
 use super::machine::Slot;
 use super::message::show;
-use super::parts::Scatter;
 use super::progress::Progress;
 use super::shared::Shared;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::problem::{Code, Problem};
 use crate::api::read::Read;
 use crate::api::reply::{self, persist};
@@ -26,32 +28,37 @@ use crate::api::{FEED_LINES, batch};
 use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use smallvec::SmallVec;
 
-/// What a step came to.
+/// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
-    /// There may be more in these bytes.
+    /// Step again: these bytes may contain more.
     Again,
-    /// The same, but pending reads must be answered first.
+    /// Answer the pending reads, then step again.
     Answer,
-    /// No more now: [`Connection::progress`] says what is waited for.
+    /// Stop: [`Connection::progress`] says what is waited for.
     Stop,
 }
 
-/// A request's head, judged.
+/// A parsed head, accepted or refused.
 enum Admitted {
     Ask(Ask),
-    /// It is not taken; whether the connection must end, because a body would follow.
+    /// Refused; the flag says that the connection must end, because a body would follow.
     Denied(Denied, bool),
 }
 
 impl Connection {
-    /// Works on `bytes` until something stops it. Returns how many are done with. `budget` is how many requests may still start
-    /// in this turn.
+    /// Processes `bytes` until it must stop. Returns how many were consumed. `budget` is the number
+    /// of requests that may still start in this turn.
     #[inline]
-    pub(super) fn step(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
+    pub(super) fn step(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut usize,
+        shared: &mut Shared,
+    ) -> (usize, Then) {
         match &mut self.state {
             State::Head => self.heads(bytes, budget, shared),
             State::Body(_) => {
@@ -65,7 +72,9 @@ impl Connection {
             State::Asking(what, persist) => {
                 let (what, persist) = (*what, *persist);
                 let (asked, blocked) = match what {
-                    Scattered::Batch => (self.ask_batch(persist, shared), !shared.answers.own.is_spent()),
+                    Scattered::Batch => {
+                        (self.ask_batch(persist, shared), !shared.answers.own.is_spent())
+                    }
                     Scattered::Info { .. } => (self.ask_info(what, persist, shared), true),
                 };
                 if asked {
@@ -83,7 +92,7 @@ impl Connection {
                 (0, Then::Stop)
             }
             State::Gathering(..) => {
-                self.put_together(shared);
+                self.assemble(shared);
                 (0, Then::Again)
             }
             State::Feeding(feed, _) => {
@@ -91,8 +100,8 @@ impl Connection {
                     self.progress = Progress::Ready;
                     return (0, Then::Stop);
                 }
-                let ticket = u64::from(self.generation) << 32 | u64::from(self.slot);
-                self.progress = feed.step(&self.body, ticket, shared);
+                let connection = u64::from(self.generation) << 32 | u64::from(self.slot);
+                self.progress = feed.step(&self.body, connection, shared);
                 if self.progress != Progress::Done {
                     return (0, Then::Stop);
                 }
@@ -103,7 +112,8 @@ impl Connection {
         }
     }
 
-    /// Parses heads as long as they are plain reads and complete, then deals with what stopped it.
+    /// Parses heads as long as they are complete plain reads, then handles the head that ended
+    /// this.
     fn heads(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
         let Pace { gaps, together, mark } = shared.answers.pace(self.is_heavy);
         let mut at = 0;
@@ -113,7 +123,7 @@ impl Connection {
                 self.progress = Progress::Idle;
                 return (at, Then::Stop);
             }
-            if self.answers.gaps() + self.pending_away >= gaps {
+            if self.answers.gaps() + self.pending_remote >= gaps {
                 self.progress = Progress::Waiting;
                 return (at, if self.pending > 0 { Then::Answer } else { Then::Stop });
             }
@@ -151,9 +161,11 @@ impl Connection {
             let (persist, head_only) = (persist(&head), head.method == Method::Head);
             let owner = shared.topology.owner(read.user);
             match owner {
-                Owned::Here(place) => shared.owners[place].prefetch(read.user, None, Step::Place, &Way::default()),
-                Owned::There { core, .. } => match self.take_credit(core, shared) {
-                    Ok(()) => self.pending_away += 1,
+                Location::Local(place) => {
+                    shared.owners[place].prefetch(read.user, None, Step::Place, &Lookup::default())
+                }
+                Location::Remote { core, .. } => match self.take_credit(core, shared) {
+                    Ok(()) => self.pending_remote += 1,
                     Err(Shortage::Credit) => {
                         self.progress = Progress::Blocked;
                         return (at, Then::Stop);
@@ -172,13 +184,13 @@ impl Connection {
             self.pending += 1;
             shared.pending.push((self.slot, owner), read, (persist, head_only), head.if_none_match);
             if persist == Persist::Close {
-                // What is behind it is ignored, once it is answered.
+                // Input behind it is ignored.
                 return (at, Then::Answer);
             }
         }
     }
 
-    /// The head at hand must wait for the reads before it.
+    /// The current head must wait until the reads before it are answered; it is parsed again then.
     const fn parse_again(&mut self) -> Then {
         self.seen = 0;
         Then::Answer
@@ -186,10 +198,14 @@ impl Connection {
 
     #[inline]
     fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
-        if self.is_heavy { shared.exchange.take_credit_for_long(core) } else { shared.exchange.take_credit(core) }
+        if self.is_heavy {
+            shared.exchange.take_credit_for_slow_request(core)
+        } else {
+            shared.exchange.take_credit(core)
+        }
     }
 
-    /// What a request asks, if it is taken.
+    /// Checks whether a request is accepted.
     #[inline]
     fn admit(&self, head: &Head<'_>, shared: &Shared) -> Admitted {
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
@@ -213,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// A request that is not a plain read, or is not taken.
+    /// Starts a request that is not a plain read, or refuses it.
     fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
         let (persist, head_only) = (persist(head), head.method == Method::Head);
         let ask = match admitted {
@@ -235,17 +251,32 @@ impl Connection {
             Ask::Ready => match shared.life.refusal() {
                 Some(code) => {
                     let denied = Problem::from(code).into();
-                    reply::problem(&denied, persist, head_only, &shared.date, &mut self.answers.bytes);
+                    reply::problem(
+                        &denied,
+                        persist,
+                        head_only,
+                        &shared.date,
+                        &mut self.answers.bytes,
+                    );
                     shared.count(Route::Ready, code.status());
                     self.finish(persist);
                 }
-                None => self.say("ready", Route::Ready, persist, head_only, shared),
+                None => self.answer_word("ready", Route::Ready, persist, head_only, shared),
             },
-            Ask::Health | Ask::Read(_) => self.say("ok", Route::Health, persist, head_only, shared),
+            Ask::Health | Ask::Read(_) => {
+                self.answer_word("ok", Route::Health, persist, head_only, shared)
+            }
         }
     }
 
-    fn say(&mut self, word: &str, route: Route, persist: Persist, head_only: bool, shared: &mut Shared) {
+    fn answer_word(
+        &mut self,
+        word: &str,
+        route: Route,
+        persist: Persist,
+        head_only: bool,
+        shared: &mut Shared,
+    ) {
         reply::word(word, persist, head_only, &shared.date, &mut self.answers.bytes);
         shared.count(route, Status::Ok);
         self.finish(persist);
@@ -259,18 +290,20 @@ impl Connection {
 
     // Bodies.
 
-    /// Takes what has come of a body. Returns how many bytes are done with.
+    /// Collects received bytes of a body. Returns how many were consumed.
     fn collect(&mut self, bytes: &[u8], shared: &mut Shared) -> usize {
         let State::Body(body) = &mut self.state else { return 0 };
         if self.body.capacity() == 0 {
             self.body = shared.spare_body();
         }
         let (before, ask, persist) = (self.body.len(), body.ask, body.persist);
-        let taken = body.take(bytes, &mut self.body);
+        let taken = body.receive(bytes, &mut self.body);
         shared.bodies.reserve(self.body.len() - before);
         let refused = match taken {
             Err(code) => Some(code),
-            Ok(taken) if !taken.is_whole && !shared.bodies.fits(self.body.len()) => Some(Code::Overloaded),
+            Ok(taken) if !taken.is_whole && !shared.bodies.fits(self.body.len()) => {
+                Some(Code::Overloaded)
+            }
             Ok(_) => None,
         };
         if let Some(code) = refused {
@@ -285,7 +318,7 @@ impl Connection {
         used
     }
 
-    /// A body is whole.
+    /// Starts the request of a complete body.
     fn is_whole(&mut self, ask: Ask, persist: Persist, shared: &mut Shared) {
         if ask != Ask::Entries {
             self.state = State::Asking(Scattered::Batch, persist);
@@ -300,13 +333,19 @@ impl Connection {
             self.state = State::Feeding(Box::new(Feed::new(lines)), persist);
             return;
         };
-        reply::problem(&Problem::from(code).into(), persist, false, &shared.date, &mut self.answers.bytes);
+        reply::problem(
+            &Problem::from(code).into(),
+            persist,
+            false,
+            &shared.date,
+            &mut self.answers.bytes,
+        );
         shared.count(Route::Entries, code.status());
         self.drop_body(shared);
         self.finish(persist);
     }
 
-    /// All entries of a body are judged.
+    /// Answers a feed, all of whose entries have verdicts.
     fn answer_feed(&mut self, shared: &mut Shared) {
         let State::Feeding(feed, persist) = std::mem::take(&mut self.state) else { return };
         let (start, status) = (self.answers.bytes.len(), feed.verdicts.status());
@@ -321,24 +360,25 @@ impl Connection {
         self.finish(persist);
     }
 
-    // Requests that take several cores.
+    // Batches and info requests: answered by several cores.
 
-    /// Answers a batch, or asks the cores that own its users. Returns whether that could be done.
+    /// Answers a batch, or sends it to the cores that own its users. Returns whether either was
+    /// possible now.
     fn ask_batch(&mut self, persist: Persist, shared: &mut Shared) -> bool {
         if shared.answers.own.is_spent() {
             return false;
         }
         let mut reads = std::mem::take(&mut shared.batch);
-        let asked = match batch::read(&self.body, &mut reads) {
+        let asked = match batch::parse(&self.body, &mut reads) {
             Err(problem) => Err(problem),
             Ok(()) => {
-                let is_here = |user| matches!(shared.topology.owner(user), Owned::Here(_));
+                let is_here = |user| matches!(shared.topology.owner(user), Location::Local(_));
                 if reads.iter().all(|read| is_here(read.user)) {
                     self.answer_batch(&reads, persist, shared).map(|()| true)
                 } else {
                     let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
-                    let asked = scatter.batch(&reads, self.ticket(), shared);
-                    self.gather(Scattered::Batch, asked, scatter, persist, shared)
+                    let asked = scatter.batch(&reads, self.id(), shared);
+                    self.await_replies(Scattered::Batch, asked, scatter, persist, shared)
                 }
             }
         };
@@ -347,7 +387,13 @@ impl Connection {
             Ok(false) => return false,
             Ok(true) => {}
             Err(problem) => {
-                reply::problem(&problem.into(), persist, false, &shared.date, &mut self.answers.bytes);
+                reply::problem(
+                    &problem.into(),
+                    persist,
+                    false,
+                    &shared.date,
+                    &mut self.answers.bytes,
+                );
                 shared.count(Route::Batch, problem.code.status());
                 self.finish(persist);
             }
@@ -356,11 +402,11 @@ impl Connection {
         true
     }
 
-    /// Asks all cores for the figures of their slices. Returns whether that could be done.
+    /// Asks all cores for the figures of their slices. Returns whether that was possible now.
     fn ask_info(&mut self, what: Scattered, persist: Persist, shared: &mut Shared) -> bool {
         let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
-        let asked = scatter.figures(self.ticket(), shared);
-        match self.gather(what, asked, scatter, persist, shared) {
+        let asked = scatter.figures(self.id(), shared);
+        match self.await_replies(what, asked, scatter, persist, shared) {
             Ok(asked) => asked,
             Err(problem) => {
                 let head_only = matches!(what, Scattered::Info { head_only: true });
@@ -370,8 +416,9 @@ impl Connection {
         }
     }
 
-    /// Waits for the replies of a scatter-gather, if they were asked for. Returns whether they were.
-    fn gather(
+    /// Waits for the replies of a scatter-gather, if it was sent. Returns whether it was; not if a
+    /// credit was missing.
+    fn await_replies(
         &mut self,
         what: Scattered,
         asked: Result<(), Shortage>,
@@ -391,36 +438,44 @@ impl Connection {
         }
     }
 
-    /// Answers a batch of reads that are all this core's.
-    fn answer_batch(&mut self, reads: &[Read], persist: Persist, shared: &mut Shared) -> Result<(), Problem> {
+    /// Answers a batch whose users are all owned by this core.
+    fn answer_batch(
+        &mut self,
+        reads: &[Read],
+        persist: Persist,
+        shared: &mut Shared,
+    ) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
-        let room = shared.answers.left().max(LARGE_BYTES);
+        let space = shared.answers.left().max(LARGE_BYTES);
         let mut shows = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
         let out = &mut self.answers.bytes;
-        let body = reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
+        let body =
+            reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
         out.extend_from_slice(b"{\"responses\":[");
         for (at, read) in reads.iter().enumerate() {
             for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-                if let Owned::Here(place) = topology.owner(next.user) {
-                    owners[place].prefetch(next.user, None, step, &Way::default());
+                if let Location::Local(place) = topology.owner(next.user) {
+                    owners[place].prefetch(next.user, None, step, &Lookup::default());
                 }
             }
             if at > 0 {
                 out.push(b',');
             }
-            let Owned::Here(place) = topology.owner(read.user) else { unreachable!("all of them are here") };
-            let (position, view) = owners[place].read(read.user);
+            let Location::Local(place) = topology.owner(read.user) else {
+                unreachable!("this core owns every user of the batch")
+            };
+            let (position, view) = owners[place].view(read.user);
             reply::item(read, view, now, out);
             show(&mut shows, position);
-            if out.len() - start > room {
+            if out.len() - start > space {
                 break;
             }
         }
         out.extend_from_slice(b"]}");
         body.end(out);
         let bytes = self.answers.bytes.len() - start;
-        if bytes > room {
+        if bytes > space {
             self.answers.bytes.truncate(start);
             return Err(Code::Overloaded.into());
         }
@@ -432,25 +487,35 @@ impl Connection {
         Ok(())
     }
 
-    /// All replies are here: answers what was asked.
-    fn put_together(&mut self, shared: &mut Shared) {
-        let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else { return };
+    /// Answers a scatter-gather whose replies have all arrived.
+    fn assemble(&mut self, shared: &mut Shared) {
+        let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
+            return;
+        };
         let start = self.answers.bytes.len();
         match what {
             Scattered::Info { head_only } => {
-                let figures: Vec<_> = (0..shared.topology.slices()).map(|slice| scatter.figures_of(slice)).collect();
+                let figures: Vec<_> =
+                    (0..shared.topology.slices()).map(|slice| scatter.figures_of(slice)).collect();
                 let out = &mut self.answers.bytes;
                 reply::info(&shared.info, &figures, (persist, head_only), &shared.date, out);
                 shared.count(Route::Info, Status::Ok);
             }
-            Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes) {
+            Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes)
+            {
                 Some(shows) => {
                     self.mark(start, shows);
                     shared.count(Route::Batch, Status::Ok);
                 }
                 None => {
                     let problem = Problem::from(Code::Overloaded);
-                    reply::problem(&problem.into(), persist, false, &shared.date, &mut self.answers.bytes);
+                    reply::problem(
+                        &problem.into(),
+                        persist,
+                        false,
+                        &shared.date,
+                        &mut self.answers.bytes,
+                    );
                     shared.count(Route::Batch, problem.code.status());
                 }
             },
@@ -460,4 +525,4 @@ impl Connection {
     }
 }
 
-const _: () = assert!(size_of::<Slot>() == 4, "a ticket has a slot and a generation");
+const _: () = assert!(size_of::<Slot>() == 4, "a connection has a slot and a generation");

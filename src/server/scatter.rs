@@ -1,35 +1,43 @@
-//! Scatter-gather: a request whose answer takes several cores. Each core answers its part in one go; the [parts](super::parts) are
-//! put together when all have replied, in the order asked.
+//! Scatter-gather: a request that several cores answer. Each core answers its items in one go, so
+//! items of one user see one state. The replies are merged in request order when all
+//! [fragments](super::fragments) have arrived.
 
 use super::answers::Position;
 use super::exchange::Shortage;
+use super::fragments::{Fragment, Scatter};
 use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
 use super::message::{Job, Outcome};
-use super::parts::{Part, Scatter};
 use super::planted::Planted;
 use super::shared::Shared;
-use super::topology::Owned;
+use super::topology::Location;
 use crate::api::read::Read;
 use crate::api::reply;
 use crate::http::response::{Persist, Status};
 
 impl Scatter {
-    /// Asks each owner for its items of `reads`, and answers this core's at once. Nothing is asked before there is a credit at
-    /// every core, and room for every reply; without, it is over.
-    pub fn batch(&mut self, reads: &[Read], ticket: u64, shared: &mut Shared) -> Result<(), Shortage> {
+    /// Sends each owner its items of `reads`, and answers this core's at once. Nothing is sent
+    /// before a credit at every owner is taken and the bytes for every reply are reserved. On an
+    /// error the credits are returned; reservations are released when it is [ended](Self::end).
+    pub fn batch(
+        &mut self,
+        reads: &[Read],
+        connection: u64,
+        shared: &mut Shared,
+    ) -> Result<(), Shortage> {
         let may_be_large = reads.len() > SMALL_BATCH_READS;
         if may_be_large && shared.answers.is_full() {
-            return Err(Shortage::Room);
+            return Err(Shortage::Budget);
         }
-        self.parts.resize_with(shared.topology.cores() as usize, Part::default);
+        self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
         for read in reads {
             let core = match shared.topology.owner(read.user) {
-                Owned::Here(_) => shared.topology.core(),
-                Owned::There { core, .. } => core,
+                Location::Local(_) => shared.topology.core(),
+                Location::Remote { core, .. } => core,
             };
             self.owners.push(core);
-            let request = &mut self.parts[core as usize].request;
-            let request = request.get_or_insert_with(|| shared.exchange.request(Job::Batch, ticket));
+            let request = &mut self.fragments[core as usize].request;
+            let request =
+                request.get_or_insert_with(|| shared.exchange.request(Job::Batch, connection));
             request.now = shared.now();
             request.reads.push(*read);
         }
@@ -44,23 +52,26 @@ impl Scatter {
     }
 
     /// Asks every other core for the figures of its slices.
-    pub fn figures(&mut self, ticket: u64, shared: &mut Shared) -> Result<(), Shortage> {
-        self.parts.resize_with(shared.topology.cores() as usize, Part::default);
-        for part in &mut self.parts {
-            part.request = Some(shared.exchange.request(Job::Figures, ticket));
+    pub fn figures(&mut self, connection: u64, shared: &mut Shared) -> Result<(), Shortage> {
+        self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
+        for fragment in &mut self.fragments {
+            fragment.request = Some(shared.exchange.request(Job::Figures, connection));
         }
         self.take_credits(shared)?;
-        if let Some(own) = &mut self.parts[shared.topology.core() as usize].request {
+        if let Some(own) = &mut self.fragments[shared.topology.core() as usize].request {
             own.figures.extend(shared.figures());
         }
         self.send(shared);
         Ok(())
     }
 
-    /// The other cores that are to be asked.
+    /// The other cores that have a fragment.
     fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
         let own = shared.topology.core();
-        let asked = (0..).zip(&self.parts).filter(|(_, part)| part.request.is_some()).map(|(core, _)| core);
+        let asked = (0..)
+            .zip(&self.fragments)
+            .filter(|(_, fragment)| fragment.request.is_some())
+            .map(|(core, _)| core);
         asked.filter(move |&core| core != own)
     }
 
@@ -68,7 +79,9 @@ impl Scatter {
         for (before, core) in self.peers(shared).enumerate() {
             if let Err(shortage) = shared.exchange.take_credit(core) {
                 if shared.planted != Some(Planted::LeakedCredit) {
-                    self.peers(shared).take(before).for_each(|core| shared.exchange.return_credit(core));
+                    self.peers(shared)
+                        .take(before)
+                        .for_each(|core| shared.exchange.return_credit(core));
                 }
                 return Err(shortage);
             }
@@ -76,11 +89,11 @@ impl Scatter {
         Ok(())
     }
 
-    /// Reserves room for the reply of each other core; a small one needs none.
+    /// Reserves bytes for the reply of each other core; a small reply needs none.
     fn reserve(&mut self, may_be_large: bool, shared: &mut Shared) -> Result<(), Shortage> {
         let own = shared.topology.core();
-        let peers = (0..).zip(&mut self.parts).filter(|(core, _)| *core != own);
-        for request in peers.filter_map(|(_, part)| part.request.as_mut()) {
+        let peers = (0..).zip(&mut self.fragments).filter(|(core, _)| *core != own);
+        for request in peers.filter_map(|(_, fragment)| fragment.request.as_mut()) {
             let most = request.reads.len() * ITEM_BYTES;
             if most <= LARGE_BYTES {
                 continue;
@@ -88,20 +101,24 @@ impl Scatter {
             if shared.answers.reserve(most) {
                 (request.most, request.reserved) = (most, most);
             } else if may_be_large {
-                return Err(Shortage::Room);
+                return Err(Shortage::Budget);
             }
         }
         Ok(())
     }
 
-    /// Answers this core's own part.
+    /// Answers this core's own fragment.
     fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
-        let Some(own) = &mut self.parts[shared.topology.core() as usize].request else { return Ok(()) };
+        let Some(own) = &mut self.fragments[shared.topology.core() as usize].request else {
+            return Ok(());
+        };
         own.most = shared.answers.left().max(LARGE_BYTES);
         let bytes = shared.answer_batch(own);
         shared.answers.own.spend(bytes);
-        if matches!(own.outcome, Outcome::TooLarge(_)) || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes)) {
-            return Err(Shortage::Room);
+        if matches!(own.outcome, Outcome::TooLarge(_))
+            || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes))
+        {
+            return Err(Shortage::Budget);
         }
         own.reserved = if bytes > LARGE_BYTES { bytes } else { 0 };
         Ok(())
@@ -109,36 +126,50 @@ impl Scatter {
 
     fn send(&mut self, shared: &mut Shared) {
         let own = shared.topology.core();
-        for (core, part) in (0..).zip(&mut self.parts) {
+        for (core, fragment) in (0..).zip(&mut self.fragments) {
             if core != own
-                && let Some(request) = part.request.take()
+                && let Some(request) = fragment.request.take()
             {
                 shared.exchange.send(core, request, &mut shared.outputs);
-                self.away += 1;
+                self.pending += 1;
             }
         }
     }
 
-    /// Writes the answer to a batch, unless there was no room for a part of it or is none for the whole. What came from other
-    /// cores is durable; the positions are those that this core's part shows.
-    pub fn write_batch(&mut self, persist: Persist, shared: &mut Shared, out: &mut Vec<u8>) -> Option<&[Position]> {
-        for request in self.parts.iter_mut().filter_map(|part| part.request.as_mut()) {
+    /// Writes the answer to a batch. Returns the log positions that this core's fragment shows
+    /// (replies of other cores show durable state), or `None` if a reply or the whole answer does
+    /// not fit the budget.
+    pub fn write_batch(
+        &mut self,
+        persist: Persist,
+        shared: &mut Shared,
+        out: &mut Vec<u8>,
+    ) -> Option<&[Position]> {
+        for request in self.fragments.iter_mut().filter_map(|fragment| fragment.request.as_mut()) {
             shared.release_reply(request);
         }
-        let replies = || self.parts.iter().filter_map(|part| part.request.as_ref());
+        let replies = || self.fragments.iter().filter_map(|fragment| fragment.request.as_ref());
         let bytes = replies().map(|request| request.bytes.len()).sum();
-        if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_))) || !shared.answers.fits(bytes) {
+        if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_)))
+            || !shared.answers.fits(bytes)
+        {
             return None;
         }
-        let Self { owners, parts, .. } = self;
+        let Self { owners, fragments, .. } = self;
         let start = out.len();
-        let body = reply::begin_json(Status::Ok, persist, reply::batch_width(owners.len()), &shared.date, out);
+        let body = reply::begin_json(
+            Status::Ok,
+            persist,
+            reply::batch_width(owners.len()),
+            &shared.date,
+            out,
+        );
         out.extend_from_slice(b"{\"responses\":[");
         for (at, &owner) in owners.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            let Part { request, written } = &mut parts[owner as usize];
+            let Fragment { request, written } = &mut fragments[owner as usize];
             out.extend_from_slice(request.as_ref().expect("each owner has replied").body(*written));
             *written += 1;
         }
@@ -146,25 +177,25 @@ impl Scatter {
         body.end(out);
         shared.answers.wrote(out.len() - start);
         shared.answers.own.spend(out.len() - start);
-        let own = self.parts[shared.topology.core() as usize].request.as_ref();
+        let own = self.fragments[shared.topology.core() as usize].request.as_ref();
         Some(own.map_or(&[], |own| &own.shows))
     }
 
-    /// Returns what it holds.
+    /// Releases its requests and empties it.
     pub fn end(&mut self, shared: &mut Shared) {
-        for part in &mut self.parts {
-            if let Some(request) = part.request.take() {
+        for fragment in &mut self.fragments {
+            if let Some(request) = fragment.request.take() {
                 shared.keep_request(request);
             }
-            part.written = 0;
+            fragment.written = 0;
         }
         self.owners.clear();
-        self.away = 0;
+        self.pending = 0;
     }
 }
 
 impl Shared {
-    /// A scatter-gather is over: its memory is kept for the next one.
+    /// Recycles the memory of a scatter-gather that is over.
     pub(super) fn keep_scatter(&mut self, mut scatter: Box<Scatter>) {
         scatter.end(self);
         if self.spare_scatters.len() < SPARE_SCATTERS {

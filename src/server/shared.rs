@@ -1,17 +1,20 @@
-//! What the connections of one core share: its slices, its exchange with other cores, clocks, budgets, counters and outputs.
+//! State that the connections of one core share: its slices, its exchange with other cores, clocks,
+//! budgets, counters and outputs.
 
 use super::answers::Position;
 use super::budget::{AnswerBudget, BodyBudget};
 use super::exchange::Exchange;
+use super::fragments::Scatter;
 use super::lifecycle::Lifecycle;
-use super::limits::{ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES};
+use super::limits::{
+    ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
+};
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
-use super::parts::Scatter;
 use super::planted::Planted;
 use super::reads::PendingReads;
-use super::topology::{Owned, Topology};
+use super::topology::{Location, Topology};
 use crate::api::entry::LineScratch;
 use crate::api::info::{Figures, Info};
 use crate::api::read::Read;
@@ -21,13 +24,13 @@ use crate::http::date::DateLine;
 use crate::http::response::Status;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::UserId;
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::time::Millis;
 use crate::limits::Limits;
 use crate::metrics::Counters;
-use crate::slice::snapshot::Traffic;
+use crate::slice::snapshot::ReadLoad;
 
-/// What the connections of one core share.
+/// State that the connections of one core share.
 #[derive(Debug)]
 pub struct Shared {
     pub(super) topology: Topology,
@@ -41,37 +44,43 @@ pub struct Shared {
     pub(super) exchange: Exchange,
     pub(super) answers: AnswerBudget,
     pub(super) bodies: BodyBudget,
-    /// Bytes that connections hold: answers, and requests whose turn has not come.
-    pub(super) held: usize,
+    /// Bytes held by connections: unsent answers, and unparsed requests.
+    pub(super) connection_bytes: usize,
     pub(super) counters: Counters,
     pub(super) outputs: Outputs,
     pub(super) released: Released,
     /// Reads that were parsed in this turn and are not answered yet.
     pub(super) pending: PendingReads,
-    /// Connections that something has happened to.
+    /// Connections to settle at the end of the turn, because an event or an answer changed them.
     pub(super) touched: Vec<Slot>,
-    /// Connections that have work at hand.
+    /// Connections that have work for this turn or the next.
     pub(super) ready: Vec<Slot>,
-    /// Whether the turn has come to the entries of connections: none are applied before.
+    /// Whether the turn has reached the point at which feeds of connections apply entries.
     pub(super) may_apply: bool,
-    /// Entries that were sent to other cores in this turn, and how many may be.
+    /// Entries sent to other cores in this turn, and the bound of entries for it.
     sent_entries: usize,
     turn_entries: usize,
     /// Whether reads were answered in this turn, and until when more are expected.
     has_read: bool,
     reads_until_ms: u64,
-    /// Memory that is used again.
+    /// Recycled buffer for the items of a batch.
     pub(super) batch: Vec<Read>,
-    /// Room for the texts of all lines of a feed's step that had escapes.
+    /// Buffers for lines of a feed's step that contain escapes, one per line.
     pub(super) scratches: Vec<LineScratch>,
     spare_bodies: Vec<Vec<u8>>,
-    #[expect(clippy::vec_box, reason = "a connection has one in its state, which is small")]
+    #[expect(clippy::vec_box, reason = "moved into a connection's state, which stays small")]
     pub(super) spare_scatters: Vec<Box<Scatter>>,
     pub(super) planted: Option<Planted>,
 }
 
 impl Shared {
-    pub(super) fn new(topology: Topology, limits: Limits, info: Info, owners: Vec<Owner>, exchange: Exchange) -> Self {
+    pub(super) fn new(
+        topology: Topology,
+        limits: Limits,
+        info: Info,
+        owners: Vec<Owner>,
+        exchange: Exchange,
+    ) -> Self {
         let mut dates = DateLine::new();
         let share = owners.len();
         Self {
@@ -86,7 +95,7 @@ impl Shared {
             exchange,
             answers: AnswerBudget::new(limits.answer_bytes.saturating_mul(share)),
             bodies: BodyBudget::new(limits.body_bytes.saturating_mul(share)),
-            held: 0,
+            connection_bytes: 0,
             counters: Counters::default(),
             outputs: Outputs::new(),
             released: Released::default(),
@@ -112,12 +121,13 @@ impl Shared {
             self.date = *self.dates.at(second);
         }
         self.clocks = clocks;
-        self.answers.begin_turn(self.held);
+        self.answers.begin_turn(self.connection_bytes);
         self.exchange.begin_turn(clocks.monotonic_ms);
         if std::mem::take(&mut self.has_read) {
             self.reads_until_ms = clocks.monotonic_ms + READS_EXPECTED_MS;
         }
-        self.turn_entries = if self.expects_reads() { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
+        self.turn_entries =
+            if self.expects_reads() { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
         self.sent_entries = 0;
         self.may_apply = false;
         self.owners.iter_mut().for_each(|owner| owner.begin_turn(self.turn_entries));
@@ -126,17 +136,17 @@ impl Shared {
         }
     }
 
-    /// Whether reads have come in so lately that more will come in this turn.
+    /// Whether reads arrived so recently that more are expected in this turn.
     const fn expects_reads(&self) -> bool {
         self.has_read || self.clocks.monotonic_ms < self.reads_until_ms
     }
 
-    /// Who waits for a step of a snapshot.
-    pub(super) const fn traffic(&self) -> Traffic {
-        if self.expects_reads() { Traffic::Reads } else { Traffic::NoReads }
+    /// Whether reads would wait for a step of a snapshot.
+    pub(super) const fn traffic(&self) -> ReadLoad {
+        if self.expects_reads() { ReadLoad::Reads } else { ReadLoad::NoReads }
     }
 
-    /// Milliseconds of the monotonic clock.
+    /// The monotonic clock, in milliseconds.
     #[inline]
     pub(super) const fn now_ms(&self) -> u64 {
         self.clocks.monotonic_ms
@@ -148,9 +158,9 @@ impl Shared {
         Millis(self.clocks.unix_ms)
     }
 
-    /// Bytes of answers that this core may hold.
-    pub(super) const fn is_out_of_room(&self) -> bool {
-        self.answers.is_full_of(self.held)
+    /// Whether connections alone use up the answer budget.
+    pub(super) const fn is_answer_budget_full(&self) -> bool {
+        self.answers.is_full_of(self.connection_bytes)
     }
 
     /// Counts an answer.
@@ -162,7 +172,8 @@ impl Shared {
 
     // Entries.
 
-    /// Entries of one step of a feed that may be worked on, at most: of this core's slices, or sent to others.
+    /// Maximum number of entries that a step of a feed may handle now: applied here, or sent to
+    /// other cores.
     pub(super) fn entries_left(&self) -> usize {
         let here = self.owners.iter().map(Owner::entries_left).max().unwrap_or_default();
         if self.topology.is_alone() { here } else { here.max(self.entries_to_send()) }
@@ -173,7 +184,7 @@ impl Shared {
         self.turn_entries.saturating_sub(self.sent_entries)
     }
 
-    /// An entry is sent to another core.
+    /// Counts an entry that is sent to another core.
     pub(super) const fn sent_entry(&mut self) {
         self.sent_entries += 1;
     }
@@ -185,11 +196,14 @@ impl Shared {
         (position, verdict)
     }
 
-    /// Applies entries of other cores, at most `most` of each slice.
+    /// Applies entries of other cores, at most `most` in each slice.
     pub(super) fn apply_requests(&mut self, most: usize) {
         let now = self.now();
         for place in 0..self.owners.len() {
-            if self.planted == Some(Planted::StarvedSlice) && place > 0 && self.owners[place - 1].has_requests() {
+            if self.planted == Some(Planted::StarvedSlice)
+                && place > 0
+                && self.owners[place - 1].has_requests()
+            {
                 break;
             }
             let mut left = most;
@@ -203,28 +217,32 @@ impl Shared {
 
     // Requests of other cores.
 
-    /// Serves what others ask: reads in one walk, so that their users are fetched together; entries and batches get in line. If
-    /// answers are large, only as far as the others' share of a turn goes.
+    /// Serves requests of other cores. Reads are answered together, so that the prefetches of their
+    /// users overlap; entries and batches are queued. Stops when large replies have used up the
+    /// peers' share of the turn.
     pub(super) fn serve_requests(&mut self) {
-        let mut line = std::mem::take(&mut self.exchange.line);
+        let mut incoming = std::mem::take(&mut self.exchange.incoming);
         let mut count = 0;
-        while count < line.len() && !self.answers.peers.is_spent() {
-            for (next, step) in ahead(&line, count, [Step::Place, Step::User]) {
+        while count < incoming.len() && !self.answers.peers.is_spent() {
+            for (next, step) in ahead(&incoming, count, [Step::Place, Step::User]) {
                 if next.job == Job::Read {
                     self.prefetch(next.read.user, step);
                 }
             }
-            if line[count].job == Job::Read {
-                let bytes = self.answer_read(&mut line[count]);
+            if incoming[count].job == Job::Read {
+                let bytes = self.answer_read(&mut incoming[count]);
                 self.answers.peers.spend(bytes);
             }
             count += 1;
         }
-        for request in line.drain(..count) {
-            self.counters.hops += u64::from(request.job != Job::Figures);
+        for request in incoming.drain(..count) {
+            self.counters.remote_requests += u64::from(request.job != Job::Figures);
             match request.job {
                 Job::Entries => {
-                    assert!(self.topology.is_here(request.slice), "entries go to the core that has their slice");
+                    assert!(
+                        self.topology.is_here(request.slice),
+                        "entries go to the core that has their slice"
+                    );
                     self.owners[self.topology.place(request.slice)].queue(request);
                 }
                 Job::Batch => self.exchange.batches.push_back(request),
@@ -239,9 +257,9 @@ impl Shared {
                 }
             }
         }
-        assert!(self.exchange.line.is_empty(), "nothing comes while requests are served");
-        self.exchange.line = line;
-        // One in each turn, whatever else there is.
+        assert!(self.exchange.incoming.is_empty(), "no request arrives while requests are served");
+        self.exchange.incoming = incoming;
+        // At least one batch a turn, even if reads have used up the share.
         while let Some(mut request) = self.exchange.batches.pop_front() {
             let bytes = self.answer_batch(&mut request);
             self.answers.peers.spend(bytes);
@@ -255,42 +273,44 @@ impl Shared {
 
     #[inline]
     fn prefetch(&self, user: UserId, step: Step) {
-        if let Owned::Here(place) = self.topology.owner(user) {
-            self.owners[place].prefetch(user, None, step, &Way::default());
+        if let Location::Local(place) = self.topology.owner(user) {
+            self.owners[place].prefetch(user, None, step, &Lookup::default());
         }
     }
 
-    /// Answers a read of another core. Returns how many bytes were written, whatever became of them.
+    /// Answers a read of another core. Returns the number of rendered bytes, even if the reply was
+    /// refused for its size.
     #[inline]
     fn answer_read(&mut self, request: &mut Request) -> usize {
-        let Owned::Here(place) = self.topology.owner(request.read.user) else {
+        let Location::Local(place) = self.topology.owner(request.read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, .. } = self;
-        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } = &mut *request;
+        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } =
+            &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
         let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, view) = owners[place].read(read.user);
+        let (position, view) = owners[place].view(read.user);
         *version = view.map_or(0, |view| view.user.version());
-        let status = reply::read(&asked, view, *now, date, bytes);
+        let status = reply::write_read(&asked, view, *now, date, bytes);
         request.outcome = Outcome::Answered(status);
         request.show(position);
         self.bound_reply(request)
     }
 
-    /// Answers the items of a batch that are this core's, all of them in one go: those of one user see one state.
-    /// Returns how many bytes were written, whatever became of them.
+    /// Answers the items of a batch that this core owns, all in one go: items of one user see one
+    /// state. Returns the number of rendered bytes, even if the reply was refused for its size.
     pub(super) fn answer_batch(&mut self, request: &mut Request) -> usize {
         for at in 0..request.reads.len() {
             for (next, step) in ahead(&request.reads, at, [Step::Place, Step::User]) {
                 self.prefetch(next.user, step);
             }
             let read = request.reads[at];
-            let Owned::Here(place) = self.topology.owner(read.user) else {
+            let Location::Local(place) = self.topology.owner(read.user) else {
                 unreachable!("a request goes to the owner of its users")
             };
             let Request { bytes, now, .. } = &mut *request;
-            let (position, view) = self.owners[place].read(read.user);
+            let (position, view) = self.owners[place].view(read.user);
             reply::item(&read, view, *now, bytes);
             request.ends.push(request.bytes.len());
             request.show(position);
@@ -298,7 +318,7 @@ impl Shared {
         self.bound_reply(request)
     }
 
-    /// Refuses a reply that is larger than was reserved for it. Returns how large it was.
+    /// Refuses a reply that is larger than [`Request::most`]. Returns its size.
     fn bound_reply(&self, request: &mut Request) -> usize {
         let bytes = request.bytes.len();
         if bytes > request.most && self.planted != Some(Planted::LargeReply) {
@@ -307,12 +327,12 @@ impl Shared {
         bytes
     }
 
-    /// Sends a reply when everything that it shows is durable.
+    /// Sends a reply now if all that it shows is durable; else its slice keeps it until then.
     pub(super) fn settle_reply(&mut self, request: Box<Request>) {
         settle_reply(request, &mut self.owners, &mut self.outputs, &self.planted);
     }
 
-    /// Sends the replies whose positions have become durable.
+    /// Sends the replies whose log positions have become durable.
     pub(super) fn send_replies(&mut self) {
         for place in 0..self.owners.len() {
             while let Some(request) = self.owners[place].next_reply() {
@@ -323,20 +343,26 @@ impl Shared {
 
     /// The figures of this core's slices.
     pub(super) fn figures(&self) -> impl Iterator<Item = (u32, Figures)> {
-        let looked_out_us = self.clocks.spun_us;
+        let spun_us = self.clocks.spun_us;
         self.owners.iter().map(move |owner| {
             let users = owner.slice().book().users() as u64;
-            (owner.number(), Figures { users, looked_out_us })
+            (owner.number(), Figures { users, spun_us })
         })
     }
 
     // Requests to other cores.
 
-    /// Whether a reply is larger than was reserved, so that it is asked for again. Without room it stays refused.
-    pub(super) fn ask_again(&mut self, core: u32, mut request: Box<Request>) -> Option<Box<Request>> {
+    /// Sends a request again, with a larger reservation, if its reply was too large. Returns the
+    /// request if it was not sent: it is answered, or the bytes or a credit are not available and
+    /// it stays refused.
+    pub(super) fn retry_with_larger_reply(
+        &mut self,
+        core: u32,
+        mut request: Box<Request>,
+    ) -> Option<Box<Request>> {
         let Outcome::TooLarge(bytes) = request.outcome else { return Some(request) };
         self.release_reply(&mut request);
-        // The user may have grown meanwhile.
+        // An eighth more: the user may have grown meanwhile.
         let most = bytes + bytes / 8;
         if !self.answers.reserve(most) {
             return Some(request);
@@ -352,12 +378,12 @@ impl Shared {
         None
     }
 
-    /// Releases what was reserved for a reply.
+    /// Releases the bytes reserved for a reply.
     pub(super) fn release_reply(&mut self, request: &mut Request) {
         self.answers.release(std::mem::take(&mut request.reserved));
     }
 
-    /// A reply is done with.
+    /// Recycles a reply that is no longer needed, and releases its reservation.
     pub(super) fn keep_request(&mut self, mut request: Box<Request>) {
         self.release_reply(&mut request);
         self.exchange.keep(request);
@@ -365,28 +391,38 @@ impl Shared {
 
     // Bodies.
 
-    /// A buffer for a body.
+    /// A buffer for a body, recycled if possible.
     pub(super) fn spare_body(&mut self) -> Vec<u8> {
         self.spare_bodies.pop().unwrap_or_default()
     }
 
-    /// A body is done with.
+    /// Recycles the buffer of a body that is no longer needed.
     pub(super) fn keep_body(&mut self, mut body: Vec<u8>) {
         self.bodies.release(body.len());
-        if self.spare_bodies.len() < SPARE_BODIES && (1..=SPARE_BODY_BYTES).contains(&body.capacity()) {
+        if self.spare_bodies.len() < SPARE_BODIES
+            && (1..=SPARE_BODY_BYTES).contains(&body.capacity())
+        {
             body.clear();
             self.spare_bodies.push(body);
         }
     }
 
-    /// Whether everything that others have asked is answered, and has left.
+    /// Whether all requests of other cores are answered and sent, and everything accepted is
+    /// durable.
     pub(super) fn is_settled(&self) -> bool {
-        !self.exchange.has_requests() && self.owners.iter().all(|owner| owner.is_settled() && !owner.has_requests())
+        !self.exchange.has_requests()
+            && self.owners.iter().all(|owner| owner.is_settled() && !owner.has_requests())
     }
 }
 
-/// Sends a reply when everything that it shows is durable: it waits for one log after the other.
-fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outputs, planted: &Option<Planted>) {
+/// Sends a reply if everything that it shows is durable. Else it waits in the first slice that has
+/// not got there; one slice after the other, if it shows several.
+fn settle_reply(
+    request: Box<Request>,
+    owners: &mut [Owner],
+    outputs: &mut Outputs,
+    planted: &Option<Planted>,
+) {
     let is_durable = |shown: &Position| shown.lsn <= owners[shown.place].durable();
     let waits = request.shows.iter().find(|shown| !is_durable(shown));
     match waits.filter(|_| *planted != Some(Planted::UndurableAnswer)) {
@@ -396,7 +432,10 @@ fn settle_reply(request: Box<Request>, owners: &mut [Owner], outputs: &mut Outpu
                 *planted == Some(Planted::UndurableAnswer) || request.shows.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
-            outputs.push_back(Output::Message { core: request.home, message: Message::Reply(request) });
+            outputs.push_back(Output::Message {
+                core: request.home,
+                message: Message::Reply(request),
+            });
         }
     }
 }

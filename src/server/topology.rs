@@ -1,10 +1,11 @@
-//! Topology: which core, and which slice there, owns a user.
+//! Topology: the core and the slice that own a user.
 //!
-//! Slices take turns on the cores: slice *s* of *n* cores lives on core *s* mod *n*, as its slice number *s* div *n* there.
+//! Slices are dealt to the cores in turn: slice *s* of *n* cores is on core *s* mod *n*, at index
+//! *s* div *n* there.
 
 use crate::ledger::id::UserId;
 
-/// A core's place among the others.
+/// The number of cores and slices, and which core this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topology {
     core: u32,
@@ -12,76 +13,80 @@ pub struct Topology {
     slices: u32,
 }
 
-/// Who owns a user.
+/// The owner of a user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owned {
-    /// A slice of this core, by its place there.
-    Here(usize),
+pub enum Location {
+    /// A slice of this core, by its index there.
+    Local(usize),
     /// A slice of another core.
-    There {
+    Remote {
         /// The core.
         core: u32,
-        /// The slice.
+        /// The slice's number.
         slice: u32,
     },
 }
 
 impl Topology {
-    /// Core `core` of `cores`, which have `slices` together: at least one each.
+    /// Core `core` of `cores`, which have `slices` slices together: at least one each.
     pub fn new(core: u32, cores: u32, slices: u32) -> Self {
         assert!(core < cores && cores <= slices, "every core has a slice");
         Self { core, cores, slices }
     }
 
-    /// A core that is alone and has one slice.
+    /// A single core with a single slice.
     pub const fn alone() -> Self {
         Self { core: 0, cores: 1, slices: 1 }
     }
 
     /// The owner of a user.
     #[inline]
-    pub const fn owner(&self, user: UserId) -> Owned {
+    pub const fn owner(&self, user: UserId) -> Location {
         if self.slices == 1 {
-            return Owned::Here(0);
+            return Location::Local(0);
         }
         let slice = user.slice(self.slices);
         let core = if self.cores == self.slices { slice } else { slice % self.cores };
-        if core == self.core { Owned::Here(self.place(slice)) } else { Owned::There { core, slice } }
+        if core == self.core {
+            Location::Local(self.place(slice))
+        } else {
+            Location::Remote { core, slice }
+        }
     }
 
-    /// The place of a slice on its core.
+    /// The index of a slice on its core.
     #[inline]
     pub const fn place(&self, slice: u32) -> usize {
         (slice / self.cores) as usize
     }
 
-    /// Whether a slice lives on this core.
+    /// Whether a slice belongs to this core.
     #[inline]
     pub const fn is_here(&self, slice: u32) -> bool {
         slice < self.slices && slice % self.cores == self.core
     }
 
-    /// The slices of this core, in order of their places.
+    /// The numbers of this core's slices, in order of their index.
     pub fn slices_here(&self) -> impl Iterator<Item = u32> + use<> {
         (self.core..self.slices).step_by(self.cores as usize)
     }
 
-    /// This core.
+    /// The number of this core.
     pub const fn core(&self) -> u32 {
         self.core
     }
 
-    /// How many cores there are.
+    /// The number of cores.
     pub const fn cores(&self) -> u32 {
         self.cores
     }
 
-    /// How many slices there are.
+    /// The number of slices.
     pub const fn slices(&self) -> u32 {
         self.slices
     }
 
-    /// Whether there is no other core.
+    /// Whether this is the only core.
     pub const fn is_alone(&self) -> bool {
         self.cores == 1
     }
@@ -92,20 +97,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_user_has_one_owner_and_all_cores_agree_who_it_is() {
+    fn every_user_has_one_owner_on_which_all_cores_agree() {
         for (cores, slices) in [(1, 1), (1, 7), (2, 2), (2, 3), (2, 7), (3, 8)] {
             let all: Vec<_> = (0..cores).map(|core| Topology::new(core, cores, slices)).collect();
             for user in (0..1_000).map(UserId) {
                 let here: Vec<_> = all
                     .iter()
                     .filter_map(|topology| match topology.owner(user) {
-                        Owned::Here(place) => topology.slices_here().nth(place),
-                        Owned::There { .. } => None,
+                        Location::Local(place) => topology.slices_here().nth(place),
+                        Location::Remote { .. } => None,
                     })
                     .collect();
                 assert_eq!(here, [user.slice(slices)], "{cores} cores, {slices} slices");
                 for topology in &all {
-                    if let Owned::There { core, slice } = topology.owner(user) {
+                    if let Location::Remote { core, slice } = topology.owner(user) {
                         assert_eq!((core, slice), (slice % cores, user.slice(slices)));
                     }
                 }

@@ -1,136 +1,137 @@
-//! What a slice asks of its disk, and what it hears back. The engine does it with the kernel, a
-//! simulation with faults.
+//! Disk tasks of a slice: what it asks of its disk, and the completions that it gets back.
+//!
+//! The engine performs tasks on real files; the simulation performs them with injected faults.
 
-use crate::journal::frame::Block;
+use crate::journal::frame::FrameBuffer;
 use crate::journal::{File, manifest};
 
-/// Something to be done. Tasks may be done at the same time, but for [`Task::Publish`]: those are
-/// done in order.
+/// A disk task. Tasks may run concurrently, except [`Task::Publish`]: publications take effect in
+/// the order in which they were asked for.
 #[derive(Debug)]
 pub enum Task {
-    /// Write a sealed frame. When it is done and the file is a segment, the bytes are on stable
-    /// storage.
+    /// Write a sealed frame. When a write to a segment is done, its bytes are on stable storage.
     Write {
-        /// Where to.
+        /// Target file.
         file: File,
-        /// A multiple of the frame's alignment.
+        /// Byte offset: a multiple of the frame's alignment.
         offset: u64,
-        /// What.
-        block: Block,
+        /// The sealed frame.
+        block: FrameBuffer,
     },
-    /// Make a segment ready: every byte of it written once, its name on stable storage.
+    /// Preallocate a segment. When done, every byte of it was written once and its name is on
+    /// stable storage.
     Prepare {
-        /// Its number.
+        /// Number of the new segment.
         segment: u64,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
-        /// A segment of that size that is no longer needed: to be renamed, its contents left as
-        /// they are.
+        /// A segment of the same size that is no longer needed, to be recycled: it is renamed and
+        /// keeps its contents.
         from: Option<u64>,
     },
-    /// Make an empty file for a snapshot.
+    /// Create an empty snapshot file.
     Create {
-        /// Its number.
+        /// Number of the snapshot.
         snapshot: u64,
     },
-    /// Bring a snapshot to stable storage, and its name.
+    /// Bring a snapshot's contents and its name to stable storage.
     Sync {
-        /// Its number.
+        /// Number of the snapshot.
         snapshot: u64,
     },
-    /// Replace the slice's manifest, so that after a crash at any time there is either the old or
-    /// the new one, and when it is done the new one.
+    /// Replace the slice's manifest atomically. After a crash at any time there is either the old
+    /// or the new manifest; when done, it is the new one.
     Publish {
-        /// The new one.
+        /// Text of the new manifest.
         text: String,
     },
-    /// Remove a file that nothing names any more. Nobody waits for it.
+    /// Remove a file that the manifest no longer names. No completion is reported.
     Remove {
-        /// Which.
+        /// The file.
         file: File,
     },
-    /// Tell how large a file is.
+    /// Report the size of a file.
     Measure {
-        /// Which.
+        /// The file.
         file: File,
     },
-    /// Read a part of a file, from wherever it is fastest to be had.
+    /// Read a range of a file, from wherever that is fastest.
     Read {
-        /// Which.
+        /// The file.
         file: File,
-        /// Where the part begins.
+        /// Byte offset of the range.
         offset: u64,
-        /// How large it is.
+        /// Its length.
         bytes: usize,
-        /// Where to: whatever it holds is replaced.
+        /// Receives the bytes; its previous contents are replaced.
         buffer: Vec<u8>,
     },
-    /// Bring what a start has read to stable storage, before anything is built on it: a process
-    /// that was killed may have left on their way the last write of a segment, and the name of a
-    /// manifest. Then remove what the manifest does not name: nothing, if there is anything that no
-    /// crash leaves.
+    /// Bring to stable storage what a start has read, before anything is built on it: a process
+    /// that was killed may have left the last write of a segment, or the name of a manifest, not
+    /// yet durable. Then remove the files that the manifest does not name. If one of them is a file
+    /// that no crash leaves behind, remove nothing.
     Settle {
         /// The segment with the end of the log; 0 if there is none.
         segment: u64,
-        /// The manifest.
-        manifest: manifest::Slice,
+        /// The manifest that recovery read.
+        manifest: manifest::SliceManifest,
     },
 }
 
-/// What was done. A failed write to a segment, a failed publication, and whatever fails of what a
-/// start asks, end the process: they are never reported here.
+/// Completion of a task. A failed write to a segment, a failed publication and any failed task of a
+/// start end the process, so they are never reported here.
 #[derive(Debug)]
 pub enum Done {
-    /// A frame was written; the block comes back.
+    /// A frame was written, or could not be; its block comes back.
     Written {
-        /// Where to.
+        /// Target file.
         file: File,
-        /// The frame.
-        block: Block,
-        /// Whether it was; always, for a segment.
+        /// The frame's block.
+        block: FrameBuffer,
+        /// Whether the write succeeded; always true for a segment.
         ok: bool,
     },
-    /// A segment is ready, or could not be made.
+    /// A segment was preallocated, or could not be.
     Prepared {
-        /// Its number.
+        /// Number of the segment.
         segment: u64,
-        /// Whether it is ready.
+        /// Whether it is ready for writes.
         ok: bool,
     },
-    /// A snapshot's file was made, or could not be.
+    /// A snapshot's file was created, or could not be.
     Created {
-        /// Its number.
+        /// Number of the snapshot.
         snapshot: u64,
-        /// If it is there, buffers for its frames, as many as whoever made it likes: see
-        /// [`super::snapshot::BUFFERS`].
-        buffers: Option<Vec<Block>>,
+        /// Buffers for the snapshot's frames if the file was created, else `None`. The disk chooses
+        /// how many: see [`super::snapshot::BUFFERS`].
+        buffers: Option<Vec<FrameBuffer>>,
     },
     /// A snapshot is on stable storage, or could not be brought there.
     Synced {
-        /// Its number.
+        /// Number of the snapshot.
         snapshot: u64,
-        /// Whether it is there.
+        /// Whether it is on stable storage.
         ok: bool,
     },
-    /// The oldest publication that was asked for is done.
+    /// The oldest publication that was asked for and not yet reported is done.
     Published,
-    /// A file was measured.
+    /// The size of a file is known.
     Measured {
-        /// Which.
+        /// The file.
         file: File,
-        /// Its size; `None` if it is not there.
+        /// Its size in bytes; `None` if the file does not exist.
         bytes: Option<u64>,
     },
-    /// A part of a file was read.
+    /// A range of a file was read.
     Read {
-        /// Which.
+        /// The file.
         file: File,
-        /// Where the part begins.
+        /// Byte offset of the range.
         offset: u64,
-        /// The buffer comes back with the part: with less than was asked for only where the file
-        /// ends.
+        /// The bytes. They are fewer than were asked for only where the file ends.
         buffer: Vec<u8>,
     },
-    /// What was read is on stable storage, and what nothing names is gone.
+    /// What the start read is on stable storage, and files that the manifest does not name are
+    /// removed.
     Settled,
 }

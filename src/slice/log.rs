@@ -1,31 +1,35 @@
-//! The log of a slice: records gather in a block while the block before is being written, which is
-//! the group commit.
+//! Write-ahead log of a slice: group commit into preallocated segments.
 //!
-//! One write is in flight at a time, and one is begun when somebody waits for it or its block is
-//! full. A write that does not fit into the segment goes to the next, which was made ready in the
-//! background: first its header says where the log left the old one, then the manifest names it,
-//! then writes go there. A start begins with the segment that recovery read to its end, and writes
-//! to a new one.
+//! Records are appended to a block while the block before it is being written; that is the group
+//! commit. One write is in flight at a time. A write begins when somebody waits for it or when its
+//! block is full, and it carries all records of its block.
+//!
+//! A write that does not fit into the current segment goes to the next one, which is prepared in
+//! the background. The switch has three steps in this order: the next segment's header is written
+//! and records where the log left the old segment; the manifest names the next segment; writes go
+//! there. A start continues after the segment that recovery read to its end, and writes to a new
+//! one.
 
 use super::disk::Task;
 use super::{LogSink, Lsn};
-use crate::journal::frame::{ALIGN, Block, Kind, size_of_payload};
+use crate::journal::frame::{ALIGN, FrameBuffer, Kind, size_of_payload};
 use crate::journal::segment::{End, Header};
 use crate::journal::{File, Place, record};
 use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
-/// Records of one write: large enough to make the header and the padding small, small enough to be
-/// summed in a fraction of a turn.
+/// Bytes of records in one write: large enough that header and padding are a small part of it,
+/// small enough that its checksum takes a fraction of a turn.
 const WRITE_BYTES: usize = 256 << 10;
-/// Records that wait for earlier writes; the feed is held above it.
+/// Backlog limit: bytes of records in full blocks that wait for earlier writes. At this limit the
+/// feed must wait.
 const BACKLOG_BYTES: usize = 4 << 20;
-/// Records of the entries that may be applied before it is asked again whether the feed is held:
-/// more than a turn's of one body.
+/// Bytes of records that may be appended before [`Log::is_throttled`] is asked again: more than a
+/// turn's entries of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
-/// How long to wait until a segment that could not be made ready is tried again.
+/// Delay before a segment that could not be prepared is tried again.
 const RETRY_MS: u64 = 1_000;
-/// Blocks that are kept for the next writes.
+/// Empty blocks that are kept for later writes.
 const SPARE_BLOCKS: usize = 2;
 
 const _: () = assert!(
@@ -34,39 +38,40 @@ const _: () = assert!(
 );
 const _: () = assert!(STEP_BYTES < WRITE_BYTES, "a step fits into one write");
 
-/// How large segments are.
+/// Segment sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segments {
-    /// The first that a start makes.
+    /// Size of the first segment that a start creates.
     pub first_bytes: u64,
-    /// Each further one is twice as large, up to this; these are used again.
+    /// Largest size. Each further segment is twice as large as the one before, up to this; segments
+    /// of this size are recycled.
     pub largest_bytes: u64,
 }
 
 impl Segments {
-    /// What a server's disk gets.
+    /// Sizes on a server's disk.
     pub const DISK: Self = Self { first_bytes: 1 << 20, largest_bytes: 64 << 20 };
 
-    const fn take_a_step(&self) -> bool {
+    const fn fit_a_step(&self) -> bool {
         let least = (size_of_payload(STEP_BYTES) + 2 * ALIGN) as u64;
         least <= self.first_bytes && self.first_bytes <= self.largest_bytes
     }
 }
 
-/// Where the log ended.
+/// End of the log, as recovery found it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tail {
-    /// The segment; 0 if there is none yet.
+    /// Number of the last segment; 0 if there is none yet.
     pub segment: u64,
-    /// Where its last frame ends.
+    /// Offset in that segment where its last frame ends.
     pub offset: u64,
-    /// That frame's checksum.
+    /// Checksum of that frame.
     pub crc: u32,
-    /// The number of the last write.
+    /// Number of the last write.
     pub position: u64,
 }
 
-/// The log.
+/// A slice's write-ahead log.
 #[derive(Debug)]
 pub struct Log {
     place: Place,
@@ -74,20 +79,20 @@ pub struct Log {
     capacity: u64,
     end: u64,
     crc: u32,
-    /// The number of the write that is being filled.
+    /// Number of the write that is being filled.
     number: u64,
-    filling: Block,
-    /// Full, and not yet begun: the blocks of the numbers before.
-    full: VecDeque<Block>,
+    filling: FrameBuffer,
+    /// Full blocks whose writes have not begun. Their numbers are those just before `number`.
+    full: VecDeque<FrameBuffer>,
     flight: Option<Flight>,
     durable: u64,
     next: Next,
     next_bytes: u64,
-    blocks: Vec<Block>,
+    blocks: Vec<FrameBuffer>,
     written_bytes: u64,
 }
 
-/// The write that is in flight.
+/// The write in flight.
 #[derive(Debug)]
 struct Flight {
     number: u64,
@@ -95,7 +100,7 @@ struct Flight {
     crc: u32,
 }
 
-/// The next segment.
+/// State of the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
     None,
@@ -106,23 +111,24 @@ enum Next {
     Ready,
     /// Its header is being written.
     Headed,
-    /// The manifest is being told.
+    /// The manifest that names it is being published.
     Named,
 }
 
-/// What became of a write.
+/// Outcome of a completed write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
-    /// The log is durable up to here.
+pub enum LogWrite {
+    /// The log is durable up to this position.
     Durable(Lsn),
-    /// A new segment has its header, and is to be named in the manifest: then [`Log::named`].
-    Headed(u64),
+    /// The header of this new segment was written. The manifest must name it next; then call
+    /// [`Log::named`].
+    Header(u64),
 }
 
 impl Log {
-    /// A log that goes on behind `tail`, which recovery read. `place.file` is not looked at.
+    /// A log that continues after `tail`, where recovery ended. `place.file` is ignored.
     pub fn new(place: Place, segments: Segments, tail: Tail) -> Self {
-        assert!(segments.take_a_step(), "the entries of a step fit into any segment");
+        assert!(segments.fit_a_step(), "the entries of a step fit into any segment");
         Self {
             segments,
             place: Place { file: tail.segment, ..place },
@@ -130,7 +136,7 @@ impl Log {
             end: tail.offset,
             crc: tail.crc,
             number: tail.position + 1,
-            filling: Block::with_room(WRITE_BYTES),
+            filling: FrameBuffer::with_capacity(WRITE_BYTES),
             full: VecDeque::new(),
             flight: None,
             durable: tail.position,
@@ -141,8 +147,8 @@ impl Log {
         }
     }
 
-    /// Asks for what is due: the next segment, the next write. What fills no block yet is due if
-    /// `is_awaited`.
+    /// Asks for what is due: preparation of the next segment, and the next write. A block that is
+    /// not full is due only if `is_awaited`.
     pub fn advance(
         &mut self,
         now_ms: u64,
@@ -171,7 +177,7 @@ impl Log {
         if self.end + size_of_payload(payload) as u64 <= self.capacity {
             self.write(ask);
         } else if self.next == Next::Ready {
-            self.head(ask);
+            self.write_header(ask);
         }
     }
 
@@ -184,20 +190,26 @@ impl Log {
         let payload = block.payload_bytes();
         let crc = block.seal(Kind::Write, self.place, number);
         let size = block.bytes().len() as u64;
-        assert!(payload > 0 && size == size_of_payload(payload) as u64, "what is sealed is what was appended");
-        assert!(number > self.durable && self.end + size <= self.capacity, "a write is new, and fits its segment");
+        assert!(
+            payload > 0 && size == size_of_payload(payload) as u64,
+            "a sealed frame holds exactly the appended records"
+        );
+        assert!(
+            number > self.durable && self.end + size <= self.capacity,
+            "a write is not yet durable, and fits its segment"
+        );
         self.flight = Some(Flight { number, size, crc });
         ask(Task::Write { file: File::Segment(self.place.file), offset: self.end, block });
     }
 
-    fn take_filling(&mut self) -> Block {
-        let next = self.blocks.pop().unwrap_or_else(|| Block::with_room(WRITE_BYTES));
+    fn take_filling(&mut self) -> FrameBuffer {
+        let next = self.blocks.pop().unwrap_or_else(|| FrameBuffer::with_capacity(WRITE_BYTES));
         self.number += 1;
         std::mem::replace(&mut self.filling, next)
     }
 
-    fn head(&mut self, ask: &mut impl FnMut(Task)) {
-        let mut block = Block::with_room(ALIGN);
+    fn write_header(&mut self, ask: &mut impl FnMut(Task)) {
+        let mut block = FrameBuffer::with_capacity(ALIGN);
         let end = End { segment: self.place.file, offset: self.end, crc: self.crc };
         let header = Header { capacity: self.next_bytes, before: (end.segment > 0).then_some(end) };
         header.write(block.payload());
@@ -207,16 +219,22 @@ impl Log {
         ask(Task::Write { file: File::Segment(segment), offset: 0, block });
     }
 
-    /// A write to a segment is done.
-    pub fn written(&mut self, segment: u64, mut block: Block) -> Written {
+    /// Takes a completed write to a segment.
+    pub fn written(&mut self, segment: u64, mut block: FrameBuffer) -> LogWrite {
         if segment != self.place.file {
-            assert!(self.next == Next::Headed && segment == self.place.file + 1, "nothing else is written");
+            assert!(
+                self.next == Next::Headed && segment == self.place.file + 1,
+                "outside the current segment, only the next one's header is written"
+            );
             self.next = Next::Named;
-            return Written::Headed(segment);
+            return LogWrite::Header(segment);
         }
         let Flight { number, size, crc } = self.flight.take().expect("a write was in flight");
-        assert!(number == self.durable + 1, "writes become durable one after the other");
-        assert!(block.bytes().len() as u64 == size && block.crc() == crc, "what was written is what was sealed");
+        assert!(number == self.durable + 1, "writes become durable in order");
+        assert!(
+            block.bytes().len() as u64 == size && block.crc() == crc,
+            "the block that comes back is the one that was sealed"
+        );
         (self.durable, self.crc) = (number, crc);
         self.end += size;
         self.written_bytes += size;
@@ -224,65 +242,69 @@ impl Log {
             block.clear();
             self.blocks.push(block);
         }
-        Written::Durable(Lsn(number))
+        LogWrite::Durable(Lsn(number))
     }
 
-    /// The manifest names the new segment: writes go there from now on. Returns its number and its
-    /// size.
+    /// Switches to the new segment, which the manifest names from now on. Returns its number and
+    /// its size.
     pub fn named(&mut self) -> (u64, u64) {
-        assert!(self.next == Next::Named, "a segment was headed");
+        assert!(self.next == Next::Named, "the new segment's header was written");
         self.place.file += 1;
         (self.capacity, self.end, self.next) = (self.next_bytes, ALIGN as u64, Next::None);
         self.next_bytes = (self.capacity * 2).min(self.segments.largest_bytes);
         (self.place.file, self.capacity)
     }
 
-    /// The next segment is ready, or could not be made.
+    /// The next segment was prepared, or could not be.
     pub fn prepared(&mut self, ok: bool, now_ms: u64) {
-        assert!(self.next == Next::Asked, "one segment at a time is made ready");
+        assert!(self.next == Next::Asked, "one segment is prepared at a time");
         self.next = if ok { Next::Ready } else { Next::Failed { at_ms: now_ms } };
     }
 
-    /// Whether entries must wait: too much waits for the disk, or for the next segment.
-    pub fn is_held(&self) -> bool {
-        let backlog = self.full.iter().map(Block::payload_bytes).sum::<usize>();
-        backlog >= BACKLOG_BYTES || (!matches!(self.next, Next::Failed { .. }) && !self.fits(STEP_BYTES))
+    /// Whether entries must wait: the backlog is at its limit, or a step's records would not fit
+    /// into the segments there are. While the next segment has failed, entries do not wait for it:
+    /// [`LogSink::has_room`] refuses what does not fit.
+    pub fn is_throttled(&self) -> bool {
+        let backlog = self.full.iter().map(FrameBuffer::payload_bytes).sum::<usize>();
+        backlog >= BACKLOG_BYTES
+            || (!matches!(self.next, Next::Failed { .. }) && !self.fits(STEP_BYTES))
     }
 
-    /// Whether so many more bytes of records find room in the segments that there are.
+    /// Whether `bytes` more bytes of records fit into the segments there are.
     fn fits(&self, bytes: usize) -> bool {
         let flight = self.flight.as_ref().map_or(0, |f| f.size);
-        // What is appended may begin a block of its own.
+        // The append may start a new block.
         let filling = size_of_payload(self.filling.payload_bytes() + bytes) + ALIGN;
-        let waits = self.full.iter().map(|b| size_of_payload(b.payload_bytes())).sum::<usize>() + filling;
-        let room = match self.next {
+        let waits =
+            self.full.iter().map(|b| size_of_payload(b.payload_bytes())).sum::<usize>() + filling;
+        let free = match self.next {
             Next::Ready | Next::Headed | Next::Named => self.next_bytes - ALIGN as u64,
             _ => self.capacity - self.end - flight,
         };
-        waits as u64 <= room
+        waits as u64 <= free
     }
 
-    /// Whether everything that was appended is durable.
+    /// Whether every appended record is durable.
     pub fn is_settled(&self) -> bool {
         self.durable == self.position().0
     }
 
-    /// The position of the last record that was appended.
+    /// Position of the last appended record.
     pub fn position(&self) -> Lsn {
         Lsn(if self.filling.payload_bytes() == 0 { self.number - 1 } else { self.number })
     }
 
-    /// Up to where the log is durable.
+    /// Position up to which the log is durable.
     pub const fn durable(&self) -> Lsn {
         Lsn(self.durable)
     }
 
-    /// The segment that is written to.
+    /// Number of the segment that is written to.
     pub const fn segment(&self) -> u64 {
         self.place.file
     }
 
-    /// Bytes that were written since the start.
+    /// Bytes written since the start, without segment headers.
     pub const fn written_bytes(&self) -> u64 {
         self.written_bytes
     }
@@ -303,7 +325,10 @@ impl LogSink for Log {
         let before = self.filling.payload_bytes();
         record::write(self.filling.payload(), entry, version);
         let after = self.filling.payload_bytes();
-        assert!(before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES, "a record has its size");
+        assert!(
+            before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES,
+            "a record is not empty, and within its size limit"
+        );
         Lsn(self.number)
     }
 }
@@ -316,27 +341,39 @@ mod tests {
     use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
 
-    /// A log whose first segment is in use, and which has written nothing to it.
+    /// A log whose first segment is in use and has no writes yet.
     fn begun() -> Log {
         let place = Place { generation: 1, slice: 0, file: 0 };
         let mut log = Log::new(place, Segments::DISK, Tail::default());
         asked(&mut log, true);
         log.prepared(true, 0);
         append(&mut log);
-        let Some(Task::Write { block, .. }) = asked(&mut log, true) else { panic!("the segment's header is written") };
-        assert_eq!(log.written(1, block), Written::Headed(1));
+        let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
+            panic!("the segment's header is written")
+        };
+        assert_eq!(log.written(1, block), LogWrite::Header(1));
         log.named();
         log
     }
 
     fn append(log: &mut Log) -> Lsn {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
-        let entry = EntryRef { id: EntryId(7), user: UserId(1), at: Millis(1_000), action: Action::Post(leg) };
+        let leg = Leg {
+            currency,
+            kind: "topup",
+            direction: Direction::Credit,
+            amount: Amount::new(5).unwrap(),
+        };
+        let entry = EntryRef {
+            id: EntryId(7),
+            user: UserId(1),
+            at: Millis(1_000),
+            action: Action::Post(leg),
+        };
         log.append(&entry, 1)
     }
 
-    /// What is asked for in a turn, but for the next segment.
+    /// The write that is asked for in a turn, if any.
     fn asked(log: &mut Log, is_awaited: bool) -> Option<Task> {
         let mut writes = Vec::new();
         log.advance(0, is_awaited, |_| None, &mut |task| {
@@ -349,19 +386,23 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_is_written_when_somebody_does_or_its_block_is_full() {
+    fn a_write_begins_when_somebody_waits_for_it_or_its_block_is_full() {
         let mut log = begun();
         assert!(asked(&mut log, false).is_none());
-        assert_eq!(append(&mut log), Lsn(1), "it is still being filled");
-        let Some(Task::Write { block, .. }) = asked(&mut log, true) else { panic!("somebody waits") };
+        assert_eq!(append(&mut log), Lsn(1), "the block is still being filled");
+        let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
+            panic!("a write begins when somebody waits")
+        };
         assert_eq!(append(&mut log), Lsn(2));
-        assert_eq!(log.written(1, block), Written::Durable(Lsn(1)));
+        assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(1)));
         while append(&mut log) == Lsn(2) {
             assert!(asked(&mut log, false).is_none() && !log.is_settled());
         }
-        let Some(Task::Write { block, .. }) = asked(&mut log, false) else { panic!("a block is full") };
-        assert_eq!(log.written(1, block), Written::Durable(Lsn(2)));
-        assert!(asked(&mut log, false).is_none(), "the next one is not");
+        let Some(Task::Write { block, .. }) = asked(&mut log, false) else {
+            panic!("a write begins when its block is full")
+        };
+        assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(2)));
+        assert!(asked(&mut log, false).is_none(), "the next block is not full");
         assert!(asked(&mut log, true).is_some());
     }
 }

@@ -1,13 +1,12 @@
-//! The state machine of one owner: reads and applies entries of its users, and knows which answers
-//! wait for the log.
+//! Slice: owner of 1/n of the users. It reads and applies entries of its users, and knows which
+//! answers wait for the log.
 //!
-//! Every answer that is derived from a user is rendered once and stamped with that user's log
-//! position ([`Lsn`]); it may leave when that position is durable, so that no answer shows what a
-//! crash could take back. The slice copies nothing: the engine passes the writer in and the slice
-//! calls it with a borrowed user.
+//! Every answer that is derived from a user is rendered once and carries that user's log position
+//! ([`Lsn`]). It may leave only when that position is durable, so that no answer shows what a crash
+//! could take back. The slice copies nothing: a read borrows the user.
 //!
-//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], and whoever
-//! drives the slice asks which answers have become free ([`Slice::next_released`]).
+//! **Pure.** No clock, no IO: entries come with the time, records go to a [`LogSink`], and the
+//! slice's driver asks which waiters are released ([`Slice::next_released`]).
 
 pub mod disk;
 mod framing;
@@ -24,8 +23,8 @@ use crate::ledger::book::{Book, ReplayError, Replayed, View};
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
-use crate::ledger::index::Slot;
-use crate::ledger::memory::{Step, Way};
+use crate::ledger::index::UserSlot;
+use crate::ledger::memory::{Lookup, Step};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;
@@ -34,34 +33,35 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// How far a machine has come that takes bounded steps beside a disk.
+/// Progress of a state machine that works in bounded steps and uses a disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Headway {
-    /// The disk has to do something first.
+pub enum StepOutcome {
+    /// It waits for the disk.
     Waiting,
     /// Another step can be taken at once.
     Going,
-    /// It is over.
+    /// It is done.
     Done,
 }
 
-/// A position in a slice's log. Zero is before the first record: it is durable from the start.
+/// A position in a slice's log: the number of the write that holds a record. Zero is before the
+/// first record and durable from the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
-/// Where accepted entries are logged.
+/// Destination of the records of accepted entries.
 pub trait LogSink {
-    /// Whether one more record can be taken; if not, entries are refused for want of room.
+    /// Whether one more record can be appended. If not, entries that would be accepted are refused
+    /// for insufficient storage.
     fn has_room(&self) -> bool;
 
-    /// Takes the record of an accepted entry, with the user's version after it, and returns its
-    /// position. A sink that keeps nothing returns [`Lsn::default`]: there is nothing to wait for.
-    /// Positions never fall.
+    /// Appends the record of an accepted entry, with the user's version after it, and returns its
+    /// position. Positions never decrease. A sink that keeps nothing returns [`Lsn::default`]:
+    /// there is nothing to wait for.
     fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn;
 }
 
-/// The log of a slice of which nothing is kept: it takes every record, and there is nothing to
-/// wait for.
+/// The sink of a slice without a log: it takes every record and keeps none, and nobody waits.
 #[derive(Debug)]
 pub struct NoLog;
 
@@ -75,21 +75,21 @@ impl LogSink for NoLog {
     }
 }
 
-/// Who waits for a log position: a number that means something to the slice's driver alone.
+/// A waiter for a log position: a number whose meaning only the slice's driver knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket(pub u64);
+pub struct Waiter(pub u64);
 
-/// One owner's users and their waiting answers.
+/// Users of one slice, and the waiters for its log.
 #[derive(Debug)]
 pub struct Slice {
     book: Book,
     durable: Lsn,
-    /// Users whose last record is not durable yet, with its position.
-    unsettled: HashMap<Slot, Lsn, BuildHasherDefault<SlotHasher>>,
-    /// The records that are not durable yet, in order: each costs its share when it becomes so,
-    /// however many there once were.
-    records: VecDeque<(Lsn, Slot)>,
-    waiting: BinaryHeap<Reverse<(Lsn, Ticket)>>,
+    /// Users whose last record is not durable yet, with the position of that record.
+    unsettled: HashMap<UserSlot, Lsn, BuildHasherDefault<SlotHasher>>,
+    /// Records that are not durable yet, in log order. With it, [`Self::durable`] costs time only
+    /// for the records that become durable, however many there once were.
+    records: VecDeque<(Lsn, UserSlot)>,
+    waiting: BinaryHeap<Reverse<(Lsn, Waiter)>>,
 }
 
 impl Slice {
@@ -104,22 +104,29 @@ impl Slice {
         }
     }
 
-    /// A user, or `None` if nothing of theirs was ever accepted, with the position that an answer about them shows.
+    /// A user, or `None` if no entry of theirs was ever accepted, with the log position that an
+    /// answer about them shows.
     #[inline]
-    pub fn read(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
+    pub fn view(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
             None => (Lsn::default(), None),
-            Some(slot) => (self.stamp(slot), Some(self.book.view(slot))),
+            Some(slot) => (self.unsettled_lsn(slot), Some(self.book.view(slot))),
         }
     }
 
-    /// Judges an entry at time `now`, books it and logs it if it is accepted, and stamps the
-    /// verdict.
-    pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>, log: &mut impl LogSink) -> (Lsn, Verdict) {
-        let (slot, verdict) = if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
+    /// Judges an entry at time `now`; if it is accepted, books and logs it. Returns the verdict
+    /// with the log position that it shows.
+    pub fn apply(
+        &mut self,
+        now: Millis,
+        entry: &EntryRef<'_>,
+        log: &mut impl LogSink,
+    ) -> (Lsn, Verdict) {
+        let (slot, verdict) =
+            if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
         if verdict != Verdict::Accepted {
-            return (self.stamp(slot), verdict);
+            return (self.unsettled_lsn(slot), verdict);
         }
         let lsn = log.append(entry, self.book.view(slot).user.version());
         if lsn > self.durable {
@@ -129,36 +136,40 @@ impl Slice {
         (lsn, verdict)
     }
 
-    fn stamp(&self, slot: Slot) -> Lsn {
-        if self.unsettled.is_empty() { Lsn::default() } else { self.unsettled.get(&slot).copied().unwrap_or_default() }
+    fn unsettled_lsn(&self, slot: UserSlot) -> Lsn {
+        if self.unsettled.is_empty() {
+            Lsn::default()
+        } else {
+            self.unsettled.get(&slot).copied().unwrap_or_default()
+        }
     }
 
-    /// Prefetches the next step of the way to a user: see [`Book::prefetch`].
+    /// Prefetches the next step of a user's lookup: see [`Book::prefetch`].
     #[inline]
-    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, way: &Way) {
-        self.book.prefetch(id, entry, step, way);
+    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+        self.book.prefetch(id, entry, step, lookup);
     }
 
-    /// The position up to which everything is durable.
+    /// The position up to which the log is durable.
     pub const fn durable_upto(&self) -> Lsn {
         self.durable
     }
 
-    /// Lets `ticket` wait until `lsn` is durable.
-    pub fn wait(&mut self, lsn: Lsn, ticket: Ticket) {
-        assert!(lsn > self.durable, "an answer waits only for what is not durable yet");
-        self.waiting.push(Reverse((lsn, ticket)));
+    /// Registers `waiter` for `lsn`, which must not be durable yet.
+    pub fn wait(&mut self, lsn: Lsn, waiter: Waiter) {
+        assert!(lsn > self.durable, "an answer waits only for a position that is not durable yet");
+        self.waiting.push(Reverse((lsn, waiter)));
     }
 
-    /// Whether an answer waits for the log.
+    /// Whether a waiter is registered.
     pub fn is_awaited(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Everything up to `upto` is durable. Tickets that waited for it are to be had one by one, by
-    /// [`Self::next_released`].
+    /// Marks the log as durable up to `upto`. The waiters for these positions are returned by
+    /// [`Self::next_released`], one by one.
     pub fn durable(&mut self, upto: Lsn) {
-        assert!(upto >= self.durable, "what is durable stays durable");
+        assert!(upto >= self.durable, "the durable position never decreases");
         self.durable = upto;
         while let Some(&(lsn, slot)) = self.records.front().filter(|(lsn, _)| *lsn <= upto) {
             self.records.pop_front();
@@ -168,55 +179,62 @@ impl Slice {
                 last.remove();
             }
         }
-        assert!(self.unsettled.len() <= self.records.len(), "who has an unsettled record has one that is not durable");
+        assert!(
+            self.unsettled.len() <= self.records.len(),
+            "every unsettled user has a record that is not durable"
+        );
     }
 
-    /// The next ticket whose position is durable, the lowest position first.
-    pub fn next_released(&mut self) -> Option<Ticket> {
+    /// The next waiter whose position is durable, lowest position first.
+    pub fn next_released(&mut self) -> Option<Waiter> {
         self.waiting.peek().filter(|Reverse((lsn, _))| *lsn <= self.durable)?;
-        self.waiting.pop().map(|Reverse((_, ticket))| ticket)
+        self.waiting.pop().map(|Reverse((_, waiter))| waiter)
     }
 
-    /// Gives the next kind of an empty slice its number: what the users to be restored refer to.
+    /// Registers the next kind of an empty slice. Restored users refer to kinds by their numbers,
+    /// in this order.
     pub fn name(&mut self, kind: &str) -> Result<(), Malformed> {
         self.book.name(kind).map(|_| ())
     }
 
-    /// About so many users are to be restored: see [`Book::expect`].
+    /// Prepares an empty slice for about `users` restored users; returns about how many bytes they
+    /// will take. See [`Book::expect`].
     pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
         self.book.expect(users, image_bytes)
     }
 
-    /// Takes in a user of a snapshot, who is to be [indexed](Self::index).
-    pub fn restore(&mut self, user: User) -> Result<Slot, Malformed> {
+    /// Adds a user of a snapshot. To be found, the user must also be [indexed](Self::index).
+    pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
         self.book.restore(user)
     }
 
-    /// Has a restored user found from now on.
-    pub fn index(&mut self, slot: Slot) -> Result<(), Malformed> {
+    /// Adds a restored user to the index.
+    pub fn index(&mut self, slot: UserSlot) -> Result<(), Malformed> {
         self.book.index(slot)
     }
 
-    /// Applies a record of the log: an entry that was accepted, and the version that it led its
-    /// user to.
+    /// Applies a record of the log: an accepted entry, and the user's version after it.
     pub fn replay(&mut self, entry: &EntryRef<'_>, version: u64) -> Result<Replayed, ReplayError> {
         self.book.replay(entry, version)
     }
 
-    /// Everything that was recovered is durable, up to `position`.
+    /// Ends recovery: everything recovered is durable, up to `position`.
     pub fn recovered(&mut self, position: Lsn) {
-        assert!(self.unsettled.is_empty() && self.waiting.is_empty(), "recovery comes first");
+        assert!(
+            self.unsettled.is_empty() && self.waiting.is_empty(),
+            "recovery ends before any entry is applied or awaited"
+        );
         self.durable = position;
     }
 
-    /// The ledger behind this slice.
+    /// The ledger of this slice.
     pub const fn book(&self) -> &Book {
         &self.book
     }
 }
 
-/// Slots are numbered from zero: one multiplication spreads them (Fibonacci hashing; D. Knuth,
-/// TAOCP 3, 6.4).
+/// Hasher for slots, which are numbered from zero: one multiplication spreads them (Fibonacci
+/// hashing; D. Knuth, TAOCP 3, 6.4).
 #[derive(Debug, Default)]
 struct SlotHasher(u64);
 
@@ -256,31 +274,54 @@ mod tests {
 
     fn entry(id: u128, user: u64) -> EntryRef<'static> {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg { currency, kind: "topup", direction: Direction::Credit, amount: Amount::new(5).unwrap() };
-        EntryRef { id: EntryId(id), user: UserId(user), at: Millis(1_000), action: Action::Post(leg) }
+        let leg = Leg {
+            currency,
+            kind: "topup",
+            direction: Direction::Credit,
+            amount: Amount::new(5).unwrap(),
+        };
+        EntryRef {
+            id: EntryId(id),
+            user: UserId(user),
+            at: Millis(1_000),
+            action: Action::Post(leg),
+        }
     }
 
     #[test]
-    fn every_answer_is_stamped_with_its_users_last_record() {
+    fn every_answer_carries_the_position_of_its_users_last_record() {
         let (mut slice, mut log) = (Slice::new(usize::MAX), Log::default());
-        let mut apply = |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
+        let mut apply =
+            |slice: &mut Slice, id, user| slice.apply(Millis(1_000), &entry(id, user), &mut log);
         assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Accepted));
         assert_eq!(apply(&mut slice, 2, 8), (Lsn(2), Verdict::Accepted));
-        assert_eq!(apply(&mut slice, 1, 7), (Lsn(1), Verdict::Duplicate), "a duplicate waits for what it repeats");
+        assert_eq!(
+            apply(&mut slice, 1, 7),
+            (Lsn(1), Verdict::Duplicate),
+            "a duplicate waits for the record of the original"
+        );
         let version = |slice: &Slice, user| {
-            let (lsn, view) = slice.read(UserId(user));
+            let (lsn, view) = slice.view(UserId(user));
             (lsn, view.map(|view| view.user.version()))
         };
         assert_eq!(version(&slice, 7), (Lsn(1), Some(1)));
         assert_eq!(version(&slice, 9), (Lsn(0), None));
-        slice.wait(Lsn(2), Ticket(20));
-        slice.wait(Lsn(1), Ticket(10));
+        slice.wait(Lsn(2), Waiter(20));
+        slice.wait(Lsn(1), Waiter(10));
         slice.durable(Lsn(1));
-        assert_eq!((slice.next_released(), slice.next_released()), (Some(Ticket(10)), None));
-        assert_eq!(version(&slice, 7), (Lsn(0), Some(1)), "what is durable waits for nothing");
+        assert_eq!((slice.next_released(), slice.next_released()), (Some(Waiter(10)), None));
+        assert_eq!(
+            version(&slice, 7),
+            (Lsn(0), Some(1)),
+            "an answer from a durable user waits for nothing"
+        );
         assert_eq!(version(&slice, 8), (Lsn(2), Some(1)));
         slice.durable(Lsn(2));
-        assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Ticket(20)), false));
-        assert_eq!(log.0, [(1, 1), (2, 1)], "only accepted entries are logged, with the version they led to");
+        assert_eq!((slice.next_released(), slice.is_awaited()), (Some(Waiter(20)), false));
+        assert_eq!(
+            log.0,
+            [(1, 1), (2, 1)],
+            "only accepted entries are logged, with the version they led to"
+        );
     }
 }

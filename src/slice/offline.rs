@@ -1,14 +1,14 @@
-//! A snapshot that is written user by user for a slice that serves nobody meanwhile: by an import,
-//! or a re-partition.
+//! Offline snapshot writer: writes a snapshot user by user for a slice that does not serve
+//! meanwhile, for import and re-partition.
 //!
-//! A state machine without a disk. What it asks is to be done in the order in which it asks: the
-//! file is made, its frames are written, then it is brought to stable storage. Nothing of it counts
-//! until the slice's manifest names it, which is left to the caller. Whatever fails ends the
-//! attempt: a failure is never reported here. Sizes are in bytes.
+//! A state machine without a disk. Its tasks must be done in the order in which it asks for them:
+//! create the file, write its frames, sync it. The snapshot does not count until the slice's
+//! manifest names it, which is left to the caller. Any failed task ends the attempt, so failures
+//! are never reported here. Sizes are in bytes.
 
 use super::disk::{Done, Task};
 use super::framing::{FRAME_BYTES, Framing};
-use crate::journal::frame::Block;
+use crate::journal::frame::FrameBuffer;
 use crate::journal::{Place, manifest};
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
@@ -17,35 +17,46 @@ use crate::ledger::user::User;
 #[derive(Debug)]
 pub struct Writer {
     framing: Framing,
-    block: Block,
-    /// A block that came back.
-    spare: Option<Block>,
-    /// Tasks that were asked for and are not done.
+    block: FrameBuffer,
+    /// An empty block, from a completed write.
+    spare: Option<FrameBuffer>,
+    /// Tasks asked for and not yet done.
     owed: usize,
     is_synced: bool,
 }
 
 impl Writer {
-    /// Begins a snapshot from which the log is replayed from `segment` on. `place.file` is the
+    /// Begins a snapshot over which the log is replayed from `segment` on. `place.file` is the
     /// snapshot's number.
     pub fn begin(place: Place, segment: u64, ask: &mut impl FnMut(Task)) -> Self {
-        let mut writer =
-            Self { framing: Framing::new(place), block: Framing::block(), spare: None, owed: 2, is_synced: false };
+        let mut writer = Self {
+            framing: Framing::new(place),
+            block: Framing::block(),
+            spare: None,
+            owed: 2,
+            is_synced: false,
+        };
         ask(Task::Create { snapshot: place.file });
         let block = writer.take_block();
         ask(writer.framing.first(segment, block));
         writer
     }
 
-    /// Adds a user of whom something was accepted.
+    /// Adds a user with at least one accepted entry.
     pub fn add(&mut self, user: &User, ask: &mut impl FnMut(Task)) {
         user.store(self.block.payload());
         self.added(user, ask);
     }
 
-    /// Adds a user of another slice, whose kinds have the numbers of `own` there. Those that
-    /// `names` lacks get one.
-    pub fn add_from(&mut self, user: &User, own: &Names, names: &mut Names, ask: &mut impl FnMut(Task)) {
+    /// Adds a user of another slice, whose kinds are numbered as in `own`. Kinds that `names` lacks
+    /// get a number there.
+    pub fn add_from(
+        &mut self,
+        user: &User,
+        own: &Names,
+        names: &mut Names,
+        ask: &mut impl FnMut(Task),
+    ) {
         user.store_for(own, names, self.block.payload());
         self.added(user, ask);
     }
@@ -63,13 +74,14 @@ impl Writer {
         ask(self.framing.users(block));
     }
 
-    /// The block that was being filled; another is, from now on.
-    fn take_block(&mut self) -> Block {
+    /// Takes the block that was being filled; an empty one replaces it.
+    fn take_block(&mut self) -> FrameBuffer {
         let next = self.spare.take().unwrap_or_else(Framing::block);
         std::mem::replace(&mut self.block, next)
     }
 
-    /// All users were added. The log must reach `position` for the snapshot to hold.
+    /// Ends the snapshot after its last user. The snapshot holds once the log is durable up to
+    /// `position`.
     pub fn finish(&mut self, names: &Names, position: u64, ask: &mut impl FnMut(Task)) {
         if self.block.payload_bytes() > 0 {
             self.write_users(ask);
@@ -80,9 +92,10 @@ impl Writer {
         ask(Task::Sync { snapshot: self.framing.number() });
     }
 
-    /// Hears what was done.
+    /// Takes the completion of a task.
     pub fn done(&mut self, done: Done) {
-        self.owed = self.owed.checked_sub(1).expect("only what was asked for is done");
+        self.owed =
+            self.owed.checked_sub(1).expect("every completion answers a task that was asked for");
         match done {
             Done::Created { buffers: Some(_), .. } => {}
             Done::Written { mut block, ok: true, .. } => {
@@ -90,10 +103,15 @@ impl Writer {
                 self.spare = Some(block);
             }
             Done::Synced { ok: true, .. } => {
-                assert!(self.owed == 0 && self.framing.last_frame() > 0, "all of it was written before it was synced");
+                assert!(
+                    self.owed == 0 && self.framing.last_frame() > 0,
+                    "a snapshot is synced after all of its frames were written"
+                );
                 self.is_synced = true;
             }
-            other => unreachable!("nothing of this kind was asked for: {other:?}"),
+            other => {
+                unreachable!("an offline writer only creates, writes and syncs, but got {other:?}")
+            }
         }
     }
 
@@ -102,18 +120,22 @@ impl Writer {
         self.is_synced
     }
 
-    /// The manifest that names the snapshot in the place of what `before` named.
-    pub fn manifest(&self, before: manifest::Slice) -> manifest::Slice {
-        assert!(self.is_synced, "a snapshot is named when it is on stable storage");
-        manifest::Slice { snapshot: self.framing.number(), snapshot_end: self.framing.last_frame(), ..before }
+    /// The manifest that names this snapshot instead of the one that `before` names.
+    pub fn manifest(&self, before: manifest::SliceManifest) -> manifest::SliceManifest {
+        assert!(self.is_synced, "a snapshot is named only once it is on stable storage");
+        manifest::SliceManifest {
+            snapshot: self.framing.number(),
+            snapshot_end: self.framing.last_frame(),
+            ..before
+        }
     }
 
-    /// How many users were added.
+    /// Users added so far.
     pub const fn users(&self) -> u64 {
         self.framing.user_count()
     }
 
-    /// How many entries they had accepted.
+    /// Entries that these users had accepted.
     pub const fn entries(&self) -> u64 {
         self.framing.entries()
     }

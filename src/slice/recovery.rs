@@ -1,62 +1,63 @@
-//! From what is on disk to a slice that serves: the current snapshot, then the log over it.
+//! Recovery of a slice from disk: loads the current snapshot, then replays the log over it.
 //!
 //! A state machine without a disk. [`Recovery::advance`] takes a bounded step and asks for reads,
-//! at most two ahead; [`Recovery::done`] hears what was read. The sizes of all files come first.
-//! What is not as it should be is a [`Fault`], a user who belongs to another slice too; but for one
-//! thing: where the last segment's frames end, a write may be torn; nobody was told that it was
-//! done, and it is cut.
+//! at most two ahead; [`Recovery::done`] takes their completions. The sizes of all files are
+//! determined first.
+//!
+//! Everything invalid is a [`Fault`], including a user who belongs to another slice, with one
+//! exception: the last segment may end with a torn write. It was never acknowledged, so it is cut.
 
-use super::Headway;
 use super::Slice;
+use super::StepOutcome;
 use super::disk::{Done, Task};
 use super::log::Tail;
 use super::reader::Reader;
 use super::store::Found;
-use crate::journal::frame::{self, ALIGN, Frame, Kind, NoFrame};
+use crate::journal::frame::{self, ALIGN, Frame, FrameError, Kind};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
 use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
-use crate::ledger::memory::{Step, Way, ahead};
+use crate::ledger::memory::{Lookup, Step, ahead};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
-/// Users that are read before the first of them gets its place: what says where that is arrives
-/// meanwhile.
-const TOGETHER: usize = 16;
-/// The shortest image of a user takes no less.
+/// Users that are loaded before the first of them is indexed; meanwhile its prefetched place in the
+/// index arrives.
+const BATCH_USERS: usize = 16;
+/// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
 const LEAST_IMAGE_BYTES: u64 = 30;
-/// Bytes of frames that are loaded in one step: about a millisecond.
+/// Bytes of frames that one step processes: about a millisecond.
 const STEP_BYTES: u64 = 256 << 10;
 
-/// What recovery has done so far.
+/// Progress and results of a recovery.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// Bytes read, of `bytes_total`.
+    /// Bytes read so far.
     pub bytes: u64,
-    /// Bytes of the files that are read; the last segment may hold fewer.
+    /// Total size of the files in bytes. The last segment may hold fewer bytes of log.
     pub bytes_total: u64,
     /// Users loaded from the snapshot.
     pub users: u64,
     /// Entries that the snapshot's users had accepted.
     pub snapshot_entries: u64,
-    /// Records of the log that went beyond the snapshot.
+    /// Records of the log that the snapshot did not hold.
     pub replayed: u64,
-    /// Records that the snapshot already held.
+    /// Records of the log that the snapshot already held.
     pub known: u64,
-    /// A torn write that was cut: its segment, and where it began.
+    /// A torn write that was cut: its segment and its offset.
     pub cut: Option<(u64, u64)>,
 }
 
-/// A recovery under way.
+/// A recovery in progress.
 #[derive(Debug)]
 pub struct Recovery {
     place: Place,
     owner: Owner,
     stage: Stage,
     reader: Reader,
-    /// Of the segments, from the first one on, and of the snapshot.
+    /// Sizes of the segments, from the first one on, and of the snapshot.
     segment_bytes: Vec<u64>,
     snapshot_bytes: u64,
     must_reach: u64,
@@ -72,27 +73,27 @@ pub struct Recovery {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The sizes of the files, one after the other.
+    /// Determining the sizes of the files, one after the other.
     Measure {
         file: File,
         is_asked: bool,
     },
-    /// One of them is not there.
+    /// A file that the manifest names does not exist.
     Missing {
         file: File,
     },
-    /// The snapshot's last frame, which says what it needs.
+    /// Reading the snapshot's last frame, which says what the snapshot needs.
     Last,
-    /// Its first frame.
+    /// Reading the snapshot's first frame.
     First,
     Users {
         frames: u64,
     },
-    /// A segment's header.
+    /// Reading a segment's header.
     Open {
         segment: u64,
     },
-    /// The next segment's header, which says where this one ends.
+    /// Reading the next segment's header, which says where this segment ends.
     Next {
         segment: u64,
     },
@@ -100,29 +101,29 @@ enum Stage {
         segment: u64,
         end: Option<End>,
     },
-    /// The last segment's frames end at `start`, for want of a write `number`: is anything behind
-    /// them?
+    /// The last segment's frames end at `start`, where write `number` is expected: looking for
+    /// later writes behind that offset.
     Cut {
         start: u64,
         number: u64,
         why: &'static str,
         is_torn: bool,
     },
-    /// Whether there is a segment that the manifest does not name.
+    /// Looking for a segment that follows the last one that the manifest names.
     Behind {
         is_asked: bool,
     },
-    /// Its header, and what follows.
+    /// Reading that segment's header and the frame after it.
     Beyond {
         header: Option<u64>,
     },
     Done,
 }
 
-/// Bytes that a stage has worked through; `None` as long as it waits for the disk.
+/// Bytes that a stage has processed; `None` while it waits for the disk.
 type Worked = Result<Option<u64>, Fault>;
 
-/// Whose users these are: those of one slice of so many.
+/// The owner of the users that are loaded: one of `slices` slices.
 #[derive(Clone, Copy, Debug)]
 struct Owner {
     slice: u32,
@@ -130,19 +131,20 @@ struct Owner {
 }
 
 impl Owner {
-    /// What is wrong with a user who is in the slice.
+    /// What is wrong with a user being in this slice, if anything.
     fn refuses(self, user: UserId) -> Option<String> {
         let Self { slice, slices } = self;
         let owner = user.slice(slices);
-        (owner != slice)
-            .then(|| format!("user {} is in slice {slice}, and belongs to slice {owner} of {slices}", user.0))
+        (owner != slice).then(|| {
+            format!("user {} is in slice {slice}, and belongs to slice {owner} of {slices}", user.0)
+        })
     }
 }
 
 impl Recovery {
-    /// A recovery of what `manifest` names, the manifest of one of so many slices. `place.file` is
-    /// not looked at.
-    pub fn new(place: Place, slices: u32, manifest: manifest::Slice) -> Self {
+    /// A recovery of what `manifest` names: the manifest of one of `slices` slices. `place.file` is
+    /// ignored.
+    pub fn new(place: Place, slices: u32, manifest: manifest::SliceManifest) -> Self {
         let mut recovery = Self {
             place,
             owner: Owner { slice: place.slice, slices },
@@ -164,15 +166,23 @@ impl Recovery {
         recovery
     }
 
-    /// Takes at most one step, and asks for what it needs. When it is [done](Headway::Done),
-    /// [`Self::finish`].
-    pub fn advance(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Result<Headway, Fault> {
+    /// Takes at most one step and asks for the reads it needs. When it is
+    /// [done](StepOutcome::Done), call [`Self::finish`].
+    pub fn advance(
+        &mut self,
+        slice: &mut Slice,
+        ask: &mut impl FnMut(Task),
+    ) -> Result<StepOutcome, Fault> {
         let mut worked = 0;
         while worked < STEP_BYTES {
             let more = match self.stage {
                 Stage::Measure { .. } | Stage::Behind { .. } => self.measure(ask),
                 Stage::Missing { file } => {
-                    return Err(Fault::new(file, 0, "the manifest names this file, and it is not there"));
+                    return Err(Fault::new(
+                        file,
+                        0,
+                        "the manifest names this file, and it is not there",
+                    ));
                 }
                 Stage::Last => self.last(slice, ask)?,
                 Stage::First => self.first(ask)?,
@@ -180,44 +190,49 @@ impl Recovery {
                 Stage::Open { segment } => self.open(segment, ask)?,
                 Stage::Next { segment } => self.next(segment, ask)?,
                 Stage::Writes { segment, end } => self.writes(segment, end, slice, ask)?,
-                Stage::Cut { start, number, why, is_torn } => self.cut((start, number, why), is_torn, ask)?,
+                Stage::Cut { start, number, why, is_torn } => {
+                    self.cut((start, number, why), is_torn, ask)?
+                }
                 Stage::Beyond { header } => self.beyond(header, ask)?,
-                Stage::Done if self.reader.is_at_rest() => return Ok(Headway::Done),
+                Stage::Done if self.reader.is_at_rest() => return Ok(StepOutcome::Done),
                 Stage::Done => None,
             };
-            let Some(more) = more else { return Ok(Headway::Waiting) };
+            let Some(more) = more else { return Ok(StepOutcome::Waiting) };
             worked += more;
         }
-        Ok(Headway::Going)
+        Ok(StepOutcome::Going)
     }
 
-    /// Hears what was measured or read.
+    /// Takes the completion of a measurement or a read.
     pub fn done(&mut self, done: Done) {
         match done {
             Done::Read { file, offset, buffer } => self.reader.read(file, offset, buffer),
             Done::Measured { file, bytes } => self.measured(file, bytes),
-            other => unreachable!("recovery asks for nothing of this kind: {other:?}"),
+            other => unreachable!("recovery only measures and reads, but got {other:?}"),
         }
     }
 
-    /// Whether the sizes of all files are known that the manifest names.
+    /// Whether the sizes of all files that the manifest names are known.
     pub const fn is_measured(&self) -> bool {
         !matches!(self.stage, Stage::Measure { .. } | Stage::Missing { .. })
     }
 
-    /// What was done so far.
+    /// Progress so far.
     pub const fn report(&self) -> &Report {
         &self.report
     }
 
-    /// Bytes of memory that what is loaded will take, as far as is known.
+    /// Estimated memory of the loaded slice in bytes; 0 until the snapshot's last frame was read.
     pub const fn expected_bytes(&self) -> usize {
         self.expected_bytes
     }
 
-    /// What a store needs to go on.
+    /// The result, from which a store continues.
     pub fn finish(self) -> Found {
-        assert!(self.stage == Stage::Done && self.reader.is_at_rest(), "recovery is over");
+        assert!(
+            self.stage == Stage::Done && self.reader.is_at_rest(),
+            "recovery is done and no read is in flight"
+        );
         self.found
     }
 
@@ -225,15 +240,15 @@ impl Recovery {
         Place { file: file.number(), ..self.place }
     }
 
-    // Sizes.
+    // File sizes.
 
-    /// Asks for the size of the file whose turn it is.
+    /// Asks for the size of the current file.
     fn measure(&mut self, ask: &mut impl FnMut(Task)) -> Option<u64> {
         let beyond = self.found.manifest.last.saturating_add(1);
         let (file, is_asked) = match &mut self.stage {
             Stage::Measure { file, is_asked } => (*file, is_asked),
             Stage::Behind { is_asked } => (File::Segment(beyond), is_asked),
-            stage => unreachable!("nothing is measured in {stage:?}"),
+            stage => unreachable!("no size is asked for in {stage:?}"),
         };
         if !std::mem::replace(is_asked, true) {
             ask(Task::Measure { file });
@@ -253,7 +268,10 @@ impl Recovery {
             };
             return;
         }
-        assert!(self.stage == Stage::Measure { file, is_asked: true }, "only what was asked for is measured");
+        assert!(
+            self.stage == Stage::Measure { file, is_asked: true },
+            "a size that arrives was asked for"
+        );
         let Some(bytes) = bytes else {
             self.stage = Stage::Missing { file };
             return;
@@ -296,11 +314,15 @@ impl Recovery {
                     self.expected_bytes = slice.expect(users, manifest.snapshot_end as usize);
                     Ok::<_, Malformed>(end.position)
                 };
-                (snapshot::End::read(last.payload).and_then(|end| named(end).ok()), last.size() as u64)
+                (
+                    snapshot::End::decode(last.payload).and_then(|end| named(end).ok()),
+                    last.size() as u64,
+                )
             }
             _ => (None, 0),
         };
-        let position = end.ok_or_else(|| self.reader.fault("here should be the snapshot's last frame"))?;
+        let position =
+            end.ok_or_else(|| self.reader.fault("here should be the snapshot's last frame"))?;
         (self.must_reach, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
         self.reader.open(file, self.snapshot_bytes, 0, self.found.snapshot_bytes);
         self.stage = Stage::First;
@@ -311,12 +333,17 @@ impl Recovery {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let begin = match frame {
-            Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => snapshot::Begin::read(payload),
+            Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => {
+                snapshot::Begin::decode(payload)
+            }
             _ => None,
         };
-        // A snapshot that came without a log is followed by the first segment, once there is one.
+        // A snapshot that was written without a log is followed by the first segment, once there is
+        // one.
         if begin != Some(snapshot::Begin { segment: self.found.manifest.first.max(1) }) {
-            return Err(self.reader.fault("this is not the beginning of the snapshot that the manifest names"));
+            return Err(self
+                .reader
+                .fault("this is not the beginning of the snapshot that the manifest names"));
         }
         self.reader.pass(ALIGN as u64);
         self.stage = Stage::Users { frames: 1 };
@@ -336,17 +363,18 @@ impl Recovery {
         let size = found.size() as u64;
         match found.kind {
             Kind::Users if start < last_frame => {
-                let (mut rest, mut restored) = (found.payload, SmallVec::<[_; TOGETHER]>::new());
+                let (mut rest, mut restored) = (found.payload, SmallVec::<[_; BATCH_USERS]>::new());
                 while !rest.is_empty() {
-                    while restored.len() < TOGETHER && !rest.is_empty() {
-                        let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
+                    while restored.len() < BATCH_USERS && !rest.is_empty() {
+                        let offset =
+                            start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
                         let malformed = |e: Malformed| fault(offset, format!("a user: {e}"));
                         let (user, bytes) = User::load(rest, kinds).map_err(malformed)?;
                         let (id, version) = (user.id(), user.version());
                         if let Some(what) = owner.refuses(id) {
                             return Err(fault(offset, what));
                         }
-                        slice.prefetch(id, None, Step::Place, &Way::default());
+                        slice.prefetch(id, None, Step::Place, &Lookup::default());
                         restored.push((offset, slice.restore(user).map_err(malformed)?));
                         self.report.users += 1;
                         self.report.snapshot_entries += version;
@@ -359,7 +387,8 @@ impl Recovery {
                 self.stage = Stage::Users { frames: frames + 1 };
             }
             Kind::End if start == last_frame => {
-                let end = snapshot::End::read(found.payload).expect("it was read before");
+                let end = snapshot::End::decode(found.payload)
+                    .expect("the last frame was validated before");
                 let promised = (end.users, end.entries, end.position);
                 self.scanned(start, promised)?;
             }
@@ -372,18 +401,26 @@ impl Recovery {
         Ok(Some(size))
     }
 
-    /// The snapshot was read to its end, where so many users with so many entries are promised.
-    fn scanned(&mut self, start: u64, (users, entries, position): (u64, u64, u64)) -> Result<(), Fault> {
+    /// Checks the end of the snapshot: the users and entries that were read are those promised by
+    /// the last frame at `start`, and its log exists.
+    fn scanned(
+        &mut self,
+        start: u64,
+        (users, entries, position): (u64, u64, u64),
+    ) -> Result<(), Fault> {
         let fault = |what| Fault::new(self.reader.file(), start, what);
         let Report { users: read, snapshot_entries, .. } = self.report;
         if (users, entries) != (read, snapshot_entries) {
             return Err(fault(format!(
-                "{users} users with {entries} entries are promised, and {read} with {snapshot_entries} are there",
+                "{users} users with {entries} entries are promised, and {read} with \
+                 {snapshot_entries} are there",
             )));
         }
         let first = self.found.manifest.first;
         if first == 0 && position > 0 {
-            return Err(fault(format!("the log is needed up to write {position}, and the manifest names none")));
+            return Err(fault(format!(
+                "the log is needed up to write {position}, and the manifest names none"
+            )));
         }
         self.stage = match first {
             0 => Stage::Behind { is_asked: false },
@@ -402,20 +439,21 @@ impl Recovery {
         self.reader.open(File::Segment(segment), size, at, until);
     }
 
-    /// The header of the segment that was opened, with its frame's number and checksum; `None` as
-    /// long as it is not read.
+    /// The header of the open segment, with its frame's number and checksum; `None` until it is
+    /// read.
     fn header(&mut self, ask: &mut impl FnMut(Task)) -> Result<Option<(Header, u64, u32)>, Fault> {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let read = match frame {
             Ok(Frame { kind: Kind::Segment, number, crc, payload }) => {
-                // No log has that many writes; one can be added.
+                // No log has more writes than this, so one can be added without overflow.
                 let is_countable = number <= i64::MAX as u64;
-                Header::read(payload).filter(|_| is_countable).map(|header| (header, number, crc))
+                Header::decode(payload).filter(|_| is_countable).map(|header| (header, number, crc))
             }
             _ => None,
         };
-        let header = read.ok_or_else(|| self.reader.fault("this is not the beginning of a segment"))?;
+        let header =
+            read.ok_or_else(|| self.reader.fault("this is not the beginning of a segment"))?;
         self.reader.pass(ALIGN as u64);
         Ok(Some(header))
     }
@@ -424,13 +462,16 @@ impl Recovery {
         let Some((header, number, crc)) = self.header(ask)? else { return Ok(None) };
         if self.reader.size() < header.capacity {
             let (size, capacity) = (self.reader.size(), header.capacity);
-            return Err(self.reader.fault(format!("the file has {size} bytes, and had {capacity} when it was made")));
+            return Err(self
+                .reader
+                .fault(format!("the file has {size} bytes, and had {capacity} when it was made")));
         }
         let manifest = self.found.manifest;
         if segment == manifest.first {
             let is_whole = manifest.snapshot > 0 || (header.before.is_none() && number == 0);
             if !is_whole {
-                let what = "the log begins here, but something came before, and there is no snapshot";
+                let what =
+                    "the log begins here, but something came before, and there is no snapshot";
                 return Err(self.reader.fault(what));
             }
             self.found.tail.position = number;
@@ -438,7 +479,8 @@ impl Recovery {
             return Err(self.reader.fault("this segment does not follow the one before it"));
         }
         self.found.segments.push((segment, header.capacity));
-        self.found.tail = Tail { segment, offset: ALIGN as u64, crc, position: self.found.tail.position };
+        self.found.tail =
+            Tail { segment, offset: ALIGN as u64, crc, position: self.found.tail.position };
         self.report.bytes += ALIGN as u64;
         self.stage = if segment < manifest.last {
             self.open_segment(segment + 1, 0, ALIGN as u64);
@@ -460,19 +502,26 @@ impl Recovery {
         Ok(Some(0))
     }
 
-    fn writes(&mut self, segment: u64, end: Option<End>, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
+    fn writes(
+        &mut self,
+        segment: u64,
+        end: Option<End>,
+        slice: &mut Slice,
+        ask: &mut impl FnMut(Task),
+    ) -> Worked {
         if end.is_some_and(|end| self.reader.at() >= end.offset) {
             return self.ended(segment, end);
         }
-        let (file, place, start) = (self.reader.file(), self.at(self.reader.file()), self.reader.at());
+        let (file, place, start) =
+            (self.reader.file(), self.at(self.reader.file()), self.reader.at());
         let (number, owner) = (self.found.tail.position + 1, self.owner);
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let found = match frame {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
             why => {
                 let why = match why {
-                    Err(NoFrame::Empty | NoFrame::Foreign) => "missing",
-                    Err(NoFrame::Short(_) | NoFrame::Broken) => "broken",
+                    Err(FrameError::Empty | FrameError::Foreign) => "missing",
+                    Err(FrameError::Short(_) | FrameError::Broken) => "broken",
                     Ok(_) => "not the one that should be here",
                 };
                 if end.is_some() {
@@ -485,17 +534,19 @@ impl Recovery {
         let (mut rest, mut records) = (found.payload, Vec::new());
         while !rest.is_empty() {
             let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-            let read = record::read(&mut rest).ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
-            // A user's first: those who are there already were looked at.
-            let stranger = if read.1 == 1 { owner.refuses(read.0.user) } else { None };
-            if let Some(what) = stranger {
+            let read = record::decode(&mut rest)
+                .ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
+            // Only a user's first record is checked: users with earlier records were checked
+            // before.
+            let foreign = if read.1 == 1 { owner.refuses(read.0.user) } else { None };
+            if let Some(what) = foreign {
                 return Err(Fault::new(file, offset, what));
             }
-            records.push((offset, read, Way::default()));
+            records.push((offset, read, Lookup::default()));
         }
         for (at, (offset, (entry, version), _)) in records.iter().enumerate() {
-            for ((_, (next, _), way), step) in ahead(&records, at, Step::OF_ENTRY) {
-                slice.prefetch(next.user, Some(next.id), step, way);
+            for ((_, (next, _), lookup), step) in ahead(&records, at, Step::OF_ENTRY) {
+                slice.prefetch(next.user, Some(next.id), step, lookup);
             }
             match slice.replay(entry, *version) {
                 Ok(Replayed::Booked) => self.report.replayed += 1,
@@ -514,8 +565,8 @@ impl Recovery {
         Ok(Some(size))
     }
 
-    /// The last segment's frames end. Is it because a crash tore the last write, or was something
-    /// lost?
+    /// Searches behind the end of the last segment's frames. If a crash tore the last write, there
+    /// are no later writes; if there are, something was lost.
     fn cut(
         &mut self,
         (start, number, why): (u64, u64, &'static str),
@@ -532,10 +583,12 @@ impl Recovery {
         match frame {
             Ok(frame) if frame.kind == Kind::Write && frame.number >= number => {
                 let behind = frame.number;
-                let what = format!("write {number} is {why}, and write {behind} is there behind it, at byte {at}");
+                let what = format!(
+                    "write {number} is {why}, and write {behind} is there behind it, at byte {at}"
+                );
                 return Err(Fault::new(file, start, what));
             }
-            Err(NoFrame::Empty | NoFrame::Foreign) => {}
+            Err(FrameError::Empty | FrameError::Foreign) => {}
             _ => is_torn |= at == start,
         }
         self.reader.pass(ALIGN as u64);
@@ -543,7 +596,7 @@ impl Recovery {
         Ok(Some(ALIGN as u64))
     }
 
-    /// A segment was read to its end.
+    /// Ends a segment that was read to its end.
     fn ended(&mut self, segment: u64, end: Option<End>) -> Worked {
         let Tail { offset, crc, position, .. } = self.found.tail;
         let here = End { segment, offset, crc };
@@ -567,8 +620,8 @@ impl Recovery {
         Ok(Some(0))
     }
 
-    /// A crash leaves no write in a segment that is not named: if there is one, the manifest is not
-    /// the newest that there was.
+    /// Checks the segment that the manifest does not name. A crash leaves no write in it: if there
+    /// is one, the manifest is not the newest.
     fn beyond(&mut self, header: Option<u64>, ask: &mut impl FnMut(Task)) -> Worked {
         let Some(number) = header else {
             self.stage = match self.header(ask) {
@@ -581,7 +634,8 @@ impl Recovery {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         if matches!(frame, Ok(frame) if frame.kind == Kind::Write && frame.number == number + 1) {
-            let what = "the log goes on here, and the manifest does not name this file: it is an older one";
+            let what = "the log goes on here, and the manifest does not name this file: \
+                        it is an older one";
             return Err(self.reader.fault(what));
         }
         self.stage = Stage::Done;

@@ -1,118 +1,119 @@
-//! Another number of slices: all users are written once more, into a new generation, before a
+//! Re-partition: changes the number of slices by writing all users into a new generation, before a
 //! start.
 //!
-//! A state machine without a disk. [`Repartition::advance`] takes a bounded step and says what is
-//! to be done: tasks of a slice, which are done in the order in which they are asked, and steps
-//! with the data directory. The engine does them with files, a simulation with faults.
+//! A state machine without a disk. [`Repartition::advance`] takes a bounded step and emits orders:
+//! tasks of a slice, which must be done in the order in which they are asked for, and steps on the
+//! data directory. The engine performs them on files, the simulation with injected faults.
 //!
-//! 1. What an attempt before this one left is removed.
-//! 2. Each slice of the old generation is recovered as a start recovers it, one after the other,
-//!    and nothing of it is changed. Its users go to the snapshots of the new slices, all of which
-//!    are open meanwhile; then it is dropped. So the memory that this takes is that of the largest
-//!    old slice, and some blocks for each new one.
-//! 3. The new generation is brought to stable storage, then the directory's manifest names it: that
-//!    is the moment of the change.
-//! 4. The old generation is removed.
+//! 1. Remove what an earlier attempt left.
+//! 2. Recover each old slice, one after the other, as a start recovers it; nothing of it is
+//!    changed. Its users go to the snapshots of the new slices, all of which are open meanwhile.
+//!    Then it is dropped. Memory is thus bounded by the largest old slice plus some blocks for each
+//!    new one.
+//! 3. Bring the new generation to stable storage, then name it in the directory's manifest. That
+//!    publication is the moment of the change.
+//! 4. Remove the old generation.
 //!
 //! ```text
 //! Measure ─▶ Clean ─▶ Make ─▶ Load ─▶ Deal ─▶ Finish ─▶ Sync ─▶ Publish ─▶ Remove ─▶ Done
 //!               │               ▲        │
 //!               │               └────────┘ the next old slice
-//!               └─ the number stays ──────────────────────────────────────────────▶ Done
+//!               └─ the number of slices is unchanged ─────────────────────────────▶ Done
 //! ```
 //!
-//! Killed in 2 or before, the old generation counts, and whatever there is of the new one is
-//! removed by the next start; killed later, the new one counts, and the old one is removed.
-//! Progress is in bytes of the old files.
+//! After a kill in step 2 or before, the old generation counts, and the next start removes what
+//! there is of the new one. After a later kill the new generation counts, and the old one is
+//! removed. Progress is in bytes of the old files.
 
 use super::disk::{Done, Task};
 use super::offline::Writer;
 use super::recovery::Recovery;
-use super::{Headway, Slice};
-use crate::journal::manifest::{self, Directory};
+use super::{Slice, StepOutcome};
+use crate::journal::manifest::{self, DataManifest};
 use crate::journal::{Fault, Place};
 use crate::ledger::id::UserId;
-use crate::ledger::index::{Room, Slot};
+use crate::ledger::index::{HashOccupancy, UserSlot};
 use crate::ledger::memory::Step;
 use crate::ledger::names::Names;
 use std::collections::VecDeque;
 
-/// Users that are dealt in one step.
+/// Users that one step distributes.
 const USERS_PER_STEP: usize = 1_024;
-/// Prefetch distance, in users: a user's parts; what hangs on these, half of it.
+/// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
 const AHEAD: usize = 8;
-/// The number of each new slice's snapshot.
+/// Number of each new slice's snapshot.
 const SNAPSHOT: u64 = 1;
-/// The segment from which the log is replayed over it: the first, once there is one.
+/// First segment of the log that is replayed over it, once there is a log.
 const SEGMENT: u64 = 1;
 
-/// Something to be done.
+/// Work for the driver.
 #[derive(Debug)]
 pub enum Order {
-    /// A task of the slice at this place, whose file is not looked at.
+    /// A task of the slice at this place; the place's file is ignored.
     Slice(Place, Task),
-    /// A step with the data directory.
+    /// A step on the data directory.
     Directory(DirectoryTask),
 }
 
-/// A step with the data directory. A failed one ends the attempt: it is never reported.
+/// A step on the data directory. A failed step ends the attempt, so it is never reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DirectoryTask {
-    /// Make the directory of a generation, and those of its slices in it.
-    Make(Directory),
-    /// Bring the names in this generation's directory to stable storage, if one is given; then
-    /// those in the data directory.
+    /// Create the directory of a generation and the directories of its slices.
+    Make(DataManifest),
+    /// Sync the directory of this generation, if one is given, then the data directory, so that the
+    /// names in them are on stable storage.
     Sync(Option<u64>),
-    /// Replace the manifest, so that after a crash at any time there is either the old or the new
-    /// one, and when it is done the new one.
-    Publish(Directory),
-    /// Remove a generation, with all that is in it.
+    /// Replace the manifest atomically. After a crash at any time there is either the old or the
+    /// new manifest; when done, it is the new one.
+    Publish(DataManifest),
+    /// Remove a generation with everything in it.
     Remove(u64),
 }
 
-/// Why the number of slices cannot be changed.
+/// Reason why the number of slices cannot be changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Something in an old slice is not as it should be.
+    /// An old slice is damaged.
     Fault(Place, Fault),
-    /// A new slice has no room for a user: their id was chosen to share its hash with others.
+    /// The index of a new slice cannot hold this user: their id was chosen to share its hash with
+    /// others.
     NoRoom(Place, UserId),
 }
 
-/// A change of the number of slices.
+/// A re-partition.
 #[derive(Debug)]
 pub struct Repartition {
-    old: Directory,
-    new: Directory,
+    old: DataManifest,
+    new: DataManifest,
     stage: Stage,
-    /// Generations that an attempt before this one left.
+    /// Generations that an earlier attempt left.
     unnamed: Vec<u64>,
-    /// Those whose users are not dealt yet; the first is at hand.
+    /// Old slices whose users are not yet distributed; the first is the current one.
     olds: VecDeque<Old>,
-    /// The users of the old slice at hand.
+    /// Users of the current old slice.
     slice: Slice,
     news: Vec<New>,
-    /// Steps to be taken one after the other before anything else.
+    /// Steps on the data directory that come before anything else, one at a time.
     next: VecDeque<DirectoryTask>,
-    /// What was asked for and is not done.
+    /// Orders that are not done yet.
     owed: usize,
-    /// Bytes of the old slices that are done, and of all.
+    /// Bytes of the old slices that are finished, and of all old slices.
     passed: u64,
     bytes: u64,
-    /// Users and entries that were dealt.
+    /// Users and entries that were distributed.
     dealt: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The files of this old slice are measured.
+    /// Measuring the files of this old slice.
     Measure(usize),
     Clean,
     Make,
     Load,
-    /// The users from this one on are to be dealt.
+    /// Distributing users, from this one on.
     Deal(usize),
-    /// This new slice is brought to stable storage.
+    /// Bringing this new slice to stable storage.
     Finish(usize),
     Sync,
     Publish,
@@ -139,8 +140,8 @@ struct New {
     place: Place,
     writer: Writer,
     names: Names,
-    /// For those who can be found there.
-    room: Room,
+    /// Checks that the new slice's index can hold its users.
+    occupancy: HashOccupancy,
     stage: NewStage,
 }
 
@@ -152,11 +153,19 @@ enum NewStage {
 }
 
 impl Repartition {
-    /// Gives the slices that `old` names, each with its manifest, the number of `new`; if it is the
-    /// same manifest, only `unnamed` generations are removed. `new` is the next generation.
-    pub fn new(old: Directory, new: Directory, manifests: Vec<manifest::Slice>, unnamed: Vec<u64>) -> Self {
-        assert!(new.slices > 0, "each user has a slice");
-        assert!(new == old || new.generation == old.generation + 1, "the next generation has the next number");
+    /// A re-partition from the slices of `old`, each with its manifest, to those of `new`, which is
+    /// the next generation. If `new` equals `old`, only the `unnamed` generations are removed.
+    pub fn new(
+        old: DataManifest,
+        new: DataManifest,
+        manifests: Vec<manifest::SliceManifest>,
+        unnamed: Vec<u64>,
+    ) -> Self {
+        assert!(new.slices > 0, "there is at least one slice");
+        assert!(
+            new == old || new.generation == old.generation + 1,
+            "generations are numbered consecutively"
+        );
         assert!(manifests.len() == old.slices as usize, "each old slice has its manifest");
         let olds = manifests.into_iter().zip(0..).map(|(manifest, slice)| {
             let place = Place { generation: old.generation, slice, file: 0 };
@@ -178,20 +187,19 @@ impl Repartition {
         }
     }
 
-    /// Takes at most one step, and says what is to be done for it. After [`Headway::Going`] it may
-    /// be stopped for good, by being dropped: until it [is published](Self::is_published) the old
-    /// generation is as it was.
-    pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
+    /// Takes at most one step and emits its orders. After [`StepOutcome::Going`] it may be dropped
+    /// for good: until it [is published](Self::is_published), the old generation is unchanged.
+    pub fn advance(&mut self, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         match self.stage {
-            // Reads go on while others are on their way.
+            // Reads overlap with other reads.
             Stage::Measure(_) | Stage::Load => {}
-            _ if self.owed > 0 => return Ok(Headway::Waiting),
+            _ if self.owed > 0 => return Ok(StepOutcome::Waiting),
             _ => {}
         }
         if let Some(task) = self.next.pop_front() {
             self.owed += 1;
             order(Order::Directory(task));
-            return Ok(Headway::Waiting);
+            return Ok(StepOutcome::Waiting);
         }
         match self.stage {
             Stage::Measure(old) => return self.measure(old, order),
@@ -199,12 +207,12 @@ impl Repartition {
             Stage::Clean => {
                 self.next.push_back(DirectoryTask::Make(self.new));
                 self.stage = Stage::Make;
-                return Ok(Headway::Waiting);
+                return Ok(StepOutcome::Waiting);
             }
             Stage::Make => {
                 self.make(order);
                 self.stage = Stage::Load;
-                return Ok(Headway::Waiting);
+                return Ok(StepOutcome::Waiting);
             }
             Stage::Load => return self.load(order),
             Stage::Deal(slot) => self.deal(slot, order)?,
@@ -218,38 +226,44 @@ impl Repartition {
                 self.stage = Stage::Remove;
             }
             Stage::Remove => self.stage = Stage::Done,
-            Stage::Done => return Ok(Headway::Done),
+            Stage::Done => return Ok(StepOutcome::Done),
         }
-        Ok(Headway::Going)
+        Ok(StepOutcome::Going)
     }
 
-    /// Hears what was done for the slice at `place`.
+    /// Takes the completion of a task of the slice at `place`.
     pub fn done(&mut self, place: Place, done: Done) {
-        self.owed = self.owed.checked_sub(1).expect("only what was asked for is done");
+        self.owed = self.owed.checked_sub(1).expect("every completion answers an order");
         let slice = place.slice;
         if place.generation == self.old.generation {
             let old = self.olds.iter_mut().find(|old| old.place.slice == slice);
-            return old.expect("it is not dealt yet").recovery.done(done);
+            return old
+                .expect("a task belongs to an old slice that is not yet distributed")
+                .recovery
+                .done(done);
         }
         let new = &mut self.news[slice as usize];
         match done {
             Done::Published => {
-                assert!(new.stage == NewStage::Finished && new.writer.is_synced(), "it was brought there before");
+                assert!(
+                    new.stage == NewStage::Finished && new.writer.is_synced(),
+                    "a snapshot is named only once it is on stable storage"
+                );
                 new.stage = NewStage::Named;
             }
             done => new.writer.done(done),
         }
     }
 
-    /// The step with the data directory that was asked for is done.
+    /// Takes the completion of a step on the data directory.
     pub fn directory_done(&mut self) {
-        self.owed = self.owed.checked_sub(1).expect("only what was asked for is done");
+        self.owed = self.owed.checked_sub(1).expect("every completion answers an order");
     }
 
-    /// How far it has come, in bytes of so many, while there are two generations.
+    /// Progress in bytes: done and total, while there are two generations.
     pub fn progress(&self) -> Option<(u64, u64)> {
-        let old = || self.olds.front().expect("one is at hand");
-        // The first half is passed when a slice is loaded, the second when it is written.
+        let old = || self.olds.front().expect("a slice is loaded while its users are distributed");
+        // Half of a slice's bytes count when it is loaded, half when it is written.
         let bytes = match self.stage {
             Stage::Measure(_) | Stage::Clean | Stage::Make | Stage::Done => return None,
             Stage::Load => self.olds.front().map_or(0, |old| old.recovery.report().bytes / 2),
@@ -262,27 +276,27 @@ impl Repartition {
         Some((self.passed + bytes, self.bytes))
     }
 
-    /// Whether the new generation counts: it is too late to stop.
+    /// Whether the new generation counts; then it is too late to stop.
     pub const fn is_published(&self) -> bool {
         matches!(self.stage, Stage::Remove | Stage::Done)
     }
 
-    /// Old slices that are still to be dealt; the memory of the others is free.
+    /// Old slices that are not yet distributed; the memory of the others is free.
     pub fn olds_left(&self) -> usize {
         self.olds.len()
     }
 
-    /// What is named is on stable storage, then the generations go, for good before there may be
-    /// others of the same name.
+    /// Removes generations, after the manifest's name is on stable storage. A second sync makes the
+    /// removal permanent before another generation may reuse a name.
     fn remove(&mut self, generations: Vec<u64>) {
         self.next.push_back(DirectoryTask::Sync(None));
         self.next.extend(generations.into_iter().map(DirectoryTask::Remove));
         self.next.push_back(DirectoryTask::Sync(None));
     }
 
-    /// Looks that the files of all old slices are there: else what is unnamed may be all that is
-    /// left.
-    fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
+    /// Checks that the files of all old slices exist, before anything is removed: otherwise the
+    /// unnamed generations may be all that is left.
+    fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         let Some(Old { place, recovery }) = self.olds.get_mut(old) else {
             let unnamed = std::mem::take(&mut self.unnamed);
             if !unnamed.is_empty() {
@@ -290,11 +304,11 @@ impl Repartition {
             }
             self.bytes = self.olds.iter().map(Old::bytes_total).sum();
             self.stage = Stage::Clean;
-            return Ok(Headway::Going);
+            return Ok(StepOutcome::Going);
         };
         if recovery.is_measured() {
             self.stage = Stage::Measure(old + 1);
-            return Ok(Headway::Going);
+            return Ok(StepOutcome::Going);
         }
         let (place, owed) = (*place, &mut self.owed);
         let mut ask = |task| {
@@ -313,46 +327,52 @@ impl Repartition {
                 *owed += 1;
                 order(Order::Slice(place, task));
             });
-            let (names, room) = (Names::default(), Room::default());
-            self.news.push(New { place, writer, names, room, stage: NewStage::Filling });
+            let (names, occupancy) = (Names::default(), HashOccupancy::default());
+            self.news.push(New { place, writer, names, occupancy, stage: NewStage::Filling });
         }
     }
 
     /// Loads the next old slice.
-    fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<Headway, Error> {
+    fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
         let Some(Old { place, recovery }) = self.olds.front_mut() else {
             let written = self.news.iter().map(|new| (new.writer.users(), new.writer.entries()));
-            let written = written.fold((0, 0), |sum, (users, entries)| (sum.0 + users, sum.1 + entries));
-            assert!(written == self.dealt, "every user was written once: {written:?} of {:?}", self.dealt);
+            let written =
+                written.fold((0, 0), |sum, (users, entries)| (sum.0 + users, sum.1 + entries));
+            assert!(
+                written == self.dealt,
+                "every user was written once: {written:?} of {:?}",
+                self.dealt
+            );
             self.stage = Stage::Finish(0);
-            return Ok(Headway::Going);
+            return Ok(StepOutcome::Going);
         };
         let (place, owed) = (*place, &mut self.owed);
-        let headway = recovery.advance(&mut self.slice, &mut |task| {
+        let outcome = recovery.advance(&mut self.slice, &mut |task| {
             *owed += 1;
             order(Order::Slice(place, task));
         });
-        let headway = headway.map_err(|fault| Error::Fault(place, fault))?;
-        if headway != Headway::Done {
-            return Ok(headway);
+        let outcome = outcome.map_err(|fault| Error::Fault(place, fault))?;
+        if outcome != StepOutcome::Done {
+            return Ok(outcome);
         }
         self.stage = Stage::Deal(0);
-        Ok(Headway::Going)
+        Ok(StepOutcome::Going)
     }
 
-    /// Deals some users, from this one on, out to the new slices.
+    /// Distributes some users, from `from` on, to the new slices.
     fn deal(&mut self, from: usize, order: &mut impl FnMut(Order)) -> Result<(), Error> {
         let book = self.slice.book();
         let to = book.users().min(from + USERS_PER_STEP);
         for slot in from..to {
-            for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
+            for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
                 if slot + ahead < book.users() {
-                    book.prefetch_slot((slot + ahead) as Slot, step);
+                    book.prefetch_slot((slot + ahead) as UserSlot, step);
                 }
             }
-            let user = book.user(slot as Slot);
-            let New { place, writer, names, room, .. } = &mut self.news[user.id().slice(self.new.slices) as usize];
-            if !room.take(user.id()) {
+            let user = book.user(slot as UserSlot);
+            let New { place, writer, names, occupancy, .. } =
+                &mut self.news[user.id().slice(self.new.slices) as usize];
+            if !occupancy.insert(user.id()) {
                 return Err(Error::NoRoom(*place, user.id()));
             }
             let owed = &mut self.owed;
@@ -368,18 +388,18 @@ impl Repartition {
         self.dealt.0 += book.users() as u64;
         self.dealt.1 += book.entries();
         self.slice = Slice::new(usize::MAX);
-        self.passed += self.olds.pop_front().expect("it was at hand").bytes_total();
+        self.passed += self.olds.pop_front().expect("the loaded slice is the first").bytes_total();
         self.stage = Stage::Load;
         Ok(())
     }
 
-    /// Brings a new slice to stable storage, and names its snapshot. There is no log, so the
-    /// snapshot needs none.
-    fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> Headway {
+    /// Brings a new slice to stable storage and publishes its manifest. There is no log yet, so the
+    /// snapshot's log position is 0.
+    fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> StepOutcome {
         let Some(New { place, writer, names, stage, .. }) = self.news.get_mut(new) else {
             self.next.push_back(DirectoryTask::Sync(Some(self.new.generation)));
             self.stage = Stage::Sync;
-            return Headway::Waiting;
+            return StepOutcome::Waiting;
         };
         let (place, owed) = (*place, &mut self.owed);
         let mut ask = |task| {
@@ -390,16 +410,16 @@ impl Repartition {
             NewStage::Filling => {
                 writer.finish(names, 0, &mut ask);
                 *stage = NewStage::Finished;
-                Headway::Waiting
+                StepOutcome::Waiting
             }
             NewStage::Finished => {
-                let manifest = writer.manifest(manifest::Slice::default());
+                let manifest = writer.manifest(manifest::SliceManifest::default());
                 ask(Task::Publish { text: manifest.write(place) });
-                Headway::Waiting
+                StepOutcome::Waiting
             }
             NewStage::Named => {
                 self.stage = Stage::Finish(new + 1);
-                Headway::Going
+                StepOutcome::Going
             }
         }
     }

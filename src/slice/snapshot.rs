@@ -1,38 +1,39 @@
-//! The scan that writes a snapshot: user after user, a bounded step at a time, while serving goes
-//! on.
+//! Snapshot scan: writes all users of a slice to a snapshot, in bounded steps, while the slice
+//! serves.
 //!
-//! Each user is written whole, as they are at that moment. Users who come meanwhile have higher
-//! slots, so the scan meets them too. When it is over, the log must become durable up to where it
-//! then ends: only then does every record that an image holds count.
+//! Each user is written whole, in the state of that moment. A user added during the scan gets a
+//! higher slot, so the scan still reaches it. An image may hold records that are not yet durable.
+//! After the last frame, the log must therefore become durable up to its end at that moment before
+//! the snapshot is synced and may be published.
 
 use super::disk::Task;
 use super::framing::{FRAME_BYTES, Framing};
-use super::{Headway, Lsn};
+use super::{Lsn, StepOutcome};
 use crate::journal::Place;
-use crate::journal::frame::Block;
+use crate::journal::frame::FrameBuffer;
 use crate::ledger::book::Book;
-use crate::ledger::index::Slot;
+use crate::ledger::index::UserSlot;
 use crate::ledger::memory::Step;
 
-/// Users that one step serialises, in bytes, while reads wait for it; the last of them may go
-/// beyond. Else a step makes a frame.
+/// Bytes of users that one step serialises while reads wait for it; the last user may exceed it.
+/// Without waiting reads, a step fills a whole frame.
 const SMALL_STEP_BYTES: usize = 8 << 10;
-/// Frames that are written at one time.
+/// Most frame writes in flight.
 const IN_FLIGHT: usize = 2;
-/// Buffers that a scan needs, and their room: for the largest of all but a few users. Who makes
-/// them has each byte written once, for a first touch of memory can take as long as many reads.
+/// Number of buffers that a scan needs. The disk that allocates them writes every byte once: a
+/// page's first touch can take as long as many reads.
 pub const BUFFERS: usize = IN_FLIGHT + 1;
-/// See [`BUFFERS`].
+/// Payload bytes of each of the [`BUFFERS`]: enough for the largest of all but a few users.
 pub const BUFFER_BYTES: usize = 5 << 18;
-/// Prefetch distance, in users: a user's parts; what hangs on these, half of it.
+/// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
 const AHEAD: usize = 8;
 
-/// Who waits for a step.
+/// Whether reads wait for the end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Traffic {
-    /// Reads come in.
+pub enum ReadLoad {
+    /// Reads arrive: steps are small.
     Reads,
-    /// Nobody but the feed.
+    /// Only the feed may be waiting: steps are large.
     NoReads,
 }
 
@@ -45,27 +46,27 @@ pub struct Scan {
     next_user: usize,
     in_flight: usize,
     failed: bool,
-    /// The frame of users that is being filled.
-    filling: Option<Block>,
-    blocks: Vec<Block>,
+    /// The users frame that is being filled.
+    filling: Option<FrameBuffer>,
+    blocks: Vec<FrameBuffer>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     Creating,
     Scanning,
-    /// All is written, or on its way; the log must reach this position.
+    /// All frames are written or in flight; the log must become durable up to this position.
     Scanned(Lsn),
     Syncing,
     Synced,
 }
 
-/// A snapshot cannot be written, and nothing of it is in flight any more.
+/// The snapshot failed, and none of its writes is in flight any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GivenUp;
+pub struct SnapshotFailed;
 
 impl Scan {
-    /// Begins a snapshot from which the log will be replayed from `segment` on. `place.file` is the
+    /// Begins a snapshot over which the log is replayed from `segment` on. `place.file` is the
     /// snapshot's number.
     pub fn begin(place: Place, segment: u64, ask: &mut impl FnMut(Task)) -> Self {
         ask(Task::Create { snapshot: place.file });
@@ -81,22 +82,24 @@ impl Scan {
         }
     }
 
-    /// Takes at most one step, a small one while reads come in. `position` is that of the log's
-    /// last record, `durable` up to where it is durable.
+    /// Takes at most one step, a small one while reads arrive. `position` is the position of the
+    /// log's last record; `durable` is the position up to which the log is durable.
     pub fn advance(
         &mut self,
         book: &Book,
-        traffic: Traffic,
+        traffic: ReadLoad,
         (position, durable): (Lsn, Lsn),
         ask: &mut impl FnMut(Task),
     ) {
         let step_bytes = match traffic {
-            Traffic::Reads => SMALL_STEP_BYTES,
-            Traffic::NoReads => FRAME_BYTES,
+            ReadLoad::Reads => SMALL_STEP_BYTES,
+            ReadLoad::NoReads => FRAME_BYTES,
         };
         match self.stage {
             _ if self.failed => {}
-            Stage::Scanning if self.in_flight < IN_FLIGHT => self.step(book, step_bytes, position, ask),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => {
+                self.step(book, step_bytes, position, ask)
+            }
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;
                 ask(Task::Sync { snapshot: self.framing.number() });
@@ -106,19 +109,20 @@ impl Scan {
     }
 
     fn step(&mut self, book: &Book, step_bytes: usize, position: Lsn, ask: &mut impl FnMut(Task)) {
-        let mut block = self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(Framing::block);
+        let mut block =
+            self.filling.take().or_else(|| self.blocks.pop()).unwrap_or_else(Framing::block);
         let users = book.users();
         let task = if self.framing.frames() == 0 {
             self.framing.first(self.segment, block)
         } else if self.next_user < users {
             let until = (block.payload_bytes() + step_bytes).min(FRAME_BYTES);
             while self.next_user < users && block.payload_bytes() < until {
-                for (ahead, step) in [(AHEAD, Step::Parts), (AHEAD / 2, Step::Deep)] {
+                for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
                     if self.next_user + ahead < users {
-                        book.prefetch_slot((self.next_user + ahead) as Slot, step);
+                        book.prefetch_slot((self.next_user + ahead) as UserSlot, step);
                     }
                 }
-                let user = book.user(self.next_user as Slot);
+                let user = book.user(self.next_user as UserSlot);
                 user.store(block.payload());
                 self.framing.count(user);
                 self.next_user += 1;
@@ -136,15 +140,15 @@ impl Scan {
         ask(task);
     }
 
-    /// The file was made, or could not be.
-    pub fn created(&mut self, buffers: Option<Vec<Block>>) {
+    /// The file was created, or could not be.
+    pub fn created(&mut self, buffers: Option<Vec<FrameBuffer>>) {
         self.failed |= buffers.is_none();
         self.blocks = buffers.unwrap_or_default();
         self.stage = Stage::Scanning;
     }
 
     /// A frame was written, or could not be.
-    pub fn written(&mut self, mut block: Block, ok: bool) {
+    pub fn written(&mut self, mut block: FrameBuffer, ok: bool) {
         self.in_flight -= 1;
         self.failed |= !ok;
         block.clear();
@@ -157,22 +161,22 @@ impl Scan {
         self.stage = Stage::Synced;
     }
 
-    /// What has come of it. When it is done, the snapshot is on stable storage, and may be named in
-    /// the manifest.
-    pub fn progress(&self) -> Result<Headway, GivenUp> {
+    /// State of the scan. After [`StepOutcome::Done`] the snapshot is on stable storage and may be
+    /// named in the manifest.
+    pub fn progress(&self) -> Result<StepOutcome, SnapshotFailed> {
         match self.stage {
-            Stage::Creating | Stage::Syncing => Ok(Headway::Waiting),
-            _ if self.failed && self.in_flight == 0 => Err(GivenUp),
-            _ if self.failed => Ok(Headway::Waiting),
-            Stage::Synced => Ok(Headway::Done),
-            Stage::Scanning if self.in_flight < IN_FLIGHT => Ok(Headway::Going),
-            Stage::Scanning | Stage::Scanned(_) => Ok(Headway::Waiting),
+            Stage::Creating | Stage::Syncing => Ok(StepOutcome::Waiting),
+            _ if self.failed && self.in_flight == 0 => Err(SnapshotFailed),
+            _ if self.failed => Ok(StepOutcome::Waiting),
+            Stage::Synced => Ok(StepOutcome::Done),
+            Stage::Scanning if self.in_flight < IN_FLIGHT => Ok(StepOutcome::Going),
+            Stage::Scanning | Stage::Scanned(_) => Ok(StepOutcome::Waiting),
         }
     }
 
-    /// Whether another step could be taken at once.
+    /// Whether another step can be taken at once.
     pub fn is_ready_for_step(&self) -> bool {
-        self.progress() == Ok(Headway::Going)
+        self.progress() == Ok(StepOutcome::Going)
     }
 
     /// The snapshot's number.
@@ -180,17 +184,17 @@ impl Scan {
         self.framing.number()
     }
 
-    /// The segment from which the log is replayed over it.
+    /// First segment of the log that is replayed over the snapshot.
     pub const fn segment(&self) -> u64 {
         self.segment
     }
 
-    /// Where the last frame begins.
+    /// Offset of the last frame; 0 until it is framed.
     pub const fn last_frame(&self) -> u64 {
         self.framing.last_frame()
     }
 
-    /// Bytes so far, those of the frame that is being filled included.
+    /// Bytes written so far, including the frame that is being filled.
     pub fn bytes(&self) -> u64 {
         self.framing.bytes() + self.filling.as_ref().map_or(0, |block| block.payload_bytes() as u64)
     }

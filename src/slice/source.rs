@@ -1,30 +1,37 @@
-//! Recovery from a disk that answers at once, for those who serve nobody meanwhile: whatever it
-//! asks is read on the spot.
+//! Blocking recovery: drives [`Recovery`] over a [`Source`] that performs each read at once.
+//!
+//! For callers that serve nobody meanwhile, such as import and verify.
 
 use super::disk::{Done, Task};
 use super::recovery::Recovery;
-use super::{Headway, Slice};
+use super::{Slice, StepOutcome};
 use crate::journal::{Fault, File};
 
-/// Where files are read from.
+/// Synchronous file access for recovery.
 pub trait Source {
-    /// Why reading failed.
+    /// Error of a failed read.
     type Error;
 
-    /// The size of a file; `None` if there is none.
+    /// Size of a file in bytes; `None` if the file does not exist.
     fn size(&mut self, file: File) -> Result<Option<u64>, Self::Error>;
 
-    /// Replaces what is in `into` by up to `bytes` bytes from `offset` on: fewer only where the
-    /// file ends.
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Self::Error>;
+    /// Replaces the contents of `into` by up to `bytes` bytes from `offset` on. They are fewer only
+    /// where the file ends.
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Self::Error>;
 }
 
-/// Why recovery ended.
+/// Reason why recovery failed.
 #[derive(Debug)]
 pub enum Error<E> {
-    /// The disk could not be read.
+    /// A file could not be read.
     Disk(E),
-    /// It was read, and something is not as it should be.
+    /// The files were read, and their contents are invalid.
     Fault(Fault),
 }
 
@@ -34,7 +41,7 @@ impl<E> From<Fault> for Error<E> {
     }
 }
 
-/// Sums up what there is to read.
+/// Determines the sizes of all files that recovery will read.
 pub fn measure<S: Source>(recovery: &mut Recovery, source: &mut S) -> Result<(), Error<S::Error>> {
     let mut slice = Slice::new(0);
     while !recovery.is_measured() {
@@ -43,27 +50,35 @@ pub fn measure<S: Source>(recovery: &mut Recovery, source: &mut S) -> Result<(),
     Ok(())
 }
 
-/// Takes a step. Returns whether it was the last; then [`Recovery::finish`].
-pub fn step<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut S) -> Result<bool, Error<S::Error>> {
+/// Takes one step. Returns true after the last one; then call [`Recovery::finish`].
+pub fn step<S: Source>(
+    recovery: &mut Recovery,
+    slice: &mut Slice,
+    source: &mut S,
+) -> Result<bool, Error<S::Error>> {
     loop {
         match advance(recovery, slice, source)? {
-            Headway::Waiting => {}
-            Headway::Going => return Ok(false),
-            Headway::Done => return Ok(true),
+            StepOutcome::Waiting => {}
+            StepOutcome::Going => return Ok(false),
+            StepOutcome::Done => return Ok(true),
         }
     }
 }
 
-fn advance<S: Source>(recovery: &mut Recovery, slice: &mut Slice, source: &mut S) -> Result<Headway, Error<S::Error>> {
+fn advance<S: Source>(
+    recovery: &mut Recovery,
+    slice: &mut Slice,
+    source: &mut S,
+) -> Result<StepOutcome, Error<S::Error>> {
     let mut asked = Vec::new();
-    let headway = recovery.advance(slice, &mut |task| asked.push(task))?;
+    let outcome = recovery.advance(slice, &mut |task| asked.push(task))?;
     for task in asked {
         recovery.done(serve(task, source).map_err(Error::Disk)?);
     }
-    Ok(headway)
+    Ok(outcome)
 }
 
-/// Does what a recovery asks.
+/// Performs a task that a recovery asks for: a measurement or a read.
 pub fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
     Ok(match task {
         Task::Measure { file } => Done::Measured { file, bytes: source.size(file)? },
@@ -71,6 +86,6 @@ pub fn serve<S: Source>(task: Task, source: &mut S) -> Result<Done, S::Error> {
             source.read(file, offset, bytes, &mut buffer)?;
             Done::Read { file, offset, buffer }
         }
-        other => unreachable!("recovery asks for nothing of this kind: {other:?}"),
+        other => unreachable!("recovery only measures and reads, but asked for {other:?}"),
     })
 }

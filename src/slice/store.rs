@@ -1,80 +1,82 @@
-//! What keeps a slice: its log, its snapshots and the manifest that says which of them count.
+//! Store of a slice: its log, its snapshots, and the manifest that names the files that count.
 //!
-//! A state machine without a disk. [`Store::advance`] asks for what is due, [`Store::done`] hears
-//! what was done; the engine and the simulation drive the same machine. A snapshot begins when the
-//! log has grown by more than a recovery should read, and is paced so that it is over long before
-//! the log has grown as much again. When it is current, what came before it is recycled.
+//! A state machine without a disk: [`Store::advance`] asks for tasks that are due, [`Store::done`]
+//! takes their completions. The engine and the simulation drive the same machine.
+//!
+//! A snapshot begins when the log has grown beyond what a recovery should read. It is paced to
+//! finish long before the log has grown as much again. Once the manifest names it, the segments and
+//! the snapshot that it replaces are recycled or removed.
 
 use super::disk::{Done, Task};
-use super::log::{Log, Segments, Tail, Written};
-use super::snapshot::{GivenUp, Scan, Traffic};
-use super::{Headway, LogSink, Lsn};
+use super::log::{Log, LogWrite, Segments, Tail};
+use super::snapshot::{ReadLoad, Scan, SnapshotFailed};
+use super::{LogSink, Lsn, StepOutcome};
 use crate::journal::{File, Place, manifest};
 use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
-/// A snapshot is written at this pace at least, in bytes a millisecond: a small share of a core and
-/// of a disk.
+/// Lowest pace of a snapshot, in bytes per millisecond: a small share of a core and of a disk.
 const PACE_BYTES: i64 = 16 << 10;
-/// For each byte of log that is written meanwhile, so many more, so that the snapshot is done
-/// first.
+/// Additional bytes of snapshot for each byte of log that is written meanwhile, so that the
+/// snapshot finishes first.
 const PACE_PER_LOG_BYTE: i64 = 8;
-/// Allowance that is saved up at most: what a turn may be late.
+/// Most allowance that is saved up, in bytes: it makes up for late turns.
 const SAVED_BYTES: i64 = 1 << 20;
-/// How long to wait until a snapshot that failed is begun again.
+/// Delay before a failed snapshot is begun again.
 const RETRY_MS: u64 = 10_000;
-/// The log may grow by so many times what begins a snapshot, beyond what a start found; then new
-/// entries are refused.
+/// Limit of log growth beyond what recovery found, as a multiple of the bytes that begin a
+/// snapshot. Above it, new entries are refused.
 const GROWTH: u64 = 8;
-/// Old segments that are kept for new ones.
+/// Most old segments that are kept for recycling.
 const RECYCLED: usize = 2;
 
-/// How a store was set up.
+/// Settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Generation and slice; the file is not looked at.
+    /// Generation and slice; the file is ignored.
     pub place: Place,
-    /// Bytes of log that begin a snapshot, if the last snapshot was not larger.
+    /// Bytes of log that begin a snapshot, unless the last snapshot was larger: then its size
+    /// counts.
     pub snapshot_after_bytes: u64,
-    /// How large the log's files are.
+    /// Sizes of the log's segments.
     pub segments: Segments,
 }
 
-/// What a store is told of a turn.
+/// What a store must know of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Turn {
-    /// The time, which never falls.
+    /// The time; it never decreases.
     pub now_ms: u64,
-    /// Who waits for the turn's end.
-    pub traffic: Traffic,
-    /// Whether somebody waits for the log, or nothing more will come soon. If not, it is written
-    /// when a block is full: the entries of one body, whose answer waits for the last of them, go
-    /// out together.
+    /// Whether reads wait for the end of the turn.
+    pub traffic: ReadLoad,
+    /// Whether somebody waits for the log, or no more records will come soon. If false, a write
+    /// begins only when its block is full, so that the entries of one body, whose answer waits for
+    /// the last of them, go out together.
     pub is_log_awaited: bool,
 }
 
-/// What recovery found.
+/// Result of recovery, from which a store continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// The manifest.
-    pub manifest: manifest::Slice,
-    /// The segments that it names, and their sizes.
+    /// The manifest that recovery read.
+    pub manifest: manifest::SliceManifest,
+    /// The segments that it names, as pairs of number and size.
     pub segments: Vec<(u64, u64)>,
-    /// Where the log ended.
+    /// End of the log.
     pub tail: Tail,
-    /// Bytes of the current snapshot.
+    /// Size of the current snapshot in bytes.
     pub snapshot_bytes: u64,
-    /// Bytes of log behind it.
+    /// Bytes of log that were read after it.
     pub log_bytes: u64,
 }
 
-/// Log, snapshots, manifest.
+/// The store of one slice.
 #[derive(Debug)]
 pub struct Store {
     settings: Settings,
     log: Log,
-    manifest: manifest::Slice,
+    manifest: manifest::SliceManifest,
     segments: VecDeque<(u64, u64)>,
     recycled: Vec<u64>,
     scan: Option<Scan>,
@@ -85,11 +87,11 @@ pub struct Store {
     snapshot_bytes: u64,
     /// Bytes of log that recovery found.
     found_bytes: u64,
-    /// Of all those and what was written since, how many the current snapshot covers, and how many
-    /// the scan will.
+    /// Bytes of log, of those found and those written since, that the current snapshot covers
+    /// (`covered_bytes`) and that the running scan will cover.
     covered_bytes: u64,
     scan_covers_bytes: u64,
-    /// Bytes of the snapshot that may be written now; what a step took beyond it is owed.
+    /// Bytes of the snapshot that may be written now. Negative if a step exceeded it.
     allowance: i64,
     paced_ms: u64,
     paced_log_bytes: u64,
@@ -98,10 +100,10 @@ pub struct Store {
     counts: Counts,
 }
 
-/// What a store has done.
+/// Counts of what a store has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Writes of the log.
+    /// Completed writes of the log.
     pub writes: u64,
     /// Segments begun.
     pub segments: u64,
@@ -109,12 +111,12 @@ pub struct Counts {
     pub snapshots: u64,
     /// Snapshots given up.
     pub failed_snapshots: u64,
-    /// Segments that could not be made.
+    /// Segments that could not be prepared.
     pub failed_segments: u64,
 }
 
 impl Counts {
-    /// Adds what another store has done.
+    /// Adds the counts of another store.
     pub fn add(&mut self, other: &Self) {
         self.writes += other.writes;
         self.segments += other.segments;
@@ -132,7 +134,7 @@ enum Publication {
 }
 
 impl Store {
-    /// A store that goes on where recovery ended.
+    /// A store that continues where recovery ended.
     pub fn new(settings: Settings, found: Found) -> Self {
         Self {
             settings,
@@ -157,7 +159,7 @@ impl Store {
         }
     }
 
-    /// Asks for what is due. Call it once a turn, and when something was done.
+    /// Asks for the tasks that are due. Call it once a turn, and after a completion.
     pub fn advance(&mut self, turn: Turn, book: &Book, ask: &mut impl FnMut(Task)) {
         let Turn { now_ms, traffic, is_log_awaited } = turn;
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
@@ -167,7 +169,7 @@ impl Store {
             return;
         }
         self.begin_scan(now_ms, ask);
-        self.allow(now_ms);
+        self.grow_allowance(now_ms);
         let Some(scan) = &mut self.scan else { return };
         let before = scan.bytes();
         if self.allowance > 0 || !scan.is_ready_for_step() {
@@ -175,9 +177,9 @@ impl Store {
         }
         self.allowance -= (scan.bytes() - before) as i64;
         match scan.progress() {
-            Ok(Headway::Going | Headway::Waiting) => {}
-            Ok(Headway::Done) => self.publish_snapshot(ask),
-            Err(GivenUp) => {
+            Ok(StepOutcome::Going | StepOutcome::Waiting) => {}
+            Ok(StepOutcome::Done) => self.publish_snapshot(ask),
+            Err(SnapshotFailed) => {
                 ask(Task::Remove { file: File::Snapshot(scan.number()) });
                 self.counts.failed_snapshots += 1;
                 self.retry_ms = now_ms + RETRY_MS;
@@ -200,7 +202,7 @@ impl Store {
         self.settings.snapshot_after_bytes.max(self.snapshot_bytes)
     }
 
-    /// Bytes of log since the start of what recovery read.
+    /// Bytes of log in total: those that recovery found and those written since.
     fn log_bytes(&self) -> u64 {
         self.found_bytes + self.log.written_bytes()
     }
@@ -210,21 +212,26 @@ impl Store {
         self.log_bytes() - self.covered_bytes
     }
 
-    fn allow(&mut self, now_ms: u64) {
+    fn grow_allowance(&mut self, now_ms: u64) {
         let passed_ms = now_ms - std::mem::replace(&mut self.paced_ms, now_ms);
         let written = self.log.written_bytes();
         let grown = written - std::mem::replace(&mut self.paced_log_bytes, written);
-        let more = |amount: u64, times: i64| i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(times);
+        let more = |amount: u64, times: i64| {
+            i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(times)
+        };
         let more = more(passed_ms, PACE_BYTES).saturating_add(more(grown, PACE_PER_LOG_BYTE));
         self.allowance = self.allowance.saturating_add(more).min(SAVED_BYTES);
     }
 
     fn publish_snapshot(&mut self, ask: &mut impl FnMut(Task)) {
-        let scan = self.scan.as_ref().expect("a scan is ready");
+        let scan = self.scan.as_ref().expect("only a finished scan is published");
         if self.publishing.contains(&Publication::Snapshot) {
             return;
         }
-        assert!(scan.last_frame() > 0 && scan.segment() >= self.manifest.first, "it is whole, and newer");
+        assert!(
+            scan.last_frame() > 0 && scan.segment() >= self.manifest.first,
+            "a published snapshot is complete and not older than the manifest"
+        );
         self.replaced = std::mem::replace(&mut self.manifest.snapshot, scan.number());
         self.manifest.snapshot_end = scan.last_frame();
         self.manifest.first = scan.segment();
@@ -236,22 +243,32 @@ impl Store {
         ask(Task::Publish { text: self.manifest.write(self.settings.place) });
     }
 
-    /// Hears what was done. Returns up to where the log is durable, if that is news.
+    /// Takes the completion of a task. Returns the position up to which the log is durable, if that
+    /// is new.
     pub fn done(&mut self, now_ms: u64, done: Done, ask: &mut impl FnMut(Task)) -> Option<Lsn> {
         match done {
-            Done::Written { file: File::Segment(segment), block, .. } => match self.log.written(segment, block) {
-                Written::Durable(lsn) => {
-                    assert!(lsn == self.log.durable() && lsn <= self.log.position(), "what was appended is durable");
-                    assert!(self.manifest.last == segment, "writes go to the segment that is named last");
-                    self.counts.writes += 1;
-                    return Some(lsn);
+            Done::Written { file: File::Segment(segment), block, .. } => {
+                match self.log.written(segment, block) {
+                    LogWrite::Durable(lsn) => {
+                        assert!(
+                            lsn == self.log.durable() && lsn <= self.log.position(),
+                            "the durable position is not past the last record"
+                        );
+                        assert!(
+                            self.manifest.last == segment,
+                            "writes go to the segment that is named last"
+                        );
+                        self.counts.writes += 1;
+                        return Some(lsn);
+                    }
+                    LogWrite::Header(segment) => {
+                        self.manifest.last = segment;
+                        self.manifest.first =
+                            if self.manifest.first == 0 { segment } else { self.manifest.first };
+                        self.publish(Publication::Segment, ask);
+                    }
                 }
-                Written::Headed(segment) => {
-                    self.manifest.last = segment;
-                    self.manifest.first = if self.manifest.first == 0 { segment } else { self.manifest.first };
-                    self.publish(Publication::Segment, ask);
-                }
-            },
+            }
             Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
             Done::Prepared { ok, .. } => {
                 self.counts.failed_segments += u64::from(!ok);
@@ -260,23 +277,25 @@ impl Store {
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
             Done::Published => self.published(ask),
-            Done::Measured { .. } | Done::Read { .. } | Done::Settled => unreachable!("a start is over"),
+            Done::Measured { .. } | Done::Read { .. } | Done::Settled => {
+                unreachable!("a store starts only after recovery")
+            }
         }
         None
     }
 
     fn scan(&mut self) -> &mut Scan {
-        self.scan.as_mut().expect("what was asked for is waited for")
+        self.scan.as_mut().expect("a scan lives until its tasks are done")
     }
 
     fn published(&mut self, ask: &mut impl FnMut(Task)) {
-        match self.publishing.pop_front().expect("a publication was asked for") {
+        match self.publishing.pop_front().expect("every completed publication was asked for") {
             Publication::Segment => {
                 self.counts.segments += 1;
                 self.segments.push_back(self.log.named());
             }
             Publication::Snapshot => {
-                let scan = self.scan.take().expect("a scan was published");
+                let scan = self.scan.take().expect("a scan lives until it is published");
                 self.counts.snapshots += 1;
                 self.snapshot_bytes = scan.bytes();
                 self.covered_bytes = self.scan_covers_bytes;
@@ -284,8 +303,11 @@ impl Store {
                     ask(Task::Remove { file: File::Snapshot(self.replaced) });
                 }
                 while self.segments.front().is_some_and(|&(segment, _)| segment < scan.segment()) {
-                    let (segment, bytes) = self.segments.pop_front().expect("it is there");
-                    if bytes == self.settings.segments.largest_bytes && self.recycled.len() < RECYCLED {
+                    let (segment, bytes) =
+                        self.segments.pop_front().expect("the front segment was just seen");
+                    if bytes == self.settings.segments.largest_bytes
+                        && self.recycled.len() < RECYCLED
+                    {
                         self.recycled.push(segment);
                     } else {
                         ask(Task::Remove { file: File::Segment(segment) });
@@ -295,14 +317,13 @@ impl Store {
         }
     }
 
-    /// The process is about to end: a snapshot that is not done is given up, so that the disk comes
-    /// to rest.
+    /// Begins shutdown: no snapshot is continued or begun any more, so that the disk comes to rest.
     pub fn drain(&mut self) {
         self.draining = true;
     }
 
-    /// When [`Self::advance`] is to be called at the latest, if a snapshot waits for its pace and
-    /// nothing else will happen.
+    /// Latest time of the next [`Self::advance`] in milliseconds, if a snapshot waits for its pace
+    /// and nothing else will happen.
     pub fn wakes_at_ms(&self) -> Option<u64> {
         let waits = !self.draining && self.scan.as_ref().is_some_and(Scan::is_ready_for_step);
         let owed_ms = self.allowance.min(1).abs_diff(1).div_ceil(PACE_BYTES as u64);
@@ -310,16 +331,16 @@ impl Store {
     }
 
     /// Whether entries must wait for the disk.
-    pub fn is_held(&self) -> bool {
-        self.log.is_held()
+    pub fn is_throttled(&self) -> bool {
+        self.log.is_throttled()
     }
 
-    /// Whether everything that was appended is durable.
+    /// Whether every appended record is durable.
     pub fn is_settled(&self) -> bool {
         self.log.is_settled()
     }
 
-    /// What was done so far.
+    /// Counts since the start.
     pub const fn counts(&self) -> &Counts {
         &self.counts
     }

@@ -1,4 +1,4 @@
-//! One seeded history, sent to a pair; and differences planted in it, which must be found.
+//! Sends one seeded history to a pair of servers, and plants differences that must be found.
 
 use super::pair::{Pair, Parted};
 use super::peer::Peers;
@@ -12,16 +12,17 @@ use serde_json::Value;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const STEPS: usize = 300;
-/// Steps before anything is planted.
+/// Steps before a difference is planted.
 const BEFORE: usize = 30;
 
-/// What the clock says; of a run that is repeated, what it said then.
+/// The clock, or `PURSER_NOW`: the clock of the run to repeat.
 pub fn now_ms() -> u64 {
-    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
+    let now =
+        || SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_millis();
     seeds::number("PURSER_NOW").unwrap_or_else(|| now().try_into().expect("a clock of this era"))
 }
 
-/// Which history, and with whom.
+/// A history and the peer to run it against.
 #[derive(Clone, Copy)]
 pub struct Run {
     pub seed: u64,
@@ -32,9 +33,10 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs it. Says how many answers were compared, or how to see the first difference again.
+    /// Returns the number of answers compared, or a report that says how to reproduce the first
+    /// difference.
     pub fn run(self, peers: &Peers) -> Result<usize, String> {
-        // Histories are spread over numbers of slices, and each has its own.
+        // The seed decides the number of slices: one, two or three.
         let mut pair = with_slices(1 + (self.seed % 3) as u32, || Pair::start(peers, self.peer));
         let mut planter = self.plant.map(Planter::new);
         let mut history = self.history();
@@ -54,11 +56,12 @@ impl Run {
         Ok(pair.compared)
     }
 
-    /// Reads all that is left of a user in the end.
+    /// Reads everything that the servers have of a user at the end.
     fn sweep(self, pair: &mut Pair, user: &str) -> Result<(), String> {
         let now_ms = self.now_ms;
         let balance = Step::Get { now_ms, target: format!("/v1/users/{user}/balance") };
-        let body = pair.ask(&request(&balance)).map_err(|parted| self.report(STEPS, balance, &parted))?;
+        let body =
+            pair.ask(&request(&balance)).map_err(|parted| self.report(STEPS, balance, &parted))?;
         let body: Value = serde_json::from_str(&body).expect("a body is JSON");
         let Some(latest) = body["as_of_ms"].as_u64() else { return Ok(()) };
         let atoms = Step::Batch { now_ms, body: sweep::batch(&sweep::atoms(user, latest)) };
@@ -80,15 +83,15 @@ impl Run {
         let Self { seed, now_ms, limits, peer, .. } = self;
         let test = format!("differential::{}_{peer}", if limits { "limits" } else { "histories" });
         format!(
-            "seed {seed} step {number}, again: PURSER_SEED={seed} PURSER_NOW={now_ms} cargo test --test purser {test} -- \
-             --exact\nthe model agrees with: {}\n{}",
+            "seed {seed} step {number}, again: PURSER_SEED={seed} PURSER_NOW={now_ms} cargo test \
+             --test purser {test} -- --exact\nthe model agrees with: {}\n{}",
             parted.who_says(status, &body),
             parted.shown()
         )
     }
 }
 
-/// The one history of a million entries, which ends at the limit of remembered ids.
+/// Runs the history of a million entries, which ends at the dedup window's limit.
 pub fn run_to_the_recent_limit(peers: &Peers, peer: &'static str) -> usize {
     let mut pair = Pair::start(peers, peer);
     for step in recent_limit() {
@@ -114,12 +117,12 @@ fn answer(model: &mut Model, step: Step) -> (u16, String) {
     (reply.status, reply.body)
 }
 
-/// What one side is told otherwise, once.
+/// A single difference in what the peer is sent.
 #[derive(Clone, Copy, Debug)]
 pub enum Plant {
-    /// One entry more, of one minor unit.
+    /// One additional entry of one minor unit.
     More,
-    /// An entry of one minor unit more.
+    /// An entry whose amount is one minor unit larger.
     Amount,
     /// An entry one bucket earlier.
     Earlier,
@@ -128,7 +131,7 @@ pub enum Plant {
 }
 
 impl Plant {
-    /// The entry as the peer is to get it.
+    /// Changes an entry to what the peer gets.
     fn change(self, entry: &mut Value) {
         let number = |name: &str| entry[name].as_u64().expect("an accepted entry has it");
         match self {
@@ -143,12 +146,12 @@ impl Plant {
     }
 }
 
-/// Finds an entry that is accepted both as it is and changed, and changes it.
+/// Finds an entry that is accepted both unchanged and changed, and changes it.
 struct Planter {
     plant: Plant,
     model: Model,
     now_ms: u64,
-    /// A body for the peer alone.
+    /// An additional body for the peer.
     more: Option<Vec<u8>>,
     is_done: bool,
 }
@@ -163,7 +166,8 @@ impl Planter {
         let Step::Feed { body, .. } = step else {
             return request(step);
         };
-        let mut lines: Vec<Vec<u8>> = body.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
+        let mut lines: Vec<Vec<u8>> =
+            body.split(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect();
         for line in &mut lines {
             let is_accepted = may_plant && !self.is_done && self.accepts(line);
             let changed = if is_accepted { self.change(line) } else { None };
@@ -174,7 +178,7 @@ impl Planter {
                 (None, _) => {}
             }
         }
-        // An entry more comes behind the others.
+        // The additional entry follows the body's own entries.
         if let Some(more) = self.more.take() {
             self.is_done = self.accepts(&more);
             self.more = self.is_done.then_some(more);
@@ -186,10 +190,11 @@ impl Planter {
         self.model.clone().apply_line(self.now_ms, line) == Verdict::Accepted
     }
 
-    /// A posted entry, changed, if it is accepted then too.
+    /// A posted entry with the planted change, if it is still accepted.
     fn change(&mut self, line: &[u8]) -> Option<Vec<u8>> {
         let mut entry: Value = serde_json::from_slice(line).ok()?;
-        if entry.get("kind").is_none() || entry.get("state").is_some_and(|state| state != "posted") {
+        if entry.get("kind").is_none() || entry.get("state").is_some_and(|state| state != "posted")
+        {
             return None;
         }
         self.plant.change(&mut entry);

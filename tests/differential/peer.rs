@@ -1,4 +1,5 @@
-//! The same service in Go: built once a run, started like ours, and heard with the tolerance that HTTP libraries need.
+//! The peer servers in Go: built once per run, started like Purser, and read by a client that
+//! tolerates what HTTP libraries do differently.
 
 use crate::server::{PATIENCE, Server};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
@@ -7,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The programs of the peers, each named after the library that speaks HTTP for it.
+/// Directory of the peers' programs, each named after its HTTP library.
 pub struct Peers {
     folder: PathBuf,
 }
 
 impl Peers {
-    /// Builds them, the first time. `None` if there is no Go here; what is left out then is printed.
+    /// Builds the peers on the first call. Without Go it prints what is skipped and returns
+    /// `None`.
     pub fn built(left_out: &str) -> Option<&'static Self> {
         static PEERS: OnceLock<Option<Peers>> = OnceLock::new();
         let peers = PEERS.get_or_init(build).as_ref();
@@ -36,13 +38,15 @@ fn build() -> Option<Peers> {
     go.arg("build").arg("-C").arg(sources).arg("-o").arg(&folder).arg("./cmd/...");
     match go.output() {
         Ok(output) if output.status.success() => Some(Peers { folder }),
-        Ok(output) => panic!("the peers cannot be built: {}", String::from_utf8_lossy(&output.stderr)),
+        Ok(output) => {
+            panic!("the peers cannot be built: {}", String::from_utf8_lossy(&output.stderr))
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => panic!("go does not run: {error}"),
     }
 }
 
-/// What two servers must agree on in an answer.
+/// The parts of an answer that must be equal for both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Said {
     pub status: u16,
@@ -52,7 +56,7 @@ pub struct Said {
     pub body: String,
 }
 
-/// One connection, which is made anew when the server has ended it.
+/// A connection that is reopened after the server has closed it.
 pub struct Talk {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
@@ -64,7 +68,8 @@ impl Talk {
         Self { address, stream: connect(address), is_over: false }
     }
 
-    /// Writes a request. A server may answer, and end the connection, before it has taken all.
+    /// Writes a request. Write errors are ignored: a server may answer and close the connection
+    /// before it has read everything.
     pub fn send(&mut self, request: &[u8]) {
         if std::mem::take(&mut self.is_over) {
             self.stream = connect(self.address);
@@ -72,7 +77,7 @@ impl Talk {
         let _ = self.stream.get_mut().write_all(request);
     }
 
-    /// Reads the answer; to a `HEAD` it has no body.
+    /// Reads the final answer; an answer to `HEAD` has no body.
     pub fn hear(&mut self, head_only: bool) -> Result<Said> {
         let said = loop {
             let said = self.answer(head_only)?;
@@ -83,7 +88,7 @@ impl Talk {
         Ok(said)
     }
 
-    /// Whether the next request goes out on a new connection.
+    /// Makes the next request open a new connection.
     pub fn renew(&mut self) {
         self.is_over = true;
     }
@@ -92,7 +97,8 @@ impl Talk {
         let status_line = self.line()?;
         let status = status_line.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.ok_or_else(|| bad(&status_line))?;
-        let mut said = Said { status, content_type: None, etag: None, allow: None, body: String::new() };
+        let mut said =
+            Said { status, content_type: None, etag: None, allow: None, body: String::new() };
         let (mut length, mut is_chunked) = (0, false);
         loop {
             let line = self.line()?;
@@ -126,7 +132,7 @@ impl Talk {
             let line = self.line()?;
             let size = usize::from_str_radix(&line, 16).map_err(|_| bad(&line))?;
             body.extend(self.bytes(size)?);
-            // A chunk's end, or that of trailers, of which there are none.
+            // The line end of a chunk, or of the empty trailer section.
             self.line()?;
             if size == 0 {
                 return Ok(body);

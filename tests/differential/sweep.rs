@@ -1,4 +1,4 @@
-//! Reads that leave nothing of a user unseen, for one whose latest entry is at `latest`.
+//! Reads that cover everything of a user whose latest entry is at `latest`.
 
 const MINUTE: u64 = 60_000;
 const BUCKET: u64 = 15 * MINUTE;
@@ -16,7 +16,7 @@ const WINDOWS: [(&str, u64); 8] = [
     ("400d", 400 * DAY),
 ];
 
-/// One question, as a single read has it and as a batch does.
+/// A read, as a target and as a batch item.
 pub struct Question {
     pub target: String,
     pub item: String,
@@ -40,18 +40,21 @@ impl Question {
     fn stats(user: &str, window: &str, at_ms: u64) -> Self {
         Self {
             target: format!("/v1/users/{user}/stats?window={window}&at_ms={at_ms}"),
-            item: format!(r#"{{"user_id":"{user}","read":"stats","window":"{window}","at_ms":{at_ms}}}"#),
+            item: format!(
+                r#"{{"user_id":"{user}","read":"stats","window":"{window}","at_ms":{at_ms}}}"#
+            ),
         }
     }
 }
 
-/// A batch of questions.
+/// The body of a batch of reads.
 pub fn batch<'q>(questions: impl IntoIterator<Item = &'q Question>) -> Vec<u8> {
     let items: Vec<_> = questions.into_iter().map(|question| question.item.as_str()).collect();
     format!(r#"{{"requests":[{}]}}"#, items.join(",")).into_bytes()
 }
 
-/// Windows that begin or end at an edge, or an instant before it: of the grains, of what is kept, of what a bank books by.
+/// Reads with windows that begin or end at an edge, or one millisecond before it: edges of buckets,
+/// of retention, and of the periods that a bank books by.
 pub fn edges(user: &str, latest: u64) -> Vec<Question> {
     let back = |span: u64, grain: u64| latest.saturating_sub(span) / grain * grain;
     let edges = [
@@ -75,11 +78,14 @@ pub fn edges(user: &str, latest: u64) -> Vec<Question> {
     all
 }
 
-/// The smallest ranges that can be told apart, each by itself: what any window shows is a sum of them. Fewer than 1,000.
+/// One read per bucket, the smallest ranges that can be told apart: any window's result is a sum of
+/// theirs. Fewer than 1,000 reads.
 pub fn atoms(user: &str, latest: u64) -> Vec<Question> {
     let mut all = vec![Question::balance(user), Question::lifetime(user)];
-    for (window, grain, count) in [("15m", BUCKET, 27 * 4 + 1), ("1h", HOUR, 9 * 24 + 1), ("1d", DAY, 402)] {
-        // The last instant of each, so that the range is that one alone.
+    for (window, grain, count) in
+        [("15m", BUCKET, 27 * 4 + 1), ("1h", HOUR, 9 * 24 + 1), ("1d", DAY, 402)]
+    {
+        // The last millisecond of each bucket, so that the range is that bucket alone.
         let first_end = (latest / grain + 1) * grain - 1;
         let ends = (0..count).map_while(|back| first_end.checked_sub(back * grain));
         all.extend(ends.map(|end| Question::stats(user, window, end)));

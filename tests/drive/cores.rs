@@ -1,4 +1,5 @@
-//! Several cores with a slice each, and a mesh that carries what one has sent when the other's turn comes.
+//! Several cores with one slice each, and a mesh that delivers messages when the receiving core
+//! takes its turn.
 
 use super::driver::{Core, UNLIMITED};
 use super::ram_disk::RamDisk;
@@ -11,35 +12,39 @@ use purser::server::topology::Topology;
 use purser::slice::Slice;
 use std::collections::VecDeque;
 
-/// Cores, and the connections to them. A core whose turn does not come stands still. Disks do at once what they are asked.
+/// Cores and the connections to them. A core runs only when it is given a turn. Disks complete
+/// every task at once.
 pub struct Cores {
     pub clock_ms: u64,
     cores: Vec<Core>,
     disks: Vec<Vec<(u32, RamDisk)>>,
-    /// What has come for each core, and from which.
-    come: Vec<VecDeque<(u32, Message)>>,
+    /// Messages for each core, with the core that sent them.
+    arrived: Vec<VecDeque<(u32, Message)>>,
     lines: Vec<(usize, Slot)>,
 }
 
-/// The monotonic clock at the start.
+/// Monotonic clock at the start.
 const START_MS: u64 = 10_000;
 
 impl Cores {
-    /// So many cores, whose wall clocks stand at `now_ms`.
+    /// Creates this many cores with wall clocks at `now_ms`.
     pub fn new(cores: usize, credits: u32, now_ms: u64) -> Self {
         Self::with(cores, credits, now_ms, UNLIMITED, true)
     }
 
-    /// The same, with these limits, and logs only if they are kept.
+    /// Like [`Self::new`], with these limits, and with logs if `is_kept`.
     pub fn with(cores: usize, credits: u32, now_ms: u64, limits: Limits, is_kept: bool) -> Self {
         let count = cores as u32;
         let new = |core| server(Topology::new(core, count, count), credits, limits, is_kept);
         let (machines, disks): (Vec<_>, Vec<_>) = (0..count).map(new).unzip();
         let mut cores = Self {
             clock_ms: 0,
-            cores: (0..).zip(machines).map(|(core, machine)| Core::new(machine, core, START_MS, now_ms)).collect(),
+            cores: (0..)
+                .zip(machines)
+                .map(|(core, machine)| Core::new(machine, core, START_MS, now_ms))
+                .collect(),
             disks,
-            come: (0..cores).map(|_| VecDeque::new()).collect(),
+            arrived: (0..cores).map(|_| VecDeque::new()).collect(),
             lines: Vec::new(),
         };
         while !cores.cores.iter().all(|core| core.is_serving) {
@@ -48,7 +53,7 @@ impl Cores {
         cores
     }
 
-    /// How many there are.
+    /// Number of cores.
     pub fn len(&self) -> usize {
         self.cores.len()
     }
@@ -65,7 +70,7 @@ impl Cores {
         self.cores[core].clocks.monotonic_ms = START_MS + self.clock_ms;
     }
 
-    /// Hands a connection bytes, in a turn of its core in which nothing else comes.
+    /// Delivers bytes on a connection, in a turn of its core without other events.
     pub fn send(&mut self, line: usize, bytes: &[u8]) {
         let (core, slot) = self.lines[line];
         self.set_clock(core);
@@ -73,26 +78,31 @@ impl Cores {
         self.deliver(core);
     }
 
-    /// Hands connections of one core bytes, all of them in one turn, behind what other cores have sent it.
+    /// Delivers bytes on connections of one core, all in one turn, after the messages from other
+    /// cores.
     pub fn send_at_once(&mut self, sent: &[(usize, &[u8])]) {
         let (core, _) = self.lines[sent[0].0];
         self.set_clock(core);
-        let Self { cores, come, lines, .. } = self;
+        let Self { cores, arrived, lines, .. } = self;
         cores[core].turn(|machine| {
-            come[core].drain(..).for_each(|(from, message)| machine.message(from, message));
+            arrived[core].drain(..).for_each(|(from, message)| machine.message(from, message));
             sent.iter().for_each(|&(line, bytes)| machine.received(lines[line].1, bytes));
         });
         self.deliver(core);
     }
 
-    /// Bytes that are reserved for answers and bodies, on all cores.
+    /// Bytes reserved for answers and bodies, on all cores.
     pub fn reserved_bytes(&self) -> usize {
-        self.cores.iter().map(|core| core.machine.reserved_bytes()).map(|(answers, bodies)| answers + bodies).sum()
+        self.cores
+            .iter()
+            .map(|core| core.machine.reserved_bytes())
+            .map(|(answers, bodies)| answers + bodies)
+            .sum()
     }
 
     pub fn progress(&mut self, line: usize) -> Progress {
         let (core, slot) = self.lines[line];
-        self.cores[core].machine.connections().progress(slot).expect("it is there")
+        self.cores[core].machine.connections().progress(slot).expect("the connection is open")
     }
 
     /// Whether the server has sent its last byte on a connection.
@@ -102,35 +112,39 @@ impl Cores {
         end.is_shut || end.is_closed
     }
 
-    /// Whether a connection waits for nothing but a request.
+    /// Whether a connection waits only for its next request.
     pub fn is_idle(&mut self, line: usize) -> bool {
         let (core, slot) = self.lines[line];
-        let connection = self.cores[core].machine.connections().get(slot).expect("it is there");
+        let connection =
+            self.cores[core].machine.connections().get(slot).expect("the connection is open");
         connection.progress() == Progress::Idle && connection.gaps() == 0
     }
 
-    /// Whether nothing of a core's, nor of others', is under way there.
+    /// Whether a core has nothing in flight, neither its own requests nor those of other cores.
     pub fn is_settled(&self, core: usize) -> bool {
         self.cores[core].machine.is_quiet()
     }
 
-    /// Answers so far, of all cores.
+    /// Answers so far, on all cores.
     pub fn answered(&self) -> u64 {
         self.cores.iter().map(|core| core.machine.counters().answers_total()).sum()
     }
 
-    /// The ledger of a core's slice.
+    /// The slice of a core.
     pub fn slice(&self, core: usize) -> &Slice {
-        self.cores[core].machine.slices().next().expect("each core has one")
+        self.cores[core].machine.slices().next().expect("each core has one slice")
     }
 
-    /// A core's turn: what has come for it, then whatever it has at hand. All that it has applied is durable at the end.
+    /// Runs a core's turn: delivers its messages, then runs turns until it has no work left.
+    /// Everything that it applied is durable at the end.
     pub fn turn(&mut self, core: usize) {
         self.set_clock(core);
-        let Self { cores, come, .. } = self;
+        let Self { cores, arrived, .. } = self;
         let one = &mut cores[core];
-        let come = &mut come[core];
-        one.turn(|machine| come.drain(..).for_each(|(from, message)| machine.message(from, message)));
+        let arrived = &mut arrived[core];
+        one.turn(|machine| {
+            arrived.drain(..).for_each(|(from, message)| machine.message(from, message))
+        });
         loop {
             let is_busy = self.deliver(core);
             if !is_busy && !self.cores[core].has_work() {
@@ -140,28 +154,32 @@ impl Cores {
         }
     }
 
-    /// Carries away what a core has sent, and has its disks do what it has asked. Returns whether they did anything.
+    /// Collects the messages that a core has sent, and executes its disk tasks. Returns whether
+    /// there were any tasks.
     fn deliver(&mut self, core: usize) -> bool {
-        let Self { cores, disks, come, .. } = self;
+        let Self { cores, disks, arrived, .. } = self;
         let one = &mut cores[core];
         for (to, message) in one.messages.drain(..) {
-            come[to as usize].push_back((core as u32, message));
+            arrived[to as usize].push_back((core as u32, message));
         }
         let has_asked = !one.tasks.is_empty();
         for (slice, task) in one.tasks.drain(..) {
-            let (_, disk) = disks[core].iter_mut().find(|(of, _)| *of == slice).expect("it is a slice of the core");
+            let (_, disk) = disks[core]
+                .iter_mut()
+                .find(|(of, _)| *of == slice)
+                .expect("tasks are for slices of the core");
             one.done.extend(disk.work(task).map(|done| (slice, done)));
         }
         has_asked
     }
 
-    /// What a connection was sent.
+    /// Bytes that the server has sent on a connection.
     pub fn inbox(&mut self, line: usize) -> &mut Vec<u8> {
         let (core, slot) = self.lines[line];
         &mut self.cores[core].ends[slot as usize].inbox
     }
 
-    /// Takes the same as text.
+    /// Takes these bytes as text.
     pub fn text(&mut self, line: usize) -> String {
         String::from_utf8(std::mem::take(self.inbox(line))).expect("answers are text")
     }

@@ -1,4 +1,5 @@
-//! The machine of a core without an engine: bytes in, bytes out, with the clocks in the test's hand.
+//! Test harness for the machine of a core without an engine: bytes in, bytes out, with clocks set
+//! by the test.
 
 #[path = "../../benches/common/driver.rs"]
 pub mod driver;
@@ -13,7 +14,7 @@ use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
 use purser::server::limits::CREDITS;
 use purser::server::machine::{Machine as _, Slot};
-use purser::server::owner::Kept;
+use purser::server::owner::Stored;
 use purser::server::progress::Progress;
 use purser::server::topology::Topology;
 use purser::slice::log::Segments;
@@ -21,16 +22,21 @@ use purser::slice::recovery::Recovery;
 use purser::slice::store::Settings;
 use ram_disk::RamDisk;
 
-/// What keeps a slice on an empty disk.
-fn kept(slice: u32, slices: u32) -> (Kept, RamDisk) {
+/// Settings and recovery for a slice on an empty disk.
+fn kept(slice: u32, slices: u32) -> (Stored, RamDisk) {
     let place = Place { generation: 1, slice, file: 0 };
     let settings = Settings { place, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
     let disk = RamDisk::new(place);
-    (Kept { settings, recovery: Recovery::new(place, slices, disk.manifest) }, disk)
+    (Stored { settings, recovery: Recovery::new(place, slices, disk.manifest) }, disk)
 }
 
-/// The machine of a core, with a disk for each of its slices if they are kept.
-fn server(topology: Topology, credits: u32, limits: Limits, is_kept: bool) -> (Server, Vec<(u32, RamDisk)>) {
+/// The machine of a core with a disk for each of its slices; the disks are used if `is_kept`.
+fn server(
+    topology: Topology,
+    credits: u32,
+    limits: Limits,
+    is_kept: bool,
+) -> (Server, Vec<(u32, RamDisk)>) {
     let slices: Vec<_> = topology.slices_here().collect();
     let (mut keeps, mut disks) = (Vec::new(), Vec::new());
     for slice in slices {
@@ -42,7 +48,7 @@ fn server(topology: Topology, credits: u32, limits: Limits, is_kept: bool) -> (S
     (Server::new(setup), disks)
 }
 
-/// One connection to a core that is alone, and what it was sent.
+/// One connection to a single core, and the bytes sent on it.
 pub struct Wire {
     pub core: Core,
     slot: Slot,
@@ -50,12 +56,12 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// To a core that keeps nothing.
+    /// Connects to a core without a log.
     pub fn new(now_ms: u64) -> Self {
         Self::of(now_ms, false)
     }
 
-    /// To a core with a log, whose disk works when it is told to.
+    /// Connects to a core with a log; its disk works only on [`Self::work`].
     pub fn keeping(now_ms: u64) -> Self {
         Self::of(now_ms, true)
     }
@@ -68,12 +74,12 @@ impl Wire {
         wire
     }
 
-    /// Moves the wall clock.
+    /// Sets the wall clock.
     pub fn set_now(&mut self, now_ms: u64) {
         self.core.clocks.unix_ms = now_ms;
     }
 
-    /// Hands bytes in, and lets the connection go on until it waits for more.
+    /// Delivers bytes and runs turns until the connection waits for more.
     pub fn send(&mut self, bytes: &[u8]) {
         if self.is_open() {
             self.core.send(self.slot, bytes);
@@ -81,13 +87,17 @@ impl Wire {
         }
     }
 
-    /// Lets the disk do all that it is asked.
+    /// Runs turns and disk tasks until nothing is left to do.
     pub fn work(&mut self) {
         loop {
             self.core.turn(|_| {});
             let mut is_over = !self.core.has_work();
             for (slice, task) in std::mem::take(&mut self.core.tasks) {
-                let (_, disk) = self.disks.iter_mut().find(|(of, _)| *of == slice).expect("it is a slice of the core");
+                let (_, disk) = self
+                    .disks
+                    .iter_mut()
+                    .find(|(of, _)| *of == slice)
+                    .expect("tasks are for slices of the core");
                 self.core.done.extend(disk.work(task).map(|done| (slice, done)));
                 is_over = false;
             }
@@ -97,28 +107,27 @@ impl Wire {
         }
     }
 
-    /// Whether the connection is open.
     pub fn is_open(&self) -> bool {
         let end = &self.core.ends[self.slot as usize];
         !end.is_shut && !end.is_closed
     }
 
-    /// What the connection waits for; `None` if it is over.
+    /// State of the connection; `None` if it has ended.
     pub fn progress(&mut self) -> Option<Progress> {
         self.is_open().then(|| self.core.machine.connections().progress(self.slot)).flatten()
     }
 
-    /// What was sent, and nobody has taken.
+    /// Bytes sent by the server and not yet taken.
     pub fn sent(&self) -> &[u8] {
         &self.core.ends[self.slot as usize].inbox
     }
 
-    /// Takes what was sent.
+    /// Takes the bytes sent by the server.
     pub fn take(&mut self) -> Vec<u8> {
         self.core.take(self.slot)
     }
 
-    /// Forgets what was sent.
+    /// Discards the bytes sent by the server.
     pub fn clear(&mut self) {
         self.core.ends[self.slot as usize].inbox.clear();
     }
@@ -128,7 +137,7 @@ impl Wire {
         self.core.machine.counters().answers_total()
     }
 
-    /// Hands a request in and takes its whole answer; on a new connection, if the last one is over.
+    /// Sends a request and takes its whole answer; reconnects if the last connection has ended.
     pub fn ask(&mut self, request: &[u8]) -> Answer {
         if !self.is_open() {
             self.slot = self.core.connect();
@@ -138,7 +147,7 @@ impl Wire {
     }
 }
 
-/// An answer, taken apart.
+/// A parsed answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
@@ -150,9 +159,13 @@ pub struct Answer {
 impl Answer {
     fn read(bytes: &[u8]) -> Self {
         let text = std::str::from_utf8(bytes).expect("answers are text");
-        let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer in {text:?}"));
+        let (head, body) =
+            text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no whole answer in {text:?}"));
         let header = |name: &str| {
-            head.lines().skip(1).find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).map(str::to_owned)
+            head.lines()
+                .skip(1)
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+                .map(str::to_owned)
         };
         let length: usize = header("content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
         assert_eq!(body.len(), length, "one answer of the stated length: {text:?}");
@@ -170,9 +183,10 @@ pub fn get(target: &str) -> Vec<u8> {
 }
 
 pub fn post(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
     let head = format!(
-        "POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n",
-        body.len()
+        "POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n\
+         content-length: {length}\r\n\r\n"
     );
     [head.as_bytes(), body].concat()
 }

@@ -1,8 +1,7 @@
-//! The source files of `src`, and the paths that each names: what the house rules look at.
+//! Textual reader for the source files of `src`: their code and the paths that they name.
 //!
-//! Reading is textual. Comments, strings and tests are left out; `use` trees are expanded; a path that
-//! begins with `crate`, `purser`, `super`, `self` or the name of a child module counts, in a `use` or
-//! in code.
+//! Comments, strings and tests are left out, and `use` trees are expanded. A path counts, in a
+//! `use` or in code, if it begins with `crate`, `purser`, `super`, `self` or a child module's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -31,13 +30,13 @@ pub fn sources() -> Vec<(String, String)> {
     found.iter().map(|path| (named(path), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The room of a file: `src/api/json.rs` → `api`, `src/metrics.rs` → `metrics`.
+/// The top-level module of a file: `src/api/json.rs` → `api`, `src/metrics.rs` → `metrics`.
 pub fn room(file: &str) -> &str {
     let rest = file.strip_prefix("src/").unwrap();
     rest.split_once('/').map_or_else(|| rest.strip_suffix(".rs").unwrap(), |(room, _)| room)
 }
 
-/// The code of a file: without its tests, comments and strings.
+/// The code of a file, without its tests and comments.
 pub fn code(text: &str) -> String {
     let tests = text.match_indices("#[cfg(test)]\n").find(|(at, mark)| {
         let next = text[at + mark.len()..].lines().next().unwrap_or_default();
@@ -48,18 +47,18 @@ pub fn code(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// A path from the crate's root: `["ledger", "book", "Book"]`.
+/// A path from the crate root: `["ledger", "book", "Book"]`.
 pub type Names = Vec<String>;
 
-/// What a file names of others.
+/// A source file with the paths that it names.
 pub struct Module {
     pub file: String,
-    /// Where the file is in the tree: `src/api/json.rs` → `["api", "json"]`.
+    /// The file's module path: `src/api/json.rs` → `["api", "json"]`.
     pub at: Names,
-    /// Every path that it names.
+    /// Every path that the file names.
     pub paths: BTreeSet<Names>,
-    /// What its `use` items bring in, by the name that it has here. A child, or anyone if the item is
-    /// `pub`, can reach it by that name.
+    /// Paths imported by `use` items, by their local name. A child module, or any module if the
+    /// item is `pub`, can use that name.
     pub uses: BTreeMap<String, Names>,
 }
 
@@ -73,7 +72,8 @@ impl Module {
         };
         let text = code(text);
         let tokens = tokens(&text);
-        let children: BTreeSet<_> = tokens.windows(3).filter(|w| w[0] == "mod" && w[2] == ";").map(|w| w[1]).collect();
+        let children: BTreeSet<_> =
+            tokens.windows(3).filter(|w| w[0] == "mod" && w[2] == ";").map(|w| w[1]).collect();
         let (mut paths, mut uses) = (BTreeSet::new(), BTreeMap::new());
         for (number, token) in tokens.iter().enumerate() {
             let before = number.checked_sub(1).map_or("", |before| tokens[before]);
@@ -98,12 +98,12 @@ impl Module {
     }
 }
 
-/// All files of `src`, in order.
+/// All files of `src`, sorted by path.
 pub fn modules() -> Vec<Module> {
     sources().iter().map(|(file, text)| Module::new(file, text)).collect()
 }
 
-/// The file that a path leads to, and the name in it, if the path goes on.
+/// The file that a path leads to, and the next name of the path after that file's module.
 pub fn lookup<'a>(modules: &'a [Module], path: &[String]) -> Option<(&'a Module, Option<String>)> {
     (0..=path.len()).rev().find_map(|end| {
         let module = modules.iter().find(|module| module.at == path[..end])?;
@@ -111,7 +111,8 @@ pub fn lookup<'a>(modules: &'a [Module], path: &[String]) -> Option<(&'a Module,
     })
 }
 
-/// Identifiers, strings, `::` and single marks. A string ends on its line, or is a mark alone.
+/// Tokens: identifiers, strings, `::` and single characters. A quote that is not closed on its line
+/// is a token of its own.
 fn tokens(code: &str) -> Vec<&str> {
     let mut tokens = Vec::new();
     let mut rest = code.trim_start();
@@ -131,7 +132,7 @@ fn tokens(code: &str) -> Vec<&str> {
     tokens
 }
 
-/// Where the string that `rest` begins with ends, if it does so on its line.
+/// End of the string that `rest` begins with, if it is on the same line.
 fn string_end(rest: &str) -> Option<usize> {
     let mut escaped = false;
     let line = rest.lines().next()?;
@@ -162,10 +163,13 @@ fn tree<'a>(
                 tokens.next();
                 break;
             }
-            Some(name) if name == "*" || name.starts_with(|c: char| c.is_alphanumeric() || c == '_') => {
+            Some(name)
+                if name == "*" || name.starts_with(|c: char| c.is_alphanumeric() || c == '_') =>
+            {
                 prefix.push(name);
                 if tokens.next_if_eq(&"::").is_none() {
-                    let renamed = tokens.next_if_eq(&"as").and_then(|_| tokens.next().map(str::to_owned));
+                    let renamed =
+                        tokens.next_if_eq(&"as").and_then(|_| tokens.next().map(str::to_owned));
                     found.push((prefix.clone(), renamed));
                     break;
                 }
@@ -176,8 +180,8 @@ fn tree<'a>(
     prefix.truncate(depth);
 }
 
-/// A path as the module `at` writes it, from the crate's root. A path that ends in `self` is that of the
-/// module before it; one that ends in `*` leads into the module.
+/// Resolves a path written in module `at` to one from the crate root. `self` and `*` at the end are
+/// dropped: both name the module before them.
 fn absolute(at: &[String], path: &[&str]) -> Option<Names> {
     let (mut from, rest) = match path[0] {
         "crate" | "purser" => (Vec::new(), &path[1..]),
@@ -188,7 +192,9 @@ fn absolute(at: &[String], path: &[&str]) -> Option<Names> {
         }
         _ => (at.to_vec(), path),
     };
-    from.extend(rest.iter().filter(|name| !["self", "*"].contains(*name)).map(|name| (*name).to_owned()));
+    from.extend(
+        rest.iter().filter(|name| !["self", "*"].contains(*name)).map(|name| (*name).to_owned()),
+    );
     Some(from)
 }
 
@@ -198,12 +204,21 @@ fn paths_are_found_wherever_they_are_written() {
         let module = Module::new(file, text);
         module.paths.iter().map(|path| path.join("::")).collect::<Vec<_>>().join(" ")
     };
-    assert_eq!(found("src/engine/cores.rs", "use crate::engine::executor::Executor;"), "engine::executor::Executor");
+    assert_eq!(
+        found("src/engine/cores.rs", "use crate::engine::executor::Executor;"),
+        "engine::executor::Executor"
+    );
     assert_eq!(found("src/a/b.rs", "use crate::{api, x::{self, y::Z as Q}};"), "api x x::y::Z");
     assert_eq!(found("src/a/b.rs", "use super::super::c::D; use self::e::*;"), "a::b::e c::D");
-    assert_eq!(found("src/a/mod.rs", "mod c;\nfn f() -> crate::http::Refusal { c::g(d::h) }"), "a::c::g http::Refusal");
+    assert_eq!(
+        found("src/a/mod.rs", "mod c;\nfn f() -> crate::http::Refusal { c::g(d::h) }"),
+        "a::c::g http::Refusal"
+    );
     assert_eq!(found("src/a/b.rs", "pub(in crate::http) fn f(x: super::X<'_>) {}"), "a::X");
-    assert_eq!(found("src/a/b.rs", "// use crate::http\n#[cfg(test)]\nmod tests {\nuse crate::cli;\n}"), "");
+    assert_eq!(
+        found("src/a/b.rs", "// use crate::http\n#[cfg(test)]\nmod tests {\nuse crate::cli;\n}"),
+        ""
+    );
     assert_eq!(found("src/a/b.rs", r#"f(b'"', "\"crate::x", '\"', crate::y)"#), "y");
     assert_eq!(found("src/main.rs", "purser::cli::main()"), "cli::main");
 }

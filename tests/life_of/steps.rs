@@ -1,15 +1,15 @@
-//! Runs a piece of work one instruction at a time (`ptrace`), in a forked child of this process.
+//! Single-stepping with `ptrace`: runs work one instruction at a time in a forked child.
 //!
-//! The child has the memory of its parent, so what was set up before is there, and a function has
-//! the same address in both.
+//! The child has a copy of its parent's memory: everything set up before is there, and each
+//! function has the same address in both.
 
 use std::io::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Instructions after which a child is given up: far more than one request takes.
+/// Most instructions of a child before it is killed: far more than one request takes.
 const MOST: usize = 20_000_000;
 
-/// Where one instruction found the CPU.
+/// Registers before one instruction.
 #[derive(Clone, Copy, Debug)]
 pub struct At {
     /// The program counter.
@@ -18,8 +18,8 @@ pub struct At {
     pub sp: u64,
 }
 
-/// Runs `work` in a child, and tells `look` each instruction of it. `Err` says why this machine
-/// does not let us.
+/// Runs `work` in a child and calls `look` for each of its instructions. `Err` says why this
+/// machine does not allow that.
 #[cfg(target_arch = "x86_64")]
 pub fn trace(work: impl FnOnce(), mut look: impl FnMut(At)) -> Result<(), String> {
     // SAFETY: the child runs `work` on this thread's stack and ends by `_exit`; the allocator of
@@ -37,7 +37,7 @@ pub fn trace(work: impl FnOnce(), mut look: impl FnMut(At)) -> Result<(), String
         other => return Err(format!("the child does not let itself be traced: {other:?}")),
     }
     for _ in 0..MOST {
-        // SAFETY: a child of ours, which stands still; no pointer is handed over.
+        // SAFETY: the process is a stopped child of this one; no pointer is passed.
         if unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, child, 0, 0) } < 0 {
             return last("single step");
         }
@@ -46,15 +46,15 @@ pub fn trace(work: impl FnOnce(), mut look: impl FnMut(At)) -> Result<(), String
             Stop::Exit(0) => return Ok(()),
             other => panic!("the traced work ended by {other:?}"),
         }
-        // SAFETY: plain numbers, for which zero is a value.
+        // SAFETY: the struct has only integers, for which zero is valid.
         let mut registers: libc::user_regs_struct = unsafe { std::mem::zeroed() };
-        // SAFETY: the child stands still, and `registers` is what this request writes.
+        // SAFETY: the child is stopped, and the request writes only to `registers`.
         if unsafe { libc::ptrace(libc::PTRACE_GETREGS, child, 0, &raw mut registers) } < 0 {
             return last("registers");
         }
         look(At { pc: registers.rip, sp: registers.rsp });
     }
-    // SAFETY: a child of ours.
+    // SAFETY: no pointers; the process is a child of this one.
     unsafe { libc::kill(child, libc::SIGKILL) };
     panic!("the traced work takes more than {MOST} instructions");
 }
@@ -64,20 +64,22 @@ pub fn trace(_: impl FnOnce(), _: impl FnMut(At)) -> Result<(), String> {
     Err("single steps are known for x86-64 only".into())
 }
 
-/// The child's side.
+/// Runs `work` in the child, traced by the parent.
 #[cfg(target_arch = "x86_64")]
 fn run_traced(work: impl FnOnce()) -> ! {
     // SAFETY: no pointers; the parent waits for the signal.
-    let is_traced = unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == 0 && libc::raise(libc::SIGSTOP) == 0 };
+    let is_traced = unsafe {
+        libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) == 0 && libc::raise(libc::SIGSTOP) == 0
+    };
     let is_done = is_traced && catch_unwind(AssertUnwindSafe(work)).is_ok();
-    // SAFETY: ends the child without running what its parent will run at its own end.
+    // SAFETY: ends the child without the exit handlers, which only the parent may run.
     unsafe { libc::_exit(i32::from(!is_done)) }
 }
 
-/// Why a child stands still.
+/// Result of waiting for a child: stopped or ended.
 #[cfg(target_arch = "x86_64")]
 #[derive(Debug)]
-#[expect(dead_code, reason = "what ended it is for the message of a failure")]
+#[expect(dead_code, reason = "the values appear in failure messages only")]
 enum Stop {
     Signal(i32),
     Exit(i32),
@@ -87,7 +89,7 @@ enum Stop {
 #[cfg(target_arch = "x86_64")]
 fn wait(child: i32) -> Result<Stop, String> {
     let mut status = 0;
-    // SAFETY: `status` is what this call writes.
+    // SAFETY: the call writes only to `status`.
     if unsafe { libc::waitpid(child, &raw mut status, 0) } < 0 {
         return Err(format!("waitpid: {}", Error::last_os_error()));
     }

@@ -1,44 +1,44 @@
-//! The call tree of a run: which functions of this crate were called, by which, in the order of
-//! first call.
+//! Call tree of a trace: which functions of this crate were called, and by which, in the order of
+//! their first call.
 
 use super::steps::At;
 use super::symbols::{Chain, Code, files, short};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A function of this crate: its short name, and its file.
+/// A function of this crate: its short name and its file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Node {
     pub name: String,
     pub file: String,
 }
 
-/// A call tree without repeats: a function stands where it was called first.
+/// A call tree without repeats: each function is listed where it was called first.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// Functions in the order of their first call, with their depth. Those that the compiler
-    /// inlined are among them if they call another of this crate.
+    /// Functions in the order of their first call, with their depth. Inlined functions are listed
+    /// if they call another function of this crate.
     pub lines: Vec<(usize, Node)>,
-    /// How many of them were called, and not inlined.
+    /// Number of functions that were called rather than inlined.
     pub called: usize,
-    /// How many there are, with all that were inlined.
+    /// Number of functions, including all inlined ones.
     pub all: usize,
-    /// Who calls whom, inlined functions included.
+    /// Pairs of caller and callee, inlined functions included.
     pub calls: BTreeSet<(Node, Node)>,
 }
 
 /// A call that has not returned.
 struct Frame<'a> {
-    /// The stack pointer at its beginning: it has returned when the stack is shorter.
+    /// Stack pointer at entry: the call has returned once the stack is shorter.
     sp: u64,
-    /// The function that was called, and those inlined into it where it is now.
+    /// The called function and those inlined into it at the current program counter.
     chain: &'a [Code],
 }
 
-/// What was found so far.
+/// State of the walk over a trace.
 #[derive(Default)]
 struct Walk<'a> {
     files: BTreeMap<String, String>,
-    /// Functions by their first caller.
+    /// Functions by first caller.
     children: BTreeMap<Option<&'a str>, Vec<&'a str>>,
     known: BTreeSet<&'a str>,
     called: BTreeSet<&'a str>,
@@ -46,7 +46,7 @@ struct Walk<'a> {
 }
 
 impl Tree {
-    /// The tree of these steps, whose program counters are in these functions.
+    /// Builds the tree of a trace, whose program counters are in `chains`.
     pub fn of(steps: &[At], chains: &BTreeMap<u64, Chain>) -> Self {
         let mut walk = Walk { files: files(chains), ..Walk::default() };
         let mut frames: Vec<Frame<'_>> = Vec::new();
@@ -56,11 +56,15 @@ impl Tree {
                 frames.pop();
             }
             let chain = chains.get(&at.pc).map_or(&[][..], |chain| chain);
-            // A call has pushed where it returns to, and goes far; a push goes to the next instruction.
-            let is_call = before.is_none_or(|(b, _)| at.sp + 8 == b.sp && at.pc.wrapping_sub(b.pc) > 15);
+            // A call pushes its return address and jumps more than 15 bytes, the longest
+            // instruction; a push goes on with the next instruction.
+            let is_call =
+                before.is_none_or(|(b, _)| at.sp + 8 == b.sp && at.pc.wrapping_sub(b.pc) > 15);
             match frames.last_mut() {
-                // A function may end with a jump to the last one that it calls.
-                Some(top) if !is_call && (top.sp != at.sp || is_of_one(top.chain, chain)) => top.chain = chain,
+                // No call: the top frame moves on, unless it tail-calls another function.
+                Some(top) if !is_call && (top.sp != at.sp || is_of_one(top.chain, chain)) => {
+                    top.chain = chain
+                }
                 _ => frames.push(Frame { sp: at.sp, chain }),
             }
             if is_call || before.is_none_or(|(_, last)| last != chain) {
@@ -72,26 +76,27 @@ impl Tree {
     }
 }
 
-/// Whether two places are in the same function.
+/// Whether two chains are in the same called function.
 fn is_of_one(a: &[Code], b: &[Code]) -> bool {
     let name = |code: &Code| (code.path.clone(), code.is_closure);
     a.first().map(name) == b.first().map(name)
 }
 
 impl<'a> Walk<'a> {
-    /// Notes the calls that are under way. A closure counts as the function that wrote it: when
-    /// another function calls it, its writer goes on.
+    /// Records the active calls. A closure counts as the function that contains it: when another
+    /// function calls the closure, its function continues.
     fn look(&mut self, frames: &[Frame<'a>]) {
         let mut stack: Vec<&'a str> = Vec::new();
         for (place, code) in frames.iter().flat_map(|frame| frame.chain.iter().enumerate()) {
             let path = &*code.path;
-            let is_writer_under_way = code.is_closure && stack.contains(&path);
+            let is_owner_active = code.is_closure && stack.contains(&path);
             if !self.files.contains_key(path) {
                 continue;
             }
-            if !is_writer_under_way {
+            if !is_owner_active {
                 let caller = stack.last().copied();
-                self.calls.extend(caller.filter(|caller| *caller != path).map(|caller| (caller, path)));
+                self.calls
+                    .extend(caller.filter(|caller| *caller != path).map(|caller| (caller, path)));
                 if self.known.insert(path) {
                     self.children.entry(caller).or_default().push(path);
                 }
@@ -105,7 +110,8 @@ impl<'a> Walk<'a> {
 
     fn tree(self) -> Tree {
         let node = |path: &str| Node { name: short(path), file: self.files[path].clone() };
-        let calls = self.calls.iter().map(|(caller, callee)| (node(caller), node(callee))).collect();
+        let calls =
+            self.calls.iter().map(|(caller, callee)| (node(caller), node(callee))).collect();
         let mut lines = Vec::new();
         let mut to_write: Vec<_> = vec![(0, None)];
         while let Some((depth, path)) = to_write.pop() {
@@ -114,8 +120,11 @@ impl<'a> Walk<'a> {
             }
             let below = depth + usize::from(path.is_some());
             let children = self.children.get(&path).into_iter().flatten();
-            let is_shown = |path: &&'a str| self.called.contains(*path) || self.children.contains_key(&Some(*path));
-            to_write.extend(children.copied().filter(is_shown).rev().map(|child| (below, Some(child))));
+            let is_shown = |path: &&'a str| {
+                self.called.contains(*path) || self.children.contains_key(&Some(*path))
+            };
+            to_write
+                .extend(children.copied().filter(is_shown).rev().map(|child| (below, Some(child))));
         }
         Tree { lines, calls, called: self.called.len(), all: self.known.len() }
     }

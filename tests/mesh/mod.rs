@@ -1,10 +1,9 @@
-//! The mesh's queue and parking under loom: every order in which two or three cores can take their
-//! steps, and every value that a weak load may see, within a bound of preemptions.
+//! Loom models of the mesh's queue and parking: every interleaving of two or three cores and every
+//! value that a weak load may see, within a bound on preemptions.
 //!
-//! The sources themselves are compiled once more, with `sync` in the place of `src/engine/sync.rs`. A
-//! model that passes says little unless it can fail. So each order of the sources that is stronger
-//! than `Relaxed` is weakened, one at a time, and turns are taken wrongly ([`Turn`]); each time a model
-//! must object.
+//! The sources are compiled a second time, with `sync` in place of `src/engine/sync.rs`. To show
+//! that the models can fail, each memory ordering stronger than `Relaxed` is weakened, one at a
+//! time, and turns are done wrongly ([`Turn`]); each time a model must fail.
 
 mod models;
 #[path = "../../src/engine/padding.rs"]
@@ -19,8 +18,9 @@ use models::{MODELS, Turn, WRONG};
 use std::env;
 use std::process::Command;
 
-/// The model that alone is to be run, and what is planted.
+/// Environment variable with the only model to run.
 const ALONE: &str = "PURSER_MODEL";
+/// Environment variable with the planted fault: a source line to weaken or a wrong turn.
 const PLANTED: &str = "PURSER_PLANTED";
 
 #[test]
@@ -28,40 +28,52 @@ fn every_item_arrives_once_and_no_wake_up_is_lost() {
     let (alone, planted) = (env::var(ALONE), env::var(PLANTED).unwrap_or_default());
     let turn = WRONG.into_iter().find(|turn| format!("{turn:?}") == planted).unwrap_or(Turn::Right);
     sync::weaken(sync::ordered_lines().find(|line| line.to_string() == planted));
-    for (name, model) in MODELS.into_iter().filter(|(name, _)| alone.as_deref().unwrap_or(name) == *name) {
+    for (name, model) in
+        MODELS.into_iter().filter(|(name, _)| alone.as_deref().unwrap_or(name) == *name)
+    {
         println!("{name}");
         model(turn);
     }
 }
 
-/// The first model that fails once something is planted, and with what. Each runs in a process of its own: one that has failed cannot be tidied up.
-fn objection(planted: &str) -> Option<String> {
+/// The first model that fails with a planted fault, and its message. Each model runs in its own
+/// process, because a failed one cannot be cleaned up.
+fn failure_with(planted: &str) -> Option<String> {
     let fails = |(name, _)| {
         let test = "mesh::every_item_arrives_once_and_no_wake_up_is_lost";
         let mut run = Command::new(env::current_exe().unwrap());
-        run.args(["--exact", test, "--nocapture"]).env(ALONE, name).env(PLANTED, planted).env("RUST_BACKTRACE", "0");
+        run.args(["--exact", test, "--nocapture"])
+            .env(ALONE, name)
+            .env(PLANTED, planted)
+            .env("RUST_BACKTRACE", "0");
         let output = run.output().unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
-        let what = told.lines().skip_while(|line| !line.contains("panicked at")).nth(1).map(str::to_owned);
-        (!output.status.success()).then(|| format!("{name}: {}", what.expect("it says why")))
+        let what =
+            told.lines().skip_while(|line| !line.contains("panicked at")).nth(1).map(str::to_owned);
+        (!output.status.success())
+            .then(|| format!("{name}: {}", what.expect("a failed model says why")))
     };
-    let objection = MODELS.into_iter().find_map(fails);
-    println!("{planted}: {objection:?}");
-    objection
+    let failure = MODELS.into_iter().find_map(fails);
+    println!("{planted}: {failure:?}");
+    failure
 }
 
 #[test]
-fn each_order_is_needed() {
+fn each_memory_ordering_is_needed() {
     let lines: Vec<_> = sync::ordered_lines().collect();
     for line in &lines {
-        assert!(objection(&line.to_string()).is_some(), "no model needs the order of {line}, in {}", line.function());
+        assert!(
+            failure_with(&line.to_string()).is_some(),
+            "no model needs the ordering of {line}, in {}",
+            line.function()
+        );
     }
-    assert_eq!(lines.len(), 6, "the two ends of a queue, each stored and loaded, and two fences");
+    assert_eq!(lines.len(), 6, "two queue indexes, each stored and loaded, and two fences");
 }
 
 #[test]
 fn each_wrong_turn_is_caught() {
     for turn in WRONG {
-        assert!(objection(&format!("{turn:?}")).is_some(), "{turn:?} does not show");
+        assert!(failure_with(&format!("{turn:?}")).is_some(), "no model fails with {turn:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! The models: a queue that wraps, one that is dropped half full, two cores that keep within their
+//! Loom models: a queue that wraps, a queue dropped half full, two cores that stay within their
 //! credits, and a core that parks, with one sender and with two.
 
 use super::parking::Parker;
@@ -9,24 +9,29 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// How a turn goes wrong, if it does.
+/// A planted fault in a core's turn, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
     Right,
-    /// The sender looks whether the core is parked, and publishes then.
+    /// The sender checks whether the core is parked before it publishes.
     WakeBeforePublish,
-    /// The core does not look at its queues again once it is marked as parked.
+    /// The core does not check its queues again after marking itself as parked.
     NoSecondLook,
-    /// The core sleeps without being marked as parked.
+    /// The core sleeps without marking itself as parked.
     SleepUnmarked,
-    /// Places are never given back.
+    /// Queue slots are never given back.
     PlacesKept,
-    /// Answers are shown before the places of their questions are given back.
+    /// Replies are published before the slots of their requests are given back.
     PlacesLate,
 }
 
-pub const WRONG: [Turn; 5] =
-    [Turn::WakeBeforePublish, Turn::NoSecondLook, Turn::SleepUnmarked, Turn::PlacesKept, Turn::PlacesLate];
+pub const WRONG: [Turn; 5] = [
+    Turn::WakeBeforePublish,
+    Turn::NoSecondLook,
+    Turn::SleepUnmarked,
+    Turn::PlacesKept,
+    Turn::PlacesLate,
+];
 
 pub type Model = fn(Turn);
 
@@ -38,14 +43,14 @@ pub const MODELS: [(&str, Model); 5] = [
     ("two cores", two_cores),
 ];
 
-/// Runs a model through every order of its steps with at most so many preemptions.
+/// Runs a model through every interleaving with at most `preemptions` preemptions.
 fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(model);
 }
 
-/// A descriptor that a core sleeps on.
+/// Models the descriptor that a core sleeps on.
 struct Bell {
     rung: Mutex<bool>,
     heard: Condvar,
@@ -70,7 +75,8 @@ impl Bell {
     }
 }
 
-/// More items than places, in batches of one and two: each arrives once, in order, and a place is used again only when it is free.
+/// More items than slots, in batches of one and two: each arrives once and in order, and a slot is
+/// reused only when it is free.
 fn wraps(turn: Turn) {
     const ITEMS: usize = 4;
     for places in [1, 2] {
@@ -88,32 +94,33 @@ fn wraps(turn: Turn) {
             while next < ITEMS {
                 match receiver.pop() {
                     Some(item) => {
-                        assert_eq!(*item, next, "in order");
+                        assert_eq!(*item, next, "items arrive in order");
                         next += 1;
                     }
                     None => thread::yield_now(),
                 }
                 if turn != Turn::PlacesKept {
-                    receiver.give_back();
+                    receiver.recycle();
                 }
             }
-            assert!(receiver.pop().is_none() && receiver.is_empty(), "each item once");
+            assert!(receiver.pop().is_none() && receiver.is_empty(), "each item arrives once");
             sends.join().unwrap();
         });
     }
 }
 
-/// An item that tells that it is dropped.
+/// An item that counts its drops.
 struct Told(std::sync::Arc<AtomicU32>);
 
 impl Drop for Told {
     fn drop(&mut self) {
-        // Relaxed: all threads of a model are one.
+        // Relaxed: loom runs all threads of a model on one thread.
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Whichever end goes first: what was taken, what was not, and what was never shown, is dropped once.
+/// Whichever end is dropped first, every item is dropped once: taken, not taken, or never
+/// published.
 fn is_dropped(_: Turn) {
     check(3, || {
         let dropped = std::sync::Arc::new(AtomicU32::new(0));
@@ -128,7 +135,7 @@ fn is_dropped(_: Turn) {
             }
         });
         let taken = receiver.pop();
-        receiver.give_back();
+        receiver.recycle();
         drop(receiver);
         sends.join().unwrap();
         // Relaxed: as above.
@@ -140,39 +147,40 @@ fn is_dropped(_: Turn) {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Parcel {
-    Question,
-    Answer,
+enum Message {
+    Request,
+    Reply,
 }
 
-/// Two cores ask each other, with one credit each: as `Mesh` has it, twice as many places are always enough, though nobody looks for room.
+/// Two cores send each other requests with one credit each. As in `Mesh`, twice as many slots as
+/// credits are always enough, although no push checks for a free slot.
 fn two_cores(turn: Turn) {
-    const QUESTIONS: usize = 2;
-    fn run(mut to: Sender<Parcel>, mut from: Receiver<Parcel>, turn: Turn) {
-        let (mut asked, mut told, mut credit) = (0, 0, true);
-        while asked < QUESTIONS || told < QUESTIONS || !credit {
-            let mut questions = 0;
-            while let Some(parcel) = from.pop() {
-                match parcel {
-                    Parcel::Question => questions += 1,
-                    Parcel::Answer => credit = true,
+    const REQUESTS: usize = 2;
+    fn run(mut to: Sender<Message>, mut from: Receiver<Message>, turn: Turn) {
+        let (mut sent, mut answered, mut credit) = (0, 0, true);
+        while sent < REQUESTS || answered < REQUESTS || !credit {
+            let mut requests = 0;
+            while let Some(message) = from.pop() {
+                match message {
+                    Message::Request => requests += 1,
+                    Message::Reply => credit = true,
                 }
             }
             if !matches!(turn, Turn::PlacesKept | Turn::PlacesLate) {
-                from.give_back();
+                from.recycle();
             }
-            if credit && asked < QUESTIONS {
+            if credit && sent < REQUESTS {
                 credit = false;
-                asked += 1;
-                to.push(Parcel::Question);
+                sent += 1;
+                to.push(Message::Request);
             }
-            (0..questions).for_each(|_| to.push(Parcel::Answer));
-            told += questions;
+            (0..requests).for_each(|_| to.push(Message::Reply));
+            answered += requests;
             if !to.publish() {
                 thread::yield_now();
             }
             if turn == Turn::PlacesLate {
-                from.give_back();
+                from.recycle();
             }
         }
     }
@@ -186,7 +194,7 @@ fn two_cores(turn: Turn) {
     sync::has_credits(false);
 }
 
-/// What the two sides of a sleep share.
+/// State that a sleeping core and its senders share.
 struct Core {
     parker: Parker,
     bell: Bell,
@@ -197,7 +205,7 @@ impl Core {
         Arc::new(Self { parker: Parker::new(), bell: Bell::new() })
     }
 
-    /// A turn of who sends: as `Mesh::flush`.
+    /// A sender's turn, like `Mesh::flush`.
     fn send(&self, sender: &mut Sender<usize>, item: usize, turn: Turn) {
         sender.push(item);
         if turn == Turn::WakeBeforePublish {
@@ -211,20 +219,22 @@ impl Core {
         }
     }
 
-    /// Takes so many items, and sleeps while there are none. Who is not woken sleeps for ever, and the model says so.
+    /// Takes `items` items and sleeps while there are none. If a wake is lost it sleeps for ever,
+    /// which loom reports.
     fn take(&self, receivers: &mut [Receiver<usize>], mut items: usize, turn: Turn) {
         loop {
             for receiver in receivers.iter_mut() {
                 while receiver.pop().is_some() {
                     items -= 1;
                 }
-                receiver.give_back();
+                receiver.recycle();
             }
             if items == 0 {
                 return;
             }
             let is_idle = || turn == Turn::NoSecondLook || receivers.iter().all(Receiver::is_empty);
-            let sleeps = if turn == Turn::SleepUnmarked { is_idle() } else { self.parker.try_park(is_idle) };
+            let sleeps =
+                if turn == Turn::SleepUnmarked { is_idle() } else { self.parker.try_park(is_idle) };
             if sleeps {
                 self.bell.sleep();
                 self.parker.unpark();
@@ -233,19 +243,20 @@ impl Core {
     }
 }
 
-/// A core that parks takes two items of one sender.
+/// A parking core takes two items of one sender.
 fn one_sender(turn: Turn) {
     check(3, move || {
         let (core, (mut sender, receiver)) = (Core::new(), channel(2));
         let peer = core.clone();
-        let sends = thread::spawn(move || (0..2).for_each(|item| peer.send(&mut sender, item, turn)));
+        let sends =
+            thread::spawn(move || (0..2).for_each(|item| peer.send(&mut sender, item, turn)));
         core.take(&mut [receiver], 2, turn);
         sends.join().unwrap();
     });
 }
 
-/// A core that parks takes an item of each of two senders: the sender that finds it unparked already
-/// relies on the other.
+/// A parking core takes one item of each of two senders: a sender that finds the core already
+/// unparked relies on the other's wake.
 fn two_senders(turn: Turn) {
     check(2, move || {
         let core = Core::new();

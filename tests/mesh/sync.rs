@@ -1,11 +1,11 @@
 //! Loom's atomics and cell under the names of `src/engine/sync.rs`, with two additions.
 //!
-//! Each `Ordering` that is stronger than `Relaxed` can be weakened, by its [line](Line): a model must
-//! then fail, or the order was for nothing.
-//!
-//! A push into a full queue is a fault; an exchange's credits rule it out. But credits order memory as
-//! well, and so would hide what the queue forgets. So here a push waits until there is room, by nothing
-//! but its own look at the other end, unless the model has credits.
+//! - Each `Ordering` stronger than `Relaxed` can be weakened by its source [line](Line). A model
+//!   must then fail, or the ordering was not needed.
+//! - A push without credits waits for a free slot. In the engine credits rule out a push into a
+//!   full queue, but credits also order memory and would hide a missing ordering of the queue. So
+//!   here a push waits, using only its own load of the other end's index, unless the model has
+//!   credits.
 
 use loom::sync::atomic;
 use std::cell::Cell;
@@ -24,7 +24,7 @@ const SOURCES: [(&str, &str); 2] = [
 ];
 
 thread_local! {
-    // All threads of a model run on the one that runs the test.
+    // Loom runs all threads of a model on the test's thread.
     static WEAKENED: Cell<Option<Line>> = const { Cell::new(None) };
     static HAS_CREDITS: Cell<bool> = const { Cell::new(false) };
 }
@@ -38,18 +38,24 @@ pub struct Line {
 }
 
 impl Line {
-    /// The line of a source that calls from `at`.
+    /// The source line of a call at `at`.
     fn at(at: &Location<'_>) -> Self {
         let name = Path::new(at.file()).file_name().expect("sources are files");
-        let (file, text) =
-            SOURCES.into_iter().find(|(file, _)| name == *file).expect("only the sources ask for orders");
+        let (file, text) = SOURCES
+            .into_iter()
+            .find(|(file, _)| name == *file)
+            .expect("only the sources under test call these atomics");
         Self { file, text, number: at.line() }
     }
 
-    /// The function that it is in.
+    /// The function that the line is in.
     pub fn function(&self) -> &'static str {
         let before = self.text.lines().take(self.number as usize).collect::<Vec<_>>();
-        let head = before.iter().rev().find_map(|line| line.split_once("fn ")).expect("code is in functions");
+        let head = before
+            .iter()
+            .rev()
+            .find_map(|line| line.split_once("fn "))
+            .expect("code is in functions");
         head.1.split(['(', '<']).next().unwrap()
     }
 }
@@ -60,7 +66,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// Every line that asks for more than `Relaxed`.
+/// Every source line with an ordering stronger than `Relaxed`.
 pub fn ordered_lines() -> impl Iterator<Item = Line> {
     let strong = |line: &str| {
         let code = line.split("//").next().unwrap();
@@ -72,12 +78,12 @@ pub fn ordered_lines() -> impl Iterator<Item = Line> {
     })
 }
 
-/// From now on, what this line asks for is weakened to `Relaxed`.
+/// Weakens the ordering on a line to `Relaxed` from now on.
 pub fn weaken(line: Option<Line>) {
     WEAKENED.set(line);
 }
 
-/// Whether whoever pushes knows that there is room.
+/// Sets whether the model's credits guarantee a free slot for each push.
 pub fn has_credits(has: bool) {
     HAS_CREDITS.set(has);
 }
@@ -97,7 +103,7 @@ pub fn fence(asked: Ordering) {
 #[derive(Debug)]
 pub struct AtomicUsize {
     number: atomic::AtomicUsize,
-    /// What a push has seen here.
+    /// The value that the last push loaded.
     known: Cell<usize>,
 }
 

@@ -1,6 +1,7 @@
-//! Hand-computed cases of the contract, and real data with the figures that a bank and another program gave.
+//! Tests of the model: hand-computed cases of the contract, and real data with results from a bank
+//! and from another program.
 //!
-//! They go through the model's face: lines and targets in, verdicts and text out.
+//! All use the model's public interface: lines and targets in, verdicts and text out.
 
 use super::json::{self, Value};
 use super::stats::{DAY, HOUR, MAX_TIME, MINUTE};
@@ -8,7 +9,7 @@ use super::{Model, Verdict};
 
 const NOW: u64 = 1_763_900_000_000;
 
-/// An entry of user 42 with these members behind the ids.
+/// A line of user 42: the ids, then the members of `rest`.
 fn line(id: &str, rest: &str) -> String {
     format!(r#"{{"entry_id":"{id}","user_id":"42",{rest}}}"#)
 }
@@ -20,7 +21,8 @@ fn posted(id: &str, group: &str, amount: i64, at_ms: i64) -> String {
     line(
         id,
         &format!(
-            r#""currency":"{currency}","kind":"{kind}","direction":"{direction}","amount":{amount},"at_ms":{at_ms}"#
+            "\"currency\":\"{currency}\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
+             \"amount\":{amount},\"at_ms\":{at_ms}"
         ),
     )
 }
@@ -37,16 +39,18 @@ fn void(id: &str, pending_id: &str, at_ms: i64) -> String {
     line(id, &format!(r#""at_ms":{at_ms},"state":"voided","pending_id":"{pending_id}""#))
 }
 
-/// A verdict in a few words: `ok`, `duplicate`, or code and field.
+/// A verdict as short text: `ok`, `duplicate`, or code and field.
 fn told(verdict: Verdict) -> String {
     match verdict {
         Verdict::Accepted => "ok".to_owned(),
         Verdict::Duplicate { .. } => "duplicate".to_owned(),
-        Verdict::Rejected { code, field, .. } => format!("{} {field}", code.name()).trim_end().to_owned(),
+        Verdict::Rejected { code, field, .. } => {
+            format!("{} {field}", code.name()).trim_end().to_owned()
+        }
     }
 }
 
-/// Feeds the lines one after another; each must be told what stands beside it.
+/// Applies lines one after another and compares each verdict with the expected one beside it.
 fn check(model: &mut Model, rows: &[(String, &str)]) {
     check_at(model, 9_000_000_000_000, rows);
 }
@@ -68,10 +72,14 @@ fn balances(model: &Model) -> String {
     balances.replace(r#""currency":"#, "").replace('"', "")
 }
 
-/// The range that a question of the user whose latest entry is at `latest` is answered for.
+/// Checks the range of a statistics answer for a user whose only entry is at `latest`.
 fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let mut model = Model::new();
-    check_at(&mut model, latest.unsigned_abs(), &[(posted("1", "COIN gift credit", 5, latest), "ok")]);
+    check_at(
+        &mut model,
+        latest.unsigned_abs(),
+        &[(posted("1", "COIN gift credit", 5, latest), "ok")],
+    );
     let at = match window {
         "lifetime" => String::new(),
         _ => format!("&at_ms={at_ms}"),
@@ -79,14 +87,20 @@ fn check_range(latest: i64, at_ms: i64, window: &str, wanted: (i64, i64)) {
     let body = body(&model, &format!("/v1/users/42/stats?window={window}{at}"));
     let (from, to) = wanted;
     let rows = match (from..to).contains(&latest) {
-        true => r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"min":5,"max":5}"#,
+        true => {
+            concat!(
+                r#"{"currency":"COIN","kind":"gift","direction":"credit","count":1,"sum":5,"#,
+                r#""min":5,"max":5}"#
+            )
+        }
         false => "",
     };
-    let wanted = format!(r#"{{"user_id":"42","version":1,"from_ms":{from},"to_ms":{to},"stats":[{rows}]}}"#);
+    let wanted =
+        format!(r#"{{"user_id":"42","version":1,"from_ms":{from},"to_ms":{to},"stats":[{rows}]}}"#);
     assert_eq!(body, wanted, "latest {latest} at {at_ms} {window}");
 }
 
-/// Day, hour, minute.
+/// Time in milliseconds from day, hour and minute.
 fn t(day: i64, hour: i64, minute: i64) -> i64 {
     day * DAY + hour * HOUR + minute * MINUTE
 }
@@ -155,11 +169,11 @@ fn ranges_near_the_epoch_and_the_end_of_time() {
         (t(0, 1, 0), 0, "24h", 0, minute(15)),
         (t(0, 1, 0), 0, "400d", 0, minute(15)),
         (t(0, 1, 0), t(0, 2, 0), "1h", t(0, 1, 15), t(0, 2, 15)),
-        (t(0, 27, 0) - 1, 0, "15m", 0, minute(15)),       // F = 0
-        (t(0, 27, 0), 0, "15m", 0, t(0, 1, 0)),           // F = 01:00
-        (t(9, 0, 0) - 1, 0, "15m", 0, t(0, 1, 0)),        // H = 0
-        (t(9, 0, 0), 0, "15m", 0, t(1, 0, 0)),            // H = day 1
-        (t(401, 0, 0) - 1, 0, "15m", 0, t(1, 0, 0)),      // D = 0
+        (t(0, 27, 0) - 1, 0, "15m", 0, minute(15)), // F = 0
+        (t(0, 27, 0), 0, "15m", 0, t(0, 1, 0)),     // F = 01:00
+        (t(9, 0, 0) - 1, 0, "15m", 0, t(0, 1, 0)),  // H = 0
+        (t(9, 0, 0), 0, "15m", 0, t(1, 0, 0)),      // H = day 1
+        (t(401, 0, 0) - 1, 0, "15m", 0, t(1, 0, 0)), // D = 0
         (t(401, 0, 0), 0, "15m", t(1, 0, 0), t(1, 0, 0)), // D = day 1
         (0, 0, "lifetime", 0, minute(15)),
         (minute(15) - 1, 0, "lifetime", 0, minute(15)),
@@ -214,12 +228,15 @@ fn figures_are_grouped_sorted_filtered_and_half_open() {
 }
 
 #[test]
-fn holds_are_settled_in_part_in_full_or_not_at_all() {
+fn holds_are_settled_in_part_in_full_or_voided() {
     let mut model = Model::new();
     let at = 1_000_000_000;
     check(
         &mut model,
-        &[(posted("1", "COIN topup credit", 1_500, at), "ok"), (hold("2", "COIN gift debit", 300, at + 1), "ok")],
+        &[
+            (posted("1", "COIN topup credit", 1_500, at), "ok"),
+            (hold("2", "COIN gift debit", 300, at + 1), "ok"),
+        ],
     );
     let row = "[{COIN,posted:1500,pending_debits:300,pending_credits:0,available:1200}]}";
     assert_eq!(balances(&model), row);
@@ -243,7 +260,10 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
             (hold("6", "COIN gift debit", 60, at + 3), "ok"),
         ],
     );
-    assert_eq!(balances(&model), "[{COIN,posted:1300,pending_debits:60,pending_credits:50,available:1240}]}");
+    assert_eq!(
+        balances(&model),
+        "[{COIN,posted:1300,pending_debits:60,pending_credits:50,available:1240}]}"
+    );
     check(
         &mut model,
         &[
@@ -255,11 +275,15 @@ fn holds_are_settled_in_part_in_full_or_not_at_all() {
     );
     assert_eq!(
         body(&model, "/v1/users/42/balance"),
-        r#"{"user_id":"42","version":7,"as_of_ms":1000000004,"balances":[{"currency":"COIN","posted":1300,"pending_debits":0,"pending_credits":0,"available":1300}]}"#
+        concat!(
+            r#"{"user_id":"42","version":7,"as_of_ms":1000000004,"balances":[{"currency":"COIN","#,
+            r#""posted":1300,"pending_debits":0,"pending_credits":0,"available":1300}]}"#
+        )
     );
-    assert!(body(&model, "/v1/users/42/stats?window=lifetime&kind=gift").ends_with(
-        r#""stats":[{"currency":"COIN","kind":"gift","direction":"debit","count":2,"sum":200,"min":0,"max":200}]}"#
-    ));
+    assert!(body(&model, "/v1/users/42/stats?window=lifetime&kind=gift").ends_with(concat!(
+        r#""stats":[{"currency":"COIN","kind":"gift","direction":"debit","count":2,"#,
+        r#""sum":200,"min":0,"max":200}]}"#
+    )));
 }
 
 #[test]
@@ -275,7 +299,7 @@ fn a_settlement_counts_at_its_own_time() {
             (hold("1", "COIN gift debit", 9, held), "entry_too_old at_ms"),
             (hold("1", "COIN gift debit", 9, settled), "entry_id_conflict entry_id"),
             (settle("3", "1", 9, settled), "ok"),
-            (hold("1", "COIN gift debit", 8, settled), "ok"), // Forgotten, and no longer open.
+            (hold("1", "COIN gift debit", 8, settled), "ok"), // Out of the dedup window.
         ],
     );
     let target = format!("/v1/users/42/stats?window=15m&kind=gift&at_ms={settled}");
@@ -287,8 +311,9 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
     let mut model = Model::new();
     let id = "0192f0c1-0000-7000-8000-00000000abcd";
     let at = t(1000, 0, 0);
-    let other_dress = format!(
-        r#" {{ "st\u0061te":"posted", "at_ms":{at},"amount":5,"direction":"credit","kind":"\u0067ift","currency":"COIN","user_id":"42","entry_id":"{}"}} "#,
+    let restyled = format!(
+        " {{ \"st\\u0061te\":\"posted\", \"at_ms\":{at},\"amount\":5,\"direction\":\"credit\",\
+         \"kind\":\"\\u0067ift\",\"currency\":\"COIN\",\"user_id\":\"42\",\"entry_id\":\"{}\"}} ",
         id.to_uppercase()
     );
     let decimal = 0x0192_f0c1_0000_7000_8000_0000_0000_abcd_u128.to_string();
@@ -298,7 +323,7 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
             (posted(id, "COIN gift credit", 5, at), "ok"),
             (posted(id, "COIN gift credit", 5, at), "duplicate"),
             (posted(&decimal, "COIN gift credit", 5, at), "duplicate"),
-            (other_dress.clone(), "duplicate"),
+            (restyled.clone(), "duplicate"),
             (posted(id, "COIN gift credit", 6, at), "entry_id_conflict entry_id"),
             (posted(id, "COIN gift credit", 5, at + 1), "entry_id_conflict entry_id"),
             (posted(id, "COIN gift debit", 5, at), "entry_id_conflict entry_id"),
@@ -307,13 +332,13 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
             (hold(id, "COIN gift credit", 5, at), "entry_id_conflict entry_id"),
             (settle(id, "77", 5, at), "entry_id_conflict entry_id"),
             (posted(id, "COIN gift credit", 5, at).replace("42", "43"), "ok"),
-            // Remembered at the very edge of the horizon, forgotten one millisecond on.
+            // Still in the dedup window at its very edge, out of it one millisecond later.
             (posted("1", "COIN gift credit", 1, at + DAY), "ok"),
-            (other_dress.clone(), "duplicate"),
+            (restyled.clone(), "duplicate"),
             (posted("2", "COIN gift credit", 1, at), "ok"),
             (posted("3", "COIN gift credit", 1, at - 1), "entry_too_old at_ms"),
             (posted("4", "COIN gift credit", 1, at + DAY + 1), "ok"),
-            (other_dress, "entry_too_old at_ms"),
+            (restyled, "entry_too_old at_ms"),
             (posted(id, "COIN gift credit", 6, at), "entry_too_old at_ms"),
             (posted(id, "COIN gift credit", 6, at + 1), "ok"),
             (posted(id, "COIN gift credit", 6, at + 1), "duplicate"),
@@ -323,7 +348,7 @@ fn a_resend_is_a_duplicate_a_conflict_or_too_old() {
 }
 
 #[test]
-fn the_clock_is_asked_first_and_the_latest_entry_next() {
+fn the_clock_is_checked_before_the_latest_entry() {
     let mut model = Model::new();
     let now = 1_763_900_000_000;
     let ahead = now + HOUR;
@@ -343,7 +368,7 @@ fn the_clock_is_asked_first_and_the_latest_entry_next() {
 }
 
 #[test]
-fn limits_hold_at_the_number_they_name() {
+fn limits_apply_at_exactly_their_number() {
     let mut model = Model::new();
     for index in 0..1_024 {
         check(&mut model, &[(hold(&index.to_string(), "COIN gift debit", 1, 5), "ok")]);
@@ -383,7 +408,7 @@ fn limits_hold_at_the_number_they_name() {
             (posted("9000", "COIN kind_0 debit", 0, 5), "too_many_groups kind"),
             (posted("9000", "COIN kind_0 credit", 0, 5), "ok"),
             (void("9001", "0", 5), "ok"),
-            (hold("9002", "COIN more credit", 1, 5), "ok"), // A hold is no group yet.
+            (hold("9002", "COIN more credit", 1, 5), "ok"), // A hold makes no group.
             (settle("9003", "9002", 1, 5), "too_many_groups kind"),
             (void("9003", "9002", 5), "ok"),
         ],
@@ -391,7 +416,7 @@ fn limits_hold_at_the_number_they_name() {
 }
 
 #[test]
-fn nothing_leaves_int64() {
+fn no_amount_leaves_the_range_of_int64() {
     const MAX: i64 = i64::MAX;
     let mut model = Model::new();
     check(
@@ -420,22 +445,26 @@ fn nothing_leaves_int64() {
             (settle("12", "11", 0, 5), "ok"),
         ],
     );
-    assert!(
-        balances(&model)
-            .contains(&format!("{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}", i64::MIN))
-    );
-    // A held debit that is posted changes nothing of available.
+    assert!(balances(&model).contains(&format!(
+        "{{BBB,posted:-1,pending_debits:{MAX},pending_credits:{MAX},available:{}}}",
+        i64::MIN
+    )));
+    // Posting a held debit does not change the available amount.
     check(&mut model, &[(settle("13", "6", MAX, 5), "ok")]);
-    assert!(
-        balances(&model)
-            .contains(&format!("{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}", i64::MIN))
-    );
+    assert!(balances(&model).contains(&format!(
+        "{{BBB,posted:{0},pending_debits:0,pending_credits:{MAX},available:{0}}}",
+        i64::MIN
+    )));
 }
 
 #[test]
-fn fields_are_judged_in_their_order() {
-    let good = r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","amount":5,"at_ms":9,"state":"posted"}"#;
-    let settle = r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
+fn fields_are_checked_in_their_order() {
+    let good = concat!(
+        r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","#,
+        r#""amount":5,"at_ms":9,"state":"posted"}"#
+    );
+    let settle =
+        r#"{"entry_id":"1","user_id":"42","amount":5,"at_ms":9,"state":"posted","pending_id":"2"}"#;
     let rows: &[(&str, &str, &str, &str)] = &[
         (good, "}", "", "invalid_json"),
         (good, "9,", "09,", "invalid_json"),
@@ -488,9 +517,12 @@ fn fields_are_judged_in_their_order() {
 }
 
 #[test]
-fn a_feed_answers_line_by_line() {
+fn a_feed_is_answered_line_by_line() {
     let mut model = Model::new();
-    assert_eq!(model.feed(NOW, b""), (200, r#"{"accepted":0,"duplicates":0,"rejected":0,"results":[]}"#.to_owned()));
+    assert_eq!(
+        model.feed(NOW, b""),
+        (200, r#"{"accepted":0,"duplicates":0,"rejected":0,"results":[]}"#.to_owned())
+    );
     let good = posted("7", "COIN gift credit", 1, 5);
     let bad = posted("0192F0C1-0000-7000-8000-00000000abcd", "COIN gift credit", -1, 5);
     let body = format!("{good}\r\n\n{good}\n{bad}\n{}\n", "{\"a\":1}");
@@ -500,10 +532,22 @@ fn a_feed_answers_line_by_line() {
             200,
             [
                 r#"{"accepted":1,"duplicates":1,"rejected":3,"results":["#,
-                r#"{"index":1,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},"#,
+                concat!(
+                    r#"{"index":1,"entry_id":"","status":"rejected","code":"invalid_json","#,
+                    r#""field":"","detail":"The text is not one JSON object as RFC 8259 has it, "#,
+                    r#"or repeats a member."},"#
+                ),
                 r#"{"index":2,"entry_id":"7","status":"duplicate"},"#,
-                r#"{"index":3,"entry_id":"0192F0C1-0000-7000-8000-00000000abcd","status":"rejected","code":"amount_negative","field":"amount","detail":"An amount is never negative: the direction says which way it goes."},"#,
-                r#"{"index":4,"entry_id":"","status":"rejected","code":"unknown_field","field":"a","detail":"This member is not known here."}]}"#,
+                concat!(
+                    r#"{"index":3,"entry_id":"0192F0C1-0000-7000-8000-00000000abcd","#,
+                    r#""status":"rejected","code":"amount_negative","field":"amount","#,
+                    r#""detail":"An amount is never negative: the direction says which way it "#,
+                    r#"goes."},"#
+                ),
+                concat!(
+                    r#"{"index":4,"entry_id":"","status":"rejected","code":"unknown_field","#,
+                    r#""field":"a","detail":"This member is not known here."}]}"#
+                ),
             ]
             .concat()
         )
@@ -516,7 +560,7 @@ fn a_feed_answers_line_by_line() {
     assert_eq!(model.feed(NOW, &b" ".repeat(8 << 20)).0, 200);
 }
 
-/// Status, code and field of a refused read, or `200`.
+/// Status, code and field of a refused read as text; `200` for an answer.
 fn refused(status: u16, body: &str) -> String {
     let Some(Value::Object(members)) = json::parse(body.as_bytes()) else {
         panic!("{body}");
@@ -526,7 +570,7 @@ fn refused(status: u16, body: &str) -> String {
 }
 
 #[test]
-fn targets_are_judged_in_their_order() {
+fn targets_are_checked_in_their_order() {
     let mut model = Model::new();
     check(&mut model, &[(posted("1", "COIN gift credit", 1, 5), "ok")]);
     let reply = model.get(NOW, "/v1/users/42/balance?currency=%43OIN");
@@ -572,7 +616,7 @@ fn targets_are_judged_in_their_order() {
 }
 
 #[test]
-fn batches_are_refused_whole() {
+fn an_invalid_batch_is_refused_as_a_whole() {
     let model = Model::new();
     let item = r#"{"user_id":"7","read":"balance"}"#;
     let many = |count: usize| format!(r#"{{"requests":[{}]}}"#, vec![item; count].join(","));
@@ -588,11 +632,26 @@ fn batches_are_refused_whole() {
         (r#"{"requests":[{}]}"#, "400 missing_field requests[0].user_id"),
         (r#"{"requests":[{"user_id":7}]}"#, "400 invalid_field requests[0].user_id"),
         (r#"{"requests":[{"user_id":"7"}]}"#, "400 missing_field requests[0].read"),
-        (r#"{"requests":[{"user_id":"7","read":"x","kind":1}]}"#, "400 invalid_field requests[0].read"),
-        (r#"{"requests":[{"user_id":"7","read":"balance","kind":"a"}]}"#, "400 unknown_field requests[0].kind"),
-        (r#"{"requests":[{"user_id":"7","read":"stats"}]}"#, "400 missing_field requests[0].window"),
-        (r#"{"requests":[{"user_id":"7","read":"stats","window":5}]}"#, "400 invalid_field requests[0].window"),
-        (r#"{"requests":[{"user_id":"7","read":"stats","window":"5m"}]}"#, "400 invalid_window requests[0].window"),
+        (
+            r#"{"requests":[{"user_id":"7","read":"x","kind":1}]}"#,
+            "400 invalid_field requests[0].read",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"balance","kind":"a"}]}"#,
+            "400 unknown_field requests[0].kind",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"stats"}]}"#,
+            "400 missing_field requests[0].window",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"stats","window":5}]}"#,
+            "400 invalid_field requests[0].window",
+        ),
+        (
+            r#"{"requests":[{"user_id":"7","read":"stats","window":"5m"}]}"#,
+            "400 invalid_window requests[0].window",
+        ),
         (
             r#"{"requests":[{"user_id":"7","read":"stats","window":"lifetime","at_ms":5}]}"#,
             "400 invalid_field requests[0].at_ms",
@@ -616,7 +675,10 @@ fn batches_are_refused_whole() {
 fn a_batch_answers_as_single_reads_do() {
     let mut model = Model::new();
     check(&mut model, &[(posted("1", "COIN gift credit", 1, 5), "ok")]);
-    let body = r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","window":"7d"},{"window":"7d","read":"stats","user_id":"42","kind":"gift"}]}"#;
+    let body = concat!(
+        r#"{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"stats","#,
+        r#""window":"7d"},{"window":"7d","read":"stats","user_id":"42","kind":"gift"}]}"#
+    );
     let single = |target: &str| model.get(NOW, target).body;
     let unknown = single("/v1/users/7/balance");
     let wanted = format!(
@@ -629,7 +691,7 @@ fn a_batch_answers_as_single_reads_do() {
     assert_eq!(model.batch(NOW, b"{\"requests\":[]}").body, r#"{"responses":[]}"#);
 }
 
-/// An object's member as text: a string's own, a number's as it was written.
+/// An object's member as text: a string decoded, a number as written.
 fn plain(value: &Value, name: &str) -> String {
     let Value::Object(members) = value else {
         panic!("an object");
@@ -641,7 +703,7 @@ fn plain(value: &Value, name: &str) -> String {
 }
 
 #[test]
-fn the_bank_reads_back_exactly() {
+fn real_bank_data_is_answered_exactly() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/berka");
     let entries = std::fs::read(format!("{folder}/entries.ndjson")).expect("entries.ndjson");
     let expected = std::fs::read(format!("{folder}/expected.json")).expect("expected.json");
@@ -662,7 +724,9 @@ fn the_bank_reads_back_exactly() {
         assert_eq!(
             body(&model, &format!("/v1/users/{user_id}/balance")),
             format!(
-                r#"{head}"as_of_ms":{last},"balances":[{{"currency":"CZK","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
+                "{head}\"as_of_ms\":{last},\"balances\":[{{\"currency\":\"CZK\",\
+                 \"posted\":{posted},\"pending_debits\":0,\"pending_credits\":0,\
+                 \"available\":{posted}}}]}}"
             )
         );
         let Value::Object(members) = wanted else {
@@ -686,7 +750,10 @@ fn the_bank_reads_back_exactly() {
 fn bank_group(group: &Value) -> String {
     let text = |name| plain(group, name);
     format!(
-        r#"{{"currency":"CZK","kind":"{}","direction":"{}","count":{},"sum":{},"min":{},"max":{}}}"#,
+        concat!(
+            r#"{{"currency":"CZK","kind":"{}","direction":"{}","count":{},"sum":{},"min":{},"#,
+            r#""max":{}}}"#
+        ),
         text("kind"),
         text("direction"),
         text("count"),

@@ -1,35 +1,48 @@
-//! One feed line into the fields of an entry, or the first thing wrong with it.
+//! Parser of one feed line: the fields of an entry, or the first problem.
 //!
-//! The forms of ids, currencies and kinds are here too, for reads ask for the same ones. No state: whether an entry
-//! may be applied is the ledger's verdict.
+//! The formats of ids, currencies and kinds are here too, because reads use the same ones. The
+//! parser has no state: whether an entry may be applied is the ledger's verdict.
 
 use super::json::{self, Value, echo, member};
 use super::ledger::{Direction, Entry, Group, State};
 use super::problem::{Code, Problem};
 use super::stats::MAX_TIME;
 
-const KNOWN: [&str; 9] =
-    ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
+const KNOWN: [&str; 9] = [
+    "entry_id",
+    "user_id",
+    "currency",
+    "kind",
+    "direction",
+    "amount",
+    "at_ms",
+    "state",
+    "pending_id",
+];
 
-/// A line as read: the entry id to echo (`""` for none), and its fields or the problem.
+/// A parsed line: the entry id to echo (`""` for none), and its fields or the problem.
 pub struct Line {
     pub entry_id: String,
     pub entry: Result<Entry, Problem>,
 }
 
 pub fn read(line: &[u8]) -> Line {
-    let refused = |field: String| Line { entry_id: String::new(), entry: Err(Problem::new(Code::InvalidJson, field)) };
+    let refused = |field: String| Line {
+        entry_id: String::new(),
+        entry: Err(Problem::new(Code::InvalidJson, field)),
+    };
     let Some(Value::Object(members)) = json::parse(line) else {
         return refused(String::new());
     };
     if let Some(name) = json::repeated(&members) {
         return refused(echo(name.as_bytes()));
     }
-    let entry_id = member(&members, "entry_id").and_then(Value::text).filter(|text| id(text).is_some());
+    let entry_id =
+        member(&members, "entry_id").and_then(Value::text).filter(|text| id(text).is_some());
     Line { entry_id: entry_id.unwrap_or_default().to_owned(), entry: fields(&members) }
 }
 
-/// The members of one line, by name, and what shape of entry they claim to be.
+/// The members of one line, and the kind of entry that they claim to be.
 struct Members<'a> {
     all: &'a [(String, Value)],
     settles: bool,
@@ -57,7 +70,11 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
 }
 
 impl Members<'_> {
-    fn needed<T>(&self, name: &'static str, read: impl Fn(&Value) -> Option<T>) -> Result<T, Problem> {
+    fn needed<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T, Problem> {
         let value = member(self.all, name).ok_or(Problem::new(Code::MissingField, name))?;
         read(value).ok_or(Problem::new(Code::InvalidField, name))
     }
@@ -69,7 +86,7 @@ impl Members<'_> {
         }
     }
 
-    /// Currency, kind and direction: all of them, or none in a settlement.
+    /// Currency, kind and direction: all required, or all forbidden in a settlement.
     fn group(&self) -> Result<Option<Group>, Problem> {
         if self.settles {
             self.left_out("currency")?;
@@ -81,8 +98,9 @@ impl Members<'_> {
             currency: self.needed("currency", |value| {
                 value.text().filter(|text| is_currency(text.as_bytes())).map(str::to_owned)
             })?,
-            kind: self
-                .needed("kind", |value| value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned))?,
+            kind: self.needed("kind", |value| {
+                value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned)
+            })?,
             direction: self.needed("direction", |value| match value.text()? {
                 "credit" => Some(Direction::Credit),
                 "debit" => Some(Direction::Debit),
@@ -100,7 +118,10 @@ impl Members<'_> {
             return Err(Problem::new(Code::AmountNegative, "amount"));
         }
         self.needed("amount", |value| {
-            value.unsigned().filter(|amount| i64::try_from(*amount).is_ok()).map(|amount| Some(i128::from(amount)))
+            value
+                .unsigned()
+                .filter(|amount| i64::try_from(*amount).is_ok())
+                .map(|amount| Some(i128::from(amount)))
         })
     }
 
@@ -125,15 +146,16 @@ impl Members<'_> {
     }
 }
 
-/// A JSON integer within the times that the contract knows.
+/// A JSON integer within the contract's range of times.
 pub fn time(value: &Value) -> Option<i64> {
     let time = i64::try_from(value.unsigned()?).ok()?;
     (time <= MAX_TIME).then_some(time)
 }
 
-/// Digits without a leading zero: the only way to write a number in a string.
+/// Digits without a leading zero, the only accepted form of a number in a string.
 pub fn canonical<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    let well_formed = text.iter().all(u8::is_ascii_digit) && (text == b"0" || text.first()? != &b'0');
+    let well_formed =
+        text.iter().all(u8::is_ascii_digit) && (text == b"0" || text.first()? != &b'0');
     if well_formed { std::str::from_utf8(text).ok()?.parse().ok() } else { None }
 }
 
@@ -141,7 +163,7 @@ pub fn user_id(text: &[u8]) -> Option<u64> {
     canonical(text)
 }
 
-/// A UUID of any case, 8-4-4-4-12, or a decimal below 2^128.
+/// A UUID (8-4-4-4-12, any case) or a decimal below 2^128.
 pub fn id(text: &str) -> Option<u128> {
     canonical(text.as_bytes()).or_else(|| uuid(text))
 }
@@ -164,5 +186,7 @@ pub fn is_currency(text: &[u8]) -> bool {
 pub fn is_kind(text: &[u8]) -> bool {
     (1..=32).contains(&text.len())
         && text[0].is_ascii_lowercase()
-        && text.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
+        && text
+            .iter()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'_')
 }

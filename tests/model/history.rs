@@ -1,11 +1,16 @@
-//! Seeded random traffic: feeds, reads and batches that crowd a few users and aim at every edge of the contract.
+//! Seeded random traffic: feeds, reads and batches about a few users, aimed at every edge case of
+//! the contract.
 //!
-//! One seed is one endless history, the same on every machine. A history keeps a `Model` of its own, only to aim: it
-//! knows each user's latest entry and open holds, so that "too old by one millisecond" is exactly that. What it
-//! yields is bytes and times; `recent_limit` is the one finite history, a million entries long.
+//! One seed gives one endless history, the same on every machine. A history yields bytes and times.
+//! It runs a `Model` of its own to know each user's latest entry and open holds, so that it can aim
+//! at limits to the millisecond. `recent_limit` is the only finite history, a million entries long.
 //!
-//! `drafts` writes lines good and bad, `reads` questions, `clock` keeps both apart from a real clock, `apart` keeps several
-//! histories apart from each other, `recent` is that long one; this file decides who, when and what.
+//! - `drafts`: well-formed and malformed feed lines.
+//! - `reads`: targets of reads and bodies of batches.
+//! - `clock`: histories for servers with a real clock.
+//! - `apart`: several histories that do not share users.
+//! - `recent`: the history that reaches the dedup window's limit.
+//! - This file: the choice of user, time and kind of step.
 
 mod apart;
 mod clock;
@@ -22,7 +27,7 @@ use clock::Clock;
 use drafts::{Draft, Sent, id_text};
 use std::collections::VecDeque;
 
-/// What the history does next.
+/// One step of a history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     Feed { now_ms: u64, body: Vec<u8> },
@@ -30,7 +35,7 @@ pub enum Step {
     Batch { now_ms: u64, body: Vec<u8> },
 }
 
-/// splitmix64.
+/// Random numbers: SplitMix64.
 #[derive(Clone, Debug)]
 struct Random(u64);
 
@@ -58,7 +63,7 @@ impl Random {
         low.wrapping_add_unsigned(self.next() % span)
     }
 
-    /// True `parts` times out of a hundred.
+    /// True in `parts` percent of the calls.
     fn percent(&mut self, parts: usize) -> bool {
         self.below(100) < parts
     }
@@ -74,19 +79,19 @@ impl Random {
     }
 }
 
-/// How a history is biased; drawn from the seed.
+/// Proportions of a history, drawn from the seed.
 #[derive(Clone, Debug)]
 struct Bias {
     currencies: Vec<String>,
     kinds: Vec<String>,
-    /// Of a hundred amounts, those near 2^63.
+    /// Percentage of amounts near 2^63.
     huge: usize,
-    /// Of a hundred lines, those that are malformed.
+    /// Percentage of malformed lines.
     malformed: usize,
-    /// Of a hundred lines, new holds and settlements.
+    /// Percentages of lines that are new holds, and settlements.
     holds: usize,
     settlements: usize,
-    /// Of a hundred steps, those before which time jumps.
+    /// Percentage of steps before which time jumps.
     jumps: usize,
     max_lines: usize,
 }
@@ -96,19 +101,19 @@ pub struct History {
     random: Random,
     model: Model,
     now_ms: i64,
-    /// The servers' clock, if it is not `now_ms`.
+    /// The servers' clock, if it differs from `now_ms`.
     clock: Option<Clock>,
     users: Vec<u64>,
-    /// Nobody else's entries are sent.
+    /// Whether good lines of other users are left out.
     is_apart: bool,
     bias: Bias,
-    /// Well-formed lines, for resends; a ring.
+    /// Sample of well-formed lines for resends, at most `MAX_SENT`.
     sent: Vec<Sent>,
-    /// Steps that come first.
+    /// Steps before the random ones.
     opening: VecDeque<Step>,
 }
 
-/// Well-formed lines that are kept for resends.
+/// Most well-formed lines kept for resends.
 const MAX_SENT: usize = 600;
 
 impl History {
@@ -128,12 +133,13 @@ impl History {
         Self { random, model, now_ms, clock: None, users, is_apart: false, bias, sent, opening }
     }
 
-    /// A history whose users stand just below a limit, 16 currencies, 256 groups or 1,024 open holds, and then go on.
+    /// A history whose users first come close to a limit: 16 currencies, 256 groups or 1,024 open
+    /// holds.
     pub fn at_limits(seed: u64) -> Self {
         Self::new(seed).near_limits()
     }
 
-    /// The same, before its first step.
+    /// Makes this history begin with users close to a limit; to be called before its first step.
     pub fn near_limits(mut self) -> Self {
         self.users.truncate(5);
         (self.bias.holds, self.bias.settlements) = (30, 20);
@@ -154,7 +160,7 @@ impl History {
         self
     }
 
-    /// Who has entries.
+    /// Users that get entries.
     pub fn users(&self) -> &[u64] {
         &self.users
     }
@@ -233,7 +239,7 @@ impl History {
                 7 => 26 * HOUR + self.random.between(-HOUR, HOUR),
                 8 => 8 * DAY + self.random.between(-DAY, DAY),
                 9 => 400 * DAY + self.random.between(-DAY, DAY),
-                // To a bucket's, an hour's or a day's edge, or the instant before it.
+                // To the edge of a 15-minute bucket, an hour or a day, or one millisecond before.
                 _ => {
                     let grain = self.random.pick(&[BUCKET, HOUR, DAY]);
                     let edge = floor(self.now_ms, grain) + grain - self.now_ms;
@@ -242,7 +248,7 @@ impl History {
             }
         };
         let now_ms = (self.now_ms + ahead.max(0)).min(MAX_TIME);
-        // What would pass the servers' clock is left out.
+        // Steps beyond the servers' clock are left out.
         if self.clock.is_none_or(|clock| now_ms <= clock.end()) {
             self.now_ms = now_ms;
         }
@@ -282,7 +288,7 @@ impl History {
         body
     }
 
-    /// Bodies at the feed's limits: 10,000 lines and 8 MiB, and one more of each.
+    /// Bodies at the feed's limits of 10,000 lines and 8 MiB, and one line or byte above.
     fn oversized(&mut self) -> Vec<u8> {
         let good = self.fresh(self.users[0], false).plain().into_bytes();
         let good = self.beyond_doubt(good);
@@ -331,7 +337,8 @@ impl History {
         }
     }
 
-    /// A line that was sent before: as it was, in another dress, with one field changed, or its id used anew.
+    /// A line sent before: unchanged, in another form of equal meaning, with one field changed, or
+    /// with its id reused for another user or time.
     fn again(&mut self) -> Vec<u8> {
         let recent = self.sent.len().min(40);
         let at = if self.random.percent(60) {
@@ -421,7 +428,7 @@ impl History {
         id_text(id, &mut self.random)
     }
 
-    /// Few enough that they are met again, after they were forgotten too.
+    /// An id out of 120, so that ids repeat, even after they left the dedup window.
     fn small_id(&mut self) -> u128 {
         self.random.below(120) as u128
     }
@@ -442,7 +449,8 @@ impl History {
         }
     }
 
-    /// A booking time, in range as JSON; near now, or at an edge that the user's latest entry sets.
+    /// A booking time within the contract's range: near now, or at an edge set by the user's latest
+    /// entry.
     fn at_ms(&mut self, user: u64) -> i64 {
         if let Some(at_ms) = self.ahead_of_the_clock() {
             return at_ms;
@@ -536,7 +544,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// Runs steps through a model; counts what lines met and what questions were answered.
+    /// Runs steps through a model and counts verdicts and statuses.
     #[derive(Default)]
     struct Tally {
         model: Model,
@@ -552,7 +560,9 @@ mod tests {
                         ("feed", self.model.feed(now_ms, &body).0)
                     }
                     Step::Get { now_ms, target } => ("get", self.model.get(now_ms, &target).status),
-                    Step::Batch { now_ms, body } => ("batch", self.model.batch(now_ms, &body).status),
+                    Step::Batch { now_ms, body } => {
+                        ("batch", self.model.batch(now_ms, &body).status)
+                    }
                 };
                 *self.met.entry(format!("{name} {status}")).or_default() += 1;
             }
@@ -561,7 +571,7 @@ mod tests {
             }
         }
 
-        /// Verdicts line by line, on a copy of the users: `feed` is the one that counts.
+        /// Counts verdicts line by line on a copy of the model; `feed` applies the body itself.
         fn lines(&mut self, now_ms: u64, body: &[u8]) {
             let mut copy = self.model.clone();
             for line in super::super::lines(body).into_iter().take(300) {
@@ -592,7 +602,7 @@ mod tests {
     }
 
     #[test]
-    fn at_a_real_clock_too() {
+    fn histories_at_a_real_clock_meet_every_verdict() {
         every_verdict_is_met(|seed| History::at_the_clock(seed, 1_763_900_000_000));
     }
 
@@ -608,16 +618,19 @@ mod tests {
             }
         }
         println!("{met:#?}");
-        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json \
-            |missing_field entry_id|missing_field user_id|missing_field currency|missing_field kind\
-            |missing_field direction|missing_field amount|missing_field at_ms|missing_field pending_id\
-            |invalid_field entry_id|invalid_field user_id|invalid_field currency|invalid_field kind\
-            |invalid_field direction|invalid_field amount|invalid_field at_ms|invalid_field state\
-            |invalid_field pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
-            |entry_id_conflict entry_id|pending_not_found pending_id|pending_amount_exceeded amount\
-            |too_many_currencies currency|too_many_groups kind|too_many_holds |balance_overflow amount\
-            |feed 200|feed 413|get 200|get 400|get 404|get 405|batch 200|batch 400|batch 413";
-        let missing: Vec<&str> = wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
+        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json |missing_field \
+                      entry_id|missing_field user_id|missing_field currency|missing_field kind\
+                      |missing_field direction|missing_field amount|missing_field at_ms\
+                      |missing_field pending_id|invalid_field entry_id|invalid_field user_id\
+                      |invalid_field currency|invalid_field kind|invalid_field direction\
+                      |invalid_field amount|invalid_field at_ms|invalid_field state|invalid_field \
+                      pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
+                      |entry_id_conflict entry_id|pending_not_found pending_id\
+                      |pending_amount_exceeded amount|too_many_currencies currency|too_many_groups \
+                      kind|too_many_holds |balance_overflow amount|feed 200|feed 413|get 200|get \
+                      400|get 404|get 405|batch 200|batch 400|batch 413";
+        let missing: Vec<&str> =
+            wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
         assert!(missing.is_empty(), "never met: {missing:?}");
         assert!(met["accepted"] > met.values().sum::<usize>() / 5);
     }

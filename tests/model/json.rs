@@ -1,21 +1,21 @@
-//! JSON text as RFC 8259 has it, read into a tree that forgets nothing the contract asks about: members in their
-//! order with repeats kept, numbers as they were written, names and strings decoded.
+//! JSON parser after RFC 8259, slow and simple: one recursive descent over the bytes.
 //!
-//! It refuses what the rulings refuse: bad UTF-8, a BOM, lone surrogates, raw control characters, more than
-//! `MAX_DEPTH` open brackets, anything but white space behind the value. It judges no meaning: a repeated member is
-//! for its caller to find. One recursive descent over the bytes; slow and plain.
+//! The tree keeps everything that the contract depends on: members in order with repeats, numbers
+//! as written, names and strings decoded. The parser refuses bad UTF-8, a BOM, lone surrogates, raw
+//! control characters, more than `MAX_DEPTH` open brackets, and anything but white space after the
+//! value. It does not refuse repeated members: its callers do.
 
-/// Objects and lists open at once, the outermost counted: 128 are read, 129 are not.
+/// Most objects and lists open at once, including the outermost: 128 are accepted, 129 are not.
 pub const MAX_DEPTH: usize = 128;
 
-/// The longest name that a `field` repeats, in bytes.
+/// Longest name that a problem's `field` repeats, in bytes.
 const MAX_ECHO: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     Null,
     Bool(bool),
-    /// The number's text, for `1.0`, `1e3` and `-0` are not the integers they equal.
+    /// The number's text, because `1.0`, `1e3` and `-0` do not count as integers.
     Number(String),
     Text(String),
     List(Vec<Value>),
@@ -30,26 +30,28 @@ impl Value {
         }
     }
 
-    /// An integer of 0 to 2^64 - 1, written as one: no sign, fraction or exponent.
+    /// An integer from 0 to 2^64 - 1, written without sign, fraction or exponent.
     pub fn unsigned(&self) -> Option<u64> {
         match self {
-            Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Value::Number(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().ok()
+            }
             _ => None,
         }
     }
 
-    /// A minus sign and a nonzero integer of any size.
+    /// Whether it is a minus sign and a nonzero integer of any size.
     pub fn is_negative_integer(&self) -> bool {
         match self {
-            Value::Number(text) => text
-                .strip_prefix('-')
-                .is_some_and(|digits| digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit())),
+            Value::Number(text) => text.strip_prefix('-').is_some_and(|digits| {
+                digits != "0" && digits.bytes().all(|byte| byte.is_ascii_digit())
+            }),
             _ => false,
         }
     }
 }
 
-/// The one value of a JSON text, or nothing.
+/// Parses a JSON text of one value.
 pub fn parse(text: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(text).ok()?;
     let mut reader = Reader { text, at: 0 };
@@ -58,7 +60,7 @@ pub fn parse(text: &[u8]) -> Option<Value> {
     (reader.at == text.len()).then_some(value)
 }
 
-/// The member of that name, the first one.
+/// The first member of that name.
 pub fn member<'a>(members: &'a [(String, Value)], name: &str) -> Option<&'a Value> {
     members.iter().find(|(known, _)| known == name).map(|(_, value)| value)
 }
@@ -77,7 +79,8 @@ pub fn unknown<'a>(members: &'a [(String, Value)], known: &[&str]) -> Option<&'a
     members.iter().map(|(name, _)| name.as_str()).find(|name| !known.contains(name))
 }
 
-/// A caller's name as `field` may repeat it: 1 to 64 bytes of printable ASCII without `"` and `\`, else nothing.
+/// A client's name as `field` may repeat it: 1 to 64 bytes of printable ASCII without `"` and `\`;
+/// else an empty string.
 pub fn echo(name: &[u8]) -> String {
     let plain = |byte: &u8| (0x20..=0x7e).contains(byte) && *byte != b'"' && *byte != b'\\';
     if name.len() <= MAX_ECHO && name.iter().all(plain) {
@@ -87,7 +90,8 @@ pub fn echo(name: &[u8]) -> String {
     }
 }
 
-/// `at` is the first byte not yet read; 0 ..= text.len(), always at a character's start between calls.
+/// `at` is the first unread byte, from 0 to `text.len()`; between calls it is at the start of a
+/// character.
 struct Reader<'a> {
     text: &'a str,
     at: usize,
@@ -226,7 +230,7 @@ impl Reader<'_> {
         })
     }
 
-    /// What follows `\u`: four digits, or a high surrogate's four and the low one's `\u` and four.
+    /// Reads after `\u`: four digits, or a high surrogate followed by `\u` and a low one.
     fn unicode(&mut self) -> Option<char> {
         let first = self.four()?;
         if !(0xd800..0xdc00).contains(&first) {
@@ -321,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_first_repeat_and_the_first_stranger() {
+    fn finds_the_first_repeated_and_the_first_unknown_member() {
         let Some(Value::Object(members)) = parse(br#"{"a":1,"b":2,"\u0062":3,"a":4,"c":5}"#) else {
             panic!("an object");
         };
@@ -333,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn tells_integers_apart() {
+    fn distinguishes_integers_from_other_numbers() {
         let number = |text: &str| Value::Number(text.to_owned());
         assert_eq!(number("18446744073709551615").unsigned(), Some(u64::MAX));
         assert_eq!(number("18446744073709551616").unsigned(), None);

@@ -1,8 +1,8 @@
-//! One user's ledger: every accepted entry in a list, and the verdict on the next one.
+//! One user's ledger: a list of all accepted entries, and the verdict on the next one.
 //!
-//! Balances, open holds and lifetime sums are kept beside the list because each verdict needs them; whatever is asked
-//! of the past is counted from the list. Money is `i128` held within `int64` by checks; time is `i64` milliseconds.
-//! It never reads a clock, and a refused entry changes nothing.
+//! Balances, open holds and lifetime sums are kept beside the list because each verdict needs them;
+//! statistics are counted from the list. Money is `i128`, kept within `int64` by checks; time is
+//! `i64` milliseconds. The ledger reads no clock, and a refused entry changes nothing.
 
 use super::problem::Code;
 use super::stats::{BUCKET, DAY, HOUR, floor};
@@ -12,7 +12,7 @@ pub const MAX_CURRENCIES: usize = 16;
 pub const MAX_GROUPS: usize = 256;
 pub const MAX_HOLDS: usize = 1_024;
 pub const MAX_RECENT: usize = 1_048_576;
-/// How long an id is remembered, back from the user's latest entry.
+/// Length of the dedup window, back from the user's latest entry.
 pub const DEDUP_HORIZON: i64 = DAY;
 /// How far ahead of the clock an entry may be booked.
 pub const MAX_AHEAD: i64 = HOUR;
@@ -39,7 +39,7 @@ pub enum State {
     Voided,
 }
 
-/// What statistics are grouped by, in the order that they are sorted by.
+/// Key of a statistics group; its field order is the sort order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Group {
     pub currency: String,
@@ -47,14 +47,14 @@ pub struct Group {
     pub direction: Direction,
 }
 
-/// The parsed fields of an entry; equal fields are what makes a resend a duplicate.
+/// The parsed fields of an entry; a resend with equal fields is a duplicate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub id: u128,
     pub user_id: u64,
-    /// Left out by a settlement.
+    /// Absent in a settlement.
     pub group: Option<Group>,
-    /// Left out when a hold is voided.
+    /// Absent when a hold is voided.
     pub amount: Option<i128>,
     pub at_ms: i64,
     pub state: State,
@@ -101,7 +101,9 @@ impl Balance {
     }
 
     fn fits(&self) -> bool {
-        [self.posted, self.available(), self.pending_debits, self.pending_credits].into_iter().all(is_int64)
+        [self.posted, self.available(), self.pending_debits, self.pending_credits]
+            .into_iter()
+            .all(is_int64)
     }
 }
 
@@ -115,15 +117,16 @@ pub enum Applied {
     Duplicate,
 }
 
-/// A code and the field to blame.
+/// A code and the field that it is about.
 type Refused = (Code, &'static str);
 
 #[derive(Clone, Debug, Default)]
 pub struct User {
     accepted: Vec<Accepted>,
-    /// Where in `accepted` the latest entry of an id stands. An earlier one of that id is long forgotten.
+    /// Index in `accepted` of the latest entry with an id. An earlier entry with that id is outside
+    /// the dedup window.
     by_id: HashMap<u128, usize>,
-    /// How many accepted entries each 15-minute bucket has, by its first millisecond.
+    /// Number of accepted entries per 15-minute bucket, by the bucket's first millisecond.
     in_bucket: BTreeMap<i64, usize>,
     latest_ms: Option<i64>,
     balances: BTreeMap<String, Balance>,
@@ -136,7 +139,7 @@ impl User {
         self.accepted.len()
     }
 
-    /// The largest `at_ms` so far: N. Nothing before the first accepted entry.
+    /// The largest `at_ms` so far, N in the contract; `None` before the first accepted entry.
     pub fn as_of_ms(&self) -> Option<i64> {
         self.latest_ms
     }
@@ -145,12 +148,13 @@ impl User {
         &self.balances
     }
 
-    /// Ids and amounts of the open holds.
+    /// Ids and amounts of open holds.
     pub fn open_holds(&self) -> impl Iterator<Item = (u128, i128)> {
         self.holds.iter().map(|(id, hold)| (*id, hold.amount))
     }
 
-    /// What statistics count: group, amount and time of each posted entry and posted settlement.
+    /// The postings that statistics count: group, amount and time of each posted entry or
+    /// settlement.
     pub fn postings(&self) -> impl Iterator<Item = (&Group, i128, i64)> {
         self.accepted.iter().filter_map(|accepted| {
             let entry = &accepted.entry;
@@ -159,7 +163,7 @@ impl User {
         })
     }
 
-    /// The verdict on the next entry, which is applied if it is accepted. First failure wins.
+    /// Gives the verdict on an entry and applies it if accepted. The first failed check decides.
     pub fn apply(&mut self, now_ms: i64, entry: &Entry) -> Result<Applied, Refused> {
         if entry.at_ms > now_ms + MAX_AHEAD {
             return Err((Code::EntryInFuture, "at_ms"));
@@ -214,7 +218,10 @@ impl User {
         if !self.balances.contains_key(&group.currency) && self.balances.len() >= MAX_CURRENCIES {
             return Err((Code::TooManyCurrencies, "currency"));
         }
-        if entry.state == State::Posted && !self.sums.contains_key(group) && self.sums.len() >= MAX_GROUPS {
+        if entry.state == State::Posted
+            && !self.sums.contains_key(group)
+            && self.sums.len() >= MAX_GROUPS
+        {
             return Err((Code::TooManyGroups, "kind"));
         }
         if entry.state == State::Pending && self.holds.len() >= MAX_HOLDS {
@@ -226,15 +233,21 @@ impl User {
         Ok(())
     }
 
-    /// Ids to remember beside a next entry of `at_ms`, counted by whole 15-minute buckets.
+    /// Number of ids in the dedup window at a next entry of `at_ms`, counted by whole 15-minute
+    /// buckets.
     fn recent(&self, at_ms: i64) -> usize {
         let latest = self.latest_ms.map_or(at_ms, |latest| latest.max(at_ms));
         let oldest_bucket = floor(latest - DEDUP_HORIZON, BUCKET);
         self.in_bucket.range(oldest_bucket..).map(|(_, count)| count).sum()
     }
 
-    /// The balance of the entry's currency and the lifetime sum of its group once it is applied.
-    fn moved(&self, entry: &Entry, group: &Group, hold: Option<&Hold>) -> Result<(Balance, i128), Refused> {
+    /// The balance of the entry's currency and the lifetime sum of its group after applying it.
+    fn moved(
+        &self,
+        entry: &Entry,
+        group: &Group,
+        hold: Option<&Hold>,
+    ) -> Result<(Balance, i128), Refused> {
         let mut balance = self.balances.get(&group.currency).copied().unwrap_or_default();
         let mut sum = self.sums.get(group).copied().unwrap_or_default();
         if let Some(hold) = hold {
@@ -249,7 +262,11 @@ impl User {
             State::Pending => balance.hold(group.direction, amount),
             State::Voided => {}
         }
-        if balance.fits() && is_int64(sum) { Ok((balance, sum)) } else { Err((Code::BalanceOverflow, "amount")) }
+        if balance.fits() && is_int64(sum) {
+            Ok((balance, sum))
+        } else {
+            Err((Code::BalanceOverflow, "amount"))
+        }
     }
 
     fn keep(&mut self, entry: &Entry, group: Group, balance: Balance, sum: i128) {
@@ -275,7 +292,7 @@ impl User {
         self.accepted.push(Accepted { entry, group });
     }
 
-    /// What `balances` must be, counted from the accepted entries alone.
+    /// The balances, recomputed from the accepted entries; must equal `balances`.
     pub fn recounted(&self) -> BTreeMap<String, Balance> {
         let mut balances: BTreeMap<String, Balance> = BTreeMap::new();
         let mut held: HashMap<u128, i128> = HashMap::new();

@@ -1,11 +1,18 @@
-//! An independent, naive model of the ledger: text in, text out, as the wire contract and the rulings read.
+//! Independent, naive model of the ledger: text in, text out, by the wire contract.
 //!
-//! It was written from the contract alone and shares no type with purser. It keeps every accepted entry and counts
-//! each answer from them; it trades every speed for being obviously right. Time is handed in. What it has not: HTTP
-//! methods and headers, the operating paths, storage and its refusals.
+//! It was written from the contract and its rulings alone and shares no type with Purser. It keeps
+//! every accepted entry and computes each answer from them: obvious correctness, no speed. Time is
+//! an argument. Not modelled: HTTP methods and headers, the operating paths, storage and its
+//! refusals.
 //!
-//! `json` reads text, `entry` a line's fields, `ledger` gives verdicts, `stats` has ranges and figures, `read` the
-//! questions, `problem` the codes, `history` makes random traffic; `cases` are the hand-computed tests of it all.
+//! - `json`: JSON parser.
+//! - `entry`: parser of a feed line.
+//! - `ledger`: verdicts and balances of a user.
+//! - `stats`: windows, ranges and statistics.
+//! - `read`: reads and batches.
+//! - `problem`: error codes.
+//! - `history`: random traffic.
+//! - `cases`: hand-computed tests of the model.
 
 pub mod history;
 
@@ -28,13 +35,13 @@ pub use problem::Code;
 const MAX_LINES: usize = 10_000;
 const MAX_FEED_BYTES: usize = 8 << 20;
 
-/// All users.
+/// All users, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     users: BTreeMap<u64, User>,
 }
 
-/// The verdict on one line; `entry_id` as it was sent, `""` if that was invalid.
+/// The verdict on one line; `entry_id` as sent, `""` if it was invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Accepted,
@@ -46,7 +53,7 @@ pub enum Verdict {
 pub struct Reply {
     pub status: u16,
     pub content_type: &'static str,
-    /// Quotes included: `"v17"`.
+    /// With its quotes: `"v17"`.
     pub etag: Option<String>,
     pub body: String,
 }
@@ -56,7 +63,8 @@ impl Model {
         Self::default()
     }
 
-    /// One feed body: status and body text as `POST /v1/entries` answers it, 200 or 413.
+    /// Applies a feed body; returns status (200 or 413) and body of the answer to
+    /// `POST /v1/entries`.
     pub fn feed(&mut self, now_ms: u64, body: &[u8]) -> (u16, String) {
         if body.len() > MAX_FEED_BYTES {
             return too_large(Code::ContentTooLarge);
@@ -75,12 +83,9 @@ impl Model {
                         r#"{{"index":{index},"entry_id":"{entry_id}","status":"duplicate"}}"#
                     ));
                 }
-                Verdict::Rejected {
-                    entry_id,
-                    code,
-                    field,
-                } => results.push(format!(
-                    r#"{{"index":{index},"entry_id":"{entry_id}","status":"rejected","code":"{}","field":"{field}","detail":"{}"}}"#,
+                Verdict::Rejected { entry_id, code, field } => results.push(format!(
+                    "{{\"index\":{index},\"entry_id\":\"{entry_id}\",\"status\":\"rejected\",\
+                     \"code\":\"{}\",\"field\":\"{field}\",\"detail\":\"{}\"}}",
                     code.name(),
                     code.detail(),
                 )),
@@ -89,15 +94,20 @@ impl Model {
         let rejected = results.len() - duplicates;
         let results = results.join(",");
         let body = format!(
-            r#"{{"accepted":{accepted},"duplicates":{duplicates},"rejected":{rejected},"results":[{results}]}}"#
+            "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{rejected},\
+             \"results\":[{results}]}}"
         );
         (200, body)
     }
 
-    /// One line: its verdict, applied if it is accepted.
+    /// Gives the verdict on a line and applies it if accepted.
     pub fn apply_line(&mut self, now_ms: u64, line: &[u8]) -> Verdict {
         let entry::Line { entry_id, entry } = entry::read(line);
-        let rejected = |entry_id, code, field: &str| Verdict::Rejected { entry_id, code, field: field.to_owned() };
+        let rejected = |entry_id, code, field: &str| Verdict::Rejected {
+            entry_id,
+            code,
+            field: field.to_owned(),
+        };
         let entry = match entry {
             Ok(entry) => entry,
             Err(problem) => return rejected(entry_id, problem.code, &problem.field),
@@ -110,23 +120,23 @@ impl Model {
         }
     }
 
-    /// A GET of a path with its query.
+    /// Answers a GET of a target: path and query.
     pub fn get(&self, now_ms: u64, target: &str) -> Reply {
         read::get(self, signed(now_ms), target)
     }
 
-    /// `POST /v1/batch`.
+    /// Answers `POST /v1/batch`.
     pub fn batch(&self, now_ms: u64, body: &[u8]) -> Reply {
         read::batch(self, signed(now_ms), body)
     }
 
-    /// A user of whom an entry has been accepted.
+    /// A user with at least one accepted entry.
     fn user(&self, user_id: u64) -> Option<&User> {
         self.users.get(&user_id).filter(|user| user.as_of_ms().is_some())
     }
 }
 
-/// Every piece between line feeds; a last line feed ends the last line and begins none.
+/// The lines of a body. A line feed at the end ends the last line and begins no other.
 fn lines(body: &[u8]) -> Vec<&[u8]> {
     if body.is_empty() {
         return Vec::new();

@@ -1,6 +1,7 @@
-//! Each code with its status, title and constant detail, and the problem body that they make.
+//! Error codes with status, title and constant detail, and the problem body made of them.
 //!
-//! Only the codes that this model can answer: it has no connection, no memory mark and no method but its own.
+//! Only codes that the model can answer: it has no connections, no memory limit and no other
+//! methods.
 
 use super::Reply;
 
@@ -39,7 +40,7 @@ impl Code {
         self.row().1
     }
 
-    /// As the answer to a whole request; a rejected entry never sets one.
+    /// Status and title when the code answers a whole request; a rejected entry has none.
     pub fn status(self) -> (u16, &'static str) {
         match self {
             Code::NotFound | Code::UserNotFound => (404, "Not Found"),
@@ -51,54 +52,78 @@ impl Code {
 
     fn row(self) -> (&'static str, &'static str) {
         match self {
-            Code::InvalidJson => {
-                ("invalid_json", "The text is not one JSON object as RFC 8259 has it, or repeats a member.")
-            }
+            Code::InvalidJson => (
+                "invalid_json",
+                "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+            ),
             Code::UnknownField => ("unknown_field", "This member is not known here."),
             Code::MissingField => ("missing_field", "A member that is needed is missing."),
-            Code::InvalidField => {
-                ("invalid_field", "The member's value has the wrong type, form or range, or does not belong here.")
+            Code::InvalidField => (
+                "invalid_field",
+                "The member's value has the wrong type, form or range, or does not belong here.",
+            ),
+            Code::AmountNegative => (
+                "amount_negative",
+                "An amount is never negative: the direction says which way it goes.",
+            ),
+            Code::EntryInFuture => (
+                "entry_in_future",
+                "The entry is booked more than one hour ahead of this server's clock.",
+            ),
+            Code::EntryTooOld => (
+                "entry_too_old",
+                "The entry is booked more than 24 hours before this user's latest entry.",
+            ),
+            Code::EntryIdConflict => {
+                ("entry_id_conflict", "This user already has another entry of that id.")
             }
-            Code::AmountNegative => {
-                ("amount_negative", "An amount is never negative: the direction says which way it goes.")
+            Code::PendingNotFound => {
+                ("pending_not_found", "This user has no open hold of that id.")
             }
-            Code::EntryInFuture => {
-                ("entry_in_future", "The entry is booked more than one hour ahead of this server's clock.")
+            Code::PendingAmountExceeded => {
+                ("pending_amount_exceeded", "The settlement is larger than its hold.")
             }
-            Code::EntryTooOld => {
-                ("entry_too_old", "The entry is booked more than 24 hours before this user's latest entry.")
+            Code::TooManyCurrencies => {
+                ("too_many_currencies", "This user already has 16 currencies.")
             }
-            Code::EntryIdConflict => ("entry_id_conflict", "This user already has another entry of that id."),
-            Code::PendingNotFound => ("pending_not_found", "This user has no open hold of that id."),
-            Code::PendingAmountExceeded => ("pending_amount_exceeded", "The settlement is larger than its hold."),
-            Code::TooManyCurrencies => ("too_many_currencies", "This user already has 16 currencies."),
-            Code::TooManyGroups => {
-                ("too_many_groups", "This user already has 256 groups of currency, kind and direction.")
-            }
+            Code::TooManyGroups => (
+                "too_many_groups",
+                "This user already has 256 groups of currency, kind and direction.",
+            ),
             Code::TooManyHolds => ("too_many_holds", "This user already has 1,024 open holds."),
-            Code::TooManyRecent => {
-                ("too_many_recent", "This user already has 1,048,576 entries within the dedup horizon.")
-            }
-            Code::BalanceOverflow => {
-                ("balance_overflow", "A balance or a lifetime sum would leave the range of a 64-bit integer.")
-            }
-            Code::InvalidParameter => {
-                ("invalid_parameter", "A parameter is unknown, repeated, empty or has a value that is not allowed.")
-            }
+            Code::TooManyRecent => (
+                "too_many_recent",
+                "This user already has 1,048,576 entries within the dedup horizon.",
+            ),
+            Code::BalanceOverflow => (
+                "balance_overflow",
+                "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+            ),
+            Code::InvalidParameter => (
+                "invalid_parameter",
+                "A parameter is unknown, repeated, empty or has a value that is not allowed.",
+            ),
             Code::InvalidWindow => (
                 "invalid_window",
-                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.",
+                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from \
+                 15m to 400d.",
             ),
             Code::NotFound => ("not_found", "There is nothing at this path."),
             Code::UserNotFound => ("user_not_found", "No entry of this user has been accepted."),
-            Code::MethodNotAllowed => ("method_not_allowed", "This path does not take that method."),
-            Code::ContentTooLarge => ("content_too_large", "The body is larger than this path takes."),
-            Code::TooManyItems => ("too_many_items", "The body holds more items than one request may."),
+            Code::MethodNotAllowed => {
+                ("method_not_allowed", "This path does not take that method.")
+            }
+            Code::ContentTooLarge => {
+                ("content_too_large", "The body is larger than this path takes.")
+            }
+            Code::TooManyItems => {
+                ("too_many_items", "The body holds more items than one request may.")
+            }
         }
     }
 }
 
-/// What is wrong, and the member or parameter to blame: `""` for none.
+/// A code and the member or parameter that it is about: `""` for none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     pub code: Code,
@@ -113,7 +138,8 @@ impl Problem {
     pub fn body(&self) -> String {
         let (status, title) = self.code.status();
         format!(
-            r#"{{"type":"about:blank","title":"{title}","status":{status},"code":"{}","detail":"{}","field":"{}"}}"#,
+            "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{}\",\
+             \"detail\":\"{}\",\"field\":\"{}\"}}",
             self.code.name(),
             self.code.detail(),
             self.field,
@@ -121,7 +147,12 @@ impl Problem {
     }
 
     pub fn reply(&self) -> Reply {
-        Reply { status: self.code.status().0, content_type: "application/problem+json", etag: None, body: self.body() }
+        Reply {
+            status: self.code.status().0,
+            content_type: "application/problem+json",
+            etag: None,
+            body: self.body(),
+        }
     }
 }
 
@@ -130,12 +161,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_problem_reads_as_the_contract_shows_it() {
+    fn a_problem_body_equals_the_contract_s_example() {
         let reply = Problem::new(Code::UserNotFound, "").reply();
         assert_eq!(reply.status, 404);
         assert_eq!(
             reply.body,
-            r#"{"type":"about:blank","title":"Not Found","status":404,"code":"user_not_found","detail":"No entry of this user has been accepted.","field":""}"#
+            concat!(
+                r#"{"type":"about:blank","title":"Not Found","status":404,"#,
+                r#""code":"user_not_found","detail":"No entry of this user has been accepted.","#,
+                r#""field":""}"#
+            )
         );
     }
 }

@@ -1,6 +1,7 @@
-//! Reads: a request target or a batch body into questions, and a question into the text of its answer.
+//! Reads: parses a request target or a batch body into questions, and writes their answers.
 //!
-//! All of a request is judged before any of it is answered, and a bad request is told before an unknown user is.
+//! A whole request is checked before any part is answered, and a bad request is reported before an
+//! unknown user.
 
 use super::entry::{canonical, is_currency, is_kind, time, user_id};
 use super::json::{self, Value, echo, member};
@@ -11,7 +12,7 @@ use super::{Model, Reply};
 
 pub const MAX_BATCH: usize = 1_000;
 
-/// What is asked, all of it well-formed.
+/// A well-formed read.
 struct Question {
     user_id: u64,
     read: Read,
@@ -22,7 +23,7 @@ enum Read {
     Balance,
     Stats {
         window: Window,
-        /// Absent: now.
+        /// `None`: now.
         at_ms: Option<i64>,
         kind: Option<String>,
     },
@@ -74,12 +75,12 @@ pub fn batch(model: &Model, now_ms: i64, body: &[u8]) -> Reply {
     }
 }
 
-/// Whether the answer to a GET depends on when it is asked.
+/// Whether the answer to a GET depends on the clock.
 pub fn asks_the_clock(target: &str) -> bool {
     question(target).is_ok_and(|question| question.is_of_now())
 }
 
-/// Whether the answer to a batch does.
+/// Whether the answer to a batch depends on the clock.
 pub fn batch_asks_the_clock(body: &[u8]) -> bool {
     questions(body).is_ok_and(|questions| questions.iter().any(Question::is_of_now))
 }
@@ -89,8 +90,13 @@ fn question(target: &str) -> Result<Question, Problem> {
     let segments: Vec<&str> = path.split('/').collect();
     match segments[..] {
         ["", "v1", "users", user, read @ ("balance" | "stats")] => {
-            let user_id = user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
-            if read == "balance" { balance_question(user_id, query) } else { stats_question(user_id, query) }
+            let user_id =
+                user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
+            if read == "balance" {
+                balance_question(user_id, query)
+            } else {
+                stats_question(user_id, query)
+            }
         }
         ["", "v1", "entries" | "batch"] => Err(Problem::new(Code::MethodNotAllowed, "")),
         _ => Err(Problem::new(Code::NotFound, "")),
@@ -124,8 +130,12 @@ fn stats_question(user_id: u64, query: &str) -> Result<Question, Problem> {
     Ok(Question { user_id, read: Read::Stats { window, at_ms, kind }, currency })
 }
 
-/// Hands each parameter to `take` in order of appearance; `take` refuses a value with `None`.
-fn parameters(query: &str, known: &[&str], mut take: impl FnMut(&str, &[u8]) -> Option<()>) -> Result<(), Problem> {
+/// Calls `take` for each parameter in order; `take` returns `None` to refuse a value.
+fn parameters(
+    query: &str,
+    known: &[&str],
+    mut take: impl FnMut(&str, &[u8]) -> Option<()>,
+) -> Result<(), Problem> {
     let mut seen: Vec<&str> = Vec::new();
     let pieces = query.split('&').filter(|_| !query.is_empty());
     for piece in pieces {
@@ -147,7 +157,8 @@ fn parameters(query: &str, known: &[&str], mut take: impl FnMut(&str, &[u8]) -> 
     Ok(())
 }
 
-/// `%41` is `A`; every other byte is itself, a plus sign too. Nothing for a bad escape.
+/// Decodes `%41` to `A`; every other byte, a plus sign too, stays as it is. `None` for a bad
+/// escape.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut decoded = Vec::new();
     let mut bytes = text.bytes();
@@ -171,7 +182,7 @@ fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
     let Some(Value::Object(members)) = json::parse(body) else {
         return Err(Problem::new(Code::InvalidJson, ""));
     };
-    // Of several, the first is meant.
+    // If `requests` is repeated, its first list is checked for the number of items.
     let items = match member(&members, "requests") {
         Some(Value::List(items)) => &items[..],
         _ => &[],
@@ -194,12 +205,14 @@ fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
     }
     match member(&members, "requests") {
         None => Err(Problem::new(Code::MissingField, "requests")),
-        Some(Value::List(items)) => items.iter().enumerate().map(|(index, item)| item_question(index, item)).collect(),
+        Some(Value::List(items)) => {
+            items.iter().enumerate().map(|(index, item)| item_question(index, item)).collect()
+        }
         Some(_) => Err(Problem::new(Code::InvalidField, "requests")),
     }
 }
 
-/// `requests[3].window`, or `requests[3]` for a name that is not repeated.
+/// `requests[3].window`, or `requests[3]` if the name may not be echoed.
 fn item_field(index: usize, name: &str) -> String {
     match echo(name.as_bytes()).as_str() {
         "" => format!("requests[{index}]"),
@@ -234,18 +247,26 @@ fn item_question(index: usize, item: &Value) -> Result<Question, Problem> {
         },
     };
 
-    let user_id = user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
+    let user_id =
+        user_id(needed("user_id")?).ok_or_else(|| problem(Code::InvalidField, "user_id"))?;
     if needed("read")? == b"balance" {
-        return Ok(Question { user_id, read: Read::Balance, currency: filter("currency", is_currency)? });
+        return Ok(Question {
+            user_id,
+            read: Read::Balance,
+            currency: filter("currency", is_currency)?,
+        });
     }
     if read != Some("stats") {
         return Err(problem(Code::InvalidField, "read"));
     }
-    let window = Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
+    let window =
+        Window::parse(needed("window")?).ok_or_else(|| problem(Code::InvalidWindow, "window"))?;
     let at_ms = match member(members, "at_ms") {
         None => None,
         Some(value) => Some(
-            time(value).filter(|_| window != Window::Lifetime).ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
+            time(value)
+                .filter(|_| window != Window::Lifetime)
+                .ok_or_else(|| problem(Code::InvalidField, "at_ms"))?,
         ),
     };
     let currency = filter("currency", is_currency)?;
@@ -264,17 +285,18 @@ fn answer(user: &User, question: &Question, now_ms: i64) -> String {
         Read::Stats { window, at_ms, kind } => {
             let (from_ms, to_ms) = stats::range(as_of_ms, *window, at_ms.unwrap_or(now_ms));
             let figures = stats::figures(user, (from_ms, to_ms));
-            let asked = figures
-                .into_iter()
-                .filter(|(group, _)| is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind));
-            let rows: Vec<String> = asked.map(|(group, figures)| stats_row(group, &figures)).collect();
+            let asked = figures.into_iter().filter(|(group, _)| {
+                is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind)
+            });
+            let rows: Vec<String> =
+                asked.map(|(group, figures)| stats_row(group, &figures)).collect();
             let rows = rows.join(",");
             format!(r#"{{{head},"from_ms":{from_ms},"to_ms":{to_ms},"stats":[{rows}]}}"#)
         }
     }
 }
 
-/// A filter that is absent keeps all.
+/// Whether a filter accepts a value; an absent filter accepts all.
 fn is_asked(filter: &Option<String>, value: &str) -> bool {
     filter.as_deref().is_none_or(|asked| asked == value)
 }
@@ -286,7 +308,8 @@ fn balance_rows(user: &User, question: &Question) -> String {
         .filter(|(currency, _)| is_asked(&question.currency, currency))
         .map(|(currency, balance)| {
             format!(
-                r#"{{"currency":"{currency}","posted":{},"pending_debits":{},"pending_credits":{},"available":{}}}"#,
+                "{{\"currency\":\"{currency}\",\"posted\":{},\"pending_debits\":{},\
+                 \"pending_credits\":{},\"available\":{}}}",
                 balance.posted,
                 balance.pending_debits,
                 balance.pending_credits,

@@ -1,8 +1,8 @@
-//! Transaction statistics by the contract's formulas: the window, the range that it is answered for, the figures of
-//! that range, counted one raw entry after another.
+//! Transaction statistics by the contract's formulas: windows, the range that answers a window, and
+//! the statistics of that range, counted entry by entry.
 //!
-//! Times are milliseconds since the epoch in `i64`, signed so that `N - 400 d` needs no care. Nothing here knows of
-//! buckets that were merged: a range and the entries decide.
+//! Times are milliseconds since the epoch in `i64`, signed so that `N - 400 d` cannot underflow.
+//! There are no buckets: the range and the entries alone decide.
 
 use super::ledger::{Group, User};
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
 pub const BUCKET: i64 = 15 * MINUTE;
 
-/// The last instant that the contract knows, the end of the year 9999.
+/// The contract's last millisecond, at the end of the year 9999.
 pub const MAX_TIME: i64 = 253_402_300_799_999;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +34,16 @@ impl Window {
             b'd' => DAY,
             _ => return None,
         };
-        let well_formed = (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) && digits[0] != b'0';
+        let well_formed = (1..=6).contains(&digits.len())
+            && digits.iter().all(u8::is_ascii_digit)
+            && digits[0] != b'0';
         if !well_formed {
             return None;
         }
         let count: i64 = std::str::from_utf8(digits).ok()?.parse().ok()?;
         let millis = count * unit;
-        (millis % BUCKET == 0 && (BUCKET..=400 * DAY).contains(&millis)).then_some(Window::Millis(millis))
+        (millis % BUCKET == 0 && (BUCKET..=400 * DAY).contains(&millis))
+            .then_some(Window::Millis(millis))
     }
 }
 
@@ -52,7 +55,8 @@ pub fn raise(time: i64, grain: i64) -> i64 {
     floor(time + grain - 1, grain)
 }
 
-/// From `fine` on the grain is 15 minutes, from `hourly` on an hour, before that a day; before `cut` there is nothing.
+/// Edges of a user's statistics. Buckets are 15 minutes from `fine` on, an hour from `hourly` on,
+/// and a day before that; before `cut` there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Edges {
     pub fine: i64,
@@ -80,7 +84,7 @@ impl Edges {
     }
 }
 
-/// The half-open range that is answered: `from_ms` and `to_ms`.
+/// The half-open range that answers a window: `from_ms` and `to_ms`.
 pub fn range(as_of_ms: i64, window: Window, at_ms: i64) -> (i64, i64) {
     let Window::Millis(length) = window else {
         return (0, floor(as_of_ms, BUCKET) + BUCKET);
@@ -102,14 +106,15 @@ pub struct Figures {
     pub max: i128,
 }
 
-/// The figures of every group that has posted in the range, in the order of the answer.
+/// Statistics of every group with postings in the range, in the order of the answer.
 pub fn figures(user: &User, (from_ms, to_ms): (i64, i64)) -> BTreeMap<&Group, Figures> {
     let mut groups: BTreeMap<&Group, Figures> = BTreeMap::new();
     for (group, amount, at_ms) in user.postings() {
         if !(from_ms..to_ms).contains(&at_ms) {
             continue;
         }
-        let figures = groups.entry(group).or_insert(Figures { count: 0, sum: 0, min: amount, max: amount });
+        let figures =
+            groups.entry(group).or_insert(Figures { count: 0, sum: 0, min: amount, max: amount });
         figures.count += 1;
         figures.sum += amount;
         figures.min = figures.min.min(amount);

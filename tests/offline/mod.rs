@@ -1,13 +1,15 @@
-//! A data directory of any number of slices, fed without a server: the machines that a server drives, on real files, one task at a time.
+//! A data directory of any number of slices, fed without a server: the slices' state machines on
+//! real files, one disk task at a time.
 //!
-//! It ends as a killed server does, by being dropped; what was settled is on the disk. [`Figures`] say all that there is to know of users,
-//! whatever the number of slices and in whatever order each of them numbered its kinds.
+//! Dropping it is like killing a server: only settled entries are on disk. [`Figures`] hold
+//! everything known of the users, independent of the number of slices and of the order in which
+//! each slice numbered its kinds.
 
 use purser::api::entry::{self, LineScratch};
 use purser::engine::directory::{Directory, SliceDirectory};
 use purser::engine::files::Files;
 use purser::engine::repartition::repartition;
-use purser::journal::frame::{Block, Kind};
+use purser::journal::frame::{FrameBuffer, Kind};
 use purser::journal::{File, Place};
 use purser::ledger::book::View;
 use purser::ledger::entry::{EntryRef, Verdict};
@@ -17,7 +19,7 @@ use purser::ledger::user::Question;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
-use purser::slice::snapshot::Traffic;
+use purser::slice::snapshot::ReadLoad;
 use purser::slice::store::{Found, Settings, Store, Turn};
 use purser::slice::{LogSink, Lsn, NoLog, Slice, source};
 use std::collections::{BTreeMap, VecDeque};
@@ -25,16 +27,16 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Small ones: a few thousand entries make several.
+/// Small segments, so that a few thousand entries fill several.
 const SEGMENTS: Segments = Segments { first_bytes: 64 << 10, largest_bytes: 128 << 10 };
 const SNAPSHOT_AFTER_BYTES: u64 = 48 << 10;
-/// Time that passes between two turns of a store: a snapshot is not kept waiting.
+/// Time between two turns of a store, long enough that it never delays a snapshot.
 const TURN_MS: u64 = 1_000;
 
-/// All slices of a directory.
+/// A data directory with all its slices.
 pub struct Offline {
     nodes: Vec<Node>,
-    // Last: it holds the lock.
+    // Dropped last, because it holds the lock.
     _directory: Directory,
 }
 
@@ -46,28 +48,34 @@ struct Node {
 }
 
 impl Offline {
-    /// Opens a directory, and gives it so many slices.
+    /// Opens a directory and repartitions it to `slices` slices.
     pub fn open(data: &Path, slices: u32) -> Self {
-        let directory = Directory::open_or_create(data, slices).unwrap_or_else(|error| panic!("{error}"));
-        let directory = repartition(directory, slices, &mut |_, _| true).unwrap_or_else(|error| panic!("{error}"));
+        let directory =
+            Directory::open_or_create(data, slices).unwrap_or_else(|error| panic!("{error}"));
+        let directory = repartition(directory, slices, &mut |_, _| true)
+            .unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(directory.manifest().slices, slices);
-        assert!(directory.unnamed().is_ok_and(|unnamed| unnamed.is_empty()), "nothing is left");
+        assert!(
+            directory.unnamed().is_ok_and(|unnamed| unnamed.is_empty()),
+            "no unnamed generation is left"
+        );
         let nodes = (0..slices).map(|slice| Node::recover(directory.slice(slice))).collect();
         Self { nodes, _directory: directory }
     }
 
-    /// Applies an entry where it belongs.
+    /// Applies an entry to its user's slice.
     pub fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
         let slices = self.nodes.len() as u32;
         self.nodes[entry.user.slice(slices) as usize].apply(now_ms, entry)
     }
 
-    /// Brings everything to the disk.
+    /// Makes everything durable.
     pub fn settle(&mut self) {
         self.nodes.iter_mut().for_each(Node::settle);
     }
 
-    /// Leaves the beginning of a write behind the log of a slice, as a crash does. Returns whether there is a log.
+    /// Appends a torn write to the log of a slice, as a crash does. Returns `false` if the slice
+    /// has no log.
     pub fn tear(&mut self, slice: usize) -> bool {
         let node = &mut self.nodes[slice];
         node.settle();
@@ -76,21 +84,24 @@ impl Offline {
             return false;
         }
         let place = Place { file: found.tail.segment, ..node.directory.place };
-        let mut block = Block::with_room(6_000);
+        let mut block = FrameBuffer::with_capacity(6_000);
         block.payload().extend_from_slice(&[7; 6_000]);
         block.seal(Kind::Write, place, found.tail.position + 1);
-        let file = fs::OpenOptions::new().write(true).open(node.path(File::Segment(place.file))).expect("it is there");
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(node.path(File::Segment(place.file)))
+            .expect("it is there");
         file.write_all_at(&block.bytes()[..4_096], found.tail.offset).expect("it can be written");
         true
     }
 
-    /// Of all its users.
+    /// Figures of all users of the directory.
     pub fn figures(&self) -> Figures {
         Figures::of(self.nodes.iter().map(|node| &node.slice))
     }
 }
 
-/// What recovery finds in each slice, whatever their number; nothing is changed.
+/// Recovery reports of all slices; changes nothing.
 pub fn reports(data: &Path) -> Vec<Report> {
     let directory = Directory::open(data).unwrap_or_else(|error| panic!("{error}"));
     (0..directory.manifest().slices).map(|slice| recover(&directory.slice(slice)).2).collect()
@@ -100,7 +111,9 @@ fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
-    while !source::step(&mut recovery, &mut slice, &mut files).unwrap_or_else(|error| panic!("{error:?}")) {}
+    while !source::step(&mut recovery, &mut slice, &mut files)
+        .unwrap_or_else(|error| panic!("{error:?}"))
+    {}
     let report = *recovery.report();
     let found = recovery.finish();
     slice.recovered(Lsn(found.tail.position));
@@ -110,26 +123,29 @@ fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
 impl Node {
     fn recover(directory: SliceDirectory) -> Self {
         let (slice, found, _) = recover(&directory);
-        let settings =
-            Settings { place: directory.place, snapshot_after_bytes: SNAPSHOT_AFTER_BYTES, segments: SEGMENTS };
+        let settings = Settings {
+            place: directory.place,
+            snapshot_after_bytes: SNAPSHOT_AFTER_BYTES,
+            segments: SEGMENTS,
+        };
         Self { directory, slice, store: Store::new(settings, found), now_ms: 0 }
     }
 
     fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
-        if self.store.is_held() || !self.store.has_room() {
+        if self.store.is_throttled() || !self.store.has_room() {
             self.settle();
         }
         let (_, verdict) = self.slice.apply(Millis(now_ms), entry, &mut self.store);
         verdict
     }
 
-    /// Does what the store asks until there is nothing to do.
+    /// Does the store's disk tasks until there are none.
     fn settle(&mut self) {
         let mut asked = VecDeque::new();
         loop {
             self.now_ms += TURN_MS;
             let (now_ms, book) = (self.now_ms, self.slice.book());
-            let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
+            let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
             self.store.advance(turn, book, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
@@ -137,7 +153,7 @@ impl Node {
                 self.slice.durable(lsn);
             }
         }
-        assert!(self.store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+        assert!(self.store.is_settled(), "a store is settled once all its tasks are done");
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -147,7 +163,10 @@ impl Node {
     fn work(&self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {
-                let open = fs::OpenOptions::new().write(true).open(self.path(file)).expect("it was made");
+                let open = fs::OpenOptions::new()
+                    .write(true)
+                    .open(self.path(file))
+                    .expect("the file was created");
                 open.write_all_at(block.bytes(), offset).expect("it can be written");
                 Done::Written { file, block, ok: true }
             }
@@ -157,11 +176,11 @@ impl Node {
                     Some(from) => fs::rename(self.path(File::Segment(from)), path),
                     None => fs::write(path, vec![0; bytes as usize]),
                 }
-                .expect("it can be made");
+                .expect("it can be created");
                 Done::Prepared { segment, ok: true }
             }
             Task::Create { snapshot } => {
-                fs::write(self.path(File::Snapshot(snapshot)), b"").expect("it can be made");
+                fs::write(self.path(File::Snapshot(snapshot)), b"").expect("it can be created");
                 Done::Created { snapshot, buffers: Some(Vec::new()) }
             }
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
@@ -173,12 +192,14 @@ impl Node {
                 fs::remove_file(self.path(file)).expect("it is there");
                 return None;
             }
-            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => unreachable!("a store reads nothing"),
+            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => {
+                unreachable!("a store does not read")
+            }
         })
     }
 }
 
-/// The same users in one slice that nothing keeps: what all others must come to.
+/// The same users in one slice without a log: the expected result.
 pub struct Reference(Slice);
 
 impl Reference {
@@ -203,30 +224,30 @@ impl Reference {
     }
 }
 
-/// Calls `with` with each line of a body that is an entry.
+/// Calls `with` for each line of a body that is an entry.
 pub fn each_entry(body: &[u8], mut with: impl FnMut(&EntryRef<'_>)) {
     for line in body.split(|&byte| byte == b'\n') {
         let mut scratch = LineScratch::EMPTY;
-        if let Ok(entry) = entry::read(line, &mut scratch).entry {
+        if let Ok(entry) = entry::parse(line, &mut scratch).entry {
             with(&entry);
         }
     }
 }
 
-/// All that is known of each user.
+/// Everything known of each user, by id.
 #[derive(PartialEq, Eq)]
 pub struct Figures(BTreeMap<u64, User>);
 
 #[derive(PartialEq, Eq)]
 struct User {
-    /// Version, balances, statistics, kinds, as text.
+    /// Version, balances, statistics and kinds, as text.
     answers: Vec<String>,
-    /// The image, as a slice would have it in which the user's kinds are numbered in alphabetical order.
+    /// The user's image, with kinds numbered in alphabetical order.
     image: Vec<u8>,
 }
 
 impl Figures {
-    /// Of all users of these slices.
+    /// Figures of all users of these slices.
     pub fn of<'a>(slices: impl IntoIterator<Item = &'a Slice>) -> Self {
         let mut users = BTreeMap::new();
         for slice in slices {
@@ -239,17 +260,17 @@ impl Figures {
         Self(users)
     }
 
-    /// Asserts that others have what these have.
+    /// Asserts that `other` has the same users with the same figures.
     pub fn assert_same(&self, other: &Self, context: &str) {
         if let Some(id) = self.0.keys().find(|id| !other.0.contains_key(id)) {
-            panic!("{context}: user {id} is not there");
+            panic!("{context}: user {id} is missing");
         }
         if let Some(id) = other.0.keys().find(|id| !self.0.contains_key(id)) {
-            panic!("{context}: user {id} comes from nowhere");
+            panic!("{context}: user {id} was never fed");
         }
         for (id, user) in &self.0 {
             assert_eq!(user.answers, other.0[id].answers, "{context}: user {id}");
-            assert!(user.image == other.0[id].image, "{context}: user {id} has another image");
+            assert!(user.image == other.0[id].image, "{context}: the images of user {id} differ");
         }
     }
 }
@@ -265,12 +286,17 @@ impl User {
         kinds.iter().for_each(|kind| _ = sorted.number(kind));
         image.clear();
         user.store_for(names, &mut sorted, &mut image);
-        let mut answers = vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
+        let mut answers =
+            vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
         user.visit_balances(|balance| answers.push(format!("{balance:?}")));
-        let windows = [15, 60, 24 * 60, 8 * 24 * 60, 400 * 24 * 60].map(|minutes| Window::Last(minutes * 60_000));
+        let windows = [15, 60, 24 * 60, 8 * 24 * 60, 400 * 24 * 60]
+            .map(|minutes| Window::Last(minutes * 60_000));
         for window in windows.into_iter().chain([Window::Lifetime]) {
-            let (range, question) = (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
-            user.visit_stats(names, &question, range, |stat| answers.push(format!("{window:?}: {stat:?}")));
+            let (range, question) =
+                (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
+            user.visit_stats(names, &question, range, |stat| {
+                answers.push(format!("{window:?}: {stat:?}"))
+            });
         }
         Self { answers, image }
     }

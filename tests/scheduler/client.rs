@@ -1,4 +1,4 @@
-//! Who asks: scripts of requests, and what the answers must be.
+//! Simulated clients: scripts of requests, and the checks of their answers.
 
 use super::reference::Reference;
 use crate::model::history::{History, Step};
@@ -6,73 +6,79 @@ use crate::seeds::first_difference;
 use crate::simulation::random::Random;
 use std::collections::{BTreeMap, VecDeque};
 
-/// A request, and what is known of its answer.
+/// A request and the expectation of its answer.
 #[derive(Clone, Debug)]
-struct Asked {
+struct Pending {
     request: Vec<u8>,
-    /// It may be asked again, if nobody knows what became of it.
+    /// Whether it may be repeated if its outcome is unknown.
     is_read: bool,
-    /// The connection ends behind it.
+    /// Whether the server ends the connection after its answer.
     ends: bool,
     want: Want,
 }
 
 #[derive(Clone, Debug)]
 enum Want {
-    /// These bytes; and these users are then at these versions, or further.
+    /// Exactly these bytes; and then these users are durable at these versions or later ones.
     Exactly(Vec<u8>, Vec<(u64, u64)>),
-    /// What was shown of each user before it was asked.
+    /// An answer of a shared user: no version below those shown of each user before the request.
     AtLeast(BTreeMap<u64, u64>),
-    /// Figures of the server itself.
+    /// `/v1/info`: any 200.
     Figures,
 }
 
-/// What all clients of shared users know together.
+/// Knowledge shared by all clients.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// The last version that anybody was shown.
+    /// Last version of each user that any client was shown.
     pub shown: BTreeMap<u64, u64>,
     pub accepted: u64,
-    /// Lines of feeds whose answers nobody has seen.
+    /// Lines of feeds whose answers were lost.
     pub doubtful: u64,
-    /// Answers that refuse a request.
+    /// Number of refused requests (503).
     pub refused: u64,
-    /// Whether any request may be refused: the server drains, or has been given little room.
+    /// Whether any request may be refused: the server drains, or has a small budget.
     pub may_refuse: bool,
-    /// Whether the log may lack room for entries: the disk fails, or snapshots cannot keep up.
+    /// Whether the log may lack space for entries (507): the disk fails, or snapshots cannot keep
+    /// up.
     pub may_lack_room: bool,
 }
 
-/// Where a client's requests come from.
+/// Source of a client's requests.
 enum Source {
-    /// Users of its own, and a server of its own that has one core: it must get the same answers.
+    /// Separate users, and a reference server with one core that must give the same answers.
     Apart { history: Box<History>, reference: Box<Reference>, steps: Vec<Step> },
-    /// The same few users as all others.
+    /// The same few users as all other clients.
     Shared { users: Vec<u64>, ids: u64 },
 }
 
 pub struct Client {
     source: Source,
-    /// Requests that are not answered yet, in order.
-    asked: VecDeque<Asked>,
-    /// What is still to be sent on this connection.
+    /// Unanswered requests, in order.
+    pending: VecDeque<Pending>,
+    /// Bytes still to be sent on this connection.
     unsent: VecDeque<u8>,
-    /// How many of `asked` are in there, or sent.
+    /// Number of requests in `pending` that are in `unsent` or already sent.
     begun: usize,
     received: Vec<u8>,
-    /// The last version of each user that this connection has shown.
+    /// Last version of each user shown on this connection.
     shown: BTreeMap<u64, u64>,
-    /// Whether the last answer is the last of this connection, and whether it refused its request.
+    /// Whether the last answer was the final one of this connection, and whether it refused its
+    /// request.
     is_over: bool,
     is_refused: bool,
-    /// Whether half of the last request that was begun will never come.
+    /// Whether the rest of the last begun request will never be sent.
     is_half: bool,
 }
 
 impl Client {
     pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
         let history = Box::new(History::apart(seed, users, now_ms));
-        Self::new(Source::Apart { history, reference: Box::new(Reference::new()), steps: Vec::new() })
+        Self::new(Source::Apart {
+            history,
+            reference: Box::new(Reference::new()),
+            steps: Vec::new(),
+        })
     }
 
     pub fn shared(users: Vec<u64>, ids: u64) -> Self {
@@ -83,7 +89,7 @@ impl Client {
         let (unsent, received, shown) = (VecDeque::new(), Vec::new(), BTreeMap::new());
         Self {
             source,
-            asked: VecDeque::new(),
+            pending: VecDeque::new(),
             unsent,
             begun: 0,
             received,
@@ -96,106 +102,111 @@ impl Client {
 
     // A round of requests.
 
-    /// Thinks of what to ask next, from `now_ms` on; returns until when.
-    pub fn think(&mut self, now_ms: u64, count: u64) -> u64 {
+    /// Generates the next requests from `now_ms` on; returns the latest time that they need.
+    pub fn plan(&mut self, now_ms: u64, count: u64) -> u64 {
         let Source::Apart { history, steps, .. } = &mut self.source else { return now_ms };
         history.set_clock(now_ms);
         steps.extend(history.by_ref().take(count as usize));
         steps
             .iter()
             .map(|step| match step {
-                Step::Feed { now_ms, .. } | Step::Get { now_ms, .. } | Step::Batch { now_ms, .. } => *now_ms,
+                Step::Feed { now_ms, .. }
+                | Step::Get { now_ms, .. }
+                | Step::Batch { now_ms, .. } => *now_ms,
             })
             .fold(now_ms, u64::max)
     }
 
-    /// Writes it down, to be asked at `now_ms`. Whoever shares users asks in bulk if `is_bulk`:
-    /// entries only, many at a time.
+    /// Queues the requests, to be sent at `now_ms`. Clients of shared users send in bulk if
+    /// `is_bulk`: only feeds, of many entries each.
     pub fn ask(&mut self, now_ms: u64, count: u64, is_bulk: bool, random: &mut Random) {
         match &mut self.source {
             Source::Apart { history, reference, steps } => {
                 reference.set_clock(now_ms);
                 let users = history.users().to_vec();
-                let mut requests: Vec<_> = steps.drain(..).map(|step| dressed(step, reference, random)).collect();
+                let mut requests: Vec<_> =
+                    steps.drain(..).map(|step| to_request(step, reference, random)).collect();
                 if random.in_thousand(200) {
-                    // More reads than one connection may have away.
-                    requests.extend(
-                        (0..random.between(40, 200))
-                            .map(|_| (get(&format!("/v1/users/{}/balance", random.pick(&users)), ""), true)),
-                    );
+                    // More reads than one connection may have in flight.
+                    requests.extend((0..random.between(40, 200)).map(|_| {
+                        (get(&format!("/v1/users/{}/balance", random.pick(&users)), ""), true)
+                    }));
                 }
                 for (request, is_read) in requests {
                     let (answer, ends) = reference.ask(&request);
                     let want = if request.starts_with(b"GET /v1/info ") {
                         Want::Figures
                     } else {
-                        let versions = users.iter().map(|&user| (user, reference.version(user))).collect();
+                        let versions =
+                            users.iter().map(|&user| (user, reference.version(user))).collect();
                         Want::Exactly(answer, versions)
                     };
-                    self.asked.push_back(Asked { request, is_read, ends, want });
+                    self.pending.push_back(Pending { request, is_read, ends, want });
                 }
             }
             Source::Shared { users, ids } => {
                 for _ in 0..count {
-                    let (request, is_read) =
-                        if is_bulk { bulk(users, now_ms, random) } else { shared(users, *ids, now_ms, random) };
+                    let (request, is_read) = if is_bulk {
+                        bulk(users, now_ms, random)
+                    } else {
+                        shared(users, *ids, now_ms, random)
+                    };
                     let want = Want::AtLeast(BTreeMap::new());
-                    self.asked.push_back(Asked { request, is_read, ends: false, want });
+                    self.pending.push_back(Pending { request, is_read, ends: false, want });
                 }
             }
         }
     }
 
-    /// Forgets what it wanted to ask: nobody would answer it.
+    /// Discards unanswered requests, because no server will answer them.
     pub fn give_up(&mut self) {
-        self.asked.clear();
+        self.pending.clear();
         self.connected();
     }
 
-    /// Whether everything is answered.
+    /// Whether every request is answered.
     pub fn is_done(&self) -> bool {
-        self.asked.is_empty()
+        self.pending.is_empty()
     }
 
-    /// How many answers it waits for.
+    /// Number of unanswered requests.
     pub fn waits_for(&self) -> usize {
-        self.asked.len()
+        self.pending.len()
     }
 
     // A connection.
 
-    /// The next bytes to send on this connection, at most so many.
+    /// Takes at most `most` bytes to send next on this connection.
     pub fn send(&mut self, most: usize, known: &Known) -> Vec<u8> {
         if self.is_over {
             return Vec::new();
         }
-        while self.unsent.len() < most && self.begun < self.asked.len() {
-            if self.begun > 0 && self.asked[self.begun - 1].ends {
+        while self.unsent.len() < most && self.begun < self.pending.len() {
+            if self.begun > 0 && self.pending[self.begun - 1].ends {
                 break;
             }
-            let asked = &mut self.asked[self.begun];
-            if let Want::AtLeast(before) = &mut asked.want {
+            let pending = &mut self.pending[self.begun];
+            if let Want::AtLeast(before) = &mut pending.want {
                 before.clone_from(&known.shown);
             }
-            self.unsent.extend(&asked.request);
+            self.unsent.extend(&pending.request);
             self.begun += 1;
         }
         let count = most.min(self.unsent.len());
         self.unsent.drain(..count).collect()
     }
 
-    /// Whether the connection may be dropped now, so that nobody can tell what became of the
-    /// requests.
+    /// Whether the connection may be dropped now, which leaves the outcome of its requests unknown.
     pub fn may_drop(&self) -> bool {
-        let mut begun = self.asked.iter().take(self.begun);
-        matches!(self.source, Source::Shared { .. }) || begun.all(|asked| asked.is_read)
+        let mut begun = self.pending.iter().take(self.begun);
+        matches!(self.source, Source::Shared { .. }) || begun.all(|pending| pending.is_read)
     }
 
-    /// Nothing more is sent on this connection; half a request that was begun never takes effect.
-    /// Returns whether that can be done now.
+    /// Stops sending on this connection; a request sent only in part never takes effect. Returns
+    /// whether that is possible now.
     pub fn half_close(&mut self) -> bool {
         if !self.unsent.is_empty() && self.begun > 0 {
-            if self.asked[self.begun - 1].ends {
+            if self.pending[self.begun - 1].ends {
                 return false;
             }
             self.is_half = true;
@@ -204,17 +215,19 @@ impl Client {
         true
     }
 
-    /// The connection is dropped, and what is not answered is asked again.
+    /// Records that the connection was dropped; unanswered requests are sent again.
     pub fn dropped(&mut self, known: &mut Known) {
         if let Source::Shared { .. } = self.source {
-            let lost = self.asked.iter().take(self.begun).filter(|asked| !asked.is_read);
-            let lines = lost.map(|asked| asked.request.iter().filter(|byte| **byte == b'\n').count() as u64);
+            let lost = self.pending.iter().take(self.begun).filter(|pending| !pending.is_read);
+            let lines = lost.map(|pending| {
+                pending.request.iter().filter(|byte| **byte == b'\n').count() as u64
+            });
             known.doubtful += lines.sum::<u64>();
         }
         self.connected();
     }
 
-    /// There is a new connection.
+    /// Resets the state of the connection.
     fn connected(&mut self) {
         self.unsent.clear();
         self.received.clear();
@@ -223,67 +236,88 @@ impl Client {
         (self.is_over, self.is_refused, self.is_half) = (false, false, false);
     }
 
-    /// The server has ended the connection.
+    /// Records that the server has ended the connection.
     pub fn ended(&mut self) -> Result<(), String> {
-        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused) {
-            let first = self.asked.front().map_or(&[][..], |asked| &asked.request);
-            return Err(told(first, &format!("the connection ends before {} answers", self.begun)));
+        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused)
+        {
+            let first = self.pending.front().map_or(&[][..], |pending| &pending.request);
+            let what = format!("the connection ends before {} answers", self.begun);
+            return Err(with_request(first, &what));
         }
-        // What is behind a refusal that ends the connection is not looked at.
+        // Requests after a refusal that ends the connection are not read by the server.
         self.connected();
         Ok(())
     }
 
-    /// Takes bytes of answers. `durable` is the version of a user that no crash takes back.
-    pub fn receive(&mut self, bytes: &[u8], known: &mut Known, durable: impl Fn(u64) -> u64) -> Result<(), String> {
+    /// Checks received answer bytes. `durable` gives the durable version of a user, which survives
+    /// a crash.
+    pub fn receive(
+        &mut self,
+        bytes: &[u8],
+        known: &mut Known,
+        durable: impl Fn(u64) -> u64,
+    ) -> Result<(), String> {
         self.received.extend_from_slice(bytes);
         while !self.received.is_empty() {
-            let asked = self.asked.front().filter(|_| self.begun > 0 && !self.is_refused);
-            let asked = asked.ok_or("an answer that nobody waits for")?;
+            let pending = self.pending.front().filter(|_| self.begun > 0 && !self.is_refused);
+            let pending = pending.ok_or("an answer without a request")?;
             let is_refusal = known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
-            let end = match &asked.want {
+            let end = match &pending.want {
                 _ if is_refusal => {
-                    let end = answer_end(&self.received, &asked.request)?;
+                    let end = answer_end(&self.received, &pending.request)?;
                     if let Some(end) = end {
                         known.refused += 1;
-                        self.is_refused = self.received[..end].windows(19).any(|some| some == b"\r\nconnection: close");
+                        self.is_refused = self.received[..end]
+                            .windows(19)
+                            .any(|some| some == b"\r\nconnection: close");
                     }
                     end
                 }
                 Want::Exactly(want, versions) => {
                     let common = want.len().min(self.received.len());
                     if want[..common] != self.received[..common] {
-                        return Err(self.differs(want, &asked.request));
+                        return Err(self.differs(want, &pending.request));
                     }
                     for &(user, version) in versions {
                         if durable(user) < version {
-                            return Err(told(
-                                &asked.request,
-                                &format!("tells of user {user} at version {version}, and {} is durable", durable(user)),
+                            return Err(with_request(
+                                &pending.request,
+                                &format!(
+                                    "shows user {user} at version {version}, but {} is durable",
+                                    durable(user)
+                                ),
                             ));
                         }
                     }
                     (self.received.len() >= want.len()).then_some(want.len())
                 }
                 Want::Figures => {
-                    let end = answer_end(&self.received, &asked.request)?;
+                    let end = answer_end(&self.received, &pending.request)?;
                     if end.is_some() && !self.received.starts_with(b"HTTP/1.1 200 ") {
-                        return Err(self.differs(b"HTTP/1.1 200 ", &asked.request));
+                        return Err(self.differs(b"HTTP/1.1 200 ", &pending.request));
                     }
                     end
                 }
                 Want::AtLeast(before) => {
-                    let end = answer_end(&self.received, &asked.request)?;
+                    let end = answer_end(&self.received, &pending.request)?;
                     if let Some(end) = end {
-                        let answer = std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
-                        check_shared(answer, &asked.request, before, &mut self.shown, known, &durable)?;
+                        let answer =
+                            std::str::from_utf8(&self.received[..end]).map_err(|_| "not text")?;
+                        check_shared(
+                            answer,
+                            &pending.request,
+                            before,
+                            &mut self.shown,
+                            known,
+                            &durable,
+                        )?;
                     }
                     end
                 }
             };
             let Some(end) = end else { break };
             self.received.drain(..end);
-            let ends = self.asked.pop_front().is_some_and(|asked| asked.ends);
+            let ends = self.pending.pop_front().is_some_and(|pending| pending.ends);
             self.is_over = self.is_refused || ends;
             self.begun -= 1;
         }
@@ -293,41 +327,55 @@ impl Client {
     fn differs(&self, want: &[u8], request: &[u8]) -> String {
         let (want, got) = (String::from_utf8_lossy(want), String::from_utf8_lossy(&self.received));
         let (at, around) = first_difference([("one core", &want), ("these", &got)]);
-        told(request, &format!("answers part at byte {at}:\n{around}"))
+        with_request(request, &format!("answers part at byte {at}:\n{around}"))
     }
 }
 
-fn told(request: &[u8], what: &str) -> String {
+fn with_request(request: &[u8], what: &str) -> String {
     let request = String::from_utf8_lossy(request).chars().take(2_000).collect::<String>();
-    format!("{what}\nasked: {request}")
+    format!("{what}\nrequest: {request}")
 }
 
 fn get(target: &str, headers: &str) -> Vec<u8> {
     format!("GET {target} HTTP/1.1\r\nHost: x\r\n{headers}\r\n").into_bytes()
 }
 
-/// A step as a request of this or that form, and whether it only reads.
-fn dressed(step: Step, reference: &Reference, random: &mut Random) -> (Vec<u8>, bool) {
+/// Turns a step into a request of a random form; returns it and whether it only reads.
+fn to_request(step: Step, reference: &Reference, random: &mut Random) -> (Vec<u8>, bool) {
     let close = if random.in_thousand(30) { "connection: close\r\n" } else { "" };
     match step {
-        Step::Get { target, .. } => (dressed_read(&target, close, reference, random), true),
-        Step::Feed { body, .. } => (post("/v1/entries", "application/x-ndjson", close, &body, random), false),
-        Step::Batch { body, .. } => (post("/v1/batch", "application/json", close, &body, random), true),
+        Step::Get { target, .. } => (to_read_request(&target, close, reference, random), true),
+        Step::Feed { body, .. } => {
+            (post("/v1/entries", "application/x-ndjson", close, &body, random), false)
+        }
+        Step::Batch { body, .. } => {
+            (post("/v1/batch", "application/json", close, &body, random), true)
+        }
     }
 }
 
-fn dressed_read(target: &str, close: &str, reference: &Reference, random: &mut Random) -> Vec<u8> {
-    let user = target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
+fn to_read_request(
+    target: &str,
+    close: &str,
+    reference: &Reference,
+    random: &mut Random,
+) -> Vec<u8> {
+    let user =
+        target.strip_prefix("/v1/users/").and_then(|rest| rest.split('/').next()?.parse().ok());
     let version = user.map_or(0, |user| reference.version(user));
     let tag = match random.below(12) {
         0 => format!("If-None-Match: \"v{version}\"\r\n"),
-        1 => format!("If-None-Match: \"v{}\", W/\"v{}\"\r\n", version + 1, version.saturating_sub(1)),
+        1 => {
+            format!("If-None-Match: \"v{}\", W/\"v{}\"\r\n", version + 1, version.saturating_sub(1))
+        }
         2 => "If-None-Match: *\r\n".to_owned(),
         _ => String::new(),
     };
     let rest = format!("Host: x\r\n{tag}{close}\r\n");
     match random.below(100) {
-        0 => format!("GET {} HTTP/1.1\r\n{rest}", random.pick(&["/healthz", "/readyz", "/v1/info"])),
+        0 => {
+            format!("GET {} HTTP/1.1\r\n{rest}", random.pick(&["/healthz", "/readyz", "/v1/info"]))
+        }
         1 => format!("PUT {target} HTTP/1.1\r\n{rest}"),
         2 => "GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(),
         3 => format!("GET {target} HTTP/1.0\r\n{rest}"),
@@ -339,7 +387,8 @@ fn dressed_read(target: &str, close: &str, reference: &Reference, random: &mut R
 }
 
 fn post(path: &str, content_type: &str, close: &str, body: &[u8], random: &mut Random) -> Vec<u8> {
-    let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n{close}");
+    let head =
+        format!("POST {path} HTTP/1.1\r\nHost: x\r\ncontent-type: {content_type}\r\n{close}");
     if !random.in_thousand(150) || body.is_empty() {
         return [format!("{head}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat();
     }
@@ -353,7 +402,7 @@ fn post(path: &str, content_type: &str, close: &str, body: &[u8], random: &mut R
     text
 }
 
-/// A request about users that everybody has.
+/// A random request about shared users; returns it and whether it only reads.
 fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
     let user = random.pick(users);
     match random.below(10) {
@@ -365,7 +414,8 @@ fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>
             let count = random.pick(&[1, 3, 9, 40]);
             let items: Vec<_> = (0..random.between(1, count))
                 .map(|_| {
-                    let what = random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
+                    let what =
+                        random.pick(&[r#""balance""#, r#""balance""#, r#""stats","window":"1d""#]);
                     format!(r#"{{"user_id":"{}","read":{what}}}"#, random.pick(users))
                 })
                 .collect();
@@ -378,7 +428,7 @@ fn shared(users: &[u64], ids: u64, now_ms: u64, random: &mut Random) -> (Vec<u8>
     }
 }
 
-/// More entries than a slice applies in one turn, or nearly as many, none of them sent before.
+/// A feed of more entries than a slice applies in a turn, or nearly as many, all of them new.
 fn bulk(users: &[u64], now_ms: u64, random: &mut Random) -> (Vec<u8>, bool) {
     let lines = random.between(100, 500);
     (entries(lines, users, u64::MAX, now_ms, random), false)
@@ -390,14 +440,15 @@ fn entries(lines: u64, users: &[u64], ids: u64, now_ms: u64, random: &mut Random
         let (user, id, amount) = (random.pick(users), random.below(ids), random.between(1, 3));
         let kind = random.below(if id % 3 == 0 { 60 } else { 2 });
         body += &format!(
-            "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\"kind\":\"gift_{kind}\",\
-             \"direction\":\"credit\",\"amount\":{amount},\"at_ms\":{now_ms}}}\n"
+            "{{\"entry_id\":\"{id}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
+             \"kind\":\"gift_{kind}\",\"direction\":\"credit\",\"amount\":{amount},\
+             \"at_ms\":{now_ms}}}\n"
         );
     }
     post("/v1/entries", "application/x-ndjson", "", body.as_bytes(), random)
 }
 
-/// Where the first answer ends, if it is whole.
+/// End of the first answer, if it is complete.
 fn answer_end(bytes: &[u8], request: &[u8]) -> Result<Option<usize>, String> {
     let Some(head) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else { return Ok(None) };
     if request.starts_with(b"HEAD ") {
@@ -405,11 +456,13 @@ fn answer_end(bytes: &[u8], request: &[u8]) -> Result<Option<usize>, String> {
     }
     let text = String::from_utf8_lossy(&bytes[..head]).into_owned();
     let length = text.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.and_then(|length| length.parse().ok()).ok_or_else(|| format!("no length: {text}"))?;
+    let length: usize = length
+        .and_then(|length| length.parse().ok())
+        .ok_or_else(|| format!("no length: {text}"))?;
     Ok((bytes.len() >= head + 4 + length).then_some(head + 4 + length))
 }
 
-/// Whether an answer about shared users may be one.
+/// Checks an answer about shared users.
 fn check_shared(
     answer: &str,
     request: &[u8],
@@ -418,13 +471,14 @@ fn check_shared(
     known: &mut Known,
     durable: &impl Fn(u64) -> u64,
 ) -> Result<(), String> {
-    let wrong = |what: String| Err(told(request, &format!("{what}\n{answer}")));
+    let wrong = |what: String| Err(with_request(request, &format!("{what}\n{answer}")));
     let status = answer.get(9..12).unwrap_or_default();
     if !(["200", "404"].contains(&status) || (status == "507" && known.may_lack_room)) {
         return wrong("no such answer is expected".to_owned());
     }
     if let Some((_, rest)) = answer.split_once("{\"accepted\":") {
-        known.accepted += rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
+        known.accepted +=
+            rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
         return Ok(());
     }
     if request.starts_with(b"GET /v1/info ") {
@@ -432,19 +486,35 @@ fn check_shared(
     }
     if status == "404" {
         let text = String::from_utf8_lossy(request);
-        let user = text.split('/').nth(3).and_then(|user| user.parse::<u64>().ok()).unwrap_or_default();
-        return if before.contains_key(&user) { wrong("the user was there before".to_owned()) } else { Ok(()) };
+        let user =
+            text.split('/').nth(3).and_then(|user| user.parse::<u64>().ok()).unwrap_or_default();
+        return if before.contains_key(&user) {
+            wrong("the user was there before".to_owned())
+        } else {
+            Ok(())
+        };
     }
     for piece in answer.split("{\"user_id\":\"").skip(1) {
         let Some((user, rest)) = piece.split_once("\",\"version\":") else { continue };
         let version = rest.split(',').next().and_then(|version| version.parse::<u64>().ok());
-        let (Ok(user), Some(version)) = (user.parse::<u64>(), version) else { return wrong("no version".to_owned()) };
-        let least = before.get(&user).copied().unwrap_or_default().max(shown.get(&user).copied().unwrap_or_default());
+        let (Ok(user), Some(version)) = (user.parse::<u64>(), version) else {
+            return wrong("no version".to_owned());
+        };
+        let least = before
+            .get(&user)
+            .copied()
+            .unwrap_or_default()
+            .max(shown.get(&user).copied().unwrap_or_default());
         if version < least {
-            return wrong(format!("user {user} was at version {least} before, and is at {version}"));
+            return wrong(format!(
+                "user {user} was at version {least} before, but is at {version}"
+            ));
         }
         if version > durable(user) {
-            return wrong(format!("user {user} is at version {version}, and {} is durable", durable(user)));
+            return wrong(format!(
+                "user {user} is at version {version}, but {} is durable",
+                durable(user)
+            ));
         }
         shown.insert(user, version);
         let last = known.shown.entry(user).or_default();

@@ -1,5 +1,4 @@
-//! One connection as its driver and its peer have it: what the kernel owes the machine, and how
-//! slow the peer is.
+//! A simulated connection: the completions that the kernel owes the machine, and a slow peer.
 
 use super::client::{Client, Known};
 use crate::simulation::counts::Counts;
@@ -7,10 +6,10 @@ use crate::simulation::random::Random;
 use purser::server::core::Server;
 use purser::server::machine::{Machine, Slot};
 
-/// What happens to a connection.
+/// An event of a connection.
 #[derive(Debug)]
 pub enum Event {
-    /// At a listener of this slice.
+    /// Accepted by the listener of this slice.
     Opened(u32),
     Received(Vec<u8>),
     PeerClosed,
@@ -20,8 +19,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Tells the machine.
-    pub fn tell(self, slot: Slot, machine: &mut Server) {
+    /// Reports the event to the machine.
+    pub fn report(self, slot: Slot, machine: &mut Server) {
         match self {
             Self::Opened(slice) => machine.opened(slot, slice),
             Self::Received(bytes) => machine.received(slot, &bytes),
@@ -33,36 +32,36 @@ impl Event {
     }
 }
 
-/// How peers are.
+/// Behaviour of peers.
 #[derive(Clone, Copy, Debug)]
 pub struct Manners {
-    /// Of a thousand turns, in so many a peer drops its connection.
+    /// Probability per turn, in thousandths, that a peer drops its connection.
     pub dropping: u64,
-    /// Of a thousand turns, in so many it shuts down its sending side.
+    /// Probability per turn, in thousandths, that a peer shuts down its sending side.
     pub half_closing: u64,
-    /// Of a thousand turns, in so many it takes some of what is sent.
+    /// Probability per turn, in thousandths, that a peer receives some of what is sent.
     pub taking: u64,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub struct Line {
-    /// The slice at whose listener it came.
+    /// Slice whose listener accepted it.
     slice: u32,
-    /// Whose it is; `None` once it is over for them.
+    /// Its client; `None` once it has ended for the client.
     pub client: Option<usize>,
     is_new: bool,
-    /// What is being sent, and how much of it has left.
+    /// Buffer in flight, and how much of it was sent.
     in_flight: Option<(Vec<u8>, usize)>,
     receives: bool,
-    /// Receives that may still come after it was told to stop.
+    /// Receives that may still complete after receiving was switched off.
     under_way: u64,
-    /// The server has shut down its side.
+    /// Whether the server has shut down its sending side.
     is_shut: bool,
     is_half_closed: bool,
-    /// The peer has dropped it, and the machine was told.
+    /// Whether the peer has dropped it, which was reported to the machine.
     has_failed: bool,
-    /// The machine wants it closed.
+    /// Whether the machine has requested its close.
     closes: bool,
 }
 
@@ -82,14 +81,18 @@ impl Line {
         }
     }
 
-    /// Whether something is still to happen on it without the server's doing.
+    /// Whether events are still due that need nothing from the server.
     pub const fn is_busy(&self) -> bool {
-        self.is_new || self.in_flight.is_some() || self.is_shut || self.closes || self.client.is_none()
+        self.is_new
+            || self.in_flight.is_some()
+            || self.is_shut
+            || self.closes
+            || self.client.is_none()
     }
 
-    // What comes from the peer.
+    // Events from the peer.
 
-    /// What happens to it in this turn.
+    /// Events of the connection in this turn.
     pub fn events(
         &mut self,
         client: Option<&mut Client>,
@@ -153,26 +156,29 @@ impl Line {
         events
     }
 
-    // What the machine wants.
+    // Outputs of the machine.
 
-    /// A send begins, or goes on. Returns whether it begins: then its bytes leave now.
+    /// Starts or continues a send. Returns whether it starts: its bytes are sent at that time.
     pub fn send(&mut self, buffer: Vec<u8>, from: usize) -> Result<bool, String> {
         if self.closes || self.is_shut {
-            return Err("a send on a connection that is over".to_owned());
+            return Err("a send on a connection that has ended".to_owned());
         }
         let is_first = match self.in_flight.take() {
             None if from == 0 && !buffer.is_empty() => true,
             Some((lent, done)) if lent.is_empty() && from == done && from < buffer.len() => false,
             other => {
                 let left = other.map(|(lent, done)| (lent.len(), done));
-                return Err(format!("a send of {} bytes from {from}, and {left:?} is in flight", buffer.len()));
+                return Err(format!(
+                    "a send of {} bytes from {from}, and {left:?} is in flight",
+                    buffer.len()
+                ));
             }
         };
         self.in_flight = Some((buffer, from));
         Ok(is_first)
     }
 
-    /// It is to receive, or to stop, though some of what is under way may still come.
+    /// Switches receiving on or off. After switching off, `under_way` receives may still complete.
     pub fn receive(&mut self, on: bool, under_way: u64) -> Result<(), String> {
         if self.closes || self.receives == on {
             return Err(format!("receiving is turned {on} twice"));
@@ -181,7 +187,7 @@ impl Line {
         Ok(())
     }
 
-    /// The sending side is shut down. Returns whose connection is over.
+    /// Shuts down the sending side. Returns the client whose connection ends with this.
     pub fn shut(&mut self) -> Result<Option<usize>, String> {
         if self.closes || std::mem::replace(&mut self.is_shut, true) || self.in_flight.is_some() {
             return Err("a connection is shut down twice, or before all is sent".to_owned());
@@ -189,7 +195,7 @@ impl Line {
         Ok(self.client.take())
     }
 
-    /// The connection is closed. Returns for whom it is over now.
+    /// Closes the connection. Returns the client whose connection ends with this.
     pub fn close(&mut self) -> Result<Option<usize>, String> {
         if std::mem::replace(&mut self.closes, true) {
             return Err("a connection is closed twice".to_owned());

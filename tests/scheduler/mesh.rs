@@ -1,8 +1,8 @@
-//! A mesh whose messages take as long as they please; those of one core to another keep their
-//! order.
+//! Simulated mesh between cores: messages have arbitrary delays; those from one core to another
+//! keep their order.
 //!
-//! It counts the requests that are away, and looks at each message as it leaves: whose it is, and
-//! how large. [`Bug`]s are planted here.
+//! The mesh counts the requests in flight, and checks sender, receiver and size of each message
+//! when it is sent. [`Bug`]s are planted here.
 
 use super::Bug;
 use crate::simulation::counts::Counts;
@@ -14,12 +14,13 @@ pub struct Mesh {
     bug: Option<Bug>,
     cores: usize,
     credits: usize,
-    /// From each core to each.
+    /// Queue from each core to each other, at `from * cores + to`.
     queues: Vec<VecDeque<Message>>,
-    /// Requests of each core that are at each other one, or on the way.
-    away: Vec<usize>,
-    /// A ticket of each core that some reply went to.
-    tickets: BTreeMap<u32, u64>,
+    /// Requests of each core that are at another core or in transit, including those whose reply
+    /// has not arrived; same index.
+    in_flight: Vec<usize>,
+    /// The connection of each core that the last reply went to.
+    connections: BTreeMap<u32, u64>,
     pub counts: Counts,
 }
 
@@ -30,20 +31,20 @@ impl Mesh {
             cores,
             credits: credits as usize,
             queues: (0..cores * cores).map(|_| VecDeque::new()).collect(),
-            away: vec![0; cores * cores],
-            tickets: BTreeMap::new(),
+            in_flight: vec![0; cores * cores],
+            connections: BTreeMap::new(),
             counts: Counts::default(),
         }
     }
 
-    /// Everything on its way is gone.
+    /// Drops all messages in transit.
     pub fn clear(&mut self) {
         self.queues.iter_mut().for_each(VecDeque::clear);
-        self.away.fill(0);
-        self.tickets.clear();
+        self.in_flight.fill(0);
+        self.connections.clear();
     }
 
-    /// Takes a message on its way.
+    /// Puts a message in transit.
     pub fn send(
         &mut self,
         from: usize,
@@ -54,7 +55,7 @@ impl Mesh {
         if from == to {
             return Err(format!("core {from} sends itself a message"));
         }
-        self.look(from, to, &message)?;
+        self.check_message(from, to, &message)?;
         self.counts.add("messages", 1);
         let is_rare = random.in_thousand(20);
         match (&mut message, self.bug) {
@@ -63,19 +64,22 @@ impl Mesh {
                 to = (0..self.cores).find(|core| *core != from && *core != to).unwrap_or(to);
             }
             (Message::Reply(reply), Some(Bug::WrongGap)) if reply.job == Job::Read => {
-                // It changes places with one that is on its way already.
+                // Swaps its gap with that of a reply already in transit.
                 let others = self.queues[from * self.cores + to].iter_mut();
                 let mut others = others.filter_map(|other| match other {
                     Message::Reply(other) => Some(other),
                     _ => None,
                 });
-                if let Some(other) = others.find(|other| other.job == Job::Read && other.ticket == reply.ticket) {
+                let connection = reply.connection;
+                if let Some(other) =
+                    others.find(|other| other.job == Job::Read && other.connection == connection)
+                {
                     std::mem::swap(&mut other.gap, &mut reply.gap);
                 }
             }
             (Message::Reply(reply), Some(Bug::WrongConnection)) => {
-                let other = self.tickets.insert(reply.home, reply.ticket);
-                reply.ticket = other.filter(|_| is_rare).unwrap_or(reply.ticket);
+                let other = self.connections.insert(reply.home, reply.connection);
+                reply.connection = other.filter(|_| is_rare).unwrap_or(reply.connection);
             }
             _ => {}
         }
@@ -85,35 +89,52 @@ impl Mesh {
             let last = queue.len() - 1;
             queue.swap(last, last - 1);
         }
-        // Requests, the replies to the other's, and two words about itself.
+        // At most: requests, replies to the other core's requests, `Loaded` and `AtRest`.
         if queue.len() > 2 * self.credits + 2 {
-            return Err(format!("{} messages wait from core {from} to {to}: {} credits", queue.len(), self.credits));
+            return Err(format!(
+                "{} messages wait from core {from} to {to}: {} credits",
+                queue.len(),
+                self.credits
+            ));
         }
         Ok(())
     }
 
-    /// What must hold of a message.
-    fn look(&mut self, from: usize, to: usize, message: &Message) -> Result<(), String> {
+    /// Checks a message.
+    fn check_message(&mut self, from: usize, to: usize, message: &Message) -> Result<(), String> {
         match message {
             Message::Request(request) => {
-                let away = &mut self.away[from * self.cores + to];
-                *away += 1;
-                self.counts.add("requests with the last credit", u64::from(*away == self.credits));
-                if *away > self.credits {
-                    return Err(format!("core {from} has {away} requests at {to}, and {} credits", self.credits));
+                let in_flight = &mut self.in_flight[from * self.cores + to];
+                *in_flight += 1;
+                self.counts
+                    .add("requests with the last credit", u64::from(*in_flight == self.credits));
+                if *in_flight > self.credits {
+                    return Err(format!(
+                        "core {from} has {in_flight} requests at {to}, and {} credits",
+                        self.credits
+                    ));
                 }
                 if request.home as usize != from {
-                    return Err(format!("core {from} asks in the name of core {}", request.home));
+                    return Err(format!(
+                        "core {from} sends a request in the name of core {}",
+                        request.home
+                    ));
                 }
             }
             Message::Reply(reply) => {
                 let (bytes, most) = (reply.bytes.len(), reply.most);
-                self.counts.add("replies refused for their size", u64::from(is_refused(&reply.outcome)));
+                self.counts
+                    .add("replies refused for their size", u64::from(is_refused(&reply.outcome)));
                 if reply.home as usize != to && self.bug.is_none() {
-                    return Err(format!("core {from} sends core {to} a reply to core {}", reply.home));
+                    return Err(format!(
+                        "core {from} sends core {to} a reply to core {}",
+                        reply.home
+                    ));
                 }
                 if bytes > most {
-                    return Err(format!("core {from} replies with {bytes} bytes, and {most} are reserved"));
+                    return Err(format!(
+                        "core {from} replies with {bytes} bytes, and {most} are reserved"
+                    ));
                 }
             }
             Message::Loaded | Message::AtRest => {}
@@ -121,9 +142,9 @@ impl Mesh {
         Ok(())
     }
 
-    /// Hands over some of what has come to a core, and from which.
+    /// Delivers some of the messages that have arrived at a core, with their senders.
     pub fn receive(&mut self, to: usize, random: &mut Random) -> Vec<(u32, Message)> {
-        let mut come = Vec::new();
+        let mut arrived = Vec::new();
         for from in 0..self.cores {
             let there = self.queues[from * self.cores + to].len();
             if there == 0 {
@@ -134,32 +155,34 @@ impl Mesh {
             for message in self.queues[from * self.cores + to].drain(..count.min(there)) {
                 let mut sender = from;
                 if matches!(message, Message::Reply(_)) {
-                    // From where nothing was asked: a planted bug.
-                    let away = &mut self.away[to * self.cores + from];
-                    *away = away.saturating_sub(1);
+                    // A reply without a request is possible: a planted bug.
+                    let in_flight = &mut self.in_flight[to * self.cores + from];
+                    *in_flight = in_flight.saturating_sub(1);
                     if self.bug == Some(Bug::WrongSender) && random.in_thousand(20) {
-                        sender = (0..self.cores).find(|core| *core != from && *core != to).unwrap_or(from);
+                        sender = (0..self.cores)
+                            .find(|core| *core != from && *core != to)
+                            .unwrap_or(from);
                     }
                 }
-                come.push((sender as u32, message));
+                arrived.push((sender as u32, message));
             }
         }
-        come
+        arrived
     }
 
-    /// Whether nothing is on its way to a core.
+    /// Whether no message is in transit to a core.
     pub fn is_empty_to(&self, to: usize) -> bool {
         (0..self.cores).all(|from| self.queues[from * self.cores + to].is_empty())
     }
 
-    /// Whether nothing is on its way.
+    /// Whether no message is in transit.
     pub fn is_empty(&self) -> bool {
         self.queues.iter().all(VecDeque::is_empty)
     }
 
-    /// Whether no request is away.
+    /// Whether every request has its reply.
     pub fn has_replied(&self) -> bool {
-        self.away.iter().all(|away| *away == 0)
+        self.in_flight.iter().all(|in_flight| *in_flight == 0)
     }
 }
 

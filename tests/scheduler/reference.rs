@@ -1,5 +1,4 @@
-//! The server that is never wrong: one core, one slice, no disk, and a client that sends each
-//! request whole.
+//! Reference server: one core, one slice, no disk, and a client that sends each request whole.
 
 use crate::drive::driver::{Core, UNLIMITED, info};
 use purser::ledger::id::UserId;
@@ -24,7 +23,7 @@ impl Reference {
         self.core.clocks.unix_ms = unix_ms;
     }
 
-    /// The answer to a request, and whether the connection ends behind it.
+    /// Returns the answer to a request, and whether the server then ends the connection.
     pub fn ask(&mut self, request: &[u8]) -> (Vec<u8>, bool) {
         let slot = *self.slot.get_or_insert_with(|| self.core.connect());
         self.core.send(slot, request);
@@ -38,9 +37,9 @@ impl Reference {
         (answer, ends)
     }
 
-    /// The version of a user; 0 of nobody.
+    /// Version of a user; 0 for an unknown one.
     pub fn version(&self, user: u64) -> u64 {
-        let slice = self.core.machine.slices().next().expect("it has one");
-        slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+        let slice = self.core.machine.slices().next().expect("the core has one slice");
+        slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
     }
 }

@@ -1,4 +1,4 @@
-//! What must hold of a core after each of its turns: how much it has done, and for whom.
+//! Checks of a core after each of its turns: the amount of work done, and fairness between slices.
 
 use crate::simulation::counts::Counts;
 use purser::server::core::Server;
@@ -6,14 +6,14 @@ use purser::server::limits::{ENTRIES_PER_TURN, GAPS};
 use purser::server::machine::{Machine, Slot};
 use purser::server::progress::Progress;
 
-/// Turns for which a slice whose disk keeps up may apply nothing of what other cores sent it.
-const STILL_TURNS: u32 = 2;
+/// Most turns without progress on entries of other cores, for a slice whose disk keeps up.
+const STALLED_TURNS: u32 = 2;
 
-/// Which entry of another core is the next, by its asker, its connection, its slice, its line, and
-/// how many are before it.
+/// Identity of the next entry of another core: requesting core, connection, slice, line index, and
+/// entries of its request already judged.
 type Next = (u32, u64, u32, u32, usize);
 
-/// What a core had done when its last turn was over.
+/// State of a core after its last turn.
 #[derive(Debug)]
 pub struct Watch {
     judged: u64,
@@ -24,7 +24,7 @@ pub struct Watch {
 struct Seen {
     accepted: u64,
     next: Option<Next>,
-    still_turns: u32,
+    stalled_turns: u32,
 }
 
 impl Watch {
@@ -34,23 +34,32 @@ impl Watch {
         watch
     }
 
-    /// What was loaded was applied in no turn.
+    /// Excludes recovered entries from the count of the next turn.
     pub fn loaded(&mut self, machine: &Server) {
         for (seen, slice) in self.slices.iter_mut().zip(machine.slices()) {
             seen.accepted = slice.book().entries();
         }
     }
 
-    /// A turn is over, in which so many entries went to other cores.
-    pub fn turn(&mut self, machine: &mut Server, sent: usize, slots: Slot, counts: &mut Counts) -> Result<(), String> {
+    /// Checks a finished turn in which `sent` entries went to other cores.
+    pub fn turn(
+        &mut self,
+        machine: &mut Server,
+        sent: usize,
+        slots: Slot,
+        counts: &mut Counts,
+    ) -> Result<(), String> {
         self.entries(machine, sent)?;
         self.fairness(machine, counts)?;
         for slot in 0..slots {
             let progress = machine.connections().progress(slot);
             let Some(connection) = machine.connections().get(slot) else { continue };
             let gaps = connection.gaps();
-            counts.add("turns in which a connection waits for others", u64::from(progress == Some(Progress::Waiting)));
-            counts.add("turns with as many gaps as may be", u64::from(gaps == GAPS));
+            counts.add(
+                "turns with a connection waiting for other cores",
+                u64::from(progress == Some(Progress::Waiting)),
+            );
+            counts.add("turns with the maximum of gaps", u64::from(gaps == GAPS));
             if gaps > GAPS {
                 return Err(format!("connection {slot} waits for {gaps} replies"));
             }
@@ -64,7 +73,10 @@ impl Watch {
         let in_turn = judged - std::mem::replace(&mut self.judged, judged);
         let most = ENTRIES_PER_TURN * self.slices.len();
         if in_turn > most as u64 {
-            return Err(format!("{in_turn} entries in one turn of {} slices, at most {most}", self.slices.len()));
+            return Err(format!(
+                "{in_turn} entries in one turn of {} slices, at most {most}",
+                self.slices.len()
+            ));
         }
         if sent > ENTRIES_PER_TURN {
             return Err(format!("{sent} entries go to other cores in one turn"));
@@ -73,7 +85,9 @@ impl Watch {
             let accepted = slice.book().entries();
             let in_turn = accepted - std::mem::replace(&mut seen.accepted, accepted);
             if in_turn > ENTRIES_PER_TURN as u64 {
-                return Err(format!("slice {place} of its core accepts {in_turn} entries in one turn"));
+                return Err(format!(
+                    "slice {place} of its core accepts {in_turn} entries in one turn"
+                ));
             }
         }
         Ok(())
@@ -83,15 +97,18 @@ impl Watch {
         for (place, (seen, owner)) in self.slices.iter_mut().zip(machine.owners()).enumerate() {
             let next = owner.next_request().map(|request| {
                 let index = request.entries.first().map_or(0, |entry| entry.mark.index);
-                (request.home, request.ticket, request.slice, index, request.judged)
+                (request.home, request.connection, request.slice, index, request.judged)
             });
-            counts.add("turns with entries of others left", u64::from(next.is_some()));
-            counts.add("turns in which a slice is held", u64::from(owner.is_held()));
-            let is_still = next.is_some() && next == seen.next && !owner.is_held();
-            seen.still_turns = if is_still { seen.still_turns + 1 } else { 0 };
+            counts.add("turns with entries of other cores left", u64::from(next.is_some()));
+            counts.add("turns with a slice waiting for its disk", u64::from(owner.is_throttled()));
+            let is_stalled = next.is_some() && next == seen.next && !owner.is_throttled();
+            seen.stalled_turns = if is_stalled { seen.stalled_turns + 1 } else { 0 };
             seen.next = next;
-            if seen.still_turns > STILL_TURNS {
-                return Err(format!("slice {place} of its core stands still for {} turns", seen.still_turns));
+            if seen.stalled_turns > STALLED_TURNS {
+                return Err(format!(
+                    "slice {place} of its core makes no progress for {} turns",
+                    seen.stalled_turns
+                ));
             }
         }
         Ok(())

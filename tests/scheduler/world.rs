@@ -1,5 +1,5 @@
-//! One seed's run: some cores on fake clocks, driven as the engine drives them, over some lives of
-//! their process.
+//! Simulation of one seed: some cores on simulated clocks, driven as the engine drives them, over
+//! several lives of their process.
 
 use super::Planted;
 use super::client::{Client, Known};
@@ -17,7 +17,7 @@ use purser::server::core::{Server, Setup};
 use purser::server::limits::{PATIENCE_MS, TICK_MS};
 use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
 use purser::server::message::Message;
-use purser::server::owner::Kept;
+use purser::server::owner::Stored;
 use purser::server::progress::Progress;
 use purser::server::topology::Topology;
 use purser::slice::disk::{Done, Task};
@@ -26,20 +26,19 @@ use purser::slice::recovery::Recovery;
 use purser::slice::store::Settings;
 use std::collections::BTreeMap;
 
-/// No client has to wait for longer.
+/// Most steps in which all clients must be answered.
 const PATIENCE_TURNS: usize = 200_000;
-/// Steps of a round after which peers drop no connection any more: a large feed must be done
-/// sometime.
+/// Steps of a round after which peers drop no more connections, so that large feeds can complete.
 const STEADY_STEPS: usize = 10_000;
-/// Steps without a turn after which time makes a leap.
+/// Steps per core without a turn after which time jumps to the next deadline.
 const QUIET_STEPS: usize = 40;
 
-/// Who has which users.
+/// How users are distributed among clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
-    /// Each client its own.
+    /// Each client has its own users.
     Apart,
-    /// All clients the same.
+    /// All clients have the same users.
     Shared,
 }
 
@@ -48,15 +47,15 @@ struct Core {
     lines: Vec<Option<Line>>,
     watch: Watch,
     is_serving: bool,
-    /// When its last turn was.
+    /// Time of its last turn.
     turned_ms: u64,
-    /// Whether it is told to end, and not yet told that it drains; and whether it has ended.
+    /// Whether a drain is still to be reported to it, and whether it has ended.
     drains: bool,
     has_ended: bool,
 }
 
 impl Core {
-    /// When its next turn is due; `None` if it has work at hand.
+    /// Time at which its next turn is due; `None` if it has work at hand.
     fn waits_until_ms(&self) -> Option<u64> {
         let Wait::Event { until_ms, .. } = self.machine.wait() else { return None };
         let tick_ms = self.turned_ms + TICK_MS;
@@ -64,8 +63,7 @@ impl Core {
     }
 }
 
-/// What of the log of a slice is on its way to the disk, and what is there: users and their
-/// versions.
+/// Users and versions in the log of a slice: those being written, and those that are durable.
 #[derive(Default)]
 struct Logged {
     under_way: Vec<(u64, u64)>,
@@ -77,7 +75,7 @@ pub struct World {
     planted: Option<Planted>,
     users: Users,
     clocks: Clocks,
-    /// How far the monotonic clock may go before the round is over.
+    /// Limit of the monotonic clock until the end of the round.
     clock_stops_ms: u64,
     topologies: Vec<Topology>,
     credits: u32,
@@ -89,9 +87,9 @@ pub struct World {
     disk_ms: u64,
     logged: Vec<Logged>,
     clients: Vec<Client>,
-    /// Where each client is connected.
-    seats: Vec<Option<(usize, Slot)>>,
-    everybody: Vec<u64>,
+    /// Core and slot to which each client is connected.
+    client_slots: Vec<Option<(usize, Slot)>>,
+    all_users: Vec<u64>,
     known: Known,
     manners: Manners,
     is_draining: bool,
@@ -102,20 +100,23 @@ pub struct World {
 /// How a life ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// When all is answered.
+    /// After all requests are answered.
     AtRest,
-    /// Among requests.
+    /// With requests in flight.
     Crash,
-    /// It is told to end among requests, and drains.
+    /// By a drain with requests in flight.
     Drain,
 }
 
 impl World {
-    /// Runs a seed; `Err` says what was wrong.
+    /// Runs a seed; `Err` describes the failure.
     pub fn run(seed: u64, users: Users, planted: Option<Planted>) -> Result<Counts, String> {
         let mut world = Self::new(seed, users, planted);
-        let (cores, slices, credits) = (world.topologies.len(), world.topologies[0].slices(), world.credits);
-        world.lives().map_err(|what| format!("{cores} cores, {slices} slices, {credits} credits: {what}"))?;
+        let (cores, slices, credits) =
+            (world.topologies.len(), world.topologies[0].slices(), world.credits);
+        world
+            .lives()
+            .map_err(|what| format!("{cores} cores, {slices} slices, {credits} credits: {what}"))?;
         let mut counts = world.counts;
         counts.take(&world.mesh.counts);
         counts.add("refused requests", world.known.refused);
@@ -124,7 +125,8 @@ impl World {
 
     fn new(seed: u64, users: Users, planted: Option<Planted>) -> Self {
         let mut random = Random(seed);
-        let (cores, slices) = random.pick(&[(1, 1), (1, 3), (2, 2), (2, 3), (3, 3), (3, 3), (3, 7)]);
+        let (cores, slices) =
+            random.pick(&[(1, 1), (1, 3), (2, 2), (2, 3), (3, 3), (3, 3), (3, 7)]);
         let place = Place { generation: random.between(1, 3), slice: 0, file: 0 };
         let first_bytes = random.pick(&[64 << 10, 256 << 10]);
         let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
@@ -135,7 +137,8 @@ impl World {
         let (mut limits, linger_ms) = (UNLIMITED, random.pick(&[0, 100, 1_000]));
         (limits.request_ms, limits.idle_ms, limits.send_ms) = (1 << 40, 1 << 40, 1 << 40);
         (limits.linger_ms, limits.drain_ms) = (linger_ms, 1 << 40);
-        // A read that is asked for again may come too late for its place among others: see `rest`.
+        // A read that is requested again is refused if its user has changed meanwhile and later
+        // requests of the connection were already answered: see `check_at_rest`.
         let mut known = Known { may_refuse: cores > 1, ..Known::default() };
         if users == Users::Shared {
             (known.may_refuse, known.may_lack_room) = (true, true);
@@ -157,8 +160,8 @@ impl World {
             disk_ms: 0,
             logged: (0..slices).map(|_| Logged::default()).collect(),
             clients: Vec::new(),
-            seats: Vec::new(),
-            everybody: Vec::new(),
+            client_slots: Vec::new(),
+            all_users: Vec::new(),
             known,
             manners: Manners {
                 dropping: random.pick(&[0, 0, 5, 50]),
@@ -179,18 +182,18 @@ impl World {
         let random = &mut self.random;
         let ids = random.pick(&[20, 1_000]);
         if self.users == Users::Shared {
-            self.everybody = (0..8).map(|_| random.next()).collect();
+            self.all_users = (0..8).map(|_| random.next()).collect();
         }
         for _ in 0..random.between(1, 6) {
             self.clients.push(match self.users {
-                Users::Shared => Client::shared(self.everybody.clone(), ids),
+                Users::Shared => Client::shared(self.all_users.clone(), ids),
                 Users::Apart => {
                     let own: Vec<u64> = (0..random.between(1, 12)).map(|_| random.next()).collect();
-                    self.everybody.extend(&own);
+                    self.all_users.extend(&own);
                     Client::apart(random.next(), own, self.clocks.unix_ms)
                 }
             });
-            self.seats.push(None);
+            self.client_slots.push(None);
         }
     }
 
@@ -202,7 +205,7 @@ impl World {
             self.live(life == lives).map_err(|what| format!("life {life}: {what}"))?;
         }
         self.start().map_err(|what| format!("in the end: {what}"))?;
-        self.sum_up()
+        self.check_totals()
     }
 
     fn live(&mut self, is_last: bool) -> Result<(), String> {
@@ -213,9 +216,10 @@ impl World {
         for _ in 0..self.random.between(1, 3) {
             self.ask();
             self.settle()?;
-            self.rest()?;
+            self.check_at_rest()?;
         }
-        // What a client with users of its own is told must be known in the next life.
+        // A client with separate users expects every answered entry to be known in the next life,
+        // so its process never crashes, and drains only in the last life.
         let end = match self.users {
             Users::Shared => self.random.pick(&[End::AtRest, End::Crash, End::Drain]),
             Users::Apart if is_last => self.random.pick(&[End::AtRest, End::Drain]),
@@ -234,11 +238,12 @@ impl World {
         Ok(())
     }
 
-    /// The process begins, with what its disks hold.
+    /// Starts the process from the contents of its disks.
     fn start(&mut self) -> Result<(), String> {
         for core in 0..self.topologies.len() {
             let topology = self.topologies[core];
-            let kept: Vec<_> = topology.slices_here().map(|slice| self.kept(slice)).collect::<Result<_, _>>()?;
+            let kept: Vec<_> =
+                topology.slices_here().map(|slice| self.kept(slice)).collect::<Result<_, _>>()?;
             let setup = Setup {
                 topology,
                 limits: self.limits,
@@ -268,21 +273,26 @@ impl World {
             }
             self.step()?;
         }
-        Err("the cores do not come to serve".to_owned())
+        Err("the cores never serve".to_owned())
     }
 
-    fn kept(&self, slice: u32) -> Result<Kept, String> {
+    fn kept(&self, slice: u32) -> Result<Stored, String> {
         let place = Place { slice, ..self.settings.place };
-        let text = self.disk.files_of(slice as usize).bytes(Name::Manifest).ok_or("the manifest is missing")?;
-        let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest: {why:?}"))?;
+        let text = self
+            .disk
+            .files_of(slice as usize)
+            .bytes(Name::Manifest)
+            .ok_or("the manifest is missing")?;
+        let manifest = manifest::SliceManifest::decode(&text, place)
+            .map_err(|why| format!("the manifest: {why:?}"))?;
         let recovery = Recovery::new(place, self.topologies[0].slices(), manifest);
-        Ok(Kept { settings: Settings { place, ..self.settings }, recovery })
+        Ok(Stored { settings: Settings { place, ..self.settings }, recovery })
     }
 
-    /// The process ends, in the midst of whatever it has asked for.
+    /// Ends the process with disk tasks in flight.
     fn end(&mut self, end: End) {
-        for (client, seat) in self.clients.iter_mut().zip(&mut self.seats) {
-            match seat.take() {
+        for (client, place) in self.clients.iter_mut().zip(&mut self.client_slots) {
+            match place.take() {
                 Some(_) => client.dropped(&mut self.known),
                 None if end == End::Drain && self.users == Users::Apart => client.give_up(),
                 None => {}
@@ -305,7 +315,8 @@ impl World {
         self.is_draining = false;
     }
 
-    /// The process is told to end, each core at a time of its own, and ends when all is finished.
+    /// Drains the process. Each core learns of it at its own time; the process ends when everything
+    /// is finished.
     fn drain(&mut self) -> Result<(), String> {
         (self.is_draining, self.known.may_refuse, self.clock_stops_ms) = (true, true, u64::MAX);
         self.cores.iter_mut().for_each(|core| core.drains = true);
@@ -321,25 +332,30 @@ impl World {
     fn drained(&mut self) -> Result<(), String> {
         for (at, core) in self.cores.iter_mut().enumerate() {
             let (held, reserved) = (core.machine.held_bytes(), core.machine.reserved_bytes());
-            if (held, reserved) != (0, (0, 0)) || !core.machine.has_all_credits() || !core.machine.is_settled() {
-                return Err(format!("core {at} has ended with {held} bytes held, and {reserved:?} reserved"));
+            if (held, reserved) != (0, (0, 0))
+                || !core.machine.has_all_credits()
+                || !core.machine.is_settled()
+            {
+                return Err(format!(
+                    "core {at} has ended with {held} bytes in buffers, and {reserved:?} reserved"
+                ));
             }
         }
-        if self.seats.iter().any(Option::is_some) || !self.mesh.is_empty() {
-            return Err("all cores have ended before their connections, or their messages".to_owned());
+        if self.client_slots.iter().any(Option::is_some) || !self.mesh.is_empty() {
+            return Err("all cores have ended before their connections or messages".to_owned());
         }
         Ok(())
     }
 
     // A round of requests.
 
-    /// All clients think of something to ask. The wall clock stands still until all is answered, so
-    /// that all cores judge alike.
+    /// All clients queue requests. The wall clock stands still until all are answered, so that all
+    /// cores judge entries by the same time.
     fn ask(&mut self) {
         let counts: Vec<_> = self.clients.iter().map(|_| self.random.between(0, 12)).collect();
         let mut now_ms = self.clocks.unix_ms;
         for (client, count) in self.clients.iter_mut().zip(&counts) {
-            now_ms = client.think(now_ms, *count).max(now_ms);
+            now_ms = client.plan(now_ms, *count).max(now_ms);
         }
         let is_bulk = self.users == Users::Shared && self.random.in_thousand(120);
         for (client, count) in self.clients.iter_mut().zip(&counts) {
@@ -348,7 +364,8 @@ impl World {
         }
         self.clocks.unix_ms = now_ms;
         self.clocks.monotonic_ms += self.random.below(1_000);
-        // Nobody with users of its own is to be refused for want of patience.
+        // With separate users no request may be refused, so less time passes than a core's
+        // patience.
         let most_ms = self.random.below(PATIENCE_MS);
         self.clock_stops_ms = match self.users {
             Users::Apart => self.clocks.monotonic_ms + most_ms,
@@ -356,7 +373,7 @@ impl World {
         };
     }
 
-    /// Turns until everything is answered.
+    /// Takes steps until everything is answered and nothing is in flight.
     fn settle(&mut self) -> Result<(), String> {
         for step in 0..PATIENCE_TURNS {
             if step == STEADY_STEPS {
@@ -367,8 +384,9 @@ impl World {
                 return Ok(());
             }
         }
-        let waits = self.clients.iter().zip(&self.seats).map(|(client, seat)| {
-            let progress = seat.map(|(core, slot)| self.cores[core].machine.connections().progress(slot));
+        let waits = self.clients.iter().zip(&self.client_slots).map(|(client, place)| {
+            let progress =
+                place.map(|(core, slot)| self.cores[core].machine.connections().progress(slot));
             format!("{} answers ({progress:?})", client.waits_for())
         });
         let waits = waits.collect::<Vec<_>>().join(", ");
@@ -384,101 +402,132 @@ impl World {
             })
     }
 
-    /// What must hold when nothing is under way.
-    fn rest(&mut self) -> Result<(), String> {
-        let (refused, asked_again) = (self.known.refused, self.mesh.counts.of("replies refused for their size"));
+    /// Checks the state when nothing is in flight.
+    fn check_at_rest(&mut self) -> Result<(), String> {
+        let (refused, asked_again) =
+            (self.known.refused, self.mesh.counts.of("replies refused for their size"));
         if self.users == Users::Apart && refused > asked_again {
-            return Err(format!("{refused} requests are refused, and {asked_again} were asked for again"));
+            return Err(format!(
+                "{refused} requests are refused, but {asked_again} were requested again"
+            ));
         }
         if !self.mesh.has_replied() {
-            return Err("requests are away at rest".to_owned());
+            return Err("requests are in flight at rest".to_owned());
         }
         for (at, core) in self.cores.iter_mut().enumerate() {
-            let (away, reserved) = (core.machine.requests_away(), core.machine.reserved_bytes());
-            if away > 0 || reserved != (0, 0) {
-                return Err(format!("core {at} has {away} requests away at rest, and {reserved:?} bytes reserved"));
+            let (in_flight, reserved) =
+                (core.machine.requests_outstanding(), core.machine.reserved_bytes());
+            if in_flight > 0 || reserved != (0, 0) {
+                return Err(format!(
+                    "core {at} has {in_flight} requests in flight at rest, and {reserved:?} bytes \
+                     reserved"
+                ));
             }
             if !core.machine.has_all_credits() {
-                return Err(format!("core {at} has not all its credits at rest"));
+                return Err(format!("core {at} lacks credits at rest"));
             }
             for slot in 0..core.lines.len() as Slot {
                 let Some(connection) = core.machine.connections().get(slot) else { continue };
                 let (progress, gaps) = (connection.progress(), connection.gaps());
                 if gaps > 0 || progress != Progress::Idle {
-                    return Err(format!("connection {slot} of core {at} is {progress:?} at rest, with {gaps} gaps"));
+                    return Err(format!(
+                        "connection {slot} of core {at} is {progress:?} at rest, with {gaps} gaps"
+                    ));
                 }
             }
         }
         Ok(())
     }
 
-    /// What must hold in the end: each entry that was reported is in the books, once.
-    fn sum_up(&mut self) -> Result<(), String> {
-        let booked: u64 = self.everybody.iter().map(|&user| self.version(user)).sum();
+    /// Checks the books at the end: each accepted entry was applied once.
+    fn check_totals(&mut self) -> Result<(), String> {
+        let booked: u64 = self.all_users.iter().map(|&user| self.version(user)).sum();
         let Known { accepted, doubtful, .. } = self.known;
         if self.users == Users::Shared && !(accepted..=accepted + doubtful).contains(&booked) {
-            return Err(format!("{booked} entries are booked, {accepted} were reported, and {doubtful} are in doubt"));
+            return Err(format!(
+                "{booked} entries are booked, {accepted} were accepted, and {doubtful} are in doubt"
+            ));
         }
         Ok(())
     }
 
-    /// The version of a user, as the owner has it.
+    /// Version of a user at the core that owns it.
     fn version(&self, user: u64) -> u64 {
         let slice = UserId(user).slice(self.topologies[0].slices());
-        let core = self.topologies.iter().position(|topology| topology.is_here(slice)).expect("each has one");
-        let slice = self.cores[core].machine.slices().nth(self.topologies[core].place(slice)).expect("it is there");
-        slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+        let core = self
+            .topologies
+            .iter()
+            .position(|topology| topology.is_here(slice))
+            .expect("each slice is on a core");
+        let slice = self.cores[core]
+            .machine
+            .slices()
+            .nth(self.topologies[core].place(slice))
+            .expect("the slice is on this core");
+        slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
     }
 
     // Time.
 
-    /// Time goes on, and a core takes a turn if it has one to take.
+    /// Advances the clocks, and lets a random core take a turn if it has one to take.
     fn step(&mut self) -> Result<(), String> {
         self.disk_ms += self.random.below(3);
         if self.clocks.monotonic_ms < self.clock_stops_ms {
             self.clocks.monotonic_ms += self.random.below(3);
         }
         let at = self.random.below(self.cores.len() as u64) as usize;
-        let has_turned = !self.cores[at].has_ended && self.turn(at).map_err(|what| format!("core {at}: {what}"))?;
+        let has_turned = !self.cores[at].has_ended
+            && self.turn(at).map_err(|what| format!("core {at}: {what}"))?;
         self.quiet_steps = if has_turned { 0 } else { self.quiet_steps + 1 };
-        if self.quiet_steps > QUIET_STEPS * self.cores.len() && self.mesh.is_empty() && self.disk.is_idle() {
-            // Nothing happens before somebody's time has come.
-            let waits = self.cores.iter().filter(|core| !core.has_ended).filter_map(Core::waits_until_ms);
-            self.clocks.monotonic_ms = self.clocks.monotonic_ms.max(waits.min().unwrap_or_default());
-            self.counts.add("leaps of time", 1);
+        if self.quiet_steps > QUIET_STEPS * self.cores.len()
+            && self.mesh.is_empty()
+            && self.disk.is_idle()
+        {
+            // Nothing happens before the earliest deadline of a core.
+            let waits =
+                self.cores.iter().filter(|core| !core.has_ended).filter_map(Core::waits_until_ms);
+            self.clocks.monotonic_ms =
+                self.clocks.monotonic_ms.max(waits.min().unwrap_or_default());
+            self.counts.add("time jumps", 1);
         }
         Ok(())
     }
 
     // A core's turn.
 
-    /// A core takes a turn, if anything has come or its time has. Returns whether it did.
+    /// Runs a turn of a core if anything has arrived or its deadline has passed. Returns whether it
+    /// did.
     fn turn(&mut self, at: usize) -> Result<bool, String> {
         let messages = self.mesh.receive(at, &mut self.random);
         let done = self.done(at)?;
         let events = self.events(at);
         let core = &mut self.cores[at];
-        let is_told = core.drains && self.random.in_thousand(100);
-        let is_due = core.waits_until_ms().is_none_or(|until_ms| self.clocks.monotonic_ms >= until_ms);
-        if messages.is_empty() && done.is_empty() && events.is_empty() && !is_told && !is_due {
+        let is_drained_now = core.drains && self.random.in_thousand(100);
+        let is_due =
+            core.waits_until_ms().is_none_or(|until_ms| self.clocks.monotonic_ms >= until_ms);
+        if messages.is_empty() && done.is_empty() && events.is_empty() && !is_drained_now && !is_due
+        {
             return Ok(false);
         }
         core.turned_ms = self.clocks.monotonic_ms;
         core.machine.begin_turn(self.clocks);
         for (from, message) in messages {
             if let Message::Reply(reply) = &message {
-                let is_gone = core.lines.get(reply.ticket as Slot as usize).is_none_or(Option::is_none);
+                let is_gone =
+                    core.lines.get(reply.connection as Slot as usize).is_none_or(Option::is_none);
                 self.counts.add("replies to connections that are gone", u64::from(is_gone));
             }
             core.machine.message(from, message);
         }
         done.into_iter().for_each(|(slice, done)| core.machine.task_done(slice, done));
-        events.into_iter().for_each(|(slot, event)| event.tell(slot, &mut core.machine));
-        if is_told {
+        events.into_iter().for_each(|(slot, event)| event.report(slot, &mut core.machine));
+        if is_drained_now {
             core.drains = false;
             core.machine.drain();
         }
-        core.machine.end_turn().map_err(|broken| format!("slice {} refuses: {}", broken.slice, broken.fault))?;
+        core.machine
+            .end_turn()
+            .map_err(|broken| format!("slice {} is broken: {}", broken.slice, broken.fault))?;
         self.carry_out(at)?;
         if let Some(what) = self.disk.broken.take() {
             return Err(what);
@@ -487,7 +536,7 @@ impl World {
         Ok(true)
     }
 
-    /// What the disks of a core's slices have done.
+    /// Completed tasks of the disks of a core's slices.
     fn done(&mut self, at: usize) -> Result<Vec<(u32, Done)>, String> {
         let mut all = Vec::new();
         for slice in self.topologies[at].slices_here() {
@@ -510,42 +559,43 @@ impl World {
         Ok(all)
     }
 
-    /// What happens to the connections of a core. Clients come, and some go.
+    /// Events of a core's connections. Clients connect, and some disconnect.
     fn events(&mut self, at: usize) -> Vec<(Slot, Event)> {
-        let Self { random, clients, seats, known, counts, manners, .. } = self;
+        let Self { random, clients, client_slots, known, counts, manners, .. } = self;
         let core = &mut self.cores[at];
         let mut events = Vec::new();
         for (slot, place) in core.lines.iter_mut().enumerate() {
             let Some(line) = place else { continue };
             let who = line.client;
-            let come = line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
+            let line_events =
+                line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
             if let Some(who) = who.filter(|_| line.client.is_none()) {
-                seats[who] = None;
+                client_slots[who] = None;
             }
-            if matches!(come[..], [Event::Closed]) {
+            if matches!(line_events[..], [Event::Closed]) {
                 *place = None;
             }
-            events.extend(come.into_iter().map(|event| (slot as Slot, event)));
+            events.extend(line_events.into_iter().map(|event| (slot as Slot, event)));
         }
         let may_come = !self.is_draining && (core.is_serving || self.users == Users::Shared);
         for (number, client) in clients.iter().enumerate() {
-            if may_come && seats[number].is_none() && !client.is_done() && random.coin() {
+            if may_come && client_slots[number].is_none() && !client.is_done() && random.coin() {
                 let free = core.lines.iter().position(Option::is_none);
                 let slot = free.unwrap_or_else(|| {
                     core.lines.push(None);
                     core.lines.len() - 1
                 });
-                // What was closed in this turn is free in the next.
+                // A slot closed in this turn is free from the next turn on.
                 if events.iter().all(|(other, _)| *other as usize != slot) {
                     core.lines[slot] = Some(Line::new(number, at as u32));
-                    seats[number] = Some((at, slot as Slot));
+                    client_slots[number] = Some((at, slot as Slot));
                 }
             }
         }
         events
     }
 
-    /// Does what a core wants.
+    /// Carries out a core's outputs.
     fn carry_out(&mut self, at: usize) -> Result<(), String> {
         let mut sent_entries = 0;
         while let Some(output) = self.cores[at].machine.poll() {
@@ -565,7 +615,7 @@ impl World {
                     self.over(whose)?;
                 }
                 Output::Message { core, message } => {
-                    sent_entries += self.look(at, &message)?;
+                    sent_entries += self.check_message(at, &message)?;
                     self.mesh.send(at, core as usize, message, &mut self.random)?;
                 }
                 Output::Task { slice, task } => self.task(at, slice, task)?,
@@ -574,7 +624,7 @@ impl World {
                 Output::Serving => {
                     let Core { machine, watch, is_serving, .. } = &mut self.cores[at];
                     if std::mem::replace(is_serving, true) {
-                        return Err("it serves twice".to_owned());
+                        return Err("the core reports twice that it serves".to_owned());
                     }
                     watch.loaded(machine);
                 }
@@ -589,19 +639,19 @@ impl World {
 
     fn line(&mut self, at: usize, slot: Slot) -> Result<&mut Line, String> {
         let line = self.cores[at].lines.get_mut(slot as usize).and_then(Option::as_mut);
-        line.ok_or_else(|| format!("connection {slot} is not there"))
+        line.ok_or_else(|| format!("connection {slot} is not open"))
     }
 
-    /// The server has ended a connection.
+    /// Records that the server has ended a client's connection.
     fn over(&mut self, whose: Option<usize>) -> Result<(), String> {
         if let Some(client) = whose {
-            self.seats[client] = None;
+            self.client_slots[client] = None;
             self.clients[client].ended()?;
         }
         Ok(())
     }
 
-    /// Answers leave: what they show is durable.
+    /// Sends answers: whatever they show must be durable.
     fn send(&mut self, at: usize, slot: Slot, buffer: Vec<u8>, from: usize) -> Result<(), String> {
         let line = self.line(at, slot)?;
         let (client, bytes) = (line.client, buffer.clone());
@@ -618,17 +668,23 @@ impl World {
         clients[client].receive(&bytes, known, durable)
     }
 
-    /// A message leaves: what a reply shows is durable. Returns how many entries it carries to
-    /// another core.
-    fn look(&self, at: usize, message: &Message) -> Result<usize, String> {
+    /// Checks a message that is sent: whatever a reply shows must be durable. Returns how many
+    /// entries it carries to another core.
+    fn check_message(&self, at: usize, message: &Message) -> Result<usize, String> {
         match message {
             Message::Request(request) => Ok(request.entries.len()),
             Message::Reply(reply) => {
                 for shown in &reply.shows {
-                    let slice = self.topologies[at].slices_here().nth(shown.place).ok_or("a slice of another core")?;
+                    let slice = self.topologies[at]
+                        .slices_here()
+                        .nth(shown.place)
+                        .ok_or("a slice of another core")?;
                     let durable = self.disk.written(slice as usize);
                     if shown.lsn.0 > durable {
-                        return Err(format!("a reply shows write {}, and {durable} is durable", shown.lsn.0));
+                        return Err(format!(
+                            "a reply shows write {}, but {durable} is durable",
+                            shown.lsn.0
+                        ));
                     }
                 }
                 Ok(0)
@@ -637,17 +693,17 @@ impl World {
         }
     }
 
-    /// A slice asks something of its disk.
+    /// Starts a disk task of a slice.
     fn task(&mut self, at: usize, slice: u32, task: Task) -> Result<(), String> {
         if !self.topologies[at].is_here(slice) {
-            return Err(format!("it asks the disk of slice {slice}"));
+            return Err(format!("the core uses the disk of slice {slice}"));
         }
         if let Task::Write { file: File::Segment(_), offset: 1.., block } = &task {
             let bytes = block.bytes();
             let length = u32::from_le_bytes(bytes[4..8].try_into().expect("four bytes")) as usize;
             let mut records = &bytes[frame::HEADER_BYTES..frame::HEADER_BYTES + length];
             let under_way = &mut self.logged[slice as usize].under_way;
-            while let Some((entry, version)) = record::read(&mut records) {
+            while let Some((entry, version)) = record::decode(&mut records) {
                 under_way.push((entry.user.0, version));
             }
         }
@@ -655,37 +711,48 @@ impl World {
         Ok(())
     }
 
-    /// A slice has loaded what an earlier life has left: all that was durable, or more.
+    /// Checks a slice after recovery: it has loaded everything that was durable in earlier lives,
+    /// or more.
     fn loaded(&mut self, at: usize, slice: u32) -> Result<(), String> {
         let topology = self.topologies[at];
-        let machine = self.cores[at].machine.slices().nth(topology.place(slice)).expect("it is there");
+        let machine = self.cores[at]
+            .machine
+            .slices()
+            .nth(topology.place(slice))
+            .expect("the slice is on this core");
         self.disk.recovered(slice as usize, machine.durable_upto().0);
         let durable = &mut self.logged[slice as usize].durable;
-        for &user in self.everybody.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice) {
-            let version = machine.read(UserId(user)).1.map_or(0, |view| view.user.version());
+        for &user in
+            self.all_users.iter().filter(|&&user| UserId(user).slice(topology.slices()) == slice)
+        {
+            let version = machine.view(UserId(user)).1.map_or(0, |view| view.user.version());
             let before = durable.insert(user, version).unwrap_or_default();
             if version < before {
-                return Err(format!("user {user} was durable at version {before}, and is loaded at {version}"));
+                return Err(format!(
+                    "user {user} was durable at version {before}, but is loaded at {version}"
+                ));
             }
         }
         Ok(())
     }
 
-    /// Whether a core that drains ends now: none may before all are at rest.
+    /// Records that a draining core has ended: none may before all are at rest.
     fn has_ended(&mut self, at: usize) -> Result<(), String> {
         if !self.cores[at].machine.is_done() {
             return Ok(());
         }
         for (number, core) in self.cores.iter_mut().enumerate() {
-            let (away, connections) = (core.machine.requests_away(), core.machine.connections().len());
-            if away > 0 || connections > 0 {
+            let (in_flight, connections) =
+                (core.machine.requests_outstanding(), core.machine.connections().len());
+            if in_flight > 0 || connections > 0 {
                 return Err(format!(
-                    "it is done, and core {number} has {away} requests away, {connections} connections"
+                    "the core is done, but core {number} has {in_flight} requests in flight and \
+                     {connections} connections"
                 ));
             }
         }
         if !self.mesh.is_empty_to(at) {
-            return Err("it is done, and a message to it is on its way".to_owned());
+            return Err("the core is done, but a message to it is in transit".to_owned());
         }
         self.cores[at].has_ended = true;
         Ok(())

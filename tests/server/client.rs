@@ -1,7 +1,8 @@
-//! A client that knows just enough HTTP, and believes nothing.
+//! Minimal and strict HTTP client on a blocking socket.
 //!
-//! Requests are bytes, written as the test wants them. Answers are read strictly: a status line, header lines in the order in
-//! which they were sent, CRLF everywhere, a well-formed date, a body of exactly `content-length`. Anything else panics with what came.
+//! Requests are bytes, exactly as the test gives them. Answers are parsed strictly: a status line,
+//! header lines in the order sent, CRLF everywhere, a well-formed date, a body of exactly
+//! `content-length`. Anything else panics and prints what was received.
 
 use super::PATIENCE;
 use std::fmt::Write as _;
@@ -9,22 +10,22 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-/// Bytes asked of the socket at a time.
+/// Bytes per read from the socket.
 const READ_BYTES: usize = 64 << 10;
 
-/// An answer, taken apart.
+/// A parsed answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Response {
-    /// The status line, without its end.
+    /// The status line, without its CRLF.
     pub status_line: String,
-    /// Names and values, in order.
+    /// Header names and values, in order.
     pub headers: Vec<(String, String)>,
-    /// The body; empty if there is none.
+    /// The body; empty if the answer has none.
     pub body: String,
 }
 
 impl Response {
-    /// The three digits.
+    /// The status code.
     pub fn status(&self) -> u16 {
         self.status_line[9..12].parse().expect("checked by the reader")
     }
@@ -34,7 +35,7 @@ impl Response {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// The whole answer as it was sent, but for the date, which is `D`.
+    /// The whole answer as sent, with its date replaced by `D`.
     pub fn shown(&self) -> String {
         let mut text = format!("{}\r\n", self.status_line);
         for (name, value) in &self.headers {
@@ -45,12 +46,12 @@ impl Response {
     }
 }
 
-/// One connection.
+/// A connection.
 pub struct Client {
     stream: TcpStream,
     buffer: Vec<u8>,
     at: usize,
-    /// Bytes asked of the socket at a time, and how long to wait before each.
+    /// Bytes per read, and the pause before each.
     pace: (usize, Duration),
 }
 
@@ -63,12 +64,12 @@ impl Client {
         Self { stream, buffer: Vec::new(), at: 0, pace: (READ_BYTES, Duration::ZERO) }
     }
 
-    /// From now on it reads so many bytes at a time, and waits before each.
+    /// Limits reads to `bytes` at a time, with a pause before each.
     pub fn read_slowly(&mut self, bytes: usize, pause: Duration) {
         self.pace = (bytes, pause);
     }
 
-    /// The socket, to write from another thread, or to set options on.
+    /// The socket, for writes from another thread or for options.
     pub fn socket(&self) -> TcpStream {
         self.stream.try_clone().expect("a second descriptor")
     }
@@ -78,14 +79,14 @@ impl Client {
         self.stream.write_all(bytes.as_ref()).expect("the server takes what is sent");
     }
 
-    /// Writes bytes, one at a time.
+    /// Writes bytes one at a time.
     pub fn trickle(&mut self, bytes: &[u8]) {
         bytes.iter().for_each(|&byte| self.send([byte]));
     }
 
-    /// Says that nothing more is sent.
+    /// Closes the sending side.
     pub fn finish(&self) {
-        self.stream.shutdown(Shutdown::Write).expect("our side can be shut down");
+        self.stream.shutdown(Shutdown::Write).expect("the sending side can be shut down");
     }
 
     /// Sends one request and reads its answer.
@@ -94,7 +95,7 @@ impl Client {
         if request.as_ref().starts_with(b"HEAD ") { self.head() } else { self.response() }
     }
 
-    /// Reads the answer to anything but a `HEAD`.
+    /// Reads the answer to any request except a `HEAD`.
     pub fn response(&mut self) -> Response {
         let mut response = self.head();
         if !matches!(response.status(), 100 | 304) {
@@ -114,7 +115,9 @@ impl Client {
     pub fn head(&mut self) -> Response {
         let mut searched = self.at;
         let end = loop {
-            if let Some(found) = self.buffer[searched..].windows(4).position(|four| four == b"\r\n\r\n") {
+            if let Some(found) =
+                self.buffer[searched..].windows(4).position(|four| four == b"\r\n\r\n")
+            {
                 break searched + found;
             }
             searched = self.buffer.len().saturating_sub(3).max(self.at);
@@ -122,23 +125,25 @@ impl Client {
             assert!(self.fill(), "the connection ends instead of an answer: {:?}", self.rest());
             searched -= shift;
         };
-        let head = std::str::from_utf8(&self.buffer[self.at..end]).expect("a head is text").to_owned();
+        let head =
+            std::str::from_utf8(&self.buffer[self.at..end]).expect("a head is text").to_owned();
         self.at = end + 4;
         parse_head(&head)
     }
 
-    /// Asserts that the server closes the connection in order, and sends nothing before it does.
+    /// Asserts that the server closes the connection without a reset and without sending more.
     pub fn is_closed(&mut self) {
         assert!(!self.fill(), "more than the last answer: {:?}", self.rest());
     }
 
-    /// Whether the server takes this new connection; else it has turned it away. The request may find it gone already.
+    /// Whether the server accepts this new connection rather than refusing it. The request may fail
+    /// because a refused connection can be closed already.
     pub fn is_welcome(&mut self) -> bool {
         let _ = self.stream.write_all(get("/healthz").as_bytes());
         self.response().status() == 200
     }
 
-    /// Reads, and forgets, all that comes until the server ends the connection, in order or not.
+    /// Reads and discards everything until the server closes or resets the connection.
     pub fn drained(&mut self, context: &str) {
         loop {
             match read(&mut self.stream, &mut [0; 4_096]) {
@@ -150,7 +155,7 @@ impl Client {
         }
     }
 
-    /// Reads more. Says whether anything came; keeps only what is not yet used.
+    /// Reads more and drops used bytes. Returns `false` at the end of the connection.
     fn fill(&mut self) -> bool {
         self.buffer.drain(..self.at);
         self.at = 0;
@@ -162,7 +167,10 @@ impl Client {
         self.buffer.resize(before + bytes, 0);
         let count = match read(&mut self.stream, &mut self.buffer[before..]) {
             Ok(count) => count,
-            Err(error) => panic!("no answer ({error}) after {:?}", self.buffer[..before].escape_ascii().to_string()),
+            Err(error) => panic!(
+                "no answer ({error}) after {:?}",
+                self.buffer[..before].escape_ascii().to_string()
+            ),
         };
         self.buffer.truncate(before + count);
         count > 0
@@ -173,7 +181,8 @@ impl Client {
     }
 }
 
-/// Reads what is there. A socket with a timeout says that it was interrupted whenever the kernel pauses its thread; that is no answer.
+/// Reads available bytes. A socket with a timeout returns `EINTR` whenever the kernel stops its
+/// thread; the read is then repeated.
 fn read(stream: &mut TcpStream, into: &mut [u8]) -> std::io::Result<usize> {
     loop {
         match stream.read(into) {
@@ -190,13 +199,16 @@ fn parse_head(head: &str) -> Response {
     let is_good = bytes.len() > 13 && bytes.starts_with(b"HTTP/1.1 ") && bytes[12] == b' ';
     assert!(is_good && bytes[9..12].iter().all(u8::is_ascii_digit), "not a status line: {head:?}");
     let field = |line: &str| {
-        let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("not a header line: {line:?} in {head:?}"));
+        let (name, value) = line
+            .split_once(": ")
+            .unwrap_or_else(|| panic!("not a header line: {line:?} in {head:?}"));
         let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') && !name.is_empty();
         let is_value = value.bytes().all(|b| matches!(b, b' '..=b'~')) && value.trim() == value;
         assert!(is_name && is_value, "not a header line: {line:?} in {head:?}");
         (name.to_owned(), value.to_owned())
     };
-    let response = Response { status_line, headers: lines.map(field).collect(), body: String::new() };
+    let response =
+        Response { status_line, headers: lines.map(field).collect(), body: String::new() };
     match response.header("date") {
         Some(date) => assert!(is_date(date), "not a date: {date}"),
         None => assert_eq!(response.status(), 100, "no date: {head:?}"),
@@ -204,7 +216,7 @@ fn parse_head(head: &str) -> Response {
     response
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`
+/// Whether a date has the form of `Sun, 06 Nov 1994 08:49:37 GMT`.
 fn is_date(text: &str) -> bool {
     const FORM: &[u8; 29] = b"Aaa, 00 Aaa 0000 00:00:00 GMT";
     let fits = |(byte, form): (u8, &u8)| match form {
@@ -221,7 +233,7 @@ pub fn get(target: &str) -> String {
     request("GET", target, "")
 }
 
-/// A request without a body, with further header lines, each with its CRLF.
+/// A request without a body. `lines` are further header lines, each with its CRLF.
 pub fn request(method: &str, target: &str, lines: &str) -> String {
     format!("{method} {target} HTTP/1.1\r\nhost: test\r\n{lines}\r\n")
 }

@@ -1,21 +1,32 @@
-//! What the contract says, written down apart from the program: answers in full, and every problem with its status and sentence.
+//! Expected answers by the contract, independent of the program: whole answers, and every problem
+//! with its status and text.
 
-/// The header line of a last answer.
+/// Header line of the last answer on a connection.
 pub const CLOSE: &str = "connection: close\r\n";
-/// The header line of a 503.
+/// Header line of a 503.
 pub const RETRY: &str = "retry-after: 1\r\n";
-/// Both: the last answer of a server that takes no more.
+/// Both lines: a 503 that ends its connection.
 pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 
-/// Code, status, title, detail.
+/// Code, status, title and detail.
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code, in the contract's order.
-#[rustfmt::skip]
 pub const PROBLEMS: [Row; 34] = [
     ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
-    ("invalid_parameter", 400, "Bad Request", "A parameter is unknown, repeated, empty or has a value that is not allowed."),
-    ("invalid_window", 400, "Bad Request", "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d."),
+    (
+        "invalid_parameter",
+        400,
+        "Bad Request",
+        "A parameter is unknown, repeated, empty or has a value that is not allowed.",
+    ),
+    (
+        "invalid_window",
+        400,
+        "Bad Request",
+        "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to \
+         400d.",
+    ),
     ("not_found", 404, "Not Found", "There is nothing at this path."),
     ("user_not_found", 404, "Not Found", "No entry of this user has been accepted."),
     ("method_not_allowed", 405, "Method Not Allowed", "This path does not take that method."),
@@ -23,30 +34,115 @@ pub const PROBLEMS: [Row; 34] = [
     ("content_too_large", 413, "Content Too Large", "The body is larger than this path takes."),
     ("too_many_items", 413, "Content Too Large", "The body holds more items than one request may."),
     ("uri_too_long", 414, "URI Too Long", "The request target is longer than this server takes."),
-    ("unsupported_media_type", 415, "Unsupported Media Type", "This path takes another content type, without content coding."),
-    ("expectation_failed", 417, "Expectation Failed", "The only expectation known here is 100-continue."),
-    ("header_fields_too_large", 431, "Request Header Fields Too Large", "The header is larger than this server takes."),
-    ("unsupported_transfer_coding", 501, "Not Implemented", "The only transfer coding known here is chunked."),
-    ("overloaded", 503, "Service Unavailable", "This server is at its limit: send the request again later."),
-    ("recovering", 503, "Service Unavailable", "This server is still loading its data: send the request again soon."),
-    ("draining", 503, "Service Unavailable", "This server is shutting down: send the request elsewhere."),
-    ("http_version_not_supported", 505, "HTTP Version Not Supported", "This server speaks HTTP/1.1 and HTTP/1.0."),
-    ("invalid_json", 400, "Bad Request", "The text is not one JSON object as RFC 8259 has it, or repeats a member."),
+    (
+        "unsupported_media_type",
+        415,
+        "Unsupported Media Type",
+        "This path takes another content type, without content coding.",
+    ),
+    (
+        "expectation_failed",
+        417,
+        "Expectation Failed",
+        "The only expectation known here is 100-continue.",
+    ),
+    (
+        "header_fields_too_large",
+        431,
+        "Request Header Fields Too Large",
+        "The header is larger than this server takes.",
+    ),
+    (
+        "unsupported_transfer_coding",
+        501,
+        "Not Implemented",
+        "The only transfer coding known here is chunked.",
+    ),
+    (
+        "overloaded",
+        503,
+        "Service Unavailable",
+        "This server is at its limit: send the request again later.",
+    ),
+    (
+        "recovering",
+        503,
+        "Service Unavailable",
+        "This server is still loading its data: send the request again soon.",
+    ),
+    (
+        "draining",
+        503,
+        "Service Unavailable",
+        "This server is shutting down: send the request elsewhere.",
+    ),
+    (
+        "http_version_not_supported",
+        505,
+        "HTTP Version Not Supported",
+        "This server speaks HTTP/1.1 and HTTP/1.0.",
+    ),
+    (
+        "invalid_json",
+        400,
+        "Bad Request",
+        "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+    ),
     ("unknown_field", 400, "Bad Request", "This member is not known here."),
     ("missing_field", 400, "Bad Request", "A member that is needed is missing."),
-    ("invalid_field", 400, "Bad Request", "The member's value has the wrong type, form or range, or does not belong here."),
-    ("amount_negative", 400, "Bad Request", "An amount is never negative: the direction says which way it goes."),
-    ("entry_in_future", 400, "Bad Request", "The entry is booked more than one hour ahead of this server's clock."),
-    ("entry_too_old", 400, "Bad Request", "The entry is booked more than 24 hours before this user's latest entry."),
+    (
+        "invalid_field",
+        400,
+        "Bad Request",
+        "The member's value has the wrong type, form or range, or does not belong here.",
+    ),
+    (
+        "amount_negative",
+        400,
+        "Bad Request",
+        "An amount is never negative: the direction says which way it goes.",
+    ),
+    (
+        "entry_in_future",
+        400,
+        "Bad Request",
+        "The entry is booked more than one hour ahead of this server's clock.",
+    ),
+    (
+        "entry_too_old",
+        400,
+        "Bad Request",
+        "The entry is booked more than 24 hours before this user's latest entry.",
+    ),
     ("entry_id_conflict", 400, "Bad Request", "This user already has another entry of that id."),
     ("pending_not_found", 400, "Bad Request", "This user has no open hold of that id."),
     ("pending_amount_exceeded", 400, "Bad Request", "The settlement is larger than its hold."),
     ("too_many_currencies", 400, "Bad Request", "This user already has 16 currencies."),
-    ("too_many_groups", 400, "Bad Request", "This user already has 256 groups of currency, kind and direction."),
+    (
+        "too_many_groups",
+        400,
+        "Bad Request",
+        "This user already has 256 groups of currency, kind and direction.",
+    ),
     ("too_many_holds", 400, "Bad Request", "This user already has 1,024 open holds."),
-    ("too_many_recent", 400, "Bad Request", "This user already has 1,048,576 entries within the dedup horizon."),
-    ("balance_overflow", 400, "Bad Request", "A balance or a lifetime sum would leave the range of a 64-bit integer."),
-    ("insufficient_storage", 507, "Insufficient Storage", "This server has no room for the entry: send it again later."),
+    (
+        "too_many_recent",
+        400,
+        "Bad Request",
+        "This user already has 1,048,576 entries within the dedup horizon.",
+    ),
+    (
+        "balance_overflow",
+        400,
+        "Bad Request",
+        "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+    ),
+    (
+        "insufficient_storage",
+        507,
+        "Insufficient Storage",
+        "This server has no room for the entry: send it again later.",
+    ),
 ];
 
 /// The row of a code.
@@ -54,68 +150,80 @@ pub fn row(code: &str) -> Row {
     PROBLEMS.into_iter().find(|row| row.0 == code).unwrap_or_else(|| panic!("no code: {code}"))
 }
 
-/// An answer in full, but for the date. `lines` stand between date and length, each with its CRLF.
+/// A whole answer with `D` as its date. `lines` are the header lines between date and length, each
+/// with its CRLF.
 pub fn answer(status: &str, content_type: &str, lines: &str, body: &str) -> String {
     let length = body.len();
     format!(
-        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ndate: D\r\n{lines}content-length: {length}\r\n\r\n{body}"
+        "HTTP/1.1 {status}\r\ncontent-type: {content_type}\r\ndate: D\r\n\
+         {lines}content-length: {length}\r\n\r\n{body}"
     )
 }
 
-/// A 200 of JSON.
+/// A 200 with JSON.
 pub fn json(lines: &str, body: &str) -> String {
     answer("200 OK", "application/json", lines, body)
 }
 
-/// A 200 of plain text.
+/// A 200 with plain text.
 pub fn text(body: &str) -> String {
     answer("200 OK", "text/plain; charset=utf-8", "", body)
 }
 
-/// A problem in full.
+/// A whole answer with a problem.
 pub fn problem(code: &str, field: &str, lines: &str) -> String {
     let (_, status, title, _) = row(code);
-    answer(&format!("{status} {title}"), "application/problem+json", lines, &problem_body(code, field))
+    answer(
+        &format!("{status} {title}"),
+        "application/problem+json",
+        lines,
+        &problem_body(code, field),
+    )
 }
 
 /// The body of a problem.
 pub fn problem_body(code: &str, field: &str) -> String {
     let (_, status, title, detail) = row(code);
     format!(
-        r#"{{"type":"about:blank","title":"{title}","status":{status},"code":"{code}","detail":"{detail}","field":"{field}"}}"#
+        "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\
+         \"detail\":\"{detail}\",\"field\":\"{field}\"}}"
     )
 }
 
-/// A balance in full, of a user that has only `COIN` and holds nothing.
+/// A whole answer to a balance read, for a user with only `COIN` and no holds.
 pub fn balance(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
     json(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
 }
 
-/// The body of that.
+/// The body of [`balance`].
 pub fn balance_body(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
     format!(
-        r#"{{"user_id":"{user}","version":{version},"as_of_ms":{as_of_ms},"balances":[{{"currency":"COIN","posted":{posted},"pending_debits":0,"pending_credits":0,"available":{posted}}}]}}"#
+        "{{\"user_id\":\"{user}\",\"version\":{version},\"as_of_ms\":{as_of_ms},\
+         \"balances\":[{{\"currency\":\"COIN\",\"posted\":{posted},\"pending_debits\":0,\
+         \"pending_credits\":0,\"available\":{posted}}}]}}"
     )
 }
 
-/// The body that answers a feed, with what was not simply accepted.
+/// The body of the answer to a feed; `results` are its duplicates and rejected lines.
 pub fn fed(accepted: usize, duplicates: usize, results: &[String]) -> String {
     let rejected = results.len() - duplicates;
     format!(
-        r#"{{"accepted":{accepted},"duplicates":{duplicates},"rejected":{rejected},"results":[{}]}}"#,
+        "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{rejected},\
+         \"results\":[{}]}}",
         results.join(",")
     )
 }
 
-/// A line that was accepted before.
+/// The result of a duplicate line.
 pub fn duplicate(index: usize, entry: &str) -> String {
     format!(r#"{{"index":{index},"entry_id":"{entry}","status":"duplicate"}}"#)
 }
 
-/// A line that is rejected.
+/// The result of a rejected line.
 pub fn rejected(index: usize, entry: &str, code: &str, field: &str) -> String {
     let (_, _, _, detail) = row(code);
     format!(
-        r#"{{"index":{index},"entry_id":"{entry}","status":"rejected","code":"{code}","field":"{field}","detail":"{detail}"}}"#
+        "{{\"index\":{index},\"entry_id\":\"{entry}\",\"status\":\"rejected\",\"code\":\"{code}\",\
+         \"field\":\"{field}\",\"detail\":\"{detail}\"}}"
     )
 }

@@ -1,11 +1,12 @@
-//! The real server, started for one test and ended with it.
+//! Test harness: the real server as a child process, started for one test and ended with it.
 //!
-//! Every test has a server of its own, on a port that the system chose. A server has one slice, unless the test is run by
-//! [`on_slices`]: then it has as many as that says, on all CPUs, and new connections go to the common port and to that of each core in
-//! turn, so that most of what is asked is another core's.
-//! Nothing here sleeps and hopes: what is waited for is a
-//! condition, and [`PATIENCE`] is far above what any of them takes on a slow machine. [`client`] speaks HTTP over a plain
-//! blocking socket and is strict about what comes back; [`expected`] writes down what the contract says, apart from the program.
+//! Every test has its own server, on a port chosen by the system. A server has one slice, unless
+//! the test runs by [`on_slices`]: then it has that many, on all CPUs, and new connections go to
+//! the common port and to each core's port in turn, so that most requests are for users of other
+//! cores. Tests wait for conditions rather than fixed times, up to [`PATIENCE`].
+//!
+//! - [`client`]: a strict HTTP client.
+//! - [`expected`]: the contract's answers, independent of the program.
 
 pub mod client;
 pub mod expected;
@@ -24,19 +25,19 @@ use std::time::{Duration, Instant};
 
 pub use client::{Client, Response};
 
-/// Longer than anything takes that comes at all.
+/// Timeout of every wait: far above what any condition takes on a slow machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 thread_local! {
     static SLICES: Cell<u32> = const { Cell::new(1) };
 }
 
-/// How many slices the servers of this test have.
+/// Number of slices of this test's servers.
 pub fn slices() -> u32 {
     SLICES.get()
 }
 
-/// Runs something whose servers have so many slices.
+/// Runs a test whose servers have `slices` slices.
 pub fn with_slices<R>(slices: u32, run: impl FnOnce() -> R) -> R {
     let before = SLICES.replace(slices);
     let result = run();
@@ -44,7 +45,8 @@ pub fn with_slices<R>(slices: u32, run: impl FnOnce() -> R) -> R {
     result
 }
 
-/// Makes tests of functions, one for each number of slices: `on_slices!([two = 2] [reads, feeds])` makes `two::reads` and `two::feeds`.
+/// Declares functions as tests, once for each number of slices: `on_slices!([two = 2] [reads,
+/// feeds])` declares `two::reads` and `two::feeds`.
 macro_rules! on_slices {
     ([$($number:ident = $slices:literal),+] $tests:tt) => {
         $( on_slices!(@ $number $slices $tests); )+
@@ -65,70 +67,77 @@ macro_rules! on_slices {
 pub struct Server {
     child: Child,
     lines: Receiver<String>,
-    /// Where it listens, all cores together.
+    /// The address shared by all cores.
     pub address: SocketAddr,
-    /// Where each core listens alone; empty if there is one.
+    /// The port of each core; empty if there is only one core.
     pub ports: Vec<u16>,
-    /// Where the next connection goes.
+    /// Counter that selects the address of the next connection.
     next: Cell<usize>,
-    /// What it printed, through the line that says where it listens.
+    /// Lines printed at the start, up to `listening on`.
     pub greeting: Vec<String>,
 }
 
 impl Server {
-    /// Starts a server that keeps nothing, on a free port of one core, with further flags.
+    /// Starts an ephemeral server on a free port, with further flags.
     pub fn start(flags: &[&str]) -> Self {
         Self::spawn(serve("127.0.0.1:0").arg("--ephemeral").args(flags))
     }
 
-    /// Starts a server that keeps its data in a directory, on a free port of one core, with further flags.
+    /// Starts a server with a data directory on a free port, with further flags.
     pub fn keeping(data: &Path, flags: &[&str]) -> Self {
         Self::spawn(serve("127.0.0.1:0").arg("--data").arg(data).args(flags))
     }
 
-    /// Starts a program that says where it listens, as ours does, and waits until it does.
+    /// Starts a program that prints `listening on` like Purser, and waits for that line.
     pub fn spawn(command: &mut Command) -> Self {
         let mut server = Self::begin(command);
         server.listens();
         server
     }
 
-    /// Starts such a program, and does not wait.
+    /// Starts such a program without waiting.
     pub fn begin(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the server starts");
         let out = child.stdout.take().expect("its output is piped");
         let (sender, lines) = channel();
-        thread::spawn(move || BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+        thread::spawn(move || {
+            BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
         let address = ([0, 0, 0, 0], 0).into();
         Self { child, lines, address, ports: Vec::new(), next: Cell::new(0), greeting: Vec::new() }
     }
 
-    /// Waits until it says where it listens: then it serves.
+    /// Waits until the server prints where it listens: then it serves.
     pub fn listens(&mut self) {
         loop {
-            let line = self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
+            let line =
+                self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
             if line.starts_with("slice ") {
                 let port = line.split(", port ").nth(1).and_then(|port| port.parse().ok());
                 self.ports.push(port.unwrap_or_else(|| panic!("no port: {line}")));
             }
             self.greeting.push(line);
-            if let Some(address) = self.greeting.last().and_then(|line| line.strip_prefix("listening on ")) {
+            if let Some(address) =
+                self.greeting.last().and_then(|line| line.strip_prefix("listening on "))
+            {
                 self.address = address.parse().expect("an address");
                 return;
             }
         }
     }
 
-    /// The next line that it prints; `None` if its output has ended.
+    /// The next printed line; `None` if the output has ended.
     pub fn line(&self) -> Option<String> {
         match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => Some(line),
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
-            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => panic!("the server neither prints nor ends"),
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
+                panic!("the server neither prints nor ends")
+            }
         }
     }
 
-    /// Where each core is reached, and no other.
+    /// The address of each core.
     pub fn cores(&self) -> Vec<SocketAddr> {
         match self.ports[..] {
             [] => vec![self.address],
@@ -136,27 +145,27 @@ impl Server {
         }
     }
 
-    /// From now on all new connections go to one core.
+    /// Makes all new connections go to one core.
     pub fn at_one_core(mut self) -> Self {
         self.address = self.cores()[0];
         self.ports.clear();
         self
     }
 
-    /// A new connection: the first goes wherever the system has it, the next to one core after the other, and so on.
+    /// A new connection: to the common address first, then to each core in turn, and so on.
     pub fn connect(&self) -> Client {
         let next = self.next.replace(self.next.get() + 1) % (self.ports.len() + 1);
         let address = if next == 0 { self.address } else { self.cores()[next - 1] };
         Client::new(TcpStream::connect(address).expect("the server listens"))
     }
 
-    /// A new connection to a core, or to one as good as it, if there are not so many.
+    /// A new connection to core `core`, modulo the number of cores.
     pub fn connect_to(&self, core: usize) -> Client {
         let cores = self.cores();
         Client::new(TcpStream::connect(cores[core % cores.len()]).expect("the server listens"))
     }
 
-    /// Sends one request on a connection of its own and returns the answer.
+    /// Sends one request on a new connection and returns the answer.
     pub fn ask(&self, request: impl AsRef<[u8]>) -> Response {
         self.connect().ask(request)
     }
@@ -169,44 +178,48 @@ impl Server {
         }
     }
 
-    /// Asserts that it serves: a new connection to each core is answered. What came to a core before has been received then.
+    /// Asserts that every core answers on a new connection. Everything sent to a core before has
+    /// then been received.
     pub fn is_well(&self) {
         for core in 0..self.cores().len() {
-            assert_eq!(self.connect_to(core).ask(client::get("/healthz")).shown(), expected::text("ok"));
+            assert_eq!(
+                self.connect_to(core).ask(client::get("/healthz")).shown(),
+                expected::text("ok")
+            );
         }
     }
 
-    /// Sends it a signal: `TERM`, `STOP`, `CONT`.
+    /// Sends a signal to the server: `TERM`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         let command = format!("kill -{name} {}", self.child.id());
         let status = Command::new("sh").args(["-c", &command]).status().expect("sh runs");
         assert!(status.success(), "{command}: {status}");
     }
 
-    /// Kills it, as a crash would, and waits until it is gone.
+    /// Kills the server, like a crash, and waits for its end.
     pub fn kill(&mut self) {
-        self.child.kill().expect("a child of ours");
-        self.child.wait().expect("a child of ours");
+        self.child.kill().expect("it is a child of this process");
+        self.child.wait().expect("it is a child of this process");
     }
 
-    /// Sends SIGTERM, and waits until every core drains.
+    /// Sends SIGTERM and waits until every core drains.
     pub fn drains(&self) {
         self.signal("TERM");
         let refuses = |address: &SocketAddr| TcpStream::connect(address).is_err();
         assert!(holds(|| self.cores().iter().all(refuses)), "it still listens");
     }
 
-    /// Its process.
+    /// Process id of the server.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Whether the process is still there.
+    /// Whether the process is running.
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().expect("a child of ours").is_none()
+        self.child.try_wait().expect("it is a child of this process").is_none()
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the server has ended by itself.
     pub fn ended(&mut self) -> ExitStatus {
         ended(&mut self.child)
     }
@@ -214,27 +227,28 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself; then there is nothing to kill.
+        // The errors are ignored: the server may have ended by itself.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A directory of one test, away from the sources. It is removed in the end, unless the test fails.
+/// A directory of one test, outside the sources. It is removed when dropped, unless the test fails.
 pub struct Scratch(PathBuf);
 
 impl Scratch {
-    /// An empty one.
+    /// An empty directory.
     pub fn new(name: &str) -> Self {
-        // Relaxed: only that no two are equal matters.
+        // Relaxed: only uniqueness matters.
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}-{number}", std::process::id()));
-        fs::create_dir_all(&path).expect("a directory can be made");
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
+            .join(format!("{name}-{}-{number}", std::process::id()));
+        fs::create_dir_all(&path).expect("the directory can be created");
         Self(path)
     }
 
-    /// A path below it.
+    /// A path below the directory.
     pub fn join(&self, name: impl AsRef<Path>) -> PathBuf {
         self.0.join(name)
     }
@@ -243,16 +257,17 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         if !thread::panicking() {
-            fs::remove_dir_all(&self.0).expect("it can be removed");
+            fs::remove_dir_all(&self.0).expect("the directory can be removed");
         }
     }
 }
 
-/// `purser serve` at an address: one slice on one CPU, or as many as the test is to have on all CPUs.
+/// The command `purser serve` at an address, with one slice on one CPU, or with the test's number
+/// of slices.
 pub fn serve(address: &str) -> Command {
     let mut command = purser();
     command.args(["serve", "--listen", address]);
-    // Seven of them live on one CPU's thread, wherever the tests run; two and three are spread over the CPUs that there are.
+    // Seven slices share one core; two and three are spread over the available CPUs.
     if matches!(slices(), 1 | 7) {
         command.args(["--cores", &first_cpu()]);
     }
@@ -262,19 +277,23 @@ pub fn serve(address: &str) -> Command {
     command
 }
 
-/// The program, without settings from this environment.
+/// The program, without `PURSER_` variables of this environment.
 pub fn purser() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_purser"));
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PURSER_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PURSER_"))
+    {
         command.env_remove(name);
     }
     command.stdin(Stdio::null());
     command
 }
 
-/// Runs a command to its end: exit code, standard output, standard error. One that serves instead is killed, and the test fails.
+/// Runs a command to its end: exit code, standard output, standard error. If it serves instead, it
+/// is killed and the test fails.
 pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let status = ended(&mut child);
     let (mut out, mut err) = (String::new(), String::new());
     child.stdout.take().expect("piped").read_to_string(&mut out).expect("text");
@@ -282,22 +301,22 @@ pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
     (status.code(), out, err)
 }
 
-/// Waits until a process has ended by itself; one that does not is killed, and the test fails.
+/// Waits until a process has ended by itself. If it does not, it is killed and the test fails.
 pub fn ended(child: &mut Child) -> ExitStatus {
     let mut status = None;
     let is_over = holds(|| {
-        status = child.try_wait().expect("a child of ours");
+        status = child.try_wait().expect("it is a child of this process");
         status.is_some()
     });
     if !is_over {
-        // The panic below is what matters.
+        // The error is ignored: the panic below reports the failure.
         let _ = child.kill();
         panic!("the process does not end");
     }
-    status.expect("it is over")
+    status.expect("the process has ended")
 }
 
-/// Whether a condition comes to hold within [`PATIENCE`].
+/// Whether a condition becomes true within [`PATIENCE`].
 pub fn holds(mut condition: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + PATIENCE;
     while !condition() {
@@ -309,7 +328,7 @@ pub fn holds(mut condition: impl FnMut() -> bool) -> bool {
     true
 }
 
-/// A body of these lines.
+/// A body of lines, each with a line feed.
 pub fn entries(lines: &[impl AsRef<str>]) -> Vec<u8> {
     let mut body = Vec::new();
     for line in lines {
@@ -322,27 +341,38 @@ pub fn entries(lines: &[impl AsRef<str>]) -> Vec<u8> {
 /// A posted credit of `COIN`.
 pub fn credit(entry: u64, user: u64, amount: i64, at_ms: u64) -> String {
     format!(
-        r#"{{"entry_id":"{entry}","user_id":"{user}","currency":"COIN","kind":"topup","direction":"credit","amount":{amount},"at_ms":{at_ms}}}"#
+        "{{\"entry_id\":\"{entry}\",\"user_id\":\"{user}\",\"currency\":\"COIN\",\
+         \"kind\":\"topup\",\"direction\":\"credit\",\"amount\":{amount},\"at_ms\":{at_ms}}}"
     )
 }
 
-/// An address that no other test uses, so that a server can be asked before it says where it listens; the ports behind it are free as well.
+/// An address that no other test uses, so that a server can be reached before it prints its
+/// address; the ports after it are free as well.
 pub fn own_address() -> SocketAddr {
-    // Relaxed: only that no two are equal matters.
+    // Relaxed: only uniqueness matters.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = u64::from(std::process::id()) << 4 | NEXT.fetch_add(1, Ordering::Relaxed) & 15;
-    SocketAddr::from(([127, 192 | (number >> 16) as u8 & 31, (number >> 8) as u8, number as u8], 7_207))
+    SocketAddr::from((
+        [127, 192 | (number >> 16) as u8 & 31, (number >> 8) as u8, number as u8],
+        7_207,
+    ))
 }
 
-/// The first CPU that this process may use.
+/// The first CPU of this process's affinity mask.
 fn first_cpu() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or("0").trim();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or("0")
+        .trim();
     list.split(['-', ',']).next().unwrap_or("0").to_owned()
 }
 
-/// The manifest of a slice of a data directory's first generation.
-pub fn slice_manifest(data: &Path, slice: u32) -> manifest::Slice {
-    let text = fs::read(data.join(slice_directory(1, slice)).join("manifest")).expect("a manifest is always there");
-    manifest::Slice::read(&text, Place { generation: 1, slice, file: 0 }).expect("a manifest is always whole")
+/// The manifest of a slice in generation 1 of a data directory.
+pub fn slice_manifest(data: &Path, slice: u32) -> manifest::SliceManifest {
+    let text = fs::read(data.join(slice_directory(1, slice)).join("manifest"))
+        .expect("the manifest always exists");
+    manifest::SliceManifest::decode(&text, Place { generation: 1, slice, file: 0 })
+        .expect("the manifest is always whole")
 }

@@ -1,4 +1,4 @@
-//! What clients send to one slice: entries new, repeated and in doubt, about few users.
+//! Simulated clients of one slice: new, repeated and unacknowledged entries of few users.
 
 use super::oracle::{Draft, Oracle};
 use super::random::Random;
@@ -9,26 +9,28 @@ use purser::ledger::time::Millis;
 use std::collections::VecDeque;
 
 const HOUR_MS: u64 = 3_600_000;
-const KINDS: [&str; 5] = ["topup", "gift", "refund", "withdrawal", "a_kind_whose_name_is_quite_long"];
+const KINDS: [&str; 5] =
+    ["topup", "gift", "refund", "withdrawal", "a_kind_whose_name_is_quite_long"];
 const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 
-/// All clients of a slice, as one.
+/// All clients of a slice together.
 #[derive(Debug)]
 pub struct Clients {
     users: Vec<u64>,
     next_id: u128,
-    /// Sent, with an outcome that is not known, or refused for want of room: to be sent again, in this order.
+    /// Entries without a known outcome, or refused for lack of space: to be resent in this order.
     doubtful: VecDeque<Draft>,
 }
 
 impl Clients {
-    /// Those of so many users of this slice, of so many slices.
+    /// Clients with `users` users of slice `slice` of `slices`.
     pub fn new(users: u64, slice: u32, slices: u32) -> Self {
-        let users = (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
+        let users =
+            (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
         Self { users, next_id: 1, doubtful: VecDeque::new() }
     }
 
-    /// Entries whose outcome nobody was told.
+    /// Adds entries without a known outcome.
     pub fn doubt(&mut self, drafts: impl IntoIterator<Item = Draft>) {
         self.doubtful.extend(drafts);
     }
@@ -37,19 +39,19 @@ impl Clients {
         !self.doubtful.is_empty()
     }
 
-    /// What is sent again, the oldest first.
+    /// Takes at most `most` entries to resend, oldest first.
     pub fn again(&mut self, most: usize) -> Vec<Draft> {
         let most = most.min(self.doubtful.len());
         self.doubtful.drain(..most).collect()
     }
 
     pub fn user(&self, random: &mut Random) -> u64 {
-        // The first ones are asked for more often.
+        // The first users are chosen more often.
         let count = self.users.len() as u64;
         self.users[random.below(count).min(random.below(count)) as usize]
     }
 
-    /// One entry: most often a new one.
+    /// An entry: mostly new, else a repeat or a conflict.
     pub fn draft(&mut self, oracle: &Oracle, now_ms: u64, random: &mut Random) -> Draft {
         let user = self.user(random);
         let history = oracle.users.get(&user);
@@ -75,16 +77,21 @@ impl Clients {
             1..4 => random.below(3 * HOUR_MS),
             _ => random.below(1_000),
         };
-        let at = Millis(if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms });
+        let at =
+            Millis(if random.in_thousand(5) { now_ms + 2 * HOUR_MS } else { now_ms - late_ms });
         let size = 1 << random.between(1, 40);
         let amount = Amount::new(random.below(size) as i64).expect("not negative");
         let hold = history.and_then(|history| {
-            let holds = history.entries().rev().take(40).filter(|draft| matches!(draft.action, Action::Hold(_)));
+            let holds = history
+                .entries()
+                .rev()
+                .take(40)
+                .filter(|draft| matches!(draft.action, Action::Hold(_)));
             let holds: Vec<_> = holds.map(|draft| draft.id).collect();
             if holds.is_empty() { None } else { Some(random.pick(&holds)) }
         });
         let leg = Leg {
-            currency: Currency::parse(random.pick(&CURRENCIES)).expect("it is one"),
+            currency: Currency::parse(random.pick(&CURRENCIES)).expect("it is a valid currency"),
             kind: random.pick(&KINDS),
             direction: if random.coin() { Direction::Credit } else { Direction::Debit },
             amount,
@@ -92,7 +99,9 @@ impl Clients {
         let action = match (random.below(10), hold) {
             (0..2, _) => Action::Hold(leg),
             (2, Some(hold)) => Action::Settle { hold, amount },
-            (3, Some(hold)) => Action::Settle { hold, amount: Amount::new(0).expect("not negative") },
+            (3, Some(hold)) => {
+                Action::Settle { hold, amount: Amount::new(0).expect("not negative") }
+            }
             (4, Some(hold)) => Action::Void { hold },
             _ => Action::Post(leg),
         };

@@ -1,8 +1,8 @@
-//! What runs have met, so that they can tell what they prove.
+//! Counters of what happened in simulation runs, to show what they covered.
 
 use std::collections::BTreeMap;
 
-/// How often each thing has happened.
+/// Number of occurrences by name.
 #[derive(Clone, Debug, Default)]
 pub struct Counts(BTreeMap<&'static str, u64>);
 
@@ -15,7 +15,7 @@ impl Counts {
         other.0.iter().for_each(|(what, times)| self.add(what, *times));
     }
 
-    /// How often `what` has happened.
+    /// Number of occurrences of `what`.
     pub fn of(&self, what: &str) -> u64 {
         self.0.get(what).copied().unwrap_or_default()
     }

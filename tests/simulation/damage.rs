@@ -1,14 +1,15 @@
-//! Faults at rest: what may have happened to files while no process had them open, and what recovery may make of it.
+//! Damage to files at rest, while no process has them open, and what recovery may do about it.
 //!
-//! Whatever it was, recovery gives right answers or refuses. There is one exception: where nothing of the log is whole any more from some write
-//! on to its end, that end looks as if it had never been written, and is cut.
+//! After any damage, recovery gives right answers or refuses. There is one exception: if no write
+//! of the log is whole from some position to its end, that end looks like a torn write and is cut.
 
 use super::disk::{Disk, Files, Name, SECTOR};
 use super::random::Random;
 use purser::journal::frame::{self, ALIGN, Kind};
 use purser::journal::{File, Place, manifest};
 
-/// A write in a segment: its number, its bytes from the header to the payload's end, where its frame ends, its checksum.
+/// A frame in a segment: its number, its bytes from the header to the end of the payload, the start
+/// of the next frame, and its checksum.
 #[derive(Clone, Copy, Debug)]
 pub struct Placed {
     pub number: u64,
@@ -18,11 +19,11 @@ pub struct Placed {
     pub crc: u32,
 }
 
-/// The header and the writes of a segment that is whole.
+/// The header and the writes of an undamaged segment.
 pub fn frames(segment: &[u8], place: Place) -> Vec<Placed> {
     let (mut found, mut at) = (Vec::<Placed>::new(), 0);
     while at < segment.len() {
-        let Ok(read) = frame::read(&segment[at..], place) else { break };
+        let Ok(read) = frame::decode(&segment[at..], place) else { break };
         let follows = match found.last() {
             None => read.kind == Kind::Segment,
             Some(last) => read.kind == Kind::Write && read.number == last.number + 1,
@@ -31,14 +32,26 @@ pub fn frames(segment: &[u8], place: Place) -> Vec<Placed> {
             break;
         }
         let end = at + frame::HEADER_BYTES + read.payload.len();
-        found.push(Placed { number: read.number, start: at, end, next: at + read.size(), crc: read.crc });
+        found.push(Placed {
+            number: read.number,
+            start: at,
+            end,
+            next: at + read.size(),
+            crc: read.crc,
+        });
         at += read.size();
     }
     found
 }
 
-/// Damages a file of a slice. Returns what was done.
-pub fn damage(disk: &mut Disk, slices: usize, slice: usize, place: Place, random: &mut Random) -> String {
+/// Damages a file of a slice and returns a description.
+pub fn damage(
+    disk: &mut Disk,
+    slices: usize,
+    slice: usize,
+    place: Place,
+    random: &mut Random,
+) -> String {
     let names = disk.names(slice);
     let name = random.pick(&names);
     let what = match random.below(8) {
@@ -57,10 +70,10 @@ pub fn damage(disk: &mut Disk, slices: usize, slice: usize, place: Place, random
 }
 
 fn file(disk: &mut Disk, slice: usize, name: Name) -> &mut Vec<u8> {
-    disk.bytes_of(slice, name).expect("the name is one of the slice's")
+    disk.bytes_of(slice, name).expect("the name is in the slice's directory")
 }
 
-/// Somewhere in a file: near its used part more often than not.
+/// A random position in a file, mostly in its used part.
 fn somewhere(bytes: &[u8], random: &mut Random) -> usize {
     let used = bytes.iter().rposition(|&byte| byte != 0).map_or(bytes.len(), |last| last + 1);
     let end = if random.in_thousand(800) { used } else { bytes.len() };
@@ -94,8 +107,14 @@ fn zero(disk: &mut Disk, slice: usize, name: Name, random: &mut Random) -> Strin
     format!("zeroed from byte {start} to {end}")
 }
 
-/// What was meant for one place stands in another: of this file, or of any.
-fn misdirect(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut Random) -> String {
+/// Copies bytes to the wrong place, from this file or another, like a misdirected write.
+fn misdirect(
+    disk: &mut Disk,
+    slices: usize,
+    slice: usize,
+    name: Name,
+    random: &mut Random,
+) -> String {
     let from_slice = random.below(slices as u64) as usize;
     let names = disk.names(from_slice);
     let from = if random.coin() && from_slice == slice { name } else { random.pick(&names) };
@@ -123,7 +142,7 @@ fn cut(disk: &mut Disk, slice: usize, name: Name, random: &mut Random) -> String
     format!("cut to {len} bytes")
 }
 
-/// An image from before.
+/// Restores an older state of a file.
 fn rewind(disk: &mut Disk, slice: usize, name: Name, place: Place, random: &mut Random) -> String {
     match name {
         Name::Manifest => {
@@ -159,21 +178,27 @@ fn swap(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut R
     format!("replaced by {from:?} of slice {from_slice}")
 }
 
-/// Up to where the log must be found, though its last segment was damaged: up to the last write that is whole. What is too short is refused.
+/// The write up to which recovery must find the log after its last segment was damaged: the last
+/// whole write. `u64::MAX` if recovery must refuse, because the segment is too short or has no
+/// whole write.
 pub fn must_reach(whole: Files<'_>, damaged: Files<'_>, place: Place) -> u64 {
     let text = whole.bytes(Name::Manifest).unwrap_or_default();
-    let Ok(manifest) = manifest::Slice::read(&text, place) else { return 0 };
+    let Ok(manifest) = manifest::SliceManifest::decode(&text, place) else { return 0 };
     if manifest.last == 0 {
         return 0;
     }
     let name = Name::File(File::Segment(manifest.last));
-    let (Some(whole), Some(damaged)) = (whole.bytes(name), damaged.bytes(name)) else { return u64::MAX };
+    let (Some(whole), Some(damaged)) = (whole.bytes(name), damaged.bytes(name)) else {
+        return u64::MAX;
+    };
     if damaged.len() < whole.len() {
         return u64::MAX;
     }
     frames(&whole, Place { file: manifest.last, ..place })
         .iter()
-        .filter(|placed| damaged.get(placed.start..placed.end) == Some(&whole[placed.start..placed.end]))
+        .filter(|placed| {
+            damaged.get(placed.start..placed.end) == Some(&whole[placed.start..placed.end])
+        })
         .map(|placed| placed.number)
         .max()
         .unwrap_or(u64::MAX)

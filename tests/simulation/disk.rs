@@ -1,13 +1,16 @@
-//! A disk with faults: the files of every slice, what of them would outlive a loss of power, and what was asked of it.
+//! Simulated disk with faults: the files of every slice, their durable state, and the tasks in
+//! flight.
 //!
-//! A write to a segment is durable when it is reported; before that a crash may have done any of its sectors. A write to a
-//! snapshot is durable when the snapshot was synced. A name that was made, changed or removed is durable when its directory was
-//! synced; before that each change counts or does not, by itself.
+//! - A segment write is durable when it is reported. A crash before that may have written any of
+//!   its sectors.
+//! - A snapshot write is durable once the snapshot is synced.
+//! - A created, renamed or removed directory entry is durable once its directory is synced. Before
+//!   that, a power cut keeps or loses each change independently.
 
 use super::Bug;
 use super::counts::Counts;
 use super::random::Random;
-use purser::journal::frame::{Block, Kind};
+use purser::journal::frame::{FrameBuffer, Kind};
 use purser::journal::{File, Place, manifest, snapshot};
 use purser::slice::disk::{Done, Task};
 use purser::slice::source::Source;
@@ -15,23 +18,23 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-/// What a crash does or does not, whole.
+/// Bytes of a sector: a crash writes all of a sector or nothing.
 pub const SECTOR: usize = 512;
 
 /// The name of a file in a slice's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Name {
     Manifest,
-    /// One that its maker gives another name when it is done.
+    /// A file under its temporary name, renamed when complete.
     New,
     File(File),
 }
 
-/// A file behind its names.
+/// Contents of a file, independent of its names.
 #[derive(Clone, Debug, Default)]
 pub struct Inode {
     pub durable: Vec<u8>,
-    /// Written, and seen by who reads, but lost with the power.
+    /// Writes that readers see, but that a power cut may lose.
     pub unsynced: Vec<(usize, Vec<u8>)>,
 }
 
@@ -41,7 +44,12 @@ impl Inode {
     }
 
     fn size(&self) -> usize {
-        self.unsynced.iter().map(|(at, bytes)| at + bytes.len()).max().unwrap_or(0).max(self.durable.len())
+        self.unsynced
+            .iter()
+            .map(|(at, bytes)| at + bytes.len())
+            .max()
+            .unwrap_or(0)
+            .max(self.durable.len())
     }
 
     pub fn seen(&self) -> Cow<'_, [u8]> {
@@ -64,7 +72,7 @@ pub fn put(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// A change of a directory that is not durable yet.
+/// A directory change that is not durable yet.
 #[derive(Clone, Debug)]
 enum Change {
     Link(Name, usize),
@@ -92,16 +100,16 @@ struct Directory {
     durable: BTreeMap<Name, usize>,
     seen: BTreeMap<Name, usize>,
     changes: Vec<Change>,
-    /// Every manifest that there was.
+    /// Every manifest that the slice ever had.
     manifests: Vec<Vec<u8>>,
-    /// The number of the last write that was reported.
+    /// Number of the last log write that was reported as durable.
     written: u64,
-    /// Where the next write of the log belongs.
+    /// Segment and offset of the next log write, if known.
     end: Option<(u64, u64)>,
 }
 
 impl Directory {
-    /// With the manifest of an empty slice.
+    /// A directory with the manifest of an empty slice.
     fn new(place: Place) -> Self {
         let mut directory = Self {
             place,
@@ -113,17 +121,17 @@ impl Directory {
             written: 0,
             end: None,
         };
-        let text = manifest::Slice::default().write(place).into_bytes();
+        let text = manifest::SliceManifest::default().write(place).into_bytes();
         directory.make(Name::Manifest, text.clone());
         directory.manifests.push(text);
         directory.sync();
         directory
     }
 
-    /// The manifest that is seen.
-    fn manifest(&mut self) -> Option<manifest::Slice> {
+    /// The manifest as readers see it.
+    fn manifest(&mut self) -> Option<manifest::SliceManifest> {
         let place = self.place;
-        manifest::Slice::read(&self.inode(Name::Manifest)?.seen(), place).ok()
+        manifest::SliceManifest::decode(&self.inode(Name::Manifest)?.seen(), place).ok()
     }
 
     fn make(&mut self, name: Name, bytes: Vec<u8>) {
@@ -141,7 +149,7 @@ impl Directory {
         self.changes.clear();
     }
 
-    /// Sees what is durable, and the changes that came after it.
+    /// Rebuilds the visible entries: the durable ones and the changes after them.
     fn see_again(&mut self) {
         self.seen = self.durable.clone();
         self.changes.iter().for_each(|what| change(&mut self.seen, what));
@@ -153,15 +161,19 @@ impl Directory {
     }
 
     fn file(&mut self, file: File) -> &mut Inode {
-        self.inode(Name::File(file)).expect("it was made before it is written to")
+        self.inode(Name::File(file)).expect("a file is created before it is written")
     }
 
-    /// Drops what no name leads to.
+    /// Drops the contents of files without a name.
     fn forget(&mut self) {
         for (at, inode) in self.inodes.iter_mut().enumerate() {
             let changes = &self.changes;
-            let is_linked = changes.iter().any(|change| matches!(change, Change::Link(_, inode) if *inode == at));
-            if !is_linked && !self.seen.values().chain(self.durable.values()).any(|&inode| inode == at) {
+            let is_linked = changes
+                .iter()
+                .any(|change| matches!(change, Change::Link(_, inode) if *inode == at));
+            if !is_linked
+                && !self.seen.values().chain(self.durable.values()).any(|&inode| inode == at)
+            {
                 *inode = Inode::default();
             }
         }
@@ -172,7 +184,7 @@ impl Directory {
     }
 }
 
-/// A task on its way.
+/// A task in flight.
 #[derive(Debug)]
 struct Job {
     slice: usize,
@@ -182,31 +194,31 @@ struct Job {
 
 #[derive(Debug)]
 enum What {
-    /// The block goes back to who asked, unless they were told before.
+    /// The block goes back with the completion, unless that was reported early.
     Write {
         file: File,
         offset: usize,
         bytes: Vec<u8>,
-        block: Option<Block>,
+        block: Option<FrameBuffer>,
     },
     Other(Task),
 }
 
-/// Why a process ends by itself.
+/// Reason for a process to end by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Trouble {
-    /// The disk failed where it must not.
+    /// A task failed that must not fail.
     Fatal,
-    /// What is on it is not as it should be.
+    /// Recovery refuses the files.
     Refused(String),
 }
 
 /// How a process ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Crash {
-    /// The process is gone; what it has written is still seen.
+    /// The process is killed; everything written stays visible.
     Kill,
-    /// All that is not durable may be gone.
+    /// A power cut: everything not durable may be lost.
     Power,
 }
 
@@ -217,19 +229,19 @@ pub struct Disk {
     jobs: Vec<Job>,
     early: Vec<(usize, Done)>,
     pub capacity: u64,
-    /// Of a thousand tasks that may fail, so many do.
+    /// Failures per thousand tasks that may fail.
     pub failing: u64,
-    /// Of a thousand tasks that must not fail, so many do.
+    /// Failures per thousand tasks that must not fail.
     pub fatal: u64,
     pub slowness: u64,
     bug: Option<Bug>,
     pub counts: Counts,
-    /// What was asked against the rules.
+    /// The first violation of a store's rules.
     pub broken: Option<String>,
 }
 
 impl Disk {
-    /// With a directory for each place.
+    /// A disk with a directory for each place.
     pub fn new(places: impl Iterator<Item = Place>, bug: Option<Bug>) -> Self {
         Self {
             directories: places.map(Directory::new).collect(),
@@ -245,16 +257,16 @@ impl Disk {
         }
     }
 
-    /// The files as they are, with nothing on its way: to be damaged.
+    /// A copy of the files with no tasks in flight, to be damaged.
     pub fn at_rest(&self) -> Self {
-        assert!(self.jobs.is_empty(), "a process that has ended asks for nothing");
+        assert!(self.jobs.is_empty(), "a process that has ended has no tasks in flight");
         let mut other = Self::new(std::iter::empty(), self.bug);
         other.directories = self.directories.clone();
         other
     }
 
-    /// Takes the files of another, all of them durable: a file that was damaged must not be named again by a manifest that only the loss of power
-    /// brings back.
+    /// Replaces the files by those of another disk and makes them durable. Otherwise a power cut
+    /// could restore an old manifest that names a damaged file.
     pub fn take_files(&mut self, other: Self) {
         self.directories = other.directories;
         for directory in &mut self.directories {
@@ -267,12 +279,12 @@ impl Disk {
         Files { directory: &self.directories[slice] }
     }
 
-    /// The number of the last write of a slice's log that was reported as durable.
+    /// Number of the last write of a slice's log that was reported as durable.
     pub fn written(&self, slice: usize) -> u64 {
         self.directories[slice].written
     }
 
-    /// What recovery found is what there is.
+    /// Takes over the log position that recovery found.
     pub fn recovered(&mut self, slice: usize, position: u64) {
         self.directories[slice].written = position;
         self.directories[slice].end = None;
@@ -286,14 +298,14 @@ impl Disk {
         self.directories[slice].seen.keys().copied().collect()
     }
 
-    /// The bytes of a file at rest, to be damaged.
+    /// The bytes of a file, all durable, to be damaged.
     pub fn bytes_of(&mut self, slice: usize, name: Name) -> Option<&mut Vec<u8>> {
         let inode = self.directories[slice].inode(name)?;
         inode.sync();
         Some(&mut inode.durable)
     }
 
-    /// Takes a file away, for good.
+    /// Removes a file durably.
     pub fn lose(&mut self, slice: usize, name: Name) {
         self.remove(slice, name);
         self.directories[slice].sync();
@@ -312,14 +324,16 @@ impl Disk {
         self.directories.iter().map(Directory::used).sum()
     }
 
-    /// Takes a task.
+    /// Submits a task.
     pub fn ask(&mut self, slice: usize, now_ms: u64, task: Task, random: &mut Random) {
         if self.bug.is_none() {
             let broken = self.rule(slice, &task).err();
             self.broken = self.broken.take().or(broken);
         }
         let most_ms = match task {
-            Task::Write { .. } | Task::Create { .. } | Task::Measure { .. } | Task::Read { .. } => 6,
+            Task::Write { .. } | Task::Create { .. } | Task::Measure { .. } | Task::Read { .. } => {
+                6
+            }
             Task::Prepare { .. } => 60,
             Task::Sync { .. } | Task::Publish { .. } | Task::Settle { .. } => 20,
             Task::Remove { .. } => 100,
@@ -341,15 +355,18 @@ impl Disk {
         };
         match &what {
             What::Write { file: File::Snapshot(number), offset, bytes, .. }
-                if self.bug == Some(Bug::SnapshotAheadOfLog) && kind_of(bytes) == Kind::End as u32 =>
+                if self.bug == Some(Bug::SnapshotAheadOfLog)
+                    && kind_of(bytes) == Kind::End as u32 =>
             {
                 self.publish_early(slice, *number, *offset, bytes.clone());
             }
             What::Other(Task::Publish { text }) if self.bug == Some(Bug::RemovedEarly) => {
                 let directory = &mut self.directories[slice];
-                let named = manifest::Slice::read(text.as_bytes(), directory.place);
-                let named = named.expect("what is published is a manifest");
-                directory.seen.retain(|name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first));
+                let named = manifest::SliceManifest::decode(text.as_bytes(), directory.place);
+                let named = named.expect("a published text is a manifest");
+                directory.seen.retain(
+                    |name, _| !matches!(name, Name::File(File::Segment(n)) if *n < named.first),
+                );
                 directory.sync();
             }
             _ => {}
@@ -358,38 +375,42 @@ impl Disk {
         self.jobs.push(Job { slice, due_ms, what });
     }
 
-    /// What the log and the snapshots promise when they ask.
+    /// Checks the rules that logs and snapshots follow when they submit tasks.
     fn rule(&mut self, slice: usize, task: &Task) -> Result<(), String> {
         let directory = &mut self.directories[slice];
         match task {
             Task::Write { file: File::Segment(segment), offset, block } => {
-                let in_flight = self
-                    .jobs
-                    .iter()
-                    .any(|job| job.slice == slice && matches!(job.what, What::Write { file: File::Segment(_), .. }));
+                let in_flight = self.jobs.iter().any(|job| {
+                    job.slice == slice
+                        && matches!(job.what, What::Write { file: File::Segment(_), .. })
+                });
                 if in_flight {
                     return Err(format!("slice {slice}: a second write of the log is in flight"));
                 }
                 let size = block.bytes().len() as u64;
                 if offset + size > directory.file(File::Segment(*segment)).size() as u64 {
-                    return Err(format!("slice {slice}: segment {segment} is written beyond its end"));
+                    return Err(format!(
+                        "slice {slice}: segment {segment} is written beyond its end"
+                    ));
                 }
                 let last = directory.manifest().map_or(0, |manifest| manifest.last);
                 let expected = directory.end.map_or((last, 0), |end| end);
                 if *offset > 0 && (*segment, *offset) != expected {
                     return Err(format!(
-                        "slice {slice}: a write goes to byte {offset} of segment {segment}, not {expected:?}"
+                        "slice {slice}: a write goes to byte {offset} of segment {segment}, not \
+                         {expected:?}"
                     ));
                 }
                 if *offset > 0 && last != *segment {
                     return Err(format!(
-                        "slice {slice}: segment {segment} is written to, and the manifest names {last}"
+                        "slice {slice}: segment {segment} is written to, and the manifest names \
+                         {last}"
                     ));
                 }
                 directory.end = Some((*segment, offset + size));
             }
             Task::Publish { text } => {
-                let named = manifest::Slice::read(text.as_bytes(), directory.place);
+                let named = manifest::SliceManifest::decode(text.as_bytes(), directory.place);
                 let named = named.map_err(|why| format!("slice {slice}: {why:?}"))?;
                 let missing = (named.first..=named.last)
                     .filter(|&n| n > 0)
@@ -397,16 +418,22 @@ impl Disk {
                     .chain((named.snapshot > 0).then_some(File::Snapshot(named.snapshot)))
                     .find(|&file| !directory.durable.contains_key(&Name::File(file)));
                 if let Some(file) = missing {
-                    return Err(format!("slice {slice}: {file} is named, and its own name is not durable"));
+                    return Err(format!(
+                        "slice {slice}: {file} is named, and its own name is not durable"
+                    ));
                 }
                 if named.snapshot > 0 {
                     let written = directory.written;
                     let inode = directory.file(File::Snapshot(named.snapshot));
                     let payload = &inode.durable[named.snapshot_end as usize..];
-                    let length = u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
-                    let end = snapshot::End::read(&payload[40..40 + length]);
+                    let length =
+                        u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
+                    let end = snapshot::End::decode(&payload[40..40 + length]);
                     if !inode.unsynced.is_empty() || end.is_none_or(|end| end.position > written) {
-                        return Err(format!("slice {slice}: snapshot {} is current too soon", named.snapshot));
+                        return Err(format!(
+                            "slice {slice}: snapshot {} is current too soon",
+                            named.snapshot
+                        ));
                     }
                 }
             }
@@ -415,7 +442,7 @@ impl Disk {
         Ok(())
     }
 
-    /// The fault of a snapshot that becomes current when it is written, whatever the log.
+    /// Plants `Bug::SnapshotAheadOfLog`: the snapshot becomes current with its last write.
     fn publish_early(&mut self, slice: usize, number: u64, offset: usize, last: Vec<u8>) {
         let directory = &mut self.directories[slice];
         let file = File::Snapshot(number);
@@ -430,14 +457,24 @@ impl Disk {
         inode.unsynced.push((offset, last));
         inode.sync();
         let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
-        let current = directory.manifest().expect("it is there and whole");
-        let early = manifest::Slice { snapshot: number, snapshot_end: offset as u64, first: begin, ..current };
+        let current = directory.manifest().expect("the manifest exists and is whole");
+        let early = manifest::SliceManifest {
+            snapshot: number,
+            snapshot_end: offset as u64,
+            first: begin,
+            ..current
+        };
         directory.make(Name::Manifest, early.write(directory.place).into_bytes());
         directory.sync();
     }
 
-    /// What has been done by now, in any order; `Err` ends the process.
-    pub fn next(&mut self, now_ms: u64, slice: usize, random: &mut Random) -> Option<Result<Done, Trouble>> {
+    /// The next completion that is due, in random order; `Err` ends the process.
+    pub fn next(
+        &mut self,
+        now_ms: u64,
+        slice: usize,
+        random: &mut Random,
+    ) -> Option<Result<Done, Trouble>> {
         if let Some(at) = self.early.iter().position(|(of, _)| *of == slice) {
             return Some(Ok(self.early.remove(at).1));
         }
@@ -456,7 +493,10 @@ impl Disk {
                 What::Write { file, .. } => matches!(file, File::Segment(_)),
                 What::Other(task) => matches!(
                     task,
-                    Task::Publish { .. } | Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. }
+                    Task::Publish { .. }
+                        | Task::Measure { .. }
+                        | Task::Read { .. }
+                        | Task::Settle { .. }
                 ),
             };
             if must_not_fail && random.in_thousand(self.fatal) {
@@ -477,8 +517,13 @@ impl Disk {
         }
     }
 
-    /// Brings a segment and the directory to stable storage, then removes what nothing names.
-    fn settle(&mut self, slice: usize, segment: u64, manifest: &manifest::Slice) -> Result<(), Trouble> {
+    /// Syncs a segment and the directory, then removes files that the manifest does not name.
+    fn settle(
+        &mut self,
+        slice: usize,
+        segment: u64,
+        manifest: &manifest::SliceManifest,
+    ) -> Result<(), Trouble> {
         let directory = &mut self.directories[slice];
         if self.bug != Some(Bug::NothingSettled) {
             if segment > 0 {
@@ -525,7 +570,7 @@ impl Disk {
                 self.counts.add("full disk", u64::from(needs > room));
                 self.counts.add("failed task", u64::from(failing));
                 let ok = needs <= room && !failing;
-                // What fails may have failed at its last step.
+                // A failed task may have failed at its last step.
                 if ok || (needs <= room && random.coin()) {
                     match from.map(|from| Name::File(File::Segment(from))) {
                         Some(from) if directory.seen.contains_key(&from) => {
@@ -553,7 +598,7 @@ impl Disk {
                 self.counts.add("failed task", u64::from(failing));
                 let inode = directory.file(File::Snapshot(snapshot));
                 if failing {
-                    // After a sync that failed, what was written is gone without another word.
+                    // A failed sync loses the writes and does not report that again.
                     inode.unsynced.clear();
                 } else if self.bug != Some(Bug::SnapshotNotSynced) {
                     inode.sync();
@@ -582,11 +627,13 @@ impl Disk {
                 files.read(file, offset, bytes, &mut buffer).unwrap_or_else(|never| match never {});
                 Some(Done::Read { file, offset, buffer })
             }
-            What::Other(Task::Write { .. } | Task::Settle { .. }) => unreachable!("these were taken apart before"),
+            What::Other(Task::Write { .. } | Task::Settle { .. }) => {
+                unreachable!("these tasks are handled before")
+            }
         }
     }
 
-    /// The process ends, in the midst of whatever it has asked for.
+    /// Ends the process with its tasks in flight.
     pub fn crash(&mut self, how: Crash, random: &mut Random) {
         self.early.clear();
         let mut publications = vec![0; self.directories.len()];
@@ -613,7 +660,7 @@ impl Disk {
         self.directories.iter_mut().for_each(Directory::forget);
     }
 
-    /// Does some of a task, and nothing of it is durable yet.
+    /// Does a part of a task, without making it durable.
     fn interrupt(&mut self, job: Job, publications: &mut [u32], random: &mut Random) {
         let room = self.capacity.saturating_sub(self.used());
         let directory = &mut self.directories[job.slice];
@@ -621,7 +668,10 @@ impl Disk {
             What::Write { file, offset, bytes, .. } => {
                 let sectors = some_sectors(offset, &bytes, random);
                 let all = bytes.len().div_ceil(SECTOR);
-                if matches!(file, File::Segment(_)) && offset > 0 && (1..all).contains(&sectors.len()) {
+                if matches!(file, File::Segment(_))
+                    && offset > 0
+                    && (1..all).contains(&sectors.len())
+                {
                     self.counts.add("torn writes", 1);
                 }
                 let sectors = sectors.into_iter().map(|(at, sector)| (at, sector.to_vec()));
@@ -646,7 +696,7 @@ impl Disk {
                 directory.make(Name::File(File::Snapshot(snapshot)), Vec::new());
             }
             What::Other(Task::Publish { text }) => {
-                // One after the other: each is begun when the one before is durable.
+                // Manifests are published one at a time, each after the one before is durable.
                 let begun = &mut publications[job.slice];
                 if *begun == 0 && random.coin() {
                     directory.manifests.push(text.clone().into_bytes());
@@ -658,12 +708,16 @@ impl Disk {
                 }
                 *begun += 1;
             }
-            What::Other(Task::Remove { file }) if random.coin() => directory.change(Change::Unlink(Name::File(file))),
+            What::Other(Task::Remove { file }) if random.coin() => {
+                directory.change(Change::Unlink(Name::File(file)))
+            }
             What::Other(Task::Settle { segment, manifest }) if random.coin() => {
                 if self.settle(job.slice, segment, &manifest).is_ok() {
-                    // Some of them are gone, and some of that may be lost.
+                    // Only some of the files are removed.
                     let directory = &mut self.directories[job.slice];
-                    while matches!(directory.changes.last(), Some(Change::Unlink(_))) && random.coin() {
+                    while matches!(directory.changes.last(), Some(Change::Unlink(_)))
+                        && random.coin()
+                    {
                         directory.changes.pop();
                     }
                     directory.see_again();
@@ -674,21 +728,26 @@ impl Disk {
     }
 }
 
-/// The names that nothing names any more, unless there is one that no crash leaves.
-pub fn strays<'a>(manifest: &manifest::Slice, names: impl Iterator<Item = &'a Name>) -> Result<Vec<Name>, String> {
+/// The files that the manifest does not name; `Err` if one of them cannot be left by a crash.
+pub fn strays<'a>(
+    manifest: &manifest::SliceManifest,
+    names: impl Iterator<Item = &'a Name>,
+) -> Result<Vec<Name>, String> {
     let mut strays = Vec::new();
     for &name in names {
         let is_stray = match name {
             Name::Manifest => false,
             Name::New => true,
-            Name::File(file) => !manifest.names(file).map_err(|fault| format!("refused: {fault}"))?,
+            Name::File(file) => {
+                !manifest.names(file).map_err(|fault| format!("refused: {fault}"))?
+            }
         };
         strays.extend(is_stray.then_some(name));
     }
     Ok(strays)
 }
 
-/// The kind of a frame.
+/// The kind field of a frame.
 fn kind_of(frame: &[u8]) -> u32 {
     u32::from_le_bytes(frame[8..12].try_into().expect("four bytes"))
 }
@@ -697,10 +756,13 @@ fn u64_at(frame: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(frame[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// The sectors of a write that reached the disk: none, all, the first ones, the last ones, any.
+/// The sectors of an interrupted write that reached the disk: none, all, the first, the last, or
+/// any.
 pub fn some_sectors<'a>(at: usize, bytes: &'a [u8], random: &mut Random) -> Vec<(usize, &'a [u8])> {
-    let sectors = bytes.chunks(SECTOR).enumerate().map(|(n, sector)| (n, (at + n * SECTOR, sector)));
-    let (how, edge) = (random.below(5), random.below(bytes.len().div_ceil(SECTOR) as u64 + 1) as usize);
+    let sectors =
+        bytes.chunks(SECTOR).enumerate().map(|(n, sector)| (n, (at + n * SECTOR, sector)));
+    let (how, edge) =
+        (random.below(5), random.below(bytes.len().div_ceil(SECTOR) as u64 + 1) as usize);
     sectors
         .filter(|(n, _)| match how {
             0 => false,
@@ -720,7 +782,7 @@ pub struct Files<'a> {
 }
 
 impl<'a> Files<'a> {
-    /// All of a file.
+    /// The whole file, as readers see it.
     pub fn bytes(&self, name: Name) -> Option<Cow<'a, [u8]>> {
         Some(self.directory.inodes[*self.directory.seen.get(&name)?].seen())
     }
@@ -734,8 +796,14 @@ impl Source for Files<'_> {
         Ok(inode.map(|&inode| self.directory.inodes[inode].size() as u64))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
-        let seen = self.bytes(Name::File(file)).expect("only what is there is read");
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
+        let seen = self.bytes(Name::File(file)).expect("only existing files are read");
         into.clear();
         let offset = (offset as usize).min(seen.len());
         into.extend_from_slice(&seen[offset..(offset + bytes).min(seen.len())]);

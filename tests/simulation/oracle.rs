@@ -1,7 +1,7 @@
-//! What must hold of a slice: its users' accepted entries in their order, and what was shown of them.
+//! Oracle of one slice: its users' accepted entries in order, and the versions that answers showed.
 //!
-//! It knows nothing of logs and snapshots. A user's version is the number of their accepted entries; what it adds up to is said by
-//! the naive model, which is fed with the same lines.
+//! It does not know logs or snapshots. A user's version is the number of their accepted entries;
+//! expected verdicts and answers come from the naive model, which is fed the same lines.
 
 use crate::model::{Model, Verdict as Judged};
 use purser::api::answer;
@@ -17,12 +17,12 @@ use std::collections::BTreeMap;
 /// An entry as a client sends it.
 pub type Draft = EntryRef<'static>;
 
-/// One user.
+/// Accepted entries and shown versions of one user.
 #[derive(Debug, Default)]
 pub struct History {
-    /// Accepted, each with the log position that it was given.
+    /// Accepted entries, each with its log position.
     accepted: Vec<(Draft, u64)>,
-    /// The highest version that an answer has shown.
+    /// The highest version that any answer has shown.
     pub shown: u64,
     /// The highest version that a read has shown.
     pub read: u64,
@@ -34,7 +34,7 @@ impl History {
         self.accepted.len() as u64
     }
 
-    /// The last entries that were accepted.
+    /// The accepted entries, oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Draft> {
         self.accepted.iter().map(|(draft, _)| draft)
     }
@@ -43,7 +43,7 @@ impl History {
         self.accepted.partition_point(|&(_, of)| of <= position) as u64
     }
 
-    /// Forgets what a crash took: all above `version`.
+    /// Drops the entries above `version`, which a crash lost.
     fn cut(&mut self, version: u64, now_ms: u64) {
         if version == self.version() {
             return;
@@ -52,7 +52,7 @@ impl History {
         self.model = Model::default();
         for (draft, _) in &self.accepted {
             let judged = self.model.apply_line(now_ms, &line(draft));
-            assert_eq!(judged, Judged::Accepted, "what was accepted is accepted again");
+            assert_eq!(judged, Judged::Accepted, "accepted entries are accepted again");
         }
     }
 }
@@ -64,10 +64,17 @@ pub struct Oracle {
 }
 
 impl Oracle {
-    /// Judges a verdict that was given, and remembers what was accepted at `position`.
-    pub fn judge(&mut self, now_ms: u64, draft: &Draft, verdict: Verdict, position: u64) -> Result<(), String> {
+    /// Compares a verdict with the model's and records an accepted entry with its `position`.
+    pub fn judge(
+        &mut self,
+        now_ms: u64,
+        draft: &Draft,
+        verdict: Verdict,
+        position: u64,
+    ) -> Result<(), String> {
         let history = self.users.entry(draft.user.0).or_default();
-        let (got, expected) = (said(verdict), heard(&history.model.apply_line(now_ms, &line(draft))));
+        let (got, expected) =
+            (said(verdict), heard(&history.model.apply_line(now_ms, &line(draft))));
         if got != expected {
             return Err(format!("{draft:?}: {got}, and the model says {expected}"));
         }
@@ -77,7 +84,7 @@ impl Oracle {
         Ok(())
     }
 
-    /// What was recovered up to `position` must be exactly what was accepted up to there.
+    /// Checks that a slice recovered up to `position` has exactly the entries accepted up to it.
     pub fn check(&self, slice: &Slice, position: u64, now_ms: u64) -> Result<(), String> {
         let (mut users, mut entries) = (0, 0);
         for (&user, history) in &self.users {
@@ -85,7 +92,8 @@ impl Oracle {
             let got = version_of(slice, user);
             if got != version {
                 return Err(format!(
-                    "user {user}: version {got}, and {version} entries were accepted up to write {position}"
+                    "user {user}: version {got}, and {version} entries were accepted up to write \
+                     {position}"
                 ));
             }
             users += usize::from(version > 0);
@@ -102,18 +110,25 @@ impl Oracle {
         }
         let got = (slice.book().users(), slice.book().entries());
         if got != (users, entries) {
-            return Err(format!("{got:?} users and entries, and {:?} were accepted", (users, entries)));
+            return Err(format!(
+                "{got:?} users and entries, and {:?} were accepted",
+                (users, entries)
+            ));
         }
         Ok(())
     }
 
-    /// A crash took all above `position`, which must be nothing that was shown. Returns how many entries that were.
+    /// Drops the entries above `position`, which a crash lost. `Err` if an answer had shown one of
+    /// them. Returns the number of lost entries.
     pub fn cut(&mut self, position: u64, now_ms: u64) -> Result<u64, String> {
         let mut lost = 0;
         for (user, history) in &mut self.users {
             let version = history.version_at(position);
             if version < history.shown {
-                return Err(format!("user {user}: version {} was shown, and {version} is left", history.shown));
+                return Err(format!(
+                    "user {user}: version {} was shown, and {version} is left",
+                    history.shown
+                ));
             }
             lost += history.version() - version;
             history.cut(version, now_ms);
@@ -134,10 +149,10 @@ impl Oracle {
 
 /// The version of a user; 0 if there is none.
 pub fn version_of(slice: &Slice, user: u64) -> u64 {
-    slice.read(UserId(user)).1.map_or(0, |view| view.user.version())
+    slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
 }
 
-/// Balances, statistics of all time and of the last day, byte for byte.
+/// Compares balances and statistics of the lifetime and of the last day, byte for byte.
 fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), String> {
     let day = 24 * 3_600_000;
     let stats = |window| What::Stats { window, at: None, kind: None };
@@ -148,7 +163,7 @@ fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), S
     ] {
         let read = Read { user: UserId(user), currency: None, what };
         let mut got = Vec::new();
-        if let (_, Some(view)) = slice.read(UserId(user)) {
+        if let (_, Some(view)) = slice.view(UserId(user)) {
             answer::write(&mut got, view, &read, Millis(now_ms));
         }
         let reply = model.get(now_ms, &format!("/v1/users/{user}/{target}"));
@@ -179,7 +194,7 @@ fn heard(judged: &Judged) -> &'static str {
     }
 }
 
-/// An entry as a line of the feed.
+/// An entry as a feed line.
 fn line(draft: &Draft) -> Vec<u8> {
     let EntryRef { id, user, at, action } = draft;
     let head = format!(r#"{{"entry_id":"{}","user_id":"{}","at_ms":{}"#, id.0, user.0, at.0);
@@ -198,7 +213,9 @@ fn line(draft: &Draft) -> Vec<u8> {
     let rest = match action {
         Action::Post(leg) => money(leg),
         Action::Hold(leg) => money(leg) + r#","state":"pending""#,
-        Action::Settle { hold, amount } => format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor()),
+        Action::Settle { hold, amount } => {
+            format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor())
+        }
         Action::Void { hold } => format!(r#","pending_id":"{}","state":"voided""#, hold.0),
     };
     format!("{head}{rest}}}").into_bytes()

@@ -1,6 +1,6 @@
-//! What one seed decides: splitmix64.
+//! Random numbers from a seed: SplitMix64.
 
-/// An endless row of numbers, the same on every machine.
+/// An endless sequence of numbers, the same on every machine.
 #[derive(Clone, Debug)]
 pub struct Random(pub u64);
 
@@ -23,7 +23,7 @@ impl Random {
         low + self.below(high - low + 1)
     }
 
-    /// True `parts` times out of a thousand.
+    /// True in `parts` of a thousand calls.
     pub fn in_thousand(&mut self, parts: u64) -> bool {
         self.below(1_000) < parts
     }

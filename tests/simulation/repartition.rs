@@ -1,10 +1,9 @@
-//! Another number of slices, on a file system with the faults of a crash, which comes in the midst
-//! of any step.
+//! Simulated repartition, on a file system with crashes in the middle of any step.
 //!
-//! One seed is one directory that lives: it is fed, then it gets other numbers of slices, each
-//! attempt of which may end by a kill or with the power. After each, what the manifest names must
-//! hold every user as they were: the old generation as it was, or the new one whole.
-//! `PURSER_SEED=n` runs one seed again.
+//! One seed is one directory: it is fed, then its number of slices is changed several times. Each
+//! attempt may end with a kill or a power cut. After each, the generation that the manifest names
+//! must have every user unchanged: the old generation or the complete new one. `PURSER_SEED=n`
+//! repeats one seed.
 
 use super::counts::Counts;
 use super::disk::Crash;
@@ -13,7 +12,9 @@ use super::tree::{Crashed, Tree};
 use crate::offline::{Figures, Reference};
 use crate::seeds::number;
 use purser::engine::directory::{LOCK, MANIFEST};
-use purser::journal::{File, Place, generation_directory, manifest, parse_generation, slice_directory};
+use purser::journal::{
+    File, Place, generation_directory, manifest, parse_generation, slice_directory,
+};
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Leg};
 use purser::ledger::id::{EntryId, UserId};
@@ -22,38 +23,38 @@ use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::Recovery;
 use purser::slice::repartition::{DirectoryTask, Error, Order, Repartition};
-use purser::slice::snapshot::Traffic;
+use purser::slice::snapshot::ReadLoad;
 use purser::slice::source::{self, Source};
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, Slice};
+use purser::slice::{LogSink, Lsn, Slice, StepOutcome};
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Seeds of one test.
+/// Seeds of a test run.
 const SEEDS: u64 = 100;
-/// Seeds in which each planted bug shows.
+/// Most seeds until a planted bug shows.
 const BUG_SEEDS: u64 = 400;
 const NOW: u64 = 1_700_000_000_000;
 const KINDS: [&str; 5] = ["topup", "gift", "fee", "refund", "prize"];
 const SEGMENTS: Segments = Segments { first_bytes: 40 << 10, largest_bytes: 80 << 10 };
-/// Attempts at one number, after which it is let happen.
+/// Attempts at a change that may crash; later ones run without a crash.
 const ATTEMPTS: usize = 6;
 
-/// A bug that whoever does the work could have.
+/// A bug to plant in the code that does the repartition's tasks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Bug {
-    /// The manifest names the new generation before its snapshots are on stable storage.
+    /// The manifest names the new generation before its snapshots are durable.
     SnapshotsNotSynced,
-    /// It names it before the names of its slices are.
+    /// The manifest names the new generation before its slices' directory entries are durable.
     GenerationNotSynced,
-    /// The old generation goes before the manifest that does without it is on stable storage.
+    /// The old generation is removed before the manifest without it is durable.
     RemovedEarly,
-    /// What an attempt before this one left is removed, and the manifest that was read may be lost.
+    /// Leftovers of an earlier attempt are removed while the manifest that was read may be lost.
     NothingSettled,
 }
 
-/// What can be planted, and how it shows.
+/// Each bug with a text of the failure that shows it.
 const BUGS: [(Bug, &str); 4] = [
     (Bug::SnapshotsNotSynced, "snapshot-1 at byte"),
     (Bug::GenerationNotSynced, "/manifest is missing"),
@@ -61,7 +62,7 @@ const BUGS: [(Bug, &str); 4] = [
     (Bug::NothingSettled, "/manifest is missing"),
 ];
 
-/// What all seeds of a test meet at least.
+/// Least counts for all seeds of a test run.
 const MET: [(&str, u64); 7] = [
     ("attempts", 1_500),
     ("kills", 300),
@@ -72,7 +73,7 @@ const MET: [(&str, u64); 7] = [
     ("users", 200_000),
 ];
 
-/// Why an attempt ended.
+/// Reason for an attempt to end.
 enum Stop {
     Crashed,
     Wrong(String),
@@ -95,7 +96,7 @@ struct World {
     random: Random,
     bug: Option<Bug>,
     reference: Reference,
-    /// What all users must come to.
+    /// Expected figures of all users.
     figures: Figures,
     entries: u128,
     counts: Counts,
@@ -106,34 +107,37 @@ impl World {
         let (random, reference) = (Random(seed), Reference::new());
         let tree = Tree::new(Random(!seed));
         let figures = reference.figures();
-        let mut world = Self { tree, random, bug, reference, figures, entries: 0, counts: Counts::default() };
+        let mut world =
+            Self { tree, random, bug, reference, figures, entries: 0, counts: Counts::default() };
         world.begin();
         for life in 0..3 {
             world.live().map_err(|what| format!("life {life}: {what}"))?;
             for _ in 0..world.random.between(1, 2) {
                 let slices = world.random.pick(&[1, 2, 3, 5]);
-                world.change_to(slices).map_err(|what| format!("after life {life}, to {slices} slices: {what}"))?;
+                world
+                    .change_to(slices)
+                    .map_err(|what| format!("after life {life}, to {slices} slices: {what}"))?;
             }
         }
         Ok(world.counts)
     }
 
-    /// An empty directory.
+    /// Creates an empty data directory.
     fn begin(&mut self) {
         let slices = self.random.pick(&[1, 2, 3]);
-        let first = manifest::Directory { generation: 1, slices };
+        let first = manifest::DataManifest { generation: 1, slices };
         let made = self.make(first).and_then(|()| {
             for slice in 0..slices {
                 let place = Place { generation: 1, slice, file: 0 };
-                self.replace(&directory(place), &manifest::Slice::default().write(place))?;
+                self.replace(&directory(place), &manifest::SliceManifest::default().write(place))?;
             }
             self.tree.sync(&generation_directory(1))?;
             self.replace("", &first.write())
         });
-        made.expect("no crash was ordered");
+        made.expect("no crash is planned");
     }
 
-    // A life: all slices are recovered and fed.
+    // One run of a process: all slices are recovered and fed.
 
     fn live(&mut self) -> Result<(), String> {
         let named = self.named()?;
@@ -150,13 +154,15 @@ impl World {
             self.entries += 1;
             let entry = self.entry(users);
             let (place, slice, store) = &mut nodes[entry.user.slice(named.slices) as usize];
-            if store.is_held() || !store.has_room() {
+            if store.is_throttled() || !store.has_room() {
                 settle(&mut self.tree, &mut now_ms, *place, slice, store);
             }
             let (_, verdict) = slice.apply(Millis(NOW), &entry, store);
             assert_eq!(verdict, self.reference.apply(NOW, &entry), "{entry:?}");
         }
-        nodes.iter_mut().for_each(|(place, slice, store)| settle(&mut self.tree, &mut now_ms, *place, slice, store));
+        nodes.iter_mut().for_each(|(place, slice, store)| {
+            settle(&mut self.tree, &mut now_ms, *place, slice, store)
+        });
         self.figures = self.reference.figures();
         let crash = self.crash();
         self.tree.crash(crash);
@@ -165,14 +171,20 @@ impl World {
 
     fn entry(&mut self, users: u64) -> EntryRef<'static> {
         let leg = Leg {
-            currency: Currency::parse(b"COIN").expect("it is one"),
+            currency: Currency::parse(b"COIN").expect("it is a valid currency"),
             kind: self.random.pick(&KINDS),
             direction: Direction::Credit,
-            amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is one"),
+            amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is not negative"),
         };
-        let action = if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
+        let action =
+            if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
         let user = UserId(self.random.below(users) * 7 + 1);
-        EntryRef { id: EntryId(self.entries), user, at: Millis(NOW - self.random.below(3_600_000)), action }
+        EntryRef {
+            id: EntryId(self.entries),
+            user,
+            at: Millis(NOW - self.random.below(3_600_000)),
+            action,
+        }
     }
 
     fn crash(&mut self) -> Crash {
@@ -181,12 +193,16 @@ impl World {
         crash
     }
 
-    // A start with another number.
+    // A start with another number of slices.
 
-    /// Attempts until one succeeds.
+    /// Attempts a change until one succeeds.
     fn change_to(&mut self, slices: u32) -> Result<(), String> {
         for attempt in 0.. {
-            let slices = if attempt < ATTEMPTS { self.random.pick(&[slices, slices, 1, 2, 3, 5]) } else { slices };
+            let slices = if attempt < ATTEMPTS {
+                self.random.pick(&[slices, slices, 1, 2, 3, 5])
+            } else {
+                slices
+            };
             let before = self.named()?;
             let most = u64::from(20 + 20 * slices + 8 * before.slices);
             self.tree.left = (attempt < ATTEMPTS).then(|| self.random.below(most));
@@ -198,10 +214,14 @@ impl World {
                 Err(Stop::Crashed) => {
                     let generations = self.generations();
                     let is_named = self.named()? == before;
-                    let is_new = generations.iter().any(|&generation| generation > before.generation);
+                    let is_new =
+                        generations.iter().any(|&generation| generation > before.generation);
                     let is_old = generations.contains(&before.generation);
                     self.counts.add("unfinished generations", u64::from(is_named && is_new));
-                    self.counts.add("generations replaced and not removed", u64::from(!is_named && is_old));
+                    self.counts.add(
+                        "generations replaced and not removed",
+                        u64::from(!is_named && is_old),
+                    );
                     let crash = self.crash();
                     self.tree.crash(crash);
                 }
@@ -210,25 +230,37 @@ impl World {
         }
         self.check("in the end")?;
         let named = self.named()?.generation;
-        if self.generations() == [named] { Ok(()) } else { Err(format!("there is more than generation {named}")) }
+        if self.generations() == [named] {
+            Ok(())
+        } else {
+            Err(format!("there is more than generation {named}"))
+        }
     }
 
     fn attempt(&mut self, slices: u32) -> Result<(), Stop> {
         let old = self.named()?;
         let unnamed = self.unnamed(old)?;
-        let new =
-            if old.slices == slices { old } else { manifest::Directory { generation: old.generation + 1, slices } };
+        let new = if old.slices == slices {
+            old
+        } else {
+            manifest::DataManifest { generation: old.generation + 1, slices }
+        };
         if new == old && unnamed.is_empty() {
             return Ok(());
         }
-        let manifests = (0..old.slices).map(|slice| self.manifest(old, slice)).collect::<Result<Vec<_>, _>>()?;
+        let manifests = (0..old.slices)
+            .map(|slice| self.manifest(old, slice))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut machine = Repartition::new(old, new, manifests, unnamed);
         loop {
             let mut orders = Vec::new();
-            let headway = machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
-                Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
-                Error::NoRoom(place, user) => format!("slice {} has no room for user {}", place.slice, user.0),
-            })?;
+            let outcome =
+                machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
+                    Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
+                    Error::NoRoom(place, user) => {
+                        format!("slice {} has no room for user {}", place.slice, user.0)
+                    }
+                })?;
             for order in orders {
                 match order {
                     Order::Slice(place, task) => {
@@ -241,7 +273,7 @@ impl World {
                     }
                 }
             }
-            if headway == Headway::Done {
+            if outcome == StepOutcome::Done {
                 assert!(machine.is_published());
                 return Ok(());
             }
@@ -277,7 +309,9 @@ impl World {
     fn directory_work(&mut self, task: DirectoryTask) -> Result<(), Crashed> {
         match task {
             DirectoryTask::Make(manifest) => self.make(manifest),
-            DirectoryTask::Sync(Some(_)) if self.bug == Some(Bug::GenerationNotSynced) => self.tree.sync(""),
+            DirectoryTask::Sync(Some(_)) if self.bug == Some(Bug::GenerationNotSynced) => {
+                self.tree.sync("")
+            }
             DirectoryTask::Sync(Some(generation)) => {
                 self.tree.sync(&generation_directory(generation))?;
                 self.tree.sync("")
@@ -286,20 +320,24 @@ impl World {
             DirectoryTask::Sync(None) if self.bug == Some(Bug::RemovedEarly) => Ok(()),
             DirectoryTask::Sync(None) => self.tree.sync(""),
             DirectoryTask::Publish(manifest) => self.replace("", &manifest.write()),
-            DirectoryTask::Remove(generation) => self.tree.remove(&generation_directory(generation)),
+            DirectoryTask::Remove(generation) => {
+                self.tree.remove(&generation_directory(generation))
+            }
         }
     }
 
-    fn make(&mut self, manifest: manifest::Directory) -> Result<(), Crashed> {
+    fn make(&mut self, manifest: manifest::DataManifest) -> Result<(), Crashed> {
         self.tree.make_directory(&generation_directory(manifest.generation))?;
-        (0..manifest.slices)
-            .try_for_each(|slice| self.tree.make_directory(&slice_directory(manifest.generation, slice)))
+        (0..manifest.slices).try_for_each(|slice| {
+            self.tree.make_directory(&slice_directory(manifest.generation, slice))
+        })
     }
 
     /// Replaces the manifest in a directory.
     fn replace(&mut self, directory: &str, text: &str) -> Result<(), Crashed> {
         let is_ours = directory.is_empty();
-        let new = if is_ours { "manifest.new".to_owned() } else { format!("{directory}/manifest.new") };
+        let new =
+            if is_ours { "manifest.new".to_owned() } else { format!("{directory}/manifest.new") };
         self.tree.create(&new)?;
         self.tree.write(&new, 0, text.as_bytes())?;
         self.tree.sync(&new)?;
@@ -310,20 +348,23 @@ impl World {
         self.tree.sync(directory)
     }
 
-    // What is there.
+    // Reading the directory.
 
-    fn named(&self) -> Result<manifest::Directory, String> {
+    fn named(&self) -> Result<manifest::DataManifest, String> {
         let text = self.tree.read(MANIFEST).ok_or("the directory's manifest is missing")?;
-        manifest::Directory::read(&text).map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
+        manifest::DataManifest::decode(&text)
+            .map_err(|why| format!("the directory's manifest is unusable: {why:?}"))
     }
 
     fn generations(&self) -> Vec<u64> {
         let known = |name: &str| [LOCK, MANIFEST, "manifest.new"].contains(&name);
         let names = self.tree.names("").into_iter().filter(|(name, _)| !known(name));
-        names.map(|(name, _)| parse_generation(&name).expect("nothing else is made")).collect()
+        names
+            .map(|(name, _)| parse_generation(&name).expect("there are no other directories"))
+            .collect()
     }
 
-    fn unnamed(&self, named: manifest::Directory) -> Result<Vec<u64>, String> {
+    fn unnamed(&self, named: manifest::DataManifest) -> Result<Vec<u64>, String> {
         let mut unnamed = Vec::new();
         for generation in self.generations() {
             let below = generation_directory(generation);
@@ -338,29 +379,42 @@ impl World {
         Ok(unnamed)
     }
 
-    fn manifest(&self, named: manifest::Directory, slice: u32) -> Result<manifest::Slice, String> {
+    fn manifest(
+        &self,
+        named: manifest::DataManifest,
+        slice: u32,
+    ) -> Result<manifest::SliceManifest, String> {
         let place = Place { generation: named.generation, slice, file: 0 };
         let path = format!("{}/{MANIFEST}", directory(place));
         let text = self.tree.read(&path).ok_or_else(|| format!("{path} is missing"))?;
-        manifest::Slice::read(&text, place).map_err(|why| format!("{path} is unusable: {why:?}"))
+        manifest::SliceManifest::decode(&text, place)
+            .map_err(|why| format!("{path} is unusable: {why:?}"))
     }
 
-    fn recover(&mut self, named: manifest::Directory, slice: u32) -> Result<(Slice, Found), String> {
+    fn recover(
+        &mut self,
+        named: manifest::DataManifest,
+        slice: u32,
+    ) -> Result<(Slice, Found), String> {
         let place = Place { generation: named.generation, slice, file: 0 };
         let mut recovery = Recovery::new(place, named.slices, self.manifest(named, slice)?);
         let (mut machine, mut files) = (Slice::new(usize::MAX), Files { tree: &self.tree, place });
-        while !source::step(&mut recovery, &mut machine, &mut files).map_err(|error| match error {
-            source::Error::Disk(never) => match never {},
-            source::Error::Fault(fault) => format!("{}: {fault}", directory(place)),
-        })? {}
+        while !source::step(&mut recovery, &mut machine, &mut files).map_err(
+            |error| match error {
+                source::Error::Disk(never) => match never {},
+                source::Error::Fault(fault) => format!("{}: {fault}", directory(place)),
+            },
+        )? {}
         self.counts.add("records replayed", recovery.report().replayed);
         Ok((machine, recovery.finish()))
     }
 
-    /// Every user is there once, as they were.
+    /// Checks that every user is there exactly once and unchanged.
     fn check(&mut self, when: &str) -> Result<(), String> {
         let named = self.named().map_err(|what| format!("{when}: {what}"))?;
-        let slices = (0..named.slices).map(|slice| Ok(self.recover(named, slice)?.0)).collect::<Result<Vec<_>, _>>();
+        let slices = (0..named.slices)
+            .map(|slice| Ok(self.recover(named, slice)?.0))
+            .collect::<Result<Vec<_>, _>>();
         let slices = slices.map_err(|what: String| format!("{when}: {what}"))?;
         self.counts.add("users", slices.iter().map(|slice| slice.book().users() as u64).sum());
         self.figures.assert_same(&Figures::of(slices.iter()), when);
@@ -372,24 +426,24 @@ fn directory(place: Place) -> String {
     slice_directory(place.generation, place.slice)
 }
 
-/// Does what a store asks, at once, until there is nothing to do.
+/// Does a store's tasks at once until there are none.
 fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, store: &mut Store) {
     let mut asked = VecDeque::new();
     loop {
         *now_ms += 1_000;
         let now_ms = *now_ms;
-        let turn = Turn { now_ms, traffic: Traffic::NoReads, is_log_awaited: true };
+        let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
         store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
         let Some(task) = asked.pop_front() else { break };
-        let Some(done) = kept(tree, place, task).expect("no crash was ordered") else { continue };
+        let Some(done) = kept(tree, place, task).expect("no crash is planned") else { continue };
         if let Some(lsn) = store.done(now_ms, done, &mut |task| asked.push_back(task)) {
             slice.durable(lsn);
         }
     }
-    assert!(store.is_settled(), "a disk that does everything at once leaves nothing to wait for");
+    assert!(store.is_settled(), "a store is settled once all its tasks are done");
 }
 
-/// A task of a store.
+/// Does a store's task.
 fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crashed> {
     let directory = directory(place);
     let path = |file: File| format!("{directory}/{file}");
@@ -404,7 +458,9 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
         Task::Prepare { segment, bytes, from } => {
             let file = File::Segment(segment);
             match from {
-                Some(from) => tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?,
+                Some(from) => {
+                    tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?
+                }
                 None => {
                     tree.create(&path(file))?;
                     tree.write(&path(file), 0, &vec![0; bytes as usize])?;
@@ -435,7 +491,7 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
             tree.remove(&path(file))?;
             return Ok(None);
         }
-        other => unreachable!("a store does not ask for {other:?}"),
+        other => unreachable!("a store does not submit {other:?}"),
     }))
 }
 
@@ -449,11 +505,23 @@ impl Source for Files<'_> {
     type Error = Infallible;
 
     fn size(&mut self, file: File) -> Result<Option<u64>, Infallible> {
-        Ok(self.tree.read(&format!("{}/{file}", directory(self.place))).map(|bytes| bytes.len() as u64))
+        Ok(self
+            .tree
+            .read(&format!("{}/{file}", directory(self.place)))
+            .map(|bytes| bytes.len() as u64))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
-        let all = self.tree.read(&format!("{}/{file}", directory(self.place))).expect("only what is there is read");
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
+        let all = self
+            .tree
+            .read(&format!("{}/{file}", directory(self.place)))
+            .expect("only existing files are read");
         let from = all.len().min(offset as usize);
         into.clear();
         into.extend_from_slice(&all[from..all.len().min(from + bytes)]);
@@ -461,25 +529,27 @@ impl Source for Files<'_> {
     }
 }
 
-/// Does at once what a recovery asks.
+/// Does a recovery's task at once.
 fn read(files: &mut Files<'_>, task: Task) -> Done {
     source::serve(task, files).unwrap_or_else(|never| match never {})
 }
 
 fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
-    let again = format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser simulation::repartition");
+    let again =
+        format!("seed {seed}: PURSER_SEED={seed} cargo test --test purser simulation::repartition");
     match catch_unwind(AssertUnwindSafe(|| World::run(seed, bug))) {
         Ok(result) => result.map_err(|what| format!("{again}\n{what}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
+            let text =
+                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked");
             Err(format!("{again}\n{text}"))
         }
     }
 }
 
 #[test]
-fn whenever_a_repartition_ends_the_old_data_or_all_of_the_new_is_there() {
+fn a_crashed_repartition_leaves_the_old_or_the_complete_new_generation() {
     if let Some(seed) = number("PURSER_SEED") {
         let counts = run(seed, None).unwrap_or_else(|what| panic!("{what}"));
         println!("{counts:#?}");
@@ -501,7 +571,8 @@ fn planted_bugs_of_a_repartition_are_caught() {
     for (bug, shows) in BUGS {
         let mut failures = (0..BUG_SEEDS).filter_map(|seed| run(seed, Some(bug)).err());
         let how = failures.find(|failure| failure.contains(shows));
-        let how = how.unwrap_or_else(|| panic!("{bug:?} does not show in {BUG_SEEDS} seeds: {shows:?}"));
+        let how =
+            how.unwrap_or_else(|| panic!("{bug:?} does not show in {BUG_SEEDS} seeds: {shows:?}"));
         println!("{bug:?}: {how}");
     }
 }

@@ -1,16 +1,15 @@
-//! A file system with the faults of a crash: directories in directories, files, and what of them
-//! outlives a loss of power.
+//! Simulated file system with crashes: nested directories, files, and their durable state.
 //!
-//! What was written to a file is durable when the file was synced, a name that was made, changed or
-//! removed when its directory was; before that each change counts or does not, by itself. A crash
-//! comes in the midst of any step that changes something, which then has happened, or has not, or
-//! in part.
+//! - A file write is durable once the file is synced.
+//! - A created, renamed or removed directory entry is durable once its directory is synced. Before
+//!   that, a power cut keeps or loses each change independently.
+//! - A crash can come in any changing step, which then is done, not done, or done in part.
 
 use super::disk::{Crash, Inode, put, some_sectors};
 use super::random::Random;
 use std::collections::BTreeMap;
 
-/// The process has ended.
+/// Error of a step in which the process crashed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crashed;
 
@@ -29,7 +28,7 @@ struct Names {
     changes: Vec<Change>,
 }
 
-/// A change of a directory that is not durable yet.
+/// A directory change that is not durable yet.
 #[derive(Clone, Debug)]
 enum Change {
     Link(String, usize),
@@ -49,11 +48,11 @@ fn change(names: &mut BTreeMap<String, usize>, change: &Change) {
     }
 }
 
-/// The tree. Paths have no slash in front; the empty one is the root.
+/// The file system. Paths have no leading slash; the empty path is the root.
 #[derive(Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
-    /// Steps until the crash; `None`: it does not come.
+    /// Changing steps until the crash; `None` for no crash.
     pub left: Option<u64>,
     pub random: Random,
 }
@@ -64,32 +63,36 @@ impl Tree {
     }
 
     fn find(&self, path: &str) -> Option<usize> {
-        path.split('/').filter(|name| !name.is_empty()).try_fold(0, |at, name| match &self.nodes[at] {
-            Node::Directory(names) => names.seen.get(name).copied(),
-            Node::File(_) => None,
+        path.split('/').filter(|name| !name.is_empty()).try_fold(0, |at, name| {
+            match &self.nodes[at] {
+                Node::Directory(names) => names.seen.get(name).copied(),
+                Node::File(_) => None,
+            }
         })
     }
 
     fn directory(&mut self, path: &str) -> &mut Names {
-        let at = self.find(path).unwrap_or_else(|| panic!("{path} is there"));
-        let Node::Directory(names) = &mut self.nodes[at] else { panic!("{path} is a directory") };
+        let at = self.find(path).unwrap_or_else(|| panic!("no {path}"));
+        let Node::Directory(names) = &mut self.nodes[at] else { panic!("{path} is no directory") };
         names
     }
 
     fn file(&mut self, path: &str) -> &mut Inode {
-        let at = self.find(path).unwrap_or_else(|| panic!("{path} is there"));
-        let Node::File(inode) = &mut self.nodes[at] else { panic!("{path} is a file") };
+        let at = self.find(path).unwrap_or_else(|| panic!("no {path}"));
+        let Node::File(inode) = &mut self.nodes[at] else { panic!("{path} is no file") };
         inode
     }
 
-    /// The names in a directory, and whether each is that of a directory.
+    /// The names in a directory, each with whether it is a directory.
     pub fn names(&self, path: &str) -> Vec<(String, bool)> {
-        let Some(Node::Directory(names)) = self.find(path).map(|at| &self.nodes[at]) else { return Vec::new() };
+        let Some(Node::Directory(names)) = self.find(path).map(|at| &self.nodes[at]) else {
+            return Vec::new();
+        };
         let is_directory = |at: usize| matches!(self.nodes[at], Node::Directory(_));
         names.seen.iter().map(|(name, &at)| (name.clone(), is_directory(at))).collect()
     }
 
-    /// All of a file.
+    /// The whole file, as readers see it.
     pub fn read(&self, path: &str) -> Option<Vec<u8>> {
         match &self.nodes[self.find(path)?] {
             Node::File(inode) => Some(inode.seen().into_owned()),
@@ -97,8 +100,8 @@ impl Tree {
         }
     }
 
-    /// Whether a step that changes something is done; if not, the process has ended, and `Err` says
-    /// whether the step was still done.
+    /// Counts down to the crash before a changing step. `Err` if the process crashes now; its value
+    /// says whether the step is still done.
     fn step(&mut self) -> Result<(), bool> {
         match &mut self.left {
             None => Ok(()),
@@ -127,13 +130,21 @@ impl Tree {
     }
 
     pub fn make_directory(&mut self, path: &str) -> Step {
-        assert!(self.find(path).is_none(), "{path} is there already");
+        assert!(self.find(path).is_none(), "{path} exists already");
         self.link(path, Node::Directory(Names::default()))
     }
 
-    /// Makes a file, empty, whatever has its name.
+    /// Creates an empty file; one of that name is truncated, as `O_TRUNC` does, and stays the same
+    /// file. So no crash brings an earlier file of that name back.
     pub fn create(&mut self, path: &str) -> Step {
-        self.link(path, Node::File(Inode::default()))
+        if self.find(path).is_none() {
+            return self.link(path, Node::File(Inode::default()));
+        }
+        let step = self.step();
+        if step != Err(false) {
+            *self.file(path) = Inode::default();
+        }
+        step.map_err(|_| Crashed)
     }
 
     pub fn write(&mut self, path: &str, at: usize, bytes: &[u8]) -> Step {
@@ -142,16 +153,17 @@ impl Tree {
             return Ok(());
         }
         let sectors = some_sectors(at, bytes, &mut self.random);
-        let sectors: Vec<_> = sectors.into_iter().map(|(at, sector)| (at, sector.to_vec())).collect();
+        let sectors: Vec<_> =
+            sectors.into_iter().map(|(at, sector)| (at, sector.to_vec())).collect();
         self.file(path).unsynced.extend(sectors);
         Err(Crashed)
     }
 
-    /// Brings to stable storage what is in a file, or the names in a directory.
+    /// Makes a file's contents or a directory's entries durable.
     pub fn sync(&mut self, path: &str) -> Step {
         let step = self.step();
         if step != Err(false) {
-            let at = self.find(path).unwrap_or_else(|| panic!("{path} is there"));
+            let at = self.find(path).unwrap_or_else(|| panic!("no {path}"));
             match &mut self.nodes[at] {
                 Node::File(inode) => inode.sync(),
                 Node::Directory(names) => {
@@ -163,12 +175,12 @@ impl Tree {
         step.map_err(|_| Crashed)
     }
 
-    /// Renames a file in its directory.
+    /// Renames a file within its directory.
     pub fn rename(&mut self, directory: &str, from: &str, to: &str) -> Step {
         self.change(directory, Change::Rename(from.to_owned(), to.to_owned()))
     }
 
-    /// Removes a file, or a directory with all that is in it, if it is there.
+    /// Removes a file or a directory with its contents; does nothing if there is none.
     pub fn remove(&mut self, path: &str) -> Step {
         if self.find(path).is_none() {
             return Ok(());
@@ -180,7 +192,7 @@ impl Tree {
         self.change(directory, Change::Unlink(name.to_owned()))
     }
 
-    /// The process has ended.
+    /// Ends the process; after a power cut, each change that is not durable is kept or lost.
     pub fn crash(&mut self, how: Crash) {
         self.left = None;
         if how == Crash::Kill {

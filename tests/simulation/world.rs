@@ -1,7 +1,8 @@
-//! One seed's run: a process with some slices on a disk, which lives, ends in some way, recovers, and lives again.
+//! One simulation run: a process with some slices on a disk that runs, crashes or stops, recovers,
+//! and runs again.
 //!
-//! The slices' machines are driven as the engine drives them: hear what the disk has done, release what has become durable, take what clients send,
-//! ask for what is due. Time is counted, not read.
+//! It drives the slices' state machines like the engine: process disk completions, release answers
+//! that have become durable, take entries from clients, submit disk tasks. Time is simulated.
 
 use super::Bug;
 use super::client::Clients;
@@ -17,43 +18,43 @@ use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
-use purser::slice::snapshot::Traffic;
+use purser::slice::snapshot::ReadLoad;
 use purser::slice::store::{Found, Settings, Store, Turn};
-use purser::slice::{Headway, LogSink, Lsn, Slice, Ticket, source};
+use purser::slice::{LogSink, Lsn, Slice, StepOutcome, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
-/// No disk has to be so patient with its process, nor a client with its server.
+/// Most turns of a phase that must come to an end.
 const PATIENCE_TURNS: usize = 20_000;
-/// 2023.
+/// Start time of a run, in 2023.
 const BEGIN_MS: u64 = 1_700_000_000_000;
-/// Entries of one body that are applied in a turn.
+/// Most entries of one body.
 const STEP: u64 = 256;
 
-/// One slice while the process lives.
+/// One slice of a running process.
 struct Node {
     slice: Slice,
     store: Store,
     waiting: BTreeMap<u64, Answer>,
-    tickets: u64,
+    waiters: u64,
 }
 
-/// What a client will be told.
+/// An answer to a client.
 struct Answer {
     position: Lsn,
-    /// Users, and the versions that they are shown to have at least.
+    /// Users with the version that the answer shows of each, at least.
     shows: Vec<(u64, u64)>,
-    /// Whether it is a read, which shows the version itself.
+    /// Whether it answers a read, which shows the exact version.
     is_read: bool,
-    /// The entries whose outcome it tells.
+    /// The entries that it acknowledges.
     tells: Vec<Draft>,
-    /// Entries that were refused for want of room.
+    /// Entries refused for lack of space.
     refused: Vec<Draft>,
 }
 
-/// Why a turn ended early.
+/// Reason for a turn to end early.
 enum Stop {
-    /// The disk failed where it must not: the process is gone.
+    /// A disk task failed that must not fail: the process ends.
     Fatal,
     Wrong(String),
 }
@@ -73,7 +74,7 @@ impl From<Trouble> for Stop {
     }
 }
 
-/// A run.
+/// State of a run.
 pub struct World {
     random: Random,
     bug: Option<Bug>,
@@ -83,13 +84,13 @@ pub struct World {
     nodes: Vec<Node>,
     oracles: Vec<Oracle>,
     clients: Vec<Clients>,
-    /// Of a thousand places at which recovery may be interrupted, so many are.
+    /// Crashes per thousand points at which recovery can be interrupted.
     interrupted: u64,
     counts: Counts,
 }
 
 impl World {
-    /// Runs a seed; `Err` says what was wrong.
+    /// Runs a seed; `Err` describes the failure.
     pub fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
         let mut world = Self::new(seed, bug);
         world.live_and_die()?;
@@ -99,7 +100,8 @@ impl World {
         Ok(counts)
     }
 
-    /// One user who takes more than recovery reads at a time, in a snapshot. Returns the bytes of the largest frame.
+    /// Runs with one user whose snapshot frame is larger than one read of recovery. Returns the
+    /// bytes of the largest frame.
     pub fn run_large(seed: u64) -> Result<u32, String> {
         const ENOUGH: u32 = 9 << 17;
         let mut world = Self::new(seed, None);
@@ -111,14 +113,20 @@ impl World {
         let mut largest = 0;
         for turn in 0.. {
             world.drive(0).map_err(told)?;
-            if !world.nodes[0].store.is_held() {
+            if !world.nodes[0].store.is_throttled() {
                 let (client, oracle) = (&mut world.clients[0], &world.oracles[0]);
-                let drafts = (0..STEP).map(|_| client.draft(oracle, world.now_ms, &mut world.random)).collect();
+                let drafts = (0..STEP)
+                    .map(|_| client.draft(oracle, world.now_ms, &mut world.random))
+                    .collect();
                 world.send(0, drafts).map_err(told)?;
             }
             world.advance(0)?;
             world.now_ms += 5;
-            largest = if turn % 50 == 0 { largest_frame(world.disk.files_of(0), world.place(0)) } else { largest };
+            largest = if turn % 50 == 0 {
+                largest_frame(world.disk.files_of(0), world.place(0))
+            } else {
+                largest
+            };
             if largest > ENOUGH {
                 break;
             }
@@ -178,16 +186,20 @@ impl World {
         Ok(())
     }
 
-    /// In the end the disk does all it is asked: everything in doubt is sent again, and after one more crash everything is there.
+    /// End of a run on a disk without faults: every entry without a known outcome is resent, and
+    /// after one more crash all entries must be there.
     fn rest(&mut self) -> Result<(), String> {
         let failed = |what| format!("in the end: {what}");
-        (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) = (u64::MAX, 0, 0, 0);
+        (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) =
+            (u64::MAX, 0, 0, 0);
         self.start().map_err(failed)?;
         let mut turns = 0;
         while self.clients.iter().any(Clients::is_in_doubt) || !self.is_settled() {
             turns += 1;
             if turns == PATIENCE_TURNS {
-                return Err(failed("the disk does all it is asked, and entries are still not taken".to_owned()));
+                return Err(failed(
+                    "the disk does all it is asked, and entries are still not taken".to_owned(),
+                ));
             }
             for slice in 0..self.slices() {
                 self.turn(slice, false).map_err(|stop| failed(told(stop)))?;
@@ -201,7 +213,9 @@ impl World {
             for (&user, history) in &oracle.users {
                 if history.shown != history.version() {
                     let (shown, version) = (history.shown, history.version());
-                    return Err(failed(format!("user {user}: all was told, up to version {shown} of {version}")));
+                    return Err(failed(format!(
+                        "user {user}: all was told, up to version {shown} of {version}"
+                    )));
                 }
                 oracle.compare(&node.slice, user, self.now_ms).map_err(failed)?;
             }
@@ -221,12 +235,19 @@ impl World {
         };
     }
 
-    /// Some turns, and an end.
+    /// Runs the process for some turns and ends it.
     fn live(&mut self, turns: u64) -> Result<(), String> {
         for _ in 0..turns {
             if self.random.in_thousand(15) {
-                // The disk fills up, or somebody makes room.
-                self.disk.capacity = self.random.pick(&[u64::MAX, u64::MAX, 40 << 10, 150 << 10, 300 << 10, 600 << 10]);
+                // The disk fills up or gets space again.
+                self.disk.capacity = self.random.pick(&[
+                    u64::MAX,
+                    u64::MAX,
+                    40 << 10,
+                    150 << 10,
+                    300 << 10,
+                    600 << 10,
+                ]);
             }
             for slice in 0..self.slices() {
                 match self.turn(slice, true) {
@@ -243,12 +264,13 @@ impl World {
         }
         let is_clean = self.random.in_thousand(250) && self.close()?;
         self.collect();
-        let crash = if is_clean || self.random.in_thousand(350) { Crash::Kill } else { Crash::Power };
+        let crash =
+            if is_clean || self.random.in_thousand(350) { Crash::Kill } else { Crash::Power };
         self.end(crash);
         Ok(())
     }
 
-    /// The process is told to stop, and stops when all is done. Returns whether it came to that.
+    /// Shuts the process down. Returns whether it finished its work.
     fn close(&mut self) -> Result<bool, String> {
         self.nodes.iter_mut().for_each(|node| node.store.drain());
         for _ in 0..200 {
@@ -268,7 +290,7 @@ impl World {
         Ok(false)
     }
 
-    /// Adds up what the stores have done.
+    /// Adds the stores' counts to those of the run.
     fn collect(&mut self) {
         for node in &self.nodes {
             let done = node.store.counts();
@@ -279,19 +301,23 @@ impl World {
         }
     }
 
-    /// The process ends. What nobody was told is in doubt.
+    /// Ends the process. The outcome of unanswered entries is unknown.
     fn end(&mut self, crash: Crash) {
         match crash {
             Crash::Kill => self.counts.add("kills", 1),
             Crash::Power => self.counts.add("power cuts", 1),
         }
         for (node, clients) in self.nodes.drain(..).zip(&mut self.clients) {
-            clients.doubt(node.waiting.into_values().flat_map(|answer| answer.tells.into_iter().chain(answer.refused)));
+            clients.doubt(
+                node.waiting
+                    .into_values()
+                    .flat_map(|answer| answer.tells.into_iter().chain(answer.refused)),
+            );
         }
         self.disk.crash(crash, &mut self.random);
     }
 
-    // A turn.
+    // A turn of the process.
 
     fn turn(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
         self.drive(slice)?;
@@ -305,7 +331,7 @@ impl World {
         Ok(self.advance(slice)?)
     }
 
-    /// Hears what the disk has done.
+    /// Processes disk completions and releases answers.
     fn drive(&mut self, slice: usize) -> Result<(), Stop> {
         while let Some(done) = self.disk.next(self.now_ms, slice, &mut self.random) {
             let done = done?;
@@ -314,9 +340,10 @@ impl World {
             if let Some(lsn) = node.store.done(self.now_ms, done, &mut |task| tasks.push(task)) {
                 node.slice.durable(lsn);
             }
-            while let Some(Ticket(ticket)) = self.nodes[slice].slice.next_released() {
-                let answer = self.nodes[slice].waiting.remove(&ticket);
-                let answer = answer.ok_or_else(|| format!("ticket {ticket} is released, and nobody waits with it"))?;
+            while let Some(Waiter(waiter)) = self.nodes[slice].slice.next_released() {
+                let answer = self.nodes[slice].waiting.remove(&waiter);
+                let answer = answer
+                    .ok_or_else(|| format!("waiter {waiter} is released twice or unknown"))?;
                 self.leave(slice, answer)?;
             }
             for task in tasks {
@@ -328,14 +355,16 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        let traffic = self.random.pick(&[Traffic::Reads, Traffic::NoReads]);
-        // Whoever waits may not know it yet, and nobody need wait: the log may be held back in any turn, but not for ever.
-        let turn = Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
+        let traffic = self.random.pick(&[ReadLoad::Reads, ReadLoad::NoReads]);
+        // The log may be delayed in any turn, but not for ever.
+        let turn =
+            Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
         node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }
-        let most = 9 * self.settings.snapshot_after_bytes.max(64 << 10) + self.settings.segments.largest_bytes;
+        let most = 9 * self.settings.snapshot_after_bytes.max(64 << 10)
+            + self.settings.segments.largest_bytes;
         let uncovered = self.nodes[slice].store.uncovered_bytes();
         if uncovered > most {
             return Err(format!("{uncovered} bytes of log since the last snapshot"));
@@ -346,22 +375,27 @@ impl World {
     fn read(&mut self, slice: usize) -> Result<(), Stop> {
         let user = self.clients[slice].user(&mut self.random);
         let node = &self.nodes[slice];
-        let (position, view) = node.slice.read(purser::ledger::id::UserId(user));
+        let (position, view) = node.slice.view(purser::ledger::id::UserId(user));
         let version = view.map_or(0, |view| view.user.version());
         let expected = self.oracles[slice].users.get(&user).map_or(0, |history| history.version());
         if version != expected {
-            return Err(Stop::Wrong(format!("user {user}: version {version}, and {expected} entries were accepted")));
+            return Err(Stop::Wrong(format!(
+                "user {user}: version {version}, and {expected} entries were accepted"
+            )));
         }
         if self.random.in_thousand(100) {
             self.oracles[slice].compare(&node.slice, user, self.now_ms)?;
         }
         let shows = vec![(user, version)];
-        Ok(self.answer(slice, Answer { position, shows, is_read: true, tells: Vec::new(), refused: Vec::new() })?)
+        Ok(self.answer(
+            slice,
+            Answer { position, shows, is_read: true, tells: Vec::new(), refused: Vec::new() },
+        )?)
     }
 
-    /// A body of entries.
+    /// Feeds a body of entries: new ones or resends.
     fn feed(&mut self, slice: usize, new: bool) -> Result<(), Stop> {
-        if self.nodes[slice].store.is_held() {
+        if self.nodes[slice].store.is_throttled() {
             self.counts.add("held feeds", 1);
             return Ok(());
         }
@@ -370,21 +404,32 @@ impl World {
             1..24 => self.random.between(2, 12),
             _ => 1,
         };
-        let drafts = if !new || (self.clients[slice].is_in_doubt() && self.random.in_thousand(300)) {
+        let drafts = if !new || (self.clients[slice].is_in_doubt() && self.random.in_thousand(300))
+        {
             self.clients[slice].again(most as usize)
         } else {
-            (0..most).map(|_| self.clients[slice].draft(&self.oracles[slice], self.now_ms, &mut self.random)).collect()
+            (0..most)
+                .map(|_| {
+                    self.clients[slice].draft(&self.oracles[slice], self.now_ms, &mut self.random)
+                })
+                .collect()
         };
         self.send(slice, drafts)
     }
 
     fn send(&mut self, slice: usize, drafts: Vec<Draft>) -> Result<(), Stop> {
-        let mut answer =
-            Answer { position: Lsn(0), shows: Vec::new(), is_read: false, tells: Vec::new(), refused: Vec::new() };
+        let mut answer = Answer {
+            position: Lsn(0),
+            shows: Vec::new(),
+            is_read: false,
+            tells: Vec::new(),
+            refused: Vec::new(),
+        };
         for draft in drafts {
             let node = &mut self.nodes[slice];
             let has_room = node.store.has_room();
-            let (position, verdict) = node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
+            let (position, verdict) =
+                node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
             if verdict == Verdict::Rejected(Rejection::InsufficientStorage) {
                 if has_room {
                     return Err(Stop::Wrong(format!("{draft:?} is refused, and there is room")));
@@ -403,16 +448,17 @@ impl World {
         Ok(self.answer(slice, answer)?)
     }
 
-    /// An answer leaves when what it shows is durable.
+    /// Sends an answer now if everything it shows is durable, else lets it wait.
     fn answer(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
         let node = &mut self.nodes[slice];
-        if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly) {
+        if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly)
+        {
             return self.leave(slice, answer);
         }
         self.counts.add("answers that waited", 1);
-        node.tickets += 1;
-        node.slice.wait(answer.position, Ticket(node.tickets));
-        node.waiting.insert(node.tickets, answer);
+        node.waiters += 1;
+        node.slice.wait(answer.position, Waiter(node.waiters));
+        node.waiting.insert(node.waiters, answer);
         Ok(())
     }
 
@@ -420,14 +466,20 @@ impl World {
         self.counts.add("answers", 1);
         let durable = self.disk.written(slice);
         if self.bug.is_none() && answer.position.0 > durable {
-            return Err(format!("an answer leaves at write {}, and the disk holds {durable}", answer.position.0));
+            return Err(format!(
+                "an answer leaves at write {}, and the disk holds {durable}",
+                answer.position.0
+            ));
         }
         for (user, version) in answer.shows {
             let history = self.oracles[slice].users.entry(user).or_default();
             history.shown = history.shown.max(version);
             if answer.is_read {
                 if version < history.read {
-                    return Err(format!("user {user}: a read shows version {version} after {}", history.read));
+                    return Err(format!(
+                        "user {user}: a read shows version {version} after {}",
+                        history.read
+                    ));
                 }
                 history.read = version;
             }
@@ -436,14 +488,16 @@ impl World {
         Ok(())
     }
 
-    // A start.
+    // A start of the process.
 
-    /// Recovers all slices; a crash on the way begins anew.
+    /// Recovers all slices; starts over after a crash.
     fn start(&mut self) -> Result<(), String> {
         'start: loop {
             let mut nodes = Vec::new();
             for slice in 0..self.slices() {
-                let Some(node) = self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))? else {
+                let Some(node) =
+                    self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))?
+                else {
                     self.counts.add("crashes in recovery", 1);
                     let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
                     self.end(crash);
@@ -456,12 +510,12 @@ impl World {
         }
     }
 
-    /// Whether the process ends here.
+    /// Whether recovery is interrupted here.
     fn is_interrupted(&mut self) -> bool {
         self.random.in_thousand(self.interrupted)
     }
 
-    /// Recovers one slice, as the engine does; `None` if the process ended.
+    /// Recovers one slice like the engine; `None` if the process crashed.
     fn recover(&mut self, slice: usize) -> Result<Option<Node>, String> {
         match self.recovered(slice) {
             Ok(node) => Ok(Some(node)),
@@ -479,16 +533,16 @@ impl World {
                 recovery.done(done);
             }
             let mut tasks = Vec::new();
-            let headway = recovery.advance(&mut machine, &mut |task| tasks.push(task));
-            let headway = headway.map_err(|fault| format!("recovery refuses: {fault}"))?;
+            let outcome = recovery.advance(&mut machine, &mut |task| tasks.push(task));
+            let outcome = outcome.map_err(|fault| format!("recovery refuses: {fault}"))?;
             for task in tasks {
                 self.counts.add("reads of recovery", u64::from(matches!(task, Task::Read { .. })));
                 self.disk.ask(slice, self.now_ms, task, &mut self.random);
             }
-            match headway {
-                Headway::Waiting => self.now_ms += self.random.between(1, 4),
-                Headway::Going => {}
-                Headway::Done => break,
+            match outcome {
+                StepOutcome::Waiting => self.now_ms += self.random.between(1, 4),
+                StepOutcome::Going => {}
+                StepOutcome::Done => break,
             }
         }
         let report = *recovery.report();
@@ -496,7 +550,9 @@ impl World {
         let position = found.tail.position;
         let reported = self.disk.written(slice);
         if self.bug.is_none() && position < reported {
-            let what = format!("the log ends with write {position}, and write {reported} was reported as durable");
+            let what = format!(
+                "the log ends with write {position}, and write {reported} was reported as durable"
+            );
             return Err(Stop::Wrong(what));
         }
         if self.bug == Some(Bug::ReplayUnchecked) {
@@ -507,7 +563,8 @@ impl World {
         while self.done(slice)?.is_none() {
             self.now_ms += self.random.between(1, 4);
         }
-        // More often than elsewhere: what was removed may come back, and so may a manifest that names it.
+        // Crash more often here: removed files may come back, and so may a manifest that names
+        // them.
         if self.random.in_thousand(10 * self.interrupted) {
             return Err(Stop::Fatal);
         }
@@ -519,10 +576,10 @@ impl World {
         self.spoil(slice, &report, &mut found);
         machine.recovered(Lsn(found.tail.position));
         let store = Store::new(Settings { place, ..self.settings }, found);
-        Ok(Node { slice: machine, store, waiting: BTreeMap::new(), tickets: 0 })
+        Ok(Node { slice: machine, store, waiting: BTreeMap::new(), waiters: 0 })
     }
 
-    /// What the disk has done for a start, which may be interrupted wherever it has to wait.
+    /// The next disk completion of a recovery, which may be interrupted wherever it waits.
     fn done(&mut self, slice: usize) -> Result<Option<Done>, Stop> {
         if self.is_interrupted() {
             return Err(Stop::Fatal);
@@ -530,20 +587,25 @@ impl World {
         Ok(self.disk.next(self.now_ms, slice, &mut self.random).transpose()?)
     }
 
-    /// Puts the end of the log elsewhere, if that is the bug.
+    /// Moves the end of the log if such a bug is planted.
     fn spoil(&self, slice: usize, report: &Report, found: &mut Found) {
         let tail = &mut found.tail;
         if tail.segment == 0 {
             return;
         }
         let place = Place { file: tail.segment, ..self.place(slice) };
-        let bytes = self.disk.files_of(slice).bytes(Name::File(File::Segment(tail.segment))).expect("it was read");
+        let bytes = self
+            .disk
+            .files_of(slice)
+            .bytes(Name::File(File::Segment(tail.segment)))
+            .expect("it was read");
         match self.bug {
             Some(Bug::CutTooLate) => tail.offset += frame::ALIGN as u64,
             Some(Bug::CutTooEarly) => {
                 let frames = damage::frames(&bytes, place);
                 if let [.., last, _] = frames[..] {
-                    (tail.offset, tail.crc, tail.position) = (last.next as u64, last.crc, last.number);
+                    (tail.offset, tail.crc, tail.position) =
+                        (last.next as u64, last.crc, last.number);
                 }
             }
             Some(Bug::TornWriteKept) if report.cut.is_some() => {
@@ -556,9 +618,10 @@ impl World {
         }
     }
 
-    // Faults at rest.
+    // Damage at rest.
 
-    /// Damages a copy of the files, and looks what recovery makes of it. If it goes on, so may the run.
+    /// Damages a copy of the files and checks its recovery. If recovery succeeds without losing
+    /// entries, the run may continue on the damaged files.
     fn damage(&mut self) -> Result<(), String> {
         for _ in 0..3 {
             let slice = self.random.below(self.slices() as u64) as usize;
@@ -566,16 +629,22 @@ impl World {
             let mut damaged = self.disk.at_rest();
             let what = damage::damage(&mut damaged, self.slices(), slice, place, &mut self.random);
             self.counts.add("damaged files", 1);
-            let must_reach = damage::must_reach(self.disk.files_of(slice), damaged.files_of(slice), place);
-            let Ok((machine, position)) = recover_at_once(&damaged, slice, self.slices(), place) else {
+            let must_reach =
+                damage::must_reach(self.disk.files_of(slice), damaged.files_of(slice), place);
+            let Ok((machine, position)) = recover_at_once(&damaged, slice, self.slices(), place)
+            else {
                 self.counts.add("damage refused", 1);
                 continue;
             };
             if position < must_reach {
-                return Err(format!("{what}: the log ends with write {position}, and write {must_reach} is whole"));
+                return Err(format!(
+                    "{what}: the log ends with write {position}, and write {must_reach} is whole"
+                ));
             }
             let reported = self.disk.written(slice);
-            self.oracles[slice].check(&machine, position, self.now_ms).map_err(|why| format!("{what}: {why}"))?;
+            self.oracles[slice]
+                .check(&machine, position, self.now_ms)
+                .map_err(|why| format!("{what}: {why}"))?;
             if position < reported {
                 self.counts.add("damage cut", 1);
             } else if self.random.coin() {
@@ -586,9 +655,11 @@ impl World {
     }
 }
 
-/// The bytes of the largest frame of users in the current snapshot.
+/// Payload bytes of the largest frame in the current snapshot.
 fn largest_frame(files: Files<'_>, place: Place) -> u32 {
-    let manifest = files.bytes(Name::Manifest).and_then(|text| manifest::Slice::read(&text, place).ok());
+    let manifest = files
+        .bytes(Name::Manifest)
+        .and_then(|text| manifest::SliceManifest::decode(&text, place).ok());
     let manifest = manifest.unwrap_or_default();
     let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
     let (mut at, mut largest) = (0, 0);
@@ -616,12 +687,18 @@ fn fault(error: source::Error<Infallible>) -> String {
 
 fn begin(files: Files<'_>, place: Place, slices: usize) -> Result<Recovery, String> {
     let text = files.bytes(Name::Manifest).ok_or("the manifest is missing")?;
-    let manifest = manifest::Slice::read(&text, place).map_err(|why| format!("the manifest is unusable: {why:?}"))?;
+    let manifest = manifest::SliceManifest::decode(&text, place)
+        .map_err(|why| format!("the manifest is unusable: {why:?}"))?;
     Ok(Recovery::new(place, slices as u32, manifest))
 }
 
-/// A recovery that nothing interrupts, as far as it can refuse.
-fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Result<(Slice, u64), String> {
+/// Runs a recovery without interruption, including its check for unnamed files.
+fn recover_at_once(
+    disk: &Disk,
+    slice: usize,
+    slices: usize,
+    place: Place,
+) -> Result<(Slice, u64), String> {
     let (mut machine, mut files) = (Slice::new(usize::MAX), disk.files_of(slice));
     let mut recovery = begin(files, place, slices)?;
     while !source::step(&mut recovery, &mut machine, &mut files).map_err(fault)? {}
@@ -630,8 +707,13 @@ fn recover_at_once(disk: &Disk, slice: usize, slices: usize, place: Place) -> Re
     Ok((machine, found.tail.position))
 }
 
-/// What a replay does that does not look at versions: it applies what the snapshot holds once more.
-fn replay_again(slice: &mut Slice, files: Files<'_>, place: Place, found: &Found) -> Result<(), String> {
+/// Plants `Bug::ReplayUnchecked`: applies the log's entries again, whatever the users' versions.
+fn replay_again(
+    slice: &mut Slice,
+    files: Files<'_>,
+    place: Place,
+    found: &Found,
+) -> Result<(), String> {
     if found.manifest.snapshot == 0 {
         return Ok(());
     }
@@ -639,7 +721,7 @@ fn replay_again(slice: &mut Slice, files: Files<'_>, place: Place, found: &Found
         let bytes = files.bytes(Name::File(File::Segment(segment))).expect("it was read");
         for placed in damage::frames(&bytes, Place { file: segment, ..place }).into_iter().skip(1) {
             let mut rest = &bytes[placed.start + frame::HEADER_BYTES..placed.end];
-            while let Some((entry, _)) = record::read(&mut rest) {
+            while let Some((entry, _)) = record::decode(&mut rest) {
                 let version = version_of(slice, entry.user.0) + 1;
                 match slice.replay(&entry, version) {
                     Ok(Replayed::Booked | Replayed::Known) => {}

@@ -1,6 +1,7 @@
--- GET balance, one user a request.
+-- GET balance, one user per request.
 local common = require "common"
 
 function init(args)
-  request = common.fill("GET /v1/users/" .. common.SLOT .. "/balance HTTP/1.1\r\nHost: purser\r\n\r\n", args)
+  request = common.fill("GET /v1/users/" .. common.SLOT
+    .. "/balance HTTP/1.1\r\nHost: purser\r\n\r\n", args)
 end

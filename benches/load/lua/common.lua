@@ -1,7 +1,9 @@
--- What the scripts share: dealing user ids out, filling request templates, and the line that the runner reads.
+-- Shared by the scripts: handing out user ids, filling request templates, and the result line that
+-- the runner parses.
 --
--- wrk is one thread and the bottleneck of every suite, so a request costs here: copies of 19 bytes into a buffer that
--- is otherwise ready, and one Lua string. Ids come from a mapped file of fixed-width records, in shuffled order.
+-- wrk has one thread and is the bottleneck of every suite, so a request costs only copies of 19
+-- bytes into a prepared buffer, and one Lua string. Ids come from a mapped file of fixed-width
+-- records, in shuffled order.
 
 local ffi = require "ffi"
 ffi.cdef [[
@@ -11,13 +13,13 @@ ffi.cdef [[
 local O_RDWR, PROT_READ_WRITE, MAP_SHARED = 2, 3, 1
 
 local common = { WIDTH = 19 }
-common.SLOT = string.rep("#", common.WIDTH) -- stands for one id in a template
+common.SLOT = string.rep("#", common.WIDTH) -- placeholder of one id in a template
 
 local function map(path, bytes)
   local fd = ffi.C.open(path, O_RDWR)
-  assert(fd >= 0, "a file of the runner does not open")
+  assert(fd >= 0, "cannot open a file of the runner")
   local at = ffi.C.mmap(nil, bytes, PROT_READ_WRITE, MAP_SHARED, fd, 0)
-  assert(ffi.cast("intptr_t", at) ~= -1, "a file of the runner cannot be mapped")
+  assert(ffi.cast("intptr_t", at) ~= -1, "cannot map a file of the runner")
   return at
 end
 
@@ -32,9 +34,10 @@ local function slots(text)
   return ffi.new("int32_t[?]", #found, found), #found
 end
 
--- Returns a `request` function for a template. `args` are the runner's: file of ids, their number, first, stride, file of
--- the count. First and stride are drawn anew for each round, the stride is coprime to the number: every round has its own
--- order over all users. The calls are counted where the runner can read them at any time.
+-- Returns a `request` function for a template. `args` come from the runner: file of ids, number of
+-- ids, first, stride, file of the call count. First and stride are drawn for each round; the stride
+-- is coprime to the number, so every round visits all users in its own order. The calls are counted
+-- where the runner can read them at any time.
 function common.fill(text, args)
   local count, pos, stride = tonumber(args[2]), tonumber(args[3]), tonumber(args[4])
   local width, length = common.WIDTH, #text

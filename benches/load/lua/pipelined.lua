@@ -1,5 +1,5 @@
--- GET balance, args[6] requests sent at once: wrk counts as many answers for each string (it parses the first to learn how
--- many), and its latency is that of all of them.
+-- GET balance, args[6] requests sent at once. wrk counts that many answers for each string (it
+-- parses the first string to learn the number); its latency is that of all of them together.
 local common = require "common"
 
 function init(args)

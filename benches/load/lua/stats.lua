@@ -1,4 +1,4 @@
--- GET stats over a window that ends with the population: args[6] is the query.
+-- GET stats over a window that ends with the population's history; args[6] is the query.
 local common = require "common"
 
 function init(args)

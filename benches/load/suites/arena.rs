@@ -1,4 +1,5 @@
-//! `arena`: a balance and an entry with a core's memory in a region of its own, and without. Both servers are up side by side.
+//! `arena`: a balance and an entry with the core's memory in its own region (the arena), and in the
+//! common heap. Both servers run at the same time.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::closed::{Dialect, Feeder};
@@ -13,9 +14,13 @@ use crate::wrk::{Load, Script};
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let options = &bench.options;
-    let (users, connections) = (options.users_or(&[MILLION])[0], options.connections_or(&[CONNECTIONS])[0]);
+    let (users, connections) =
+        (options.users_or(&[MILLION])[0], options.connections_or(&[CONNECTIONS])[0]);
     let core = bench.cores.server;
-    let subjects = [("arena", Subject::purser(core)), ("common heap", Subject::purser(core).with("--no-arena"))];
+    let subjects = [
+        ("arena", Subject::purser(core)),
+        ("common heap", Subject::purser(core).with("--no-arena")),
+    ];
     let load = |(_, subject): &(&str, Subject)| Loaded::of(subject, users, options, bench.cores);
     let mut loaded: Vec<Loaded> = subjects.iter().map(load).collect::<Result<_>>()?;
     loaded.iter().try_for_each(|loaded| loaded.check(0))?;
@@ -25,7 +30,13 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .map(|((name, _), loaded)| Lane {
             name: (*name).to_owned(),
             server: &loaded.server,
-            loads: vec![Load { script: Script::Balance, connections, ids: &loaded.ids, port: None, core: None }],
+            loads: vec![Load {
+                script: Script::Balance,
+                connections,
+                ids: &loaded.ids,
+                port: None,
+                core: None,
+            }],
         })
         .collect();
     let plan = options.plan(bench.cores);
@@ -37,7 +48,13 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .iter()
         .map(|loaded| {
             let more = loaded.population.more();
-            Feeder::new(&loaded.server, Dialect::Http, loaded.population, loaded.tally.clone(), more)
+            Feeder::new(
+                &loaded.server,
+                Dialect::Http,
+                loaded.population,
+                loaded.tally.clone(),
+                more,
+            )
         })
         .collect();
     for _ in 0..plan.rounds {
@@ -49,22 +66,49 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let tallies: Vec<_> = feeders.into_iter().map(|feeder| feeder.tally).collect();
     loaded.iter_mut().zip(tallies).for_each(|(loaded, tally)| loaded.tally = tally);
     loaded.iter().try_for_each(|loaded| loaded.check(1))?;
-    let rss: Vec<String> =
-        loaded.iter().map(|loaded| Ok(Memory::mib(loaded.server.memory()?.rss))).collect::<Result<_>>()?;
+    let rss: Vec<String> = loaded
+        .iter()
+        .map(|loaded| Ok(Memory::mib(loaded.server.memory()?.rss)))
+        .collect::<Result<_>>()?;
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
 
     let [with, without] = &feeds;
-    let figure =
-        |what: &str, value, decimals, unit| Figure { what: what.to_owned(), value, decimals, unit, at_most: None };
+    let figure = |what: &str, value, decimals, unit| Figure {
+        what: what.to_owned(),
+        value,
+        decimals,
+        unit,
+        at_most: None,
+    };
     Ok(Report {
         suite: Suite::Arena,
-        title: format!("A core's own memory, and the common heap: {} users, {connections} connections", short(users)),
+        title: format!("Arena and common heap: {} users, {connections} connections", short(users)),
         rows: report::rows(&series),
         figures: vec![
-            figure("balance: CPU a request, arena against common heap", series[0].against(&series[1]), 3, "x"),
-            figure("feed, 1,000 a request: CPU an entry, arena", Spread::of(with.iter().copied()), 3, " us"),
-            figure("the same, common heap", Spread::of(without.iter().copied()), 3, " us"),
-            figure("the same, one against the other", Spread::of(with.iter().zip(without).map(|(a, b)| a / b)), 3, "x"),
+            figure(
+                "balance: CPU a request, arena against common heap",
+                series[0].against(&series[1]),
+                3,
+                "x",
+            ),
+            figure(
+                "feed, 1,000 a request: CPU an entry, arena",
+                Spread::of(with.iter().copied()),
+                3,
+                " us",
+            ),
+            figure(
+                "feed, 1,000 a request: CPU an entry, common heap",
+                Spread::of(without.iter().copied()),
+                3,
+                " us",
+            ),
+            figure(
+                "feed: CPU an entry, arena against common heap",
+                Spread::of(with.iter().zip(without).map(|(a, b)| a / b)),
+                3,
+                "x",
+            ),
         ],
         notes: vec![format!("RSS afterwards, MiB: arena {}, common heap {}.", rss[0], rss[1])],
     })

@@ -1,5 +1,5 @@
-//! Comparisons with an older build, `--before`, for the suites whose servers do not outlive a
-//! round, or have a disk: `feed`, `durable` and `recovery`. (The others measure the older build as
+//! Comparisons with an older build, `--before`, for the suites whose servers do not outlive a round
+//! or use a disk: `feed`, `durable` and `recovery`. (The other suites measure the older build as
 //! one more lane.)
 
 use std::time::Instant;
@@ -17,17 +17,17 @@ use crate::server::{Memory, Running, Subject};
 use crate::tally::Tally;
 
 const NAMES: [&str; 2] = ["after", "before"];
-/// Entries a request and connections that `durable` compares.
+/// Cells of `durable` that are compared: entries per request, connections.
 const CELLS: [(usize, usize); 4] = [(1, 1), (1, 64), (100, 8), (1_000, 8)];
-/// More log than any comparison writes, in MiB: a snapshot costs as much CPU as several rounds, and
-/// would fall into any.
+/// Snapshot threshold in MiB above the log of any comparison: a snapshot costs as much CPU as
+/// several rounds, and could fall into any of them.
 const NO_SNAPSHOT: u64 = 1 << 20;
 
-/// What one build took in a round: for an entry, or for a start.
+/// Cost of one build in a round, per entry or per start.
 struct Cost {
     cpu: f64,
     wall: f64,
-    /// Median and 99th percentile of an answer, where answers are timed.
+    /// Median and 99th percentile of answer latency, where it is measured.
     latency_us: [f64; 2],
 }
 
@@ -35,23 +35,29 @@ fn spread(costs: &[Cost], of: impl Fn(&Cost) -> f64) -> Spread {
     Spread::of(costs.iter().map(of))
 }
 
-/// Of two builds' rounds: what after takes against before, round by round.
+/// Ratio after : before of each round.
 fn ratios(after: &[Cost], before: &[Cost], of: impl Fn(&Cost) -> f64) -> impl Iterator<Item = f64> {
     after.iter().zip(before).map(move |(after, before)| of(after) / of(before))
 }
 
-/// Whole feeds, each to a server that was empty.
+/// Compares whole feeds, each to an empty server.
 pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
     let core = bench.cores.server;
-    let Some(older) = bench.options.older(Subject::purser(core)) else { return Ok(Compared::default()) };
+    let Some(older) = bench.options.older(Subject::purser(core)) else {
+        return Ok(Compared::default());
+    };
     let (subjects, entries) = ([Subject::purser(core), older], population.len() as f64);
     let costs = in_turn(subjects.len(), &bench.options.plan(bench.cores), |build, _| {
         let (server, mut tally) = (subjects[build].start(core)?, Tally::new(population));
         let parts = feed::feed(&server, population, &mut tally, 1)?;
         check::check(&server, &tally, 0)?;
         server.stop()?;
-        let [part] = &parts[..] else { unreachable!("a feed in one part") };
-        Ok(Cost { cpu: part.cpu.as_secs_f64() * 1e6 / entries, wall: part.wall.as_secs_f64(), latency_us: [0.0; 2] })
+        let [part] = &parts[..] else { unreachable!("the feed has one part") };
+        Ok(Cost {
+            cpu: part.cpu.as_secs_f64() * 1e6 / entries,
+            wall: part.wall.as_secs_f64(),
+            latency_us: [0.0; 2],
+        })
     })?;
     let rows = NAMES.iter().zip(&costs).map(|(name, costs)| {
         vec![
@@ -61,19 +67,24 @@ pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
             spread(costs, |cost| cost.cpu).text(3),
         ]
     });
-    let figure =
-        compare::figure("CPU an entry, whole feeds", ratios(&costs[0], &costs[1], |cost| cost.cpu), Some(AT_MOST));
+    let figure = compare::figure(
+        "CPU an entry, whole feeds",
+        ratios(&costs[0], &costs[1], |cost| cost.cpu),
+        Some(AT_MOST),
+    );
     Ok(Compared { rows: rows.collect(), figures: vec![figure], notes: Vec::new() })
 }
 
-/// Entries onto a disk, to servers that hold the population and take no snapshot.
+/// Compares durable entries on servers that hold the population and take no snapshot.
 pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
     let (options, core) = (&bench.options, bench.cores.server);
     let Some(program) = &options.before else { return Ok(Compared::default()) };
     let data = [DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?];
-    let [after, before] = [0, 1].map(|build| Subject::durable(core, &data[build], Some(NO_SNAPSHOT)));
+    let [after, before] =
+        [0, 1].map(|build| Subject::durable(core, &data[build], Some(NO_SNAPSHOT)));
     let subjects = [after, before.older(program)];
-    let servers: Vec<Running> = subjects.iter().map(|subject| subject.start(core)).collect::<Result<_>>()?;
+    let servers: Vec<Running> =
+        subjects.iter().map(|subject| subject.start(core)).collect::<Result<_>>()?;
     let mut feeders = Vec::new();
     for server in &servers {
         let mut tally = Tally::new(&population);
@@ -99,7 +110,11 @@ pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
             ]);
         }
         let ratios = ratios(&costs[0], &costs[1], |cost| cost.cpu);
-        compared.figures.push(compare::figure(&format!("CPU an entry, {cell}"), ratios, Some(AT_MOST)));
+        compared.figures.push(compare::figure(
+            &format!("CPU an entry, {cell}"),
+            ratios,
+            Some(AT_MOST),
+        ));
     }
     feeders.iter().try_for_each(|feeder| check::check(feeder.server, &feeder.tally, 1))?;
     drop(feeders);
@@ -107,7 +122,7 @@ pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
     Ok(compared)
 }
 
-/// What a round of entries took, an entry; CPU in microseconds.
+/// Cost per entry of a round; CPU in microseconds.
 fn cost(mut fed: Fed) -> Result<Cost> {
     let entries = fed.entries as f64;
     Ok(Cost {
@@ -117,7 +132,7 @@ fn cost(mut fed: Fed) -> Result<Cost> {
     })
 }
 
-/// Starts, each from a copy of `data` of its own; what is answered must be the tally's.
+/// Compares starts, each from its own copy of `data`; the answers must match the tally.
 pub fn recovery(bench: &Bench, data: &DataDir, tally: &Tally) -> Result<Compared> {
     let core = bench.cores.server;
     let Some(program) = &bench.options.before else { return Ok(Compared::default()) };
@@ -144,8 +159,9 @@ pub fn recovery(bench: &Bench, data: &DataDir, tally: &Tally) -> Result<Compared
             format!("{:.1}", rss as f64 / users),
         ]
     });
-    let figure =
-        |what: &str, of: fn(&Cost) -> f64, at_most| compare::figure(what, ratios(&costs[0], &costs[1], of), at_most);
+    let figure = |what: &str, of: fn(&Cost) -> f64, at_most| {
+        compare::figure(what, ratios(&costs[0], &costs[1], of), at_most)
+    };
     Ok(Compared {
         rows: rows.collect(),
         figures: vec![

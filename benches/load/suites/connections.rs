@@ -1,5 +1,5 @@
-//! `connections`: GET balance from few to many connections, on one server; the floor beside it shows how much of the
-//! growth is the kernel's.
+//! `connections`: GET balance with few to many connections on one server. The floor beside it shows
+//! how much of the growth is the kernel's.
 
 use super::{Bench, CONNECTIONS, short};
 use crate::check;
@@ -22,8 +22,18 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut lanes = Vec::new();
     for server in [&loaded.server, &floor] {
         for &connections in &counts {
-            let load = Load { script: Script::Balance, connections, ids: &loaded.ids, port: None, core: None };
-            lanes.push(Lane { name: format!("{}, {connections} connections", server.name), server, loads: vec![load] });
+            let load = Load {
+                script: Script::Balance,
+                connections,
+                ids: &loaded.ids,
+                port: None,
+                core: None,
+            };
+            lanes.push(Lane {
+                name: format!("{}, {connections} connections", server.name),
+                server,
+                loads: vec![load],
+            });
         }
     }
     let series = measure(&lanes, &plan)?;
@@ -32,17 +42,27 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 
     let (first, last) = (counts[0], counts[counts.len() - 1]);
     let (ours, floors) = series.split_at(counts.len());
-    let growth = |what: &str, series: &[Series], at_most| growth(what, series, first, last, at_most);
+    let growth =
+        |what: &str, series: &[Series], at_most| growth(what, series, first, last, at_most);
     Ok(Report {
         suite: Suite::Connections,
-        title: format!("GET balance: {} users, {first} to {last} connections", short(loaded.population.users)),
+        title: format!(
+            "GET balance: {} users, {first} to {last} connections",
+            short(loaded.population.users)
+        ),
         rows: report::rows(&series),
         figures: vec![growth("purser", ours, Some(AT_MOST)), growth("floor", floors, None)],
         notes: Vec::new(),
     })
 }
 
-fn growth(what: &str, series: &[Series], first: usize, last: usize, at_most: Option<f64>) -> Figure {
+fn growth(
+    what: &str,
+    series: &[Series],
+    first: usize,
+    last: usize,
+    at_most: Option<f64>,
+) -> Figure {
     Figure {
         what: format!("{what}: CPU a request, {last} connections against {first}"),
         value: series[series.len() - 1].against(&series[0]),

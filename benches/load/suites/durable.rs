@@ -1,5 +1,6 @@
-//! `durable`: entries onto a disk. A whole population first, for its CPU; then rounds of every batch size over every number of
-//! connections, beside a bare write to the same disk and beside Redis.
+//! `durable`: entries with a disk. First a whole population, for its CPU; then rounds of every
+//! batch size with every number of connections, beside bare writes to the same disk and beside
+//! Redis.
 
 use super::{Bench, MILLION, before, short};
 use crate::bare::Bare;
@@ -19,12 +20,12 @@ use crate::{host, redis};
 const PARTS: u64 = 10;
 const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
 const AT_MOST_US: f64 = 1.5;
-/// Turns in a round of what is compared with a bare write.
+/// Times that lanes compared with a bare write alternate within a round.
 const TURNS: usize = 20;
-/// One entry at a time against one bare write.
+/// Target for the latency of single entries, as a multiple of a bare write's.
 const AT_MOST_WRITES: f64 = 1.5;
 
-/// One thing that is measured in every round.
+/// One measured subject.
 struct Lane {
     name: String,
     what: What,
@@ -49,16 +50,21 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let (options, core) = (&bench.options, bench.cores.server);
     let users = options.users_or(&[MILLION])[0];
     let population = Population { users, seed: options.seed };
-    let (data, other) = (DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?);
+    let (data, other) =
+        (DataDir::new(options.dir.as_deref())?, DataDir::new(options.dir.as_deref())?);
     let server = Subject::durable(core, &data, None).start(core)?;
     let mut tally = Tally::new(&population);
     let parts = feed(&server, &population, &mut tally, PARTS)?;
     check::check(&server, &tally, 0)?;
 
-    let peer = if host::has("redis-server") { Some(Subject::redis(&other)?.start(core)?) } else { None };
-    let mut feeders = vec![Feeder::new(&server, Dialect::Http, population, tally, population.more())];
-    let theirs = |peer| Feeder::new(peer, Dialect::Redis, population, Tally::new(&population), population.more());
-    feeders.extend(peer.as_ref().map(theirs));
+    let peer =
+        if host::has("redis-server") { Some(Subject::redis(&other)?.start(core)?) } else { None };
+    let mut feeders =
+        vec![Feeder::new(&server, Dialect::Http, population, tally, population.more())];
+    let redis_feeder = |peer| {
+        Feeder::new(peer, Dialect::Redis, population, Tally::new(&population), population.more())
+    };
+    feeders.extend(peer.as_ref().map(redis_feeder));
     let mut bare = Bare::new(&other, core)?;
     let lanes = measure(lanes(options, &feeders), options, &mut feeders, &mut bare)?;
     check::check(&server, &feeders[0].tally, 1)?;
@@ -79,7 +85,9 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
     let mut cells = vec![(1, 1)];
     for connections in options.connections_or(&[1, 8, 64]) {
-        cells.extend(BATCHES.map(|batch| (batch, connections)).into_iter().filter(|cell| *cell != (1, 1)));
+        cells.extend(
+            BATCHES.map(|batch| (batch, connections)).into_iter().filter(|cell| *cell != (1, 1)),
+        );
     }
     let mut lanes = vec![Lane {
         name: "bare write of 4 KiB, from the server's core".to_owned(),
@@ -89,16 +97,26 @@ fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
     for (batch, connections) in cells {
         for (feeder, of) in feeders.iter().enumerate() {
             let plural = if connections == 1 { "" } else { "s" };
-            let name = format!("{}, {batch} a request, {connections} connection{plural}", of.server.name);
-            lanes.push(Lane { name, what: What::Feed { feeder, batch, connections }, rounds: Vec::new() });
+            let name =
+                format!("{}, {batch} a request, {connections} connection{plural}", of.server.name);
+            lanes.push(Lane {
+                name,
+                what: What::Feed { feeder, batch, connections },
+                rounds: Vec::new(),
+            });
         }
     }
     lanes
 }
 
-/// All lanes in turn, round by round; the first round is discarded. What is compared with a bare write takes turns with it within the
-/// round: a disk has good seconds and bad ones.
-fn measure(mut lanes: Vec<Lane>, options: &Options, feeders: &mut [Feeder<'_>], bare: &mut Bare) -> Result<Vec<Lane>> {
+/// Measures all lanes in turn, round by round; the first round is discarded. Lanes compared with a
+/// bare write alternate with it within the round, because a disk has fast seconds and slow ones.
+fn measure(
+    mut lanes: Vec<Lane>,
+    options: &Options,
+    feeders: &mut [Feeder<'_>],
+    bare: &mut Bare,
+) -> Result<Vec<Lane>> {
     let alone = lanes.iter().take_while(|lane| lane.is_alone()).count();
     for _ in 0..options.rounds {
         let mut fed: Vec<Fed> = lanes.iter().map(|_| Fed::default()).collect();
@@ -124,7 +142,7 @@ fn measure(mut lanes: Vec<Lane>, options: &Options, feeders: &mut [Feeder<'_>], 
 }
 
 impl Lane {
-    /// Whether it waits for one small write at a time.
+    /// Whether the lane writes one small block at a time.
     fn is_alone(&self) -> bool {
         matches!(self.what, What::Bare | What::Feed { batch: 1, connections: 1, .. })
     }
@@ -132,7 +150,9 @@ impl Lane {
     fn measure(&self, seconds: f64, feeders: &mut [Feeder<'_>], bare: &mut Bare) -> Result<Fed> {
         match self.what {
             What::Bare => bare.measure(seconds),
-            What::Feed { feeder, batch, connections } => feeders[feeder].round(batch, connections, seconds),
+            What::Feed { feeder, batch, connections } => {
+                feeders[feeder].round(batch, connections, seconds)
+            }
         }
         .context(&self.name)
     }
@@ -153,8 +173,11 @@ fn cpu_us(part: &Part) -> f64 {
 }
 
 fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
-    let mut rows = vec![["", "entries/s", "server CPU us/entry", "p50 us", "p99 us"].map(String::from).to_vec()];
-    let per_second = Spread::of(parts.iter().map(|part| part.entries as f64 / part.wall.as_secs_f64()));
+    let mut rows = vec![
+        ["", "entries/s", "server CPU us/entry", "p50 us", "p99 us"].map(String::from).to_vec(),
+    ];
+    let per_second =
+        Spread::of(parts.iter().map(|part| part.entries as f64 / part.wall.as_secs_f64()));
     let none = || "-".to_owned();
     rows.push(vec![
         format!("purser, the first {} entries, 1000 a request, 1 connection", short(entries)),
@@ -164,7 +187,8 @@ fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
         none(),
     ]);
     for Lane { name, rounds, .. } in lanes {
-        let spread = |of: fn(&Round) -> f64, decimals| Spread::of(rounds.iter().map(of)).text(decimals);
+        let spread =
+            |of: fn(&Round) -> f64, decimals| Spread::of(rounds.iter().map(of)).text(decimals);
         let cpu: Option<Vec<f64>> = rounds.iter().map(|round| round.cpu_us).collect();
         rows.push(vec![
             name.clone(),
@@ -181,7 +205,7 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
     let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
     let whole = Spread { median: total / entries as f64, ..Spread::of(parts.iter().map(cpu_us)) };
     let cpu = Figure {
-        what: "CPU an entry, 1,000 a request: the whole feed, snapshots included (least and most of its parts)"
+        what: "CPU an entry, 1,000 a request: whole feed with snapshots (min and max of its parts)"
             .to_owned(),
         value: whole,
         decimals: 3,
@@ -191,7 +215,9 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
     let alone = lanes.iter().skip(1).take_while(|lane| lane.is_alone());
     let against = alone.zip([Some(AT_MOST_WRITES), None]).map(|(lane, at_most)| Figure {
         what: format!("p50 against that of a bare write: {}", lane.name),
-        value: Spread::of(lane.rounds.iter().zip(&lanes[0].rounds).map(|(ours, bare)| ours.p50_us / bare.p50_us)),
+        value: Spread::of(
+            lane.rounds.iter().zip(&lanes[0].rounds).map(|(ours, bare)| ours.p50_us / bare.p50_us),
+        ),
         decimals: 3,
         unit: "x",
         at_most,
@@ -204,14 +230,15 @@ fn notes(data: &DataDir, peer: Option<Running>, server: Running) -> Result<Vec<S
     match peer {
         Some(peer) => {
             peer.stop()?;
-            let what = "Redis: appendonly yes, appendfsync always, no rewrites; a request is one FCALL of a function that, for each of \
-                        its entries, adds the id to a set of the user's, and adds to balance and version if it was new.";
+            let what = "Redis: appendonly yes, appendfsync always, no rewrites; a request is one \
+                        FCALL of a function that, for each entry, adds its id to a set of the user \
+                        and, if the id is new, updates the user's balance and version.";
             notes.push(what.to_owned());
         }
         None => notes.push("Redis: skipped, redis-server is not on the PATH.".to_owned()),
     }
     let said = server.leave()?;
-    let told = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
-    notes.extend(told.map(|line| format!("The server, at its end: {line}.")));
+    let lines = said.iter().filter(|line| line.starts_with("turns: ") || line.starts_with("log: "));
+    notes.extend(lines.map(|line| format!("The server at shutdown: {line}.")));
     Ok(notes)
 }

@@ -1,6 +1,6 @@
-//! `engines`: a balance by the production machine under each engine: ours, plain epoll, monoio,
-//! glommio; and the floor. One core each, the same population in all of them, and the same limits
-//! and memory.
+//! `engines`: GET balance by the production machine under each engine (ours, plain epoll, monoio,
+//! glommio), and the floor. All of them use one core, the same population, the same limits and the
+//! same memory settings.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::check;
@@ -38,7 +38,11 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             .iter()
             .map(|loaded| &loaded.server)
             .chain([&floor])
-            .map(|server| Lane { name: format!("{what}: {}", server.name), server, loads: vec![load] })
+            .map(|server| Lane {
+                name: format!("{what}: {}", server.name),
+                server,
+                loads: vec![load],
+            })
             .collect();
         let series = measure(&lanes, &bench.options.plan(bench.cores))?;
         drop(lanes);
@@ -49,22 +53,27 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     }
     let named: Vec<String> = loaded
         .iter()
-        .map(|loaded| Ok(format!("{} {}", loaded.server.name, Memory::mib(loaded.server.memory()?.rss))))
+        .map(|loaded| {
+            Ok(format!("{} {}", loaded.server.name, Memory::mib(loaded.server.memory()?.rss)))
+        })
         .collect::<Result<_>>()?;
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
         suite: Suite::Engines,
-        title: format!("One machine, several engines: {} users, {connections} connections, one core", short(users)),
+        title: format!(
+            "One machine, several engines: {} users, {connections} connections, one core",
+            short(users)
+        ),
         rows,
         figures,
         notes: vec![format!("RSS afterwards, MiB: {}.", named.join(", "))],
     })
 }
 
-/// How many times our CPU a request an engine takes.
+/// CPU per request of an engine, relative to ours.
 fn against_ours(rival: &Series, ours: &Series) -> Figure {
     Figure {
-        what: format!("CPU a request, {} against ours", rival.name),
+        what: format!("CPU a request, {} against Purser's executor", rival.name),
         value: rival.against(ours),
         decimals: 3,
         unit: "x",

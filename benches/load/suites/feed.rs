@@ -1,4 +1,4 @@
-//! `feed`: a whole population fed to an empty server without a disk, 1,000 entries a request.
+//! `feed`: a whole population fed to an empty server without a disk, 1,000 entries per request.
 
 use super::{Bench, MILLION, before, short};
 use crate::check;
@@ -31,10 +31,14 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let generated = generator_speed(&population)? / 1e6;
     let mut report = Report {
         suite: Suite::Feed,
-        title: format!("POST entries, no disk: {} users, {} entries, 1,000 a request", short(users), population.len()),
+        title: format!(
+            "POST entries, no disk: {} users, {} entries, 1,000 a request",
+            short(users),
+            population.len()
+        ),
         rows: rows(&parts, cpu_us),
         figures: vec![Figure {
-            what: "CPU an entry: the whole feed (least and most of its parts)".to_owned(),
+            what: "CPU an entry: whole feed (min and max of its parts)".to_owned(),
             value: whole,
             decimals: 3,
             unit: " us",
@@ -47,7 +51,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 }
 
 fn rows(parts: &[Part], cpu_us: impl Fn(&Part) -> f64) -> Vec<Vec<String>> {
-    let mut rows = vec![["part", "entries", "entries/s", "server CPU us/entry"].map(String::from).to_vec()];
+    let mut rows =
+        vec![["part", "entries", "entries/s", "server CPU us/entry"].map(String::from).to_vec()];
     for (index, part) in parts.iter().enumerate() {
         rows.push(vec![
             (index + 1).to_string(),

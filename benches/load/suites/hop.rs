@@ -1,8 +1,10 @@
-//! `hop`: a question to another core and its answer, between two pinned threads that do nothing else. The other one looks out for questions
-//! all the time (busy), or sleeps in its ring until it is woken (asleep); the asking one looks out for the answer, as a core does.
+//! `hop`: round trip of a request to another core and its reply, between two pinned threads that do
+//! nothing else. The replying thread either spins for requests (busy) or sleeps in its ring until
+//! it is woken (asleep); the requesting thread spins for the reply, as a core does.
 //!
-//! A sleeping core can be woken by its event descriptor, as the server does it, or by a message from ring to ring. What waking takes on this machine
-//! whoever does it is shown by a thread that does nothing but read an event descriptor.
+//! A sleeping core can be woken by its event descriptor, as in the server, or by a message from
+//! ring to ring. A thread that only reads an event descriptor shows what any wake-up costs on this
+//! machine.
 
 use super::Bench;
 use crate::error::{Context, Result};
@@ -21,40 +23,40 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 const HOPS: u64 = 20_000;
-/// What the asker waits between two questions, so that the other core is asleep again.
+/// Pause between two requests, so that the other core is asleep again.
 const PAUSE: Duration = Duration::from_micros(100);
-/// The last question.
+/// Marks the last request.
 const END: u64 = u64::MAX;
 
-/// How the other core hears of a question.
+/// How the other core notices a request.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Hears {
-    /// It looks out for it.
+enum Wakeup {
+    /// It spins.
     Busy,
-    /// Its event descriptor is written to.
+    /// It sleeps in its ring; its event descriptor is written to.
     Event,
-    /// Its ring is sent a message.
+    /// It sleeps in its ring; its ring is sent a message.
     Message,
-    /// It waits in a plain read.
+    /// It sleeps in a plain read of its event descriptor.
     Read,
 }
 
-const LANES: [(Hears, &str, Option<f64>); 4] = [
-    (Hears::Busy, "busy", Some(1.0)),
-    (Hears::Event, "asleep, woken by its event descriptor", Some(25.0)),
-    (Hears::Message, "asleep, woken by a message to its ring", None),
-    (Hears::Read, "asleep in a plain read of an event descriptor", None),
+const LANES: [(Wakeup, &str, Option<f64>); 4] = [
+    (Wakeup::Busy, "busy", Some(1.0)),
+    (Wakeup::Event, "asleep, woken by its event descriptor", Some(25.0)),
+    (Wakeup::Message, "asleep, woken by a message to its ring", None),
+    (Wakeup::Read, "asleep in a plain read of an event descriptor", None),
 ];
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let options = &bench.options;
-    let hops = if options.seconds < 1.0 { HOPS / 100 } else { HOPS };
+    let remote_requests = if options.seconds < 1.0 { HOPS / 100 } else { HOPS };
     let cpus = [bench.cores.server, bench.cores.load];
     let mut values = [const { [const { Vec::new() }; 2] }; LANES.len()];
     for _ in 0..options.rounds {
-        for ((hears, ..), values) in LANES.into_iter().zip(&mut values) {
-            let mut ns = measure(cpus, hears, hops)?;
+        for ((wakeup, ..), values) in LANES.into_iter().zip(&mut values) {
+            let mut ns = measure(cpus, wakeup, remote_requests)?;
             ns.sort_unstable();
             for (share, values) in [500, 990].into_iter().zip(values) {
                 values.push(ns[ns.len() * share / 1_000] as f64 / 1e3);
@@ -63,7 +65,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     }
     let figures = LANES.into_iter().zip(&values).flat_map(|((_, name, most), values)| {
         let figure = |share: &str, values: &[f64], at_most| Figure {
-            what: format!("one hop and back, {name}: {share}"),
+            what: format!("round trip, {name}: {share}"),
             value: Spread::of(values.iter().copied()),
             decimals: 3,
             unit: " us",
@@ -73,106 +75,114 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     });
     Ok(Report {
         suite: Suite::Hop,
-        title: "A question to another core, and its answer".to_owned(),
-        rows: vec![vec!["hops a round".to_owned()], vec![hops.to_string()]],
+        title: "Round trip of a request to another core".to_owned(),
+        rows: vec![vec!["remote_requests a round".to_owned()], vec![remote_requests.to_string()]],
         figures: figures.collect(),
         notes: Vec::new(),
     })
 }
 
-/// One direction of the way between the two.
-struct Way {
+/// One thread's end of the two queues.
+struct Link {
     to: Sender<u64>,
     from: Receiver<u64>,
 }
 
-/// The time of each hop and back, in nanoseconds.
-fn measure(cpus: [usize; 2], hears: Hears, hops: u64) -> Result<Vec<u64>> {
-    let (to, questions) = channel(8);
-    let (answers, from) = channel(8);
-    let (asker, answerer) = (Way { to, from }, Way { to: answers, from: questions });
+/// Measures each round trip, in nanoseconds.
+fn measure(cpus: [usize; 2], wakeup: Wakeup, remote_requests: u64) -> Result<Vec<u64>> {
+    let (to, requests) = channel(8);
+    let (replies, from) = channel(8);
+    let (asker, answerer) = (Link { to, from }, Link { to: replies, from: requests });
     let (control, parker) = (Control::new().context("making a control")?, Parker::new());
-    let (tell, ring) = mpsc::channel();
+    let (report, ring) = mpsc::channel();
     let event = sys::event().context("making an event descriptor")?;
     let (control, parker, event) = (&control, &parker, &event);
     std::thread::scope(|scope| {
-        let other = scope.spawn(move || match hears {
-            Hears::Message => answer_messages(answerer, parker, cpus[1], tell),
-            Hears::Read => answer_reads(answerer, parker, cpus[1], event),
-            _ => answer(answerer, control, (hears == Hears::Event).then_some(parker), cpus[1]),
+        let other = scope.spawn(move || match wakeup {
+            Wakeup::Message => answer_messages(answerer, parker, cpus[1], report),
+            Wakeup::Read => answer_reads(answerer, parker, cpus[1], event),
+            _ => answer(answerer, control, (wakeup == Wakeup::Event).then_some(parker), cpus[1]),
         });
         let asked = scope.spawn(move || {
             affinity::pin(cpus[0]).context("pinning")?;
-            match hears {
-                Hears::Busy => ask(asker, hops, None, || Ok(())),
-                Hears::Event => ask(asker, hops, Some(parker), || {
+            match wakeup {
+                Wakeup::Busy => ask(asker, remote_requests, None, || Ok(())),
+                Wakeup::Event => ask(asker, remote_requests, Some(parker), || {
                     control.wake();
                     Ok(())
                 }),
-                Hears::Read => ask(asker, hops, Some(parker), || sys::write_event(event).context("writing an event")),
-                Hears::Message => {
+                Wakeup::Read => ask(asker, remote_requests, Some(parker), || {
+                    sys::write_event(event).context("writing an event")
+                }),
+                Wakeup::Message => {
                     let mut own = message_ring()?;
-                    let other = ring.recv().context("hearing of the other ring")?;
-                    ask(asker, hops, Some(parker), || send_message(&mut own, other))
+                    let other = ring.recv().context("waiting for the other ring's descriptor")?;
+                    ask(asker, remote_requests, Some(parker), || send_message(&mut own, other))
                 }
             }
         });
-        let times = asked.join().expect("the asker panicked");
-        other.join().expect("the other core panicked")?;
+        let times = asked.join().expect("the requesting thread panicked");
+        other.join().expect("the replying thread panicked")?;
         times
     })
 }
 
-fn ask(mut way: Way, hops: u64, parker: Option<&Parker>, mut wake: impl FnMut() -> Result<()>) -> Result<Vec<u64>> {
-    let mut times = Vec::with_capacity(hops as usize);
-    for question in (0..hops).chain([END]) {
+fn ask(
+    mut link: Link,
+    remote_requests: u64,
+    parker: Option<&Parker>,
+    mut wake: impl FnMut() -> Result<()>,
+) -> Result<Vec<u64>> {
+    let mut times = Vec::with_capacity(remote_requests as usize);
+    for request in (0..remote_requests).chain([END]) {
         let pause = Instant::now();
         while parker.is_some() && pause.elapsed() < PAUSE {
             std::hint::spin_loop();
         }
         let since = Instant::now();
-        way.to.push(question);
-        way.to.publish();
+        link.to.push(request);
+        link.to.publish();
         if parker.is_some_and(Parker::needs_wake) {
             wake()?;
         }
-        if question == END {
+        if request == END {
             break;
         }
         let answer = loop {
-            if let Some(answer) = way.from.pop() {
+            if let Some(answer) = link.from.pop() {
                 break answer;
             }
             std::hint::spin_loop();
         };
         times.push(since.elapsed().as_nanos() as u64);
-        way.from.give_back();
-        assert_eq!(answer, question + 1, "the answer to this question");
+        link.from.recycle();
+        assert_eq!(answer, request + 1, "a reply matches its request");
     }
     Ok(times)
 }
 
-/// Answers what is there with the number behind it. Returns whether there is more to come.
-fn answer_all(way: &mut Way) -> bool {
-    while let Some(question) = way.from.pop() {
-        if question == END {
+/// Replies to each waiting request with the request's number plus one. Returns `false` after
+/// [`END`].
+fn answer_all(link: &mut Link) -> bool {
+    while let Some(request) = link.from.pop() {
+        if request == END {
             return false;
         }
-        way.to.push(question + 1);
+        link.to.push(request + 1);
     }
-    way.from.give_back();
-    way.to.publish();
+    link.from.recycle();
+    link.to.publish();
     true
 }
 
-/// With a parker it sleeps in its ring; without one it spins.
-fn answer(mut way: Way, control: &Control, parker: Option<&Parker>, cpu: usize) -> Result<()> {
+/// Replies until [`END`]; sleeps in its ring with a parker, spins without one.
+fn answer(mut link: Link, control: &Control, parker: Option<&Parker>, cpu: usize) -> Result<()> {
     affinity::pin(cpu).context("pinning")?;
     let mut ring = Ring::new().context("setting a ring up")?;
     ring.watch(control);
-    while answer_all(&mut way) {
+    while answer_all(&mut link) {
         let Some(parker) = parker else { continue };
-        let parks = parker.try_park(|| way.from.is_empty());
+        let parks = parker.try_park(|| link.from.is_empty());
         ring.enter(u32::from(parks), Some(Duration::from_secs(1))).context("entering the ring")?;
         if parks {
             parker.unpark();
@@ -182,10 +192,10 @@ fn answer(mut way: Way, control: &Control, parker: Option<&Parker>, cpu: usize) 
     Ok(())
 }
 
-fn answer_reads(mut way: Way, parker: &Parker, cpu: usize, event: &OwnedFd) -> Result<()> {
+fn answer_reads(mut link: Link, parker: &Parker, cpu: usize, event: &OwnedFd) -> Result<()> {
     affinity::pin(cpu).context("pinning")?;
-    while answer_all(&mut way) {
-        if parker.try_park(|| way.from.is_empty()) {
+    while answer_all(&mut link) {
+        if parker.try_park(|| link.from.is_empty()) {
             sys::read_event(event).context("reading an event")?;
             parker.unpark();
         }
@@ -194,24 +204,34 @@ fn answer_reads(mut way: Way, parker: &Parker, cpu: usize, event: &OwnedFd) -> R
 }
 
 fn message_ring() -> Result<IoUring> {
-    IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(64).context("setting a ring up")
+    IoUring::builder()
+        .setup_single_issuer()
+        .setup_defer_taskrun()
+        .build(64)
+        .context("setting a ring up")
 }
 
 fn send_message(ring: &mut IoUring, to: RawFd) -> Result<()> {
     let message = opcode::MsgRingData::new(types::Fd(to), 0, 1, None).build();
-    // SAFETY: points at nothing.
-    unsafe { ring.submission().push(&message) }.map_err(|_| crate::error::Error::new("a ring is full"))?;
+    // SAFETY: the operation refers to no memory.
+    unsafe { ring.submission().push(&message) }
+        .map_err(|_| crate::error::Error::new("a ring is full"))?;
     ring.submit().context("sending a message")?;
     ring.completion().for_each(drop);
     Ok(())
 }
 
-fn answer_messages(mut way: Way, parker: &Parker, cpu: usize, tell: mpsc::Sender<RawFd>) -> Result<()> {
+fn answer_messages(
+    mut link: Link,
+    parker: &Parker,
+    cpu: usize,
+    report: mpsc::Sender<RawFd>,
+) -> Result<()> {
     affinity::pin(cpu).context("pinning")?;
     let mut ring = message_ring()?;
-    tell.send(ring.as_raw_fd()).context("telling of the ring")?;
-    while answer_all(&mut way) {
-        let parks = parker.try_park(|| way.from.is_empty());
+    report.send(ring.as_raw_fd()).context("sending the ring's descriptor")?;
+    while answer_all(&mut link) {
+        let parks = parker.try_park(|| link.from.is_empty());
         ring.submit_and_wait(usize::from(parks)).context("entering the ring")?;
         if parks {
             parker.unpark();

@@ -1,4 +1,5 @@
-//! `memory`: what whole populations occupy, everything included: program, indices, buffers and slack of the allocator.
+//! `memory`: total memory of servers with whole populations: program, indices, buffers and the
+//! allocator's slack.
 
 use super::{Bench, Loaded, MILLION, short};
 use crate::error::Result;
@@ -8,13 +9,14 @@ use crate::rounds::Spread;
 use crate::server::Memory;
 
 const AT_MOST_BYTES: f64 = 500.0;
-/// Below this the program itself outweighs its users, and the figure says nothing.
+/// Below this many users the program itself outweighs its users, and the figure has no meaning.
 const ENOUGH_USERS: u64 = MILLION;
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let sizes = bench.options.users_or(&[MILLION, 10 * MILLION]);
-    let mut rows = vec![["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"].map(String::from).to_vec()];
+    let mut rows =
+        vec![["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"].map(String::from).to_vec()];
     let mut figures = Vec::new();
     for users in sizes {
         let loaded = Loaded::new(users, &bench.options, bench.cores)?;

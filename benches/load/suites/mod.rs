@@ -1,5 +1,5 @@
-//! The suites, and what they share: the servers' core, and a loaded server that is kept from suite to suite while the
-//! population stays the same.
+//! The suites and their shared state: a loaded server on the servers' core, kept from suite to
+//! suite while the population stays the same.
 
 mod arena;
 mod before;
@@ -29,10 +29,10 @@ use crate::server::{Running, Subject};
 use crate::tally::Tally;
 
 const MILLION: u64 = 1_000_000;
-/// Of the published figures.
+/// Connections of the published figures.
 const CONNECTIONS: usize = 64;
 
-/// A server that holds a population, and what is needed to load and to check it.
+/// A server that holds a population, with the tally and ids to check and load it.
 pub struct Loaded {
     pub server: Running,
     pub population: Population,
@@ -64,7 +64,7 @@ pub struct Bench {
     options: Options,
     cores: Cores,
     loaded: Option<Loaded>,
-    /// The same population in the older build.
+    /// The older build's server with the same population.
     before: Option<Loaded>,
 }
 
@@ -75,7 +75,9 @@ impl Bench {
 
     pub fn run(&mut self, suite: Suite) -> Result<Report> {
         let mut report = match suite {
-            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => reads::run(self, suite),
+            Suite::Balance | Suite::Pipelined | Suite::Stats | Suite::Batch => {
+                reads::run(self, suite)
+            }
             Suite::Open => open::run(self),
             Suite::Feed => feed::run(self),
             Suite::Memory => memory::run(self),
@@ -91,36 +93,44 @@ impl Bench {
             Suite::Peers => peers::run(self),
         }?;
         let (core, subject) = (self.cores.server, Subject::purser(self.cores.server));
-        if let Some(older) = self.options.older(Subject::purser(core)).filter(|_| suite.compares()) {
+        if let Some(older) = self.options.older(Subject::purser(core)).filter(|_| suite.compares())
+        {
             report.notes.push(compare::builds(&subject, &older, core)?);
         }
         Ok(report)
     }
 
-    /// The loaded server of the single-population suites, fed when first asked for.
+    /// The loaded server of the single-population suites, fed on first use.
     fn loaded(&mut self) -> Result<&Loaded> {
         let subject = Subject::purser(self.cores.server);
         keep(&mut self.loaded, &subject, &self.options, self.cores)
     }
 
-    /// The same, and the older build's beside it, if there is one.
+    /// The loaded server and, with `--before`, the older build's.
     fn both_loaded(&mut self) -> Result<(&Loaded, Option<&Loaded>)> {
         let subject = Subject::purser(self.cores.server);
         let loaded = keep(&mut self.loaded, &subject, &self.options, self.cores)?;
         let older = self.options.older(subject);
-        let before = older.map(|older| keep(&mut self.before, &older, &self.options, self.cores)).transpose()?;
+        let before = older
+            .map(|older| keep(&mut self.before, &older, &self.options, self.cores))
+            .transpose()?;
         Ok((loaded, before))
     }
 
-    /// Stops what is kept, for a suite that needs the memory.
+    /// Stops the kept servers, for a suite that needs the memory.
     pub fn unload(&mut self) -> Result<()> {
         let kept = [self.loaded.take(), self.before.take()];
         kept.into_iter().flatten().try_for_each(|loaded| loaded.server.stop())
     }
 }
 
-/// What is kept in `slot`, if its population is the one that is asked for; else a new one.
-fn keep<'a>(slot: &'a mut Option<Loaded>, subject: &Subject, options: &Options, cores: Cores) -> Result<&'a Loaded> {
+/// The server in `slot` if it has the requested population; otherwise a new one, kept there.
+fn keep<'a>(
+    slot: &'a mut Option<Loaded>,
+    subject: &Subject,
+    options: &Options,
+    cores: Cores,
+) -> Result<&'a Loaded> {
     let users = options.users_or(&[MILLION])[0];
     let loaded = match slot.take() {
         Some(loaded) if loaded.population.users == users => loaded,
@@ -132,7 +142,7 @@ fn keep<'a>(slot: &'a mut Option<Loaded>, subject: &Subject, options: &Options, 
     Ok(slot.insert(loaded))
 }
 
-/// 1000000 as `1 M`, 10000 as `10 k`.
+/// Formats 1000000 as `1 M` and 10000 as `10 k`.
 fn short(number: u64) -> String {
     match number {
         n if n > 0 && n.is_multiple_of(MILLION) => format!("{} M", n / MILLION),

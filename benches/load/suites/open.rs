@@ -1,10 +1,10 @@
-//! `open`: GET balance at a fixed rate, `--rate`, whatever the server does: its CPU a request well
-//! below the most that it can take, and latencies from when each request was due. Purser, the floor
+//! `open`: GET balance at a fixed rate, `--rate`, independent of the server's speed: CPU per
+//! request well below the maximum rate, and latency from each request's due time. Purser, the floor
 //! and an older build take turns.
 //!
-//! At a rate that leaves a core idle between requests, the event loop wakes for few of them at a
-//! time: a request costs more than in the closed loop of `balance`, and the two figures are not to
-//! be compared.
+//! At a rate that leaves a core idle between requests, the event loop wakes for few requests at a
+//! time. A request then costs more than in the closed loop of `balance`; the two figures are not
+//! comparable.
 
 use super::{Bench, CONNECTIONS, Loaded, short};
 use crate::check;
@@ -23,7 +23,7 @@ struct Lane<'a> {
     answers: Answers<'a>,
 }
 
-/// A round, and what the client says of itself.
+/// A round, and how well the client kept the rate.
 struct Paced {
     round: Round,
     kept: bool,
@@ -35,19 +35,27 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let (plan, core, rate) = (options.plan(bench.cores), bench.cores.server, options.rate);
     let connections = options.connections_or(&[CONNECTIONS])[0];
     let (loaded, before) = bench.both_loaded()?;
-    let check_all = |turn| [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(turn));
+    let check_all = |turn| {
+        [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(turn))
+    };
     check_all(0)?;
     let answer = check::typical_answer(&loaded.server, &loaded.tally, Script::Balance)?;
     let floor = Subject::floor(core, answer.clone())?.start(core)?;
-    let mut lanes = vec![Lane::of(loaded), Lane { server: &floor, answers: Answers::Constant(&answer) }];
+    let mut lanes =
+        vec![Lane::of(loaded), Lane { server: &floor, answers: Answers::Constant(&answer) }];
     lanes.extend(before.map(Lane::of));
     let rounds = in_turn(lanes.len(), &plan, |lane, seed| {
         let pace = Pace { per_second: rate.into(), connections, seconds: plan.seconds, seed };
         lanes[lane].measure(&loaded.population, &pace)
     })?;
     check_all(1)?;
-    let notes = lanes.iter().zip(&rounds).map(|(lane, rounds)| note(lane.server.name, rounds, rate)).collect();
-    let series: Vec<Series> = lanes.iter().zip(rounds).map(|(lane, rounds)| series(lane, rounds)).collect();
+    let notes = lanes
+        .iter()
+        .zip(&rounds)
+        .map(|(lane, rounds)| note(lane.server.name, rounds, rate))
+        .collect();
+    let series: Vec<Series> =
+        lanes.iter().zip(rounds).map(|(lane, rounds)| series(lane, rounds)).collect();
     drop(lanes);
     floor.stop()?;
     Ok(Report {
@@ -68,7 +76,8 @@ impl<'a> Lane<'a> {
     }
 
     fn measure(&self, population: &Population, pace: &Pace) -> Result<Paced> {
-        let done = paced::read(self.server, population, Users::All, self.answers, pace).context(self.server.name)?;
+        let done = paced::read(self.server, population, Users::All, self.answers, pace)
+            .context(self.server.name)?;
         let kept = done.kept(pace);
         let per_second = done.per_second();
         let Done { mut latencies, mut late, bytes, cpu, .. } = done;
@@ -85,11 +94,15 @@ impl<'a> Lane<'a> {
 }
 
 fn series(lane: &Lane<'_>, rounds: Vec<Paced>) -> Series {
-    Series { name: lane.server.name.to_owned(), rounds: rounds.into_iter().map(|paced| paced.round).collect() }
+    Series {
+        name: lane.server.name.to_owned(),
+        rounds: rounds.into_iter().map(|paced| paced.round).collect(),
+    }
 }
 
-/// Whether the rate was kept, how late requests were sent, and how busy the server was: if it was
-/// idle for a good part of a round that missed the rate, the client could not keep it.
+/// Reports whether the rate was kept, how late requests were sent, and how busy the server was. If
+/// a round missed the rate although the server was idle for a good part of it, the client was the
+/// limit.
 fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
     let late = Spread::of(rounds.iter().map(|paced| paced.late_p99_us)).text(1);
     let missed = rounds.iter().filter(|paced| !paced.kept).count();
@@ -97,12 +110,12 @@ fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
         0 => format!("{rate} requests/s were kept in every round"),
         _ => format!("{rate} requests/s were NOT KEPT in {missed} of {} rounds", rounds.len()),
     };
-    // Microseconds of CPU in a second, as a share.
+    // Microseconds of CPU per second, as a percentage.
     let busy = |paced: &Paced| paced.round.cpu_us * paced.round.per_second / 1e4;
     let busy = Spread::of(rounds.iter().map(busy)).text(0);
     format!(
-        "{name}: {kept}; p99 from when a request was due until it was sent: {late} us; the server was \
-         busy for {busy} % of the time."
+        "{name}: {kept}; p99 from a request's due time until it was sent: {late} us; the \
+         server was busy for {busy} % of the time."
     )
 }
 
@@ -115,5 +128,8 @@ fn figures(series: &[Series]) -> Vec<Figure> {
         unit: "x",
         at_most: None,
     };
-    [floors].into_iter().chain(before.iter().map(|before| compare::requests("", purser, before, None))).collect()
+    [floors]
+        .into_iter()
+        .chain(before.iter().map(|before| compare::requests("", purser, before, None)))
+        .collect()
 }

@@ -1,4 +1,5 @@
-//! `peers`: Purser beside the services that it replaces and the floor, one core each, the same population in all of them.
+//! `peers`: Purser beside the Go services that it replaces and the floor, one core each, all with
+//! the same population.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::check;
@@ -10,10 +11,13 @@ use crate::rounds::{Lane, Series, Spread, measure};
 use crate::server::{Memory, Subject};
 use crate::wrk::{Load, Script};
 
-/// What is measured, and how much of the best peer's CPU a request it may take.
-const READS: [(Script, &str, f64); 3] =
-    [(Script::Balance, "balance", 0.7), (Script::Stats, "stats 7d", 0.5), (Script::Batch, "batch of 100", 0.3)];
-/// The same for memory.
+/// Measured reads, and the target: Purser's CPU per request relative to the best peer's.
+const READS: [(Script, &str, f64); 3] = [
+    (Script::Balance, "balance", 0.7),
+    (Script::Stats, "stats 7d", 0.5),
+    (Script::Batch, "batch of 100", 0.3),
+];
+/// Target for memory, relative to the smallest peer's.
 const MEMORY: f64 = 0.3;
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
@@ -22,20 +26,29 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let users = bench.options.users_or(&[MILLION])[0];
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
     let subjects = [Subject::purser(core)].into_iter().chain(peers::build()?);
-    let loaded: Vec<Loaded> =
-        subjects.map(|subject| Loaded::of(&subject, users, &bench.options, bench.cores)).collect::<Result<_>>()?;
-    // Before the load, which a collected heap remembers.
-    let memory: Vec<u64> = loaded.iter().map(|l| Ok(l.server.memory()?.rss)).collect::<Result<_>>()?;
+    let loaded: Vec<Loaded> = subjects
+        .map(|subject| Loaded::of(&subject, users, &bench.options, bench.cores))
+        .collect::<Result<_>>()?;
+    // Before the reads, because a garbage-collected heap stays grown after a load.
+    let memory: Vec<u64> =
+        loaded.iter().map(|l| Ok(l.server.memory()?.rss)).collect::<Result<_>>()?;
 
     let (mut rows, mut figures) = (Vec::new(), Vec::new());
     for (script, what, at_most) in READS {
         loaded.iter().try_for_each(|loaded| loaded.check(0))?;
-        let floor = Subject::floor(core, check::typical_answer(&loaded[0].server, &loaded[0].tally, script)?)?;
+        let floor = Subject::floor(
+            core,
+            check::typical_answer(&loaded[0].server, &loaded[0].tally, script)?,
+        )?;
         let floor = floor.start(core)?;
         let servers = loaded.iter().map(|loaded| &loaded.server).chain([&floor]);
         let load = Load { script, connections, ids: &loaded[0].ids, port: None, core: None };
         let lanes: Vec<_> = servers
-            .map(|server| Lane { name: format!("{what}: {}", server.name), server, loads: vec![load] })
+            .map(|server| Lane {
+                name: format!("{what}: {}", server.name),
+                server,
+                loads: vec![load],
+            })
             .collect();
         let series = measure(&lanes, &bench.options.plan(bench.cores))?;
         drop(lanes);
@@ -45,29 +58,45 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         figures.push(against_the_best(&series, what, at_most));
     }
     figures.push(share_of_memory(&memory));
-    let named = loaded.iter().zip(&memory).map(|(l, &rss)| format!("{} {}", l.server.name, Memory::mib(rss)));
+    let named = loaded
+        .iter()
+        .zip(&memory)
+        .map(|(l, &rss)| format!("{} {}", l.server.name, Memory::mib(rss)));
     let notes = vec![
-        format!("RSS with {} users, before the reads, MiB: {}.", short(users), named.collect::<Vec<_>>().join(", ")),
-        "The peers have GOGC 100 and the GOMAXPROCS that suits each best on one core: Hertz 2, the others 1."
+        format!(
+            "RSS with {} users, before the reads, MiB: {}.",
+            short(users),
+            named.collect::<Vec<_>>().join(", ")
+        ),
+        "The peers have GOGC 100 and the GOMAXPROCS that suits each best on one core: \
+         Hertz 2, the others 1."
             .to_owned(),
     ];
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
         suite: Suite::Peers,
-        title: format!("Purser and the Go services: {} users, {connections} connections, one core each", short(users)),
+        title: format!(
+            "Purser and the Go services: {} users, {connections} connections, one core each",
+            short(users)
+        ),
         rows,
         figures,
         notes,
     })
 }
 
-/// The first series against the cheapest of the peers, which lie between it and the floor.
+/// The first series against the cheapest peer. The peers are all series but the first and the last,
+/// which is the floor.
 fn against_the_best(series: &[Series], what: &str, at_most: f64) -> Figure {
     let cpu = |series: &Series| series.spread(|round| round.cpu_us).median;
     let peers = &series[1..series.len() - 1];
     let best = peers.iter().min_by(|a, b| cpu(a).total_cmp(&cpu(b))).expect("there are peers");
     Figure {
-        what: format!("CPU a request, {} against {}", series[0].name, best.name.trim_start_matches(what)),
+        what: format!(
+            "CPU a request, {} against {}",
+            series[0].name,
+            best.name.trim_start_matches(what)
+        ),
         value: series[0].against(best),
         decimals: 3,
         unit: "x",

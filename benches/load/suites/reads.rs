@@ -1,4 +1,5 @@
-//! `balance`, `pipelined`, `stats`, `batch`: one read each, against the floor that answers with as many bytes.
+//! `balance`, `pipelined`, `stats`, `batch`: one kind of read each, against the floor with answers
+//! of the same size.
 
 use super::{Bench, CONNECTIONS, short};
 use crate::check;
@@ -26,8 +27,9 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let floor = Subject::floor(core, answer)?.start(core)?;
     let load = Load { script, connections, ids: &loaded.ids, port: None, core: None };
     let servers = [&loaded.server, &floor].into_iter().chain(before.map(|before| &before.server));
-    let lanes: Vec<_> =
-        servers.map(|server| Lane { name: server.name.to_owned(), server, loads: vec![load] }).collect();
+    let lanes: Vec<_> = servers
+        .map(|server| Lane { name: server.name.to_owned(), server, loads: vec![load] })
+        .collect();
     let series = measure(&lanes, &plan)?;
     [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(1))?;
     let (ours, floors) = (loaded.server.memory()?.rss, floor.memory()?.rss);
@@ -49,17 +51,26 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
         unit: " us",
         at_most: Some(0.4),
     });
-    let compared = before.iter().map(|before| compare::requests("", purser, before, Some(compare::AT_MOST)));
+    let compared =
+        before.iter().map(|before| compare::requests("", purser, before, Some(compare::AT_MOST)));
     Ok(Report {
         suite,
-        title: format!("{what}: {} users, {connections} connections", short(loaded.population.users)),
+        title: format!(
+            "{what}: {} users, {connections} connections",
+            short(loaded.population.users)
+        ),
         rows: report::rows(&series),
         figures: [ratio].into_iter().chain(per_balance).chain(compared).collect(),
-        notes: vec![format!("RSS afterwards, MiB: purser {}, floor {}.", Memory::mib(ours), Memory::mib(floors))],
+        notes: vec![format!(
+            "RSS afterwards, MiB: purser {}, floor {}.",
+            Memory::mib(ours),
+            Memory::mib(floors)
+        )],
     })
 }
 
-/// The floor's answers are all of one size, so bytes a request tell whether wrk counted each answer once, pipelined too.
+/// Checks that wrk counted each answer once, pipelined ones too: the floor's answers all have one
+/// size, so bytes per request show it.
 fn right_count(floor: &Series, answer_bytes: f64) -> Result<()> {
     let bytes = floor.spread(|round| round.bytes).median;
     if (bytes / answer_bytes - 1.0).abs() < 0.01 {

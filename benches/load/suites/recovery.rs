@@ -1,7 +1,9 @@
-//! `recovery`: how long a start takes from a snapshot of a whole population and a tail of log: a tenth of an entry a user.
+//! `recovery`: time of a start from a snapshot of a whole population and a log tail of one entry
+//! per ten users.
 //!
-//! The data is made by feeding a server that takes no snapshot, starting it again so that it takes one of everything, and feeding it the tail.
-//! Starts are measured twice, before the tail and after it: the difference is what the tail costs.
+//! The data is made by feeding a server that takes no snapshot, restarting it so that it takes one
+//! of everything, and feeding it the tail. Starts are measured before the tail and after it; the
+//! difference is the cost of the tail.
 
 use std::time::{Duration, Instant};
 
@@ -20,31 +22,32 @@ use crate::sys;
 use crate::tally::Tally;
 
 const AT_MOST_SECONDS: f64 = 10.0;
-/// The figure is asked of so many users.
+/// Users for which the target applies.
 const ASKED_USERS: u64 = 10 * MILLION;
-/// Fewer have less log than a snapshot begins at.
+/// Smallest population whose log reaches the snapshot threshold.
 const LEAST_USERS: u64 = 3_000;
-/// Users for one entry of the tail.
+/// Users per entry of the tail.
 const USERS_PER_ENTRY: u64 = 10;
 const STARTS: usize = 3;
-/// More log than any suite writes, in MiB.
+/// Snapshot threshold in MiB above the log that any suite writes.
 const NO_SNAPSHOT: u64 = 1 << 20;
-/// How long a snapshot may take.
+/// Longest wait for a snapshot.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// Starts of one kind.
+/// Measured starts from one kind of data.
 struct Starts {
     name: &'static str,
     seconds: Vec<f64>,
     cpu: Vec<f64>,
     rss: u64,
-    said: String,
+    log_line: String,
 }
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let users = bench.options.users_or(&[ASKED_USERS])[0].max(LEAST_USERS);
-    let (population, tail) = (Population { users, seed: bench.options.seed }, users.div_ceil(USERS_PER_ENTRY));
+    let (population, tail) =
+        (Population { users, seed: bench.options.seed }, users.div_ceil(USERS_PER_ENTRY));
     let data = DataDir::new(bench.options.dir.as_deref())?;
     let (cores, mut tally) = (bench.cores, Tally::new(&population));
     eprintln!("feeding {} entries of {users} users", population.len());
@@ -67,28 +70,37 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     server.stop()?;
     let both = starts("a snapshot and a tail", &data, cores, &tally, STARTS)?;
     let touches = first_touches(cores, both.rss)?;
-    let tail_seconds =
-        Spread::of(both.seconds.iter().copied()).median - Spread::of(snapshot.seconds.iter().copied()).median;
+    let tail_seconds = Spread::of(both.seconds.iter().copied()).median
+        - Spread::of(snapshot.seconds.iter().copied()).median;
     let rate = |count: u64, seconds: f64| format!("{:.2} M a second", count as f64 / seconds / 1e6);
     let notes = vec![
         format!(
-            "Disk: {}. The page cache is warm but for what was written directly and not read since.",
+            "Disk: {}. The page cache is warm, except for direct writes that were not read since.",
             data.medium()
         ),
         format!(
-            "Parts: {} users in a snapshot of {} MiB, {}; a tail of {tail} entries, {}; a log of {} entries, {}.",
+            "Parts: {} users in a snapshot of {} MiB, {}; a tail of {tail} entries, {}; \
+             a log of {} entries, {}.",
             short(users),
             Memory::mib(snapshot_bytes),
             rate(users, Spread::of(snapshot.seconds.iter().copied()).median),
-            if tail_seconds > 0.0 { rate(tail, tail_seconds) } else { "too fast to tell".to_owned() },
+            if tail_seconds > 0.0 {
+                rate(tail, tail_seconds)
+            } else {
+                "too fast to measure".to_owned()
+            },
             population.len(),
             rate(population.len(), log.seconds[0]),
         ),
-        format!("What the last start said: {}.", both.said),
+        format!("Log line of the last start: {}.", both.log_line),
     ];
     let mut report = Report {
         suite: Suite::Recovery,
-        title: format!("Starts: {} users, a tail of {} entries, one core", short(users), short(tail)),
+        title: format!(
+            "Starts: {} users, a tail of {} entries, one core",
+            short(users),
+            short(tail)
+        ),
         rows: rows(&[&log, &snapshot, &both], users),
         figures: vec![
             Figure {
@@ -99,7 +111,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
                 at_most: (users >= ASKED_USERS).then_some(AT_MOST_SECONDS),
             },
             Figure {
-                what: "a first touch of as much memory, by a thread that does nothing else on that core".to_owned(),
+                what: "first touch of as much memory, by an otherwise idle thread on that core"
+                    .to_owned(),
                 value: Spread::of(touches.iter().copied()),
                 decimals: 2,
                 unit: " s",
@@ -112,9 +125,16 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     Ok(report)
 }
 
-/// Starts a server on `data` as often, checks what it answers each time, and stops it.
-fn starts(name: &'static str, data: &DataDir, cores: Cores, tally: &Tally, count: usize) -> Result<Starts> {
-    let mut starts = Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, said: String::new() };
+/// Starts a server on `data` `count` times, checks its answers each time, and stops it.
+fn starts(
+    name: &'static str,
+    data: &DataDir,
+    cores: Cores,
+    tally: &Tally,
+    count: usize,
+) -> Result<Starts> {
+    let mut starts =
+        Starts { name, seconds: Vec::new(), cpu: Vec::new(), rss: 0, log_line: String::new() };
     for turn in 0..count {
         let clock = Instant::now();
         let server = Subject::durable(cores.server, data, Some(NO_SNAPSHOT)).start(cores.server)?;
@@ -122,12 +142,13 @@ fn starts(name: &'static str, data: &DataDir, cores: Cores, tally: &Tally, count
         starts.cpu.push(server.cpu()?.as_secs_f64());
         check::check(&server, tally, turn)?;
         starts.rss = server.memory()?.rss;
-        starts.said = loaded(server)?;
+        starts.log_line = loaded(server)?;
     }
     Ok(starts)
 }
 
-/// The seconds that memory itself takes on this machine: a virtual one may have to ask its hypervisor for each page.
+/// Seconds for the first touch of as much memory on this machine: a virtual machine may have to ask
+/// its hypervisor for each page.
 fn first_touches(cores: Cores, bytes: u64) -> Result<Vec<f64>> {
     let touch = || {
         sys::pin(cores.server).context("pinning")?;
@@ -137,11 +158,12 @@ fn first_touches(cores: Cores, bytes: u64) -> Result<Vec<f64>> {
     std::thread::scope(|scope| scope.spawn(touch).join().expect("touching memory panicked"))
 }
 
-/// What a server said of its loading, less where from: kept results have no paths in them.
+/// The server's log line about loading, without the path: kept results contain no paths.
 fn loaded(server: Running) -> Result<String> {
     let said = server.leave()?;
     let line = said.iter().find_map(|line| line.strip_prefix("data: ")?.split_once(": "));
-    line.map(|(_, what)| what.to_owned()).ok_or_else(|| Error::new("the server did not say what it loaded"))
+    line.map(|(_, what)| what.to_owned())
+        .ok_or_else(|| Error::new("the server did not log what it loaded"))
 }
 
 fn wait_for_snapshot(data: &DataDir) -> Result<()> {
@@ -156,8 +178,11 @@ fn wait_for_snapshot(data: &DataDir) -> Result<()> {
 }
 
 fn rows(kinds: &[&Starts], users: u64) -> Vec<Vec<String>> {
-    let mut rows =
-        vec![["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes a user"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes a user"]
+            .map(String::from)
+            .to_vec(),
+    ];
     for starts in kinds {
         rows.push(vec![
             starts.name.to_owned(),

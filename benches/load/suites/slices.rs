@@ -1,5 +1,7 @@
-//! `slices`: what several slices cost a balance, and what the way to another core costs. One server for each number of slices, all up side by
-//! side. Where a server uses both CPUs, a wrk runs on each, so cores and load tools share them evenly. CPU is without the time in which a core looked out for answers of another.
+//! `slices`: what several slices cost a balance, and what a request to another core costs. There is
+//! one server for each number of slices, and all run at the same time. Where a server uses both
+//! CPUs, a wrk runs on each, so cores and load tools share them evenly. CPU time excludes the time
+//! that a core spent spinning for replies of another core.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::compare;
@@ -13,9 +15,9 @@ use crate::wrk::{Load, Script};
 use purser::ledger::id::UserId;
 
 const SLICES: [u32; 4] = [1, 2, 4, 8];
-/// Those of them with which an older build is compared.
+/// Numbers of slices that are compared with an older build.
 const COMPARED: [u32; 3] = [1, 2, 8];
-/// Asked for, in microseconds a request of which half had to go to the other core.
+/// Target for one request in two going to the other core, in microseconds per request.
 const HOP_US: f64 = 0.6;
 const OWN_PORT: f64 = 1.02;
 const GROWTH: f64 = 1.15;
@@ -26,7 +28,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
     let cores = bench.cores;
     let cpus = [cores.server, cores.load];
-    let load = |slices: u32| Loaded::of(&Subject::slices(&cpus, slices), users, &bench.options, cores);
+    let load =
+        |slices: u32| Loaded::of(&Subject::slices(&cpus, slices), users, &bench.options, cores);
     let loaded: Vec<Loaded> = SLICES.into_iter().map(load).collect::<Result<_>>()?;
     let older = |slices: u32| bench.options.older(Subject::slices(&cpus, slices));
     let before: Vec<Loaded> = COMPARED
@@ -42,7 +45,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .map(|slice| Ids::write_some(&two.population, |user| UserId(user).slice(2) == slice))
         .collect::<Result<_>>()?;
     let script = Script::Balance;
-    // A wrk beside each core, for its port.
+    // A wrk on each core's CPU, for that core's port.
     let beside = |slice: usize, ids| Load {
         script,
         connections: connections / 2,
@@ -50,21 +53,47 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         port: ports.get(slice).copied(),
         core: Some(cpus[slice]),
     };
-    let lane = |name: &str, of: usize, loads| Lane { name: name.to_owned(), server: &loaded[of].server, loads };
-    let all = |of: usize| Load { script, connections, ids: &loaded[of].ids, port: None, core: None };
+    let lane = |name: &str, of: usize, loads| Lane {
+        name: name.to_owned(),
+        server: &loaded[of].server,
+        loads,
+    };
+    let all =
+        |of: usize| Load { script, connections, ids: &loaded[of].ids, port: None, core: None };
     let mut lanes = vec![
         lane("1 slice", 0, vec![all(0)]),
-        lane("2 slices, one port, its users", 1, vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }]),
-        lane("2 slices, both ports, their users", 1, vec![beside(0, &own[0]), beside(1, &own[1])]),
-        lane("2 slices, both ports, half of the users the other's", 1, vec![beside(0, &two.ids), beside(1, &two.ids)]),
+        lane(
+            "2 slices, one port, its core's users",
+            1,
+            vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }],
+        ),
+        lane(
+            "2 slices, both ports, each core's users",
+            1,
+            vec![beside(0, &own[0]), beside(1, &own[1])],
+        ),
+        lane(
+            "2 slices, both ports, half of the users on the other core",
+            1,
+            vec![beside(0, &two.ids), beside(1, &two.ids)],
+        ),
     ];
     for (of, slices) in SLICES.into_iter().enumerate() {
         let load = |&core| Load { connections: connections / 2, core: Some(core), ..all(of) };
-        lanes.push(lane(&format!("{slices} slices, both CPUs loaded"), of, cpus.iter().map(load).collect()));
+        lanes.push(lane(
+            &format!("{slices} slices, both CPUs loaded"),
+            of,
+            cpus.iter().map(load).collect(),
+        ));
     }
     let current = lanes.len();
     for (before, slices) in before.iter().zip(COMPARED) {
-        let load = |&core| Load { connections: connections / 2, core: Some(core), ids: &before.ids, ..all(0) };
+        let load = |&core| Load {
+            connections: connections / 2,
+            core: Some(core),
+            ids: &before.ids,
+            ..all(0)
+        };
         let name = format!("before, {slices} slices, both CPUs loaded");
         lanes.push(Lane { name, server: &before.server, loads: cpus.iter().map(load).collect() });
     }
@@ -74,20 +103,31 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     loaded.into_iter().chain(before).try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
         suite: Suite::Slices,
-        title: format!("GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections", short(users)),
+        title: format!(
+            "GET balance: 1 to 8 slices on 2 CPUs, {} users, {connections} connections",
+            short(users)
+        ),
         rows: report::rows(&series),
-        figures: figures(&series[..current]).into_iter().chain(compared(series.split_at(current))).collect(),
+        figures: figures(&series[..current])
+            .into_iter()
+            .chain(compared(series.split_at(current)))
+            .collect(),
         notes: vec![
-            "Beyond the hop: CPU a request, less what the requests that went to another core cost by the figure above, against one slice.".to_owned(),
+            "Beyond the hop: CPU a request without the cost of requests that went to another core \
+             (by the figure above), against one slice."
+                .to_owned(),
         ],
     })
 }
 
-/// The lanes with both CPUs loaded, which are the current build's last ones, against the older
-/// build's.
+/// Compares the lanes with both CPUs loaded, the last lanes of the current build, with those of the
+/// older build.
 fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
     let shared = &current[current.len() - SLICES.len()..];
-    let after = COMPARED.iter().filter_map(|slices| SLICES.iter().position(|of| of == slices)).map(|of| &shared[of]);
+    let after = COMPARED
+        .iter()
+        .filter_map(|slices| SLICES.iter().position(|of| of == slices))
+        .map(|of| &shared[of]);
     let pairs = after.zip(before).zip(COMPARED);
     pairs
         .map(|((after, before), slices)| {
@@ -97,12 +137,14 @@ fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
 }
 
 fn figures(series: &[Series]) -> Vec<Figure> {
-    let [one, port, own, half, shared, more @ ..] = series else { unreachable!("a series for each lane") };
+    let [one, port, own, half, shared, more @ ..] = series else {
+        unreachable!("a series for each lane")
+    };
     let rounds = own.rounds.iter().zip(&half.rounds);
     let hop = Spread::of(rounds.map(|(own, half)| half.cpu_us - own.cpu_us));
     let mut figures = vec![
         Figure {
-            what: "half of the users the other core's: CPU a request more".to_owned(),
+            what: "half of the users on the other core: additional CPU a request".to_owned(),
             value: hop,
             decimals: 3,
             unit: " us",
@@ -118,7 +160,7 @@ fn figures(series: &[Series]) -> Vec<Figure> {
     ];
     for (series, slices) in more.iter().zip(&SLICES[1..]) {
         let share = f64::from(slices - 1) / f64::from(*slices);
-        // A hop that costs nothing is no discount.
+        // A negative hop cost is noise, and no discount.
         let hops_us = share * 2.0 * hop.median.max(0.0);
         let beyond = |(more, one): (&Round, &Round)| (more.cpu_us - hops_us) / one.cpu_us;
         figures.push(Figure {

@@ -1,9 +1,10 @@
 //! `snapshot`: GET balance while a snapshot is written.
 //!
-//! Two servers hold one population. One takes no snapshot; the other begins one as soon as it has started, for it has nothing but a log.
-//! They are loaded in turn, and the second is paused while it is not. A round counts only if the snapshot went on all through it;
-//! when it was over too soon, the server is started anew, from the same log. In the end the second takes entries as well, and
-//! reads at half of the rate that the first reached.
+//! Two servers hold the same population. One takes no snapshot; the other starts with only a log,
+//! and so begins a snapshot at once. They are loaded in turn, and the second is paused while the
+//! first is measured. A round counts only if the snapshot was being written throughout; if it ended
+//! too soon, the server is started again from the same log. At the end the second server also takes
+//! entries, and serves reads at half of the rate that the first reached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -27,21 +28,22 @@ use crate::wrk::{Load, Script};
 const AT_MOST: f64 = 1.15;
 const AT_MOST_US: f64 = 500.0;
 const ENTRIES_A_SECOND: f64 = 50_000.0;
-/// Below this a snapshot is over before a round is, and the figures say nothing.
+/// Below this many users a snapshot ends before a round does, and the figures have no meaning.
 const ENOUGH_USERS: u64 = MILLION;
-/// How long rounds may be, in seconds, for each million users: a snapshot of them takes five, and half of that when entries come in.
+/// Longest rounds, in seconds per million users: a snapshot of a million users takes five seconds,
+/// and half of that with incoming entries.
 const LONGEST: f64 = 3.0;
 const LONGEST_FED: f64 = 1.0;
-/// More log than any suite writes, in MiB.
+/// Snapshot threshold in MiB above the log that any suite writes.
 const NO_SNAPSHOT: u64 = 1 << 20;
-/// So often a round may begin too late in a snapshot.
+/// How often a round is retried because the snapshot ended before it.
 const ATTEMPTS: usize = 3;
 
-/// The server that writes a snapshot, started anew when it is done with one.
+/// The server that writes a snapshot; it is started again once its snapshot is done.
 struct Writer<'a> {
     log: &'a DataDir,
     cores: Cores,
-    /// Few users: their snapshots are done at once, and nothing can be asked.
+    /// Too few users: their snapshots are done at once, and no target applies.
     hopeless: bool,
     running: Option<(DataDir, Running)>,
 }
@@ -83,7 +85,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut notes = half.notes;
     notes.insert(0, format!("Disk: {}.", log.medium()));
     if !judged {
-        notes.push("Snapshots of so few users are over before a round is: the figures say nothing.".to_owned());
+        notes.push(
+            "Snapshots of so few users end before a round does: the figures have no meaning."
+                .to_owned(),
+        );
     }
     Ok(Report {
         suite: Suite::Snapshot,
@@ -102,7 +107,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
                 at_most: judged.then_some(AT_MOST),
             },
             Figure {
-                what: "reads at half load, 50 k entries/s, a snapshot: p99.9 from receive to send, in the server"
+                what: "half load, 50 k entries/s, snapshot: server p99.9, receive to send"
                     .to_owned(),
                 value: half.sends_us,
                 decimals: 1,
@@ -114,20 +119,32 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-/// As many seconds as were asked for, if snapshots of so many users last that long.
+/// The requested seconds, limited to `longest` per million users if targets apply.
 fn at_most(seconds: f64, longest: f64, users: u64) -> f64 {
     let judged = users >= ENOUGH_USERS;
     if judged { seconds.min(longest * users as f64 / MILLION as f64) } else { seconds }
 }
 
-/// Rounds without and with a snapshot, in turn.
-fn rounds(still: &Running, writer: &mut Writer<'_>, load: &Load<'_>, options: &Options) -> Result<[Series; 2]> {
-    let mut all = ["no snapshot", "a snapshot"].map(|name| Series { name: name.to_owned(), rounds: Vec::new() });
+/// Measures rounds without and with a snapshot, in turn.
+fn rounds(
+    still: &Running,
+    writer: &mut Writer<'_>,
+    load: &Load<'_>,
+    options: &Options,
+) -> Result<[Series; 2]> {
+    let mut all = ["no snapshot", "a snapshot"]
+        .map(|name| Series { name: name.to_owned(), rounds: Vec::new() });
     for round in 0..options.rounds {
         let seconds = at_most(options.seconds, LONGEST, load.ids.count);
-        let plan = Plan { rounds: 1, seconds, seed: mix(options.seed ^ round as u64), ..options.plan(writer.cores) };
-        let balance =
-            |server: &Running| measure(&[Lane { name: "balance".to_owned(), server, loads: vec![*load] }], &plan);
+        let plan = Plan {
+            rounds: 1,
+            seconds,
+            seed: mix(options.seed ^ round as u64),
+            ..options.plan(writer.cores)
+        };
+        let balance = |server: &Running| {
+            measure(&[Lane { name: "balance".to_owned(), server, loads: vec![*load] }], &plan)
+        };
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.pause())?;
         let one = balance(still)?;
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.go_on())?;
@@ -145,7 +162,7 @@ fn rounds(still: &Running, writer: &mut Writer<'_>, load: &Load<'_>, options: &O
 }
 
 impl Writer<'_> {
-    /// Does something while a snapshot is written, all through.
+    /// Runs `work` entirely while a snapshot is written.
     fn meanwhile<R>(&mut self, mut work: impl FnMut(&Running) -> Result<R>) -> Result<R> {
         for _ in 0..ATTEMPTS {
             let (data, server) = match self.running.take() {
@@ -162,15 +179,17 @@ impl Writer<'_> {
                 return Ok(result);
             }
         }
-        Err(Error::new("a snapshot is over sooner than a round: more users or fewer --seconds are needed"))
+        Err(Error::new("a snapshot ends before a round: more users or fewer --seconds are needed"))
     }
 
-    /// A server that begins a snapshot.
+    /// Starts a server that begins a snapshot.
     fn start(&self) -> Result<(DataDir, Running)> {
         let data = self.log.linked()?;
-        // Less than there is, so that a snapshot is due; enough that entries are not yet refused for want of one.
+        // Less than the existing log, so that a snapshot is due; enough that entries are not
+        // refused for lack of a snapshot.
         let after_mib = ((data.bytes("log-")? / 4) >> 20).max(1);
-        let server = Subject::durable(self.cores.server, &data, Some(after_mib)).start(self.cores.server)?;
+        let server =
+            Subject::durable(self.cores.server, &data, Some(after_mib)).start(self.cores.server)?;
         Ok((data, server))
     }
 }
@@ -180,13 +199,18 @@ struct HalfLoad {
     notes: Vec<String>,
 }
 
-/// Reads at a fixed rate while entries come in and a snapshot is written, on servers that do nothing else: what they say at
-/// their end is of this alone.
-fn half_load(writer: &mut Writer<'_>, population: Population, tally: Tally, pace: Pace) -> Result<HalfLoad> {
+/// Reads at a fixed rate while entries come in and a snapshot is written, on servers that do
+/// nothing else, so that their log lines at shutdown cover only this load.
+fn half_load(
+    writer: &mut Writer<'_>,
+    population: Population,
+    tally: Tally,
+    pace: Pace,
+) -> Result<HalfLoad> {
     const TIMES: usize = 3;
     let (mut sends, mut clients, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for turn in 0..TIMES {
-        // A server of its own for each: none that has served wrk.
+        // A fresh server for each turn, never loaded by wrk.
         writer.running = None;
         let mut measured = None;
         let done = writer.meanwhile(|server| {
@@ -199,32 +223,41 @@ fn half_load(writer: &mut Writer<'_>, population: Population, tally: Tally, pace
         check::check(&server, &tally, turn)?;
         clients.push(latencies.us(0.999)?);
         let said = server.leave()?;
-        let turns = said.iter().find(|line| line.starts_with("turns: ")).context("the server tells its turns")?;
-        let us = turns.split_once("received to sent").and_then(|(_, rest)| rest.split_once("p99.9 "));
+        let turns = said
+            .iter()
+            .find(|line| line.starts_with("turns: "))
+            .context("the server logs its turns")?;
+        let us =
+            turns.split_once("received to sent").and_then(|(_, rest)| rest.split_once("p99.9 "));
         let us = us.and_then(|(_, rest)| rest.split(' ').next()?.parse().ok());
         sends.push(us.context(format!("a p99.9 in: {turns}"))?);
         notes.push(format!(
-            "Half load, {:.0} reads/s and {entries} entries in {} s: the server says: {turns}.",
+            "Half load, {:.0} reads/s and {entries} entries in {} s: the server logs: {turns}.",
             pace.per_second, pace.seconds
         ));
     }
     let clients = Spread::of(clients.into_iter()).text(0);
     notes.push(format!(
-        "Half load at the client, on the core that also makes the entries: p99.9 from when a read was due to its answer, {clients} us; \
-         the reads are of users who wait for no write."
+        "Half load at the client, on the core that also makes the entries: p99.9 from a read's due \
+         time to its answer, {clients} us; the reads are of users without pending writes."
     ));
     Ok(HalfLoad { sends_us: Spread::of(sends.into_iter()), notes })
 }
 
-/// Reads and entries side by side; the entries are of users of odd index, the reads of the others.
-fn mixed(server: &Running, population: Population, tally: Tally, pace: &Pace) -> Result<(Latencies, Tally, u64)> {
+/// Runs reads and entries at the same time: entries for users of odd index, reads of the others.
+fn mixed(
+    server: &Running,
+    population: Population,
+    tally: Tally,
+    pace: &Pace,
+) -> Result<(Latencies, Tally, u64)> {
     let odd = population.more().filter(|entry| entry.user % 2 == 1);
     let mut feeder = Feeder::new(server, Dialect::Http, population, tally, odd);
     let stop = AtomicBool::new(false);
     let (latencies, entries) = std::thread::scope(|scope| {
         let fed = scope.spawn(|| feeder.send_paced(ENTRIES_A_SECOND, &stop));
         let latencies = paced::read(server, &population, Users::Even, Answers::Balances, pace);
-        stop.store(true, Ordering::Relaxed); // Relaxed: nothing else is told by it
+        stop.store(true, Ordering::Relaxed); // Relaxed: the flag publishes no other data
         (latencies, fed.join().expect("the feeder panicked"))
     });
     Ok((latencies?.latencies, feeder.tally, entries?))

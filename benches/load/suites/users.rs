@@ -1,4 +1,5 @@
-//! `users`: GET balance from few to many users, each population in a server of its own, all up side by side.
+//! `users`: GET balance with few to many users; each population has its own server, and all run at
+//! the same time.
 
 use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::error::Result;
@@ -13,8 +14,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let sizes = bench.options.users_or(&[10_000, MILLION, 10 * MILLION]);
     let connections = bench.options.connections_or(&[CONNECTIONS])[0];
-    let loaded: Vec<Loaded> =
-        sizes.iter().map(|&users| Loaded::new(users, &bench.options, bench.cores)).collect::<Result<_>>()?;
+    let loaded: Vec<Loaded> = sizes
+        .iter()
+        .map(|&users| Loaded::new(users, &bench.options, bench.cores))
+        .collect::<Result<_>>()?;
     loaded.iter().try_for_each(|loaded| loaded.check(0))?;
     let lanes: Vec<Lane<'_>> = loaded.iter().map(|loaded| lane(loaded, connections)).collect();
     let series = measure(&lanes, &bench.options.plan(bench.cores))?;
@@ -42,6 +45,12 @@ fn lane(loaded: &Loaded, connections: usize) -> Lane<'_> {
     Lane {
         name: format!("{} users", short(loaded.population.users)),
         server: &loaded.server,
-        loads: vec![Load { script: Script::Balance, connections, ids: &loaded.ids, port: None, core: None }],
+        loads: vec![Load {
+            script: Script::Balance,
+            connections,
+            ids: &loaded.ids,
+            port: None,
+            core: None,
+        }],
     }
 }

@@ -1,4 +1,5 @@
-//! The lines of the files that are imported: plain or gzipped, by their first bytes, or the standard input.
+//! Input lines of an import, from plain or gzipped files (told apart by their first bytes) or from
+//! standard input.
 
 use crate::engine::Failure;
 use flate2::bufread::MultiGzDecoder;
@@ -9,18 +10,18 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// A longer line is no entry: the feed takes no larger body.
+/// Longest line that can be an entry: the feed takes no larger body.
 pub const LINE_BYTES: usize = 8 << 20;
-/// So much of a line is shown, or kept to be shown.
+/// Bytes of a line that are shown, or kept to be shown.
 pub const SHOWN_BYTES: usize = 64 << 10;
-/// Bytes that are read at a time.
+/// Bytes of one read.
 const READ_BYTES: usize = 256 << 10;
-/// What gzipped files begin with.
+/// First bytes of a gzipped file.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// The name of the standard input.
+/// File name that means standard input.
 pub const STANDARD: &str = "-";
 
-/// A file's lines, one after the other.
+/// Reader of one file's lines, in order.
 pub struct Input {
     name: String,
     reader: Box<dyn BufRead>,
@@ -29,16 +30,17 @@ pub struct Input {
     can_be_read_again: bool,
 }
 
-/// What [`Input::line`] has read.
+/// A line that [`Input::line`] has read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// Where it begins in the file, or in what it unpacks to.
+pub struct InputLine {
+    /// Offset of its first byte in the file, or in the unpacked text.
     pub offset: u64,
-    /// Whether it is whole; else it is longer than [`LINE_BYTES`], and what there is of it is its beginning.
+    /// Whether the line is complete. If not, it is longer than [`LINE_BYTES`], and only its
+    /// beginning was kept.
     pub is_whole: bool,
 }
 
-/// Counts what is read through it.
+/// Counts the bytes read through it.
 struct Counted<R> {
     from: R,
     taken: Rc<Cell<u64>>,
@@ -53,7 +55,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 impl Input {
-    /// Opens a file; `-` is the standard input. `taken` counts the bytes that were read, of all files.
+    /// Opens a file; `-` is standard input. `taken` counts the bytes read from all files.
     pub fn open(name: &str, taken: Rc<Cell<u64>>) -> Result<Self, Failure> {
         let failed = |operation| Failure::of(operation, name);
         let (from, is_file): (Box<dyn Read>, bool) = if name == STANDARD {
@@ -73,11 +75,17 @@ impl Input {
         } else {
             Box::new(whole)
         };
-        Ok(Self { name: name.to_owned(), reader, taken, offset: 0, can_be_read_again: is_file && !is_packed })
+        Ok(Self {
+            name: name.to_owned(),
+            reader,
+            taken,
+            offset: 0,
+            can_be_read_again: is_file && !is_packed,
+        })
     }
 
-    /// Reads the next line into `line`, without its line feed; `None` behind the last.
-    pub fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<Line>, Failure> {
+    /// Reads the next line into `line`, without its line feed; `None` after the last.
+    pub fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<InputLine>, Failure> {
         line.clear();
         let (start, mut is_whole) = (self.offset, true);
         loop {
@@ -87,7 +95,7 @@ impl Input {
                 Err(error) => return Err(Failure::new("read", self.name.as_str(), error)),
             };
             if ahead.is_empty() {
-                return Ok((self.offset > start).then_some(Line { offset: start, is_whole }));
+                return Ok((self.offset > start).then_some(InputLine { offset: start, is_whole }));
             }
             let end = memchr::memchr(b'\n', ahead);
             let part = &ahead[..end.unwrap_or(ahead.len())];
@@ -102,17 +110,17 @@ impl Input {
             self.reader.consume(used);
             self.offset += used as u64;
             if end.is_some() {
-                return Ok(Some(Line { offset: start, is_whole }));
+                return Ok(Some(InputLine { offset: start, is_whole }));
             }
         }
     }
 
-    /// Bytes that were read, of all files.
+    /// Bytes read from all files.
     pub fn taken(&self) -> u64 {
         self.taken.get()
     }
 
-    /// Whether [`Again`] finds its lines.
+    /// Whether [`Again`] can read this file's lines a second time.
     pub const fn can_be_read_again(&self) -> bool {
         self.can_be_read_again
     }
@@ -125,17 +133,17 @@ pub struct Again {
 }
 
 impl Again {
-    /// What can be shown of the line that begins at `offset`.
+    /// The line that begins at `offset`, up to [`SHOWN_BYTES`].
     pub fn line(&mut self, name: &str, offset: u64) -> Result<Vec<u8>, Failure> {
         if self.open.as_ref().is_none_or(|(path, _)| path.as_os_str() != name) {
             let file = File::open(name).map_err(Failure::of("open", name))?;
             self.open = Some((PathBuf::from(name), file));
         }
         let (_, file) = self.open.as_ref().expect("it was just opened");
-        let (mut line, mut room) = (Vec::new(), 1 << 10);
+        let (mut line, mut limit) = (Vec::new(), 1 << 10);
         loop {
             let before = line.len();
-            line.resize(room, 0);
+            line.resize(limit, 0);
             let count = match file.read_at(&mut line[before..], offset + before as u64) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => 0,
                 read => read.map_err(Failure::of("read", name))?,
@@ -148,7 +156,7 @@ impl Again {
             if count == 0 || line.len() >= SHOWN_BYTES {
                 return Ok(line);
             }
-            room = (line.len() * 2).min(SHOWN_BYTES);
+            limit = (line.len() * 2).min(SHOWN_BYTES);
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Entries in order to users: the ledger judges, this remembers what the ledger may forget.
+//! Judge of an import: turns sorted entries into users. The ledger judges each entry; the judge
+//! adds what the ledger does not keep.
 //!
-//! The ledger remembers a user's ids for 24 hours; an import knows them all, so an id counts once however far apart its lines are. And the
-//! ledger takes a settlement only behind its hold; an import lets a settlement wait for a hold that was booked at the same time and stands
-//! further back.
+//! - Ids: the ledger remembers a user's ids for 24 hours. An import remembers all of them, so an id
+//!   counts once, however far apart its lines are.
+//! - Settlements: the ledger takes a settlement only after its hold. An import lets a settlement
+//!   wait for a hold that has the same booking time and comes later in the input.
 
 use super::item::Item;
 use crate::engine::Failure;
@@ -11,49 +13,50 @@ use crate::journal::record;
 use crate::ledger::FUTURE_MS;
 use crate::ledger::entry::{Action, EntryRef, Rejection, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::index::{Index, Slot};
+use crate::ledger::index::{Index, UserSlot};
 use crate::ledger::names::Names;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use std::collections::{BTreeMap, HashMap};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// A user with more ids than this leaves no table behind for the next: clearing it would cost more than making one.
+/// Most ids of a user whose table is reused for the next user: clearing a larger one would cost
+/// more than making a new one.
 const KEPT_IDS: usize = 1_024;
 
-/// Takes entries in the order of their [keys](super::item::Key), and makes users of them.
+/// Takes entries in the order of their [keys](super::item::Key), and writes users to a snapshot.
 pub struct Judge {
     now: Millis,
     names: Names,
-    /// Says for whom a slice has no room: for ids that were chosen to share their hash.
+    /// Checks that the slice's index can hold a user: ids may be chosen to share their hash.
     index: Index,
     snapshot: Snapshot,
     current: Option<Current>,
-    counts: Counts,
+    counts: LineCounts,
     scratch: Vec<u8>,
 }
 
-/// What became of the entries that were not rejected.
+/// LineCounts of the entries that were not rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Accepted.
+pub struct LineCounts {
+    /// Accepted entries.
     pub accepted: u64,
-    /// Met before, with equal fields.
+    /// Entries seen before with equal fields.
     pub duplicates: u64,
 }
 
-/// The user whose entries come.
+/// The user whose entries are being judged.
 struct Current {
     user: User,
-    /// Every id that was accepted, and a fingerprint of its fields.
+    /// Every accepted id, with a fingerprint of its entry's fields.
     ids: HashMap<EntryId, u64>,
     at: Millis,
-    /// Settlements booked at `at` whose holds were not met yet, by hold.
+    /// Settlements with booking time `at` whose holds were not seen yet, by hold.
     early: BTreeMap<EntryId, Vec<Vec<u8>>>,
 }
 
 impl Judge {
-    /// A judge whose clock stands at `now`.
+    /// A judge whose clock shows `now`.
     pub fn new(now: Millis, snapshot: Snapshot) -> Self {
         Self {
             now,
@@ -61,18 +64,18 @@ impl Judge {
             index: Index::default(),
             snapshot,
             current: None,
-            counts: Counts::default(),
+            counts: LineCounts::default(),
             scratch: Vec::new(),
         }
     }
 
-    /// Takes the next entry. Those that are refused go to `refuse`.
-    pub fn take<E: From<Failure>>(
+    /// Judges the next entry. A rejected entry is passed to `refuse`.
+    pub fn judge<E: From<Failure>>(
         &mut self,
         bytes: &[u8],
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
     ) -> Result<(), E> {
-        let item = Item::read(bytes).expect("what is sorted was written by this process");
+        let item = Item::decode(bytes).expect("items come from this process, so they are valid");
         let (user, at) = (item.entry.user, item.entry.at);
         if self.current.as_ref().is_none_or(|current| current.user.id() != user) {
             self.end_user(refuse)?;
@@ -83,8 +86,9 @@ impl Judge {
         }
         match self.verdict(&item.entry) {
             Verdict::Rejected(Rejection::PendingNotFound) => {
-                let (Action::Settle { hold, .. } | Action::Void { hold }) = item.entry.action else {
-                    unreachable!("only a settlement names a hold")
+                let (Action::Settle { hold, .. } | Action::Void { hold }) = item.entry.action
+                else {
+                    unreachable!("only a settlement refers to a hold")
                 };
                 self.current().early.entry(hold).or_default().push(bytes.to_vec());
                 Ok(())
@@ -94,7 +98,7 @@ impl Judge {
     }
 
     fn current(&mut self) -> &mut Current {
-        self.current.as_mut().expect("a user's entries come")
+        self.current.as_mut().expect("a user is current while entries are judged")
     }
 
     fn begin_user(&mut self, id: UserId, at: Millis) {
@@ -106,7 +110,7 @@ impl Judge {
         self.current = Some(Current { user: User::new(id), ids, at, early: BTreeMap::new() });
     }
 
-    /// Counts a verdict, and lets settlements follow the hold that they waited for.
+    /// LineCounts a verdict. After an accepted hold, judges the settlements that waited for it.
     fn count<E>(
         &mut self,
         item: &Item<'_>,
@@ -119,8 +123,8 @@ impl Judge {
             Verdict::Rejected(reason) => return refuse(item, reason),
         }
         if verdict == Verdict::Accepted && matches!(item.entry.action, Action::Hold(_)) {
-            let follow = self.current().early.remove(&item.entry.id).unwrap_or_default();
-            self.settle(follow, refuse)?;
+            let waited = self.current().early.remove(&item.entry.id).unwrap_or_default();
+            self.settle(waited, refuse)?;
         }
         Ok(())
     }
@@ -132,15 +136,19 @@ impl Judge {
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
     ) -> Result<(), E> {
         for bytes in waited {
-            let item = Item::read(&bytes).expect("what is sorted was written by this process");
+            let item =
+                Item::decode(&bytes).expect("items come from this process, so they are valid");
             let verdict = self.verdict(&item.entry);
             self.count(&item, verdict, refuse)?;
         }
         Ok(())
     }
 
-    /// No more entries of this time come: the holds that settlements wait for are not there.
-    fn end_of_time<E>(&mut self, refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>) -> Result<(), E> {
+    /// Ends a booking time: settlements that still wait are judged without their holds.
+    fn end_of_time<E>(
+        &mut self,
+        refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
+    ) -> Result<(), E> {
         for waited in std::mem::take(&mut self.current().early).into_values() {
             self.settle(waited, refuse)?;
         }
@@ -155,11 +163,13 @@ impl Judge {
             return Ok(());
         }
         self.end_of_time(refuse)?;
-        let user = &self.current.as_ref().expect("it was just there").user;
+        let user = &self.current.as_ref().expect("a user is current until its end").user;
         if user.version() > 0 {
-            let slot =
-                Slot::try_from(self.snapshot.users()).expect("memory ends long before four thousand million users");
-            self.index.insert(user.id(), slot, |_| false).expect("it had room when the first entry was judged");
+            let slot = UserSlot::try_from(self.snapshot.users())
+                .expect("memory ends long before 2^32 users");
+            self.index
+                .insert(user.id(), slot, |_| false)
+                .expect("the index was checked when the first entry was judged");
             self.snapshot.add(user)?;
         }
         Ok(())
@@ -167,7 +177,8 @@ impl Judge {
 
     /// Judges an entry of the current user, and books it if it is accepted.
     fn verdict(&mut self, entry: &EntryRef<'_>) -> Verdict {
-        let Current { user, ids, .. } = self.current.as_mut().expect("a user's entries come");
+        let Current { user, ids, .. } =
+            self.current.as_mut().expect("a user is current while entries are judged");
         self.scratch.clear();
         record::write(&mut self.scratch, entry, 0);
         let fields = xxh3_64(&self.scratch);
@@ -189,11 +200,11 @@ impl Judge {
         Verdict::Accepted
     }
 
-    /// Every entry was taken. Returns the snapshot, the names that it refers to, and the counts.
+    /// Ends the last user. Returns the snapshot, the names that it refers to, and the counts.
     pub fn finish<E: From<Failure>>(
         mut self,
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
-    ) -> Result<(Snapshot, Names, Counts), E> {
+    ) -> Result<(Snapshot, Names, LineCounts), E> {
         self.end_user(refuse)?;
         Ok((self.snapshot, self.names, self.counts))
     }

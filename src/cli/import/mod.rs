@@ -1,10 +1,11 @@
-//! `purser import`: a history of entries, in any order, to a data directory that `serve` goes on with.
+//! `purser import`: builds a data directory that `serve` continues with, from a history of entries
+//! in any order.
 //!
-//! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded memory ([`item`], [`sort`]), judged by the
-//! ledger ([`judge`]), and become a snapshot, one user after the other
-//! ([`crate::engine::snapshot`]). The snapshot counts from the moment in which the
-//! slice's manifest names it, which is the last step: a process that is killed before has imported nothing. What it leaves behind, a later
-//! import overwrites and the next start removes.
+//! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded
+//! memory ([`item`], [`sort`]), judged by the ledger ([`judge`]), and written to a snapshot, one
+//! user after the other ([`crate::engine::snapshot`]). The last step names the snapshot in the
+//! slice's manifest; until then it does not count, so a process that is killed has imported
+//! nothing. A later import overwrites the files that it left, and the next start removes them.
 
 mod input;
 mod item;
@@ -12,11 +13,11 @@ mod judge;
 mod rejected;
 mod sort;
 
-use super::progress::Progress;
+use super::progress::ProgressMeter;
 use super::text::{count, many, print};
 use super::{Error, REJECTED};
 use crate::api::entry::{self, LineScratch};
-use crate::api::problem::{Code, Problem, blamed};
+use crate::api::problem::{Code, Problem, blamed_field};
 use crate::engine::Failure;
 use crate::engine::directory::{Directory, SliceDirectory};
 use crate::engine::files::Files;
@@ -30,7 +31,7 @@ use crate::slice::source;
 use crate::slice::store::Found;
 use input::{Again, Input, LINE_BYTES, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
-use judge::{Counts, Judge};
+use judge::{Judge, LineCounts};
 use rejected::Rejected;
 use sort::{Sorted, Sorter};
 use std::cell::Cell;
@@ -40,18 +41,19 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Lines, or entries, after which it is shown how far it has come.
+/// Lines, or entries, between two updates of the progress bar.
 const SHOW_EVERY: u64 = 4_096;
-/// What is said of a line that is longer than any entry.
+/// Detail of a rejected line that is longer than any entry.
 const TOO_LONG: &str = "The line is longer than 8 MiB.";
 
-const _: () = assert!(LINE_BYTES == 8 << 20, "what is said of long lines");
+const _: () = assert!(LINE_BYTES == 8 << 20, "TOO_LONG states LINE_BYTES");
 
 /// The flags of `import`.
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXITS, after_help = EXITS)]
 pub struct Arguments {
-    /// Entries, one a line as the feed takes them, in any order; plain or gzipped; - is the standard input
+    /// Entries, one a line as the feed takes them, in any order; plain or gzipped; - is the
+    /// standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 
@@ -59,7 +61,8 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
     data: PathBuf,
 
-    /// File for the lines that are rejected, made with the first of them [default: DIR.rejected.ndjson]
+    /// File for the lines that are rejected, made with the first of them [default:
+    /// DIR.rejected.ndjson]
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 
@@ -70,14 +73,16 @@ pub struct Arguments {
 
 const EXITS: &str = "\
 Import comes first: history that arrives behind live entries would be too old.
-Sorting takes room in DIR while it runs: about half of what the input unpacks to, or one and a half of it if it is packed or piped.
-A rejected line becomes {\"file\",\"line\",\"entry_id\",\"code\",\"field\",\"detail\",\"text\"}; duplicates are counted, not listed.
+Sorting takes room in DIR while it runs: about half of what the input unpacks to, \
+or one and a half of it if it is packed or piped.
+A rejected line becomes {\"file\",\"line\",\"entry_id\",\"code\",\"field\",\"detail\",\
+\"text\"}; duplicates are counted, not listed.
 To begin again, remove DIR.
 
 Exit codes: 0 every line was taken, 4 some lines were rejected and all others taken,
             1 nothing was imported, 2 the command line cannot be used";
 
-/// Where lines come from and where the rejected ones go.
+/// The input lines, and the file of the rejected ones.
 struct Lines {
     files: Vec<String>,
     again: Again,
@@ -85,11 +90,12 @@ struct Lines {
     read: u64,
 }
 
-/// Imports.
+/// Runs an import.
 pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let memory = arguments.memory_mib.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
-    let memory = memory.ok_or_else(|| Error::Usage("--memory-mib must be at least 1, and be there".to_owned()))?;
+    let memory = memory
+        .ok_or_else(|| Error::Usage("--memory-mib must be at least 1, and be there".to_owned()))?;
     if arguments.files.iter().filter(|name| *name == STANDARD).count() > 1 {
         return Err(Error::Usage("the standard input can be read once".to_owned()));
     }
@@ -106,10 +112,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         )));
     }
     let slice = directory.slice(0);
-    let found = without_entries(&arguments.data, &slice)?;
-    let rejected = arguments.rejected.unwrap_or_else(|| beside(&arguments.data));
-    let mut lines =
-        Lines { files: arguments.files, again: Again::default(), rejected: Rejected::new(rejected), read: 0 };
+    let found = recover_empty(&arguments.data, &slice)?;
+    let rejected = arguments.rejected.unwrap_or_else(|| rejected_path(&arguments.data));
+    let mut lines = Lines {
+        files: arguments.files,
+        again: Again::default(),
+        rejected: Rejected::new(rejected),
+        read: 0,
+    };
 
     let sorted = lines.sort(Sorter::new(&slice.path, memory)?, size)?;
     let read_seconds = start.elapsed().as_secs_f64();
@@ -118,10 +128,11 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     lines.rejected.finish()?;
     publish(&slice, &found.manifest, written)?;
     let seconds = start.elapsed().as_secs_f64();
-    lines.sum_up(users, counts);
+    lines.print_summary(users, counts);
     let rate = (lines.read as f64 / seconds.max(1e-6)) as u64;
     print(&format!(
-        "{} MiB written in {seconds:.1} s, {read_seconds:.1} s of them reading; {} sorted, {}; {} lines/s\n\
+        "{} MiB written in {seconds:.1} s, {read_seconds:.1} s of them reading; \
+         {} sorted, {}; {} lines/s\n\
          imported; go on with: purser serve --data {}\n",
         written.bytes >> 20,
         many(runs as u64, "run", "runs"),
@@ -132,7 +143,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     Ok(if lines.rejected.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(REJECTED) })
 }
 
-/// Bytes of all files, each of which must be there; 0 if one of them has no end that is known.
+/// Total size of the files in bytes, each of which must exist; 0 if one of them has no known size.
 fn size(files: &[String]) -> Result<u64, Failure> {
     let mut sum = Some(0);
     for name in files.iter().filter(|name| *name != STANDARD) {
@@ -142,27 +153,29 @@ fn size(files: &[String]) -> Result<u64, Failure> {
     Ok(sum.filter(|_| files.iter().all(|name| name != STANDARD)).unwrap_or(0))
 }
 
-/// `DIR.rejected.ndjson`.
-fn beside(data: &Path) -> PathBuf {
-    // A path that ends with a slash, or with dots, has no name to add to.
+/// Default path of the rejected lines: `DIR.rejected.ndjson`.
+fn rejected_path(data: &Path) -> PathBuf {
+    // A path that ends with a slash, or with dots, has no name to append to.
     let whole = data.canonicalize().unwrap_or_else(|_| data.to_owned());
     let mut name = whole.into_os_string();
     name.push(".rejected.ndjson");
     PathBuf::from(name)
 }
 
-/// Reads what the directory holds, which must be no entries.
-fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Error> {
+/// Recovers the directory's slice, which must hold no entries.
+fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Found, Error> {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
     loop {
-        let is_over = source::step(&mut recovery, &mut slice, &mut files).map_err(|error| match error {
-            source::Error::Disk(failure) => failure.into(),
-            source::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
-        })?;
+        let is_over =
+            source::step(&mut recovery, &mut slice, &mut files).map_err(|error| match error {
+                source::Error::Disk(failure) => failure.into(),
+                source::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
+            })?;
         if slice.book().users() > 0 {
             return Err(Error::Failed(format!(
-                "{} holds entries already. Import comes first, into a new directory: history that arrives behind live entries would be too old",
+                "{} holds entries already. Import comes first, into a new directory: \
+                 history that arrives behind live entries would be too old",
                 data.display()
             )));
         }
@@ -173,15 +186,17 @@ fn without_entries(data: &Path, directory: &SliceDirectory) -> Result<Found, Err
 }
 
 impl Lines {
-    /// Reads all lines. Those that are no entries are rejected, the others sorted.
+    /// Reads all lines. Rejects those that are no entries and sorts the others.
     fn sort(&mut self, mut sorter: Sorter, size: u64) -> Result<Sorted, Error> {
-        let mut progress = Progress::new("reading");
+        let mut progress = ProgressMeter::new("reading");
         let taken = Rc::new(Cell::new(0));
         let (mut line, mut bytes) = (Vec::new(), Vec::new());
         for (file, name) in self.files.iter().enumerate() {
             let mut input = Input::open(name, taken.clone())?;
             let mut number = 0;
-            while let Some(read) = input.line(&mut line).map_err(|failure| behind(failure, number))? {
+            while let Some(read) =
+                input.line(&mut line).map_err(|failure| read_failed(failure, number))?
+            {
                 number += 1;
                 self.read += 1;
                 if self.read.is_multiple_of(SHOW_EVERY) {
@@ -189,20 +204,28 @@ impl Lines {
                 }
                 let mut scratch = LineScratch::EMPTY;
                 let parsed = if read.is_whole {
-                    entry::read(&line, &mut scratch)
+                    entry::parse(&line, &mut scratch)
                 } else {
                     entry::Line { id_text: b"", entry: Err(Code::InvalidJson.into()) }
                 };
                 match parsed.entry {
                     Ok(entry) => {
-                        let text =
-                            if input.can_be_read_again() { &[][..] } else { &line[..line.len().min(SHOWN_BYTES)] };
-                        let item = Item { entry, origin: Origin::new(file, number), offset: read.offset, text };
+                        let text = if input.can_be_read_again() {
+                            &[][..]
+                        } else {
+                            &line[..line.len().min(SHOWN_BYTES)]
+                        };
+                        let item = Item {
+                            entry,
+                            origin: Origin::new(file, number),
+                            offset: read.offset,
+                            text,
+                        };
                         bytes.clear();
                         item.write(&mut bytes);
                         sorter.push(&bytes)?;
                     }
-                    Err(problem) => self.rejected.add(&rejected::Line {
+                    Err(problem) => self.rejected.add(&rejected::RejectedLine {
                         file: name,
                         number,
                         entry_id: parsed.id_text,
@@ -214,23 +237,26 @@ impl Lines {
             }
         }
         drop(progress);
-        let mut progress = Progress::new("sorting");
+        let mut progress = ProgressMeter::new("sorting");
         Ok(sorter.finish(|done, total| progress.at(done, total))?)
     }
 
-    /// Judges all entries and writes the users. The snapshot is on stable storage then, and nothing names it.
+    /// Judges all entries and writes the users. When it returns, the snapshot is on stable storage,
+    /// and no manifest names it yet.
     fn judge(
         &mut self,
         mut sorted: Sorted,
         directory: &SliceDirectory,
         found: &Found,
-    ) -> Result<(OnDisk, u64, Counts), Error> {
+    ) -> Result<(OnDisk, u64, LineCounts), Error> {
         let manifest = &found.manifest;
-        // The first segment is that which comes, if there is none yet.
+        // If there is no segment yet, the log will begin with segment 1.
         let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
         let mut judge = Judge::new(Millis(now), snapshot);
-        let mut progress = Progress::new("merging");
+        let mut progress = ProgressMeter::new("merging");
         let (mut entries, mut bytes, total) = (0u64, 0, sorted.bytes());
         let mut refuse = |item: &Item<'_>, reason| self.refuse(item, reason);
         while let Some(item) = sorted.next()? {
@@ -239,7 +265,7 @@ impl Lines {
             if entries.is_multiple_of(SHOW_EVERY) {
                 progress.at(bytes, total);
             }
-            judge.take(item, &mut refuse)?;
+            judge.judge(item, &mut refuse)?;
         }
         let (snapshot, names, counts) = judge.finish(&mut refuse)?;
         let users = snapshot.users();
@@ -258,11 +284,11 @@ impl Lines {
             text => text,
         };
         let mut scratch = LineScratch::EMPTY;
-        let problem = Problem::at(reason.into(), blamed(reason.into()));
-        self.rejected.add(&rejected::Line {
+        let problem = Problem::at(reason.into(), blamed_field(reason.into()));
+        self.rejected.add(&rejected::RejectedLine {
             file,
             number: item.origin.line(),
-            entry_id: entry::read(text, &mut scratch).id_text,
+            entry_id: entry::parse(text, &mut scratch).id_text,
             problem,
             detail: problem.code.detail(),
             text,
@@ -270,8 +296,8 @@ impl Lines {
         Ok(())
     }
 
-    fn sum_up(&self, users: u64, counts: Counts) {
-        let Counts { accepted, duplicates } = counts;
+    fn print_summary(&self, users: u64, counts: LineCounts) {
+        let LineCounts { accepted, duplicates } = counts;
         let rejected = self.rejected.count();
         assert!(accepted + duplicates + rejected == self.read, "every line has one verdict");
         let mut text = format!(
@@ -292,16 +318,20 @@ impl Lines {
     }
 }
 
-/// A failure to read, and how far reading had come.
-fn behind(failure: Failure, line: u64) -> Error {
+/// A read failure, with the number of lines read before it.
+fn read_failed(failure: Failure, line: u64) -> Error {
     Error::Failed(format!("{failure} (behind line {line}); nothing was imported"))
 }
 
 /// Names the snapshot in the manifest: from now on it counts.
-fn publish(directory: &SliceDirectory, before: &manifest::Slice, written: OnDisk) -> Result<(), Failure> {
+fn publish(
+    directory: &SliceDirectory,
+    before: &manifest::SliceManifest,
+    written: OnDisk,
+) -> Result<(), Failure> {
     directory.publish(&written.manifest.write(directory.place))?;
     if before.snapshot > 0 {
-        // If it stays, the next start removes it: nothing names it any more.
+        // If the removal fails, the next start removes the file: no manifest names it any more.
         let _ = fs::remove_file(directory.path.join(File::Snapshot(before.snapshot).to_string()));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! The file of rejected lines: one JSON object a line.
+//! File of rejected lines: one JSON object per line.
 
 use super::input::SHOWN_BYTES;
 use crate::api::problem::{Code, Problem};
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Where rejected lines go. The file is made with the first of them.
+/// Writer of the rejected lines. The file is created with the first of them.
 #[derive(Debug)]
 pub struct Rejected {
     path: PathBuf,
@@ -18,33 +18,34 @@ pub struct Rejected {
 
 /// A rejected line.
 #[derive(Debug)]
-pub struct Line<'a> {
-    /// The file that it is in, as it was typed.
+pub struct RejectedLine<'a> {
+    /// Name of its file, as given on the command line.
     pub file: &'a str,
     /// Its number there, from 1.
     pub number: u64,
     /// The entry's id as it was sent; empty if it is not valid.
     pub entry_id: &'a [u8],
-    /// Why.
+    /// Reason of the rejection.
     pub problem: Problem,
-    /// One sentence.
+    /// The reason as one sentence.
     pub detail: &'a str,
-    /// The line.
+    /// Text of the line; at most [`SHOWN_BYTES`] of it are written.
     pub text: &'a [u8],
 }
 
 impl Rejected {
-    /// Nothing yet.
+    /// A writer without lines; no file is created yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path, out: None, by_code: BTreeMap::new() }
     }
 
-    /// Adds a line.
-    pub fn add(&mut self, line: &Line<'_>) -> Result<(), Failure> {
+    pub fn add(&mut self, line: &RejectedLine<'_>) -> Result<(), Failure> {
         let failed = |operation| Failure::at(operation, &self.path);
         let out = match &mut self.out {
             Some(out) => out,
-            none => none.insert(BufWriter::new(File::create(&self.path).map_err(failed("create"))?)),
+            none => {
+                none.insert(BufWriter::new(File::create(&self.path).map_err(failed("create"))?))
+            }
         };
         let code: Code = line.problem.code;
         let mut text = Vec::with_capacity(256 + line.text.len());
@@ -67,26 +68,28 @@ impl Rejected {
     /// Brings the file to stable storage.
     pub fn finish(&mut self) -> Result<(), Failure> {
         let Some(out) = &mut self.out else { return Ok(()) };
-        out.flush().and_then(|()| out.get_ref().sync_all()).map_err(Failure::at("write", &self.path))
+        out.flush()
+            .and_then(|()| out.get_ref().sync_all())
+            .map_err(Failure::at("write", &self.path))
     }
 
-    /// Where it is.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// How many lines, by code.
+    /// Number of lines by code.
     pub const fn by_code(&self) -> &BTreeMap<&'static str, u64> {
         &self.by_code
     }
 
-    /// How many lines.
+    /// Number of lines.
     pub fn count(&self) -> u64 {
         self.by_code.values().sum()
     }
 }
 
-/// Appends a JSON string. What is not UTF-8 becomes U+FFFD.
+/// Appends a JSON string. Bytes that are not UTF-8 become U+FFFD.
 fn quote(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for byte in String::from_utf8_lossy(text).bytes() {
@@ -104,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_the_line_what_is_written_is_json() {
+    fn every_line_is_quoted_as_valid_json() {
         for (text, quoted) in [
             (&b""[..], r#""""#),
             (br#"{"a":"\n"}"#, r#""{\"a\":\"\\n\"}""#),

@@ -1,7 +1,8 @@
-//! Sorting more than fits into memory: sorted runs in one file that has no name, then merges of as many as memory has buffers for.
+//! External merge sort: sorted runs in one unnamed temporary file, then merges of as many runs as
+//! memory has buffers for.
 //!
-//! The file's name is taken away as soon as it is open: however the process ends, the room comes back. In the file an item has its length
-//! before it, four bytes.
+//! The file is unlinked as soon as it is open, so its disk space is freed however the process ends.
+//! In the file each item is preceded by its length, four bytes.
 
 use super::item::Key;
 use crate::engine::Failure;
@@ -12,19 +13,20 @@ use std::io::{BufWriter, ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-/// Bytes that are read of a run at a time, at the least: below that, reading costs more seeks than another merge.
+/// Smallest read buffer of a run, in bytes: below it, reading costs more seeks than another merge
+/// pass.
 const LEAST_BUFFER_BYTES: usize = 64 << 10;
-/// And at the most.
+/// Largest read buffer of a run, in bytes.
 const MOST_BUFFER_BYTES: usize = 1 << 20;
-/// Bytes that are written at a time.
+/// Bytes of one write.
 const WRITE_BYTES: usize = 128 << 10;
-/// One part in so many of the memory is for keys, the rest for items.
+/// Keys get 1/`KEYS_SHARE` of the memory, items the rest.
 const KEYS_SHARE: usize = 3;
 const LENGTH_BYTES: usize = size_of::<u32>();
-/// The name that the file has for a moment. A start of the server removes whatever ends so.
+/// Name of the file until it is unlinked. A start of the server removes files that end in `.new`.
 const NAME: &str = "import.new";
 
-/// Takes items in any order.
+/// Collects items in any order.
 #[derive(Debug)]
 pub struct Sorter {
     memory: usize,
@@ -33,7 +35,7 @@ pub struct Sorter {
     spill: Spill,
 }
 
-/// Runs, one behind the other in a file without a name.
+/// Sorted runs, one after the other, in an unlinked file.
 #[derive(Debug)]
 struct Spill {
     directory: PathBuf,
@@ -42,13 +44,13 @@ struct Spill {
     runs: Vec<(u64, u64)>,
 }
 
-/// Items in order.
+/// Iterates over the items in order.
 #[derive(Debug)]
 pub struct Sorted {
     spill: Spill,
     runs: Vec<Run>,
     heap: BinaryHeap<Reverse<(Key, usize)>>,
-    /// The run whose item was given out last.
+    /// The run of the item that was returned last.
     given: Option<usize>,
     passes: u32,
     runs_written: usize,
@@ -57,7 +59,7 @@ pub struct Sorted {
 /// A run that is being read.
 #[derive(Debug)]
 struct Run {
-    /// What was not yet read of it.
+    /// Range of the file that is not read yet.
     at: u64,
     end: u64,
     bytes: Vec<u8>,
@@ -65,7 +67,8 @@ struct Run {
 }
 
 impl Sorter {
-    /// A sorter that keeps `memory` bytes in memory, one item more at the most, and the rest in a file in `directory`.
+    /// A sorter that keeps at most `memory` bytes plus one item in memory, and the rest in a file
+    /// in `directory`.
     pub fn new(directory: &Path, memory: usize) -> Result<Self, Failure> {
         let keys = memory / KEYS_SHARE;
         Ok(Self {
@@ -76,14 +79,17 @@ impl Sorter {
         })
     }
 
-    /// Takes an item.
+    /// Adds an item.
     pub fn push(&mut self, item: &[u8]) -> Result<(), Failure> {
         let size = LENGTH_BYTES + item.len();
-        if self.keys.len() == self.keys.capacity() || self.items.len() + size > self.items.capacity() {
+        if self.keys.len() == self.keys.capacity()
+            || self.items.len() + size > self.items.capacity()
+        {
             self.write_run()?;
         }
         self.keys.push((Key::of(item), self.items.len()));
-        let length = u32::try_from(item.len()).expect("an item is a line at the most");
+        let length =
+            u32::try_from(item.len()).expect("an item is little more than a line, below 4 GiB");
         self.items.extend_from_slice(&length.to_le_bytes());
         self.items.extend_from_slice(item);
         Ok(())
@@ -93,18 +99,19 @@ impl Sorter {
         if self.keys.is_empty() {
             return Ok(());
         }
-        // No two keys are equal.
+        // No two keys are equal, so stability is not needed.
         self.keys.sort_unstable();
         let items = self.keys.drain(..).map(|(_, at)| {
             let rest = &self.items[at..];
-            Ok(&rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("it was pushed")])
+            Ok(&rest[LENGTH_BYTES..LENGTH_BYTES + length(rest).expect("each item has its length")])
         });
         self.spill.write_run(items)?;
         self.items.clear();
         Ok(())
     }
 
-    /// Everything was taken. `progress` hears how many bytes of how many have been merged, if it takes more than one pass.
+    /// Ends the input. If more than one merge pass is needed, `progress` gets the bytes merged so
+    /// far and their total.
     pub fn finish(mut self, progress: impl FnMut(u64, u64)) -> Result<Sorted, Failure> {
         self.write_run()?;
         let Self { memory, items, keys, spill } = self;
@@ -116,18 +123,22 @@ impl Sorter {
 impl Spill {
     fn new(directory: &Path) -> Result<Self, Failure> {
         let path = directory.join(NAME);
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
         let file = file.map_err(Failure::at("create", &path))?;
         fs::remove_file(&path).map_err(Failure::at("remove", &path))?;
         Ok(Self { directory: directory.to_owned(), file, end: 0, runs: Vec::new() })
     }
 
-    /// What failures call it.
+    /// The file's name in failures.
     fn object(&self) -> String {
         format!("a file for sorting in {}", self.directory.display())
     }
 
-    fn write_run<I: AsRef<[u8]>>(&mut self, items: impl Iterator<Item = Result<I, Failure>>) -> Result<(), Failure> {
+    fn write_run<I: AsRef<[u8]>>(
+        &mut self,
+        items: impl Iterator<Item = Result<I, Failure>>,
+    ) -> Result<(), Failure> {
         let object = self.object();
         let mut out = BufWriter::with_capacity(WRITE_BYTES, &self.file);
         let start = self.end;
@@ -135,7 +146,9 @@ impl Spill {
             let item = item?;
             let item = item.as_ref();
             let length = (item.len() as u32).to_le_bytes();
-            out.write_all(&length).and_then(|()| out.write_all(item)).map_err(Failure::of("write", object.as_str()))?;
+            out.write_all(&length)
+                .and_then(|()| out.write_all(item))
+                .map_err(Failure::of("write", object.as_str()))?;
             self.end += (LENGTH_BYTES + item.len()) as u64;
         }
         out.flush().map_err(Failure::of("write", object.as_str()))?;
@@ -148,7 +161,13 @@ impl Spill {
         let mut done = 0;
         while done < into.len() {
             match self.file.read_at(&mut into[done..], offset + done as u64) {
-                Ok(0) => return Err(Failure::new("read", self.object(), ErrorKind::UnexpectedEof.into())),
+                Ok(0) => {
+                    return Err(Failure::new(
+                        "read",
+                        self.object(),
+                        ErrorKind::UnexpectedEof.into(),
+                    ));
+                }
                 Ok(count) => done += count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(Failure::new("read", self.object(), error)),
@@ -158,13 +177,17 @@ impl Spill {
     }
 }
 
-/// The length that stands before an item; `None` if it is not all there.
+/// The length that precedes an item; `None` if it is incomplete.
 fn length(bytes: &[u8]) -> Option<usize> {
     bytes.first_chunk().map(|length| u32::from_le_bytes(*length) as usize)
 }
 
 impl Sorted {
-    fn new(mut spill: Spill, memory: usize, mut progress: impl FnMut(u64, u64)) -> Result<Self, Failure> {
+    fn new(
+        mut spill: Spill,
+        memory: usize,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Self, Failure> {
         let at_once = (memory / LEAST_BUFFER_BYTES).max(2);
         let runs_written = spill.runs.len();
         let mut passes = 0;
@@ -195,20 +218,21 @@ impl Sorted {
         Ok(sorted)
     }
 
-    /// The items of some runs.
+    /// Merges some runs.
     fn over(spill: Spill, runs: &[(u64, u64)], memory: usize) -> Result<Self, Failure> {
         let buffer = (memory / runs.len().max(1)).clamp(LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES);
         let run = |&(at, end)| Run { at, end, bytes: Vec::with_capacity(buffer), used: 0 };
         let runs = runs.iter().map(run).collect();
-        let mut sorted = Self { spill, runs, heap: BinaryHeap::new(), given: None, passes: 0, runs_written: 0 };
+        let mut sorted =
+            Self { spill, runs, heap: BinaryHeap::new(), given: None, passes: 0, runs_written: 0 };
         for run in 0..sorted.runs.len() {
-            sorted.enter(run)?;
+            sorted.push_next(run)?;
         }
         Ok(sorted)
     }
 
-    /// Puts the next item of a run where it belongs among those of the others.
-    fn enter(&mut self, run: usize) -> Result<(), Failure> {
+    /// Adds the next item of a run to the heap.
+    fn push_next(&mut self, run: usize) -> Result<(), Failure> {
         self.runs[run].fill(&self.spill)?;
         if let Some(item) = self.runs[run].item() {
             self.heap.push(Reverse((Key::of(item), run)));
@@ -216,31 +240,31 @@ impl Sorted {
         Ok(())
     }
 
-    /// The next item.
+    /// The next item in order; `None` after the last.
     pub fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
         if let Some(run) = self.given.take() {
             let passed = self.runs[run].item().map_or(0, <[u8]>::len);
             self.runs[run].used += LENGTH_BYTES + passed;
-            self.enter(run)?;
+            self.push_next(run)?;
         }
         let Some(Reverse((_, run))) = self.heap.pop() else { return Ok(None) };
         self.given = Some(run);
         Ok(self.runs[run].item())
     }
 
-    /// Bytes of all items.
+    /// Bytes of all items with their lengths.
     pub const fn bytes(&self) -> u64 {
         self.spill.end
     }
 
-    /// How many runs were written first, and how many times all were merged before the last time.
+    /// Number of runs written at first, and of merge passes before the final one.
     pub const fn effort(&self) -> (usize, u32) {
         (self.runs_written, self.passes)
     }
 }
 
 impl Run {
-    /// Reads on, if the next item is not all there.
+    /// Reads more bytes if the next item is incomplete.
     fn fill(&mut self, spill: &Spill) -> Result<(), Failure> {
         loop {
             let ahead = &self.bytes[self.used..];
@@ -259,7 +283,7 @@ impl Run {
         }
     }
 
-    /// The next item; `None` behind the last.
+    /// The next item; `None` after the last.
     fn item(&self) -> Option<&[u8]> {
         let ahead = &self.bytes[self.used..];
         ahead.get(LENGTH_BYTES..LENGTH_BYTES + length(ahead)?)
@@ -274,7 +298,8 @@ mod tests {
     use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
 
-    /// Sorts so many items of random users, times and lengths, and compares with what a plain sort makes of them.
+    /// Sorts `count` items of random users, times and lengths, and compares the result with a plain
+    /// sort.
     fn check(count: u64, memory: usize, runs: std::ops::RangeInclusive<usize>, passes: u32) {
         let name = format!("purser-sort-{}-{count}-{memory}", std::process::id());
         let directory = std::env::temp_dir().join(name);
@@ -284,18 +309,36 @@ mod tests {
         for n in 0..count {
             let draw = |m: u64| UserId(n ^ m << 40).hash();
             let (user, at) = (UserId(draw(1) % 50), Millis(draw(2) % 20));
-            let entry = EntryRef { id: EntryId(draw(3).into()), user, at, action: Action::Void { hold: EntryId(1) } };
+            let entry = EntryRef {
+                id: EntryId(draw(3).into()),
+                user,
+                at,
+                action: Action::Void { hold: EntryId(1) },
+            };
             let long = if draw(4) % 1_000 == 0 { 100_000 } else { 50 };
             let text = vec![n as u8; (draw(5) % long) as usize];
             let mut item = Vec::new();
-            Item { entry, origin: Origin::new((draw(6) % 3) as usize, n + 1), offset: n, text: &text }.write(&mut item);
+            Item {
+                entry,
+                origin: Origin::new((draw(6) % 3) as usize, n + 1),
+                offset: n,
+                text: &text,
+            }
+            .write(&mut item);
             sorter.push(&item).unwrap();
             all.push(item);
         }
         all.sort_by_key(|item| Key::of(item));
-        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "nothing is left behind by a kill");
+        assert_eq!(
+            fs::read_dir(&directory).unwrap().count(),
+            0,
+            "the file is unlinked, so a kill leaves nothing"
+        );
         let mut sorted = sorter.finish(|done, total| assert!(done <= total)).unwrap();
-        assert_eq!(sorted.bytes(), all.iter().map(|item| (LENGTH_BYTES + item.len()) as u64).sum::<u64>());
+        assert_eq!(
+            sorted.bytes(),
+            all.iter().map(|item| (LENGTH_BYTES + item.len()) as u64).sum::<u64>()
+        );
         for (n, item) in all.iter().enumerate() {
             assert!(sorted.next().unwrap() == Some(item), "item {n} of {count}, {memory} bytes");
         }
@@ -308,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn items_come_in_order_whatever_the_memory() {
+    fn items_come_in_order_for_any_memory_size() {
         check(0, 1 << 20, 0..=0, 0);
         check(1, 1 << 20, 1..=1, 0);
         check(3_000, 1 << 24, 1..=1, 0);

@@ -1,35 +1,42 @@
-//! What the server says of itself at `/v1/info`: its build, its start, where each slice is, and its
+//! Contents of `/v1/info`: the server's build, its start time, the place of each slice, and its
 //! limits.
 
 use super::super::Error;
-use crate::api::info::{Info, Place};
+use crate::api::info::{Info, SliceInfo};
 use crate::api::{BATCH_BYTES, BATCH_READS, FEED_BYTES, FEED_LINES};
 use crate::config::settings::Config;
 use crate::journal::manifest::HASH_VERSION;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Of a server that starts now; `ports` has one for each slice.
+/// The info of a server that starts now. `ports` has one port per slice.
 pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
-        Error::Failed("the clock of this machine stands before 1970: entries are judged by their time".to_owned())
+        Error::Failed(
+            "the clock of this machine stands before 1970: entries are judged by their time"
+                .to_owned(),
+        )
     })?;
-    let place = |(slice, &port): (usize, &u16)| Place { cpu: config.cpu_of(slice), port };
+    let slice_info = |(slice, &port): (usize, &u16)| SliceInfo {
+        core: config.core_of(slice) as u32,
+        cpu: config.cpu_of(slice),
+        port,
+    };
     let limits = &config.limits;
     Ok(Info {
         version: env!("CARGO_PKG_VERSION"),
         commit: env!("PURSER_COMMIT"),
         started_ms: started.as_millis() as u64,
         hash: HASH_VERSION,
-        cores: ports.iter().enumerate().map(place).collect(),
+        slices: ports.iter().enumerate().map(slice_info).collect(),
         limits: vec![
             ("feed_lines", FEED_LINES as u64),
             ("feed_bytes", FEED_BYTES as u64),
             ("batch_reads", BATCH_READS as u64),
             ("batch_bytes", BATCH_BYTES as u64),
-            ("connections_per_core", limits.connections as u64),
-            ("ledger_bytes_per_core", config.ledger_bytes_of_slice() as u64),
-            ("answer_bytes_per_core", limits.answer_bytes as u64),
-            ("body_bytes_per_core", limits.body_bytes as u64),
+            ("connections_per_slice", limits.connections as u64),
+            ("ledger_bytes_per_slice", config.ledger_bytes_of_slice() as u64),
+            ("answer_bytes_per_slice", limits.answer_bytes as u64),
+            ("body_bytes_per_slice", limits.body_bytes as u64),
             ("request_timeout_ms", limits.request_ms),
             ("idle_timeout_ms", limits.idle_ms),
             ("send_timeout_ms", limits.send_ms),

@@ -1,7 +1,7 @@
-//! Waits while the cores load their data, shows how far they have come, and says what was loaded.
+//! Loading of a start: waits for all cores, shows progress, and prints what was loaded.
 
-use super::super::progress::Progress;
-use super::super::text::{count, say};
+use super::super::progress::ProgressMeter;
+use super::super::text::{count, print_line};
 use crate::config::settings::Config;
 use crate::engine::Failure;
 use crate::engine::cores::Cores;
@@ -9,15 +9,16 @@ use crate::engine::executor::News;
 use crate::slice::recovery::Report;
 use std::time::Instant;
 
-/// Waits until all data is loaded and every core takes requests; says what was loaded. Returns whether that came about: not if
-/// a core ended before.
+/// Waits until all data is loaded and every core accepts requests, and prints what was loaded.
+/// Returns false if a core ended before that.
 pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Failure> {
     if config.data.is_none() {
-        say("data: in memory only; all of it is lost when this process stops");
+        print_line("data: in memory only; all of it is lost when this process stops");
     }
-    let (start, mut progress) = (Instant::now(), Some(Progress::new("loading")));
+    let (start, mut progress) = (Instant::now(), Some(ProgressMeter::new("loading")));
     let mut reports = vec![Report::default(); config.slices as usize];
-    let (mut loading, mut starting) = (if config.data.is_some() { reports.len() } else { 0 }, count);
+    let (mut loading, mut starting) =
+        (if config.data.is_some() { reports.len() } else { 0 }, count);
     while loading + starting > 0 {
         match cores.news()? {
             None => return Ok(false),
@@ -32,14 +33,18 @@ pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Fa
         }
         if let (Some(path), 0, true) = (&config.data, loading, progress.is_some()) {
             progress = None;
-            say(&format!("data: {}: {}", path.display(), in_words(&reports, start.elapsed().as_secs_f64())));
+            print_line(&format!(
+                "data: {}: {}",
+                path.display(),
+                describe(&reports, start.elapsed().as_secs_f64())
+            ));
         }
     }
     Ok(true)
 }
 
-/// What was loaded, of all slices.
-fn in_words(reports: &[Report], seconds: f64) -> String {
+/// Describes what all slices have loaded.
+fn describe(reports: &[Report], seconds: f64) -> String {
     let sum = |figure: fn(&Report) -> u64| reports.iter().map(figure).sum::<u64>();
     let [bytes, users, replayed] =
         [sum(|report| report.bytes), sum(|report| report.users), sum(|report| report.replayed)];
@@ -48,7 +53,8 @@ fn in_words(reports: &[Report], seconds: f64) -> String {
     }
     let rate = |n: u64| count((n as f64 / seconds.max(1e-6)) as u64);
     let mut words = format!(
-        "{} users from the snapshot, {} entries from the log, {} entries in all; loaded {} MiB in {seconds:.2} s ({} users/s, {} entries/s)",
+        "{} users from the snapshot, {} entries from the log, {} entries in all; \
+         loaded {} MiB in {seconds:.2} s ({} users/s, {} entries/s)",
         count(users),
         count(replayed),
         count(sum(|report| report.snapshot_entries) + replayed),
@@ -61,7 +67,8 @@ fn in_words(reports: &[Report], seconds: f64) -> String {
     {
         let of = if reports.len() > 1 { format!(" of slice {slice}") } else { String::new() };
         words.push_str(&format!(
-            "; an unfinished write was cut from log-{segment}{of} at byte {offset}: nobody was told that it was done"
+            "; an unfinished write was cut from log-{segment}{of} at byte {offset}: \
+             nobody was told that it was done"
         ));
     }
     words

@@ -1,14 +1,15 @@
-//! `purser serve`: sets the cores up, says what it found, serves until told to stop.
+//! `purser serve`: sets up the cores, announces them, and serves until told to stop.
 //!
-//! The order of a start is [`run`]; every step is a file: [`signals`], [`data`] (open,
-//! re-partition), [`info`], [`announce`], [`loading`], [`farewell`]. Flags are [`crate::config`]'s.
+//! [`run`] is the order of a start; each of its steps is a module: [`signals`], [`data`] (open,
+//! re-partition), [`info`], [`announce`], [`loading`], [`summary`]. The flags are in
+//! [`crate::config`].
 
 mod announce;
 mod data;
-mod farewell;
 mod info;
 mod loading;
 mod signals;
+mod summary;
 
 use super::Error;
 use crate::config::check::check;
@@ -18,26 +19,30 @@ use crate::engine::control::Control;
 use crate::engine::cores::{self, Plan};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
-use crate::engine::priority::Aside;
+use crate::engine::priority::SpareCpus;
 use crate::engine::{affinity, descriptors, memory_limit, probe};
 use crate::server::core::Setup;
 use crate::server::limits::CREDITS;
 use crate::server::topology::Topology;
 use std::time::Duration;
 
-/// Serves until SIGTERM or SIGINT; a second one stops at once.
+/// Serves until SIGTERM or SIGINT; a second signal stops at once.
 pub fn run(flags: Flags) -> Result<(), Error> {
     let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes()? };
     let config = check(flags, &machine).map_err(Error::Usage)?;
     let kernel = probe::probe()?;
     let descriptors = descriptors::raise_limit()?;
-    let ports = Ports::take(config.listen, config.slices)?;
+    let ports = Ports::bind(config.listen, config.slices)?;
     let cpus = config.cores_with_slices();
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
     signals::watch(controls.clone())?;
-    let aside = Aside::of(&machine.cpus, &config.cores);
-    // Kept to the end: it holds the lock.
-    let opened = config.data.as_deref().map(|path| data::open(path, config.slices, &controls[0])).transpose()?;
+    let aside = SpareCpus::of(&machine.cpus, &config.cores);
+    // Stored until the end: it holds the lock of the data directory.
+    let opened = config
+        .data
+        .as_deref()
+        .map(|path| data::open(path, config.slices, &controls[0]))
+        .transpose()?;
     let directory = match opened {
         Some(None) => return Ok(()),
         opened => opened.flatten(),
@@ -51,7 +56,9 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         let (mut kept, mut disks) = (Vec::new(), Vec::new());
         for slice in topology.slices_here() {
             let directory = directory.as_ref().map(|directory| directory.slice(slice));
-            let disk = directory.map(|directory| data::keep(directory, &config, control, &aside)).transpose()?;
+            let disk = directory
+                .map(|directory| data::keep(directory, &config, control, &aside))
+                .transpose()?;
             let (keeps, storage) = disk.unzip();
             kept.push(keeps);
             disks.extend(storage.map(|storage| (slice, storage)));
@@ -59,7 +66,13 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         let arena_bytes = config.memory_bytes / config.slices as usize * kept.len();
         plans.push(Plan {
             cpu,
-            machine: Setup { topology, limits: config.limits, info: info.clone(), kept, credits: CREDITS },
+            machine: Setup {
+                topology,
+                limits: config.limits,
+                info: info.clone(),
+                kept,
+                credits: CREDITS,
+            },
             listeners: Vec::new(),
             disks,
             mesh,
@@ -72,17 +85,17 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         plans[slice % cpus.len()].listeners.extend(listeners);
     }
     let mut cores = cores::start(plans, &aside)?;
-    cores.are_set_up()?;
+    cores.wait_for_setup()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
     announce::found(&config, &kernel, descriptors);
-    // What is said here must be true: it is said when each core takes requests.
+    // Announced only when each core accepts requests, so that it is true.
     if loading::wait(&config, &mut cores, cpus.len())? {
         announce::listening(&config, address, &numbers);
     }
     let ended = cores.join()?;
-    farewell::take_leave(&ended, controls[0].command());
-    // The process ends here, and the kernel takes its memory back sooner than millions of users are
-    // dropped.
+    summary::print_summary(&ended, controls[0].command());
+    // Not dropped: the process ends here, and the kernel frees its memory faster than dropping
+    // millions of users would.
     std::mem::forget(ended);
     Ok(())
 }

@@ -1,22 +1,22 @@
-//! Signals become commands: the first SIGTERM or SIGINT drains, a second one stops at once.
+//! Signal handling: the first SIGTERM or SIGINT drains, a second one stops at once.
 //!
-//! SIGXFSZ is caught and dropped: a file that may not grow (`ulimit -f`) is an error of the write
-//! that wanted it, and is told there.
+//! SIGXFSZ is caught and ignored: a file that may not grow (`ulimit -f`) makes the write fail with
+//! an error, which is reported there.
 
 use super::super::Error;
-use super::super::text::say;
+use super::super::text::print_line;
 use crate::engine::control::{Command, Control};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::thread;
 
-/// Watches for signals from now on, and tells all cores.
+/// Starts the thread that passes signals on to all cores.
 pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever().filter(|&signal| signal != SIGXFSZ) {
             controls.iter().for_each(Control::advance);
-            say(match controls[0].command() {
+            print_line(match controls[0].command() {
                 Command::Serve | Command::Drain => {
                     "draining: what has begun is finished; a second signal stops at once"
                 }

@@ -1,17 +1,17 @@
-//! The check of one slice: recovery, then each user once more.
+//! Check of one slice: recovery, then every user once more.
 //!
-//! Recovery reads every frame that the manifests name, with its checksum and its place in line, and
-//! what lies behind a torn write; it loads every user, who must keep the ledger's invariants. Here
-//! each user is then written and read once more as the log has left them, and the figures must
-//! agree.
+//! Recovery reads every frame that the manifests name, with its checksum and its place in the
+//! sequence, and what lies behind a torn write. It loads every user, who must keep the ledger's
+//! invariants. Then each user, in the state that the log has left, is written and read back once
+//! more, and the figures must agree.
 
 use super::super::Error;
-use super::super::progress::Progress;
+use super::super::progress::ProgressMeter;
 use super::faults;
 use crate::engine::directory::SliceDirectory;
 use crate::engine::files::Files;
 use crate::ledger::book::Book;
-use crate::ledger::index::Slot;
+use crate::ledger::index::UserSlot;
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use crate::slice::Slice;
@@ -21,7 +21,7 @@ use crate::slice::store::Found;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-/// A sound slice.
+/// A slice without faults.
 pub struct Checked {
     /// Its users.
     pub slice: Slice,
@@ -29,24 +29,24 @@ pub struct Checked {
     pub found: Found,
     /// What recovery read.
     pub report: Report,
-    /// What its users have in common.
-    pub census: Census,
-    /// Where it is.
+    /// Summary of its users.
+    pub summary: Summary,
+    /// Path of its directory.
     pub path: PathBuf,
 }
 
-/// What the users of a slice come to.
+/// Summary of a slice's users.
 #[derive(Debug, Default)]
-pub struct Census {
-    /// Sum of their versions: entries that were accepted.
+pub struct Summary {
+    /// Sum of the users' versions: entries that were accepted.
     versions: u64,
-    /// The least and the greatest booking time of their latest entries.
+    /// The least and the greatest booking time among the users' latest entries.
     pub times: Option<(Millis, Millis)>,
-    /// Every currency that one of them has.
+    /// Every currency that a user has.
     pub currencies: BTreeSet<String>,
 }
 
-/// What all slices come to.
+/// Totals of all slices.
 #[derive(Debug, Default)]
 pub struct Total {
     /// Users.
@@ -56,7 +56,6 @@ pub struct Total {
 }
 
 impl Total {
-    /// Adds a slice.
     pub fn add(&mut self, checked: &Checked) {
         let book = checked.slice.book();
         self.users += book.users() as u64;
@@ -64,47 +63,50 @@ impl Total {
     }
 }
 
-/// Reads and checks a slice.
+/// Recovers and checks a slice.
 pub fn check(directory: &SliceDirectory) -> Result<Checked, Error> {
     let manifest = directory.manifest().map_err(faults::judged)?;
     let faulty = |error| faults::of_recovery(directory, error);
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
     source::measure(&mut recovery, &mut files).map_err(faulty)?;
-    let mut progress = Progress::new("reading");
+    let mut progress = ProgressMeter::new("reading");
     while !source::step(&mut recovery, &mut slice, &mut files).map_err(faulty)? {
         progress.at(recovery.report().bytes, recovery.report().bytes_total);
     }
     drop(progress);
     let (report, found) = (*recovery.report(), recovery.finish());
     let book = slice.book();
-    let census = Census::of(book).and_then(|census| {
-        agree(census.versions, book.entries(), report.snapshot_entries + report.replayed)?;
-        Ok(census)
+    let summary = Summary::of(book).and_then(|summary| {
+        agree(summary.versions, book.entries(), report.snapshot_entries + report.replayed)?;
+        Ok(summary)
     });
-    let census = census.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
-    Ok(Checked { slice, found, report, census, path: directory.path.clone() })
+    let summary =
+        summary.map_err(|what| Error::Fault(format!("{}: {what}", directory.path.display())))?;
+    Ok(Checked { slice, found, report, summary, path: directory.path.clone() })
 }
 
-/// Whether users, book and files count the same entries.
+/// Checks that users, book and files count the same entries.
 fn agree(versions: u64, booked: u64, read: u64) -> Result<(), String> {
     if versions == booked && versions == read {
         return Ok(());
     }
-    Err(format!("users' versions come to {versions}, the book counts {booked} entries, and {read} were read"))
+    Err(format!(
+        "users' versions come to {versions}, the book counts {booked} entries, and {read} were read"
+    ))
 }
 
-impl Census {
-    /// Checks each user, and counts them.
+impl Summary {
+    /// Checks and summarises every user.
     fn of(book: &Book) -> Result<Self, String> {
-        let (mut census, mut image, mut again) = (Self::default(), Vec::new(), Vec::new());
-        let mut progress = Progress::new("checking users");
-        for slot in 0..book.users() as Slot {
+        let (mut summary, mut image, mut again) = (Self::default(), Vec::new(), Vec::new());
+        let mut progress = ProgressMeter::new("checking users");
+        for slot in 0..book.users() as UserSlot {
             check_user(book, slot, &mut image, &mut again)?;
-            census.count(book.user(slot));
+            summary.count(book.user(slot));
             progress.at(slot.into(), book.users() as u64);
         }
-        Ok(census)
+        Ok(summary)
     }
 
     fn count(&mut self, user: &User) {
@@ -121,8 +123,13 @@ impl Census {
     }
 }
 
-/// A user must be read as they are written, and found by their id. The buffers are overwritten.
-fn check_user(book: &Book, slot: Slot, image: &mut Vec<u8>, again: &mut Vec<u8>) -> Result<(), String> {
+/// Checks that a user is read back as written, and found by their id. The buffers are overwritten.
+fn check_user(
+    book: &Book,
+    slot: UserSlot,
+    image: &mut Vec<u8>,
+    again: &mut Vec<u8>,
+) -> Result<(), String> {
     let user = book.user(slot);
     let id = user.id();
     image.clear();
@@ -145,7 +152,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_counts_must_agree() {
+    fn counts_of_users_book_and_files_must_agree() {
         assert_eq!(agree(5, 5, 5), Ok(()));
         for (versions, booked, read) in [(4, 5, 5), (5, 4, 5), (5, 5, 4)] {
             assert!(agree(versions, booked, read).is_err(), "{versions} {booked} {read}");

@@ -1,27 +1,32 @@
-//! Opening a data directory to check it, and whose fault it is when something goes wrong.
+//! Opens a data directory for a check, and classifies its errors.
 //!
-//! What is not as it was written is a [fault](Error::Fault) of the data. What is in use, not there,
-//! not readable or of another version [could not be checked](Error::Failed), and may be sound.
+//! Data that is not as it was written is a [fault](Error::Fault). A directory that is in use,
+//! missing, not readable or of another version [could not be checked](Error::Failed), and may be
+//! sound.
 
 use super::super::Error;
 use super::strays;
 use crate::engine::Failure;
 use crate::engine::directory::{self, Directory, MANIFEST, SliceDirectory};
-use crate::journal::manifest::{self, Unusable};
+use crate::journal::manifest::{self, ManifestError};
 use crate::slice::source;
 use std::fs;
 use std::path::Path;
 
-/// Opens the directory. A manifest that was lost is a fault, if there are files that it once named.
+/// Opens the directory. A missing manifest is a fault if there are files that it once named.
 pub fn open(path: &Path) -> Result<Directory, Error> {
-    fs::read_dir(path).map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))?;
+    fs::read_dir(path)
+        .map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))?;
     if !path.join(MANIFEST).exists() && !strays::has_files_of_slices(path) {
-        return Err(Error::Failed(format!("{} is not a data directory: it has no manifest", path.display())));
+        return Err(Error::Failed(format!(
+            "{} is not a data directory: it has no manifest",
+            path.display()
+        )));
     }
     Directory::open(path).map_err(judged)
 }
 
-/// An error of recovery.
+/// Classifies an error of recovery.
 pub fn of_recovery(directory: &SliceDirectory, error: source::Error<Failure>) -> Error {
     match error {
         source::Error::Disk(failure) => failure.into(),
@@ -29,16 +34,18 @@ pub fn of_recovery(directory: &SliceDirectory, error: source::Error<Failure>) ->
     }
 }
 
-/// An error of a directory or its manifests.
+/// Classifies an error of a directory or its manifests.
 pub fn judged(error: directory::Error) -> Error {
     let (path, what) = match &error {
         directory::Error::Failed(_)
         | directory::Error::InUse(_)
         | directory::Error::NotOurs(_)
         | directory::Error::Stopped(_) => return error.into(),
-        // The text of another version need not have the form of ours; but one whose checksum is
-        // wrong was damaged.
-        directory::Error::Manifest(path, Unusable::Version(_) | Unusable::Hash(_)) if is_sealed(path) => {
+        // A manifest of another version need not have our format, so it is no fault; but one whose
+        // checksum is wrong was damaged.
+        directory::Error::Manifest(path, ManifestError::Version(_) | ManifestError::Hash(_))
+            if is_sealed(path) =>
+        {
             return error.into();
         }
         directory::Error::Manifest(path, why) => (path, what_is_wrong(*why)),
@@ -47,13 +54,15 @@ pub fn judged(error: directory::Error) -> Error {
     Error::Fault(format!("{} at byte 0: {what}", path.display()))
 }
 
-fn what_is_wrong(why: Unusable) -> String {
+fn what_is_wrong(why: ManifestError) -> String {
     match why {
-        Unusable::Elsewhere(generation, slice) => format!("it is that of slice {slice} of generation {generation}"),
-        Unusable::Older(generation) => {
+        ManifestError::Elsewhere(generation, slice) => {
+            format!("it is that of slice {slice} of generation {generation}")
+        }
+        ManifestError::Older(generation) => {
             format!("it is an older manifest: generation {generation} came after it, and is there")
         }
-        Unusable::Malformed | Unusable::Version(_) | Unusable::Hash(_) => {
+        ManifestError::Malformed | ManifestError::Version(_) | ManifestError::Hash(_) => {
             "this is not a whole manifest: it was changed or damaged".to_owned()
         }
     }

@@ -1,10 +1,11 @@
 //! `purser verify`: reads a whole data directory as a start would, checks what a start trusts, and
-//! says what is there.
+//! prints what is there.
 //!
-//! - [`check`]: one slice, each of its users once more, and whether the figures agree
+//! - [`check`]: one slice: recovery, every user once more, and whether the figures agree
 //! - [`report`]: what is printed of a sound slice
 //! - [`strays`]: files that no manifest names
-//! - [`faults`]: what of all that goes wrong is a fault of the data (exit code 3), and what only kept it from being checked (1)
+//! - [`faults`]: which errors are faults of the data (exit code 3), and which only prevent the
+//!   check (exit code 1)
 //!
 //! Nothing is changed. A fault ends the check; a note does not.
 
@@ -31,17 +32,23 @@ pub struct Arguments {
 
 const EXITS: &str = "\
 Exit codes: 0 sound, 3 a fault was found (its file and offset are printed),
-            1 it could not be checked (in use, not there, not readable, of another version), 2 the command line cannot be used";
+            1 it could not be checked (in use, not there, not readable, of another version), \
+2 the command line cannot be used";
 
-/// Checks.
+/// Runs the check.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {
     let start = Instant::now();
     let path = &arguments.data;
     let directory = faults::open(path)?;
-    let manifest::Directory { generation, slices } = *directory.manifest();
-    print(&format!("{}: generation {generation}, {}\n", path.display(), many(slices.into(), "slice", "slices")));
+    let manifest::DataManifest { generation, slices } = *directory.manifest();
+    print(&format!(
+        "{}: generation {generation}, {}\n",
+        path.display(),
+        many(slices.into(), "slice", "slices")
+    ));
     let unnamed = directory.unnamed().map_err(faults::judged)?;
-    let unnamed: Vec<_> = unnamed.into_iter().map(|generation| directory.generation(generation)).collect();
+    let unnamed: Vec<_> =
+        unnamed.into_iter().map(|generation| directory.generation(generation)).collect();
     let mut notes: Vec<String> = unnamed.iter().map(|path| strays::not_in_use(path)).collect();
     let mut total = Total::default();
     for slice in 0..slices {

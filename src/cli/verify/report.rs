@@ -1,42 +1,50 @@
-//! What is printed of slices that are sound. Times are UTC, counts have commas.
+//! Report of sound slices. Times are UTC; counts have thousands separators.
 
 use super::super::text::{count, many};
 use super::check::{Checked, Total};
-use crate::calendar::{Date, SECONDS_A_DAY};
+use crate::calendar::{Date, SECONDS_PER_DAY};
 use crate::journal::File;
 use crate::ledger::time::Millis;
 
-/// A slice: what it holds and in which files.
+/// Describes a slice: what it holds, and in which files.
 pub fn slice(number: u32, checked: &Checked) -> String {
-    let (book, census) = (checked.slice.book(), &checked.census);
+    let (book, summary) = (checked.slice.book(), &checked.summary);
     let mut lines = vec![
         format!("users       {}", count(book.users() as u64)),
         format!("entries     {}", count(book.entries())),
         format!("snapshot    {}", snapshot(checked)),
         format!("log         {}", log(checked)),
     ];
-    if let Some((oldest, newest)) = census.times {
+    if let Some((oldest, newest)) = summary.times {
         let time = |at: Millis| format!("{} ({} ms)", rfc3339(at), at.0);
-        lines.push(format!("oldest      {}: the user whose latest entry is the oldest", time(oldest)));
+        lines.push(format!(
+            "oldest      {}: the user whose latest entry is the oldest",
+            time(oldest)
+        ));
         lines.push(format!("newest      {}", time(newest)));
     }
     lines.push(format!("kinds       {}", list(book.names().iter())));
-    lines.push(format!("currencies  {}", list(census.currencies.iter().map(String::as_str))));
+    lines.push(format!("currencies  {}", list(summary.currencies.iter().map(String::as_str))));
     let lines: String = lines.iter().map(|line| format!("  {line}\n")).collect();
     format!("slice {number}\n{lines}")
 }
 
-/// All slices together.
+/// Describes the totals of all slices.
 pub fn total(total: &Total) -> String {
-    format!("all slices\n  users       {}\n  entries     {}\n", count(total.users), count(total.entries))
+    format!(
+        "all slices\n  users       {}\n  entries     {}\n",
+        count(total.users),
+        count(total.entries)
+    )
 }
 
-/// The note of a write that is torn, if there is one.
+/// A note of the torn write, if there is one.
 pub fn torn_write(checked: &Checked) -> Option<String> {
     let (segment, offset) = checked.report.cut?;
     let file = checked.path.join(File::Segment(segment).to_string());
     Some(format!(
-        "{} at byte {offset}: an unfinished write, which nobody was told was done; the next start leaves it out",
+        "{} at byte {offset}: an unfinished write, which nobody was told was done; \
+         the next start leaves it out",
         file.display()
     ))
 }
@@ -60,7 +68,8 @@ fn log(checked: &Checked) -> String {
     match found.manifest.first {
         0 => "none".to_owned(),
         first => format!(
-            "{} to {}: {} bytes, {} of them writes behind the snapshot; {} beyond it, {} that it holds; position {}",
+            "{} to {}: {} bytes, {} of them writes behind the snapshot; \
+             {} beyond it, {} that it holds; position {}",
             File::Segment(first),
             File::Segment(found.manifest.last),
             count(found.segments.iter().map(|&(_, bytes)| bytes).sum()),
@@ -77,11 +86,12 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
     if words.is_empty() { "none".to_owned() } else { words.join(" ") }
 }
 
-/// `2025-11-23T12:13:20.000Z`
+/// Formats a time as RFC 3339: `2025-11-23T12:13:20.000Z`.
 fn rfc3339(at: Millis) -> String {
     let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
-    let Date { year, month, day } = Date::of_day(seconds / SECONDS_A_DAY);
-    let (hour, minute, second) = (seconds % SECONDS_A_DAY / 3_600, seconds / 60 % 60, seconds % 60);
+    let Date { year, month, day } = Date::of_day(seconds / SECONDS_PER_DAY);
+    let (hour, minute, second) =
+        (seconds % SECONDS_PER_DAY / 3_600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
@@ -91,7 +101,7 @@ mod tests {
     use crate::ledger::time::LAST_MS;
 
     #[test]
-    fn times_are_written_as_rfc_3339_has_them() {
+    fn times_are_formatted_as_rfc_3339() {
         for (ms, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_001, "2000-02-29T00:00:00.001Z"),

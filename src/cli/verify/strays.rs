@@ -1,8 +1,8 @@
-//! Files in a data directory that no manifest names: what a crash left behind, and what never
-//! belonged there.
+//! Stray files: files in a data directory that no manifest names, because a crash left them or they
+//! never belonged there.
 //!
-//! Each becomes a note. One that no crash leaves behind is a fault: then the manifest is not to be
-//! trusted.
+//! Each becomes a note. A file that no crash leaves behind, though, is a fault: then the manifest
+//! is not to be trusted.
 
 use super::super::Error;
 use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The note of what a crash left behind whole.
+/// A note of a complete file or directory that a crash left behind.
 pub fn not_in_use(path: &Path) -> String {
     format!("{} is not in use; the next start removes it", path.display())
 }
@@ -20,10 +20,16 @@ fn foreign(path: &Path) -> String {
     format!("{} is no part of the data", path.display())
 }
 
-/// Notes files of a slice that its manifest does not name.
-pub fn in_slice(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &mut Vec<String>) -> Result<(), Error> {
-    fs::read_dir(&directory.path)
-        .map_err(|error| Error::Failed(format!("cannot list {}: {error}", directory.path.display())))?;
+/// Notes the files of a slice that its manifest does not name. A file that no crash leaves behind
+/// is a fault.
+pub fn in_slice(
+    directory: &SliceDirectory,
+    manifest: &manifest::SliceManifest,
+    notes: &mut Vec<String>,
+) -> Result<(), Error> {
+    fs::read_dir(&directory.path).map_err(|error| {
+        Error::Failed(format!("cannot list {}: {error}", directory.path.display()))
+    })?;
     for name in names(&directory.path) {
         let file = directory.path.join(&name);
         match File::parse(&name) {
@@ -35,7 +41,10 @@ pub fn in_slice(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &
             }
             None if name == MANIFEST => {}
             None if name.ends_with(".new") => {
-                notes.push(format!("{} was never finished; the next start removes it", file.display()));
+                notes.push(format!(
+                    "{} was never finished; the next start removes it",
+                    file.display()
+                ));
             }
             None => notes.push(foreign(&file)),
         }
@@ -43,18 +52,23 @@ pub fn in_slice(directory: &SliceDirectory, manifest: &manifest::Slice, notes: &
     Ok(())
 }
 
-/// Notes what lies beside the directories of slices. The `unnamed` generations are noted already.
+/// Notes files beside the directories of the slices. The `unnamed` generations are noted already.
 pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> {
-    let manifest::Directory { generation, slices } = *directory.manifest();
+    let manifest::DataManifest { generation, slices } = *directory.manifest();
     let path = directory.path();
     let below = path.join(generation_directory(generation));
-    let mut expected: BTreeSet<PathBuf> = (0..slices).map(|n| path.join(slice_directory(generation, n))).collect();
+    let mut expected: BTreeSet<PathBuf> =
+        (0..slices).map(|n| path.join(slice_directory(generation, n))).collect();
     expected.extend([path.join(LOCK), path.join(MANIFEST), below.clone()]);
-    let found = [path, &below].into_iter().flat_map(|at| names(at).into_iter().map(|name| at.join(name)));
-    found.filter(|file| !expected.contains(file) && !unnamed.contains(file)).map(|file| foreign(&file)).collect()
+    let found =
+        [path, &below].into_iter().flat_map(|at| names(at).into_iter().map(|name| at.join(name)));
+    found
+        .filter(|file| !expected.contains(file) && !unnamed.contains(file))
+        .map(|file| foreign(&file))
+        .collect()
 }
 
-/// Whether files are there that a manifest once named.
+/// Whether there are files that a manifest once named.
 pub fn has_files_of_slices(path: &Path) -> bool {
     let generations = names(path).into_iter().filter(|name| name.starts_with("generation-"));
     let mut slices = generations.flat_map(|generation| {
@@ -64,10 +78,11 @@ pub fn has_files_of_slices(path: &Path) -> bool {
     slices.any(|slice| names(&slice).iter().any(|name| File::parse(name).is_some()))
 }
 
-/// The names in a directory, in order. One that cannot be listed has none.
+/// The sorted names in a directory; none if it cannot be listed.
 fn names(path: &Path) -> Vec<String> {
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
-    let mut names: Vec<_> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort_unstable();
     names
 }

@@ -1,9 +1,10 @@
-//! A look at what a connection sent, as a client would read it.
+//! Checks of the bytes sent on a connection, read as a client would read them.
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 const START: &[u8] = b"HTTP/1.1 ";
 
-/// Takes the interim answers out: whether one is sent depends, by the contract, on whether the body is there already.
+/// Removes the interim answers: by the contract, whether one is sent depends on whether the body
+/// has already arrived.
 pub fn without_continue(sent: &[u8]) -> Vec<u8> {
     let mut rest = sent;
     let mut kept = Vec::with_capacity(sent.len());
@@ -15,7 +16,8 @@ pub fn without_continue(sent: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Panics unless `sent` is a row of whole answers: head, then as many bytes of body as it announces, or none (`HEAD`, 304).
+/// Panics unless `sent` is a sequence of whole answers: a head, then as many body bytes as
+/// announced, or none (`HEAD`, 304).
 pub fn check_framing(sent: &[u8]) {
     let mut rest = sent;
     while !rest.is_empty() {
@@ -23,13 +25,20 @@ pub fn check_framing(sent: &[u8]) {
         let end = find(rest, b"\r\n\r\n").expect("a head ends") + 4;
         let (head, body) = rest.split_at(end);
         let bodiless = body.is_empty() || body.starts_with(START);
-        rest = if bodiless { body } else { body.get(length(head)..).expect("a body is as long as announced") };
+        rest = if bodiless {
+            body
+        } else {
+            body.get(length(head)..).expect("a body is as long as announced")
+        };
     }
 }
 
 fn length(head: &[u8]) -> usize {
     let head = std::str::from_utf8(head).expect("a head is ASCII");
-    let value = head.lines().find_map(|line| line.strip_prefix("content-length: ")).expect("a body has a length");
+    let value = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .expect("a body has a length");
     value.parse().expect("a length is a number")
 }
 

@@ -1,13 +1,13 @@
-//! The oracle of a batch body.
+//! Oracle for a batch body.
 
 use crate::forms::{self, present};
 use crate::object::Object;
 use purser::api::BATCH_READS;
-use purser::api::read::{Kind, Read, What};
+use purser::api::read::{KindFilter, Read, What};
 use purser::ledger::time::Window;
 use serde::Deserialize;
 
-/// A batch as `serde_json` reads it: types and names are right, no value was judged.
+/// A batch as `serde_json` reads it: types and names are right, values are not validated yet.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Body {
@@ -30,7 +30,7 @@ struct Item {
 }
 
 impl Body {
-    /// The reads, if the contract allows them all.
+    /// The reads, if the contract allows all of them.
     pub fn reads(&self) -> Option<Vec<Read>> {
         let reads: Option<Vec<Read>> = self.requests.iter().map(|item| item.0.read()).collect();
         reads.filter(|reads| reads.len() <= BATCH_READS)
@@ -42,7 +42,9 @@ impl Item {
         let user = forms::user(&self.user_id)?;
         let currency = self.currency.as_deref().map(forms::currency);
         let what = match self.read.as_str() {
-            "balance" if self.window.is_none() && self.at_ms.is_none() && self.kind.is_none() => What::Balance,
+            "balance" if self.window.is_none() && self.at_ms.is_none() && self.kind.is_none() => {
+                What::Balance
+            }
             "stats" => self.stats()?,
             _ => return None,
         };
@@ -57,7 +59,9 @@ impl Item {
         let at = self.at_ms.map_or(Some(None), |ms| forms::time(ms).map(Some))?;
         let kind = match self.kind.as_deref() {
             None => None,
-            Some(text) if forms::is_kind(text) => Some(Kind::parse(text.as_bytes()).expect("the form was checked")),
+            Some(text) if forms::is_kind(text) => {
+                Some(KindFilter::parse(text.as_bytes()).expect("a checked kind parses"))
+            }
             Some(_) => return None,
         };
         Some(What::Stats { window, at, kind })

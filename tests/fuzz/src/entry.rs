@@ -1,11 +1,11 @@
-//! The oracle of one line of the feed.
+//! Oracle for one line of the feed.
 
 use crate::forms::{self, present};
 use purser::ledger::amount::Amount;
 use purser::ledger::entry::{Action, EntryRef, Leg};
 use serde::Deserialize;
 
-/// A line as `serde_json` reads it: types and names are right, no value was judged.
+/// A line as `serde_json` reads it: types and names are right, values are not validated yet.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Line {
@@ -54,7 +54,9 @@ impl Line {
             return None;
         }
         match (self.state.as_deref(), self.amount) {
-            (None | Some("posted"), Some(amount)) => Some(Action::Settle { hold, amount: Amount::new(amount)? }),
+            (None | Some("posted"), Some(amount)) => {
+                Some(Action::Settle { hold, amount: Amount::new(amount)? })
+            }
             (Some("voided"), None) => Some(Action::Void { hold }),
             _ => None,
         }

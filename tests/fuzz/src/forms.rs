@@ -1,16 +1,19 @@
-//! The forms of the contract's values, once more and slowly: by the standard library's parsers and a look at each character.
+//! Oracle for the syntax of the contract's values: a second, slow implementation with the standard
+//! library's parsers and a check of each character.
 
 use purser::ledger::amount::{Currency, Direction};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::{Millis, Window};
 use serde::{Deserialize, Deserializer};
 
-/// For members that may be absent but never `null`.
-pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+/// Deserialises a member that may be absent but never `null`.
+pub fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
 }
 
-/// A decimal as Rust prints it.
+/// A decimal in the form in which Rust prints it.
 fn canonical<T: std::str::FromStr + ToString>(text: &str) -> Option<T> {
     text.parse::<T>().ok().filter(|value| value.to_string() == text)
 }
@@ -37,7 +40,7 @@ pub fn currency(text: &str) -> Option<Currency> {
     if !(starts && rest && (3..=8).contains(&text.len())) {
         return None;
     }
-    let currency = Currency::parse(text.as_bytes()).expect("the form was checked");
+    let currency = Currency::parse(text.as_bytes()).expect("a checked currency parses");
     assert_eq!(currency.as_bytes(), text.as_bytes());
     Some(currency)
 }

@@ -1,22 +1,23 @@
-//! What `serde_json` says of a text: whether it is JSON, and whether a member is repeated.
+//! Judges a text with `serde_json`: whether it is JSON, and whether a member is repeated.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 
-/// A text, judged.
+/// Verdict on a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Grammar {
     /// Not JSON.
     Bad,
-    /// Beyond a limit of `serde_json` that is not ours: a number outside `f64`, or nesting.
+    /// Exceeds a limit of `serde_json` that our readers do not have: a number outside `f64`, or
+    /// nesting depth.
     Unsure,
     /// JSON, but not an object.
     Other,
     /// An object.
     Object {
-        /// One of its own members is repeated.
+        /// One of its direct members is repeated.
         repeats: bool,
-        /// A member is repeated in it, at any depth.
+        /// A member is repeated at any depth.
         repeats_inside: bool,
     },
 }
@@ -24,11 +25,14 @@ pub enum Grammar {
 /// Judges a text.
 pub fn judge(text: &[u8]) -> Grammar {
     match serde_json::from_slice::<Any>(text) {
-        Ok(any) if any.is_object => Grammar::Object { repeats: any.repeats, repeats_inside: any.repeats_inside },
+        Ok(any) if any.is_object => {
+            Grammar::Object { repeats: any.repeats, repeats_inside: any.repeats_inside }
+        }
         Ok(_) => Grammar::Other,
         Err(error) => {
             let why = error.to_string();
-            let limit = why.starts_with("number out of range") || why.starts_with("recursion limit exceeded");
+            let limit = why.starts_with("number out of range")
+                || why.starts_with("recursion limit exceeded");
             if limit { Grammar::Unsure } else { Grammar::Bad }
         }
     }

@@ -1,6 +1,8 @@
-//! What the fuzz targets share: oracles that were written from the contract alone, on top of `serde_json`, and the machine of the benches.
+//! Shared by the fuzz targets: oracles written from the contract alone, on top of `serde_json`, and
+//! the test machine of the benches.
 //!
-//! An oracle never calls a reader of ours on a whole text; where it builds a value of the ledger it checks the form first.
+//! An oracle never calls our readers on a whole text. Where it builds a value of the ledger, it
+//! checks the syntax first.
 
 #[path = "../../../benches/common/driver.rs"]
 pub mod driver;

@@ -1,10 +1,11 @@
-//! A serde struct that only an object gives: on its own, `serde_json` also takes its values from an array.
+//! Restricts a serde struct to JSON objects: by default `serde_json` also reads a struct from an
+//! array.
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use std::marker::PhantomData;
 
-/// `T`, read from an object.
+/// A `T` read from an object.
 #[derive(Debug)]
 pub struct Object<T>(pub T);
 

@@ -1,7 +1,9 @@
-//! Fuzzes the reader of a batch body against `serde_json` and a second reading of the contract.
+//! Fuzzes the reader of a batch body against an oracle: `serde_json` and a second implementation of
+//! the contract.
 //!
-//! Never panics; accepts exactly what the oracle accepts, with equal reads; says `invalid_json` only where the text is no JSON
-//! object or repeats a member, and always where it is not JSON.
+//! The reader never panics, and accepts exactly what the oracle accepts, with equal reads. It
+//! reports `invalid_json` only for a text that is no JSON object or repeats a member, and always
+//! for a text that is not JSON.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -13,17 +15,26 @@ use purser_fuzz::object::Object;
 
 fuzz_target!(|body: &[u8]| {
     let mut reads = Vec::new();
-    let ours = batch::read(body, &mut reads);
+    let ours = batch::parse(body, &mut reads);
     let oracle = serde_json::from_slice::<Object<Body>>(body).ok().map(|object| object.0);
     let expected = oracle.as_ref().and_then(Body::reads);
-    assert_eq!(ours.is_ok().then_some(&reads), expected.as_ref(), "the oracle reads another batch");
-    let says_bad = ours.is_err_and(|problem| problem.code == Code::InvalidJson);
+    assert_eq!(
+        ours.is_ok().then_some(&reads),
+        expected.as_ref(),
+        "reader and oracle give the same batch"
+    );
+    let is_invalid_json = ours.is_err_and(|problem| problem.code == Code::InvalidJson);
     match grammar::judge(body) {
         Grammar::Unsure => {}
-        Grammar::Bad | Grammar::Other => assert!(says_bad, "not an object, and not said"),
+        Grammar::Bad | Grammar::Other => {
+            assert!(is_invalid_json, "a text that is no object is invalid_json")
+        }
         Grammar::Object { repeats, repeats_inside } => {
-            assert!(says_bad || !repeats, "a member is repeated, and not said");
-            assert!(!says_bad || repeats_inside, "JSON without repeats, and called bad");
+            assert!(is_invalid_json || !repeats, "a repeated member is invalid_json");
+            assert!(
+                !is_invalid_json || repeats_inside,
+                "JSON without repeated members is not invalid_json"
+            );
         }
     }
 });

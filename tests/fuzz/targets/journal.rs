@@ -1,10 +1,12 @@
-//! Fuzzes what is read from a disk, behind checksums that are right: records, images of users, manifests, whole recoveries.
+//! Fuzzes data read from a disk behind valid checksums: records, user images, manifests and whole
+//! recoveries.
 //!
-//! Never panics; what is read has one form, so writing it gives the same bytes; a slice that was recovered answers every question.
+//! Reading never panics. Data has exactly one encoding, so writing what was read gives the same
+//! bytes. A recovered slice answers every read.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use purser::journal::frame::{Block, Kind};
+use purser::journal::frame::{FrameBuffer, Kind};
 use purser::journal::segment::{self, Header};
 use purser::journal::snapshot::{Begin, End};
 use purser::journal::{File, Place, manifest, record};
@@ -32,9 +34,9 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn records(bytes: &[u8]) {
     let (mut rest, mut again) = (bytes, Vec::new());
-    while let Some((entry, version)) = record::read(&mut rest) {
+    while let Some((entry, version)) = record::decode(&mut rest) {
         record::write(&mut again, &entry, version);
-        assert_eq!(again[..], bytes[..bytes.len() - rest.len()], "a record has one form");
+        assert_eq!(again[..], bytes[..bytes.len() - rest.len()], "a record has one encoding");
     }
 }
 
@@ -42,26 +44,27 @@ fn image(bytes: &[u8]) {
     let Ok((user, used)) = User::load(bytes, 8) else { return };
     let mut again = Vec::new();
     user.store(&mut again);
-    assert_eq!(again[..], bytes[..used], "an image has one form");
+    assert_eq!(again[..], bytes[..used], "an image has one encoding");
 }
 
 fn manifests(bytes: &[u8]) {
-    if let Ok(directory) = manifest::Directory::read(bytes) {
+    if let Ok(directory) = manifest::DataManifest::decode(bytes) {
         assert_eq!(directory.write().as_bytes(), bytes);
     }
-    if let Ok(slice) = manifest::Slice::read(bytes, PLACE) {
+    if let Ok(slice) = manifest::SliceManifest::decode(bytes, PLACE) {
         assert_eq!(slice.write(PLACE).as_bytes(), bytes);
     }
-    if let Some(header) = Header::read(bytes) {
+    if let Some(header) = Header::decode(bytes) {
         let mut again = Vec::new();
         header.write(&mut again);
-        assert_eq!(Header::read(&again), Some(header));
+        assert_eq!(Header::decode(&again), Some(header));
     }
-    // Whatever it says, its kinds end.
-    assert!(End::read(bytes).is_none_or(|end| end.kinds().count() < bytes.len()));
+    // The kinds are finite for any input.
+    assert!(End::decode(bytes).is_none_or(|end| end.kinds().count() < bytes.len()));
 }
 
-/// The first half are the users of a snapshot, the second the records of the log over it.
+/// Recovers a snapshot with the first half of the bytes as users, and a log with the second half as
+/// records.
 fn recovery(bytes: &[u8]) {
     let (users, records) = bytes.split_at(bytes.len() / 2);
     let mut names = Names::default();
@@ -70,16 +73,20 @@ fn recovery(bytes: &[u8]) {
     let entries = [users.first().copied().unwrap_or(0), 0];
     let snapshot = File::Snapshot(1);
     files.frame(snapshot, Kind::Snapshot, 0, |out| Begin { segment: 1 }.write(out));
-    files.frame(snapshot, Kind::Users, 1, |out| out.extend_from_slice(users.get(1..).unwrap_or_default()));
+    files.frame(snapshot, Kind::Users, 1, |out| {
+        out.extend_from_slice(users.get(1..).unwrap_or_default())
+    });
     let snapshot_end = files.0[&snapshot].len() as u64;
     let count = u64::from(entries[0] % 4);
-    files.frame(snapshot, Kind::End, 2, |out| End::write(out, count, u64::from(entries[0] / 4), 0, &names));
+    files.frame(snapshot, Kind::End, 2, |out| {
+        End::write(out, count, u64::from(entries[0] / 4), 0, &names)
+    });
     let header = Header { capacity: 1 << 20, before: None::<segment::End> };
     files.frame(File::Segment(1), Kind::Segment, 0, |out| header.write(out));
     files.frame(File::Segment(1), Kind::Write, 1, |out| out.extend_from_slice(records));
     for manifest in [
-        manifest::Slice { snapshot: 0, snapshot_end: 0, first: 1, last: 1 },
-        manifest::Slice { snapshot: 1, snapshot_end, first: 1, last: 1 },
+        manifest::SliceManifest { snapshot: 0, snapshot_end: 0, first: 1, last: 1 },
+        manifest::SliceManifest { snapshot: 1, snapshot_end, first: 1, last: 1 },
     ] {
         let mut slice = Slice::new(usize::MAX);
         let mut recovery = Recovery::new(PLACE, 1, manifest);
@@ -94,17 +101,18 @@ fn recovery(bytes: &[u8]) {
     }
 }
 
-/// Asks for everything.
+/// Reads everything that a slice can answer.
 fn look(slice: &Slice) {
     for slot in 0..slice.book().users() as u32 {
         let id: UserId = slice.book().user(slot).id();
-        let (_, view) = slice.read(id);
+        let (_, view) = slice.view(id);
         let view = view.expect("every user is found");
         view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
         for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
             let question = Question { window, currency: None, kind: None };
             let range = view.user.range(window, view.user.as_of());
-            view.user.visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
+            view.user
+                .visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
             let range = view.user.range(window, Millis(0));
             view.user.visit_stats(view.names, &question, range, |_| {});
         }
@@ -116,7 +124,7 @@ struct Files(BTreeMap<File, Vec<u8>>);
 
 impl Files {
     fn frame(&mut self, file: File, kind: Kind, number: u64, payload: impl FnOnce(&mut Vec<u8>)) {
-        let mut block = Block::with_room(64);
+        let mut block = FrameBuffer::with_capacity(64);
         payload(block.payload());
         block.seal(kind, Place { file: file.number(), ..PLACE }, number);
         self.0.entry(file).or_default().extend_from_slice(block.bytes());
@@ -130,7 +138,13 @@ impl Source for Files {
         Ok(self.0.get(&file).map(|bytes| bytes.len() as u64))
     }
 
-    fn read(&mut self, file: File, offset: u64, bytes: usize, into: &mut Vec<u8>) -> Result<(), Infallible> {
+    fn read(
+        &mut self,
+        file: File,
+        offset: u64,
+        bytes: usize,
+        into: &mut Vec<u8>,
+    ) -> Result<(), Infallible> {
         let all = &self.0[&file];
         let from = all.len().min(offset as usize);
         into.clear();

@@ -1,7 +1,9 @@
-//! Fuzzes what stands before a request: the head's parser, the chunked decoder, and the whole machine of a connection.
+//! Fuzzes the input path of a request: the head parser, the chunked decoder, and the whole machine
+//! of a connection.
 //!
-//! The last two bytes of the input choose where the bytes before them are cut (little-endian, modulo their number plus one).
-//! In one piece, in two, and byte by byte if they are few, the bytes must give the same heads, bodies and answers.
+//! The last two bytes of the input choose where the bytes before them are cut (little-endian,
+//! modulo their number plus one). Delivered in one piece, in two, and (short inputs) byte by byte,
+//! the bytes must give the same heads, bodies and answers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,13 +13,19 @@ use purser::ledger::time::Millis;
 use purser_fuzz::answers;
 use purser_fuzz::machine::Machine;
 
-/// Longer inputs are not also fed byte by byte.
+/// Longest input that is also delivered byte by byte.
 const BYTEWISE: usize = 512;
 const NOW: Millis = Millis(1_763_900_000_000);
-/// What is known of user 42.
+/// Entries of user 42 that the machine has applied.
 const KNOWN: [&str; 2] = [
-    r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","direction":"credit","amount":500,"at_ms":1763890000000}"#,
-    r#"{"entry_id":"2","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":20,"at_ms":1763890000001,"state":"pending"}"#,
+    concat!(
+        r#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup","#,
+        r#""direction":"credit","amount":500,"at_ms":1763890000000}"#
+    ),
+    concat!(
+        r#"{"entry_id":"2","user_id":"42","currency":"COIN","kind":"gift_sent","#,
+        r#""direction":"debit","amount":20,"at_ms":1763890000001,"state":"pending"}"#
+    ),
 ];
 
 fuzz_target!(|input: &[u8]| {
@@ -28,25 +36,32 @@ fuzz_target!(|input: &[u8]| {
     check_machine(bytes, cut);
 });
 
-/// A head that came in two pieces is the head that came in one.
+/// A head parsed from two pieces equals the head parsed from one.
 fn check_head(bytes: &[u8], cut: usize) {
     let (mut whole_seen, mut seen) = (0, 0);
     let whole = head::parse(bytes, &mut whole_seen);
     let first = head::parse(&bytes[..cut], &mut seen);
     match first {
-        Ok(None) => assert_eq!(head::parse(bytes, &mut seen), whole, "the second piece changes the first"),
-        early => assert_eq!(early, whole, "what was clear early is another now"),
+        Ok(None) => {
+            assert_eq!(
+                head::parse(bytes, &mut seen),
+                whole,
+                "a head in two pieces parses like a whole one"
+            )
+        }
+        early => assert_eq!(early, whole, "an early result is final"),
     }
     if let Ok(Some((_, len))) = whole {
-        assert!(len <= bytes.len(), "a head ends in its bytes");
+        assert!(len <= bytes.len(), "a head is not longer than its bytes");
         assert!(bytes[..len].ends_with(b"\r\n\r\n"), "a head ends with an empty line");
     }
 }
 
-/// A body, and how its decoding ended: bytes consumed and whether it is whole, or why it was refused.
+/// Decoded body, and the result of decoding: bytes consumed and whether the body is complete, or
+/// the refusal.
 type Decoded = (Vec<u8>, Result<(usize, bool), Refusal>);
 
-/// A chunked body that came in two pieces is the body that came in one.
+/// A chunked body decoded from pieces equals the body decoded from one.
 fn check_chunked(bytes: &[u8], cut: usize) {
     let whole = decode(&[bytes]);
     assert_eq!(decode(&[&bytes[..cut], &bytes[cut..]]), whole);
@@ -66,23 +81,27 @@ fn decode(pieces: &[&[u8]]) -> Decoded {
             }
         }
     }
-    assert_eq!(decoder.body_bytes(), body.len() as u64, "what was handed on was counted");
+    assert_eq!(decoder.body_bytes(), body.len() as u64, "the decoder counts every body byte");
     (body, Ok((consumed, done)))
 }
 
-/// However the bytes are cut, the same answers leave.
+/// The same answers are sent however the bytes are cut.
 fn check_machine(bytes: &[u8], cut: usize) {
     let whole = converse(&[bytes]);
     answers::check_framing(&whole.0);
     assert_eq!(shown(&converse(&[&bytes[..cut], &bytes[cut..]])), shown(&whole), "cut in two");
     if bytes.len() <= BYTEWISE {
-        assert_eq!(shown(&converse(&bytes.chunks(1).collect::<Vec<_>>())), shown(&whole), "byte by byte");
+        assert_eq!(
+            shown(&converse(&bytes.chunks(1).collect::<Vec<_>>())),
+            shown(&whole),
+            "byte by byte"
+        );
     }
 }
 
-/// What a fresh connection is sent, and whether it is open then.
+/// Bytes that a fresh connection is sent, and whether it is open afterwards.
 fn converse(pieces: &[&[u8]]) -> (Vec<u8>, bool) {
-    let mut machine = peopled();
+    let mut machine = machine_with_user();
     let (mut sent, mut is_open) = (Vec::new(), true);
     for piece in pieces {
         is_open = machine.exchange(piece, |part| sent.extend_from_slice(part));
@@ -94,11 +113,12 @@ fn shown((sent, is_open): &(Vec<u8>, bool)) -> (String, bool) {
     (String::from_utf8_lossy(sent).into_owned(), *is_open)
 }
 
-fn peopled() -> Machine {
+fn machine_with_user() -> Machine {
     let mut machine = Machine::new(NOW);
     let body = KNOWN.join("\n");
-    let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-ndjson\r\nContent-Length: ";
+    let head = "POST /v1/entries HTTP/1.1\r\nHost: x\r\n\
+                Content-Type: application/x-ndjson\r\nContent-Length: ";
     let sent = machine.answer(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes());
-    assert!(String::from_utf8_lossy(&sent).contains("{\"accepted\":2,"), "a good feed");
+    assert!(String::from_utf8_lossy(&sent).contains("{\"accepted\":2,"), "the feed is accepted");
     machine
 }

@@ -1,10 +1,11 @@
-//! Histories of several clients of one server, which do not get in each other's way: each has users of its own, and all go by one clock.
+//! Histories for several clients of one server that do not interfere: each has its own users, and
+//! all share one clock.
 
 use super::super::entry;
 use super::History;
 
 impl History {
-    /// A history of these users alone.
+    /// A history with entries of these users only.
     pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
         let mut history = Self::new(seed);
         (history.users, history.is_apart) = (users, true);
@@ -12,12 +13,12 @@ impl History {
         history
     }
 
-    /// It is this late now, for the other clients too.
+    /// Sets the time, which all clients share.
     pub fn set_clock(&mut self, now_ms: u64) {
         self.now_ms = i64::try_from(now_ms).expect("a clock of this era");
     }
 
-    /// The line, unless it is a good one of another client's user.
+    /// Replaces a good line of another client's user by `{}`.
     pub(super) fn own(&self, line: Vec<u8>) -> Vec<u8> {
         match entry::read(&line).entry {
             Ok(entry) if self.is_apart && !self.users.contains(&entry.user_id) => b"{}".to_vec(),

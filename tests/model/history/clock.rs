@@ -1,29 +1,29 @@
-//! Histories for servers that read the real clock, which a test cannot set.
+//! Histories for servers that use the real clock, which a test cannot set.
 //!
-//! The contract lets a clock decide two things: `entry_in_future`, and what a question without a time is about. Such a
-//! history goes through the past, asks for no "now", and books nothing so near to one hour ahead that the servers could
-//! be of two minds.
+//! By the contract two things depend on the clock: `entry_in_future`, and the range of a statistics
+//! read without `at_ms`. So such a history runs in the past, has no reads without a time, and books
+//! nothing so close to one hour ahead that two servers could decide differently.
 
 use super::super::stats::{DAY, HOUR, MAX_TIME, MINUTE};
 use super::super::{entry, read};
 use super::History;
 
-/// How far the servers' clocks may be from the history's idea of them while it lasts.
+/// Most difference between the servers' clocks and the history's, while it runs.
 const DOUBT: i64 = 10 * MINUTE;
 
-/// The servers' clock when the history began.
+/// The servers' clock at the start of the history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Clock {
     now_ms: i64,
 }
 
 impl Clock {
-    /// Where the history's own time ends.
+    /// End of the history's own time.
     pub(super) fn end(self) -> i64 {
         self.now_ms - DOUBT
     }
 
-    /// The time itself, or the nearest of which no clock is in doubt whether it is in the future.
+    /// The time itself, or the nearest one that all clocks within `DOUBT` judge alike.
     fn beyond_doubt(self, at_ms: i64) -> i64 {
         let edge = self.now_ms + HOUR;
         if at_ms.abs_diff(edge) > DOUBT.unsigned_abs() {
@@ -37,7 +37,8 @@ impl Clock {
 }
 
 impl History {
-    /// A history for servers whose clocks say `now_ms`, and go on: its own time begins up to 900 days before that.
+    /// A history for servers whose clocks start at `now_ms`. Its own time begins up to 900 days
+    /// before that.
     pub fn at_the_clock(seed: u64, now_ms: u64) -> Self {
         let mut history = Self::new(seed);
         let clock = Clock { now_ms: i64::try_from(now_ms).expect("a clock of this era") };
@@ -47,12 +48,12 @@ impl History {
         history
     }
 
-    /// What the servers' clocks say.
+    /// The servers' time.
     pub(super) fn served_ms(&self) -> u64 {
         self.clock.map_or(self.now_ms, |clock| clock.now_ms).unsigned_abs()
     }
 
-    /// The line, booked where no clock is in doubt of its verdict.
+    /// The line, its booking time moved if needed so that all clocks give the same verdict.
     pub(super) fn beyond_doubt(&self, line: Vec<u8>) -> Vec<u8> {
         let (Some(clock), Ok(entry)) = (self.clock, entry::read(&line).entry) else {
             return line;
@@ -65,8 +66,8 @@ impl History {
         text.replace(&entry.at_ms.to_string(), &at_ms.to_string()).into_bytes()
     }
 
-    /// Now and then a time beside the servers' clock: beyond the hour that is allowed, or within it if that is not far
-    /// from the history's own time.
+    /// Sometimes a time ahead of the servers' clock: more than the allowed hour, or less if the
+    /// history's own time is close to that clock.
     pub(super) fn ahead_of_the_clock(&mut self) -> Option<i64> {
         let Clock { now_ms } = self.clock?;
         if !self.random.percent(4) {
@@ -78,12 +79,14 @@ impl History {
             1 => Some(now_ms + refused + self.random.between(0, HOUR)),
             2 => Some(now_ms + refused + self.random.between(0, 400 * DAY)),
             3 => Some(MAX_TIME),
-            _ if now_ms - self.now_ms < DAY => Some(now_ms + self.random.between(0, HOUR - DOUBT - 1)),
+            _ if now_ms - self.now_ms < DAY => {
+                Some(now_ms + self.random.between(0, HOUR - DOUBT - 1))
+            }
             _ => None,
         }
     }
 
-    /// A target whose answer is the same at any time.
+    /// A target whose answer does not depend on the clock.
     pub(super) fn target(&mut self) -> String {
         loop {
             let target = self.any_target();
@@ -93,7 +96,7 @@ impl History {
         }
     }
 
-    /// A batch of which that is true.
+    /// A batch whose answer does not depend on the clock.
     pub(super) fn batch_body(&mut self) -> Vec<u8> {
         loop {
             let body = self.any_batch();
@@ -112,7 +115,7 @@ mod tests {
 
     const NOW: u64 = 1_763_900_000_000;
 
-    /// Answers of servers whose clocks differ by as much as may be.
+    /// Answers of a server whose clock is `now_ms`.
     fn answers(now_ms: u64, history: History) -> Vec<String> {
         let mut model = Model::new();
         let answer = |step| match step {
@@ -124,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn no_clock_within_doubt_makes_a_difference() {
+    fn clocks_within_the_doubt_give_the_same_answers() {
         let doubt = DOUBT.unsigned_abs();
         let (mut refused, mut ahead) = (0, 0);
         for seed in 0..12 {
@@ -135,12 +138,15 @@ mod tests {
             refused += late.iter().filter(|answer| answer.contains("entry_in_future")).count();
             let mut history = history;
             history.by_ref().take(120).for_each(drop);
-            assert!(history.now_ms <= history.clock.expect("it has one").end());
+            assert!(history.now_ms <= history.clock.expect("a clock is set").end());
             let users = history.model.users.values().filter_map(|user| user.as_of_ms());
             let latest = users.max().expect("someone has entries");
             assert!(latest < NOW.cast_signed() + HOUR - DOUBT);
             ahead += usize::from(latest > NOW.cast_signed());
         }
-        assert!(refused > 50 && ahead > 0, "{refused} refused, {ahead} histories with entries ahead of the clock");
+        assert!(
+            refused > 50 && ahead > 0,
+            "{refused} refused, {ahead} histories with entries ahead of the clock"
+        );
     }
 }

@@ -1,17 +1,18 @@
-//! One feed line as a list of members, written out plainly, in another dress of equal meaning, or malformed.
+//! Feed lines as lists of members, written plainly, in another form of equal meaning, or malformed.
 //!
-//! A draft knows JSON's spelling, not the ledger's rules: what a malformed line deserves is the model's business.
+//! A draft knows JSON's syntax, not the ledger's rules: the verdict on a malformed line is the
+//! model's.
 
 use super::Random;
 
-/// A well-formed line as it went out, and what it was made of.
+/// A well-formed line as sent, and its draft.
 #[derive(Clone, Debug)]
 pub struct Sent {
     pub draft: Draft,
     pub line: Vec<u8>,
 }
 
-/// Members in order: a name, decoded, and a value.
+/// Members in order, each a decoded name and a value.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
     members: Vec<(String, Value)>,
@@ -24,7 +25,7 @@ enum Value {
     Raw(String),
 }
 
-/// A 128-bit id as a UUID of some case or as a decimal.
+/// A 128-bit id as a UUID, in lower, upper or mixed case, or as a decimal.
 pub fn id_text(id: u128, random: &mut Random) -> String {
     let hex = format!("{id:032x}");
     let uuid = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-");
@@ -42,9 +43,13 @@ pub fn id_text(id: u128, random: &mut Random) -> String {
     }
 }
 
-/// The id that an `entry_id` made by `id_text` stands for.
+/// Parses an id that `id_text` made.
 fn id_of(text: &str) -> Option<u128> {
-    if text.contains('-') { u128::from_str_radix(&text.replace('-', ""), 16).ok() } else { text.parse().ok() }
+    if text.contains('-') {
+        u128::from_str_radix(&text.replace('-', ""), 16).ok()
+    } else {
+        text.parse().ok()
+    }
 }
 
 fn quoted(text: &str) -> String {
@@ -52,7 +57,7 @@ fn quoted(text: &str) -> String {
     format!("\"{written}\"")
 }
 
-/// One character of a string, escaped only if it must be.
+/// One character of a JSON string, escaped only if it must be.
 fn written(letter: char) -> String {
     match letter {
         '"' | '\\' => format!("\\{letter}"),
@@ -61,7 +66,7 @@ fn written(letter: char) -> String {
     }
 }
 
-/// The same string, some of its characters as escapes.
+/// The JSON string with some characters as `\u` escapes.
 fn escaped(text: &str, random: &mut Random) -> String {
     let mut line = String::from("\"");
     for letter in text.chars() {
@@ -118,7 +123,7 @@ impl Draft {
         number.unwrap_or_default()
     }
 
-    /// No white space, members as they stand.
+    /// Plain form: no white space, members in order.
     pub fn plain(&self) -> String {
         let members: Vec<String> = self
             .members
@@ -131,7 +136,7 @@ impl Draft {
         format!("{{{}}}", members.join(","))
     }
 
-    /// Equal meaning in another dress: order, white space, escapes.
+    /// Another form of equal meaning: other order, white space, escapes.
     pub fn restyled(&self, random: &mut Random) -> Vec<u8> {
         let mut members = self.members.clone();
         if random.percent(70) {
@@ -166,7 +171,7 @@ impl Draft {
         line.into_bytes()
     }
 
-    /// Equal ids, written another way.
+    /// Rewrites the ids in another form of equal value.
     pub fn spell_ids_otherwise(&mut self, random: &mut Random) {
         for name in ["entry_id", "pending_id"] {
             if let Some(id) = self.text(name).and_then(id_of) {
@@ -175,7 +180,7 @@ impl Draft {
         }
     }
 
-    /// `posted` may be left out.
+    /// Adds or removes the optional state `posted`.
     pub fn spell_state_otherwise(&mut self) {
         match self.text("state") {
             None => self.set_text("state", "posted"),
@@ -184,7 +189,7 @@ impl Draft {
         }
     }
 
-    /// Still well-formed, mostly; no longer equal, mostly.
+    /// Changes one field. The entry mostly stays well-formed and is mostly no longer equal.
     pub fn change_one_field(&mut self, random: &mut Random) {
         match random.below(8) {
             0 => self.set_number("at_ms", self.number("at_ms") + 1),
@@ -198,7 +203,7 @@ impl Draft {
         }
     }
 
-    /// One thing wrong with it, or two, or something that only looks wrong.
+    /// Makes the line malformed: one fault, two, or something that only looks like one.
     pub fn malformed(mut self, random: &mut Random) -> Vec<u8> {
         match random.below(20) {
             0..4 => return self.not_json(random),
@@ -209,7 +214,7 @@ impl Draft {
             12..16 => self.wrong_value(random),
             16 | 17 => self.wrong_shape(random),
             _ => {
-                // Which of two faults is told?
+                // Two faults: the order of checks decides which is reported.
                 self.wrong_value(random);
                 match random.below(4) {
                     0 => self.stranger(random),
@@ -263,7 +268,7 @@ impl Draft {
             0..3 => random.pick(&wholes).to_vec(),
             3 => [b"\xef\xbb\xbf", plain.as_bytes()].concat(),
             4 => {
-                // Anything at all at one place: a cut, a stray byte, a lost one.
+                // A fault at one byte: cut there, an inserted byte, or a removed one.
                 let mut line = plain.into_bytes();
                 let at = random.below(line.len());
                 match random.below(3) {
@@ -273,10 +278,13 @@ impl Draft {
                 }
                 line
             }
-            5 => [plain.as_bytes(), random.pick(&[&b"x"[..], b",", b"}", b"\x0c", b"{}", b"\x00"])].concat(),
+            5 => [plain.as_bytes(), random.pick(&[&b"x"[..], b",", b"}", b"\x0c", b"{}", b"\x00"])]
+                .concat(),
             6 => {
-                let number =
-                    ["01", "+1", ".5", "1.", "1e", "-", "- 1", "0x10", "NaN", "Infinity", "1_000", "00", "-01", "1e+"];
+                let number = [
+                    "01", "+1", ".5", "1.", "1e", "-", "- 1", "0x10", "NaN", "Infinity", "1_000",
+                    "00", "-01", "1e+",
+                ];
                 let name = random.pick(&["amount", "at_ms", "currency"]);
                 self.set_raw(name, random.pick(&number));
                 self.plain().into_bytes()
@@ -308,13 +316,18 @@ impl Draft {
                 let text = self.plain();
                 text.replacen(
                     "\"kind\"",
-                    random.pick(&["\"kind\\ud800\"", "\"\\udfffkind\"", "\"ki\\nd\"", "\"kin\x08d\""]),
+                    random.pick(&[
+                        "\"kind\\ud800\"",
+                        "\"\\udfffkind\"",
+                        "\"ki\\nd\"",
+                        "\"kin\x08d\"",
+                    ]),
                     1,
                 )
                 .into_bytes()
             }
             _ => {
-                // The line's own bracket is one of the 128.
+                // The line's own bracket counts towards the 128.
                 let depth = 125 + random.below(6);
                 let (open, close) = random.pick(&[("[", "]"), ("{\"a\":", "}")]);
                 let inner = if open == "[" { "" } else { "0" };
@@ -394,9 +407,31 @@ impl Draft {
     }
 
     fn wrong_type(&mut self, random: &mut Random) {
-        let values =
-            ["null", "true", "false", "[]", "{}", "0", "5", "\"5\"", "\"\"", "[\"COIN\"]", "1.5", "{\"a\":{}}"];
-        let names = ["entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id"];
+        let values = [
+            "null",
+            "true",
+            "false",
+            "[]",
+            "{}",
+            "0",
+            "5",
+            "\"5\"",
+            "\"\"",
+            "[\"COIN\"]",
+            "1.5",
+            "{\"a\":{}}",
+        ];
+        let names = [
+            "entry_id",
+            "user_id",
+            "currency",
+            "kind",
+            "direction",
+            "amount",
+            "at_ms",
+            "state",
+            "pending_id",
+        ];
         self.set_raw(random.pick(&names), random.pick(&values));
     }
 
@@ -443,8 +478,20 @@ impl Draft {
             "18446744073709551615",
             "0",
         ];
-        let currencies =
-            ["", "EU", "eur", "Eur", "1AB", "ABCDEFGHI", "ABCDEFGH", "A_B", "AB ", "EUR\0", "\u{c9}UR", "A12"];
+        let currencies = [
+            "",
+            "EU",
+            "eur",
+            "Eur",
+            "1AB",
+            "ABCDEFGHI",
+            "ABCDEFGH",
+            "A_B",
+            "AB ",
+            "EUR\0",
+            "\u{c9}UR",
+            "A12",
+        ];
         let kinds = [
             "",
             "Gift",
@@ -496,13 +543,27 @@ impl Draft {
             "\"0\"",
             "-9999999999999999999999",
         ];
-        let states = ["", "Posted", "POSTED", "open", "void", "posted ", "voided", "pending", "posted", "pending\0"];
+        let states = [
+            "",
+            "Posted",
+            "POSTED",
+            "open",
+            "void",
+            "posted ",
+            "voided",
+            "pending",
+            "posted",
+            "pending\0",
+        ];
         match random.below(10) {
             0 => self.set_text("entry_id", random.pick(&ids)),
             1 => self.set_text("user_id", random.pick(&users)),
             2 => self.set_text("currency", random.pick(&currencies)),
             3 => self.set_text("kind", random.pick(&kinds)),
-            4 => self.set_text("direction", random.pick(&["", "Credit", "both", "debit ", "CREDIT", "credit"])),
+            4 => self.set_text(
+                "direction",
+                random.pick(&["", "Credit", "both", "debit ", "CREDIT", "credit"]),
+            ),
             5 | 6 => self.set_raw("amount", random.pick(&amounts)),
             7 => self.set_raw("at_ms", random.pick(&times)),
             8 => self.set_text("state", random.pick(&states)),

@@ -1,4 +1,5 @@
-//! Targets of GETs and bodies of batches: good ones at every edge of a range, and bad ones of every kind.
+//! Targets of GETs and bodies of batches: good ones at every edge of a range, and malformed ones of
+//! every kind.
 
 use super::super::stats::{BUCKET, DAY, Edges, HOUR, MAX_TIME, MINUTE};
 use super::{History, Random};
@@ -112,7 +113,7 @@ impl History {
         query
     }
 
-    /// A time that puts `to` or `from` at or beside an edge of the user's.
+    /// A time that puts the end or the start of a range at or next to one of the user's edges.
     fn asked_time(&mut self, user: u64, window: i64) -> i64 {
         let latest = self.model.user(user).and_then(|user| user.as_of_ms());
         let latest = latest.unwrap_or(self.now_ms);
@@ -130,7 +131,7 @@ impl History {
         };
         let shift = match random.below(8) {
             0..3 => 0,
-            3..5 => window, // Then it is `from` that lies near the edge.
+            3..5 => window, // Puts the start of the range near the edge.
             5 => random.pick(&[-BUCKET, BUCKET, -HOUR, HOUR, -DAY, DAY]),
             6 => window + random.pick(&[-BUCKET, BUCKET, -HOUR, HOUR, -DAY, DAY]),
             _ => random.between(-2 * DAY, 2 * DAY),
@@ -169,7 +170,10 @@ impl History {
             12 => format!("{{\"x\":1,\"x\":2,\"requests\":{list}}}"),
             13 => format!("{{\"\\u0072equests\":{list}}}"),
             14 => format!(" \r\n{{ \"requests\" :\t{list} }}\n"),
-            15 => format!("{{\"{}\":1,\"requests\":{list}}}", random.pick(&["", "\u{e9}", "a b", "a\\\"b"])),
+            15 => format!(
+                "{{\"{}\":1,\"requests\":{list}}}",
+                random.pick(&["", "\u{e9}", "a b", "a\\\"b"])
+            ),
             _ => format!("{{\"requests\":{list}}}"),
         };
         body.into_bytes()
@@ -203,7 +207,7 @@ impl History {
     }
 }
 
-/// A window that is allowed, and its length unless it is `lifetime`.
+/// A valid window, and its length unless it is `lifetime`.
 fn window(random: &mut Random) -> (String, Option<i64>) {
     let fixed = [
         ("15m", 15 * MINUTE),
@@ -287,7 +291,7 @@ fn percent_encoded(text: &str, random: &mut Random) -> String {
         .collect()
 }
 
-/// One parameter made bad, left out or added.
+/// Makes a query bad, mostly: one parameter changed, left out, repeated or added.
 fn spoil(query: &mut Vec<String>, random: &mut Random) {
     let bad = [
         "",
@@ -365,7 +369,7 @@ fn spoil(query: &mut Vec<String>, random: &mut Random) {
     }
 }
 
-/// A batch item that deserves a refusal, mostly.
+/// Changes a batch item so that it is mostly refused.
 fn spoiled_item(item: &str, random: &mut Random) -> String {
     let inner = item.trim_start_matches('{').trim_end_matches('}');
     let mut members: Vec<String> = inner.split(',').map(str::to_owned).collect();
@@ -423,11 +427,18 @@ fn spoiled_item(item: &str, random: &mut Random) -> String {
             );
         }
         7 => {
-            members.retain(|member| !member.starts_with("\"window\"") && !member.starts_with("\"at_ms\""));
+            members.retain(|member| {
+                !member.starts_with("\"window\"") && !member.starts_with("\"at_ms\"")
+            });
             members.push("\"window\":\"lifetime\"".to_owned());
             members.push(
-                (random.pick(&["\"at_ms\":0", "\"at_ms\":1763900000000", "\"at_ms\":\"0\"", "\"at_ms\":-1"]))
-                    .to_owned(),
+                (random.pick(&[
+                    "\"at_ms\":0",
+                    "\"at_ms\":1763900000000",
+                    "\"at_ms\":\"0\"",
+                    "\"at_ms\":-1",
+                ]))
+                .to_owned(),
             );
         }
         _ => {

@@ -1,6 +1,6 @@
-//! What is said at the end: what was answered, how long turns took, what was written.
+//! Final report: what was answered, how long turns took, what was written.
 
-use super::super::text::say;
+use super::super::text::print_line;
 use crate::engine::control::Command;
 use crate::engine::cores::Ended;
 use crate::metrics::{Counters, Histogram};
@@ -8,9 +8,10 @@ use crate::server::machine::Machine;
 use crate::slice::Slice;
 use crate::slice::store::Counts;
 
-/// Says it, of cores that have ended by this command.
-pub fn take_leave(ended: &[Ended], command: Command) {
-    let (mut users, mut bytes, mut counters, mut kept) = (0, 0, Counters::default(), Counts::default());
+/// Prints the report of cores that were ended by `command`.
+pub fn print_summary(ended: &[Ended], command: Command) {
+    let (mut users, mut bytes, mut counters, mut kept) =
+        (0, 0, Counters::default(), Counts::default());
     let mut slices = 0;
     for (server, counted) in ended {
         for book in server.slices().map(Slice::book) {
@@ -21,8 +22,9 @@ pub fn take_leave(ended: &[Ended], command: Command) {
         kept.add(&server.kept());
     }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
-    say(&format!(
-        "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, {} duplicates, {} rejected; \
+    print_line(&format!(
+        "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, \
+         {} duplicates, {} rejected; \
          {users} users in {} MiB",
         counters.answers_total(),
         counters.answers_of_class(4),
@@ -35,8 +37,9 @@ pub fn take_leave(ended: &[Ended], command: Command) {
     ));
     let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
     let (turns, sends) = (&counters.turns, &counters.sends);
-    say(&format!(
-        "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
+    print_line(&format!(
+        "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; \
+         received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
         turns.count(),
         us(turns, 500),
         us(turns, 990),
@@ -47,14 +50,19 @@ pub fn take_leave(ended: &[Ended], command: Command) {
         us(sends, 999),
     ));
     if counters.spilled_bytes > 0 {
-        say(&format!("memory: {} MiB found no room in the cores' own regions", counters.spilled_bytes >> 20));
+        print_line(&format!(
+            "memory: {} MiB found no room in the cores' own regions",
+            counters.spilled_bytes >> 20
+        ));
     }
     if slices > 1 {
-        let (hops, ms) = (counters.hops, counters.spun_ns / 1_000_000);
-        say(&format!("between cores: {hops} questions; {ms} ms of CPU time looking out for answers"));
+        let (remote_requests, ms) = (counters.remote_requests, counters.spun_ns / 1_000_000);
+        print_line(&format!(
+            "between cores: {remote_requests} requests; {ms} ms of CPU time spinning for replies"
+        ));
     }
     if kept.writes > 0 {
-        say(&format!(
+        print_line(&format!(
             "log: {} writes, {} segments begun, {} snapshots completed, {} given up",
             kept.writes, kept.segments, kept.snapshots, kept.failed_snapshots
         ));

@@ -1,0 +1,54 @@
+# What is run often. `just` alone lists it.
+
+_list:
+    @just --list --unsorted
+
+# Serve on 127.0.0.1:8080, from a build that is made quickly
+run *flags:
+    cargo run --profile quick -- serve {{ flags }}
+
+# Unit tests and the integration tests that take no load: under two minutes after a build
+test-fast:
+    cargo test --lib
+    cargo test --test purser -- house:: contract:: golden:: command_line:: info:: docs::
+    cargo test --test allocation
+
+# Every test
+test:
+    cargo test --locked
+
+# One or more load suites, such as: just bench balance pipelined
+bench +suites:
+    cargo bench --bench load -- {{ suites }}
+
+# The parts alone, with Criterion
+parts *filter:
+    cargo bench --bench parts -- {{ filter }}
+
+# Each fuzz target for some seconds
+fuzz seconds="10":
+    tests/fuzz/smoke.sh {{ seconds }}
+
+# Formatting and lints, as CI has them
+lint:
+    cargo fmt --check
+    cargo clippy --locked --all-targets -- -D warnings
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+
+# Where the CPU goes while balances are read: needs perf and wrk
+profile:
+    cargo build --release
+    perf record -g -o target/perf.data -- cargo bench --bench load -- balance --rounds 2
+    perf report -i target/perf.data --no-children --sort symbol | head -60
+
+# The traces and flags in docs/, anew
+bless:
+    PURSER_BLESS=1 cargo test --test purser -- life_of docs::
+
+# A build guided by a profile of its own load
+pgo:
+    benches/pgo
+
+# Licences, sources and bans of the dependencies: needs cargo-deny
+deny:
+    cargo deny check bans licenses sources
