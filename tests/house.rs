@@ -82,6 +82,7 @@ const BANS: &[(&[&str], &[&str], &str)] = &[
             "TcpStream",
             "io_uring",
             "libc::",
+            "rustix::",
         ],
         "clocks, files and sockets belong in engine/: time comes in as a value",
     ),

@@ -77,8 +77,7 @@ impl Engine {
 pub fn command(args: Args) -> Result<()> {
     let Args { engine, constant, flags } = args;
     let cpus = affinity::allowed_cpus().context("asking for CPUs")?;
-    let host =
-        Host { cpus, memory_bytes: memory_limit::bytes().context("asking for the memory limit")? };
+    let host = Host { cpus, memory_bytes: memory_limit::bytes() };
     let config = check(flags, &host).map_err(Error::new)?;
     if config.slices != 1 || config.data.is_some() {
         return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));

@@ -1,6 +1,7 @@
 //! CPU affinity: the CPUs that a thread may run on, and pinning.
 
 use super::Failure;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::io;
 
 /// Pins the calling thread to one CPU.
@@ -14,34 +15,21 @@ pub(super) fn run_on(cpus: &[usize]) -> Result<(), Failure> {
         let list: Vec<String> = cpus.iter().map(usize::to_string).collect();
         Failure::new("pin a thread to", format!("CPU {}", list.join(",")), error)
     };
-    // SAFETY: an all-zero set is a valid, empty one.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let mut set = CpuSet::new();
     for &cpu in cpus {
-        if cpu >= libc::CPU_SETSIZE as usize {
+        if cpu >= CpuSet::MAX_CPU {
             return Err(failed(io::ErrorKind::InvalidInput.into()));
         }
-        // SAFETY: `cpu` is within the set.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
+        set.set(cpu);
     }
-    // SAFETY: the set outlives the call.
-    let result = unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
-    if result == 0 { Ok(()) } else { Err(failed(io::Error::last_os_error())) }
+    sched_setaffinity(None, &set).map_err(|error| failed(error.into()))
 }
 
 /// The CPUs that the calling thread may run on, ascending.
 pub fn allowed_cpus() -> Result<Vec<usize>, Failure> {
-    // SAFETY: an all-zero set is a valid, empty one, and outlives the call.
-    let (result, set) = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        (libc::sched_getaffinity(0, size_of_val(&set), &raw mut set), set)
-    };
-    if result != 0 {
-        return Err(Failure::new("read", "the CPU affinity", io::Error::last_os_error()));
-    }
-    // SAFETY: every number is within the set.
-    Ok((0..libc::CPU_SETSIZE as usize)
-        .filter(|&cpu| unsafe { libc::CPU_ISSET(cpu, &set) })
-        .collect())
+    let set = sched_getaffinity(None)
+        .map_err(|error| Failure::new("read", "the CPU affinity", error.into()))?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
 }
 
 #[cfg(test)]

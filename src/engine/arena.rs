@@ -17,6 +17,7 @@
 use super::Failure;
 use super::priority::SpareCpus;
 use libmimalloc_sys as mi;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::{c_long, c_void};
@@ -231,7 +232,7 @@ fn populate(start: usize, bytes: usize) {
     for page in (start..start + bytes).step_by(PAGE_BYTES) {
         // SAFETY: the page belongs to a mapping that is never unmapped; it becomes present, and its
         // contents stay. If the call fails, the first use faults the page in.
-        unsafe { libc::madvise(page as *mut c_void, PAGE_BYTES, libc::MADV_POPULATE_WRITE) };
+        let _ = unsafe { madvise(page as *mut c_void, PAGE_BYTES, Advice::LinuxPopulateWrite) };
     }
 }
 
@@ -260,7 +261,7 @@ impl Arena {
         let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
         // SAFETY: advice about a mapping of our own; without huge pages it is refused, with no
         // other effect.
-        unsafe { libc::madvise(base as *mut c_void, bytes, libc::MADV_HUGEPAGE) };
+        let _ = unsafe { madvise(base as *mut c_void, bytes, Advice::LinuxHugepage) };
         let mut arena = null_mut();
         // SAFETY: the region is ours, zeroed, writable, and never unmapped; "pinned" says that none
         // of it is given back to the kernel.
@@ -362,11 +363,10 @@ pub fn collect_rarely() {
 
 /// Maps zeroed memory that is not resident before it is touched.
 fn map(bytes: usize) -> io::Result<usize> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
+    let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
     // SAFETY: a fresh mapping, at an address that the kernel chooses.
-    let start =
-        unsafe { libc::mmap(null_mut(), bytes, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0) };
-    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start as usize) }
+    Ok(unsafe { mmap_anonymous(null_mut(), bytes, protection, flags) }? as usize)
 }
 
 #[cfg(test)]

@@ -6,8 +6,9 @@
 use super::Failure;
 use io_uring::Submitter;
 use io_uring::types::BufRingEntry;
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use std::io;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicU16, Ordering};
 
 /// Buffers of one core. A connection whose receive found none is armed again once some are back.
@@ -96,25 +97,21 @@ impl Buffers {
 impl Drop for Buffers {
     fn drop(&mut self) {
         // SAFETY: mapped in `map` with this length, and unmapped once.
-        unsafe { libc::munmap(self.memory.as_ptr().cast(), MAPPED_BYTES) };
+        let _ = unsafe { munmap(self.memory.as_ptr().cast(), MAPPED_BYTES) };
     }
 }
 
 fn map() -> io::Result<NonNull<u8>> {
-    let (protection, flags) =
-        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    let protection = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: an anonymous mapping of its own.
     let memory =
-        unsafe { libc::mmap(std::ptr::null_mut(), MAPPED_BYTES, protection, flags, -1, 0) };
-    if memory == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
+        unsafe { mmap_anonymous(null_mut(), MAPPED_BYTES, protection, MapFlags::PRIVATE) }?;
     // Huge pages are preferred, not required. All buffers are soon used in turn, so they are
     // prefaulted to spare the first requests the page faults. Neither result matters.
     // SAFETY: the mapping was just made.
     unsafe {
-        libc::madvise(memory, MAPPED_BYTES, libc::MADV_HUGEPAGE);
-        libc::madvise(memory, MAPPED_BYTES, libc::MADV_POPULATE_WRITE);
+        let _ = madvise(memory, MAPPED_BYTES, Advice::LinuxHugepage);
+        let _ = madvise(memory, MAPPED_BYTES, Advice::LinuxPopulateWrite);
     }
     NonNull::new(memory.cast()).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
 }

@@ -3,8 +3,8 @@
 use super::Failure;
 use super::padding::Padded;
 use super::parking::Parker;
-use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -35,13 +35,8 @@ struct Inner {
 impl Control {
     /// Creates the handle of a core that is not started yet.
     pub fn new() -> Result<Self, Failure> {
-        // SAFETY: no pointers; a fresh descriptor or -1.
-        let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
-        if fd < 0 {
-            return Err(Failure::new("create", "an event descriptor", io::Error::last_os_error()));
-        }
-        // SAFETY: the descriptor is fresh, and nothing else owns it.
-        let wake = unsafe { OwnedFd::from_raw_fd(fd) };
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| Failure::new("create", "an event descriptor", error.into()))?;
         let (parker, turns) = (Padded(Parker::new()), Padded(AtomicU64::new(0)));
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
@@ -56,9 +51,8 @@ impl Control {
 
     /// Makes the core take a turn.
     pub fn wake(&self) {
-        // SAFETY: eight bytes of a static. The descriptor's counter cannot overflow, so the write
-        // cannot fail or block.
-        unsafe { libc::write(self.fd(), (&raw const ONE).cast(), size_of::<u64>()) };
+        // The descriptor's counter cannot overflow, so the write cannot fail or block.
+        let _ = rustix::io::write(&self.0.wake, &1u64.to_ne_bytes());
     }
 
     /// Wakes the core if it is parked. Call it after publishing something for the core.
@@ -119,7 +113,6 @@ impl Control {
     }
 }
 
-static ONE: u64 = 1;
 /// Value of `turns` for a core that has ended: more turns than any core begins.
 const ENDED: u64 = u64::MAX;
 

@@ -462,9 +462,7 @@ impl<M: Machine> Executor<M> {
         socket.is_closing = true;
         socket.wants_receive = false;
         if socket.is_owed() {
-            // Both directions, so that operations in flight complete at once.
-            // SAFETY: no pointers; an error means that the peer was faster.
-            unsafe { libc::shutdown(socket.fd(), libc::SHUT_RDWR) };
+            socket.shut_down_both();
         }
         self.close_if_free(slot);
     }

@@ -50,8 +50,8 @@ const NICENESS: i32 = 10;
 
 /// Lowers the calling thread's priority to [`NICENESS`].
 fn lower() {
-    // SAFETY: no pointers. On Linux the call applies to the calling thread.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    // On Linux the call applies to the calling thread.
+    let _ = rustix::process::setpriority_process(None, NICENESS);
 }
 
 /// Puts the calling thread into SCHED_IDLE: it runs only when no other thread wants the CPU.

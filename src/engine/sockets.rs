@@ -6,6 +6,8 @@
 
 use super::op::{GENERATION_MASK, Op, OpKind};
 use crate::server::machine::Slot;
+use socket2::SockRef;
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The state of a multishot receive.
@@ -43,6 +45,12 @@ impl Socket {
     /// The descriptor.
     pub fn fd(&self) -> i32 {
         self.fd.as_raw_fd()
+    }
+
+    /// Shuts down both directions, so that operations in flight complete at once.
+    pub fn shut_down_both(&self) {
+        // An error means that the peer was faster.
+        let _ = SockRef::from(&self.fd).shutdown(Shutdown::Both);
     }
 
     /// Whether an operation of the socket is pending in the kernel.

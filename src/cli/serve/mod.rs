@@ -28,7 +28,7 @@ use std::time::Duration;
 
 /// Serves until SIGTERM or SIGINT; a second signal stops at once.
 pub fn run(flags: Flags) -> Result<(), Error> {
-    let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes()? };
+    let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes() };
     let config = check(flags, &machine).map_err(Error::Usage)?;
     let kernel = probe::probe()?;
     let descriptors = descriptors::raise_limit()?;
