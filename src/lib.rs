@@ -261,7 +261,6 @@
 //! src/engine/mesh.rs         queues from each core to each other
 //! src/engine/queue.rs        SPSC queue between two cores
 //! src/engine/parking.rs      park and wake
-//! src/engine/padding.rs      values on cache lines of their own
 //! src/engine/sync.rs         atomics, replaceable by a model checker
 //! src/engine/control.rs      drain, stop and wake commands to a core
 //! src/engine/affinity.rs     pinning threads to CPUs

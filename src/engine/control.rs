@@ -1,8 +1,8 @@
 //! Control: a handle on a core, to drain it, stop it and wake it from other threads.
 
 use super::Failure;
-use super::padding::Padded;
 use super::parking::Parker;
+use crossbeam_utils::CachePadded;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     command: AtomicU8,
     wake: OwnedFd,
-    parker: Padded<Parker>,
-    turns: Padded<AtomicU64>,
+    parker: CachePadded<Parker>,
+    turns: CachePadded<AtomicU64>,
 }
 
 impl Control {
@@ -42,7 +42,8 @@ impl Control {
         }
         // SAFETY: the descriptor is fresh, and nothing else owns it.
         let wake = unsafe { OwnedFd::from_raw_fd(fd) };
-        let (parker, turns) = (Padded(Parker::new()), Padded(AtomicU64::new(0)));
+        let (parker, turns) =
+            (CachePadded::new(Parker::new()), CachePadded::new(AtomicU64::new(0)));
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
 
@@ -64,7 +65,7 @@ impl Control {
     /// Wakes the core if it is parked. Call it after publishing something for the core.
     #[inline]
     pub(super) fn wake_if_parked(&self) {
-        if self.0.parker.0.needs_wake() {
+        if self.0.parker.needs_wake() {
             self.wake();
         }
     }
@@ -73,13 +74,13 @@ impl Control {
     /// sleep, and must [unpark](Self::unpark) afterwards.
     #[inline]
     pub(super) fn try_park(&self, is_idle: impl FnOnce() -> bool) -> bool {
-        self.0.parker.0.try_park(is_idle)
+        self.0.parker.try_park(is_idle)
     }
 
     /// Marks the core awake.
     #[inline]
     pub(super) fn unpark(&self) {
-        self.0.parker.0.unpark();
+        self.0.parker.unpark();
     }
 
     /// The current command.
@@ -97,19 +98,19 @@ impl Control {
     pub(super) fn turns(&self) {
         // Relaxed: only the core itself writes it, and the watchdog needs to see it change, sooner
         // or later.
-        self.0.turns.0.store(self.0.turns.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.0.turns.store(self.0.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Marks the core as ended: it begins no more turns.
     pub(super) fn ends(&self) {
         // Relaxed: as in `turns`.
-        self.0.turns.0.store(ENDED, Ordering::Relaxed);
+        self.0.turns.store(ENDED, Ordering::Relaxed);
     }
 
     /// The number of turns that the core has begun; `None` if it has ended.
     pub fn turns_begun(&self) -> Option<u64> {
         // Relaxed: as in `turns`.
-        Some(self.0.turns.0.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
+        Some(self.0.turns.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
     }
 
     /// The event descriptor that wakes the core. It is never read: a poll of it completes for each

@@ -11,7 +11,7 @@
 //! - [`sockets`]: per connection, its pending kernel operations; [`listening`]: listeners; [`op`]:
 //!   the `user_data` of an operation
 //! - [`mesh`]: the queues between cores; [`queue`]: one of them; [`parking`]: how its receiver
-//!   sleeps; [`padding`], [`sync`]
+//!   sleeps; [`sync`]
 //! - [`directory`]: the data directory; [`storage`]: the disk of one slice, on threads of its own;
 //!   [`files`]: blocking access to its files
 //! - [`repartition`]: a change of the number of slices, before a start; [`snapshot`]: an offline
@@ -46,7 +46,6 @@ pub mod memory_limit;
 pub mod mesh;
 pub mod net;
 pub mod op;
-pub mod padding;
 pub mod parking;
 pub mod priority;
 pub mod probe;
