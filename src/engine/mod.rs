@@ -58,12 +58,13 @@ pub mod stack;
 pub mod storage;
 pub mod sync;
 
-use std::fmt;
 use std::io;
 use std::path::Path;
+use thiserror::Error;
 
 /// A failed operating system call: operation, object and OS error.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("cannot {operation} {object}: {error}")]
 pub struct Failure {
     operation: &'static str,
     object: String,
@@ -90,11 +91,3 @@ impl Failure {
         move |error| Self { operation, object, error }
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.operation, self.object, self.error)
-    }
-}
-
-impl std::error::Error for Failure {}
