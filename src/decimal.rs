@@ -53,12 +53,6 @@ fn fill(text: &mut [u8; MAX_DIGITS], value: u64) -> usize {
     digits
 }
 
-/// Two digits of a number, which must be below 100.
-#[inline]
-pub fn two_digits(value: u64) -> [u8; 2] {
-    PAIRS[value as usize]
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,12 +68,5 @@ mod tests {
             assert_eq!(digits(value, &mut [0; MAX_DIGITS]), value.to_string().as_bytes());
         }
         assert_eq!(digits(u64::MAX, &mut [0; MAX_DIGITS]).len(), MAX_DIGITS);
-    }
-
-    #[test]
-    fn two_digits_are_zero_padded() {
-        for value in 0..100 {
-            assert_eq!(two_digits(value), *format!("{value:02}").as_bytes());
-        }
     }
 }

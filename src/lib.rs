@@ -125,7 +125,6 @@
 //! src/lib.rs                 this page
 //! src/main.rs                the `purser` command; sets the allocator
 //! src/build.rs               build script: the commit that the program is built from
-//! src/calendar.rs            days since the Unix epoch to dates
 //! src/decimal.rs             integers as decimal text
 //! src/limits.rs              limits that a deployment can set
 //! src/metrics.rs             plain counters of one core, without atomics
@@ -262,7 +261,6 @@
 //! src/engine/mesh.rs         queues from each core to each other
 //! src/engine/queue.rs        SPSC queue between two cores
 //! src/engine/parking.rs      park and wake
-//! src/engine/padding.rs      values on cache lines of their own
 //! src/engine/sync.rs         atomics, replaceable by a model checker
 //! src/engine/control.rs      drain, stop and wake commands to a core
 //! src/engine/affinity.rs     pinning threads to CPUs
@@ -275,13 +273,13 @@
 //!
 //! # Invariants
 //!
-//! - Dependencies point one way. `calendar`, `decimal`, `limits`, `metrics` and `prefetch` are
-//!   leaves: they import no other module, and every module may import them. `ledger` and `http`
-//!   import only leaves; `api` → `http`, `ledger`; `journal` → `ledger`; `slice` → `journal`,
-//!   `ledger`; `server` → `api`, `http`, `slice`, `journal`, `ledger`; `engine` → `server`,
-//!   `slice`, `journal`, `ledger`; `config` → everything but `cli`; `cli` → everything; only `main`
-//!   → `cli`. A re-export counts as an import. Files do not import each other in a cycle. No call
-//!   goes against an arrow.
+//! - Dependencies point one way. `decimal`, `limits`, `metrics` and `prefetch` are leaves: they
+//!   import no other module, and every module may import them. `ledger` and `http` import only
+//!   leaves; `api` → `http`, `ledger`; `journal` → `ledger`; `slice` → `journal`, `ledger`;
+//!   `server` → `api`, `http`, `slice`, `journal`, `ledger`; `engine` → `server`, `slice`,
+//!   `journal`, `ledger`; `config` → everything but `cli`; `cli` → everything; only `main` → `cli`.
+//!   A re-export counts as an import. Files do not import each other in a cycle. No call goes
+//!   against an arrow.
 //! - `unsafe` is in `engine` and `prefetch`, io_uring in `engine`; clocks, files and threads are in
 //!   `engine` and `cli`. No pure module reads a clock, a file or a random number.
 //! - Every decision of a core is made by its machine ([`server`]), and every driver runs the same
@@ -305,8 +303,6 @@ pub mod journal;
 pub mod slice;
 
 pub mod server;
-
-pub mod calendar;
 
 pub mod decimal;
 

@@ -54,14 +54,13 @@ fn every_file_is_a_module_and_starts_with_a_doc_line() {
 
 /// Pure modules: their results depend only on their arguments.
 const PURE: &[&str] = &[
-    "ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "calendar",
-    "decimal", "config",
+    "ledger", "http", "api", "journal", "slice", "server", "limits", "metrics", "decimal", "config",
 ];
 
 /// Modules without unsafe code: all except `engine` and `prefetch`.
 const SAFE: &[&str] = &[
-    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "calendar",
-    "decimal", "config", "admin", "ingest", "shadow", "cli", "lib", "main", "build",
+    "ledger", "http", "tls", "api", "journal", "slice", "server", "limits", "metrics", "decimal",
+    "config", "admin", "ingest", "shadow", "cli", "lib", "main", "build",
 ];
 
 /// Modules that process bytes from outside.

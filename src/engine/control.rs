@@ -1,8 +1,8 @@
 //! Control: a handle on a core, to drain it, stop it and wake it from other threads.
 
 use super::Failure;
-use super::padding::Padded;
 use super::parking::Parker;
+use crossbeam_utils::CachePadded;
 use rustix::event::{EventfdFlags, eventfd};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -28,16 +28,16 @@ pub struct Control(Arc<Inner>);
 struct Inner {
     command: AtomicU8,
     wake: OwnedFd,
-    parker: Padded<Parker>,
-    turns: Padded<AtomicU64>,
+    parker: CachePadded<Parker>,
+    turns: CachePadded<AtomicU64>,
 }
 
 impl Control {
     /// Creates the handle of a core that is not started yet.
     pub fn new() -> Result<Self, Failure> {
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| Failure::new("create", "an event descriptor", error.into()))?;
-        let (parker, turns) = (Padded(Parker::new()), Padded(AtomicU64::new(0)));
+use crossbeam_utils::CachePadded;
+use rustix::event::{EventfdFlags, eventfd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
 
@@ -58,7 +58,7 @@ impl Control {
     /// Wakes the core if it is parked. Call it after publishing something for the core.
     #[inline]
     pub(super) fn wake_if_parked(&self) {
-        if self.0.parker.0.needs_wake() {
+        if self.0.parker.needs_wake() {
             self.wake();
         }
     }
@@ -67,13 +67,13 @@ impl Control {
     /// sleep, and must [unpark](Self::unpark) afterwards.
     #[inline]
     pub(super) fn try_park(&self, is_idle: impl FnOnce() -> bool) -> bool {
-        self.0.parker.0.try_park(is_idle)
+        self.0.parker.try_park(is_idle)
     }
 
     /// Marks the core awake.
     #[inline]
     pub(super) fn unpark(&self) {
-        self.0.parker.0.unpark();
+        self.0.parker.unpark();
     }
 
     /// The current command.
@@ -91,19 +91,19 @@ impl Control {
     pub(super) fn turns(&self) {
         // Relaxed: only the core itself writes it, and the watchdog needs to see it change, sooner
         // or later.
-        self.0.turns.0.store(self.0.turns.0.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.0.turns.store(self.0.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Marks the core as ended: it begins no more turns.
     pub(super) fn ends(&self) {
         // Relaxed: as in `turns`.
-        self.0.turns.0.store(ENDED, Ordering::Relaxed);
+        self.0.turns.store(ENDED, Ordering::Relaxed);
     }
 
     /// The number of turns that the core has begun; `None` if it has ended.
     pub fn turns_begun(&self) -> Option<u64> {
         // Relaxed: as in `turns`.
-        Some(self.0.turns.0.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
+        Some(self.0.turns.load(Ordering::Relaxed)).filter(|&turns| turns != ENDED)
     }
 
     /// The event descriptor that wakes the core. It is never read: a poll of it completes for each

@@ -9,8 +9,8 @@ use crate::journal::{self, Fault, Place, generation_directory, parse_generation,
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{fmt, thread};
 
 /// Time to wait for another process to release the lock: the kernel may hold files a moment past
 /// the exit of the process that had them open.
@@ -22,71 +22,49 @@ pub const LOCK: &str = "lock";
 const FIRST_GENERATION: u64 = 1;
 
 /// Why a data directory cannot be used.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// An operating system call failed.
-    Failed(Failure),
+    #[error(transparent)]
+    Failed(#[from] Failure),
     /// Another process uses the directory.
+    #[error("{0} is used by another process")]
     InUse(PathBuf),
     /// The directory holds files, but no manifest.
+    #[error(
+        "{0} holds files but no manifest: this is not a data directory, or its manifest was lost"
+    )]
     NotOurs(PathBuf),
     /// The manifest at this path cannot be used.
+    #[error("{} {}", .0.display(), what_is_wrong(*.1))]
     Manifest(PathBuf, ManifestError),
     /// A file that a manifest names, or the manifest itself, does not exist.
+    #[error("{0} is missing")]
     Missing(PathBuf),
     /// The operation was cancelled on request. The directory is unchanged.
+    #[error("stopped: {0} is as it was")]
     Stopped(PathBuf),
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Failed(failure) => failure.fmt(f),
-            Self::InUse(path) => write!(f, "{} is used by another process", path.display()),
-            Self::NotOurs(path) => write!(
-                f,
-                "{} holds files but no manifest: this is not a data directory, \
-                 or its manifest was lost",
-                path.display()
-            ),
-            Self::Manifest(path, ManifestError::Malformed) => {
-                write!(f, "{} is not a whole manifest: it was changed or damaged", path.display())
-            }
-            Self::Manifest(path, ManifestError::Version(version)) => write!(
-                f,
-                "{} is of version {version}, and this program reads version {}",
-                path.display(),
-                manifest::VERSION
-            ),
-            Self::Manifest(path, ManifestError::Hash(version)) => write!(
-                f,
-                "{} spreads users by hash version {version}, and this program by version {}",
-                path.display(),
-                manifest::HASH_VERSION
-            ),
-            Self::Manifest(path, ManifestError::Elsewhere(generation, slice)) => {
-                write!(f, "{} is that of slice {slice} of generation {generation}", path.display())
-            }
-            Self::Manifest(path, ManifestError::Older(generation)) => {
-                write!(
-                    f,
-                    "{} is an older manifest: generation {generation} came after it, and is there",
-                    path.display()
-                )
-            }
-            Self::Missing(path) => write!(f, "{} is missing", path.display()),
-            Self::Stopped(path) => write!(f, "stopped: {} is as it was", path.display()),
+/// What is wrong with a manifest, after its path.
+fn what_is_wrong(why: ManifestError) -> String {
+    match why {
+        ManifestError::Malformed => "is not a whole manifest: it was changed or damaged".to_owned(),
+        ManifestError::Version(version) => {
+            format!("is of version {version}, and this program reads version {}", manifest::VERSION)
+        }
+        ManifestError::Hash(version) => format!(
+            "spreads users by hash version {version}, and this program by version {}",
+            manifest::HASH_VERSION
+        ),
+        ManifestError::Elsewhere(generation, slice) => {
+            format!("is that of slice {slice} of generation {generation}")
+        }
+        ManifestError::Older(generation) => {
+            format!("is an older manifest: generation {generation} came after it, and is there")
         }
     }
 }
-
-impl std::error::Error for Error {}
 
 /// An open data directory, locked by this process until it is dropped.
 #[derive(Debug)]

@@ -11,7 +11,7 @@
 //! - [`sockets`]: per connection, its pending kernel operations; [`listening`]: listeners; [`op`]:
 //!   the `user_data` of an operation
 //! - [`mesh`]: the queues between cores; [`queue`]: one of them; [`parking`]: how its receiver
-//!   sleeps; [`padding`], [`sync`]
+//!   sleeps; [`sync`]
 //! - [`directory`]: the data directory; [`storage`]: the disk of one slice, on threads of its own;
 //!   [`files`]: blocking access to its files
 //! - [`repartition`]: a change of the number of slices, before a start; [`snapshot`]: an offline
@@ -46,7 +46,6 @@ pub mod memory_limit;
 pub mod mesh;
 pub mod net;
 pub mod op;
-pub mod padding;
 pub mod parking;
 pub mod priority;
 pub mod probe;
@@ -59,12 +58,13 @@ pub mod stack;
 pub mod storage;
 pub mod sync;
 
-use std::fmt;
 use std::io;
 use std::path::Path;
+use thiserror::Error;
 
 /// A failed operating system call: operation, object and OS error.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error("cannot {operation} {object}: {error}")]
 pub struct Failure {
     operation: &'static str,
     object: String,
@@ -91,11 +91,3 @@ impl Failure {
         move |error| Self { operation, object, error }
     }
 }
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {}", self.operation, self.object, self.error)
-    }
-}
-
-impl std::error::Error for Failure {}

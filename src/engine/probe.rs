@@ -4,7 +4,7 @@
 use super::buffers::Buffers;
 use super::ring::Ring;
 use io_uring::{Probe, opcode};
-use std::fmt;
+use thiserror::Error;
 
 /// A kernel that has everything.
 #[derive(Clone, Debug)]
@@ -14,26 +14,23 @@ pub struct Kernel {
 }
 
 /// The features that a kernel lacks, and the remedy.
-#[derive(Debug)]
+#[derive(Debug, Error)]
+#[error(
+    "this kernel ({release}) lacks what the event loop needs:\n\
+     {}\
+     Purser needs Linux 6.1 or later with io_uring allowed: see kernel.io_uring_disabled, the \
+     seccomp profile if this is a container, and for want of memory the limit of locked memory \
+     (ulimit -l; 8 MiB a core will do)",
+    list(.what)
+)]
 pub struct Missing {
     release: String,
     what: Vec<String>,
 }
 
-impl fmt::Display for Missing {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "this kernel ({}) lacks what the event loop needs:", self.release)?;
-        self.what.iter().try_for_each(|what| writeln!(f, "  - {what}"))?;
-        write!(
-            f,
-            "Purser needs Linux 6.1 or later with io_uring allowed: see \
-             kernel.io_uring_disabled, the seccomp profile if this is a container, and for want \
-             of memory the limit of locked memory (ulimit -l; 8 MiB a core will do)"
-        )
-    }
+fn list(what: &[String]) -> String {
+    what.iter().map(|what| format!("  - {what}\n")).collect()
 }
-
-impl std::error::Error for Missing {}
 
 /// The operations that a core uses: code and name.
 const OPERATIONS: [(u8, &str); 5] = [

@@ -15,16 +15,16 @@
 //! The caller bounds the number of items by credits: a push into a full queue is our own fault and
 //! panics.
 
-use super::padding::Padded;
 use super::sync::{Arc, AtomicUsize, Ordering, UnsafeCell};
+use crossbeam_utils::CachePadded;
 use std::mem::MaybeUninit;
 
 struct Shared<T> {
     places: Box<[UnsafeCell<MaybeUninit<T>>]>,
     /// Count of received items.
-    head: Padded<AtomicUsize>,
+    head: CachePadded<AtomicUsize>,
     /// Count of published items.
-    tail: Padded<AtomicUsize>,
+    tail: CachePadded<AtomicUsize>,
 }
 
 // SAFETY: only the sender accesses a place until `tail` has passed it, and only the receiver until
@@ -43,8 +43,7 @@ impl<T> Shared<T> {
 impl<T> Drop for Shared<T> {
     fn drop(&mut self) {
         // Relaxed: both ends are gone, and dropping their `Arc`s made their last writes visible.
-        let (head, tail) =
-            (self.head.0.load(Ordering::Relaxed), self.tail.0.load(Ordering::Relaxed));
+        let (head, tail) = (self.head.load(Ordering::Relaxed), self.tail.load(Ordering::Relaxed));
         let mut number = head;
         while number != tail {
             // SAFETY: published and not received, so initialised and without another owner.
@@ -81,8 +80,8 @@ pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
     assert!(places.is_power_of_two(), "a place's index is masked");
     let shared = Arc::new(Shared {
         places: (0..places).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
-        head: Padded(AtomicUsize::new(0)),
-        tail: Padded(AtomicUsize::new(0)),
+        head: CachePadded::new(AtomicUsize::new(0)),
+        tail: CachePadded::new(AtomicUsize::new(0)),
     });
     let sender = Sender { shared: shared.clone(), written: 0, published: 0, received: 0 };
     (sender, Receiver { shared, taken: 0, given_back: 0, published: 0 })
@@ -94,7 +93,7 @@ impl<T> Sender<T> {
     pub fn push(&mut self, item: T) {
         if self.written.wrapping_sub(self.received) == self.shared.places.len() {
             // Acquire: the receiver is done with the places before this head.
-            self.received = self.shared.head.0.load(Ordering::Acquire);
+            self.received = self.shared.head.load(Ordering::Acquire);
             assert!(
                 self.written.wrapping_sub(self.received) < self.shared.places.len(),
                 "credits keep the queue from being full"
@@ -112,7 +111,7 @@ impl<T> Sender<T> {
         let has_new = self.written != self.published;
         if has_new {
             // Release: the items are written before the tail passes them.
-            self.shared.tail.0.store(self.written, Ordering::Release);
+            self.shared.tail.store(self.written, Ordering::Release);
             self.published = self.written;
         }
         has_new
@@ -131,7 +130,7 @@ impl<T> Receiver<T> {
     #[inline]
     pub fn is_empty(&self) -> bool {
         // Relaxed: only the number matters here; `pop` loads it again before it reads an item.
-        self.shared.tail.0.load(Ordering::Relaxed) == self.taken
+        self.shared.tail.load(Ordering::Relaxed) == self.taken
     }
 
     /// Takes the next published item.
@@ -139,7 +138,7 @@ impl<T> Receiver<T> {
     pub fn pop(&mut self) -> Option<T> {
         if self.taken == self.published {
             // Acquire: the items before this tail are written.
-            self.published = self.shared.tail.0.load(Ordering::Acquire);
+            self.published = self.shared.tail.load(Ordering::Acquire);
             if self.taken == self.published {
                 return None;
             }
@@ -156,7 +155,7 @@ impl<T> Receiver<T> {
     pub fn recycle(&mut self) {
         if self.given_back != self.taken {
             // Release: the items are taken out before the head passes them.
-            self.shared.head.0.store(self.taken, Ordering::Release);
+            self.shared.head.store(self.taken, Ordering::Release);
             self.given_back = self.taken;
         }
     }

@@ -4,24 +4,19 @@
 //! passes the time in; no clock is read here. Times are whole seconds since the Unix epoch, for the
 //! years 1970 to 9999; a later time is shown as the last second of 9999.
 
-use crate::calendar::{Date, SECONDS_PER_DAY};
-use crate::decimal::two_digits;
+use httpdate::HttpDate;
+use std::fmt::Write;
+use std::time::{Duration, UNIX_EPOCH};
 
 /// 9999-12-31T23:59:59Z, the last second that four digits of a year can show.
 const LAST_SECOND: u64 = 253_402_300_799;
-
-/// Weekdays in order from 1 January 1970, a Thursday.
-const WEEKDAYS: [&[u8; 3]; 7] = [b"Thu", b"Fri", b"Sat", b"Sun", b"Mon", b"Tue", b"Wed"];
-
-const MONTHS: [&[u8; 3]; 12] = [
-    b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec",
-];
 
 /// The rendered date of the latest second asked for.
 #[derive(Clone, Debug)]
 pub struct DateLine {
     second: u64,
-    text: [u8; 29],
+    /// Kept from second to second, so that a new date allocates nothing.
+    text: String,
 }
 
 impl Default for DateLine {
@@ -33,33 +28,27 @@ impl Default for DateLine {
 impl DateLine {
     /// A line that holds the Unix epoch.
     pub fn new() -> Self {
-        DateLine { second: 0, text: render(0) }
+        let mut line = DateLine { second: 0, text: String::new() };
+        line.render();
+        line
     }
 
     /// The IMF-fixdate of `unix_seconds`.
     #[inline]
     pub fn at(&mut self, unix_seconds: u64) -> &[u8; 29] {
         if unix_seconds != self.second {
-            *self = DateLine { second: unix_seconds, text: render(unix_seconds.min(LAST_SECOND)) };
+            self.second = unix_seconds;
+            self.render();
         }
-        &self.text
+        self.text.as_bytes().try_into().expect("an IMF-fixdate has 29 bytes")
     }
-}
 
-/// Renders `second`, at most [`LAST_SECOND`], as IMF-fixdate.
-fn render(second: u64) -> [u8; 29] {
-    let (days, clock) = (second / SECONDS_PER_DAY, second % SECONDS_PER_DAY);
-    let Date { year, month, day } = Date::of_day(days);
-    let mut text = *b"Thu, 01 Jan 1970 00:00:00 GMT";
-    text[0..3].copy_from_slice(WEEKDAYS[(days % 7) as usize]);
-    text[5..7].copy_from_slice(&two_digits(day));
-    text[8..11].copy_from_slice(MONTHS[(month - 1) as usize]);
-    text[12..14].copy_from_slice(&two_digits(year / 100));
-    text[14..16].copy_from_slice(&two_digits(year % 100));
-    text[17..19].copy_from_slice(&two_digits(clock / 3600));
-    text[20..22].copy_from_slice(&two_digits(clock / 60 % 60));
-    text[23..25].copy_from_slice(&two_digits(clock % 60));
-    text
+    fn render(&mut self) {
+        let since_epoch = Duration::from_secs(self.second.min(LAST_SECOND));
+        self.text.clear();
+        write!(self.text, "{}", HttpDate::from(UNIX_EPOCH + since_epoch))
+            .expect("a string takes any text");
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ pub mod segment;
 pub mod snapshot;
 
 use std::fmt;
+use thiserror::Error;
 
 /// Location of a frame. Every frame contains it, so that a misplaced frame is detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,7 +106,8 @@ pub fn slice_directory(generation: u64, slice: u32) -> String {
 }
 
 /// Damaged or unexpected data on disk.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{file} at byte {offset}: {what}")]
 pub struct Fault {
     /// The file, relative to its slice's directory; or its whole path.
     pub file: String,
@@ -121,14 +123,6 @@ impl Fault {
         Self { file: file.to_string(), offset, what: what.into() }
     }
 }
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}: {}", self.file, self.offset, self.what)
-    }
-}
-
-impl std::error::Error for Fault {}
 
 #[cfg(test)]
 mod tests {

@@ -16,7 +16,7 @@ use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};
 use crate::prefetch;
-use std::fmt;
+use thiserror::Error;
 
 /// Size of a chunk of users: one mebibyte. Fixed chunks avoid growth by doubling.
 const CHUNK_BYTES: usize = 1 << 20;
@@ -44,11 +44,13 @@ pub enum Replayed {
 }
 
 /// Why a previously accepted entry cannot be replayed. Nothing changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReplayError {
     /// The entry now gets this verdict instead of `Accepted`.
+    #[error("an entry that was accepted is now judged otherwise: {0:?}")]
     Refused(Verdict),
     /// At least one entry before this one is missing.
+    #[error("an entry leads to version {got} of a user at version {have}")]
     Gap {
         /// The user's version; 0 if there is no such user.
         have: u64,
@@ -56,21 +58,6 @@ pub enum ReplayError {
         got: u64,
     },
 }
-
-impl fmt::Display for ReplayError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(verdict) => {
-                write!(f, "an entry that was accepted is now judged otherwise: {verdict:?}")
-            }
-            Self::Gap { have, got } => {
-                write!(f, "an entry leads to version {got} of a user at version {have}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ReplayError {}
 
 /// Clock value that disables the check for entries in the future.
 const NO_CLOCK: Millis = Millis(u64::MAX);

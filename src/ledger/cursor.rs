@@ -4,19 +4,12 @@
 //! broken invariant. [`put`] and [`put_bytes_field`] write what the cursor reads.
 
 use super::varint;
-use std::fmt;
+use thiserror::Error;
 
 /// Stored data breaks an invariant of the ledger. The text states the invariant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("it does not hold that {0}")]
 pub struct Malformed(pub &'static str);
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "it does not hold that {}", self.0)
-    }
-}
-
-impl std::error::Error for Malformed {}
 
 impl Malformed {
     /// Fails with `invariant` if `holds` is false.

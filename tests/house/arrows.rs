@@ -7,7 +7,7 @@
 use super::sources::{Module, Names, lookup, modules, room};
 
 /// Leaf modules: every module may import them, and they import no module of this crate.
-const LEAVES: &[&str] = &["limits", "metrics", "prefetch", "calendar", "decimal"];
+const LEAVES: &[&str] = &["limits", "metrics", "prefetch", "decimal"];
 
 /// The modules that a module may import, besides itself and the leaves. Planned modules are listed
 /// already.

@@ -6,8 +6,6 @@
 //! time, and turns are done wrongly ([`Turn`]); each time a model must fail.
 
 mod models;
-#[path = "../../src/engine/padding.rs"]
-mod padding;
 #[path = "../../src/engine/parking.rs"]
 mod parking;
 #[path = "../../src/engine/queue.rs"]

@@ -2,9 +2,10 @@
 
 use super::super::text::{count, many};
 use super::check::{Checked, Total};
-use crate::calendar::{Date, SECONDS_PER_DAY};
 use crate::journal::File;
 use crate::ledger::time::Millis;
+use jiff::civil::date;
+use std::time::Duration;
 
 /// Describes a slice: what it holds, and in which files.
 pub fn slice(number: u32, checked: &Checked) -> String {
@@ -88,11 +89,9 @@ fn list<'a>(words: impl Iterator<Item = &'a str>) -> String {
 
 /// Formats a time as RFC 3339: `2025-11-23T12:13:20.000Z`.
 fn rfc3339(at: Millis) -> String {
-    let (seconds, ms) = (at.0 / 1_000, at.0 % 1_000);
-    let Date { year, month, day } = Date::of_day(seconds / SECONDS_PER_DAY);
-    let (hour, minute, second) =
-        (seconds % SECONDS_PER_DAY / 3_600, seconds / 60 % 60, seconds % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+    // A date without a time zone, because a `jiff::Timestamp` ends a day before the year 9999 does.
+    let date = date(1970, 1, 1).at(0, 0, 0, 0) + Duration::from_millis(at.0);
+    format!("{date:.3}Z")
 }
 
 #[cfg(test)]
