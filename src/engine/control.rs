@@ -35,9 +35,10 @@ struct Inner {
 impl Control {
     /// Creates the handle of a core that is not started yet.
     pub fn new() -> Result<Self, Failure> {
-use crossbeam_utils::CachePadded;
-use rustix::event::{EventfdFlags, eventfd};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|error| Failure::new("create", "an event descriptor", error.into()))?;
+        let (parker, turns) =
+            (CachePadded::new(Parker::new()), CachePadded::new(AtomicU64::new(0)));
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
 

@@ -250,11 +250,17 @@ impl Connection {
         self.is_open() && self.progress.has_work()
     }
 
-    /// Lists a feed that is ready to apply entries, if the turn has not reached that point yet.
+    /// Lists it for this turn, if it has work that waits only for the later phase of the turn:
+    /// entries to apply, or large answers.
     #[inline]
-    pub(super) fn queue_feed(&mut self, shared: &mut Shared) {
-        let is_whole = matches!(self.state, State::Feeding(..)) && self.progress == Progress::Ready;
-        if is_whole && !shared.may_apply && !std::mem::replace(&mut self.listed.ready, true) {
+    pub(super) fn queue_work(&mut self, shared: &mut Shared) {
+        let is_later = self.is_heavy
+            || matches!(self.state, State::Feeding(..) | State::Asking(..) | State::Gathering(..));
+        if is_later
+            && self.progress == Progress::Ready
+            && !shared.may_apply
+            && !std::mem::replace(&mut self.listed.ready, true)
+        {
             shared.ready.push(self.slot);
         }
     }

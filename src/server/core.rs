@@ -174,7 +174,7 @@ impl Server {
             connection.kept = kept;
         }
         connection.touch(&mut self.shared);
-        connection.queue_feed(&mut self.shared);
+        connection.queue_work(&mut self.shared);
     }
 
     /// Answers the pending reads, in order of arrival.
@@ -368,7 +368,7 @@ impl Machine for Server {
             connection.kept.extend_from_slice(&bytes[used..]);
         }
         connection.touch(&mut self.shared);
-        connection.queue_feed(&mut self.shared);
+        connection.queue_work(&mut self.shared);
     }
 
     fn peer_closed(&mut self, slot: Slot) {

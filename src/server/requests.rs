@@ -69,6 +69,12 @@ impl Connection {
                 }
                 (used, Then::Again)
             }
+            // Large work begins when all that the turn has received is known: who waits already
+            // goes first.
+            State::Asking(Scattered::Batch, _) if !shared.may_apply => {
+                self.progress = Progress::Ready;
+                (0, Then::Stop)
+            }
             State::Asking(what, persist) => {
                 let (what, persist) = (*what, *persist);
                 let (asked, blocked) = match what {
@@ -87,7 +93,9 @@ impl Connection {
                 self.progress = Progress::Waiting;
                 (0, Then::Stop)
             }
-            State::Gathering(Scattered::Batch, ..) if shared.answers.own.is_spent() => {
+            State::Gathering(Scattered::Batch, ..)
+                if !shared.may_apply || shared.answers.own.is_spent() =>
+            {
                 self.progress = Progress::Ready;
                 (0, Then::Stop)
             }
@@ -127,7 +135,7 @@ impl Connection {
                 self.progress = Progress::Waiting;
                 return (at, if self.pending > 0 { Then::Answer } else { Then::Stop });
             }
-            let has_turn = !self.is_heavy || !shared.answers.own.is_spent();
+            let has_turn = !self.is_heavy || shared.may_apply && !shared.answers.own.is_spent();
             if *budget == 0 || self.answers.bytes.len() > mark || !has_turn {
                 self.progress = Progress::Ready;
                 return (at, Then::Stop);

@@ -55,7 +55,8 @@ pub struct Shared {
     pub(super) touched: Vec<Slot>,
     /// Connections that have work for this turn or the next.
     pub(super) ready: Vec<Slot>,
-    /// Whether the turn has reached the point at which feeds of connections apply entries.
+    /// Whether the turn has reached its later phase, in which feeds of connections apply entries and
+    /// large answers are begun.
     pub(super) may_apply: bool,
     /// Entries sent to other cores in this turn, and the bound of entries for it.
     sent_entries: usize,

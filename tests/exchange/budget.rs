@@ -202,3 +202,33 @@ fn large_answers_do_not_delay_requests_of_other_cores() {
     }
     assert_eq!(answers.join(", "), "200, 200");
 }
+
+/// Connections that want large answers all the time get them in turn: a request that has just come
+/// does not overtake one that waits.
+#[test]
+fn large_answers_are_given_in_turn() {
+    for count in [1, 2] {
+        let (mut cores, users) = cores_with_users(count, usize::MAX);
+        let whole = batch(&[users[0], users[count - 1], users[0]]);
+        let connections: Vec<_> = (0..40).map(|_| cores.connect(0)).collect();
+        let mut answers = vec![0; connections.len()];
+        cores.send_at_once(&connections.iter().map(|&c| (c, &whole[..])).collect::<Vec<_>>());
+        for _ in 0..400 {
+            let mut again = Vec::new();
+            for (at, &connection) in connections.iter().enumerate() {
+                if !std::mem::take(cores.inbox(connection)).is_empty() {
+                    answers[at] += 1;
+                    again.push((connection, &whole[..]));
+                }
+            }
+            match again[..] {
+                [] => cores.send(connections[0], b""),
+                _ => cores.send_at_once(&again),
+            }
+            (1..count).for_each(|core| cores.turn(core));
+        }
+        let (least, most) = (answers.iter().min(), answers.iter().max());
+        let (least, most) = (least.copied().unwrap_or(0), most.copied().unwrap_or(0));
+        assert!(least > 0 && most <= 2 * least, "{count} cores: {least} to {most} answers");
+    }
+}
