@@ -250,6 +250,31 @@ impl Connection {
         self.is_open() && self.progress.has_work()
     }
 
+    /// Whether it has work, and all of the turn is spent that its work needs: entries that may still
+    /// be applied, or large answers that may still be written.
+    pub(super) fn has_no_share(&self, shared: &Shared) -> bool {
+        let is_spent = match &self.state {
+            State::Feeding(..) => shared.entries_left() == 0,
+            State::Asking(Scattered::Batch, _) => shared.answers.own.is_spent(),
+            State::Gathering(Scattered::Batch, scatter, _) => {
+                scatter.is_whole() && shared.answers.own.is_spent()
+            }
+            State::Head => self.is_heavy && shared.answers.own.is_spent(),
+            _ => false,
+        };
+        self.progress == Progress::Ready && is_spent
+    }
+
+    /// Lists it for the next turn at once, if it got no credit: requests that come meanwhile do not
+    /// overtake it.
+    pub(super) fn keeps_its_place(&mut self, shared: &Shared) -> bool {
+        let mark = if shared.is_answer_budget_full() { 0 } else { OUT_MARK_BYTES };
+        self.is_open()
+            && self.progress == Progress::Blocked
+            && self.unsent() <= mark
+            && !std::mem::replace(&mut self.listed.ready, true)
+    }
+
     /// Lists it for this turn, if it has work that waits only for the later phase of the turn:
     /// entries to apply, or large answers.
     #[inline]

@@ -63,8 +63,8 @@ impl Setup {
 pub struct Server {
     connections: Connections,
     shared: Shared,
-    /// Index of the ready connection that resumes first.
-    rotation: usize,
+    /// Ready connections for which this turn has nothing left; they come first in the next one.
+    waiting: Vec<Slot>,
     next_tick_ms: u64,
     tick: u32,
     /// Whether this core's slices are loaded.
@@ -86,7 +86,7 @@ impl Server {
         Self {
             connections: Connections::default(),
             shared: Shared::new(topology, limits, info, owners, exchange),
-            rotation: 0,
+            waiting: Vec::new(),
             next_tick_ms: 0,
             tick: 0,
             is_loaded: false,
@@ -210,22 +210,25 @@ impl Server {
         }
     }
 
-    /// Resumes connections with work. The first gets most of the turn, so it is a different one
-    /// each turn.
+    /// Resumes connections with work, those first that have waited longest. Who gets a share of the
+    /// turn goes behind those for whom nothing is left.
     fn resume_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.shared.ready);
-        if ready.len() > 1 {
-            self.rotation = (self.rotation + 1) % ready.len();
-            ready.rotate_left(self.rotation);
-        }
         for slot in ready.drain(..) {
-            if self.connections.get(slot).is_some_and(|connection| connection.take_turn()) {
+            let Some(connection) = self.connections.get(slot) else { continue };
+            if connection.has_no_share(&self.shared) {
+                self.waiting.push(slot);
+            } else if connection.take_turn() {
                 self.resume(slot);
+                if self.connections.of(slot).keeps_its_place(&self.shared) {
+                    self.waiting.push(slot);
+                }
             }
         }
         // Connections that became ready meanwhile wait for the next turn.
-        let mut next = std::mem::replace(&mut self.shared.ready, ready);
-        self.shared.ready.append(&mut next);
+        ready.append(&mut self.waiting);
+        ready.append(&mut self.shared.ready);
+        self.shared.ready = ready;
     }
 
     /// Settles every connection that an event or an answer has changed.
