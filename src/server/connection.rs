@@ -250,11 +250,11 @@ impl Connection {
         self.is_open() && self.progress.has_work()
     }
 
-    /// Whether it has work, and all of the turn is spent that its work needs: entries that may still
-    /// be applied, or large answers that may still be written.
+    /// Whether it has work, and all of the turn is spent that its work needs: entries that may
+    /// still be applied, or large answers that may still be written.
     pub(super) fn has_no_share(&self, shared: &Shared) -> bool {
         let is_spent = match &self.state {
-            State::Feeding(..) => shared.entries_left() == 0,
+            State::Feeding(..) => shared.has_spent_entries(),
             State::Asking(Scattered::Batch, _) => shared.answers.own.is_spent(),
             State::Gathering(Scattered::Batch, scatter, _) => {
                 scatter.is_whole() && shared.answers.own.is_spent()

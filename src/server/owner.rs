@@ -368,6 +368,11 @@ impl Owner {
         if self.is_throttled() { 0 } else { self.entries_left }
     }
 
+    /// Whether all entries of this turn are applied.
+    pub const fn has_spent_turn(&self) -> bool {
+        self.entries_left == 0
+    }
+
     /// Applies an entry at wall clock time `now`. Returns the log position that the verdict shows.
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Position, Verdict) {
         assert!(self.entries_left > 0, "a slice applies a bounded number of entries a turn");

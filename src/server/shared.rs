@@ -55,8 +55,8 @@ pub struct Shared {
     pub(super) touched: Vec<Slot>,
     /// Connections that have work for this turn or the next.
     pub(super) ready: Vec<Slot>,
-    /// Whether the turn has reached its later phase, in which feeds of connections apply entries and
-    /// large answers are begun.
+    /// Whether the turn has reached its later phase, in which feeds of connections apply entries
+    /// and large answers are begun.
     pub(super) may_apply: bool,
     /// Entries sent to other cores in this turn, and the bound of entries for it.
     sent_entries: usize,
@@ -178,6 +178,12 @@ impl Shared {
     pub(super) fn entries_left(&self) -> usize {
         let here = self.owners.iter().map(Owner::entries_left).max().unwrap_or_default();
         if self.topology.is_alone() { here } else { here.max(self.entries_to_send()) }
+    }
+
+    /// Whether no feed can go on in this turn, whatever the disk does.
+    pub(super) fn has_spent_entries(&self) -> bool {
+        self.owners.iter().all(Owner::has_spent_turn)
+            && (self.topology.is_alone() || self.entries_to_send() == 0)
     }
 
     /// Entries that may still be sent to other cores in this turn.
