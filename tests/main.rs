@@ -9,6 +9,7 @@ mod contract;
 mod cores;
 mod crash;
 mod differential;
+mod docs;
 #[allow(dead_code, reason = "the allocation test uses the rest")]
 mod drive;
 mod exchange;
