@@ -49,8 +49,8 @@ enum Short {
     Run(String),
     /// A server with these flags starts and listens.
     Serves(Vec<String>),
-    /// Test filters, each of which names a test.
-    Tests(Vec<String>),
+    /// Test filters, each of which names a test, and variables that tests read.
+    Tests(Vec<String>, Vec<String>),
     /// A bench and its suites.
     Bench(String, Vec<String>),
     /// A recipe of the justfile.
@@ -69,7 +69,9 @@ fn short_form(command: &str) -> Option<Short> {
         ["purser", "serve", ..] if !plain.contains(&"--help") => Short::Serves(rest(2)),
         ["cargo", "test", ..] => {
             let filters = plain[2..].iter().filter(|word| !is_flag(word) && **word != "purser");
-            Short::Tests(filters.map(|word| (*word).to_owned()).collect())
+            let settings = words.iter().filter(|word| is_setting(word));
+            let names = settings.filter_map(|word| word.split('=').next()).map(str::to_owned);
+            Short::Tests(filters.map(|word| (*word).to_owned()).collect(), names.collect())
         }
         ["cargo", "bench", "--bench", bench, ..] => {
             let suites = plain[4..].iter().filter(|word| word.chars().all(char::is_lowercase));
@@ -91,6 +93,18 @@ fn is_setting(word: &str) -> bool {
         .is_some_and(|(name, _)| name.chars().all(|c| c.is_ascii_uppercase() || c == '_'))
 }
 
+/// Whether the integration tests read a variable of the environment.
+fn is_read_by_tests(variable: &str) -> bool {
+    let read = format!("\"{variable}\"");
+    let is_read = |path: &std::path::Path| {
+        path.extension().is_some_and(|extension| extension == "rs")
+            && fs::read_to_string(path).is_ok_and(|text| text.contains(&read))
+    };
+    let list = |path| fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut below = list(root().join("tests"));
+    below.any(|path| is_read(&path) || list(path).any(|path| is_read(&path)))
+}
+
 fn is_flag(word: &str) -> bool {
     word.starts_with('-')
 }
@@ -108,7 +122,10 @@ fn check_short(short: Short, at: &str, scratch: &Scratch) {
             let server = Server::spawn(command.current_dir(scratch.join("")));
             server.is_well();
         }
-        Short::Tests(filters) => {
+        Short::Tests(filters, variables) => {
+            for variable in variables {
+                assert!(is_read_by_tests(&variable), "{at}: no test reads {variable}");
+            }
             let tests = Command::new(std::env::current_exe().expect("this test has a path"))
                 .arg("--list")
                 .output()
@@ -304,5 +321,5 @@ fn blocks_are_found_with_their_language() {
 fn a_command_that_is_not_known_runs_as_it_stands() {
     assert!(short_form("curl http://127.0.0.1:8080/healthz").is_none());
     assert!(matches!(short_form("PURSER_SEED=1 cargo test --test purser a::"),
-        Some(Short::Tests(filters)) if filters == ["a::"]));
+        Some(Short::Tests(filters, names)) if filters == ["a::"] && names == ["PURSER_SEED"]));
 }

@@ -36,7 +36,7 @@ const LONGEST: f64 = 3.0;
 const LONGEST_FED: f64 = 1.0;
 /// Snapshot threshold in MiB above the log that any suite writes.
 const NO_SNAPSHOT: u64 = 1 << 20;
-/// How often a round is retried because the snapshot ended before it.
+/// Most retries of a round that outlasts its snapshot.
 const ATTEMPTS: usize = 3;
 
 /// The server that writes a snapshot; it is started again once its snapshot is done.
