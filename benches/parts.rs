@@ -5,11 +5,9 @@
 //! against bytes computed another way. Rows `json/…` compare our readers and writers with
 //! `sonic-rs` (`common::rivals`). A time is that of one iteration of the loop; a row with a count
 //! in its name does that many operations per iteration. Under `cargo test` each row runs once, over
-//! a small population. `--count ROW TIMES` runs a row that many times without timing it, for
-//! before/after comparisons in instructions ([`count`]).
+//! a small population.
 
 mod common;
-mod count;
 
 use common::machine::Machine;
 use common::memory_disk::{self, MemoryDisk, PLACE};
@@ -507,9 +505,6 @@ criterion_group! {
 }
 
 fn main() {
-    if count::run() {
-        return;
-    }
     parts();
     Criterion::default().configure_from_args().final_summary();
 }

@@ -49,19 +49,25 @@ pub fn typical_answer(server: &Running, tally: &Tally, script: Script) -> Result
     let mut client = Client::connect(server.address)?;
     let mut answers = Vec::new();
     for user in tally.sample(0, USERS_OF_MEAN) {
-        let answer = match script {
-            Script::Balance | Script::Pipelined => client.get(&balance(tally, user))?,
-            Script::Stats => client.get(&stats(tally, user))?,
-            Script::Batch => {
-                let users: Vec<u64> = tally.sample(answers.len(), BATCH).collect();
-                batch(&mut client, tally, &users)?
-            }
+        let users: Vec<u64> = match script {
+            Script::Batch => tally.sample(answers.len(), BATCH).collect(),
+            _ => vec![user],
         };
+        let answer = ask(&mut client, tally, script, &users)?;
         answers.push(answer.bytes);
     }
     let mean = answers.iter().map(Vec::len).sum::<usize>() / answers.len().max(1);
     let nearest = answers.into_iter().min_by_key(|answer| answer.len().abs_diff(mean));
     nearest.ok_or_else(|| Error::new("no user was sampled"))
+}
+
+/// Sends one request of `script`: for all `users` if it is a batch, else for the first.
+pub fn ask(client: &mut Client, tally: &Tally, script: Script, users: &[u64]) -> Result<Answer> {
+    match script {
+        Script::Balance | Script::Pipelined => client.get(&balance(tally, users[0])),
+        Script::Stats => client.get(&stats(tally, users[0])),
+        Script::Batch => batch(client, tally, users),
+    }
 }
 
 fn balance(tally: &Tally, user: u64) -> String {

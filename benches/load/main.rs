@@ -21,13 +21,14 @@
 //! | `slices` | cost of several slices, and of requests to another core |
 //! | `hop` | round-trip time of a request to another core |
 //! | `engines` | the same machine under epoll, monoio and glommio, and the floor |
+//! | `instructions` | user-space instructions of a request and an entry, by callgrind |
 //! | `arena` | effect of a core's own memory region |
 //! | `peers` | the Go services beside Purser |
 //!
 //! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
 //! same population, run at the same time on the same core, and alternate in a seeded random order.
-//! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`
-//! and `slices` then have figures *after against before* (`compare`); the other suites measure only
+//! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`,
+//! `slices` and `instructions` then have figures *after against before* (`compare`); the other suites measure only
 //! the current build. `--rounds 13` keeps 12 pairs. The path is absolute, or relative to the
 //! package.
 //!
@@ -150,8 +151,13 @@ fn run_suites(options: Options, command: &str) -> Result<()> {
     let keep = options.keep;
     let mut bench = Bench::new(options, cores);
     for suite in suites {
-        if suite == Suite::Peers && !host::has("go") {
-            println!("suite peers: skipped, go is not on the PATH");
+        let needed = match suite {
+            Suite::Peers => Some("go"),
+            Suite::Instructions => Some("valgrind"),
+            _ => None,
+        };
+        if let Some(missing) = needed.filter(|program| !host::has(program)) {
+            println!("suite {}: skipped, {missing} is not on the PATH", suite.name());
             continue;
         }
         let host = Host::look();

@@ -39,7 +39,7 @@ pub struct Options {
     #[arg(long, default_value = "4", value_parser = seconds)]
     pub seconds: f64,
     /// Older purser program, measured beside the current one in balance, pipelined, stats, batch,
-    /// open, feed, durable, recovery and slices
+    /// open, feed, durable, recovery, slices and instructions
     #[arg(long, value_name = "PATH", value_parser = program)]
     pub before: Option<PathBuf>,
     /// Requests a second in the suite open
@@ -103,6 +103,8 @@ pub enum Suite {
     Hop,
     /// GET balance by the same machine under other engines: epoll, monoio, glommio
     Engines,
+    /// Instructions of an entry and of each read, counted by callgrind
+    Instructions,
     /// GET balance and POST entries with a core's own memory and without
     Arena,
     /// The Go services beside Purser: balance, stats, batch, memory
@@ -112,10 +114,21 @@ pub enum Suite {
 impl Suite {
     /// Whether the suite measures an older build with `--before`.
     pub fn compares(self) -> bool {
-        use Suite::{Balance, Batch, Durable, Feed, Open, Pipelined, Recovery, Slices, Stats};
+        use Suite::{
+            Balance, Batch, Durable, Feed, Instructions, Open, Pipelined, Recovery, Slices, Stats,
+        };
         matches!(
             self,
-            Balance | Pipelined | Stats | Batch | Open | Feed | Durable | Recovery | Slices
+            Balance
+                | Pipelined
+                | Stats
+                | Batch
+                | Open
+                | Feed
+                | Durable
+                | Recovery
+                | Slices
+                | Instructions
         )
     }
 

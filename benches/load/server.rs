@@ -77,6 +77,19 @@ impl Subject {
         self
     }
 
+    /// The same subject under callgrind, whose dumps get the name `counters` with a number.
+    pub fn under_callgrind(mut self, counters: &Path) -> Self {
+        let program = std::mem::replace(&mut self.program, "valgrind".into());
+        let args = [
+            "--tool=callgrind".to_owned(),
+            format!("--callgrind-out-file={}", counters.display()),
+            program.display().to_string(),
+        ];
+        self.args.splice(0..0, args);
+        // A step of the emulated server takes some fifty times as long.
+        self.with("--stall-timeout-ms=60000")
+    }
+
     /// Purser with a data directory. A snapshot begins after this many MiB of log; `None` keeps the
     /// server's default.
     pub fn durable(core: usize, data: &DataDir, snapshot_after_mib: Option<u64>) -> Self {
@@ -265,6 +278,11 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// CPU time used so far.

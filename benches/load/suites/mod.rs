@@ -8,6 +8,7 @@ mod durable;
 mod engines;
 mod feed;
 mod hop;
+mod instructions;
 mod memory;
 mod open;
 mod peers;
@@ -89,6 +90,7 @@ impl Bench {
             Suite::Slices => slices::run(self),
             Suite::Hop => hop::run(self),
             Suite::Engines => engines::run(self),
+            Suite::Instructions => instructions::run(self),
             Suite::Arena => arena::run(self),
             Suite::Peers => peers::run(self),
         }?;
