@@ -268,22 +268,28 @@ impl Connection {
     /// Lists it for the next turn at once, if it got no credit: requests that come meanwhile do not
     /// overtake it.
     pub(super) fn keeps_its_place(&mut self, shared: &Shared) -> bool {
-        let mark = if shared.is_answer_budget_full() { 0 } else { OUT_MARK_BYTES };
         self.is_open()
             && self.progress == Progress::Blocked
-            && self.unsent() <= mark
+            && self.may_answer(shared)
             && !std::mem::replace(&mut self.listed.ready, true)
     }
 
+    /// Whether few enough of its answers are unsent for more. While the budget is full, none may be.
+    fn may_answer(&self, shared: &Shared) -> bool {
+        self.unsent() <= if shared.is_answer_budget_full() { 0 } else { OUT_MARK_BYTES }
+    }
+
     /// Lists it for this turn, if it has work that waits only for the later phase of the turn:
-    /// entries to apply, or large answers.
+    /// entries to apply, large answers, or a credit that others wait for, too.
     #[inline]
     pub(super) fn queue_work(&mut self, shared: &mut Shared) {
         let is_later = self.is_heavy
             || matches!(self.state, State::Feeding(..) | State::Asking(..) | State::Gathering(..));
-        if is_later
-            && self.progress == Progress::Ready
-            && !shared.may_apply
+        if !shared.may_apply
+            && match self.progress {
+                Progress::Blocked => self.may_answer(shared),
+                progress => is_later && progress == Progress::Ready,
+            }
             && !std::mem::replace(&mut self.listed.ready, true)
         {
             shared.ready.push(self.slot);
@@ -516,11 +522,8 @@ impl Connection {
     /// Decides whether it receives, sets its deadline, and lists it for the next turn if it has
     /// work.
     fn go_on(&mut self, shared: &mut Shared) {
-        // While the budget is full, a connection buffers no further input.
-        let (mark, most_kept) =
-            if shared.is_answer_budget_full() { (0, 0) } else { (OUT_MARK_BYTES, KEPT_BYTES) };
         if self.progress.has_work()
-            && self.unsent() <= mark
+            && self.may_answer(shared)
             && !std::mem::replace(&mut self.listed.ready, true)
         {
             shared.ready.push(self.slot);
@@ -531,6 +534,8 @@ impl Connection {
             Progress::Unfinished => self.deadline_ms.min(now_ms + shared.limits.request_ms),
             _ => now_ms + shared.limits.idle_ms,
         };
+        // While the budget is full, a connection buffers no further input.
+        let most_kept = if shared.is_answer_budget_full() { 0 } else { KEPT_BYTES };
         let is_full = self.progress.holds_input() && self.kept.len() > most_kept;
         self.receive(!is_full && !self.is_peer_gone, shared);
     }

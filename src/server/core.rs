@@ -411,6 +411,7 @@ impl Machine for Server {
             self.take_replies();
             self.shared.serve_requests();
             self.shared.apply_requests(super::limits::ENTRIES_PER_TURN / 2);
+            self.shared.exchange.begin_retries();
         }
         self.shared.may_apply = true;
         self.resume_ready();

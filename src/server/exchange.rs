@@ -62,6 +62,8 @@ struct Peer {
     credits: u32,
     /// When a request first found no credit, if no credit was returned since; else `None`.
     short_since_ms: Option<u64>,
+    /// Whether a request waits for one of its credits.
+    is_awaited: bool,
 }
 
 impl Exchange {
@@ -76,7 +78,10 @@ impl Exchange {
         Self {
             core: topology.core(),
             credits,
-            peers: vec![Peer { credits, short_since_ms: None }; topology.cores() as usize],
+            peers: vec![
+                Peer { credits, short_since_ms: None, is_awaited: false };
+                topology.cores() as usize
+            ],
             now_ms: 0,
             outstanding: 0,
             is_short: false,
@@ -96,6 +101,17 @@ impl Exchange {
 
     // Requests to other cores.
 
+    /// Whether a request waits for a credit at `core`. One that has just arrived goes behind it.
+    #[inline]
+    pub fn is_awaited(&self, core: u32) -> bool {
+        self.peers[core as usize].is_awaited
+    }
+
+    /// Begins to hand credits to the requests that wait for them; those that get none say so again.
+    pub fn begin_retries(&mut self) {
+        self.peers.iter_mut().for_each(|peer| peer.is_awaited = false);
+    }
+
     /// Takes a credit for one request to `core`.
     #[inline]
     pub fn take_credit(&mut self, core: u32) -> Result<(), Shortage> {
@@ -103,6 +119,7 @@ impl Exchange {
         let peer = &mut self.peers[core as usize];
         if peer.credits == 0 {
             self.is_short = true;
+            peer.is_awaited = true;
             let since = *peer.short_since_ms.get_or_insert(now_ms);
             return Err(if now_ms - since < PATIENCE_MS {
                 Shortage::Credit
@@ -120,6 +137,7 @@ impl Exchange {
     pub fn take_credit_for_slow_request(&mut self, core: u32) -> Result<(), Shortage> {
         if (1..=self.credits / 2).contains(&self.peers[core as usize].credits) {
             self.is_short = true;
+            self.peers[core as usize].is_awaited = true;
             return Err(Shortage::Credit);
         }
         self.take_credit(core)

@@ -206,6 +206,10 @@ impl Connection {
 
     #[inline]
     fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
+        if !shared.may_apply && shared.exchange.is_awaited(core) {
+            // It is resumed later in this turn, behind those that wait.
+            return Err(Shortage::Credit);
+        }
         if self.is_heavy {
             shared.exchange.take_credit_for_slow_request(core)
         } else {

@@ -182,3 +182,31 @@ fn a_timed_out_request_is_answered_after_those_before_it() {
     assert_eq!(statuses(&mut cores, line), "200 v1, 200 v1, 408 request_timeout");
     assert!(cores.is_over(line));
 }
+
+/// Reads of more connections than there are credits: each connection gets its share of the answers.
+/// A read that has just arrived does not take the credit from one that waits for it.
+#[test]
+fn credits_are_given_in_turn() {
+    let mut cores = three_cores();
+    let connections: Vec<_> = (0..3 * CREDITS as usize + 1).map(|_| cores.connect(0)).collect();
+    let read = balance(1);
+    let mut answers = vec![0; connections.len()];
+    cores.send_at_once(&connections.iter().map(|&c| (c, &read[..])).collect::<Vec<_>>());
+    for _ in 0..100 {
+        cores.turn(1);
+        let mut again = Vec::new();
+        for (at, &connection) in connections.iter().enumerate() {
+            if !std::mem::take(cores.inbox(connection)).is_empty() {
+                answers[at] += 1;
+                again.push((connection, &read[..]));
+            }
+        }
+        if again.is_empty() {
+            again.push((connections[0], &[]));
+        }
+        cores.send_at_once(&again);
+    }
+    let (least, most) = (answers.iter().min(), answers.iter().max());
+    let (least, most) = (least.copied().unwrap_or(0), most.copied().unwrap_or(0));
+    assert!(least > 0 && most <= 2 * least, "{least} to {most} answers: {answers:?}");
+}

@@ -110,8 +110,9 @@ fn count(
 
 /// Writes dump number `number` and returns the instructions since the one before.
 fn instructions(server: &Running, counters: &Path, number: u32) -> Result<f64> {
-    let dumped = Command::new("callgrind_control").arg("--dump").arg(server.pid().to_string());
-    let output = { dumped }.output().context("starting callgrind_control")?;
+    let mut control = Command::new("callgrind_control");
+    let output = control.arg("--dump").arg(server.pid().to_string()).output();
+    let output = output.context("starting callgrind_control")?;
     let path = counters.with_extension(number.to_string());
     let doing = format!("reading {}", path.display());
     let text = std::fs::read_to_string(&path).context(format!(
