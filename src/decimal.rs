@@ -1,4 +1,4 @@
-//! Decimal formatting of integers, used for all numbers on the wire.
+//! Decimal formatting of integers on the hot path. `itoa` does it elsewhere.
 //!
 //! Digits are written in pairs from a table, into a fixed buffer as wide as the longest number. The
 //! whole buffer is copied and the result truncated, because a copy of fixed length is cheaper than

@@ -3,6 +3,7 @@
 
 pub mod arrows;
 mod circles;
+mod count;
 mod lines;
 mod names;
 pub mod sources;

@@ -4,7 +4,7 @@
 //! port of the slice that owns its user, which saves the hop between cores: see
 //! `examples/shard_aware.rs`.
 
-use crate::decimal::number;
+use serde::{Serialize, Serializer};
 
 /// Facts that do not change while a server runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct Info {
 }
 
 /// Location of a slice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct SliceInfo {
     /// Number of the core that owns the slice.
     pub core: u32,
@@ -35,7 +35,7 @@ pub struct SliceInfo {
 }
 
 /// Current figures of a slice.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Figures {
     /// Number of users.
     pub users: u64,
@@ -44,53 +44,41 @@ pub struct Figures {
     pub spun_us: u64,
 }
 
+/// The body: members in the order of the wire.
+#[derive(Serialize)]
+struct Body<'a> {
+    version: &'a str,
+    commit: &'a str,
+    started_ms: u64,
+    hash: u64,
+    slices: Vec<SliceBody<'a>>,
+    #[serde(serialize_with = "object")]
+    limits: &'a [(&'static str, u64)],
+}
+
+#[derive(Serialize)]
+struct SliceBody<'a> {
+    slice: usize,
+    #[serde(flatten)]
+    info: &'a SliceInfo,
+    #[serde(flatten)]
+    figures: &'a Figures,
+}
+
+fn object<S: Serializer>(members: &[(&str, u64)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(members.iter().copied())
+}
+
 impl Info {
     /// Appends the body. `figures` has one element for each slice, in slice order.
     pub fn write(&self, figures: &[Figures], out: &mut Vec<u8>) {
-        let mut first = true;
-        let mut open = |out: &mut Vec<u8>, name: &str| {
-            out.extend_from_slice(if std::mem::take(&mut first) { b"{\"" } else { b",\"" });
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":");
-        };
-        for (name, text) in [("version", self.version), ("commit", self.commit)] {
-            open(out, name);
-            out.push(b'"');
-            out.extend_from_slice(text.as_bytes());
-            out.push(b'"');
-        }
-        for (name, figure) in [("started_ms", self.started_ms), ("hash", self.hash)] {
-            open(out, name);
-            number(out, figure);
-        }
-        open(out, "slices");
-        for ((slice, info), figures) in (0u64..).zip(&self.slices).zip(figures) {
-            out.push(if slice == 0 { b'[' } else { b',' });
-            let members = [
-                ("slice", slice),
-                ("core", info.core.into()),
-                ("cpu", info.cpu as u64),
-                ("port", info.port.into()),
-                ("users", figures.users),
-                ("spun_us", figures.spun_us),
-            ];
-            object(out, members.into_iter());
-        }
-        out.push(b']');
-        open(out, "limits");
-        object(out, self.limits.iter().copied());
-        out.push(b'}');
+        let Self { version, commit, started_ms, hash, .. } = *self;
+        let slices = self.slices.iter().zip(figures).enumerate();
+        let slices = slices.map(|(slice, (info, figures))| SliceBody { slice, info, figures });
+        let limits = &self.limits;
+        let body = Body { version, commit, started_ms, hash, slices: slices.collect(), limits };
+        sonic_rs::to_writer(out, &body).expect("a vector takes every byte");
     }
-}
-
-fn object(out: &mut Vec<u8>, members: impl Iterator<Item = (&'static str, u64)>) {
-    for (at, (name, value)) in members.enumerate() {
-        out.extend_from_slice(if at == 0 { b"{\"" } else { b",\"" });
-        out.extend_from_slice(name.as_bytes());
-        out.extend_from_slice(b"\":");
-        number(out, value);
-    }
-    out.push(b'}');
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Problem codes: every refusal of the contract, in one table of code, status and constant detail.
 //! Bodies are RFC 9457 problems.
 
-use crate::decimal::{MAX_DIGITS, digits, number};
+use crate::decimal::number;
 use crate::http::Refusal;
 use crate::http::response::Status;
 use crate::ledger::entry::Rejection;
@@ -193,7 +193,7 @@ impl Field {
     /// This field inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
     pub fn in_item(self, index: usize) -> Self {
         let mut field = Self::known("requests[");
-        field.push(digits(index as u64, &mut [0; MAX_DIGITS]));
+        field.push(itoa::Buffer::new().format(index).as_bytes());
         field.push(b"]");
         if self.len > 0 {
             field.push(b".");

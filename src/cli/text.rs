@@ -15,8 +15,9 @@ pub fn print_line(line: &str) {
 
 /// A count with thousands separators: `1,234,567`.
 pub fn count(n: u64) -> String {
-    let digits = n.to_string();
+    let mut digits = itoa::Buffer::new();
     let groups: Vec<&str> = digits
+        .format(n)
         .as_bytes()
         .rchunks(3)
         .rev()

@@ -13,10 +13,16 @@ pub fn root() -> PathBuf {
 
 /// Every source file below `src`, as `src/…`, with its text.
 pub fn sources() -> Vec<(String, String)> {
-    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
-        for entry in fs::read_dir(dir).unwrap() {
+    files("src")
+}
+
+/// Every Rust file below a directory of the repository, by its path from there, with its text.
+/// Build output is left out.
+pub fn files(directory: &str) -> Vec<(String, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.is_dir() && !path.ends_with("target") {
                 walk(&path, found);
             } else if path.extension().is_some_and(|e| e == "rs") {
                 found.push(path);
@@ -24,7 +30,7 @@ pub fn sources() -> Vec<(String, String)> {
         }
     }
     let mut found = Vec::new();
-    walk(&root().join("src"), &mut found);
+    walk(&root().join(directory), &mut found);
     found.sort();
     let named = |path: &Path| path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
     found.iter().map(|path| (named(path), fs::read_to_string(path).unwrap())).collect()

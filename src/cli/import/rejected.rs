@@ -3,6 +3,8 @@
 use super::input::SHOWN_BYTES;
 use crate::api::problem::{Code, Problem};
 use crate::engine::Failure;
+use serde::Serialize;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -33,6 +35,18 @@ pub struct RejectedLine<'a> {
     pub text: &'a [u8],
 }
 
+/// The members of a line of the file. Bytes that are not UTF-8 become U+FFFD.
+#[derive(Serialize)]
+struct Members<'a> {
+    file: &'a str,
+    line: u64,
+    entry_id: Cow<'a, str>,
+    code: &'static str,
+    field: Cow<'a, str>,
+    detail: &'a str,
+    text: Cow<'a, str>,
+}
+
 impl Rejected {
     /// A writer without lines; no file is created yet.
     pub fn new(path: PathBuf) -> Self {
@@ -48,18 +62,18 @@ impl Rejected {
             }
         };
         let code: Code = line.problem.code;
-        let mut text = Vec::with_capacity(256 + line.text.len());
-        text.extend_from_slice(b"{\"file\":");
-        quote(&mut text, line.file.as_bytes());
-        text.extend_from_slice(format!(",\"line\":{},\"entry_id\":", line.number).as_bytes());
-        quote(&mut text, line.entry_id);
-        text.extend_from_slice(format!(",\"code\":\"{}\",\"field\":", code.name()).as_bytes());
-        quote(&mut text, line.problem.field.as_bytes());
-        text.extend_from_slice(b",\"detail\":");
-        quote(&mut text, line.detail.as_bytes());
-        text.extend_from_slice(b",\"text\":");
-        quote(&mut text, &line.text[..line.text.len().min(SHOWN_BYTES)]);
-        text.extend_from_slice(b"}\n");
+        let text = &line.text[..line.text.len().min(SHOWN_BYTES)];
+        let members = Members {
+            file: line.file,
+            line: line.number,
+            entry_id: String::from_utf8_lossy(line.entry_id),
+            code: code.name(),
+            field: String::from_utf8_lossy(line.problem.field.as_bytes()),
+            detail: line.detail,
+            text: String::from_utf8_lossy(text),
+        };
+        let mut text = sonic_rs::to_vec(&members).expect("text and a number have a JSON form");
+        text.push(b'\n');
         out.write_all(&text).map_err(failed("write"))?;
         *self.by_code.entry(code.name()).or_default() += 1;
         Ok(())
@@ -86,38 +100,5 @@ impl Rejected {
     /// Number of lines.
     pub fn count(&self) -> u64 {
         self.by_code.values().sum()
-    }
-}
-
-/// Appends a JSON string. Bytes that are not UTF-8 become U+FFFD.
-fn quote(out: &mut Vec<u8>, text: &[u8]) {
-    out.push(b'"');
-    for byte in String::from_utf8_lossy(text).bytes() {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
-            0..0x20 => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
-            _ => out.push(byte),
-        }
-    }
-    out.push(b'"');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_line_is_quoted_as_valid_json() {
-        for (text, quoted) in [
-            (&b""[..], r#""""#),
-            (br#"{"a":"\n"}"#, r#""{\"a\":\"\\n\"}""#),
-            (b"a\tb\r\x00\x1f\x7f", "\"a\\u0009b\\u000d\\u0000\\u001f\x7f\""),
-            ("é".as_bytes(), "\"é\""),
-            (b"a\xff\xc3", "\"a\u{fffd}\u{fffd}\""),
-        ] {
-            let mut out = Vec::new();
-            quote(&mut out, text);
-            assert_eq!(String::from_utf8(out).unwrap(), quoted);
-        }
     }
 }
