@@ -30,7 +30,7 @@ pub struct Subject {
     /// Environment variable that is set for it.
     setting: Option<(&'static str, &'static str)>,
     input: Vec<u8>,
-    /// Its address, if it does not print one.
+    /// Its address, if it does not choose and print one.
     address: Option<SocketAddr>,
     /// CPUs that it may use, if not just the one that it is started on.
     cores: Option<String>,
@@ -78,7 +78,14 @@ impl Subject {
     }
 
     /// The same subject under callgrind, whose dumps get the name `counters` with a number.
-    pub fn under_callgrind(mut self, counters: &Path) -> Self {
+    ///
+    /// It is given its address: valgrind runs one thread at a time, and a core that sleeps in its
+    /// ring keeps the thread that prints the address from running until a connection wakes it.
+    pub fn under_callgrind(mut self, counters: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let listen = self.args.iter().position(|arg| arg == "--listen").expect("a flag of purser");
+        self.args[listen + 1] = address.to_string();
+        self.address = Some(address);
         let program = std::mem::replace(&mut self.program, "valgrind".into());
         let args = [
             "--tool=callgrind".to_owned(),
@@ -87,7 +94,7 @@ impl Subject {
         ];
         self.args.splice(0..0, args);
         // A step of the emulated server takes some fifty times as long.
-        self.with("--stall-timeout-ms=60000")
+        Ok(self.with("--stall-timeout-ms=60000"))
     }
 
     /// Purser with a data directory. A snapshot begins after this many MiB of log; `None` keeps the
@@ -106,8 +113,7 @@ impl Subject {
     /// writes neither snapshots nor a rewritten append-only file, because a separate process would
     /// do that on the same core.
     pub fn redis(data: &DataDir) -> Result<Self> {
-        let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-        let address = free.context("looking for a free port")?;
+        let address = free_address()?;
         let args = format!(
             "--bind 127.0.0.1 --port {} --appendonly yes --appendfsync always \
              --auto-aof-rewrite-percentage 0 --save",
@@ -199,19 +205,26 @@ impl Subject {
         let (found, announced) = mpsc::channel();
         let output = output.context("the child has no standard output")?;
         running.output = Some(std::thread::spawn(move || listen(output, &found)));
-        if let Some(address) = self.address {
-            running.address = address;
+        let doing = format!("waiting for {} to say where it listens", self.name);
+        running.address = match self.address {
+            Some(address) => address,
+            None => announced.recv_timeout(START).context(&doing)?.context(&doing)?,
+        };
+        if self.name == "redis" {
             running.wait_until(|address| redis::Client::connect(address)?.prepare())?;
             return Ok(running);
         }
-        let doing = format!("waiting for {} to say where it listens", self.name);
-        running.address = announced.recv_timeout(START).context(&doing)?.context(&doing)?;
         running.wait_until(|address| match Client::connect(address)?.get("/readyz")?.status {
             200 => Ok(()),
             status => Err(Error::new(format!("/readyz is answered {status}"))),
         })?;
         Ok(running)
     }
+}
+
+fn free_address() -> Result<SocketAddr> {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+    free.context("looking for a free port")
 }
 
 /// Reads the child's output to its end, sends the address that it announces to `found`, and returns

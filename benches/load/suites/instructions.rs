@@ -78,7 +78,7 @@ fn count(
 ) -> Result<Vec<(&'static str, f64)>> {
     let directory = DataDir::new(None)?;
     let counters = directory.path().join("counters");
-    let server = subject.under_callgrind(&counters).start(cores.server)?;
+    let server = subject.under_callgrind(&counters)?.start(cores.server)?;
     let mut dumps = 0;
     let mut dump = || {
         dumps += 1;
@@ -103,7 +103,7 @@ fn count(
         counts.push((name, dump()? / requests as f64));
     }
     check::check(&server, &tally, 1)?;
-    // Valgrind may miss the signal while every thread waits in the kernel: it is killed instead.
+    // Killed: a core that sleeps in its ring keeps the thread that takes signals from running.
     drop(server);
     Ok(counts)
 }
