@@ -159,9 +159,9 @@ fn data_is_kept_by_default_and_the_server_prints_where() {
         server.signal("TERM");
         assert!(server.ended().success());
     };
-    check(&mut serve("127.0.0.1:0"), "purser-data", "nothing in it yet");
-    check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "nothing in it yet");
-    check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "nothing in it yet");
+    check(&mut serve("127.0.0.1:0"), "purser-data", "empty");
+    check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "empty");
+    check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "empty");
     let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
     let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in \
                 all; loaded ";

@@ -64,10 +64,10 @@ func TestFeedAnswers(t *testing.T) {
 	post(t, s, accepted(1), entry)
 	// One final line feed ends the last line; more are empty lines.
 	post(t, s, `{"accepted":1,"duplicates":1,"rejected":3,"results":[`+
-		`{"index":0,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},`+
+		`{"index":0,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one valid JSON object (RFC 8259), or it repeats a member."},`+
 		`{"index":1,"entry_id":"1","status":"duplicate"},`+
-		`{"index":3,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},`+
-		`{"index":4,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount","detail":"An amount is never negative: the direction says which way it goes."}]}`,
+		`{"index":3,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one valid JSON object (RFC 8259), or it repeats a member."},`+
+		`{"index":4,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount","detail":"The amount is negative: send a positive one with direction debit or credit."}]}`,
 		"", entry, line(2, "COIN", "gift_sent", "debit", 5, testNow, "posted"), "", line(9, "COIN", "gift_sent", "debit", -5, testNow, "posted"), "")
 	post(t, s, rejected("", "invalid_json", "", meanings[InvalidJSON].detail), "\n")
 	post(t, s, `{"accepted":0,"duplicates":1,"rejected":0,"results":[{"index":0,"entry_id":"1","status":"duplicate"}]}`,
@@ -78,21 +78,21 @@ func TestFeedAnswers(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	const day = 86400000
 	details := map[string]string{
-		"invalid_json":            "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
-		"unknown_field":           "This member is not known here.",
-		"missing_field":           "A member that is needed is missing.",
-		"invalid_field":           "The member's value has the wrong type, form or range, or does not belong here.",
-		"amount_negative":         "An amount is never negative: the direction says which way it goes.",
-		"entry_in_future":         "The entry is booked more than one hour ahead of this server's clock.",
-		"entry_too_old":           "The entry is booked more than 24 hours before this user's latest entry.",
-		"entry_id_conflict":       "This user already has another entry of that id.",
-		"pending_not_found":       "This user has no open hold of that id.",
+		"invalid_json":            "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
+		"unknown_field":           "This member is unknown.",
+		"missing_field":           "A required member is missing.",
+		"invalid_field":           "The member's value has the wrong type, format or range, or the member is not allowed here.",
+		"amount_negative":         "The amount is negative: send a positive one with direction debit or credit.",
+		"entry_in_future":         "The booking time is more than one hour ahead of this server's clock.",
+		"entry_too_old":           "The booking time is more than 24 hours before this user's latest entry.",
+		"entry_id_conflict":       "This user already has a different entry with that id.",
+		"pending_not_found":       "This user has no open hold with that id.",
 		"pending_amount_exceeded": "The settlement is larger than its hold.",
 		"too_many_currencies":     "This user already has 16 currencies.",
 		"too_many_groups":         "This user already has 256 groups of currency, kind and direction.",
 		"too_many_holds":          "This user already has 1,024 open holds.",
-		"too_many_recent":         "This user already has 1,048,576 entries within the dedup horizon.",
-		"balance_overflow":        "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+		"too_many_recent":         "This user already has 1,048,576 entries in the dedup window of 24 hours.",
+		"balance_overflow":        "A balance or a lifetime sum would overflow a 64-bit integer.",
 	}
 	one := line(1, "COIN", "gift_sent", "debit", 5, testNow, "posted")
 	many := func(n int, f func(i int) string) (lines []string) {
@@ -154,19 +154,19 @@ func TestProblems(t *testing.T) {
 	var (
 		notFound     = problem(404, "Not Found", "not_found", "There is nothing at this path.", "")
 		userNotFound = problem(404, "Not Found", "user_not_found", "No entry of this user has been accepted.", "")
-		method       = problem(405, "Method Not Allowed", "method_not_allowed", "This path does not take that method.", "")
-		tooLarge     = problem(413, "Content Too Large", "content_too_large", "The body is larger than this path takes.", "")
+		method       = problem(405, "Method Not Allowed", "method_not_allowed", "This path does not support that method: see the allow header.", "")
+		tooLarge     = problem(413, "Content Too Large", "content_too_large", "The body is larger than this path accepts.", "")
 		parameter    = func(field string) string {
 			return problem(400, "Bad Request", "invalid_parameter", "A parameter is unknown, repeated, empty or has a value that is not allowed.", field)
 		}
 		mediaType = func(field string) string {
-			return problem(415, "Unsupported Media Type", "unsupported_media_type", "This path takes another content type, without content coding.", field)
+			return problem(415, "Unsupported Media Type", "unsupported_media_type", "This path does not accept the body's content type or content coding.", field)
 		}
 		window = func(field string) string {
-			return problem(400, "Bad Request", "invalid_window", "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.", field)
+			return problem(400, "Bad Request", "invalid_window", "The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h or 7d.", field)
 		}
 		items = func(field string) string {
-			return problem(413, "Content Too Large", "too_many_items", "The body holds more items than one request may.", field)
+			return problem(413, "Content Too Large", "too_many_items", "The body has more items than one request may have.", field)
 		}
 	)
 	const (
@@ -235,13 +235,13 @@ func TestProblems(t *testing.T) {
 		{"HEAD", "/v1/users/1/stats?window=1h", "", "", "", 404, "", userNotFound},
 
 		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes), 400, "",
-			problem(400, "Bad Request", "invalid_json", "The text is not one JSON object as RFC 8259 has it, or repeats a member.", "")},
+			problem(400, "Bad Request", "invalid_json", "The text is not one valid JSON object (RFC 8259), or it repeats a member.", "")},
 		{"POST", "/v1/batch", plain, "IDENTITY", `{"x":1}`, 400, "",
-			problem(400, "Bad Request", "unknown_field", "This member is not known here.", "x")},
+			problem(400, "Bad Request", "unknown_field", "This member is unknown.", "x")},
 		{"POST", "/v1/batch", "Application/JSON ; charset=utf-8", "", `{}`, 400, "",
-			problem(400, "Bad Request", "missing_field", "A member that is needed is missing.", "requests")},
+			problem(400, "Bad Request", "missing_field", "A required member is missing.", "requests")},
 		{"POST", "/v1/batch", " application/json;", "", `{"requests":[0]}`, 400, "",
-			problem(400, "Bad Request", "invalid_field", "The member's value has the wrong type, form or range, or does not belong here.", "requests[0]")},
+			problem(400, "Bad Request", "invalid_field", "The member's value has the wrong type, format or range, or the member is not allowed here.", "requests[0]")},
 		{"POST", "/v1/batch", plain, "", `{"requests":[{"user_id":"1","read":"stats","window":"1"}]}`, 400, "", window("requests[0].window")},
 	} {
 		s := newService()
@@ -263,16 +263,16 @@ func TestHTTPProblems(t *testing.T) {
 		want string
 	}{
 		{MalformedRequest, problem(400, "Bad Request", "malformed_request", "The request is not well-formed HTTP/1.1.", "")},
-		{RequestTimeout, problem(408, "Request Timeout", "request_timeout", "The request was not finished in time.", "")},
-		{ContentTooLarge, problem(413, "Content Too Large", "content_too_large", "The body is larger than this path takes.", "")},
-		{URITooLong, problem(414, "URI Too Long", "uri_too_long", "The request target is longer than this server takes.", "")},
-		{ExpectationFailed, problem(417, "Expectation Failed", "expectation_failed", "The only expectation known here is 100-continue.", "")},
-		{HeaderFieldsTooLarge, problem(431, "Request Header Fields Too Large", "header_fields_too_large", "The header is larger than this server takes.", "")},
-		{UnsupportedTransferCoding, problem(501, "Not Implemented", "unsupported_transfer_coding", "The only transfer coding known here is chunked.", "")},
-		{Overloaded, problem(503, "Service Unavailable", "overloaded", "This server is at its limit: send the request again later.", "")},
+		{RequestTimeout, problem(408, "Request Timeout", "request_timeout", "The rest of the request did not arrive in time.", "")},
+		{ContentTooLarge, problem(413, "Content Too Large", "content_too_large", "The body is larger than this path accepts.", "")},
+		{URITooLong, problem(414, "URI Too Long", "uri_too_long", "The request target is longer than this server accepts.", "")},
+		{ExpectationFailed, problem(417, "Expectation Failed", "expectation_failed", "The only supported expectation is 100-continue.", "")},
+		{HeaderFieldsTooLarge, problem(431, "Request Header Fields Too Large", "header_fields_too_large", "The request header is larger than this server accepts.", "")},
+		{UnsupportedTransferCoding, problem(501, "Not Implemented", "unsupported_transfer_coding", "The only supported transfer coding is chunked.", "")},
+		{Overloaded, problem(503, "Service Unavailable", "overloaded", "This server is overloaded: send the request again later.", "")},
 		{Draining, problem(503, "Service Unavailable", "draining", "This server is shutting down: send the request elsewhere.", "")},
 		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.", "")},
-		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage", "This server has no room for the entry: send it again later.", "")},
+		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage", "This server is out of memory or disk space for new entries: send the entry again later.", "")},
 	} {
 		res := Response{ETag: []byte("x"), Allow: "x", Body: []byte("x")}
 		res.Refuse(c.code)
