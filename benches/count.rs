@@ -39,7 +39,7 @@ pub fn run() -> bool {
     let row = typed.next().unwrap_or_default();
     let times = typed.next().and_then(|times| times.parse().ok());
     let (Some(turns), Some(times)) = (turns(&row, times.unwrap_or(0)), times) else {
-        panic!("--count ROW TIMES, where ROW is one of {ROWS:?}")
+        panic!("usage: --count ROW TIMES, with ROW one of {ROWS:?}")
     };
     let mut machine = POPULATION.machine();
     let sent = go_round(&mut machine, &turns, times);

@@ -43,9 +43,9 @@ fn invalid_arguments_are_refused() {
     check_refused(&["--listen", "nowhere"], &["--listen", "nowhere"]);
     check_refused(&["--listen", "127.0.0.1"], &["--listen"]);
     check_refused(&["--listen", "127.0.0.1:65536"], &["--listen"]);
-    check_refused(&and(&["--cores", "x"]), &["--cores", "`x` is not the number of a CPU"]);
+    check_refused(&and(&["--cores", "x"]), &["--cores", "`x` is not a CPU number"]);
     check_refused(&and(&["--cores", ""]), &["--cores"]);
-    check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` runs backwards"]);
+    check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` is reversed"]);
     check_refused(&and(&["--cores", "4095"]), &["--cores", "4095"]);
     check_refused(&and(&["--cores", "4096"]), &["--cores", "4096"]);
     check_refused(&and(&["--slices", "0"]), &["--slices", "1..=256"]);

@@ -95,9 +95,11 @@ fn a_sound_directory_is_described() {
         "  entries     8".to_owned(),
         "  snapshot    snapshot-1: 12,288 bytes, 3 users, 4 entries".to_owned(),
         "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes; \
-         4 entries replayed, 0 already in the snapshot; log position 4".to_owned(),
+         4 entries replayed, 0 already in the snapshot; log position 4"
+            .to_owned(),
         "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the latest entry of the least \
-         recently active user".to_owned(),
+         recently active user"
+            .to_owned(),
         "  newest      2023-11-14T22:15:00.005Z (1700000100005 ms)".to_owned(),
         "  kinds       topup gift".to_owned(),
         "  currencies  COIN EUR".to_owned(),

@@ -31,7 +31,8 @@ for target in "$@"; do
     echo "fuzzing $target for $seconds s"
     log="artifacts/$target.log"
     if ! "$target_dir/$triple/release/$target" -max_total_time="$seconds" -timeout=5 \
-        -rss_limit_mb=2048 -max_len=4096 -dict=json-http.dict -artifact_prefix="artifacts/$target/" -print_final_stats=1 \
+        -rss_limit_mb=2048 -max_len=4096 -dict=json-http.dict \
+        -artifact_prefix="artifacts/$target/" -print_final_stats=1 \
         "corpus/$target" "seeds/$target" 2>"$log"; then
         tail -n 60 "$log" >&2
         echo "$target: failed" >&2

@@ -105,8 +105,8 @@ impl Code {
             ),
             Code::InvalidWindow => (
                 "invalid_window",
-                "The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h or \
-                 7d.",
+                "The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h \
+                 or 7d.",
             ),
             Code::NotFound => ("not_found", "There is nothing at this path."),
             Code::UserNotFound => ("user_not_found", "No entry of this user has been accepted."),

@@ -174,7 +174,8 @@ fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Found, Error
             })?;
         if slice.book().users() > 0 {
             return Err(Error::Failed(format!(
-                "{} already holds entries: import into a new directory, before feeding live entries",
+                "{} already holds entries: \
+                 import into a new directory, before feeding live entries",
                 data.display()
             )));
         }

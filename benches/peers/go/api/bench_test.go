@@ -25,8 +25,10 @@ func benchService(tb testing.TB) *Service {
 			if i%2 == 0 {
 				direction = "credit"
 			}
-			fmt.Fprintf(&b, `{"entry_id":"%d","user_id":"%d","currency":"%s","kind":"%s","direction":"%s","amount":%d,"at_ms":%d}`+"\n",
-				user*1000+i, user, []string{"COIN", "DIAMOND", "USD"}[i%3], []string{"gift_sent", "topup"}[i/3%2], direction, i*7, testNow-int64(60-i)*3600_000)
+			fmt.Fprintf(&b, `{"entry_id":"%d","user_id":"%d","currency":"%s","kind":"%s",`+
+				`"direction":"%s","amount":%d,"at_ms":%d}`+"\n",
+				user*1000+i, user, []string{"COIN", "DIAMOND", "USD"}[i%3],
+				[]string{"gift_sent", "topup"}[i/3%2], direction, i*7, testNow-int64(60-i)*3600_000)
 		}
 		if do(s, &res, "POST", "/v1/entries", b.String()); string(res.Body) != accepted(60) {
 			tb.Fatalf("%s", res.Body)
@@ -44,7 +46,8 @@ func benchRead(b *testing.B, path, query string) {
 	for user := 1; user <= 1000; user++ {
 		req := Request{Method: "GET", Path: fmt.Sprintf(path, user), RawQuery: query}
 		s.Handle(&req, &res)
-		if res.Status != 200 || !strings.HasPrefix(string(res.Body), fmt.Sprintf(`{"user_id":"%d","version":60,`, user)) || len(res.Body) < 200 {
+		if res.Status != 200 || !strings.HasPrefix(string(res.Body),
+			fmt.Sprintf(`{"user_id":"%d","version":60,`, user)) || len(res.Body) < 200 {
 			b.Fatalf("%d %s", res.Status, res.Body)
 		}
 		reqs = append(reqs, req)
@@ -101,7 +104,9 @@ func BenchmarkBatch100(b *testing.B) {
 func feedLines(start, n int) []byte {
 	var b []byte
 	for i := start; i < start+n; i++ {
-		b = fmt.Appendf(b, `{"entry_id":"0192f0c1-7d3a-7cc1-9a55-%012x","user_id":"%d","currency":"COIN","kind":"gift_sent","direction":"debit","amount":%d,"at_ms":%d,"state":"posted"}`+"\n",
+		b = fmt.Appendf(b, `{"entry_id":"0192f0c1-7d3a-7cc1-9a55-%012x","user_id":"%d",`+
+			`"currency":"COIN","kind":"gift_sent","direction":"debit","amount":%d,"at_ms":%d,`+
+			`"state":"posted"}`+"\n",
 			i, 1+i%1000, i%5000, testNow+int64(i/1000))
 	}
 	return b
@@ -146,7 +151,8 @@ func BenchmarkReadLine(b *testing.B) {
 		State     *string `json:"state"`
 		PendingID *string `json:"pending_id"`
 	}
-	strict := sonic.Config{DisallowUnknownFields: true, CaseSensitive: true, ValidateString: true}.Froze()
+	strict := sonic.Config{DisallowUnknownFields: true, CaseSensitive: true,
+		ValidateString: true}.Froze()
 	decode := func(unmarshal Unmarshal) func() bool {
 		return func() bool {
 			var e shape

@@ -57,7 +57,8 @@ func place(list []bucket, quarter uint32) int {
 // those before them. No question can tell, since every range is rounded by
 // edges that are at least as late.
 func rollUp(list []bucket, e edges) []bucket {
-	days, hours, quarters := uint32(e.days/quarterMs), uint32(e.hours/quarterMs), uint32(e.quarters/quarterMs)
+	days, hours, quarters := uint32(e.days/quarterMs), uint32(e.hours/quarterMs),
+		uint32(e.quarters/quarterMs)
 	kept := list[:0]
 	for _, b := range list {
 		switch {
