@@ -114,7 +114,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             .collect(),
         notes: vec![
             "Without the hop: CPU per request minus the cost of requests to another core \
-         (the figure above), against one slice."
+             (the figure above), against one slice."
                 .to_owned(),
         ],
     })

@@ -37,7 +37,7 @@ func benchService(tb testing.TB) *Service {
 	return s
 }
 
-// benchRead asks for one read of ever other users and checks the answers.
+// benchRead repeats one kind of read over changing users and checks the answers.
 func benchRead(b *testing.B, path, query string) {
 	s := benchService(b)
 	var reqs []Request
@@ -100,7 +100,7 @@ func BenchmarkBatch100(b *testing.B) {
 	}
 }
 
-// feedLines returns n entries of a thousand users, with UUIDs counted from start.
+// feedLines returns n entries of a thousand users, with UUIDs numbered from start.
 func feedLines(start, n int) []byte {
 	var b []byte
 	for i := start; i < start+n; i++ {
@@ -133,9 +133,9 @@ func BenchmarkFeedLine(b *testing.B) {
 	}
 }
 
-// BenchmarkReadLine reads one line without applying it, and compares with what
-// the libraries take to decode it into a struct or to walk it, neither of which
-// finds out all that the contract asks for.
+// BenchmarkReadLine parses one line without applying it, and compares that with
+// decoding it into a struct or walking it with the libraries, neither of which
+// makes all checks of the contract.
 func BenchmarkReadLine(b *testing.B) {
 	line := feedLines(7, 1)
 	line = line[:len(line)-1]
@@ -188,7 +188,7 @@ func BenchmarkReadLine(b *testing.B) {
 	}
 }
 
-// walker counts what a walk meets: one object, and the names and values in it.
+// walker counts what a walk visits: one object, and its names and values.
 type walker struct{ tokens int }
 
 func (w *walker) token() error                         { w.tokens++; return nil }

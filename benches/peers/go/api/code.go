@@ -30,7 +30,7 @@ const (
 	HTTPVersionNotSupported
 	InsufficientStorage
 
-	// From here on: verdicts on one entry, which have no status of their own.
+	// Verdicts on single entries follow; they have no status of their own.
 
 	AmountNegative
 	EntryInFuture
@@ -47,7 +47,7 @@ const (
 	codeCount
 )
 
-// meaning is a row of the table: what a code always says.
+// meaning is a row of the table: the constants of a code.
 type meaning struct {
 	name   string
 	status int
@@ -124,16 +124,16 @@ var meanings = [codeCount]meaning{
 		detail: "A balance or a lifetime sum would overflow a 64-bit integer."},
 }
 
-// fault is a code with the field that is to blame.
+// fault is a code and the field that it names.
 type fault struct {
 	code  Code
 	field string
 }
 
-// maxEcho is how much of a caller's name an answer repeats.
+// maxEcho is the longest client-supplied name that an answer repeats, in bytes.
 const maxEcho = 64
 
-// echo returns a caller's name if an answer can repeat it as it is, else "".
+// echo returns a client-supplied name if it needs no escaping, else "".
 func echo(name []byte) string {
 	if len(name) == 0 || len(name) > maxEcho {
 		return ""

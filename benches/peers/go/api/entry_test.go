@@ -195,7 +195,7 @@ func TestEntryValues(t *testing.T) {
 				settle},
 			{`{"pending_id":"7","entry_id":"8","user_id":"42","at_ms":5,"state":"voided"}`, void},
 		} {
-			// What an earlier line left must not shine through.
+			// Values of an earlier line must not leak into this one.
 			e := ledger.Entry{ID: ledger.ID{Hi: 9}, Currency: "OLD", Kind: "old", Direction: ledger.Debit,
 				Amount: 9, Action: ledger.Void, Hold: ledger.ID{Hi: 9}}
 			_, f := r.entry([]byte(c.line), &e)

@@ -63,8 +63,8 @@ func TestScan(t *testing.T) {
 	}
 }
 
-// TestScanAgainstLibrary mutates texts and compares with encoding/json, which is
-// laxer about UTF-8 and surrogates.
+// TestScanAgainstLibrary mutates texts and compares with encoding/json, which
+// accepts more UTF-8 and surrogates.
 func TestScanAgainstLibrary(t *testing.T) {
 	seeds := []string{
 		`{"entry_id":"0192f0c1-7d3a-7cc1-9a55-0242ac120002","user_id":"42","amount":500,` +

@@ -11,14 +11,14 @@ import (
 
 const testNow = 1763900000000
 
-// newService returns a service over an empty ledger with a clock that stands.
+// newService returns a service over an empty ledger with a fixed clock.
 func newService() *Service {
 	s := New(ledger.New(), json.Unmarshal)
 	s.now = func() int64 { return testNow }
 	return s
 }
 
-// do sends one request with the content type that its path takes.
+// do sends one request with the content type of its path.
 func do(s *Service, res *Response, method, target, body string) *Response {
 	req := Request{Method: method, Body: []byte(body)}
 	req.Path, req.RawQuery = SplitTarget(target)
@@ -32,7 +32,7 @@ func do(s *Service, res *Response, method, target, body string) *Response {
 	return res
 }
 
-// post feeds lines and wants an answer.
+// post feeds lines and compares the answer.
 func post(t *testing.T, s *Service, want string, lines ...string) {
 	t.Helper()
 	res := do(s, new(Response), "POST", "/v1/entries", strings.Join(lines, "\n"))
@@ -82,7 +82,7 @@ func TestFeedAnswers(t *testing.T) {
 		strings.Replace(entry, `"1"`, `"\u0031"`, 1)+"\r")
 }
 
-// TestVerdicts provokes each code of the feed and compares the whole answer.
+// TestVerdicts triggers each code of the feed and compares the whole answer.
 func TestVerdicts(t *testing.T) {
 	const day = 86400000
 	details := map[string]string{
@@ -181,8 +181,8 @@ func problem(status int, title, code, detail, field string) string {
 		`"field":"%s"}`, title, status, code, detail, field)
 }
 
-// TestProblems provokes each code that has a status and is the service's own,
-// and the order in which failures win.
+// TestProblems triggers each code of the service that has a status, and checks
+// the precedence of failures.
 func TestProblems(t *testing.T) {
 	var (
 		notFound     = problem(404, "Not Found", "not_found", "There is nothing at this path.", "")

@@ -1,5 +1,5 @@
-// Package cmd tests the three servers as they are run: each as a process of its
-// own, asked over its socket.
+// Package cmd tests the three servers as they are run: each as its own process,
+// over its socket.
 package cmd
 
 import (
@@ -21,8 +21,8 @@ import (
 
 var servers = []string{"nethttp", "fasthttp", "hertz"}
 
-// start builds and starts a server and returns its address. The test's end stops
-// it and sees that it goes in peace.
+// start builds and starts a server and returns its address. The end of the test
+// stops it and checks that it exits cleanly.
 func start(t *testing.T, name string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), name)
@@ -55,15 +55,14 @@ func start(t *testing.T, name string) string {
 	return address
 }
 
-// answer is what the contract fixes of an answer.
+// answer has the parts of an answer that the contract defines.
 type answer struct {
 	status                         int
 	contentType, etag, allow, body string
 	headers                        string // the names of all of them
 }
 
-// ask sends one request or more as they stand and reads as many answers as there
-// are methods.
+// ask sends raw requests and reads one answer per method.
 func ask(t *testing.T, address, raw string, methods ...string) []answer {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)

@@ -18,7 +18,7 @@ func post(id uint64, at int64) Entry {
 	return Entry{ID: ID{0, id}, User: 42, Currency: "COIN", Kind: "topup", Amount: 10, AtMs: at}
 }
 
-// but returns an entry changed.
+// but returns a changed entry.
 func but(e Entry, change func(*Entry)) Entry {
 	change(&e)
 	return e
@@ -392,7 +392,7 @@ func TestTooManyRecent(t *testing.T) {
 			t.Fatalf("entry %d changed: %d", n, got)
 		}
 	}
-	// One entry of long after leaves nearly nothing to remember.
+	// One much later entry expires nearly all records.
 	e := post(0, noon+10*dayMs)
 	if got := l.Apply(late, &e); got != Accepted {
 		t.Fatal(got)
@@ -409,7 +409,7 @@ func TestTooManyRecent(t *testing.T) {
 }
 
 // TestCalmedDown sees that a user who was very busy keeps what is remembered
-// and gives back the rest.
+// and frees the rest.
 func TestCalmedDown(t *testing.T) {
 	for _, test := range []struct{ before, after int64 }{{20_000, 1000}, {500, 8}} {
 		t.Run(fmt.Sprint(test), func(t *testing.T) {
@@ -448,7 +448,7 @@ func TestCalmedDown(t *testing.T) {
 }
 
 // TestReusedID uses an id again once it is forgotten, with the old record still
-// about, and sees that the new one is remembered.
+// in memory, and checks that the new one is remembered.
 func TestReusedID(t *testing.T) {
 	const x, fill = 1 << 40, 400
 	for _, test := range []struct {
@@ -493,7 +493,7 @@ func TestReusedID(t *testing.T) {
 	}
 }
 
-// TestBounded feeds years and sees that what is kept stays bounded.
+// TestBounded feeds years of entries and checks that memory stays bounded.
 func TestBounded(t *testing.T) {
 	feed := func(quarters int, entries func(quarter int) int) *user {
 		l := New()

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// model is the contract for one user put as naively as possible: a list of all
-// accepted entries, searched from end to end for every answer.
+// model is the simplest implementation of the contract for one user: a list of
+// all accepted entries, searched in full for every answer.
 type model struct {
 	accepted []booked
 	open     []booked

@@ -13,7 +13,7 @@ var (
 	rounds = flag.Uint64("rounds", 60, "rounds of the random test")
 )
 
-// style says what the entries of one round are like.
+// style describes the entries of one round.
 type style struct {
 	name    string
 	entries int
@@ -38,7 +38,7 @@ var styles = []style{
 	{"crowded", 700, []int64{0, 1000, hourMs}, 1 << 40, 18, []int64{1000}, 4},
 }
 
-// burstAndRest is small steps with a leap of days once in some hundreds.
+// burstAndRest has small steps, and a gap of days every few hundred entries.
 func burstAndRest() []int64 {
 	steps := make([]int64, 500)
 	for i := range steps {
@@ -49,7 +49,7 @@ func burstAndRest() []int64 {
 }
 
 // TestRandom feeds random entries to the ledger and to the model and compares
-// all that can be seen.
+// all visible state.
 func TestRandom(t *testing.T) {
 	for s := *seed; s < *seed+*rounds; s++ {
 		st := styles[s%uint64(len(styles))]
