@@ -94,7 +94,7 @@ fn against_the_best(series: &[Series], what: &str, at_most: f64) -> Figure {
         what: format!(
             "CPU per request, {} against {}",
             series[0].name,
-            best.name.trim_start_matches(what)
+            best.name.trim_start_matches(what).trim_start_matches(": ")
         ),
         value: series[0].against(best),
         decimals: 3,
