@@ -429,7 +429,7 @@ fn snapshots(criterion: &mut Criterion) {
     let mut longest = Duration::ZERO;
     group.bench_function("step", |b| steps(b, &slice, &mut longest));
     if longest > Duration::ZERO {
-        println!("the longest step took {longest:.1?}");
+        println!("longest step: {longest:.1?}");
     }
     group.throughput(Throughput::Elements(population.users));
     let disk = LazyCell::new(|| MemoryDisk::snapshot(&slice));

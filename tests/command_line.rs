@@ -43,9 +43,9 @@ fn invalid_arguments_are_refused() {
     check_refused(&["--listen", "nowhere"], &["--listen", "nowhere"]);
     check_refused(&["--listen", "127.0.0.1"], &["--listen"]);
     check_refused(&["--listen", "127.0.0.1:65536"], &["--listen"]);
-    check_refused(&and(&["--cores", "x"]), &["--cores", "`x` is not the number of a CPU"]);
+    check_refused(&and(&["--cores", "x"]), &["--cores", "`x` is not a CPU number"]);
     check_refused(&and(&["--cores", ""]), &["--cores"]);
-    check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` runs backwards"]);
+    check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` is reversed"]);
     check_refused(&and(&["--cores", "4095"]), &["--cores", "4095"]);
     check_refused(&and(&["--cores", "4096"]), &["--cores", "4096"]);
     check_refused(&and(&["--slices", "0"]), &["--slices", "1..=256"]);
@@ -159,9 +159,9 @@ fn data_is_kept_by_default_and_the_server_prints_where() {
         server.signal("TERM");
         assert!(server.ended().success());
     };
-    check(&mut serve("127.0.0.1:0"), "purser-data", "nothing in it yet");
-    check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "nothing in it yet");
-    check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "nothing in it yet");
+    check(&mut serve("127.0.0.1:0"), "purser-data", "empty");
+    check(serve("127.0.0.1:0").args(["--data", "a/b"]), "a/b", "empty");
+    check(serve("127.0.0.1:0").env("PURSER_DATA", "c"), "c", "empty");
     let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
     let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in \
                 all; loaded ";

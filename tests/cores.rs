@@ -186,7 +186,7 @@ fn a_stalled_core_ends_the_process() {
     });
     if is_over {
         let want =
-            format!("purser: the core of slice {UNLUCKY} has stood still for 1000 ms: ending");
+            format!("purser: the core of slice {UNLUCKY} made no progress for 1000 ms: aborting");
         assert!(said(&scratch).contains(&want), "{}", said(&scratch));
     }
     // Relaxed: the writing threads were joined.

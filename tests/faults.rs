@@ -172,20 +172,20 @@ fn damaged_directories_are_refused_by_file_name() {
             data.check(
                 "a manifest's byte",
                 || flip(file, at),
-                &[&show(file), "is not a whole manifest"],
+                &[&show(file), "is damaged or was edited"],
             );
         }
         data.check(
             "an empty manifest",
             || truncate(file, 0),
-            &[&show(file), "is not a whole manifest"],
+            &[&show(file), "is damaged or was edited"],
         );
     }
     let broken = |file: &Path, at: u64| format!("cannot load {}: byte {at}: ", show(file));
     let flipped = |what: &str, file: &Path, at: u64, frame: u64, says: &str| {
         data.check(what, || flip(file, at), &[&broken(file, frame), says]);
     };
-    flipped("a snapshot's first frame", &snapshot, 41, 0, "not the beginning of the snapshot");
+    flipped("a snapshot's first frame", &snapshot, 41, 0, "not the first frame of the snapshot");
     flipped("a snapshot's user", &snapshot, align + 100, align, "frame 1 is broken");
     flipped(
         "a snapshot's end",
@@ -194,8 +194,8 @@ fn damaged_directories_are_refused_by_file_name() {
         manifest.snapshot_end,
         "last frame",
     );
-    flipped("the first segment's header", &first, 41, 0, "not the beginning of a segment");
-    flipped("another segment's header", &last, 20, 0, "not the beginning of a segment");
+    flipped("the first segment's header", &first, 41, 0, "invalid segment header");
+    flipped("another segment's header", &last, 20, 0, "invalid segment header");
     flipped("a write in the middle of the log", &before_last, align + 60, align, "is broken");
     flipped("a write's length", &before_last, 2 * align + 6, 2 * align, "is broken");
     flipped(
@@ -205,13 +205,7 @@ fn damaged_directories_are_refused_by_file_name() {
         SINGLES * align,
         "is broken",
     );
-    flipped(
-        "a write that has others behind it",
-        &last,
-        align + 60,
-        align,
-        "is there behind it, at byte 8192",
-    );
+    flipped("a write that has others behind it", &last, align + 60, align, "follows at byte 8192");
 
     let missing = |what: &str, file: &Path, says: &[&str]| {
         let remove = || fs::remove_file(file).expect("it is there");
@@ -220,7 +214,7 @@ fn damaged_directories_are_refused_by_file_name() {
     missing("the manifest", &root, &[&show(&data.path()), "holds files but no manifest"]);
     missing("the slice's manifest", &slice, &[&show(&slice), "is missing"]);
     for file in [&snapshot, &first, &before_last, &last] {
-        missing("a file that is named", file, &[&show(file), "is not there"]);
+        missing("a file that is named", file, &[&show(file), "is missing"]);
     }
     let both =
         || [&root, &slice].into_iter().for_each(|file| fs::remove_file(file).expect("it is there"));
@@ -246,7 +240,7 @@ fn damaged_directories_are_refused_by_file_name() {
 
     let later = |file: &'static str, text: String| {
         let path = if file == "data" { &root } else { &slice };
-        let what = format!("{} is of version 2, and this program reads version 1", show(path));
+        let what = format!("{} has format version 2; this program reads version 1", show(path));
         data.check(
             "a newer version",
             || fs::write(path, text).expect("it can be written"),
@@ -256,7 +250,7 @@ fn damaged_directories_are_refused_by_file_name() {
     later("data", "purser data 2\nwhatever this may mean\n".to_owned());
     later("slice", "purser slice 2\nwhatever this may mean\n".to_owned());
     let other = slice_manifest(&data.path(), 0).write(Place { generation: 1, slice: 1, file: 0 });
-    let what = format!("{} is that of slice 1 of generation 1", show(&slice));
+    let what = format!("{} belongs to slice 1 of generation 1", show(&slice));
     data.check(
         "another slice's manifest",
         || fs::write(&slice, other).expect("it can be written"),
@@ -280,7 +274,7 @@ fn damaged_directories_are_refused_by_file_name() {
     data.check(
         "a second slice",
         both,
-        &["cannot load", &show(&snapshot), "is in slice 0, and belongs to slice 1 of 2"],
+        &["cannot load", &show(&snapshot), "is in slice 0 but belongs to slice 1 of 2"],
     );
     let newer = data.path().join("generation-2/slice-0/log-1");
     let older = || {
@@ -290,7 +284,7 @@ fn damaged_directories_are_refused_by_file_name() {
     data.check(
         "an older manifest",
         older,
-        &[&show(&root), "is an older manifest: generation 2 came after it"],
+        &[&show(&root), "is outdated: files of the newer generation 2 exist"],
     );
 
     drop(data.check_serves(data.entries));
@@ -306,15 +300,14 @@ fn a_damaged_newest_write_is_cut_off() {
     flip(&data.segment(last), at + 60);
     let server = data.check_serves(data.entries - 1);
     let said = format!(
-        "; an unfinished write was cut from log-{last} at byte {at}: nobody was told that it was \
-         done"
+        "; cut an unfinished write from log-{last} at byte {at}: it was never acknowledged"
     );
     assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
     // The client resends the entry, as after any missing answer; the cut write does not come back.
     server.feed(&[line(data.entries - 1)]);
     drop(server);
     let server = data.check_serves(data.entries);
-    assert!(!server.greeting.iter().any(|line| line.contains("was cut")), "{:#?}", server.greeting);
+    assert!(!server.greeting.iter().any(|line| line.contains("; cut ")), "{:#?}", server.greeting);
 }
 
 #[test]
@@ -326,7 +319,7 @@ fn a_second_process_on_the_directory_is_refused() {
         holds(|| data.segment(data.manifest().last + 1).exists()),
         "the next segment is created"
     );
-    data.check_refused("a second process", &[&show(&data.path()), "is used by another process"]);
+    data.check_refused("a second process", &[&show(&data.path()), "is in use by another process"]);
     server.is_well();
     server.feed(&[line(data.entries)]);
     drop(server);
@@ -541,7 +534,7 @@ fn a_snapshot_without_disk_space_is_retried() {
     let is_given_up = || {
         let said = fs::read_to_string(aside.join("stderr")).expect("text");
         said.contains("No space left on device")
-            && said.contains("; the snapshot is given up, and tried again")
+            && said.contains("; the snapshot is abandoned and will be retried")
     };
     assert!(holds(is_given_up), "{}", fs::read_to_string(aside.join("stderr")).expect("text"));
     server.is_well();

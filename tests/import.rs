@@ -358,8 +358,8 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
     let file = fs::canonicalize(scratch.join("data.rejected.ndjson"))
         .expect("it lies beside the directory");
     let counts = format!(
-        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  listed \
-         in {}\n",
+        "9 lines: 5 accepted, 2 duplicates, 2 rejected; 2 users\n  entry_id_conflict: 2\n  \
+         rejected lines are in {}\n",
         file.display()
     );
     assert!(out.starts_with(&counts), "{out}");
@@ -608,7 +608,7 @@ fn import_needs_a_directory_without_entries() {
         err
     };
     let err = refused("entries in a snapshot");
-    assert!(err.contains("holds entries already. Import comes first"), "{err}");
+    assert!(err.contains("already holds entries: import into a new directory"), "{err}");
     assert_eq!(files_of(&slice_of(&data)), ["manifest", "snapshot-3"].map(str::to_owned).into());
     // A server continues on the imported data: a log, restarts, and entries of its own.
     for round in 0..3 {
@@ -620,7 +620,7 @@ fn import_needs_a_directory_without_entries() {
         );
         server.feed(&[credit(2 + round, 7, 5, T + version)]);
         let err = refused("in use");
-        assert!(err.contains("is used by another process"), "{err}");
+        assert!(err.contains("is in use by another process"), "{err}");
     }
     // Its own snapshots too, after which the segments since the imported snapshot are deleted.
     let server = Server::keeping(&data, &["--snapshot-after-mib", "1"]);
@@ -637,9 +637,7 @@ fn import_needs_a_directory_without_entries() {
     fs::remove_file(slice_of(&data).join(&last)).unwrap();
     let err = refused("a damaged directory");
     assert!(
-        err.contains(&format!(
-            "{last} at byte 0: the manifest names this file, and it is not there"
-        )),
+        err.contains(&format!("{last} at byte 0: the manifest names this file, but it is missing")),
         "{err}"
     );
 }
@@ -691,8 +689,8 @@ fn unreadable_input_is_not_imported() {
     let end = bad.len();
     bad[end - 6] ^= 1;
     fs::write(&file, &bad).unwrap();
-    check(&[name], 1, "(behind line 1000); nothing was imported");
-    check(&["-", "-"], 2, "the standard input can be read once");
+    check(&[name], 1, "(after line 1000); nothing was imported");
+    check(&["-", "-"], 2, "- (standard input) can be given only once");
     check(&["--memory-mib", "0", "-"], 2, "--memory-mib");
     check(&["--memory-mib", "99999999999999999", "-"], 2, "--memory-mib");
     check(&[], 2, "<FILE>");

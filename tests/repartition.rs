@@ -324,7 +324,7 @@ fn a_server_ends_on_a_signal_during_a_repartition() {
     let lines: Vec<_> = std::iter::from_fn(|| server.line()).collect();
     assert!(server.ended().success(), "{lines:#?}");
     // If the signal came too late, the repartition was completed.
-    if lines.contains(&format!("stopped: {} is as it was", kept.data().display())) {
+    if lines.contains(&format!("stopped: {} is unchanged", kept.data().display())) {
         assert!(tree(&kept.data()) == whole);
     } else {
         kept.verified(&kept.data(), 1, "too late");
@@ -448,7 +448,7 @@ fn a_fault_in_an_old_file_leaves_the_directory_unchanged() {
     check(
         "a missing file",
         &|| fs::remove_file(&log).expect("it is there"),
-        &[&show(&log), "is not there"],
+        &[&show(&log), "is missing"],
     );
     let other = file("manifest".to_owned());
     check(
@@ -461,7 +461,7 @@ fn a_fault_in_an_old_file_leaves_the_directory_unchanged() {
     check(
         "a segment that came later",
         &|| write(&newer),
-        &["cannot load", &show(&newer), "it is an older one"],
+        &["cannot load", &show(&newer), "it is outdated"],
     );
     // A file that is not Purser's at the new generation's path.
     let blocker = kept.data().join("generation-2");
@@ -507,7 +507,7 @@ fn a_repartition_to_a_slice_that_cannot_hold_its_users_is_refused() {
     offline.settle();
     let figures = offline.figures();
     drop(offline);
-    let says = ["cannot fill ", "generation-2/slice-0: there is no room for user "];
+    let says = ["cannot write ", "generation-2/slice-0: user "];
     check_refused(&kept, "too little space", &mut serving(&kept.data(), 1), &says);
     assert!(!kept.data().join("generation-2").exists());
     figures.assert_same(&Offline::open(&kept.data(), 2).figures(), "two slices can hold them");
@@ -544,17 +544,17 @@ fn unnamed_generations_are_removed_only_if_the_named_one_is_whole() {
         &kept,
         "a named file is missing",
         &mut serving(&data, 2),
-        &["cannot load", &show(&named), "is not there"],
+        &["cannot load", &show(&named), "is missing"],
     );
     restore(&data, &whole);
     // A manifest from before.
     let old = manifest::DataManifest { generation: 0, slices: 3 };
     fs::write(data.join("manifest"), old.write()).expect("it can be written");
-    let says = ["is an older manifest: generation "];
+    let says = ["is outdated: files of the newer generation "];
     check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);
     let (code, out, err) = verify(&data);
     let starts = format!(
-        "fault: {} at byte 0: it is an older manifest: generation ",
+        "fault: {} at byte 0: the manifest is outdated: files of the newer generation ",
         data.join("manifest").display()
     );
     assert!(code == Some(3) && err.starts_with(&starts), "{out}{err}");
@@ -586,7 +586,7 @@ fn a_user_in_the_wrong_slice_is_a_fault() {
         let file =
             data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
         let stranger = (0..20).find(|&id| UserId(id).slice(2) == 1).expect("about half of them");
-        let what = format!("user {stranger} is in slice 0, and belongs to slice 1 of 2\n");
+        let what = format!("user {stranger} is in slice 0 but belongs to slice 1 of 2\n");
         let (code, out, err) = verify(&data);
         assert_eq!(code, Some(3), "{out}{err}");
         assert!(

@@ -73,18 +73,18 @@ pub enum Bug {
 const BUGS: [(Bug, &str); 14] = [
     (Bug::WriteReportedEarly, " was shown, and "),
     (Bug::AnswerLeavesEarly, " was shown, and "),
-    (Bug::ReplayUnchecked, "now judged otherwise"),
-    (Bug::SnapshotAheadOfLog, "before the snapshot, which needs it"),
+    (Bug::ReplayUnchecked, "gives another verdict"),
+    (Bug::SnapshotAheadOfLog, "but the snapshot needs it up to write"),
     (Bug::SnapshotNotSynced, "refuses: snapshot-"),
     (Bug::CutTooLate, " is missing"),
-    (Bug::CutTooEarly, "leads to version"),
+    (Bug::CutTooEarly, "but the user is at version"),
     (Bug::TornWriteKept, " is broken"),
-    (Bug::SegmentNotNamed, "the manifest names this file, and it is not there"),
-    (Bug::HeaderForgotten, "not the beginning of a segment"),
-    (Bug::ManifestNotSynced, "it is an older one"),
-    (Bug::RemovedEarly, "the manifest names this file, and it is not there"),
+    (Bug::SegmentNotNamed, "the manifest names this file, but it is missing"),
+    (Bug::HeaderForgotten, "invalid segment header"),
+    (Bug::ManifestNotSynced, "is outdated"),
+    (Bug::RemovedEarly, "the manifest names this file, but it is missing"),
     (Bug::NothingSettled, " is missing"),
-    (Bug::DirectoryNotSettled, "the manifest names this file, and it is not there"),
+    (Bug::DirectoryNotSettled, "the manifest names this file, but it is missing"),
 ];
 
 /// Least counts for half of the seeds of a test run.

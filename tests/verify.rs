@@ -94,10 +94,12 @@ fn a_sound_directory_is_described() {
         "  users       4".to_owned(),
         "  entries     8".to_owned(),
         "  snapshot    snapshot-1: 12,288 bytes, 3 users, 4 entries".to_owned(),
-        "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes behind the snapshot; \
-         4 entries beyond it, 0 that it holds; position 4".to_owned(),
-        "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the user whose latest entry is \
-         the oldest".to_owned(),
+        "  log         log-1 to log-2: 2,097,152 bytes, 16,384 of them writes; \
+         4 entries replayed, 0 already in the snapshot; log position 4"
+            .to_owned(),
+        "  oldest      2023-11-14T22:15:00.001Z (1700000100001 ms): the latest entry of the least \
+         recently active user"
+            .to_owned(),
         "  newest      2023-11-14T22:15:00.005Z (1700000100005 ms)".to_owned(),
         "  kinds       topup gift".to_owned(),
         "  currencies  COIN EUR".to_owned(),
@@ -111,10 +113,10 @@ fn a_sound_directory_is_described() {
     for (file, note) in [
         ("generation-1/slice-0/snapshot-9", "is not in use; the next start removes it"),
         ("generation-1/slice-0/import.new", "was never finished; the next start removes it"),
-        ("generation-1/slice-0/notes", "is no part of the data"),
-        ("generation-1/slice-7", "is no part of the data"),
-        ("generation-2", "is no part of the data"),
-        ("notes", "is no part of the data"),
+        ("generation-1/slice-0/notes", "does not belong to the data and is ignored"),
+        ("generation-1/slice-7", "does not belong to the data and is ignored"),
+        ("generation-2", "does not belong to the data and is ignored"),
+        ("notes", "does not belong to the data and is ignored"),
     ] {
         fs::write(data.join(file), b"").unwrap();
         let out = sound(&data);
@@ -182,11 +184,11 @@ fn a_missing_file_is_a_fault() {
     let data = filled(&scratch);
     let slice = slice_of(&data);
     for (file, what) in [
-        (slice.join("snapshot-1"), "the manifest names this file, and it is not there"),
-        (slice.join("log-1"), "the manifest names this file, and it is not there"),
-        (slice.join("log-2"), "the manifest names this file, and it is not there"),
-        (slice.join("manifest"), "it is missing"),
-        (data.join("manifest"), "it is missing"),
+        (slice.join("snapshot-1"), "the manifest names this file, but it is missing"),
+        (slice.join("log-1"), "the manifest names this file, but it is missing"),
+        (slice.join("log-2"), "the manifest names this file, but it is missing"),
+        (slice.join("manifest"), "the file is missing"),
+        (data.join("manifest"), "the file is missing"),
     ] {
         let aside = scratch.join("aside");
         fs::rename(&file, &aside).unwrap();
@@ -235,7 +237,7 @@ fn a_torn_tail_is_noted_and_later_writes_are_searched() {
     fs::write(&file, &broken).unwrap();
     let err = faulty(&data, &file, Some(last), "a later write");
     assert!(
-        err.contains(&format!("write 4 is broken, and write 5 is there behind it, at byte {far}")),
+        err.contains(&format!("write 4 is broken, but write 5 follows at byte {far}")),
         "{err}"
     );
     fs::write(&file, &good).unwrap();
@@ -263,8 +265,8 @@ fn a_violated_invariant_is_a_fault() {
     // Offset 12 of the first user, after its length and id, is the start of its version.
     let first = users + HEADER_BYTES;
     for (at, to, what) in [
-        (first + 12, 9, "a user: "),
-        (first + 12, 0, "a user: it does not hold that a version lies between"),
+        (first + 12, 9, "user image: "),
+        (first + 12, 0, "user image: invariant violated: a version lies between"),
     ] {
         let mut bad = good.clone();
         bad[at] = to;
@@ -288,12 +290,12 @@ fn an_unreadable_directory_is_no_fault() {
     fs::write(scratch.join("file"), b"").unwrap();
     unchecked(&scratch.join("file"), "Not a directory");
     let server = Server::keeping(&data, &[]);
-    unchecked(&data, "is used by another process");
+    unchecked(&data, "is in use by another process");
     drop(server);
     let good = fs::read_to_string(data.join("manifest")).unwrap();
     for (from, to, part) in [
-        ("purser data 1", "purser data 2", "is of version 2, and this program reads version 1"),
-        ("hash 1", "hash 2", "spreads users by hash version 2"),
+        ("purser data 1", "purser data 2", "has format version 2; this program reads version 1"),
+        ("hash 1", "hash 2", "distributes users by hash version 2"),
     ] {
         let text = good.replace(from, to);
         let (text, _) = text.split_once("crc32c").unwrap();
@@ -304,7 +306,7 @@ fn an_unreadable_directory_is_no_fault() {
     fs::write(data.join("manifest"), good).unwrap();
     sound(&data);
     let (code, out, _) = run(purser().args(["verify", "--help"]), b"");
-    assert!(code == Some(0) && out.contains("Exit codes: 0 sound, 3 a fault was found"), "{out}");
+    assert!(code == Some(0) && out.contains("Exit codes: 0 sound, 3 damaged"), "{out}");
     let (code, _, err) = run(purser().args(["verify", "--deep"]), b"");
     assert!(code == Some(2) && err.contains("--deep"), "{err}");
 }

@@ -1,13 +1,14 @@
-# What check and apply both know of a host: reads /proc and /sys, changes nothing. A file that is missing reads as nothing.
+# Functions that check and apply share: they read /proc and /sys and change nothing. A missing file
+# reads as empty.
 
-# Prints what is wrong with the arguments, and ends.
+# Prints an error about the arguments and exits.
 refuse() {
   printf 'error: %s\n' "$1" >&2
   usage >&2
   exit 2
 }
 
-# Reads the arguments into cores, data and interfaces; and into is_real, of a script that has it.
+# Parses the arguments into cores, data and interfaces, and into is_real if the script has it.
 read_arguments() {
   local cpu interface
   cores=$(look /sys/devices/system/cpu/online) || cores=0-$(($(nproc --all) - 1))
@@ -35,10 +36,11 @@ read_arguments() {
   done
   expand "$cores" >/dev/null || refuse "--cores: $cores is not a list of CPUs"
   for cpu in $(expand "$cores"); do
-    [[ ! -d /sys/devices/system/cpu || -d /sys/devices/system/cpu/cpu$cpu ]] || refuse "--cores: there is no CPU $cpu"
+    [[ ! -d /sys/devices/system/cpu || -d /sys/devices/system/cpu/cpu$cpu ]] ||
+      refuse "--cores: there is no CPU $cpu"
   done
   for interface in "${interfaces[@]}"; do
-    [[ -d /sys/class/net/$interface ]] || refuse "--interface: there is no $interface"
+    [[ -d /sys/class/net/$interface ]] || refuse "--interface: there is no interface $interface"
   done
   ((${#interfaces[@]})) || mapfile -t interfaces < <(all_interfaces)
 }
@@ -105,7 +107,7 @@ interrupts() {
   while read -r irq line; do
     irq=${irq%:}
     [[ $irq =~ ^[0-9]+$ ]] || continue
-    # One with nothing to say but that something has changed is left alone.
+    # Interrupts that only report changes of state carry no data.
     [[ $line =~ (config|control|event|async|mgmnt)[^\ ]*$ ]] && continue
     if ((${#numbers[@]})); then
       [[ " ${numbers[*]} " == *" $irq "* ]] && echo "$irq"
@@ -132,7 +134,7 @@ all_interfaces() {
   done
 }
 
-# The mount under a path, or under what there is of it: `major:minor type options source`.
+# The mount of a path, or of its nearest existing parent: `major:minor type options source`.
 mount_of() {
   local path=$1 point line fields at found=
   while [[ ! -e $path ]]; do
@@ -145,7 +147,8 @@ mount_of() {
     read -ra fields <<<"$line"
     [[ $(printf '%b' "${fields[4]-}") == "$point" ]] || continue
     for ((at = 5; at < ${#fields[@]}; at++)); do
-      [[ ${fields[at]} == - ]] && found="${fields[2]} ${fields[at + 1]} ${fields[5]},${fields[at + 3]-} ${fields[at + 2]}"
+      [[ ${fields[at]} == - ]] || continue
+      found="${fields[2]} ${fields[at + 1]} ${fields[5]},${fields[at + 3]-} ${fields[at + 2]}"
     done
   done 2>/dev/null </proc/self/mountinfo
   [[ -n $found ]] && printf '%s' "$found"
@@ -159,7 +162,7 @@ disk_of() {
   printf '%s' "$dir"
 }
 
-# The disks that one is made of (LVM, RAID, encryption), or itself.
+# The disks beneath a device (LVM, RAID, encryption), or the device itself.
 bottom_of() {
   local slave any=
   for slave in "$1"/slaves/*; do

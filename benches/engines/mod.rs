@@ -48,11 +48,10 @@ use turns::Turns;
 #[derive(Parser)]
 #[command(name = "load engine")]
 pub struct Args {
-    /// What drives the machine
+    /// Event loop
     #[arg(value_enum)]
     engine: Engine,
-    /// Drive the floor's constant, with the answer on standard input, in place of the production
-    /// machine
+    /// Answer a constant, read from standard input, instead of running the production machine
     #[arg(long)]
     constant: bool,
     #[command(flatten)]
@@ -76,23 +75,23 @@ impl Engine {
 /// Serves until the process is killed; prints `listening on ADDRESS`.
 pub fn command(args: Args) -> Result<()> {
     let Args { engine, constant, flags } = args;
-    let cpus = affinity::allowed_cpus().context("asking for CPUs")?;
+    let cpus = affinity::allowed_cpus().context("reading the allowed CPUs")?;
     let host = Host { cpus, memory_bytes: memory_limit::bytes() };
     let config = check(flags, &host).map_err(Error::new)?;
     if config.slices != 1 || config.data.is_some() {
         return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));
     }
-    descriptors::raise_limit().context("raising the limit of descriptors")?;
+    descriptors::raise_limit().context("raising the limit of open files")?;
     let listener = net::listen(config.listen).context("listening")?;
-    let address = listener.local_addr().context("asking for the address")?;
+    let address = listener.local_addr().context("reading the address")?;
     let cpu = config.cores[0];
     collect_rarely();
     let prefaulter = Prefaulter::start(SpareCpus::of(&host.cpus, &config.cores))
-        .context("starting the memory's thread")?;
+        .context("starting the prefault thread")?;
     affinity::pin(cpu).context("pinning")?;
     stack::prefault();
     let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, prefaulter)).transpose();
-    let arena = arena.context("making the arena")?;
+    let arena = arena.context("creating the arena")?;
     println!("listening on {address}");
     if constant {
         return drive(engine, Turns::new(Constant::new(floor::answer()?), arena), listener, cpu);

@@ -19,7 +19,7 @@ pub fn check(server: &Running, tally: &Tally, turn: usize) -> Result<()> {
         let etag = format!("\"v{}\"", tally.version(user));
         if answer.header("etag") != Some(&etag) {
             return Err(Error::new(format!(
-                "ETag {:?} where {etag} was expected",
+                "ETag is {:?}, expected {etag}",
                 answer.header("etag")
             )));
         }
@@ -37,7 +37,7 @@ fn same(answer: &Answer, expected: &str) -> Result<()> {
     }
     let body = String::from_utf8_lossy(answer.body());
     Err(Error::new(format!(
-        "a wrong answer: {}\n  got      {body}\n  expected {expected}",
+        "wrong answer: {}\n  got      {body}\n  expected {expected}",
         answer.status
     )))
 }

@@ -72,7 +72,7 @@ impl Connection {
                 }
                 let said = String::from_utf8_lossy(&answer.body()[..answer.body().len().min(400)])
                     .into_owned();
-                Err(Error::new(format!("entries were refused: {} {said}", answer.status)))
+                Err(Error::new(format!("the server refused entries: {} {said}", answer.status)))
             }
             Self::Redis(client) => {
                 let accepted = client.integer(&body.bytes)?;
@@ -80,7 +80,10 @@ impl Connection {
                 if all {
                     Ok(())
                 } else {
-                    Err(Error::new(format!("{accepted} of {} entries", body.entries)))
+                    Err(Error::new(format!(
+                        "only {accepted} of {} entries were accepted",
+                        body.entries
+                    )))
                 }
             }
         }

@@ -51,7 +51,7 @@ pub fn figure(what: &str, ratios: impl Iterator<Item = f64>, at_most: Option<f64
 
 /// Compares the CPU time per request of a lane with the same lane of the older build.
 pub fn requests(what: &str, after: &Series, before: &Series, at_most: Option<f64>) -> Figure {
-    figure(&format!("CPU a request{what}"), after.ratios(before), at_most)
+    figure(&format!("CPU per request{what}"), after.ratios(before), at_most)
 }
 
 /// The commits from which the two programs are built, in one line.
@@ -63,5 +63,5 @@ pub fn builds(after: &Subject, before: &Subject, core: usize) -> Result<String> 
         Ok(commit)
     };
     let (after, before) = (commit(after)?, commit(before)?);
-    Ok(format!("By their /v1/info, after is built from commit {after}, before from {before}."))
+    Ok(format!("According to /v1/info, after is built from commit {after}, before from {before}."))
 }

@@ -64,7 +64,7 @@ impl DataDir {
         for entry in fs::read_dir(&slice).context(format!("listing {}", slice.display()))? {
             let entry = entry.context("listing a slice")?;
             if entry.file_name().to_string_lossy().starts_with(what) {
-                bytes += entry.metadata().context("looking at a file")?.len();
+                bytes += entry.metadata().context("reading the size of a file")?.len();
             }
         }
         Ok(bytes)

@@ -32,14 +32,14 @@ pub struct Args {
 pub fn command(args: &Args) -> Result<()> {
     let machine = Constant::new(answer()?);
     affinity::pin(args.core).context("pinning the floor")?;
-    descriptors::raise_limit().context("raising the floor's descriptors")?;
+    descriptors::raise_limit().context("raising the floor's limit of open files")?;
     let listener = net::listen(args.listen).context("listening")?;
-    println!("listening on {}", listener.local_addr().context("asking for the floor's address")?);
+    println!("listening on {}", listener.local_addr().context("reading the floor's address")?);
     let wiring = Wiring {
         listeners: vec![(0, listener)],
         disks: Vec::new(),
         mesh: Mesh::alone(),
-        control: Control::new().context("making the floor's control")?,
+        control: Control::new().context("creating the floor's control")?,
         spin_ns: 0,
         news: Box::new(drop),
     };
@@ -50,13 +50,9 @@ pub fn command(args: &Args) -> Result<()> {
 /// Reads the constant answer from standard input.
 pub fn answer() -> Result<Vec<u8>> {
     let mut answer = Vec::new();
-    std::io::stdin()
-        .read_to_end(&mut answer)
-        .context("reading the constant's answer from standard input")?;
+    std::io::stdin().read_to_end(&mut answer).context("reading the answer from standard input")?;
     if answer.is_empty() {
-        return Err(Error::new(
-            "a constant needs a whole HTTP answer, head and body, on standard input",
-        ));
+        return Err(Error::new("standard input must hold a complete HTTP answer, head and body"));
     }
     Ok(answer)
 }

@@ -41,7 +41,7 @@ impl Host {
             ),
             fact("transparent huge pages", read("/sys/kernel/mm/transparent_hugepage/enabled")),
             fact("load average at the start", Some(load.join(" "))),
-            fact("CPU time stolen by the hypervisor meanwhile", self.stolen()),
+            fact("CPU time stolen by the hypervisor during the suite", self.stolen()),
             fact("load tool", wrk_version()),
         ]
         .concat()

@@ -69,7 +69,7 @@ impl Client {
                 break end + 4;
             }
             if bytes.len() > LONGEST_HEAD_BYTES {
-                return Err(Error::new("the answer's head does not end"));
+                return Err(Error::new("the answer's head is incomplete"));
             }
             self.stream.receive(&mut bytes, PART_BYTES)?;
         };
@@ -81,7 +81,7 @@ impl Client {
             self.stream.receive(&mut bytes, PART_BYTES)?;
         }
         if bytes.len() > whole {
-            return Err(Error::new("the answer is longer than it says"));
+            return Err(Error::new("the answer is longer than its content-length"));
         }
         Ok(Answer { bytes, status, body_at })
     }

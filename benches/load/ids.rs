@@ -49,7 +49,7 @@ impl Ids {
             }
             self.count += 1;
             let id = digits.format(user);
-            assert_eq!(id.len(), WIDTH, "the scripts count on ids of one width");
+            assert_eq!(id.len(), WIDTH, "the scripts need ids of one width");
             file.write_all(id.as_bytes())?;
         }
         file.flush()

@@ -20,7 +20,7 @@ pub struct Options {
     /// Suites to run [default: all, in this order]
     #[arg(value_enum)]
     pub suites: Vec<Suite>,
-    /// Users of the population, or of each, where a suite compares several [default: 1000000;
+    /// Users of the population; a list if a suite compares several populations [default: 1000000;
     /// memory: 1000000,10000000; users: 10000,1000000,10000000; recovery, snapshot: 10000000]
     #[arg(
         long,
@@ -28,21 +28,21 @@ pub struct Options {
         value_parser = clap::value_parser!(u64).range(1..=1_000_000_000)
     )]
     pub users: Vec<u64>,
-    /// Connections, or of each, where a suite compares several [default: 64; connections:
+    /// Number of connections; a list if a suite compares several [default: 64; connections:
     /// 64,512,5000]
     #[arg(long, value_delimiter = ',', value_parser = positive)]
     pub connections: Vec<usize>,
-    /// Rounds of each subject; the first is discarded
+    /// Rounds per server; the first is discarded
     #[arg(long, default_value = "7", value_parser = positive)]
     pub rounds: usize,
-    /// Length of a round
+    /// Length of a round in seconds
     #[arg(long, default_value = "4", value_parser = seconds)]
     pub seconds: f64,
-    /// Older purser program, measured beside the current one in balance, pipelined, stats, batch,
-    /// open, feed, durable, recovery, slices and instructions
+    /// An older purser binary to compare with, in balance, pipelined, stats, batch, open, feed,
+    /// durable, recovery, slices and instructions
     #[arg(long, value_name = "PATH", value_parser = program)]
     pub before: Option<PathBuf>,
-    /// Requests a second in the suite open
+    /// Requests per second in the suite open
     #[arg(
         long,
         default_value = "75000",
@@ -52,17 +52,17 @@ pub struct Options {
     /// Seed of population and request order
     #[arg(long, default_value = "1")]
     pub seed: u64,
-    /// Core of the servers [default: the first that may be used]
+    /// CPU of the servers [default: the first allowed CPU]
     #[arg(long)]
     server_core: Option<usize>,
-    /// Core of wrk and of this program [default: the second that may be used]
+    /// CPU of wrk and of this program [default: the second allowed CPU]
     #[arg(long)]
     load_core: Option<usize>,
-    /// Directory for the data of durable servers, on the disk to be measured [default: below the
-    /// target directory]
+    /// Data directory of durable servers, on the disk to measure [default: in the target
+    /// directory]
     #[arg(long, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// Keep the results in benches/runs/
+    /// Write the results to benches/runs/
     #[arg(long)]
     pub keep: bool,
     /// Passed by cargo
@@ -72,7 +72,7 @@ pub struct Options {
 
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq)]
 pub enum Suite {
-    /// GET balance: CPU a request against the floor
+    /// GET balance: CPU per request against the floor
     Balance,
     /// GET balance, 16 deep pipelined
     Pipelined,
@@ -80,9 +80,9 @@ pub enum Suite {
     Stats,
     /// POST batch of 100 balances
     Batch,
-    /// GET balance at a fixed rate: CPU a request, latency from when each was due
+    /// GET balance at a fixed rate: CPU per request, latency from each due time
     Open,
-    /// POST entries, 1,000 a request, no disk
+    /// POST entries, 1,000 per request, without a disk
     Feed,
     /// Memory of whole populations
     Memory,
@@ -90,24 +90,24 @@ pub enum Suite {
     Users,
     /// GET balance from few to many connections
     Connections,
-    /// POST entries onto a disk: CPU an entry, latencies by batch size and connections, Redis
-    /// beside it
+    /// POST entries onto a disk: CPU per entry, latency by batch size and connections, compared
+    /// with Redis
     Durable,
-    /// Starts from a snapshot and a tail of log
+    /// Duration of a start from a snapshot and a tail of log
     Recovery,
     /// GET balance while a snapshot is written
     Snapshot,
-    /// GET balance with 1 to 8 slices on two cores, and by the way to another core
+    /// GET balance with 1 to 8 slices on two CPUs, with users on the same core or the other
     Slices,
-    /// A question to another core and its answer: busy, asleep
+    /// Round trip of a request to another core, awake or asleep
     Hop,
-    /// GET balance by the same machine under other engines: epoll, monoio, glommio
+    /// GET balance with other event loops: epoll, monoio, glommio
     Engines,
-    /// Instructions of an entry and of each read, counted by callgrind
+    /// Instructions per entry and per read, counted by callgrind
     Instructions,
-    /// GET balance and POST entries with a core's own memory and without
+    /// GET balance and POST entries with an arena per core and with the common heap
     Arena,
-    /// The Go services beside Purser: balance, stats, batch, memory
+    /// Go services compared with Purser: balance, stats, batch, memory
     Peers,
 }
 
@@ -170,8 +170,8 @@ impl Options {
     }
 
     pub fn cores(&self) -> Result<Cores> {
-        let allowed = sys::allowed_cores().context("asking which cores may be used")?;
-        let first = *allowed.first().ok_or_else(|| Error::new("no core may be used"))?;
+        let allowed = sys::allowed_cores().context("reading the allowed CPUs")?;
+        let first = *allowed.first().ok_or_else(|| Error::new("no CPU is allowed"))?;
         let second = *allowed.get(1).unwrap_or(&first);
         Ok(Cores {
             server: self.server_core.unwrap_or(first),
@@ -207,16 +207,16 @@ fn positive(text: &str) -> std::result::Result<usize, String> {
     text.parse()
         .ok()
         .filter(|&number| number > 0)
-        .ok_or_else(|| "a whole number above 0 is needed".to_owned())
+        .ok_or_else(|| "must be a whole number above 0".to_owned())
 }
 
 /// The full path of a program, so that it is not looked up on the PATH when it is started.
 fn program(text: &str) -> std::result::Result<PathBuf, String> {
     let path = std::fs::canonicalize(text).map_err(|error| error.to_string())?;
-    if path.is_file() { Ok(path) } else { Err("a program is needed".to_owned()) }
+    if path.is_file() { Ok(path) } else { Err("must be an executable file".to_owned()) }
 }
 
 fn seconds(text: &str) -> std::result::Result<f64, String> {
     let seconds = text.parse().ok().filter(|seconds| (0.1..=3_600.0).contains(seconds));
-    seconds.ok_or_else(|| "seconds from 0.1 to 3600 are needed".to_owned())
+    seconds.ok_or_else(|| "must be from 0.1 to 3600".to_owned())
 }

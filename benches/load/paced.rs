@@ -110,7 +110,7 @@ pub fn read(
         })?;
         if now.duration_since(received_at) > PATIENCE {
             return Err(Error::new(format!(
-                "{} of {count} reads are not answered",
+                "{} of {count} reads were not answered",
                 count - latencies.count() as u64
             )));
         }
@@ -187,7 +187,7 @@ impl Sockets {
             Ok(None) => {}
             Err(error) => failed = Some(error),
         });
-        look.context("looking at the sockets")?;
+        look.context("polling the sockets")?;
         failed.map_or(Ok(()), Err)
     }
 }
@@ -209,7 +209,7 @@ impl Connection {
     fn receive(&mut self, answers: Answers<'_>) -> Result<Option<(Duration, usize)>> {
         let mut bytes = [0; 4096];
         match self.stream.read(&mut bytes) {
-            Ok(0) => return Err(Error::new("a connection was closed")),
+            Ok(0) => return Err(Error::new("the server closed a connection")),
             Ok(count) => self.answer.extend_from_slice(&bytes[..count]),
             Err(error)
                 if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
@@ -218,7 +218,7 @@ impl Connection {
             }
             Err(error) => return Err(error).context("receiving"),
         }
-        let (due, user) = self.asked.context("an answer that nobody asked for")?;
+        let (due, user) = self.asked.context("an answer without a request")?;
         let is_right = match answers {
             Answers::Balances => {
                 let Some((head, body)) = split(&self.answer)? else { return Ok(None) };
@@ -229,7 +229,7 @@ impl Connection {
         };
         if !is_right {
             return Err(Error::new(format!(
-                "a wrong answer: {}",
+                "wrong answer: {}",
                 String::from_utf8_lossy(&self.answer)
             )));
         }

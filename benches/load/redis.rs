@@ -59,7 +59,7 @@ impl Client {
         let text = String::from_utf8_lossy(&self.answer);
         let line = text.trim_end().rsplit("\r\n").next().unwrap_or_default();
         if text.starts_with('-') {
-            Err(Error::new(format!("Redis says {line}")))
+            Err(Error::new(format!("Redis answers {line}")))
         } else {
             Ok(line.to_owned())
         }
@@ -81,7 +81,7 @@ impl Client {
         if line == "ledger" {
             Ok(())
         } else {
-            Err(Error::new(format!("FUNCTION LOAD is answered {line}")))
+            Err(Error::new(format!("Redis answers FUNCTION LOAD with {line}")))
         }
     }
 }
@@ -127,7 +127,7 @@ pub fn check(server: &Running, tally: &Tally) -> Result<()> {
             let expected = expected.map_or_else(|| "$-1".to_owned(), |number| number.to_string());
             if found != expected {
                 return Err(Error::new(format!(
-                    "Redis has {found} as {field} where {expected} was expected"
+                    "Redis has {found} as {field}, expected {expected}"
                 )));
             }
         }

@@ -83,7 +83,7 @@ impl Report {
     fn figures_as_rows(&self) -> Vec<Vec<String>> {
         let has_interval = self.figures.iter().any(|figure| figure.value.interval.is_some());
         let mut rows =
-            vec![["figure", "median (min..max)", "asked", ""].map(String::from).to_vec()];
+            vec![["figure", "median (min..max)", "target", ""].map(String::from).to_vec()];
         rows.extend(self.figures.iter().map(Figure::row));
         if has_interval {
             rows[0].insert(2, "mean (95 % interval)".to_owned());

@@ -158,7 +158,7 @@ impl Subject {
         let args = format!("floor --listen 127.0.0.1:0 --core {core}");
         Ok(Self {
             name: "floor",
-            program: std::env::current_exe().context("finding this program's file")?,
+            program: std::env::current_exe().context("finding this program's path")?,
             args: args.split(' ').map(String::from).collect(),
             setting: None,
             input: answer,
@@ -200,12 +200,12 @@ impl Subject {
             has_info: self.has_info,
         };
         let mut input = input.context("the child has no standard input")?;
-        input.write_all(&self.input).context(format!("handing {} its answer", self.name))?;
+        input.write_all(&self.input).context(format!("sending {} its answer", self.name))?;
         drop(input);
         let (found, announced) = mpsc::channel();
         let output = output.context("the child has no standard output")?;
         running.output = Some(std::thread::spawn(move || listen(output, &found)));
-        let doing = format!("waiting for {} to say where it listens", self.name);
+        let doing = format!("waiting for {} to print its address", self.name);
         running.address = match self.address {
             Some(address) => address,
             None => announced.recv_timeout(START).context(&doing)?.context(&doing)?,
@@ -216,7 +216,7 @@ impl Subject {
         }
         running.wait_until(|address| match Client::connect(address)?.get("/readyz")?.status {
             200 => Ok(()),
-            status => Err(Error::new(format!("/readyz is answered {status}"))),
+            status => Err(Error::new(format!("/readyz answers {status}"))),
         })?;
         Ok(running)
     }
@@ -350,7 +350,7 @@ impl Running {
     }
 
     pub fn go_on(&self) -> Result<()> {
-        sys::signal(self.child.id(), libc::SIGCONT).context(format!("letting {} go on", self.name))
+        sys::signal(self.child.id(), libc::SIGCONT).context(format!("resuming {}", self.name))
     }
 
     /// Ends it with SIGTERM and waits until it has ended.
@@ -374,7 +374,7 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        Err(Error::new(format!("{} does not end at SIGTERM within {STOP:?}", self.name)))
+        Err(Error::new(format!("{} has not ended {STOP:?} after SIGTERM", self.name)))
     }
 }
 

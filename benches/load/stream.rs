@@ -43,7 +43,7 @@ impl Stream {
         if let Some(poll) = &mut self.poll {
             let (clock, mut is_there) = (Instant::now(), false);
             while !is_there && clock.elapsed() < PATIENCE {
-                poll.look(|_| is_there = true).context("looking at a socket")?;
+                poll.look(|_| is_there = true).context("polling a socket")?;
             }
         }
         let had = bytes.len();

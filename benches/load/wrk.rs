@@ -164,7 +164,7 @@ impl<'a> Run<'a> {
                 return Err(Error::new(format!("wrk ended early, {status}")));
             }
             if Instant::now() > deadline {
-                return Err(Error::new("wrk's connections are not answered"));
+                return Err(Error::new("wrk got no answers"));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
     /// Ends wrk and reads its summary.
     fn end(mut self) -> Result<Summary> {
         let doing = format!("running wrk with {}", self.load.script.file());
-        sys::signal(self.child.id(), libc::SIGINT).context("ending wrk's run")?;
+        sys::signal(self.child.id(), libc::SIGINT).context("stopping wrk")?;
         let mut output = String::new();
         let pipe = self.child.stdout.as_mut().context("wrk has no standard output")?;
         pipe.read_to_string(&mut output).context("reading from wrk")?;

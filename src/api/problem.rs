@@ -43,32 +43,31 @@ problems! {
     InvalidParameter "invalid_parameter" BadRequest
         "A parameter is unknown, repeated, empty or has a value that is not allowed.",
     InvalidWindow "invalid_window" BadRequest
-        "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to \
-         400d.",
+        "The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h or 7d.",
     NotFound "not_found" NotFound
         "There is nothing at this path.",
     UserNotFound "user_not_found" NotFound
         "No entry of this user has been accepted.",
     MethodNotAllowed "method_not_allowed" MethodNotAllowed
-        "This path does not take that method.",
+        "This path does not support that method: see the allow header.",
     RequestTimeout "request_timeout" RequestTimeout
-        "The request was not finished in time.",
+        "The rest of the request did not arrive in time.",
     ContentTooLarge "content_too_large" ContentTooLarge
-        "The body is larger than this path takes.",
+        "The body is larger than this path accepts.",
     TooManyItems "too_many_items" ContentTooLarge
-        "The body holds more items than one request may.",
+        "The body has more items than one request may have.",
     UriTooLong "uri_too_long" UriTooLong
-        "The request target is longer than this server takes.",
+        "The request target is longer than this server accepts.",
     UnsupportedMediaType "unsupported_media_type" UnsupportedMediaType
-        "This path takes another content type, without content coding.",
+        "This path does not accept the body's content type or content coding.",
     ExpectationFailed "expectation_failed" ExpectationFailed
-        "The only expectation known here is 100-continue.",
+        "The only supported expectation is 100-continue.",
     HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge
-        "The header is larger than this server takes.",
+        "The request header is larger than this server accepts.",
     UnsupportedTransferCoding "unsupported_transfer_coding" NotImplemented
-        "The only transfer coding known here is chunked.",
+        "The only supported transfer coding is chunked.",
     Overloaded "overloaded" ServiceUnavailable
-        "This server is at its limit: send the request again later.",
+        "This server is overloaded: send the request again later.",
     Recovering "recovering" ServiceUnavailable
         "This server is still loading its data: send the request again soon.",
     Draining "draining" ServiceUnavailable
@@ -76,23 +75,24 @@ problems! {
     HttpVersionNotSupported "http_version_not_supported" VersionNotSupported
         "This server speaks HTTP/1.1 and HTTP/1.0.",
     InvalidJson "invalid_json" BadRequest
-        "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+        "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
     UnknownField "unknown_field" BadRequest
-        "This member is not known here.",
+        "This member is unknown.",
     MissingField "missing_field" BadRequest
-        "A member that is needed is missing.",
+        "A required member is missing.",
     InvalidField "invalid_field" BadRequest
-        "The member's value has the wrong type, form or range, or does not belong here.",
+        "The member's value has the wrong type, format or range, or the member is not allowed \
+         here.",
     AmountNegative "amount_negative" BadRequest
-        "An amount is never negative: the direction says which way it goes.",
+        "The amount is negative: send a positive one with direction debit or credit.",
     EntryInFuture "entry_in_future" BadRequest
-        "The entry is booked more than one hour ahead of this server's clock.",
+        "The booking time is more than one hour ahead of this server's clock.",
     EntryTooOld "entry_too_old" BadRequest
-        "The entry is booked more than 24 hours before this user's latest entry.",
+        "The booking time is more than 24 hours before this user's latest entry.",
     EntryIdConflict "entry_id_conflict" BadRequest
-        "This user already has another entry of that id.",
+        "This user already has a different entry with that id.",
     PendingNotFound "pending_not_found" BadRequest
-        "This user has no open hold of that id.",
+        "This user has no open hold with that id.",
     PendingAmountExceeded "pending_amount_exceeded" BadRequest
         "The settlement is larger than its hold.",
     TooManyCurrencies "too_many_currencies" BadRequest
@@ -102,11 +102,11 @@ problems! {
     TooManyHolds "too_many_holds" BadRequest
         "This user already has 1,024 open holds.",
     TooManyRecent "too_many_recent" BadRequest
-        "This user already has 1,048,576 entries within the dedup horizon.",
+        "This user already has 1,048,576 entries in the dedup window of 24 hours.",
     BalanceOverflow "balance_overflow" BadRequest
-        "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+        "A balance or a lifetime sum would overflow a 64-bit integer.",
     InsufficientStorage "insufficient_storage" InsufficientStorage
-        "This server has no room for the entry: send it again later.",
+        "This server is out of memory or disk space for new entries: send the entry again later.",
 }
 
 impl From<Rejection> for Code {

@@ -32,9 +32,9 @@ struct Arguments {
 enum Command {
     /// Serve the API
     Serve(Flags),
-    /// Read a history of entries into a new data directory
+    /// Import a history of entries into a new data directory
     Import(import::Arguments),
-    /// Check a data directory, and say what it holds
+    /// Check a data directory and print a summary of its contents
     Verify(verify::Arguments),
 }
 

@@ -54,7 +54,9 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let snapshot_after_bytes = bytes("--snapshot-after-mib", flags.snapshot_after_mib)?;
     let base = flags.listen.port();
     if base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
-        return Err(format!("--listen: there is no port {base} + {slices} for the last core"));
+        return Err(format!(
+            "--listen: port {base} + {slices}, that of the last slice, is above 65535"
+        ));
     }
     Ok(Config {
         listen: flags.listen,

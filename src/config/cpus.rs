@@ -17,11 +17,11 @@ impl FromStr for CpuList {
     fn from_str(text: &str) -> Result<Self, String> {
         let number = |digits: &str| -> Result<usize, String> {
             let cpu: usize =
-                digits.parse().map_err(|_| format!("`{digits}` is not the number of a CPU"))?;
+                digits.parse().map_err(|_| format!("`{digits}` is not a CPU number"))?;
             if cpu < MOST_CPUS {
                 Ok(cpu)
             } else {
-                Err(format!("CPU {cpu} is beyond any machine's"))
+                Err(format!("CPU {cpu} is out of range: the highest is {}", MOST_CPUS - 1))
             }
         };
         let mut cpus = BTreeSet::new();
@@ -29,7 +29,7 @@ impl FromStr for CpuList {
             let (first, last) = range.split_once('-').unwrap_or((range, range));
             let (first, last) = (number(first)?, number(last)?);
             if first > last {
-                return Err(format!("`{range}` runs backwards"));
+                return Err(format!("`{range}` is reversed: write the lower CPU first"));
             }
             cpus.extend(first..=last);
         }

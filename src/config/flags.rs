@@ -12,7 +12,7 @@ const MOST_SLICES: i64 = 256;
 /// Flags of `serve`, each parsed by itself.
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Address and port to listen on; port 0 takes a free one
+    /// Address and port to listen on; port 0 picks a free port
     #[arg(long, value_name = "ADDR:PORT", env = "PURSER_LISTEN", default_value = "127.0.0.1:8080")]
     pub(super) listen: SocketAddr,
 
@@ -20,8 +20,8 @@ pub struct Flags {
     #[arg(long, value_name = "LIST", env = "PURSER_CORES")]
     pub(super) cores: Option<CpuList>,
 
-    /// Slices of the users; where they are more than CPUs, some share a CPU's thread; data kept in
-    /// another number of slices is re-partitioned [default: one for each CPU]
+    /// Number of slices of the users. If there are more slices than CPUs, slices share a thread.
+    /// Data with another number of slices is re-partitioned at the start [default: one per CPU]
     #[arg(
         long,
         value_name = "N",
@@ -30,7 +30,7 @@ pub struct Flags {
     )]
     pub(super) slices: Option<u32>,
 
-    /// Directory to keep data in; made if there is none
+    /// Directory for the data; created if it does not exist
     #[arg(
         long,
         value_name = "DIR",
@@ -40,36 +40,35 @@ pub struct Flags {
     )]
     pub(super) data: PathBuf,
 
-    /// Keep data in memory only
+    /// Keep data in memory only: it is lost when the process ends
     #[arg(long, env = "PURSER_EPHEMERAL")]
     pub(super) ephemeral: bool,
 
-    /// Connections of a slice at one time; more are answered 503
+    /// Maximum open connections per slice; further ones are answered 503
     #[arg(long, value_name = "N", env = "PURSER_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub(super) max_connections: usize,
 
-    /// How long a request may stay unfinished; then it is answered 408
+    /// Time for a request to arrive in full; after it the request is answered 408
     #[arg(long, value_name = "MS", env = "PURSER_REQUEST_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) request_timeout_ms: u64,
 
-    /// How long a connection may stay idle
+    /// Time after which an idle connection is closed
     #[arg(long, value_name = "MS", env = "PURSER_IDLE_TIMEOUT_MS", default_value_t = 75_000)]
     pub(super) idle_timeout_ms: u64,
 
-    /// How long a peer may take none of its answers
+    /// Time after which a connection is closed if its peer reads none of its answers
     #[arg(long, value_name = "MS", env = "PURSER_SEND_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) send_timeout_ms: u64,
 
-    /// How long idle connections are kept after SIGTERM
+    /// Time for which idle connections stay open after SIGTERM
     #[arg(long, value_name = "MS", env = "PURSER_LINGER_MS", default_value_t = 1_000)]
     pub(super) linger_ms: u64,
 
-    /// How long finishing may take after SIGTERM
+    /// Maximum duration of the drain after SIGTERM
     #[arg(long, value_name = "MS", env = "PURSER_DRAIN_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) drain_timeout_ms: u64,
 
-    /// Log, in MiB, that is written before a snapshot is taken; more if the last snapshot was
-    /// larger
+    /// Log size that triggers a snapshot, in MiB; the size of the last snapshot if that is larger
     #[arg(
         long,
         value_name = "MIB",
@@ -79,8 +78,8 @@ pub struct Flags {
     )]
     pub(super) snapshot_after_mib: u64,
 
-    /// Memory that this process may use, in MiB [default: the machine's, or its control group's if
-    /// that is less]
+    /// Memory that this process may use, in MiB [default: that of the machine, or the limit of
+    /// the cgroup if that is lower]
     #[arg(
         long,
         value_name = "MIB",
@@ -89,16 +88,16 @@ pub struct Flags {
     )]
     pub(super) memory_mib: Option<u32>,
 
-    /// Memory for the ledger, in MiB; above it new entries are refused with 507 [default: 70 % of
-    /// what the process may use]
+    /// Memory for the ledger, in MiB; above it new entries are rejected with 507 [default: 70 % of
+    /// --memory-mib]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     pub(super) ledger_mib: Option<u64>,
 
-    /// How long a core may stand still; then the process is ended
+    /// Watchdog timeout: the process aborts if a core makes no progress for this long
     #[arg(long, value_name = "MS", env = "PURSER_STALL_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) stall_timeout_ms: u64,
 
-    /// Leave memory to the common heap: no region of each core's own
+    /// Allocate from one common heap instead of a memory region (arena) per core
     #[arg(long, env = "PURSER_NO_ARENA")]
     pub(super) no_arena: bool,
 }

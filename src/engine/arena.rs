@@ -215,7 +215,7 @@ impl Prefaulter {
                 spare.idle();
                 run_prefaults(&jobs);
             })
-            .map_err(Failure::of("start", "a thread for the memory"))?;
+            .map_err(Failure::of("start", "the prefault thread"))?;
         Ok(Self { ranges, is_aside })
     }
 }
@@ -254,11 +254,11 @@ impl Arena {
         // One unit more, to align the start to a unit.
         let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
             "map",
-            format!("{} MiB of memory of a core's own (--no-arena does without)", bytes >> 20),
+            format!("an arena of {} MiB (--no-arena runs without arenas)", bytes >> 20),
         ))?;
         let base = start.next_multiple_of(UNIT_BYTES);
         let pages = bytes / PAGE_BYTES;
-        let seen = map(pages).map_err(Failure::of("map", "an arena's index"))?;
+        let seen = map(pages).map_err(Failure::of("map", "the page index of an arena"))?;
         // SAFETY: advice about a mapping of our own; without huge pages it is refused, with no
         // other effect.
         let _ = unsafe { madvise(base as *mut c_void, bytes, Advice::LinuxHugepage) };
@@ -279,7 +279,7 @@ impl Arena {
             if is_managed { mi::mi_heap_new_in_arena(arena) } else { null_mut() }
         };
         if heap.is_null() {
-            return Err(Failure::new("make", "an arena", io::ErrorKind::OutOfMemory.into()));
+            return Err(Failure::new("create", "an arena", io::ErrorKind::OutOfMemory.into()));
         }
         LOCAL.with(|local| {
             local.base.set(base);

@@ -36,7 +36,7 @@ impl Control {
     /// Creates the handle of a core that is not started yet.
     pub fn new() -> Result<Self, Failure> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-            .map_err(|error| Failure::new("create", "an event descriptor", error.into()))?;
+            .map_err(|error| Failure::new("create", "an eventfd", error.into()))?;
         let (parker, turns) =
             (CachePadded::new(Parker::new()), CachePadded::new(AtomicU64::new(0)));
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))

@@ -190,7 +190,7 @@ pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> 
                 // A core that has ended does not stall: others may take longer to end.
                 if control.turns_begun().is_some_and(|turns| stall.poll(turns) >= limit) {
                     eprintln!(
-                        "purser: the core of slice {slice} has stood still for {} ms: ending",
+                        "purser: the core of slice {slice} made no progress for {} ms: aborting",
                         patience.as_millis()
                     );
                     process::abort();
@@ -199,7 +199,7 @@ pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> 
         }
     };
     let thread = thread::Builder::new().name("watch".to_owned()).spawn(watch);
-    thread.map(drop).map_err(Failure::of("start", "a thread that watches the cores"))
+    thread.map(drop).map_err(Failure::of("start", "the watchdog thread"))
 }
 
 /// Consecutive polls in which a core has begun no turn.

@@ -8,7 +8,7 @@ pub fn raise_limit() -> Result<u64, Failure> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)
-        .map_err(|error| Failure::new("raise", "the limit of open descriptors", error.into()))?;
+        .map_err(|error| Failure::new("raise", "the limit of open files", error.into()))?;
     Ok(limit.current.unwrap_or(u64::MAX))
 }
 

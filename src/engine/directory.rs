@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Failed(#[from] Failure),
     /// Another process uses the directory.
-    #[error("{0} is used by another process")]
+    #[error("{0} is in use by another process")]
     InUse(PathBuf),
     /// The directory holds files, but no manifest.
     #[error(
@@ -42,26 +42,29 @@ pub enum Error {
     #[error("{0} is missing")]
     Missing(PathBuf),
     /// The operation was cancelled on request. The directory is unchanged.
-    #[error("stopped: {0} is as it was")]
+    #[error("stopped: {0} is unchanged")]
     Stopped(PathBuf),
 }
 
 /// What is wrong with a manifest, after its path.
 fn what_is_wrong(why: ManifestError) -> String {
     match why {
-        ManifestError::Malformed => "is not a whole manifest: it was changed or damaged".to_owned(),
+        ManifestError::Malformed => "is damaged or was edited".to_owned(),
         ManifestError::Version(version) => {
-            format!("is of version {version}, and this program reads version {}", manifest::VERSION)
+            format!(
+                "has format version {version}; this program reads version {}",
+                manifest::VERSION
+            )
         }
         ManifestError::Hash(version) => format!(
-            "spreads users by hash version {version}, and this program by version {}",
+            "distributes users by hash version {version}; this program uses version {}",
             manifest::HASH_VERSION
         ),
         ManifestError::Elsewhere(generation, slice) => {
-            format!("is that of slice {slice} of generation {generation}")
+            format!("belongs to slice {slice} of generation {generation}")
         }
         ManifestError::Older(generation) => {
-            format!("is an older manifest: generation {generation} came after it, and is there")
+            format!("is outdated: files of the newer generation {generation} exist")
         }
     }
 }

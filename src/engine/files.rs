@@ -82,7 +82,7 @@ impl Source for Files {
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Failure::new("look at", path.display().to_string(), error)),
+            Err(error) => Err(Failure::new("stat", path.display().to_string(), error)),
         }
     }
 

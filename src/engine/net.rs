@@ -90,8 +90,8 @@ impl Ports {
 fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     let failed = |operation| Failure::of(operation, address.to_string());
     let socket = open(address)?;
-    socket.set_reuse_port(true).map_err(failed("share"))?;
-    socket.set_tcp_nodelay(true).map_err(failed("set no-delay on"))?;
+    socket.set_reuse_port(true).map_err(failed("set SO_REUSEPORT on"))?;
+    socket.set_tcp_nodelay(true).map_err(failed("set TCP_NODELAY on"))?;
     socket.bind(&address.into()).map_err(failed("bind"))?;
     Ok(socket)
 }
@@ -106,7 +106,7 @@ fn start_listening(socket: Socket) -> Result<TcpListener, Failure> {
 }
 
 fn address_of(socket: &Socket) -> Result<SocketAddr, Failure> {
-    let address = socket.local_addr().map_err(Failure::of("ask for", "the address of a socket"))?;
+    let address = socket.local_addr().map_err(Failure::of("get", "the address of a socket"))?;
     Ok(address.as_socket().expect("the socket is bound to an IP address"))
 }
 
@@ -114,6 +114,6 @@ fn open(address: SocketAddr) -> Result<Socket, Failure> {
     let failed = |operation| Failure::of(operation, address.to_string());
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))
         .map_err(failed("open a socket for"))?;
-    socket.set_reuse_address(true).map_err(failed("reuse"))?;
+    socket.set_reuse_address(true).map_err(failed("set SO_REUSEADDR on"))?;
     Ok(socket)
 }

@@ -48,7 +48,8 @@ pub fn probe() -> Result<Kernel, Missing> {
     let mut what = Vec::new();
     if version(&release).is_some_and(|version| version < (6, 1)) {
         what.push(
-            "version 6.1: multishot receive into provided buffers, deferred task work".to_owned(),
+            "Linux 6.1 features: multishot receive into provided buffers, deferred task work"
+                .to_owned(),
         );
     }
     match Ring::new() {
@@ -56,11 +57,11 @@ pub fn probe() -> Result<Kernel, Missing> {
         Ok(ring) => {
             let mut operations = Probe::new();
             match ring.submitter().register_probe(&mut operations) {
-                Err(error) => what.push(format!("asking for operations: {error}")),
+                Err(error) => what.push(format!("cannot list the supported operations: {error}")),
                 Ok(()) => {
                     let lacking =
                         OPERATIONS.iter().filter(|(code, _)| !operations.is_supported(*code));
-                    what.extend(lacking.map(|(_, name)| format!("the operation {name}")));
+                    what.extend(lacking.map(|(_, name)| format!("the io_uring operation {name}")));
                 }
             }
             what.extend(Buffers::new(ring.submitter()).err().map(|failure| failure.to_string()));

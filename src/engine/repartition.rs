@@ -119,10 +119,9 @@ impl Driver {
                 let path = self.directory.slice_by(&self.new, place.slice).path;
                 let user = user.0;
                 let why = format!(
-                    "there is no room for user {user}, \
-                     whose id was chosen to share its hash with others"
+                    "user {user} does not fit the index: too many users have ids with the same hash"
                 );
-                Failure::new("fill", path.display().to_string(), io::Error::other(why))
+                Failure::new("write", path.display().to_string(), io::Error::other(why))
             }
         }
     }

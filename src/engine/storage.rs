@@ -192,7 +192,7 @@ impl Worker {
                 let path = self.path(file);
                 if let Err(error) = fs::remove_file(&path) {
                     let failure = Failure::new("remove", path.display().to_string(), error);
-                    eprintln!("{failure}; it stays until the next start");
+                    eprintln!("{failure}; the next start removes it");
                 }
                 None
             }
@@ -318,7 +318,7 @@ fn log_failure<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
     result.inspect_err(|failure| eprintln!("{failure}; {then}")).ok()
 }
 
-const AGAIN: &str = "this is tried again";
-const GIVEN_UP: &str = "the snapshot is given up, and tried again";
+const AGAIN: &str = "will retry";
+const GIVEN_UP: &str = "the snapshot is abandoned and will be retried";
 
 const _: () = assert!(ZEROS_BYTES.is_multiple_of(ALIGN), "zeros are written in whole blocks");

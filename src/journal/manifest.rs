@@ -151,7 +151,7 @@ impl SliceManifest {
                 Err(Fault::new(
                     file,
                     0,
-                    format!("the manifest names segments up to {last} only: it is an older one"),
+                    format!("the manifest names segments only up to {last}: it is outdated"),
                 ))
             }
             File::Segment(segment) => Ok((self.first..=self.last).contains(&segment)),

@@ -47,10 +47,13 @@ pub enum Replayed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum ReplayError {
     /// The entry now gets this verdict instead of `Accepted`.
-    #[error("an entry that was accepted is now judged otherwise: {0:?}")]
+    #[error("replay of an accepted entry gives another verdict: {0:?}")]
     Refused(Verdict),
     /// At least one entry before this one is missing.
-    #[error("an entry leads to version {got} of a user at version {have}")]
+    #[error(
+        "the entry has version {got}, but the user is at version {have}: \
+         entries between them are missing"
+    )]
     Gap {
         /// The user's version; 0 if there is no such user.
         have: u64,
@@ -213,7 +216,7 @@ impl Book {
     pub fn restore(&mut self, user: User) -> Result<UserSlot, Malformed> {
         let entries =
             self.entries.checked_add(user.version()).filter(|&entries| entries <= LAST_VERSION);
-        self.entries = entries.ok_or(Malformed("the entries of all users can be counted"))?;
+        self.entries = entries.ok_or(Malformed("the number of all entries fits 64 bits"))?;
         self.heap_bytes += user.heap_bytes();
         Ok(self.push(user))
     }
@@ -233,7 +236,7 @@ impl Book {
     /// Gives a kind the next number. A snapshot lists kinds in order of their numbers. The kind
     /// must not have a number yet.
     pub fn name(&mut self, kind: &str) -> Result<KindId, Malformed> {
-        Malformed::unless(is_kind(kind.as_bytes()), "a kind has its form")?;
+        Malformed::unless(is_kind(kind.as_bytes()), "a kind matches [a-z][a-z0-9_]{0,31}")?;
         Malformed::unless(self.names.find(kind).is_none(), "a kind has one number")?;
         Ok(self.names.number(kind))
     }
@@ -351,7 +354,7 @@ mod tests {
         }
         assert_eq!(other.names().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
         assert_eq!(other.name("b"), Err(Malformed("a kind has one number")));
-        assert_eq!(other.name("B"), Err(Malformed("a kind has its form")));
+        assert_eq!(other.name("B"), Err(Malformed("a kind matches [a-z][a-z0-9_]{0,31}")));
         let mut rest = &image[..];
         while !rest.is_empty() {
             let (user, used) = User::load(rest, 3).unwrap();

@@ -157,7 +157,7 @@ impl<'a> Groups<'a> {
             )?;
             let lifetime = Tally::load(&mut cursor)?;
             accounts.push(GroupCheck { key, lifetime, count: lifetime.count, sum: lifetime.sum });
-            Malformed::unless(cursor.at() == end, "a group is as long as it says")?;
+            Malformed::unless(cursor.at() == end, "a group is as long as its length field states")?;
         }
         Ok(())
     }
@@ -219,7 +219,7 @@ impl GroupCheck {
             && row.sum <= self.sum
             && row.min >= self.lifetime.min
             && row.max <= self.lifetime.max;
-        Malformed::unless(within, "rows are a part of their group's lifetime figures")?;
+        Malformed::unless(within, "rows add up to at most their group's lifetime figures")?;
         self.count -= row.count;
         self.sum -= row.sum;
         Ok(())
@@ -360,7 +360,7 @@ pub(super) fn load<'a>(
     let settled = accounts.iter().all(GroupCheck::is_settled);
     Malformed::unless(
         settled,
-        "what no row accounts for lies between a group's least and greatest amount",
+        "the remainder outside all rows lies between the group's min and max",
     )?;
     Ok(Loaded { groups, rows, runs })
 }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 /// Stored data breaks an invariant of the ledger. The text states the invariant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-#[error("it does not hold that {0}")]
+#[error("invariant violated: {0}")]
 pub struct Malformed(pub &'static str);
 
 impl Malformed {
@@ -19,7 +19,7 @@ impl Malformed {
     }
 }
 
-const WHOLE: Malformed = Malformed("no part is cut short");
+const WHOLE: Malformed = Malformed("every part is complete");
 
 /// Bytes and the read position in them.
 #[derive(Clone, Debug)]
@@ -82,9 +82,9 @@ impl<'a> Cursor<'a> {
                 self.at += 1;
                 Ok(u64::from(byte))
             }
-            _ => {
-                self.long_varint().ok_or(Malformed("an integer is whole and in its shortest form"))
-            }
+            _ => self
+                .long_varint()
+                .ok_or(Malformed("an integer is complete and in its shortest encoding")),
         }
     }
 

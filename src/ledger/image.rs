@@ -134,8 +134,8 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
     let mut balances = SmallVec::new();
     balances.reserve_exact(count);
     for _ in 0..count {
-        let currency =
-            Currency::from_padded(cursor.array()?).ok_or(Malformed("a currency has its form"))?;
+        let currency = Currency::from_padded(cursor.array()?)
+            .ok_or(Malformed("a currency matches [A-Z][A-Z0-9]{2,7}"))?;
         let differs = balances.iter().all(|other: &Balance| other.currency != currency);
         Malformed::unless(differs, "a user's currencies differ")?;
         let posted = cursor.varint()?;
@@ -162,7 +162,7 @@ fn check_money(
             accounts.iter().filter(|a| a.key.currency == place).map(GroupCheck::posted).sum();
         Malformed::unless(
             i128::from(balance.posted) == posted,
-            "a balance is what its groups posted",
+            "a balance equals the sum of its groups",
         )?;
         let held = |direction| -> i128 {
             let held = holds.iter().filter(|h| h.currency == place && h.direction == direction);
@@ -170,7 +170,7 @@ fn check_money(
         };
         let pending = i128::from(balance.pending_credits) == held(Direction::Credit)
             && i128::from(balance.pending_debits) == held(Direction::Debit);
-        Malformed::unless(pending, "pending amounts are what is held")?;
+        Malformed::unless(pending, "pending amounts equal the sums of the open holds")?;
     }
     Ok(())
 }
@@ -186,10 +186,10 @@ fn check_version(
     let booked =
         accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
     let counted = booked.is_some_and(|booked| booked <= version);
-    Malformed::unless(counted, "a user has not booked more than was accepted")?;
+    Malformed::unless(counted, "postings and holds are at most the accepted entries")?;
     Malformed::unless(
         (ids.len() / REMEMBERED_BYTES) as u64 <= version,
-        "a user has not remembered more than was accepted",
+        "remembered ids are at most the accepted entries",
     )
 }
 

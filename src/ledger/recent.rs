@@ -265,7 +265,7 @@ pub(super) fn store(list: &[u8], tables: Option<&Tables>, latest: Millis, out: &
 /// Returns a list, or the number of tables that remembering the ids one by one would have made.
 pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables>), Malformed> {
     let (ids, rest) = bytes.as_chunks();
-    Malformed::unless(rest.is_empty(), "no remembered id is cut short")?;
+    Malformed::unless(rest.is_empty(), "every remembered id is complete")?;
     Malformed::unless(
         ids.len() <= RECENT_PER_USER,
         "a user has no more remembered ids than the limit",
@@ -281,14 +281,11 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
         Malformed::unless(before < packed, "remembered ids are sorted")?;
         before = packed;
         let r = Remembered::of_bytes(id);
-        Malformed::unless(
-            r.is_younger_than(kept),
-            "what is remembered lies within the dedup horizon",
-        )?;
+        Malformed::unless(r.is_younger_than(kept), "remembered ids lie within the dedup window")?;
         if r.is_younger_than(exact) {
             Malformed::unless(
                 last != Some(r.id),
-                "an id is accepted once within the dedup horizon",
+                "an id is accepted once within the dedup window",
             )?;
             last = Some(r.id);
         }

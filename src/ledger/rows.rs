@@ -96,15 +96,14 @@ impl Tally {
         if count == 1 {
             return Ok(Self::of(sum));
         }
-        Malformed::unless(count > 1, "a tally counts something")?;
+        Malformed::unless(count > 1, "a tally counts at least one amount")?;
         let min = cursor.amount()?;
-        let max =
-            min.checked_add(cursor.amount()?).ok_or(Malformed("a greatest amount fits 63 bits"))?;
+        let max = min.checked_add(cursor.amount()?).ok_or(Malformed("a max fits 63 bits"))?;
         let tally = Self { count, sum, min, max };
         // One amount is the minimum, one the maximum, and all others are between.
         Malformed::unless(
             tally.is_sum(count - 2, i128::from(sum) - i128::from(min) - i128::from(max)),
-            "a sum lies between the least and the greatest amount, times the count",
+            "a sum lies between count × min and count × max",
         )?;
         Ok(tally)
     }
@@ -292,7 +291,10 @@ pub(super) fn check(
     while !cursor.is_at_end() {
         let at = cursor.at();
         let offset = cursor.varint()?;
-        Malformed::unless(before.is_some() || offset == 0, "a block begins with its base")?;
+        Malformed::unless(
+            before.is_some() || offset == 0,
+            "the first row of a block has offset 0",
+        )?;
         Malformed::unless(
             offset <= u64::from(latest - base),
             "no row lies after the latest entry",
@@ -301,7 +303,7 @@ pub(super) fn check(
         // Grain 1 skips the division: one per row costs as much as everything else here.
         Malformed::unless(
             grain == 1 || (base + offset).is_multiple_of(grain),
-            "a merged row begins on its grain",
+            "a merged row begins on an hour or day boundary",
         )?;
         let group = cursor.byte()?;
         Malformed::unless(
@@ -314,7 +316,7 @@ pub(super) fn check(
         }
         visit(&Row { bucket: base + offset, group, tally: Tally::load(&mut cursor)? })?;
     }
-    Malformed::unless(tail == newest_at, "a block's tail is where its newest bucket begins")?;
+    Malformed::unless(tail == newest_at, "a block's tail offset points at its newest bucket")?;
     Ok((base, base + newest))
 }
 

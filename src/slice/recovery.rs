@@ -136,7 +136,7 @@ impl Owner {
         let Self { slice, slices } = self;
         let owner = user.slice(slices);
         (owner != slice).then(|| {
-            format!("user {} is in slice {slice}, and belongs to slice {owner} of {slices}", user.0)
+            format!("user {} is in slice {slice} but belongs to slice {owner} of {slices}", user.0)
         })
     }
 }
@@ -181,7 +181,7 @@ impl Recovery {
                     return Err(Fault::new(
                         file,
                         0,
-                        "the manifest names this file, and it is not there",
+                        "the manifest names this file, but it is missing",
                     ));
                 }
                 Stage::Last => self.last(slice, ask)?,
@@ -321,8 +321,10 @@ impl Recovery {
             }
             _ => (None, 0),
         };
-        let position =
-            end.ok_or_else(|| self.reader.fault("here should be the snapshot's last frame"))?;
+        let position = end.ok_or_else(|| {
+            self.reader
+                .fault("this is not the snapshot's last frame, which the manifest places here")
+        })?;
         (self.must_reach, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
         self.reader.open(file, self.snapshot_bytes, 0, self.found.snapshot_bytes);
         self.stage = Stage::First;
@@ -343,7 +345,7 @@ impl Recovery {
         if begin != Some(snapshot::Begin { segment: self.found.manifest.first.max(1) }) {
             return Err(self
                 .reader
-                .fault("this is not the beginning of the snapshot that the manifest names"));
+                .fault("this is not the first frame of the snapshot that the manifest names"));
         }
         self.reader.pass(ALIGN as u64);
         self.stage = Stage::Users { frames: 1 };
@@ -368,7 +370,7 @@ impl Recovery {
                     while restored.len() < BATCH_USERS && !rest.is_empty() {
                         let offset =
                             start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-                        let malformed = |e: Malformed| fault(offset, format!("a user: {e}"));
+                        let malformed = |e: Malformed| fault(offset, format!("user image: {e}"));
                         let (user, bytes) = User::load(rest, kinds).map_err(malformed)?;
                         let (id, version) = (user.id(), user.version());
                         if let Some(what) = owner.refuses(id) {
@@ -381,7 +383,7 @@ impl Recovery {
                         rest = &rest[bytes..];
                     }
                     for (offset, slot) in restored.drain(..) {
-                        slice.index(slot).map_err(|e| fault(offset, format!("a user: {e}")))?;
+                        slice.index(slot).map_err(|e| fault(offset, format!("user image: {e}")))?;
                     }
                 }
                 self.stage = Stage::Users { frames: frames + 1 };
@@ -392,7 +394,7 @@ impl Recovery {
                 let promised = (end.users, end.entries, end.position);
                 self.scanned(start, promised)?;
             }
-            _ => return Err(fault(start, "a frame that does not belong here".to_owned())),
+            _ => return Err(fault(start, "unexpected frame".to_owned())),
         }
         if matches!(self.stage, Stage::Users { .. }) {
             self.reader.pass(size);
@@ -412,14 +414,14 @@ impl Recovery {
         let Report { users: read, snapshot_entries, .. } = self.report;
         if (users, entries) != (read, snapshot_entries) {
             return Err(fault(format!(
-                "{users} users with {entries} entries are promised, and {read} with \
-                 {snapshot_entries} are there",
+                "the last frame states {users} users with {entries} entries, but {read} users with \
+                 {snapshot_entries} entries were read",
             )));
         }
         let first = self.found.manifest.first;
         if first == 0 && position > 0 {
             return Err(fault(format!(
-                "the log is needed up to write {position}, and the manifest names none"
+                "the snapshot needs the log up to write {position}, but the manifest names no log"
             )));
         }
         self.stage = match first {
@@ -452,8 +454,7 @@ impl Recovery {
             }
             _ => None,
         };
-        let header =
-            read.ok_or_else(|| self.reader.fault("this is not the beginning of a segment"))?;
+        let header = read.ok_or_else(|| self.reader.fault("invalid segment header"))?;
         self.reader.pass(ALIGN as u64);
         Ok(Some(header))
     }
@@ -464,19 +465,18 @@ impl Recovery {
             let (size, capacity) = (self.reader.size(), header.capacity);
             return Err(self
                 .reader
-                .fault(format!("the file has {size} bytes, and had {capacity} when it was made")));
+                .fault(format!("the file has {size} bytes but was created with {capacity}")));
         }
         let manifest = self.found.manifest;
         if segment == manifest.first {
             let is_whole = manifest.snapshot > 0 || (header.before.is_none() && number == 0);
             if !is_whole {
-                let what =
-                    "the log begins here, but something came before, and there is no snapshot";
+                let what = "earlier log segments are missing, and there is no snapshot";
                 return Err(self.reader.fault(what));
             }
             self.found.tail.position = number;
         } else if header.before != self.before || number != self.found.tail.position {
-            return Err(self.reader.fault("this segment does not follow the one before it"));
+            return Err(self.reader.fault("this segment does not continue the previous one"));
         }
         self.found.segments.push((segment, header.capacity));
         self.found.tail =
@@ -495,7 +495,7 @@ impl Recovery {
     fn next(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Worked {
         let Some((Header { before, .. }, ..)) = self.header(ask)? else { return Ok(None) };
         let is_next = |end: &End| end.segment == segment;
-        let fault = || self.reader.fault("this segment does not follow the one before it");
+        let fault = || self.reader.fault("this segment does not continue the previous one");
         let end = before.filter(is_next).ok_or_else(fault)?;
         self.open_segment(segment, ALIGN as u64, end.offset);
         self.stage = Stage::Writes { segment, end: Some(end) };
@@ -522,7 +522,7 @@ impl Recovery {
                 let why = match why {
                     Err(FrameError::Empty | FrameError::Foreign) => "missing",
                     Err(FrameError::Short(_) | FrameError::Broken) => "broken",
-                    Ok(_) => "not the one that should be here",
+                    Ok(_) => "replaced by another frame",
                 };
                 if end.is_some() {
                     return Err(Fault::new(file, start, format!("write {number} is {why}")));
@@ -535,7 +535,7 @@ impl Recovery {
         while !rest.is_empty() {
             let offset = start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
             let read = record::decode(&mut rest)
-                .ok_or_else(|| Fault::new(file, offset, "a record is malformed"))?;
+                .ok_or_else(|| Fault::new(file, offset, "malformed record"))?;
             // Only a user's first record is checked: users with earlier records were checked
             // before.
             let foreign = if read.1 == 1 { owner.refuses(read.0.user) } else { None };
@@ -583,9 +583,8 @@ impl Recovery {
         match frame {
             Ok(frame) if frame.kind == Kind::Write && frame.number >= number => {
                 let behind = frame.number;
-                let what = format!(
-                    "write {number} is {why}, and write {behind} is there behind it, at byte {at}"
-                );
+                let what =
+                    format!("write {number} is {why}, but write {behind} follows at byte {at}");
                 return Err(Fault::new(file, start, what));
             }
             Err(FrameError::Empty | FrameError::Foreign) => {}
@@ -602,7 +601,10 @@ impl Recovery {
         let here = End { segment, offset, crc };
         let fault = |what: String| Err(Fault::new(File::Segment(segment), offset, what));
         if end.is_some_and(|end| end != here) {
-            return fault("the log does not end here as the next segment says".to_owned());
+            return fault(
+                "the last write ends here, but the next segment's header states another end"
+                    .to_owned(),
+            );
         }
         self.before = Some(here);
         if end.is_some() {
@@ -612,7 +614,7 @@ impl Recovery {
         }
         if position < self.must_reach {
             return fault(format!(
-                "the log ends with write {position}, before the snapshot, which needs it up to {}",
+                "the log ends with write {position}, but the snapshot needs it up to write {}",
                 self.must_reach
             ));
         }
@@ -634,8 +636,8 @@ impl Recovery {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         if matches!(frame, Ok(frame) if frame.kind == Kind::Write && frame.number == number + 1) {
-            let what = "the log goes on here, and the manifest does not name this file: \
-                        it is an older one";
+            let what = "the log continues in this file, but the manifest does not name it: \
+                        the manifest is outdated";
             return Err(self.reader.fault(what));
         }
         self.stage = Stage::Done;

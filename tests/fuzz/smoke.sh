@@ -1,11 +1,13 @@
 #!/bin/sh
-# Fuzzes every target for a while: tests/fuzz/smoke.sh [seconds each, 20 if not said] [target…]
+# Fuzzes each target for some time: tests/fuzz/smoke.sh [seconds per target, default 20] [target…]
 #
-# Needs stable Rust and a C++ compiler, and nothing else: coverage comes from LLVM's sancov pass, libFuzzer from libfuzzer-sys.
-# Exits with non-zero on the first crash; the failing input then lies in tests/fuzz/artifacts/<target>/. To run it again:
+# Needs only stable Rust and a C++ compiler: coverage comes from LLVM's sancov pass, libFuzzer from
+# libfuzzer-sys. Exits with an error on the first crash and leaves the input in
+# tests/fuzz/artifacts/<target>/. To reproduce it:
 #   tests/fuzz/target/<triple>/release/<target> tests/fuzz/artifacts/<target>/<file>
-# What it learns stays in tests/fuzz/corpus/<target>/, out of git; seeds/<target>/ is where every run begins.
-# With cargo-fuzz, on any toolchain: cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none <target> tests/fuzz/seeds/<target>
+# Every run starts from seeds/<target>/ and adds inputs to tests/fuzz/corpus/<target>/, which git
+# ignores. With cargo-fuzz, on any toolchain:
+#   cargo fuzz run --fuzz-dir tests/fuzz --sanitizer none <target> tests/fuzz/seeds/<target>
 set -eu
 
 seconds=${1:-20}
@@ -15,7 +17,8 @@ cd "$(dirname "$0")"
 triple=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-target}
 
-# What cargo-fuzz passes, but for its nightly-only sanitizer. --target keeps build scripts out of it.
+# The flags of cargo-fuzz without its nightly-only sanitizer. With --target, build scripts are built
+# without them.
 RUSTFLAGS="--cfg fuzzing -C passes=sancov-module -C codegen-units=1 \
 -C llvm-args=-sanitizer-coverage-level=4 \
 -C llvm-args=-sanitizer-coverage-inline-8bit-counters \
@@ -27,8 +30,9 @@ for target in "$@"; do
     mkdir -p "corpus/$target" "artifacts/$target"
     echo "fuzzing $target for $seconds s"
     log="artifacts/$target.log"
-    if ! "$target_dir/$triple/release/$target" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=2048 -max_len=4096 \
-        -dict=json-http.dict -artifact_prefix="artifacts/$target/" -print_final_stats=1 \
+    if ! "$target_dir/$triple/release/$target" -max_total_time="$seconds" -timeout=5 \
+        -rss_limit_mb=2048 -max_len=4096 -dict=json-http.dict \
+        -artifact_prefix="artifacts/$target/" -print_final_stats=1 \
         "corpus/$target" "seeds/$target" 2>"$log"; then
         tail -n 60 "$log" >&2
         echo "$target: failed" >&2

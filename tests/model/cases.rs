@@ -534,19 +534,19 @@ fn a_feed_is_answered_line_by_line() {
                 r#"{"accepted":1,"duplicates":1,"rejected":3,"results":["#,
                 concat!(
                     r#"{"index":1,"entry_id":"","status":"rejected","code":"invalid_json","#,
-                    r#""field":"","detail":"The text is not one JSON object as RFC 8259 has it, "#,
-                    r#"or repeats a member."},"#
+                    r#""field":"","detail":"The text is not one valid JSON object (RFC 8259), "#,
+                    r#"or it repeats a member."},"#
                 ),
                 r#"{"index":2,"entry_id":"7","status":"duplicate"},"#,
                 concat!(
                     r#"{"index":3,"entry_id":"0192F0C1-0000-7000-8000-00000000abcd","#,
                     r#""status":"rejected","code":"amount_negative","field":"amount","#,
-                    r#""detail":"An amount is never negative: the direction says which way it "#,
-                    r#"goes."},"#
+                    r#""detail":"The amount is negative: send a positive one with direction "#,
+                    r#"debit or credit."},"#
                 ),
                 concat!(
                     r#"{"index":4,"entry_id":"","status":"rejected","code":"unknown_field","#,
-                    r#""field":"a","detail":"This member is not known here."}]}"#
+                    r#""field":"a","detail":"This member is unknown."}]}"#
                 ),
             ]
             .concat()

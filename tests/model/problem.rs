@@ -54,31 +54,32 @@ impl Code {
         match self {
             Code::InvalidJson => (
                 "invalid_json",
-                "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
+                "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
             ),
-            Code::UnknownField => ("unknown_field", "This member is not known here."),
-            Code::MissingField => ("missing_field", "A member that is needed is missing."),
+            Code::UnknownField => ("unknown_field", "This member is unknown."),
+            Code::MissingField => ("missing_field", "A required member is missing."),
             Code::InvalidField => (
                 "invalid_field",
-                "The member's value has the wrong type, form or range, or does not belong here.",
+                "The member's value has the wrong type, format or range, or the member is not \
+                 allowed here.",
             ),
             Code::AmountNegative => (
                 "amount_negative",
-                "An amount is never negative: the direction says which way it goes.",
+                "The amount is negative: send a positive one with direction debit or credit.",
             ),
             Code::EntryInFuture => (
                 "entry_in_future",
-                "The entry is booked more than one hour ahead of this server's clock.",
+                "The booking time is more than one hour ahead of this server's clock.",
             ),
             Code::EntryTooOld => (
                 "entry_too_old",
-                "The entry is booked more than 24 hours before this user's latest entry.",
+                "The booking time is more than 24 hours before this user's latest entry.",
             ),
             Code::EntryIdConflict => {
-                ("entry_id_conflict", "This user already has another entry of that id.")
+                ("entry_id_conflict", "This user already has a different entry with that id.")
             }
             Code::PendingNotFound => {
-                ("pending_not_found", "This user has no open hold of that id.")
+                ("pending_not_found", "This user has no open hold with that id.")
             }
             Code::PendingAmountExceeded => {
                 ("pending_amount_exceeded", "The settlement is larger than its hold.")
@@ -93,31 +94,31 @@ impl Code {
             Code::TooManyHolds => ("too_many_holds", "This user already has 1,024 open holds."),
             Code::TooManyRecent => (
                 "too_many_recent",
-                "This user already has 1,048,576 entries within the dedup horizon.",
+                "This user already has 1,048,576 entries in the dedup window of 24 hours.",
             ),
-            Code::BalanceOverflow => (
-                "balance_overflow",
-                "A balance or a lifetime sum would leave the range of a 64-bit integer.",
-            ),
+            Code::BalanceOverflow => {
+                ("balance_overflow", "A balance or a lifetime sum would overflow a 64-bit integer.")
+            }
             Code::InvalidParameter => (
                 "invalid_parameter",
                 "A parameter is unknown, repeated, empty or has a value that is not allowed.",
             ),
             Code::InvalidWindow => (
                 "invalid_window",
-                "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from \
-                 15m to 400d.",
+                "The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h \
+                 or 7d.",
             ),
             Code::NotFound => ("not_found", "There is nothing at this path."),
             Code::UserNotFound => ("user_not_found", "No entry of this user has been accepted."),
-            Code::MethodNotAllowed => {
-                ("method_not_allowed", "This path does not take that method.")
-            }
+            Code::MethodNotAllowed => (
+                "method_not_allowed",
+                "This path does not support that method: see the allow header.",
+            ),
             Code::ContentTooLarge => {
-                ("content_too_large", "The body is larger than this path takes.")
+                ("content_too_large", "The body is larger than this path accepts.")
             }
             Code::TooManyItems => {
-                ("too_many_items", "The body holds more items than one request may.")
+                ("too_many_items", "The body has more items than one request may have.")
             }
         }
     }

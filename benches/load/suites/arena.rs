@@ -82,29 +82,32 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     };
     Ok(Report {
         suite: Suite::Arena,
-        title: format!("Arena and common heap: {} users, {connections} connections", short(users)),
+        title: format!(
+            "Arena against common heap: {} users, {connections} connections",
+            short(users)
+        ),
         rows: report::rows(&series),
         figures: vec![
             figure(
-                "balance: CPU a request, arena against common heap",
+                "balance: CPU per request, arena against common heap",
                 series[0].against(&series[1]),
                 3,
                 "x",
             ),
             figure(
-                "feed, 1,000 a request: CPU an entry, arena",
+                "feed, 1,000 per request: CPU per entry, arena",
                 Spread::of(with.iter().copied()),
                 3,
                 " us",
             ),
             figure(
-                "feed, 1,000 a request: CPU an entry, common heap",
+                "feed, 1,000 per request: CPU per entry, common heap",
                 Spread::of(without.iter().copied()),
                 3,
                 " us",
             ),
             figure(
-                "feed: CPU an entry, arena against common heap",
+                "feed: CPU per entry, arena against common heap",
                 Spread::of(with.iter().zip(without).map(|(a, b)| a / b)),
                 3,
                 "x",

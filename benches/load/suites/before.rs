@@ -68,7 +68,7 @@ pub fn feed(bench: &Bench, population: &Population) -> Result<Compared> {
         ]
     });
     let figure = compare::figure(
-        "CPU an entry, whole feeds",
+        "CPU per entry, whole feeds",
         ratios(&costs[0], &costs[1], |cost| cost.cpu),
         Some(AT_MOST),
     );
@@ -96,7 +96,7 @@ pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
     let plan = options.plan(bench.cores);
     for (batch, connections) in CELLS {
         let plural = if connections == 1 { "" } else { "s" };
-        let cell = format!("{batch} a request, {connections} connection{plural}");
+        let cell = format!("{batch} per request, {connections} connection{plural}");
         let costs = in_turn(servers.len(), &plan, |build, _| {
             feeders[build].round(batch, connections, plan.seconds).and_then(cost).context(&cell)
         })?;
@@ -111,7 +111,7 @@ pub fn durable(bench: &Bench, population: Population) -> Result<Compared> {
         }
         let ratios = ratios(&costs[0], &costs[1], |cost| cost.cpu);
         compared.figures.push(compare::figure(
-            &format!("CPU an entry, {cell}"),
+            &format!("CPU per entry, {cell}"),
             ratios,
             Some(AT_MOST),
         ));

@@ -64,7 +64,7 @@ fn growth(
     at_most: Option<f64>,
 ) -> Figure {
     Figure {
-        what: format!("{what}: CPU a request, {last} connections against {first}"),
+        what: format!("{what}: CPU per request, {last} connections against {first}"),
         value: series[series.len() - 1].against(&series[0]),
         decimals: 3,
         unit: "x",

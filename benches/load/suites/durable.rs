@@ -97,8 +97,10 @@ fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
     for (batch, connections) in cells {
         for (feeder, of) in feeders.iter().enumerate() {
             let plural = if connections == 1 { "" } else { "s" };
-            let name =
-                format!("{}, {batch} a request, {connections} connection{plural}", of.server.name);
+            let name = format!(
+                "{}, {batch} per request, {connections} connection{plural}",
+                of.server.name
+            );
             lanes.push(Lane {
                 name,
                 what: What::Feed { feeder, batch, connections },
@@ -180,7 +182,7 @@ fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
         Spread::of(parts.iter().map(|part| part.entries as f64 / part.wall.as_secs_f64()));
     let none = || "-".to_owned();
     rows.push(vec![
-        format!("purser, the first {} entries, 1000 a request, 1 connection", short(entries)),
+        format!("purser, the first {} entries, 1000 per request, 1 connection", short(entries)),
         per_second.text(0),
         Spread::of(parts.iter().map(cpu_us)).text(3),
         none(),
@@ -205,8 +207,9 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
     let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
     let whole = Spread { median: total / entries as f64, ..Spread::of(parts.iter().map(cpu_us)) };
     let cpu = Figure {
-        what: "CPU an entry, 1,000 a request: whole feed with snapshots (min and max of its parts)"
-            .to_owned(),
+        what:
+            "CPU per entry, 1,000 per request: whole feed with snapshots (min and max of its parts)"
+                .to_owned(),
         value: whole,
         decimals: 3,
         unit: " us",
@@ -214,7 +217,7 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
     };
     let alone = lanes.iter().skip(1).take_while(|lane| lane.is_alone());
     let against = alone.zip([Some(AT_MOST_WRITES), None]).map(|(lane, at_most)| Figure {
-        what: format!("p50 against that of a bare write: {}", lane.name),
+        what: format!("p50 relative to a bare write: {}", lane.name),
         value: Spread::of(
             lane.rounds.iter().zip(&lanes[0].rounds).map(|(ours, bare)| ours.p50_us / bare.p50_us),
         ),

@@ -61,7 +61,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     Ok(Report {
         suite: Suite::Engines,
         title: format!(
-            "One machine, several engines: {} users, {connections} connections, one core",
+            "Event loops under the same code: {} users, {connections} connections, one core",
             short(users)
         ),
         rows,
@@ -73,7 +73,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
 /// CPU per request of an engine, relative to ours.
 fn against_ours(rival: &Series, ours: &Series) -> Figure {
     Figure {
-        what: format!("CPU a request, {} against Purser's executor", rival.name),
+        what: format!("CPU per request, {} against Purser's executor", rival.name),
         value: rival.against(ours),
         decimals: 3,
         unit: "x",

@@ -32,19 +32,19 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut report = Report {
         suite: Suite::Feed,
         title: format!(
-            "POST entries, no disk: {} users, {} entries, 1,000 a request",
+            "POST entries, no disk: {} users, {} entries, 1,000 per request",
             short(users),
             population.len()
         ),
         rows: rows(&parts, cpu_us),
         figures: vec![Figure {
-            what: "CPU an entry: whole feed (min and max of its parts)".to_owned(),
+            what: "CPU per entry: whole feed (min and max of its parts)".to_owned(),
             value: whole,
             decimals: 3,
             unit: " us",
             at_most: Some(AT_MOST_US),
         }],
-        notes: vec![format!("The generator alone makes {generated:.2} M lines a second.")],
+        notes: vec![format!("The generator alone produces {generated:.2} M lines/s.")],
     };
     before::feed(bench, &population)?.add_to(&mut report);
     Ok(report)

@@ -43,9 +43,9 @@ enum Wakeup {
 
 const LANES: [(Wakeup, &str, Option<f64>); 4] = [
     (Wakeup::Busy, "busy", Some(1.0)),
-    (Wakeup::Event, "asleep, woken by its event descriptor", Some(25.0)),
+    (Wakeup::Event, "asleep, woken by its eventfd", Some(25.0)),
     (Wakeup::Message, "asleep, woken by a message to its ring", None),
-    (Wakeup::Read, "asleep in a plain read of an event descriptor", None),
+    (Wakeup::Read, "asleep in a plain read of an eventfd", None),
 ];
 
 pub fn run(bench: &mut Bench) -> Result<Report> {
@@ -93,9 +93,9 @@ fn measure(cpus: [usize; 2], wakeup: Wakeup, remote_requests: u64) -> Result<Vec
     let (to, requests) = channel(8);
     let (replies, from) = channel(8);
     let (asker, answerer) = (Link { to, from }, Link { to: replies, from: requests });
-    let (control, parker) = (Control::new().context("making a control")?, Parker::new());
+    let (control, parker) = (Control::new().context("creating a control")?, Parker::new());
     let (report, ring) = mpsc::channel();
-    let event = sys::event().context("making an event descriptor")?;
+    let event = sys::event().context("creating an eventfd")?;
     let (control, parker, event) = (&control, &parker, &event);
     std::thread::scope(|scope| {
         let other = scope.spawn(move || match wakeup {

@@ -15,8 +15,9 @@ const ENOUGH_USERS: u64 = MILLION;
 pub fn run(bench: &mut Bench) -> Result<Report> {
     bench.unload()?;
     let sizes = bench.options.users_or(&[MILLION, 10 * MILLION]);
-    let mut rows =
-        vec![["users", "entries", "RSS MiB", "PSS MiB", "bytes a user"].map(String::from).to_vec()];
+    let mut rows = vec![
+        ["users", "entries", "RSS MiB", "PSS MiB", "bytes per user"].map(String::from).to_vec(),
+    ];
     let mut figures = Vec::new();
     for users in sizes {
         let loaded = Loaded::new(users, &bench.options, bench.cores)?;
@@ -31,7 +32,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             format!("{each:.1}"),
         ]);
         figures.push(Figure {
-            what: format!("bytes a user, {} users", short(users)),
+            what: format!("bytes per user, {} users", short(users)),
             value: Spread::one(each),
             decimals: 1,
             unit: " B",

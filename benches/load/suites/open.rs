@@ -107,8 +107,8 @@ fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
     let late = Spread::of(rounds.iter().map(|paced| paced.late_p99_us)).text(1);
     let missed = rounds.iter().filter(|paced| !paced.kept).count();
     let kept = match missed {
-        0 => format!("{rate} requests/s were kept in every round"),
-        _ => format!("{rate} requests/s were NOT KEPT in {missed} of {} rounds", rounds.len()),
+        0 => format!("{rate} requests/s were reached in every round"),
+        _ => format!("{rate} requests/s were NOT REACHED in {missed} of {} rounds", rounds.len()),
     };
     // Microseconds of CPU per second, as a percentage.
     let busy = |paced: &Paced| paced.round.cpu_us * paced.round.per_second / 1e4;
@@ -122,7 +122,7 @@ fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
 fn figures(series: &[Series]) -> Vec<Figure> {
     let [purser, floor, before @ ..] = series else { unreachable!("a series for each lane") };
     let floors = Figure {
-        what: "CPU a request against the floor".to_owned(),
+        what: "CPU per request against the floor".to_owned(),
         value: purser.against(floor),
         decimals: 3,
         unit: "x",

@@ -68,8 +68,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             short(users),
             named.collect::<Vec<_>>().join(", ")
         ),
-        "The peers have GOGC 100 and the GOMAXPROCS that suits each best on one core: \
-         Hertz 2, the others 1."
+        "The peers run with GOGC 100 and their best GOMAXPROCS on one core: Hertz 2, others 1."
             .to_owned(),
     ];
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
@@ -93,9 +92,9 @@ fn against_the_best(series: &[Series], what: &str, at_most: f64) -> Figure {
     let best = peers.iter().min_by(|a, b| cpu(a).total_cmp(&cpu(b))).expect("there are peers");
     Figure {
         what: format!(
-            "CPU a request, {} against {}",
+            "CPU per request, {} against {}",
             series[0].name,
-            best.name.trim_start_matches(what)
+            best.name.trim_start_matches(what).trim_start_matches(": ")
         ),
         value: series[0].against(best),
         decimals: 3,

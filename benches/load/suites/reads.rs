@@ -38,14 +38,14 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let [purser, floor, before @ ..] = &series[..] else { unreachable!("a series for each lane") };
     right_count(floor, answer_bytes)?;
     let ratio = Figure {
-        what: "CPU a request against the floor".to_owned(),
+        what: "CPU per request against the floor".to_owned(),
         value: purser.against(floor),
         decimals: 3,
         unit: "x",
         at_most,
     };
     let per_balance = (script == Script::Batch).then(|| Figure {
-        what: "CPU a balance".to_owned(),
+        what: "CPU per balance".to_owned(),
         value: purser.spread(|round| round.cpu_us / BATCH as f64),
         decimals: 3,
         unit: " us",
@@ -76,5 +76,5 @@ fn right_count(floor: &Series, answer_bytes: f64) -> Result<()> {
     if (bytes / answer_bytes - 1.0).abs() < 0.01 {
         return Ok(());
     }
-    Err(Error::new(format!("wrk counts {bytes:.1} bytes an answer, but each has {answer_bytes}")))
+    Err(Error::new(format!("wrk counts {bytes:.1} bytes per answer, but each has {answer_bytes}")))
 }

@@ -72,10 +72,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let touches = first_touches(cores, both.rss)?;
     let tail_seconds = Spread::of(both.seconds.iter().copied()).median
         - Spread::of(snapshot.seconds.iter().copied()).median;
-    let rate = |count: u64, seconds: f64| format!("{:.2} M a second", count as f64 / seconds / 1e6);
+    let rate = |count: u64, seconds: f64| format!("{:.2} M/s", count as f64 / seconds / 1e6);
     let notes = vec![
         format!(
-            "Disk: {}. The page cache is warm, except for direct writes that were not read since.",
+            "Disk: {}. The page cache is warm, except for direct writes not read since.",
             data.medium()
         ),
         format!(
@@ -104,14 +104,14 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         rows: rows(&[&log, &snapshot, &both], users),
         figures: vec![
             Figure {
-                what: "from the start of the process until /readyz is 200".to_owned(),
+                what: "from process start until /readyz answers 200".to_owned(),
                 value: Spread::of(both.seconds.iter().copied()),
                 decimals: 2,
                 unit: " s",
                 at_most: (users >= ASKED_USERS).then_some(AT_MOST_SECONDS),
             },
             Figure {
-                what: "first touch of as much memory, by an otherwise idle thread on that core"
+                what: "first touch of the same amount of memory by an idle thread on that core"
                     .to_owned(),
                 value: Spread::of(touches.iter().copied()),
                 decimals: 2,
@@ -170,7 +170,7 @@ fn wait_for_snapshot(data: &DataDir) -> Result<()> {
     let until = Instant::now() + PATIENCE;
     while data.snapshot()? == 0 {
         if Instant::now() > until {
-            return Err(Error::new("the snapshot is not done"));
+            return Err(Error::new("the snapshot was not finished in time"));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -179,7 +179,7 @@ fn wait_for_snapshot(data: &DataDir) -> Result<()> {
 
 fn rows(kinds: &[&Starts], users: u64) -> Vec<Vec<String>> {
     let mut rows = vec![
-        ["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes a user"]
+        ["a start from", "seconds", "CPU seconds", "RSS MiB", "bytes per user"]
             .map(String::from)
             .to_vec(),
     ];

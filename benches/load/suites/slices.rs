@@ -63,12 +63,12 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut lanes = vec![
         lane("1 slice", 0, vec![all(0)]),
         lane(
-            "2 slices, one port, its core's users",
+            "2 slices, one port, users of its core",
             1,
             vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }],
         ),
         lane(
-            "2 slices, both ports, each core's users",
+            "2 slices, both ports, users of each port's core",
             1,
             vec![beside(0, &own[0]), beside(1, &own[1])],
         ),
@@ -113,8 +113,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             .chain(compared(series.split_at(current)))
             .collect(),
         notes: vec![
-            "Beyond the hop: CPU a request without the cost of requests that went to another core \
-             (by the figure above), against one slice."
+            "Without the hop: CPU per request minus the cost of requests to another core \
+             (the figure above), against one slice."
                 .to_owned(),
         ],
     })
@@ -144,14 +144,14 @@ fn figures(series: &[Series]) -> Vec<Figure> {
     let hop = Spread::of(rounds.map(|(own, half)| half.cpu_us - own.cpu_us));
     let mut figures = vec![
         Figure {
-            what: "half of the users on the other core: additional CPU a request".to_owned(),
+            what: "half of the users on the other core: additional CPU per request".to_owned(),
             value: hop,
             decimals: 3,
             unit: " us",
             at_most: Some(HOP_US),
         },
         Figure {
-            what: "port of the right core: CPU a request against one slice".to_owned(),
+            what: "port of the owning core: CPU per request against one slice".to_owned(),
             value: port.against(one),
             decimals: 3,
             unit: "x",
@@ -164,7 +164,7 @@ fn figures(series: &[Series]) -> Vec<Figure> {
         let hops_us = share * 2.0 * hop.median.max(0.0);
         let beyond = |(more, one): (&Round, &Round)| (more.cpu_us - hops_us) / one.cpu_us;
         figures.push(Figure {
-            what: format!("{slices} slices: CPU a request beyond the hop, against one slice"),
+            what: format!("{slices} slices: CPU per request without the hop, against one slice"),
             value: Spread::of(series.rounds.iter().zip(&shared.rounds).map(beyond)),
             decimals: 3,
             unit: "x",

@@ -86,7 +86,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     notes.insert(0, format!("Disk: {}.", log.medium()));
     if !judged {
         notes.push(
-            "Snapshots of so few users end before a round does: the figures have no meaning."
+            "With so few users a snapshot ends before a round does: the figures are meaningless."
                 .to_owned(),
         );
     }
@@ -100,7 +100,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         rows: report::rows(&series),
         figures: vec![
             Figure {
-                what: "CPU a read while a snapshot is written, against without".to_owned(),
+                what: "CPU per read while a snapshot is written, against without".to_owned(),
                 value: series[1].against(&series[0]),
                 decimals: 3,
                 unit: "x",
@@ -179,7 +179,7 @@ impl Writer<'_> {
                 return Ok(result);
             }
         }
-        Err(Error::new("a snapshot ends before a round: more users or fewer --seconds are needed"))
+        Err(Error::new("a snapshot ends before a round: use more users or fewer --seconds"))
     }
 
     /// Starts a server that begins a snapshot.

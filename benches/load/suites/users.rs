@@ -31,7 +31,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         title: format!("GET balance: {first} to {last} users, {connections} connections"),
         rows: report::rows(&series),
         figures: vec![Figure {
-            what: format!("CPU a balance, {last} users against {first}"),
+            what: format!("CPU per balance, {last} users against {first}"),
             value: series[series.len() - 1].against(&series[0]),
             decimals: 3,
             unit: "x",

@@ -62,7 +62,7 @@ impl Input {
             (Box::new(io::stdin()), false)
         } else {
             let file = File::open(name).map_err(failed("open"))?;
-            let is_file = file.metadata().map_err(failed("look at"))?.is_file();
+            let is_file = file.metadata().map_err(failed("stat"))?.is_file();
             (Box::new(file), is_file)
         };
         let mut from = Counted { from, taken: taken.clone() };

@@ -52,35 +52,34 @@ const _: () = assert!(LINE_BYTES == 8 << 20, "TOO_LONG states LINE_BYTES");
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXITS, after_help = EXITS)]
 pub struct Arguments {
-    /// Entries, one a line as the feed takes them, in any order; plain or gzipped; - is the
-    /// standard input
+    /// Files of entries in the format of the feed, one per line, in any order; plain or gzipped; -
+    /// is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 
-    /// Directory to import into; it must be new, or hold no entries
+    /// Directory to import into; it must be new or hold no entries
     #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
     data: PathBuf,
 
-    /// File for the lines that are rejected, made with the first of them [default:
-    /// DIR.rejected.ndjson]
+    /// File for rejected lines, created if there are any [default: DIR.rejected.ndjson]
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 
-    /// Memory for sorting, in MiB; a user's entry ids and the index of users come on top
+    /// Memory for sorting, in MiB; the index of users and the entry ids of one user come on top
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     memory_mib: usize,
 }
 
 const EXITS: &str = "\
-Import comes first: history that arrives behind live entries would be too old.
-Sorting takes room in DIR while it runs: about half of what the input unpacks to, \
-or one and a half of it if it is packed or piped.
-A rejected line becomes {\"file\",\"line\",\"entry_id\",\"code\",\"field\",\"detail\",\
+Import the history before feeding live entries: afterwards it would be rejected as too old.
+While it runs, sorting needs free disk space in DIR: about half the size of the plain input, \
+or one and a half times that size for gzipped or piped input.
+A rejected line is written as {\"file\",\"line\",\"entry_id\",\"code\",\"field\",\"detail\",\
 \"text\"}; duplicates are counted, not listed.
-To begin again, remove DIR.
+To start over, remove DIR.
 
-Exit codes: 0 every line was taken, 4 some lines were rejected and all others taken,
-            1 nothing was imported, 2 the command line cannot be used";
+Exit codes: 0 every line was imported, 4 some lines were rejected and all others imported,
+            1 nothing was imported, 2 the command line is invalid";
 
 /// The input lines, and the file of the rejected ones.
 struct Lines {
@@ -94,10 +93,11 @@ struct Lines {
 pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let start = Instant::now();
     let memory = arguments.memory_mib.checked_mul(1 << 20).filter(|&bytes| bytes > 0);
-    let memory = memory
-        .ok_or_else(|| Error::Usage("--memory-mib must be at least 1, and be there".to_owned()))?;
+    let memory = memory.ok_or_else(|| {
+        Error::Usage("--memory-mib must be at least 1, and its bytes must fit 64 bits".to_owned())
+    })?;
     if arguments.files.iter().filter(|name| *name == STANDARD).count() > 1 {
-        return Err(Error::Usage("the standard input can be read once".to_owned()));
+        return Err(Error::Usage("- (standard input) can be given only once".to_owned()));
     }
     if arguments.files.len() > FILES {
         return Err(Error::Usage(format!("at most {FILES} files can be imported at once")));
@@ -107,7 +107,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     if directory.manifest().slices != 1 {
         let slices = directory.manifest().slices;
         return Err(Error::Failed(format!(
-            "{} has {slices} slices; this version imports into one",
+            "{} has {slices} slices, but an import needs one: use a new directory",
             arguments.data.display()
         )));
     }
@@ -131,9 +131,9 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     lines.print_summary(users, counts);
     let rate = (lines.read as f64 / seconds.max(1e-6)) as u64;
     print(&format!(
-        "{} MiB written in {seconds:.1} s, {read_seconds:.1} s of them reading; \
+        "{} MiB written in {seconds:.1} s ({read_seconds:.1} s reading the input); \
          {} sorted, {}; {} lines/s\n\
-         imported; go on with: purser serve --data {}\n",
+         import complete; start the server with: purser serve --data {}\n",
         written.bytes >> 20,
         many(runs as u64, "run", "runs"),
         many(u64::from(passes) + 1, "merge", "merges"),
@@ -174,8 +174,8 @@ fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Found, Error
             })?;
         if slice.book().users() > 0 {
             return Err(Error::Failed(format!(
-                "{} holds entries already. Import comes first, into a new directory: \
-                 history that arrives behind live entries would be too old",
+                "{} already holds entries: \
+                 import into a new directory, before feeding live entries",
                 data.display()
             )));
         }
@@ -312,7 +312,7 @@ impl Lines {
             text.push_str(&format!("  {code}: {}\n", count(*lines)));
         }
         if rejected > 0 {
-            text.push_str(&format!("  listed in {}\n", self.rejected.path().display()));
+            text.push_str(&format!("  rejected lines are in {}\n", self.rejected.path().display()));
         }
         print(&text);
     }
@@ -320,7 +320,7 @@ impl Lines {
 
 /// A read failure, with the number of lines read before it.
 fn read_failed(failure: Failure, line: u64) -> Error {
-    Error::Failed(format!("{failure} (behind line {line}); nothing was imported"))
+    Error::Failed(format!("{failure} (after line {line}); nothing was imported"))
 }
 
 /// Names the snapshot in the manifest: from now on it counts.

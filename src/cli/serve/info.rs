@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
         Error::Failed(
-            "the clock of this machine stands before 1970: entries are judged by their time"
+            "the system clock is before 1970: set it, because entries are checked against it"
                 .to_owned(),
         )
     })?;

@@ -13,7 +13,7 @@ use std::time::Instant;
 /// Returns false if a core ended before that.
 pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Failure> {
     if config.data.is_none() {
-        print_line("data: in memory only; all of it is lost when this process stops");
+        print_line("data: in memory only; it is lost when this process ends");
     }
     let (start, mut progress) = (Instant::now(), Some(ProgressMeter::new("loading")));
     let mut reports = vec![Report::default(); config.slices as usize];
@@ -49,7 +49,7 @@ fn describe(reports: &[Report], seconds: f64) -> String {
     let [bytes, users, replayed] =
         [sum(|report| report.bytes), sum(|report| report.users), sum(|report| report.replayed)];
     if bytes == 0 {
-        return "nothing in it yet".to_owned();
+        return "empty".to_owned();
     }
     let rate = |n: u64| count((n as f64 / seconds.max(1e-6)) as u64);
     let mut words = format!(
@@ -67,8 +67,8 @@ fn describe(reports: &[Report], seconds: f64) -> String {
     {
         let of = if reports.len() > 1 { format!(" of slice {slice}") } else { String::new() };
         words.push_str(&format!(
-            "; an unfinished write was cut from log-{segment}{of} at byte {offset}: \
-             nobody was told that it was done"
+            "; cut an unfinished write from log-{segment}{of} at byte {offset}: \
+             it was never acknowledged"
         ));
     }
     words

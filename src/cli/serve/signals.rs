@@ -18,7 +18,7 @@ pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
             controls.iter().for_each(Control::advance);
             print_line(match controls[0].command() {
                 Command::Serve | Command::Drain => {
-                    "draining: what has begun is finished; a second signal stops at once"
+                    "draining: requests in progress are finished; a second signal stops at once"
                 }
                 Command::Stop => "stopping",
             });

@@ -51,7 +51,7 @@ pub fn print_summary(ended: &[Ended], command: Command) {
     ));
     if counters.spilled_bytes > 0 {
         print_line(&format!(
-            "memory: {} MiB found no room in the cores' own regions",
+            "memory: {} MiB were allocated from the common heap because arenas were full",
             counters.spilled_bytes >> 20
         ));
     }
@@ -63,7 +63,7 @@ pub fn print_summary(ended: &[Ended], command: Command) {
     }
     if kept.writes > 0 {
         print_line(&format!(
-            "log: {} writes, {} segments begun, {} snapshots completed, {} given up",
+            "log: {} writes, {} segments begun, {} snapshots completed, {} failed",
             kept.writes, kept.segments, kept.snapshots, kept.failed_snapshots
         ));
     }

@@ -92,7 +92,8 @@ fn agree(versions: u64, booked: u64, read: u64) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "users' versions come to {versions}, the book counts {booked} entries, and {read} were read"
+        "entry counts differ: {versions} by users' versions, {booked} in the ledger, \
+         {read} read from the files"
     ))
 }
 
@@ -136,13 +137,13 @@ fn check_user(
     again.clear();
     user.store(image);
     let (loaded, bytes) = User::load(image, book.names().len() as u32)
-        .map_err(|error| format!("user {} breaks an invariant: {error}", id.0))?;
+        .map_err(|error| format!("user {}: {error}", id.0))?;
     loaded.store(again);
     if bytes != image.len() || again != image {
-        return Err(format!("user {} is not read as they are written", id.0));
+        return Err(format!("user {} does not read back as written", id.0));
     }
     if book.find(id) != Some(slot) {
-        return Err(format!("user {} is not found by their id", id.0));
+        return Err(format!("user {} is missing from the index", id.0));
     }
     Ok(())
 }

@@ -49,7 +49,7 @@ pub fn judged(error: directory::Error) -> Error {
             return error.into();
         }
         directory::Error::Manifest(path, why) => (path, what_is_wrong(*why)),
-        directory::Error::Missing(path) => (path, "it is missing".to_owned()),
+        directory::Error::Missing(path) => (path, "the file is missing".to_owned()),
     };
     Error::Fault(format!("{} at byte 0: {what}", path.display()))
 }
@@ -57,13 +57,13 @@ pub fn judged(error: directory::Error) -> Error {
 fn what_is_wrong(why: ManifestError) -> String {
     match why {
         ManifestError::Elsewhere(generation, slice) => {
-            format!("it is that of slice {slice} of generation {generation}")
+            format!("the manifest belongs to slice {slice} of generation {generation}")
         }
         ManifestError::Older(generation) => {
-            format!("it is an older manifest: generation {generation} came after it, and is there")
+            format!("the manifest is outdated: files of the newer generation {generation} exist")
         }
         ManifestError::Malformed | ManifestError::Version(_) | ManifestError::Hash(_) => {
-            "this is not a whole manifest: it was changed or damaged".to_owned()
+            "the manifest is damaged or was edited".to_owned()
         }
     }
 }

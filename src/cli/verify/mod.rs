@@ -25,15 +25,15 @@ use std::time::Instant;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXITS, after_help = EXITS)]
 pub struct Arguments {
-    /// Directory to check; no server may be using it
+    /// Directory to check; it must not be in use by a server
     #[arg(long, value_name = "DIR", env = "PURSER_DATA", default_value = "purser-data")]
     data: PathBuf,
 }
 
 const EXITS: &str = "\
-Exit codes: 0 sound, 3 a fault was found (its file and offset are printed),
-            1 it could not be checked (in use, not there, not readable, of another version), \
-2 the command line cannot be used";
+Exit codes: 0 sound, 3 damaged (the file and the offset are printed),
+            1 the check could not run (directory in use, missing, unreadable or of another
+            version), 2 the command line is invalid";
 
 /// Runs the check.
 pub fn run(arguments: &Arguments) -> Result<(), Error> {

@@ -19,7 +19,7 @@ pub fn slice(number: u32, checked: &Checked) -> String {
     if let Some((oldest, newest)) = summary.times {
         let time = |at: Millis| format!("{} ({} ms)", rfc3339(at), at.0);
         lines.push(format!(
-            "oldest      {}: the user whose latest entry is the oldest",
+            "oldest      {}: the latest entry of the least recently active user",
             time(oldest)
         ));
         lines.push(format!("newest      {}", time(newest)));
@@ -44,8 +44,8 @@ pub fn torn_write(checked: &Checked) -> Option<String> {
     let (segment, offset) = checked.report.cut?;
     let file = checked.path.join(File::Segment(segment).to_string());
     Some(format!(
-        "{} at byte {offset}: an unfinished write, which nobody was told was done; \
-         the next start leaves it out",
+        "{} at byte {offset}: an unfinished write that was never acknowledged; \
+         the next start cuts it",
         file.display()
     ))
 }
@@ -69,8 +69,8 @@ fn log(checked: &Checked) -> String {
     match found.manifest.first {
         0 => "none".to_owned(),
         first => format!(
-            "{} to {}: {} bytes, {} of them writes behind the snapshot; \
-             {} beyond it, {} that it holds; position {}",
+            "{} to {}: {} bytes, {} of them writes; {} replayed, \
+             {} already in the snapshot; log position {}",
             File::Segment(first),
             File::Segment(found.manifest.last),
             count(found.segments.iter().map(|&(_, bytes)| bytes).sum()),

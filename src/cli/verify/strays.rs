@@ -17,7 +17,7 @@ pub fn not_in_use(path: &Path) -> String {
 }
 
 fn foreign(path: &Path) -> String {
-    format!("{} is no part of the data", path.display())
+    format!("{} does not belong to the data and is ignored", path.display())
 }
 
 /// Notes the files of a slice that its manifest does not name. A file that no crash leaves behind

@@ -6,7 +6,7 @@ import (
 	"purser/peers/ledger"
 )
 
-// appendBalances appends the body of a balance answer; an empty currency keeps
+// appendBalances appends the body of a balance answer; an empty currency selects
 // all.
 func appendBalances(b []byte, user uint64, bal *ledger.Balances, currency string) []byte {
 	b = append(b, `{"user_id":"`...)

@@ -20,7 +20,7 @@ type read struct {
 	part span // where the answer is
 }
 
-// span is a piece of a buffer.
+// span is a range of a buffer.
 type span struct{ from, to int }
 
 // The members of an item, in the order in which they are judged.
@@ -54,8 +54,8 @@ func itemField(name []byte) int {
 	return -1
 }
 
-// batch is what reading a batch's body finds out, in one pass. Which failure
-// counts is decided when all of the text is known to be JSON.
+// batch is the result of parsing a batch's body in one pass. The failure to
+// report is chosen once the whole text is known to be JSON.
 type batch struct {
 	reads    []read
 	items    int
@@ -63,7 +63,7 @@ type batch struct {
 	wrong    fault // the first item with anything else wrong
 }
 
-// readBatch reads a batch's body.
+// readBatch parses a batch's body.
 func (r *reader) readBatch(body []byte, bt *batch) fault {
 	*bt = batch{reads: bt.reads[:0]}
 	i := skipSpace(body, 0)
@@ -160,7 +160,7 @@ func (r *reader) items(b []byte, i int, bt *batch) int {
 	return i
 }
 
-// fail notes the failure of the item at hand, if it is the first.
+// fail records the failure of the current item, if it is the first.
 func (bt *batch) fail(f fault) {
 	first := &bt.wrong
 	if f.code == InvalidJSON {
@@ -176,7 +176,7 @@ func (bt *batch) fail(f fault) {
 	*first = fault{f.code, field}
 }
 
-// item judges the members that the reader holds and adds a read to the batch.
+// item validates the members of the current item and adds a read to the batch.
 func (r *reader) item(bt *batch) {
 	var got [itemFields]*value
 	strange, repeated := false, false
@@ -233,9 +233,9 @@ func (r *reader) item(bt *batch) {
 	bt.reads = append(bt.reads, rd)
 }
 
-// judge judges an item's members in their order and fills rd.
+// judge validates an item's members in order and fills rd.
 func (r *reader) judge(got *[itemFields]*value, goodRead bool, rd *read) fault {
-	// A string's text, or why there is none.
+	// A string's text, or the reason why it is invalid.
 	text := func(n int) ([]byte, fault) {
 		if got[n] == nil {
 			return nil, fault{MissingField, itemNames[n]}
@@ -330,7 +330,7 @@ func (s *Service) batch(req *Request, res *Response) {
 }
 
 // answerChain appends the answers to all items of one user, the first of which
-// is reads[i]. They see one state.
+// is reads[i]. All see the same state.
 func (s *Service) answerChain(reads []read, i int, now int64, w *work, b []byte) []byte {
 	view, known := s.ledger.View(reads[i].user)
 	if known {
@@ -360,14 +360,14 @@ func (s *Service) answerChain(reads []read, i int, now int64, w *work, b []byte)
 	}
 }
 
-// chains finds the items of a batch that ask for the same user.
+// chains groups the items of a batch by user.
 type chains struct {
 	slots [2 * 1024]int16 // item + 1 by hash of its user
 }
 
 // link sets next and more of the reads.
 func (c *chains) link(reads []read) {
-	// Few items need few slots.
+	// A small batch needs few slots.
 	bits := 4
 	for 1<<bits < 2*len(reads) {
 		bits++

@@ -7,7 +7,9 @@ import (
 )
 
 func TestBatchFailures(t *testing.T) {
-	item := func(s string) string { return `{"requests":[{"user_id":"1","read":"balance"},` + s + `]}` }
+	item := func(s string) string {
+		return `{"requests":[{"user_id":"1","read":"balance"},` + s + `]}`
+	}
 	items := func(n int, s string) string {
 		return `{"requests":[` + strings.TrimSuffix(strings.Repeat(s+",", n), ",") + `]}`
 	}
@@ -75,21 +77,29 @@ func TestBatchFailures(t *testing.T) {
 		{item(`{"user_id":"1","read":null}`), InvalidField, "requests[1].read"},
 		{item(`{"user_id":"1","read":"nope","x":5}`), UnknownField, "requests[1].x"},
 		{item(`{"user_id":"1","read":"balance","window":"1h"}`), UnknownField, "requests[1].window"},
-		{item(`{"kind":"a","at_ms":5,"user_id":"01","read":"balance"}`), UnknownField, "requests[1].kind"},
+		{item(`{"kind":"a","at_ms":5,"user_id":"01","read":"balance"}`), UnknownField,
+			"requests[1].kind"},
 		{item(`{"at_ms":5,"x":1,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].at_ms"},
 		{item(`{"x":1,"at_ms":5,"user_id":"1","read":"balance"}`), UnknownField, "requests[1].x"},
-		{item(`{"user_id":"1","read":"balance","currency":"coin"}`), InvalidField, "requests[1].currency"},
+		{item(`{"user_id":"1","read":"balance","currency":"coin"}`), InvalidField,
+			"requests[1].currency"},
 		{item(`{"user_id":"1","read":"balance","currency":null}`), InvalidField, "requests[1].currency"},
 		{item(`{"user_id":"1","read":"stats"}`), MissingField, "requests[1].window"},
 		{item(`{"user_id":"1","read":"stats","window":24}`), InvalidField, "requests[1].window"},
 		{item(`{"user_id":"1","read":"stats","window":"1x"}`), InvalidWindow, "requests[1].window"},
 		{item(`{"user_id":"1","read":"stats","window":""}`), InvalidWindow, "requests[1].window"},
-		{item(`{"user_id":"1","read":"stats","window":"1h","at_ms":"5"}`), InvalidField, "requests[1].at_ms"},
-		{item(`{"user_id":"1","read":"stats","window":"1h","at_ms":-0}`), InvalidField, "requests[1].at_ms"},
-		{item(`{"user_id":"1","read":"stats","window":"1h","at_ms":5.0}`), InvalidField, "requests[1].at_ms"},
-		{item(`{"user_id":"1","read":"stats","window":"lifetime","at_ms":5,"currency":"x"}`), InvalidField, "requests[1].at_ms"},
-		{item(`{"user_id":"1","read":"stats","window":"1h","currency":"x","kind":"X"}`), InvalidField, "requests[1].currency"},
-		{item(`{"user_id":"1","read":"stats","window":"1h","kind":"X"}`), InvalidField, "requests[1].kind"},
+		{item(`{"user_id":"1","read":"stats","window":"1h","at_ms":"5"}`), InvalidField,
+			"requests[1].at_ms"},
+		{item(`{"user_id":"1","read":"stats","window":"1h","at_ms":-0}`), InvalidField,
+			"requests[1].at_ms"},
+		{item(`{"user_id":"1","read":"stats","window":"1h","at_ms":5.0}`), InvalidField,
+			"requests[1].at_ms"},
+		{item(`{"user_id":"1","read":"stats","window":"lifetime","at_ms":5,"currency":"x"}`),
+			InvalidField, "requests[1].at_ms"},
+		{item(`{"user_id":"1","read":"stats","window":"1h","currency":"x","kind":"X"}`), InvalidField,
+			"requests[1].currency"},
+		{item(`{"user_id":"1","read":"stats","window":"1h","kind":"X"}`), InvalidField,
+			"requests[1].kind"},
 		{item(`{"user_id":"1"},{"x":1}`), MissingField, "requests[1].read"},
 		{item(`{"user_id":"1"},{"x":1,"x":1}`), InvalidJSON, "requests[2].x"},
 	}
@@ -112,7 +122,8 @@ func TestBatchReads(t *testing.T) {
 		{"user_id":"7","read":"balance","currency":"USD"} ] } `
 	want := []read{
 		{user: 1<<64 - 1},
-		{user: 7, stats: true, question: question{windowMs: 7 * 86400000, hasAt: true, atMs: 5, currency: "COIN", kind: "gift"}},
+		{user: 7, stats: true, question: question{windowMs: 7 * 86400000, hasAt: true, atMs: 5,
+			currency: "COIN", kind: "gift"}},
 		{user: 7, stats: true},
 		{user: 7, question: question{currency: "USD"}},
 	}

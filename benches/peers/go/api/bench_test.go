@@ -25,8 +25,10 @@ func benchService(tb testing.TB) *Service {
 			if i%2 == 0 {
 				direction = "credit"
 			}
-			fmt.Fprintf(&b, `{"entry_id":"%d","user_id":"%d","currency":"%s","kind":"%s","direction":"%s","amount":%d,"at_ms":%d}`+"\n",
-				user*1000+i, user, []string{"COIN", "DIAMOND", "USD"}[i%3], []string{"gift_sent", "topup"}[i/3%2], direction, i*7, testNow-int64(60-i)*3600_000)
+			fmt.Fprintf(&b, `{"entry_id":"%d","user_id":"%d","currency":"%s","kind":"%s",`+
+				`"direction":"%s","amount":%d,"at_ms":%d}`+"\n",
+				user*1000+i, user, []string{"COIN", "DIAMOND", "USD"}[i%3],
+				[]string{"gift_sent", "topup"}[i/3%2], direction, i*7, testNow-int64(60-i)*3600_000)
 		}
 		if do(s, &res, "POST", "/v1/entries", b.String()); string(res.Body) != accepted(60) {
 			tb.Fatalf("%s", res.Body)
@@ -35,7 +37,7 @@ func benchService(tb testing.TB) *Service {
 	return s
 }
 
-// benchRead asks for one read of ever other users and checks the answers.
+// benchRead repeats one kind of read over changing users and checks the answers.
 func benchRead(b *testing.B, path, query string) {
 	s := benchService(b)
 	var reqs []Request
@@ -44,7 +46,8 @@ func benchRead(b *testing.B, path, query string) {
 	for user := 1; user <= 1000; user++ {
 		req := Request{Method: "GET", Path: fmt.Sprintf(path, user), RawQuery: query}
 		s.Handle(&req, &res)
-		if res.Status != 200 || !strings.HasPrefix(string(res.Body), fmt.Sprintf(`{"user_id":"%d","version":60,`, user)) || len(res.Body) < 200 {
+		if res.Status != 200 || !strings.HasPrefix(string(res.Body),
+			fmt.Sprintf(`{"user_id":"%d","version":60,`, user)) || len(res.Body) < 200 {
 			b.Fatalf("%d %s", res.Status, res.Body)
 		}
 		reqs = append(reqs, req)
@@ -97,11 +100,13 @@ func BenchmarkBatch100(b *testing.B) {
 	}
 }
 
-// feedLines returns n entries of a thousand users, with UUIDs counted from start.
+// feedLines returns n entries of a thousand users, with UUIDs numbered from start.
 func feedLines(start, n int) []byte {
 	var b []byte
 	for i := start; i < start+n; i++ {
-		b = fmt.Appendf(b, `{"entry_id":"0192f0c1-7d3a-7cc1-9a55-%012x","user_id":"%d","currency":"COIN","kind":"gift_sent","direction":"debit","amount":%d,"at_ms":%d,"state":"posted"}`+"\n",
+		b = fmt.Appendf(b, `{"entry_id":"0192f0c1-7d3a-7cc1-9a55-%012x","user_id":"%d",`+
+			`"currency":"COIN","kind":"gift_sent","direction":"debit","amount":%d,"at_ms":%d,`+
+			`"state":"posted"}`+"\n",
 			i, 1+i%1000, i%5000, testNow+int64(i/1000))
 	}
 	return b
@@ -128,9 +133,9 @@ func BenchmarkFeedLine(b *testing.B) {
 	}
 }
 
-// BenchmarkReadLine reads one line without applying it, and compares with what
-// the libraries take to decode it into a struct or to walk it, neither of which
-// finds out all that the contract asks for.
+// BenchmarkReadLine parses one line without applying it, and compares that with
+// decoding it into a struct or walking it with the libraries, neither of which
+// makes all checks of the contract.
 func BenchmarkReadLine(b *testing.B) {
 	line := feedLines(7, 1)
 	line = line[:len(line)-1]
@@ -146,7 +151,8 @@ func BenchmarkReadLine(b *testing.B) {
 		State     *string `json:"state"`
 		PendingID *string `json:"pending_id"`
 	}
-	strict := sonic.Config{DisallowUnknownFields: true, CaseSensitive: true, ValidateString: true}.Froze()
+	strict := sonic.Config{DisallowUnknownFields: true, CaseSensitive: true,
+		ValidateString: true}.Froze()
 	decode := func(unmarshal Unmarshal) func() bool {
 		return func() bool {
 			var e shape
@@ -182,7 +188,7 @@ func BenchmarkReadLine(b *testing.B) {
 	}
 }
 
-// walker counts what a walk meets: one object, and the names and values in it.
+// walker counts what a walk visits: one object, and its names and values.
 type walker struct{ tokens int }
 
 func (w *walker) token() error                         { w.tokens++; return nil }

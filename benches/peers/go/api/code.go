@@ -30,7 +30,7 @@ const (
 	HTTPVersionNotSupported
 	InsufficientStorage
 
-	// From here on: verdicts on one entry, which have no status of their own.
+	// Verdicts on single entries follow; they have no status of their own.
 
 	AmountNegative
 	EntryInFuture
@@ -47,7 +47,7 @@ const (
 	codeCount
 )
 
-// meaning is a row of the table: what a code always says.
+// meaning is a row of the table: the constants of a code.
 type meaning struct {
 	name   string
 	status int
@@ -61,55 +61,55 @@ var meanings = [codeCount]meaning{
 	InvalidParameter: {"invalid_parameter", 400, "Bad Request",
 		"A parameter is unknown, repeated, empty or has a value that is not allowed."},
 	InvalidWindow: {"invalid_window", 400, "Bad Request",
-		"The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d."},
+		"The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h or 7d."},
 	InvalidJSON: {"invalid_json", 400, "Bad Request",
-		"The text is not one JSON object as RFC 8259 has it, or repeats a member."},
+		"The text is not one valid JSON object (RFC 8259), or it repeats a member."},
 	UnknownField: {"unknown_field", 400, "Bad Request",
-		"This member is not known here."},
+		"This member is unknown."},
 	MissingField: {"missing_field", 400, "Bad Request",
-		"A member that is needed is missing."},
+		"A required member is missing."},
 	InvalidField: {"invalid_field", 400, "Bad Request",
-		"The member's value has the wrong type, form or range, or does not belong here."},
+		"The member's value has the wrong type, format or range, or the member is not allowed here."},
 	NotFound: {"not_found", 404, "Not Found",
 		"There is nothing at this path."},
 	UserNotFound: {"user_not_found", 404, "Not Found",
 		"No entry of this user has been accepted."},
 	MethodNotAllowed: {"method_not_allowed", 405, "Method Not Allowed",
-		"This path does not take that method."},
+		"This path does not support that method: see the allow header."},
 	RequestTimeout: {"request_timeout", 408, "Request Timeout",
-		"The request was not finished in time."},
+		"The rest of the request did not arrive in time."},
 	ContentTooLarge: {"content_too_large", 413, "Content Too Large",
-		"The body is larger than this path takes."},
+		"The body is larger than this path accepts."},
 	TooManyItems: {"too_many_items", 413, "Content Too Large",
-		"The body holds more items than one request may."},
+		"The body has more items than one request may have."},
 	URITooLong: {"uri_too_long", 414, "URI Too Long",
-		"The request target is longer than this server takes."},
+		"The request target is longer than this server accepts."},
 	UnsupportedMediaType: {"unsupported_media_type", 415, "Unsupported Media Type",
-		"This path takes another content type, without content coding."},
+		"This path does not accept the body's content type or content coding."},
 	ExpectationFailed: {"expectation_failed", 417, "Expectation Failed",
-		"The only expectation known here is 100-continue."},
+		"The only supported expectation is 100-continue."},
 	HeaderFieldsTooLarge: {"header_fields_too_large", 431, "Request Header Fields Too Large",
-		"The header is larger than this server takes."},
+		"The request header is larger than this server accepts."},
 	UnsupportedTransferCoding: {"unsupported_transfer_coding", 501, "Not Implemented",
-		"The only transfer coding known here is chunked."},
+		"The only supported transfer coding is chunked."},
 	Overloaded: {"overloaded", 503, "Service Unavailable",
-		"This server is at its limit: send the request again later."},
+		"This server is overloaded: send the request again later."},
 	Draining: {"draining", 503, "Service Unavailable",
 		"This server is shutting down: send the request elsewhere."},
 	HTTPVersionNotSupported: {"http_version_not_supported", 505, "HTTP Version Not Supported",
 		"This server speaks HTTP/1.1 and HTTP/1.0."},
 	InsufficientStorage: {"insufficient_storage", 507, "Insufficient Storage",
-		"This server has no room for the entry: send it again later."},
+		"This server is out of memory or disk space for new entries: send the entry again later."},
 	AmountNegative: {name: "amount_negative",
-		detail: "An amount is never negative: the direction says which way it goes."},
+		detail: "The amount is negative: send a positive one with direction debit or credit."},
 	EntryInFuture: {name: "entry_in_future",
-		detail: "The entry is booked more than one hour ahead of this server's clock."},
+		detail: "The booking time is more than one hour ahead of this server's clock."},
 	EntryTooOld: {name: "entry_too_old",
-		detail: "The entry is booked more than 24 hours before this user's latest entry."},
+		detail: "The booking time is more than 24 hours before this user's latest entry."},
 	EntryIDConflict: {name: "entry_id_conflict",
-		detail: "This user already has another entry of that id."},
+		detail: "This user already has a different entry with that id."},
 	PendingNotFound: {name: "pending_not_found",
-		detail: "This user has no open hold of that id."},
+		detail: "This user has no open hold with that id."},
 	PendingAmountExceeded: {name: "pending_amount_exceeded",
 		detail: "The settlement is larger than its hold."},
 	TooManyCurrencies: {name: "too_many_currencies",
@@ -119,21 +119,21 @@ var meanings = [codeCount]meaning{
 	TooManyHolds: {name: "too_many_holds",
 		detail: "This user already has 1,024 open holds."},
 	TooManyRecent: {name: "too_many_recent",
-		detail: "This user already has 1,048,576 entries within the dedup horizon."},
+		detail: "This user already has 1,048,576 entries in the dedup window of 24 hours."},
 	BalanceOverflow: {name: "balance_overflow",
-		detail: "A balance or a lifetime sum would leave the range of a 64-bit integer."},
+		detail: "A balance or a lifetime sum would overflow a 64-bit integer."},
 }
 
-// fault is a code with the field that is to blame.
+// fault is a code and the field that it names.
 type fault struct {
 	code  Code
 	field string
 }
 
-// maxEcho is how much of a caller's name an answer repeats.
+// maxEcho is the longest client-supplied name that an answer repeats, in bytes.
 const maxEcho = 64
 
-// echo returns a caller's name if an answer can repeat it as it is, else "".
+// echo returns a client-supplied name if it needs no escaping, else "".
 func echo(name []byte) string {
 	if len(name) == 0 || len(name) > maxEcho {
 		return ""

@@ -49,7 +49,7 @@ func entryField(name []byte) int {
 	return -1
 }
 
-// entry reads one line of a feed into e, whose strings may point into the line.
+// entry parses one line of a feed into e, whose strings may point into the line.
 // It also returns the entry's id as it was sent, if that is valid.
 func (r *reader) entry(line []byte, e *ledger.Entry) (id []byte, f fault) {
 	i := skipSpace(line, 0)
@@ -100,7 +100,7 @@ func (r *reader) entry(line []byte, e *ledger.Entry) (id []byte, f fault) {
 	return id, fault{}
 }
 
-// fields judges the members of an entry in their order and fills e. It returns
+// fields validates the members of an entry in order and fills e. It returns
 // the first failure.
 func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) (Code, int) {
 	settlement := got[entryPending] != nil
@@ -126,7 +126,7 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 	}
 
 	if settlement {
-		// The hold says which currency, kind and direction it is.
+		// The hold has the currency, kind and direction.
 		for n := entryCurrency; n <= entryDirection; n++ {
 			if got[n] != nil {
 				return InvalidField, n
@@ -193,7 +193,7 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 	return None, 0
 }
 
-// group judges currency, kind and direction of an entry that needs them.
+// group validates currency, kind and direction of an entry that needs them.
 func (r *reader) group(got *[entryFields]*value, e *ledger.Entry) (Code, int) {
 	for n := entryCurrency; n <= entryDirection; n++ {
 		if got[n] == nil {
@@ -227,7 +227,7 @@ func (r *reader) group(got *[entryFields]*value, e *ledger.Entry) (Code, int) {
 	return None, 0
 }
 
-// borrowed returns b as a string without copying. It stands while b does.
+// borrowed returns b as a string without copying. It is valid as long as b.
 func borrowed(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }

@@ -13,7 +13,8 @@ import (
 // libraries are the JSON libraries that the servers use.
 var libraries = map[string]Unmarshal{"encoding/json": json.Unmarshal, "sonic": sonic.Unmarshal}
 
-const goodEntry = `"entry_id":"7","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"debit","amount":500,"at_ms":1763900000000`
+const goodEntry = `"entry_id":"7","user_id":"42","currency":"COIN","kind":"gift_sent",` +
+	`"direction":"debit","amount":500,"at_ms":1763900000000`
 
 // without returns an entry that lacks a member, and has more instead.
 func without(name, more string) string {
@@ -139,13 +140,17 @@ func TestEntryFailures(t *testing.T) {
 		{`{` + settle + `,"state":"voided","amount":-5}`, InvalidField, "amount", "8"},
 		{`{` + settle + `,"state":"pending","amount":1}`, InvalidField, "state", "8"},
 		{`{` + settle + `,"state":5,"amount":1}`, InvalidField, "state", "8"},
-		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":5}`, InvalidField, "pending_id", "8"},
-		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":"05"}`, InvalidField, "pending_id", "8"},
-		{`{"entry_id":"8","user_id":"42","at_ms":5,"state":"voided","pending_id":null}`, InvalidField, "pending_id", "8"},
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":5}`, InvalidField,
+			"pending_id", "8"},
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":"05"}`, InvalidField,
+			"pending_id", "8"},
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"state":"voided","pending_id":null}`, InvalidField,
+			"pending_id", "8"},
 
 		// The id is echoed as it was sent, decoded.
 		{`{"entry_id":"\u0037"}`, MissingField, "user_id", "7"},
-		{`{"entry_id":"0192F0C1-7d3a-7cc1-9a55-0242AC120002"}`, MissingField, "user_id", "0192F0C1-7d3a-7cc1-9a55-0242AC120002"},
+		{`{"entry_id":"0192F0C1-7d3a-7cc1-9a55-0242AC120002"}`, MissingField, "user_id",
+			"0192F0C1-7d3a-7cc1-9a55-0242AC120002"},
 	}
 	for name, unmarshal := range libraries {
 		r := reader{unmarshal: unmarshal}
@@ -167,7 +172,8 @@ func TestEntryValues(t *testing.T) {
 	hold.Action = ledger.Hold
 	large.Amount = 1<<63 - 1
 	last.AtMs = maxTime
-	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: 42, Amount: 0, AtMs: 5, Action: ledger.Settle, Hold: ledger.ID{Lo: 7}}
+	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: 42, Amount: 0, AtMs: 5, Action: ledger.Settle,
+		Hold: ledger.ID{Lo: 7}}
 	void := settle
 	void.Action = ledger.Void
 	for name, unmarshal := range libraries {
@@ -185,14 +191,17 @@ func TestEntryValues(t *testing.T) {
 			{without("amount", `"amount":9223372036854775807`), large},
 			{without("at_ms", `"at_ms":253402300799999`), last},
 			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0}`, settle},
-			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"state":"posted"}`, settle},
+			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"state":"posted"}`,
+				settle},
 			{`{"pending_id":"7","entry_id":"8","user_id":"42","at_ms":5,"state":"voided"}`, void},
 		} {
-			// What an earlier line left must not shine through.
-			e := ledger.Entry{ID: ledger.ID{Hi: 9}, Currency: "OLD", Kind: "old", Direction: ledger.Debit, Amount: 9, Action: ledger.Void, Hold: ledger.ID{Hi: 9}}
+			// Values of an earlier line must not leak into this one.
+			e := ledger.Entry{ID: ledger.ID{Hi: 9}, Currency: "OLD", Kind: "old", Direction: ledger.Debit,
+				Amount: 9, Action: ledger.Void, Hold: ledger.ID{Hi: 9}}
 			_, f := r.entry([]byte(c.line), &e)
 			if f.code != None || e != c.want {
-				t.Errorf("%s: %q: got %+v (%s %s), want %+v", name, c.line, e, meanings[f.code].name, f.field, c.want)
+				t.Errorf("%s: %q: got %+v (%s %s), want %+v", name, c.line, e, meanings[f.code].name, f.field,
+					c.want)
 			}
 		}
 	}

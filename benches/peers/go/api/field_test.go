@@ -14,9 +14,12 @@ func TestParseUint(t *testing.T) {
 		ok   bool
 	}{
 		{"0", 0, true}, {"42", 42, true}, {"18446744073709551615", 1<<64 - 1, true},
-		{"9999999999999999999", 9999999999999999999, true}, {"10000000000000000000", 10000000000000000000, true},
-		{"18446744073709551616", 0, false}, {"99999999999999999999", 0, false}, {"100000000000000000000", 0, false},
-		{"", 0, false}, {"00", 0, false}, {"042", 0, false}, {"-1", 0, false}, {"+1", 0, false}, {" 1", 0, false},
+		{"9999999999999999999", 9999999999999999999, true},
+		{"10000000000000000000", 10000000000000000000, true},
+		{"18446744073709551616", 0, false}, {"99999999999999999999", 0, false},
+		{"100000000000000000000", 0, false},
+		{"", 0, false}, {"00", 0, false}, {"042", 0, false}, {"-1", 0, false}, {"+1", 0, false},
+		{" 1", 0, false},
 		{"1 ", 0, false}, {"1.0", 0, false}, {"1e3", 0, false}, {"x", 0, false}, {"１", 0, false},
 	} {
 		got, ok := parseUint([]byte(c.text))
@@ -40,7 +43,8 @@ func TestParseID(t *testing.T) {
 		{"999999999999999999999999999999999999999", ledger.ID{}, false},
 		{"1000000000000000000000000000000000000000", ledger.ID{}, false},
 		{"00000000-0000-0000-0000-000000000001", ledger.ID{Lo: 1}, true},
-		{"0192F0c1-7d3a-7Cc1-9A55-0242ac12000f", ledger.ID{Hi: 0x0192f0c17d3a7cc1, Lo: 0x9a550242ac12000f}, true},
+		{"0192F0c1-7d3a-7Cc1-9A55-0242ac12000f", ledger.ID{Hi: 0x0192f0c17d3a7cc1,
+			Lo: 0x9a550242ac12000f}, true},
 		{strings.Repeat("1", 32), ledger.ID{Hi: 0x8c3defb1ed, Lo: 0xb984fe2ac71c71c7}, true},
 		{"0192f0c17d3a7cc19a550242ac12000f", ledger.ID{}, false},
 		{"{0192f0c1-7d3a-7cc1-9a55-0242ac12000f}", ledger.ID{}, false},
@@ -48,8 +52,10 @@ func TestParseID(t *testing.T) {
 		{"0192f0c1-7d3a-7cc1-9a55-0242ac12000g", ledger.ID{}, false},
 		{"0192f0c1-7d3a-7cc1-9a55-0242ac12000", ledger.ID{}, false},
 		{"0192f0c1-7d3a-7cc1-9a55--242ac12000f", ledger.ID{}, false},
-		{"", ledger.ID{}, false}, {"01", ledger.ID{}, false}, {"-1", ledger.ID{}, false}, {"a", ledger.ID{}, false},
-		{"0" + strings.Repeat("1", 25), ledger.ID{}, false}, {strings.Repeat("1", 25) + "x", ledger.ID{}, false},
+		{"", ledger.ID{}, false}, {"01", ledger.ID{}, false}, {"-1", ledger.ID{}, false},
+		{"a", ledger.ID{}, false},
+		{"0" + strings.Repeat("1", 25), ledger.ID{}, false},
+		{strings.Repeat("1", 25) + "x", ledger.ID{}, false},
 	} {
 		got, ok := parseID([]byte(c.text))
 		if ok != c.ok || ok && got != c.want {
@@ -65,13 +71,18 @@ func TestParseWindow(t *testing.T) {
 		want int64
 		ok   bool
 	}{
-		{"lifetime", 0, true}, {"15m", 15 * minute, true}, {"24h", 1440 * minute, true}, {"1d", 1440 * minute, true},
+		{"lifetime", 0, true}, {"15m", 15 * minute, true}, {"24h", 1440 * minute, true},
+		{"1d", 1440 * minute, true},
 		{"1440m", 1440 * minute, true}, {"400d", 576000 * minute, true}, {"9600h", 576000 * minute, true},
 		{"576000m", 576000 * minute, true}, {"45m", 45 * minute, true},
-		{"", 0, false}, {"m", 0, false}, {"0m", 0, false}, {"0d", 0, false}, {"10m", 0, false}, {"16m", 0, false},
-		{"015m", 0, false}, {"401d", 0, false}, {"9601h", 0, false}, {"576015m", 0, false}, {"1000000m", 0, false},
-		{"999999d", 0, false}, {"15", 0, false}, {"15s", 0, false}, {"15M", 0, false}, {"1w", 0, false}, {"-15m", 0, false},
-		{"+15m", 0, false}, {"1.5h", 0, false}, {" 15m", 0, false}, {"15m ", 0, false}, {"1h30m", 0, false}, {"Lifetime", 0, false},
+		{"", 0, false}, {"m", 0, false}, {"0m", 0, false}, {"0d", 0, false}, {"10m", 0, false},
+		{"16m", 0, false},
+		{"015m", 0, false}, {"401d", 0, false}, {"9601h", 0, false}, {"576015m", 0, false},
+		{"1000000m", 0, false},
+		{"999999d", 0, false}, {"15", 0, false}, {"15s", 0, false}, {"15M", 0, false}, {"1w", 0, false},
+		{"-15m", 0, false},
+		{"+15m", 0, false}, {"1.5h", 0, false}, {" 15m", 0, false}, {"15m ", 0, false},
+		{"1h30m", 0, false}, {"Lifetime", 0, false},
 		{"99999999999999999999m", 0, false},
 	} {
 		got, ok := parseWindow([]byte(c.text))
@@ -87,9 +98,12 @@ func TestNames(t *testing.T) {
 		currency, kind bool
 	}{
 		{"USD", true, false}, {"COIN", true, false}, {"DIAMONDS", true, false}, {"A00", true, false},
-		{"US", false, false}, {"DIAMONDSX", false, false}, {"0AB", false, false}, {"usd", false, true}, {"USd", false, false},
-		{"US_", false, false}, {"", false, false}, {"a", false, true}, {"gift_sent", false, true}, {"a9_", false, true},
-		{"_a", false, false}, {"9a", false, false}, {"a-b", false, false}, {"é", false, false}, {"a\x00", false, false},
+		{"US", false, false}, {"DIAMONDSX", false, false}, {"0AB", false, false}, {"usd", false, true},
+		{"USd", false, false},
+		{"US_", false, false}, {"", false, false}, {"a", false, true}, {"gift_sent", false, true},
+		{"a9_", false, true},
+		{"_a", false, false}, {"9a", false, false}, {"a-b", false, false}, {"é", false, false},
+		{"a\x00", false, false},
 		{strings.Repeat("a", 32), false, true}, {strings.Repeat("a", 33), false, false},
 	} {
 		if got := isCurrency([]byte(c.text)); got != c.currency {

@@ -2,7 +2,7 @@ package api
 
 import "strconv"
 
-// problemHeads and rejectedHeads are what comes before a fault's field in a
+// problemHeads and rejectedHeads are the bytes before a fault's field in a
 // problem body and in a feed's result.
 var problemHeads, rejectedHeads = heads()
 
@@ -29,8 +29,8 @@ func heads() (problems, rejected [codeCount][]byte) {
 	return problems, rejected
 }
 
-// appendProblem appends a problem body without its closing brace. Fields hold
-// nothing that JSON would escape.
+// appendProblem appends a problem body without its closing brace. Fields
+// need no JSON escaping.
 func appendProblem(b []byte, f fault) []byte {
 	b = append(b, problemHeads[f.code]...)
 	b = append(b, f.field...)
@@ -44,8 +44,7 @@ func (res *Response) refuse(f fault) {
 	res.Body = append(appendProblem(res.Body[:0], f), '}')
 }
 
-// Refuse makes the answer the problem of a code of the HTTP layer, where no
-// field is to blame.
+// Refuse makes the answer a problem with a code of the HTTP layer and no field.
 func (res *Response) Refuse(c Code) {
 	res.reset()
 	res.refuse(fault{code: c})

@@ -2,7 +2,7 @@ package api
 
 import "strings"
 
-// question is what one read asks, apart from the user.
+// question is one read without its user.
 type question struct {
 	currency string // "" is any
 	kind     string
@@ -39,8 +39,8 @@ func paramOf(name string) params {
 	return 0
 }
 
-// readQuery reads a query that may have the known parameters, in their order of
-// appearance. A query that may have a window needs one.
+// readQuery parses a query with the known parameters, in their order of
+// appearance. If a window is among them, it is required.
 func readQuery(raw string, known params, q *question) fault {
 	*q = question{}
 	var seen params
@@ -91,8 +91,8 @@ func readQuery(raw string, known params, q *question) fault {
 	return fault{}
 }
 
-// unescape decodes the percent escapes of a query's name or value. A plus is a
-// plus.
+// unescape decodes the percent escapes of a query's name or value. A plus
+// stays a plus.
 func unescape(s string) (string, bool) {
 	i := strings.IndexByte(s, '%')
 	if i < 0 {

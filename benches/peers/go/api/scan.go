@@ -6,10 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deep arrays and objects may be nested, the outermost counted.
+// maxDepth is the deepest nesting of arrays and objects, including the outermost.
 const maxDepth = 128
 
-// broken is the position that a scan returns for text that is not JSON.
+// broken is the position that a scan returns for invalid JSON.
 const broken = -1
 
 // skipSpace returns the position of the first byte from i on that is not white
@@ -35,8 +35,8 @@ const (
 
 // scanString scans a string from the byte after its opening quote. It returns
 // the position of the closing quote and whether escapes come before it. The
-// string is valid UTF-8 without control bytes, and its escapes make no lone
-// surrogate.
+// string is valid UTF-8 without control bytes, and its escapes contain no
+// lone surrogate.
 func scanString(b []byte, i int) (end int, escaped bool) {
 	for i < len(b) {
 		if len(b)-i >= 8 {

@@ -27,7 +27,7 @@ func New(l *ledger.Ledger, unmarshal Unmarshal) *Service {
 	return &Service{l, unmarshal, func() int64 { return time.Now().UnixMilli() }}
 }
 
-// Request is what a server got. Handle keeps nothing of it.
+// Request is what a server received. Handle keeps nothing of it.
 type Request struct {
 	Method          string
 	Path            string // as it was sent, not decoded
@@ -40,8 +40,8 @@ type Request struct {
 }
 
 // Response is what a server sends. An empty ContentType, ETag or Allow is not
-// sent. It holds memory that Handle works in and is meant to be used again: what
-// it points to stands until then.
+// sent. It owns Handle's working memory and is meant for reuse: its contents are
+// valid until then.
 type Response struct {
 	Status      int
 	ContentType string
@@ -229,7 +229,7 @@ func isMediaType(contentType, mediaType string) bool {
 	return strings.EqualFold(strings.Trim(got, " \t"), mediaType)
 }
 
-// isCoded reports whether a list of content codings has one that codes.
+// isCoded reports whether a list of content codings has one other than identity.
 func isCoded(codings string) bool {
 	for coding := range strings.SplitSeq(codings, ",") {
 		coding = strings.Trim(coding, " \t")

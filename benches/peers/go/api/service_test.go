@@ -11,14 +11,14 @@ import (
 
 const testNow = 1763900000000
 
-// newService returns a service over an empty ledger with a clock that stands.
+// newService returns a service over an empty ledger with a fixed clock.
 func newService() *Service {
 	s := New(ledger.New(), json.Unmarshal)
 	s.now = func() int64 { return testNow }
 	return s
 }
 
-// do sends one request with the content type that its path takes.
+// do sends one request with the content type of its path.
 func do(s *Service, res *Response, method, target, body string) *Response {
 	req := Request{Method: method, Body: []byte(body)}
 	req.Path, req.RawQuery = SplitTarget(target)
@@ -32,18 +32,20 @@ func do(s *Service, res *Response, method, target, body string) *Response {
 	return res
 }
 
-// post feeds lines and wants an answer.
+// post feeds lines and compares the answer.
 func post(t *testing.T, s *Service, want string, lines ...string) {
 	t.Helper()
 	res := do(s, new(Response), "POST", "/v1/entries", strings.Join(lines, "\n"))
-	if got := string(res.Body); res.Status != 200 || res.ContentType != "application/json" || got != want {
+	if got := string(res.Body); res.Status != 200 || res.ContentType != "application/json" ||
+		got != want {
 		t.Fatalf("got %d %s\n%s, want\n%s", res.Status, res.ContentType, got, want)
 	}
 }
 
 // line returns an entry of user 42.
 func line(id int, currency, kind, direction string, amount int64, atMs int64, state string) string {
-	return fmt.Sprintf(`{"entry_id":"%d","user_id":"42","currency":"%s","kind":"%s","direction":"%s","amount":%d,"at_ms":%d,"state":"%s"}`,
+	return fmt.Sprintf(`{"entry_id":"%d","user_id":"42","currency":"%s","kind":"%s",`+
+		`"direction":"%s","amount":%d,"at_ms":%d,"state":"%s"}`,
 		id, currency, kind, direction, amount, atMs, state)
 }
 
@@ -53,7 +55,8 @@ func accepted(n int) string {
 
 // rejected returns the answer to one line that is rejected.
 func rejected(id, code, field, detail string) string {
-	return fmt.Sprintf(`{"accepted":0,"duplicates":0,"rejected":1,"results":[{"index":0,"entry_id":"%s","status":"rejected","code":"%s","field":"%s","detail":"%s"}]}`,
+	return fmt.Sprintf(`{"accepted":0,"duplicates":0,"rejected":1,"results":[{"index":0,`+
+		`"entry_id":"%s","status":"rejected","code":"%s","field":"%s","detail":"%s"}]}`,
 		id, code, field, detail)
 }
 
@@ -64,35 +67,45 @@ func TestFeedAnswers(t *testing.T) {
 	post(t, s, accepted(1), entry)
 	// One final line feed ends the last line; more are empty lines.
 	post(t, s, `{"accepted":1,"duplicates":1,"rejected":3,"results":[`+
-		`{"index":0,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},`+
+		`{"index":0,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The `+
+		`text is not one valid JSON object (RFC 8259), or it repeats a member."},`+
 		`{"index":1,"entry_id":"1","status":"duplicate"},`+
-		`{"index":3,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The text is not one JSON object as RFC 8259 has it, or repeats a member."},`+
-		`{"index":4,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount","detail":"An amount is never negative: the direction says which way it goes."}]}`,
-		"", entry, line(2, "COIN", "gift_sent", "debit", 5, testNow, "posted"), "", line(9, "COIN", "gift_sent", "debit", -5, testNow, "posted"), "")
+		`{"index":3,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The `+
+		`text is not one valid JSON object (RFC 8259), or it repeats a member."},`+
+		`{"index":4,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount",`+
+		`"detail":"The amount is negative: send a positive one with direction debit or credit."}]}`,
+		"", entry, line(2, "COIN", "gift_sent", "debit", 5, testNow, "posted"), "",
+		line(9, "COIN", "gift_sent", "debit", -5, testNow, "posted"), "")
 	post(t, s, rejected("", "invalid_json", "", meanings[InvalidJSON].detail), "\n")
-	post(t, s, `{"accepted":0,"duplicates":1,"rejected":0,"results":[{"index":0,"entry_id":"1","status":"duplicate"}]}`,
+	post(t, s, `{"accepted":0,"duplicates":1,"rejected":0,"results":[{"index":0,"entry_id":"1",`+
+		`"status":"duplicate"}]}`,
 		strings.Replace(entry, `"1"`, `"\u0031"`, 1)+"\r")
 }
 
-// TestVerdicts provokes each code of the feed and compares the whole answer.
+// TestVerdicts triggers each code of the feed and compares the whole answer.
 func TestVerdicts(t *testing.T) {
 	const day = 86400000
 	details := map[string]string{
-		"invalid_json":            "The text is not one JSON object as RFC 8259 has it, or repeats a member.",
-		"unknown_field":           "This member is not known here.",
-		"missing_field":           "A member that is needed is missing.",
-		"invalid_field":           "The member's value has the wrong type, form or range, or does not belong here.",
-		"amount_negative":         "An amount is never negative: the direction says which way it goes.",
-		"entry_in_future":         "The entry is booked more than one hour ahead of this server's clock.",
-		"entry_too_old":           "The entry is booked more than 24 hours before this user's latest entry.",
-		"entry_id_conflict":       "This user already has another entry of that id.",
-		"pending_not_found":       "This user has no open hold of that id.",
+		"invalid_json": "The text is not one valid JSON object (RFC 8259), or it repeats a " +
+			"member.",
+		"unknown_field": "This member is unknown.",
+		"missing_field": "A required member is missing.",
+		"invalid_field": "The member's value has the wrong type, format or range, or the " +
+			"member is not allowed here.",
+		"amount_negative": "The amount is negative: send a positive one with direction debit " +
+			"or credit.",
+		"entry_in_future": "The booking time is more than one hour ahead of this server's clock.",
+		"entry_too_old": "The booking time is more than 24 hours before this user's latest " +
+			"entry.",
+		"entry_id_conflict":       "This user already has a different entry with that id.",
+		"pending_not_found":       "This user has no open hold with that id.",
 		"pending_amount_exceeded": "The settlement is larger than its hold.",
 		"too_many_currencies":     "This user already has 16 currencies.",
 		"too_many_groups":         "This user already has 256 groups of currency, kind and direction.",
 		"too_many_holds":          "This user already has 1,024 open holds.",
-		"too_many_recent":         "This user already has 1,048,576 entries within the dedup horizon.",
-		"balance_overflow":        "A balance or a lifetime sum would leave the range of a 64-bit integer.",
+		"too_many_recent": "This user already has 1,048,576 entries in the dedup window of 24 " +
+			"hours.",
+		"balance_overflow": "A balance or a lifetime sum would overflow a 64-bit integer.",
 	}
 	one := line(1, "COIN", "gift_sent", "debit", 5, testNow, "posted")
 	many := func(n int, f func(i int) string) (lines []string) {
@@ -113,20 +126,39 @@ func TestVerdicts(t *testing.T) {
 		{nil, `{"entry_id":"9"}`, "9", "missing_field", "user_id"},
 		{nil, `{"entry_id":9}`, "", "invalid_field", "entry_id"},
 		{nil, line(9, "COIN", "gift", "debit", -5, testNow, "posted"), "9", "amount_negative", "amount"},
-		{nil, line(9, "COIN", "gift", "debit", 5, testNow+3600001, "posted"), "9", "entry_in_future", "at_ms"},
-		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 5, testNow-day-1, "posted"), "1", "entry_too_old", "at_ms"},
-		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 6, testNow, "posted"), "1", "entry_id_conflict", "entry_id"},
-		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 5, testNow, "pending"), "1", "entry_id_conflict", "entry_id"},
-		{[]string{one}, `{"entry_id":"9","user_id":"42","amount":5,"at_ms":` + fmt.Sprint(testNow) + `,"pending_id":"1"}`, "9", "pending_not_found", "pending_id"},
+		{nil, line(9, "COIN", "gift", "debit", 5, testNow+3600001, "posted"), "9", "entry_in_future",
+			"at_ms"},
+		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 5, testNow-day-1, "posted"), "1",
+			"entry_too_old", "at_ms"},
+		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 6, testNow, "posted"), "1",
+			"entry_id_conflict", "entry_id"},
+		{[]string{one}, line(1, "COIN", "gift_sent", "debit", 5, testNow, "pending"), "1",
+			"entry_id_conflict", "entry_id"},
+		{[]string{one}, `{"entry_id":"9","user_id":"42","amount":5,"at_ms":` + fmt.Sprint(testNow) +
+			`,"pending_id":"1"}`, "9", "pending_not_found", "pending_id"},
 		{[]string{line(1, "COIN", "gift_sent", "debit", 5, testNow, "pending")},
-			`{"entry_id":"9","user_id":"42","amount":6,"at_ms":` + fmt.Sprint(testNow) + `,"pending_id":"1"}`, "9", "pending_amount_exceeded", "amount"},
-		{many(16, func(i int) string { return line(i, fmt.Sprintf("C%02d", i), "gift", "debit", 5, testNow, "pending") }),
-			line(99, "COIN", "gift", "debit", 5, testNow, "posted"), "99", "too_many_currencies", "currency"},
-		{many(256, func(i int) string { return line(i, "COIN", fmt.Sprintf("k%d", i), "debit", 5, testNow, "posted") }),
+			`{"entry_id":"9","user_id":"42","amount":6,"at_ms":` + fmt.Sprint(testNow) +
+				`,"pending_id":"1"}`, "9", "pending_amount_exceeded", "amount"},
+		{many(16, func(i int) string {
+			return line(i, fmt.Sprintf("C%02d", i), "gift", "debit", 5,
+				testNow, "pending")
+		}),
+			line(99, "COIN", "gift", "debit", 5, testNow, "posted"), "99", "too_many_currencies",
+			"currency"},
+		{many(256, func(i int) string {
+			return line(i, "COIN", fmt.Sprintf("k%d", i), "debit", 5, testNow,
+				"posted")
+		}),
 			line(999, "COIN", "k0", "credit", 5, testNow, "posted"), "999", "too_many_groups", "kind"},
-		{many(1024, func(i int) string { return line(i, "COIN", "gift", "debit", 5, testNow, "pending") }),
+		{many(1024, func(i int) string {
+			return line(i, "COIN", "gift", "debit", 5, testNow,
+				"pending")
+		}),
 			line(9999, "COIN", "gift", "debit", 5, testNow, "pending"), "9999", "too_many_holds", ""},
-		{many(1<<20, func(i int) string { return line(i, "COIN", "gift", "debit", 0, testNow, "posted") }),
+		{many(1<<20, func(i int) string {
+			return line(i, "COIN", "gift", "debit", 0, testNow,
+				"posted")
+		}),
 			line(9999999, "COIN", "gift", "debit", 5, testNow, "posted"), "9999999", "too_many_recent", ""},
 		{[]string{line(1, "COIN", "gift", "credit", 1<<63-1, testNow, "posted")},
 			line(9, "COIN", "other", "credit", 1, testNow, "posted"), "9", "balance_overflow", "amount"},
@@ -145,28 +177,36 @@ func TestVerdicts(t *testing.T) {
 }
 
 func problem(status int, title, code, detail, field string) string {
-	return fmt.Sprintf(`{"type":"about:blank","title":"%s","status":%d,"code":"%s","detail":"%s","field":"%s"}`, title, status, code, detail, field)
+	return fmt.Sprintf(`{"type":"about:blank","title":"%s","status":%d,"code":"%s","detail":"%s",`+
+		`"field":"%s"}`, title, status, code, detail, field)
 }
 
-// TestProblems provokes each code that has a status and is the service's own,
-// and the order in which failures win.
+// TestProblems triggers each code of the service that has a status, and checks
+// the precedence of failures.
 func TestProblems(t *testing.T) {
 	var (
 		notFound     = problem(404, "Not Found", "not_found", "There is nothing at this path.", "")
-		userNotFound = problem(404, "Not Found", "user_not_found", "No entry of this user has been accepted.", "")
-		method       = problem(405, "Method Not Allowed", "method_not_allowed", "This path does not take that method.", "")
-		tooLarge     = problem(413, "Content Too Large", "content_too_large", "The body is larger than this path takes.", "")
-		parameter    = func(field string) string {
-			return problem(400, "Bad Request", "invalid_parameter", "A parameter is unknown, repeated, empty or has a value that is not allowed.", field)
+		userNotFound = problem(404, "Not Found", "user_not_found",
+			"No entry of this user has been accepted.", "")
+		method = problem(405, "Method Not Allowed", "method_not_allowed",
+			"This path does not support that method: see the allow header.", "")
+		tooLarge = problem(413, "Content Too Large", "content_too_large",
+			"The body is larger than this path accepts.", "")
+		parameter = func(field string) string {
+			return problem(400, "Bad Request", "invalid_parameter",
+				"A parameter is unknown, repeated, empty or has a value that is not allowed.", field)
 		}
 		mediaType = func(field string) string {
-			return problem(415, "Unsupported Media Type", "unsupported_media_type", "This path takes another content type, without content coding.", field)
+			return problem(415, "Unsupported Media Type", "unsupported_media_type",
+				"This path does not accept the body's content type or content coding.", field)
 		}
 		window = func(field string) string {
-			return problem(400, "Bad Request", "invalid_window", "The window is lifetime, or a whole number of m, h or d: a multiple of 15m from 15m to 400d.", field)
+			return problem(400, "Bad Request", "invalid_window",
+				"The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h or 7d.", field)
 		}
 		items = func(field string) string {
-			return problem(413, "Content Too Large", "too_many_items", "The body holds more items than one request may.", field)
+			return problem(413, "Content Too Large", "too_many_items",
+				"The body has more items than one request may have.", field)
 		}
 	)
 	const (
@@ -216,12 +256,15 @@ func TestProblems(t *testing.T) {
 		{"POST", "/v1/batch?%22", "", "gzip", "x", 400, "", parameter("")},
 
 		{"POST", "/v1/entries", "", "", "", 415, "", mediaType("content-type")},
-		{"POST", "/v1/entries", plain, "gzip", strings.Repeat("x", maxFeedBytes+1), 415, "", mediaType("content-type")},
+		{"POST", "/v1/entries", plain, "gzip", strings.Repeat("x", maxFeedBytes+1), 415, "",
+			mediaType("content-type")},
 		{"POST", "/v1/batch", ndjson, "", "{}", 415, "", mediaType("content-type")},
 		{"POST", "/v1/batch", "application/jsonx", "", "{}", 415, "", mediaType("content-type")},
-		{"POST", "/v1/batch", "application/json, application/json", "", "{}", 415, "", mediaType("content-type")},
+		{"POST", "/v1/batch", "application/json, application/json", "", "{}", 415, "",
+			mediaType("content-type")},
 		{"POST", "/v1/batch", plain, "gzip", "{}", 415, "", mediaType("content-encoding")},
-		{"POST", "/v1/entries", ndjson, "identity, gzip", strings.Repeat("x", maxFeedBytes+1), 415, "", mediaType("content-encoding")},
+		{"POST", "/v1/entries", ndjson, "identity, gzip", strings.Repeat("x", maxFeedBytes+1), 415, "",
+			mediaType("content-encoding")},
 
 		{"GET", "/v1/users/1/balance", "", "", "x", 413, "", tooLarge},
 		{"HEAD", "/healthz", "", "", "x", 413, "", tooLarge},
@@ -229,27 +272,34 @@ func TestProblems(t *testing.T) {
 		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", maxFeedBytes+1), 413, "", tooLarge},
 		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", 10_001), 413, "", items("")},
 		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", 10_000) + "x", 413, "", items("")},
-		{"POST", "/v1/batch", plain, "", `{"requests":[` + strings.Repeat("0,", 1000) + `0]}`, 413, "", items("requests")},
+		{"POST", "/v1/batch", plain, "", `{"requests":[` + strings.Repeat("0,", 1000) + `0]}`, 413, "",
+			items("requests")},
 
 		{"GET", "/v1/users/1/balance?currency=USD", "", "", "", 404, "", userNotFound},
 		{"HEAD", "/v1/users/1/stats?window=1h", "", "", "", 404, "", userNotFound},
 
 		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes), 400, "",
-			problem(400, "Bad Request", "invalid_json", "The text is not one JSON object as RFC 8259 has it, or repeats a member.", "")},
+			problem(400, "Bad Request", "invalid_json",
+				"The text is not one valid JSON object (RFC 8259), or it repeats a member.", "")},
 		{"POST", "/v1/batch", plain, "IDENTITY", `{"x":1}`, 400, "",
-			problem(400, "Bad Request", "unknown_field", "This member is not known here.", "x")},
+			problem(400, "Bad Request", "unknown_field", "This member is unknown.", "x")},
 		{"POST", "/v1/batch", "Application/JSON ; charset=utf-8", "", `{}`, 400, "",
-			problem(400, "Bad Request", "missing_field", "A member that is needed is missing.", "requests")},
+			problem(400, "Bad Request", "missing_field", "A required member is missing.", "requests")},
 		{"POST", "/v1/batch", " application/json;", "", `{"requests":[0]}`, 400, "",
-			problem(400, "Bad Request", "invalid_field", "The member's value has the wrong type, form or range, or does not belong here.", "requests[0]")},
-		{"POST", "/v1/batch", plain, "", `{"requests":[{"user_id":"1","read":"stats","window":"1"}]}`, 400, "", window("requests[0].window")},
+			problem(400, "Bad Request", "invalid_field",
+				"The member's value has the wrong type, format or range, or the member is not allowed here.",
+				"requests[0]")},
+		{"POST", "/v1/batch", plain, "", `{"requests":[{"user_id":"1","read":"stats","window":"1"}]}`,
+			400, "", window("requests[0].window")},
 	} {
 		s := newService()
-		req := Request{Method: c.method, ContentType: c.contentType, ContentEncoding: c.encoding, Body: []byte(c.body)}
+		req := Request{Method: c.method, ContentType: c.contentType, ContentEncoding: c.encoding,
+			Body: []byte(c.body)}
 		req.Path, req.RawQuery = SplitTarget(c.target)
 		var res Response
 		s.Handle(&req, &res)
-		if res.Status != c.status || res.ContentType != "application/problem+json" || res.Allow != c.allow || len(res.ETag) > 0 || string(res.Body) != c.want {
+		if res.Status != c.status || res.ContentType != "application/problem+json" ||
+			res.Allow != c.allow || len(res.ETag) > 0 || string(res.Body) != c.want {
 			t.Errorf("%s %s %.80q: got %d %s, Allow %q, ETag %q\n%s, want\n%s", c.method, c.target, c.body,
 				res.Status, res.ContentType, res.Allow, res.ETag, res.Body, c.want)
 		}
@@ -262,27 +312,40 @@ func TestHTTPProblems(t *testing.T) {
 		code Code
 		want string
 	}{
-		{MalformedRequest, problem(400, "Bad Request", "malformed_request", "The request is not well-formed HTTP/1.1.", "")},
-		{RequestTimeout, problem(408, "Request Timeout", "request_timeout", "The request was not finished in time.", "")},
-		{ContentTooLarge, problem(413, "Content Too Large", "content_too_large", "The body is larger than this path takes.", "")},
-		{URITooLong, problem(414, "URI Too Long", "uri_too_long", "The request target is longer than this server takes.", "")},
-		{ExpectationFailed, problem(417, "Expectation Failed", "expectation_failed", "The only expectation known here is 100-continue.", "")},
-		{HeaderFieldsTooLarge, problem(431, "Request Header Fields Too Large", "header_fields_too_large", "The header is larger than this server takes.", "")},
-		{UnsupportedTransferCoding, problem(501, "Not Implemented", "unsupported_transfer_coding", "The only transfer coding known here is chunked.", "")},
-		{Overloaded, problem(503, "Service Unavailable", "overloaded", "This server is at its limit: send the request again later.", "")},
-		{Draining, problem(503, "Service Unavailable", "draining", "This server is shutting down: send the request elsewhere.", "")},
-		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported", "This server speaks HTTP/1.1 and HTTP/1.0.", "")},
-		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage", "This server has no room for the entry: send it again later.", "")},
+		{MalformedRequest, problem(400, "Bad Request", "malformed_request",
+			"The request is not well-formed HTTP/1.1.", "")},
+		{RequestTimeout, problem(408, "Request Timeout", "request_timeout",
+			"The rest of the request did not arrive in time.", "")},
+		{ContentTooLarge, problem(413, "Content Too Large", "content_too_large",
+			"The body is larger than this path accepts.", "")},
+		{URITooLong, problem(414, "URI Too Long", "uri_too_long",
+			"The request target is longer than this server accepts.", "")},
+		{ExpectationFailed, problem(417, "Expectation Failed", "expectation_failed",
+			"The only supported expectation is 100-continue.", "")},
+		{HeaderFieldsTooLarge, problem(431, "Request Header Fields Too Large", "header_fields_too_large",
+			"The request header is larger than this server accepts.", "")},
+		{UnsupportedTransferCoding, problem(501, "Not Implemented", "unsupported_transfer_coding",
+			"The only supported transfer coding is chunked.", "")},
+		{Overloaded, problem(503, "Service Unavailable", "overloaded",
+			"This server is overloaded: send the request again later.", "")},
+		{Draining, problem(503, "Service Unavailable", "draining",
+			"This server is shutting down: send the request elsewhere.", "")},
+		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported",
+			"This server speaks HTTP/1.1 and HTTP/1.0.", "")},
+		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage",
+			"This server is out of memory or disk space for new entries: send the entry again later.", "")},
 	} {
 		res := Response{ETag: []byte("x"), Allow: "x", Body: []byte("x")}
 		res.Refuse(c.code)
-		if res.Status != meanings[c.code].status || len(res.ETag) > 0 || res.Allow != "" || string(res.Body) != c.want {
+		if res.Status != meanings[c.code].status || len(res.ETag) > 0 || res.Allow != "" ||
+			string(res.Body) != c.want {
 			t.Errorf("got %d\n%s, want\n%s", res.Status, res.Body, c.want)
 		}
 	}
 	var res Response
 	s := newService()
-	s.Handle(&Request{Method: "POST", Path: "/v1/entries", ContentType: "application/x-ndjson", BodyTooLarge: true}, &res)
+	s.Handle(&Request{Method: "POST", Path: "/v1/entries", ContentType: "application/x-ndjson",
+		BodyTooLarge: true}, &res)
 	if res.Status != 413 {
 		t.Errorf("a body that is too large to read: got %d", res.Status)
 	}
@@ -297,13 +360,16 @@ func TestReads(t *testing.T) {
 		line(3, "COIN", "gift_sent", "debit", 500, testNow, "posted"),
 		line(4, "COIN", "gift_sent", "debit", 0, testNow, "posted"))
 	const (
-		coin  = `{"currency":"COIN","posted":-500,"pending_debits":300,"pending_credits":0,"available":-800}`
+		coin = `{"currency":"COIN","posted":-500,"pending_debits":300,"pending_credits":0,` +
+			`"available":-800}`
 		usd   = `{"currency":"USD","posted":1000,"pending_debits":0,"pending_credits":0,"available":1000}`
 		head  = `{"user_id":"42","version":4,"as_of_ms":1763900000000,"balances":[`
 		sHead = `{"user_id":"42","version":4,"from_ms":1763813700000,"to_ms":1763900100000,"stats":[`
 		life  = `{"user_id":"42","version":4,"from_ms":0,"to_ms":1763900100000,"stats":[`
-		gift  = `{"currency":"COIN","kind":"gift_sent","direction":"debit","count":2,"sum":500,"min":0,"max":500}`
-		topup = `{"currency":"USD","kind":"topup","direction":"credit","count":1,"sum":1000,"min":1000,"max":1000}`
+		gift  = `{"currency":"COIN","kind":"gift_sent","direction":"debit","count":2,"sum":500,` +
+			`"min":0,"max":500}`
+		topup = `{"currency":"USD","kind":"topup","direction":"credit","count":1,"sum":1000,` +
+			`"min":1000,"max":1000}`
 	)
 	for _, c := range []struct{ target, etag, want string }{
 		{"/v1/users/42/balance", `"v4"`, head + coin + "," + usd + "]}"},
@@ -320,17 +386,24 @@ func TestReads(t *testing.T) {
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			do(s, &res, method, c.target, "")
-			if res.Status != 200 || res.ContentType != "application/json" || string(res.ETag) != c.etag || string(res.Body) != c.want {
-				t.Errorf("%s %s: got %d %s %s\n%s, want\n%s", method, c.target, res.Status, res.ContentType, res.ETag, res.Body, c.want)
+			if res.Status != 200 || res.ContentType != "application/json" || string(res.ETag) != c.etag ||
+				string(res.Body) != c.want {
+				t.Errorf("%s %s: got %d %s %s\n%s, want\n%s", method, c.target, res.Status, res.ContentType,
+					res.ETag, res.Body, c.want)
 			}
 		}
 	}
 
-	do(s, &res, "POST", "/v1/batch", `{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"balance"},`+
-		`{"user_id":"42","read":"stats","window":"24h"},{"user_id":"42","read":"balance","currency":"USD"},{"user_id":"7","read":"stats","window":"lifetime"}]}`)
-	missing := strings.TrimSuffix(problem(404, "Not Found", "user_not_found", "No entry of this user has been accepted.", ""), "}") + `,"user_id":"7"}`
-	want := `{"responses":[` + head + coin + "," + usd + "]}," + missing + "," + sHead + gift + "," + topup + "]}," + head + usd + "]}," + missing + "]}"
-	if res.Status != 200 || res.ContentType != "application/json" || len(res.ETag) > 0 || string(res.Body) != want {
+	do(s, &res, "POST", "/v1/batch",
+		`{"requests":[{"user_id":"42","read":"balance"},{"user_id":"7","read":"balance"},`+
+			`{"user_id":"42","read":"stats","window":"24h"},{"user_id":"42","read":"balance",`+
+			`"currency":"USD"},{"user_id":"7","read":"stats","window":"lifetime"}]}`)
+	missing := strings.TrimSuffix(problem(404, "Not Found", "user_not_found",
+		"No entry of this user has been accepted.", ""), "}") + `,"user_id":"7"}`
+	want := `{"responses":[` + head + coin + "," + usd + "]}," + missing + "," + sHead + gift + "," +
+		topup + "]}," + head + usd + "]}," + missing + "]}"
+	if res.Status != 200 || res.ContentType != "application/json" || len(res.ETag) > 0 ||
+		string(res.Body) != want {
 		t.Errorf("batch: got %d %s\n%s, want\n%s", res.Status, res.ContentType, res.Body, want)
 	}
 	if do(s, &res, "POST", "/v1/batch", `{"requests":[]}`); string(res.Body) != `{"responses":[]}` {
@@ -338,7 +411,8 @@ func TestReads(t *testing.T) {
 	}
 	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready"} {
 		do(s, &res, "GET", path, "")
-		if res.Status != 200 || res.ContentType != "text/plain; charset=utf-8" || string(res.Body) != want {
+		if res.Status != 200 || res.ContentType != "text/plain; charset=utf-8" ||
+			string(res.Body) != want {
 			t.Errorf("%s: got %d %s %s", path, res.Status, res.ContentType, res.Body)
 		}
 	}
@@ -380,7 +454,8 @@ func TestIfNoneMatch(t *testing.T) {
 	}
 	// Statistics have no tag.
 	var res Response
-	s.Handle(&Request{Method: "GET", Path: "/v1/users/42/stats", RawQuery: "window=1h", IfNoneMatch: "*"}, &res)
+	s.Handle(&Request{Method: "GET", Path: "/v1/users/42/stats", RawQuery: "window=1h",
+		IfNoneMatch: "*"}, &res)
 	if res.Status != 200 || len(res.ETag) > 0 {
 		t.Errorf("stats: got %d %s", res.Status, res.ETag)
 	}
@@ -399,7 +474,8 @@ func TestBatchIsOneState(t *testing.T) {
 			do(s, &res, "POST", "/v1/entries", line(i, "USD", "topup", "credit", 1, testNow, "posted"))
 		}
 	}()
-	body := `{"requests":[` + strings.Repeat(`{"user_id":"42","read":"balance"},{"user_id":"7","read":"balance"},{"user_id":"42","read":"stats","window":"1h"},`, 100)
+	body := `{"requests":[` + strings.Repeat(`{"user_id":"42","read":"balance"},{"user_id":"7",`+
+		`"read":"balance"},{"user_id":"42","read":"stats","window":"1h"},`, 100)
 	body = strings.TrimSuffix(body, ",") + "]}"
 	var res Response
 	for running := true; running; {
@@ -411,7 +487,8 @@ func TestBatchIsOneState(t *testing.T) {
 		do(s, &res, "POST", "/v1/batch", body)
 		_, after, _ := strings.Cut(string(res.Body), `"version":`)
 		version, _, _ := strings.Cut(after, ",")
-		if n := strings.Count(string(res.Body), `{"user_id":"42","version":`+version+","); res.Status != 200 || n != 200 {
+		if n := strings.Count(string(res.Body),
+			`{"user_id":"42","version":`+version+","); res.Status != 200 || n != 200 {
 			t.Fatalf("only %d of 200 answers have version %s", n, version)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package cmd tests the three servers as they are run: each as a process of its
-// own, asked over its socket.
+// Package cmd tests the three servers as they are run: each as its own process,
+// over its socket.
 package cmd
 
 import (
@@ -21,8 +21,8 @@ import (
 
 var servers = []string{"nethttp", "fasthttp", "hertz"}
 
-// start builds and starts a server and returns its address. The test's end stops
-// it and sees that it goes in peace.
+// start builds and starts a server and returns its address. The end of the test
+// stops it and checks that it exits cleanly.
 func start(t *testing.T, name string) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), name)
@@ -55,15 +55,14 @@ func start(t *testing.T, name string) string {
 	return address
 }
 
-// answer is what the contract fixes of an answer.
+// answer has the parts of an answer that the contract defines.
 type answer struct {
 	status                         int
 	contentType, etag, allow, body string
 	headers                        string // the names of all of them
 }
 
-// ask sends one request or more as they stand and reads as many answers as there
-// are methods.
+// ask sends raw requests and reads one answer per method.
 func ask(t *testing.T, address, raw string, methods ...string) []answer {
 	t.Helper()
 	conn, err := net.Dial("tcp", address)
@@ -92,7 +91,8 @@ func ask(t *testing.T, address, raw string, methods ...string) []answer {
 		if res.ContentLength >= 0 && h.Get("Content-Length") == "" && res.StatusCode != 304 {
 			t.Errorf("%.200q: no content length", raw)
 		}
-		answers = append(answers, answer{res.StatusCode, h.Get("Content-Type"), h.Get("Etag"), h.Get("Allow"),
+		answers = append(answers, answer{res.StatusCode, h.Get("Content-Type"), h.Get("Etag"),
+			h.Get("Allow"),
 			string(body), strings.Join(names, " ")})
 	}
 	return answers
@@ -103,12 +103,14 @@ func get(method, target, more string) string {
 }
 
 func post(target, contentType, body string) string {
-	return fmt.Sprintf("POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", target, contentType, len(body), body)
+	const head = "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s"
+	return fmt.Sprintf(head, target, contentType, len(body), body)
 }
 
 func chunked(target, contentType string, chunks ...string) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: chunked\r\n\r\n", target, contentType)
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nTransfer-Encoding: "+
+		"chunked\r\n\r\n", target, contentType)
 	for _, c := range append(chunks, "") {
 		fmt.Fprintf(&b, "%x\r\n%s\r\n", len(c), c)
 	}
@@ -116,7 +118,8 @@ func chunked(target, contentType string, chunks ...string) string {
 }
 
 func entry(id int, state string) string {
-	return fmt.Sprintf(`{"entry_id":"%d","user_id":"42","currency":"COIN","kind":"gift_sent","direction":"credit","amount":%d,"at_ms":1763900000000,"state":"%s"}`, id, id, state)
+	return fmt.Sprintf(`{"entry_id":"%d","user_id":"42","currency":"COIN","kind":"gift_sent",`+
+		`"direction":"credit","amount":%d,"at_ms":1763900000000,"state":"%s"}`, id, id, state)
 }
 
 const (
@@ -156,10 +159,13 @@ func TestServersAgree(t *testing.T) {
 		// Feeding.
 		one(post("/v1/entries", ndjson, ""), 200),
 		one(post("/v1/entries", ndjson, entry(1, "posted")), 200),
-		one(post("/v1/entries", "Application/X-NDJSON; charset=utf-8", entry(2, "pending")+"\n"+entry(1, "posted")+"\n\n"+entry(-5, "posted")), 200),
-		one(chunked("/v1/entries", ndjson, entry(3, "posted")[:20], entry(3, "posted")[20:]+"\n", `{"entry_id":"\u0034","zzz":"\ud83d\ude00"}`), 200),
+		one(post("/v1/entries", "Application/X-NDJSON; charset=utf-8",
+			entry(2, "pending")+"\n"+entry(1, "posted")+"\n\n"+entry(-5, "posted")), 200),
+		one(chunked("/v1/entries", ndjson, entry(3, "posted")[:20], entry(3, "posted")[20:]+"\n",
+			`{"entry_id":"\u0034","zzz":"\ud83d\ude00"}`), 200),
 		one(chunked("/v1/entries", ndjson), 200),
-		one(post("/v1/entries", ndjson, `{"entry_id":"5","user_id":"42","amount":1,"at_ms":1763900000000,"pending_id":"2"}`), 200),
+		one(post("/v1/entries", ndjson,
+			`{"entry_id":"5","user_id":"42","amount":1,"at_ms":1763900000000,"pending_id":"2"}`), 200),
 		one(post("/v1/entries", ndjson, feed.String()), 200),
 		one(post("/v1/entries", ndjson, feed.String()), 200), // all of them duplicates
 		one(post("/v1/entries", ndjson, strings.Repeat("\n", 10_001)), 413),
@@ -172,14 +178,16 @@ func TestServersAgree(t *testing.T) {
 		one(get("GET", "/v1/users/42/balance?currency=EUR", ""), 200),
 		one(get("GET", "/v1/users/42/balance", "If-None-Match: W/\"v9993\"\r\n"), 200),
 		one(get("GET", "/v1/users/42/balance", "If-None-Match: \"v1\", W/\"v9994\"\r\n"), 304),
-		one(get("GET", "/v1/users/42/balance", "if-none-match: \"v1\"\r\nIF-NONE-MATCH: \"v9994\"\r\n"), 304),
+		one(get("GET", "/v1/users/42/balance", "if-none-match: \"v1\"\r\nIF-NONE-MATCH: \"v9994\"\r\n"),
+			304),
 		one(get("HEAD", "/v1/users/42/balance", "If-None-Match: *\r\n"), 304),
 		one(get("GET", "/v1/users/42/stats?window=24h&at_ms=1763900000000", "If-None-Match: *\r\n"), 200),
 		one(get("GET", "/v1/users/42/stats?window=lifetime&kind=gift_sent", ""), 200),
 		one(get("GET", "/v1/users/42/balance", "Content-Length: 0\r\n"), 200),
 		one(post("/v1/batch", plain, batch.String()), 200),
 		one(chunked("/v1/batch", plain, batch.String()[:1000], batch.String()[1000:]), 200),
-		one(post("/v1/batch", plain, `{"requests":[{"user_id":"42","read":"\u0062alance"},{"user_id":"9","read":"balance"}]}`), 200),
+		one(post("/v1/batch", plain,
+			`{"requests":[{"user_id":"42","read":"\u0062alance"},{"user_id":"9","read":"balance"}]}`), 200),
 
 		// Paths and parameters as they were sent.
 		one(get("GET", "/v1//users/42/balance", ""), 404),
@@ -215,12 +223,17 @@ func TestServersAgree(t *testing.T) {
 		one(post("/v1/batch", "multipart/form-data; boundary=x", "--x--\r\n"), 415),
 		one(post("/v1/batch", "application/x-www-form-urlencoded", "a=b"), 415),
 		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}", 415),
-		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 415),
-		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Encoding: Identity\r\nContent-Length: 15\r\n\r\n{\"requests\":[]}", 200),
+		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: "+
+			"application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", 415),
+		one("POST /v1/batch HTTP/1.1\r\nHost: x\r\nContent-Type: "+
+			"application/json\r\nContent-Encoding: Identity\r\nContent-Length: 15\r\n\r\n{\"requests\":[]}",
+			200),
 
 		// Requests that follow each other on a connection, sent at once.
-		{get("GET", "/v1/users/42/balance", "") + post("/v1/entries", ndjson, entry(20, "posted")) + get("HEAD", "/v1/users/42/balance", "") +
-			get("GET", "/nothing", "") + chunked("/v1/entries", ndjson, entry(21, "posted")) + get("GET", "/v1/users/42/balance", ""),
+		{get("GET", "/v1/users/42/balance", "") + post("/v1/entries", ndjson, entry(20, "posted")) +
+			get("HEAD", "/v1/users/42/balance", "") +
+			get("GET", "/nothing", "") + chunked("/v1/entries", ndjson, entry(21, "posted")) +
+			get("GET", "/v1/users/42/balance", ""),
 			[]string{"GET", "POST", "HEAD", "GET", "POST", "GET"}, []int{200, 200, 200, 404, 200, 200}},
 	}
 
@@ -275,7 +288,8 @@ func TestContinue(t *testing.T) {
 			defer conn.Close()
 			_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 			body := entry(1, "posted")
-			fmt.Fprintf(conn, "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: %s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", ndjson, len(body))
+			fmt.Fprintf(conn, "POST /v1/entries HTTP/1.1\r\nHost: x\r\nContent-Type: "+
+				"%s\r\nContent-Length: %d\r\nExpect: 100-continue\r\n\r\n", ndjson, len(body))
 			r := bufio.NewReader(conn)
 			if line, _ := r.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" {
 				t.Fatalf("got %q", line)

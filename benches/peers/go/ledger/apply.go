@@ -11,7 +11,7 @@ const (
 )
 
 // apply judges an entry that is not in the future and books it if it is
-// accepted. The first failure wins; nothing changes before all is judged.
+// accepted. The first failure wins; nothing changes before all checks passed.
 func (s *shard) apply(e *Entry) Verdict {
 	u := s.users[e.User]
 	if u == nil {

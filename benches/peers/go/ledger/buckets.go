@@ -11,8 +11,8 @@ func (s *sums) merge(o sums) {
 	s.max = max(s.max, o.max)
 }
 
-// bucket sums up the amounts of a stretch of time: a quarter of an hour, or
-// after rolling up an hour or a day. How long it is follows from its age.
+// bucket sums up the amounts of a period: 15 minutes, or an hour or a day after
+// rolling up. Its length depends on its age.
 type bucket struct {
 	quarter uint32 // its start in quarters of an hour since the epoch
 	count   uint32 // at most 96 quarters of maxRecent entries each
@@ -53,11 +53,12 @@ func place(list []bucket, quarter uint32) int {
 	return low
 }
 
-// rollUp merges buckets in place to the grain that the edges call for and drops
-// those before them. No question can tell, since every range is rounded by
-// edges that are at least as late.
+// rollUp merges buckets in place to the grain that the edges require and drops
+// those before them. No answer changes, since every range is rounded by edges
+// that are at least as late.
 func rollUp(list []bucket, e edges) []bucket {
-	days, hours, quarters := uint32(e.days/quarterMs), uint32(e.hours/quarterMs), uint32(e.quarters/quarterMs)
+	days, hours, quarters := uint32(e.days/quarterMs), uint32(e.hours/quarterMs),
+		uint32(e.quarters/quarterMs)
 	kept := list[:0]
 	for _, b := range list {
 		switch {

@@ -1,7 +1,7 @@
 // Package ledger keeps balances and statistics of users in memory.
 //
 // Users are spread over shards, each with its own lock. A user's state is a few
-// short sorted slices, so that a million quiet users stay small.
+// short sorted slices, so that a million inactive users stay small.
 package ledger
 
 import "sync"
@@ -38,7 +38,7 @@ func (l *Ledger) shard(user uint64) *shard {
 }
 
 // Apply judges an entry and books it if it is accepted. nowMs is the server's
-// clock. Nothing of e is kept.
+// clock. It keeps no reference to e.
 func (l *Ledger) Apply(nowMs int64, e *Entry) Verdict {
 	if e.AtMs-aheadMs > nowMs {
 		return EntryInFuture
@@ -74,7 +74,7 @@ func (l *Ledger) Stats(user uint64, q *Question, out *Stats) bool {
 	return true
 }
 
-// View returns one user's state, which stands still until the view is closed.
+// View returns one user's state, which does not change until the view is closed.
 // It reports whether the user is known; if not there is nothing to close. A
 // goroutine must close its view before it opens another or calls the ledger.
 func (l *Ledger) View(user uint64) (View, bool) {

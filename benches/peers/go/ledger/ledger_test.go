@@ -18,14 +18,15 @@ func post(id uint64, at int64) Entry {
 	return Entry{ID: ID{0, id}, User: 42, Currency: "COIN", Kind: "topup", Amount: 10, AtMs: at}
 }
 
-// but returns an entry changed.
+// but returns a changed entry.
 func but(e Entry, change func(*Entry)) Entry {
 	change(&e)
 	return e
 }
 
 func pending(id uint64, d Direction, amount, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, Currency: "COIN", Kind: "gift", Direction: d, Amount: amount, AtMs: at, Action: Hold}
+	return Entry{ID: ID{0, id}, User: 42, Currency: "COIN", Kind: "gift", Direction: d, Amount: amount,
+		AtMs: at, Action: Hold}
 }
 
 func settle(id, hold uint64, amount, at int64) Entry {
@@ -201,25 +202,33 @@ func TestSpan(t *testing.T) {
 		{"on an edge", n, midnight, quarterMs, midnight, midnight + quarterMs},
 		{"end of a quarter", n, midnight - 1, quarterMs, midnight - quarterMs, midnight},
 		{"from in the hours", n, n, 27 * hourMs, midnight - 17*hourMs, midnight + 10*hourMs + quarterMs},
-		{"from on the first quarter", n, midnight + 10*hourMs - 1, 26 * hourMs, midnight - 16*hourMs, midnight + 10*hourMs},
-		{"both in the hours", n, midnight - 2*dayMs + 20*60_000, quarterMs, midnight - 2*dayMs, midnight - 2*dayMs + hourMs},
+		{"from on the first quarter", n, midnight + 10*hourMs - 1, 26 * hourMs, midnight - 16*hourMs,
+			midnight + 10*hourMs},
+		{"both in the hours", n, midnight - 2*dayMs + 20*60_000, quarterMs, midnight - 2*dayMs,
+			midnight - 2*dayMs + hourMs},
 		{"from in the days", n, n, 9 * dayMs, midnight - 9*dayMs, midnight + 10*hourMs + quarterMs},
-		{"both in the days", n, midnight - 9*dayMs + 20*60_000, quarterMs, midnight - 9*dayMs, midnight - 8*dayMs},
-		{"days to hours", n, midnight - 8*dayMs + 20*60_000, hourMs, midnight - 9*dayMs, midnight - 8*dayMs + hourMs},
+		{"both in the days", n, midnight - 9*dayMs + 20*60_000, quarterMs, midnight - 9*dayMs,
+			midnight - 8*dayMs},
+		{"days to hours", n, midnight - 8*dayMs + 20*60_000, hourMs, midnight - 9*dayMs,
+			midnight - 8*dayMs + hourMs},
 		{"from expired", n, n, 400 * dayMs, midnight - 400*dayMs, midnight + 10*hourMs + quarterMs},
-		{"from long expired", n, n - dayMs, 400 * dayMs, midnight - 400*dayMs, midnight - 14*hourMs + quarterMs},
+		{"from long expired", n, n - dayMs, 400 * dayMs, midnight - 400*dayMs, midnight - 14*hourMs +
+			quarterMs},
 		{"all expired", n, midnight - 401*dayMs, dayMs, midnight - 400*dayMs, midnight - 400*dayMs},
 		{"at 0", n, 0, dayMs, midnight - 400*dayMs, midnight - 400*dayMs},
-		{"later than all", n, n + 30*dayMs, dayMs, midnight + 29*dayMs + 10*hourMs + quarterMs, midnight + 30*dayMs + 10*hourMs + quarterMs},
+		{"later than all", n, n + 30*dayMs, dayMs, midnight + 29*dayMs + 10*hourMs + quarterMs, midnight +
+			30*dayMs + 10*hourMs + quarterMs},
 		{"young", 5, 5, dayMs, 0, quarterMs},
 		{"young, later", 30 * hourMs, 2 * hourMs, hourMs, 1 * hourMs, 3 * hourMs},
 		{"lifetime", n, 5, 0, 0, midnight + 10*hourMs + quarterMs},
-		{"the last time", 253402300799999, 253402300799999, quarterMs, 253402300800000 - quarterMs, 253402300800000},
+		{"the last time", 253402300799999, 253402300799999, quarterMs, 253402300800000 - quarterMs,
+			253402300800000},
 	}
 	for _, test := range tests {
 		q := Question{WindowMs: test.window, AtMs: test.at}
 		if from, to := q.span(test.asOf); from != test.from || to != test.to {
-			t.Errorf("%s: got %d to %d, want %d to %d", test.name, from-midnight, to-midnight, test.from-midnight, test.to-midnight)
+			t.Errorf("%s: got %d to %d, want %d to %d", test.name, from-midnight, to-midnight,
+				test.from-midnight, test.to-midnight)
 		}
 	}
 }
@@ -249,17 +258,21 @@ func TestStats(t *testing.T) {
 		from, to int64
 		items    []Stat
 	}{
-		{"lifetime", Question{}, 0, noon + quarterMs, []Stat{abc, gift, {"COIN", "topup", Credit, 4, 23, 0, 10}, debits}},
+		{"lifetime", Question{}, 0, noon + quarterMs,
+			[]Stat{abc, gift, {"COIN", "topup", Credit, 4, 23, 0, 10}, debits}},
 		{"currency", Question{Currency: "ABC"}, 0, noon + quarterMs, []Stat{abc}},
 		{"kind", Question{Kind: "gift"}, 0, noon + quarterMs, []Stat{gift}},
 		{"none", Question{Currency: "ABC", Kind: "gift"}, 0, noon + quarterMs, []Stat{}},
 		{"a quarter", Question{WindowMs: quarterMs, AtMs: noon}, noon, noon + quarterMs,
 			[]Stat{gift, {"COIN", "topup", Credit, 1, 0, 0, 0}}},
-		{"an hour before", Question{WindowMs: hourMs, AtMs: noon - hourMs}, noon - 2*hourMs + quarterMs, noon - hourMs + quarterMs,
+		{"an hour before", Question{WindowMs: hourMs, AtMs: noon - hourMs}, noon - 2*hourMs + quarterMs,
+			noon - hourMs + quarterMs,
 			[]Stat{abc, {"COIN", "topup", Credit, 1, 10, 10, 10}}},
-		{"ten days", Question{WindowMs: 10 * dayMs, AtMs: noon}, noon - 10*dayMs - 12*hourMs, noon + quarterMs,
+		{"ten days", Question{WindowMs: 10 * dayMs, AtMs: noon}, noon - 10*dayMs - 12*hourMs, noon +
+			quarterMs,
 			[]Stat{abc, gift, {"COIN", "topup", Credit, 3, 13, 0, 10}, debits}},
-		{"expired", Question{WindowMs: dayMs, AtMs: noon - 500*dayMs}, noon - 400*dayMs - 12*hourMs, noon - 400*dayMs - 12*hourMs, []Stat{}},
+		{"expired", Question{WindowMs: dayMs, AtMs: noon - 500*dayMs}, noon - 400*dayMs - 12*hourMs,
+			noon - 400*dayMs - 12*hourMs, []Stat{}},
 	}
 	for _, test := range tests {
 		var got Stats
@@ -284,9 +297,13 @@ func TestLimits(t *testing.T) {
 			return but(post(uint64(i), noon), func(e *Entry) { e.Currency = fmt.Sprintf("C%02d", i) })
 		}, TooManyCurrencies, but(post(1000, noon), func(e *Entry) { e.Currency = "C03" })},
 		{"groups", maxGroups, func(i int) Entry {
-			return but(post(uint64(i), noon), func(e *Entry) { e.Kind, e.Direction = fmt.Sprintf("k%d", i/2), Direction(i%2) })
+			return but(post(uint64(i), noon), func(e *Entry) {
+				e.Kind, e.Direction = fmt.Sprintf("k%d", i/2),
+					Direction(i%2)
+			})
 		}, TooManyGroups, pending(1000, Debit, 1, noon)},
-		{"holds", maxHolds, func(i int) Entry { return pending(uint64(i), Debit, 1, noon) }, TooManyHolds, void(2000, 77, noon)},
+		{"holds", maxHolds, func(i int) Entry { return pending(uint64(i), Debit, 1, noon) }, TooManyHolds,
+			void(2000, 77, noon)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -375,7 +392,7 @@ func TestTooManyRecent(t *testing.T) {
 			t.Fatalf("entry %d changed: %d", n, got)
 		}
 	}
-	// One entry of long after leaves nearly nothing to remember.
+	// One much later entry expires nearly all records.
 	e := post(0, noon+10*dayMs)
 	if got := l.Apply(late, &e); got != Accepted {
 		t.Fatal(got)
@@ -392,7 +409,7 @@ func TestTooManyRecent(t *testing.T) {
 }
 
 // TestCalmedDown sees that a user who was very busy keeps what is remembered
-// and gives back the rest.
+// and frees the rest.
 func TestCalmedDown(t *testing.T) {
 	for _, test := range []struct{ before, after int64 }{{20_000, 1000}, {500, 8}} {
 		t.Run(fmt.Sprint(test), func(t *testing.T) {
@@ -431,7 +448,7 @@ func TestCalmedDown(t *testing.T) {
 }
 
 // TestReusedID uses an id again once it is forgotten, with the old record still
-// about, and sees that the new one is remembered.
+// in memory, and checks that the new one is remembered.
 func TestReusedID(t *testing.T) {
 	const x, fill = 1 << 40, 400
 	for _, test := range []struct {
@@ -476,7 +493,7 @@ func TestReusedID(t *testing.T) {
 	}
 }
 
-// TestBounded feeds years and sees that what is kept stays bounded.
+// TestBounded feeds years of entries and checks that memory stays bounded.
 func TestBounded(t *testing.T) {
 	feed := func(quarters int, entries func(quarter int) int) *user {
 		l := New()
@@ -527,7 +544,8 @@ func TestConcurrent(t *testing.T) {
 				v.Balances(&balances)
 				v.Stats(new(Question), &stats)
 				v.Close()
-				if n := uint64(balances.Items[0].Posted / 10); n != balances.Version || n != stats.Items[0].Count {
+				if n := uint64(balances.Items[0].Posted / 10); n != balances.Version ||
+					n != stats.Items[0].Count {
 					t.Errorf("%+v and %+v", balances, stats)
 				}
 			}

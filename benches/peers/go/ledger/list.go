@@ -2,8 +2,8 @@ package ledger
 
 import "slices"
 
-// insert puts an item at index i of a list. A full list grows by a quarter: less
-// room is wasted than append would, and most lists are short.
+// insert puts an item at index i of a list. A full list grows by a quarter: this
+// wastes less memory than append, and most lists are short.
 func insert[T any](list []T, i int, item T) []T {
 	if len(list) == cap(list) {
 		list = resize(list)

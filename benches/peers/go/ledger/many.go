@@ -3,13 +3,13 @@ package ledger
 const (
 	ringLen    = 128 // quarters of an hour; the horizon touches 97
 	chunkLen   = 256
-	reclaimMax = 4 // expired records given up with each new one
+	reclaimMax = 4 // expired records freed with each new one
 )
 
 // many remembers the entries of a busy user. Records live in slots of chunks,
-// which are linked by quarter of an hour. When the horizon passes a quarter its
-// list as a whole becomes expired; the slots are given up a few at a time, so
-// that no single entry pays for it.
+// which are linked by quarter of an hour. When the horizon passes a quarter, its
+// whole list expires; the slots are reclaimed a few at a time, so that no single
+// entry pays for it.
 type many struct {
 	index   map[ID]uint32 // the newest slot of each id
 	chunks  []*[chunkLen]slot
@@ -99,7 +99,7 @@ func (m *many) advance(first uint32) {
 	m.first = first
 }
 
-// reclaim gives up a few expired records.
+// reclaim frees a few expired records.
 func (m *many) reclaim() {
 	for range reclaimMax {
 		number := m.expired
@@ -130,8 +130,8 @@ func (m *many) take() uint32 {
 	return number
 }
 
-// sparse reports whether so few of the slots are live that starting anew with
-// these saves memory.
+// sparse reports whether so few slots are live that rebuilding from them saves
+// memory.
 func (m *many) sparse() bool {
 	return m.live < int(m.used)/16
 }

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// model is the contract for one user put as naively as possible: a list of all
-// accepted entries, searched from end to end for every answer.
+// model is the simplest implementation of the contract for one user: a list of
+// all accepted entries, searched in full for every answer.
 type model struct {
 	accepted []booked
 	open     []booked
@@ -48,7 +48,8 @@ func (m *model) apply(nowMs int64, e Entry) Verdict {
 	if slices.ContainsFunc(m.open, func(h booked) bool { return h.ID == e.ID }) {
 		return EntryIDConflict
 	}
-	next := booked{e, Stat{Currency: e.Currency, Kind: e.Kind, Direction: e.Direction}, e.Action == Post || e.Action == Settle}
+	next := booked{e, Stat{Currency: e.Currency, Kind: e.Kind, Direction: e.Direction},
+		e.Action == Post || e.Action == Settle}
 	open := slices.Clone(m.open)
 	if e.Action == Settle || e.Action == Void {
 		i := slices.IndexFunc(m.open, func(h booked) bool { return h.ID == e.Hold })
@@ -193,7 +194,8 @@ func (m *model) stats(q Question) Stats {
 			continue
 		}
 		i := slices.IndexFunc(out.Items, func(s Stat) bool {
-			return s.Currency == b.group.Currency && s.Kind == b.group.Kind && s.Direction == b.group.Direction
+			return s.Currency == b.group.Currency && s.Kind == b.group.Kind &&
+				s.Direction == b.group.Direction
 		})
 		if i < 0 {
 			s := b.group

@@ -5,7 +5,7 @@ import "strings"
 // name stands for a currency or a kind of a shard.
 type name uint32
 
-// unknown is the name of texts that were never kept.
+// unknown is the name of texts that have none.
 const unknown name = 0
 
 // names numbers the currencies and kinds of a shard. It never forgets one.
@@ -24,7 +24,7 @@ func (n *names) find(text string) name {
 	return n.numbers[text]
 }
 
-// keep returns the name of a text and makes one if there is none.
+// keep returns the name of a text and creates it if there is none.
 func (n *names) keep(text string) name {
 	if known := n.numbers[text]; known != unknown {
 		return known

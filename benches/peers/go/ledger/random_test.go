@@ -13,7 +13,7 @@ var (
 	rounds = flag.Uint64("rounds", 60, "rounds of the random test")
 )
 
-// style says what the entries of one round are like.
+// style describes the entries of one round.
 type style struct {
 	name    string
 	entries int
@@ -25,16 +25,20 @@ type style struct {
 }
 
 var styles = []style{
-	{"quiet", 400, []int64{0, hourMs, dayMs, 3 * dayMs, 40 * dayMs, 500 * dayMs}, 1 << 40, 2, []int64{1000}, 8},
-	{"daily", 700, []int64{0, 1000, quarterMs, hourMs, 5 * hourMs, dayMs}, 300, 4, []int64{1, 1000}, 3},
+	{"quiet", 400, []int64{0, hourMs, dayMs, 3 * dayMs, 40 * dayMs, 500 * dayMs}, 1 << 40, 2,
+		[]int64{1000}, 8},
+	{"daily", 700, []int64{0, 1000, quarterMs, hourMs, 5 * hourMs, dayMs}, 300, 4, []int64{1, 1000},
+		3},
 	{"busy", 1200, []int64{0, 10, 1000, 3 * 60_000}, 900, 3, []int64{1000}, 6},
-	{"bursts", 1200, []int64{0, 0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 10, 1000, 1000, 1000, 9 * hourMs}, 2000, 3, []int64{1000}, 9},
+	{"bursts", 1200, []int64{0, 0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 10, 1000, 1000, 1000,
+		9 * hourMs}, 2000, 3, []int64{1000}, 9},
 	{"burst and rest", 1200, burstAndRest(), 1500, 2, []int64{1000}, 9},
-	{"huge", 400, []int64{0, 1000, quarterMs, hourMs}, 1 << 40, 2, []int64{1, math.MaxInt64, math.MaxInt64 / 3}, 3},
+	{"huge", 400, []int64{0, 1000, quarterMs, hourMs}, 1 << 40, 2,
+		[]int64{1, math.MaxInt64, math.MaxInt64 / 3}, 3},
 	{"crowded", 700, []int64{0, 1000, hourMs}, 1 << 40, 18, []int64{1000}, 4},
 }
 
-// burstAndRest is small steps with a leap of days once in some hundreds.
+// burstAndRest has small steps, and a gap of days every few hundred entries.
 func burstAndRest() []int64 {
 	steps := make([]int64, 500)
 	for i := range steps {
@@ -45,7 +49,7 @@ func burstAndRest() []int64 {
 }
 
 // TestRandom feeds random entries to the ledger and to the model and compares
-// all that can be seen.
+// all visible state.
 func TestRandom(t *testing.T) {
 	for s := *seed; s < *seed+*rounds; s++ {
 		st := styles[s%uint64(len(styles))]
@@ -155,7 +159,8 @@ func randomRound(t *testing.T, seed uint64, st style) {
 			t.Fatalf("seed %d (%s): entry %d:\n got %+v\nwant %+v", seed, st.name, i, balances, want)
 		}
 		for range 4 {
-			q := Question{WindowMs: (1 + r.Int64N(pick([]int64{4, 100, 800, 38400}))) * quarterMs, AtMs: clock}
+			q := Question{WindowMs: (1 + r.Int64N(pick([]int64{4, 100, 800, 38400}))) * quarterMs,
+				AtMs: clock}
 			if r.IntN(5) == 0 {
 				q.WindowMs = 0
 			}

@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// fewMax is how many records a sorted slice may hold before an index pays.
+// fewMax is the number of records above which an index is faster than a slice.
 const fewMax = 256
 
 // recent remembers the entries within the horizon. It keeps those of whole
@@ -30,8 +30,8 @@ func (r *recent) find(id ID, since int64) *record {
 	return nil
 }
 
-// full reports whether there is no room for one more entry if the user's latest
-// is at asOf.
+// full reports whether one more entry would exceed the limit if the user's
+// latest is at asOf.
 func (r *recent) full(asOf int64) bool {
 	return r.many != nil && r.many.count(oldest(asOf)) >= maxRecent
 }
@@ -60,8 +60,8 @@ func (r *recent) add(rec record, asOf int64) {
 	r.few = insert(r.few, r.place(rec.id), rec)
 }
 
-// rebuild starts anew with the records given, in the form that suits their
-// number. Of two with one id the later must be the newer.
+// rebuild replaces the contents by the given records, in the form that suits
+// their number. Of two with one id the later must be the newer.
 func (r *recent) rebuild(records []record, first uint32) {
 	*r = recent{}
 	if len(records) < fewMax {

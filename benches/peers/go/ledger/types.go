@@ -3,7 +3,7 @@ package ledger
 // ID is the 128-bit identity of an entry.
 type ID struct{ Hi, Lo uint64 }
 
-// Direction says which way an amount goes.
+// Direction is the direction of an amount.
 type Direction uint8
 
 // The two directions, in the order of their names.
@@ -45,10 +45,10 @@ type Entry struct {
 	Hold      ID // the hold that is settled or voided
 }
 
-// Verdict is what became of an entry.
+// Verdict is the outcome of an entry.
 type Verdict uint8
 
-// The verdicts, in the order in which they are looked for after Accepted.
+// The verdicts; after Accepted, in order of precedence.
 const (
 	Accepted Verdict = iota
 	Duplicate

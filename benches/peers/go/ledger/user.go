@@ -5,7 +5,7 @@ import (
 	"slices"
 )
 
-// user is all that is kept of one user.
+// user is the state of one user.
 type user struct {
 	version  uint64
 	asOf     int64
@@ -15,7 +15,7 @@ type user struct {
 	recent   recent
 }
 
-// nobody stands for users of whom nothing was accepted. It is never written.
+// nobody stands for users without accepted entries. It is never written.
 var nobody user
 
 // account holds the balances of one currency.
@@ -26,7 +26,7 @@ type account struct {
 	pendingCredits int64
 }
 
-// move posts an amount and changes what is held. If a figure would overflow it
+// move posts an amount and changes the held amounts. If a figure would overflow it
 // changes nothing and returns false.
 func (a *account) move(d Direction, posted, held int64) bool {
 	next := *a
@@ -56,8 +56,7 @@ type key struct {
 	direction Direction
 }
 
-// group holds the statistics of one group: those of its lifetime and those of
-// stretches of time.
+// group holds the statistics of one group: lifetime and buckets.
 type group struct {
 	key
 	first, last uint32 // quarters of an hour of its earliest and latest amount
@@ -66,7 +65,7 @@ type group struct {
 	buckets []bucket
 }
 
-// book counts one amount.
+// book adds one amount.
 func (g *group) book(at, amount, asOf int64) {
 	quarter, one := uint32(at/quarterMs), sums{amount, amount, amount}
 	if g.count == 0 {
@@ -80,7 +79,7 @@ func (g *group) book(at, amount, asOf int64) {
 }
 
 // total sums up the amounts of a range of quarters of an hour. Many users are
-// young and many groups idle: these are answered without a look at buckets.
+// new and many groups idle: these need no search of buckets.
 func (g *group) total(from, to uint32) (uint64, sums) {
 	switch {
 	case g.last < from || to <= g.first:
@@ -98,14 +97,14 @@ type hold struct {
 	key
 }
 
-// account returns the place of a currency's account and whether it is there.
+// account returns the index of a currency's account and whether it exists.
 func (u *user) account(n *names, currency name) (int, bool) {
 	return slices.BinarySearchFunc(u.accounts, currency, func(a account, c name) int {
 		return n.compare(a.currency, c)
 	})
 }
 
-// group returns the place of a group and whether it is there.
+// group returns the index of a group and whether it exists.
 func (u *user) group(n *names, k key) (int, bool) {
 	low, high := 0, len(u.groups)
 	for low < high {
@@ -130,7 +129,7 @@ func (u *user) group(n *names, k key) (int, bool) {
 	return low, false
 }
 
-// hold returns the place of an open hold and whether it is there.
+// hold returns the index of an open hold and whether it exists.
 func (u *user) hold(id ID) (int, bool) {
 	return slices.BinarySearchFunc(u.holds, id, func(h hold, id ID) int {
 		return h.id.compare(id)
@@ -153,7 +152,7 @@ func (a ID) compare(b ID) int {
 	return cmp.Compare(a.Lo, b.Lo)
 }
 
-// add returns a + b and whether it is right.
+// add returns a + b and whether it did not overflow.
 func add(a, b int64) (int64, bool) {
 	sum := a + b
 	return sum, (sum > a) == (b > 0)

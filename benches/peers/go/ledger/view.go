@@ -6,7 +6,7 @@ type View struct {
 	user  *user
 }
 
-// Close lets the user's state move on.
+// Close releases the user's state for changes.
 func (v View) Close() {
 	v.shard.mu.RUnlock()
 }

@@ -12,7 +12,7 @@ import (
 	"purser/peers/api"
 )
 
-// handler joins the service to fasthttp.
+// handler adapts the service to fasthttp.
 type handler struct {
 	service *api.Service
 }
@@ -77,7 +77,7 @@ func (h *handler) answer(ctx *fasthttp.RequestCtx, tooLarge bool) {
 
 var etag = []byte("Etag")
 
-// send hands the answer to fasthttp, its body without a copy.
+// send passes the answer to fasthttp, without copying its body.
 func send(ctx *fasthttp.RequestCtx, x *exchange) {
 	res := &x.res
 	head := &ctx.Response.Header
@@ -97,12 +97,12 @@ func send(ctx *fasthttp.RequestCtx, x *exchange) {
 	exchanges.Put(x)
 }
 
-// text returns b as a string that stands while the request does.
+// text returns b as a string that is valid as long as the request.
 func text(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// joined returns a header's values as one list.
+// joined returns a header's values as one comma-separated list.
 func joined(values [][]byte) string {
 	switch len(values) {
 	case 0:

@@ -12,7 +12,7 @@ import (
 	"purser/peers/api"
 )
 
-// handler joins the service to Hertz.
+// handler adapts the service to Hertz.
 type handler struct {
 	service *api.Service
 }
@@ -25,8 +25,8 @@ type exchange struct {
 
 var exchanges = sync.Pool{New: func() any { return new(exchange) }}
 
-// serve answers one request. It runs before any route is looked for, so that
-// none is: the service judges the path as it was sent.
+// serve answers one request. It runs before Hertz's router, which is not
+// used: the service parses the path as it was sent.
 func (h *handler) serve(_ context.Context, ctx *app.RequestContext) {
 	ctx.Abort()
 	x := exchanges.Get().(*exchange)
@@ -75,12 +75,12 @@ func (h *handler) fill(ctx *app.RequestContext, req *api.Request) {
 	}
 }
 
-// text returns b as a string that stands while the request does.
+// text returns b as a string that is valid as long as the request.
 func text(b []byte) string {
 	return unsafe.String(unsafe.SliceData(b), len(b))
 }
 
-// joined returns a header's values as one list.
+// joined returns a header's values as one comma-separated list.
 func joined(values [][]byte) string {
 	switch len(values) {
 	case 0:

@@ -11,7 +11,7 @@ import (
 	"purser/peers/api"
 )
 
-// handler joins the service to net/http.
+// handler adapts the service to net/http.
 type handler struct {
 	service *api.Service
 }
@@ -49,10 +49,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	send(w, header, &x.res)
 }
 
-// inBuffer is how large a body net/http buffers, and so counts, itself.
+// inBuffer is the largest body that net/http buffers and measures itself.
 const inBuffer = 2048
 
-// send hands the answer to net/http.
+// send passes the answer to net/http.
 func send(w http.ResponseWriter, header http.Header, res *api.Response) {
 	if res.ContentType != "" {
 		header["Content-Type"] = []string{res.ContentType}
@@ -68,8 +68,8 @@ func send(w http.ResponseWriter, header http.Header, res *api.Response) {
 	}
 	w.WriteHeader(res.Status)
 	if len(res.Body) > 0 {
-		// To HEAD, net/http sends the header alone. An error means that the
-		// client is gone.
+		// For HEAD, net/http sends only the header. An error means that the
+		// client has disconnected.
 		_, _ = w.Write(res.Body)
 	}
 }
@@ -116,7 +116,7 @@ func first(values []string) string {
 	return values[0]
 }
 
-// joined returns a header's values as one list.
+// joined returns a header's values as one comma-separated list.
 func joined(values []string) string {
 	if len(values) == 1 {
 		return values[0]

@@ -1,4 +1,4 @@
-// Package boot is what the servers' main functions have in common.
+// Package boot has the common code of the servers' main functions.
 package boot
 
 import (
@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// grace is how long requests under way may take once the server is told to stop.
+// grace is the time for requests in progress once the server is told to stop.
 const grace = 3 * time.Second
 
 var (
@@ -31,8 +31,8 @@ func Listen() net.Listener {
 	return ln
 }
 
-// Serve says on standard output that the listener takes connections and serves
-// until SIGTERM or SIGINT. A server that stops early ends the process.
+// Serve prints that the listener accepts connections and serves until SIGTERM
+// or SIGINT. A server that stops early ends the process.
 func Serve(ln net.Listener, serve func() error, shutdown func(context.Context) error) {
 	stop, done := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer done()
@@ -60,7 +60,7 @@ func Serve(ln net.Listener, serve func() error, shutdown func(context.Context) e
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
-	// Connections that outlive the grace end with the process.
+	// Connections still open after the grace period end with the process.
 	_ = shutdown(ctx)
 }
 
