@@ -8,6 +8,12 @@
 //! a small population. `--count ROW TIMES` runs a row that many times without timing it, for
 //! before/after comparisons in instructions ([`count`]).
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::items_after_statements,
+    reason = "amounts are small; a constant stands beside its use"
+)]
+
 mod common;
 mod count;
 

@@ -1,4 +1,4 @@
-//! ProgressMeter bar of a long job, shown only on a terminal.
+//! Progress bar of a long job, shown only on a terminal.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};

@@ -456,6 +456,7 @@ mod tests {
     fn another_thread_may_free_a_block_of_a_core() {
         // SAFETY: allocated and freed once, and not used in between.
         let block = on_a_core(UNIT_BYTES, |_| unsafe { Allocator.alloc(layout(1_000)) } as usize);
+        // SAFETY: as above: this is the one time that it is freed.
         unsafe { Allocator.dealloc(block as *mut u8, layout(1_000)) };
     }
 

@@ -315,7 +315,7 @@ impl<M: Machine> Executor<M> {
                 let id = cqueue::buffer_select(completion.flags)
                     .expect("received bytes are in a buffer");
                 if !is_closing {
-                    machine.received(op.slot, buffers.bytes(id, count as usize));
+                    machine.received(op.slot, buffers.bytes(id, count.cast_unsigned() as usize));
                 }
                 buffers.recycle(id);
             }

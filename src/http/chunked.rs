@@ -13,7 +13,7 @@ use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
 /// Limit of hex digits in a chunk's size, leading zeros included: as many as a `u64` holds.
 const SIZE_DIGITS: usize = 16;
 
-/// Decoder of one body. ManifestError after a refusal.
+/// Decoder of one body. It is not used again after a refusal.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,

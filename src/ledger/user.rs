@@ -306,7 +306,7 @@ impl User {
 
     /// Judges the change of a group. The outer error is the group limit. The inner one is an
     /// overflow of the sum, which the caller reports only after all limits.
-    #[allow(clippy::type_complexity)]
+    #[expect(clippy::type_complexity, reason = "a type of its own would hide the two errors")]
     fn judge_group<'a>(
         &self,
         key: GroupKey,

@@ -36,7 +36,7 @@ pub struct Judge {
     scratch: Vec<u8>,
 }
 
-/// LineCounts of the entries that were not rejected.
+/// Counts of the entries that were not rejected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LineCounts {
     /// Accepted entries.
@@ -110,7 +110,7 @@ impl Judge {
         self.current = Some(Current { user: User::new(id), ids, at, early: BTreeMap::new() });
     }
 
-    /// LineCounts a verdict. After an accepted hold, judges the settlements that waited for it.
+    /// Counts a verdict. After an accepted hold, judges the settlements that waited for it.
     fn count<E>(
         &mut self,
         item: &Item<'_>,
