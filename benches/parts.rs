@@ -250,14 +250,14 @@ fn ledger(criterion: &mut Criterion) {
             assert_eq!(
                 apply(&mut slice, now, black_box(&entries), Verdict::Duplicate),
                 entries.len()
-            )
+            );
         });
     });
     group.bench_function("apply_1000", |b| {
         b.iter_batched(
             || fresh.take(),
             |(now, entries)| {
-                assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len())
+                assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len());
             },
             BatchSize::PerIteration,
         );
@@ -306,11 +306,11 @@ fn json_entry(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(line.len() as u64));
     let mut scratch = LineScratch::EMPTY;
     group.bench_function("ours", |b| {
-        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok())
+        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok());
     });
     group.bench_function("sonic-rs", |b| b.iter(rival));
     group.bench_function("sonic-rs_and_values", |b| {
-        b.iter(|| black_box(rival().posted()).is_some())
+        b.iter(|| black_box(rival().posted()).is_some());
     });
     group.finish();
 }

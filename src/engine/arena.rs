@@ -511,7 +511,7 @@ mod tests {
                 local.record_block(at, 200);
                 assert_eq!(local.new_count.get(), 1);
                 (0..2 * MOST_NEW_PAGES).for_each(|page| {
-                    local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1)
+                    local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1);
                 });
                 assert!(local.new_count.get() <= MOST_NEW_PAGES);
                 local.record_block((arena.base - 10) as *mut u8, 5);

@@ -411,7 +411,7 @@ mod tests {
                 let range = user.range(window, at);
                 let question = Question { window, currency: None, kind: None };
                 user.visit_stats(names, &question, range, |stat| {
-                    answers.push(format!("{window:?} {range:?} {stat:?}"))
+                    answers.push(format!("{window:?} {range:?} {stat:?}"));
                 });
             }
         }
