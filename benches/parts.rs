@@ -113,7 +113,7 @@ fn get(user: u64, what: &str) -> String {
 }
 
 /// Sends requests of equal `width`, cycling through `requests`.
-fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usize) {
+fn go_round(b: &mut Bencher<'_>, machine: &mut Machine, requests: &[u8], width: usize) {
     let mut round = requests.chunks_exact(width).cycle();
     b.iter(|| {
         let bytes = round.next().expect("a cycle has no end");
@@ -446,7 +446,7 @@ fn snapshots(criterion: &mut Criterion) {
 }
 
 /// Runs scan steps over all users again and again; `longest` is the duration of the longest step.
-fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
+fn steps(b: &mut Bencher<'_>, slice: &Slice, longest: &mut Duration) {
     let mut tasks = VecDeque::new();
     let begin = |tasks: &mut VecDeque<Task>| {
         Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task))
@@ -467,7 +467,7 @@ fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
 }
 
 /// Recovers `disk` again and again; checks the first recovery's result.
-fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
+fn recoveries(b: &mut Bencher<'_>, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
     let (slice, report) = disk.recover();
     let from_log = if is_snapshot { 0 } else { population.history() };
     assert_eq!(
