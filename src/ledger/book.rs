@@ -140,7 +140,8 @@ impl Book {
     /// let mut book = Book::new(usize::MAX);
     /// let (direction, amount) = (Direction::Credit, Amount::new(500).expect("not negative"));
     /// let leg = Leg { currency: coin, kind: "topup", direction, amount };
-    /// let entry = EntryRef { id: EntryId(1), user: UserId(42), at: now, action: Action::Post(leg) };
+    /// let action = Action::Post(leg);
+    /// let entry = EntryRef { id: EntryId(1), user: UserId(42), at: now, action };
     ///
     /// let (slot, verdict) = book.apply(now, &entry);
     /// assert_eq!(verdict, Verdict::Accepted);

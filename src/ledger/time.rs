@@ -125,7 +125,7 @@ impl Grains {
     /// use purser::ledger::time::{BUCKET_MS, Grains, Millis, Window};
     ///
     /// let latest = Millis(1_763_900_000_000);
-    /// let Some(Window::Last(length)) = Window::parse(b"24h") else { panic!("a window has a length") };
+    /// let Some(Window::Last(length)) = Window::parse(b"24h") else { panic!("it has a length") };
     /// let range = Grains::behind(latest).range(length, latest);
     /// // The window ends with the bucket of the latest entry, and both edges are those of buckets.
     /// assert_eq!(range.to_ms, (u64::from(latest.bucket()) + 1) * BUCKET_MS);
