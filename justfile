@@ -29,7 +29,7 @@ parts *filter:
 fuzz seconds="10":
     tests/fuzz/smoke.sh {{ seconds }}
 
-# Formatting and lints, as CI has them
+# Formatting, lints and documentation, as CI has them
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
@@ -49,6 +49,11 @@ bless:
 pgo:
     benches/pgo
 
-# Licences, sources and bans of the dependencies: needs cargo-deny
-deny:
-    cargo deny check bans licenses sources
+# Checks of the dependencies, such as: just deny advisories. Needs cargo-deny
+deny +checks="bans licenses sources":
+    cargo deny --locked check {{ checks }}
+
+# Whether all compiles for ARM64: needs gcc-aarch64-linux-gnu
+arm64:
+    rustup target add aarch64-unknown-linux-gnu
+    cargo check --locked --all-targets --target aarch64-unknown-linux-gnu

@@ -7,6 +7,12 @@
 //! in its name does that many operations per iteration. Under `cargo test` each row runs once, over
 //! a small population.
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::items_after_statements,
+    reason = "amounts are small; a constant stands beside its use"
+)]
+
 mod common;
 
 use common::machine::Machine;
@@ -105,7 +111,7 @@ fn get(user: u64, what: &str) -> String {
 }
 
 /// Sends requests of equal `width`, cycling through `requests`.
-fn go_round(b: &mut Bencher, machine: &mut Machine, requests: &[u8], width: usize) {
+fn go_round(b: &mut Bencher<'_>, machine: &mut Machine, requests: &[u8], width: usize) {
     let mut round = requests.chunks_exact(width).cycle();
     b.iter(|| {
         let bytes = round.next().expect("a cycle has no end");
@@ -242,14 +248,14 @@ fn ledger(criterion: &mut Criterion) {
             assert_eq!(
                 apply(&mut slice, now, black_box(&entries), Verdict::Duplicate),
                 entries.len()
-            )
+            );
         });
     });
     group.bench_function("apply_1000", |b| {
         b.iter_batched(
             || fresh.take(),
             |(now, entries)| {
-                assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len())
+                assert_eq!(apply(&mut slice, now, &entries, Verdict::Accepted), entries.len());
             },
             BatchSize::PerIteration,
         );
@@ -298,11 +304,11 @@ fn json_entry(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(line.len() as u64));
     let mut scratch = LineScratch::EMPTY;
     group.bench_function("ours", |b| {
-        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok())
+        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok());
     });
     group.bench_function("sonic-rs", |b| b.iter(rival));
     group.bench_function("sonic-rs_and_values", |b| {
-        b.iter(|| black_box(rival().posted()).is_some())
+        b.iter(|| black_box(rival().posted()).is_some());
     });
     group.finish();
 }
@@ -438,7 +444,7 @@ fn snapshots(criterion: &mut Criterion) {
 }
 
 /// Runs scan steps over all users again and again; `longest` is the duration of the longest step.
-fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
+fn steps(b: &mut Bencher<'_>, slice: &Slice, longest: &mut Duration) {
     let mut tasks = VecDeque::new();
     let begin = |tasks: &mut VecDeque<Task>| {
         Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task))
@@ -459,7 +465,7 @@ fn steps(b: &mut Bencher, slice: &Slice, longest: &mut Duration) {
 }
 
 /// Recovers `disk` again and again; checks the first recovery's result.
-fn recoveries(b: &mut Bencher, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
+fn recoveries(b: &mut Bencher<'_>, disk: &MemoryDisk, population: Population, is_snapshot: bool) {
     let (slice, report) = disk.recover();
     let from_log = if is_snapshot { 0 } else { population.history() };
     assert_eq!(

@@ -27,6 +27,12 @@ pub fn digits(value: u64, text: &mut [u8; MAX_DIGITS]) -> &[u8] {
 }
 
 /// Appends a decimal integer.
+///
+/// ```
+/// let mut body = b"\"version\":".to_vec();
+/// purser::decimal::number(&mut body, 1_763_900);
+/// assert_eq!(body, b"\"version\":1763900");
+/// ```
 #[inline]
 pub fn number(out: &mut Vec<u8>, value: u64) {
     let mut text = [0; MAX_DIGITS];

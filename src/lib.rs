@@ -48,7 +48,7 @@
 //!    started by a prefetch.
 //! 3. When the received bytes of the turn are parsed, the pending reads are answered
 //!    ([`server::core`]). The owning slice returns the user, borrowed, and the log position that
-//!    the answer shows ([`slice::Slice::read`]).
+//!    the answer shows ([`slice::Slice::view`]).
 //! 4. Head and body are appended to the connection's answers ([`api::reply`], [`http::response`],
 //!    [`api::answer`]), and marked with that log position ([`server::answers`]).
 //! 5. At the end of the turn, every connection sends all answers that may be sent with one send

@@ -212,7 +212,7 @@ fn a_stopped_process_continues() {
     clients.iter_mut().for_each(|client| {
         client.send(
             (1..=20).map(|user| get(&format!("/v1/users/{user}/balance"))).collect::<String>(),
-        )
+        );
     });
     server.signal("CONT");
     for client in &mut clients {

@@ -561,7 +561,7 @@ impl Campaign {
     /// Starts the server one to three times and ends it before it is ready: with SIGKILL,
     /// sometimes at once, or with SIGTERM.
     fn kill_in_recovery(&mut self, hits: &mut Hits) {
-        for _ in 0..1 + self.random.below(3) {
+        for _ in 0..=self.random.below(3) {
             let mut server = Server::begin(&mut self.command());
             let is_late = self.random.below(3) > 0;
             if is_late {
@@ -629,9 +629,9 @@ impl Campaign {
             thread::sleep(late);
             assert!(server.is_running(), "seed {seed}: the server ended by itself");
             if aim == Aim::Term {
-                server.signal("TERM")
+                server.signal("TERM");
             } else {
-                server.kill()
+                server.kill();
             }
             was_met
         });

@@ -113,7 +113,7 @@ fn planted_differences_are_found() {
                 .err()
                 .unwrap_or_else(|| panic!("not found: {plant:?} of seed {seed}"));
             let says = |text: String| {
-                assert!(report.contains(&text), "{plant:?}: no {text:?} in {report}")
+                assert!(report.contains(&text), "{plant:?}: no {text:?} in {report}");
             };
             says(format!("seed {seed} step "));
             says(format!(

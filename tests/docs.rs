@@ -82,7 +82,7 @@ fn short_form(command: &str) -> Option<Short> {
         ["tests/fuzz/smoke.sh", ..] => Short::Run("bash -n tests/fuzz/smoke.sh".to_owned()),
         ["tuning/check", ..] => Short::Run(format!("{command} || test $? = 1")),
         ["sudo", "tuning/apply", ..] => Short::Run("tuning/apply --cores 0".to_owned()),
-        ["sudo" | "rustup" | "git", ..] | ["cargo", "update", ..] | ["sed", ..] => Short::NotRun,
+        ["sudo" | "rustup" | "git" | "sed", ..] | ["cargo", "update", ..] => Short::NotRun,
         _ => return None,
     })
 }

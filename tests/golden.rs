@@ -269,7 +269,7 @@ fn script() -> String {
     let mut reads = String::new();
     for user in [1, 2, 3, 4, OLD, 6, 7, 8, 100, 115, LAST] {
         let mut ask = |what: &str| {
-            writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all")
+            writeln!(reads, "> GET /v1/users/{user}/{what}").expect("a string takes all");
         };
         ask("balance");
         ask("stats?window=lifetime");

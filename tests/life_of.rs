@@ -18,6 +18,10 @@
 //!
 //! Without single steps or `addr2line` the tests print that they are skipped.
 
+#[cfg_attr(
+    not(target_arch = "x86_64"),
+    allow(dead_code, unused_imports, reason = "only x86-64 is traced")
+)]
 mod steps;
 mod symbols;
 mod tree;

@@ -1,5 +1,13 @@
 //! Integration tests in one binary: the real server and its pure modules, tested from outside.
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::maybe_infinite_iter,
+    clippy::too_many_lines,
+    reason = "numbers of tests are small, and a test tells one story"
+)]
+
 #[macro_use]
 mod server;
 

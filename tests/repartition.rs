@@ -367,7 +367,7 @@ fn no_kill_loses_or_repeats_a_user() {
             .for_each(|slice| _ = offline.tear(slice));
         drop(offline);
         let mut path = vec![from];
-        for _ in 0..1 + random.below(3) {
+        for _ in 0..=random.below(3) {
             let named = generation(&data).slices;
             let others: Vec<_> = NUMBERS.into_iter().filter(|&slices| slices != named).collect();
             let to = others[random.below(others.len())];

@@ -105,7 +105,7 @@ pub fn step(
     work: &mut impl FnMut(Task) -> Option<Done>,
 ) {
     scan.advance(slice.book(), ReadLoad::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
-        tasks.push_back(task)
+        tasks.push_back(task);
     });
     while let Some(task) = tasks.pop_front() {
         match work(task) {

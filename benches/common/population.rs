@@ -74,8 +74,8 @@ impl Population {
         let round = n / self.users;
         let (user, group) =
             if round < 4 { (n % self.users, round) } else { (bits % self.users, bits >> 62) };
-        let at_ms =
-            NOW.0 - SPAN_MS + (n as u128 * u128::from(SPAN_MS) / u128::from(self.history())) as u64;
+        let at_ms = NOW.0 - SPAN_MS
+            + (u128::from(n) * u128::from(SPAN_MS) / u128::from(self.history())) as u64;
         let id = u128::from(bits) << 64 | u128::from(n);
         Posted { id, user, group: group as usize, amount: (bits >> 20) as i64 & 0xffff, at_ms }
     }

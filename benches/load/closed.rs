@@ -125,7 +125,7 @@ impl<'a> Feeder<'a> {
         let mut bytes = Vec::with_capacity(batch * LONGEST_BYTES);
         match self.dialect {
             Dialect::Http => {
-                entries.iter().for_each(|entry| lines::write(&mut bytes, &self.population, entry))
+                entries.iter().for_each(|entry| lines::write(&mut bytes, &self.population, entry));
             }
             Dialect::Redis => redis::write_call(&mut bytes, &self.population, &entries),
         }

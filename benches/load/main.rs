@@ -38,6 +38,14 @@
 //! Under `cargo test` every suite runs with tiny settings; without wrk the run is skipped with a
 //! message.
 
+#![allow(
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    clippy::items_after_statements,
+    clippy::unchecked_time_subtraction,
+    reason = "figures are small and grow; a static stands beside its use"
+)]
+
 mod bare;
 mod check;
 mod closed;

@@ -20,7 +20,7 @@ use crate::http::Client;
 use crate::{redis, sys};
 
 /// Longest start: ten million users are loaded from a disk.
-const START: Duration = Duration::from_secs(300);
+const START: Duration = Duration::from_mins(5);
 const STOP: Duration = Duration::from_secs(20);
 
 pub struct Subject {

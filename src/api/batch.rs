@@ -20,6 +20,20 @@ static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 
 /// Parses a batch body into `reads`, which is cleared first.
+///
+/// ```
+/// use purser::api::batch;
+/// use purser::api::read::What;
+///
+/// let mut reads = Vec::new();
+/// let body = br#"{"requests":[{"user_id":"42","read":"balance"}]}"#;
+/// batch::parse(body, &mut reads).expect("a batch of one read");
+/// assert_eq!((reads[0].user.0, reads[0].what), (42, What::Balance));
+///
+/// let body = br#"{"requests":[{"user_id":"42","read":"name"}]}"#;
+/// let problem = batch::parse(body, &mut reads).expect_err("there is no such read");
+/// assert_eq!(problem.field.as_bytes(), b"requests[0].read");
+/// ```
 pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
     std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;

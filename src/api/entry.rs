@@ -49,6 +49,22 @@ pub struct Line<'a> {
 }
 
 /// Parses one line, which excludes its line feed.
+///
+/// ```
+/// use purser::api::entry::{self, LineScratch};
+/// use purser::ledger::entry::Action;
+///
+/// let mut scratch = LineScratch::EMPTY;
+/// let text = br#"{"entry_id":"7","user_id":"42","at_ms":1763900000000,
+///     "state":"voided","pending_id":"6"}"#;
+/// let line = entry::parse(text, &mut scratch);
+/// assert_eq!(line.id_text, b"7");
+/// assert!(matches!(line.entry.map(|entry| entry.action), Ok(Action::Void { .. })));
+///
+/// let refused = entry::parse(br#"{"entry_id":"7","user_id":42}"#, &mut scratch);
+/// let problem = refused.entry.expect_err("ids are strings");
+/// assert_eq!(problem.field.as_bytes(), b"user_id");
+/// ```
 #[inline]
 pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let refused = |problem| Line { id_text: b"", entry: Err(problem) };

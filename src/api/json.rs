@@ -345,8 +345,8 @@ fn plain_len(bytes: &[u8]) -> usize {
     while let Some(chunk) = bytes.get(at..at + 8).and_then(|c| <[u8; 8]>::try_from(c).ok()) {
         let word = u64::from_le_bytes(chunk);
         let special = below(word, 0x20)
-            | below(word ^ (ONES * b'"' as u64), 1)
-            | below(word ^ (ONES * b'\\' as u64), 1);
+            | below(word ^ (ONES * u64::from(b'"')), 1)
+            | below(word ^ (ONES * u64::from(b'\\')), 1);
         if special & HIGHS != 0 {
             // The lowest marked byte is exact: a false mark can only follow a true one.
             return at + (special & HIGHS).trailing_zeros() as usize / 8;

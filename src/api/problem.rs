@@ -191,6 +191,7 @@ impl Field {
     }
 
     /// This field inside a batch: `requests[3].name`, or `requests[3]` for the item itself.
+    #[must_use]
     pub fn in_item(self, index: usize) -> Self {
         let mut field = Self::known("requests[");
         field.push(itoa::Buffer::new().format(index).as_bytes());
@@ -236,6 +237,7 @@ impl Problem {
     }
 
     /// The same problem, inside batch item `index`.
+    #[must_use]
     pub fn in_item(self, index: usize) -> Self {
         Self { code: self.code, field: self.field.in_item(index) }
     }

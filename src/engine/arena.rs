@@ -456,6 +456,7 @@ mod tests {
     fn another_thread_may_free_a_block_of_a_core() {
         // SAFETY: allocated and freed once, and not used in between.
         let block = on_a_core(UNIT_BYTES, |_| unsafe { Allocator.alloc(layout(1_000)) } as usize);
+        // SAFETY: as above: this is the one time that it is freed.
         unsafe { Allocator.dealloc(block as *mut u8, layout(1_000)) };
     }
 
@@ -510,7 +511,7 @@ mod tests {
                 local.record_block(at, 200);
                 assert_eq!(local.new_count.get(), 1);
                 (0..2 * MOST_NEW_PAGES).for_each(|page| {
-                    local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1)
+                    local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1);
                 });
                 assert!(local.new_count.get() <= MOST_NEW_PAGES);
                 local.record_block((arena.base - 10) as *mut u8, 5);

@@ -315,7 +315,7 @@ impl<M: Machine> Executor<M> {
                 let id = cqueue::buffer_select(completion.flags)
                     .expect("received bytes are in a buffer");
                 if !is_closing {
-                    machine.received(op.slot, buffers.bytes(id, count as usize));
+                    machine.received(op.slot, buffers.bytes(id, count.cast_unsigned() as usize));
                 }
                 buffers.recycle(id);
             }
@@ -328,7 +328,7 @@ impl<M: Machine> Executor<M> {
                 starved.extend((!is_known).then_some(op.slot));
             }
             error if !is_closing && error != 0 && -error != libc::ECANCELED => {
-                machine.failed(op.slot)
+                machine.failed(op.slot);
             }
             _ => {}
         }
@@ -371,7 +371,7 @@ impl<M: Machine> Executor<M> {
                 Output::Shutdown { slot } => self.shut_down(slot),
                 Output::Close { slot } => self.close(slot),
                 Output::Loading { slice, report, is_over } => {
-                    (self.news)(News::Loading { slice, report, is_over })
+                    (self.news)(News::Loading { slice, report, is_over });
                 }
                 Output::Serving => {
                     if let Some(arena) = &self.arena {

@@ -100,7 +100,7 @@ impl Driver {
                 self.unfinished = None;
             }
             Order::Directory(DirectoryTask::Remove(generation)) => {
-                directory::remove(&self.directory.generation(generation))?
+                directory::remove(&self.directory.generation(generation))?;
             }
         }
         machine.directory_done();

@@ -19,11 +19,11 @@
 //! **Errors.** A failed log write, a failed manifest and a failed read end the process. A failed
 //! segment or snapshot is logged and reported as such, to be tried again.
 
+use super::Failure;
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
 use super::files::Files;
 use super::priority::SpareCpus;
-use super::{Failure, directory};
 use crate::journal::frame::{ALIGN, FrameBuffer};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
@@ -236,7 +236,7 @@ impl Worker {
                 }
             }
         }
-        directory::sync(&self.directory.path)?;
+        sync(&self.directory.path)?;
         self.open(File::Segment(segment), libc::O_DSYNC)
     }
 

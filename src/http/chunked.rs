@@ -13,7 +13,7 @@ use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
 /// Limit of hex digits in a chunk's size, leading zeros included: as many as a `u64` holds.
 const SIZE_DIGITS: usize = 16;
 
-/// Decoder of one body. ManifestError after a refusal.
+/// Decoder of one body. It is not used again after a refusal.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
@@ -90,6 +90,18 @@ impl Decoder {
 
     /// Decodes what has arrived and passes the body's bytes to `out`, in order, in pieces that lie
     /// in `input`.
+    ///
+    /// ```
+    /// use purser::http::chunked::Decoder;
+    ///
+    /// let (mut decoder, mut body) = (Decoder::new(), Vec::new());
+    /// let first = decoder.decode(b"5\r\nhel", |bytes| body.extend_from_slice(bytes));
+    /// assert!(first.is_ok_and(|decoded| !decoded.done && decoded.consumed == 6));
+    ///
+    /// let rest = decoder.decode(b"lo\r\n0\r\n\r\nGET ", |bytes| body.extend_from_slice(bytes));
+    /// assert!(rest.is_ok_and(|decoded| decoded.done && decoded.consumed == 9));
+    /// assert_eq!(body, b"hello");
+    /// ```
     pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Decoded, Refusal> {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
@@ -269,7 +281,7 @@ mod tests {
                 decode_in_all_ways(input.as_bytes()),
                 Ok((vec![], input.len(), true)),
                 "{input:?}"
-            )
+            );
         };
         check("0\r\nX: y\r\n\r\n");
         check("0\r\nX:y\r\nZ:\r\nW: \ta \u{e9}:\r\n\r\n");
@@ -284,7 +296,7 @@ mod tests {
                 decode_in_all_ways(input.as_bytes()),
                 Err(Refusal::Malformed(reason)),
                 "{input:?}"
-            )
+            );
         };
         for input in [
             "\r\n",

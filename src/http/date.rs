@@ -34,6 +34,11 @@ impl DateLine {
     }
 
     /// The IMF-fixdate of `unix_seconds`.
+    ///
+    /// ```
+    /// let mut date = purser::http::date::DateLine::new();
+    /// assert_eq!(date.at(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+    /// ```
     #[inline]
     pub fn at(&mut self, unix_seconds: u64) -> &[u8; 29] {
         if unix_seconds != self.second {
@@ -59,7 +64,7 @@ mod tests {
     fn known_dates() {
         let mut line = DateLine::new();
         let mut check = |second, expected: &str| {
-            assert_eq!(line.at(second).escape_ascii().to_string(), expected)
+            assert_eq!(line.at(second).escape_ascii().to_string(), expected);
         };
         check(0, "Thu, 01 Jan 1970 00:00:00 GMT");
         check(59, "Thu, 01 Jan 1970 00:00:59 GMT");

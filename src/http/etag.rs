@@ -8,6 +8,13 @@
 ///
 /// `header` is the value of `If-None-Match`. If there are several such lines, it runs from the
 /// first value to the end of the last, with the lines between them; all the values form one list.
+///
+/// ```
+/// use purser::http::etag::if_none_match;
+///
+/// assert!(if_none_match(br#"W/"v16", "v17""#, 17));
+/// assert!(!if_none_match(br#""v16""#, 17));
+/// ```
 pub fn if_none_match(header: &[u8], version: u64) -> bool {
     header.trim_ascii() == b"*"
         || values(header).map_while(|list| names(list, version)).any(|found| found)
@@ -75,7 +82,7 @@ mod tests {
     #[test]
     fn tags_match_as_rfc_9110_defines() {
         let check = |header: &str, expected| {
-            assert_eq!(if_none_match(header.as_bytes(), 17), expected, "{header:?}")
+            assert_eq!(if_none_match(header.as_bytes(), 17), expected, "{header:?}");
         };
         for header in [
             "\"v17\"",

@@ -275,7 +275,7 @@ mod tests {
 
     fn refuse(lines: &str, expected: Refusal) {
         judge("1.1", &format!("Host: a|{lines}"), |head| {
-            assert_eq!(head, Err(expected), "{lines}")
+            assert_eq!(head, Err(expected), "{lines}");
         });
     }
 
@@ -283,7 +283,7 @@ mod tests {
     fn host() {
         let check = |version: &str, lines: &str, reason: Option<&'static str>| {
             judge(version, lines, |head| {
-                assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}")
+                assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}");
             });
         };
         for value in [
@@ -320,7 +320,7 @@ mod tests {
     #[test]
     fn content_length() {
         let check = |lines: &str, length| {
-            of(lines, |head| assert_eq!(head.framing, Framing::Length(length), "{lines}"))
+            of(lines, |head| assert_eq!(head.framing, Framing::Length(length), "{lines}"));
         };
         check("Content-Length: 0|", 0);
         check("content-length:5|", 5);
@@ -406,7 +406,7 @@ mod tests {
         ] {
             let lines = format!("Host: a|{lines}");
             judge(version, &lines, |head| {
-                assert_eq!(head.map(|head| head.keep_alive), Ok(keep_alive), "{version} {lines}")
+                assert_eq!(head.map(|head| head.keep_alive), Ok(keep_alive), "{version} {lines}");
             });
         }
     }

@@ -114,7 +114,7 @@ mod tests {
     #[test]
     fn lists() {
         let check = |list: &[u8], expected: &[&[u8]]| {
-            assert_eq!(elements(list).collect::<Vec<_>>(), expected)
+            assert_eq!(elements(list).collect::<Vec<_>>(), expected);
         };
         check(b"", &[b""]);
         check(b"a", &[b"a"]);

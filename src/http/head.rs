@@ -35,6 +35,20 @@ use super::{HEAD_BYTES, HEADERS, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
 /// `buf` starts at the request's first byte in every call. `seen` is the number of its bytes
 /// already searched for the head's end: 0 for a new request; the caller passes it back unchanged
 /// with the longer `buf`. It is 0 again when a head is returned.
+///
+/// ```
+/// use purser::http::head;
+///
+/// let (mut received, mut seen) = (b"GET /v1/users/42/balance HTTP/1.1\r\nho".to_vec(), 0);
+/// assert_eq!(head::parse(&received, &mut seen), Ok(None));
+///
+/// received.extend_from_slice(b"st: purser\r\n\r\nGET ");
+/// let (head, bytes) = head::parse(&received, &mut seen).expect("valid").expect("finished");
+/// assert_eq!(head.target.path, "/v1/users/42/balance");
+/// assert!(head.keep_alive);
+/// // What is behind the head belongs to the next request.
+/// assert_eq!(received[bytes..], *b"GET ");
+/// ```
 #[inline]
 pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, usize)>, Refusal> {
     assert!(*seen <= buf.len(), "an unfinished request only grows");

@@ -1,14 +1,14 @@
 //! HTTP responses, appended to a connection's out-buffer.
 //!
-//! [`begin`] appends a head; the caller appends the body right behind it and [ends](OpenBody::end)
-//! it. Space for `content-length` is reserved before the body and filled in once the body's size is
+//! [`begin_body`] appends a head; the caller appends the body right behind it and
+//! [ends](OpenBody::end) it. Space for `content-length` is reserved before the body and filled in once the body's size is
 //! known. Bytes that are already in the buffer are never changed; responses leave in the order in
 //! which they were written. Header names are lower case, in a fixed order. Sizes are bytes; nothing
 //! here fails.
 
 use crate::decimal::{self, MAX_DIGITS};
 
-/// Upper bound of the size of a head written by [`begin`], in bytes, so that one `reserve` is
+/// Upper bound of the size of a head written by [`begin_body`], in bytes, so that one `reserve` is
 /// enough.
 const HEAD_CAPACITY: usize = 384;
 
@@ -133,7 +133,7 @@ pub fn begin_body(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> 
 }
 
 impl OpenBody {
-    /// Fills in the length of the body appended since [`begin`]; removes the body again for a
+    /// Fills in the length of the body appended since [`begin_body`]; removes the body again for a
     /// `HEAD`.
     #[inline]
     pub fn end(self, out: &mut Vec<u8>) {

@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn forms() {
         let check = |text, path, query| {
-            assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}")
+            assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}");
         };
         check("/", "/", None);
         check("/a/b%20c", "/a/b%20c", None);

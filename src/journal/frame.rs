@@ -89,6 +89,24 @@ pub fn needed_bytes(bytes: &[u8]) -> usize {
 }
 
 /// Reads the frame at the start of `bytes`, which must be valid and belong to `place`.
+///
+/// ```
+/// use purser::journal::Place;
+/// use purser::journal::frame::{ALIGN, FrameBuffer, FrameError, HEADER_BYTES, Kind, decode};
+///
+/// let place = Place { generation: 1, slice: 0, file: 1 };
+/// let mut frame = FrameBuffer::with_capacity(64);
+/// frame.payload().extend_from_slice(b"records");
+/// frame.seal(Kind::Write, place, 1);
+/// assert_eq!(frame.bytes().len(), ALIGN);
+/// assert_eq!(decode(frame.bytes(), place).map(|frame| frame.payload), Ok(&b"records"[..]));
+///
+/// // The bytes of one file are not taken for those of another, nor damaged ones for sound ones.
+/// assert_eq!(decode(frame.bytes(), Place { file: 2, ..place }), Err(FrameError::Foreign));
+/// let mut damaged = frame.bytes().to_vec();
+/// damaged[HEADER_BYTES] ^= 1;
+/// assert_eq!(decode(&damaged, place), Err(FrameError::Broken));
+/// ```
 pub fn decode(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Err(FrameError::Short(HEADER_BYTES));

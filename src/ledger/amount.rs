@@ -84,6 +84,13 @@ impl Direction {
 }
 
 /// Amount of an entry in minor units, 0 … 2^63−1. The sign is in the [`Direction`].
+///
+/// ```
+/// use purser::ledger::amount::Amount;
+///
+/// assert_eq!(Amount::new(500).map(Amount::minor), Some(500));
+/// assert_eq!(Amount::new(-1), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Amount(i64);
 

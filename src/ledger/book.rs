@@ -130,6 +130,28 @@ impl Book {
 
     /// Judges an entry and books it if it is accepted. `now` is the server's clock. Any verdict but
     /// `Accepted` changes nothing. Returns the user's slot, if the user has one.
+    ///
+    /// ```
+    /// use purser::ledger::amount::{Amount, Currency, Direction};
+    /// use purser::ledger::book::Book;
+    /// use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+    /// use purser::ledger::id::{EntryId, UserId};
+    /// use purser::ledger::time::Millis;
+    ///
+    /// let coin = Currency::parse(b"COIN").expect("a currency");
+    /// let now = Millis(1_763_900_000_000);
+    /// let mut book = Book::new(usize::MAX);
+    /// let (direction, amount) = (Direction::Credit, Amount::new(500).expect("not negative"));
+    /// let leg = Leg { currency: coin, kind: "topup", direction, amount };
+    /// let action = Action::Post(leg);
+    /// let entry = EntryRef { id: EntryId(1), user: UserId(42), at: now, action };
+    ///
+    /// let (slot, verdict) = book.apply(now, &entry);
+    /// assert_eq!(verdict, Verdict::Accepted);
+    /// let user = book.user(slot.expect("an accepted entry makes its user known"));
+    /// assert_eq!(user.balance(coin).map(|balance| balance.posted), Some(500));
+    /// assert_eq!(book.apply(now, &entry), (slot, Verdict::Duplicate));
+    /// ```
     pub fn apply(&mut self, now: Millis, entry: &EntryRef<'_>) -> (Option<UserSlot>, Verdict) {
         let slot = self.find(entry.user);
         let effect = match self.judge(slot, now, entry) {

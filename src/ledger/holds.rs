@@ -68,7 +68,7 @@ impl Holds {
             out.extend_from_slice(&hold.id.0.to_le_bytes());
             out.push(hold.currency << 1 | hold.direction as u8);
             put(out, u64::from(numbers.of(hold.kind).0));
-            put(out, hold.amount as u64);
+            put(out, hold.amount.cast_unsigned());
         }
     }
 

@@ -39,6 +39,14 @@ impl UserId {
     }
 
     /// The slice that owns this user: the hash modulo the number of slices. Part of hash version 1.
+    ///
+    /// ```
+    /// use purser::ledger::id::UserId;
+    ///
+    /// let user = UserId::parse(b"42").expect("a decimal without leading zeros");
+    /// assert_eq!(user.slice(1), 0);
+    /// assert!(user.slice(8) < 8);
+    /// ```
     pub const fn slice(self, slices: u32) -> u32 {
         (self.hash() % slices as u64) as u32
     }
@@ -117,7 +125,7 @@ mod tests {
     #[test]
     fn user_ids_parse_only_as_canonical_decimals() {
         let check = |text: &str, want: Option<u64>| {
-            assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}")
+            assert_eq!(UserId::parse(text.as_bytes()).map(|u| u.0), want, "{text}");
         };
         check("0", Some(0));
         check("42", Some(42));
@@ -143,7 +151,7 @@ mod tests {
     #[test]
     fn entry_ids_parse_as_uuid_or_decimal() {
         let check = |text: &str, want: Option<u128>| {
-            assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}")
+            assert_eq!(EntryId::parse(text.as_bytes()).map(|e| e.0), want, "{text}");
         };
         check("0", Some(0));
         check("340282366920938463463374607431768211455", Some(u128::MAX));

@@ -74,9 +74,9 @@ impl User {
         out.push(self.balances.len() as u8);
         for balance in &self.balances {
             out.extend_from_slice(balance.currency.padded());
-            put(out, (balance.posted << 1 ^ balance.posted >> 63) as u64);
-            put(out, balance.pending_debits as u64);
-            put(out, balance.pending_credits as u64);
+            put(out, (balance.posted << 1 ^ balance.posted >> 63).cast_unsigned());
+            put(out, balance.pending_debits.cast_unsigned());
+            put(out, balance.pending_credits.cast_unsigned());
         }
         let more = self.more.as_deref();
         counters::store(&self.packed, more.and_then(|m| m.runs.as_ref()), numbers, out);
@@ -139,7 +139,7 @@ fn load_balances(cursor: &mut Cursor<'_>) -> Result<SmallVec<[Balance; 2]>, Malf
         let differs = balances.iter().all(|other: &Balance| other.currency != currency);
         Malformed::unless(differs, "a user's currencies differ")?;
         let posted = cursor.varint()?;
-        let posted = (posted >> 1) as i64 ^ -((posted & 1) as i64);
+        let posted = (posted >> 1).cast_signed() ^ -(posted & 1).cast_signed();
         let balance = Balance {
             currency,
             posted,
@@ -349,7 +349,7 @@ mod tests {
             let (id, at, [what, currency, kind, direction, amount, shift]) = self.next();
             let currency = Currency::parse(format!("CUR{currency}").as_bytes()).unwrap();
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
-            let amount = Amount::new((amount as i64) << 8 >> shift).unwrap();
+            let amount = Amount::new(amount.cast_signed() << 8 >> shift).unwrap();
             let leg = Leg { currency, kind: &self.kinds[kind as usize], direction, amount };
             let hold = EntryId(self.sent[self.sent.last().unwrap().1 as usize].0);
             let action = match what {
@@ -411,7 +411,7 @@ mod tests {
                 let range = user.range(window, at);
                 let question = Question { window, currency: None, kind: None };
                 user.visit_stats(names, &question, range, |stat| {
-                    answers.push(format!("{window:?} {range:?} {stat:?}"))
+                    answers.push(format!("{window:?} {range:?} {stat:?}"));
                 });
             }
         }
@@ -538,7 +538,7 @@ mod tests {
             let (id, at, [what, currency, kind, direction, amount, _]) = feed.next();
             let currency = user.balances[currency as usize % user.balances.len()].currency;
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
-            let amount = Amount::new(amount as i64).unwrap();
+            let amount = Amount::new(amount.cast_signed()).unwrap();
             let kind = &feed.kinds[kind as usize];
             let hold =
                 user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);

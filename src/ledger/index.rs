@@ -205,6 +205,7 @@ impl HashOccupancy {
 }
 
 impl Segment {
+    #[expect(clippy::large_stack_arrays, reason = "optimised builds make it in its box")]
     fn new(depth: u32) -> Self {
         Self { places: Box::new([0; PLACES]), used: 0, depth }
     }

@@ -192,14 +192,14 @@ mod tests {
         for seed in 0..50u64 {
             let (mut packed, mut vecs, mut state) =
                 (Packed::default(), [(); 3].map(|()| Vec::<u8>::new()), seed);
-            for step in 0..200 {
+            for step in 0..200_u8 {
                 state = UserId(state).hash();
                 let draw = |below: usize, bits: u32| (state >> bits) as usize % below;
                 let place = draw(3, 0);
                 let len = vecs[place].len();
                 let start = draw(len + 1, 8);
                 let old = start..start + draw(len - start + 1, 24).min(draw(30, 40));
-                let new = vec![step as u8 + 1; draw(30, 48)];
+                let new = vec![step + 1; draw(30, 48)];
                 packed.section(SECTIONS[place]).replace(old.clone(), &new);
                 Bytes::replace(&mut vecs[place], old, &new);
                 if draw(20, 56) == 0 {

@@ -92,10 +92,10 @@ fn fields(entry: &EntryRef<'_>) -> u32 {
             let held = matches!(entry.action, Action::Hold(_));
             let tag = u64::from(held) << 1 | leg.direction as u64;
             let currency = u64::from_le_bytes(*leg.currency.padded());
-            (tag, leg.amount.minor() as u64, currency, xxh3_64(leg.kind.as_bytes()))
+            (tag, leg.amount.minor().cast_unsigned(), currency, xxh3_64(leg.kind.as_bytes()))
         }
         Action::Settle { hold, amount } => {
-            (4, amount.minor() as u64, hold.0 as u64, (hold.0 >> 64) as u64)
+            (4, amount.minor().cast_unsigned(), hold.0 as u64, (hold.0 >> 64) as u64)
         }
         Action::Void { hold } => (5, 0, hold.0 as u64, (hold.0 >> 64) as u64),
     };

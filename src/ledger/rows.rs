@@ -68,22 +68,22 @@ impl Tally {
 
     pub(super) fn put(&self, out: &mut [u8], at: &mut usize) {
         varint::put(out, at, self.count);
-        varint::put(out, at, self.sum as u64);
+        varint::put(out, at, self.sum.cast_unsigned());
         if self.count > 1 {
-            varint::put(out, at, self.min as u64);
-            varint::put(out, at, (self.max - self.min) as u64);
+            varint::put(out, at, self.min.cast_unsigned());
+            varint::put(out, at, (self.max - self.min).cast_unsigned());
         }
     }
 
     #[inline]
     pub(super) fn get(bytes: &[u8], at: &mut usize) -> Self {
         let count = varint::get(bytes, at);
-        let sum = varint::get(bytes, at) as i64;
+        let sum = varint::get(bytes, at).cast_signed();
         if count == 1 {
             return Self::of(sum);
         }
-        let min = varint::get(bytes, at) as i64;
-        Self { count, sum, min, max: min + varint::get(bytes, at) as i64 }
+        let min = varint::get(bytes, at).cast_signed();
+        Self { count, sum, min, max: min + varint::get(bytes, at).cast_signed() }
     }
 }
 
@@ -335,7 +335,7 @@ mod tests {
             let row = Row {
                 bucket: 1_000 + (state % span) as Bucket,
                 group: ((state >> 20) % groups) as u8,
-                tally: Tally::of((state >> 32) as i64 >> (state % 33)),
+                tally: Tally::of((state >> 32).cast_signed() >> (state % 33)),
             };
             add(&mut block, row);
             want.entry((row.bucket, row.group)).or_insert(Tally::EMPTY).add(row.tally);

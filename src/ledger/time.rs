@@ -120,6 +120,17 @@ impl Grains {
 
     /// The range that is answered exactly for a window that ends with the bucket of `at`. Edges are
     /// widened to the grain, and limited to what is kept.
+    ///
+    /// ```
+    /// use purser::ledger::time::{BUCKET_MS, Grains, Millis, Window};
+    ///
+    /// let latest = Millis(1_763_900_000_000);
+    /// let Some(Window::Last(length)) = Window::parse(b"24h") else { panic!("it has a length") };
+    /// let range = Grains::behind(latest).range(length, latest);
+    /// // The window ends with the bucket of the latest entry, and both edges are those of buckets.
+    /// assert_eq!(range.to_ms, (u64::from(latest.bucket()) + 1) * BUCKET_MS);
+    /// assert_eq!(range.to_ms - range.from_ms, length);
+    /// ```
     pub fn range(&self, window_ms: u64, at: Millis) -> Range {
         let to = bucket_end(at);
         let from = to.saturating_sub(window_ms);

@@ -306,7 +306,6 @@ impl User {
 
     /// Judges the change of a group. The outer error is the group limit. The inner one is an
     /// overflow of the sum, which the caller reports only after all limits.
-    #[allow(clippy::type_complexity)]
     fn judge_group<'a>(
         &self,
         key: GroupKey,
@@ -452,7 +451,7 @@ impl User {
         if question.window != Window::Lifetime {
             let runs = self.more.as_ref().and_then(|m| m.runs.as_ref());
             counters::visit(&self.packed, runs, range, |row| {
-                stats[usize::from(row.group)].tally.add(row.tally)
+                stats[usize::from(row.group)].tally.add(row.tally);
             });
         }
         stats.sort_unstable_by(|a, b| {

@@ -423,7 +423,7 @@ impl Connection {
             }
             // The connection has ended: nobody wants the reply.
             (_, State::Finishing | State::Lingering | State::Closing) => {
-                shared.keep_request(request)
+                shared.keep_request(request);
             }
             (job, state) => unreachable!(
                 "a reply to {job:?} comes back to whoever waits for it, not to {state:?}"

@@ -171,7 +171,7 @@ impl Exchange {
         outputs.push_back(Output::Message { core, message: Message::Request(request) });
     }
 
-    /// GroupChecks for a reply from `core`: returns its credit.
+    /// Accounts for a reply from `core`: returns its credit.
     #[inline]
     pub fn reply_received(&mut self, core: u32) {
         self.return_credit(core);

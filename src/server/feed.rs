@@ -116,14 +116,14 @@ impl Feed {
             shared.exchange.send(core, request, &mut shared.outputs);
         }
         match (self.at >= body.len(), self.outstanding) {
-            (false, _) => stop.unwrap_or_else(|| self.paused(shared)),
+            (false, _) => stop.unwrap_or_else(|| Self::paused(shared)),
             (true, 0) => Progress::Done,
             (true, _) => Progress::Waiting,
         }
     }
 
     /// What a feed waits for when its share of the turn is used up.
-    fn paused(&self, shared: &Shared) -> Progress {
+    fn paused(shared: &Shared) -> Progress {
         if shared.topology.is_alone() && shared.entries_left() == 0 {
             blocked_or_ready(shared, 0)
         } else {

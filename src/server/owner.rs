@@ -290,7 +290,7 @@ impl Owner {
         let turn = Turn { now_ms, traffic, is_log_awaited: !self.defers_write };
         let slice = self.number;
         store.advance(turn, self.slice.book(), &mut |task| {
-            outputs.push_back(Output::Task { slice, task })
+            outputs.push_back(Output::Task { slice, task });
         });
     }
 
@@ -298,7 +298,7 @@ impl Owner {
     pub fn drain(&mut self) {
         match &mut self.persistence {
             Persistence::Loading(_) | Persistence::Settling(_) => {
-                self.persistence = Persistence::Stopped
+                self.persistence = Persistence::Stopped;
             }
             Persistence::Stored(store) => store.drain(),
             Persistence::InMemory | Persistence::Stopped => {}

@@ -170,7 +170,7 @@ impl Connection {
             let owner = shared.topology.owner(read.user);
             match owner {
                 Location::Local(place) => {
-                    shared.owners[place].prefetch(read.user, None, Step::Place, &Lookup::default())
+                    shared.owners[place].prefetch(read.user, None, Step::Place, &Lookup::default());
                 }
                 Location::Remote { core, .. } => match self.take_credit(core, shared) {
                     Ok(()) => self.pending_remote += 1,
@@ -276,7 +276,7 @@ impl Connection {
                 None => self.answer_word("ready", Route::Ready, persist, head_only, shared),
             },
             Ask::Health | Ask::Read(_) => {
-                self.answer_word("ok", Route::Health, persist, head_only, shared)
+                self.answer_word("ok", Route::Health, persist, head_only, shared);
             }
         }
     }

@@ -217,7 +217,7 @@ impl Shared {
             let Self { owners, counters, outputs, planted, .. } = self;
             let mut judged = |verdict| count_verdict(counters, verdict);
             while let Some(request) = owners[place].apply_requests(now, &mut left, &mut judged) {
-                settle_reply(request, owners, outputs, planted);
+                settle_reply(request, owners, outputs, *planted);
             }
         }
     }
@@ -336,7 +336,7 @@ impl Shared {
 
     /// Sends a reply now if all that it shows is durable; else its slice keeps it until then.
     pub(super) fn settle_reply(&mut self, request: Box<Request>) {
-        settle_reply(request, &mut self.owners, &mut self.outputs, &self.planted);
+        settle_reply(request, &mut self.owners, &mut self.outputs, self.planted);
     }
 
     /// Sends the replies whose log positions have become durable.
@@ -428,15 +428,15 @@ fn settle_reply(
     request: Box<Request>,
     owners: &mut [Owner],
     outputs: &mut Outputs,
-    planted: &Option<Planted>,
+    planted: Option<Planted>,
 ) {
     let is_durable = |shown: &Position| shown.lsn <= owners[shown.place].durable();
     let waits = request.shows.iter().find(|shown| !is_durable(shown));
-    match waits.filter(|_| *planted != Some(Planted::UndurableAnswer)) {
+    match waits.filter(|_| planted != Some(Planted::UndurableAnswer)) {
         Some(&Position { place, lsn }) => owners[place].keep_reply(lsn, request),
         None => {
             assert!(
-                *planted == Some(Planted::UndurableAnswer) || request.shows.iter().all(is_durable),
+                planted == Some(Planted::UndurableAnswer) || request.shows.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
             outputs.push_back(Output::Message {

@@ -106,6 +106,26 @@ impl Slice {
 
     /// A user, or `None` if no entry of theirs was ever accepted, with the log position that an
     /// answer about them shows.
+    ///
+    /// ```
+    /// use purser::api::entry::{self, LineScratch};
+    /// use purser::ledger::amount::Currency;
+    /// use purser::ledger::entry::Verdict;
+    /// use purser::ledger::time::Millis;
+    /// use purser::slice::{NoLog, Slice};
+    ///
+    /// let line = br#"{"entry_id":"1","user_id":"42","currency":"COIN","kind":"topup",
+    ///     "direction":"credit","amount":500,"at_ms":1763900000000}"#;
+    /// let mut scratch = LineScratch::EMPTY;
+    /// let entry = entry::parse(line, &mut scratch).entry.expect("a valid line");
+    ///
+    /// let mut slice = Slice::new(usize::MAX);
+    /// assert_eq!(slice.view(entry.user).1.map(|view| view.user.version()), None);
+    /// assert_eq!(slice.apply(Millis(1_763_900_000_000), &entry, &mut NoLog).1, Verdict::Accepted);
+    /// let user = slice.view(entry.user).1.expect("it has an entry").user;
+    /// let coin = Currency::parse(b"COIN").and_then(|currency| user.balance(currency));
+    /// assert_eq!(coin.map(|balance| balance.available()), Some(500));
+    /// ```
     #[inline]
     pub fn view(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {

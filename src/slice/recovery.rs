@@ -449,7 +449,7 @@ impl Recovery {
         let read = match frame {
             Ok(Frame { kind: Kind::Segment, number, crc, payload }) => {
                 // No log has more writes than this, so one can be added without overflow.
-                let is_countable = number <= i64::MAX as u64;
+                let is_countable = i64::try_from(number).is_ok();
                 Header::decode(payload).filter(|_| is_countable).map(|header| (header, number, crc))
             }
             _ => None,

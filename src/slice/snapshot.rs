@@ -98,7 +98,7 @@ impl Scan {
         match self.stage {
             _ if self.failed => {}
             Stage::Scanning if self.in_flight < IN_FLIGHT => {
-                self.step(book, step_bytes, position, ask)
+                self.step(book, step_bytes, position, ask);
             }
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
                 self.stage = Stage::Syncing;

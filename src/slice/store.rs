@@ -175,7 +175,7 @@ impl Store {
         if self.allowance > 0 || !scan.is_ready_for_step() {
             scan.advance(book, traffic, (self.log.position(), self.log.durable()), ask);
         }
-        self.allowance -= (scan.bytes() - before) as i64;
+        self.allowance -= (scan.bytes() - before).cast_signed();
         match scan.progress() {
             Ok(StepOutcome::Going | StepOutcome::Waiting) => {}
             Ok(StepOutcome::Done) => self.publish_snapshot(ask),

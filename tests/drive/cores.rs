@@ -143,7 +143,7 @@ impl Cores {
         let one = &mut cores[core];
         let arrived = &mut arrived[core];
         one.turn(|machine| {
-            arrived.drain(..).for_each(|(from, message)| machine.message(from, message))
+            arrived.drain(..).for_each(|(from, message)| machine.message(from, message));
         });
         loop {
             let is_busy = self.deliver(core);

@@ -63,7 +63,7 @@ impl Tree {
             match frames.last_mut() {
                 // No call: the top frame moves on, unless it tail-calls another function.
                 Some(top) if !is_call && (top.sp != at.sp || is_of_one(top.chain, chain)) => {
-                    top.chain = chain
+                    top.chain = chain;
                 }
                 _ => frames.push(Frame { sp: at.sp, chain }),
             }

@@ -229,9 +229,7 @@ impl History {
     }
 
     fn advance(&mut self) {
-        let ahead = if !self.random.percent(self.bias.jumps) {
-            self.random.between(0, 5_000)
-        } else {
+        let ahead = if self.random.percent(self.bias.jumps) {
             match self.random.below(12) {
                 0..4 => self.random.between(0, 60 * MINUTE),
                 4 | 5 => self.random.between(HOUR, 12 * HOUR),
@@ -246,6 +244,8 @@ impl History {
                     edge - self.random.between(0, 1)
                 }
             }
+        } else {
+            self.random.between(0, 5_000)
         };
         let now_ms = (self.now_ms + ahead.max(0)).min(MAX_TIME);
         // Steps beyond the servers' clock are left out.

@@ -286,7 +286,8 @@ fn answer(user: &User, question: &Question, now_ms: i64) -> String {
             let (from_ms, to_ms) = stats::range(as_of_ms, *window, at_ms.unwrap_or(now_ms));
             let figures = stats::figures(user, (from_ms, to_ms));
             let asked = figures.into_iter().filter(|(group, _)| {
-                is_asked(&question.currency, &group.currency) && is_asked(kind, &group.kind)
+                is_asked(question.currency.as_deref(), &group.currency)
+                    && is_asked(kind.as_deref(), &group.kind)
             });
             let rows: Vec<String> =
                 asked.map(|(group, figures)| stats_row(group, &figures)).collect();
@@ -297,15 +298,15 @@ fn answer(user: &User, question: &Question, now_ms: i64) -> String {
 }
 
 /// Whether a filter accepts a value; an absent filter accepts all.
-fn is_asked(filter: &Option<String>, value: &str) -> bool {
-    filter.as_deref().is_none_or(|asked| asked == value)
+fn is_asked(filter: Option<&str>, value: &str) -> bool {
+    filter.is_none_or(|asked| asked == value)
 }
 
 fn balance_rows(user: &User, question: &Question) -> String {
     let rows: Vec<String> = user
         .balances()
         .iter()
-        .filter(|(currency, _)| is_asked(&question.currency, currency))
+        .filter(|(currency, _)| is_asked(question.currency.as_deref(), currency))
         .map(|(currency, balance)| {
             format!(
                 "{{\"currency\":\"{currency}\",\"posted\":{},\"pending_debits\":{},\

@@ -295,7 +295,7 @@ impl User {
             let (range, question) =
                 (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
             user.visit_stats(names, &question, range, |stat| {
-                answers.push(format!("{window:?}: {stat:?}"))
+                answers.push(format!("{window:?}: {stat:?}"));
             });
         }
         Self { answers, image }

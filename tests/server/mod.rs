@@ -353,14 +353,14 @@ pub fn own_address() -> SocketAddr {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = u64::from(std::process::id()) << 4 | NEXT.fetch_add(1, Ordering::Relaxed) & 15;
     SocketAddr::from((
-        [127, 192 | (number >> 16) as u8 & 31, (number >> 8) as u8, number as u8],
+        [127, 192 + (number >> 16) as u8 % 32, (number >> 8) as u8, number as u8],
         7_207,
     ))
 }
 
 /// The first CPU of this process's affinity mask.
 fn first_cpu() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let list = status
         .lines()
         .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))

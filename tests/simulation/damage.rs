@@ -174,7 +174,8 @@ fn swap(disk: &mut Disk, slices: usize, slice: usize, name: Name, random: &mut R
     let from_slice = random.below(slices as u64) as usize;
     let names = disk.names(from_slice);
     let from = random.pick(&names);
-    *file(disk, slice, name) = file(disk, from_slice, from).clone();
+    let copy = file(disk, from_slice, from).clone();
+    *file(disk, slice, name) = copy;
     format!("replaced by {from:?} of slice {from_slice}")
 }
 

@@ -261,7 +261,7 @@ impl Disk {
     pub fn at_rest(&self) -> Self {
         assert!(self.jobs.is_empty(), "a process that has ended has no tasks in flight");
         let mut other = Self::new(std::iter::empty(), self.bug);
-        other.directories = self.directories.clone();
+        other.directories.clone_from(&self.directories);
         other
     }
 
@@ -574,7 +574,7 @@ impl Disk {
                 if ok || (needs <= room && random.coin()) {
                     match from.map(|from| Name::File(File::Segment(from))) {
                         Some(from) if directory.seen.contains_key(&from) => {
-                            directory.change(Change::Rename(from, name))
+                            directory.change(Change::Rename(from, name));
                         }
                         _ => directory.make(name, vec![0; bytes as usize]),
                     }
@@ -681,7 +681,7 @@ impl Disk {
                 let name = Name::File(File::Segment(segment));
                 match from {
                     Some(from) if random.coin() => {
-                        directory.change(Change::Rename(Name::File(File::Segment(from)), name))
+                        directory.change(Change::Rename(Name::File(File::Segment(from)), name));
                     }
                     None if bytes <= room && random.coin() => {
                         directory.make(Name::New, vec![0; bytes as usize]);
@@ -709,7 +709,7 @@ impl Disk {
                 *begun += 1;
             }
             What::Other(Task::Remove { file }) if random.coin() => {
-                directory.change(Change::Unlink(Name::File(file)))
+                directory.change(Change::Unlink(Name::File(file)));
             }
             What::Other(Task::Settle { segment, manifest }) if random.coin() => {
                 if self.settle(job.slice, segment, &manifest).is_ok() {

@@ -161,7 +161,7 @@ impl World {
             assert_eq!(verdict, self.reference.apply(NOW, &entry), "{entry:?}");
         }
         nodes.iter_mut().for_each(|(place, slice, store)| {
-            settle(&mut self.tree, &mut now_ms, *place, slice, store)
+            settle(&mut self.tree, &mut now_ms, *place, slice, store);
         });
         self.figures = self.reference.figures();
         let crash = self.crash();
@@ -459,7 +459,7 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
             let file = File::Segment(segment);
             match from {
                 Some(from) => {
-                    tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?
+                    tree.rename(&directory, &File::Segment(from).to_string(), &file.to_string())?;
                 }
                 None => {
                     tree.create(&path(file))?;

@@ -32,7 +32,7 @@ const STARTS: usize = 3;
 /// Snapshot threshold in MiB above the log that any suite writes.
 const NO_SNAPSHOT: u64 = 1 << 20;
 /// Longest wait for a snapshot.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Measured starts from one kind of data.
 struct Starts {

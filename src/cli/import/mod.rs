@@ -129,6 +129,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     publish(&slice, &found.manifest, written)?;
     let seconds = start.elapsed().as_secs_f64();
     lines.print_summary(users, counts);
+    #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
     let rate = (lines.read as f64 / seconds.max(1e-6)) as u64;
     print(&format!(
         "{} MiB written in {seconds:.1} s ({read_seconds:.1} s reading the input); \

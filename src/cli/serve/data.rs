@@ -46,7 +46,7 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
             return Ok(None);
         }
         Ok(_) if before != slices => {
-            print_line(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64()))
+            print_line(&format!("data: re-partitioned in {:.2} s", start.elapsed().as_secs_f64()));
         }
         _ => {}
     }

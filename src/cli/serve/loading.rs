@@ -51,6 +51,7 @@ fn describe(reports: &[Report], seconds: f64) -> String {
     if bytes == 0 {
         return "empty".to_owned();
     }
+    #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
     let rate = |n: u64| count((n as f64 / seconds.max(1e-6)) as u64);
     let mut words = format!(
         "{} users from the snapshot, {} entries from the log, {} entries in all; \

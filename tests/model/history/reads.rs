@@ -148,7 +148,7 @@ impl History {
         let mut items: Vec<String> = (0..count).map(|_| self.item()).collect();
         let random = &mut self.random;
         if random.percent(25) && !items.is_empty() {
-            for _ in 0..1 + random.below(2) {
+            for _ in 0..=random.below(2) {
                 let at = random.below(items.len());
                 items[at] = spoiled_item(&items[at], random);
             }
