@@ -1,10 +1,10 @@
 //! HTTP responses, appended to a connection's out-buffer.
 //!
 //! [`begin_body`] appends a head; the caller appends the body right behind it and
-//! [ends](OpenBody::end) it. Space for `content-length` is reserved before the body and filled in once the body's size is
-//! known. Bytes that are already in the buffer are never changed; responses leave in the order in
-//! which they were written. Header names are lower case, in a fixed order. Sizes are bytes; nothing
-//! here fails.
+//! [ends](OpenBody::end) it. Space for `content-length` is reserved before the body and filled in
+//! once the body's size is known. Bytes that are already in the buffer are never changed; responses
+//! leave in the order in which they were written. Header names are lower case, in a fixed order.
+//! Sizes are bytes; nothing here fails.
 
 use crate::decimal::{self, MAX_DIGITS};
 
