@@ -292,8 +292,8 @@ impl Run {
 
 #[cfg(test)]
 mod tests {
+    use super::super::item::{Item, Origin};
     use super::*;
-    use crate::cli::import::item::{Item, Origin};
     use crate::ledger::entry::{Action, EntryRef};
     use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
