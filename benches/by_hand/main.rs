@@ -5,7 +5,8 @@
 //! is named after its library. All rows of a group give the same result, which is checked against
 //! one that was computed another way. A time is that of one iteration of the loop; a group with a
 //! count in its name does that many operations per iteration. Sizes, longest pauses and round
-//! trips between two cores are printed in front of the rows. Under `cargo test` each row runs once, over little data.
+//! trips between two cores are printed in front of the rows. Under `cargo test` each row runs once,
+//! over little data.
 //!
 //! Private modules of the server are compiled a second time, from their files.
 

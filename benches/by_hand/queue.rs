@@ -129,6 +129,9 @@ fn ask(end: &mut impl End, count: usize, times: u64) -> Duration {
     start.elapsed()
 }
 
+/// [`exchange`] over queues of one kind.
+type Exchange = fn(usize, u64, &[usize]) -> f64;
+
 /// Nanoseconds of an exchange of `count` messages.
 fn exchange<E: End>(count: usize, times: u64, cpus: &[usize]) -> f64 {
     let (mut here, there) = E::pair();
@@ -154,7 +157,7 @@ fn exchange<E: End>(count: usize, times: u64, cpus: &[usize]) -> f64 {
 /// same round.
 fn print_exchange(name: &str, count: usize, cpus: &[usize]) {
     let (rounds, times) = if is_timed() { (51, 50_000) } else { (1, 10) };
-    let sides: [(&str, fn(usize, u64, &[usize]) -> f64); 3] = [
+    let sides: [(&str, Exchange); 3] = [
         ("ours", exchange::<Ours>),
         ("rtrb", exchange::<Rtrb>),
         ("rtrb_chunks", exchange::<Chunks>),
