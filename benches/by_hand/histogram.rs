@@ -1,6 +1,5 @@
 //! Histogram against `hdrhistogram` with the same resolution: 16 buckets per power of two.
 
-use super::common::is_asked;
 use super::common::population::mix;
 use criterion::Criterion;
 use purser::metrics::Histogram;
@@ -25,7 +24,7 @@ fn check(name: &str, exact: u64, quantile: u64) {
 }
 
 pub fn histograms(criterion: &mut Criterion) {
-    if !is_asked("histogram") {
+    if !super::is_asked("histogram") {
         return;
     }
     // From 1 to 2^20, as the nanoseconds of a turn are.

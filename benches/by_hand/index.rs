@@ -3,8 +3,8 @@
 //! The map has the user's id as its key; the table has only slots, and compares ids with the user.
 //! Every look-up reads the user that it finds, as an answer does. All hash with [`UserId::hash`].
 
+use super::common::is_timed;
 use super::common::population::{mix, user_id};
-use super::common::{is_asked, is_timed};
 use criterion::{BatchSize, Bencher, Criterion, Throughput};
 use hashbrown::{HashMap, HashTable};
 use purser::ledger::id::UserId;
@@ -152,7 +152,7 @@ fn find<S: Slots>(b: &mut Bencher<'_>, slots: &S, users: &[User], together: usiz
 }
 
 pub fn look_ups(criterion: &mut Criterion) {
-    if !is_asked("index/find") {
+    if !super::is_asked("index/find") {
         return;
     }
     let users = users(if is_timed() { 1_000_000 } else { 10_000 });
@@ -194,7 +194,7 @@ fn print_growth<S: Slots>(name: &str, users: &[User]) {
 }
 
 pub fn growth(criterion: &mut Criterion) {
-    if !is_asked("index/insert_all") {
+    if !super::is_asked("index/insert_all") {
         return;
     }
     let users = users(if is_timed() { 1 << 21 } else { 10_000 });

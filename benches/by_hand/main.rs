@@ -29,6 +29,15 @@ use purser::{engine, journal, ledger, prefetch};
 #[global_allocator]
 static ALLOCATOR: engine::arena::Allocator = engine::arena::Allocator;
 
+/// Whether the filters of the command line can select rows of a group, so that its data is needed.
+/// A filter begins with the name of a group.
+fn is_asked(group: &str) -> bool {
+    let mut filters =
+        std::env::args().skip(1).filter(|arg| arg.starts_with(|c: char| c.is_ascii_alphabetic()));
+    let fits = |filter: &String| filter.starts_with(group) || group.starts_with(&**filter);
+    filters.next().is_none_or(|first| fits(&first) || filters.any(|filter| fits(&filter)))
+}
+
 criterion_group! {
     name = by_hand;
     config = common::configured();

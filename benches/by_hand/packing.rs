@@ -19,8 +19,8 @@ mod rows;
 #[path = "../../src/ledger/varint.rs"]
 mod varint;
 
+use super::common::is_timed;
 use super::common::population::{NOW, Population, mix};
-use super::common::{is_asked, is_timed};
 use super::ledger::{index, time};
 use criterion::{BatchSize, Bencher, Criterion, Throughput};
 use integer_encoding::VarInt;
@@ -217,7 +217,7 @@ fn totals<R: Rows>(b: &mut Bencher<'_>, users: &[R]) {
 }
 
 pub fn rows(criterion: &mut Criterion) {
-    if !is_asked("rows") {
+    if !super::is_asked("rows") {
         return;
     }
     let population = Population { users: if is_timed() { 100_000 } else { 2_000 } };

@@ -5,7 +5,7 @@
 //! from core to core changes from second to second on a virtual machine, so the libraries take
 //! turns, and the medians over many short rounds are printed.
 
-use super::common::{is_asked, is_timed};
+use super::common::is_timed;
 use criterion::{Bencher, Criterion, Throughput};
 use purser::engine::{affinity, queue};
 use std::thread;
@@ -184,7 +184,7 @@ fn print_exchange(name: &str, count: usize, cpus: &[usize]) {
 }
 
 pub fn queues(criterion: &mut Criterion) {
-    if !is_asked("queue") {
+    if !super::is_asked("queue") {
         return;
     }
     let cpus = affinity::allowed_cpus().expect("a thread has CPUs");

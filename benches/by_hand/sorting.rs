@@ -7,8 +7,8 @@ mod item;
 #[path = "../../src/cli/import/sort.rs"]
 mod sort;
 
+use super::common::is_timed;
 use super::common::population::Population;
-use super::common::{is_asked, is_timed};
 use criterion::{BatchSize, Criterion, Throughput};
 use extsort::{ExternalSorter, Sortable};
 use item::{Item, Key, Origin};
@@ -107,7 +107,7 @@ fn extsort(items: &Items, directory: &Path, memory: usize) -> u64 {
 }
 
 pub fn sorts(criterion: &mut Criterion) {
-    if !is_asked("sort") {
+    if !super::is_asked("sort") {
         return;
     }
     let (count, memory) = if is_timed() { (2_000_000, 32 << 20) } else { (5_000, 64 << 10) };

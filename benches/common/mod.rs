@@ -16,14 +16,6 @@ pub fn is_timed() -> bool {
     std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test")
 }
 
-/// Whether the filters of the command line can select rows of a group, so that its data is needed.
-pub fn is_asked(group: &str) -> bool {
-    let mut filters =
-        std::env::args().skip(1).filter(|arg| arg.starts_with(|c: char| c.is_ascii_alphabetic()));
-    let fits = |filter: &String| filter.starts_with(group) || group.starts_with(&**filter);
-    filters.next().is_none_or(|first| fits(&first) || filters.any(|filter| fits(&filter)))
-}
-
 /// Criterion with short runs: the machine has two cores, and other processes use them.
 pub fn configured() -> Criterion {
     Criterion::default()
