@@ -25,6 +25,10 @@ bench +suites:
 parts *filter:
     cargo bench --bench parts -- {{ filter }}
 
+# What is written by hand against libraries, with Criterion
+by-hand *filter:
+    cargo bench --bench by_hand -- {{ filter }}
+
 # Each fuzz target for some seconds
 fuzz seconds="10":
     tests/fuzz/smoke.sh {{ seconds }}

@@ -2,10 +2,9 @@
 //! answer, apply), and of persistence without a disk (record, checksum, snapshot, recovery).
 //!
 //! `cargo bench --bench parts -- [filter]`. Every row checks at least once what it measures,
-//! against bytes computed another way. Rows `json/…` compare our readers and writers with
-//! `sonic-rs` (`common::rivals`). A time is that of one iteration of the loop; a row with a count
-//! in its name does that many operations per iteration. Under `cargo test` each row runs once, over
-//! a small population.
+//! against bytes computed another way. A time is that of one iteration of the loop; a row with a
+//! count in its name does that many operations per iteration. Under `cargo test` each row runs
+//! once, over a small population.
 
 #![allow(
     clippy::cast_possible_wrap,
@@ -17,12 +16,11 @@ mod common;
 
 use common::machine::Machine;
 use common::memory_disk::{self, MemoryDisk, PLACE};
-use common::population::{DATE, NOW, Population, Posted, mix, user_id};
-use common::rivals;
+use common::population::{DATE, NOW, Population, Posted, batch_body, mix, user_id};
+use common::{configured, is_timed};
 use criterion::{BatchSize, Bencher, Criterion, Throughput, criterion_group};
-use purser::api::entry::{self, LineScratch};
+use purser::api::answer;
 use purser::api::read::{Read, What};
-use purser::api::{answer, batch};
 use purser::http::date::DateLine;
 use purser::http::head;
 use purser::http::request::Method;
@@ -55,11 +53,6 @@ const SIX_HEADERS: &[u8] =
     Accept-Encoding: gzip, br\r\n\
     Traceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
     Connection: keep-alive\r\n\r\n";
-
-/// Whether rows are timed, rather than run once.
-fn is_timed() -> bool {
-    std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test")
-}
 
 /// A population of 100,000 users, or 20,000 if nothing is timed.
 fn population() -> Population {
@@ -150,16 +143,6 @@ fn reads(criterion: &mut Criterion) {
         go_round(b, &mut machine, &balances, width(&balances) * PIPELINED);
     });
     group.finish();
-}
-
-/// The body of a batch: every fourth item asks for statistics.
-fn batch_body(users: &[u64]) -> String {
-    let item = |(place, &user): (usize, &u64)| match place % 4 {
-        3 => format!(r#"{{"user_id":"{}","read":"stats","window":"7d"}}"#, user_id(user)),
-        _ => format!(r#"{{"user_id":"{}","read":"balance"}}"#, user_id(user)),
-    };
-    let items: Vec<String> = users.iter().enumerate().map(item).collect();
-    format!(r#"{{"requests":[{}]}}"#, items.join(","))
 }
 
 fn batch_answer(population: Population, users: &[u64]) -> String {
@@ -287,81 +270,6 @@ fn feed(criterion: &mut Criterion) {
             BatchSize::PerIteration,
         );
     });
-    group.finish();
-}
-
-fn json_entry(criterion: &mut Criterion) {
-    let posted = Population { users: 1_000 }.entry(4_321);
-    let mut line = String::new();
-    posted.write_line(&mut line);
-    let line = line.trim_end().as_bytes();
-    let rival = || sonic_rs::from_slice::<rivals::Line<'_>>(black_box(line)).expect("a good line");
-    let mut scratch = LineScratch::EMPTY;
-    assert_eq!(entry::parse(line, &mut scratch).entry, Ok(posted.as_entry()));
-    assert_eq!(rival().posted(), Some(posted.as_entry()));
-
-    let mut group = criterion.benchmark_group("json/read_entry");
-    group.throughput(Throughput::Bytes(line.len() as u64));
-    let mut scratch = LineScratch::EMPTY;
-    group.bench_function("ours", |b| {
-        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok());
-    });
-    group.bench_function("sonic-rs", |b| b.iter(rival));
-    group.bench_function("sonic-rs_and_values", |b| {
-        b.iter(|| black_box(rival().posted()).is_some());
-    });
-    group.finish();
-}
-
-fn json_batch(criterion: &mut Criterion) {
-    let users: Vec<u64> = (0..BATCH).collect();
-    let body = batch_body(&users).into_bytes();
-    let rival =
-        || sonic_rs::from_slice::<rivals::Batch<'_>>(black_box(&body)).expect("a good body");
-    let rival_reads = |reads: &mut Vec<Read>| {
-        reads.clear();
-        reads.extend(rival().requests.iter().map(|item| item.read().expect("a good item")));
-    };
-    let (mut reads, mut theirs) = (Vec::new(), Vec::new());
-    batch::parse(&body, &mut reads).expect("a good body");
-    rival_reads(&mut theirs);
-    assert_eq!(reads.len() as u64, BATCH);
-    assert_eq!(reads, theirs);
-
-    let mut group = criterion.benchmark_group("json/read_batch_100");
-    group.throughput(Throughput::Bytes(body.len() as u64));
-    group.bench_function("ours", |b| b.iter(|| batch::parse(black_box(&body), &mut reads)));
-    group.bench_function("sonic-rs", |b| b.iter(|| rival().requests.len()));
-    group.bench_function("sonic-rs_and_values", |b| b.iter(|| rival_reads(&mut theirs)));
-    group.finish();
-}
-
-fn json_write(criterion: &mut Criterion) {
-    let population = Population { users: 1_000 };
-    let (slice, expected) = (population.slice(), population.balance(7));
-    let user = UserId(user_id(7));
-    let read = Read { user, currency: None, what: What::Balance };
-    let ours = |out: &mut Vec<u8>| {
-        out.clear();
-        let (_, view) = slice.view(user);
-        answer::write(out, view.expect("a known user"), &read, NOW);
-    };
-    let shown: rivals::BalanceAnswer<'_> =
-        sonic_rs::from_str(&expected).expect("an answer is JSON");
-    let rival = |out: &mut Vec<u8>| {
-        out.clear();
-        sonic_rs::to_writer(out, black_box(&shown)).expect("writing to a vector does not fail");
-    };
-    let mut out = Vec::with_capacity(1_024);
-    for write in [&ours as &dyn Fn(&mut Vec<u8>), &rival] {
-        write(&mut out);
-        assert_eq!(String::from_utf8_lossy(&out), expected);
-    }
-
-    let mut group = criterion.benchmark_group("json/write_balance");
-    group.throughput(Throughput::Bytes(expected.len() as u64));
-    group.bench_function("ours", |b| b.iter(|| ours(black_box(&mut out))));
-    group.bench_function("sonic-rs", |b| b.iter(|| rival(black_box(&mut out))));
     group.finish();
 }
 
@@ -495,19 +403,10 @@ fn logs(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// Criterion with short runs: the machine has two cores, and other processes use them.
-fn configured() -> Criterion {
-    Criterion::default()
-        .sample_size(50)
-        .warm_up_time(Duration::from_millis(500))
-        .measurement_time(Duration::from_secs(2))
-}
-
 criterion_group! {
     name = parts;
     config = configured();
-    targets = request_parse, reads, batches, ledger, feed, json_entry, json_batch, json_write,
-        journal, snapshots, logs
+    targets = request_parse, reads, batches, ledger, feed, journal, snapshots, logs
 }
 
 fn main() {

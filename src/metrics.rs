@@ -44,7 +44,8 @@ pub struct Counters {
 }
 
 /// Logarithmic histogram with 16 buckets per power of two, so a value is known to within 1/16 of
-/// itself. Fixed size; nothing is allocated.
+/// itself. Fixed size; nothing is allocated. By hand: `hdrhistogram` with the same buckets takes
+/// 1.9 times as long to record a value (`benches/runs/2026-11-30-by-hand.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Histogram {
     counts: [u64; BUCKETS],

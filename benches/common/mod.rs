@@ -1,5 +1,5 @@
-//! Shared by the part benches: a core without sockets, a seeded population, in-memory disks, and
-//! serde-based rivals of our readers and writers.
+//! Shared by the Criterion benches: their settings, a core without sockets, a seeded population and
+//! in-memory disks.
 
 #[allow(dead_code, reason = "the tests use more of it")]
 pub mod driver;
@@ -7,4 +7,19 @@ pub mod machine;
 pub mod memory_disk;
 pub mod population;
 pub mod ram_disk;
-pub mod rivals;
+
+use criterion::Criterion;
+use std::time::Duration;
+
+/// Whether rows are timed, rather than run once.
+pub fn is_timed() -> bool {
+    std::env::args().any(|arg| arg == "--bench") && !std::env::args().any(|arg| arg == "--test")
+}
+
+/// Criterion with short runs: the machine has two cores, and other processes use them.
+pub fn configured() -> Criterion {
+    Criterion::default()
+        .sample_size(50)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2))
+}

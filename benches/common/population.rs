@@ -45,8 +45,8 @@ pub struct Population {
 pub struct Posted {
     id: u128,
     pub user: u64,
-    group: usize,
-    amount: i64,
+    pub group: usize,
+    pub amount: i64,
     pub at_ms: u64,
 }
 
@@ -60,6 +60,16 @@ pub fn mix(mut z: u64) -> u64 {
 /// Id of a user: 10^18 plus less than 2^60.
 pub fn user_id(user: u64) -> u64 {
     1_000_000_000_000_000_000 + (mix(user + 1) >> 4)
+}
+
+/// The body of a batch: every fourth item asks for statistics.
+pub fn batch_body(users: &[u64]) -> String {
+    let item = |(place, &user): (usize, &u64)| match place % 4 {
+        3 => format!(r#"{{"user_id":"{}","read":"stats","window":"7d"}}"#, user_id(user)),
+        _ => format!(r#"{{"user_id":"{}","read":"balance"}}"#, user_id(user)),
+    };
+    let items: Vec<String> = users.iter().enumerate().map(item).collect();
+    format!(r#"{{"requests":[{}]}}"#, items.join(","))
 }
 
 impl Population {

@@ -12,6 +12,9 @@
 //! end caches the other's index, and loads it again only when the cached one does not suffice.
 //! Method: J. Giacomoni et al., *FastForward*, 2008, and the cached indices of later work.
 //!
+//! By hand for the proof, not for speed: its atomics can be those of a model checker
+//! (`tests/mesh/`). `rtrb` takes as long (`benches/runs/2026-11-30-by-hand.md`).
+//!
 //! The caller bounds the number of items by credits: a push into a full queue is our own fault and
 //! panics.
 
