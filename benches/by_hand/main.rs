@@ -13,7 +13,6 @@
 #[allow(dead_code, reason = "the bench of the parts uses more of it")]
 #[path = "../common/mod.rs"]
 mod common;
-mod decimal;
 mod histogram;
 mod index;
 mod json;
@@ -42,7 +41,7 @@ criterion_group! {
     name = by_hand;
     config = common::configured();
     targets = json::entry_lines, json::batch_bodies, json::balance_answers, packing::varints,
-        packing::rows, index::look_ups, index::growth, histogram::histograms, decimal::numbers,
+        packing::rows, index::look_ups, index::growth, histogram::histograms,
         queue::queues, sorting::sorts
 }
 

@@ -6,7 +6,7 @@
 //! leave in the order in which they were written. Header names are lower case, in a fixed order.
 //! Sizes are bytes; nothing here fails.
 
-use crate::decimal::{self, MAX_DIGITS};
+use crate::decimal;
 
 /// Upper bound of the size of a head written by [`begin_body`], in bytes, so that one `reserve` is
 /// enough.
@@ -200,8 +200,8 @@ fn write_etag(out: &mut Vec<u8>, version: u64) {
 /// differs.
 #[inline]
 fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {
-    let mut text = [0; MAX_DIGITS];
-    let digits = decimal::digits(number, &mut text);
+    let mut buffer = itoa::Buffer::new();
+    let digits = buffer.format(number).as_bytes();
     if digits.len() == width {
         out[at..at + width].copy_from_slice(digits);
     } else {
