@@ -4,8 +4,8 @@
 //! `cargo bench --bench parts -- [filter]`. Every row checks at least once what it measures,
 //! against bytes computed another way. A time is that of one iteration of the loop; a row with a
 //! count in its name does that many operations per iteration. Under `cargo test` each row runs
-//! once, over a small population. `--count ROW TIMES` runs a row that many times without timing it, for
-//! before/after comparisons in instructions ([`count`]).
+//! once, over a small population. `--count ROW TIMES` runs a row that many times without timing it,
+//! for before/after comparisons in instructions ([`count`]).
 
 mod common;
 mod count;
