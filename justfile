@@ -21,9 +21,9 @@ test:
 bench +suites:
     cargo bench --bench load -- {{ suites }}
 
-# The parts alone, with Criterion
-parts *filter:
-    cargo bench --bench parts -- {{ filter }}
+# Microbenchmarks, with Criterion
+micro *filter:
+    cargo bench --bench micro -- {{ filter }}
 
 # What is written by hand against libraries, with Criterion
 by-hand *filter:

@@ -58,7 +58,7 @@
 //! core over the queues between cores ([`engine::mesh`]), and the reply comes back the same way.
 //! Meanwhile a gap keeps the answer's place in the answer order
 //! ([`server::answers::Answers::gap`]). The owner holds the reply back until the log position that
-//! it shows is durable ([`server::owner::Owner::keep_reply`]).
+//! it shows is durable ([`server::owner::Owner::delay_reply`]).
 //!
 //! The body of a feed is received completely first ([`server::body`]). Then its lines are parsed
 //! ([`api::entry`]), judged and booked ([`ledger::user`]) and logged ([`slice::log`]), a bounded
@@ -144,7 +144,7 @@
 //! src/cli/verify/check.rs    checks one slice: recovery, then each user's image
 //! src/cli/verify/faults.rs   faults of the data, as against errors of the check
 //! src/cli/verify/report.rs   report on a sound slice
-//! src/cli/verify/strays.rs   files that no manifest names
+//! src/cli/verify/unused_files.rs files that no manifest names
 //! src/cli/import/mod.rs      `purser import`
 //! src/cli/import/input.rs    lines of input files
 //! src/cli/import/item.rs     the record that is sorted: an entry with its line
@@ -202,7 +202,7 @@
 //!
 //! src/journal/mod.rs         on-disk formats, and file names
 //! src/journal/frame.rs       checksummed frame: the unit of all binary files
-//! src/journal/parts.rs       fields of frame payloads
+//! src/journal/fields.rs      fields of frame payloads
 //! src/journal/record.rs      log record: an accepted entry
 //! src/journal/segment.rs     log segment: header
 //! src/journal/snapshot.rs    snapshot file: first, user and last frames
@@ -241,7 +241,7 @@
 //! src/server/answers.rs      rendered answers that wait to be sent
 //! src/server/budget.rs       bounded memory
 //! src/server/limits.rs       bounds of this module
-//! src/server/planted.rs      faults that tests plant
+//! src/server/planted_bug.rs  bugs that tests plant
 //!
 //! src/engine/mod.rs          the engine: runs machines on io_uring and threads
 //! src/engine/cores.rs        all cores: start, watchdog, end

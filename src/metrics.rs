@@ -53,8 +53,8 @@ pub struct Histogram {
 }
 
 /// Histogram buckets per power of two.
-const FINE: u32 = 16;
-const BUCKETS: usize = (u64::BITS * FINE) as usize;
+const SUB_BUCKETS: u32 = 16;
+const BUCKETS: usize = (u64::BITS * SUB_BUCKETS) as usize;
 
 impl Default for Histogram {
     fn default() -> Self {
@@ -103,23 +103,23 @@ impl Histogram {
     }
 }
 
-/// Bucket of a value. Each value below [`FINE`] has a bucket of its own; each power of two from
-/// [`FINE`] on has [`FINE`] buckets.
+/// Bucket of a value. Each value below [`SUB_BUCKETS`] has a bucket of its own; each power of two
+/// from [`SUB_BUCKETS`] on has [`SUB_BUCKETS`] buckets.
 fn bucket(value: u64) -> usize {
     let power = value.max(1).ilog2();
-    if power < FINE.ilog2() {
+    if power < SUB_BUCKETS.ilog2() {
         return value as usize;
     }
-    let within = (value >> (power - FINE.ilog2())) as u32 - FINE;
-    ((power - FINE.ilog2() + 1) * FINE + within) as usize
+    let within = (value >> (power - SUB_BUCKETS.ilog2())) as u32 - SUB_BUCKETS;
+    ((power - SUB_BUCKETS.ilog2() + 1) * SUB_BUCKETS + within) as usize
 }
 
 /// Largest value of a bucket.
 fn edge(bucket: usize) -> u64 {
-    let (power, within) = (bucket as u32 / FINE, bucket as u64 % u64::from(FINE));
+    let (power, within) = (bucket as u32 / SUB_BUCKETS, bucket as u64 % u64::from(SUB_BUCKETS));
     match power {
         0 => within,
-        _ => (u64::from(FINE) + within + 1)
+        _ => (u64::from(SUB_BUCKETS) + within + 1)
             .checked_shl(power - 1)
             .map_or(u64::MAX, |next| next.wrapping_sub(1)),
     }

@@ -1,7 +1,7 @@
 //! The command line: refused arguments, printed lines, and the example that the server prints.
 
 use crate::server::expected::{balance_body, fed};
-use crate::server::{PATIENCE, Scratch, Server, credit, purser, run, serve};
+use crate::server::{Scratch, Server, TIMEOUT, credit, purser, run, serve};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
@@ -128,8 +128,8 @@ fn startup_lines_name_version_cpu_memory_limits_and_address() {
     let server = Server::start(&["--ledger-mib", "77", "--max-connections", "99"]);
     let says = |start: &str, part: &str| {
         let found =
-            server.greeting.iter().any(|line| line.starts_with(start) && line.contains(part));
-        assert!(found, "no {start}…{part} in {:#?}", server.greeting);
+            server.startup_lines.iter().any(|line| line.starts_with(start) && line.contains(part));
+        assert!(found, "no {start}…{part} in {:#?}", server.startup_lines);
     };
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("Linux");
     says(&format!("purser {} on Linux ", env!("CARGO_PKG_VERSION")), kernel.trim());
@@ -139,7 +139,7 @@ fn startup_lines_name_version_cpu_memory_limits_and_address() {
     says("data: in memory only", "lost");
     says(&format!("listening on {}", server.address), "");
     assert!(server.line().is_some_and(|line| line.starts_with("try: curl ")), "an example follows");
-    server.is_well();
+    server.check_all_cores_answer();
 }
 
 /// Without `--data`, the server keeps its data in `purser-data` below its working directory.
@@ -150,9 +150,9 @@ fn data_is_kept_by_default_and_the_server_prints_where() {
         let mut server = Server::spawn(command.current_dir(scratch.join("")));
         let line = format!("data: {data}: {says}");
         assert!(
-            server.greeting.iter().any(|said| said.starts_with(&line)),
+            server.startup_lines.iter().any(|said| said.starts_with(&line)),
             "no {line:?} in {:#?}",
-            server.greeting
+            server.startup_lines
         );
         assert!(scratch.join(data).join("manifest").exists(), "{data}");
         server.feed(&[credit(1, 42, 5, 1_763_900_000_000)]);
@@ -165,7 +165,11 @@ fn data_is_kept_by_default_and_the_server_prints_where() {
     let mut server = Server::spawn(serve("127.0.0.1:0").current_dir(scratch.join("")));
     let said = "data: purser-data: 0 users from the snapshot, 1 entries from the log, 1 entries in \
                 all; loaded ";
-    assert!(server.greeting.iter().any(|line| line.starts_with(said)), "{:#?}", server.greeting);
+    assert!(
+        server.startup_lines.iter().any(|line| line.starts_with(said)),
+        "{:#?}",
+        server.startup_lines
+    );
     server.kill();
 }
 
@@ -178,12 +182,12 @@ fn the_printed_example_works() {
     let server = Server::start(&[]);
     let line = server.line().expect("a line follows");
     let example = line.strip_prefix("try: ").expect("an example");
-    let patience = format!(
+    let command = format!(
         "curl() {{ command curl --silent --max-time {} \"$@\"; }}; {example}",
-        PATIENCE.as_secs()
+        TIMEOUT.as_secs()
     );
     let (code, out, err) =
-        run(Command::new("sh").args(["-c", &patience]).env("NO_PROXY", "*").env("no_proxy", "*"));
+        run(Command::new("sh").args(["-c", &command]).env("NO_PROXY", "*").env("no_proxy", "*"));
     assert_eq!((code, err.as_str()), (Some(0), ""));
     assert_eq!(out, fed(1, 0, &[]) + &balance_body(42, 1, 1_763_900_000_000, 500));
 }

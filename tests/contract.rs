@@ -354,21 +354,29 @@ fn limits() -> BTreeSet<String> {
 /// The dedup window's limit: entry 1,048,577 of one user within a day is refused, and accepted a
 /// day later.
 fn recent() -> BTreeSet<String> {
-    const MOST: u64 = 1 << 20;
+    const MAX_RECENT: u64 = 1 << 20;
     let server = Server::start(&[]);
     let mut c = Checker::new(&server);
     let mut client = server.connect();
     let mut next = 0;
-    while next < MOST {
-        let part: Vec<_> = (next..MOST.min(next + 10_000)).map(|n| credit(n, 1, 1, T)).collect();
+    while next < MAX_RECENT {
+        let part: Vec<_> =
+            (next..MAX_RECENT.min(next + 10_000)).map(|n| credit(n, 1, 1, T)).collect();
         c.check_on(&mut client, feed(entries(&part)), &json("", &fed(part.len(), 0, &[])));
         next += part.len() as u64;
     }
     let day = 86_400_000;
-    let lines = [credit(MOST, 1, 1, T), credit(0, 1, 1, T), credit(MOST, 1, 1, T + day + 900_000)];
+    let lines = [
+        credit(MAX_RECENT, 1, 1, T),
+        credit(0, 1, 1, T),
+        credit(MAX_RECENT, 1, 1, T + day + 900_000),
+    ];
     let results = [rejected(0, "1048576", "too_many_recent", ""), duplicate(1, "0")];
     c.check_feed(&lines, 1, &results);
-    c.check(get("/v1/users/1/balance"), &balance(1, MOST + 1, T + day + 900_000, MOST as i64 + 1));
+    c.check(
+        get("/v1/users/1/balance"),
+        &balance(1, MAX_RECENT + 1, T + day + 900_000, MAX_RECENT as i64 + 1),
+    );
     c.codes
 }
 
@@ -421,7 +429,7 @@ fn drain() -> BTreeSet<String> {
     let (mut probe, mut other) = (server.connect(), server.connect());
     c.check_on(&mut other, get("/readyz"), &expected::text("ready"));
     c.check_on(&mut probe, get("/readyz"), &expected::text("ready"));
-    server.drains();
+    server.drain();
     c.check_on(&mut probe, get("/readyz"), &problem("draining", "", RETRY));
     c.check_on(&mut other, feed(""), &problem("draining", "", RETRY_ELSEWHERE));
     other.is_closed();

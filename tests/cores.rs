@@ -6,7 +6,7 @@ use crate::server::expected::{
     self, RETRY_ELSEWHERE, balance, balance_body, duplicate, fed, json, problem,
 };
 use crate::server::{
-    Client, PATIENCE, Scratch, Server, credit, entries, holds, serve, with_slices,
+    Client, Scratch, Server, TIMEOUT, becomes_true, credit, entries, serve, with_slices,
 };
 use purser::ledger::id::UserId;
 use std::fs::{self, File};
@@ -22,16 +22,16 @@ use std::time::{Duration, Instant};
 const T: u64 = 1_700_000_100_000;
 const SLICES: u32 = 3;
 /// The slice whose core stalls or fails.
-const UNLUCKY: u32 = 1;
+const STALLED: u32 = 1;
 
 /// Starts a server of three slices with a data directory; its standard error goes to a file.
 fn start(scratch: &Scratch, flags: &[&str]) -> Server {
-    let said = File::create(scratch.join("stderr")).expect("the file can be created");
+    let stderr = File::create(scratch.join("stderr")).expect("the file can be created");
     let mut command = with_slices(SLICES, || serve("127.0.0.1:0"));
-    Server::spawn(command.arg("--data").arg(scratch.join("data")).args(flags).stderr(said))
+    Server::spawn(command.arg("--data").arg(scratch.join("data")).args(flags).stderr(stderr))
 }
 
-fn said(scratch: &Scratch) -> String {
+fn stderr(scratch: &Scratch) -> String {
     fs::read_to_string(scratch.join("stderr")).expect("text")
 }
 
@@ -40,24 +40,24 @@ fn users_of(slice: u32, count: usize) -> Vec<u64> {
     (1..).filter(|&user| UserId(user).slice(SLICES) == slice).take(count).collect()
 }
 
-/// Waits until the server process has ended. A thread still held by `ptrace` is reaped first.
-fn ended(server: &mut Server, held: Option<Held>) -> ExitStatus {
-    if let Some(mut held) = held {
-        held.reap();
+/// Waits until the server process has ended. A thread still stopped by `ptrace` is reaped first.
+fn ended(server: &mut Server, stopped: Option<StoppedThread>) -> ExitStatus {
+    if let Some(mut stopped) = stopped {
+        stopped.reap();
     }
     server.ended()
 }
 
 /// A thread of a child process, stopped by `ptrace`.
-struct Held {
+struct StoppedThread {
     thread: libc::pid_t,
     is_gone: bool,
 }
 
-impl Held {
+impl StoppedThread {
     /// Stops the thread of a core; `None` where `ptrace` is not allowed or the core has no CPU.
     /// Only the calling thread can release it.
-    fn hold(server: &Server, core: u32) -> Option<Self> {
+    fn stop(server: &Server, core: u32) -> Option<Self> {
         let is_core = |task: &Path| {
             fs::read_to_string(task.join("comm"))
                 .is_ok_and(|name| name.trim() == format!("core-{core}"))
@@ -78,14 +78,14 @@ impl Held {
         // of this one.
         let is_seized = unsafe { libc::ptrace(libc::PTRACE_SEIZE, thread, none, none) } == 0;
         if !is_seized {
-            eprintln!("skipped: threads cannot be held here: {}", io::Error::last_os_error());
+            eprintln!("skipped: threads cannot be stopped here: {}", io::Error::last_os_error());
             return None;
         }
         // SAFETY: as above.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_INTERRUPT, thread, none, none) }, 0);
-        let held = Self { thread, is_gone: false };
-        assert!(libc::WIFSTOPPED(held.wait()), "the thread stops");
-        Some(held)
+        let stopped = Self { thread, is_gone: false };
+        assert!(libc::WIFSTOPPED(stopped.wait()), "the thread stops");
+        Some(stopped)
     }
 
     fn wait(&self) -> libc::c_int {
@@ -97,9 +97,9 @@ impl Held {
     }
 
     /// Releases the thread.
-    fn let_go(mut self) {
+    fn resume(mut self) {
         let none = std::ptr::null_mut::<libc::c_void>();
-        // SAFETY: as for `hold`.
+        // SAFETY: as for `stop`.
         assert_eq!(unsafe { libc::ptrace(libc::PTRACE_DETACH, self.thread, none, none) }, 0);
         self.is_gone = true;
     }
@@ -111,7 +111,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for StoppedThread {
     fn drop(&mut self) {
         if !self.is_gone && thread::panicking() {
             // SAFETY: no pointers. The process is killed so that `reap` returns.
@@ -124,7 +124,7 @@ impl Drop for Held {
 /// Feeds one user, entry by entry, until the server ends; counts acknowledged entries.
 fn feed_on(address: SocketAddr, user: u64, acknowledged: &AtomicU64) {
     let mut stream = TcpStream::connect(address).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
     for n in 0.. {
         let answer = format!("\r\n\r\n{}", fed(1, 0, &[]));
         let mut heard = Vec::new();
@@ -171,23 +171,23 @@ fn a_stalled_core_ends_the_process() {
         }
         // Relaxed: only progress is watched.
         let is_fed = || acknowledged.iter().all(|count| count.load(Ordering::Relaxed) > 50);
-        assert!(holds(is_fed), "nothing is fed");
-        let held = Held::hold(&server, UNLUCKY);
-        if held.is_none() {
+        assert!(becomes_true(is_fed), "nothing is fed");
+        let stopped = StoppedThread::stop(&server, STALLED);
+        if stopped.is_none() {
             server.kill();
             return false;
         }
         let start = Instant::now();
-        let status = ended(&mut server, held);
-        assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}: {}", said(&scratch));
+        let status = ended(&mut server, stopped);
+        assert_eq!(status.signal(), Some(libc::SIGABRT), "{status}: {}", stderr(&scratch));
         assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         // The scope also waits until every feeding thread has seen the end.
         true
     });
     if is_over {
         let want =
-            format!("purser: the core of slice {UNLUCKY} made no progress for 1000 ms: aborting");
-        assert!(said(&scratch).contains(&want), "{}", said(&scratch));
+            format!("purser: the core of slice {STALLED} made no progress for 1000 ms: aborting");
+        assert!(stderr(&scratch).contains(&want), "{}", stderr(&scratch));
     }
     // Relaxed: the writing threads were joined.
     let counts: Vec<_> = users
@@ -219,7 +219,7 @@ fn a_stopped_process_continues() {
         (1..=20).for_each(|user| assert_eq!(client.response().shown(), balance(user, 1, T, 1)));
     }
     thread::sleep(Duration::from_millis(1_500));
-    server.is_well();
+    server.check_all_cores_answer();
 }
 
 /// A failed log write of one slice ends the process with that error, and clients see their
@@ -239,22 +239,22 @@ fn a_failed_log_write_ends_the_process() {
     let count = AtomicU64::new(0);
     let address = server.cores()[0];
     thread::scope(|scope| {
-        scope.spawn(|| feed_on(address, users_of(UNLUCKY, 2)[1], &count));
+        scope.spawn(|| feed_on(address, users_of(STALLED, 2)[1], &count));
         for client in &mut idle {
             client.is_closed();
         }
         let status = server.ended();
-        assert_eq!(status.code(), Some(1), "{status}: {}", said(&scratch));
+        assert_eq!(status.code(), Some(1), "{status}: {}", stderr(&scratch));
     });
-    let path = scratch.join(format!("data/generation-1/slice-{UNLUCKY}/log-"));
+    let path = scratch.join(format!("data/generation-1/slice-{STALLED}/log-"));
     let want = format!("error: cannot write {}", path.display());
     // An earlier line may say that a slice cannot create its next segment.
-    let is_told = said(&scratch)
+    let is_told = stderr(&scratch)
         .lines()
         .any(|line| line.starts_with(&want) && line.contains("File too large"));
-    assert!(is_told, "{}", said(&scratch));
+    assert!(is_told, "{}", stderr(&scratch));
     // Relaxed: the writing thread was joined.
-    let counts = [(users_of(UNLUCKY, 2)[1], count.load(Ordering::Relaxed))];
+    let counts = [(users_of(STALLED, 2)[1], count.load(Ordering::Relaxed))];
     assert!(counts[0].1 > 0, "some entries are acknowledged before the failure");
     let server = start_again(&scratch);
     check_there(&server, &counts);
@@ -269,7 +269,7 @@ fn a_failed_log_write_ends_the_process() {
 /// Requests that wait for a stopped core when the signal arrives.
 struct Waiting {
     server: Server,
-    held: Held,
+    stopped: StoppedThread,
     /// Connections to the other cores: two send reads, two a feed, two a batch.
     clients: Vec<Client>,
     users: Vec<u64>,
@@ -280,11 +280,11 @@ impl Waiting {
         let server = with_slices(SLICES, || Server::start(flags));
         let users: Vec<u64> = (0..SLICES).flat_map(|slice| users_of(slice, 5)).collect();
         server.feed(&users.iter().map(|&user| credit(1, user, 1, T)).collect::<Vec<_>>());
-        let others: Vec<_> = (0..SLICES).filter(|&core| core != UNLUCKY).collect();
+        let others: Vec<_> = (0..SLICES).filter(|&core| core != STALLED).collect();
         let mut clients: Vec<_> =
             others.iter().cycle().take(6).map(|&core| server.connect_to(core as usize)).collect();
         clients.iter_mut().for_each(|client| assert_eq!(client.ask(get("/healthz")).status(), 200));
-        let held = Held::hold(&server, UNLUCKY)?;
+        let stopped = StoppedThread::stop(&server, STALLED)?;
         for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
             client.send(match kind {
                 0 => users
@@ -312,13 +312,13 @@ impl Waiting {
                 expected::text("ok")
             );
         }
-        Some(Self { server, held, clients, users })
+        Some(Self { server, stopped, clients, users })
     }
 }
 
 #[test]
 fn requests_between_cores_are_finished_at_shutdown() {
-    let Some(Waiting { mut server, held, mut clients, users }) =
+    let Some(Waiting { mut server, stopped, mut clients, users }) =
         Waiting::new(&["--linger-ms", "0"])
     else {
         return;
@@ -326,13 +326,13 @@ fn requests_between_cores_are_finished_at_shutdown() {
     server.signal("TERM");
     let others = [server.cores()[0], server.cores()[2]];
     assert!(
-        holds(|| others.iter().all(|address| TcpStream::connect(address).is_err())),
+        becomes_true(|| others.iter().all(|address| TcpStream::connect(address).is_err())),
         "it still listens"
     );
     // The drain does not give up on waiting requests.
     thread::sleep(Duration::from_millis(500));
     assert!(server.is_running());
-    held.let_go();
+    stopped.resume();
     let ids: Vec<_> = (0..users.len()).map(|index| duplicate(index, "1")).collect();
     let bodies: Vec<_> = users.iter().map(|&user| balance_body(user, 1, T, 1)).collect();
     for (client, kind) in clients.iter_mut().zip([0, 0, 1, 1, 2, 2]) {
@@ -355,13 +355,15 @@ fn requests_between_cores_are_finished_at_shutdown() {
 #[test]
 fn a_second_signal_does_not_wait_for_a_core() {
     let flags = ["--linger-ms", "100000", "--drain-timeout-ms", "100000"];
-    let Some(Waiting { mut server, held, mut clients, .. }) = Waiting::new(&flags) else { return };
+    let Some(Waiting { mut server, stopped, mut clients, .. }) = Waiting::new(&flags) else {
+        return;
+    };
     server.signal("TERM");
     server.signal("TERM");
     for client in &mut clients {
         client.drained("the second signal");
     }
-    held.let_go();
+    stopped.resume();
     let status = server.ended();
     assert!(status.success(), "{status}");
     assert!(std::iter::from_fn(|| server.line()).any(|line| line.starts_with("stopped: ")));
@@ -383,7 +385,7 @@ fn feeds_on_all_cores_are_answered_in_full_at_shutdown() {
     for (client, body) in clients.iter_mut().zip(&bodies) {
         client.send(&body[..body.len() - 1]);
     }
-    server.is_well();
+    server.check_all_cores_answer();
     server.signal("STOP");
     server.signal("TERM");
     for (client, body) in clients.iter_mut().zip(&bodies) {

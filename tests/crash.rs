@@ -13,7 +13,7 @@ use crate::seeds::number;
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance_body};
 use crate::server::{
-    PATIENCE, Scratch, Server, entries, holds, own_address, serve, slice_manifest, slices,
+    Scratch, Server, TIMEOUT, becomes_true, entries, own_address, serve, slice_manifest, slices,
     with_slices,
 };
 use purser::journal::frame::ALIGN;
@@ -45,7 +45,7 @@ const USERS: u64 = 20;
 /// Most entries of one request.
 const BATCH: u64 = 800;
 /// Poll interval for short-lived conditions.
-const LOOK: Duration = Duration::from_micros(100);
+const POLL_INTERVAL: Duration = Duration::from_micros(100);
 
 /// Random numbers: SplitMix64.
 struct Random(u64);
@@ -77,7 +77,7 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
     let amount = |n: u64| (Random(user << 32 | n).next() % 1_000 + 10) as i64;
     let (id, at) = (entry_id(user, n), T + n);
     let head = format!(r#"{{"entry_id":"{id}","user_id":"{user}","#);
-    let leg = |kind: &str, direction: &str, state: &str| {
+    let movement = |kind: &str, direction: &str, state: &str| {
         let amount = amount(n);
         format!(
             "{head}\"currency\":\"COIN\",\"kind\":\"{kind}\",\"direction\":\"{direction}\",\
@@ -88,7 +88,7 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
         // One in 64 of these holds stays open.
         3 => {
             money.pending_debits += amount(n);
-            leg("gift_sent", "debit", "pending")
+            movement("gift_sent", "debit", "pending")
         }
         5 if (n - 2) % 512 != 3 => {
             let (of, settled) = (n - 2, amount(n - 2) / 2);
@@ -101,7 +101,7 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
         }
         6 => {
             money.pending_credits += amount(n);
-            leg("refund", "credit", "pending")
+            movement("refund", "credit", "pending")
         }
         7 => {
             let of = n - 1;
@@ -111,11 +111,11 @@ fn entry(user: u64, n: u64, money: &mut Money) -> String {
         }
         1 => {
             money.posted -= amount(n);
-            leg("gift_sent", "debit", "posted")
+            movement("gift_sent", "debit", "posted")
         }
         _ => {
             money.posted += amount(n);
-            leg("topup", "credit", "posted")
+            movement("topup", "credit", "posted")
         }
     }
 }
@@ -144,7 +144,7 @@ impl Line {
     fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server listens");
         stream.set_nodelay(true).expect("no delay");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         Self(stream)
     }
 
@@ -535,7 +535,7 @@ impl Campaign {
         server.address = address;
         let is_ready = || {
             let Ok(stream) = TcpStream::connect(address) else { return false };
-            stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+            stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
             match Line(stream).ask(get("/readyz").as_bytes()) {
                 Some((200, _)) => return true,
                 Some((503, body)) => {
@@ -553,8 +553,8 @@ impl Campaign {
             }
             false
         };
-        assert!(holds(is_ready), "seed {}: it never becomes ready", self.seed);
-        server.listens();
+        assert!(becomes_true(is_ready), "seed {}: it never becomes ready", self.seed);
+        server.wait_until_listening();
         server
     }
 
@@ -621,9 +621,9 @@ impl Campaign {
             }
             scope.spawn(|| read_on(address, shown, Random(reader_seed), &stop, seed));
             thread::sleep(Duration::from_millis(first_ms));
-            let until = Instant::now() + PATIENCE;
+            let until = Instant::now() + TIMEOUT;
             while !is_met() && Instant::now() < until {
-                thread::sleep(LOOK);
+                thread::sleep(POLL_INTERVAL);
             }
             let was_met = is_met() || Instant::now() < until;
             thread::sleep(late);

@@ -102,11 +102,11 @@ fn recent_limit_nethttp() {
 #[test]
 fn planted_differences_are_found() {
     /// A clock in 2020, so that all entries of these histories are in the past.
-    const THEN: u64 = 1_600_000_000_000;
+    const NOW_MS: u64 = 1_600_000_000_000;
     let Some(peers) = Peers::built("planted differences") else { return };
     for seed in [2, 7, 11] {
         let run =
-            |plant| Run { seed, now_ms: THEN, limits: false, peer: "nethttp", plant }.run(peers);
+            |plant| Run { seed, now_ms: NOW_MS, limits: false, peer: "nethttp", plant }.run(peers);
         run(None).unwrap_or_else(|report| panic!("nothing was planted: {report}"));
         for plant in [Plant::More, Plant::Amount, Plant::Earlier, Plant::Kind] {
             let report = run(Some(plant))
@@ -117,7 +117,7 @@ fn planted_differences_are_found() {
             };
             says(format!("seed {seed} step "));
             says(format!(
-                "PURSER_SEED={seed} PURSER_NOW={THEN} cargo test --test purser \
+                "PURSER_SEED={seed} PURSER_NOW={NOW_MS} cargo test --test purser \
                  differential::histories_nethttp"
             ));
         }
@@ -134,9 +134,9 @@ fn check_requests(peer: &'static str) {
     for request in [vec![requests::opening()], requests::all(), extensions, last.to_vec()].concat()
     {
         parted.extend(pair.ask(&request).err().map(|parted| parted.shown()));
-        pair.renew();
+        pair.reconnect();
     }
-    parted.extend(pair.ask_together(&requests::pipeline()).err().map(|parted| parted.shown()));
+    parted.extend(pair.ask_pipelined(&requests::pipeline()).err().map(|parted| parted.shown()));
     println!("requests to {peer}: {} answers compared", pair.compared);
     assert!(
         parted.is_empty(),

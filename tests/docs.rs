@@ -120,7 +120,7 @@ fn check_short(short: Short, at: &str, scratch: &Scratch) {
             let mut command = purser();
             command.args(["serve", "--listen", "127.0.0.1:0"]).args(flags);
             let server = Server::spawn(command.current_dir(scratch.join("")));
-            server.is_well();
+            server.check_all_cores_answer();
         }
         Short::Tests(filters, variables) => {
             for variable in variables {
@@ -195,7 +195,7 @@ fn check_page(page: &str) -> usize {
                     continue;
                 }
                 let script = block.text.replace("127.0.0.1:8080", &server.address.to_string());
-                let script: Vec<_> = script.lines().filter_map(stands).collect();
+                let script: Vec<_> = script.lines().filter_map(runnable).collect();
                 let (code, out, err) = shell(&script.join("\n"), &scratch);
                 assert_eq!(code, Some(0), "{at}: {out}{err}");
                 shown = Some(out);
@@ -218,7 +218,7 @@ fn without_comment(line: &str) -> &str {
 }
 
 /// A line of a script that runs as it stands, or with its short form in its place.
-fn stands(line: &str) -> Option<String> {
+fn runnable(line: &str) -> Option<String> {
     match short_form(without_comment(line)) {
         None => Some(line.to_owned()),
         Some(Short::Run(command)) => Some(command),

@@ -1,5 +1,5 @@
-//! Case tests of the exchange between cores: patience with a stalled core, and answers that do not
-//! fit the budget. The seeded simulation is [`crate::scheduler`].
+//! Case tests of the exchange between cores: credit timeout of a stalled core, and answers that do
+//! not fit the budget. The seeded simulation is [`crate::scheduler`].
 
 mod budget;
-mod patience;
+mod credit_timeout;

@@ -6,7 +6,7 @@
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
 use crate::server::{
-    Response, Scratch, Server, credit, entries, holds, run, serve, slice_manifest,
+    Response, Scratch, Server, becomes_true, credit, entries, run, serve, slice_manifest,
 };
 use purser::journal::frame::ALIGN;
 use purser::journal::{Place, manifest};
@@ -78,12 +78,12 @@ struct Data {
 impl Data {
     fn make() -> Self {
         let data = Self { scratch: Scratch::new("faults"), entries: ENTRIES + 2 * SINGLES };
-        let mut server = Server::keeping(&data.path(), &["--snapshot-after-mib", "1"]);
+        let mut server = Server::with_data(&data.path(), &["--snapshot-after-mib", "1"]);
         server.feed(&(0..ENTRIES).map(line).collect::<Vec<_>>());
-        assert!(holds(|| data.manifest().snapshot > 0), "a snapshot is taken");
+        assert!(becomes_true(|| data.manifest().snapshot > 0), "a snapshot is taken");
         for life in 0..2 {
             end(&mut server);
-            server = Server::keeping(&data.path(), &[]);
+            server = Server::with_data(&data.path(), &[]);
             (0..SINGLES).for_each(|n| server.feed(&[line(ENTRIES + life * SINGLES + n)]));
         }
         end(&mut server);
@@ -136,7 +136,7 @@ impl Data {
 
     /// Starts a server on the directory and checks that it has the first `count` entries.
     fn check_serves(&self, count: u64) -> Server {
-        let server = Server::keeping(&self.path(), &[]);
+        let server = Server::with_data(&self.path(), &[]);
         let mut client = server.connect();
         for user in 1..=USERS {
             let own: Vec<_> = (0..count).filter(|n| 1 + n % USERS == user).collect();
@@ -302,12 +302,20 @@ fn a_damaged_newest_write_is_cut_off() {
     let said = format!(
         "; cut an unfinished write from log-{last} at byte {at}: it was never acknowledged"
     );
-    assert!(server.greeting.iter().any(|line| line.ends_with(&said)), "{:#?}", server.greeting);
+    assert!(
+        server.startup_lines.iter().any(|line| line.ends_with(&said)),
+        "{:#?}",
+        server.startup_lines
+    );
     // The client resends the entry, as after any missing answer; the cut write does not come back.
     server.feed(&[line(data.entries - 1)]);
     drop(server);
     let server = data.check_serves(data.entries);
-    assert!(!server.greeting.iter().any(|line| line.contains("; cut ")), "{:#?}", server.greeting);
+    assert!(
+        !server.startup_lines.iter().any(|line| line.contains("; cut ")),
+        "{:#?}",
+        server.startup_lines
+    );
 }
 
 #[test]
@@ -316,11 +324,11 @@ fn a_second_process_on_the_directory_is_refused() {
     let server = data.check_serves(data.entries);
     // The server creates its next segment in the background; after that the directory is stable.
     assert!(
-        holds(|| data.segment(data.manifest().last + 1).exists()),
+        becomes_true(|| data.segment(data.manifest().last + 1).exists()),
         "the next segment is created"
     );
     data.check_refused("a second process", &[&show(&data.path()), "is in use by another process"]);
-    server.is_well();
+    server.check_all_cores_answer();
     server.feed(&[line(data.entries)]);
     drop(server);
     drop(data.check_serves(data.entries + 1));
@@ -449,7 +457,8 @@ fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
     }
     make_room();
     // One entry per request, because space may become free in the middle of a request.
-    let resumed = holds(|| client.ask(feed(entries(&[credit(count, 1, 1, T)]))).status() == 200);
+    let resumed =
+        becomes_true(|| client.ask(feed(entries(&[credit(count, 1, 1, T)]))).status() == 200);
     assert!(resumed, "the disk has space again and the feed does not resume");
     count += 1;
     check(&mut client, count);
@@ -482,7 +491,7 @@ fn a_file_size_limit_stops_only_the_feed() {
             "{count} entries in {first_bytes} bytes"
         );
         server.kill();
-        let server = Server::keeping(&scratch.join("data"), &[]);
+        let server = Server::with_data(&scratch.join("data"), &[]);
         let answer = server.ask(get("/v1/users/1/balance")).shown();
         assert_eq!(answer, balance(1, count, T, count as i64));
     }
@@ -536,11 +545,18 @@ fn a_snapshot_without_disk_space_is_retried() {
         said.contains("No space left on device")
             && said.contains("; the snapshot is abandoned and will be retried")
     };
-    assert!(holds(is_given_up), "{}", fs::read_to_string(aside.join("stderr")).expect("text"));
-    server.is_well();
+    assert!(
+        becomes_true(is_given_up),
+        "{}",
+        fs::read_to_string(aside.join("stderr")).expect("text")
+    );
+    server.check_all_cores_answer();
     let before = snapshots();
     fs::remove_file(inside.join("ballast")).expect("it is there");
-    assert!(holds(|| snapshots() > before), "the disk has space again and no snapshot is taken");
+    assert!(
+        becomes_true(|| snapshots() > before),
+        "the disk has space again and no snapshot is taken"
+    );
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
     server.kill();
 }

@@ -10,7 +10,7 @@
 //! format version gets a new directory beside this one.
 
 use crate::server::client::{Client, feed, get};
-use crate::server::{Scratch, Server, entries, holds, slice_manifest};
+use crate::server::{Scratch, Server, becomes_true, entries, slice_manifest};
 use purser::journal::{File, manifest, slice_directory};
 use std::fmt::Write as _;
 use std::fs;
@@ -78,9 +78,9 @@ fn version_1_loads() {
         "{manifest:?} {names:?}"
     );
 
-    let mut server = Server::keeping(&root, &[]);
+    let mut server = Server::with_data(&root, &[]);
     let line = server
-        .greeting
+        .startup_lines
         .iter()
         .find(|line| line.starts_with("data: "))
         .expect("it says what it loaded");
@@ -96,7 +96,7 @@ fn version_1_loads() {
     let reads = format!("> {reads}");
     assert!(reads.lines().count() > 20, "{reads}");
     server.kill();
-    let server = Server::keeping(&root, &[]);
+    let server = Server::with_data(&root, &[]);
     check(&mut server.connect(), &reads);
 }
 
@@ -322,7 +322,7 @@ fn make_golden() {
         server.feed(lines);
         other.feed(lines);
     };
-    let mut server = Server::keeping(&root, &["--snapshot-after-mib", "1"]);
+    let mut server = Server::with_data(&root, &["--snapshot-after-mib", "1"]);
     fed(&server, &before_the_snapshot());
     let mut n = 0;
     while slice_files(&root).0.last < 2 {
@@ -330,11 +330,11 @@ fn make_golden() {
         n += 1;
     }
     (n..n + 4).for_each(|n| fed(&server, &[filling(n)]));
-    assert!(holds(|| slice_files(&root).0.snapshot > 0), "a snapshot is taken");
+    assert!(becomes_true(|| slice_files(&root).0.snapshot > 0), "a snapshot is taken");
     for (life, requests) in after_the_snapshot().iter().enumerate() {
         if life > 0 {
             server.kill();
-            server = Server::keeping(&root, &[]);
+            server = Server::with_data(&root, &[]);
         }
         requests.iter().for_each(|lines| fed(&server, lines));
     }
@@ -342,7 +342,7 @@ fn make_golden() {
     let data = pack(&root);
     unpack(&data, &scratch.join("copy"));
     let script = script();
-    let answers = play(&mut Server::keeping(&scratch.join("copy"), &[]).connect(), &script);
+    let answers = play(&mut Server::with_data(&scratch.join("copy"), &[]).connect(), &script);
     assert_eq!(answers, play(&mut other.connect(), &script));
     fs::write(golden.join("data.txt"), data).expect("it can be written");
     fs::write(golden.join("answers.txt"), answers).expect("it can be written");

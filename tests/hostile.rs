@@ -7,7 +7,7 @@ use crate::server::client::{batch, feed, get};
 use crate::server::expected::{
     self, CLOSE, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem,
 };
-use crate::server::{Client, PATIENCE, Server, credit, entries, holds};
+use crate::server::{Client, Server, TIMEOUT, becomes_true, credit, entries};
 use socket2::{Domain, SockRef, Socket, Type};
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -151,7 +151,7 @@ const CHUNKS: &[&str] = &[
 ];
 
 /// A server with users 1 to [`USERS`]; each has as many `COIN`s as its id.
-fn peopled(flags: &[&str]) -> Server {
+fn server_with_users(flags: &[&str]) -> Server {
     let server = Server::start(flags);
     server.feed(&(1..=USERS).map(|user| credit(1, user, user as i64, T)).collect::<Vec<_>>());
     server
@@ -196,7 +196,7 @@ fn refused_requests() {
         talkative.send(vec![b'a'; 1 << 20]);
         refused(&mut talkative, code, &bad);
     }
-    server.is_well();
+    server.check_all_cores_answer();
 }
 
 fn refused_byte_by_byte() {
@@ -214,7 +214,7 @@ fn refused_byte_by_byte() {
 }
 
 fn answers_come_in_order() {
-    let server = peopled(&[]);
+    let server = server_with_users(&[]);
     let (requests, answers): (Vec<_>, Vec<_>) = (0..1_000).map(nth).unzip();
     let all = requests.concat();
     let check = |client: &mut Client| {
@@ -241,7 +241,7 @@ fn answers_come_in_order() {
 /// none is lost.
 fn a_client_that_writes_everything_before_reading() {
     const COUNT: u64 = 200_000;
-    let server = peopled(&[]);
+    let server = server_with_users(&[]);
     let mut client = server.connect();
     let mut socket = client.socket();
     let written = AtomicUsize::new(0);
@@ -267,7 +267,7 @@ fn a_client_that_writes_everything_before_reading() {
 /// Waits until a counter has not changed for 300 ms.
 fn stands_still(figure: &AtomicUsize) {
     let mut last = (usize::MAX, Instant::now());
-    assert!(holds(|| {
+    assert!(becomes_true(|| {
         // Relaxed: only progress is watched.
         let now = figure.load(Ordering::Relaxed);
         if now != last.0 {
@@ -328,7 +328,7 @@ fn a_read_sees_the_entries_posted_before_it() {
 }
 
 fn an_unfinished_request_times_out() {
-    let server = peopled(&["--request-timeout-ms", "300"]);
+    let server = server_with_users(&["--request-timeout-ms", "300"]);
     let mut trickling = server.connect();
     let mut socket = trickling.socket();
     thread::scope(|scope| {
@@ -353,7 +353,7 @@ fn an_unfinished_request_times_out() {
 }
 
 fn an_idle_connection_is_closed_silently() {
-    let server = peopled(&["--request-timeout-ms", "200", "--idle-timeout-ms", "200"]);
+    let server = server_with_users(&["--request-timeout-ms", "200", "--idle-timeout-ms", "200"]);
     server.connect().is_closed();
     let mut client = server.connect();
     assert_eq!(client.ask(nth(1).0).shown(), nth(1).1);
@@ -361,9 +361,9 @@ fn an_idle_connection_is_closed_silently() {
 }
 
 /// Writes and reads nothing until the server closes the connection, which must happen within
-/// `PATIENCE`.
+/// `TIMEOUT`.
 fn is_dropped(mut write: impl FnMut() -> std::io::Result<usize>) {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         assert!(Instant::now() < until, "a client that reads no answers is still served");
         match write() {
@@ -381,17 +381,17 @@ fn is_dropped(mut write: impl FnMut() -> std::io::Result<usize>) {
 }
 
 fn a_client_that_reads_nothing_is_dropped() {
-    let server = peopled(&["--send-timeout-ms", "300"]);
+    let server = server_with_users(&["--send-timeout-ms", "300"]);
     let mut socket = server.connect().socket();
     socket.set_write_timeout(Some(Duration::from_millis(100))).expect("a timeout");
     let many = nth(1).0.repeat(100);
     is_dropped(|| socket.write(many.as_bytes()));
-    server.is_well();
+    server.check_all_cores_answer();
 }
 
 /// Further small requests do not extend the send timeout of a client that reads no answers.
 fn a_client_that_reads_nothing_and_keeps_asking_is_dropped() {
-    let server = peopled(&["--send-timeout-ms", "500"]);
+    let server = server_with_users(&["--send-timeout-ms", "500"]);
     let mut client = tight(&server);
     // Far more than socket buffers hold, however they are tuned.
     let kinds = (0..100).map(|n| credit(n, 1_000, 1, T).replace("topup", &format!("kind_{n}")));
@@ -400,7 +400,7 @@ fn a_client_that_reads_nothing_and_keeps_asking_is_dropped() {
     client.send(batch(format!(r#"{{"requests":[{lines}]}}"#)));
     let (mut socket, start) = (client.socket(), Instant::now());
     is_dropped(|| {
-        assert!(start.elapsed() < PATIENCE / 3, "further requests extend the send timeout");
+        assert!(start.elapsed() < TIMEOUT / 3, "further requests extend the send timeout");
         thread::sleep(Duration::from_millis(100));
         socket.write(get("/healthz").as_bytes())
     });
@@ -428,7 +428,7 @@ fn the_send_timeout_does_not_shorten_the_request_timeout() {
 }
 
 fn many_connections_at_once() {
-    let server = peopled(&[]);
+    let server = server_with_users(&[]);
     let mut clients: Vec<_> = (0..600).map(|_| server.connect()).collect();
     for _ in 0..2 {
         clients.iter_mut().zip(0..).for_each(|(client, n)| client.send(nth(n).0));
@@ -452,9 +452,9 @@ fn connections_above_the_limit_are_refused() {
     clients.pop();
     let is_taken = || {
         let mut client = server.connect();
-        client.is_welcome()
+        client.is_ready()
     };
-    assert!(holds(is_taken), "a freed connection slot is used again");
+    assert!(becomes_true(is_taken), "a freed connection slot is used again");
 }
 
 /// A refused connection has often sent its request already. The answer must arrive, and the
@@ -492,7 +492,7 @@ impl Random {
 /// Garbage: random bytes, or good requests with some bytes changed, removed or doubled.
 /// `PURSER_SEED=7` runs only that seed.
 fn garbage() {
-    let server = peopled(&[]);
+    let server = server_with_users(&[]);
     let one = std::env::var("PURSER_SEED").ok().and_then(|seed| seed.parse::<u64>().ok());
     for seed in one.map_or(0..300, |seed| seed..seed + 1) {
         let mut random = Random(seed);
@@ -517,7 +517,7 @@ fn garbage() {
         client.finish();
         client.drained(&format!("PURSER_SEED={seed}"));
     }
-    server.is_well();
+    server.check_all_cores_answer();
     assert_eq!(server.ask(nth(1).0).shown(), nth(1).1);
 }
 
@@ -528,7 +528,7 @@ fn reset(client: Client) {
 }
 
 fn vanished_peers_free_their_connections() {
-    let server = peopled(&["--max-connections", "4"]).at_one_core();
+    let server = server_with_users(&["--max-connections", "4"]).at_one_core();
     let body = feed(entries(&(0..5_000).map(|n| credit(n, 60, 1, T)).collect::<Vec<_>>()));
     let pipeline = nth(1).0.repeat(5_000);
     for bytes in
@@ -556,10 +556,10 @@ fn taken(server: &Server) -> Client {
     let mut taken = None;
     let is_taken = || {
         let mut client = server.connect();
-        let is_taken = client.is_welcome();
+        let is_taken = client.is_ready();
         taken = is_taken.then_some(client);
         is_taken
     };
-    assert!(holds(is_taken), "no connection slot becomes free");
+    assert!(becomes_true(is_taken), "no connection slot becomes free");
     taken.expect("a connection was accepted")
 }

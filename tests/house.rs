@@ -1,14 +1,14 @@
 //! Rules for the code base, as tests: layering, import cycles, names, the code map, and banned
 //! constructs with their replacements.
 
-pub mod arrows;
-mod circles;
 mod count;
+mod cycles;
+pub mod imports;
 mod lines;
 mod names;
 pub mod sources;
 
-use sources::{code, room, root, sources};
+use sources::{code, root, sources, top_module};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
@@ -121,7 +121,8 @@ const STUBS: &[&str] = &["todo!", "unimplemented!", "TODO", "FIXME"];
 fn banned_constructs_do_not_occur() {
     for (file, text) in sources() {
         let code = code(&text);
-        for (_, words, instead) in BANS.iter().filter(|(rooms, _, _)| rooms.contains(&room(&file)))
+        for (_, words, instead) in
+            BANS.iter().filter(|(modules, _, _)| modules.contains(&top_module(&file)))
         {
             for word in *words {
                 assert!(!code.contains(word), "{file} has `{word}`: {instead}");

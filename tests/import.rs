@@ -7,7 +7,7 @@ use crate::real_data;
 use crate::seeds;
 use crate::server::client::get;
 use crate::server::expected::{PROBLEMS, balance_body, problem};
-use crate::server::{Scratch, Server, credit, ended, entries, holds, purser};
+use crate::server::{Scratch, Server, becomes_true, credit, ended, entries, purser};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::Value;
@@ -148,8 +148,8 @@ fn berka_in_any_order() {
             "{name}"
         );
         snapshots.push(fs::read(slice_of(&data).join("snapshot-1")).unwrap());
-        real_data::check_all(&Server::keeping(&data, &[]), &users);
-        real_data::check_all(&Server::keeping(&data, &[]), &users);
+        real_data::check_all(&Server::with_data(&data, &[]), &users);
+        real_data::check_all(&Server::with_data(&data, &[]), &users);
     }
     assert!(
         snapshots.iter().all(|snapshot| *snapshot == snapshots[0]),
@@ -290,7 +290,7 @@ fn against_the_model(seed: u64) -> Result<(), String> {
             got.iter().filter(|(line, count)| want.get(*line) != Some(*count)).take(3).collect();
         return Err(format!("seed {seed}: the model rejects {other:#?}, and the import {more:#?}"));
     }
-    same_answers(seed, now_ms, &model, &Server::keeping(&data, &[]), &lines)
+    same_answers(seed, now_ms, &model, &Server::with_data(&data, &[]), &lines)
 }
 
 /// Compares the reads of every user of the server with the model's.
@@ -367,7 +367,7 @@ fn an_id_counts_once_however_far_apart_its_lines_are() {
     let want = [(7, &lines[6]), (2, &lines[1])]
         .map(|(n, text)| listed("-", n, "1", "entry_id_conflict", "entry_id", text));
     assert_eq!(rejected, want.concat());
-    let server = Server::keeping(&data, &[]);
+    let server = Server::with_data(&data, &[]);
     assert_eq!(
         server.ask(get("/v1/users/7/balance")).body,
         balance_body(7, 4, T + 400 * DAY_MS, 20)
@@ -414,7 +414,7 @@ fn a_settlement_finds_a_hold_booked_at_the_same_time() {
     let much = listed("-", 10, "14", "pending_amount_exceeded", "amount", &lines[9]);
     let want = [late(2, "11"), late(8, "13"), late(4, "12"), much, late(11, "15")].concat();
     assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want);
-    let server = Server::keeping(&scratch.join("data"), &[]);
+    let server = Server::with_data(&scratch.join("data"), &[]);
     let balance = concat!(
         r#"{"user_id":"7","version":5,"as_of_ms":1700000100001,"balances":[{"currency":"COIN","#,
         r#""posted":31,"pending_debits":0,"pending_credits":100,"available":31}]}"#
@@ -518,7 +518,7 @@ fn a_small_memory_budget_gives_the_same_snapshot() {
 }
 
 /// Number of entries in a directory, as `purser verify` counts them; 0 if there is no directory.
-fn held(data: &Path) -> usize {
+fn entries_in(data: &Path) -> usize {
     if !data.join("manifest").exists() {
         return 0;
     }
@@ -551,7 +551,7 @@ fn a_killed_import_has_imported_nothing_or_everything() {
     let mut child = begin(&data, Path::new("-"));
     child.stdin.as_mut().expect("piped").write_all(&body[..body.len() / 2]).expect("it reads");
     kill(child);
-    assert_eq!(held(&data), 0);
+    assert_eq!(entries_in(&data), 0);
     // Killed anywhere: the longest delay is a little more than the time of a whole import.
     let start = std::time::Instant::now();
     let mut whole = begin(&lasting, &file);
@@ -562,7 +562,7 @@ fn a_killed_import_has_imported_nothing_or_everything() {
         let child = begin(&data, &file);
         thread::sleep(takes * random.below(1_100) as u32 / 1_000);
         kill(child);
-        let have = held(&data);
+        let have = entries_in(&data);
         assert!(have == 0 || have == lines.len(), "seed {seed}, round {round}: {have} entries");
         if have == 0 {
             nothing += 1;
@@ -576,18 +576,18 @@ fn a_killed_import_has_imported_nothing_or_everything() {
     );
     // Leftover files do not disturb a server or another import.
     let child = begin(&data, Path::new("-"));
-    assert!(holds(|| data.join("manifest").exists()), "the directory is created first");
+    assert!(becomes_true(|| data.join("manifest").exists()), "the directory is created first");
     kill(child);
     fs::write(slice_of(&data).join("snapshot-1"), b"a beginning").unwrap();
     fs::write(slice_of(&data).join("import.new"), b"a beginning").unwrap();
-    let mut server = Server::keeping(&data, &[]);
+    let mut server = Server::with_data(&data, &[]);
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), problem("user_not_found", "", ""));
     server.kill();
     fs::write(slice_of(&data).join("snapshot-1"), b"a beginning").unwrap();
     fs::write(slice_of(&data).join("import.new"), b"a beginning").unwrap();
     let (code, out, err) = run(import(&data).arg(&file), b"");
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    assert_eq!(held(&data), lines.len());
+    assert_eq!(entries_in(&data), lines.len());
     let snapshot = |data: &Path| fs::read(slice_of(data).join("snapshot-1")).unwrap();
     assert!(
         snapshot(&data) == snapshot(&lasting),
@@ -612,7 +612,7 @@ fn import_needs_a_directory_without_entries() {
     assert_eq!(files_of(&slice_of(&data)), ["manifest", "snapshot-3"].map(str::to_owned).into());
     // A server continues on the imported data: a log, restarts, and entries of its own.
     for round in 0..3 {
-        let server = Server::keeping(&data, &[]);
+        let server = Server::with_data(&data, &[]);
         let (version, posted) = (1 + round, 5 * (1 + round as i64));
         assert_eq!(
             server.ask(get("/v1/users/7/balance")).body,
@@ -623,13 +623,13 @@ fn import_needs_a_directory_without_entries() {
         assert!(err.contains("is in use by another process"), "{err}");
     }
     // Its own snapshots too, after which the segments since the imported snapshot are deleted.
-    let server = Server::keeping(&data, &["--snapshot-after-mib", "1"]);
+    let server = Server::with_data(&data, &["--snapshot-after-mib", "1"]);
     let more: Vec<_> = (0..20_000).map(|n| credit(100 + n, n % 500, 1, T + 10)).collect();
     server.feed(&more);
-    assert!(holds(|| files_of(&slice_of(&data)).contains("snapshot-4")
+    assert!(becomes_true(|| files_of(&slice_of(&data)).contains("snapshot-4")
         && !files_of(&slice_of(&data)).contains("log-1")));
     drop(server);
-    assert_eq!(held(&data), 20_004);
+    assert_eq!(entries_in(&data), 20_004);
     let last = files_of(&slice_of(&data))
         .into_iter()
         .find(|name| name.starts_with("snapshot-"))
@@ -646,7 +646,7 @@ fn import_needs_a_directory_without_entries() {
 fn a_log_without_a_whole_write_does_not_prevent_an_import() {
     let scratch = Scratch::new("import-behind");
     let data = scratch.join("data");
-    Server::keeping(&data, &[]).feed(&[credit(1, 7, 5, T)]);
+    Server::with_data(&data, &[]).feed(&[credit(1, 7, 5, T)]);
     let segment = slice_of(&data).join("log-1");
     let mut torn = fs::read(&segment).unwrap();
     // Tears the first write, which begins after the header's block.
@@ -654,8 +654,8 @@ fn a_log_without_a_whole_write_does_not_prevent_an_import() {
     fs::write(&segment, torn).unwrap();
     import_all(&data, &[credit(1, 7, 6, T)]);
     for version in 1..3 {
-        assert_eq!(held(&data), version as usize);
-        let server = Server::keeping(&data, &[]);
+        assert_eq!(entries_in(&data), version as usize);
+        let server = Server::with_data(&data, &[]);
         assert_eq!(
             server.ask(get("/v1/users/7/balance")).body,
             balance_body(7, version, T, 5 + version as i64)
@@ -676,7 +676,7 @@ fn unreadable_input_is_not_imported() {
             "{got:?} {out}{err}"
         );
         if data.exists() {
-            assert_eq!(held(&data), 0);
+            assert_eq!(entries_in(&data), 0);
             assert_eq!(files_of(&slice_of(&data)), ["manifest".to_owned()].into());
         }
     };

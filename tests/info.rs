@@ -3,7 +3,7 @@
 
 use crate::server::client::get;
 use crate::server::expected::balance_body;
-use crate::server::{Server, credit, holds, purser};
+use crate::server::{Server, becomes_true, credit, purser};
 use purser::ledger::id::UserId;
 
 #[path = "../examples/shard_aware.rs"]
@@ -45,7 +45,7 @@ fn info_tells_version_limits_and_users_per_core() {
                 .map(|core| core["users"].as_u64().expect("a figure"))
                 .collect()
         };
-        assert!(holds(|| users() == counts), "{:?} instead of {counts:?}", users());
+        assert!(becomes_true(|| users() == counts), "{:?} instead of {counts:?}", users());
         let info = info();
         assert_eq!(info["version"], env!("CARGO_PKG_VERSION"));
         assert!(info["commit"].as_str().is_some_and(|commit| !commit.is_empty()), "{info}");

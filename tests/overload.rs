@@ -12,7 +12,7 @@
 
 use crate::server::client::{batch, feed, get, post};
 use crate::server::expected::{balance, fed};
-use crate::server::{Client, PATIENCE, Server, credit, entries, holds, with_slices};
+use crate::server::{Client, Server, TIMEOUT, becomes_true, credit, entries, with_slices};
 use purser::ledger::id::UserId;
 use socket2::{Domain, Socket, Type};
 use std::collections::BTreeMap;
@@ -43,7 +43,7 @@ const USERS: u64 = 60;
 /// Longest acceptable time of a healthy read. It is generous because the machine is busy with the
 /// overload, with other tests, and with first-touch page faults: a hypervisor may take milliseconds
 /// for each huge page.
-const PATIENT_READ: Duration = Duration::from_secs(20);
+const MAX_READ_TIME: Duration = Duration::from_secs(20);
 /// Fewest reads of the healthy client.
 const HEALTHY_READS: u64 = 10;
 
@@ -235,7 +235,7 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
             }
         });
         // The healthy client: one read at a time, of users of all cores, by way of each core.
-        let (until, latest) = (Instant::now() + Duration::from_secs(4), Instant::now() + PATIENCE);
+        let (until, latest) = (Instant::now() + Duration::from_secs(4), Instant::now() + TIMEOUT);
         let mut clients: Vec<_> =
             (0..SLICES as usize).map(|core| server.connect_to(core)).collect();
         let mut n = 0;
@@ -315,7 +315,7 @@ fn overload_is_refused_and_healthy_clients_are_served() {
             statuses.0.lock()
         );
         assert!(peak < MEMORY_MIB, "{peak} MiB of {MEMORY_MIB}");
-        assert!(worst < PATIENT_READ, "a healthy read took {worst:?}");
+        assert!(worst < MAX_READ_TIME, "a healthy read took {worst:?}");
         assert!(statuses.count("healthy", 200) >= HEALTHY_READS, "hardly a read was answered");
         assert!(statuses.count("feed", 507) > 0, "no feed was told that the ledger is full");
         for &(who, status) in statuses.0.lock().expect("all threads have ended").keys() {
@@ -327,12 +327,12 @@ fn overload_is_refused_and_healthy_clients_are_served() {
         peaks.push(peak);
         drop(idle);
         // All overloading clients are gone: every core gives large answers again.
-        let is_well = || {
+        let check_all_cores_answer = || {
             (0..SLICES as usize)
                 .all(|core| server.connect_to(core).ask(long_batch()).status() == 200)
         };
-        assert!(holds(is_well), "it does not recover");
-        server.is_well();
+        assert!(becomes_true(check_all_cores_answer), "it does not recover");
+        server.check_all_cores_answer();
     }
     let whole = [&peaks[..1], &[before]].concat();
     assert!(

@@ -140,7 +140,7 @@ impl Pipeline {
     }
 
     /// Reads and compares all answers.
-    fn hear(&self, client: &mut Client) -> Result<(), String> {
+    fn read_answers(&self, client: &mut Client) -> Result<(), String> {
         for (n, (is_head, answer)) in self.answers.iter().enumerate() {
             let shown = if *is_head { client.head() } else { client.response() }.shown();
             if shown != *answer {
@@ -167,7 +167,7 @@ fn check(
             send(&mut server.connect(), &pipeline, &mut random)
                 .map_err(|parted| format!("PURSER_SEED={seed}: {parted}"))?;
         }
-        server.is_well();
+        server.check_all_cores_answer();
         Ok(())
     });
 }
@@ -178,17 +178,17 @@ fn mixed_requests_in_one_write() {
         || Server::start(&[]),
         |client, pipeline, _| {
             client.send(&pipeline.bytes);
-            pipeline.hear(client)
+            pipeline.read_answers(client)
         },
     );
 }
 
-/// Writes a pipeline in short and long pieces while `hear` reads the answers.
+/// Writes a pipeline in short and long pieces while `read_answers` reads the answers.
 fn in_pieces(
     client: &Client,
     pipeline: &Pipeline,
     random: &mut Random,
-    hear: impl FnOnce() -> Result<(), String>,
+    read_answers: impl FnOnce() -> Result<(), String>,
 ) -> Result<(), String> {
     let mut pieces = Vec::new();
     let mut rest = &pipeline.bytes[..];
@@ -206,7 +206,7 @@ fn in_pieces(
                 thread::sleep(pause);
             }
         });
-        hear()
+        read_answers()
     })
 }
 
@@ -216,7 +216,7 @@ fn mixed_requests_cut_anywhere() {
         || Server::start(&[]),
         |client, pipeline, random| {
             let mut reader = Client::new(client.socket());
-            in_pieces(client, pipeline, random, || pipeline.hear(&mut reader))
+            in_pieces(client, pipeline, random, || pipeline.read_answers(&mut reader))
         },
     );
 }
@@ -226,10 +226,10 @@ fn mixed_requests_to_a_durable_server() {
     let scratch = Scratch::new("pipelining");
     let number = std::cell::Cell::new(0);
     let server =
-        || Server::keeping(&scratch.join(number.replace(number.get() + 1).to_string()), &[]);
+        || Server::with_data(&scratch.join(number.replace(number.get() + 1).to_string()), &[]);
     check(2, server, |client, pipeline, random| {
         let mut reader = Client::new(client.socket());
-        in_pieces(client, pipeline, random, || pipeline.hear(&mut reader))
+        in_pieces(client, pipeline, random, || pipeline.read_answers(&mut reader))
     });
 }
 
@@ -240,7 +240,7 @@ fn mixed_requests_of_a_half_closed_connection() {
         |client, pipeline, _| {
             client.send(&pipeline.bytes);
             client.finish();
-            pipeline.hear(client)?;
+            pipeline.read_answers(client)?;
             client.is_closed();
             Ok(())
         },
@@ -254,7 +254,7 @@ fn mixed_requests_of_a_slow_reader() {
         |client, pipeline, random| {
             let mut reader = Client::new(client.socket());
             reader.read_slowly(1_500, Duration::from_micros(200));
-            in_pieces(client, pipeline, random, || pipeline.hear(&mut reader))
+            in_pieces(client, pipeline, random, || pipeline.read_answers(&mut reader))
         },
     );
 }

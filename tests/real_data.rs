@@ -4,7 +4,7 @@
 
 use crate::server::client::{batch, feed, get};
 use crate::server::expected::{self, duplicate, fed, json, rejected};
-use crate::server::{Scratch, Server, credit, entries, holds, slice_manifest, slices};
+use crate::server::{Scratch, Server, becomes_true, credit, entries, slice_manifest, slices};
 use purser::ledger::id::UserId;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -182,7 +182,7 @@ fn with_commas(number: u64) -> String {
 fn berka_survives_restarts() {
     let (scratch, users) = (Scratch::new("berka"), users());
     let data = scratch.join("data");
-    let mut server = Server::keeping(&data, &[]);
+    let mut server = Server::with_data(&data, &[]);
     feed_all(&server);
     check_all(&server, &users);
     let fillers = fillers();
@@ -200,9 +200,9 @@ fn berka_survives_restarts() {
             data.display()
         );
         assert!(
-            server.greeting.iter().any(|said| said.starts_with(&line)),
+            server.startup_lines.iter().any(|said| said.starts_with(&line)),
             "no {line:?} in {:#?}",
-            server.greeting
+            server.startup_lines
         );
     };
     let end_and_start = |server: &mut Server, is_killed: bool, flags: &[&str]| {
@@ -212,14 +212,14 @@ fn berka_survives_restarts() {
             server.signal("TERM");
             assert!(server.ended().success());
         }
-        *server = Server::keeping(&data, flags);
+        *server = Server::with_data(&data, flags);
         check_all(server, &users);
     };
     end_and_start(&mut server, false, &[]);
     loaded(&server, 0, of_all, of_all);
     end_and_start(&mut server, true, &["--snapshot-after-mib", "1"]);
     loaded(&server, 0, of_all, of_all);
-    assert!(holds(has_snapshot), "each log is large enough for a snapshot");
+    assert!(becomes_true(has_snapshot), "each log is large enough for a snapshot");
     check_all(&server, &users);
     for is_killed in [false, true] {
         end_and_start(&mut server, is_killed, &[]);

@@ -9,7 +9,7 @@ use crate::model::history::{History, Step};
 use crate::offline::{Offline, Reference, each_entry, reports};
 use crate::seeds;
 use crate::server::client::get;
-use crate::server::{Scratch, Server, credit, entries, holds, run, serve, slice_manifest};
+use crate::server::{Scratch, Server, becomes_true, credit, entries, run, serve, slice_manifest};
 use crate::verify::{sound, verify};
 use purser::engine::directory::{Directory, Error};
 use purser::engine::repartition::repartition;
@@ -33,12 +33,12 @@ const DAY_MS: u64 = 86_400_000;
 const KILLS: u64 = 12;
 
 /// A data directory and a reference slice with the same entries.
-struct Kept {
+struct Fixture {
     scratch: Scratch,
     reference: Reference,
 }
 
-impl Kept {
+impl Fixture {
     fn new() -> Self {
         Self { scratch: Scratch::new("repartition"), reference: Reference::new() }
     }
@@ -126,8 +126,8 @@ fn chain(seed: u64, mut met: Met) -> Met {
     let mut random = Random(seed);
     let mut history =
         if seed.is_multiple_of(3) { History::at_limits(seed) } else { History::new(seed) };
-    let mut kept = Kept::new();
-    let data = kept.data();
+    let mut fixture = Fixture::new();
+    let data = fixture.data();
     let mut before = 0;
     for life in 0..6 {
         let slices = if seed.is_multiple_of(2) {
@@ -137,19 +137,19 @@ fn chain(seed: u64, mut met: Met) -> Met {
         };
         let context = format!("seed {seed}, life {life}, from {before} to {slices} slices");
         if before > 0 {
-            for Report { users, replayed, cut, .. } in reports(&data) {
-                met.torn += usize::from(cut.is_some());
+            for Report { users, replayed, torn_write, .. } in reports(&data) {
+                met.torn += usize::from(torn_write.is_some());
                 met.mixed += usize::from(users > 0 && replayed > 0);
                 met.empty += usize::from(users + replayed == 0);
             }
             met.changes += usize::from(before != slices);
         }
-        drop(kept.open(&data, slices, &context));
-        kept.verified(&data, slices, &context);
-        let mut offline = kept.open(&data, slices, &context);
+        drop(fixture.open(&data, slices, &context));
+        fixture.verified(&data, slices, &context);
+        let mut offline = fixture.open(&data, slices, &context);
         for step in history.by_ref().take(random.below(80)) {
             let Step::Feed { now_ms, body } = step else { continue };
-            kept.feed(&mut offline, now_ms, &body, &context);
+            fixture.feed(&mut offline, now_ms, &body, &context);
             if random.below(4) == 0 {
                 offline.settle();
             }
@@ -164,54 +164,54 @@ fn chain(seed: u64, mut met: Met) -> Met {
 }
 
 /// A directory of three slices, each with a snapshot, a log after it and a torn write at its end.
-fn three_slices(users: u64) -> Kept {
-    let mut kept = Kept::new();
-    let mut offline = kept.open(&kept.data(), 3, "empty");
-    kept.feed(&mut offline, T + DAY_MS, &entries(&crowd(0, users, 5)), "the first");
+fn three_slices(users: u64) -> Fixture {
+    let mut fixture = Fixture::new();
+    let mut offline = fixture.open(&fixture.data(), 3, "empty");
+    fixture.feed(&mut offline, T + DAY_MS, &entries(&crowd(0, users, 5)), "the first");
     offline.settle();
     drop(offline);
-    let mut offline = kept.open(&kept.data(), 3, "all");
-    kept.feed(&mut offline, T + DAY_MS, &entries(&crowd(1_000_000, 100, 2)), "the second");
+    let mut offline = fixture.open(&fixture.data(), 3, "all");
+    fixture.feed(&mut offline, T + DAY_MS, &entries(&crowd(1_000_000, 100, 2)), "the second");
     (0..3).for_each(|slice| assert!(offline.tear(slice)));
     drop(offline);
-    let reports = reports(&kept.data());
+    let reports = reports(&fixture.data());
     assert!(
         reports
             .iter()
-            .all(|report| report.users > 0 && report.replayed > 0 && report.cut.is_some()),
+            .all(|report| report.users > 0 && report.replayed > 0 && report.torn_write.is_some()),
         "{reports:?}"
     );
-    kept
+    fixture
 }
 
 #[test]
 fn an_empty_directory_can_be_repartitioned() {
-    let kept = Kept::new();
+    let fixture = Fixture::new();
     for slices in [3, 1, 7, 2, 2] {
-        drop(kept.open(&kept.data(), slices, "empty"));
-        kept.verified(&kept.data(), slices, "empty");
+        drop(fixture.open(&fixture.data(), slices, "empty"));
+        fixture.verified(&fixture.data(), slices, "empty");
     }
-    let mut server = Server::spawn(&mut serving(&kept.data(), 1));
+    let mut server = Server::spawn(&mut serving(&fixture.data(), 1));
     server.feed(&[credit(1, 7, 5, T)]);
     server.kill();
-    assert!(sound(&kept.data()).contains("generation 5, 1 slice\n"));
+    assert!(sound(&fixture.data()).contains("generation 5, 1 slice\n"));
 }
 
 /// Copies the directory at each progress report of a repartition, also with files half removed, and
 /// opens each copy. Then stops a repartition at each report.
 #[test]
 fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
-    let kept = three_slices(4_000);
-    let image = |n: usize| kept.scratch.join(format!("image-{n}"));
-    let (whole, mut images) = (tree(&kept.data()), 0);
-    let directory = Directory::open(&kept.data()).expect("the directory is sound");
+    let fixture = three_slices(4_000);
+    let image = |n: usize| fixture.scratch.join(format!("image-{n}"));
+    let (whole, mut images) = (tree(&fixture.data()), 0);
+    let directory = Directory::open(&fixture.data()).expect("the directory is sound");
     let look = &mut |_, _| {
-        copy(&kept.data(), &image(images));
+        copy(&fixture.data(), &image(images));
         images += 1;
         true
     };
     drop(repartition(directory, 2, look).expect("the disk has space"));
-    restore(&kept.data(), &whole);
+    restore(&fixture.data(), &whole);
     let (mut unfinished, mut replaced) = (0, 0);
     for n in 0..images {
         let (path, old) = (image(n), image(n).join("generation-1"));
@@ -235,8 +235,8 @@ fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
         }
         let slices = NUMBERS[n % NUMBERS.len()];
         let context = format!("image {n} of {images}, to {slices} slices");
-        drop(kept.open(&path, slices, &context));
-        kept.verified(&path, slices, &context);
+        drop(fixture.open(&path, slices, &context));
+        fixture.verified(&path, slices, &context);
         fs::remove_dir_all(path).expect("it can be removed");
     }
     assert!(
@@ -246,7 +246,7 @@ fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
     // Stopped at a report before the new generation is named, it leaves the directory unchanged.
     for stop in 0..unfinished {
         let mut reports = 0;
-        let directory = Directory::open(&kept.data()).expect("the directory is sound");
+        let directory = Directory::open(&fixture.data()).expect("the directory is sound");
         let look = &mut |done, total| {
             assert!(done <= total && total > 0, "{done} of {total}");
             reports += 1;
@@ -255,7 +255,7 @@ fn a_repartition_ended_at_any_point_loses_and_repeats_no_user() {
         let error = repartition(directory, 2, look).expect_err("the repartition is stopped");
         assert!(matches!(error, Error::Stopped(_)), "{error}");
         assert!(
-            tree(&kept.data()) == whole && !kept.data().join("generation-2").exists(),
+            tree(&fixture.data()) == whole && !fixture.data().join("generation-2").exists(),
             "stopped at report {stop}"
         );
     }
@@ -292,42 +292,45 @@ fn begun(data: &Path, slices: u32) -> Server {
 
 #[test]
 fn a_server_repartitions_a_directory_to_its_slices() {
-    let mut kept = three_slices(4_000);
-    let data = kept.data();
+    let mut fixture = three_slices(4_000);
+    let data = fixture.data();
     let mut before = 3;
     for (life, slices) in [1, 1, 7, 2, 3].into_iter().enumerate() {
         let mut server = Server::spawn(&mut serving(&data, slices));
         let said =
             format!("data: {}: re-partitioning from {before} to {slices} slice", data.display());
-        let is_said = server.greeting.iter().any(|line| line.starts_with(&said));
-        assert_eq!(is_said, before != slices, "{:#?}", server.greeting);
-        assert!(holds(|| server.ask(get("/readyz")).status() == 200), "the server becomes ready");
+        let is_said = server.startup_lines.iter().any(|line| line.starts_with(&said));
+        assert_eq!(is_said, before != slices, "{:#?}", server.startup_lines);
+        assert!(
+            becomes_true(|| server.ask(get("/readyz")).status() == 200),
+            "the server becomes ready"
+        );
         let lines: Vec<_> =
             (0..50).map(|user| credit(9_000_000 + life as u64, user, 1, T + DAY_MS)).collect();
         server.feed(&lines);
         each_entry(&entries(&lines), |entry| {
-            assert_eq!(kept.reference.apply(T + DAY_MS, entry), Verdict::Accepted);
+            assert_eq!(fixture.reference.apply(T + DAY_MS, entry), Verdict::Accepted);
         });
         server.kill();
-        kept.verified(&data, slices, "served");
-        drop(kept.open(&data, slices, "served"));
+        fixture.verified(&data, slices, "served");
+        drop(fixture.open(&data, slices, "served"));
         before = slices;
     }
 }
 
 #[test]
 fn a_server_ends_on_a_signal_during_a_repartition() {
-    let kept = three_slices(20_000);
-    let whole = tree(&kept.data());
-    let mut server = begun(&kept.data(), 1);
+    let fixture = three_slices(20_000);
+    let whole = tree(&fixture.data());
+    let mut server = begun(&fixture.data(), 1);
     server.signal("TERM");
     let lines: Vec<_> = std::iter::from_fn(|| server.line()).collect();
     assert!(server.ended().success(), "{lines:#?}");
     // If the signal came too late, the repartition was completed.
-    if lines.contains(&format!("stopped: {} is unchanged", kept.data().display())) {
-        assert!(tree(&kept.data()) == whole);
+    if lines.contains(&format!("stopped: {} is unchanged", fixture.data().display())) {
+        assert!(tree(&fixture.data()) == whole);
     } else {
-        kept.verified(&kept.data(), 1, "too late");
+        fixture.verified(&fixture.data(), 1, "too late");
     }
 }
 
@@ -348,19 +351,19 @@ fn no_kill_loses_or_repeats_a_user() {
     let rounds = seeds::number("PURSER_KILLS").unwrap_or(KILLS);
     let seed = seeds::number("PURSER_SEED").unwrap_or_else(|| RandomState::new().hash_one(0));
     let (mut random, mut hits) = (Random(seed), Hits::default());
-    let mut kept = three_slices(6_000);
-    let data = kept.data();
+    let mut fixture = three_slices(6_000);
+    let data = fixture.data();
     let mut span = Duration::from_millis(400);
     for round in 0..rounds {
         let context = format!("seed {seed}, round {round}");
         let from = NUMBERS[random.below(4)];
-        let mut offline = kept.open(&data, from, &context);
+        let mut offline = fixture.open(&data, from, &context);
         let more = crowd(
             2_000_000 + random.below(50) as u64,
             1 + random.below(200) as u64,
             1 + random.below(3) as u64,
         );
-        kept.feed(&mut offline, T + DAY_MS, &entries(&more), &context);
+        fixture.feed(&mut offline, T + DAY_MS, &entries(&more), &context);
         offline.settle();
         (0..from as usize)
             .filter(|_| random.below(2) == 0)
@@ -384,8 +387,8 @@ fn no_kill_loses_or_repeats_a_user() {
             drop(Server::spawn(&mut serving(&data, to)));
             span = span.min(start.elapsed());
         }
-        drop(kept.open(&data, to, &context));
-        kept.verified(&data, to, &context);
+        drop(fixture.open(&data, to, &context));
+        fixture.verified(&data, to, &context);
     }
     println!("{hits:?}, of {span:?}");
     if rounds >= KILLS {
@@ -415,27 +418,27 @@ impl Hits {
 
 /// Checks that a start fails with an error that contains each of `says` and leaves the directory
 /// unchanged.
-fn check_refused(kept: &Kept, what: &str, command: &mut Command, says: &[&str]) {
-    let whole = tree(&kept.data());
+fn check_refused(fixture: &Fixture, what: &str, command: &mut Command, says: &[&str]) {
+    let whole = tree(&fixture.data());
     let (code, out, err) = run(command);
     assert_eq!(code, Some(1), "{what}: {out}{err}");
     assert!(err.starts_with("error: ") && !out.contains("listening on"), "{what}: {out}{err}");
     says.iter().for_each(|part| assert!(err.contains(part), "{what}: no {part:?} in {err:?}"));
-    assert!(tree(&kept.data()) == whole, "{what}: the directory was changed");
+    assert!(tree(&fixture.data()) == whole, "{what}: the directory was changed");
 }
 
 #[test]
 fn a_fault_in_an_old_file_leaves_the_directory_unchanged() {
-    let kept = three_slices(4_000);
-    let whole = tree(&kept.data());
-    let slice = kept.data().join(slice_directory(1, 2));
+    let fixture = three_slices(4_000);
+    let whole = tree(&fixture.data());
+    let slice = fixture.data().join(slice_directory(1, 2));
     let manifest::SliceManifest { snapshot, snapshot_end, first, last } =
-        slice_manifest(&kept.data(), 2);
+        slice_manifest(&fixture.data(), 2);
     let check = |what: &str, damage: &dyn Fn(), says: &[&str]| {
         damage();
-        check_refused(&kept, what, &mut serving(&kept.data(), 1), says);
-        assert!(!kept.data().join("generation-2").exists(), "{what}");
-        restore(&kept.data(), &whole);
+        check_refused(&fixture, what, &mut serving(&fixture.data(), 1), says);
+        assert!(!fixture.data().join("generation-2").exists(), "{what}");
+        restore(&fixture.data(), &whole);
     };
     let file = |name: String| slice.join(name);
     let (snapshot, log) = (file(format!("snapshot-{snapshot}")), file(format!("log-{first}")));
@@ -464,54 +467,54 @@ fn a_fault_in_an_old_file_leaves_the_directory_unchanged() {
         &["cannot load", &show(&newer), "it is outdated"],
     );
     // A file that is not Purser's at the new generation's path.
-    let blocker = kept.data().join("generation-2");
+    let blocker = fixture.data().join("generation-2");
     write(&blocker);
     check_refused(
-        &kept,
+        &fixture,
         "a file at the new path",
-        &mut serving(&kept.data(), 1),
+        &mut serving(&fixture.data(), 1),
         &["cannot create", &show(&blocker)],
     );
-    restore(&kept.data(), &whole);
-    drop(kept.open(&kept.data(), 2, "whole"));
+    restore(&fixture.data(), &whole);
+    drop(fixture.open(&fixture.data(), 2, "whole"));
 }
 
 /// A file size limit acts like a full disk and needs no privilege.
 #[test]
 fn a_full_disk_leaves_the_directory_unchanged() {
-    let kept = three_slices(4_000);
+    let fixture = three_slices(4_000);
     for bytes in [0, 4_096, 100_000, 300_000] {
-        let server = serving(&kept.data(), 1);
+        let server = serving(&fixture.data(), 1);
         let mut limited = Command::new("prlimit");
         limited.arg(format!("--fsize={bytes}:")).arg(server.get_program()).args(server.get_args());
-        let new = kept.data().join("generation-2/slice-0/snapshot-1");
+        let new = fixture.data().join("generation-2/slice-0/snapshot-1");
         check_refused(
-            &kept,
+            &fixture,
             "too little space",
             &mut limited,
             &["cannot write", &show(&new), "File too large"],
         );
-        assert!(!kept.data().join("generation-2").exists());
+        assert!(!fixture.data().join("generation-2").exists());
     }
-    drop(kept.open(&kept.data(), 1, "whole"));
+    drop(fixture.open(&fixture.data(), 1, "whole"));
 }
 
 /// So many users have nearly the same hash that the index of one slice cannot hold all of them:
 /// the repartition is refused.
 #[test]
 fn a_repartition_to_a_slice_that_cannot_hold_its_users_is_refused() {
-    let kept = Kept::new();
+    let fixture = Fixture::new();
     let lines: Vec<_> = (0..6_000).map(|n| credit(n, with_hash(7 << 40 | n), 5, T)).collect();
-    let mut offline = Offline::open(&kept.data(), 3);
+    let mut offline = Offline::open(&fixture.data(), 3);
     each_entry(&entries(&lines), |entry| assert_eq!(offline.apply(T, entry), Verdict::Accepted));
     offline.settle();
     let figures = offline.figures();
     drop(offline);
     let says = ["cannot write ", "generation-2/slice-0: user "];
-    check_refused(&kept, "too little space", &mut serving(&kept.data(), 1), &says);
-    assert!(!kept.data().join("generation-2").exists());
-    figures.assert_same(&Offline::open(&kept.data(), 2).figures(), "two slices can hold them");
-    assert!(sound(&kept.data()).contains("  users       6,000\n"));
+    check_refused(&fixture, "too little space", &mut serving(&fixture.data(), 1), &says);
+    assert!(!fixture.data().join("generation-2").exists());
+    figures.assert_same(&Offline::open(&fixture.data(), 2).figures(), "two slices can hold them");
+    assert!(sound(&fixture.data()).contains("  users       6,000\n"));
 }
 
 /// The user with this hash: the hash is a bijection and is inverted step by step.
@@ -529,19 +532,19 @@ fn with_hash(hash: u64) -> u64 {
 
 #[test]
 fn unnamed_generations_are_removed_only_if_the_named_one_is_whole() {
-    let kept = three_slices(500);
-    let data = kept.data();
-    copy(&data.join("generation-1"), &kept.scratch.join("aside"));
+    let fixture = three_slices(500);
+    let data = fixture.data();
+    copy(&data.join("generation-1"), &fixture.scratch.join("aside"));
     // Leftovers of a kill: the old generation and one before it.
-    drop(kept.open(&data, 2, "two"));
+    drop(fixture.open(&data, 2, "two"));
     for generation in [0, 1] {
-        copy(&kept.scratch.join("aside"), &data.join(generation_directory(generation)));
+        copy(&fixture.scratch.join("aside"), &data.join(generation_directory(generation)));
     }
     let whole = tree(&data);
     let named = data.join("generation-2/slice-1/snapshot-1");
     fs::remove_file(&named).expect("it is there");
     check_refused(
-        &kept,
+        &fixture,
         "a named file is missing",
         &mut serving(&data, 2),
         &["cannot load", &show(&named), "is missing"],
@@ -551,7 +554,7 @@ fn unnamed_generations_are_removed_only_if_the_named_one_is_whole() {
     let old = manifest::DataManifest { generation: 0, slices: 3 };
     fs::write(data.join("manifest"), old.write()).expect("it can be written");
     let says = ["is outdated: files of the newer generation "];
-    check_refused(&kept, "an older manifest", &mut serving(&data, 2), &says);
+    check_refused(&fixture, "an older manifest", &mut serving(&data, 2), &says);
     let (code, out, err) = verify(&data);
     let starts = format!(
         "fault: {} at byte 0: the manifest is outdated: files of the newer generation ",
@@ -559,7 +562,7 @@ fn unnamed_generations_are_removed_only_if_the_named_one_is_whole() {
     );
     assert!(code == Some(3) && err.starts_with(&starts), "{out}{err}");
     restore(&data, &whole);
-    drop(kept.open(&data, 2, "whole"));
+    drop(fixture.open(&data, 2, "whole"));
     assert!(!data.join("generation-0").exists() && !data.join("generation-1").exists());
 }
 
@@ -571,7 +574,7 @@ fn a_user_in_the_wrong_slice_is_a_fault() {
         let data = scratch.join("data");
         let lines: Vec<_> = (0..20).map(|n| credit(n, n, 1, T)).collect();
         if is_logged {
-            Server::keeping(&data, &[]).feed(&lines);
+            Server::with_data(&data, &[]).feed(&lines);
         } else {
             import_all(&data, &lines);
         }

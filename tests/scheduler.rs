@@ -17,21 +17,21 @@
 //! `PURSER_SCHEDULES=n` runs n seeds; `PURSER_SEED=n` repeats one of them: `PURSER_SEED=n cargo
 //! test --test purser scheduler`.
 //!
-//! `client` sends requests and checks answers against its `reference`, `line` is a connection with
-//! a slow peer, `mesh` delivers messages, `watch` checks turns, `world` drives; the disk is that of
-//! [`crate::simulation`]. Each [`Bug`] is planted in the mesh, each [`Fault`] in the machine; a
-//! test shows that every one of them is caught.
+//! `client` sends requests and checks answers against its `reference`, `peer_connection` is a
+//! connection with a slow peer, `mesh` delivers messages, `watch` checks turns, `world` drives; the
+//! disk is that of [`crate::simulation`]. Each [`Bug`] is planted in the mesh, each [`Fault`] in
+//! the machine; a test shows that every one of them is caught.
 
 mod client;
-mod line;
 mod mesh;
+mod peer_connection;
 mod reference;
 mod watch;
 mod world;
 
 use crate::seeds::number;
 use crate::simulation::counts::Counts;
-use purser::server::planted::Planted as Fault;
+use purser::server::planted_bug::PlantedBug as CoreBug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use world::{Users, World};
 
@@ -40,7 +40,7 @@ const SEEDS: u64 = 300;
 
 /// A bug to plant in the mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bug {
+pub enum MeshBug {
     /// Messages from one core to another are reordered.
     OutOfOrder,
     /// Replies to one connection are swapped.
@@ -55,42 +55,46 @@ pub enum Bug {
     MessageLost,
 }
 
-/// A planted bug or fault.
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Planted {
     /// A bug of the mesh.
-    Bug(Bug),
-    /// A fault of the machine.
-    Fault(Fault),
+    Mesh(MeshBug),
+    /// A bug of the machine.
+    Core(CoreBug),
 }
 
 impl Planted {
-    const fn bug(self) -> Option<Bug> {
+    const fn bug(self) -> Option<MeshBug> {
         match self {
-            Self::Bug(bug) => Some(bug),
-            Self::Fault(_) => None,
+            Self::Mesh(bug) => Some(bug),
+            Self::Core(_) => None,
         }
     }
 }
 
-/// Every planted bug or fault, and a part of the failure text that it causes.
+/// Every planted bug, and a part of the failure text that it causes.
 const PLANTED: [(Planted, Users, &str); 16] = [
-    (Planted::Fault(Fault::UndurableAnswer), Users::Apart, " is durable"),
-    (Planted::Fault(Fault::UndurableAnswer), Users::Shared, " is durable"),
-    (Planted::Fault(Fault::LeakedCredit), Users::Apart, "lacks credits at rest"),
-    (Planted::Fault(Fault::LeakedCredit), Users::Shared, "lacks credits at rest"),
-    (Planted::Fault(Fault::StarvedSlice), Users::Apart, "makes no progress for"),
-    (Planted::Fault(Fault::StarvedSlice), Users::Shared, "makes no progress for"),
-    (Planted::Fault(Fault::LongTurn), Users::Shared, "257 entries in one turn"),
-    (Planted::Fault(Fault::LargeReply), Users::Apart, " are reserved"),
-    (Planted::Fault(Fault::LargeReply), Users::Shared, " are reserved"),
-    (Planted::Fault(Fault::ForgottenRequest), Users::Shared, "the core is done, but"),
-    (Planted::Bug(Bug::OutOfOrder), Users::Apart, "answers part at byte"),
-    (Planted::Bug(Bug::WrongGap), Users::Apart, "answers part at byte"),
-    (Planted::Bug(Bug::WrongConnection), Users::Apart, "comes back to whoever waits for it"),
-    (Planted::Bug(Bug::WrongCore), Users::Shared, " go to the core that has their slice"),
-    (Planted::Bug(Bug::WrongSender), Users::Shared, "a credit that is returned was taken"),
-    (Planted::Bug(Bug::MessageLost), Users::Shared, "no rest after"),
+    (Planted::Core(CoreBug::UndurableAnswer), Users::Separate, " is durable"),
+    (Planted::Core(CoreBug::UndurableAnswer), Users::Shared, " is durable"),
+    (Planted::Core(CoreBug::LeakedCredit), Users::Separate, "lacks credits at rest"),
+    (Planted::Core(CoreBug::LeakedCredit), Users::Shared, "lacks credits at rest"),
+    (Planted::Core(CoreBug::StarvedSlice), Users::Separate, "makes no progress for"),
+    (Planted::Core(CoreBug::StarvedSlice), Users::Shared, "makes no progress for"),
+    (Planted::Core(CoreBug::LongTurn), Users::Shared, "257 entries in one turn"),
+    (Planted::Core(CoreBug::LargeReply), Users::Separate, " are reserved"),
+    (Planted::Core(CoreBug::LargeReply), Users::Shared, " are reserved"),
+    (Planted::Core(CoreBug::ForgottenRequest), Users::Shared, "the core is done, but"),
+    (Planted::Mesh(MeshBug::OutOfOrder), Users::Separate, "answers part at byte"),
+    (Planted::Mesh(MeshBug::WrongGap), Users::Separate, "answers part at byte"),
+    (
+        Planted::Mesh(MeshBug::WrongConnection),
+        Users::Separate,
+        "comes back to whoever waits for it",
+    ),
+    (Planted::Mesh(MeshBug::WrongCore), Users::Shared, " go to the core that has their slice"),
+    (Planted::Mesh(MeshBug::WrongSender), Users::Shared, "a credit that is returned was taken"),
+    (Planted::Mesh(MeshBug::MessageLost), Users::Shared, "no rest after"),
 ];
 
 /// Events, and how often a test's seeds meet them at least: with separate users, and with shared
@@ -157,7 +161,7 @@ fn each(users: Users) {
 
 #[test]
 fn answers_equal_those_of_a_single_core() {
-    each(Users::Apart);
+    each(Users::Separate);
 }
 
 #[test]
@@ -166,7 +170,7 @@ fn versions_of_shared_users_never_decrease() {
 }
 
 #[test]
-fn planted_faults_are_caught() {
+fn planted_bugs_are_caught() {
     for (planted, users, shows) in PLANTED {
         let mut failures = (0..SEEDS).filter_map(|seed| run(seed, users, Some(planted)).err());
         let how = failures.find(|failure| failure.contains(shows));

@@ -64,9 +64,9 @@ pub enum Bug {
     /// Segments are removed when the manifest without them is submitted rather than published.
     RemovedEarly,
     /// Neither the segment nor the directory that recovery has read is synced.
-    NothingSettled,
+    RecoveredNotSynced,
     /// The directory that recovery has read is not synced.
-    DirectoryNotSettled,
+    RecoveredDirectoryNotSynced,
 }
 
 /// Each bug with a text of the failure that shows it.
@@ -83,8 +83,8 @@ const BUGS: [(Bug, &str); 14] = [
     (Bug::HeaderForgotten, "invalid segment header"),
     (Bug::ManifestNotSynced, "is outdated"),
     (Bug::RemovedEarly, "the manifest names this file, but it is missing"),
-    (Bug::NothingSettled, " is missing"),
-    (Bug::DirectoryNotSettled, "the manifest names this file, but it is missing"),
+    (Bug::RecoveredNotSynced, " is missing"),
+    (Bug::RecoveredDirectoryNotSynced, "the manifest names this file, but it is missing"),
 ];
 
 /// Least counts for half of the seeds of a test run.

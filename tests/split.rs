@@ -76,7 +76,7 @@ fn a_cut_at_any_byte_does_not_change_the_answers() {
 
 #[test]
 fn answers_wait_for_the_log_and_keep_their_order() {
-    let mut wire = Wire::keeping(5_000);
+    let mut wire = Wire::with_disk(5_000);
     let length = |answer: &[u8]| answer.windows(4).filter(|four| *four == b"\r\n\r\n").count();
     wire.send(&get("/healthz"));
     wire.send(&post("/v1/entries", "application/x-ndjson", ENTRIES));

@@ -30,7 +30,7 @@ fn filled(scratch: &Scratch) -> PathBuf {
         ],
     );
     for round in 0..2 {
-        let server = Server::keeping(&data, &[]);
+        let server = Server::with_data(&data, &[]);
         server.feed(&[credit(10 + round, 7, 1, T + 4 + round)]);
         server.feed(&[credit(20 + round, 10, 1, T + 4 + round)
             .replace("topup", "gift")
@@ -135,7 +135,7 @@ fn a_sound_directory_is_described() {
 /// The directory of a server without entries.
 fn scratch_empty(scratch: &Scratch) -> PathBuf {
     let data = scratch.join("empty");
-    drop(Server::keeping(&data, &[]));
+    drop(Server::with_data(&data, &[]));
     data
 }
 
@@ -289,7 +289,7 @@ fn an_unreadable_directory_is_no_fault() {
     unchecked(&scratch.join("other"), "it has no manifest");
     fs::write(scratch.join("file"), b"").unwrap();
     unchecked(&scratch.join("file"), "Not a directory");
-    let server = Server::keeping(&data, &[]);
+    let server = Server::with_data(&data, &[]);
     unchecked(&data, "is in use by another process");
     drop(server);
     let good = fs::read_to_string(data.join("manifest")).unwrap();

@@ -194,6 +194,9 @@ fn print_growth<S: Slots>(name: &str, users: &[User]) {
 }
 
 pub fn growth(criterion: &mut Criterion) {
+    fn grow<S: Slots>(b: &mut Bencher<'_>, users: &[User]) {
+        b.iter_batched(|| (), |()| build::<S>(users), BatchSize::PerIteration);
+    }
     if !super::is_asked("index/insert_all") {
         return;
     }
@@ -202,9 +205,6 @@ pub fn growth(criterion: &mut Criterion) {
     print_growth::<Map>("hashbrown_map", &users);
     print_growth::<HashTable<u32>>("hashbrown_table", &users);
 
-    fn grow<S: Slots>(b: &mut Bencher<'_>, users: &[User]) {
-        b.iter_batched(|| (), |()| build::<S>(users), BatchSize::PerIteration);
-    }
     let mut group = criterion.benchmark_group("index/insert_all");
     group.sample_size(10).throughput(Throughput::Elements(users.len() as u64));
     group.bench_function("ours", |b| grow::<Index>(b, &users));

@@ -27,11 +27,11 @@ pub fn entry_lines(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(line.len() as u64));
     let mut scratch = LineScratch::EMPTY;
     group.bench_function("ours", |b| {
-        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok())
+        b.iter(|| black_box(entry::parse(black_box(line), &mut scratch)).entry.is_ok());
     });
     group.bench_function("sonic-rs", |b| b.iter(rival));
     group.bench_function("sonic-rs_and_values", |b| {
-        b.iter(|| black_box(rival().posted()).is_some())
+        b.iter(|| black_box(rival().posted()).is_some());
     });
     group.finish();
 }

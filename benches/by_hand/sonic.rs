@@ -6,7 +6,7 @@
 
 use purser::api::read::{KindFilter, Read, What};
 use purser::ledger::amount::{Amount, Currency, Direction, is_kind};
-use purser::ledger::entry::{Action, EntryRef, Leg};
+use purser::ledger::entry::{Action, EntryRef, Movement};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::{Millis, Window};
 use serde::{Deserialize, Serialize};
@@ -38,7 +38,7 @@ impl<'a> Line<'a> {
             "debit" => Direction::Debit,
             _ => return None,
         };
-        let leg = Leg {
+        let movement = Movement {
             currency: Currency::parse(self.currency?.as_bytes())?,
             kind: self.kind.filter(|kind| is_kind(kind.as_bytes()))?,
             direction,
@@ -46,7 +46,7 @@ impl<'a> Line<'a> {
         };
         let (id, user) =
             (EntryId::parse(self.entry_id.as_bytes())?, UserId::parse(self.user_id.as_bytes())?);
-        Some(EntryRef { id, user, at: Millis::new(self.at_ms)?, action: Action::Post(leg) })
+        Some(EntryRef { id, user, at: Millis::new(self.at_ms)?, action: Action::Post(movement) })
     }
 }
 

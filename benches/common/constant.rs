@@ -8,7 +8,7 @@
 
 use memchr::memmem;
 use purser::metrics::Counters;
-use purser::server::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
+use purser::server::machine::{Clocks, CorruptFile, Machine, Output, Slot, Wait};
 use purser::server::message::Message;
 use purser::slice::disk::Done;
 use std::collections::VecDeque;
@@ -195,7 +195,7 @@ impl Machine for Constant {
         }
     }
 
-    fn end_turn(&mut self) -> Result<(), Broken> {
+    fn end_turn(&mut self) -> Result<(), CorruptFile> {
         let mut touched = std::mem::take(&mut self.touched);
         for slot in touched.drain(..) {
             if let Some(connection) = &mut self.connections[slot as usize] {
@@ -215,11 +215,11 @@ impl Machine for Constant {
         Wait::Event { until_ms: None, spins: false }
     }
 
-    fn is_done(&self) -> bool {
+    fn is_drained(&self) -> bool {
         self.is_draining && self.count == 0
     }
 
-    fn is_settled(&self) -> bool {
+    fn may_exit(&self) -> bool {
         self.count == 0
     }
 

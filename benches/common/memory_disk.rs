@@ -10,7 +10,7 @@ use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::{ReadLoad, Scan};
 use purser::slice::source;
-use purser::slice::store::{Found, Settings, Store, Turn};
+use purser::slice::store::{Recovered, Settings, Store, TurnInput};
 use purser::slice::{Lsn, Slice, StepOutcome};
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ impl MemoryDisk {
         let mut slice = Slice::new(usize::MAX);
         let settings =
             Settings { place: PLACE, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
-        let mut store = Store::new(settings, Found::default());
+        let mut store = Store::new(settings, Recovered::default());
         for n in 0..population.history() {
             slice.apply(NOW, &population.entry(n).as_entry(), &mut store);
             if store.is_throttled() {
@@ -42,7 +42,7 @@ impl MemoryDisk {
     fn settle(&mut self, store: &mut Store, slice: &mut Slice) {
         let mut tasks = VecDeque::new();
         loop {
-            let turn = Turn { now_ms: 0, traffic: ReadLoad::NoReads, is_log_awaited: true };
+            let turn = TurnInput { now_ms: 0, read_load: ReadLoad::NoReads, is_log_awaited: true };
             store.advance(turn, slice.book(), &mut |task| tasks.push_back(task));
             let Some(task) = tasks.pop_front() else { break };
             let Some(done) = self.0.work(task) else { continue };
@@ -51,8 +51,8 @@ impl MemoryDisk {
             }
         }
         assert!(
-            store.is_settled(),
-            "a disk that completes every task at once leaves the store settled"
+            store.is_durable(),
+            "a disk that completes every task at once leaves the store durable"
         );
     }
 

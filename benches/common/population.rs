@@ -9,7 +9,7 @@
 use super::machine::Machine;
 use purser::api::FEED_LINES;
 use purser::ledger::amount::{Amount, Currency, Direction};
-use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::Millis;
 use purser::slice::{NoLog, Slice};
@@ -87,7 +87,13 @@ impl Population {
         let at_ms = NOW.0 - SPAN_MS
             + (u128::from(n) * u128::from(SPAN_MS) / u128::from(self.history())) as u64;
         let id = u128::from(bits) << 64 | u128::from(n);
-        Posted { id, user, group: group as usize, amount: (bits >> 20) as i64 & 0xffff, at_ms }
+        Posted {
+            id,
+            user,
+            group: group as usize,
+            amount: (bits >> 20 & 0xffff).cast_signed(),
+            at_ms,
+        }
     }
 
     /// Creates a slice that has applied the whole history at [`NOW`].
@@ -186,7 +192,7 @@ impl Posted {
         let (currency, kind, direction) = GROUPS[self.group];
         let currency =
             Currency::parse(currency.as_bytes()).expect("the groups have valid currencies");
-        let leg = Leg {
+        let movement = Movement {
             currency,
             kind,
             direction,
@@ -196,7 +202,7 @@ impl Posted {
             id: EntryId(self.id),
             user: UserId(user_id(self.user)),
             at: Millis(self.at_ms),
-            action: Action::Post(leg),
+            action: Action::Post(movement),
         }
     }
 

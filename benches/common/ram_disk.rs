@@ -49,7 +49,7 @@ impl RamDisk {
                 self.copy(file, offset, bytes, &mut buffer);
                 Done::Read { file, offset, buffer }
             }
-            Task::Settle { .. } => Done::Settled,
+            Task::SyncRecovered { .. } => Done::SyncedRecovered,
         })
     }
 

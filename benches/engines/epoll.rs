@@ -63,7 +63,8 @@ struct Sockets {
 impl<M: Machine> Driver<M> {
     fn turn(&mut self) -> io::Result<()> {
         let has_outcomes = !self.sockets.outcomes.is_empty();
-        let timeout_ms = if has_outcomes { 0 } else { self.turns.patience().as_millis() as i32 };
+        let timeout_ms =
+            if has_outcomes { 0 } else { self.turns.poll_timeout().as_millis() as i32 };
         let count = self.sockets.poll.wait(timeout_ms)?;
         self.turns.begin();
         self.report_outcomes();

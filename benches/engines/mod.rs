@@ -90,7 +90,7 @@ pub fn command(args: Args) -> Result<()> {
         .context("starting the prefault thread")?;
     affinity::pin(cpu).context("pinning")?;
     stack::prefault();
-    let arena = config.arena.then(|| Arena::adopt(config.memory_bytes, prefaulter)).transpose();
+    let arena = config.arena.then(|| Arena::new(config.memory_bytes, prefaulter)).transpose();
     let arena = arena.context("creating the arena")?;
     println!("listening on {address}");
     if constant {

@@ -208,8 +208,8 @@ impl<M: Machine> Driver<M> {
     pub async fn tick(self, sleep: impl AsyncFn(Duration)) {
         loop {
             self.report(|_, _| {});
-            let patience = self.0.borrow().turns.patience();
-            sleep(patience.max(SHORTEST)).await;
+            let poll_timeout = self.0.borrow().turns.poll_timeout();
+            sleep(poll_timeout.max(SHORTEST)).await;
         }
     }
 

@@ -18,7 +18,7 @@ pub struct Turns<M> {
 }
 
 impl<M: Machine> Turns<M> {
-    /// Creates the turns. Must be called on the thread that has adopted `arena`.
+    /// Creates the turns. Must be called on the thread that has created `arena`.
     pub fn new(machine: M, arena: Option<Arena>) -> Self {
         Self { machine, arena, started: Instant::now(), clocks: Clocks::default(), is_open: false }
     }
@@ -52,7 +52,7 @@ impl<M: Machine> Turns<M> {
             .unwrap_or_else(|broken| panic!("slice {}: {}", broken.slice, broken.fault));
         while let Some(output) = machine.poll() {
             match output {
-                Output::Serving => arena.iter().for_each(Arena::warm),
+                Output::Serving => arena.iter().for_each(Arena::prefault_size_classes),
                 Output::Loading { .. } => {}
                 Output::Message { .. } | Output::Task { .. } => {
                     unreachable!("a single core without a disk has neither")
@@ -61,12 +61,12 @@ impl<M: Machine> Turns<M> {
             }
         }
         if let Some(arena) = arena {
-            arena.look_ahead();
+            arena.prefault_ahead();
         }
     }
 
     /// How long to wait for an event; zero if there is work at hand.
-    pub fn patience(&self) -> Duration {
+    pub fn poll_timeout(&self) -> Duration {
         match self.machine.wait() {
             Wait::Work => Duration::ZERO,
             Wait::Event { until_ms, .. } => {

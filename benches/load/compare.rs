@@ -49,7 +49,7 @@ pub fn figure(what: &str, ratios: impl Iterator<Item = f64>, at_most: Option<f64
     }
 }
 
-/// Compares the CPU time per request of a lane with the same lane of the older build.
+/// Compares the CPU time per request of a variant with the same variant of the older build.
 pub fn requests(what: &str, after: &Series, before: &Series, at_most: Option<f64>) -> Figure {
     figure(&format!("CPU per request{what}"), after.ratios(before), at_most)
 }

@@ -41,7 +41,7 @@ pub fn command(args: &Args) -> Result<()> {
         mesh: Mesh::alone(),
         control: Control::new().context("creating the floor's control")?,
         spin_ns: 0,
-        news: Box::new(drop),
+        on_load: Box::new(drop),
     };
     let executor = Executor::new(machine, wiring, None).context("setting the floor up")?;
     executor.run().context("running the floor").map(drop)

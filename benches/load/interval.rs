@@ -4,8 +4,8 @@
 //! exactly the inverse of B against A.
 //!
 //! The interval is valid if rounds are independent and the logarithms roughly normal. A slow moment
-//! of the host that affects one lane of a round widens the interval; one that affects both cancels
-//! out.
+//! of the host that affects one variant of a round widens the interval; one that affects both
+//! cancels out.
 
 #[derive(Clone, Copy)]
 pub struct Interval {

@@ -28,9 +28,9 @@
 //! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
 //! same population, run at the same time on the same core, and alternate in a seeded random order.
 //! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`,
-//! `slices` and `instructions` then have figures *after against before* (`compare`); the other suites measure only
-//! the current build. `--rounds 13` keeps 12 pairs. The path is absolute, or relative to the
-//! package.
+//! `slices` and `instructions` then have figures *after against before* (`compare`); the other
+//! suites measure only the current build. `--rounds 13` keeps 12 pairs. The path is absolute, or
+//! relative to the package.
 //!
 //! Durable servers keep their data below the target directory, or below `--dir`; it is removed at
 //! the end.

@@ -21,7 +21,7 @@ use crate::server::Running;
 use crate::sys::Poll;
 
 /// Longest wait for the next answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause between the last connect and the first read.
 const SETTLE: Duration = Duration::from_millis(100);
 /// Share of the requested rate at which it counts as kept.
@@ -108,7 +108,7 @@ pub fn read(
             bytes += length as u64;
             received_at = now;
         })?;
-        if now.duration_since(received_at) > PATIENCE {
+        if now.duration_since(received_at) > ANSWER_TIMEOUT {
             return Err(Error::new(format!(
                 "{} of {count} reads were not answered",
                 count - latencies.count() as u64

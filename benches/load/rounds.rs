@@ -1,7 +1,7 @@
 //! Interleaved rounds: all compared servers run at the same time on the same core (an idle server
 //! costs nothing) and are measured in the order A B A B …, so that a slow minute of the host
-//! affects all of them. With `--before`, the order is shuffled anew for each round, so that no lane
-//! always follows the same one. The first round warms up and is discarded.
+//! affects all of them. With `--before`, the order is shuffled anew for each round, so that no
+//! variant always follows the same one. The first round warms up and is discarded.
 //!
 //! CPU per request is the server's exact CPU time over a window in which all connections are up
 //! (`wrk`), divided by the requests of that window.
@@ -13,7 +13,7 @@ use crate::server::Running;
 use crate::wrk::{self, Load};
 
 /// One measured subject: a server under a load.
-pub struct Lane<'a> {
+pub struct Variant<'a> {
     pub name: String,
     pub server: &'a Running,
     /// Loads that run at the same time.
@@ -30,7 +30,7 @@ pub struct Plan {
     pub shuffled: bool,
 }
 
-/// Result of one lane in a round, per request.
+/// Result of one variant in a round, per request.
 pub struct Round {
     pub cpu_us: f64,
     pub bytes: f64,
@@ -39,22 +39,24 @@ pub struct Round {
     pub latency_us: Option<[u64; 3]>,
 }
 
-/// All rounds of one lane, without the discarded first one.
+/// All rounds of one variant, without the discarded first one.
 pub struct Series {
     pub name: String,
     pub rounds: Vec<Round>,
 }
 
-/// Measures all lanes in turn. The series are in lane order, and round i of one is paired with
-/// round i of another.
-pub fn measure(lanes: &[Lane<'_>], plan: &Plan) -> Result<Vec<Series>> {
-    let names: Vec<String> = lanes.iter().map(|lane| lane.name.clone()).collect();
-    let rounds = in_turn(lanes.len(), plan, |lane, seed| measure_one(&lanes[lane], plan, seed))?;
+/// Measures all variants in turn. The series are in variant order, and round i of one is paired
+/// with round i of another.
+pub fn measure(variants: &[Variant<'_>], plan: &Plan) -> Result<Vec<Series>> {
+    let names: Vec<String> = variants.iter().map(|variant| variant.name.clone()).collect();
+    let rounds =
+        in_turn(variants.len(), plan, |variant, seed| measure_one(&variants[variant], plan, seed))?;
     Ok(names.into_iter().zip(rounds).map(|(name, rounds)| Series { name, rounds }).collect())
 }
 
-/// Calls `measure` once per round for each of `count` lanes, with its number and the round's seed;
-/// equal seeds give the lanes of a round the same requests. Returns the kept rounds of each lane.
+/// Calls `measure` once per round for each of `count` variants, with its number and the round's
+/// seed; equal seeds give the variants of a round the same requests. Returns the kept rounds of
+/// each variant.
 pub fn in_turn<R>(
     count: usize,
     plan: &Plan,
@@ -63,8 +65,8 @@ pub fn in_turn<R>(
     let mut rounds: Vec<Vec<R>> = (0..count).map(|_| Vec::new()).collect();
     for round in 0..plan.rounds {
         let seed = mix(plan.seed ^ round as u64);
-        for lane in order(count, plan, seed) {
-            rounds[lane].push(measure(lane, seed)?);
+        for variant in order(count, plan, seed) {
+            rounds[variant].push(measure(variant, seed)?);
         }
     }
     if plan.rounds > 1 {
@@ -75,7 +77,7 @@ pub fn in_turn<R>(
     Ok(rounds)
 }
 
-/// Order of the lanes in one round: a Fisher–Yates shuffle, or ascending.
+/// Order of the variants in one round: a Fisher–Yates shuffle, or ascending.
 fn order(count: usize, plan: &Plan, seed: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..count).collect();
     if plan.shuffled {
@@ -87,9 +89,9 @@ fn order(count: usize, plan: &Plan, seed: u64) -> Vec<usize> {
     order
 }
 
-fn measure_one(lane: &Lane<'_>, plan: &Plan, seed: u64) -> Result<Round> {
-    let measured = wrk::measure(lane.server, &lane.loads, plan.seconds, seed, plan.load_core)
-        .context(&lane.name)?;
+fn measure_one(variant: &Variant<'_>, plan: &Plan, seed: u64) -> Result<Round> {
+    let measured = wrk::measure(variant.server, &variant.loads, plan.seconds, seed, plan.load_core)
+        .context(&variant.name)?;
     let requests = measured.requests as f64;
     Ok(Round {
         cpu_us: measured.cpu.as_secs_f64() * 1e6 / requests,
@@ -144,7 +146,7 @@ impl Series {
         Some(Spread::of(values?.into_iter().map(|us| us as f64)))
     }
 
-    /// Ratio of CPU per request to another lane's, paired by round.
+    /// Ratio of CPU per request to another variant's, paired by round.
     pub fn against(&self, base: &Self) -> Spread {
         Spread::of(self.ratios(base))
     }

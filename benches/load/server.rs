@@ -344,12 +344,12 @@ impl Running {
         Ok(Memory { rss: read("status", "VmRSS")?, pss: read("smaps_rollup", "Pss")? })
     }
 
-    /// Stops it with SIGSTOP until `go_on`. IO that it has started continues.
+    /// Stops it with SIGSTOP until `resume`. IO that it has started continues.
     pub fn pause(&self) -> Result<()> {
         sys::signal(self.child.id(), libc::SIGSTOP).context(format!("pausing {}", self.name))
     }
 
-    pub fn go_on(&self) -> Result<()> {
+    pub fn resume(&self) -> Result<()> {
         sys::signal(self.child.id(), libc::SIGCONT).context(format!("resuming {}", self.name))
     }
 

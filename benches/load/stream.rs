@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Context, Error, Result};
 use crate::sys::Poll;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const IO_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub struct Stream {
     socket: TcpStream,
@@ -18,10 +18,10 @@ pub struct Stream {
 impl Stream {
     pub fn connect(address: SocketAddr) -> Result<Self> {
         let doing = || format!("connecting to {address}");
-        let socket = TcpStream::connect_timeout(&address, PATIENCE).context(doing())?;
+        let socket = TcpStream::connect_timeout(&address, IO_TIMEOUT).context(doing())?;
         socket.set_nodelay(true).context(doing())?;
-        socket.set_read_timeout(Some(PATIENCE)).context(doing())?;
-        socket.set_write_timeout(Some(PATIENCE)).context(doing())?;
+        socket.set_read_timeout(Some(IO_TIMEOUT)).context(doing())?;
+        socket.set_write_timeout(Some(IO_TIMEOUT)).context(doing())?;
         Ok(Self { socket, poll: None })
     }
 
@@ -42,7 +42,7 @@ impl Stream {
     pub fn receive(&mut self, bytes: &mut Vec<u8>, most: usize) -> Result<()> {
         if let Some(poll) = &mut self.poll {
             let (clock, mut is_there) = (Instant::now(), false);
-            while !is_there && clock.elapsed() < PATIENCE {
+            while !is_there && clock.elapsed() < IO_TIMEOUT {
                 poll.look(|_| is_there = true).context("polling a socket")?;
             }
         }

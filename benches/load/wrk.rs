@@ -34,7 +34,7 @@ const DEPTH: u64 = 16;
 /// Delay of the window after each connection has been answered once on average.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Longest wait for connecting, and for wrk to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Script {
@@ -158,7 +158,7 @@ impl<'a> Run<'a> {
     }
 
     fn wait_until_busy(&mut self) -> Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         while self.counter.calls()? < 2 * self.load.connections as u64 {
             if let Some(status) = self.child.try_wait().context("watching wrk")? {
                 return Err(Error::new(format!("wrk ended early, {status}")));
@@ -207,7 +207,7 @@ fn command(
     let count = load.ids.count;
     let mut random = Random::new(seed);
     let (first, stride) = (random.below(count), stride(count, &mut random));
-    let longest = seconds.ceil() as u64 + 2 * PATIENCE.as_secs();
+    let longest = seconds.ceil() as u64 + 2 * START_TIMEOUT.as_secs();
     let mut command = Command::new("taskset");
     command
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/load/lua"))

@@ -7,7 +7,7 @@ use crate::ledger::amount::Currency;
 use crate::ledger::book::View;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Millis;
-use crate::ledger::user::{Balance, Question, Stat};
+use crate::ledger::user::{Balance, Stat, StatsQuery};
 
 /// Bytes reserved before a body is written: its fixed text and a typical list.
 const TYPICAL_BYTES: usize = 512;
@@ -18,12 +18,12 @@ pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
     match read.what {
         What::Balance => write_balance(out, view, read),
         What::Stats { window, at, kind } => {
-            let question = Question {
+            let query = StatsQuery {
                 window,
                 currency: read.currency,
                 kind: kind.as_ref().map(KindFilter::as_str),
             };
-            write_stats(out, view, &question, at.unwrap_or(now));
+            write_stats(out, view, &query, at.unwrap_or(now));
         }
     }
 }
@@ -60,8 +60,8 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
     out.extend_from_slice(b"]}");
 }
 
-fn write_stats(out: &mut Vec<u8>, view: View<'_>, question: &Question<'_>, at: Millis) {
-    let range = view.user.range(question.window, at);
+fn write_stats(out: &mut Vec<u8>, view: View<'_>, query: &StatsQuery<'_>, at: Millis) {
+    let range = view.user.range(query.window, at);
     out.reserve(TYPICAL_BYTES);
     write_head(out, view);
     out.extend_from_slice(b",\"from_ms\":");
@@ -70,7 +70,7 @@ fn write_stats(out: &mut Vec<u8>, view: View<'_>, question: &Question<'_>, at: M
     number(out, range.to_ms);
     out.extend_from_slice(b",\"stats\":[");
     let mut first = true;
-    view.user.visit_stats(view.names, question, range, |stat: Stat<'_>| {
+    view.user.visit_stats(view.names, query, range, |stat: Stat<'_>| {
         open_item(out, &mut first, stat.currency);
         out.extend_from_slice(b"\",\"kind\":\"");
         out.extend_from_slice(stat.kind.as_bytes());

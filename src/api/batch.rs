@@ -37,42 +37,42 @@ const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
     std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
-    let mut found = Found { reads, items: 0, repeated: None, wrong: None, is_list: false };
-    let odd = found.body(&mut Reader::new(body)).map_err(|NotJson| Code::InvalidJson)?;
+    let mut found = ParsedBody { reads, items: 0, repeated: None, invalid: None, is_list: false };
+    let irregular = found.body(&mut Reader::new(body)).map_err(|NotJson| Code::InvalidJson)?;
     if found.items > BATCH_READS {
         return Err(Problem::at(Code::TooManyItems, "requests"));
     }
-    if odd && let Some(name) = first_repeated(Reader::new(body)) {
+    if irregular && let Some(name) = first_repeated(Reader::new(body)) {
         return Err(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
     }
     if let Some(problem) = found.repeated {
         return Err(problem);
     }
-    if odd && let Some(name) = first_unknown(Reader::new(body), |name| name == b"requests") {
+    if irregular && let Some(name) = first_unknown(Reader::new(body), |name| name == b"requests") {
         return Err(Problem { code: Code::UnknownField, field: Field::echo(&name) });
     }
-    found.wrong.map_or(Ok(()), Err)
+    found.invalid.map_or(Ok(()), Err)
 }
 
-struct Found<'r> {
+struct ParsedBody<'r> {
     reads: &'r mut Vec<Read>,
     items: usize,
     repeated: Option<Problem>,
-    wrong: Option<Problem>,
-    /// Whether the body has a list `requests`; `wrong` is set if it has not.
+    invalid: Option<Problem>,
+    /// Whether the body has a list `requests`; `invalid` is set if it has not.
     is_list: bool,
 }
 
-impl Found<'_> {
+impl ParsedBody<'_> {
     /// Reads the body. Returns whether it has repeated or unknown members.
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
         if !reader.open(b'{') {
             return Err(NotJson);
         }
-        let (mut first, mut seen, mut odd) = (true, false, false);
+        let (mut first, mut seen, mut irregular) = (true, false, false);
         while let Some(name) = reader.name(&mut first)? {
             let known = name.get(&mut [0; TEXT_BYTES]) == Some(b"requests");
-            odd |= !known || seen;
+            irregular |= !known || seen;
             if known && !seen && reader.open(b'[') {
                 self.is_list = true;
                 self.items(reader)?;
@@ -83,9 +83,9 @@ impl Found<'_> {
         }
         if !self.is_list {
             let code = if seen { Code::InvalidField } else { Code::MissingField };
-            self.wrong = Some(Problem::at(code, "requests"));
+            self.invalid = Some(Problem::at(code, "requests"));
         }
-        reader.end().map(|()| odd)
+        reader.end().map(|()| irregular)
     }
 
     fn items(&mut self, reader: &mut Reader<'_>) -> Result<(), NotJson> {
@@ -100,7 +100,7 @@ impl Found<'_> {
                     let kept = if problem.code == Code::InvalidJson {
                         &mut self.repeated
                     } else {
-                        &mut self.wrong
+                        &mut self.invalid
                     };
                     kept.get_or_insert(problem.in_item(index));
                 }
@@ -125,11 +125,12 @@ fn item(reader: &mut Reader<'_>) -> Result<Result<Read, Problem>, NotJson> {
 fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result<Read, Problem> {
     let [user, read, window, at, currency, kind] = members.values;
     let balance = text(read, |t| (t == b"balance").then_some(())).is_some();
-    let odd = members.odd || (balance && (window.is_some() || at.is_some() || kind.is_some()));
-    if odd && let Some(problem) = oddity(object, balance) {
+    let irregular = members.has_repeated_or_unknown
+        || (balance && (window.is_some() || at.is_some() || kind.is_some()));
+    if irregular && let Some(problem) = repeated_or_unknown(object, balance) {
         return Err(problem);
     }
-    let user = text(user, UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
+    let user = text(user, UserId::parse).ok_or_else(|| missing_or_invalid(user, "user_id"))?;
     if balance {
         return Ok(Read {
             user,
@@ -137,12 +138,14 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
             what: What::Balance,
         });
     }
-    text(read, |t| (t == b"stats").then_some(())).ok_or_else(|| wrong(read, "read"))?;
-    let Some(Value::Text(_)) = window else { return Err(wrong(window, "window")) };
+    text(read, |t| (t == b"stats").then_some(()))
+        .ok_or_else(|| missing_or_invalid(read, "read"))?;
+    let Some(Value::Text(_)) = window else { return Err(missing_or_invalid(window, "window")) };
     let window =
         text(window, Window::parse).ok_or_else(|| Problem::at(Code::InvalidWindow, "window"))?;
-    let time =
-        at.map(|_| super::entry::read_time(at).ok_or_else(|| wrong(at, "at_ms"))).transpose()?;
+    let time = at
+        .map(|_| super::entry::read_time(at).ok_or_else(|| missing_or_invalid(at, "at_ms")))
+        .transpose()?;
     if time.is_some() && window == Window::Lifetime {
         return Err(Problem::at(Code::InvalidField, "at_ms"));
     }
@@ -152,7 +155,7 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
 }
 
 #[cold]
-fn oddity(object: Reader<'_>, balance: bool) -> Option<Problem> {
+fn repeated_or_unknown(object: Reader<'_>, balance: bool) -> Option<Problem> {
     if let Some(name) = first_repeated(object.clone()) {
         return Some(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
     }
@@ -161,7 +164,7 @@ fn oddity(object: Reader<'_>, balance: bool) -> Option<Problem> {
     Some(Problem { code: Code::UnknownField, field: Field::echo(&name) })
 }
 
-fn wrong(value: Option<Value<'_>>, name: &'static str) -> Problem {
+fn missing_or_invalid(value: Option<Value<'_>>, name: &'static str) -> Problem {
     Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
 }
 
@@ -179,7 +182,7 @@ fn optional<T>(
 ) -> Result<Option<T>, Problem> {
     match value {
         None => Ok(None),
-        Some(_) => text(value, parse).map(Some).ok_or_else(|| wrong(value, name)),
+        Some(_) => text(value, parse).map(Some).ok_or_else(|| missing_or_invalid(value, name)),
     }
 }
 

@@ -9,7 +9,7 @@ use super::json::{
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
-use crate::ledger::entry::{Action, EntryRef, Leg};
+use crate::ledger::entry::{Action, EntryRef, Movement};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
@@ -76,7 +76,7 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     if reader.members(&NAMES, &mut members).and_then(|()| reader.end()).is_err() {
         return refused(Code::InvalidJson.into());
     }
-    if members.odd
+    if members.has_repeated_or_unknown
         && let Some(name) = first_repeated(Reader::new(line))
     {
         return refused(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
@@ -85,7 +85,7 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let sent = text(members.values[0], id);
     let id = sent.and_then(EntryId::parse);
     let id_text = if id.is_some() { sent.unwrap_or_default() } else { b"" };
-    if members.odd {
+    if members.has_repeated_or_unknown {
         let name = first_unknown(Reader::new(line), |name| {
             MEMBERS.iter().any(|known| known.as_bytes() == name)
         });
@@ -105,63 +105,65 @@ fn judge<'a>(
     let settles = pending.is_some();
     let voids = is_text(state, b"voided");
 
-    let id = id.ok_or_else(|| wrong(sent_id, "entry_id"))?;
-    let user_id =
-        text(user, &mut scratch).and_then(UserId::parse).ok_or_else(|| wrong(user, "user_id"))?;
-    let leg = if settles {
-        absent(currency, "currency")
-            .and_then(|()| absent(kind, "kind"))
-            .and_then(|()| absent(direction, "direction"))?;
+    let id = id.ok_or_else(|| missing_or_invalid(sent_id, "entry_id"))?;
+    let user_id = text(user, &mut scratch)
+        .and_then(UserId::parse)
+        .ok_or_else(|| missing_or_invalid(user, "user_id"))?;
+    let movement = if settles {
+        must_be_absent(currency, "currency")
+            .and_then(|()| must_be_absent(kind, "kind"))
+            .and_then(|()| must_be_absent(direction, "direction"))?;
         None
     } else {
         let parsed_currency = text(currency, &mut scratch).and_then(Currency::parse);
-        let parsed_currency = parsed_currency.ok_or_else(|| wrong(currency, "currency"))?;
+        let parsed_currency =
+            parsed_currency.ok_or_else(|| missing_or_invalid(currency, "currency"))?;
         let parsed_kind = text(kind, kind_scratch)
             .filter(|k| is_kind(k))
             .and_then(|k| std::str::from_utf8(k).ok());
-        let parsed_kind = parsed_kind.ok_or_else(|| wrong(kind, "kind"))?;
+        let parsed_kind = parsed_kind.ok_or_else(|| missing_or_invalid(kind, "kind"))?;
         let parsed_direction = text(direction, &mut scratch).and_then(read_direction);
         Some((
             parsed_currency,
             parsed_kind,
-            parsed_direction.ok_or_else(|| wrong(direction, "direction"))?,
+            parsed_direction.ok_or_else(|| missing_or_invalid(direction, "direction"))?,
         ))
     };
     let amount = if settles && voids {
-        absent(amount, "amount")?;
+        must_be_absent(amount, "amount")?;
         None
     } else {
         Some(read_amount(amount)?)
     };
-    let at = read_time(at).ok_or_else(|| wrong(at, "at_ms"))?;
+    let at = read_time(at).ok_or_else(|| missing_or_invalid(at, "at_ms"))?;
     let held = match state {
         None => false,
         Some(_) if voids || is_text(state, b"posted") => false,
         Some(_) if !settles && is_text(state, b"pending") => true,
         Some(_) => return Err(Problem::at(Code::InvalidField, "state")),
     };
-    let action = match (leg, amount) {
+    let action = match (movement, amount) {
         (None, amount) => {
             let hold = text(pending, &mut scratch).and_then(EntryId::parse);
-            let hold = hold.ok_or_else(|| wrong(pending, "pending_id"))?;
+            let hold = hold.ok_or_else(|| missing_or_invalid(pending, "pending_id"))?;
             amount.map_or(Action::Void { hold }, |amount| Action::Settle { hold, amount })
         }
         (Some(_), _) if voids => return Err(Problem::at(Code::MissingField, "pending_id")),
         (Some(_), None) => return Err(Problem::at(Code::MissingField, "amount")),
         (Some((currency, kind, direction)), Some(amount)) => {
-            let leg = Leg { currency, kind, direction, amount };
-            if held { Action::Hold(leg) } else { Action::Post(leg) }
+            let movement = Movement { currency, kind, direction, amount };
+            if held { Action::Hold(movement) } else { Action::Post(movement) }
         }
     };
     Ok(EntryRef { id, user: user_id, at, action })
 }
 
 /// The problem of a required member without a valid value: missing or invalid.
-fn wrong(value: Option<Value<'_>>, name: &'static str) -> Problem {
+fn missing_or_invalid(value: Option<Value<'_>>, name: &'static str) -> Problem {
     Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
 }
 
-fn absent(value: Option<Value<'_>>, name: &'static str) -> Result<(), Problem> {
+fn must_be_absent(value: Option<Value<'_>>, name: &'static str) -> Result<(), Problem> {
     value.map_or(Ok(()), |_| Err(Problem::at(Code::InvalidField, name)))
 }
 
@@ -186,7 +188,9 @@ fn read_direction(word: &[u8]) -> Option<Direction> {
 }
 
 fn read_amount(value: Option<Value<'_>>) -> Result<Amount, Problem> {
-    let Some(Value::Number(digits)) = value else { return Err(wrong(value, "amount")) };
+    let Some(Value::Number(digits)) = value else {
+        return Err(missing_or_invalid(value, "amount"));
+    };
     if let [b'-', rest @ ..] = digits {
         let negative = rest != b"0" && rest.iter().all(u8::is_ascii_digit);
         return Err(Problem::at(

@@ -421,12 +421,12 @@ pub struct Members<'a, const N: usize> {
     pub values: [Option<Value<'a>>; N],
     /// Whether a name is repeated or is missing from the list: [`first_repeated`] and
     /// [`first_unknown`] return which.
-    pub odd: bool,
+    pub has_repeated_or_unknown: bool,
 }
 
 impl<const N: usize> Default for Members<'_, N> {
     fn default() -> Self {
-        Self { values: [None; N], odd: false }
+        Self { values: [None; N], has_repeated_or_unknown: false }
     }
 }
 
@@ -457,7 +457,7 @@ impl<'a> Reader<'a> {
                     members.values[place] = Some(value);
                     next = place + 1;
                 }
-                _ => members.odd = true,
+                _ => members.has_repeated_or_unknown = true,
             }
         }
     }
@@ -618,7 +618,11 @@ mod tests {
                     let mut members = Members::default();
                     Reader::new(text.as_bytes()).members(&list, &mut members).unwrap();
                     let found = members.values.iter().position(Option::is_some);
-                    assert_eq!((found, members.odd), (want, want.is_none()), "{text}");
+                    assert_eq!(
+                        (found, members.has_repeated_or_unknown),
+                        (want, want.is_none()),
+                        "{text}"
+                    );
                 }
             }
         }
@@ -630,13 +634,13 @@ mod tests {
             let mut m = Members::default();
             Reader::new(text.as_bytes())
                 .members(&MemberNames::new(["a", "b"]), &mut m)
-                .map(|()| (m.values.map(|v| v.is_some()), m.odd))
+                .map(|()| (m.values.map(|v| v.is_some()), m.has_repeated_or_unknown))
         };
         assert_eq!(read(r#"{"b":1,"\u0061":[]}"#), Ok(([true, true], false)));
         assert_eq!(read(r#"{"b":1,"b":2}"#), Ok(([false, true], true)));
         assert_eq!(read(r#"{"c":1}"#), Ok(([false, false], true)));
-        let odd = Reader::new(br#"{"c":{"a":1,"a":2},"a":1,"\u0063":2,"a":3}"#);
-        assert_eq!(first_repeated(odd.clone()).as_deref(), Some(&b"c"[..]));
-        assert_eq!(first_unknown(odd, |n| n == b"a").as_deref(), Some(&b"c"[..]));
+        let irregular = Reader::new(br#"{"c":{"a":1,"a":2},"a":1,"\u0063":2,"a":3}"#);
+        assert_eq!(first_repeated(irregular.clone()).as_deref(), Some(&b"c"[..]));
+        assert_eq!(first_unknown(irregular, |n| n == b"a").as_deref(), Some(&b"c"[..]));
     }
 }

@@ -22,7 +22,7 @@ pub type DateText = [u8; 29];
 
 /// A read whose response is about to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'b> {
+pub struct ReadRequest<'b> {
     /// The read itself.
     pub read: Read,
     /// Whether the connection stays open.
@@ -82,23 +82,29 @@ pub fn info(
 }
 
 /// Writes a plain-text response.
-pub fn word(word: &str, persist: Persist, head_only: bool, date: &DateText, out: &mut Vec<u8>) {
+pub fn plain_text(
+    text: &str,
+    persist: Persist,
+    head_only: bool,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) {
     let answer = Answer { content_type: TEXT, persist, head_only, ..ok(date, Status::Ok) };
     let body = response::begin_body(out, &answer, 1);
-    out.extend_from_slice(word.as_bytes());
+    out.extend_from_slice(text.as_bytes());
     body.end(out);
 }
 
 /// Writes the response to one read at time `now`. `view` is the user, `None` if unknown.
 #[inline]
 pub fn write_read(
-    asked: &Asked<'_>,
+    request: &ReadRequest<'_>,
     view: Option<View<'_>>,
     now: Millis,
     date: &DateText,
     out: &mut Vec<u8>,
 ) -> Status {
-    let Asked { ref read, persist, head_only, if_none_match: condition } = *asked;
+    let ReadRequest { ref read, persist, head_only, if_none_match: condition } = *request;
     let Some(view) = view else {
         problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, date, out);
         return Status::NotFound;

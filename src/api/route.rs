@@ -62,7 +62,7 @@ impl Route {
 
 /// Operation that a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum Operation {
     /// A read of one user.
     Read(Read),
     /// Liveness: whether the process serves.
@@ -77,7 +77,7 @@ pub enum Ask {
     Entries,
 }
 
-impl Ask {
+impl Operation {
     /// The route of this operation.
     pub const fn route(&self) -> Route {
         match self {
@@ -113,16 +113,16 @@ const POST_METHOD: &str = "POST";
 
 /// Determines what a request asks for.
 #[inline]
-pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
+pub fn route(head: &Head<'_>) -> Result<Operation, Denied> {
     if let Some(rest) = head.target.path.strip_prefix(USERS) {
         return user(head, rest);
     }
     let (ask, allow) = match head.target.path {
-        "/v1/entries" => (Ask::Entries, POST_METHOD),
-        "/v1/batch" => (Ask::Batch, POST_METHOD),
-        "/healthz" => (Ask::Health, READ_METHODS),
-        "/readyz" => (Ask::Ready, READ_METHODS),
-        "/v1/info" => (Ask::Info, READ_METHODS),
+        "/v1/entries" => (Operation::Entries, POST_METHOD),
+        "/v1/batch" => (Operation::Batch, POST_METHOD),
+        "/healthz" => (Operation::Health, READ_METHODS),
+        "/readyz" => (Operation::Ready, READ_METHODS),
+        "/v1/info" => (Operation::Info, READ_METHODS),
         _ => return Err(Problem::from(Code::NotFound).into()),
     };
     check_method(head, allow)?;
@@ -131,14 +131,14 @@ pub fn route(head: &Head<'_>) -> Result<Ask, Denied> {
         return Err(pair.map_or_else(|bad| bad_pair(&bad), |(name, _)| invalid(&name)).into());
     }
     match ask {
-        Ask::Entries => check_content(head, b"application/x-ndjson")?,
-        Ask::Batch => check_content(head, b"application/json")?,
+        Operation::Entries => check_content(head, b"application/x-ndjson")?,
+        Operation::Batch => check_content(head, b"application/json")?,
         _ => {}
     }
     Ok(ask)
 }
 
-fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
+fn user(head: &Head<'_>, rest: &str) -> Result<Operation, Denied> {
     let (id, stats) = match (rest.strip_suffix("/balance"), rest.strip_suffix("/stats")) {
         (Some(id), _) if !id.as_bytes().contains(&b'/') => (id, false),
         (_, Some(id)) if !id.as_bytes().contains(&b'/') => (id, true),
@@ -152,7 +152,7 @@ fn user(head: &Head<'_>, rest: &str) -> Result<Ask, Denied> {
         parameters.read_query(query, stats)?;
     }
     let what = if stats { parameters.stats()? } else { What::Balance };
-    Ok(Ask::Read(Read { user, currency: parameters.currency, what }))
+    Ok(Operation::Read(Read { user, currency: parameters.currency, what }))
 }
 
 fn check_method(head: &Head<'_>, allow: &'static str) -> Result<(), Denied> {

@@ -4,7 +4,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::time::{Duration, Instant};
 
 /// A job that takes less time than this shows no bar.
-const SOON: Duration = Duration::from_secs(1);
+const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 /// A progress bar on standard error, if that is a terminal and the job takes longer than a second.
 /// Dropping it clears the bar.
@@ -22,7 +22,7 @@ impl ProgressMeter {
 
     /// Reports progress: `bytes` of `total`.
     pub fn at(&mut self, bytes: u64, total: u64) {
-        if self.start.elapsed() < SOON {
+        if self.start.elapsed() < SHOW_AFTER {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {

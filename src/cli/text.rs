@@ -27,7 +27,7 @@ pub fn count(n: u64) -> String {
 }
 
 /// A count with its noun: `1 user`, `2 users`.
-pub fn many(n: u64, one: &str, more: &str) -> String {
+pub fn count_noun(n: u64, one: &str, more: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { more })
 }
 
@@ -40,7 +40,7 @@ mod tests {
         for (n, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
             assert_eq!(count(n), text);
         }
-        assert_eq!(many(1, "user", "users"), "1 user");
-        assert_eq!(many(2_000, "user", "users"), "2,000 users");
+        assert_eq!(count_noun(1, "user", "users"), "1 user");
+        assert_eq!(count_noun(2_000, "user", "users"), "2,000 users");
     }
 }

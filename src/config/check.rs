@@ -13,7 +13,7 @@ use super::flags::Flags;
 use super::settings::{Config, Host};
 use crate::api::FEED_BYTES;
 use crate::limits::Limits;
-use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MOST_CONNECTIONS};
+use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MAX_CONNECTIONS};
 
 /// Share of the ledger, in percent.
 const LEDGER_PERCENT: usize = 70;
@@ -26,10 +26,10 @@ const _: () = assert!(
     "the shares leave memory for the rest"
 );
 /// Upper bound of a slice's unsent answers, in bytes: beyond it, peers do not read their answers.
-const MOST_ANSWERS_BYTES: usize = 512 << 20;
+const MAX_ANSWERS_BYTES: usize = 512 << 20;
 /// Lower bound of a slice's bodies, in bytes: two whole bodies, so that one can arrive while
 /// another is applied.
-const LEAST_BODIES_BYTES: usize = 2 * FEED_BYTES;
+const MIN_BODIES_BYTES: usize = 2 * FEED_BYTES;
 
 /// Time that a core spins for replies of other cores before it parks, in nanoseconds: less than a
 /// wake-up takes.
@@ -89,14 +89,14 @@ fn limits(
         linger_ms: flags.linger_ms,
         drain_ms: flags.drain_timeout_ms,
         ledger_bytes,
-        answer_bytes: (share(ANSWERS_PERCENT) / slices).clamp(LARGEST_BYTES, MOST_ANSWERS_BYTES),
-        body_bytes: (share(BODIES_PERCENT) / slices).clamp(LEAST_BODIES_BYTES, BODIES_BYTES),
+        answer_bytes: (share(ANSWERS_PERCENT) / slices).clamp(LARGEST_BYTES, MAX_ANSWERS_BYTES),
+        body_bytes: (share(BODIES_PERCENT) / slices).clamp(MIN_BODIES_BYTES, BODIES_BYTES),
         stall_ms: flags.stall_timeout_ms,
         spin_ns,
     };
     let limits = limits.check()?;
-    if limits.connections > MOST_CONNECTIONS {
-        return Err(format!("--max-connections must be at most {MOST_CONNECTIONS}"));
+    if limits.connections > MAX_CONNECTIONS {
+        return Err(format!("--max-connections must be at most {MAX_CONNECTIONS}"));
     }
     Ok(limits)
 }
@@ -169,9 +169,9 @@ mod tests {
     fn shares_have_bounds() {
         let small = typed("--memory-mib 64 --slices 8", &machine(&[0])).unwrap().limits;
         assert_eq!(small.answer_bytes, LARGEST_BYTES);
-        assert_eq!(small.body_bytes, LEAST_BODIES_BYTES);
+        assert_eq!(small.body_bytes, MIN_BODIES_BYTES);
         let large = typed("--memory-mib 1000000 --slices 1", &machine(&[0])).unwrap().limits;
-        assert_eq!(large.answer_bytes, MOST_ANSWERS_BYTES);
+        assert_eq!(large.answer_bytes, MAX_ANSWERS_BYTES);
         assert_eq!(large.body_bytes, BODIES_BYTES);
     }
 
@@ -185,7 +185,7 @@ mod tests {
         check("--ledger-mib 18446744073709551615", &["--ledger-mib"]);
         check("--snapshot-after-mib 18446744073709551615", &["--snapshot-after-mib"]);
         check("--max-connections 0", &["--max-connections"]);
-        check(&format!("--max-connections {}", MOST_CONNECTIONS + 1), &["--max-connections"]);
+        check(&format!("--max-connections {}", MAX_CONNECTIONS + 1), &["--max-connections"]);
         check("--request-timeout-ms 0", &["--request-timeout-ms"]);
         check(
             "--idle-timeout-ms 9 --request-timeout-ms 10",
@@ -203,7 +203,7 @@ mod tests {
     fn the_largest_values_are_accepted() {
         assert!(typed("--listen 127.0.0.1:65530 --slices 5", &machine(&[0])).is_ok());
         assert!(typed("--listen 127.0.0.1:0 --slices 256", &machine(&[0])).is_ok());
-        assert!(typed(&format!("--max-connections {MOST_CONNECTIONS}"), &machine(&[0])).is_ok());
+        assert!(typed(&format!("--max-connections {MAX_CONNECTIONS}"), &machine(&[0])).is_ok());
     }
 
     #[test]

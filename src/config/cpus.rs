@@ -9,7 +9,7 @@ use std::str::FromStr;
 pub struct CpuList(pub BTreeSet<usize>);
 
 /// Upper bound of CPU numbers, above those of any machine: a larger number is a typing error.
-const MOST_CPUS: usize = 4_096;
+const MAX_CPUS: usize = 4_096;
 
 impl FromStr for CpuList {
     type Err = String;
@@ -18,10 +18,10 @@ impl FromStr for CpuList {
         let number = |digits: &str| -> Result<usize, String> {
             let cpu: usize =
                 digits.parse().map_err(|_| format!("`{digits}` is not a CPU number"))?;
-            if cpu < MOST_CPUS {
+            if cpu < MAX_CPUS {
                 Ok(cpu)
             } else {
-                Err(format!("CPU {cpu} is out of range: the highest is {}", MOST_CPUS - 1))
+                Err(format!("CPU {cpu} is out of range: the highest is {}", MAX_CPUS - 1))
             }
         };
         let mut cpus = BTreeSet::new();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Upper bound of slices; a larger number is a typing error. Each slice has a log, with a thread of
 /// its own, and queues to all other slices.
-const MOST_SLICES: i64 = 256;
+const MAX_SLICES: i64 = 256;
 
 /// Flags of `serve`, each parsed by itself.
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,7 @@ pub struct Flags {
         long,
         value_name = "N",
         env = "PURSER_SLICES",
-        value_parser = clap::value_parser!(u32).range(1..=MOST_SLICES)
+        value_parser = clap::value_parser!(u32).range(1..=MAX_SLICES)
     )]
     pub(super) slices: Option<u32>,
 

@@ -9,7 +9,8 @@
 //! a hypervisor has to find the memory first. No read should wait for that, so pages are
 //! prefaulted: when the first block of a huge page is allocated, another thread touches the pages
 //! behind it. No page is prefaulted before there is data next to it, except for a load of known
-//! size ([`Arena::expect`]) and the places of new size classes ([`Arena::warm`]).
+//! size ([`Arena::prefault_first`]) and the places of new size classes
+//! ([`Arena::prefault_size_classes`]).
 //!
 //! Sizes are in bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena
 //! allocate from the common heap.
@@ -33,17 +34,18 @@ const LARGEST_BYTES: usize = 15 << 30;
 const PAGE_BYTES: usize = 2 << 20;
 /// mimalloc's unit of an arena.
 const UNIT_BYTES: usize = 32 << 20;
-/// Prefault window: pages touched ahead of each newly used page. One page per `USED_PER_AHEAD` used
-/// pages, within the bounds `LEAST_AHEAD` and `MOST_AHEAD`: a heavy load takes pages faster than
-/// they can be touched one by one, and a large window would double a small heap.
-const USED_PER_AHEAD: usize = 16;
-const LEAST_AHEAD: usize = 2;
-const MOST_AHEAD: usize = 32;
+/// Prefault window: pages touched ahead of each newly used page. One page per
+/// `USED_PAGES_PER_AHEAD` used pages, within the bounds `MIN_PAGES_AHEAD` and `MAX_PAGES_AHEAD`: a
+/// heavy load takes pages faster than they can be touched one by one, and a large window would
+/// double a small heap.
+const USED_PAGES_PER_AHEAD: usize = 16;
+const MIN_PAGES_AHEAD: usize = 2;
+const MAX_PAGES_AHEAD: usize = 32;
 /// Pages that a core prefaults itself in one turn, without a spare CPU.
-const STEP: usize = 32;
+const STEP_PAGES: usize = 32;
 /// Newly used pages recorded per turn. Pages behind any further ones are not prefaulted: the core
 /// touches them itself.
-const MOST_NEW_PAGES: usize = 32;
+const MAX_NEW_PAGES: usize = 32;
 
 /// `mi_option_generic_collect`, which the binding does not name: the number of allocations without
 /// a free block at hand after which mimalloc searches all pages of the heap for something to
@@ -66,7 +68,7 @@ thread_local! {
             base: Cell::new(0),
             pages: Cell::new(0),
             seen: Cell::new(null_mut()),
-            new_pages: [const { Cell::new(0) }; MOST_NEW_PAGES],
+            new_pages: [const { Cell::new(0) }; MAX_NEW_PAGES],
             new_count: Cell::new(0),
             used: Cell::new(0),
             spilled: Cell::new(0),
@@ -84,7 +86,7 @@ struct Local {
     /// One byte per page: nonzero once a block has ended in the page.
     seen: Cell<*mut u8>,
     /// Pages that got their first block in this turn.
-    new_pages: [Cell<usize>; MOST_NEW_PAGES],
+    new_pages: [Cell<usize>; MAX_NEW_PAGES],
     new_count: Cell<usize>,
     /// Pages with a block, without those of this turn.
     used: Cell<usize>,
@@ -202,21 +204,21 @@ pub struct Prefaulter {
     /// Address ranges to prefault: start and bytes.
     ranges: Sender<(usize, usize)>,
     /// Whether it has a spare CPU, one that no core runs on.
-    is_aside: bool,
+    has_spare_cpu: bool,
 }
 
 impl Prefaulter {
     /// Starts the thread.
     pub fn start(spare: SpareCpus) -> Result<Self, Failure> {
-        let ((ranges, jobs), is_aside) = (channel(), spare.exists());
+        let ((ranges, jobs), has_spare_cpu) = (channel(), spare.exists());
         thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
-                spare.idle();
+                spare.run_idle();
                 run_prefaults(&jobs);
             })
             .map_err(Failure::of("start", "the prefault thread"))?;
-        Ok(Self { ranges, is_aside })
+        Ok(Self { ranges, has_spare_cpu })
     }
 }
 
@@ -242,14 +244,14 @@ pub struct Arena {
     base: usize,
     pages: usize,
     prefaulter: Prefaulter,
-    /// Pages from the start of the arena prefaulted by [`Self::expect`].
-    expected: usize,
+    /// Pages from the start of the arena prefaulted by [`Self::prefault_first`].
+    prefaulted: usize,
 }
 
 impl Arena {
     /// Maps an arena of at most `bytes` bytes. The calling thread allocates from it from now on,
     /// for as long as it lives.
-    pub fn adopt(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
+    pub fn new(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // One unit more, to align the start to a unit.
         let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
@@ -287,32 +289,33 @@ impl Arena {
             local.seen.set(seen as *mut u8);
             local.heap.set(heap);
         });
-        let arena = Self { base, pages, prefaulter, expected: 0 };
-        arena.warm();
+        let arena = Self { base, pages, prefaulter, prefaulted: 0 };
+        arena.prefault_size_classes();
         Ok(arena)
     }
 
     /// Touches the next place of each size class. Call it on the arena's thread, while no request
     /// waits.
-    pub fn warm(&self) {
+    pub fn prefault_size_classes(&self) {
         // All at once: blocks that are freed in between would share a place.
         let _blocks =
             CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
-        self.look_ahead();
+        self.prefault_ahead();
     }
 
     /// Prefaults the first `bytes` bytes, which will be needed soon, as early as possible: a
     /// hypervisor takes back the memory of an earlier process within a moment, and the first touch
     /// then costs ten times as much. Without a spare CPU, each call prefaults one step on the
     /// caller's thread. Call it once a turn while a load goes on.
-    pub fn expect(&mut self, bytes: usize) {
-        let (from, end) = (self.expected, (bytes / PAGE_BYTES).min(self.pages));
+    pub fn prefault_first(&mut self, bytes: usize) {
+        let (from, end) = (self.prefaulted, (bytes / PAGE_BYTES).min(self.pages));
         if from >= end {
             return;
         }
-        self.expected = if self.prefaulter.is_aside { end } else { end.min(from + STEP) };
-        let (start, bytes) = (self.base + from * PAGE_BYTES, (self.expected - from) * PAGE_BYTES);
-        if !self.prefaulter.is_aside || self.prefaulter.ranges.send((start, bytes)).is_err() {
+        self.prefaulted =
+            if self.prefaulter.has_spare_cpu { end } else { end.min(from + STEP_PAGES) };
+        let (start, bytes) = (self.base + from * PAGE_BYTES, (self.prefaulted - from) * PAGE_BYTES);
+        if !self.prefaulter.has_spare_cpu || self.prefaulter.ranges.send((start, bytes)).is_err() {
             populate(start, bytes);
         }
     }
@@ -320,7 +323,7 @@ impl Arena {
     /// Requests the prefault of the pages behind those first used in this turn. Call it once a
     /// turn, on the arena's thread.
     #[inline]
-    pub fn look_ahead(&self) {
+    pub fn prefault_ahead(&self) {
         LOCAL.with(|local| {
             if local.new_count.get() > 0 {
                 self.request_prefaults(local);
@@ -332,7 +335,8 @@ impl Arena {
     fn request_prefaults(&self, local: &Local) {
         let new_count = local.new_count.replace(0);
         local.used.set(local.used.get() + new_count);
-        let ahead = (local.used.get() / USED_PER_AHEAD).clamp(LEAST_AHEAD, MOST_AHEAD);
+        let ahead =
+            (local.used.get() / USED_PAGES_PER_AHEAD).clamp(MIN_PAGES_AHEAD, MAX_PAGES_AHEAD);
         for page in local.new_pages[..new_count].iter().map(Cell::get) {
             let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
@@ -378,7 +382,7 @@ mod tests {
         Layout::from_size_align(bytes, 8).unwrap()
     }
 
-    fn aside() -> SpareCpus {
+    fn no_spare_cpus() -> SpareCpus {
         SpareCpus::of(&[], &[])
     }
 
@@ -387,7 +391,8 @@ mod tests {
         bytes: usize,
         work: impl FnOnce(Arena) -> R + Send + 'static,
     ) -> R {
-        let run = move || work(Arena::adopt(bytes, Prefaulter::start(aside()).unwrap()).unwrap());
+        let run =
+            move || work(Arena::new(bytes, Prefaulter::start(no_spare_cpus()).unwrap()).unwrap());
         thread::spawn(run).join().unwrap()
     }
 
@@ -465,7 +470,7 @@ mod tests {
 
     /// Without a spare CPU, the caller prefaults.
     #[test]
-    fn expected_memory_is_prefaulted_in_steps() {
+    fn first_pages_are_prefaulted_in_steps() {
         on_a_core(512 << 20, |mut arena| {
             let present = |arena: &Arena, page: usize| {
                 let mut there = 0u8;
@@ -480,43 +485,43 @@ mod tests {
                 assert_eq!(looked, 0, "{}", io::Error::last_os_error());
                 there & 1 == 1
             };
-            let bytes = (2 * STEP + 3) * PAGE_BYTES;
-            for touched in [STEP, 2 * STEP, 2 * STEP + 3] {
-                arena.expect(bytes + 1);
+            let bytes = (2 * STEP_PAGES + 3) * PAGE_BYTES;
+            for touched in [STEP_PAGES, 2 * STEP_PAGES, 2 * STEP_PAGES + 3] {
+                arena.prefault_first(bytes + 1);
                 assert!((0..touched).all(|page| present(&arena, page)), "{touched}");
                 // The first units hold blocks, so their pages are present anyway.
                 assert!(
                     (touched.max(BEGUN)..arena.pages).all(|page| !present(&arena, page)),
                     "{touched}"
                 );
-                assert_eq!(arena.expected, touched);
+                assert_eq!(arena.prefaulted, touched);
             }
-            arena.expect(bytes);
-            arena.expect(0);
-            assert_eq!(arena.expected, 2 * STEP + 3, "a smaller request prefaults nothing");
-            arena.expect(usize::MAX);
-            assert_eq!(arena.expected, 3 * STEP + 3);
-            (0..10).for_each(|_| arena.expect(usize::MAX));
-            assert_eq!(arena.expected, arena.pages, "the prefault stops at the arena's end");
+            arena.prefault_first(bytes);
+            arena.prefault_first(0);
+            assert_eq!(arena.prefaulted, 2 * STEP_PAGES + 3, "a smaller request prefaults nothing");
+            arena.prefault_first(usize::MAX);
+            assert_eq!(arena.prefaulted, 3 * STEP_PAGES + 3);
+            (0..10).for_each(|_| arena.prefault_first(usize::MAX));
+            assert_eq!(arena.prefaulted, arena.pages, "the prefault stops at the arena's end");
         });
     }
 
     #[test]
     fn each_page_is_recorded_once_as_newly_used() {
         on_a_core(128 << 20, |arena| {
-            arena.look_ahead();
+            arena.prefault_ahead();
             LOCAL.with(|local| {
                 let at = (arena.base + 20 * PAGE_BYTES) as *mut u8;
                 local.record_block(at, 100);
                 local.record_block(at, 200);
                 assert_eq!(local.new_count.get(), 1);
-                (0..2 * MOST_NEW_PAGES).for_each(|page| {
+                (0..2 * MAX_NEW_PAGES).for_each(|page| {
                     local.record_block((arena.base + page * PAGE_BYTES) as *mut u8, 1);
                 });
-                assert!(local.new_count.get() <= MOST_NEW_PAGES);
+                assert!(local.new_count.get() <= MAX_NEW_PAGES);
                 local.record_block((arena.base - 10) as *mut u8, 5);
                 local.record_block((arena.base + arena.pages * PAGE_BYTES) as *mut u8, 5);
-                arena.look_ahead();
+                arena.prefault_ahead();
                 assert_eq!(local.new_count.get(), 0);
             });
         });

@@ -89,14 +89,14 @@ impl Control {
 
     /// Counts a turn that begins.
     #[inline]
-    pub(super) fn turns(&self) {
+    pub(super) fn count_turn(&self) {
         // Relaxed: only the core itself writes it, and the watchdog needs to see it change, sooner
         // or later.
         self.0.turns.store(self.0.turns.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
     }
 
     /// Marks the core as ended: it begins no more turns.
-    pub(super) fn ends(&self) {
+    pub(super) fn mark_ended(&self) {
         // Relaxed: as in `turns`.
         self.0.turns.store(ENDED, Ordering::Relaxed);
     }
@@ -125,9 +125,9 @@ mod tests {
     fn a_core_that_has_ended_has_no_turn_count() {
         let control = Control::new().unwrap();
         let seen = control.clone();
-        control.turns();
+        control.count_turn();
         assert_eq!(seen.turns_begun(), Some(1));
-        control.ends();
+        control.mark_ended();
         assert_eq!(seen.turns_begun(), None);
     }
 }

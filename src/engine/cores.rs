@@ -8,7 +8,7 @@ use super::Failure;
 use super::affinity;
 use super::arena::{Arena, Prefaulter, collect_rarely};
 use super::control::Control;
-use super::executor::{self, Executor, News};
+use super::executor::{self, Executor, LoadEvent};
 use super::mesh::Mesh;
 use super::priority::SpareCpus;
 use super::storage::Storage;
@@ -46,8 +46,8 @@ pub struct Plan {
 pub struct Cores {
     events: Receiver<Event>,
     set_up: usize,
-    /// News received and not yet returned by [`Cores::news`].
-    news: VecDeque<News>,
+    /// Load events received and not yet returned by [`Cores::next_load_event`].
+    load_events: VecDeque<LoadEvent>,
     ended: Vec<Option<Ended>>,
 }
 
@@ -56,9 +56,9 @@ pub type Ended = (Server, Counters);
 
 enum Event {
     /// A core is set up.
-    IsSetUp,
-    /// A core has reported news.
-    News(News),
+    SetUp,
+    /// A core has reported progress of loading.
+    Load(LoadEvent),
     /// A core has ended; `None` if it panicked.
     Ended(usize, Option<Result<Box<Ended>, Failure>>),
 }
@@ -71,14 +71,14 @@ pub fn start(plans: Vec<Plan>, spare: &SpareCpus) -> Result<Cores, Failure> {
     for (core, plan) in plans.into_iter().enumerate() {
         let control = plan.control.clone();
         let prefaulter = plan.arena_bytes.map(|_| Prefaulter::start(spare.clone())).transpose()?;
-        let report = Report { core, control, events: sender.clone(), ended: None };
+        let report = EndReport { core, control, events: sender.clone(), ended: None };
         thread::Builder::new()
             .name(format!("core-{core}"))
             .spawn(move || {
                 let outcome =
                     set_up(plan, prefaulter, report.events.clone()).and_then(|executor| {
                         // The receiver waits for this event, so it still exists.
-                        let _ = report.events.send(Event::IsSetUp);
+                        let _ = report.events.send(Event::SetUp);
                         executor.run()
                     });
                 report.end(outcome);
@@ -88,7 +88,7 @@ pub fn start(plans: Vec<Plan>, spare: &SpareCpus) -> Result<Cores, Failure> {
     Ok(Cores {
         events,
         set_up: 0,
-        news: VecDeque::new(),
+        load_events: VecDeque::new(),
         ended: (0..count).map(|_| None).collect(),
     })
 }
@@ -103,32 +103,32 @@ fn set_up(
     // First of all, so that everything that the core allocates is in its arena.
     let arena = arena_bytes
         .zip(prefaulter)
-        .map(|(bytes, prefaulter)| Arena::adopt(bytes, prefaulter))
+        .map(|(bytes, prefaulter)| Arena::new(bytes, prefaulter))
         .transpose()?;
     // The receiver may be gone: it ends with the first failure.
-    let news = Box::new(move |news| drop(events.send(Event::News(news))));
+    let on_load = Box::new(move |event| drop(events.send(Event::Load(event))));
     let spin_ns = machine.limits.spin_ns;
-    let wiring = executor::Wiring { listeners, disks, mesh, control, spin_ns, news };
+    let wiring = executor::Wiring { listeners, disks, mesh, control, spin_ns, on_load };
     Executor::new(Server::new(machine), wiring, arena)
 }
 
 /// Reports, when dropped, how a core has ended: a panic is reported as well.
-struct Report {
+struct EndReport {
     core: usize,
     control: Control,
     events: Sender<Event>,
     ended: Option<Result<Box<Ended>, Failure>>,
 }
 
-impl Report {
+impl EndReport {
     fn end(mut self, outcome: Result<Ended, Failure>) {
         self.ended = Some(outcome.map(Box::new));
     }
 }
 
-impl Drop for Report {
+impl Drop for EndReport {
     fn drop(&mut self) {
-        self.control.ends();
+        self.control.mark_ended();
         // The receiver may be gone: it ends with the first failure.
         let _ = self.events.send(Event::Ended(self.core, self.ended.take()));
     }
@@ -143,12 +143,12 @@ impl Cores {
         Ok(())
     }
 
-    /// Waits for news of a core. `None` once a core has ended.
-    pub fn news(&mut self) -> Result<Option<News>, Failure> {
-        while self.news.is_empty() && self.ended.iter().all(Option::is_none) {
+    /// Waits for the next load event of a core. `None` once a core has ended.
+    pub fn next_load_event(&mut self) -> Result<Option<LoadEvent>, Failure> {
+        while self.load_events.is_empty() && self.ended.iter().all(Option::is_none) {
             self.take_event()?;
         }
-        Ok(self.news.pop_front())
+        Ok(self.load_events.pop_front())
     }
 
     /// Waits until all cores have ended. Returns their results in order, or the first failure at
@@ -162,8 +162,8 @@ impl Cores {
 
     fn take_event(&mut self) -> Result<(), Failure> {
         match self.events.recv().expect("each core reports its end") {
-            Event::IsSetUp => self.set_up += 1,
-            Event::News(news) => self.news.push_back(news),
+            Event::SetUp => self.set_up += 1,
+            Event::Load(event) => self.load_events.push_back(event),
             Event::Ended(core, Some(Ok(ended))) => self.ended[core] = Some(*ended),
             Event::Ended(_, Some(Err(failure))) => return Err(failure),
             Event::Ended(core, None) => {
@@ -175,15 +175,15 @@ impl Cores {
     }
 }
 
-/// Starts the watchdog, which aborts the process if a core begins no turn for `patience`; even an
+/// Starts the watchdog, which aborts the process if a core begins no turn for `timeout`; even an
 /// idle core begins several a second. `controls` are in the order of the cores, so that the number
 /// of a core is that of its first slice.
-pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> {
+pub fn watch(controls: Vec<Control>, timeout: Duration) -> Result<(), Failure> {
     let watch = move || {
         let mut stalls = vec![Stall::default(); controls.len()];
         // Counted in polls, not in time: a process that was stopped as a whole, or its machine, has
         // not stalled.
-        let limit = (patience.as_nanos() / POLL_INTERVAL.as_nanos()).max(1) as u32;
+        let limit = (timeout.as_nanos() / POLL_INTERVAL.as_nanos()).max(1) as u32;
         loop {
             thread::sleep(POLL_INTERVAL);
             for (slice, (stall, control)) in stalls.iter_mut().zip(&controls).enumerate() {
@@ -191,7 +191,7 @@ pub fn watch(controls: Vec<Control>, patience: Duration) -> Result<(), Failure> 
                 if control.turns_begun().is_some_and(|turns| stall.poll(turns) >= limit) {
                     eprintln!(
                         "purser: the core of slice {slice} made no progress for {} ms: aborting",
-                        patience.as_millis()
+                        timeout.as_millis()
                     );
                     process::abort();
                 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Time to wait for another process to release the lock: the kernel may hold files a moment past
 /// the exit of the process that had them open.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// File name of both kinds of manifest.
 pub const MANIFEST: &str = "manifest";
 /// File name of the lock of a data directory.
@@ -34,7 +34,7 @@ pub enum Error {
     #[error(
         "{0} holds files but no manifest: this is not a data directory, or its manifest was lost"
     )]
-    NotOurs(PathBuf),
+    NoManifest(PathBuf),
     /// The manifest at this path cannot be used.
     #[error("{} {}", .0.display(), what_is_wrong(*.1))]
     Manifest(PathBuf, ManifestError),
@@ -247,7 +247,7 @@ fn lock(path: &Path) -> Result<File, Error> {
         .write(true)
         .open(&file)
         .map_err(failed("open"))?;
-    let until = Instant::now() + LOCK_PATIENCE;
+    let until = Instant::now() + LOCK_TIMEOUT;
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
@@ -272,7 +272,7 @@ fn check_unused(path: &Path) -> Result<(), Error> {
             _ => false,
         };
         if !is_left {
-            return Err(Error::NotOurs(path.to_owned()));
+            return Err(Error::NoManifest(path.to_owned()));
         }
     }
     Ok(())

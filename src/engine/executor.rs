@@ -31,7 +31,7 @@ use super::storage::Storage;
 use crate::metrics::Counters;
 use crate::prefetch::{self, LINE_BYTES};
 use crate::server::limits::{LINGER_MS, RECEIVE_BUFFER_BYTES, TICK_MS};
-use crate::server::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
+use crate::server::machine::{Clocks, CorruptFile, Machine, Output, Slot, Wait};
 use crate::server::message::Message;
 use crate::slice::recovery::Report;
 use io_uring::{cqueue, opcode, types};
@@ -50,9 +50,9 @@ const REPLY_BYTES: usize = 8 * LINE_BYTES;
 /// meanwhile, and it does not count as time spun.
 const LONGEST_POLL: Duration = Duration::from_micros(3);
 
-/// News of a core, for the thread that started it.
+/// Progress of loading, for the thread that started the core.
 #[derive(Debug)]
-pub enum News {
+pub enum LoadEvent {
     /// Progress of loading a slice.
     Loading {
         /// The slice.
@@ -66,8 +66,8 @@ pub enum News {
     Serving,
 }
 
-/// Callback for the news of a core.
-pub type Listener = Box<dyn Fn(News) + Send>;
+/// Callback for the progress of loading.
+pub type OnLoad = Box<dyn Fn(LoadEvent) + Send>;
 
 /// Inputs and outputs that an executor connects to its machine.
 pub struct Wiring {
@@ -81,8 +81,8 @@ pub struct Wiring {
     pub control: Control,
     /// Longest spin for replies of other cores, in nanoseconds.
     pub spin_ns: u64,
-    /// Callback for news.
-    pub news: Listener,
+    /// Callback for the progress of loading.
+    pub on_load: OnLoad,
 }
 
 /// The executor of one core.
@@ -101,7 +101,7 @@ pub struct Executor<M: Machine> {
     inbox: Vec<(u32, Message)>,
     disks: Vec<(u32, Storage)>,
     control: Control,
-    news: Listener,
+    on_load: OnLoad,
     is_draining: bool,
     started: Instant,
     /// The wall clock at `started`, as of the last tick: the wall clock is read on ticks only.
@@ -120,9 +120,9 @@ pub struct Executor<M: Machine> {
 
 impl<M: Machine> Executor<M> {
     /// Sets up an executor on the calling thread, which must be the one that runs it and that has
-    /// adopted `arena`.
+    /// created `arena`.
     pub fn new(machine: M, wiring: Wiring, arena: Option<Arena>) -> Result<Self, Failure> {
-        let Wiring { listeners, disks, mesh, control, spin_ns, news } = wiring;
+        let Wiring { listeners, disks, mesh, control, spin_ns, on_load } = wiring;
         let mut ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         ring.watch(&control);
@@ -139,7 +139,7 @@ impl<M: Machine> Executor<M> {
             inbox: Vec::new(),
             disks,
             control,
-            news,
+            on_load,
             is_draining: false,
             started: Instant::now(),
             started_unix_ms: 0,
@@ -158,7 +158,7 @@ impl<M: Machine> Executor<M> {
     pub fn run(mut self) -> Result<(M, Counters), Failure> {
         stack::prefault();
         self.tick();
-        while !self.machine.is_done() && self.control.command() != Command::Stop {
+        while !self.machine.is_drained() && self.control.command() != Command::Stop {
             self.turn()?;
         }
         self.close_all()?;
@@ -177,7 +177,7 @@ impl<M: Machine> Executor<M> {
         self.machine.stop();
         self.carry_out();
         let until_ms = self.clocks.monotonic_ms + LINGER_MS;
-        while !(self.sockets.is_empty() && self.machine.is_settled())
+        while !(self.sockets.is_empty() && self.machine.may_exit())
             && self.clocks.monotonic_ms < until_ms
         {
             self.turn()?;
@@ -188,7 +188,7 @@ impl<M: Machine> Executor<M> {
     fn turn(&mut self) -> Result<(), Failure> {
         self.wait()?;
         self.read_clocks();
-        self.control.turns();
+        self.control.count_turn();
         self.machine.begin_turn(self.clocks);
         self.deliver_messages();
         self.deliver_disk()?;
@@ -199,7 +199,7 @@ impl<M: Machine> Executor<M> {
         self.buffers.publish();
         self.rearm_starved();
         self.listeners.resume(self.clocks.monotonic_ms, &mut self.ring);
-        self.look_ahead();
+        self.prefault_ahead();
         Ok(())
     }
 
@@ -211,13 +211,13 @@ impl<M: Machine> Executor<M> {
 
     /// Prefaults memory that will be needed soon, then records the duration of the turn. Turns of a
     /// load are not recorded: each takes as long as a prefault step, and answers no read.
-    fn look_ahead(&mut self) {
+    fn prefault_ahead(&mut self) {
         let loading = self.machine.loading();
         if let Some(arena) = &mut self.arena {
             if let Some(bytes) = loading {
-                arena.expect(bytes);
+                arena.prefault_first(bytes);
             }
-            arena.look_ahead();
+            arena.prefault_ahead();
         }
         let sends = std::mem::take(&mut self.sends);
         if loading.is_some() {
@@ -371,13 +371,13 @@ impl<M: Machine> Executor<M> {
                 Output::Shutdown { slot } => self.shut_down(slot),
                 Output::Close { slot } => self.close(slot),
                 Output::Loading { slice, report, is_over } => {
-                    (self.news)(News::Loading { slice, report, is_over });
+                    (self.on_load)(LoadEvent::Loading { slice, report, is_over });
                 }
                 Output::Serving => {
                     if let Some(arena) = &self.arena {
-                        arena.warm();
+                        arena.prefault_size_classes();
                     }
-                    (self.news)(News::Serving);
+                    (self.on_load)(LoadEvent::Serving);
                 }
             }
         }
@@ -461,7 +461,7 @@ impl<M: Machine> Executor<M> {
         let socket = self.sockets.named(slot);
         socket.is_closing = true;
         socket.wants_receive = false;
-        if socket.is_owed() {
+        if socket.has_pending_operation() {
             socket.shut_down_both();
         }
         self.close_if_free(slot);
@@ -471,7 +471,7 @@ impl<M: Machine> Executor<M> {
     /// pending.
     fn close_if_free(&mut self, slot: Slot) {
         let socket = self.sockets.named(slot);
-        if socket.is_closing && !socket.is_owed() {
+        if socket.is_closing && !socket.has_pending_operation() {
             self.sockets.remove(slot);
             self.machine.closed(slot);
         }
@@ -543,7 +543,7 @@ impl<M: Machine> Executor<M> {
     }
 
     /// The failure for a slice's file that is broken.
-    fn unloadable(&self, Broken { slice, fault }: Broken) -> Failure {
+    fn unloadable(&self, CorruptFile { slice, fault }: CorruptFile) -> Failure {
         let disk = self.disks.iter().find(|(of, _)| *of == slice);
         disk.map(|(_, storage)| storage.directory()).map_or_else(
             || unreachable!("a persistent slice has a disk"),

@@ -48,13 +48,13 @@ impl Files {
             }
             Task::Write { file, offset, block } => {
                 let failed = Failure::of("write", self.path(file).display().to_string());
-                self.made(file).write_all_at(block.bytes(), offset).map_err(failed)?;
+                self.open_file(file).write_all_at(block.bytes(), offset).map_err(failed)?;
                 Done::Written { file, block, ok: true }
             }
             Task::Sync { snapshot } => {
                 let file = File::Snapshot(snapshot);
                 let failed = Failure::of("sync", self.path(file).display().to_string());
-                self.made(file).sync_all().map_err(failed)?;
+                self.open_file(file).sync_all().map_err(failed)?;
                 self.close();
                 sync(&self.directory.path)?;
                 Done::Synced { snapshot, ok: true }
@@ -68,7 +68,7 @@ impl Files {
     }
 
     /// The open file, which must be the one named.
-    fn made(&self, file: File) -> &fs::File {
+    fn open_file(&self, file: File) -> &fs::File {
         let made = self.open.as_ref().filter(|(open, _)| *open == file);
         &made.expect("a snapshot is created before it is written to").1
     }

@@ -18,7 +18,7 @@ struct Listening {
     socket: Option<TcpListener>,
     is_armed: bool,
     /// End of a pause, in milliseconds of the monotonic clock.
-    again_at_ms: Option<u64>,
+    paused_until_ms: Option<u64>,
 }
 
 /// The `user_data` of a listener's accept.
@@ -32,7 +32,7 @@ impl Listening {
         let fd = types::Fd(socket.as_raw_fd());
         let entry =
             opcode::AcceptMulti::new(fd).flags(libc::SOCK_CLOEXEC).build().user_data(op(number));
-        (self.is_armed, self.again_at_ms) = (true, None);
+        (self.is_armed, self.paused_until_ms) = (true, None);
         // SAFETY: the operation has no pointer.
         unsafe { ring.push(&entry) };
     }
@@ -45,7 +45,7 @@ impl Listeners {
             slice,
             socket: Some(socket),
             is_armed: false,
-            again_at_ms: None,
+            paused_until_ms: None,
         };
         let mut listeners: Vec<_> = sockets.into_iter().map(listening).collect();
         listeners.iter_mut().enumerate().for_each(|(number, listener)| listener.arm(number, ring));
@@ -69,7 +69,7 @@ impl Listeners {
         if !listener.is_armed && listener.socket.is_some() {
             match -completion.result {
                 libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
-                    listener.again_at_ms = Some(now_ms + PAUSE_MS);
+                    listener.paused_until_ms = Some(now_ms + PAUSE_MS);
                 }
                 _ => listener.arm(number, ring),
             }
@@ -81,7 +81,7 @@ impl Listeners {
     #[inline]
     pub fn resume(&mut self, now_ms: u64, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
-            if listener.again_at_ms.is_some_and(|at| now_ms >= at) {
+            if listener.paused_until_ms.is_some_and(|at| now_ms >= at) {
                 listener.arm(number, ring);
             }
         }
@@ -89,7 +89,7 @@ impl Listeners {
 
     /// The end of the earliest pause, in milliseconds of the monotonic clock.
     pub fn resumes_at_ms(&self) -> Option<u64> {
-        self.0.iter().filter_map(|listener| listener.again_at_ms).min()
+        self.0.iter().filter_map(|listener| listener.paused_until_ms).min()
     }
 
     /// Stops accepting, and closes the listeners.
@@ -101,7 +101,7 @@ impl Listeners {
                 // SAFETY: the operation has no pointer.
                 unsafe { ring.push(&entry) };
             }
-            listener.again_at_ms = None;
+            listener.paused_until_ms = None;
         }
     }
 }

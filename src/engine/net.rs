@@ -12,12 +12,12 @@ const BACKLOG: i32 = 4_096;
 
 /// Time to wait for an address to become free: the kernel may hold sockets a moment past the exit
 /// of the process that had them open.
-const PATIENCE: Duration = Duration::from_secs(2);
+const BIND_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Fails if another process listens on `address`: the kernel would let it share the address with
 /// the listeners of this process, and each process would get a part of the entries.
 fn check_free(address: SocketAddr) -> Result<(), Failure> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + BIND_TIMEOUT;
     loop {
         match open(address)?.bind(&address.into()) {
             Err(error) if error.kind() == ErrorKind::AddrInUse && Instant::now() < until => {

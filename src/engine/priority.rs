@@ -24,14 +24,14 @@ impl SpareCpus {
 
     /// For a thread whose work a core may have to wait for: moves the calling thread to the spare
     /// CPUs and lowers its priority.
-    pub fn work(&self) {
+    pub fn run_background(&self) {
         self.move_to_spare_cpus();
         lower();
     }
 
     /// For a thread whose work nobody waits for: moves the calling thread to the spare CPUs and
     /// lowers its priority. Without a spare CPU it runs only while other threads sleep.
-    pub fn idle(&self) {
+    pub fn run_idle(&self) {
         match self.move_to_spare_cpus() {
             true => lower(),
             false => lower_to_idle(),

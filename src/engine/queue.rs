@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Items are sent in batches: [`Sender::push`] writes them, [`Sender::publish`] makes all of them
-//! visible with one store. Free places are returned the same way ([`Receiver::recycle`]). Each
+//! visible with one store. Free slots are returned the same way ([`Receiver::recycle`]). Each
 //! end caches the other's index, and loads it again only when the cached one does not suffice.
 //! Method: J. Giacomoni et al., *FastForward*, 2008, and the cached indices of later work.
 //!
@@ -23,14 +23,14 @@ use crossbeam_utils::CachePadded;
 use std::mem::MaybeUninit;
 
 struct Shared<T> {
-    places: Box<[UnsafeCell<MaybeUninit<T>>]>,
+    slots: Box<[UnsafeCell<MaybeUninit<T>>]>,
     /// Count of received items.
     head: CachePadded<AtomicUsize>,
     /// Count of published items.
     tail: CachePadded<AtomicUsize>,
 }
 
-// SAFETY: only the sender accesses a place until `tail` has passed it, and only the receiver until
+// SAFETY: only the sender accesses a slot until `tail` has passed it, and only the receiver until
 // `head` has. Each index is stored with Release after the last access and loaded with Acquire
 // before the first. The items cross threads, so they must be `Send`.
 unsafe impl<T: Send> Sync for Shared<T> {}
@@ -38,8 +38,8 @@ unsafe impl<T: Send> Sync for Shared<T> {}
 unsafe impl<T: Send> Send for Shared<T> {}
 
 impl<T> Shared<T> {
-    fn place(&self, number: usize) -> &UnsafeCell<MaybeUninit<T>> {
-        &self.places[number & (self.places.len() - 1)]
+    fn slot(&self, number: usize) -> &UnsafeCell<MaybeUninit<T>> {
+        &self.slots[number & (self.slots.len() - 1)]
     }
 }
 
@@ -50,7 +50,7 @@ impl<T> Drop for Shared<T> {
         let mut number = head;
         while number != tail {
             // SAFETY: published and not received, so initialised and without another owner.
-            self.place(number).with_mut(|place| unsafe { (*place).assume_init_drop() });
+            self.slot(number).with_mut(|slot| unsafe { (*slot).assume_init_drop() });
             number = number.wrapping_add(1);
         }
     }
@@ -72,39 +72,39 @@ pub struct Receiver<T> {
     shared: Arc<Shared<T>>,
     /// Count of taken items.
     taken: usize,
-    /// Count of places returned to the sender.
-    given_back: usize,
+    /// Count of slots returned to the sender.
+    recycled: usize,
     /// Count of published items, as last loaded.
     published: usize,
 }
 
-/// Creates a queue of `places` places, a power of two.
-pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
-    assert!(places.is_power_of_two(), "a place's index is masked");
+/// Creates a queue of `slots` slots, a power of two.
+pub fn channel<T>(slots: usize) -> (Sender<T>, Receiver<T>) {
+    assert!(slots.is_power_of_two(), "a slot's index is masked");
     let shared = Arc::new(Shared {
-        places: (0..places).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
+        slots: (0..slots).map(|_| UnsafeCell::new(MaybeUninit::uninit())).collect(),
         head: CachePadded::new(AtomicUsize::new(0)),
         tail: CachePadded::new(AtomicUsize::new(0)),
     });
     let sender = Sender { shared: shared.clone(), written: 0, published: 0, received: 0 };
-    (sender, Receiver { shared, taken: 0, given_back: 0, published: 0 })
+    (sender, Receiver { shared, taken: 0, recycled: 0, published: 0 })
 }
 
 impl<T> Sender<T> {
     /// Writes an item; the receiver sees it after [`Self::publish`]. Panics if the queue is full.
     #[inline]
     pub fn push(&mut self, item: T) {
-        if self.written.wrapping_sub(self.received) == self.shared.places.len() {
-            // Acquire: the receiver is done with the places before this head.
+        if self.written.wrapping_sub(self.received) == self.shared.slots.len() {
+            // Acquire: the receiver is done with the slots before this head.
             self.received = self.shared.head.load(Ordering::Acquire);
             assert!(
-                self.written.wrapping_sub(self.received) < self.shared.places.len(),
+                self.written.wrapping_sub(self.received) < self.shared.slots.len(),
                 "credits keep the queue from being full"
             );
         }
-        // SAFETY: this place is beyond the tail and the receiver is done with it, so this end alone
+        // SAFETY: this slot is beyond the tail and the receiver is done with it, so this end alone
         // accesses it.
-        self.shared.place(self.written).with_mut(|place| unsafe { (*place).write(item) });
+        self.shared.slot(self.written).with_mut(|slot| unsafe { (*slot).write(item) });
         self.written = self.written.wrapping_add(1);
     }
 
@@ -148,18 +148,18 @@ impl<T> Receiver<T> {
         }
         // SAFETY: published, so written; `taken` advances, so it is read once.
         let item =
-            self.shared.place(self.taken).with_mut(|place| unsafe { (*place).assume_init_read() });
+            self.shared.slot(self.taken).with_mut(|slot| unsafe { (*slot).assume_init_read() });
         self.taken = self.taken.wrapping_add(1);
         Some(item)
     }
 
-    /// Returns the places of taken items to the sender.
+    /// Returns the slots of taken items to the sender.
     #[inline]
     pub fn recycle(&mut self) {
-        if self.given_back != self.taken {
+        if self.recycled != self.taken {
             // Release: the items are taken out before the head passes them.
             self.shared.head.store(self.taken, Ordering::Release);
-            self.given_back = self.taken;
+            self.recycled = self.taken;
         }
     }
 }

@@ -18,13 +18,17 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Progress callback: bytes done, and bytes in total. Returns whether to continue.
-pub type Look<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
+pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
 /// Changes the number of slices to `slices`, at least one. If the directory has as many already,
 /// only generations that its manifest does not name are removed, and only if the files that the
-/// manifests name exist. `look` is told the progress; if it returns false before the new manifest
-/// is published, the data stays as it is ([`Error::Stopped`]).
-pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<Directory, Error> {
+/// manifests name exist. `on_progress` is told the progress; if it returns false before the new
+/// manifest is published, the data stays as it is ([`Error::Stopped`]).
+pub fn repartition(
+    directory: Directory,
+    slices: u32,
+    on_progress: OnProgress<'_>,
+) -> Result<Directory, Error> {
     let (unnamed, old) = (directory.unnamed()?, *directory.manifest());
     let new = if old.slices == slices {
         old
@@ -44,19 +48,19 @@ pub fn repartition(directory: Directory, slices: u32, look: Look<'_>) -> Result<
     let mut machine = Repartition::new(old, new, manifests, unnamed);
     let mut driver = Driver { directory, new, files: BTreeMap::new(), unfinished: None };
     loop {
-        let (mut orders, left) = (Vec::new(), machine.olds_left());
+        let (mut orders, left) = (Vec::new(), machine.old_slices_left());
         let outcome =
             machine.advance(&mut |order| orders.push(order)).map_err(|why| driver.failure(why))?;
         for order in orders {
             driver.perform(order, &mut machine)?;
         }
-        if machine.olds_left() < left {
+        if machine.old_slices_left() < left {
             arena::recycle();
         }
         match outcome {
             StepOutcome::Waiting => {}
             StepOutcome::Going => {
-                let goes_on = machine.progress().is_none_or(|(done, all)| look(done, all));
+                let goes_on = machine.progress().is_none_or(|(done, all)| on_progress(done, all));
                 if !goes_on && !machine.is_published() {
                     return Err(Error::Stopped(driver.directory.path().to_owned()));
                 }
@@ -115,7 +119,7 @@ impl Driver {
     fn failure(&self, why: Refusal) -> Failure {
         match why {
             Refusal::Fault(place, fault) => self.directory.slice(place.slice).unloadable(fault),
-            Refusal::NoRoom(place, user) => {
+            Refusal::IndexFull(place, user) => {
                 let path = self.directory.slice_by(&self.new, place.slice).path;
                 let user = user.0;
                 let why = format!(

@@ -54,7 +54,7 @@ impl Socket {
     }
 
     /// Whether an operation of the socket is pending in the kernel.
-    pub fn is_owed(&self) -> bool {
+    pub fn has_pending_operation(&self) -> bool {
         self.is_sending || self.is_shutting || self.receive != Receive::Off
     }
 
@@ -103,7 +103,7 @@ impl Sockets {
     /// Closes a socket without pending operations, and frees its slot.
     pub fn remove(&mut self, slot: Slot) {
         let socket = self.slots[slot as usize].take().expect("a socket is removed once");
-        assert!(!socket.is_owed(), "a slot is freed only after its last completion");
+        assert!(!socket.has_pending_operation(), "a slot is freed only after its last completion");
         self.generations[slot as usize] = (socket.generation + 1) & GENERATION_MASK;
         self.free.push(slot);
     }

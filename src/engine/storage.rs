@@ -45,7 +45,7 @@ const ZEROS_BYTES: usize = 256 << 10;
 pub struct Storage {
     directory: SliceDirectory,
     /// The next segment: prepared, and not written to yet.
-    made: Option<(u64, fs::File)>,
+    prepared: Option<(u64, fs::File)>,
     log: Sender<Job>,
     segments: Sender<Job>,
     snapshots: Sender<Job>,
@@ -63,7 +63,7 @@ struct Job {
 #[derive(Debug)]
 struct Outcome {
     done: Option<Done>,
-    made: Option<(u64, fs::File)>,
+    prepared: Option<(u64, fs::File)>,
 }
 
 impl Storage {
@@ -75,15 +75,15 @@ impl Storage {
         spare: &SpareCpus,
     ) -> Result<Self, Failure> {
         let (report, outcomes) = channel();
-        let start = |name: &str, settle: fn(&SpareCpus)| {
+        let start = |name: &str, lower: fn(&SpareCpus)| {
             let (jobs, to_do) = channel();
             let files = Files::new(directory.clone());
             let worker = Worker { directory: directory.clone(), files, direct: true, open: None };
-            let (report, control, aside) = (report.clone(), control.clone(), spare.clone());
+            let (report, control, spare) = (report.clone(), control.clone(), spare.clone());
             thread::Builder::new()
                 .name(format!("{name}-{}", directory.place.slice))
                 .spawn(move || {
-                    settle(&aside);
+                    lower(&spare);
                     worker.run(&to_do, &report, &control);
                 })
                 .map_err(Failure::of("start", "a thread for the disk"))?;
@@ -91,10 +91,10 @@ impl Storage {
         };
         let (log, segments, snapshots) = (
             start("log", |_| {})?,
-            start("segments", SpareCpus::work)?,
-            start("snapshots", SpareCpus::idle)?,
+            start("segments", SpareCpus::run_background)?,
+            start("snapshots", SpareCpus::run_idle)?,
         );
-        Ok(Self { directory, made: None, log, segments, snapshots, outcomes })
+        Ok(Self { directory, prepared: None, log, segments, snapshots, outcomes })
     }
 
     /// The directory of the slice's files.
@@ -107,10 +107,13 @@ impl Storage {
         let mut opened = None;
         let thread = match &task {
             Task::Write { file: File::Segment(segment), .. } => {
-                opened = self.made.take_if(|(made, _)| made == segment).map(|(_, opened)| opened);
+                opened = self
+                    .prepared
+                    .take_if(|(prepared, _)| prepared == segment)
+                    .map(|(_, opened)| opened);
                 &self.log
             }
-            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => &self.log,
+            Task::Measure { .. } | Task::Read { .. } | Task::SyncRecovered { .. } => &self.log,
             Task::Create { .. }
             | Task::Write { file: File::Snapshot(_), .. }
             | Task::Sync { .. } => &self.snapshots,
@@ -122,8 +125,8 @@ impl Storage {
     /// The next result of a task, if there is one.
     pub fn outcome(&mut self) -> Result<Option<Done>, Failure> {
         while let Ok(outcome) = self.outcomes.try_recv() {
-            let Outcome { done, made } = outcome?;
-            self.made = made.or(self.made.take());
+            let Outcome { done, prepared } = outcome?;
+            self.prepared = prepared.or(self.prepared.take());
             if done.is_some() {
                 return Ok(done);
             }
@@ -161,12 +164,15 @@ impl Worker {
     fn work(&mut self, Job { task, opened }: Job) -> Result<Outcome, Failure> {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
-                let made = log_failure(self.prepare(segment, bytes, from), AGAIN);
-                let done = Done::Prepared { segment, ok: made.is_some() };
-                return Ok(Outcome { done: Some(done), made: made.map(|file| (segment, file)) });
+                let prepared = log_failure(self.prepare(segment, bytes, from), RETRIED);
+                let done = Done::Prepared { segment, ok: prepared.is_some() };
+                return Ok(Outcome {
+                    done: Some(done),
+                    prepared: prepared.map(|file| (segment, file)),
+                });
             }
             Task::Create { snapshot } => {
-                self.open = log_failure(self.create(snapshot), GIVEN_UP);
+                self.open = log_failure(self.create(snapshot), SNAPSHOT_RETRIED);
                 let buffers = || (0..BUFFERS).map(|_| FrameBuffer::touched(BUFFER_BYTES)).collect();
                 Some(Done::Created { snapshot, buffers: self.open.is_some().then(buffers) })
             }
@@ -176,13 +182,15 @@ impl Worker {
                     // An error in the log is fatal: after it, the page cache may differ from the
                     // disk.
                     (File::Segment(_), written) => written.map(|()| true)?,
-                    (File::Snapshot(_), written) => log_failure(written, GIVEN_UP).is_some(),
+                    (File::Snapshot(_), written) => {
+                        log_failure(written, SNAPSHOT_RETRIED).is_some()
+                    }
                 };
                 Some(Done::Written { file, block, ok })
             }
             Task::Sync { snapshot } => Some(Done::Synced {
                 snapshot,
-                ok: log_failure(self.sync(snapshot), GIVEN_UP).is_some(),
+                ok: log_failure(self.sync(snapshot), SNAPSHOT_RETRIED).is_some(),
             }),
             Task::Publish { text } => {
                 self.directory.publish(&text)?;
@@ -199,12 +207,12 @@ impl Worker {
             task @ (Task::Measure { .. } | Task::Read { .. }) => {
                 Some(source::serve(task, &mut self.files)?)
             }
-            Task::Settle { segment, manifest } => {
-                self.settle(segment, &manifest)?;
-                Some(Done::Settled)
+            Task::SyncRecovered { segment, manifest } => {
+                self.sync_recovered(segment, &manifest)?;
+                Some(Done::SyncedRecovered)
             }
         };
-        Ok(Outcome { done, made: None })
+        Ok(Outcome { done, prepared: None })
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -291,7 +299,11 @@ impl Worker {
         }
     }
 
-    fn settle(&mut self, segment: u64, manifest: &manifest::SliceManifest) -> Result<(), Failure> {
+    fn sync_recovered(
+        &mut self,
+        segment: u64,
+        manifest: &manifest::SliceManifest,
+    ) -> Result<(), Failure> {
         self.files.close();
         if segment > 0 {
             let path = self.path(File::Segment(segment));
@@ -318,7 +330,7 @@ fn log_failure<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
     result.inspect_err(|failure| eprintln!("{failure}; {then}")).ok()
 }
 
-const AGAIN: &str = "will retry";
-const GIVEN_UP: &str = "the snapshot is abandoned and will be retried";
+const RETRIED: &str = "will retry";
+const SNAPSHOT_RETRIED: &str = "the snapshot is abandoned and will be retried";
 
 const _: () = assert!(ZEROS_BYTES.is_multiple_of(ALIGN), "zeros are written in whole blocks");

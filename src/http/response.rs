@@ -11,6 +11,8 @@ use crate::decimal;
 /// Upper bound of the size of a head written by [`begin_body`], in bytes, so that one `reserve` is
 /// enough.
 const HEAD_CAPACITY: usize = 384;
+/// Digits of the longest `u64`.
+const MAX_DIGITS: usize = 20;
 
 macro_rules! statuses {
     ($($name:ident = $code:literal $reason:literal,)+) => {

@@ -210,7 +210,7 @@ mod tests {
     const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
 
     #[test]
-    fn both_are_pinned_and_read_back() {
+    fn manifests_are_pinned_and_read_back() {
         let directory = DataManifest { generation: 7, slices: 3 };
         assert_eq!(directory.write(), DIRECTORY);
         assert_eq!(DataManifest::decode(DIRECTORY.as_bytes()), Ok(directory));

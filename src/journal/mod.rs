@@ -31,9 +31,9 @@
 //! nothing behind it was never acknowledged and is cut off; a broken write with a later write
 //! behind it is corruption.
 
+mod fields;
 pub mod frame;
 pub mod manifest;
-mod parts;
 pub mod record;
 pub mod segment;
 pub mod snapshot;

@@ -13,9 +13,9 @@
 //!
 //! Currencies and kinds are stored as text: a record can be read without any other.
 
-use super::parts::{kind, number, take};
+use super::fields::{kind, number, take};
 use crate::ledger::amount::{Amount, Currency, Direction};
-use crate::ledger::entry::{Action, EntryRef, Leg};
+use crate::ledger::entry::{Action, EntryRef, Movement};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
@@ -29,8 +29,8 @@ const DEBIT: u8 = 16;
 #[inline]
 pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
     let tag = match entry.action {
-        Action::Post(leg) => direction(leg.direction),
-        Action::Hold(leg) => 1 | direction(leg.direction),
+        Action::Post(movement) => direction(movement.direction),
+        Action::Hold(movement) => 1 | direction(movement.direction),
         Action::Settle { .. } => 2,
         Action::Void { .. } => 3,
     };
@@ -42,13 +42,13 @@ pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
     head[33..].copy_from_slice(&entry.at.0.to_le_bytes());
     out.extend_from_slice(&head);
     match entry.action {
-        Action::Post(leg) | Action::Hold(leg) => {
+        Action::Post(movement) | Action::Hold(movement) => {
             let mut money = [0; 17];
-            money[..8].copy_from_slice(&leg.amount.minor().to_le_bytes());
-            money[8..16].copy_from_slice(leg.currency.padded());
-            money[16] = leg.kind.len() as u8;
+            money[..8].copy_from_slice(&movement.amount.minor().to_le_bytes());
+            money[8..16].copy_from_slice(movement.currency.padded());
+            money[16] = movement.kind.len() as u8;
             out.extend_from_slice(&money);
-            out.extend_from_slice(leg.kind.as_bytes());
+            out.extend_from_slice(movement.kind.as_bytes());
         }
         Action::Settle { hold, amount } => {
             out.extend_from_slice(&hold.0.to_le_bytes());
@@ -76,8 +76,8 @@ pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let at = Millis::new(number(bytes)?)?;
     let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
     let action = match tag {
-        0 | DEBIT => Action::Post(leg(bytes, direction)?),
-        1 | 17 => Action::Hold(leg(bytes, direction)?),
+        0 | DEBIT => Action::Post(movement(bytes, direction)?),
+        1 | 17 => Action::Hold(movement(bytes, direction)?),
         2 => Action::Settle {
             hold: EntryId(u128::from_le_bytes(take(bytes)?)),
             amount: amount(bytes)?,
@@ -88,12 +88,12 @@ pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     Some((EntryRef { id, user, at, action }, version))
 }
 
-fn leg<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Leg<'a>> {
+fn movement<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Movement<'a>> {
     let amount = amount(bytes)?;
     let padded: [u8; 8] = take(bytes)?;
     let len = padded.iter().position(|&b| b == 0).unwrap_or(padded.len());
     let currency = Currency::parse(&padded[..len]).filter(|c| *c.padded() == padded)?;
-    Some(Leg { currency, kind: kind(bytes)?, direction, amount })
+    Some(Movement { currency, kind: kind(bytes)?, direction, amount })
 }
 
 fn amount(bytes: &mut &[u8]) -> Option<Amount> {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     fn entries() -> Vec<EntryRef<'static>> {
-        let leg = |direction, kind| Leg {
+        let movement = |direction, kind| Movement {
             currency: Currency::parse(b"COIN").unwrap(),
             kind,
             direction,
@@ -119,10 +119,10 @@ mod tests {
             action,
         };
         vec![
-            entry(Action::Post(leg(Direction::Credit, "topup"))),
-            entry(Action::Post(leg(Direction::Debit, "a"))),
-            entry(Action::Hold(leg(Direction::Credit, "abcdefghijklmnopqrstuvwxyz_01234"))),
-            entry(Action::Hold(leg(Direction::Debit, "b2"))),
+            entry(Action::Post(movement(Direction::Credit, "topup"))),
+            entry(Action::Post(movement(Direction::Debit, "a"))),
+            entry(Action::Hold(movement(Direction::Credit, "abcdefghijklmnopqrstuvwxyz_01234"))),
+            entry(Action::Hold(movement(Direction::Debit, "b2"))),
             entry(Action::Settle { hold, amount: Amount::new(0).unwrap() }),
             entry(Action::Void { hold }),
         ]

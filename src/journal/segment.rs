@@ -12,7 +12,7 @@
 //! first write begins. Data that a crash left behind the recorded end of the previous segment is
 //! thereby no longer part of the log.
 
-use super::parts::{number, take};
+use super::fields::{number, take};
 
 /// End of a segment's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@
 //! image may contain records that were not yet durable when it was made. The log is durable up to
 //! the position in the last frame before the snapshot becomes current.
 
-use super::parts::{kind, number};
+use super::fields::{kind, number};
 use crate::ledger::names::Names;
 
 /// Payload of the first frame: the segment from which the log is replayed.

@@ -11,7 +11,7 @@ use super::entry::{EntryRef, Rejection, Verdict};
 use super::id::{EntryId, UserId};
 use super::image::{LAST_VERSION, Malformed};
 use super::index::{Index, NotAdded, UserSlot};
-use super::memory::{Lookup, Step};
+use super::memory::{Lookup, PrefetchStep};
 use super::names::{KindId, Names};
 use super::time::Millis;
 use super::user::{Effect, User};
@@ -111,20 +111,28 @@ impl Book {
     /// touches. The cache lines that the previous step requested are read here, so they should have
     /// arrived by now.
     #[inline]
-    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+    pub fn prefetch(
+        &self,
+        id: UserId,
+        entry: Option<EntryId>,
+        step: PrefetchStep,
+        lookup: &Lookup,
+    ) {
         match step {
-            Step::Place => return prefetch::line((&raw const *self.index.place(id)).cast()),
-            Step::User => lookup.found(self.index.find(id, |_| true)),
-            Step::Sections | Step::Deep => {}
+            PrefetchStep::Index => {
+                return prefetch::line((&raw const *self.index.place(id)).cast());
+            }
+            PrefetchStep::User => lookup.found(self.index.find(id, |_| true)),
+            PrefetchStep::Sections | PrefetchStep::RareState => {}
         }
         if let Some(slot) = lookup.slot() {
             self.user(slot).prefetch(entry, step);
         }
     }
 
-    /// Runs a prefetch step after [`Step::User`] for the user in a slot, without an entry.
+    /// Runs a prefetch step after [`PrefetchStep::User`] for the user in a slot, without an entry.
     #[inline]
-    pub fn prefetch_slot(&self, slot: UserSlot, step: Step) {
+    pub fn prefetch_slot(&self, slot: UserSlot, step: PrefetchStep) {
         self.user(slot).prefetch(None, step);
     }
 
@@ -134,7 +142,7 @@ impl Book {
     /// ```
     /// use purser::ledger::amount::{Amount, Currency, Direction};
     /// use purser::ledger::book::Book;
-    /// use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+    /// use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
     /// use purser::ledger::id::{EntryId, UserId};
     /// use purser::ledger::time::Millis;
     ///
@@ -142,8 +150,8 @@ impl Book {
     /// let now = Millis(1_763_900_000_000);
     /// let mut book = Book::new(usize::MAX);
     /// let (direction, amount) = (Direction::Credit, Amount::new(500).expect("not negative"));
-    /// let leg = Leg { currency: coin, kind: "topup", direction, amount };
-    /// let action = Action::Post(leg);
+    /// let movement = Movement { currency: coin, kind: "topup", direction, amount };
+    /// let action = Action::Post(movement);
     /// let entry = EntryRef { id: EntryId(1), user: UserId(42), at: now, action };
     ///
     /// let (slot, verdict) = book.apply(now, &entry);
@@ -227,7 +235,7 @@ impl Book {
 
     /// Sizes the index of an empty book for about `users` users, whose images total `image_bytes`.
     /// Returns an estimate of the ledger's bytes once they are restored.
-    pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
+    pub fn presize(&mut self, users: usize, image_bytes: usize) -> usize {
         assert!(self.users() == 0, "the index is sized before the first user is added");
         self.index = Index::for_users(users);
         self.index.heap_bytes() + users * size_of::<User>() + image_bytes / 4 * 3
@@ -257,7 +265,7 @@ impl Book {
 
     /// Gives a kind the next number. A snapshot lists kinds in order of their numbers. The kind
     /// must not have a number yet.
-    pub fn name(&mut self, kind: &str) -> Result<KindId, Malformed> {
+    pub fn add_kind(&mut self, kind: &str) -> Result<KindId, Malformed> {
         Malformed::unless(is_kind(kind.as_bytes()), "a kind matches [a-z][a-z0-9_]{0,31}")?;
         Malformed::unless(self.names.find(kind).is_none(), "a kind has one number")?;
         Ok(self.names.number(kind))
@@ -315,13 +323,22 @@ fn at(chunks: &[Vec<User>], slot: UserSlot) -> &User {
 mod tests {
     use super::*;
     use crate::ledger::amount::{Amount, Currency, Direction};
-    use crate::ledger::entry::{Action, Leg};
+    use crate::ledger::entry::{Action, Movement};
 
     fn entry(id: u128, user: u64, at: u64, kind: &str) -> EntryRef<'_> {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg =
-            Leg { currency, kind, direction: Direction::Credit, amount: Amount::new(5).unwrap() };
-        EntryRef { id: EntryId(id), user: UserId(user), at: Millis(at), action: Action::Post(leg) }
+        let movement = Movement {
+            currency,
+            kind,
+            direction: Direction::Credit,
+            amount: Amount::new(5).unwrap(),
+        };
+        EntryRef {
+            id: EntryId(id),
+            user: UserId(user),
+            at: Millis(at),
+            action: Action::Post(movement),
+        }
     }
 
     const NOW: Millis = Millis(1_000);
@@ -370,13 +387,13 @@ mod tests {
         let mut image = Vec::new();
         (0..book.users() as UserSlot).for_each(|slot| book.user(slot).store(&mut image));
         let mut other = Book::new(0);
-        other.expect(book.users(), image.len());
+        other.presize(book.users(), image.len());
         for name in book.names().iter() {
-            other.name(name).unwrap();
+            other.add_kind(name).unwrap();
         }
         assert_eq!(other.names().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
-        assert_eq!(other.name("b"), Err(Malformed("a kind has one number")));
-        assert_eq!(other.name("B"), Err(Malformed("a kind matches [a-z][a-z0-9_]{0,31}")));
+        assert_eq!(other.add_kind("b"), Err(Malformed("a kind has one number")));
+        assert_eq!(other.add_kind("B"), Err(Malformed("a kind matches [a-z][a-z0-9_]{0,31}")));
         let mut rest = &image[..];
         while !rest.is_empty() {
             let (user, used) = User::load(rest, 3).unwrap();

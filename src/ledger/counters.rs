@@ -2,16 +2,16 @@
 //!
 //! Rows start in one small block. A user whose block stays full after merging *graduates* to three
 //! runs of blocks: 15-minute buckets, hours, days. Rows move from a run to the next coarser one
-//! when they fall behind the user's latest entry ([`Grains`]). Answers do not depend on when a row
-//! is merged or moved, because every queried range has its edges on the grain at those edges.
+//! when they fall behind the user's latest entry ([`GrainEdges`]). Answers do not depend on when a
+//! row is merged or moved, because every queried range has its edges on the grain at those edges.
 
 use super::GROUPS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put, put_bytes_field};
-use super::names::{KindId, Numbers};
+use super::names::{KindId, KindNumbering};
 use super::packed::{Bytes, Packed, Section};
 use super::rows::{self, Block, Row, Tally};
-use super::time::{BUCKET_MS, Bucket, Grains, Millis, Range};
+use super::time::{BUCKET_MS, Bucket, GrainEdges, Millis, Range};
 use super::varint;
 use crate::prefetch;
 use smallvec::SmallVec;
@@ -124,7 +124,7 @@ impl<'a> Groups<'a> {
     }
 
     /// Packs the same groups in the same order with the kind numbers of another slice.
-    fn renumbered(self, numbers: &mut Numbers<'_>) -> Vec<u8> {
+    fn renumbered(self, numbers: &mut KindNumbering<'_>) -> Vec<u8> {
         let mut other = Vec::with_capacity(self.0.len());
         for Group { key, lifetime } in self.iter() {
             set(&mut other, None, GroupKey { kind: numbers.of(key.kind), ..key }, &lifetime);
@@ -227,7 +227,7 @@ impl GroupCheck {
 
     /// Whether the unaccounted count and sum are possible with the lifetime minimum and maximum.
     /// They belong to rows that are no longer kept.
-    fn is_settled(&self) -> bool {
+    fn is_balanced(&self) -> bool {
         self.lifetime.is_sum(self.count, i128::from(self.sum))
     }
 }
@@ -262,7 +262,7 @@ pub(super) fn post(
         group: posting.number() as u8,
         tally: Tally::of(posting.amount),
     };
-    let grains = Grains::behind(latest);
+    let grains = GrainEdges::of(latest);
     if let Some(runs) = runs {
         runs.add(row, &grains);
         return None;
@@ -271,7 +271,7 @@ pub(super) fn post(
     if packed.get(Section::Rows).len() > BLOCK_BYTES { merge(packed, &grains) } else { None }
 }
 
-fn merge(packed: &mut Packed, grains: &Grains) -> Option<Runs> {
+fn merge(packed: &mut Packed, grains: &GrainEdges) -> Option<Runs> {
     let mut block = packed.section(Section::Rows);
     rows::compact(&mut block, |bucket| merged(bucket, grains));
     if block.len() <= FULL_BYTES {
@@ -308,13 +308,13 @@ pub(super) fn visit(
 pub(super) fn store(
     packed: &Packed,
     runs: Option<&Runs>,
-    numbers: &mut Numbers<'_>,
+    numbers: &mut KindNumbering<'_>,
     out: &mut Vec<u8>,
 ) {
     let groups = Groups::of(packed);
     match numbers {
-        Numbers::Own => put_bytes_field(out, groups.0),
-        Numbers::Other { .. } => put_bytes_field(out, &groups.renumbered(numbers)),
+        KindNumbering::SameSlice => put_bytes_field(out, groups.0),
+        KindNumbering::OtherSlice { .. } => put_bytes_field(out, &groups.renumbered(numbers)),
     }
     out.push(u8::from(runs.is_some()));
     match runs {
@@ -357,7 +357,7 @@ pub(super) fn load<'a>(
         1 => (&[][..], Some(Runs::load(cursor, &mut reader)?)),
         _ => return Err(Malformed("a user has one block or three runs")),
     };
-    let settled = accounts.iter().all(GroupCheck::is_settled);
+    let settled = accounts.iter().all(GroupCheck::is_balanced);
     Malformed::unless(
         settled,
         "the remainder outside all rows lies between the group's min and max",
@@ -435,26 +435,26 @@ const BUCKETS_PER_HOUR: Bucket = 4;
 const BUCKETS_PER_DAY: Bucket = 96;
 
 /// `bucket` rounded down to the grain that applies to its time, or `None` if it is no longer kept.
-fn merged(bucket: Bucket, grains: &Grains) -> Option<Bucket> {
+fn merged(bucket: Bucket, grains: &GrainEdges) -> Option<Bucket> {
     let t = u64::from(bucket) * BUCKET_MS;
-    (t >= grains.kept).then(|| bucket - bucket % (grains.at(t) / BUCKET_MS) as Bucket)
+    (t >= grains.days_from).then(|| bucket - bucket % (grains.at(t) / BUCKET_MS) as Bucket)
 }
 
 impl Runs {
     /// Adds a row to the run of 15-minute buckets. An accepted entry is never so late that its
     /// bucket has been merged.
-    fn add(&mut self, row: Row, grains: &Grains) {
+    fn add(&mut self, row: Row, grains: &GrainEdges) {
         if add_to(&mut self.buckets, row) {
             self.age(grains);
         }
     }
 
     /// Adds a merged row to the run of its grain.
-    fn place(&mut self, row: Row, grains: &Grains) {
+    fn place(&mut self, row: Row, grains: &GrainEdges) {
         let t = u64::from(row.bucket) * BUCKET_MS;
-        let run = if t >= grains.fine {
+        let run = if t >= grains.buckets_from {
             &mut self.buckets
-        } else if t >= grains.middle {
+        } else if t >= grains.hours_from {
             &mut self.hours
         } else {
             &mut self.days
@@ -464,11 +464,11 @@ impl Runs {
 
     /// Moves the oldest blocks to coarser runs where they lie before the grain's edge, and drops
     /// days that are no longer kept.
-    fn age(&mut self, grains: &Grains) {
+    fn age(&mut self, grains: &GrainEdges) {
         for _ in 0..BLOCKS_PER_STEP {
-            move_down(&mut self.buckets, &mut self.hours, grains.fine, BUCKETS_PER_HOUR);
-            move_down(&mut self.hours, &mut self.days, grains.middle, BUCKETS_PER_DAY);
-            if self.days.first().is_some_and(|block| ends_before(block, grains.kept)) {
+            move_down(&mut self.buckets, &mut self.hours, grains.buckets_from, BUCKETS_PER_HOUR);
+            move_down(&mut self.hours, &mut self.days, grains.hours_from, BUCKETS_PER_DAY);
+            if self.days.first().is_some_and(|block| ends_before(block, grains.days_from)) {
                 self.days.remove(0);
             }
         }

@@ -21,9 +21,9 @@ pub struct EntryRef<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
     /// Posts money immediately.
-    Post(Leg<'a>),
+    Post(Movement<'a>),
     /// Holds money until the hold is settled or voided.
-    Hold(Leg<'a>),
+    Hold(Movement<'a>),
     /// Posts up to the hold's amount, releases the rest and closes the hold.
     Settle {
         /// The hold's entry id.
@@ -40,7 +40,7 @@ pub enum Action<'a> {
 
 /// Money fields of a posting or hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Leg<'a> {
+pub struct Movement<'a> {
     /// Currency of `amount`.
     pub currency: Currency,
     /// Transaction type as the platform names it, `[a-z][a-z0-9_]{0,31}`.

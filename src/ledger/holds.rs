@@ -4,7 +4,7 @@ use super::HOLDS_PER_USER;
 use super::amount::Direction;
 use super::cursor::{Cursor, Malformed, put};
 use super::id::EntryId;
-use super::names::{KindId, Numbers};
+use super::names::{KindId, KindNumbering};
 
 /// An open hold: the fields of its entry that a settlement needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Holds {
     }
 
     /// Appends the count, then each hold, in the format of [`super::image`].
-    pub(super) fn store(&self, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
+    pub(super) fn store(&self, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
         put(out, self.0.len() as u64);
         for hold in &self.0 {
             out.extend_from_slice(&hold.id.0.to_le_bytes());

@@ -37,11 +37,11 @@ pub use super::cursor::Malformed;
 use super::cursor::{Cursor, put};
 use super::holds::Holds;
 use super::id::UserId;
-use super::names::{Names, Numbers};
+use super::names::{KindNumbering, Names};
 use super::packed::{Packed, Section};
-use super::recent::{self, REMEMBERED_BYTES};
+use super::recent::{self, SEEN_ENTRY_BYTES};
 use super::time::Millis;
-use super::user::{Balance, More, User};
+use super::user::{Balance, RareState, User};
 use smallvec::SmallVec;
 
 /// Bytes of the length prefix of a user.
@@ -53,7 +53,7 @@ pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 impl User {
     /// Appends the image of a user with at least one accepted entry. Allocates nothing but `out`.
     pub fn store(&self, out: &mut Vec<u8>) {
-        self.store_parts(&mut Numbers::Own, out);
+        self.store_parts(&mut KindNumbering::SameSlice, out);
     }
 
     /// Appends the image with the kind numbers of another slice. `own` has the names of the user's
@@ -61,11 +61,11 @@ impl User {
     /// kind numbers and their lengths differ from [`Self::store`]: groups keep their order, because
     /// rows refer to them by number, and holds are sorted by id.
     pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
-        self.store_parts(&mut Numbers::Other { own, other }, out);
+        self.store_parts(&mut KindNumbering::OtherSlice { own, other }, out);
     }
 
     #[inline]
-    fn store_parts(&self, numbers: &mut Numbers<'_>, out: &mut Vec<u8>) {
+    fn store_parts(&self, numbers: &mut KindNumbering<'_>, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH_BYTES]);
         out.extend_from_slice(&self.id.0.to_le_bytes());
@@ -78,10 +78,10 @@ impl User {
             put(out, balance.pending_debits.cast_unsigned());
             put(out, balance.pending_credits.cast_unsigned());
         }
-        let more = self.more.as_deref();
-        counters::store(&self.packed, more.and_then(|m| m.runs.as_ref()), numbers, out);
-        match more {
-            Some(more) => more.holds.store(numbers, out),
+        let rare = self.rare.as_deref();
+        counters::store(&self.packed, rare.and_then(|m| m.runs.as_ref()), numbers, out);
+        match rare {
+            Some(rare) => rare.holds.store(numbers, out),
             None => put(out, 0),
         }
         recent::store(self.packed.get(Section::Ids), self.tables(), self.as_of, out);
@@ -118,13 +118,13 @@ impl User {
         let ids = cursor.rest();
         let (listed, tables) = recent::load(ids, as_of)?;
         check_version(version, &accounts, &holds, ids)?;
-        let has_more = !holds.is_empty() || tables.is_some() || runs.is_some();
-        let more = has_more.then(|| {
-            let mut more = Box::new(More { counted: 0, holds, recent: tables, runs });
-            more.count();
-            more
+        let has_rare = !holds.is_empty() || tables.is_some() || runs.is_some();
+        let rare = has_rare.then(|| {
+            let mut rare = Box::new(RareState { counted: 0, holds, recent: tables, runs });
+            rare.count();
+            rare
         });
-        Ok(Self { id, version, as_of, balances, packed: Packed::new([groups, listed, rows]), more })
+        Ok(Self { id, version, as_of, balances, packed: Packed::new([groups, listed, rows]), rare })
     }
 }
 
@@ -188,7 +188,7 @@ fn check_version(
     let counted = booked.is_some_and(|booked| booked <= version);
     Malformed::unless(counted, "postings and holds are at most the accepted entries")?;
     Malformed::unless(
-        (ids.len() / REMEMBERED_BYTES) as u64 <= version,
+        (ids.len() / SEEN_ENTRY_BYTES) as u64 <= version,
         "remembered ids are at most the accepted entries",
     )
 }
@@ -198,10 +198,10 @@ mod tests {
     use super::*;
     use crate::ledger::amount::Amount;
     use crate::ledger::book::Book;
-    use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
+    use crate::ledger::entry::{Action, EntryRef, Movement, Verdict};
     use crate::ledger::id::EntryId;
     use crate::ledger::time::{BUCKET_MS, HOUR_MS, Window};
-    use crate::ledger::user::Question;
+    use crate::ledger::user::StatsQuery;
 
     const DAY_MS: u64 = 24 * HOUR_MS;
     const START: u64 = 20_000 * DAY_MS;
@@ -350,15 +350,16 @@ mod tests {
             let currency = Currency::parse(format!("CUR{currency}").as_bytes()).unwrap();
             let direction = if direction == 0 { Direction::Credit } else { Direction::Debit };
             let amount = Amount::new(amount.cast_signed() << 8 >> shift).unwrap();
-            let leg = Leg { currency, kind: &self.kinds[kind as usize], direction, amount };
+            let movement =
+                Movement { currency, kind: &self.kinds[kind as usize], direction, amount };
             let hold = EntryId(self.sent[self.sent.last().unwrap().1 as usize].0);
             let action = match what {
-                what if what < self.profile.holds => Action::Hold(leg),
+                what if what < self.profile.holds => Action::Hold(movement),
                 what if what < self.profile.holds * 3 / 2 => {
                     Action::Settle { hold, amount: Amount::new(0).unwrap() }
                 }
                 what if what < self.profile.holds * 2 => Action::Void { hold },
-                _ => Action::Post(leg),
+                _ => Action::Post(movement),
             };
             let entry = EntryRef { id: EntryId(id), user: USER, at: Millis(at), action };
             let verdicts: Vec<_> =
@@ -385,7 +386,7 @@ mod tests {
     /// A book with the one user, loaded from its image.
     fn restored(book: &Book) -> Book {
         let mut other = Book::new(usize::MAX);
-        book.names().iter().for_each(|name| assert!(other.name(name).is_ok()));
+        book.names().iter().for_each(|name| assert!(other.add_kind(name).is_ok()));
         let mut bytes = image(user(book));
         let len = bytes.len();
         bytes.extend_from_slice(b"the next user");
@@ -409,8 +410,8 @@ mod tests {
             for back in [0, HOUR_MS, 23 * HOUR_MS, 3 * DAY_MS, 50 * DAY_MS] {
                 let at = Millis(user.as_of().0.saturating_sub(back));
                 let range = user.range(window, at);
-                let question = Question { window, currency: None, kind: None };
-                user.visit_stats(names, &question, range, |stat| {
+                let query = StatsQuery { window, currency: None, kind: None };
+                user.visit_stats(names, &query, range, |stat| {
                     answers.push(format!("{window:?} {range:?} {stat:?}"));
                 });
             }
@@ -465,7 +466,7 @@ mod tests {
         let (user, used) = User::load(&image, names.len() as u32).unwrap();
         assert_eq!(used, image.len());
         let mut other = Book::new(usize::MAX);
-        names.iter().for_each(|name| assert!(other.name(name).is_ok()));
+        names.iter().for_each(|name| assert!(other.add_kind(name).is_ok()));
         let slot = other.restore(user).unwrap();
         other.index(slot).unwrap();
         other
@@ -518,11 +519,11 @@ mod tests {
             let (book, _) = grown(profile);
             let user = user(&book);
             currencies += usize::from(user.balances.len() == CURRENCIES_PER_USER);
-            many_ids += usize::from(user.heap_bytes() > 4_096 * REMEMBERED_BYTES);
-            if let Some(more) = &user.more {
-                runs += usize::from(more.runs.is_some());
-                tables += usize::from(more.recent.is_some());
-                holds += usize::from(!more.holds.is_empty());
+            many_ids += usize::from(user.heap_bytes() > 4_096 * SEEN_ENTRY_BYTES);
+            if let Some(rare) = &user.rare {
+                runs += usize::from(rare.runs.is_some());
+                tables += usize::from(rare.recent.is_some());
+                holds += usize::from(!rare.holds.is_empty());
             }
         }
         assert!(runs > 1 && tables > 1 && holds > 1 && many_ids > 0 && currencies > 0);
@@ -541,12 +542,12 @@ mod tests {
             let amount = Amount::new(amount.cast_signed()).unwrap();
             let kind = &feed.kinds[kind as usize];
             let hold =
-                user.more.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
+                user.rare.as_ref().and_then(|m| m.holds.iter().next()).map_or(EntryId(5), |h| h.id);
             let action = match what % 4 {
                 0 => Action::Settle { hold, amount: Amount::new(0).unwrap() },
-                1 => Action::Hold(Leg { currency, kind, direction, amount }),
+                1 => Action::Hold(Movement { currency, kind, direction, amount }),
                 2 => Action::Void { hold },
-                _ => Action::Post(Leg { currency, kind, direction, amount }),
+                _ => Action::Post(Movement { currency, kind, direction, amount }),
             };
             let at = Millis(if n % 3 == 0 {
                 at
@@ -625,9 +626,9 @@ mod tests {
         let mut book = Book::new(usize::MAX);
         let coin = |kind, direction, amount| {
             let currency = Currency::parse(b"COIN").unwrap();
-            Leg { currency, kind, direction, amount: Amount::new(amount).unwrap() }
+            Movement { currency, kind, direction, amount: Amount::new(amount).unwrap() }
         };
-        let usd = Leg {
+        let usd = Movement {
             currency: Currency::parse(b"USD").unwrap(),
             ..coin("topup", Direction::Credit, 1_999)
         };

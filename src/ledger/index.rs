@@ -23,15 +23,15 @@ pub type UserSlot = u32;
 const PLACES: usize = 4_096;
 const PLACE_BITS: u32 = PLACES.trailing_zeros();
 /// Users from which on a segment is split: a load factor of four fifths.
-const FULL: usize = PLACES * 4 / 5;
+const SPLIT_USERS: usize = PLACES * 4 / 5;
 /// Users up to which a segment of maximum depth is filled. One place stays free, because every
 /// probe sequence ends at a free place.
-const FILLED: usize = PLACES - 1;
-/// Users per segment when the index is presized: four standard deviations below [`FULL`], so that
-/// a segment is hardly ever split.
-const EXPECTED: usize = FULL - 4 * FULL.isqrt();
+const MAX_USERS: usize = PLACES - 1;
+/// Users per segment when the index is presized: four standard deviations below [`SPLIT_USERS`], so
+/// that a segment is hardly ever split.
+const PRESIZED_USERS: usize = SPLIT_USERS - 4 * SPLIT_USERS.isqrt();
 /// Maximum depth of a segment: directory bits and place bits come from the same 32 bits.
-const MOST_DEPTH: u32 = u32::BITS - PLACE_BITS;
+const MAX_DEPTH: u32 = u32::BITS - PLACE_BITS;
 
 #[derive(Debug)]
 struct Segment {
@@ -69,7 +69,8 @@ impl Index {
     /// An empty index presized for `users` users, which avoids repeated splits while they are
     /// inserted.
     pub fn for_users(users: usize) -> Self {
-        let depth = (0..MOST_DEPTH).find(|depth| users >> depth <= EXPECTED).unwrap_or(MOST_DEPTH);
+        let depth =
+            (0..MAX_DEPTH).find(|depth| users >> depth <= PRESIZED_USERS).unwrap_or(MAX_DEPTH);
         let segments = 1 << depth;
         Self {
             directory: (0..segments).collect(),
@@ -110,7 +111,7 @@ impl Index {
     /// share their leading hash bits, which happens only if they were chosen for it.
     pub fn has_room(&self, user: UserId) -> bool {
         let segment = self.segment(upper(user));
-        segment.depth < MOST_DEPTH || segment.used < FILLED
+        segment.depth < MAX_DEPTH || segment.used < MAX_USERS
     }
 
     /// Inserts a user. Fails if `is` confirms a candidate slot as the user's, or if the user's
@@ -125,12 +126,12 @@ impl Index {
         let segment = loop {
             let number = self.directory[self.entry(hash)] as usize;
             let segment = &self.segments[number];
-            if segment.used < FULL || segment.depth == MOST_DEPTH {
+            if segment.used < SPLIT_USERS || segment.depth == MAX_DEPTH {
                 break &mut self.segments[number];
             }
             self.split(hash);
         };
-        if segment.used >= FILLED {
+        if segment.used >= MAX_USERS {
             return Err(NotAdded::Full);
         }
         let mut at = hash as usize % PLACES;
@@ -194,7 +195,7 @@ pub struct HashOccupancy(Vec<u16>);
 
 impl Default for HashOccupancy {
     fn default() -> Self {
-        Self(vec![0; 1 << MOST_DEPTH])
+        Self(vec![0; 1 << MAX_DEPTH])
     }
 }
 
@@ -203,7 +204,7 @@ impl HashOccupancy {
     /// so far could not hold it.
     pub fn insert(&mut self, user: UserId) -> bool {
         let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
-        let has_room = usize::from(*count) < FILLED;
+        let has_room = usize::from(*count) < MAX_USERS;
         *count += u16::from(has_room);
         has_room
     }
@@ -255,7 +256,7 @@ mod tests {
             assert_eq!(index.find(id(n + users), |slot| id(slot) == id(n + users)), None);
         }
         assert_eq!(index.segments.iter().map(|s| s.used).sum::<usize>(), users as usize);
-        assert!(index.segments.iter().all(|s| s.used <= FULL));
+        assert!(index.segments.iter().all(|s| s.used <= SPLIT_USERS));
         assert_eq!((&presized.directory, presized.depth), (&(0..32).collect(), index.depth));
         assert!((0..users).all(|n| presized.find(id(n), |slot| id(slot) == id(n)) == Some(n)));
     }
@@ -278,7 +279,7 @@ mod tests {
         assert!((0..9).all(|n| id(n).hash() == u64::from(n) | 7 << 40));
         for n in 0..5_000 {
             let has_room = index.has_room(id(n));
-            assert_eq!(has_room, n < FILLED as u32);
+            assert_eq!(has_room, n < MAX_USERS as u32);
             assert_eq!(
                 index.insert(id(n), n, |_| false),
                 if has_room { Ok(()) } else { Err(NotAdded::Full) }
@@ -286,11 +287,11 @@ mod tests {
         }
         for n in 0..5_000 {
             let found = index.find(id(n), |slot| id(slot) == id(n));
-            assert_eq!(found, (n < FILLED as u32).then_some(n));
+            assert_eq!(found, (n < MAX_USERS as u32).then_some(n));
         }
         let mut occupancy = HashOccupancy::default();
         assert!(
-            (0..5_000).all(|n| occupancy.insert(id(n)) == (n < FILLED as u32)),
+            (0..5_000).all(|n| occupancy.insert(id(n)) == (n < MAX_USERS as u32)),
             "occupancy predicts what the index can hold"
         );
         assert!(index.has_room(with_hash(1 << 63)), "users of other segments are not affected");

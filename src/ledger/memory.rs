@@ -1,8 +1,8 @@
 //! Memory policy of the ledger: the prefetch steps of a user look-up, and the growth of small
 //! blocks.
 //!
-//! A look-up is a chain of dependent cache misses: index, user, user's data. [`ahead`] interleaves
-//! the steps of several look-ups, so that their misses overlap.
+//! A look-up is a chain of dependent cache misses: index, user, user's data. [`prefetch_steps`]
+//! interleaves the steps of several look-ups, so that their misses overlap.
 
 use super::index::UserSlot;
 use std::cell::Cell;
@@ -10,20 +10,20 @@ use std::cell::Cell;
 /// Prefetch steps of a user look-up, in order. Each step reads what the step before prefetched and
 /// prefetches what that points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Prefetches the hash-table place in the index.
-    Place,
+pub enum PrefetchStep {
+    /// Prefetches the hash-table cell in the index.
+    Index,
     /// Prefetches the user.
     User,
     /// Prefetches the user's packed sections and the head of its rare state.
     Sections,
     /// Prefetches what the rare state points to, as far as booking an entry needs it.
-    Deep,
+    RareState,
 }
 
-impl Step {
+impl PrefetchStep {
     /// All steps up to the memory where an entry is booked.
-    pub const OF_ENTRY: [Self; 4] = [Self::Place, Self::User, Self::Sections, Self::Deep];
+    pub const FOR_ENTRY: [Self; 4] = [Self::Index, Self::User, Self::Sections, Self::RareState];
 }
 
 /// State of one look-up between its steps: the user's slot, once the index was read.
@@ -31,31 +31,32 @@ impl Step {
 pub struct Lookup(Cell<Option<UserSlot>>);
 
 impl Lookup {
-    /// Stores the result of [`Step::User`].
+    /// Stores the result of [`PrefetchStep::User`].
     pub(super) fn found(&self, slot: Option<UserSlot>) {
         self.0.set(slot);
     }
 
-    /// The user's slot, if [`Step::User`] found it.
+    /// The user's slot, if [`PrefetchStep::User`] found it.
     pub(super) fn slot(&self) -> Option<UserSlot> {
         self.0.get()
     }
 }
 
 /// Prefetch distance between two steps, in items: about as much work as one cache miss takes.
-const DISTANCE: usize = 4;
+const PREFETCH_DISTANCE: usize = 4;
 
 /// The prefetch steps to run before item `at` is processed, so that cache misses overlap with the
-/// work on earlier items. The last step runs [`DISTANCE`] items ahead of processing, each earlier
-/// step [`DISTANCE`] items ahead of the next. At item 0 this includes all steps of the first items.
+/// work on earlier items. The last step runs [`PREFETCH_DISTANCE`] items ahead of processing, each
+/// earlier step [`PREFETCH_DISTANCE`] items ahead of the next. At item 0 this includes all steps of
+/// the first items.
 #[inline]
-pub fn ahead<T, const N: usize>(
+pub fn prefetch_steps<T, const N: usize>(
     items: &[T],
     at: usize,
-    steps: [Step; N],
-) -> impl Iterator<Item = (&T, Step)> {
+    steps: [PrefetchStep; N],
+) -> impl Iterator<Item = (&T, PrefetchStep)> {
     steps.into_iter().enumerate().flat_map(move |(place, step)| {
-        let reach = at + (N - place) * DISTANCE;
+        let reach = at + (N - place) * PREFETCH_DISTANCE;
         let from = if at == 0 { 0 } else { reach };
         items
             .get(from..items.len().min(reach + 1))

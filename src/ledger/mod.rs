@@ -55,6 +55,6 @@ const _: () = assert!(GROUPS_PER_USER <= 1 << u8::BITS, "a group number is one b
 const _: () =
     assert!(CURRENCIES_PER_USER <= 1 << 7, "a currency's index and a direction share one byte");
 const _: () = assert!(
-    DEDUP_WINDOW_MS < time::FINE_MS,
+    DEDUP_WINDOW_MS < time::BUCKETS_KEPT_MS,
     "the bucket of the latest entry that can be accepted late is not merged yet"
 );

@@ -20,20 +20,20 @@ impl KindId {
 
 /// Kind numbering to use when a user is stored.
 #[derive(Debug)]
-pub(super) enum Numbers<'a> {
+pub(super) enum KindNumbering<'a> {
     /// Numbering of the user's own slice.
-    Own,
+    SameSlice,
     /// Numbering of another slice, which assigns numbers to kinds that it does not have yet.
-    Other { own: &'a Names, other: &'a mut Names },
+    OtherSlice { own: &'a Names, other: &'a mut Names },
 }
 
-impl Numbers<'_> {
+impl KindNumbering<'_> {
     /// Translates a kind number of the user's slice.
     #[inline]
     pub(super) fn of(&mut self, kind: KindId) -> KindId {
         match self {
-            Self::Own => kind,
-            Self::Other { own, other } => other.number(own.name(kind)),
+            Self::SameSlice => kind,
+            Self::OtherSlice { own, other } => other.number(own.name(kind)),
         }
     }
 }

@@ -26,17 +26,17 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Maximum number of ids kept as a plain list in the user's packed block.
-const LISTED: usize = 16;
+const MAX_LISTED_IDS: usize = 16;
 /// Maximum number of ids kept in one table. Beyond it there are [`TABLES`] tables, so that growth
 /// moves only a fraction of the ids at a time.
-const ONE_TABLE: usize = 4_096;
-/// Number of tables of a user with more than [`ONE_TABLE`] ids.
+const MAX_IDS_IN_ONE_TABLE: usize = 4_096;
+/// Number of tables of a user with more than [`MAX_IDS_IN_ONE_TABLE`] ids.
 const TABLES: usize = 64;
 /// Largest bin for which [`Tables::store`] uses insertion sort. With evenly spread ids, one per bin
 /// on average, one bin in 10¹⁵ is larger.
 const LARGEST_BIN: u32 = 16;
 /// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
-pub(super) const REMEMBERED_BYTES: usize = 16;
+pub(super) const SEEN_ENTRY_BYTES: usize = 16;
 /// Sweep period of each table, in 15-minute buckets of the user's time.
 const SWEEP_BUCKETS: Bucket = TABLES as Bucket;
 
@@ -47,13 +47,13 @@ const _: () = assert!(
 
 /// Fingerprints and booking time of one accepted entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Remembered {
+pub struct SeenEntry {
     id: u64,
     fields: u32,
     at_low: u32,
 }
 
-impl Remembered {
+impl SeenEntry {
     /// The fingerprints of an entry.
     pub fn of(entry: &EntryRef<'_>) -> Self {
         Self { id: Self::fingerprint(entry.id), fields: fields(entry), at_low: entry.at.0 as u32 }
@@ -63,20 +63,20 @@ impl Remembered {
         xxh3_64(&id.0.to_le_bytes())
     }
 
-    fn to_bytes(self) -> [u8; REMEMBERED_BYTES] {
+    fn to_bytes(self) -> [u8; SEEN_ENTRY_BYTES] {
         (u128::from(self.id) << 64 | u128::from(self.at_low) << 32 | u128::from(self.fields))
             .to_le_bytes()
     }
 
-    fn of_bytes(bytes: [u8; REMEMBERED_BYTES]) -> Self {
+    fn of_bytes(bytes: [u8; SEEN_ENTRY_BYTES]) -> Self {
         let packed = u128::from_le_bytes(bytes);
         Self { id: (packed >> 64) as u64, fields: packed as u32, at_low: (packed >> 32) as u32 }
     }
 
-    fn is_younger_than(&self, horizon: Horizon) -> bool {
-        // Booking time and horizon are less than 2³² ms before the latest entry, so their wrapping
-        // distances back from it compare correctly.
-        horizon.latest_low.wrapping_sub(self.at_low) <= horizon.span
+    fn is_younger_than(&self, start: WindowStart) -> bool {
+        // Booking time and window start are less than 2³² ms before the latest entry, so their
+        // wrapping distances back from it compare correctly.
+        start.latest_low.wrapping_sub(self.at_low) <= start.span
     }
 
     fn at(&self, latest: Millis) -> Millis {
@@ -88,11 +88,16 @@ impl Remembered {
 /// to whom the dedup window belongs.
 fn fields(entry: &EntryRef<'_>) -> u32 {
     let (tag, amount, low, high) = match entry.action {
-        Action::Post(leg) | Action::Hold(leg) => {
+        Action::Post(movement) | Action::Hold(movement) => {
             let held = matches!(entry.action, Action::Hold(_));
-            let tag = u64::from(held) << 1 | leg.direction as u64;
-            let currency = u64::from_le_bytes(*leg.currency.padded());
-            (tag, leg.amount.minor().cast_unsigned(), currency, xxh3_64(leg.kind.as_bytes()))
+            let tag = u64::from(held) << 1 | movement.direction as u64;
+            let currency = u64::from_le_bytes(*movement.currency.padded());
+            (
+                tag,
+                movement.amount.minor().cast_unsigned(),
+                currency,
+                xxh3_64(movement.kind.as_bytes()),
+            )
         }
         Action::Settle { hold, amount } => {
             (4, amount.minor().cast_unsigned(), hold.0 as u64, (hold.0 >> 64) as u64)
@@ -121,12 +126,12 @@ const fn fold(a: u64, b: u64) -> u64 {
 
 /// How far back from the user's latest booking time ids count, in milliseconds.
 #[derive(Clone, Copy)]
-struct Horizon {
+struct WindowStart {
     latest_low: u32,
     span: u32,
 }
 
-impl Horizon {
+impl WindowStart {
     /// Start of the dedup window: `latest` − 24 h.
     fn exact(latest: Millis) -> Self {
         Self { latest_low: latest.0 as u32, span: DEDUP_WINDOW_MS as u32 }
@@ -145,26 +150,26 @@ fn first_bucket(latest: Millis) -> Bucket {
 }
 
 /// Whether the user's time has jumped so far that no earlier id is kept.
-fn jumped(before: Millis, latest: Millis) -> bool {
+fn forgets_all(before: Millis, latest: Millis) -> bool {
     latest.0 - before.0 > DEDUP_WINDOW_MS + BUCKET_MS
 }
 
 /// Result of looking up an entry in the dedup window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Known {
+pub enum DedupResult {
     /// The id is not in the window.
-    No,
+    New,
     /// The id is in the window with equal fields.
-    Same,
+    Duplicate,
     /// The id is in the window with other fields.
-    Other,
+    Conflict,
 }
 
 /// The ids of a user with many of them, as hash tables.
 #[derive(Debug)]
 pub struct Tables {
     /// One table, or [`TABLES`].
-    tables: SmallVec<[HashTable<Remembered>; 1]>,
+    tables: SmallVec<[HashTable<SeenEntry>; 1]>,
     /// Number of accepted entries per bucket, for the limit, which is counted by whole buckets.
     /// Maintained once there are [`TABLES`] tables.
     by_bucket: BTreeMap<Bucket, u32>,
@@ -173,8 +178,8 @@ pub struct Tables {
 }
 
 /// The ids of a plain list, in their on-disk form.
-fn listed(list: &[u8]) -> impl Iterator<Item = Remembered> {
-    list.as_chunks().0.iter().map(|&id| Remembered::of_bytes(id))
+fn listed(list: &[u8]) -> impl Iterator<Item = SeenEntry> {
+    list.as_chunks().0.iter().map(|&id| SeenEntry::of_bytes(id))
 }
 
 /// Looks up an entry in `tables`, or in `list` if the user has no tables. `latest` is the user's
@@ -183,19 +188,19 @@ fn listed(list: &[u8]) -> impl Iterator<Item = Remembered> {
 pub(super) fn look_up(
     list: &[u8],
     tables: Option<&Tables>,
-    entry: Remembered,
+    entry: SeenEntry,
     latest: Millis,
-) -> Known {
-    let horizon = Horizon::exact(latest);
-    let fits = |r: &Remembered| r.id == entry.id && r.is_younger_than(horizon);
+) -> DedupResult {
+    let start = WindowStart::exact(latest);
+    let fits = |r: &SeenEntry| r.id == entry.id && r.is_younger_than(start);
     let found = match tables {
         None => listed(list).find(fits),
         Some(tables) => tables.table(entry.id).find(entry.id, fits).copied(),
     };
     match found {
-        None => Known::No,
-        Some(r) if r == entry => Known::Same,
-        Some(_) => Known::Other,
+        None => DedupResult::New,
+        Some(r) if r == entry => DedupResult::Duplicate,
+        Some(_) => DedupResult::Conflict,
     }
 }
 
@@ -214,7 +219,7 @@ pub(super) fn is_full(tables: Option<&Tables>, latest: Millis) -> bool {
 pub(super) fn remember(
     list: &mut impl Bytes,
     tables: Option<&mut Tables>,
-    entry: Remembered,
+    entry: SeenEntry,
     before: Option<Millis>,
     latest: Millis,
 ) -> Option<Tables> {
@@ -224,7 +229,7 @@ pub(super) fn remember(
     }
     sweep(list, before, latest);
     let len = list.len();
-    if len < LISTED * REMEMBERED_BYTES {
+    if len < MAX_LISTED_IDS * SEEN_ENTRY_BYTES {
         list.replace(len..len, &entry.to_bytes());
         return None;
     }
@@ -236,17 +241,17 @@ pub(super) fn remember(
 
 fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
     let Some(before) = before.filter(|&before| latest > before) else { return };
-    let (horizon, has_jumped) = (Horizon::by_bucket(latest), jumped(before, latest));
+    let (start, has_jumped) = (WindowStart::by_bucket(latest), forgets_all(before, latest));
     let (ids, _) = list.as_chunks_mut();
     let mut kept = 0;
     for at in 0..ids.len() {
-        if !has_jumped && Remembered::of_bytes(ids[at]).is_younger_than(horizon) {
+        if !has_jumped && SeenEntry::of_bytes(ids[at]).is_younger_than(start) {
             ids[kept] = ids[at];
             kept += 1;
         }
     }
     if kept < ids.len() {
-        list.replace(kept * REMEMBERED_BYTES..list.len(), &[]);
+        list.replace(kept * SEEN_ENTRY_BYTES..list.len(), &[]);
     }
 }
 
@@ -271,16 +276,16 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
         "a user has no more remembered ids than the limit",
     )?;
     let mut tables = match ids.len() {
-        0..=LISTED => None,
-        count => Some(Tables::new(if count > ONE_TABLE { TABLES } else { 1 })),
+        0..=MAX_LISTED_IDS => None,
+        count => Some(Tables::new(if count > MAX_IDS_IN_ONE_TABLE { TABLES } else { 1 })),
     };
-    let (kept, exact) = (Horizon::by_bucket(latest), Horizon::exact(latest));
+    let (kept, exact) = (WindowStart::by_bucket(latest), WindowStart::exact(latest));
     let (mut before, mut last) = (None, None);
     for &id in ids {
         let packed = Some(u128::from_le_bytes(id));
         Malformed::unless(before < packed, "remembered ids are sorted")?;
         before = packed;
-        let r = Remembered::of_bytes(id);
+        let r = SeenEntry::of_bytes(id);
         Malformed::unless(r.is_younger_than(kept), "remembered ids lie within the dedup window")?;
         if r.is_younger_than(exact) {
             Malformed::unless(
@@ -305,7 +310,7 @@ impl Tables {
     /// Loads the table cells of an id into the cache, by a look-up whose result is discarded.
     #[inline]
     pub fn prefetch(&self, id: EntryId) {
-        let id = Remembered::fingerprint(id);
+        let id = SeenEntry::fingerprint(id);
         std::hint::black_box(self.table(id).find(id, |_| true));
     }
 
@@ -313,12 +318,12 @@ impl Tables {
         (id >> 32) as usize % self.tables.len()
     }
 
-    fn table(&self, id: u64) -> &HashTable<Remembered> {
+    fn table(&self, id: u64) -> &HashTable<SeenEntry> {
         &self.tables[self.place(id)]
     }
 
-    fn remember(&mut self, entry: Remembered, before: Millis, latest: Millis) {
-        if jumped(before, latest) {
+    fn remember(&mut self, entry: SeenEntry, before: Millis, latest: Millis) {
+        if forgets_all(before, latest) {
             self.tables.iter_mut().for_each(HashTable::clear);
             self.by_bucket.clear();
             self.counted = 0;
@@ -334,15 +339,15 @@ impl Tables {
     }
 
     fn sweep(&mut self, place: usize, latest: Millis) {
-        let horizon = Horizon::by_bucket(latest);
-        self.tables[place].retain(|r| r.is_younger_than(horizon));
+        let start = WindowStart::by_bucket(latest);
+        self.tables[place].retain(|r| r.is_younger_than(start));
         let first = first_bucket(latest);
         while self.by_bucket.first_key_value().is_some_and(|(&bucket, _)| bucket < first) {
             self.counted -= self.by_bucket.pop_first().map_or(0, |(_, count)| count as usize);
         }
     }
 
-    fn insert(&mut self, entry: Remembered, latest: Millis) {
+    fn insert(&mut self, entry: SeenEntry, latest: Millis) {
         let place = self.place(entry.id);
         if self.tables[place].len() == self.tables[place].capacity() {
             self.sweep(place, latest);
@@ -351,7 +356,7 @@ impl Tables {
         if self.tables.len() == TABLES {
             *self.by_bucket.entry(entry.at(latest).bucket()).or_default() += 1;
             self.counted += 1;
-        } else if self.tables[0].len() > ONE_TABLE {
+        } else if self.tables[0].len() > MAX_IDS_IN_ONE_TABLE {
             self.spread(latest);
         }
     }
@@ -360,7 +365,7 @@ impl Tables {
         let one =
             std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
         for entry in
-            one.into_iter().flatten().filter(|r| r.is_younger_than(Horizon::by_bucket(latest)))
+            one.into_iter().flatten().filter(|r| r.is_younger_than(WindowStart::by_bucket(latest)))
         {
             self.insert(entry, latest);
         }
@@ -372,13 +377,13 @@ impl Tables {
     /// place. The counts are temporarily stored behind the ids in `out`. Ids that were chosen to
     /// crowd into few bins are sorted by comparison instead.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
-        let horizon = Horizon::by_bucket(latest);
-        let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(horizon));
+        let start = WindowStart::by_bucket(latest);
+        let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(start));
         let most: usize = self.tables.iter().map(HashTable::len).sum();
-        let bin = |r: &Remembered| ((u128::from(r.id) * most as u128) >> 64) as usize;
+        let bin = |r: &SeenEntry| ((u128::from(r.id) * most as u128) >> 64) as usize;
         let start = out.len();
-        out.resize(start + most * (REMEMBERED_BYTES + size_of::<u32>()), 0);
-        let (ids, counts) = out[start..].split_at_mut(most * REMEMBERED_BYTES);
+        out.resize(start + most * (SEEN_ENTRY_BYTES + size_of::<u32>()), 0);
+        let (ids, counts) = out[start..].split_at_mut(most * SEEN_ENTRY_BYTES);
         let (ids, counts) = (ids.as_chunks_mut().0, counts.as_chunks_mut().0);
         kept().for_each(|r| {
             count(&mut counts[bin(r)]);
@@ -397,7 +402,7 @@ impl Tables {
         } else {
             sort_nearly_sorted(&mut ids[..total]);
         }
-        out.truncate(start + total * REMEMBERED_BYTES);
+        out.truncate(start + total * SEEN_ENTRY_BYTES);
     }
 
     /// Bytes on the heap.
@@ -406,8 +411,8 @@ impl Tables {
         const COUNTS_BYTES: usize = 2_048;
         let entries: usize = self.tables.iter().map(HashTable::capacity).sum();
         COUNTS_BYTES
-            + self.tables.len() * size_of::<HashTable<Remembered>>()
-            + entries * (size_of::<Remembered>() + 1) * 8 / 7
+            + self.tables.len() * size_of::<HashTable<SeenEntry>>()
+            + entries * (size_of::<SeenEntry>() + 1) * 8 / 7
     }
 }
 
@@ -419,7 +424,7 @@ fn count(number: &mut [u8; size_of::<u32>()]) -> u32 {
 }
 
 /// Insertion sort, for ids that are almost sorted: its time grows with the number of inversions.
-fn sort_nearly_sorted(ids: &mut [[u8; REMEMBERED_BYTES]]) {
+fn sort_nearly_sorted(ids: &mut [[u8; SEEN_ENTRY_BYTES]]) {
     for last in 1..ids.len() {
         let mut place = last;
         while place > 0 && u128::from_le_bytes(ids[place - 1]) > u128::from_le_bytes(ids[place]) {
@@ -433,15 +438,20 @@ fn sort_nearly_sorted(ids: &mut [[u8; REMEMBERED_BYTES]]) {
 mod tests {
     use super::*;
     use crate::ledger::amount::{Amount, Currency, Direction};
-    use crate::ledger::entry::Leg;
+    use crate::ledger::entry::Movement;
     use crate::ledger::id::UserId;
 
     fn entry(action: Action<'static>, at: u64) -> EntryRef<'static> {
         EntryRef { id: EntryId(7), user: UserId(1), at: Millis(at), action }
     }
 
-    fn leg(currency: &str, kind: &'static str, direction: Direction, amount: i64) -> Leg<'static> {
-        Leg {
+    fn movement(
+        currency: &str,
+        kind: &'static str,
+        direction: Direction,
+        amount: i64,
+    ) -> Movement<'static> {
+        Movement {
             currency: Currency::parse(currency.as_bytes()).unwrap(),
             kind,
             direction,
@@ -454,13 +464,13 @@ mod tests {
         let (credit, debit) = (Direction::Credit, Direction::Debit);
         let (settle, amount) = (EntryId(1 << 70 | 5), Amount::new(0).unwrap());
         vec![
-            entry(Action::Post(leg("COIN", "gift", credit, 5)), 1_000),
-            entry(Action::Post(leg("COIN", "gift", credit, 5)), 1_001),
-            entry(Action::Post(leg("COIN", "gift", credit, 6)), 1_000),
-            entry(Action::Post(leg("COIN", "gift", debit, 5)), 1_000),
-            entry(Action::Post(leg("COIN", "gifts", credit, 5)), 1_000),
-            entry(Action::Post(leg("COINS", "gift", credit, 5)), 1_000),
-            entry(Action::Hold(leg("COIN", "gift", credit, 5)), 1_000),
+            entry(Action::Post(movement("COIN", "gift", credit, 5)), 1_000),
+            entry(Action::Post(movement("COIN", "gift", credit, 5)), 1_001),
+            entry(Action::Post(movement("COIN", "gift", credit, 6)), 1_000),
+            entry(Action::Post(movement("COIN", "gift", debit, 5)), 1_000),
+            entry(Action::Post(movement("COIN", "gifts", credit, 5)), 1_000),
+            entry(Action::Post(movement("COINS", "gift", credit, 5)), 1_000),
+            entry(Action::Hold(movement("COIN", "gift", credit, 5)), 1_000),
             entry(Action::Settle { hold: settle, amount }, 1_000),
             entry(Action::Settle { hold: EntryId(settle.0 + 1), amount }, 1_000),
             entry(Action::Void { hold: settle }, 1_000),
@@ -476,9 +486,9 @@ mod tests {
     }
 
     /// `count` different entries of the last two days, with ids distributed by `spread`.
-    fn remembered(count: usize, latest: Millis, spread: fn(u64) -> u64) -> Vec<Remembered> {
+    fn remembered(count: usize, latest: Millis, spread: fn(u64) -> u64) -> Vec<SeenEntry> {
         let drawn = |n: usize, part| xxh3_64(&[n as u64, part].map(u64::to_le_bytes).concat());
-        let one = |n| Remembered {
+        let one = |n| SeenEntry {
             id: spread(drawn(n, 0)),
             fields: drawn(n, 1) as u32,
             at_low: (latest.0 - drawn(n, 2) % (2 * DEDUP_WINDOW_MS)) as u32,
@@ -500,11 +510,20 @@ mod tests {
         for spread in
             [evenly, in_the_first_bin, in_the_last_bin, some_in_one_bin, in_clusters, of_few_values]
         {
-            for count in [0, 1, 2, LISTED + 1, 100, ONE_TABLE, ONE_TABLE + 1, 30_000] {
+            for count in [
+                0,
+                1,
+                2,
+                MAX_LISTED_IDS + 1,
+                100,
+                MAX_IDS_IN_ONE_TABLE,
+                MAX_IDS_IN_ONE_TABLE + 1,
+                30_000,
+            ] {
                 let ids = remembered(count, latest, spread);
-                let mut tables = Tables::new(if count > ONE_TABLE { TABLES } else { 1 });
+                let mut tables = Tables::new(if count > MAX_IDS_IN_ONE_TABLE { TABLES } else { 1 });
                 ids.iter().for_each(|&r| tables.insert(r, latest));
-                let kept = ids.iter().filter(|r| r.is_younger_than(Horizon::by_bucket(latest)));
+                let kept = ids.iter().filter(|r| r.is_younger_than(WindowStart::by_bucket(latest)));
                 let mut sorted: Vec<_> = kept.map(|r| u128::from_le_bytes(r.to_bytes())).collect();
                 sorted.sort_unstable();
                 let mut out = b"before".to_vec();
@@ -520,7 +539,7 @@ mod tests {
 
     #[test]
     fn fingerprints_are_pinned() {
-        let kept: Vec<_> = different().iter().map(|e| Remembered::of(e).fields).collect();
+        let kept: Vec<_> = different().iter().map(|e| SeenEntry::of(e).fields).collect();
         assert_eq!((xxh3_64(&7u128.to_le_bytes()), &kept[..]), PINNED);
     }
 

@@ -11,14 +11,14 @@ pub const LAST_MS: u64 = 253_402_300_799_999;
 pub const BUCKET_MS: u64 = 15 * MINUTE_MS;
 /// Age from which on 15-minute buckets are merged to hours. Ages are relative to the user's latest
 /// booking time.
-pub const FINE_MS: u64 = 26 * HOUR_MS;
+pub const BUCKETS_KEPT_MS: u64 = 26 * HOUR_MS;
 
 const MINUTE_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * HOUR_MS;
 /// Age from which on hours are merged to days.
-const MIDDLE_MS: u64 = 8 * DAY_MS;
+const HOURS_KEPT_MS: u64 = 8 * DAY_MS;
 /// Age from which on days are dropped.
-const KEPT_MS: u64 = 400 * DAY_MS;
+const DAYS_KEPT_MS: u64 = 400 * DAY_MS;
 
 /// Milliseconds since the Unix epoch, UTC: 0 … [`LAST_MS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -72,7 +72,7 @@ impl Window {
             _ => return None,
         };
         let ms = count * unit_ms;
-        (ms % BUCKET_MS == 0 && (BUCKET_MS..=KEPT_MS).contains(&ms)).then_some(Self::Last(ms))
+        (ms % BUCKET_MS == 0 && (BUCKET_MS..=DAYS_KEPT_MS).contains(&ms)).then_some(Self::Last(ms))
     }
 }
 
@@ -86,32 +86,32 @@ pub struct Range {
 }
 
 /// Times at which the grain changes, relative to a user's latest entry: 15-minute buckets from
-/// `fine` on, hours from `middle` on, days from `kept` on, nothing before.
+/// `buckets_from` on, hours from `hours_from` on, days from `days_from` on, nothing before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Grains {
+pub struct GrainEdges {
     /// Start of the 15-minute buckets, in milliseconds; a full hour.
-    pub fine: u64,
+    pub buckets_from: u64,
     /// Start of the hours, in milliseconds; a full day.
-    pub middle: u64,
+    pub hours_from: u64,
     /// Start of the days, in milliseconds; a full day. Nothing before it is kept.
-    pub kept: u64,
+    pub days_from: u64,
 }
 
-impl Grains {
+impl GrainEdges {
     /// Grain edges of a user whose latest booking time is `latest`.
-    pub const fn behind(latest: Millis) -> Self {
+    pub const fn of(latest: Millis) -> Self {
         Self {
-            fine: floor(latest.0.saturating_sub(FINE_MS), HOUR_MS),
-            middle: floor(latest.0.saturating_sub(MIDDLE_MS), DAY_MS),
-            kept: floor(latest.0.saturating_sub(KEPT_MS), DAY_MS),
+            buckets_from: floor(latest.0.saturating_sub(BUCKETS_KEPT_MS), HOUR_MS),
+            hours_from: floor(latest.0.saturating_sub(HOURS_KEPT_MS), DAY_MS),
+            days_from: floor(latest.0.saturating_sub(DAYS_KEPT_MS), DAY_MS),
         }
     }
 
     /// Length of the grain at time `t`, in milliseconds.
     pub const fn at(&self, t: u64) -> u64 {
-        if t >= self.fine {
+        if t >= self.buckets_from {
             BUCKET_MS
-        } else if t >= self.middle {
+        } else if t >= self.hours_from {
             HOUR_MS
         } else {
             DAY_MS
@@ -122,11 +122,11 @@ impl Grains {
     /// widened to the grain, and limited to what is kept.
     ///
     /// ```
-    /// use purser::ledger::time::{BUCKET_MS, Grains, Millis, Window};
+    /// use purser::ledger::time::{BUCKET_MS, GrainEdges, Millis, Window};
     ///
     /// let latest = Millis(1_763_900_000_000);
     /// let Some(Window::Last(length)) = Window::parse(b"24h") else { panic!("it has a length") };
-    /// let range = Grains::behind(latest).range(length, latest);
+    /// let range = GrainEdges::of(latest).range(length, latest);
     /// // The window ends with the bucket of the latest entry, and both edges are those of buckets.
     /// assert_eq!(range.to_ms, (u64::from(latest.bucket()) + 1) * BUCKET_MS);
     /// assert_eq!(range.to_ms - range.from_ms, length);
@@ -135,8 +135,8 @@ impl Grains {
         let to = bucket_end(at);
         let from = to.saturating_sub(window_ms);
         Range {
-            from_ms: floor(from, self.at(from)).max(self.kept),
-            to_ms: floor(to + self.at(to) - 1, self.at(to)).max(self.kept),
+            from_ms: floor(from, self.at(from)).max(self.days_from),
+            to_ms: floor(to + self.at(to) - 1, self.at(to)).max(self.days_from),
         }
     }
 }
@@ -166,8 +166,8 @@ mod tests {
         check("15m", Some(BUCKET_MS));
         check("24h", Some(DAY_MS));
         check("1d", Some(DAY_MS));
-        check("400d", Some(KEPT_MS));
-        check("576000m", Some(KEPT_MS));
+        check("400d", Some(DAYS_KEPT_MS));
+        check("576000m", Some(DAYS_KEPT_MS));
         for bad in [
             "", "m", "0m", "10m", "16m", "401d", "9601h", "015m", "1.5h", "24H", "24", "-1d", "1w",
             "9999999m",
@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn a_window_in_the_fine_grain_has_bucket_edges() {
         // `from_ms` and `to_ms` lie in the fine grain, so both are bucket edges.
-        let grains = Grains::behind(Millis(1_763_898_000_000));
+        let grains = GrainEdges::of(Millis(1_763_898_000_000));
         let range = grains.range(DAY_MS, Millis(1_763_898_299_999));
         assert_eq!(range, Range { from_ms: 1_763_811_900_000, to_ms: 1_763_898_300_000 });
     }
@@ -188,10 +188,10 @@ mod tests {
     #[test]
     fn edges_widen_to_the_grain_within_what_is_kept() {
         let latest = Millis(1_000 * DAY_MS + 13 * HOUR_MS + 7);
-        let grains = Grains::behind(latest);
-        assert_eq!(grains.fine, 999 * DAY_MS + 11 * HOUR_MS);
-        assert_eq!(grains.middle, 992 * DAY_MS);
-        assert_eq!(grains.kept, 600 * DAY_MS);
+        let grains = GrainEdges::of(latest);
+        assert_eq!(grains.buckets_from, 999 * DAY_MS + 11 * HOUR_MS);
+        assert_eq!(grains.hours_from, 992 * DAY_MS);
+        assert_eq!(grains.days_from, 600 * DAY_MS);
         let range = |window, at| {
             let r = grains.range(window, Millis(at));
             (r.from_ms, r.to_ms)
@@ -206,9 +206,12 @@ mod tests {
         // After the latest entry.
         assert_eq!(range(BUCKET_MS, 2_000 * DAY_MS), (2_000 * DAY_MS, 2_000 * DAY_MS + BUCKET_MS));
         // Close to the epoch: edges stay at or above 0.
-        assert_eq!(Grains::behind(Millis(5)), Grains { fine: 0, middle: 0, kept: 0 });
         assert_eq!(
-            Grains::behind(Millis(5)).range(KEPT_MS, Millis(5)),
+            GrainEdges::of(Millis(5)),
+            GrainEdges { buckets_from: 0, hours_from: 0, days_from: 0 }
+        );
+        assert_eq!(
+            GrainEdges::of(Millis(5)).range(DAYS_KEPT_MS, Millis(5)),
             Range { from_ms: 0, to_ms: BUCKET_MS }
         );
     }

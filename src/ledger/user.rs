@@ -6,15 +6,15 @@
 
 use super::amount::{Amount, Currency, Direction};
 use super::counters::{self, GroupKey, Groups, Posting, Runs};
-use super::entry::{Action, EntryRef, Leg, Rejection, Verdict};
+use super::entry::{Action, EntryRef, Movement, Rejection, Verdict};
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
-use super::memory::Step;
+use super::memory::PrefetchStep;
 use super::names::Names;
 use super::packed::{Packed, Section};
-use super::recent::{self, Known, Remembered, Tables};
+use super::recent::{self, DedupResult, SeenEntry, Tables};
 use super::rows::Tally;
-use super::time::{Grains, Millis, Range, Window, lifetime};
+use super::time::{GrainEdges, Millis, Range, Window, lifetime};
 use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
 use crate::prefetch;
 use smallvec::SmallVec;
@@ -79,14 +79,14 @@ pub struct User {
     /// In order of first use of the currencies; a currency's index never changes.
     pub(super) balances: SmallVec<[Balance; 2]>,
     pub(super) packed: Packed,
-    pub(super) more: Option<Box<More>>,
+    pub(super) rare: Option<Box<RareState>>,
 }
 
 const _: () = assert!(size_of::<User>() == 128, "a user is two cache lines");
 
 /// Rare state of a user.
 #[derive(Debug, Default)]
-pub(super) struct More {
+pub(super) struct RareState {
     /// Bytes of this struct and of its heap data, as of the last count.
     pub(super) counted: usize,
     pub(super) holds: Holds,
@@ -101,7 +101,7 @@ pub struct Effect<'a> {
     balance: Balance,
     group: GroupChange<'a>,
     hold: HoldChange<'a>,
-    remembered: Remembered,
+    remembered: SeenEntry,
     at: Millis,
 }
 
@@ -135,7 +135,7 @@ impl User {
             as_of: Millis(0),
             balances: SmallVec::new(),
             packed: Packed::default(),
-            more: None,
+            rare: None,
         }
     }
 
@@ -191,17 +191,19 @@ impl User {
         if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_WINDOW_MS) {
             return Err(Rejection::TooOld.into());
         }
-        let remembered = Remembered::of(entry);
+        let remembered = SeenEntry::of(entry);
         match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, self.as_of)
         {
-            Known::Same => return Err(Verdict::Duplicate),
-            Known::Other => return Err(Rejection::IdConflict.into()),
-            Known::No if self.hold(entry.id).is_some() => return Err(Rejection::IdConflict.into()),
-            Known::No => {}
+            DedupResult::Duplicate => return Err(Verdict::Duplicate),
+            DedupResult::Conflict => return Err(Rejection::IdConflict.into()),
+            DedupResult::New if self.hold(entry.id).is_some() => {
+                return Err(Rejection::IdConflict.into());
+            }
+            DedupResult::New => {}
         }
         match entry.action {
-            Action::Post(leg) => self.judge_post(names, entry, leg, remembered),
-            Action::Hold(leg) => self.judge_hold(entry, leg, remembered),
+            Action::Post(movement) => self.judge_post(names, entry, movement, remembered),
+            Action::Hold(movement) => self.judge_hold(entry, movement, remembered),
             Action::Settle { hold, amount } => {
                 self.judge_settle(entry, hold, Some(amount), remembered)
             }
@@ -215,14 +217,14 @@ impl User {
         &self,
         names: &Names,
         entry: &EntryRef<'a>,
-        leg: Leg<'a>,
-        remembered: Remembered,
+        movement: Movement<'a>,
+        remembered: SeenEntry,
     ) -> Result<Effect<'a>, Rejection> {
-        let (place, balance) = self.place(leg.currency)?;
-        let amount = leg.amount.minor();
-        let group = match names.find(leg.kind) {
+        let (place, balance) = self.place(movement.currency)?;
+        let amount = movement.amount.minor();
+        let group = match names.find(movement.kind) {
             Some(kind) => {
-                let key = GroupKey { currency: place as u8, kind, direction: leg.direction };
+                let key = GroupKey { currency: place as u8, kind, direction: movement.direction };
                 self.judge_group(key, entry.at, amount)?
             }
             None => {
@@ -230,12 +232,17 @@ impl User {
                 if groups >= GROUPS_PER_USER {
                     return Err(Rejection::TooManyGroups);
                 }
-                Ok(GroupChange::New { kind: leg.kind, direction: leg.direction, groups, amount })
+                Ok(GroupChange::New {
+                    kind: movement.kind,
+                    direction: movement.direction,
+                    groups,
+                    amount,
+                })
             }
         };
         self.check_recent(entry.at)?;
         let balance = balance
-            .post(leg.direction, amount)
+            .post(movement.direction, amount)
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
         Ok(Effect {
@@ -251,21 +258,25 @@ impl User {
     fn judge_hold<'a>(
         &self,
         entry: &EntryRef<'a>,
-        leg: Leg<'a>,
-        remembered: Remembered,
+        movement: Movement<'a>,
+        remembered: SeenEntry,
     ) -> Result<Effect<'a>, Rejection> {
-        let (place, balance) = self.place(leg.currency)?;
-        if self.more.as_ref().is_some_and(|m| m.holds.len() >= HOLDS_PER_USER) {
+        let (place, balance) = self.place(movement.currency)?;
+        if self.rare.as_ref().is_some_and(|m| m.holds.len() >= HOLDS_PER_USER) {
             return Err(Rejection::TooManyHolds);
         }
         self.check_recent(entry.at)?;
-        let amount = leg.amount.minor();
+        let amount = movement.amount.minor();
         let balance = balance
-            .hold(leg.direction, amount)
+            .hold(movement.direction, amount)
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
-        let hold =
-            HoldChange::Open { id: entry.id, kind: leg.kind, direction: leg.direction, amount };
+        let hold = HoldChange::Open {
+            id: entry.id,
+            kind: movement.kind,
+            direction: movement.direction,
+            amount,
+        };
         Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
     }
 
@@ -275,7 +286,7 @@ impl User {
         entry: &EntryRef<'a>,
         id: EntryId,
         amount: Option<Amount>,
-        remembered: Remembered,
+        remembered: SeenEntry,
     ) -> Result<Effect<'a>, Rejection> {
         let hold = self.hold(id).ok_or(Rejection::PendingNotFound)?;
         let amount = amount.map(Amount::minor);
@@ -344,11 +355,11 @@ impl User {
     }
 
     fn hold(&self, id: EntryId) -> Option<&Hold> {
-        self.more.as_ref().and_then(|m| m.holds.get(id))
+        self.rare.as_ref().and_then(|m| m.holds.get(id))
     }
 
     pub(super) fn tables(&self) -> Option<&Tables> {
-        self.more.as_ref().and_then(|m| m.recent.as_ref())
+        self.rare.as_ref().and_then(|m| m.recent.as_ref())
     }
 
     /// Books a judged entry. Cannot fail. No other entry of the user may have been booked since
@@ -374,32 +385,32 @@ impl User {
             }
         };
         if let Some(posting) = posting {
-            let runs = self.more.as_mut().and_then(|m| m.runs.as_mut());
+            let runs = self.rare.as_mut().and_then(|m| m.runs.as_mut());
             if let Some(runs) = counters::post(&mut self.packed, &posting, self.as_of, runs) {
-                self.more.get_or_insert_default().runs = Some(runs);
+                self.rare.get_or_insert_default().runs = Some(runs);
             }
         }
-        let tables = self.more.as_mut().and_then(|m| m.recent.as_mut());
+        let tables = self.rare.as_mut().and_then(|m| m.recent.as_mut());
         let mut ids = self.packed.section(Section::Ids);
         if let Some(tables) =
             recent::remember(&mut ids, tables, effect.remembered, before, self.as_of)
         {
             self.packed.shrink();
-            self.more.get_or_insert_default().recent = Some(tables);
+            self.rare.get_or_insert_default().recent = Some(tables);
         }
         match effect.hold {
             HoldChange::None => {}
             HoldChange::Open { id, kind, direction, amount } => {
                 let kind = names.number(kind);
                 let hold = Hold { id, amount, kind, currency: place, direction };
-                self.more.get_or_insert_default().holds.open(hold);
+                self.rare.get_or_insert_default().holds.open(hold);
             }
-            HoldChange::Close(id) => self.more.get_or_insert_default().holds.close(id),
+            HoldChange::Close(id) => self.rare.get_or_insert_default().holds.close(id),
         }
-        if let Some(more) = &mut self.more
-            && (more.counted == 0 || self.version.is_multiple_of(ENTRIES_PER_COUNT))
+        if let Some(rare) = &mut self.rare
+            && (rare.counted == 0 || self.version.is_multiple_of(ENTRIES_PER_COUNT))
         {
-            more.count();
+            rare.count();
         }
     }
 
@@ -407,7 +418,7 @@ impl User {
     pub fn range(&self, window: Window, at: Millis) -> Range {
         match window {
             Window::Lifetime => lifetime(self.as_of),
-            Window::Last(ms) => Grains::behind(self.as_of).range(ms, at),
+            Window::Last(ms) => GrainEdges::of(self.as_of).range(ms, at),
         }
     }
 
@@ -416,16 +427,16 @@ impl User {
     pub fn visit_stats(
         &self,
         names: &Names,
-        question: &Question<'_>,
+        query: &StatsQuery<'_>,
         range: Range,
         visit: impl FnMut(Stat<'_>),
     ) {
         /// Most users have few groups; the larger array takes eight kilobytes more of stack.
         const FEW: usize = 16;
         if Groups::of(&self.packed).len() <= FEW {
-            self.visit_stats_in(&mut [Stat::NONE; FEW], names, question, range, visit);
+            self.visit_stats_in(&mut [Stat::NONE; FEW], names, query, range, visit);
         } else {
-            self.visit_stats_in(&mut [Stat::NONE; GROUPS_PER_USER], names, question, range, visit);
+            self.visit_stats_in(&mut [Stat::NONE; GROUPS_PER_USER], names, query, range, visit);
         }
     }
 
@@ -433,7 +444,7 @@ impl User {
         &'a self,
         stats: &mut [Stat<'a>],
         names: &'a Names,
-        question: &Question<'_>,
+        query: &StatsQuery<'_>,
         range: Range,
         visit: impl FnMut(Stat<'_>),
     ) {
@@ -442,14 +453,14 @@ impl User {
             stat.currency = self.balances[usize::from(group.key.currency)].currency;
             stat.kind = names.name(group.key.kind);
             stat.direction = group.key.direction;
-            if question.window == Window::Lifetime {
+            if query.window == Window::Lifetime {
                 stat.tally = group.lifetime;
             }
             groups += 1;
         }
         let stats = &mut stats[..groups];
-        if question.window != Window::Lifetime {
-            let runs = self.more.as_ref().and_then(|m| m.runs.as_ref());
+        if query.window != Window::Lifetime {
+            let runs = self.rare.as_ref().and_then(|m| m.runs.as_ref());
             counters::visit(&self.packed, runs, range, |row| {
                 stats[usize::from(row.group)].tally.add(row.tally);
             });
@@ -457,7 +468,7 @@ impl User {
         stats.sort_unstable_by(|a, b| {
             (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction))
         });
-        stats.iter().filter(|s| s.tally.count > 0 && question.fits(s)).copied().for_each(visit);
+        stats.iter().filter(|s| s.tally.count > 0 && query.matches(s)).copied().for_each(visit);
     }
 
     /// Bytes on the heap owned by this user. Those of rare state are as of the last count, which is
@@ -468,27 +479,27 @@ impl User {
         } else {
             0
         };
-        let more = self.more.as_ref().map_or(0, |m| m.counted);
-        spilled + self.packed.heap_bytes() + more
+        let rare = self.rare.as_ref().map_or(0, |m| m.counted);
+        spilled + self.packed.heap_bytes() + rare
     }
 
     /// Runs a prefetch step: requests the memory that the next step reads, up to the tables where
     /// `entry` is booked.
     #[inline]
-    pub(super) fn prefetch(&self, entry: Option<EntryId>, step: Step) {
+    pub(super) fn prefetch(&self, entry: Option<EntryId>, step: PrefetchStep) {
         match step {
-            Step::Place => {}
-            Step::User => prefetch::head(self),
-            Step::Sections => {
+            PrefetchStep::Index => {}
+            PrefetchStep::User => prefetch::head(self),
+            PrefetchStep::Sections => {
                 self.packed.prefetch();
-                self.more.as_deref().into_iter().for_each(prefetch::head);
+                self.rare.as_deref().into_iter().for_each(prefetch::head);
             }
-            Step::Deep => {
-                let Some(more) = &self.more else { return };
-                if let (Some(tables), Some(entry)) = (&more.recent, entry) {
+            PrefetchStep::RareState => {
+                let Some(rare) = &self.rare else { return };
+                if let (Some(tables), Some(entry)) = (&rare.recent, entry) {
                     tables.prefetch(entry);
                 }
-                if let Some(runs) = &more.runs {
+                if let Some(runs) = &rare.runs {
                     runs.prefetch();
                 }
             }
@@ -496,7 +507,7 @@ impl User {
     }
 }
 
-impl More {
+impl RareState {
     pub(super) fn count(&mut self) {
         self.counted = size_of::<Self>()
             + self.holds.heap_bytes()
@@ -507,7 +518,7 @@ impl More {
 
 /// A statistics query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question<'a> {
+pub struct StatsQuery<'a> {
     /// Time window.
     pub window: Window,
     /// Filter by currency; `None` matches all.
@@ -516,8 +527,8 @@ pub struct Question<'a> {
     pub kind: Option<&'a str>,
 }
 
-impl Question<'_> {
-    fn fits(&self, stat: &Stat<'_>) -> bool {
+impl StatsQuery<'_> {
+    fn matches(&self, stat: &Stat<'_>) -> bool {
         self.currency.is_none_or(|c| c == stat.currency) && self.kind.is_none_or(|k| k == stat.kind)
     }
 }

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Position {
     /// Index of the slice on its core.
-    pub place: usize,
+    pub local_slice: usize,
     /// Log position; zero means that there is nothing to wait for.
     pub lsn: Lsn,
 }
@@ -40,7 +40,7 @@ impl Answers {
         if position.lsn == Lsn::default() {
             return;
         }
-        let last = self.marks.back().filter(|(_, last)| last.place == position.place);
+        let last = self.marks.back().filter(|(_, last)| last.local_slice == position.local_slice);
         if last.is_none_or(|(_, last)| last.lsn < position.lsn) {
             self.marks.push_back((start, position));
         }
@@ -101,7 +101,7 @@ impl Answers {
         while self
             .marks
             .front()
-            .is_some_and(|(_, position)| position.lsn <= durable(position.place))
+            .is_some_and(|(_, position)| position.lsn <= durable(position.local_slice))
         {
             self.marks.pop_front();
         }
@@ -132,7 +132,7 @@ impl Answers {
         self.gaps.iter_mut().for_each(|(start, _)| *start -= count);
     }
 
-    /// Drops all marks: used by a planted fault.
+    /// Drops all marks: used by a planted bug.
     pub(super) fn forget_marks(&mut self) {
         self.marks.clear();
     }
@@ -142,15 +142,15 @@ impl Answers {
 mod tests {
     use super::*;
 
-    fn write(answers: &mut Answers, answer: &str, place: usize, lsn: u64) {
+    fn write(answers: &mut Answers, answer: &str, local_slice: usize, lsn: u64) {
         let start = answers.bytes.len();
         answers.bytes.extend_from_slice(answer.as_bytes());
-        answers.mark(start, Position { place, lsn: Lsn(lsn) });
+        answers.mark(start, Position { local_slice, lsn: Lsn(lsn) });
     }
 
     fn send(answers: &mut Answers, durable: [u64; 2]) -> String {
         let mut sent = Vec::new();
-        let count = answers.sendable(|place| Lsn(durable[place]));
+        let count = answers.sendable(|local_slice| Lsn(durable[local_slice]));
         answers.freeze(count, &mut sent);
         String::from_utf8(sent).unwrap()
     }
@@ -173,11 +173,11 @@ mod tests {
     #[test]
     fn each_answer_waits_for_the_log_of_its_own_slice() {
         let mut answers = Answers::default();
-        for (answer, place, lsn) in [("a", 0, 2), ("b", 1, 7), ("c", 0, 2), ("d", 0, 3)] {
-            write(&mut answers, answer, place, lsn);
+        for (answer, local_slice, lsn) in [("a", 0, 2), ("b", 1, 7), ("c", 0, 2), ("d", 0, 3)] {
+            write(&mut answers, answer, local_slice, lsn);
         }
         assert_eq!(send(&mut answers, [9, 6]), "a");
-        assert_eq!(answers.waits_for(), Some(Position { place: 1, lsn: Lsn(7) }));
+        assert_eq!(answers.waits_for(), Some(Position { local_slice: 1, lsn: Lsn(7) }));
         assert_eq!(send(&mut answers, [2, 7]), "bc");
         assert_eq!(send(&mut answers, [3, 0]), "d");
     }

@@ -2,18 +2,18 @@
 //! caller owns the buffer that collects the bytes.
 
 use crate::api::problem::Code;
-use crate::api::route::Ask;
+use crate::api::route::Operation;
 use crate::api::{BATCH_BYTES, FEED_BYTES};
 use crate::http::chunked::Decoder;
 use crate::http::request::Framing;
 use crate::http::response::Persist;
 
 /// Maximum body size of a request, in bytes.
-pub(super) const fn limit(ask: Ask) -> usize {
-    match ask {
-        Ask::Entries => FEED_BYTES,
-        Ask::Batch => BATCH_BYTES,
-        Ask::Health | Ask::Ready | Ask::Info | Ask::Read(_) => 0,
+pub(super) const fn limit(operation: Operation) -> usize {
+    match operation {
+        Operation::Entries => FEED_BYTES,
+        Operation::Batch => BATCH_BYTES,
+        Operation::Health | Operation::Ready | Operation::Info | Operation::Read(_) => 0,
     }
 }
 
@@ -21,22 +21,22 @@ pub(super) const fn limit(ask: Ask) -> usize {
 #[derive(Debug)]
 pub(super) struct Body {
     /// The request that it belongs to.
-    pub(super) ask: Ask,
+    pub(super) operation: Operation,
     /// Whether the connection stays open after the answer.
     pub(super) persist: Persist,
-    left: Left,
+    remaining: Remaining,
 }
 
 /// The expected rest of a body.
 #[derive(Debug)]
-enum Left {
+enum Remaining {
     Length(usize),
     Chunked(Decoder),
 }
 
 /// What a piece of received bytes contributed to a body.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Taken {
+pub(super) struct Received {
     /// Bytes consumed.
     pub(super) used: usize,
     /// Whether the body is complete.
@@ -45,27 +45,27 @@ pub(super) struct Taken {
 
 impl Body {
     /// Creates a body of which nothing was received yet.
-    pub(super) fn new(ask: Ask, persist: Persist, framing: Framing) -> Self {
-        let left = match framing {
-            Framing::Chunked => Left::Chunked(Decoder::new()),
-            Framing::Length(length) => Left::Length(length as usize),
-            Framing::None => Left::Length(0),
+    pub(super) fn new(operation: Operation, persist: Persist, framing: Framing) -> Self {
+        let remaining = match framing {
+            Framing::Chunked => Remaining::Chunked(Decoder::new()),
+            Framing::Length(length) => Remaining::Length(length as usize),
+            Framing::None => Remaining::Length(0),
         };
-        Self { ask, persist, left }
+        Self { operation, persist, remaining }
     }
 
     /// Appends the body's share of `bytes` to `body`, which holds what was received before. Returns
     /// an error for a malformed body or one above its limit.
-    pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Taken, Code> {
-        let limit = limit(self.ask);
-        let taken = match &mut self.left {
-            Left::Length(left) => {
+    pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Received, Code> {
+        let limit = limit(self.operation);
+        let taken = match &mut self.remaining {
+            Remaining::Length(left) => {
                 let here = bytes.len().min(*left);
                 body.extend_from_slice(&bytes[..here]);
                 *left -= here;
-                Taken { used: here, is_whole: *left == 0 }
+                Received { used: here, is_whole: *left == 0 }
             }
-            Left::Chunked(decoder) => {
+            Remaining::Chunked(decoder) => {
                 // One byte above the limit is enough to notice an oversized body; the rest is not
                 // stored.
                 let keep = |piece: &[u8]| {
@@ -73,7 +73,7 @@ impl Body {
                     body.extend_from_slice(&piece[..space]);
                 };
                 let progress = decoder.decode(bytes, keep)?;
-                Taken { used: progress.consumed, is_whole: progress.done }
+                Received { used: progress.consumed, is_whole: progress.done }
             }
         };
         if body.len() > limit { Err(Code::ContentTooLarge) } else { Ok(taken) }

@@ -15,17 +15,18 @@
 //! **Bodies.** Request bodies that are being received or applied.
 
 use super::limits::{
-    GAPS, LARGE_BYTES, LARGE_BYTES_PER_TURN, OUT_MARK_BYTES, READS_TOGETHER, SMALL_BODY_BYTES,
+    LARGE_BYTES, LARGE_BYTES_PER_TURN, MAX_GAPS, OUTPUT_MARK_BYTES, PENDING_READS_PER_CONNECTION,
+    SMALL_BODY_BYTES,
 };
 
 /// A share of a turn, for large answers.
 #[derive(Clone, Copy, Debug)]
-pub struct Share {
+pub struct TurnShare {
     /// Bytes of large answers written in this turn.
     spent: usize,
 }
 
-impl Share {
+impl TurnShare {
     const WHOLE: Self = Self { spent: 0 };
 
     /// Whether no further large answer may be written in this turn.
@@ -53,9 +54,9 @@ pub struct AnswerBudget {
     /// Bytes written since.
     written: usize,
     /// This turn's share for answers to this core's connections.
-    pub own: Share,
+    pub own: TurnShare,
     /// This turn's share for replies to other cores.
-    pub peers: Share,
+    pub peers: TurnShare,
     /// Bytes reserved for future answers.
     reserved: usize,
 }
@@ -67,8 +68,8 @@ impl AnswerBudget {
             bound,
             connection_bytes: 0,
             written: 0,
-            own: Share::WHOLE,
-            peers: Share::WHOLE,
+            own: TurnShare::WHOLE,
+            peers: TurnShare::WHOLE,
             reserved: 0,
         }
     }
@@ -76,7 +77,7 @@ impl AnswerBudget {
     /// Begins a turn, with `connection_bytes` of answers in connections.
     pub const fn begin_turn(&mut self, connection_bytes: usize) {
         (self.connection_bytes, self.written) = (connection_bytes, 0);
-        (self.own, self.peers) = (Share::WHOLE, Share::WHOLE);
+        (self.own, self.peers) = (TurnShare::WHOLE, TurnShare::WHOLE);
     }
 
     const fn used(&self) -> usize {
@@ -113,15 +114,19 @@ impl AnswerBudget {
         self.written = self.written.saturating_add(bytes);
     }
 
-    /// The pace of one connection. A connection is heavy if its last answer was large.
+    /// The limits of one connection. A connection is heavy if its last answer was large.
     #[inline]
-    pub const fn pace(&self, is_heavy: bool) -> Pace {
+    pub const fn connection_limits(&self, is_heavy: bool) -> ConnectionLimits {
         if self.is_full() {
-            Pace { gaps: 1, together: 1, mark: 0 }
+            ConnectionLimits { gaps: 1, pending_reads: 1, unsent_bytes: 0 }
         } else if is_heavy || self.own.is_spent() {
-            Pace { gaps: 2, together: 1, mark: LARGE_BYTES }
+            ConnectionLimits { gaps: 2, pending_reads: 1, unsent_bytes: LARGE_BYTES }
         } else {
-            Pace { gaps: GAPS, together: READS_TOGETHER, mark: OUT_MARK_BYTES }
+            ConnectionLimits {
+                gaps: MAX_GAPS,
+                pending_reads: PENDING_READS_PER_CONNECTION,
+                unsent_bytes: OUTPUT_MARK_BYTES,
+            }
         }
     }
 
@@ -162,13 +167,13 @@ impl AnswerBudget {
 
 /// How much one connection may have under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
+pub struct ConnectionLimits {
     /// Maximum number of outstanding replies of other cores.
     pub gaps: usize,
     /// Maximum number of reads that are parsed before they are answered.
-    pub together: usize,
+    pub pending_reads: usize,
     /// Bytes of unsent answers above which no further request is started.
-    pub mark: usize,
+    pub unsent_bytes: usize,
 }
 
 /// The budget for request bodies.
@@ -233,17 +238,20 @@ mod tests {
         let mut budget = AnswerBudget::new(2 * LARGE_BYTES_PER_TURN);
         (0..LARGE_BYTES_PER_TURN).for_each(|_| budget.own.spend(1));
         budget.own.spend(LARGE_BYTES_PER_TURN - 1);
-        assert!(!budget.own.is_spent() && budget.pace(false).mark == OUT_MARK_BYTES);
+        assert!(
+            !budget.own.is_spent()
+                && budget.connection_limits(false).unsent_bytes == OUTPUT_MARK_BYTES
+        );
         budget.own.spend(LARGE_BYTES + 1);
         assert!(
             budget.own.is_spent()
                 && !budget.peers.is_spent()
-                && budget.pace(false).mark == LARGE_BYTES
+                && budget.connection_limits(false).unsent_bytes == LARGE_BYTES
         );
         budget.begin_turn(0);
         assert!(!budget.own.is_spent());
         budget.begin_turn(2 * LARGE_BYTES_PER_TURN);
-        assert_eq!(budget.pace(false).mark, 0);
+        assert_eq!(budget.connection_limits(false).unsent_bytes, 0);
     }
 
     #[test]

@@ -23,19 +23,19 @@ use super::body::Body;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    IDLE_BUFFER_BYTES, KEPT_BYTES, KEPT_HARD_BYTES, LARGE_BYTES, LINGER_BYTES, LINGER_MS,
-    OUT_MARK_BYTES,
+    IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES, LINGER_BYTES,
+    LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
-use super::planted::Planted;
+use super::planted_bug::PlantedBug;
 use super::progress::Progress;
 use super::reads::PendingRead;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::{Code, Problem};
-use crate::api::reply::{self, Asked};
-use crate::api::route::{Ask, Route};
+use crate::api::reply::{self, ReadRequest};
+use crate::api::route::{Operation, Route};
 use crate::http::response::Persist;
 
 /// The state of a connection.
@@ -47,7 +47,7 @@ pub(super) enum State {
     /// A body is being received.
     Body(Body),
     /// A request to several cores is complete, and waits until it can be sent to them.
-    Asking(Scattered, Persist),
+    Scattering(Scattered, Persist),
     /// A scatter-gather waits for replies of other cores.
     Gathering(Scattered, Box<Scatter>, Persist),
     /// Entries are being applied.
@@ -98,13 +98,13 @@ pub struct Connection {
     /// Which connection of its slot this is.
     pub(super) generation: u32,
     /// Index of the slice at whose listener it was accepted.
-    pub(super) place: usize,
+    pub(super) local_slice: usize,
     pub(super) state: State,
     pub(super) progress: Progress,
     /// Buffered input: an unfinished head, or requests that must wait.
-    pub(super) kept: Vec<u8>,
+    pub(super) input: Vec<u8>,
     /// How many bytes of an unfinished head were scanned for its end.
-    pub(super) seen: usize,
+    pub(super) scanned: usize,
     pub(super) body: Vec<u8>,
     pub(super) answers: Answers,
     /// Reads that were parsed and are not answered, and how many of them other cores answer.
@@ -142,15 +142,15 @@ const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
 
 impl Connection {
     /// Creates a connection that was just accepted.
-    pub(super) fn new(slot: Slot, generation: u32, place: usize, deadline_ms: u64) -> Self {
+    pub(super) fn new(slot: Slot, generation: u32, local_slice: usize, deadline_ms: u64) -> Self {
         Self {
             slot,
             generation,
-            place,
+            local_slice,
             state: State::Head,
             progress: Progress::Idle,
-            kept: Vec::new(),
-            seen: 0,
+            input: Vec::new(),
+            scanned: 0,
             body: Vec::new(),
             answers: Answers::default(),
             pending: 0,
@@ -196,7 +196,7 @@ impl Connection {
         self.answers.bytes.len() + self.in_flight.map_or(0, |send| send.bytes - send.from)
     }
 
-    /// Lists it to be settled at the end of the turn.
+    /// Lists it to be updated at the end of the turn.
     #[inline]
     pub(super) fn touch(&mut self, shared: &mut Shared) {
         if !std::mem::replace(&mut self.listed.touched, true) {
@@ -237,7 +237,7 @@ impl Connection {
             return;
         }
         buffer.clear();
-        if buffer.capacity() <= OUT_MARK_BYTES {
+        if buffer.capacity() <= OUTPUT_MARK_BYTES {
             self.spare = buffer;
         }
         self.send_by_ms = u64::MAX;
@@ -255,7 +255,7 @@ impl Connection {
     pub(super) fn has_no_share(&self, shared: &Shared) -> bool {
         let is_spent = match &self.state {
             State::Feeding(..) => shared.has_spent_entries(),
-            State::Asking(Scattered::Batch, _) => shared.answers.own.is_spent(),
+            State::Scattering(Scattered::Batch, _) => shared.answers.own.is_spent(),
             State::Gathering(Scattered::Batch, scatter, _) => {
                 scatter.is_whole() && shared.answers.own.is_spent()
             }
@@ -267,16 +267,17 @@ impl Connection {
 
     /// Lists it for the next turn at once, if it got no credit: requests that come meanwhile do not
     /// overtake it.
-    pub(super) fn keeps_its_place(&mut self, shared: &Shared) -> bool {
+    pub(super) fn requeue_without_credit(&mut self, shared: &Shared) -> bool {
         self.is_open()
             && self.progress == Progress::Blocked
             && self.may_answer(shared)
             && !std::mem::replace(&mut self.listed.ready, true)
     }
 
-    /// Whether few enough of its answers are unsent for more. While the budget is full, none may be.
+    /// Whether few enough of its answers are unsent for more. While the budget is full, none may
+    /// be.
     fn may_answer(&self, shared: &Shared) -> bool {
-        self.unsent() <= if shared.is_answer_budget_full() { 0 } else { OUT_MARK_BYTES }
+        self.unsent() <= if shared.is_answer_budget_full() { 0 } else { OUTPUT_MARK_BYTES }
     }
 
     /// Lists it for this turn, if it has work that waits only for the later phase of the turn:
@@ -284,7 +285,10 @@ impl Connection {
     #[inline]
     pub(super) fn queue_work(&mut self, shared: &mut Shared) {
         let is_later = self.is_heavy
-            || matches!(self.state, State::Feeding(..) | State::Asking(..) | State::Gathering(..));
+            || matches!(
+                self.state,
+                State::Feeding(..) | State::Scattering(..) | State::Gathering(..)
+            );
         if !shared.may_apply
             && match self.progress {
                 Progress::Blocked => self.may_answer(shared),
@@ -339,9 +343,9 @@ impl Connection {
                 return shared.exchange.return_credit(core);
             }
             Location::Local(_) if !self.is_open() => return,
-            Location::Local(place) => {
-                let asked = Asked { read, persist, head_only, if_none_match: condition };
-                self.answer_here(place, &asked, shared);
+            Location::Local(local_slice) => {
+                let asked = ReadRequest { read, persist, head_only, if_none_match: condition };
+                self.answer_here(local_slice, &asked, shared);
             }
             Location::Remote { core, .. } => {
                 self.pending_remote -= 1;
@@ -353,7 +357,7 @@ impl Connection {
                 // avoids a second request.
                 let most = self.reply_bytes + self.reply_bytes / 4;
                 if self.is_heavy && most > LARGE_BYTES && shared.answers.reserve(most) {
-                    (request.most, request.reserved) = (most, most);
+                    (request.max_bytes, request.reserved) = (most, most);
                 }
                 shared.exchange.send(core, request, &mut shared.outputs);
             }
@@ -363,11 +367,11 @@ impl Connection {
     }
 
     #[inline]
-    fn answer_here(&mut self, place: usize, asked: &Asked<'_>, shared: &mut Shared) {
+    fn answer_here(&mut self, local_slice: usize, asked: &ReadRequest<'_>, shared: &mut Shared) {
         let start = self.answers.bytes.len();
         let Shared { owners, date, .. } = &*shared;
         let (now, out) = (shared.now(), &mut self.answers.bytes);
-        let (mut position, view) = owners[place].view(asked.read.user);
+        let (mut position, view) = owners[local_slice].view(asked.read.user);
         let mut status = reply::write_read(asked, view, now, date, out);
         let mut bytes = self.answers.bytes.len() - start;
         self.is_heavy = bytes > LARGE_BYTES;
@@ -387,7 +391,7 @@ impl Connection {
         }
         shared.answers.wrote(bytes);
         self.answers.mark(start, position);
-        shared.count(Ask::Read(asked.read).route(), status);
+        shared.count(Operation::Read(asked.read).route(), status);
     }
 
     /// Takes a reply of another core. Returns whether there is work that can proceed now.
@@ -398,7 +402,7 @@ impl Connection {
         shared: &mut Shared,
     ) -> bool {
         assert!(
-            request.bytes.len() <= request.most,
+            request.bytes.len() <= request.max_bytes,
             "a reply is at most as large as its request allows"
         );
         match (request.job, &mut self.state) {
@@ -408,7 +412,7 @@ impl Connection {
                 };
                 request = reply;
                 self.take_read(&mut request, shared);
-                shared.keep_request(request);
+                shared.recycle_request(request);
             }
             (Job::Batch, State::Gathering(_, scatter, _)) => {
                 match shared.retry_with_larger_reply(core, request) {
@@ -419,11 +423,11 @@ impl Connection {
             (Job::Figures, State::Gathering(_, scatter, _)) => scatter.take_reply(core, request),
             (Job::Entries, State::Feeding(feed, _)) => {
                 feed.take_reply(&request, &self.body);
-                shared.keep_request(request);
+                shared.recycle_request(request);
             }
             // The connection has ended: nobody wants the reply.
             (_, State::Finishing | State::Lingering | State::Closing) => {
-                shared.keep_request(request);
+                shared.recycle_request(request);
             }
             (job, state) => unreachable!(
                 "a reply to {job:?} comes back to whoever waits for it, not to {state:?}"
@@ -460,13 +464,13 @@ impl Connection {
         bytes = request.bytes.len();
         self.answers.fill(request.gap, &request.bytes);
         shared.answers.wrote(bytes);
-        shared.count(Ask::Read(request.read).route(), status);
+        shared.count(Operation::Read(request.read).route(), status);
         self.deadline_ms = u64::MAX;
     }
 
     /// Marks the answer from offset `start` on with the log positions that it shows.
-    pub(super) fn mark(&mut self, start: usize, shows: &[Position]) {
-        shows.iter().for_each(|&position| self.answers.mark(start, position));
+    pub(super) fn mark(&mut self, start: usize, positions: &[Position]) {
+        positions.iter().for_each(|&position| self.answers.mark(start, position));
     }
 
     /// Ends a request that is answered, or sent to its owner. The next request gets its own
@@ -497,7 +501,7 @@ impl Connection {
     // The end of a turn.
 
     /// Decides what the connection does next, after an event or an answer: sends what may be sent.
-    pub(super) fn settle(&mut self, shared: &mut Shared) {
+    pub(super) fn update(&mut self, shared: &mut Shared) {
         self.listed.touched = false;
         match self.state {
             State::Closing => return,
@@ -509,10 +513,10 @@ impl Connection {
             }
             State::Finishing => self.receive(!self.is_peer_gone, shared),
             _ => {
-                if self.kept.len() > KEPT_HARD_BYTES {
+                if self.input.len() > INPUT_HARD_MARK_BYTES {
                     return self.close(shared);
                 }
-                self.go_on(shared);
+                self.schedule(shared);
             }
         }
         self.send(shared);
@@ -521,7 +525,7 @@ impl Connection {
 
     /// Decides whether it receives, sets its deadline, and lists it for the next turn if it has
     /// work.
-    fn go_on(&mut self, shared: &mut Shared) {
+    fn schedule(&mut self, shared: &mut Shared) {
         if self.progress.has_work()
             && self.may_answer(shared)
             && !std::mem::replace(&mut self.listed.ready, true)
@@ -535,8 +539,8 @@ impl Connection {
             _ => now_ms + shared.limits.idle_ms,
         };
         // While the budget is full, a connection buffers no further input.
-        let most_kept = if shared.is_answer_budget_full() { 0 } else { KEPT_BYTES };
-        let is_full = self.progress.holds_input() && self.kept.len() > most_kept;
+        let max_input = if shared.is_answer_budget_full() { 0 } else { INPUT_MARK_BYTES };
+        let is_full = self.progress.holds_input() && self.input.len() > max_input;
         self.receive(!is_full && !self.is_peer_gone, shared);
     }
 
@@ -553,10 +557,10 @@ impl Connection {
         if self.in_flight.is_some() {
             return;
         }
-        if shared.planted == Some(Planted::UndurableAnswer) {
+        if shared.planted == Some(PlantedBug::UndurableAnswer) {
             self.answers.forget_marks();
         }
-        let count = self.answers.sendable(|place| shared.owners[place].durable());
+        let count = self.answers.sendable(|local_slice| shared.owners[local_slice].durable());
         if count > 0 {
             let mut buffer = std::mem::take(&mut self.spare);
             self.answers.freeze(count, &mut buffer);
@@ -566,9 +570,9 @@ impl Connection {
             shared.outputs.push_back(Output::Send { slot: self.slot, buffer, from: 0 });
             return;
         }
-        if let Some(Position { place, lsn }) = self.answers.waits_for() {
+        if let Some(Position { local_slice, lsn }) = self.answers.waits_for() {
             if !std::mem::replace(&mut self.listed.awaits_log, true) {
-                shared.owners[place].wait(lsn, self.id());
+                shared.owners[local_slice].wait(lsn, self.id());
             }
             return;
         }
@@ -598,7 +602,7 @@ impl Connection {
         let now = buffer_bytes(&self.answers.bytes)
             + buffer_bytes(&self.spare)
             + in_flight
-            + self.kept.len();
+            + self.input.len();
         shared.connection_bytes = shared.connection_bytes + now - self.counted;
         self.counted = now;
     }
@@ -617,7 +621,7 @@ impl Connection {
         shared.connection_bytes -= std::mem::take(&mut self.counted);
         self.drop_body(shared);
         match std::mem::replace(&mut self.state, State::Closing) {
-            State::Gathering(_, scatter, _) => shared.keep_scatter(scatter),
+            State::Gathering(_, scatter, _) => shared.recycle_scatter(scatter),
             State::Feeding(feed, _) => shared.answers.release(feed.reserved()),
             _ => {}
         }
@@ -625,7 +629,7 @@ impl Connection {
 
     pub(super) fn drop_body(&mut self, shared: &mut Shared) {
         let body = std::mem::take(&mut self.body);
-        shared.keep_body(body);
+        shared.recycle_body(body);
     }
 
     // Deadlines.

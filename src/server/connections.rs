@@ -29,9 +29,14 @@ impl Connections {
         self.slots.len() as Slot
     }
 
-    /// Adds a connection to a free slot. `place` is the index of the slice at whose listener it was
-    /// accepted.
-    pub(super) fn insert(&mut self, slot: Slot, place: usize, deadline_ms: u64) -> &mut Connection {
+    /// Adds a connection to a free slot. `local_slice` is the index of the slice at whose listener
+    /// it was accepted.
+    pub(super) fn insert(
+        &mut self,
+        slot: Slot,
+        local_slice: usize,
+        deadline_ms: u64,
+    ) -> &mut Connection {
         let at = slot as usize;
         if at >= self.slots.len() {
             self.slots.resize_with(at + 1, || None);
@@ -39,7 +44,7 @@ impl Connections {
         }
         assert!(self.slots[at].is_none(), "a slot is given to one connection at a time");
         self.count += 1;
-        self.slots[at].insert(Connection::new(slot, self.generations[at], place, deadline_ms))
+        self.slots[at].insert(Connection::new(slot, self.generations[at], local_slice, deadline_ms))
     }
 
     /// Removes a connection. Returns the index of the slice at whose listener it was accepted.
@@ -47,7 +52,7 @@ impl Connections {
         let gone = self.slots[slot as usize].take().expect("a connection is closed once");
         self.count -= 1;
         self.generations[slot as usize] = self.generations[slot as usize].wrapping_add(1);
-        gone.place
+        gone.local_slice
     }
 
     /// The connection in a slot.

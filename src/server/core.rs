@@ -9,7 +9,7 @@
 //! 3. Connections with work resume, starting with a different one each turn. Here feeds apply their
 //!    entries.
 //! 4. Entries of other cores get the rest of the turn's bound.
-//! 5. Every connection that an event or an answer has changed is settled: it sends what may be
+//! 5. Every connection that an event or an answer has changed is updated: it sends what may be
 //!    sent.
 //! 6. Replies whose log positions are durable are sent, and each slice's log is written if somebody
 //!    waits for it.
@@ -20,16 +20,16 @@
 use super::connections::Connections;
 use super::exchange::Exchange;
 use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TICKS};
-use super::machine::{Broken, Clocks, Machine, Output, Slot, Wait};
+use super::machine::{Clocks, CorruptFile, Machine, Output, Slot, Wait};
 use super::message::Message;
 use super::owner::{Owner, Stored};
-use super::planted::Planted;
+use super::planted_bug::PlantedBug;
 use super::progress::Progress;
-use super::requests::Then;
+use super::requests::NextStep;
 use super::shared::Shared;
 use super::topology::{Location, Topology};
 use crate::api::info::Info;
-use crate::ledger::memory::{Lookup, Step, ahead};
+use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::slice::Slice;
@@ -46,7 +46,7 @@ pub struct Setup {
     /// The static part of `/v1/info`.
     pub info: Info,
     /// For each of its slices, the data on disk; `None` for a slice without a disk.
-    pub kept: Vec<Option<Stored>>,
+    pub stored: Vec<Option<Stored>>,
     /// Requests that it may have outstanding at each other core.
     pub credits: u32,
 }
@@ -54,7 +54,7 @@ pub struct Setup {
 impl Setup {
     /// A single core with one slice, without a disk.
     pub fn alone(limits: Limits, info: Info) -> Self {
-        Self { topology: Topology::alone(), limits, info, kept: vec![None], credits: CREDITS }
+        Self { topology: Topology::alone(), limits, info, stored: vec![None], credits: CREDITS }
     }
 }
 
@@ -75,11 +75,13 @@ impl Server {
     /// Creates a core. Data on disk is loaded in its first turns; requests are served when all
     /// cores have loaded.
     pub fn new(setup: Setup) -> Self {
-        let Setup { topology, limits, info, kept, credits } = setup;
+        let Setup { topology, limits, info, stored, credits } = setup;
         let slices = topology.slices();
         let ledger_bytes = limits.ledger_bytes / slices as usize;
-        let owners: Vec<_> = (topology.slices_here().zip(kept).enumerate())
-            .map(|(place, (number, kept))| Owner::new(number, place, ledger_bytes, kept))
+        let owners: Vec<_> = (topology.slices_here().zip(stored).enumerate())
+            .map(|(local_slice, (number, stored))| {
+                Owner::new(number, local_slice, ledger_bytes, stored)
+            })
             .collect();
         assert!(owners.len() == topology.slices_here().count(), "every slice is set up");
         let exchange = Exchange::with_credits(topology, credits);
@@ -93,9 +95,9 @@ impl Server {
         }
     }
 
-    /// Plants a fault: a test does this to see that it is found.
-    pub fn plant(&mut self, fault: Planted) {
-        self.shared.planted = Some(fault);
+    /// Plants a bug: a test does this to show that it is found.
+    pub fn plant_bug(&mut self, bug: PlantedBug) {
+        self.shared.planted = Some(bug);
     }
 
     /// Its slices, in order of their index.
@@ -104,7 +106,7 @@ impl Server {
     }
 
     /// Counters of its slices' stores, summed.
-    pub fn kept(&self) -> Counts {
+    pub fn store_counts(&self) -> Counts {
         let mut sum = Counts::default();
         self.shared.owners.iter().for_each(|owner| sum.add(&owner.counts()));
         sum
@@ -118,7 +120,7 @@ impl Server {
     /// Whether no request is under way between this core and others, in either direction, and
     /// everything accepted is durable.
     pub fn is_quiet(&self) -> bool {
-        self.shared.exchange.outstanding() == 0 && self.shared.is_settled()
+        self.shared.exchange.outstanding() == 0 && self.shared.is_durable()
     }
 
     /// The owners of its slices, in order of their index.
@@ -149,29 +151,29 @@ impl Server {
     // Steps of a turn.
 
     /// Processes bytes of a connection. Returns how many were consumed.
-    fn work(&mut self, slot: Slot, bytes: &[u8]) -> usize {
+    fn process(&mut self, slot: Slot, bytes: &[u8]) -> usize {
         let (mut at, mut budget) = (0, REQUESTS_PER_TURN);
         loop {
             let connection = self.connections.of(slot);
             let (used, then) = connection.step(&bytes[at..], &mut budget, &mut self.shared);
             at += used;
             match then {
-                Then::Again => {}
-                Then::Answer => self.answer_reads(),
-                Then::Stop => return at,
+                NextStep::Again => {}
+                NextStep::Answer => self.answer_reads(),
+                NextStep::Stop => return at,
             }
         }
     }
 
     /// Resumes a connection with the bytes that it has buffered.
     fn resume(&mut self, slot: Slot) {
-        let mut kept = std::mem::take(&mut self.connections.of(slot).kept);
-        let used = self.work(slot, &kept);
-        kept.drain(..used);
+        let mut input = std::mem::take(&mut self.connections.of(slot).input);
+        let used = self.process(slot, &input);
+        input.drain(..used);
         let connection = self.connections.of(slot);
         // The buffer of a large burst is freed.
-        if !kept.is_empty() || kept.capacity() <= super::limits::IDLE_BUFFER_BYTES {
-            connection.kept = kept;
+        if !input.is_empty() || input.capacity() <= super::limits::IDLE_BUFFER_BYTES {
+            connection.input = input;
         }
         connection.touch(&mut self.shared);
         connection.queue_work(&mut self.shared);
@@ -183,9 +185,14 @@ impl Server {
         let mut pending = std::mem::take(&mut shared.pending);
         let reads = pending.reads();
         for (at, one) in reads.iter().enumerate() {
-            for (next, step) in ahead(reads, at, [Step::User]) {
-                if let Location::Local(place) = next.owner {
-                    shared.owners[place].prefetch(next.read.user, None, step, &Lookup::default());
+            for (next, step) in prefetch_steps(reads, at, [PrefetchStep::User]) {
+                if let Location::Local(local_slice) = next.owner {
+                    shared.owners[local_slice].prefetch(
+                        next.read.user,
+                        None,
+                        step,
+                        &Lookup::default(),
+                    );
                 }
             }
             connections.of(one.slot).answer(one, pending.condition(one), shared);
@@ -199,7 +206,7 @@ impl Server {
         while let Some((core, request)) = self.shared.exchange.replies.pop_front() {
             let Self { connections, shared, .. } = self;
             match connections.by_id(request.connection) {
-                None => shared.keep_request(request),
+                None => shared.recycle_request(request),
                 Some(connection) => {
                     let slot = connection.slot;
                     if connection.take_reply(core, request, shared) {
@@ -220,7 +227,7 @@ impl Server {
                 self.waiting.push(slot);
             } else if connection.take_turn() {
                 self.resume(slot);
-                if self.connections.of(slot).keeps_its_place(&self.shared) {
+                if self.connections.of(slot).requeue_without_credit(&self.shared) {
                     self.waiting.push(slot);
                 }
             }
@@ -231,8 +238,8 @@ impl Server {
         self.shared.ready = ready;
     }
 
-    /// Settles every connection that an event or an answer has changed.
-    fn settle(&mut self) {
+    /// Updates every connection that an event or an answer has changed.
+    fn update_touched(&mut self) {
         let Self { connections, shared, .. } = self;
         while let Some(id) = shared.released.pop_front() {
             if let Some(connection) = connections.by_id(id) {
@@ -242,7 +249,7 @@ impl Server {
         let mut touched = std::mem::take(&mut shared.touched);
         for slot in touched.drain(..) {
             if let Some(connection) = connections.get(slot) {
-                connection.settle(shared);
+                connection.update(shared);
             }
         }
         shared.touched = touched;
@@ -268,11 +275,13 @@ impl Server {
     }
 
     /// Takes a step of loading in each slice that is not loaded.
-    fn load(&mut self) -> Result<(), Broken> {
+    fn load(&mut self) -> Result<(), CorruptFile> {
         let now_ms = self.shared.now_ms();
         let Shared { owners, outputs, .. } = &mut self.shared;
         for owner in owners.iter_mut().filter(|owner| owner.is_loading()) {
-            owner.load(now_ms, outputs).map_err(|fault| Broken { slice: owner.number(), fault })?;
+            owner
+                .load(now_ms, outputs)
+                .map_err(|fault| CorruptFile { slice: owner.number(), fault })?;
         }
         if owners.iter().any(Owner::is_loading) {
             return Ok(());
@@ -286,10 +295,10 @@ impl Server {
     }
 
     /// Whether this core drains, has no connection left and has no request outstanding.
-    fn asks_nothing(&self) -> bool {
+    fn has_come_to_rest(&self) -> bool {
         let Shared { life, exchange, planted, .. } = &self.shared;
         let has_replies =
-            exchange.outstanding() == 0 || *planted == Some(Planted::ForgottenRequest);
+            exchange.outstanding() == 0 || *planted == Some(PlantedBug::ForgottenRequest);
         life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
     }
 
@@ -329,15 +338,15 @@ impl Machine for Server {
     fn task_done(&mut self, slice: u32, done: Done) {
         let now_ms = self.shared.now_ms();
         let Shared { owners, topology, released, outputs, .. } = &mut self.shared;
-        owners[topology.place(slice)].task_done(now_ms, done, released, outputs);
+        owners[topology.local_slice(slice)].task_done(now_ms, done, released, outputs);
     }
 
     fn opened(&mut self, slot: Slot, slice: u32) {
         let Self { connections, shared, .. } = self;
-        let (limit, place) = (shared.limits.connections, shared.topology.place(slice));
+        let (limit, local_slice) = (shared.limits.connections, shared.topology.local_slice(slice));
         let deadline_ms = shared.now_ms() + shared.limits.idle_ms;
-        let count = shared.owners[place].open();
-        let connection = connections.insert(slot, place, deadline_ms);
+        let count = shared.owners[local_slice].open();
+        let connection = connections.insert(slot, local_slice, deadline_ms);
         if count < limit {
             shared.counters.connections += 1;
             return connection.touch(shared);
@@ -358,17 +367,17 @@ impl Machine for Server {
             return connection.discard(bytes.len(), &mut self.shared);
         }
         if connection.progress.holds_input() {
-            connection.kept.extend_from_slice(bytes);
+            connection.input.extend_from_slice(bytes);
             return connection.touch(&mut self.shared);
         }
-        if !connection.kept.is_empty() {
-            connection.kept.extend_from_slice(bytes);
+        if !connection.input.is_empty() {
+            connection.input.extend_from_slice(bytes);
             return self.resume(slot);
         }
-        let used = self.work(slot, bytes);
+        let used = self.process(slot, bytes);
         let connection = self.connections.of(slot);
         if used < bytes.len() {
-            connection.kept.extend_from_slice(&bytes[used..]);
+            connection.input.extend_from_slice(&bytes[used..]);
         }
         connection.touch(&mut self.shared);
         connection.queue_work(&mut self.shared);
@@ -387,8 +396,8 @@ impl Machine for Server {
     }
 
     fn closed(&mut self, slot: Slot) {
-        let place = self.connections.remove(slot);
-        self.shared.owners[place].close();
+        let local_slice = self.connections.remove(slot);
+        self.shared.owners[local_slice].close();
     }
 
     fn drain(&mut self) {
@@ -405,7 +414,7 @@ impl Machine for Server {
         connections.iter_mut().for_each(|connection| connection.close(shared));
     }
 
-    fn end_turn(&mut self) -> Result<(), Broken> {
+    fn end_turn(&mut self) -> Result<(), CorruptFile> {
         self.answer_reads();
         if !self.shared.topology.is_alone() {
             self.take_replies();
@@ -420,17 +429,17 @@ impl Machine for Server {
             self.shared.apply_requests(usize::MAX);
         }
         self.check_deadlines();
-        self.settle();
-        if self.asks_nothing() && self.shared.life.rest() {
+        self.update_touched();
+        if self.has_come_to_rest() && self.shared.life.mark_at_rest() {
             self.broadcast(|| Message::AtRest);
         }
         if !self.is_loaded {
             return self.load();
         }
         self.shared.send_replies();
-        let (now_ms, traffic) = (self.shared.now_ms(), self.shared.traffic());
+        let (now_ms, read_load) = (self.shared.now_ms(), self.shared.read_load());
         let Shared { owners, outputs, .. } = &mut self.shared;
-        owners.iter_mut().for_each(|owner| owner.advance(now_ms, traffic, outputs));
+        owners.iter_mut().for_each(|owner| owner.advance(now_ms, read_load, outputs));
         Ok(())
     }
 
@@ -446,24 +455,24 @@ impl Machine for Server {
         let has_work = shared.owners.iter().any(owner_works)
             || shared.exchange.has_requests()
             || shared.ready.iter().any(is_ready)
-            || (self.asks_nothing() && !shared.life.is_at_rest());
+            || (self.has_come_to_rest() && !shared.life.is_at_rest());
         if has_work {
             return Wait::Work;
         }
         let owners = shared.owners.iter().filter_map(Owner::wakes_at_ms);
-        let until_ms = owners.chain(shared.exchange.patience_ends_ms()).min();
+        let until_ms = owners.chain(shared.exchange.credit_deadline_ms()).min();
         Wait::Event { until_ms, spins: shared.exchange.outstanding() > 0 }
     }
 
-    fn is_done(&self) -> bool {
+    fn is_drained(&self) -> bool {
         let Some(since_ms) = self.shared.life.draining_since_ms() else { return false };
         let is_at_rest =
-            self.asks_nothing() && self.shared.life.all_at_rest() && self.shared.is_settled();
+            self.has_come_to_rest() && self.shared.life.all_at_rest() && self.shared.is_durable();
         is_at_rest || self.shared.now_ms() > since_ms.saturating_add(self.shared.limits.drain_ms)
     }
 
-    fn is_settled(&self) -> bool {
-        self.connections.is_empty() && self.shared.is_settled()
+    fn may_exit(&self) -> bool {
+        self.connections.is_empty() && self.shared.is_durable()
     }
 
     fn loading(&self) -> Option<usize> {

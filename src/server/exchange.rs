@@ -10,10 +10,10 @@
 //! **Credits.** A core has a bounded number of requests outstanding at each other core. This bounds
 //! the queue of a core, and leaves space for every reply: no core waits for queue space at another,
 //! so cores cannot deadlock. A connection without a credit starts no further request until a reply
-//! returns one. If no reply has come for [`PATIENCE_MS`], requests to that core are refused at
-//! once.
+//! returns one. If no reply has come for [`CREDIT_TIMEOUT_MS`], requests to that core are refused
+//! at once.
 
-use super::limits::{CREDITS, PATIENCE_MS, SPARE_LARGE_REQUESTS, SPARE_REQUESTS};
+use super::limits::{CREDIT_TIMEOUT_MS, CREDITS, SPARE_LARGE_REQUESTS, SPARE_REQUESTS};
 use super::machine::Output;
 use super::message::{Job, Message, Request};
 use super::owner::Outputs;
@@ -25,8 +25,8 @@ use std::collections::VecDeque;
 pub enum Shortage {
     /// All credits are in use; one will be returned soon.
     Credit,
-    /// All credits are in use, and none was returned for [`PATIENCE_MS`].
-    Patience,
+    /// All credits are in use, and none was returned for [`CREDIT_TIMEOUT_MS`].
+    CreditTimeout,
     /// The reply does not fit the answer budget.
     Budget,
 }
@@ -42,7 +42,7 @@ pub struct Exchange {
     /// Requests of this core that are outstanding at other cores.
     outstanding: usize,
     /// Whether a request of this turn found no credit.
-    is_short: bool,
+    lacks_credit: bool,
     #[expect(clippy::vec_box, reason = "a request keeps its address as it moves between cores")]
     spare: Vec<Box<Request>>,
     /// How many of the spare requests keep a large buffer.
@@ -61,7 +61,7 @@ pub struct Exchange {
 struct Peer {
     credits: u32,
     /// When a request first found no credit, if no credit was returned since; else `None`.
-    short_since_ms: Option<u64>,
+    no_credit_since_ms: Option<u64>,
     /// Whether a request waits for one of its credits.
     is_awaited: bool,
 }
@@ -79,12 +79,12 @@ impl Exchange {
             core: topology.core(),
             credits,
             peers: vec![
-                Peer { credits, short_since_ms: None, is_awaited: false };
+                Peer { credits, no_credit_since_ms: None, is_awaited: false };
                 topology.cores() as usize
             ],
             now_ms: 0,
             outstanding: 0,
-            is_short: false,
+            lacks_credit: false,
             spare: Vec::new(),
             spare_large: 0,
             incoming: Vec::new(),
@@ -96,7 +96,7 @@ impl Exchange {
     /// Begins a turn.
     pub const fn begin_turn(&mut self, now_ms: u64) {
         self.now_ms = now_ms;
-        self.is_short = false;
+        self.lacks_credit = false;
     }
 
     // Requests to other cores.
@@ -118,13 +118,13 @@ impl Exchange {
         let now_ms = self.now_ms;
         let peer = &mut self.peers[core as usize];
         if peer.credits == 0 {
-            self.is_short = true;
+            self.lacks_credit = true;
             peer.is_awaited = true;
-            let since = *peer.short_since_ms.get_or_insert(now_ms);
-            return Err(if now_ms - since < PATIENCE_MS {
+            let since = *peer.no_credit_since_ms.get_or_insert(now_ms);
+            return Err(if now_ms - since < CREDIT_TIMEOUT_MS {
                 Shortage::Credit
             } else {
-                Shortage::Patience
+                Shortage::CreditTimeout
             });
         }
         peer.credits -= 1;
@@ -136,7 +136,7 @@ impl Exchange {
     #[inline]
     pub fn take_credit_for_slow_request(&mut self, core: u32) -> Result<(), Shortage> {
         if (1..=self.credits / 2).contains(&self.peers[core as usize].credits) {
-            self.is_short = true;
+            self.lacks_credit = true;
             self.peers[core as usize].is_awaited = true;
             return Err(Shortage::Credit);
         }
@@ -164,7 +164,7 @@ impl Exchange {
     #[inline]
     pub fn send(&mut self, core: u32, request: Box<Request>, outputs: &mut Outputs) {
         assert!(
-            core != self.core && request.home == self.core,
+            core != self.core && request.asking_core == self.core,
             "a core sends only its own requests, and only to other cores"
         );
         self.outstanding += 1;
@@ -175,13 +175,13 @@ impl Exchange {
     #[inline]
     pub fn reply_received(&mut self, core: u32) {
         self.return_credit(core);
-        self.peers[core as usize].short_since_ms = None;
+        self.peers[core as usize].no_credit_since_ms = None;
         self.outstanding -= 1;
     }
 
     /// Recycles the memory of a finished request.
     #[inline]
-    pub fn keep(&mut self, mut request: Box<Request>) {
+    pub fn recycle_request(&mut self, mut request: Box<Request>) {
         if self.spare.len() < SPARE_REQUESTS {
             request.clear(self.spare_large < SPARE_LARGE_REQUESTS);
             self.spare_large += usize::from(request.is_large());
@@ -189,17 +189,17 @@ impl Exchange {
         }
     }
 
-    /// The earliest time at which [`Shortage::Credit`] of this turn becomes [`Shortage::Patience`];
-    /// monotonic milliseconds.
-    pub fn patience_ends_ms(&self) -> Option<u64> {
+    /// The earliest time at which [`Shortage::Credit`] of this turn becomes
+    /// [`Shortage::CreditTimeout`]; monotonic milliseconds.
+    pub fn credit_deadline_ms(&self) -> Option<u64> {
         let shortages =
-            self.peers.iter().filter_map(|peer| Some(peer.short_since_ms? + PATIENCE_MS));
-        shortages.min().filter(|&at| self.is_short && at > self.now_ms)
+            self.peers.iter().filter_map(|peer| Some(peer.no_credit_since_ms? + CREDIT_TIMEOUT_MS));
+        shortages.min().filter(|&at| self.lacks_credit && at > self.now_ms)
     }
 
     /// Whether a request of this turn found no credit.
-    pub const fn is_short(&self) -> bool {
-        self.is_short
+    pub const fn lacks_credit(&self) -> bool {
+        self.lacks_credit
     }
 
     /// Number of requests outstanding at other cores.
@@ -240,7 +240,7 @@ mod tests {
             [(); 3].map(|()| exchange.take_credit(1)),
             [Ok(()), Ok(()), Err(Shortage::Credit)]
         );
-        assert!(exchange.is_short() && !exchange.has_all_credits());
+        assert!(exchange.lacks_credit() && !exchange.has_all_credits());
     }
 
     #[test]
@@ -248,9 +248,9 @@ mod tests {
         let mut exchange = exchange(1);
         exchange.begin_turn(1_000);
         assert_eq!([(); 2].map(|()| exchange.take_credit(1)), [Ok(()), Err(Shortage::Credit)]);
-        assert_eq!(exchange.patience_ends_ms(), Some(1_000 + PATIENCE_MS));
-        exchange.begin_turn(1_000 + PATIENCE_MS);
-        assert_eq!(exchange.take_credit(1), Err(Shortage::Patience));
+        assert_eq!(exchange.credit_deadline_ms(), Some(1_000 + CREDIT_TIMEOUT_MS));
+        exchange.begin_turn(1_000 + CREDIT_TIMEOUT_MS);
+        assert_eq!(exchange.take_credit(1), Err(Shortage::CreditTimeout));
         exchange.return_credit(1);
         assert_eq!(exchange.take_credit(1), Ok(()));
     }

@@ -17,7 +17,7 @@ use super::topology::Location;
 use crate::api::entry::{self, Line, LineScratch};
 use crate::api::verdicts::Verdicts;
 use crate::ledger::entry::{EntryRef, Verdict};
-use crate::ledger::memory::{Lookup, Step, ahead};
+use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use smallvec::SmallVec;
 
 /// The progress of one body.
@@ -28,7 +28,7 @@ pub struct Feed {
     /// Verdicts on the lines so far.
     pub verdicts: Verdicts,
     /// Log positions of this core's slices that the answer shows.
-    pub shows: SmallVec<[Position; 1]>,
+    pub positions: SmallVec<[Position; 1]>,
     /// Requests that are outstanding at other cores.
     outstanding: usize,
     /// Bytes reserved for the answer.
@@ -85,11 +85,12 @@ impl Feed {
         }
         let (mut requests, mut stop) = (Requests::new(), None);
         for (number, (start, read, _)) in lines.iter().enumerate() {
-            for ((_, next, lookup), step) in ahead(&lines, number, Step::OF_ENTRY) {
+            for ((_, next, lookup), step) in prefetch_steps(&lines, number, PrefetchStep::FOR_ENTRY)
+            {
                 if let Ok(entry) = &next.entry
-                    && let Location::Local(place) = shared.topology.owner(entry.user)
+                    && let Location::Local(local_slice) = shared.topology.owner(entry.user)
                 {
-                    shared.owners[place].prefetch(entry.user, Some(entry.id), step, lookup);
+                    shared.owners[local_slice].prefetch(entry.user, Some(entry.id), step, lookup);
                 }
             }
             let mark = LineMark { index: self.index, start: *start as u32 };
@@ -144,12 +145,12 @@ impl Feed {
     ) -> Result<(), Progress> {
         let (core, slice) = match shared.topology.owner(entry.user) {
             Location::Remote { core, slice } => (core, slice),
-            Location::Local(place) => {
-                if shared.owners[place].entries_left() == 0 {
-                    return Err(blocked_or_ready(shared, place));
+            Location::Local(local_slice) => {
+                if shared.owners[local_slice].entries_left() == 0 {
+                    return Err(blocked_or_ready(shared, local_slice));
                 }
-                let (position, verdict) = shared.apply(place, entry);
-                show(&mut self.shows, position);
+                let (position, verdict) = shared.apply(local_slice, entry);
+                show(&mut self.positions, position);
                 match verdict {
                     Verdict::Accepted => self.verdicts.accept(1),
                     other => self.verdicts.judge(mark.index, id_text, other),
@@ -182,7 +183,7 @@ impl Feed {
     pub fn take_reply(&mut self, request: &Request, body: &[u8]) {
         self.outstanding -= 1;
         self.verdicts.accept(request.accepted as usize);
-        for &(mark, verdict) in &request.others {
+        for &(mark, verdict) in &request.not_accepted {
             let mut scratch = LineScratch::EMPTY;
             let id_text = entry::parse(line(body, mark.start as usize), &mut scratch).id_text;
             self.verdicts.judge(mark.index, id_text, verdict);
@@ -200,6 +201,6 @@ impl Feed {
 }
 
 /// What the next entry of a slice waits for, if the slice can apply no more in this turn.
-fn blocked_or_ready(shared: &Shared, place: usize) -> Progress {
-    if shared.owners[place].is_throttled() { Progress::Blocked } else { Progress::Ready }
+fn blocked_or_ready(shared: &Shared, local_slice: usize) -> Progress {
+    if shared.owners[local_slice].is_throttled() { Progress::Blocked } else { Progress::Ready }
 }

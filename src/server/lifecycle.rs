@@ -43,12 +43,12 @@ impl Lifecycle {
 
     /// Marks this core at rest: it has no connection and no outstanding request. Returns whether it
     /// was not at rest before.
-    pub fn rest(&mut self) -> bool {
-        let is_news = !std::mem::replace(&mut self.is_at_rest, true);
-        if is_news {
+    pub fn mark_at_rest(&mut self) -> bool {
+        let is_new = !std::mem::replace(&mut self.is_at_rest, true);
+        if is_new {
             self.core_at_rest();
         }
-        is_news
+        is_new
     }
 
     /// Whether this core is at rest.
@@ -63,9 +63,9 @@ impl Lifecycle {
 
     /// Begins to drain. Returns whether the core did not drain before.
     pub fn drain(&mut self, now_ms: u64) -> bool {
-        let is_news = self.draining_since_ms.is_none();
+        let is_new = self.draining_since_ms.is_none();
         self.draining_since_ms.get_or_insert(now_ms);
-        is_news
+        is_new
     }
 
     /// When draining began, in milliseconds of the monotonic clock.
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_taken_between_the_last_load_and_the_drain() {
+    fn requests_are_accepted_between_the_last_load_and_the_drain() {
         let mut life = Lifecycle::new(2);
         assert!(!life.core_loaded());
         assert_eq!(life.refusal(), Some(Code::Recovering));
@@ -100,7 +100,7 @@ mod tests {
         assert_eq!(life.refusal(), None);
         assert!(life.drain(7) && !life.drain(9));
         assert_eq!((life.refusal(), life.draining_since_ms()), (Some(Code::Draining), Some(7)));
-        assert!(life.rest() && !life.rest() && !life.all_at_rest());
+        assert!(life.mark_at_rest() && !life.mark_at_rest() && !life.all_at_rest());
         life.core_at_rest();
         assert!(life.all_at_rest());
     }

@@ -7,34 +7,34 @@ pub const REQUESTS_PER_TURN: usize = 64;
 pub const ENTRIES_PER_TURN: usize = 256;
 /// Entries that a slice applies in one turn while reads arrive: this bounds how long a read waits
 /// for them.
-pub const ENTRIES_AMONG_READS: usize = 16;
+pub const ENTRIES_PER_TURN_WITH_READS: usize = 16;
 /// Time after a read during which more reads are expected, in milliseconds.
 pub const READS_EXPECTED_MS: u64 = 100;
 /// Reads of one connection that are parsed before the first of them is answered, so that their
 /// lookups overlap.
-pub const READS_TOGETHER: usize = 16;
+pub const PENDING_READS_PER_CONNECTION: usize = 16;
 /// Reads of all connections that are parsed before they are answered: few enough that prefetched
 /// lines are still in the cache.
-pub const READS_PENDING: usize = 64;
+pub const MAX_PENDING_READS: usize = 64;
 /// Replies of other cores that one connection may wait for at a time.
-pub const GAPS: usize = 64;
+pub const MAX_GAPS: usize = 64;
 
 /// Requests that one core may have outstanding at another: more than one turn makes, few enough
 /// that all of them are answered in a moment.
 pub const CREDITS: u32 = 512;
 /// Time without a returned credit after which requests to that core are refused, in milliseconds:
 /// longer than a busy machine keeps a thread from running.
-pub const PATIENCE_MS: u64 = 1_000;
+pub const CREDIT_TIMEOUT_MS: u64 = 1_000;
 
 /// Bytes of unsent answers above which a connection starts no further request.
-pub const OUT_MARK_BYTES: usize = 256 << 10;
+pub const OUTPUT_MARK_BYTES: usize = 256 << 10;
 /// Bytes of unparsed requests above which a connection stops receiving (backpressure through TCP).
-pub const KEPT_BYTES: usize = 64 << 10;
+pub const INPUT_MARK_BYTES: usize = 64 << 10;
 /// Bytes that may still arrive after a connection was told to stop receiving: all receive buffers
 /// of an engine.
 pub const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Bytes of unparsed requests above which a connection is closed.
-pub const KEPT_HARD_BYTES: usize = KEPT_BYTES + RECEIVE_BUFFER_BYTES;
+pub const INPUT_HARD_MARK_BYTES: usize = INPUT_MARK_BYTES + RECEIVE_BUFFER_BYTES;
 /// Bytes that a lingering connection receives and discards: a whole body, so that the refusal of
 /// that body reaches the peer.
 pub const LINGER_BYTES: usize = 16 << 20;
@@ -45,7 +45,7 @@ pub const LINGER_MS: u64 = 2_000;
 pub const REFUSED_CONNECTIONS: usize = 64;
 /// Maximum connection limit of a slice: with the refused ones, more than any process has
 /// descriptors.
-pub const MOST_CONNECTIONS: usize = (1 << 24) - REFUSED_CONNECTIONS;
+pub const MAX_CONNECTIONS: usize = (1 << 24) - REFUSED_CONNECTIONS;
 
 /// Interval of deadline checks, in milliseconds. Each checks a quarter of the connections, so a
 /// deadline is noticed within a second.
@@ -87,7 +87,10 @@ pub const SPARE_REQUESTS: usize = 1_024;
 /// Recycled requests that may keep the buffer of a large reply.
 pub const SPARE_LARGE_REQUESTS: usize = 64;
 
+const _: () = assert!(
+    ENTRIES_PER_TURN_WITH_READS <= ENTRIES_PER_TURN,
+    "reads make a turn shorter, not longer"
+);
 const _: () =
-    assert!(ENTRIES_AMONG_READS <= ENTRIES_PER_TURN, "reads make a turn shorter, not longer");
-const _: () = assert!(LARGE_BYTES <= OUT_MARK_BYTES, "one small answer always fits below the mark");
+    assert!(LARGE_BYTES <= OUTPUT_MARK_BYTES, "one small answer always fits below the mark");
 const _: () = assert!(LARGE_BYTES < LARGE_BYTES_PER_TURN, "a turn's share fits a large answer");

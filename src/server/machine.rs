@@ -108,7 +108,7 @@ pub enum Wait {
 
 /// A corrupt file of a slice.
 #[derive(Debug)]
-pub struct Broken {
+pub struct CorruptFile {
     /// The slice.
     pub slice: u32,
     /// What is wrong.
@@ -152,7 +152,7 @@ pub trait Machine {
 
     /// Ends the turn: does all the work that a turn allows. A corrupt file is an error that ends
     /// the process.
-    fn end_turn(&mut self) -> Result<(), Broken>;
+    fn end_turn(&mut self) -> Result<(), CorruptFile>;
 
     /// The next output.
     fn poll(&mut self) -> Option<Output>;
@@ -161,10 +161,10 @@ pub trait Machine {
     fn wait(&self) -> Wait;
 
     /// Whether a draining machine has nothing more to do, here and on all other cores.
-    fn is_done(&self) -> bool;
+    fn is_drained(&self) -> bool;
 
     /// Whether all connections are closed and everything that was accepted is durable.
-    fn is_settled(&self) -> bool;
+    fn may_exit(&self) -> bool;
 
     /// While data is being loaded: bytes of memory that it will take, as far as is known.
     fn loading(&self) -> Option<usize> {

@@ -5,9 +5,9 @@
 //! space for it. The owner delays a reply until the state that it shows is durable: the receiver
 //! may send it at once.
 //!
-//! A request limits the size of its reply ([`Request::most`]), and the asking core has reserved
-//! that many bytes. A larger reply is refused with its size ([`Outcome::TooLarge`]), and the asking
-//! core asks again.
+//! A request limits the size of its reply ([`Request::max_bytes`]), and the asking core has
+//! reserved that many bytes. A larger reply is refused with its size ([`Outcome::TooLarge`]), and
+//! the asking core asks again.
 
 use super::answers::Position;
 use super::limits::LARGE_BYTES;
@@ -15,14 +15,14 @@ use crate::api::info::Figures;
 use crate::api::read::{KindFilter, Read, What};
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
-use crate::ledger::entry::{Action, EntryRef, Leg, Verdict};
+use crate::ledger::entry::{Action, EntryRef, Movement, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
 use smallvec::SmallVec;
 
 /// Capacity in bytes above which a vector of a recycled request is freed.
-const KEPT_BYTES: usize = 64 << 10;
+const MAX_RECYCLED_BYTES: usize = 64 << 10;
 /// Initial capacity in bytes of a reply: most replies fit.
 const REPLY_BYTES: usize = 512;
 
@@ -57,7 +57,7 @@ pub enum Job {
 pub enum Outcome {
     /// Answered; the status is that of a read.
     Answered(Status),
-    /// The reply would take this many bytes, more than [`Request::most`], and was discarded.
+    /// The reply would take this many bytes, more than [`Request::max_bytes`], and was discarded.
     TooLarge(usize),
 }
 
@@ -73,12 +73,12 @@ pub struct Request {
     /// The reply: an HTTP response, or the bodies of a batch.
     pub bytes: Vec<u8>,
     /// Maximum size of the reply, in bytes.
-    pub most: usize,
-    /// Bytes that the asking core has reserved for the reply: `most`, or 0 if the reply is small
-    /// enough to need no reservation.
+    pub max_bytes: usize,
+    /// Bytes that the asking core has reserved for the reply: `max_bytes`, or 0 if the reply is
+    /// small enough to need no reservation.
     pub reserved: usize,
     /// The asking core.
-    pub home: u32,
+    pub asking_core: u32,
     /// The gap that the reply to a read fills: see [`super::answers::Answers::gap`].
     pub gap: u32,
     /// The kind of request.
@@ -99,7 +99,7 @@ pub struct Request {
     /// The user version that an earlier reply showed, which was refused for its size.
     pub refused_version: Option<u64>,
     /// Log positions of the owner's slices that the reply shows.
-    pub shows: SmallVec<[Position; 1]>,
+    pub positions: SmallVec<[Position; 1]>,
     /// The items of a batch, in order.
     pub reads: Vec<Read>,
     /// End offset of each item's body in [`Self::bytes`].
@@ -114,7 +114,7 @@ pub struct Request {
     /// Number of accepted entries.
     pub accepted: u32,
     /// Verdicts of the entries that were not accepted.
-    pub others: Vec<(LineMark, Verdict)>,
+    pub not_accepted: Vec<(LineMark, Verdict)>,
 
     /// Figures by slice.
     pub figures: Vec<(u32, Figures)>,
@@ -137,21 +137,21 @@ pub struct FeedEntry {
     id: EntryId,
     user: UserId,
     at: Millis,
-    act: Act,
+    action: OwnedAction,
     /// State of its user's lookup on the owning core, for prefetching.
     pub lookup: Lookup,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Act {
-    Post(OwnedLeg),
-    Hold(OwnedLeg),
+enum OwnedAction {
+    Post(OwnedMovement),
+    Hold(OwnedMovement),
     Settle { hold: EntryId, amount: Amount },
     Void { hold: EntryId },
 }
 
 #[derive(Clone, Copy, Debug)]
-struct OwnedLeg {
+struct OwnedMovement {
     currency: Currency,
     kind: KindFilter,
     direction: Direction,
@@ -161,36 +161,43 @@ struct OwnedLeg {
 impl FeedEntry {
     /// Copies an entry.
     pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
-        let owned = |leg: Leg<'_>| {
-            let Leg { currency, kind, direction, amount } = leg;
+        let owned = |movement: Movement<'_>| {
+            let Movement { currency, kind, direction, amount } = movement;
             let kind =
                 KindFilter::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
-            OwnedLeg { currency, kind, direction, amount }
+            OwnedMovement { currency, kind, direction, amount }
         };
-        let act = match entry.action {
-            Action::Post(leg) => Act::Post(owned(leg)),
-            Action::Hold(leg) => Act::Hold(owned(leg)),
-            Action::Settle { hold, amount } => Act::Settle { hold, amount },
-            Action::Void { hold } => Act::Void { hold },
+        let action = match entry.action {
+            Action::Post(movement) => OwnedAction::Post(owned(movement)),
+            Action::Hold(movement) => OwnedAction::Hold(owned(movement)),
+            Action::Settle { hold, amount } => OwnedAction::Settle { hold, amount },
+            Action::Void { hold } => OwnedAction::Void { hold },
         };
-        Self { mark, id: entry.id, user: entry.user, at: entry.at, act, lookup: Lookup::default() }
+        Self {
+            mark,
+            id: entry.id,
+            user: entry.user,
+            at: entry.at,
+            action,
+            lookup: Lookup::default(),
+        }
     }
 
     /// The entry, borrowed.
     pub fn entry(&self) -> EntryRef<'_> {
-        let action = match &self.act {
-            Act::Post(leg) => Action::Post(leg.leg()),
-            Act::Hold(leg) => Action::Hold(leg.leg()),
-            Act::Settle { hold, amount } => Action::Settle { hold: *hold, amount: *amount },
-            Act::Void { hold } => Action::Void { hold: *hold },
+        let action = match &self.action {
+            OwnedAction::Post(movement) => Action::Post(movement.movement()),
+            OwnedAction::Hold(movement) => Action::Hold(movement.movement()),
+            OwnedAction::Settle { hold, amount } => Action::Settle { hold: *hold, amount: *amount },
+            OwnedAction::Void { hold } => Action::Void { hold: *hold },
         };
         EntryRef { id: self.id, user: self.user, at: self.at, action }
     }
 }
 
-impl OwnedLeg {
-    fn leg(&self) -> Leg<'_> {
-        Leg {
+impl OwnedMovement {
+    fn movement(&self) -> Movement<'_> {
+        Movement {
             currency: self.currency,
             kind: self.kind.as_str(),
             direction: self.direction,
@@ -200,15 +207,15 @@ impl OwnedLeg {
 }
 
 impl Request {
-    /// Creates an empty request of core `home`.
-    pub fn new(home: u32) -> Self {
+    /// Creates an empty request of core `asking_core`.
+    pub fn new(asking_core: u32) -> Self {
         Self {
             connection: 0,
             now: Millis(0),
             bytes: Vec::with_capacity(REPLY_BYTES),
-            most: LARGE_BYTES,
+            max_bytes: LARGE_BYTES,
             reserved: 0,
-            home,
+            asking_core,
             gap: 0,
             job: Job::Read,
             persist: Persist::Default,
@@ -218,14 +225,14 @@ impl Request {
             if_none_match: Vec::new(),
             version: 0,
             refused_version: None,
-            shows: SmallVec::new(),
+            positions: SmallVec::new(),
             reads: Vec::new(),
             ends: Vec::new(),
             slice: 0,
             entries: Vec::new(),
             judged: 0,
             accepted: 0,
-            others: Vec::new(),
+            not_accepted: Vec::new(),
             figures: Vec::new(),
         }
     }
@@ -235,7 +242,7 @@ impl Request {
     pub fn clear(&mut self, keeps_large: bool) {
         fn clear<T>(items: &mut Vec<T>) {
             items.clear();
-            if items.capacity() * size_of::<T>() > KEPT_BYTES {
+            if items.capacity() * size_of::<T>() > MAX_RECYCLED_BYTES {
                 *items = Vec::new();
             }
         }
@@ -243,17 +250,17 @@ impl Request {
             self.reserved == 0,
             "the reservation of a reply is released before its request is recycled"
         );
-        if self.bytes.capacity() > if keeps_large { KEPT_BYTES } else { LARGE_BYTES } {
+        if self.bytes.capacity() > if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES } {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
         clear(&mut self.if_none_match);
         clear(&mut self.reads);
         clear(&mut self.ends);
         clear(&mut self.entries);
-        clear(&mut self.others);
+        clear(&mut self.not_accepted);
         self.figures.clear();
         self.forget_reply();
-        (self.most, self.judged, self.accepted) = (LARGE_BYTES, 0, 0);
+        (self.max_bytes, self.judged, self.accepted) = (LARGE_BYTES, 0, 0);
         self.refused_version = None;
     }
 
@@ -261,14 +268,14 @@ impl Request {
     pub fn forget_reply(&mut self) {
         self.bytes.clear();
         self.ends.clear();
-        self.shows.clear();
+        self.positions.clear();
         self.outcome = Outcome::Answered(Status::Ok);
     }
 
     /// Replaces a reply that is too large by its size, in bytes.
     pub fn refuse(&mut self, bytes: usize) {
         self.forget_reply();
-        if self.bytes.capacity() > KEPT_BYTES {
+        if self.bytes.capacity() > MAX_RECYCLED_BYTES {
             self.bytes = Vec::new();
         }
         self.outcome = Outcome::TooLarge(bytes);
@@ -277,7 +284,7 @@ impl Request {
     /// Adds a log position that the reply shows.
     #[inline]
     pub fn show(&mut self, position: Position) {
-        show(&mut self.shows, position);
+        show(&mut self.positions, position);
     }
 
     /// Whether its reply buffer has grown beyond a small reply.
@@ -296,16 +303,16 @@ impl Request {
 
 /// Adds a log position to those shown: one per slice, the latest.
 #[inline]
-pub fn show<const N: usize>(shows: &mut SmallVec<[Position; N]>, position: Position)
+pub fn show<const N: usize>(positions: &mut SmallVec<[Position; N]>, position: Position)
 where
     [Position; N]: smallvec::Array<Item = Position>,
 {
     if position.lsn.0 == 0 {
         return;
     }
-    match shows.iter_mut().find(|shown| shown.place == position.place) {
+    match positions.iter_mut().find(|shown| shown.local_slice == position.local_slice) {
         Some(shown) => shown.lsn = shown.lsn.max(position.lsn),
-        None => shows.push(position),
+        None => positions.push(position),
     }
 }
 
@@ -317,7 +324,7 @@ mod tests {
     #[test]
     fn an_entry_survives_the_copy_into_a_request() {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg {
+        let movement = Movement {
             currency,
             kind: "topup",
             direction: Direction::Debit,
@@ -325,8 +332,8 @@ mod tests {
         };
         let (hold, amount) = (EntryId(9), Amount::new(0).unwrap());
         for action in [
-            Action::Post(leg),
-            Action::Hold(leg),
+            Action::Post(movement),
+            Action::Hold(movement),
             Action::Settle { hold, amount },
             Action::Void { hold },
         ] {
@@ -347,10 +354,11 @@ mod tests {
     #[test]
     fn the_latest_position_of_each_slice_is_shown() {
         let mut request = Request::new(0);
-        for (place, lsn) in [(0, 3), (1, 0), (1, 9), (0, 2), (1, 11)] {
-            request.show(Position { place, lsn: Lsn(lsn) });
+        for (local_slice, lsn) in [(0, 3), (1, 0), (1, 9), (0, 2), (1, 11)] {
+            request.show(Position { local_slice, lsn: Lsn(lsn) });
         }
-        let shown: Vec<_> = request.shows.iter().map(|shown| (shown.place, shown.lsn.0)).collect();
+        let shown: Vec<_> =
+            request.positions.iter().map(|shown| (shown.local_slice, shown.lsn.0)).collect();
         assert_eq!(shown, [(0, 3), (1, 11)]);
     }
 }

@@ -47,7 +47,7 @@ pub mod limits;
 pub mod machine;
 pub mod message;
 pub mod owner;
-pub mod planted;
+pub mod planted_bug;
 pub mod progress;
 pub mod reads;
 pub mod requests;

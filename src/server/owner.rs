@@ -1,7 +1,7 @@
 //! Owner of one slice: its recovery, then its store.
 //!
 //! ```text
-//!  Loading ── all is read ──▶ Settling ── on stable storage ──▶ Stored
+//!  Loading ── all is read ──▶ Syncing ── on stable storage ──▶ Stored
 //!     └────────── drain ──────────┴──────────▶ Stopped
 //!
 //!  InMemory: a slice without a disk
@@ -18,18 +18,18 @@ use crate::journal::Fault;
 use crate::ledger::book::View;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
-use crate::ledger::memory::{Lookup, Step, ahead};
+use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::time::Millis;
 use crate::slice::disk::{Done, Task};
 use crate::slice::recovery::{Recovery, Report};
 use crate::slice::snapshot::ReadLoad;
-use crate::slice::store::{Counts, Found, Settings, Store, Turn};
+use crate::slice::store::{Counts, Recovered, Settings, Store, TurnInput};
 use crate::slice::{Lsn, NoLog, Slice, StepOutcome, Waiter};
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
 /// Interval of progress reports while loading, in milliseconds.
-const LOADING_NEWS_MS: u64 = 100;
+const LOADING_REPORT_MS: u64 = 100;
 
 /// Outputs of a core, in order.
 pub type Outputs = VecDeque<Output>;
@@ -51,7 +51,7 @@ pub type Released = VecDeque<u64>;
 pub struct Owner {
     number: u32,
     /// Its index on the core.
-    place: usize,
+    local_slice: usize,
     slice: Slice,
     persistence: Persistence,
     /// Connections that were accepted at its listeners.
@@ -66,7 +66,7 @@ pub struct Owner {
     /// Requests of other cores whose entries wait to be applied.
     requests: VecDeque<Box<Request>>,
     /// Replies that wait for the log.
-    replies: BinaryHeap<Unsettled>,
+    replies: BinaryHeap<WaitingReply>,
 }
 
 /// The state of a slice's data on disk.
@@ -74,7 +74,7 @@ pub struct Owner {
 enum Persistence {
     InMemory,
     Loading(Box<Loading>),
-    Settling(Box<Settling>),
+    Syncing(Box<Syncing>),
     Stored(Box<Store>),
     /// Drained before loading had finished.
     Stopped,
@@ -89,9 +89,9 @@ struct Loading {
 }
 
 #[derive(Debug)]
-struct Settling {
+struct Syncing {
     settings: Settings,
-    found: Found,
+    found: Recovered,
     report: Report,
     expected_bytes: usize,
 }
@@ -99,33 +99,38 @@ struct Settling {
 /// A reply that shows a log position which is not durable yet. Ordered by lowest position first,
 /// for a max-heap.
 #[derive(Debug)]
-struct Unsettled(Lsn, Box<Request>);
+struct WaitingReply(Lsn, Box<Request>);
 
-impl Ord for Unsettled {
+impl Ord for WaitingReply {
     fn cmp(&self, other: &Self) -> Ordering {
         other.0.cmp(&self.0)
     }
 }
 
-impl PartialOrd for Unsettled {
+impl PartialOrd for WaitingReply {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Unsettled {
+impl PartialEq for WaitingReply {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl Eq for Unsettled {}
+impl Eq for WaitingReply {}
 
 impl Owner {
-    /// Creates the owner of slice `number`, at index `place` on its core. The slice refuses new
-    /// entries above `ledger_bytes`. With `kept`, its data is loaded in the first turns.
-    pub fn new(number: u32, place: usize, ledger_bytes: usize, kept: Option<Stored>) -> Self {
-        let persistence = match kept {
+    /// Creates the owner of slice `number`, at index `local_slice` on its core. The slice refuses
+    /// new entries above `ledger_bytes`. With `stored`, its data is loaded in the first turns.
+    pub fn new(
+        number: u32,
+        local_slice: usize,
+        ledger_bytes: usize,
+        stored: Option<Stored>,
+    ) -> Self {
+        let persistence = match stored {
             None => Persistence::InMemory,
             Some(Stored { settings, recovery }) => {
                 assert!(settings.place.slice == number, "a slice is loaded from its own files");
@@ -139,7 +144,7 @@ impl Owner {
         };
         Self {
             number,
-            place,
+            local_slice,
             slice: Slice::new(ledger_bytes),
             persistence,
             connections: 0,
@@ -184,7 +189,7 @@ impl Owner {
 
     /// Whether loading is not finished.
     pub const fn is_loading(&self) -> bool {
-        matches!(self.persistence, Persistence::Loading(_) | Persistence::Settling(_))
+        matches!(self.persistence, Persistence::Loading(_) | Persistence::Syncing(_))
     }
 
     /// Whether loading can take a step without waiting for the disk.
@@ -199,7 +204,7 @@ impl Owner {
     pub const fn expected_bytes(&self) -> usize {
         match &self.persistence {
             Persistence::Loading(loading) => loading.recovery.expected_bytes(),
-            Persistence::Settling(settling) => settling.expected_bytes,
+            Persistence::Syncing(syncing) => syncing.expected_bytes,
             _ => 0,
         }
     }
@@ -211,7 +216,7 @@ impl Owner {
         let mut ask = |task| outputs.push_back(Output::Task { slice, task });
         loading.outcome = loading.recovery.advance(&mut self.slice, &mut ask)?;
         if loading.outcome != StepOutcome::Done {
-            if now_ms >= loading.reported_ms + LOADING_NEWS_MS {
+            if now_ms >= loading.reported_ms + LOADING_REPORT_MS {
                 loading.reported_ms = now_ms;
                 let report = *loading.recovery.report();
                 outputs.push_back(Output::Loading { slice, report, is_over: false });
@@ -226,21 +231,21 @@ impl Owner {
         let Loading { settings, recovery, .. } = *loading;
         let (report, expected_bytes, found) =
             (*recovery.report(), recovery.expected_bytes(), recovery.finish());
-        ask(Task::Settle { segment: found.tail.segment, manifest: found.manifest });
+        ask(Task::SyncRecovered { segment: found.tail.segment, manifest: found.manifest });
         self.persistence =
-            Persistence::Settling(Box::new(Settling { settings, found, report, expected_bytes }));
+            Persistence::Syncing(Box::new(Syncing { settings, found, report, expected_bytes }));
         Ok(())
     }
 
     /// Creates the store, once everything that was read is on stable storage. It continues the log
     /// where recovery ended.
     fn loaded(&mut self, outputs: &mut Outputs) {
-        let Persistence::Settling(settling) =
+        let Persistence::Syncing(syncing) =
             std::mem::replace(&mut self.persistence, Persistence::Stopped)
         else {
             return;
         };
-        let Settling { settings, found, report, .. } = *settling;
+        let Syncing { settings, found, report, .. } = *syncing;
         self.slice.recovered(Lsn(found.tail.position));
         self.persistence = Persistence::Stored(Box::new(Store::new(settings, found)));
         outputs.push_back(Output::Loading { slice: self.number, report, is_over: true });
@@ -262,7 +267,7 @@ impl Owner {
                 loading.recovery.done(done);
                 loading.outcome = StepOutcome::Going;
             }
-            Persistence::Settling(_) if matches!(done, Done::Settled) => {
+            Persistence::Syncing(_) if matches!(done, Done::SyncedRecovered) => {
                 self.loaded(outputs);
                 return true;
             }
@@ -276,18 +281,18 @@ impl Owner {
                 }
             }
             // A disk read that was in flight when loading was abandoned.
-            Persistence::Settling(_) | Persistence::Stopped | Persistence::InMemory => {}
+            Persistence::Syncing(_) | Persistence::Stopped | Persistence::InMemory => {}
         }
         false
     }
 
     /// Emits the disk tasks that are due. Called at the end of a turn, when the waiters for the log
     /// are known.
-    pub fn advance(&mut self, now_ms: u64, traffic: ReadLoad, outputs: &mut Outputs) {
+    pub fn advance(&mut self, now_ms: u64, read_load: ReadLoad, outputs: &mut Outputs) {
         let Persistence::Stored(store) = &mut self.persistence else { return };
         let is_awaited = self.slice.is_awaited() || !self.replies.is_empty();
         self.defers_write = self.has_applied && !is_awaited;
-        let turn = Turn { now_ms, traffic, is_log_awaited: !self.defers_write };
+        let turn = TurnInput { now_ms, read_load, is_log_awaited: !self.defers_write };
         let slice = self.number;
         store.advance(turn, self.slice.book(), &mut |task| {
             outputs.push_back(Output::Task { slice, task });
@@ -297,7 +302,7 @@ impl Owner {
     /// Prepares the end of the process: abandons loading, or an unfinished snapshot.
     pub fn drain(&mut self) {
         match &mut self.persistence {
-            Persistence::Loading(_) | Persistence::Settling(_) => {
+            Persistence::Loading(_) | Persistence::Syncing(_) => {
                 self.persistence = Persistence::Stopped;
             }
             Persistence::Stored(store) => store.drain(),
@@ -311,9 +316,9 @@ impl Owner {
     }
 
     /// Whether everything accepted is durable.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_durable(&self) -> bool {
         match &self.persistence {
-            Persistence::Stored(store) => store.is_settled(),
+            Persistence::Stored(store) => store.is_durable(),
             _ => true,
         }
     }
@@ -339,7 +344,13 @@ impl Owner {
 
     /// Prefetches one step of a user's lookup, up to the block that an entry is booked in.
     #[inline]
-    pub fn prefetch(&self, user: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+    pub fn prefetch(
+        &self,
+        user: UserId,
+        entry: Option<EntryId>,
+        step: PrefetchStep,
+        lookup: &Lookup,
+    ) {
         self.slice.prefetch(user, entry, step, lookup);
     }
 
@@ -347,7 +358,7 @@ impl Owner {
     #[inline]
     pub fn view(&self, user: UserId) -> (Position, Option<View<'_>>) {
         let (lsn, view) = self.slice.view(user);
-        (Position { place: self.place, lsn }, view)
+        (Position { local_slice: self.local_slice, lsn }, view)
     }
 
     /// The log position up to which the log is durable.
@@ -383,7 +394,7 @@ impl Owner {
             Persistence::Stored(store) => self.slice.apply(now, entry, &mut **store),
             _ => unreachable!("no entry is applied before loading has finished"),
         };
-        (Position { place: self.place, lsn }, verdict)
+        (Position { local_slice: self.local_slice, lsn }, verdict)
     }
 
     /// Queues entries of another core.
@@ -440,7 +451,7 @@ impl Owner {
         let count = (request.entries.len() - from).min(most);
         for at in 0..count {
             let entries = &request.entries[from..from + count];
-            for (next, step) in ahead(entries, at, Step::OF_ENTRY) {
+            for (next, step) in prefetch_steps(entries, at, PrefetchStep::FOR_ENTRY) {
                 let entry = next.entry();
                 self.prefetch(entry.user, Some(entry.id), step, &next.lookup);
             }
@@ -450,7 +461,7 @@ impl Owner {
             request.show(position);
             match verdict {
                 Verdict::Accepted => request.accepted += 1,
-                other => request.others.push((mark, other)),
+                other => request.not_accepted.push((mark, other)),
             }
         }
         request.judged += count;
@@ -460,19 +471,22 @@ impl Owner {
     // Replies.
 
     /// Holds back a reply until `lsn` is durable.
-    pub fn keep_reply(&mut self, lsn: Lsn, request: Box<Request>) {
-        assert!(lsn > self.durable(), "a reply is kept only while its log position is not durable");
-        self.replies.push(Unsettled(lsn, request));
+    pub fn delay_reply(&mut self, lsn: Lsn, request: Box<Request>) {
+        assert!(
+            lsn > self.durable(),
+            "a reply is delayed only while its log position is not durable"
+        );
+        self.replies.push(WaitingReply(lsn, request));
     }
 
     /// The next reply whose log position is durable.
     pub fn next_reply(&mut self) -> Option<Box<Request>> {
         let durable = self.durable();
-        self.replies.peek().filter(|Unsettled(lsn, _)| *lsn <= durable)?;
-        self.replies.pop().map(|Unsettled(_, request)| request)
+        self.replies.peek().filter(|WaitingReply(lsn, _)| *lsn <= durable)?;
+        self.replies.pop().map(|WaitingReply(_, request)| request)
     }
 
-    /// Allows one more entry in this turn: used by a planted fault.
+    /// Allows one more entry in this turn: used by a planted bug.
     pub(super) const fn lengthen_turn(&mut self) {
         self.entries_left += 1;
     }

@@ -8,8 +8,8 @@
 //! their owners at the same time.
 
 use super::answers::Position;
-use super::body::{self, Body, Taken};
-use super::budget::Pace;
+use super::body::{self, Body, Received};
+use super::budget::ConnectionLimits;
 use super::connection::{Connection, Scattered, State};
 use super::exchange::Shortage;
 use super::feed::{self, Feed};
@@ -23,17 +23,18 @@ use super::topology::Location;
 use crate::api::problem::{Code, Problem};
 use crate::api::read::Read;
 use crate::api::reply::{self, persist};
-use crate::api::route::{Ask, Denied, Route, route};
+use crate::api::route::{Denied, Operation, Route, route};
 use crate::api::{FEED_LINES, batch};
 use crate::http::head;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
-use crate::ledger::memory::{Lookup, Step, ahead};
+use crate::ledger::id::UserId;
+use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use smallvec::SmallVec;
 
 /// What to do after a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum NextStep {
     /// Step again: these bytes may contain more.
     Again,
     /// Answer the pending reads, then step again.
@@ -44,7 +45,7 @@ pub(super) enum Then {
 
 /// A parsed head, accepted or refused.
 enum Admitted {
-    Ask(Ask),
+    Accepted(Operation),
     /// Refused; the flag says that the connection must end, because a body would follow.
     Denied(Denied, bool),
 }
@@ -58,24 +59,24 @@ impl Connection {
         bytes: &[u8],
         budget: &mut usize,
         shared: &mut Shared,
-    ) -> (usize, Then) {
+    ) -> (usize, NextStep) {
         match &mut self.state {
             State::Head => self.heads(bytes, budget, shared),
             State::Body(_) => {
                 let used = self.collect(bytes, shared);
                 if matches!(self.state, State::Body(_)) {
                     self.progress = Progress::Unfinished;
-                    return (used, Then::Stop);
+                    return (used, NextStep::Stop);
                 }
-                (used, Then::Again)
+                (used, NextStep::Again)
             }
             // Large work begins when all that the turn has received is known: who waits already
             // goes first.
-            State::Asking(Scattered::Batch, _) if !shared.may_apply => {
+            State::Scattering(Scattered::Batch, _) if !shared.may_apply => {
                 self.progress = Progress::Ready;
-                (0, Then::Stop)
+                (0, NextStep::Stop)
             }
-            State::Asking(what, persist) => {
+            State::Scattering(what, persist) => {
                 let (what, persist) = (*what, *persist);
                 let (asked, blocked) = match what {
                     Scattered::Batch => {
@@ -84,108 +85,109 @@ impl Connection {
                     Scattered::Info { .. } => (self.ask_info(what, persist, shared), true),
                 };
                 if asked {
-                    return (0, Then::Again);
+                    return (0, NextStep::Again);
                 }
                 self.progress = if blocked { Progress::Blocked } else { Progress::Ready };
-                (0, Then::Stop)
+                (0, NextStep::Stop)
             }
             State::Gathering(_, scatter, _) if !scatter.is_whole() => {
                 self.progress = Progress::Waiting;
-                (0, Then::Stop)
+                (0, NextStep::Stop)
             }
             State::Gathering(Scattered::Batch, ..)
                 if !shared.may_apply || shared.answers.own.is_spent() =>
             {
                 self.progress = Progress::Ready;
-                (0, Then::Stop)
+                (0, NextStep::Stop)
             }
             State::Gathering(..) => {
                 self.assemble(shared);
-                (0, Then::Again)
+                (0, NextStep::Again)
             }
             State::Feeding(feed, _) => {
                 if !shared.may_apply {
                     self.progress = Progress::Ready;
-                    return (0, Then::Stop);
+                    return (0, NextStep::Stop);
                 }
                 let connection = u64::from(self.generation) << 32 | u64::from(self.slot);
                 self.progress = feed.step(&self.body, connection, shared);
                 if self.progress != Progress::Done {
-                    return (0, Then::Stop);
+                    return (0, NextStep::Stop);
                 }
                 self.answer_feed(shared);
-                (0, Then::Again)
+                (0, NextStep::Again)
             }
-            State::Finishing | State::Lingering | State::Closing => (bytes.len(), Then::Stop),
+            State::Finishing | State::Lingering | State::Closing => (bytes.len(), NextStep::Stop),
         }
     }
 
     /// Parses heads as long as they are complete plain reads, then handles the head that ended
     /// this.
-    fn heads(&mut self, bytes: &[u8], budget: &mut usize, shared: &mut Shared) -> (usize, Then) {
-        let Pace { gaps, together, mark } = shared.answers.pace(self.is_heavy);
+    fn heads(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut usize,
+        shared: &mut Shared,
+    ) -> (usize, NextStep) {
+        let ConnectionLimits { gaps, pending_reads, unsent_bytes } =
+            shared.answers.connection_limits(self.is_heavy);
         let mut at = 0;
         loop {
             if at == bytes.len() {
                 self.is_exempt &= self.pending > 0;
                 self.progress = Progress::Idle;
-                return (at, Then::Stop);
+                return (at, NextStep::Stop);
             }
             if self.answers.gaps() + self.pending_remote >= gaps {
                 self.progress = Progress::Waiting;
-                return (at, if self.pending > 0 { Then::Answer } else { Then::Stop });
+                return (at, if self.pending > 0 { NextStep::Answer } else { NextStep::Stop });
             }
             let has_turn = !self.is_heavy || shared.may_apply && !shared.answers.own.is_spent();
-            if *budget == 0 || self.answers.bytes.len() > mark || !has_turn {
+            if *budget == 0 || self.answers.bytes.len() > unsent_bytes || !has_turn {
                 self.progress = Progress::Ready;
-                return (at, Then::Stop);
+                return (at, NextStep::Stop);
             }
-            if self.pending >= together {
-                return (at, Then::Answer);
+            if self.pending >= pending_reads {
+                return (at, NextStep::Answer);
             }
-            let (head, len) = match head::parse(&bytes[at..], &mut self.seen) {
+            let (head, len) = match head::parse(&bytes[at..], &mut self.scanned) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => {
                     self.progress = Progress::Unfinished;
-                    return (at, Then::Stop);
+                    return (at, NextStep::Stop);
                 }
                 Err(_) if self.pending > 0 => return (at, self.parse_again()),
                 Err(refusal) => {
-                    self.seen = 0;
+                    self.scanned = 0;
                     self.refuse(Problem::from(Code::from(refusal)), shared);
-                    return (bytes.len(), Then::Stop);
+                    return (bytes.len(), NextStep::Stop);
                 }
             };
-            self.seen = 0;
+            self.scanned = 0;
             let admitted = self.admit(&head, shared);
-            let Admitted::Ask(Ask::Read(read)) = admitted else {
+            let Admitted::Accepted(Operation::Read(read)) = admitted else {
                 if self.pending > 0 {
                     return (at, self.parse_again());
                 }
                 *budget -= 1;
                 self.start(admitted, &head, at + len == bytes.len(), shared);
-                return (at + len, Then::Again);
+                return (at + len, NextStep::Again);
             };
             let (persist, head_only) = (persist(&head), head.method == Method::Head);
             let owner = shared.topology.owner(read.user);
-            match owner {
-                Location::Local(place) => {
-                    shared.owners[place].prefetch(read.user, None, Step::Place, &Lookup::default());
+            match self.begin_lookup(owner, read.user, shared) {
+                Ok(()) => {}
+                Err(Shortage::Credit) => {
+                    self.progress = Progress::Blocked;
+                    return (at, NextStep::Stop);
                 }
-                Location::Remote { core, .. } => match self.take_credit(core, shared) {
-                    Ok(()) => self.pending_remote += 1,
-                    Err(Shortage::Credit) => {
-                        self.progress = Progress::Blocked;
-                        return (at, Then::Stop);
-                    }
-                    Err(_) if self.pending > 0 => return (at, self.parse_again()),
-                    Err(_) => {
-                        *budget -= 1;
-                        let denied = Problem::from(Code::Overloaded).into();
-                        self.deny(&denied, persist, head_only, shared);
-                        return (at + len, Then::Again);
-                    }
-                },
+                Err(_) if self.pending > 0 => return (at, self.parse_again()),
+                Err(_) => {
+                    *budget -= 1;
+                    let denied = Problem::from(Code::Overloaded).into();
+                    self.deny(&denied, persist, head_only, shared);
+                    return (at + len, NextStep::Again);
+                }
             }
             at += len;
             *budget -= 1;
@@ -193,15 +195,36 @@ impl Connection {
             shared.pending.push((self.slot, owner), read, (persist, head_only), head.if_none_match);
             if persist == Persist::Close {
                 // Input behind it is ignored.
-                return (at, Then::Answer);
+                return (at, NextStep::Answer);
             }
         }
     }
 
     /// The current head must wait until the reads before it are answered; it is parsed again then.
-    const fn parse_again(&mut self) -> Then {
-        self.seen = 0;
-        Then::Answer
+    const fn parse_again(&mut self) -> NextStep {
+        self.scanned = 0;
+        NextStep::Answer
+    }
+
+    /// Prefetches the user of a read, or takes a credit at the core that owns it.
+    #[inline]
+    fn begin_lookup(
+        &mut self,
+        owner: Location,
+        user: UserId,
+        shared: &mut Shared,
+    ) -> Result<(), Shortage> {
+        match owner {
+            Location::Local(slice) => {
+                let (step, lookup) = (PrefetchStep::Index, Lookup::default());
+                shared.owners[slice].prefetch(user, None, step, &lookup);
+            }
+            Location::Remote { core, .. } => {
+                self.take_credit(core, shared)?;
+                self.pending_remote += 1;
+            }
+        }
+        Ok(())
     }
 
     #[inline]
@@ -221,11 +244,11 @@ impl Connection {
     #[inline]
     fn admit(&self, head: &Head<'_>, shared: &Shared) -> Admitted {
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-        let ask = match route(head) {
-            Ok(ask) => ask,
+        let operation = match route(head) {
+            Ok(operation) => operation,
             Err(denied) => return Admitted::Denied(denied, has_body),
         };
-        let limit = body::limit(ask);
+        let limit = body::limit(operation);
         let is_too_large = match head.framing {
             Framing::Chunked => limit == 0,
             Framing::Length(length) => length > limit as u64,
@@ -234,33 +257,36 @@ impl Connection {
         if is_too_large {
             return Admitted::Denied(Problem::from(Code::ContentTooLarge).into(), true);
         }
-        let is_about_server = matches!(ask, Ask::Health | Ask::Ready | Ask::Info);
+        let is_about_server =
+            matches!(operation, Operation::Health | Operation::Ready | Operation::Info);
         match shared.life.refusal().filter(|&code| code != Code::Draining || !self.is_exempt) {
             Some(code) if !is_about_server => Admitted::Denied(Problem::from(code).into(), true),
-            _ => Admitted::Ask(ask),
+            _ => Admitted::Accepted(operation),
         }
     }
 
     /// Starts a request that is not a plain read, or refuses it.
     fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
         let (persist, head_only) = (persist(head), head.method == Method::Head);
-        let ask = match admitted {
-            Admitted::Ask(ask) => ask,
+        let operation = match admitted {
+            Admitted::Accepted(operation) => operation,
             Admitted::Denied(denied, ends) => {
                 let persist = if ends { Persist::Close } else { persist };
                 return self.deny(&denied, persist, head_only, shared);
             }
         };
-        match ask {
-            Ask::Entries | Ask::Batch => {
+        match operation {
+            Operation::Entries | Operation::Batch => {
                 if head.expect_continue && is_last {
                     response::write_continue(&mut self.answers.bytes);
                     self.touch(shared);
                 }
-                self.state = State::Body(Body::new(ask, persist, head.framing));
+                self.state = State::Body(Body::new(operation, persist, head.framing));
             }
-            Ask::Info => self.state = State::Asking(Scattered::Info { head_only }, persist),
-            Ask::Ready => match shared.life.refusal() {
+            Operation::Info => {
+                self.state = State::Scattering(Scattered::Info { head_only }, persist);
+            }
+            Operation::Ready => match shared.life.refusal() {
                 Some(code) => {
                     let denied = Problem::from(code).into();
                     reply::problem(
@@ -273,15 +299,15 @@ impl Connection {
                     shared.count(Route::Ready, code.status());
                     self.finish(persist);
                 }
-                None => self.answer_word("ready", Route::Ready, persist, head_only, shared),
+                None => self.answer_plain_text("ready", Route::Ready, persist, head_only, shared),
             },
-            Ask::Health | Ask::Read(_) => {
-                self.answer_word("ok", Route::Health, persist, head_only, shared);
+            Operation::Health | Operation::Read(_) => {
+                self.answer_plain_text("ok", Route::Health, persist, head_only, shared);
             }
         }
     }
 
-    fn answer_word(
+    fn answer_plain_text(
         &mut self,
         word: &str,
         route: Route,
@@ -289,7 +315,7 @@ impl Connection {
         head_only: bool,
         shared: &mut Shared,
     ) {
-        reply::word(word, persist, head_only, &shared.date, &mut self.answers.bytes);
+        reply::plain_text(word, persist, head_only, &shared.date, &mut self.answers.bytes);
         shared.count(route, Status::Ok);
         self.finish(persist);
     }
@@ -308,7 +334,7 @@ impl Connection {
         if self.body.capacity() == 0 {
             self.body = shared.spare_body();
         }
-        let (before, ask, persist) = (self.body.len(), body.ask, body.persist);
+        let (before, operation, persist) = (self.body.len(), body.operation, body.persist);
         let taken = body.receive(bytes, &mut self.body);
         shared.bodies.reserve(self.body.len() - before);
         let refused = match taken {
@@ -323,17 +349,17 @@ impl Connection {
             self.refuse(code.into(), shared);
             return bytes.len();
         }
-        let Taken { used, is_whole } = taken.unwrap_or_default();
+        let Received { used, is_whole } = taken.unwrap_or_default();
         if is_whole {
-            self.is_whole(ask, persist, shared);
+            self.start_body_request(operation, persist, shared);
         }
         used
     }
 
     /// Starts the request of a complete body.
-    fn is_whole(&mut self, ask: Ask, persist: Persist, shared: &mut Shared) {
-        if ask != Ask::Entries {
-            self.state = State::Asking(Scattered::Batch, persist);
+    fn start_body_request(&mut self, operation: Operation, persist: Persist, shared: &mut Shared) {
+        if operation != Operation::Entries {
+            self.state = State::Scattering(Scattered::Batch, persist);
             return;
         }
         let lines = feed::lines(&self.body);
@@ -366,7 +392,7 @@ impl Connection {
         feed.write(&mut self.answers.bytes);
         body.end(&mut self.answers.bytes);
         shared.answers.wrote(self.answers.bytes.len() - start);
-        self.mark(start, &feed.shows);
+        self.mark(start, &feed.positions);
         shared.count(Route::Entries, status);
         self.drop_body(shared);
         self.finish(persist);
@@ -444,7 +470,7 @@ impl Connection {
                 Ok(true)
             }
             Err(shortage) => {
-                shared.keep_scatter(scatter);
+                shared.recycle_scatter(scatter);
                 if shortage == Shortage::Credit { Ok(false) } else { Err(Code::Overloaded.into()) }
             }
         }
@@ -459,27 +485,28 @@ impl Connection {
     ) -> Result<(), Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
         let space = shared.answers.left().max(LARGE_BYTES);
-        let mut shows = SmallVec::<[Position; 1]>::new();
+        let mut positions = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
         let out = &mut self.answers.bytes;
         let body =
             reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
         out.extend_from_slice(b"{\"responses\":[");
         for (at, read) in reads.iter().enumerate() {
-            for (next, step) in ahead(reads, at, [Step::Place, Step::User]) {
-                if let Location::Local(place) = topology.owner(next.user) {
-                    owners[place].prefetch(next.user, None, step, &Lookup::default());
+            for (next, step) in prefetch_steps(reads, at, [PrefetchStep::Index, PrefetchStep::User])
+            {
+                if let Location::Local(local_slice) = topology.owner(next.user) {
+                    owners[local_slice].prefetch(next.user, None, step, &Lookup::default());
                 }
             }
             if at > 0 {
                 out.push(b',');
             }
-            let Location::Local(place) = topology.owner(read.user) else {
+            let Location::Local(local_slice) = topology.owner(read.user) else {
                 unreachable!("this core owns every user of the batch")
             };
-            let (position, view) = owners[place].view(read.user);
+            let (position, view) = owners[local_slice].view(read.user);
             reply::item(read, view, now, out);
-            show(&mut shows, position);
+            show(&mut positions, position);
             if out.len() - start > space {
                 break;
             }
@@ -493,7 +520,7 @@ impl Connection {
         }
         shared.answers.wrote(bytes);
         shared.answers.own.spend(bytes);
-        self.mark(start, &shows);
+        self.mark(start, &positions);
         shared.count(Route::Batch, Status::Ok);
         self.finish(persist);
         Ok(())
@@ -515,8 +542,8 @@ impl Connection {
             }
             Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes)
             {
-                Some(shows) => {
-                    self.mark(start, shows);
+                Some(positions) => {
+                    self.mark(start, positions);
                     shared.count(Route::Batch, Status::Ok);
                 }
                 None => {
@@ -532,7 +559,7 @@ impl Connection {
                 }
             },
         }
-        shared.keep_scatter(scatter);
+        shared.recycle_scatter(scatter);
         self.finish(persist);
     }
 }

@@ -7,7 +7,7 @@ use super::exchange::Shortage;
 use super::fragments::{Fragment, Scatter};
 use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
 use super::message::{Job, Outcome};
-use super::planted::Planted;
+use super::planted_bug::PlantedBug;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::read::Read;
@@ -78,7 +78,7 @@ impl Scatter {
     fn take_credits(&self, shared: &mut Shared) -> Result<(), Shortage> {
         for (before, core) in self.peers(shared).enumerate() {
             if let Err(shortage) = shared.exchange.take_credit(core) {
-                if shared.planted != Some(Planted::LeakedCredit) {
+                if shared.planted != Some(PlantedBug::LeakedCredit) {
                     self.peers(shared)
                         .take(before)
                         .for_each(|core| shared.exchange.return_credit(core));
@@ -99,7 +99,7 @@ impl Scatter {
                 continue;
             }
             if shared.answers.reserve(most) {
-                (request.most, request.reserved) = (most, most);
+                (request.max_bytes, request.reserved) = (most, most);
             } else if may_be_large {
                 return Err(Shortage::Budget);
             }
@@ -112,7 +112,7 @@ impl Scatter {
         let Some(own) = &mut self.fragments[shared.topology.core() as usize].request else {
             return Ok(());
         };
-        own.most = shared.answers.left().max(LARGE_BYTES);
+        own.max_bytes = shared.answers.left().max(LARGE_BYTES);
         let bytes = shared.answer_batch(own);
         shared.answers.own.spend(bytes);
         if matches!(own.outcome, Outcome::TooLarge(_))
@@ -178,14 +178,14 @@ impl Scatter {
         shared.answers.wrote(out.len() - start);
         shared.answers.own.spend(out.len() - start);
         let own = self.fragments[shared.topology.core() as usize].request.as_ref();
-        Some(own.map_or(&[], |own| &own.shows))
+        Some(own.map_or(&[], |own| &own.positions))
     }
 
     /// Releases its requests and empties it.
     pub fn end(&mut self, shared: &mut Shared) {
         for fragment in &mut self.fragments {
             if let Some(request) = fragment.request.take() {
-                shared.keep_request(request);
+                shared.recycle_request(request);
             }
             fragment.written = 0;
         }
@@ -196,7 +196,7 @@ impl Scatter {
 
 impl Shared {
     /// Recycles the memory of a scatter-gather that is over.
-    pub(super) fn keep_scatter(&mut self, mut scatter: Box<Scatter>) {
+    pub(super) fn recycle_scatter(&mut self, mut scatter: Box<Scatter>) {
         scatter.end(self);
         if self.spare_scatters.len() < SPARE_SCATTERS {
             self.spare_scatters.push(scatter);

@@ -7,24 +7,25 @@ use super::exchange::Exchange;
 use super::fragments::Scatter;
 use super::lifecycle::Lifecycle;
 use super::limits::{
-    ENTRIES_AMONG_READS, ENTRIES_PER_TURN, READS_EXPECTED_MS, SPARE_BODIES, SPARE_BODY_BYTES,
+    ENTRIES_PER_TURN, ENTRIES_PER_TURN_WITH_READS, READS_EXPECTED_MS, SPARE_BODIES,
+    SPARE_BODY_BYTES,
 };
 use super::machine::{Clocks, Output, Slot};
 use super::message::{Job, Message, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
-use super::planted::Planted;
+use super::planted_bug::PlantedBug;
 use super::reads::PendingReads;
 use super::topology::{Location, Topology};
 use crate::api::entry::LineScratch;
 use crate::api::info::{Figures, Info};
 use crate::api::read::Read;
-use crate::api::reply::{self, Asked, DateText};
+use crate::api::reply::{self, DateText, ReadRequest};
 use crate::api::route::Route;
 use crate::http::date::DateLine;
 use crate::http::response::Status;
 use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::UserId;
-use crate::ledger::memory::{Lookup, Step, ahead};
+use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::time::Millis;
 use crate::limits::Limits;
 use crate::metrics::Counters;
@@ -51,7 +52,7 @@ pub struct Shared {
     pub(super) released: Released,
     /// Reads that were parsed in this turn and are not answered yet.
     pub(super) pending: PendingReads,
-    /// Connections to settle at the end of the turn, because an event or an answer changed them.
+    /// Connections to update at the end of the turn, because an event or an answer changed them.
     pub(super) touched: Vec<Slot>,
     /// Connections that have work for this turn or the next.
     pub(super) ready: Vec<Slot>,
@@ -71,7 +72,7 @@ pub struct Shared {
     spare_bodies: Vec<Vec<u8>>,
     #[expect(clippy::vec_box, reason = "moved into a connection's state, which stays small")]
     pub(super) spare_scatters: Vec<Box<Scatter>>,
-    pub(super) planted: Option<Planted>,
+    pub(super) planted: Option<PlantedBug>,
 }
 
 impl Shared {
@@ -128,11 +129,11 @@ impl Shared {
             self.reads_until_ms = clocks.monotonic_ms + READS_EXPECTED_MS;
         }
         self.turn_entries =
-            if self.expects_reads() { ENTRIES_AMONG_READS } else { ENTRIES_PER_TURN };
+            if self.expects_reads() { ENTRIES_PER_TURN_WITH_READS } else { ENTRIES_PER_TURN };
         self.sent_entries = 0;
         self.may_apply = false;
         self.owners.iter_mut().for_each(|owner| owner.begin_turn(self.turn_entries));
-        if self.planted == Some(Planted::LongTurn) {
+        if self.planted == Some(PlantedBug::LongTurn) {
             self.owners.iter_mut().for_each(Owner::lengthen_turn);
         }
     }
@@ -143,7 +144,7 @@ impl Shared {
     }
 
     /// Whether reads would wait for a step of a snapshot.
-    pub(super) const fn traffic(&self) -> ReadLoad {
+    pub(super) const fn read_load(&self) -> ReadLoad {
         if self.expects_reads() { ReadLoad::Reads } else { ReadLoad::NoReads }
     }
 
@@ -197,8 +198,13 @@ impl Shared {
     }
 
     /// Applies an entry of a connection's feed.
-    pub(super) fn apply(&mut self, place: usize, entry: &EntryRef<'_>) -> (Position, Verdict) {
-        let (position, verdict) = self.owners[place].apply(Millis(self.clocks.unix_ms), entry);
+    pub(super) fn apply(
+        &mut self,
+        local_slice: usize,
+        entry: &EntryRef<'_>,
+    ) -> (Position, Verdict) {
+        let (position, verdict) =
+            self.owners[local_slice].apply(Millis(self.clocks.unix_ms), entry);
         count_verdict(&mut self.counters, verdict);
         (position, verdict)
     }
@@ -206,18 +212,20 @@ impl Shared {
     /// Applies entries of other cores, at most `most` in each slice.
     pub(super) fn apply_requests(&mut self, most: usize) {
         let now = self.now();
-        for place in 0..self.owners.len() {
-            if self.planted == Some(Planted::StarvedSlice)
-                && place > 0
-                && self.owners[place - 1].has_requests()
+        for local_slice in 0..self.owners.len() {
+            if self.planted == Some(PlantedBug::StarvedSlice)
+                && local_slice > 0
+                && self.owners[local_slice - 1].has_requests()
             {
                 break;
             }
             let mut left = most;
             let Self { owners, counters, outputs, planted, .. } = self;
             let mut judged = |verdict| count_verdict(counters, verdict);
-            while let Some(request) = owners[place].apply_requests(now, &mut left, &mut judged) {
-                settle_reply(request, owners, outputs, *planted);
+            while let Some(request) =
+                owners[local_slice].apply_requests(now, &mut left, &mut judged)
+            {
+                send_or_delay_reply(request, owners, outputs, *planted);
             }
         }
     }
@@ -231,7 +239,9 @@ impl Shared {
         let mut incoming = std::mem::take(&mut self.exchange.incoming);
         let mut count = 0;
         while count < incoming.len() && !self.answers.peers.is_spent() {
-            for (next, step) in ahead(&incoming, count, [Step::Place, Step::User]) {
+            for (next, step) in
+                prefetch_steps(&incoming, count, [PrefetchStep::Index, PrefetchStep::User])
+            {
                 if next.job == Job::Read {
                     self.prefetch(next.read.user, step);
                 }
@@ -250,17 +260,17 @@ impl Shared {
                         self.topology.is_here(request.slice),
                         "entries go to the core that has their slice"
                     );
-                    self.owners[self.topology.place(request.slice)].queue(request);
+                    self.owners[self.topology.local_slice(request.slice)].queue(request);
                 }
                 Job::Batch => self.exchange.batches.push_back(request),
                 Job::Read => {
                     self.has_read = true;
-                    self.settle_reply(request);
+                    self.send_or_delay_reply(request);
                 }
                 Job::Figures => {
                     let mut request = request;
                     request.figures.extend(self.figures());
-                    self.settle_reply(request);
+                    self.send_or_delay_reply(request);
                 }
             }
         }
@@ -271,7 +281,7 @@ impl Shared {
             let bytes = self.answer_batch(&mut request);
             self.answers.peers.spend(bytes);
             self.has_read = true;
-            self.settle_reply(request);
+            self.send_or_delay_reply(request);
             if self.answers.peers.is_spent() {
                 break;
             }
@@ -279,9 +289,9 @@ impl Shared {
     }
 
     #[inline]
-    fn prefetch(&self, user: UserId, step: Step) {
-        if let Location::Local(place) = self.topology.owner(user) {
-            self.owners[place].prefetch(user, None, step, &Lookup::default());
+    fn prefetch(&self, user: UserId, step: PrefetchStep) {
+        if let Location::Local(local_slice) = self.topology.owner(user) {
+            self.owners[local_slice].prefetch(user, None, step, &Lookup::default());
         }
     }
 
@@ -289,15 +299,16 @@ impl Shared {
     /// refused for its size.
     #[inline]
     fn answer_read(&mut self, request: &mut Request) -> usize {
-        let Location::Local(place) = self.topology.owner(request.read.user) else {
+        let Location::Local(local_slice) = self.topology.owner(request.read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, .. } = self;
         let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } =
             &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
-        let asked = Asked { read: *read, persist: *persist, head_only: *head_only, if_none_match };
-        let (position, view) = owners[place].view(read.user);
+        let asked =
+            ReadRequest { read: *read, persist: *persist, head_only: *head_only, if_none_match };
+        let (position, view) = owners[local_slice].view(read.user);
         *version = view.map_or(0, |view| view.user.version());
         let status = reply::write_read(&asked, view, *now, date, bytes);
         request.outcome = Outcome::Answered(status);
@@ -309,15 +320,17 @@ impl Shared {
     /// state. Returns the number of rendered bytes, even if the reply was refused for its size.
     pub(super) fn answer_batch(&mut self, request: &mut Request) -> usize {
         for at in 0..request.reads.len() {
-            for (next, step) in ahead(&request.reads, at, [Step::Place, Step::User]) {
+            for (next, step) in
+                prefetch_steps(&request.reads, at, [PrefetchStep::Index, PrefetchStep::User])
+            {
                 self.prefetch(next.user, step);
             }
             let read = request.reads[at];
-            let Location::Local(place) = self.topology.owner(read.user) else {
+            let Location::Local(local_slice) = self.topology.owner(read.user) else {
                 unreachable!("a request goes to the owner of its users")
             };
             let Request { bytes, now, .. } = &mut *request;
-            let (position, view) = self.owners[place].view(read.user);
+            let (position, view) = self.owners[local_slice].view(read.user);
             reply::item(&read, view, *now, bytes);
             request.ends.push(request.bytes.len());
             request.show(position);
@@ -325,25 +338,25 @@ impl Shared {
         self.bound_reply(request)
     }
 
-    /// Refuses a reply that is larger than [`Request::most`]. Returns its size.
+    /// Refuses a reply that is larger than [`Request::max_bytes`]. Returns its size.
     fn bound_reply(&self, request: &mut Request) -> usize {
         let bytes = request.bytes.len();
-        if bytes > request.most && self.planted != Some(Planted::LargeReply) {
+        if bytes > request.max_bytes && self.planted != Some(PlantedBug::LargeReply) {
             request.refuse(bytes);
         }
         bytes
     }
 
     /// Sends a reply now if all that it shows is durable; else its slice keeps it until then.
-    pub(super) fn settle_reply(&mut self, request: Box<Request>) {
-        settle_reply(request, &mut self.owners, &mut self.outputs, self.planted);
+    pub(super) fn send_or_delay_reply(&mut self, request: Box<Request>) {
+        send_or_delay_reply(request, &mut self.owners, &mut self.outputs, self.planted);
     }
 
     /// Sends the replies whose log positions have become durable.
     pub(super) fn send_replies(&mut self) {
-        for place in 0..self.owners.len() {
-            while let Some(request) = self.owners[place].next_reply() {
-                self.settle_reply(request);
+        for local_slice in 0..self.owners.len() {
+            while let Some(request) = self.owners[local_slice].next_reply() {
+                self.send_or_delay_reply(request);
             }
         }
     }
@@ -380,7 +393,7 @@ impl Shared {
         }
         request.forget_reply();
         request.refused_version.get_or_insert(request.version);
-        (request.most, request.reserved) = (most, most);
+        (request.max_bytes, request.reserved) = (most, most);
         self.exchange.send(core, request, &mut self.outputs);
         None
     }
@@ -391,9 +404,9 @@ impl Shared {
     }
 
     /// Recycles a reply that is no longer needed, and releases its reservation.
-    pub(super) fn keep_request(&mut self, mut request: Box<Request>) {
+    pub(super) fn recycle_request(&mut self, mut request: Box<Request>) {
         self.release_reply(&mut request);
-        self.exchange.keep(request);
+        self.exchange.recycle_request(request);
     }
 
     // Bodies.
@@ -404,7 +417,7 @@ impl Shared {
     }
 
     /// Recycles the buffer of a body that is no longer needed.
-    pub(super) fn keep_body(&mut self, mut body: Vec<u8>) {
+    pub(super) fn recycle_body(&mut self, mut body: Vec<u8>) {
         self.bodies.release(body.len());
         if self.spare_bodies.len() < SPARE_BODIES
             && (1..=SPARE_BODY_BYTES).contains(&body.capacity())
@@ -416,31 +429,32 @@ impl Shared {
 
     /// Whether all requests of other cores are answered and sent, and everything accepted is
     /// durable.
-    pub(super) fn is_settled(&self) -> bool {
+    pub(super) fn is_durable(&self) -> bool {
         !self.exchange.has_requests()
-            && self.owners.iter().all(|owner| owner.is_settled() && !owner.has_requests())
+            && self.owners.iter().all(|owner| owner.is_durable() && !owner.has_requests())
     }
 }
 
 /// Sends a reply if everything that it shows is durable. Else it waits in the first slice that has
 /// not got there; one slice after the other, if it shows several.
-fn settle_reply(
+fn send_or_delay_reply(
     request: Box<Request>,
     owners: &mut [Owner],
     outputs: &mut Outputs,
-    planted: Option<Planted>,
+    planted: Option<PlantedBug>,
 ) {
-    let is_durable = |shown: &Position| shown.lsn <= owners[shown.place].durable();
-    let waits = request.shows.iter().find(|shown| !is_durable(shown));
-    match waits.filter(|_| planted != Some(Planted::UndurableAnswer)) {
-        Some(&Position { place, lsn }) => owners[place].keep_reply(lsn, request),
+    let is_durable = |shown: &Position| shown.lsn <= owners[shown.local_slice].durable();
+    let waits = request.positions.iter().find(|shown| !is_durable(shown));
+    match waits.filter(|_| planted != Some(PlantedBug::UndurableAnswer)) {
+        Some(&Position { local_slice, lsn }) => owners[local_slice].delay_reply(lsn, request),
         None => {
             assert!(
-                planted == Some(Planted::UndurableAnswer) || request.shows.iter().all(is_durable),
+                planted == Some(PlantedBug::UndurableAnswer)
+                    || request.positions.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
             outputs.push_back(Output::Message {
-                core: request.home,
+                core: request.asking_core,
                 message: Message::Reply(request),
             });
         }

@@ -48,7 +48,7 @@ impl Topology {
         let slice = user.slice(self.slices);
         let core = if self.cores == self.slices { slice } else { slice % self.cores };
         if core == self.core {
-            Location::Local(self.place(slice))
+            Location::Local(self.local_slice(slice))
         } else {
             Location::Remote { core, slice }
         }
@@ -56,7 +56,7 @@ impl Topology {
 
     /// The index of a slice on its core.
     #[inline]
-    pub const fn place(&self, slice: u32) -> usize {
+    pub const fn local_slice(&self, slice: u32) -> usize {
         (slice / self.cores) as usize
     }
 
@@ -104,7 +104,7 @@ mod tests {
                 let here: Vec<_> = all
                     .iter()
                     .filter_map(|topology| match topology.owner(user) {
-                        Location::Local(place) => topology.slices_here().nth(place),
+                        Location::Local(local_slice) => topology.slices_here().nth(local_slice),
                         Location::Remote { .. } => None,
                     })
                     .collect();

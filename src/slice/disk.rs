@@ -70,7 +70,7 @@ pub enum Task {
     /// that was killed may have left the last write of a segment, or the name of a manifest, not
     /// yet durable. Then remove the files that the manifest does not name. If one of them is a file
     /// that no crash leaves behind, remove nothing.
-    Settle {
+    SyncRecovered {
         /// The segment with the end of the log; 0 if there is none.
         segment: u64,
         /// The manifest that recovery read.
@@ -133,5 +133,5 @@ pub enum Done {
     },
     /// What the start read is on stable storage, and files that the manifest does not name are
     /// removed.
-    Settled,
+    SyncedRecovered,
 }

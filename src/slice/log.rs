@@ -84,17 +84,17 @@ pub struct Log {
     filling: FrameBuffer,
     /// Full blocks whose writes have not begun. Their numbers are those just before `number`.
     full: VecDeque<FrameBuffer>,
-    flight: Option<Flight>,
+    in_flight: Option<InFlightWrite>,
     durable: u64,
-    next: Next,
+    next: NextSegment,
     next_bytes: u64,
-    blocks: Vec<FrameBuffer>,
+    spare_blocks: Vec<FrameBuffer>,
     written_bytes: u64,
 }
 
 /// The write in flight.
 #[derive(Debug)]
-struct Flight {
+struct InFlightWrite {
     number: u64,
     size: u64,
     crc: u32,
@@ -102,17 +102,17 @@ struct Flight {
 
 /// State of the next segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
+enum NextSegment {
     None,
-    Asked,
+    Requested,
     Failed {
         at_ms: u64,
     },
-    Ready,
+    Prepared,
     /// Its header is being written.
-    Headed,
+    WritingHeader,
     /// The manifest that names it is being published.
-    Named,
+    Publishing,
 }
 
 /// Outcome of a completed write.
@@ -121,7 +121,7 @@ pub enum LogWrite {
     /// The log is durable up to this position.
     Durable(Lsn),
     /// The header of this new segment was written. The manifest must name it next; then call
-    /// [`Log::named`].
+    /// [`Log::switch_segment`].
     Header(u64),
 }
 
@@ -138,11 +138,11 @@ impl Log {
             number: tail.position + 1,
             filling: FrameBuffer::with_capacity(WRITE_BYTES),
             full: VecDeque::new(),
-            flight: None,
+            in_flight: None,
             durable: tail.position,
-            next: Next::None,
+            next: NextSegment::None,
             next_bytes: segments.first_bytes,
-            blocks: Vec::new(),
+            spare_blocks: Vec::new(),
             written_bytes: 0,
         }
     }
@@ -157,16 +157,18 @@ impl Log {
         ask: &mut impl FnMut(Task),
     ) {
         let is_due = match self.next {
-            Next::None => true,
-            Next::Failed { at_ms } => now_ms >= at_ms + RETRY_MS,
+            NextSegment::None => true,
+            NextSegment::Failed { at_ms } => now_ms >= at_ms + RETRY_MS,
             _ => false,
         };
         if is_due {
             let (segment, bytes) = (self.place.file + 1, self.next_bytes);
             ask(Task::Prepare { segment, bytes, from: recycled(bytes) });
-            self.next = Next::Asked;
+            self.next = NextSegment::Requested;
         }
-        if self.flight.is_some() || matches!(self.next, Next::Headed | Next::Named) {
+        if self.in_flight.is_some()
+            || matches!(self.next, NextSegment::WritingHeader | NextSegment::Publishing)
+        {
             return;
         }
         let payload = match self.full.front() {
@@ -176,7 +178,7 @@ impl Log {
         };
         if self.end + size_of_payload(payload) as u64 <= self.capacity {
             self.write(ask);
-        } else if self.next == Next::Ready {
+        } else if self.next == NextSegment::Prepared {
             self.write_header(ask);
         }
     }
@@ -198,12 +200,13 @@ impl Log {
             number > self.durable && self.end + size <= self.capacity,
             "a write is not yet durable, and fits its segment"
         );
-        self.flight = Some(Flight { number, size, crc });
+        self.in_flight = Some(InFlightWrite { number, size, crc });
         ask(Task::Write { file: File::Segment(self.place.file), offset: self.end, block });
     }
 
     fn take_filling(&mut self) -> FrameBuffer {
-        let next = self.blocks.pop().unwrap_or_else(|| FrameBuffer::with_capacity(WRITE_BYTES));
+        let next =
+            self.spare_blocks.pop().unwrap_or_else(|| FrameBuffer::with_capacity(WRITE_BYTES));
         self.number += 1;
         std::mem::replace(&mut self.filling, next)
     }
@@ -215,7 +218,7 @@ impl Log {
         header.write(block.payload());
         let segment = self.place.file + 1;
         self.crc = block.seal(Kind::Segment, Place { file: segment, ..self.place }, self.durable);
-        self.next = Next::Headed;
+        self.next = NextSegment::WritingHeader;
         ask(Task::Write { file: File::Segment(segment), offset: 0, block });
     }
 
@@ -223,13 +226,14 @@ impl Log {
     pub fn written(&mut self, segment: u64, mut block: FrameBuffer) -> LogWrite {
         if segment != self.place.file {
             assert!(
-                self.next == Next::Headed && segment == self.place.file + 1,
+                self.next == NextSegment::WritingHeader && segment == self.place.file + 1,
                 "outside the current segment, only the next one's header is written"
             );
-            self.next = Next::Named;
+            self.next = NextSegment::Publishing;
             return LogWrite::Header(segment);
         }
-        let Flight { number, size, crc } = self.flight.take().expect("a write was in flight");
+        let InFlightWrite { number, size, crc } =
+            self.in_flight.take().expect("a write was in flight");
         assert!(number == self.durable + 1, "writes become durable in order");
         assert!(
             block.bytes().len() as u64 == size && block.crc() == crc,
@@ -238,27 +242,27 @@ impl Log {
         (self.durable, self.crc) = (number, crc);
         self.end += size;
         self.written_bytes += size;
-        if self.blocks.len() < SPARE_BLOCKS {
+        if self.spare_blocks.len() < SPARE_BLOCKS {
             block.clear();
-            self.blocks.push(block);
+            self.spare_blocks.push(block);
         }
         LogWrite::Durable(Lsn(number))
     }
 
     /// Switches to the new segment, which the manifest names from now on. Returns its number and
     /// its size.
-    pub fn named(&mut self) -> (u64, u64) {
-        assert!(self.next == Next::Named, "the new segment's header was written");
+    pub fn switch_segment(&mut self) -> (u64, u64) {
+        assert!(self.next == NextSegment::Publishing, "the new segment's header was written");
         self.place.file += 1;
-        (self.capacity, self.end, self.next) = (self.next_bytes, ALIGN as u64, Next::None);
+        (self.capacity, self.end, self.next) = (self.next_bytes, ALIGN as u64, NextSegment::None);
         self.next_bytes = (self.capacity * 2).min(self.segments.largest_bytes);
         (self.place.file, self.capacity)
     }
 
     /// The next segment was prepared, or could not be.
     pub fn prepared(&mut self, ok: bool, now_ms: u64) {
-        assert!(self.next == Next::Asked, "one segment is prepared at a time");
-        self.next = if ok { Next::Ready } else { Next::Failed { at_ms: now_ms } };
+        assert!(self.next == NextSegment::Requested, "one segment is prepared at a time");
+        self.next = if ok { NextSegment::Prepared } else { NextSegment::Failed { at_ms: now_ms } };
     }
 
     /// Whether entries must wait: the backlog is at its limit, or a step's records would not fit
@@ -267,25 +271,27 @@ impl Log {
     pub fn is_throttled(&self) -> bool {
         let backlog = self.full.iter().map(FrameBuffer::payload_bytes).sum::<usize>();
         backlog >= BACKLOG_BYTES
-            || (!matches!(self.next, Next::Failed { .. }) && !self.fits(STEP_BYTES))
+            || (!matches!(self.next, NextSegment::Failed { .. }) && !self.fits(STEP_BYTES))
     }
 
     /// Whether `bytes` more bytes of records fit into the segments there are.
     fn fits(&self, bytes: usize) -> bool {
-        let flight = self.flight.as_ref().map_or(0, |f| f.size);
+        let flight = self.in_flight.as_ref().map_or(0, |f| f.size);
         // The append may start a new block.
         let filling = size_of_payload(self.filling.payload_bytes() + bytes) + ALIGN;
         let waits =
             self.full.iter().map(|b| size_of_payload(b.payload_bytes())).sum::<usize>() + filling;
         let free = match self.next {
-            Next::Ready | Next::Headed | Next::Named => self.next_bytes - ALIGN as u64,
+            NextSegment::Prepared | NextSegment::WritingHeader | NextSegment::Publishing => {
+                self.next_bytes - ALIGN as u64
+            }
             _ => self.capacity - self.end - flight,
         };
         waits as u64 <= free
     }
 
     /// Whether every appended record is durable.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_durable(&self) -> bool {
         self.durable == self.position().0
     }
 
@@ -313,7 +319,7 @@ impl Log {
 impl LogSink for Log {
     #[inline]
     fn has_room(&self) -> bool {
-        !matches!(self.next, Next::Failed { .. }) || self.fits(record::MAX_BYTES)
+        !matches!(self.next, NextSegment::Failed { .. }) || self.fits(record::MAX_BYTES)
     }
 
     #[inline]
@@ -337,7 +343,7 @@ impl LogSink for Log {
 mod tests {
     use super::*;
     use crate::ledger::amount::{Amount, Currency, Direction};
-    use crate::ledger::entry::{Action, Leg};
+    use crate::ledger::entry::{Action, Movement};
     use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
 
@@ -345,20 +351,20 @@ mod tests {
     fn begun() -> Log {
         let place = Place { generation: 1, slice: 0, file: 0 };
         let mut log = Log::new(place, Segments::DISK, Tail::default());
-        asked(&mut log, true);
+        requested(&mut log, true);
         log.prepared(true, 0);
         append(&mut log);
-        let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
+        let Some(Task::Write { block, .. }) = requested(&mut log, true) else {
             panic!("the segment's header is written")
         };
         assert_eq!(log.written(1, block), LogWrite::Header(1));
-        log.named();
+        log.switch_segment();
         log
     }
 
     fn append(log: &mut Log) -> Lsn {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg {
+        let movement = Movement {
             currency,
             kind: "topup",
             direction: Direction::Credit,
@@ -368,13 +374,13 @@ mod tests {
             id: EntryId(7),
             user: UserId(1),
             at: Millis(1_000),
-            action: Action::Post(leg),
+            action: Action::Post(movement),
         };
         log.append(&entry, 1)
     }
 
     /// The write that is asked for in a turn, if any.
-    fn asked(log: &mut Log, is_awaited: bool) -> Option<Task> {
+    fn requested(log: &mut Log, is_awaited: bool) -> Option<Task> {
         let mut writes = Vec::new();
         log.advance(0, is_awaited, |_| None, &mut |task| {
             if matches!(task, Task::Write { .. }) {
@@ -388,21 +394,21 @@ mod tests {
     #[test]
     fn a_write_begins_when_somebody_waits_for_it_or_its_block_is_full() {
         let mut log = begun();
-        assert!(asked(&mut log, false).is_none());
+        assert!(requested(&mut log, false).is_none());
         assert_eq!(append(&mut log), Lsn(1), "the block is still being filled");
-        let Some(Task::Write { block, .. }) = asked(&mut log, true) else {
+        let Some(Task::Write { block, .. }) = requested(&mut log, true) else {
             panic!("a write begins when somebody waits")
         };
         assert_eq!(append(&mut log), Lsn(2));
         assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(1)));
         while append(&mut log) == Lsn(2) {
-            assert!(asked(&mut log, false).is_none() && !log.is_settled());
+            assert!(requested(&mut log, false).is_none() && !log.is_durable());
         }
-        let Some(Task::Write { block, .. }) = asked(&mut log, false) else {
+        let Some(Task::Write { block, .. }) = requested(&mut log, false) else {
             panic!("a write begins when its block is full")
         };
         assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(2)));
-        assert!(asked(&mut log, false).is_none(), "the next block is not full");
-        assert!(asked(&mut log, true).is_some());
+        assert!(requested(&mut log, false).is_none(), "the next block is not full");
+        assert!(requested(&mut log, true).is_some());
     }
 }

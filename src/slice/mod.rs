@@ -24,7 +24,7 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::image::Malformed;
 use crate::ledger::index::UserSlot;
-use crate::ledger::memory::{Lookup, Step};
+use crate::ledger::memory::{Lookup, PrefetchStep};
 use crate::ledger::time::Millis;
 use crate::ledger::user::User;
 use hashbrown::HashMap;
@@ -85,7 +85,7 @@ pub struct Slice {
     book: Book,
     durable: Lsn,
     /// Users whose last record is not durable yet, with the position of that record.
-    unsettled: HashMap<UserSlot, Lsn, BuildHasherDefault<SlotHasher>>,
+    undurable: HashMap<UserSlot, Lsn, BuildHasherDefault<SlotHasher>>,
     /// Records that are not durable yet, in log order. With it, [`Self::durable`] costs time only
     /// for the records that become durable, however many there once were.
     records: VecDeque<(Lsn, UserSlot)>,
@@ -98,7 +98,7 @@ impl Slice {
         Self {
             book: Book::new(mark_bytes),
             durable: Lsn::default(),
-            unsettled: HashMap::default(),
+            undurable: HashMap::default(),
             records: VecDeque::new(),
             waiting: BinaryHeap::new(),
         }
@@ -130,7 +130,7 @@ impl Slice {
     pub fn view(&self, id: UserId) -> (Lsn, Option<View<'_>>) {
         match self.book.find(id) {
             None => (Lsn::default(), None),
-            Some(slot) => (self.unsettled_lsn(slot), Some(self.book.view(slot))),
+            Some(slot) => (self.undurable_lsn(slot), Some(self.book.view(slot))),
         }
     }
 
@@ -146,27 +146,33 @@ impl Slice {
             if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
         if verdict != Verdict::Accepted {
-            return (self.unsettled_lsn(slot), verdict);
+            return (self.undurable_lsn(slot), verdict);
         }
         let lsn = log.append(entry, self.book.view(slot).user.version());
         if lsn > self.durable {
-            self.unsettled.insert(slot, lsn);
+            self.undurable.insert(slot, lsn);
             self.records.push_back((lsn, slot));
         }
         (lsn, verdict)
     }
 
-    fn unsettled_lsn(&self, slot: UserSlot) -> Lsn {
-        if self.unsettled.is_empty() {
+    fn undurable_lsn(&self, slot: UserSlot) -> Lsn {
+        if self.undurable.is_empty() {
             Lsn::default()
         } else {
-            self.unsettled.get(&slot).copied().unwrap_or_default()
+            self.undurable.get(&slot).copied().unwrap_or_default()
         }
     }
 
     /// Prefetches the next step of a user's lookup: see [`Book::prefetch`].
     #[inline]
-    pub fn prefetch(&self, id: UserId, entry: Option<EntryId>, step: Step, lookup: &Lookup) {
+    pub fn prefetch(
+        &self,
+        id: UserId,
+        entry: Option<EntryId>,
+        step: PrefetchStep,
+        lookup: &Lookup,
+    ) {
         self.book.prefetch(id, entry, step, lookup);
     }
 
@@ -193,15 +199,15 @@ impl Slice {
         self.durable = upto;
         while let Some(&(lsn, slot)) = self.records.front().filter(|(lsn, _)| *lsn <= upto) {
             self.records.pop_front();
-            if let Entry::Occupied(last) = self.unsettled.entry(slot)
+            if let Entry::Occupied(last) = self.undurable.entry(slot)
                 && *last.get() == lsn
             {
                 last.remove();
             }
         }
         assert!(
-            self.unsettled.len() <= self.records.len(),
-            "every unsettled user has a record that is not durable"
+            self.undurable.len() <= self.records.len(),
+            "every undurable user has a record that is not durable"
         );
     }
 
@@ -213,14 +219,14 @@ impl Slice {
 
     /// Registers the next kind of an empty slice. Restored users refer to kinds by their numbers,
     /// in this order.
-    pub fn name(&mut self, kind: &str) -> Result<(), Malformed> {
-        self.book.name(kind).map(|_| ())
+    pub fn add_kind(&mut self, kind: &str) -> Result<(), Malformed> {
+        self.book.add_kind(kind).map(|_| ())
     }
 
     /// Prepares an empty slice for about `users` restored users; returns about how many bytes they
-    /// will take. See [`Book::expect`].
-    pub fn expect(&mut self, users: usize, image_bytes: usize) -> usize {
-        self.book.expect(users, image_bytes)
+    /// will take. See [`Book::presize`].
+    pub fn presize(&mut self, users: usize, image_bytes: usize) -> usize {
+        self.book.presize(users, image_bytes)
     }
 
     /// Adds a user of a snapshot. To be found, the user must also be [indexed](Self::index).
@@ -241,7 +247,7 @@ impl Slice {
     /// Ends recovery: everything recovered is durable, up to `position`.
     pub fn recovered(&mut self, position: Lsn) {
         assert!(
-            self.unsettled.is_empty() && self.waiting.is_empty(),
+            self.undurable.is_empty() && self.waiting.is_empty(),
             "recovery ends before any entry is applied or awaited"
         );
         self.durable = position;
@@ -276,7 +282,7 @@ impl Hasher for SlotHasher {
 mod tests {
     use super::*;
     use crate::ledger::amount::{Amount, Currency, Direction};
-    use crate::ledger::entry::{Action, Leg};
+    use crate::ledger::entry::{Action, Movement};
 
     #[derive(Default)]
     struct Log(Vec<(u128, u64)>);
@@ -294,7 +300,7 @@ mod tests {
 
     fn entry(id: u128, user: u64) -> EntryRef<'static> {
         let currency = Currency::parse(b"COIN").unwrap();
-        let leg = Leg {
+        let movement = Movement {
             currency,
             kind: "topup",
             direction: Direction::Credit,
@@ -304,7 +310,7 @@ mod tests {
             id: EntryId(id),
             user: UserId(user),
             at: Millis(1_000),
-            action: Action::Post(leg),
+            action: Action::Post(movement),
         }
     }
 

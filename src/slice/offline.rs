@@ -21,7 +21,7 @@ pub struct Writer {
     /// An empty block, from a completed write.
     spare: Option<FrameBuffer>,
     /// Tasks asked for and not yet done.
-    owed: usize,
+    outstanding: usize,
     is_synced: bool,
 }
 
@@ -33,7 +33,7 @@ impl Writer {
             framing: Framing::new(place),
             block: Framing::block(),
             spare: None,
-            owed: 2,
+            outstanding: 2,
             is_synced: false,
         };
         ask(Task::Create { snapshot: place.file });
@@ -70,7 +70,7 @@ impl Writer {
 
     fn write_users(&mut self, ask: &mut impl FnMut(Task)) {
         let block = self.take_block();
-        self.owed += 1;
+        self.outstanding += 1;
         ask(self.framing.users(block));
     }
 
@@ -87,15 +87,17 @@ impl Writer {
             self.write_users(ask);
         }
         let block = self.take_block();
-        self.owed += 2;
+        self.outstanding += 2;
         ask(self.framing.last(block, names, position));
         ask(Task::Sync { snapshot: self.framing.number() });
     }
 
     /// Takes the completion of a task.
     pub fn done(&mut self, done: Done) {
-        self.owed =
-            self.owed.checked_sub(1).expect("every completion answers a task that was asked for");
+        self.outstanding = self
+            .outstanding
+            .checked_sub(1)
+            .expect("every completion answers a task that was asked for");
         match done {
             Done::Created { buffers: Some(_), .. } => {}
             Done::Written { mut block, ok: true, .. } => {
@@ -104,7 +106,7 @@ impl Writer {
             }
             Done::Synced { ok: true, .. } => {
                 assert!(
-                    self.owed == 0 && self.framing.last_frame() > 0,
+                    self.outstanding == 0 && self.framing.last_frame() > 0,
                     "a snapshot is synced after all of its frames were written"
                 );
                 self.is_synced = true;

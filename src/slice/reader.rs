@@ -1,9 +1,9 @@
 //! Sequential frame reader with read-ahead, for recovery.
 //!
-//! Frames of one file come out in order. At most [`AHEAD`] reads are in flight at a time, each of
-//! at most [`CHUNK_BYTES`], so that decoding overlaps with the disk. A frame that lies within one
-//! chunk is decoded in place; only a frame that spans chunks is copied into one buffer. Buffers go
-//! to the disk and come back; there are never more than [`BUFFERS`] of them.
+//! Frames of one file come out in order. At most [`MAX_READS_IN_FLIGHT`] reads are in flight at a
+//! time, each of at most [`CHUNK_BYTES`], so that decoding overlaps with the disk. A frame that
+//! lies within one chunk is decoded in place; only a frame that spans chunks is copied into one
+//! buffer. Buffers go to the disk and come back; there are never more than [`BUFFERS`] of them.
 
 use super::disk::Task;
 use crate::journal::frame::{self, Frame, FrameError};
@@ -13,9 +13,9 @@ use std::collections::VecDeque;
 /// Bytes of one read: large enough that the round trip to the disk is a small part of it.
 const CHUNK_BYTES: u64 = 1 << 20;
 /// Most reads in flight.
-const AHEAD: usize = 2;
+const MAX_READS_IN_FLIGHT: usize = 2;
 /// Most buffers: one for each read in flight, and one that is being decoded.
-const BUFFERS: usize = AHEAD + 1;
+const BUFFERS: usize = MAX_READS_IN_FLIGHT + 1;
 
 /// A sequential reader of frames.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl Reader {
     }
 
     /// Skips `bytes` bytes.
-    pub(super) const fn pass(&mut self, bytes: u64) {
+    pub(super) const fn skip(&mut self, bytes: u64) {
         self.at += bytes;
     }
 
@@ -113,8 +113,8 @@ impl Reader {
         ask: &mut impl FnMut(Task),
     ) -> Option<Result<Frame<'_>, FrameError>> {
         loop {
-            let needed = frame::needed_bytes(self.ahead());
-            if self.ahead().len() >= needed {
+            let needed = frame::needed_bytes(self.available());
+            if self.available().len() >= needed {
                 break;
             }
             if self.at.saturating_add(needed as u64) > self.size {
@@ -125,11 +125,11 @@ impl Reader {
             }
         }
         self.ask_ahead(self.at, ask);
-        Some(frame::decode(self.ahead(), place))
+        Some(frame::decode(self.available(), place))
     }
 
     /// Contiguous bytes that have arrived, from `at` on.
-    fn ahead(&self) -> &[u8] {
+    fn available(&self) -> &[u8] {
         let (bytes, from) = match self.chunks.front() {
             _ if self.at < self.joined_end() => (&self.joined, self.joined_at),
             Some(Chunk { bytes: Some(bytes), offset, .. }) => (bytes, *offset),
@@ -197,7 +197,7 @@ impl Reader {
         while self.stale == 0
             && self.asked < until
             && self.chunks.len() < BUFFERS
-            && self.in_flight() < AHEAD
+            && self.in_flight() < MAX_READS_IN_FLIGHT
         {
             let (offset, bytes) = (self.asked, CHUNK_BYTES.min(until - self.asked));
             self.asked += bytes;
@@ -255,7 +255,10 @@ mod tests {
 
     /// Completes the newest read first.
     fn answer(reader: &mut Reader, asked: &mut Vec<Task>, file: &[u8]) {
-        assert!(asked.len() <= AHEAD, "at most AHEAD reads are in flight");
+        assert!(
+            asked.len() <= MAX_READS_IN_FLIGHT,
+            "at most MAX_READS_IN_FLIGHT reads are in flight"
+        );
         let Some(Task::Read { file: name, offset, bytes, mut buffer }) = asked.pop() else {
             panic!("the reader waits for a read")
         };
@@ -294,7 +297,7 @@ mod tests {
                 }
                 answer(&mut reader, &mut asked, &file);
             };
-            reader.pass(size);
+            reader.skip(size);
         }
         assert_eq!(reader.at(), file.len() as u64);
         assert!(reader.spare.len() + reader.chunks.len() + asked.len() <= BUFFERS);

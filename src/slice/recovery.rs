@@ -12,14 +12,14 @@ use super::StepOutcome;
 use super::disk::{Done, Task};
 use super::log::Tail;
 use super::reader::Reader;
-use super::store::Found;
+use super::store::Recovered;
 use crate::journal::frame::{self, ALIGN, Frame, FrameError, Kind};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
 use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
-use crate::ledger::memory::{Lookup, Step, ahead};
+use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
@@ -27,7 +27,7 @@ use smallvec::SmallVec;
 /// index arrives.
 const BATCH_USERS: usize = 16;
 /// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
-const LEAST_IMAGE_BYTES: u64 = 30;
+const MIN_IMAGE_BYTES: u64 = 30;
 /// Bytes of frames that one step processes: about a millisecond.
 const STEP_BYTES: u64 = 256 << 10;
 
@@ -45,31 +45,32 @@ pub struct Report {
     /// Records of the log that the snapshot did not hold.
     pub replayed: u64,
     /// Records of the log that the snapshot already held.
-    pub known: u64,
+    pub already_known: u64,
     /// A torn write that was cut: its segment and its offset.
-    pub cut: Option<(u64, u64)>,
+    pub torn_write: Option<(u64, u64)>,
 }
 
 /// A recovery in progress.
 #[derive(Debug)]
 pub struct Recovery {
     place: Place,
-    owner: Owner,
+    owner: ExpectedOwner,
     stage: Stage,
     reader: Reader,
     /// Sizes of the segments, from the first one on, and of the snapshot.
     segment_bytes: Vec<u64>,
     snapshot_bytes: u64,
-    must_reach: u64,
+    min_position: u64,
     before: Option<End>,
-    found: Found,
+    found: Recovered,
     report: Report,
     expected_bytes: usize,
 }
 
 /// ```text
-/// Measure ─▶ Last ─▶ First ─▶ Users ─▶ Open ─▶ Next ─▶ Writes ─▶ Cut ─▶ Behind ─▶ Beyond ─▶ Done
-///    └─ no snapshot ──────────────────▶ ▲ ◀─ the next segment ─┘
+/// Measure ─▶ LastFrame ─▶ FirstFrame ─▶ Users ─▶ Header ─▶ NextHeader ─▶ Writes ─▶ TornTail ─┐
+///    └─ no snapshot ─────────────────────────────▶ ▲ ◀─ the next segment ──┘                 │
+///                       Done ◀─ LaterFrames ◀─ LaterSegment ◀────────────────────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -83,18 +84,18 @@ enum Stage {
         file: File,
     },
     /// Reading the snapshot's last frame, which says what the snapshot needs.
-    Last,
+    LastFrame,
     /// Reading the snapshot's first frame.
-    First,
+    FirstFrame,
     Users {
         frames: u64,
     },
     /// Reading a segment's header.
-    Open {
+    Header {
         segment: u64,
     },
     /// Reading the next segment's header, which says where this segment ends.
-    Next {
+    NextHeader {
         segment: u64,
     },
     Writes {
@@ -103,34 +104,34 @@ enum Stage {
     },
     /// The last segment's frames end at `start`, where write `number` is expected: looking for
     /// later writes behind that offset.
-    Cut {
+    TornTail {
         start: u64,
         number: u64,
         why: &'static str,
         is_torn: bool,
     },
     /// Looking for a segment that follows the last one that the manifest names.
-    Behind {
+    LaterSegment {
         is_asked: bool,
     },
     /// Reading that segment's header and the frame after it.
-    Beyond {
+    LaterFrames {
         header: Option<u64>,
     },
     Done,
 }
 
 /// Bytes that a stage has processed; `None` while it waits for the disk.
-type Worked = Result<Option<u64>, Fault>;
+type Processed = Result<Option<u64>, Fault>;
 
 /// The owner of the users that are loaded: one of `slices` slices.
 #[derive(Clone, Copy, Debug)]
-struct Owner {
+struct ExpectedOwner {
     slice: u32,
     slices: u32,
 }
 
-impl Owner {
+impl ExpectedOwner {
     /// What is wrong with a user being in this slice, if anything.
     fn refuses(self, user: UserId) -> Option<String> {
         let Self { slice, slices } = self;
@@ -147,19 +148,19 @@ impl Recovery {
     pub fn new(place: Place, slices: u32, manifest: manifest::SliceManifest) -> Self {
         let mut recovery = Self {
             place,
-            owner: Owner { slice: place.slice, slices },
+            owner: ExpectedOwner { slice: place.slice, slices },
             stage: Stage::Done,
             reader: Reader::new(),
             segment_bytes: Vec::new(),
             snapshot_bytes: 0,
-            must_reach: 0,
+            min_position: 0,
             before: None,
-            found: Found { manifest, ..Found::default() },
+            found: Recovered { manifest, ..Recovered::default() },
             report: Report::default(),
             expected_bytes: 0,
         };
         recovery.stage = match (manifest.first, manifest.snapshot) {
-            (0, 0) => Stage::Behind { is_asked: false },
+            (0, 0) => Stage::LaterSegment { is_asked: false },
             (0, snapshot) => Stage::Measure { file: File::Snapshot(snapshot), is_asked: false },
             (segment, _) => Stage::Measure { file: File::Segment(segment), is_asked: false },
         };
@@ -176,7 +177,7 @@ impl Recovery {
         let mut worked = 0;
         while worked < STEP_BYTES {
             let more = match self.stage {
-                Stage::Measure { .. } | Stage::Behind { .. } => self.measure(ask),
+                Stage::Measure { .. } | Stage::LaterSegment { .. } => self.measure(ask),
                 Stage::Missing { file } => {
                     return Err(Fault::new(
                         file,
@@ -184,16 +185,16 @@ impl Recovery {
                         "the manifest names this file, but it is missing",
                     ));
                 }
-                Stage::Last => self.last(slice, ask)?,
-                Stage::First => self.first(ask)?,
+                Stage::LastFrame => self.last_frame(slice, ask)?,
+                Stage::FirstFrame => self.first_frame(ask)?,
                 Stage::Users { frames } => self.users(frames, slice, ask)?,
-                Stage::Open { segment } => self.open(segment, ask)?,
-                Stage::Next { segment } => self.next(segment, ask)?,
+                Stage::Header { segment } => self.open_header(segment, ask)?,
+                Stage::NextHeader { segment } => self.next_header(segment, ask)?,
                 Stage::Writes { segment, end } => self.writes(segment, end, slice, ask)?,
-                Stage::Cut { start, number, why, is_torn } => {
-                    self.cut((start, number, why), is_torn, ask)?
+                Stage::TornTail { start, number, why, is_torn } => {
+                    self.torn_tail((start, number, why), is_torn, ask)?
                 }
-                Stage::Beyond { header } => self.beyond(header, ask)?,
+                Stage::LaterFrames { header } => self.later_frames(header, ask)?,
                 Stage::Done if self.reader.is_at_rest() => return Ok(StepOutcome::Done),
                 Stage::Done => None,
             };
@@ -228,7 +229,7 @@ impl Recovery {
     }
 
     /// The result, from which a store continues.
-    pub fn finish(self) -> Found {
+    pub fn finish(self) -> Recovered {
         assert!(
             self.stage == Stage::Done && self.reader.is_at_rest(),
             "recovery is done and no read is in flight"
@@ -247,7 +248,7 @@ impl Recovery {
         let beyond = self.found.manifest.last.saturating_add(1);
         let (file, is_asked) = match &mut self.stage {
             Stage::Measure { file, is_asked } => (*file, is_asked),
-            Stage::Behind { is_asked } => (File::Segment(beyond), is_asked),
+            Stage::LaterSegment { is_asked } => (File::Segment(beyond), is_asked),
             stage => unreachable!("no size is asked for in {stage:?}"),
         };
         if !std::mem::replace(is_asked, true) {
@@ -258,12 +259,12 @@ impl Recovery {
 
     fn measured(&mut self, file: File, bytes: Option<u64>) {
         let manifest = self.found.manifest;
-        if matches!(self.stage, Stage::Behind { is_asked: true }) {
+        if matches!(self.stage, Stage::LaterSegment { is_asked: true }) {
             self.stage = match bytes {
                 None => Stage::Done,
                 Some(bytes) => {
                     self.reader.open(file, bytes, 0, 2 * ALIGN as u64);
-                    Stage::Beyond { header: None }
+                    Stage::LaterFrames { header: None }
                 }
             };
             return;
@@ -292,16 +293,16 @@ impl Recovery {
             self.stage = Stage::Measure { file, is_asked: false };
         } else if let Some(snapshot) = snapshot {
             self.reader.open(snapshot, self.snapshot_bytes, manifest.snapshot_end, u64::MAX);
-            self.stage = Stage::Last;
+            self.stage = Stage::LastFrame;
         } else {
             self.open_segment(manifest.first, 0, ALIGN as u64);
-            self.stage = Stage::Open { segment: manifest.first };
+            self.stage = Stage::Header { segment: manifest.first };
         }
     }
 
     // The snapshot.
 
-    fn last(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
+    fn last_frame(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Processed {
         let manifest = self.found.manifest;
         let file = File::Snapshot(manifest.snapshot);
         let place = self.at(file);
@@ -309,9 +310,9 @@ impl Recovery {
         let (end, size) = match frame {
             Ok(last) if last.kind == Kind::End => {
                 let mut named = |end: snapshot::End<'_>| {
-                    end.kinds().try_for_each(|kind| slice.name(kind))?;
-                    let users = end.users.min(manifest.snapshot_end / LEAST_IMAGE_BYTES) as usize;
-                    self.expected_bytes = slice.expect(users, manifest.snapshot_end as usize);
+                    end.kinds().try_for_each(|kind| slice.add_kind(kind))?;
+                    let users = end.users.min(manifest.snapshot_end / MIN_IMAGE_BYTES) as usize;
+                    self.expected_bytes = slice.presize(users, manifest.snapshot_end as usize);
                     Ok::<_, Malformed>(end.position)
                 };
                 (
@@ -325,13 +326,13 @@ impl Recovery {
             self.reader
                 .fault("this is not the snapshot's last frame, which the manifest places here")
         })?;
-        (self.must_reach, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
+        (self.min_position, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
         self.reader.open(file, self.snapshot_bytes, 0, self.found.snapshot_bytes);
-        self.stage = Stage::First;
+        self.stage = Stage::FirstFrame;
         Ok(Some(size))
     }
 
-    fn first(&mut self, ask: &mut impl FnMut(Task)) -> Worked {
+    fn first_frame(&mut self, ask: &mut impl FnMut(Task)) -> Processed {
         let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let begin = match frame {
@@ -347,12 +348,12 @@ impl Recovery {
                 .reader
                 .fault("this is not the first frame of the snapshot that the manifest names"));
         }
-        self.reader.pass(ALIGN as u64);
+        self.reader.skip(ALIGN as u64);
         self.stage = Stage::Users { frames: 1 };
         Ok(Some(0))
     }
 
-    fn users(&mut self, frames: u64, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Worked {
+    fn users(&mut self, frames: u64, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Processed {
         let (file, place, owner) = (self.reader.file(), self.at(self.reader.file()), self.owner);
         let last_frame = self.found.manifest.snapshot_end;
         let (start, kinds) = (self.reader.at(), slice.book().names().len() as u32);
@@ -376,7 +377,7 @@ impl Recovery {
                         if let Some(what) = owner.refuses(id) {
                             return Err(fault(offset, what));
                         }
-                        slice.prefetch(id, None, Step::Place, &Lookup::default());
+                        slice.prefetch(id, None, PrefetchStep::Index, &Lookup::default());
                         restored.push((offset, slice.restore(user).map_err(malformed)?));
                         self.report.users += 1;
                         self.report.snapshot_entries += version;
@@ -397,7 +398,7 @@ impl Recovery {
             _ => return Err(fault(start, "unexpected frame".to_owned())),
         }
         if matches!(self.stage, Stage::Users { .. }) {
-            self.reader.pass(size);
+            self.reader.skip(size);
         }
         self.report.bytes += size;
         Ok(Some(size))
@@ -425,10 +426,10 @@ impl Recovery {
             )));
         }
         self.stage = match first {
-            0 => Stage::Behind { is_asked: false },
+            0 => Stage::LaterSegment { is_asked: false },
             segment => {
                 self.open_segment(segment, 0, ALIGN as u64);
-                Stage::Open { segment }
+                Stage::Header { segment }
             }
         };
         Ok(())
@@ -455,11 +456,11 @@ impl Recovery {
             _ => None,
         };
         let header = read.ok_or_else(|| self.reader.fault("invalid segment header"))?;
-        self.reader.pass(ALIGN as u64);
+        self.reader.skip(ALIGN as u64);
         Ok(Some(header))
     }
 
-    fn open(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Worked {
+    fn open_header(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Processed {
         let Some((header, number, crc)) = self.header(ask)? else { return Ok(None) };
         if self.reader.size() < header.capacity {
             let (size, capacity) = (self.reader.size(), header.capacity);
@@ -484,7 +485,7 @@ impl Recovery {
         self.report.bytes += ALIGN as u64;
         self.stage = if segment < manifest.last {
             self.open_segment(segment + 1, 0, ALIGN as u64);
-            Stage::Next { segment }
+            Stage::NextHeader { segment }
         } else {
             self.reader.read_until(u64::MAX);
             Stage::Writes { segment, end: None }
@@ -492,7 +493,7 @@ impl Recovery {
         Ok(Some(ALIGN as u64))
     }
 
-    fn next(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Worked {
+    fn next_header(&mut self, segment: u64, ask: &mut impl FnMut(Task)) -> Processed {
         let Some((Header { before, .. }, ..)) = self.header(ask)? else { return Ok(None) };
         let is_next = |end: &End| end.segment == segment;
         let fault = || self.reader.fault("this segment does not continue the previous one");
@@ -508,7 +509,7 @@ impl Recovery {
         end: Option<End>,
         slice: &mut Slice,
         ask: &mut impl FnMut(Task),
-    ) -> Worked {
+    ) -> Processed {
         if end.is_some_and(|end| self.reader.at() >= end.offset) {
             return self.ended(segment, end);
         }
@@ -527,7 +528,7 @@ impl Recovery {
                 if end.is_some() {
                     return Err(Fault::new(file, start, format!("write {number} is {why}")));
                 }
-                self.stage = Stage::Cut { start, number, why, is_torn: false };
+                self.stage = Stage::TornTail { start, number, why, is_torn: false };
                 return Ok(Some(0));
             }
         };
@@ -545,12 +546,14 @@ impl Recovery {
             records.push((offset, read, Lookup::default()));
         }
         for (at, (offset, (entry, version), _)) in records.iter().enumerate() {
-            for ((_, (next, _), lookup), step) in ahead(&records, at, Step::OF_ENTRY) {
+            for ((_, (next, _), lookup), step) in
+                prefetch_steps(&records, at, PrefetchStep::FOR_ENTRY)
+            {
                 slice.prefetch(next.user, Some(next.id), step, lookup);
             }
             match slice.replay(entry, *version) {
                 Ok(Replayed::Booked) => self.report.replayed += 1,
-                Ok(Replayed::Known) => self.report.known += 1,
+                Ok(Replayed::Known) => self.report.already_known += 1,
                 Err(error) => {
                     let what = format!("user {}, version {version}: {error}", entry.user.0);
                     return Err(Fault::new(file, *offset, what));
@@ -558,7 +561,7 @@ impl Recovery {
             }
         }
         let (size, crc) = (found.size() as u64, found.crc);
-        self.reader.pass(size);
+        self.reader.skip(size);
         self.found.tail = Tail { segment, offset: self.reader.at(), crc, position: number };
         self.found.log_bytes += size;
         self.report.bytes += size;
@@ -567,15 +570,15 @@ impl Recovery {
 
     /// Searches behind the end of the last segment's frames. If a crash tore the last write, there
     /// are no later writes; if there are, something was lost.
-    fn cut(
+    fn torn_tail(
         &mut self,
         (start, number, why): (u64, u64, &'static str),
         mut is_torn: bool,
         ask: &mut impl FnMut(Task),
-    ) -> Worked {
+    ) -> Processed {
         let (file, at) = (self.reader.file(), self.reader.at());
         if at + (frame::HEADER_BYTES as u64) >= self.reader.size() {
-            self.report.cut = is_torn.then_some((file.number(), start));
+            self.report.torn_write = is_torn.then_some((file.number(), start));
             return self.ended(file.number(), None);
         }
         let place = self.at(file);
@@ -590,13 +593,13 @@ impl Recovery {
             Err(FrameError::Empty | FrameError::Foreign) => {}
             _ => is_torn |= at == start,
         }
-        self.reader.pass(ALIGN as u64);
-        self.stage = Stage::Cut { start, number, why, is_torn };
+        self.reader.skip(ALIGN as u64);
+        self.stage = Stage::TornTail { start, number, why, is_torn };
         Ok(Some(ALIGN as u64))
     }
 
     /// Ends a segment that was read to its end.
-    fn ended(&mut self, segment: u64, end: Option<End>) -> Worked {
+    fn ended(&mut self, segment: u64, end: Option<End>) -> Processed {
         let Tail { offset, crc, position, .. } = self.found.tail;
         let here = End { segment, offset, crc };
         let fault = |what: String| Err(Fault::new(File::Segment(segment), offset, what));
@@ -609,26 +612,26 @@ impl Recovery {
         self.before = Some(here);
         if end.is_some() {
             self.open_segment(segment + 1, 0, ALIGN as u64);
-            self.stage = Stage::Open { segment: segment + 1 };
+            self.stage = Stage::Header { segment: segment + 1 };
             return Ok(Some(0));
         }
-        if position < self.must_reach {
+        if position < self.min_position {
             return fault(format!(
                 "the log ends with write {position}, but the snapshot needs it up to write {}",
-                self.must_reach
+                self.min_position
             ));
         }
-        self.stage = Stage::Behind { is_asked: false };
+        self.stage = Stage::LaterSegment { is_asked: false };
         Ok(Some(0))
     }
 
     /// Checks the segment that the manifest does not name. A crash leaves no write in it: if there
     /// is one, the manifest is not the newest.
-    fn beyond(&mut self, header: Option<u64>, ask: &mut impl FnMut(Task)) -> Worked {
+    fn later_frames(&mut self, header: Option<u64>, ask: &mut impl FnMut(Task)) -> Processed {
         let Some(number) = header else {
             self.stage = match self.header(ask) {
                 Ok(None) => return Ok(None),
-                Ok(Some((_, number, _))) => Stage::Beyond { header: Some(number) },
+                Ok(Some((_, number, _))) => Stage::LaterFrames { header: Some(number) },
                 Err(_) => Stage::Done,
             };
             return Ok(Some(0));

@@ -15,10 +15,10 @@
 //! 4. Remove the old generation.
 //!
 //! ```text
-//! Measure ─▶ Clean ─▶ Make ─▶ Load ─▶ Deal ─▶ Finish ─▶ Sync ─▶ Publish ─▶ Remove ─▶ Done
+//! Measure ─▶ Clean ─▶ Make ─▶ Load ─▶ Distribute ─▶ Finish ─▶ Sync ─▶ Publish ─▶ Remove ─▶ Done
 //!               │               ▲        │
 //!               │               └────────┘ the next old slice
-//!               └─ the number of slices is unchanged ─────────────────────────────▶ Done
+//!               └─ the number of slices is unchanged ───────────────────────────────────▶ Done
 //! ```
 //!
 //! After a kill in step 2 or before, the old generation counts, and the next start removes what
@@ -33,14 +33,14 @@ use crate::journal::manifest::{self, DataManifest};
 use crate::journal::{Fault, Place};
 use crate::ledger::id::UserId;
 use crate::ledger::index::{HashOccupancy, UserSlot};
-use crate::ledger::memory::Step;
+use crate::ledger::memory::PrefetchStep;
 use crate::ledger::names::Names;
 use std::collections::VecDeque;
 
 /// Users that one step distributes.
 const USERS_PER_STEP: usize = 1_024;
 /// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
-const AHEAD: usize = 8;
+const PREFETCH_USERS: usize = 8;
 /// Number of each new slice's snapshot.
 const SNAPSHOT: u64 = 1;
 /// First segment of the log that is replayed over it, once there is a log.
@@ -77,7 +77,7 @@ pub enum Error {
     Fault(Place, Fault),
     /// The index of a new slice cannot hold this user: their id was chosen to share its hash with
     /// others.
-    NoRoom(Place, UserId),
+    IndexFull(Place, UserId),
 }
 
 /// A re-partition.
@@ -89,19 +89,19 @@ pub struct Repartition {
     /// Generations that an earlier attempt left.
     unnamed: Vec<u64>,
     /// Old slices whose users are not yet distributed; the first is the current one.
-    olds: VecDeque<Old>,
+    old_slices: VecDeque<OldSlice>,
     /// Users of the current old slice.
     slice: Slice,
-    news: Vec<New>,
+    new_slices: Vec<NewSlice>,
     /// Steps on the data directory that come before anything else, one at a time.
     next: VecDeque<DirectoryTask>,
     /// Orders that are not done yet.
-    owed: usize,
+    outstanding: usize,
     /// Bytes of the old slices that are finished, and of all old slices.
-    passed: u64,
+    finished_bytes: u64,
     bytes: u64,
     /// Users and entries that were distributed.
-    dealt: (u64, u64),
+    distributed: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,7 +112,7 @@ enum Stage {
     Make,
     Load,
     /// Distributing users, from this one on.
-    Deal(usize),
+    Distribute(usize),
     /// Bringing this new slice to stable storage.
     Finish(usize),
     Sync,
@@ -123,12 +123,12 @@ enum Stage {
 
 /// A slice of the old generation.
 #[derive(Debug)]
-struct Old {
+struct OldSlice {
     place: Place,
     recovery: Recovery,
 }
 
-impl Old {
+impl OldSlice {
     fn bytes_total(&self) -> u64 {
         self.recovery.report().bytes_total
     }
@@ -136,7 +136,7 @@ impl Old {
 
 /// A slice of the new generation.
 #[derive(Debug)]
-struct New {
+struct NewSlice {
     place: Place,
     writer: Writer,
     names: Names,
@@ -149,7 +149,7 @@ struct New {
 enum NewStage {
     Filling,
     Finished,
-    Named,
+    Published,
 }
 
 impl Repartition {
@@ -167,23 +167,23 @@ impl Repartition {
             "generations are numbered consecutively"
         );
         assert!(manifests.len() == old.slices as usize, "each old slice has its manifest");
-        let olds = manifests.into_iter().zip(0..).map(|(manifest, slice)| {
+        let old_slices = manifests.into_iter().zip(0..).map(|(manifest, slice)| {
             let place = Place { generation: old.generation, slice, file: 0 };
-            Old { place, recovery: Recovery::new(place, old.slices, manifest) }
+            OldSlice { place, recovery: Recovery::new(place, old.slices, manifest) }
         });
         Self {
             old,
             new,
             stage: Stage::Measure(0),
             unnamed,
-            olds: olds.collect(),
+            old_slices: old_slices.collect(),
             slice: Slice::new(usize::MAX),
-            news: Vec::new(),
+            new_slices: Vec::new(),
             next: VecDeque::new(),
-            owed: 0,
-            passed: 0,
+            outstanding: 0,
+            finished_bytes: 0,
             bytes: 0,
-            dealt: (0, 0),
+            distributed: (0, 0),
         }
     }
 
@@ -193,11 +193,11 @@ impl Repartition {
         match self.stage {
             // Reads overlap with other reads.
             Stage::Measure(_) | Stage::Load => {}
-            _ if self.owed > 0 => return Ok(StepOutcome::Waiting),
+            _ if self.outstanding > 0 => return Ok(StepOutcome::Waiting),
             _ => {}
         }
         if let Some(task) = self.next.pop_front() {
-            self.owed += 1;
+            self.outstanding += 1;
             order(Order::Directory(task));
             return Ok(StepOutcome::Waiting);
         }
@@ -215,7 +215,7 @@ impl Repartition {
                 return Ok(StepOutcome::Waiting);
             }
             Stage::Load => return self.load(order),
-            Stage::Deal(slot) => self.deal(slot, order)?,
+            Stage::Distribute(slot) => self.distribute(slot, order)?,
             Stage::Finish(new) => return Ok(self.finish(new, order)),
             Stage::Sync => {
                 self.next.push_back(DirectoryTask::Publish(self.new));
@@ -233,23 +233,24 @@ impl Repartition {
 
     /// Takes the completion of a task of the slice at `place`.
     pub fn done(&mut self, place: Place, done: Done) {
-        self.owed = self.owed.checked_sub(1).expect("every completion answers an order");
+        self.outstanding =
+            self.outstanding.checked_sub(1).expect("every completion answers an order");
         let slice = place.slice;
         if place.generation == self.old.generation {
-            let old = self.olds.iter_mut().find(|old| old.place.slice == slice);
+            let old = self.old_slices.iter_mut().find(|old| old.place.slice == slice);
             return old
                 .expect("a task belongs to an old slice that is not yet distributed")
                 .recovery
                 .done(done);
         }
-        let new = &mut self.news[slice as usize];
+        let new = &mut self.new_slices[slice as usize];
         match done {
             Done::Published => {
                 assert!(
                     new.stage == NewStage::Finished && new.writer.is_synced(),
                     "a snapshot is named only once it is on stable storage"
                 );
-                new.stage = NewStage::Named;
+                new.stage = NewStage::Published;
             }
             done => new.writer.done(done),
         }
@@ -257,23 +258,25 @@ impl Repartition {
 
     /// Takes the completion of a step on the data directory.
     pub fn directory_done(&mut self) {
-        self.owed = self.owed.checked_sub(1).expect("every completion answers an order");
+        self.outstanding =
+            self.outstanding.checked_sub(1).expect("every completion answers an order");
     }
 
     /// Progress in bytes: done and total, while there are two generations.
     pub fn progress(&self) -> Option<(u64, u64)> {
-        let old = || self.olds.front().expect("a slice is loaded while its users are distributed");
+        let old =
+            || self.old_slices.front().expect("a slice is loaded while its users are distributed");
         // Half of a slice's bytes count when it is loaded, half when it is written.
         let bytes = match self.stage {
             Stage::Measure(_) | Stage::Clean | Stage::Make | Stage::Done => return None,
-            Stage::Load => self.olds.front().map_or(0, |old| old.recovery.report().bytes / 2),
-            Stage::Deal(slot) => {
+            Stage::Load => self.old_slices.front().map_or(0, |old| old.recovery.report().bytes / 2),
+            Stage::Distribute(slot) => {
                 let half = old().bytes_total() / 2;
                 half + half * slot as u64 / self.slice.book().users().max(1) as u64
             }
             Stage::Finish(_) | Stage::Sync | Stage::Publish | Stage::Remove => 0,
         };
-        Some((self.passed + bytes, self.bytes))
+        Some((self.finished_bytes + bytes, self.bytes))
     }
 
     /// Whether the new generation counts; then it is too late to stop.
@@ -282,8 +285,8 @@ impl Repartition {
     }
 
     /// Old slices that are not yet distributed; the memory of the others is free.
-    pub fn olds_left(&self) -> usize {
-        self.olds.len()
+    pub fn old_slices_left(&self) -> usize {
+        self.old_slices.len()
     }
 
     /// Removes generations, after the manifest's name is on stable storage. A second sync makes the
@@ -297,12 +300,12 @@ impl Repartition {
     /// Checks that the files of all old slices exist, before anything is removed: otherwise the
     /// unnamed generations may be all that is left.
     fn measure(&mut self, old: usize, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
-        let Some(Old { place, recovery }) = self.olds.get_mut(old) else {
+        let Some(OldSlice { place, recovery }) = self.old_slices.get_mut(old) else {
             let unnamed = std::mem::take(&mut self.unnamed);
             if !unnamed.is_empty() {
                 self.remove(unnamed);
             }
-            self.bytes = self.olds.iter().map(Old::bytes_total).sum();
+            self.bytes = self.old_slices.iter().map(OldSlice::bytes_total).sum();
             self.stage = Stage::Clean;
             return Ok(StepOutcome::Going);
         };
@@ -310,9 +313,9 @@ impl Repartition {
             self.stage = Stage::Measure(old + 1);
             return Ok(StepOutcome::Going);
         }
-        let (place, owed) = (*place, &mut self.owed);
+        let (place, outstanding) = (*place, &mut self.outstanding);
         let mut ask = |task| {
-            *owed += 1;
+            *outstanding += 1;
             order(Order::Slice(place, task));
         };
         recovery.advance(&mut self.slice, &mut ask).map_err(|fault| Error::Fault(place, fault))
@@ -322,73 +325,84 @@ impl Repartition {
     fn make(&mut self, order: &mut impl FnMut(Order)) {
         for slice in 0..self.new.slices {
             let place = Place { generation: self.new.generation, slice, file: SNAPSHOT };
-            let owed = &mut self.owed;
+            let outstanding = &mut self.outstanding;
             let writer = Writer::begin(place, SEGMENT, &mut |task| {
-                *owed += 1;
+                *outstanding += 1;
                 order(Order::Slice(place, task));
             });
             let (names, occupancy) = (Names::default(), HashOccupancy::default());
-            self.news.push(New { place, writer, names, occupancy, stage: NewStage::Filling });
+            self.new_slices.push(NewSlice {
+                place,
+                writer,
+                names,
+                occupancy,
+                stage: NewStage::Filling,
+            });
         }
     }
 
     /// Loads the next old slice.
     fn load(&mut self, order: &mut impl FnMut(Order)) -> Result<StepOutcome, Error> {
-        let Some(Old { place, recovery }) = self.olds.front_mut() else {
-            let written = self.news.iter().map(|new| (new.writer.users(), new.writer.entries()));
+        let Some(OldSlice { place, recovery }) = self.old_slices.front_mut() else {
+            let written =
+                self.new_slices.iter().map(|new| (new.writer.users(), new.writer.entries()));
             let written =
                 written.fold((0, 0), |sum, (users, entries)| (sum.0 + users, sum.1 + entries));
             assert!(
-                written == self.dealt,
+                written == self.distributed,
                 "every user was written once: {written:?} of {:?}",
-                self.dealt
+                self.distributed
             );
             self.stage = Stage::Finish(0);
             return Ok(StepOutcome::Going);
         };
-        let (place, owed) = (*place, &mut self.owed);
+        let (place, outstanding) = (*place, &mut self.outstanding);
         let outcome = recovery.advance(&mut self.slice, &mut |task| {
-            *owed += 1;
+            *outstanding += 1;
             order(Order::Slice(place, task));
         });
         let outcome = outcome.map_err(|fault| Error::Fault(place, fault))?;
         if outcome != StepOutcome::Done {
             return Ok(outcome);
         }
-        self.stage = Stage::Deal(0);
+        self.stage = Stage::Distribute(0);
         Ok(StepOutcome::Going)
     }
 
     /// Distributes some users, from `from` on, to the new slices.
-    fn deal(&mut self, from: usize, order: &mut impl FnMut(Order)) -> Result<(), Error> {
+    fn distribute(&mut self, from: usize, order: &mut impl FnMut(Order)) -> Result<(), Error> {
         let book = self.slice.book();
         let to = book.users().min(from + USERS_PER_STEP);
         for slot in from..to {
-            for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
+            for (ahead, step) in [
+                (PREFETCH_USERS, PrefetchStep::Sections),
+                (PREFETCH_USERS / 2, PrefetchStep::RareState),
+            ] {
                 if slot + ahead < book.users() {
                     book.prefetch_slot((slot + ahead) as UserSlot, step);
                 }
             }
             let user = book.user(slot as UserSlot);
-            let New { place, writer, names, occupancy, .. } =
-                &mut self.news[user.id().slice(self.new.slices) as usize];
+            let NewSlice { place, writer, names, occupancy, .. } =
+                &mut self.new_slices[user.id().slice(self.new.slices) as usize];
             if !occupancy.insert(user.id()) {
-                return Err(Error::NoRoom(*place, user.id()));
+                return Err(Error::IndexFull(*place, user.id()));
             }
-            let owed = &mut self.owed;
+            let outstanding = &mut self.outstanding;
             writer.add_from(user, book.names(), names, &mut |task| {
-                *owed += 1;
+                *outstanding += 1;
                 order(Order::Slice(*place, task));
             });
         }
         if to < book.users() {
-            self.stage = Stage::Deal(to);
+            self.stage = Stage::Distribute(to);
             return Ok(());
         }
-        self.dealt.0 += book.users() as u64;
-        self.dealt.1 += book.entries();
+        self.distributed.0 += book.users() as u64;
+        self.distributed.1 += book.entries();
         self.slice = Slice::new(usize::MAX);
-        self.passed += self.olds.pop_front().expect("the loaded slice is the first").bytes_total();
+        self.finished_bytes +=
+            self.old_slices.pop_front().expect("the loaded slice is the first").bytes_total();
         self.stage = Stage::Load;
         Ok(())
     }
@@ -396,14 +410,15 @@ impl Repartition {
     /// Brings a new slice to stable storage and publishes its manifest. There is no log yet, so the
     /// snapshot's log position is 0.
     fn finish(&mut self, new: usize, order: &mut impl FnMut(Order)) -> StepOutcome {
-        let Some(New { place, writer, names, stage, .. }) = self.news.get_mut(new) else {
+        let Some(NewSlice { place, writer, names, stage, .. }) = self.new_slices.get_mut(new)
+        else {
             self.next.push_back(DirectoryTask::Sync(Some(self.new.generation)));
             self.stage = Stage::Sync;
             return StepOutcome::Waiting;
         };
-        let (place, owed) = (*place, &mut self.owed);
+        let (place, outstanding) = (*place, &mut self.outstanding);
         let mut ask = |task| {
-            *owed += 1;
+            *outstanding += 1;
             order(Order::Slice(place, task));
         };
         match stage {
@@ -417,7 +432,7 @@ impl Repartition {
                 ask(Task::Publish { text: manifest.write(place) });
                 StepOutcome::Waiting
             }
-            NewStage::Named => {
+            NewStage::Published => {
                 self.stage = Stage::Finish(new + 1);
                 StepOutcome::Going
             }

@@ -13,20 +13,20 @@ use crate::journal::Place;
 use crate::journal::frame::FrameBuffer;
 use crate::ledger::book::Book;
 use crate::ledger::index::UserSlot;
-use crate::ledger::memory::Step;
+use crate::ledger::memory::PrefetchStep;
 
 /// Bytes of users that one step serialises while reads wait for it; the last user may exceed it.
 /// Without waiting reads, a step fills a whole frame.
 const SMALL_STEP_BYTES: usize = 8 << 10;
 /// Most frame writes in flight.
-const IN_FLIGHT: usize = 2;
+const MAX_IN_FLIGHT: usize = 2;
 /// Number of buffers that a scan needs. The disk that allocates them writes every byte once: a
 /// page's first touch can take as long as many reads.
-pub const BUFFERS: usize = IN_FLIGHT + 1;
+pub const BUFFERS: usize = MAX_IN_FLIGHT + 1;
 /// Payload bytes of each of the [`BUFFERS`]: enough for the largest of all but a few users.
 pub const BUFFER_BYTES: usize = 5 << 18;
 /// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
-const AHEAD: usize = 8;
+const PREFETCH_USERS: usize = 8;
 
 /// Whether reads wait for the end of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,17 +87,17 @@ impl Scan {
     pub fn advance(
         &mut self,
         book: &Book,
-        traffic: ReadLoad,
+        read_load: ReadLoad,
         (position, durable): (Lsn, Lsn),
         ask: &mut impl FnMut(Task),
     ) {
-        let step_bytes = match traffic {
+        let step_bytes = match read_load {
             ReadLoad::Reads => SMALL_STEP_BYTES,
             ReadLoad::NoReads => FRAME_BYTES,
         };
         match self.stage {
             _ if self.failed => {}
-            Stage::Scanning if self.in_flight < IN_FLIGHT => {
+            Stage::Scanning if self.in_flight < MAX_IN_FLIGHT => {
                 self.step(book, step_bytes, position, ask);
             }
             Stage::Scanned(reached) if self.in_flight == 0 && durable >= reached => {
@@ -117,7 +117,10 @@ impl Scan {
         } else if self.next_user < users {
             let until = (block.payload_bytes() + step_bytes).min(FRAME_BYTES);
             while self.next_user < users && block.payload_bytes() < until {
-                for (ahead, step) in [(AHEAD, Step::Sections), (AHEAD / 2, Step::Deep)] {
+                for (ahead, step) in [
+                    (PREFETCH_USERS, PrefetchStep::Sections),
+                    (PREFETCH_USERS / 2, PrefetchStep::RareState),
+                ] {
                     if self.next_user + ahead < users {
                         book.prefetch_slot((self.next_user + ahead) as UserSlot, step);
                     }
@@ -169,7 +172,7 @@ impl Scan {
             _ if self.failed && self.in_flight == 0 => Err(SnapshotFailed),
             _ if self.failed => Ok(StepOutcome::Waiting),
             Stage::Synced => Ok(StepOutcome::Done),
-            Stage::Scanning if self.in_flight < IN_FLIGHT => Ok(StepOutcome::Going),
+            Stage::Scanning if self.in_flight < MAX_IN_FLIGHT => Ok(StepOutcome::Going),
             Stage::Scanning | Stage::Scanned(_) => Ok(StepOutcome::Waiting),
         }
     }

@@ -17,19 +17,19 @@ use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
 /// Lowest pace of a snapshot, in bytes per millisecond: a small share of a core and of a disk.
-const PACE_BYTES: i64 = 16 << 10;
+const MIN_PACE_BYTES: i64 = 16 << 10;
 /// Additional bytes of snapshot for each byte of log that is written meanwhile, so that the
 /// snapshot finishes first.
 const PACE_PER_LOG_BYTE: i64 = 8;
 /// Most allowance that is saved up, in bytes: it makes up for late turns.
-const SAVED_BYTES: i64 = 1 << 20;
+const MAX_ALLOWANCE_BYTES: i64 = 1 << 20;
 /// Delay before a failed snapshot is begun again.
 const RETRY_MS: u64 = 10_000;
 /// Limit of log growth beyond what recovery found, as a multiple of the bytes that begin a
 /// snapshot. Above it, new entries are refused.
-const GROWTH: u64 = 8;
+const MAX_LOG_GROWTH: u64 = 8;
 /// Most old segments that are kept for recycling.
-const RECYCLED: usize = 2;
+const MAX_RECYCLED: usize = 2;
 
 /// Settings of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +45,11 @@ pub struct Settings {
 
 /// What a store must know of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn {
+pub struct TurnInput {
     /// The time; it never decreases.
     pub now_ms: u64,
     /// Whether reads wait for the end of the turn.
-    pub traffic: ReadLoad,
+    pub read_load: ReadLoad,
     /// Whether somebody waits for the log, or no more records will come soon. If false, a write
     /// begins only when its block is full, so that the entries of one body, whose answer waits for
     /// the last of them, go out together.
@@ -58,7 +58,7 @@ pub struct Turn {
 
 /// Result of recovery, from which a store continues.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
+pub struct Recovered {
     /// The manifest that recovery read.
     pub manifest: manifest::SliceManifest,
     /// The segments that it names, as pairs of number and size.
@@ -135,7 +135,7 @@ enum Publication {
 
 impl Store {
     /// A store that continues where recovery ended.
-    pub fn new(settings: Settings, found: Found) -> Self {
+    pub fn new(settings: Settings, found: Recovered) -> Self {
         Self {
             settings,
             log: Log::new(settings.place, settings.segments, found.tail),
@@ -160,8 +160,8 @@ impl Store {
     }
 
     /// Asks for the tasks that are due. Call it once a turn, and after a completion.
-    pub fn advance(&mut self, turn: Turn, book: &Book, ask: &mut impl FnMut(Task)) {
-        let Turn { now_ms, traffic, is_log_awaited } = turn;
+    pub fn advance(&mut self, turn: TurnInput, book: &Book, ask: &mut impl FnMut(Task)) {
+        let TurnInput { now_ms, read_load, is_log_awaited } = turn;
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
         self.log.advance(now_ms, is_log_awaited || self.draining, reuse, ask);
@@ -173,7 +173,7 @@ impl Store {
         let Some(scan) = &mut self.scan else { return };
         let before = scan.bytes();
         if self.allowance > 0 || !scan.is_ready_for_step() {
-            scan.advance(book, traffic, (self.log.position(), self.log.durable()), ask);
+            scan.advance(book, read_load, (self.log.position(), self.log.durable()), ask);
         }
         self.allowance -= (scan.bytes() - before).cast_signed();
         match scan.progress() {
@@ -219,8 +219,8 @@ impl Store {
         let more = |amount: u64, times: i64| {
             i64::try_from(amount).unwrap_or(i64::MAX).saturating_mul(times)
         };
-        let more = more(passed_ms, PACE_BYTES).saturating_add(more(grown, PACE_PER_LOG_BYTE));
-        self.allowance = self.allowance.saturating_add(more).min(SAVED_BYTES);
+        let more = more(passed_ms, MIN_PACE_BYTES).saturating_add(more(grown, PACE_PER_LOG_BYTE));
+        self.allowance = self.allowance.saturating_add(more).min(MAX_ALLOWANCE_BYTES);
     }
 
     fn publish_snapshot(&mut self, ask: &mut impl FnMut(Task)) {
@@ -277,7 +277,7 @@ impl Store {
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
             Done::Published => self.published(ask),
-            Done::Measured { .. } | Done::Read { .. } | Done::Settled => {
+            Done::Measured { .. } | Done::Read { .. } | Done::SyncedRecovered => {
                 unreachable!("a store starts only after recovery")
             }
         }
@@ -292,7 +292,7 @@ impl Store {
         match self.publishing.pop_front().expect("every completed publication was asked for") {
             Publication::Segment => {
                 self.counts.segments += 1;
-                self.segments.push_back(self.log.named());
+                self.segments.push_back(self.log.switch_segment());
             }
             Publication::Snapshot => {
                 let scan = self.scan.take().expect("a scan lives until it is published");
@@ -306,7 +306,7 @@ impl Store {
                     let (segment, bytes) =
                         self.segments.pop_front().expect("the front segment was just seen");
                     if bytes == self.settings.segments.largest_bytes
-                        && self.recycled.len() < RECYCLED
+                        && self.recycled.len() < MAX_RECYCLED
                     {
                         self.recycled.push(segment);
                     } else {
@@ -326,7 +326,7 @@ impl Store {
     /// and nothing else will happen.
     pub fn wakes_at_ms(&self) -> Option<u64> {
         let waits = !self.draining && self.scan.as_ref().is_some_and(Scan::is_ready_for_step);
-        let owed_ms = self.allowance.min(1).abs_diff(1).div_ceil(PACE_BYTES as u64);
+        let owed_ms = self.allowance.min(1).abs_diff(1).div_ceil(MIN_PACE_BYTES as u64);
         waits.then_some(self.paced_ms + owed_ms)
     }
 
@@ -336,8 +336,8 @@ impl Store {
     }
 
     /// Whether every appended record is durable.
-    pub fn is_settled(&self) -> bool {
-        self.log.is_settled()
+    pub fn is_durable(&self) -> bool {
+        self.log.is_durable()
     }
 
     /// Counts since the start.
@@ -350,7 +350,7 @@ impl LogSink for Store {
     #[inline]
     fn has_room(&self) -> bool {
         let found = if self.covered_bytes == 0 { self.found_bytes } else { 0 };
-        let most = self.snapshot_after_bytes().saturating_mul(GROWTH).saturating_add(found);
+        let most = self.snapshot_after_bytes().saturating_mul(MAX_LOG_GROWTH).saturating_add(found);
         self.log.has_room() && self.uncovered_bytes() <= most
     }
 

@@ -1,6 +1,6 @@
 //! Sends one seeded history to a pair of servers, and plants differences that must be found.
 
-use super::pair::{Pair, Parted};
+use super::pair::{Difference, Pair};
 use super::peer::Peers;
 use super::sweep;
 use crate::model::history::{History, Step, recent_limit};
@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const STEPS: usize = 300;
 /// Steps before a difference is planted.
-const BEFORE: usize = 30;
+const STEPS_BEFORE_PLANT: usize = 30;
 
 /// The clock, or `PURSER_NOW`: the clock of the run to repeat.
 pub fn now_ms() -> u64 {
@@ -42,7 +42,7 @@ impl Run {
         let mut history = self.history();
         for (number, step) in history.by_ref().take(STEPS).enumerate() {
             let theirs = match &mut planter {
-                Some(planter) => planter.changed(&step, number >= BEFORE),
+                Some(planter) => planter.changed(&step, number >= STEPS_BEFORE_PLANT),
                 None => request(&step),
             };
             let asked = pair.ask_each([&request(&step), &theirs]);
@@ -74,7 +74,7 @@ impl Run {
         if self.limits { history.near_limits() } else { history }
     }
 
-    fn report(self, number: usize, step: Step, parted: &Parted) -> String {
+    fn report(self, number: usize, step: Step, parted: &Difference) -> String {
         let mut model = Model::new();
         for earlier in self.history().take(number) {
             answer(&mut model, earlier);
@@ -85,7 +85,7 @@ impl Run {
         format!(
             "seed {seed} step {number}, again: PURSER_SEED={seed} PURSER_NOW={now_ms} cargo test \
              --test purser {test} -- --exact\nthe model agrees with: {}\n{}",
-            parted.who_says(status, &body),
+            parted.server_that_answered(status, &body),
             parted.shown()
         )
     }

@@ -1,6 +1,6 @@
 //! A pair of servers, Purser and one peer, that get the same requests.
 
-use super::peer::{Peers, Said, Talk};
+use super::peer::{Answer, Connection, Peers};
 use crate::seeds;
 use crate::server::Server;
 
@@ -16,13 +16,13 @@ pub struct Pair {
 
 struct Side {
     name: &'static str,
-    talk: Talk,
+    connection: Connection,
     _server: Server,
 }
 
 impl Side {
     fn new(name: &'static str, server: Server) -> Self {
-        Self { name, talk: Talk::new(server.address), _server: server }
+        Self { name, connection: Connection::new(server.address), _server: server }
     }
 }
 
@@ -33,55 +33,58 @@ impl Pair {
     }
 
     /// Sends a request to both servers and returns the body; `Err` if the answers differ.
-    pub fn ask(&mut self, request: &[u8]) -> Result<String, Box<Parted>> {
+    pub fn ask(&mut self, request: &[u8]) -> Result<String, Box<Difference>> {
         self.ask_each([request, request])
     }
 
     /// Sends each server its own request; the answers must still be equal.
-    pub fn ask_each(&mut self, requests: [&[u8]; 2]) -> Result<String, Box<Parted>> {
+    pub fn ask_each(&mut self, requests: [&[u8]; 2]) -> Result<String, Box<Difference>> {
         for (side, request) in self.sides.iter_mut().zip(requests) {
-            side.talk.send(request);
+            side.connection.send(request);
         }
-        self.hear(requests[0])
+        self.read_answer(requests[0])
     }
 
     /// Sends all requests to both servers before it reads an answer.
-    pub fn ask_together(&mut self, requests: &[Vec<u8>]) -> Result<(), Box<Parted>> {
-        self.sides.iter_mut().for_each(|side| side.talk.send(&requests.concat()));
-        requests.iter().try_for_each(|request| self.hear(request).map(drop))
+    pub fn ask_pipelined(&mut self, requests: &[Vec<u8>]) -> Result<(), Box<Difference>> {
+        self.sides.iter_mut().for_each(|side| side.connection.send(&requests.concat()));
+        requests.iter().try_for_each(|request| self.read_answer(request).map(drop))
     }
 
     /// Reads and compares both answers to a request.
-    fn hear(&mut self, request: &[u8]) -> Result<String, Box<Parted>> {
+    fn read_answer(&mut self, request: &[u8]) -> Result<String, Box<Difference>> {
         let head_only = request.starts_with(b"HEAD ");
-        let heard = self.sides.each_mut().map(|side| (side.name, hear(&mut side.talk, head_only)));
-        let [(_, ours), (_, theirs)] = &heard;
+        let answers = self
+            .sides
+            .each_mut()
+            .map(|side| (side.name, read_answer(&mut side.connection, head_only)));
+        let [(_, ours), (_, theirs)] = &answers;
         if ours != theirs || ours.status == NO_ANSWER {
-            return Err(Box::new(Parted { asked: request.to_vec(), heard }));
+            return Err(Box::new(Difference { asked: request.to_vec(), answers }));
         }
-        let [(_, Said { body, .. }), _] = heard;
+        let [(_, Answer { body, .. }), _] = answers;
         self.compared += weight(&body);
         Ok(body)
     }
 
     /// Sends a request to the peer alone and ignores the answer.
     pub fn ask_peer(&mut self, request: &[u8]) {
-        let talk = &mut self.sides[1].talk;
-        talk.send(request);
-        hear(talk, false);
+        let connection = &mut self.sides[1].connection;
+        connection.send(request);
+        read_answer(connection, false);
     }
 
     /// Makes the next request open new connections.
-    pub fn renew(&mut self) {
-        self.sides.iter_mut().for_each(|side| side.talk.renew());
+    pub fn reconnect(&mut self) {
+        self.sides.iter_mut().for_each(|side| side.connection.reconnect());
     }
 }
 
 /// Reads an answer; its status is [`NO_ANSWER`] if there is none.
-fn hear(talk: &mut Talk, head_only: bool) -> Said {
-    talk.hear(head_only).unwrap_or_else(|error| {
-        talk.renew();
-        Said {
+fn read_answer(connection: &mut Connection, head_only: bool) -> Answer {
+    connection.read_answer(head_only).unwrap_or_else(|error| {
+        connection.reconnect();
+        Answer {
             status: NO_ANSWER,
             content_type: None,
             etag: None,
@@ -108,17 +111,17 @@ fn weight(body: &str) -> usize {
 }
 
 /// A request that the two servers answer differently, with both answers.
-pub struct Parted {
+pub struct Difference {
     asked: Vec<u8>,
-    heard: [(&'static str, Said); 2],
+    answers: [(&'static str, Answer); 2],
 }
 
-impl Parted {
+impl Difference {
     /// Both heads, the bodies around their first difference, and the request.
     pub fn shown(&self) -> String {
-        let [(one, a), (other, b)] = &self.heard;
-        let head = |said: &Said| {
-            let Said { status, content_type, etag, allow, .. } = said;
+        let [(one, a), (other, b)] = &self.answers;
+        let head = |answer: &Answer| {
+            let Answer { status, content_type, etag, allow, .. } = answer;
             format!("{status} {content_type:?} etag {etag:?} allow {allow:?}")
         };
         let (at, around) = seeds::first_difference([(one, &a.body), (other, &b.body)]);
@@ -131,9 +134,9 @@ impl Parted {
     }
 
     /// Name of the first server that gave this answer, or `neither`.
-    pub fn who_says(&self, status: u16, body: &str) -> &'static str {
+    pub fn server_that_answered(&self, status: u16, body: &str) -> &'static str {
         let agreeing =
-            self.heard.iter().find(|(_, said)| said.status == status && said.body == body);
+            self.answers.iter().find(|(_, answer)| answer.status == status && answer.body == body);
         agreeing.map_or("neither", |(name, _)| name)
     }
 }

@@ -1,7 +1,7 @@
 //! The peer servers in Go: built once per run, started like Purser, and read by a client that
 //! tolerates what HTTP libraries do differently.
 
-use crate::server::{PATIENCE, Server};
+use crate::server::{Server, TIMEOUT};
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -48,7 +48,7 @@ fn build() -> Option<Peers> {
 
 /// The parts of an answer that must be equal for both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Answer {
     pub status: u16,
     pub content_type: Option<String>,
     pub etag: Option<String>,
@@ -57,13 +57,13 @@ pub struct Said {
 }
 
 /// A connection that is reopened after the server has closed it.
-pub struct Talk {
+pub struct Connection {
     address: SocketAddr,
     stream: BufReader<TcpStream>,
     is_over: bool,
 }
 
-impl Talk {
+impl Connection {
     pub fn new(address: SocketAddr) -> Self {
         Self { address, stream: connect(address), is_over: false }
     }
@@ -78,27 +78,27 @@ impl Talk {
     }
 
     /// Reads the final answer; an answer to `HEAD` has no body.
-    pub fn hear(&mut self, head_only: bool) -> Result<Said> {
-        let said = loop {
-            let said = self.answer(head_only)?;
-            if said.status != 100 {
-                break said;
+    pub fn read_answer(&mut self, head_only: bool) -> Result<Answer> {
+        let answer = loop {
+            let answer = self.answer(head_only)?;
+            if answer.status != 100 {
+                break answer;
             }
         };
-        Ok(said)
+        Ok(answer)
     }
 
     /// Makes the next request open a new connection.
-    pub fn renew(&mut self) {
+    pub fn reconnect(&mut self) {
         self.is_over = true;
     }
 
-    fn answer(&mut self, head_only: bool) -> Result<Said> {
+    fn answer(&mut self, head_only: bool) -> Result<Answer> {
         let status_line = self.line()?;
         let status = status_line.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.ok_or_else(|| bad(&status_line))?;
-        let mut said =
-            Said { status, content_type: None, etag: None, allow: None, body: String::new() };
+        let mut answer =
+            Answer { status, content_type: None, etag: None, allow: None, body: String::new() };
         let (mut length, mut is_chunked) = (0, false);
         loop {
             let line = self.line()?;
@@ -108,9 +108,9 @@ impl Talk {
             let (name, value) = line.split_once(':').ok_or_else(|| bad(&line))?;
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
-                "content-type" => said.content_type = Some(value.to_owned()),
-                "etag" => said.etag = Some(value.to_owned()),
-                "allow" => said.allow = Some(value.to_owned()),
+                "content-type" => answer.content_type = Some(value.to_owned()),
+                "etag" => answer.etag = Some(value.to_owned()),
+                "allow" => answer.allow = Some(value.to_owned()),
                 "content-length" => length = value.parse().map_err(|_| bad(&line))?,
                 "transfer-encoding" => is_chunked = true,
                 "connection" => self.is_over |= value.eq_ignore_ascii_case("close"),
@@ -122,8 +122,8 @@ impl Talk {
             (_, true) => self.chunks()?,
             (_, false) => self.bytes(length)?,
         };
-        said.body = String::from_utf8(body).map_err(|error| bad(&error.to_string()))?;
-        Ok(said)
+        answer.body = String::from_utf8(body).map_err(|error| bad(&error.to_string()))?;
+        Ok(answer)
     }
 
     fn chunks(&mut self) -> Result<Vec<u8>> {
@@ -156,8 +156,8 @@ impl Talk {
 fn connect(address: SocketAddr) -> BufReader<TcpStream> {
     let stream = TcpStream::connect(address).expect("the server listens");
     stream.set_nodelay(true).expect("no delay");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+    stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+    stream.set_write_timeout(Some(TIMEOUT)).expect("a timeout");
     BufReader::with_capacity(64 << 10, stream)
 }
 

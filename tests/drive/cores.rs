@@ -121,7 +121,7 @@ impl Cores {
     }
 
     /// Whether a core has nothing in flight, neither its own requests nor those of other cores.
-    pub fn is_settled(&self, core: usize) -> bool {
+    pub fn may_exit(&self, core: usize) -> bool {
         self.cores[core].machine.is_quiet()
     }
 

@@ -23,7 +23,7 @@ use purser::slice::store::Settings;
 use ram_disk::RamDisk;
 
 /// Settings and recovery for a slice on an empty disk.
-fn kept(slice: u32, slices: u32) -> (Stored, RamDisk) {
+fn stored_slice(slice: u32, slices: u32) -> (Stored, RamDisk) {
     let place = Place { generation: 1, slice, file: 0 };
     let settings = Settings { place, snapshot_after_bytes: u64::MAX, segments: Segments::DISK };
     let disk = RamDisk::new(place);
@@ -38,13 +38,13 @@ fn server(
     is_kept: bool,
 ) -> (Server, Vec<(u32, RamDisk)>) {
     let slices: Vec<_> = topology.slices_here().collect();
-    let (mut keeps, mut disks) = (Vec::new(), Vec::new());
+    let (mut stored, mut disks) = (Vec::new(), Vec::new());
     for slice in slices {
-        let (kept, disk) = kept(slice, topology.slices());
-        keeps.push(is_kept.then_some(kept));
+        let (data, disk) = stored_slice(slice, topology.slices());
+        stored.push(is_kept.then_some(data));
         disks.push((slice, disk));
     }
-    let setup = Setup { topology, limits, info: info(topology.slices()), kept: keeps, credits };
+    let setup = Setup { topology, limits, info: info(topology.slices()), stored, credits };
     (Server::new(setup), disks)
 }
 
@@ -62,7 +62,7 @@ impl Wire {
     }
 
     /// Connects to a core with a log; its disk works only on [`Self::work`].
-    pub fn keeping(now_ms: u64) -> Self {
+    pub fn with_disk(now_ms: u64) -> Self {
         Self::of(now_ms, true)
     }
 

@@ -1,7 +1,7 @@
 //! One name, one thing: public types of different modules do not share a name, and an overloaded
 //! verb means one thing.
 
-use super::sources::{code, room, sources};
+use super::sources::{code, sources, top_module};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Names that may repeat. Each module has its own `Error`.
@@ -23,7 +23,7 @@ const VERBS: &[(&str, &str, &[&str])] = &[
     (
         "take",
         "takes the next bytes off a cursor",
-        &["src/journal/parts.rs", "src/ledger/cursor.rs"],
+        &["src/journal/fields.rs", "src/ledger/cursor.rs"],
     ),
     (
         "read",
@@ -91,14 +91,14 @@ fn types(code: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn public_types_of_different_modules_have_different_names() {
     let sources = sources();
-    let mut rooms: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+    let mut modules: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
     for (file, text) in &sources {
         for name in types(&code(text)) {
-            rooms.entry(name.to_owned()).or_default().insert(room(file));
+            modules.entry(name.to_owned()).or_default().insert(top_module(file));
         }
     }
-    rooms.retain(|name, rooms| rooms.len() > 1 && !EXEMPT.contains(&&**name));
-    assert!(rooms.is_empty(), "modules that have a public type of the same name: {rooms:?}");
+    modules.retain(|name, modules| modules.len() > 1 && !EXEMPT.contains(&&**name));
+    assert!(modules.is_empty(), "modules that have a public type of the same name: {modules:?}");
 }
 
 #[test]

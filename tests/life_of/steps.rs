@@ -7,7 +7,7 @@ use std::io::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Most instructions of a child before it is killed: far more than one request takes.
-const MOST: usize = 20_000_000;
+const MAX_STEPS: usize = 20_000_000;
 
 /// Registers before one instruction.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub fn trace(work: impl FnOnce(), mut look: impl FnMut(At)) -> Result<(), String
         Stop::Signal(libc::SIGSTOP) => {}
         other => return Err(format!("the child does not let itself be traced: {other:?}")),
     }
-    for _ in 0..MOST {
+    for _ in 0..MAX_STEPS {
         // SAFETY: the process is a stopped child of this one; no pointer is passed.
         if unsafe { libc::ptrace(libc::PTRACE_SINGLESTEP, child, 0, 0) } < 0 {
             return last("single step");
@@ -56,7 +56,7 @@ pub fn trace(work: impl FnOnce(), mut look: impl FnMut(At)) -> Result<(), String
     }
     // SAFETY: no pointers; the process is a child of this one.
     unsafe { libc::kill(child, libc::SIGKILL) };
-    panic!("the traced work takes more than {MOST} instructions");
+    panic!("the traced work takes more than {MAX_STEPS} instructions");
 }
 
 #[cfg(not(target_arch = "x86_64"))]

@@ -3,7 +3,7 @@
 //!
 //! The sources are compiled a second time, with `sync` in place of `src/engine/sync.rs`. To show
 //! that the models can fail, each memory ordering stronger than `Relaxed` is weakened, one at a
-//! time, and turns are done wrongly ([`Turn`]); each time a model must fail.
+//! time, and bugs are planted in turns ([`Bug`]); each time a model must fail.
 
 mod models;
 #[path = "../../src/engine/parking.rs"]
@@ -12,29 +12,29 @@ mod parking;
 mod queue;
 mod sync;
 
-use models::{MODELS, Turn, WRONG};
+use models::{BUGS, Bug, MODELS};
 use std::env;
 use std::process::Command;
 
 /// Environment variable with the only model to run.
 const ALONE: &str = "PURSER_MODEL";
-/// Environment variable with the planted fault: a source line to weaken or a wrong turn.
+/// Environment variable with what is planted: a source line to weaken, or a bug.
 const PLANTED: &str = "PURSER_PLANTED";
 
 #[test]
 fn every_item_arrives_once_and_no_wake_up_is_lost() {
     let (alone, planted) = (env::var(ALONE), env::var(PLANTED).unwrap_or_default());
-    let turn = WRONG.into_iter().find(|turn| format!("{turn:?}") == planted).unwrap_or(Turn::Right);
+    let bug = BUGS.into_iter().find(|bug| format!("{bug:?}") == planted).unwrap_or(Bug::None);
     sync::weaken(sync::ordered_lines().find(|line| line.to_string() == planted));
     for (name, model) in
         MODELS.into_iter().filter(|(name, _)| alone.as_deref().unwrap_or(name) == *name)
     {
         println!("{name}");
-        model(turn);
+        model(bug);
     }
 }
 
-/// The first model that fails with a planted fault, and its message. Each model runs in its own
+/// The first model that fails with a planted bug, and its message. Each model runs in its own
 /// process, because a failed one cannot be cleaned up.
 fn failure_with(planted: &str) -> Option<String> {
     let fails = |(name, _)| {
@@ -70,8 +70,8 @@ fn each_memory_ordering_is_needed() {
 }
 
 #[test]
-fn each_wrong_turn_is_caught() {
-    for turn in WRONG {
-        assert!(failure_with(&format!("{turn:?}")).is_some(), "no model fails with {turn:?}");
+fn each_planted_bug_is_caught() {
+    for bug in BUGS {
+        assert!(failure_with(&format!("{bug:?}")).is_some(), "no model fails with {bug:?}");
     }
 }

@@ -9,31 +9,31 @@ use loom::sync::{Arc, Condvar, Mutex};
 use loom::thread;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A planted fault in a core's turn, or none.
+/// A planted bug in a core's turn, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
-    Right,
+pub enum Bug {
+    None,
     /// The sender checks whether the core is parked before it publishes.
     WakeBeforePublish,
     /// The core does not check its queues again after marking itself as parked.
-    NoSecondLook,
+    NoRecheck,
     /// The core sleeps without marking itself as parked.
-    SleepUnmarked,
-    /// Queue slots are never given back.
-    PlacesKept,
-    /// Replies are published before the slots of their requests are given back.
-    PlacesLate,
+    SleepWithoutMark,
+    /// Queue slots are never recycled.
+    SlotsNotRecycled,
+    /// Replies are published before the slots of their requests are recycled.
+    SlotsRecycledLate,
 }
 
-pub const WRONG: [Turn; 5] = [
-    Turn::WakeBeforePublish,
-    Turn::NoSecondLook,
-    Turn::SleepUnmarked,
-    Turn::PlacesKept,
-    Turn::PlacesLate,
+pub const BUGS: [Bug; 5] = [
+    Bug::WakeBeforePublish,
+    Bug::NoRecheck,
+    Bug::SleepWithoutMark,
+    Bug::SlotsNotRecycled,
+    Bug::SlotsRecycledLate,
 ];
 
-pub type Model = fn(Turn);
+pub type Model = fn(Bug);
 
 pub const MODELS: [(&str, Model); 5] = [
     ("wraps", wraps),
@@ -51,41 +51,41 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 }
 
 /// Models the descriptor that a core sleeps on.
-struct Bell {
-    rung: Mutex<bool>,
-    heard: Condvar,
+struct WakeEvent {
+    is_signalled: Mutex<bool>,
+    signalled: Condvar,
 }
 
-impl Bell {
+impl WakeEvent {
     fn new() -> Self {
-        Self { rung: Mutex::new(false), heard: Condvar::new() }
+        Self { is_signalled: Mutex::new(false), signalled: Condvar::new() }
     }
 
-    fn ring(&self) {
-        *self.rung.lock().unwrap() = true;
-        self.heard.notify_one();
+    fn signal(&self) {
+        *self.is_signalled.lock().unwrap() = true;
+        self.signalled.notify_one();
     }
 
     fn sleep(&self) {
-        let mut rung = self.rung.lock().unwrap();
-        while !*rung {
-            rung = self.heard.wait(rung).unwrap();
+        let mut is_signalled = self.is_signalled.lock().unwrap();
+        while !*is_signalled {
+            is_signalled = self.signalled.wait(is_signalled).unwrap();
         }
-        *rung = false;
+        *is_signalled = false;
     }
 }
 
 /// More items than slots, in batches of one and two: each arrives once and in order, and a slot is
 /// reused only when it is free.
-fn wraps(turn: Turn) {
+fn wraps(bug: Bug) {
     const ITEMS: usize = 4;
-    for places in [1, 2] {
+    for slots in [1, 2] {
         check(3, move || {
-            let (mut sender, mut receiver) = channel::<Box<usize>>(places);
+            let (mut sender, mut receiver) = channel::<Box<usize>>(slots);
             let sends = thread::spawn(move || {
                 for item in 0..ITEMS {
                     sender.push(Box::new(item));
-                    if places == 1 || item % 2 == 1 {
+                    if slots == 1 || item % 2 == 1 {
                         assert!(sender.publish());
                     }
                 }
@@ -99,7 +99,7 @@ fn wraps(turn: Turn) {
                     }
                     None => thread::yield_now(),
                 }
-                if turn != Turn::PlacesKept {
+                if bug != Bug::SlotsNotRecycled {
                     receiver.recycle();
                 }
             }
@@ -110,9 +110,9 @@ fn wraps(turn: Turn) {
 }
 
 /// An item that counts its drops.
-struct Told(std::sync::Arc<AtomicU32>);
+struct CountedDrop(std::sync::Arc<AtomicU32>);
 
-impl Drop for Told {
+impl Drop for CountedDrop {
     fn drop(&mut self) {
         // Relaxed: loom runs all threads of a model on one thread.
         self.0.fetch_add(1, Ordering::Relaxed);
@@ -121,14 +121,14 @@ impl Drop for Told {
 
 /// Whichever end is dropped first, every item is dropped once: taken, not taken, or never
 /// published.
-fn is_dropped(_: Turn) {
+fn is_dropped(_: Bug) {
     check(3, || {
         let dropped = std::sync::Arc::new(AtomicU32::new(0));
         let (mut sender, mut receiver) = channel(4);
         let told = dropped.clone();
         let sends = thread::spawn(move || {
             for item in 0..3 {
-                sender.push(Told(told.clone()));
+                sender.push(CountedDrop(told.clone()));
                 if item == 1 {
                     sender.publish();
                 }
@@ -154,9 +154,9 @@ enum Message {
 
 /// Two cores send each other requests with one credit each. As in `Mesh`, twice as many slots as
 /// credits are always enough, although no push checks for a free slot.
-fn two_cores(turn: Turn) {
+fn two_cores(bug: Bug) {
     const REQUESTS: usize = 2;
-    fn run(mut to: Sender<Message>, mut from: Receiver<Message>, turn: Turn) {
+    fn run(mut to: Sender<Message>, mut from: Receiver<Message>, bug: Bug) {
         let (mut sent, mut answered, mut credit) = (0, 0, true);
         while sent < REQUESTS || answered < REQUESTS || !credit {
             let mut requests = 0;
@@ -166,7 +166,7 @@ fn two_cores(turn: Turn) {
                     Message::Reply => credit = true,
                 }
             }
-            if !matches!(turn, Turn::PlacesKept | Turn::PlacesLate) {
+            if !matches!(bug, Bug::SlotsNotRecycled | Bug::SlotsRecycledLate) {
                 from.recycle();
             }
             if credit && sent < REQUESTS {
@@ -179,7 +179,7 @@ fn two_cores(turn: Turn) {
             if !to.publish() {
                 thread::yield_now();
             }
-            if turn == Turn::PlacesLate {
+            if bug == Bug::SlotsRecycledLate {
                 from.recycle();
             }
         }
@@ -187,8 +187,8 @@ fn two_cores(turn: Turn) {
     sync::has_credits(true);
     check(2, move || {
         let ((to, at_peer), (of_peer, from)) = (channel(2), channel(2));
-        let peer = thread::spawn(move || run(of_peer, at_peer, turn));
-        run(to, from, turn);
+        let peer = thread::spawn(move || run(of_peer, at_peer, bug));
+        run(to, from, bug);
         peer.join().unwrap();
     });
     sync::has_credits(false);
@@ -197,31 +197,31 @@ fn two_cores(turn: Turn) {
 /// State that a sleeping core and its senders share.
 struct Core {
     parker: Parker,
-    bell: Bell,
+    event: WakeEvent,
 }
 
 impl Core {
     fn new() -> Arc<Self> {
-        Arc::new(Self { parker: Parker::new(), bell: Bell::new() })
+        Arc::new(Self { parker: Parker::new(), event: WakeEvent::new() })
     }
 
     /// A sender's turn, like `Mesh::flush`.
-    fn send(&self, sender: &mut Sender<usize>, item: usize, turn: Turn) {
+    fn send(&self, sender: &mut Sender<usize>, item: usize, bug: Bug) {
         sender.push(item);
-        if turn == Turn::WakeBeforePublish {
+        if bug == Bug::WakeBeforePublish {
             let needs_wake = self.parker.needs_wake();
             sender.publish();
             if needs_wake {
-                self.bell.ring();
+                self.event.signal();
             }
         } else if sender.publish() && self.parker.needs_wake() {
-            self.bell.ring();
+            self.event.signal();
         }
     }
 
     /// Takes `items` items and sleeps while there are none. If a wake is lost it sleeps for ever,
     /// which loom reports.
-    fn take(&self, receivers: &mut [Receiver<usize>], mut items: usize, turn: Turn) {
+    fn take(&self, receivers: &mut [Receiver<usize>], mut items: usize, bug: Bug) {
         loop {
             for receiver in receivers.iter_mut() {
                 while receiver.pop().is_some() {
@@ -232,11 +232,14 @@ impl Core {
             if items == 0 {
                 return;
             }
-            let is_idle = || turn == Turn::NoSecondLook || receivers.iter().all(Receiver::is_empty);
-            let sleeps =
-                if turn == Turn::SleepUnmarked { is_idle() } else { self.parker.try_park(is_idle) };
+            let is_idle = || bug == Bug::NoRecheck || receivers.iter().all(Receiver::is_empty);
+            let sleeps = if bug == Bug::SleepWithoutMark {
+                is_idle()
+            } else {
+                self.parker.try_park(is_idle)
+            };
             if sleeps {
-                self.bell.sleep();
+                self.event.sleep();
                 self.parker.unpark();
             }
         }
@@ -244,20 +247,20 @@ impl Core {
 }
 
 /// A parking core takes two items of one sender.
-fn one_sender(turn: Turn) {
+fn one_sender(bug: Bug) {
     check(3, move || {
         let (core, (mut sender, receiver)) = (Core::new(), channel(2));
         let peer = core.clone();
         let sends =
-            thread::spawn(move || (0..2).for_each(|item| peer.send(&mut sender, item, turn)));
-        core.take(&mut [receiver], 2, turn);
+            thread::spawn(move || (0..2).for_each(|item| peer.send(&mut sender, item, bug)));
+        core.take(&mut [receiver], 2, bug);
         sends.join().unwrap();
     });
 }
 
 /// A parking core takes one item of each of two senders: a sender that finds the core already
 /// unparked relies on the other's wake.
-fn two_senders(turn: Turn) {
+fn two_senders(bug: Bug) {
     check(2, move || {
         let core = Core::new();
         let mut receivers = Vec::new();
@@ -265,10 +268,10 @@ fn two_senders(turn: Turn) {
         for item in 0..2 {
             let (mut sender, receiver) = channel(1);
             let peer = core.clone();
-            sends.push(thread::spawn(move || peer.send(&mut sender, item, turn)));
+            sends.push(thread::spawn(move || peer.send(&mut sender, item, bug)));
             receivers.push(receiver);
         }
-        core.take(&mut receivers, 2, turn);
+        core.take(&mut receivers, 2, bug);
         sends.into_iter().for_each(|thread| thread.join().unwrap());
     });
 }

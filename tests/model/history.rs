@@ -8,15 +8,15 @@
 //! - `drafts`: well-formed and malformed feed lines.
 //! - `reads`: targets of reads and bodies of batches.
 //! - `clock`: histories for servers with a real clock.
-//! - `apart`: several histories that do not share users.
+//! - `separate`: several histories that do not share users.
 //! - `recent`: the history that reaches the dedup window's limit.
 //! - This file: the choice of user, time and kind of step.
 
-mod apart;
 mod clock;
 mod drafts;
 mod reads;
 mod recent;
+mod separate;
 
 pub use recent::recent_limit;
 
@@ -105,7 +105,7 @@ pub struct History {
     clock: Option<Clock>,
     users: Vec<u64>,
     /// Whether good lines of other users are left out.
-    is_apart: bool,
+    is_separate: bool,
     bias: Bias,
     /// Sample of well-formed lines for resends, at most `MAX_SENT`.
     sent: Vec<Sent>,
@@ -130,7 +130,7 @@ impl History {
             _ => random.between(1_600_000_000_000, 1_900_000_000_000),
         };
         let (model, sent, opening) = (Model::new(), Vec::new(), VecDeque::new());
-        Self { random, model, now_ms, clock: None, users, is_apart: false, bias, sent, opening }
+        Self { random, model, now_ms, clock: None, users, is_separate: false, bias, sent, opening }
     }
 
     /// A history whose users first come close to a limit: 16 currencies, 256 groups or 1,024 open

@@ -15,12 +15,12 @@ use purser::ledger::book::View;
 use purser::ledger::entry::{EntryRef, Verdict};
 use purser::ledger::names::Names;
 use purser::ledger::time::{Millis, Window};
-use purser::ledger::user::Question;
+use purser::ledger::user::StatsQuery;
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::ReadLoad;
-use purser::slice::store::{Found, Settings, Store, Turn};
+use purser::slice::store::{Recovered, Settings, Store, TurnInput};
 use purser::slice::{LogSink, Lsn, NoLog, Slice, source};
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -107,7 +107,7 @@ pub fn reports(data: &Path) -> Vec<Report> {
     (0..directory.manifest().slices).map(|slice| recover(&directory.slice(slice)).2).collect()
 }
 
-fn recover(directory: &SliceDirectory) -> (Slice, Found, Report) {
+fn recover(directory: &SliceDirectory) -> (Slice, Recovered, Report) {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let manifest = directory.manifest().unwrap_or_else(|error| panic!("{error}"));
     let mut recovery = Recovery::new(directory.place, directory.slices, manifest);
@@ -145,7 +145,7 @@ impl Node {
         loop {
             self.now_ms += TURN_MS;
             let (now_ms, book) = (self.now_ms, self.slice.book());
-            let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
+            let turn = TurnInput { now_ms, read_load: ReadLoad::NoReads, is_log_awaited: true };
             self.store.advance(turn, book, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
@@ -153,7 +153,7 @@ impl Node {
                 self.slice.durable(lsn);
             }
         }
-        assert!(self.store.is_settled(), "a store is settled once all its tasks are done");
+        assert!(self.store.is_durable(), "a store is durable once all its tasks are done");
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -192,7 +192,7 @@ impl Node {
                 fs::remove_file(self.path(file)).expect("it is there");
                 return None;
             }
-            Task::Measure { .. } | Task::Read { .. } | Task::Settle { .. } => {
+            Task::Measure { .. } | Task::Read { .. } | Task::SyncRecovered { .. } => {
                 unreachable!("a store does not read")
             }
         })
@@ -292,9 +292,11 @@ impl User {
         let windows = [15, 60, 24 * 60, 8 * 24 * 60, 400 * 24 * 60]
             .map(|minutes| Window::Last(minutes * 60_000));
         for window in windows.into_iter().chain([Window::Lifetime]) {
-            let (range, question) =
-                (user.range(window, user.as_of()), Question { window, currency: None, kind: None });
-            user.visit_stats(names, &question, range, |stat| {
+            let (range, query) = (
+                user.range(window, user.as_of()),
+                StatsQuery { window, currency: None, kind: None },
+            );
+            user.visit_stats(names, &query, range, |stat| {
                 answers.push(format!("{window:?}: {stat:?}"));
             });
         }

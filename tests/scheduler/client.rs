@@ -47,7 +47,7 @@ pub struct Known {
 /// Source of a client's requests.
 enum Source {
     /// Separate users, and a reference server with one core that must give the same answers.
-    Apart { history: Box<History>, reference: Box<Reference>, steps: Vec<Step> },
+    Separate { history: Box<History>, reference: Box<Reference>, steps: Vec<Step> },
     /// The same few users as all other clients.
     Shared { users: Vec<u64>, ids: u64 },
 }
@@ -72,9 +72,9 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
-        let history = Box::new(History::apart(seed, users, now_ms));
-        Self::new(Source::Apart {
+    pub fn separate(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
+        let history = Box::new(History::separate(seed, users, now_ms));
+        Self::new(Source::Separate {
             history,
             reference: Box::new(Reference::new()),
             steps: Vec::new(),
@@ -104,7 +104,7 @@ impl Client {
 
     /// Generates the next requests from `now_ms` on; returns the latest time that they need.
     pub fn plan(&mut self, now_ms: u64, count: u64) -> u64 {
-        let Source::Apart { history, steps, .. } = &mut self.source else { return now_ms };
+        let Source::Separate { history, steps, .. } = &mut self.source else { return now_ms };
         history.set_clock(now_ms);
         steps.extend(history.by_ref().take(count as usize));
         steps
@@ -121,7 +121,7 @@ impl Client {
     /// `is_bulk`: only feeds, of many entries each.
     pub fn ask(&mut self, now_ms: u64, count: u64, is_bulk: bool, random: &mut Random) {
         match &mut self.source {
-            Source::Apart { history, reference, steps } => {
+            Source::Separate { history, reference, steps } => {
                 reference.set_clock(now_ms);
                 let users = history.users().to_vec();
                 let mut requests: Vec<_> =

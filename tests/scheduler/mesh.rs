@@ -4,14 +4,14 @@
 //! The mesh counts the requests in flight, and checks sender, receiver and size of each message
 //! when it is sent. [`Bug`]s are planted here.
 
-use super::Bug;
+use super::MeshBug;
 use crate::simulation::counts::Counts;
 use crate::simulation::random::Random;
 use purser::server::message::{Job, Message, Outcome};
 use std::collections::{BTreeMap, VecDeque};
 
 pub struct Mesh {
-    bug: Option<Bug>,
+    bug: Option<MeshBug>,
     cores: usize,
     credits: usize,
     /// Queue from each core to each other, at `from * cores + to`.
@@ -25,7 +25,7 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    pub fn new(cores: usize, credits: u32, bug: Option<Bug>) -> Self {
+    pub fn new(cores: usize, credits: u32, bug: Option<MeshBug>) -> Self {
         Self {
             bug,
             cores,
@@ -59,11 +59,11 @@ impl Mesh {
         self.counts.add("messages", 1);
         let is_rare = random.in_thousand(20);
         match (&mut message, self.bug) {
-            (_, Some(Bug::MessageLost)) if is_rare => return Ok(()),
-            (Message::Request(_), Some(Bug::WrongCore)) if is_rare => {
+            (_, Some(MeshBug::MessageLost)) if is_rare => return Ok(()),
+            (Message::Request(_), Some(MeshBug::WrongCore)) if is_rare => {
                 to = (0..self.cores).find(|core| *core != from && *core != to).unwrap_or(to);
             }
-            (Message::Reply(reply), Some(Bug::WrongGap)) if reply.job == Job::Read => {
+            (Message::Reply(reply), Some(MeshBug::WrongGap)) if reply.job == Job::Read => {
                 // Swaps its gap with that of a reply already in transit.
                 let others = self.queues[from * self.cores + to].iter_mut();
                 let mut others = others.filter_map(|other| match other {
@@ -77,15 +77,15 @@ impl Mesh {
                     std::mem::swap(&mut other.gap, &mut reply.gap);
                 }
             }
-            (Message::Reply(reply), Some(Bug::WrongConnection)) => {
-                let other = self.connections.insert(reply.home, reply.connection);
+            (Message::Reply(reply), Some(MeshBug::WrongConnection)) => {
+                let other = self.connections.insert(reply.asking_core, reply.connection);
                 reply.connection = other.filter(|_| is_rare).unwrap_or(reply.connection);
             }
             _ => {}
         }
         let queue = &mut self.queues[from * self.cores + to];
         queue.push_back(message);
-        if self.bug == Some(Bug::OutOfOrder) && is_rare && queue.len() > 1 {
+        if self.bug == Some(MeshBug::OutOfOrder) && is_rare && queue.len() > 1 {
             let last = queue.len() - 1;
             queue.swap(last, last - 1);
         }
@@ -114,21 +114,21 @@ impl Mesh {
                         self.credits
                     ));
                 }
-                if request.home as usize != from {
+                if request.asking_core as usize != from {
                     return Err(format!(
                         "core {from} sends a request in the name of core {}",
-                        request.home
+                        request.asking_core
                     ));
                 }
             }
             Message::Reply(reply) => {
-                let (bytes, most) = (reply.bytes.len(), reply.most);
+                let (bytes, most) = (reply.bytes.len(), reply.max_bytes);
                 self.counts
                     .add("replies refused for their size", u64::from(is_refused(&reply.outcome)));
-                if reply.home as usize != to && self.bug.is_none() {
+                if reply.asking_core as usize != to && self.bug.is_none() {
                     return Err(format!(
                         "core {from} sends core {to} a reply to core {}",
-                        reply.home
+                        reply.asking_core
                     ));
                 }
                 if bytes > most {
@@ -158,7 +158,7 @@ impl Mesh {
                     // A reply without a request is possible: a planted bug.
                     let in_flight = &mut self.in_flight[to * self.cores + from];
                     *in_flight = in_flight.saturating_sub(1);
-                    if self.bug == Some(Bug::WrongSender) && random.in_thousand(20) {
+                    if self.bug == Some(MeshBug::WrongSender) && random.in_thousand(20) {
                         sender = (0..self.cores)
                             .find(|core| *core != from && *core != to)
                             .unwrap_or(from);

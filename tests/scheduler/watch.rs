@@ -2,7 +2,7 @@
 
 use crate::simulation::counts::Counts;
 use purser::server::core::Server;
-use purser::server::limits::{ENTRIES_PER_TURN, GAPS};
+use purser::server::limits::{ENTRIES_PER_TURN, MAX_GAPS};
 use purser::server::machine::{Machine, Slot};
 use purser::server::progress::Progress;
 
@@ -59,8 +59,8 @@ impl Watch {
                 "turns with a connection waiting for other cores",
                 u64::from(progress == Some(Progress::Waiting)),
             );
-            counts.add("turns with the maximum of gaps", u64::from(gaps == GAPS));
-            if gaps > GAPS {
+            counts.add("turns with the maximum of gaps", u64::from(gaps == MAX_GAPS));
+            if gaps > MAX_GAPS {
                 return Err(format!("connection {slot} waits for {gaps} replies"));
             }
         }
@@ -97,7 +97,7 @@ impl Watch {
         for (place, (seen, owner)) in self.slices.iter_mut().zip(machine.owners()).enumerate() {
             let next = owner.next_request().map(|request| {
                 let index = request.entries.first().map_or(0, |entry| entry.mark.index);
-                (request.home, request.connection, request.slice, index, request.judged)
+                (request.asking_core, request.connection, request.slice, index, request.judged)
             });
             counts.add("turns with entries of other cores left", u64::from(next.is_some()));
             counts.add("turns with a slice waiting for its disk", u64::from(owner.is_throttled()));

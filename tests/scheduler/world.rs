@@ -3,18 +3,18 @@
 
 use super::Planted;
 use super::client::{Client, Known};
-use super::line::{Event, Line, Manners};
 use super::mesh::Mesh;
+use super::peer_connection::{Event, PeerBehaviour, PeerConnection};
 use super::watch::Watch;
 use crate::drive::driver::{UNLIMITED, info};
 use crate::simulation::counts::Counts;
-use crate::simulation::disk::{Crash, Disk, Name, Trouble};
+use crate::simulation::disk::{Crash, Disk, DiskError, Name};
 use crate::simulation::random::Random;
 use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::id::UserId;
 use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
-use purser::server::limits::{PATIENCE_MS, TICK_MS};
+use purser::server::limits::{CREDIT_TIMEOUT_MS, TICK_MS};
 use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
 use purser::server::message::Message;
 use purser::server::owner::Stored;
@@ -27,7 +27,7 @@ use purser::slice::store::Settings;
 use std::collections::BTreeMap;
 
 /// Most steps in which all clients must be answered.
-const PATIENCE_TURNS: usize = 200_000;
+const MAX_TURNS: usize = 200_000;
 /// Steps of a round after which peers drop no more connections, so that large feeds can complete.
 const STEADY_STEPS: usize = 10_000;
 /// Steps per core without a turn after which time jumps to the next deadline.
@@ -37,14 +37,14 @@ const QUIET_STEPS: usize = 40;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Users {
     /// Each client has its own users.
-    Apart,
+    Separate,
     /// All clients have the same users.
     Shared,
 }
 
 struct Core {
     machine: Server,
-    lines: Vec<Option<Line>>,
+    peer_connections: Vec<Option<PeerConnection>>,
     watch: Watch,
     is_serving: bool,
     /// Time of its last turn.
@@ -91,7 +91,7 @@ pub struct World {
     client_slots: Vec<Option<(usize, Slot)>>,
     all_users: Vec<u64>,
     known: Known,
-    manners: Manners,
+    behaviour: PeerBehaviour,
     is_draining: bool,
     quiet_steps: usize,
     counts: Counts,
@@ -163,7 +163,7 @@ impl World {
             client_slots: Vec::new(),
             all_users: Vec::new(),
             known,
-            manners: Manners {
+            behaviour: PeerBehaviour {
                 dropping: random.pick(&[0, 0, 5, 50]),
                 half_closing: random.pick(&[0, 0, 5, 50]),
                 taking: random.pick(&[50, 500, 1_000]),
@@ -187,10 +187,10 @@ impl World {
         for _ in 0..random.between(1, 6) {
             self.clients.push(match self.users {
                 Users::Shared => Client::shared(self.all_users.clone(), ids),
-                Users::Apart => {
+                Users::Separate => {
                     let own: Vec<u64> = (0..random.between(1, 12)).map(|_| random.next()).collect();
                     self.all_users.extend(&own);
-                    Client::apart(random.next(), own, self.clocks.unix_ms)
+                    Client::separate(random.next(), own, self.clocks.unix_ms)
                 }
             });
             self.client_slots.push(None);
@@ -222,8 +222,8 @@ impl World {
         // so its process never crashes, and drains only in the last life.
         let end = match self.users {
             Users::Shared => self.random.pick(&[End::AtRest, End::Crash, End::Drain]),
-            Users::Apart if is_last => self.random.pick(&[End::AtRest, End::Drain]),
-            Users::Apart => End::AtRest,
+            Users::Separate if is_last => self.random.pick(&[End::AtRest, End::Drain]),
+            Users::Separate => End::AtRest,
         };
         if end != End::AtRest {
             self.ask();
@@ -242,23 +242,23 @@ impl World {
     fn start(&mut self) -> Result<(), String> {
         for core in 0..self.topologies.len() {
             let topology = self.topologies[core];
-            let kept: Vec<_> =
-                topology.slices_here().map(|slice| self.kept(slice)).collect::<Result<_, _>>()?;
+            let stored: Vec<_> =
+                topology.slices_here().map(|slice| self.stored(slice)).collect::<Result<_, _>>()?;
             let setup = Setup {
                 topology,
                 limits: self.limits,
                 info: info(topology.slices()),
-                kept: kept.into_iter().map(Some).collect(),
+                stored: stored.into_iter().map(Some).collect(),
                 credits: self.credits,
             };
             let mut machine = Server::new(setup);
-            if let Some(Planted::Fault(fault)) = self.planted {
-                machine.plant(fault);
+            if let Some(Planted::Core(bug)) = self.planted {
+                machine.plant_bug(bug);
             }
-            let (watch, lines) = (Watch::new(&machine), Vec::new());
+            let (watch, peer_connections) = (Watch::new(&machine), Vec::new());
             self.cores.push(Core {
                 machine,
-                lines,
+                peer_connections,
                 watch,
                 is_serving: false,
                 turned_ms: 0,
@@ -267,7 +267,7 @@ impl World {
             });
         }
         self.counts.add("lives", 1);
-        for _ in 0..PATIENCE_TURNS {
+        for _ in 0..MAX_TURNS {
             if self.cores.iter().all(|core| core.is_serving) {
                 return Ok(());
             }
@@ -276,7 +276,7 @@ impl World {
         Err("the cores never serve".to_owned())
     }
 
-    fn kept(&self, slice: u32) -> Result<Stored, String> {
+    fn stored(&self, slice: u32) -> Result<Stored, String> {
         let place = Place { slice, ..self.settings.place };
         let text = self
             .disk
@@ -294,7 +294,7 @@ impl World {
         for (client, place) in self.clients.iter_mut().zip(&mut self.client_slots) {
             match place.take() {
                 Some(_) => client.dropped(&mut self.known),
-                None if end == End::Drain && self.users == Users::Apart => client.give_up(),
+                None if end == End::Drain && self.users == Users::Separate => client.give_up(),
                 None => {}
             }
         }
@@ -306,7 +306,7 @@ impl World {
         self.counts.add(what, 1);
         for core in self.cores.drain(..) {
             self.counts.add("accepted", core.machine.counters().accepted);
-            self.counts.add("snapshots", core.machine.kept().snapshots);
+            self.counts.add("snapshots", core.machine.store_counts().snapshots);
         }
         self.mesh.clear();
         let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
@@ -320,13 +320,13 @@ impl World {
     fn drain(&mut self) -> Result<(), String> {
         (self.is_draining, self.known.may_refuse, self.clock_stops_ms) = (true, true, u64::MAX);
         self.cores.iter_mut().for_each(|core| core.drains = true);
-        for _ in 0..PATIENCE_TURNS {
+        for _ in 0..MAX_TURNS {
             if self.cores.iter().all(|core| core.has_ended) {
                 return self.drained();
             }
             self.step()?;
         }
-        Err(format!("the cores do not end within {PATIENCE_TURNS} turns"))
+        Err(format!("the cores do not end within {MAX_TURNS} turns"))
     }
 
     fn drained(&mut self) -> Result<(), String> {
@@ -334,7 +334,7 @@ impl World {
             let (held, reserved) = (core.machine.held_bytes(), core.machine.reserved_bytes());
             if (held, reserved) != (0, (0, 0))
                 || !core.machine.has_all_credits()
-                || !core.machine.is_settled()
+                || !core.machine.may_exit()
             {
                 return Err(format!(
                     "core {at} has ended with {held} bytes in buffers, and {reserved:?} reserved"
@@ -365,19 +365,19 @@ impl World {
         self.clocks.unix_ms = now_ms;
         self.clocks.monotonic_ms += self.random.below(1_000);
         // With separate users no request may be refused, so less time passes than a core's
-        // patience.
-        let most_ms = self.random.below(PATIENCE_MS);
+        // credit timeout.
+        let most_ms = self.random.below(CREDIT_TIMEOUT_MS);
         self.clock_stops_ms = match self.users {
-            Users::Apart => self.clocks.monotonic_ms + most_ms,
+            Users::Separate => self.clocks.monotonic_ms + most_ms,
             Users::Shared => u64::MAX,
         };
     }
 
     /// Takes steps until everything is answered and nothing is in flight.
     fn settle(&mut self) -> Result<(), String> {
-        for step in 0..PATIENCE_TURNS {
+        for step in 0..MAX_TURNS {
             if step == STEADY_STEPS {
-                (self.manners.dropping, self.manners.half_closing) = (0, 0);
+                (self.behaviour.dropping, self.behaviour.half_closing) = (0, 0);
             }
             self.step()?;
             if self.clients.iter().all(Client::is_done) && self.is_quiet() {
@@ -390,7 +390,7 @@ impl World {
             format!("{} answers ({progress:?})", client.waits_for())
         });
         let waits = waits.collect::<Vec<_>>().join(", ");
-        Err(format!("no rest after {PATIENCE_TURNS} turns; clients wait for {waits}"))
+        Err(format!("no rest after {MAX_TURNS} turns; clients wait for {waits}"))
     }
 
     fn is_quiet(&self) -> bool {
@@ -398,7 +398,7 @@ impl World {
             && self.cores.iter().all(|core| {
                 core.machine.is_quiet()
                     && core.machine.wait() != Wait::Work
-                    && !core.lines.iter().flatten().any(Line::is_busy)
+                    && !core.peer_connections.iter().flatten().any(PeerConnection::is_busy)
             })
     }
 
@@ -406,7 +406,7 @@ impl World {
     fn check_at_rest(&mut self) -> Result<(), String> {
         let (refused, asked_again) =
             (self.known.refused, self.mesh.counts.of("replies refused for their size"));
-        if self.users == Users::Apart && refused > asked_again {
+        if self.users == Users::Separate && refused > asked_again {
             return Err(format!(
                 "{refused} requests are refused, but {asked_again} were requested again"
             ));
@@ -426,7 +426,7 @@ impl World {
             if !core.machine.has_all_credits() {
                 return Err(format!("core {at} lacks credits at rest"));
             }
-            for slot in 0..core.lines.len() as Slot {
+            for slot in 0..core.peer_connections.len() as Slot {
                 let Some(connection) = core.machine.connections().get(slot) else { continue };
                 let (progress, gaps) = (connection.progress(), connection.gaps());
                 if gaps > 0 || progress != Progress::Idle {
@@ -462,7 +462,7 @@ impl World {
         let slice = self.cores[core]
             .machine
             .slices()
-            .nth(self.topologies[core].place(slice))
+            .nth(self.topologies[core].local_slice(slice))
             .expect("the slice is on this core");
         slice.view(UserId(user)).1.map_or(0, |view| view.user.version())
     }
@@ -513,8 +513,10 @@ impl World {
         core.machine.begin_turn(self.clocks);
         for (from, message) in messages {
             if let Message::Reply(reply) = &message {
-                let is_gone =
-                    core.lines.get(reply.connection as Slot as usize).is_none_or(Option::is_none);
+                let is_gone = core
+                    .peer_connections
+                    .get(reply.connection as Slot as usize)
+                    .is_none_or(Option::is_none);
                 self.counts.add("replies to connections that are gone", u64::from(is_gone));
             }
             core.machine.message(from, message);
@@ -543,8 +545,8 @@ impl World {
             let number = slice as usize;
             while let Some(done) = self.disk.next(self.disk_ms, number, &mut self.random) {
                 let done = done.map_err(|trouble| match trouble {
-                    Trouble::Fatal => "the disk fails".to_owned(),
-                    Trouble::Refused(what) => what,
+                    DiskError::Fatal => "the disk fails".to_owned(),
+                    DiskError::Refused(what) => what,
                 })?;
                 let logged = &mut self.logged[number];
                 if matches!(done, Done::Written { file: File::Segment(_), .. }) {
@@ -561,15 +563,20 @@ impl World {
 
     /// Events of a core's connections. Clients connect, and some disconnect.
     fn events(&mut self, at: usize) -> Vec<(Slot, Event)> {
-        let Self { random, clients, client_slots, known, counts, manners, .. } = self;
+        let Self { random, clients, client_slots, known, counts, behaviour, .. } = self;
         let core = &mut self.cores[at];
         let mut events = Vec::new();
-        for (slot, place) in core.lines.iter_mut().enumerate() {
-            let Some(line) = place else { continue };
-            let who = line.client;
-            let line_events =
-                line.events(who.map(|who| &mut clients[who]), *manners, known, counts, random);
-            if let Some(who) = who.filter(|_| line.client.is_none()) {
+        for (slot, place) in core.peer_connections.iter_mut().enumerate() {
+            let Some(peer_connection) = place else { continue };
+            let who = peer_connection.client;
+            let line_events = peer_connection.events(
+                who.map(|who| &mut clients[who]),
+                *behaviour,
+                known,
+                counts,
+                random,
+            );
+            if let Some(who) = who.filter(|_| peer_connection.client.is_none()) {
                 client_slots[who] = None;
             }
             if matches!(line_events[..], [Event::Closed]) {
@@ -580,14 +587,14 @@ impl World {
         let may_come = !self.is_draining && (core.is_serving || self.users == Users::Shared);
         for (number, client) in clients.iter().enumerate() {
             if may_come && client_slots[number].is_none() && !client.is_done() && random.coin() {
-                let free = core.lines.iter().position(Option::is_none);
+                let free = core.peer_connections.iter().position(Option::is_none);
                 let slot = free.unwrap_or_else(|| {
-                    core.lines.push(None);
-                    core.lines.len() - 1
+                    core.peer_connections.push(None);
+                    core.peer_connections.len() - 1
                 });
                 // A slot closed in this turn is free from the next turn on.
                 if events.iter().all(|(other, _)| *other as usize != slot) {
-                    core.lines[slot] = Some(Line::new(number, at as u32));
+                    core.peer_connections[slot] = Some(PeerConnection::new(number, at as u32));
                     client_slots[number] = Some((at, slot as Slot));
                 }
             }
@@ -603,15 +610,15 @@ impl World {
                 Output::Send { slot, buffer, from } => self.send(at, slot, buffer, from)?,
                 Output::Receive { slot, on } => {
                     let under_way = if on { 0 } else { self.random.below(3) };
-                    self.line(at, slot)?.receive(on, under_way)?;
+                    self.peer_connection(at, slot)?.receive(on, under_way)?;
                 }
                 Output::Shutdown { slot } => {
-                    let whose = self.line(at, slot)?.shut()?;
+                    let whose = self.peer_connection(at, slot)?.shut()?;
                     self.over(whose)?;
                     self.counts.add("ended connections", 1);
                 }
                 Output::Close { slot } => {
-                    let whose = self.line(at, slot)?.close()?;
+                    let whose = self.peer_connection(at, slot)?.close()?;
                     self.over(whose)?;
                 }
                 Output::Message { core, message } => {
@@ -630,16 +637,17 @@ impl World {
                 }
             }
         }
-        let Core { machine, watch, is_serving, lines, .. } = &mut self.cores[at];
+        let Core { machine, watch, is_serving, peer_connections, .. } = &mut self.cores[at];
         if *is_serving {
-            watch.turn(machine, sent_entries, lines.len() as Slot, &mut self.counts)?;
+            watch.turn(machine, sent_entries, peer_connections.len() as Slot, &mut self.counts)?;
         }
         Ok(())
     }
 
-    fn line(&mut self, at: usize, slot: Slot) -> Result<&mut Line, String> {
-        let line = self.cores[at].lines.get_mut(slot as usize).and_then(Option::as_mut);
-        line.ok_or_else(|| format!("connection {slot} is not open"))
+    fn peer_connection(&mut self, at: usize, slot: Slot) -> Result<&mut PeerConnection, String> {
+        let peer_connection =
+            self.cores[at].peer_connections.get_mut(slot as usize).and_then(Option::as_mut);
+        peer_connection.ok_or_else(|| format!("connection {slot} is not open"))
     }
 
     /// Records that the server has ended a client's connection.
@@ -653,9 +661,9 @@ impl World {
 
     /// Sends answers: whatever they show must be durable.
     fn send(&mut self, at: usize, slot: Slot, buffer: Vec<u8>, from: usize) -> Result<(), String> {
-        let line = self.line(at, slot)?;
-        let (client, bytes) = (line.client, buffer.clone());
-        if !line.send(buffer, from)? {
+        let peer_connection = self.peer_connection(at, slot)?;
+        let (client, bytes) = (peer_connection.client, buffer.clone());
+        if !peer_connection.send(buffer, from)? {
             return Ok(());
         }
         let Some(client) = client else { return Ok(()) };
@@ -674,10 +682,10 @@ impl World {
         match message {
             Message::Request(request) => Ok(request.entries.len()),
             Message::Reply(reply) => {
-                for shown in &reply.shows {
+                for shown in &reply.positions {
                     let slice = self.topologies[at]
                         .slices_here()
-                        .nth(shown.place)
+                        .nth(shown.local_slice)
                         .ok_or("a slice of another core")?;
                     let durable = self.disk.written(slice as usize);
                     if shown.lsn.0 > durable {
@@ -718,7 +726,7 @@ impl World {
         let machine = self.cores[at]
             .machine
             .slices()
-            .nth(topology.place(slice))
+            .nth(topology.local_slice(slice))
             .expect("the slice is on this core");
         self.disk.recovered(slice as usize, machine.durable_upto().0);
         let durable = &mut self.logged[slice as usize].durable;
@@ -738,7 +746,7 @@ impl World {
 
     /// Records that a draining core has ended: none may before all are at rest.
     fn has_ended(&mut self, at: usize) -> Result<(), String> {
-        if !self.cores[at].machine.is_done() {
+        if !self.cores[at].machine.is_drained() {
             return Ok(());
         }
         for (number, core) in self.cores.iter_mut().enumerate() {

@@ -4,7 +4,7 @@
 //! header lines in the order sent, CRLF everywhere, a well-formed date, a body of exactly
 //! `content-length`. Anything else panics and prints what was received.
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use std::fmt::Write as _;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -59,8 +59,8 @@ impl Client {
     /// A client on a connected socket.
     pub fn new(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("no delay");
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
-        stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
+        stream.set_write_timeout(Some(TIMEOUT)).expect("a timeout");
         Self { stream, buffer: Vec::new(), at: 0, pace: (READ_BYTES, Duration::ZERO) }
     }
 
@@ -138,7 +138,7 @@ impl Client {
 
     /// Whether the server accepts this new connection rather than refusing it. The request may fail
     /// because a refused connection can be closed already.
-    pub fn is_welcome(&mut self) -> bool {
+    pub fn is_ready(&mut self) -> bool {
         let _ = self.stream.write_all(get("/healthz").as_bytes());
         self.response().status() == 200
     }

@@ -3,7 +3,7 @@
 //! Every test has its own server, on a port chosen by the system. A server has one slice, unless
 //! the test runs by [`on_slices`]: then it has that many, on all CPUs, and new connections go to
 //! the common port and to each core's port in turn, so that most requests are for users of other
-//! cores. Tests wait for conditions rather than fixed times, up to [`PATIENCE`].
+//! cores. Tests wait for conditions rather than fixed times, up to [`TIMEOUT`].
 //!
 //! - [`client`]: a strict HTTP client.
 //! - [`expected`]: the contract's answers, independent of the program.
@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 pub use client::{Client, Response};
 
 /// Timeout of every wait: far above what any condition takes on a slow machine.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 thread_local! {
     static SLICES: Cell<u32> = const { Cell::new(1) };
@@ -74,7 +74,7 @@ pub struct Server {
     /// Counter that selects the address of the next connection.
     next: Cell<usize>,
     /// Lines printed at the start, up to `listening on`.
-    pub greeting: Vec<String>,
+    pub startup_lines: Vec<String>,
 }
 
 impl Server {
@@ -84,14 +84,14 @@ impl Server {
     }
 
     /// Starts a server with a data directory on a free port, with further flags.
-    pub fn keeping(data: &Path, flags: &[&str]) -> Self {
+    pub fn with_data(data: &Path, flags: &[&str]) -> Self {
         Self::spawn(serve("127.0.0.1:0").arg("--data").arg(data).args(flags))
     }
 
     /// Starts a program that prints `listening on` like Purser, and waits for that line.
     pub fn spawn(command: &mut Command) -> Self {
         let mut server = Self::begin(command);
-        server.listens();
+        server.wait_until_listening();
         server
     }
 
@@ -104,21 +104,28 @@ impl Server {
             BufReader::new(out).lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
         });
         let address = ([0, 0, 0, 0], 0).into();
-        Self { child, lines, address, ports: Vec::new(), next: Cell::new(0), greeting: Vec::new() }
+        Self {
+            child,
+            lines,
+            address,
+            ports: Vec::new(),
+            next: Cell::new(0),
+            startup_lines: Vec::new(),
+        }
     }
 
     /// Waits until the server prints where it listens: then it serves.
-    pub fn listens(&mut self) {
+    pub fn wait_until_listening(&mut self) {
         loop {
             let line =
-                self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.greeting));
+                self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.startup_lines));
             if line.starts_with("slice ") {
                 let port = line.split(", port ").nth(1).and_then(|port| port.parse().ok());
                 self.ports.push(port.unwrap_or_else(|| panic!("no port: {line}")));
             }
-            self.greeting.push(line);
+            self.startup_lines.push(line);
             if let Some(address) =
-                self.greeting.last().and_then(|line| line.strip_prefix("listening on "))
+                self.startup_lines.last().and_then(|line| line.strip_prefix("listening on "))
             {
                 self.address = address.parse().expect("an address");
                 return;
@@ -128,7 +135,7 @@ impl Server {
 
     /// The next printed line; `None` if the output has ended.
     pub fn line(&self) -> Option<String> {
-        match self.lines.recv_timeout(PATIENCE) {
+        match self.lines.recv_timeout(TIMEOUT) {
             Ok(line) => Some(line),
             Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => None,
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
@@ -180,7 +187,7 @@ impl Server {
 
     /// Asserts that every core answers on a new connection. Everything sent to a core before has
     /// then been received.
-    pub fn is_well(&self) {
+    pub fn check_all_cores_answer(&self) {
         for core in 0..self.cores().len() {
             assert_eq!(
                 self.connect_to(core).ask(client::get("/healthz")).shown(),
@@ -203,10 +210,10 @@ impl Server {
     }
 
     /// Sends SIGTERM and waits until every core drains.
-    pub fn drains(&self) {
+    pub fn drain(&self) {
         self.signal("TERM");
         let refuses = |address: &SocketAddr| TcpStream::connect(address).is_err();
-        assert!(holds(|| self.cores().iter().all(refuses)), "it still listens");
+        assert!(becomes_true(|| self.cores().iter().all(refuses)), "it still listens");
     }
 
     /// Process id of the server.
@@ -304,7 +311,7 @@ pub fn run(command: &mut Command) -> (Option<i32>, String, String) {
 /// Waits until a process has ended by itself. If it does not, it is killed and the test fails.
 pub fn ended(child: &mut Child) -> ExitStatus {
     let mut status = None;
-    let is_over = holds(|| {
+    let is_over = becomes_true(|| {
         status = child.try_wait().expect("it is a child of this process");
         status.is_some()
     });
@@ -316,9 +323,9 @@ pub fn ended(child: &mut Child) -> ExitStatus {
     status.expect("the process has ended")
 }
 
-/// Whether a condition becomes true within [`PATIENCE`].
-pub fn holds(mut condition: impl FnMut() -> bool) -> bool {
-    let until = Instant::now() + PATIENCE;
+/// Whether a condition becomes true within [`TIMEOUT`].
+pub fn becomes_true(mut condition: impl FnMut() -> bool) -> bool {
+    let until = Instant::now() + TIMEOUT;
     while !condition() {
         if Instant::now() > until {
             return false;

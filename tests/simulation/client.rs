@@ -3,7 +3,7 @@
 use super::oracle::{Draft, Oracle};
 use super::random::Random;
 use purser::ledger::amount::{Amount, Currency, Direction};
-use purser::ledger::entry::{Action, EntryRef, Leg};
+use purser::ledger::entry::{Action, EntryRef, Movement};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::Millis;
 use std::collections::VecDeque;
@@ -31,16 +31,16 @@ impl Clients {
     }
 
     /// Adds entries without a known outcome.
-    pub fn doubt(&mut self, drafts: impl IntoIterator<Item = Draft>) {
+    pub fn add_doubtful(&mut self, drafts: impl IntoIterator<Item = Draft>) {
         self.doubtful.extend(drafts);
     }
 
-    pub fn is_in_doubt(&self) -> bool {
+    pub fn has_doubtful_entries(&self) -> bool {
         !self.doubtful.is_empty()
     }
 
     /// Takes at most `most` entries to resend, oldest first.
-    pub fn again(&mut self, most: usize) -> Vec<Draft> {
+    pub fn take_resends(&mut self, most: usize) -> Vec<Draft> {
         let most = most.min(self.doubtful.len());
         self.doubtful.drain(..most).collect()
     }
@@ -90,20 +90,20 @@ impl Clients {
             let holds: Vec<_> = holds.map(|draft| draft.id).collect();
             if holds.is_empty() { None } else { Some(random.pick(&holds)) }
         });
-        let leg = Leg {
+        let movement = Movement {
             currency: Currency::parse(random.pick(&CURRENCIES)).expect("it is a valid currency"),
             kind: random.pick(&KINDS),
             direction: if random.coin() { Direction::Credit } else { Direction::Debit },
             amount,
         };
         let action = match (random.below(10), hold) {
-            (0..2, _) => Action::Hold(leg),
+            (0..2, _) => Action::Hold(movement),
             (2, Some(hold)) => Action::Settle { hold, amount },
             (3, Some(hold)) => {
                 Action::Settle { hold, amount: Amount::new(0).expect("not negative") }
             }
             (4, Some(hold)) => Action::Void { hold },
-            _ => Action::Post(leg),
+            _ => Action::Post(movement),
         };
         EntryRef { id, user: UserId(user), at, action }
     }

@@ -206,7 +206,7 @@ enum What {
 
 /// Reason for a process to end by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub enum DiskError {
     /// A task failed that must not fail.
     Fatal,
     /// Recovery refuses the files.
@@ -335,7 +335,7 @@ impl Disk {
                 6
             }
             Task::Prepare { .. } => 60,
-            Task::Sync { .. } | Task::Publish { .. } | Task::Settle { .. } => 20,
+            Task::Sync { .. } | Task::Publish { .. } | Task::SyncRecovered { .. } => 20,
             Task::Remove { .. } => 100,
         };
         let what = match task {
@@ -474,7 +474,7 @@ impl Disk {
         now_ms: u64,
         slice: usize,
         random: &mut Random,
-    ) -> Option<Result<Done, Trouble>> {
+    ) -> Option<Result<Done, DiskError>> {
         if let Some(at) = self.early.iter().position(|(of, _)| *of == slice) {
             return Some(Ok(self.early.remove(at).1));
         }
@@ -496,20 +496,24 @@ impl Disk {
                     Task::Publish { .. }
                         | Task::Measure { .. }
                         | Task::Read { .. }
-                        | Task::Settle { .. }
+                        | Task::SyncRecovered { .. }
                 ),
             };
             if must_not_fail && random.in_thousand(self.fatal) {
                 self.counts.add("fatal errors", 1);
-                return Some(Err(Trouble::Fatal));
+                return Some(Err(DiskError::Fatal));
             }
             let job = self.jobs.remove(at);
             let settles = match &job.what {
-                What::Other(Task::Settle { segment, manifest }) => Some((*segment, *manifest)),
+                What::Other(Task::SyncRecovered { segment, manifest }) => {
+                    Some((*segment, *manifest))
+                }
                 _ => None,
             };
             if let Some((segment, manifest)) = settles {
-                return Some(self.settle(slice, segment, &manifest).map(|()| Done::Settled));
+                return Some(
+                    self.settle(slice, segment, &manifest).map(|()| Done::SyncedRecovered),
+                );
             }
             if let Some(done) = self.work(job, random) {
                 return Some(Ok(done));
@@ -523,17 +527,17 @@ impl Disk {
         slice: usize,
         segment: u64,
         manifest: &manifest::SliceManifest,
-    ) -> Result<(), Trouble> {
+    ) -> Result<(), DiskError> {
         let directory = &mut self.directories[slice];
-        if self.bug != Some(Bug::NothingSettled) {
+        if self.bug != Some(Bug::RecoveredNotSynced) {
             if segment > 0 {
                 directory.file(File::Segment(segment)).sync();
             }
-            if self.bug != Some(Bug::DirectoryNotSettled) {
+            if self.bug != Some(Bug::RecoveredDirectoryNotSynced) {
                 directory.sync();
             }
         }
-        for name in strays(manifest, directory.seen.keys()).map_err(Trouble::Refused)? {
+        for name in unnamed_files(manifest, directory.seen.keys()).map_err(DiskError::Refused)? {
             directory.change(Change::Unlink(name));
         }
         Ok(())
@@ -627,7 +631,7 @@ impl Disk {
                 files.read(file, offset, bytes, &mut buffer).unwrap_or_else(|never| match never {});
                 Some(Done::Read { file, offset, buffer })
             }
-            What::Other(Task::Write { .. } | Task::Settle { .. }) => {
+            What::Other(Task::Write { .. } | Task::SyncRecovered { .. }) => {
                 unreachable!("these tasks are handled before")
             }
         }
@@ -711,7 +715,7 @@ impl Disk {
             What::Other(Task::Remove { file }) if random.coin() => {
                 directory.change(Change::Unlink(Name::File(file)));
             }
-            What::Other(Task::Settle { segment, manifest }) if random.coin() => {
+            What::Other(Task::SyncRecovered { segment, manifest }) if random.coin() => {
                 if self.settle(job.slice, segment, &manifest).is_ok() {
                     // Only some of the files are removed.
                     let directory = &mut self.directories[job.slice];
@@ -729,11 +733,11 @@ impl Disk {
 }
 
 /// The files that the manifest does not name; `Err` if one of them cannot be left by a crash.
-pub fn strays<'a>(
+pub fn unnamed_files<'a>(
     manifest: &manifest::SliceManifest,
     names: impl Iterator<Item = &'a Name>,
 ) -> Result<Vec<Name>, String> {
-    let mut strays = Vec::new();
+    let mut unnamed = Vec::new();
     for &name in names {
         let is_stray = match name {
             Name::Manifest => false,
@@ -742,9 +746,9 @@ pub fn strays<'a>(
                 !manifest.names(file).map_err(|fault| format!("refused: {fault}"))?
             }
         };
-        strays.extend(is_stray.then_some(name));
+        unnamed.extend(is_stray.then_some(name));
     }
-    Ok(strays)
+    Ok(unnamed)
 }
 
 /// The kind field of a frame.

@@ -8,7 +8,7 @@ use purser::api::answer;
 use purser::api::problem::Code;
 use purser::api::read::{Read, What};
 use purser::ledger::amount::Direction;
-use purser::ledger::entry::{Action, EntryRef, Leg, Verdict};
+use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
 use purser::ledger::id::UserId;
 use purser::ledger::time::{Millis, Window};
 use purser::slice::Slice;
@@ -74,7 +74,7 @@ impl Oracle {
     ) -> Result<(), String> {
         let history = self.users.entry(draft.user.0).or_default();
         let (got, expected) =
-            (said(verdict), heard(&history.model.apply_line(now_ms, &line(draft))));
+            (verdict_name(verdict), judged_name(&history.model.apply_line(now_ms, &line(draft))));
         if got != expected {
             return Err(format!("{draft:?}: {got}, and the model says {expected}"));
         }
@@ -178,7 +178,7 @@ fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), S
     Ok(())
 }
 
-fn said(verdict: Verdict) -> &'static str {
+fn verdict_name(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Accepted => "accepted",
         Verdict::Duplicate => "duplicate",
@@ -186,7 +186,7 @@ fn said(verdict: Verdict) -> &'static str {
     }
 }
 
-fn heard(judged: &Judged) -> &'static str {
+fn judged_name(judged: &Judged) -> &'static str {
     match judged {
         Judged::Accepted => "accepted",
         Judged::Duplicate { .. } => "duplicate",
@@ -198,21 +198,21 @@ fn heard(judged: &Judged) -> &'static str {
 fn line(draft: &Draft) -> Vec<u8> {
     let EntryRef { id, user, at, action } = draft;
     let head = format!(r#"{{"entry_id":"{}","user_id":"{}","at_ms":{}"#, id.0, user.0, at.0);
-    let money = |leg: &Leg<'_>| {
-        let currency = String::from_utf8_lossy(leg.currency.as_bytes()).into_owned();
-        let direction = match leg.direction {
+    let money = |movement: &Movement<'_>| {
+        let currency = String::from_utf8_lossy(movement.currency.as_bytes()).into_owned();
+        let direction = match movement.direction {
             Direction::Credit => "credit",
             Direction::Debit => "debit",
         };
         format!(
             r#","currency":"{currency}","kind":"{}","direction":"{direction}","amount":{}"#,
-            leg.kind,
-            leg.amount.minor()
+            movement.kind,
+            movement.amount.minor()
         )
     };
     let rest = match action {
-        Action::Post(leg) => money(leg),
-        Action::Hold(leg) => money(leg) + r#","state":"pending""#,
+        Action::Post(movement) => money(movement),
+        Action::Hold(movement) => money(movement) + r#","state":"pending""#,
         Action::Settle { hold, amount } => {
             format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor())
         }

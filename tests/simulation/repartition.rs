@@ -16,7 +16,7 @@ use purser::journal::{
     File, Place, generation_directory, manifest, parse_generation, slice_directory,
 };
 use purser::ledger::amount::{Amount, Currency, Direction};
-use purser::ledger::entry::{Action, EntryRef, Leg};
+use purser::ledger::entry::{Action, EntryRef, Movement};
 use purser::ledger::id::{EntryId, UserId};
 use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
@@ -25,7 +25,7 @@ use purser::slice::recovery::Recovery;
 use purser::slice::repartition::{DirectoryTask, Error, Order, Repartition};
 use purser::slice::snapshot::ReadLoad;
 use purser::slice::source::{self, Source};
-use purser::slice::store::{Found, Settings, Store, Turn};
+use purser::slice::store::{Recovered, Settings, Store, TurnInput};
 use purser::slice::{LogSink, Lsn, Slice, StepOutcome};
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -51,7 +51,7 @@ enum Bug {
     /// The old generation is removed before the manifest without it is durable.
     RemovedEarly,
     /// Leftovers of an earlier attempt are removed while the manifest that was read may be lost.
-    NothingSettled,
+    RecoveredNotSynced,
 }
 
 /// Each bug with a text of the failure that shows it.
@@ -59,7 +59,7 @@ const BUGS: [(Bug, &str); 4] = [
     (Bug::SnapshotsNotSynced, "snapshot-1 at byte"),
     (Bug::GenerationNotSynced, "/manifest is missing"),
     (Bug::RemovedEarly, "/manifest is missing"),
-    (Bug::NothingSettled, "/manifest is missing"),
+    (Bug::RecoveredNotSynced, "/manifest is missing"),
 ];
 
 /// Least counts for all seeds of a test run.
@@ -170,14 +170,17 @@ impl World {
     }
 
     fn entry(&mut self, users: u64) -> EntryRef<'static> {
-        let leg = Leg {
+        let movement = Movement {
             currency: Currency::parse(b"COIN").expect("it is a valid currency"),
             kind: self.random.pick(&KINDS),
             direction: Direction::Credit,
             amount: Amount::new(self.random.between(1, 1_000) as i64).expect("it is not negative"),
         };
-        let action =
-            if self.random.in_thousand(100) { Action::Hold(leg) } else { Action::Post(leg) };
+        let action = if self.random.in_thousand(100) {
+            Action::Hold(movement)
+        } else {
+            Action::Post(movement)
+        };
         let user = UserId(self.random.below(users) * 7 + 1);
         EntryRef {
             id: EntryId(self.entries),
@@ -257,7 +260,7 @@ impl World {
             let outcome =
                 machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
                     Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
-                    Error::NoRoom(place, user) => {
+                    Error::IndexFull(place, user) => {
                         format!("slice {} has no room for user {}", place.slice, user.0)
                     }
                 })?;
@@ -316,7 +319,7 @@ impl World {
                 self.tree.sync(&generation_directory(generation))?;
                 self.tree.sync("")
             }
-            DirectoryTask::Sync(None) if self.bug == Some(Bug::NothingSettled) => Ok(()),
+            DirectoryTask::Sync(None) if self.bug == Some(Bug::RecoveredNotSynced) => Ok(()),
             DirectoryTask::Sync(None) if self.bug == Some(Bug::RemovedEarly) => Ok(()),
             DirectoryTask::Sync(None) => self.tree.sync(""),
             DirectoryTask::Publish(manifest) => self.replace("", &manifest.write()),
@@ -395,7 +398,7 @@ impl World {
         &mut self,
         named: manifest::DataManifest,
         slice: u32,
-    ) -> Result<(Slice, Found), String> {
+    ) -> Result<(Slice, Recovered), String> {
         let place = Place { generation: named.generation, slice, file: 0 };
         let mut recovery = Recovery::new(place, named.slices, self.manifest(named, slice)?);
         let (mut machine, mut files) = (Slice::new(usize::MAX), Files { tree: &self.tree, place });
@@ -432,7 +435,7 @@ fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, st
     loop {
         *now_ms += 1_000;
         let now_ms = *now_ms;
-        let turn = Turn { now_ms, traffic: ReadLoad::NoReads, is_log_awaited: true };
+        let turn = TurnInput { now_ms, read_load: ReadLoad::NoReads, is_log_awaited: true };
         store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
         let Some(task) = asked.pop_front() else { break };
         let Some(done) = kept(tree, place, task).expect("no crash is planned") else { continue };
@@ -440,7 +443,7 @@ fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, st
             slice.durable(lsn);
         }
     }
-    assert!(store.is_settled(), "a store is settled once all its tasks are done");
+    assert!(store.is_durable(), "a store is durable once all its tasks are done");
 }
 
 /// Does a store's task.

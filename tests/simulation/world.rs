@@ -8,7 +8,7 @@ use super::Bug;
 use super::client::Clients;
 use super::counts::Counts;
 use super::damage;
-use super::disk::{Crash, Disk, Files, Name, Trouble, strays};
+use super::disk::{Crash, Disk, DiskError, Files, Name, unnamed_files};
 use super::oracle::{Draft, Oracle, version_of};
 use super::random::Random;
 use purser::journal::{File, Place, frame, manifest, record};
@@ -19,13 +19,13 @@ use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::ReadLoad;
-use purser::slice::store::{Found, Settings, Store, Turn};
+use purser::slice::store::{Recovered, Settings, Store, TurnInput};
 use purser::slice::{LogSink, Lsn, Slice, StepOutcome, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 /// Most turns of a phase that must come to an end.
-const PATIENCE_TURNS: usize = 20_000;
+const MAX_TURNS: usize = 20_000;
 /// Start time of a run, in 2023.
 const BEGIN_MS: u64 = 1_700_000_000_000;
 /// Most entries of one body.
@@ -47,7 +47,7 @@ struct Answer {
     /// Whether it answers a read, which shows the exact version.
     is_read: bool,
     /// The entries that it acknowledges.
-    tells: Vec<Draft>,
+    acknowledges: Vec<Draft>,
     /// Entries refused for lack of space.
     refused: Vec<Draft>,
 }
@@ -65,11 +65,11 @@ impl From<String> for Stop {
     }
 }
 
-impl From<Trouble> for Stop {
-    fn from(trouble: Trouble) -> Self {
-        match trouble {
-            Trouble::Fatal => Self::Fatal,
-            Trouble::Refused(what) => Self::Wrong(what),
+impl From<DiskError> for Stop {
+    fn from(error: DiskError) -> Self {
+        match error {
+            DiskError::Fatal => Self::Fatal,
+            DiskError::Refused(what) => Self::Wrong(what),
         }
     }
 }
@@ -93,8 +93,8 @@ impl World {
     /// Runs a seed; `Err` describes the failure.
     pub fn run(seed: u64, bug: Option<Bug>) -> Result<Counts, String> {
         let mut world = Self::new(seed, bug);
-        world.live_and_die()?;
-        world.rest()?;
+        world.run_lives()?;
+        world.check_at_end()?;
         let mut counts = world.counts;
         counts.take(&world.disk.counts);
         Ok(counts)
@@ -112,13 +112,13 @@ impl World {
         world.start()?;
         let mut largest = 0;
         for turn in 0.. {
-            world.drive(0).map_err(told)?;
+            world.drive(0).map_err(description)?;
             if !world.nodes[0].store.is_throttled() {
                 let (client, oracle) = (&mut world.clients[0], &world.oracles[0]);
                 let drafts = (0..STEP)
                     .map(|_| client.draft(oracle, world.now_ms, &mut world.random))
                     .collect();
-                world.send(0, drafts).map_err(told)?;
+                world.send(0, drafts).map_err(description)?;
             }
             world.advance(0)?;
             world.now_ms += 5;
@@ -130,7 +130,7 @@ impl World {
             if largest > ENOUGH {
                 break;
             }
-            if turn as usize == PATIENCE_TURNS {
+            if turn as usize == MAX_TURNS {
                 return Err(format!("no snapshot has a frame larger than {largest} bytes"));
             }
         }
@@ -174,7 +174,7 @@ impl World {
         Place { slice: slice as u32, ..self.settings.place }
     }
 
-    fn live_and_die(&mut self) -> Result<(), String> {
+    fn run_lives(&mut self) -> Result<(), String> {
         for life in 0..self.random.between(2, 5) {
             self.start().map_err(|what| format!("start {life}: {what}"))?;
             let turns = self.random.between(5, 80);
@@ -188,21 +188,21 @@ impl World {
 
     /// End of a run on a disk without faults: every entry without a known outcome is resent, and
     /// after one more crash all entries must be there.
-    fn rest(&mut self) -> Result<(), String> {
+    fn check_at_end(&mut self) -> Result<(), String> {
         let failed = |what| format!("in the end: {what}");
         (self.disk.capacity, self.disk.failing, self.disk.fatal, self.interrupted) =
             (u64::MAX, 0, 0, 0);
         self.start().map_err(failed)?;
         let mut turns = 0;
-        while self.clients.iter().any(Clients::is_in_doubt) || !self.is_settled() {
+        while self.clients.iter().any(Clients::has_doubtful_entries) || !self.is_durable() {
             turns += 1;
-            if turns == PATIENCE_TURNS {
+            if turns == MAX_TURNS {
                 return Err(failed(
                     "the disk does all it is asked, and entries are still not taken".to_owned(),
                 ));
             }
             for slice in 0..self.slices() {
-                self.turn(slice, false).map_err(|stop| failed(told(stop)))?;
+                self.turn(slice, false).map_err(|stop| failed(description(stop)))?;
             }
             self.pass();
         }
@@ -223,8 +223,8 @@ impl World {
         Ok(())
     }
 
-    fn is_settled(&self) -> bool {
-        self.nodes.iter().all(|node| node.store.is_settled() && node.waiting.is_empty())
+    fn is_durable(&self) -> bool {
+        self.nodes.iter().all(|node| node.store.is_durable() && node.waiting.is_empty())
     }
 
     fn pass(&mut self) {
@@ -274,7 +274,7 @@ impl World {
     fn close(&mut self) -> Result<bool, String> {
         self.nodes.iter_mut().for_each(|node| node.store.drain());
         for _ in 0..200 {
-            if self.is_settled() && self.disk.is_idle() {
+            if self.is_durable() && self.disk.is_idle() {
                 return Ok(true);
             }
             for slice in 0..self.slices() {
@@ -308,10 +308,10 @@ impl World {
             Crash::Power => self.counts.add("power cuts", 1),
         }
         for (node, clients) in self.nodes.drain(..).zip(&mut self.clients) {
-            clients.doubt(
+            clients.add_doubtful(
                 node.waiting
                     .into_values()
-                    .flat_map(|answer| answer.tells.into_iter().chain(answer.refused)),
+                    .flat_map(|answer| answer.acknowledges.into_iter().chain(answer.refused)),
             );
         }
         self.disk.crash(crash, &mut self.random);
@@ -344,7 +344,7 @@ impl World {
                 let answer = self.nodes[slice].waiting.remove(&waiter);
                 let answer = answer
                     .ok_or_else(|| format!("waiter {waiter} is released twice or unknown"))?;
-                self.leave(slice, answer)?;
+                self.send_answer(slice, answer)?;
             }
             for task in tasks {
                 self.disk.ask(slice, self.now_ms, task, &mut self.random);
@@ -355,10 +355,13 @@ impl World {
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
         let (node, mut tasks) = (&mut self.nodes[slice], Vec::new());
-        let traffic = self.random.pick(&[ReadLoad::Reads, ReadLoad::NoReads]);
+        let read_load = self.random.pick(&[ReadLoad::Reads, ReadLoad::NoReads]);
         // The log may be delayed in any turn, but not for ever.
-        let turn =
-            Turn { now_ms: self.now_ms, traffic, is_log_awaited: self.random.in_thousand(900) };
+        let turn = TurnInput {
+            now_ms: self.now_ms,
+            read_load,
+            is_log_awaited: self.random.in_thousand(900),
+        };
         node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
@@ -389,7 +392,13 @@ impl World {
         let shows = vec![(user, version)];
         Ok(self.answer(
             slice,
-            Answer { position, shows, is_read: true, tells: Vec::new(), refused: Vec::new() },
+            Answer {
+                position,
+                shows,
+                is_read: true,
+                acknowledges: Vec::new(),
+                refused: Vec::new(),
+            },
         )?)
     }
 
@@ -404,9 +413,10 @@ impl World {
             1..24 => self.random.between(2, 12),
             _ => 1,
         };
-        let drafts = if !new || (self.clients[slice].is_in_doubt() && self.random.in_thousand(300))
+        let drafts = if !new
+            || (self.clients[slice].has_doubtful_entries() && self.random.in_thousand(300))
         {
-            self.clients[slice].again(most as usize)
+            self.clients[slice].take_resends(most as usize)
         } else {
             (0..most)
                 .map(|_| {
@@ -422,7 +432,7 @@ impl World {
             position: Lsn(0),
             shows: Vec::new(),
             is_read: false,
-            tells: Vec::new(),
+            acknowledges: Vec::new(),
             refused: Vec::new(),
         };
         for draft in drafts {
@@ -439,7 +449,7 @@ impl World {
             } else {
                 self.oracles[slice].judge(self.now_ms, &draft, verdict, position.0)?;
                 self.counts.add("accepted", u64::from(verdict == Verdict::Accepted));
-                answer.tells.push(draft);
+                answer.acknowledges.push(draft);
             }
             let node = &self.nodes[slice];
             answer.shows.push((draft.user.0, version_of(&node.slice, draft.user.0)));
@@ -453,7 +463,7 @@ impl World {
         let node = &mut self.nodes[slice];
         if answer.position <= node.slice.durable_upto() || self.bug == Some(Bug::AnswerLeavesEarly)
         {
-            return self.leave(slice, answer);
+            return self.send_answer(slice, answer);
         }
         self.counts.add("answers that waited", 1);
         node.waiters += 1;
@@ -462,7 +472,7 @@ impl World {
         Ok(())
     }
 
-    fn leave(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
+    fn send_answer(&mut self, slice: usize, answer: Answer) -> Result<(), String> {
         self.counts.add("answers", 1);
         let durable = self.disk.written(slice);
         if self.bug.is_none() && answer.position.0 > durable {
@@ -484,7 +494,7 @@ impl World {
                 history.read = version;
             }
         }
-        self.clients[slice].doubt(answer.refused);
+        self.clients[slice].add_doubtful(answer.refused);
         Ok(())
     }
 
@@ -558,7 +568,7 @@ impl World {
         if self.bug == Some(Bug::ReplayUnchecked) {
             replay_again(&mut machine, self.disk.files_of(slice), place, &found)?;
         }
-        let settle = Task::Settle { segment: found.tail.segment, manifest: found.manifest };
+        let settle = Task::SyncRecovered { segment: found.tail.segment, manifest: found.manifest };
         self.disk.ask(slice, self.now_ms, settle, &mut self.random);
         while self.done(slice)?.is_none() {
             self.now_ms += self.random.between(1, 4);
@@ -568,12 +578,12 @@ impl World {
         if self.random.in_thousand(10 * self.interrupted) {
             return Err(Stop::Fatal);
         }
-        self.counts.add("records known", report.known);
-        self.counts.add("torn writes cut", u64::from(report.cut.is_some()));
+        self.counts.add("records known", report.already_known);
+        self.counts.add("torn writes cut", u64::from(report.torn_write.is_some()));
         self.counts.add("untold entries lost", self.oracles[slice].cut(position, self.now_ms)?);
         self.oracles[slice].check(&machine, position, self.now_ms)?;
         self.disk.recovered(slice, position);
-        self.spoil(slice, &report, &mut found);
+        self.plant_log_end_bug(slice, &report, &mut found);
         machine.recovered(Lsn(found.tail.position));
         let store = Store::new(Settings { place, ..self.settings }, found);
         Ok(Node { slice: machine, store, waiting: BTreeMap::new(), waiters: 0 })
@@ -588,7 +598,7 @@ impl World {
     }
 
     /// Moves the end of the log if such a bug is planted.
-    fn spoil(&self, slice: usize, report: &Report, found: &mut Found) {
+    fn plant_log_end_bug(&self, slice: usize, report: &Report, found: &mut Recovered) {
         let tail = &mut found.tail;
         if tail.segment == 0 {
             return;
@@ -608,7 +618,7 @@ impl World {
                         (last.next as u64, last.crc, last.number);
                 }
             }
-            Some(Bug::TornWriteKept) if report.cut.is_some() => {
+            Some(Bug::TornWriteKept) if report.torn_write.is_some() => {
                 let torn = &bytes[tail.offset as usize..];
                 tail.crc = u32::from_le_bytes(torn[..4].try_into().expect("four bytes"));
                 tail.offset += frame::ALIGN as u64;
@@ -671,7 +681,7 @@ fn largest_frame(files: Files<'_>, place: Place) -> u32 {
     largest
 }
 
-fn told(stop: Stop) -> String {
+fn description(stop: Stop) -> String {
     match stop {
         Stop::Fatal => "the disk failed".to_owned(),
         Stop::Wrong(what) => what,
@@ -703,7 +713,7 @@ fn recover_at_once(
     let mut recovery = begin(files, place, slices)?;
     while !source::step(&mut recovery, &mut machine, &mut files).map_err(fault)? {}
     let found = recovery.finish();
-    strays(&found.manifest, disk.names(slice).iter())?;
+    unnamed_files(&found.manifest, disk.names(slice).iter())?;
     Ok((machine, found.tail.position))
 }
 
@@ -712,7 +722,7 @@ fn replay_again(
     slice: &mut Slice,
     files: Files<'_>,
     place: Place,
-    found: &Found,
+    found: &Recovered,
 ) -> Result<(), String> {
     if found.manifest.snapshot == 0 {
         return Ok(());

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::lines::LINES_PER_BODY;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Spread, measure};
+use crate::rounds::{Spread, Variant, measure};
 use crate::server::{Memory, Subject};
 use crate::wrk::{Load, Script};
 
@@ -24,10 +24,10 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let load = |(_, subject): &(&str, Subject)| Loaded::of(subject, users, options, bench.cores);
     let mut loaded: Vec<Loaded> = subjects.iter().map(load).collect::<Result<_>>()?;
     loaded.iter().try_for_each(|loaded| loaded.check(0))?;
-    let lanes: Vec<Lane<'_>> = subjects
+    let variants: Vec<Variant<'_>> = subjects
         .iter()
         .zip(&loaded)
-        .map(|((name, _), loaded)| Lane {
+        .map(|((name, _), loaded)| Variant {
             name: (*name).to_owned(),
             server: &loaded.server,
             loads: vec![Load {
@@ -40,21 +40,15 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         })
         .collect();
     let plan = options.plan(bench.cores);
-    let series = measure(&lanes, &plan)?;
-    drop(lanes);
+    let series = measure(&variants, &plan)?;
+    drop(variants);
 
     let mut feeds = [Vec::new(), Vec::new()];
     let mut feeders: Vec<Feeder<'_>> = loaded
         .iter()
         .map(|loaded| {
-            let more = loaded.population.more();
-            Feeder::new(
-                &loaded.server,
-                Dialect::Http,
-                loaded.population,
-                loaded.tally.clone(),
-                more,
-            )
+            let Loaded { server, population, tally, .. } = loaded;
+            Feeder::new(server, Dialect::Http, *population, tally.clone(), population.more())
         })
         .collect();
     for _ in 0..plan.rounds {

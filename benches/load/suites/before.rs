@@ -1,6 +1,6 @@
 //! Comparisons with an older build, `--before`, for the suites whose servers do not outlive a round
 //! or use a disk: `feed`, `durable` and `recovery`. (The other suites measure the older build as
-//! one more lane.)
+//! one more variant.)
 
 use std::time::Instant;
 

@@ -6,7 +6,7 @@ use crate::check;
 use crate::error::Result;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Series, measure};
+use crate::rounds::{Series, Variant, measure};
 use crate::server::Subject;
 use crate::wrk::{Load, Script};
 
@@ -19,7 +19,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     loaded.check(0)?;
     let answer = check::typical_answer(&loaded.server, &loaded.tally, Script::Balance)?;
     let floor = Subject::floor(core, answer)?.start(core)?;
-    let mut lanes = Vec::new();
+    let mut variants = Vec::new();
     for server in [&loaded.server, &floor] {
         for &connections in &counts {
             let load = Load {
@@ -29,14 +29,14 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
                 port: None,
                 core: None,
             };
-            lanes.push(Lane {
+            variants.push(Variant {
                 name: format!("{}, {connections} connections", server.name),
                 server,
                 loads: vec![load],
             });
         }
     }
-    let series = measure(&lanes, &plan)?;
+    let series = measure(&variants, &plan)?;
     loaded.check(1)?;
     floor.stop()?;
 

@@ -20,13 +20,13 @@ use crate::{host, redis};
 const PARTS: u64 = 10;
 const BATCHES: [usize; 4] = [1, 10, 100, 1_000];
 const AT_MOST_US: f64 = 1.5;
-/// Times that lanes compared with a bare write alternate within a round.
+/// Times that variants compared with a bare write alternate within a round.
 const TURNS: usize = 20;
 /// Target for the latency of single entries, as a multiple of a bare write's.
 const AT_MOST_WRITES: f64 = 1.5;
 
 /// One measured subject.
-struct Lane {
+struct Variant {
     name: String,
     what: What,
     rounds: Vec<Round>,
@@ -66,7 +66,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     };
     feeders.extend(peer.as_ref().map(redis_feeder));
     let mut bare = Bare::new(&other, core)?;
-    let lanes = measure(lanes(options, &feeders), options, &mut feeders, &mut bare)?;
+    let variants = measure(variants(options, &feeders), options, &mut feeders, &mut bare)?;
     check::check(&server, &feeders[0].tally, 1)?;
     feeders.get(1).map_or(Ok(()), |feeder| redis::check(feeder.server, &feeder.tally))?;
     drop(feeders);
@@ -74,22 +74,22 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let mut report = Report {
         suite: Suite::Durable,
         title: format!("POST entries onto a disk: {} users", short(users)),
-        rows: rows(&parts, population.len(), &lanes),
-        figures: figures(&parts, population.len(), &lanes),
+        rows: rows(&parts, population.len(), &variants),
+        figures: figures(&parts, population.len(), &variants),
         notes,
     };
     before::durable(bench, population)?.add_to(&mut report);
     Ok(report)
 }
 
-fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
+fn variants(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Variant> {
     let mut cells = vec![(1, 1)];
     for connections in options.connections_or(&[1, 8, 64]) {
         cells.extend(
             BATCHES.map(|batch| (batch, connections)).into_iter().filter(|cell| *cell != (1, 1)),
         );
     }
-    let mut lanes = vec![Lane {
+    let mut variants = vec![Variant {
         name: "bare write of 4 KiB, from the server's core".to_owned(),
         what: What::Bare,
         rounds: Vec::new(),
@@ -101,50 +101,51 @@ fn lanes(options: &Options, feeders: &[Feeder<'_>]) -> Vec<Lane> {
                 "{}, {batch} per request, {connections} connection{plural}",
                 of.server.name
             );
-            lanes.push(Lane {
+            variants.push(Variant {
                 name,
                 what: What::Feed { feeder, batch, connections },
                 rounds: Vec::new(),
             });
         }
     }
-    lanes
+    variants
 }
 
-/// Measures all lanes in turn, round by round; the first round is discarded. Lanes compared with a
-/// bare write alternate with it within the round, because a disk has fast seconds and slow ones.
+/// Measures all variants in turn, round by round; the first round is discarded. Variants compared
+/// with a bare write alternate with it within the round, because a disk has fast seconds and slow
+/// ones.
 fn measure(
-    mut lanes: Vec<Lane>,
+    mut variants: Vec<Variant>,
     options: &Options,
     feeders: &mut [Feeder<'_>],
     bare: &mut Bare,
-) -> Result<Vec<Lane>> {
-    let alone = lanes.iter().take_while(|lane| lane.is_alone()).count();
+) -> Result<Vec<Variant>> {
+    let alone = variants.iter().take_while(|variant| variant.is_alone()).count();
     for _ in 0..options.rounds {
-        let mut fed: Vec<Fed> = lanes.iter().map(|_| Fed::default()).collect();
+        let mut fed: Vec<Fed> = variants.iter().map(|_| Fed::default()).collect();
         for _ in 0..TURNS {
-            for (lane, fed) in lanes.iter().zip(&mut fed).take(alone) {
-                fed.add(lane.measure(options.seconds / TURNS as f64, feeders, bare)?);
+            for (variant, fed) in variants.iter().zip(&mut fed).take(alone) {
+                fed.add(variant.measure(options.seconds / TURNS as f64, feeders, bare)?);
             }
         }
-        for (lane, fed) in lanes.iter().zip(&mut fed).skip(alone) {
-            *fed = lane.measure(options.seconds, feeders, bare)?;
+        for (variant, fed) in variants.iter().zip(&mut fed).skip(alone) {
+            *fed = variant.measure(options.seconds, feeders, bare)?;
         }
-        for (lane, fed) in lanes.iter_mut().zip(fed) {
-            let round = lane.round(fed)?;
-            lane.rounds.push(round);
+        for (variant, fed) in variants.iter_mut().zip(fed) {
+            let round = variant.round(fed)?;
+            variant.rounds.push(round);
         }
     }
     if options.rounds > 1 {
-        for lane in &mut lanes {
-            lane.rounds.remove(0);
+        for variant in &mut variants {
+            variant.rounds.remove(0);
         }
     }
-    Ok(lanes)
+    Ok(variants)
 }
 
-impl Lane {
-    /// Whether the lane writes one small block at a time.
+impl Variant {
+    /// Whether the variant writes one small block at a time.
     fn is_alone(&self) -> bool {
         matches!(self.what, What::Bare | What::Feed { batch: 1, connections: 1, .. })
     }
@@ -174,7 +175,7 @@ fn cpu_us(part: &Part) -> f64 {
     part.cpu.as_secs_f64() * 1e6 / part.entries as f64
 }
 
-fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
+fn rows(parts: &[Part], entries: u64, variants: &[Variant]) -> Vec<Vec<String>> {
     let mut rows = vec![
         ["", "entries/s", "server CPU us/entry", "p50 us", "p99 us"].map(String::from).to_vec(),
     ];
@@ -188,7 +189,7 @@ fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
         none(),
         none(),
     ]);
-    for Lane { name, rounds, .. } in lanes {
+    for Variant { name, rounds, .. } in variants {
         let spread =
             |of: fn(&Round) -> f64, decimals| Spread::of(rounds.iter().map(of)).text(decimals);
         let cpu: Option<Vec<f64>> = rounds.iter().map(|round| round.cpu_us).collect();
@@ -203,7 +204,7 @@ fn rows(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Vec<String>> {
     rows
 }
 
-fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
+fn figures(parts: &[Part], entries: u64, variants: &[Variant]) -> Vec<Figure> {
     let total: f64 = parts.iter().map(|part| part.cpu.as_secs_f64() * 1e6).sum();
     let whole = Spread { median: total / entries as f64, ..Spread::of(parts.iter().map(cpu_us)) };
     let cpu = Figure {
@@ -215,11 +216,15 @@ fn figures(parts: &[Part], entries: u64, lanes: &[Lane]) -> Vec<Figure> {
         unit: " us",
         at_most: Some(AT_MOST_US),
     };
-    let alone = lanes.iter().skip(1).take_while(|lane| lane.is_alone());
-    let against = alone.zip([Some(AT_MOST_WRITES), None]).map(|(lane, at_most)| Figure {
-        what: format!("p50 relative to a bare write: {}", lane.name),
+    let alone = variants.iter().skip(1).take_while(|variant| variant.is_alone());
+    let against = alone.zip([Some(AT_MOST_WRITES), None]).map(|(variant, at_most)| Figure {
+        what: format!("p50 relative to a bare write: {}", variant.name),
         value: Spread::of(
-            lane.rounds.iter().zip(&lanes[0].rounds).map(|(ours, bare)| ours.p50_us / bare.p50_us),
+            variant
+                .rounds
+                .iter()
+                .zip(&variants[0].rounds)
+                .map(|(ours, bare)| ours.p50_us / bare.p50_us),
         ),
         decimals: 3,
         unit: "x",

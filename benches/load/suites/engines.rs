@@ -8,7 +8,7 @@ use crate::engines::Engine;
 use crate::error::Result;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Series, measure};
+use crate::rounds::{Series, Variant, measure};
 use crate::server::{Memory, Subject};
 use crate::wrk::{Load, Script};
 
@@ -34,18 +34,18 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         let answer = check::typical_answer(&loaded[0].server, &loaded[0].tally, script)?;
         let floor = Subject::floor(core, answer)?.start(core)?;
         let load = Load { script, connections, ids: &loaded[0].ids, port: None, core: None };
-        let lanes: Vec<_> = loaded
+        let variants: Vec<_> = loaded
             .iter()
             .map(|loaded| &loaded.server)
             .chain([&floor])
-            .map(|server| Lane {
+            .map(|server| Variant {
                 name: format!("{what}: {}", server.name),
                 server,
                 loads: vec![load],
             })
             .collect();
-        let series = measure(&lanes, &bench.options.plan(bench.cores))?;
-        drop(lanes);
+        let series = measure(&variants, &bench.options.plan(bench.cores))?;
+        drop(variants);
         floor.stop()?;
         loaded.iter().try_for_each(|loaded| loaded.check(1))?;
         rows.extend(report::rows(&series).into_iter().skip(usize::from(!rows.is_empty())));

@@ -41,7 +41,7 @@ enum Wakeup {
     Read,
 }
 
-const LANES: [(Wakeup, &str, Option<f64>); 4] = [
+const VARIANTS: [(Wakeup, &str, Option<f64>); 4] = [
     (Wakeup::Busy, "busy", Some(1.0)),
     (Wakeup::Event, "asleep, woken by its eventfd", Some(25.0)),
     (Wakeup::Message, "asleep, woken by a message to its ring", None),
@@ -53,9 +53,9 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     let options = &bench.options;
     let remote_requests = if options.seconds < 1.0 { HOPS / 100 } else { HOPS };
     let cpus = [bench.cores.server, bench.cores.load];
-    let mut values = [const { [const { Vec::new() }; 2] }; LANES.len()];
+    let mut values = [const { [const { Vec::new() }; 2] }; VARIANTS.len()];
     for _ in 0..options.rounds {
-        for ((wakeup, ..), values) in LANES.into_iter().zip(&mut values) {
+        for ((wakeup, ..), values) in VARIANTS.into_iter().zip(&mut values) {
             let mut ns = measure(cpus, wakeup, remote_requests)?;
             ns.sort_unstable();
             for (share, values) in [500, 990].into_iter().zip(values) {
@@ -63,7 +63,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             }
         }
     }
-    let figures = LANES.into_iter().zip(&values).flat_map(|((_, name, most), values)| {
+    let figures = VARIANTS.into_iter().zip(&values).flat_map(|((_, name, most), values)| {
         let figure = |share: &str, values: &[f64], at_most| Figure {
             what: format!("round trip, {name}: {share}"),
             value: Spread::of(values.iter().copied()),

@@ -18,7 +18,7 @@ use crate::rounds::{Round, Series, Spread, in_turn};
 use crate::server::{Running, Subject};
 use crate::wrk::Script;
 
-struct Lane<'a> {
+struct Variant<'a> {
     server: &'a Running,
     answers: Answers<'a>,
 }
@@ -41,22 +41,22 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     check_all(0)?;
     let answer = check::typical_answer(&loaded.server, &loaded.tally, Script::Balance)?;
     let floor = Subject::floor(core, answer.clone())?.start(core)?;
-    let mut lanes =
-        vec![Lane::of(loaded), Lane { server: &floor, answers: Answers::Constant(&answer) }];
-    lanes.extend(before.map(Lane::of));
-    let rounds = in_turn(lanes.len(), &plan, |lane, seed| {
+    let mut variants =
+        vec![Variant::of(loaded), Variant { server: &floor, answers: Answers::Constant(&answer) }];
+    variants.extend(before.map(Variant::of));
+    let rounds = in_turn(variants.len(), &plan, |variant, seed| {
         let pace = Pace { per_second: rate.into(), connections, seconds: plan.seconds, seed };
-        lanes[lane].measure(&loaded.population, &pace)
+        variants[variant].measure(&loaded.population, &pace)
     })?;
     check_all(1)?;
-    let notes = lanes
+    let notes = variants
         .iter()
         .zip(&rounds)
-        .map(|(lane, rounds)| note(lane.server.name, rounds, rate))
+        .map(|(variant, rounds)| note(variant.server.name, rounds, rate))
         .collect();
     let series: Vec<Series> =
-        lanes.iter().zip(rounds).map(|(lane, rounds)| series(lane, rounds)).collect();
-    drop(lanes);
+        variants.iter().zip(rounds).map(|(variant, rounds)| series(variant, rounds)).collect();
+    drop(variants);
     floor.stop()?;
     Ok(Report {
         suite: Suite::Open,
@@ -70,7 +70,7 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-impl<'a> Lane<'a> {
+impl<'a> Variant<'a> {
     fn of(loaded: &'a Loaded) -> Self {
         Self { server: &loaded.server, answers: Answers::Balances }
     }
@@ -93,9 +93,9 @@ impl<'a> Lane<'a> {
     }
 }
 
-fn series(lane: &Lane<'_>, rounds: Vec<Paced>) -> Series {
+fn series(variant: &Variant<'_>, rounds: Vec<Paced>) -> Series {
     Series {
-        name: lane.server.name.to_owned(),
+        name: variant.server.name.to_owned(),
         rounds: rounds.into_iter().map(|paced| paced.round).collect(),
     }
 }
@@ -120,7 +120,7 @@ fn note(name: &str, rounds: &[Paced], rate: u32) -> String {
 }
 
 fn figures(series: &[Series]) -> Vec<Figure> {
-    let [purser, floor, before @ ..] = series else { unreachable!("a series for each lane") };
+    let [purser, floor, before @ ..] = series else { unreachable!("a series for each variant") };
     let floors = Figure {
         what: "CPU per request against the floor".to_owned(),
         value: purser.against(floor),

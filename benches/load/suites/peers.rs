@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::options::Suite;
 use crate::peers;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Series, Spread, measure};
+use crate::rounds::{Series, Spread, Variant, measure};
 use crate::server::{Memory, Subject};
 use crate::wrk::{Load, Script};
 
@@ -43,15 +43,15 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         let floor = floor.start(core)?;
         let servers = loaded.iter().map(|loaded| &loaded.server).chain([&floor]);
         let load = Load { script, connections, ids: &loaded[0].ids, port: None, core: None };
-        let lanes: Vec<_> = servers
-            .map(|server| Lane {
+        let variants: Vec<_> = servers
+            .map(|server| Variant {
                 name: format!("{what}: {}", server.name),
                 server,
                 loads: vec![load],
             })
             .collect();
-        let series = measure(&lanes, &bench.options.plan(bench.cores))?;
-        drop(lanes);
+        let series = measure(&variants, &bench.options.plan(bench.cores))?;
+        drop(variants);
         floor.stop()?;
         loaded.iter().try_for_each(|loaded| loaded.check(1))?;
         rows.extend(report::rows(&series).into_iter().skip(usize::from(!rows.is_empty())));

@@ -7,7 +7,7 @@ use crate::compare;
 use crate::error::{Error, Result};
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Series, measure};
+use crate::rounds::{Series, Variant, measure};
 use crate::server::{Memory, Subject};
 use crate::wrk::{BATCH, Load, Script};
 
@@ -27,15 +27,17 @@ pub fn run(bench: &mut Bench, suite: Suite) -> Result<Report> {
     let floor = Subject::floor(core, answer)?.start(core)?;
     let load = Load { script, connections, ids: &loaded.ids, port: None, core: None };
     let servers = [&loaded.server, &floor].into_iter().chain(before.map(|before| &before.server));
-    let lanes: Vec<_> = servers
-        .map(|server| Lane { name: server.name.to_owned(), server, loads: vec![load] })
+    let variants: Vec<_> = servers
+        .map(|server| Variant { name: server.name.to_owned(), server, loads: vec![load] })
         .collect();
-    let series = measure(&lanes, &plan)?;
+    let series = measure(&variants, &plan)?;
     [Some(loaded), before].into_iter().flatten().try_for_each(|loaded| loaded.check(1))?;
     let (ours, floors) = (loaded.server.memory()?.rss, floor.memory()?.rss);
     floor.stop()?;
 
-    let [purser, floor, before @ ..] = &series[..] else { unreachable!("a series for each lane") };
+    let [purser, floor, before @ ..] = &series[..] else {
+        unreachable!("a series for each variant")
+    };
     right_count(floor, answer_bytes)?;
     let ratio = Figure {
         what: "CPU per request against the floor".to_owned(),

@@ -32,7 +32,7 @@ const STARTS: usize = 3;
 /// Snapshot threshold in MiB above the log that any suite writes.
 const NO_SNAPSHOT: u64 = 1 << 20;
 /// Longest wait for a snapshot.
-const PATIENCE: Duration = Duration::from_mins(15);
+const SNAPSHOT_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// Measured starts from one kind of data.
 struct Starts {
@@ -167,7 +167,7 @@ fn loaded(server: Running) -> Result<String> {
 }
 
 fn wait_for_snapshot(data: &DataDir) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + SNAPSHOT_TIMEOUT;
     while data.snapshot()? == 0 {
         if Instant::now() > until {
             return Err(Error::new("the snapshot was not finished in time"));

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ids::Ids;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Round, Series, Spread, measure};
+use crate::rounds::{Round, Series, Spread, Variant, measure};
 use crate::server::Subject;
 use crate::wrk::{Load, Script};
 use purser::ledger::id::UserId;
@@ -53,26 +53,26 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         port: ports.get(slice).copied(),
         core: Some(cpus[slice]),
     };
-    let lane = |name: &str, of: usize, loads| Lane {
+    let variant = |name: &str, of: usize, loads| Variant {
         name: name.to_owned(),
         server: &loaded[of].server,
         loads,
     };
     let all =
         |of: usize| Load { script, connections, ids: &loaded[of].ids, port: None, core: None };
-    let mut lanes = vec![
-        lane("1 slice", 0, vec![all(0)]),
-        lane(
+    let mut variants = vec![
+        variant("1 slice", 0, vec![all(0)]),
+        variant(
             "2 slices, one port, users of its core",
             1,
             vec![Load { ids: &own[0], port: ports.first().copied(), ..all(1) }],
         ),
-        lane(
+        variant(
             "2 slices, both ports, users of each port's core",
             1,
             vec![beside(0, &own[0]), beside(1, &own[1])],
         ),
-        lane(
+        variant(
             "2 slices, both ports, half of the users on the other core",
             1,
             vec![beside(0, &two.ids), beside(1, &two.ids)],
@@ -80,13 +80,13 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     ];
     for (of, slices) in SLICES.into_iter().enumerate() {
         let load = |&core| Load { connections: connections / 2, core: Some(core), ..all(of) };
-        lanes.push(lane(
+        variants.push(variant(
             &format!("{slices} slices, both CPUs loaded"),
             of,
             cpus.iter().map(load).collect(),
         ));
     }
-    let current = lanes.len();
+    let current = variants.len();
     for (before, slices) in before.iter().zip(COMPARED) {
         let load = |&core| Load {
             connections: connections / 2,
@@ -95,10 +95,14 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
             ..all(0)
         };
         let name = format!("before, {slices} slices, both CPUs loaded");
-        lanes.push(Lane { name, server: &before.server, loads: cpus.iter().map(load).collect() });
+        variants.push(Variant {
+            name,
+            server: &before.server,
+            loads: cpus.iter().map(load).collect(),
+        });
     }
-    let series = measure(&lanes, &bench.options.plan(cores))?;
-    drop(lanes);
+    let series = measure(&variants, &bench.options.plan(cores))?;
+    drop(variants);
     loaded.iter().chain(&before).try_for_each(|loaded| loaded.check(1))?;
     loaded.into_iter().chain(before).try_for_each(|loaded| loaded.server.stop())?;
     Ok(Report {
@@ -120,8 +124,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-/// Compares the lanes with both CPUs loaded, the last lanes of the current build, with those of the
-/// older build.
+/// Compares the variants with both CPUs loaded, the last variants of the current build, with those
+/// of the older build.
 fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
     let shared = &current[current.len() - SLICES.len()..];
     let after = COMPARED
@@ -138,7 +142,7 @@ fn compared((current, before): (&[Series], &[Series])) -> Vec<Figure> {
 
 fn figures(series: &[Series]) -> Vec<Figure> {
     let [one, port, own, half, shared, more @ ..] = series else {
-        unreachable!("a series for each lane")
+        unreachable!("a series for each variant")
     };
     let rounds = own.rounds.iter().zip(&half.rounds);
     let hop = Spread::of(rounds.map(|(own, half)| half.cpu_us - own.cpu_us));

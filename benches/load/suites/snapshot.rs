@@ -20,7 +20,7 @@ use crate::paced::{self, Answers, Pace, Users};
 use crate::population::Population;
 use crate::random::mix;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, Plan, Series, Spread, measure};
+use crate::rounds::{Plan, Series, Spread, Variant, measure};
 use crate::server::{Running, Subject};
 use crate::tally::Tally;
 use crate::wrk::{Load, Script};
@@ -44,7 +44,7 @@ struct Writer<'a> {
     log: &'a DataDir,
     cores: Cores,
     /// Too few users: their snapshots are done at once, and no target applies.
-    hopeless: bool,
+    must_not_snapshot: bool,
     running: Option<(DataDir, Running)>,
 }
 
@@ -67,7 +67,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         port: None,
         core: None,
     };
-    let mut writer = Writer { log: &log, cores, hopeless: users < ENOUGH_USERS, running: None };
+    let mut writer =
+        Writer { log: &log, cores, must_not_snapshot: users < ENOUGH_USERS, running: None };
     let series = rounds(&still, &mut writer, &load, &options)?;
     if let Some((_, server)) = &writer.running {
         check::check(server, &tally, 1)?;
@@ -143,11 +144,11 @@ fn rounds(
             ..options.plan(writer.cores)
         };
         let balance = |server: &Running| {
-            measure(&[Lane { name: "balance".to_owned(), server, loads: vec![*load] }], &plan)
+            measure(&[Variant { name: "balance".to_owned(), server, loads: vec![*load] }], &plan)
         };
         writer.running.as_ref().map_or(Ok(()), |(_, server)| server.pause())?;
         let one = balance(still)?;
-        writer.running.as_ref().map_or(Ok(()), |(_, server)| server.go_on())?;
+        writer.running.as_ref().map_or(Ok(()), |(_, server)| server.resume())?;
         let other = writer.meanwhile(balance).context("reads alone")?;
         for (series, measured) in all.iter_mut().zip([one, other]) {
             series.rounds.extend(measured.into_iter().flat_map(|series| series.rounds));
@@ -175,7 +176,7 @@ impl Writer<'_> {
             let result = work(&server)?;
             let went_on = data.snapshot()? == 0 && data.bytes("snapshot-")? > 0;
             self.running = Some((data, server));
-            if went_on || self.hopeless {
+            if went_on || self.must_not_snapshot {
                 return Ok(result);
             }
         }

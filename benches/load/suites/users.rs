@@ -5,7 +5,7 @@ use super::{Bench, CONNECTIONS, Loaded, MILLION, short};
 use crate::error::Result;
 use crate::options::Suite;
 use crate::report::{self, Figure, Report};
-use crate::rounds::{Lane, measure};
+use crate::rounds::{Variant, measure};
 use crate::wrk::{Load, Script};
 
 const AT_MOST: f64 = 1.25;
@@ -19,10 +19,11 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
         .map(|&users| Loaded::new(users, &bench.options, bench.cores))
         .collect::<Result<_>>()?;
     loaded.iter().try_for_each(|loaded| loaded.check(0))?;
-    let lanes: Vec<Lane<'_>> = loaded.iter().map(|loaded| lane(loaded, connections)).collect();
-    let series = measure(&lanes, &bench.options.plan(bench.cores))?;
+    let variants: Vec<Variant<'_>> =
+        loaded.iter().map(|loaded| variant(loaded, connections)).collect();
+    let series = measure(&variants, &bench.options.plan(bench.cores))?;
     loaded.iter().try_for_each(|loaded| loaded.check(1))?;
-    drop(lanes);
+    drop(variants);
     loaded.into_iter().try_for_each(|loaded| loaded.server.stop())?;
 
     let (first, last) = (short(sizes[0]), short(sizes[sizes.len() - 1]));
@@ -41,8 +42,8 @@ pub fn run(bench: &mut Bench) -> Result<Report> {
     })
 }
 
-fn lane(loaded: &Loaded, connections: usize) -> Lane<'_> {
-    Lane {
+fn variant(loaded: &Loaded, connections: usize) -> Variant<'_> {
+    Variant {
         name: format!("{} users", short(loaded.population.users)),
         server: &loaded.server,
         loads: vec![Load {

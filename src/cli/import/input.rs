@@ -120,7 +120,7 @@ impl Input {
         self.taken.get()
     }
 
-    /// Whether [`Again`] can read this file's lines a second time.
+    /// Whether [`LineRereader`] can read this file's lines a second time.
     pub const fn can_be_read_again(&self) -> bool {
         self.can_be_read_again
     }
@@ -128,11 +128,11 @@ impl Input {
 
 /// Reads single lines of plain files a second time.
 #[derive(Default)]
-pub struct Again {
+pub struct LineRereader {
     open: Option<(PathBuf, File)>,
 }
 
-impl Again {
+impl LineRereader {
     /// The line that begins at `offset`, up to [`SHOWN_BYTES`].
     pub fn line(&mut self, name: &str, offset: u64) -> Result<Vec<u8>, Failure> {
         if self.open.as_ref().is_none_or(|(path, _)| path.as_os_str() != name) {

@@ -22,7 +22,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 /// Most ids of a user whose table is reused for the next user: clearing a larger one would cost
 /// more than making a new one.
-const KEPT_IDS: usize = 1_024;
+const MAX_REUSED_IDS: usize = 1_024;
 
 /// Takes entries in the order of their [keys](super::item::Key), and writes users to a snapshot.
 pub struct Judge {
@@ -103,7 +103,7 @@ impl Judge {
 
     fn begin_user(&mut self, id: UserId, at: Millis) {
         let mut ids = self.current.take().map(|before| before.ids).unwrap_or_default();
-        if ids.capacity() > KEPT_IDS {
+        if ids.capacity() > MAX_REUSED_IDS {
             ids = HashMap::new();
         }
         ids.clear();
@@ -124,13 +124,13 @@ impl Judge {
         }
         if verdict == Verdict::Accepted && matches!(item.entry.action, Action::Hold(_)) {
             let waited = self.current().early.remove(&item.entry.id).unwrap_or_default();
-            self.settle(waited, refuse)?;
+            self.judge_waiting(waited, refuse)?;
         }
         Ok(())
     }
 
     /// Judges settlements that have waited.
-    fn settle<E>(
+    fn judge_waiting<E>(
         &mut self,
         waited: Vec<Vec<u8>>,
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
@@ -150,7 +150,7 @@ impl Judge {
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
     ) -> Result<(), E> {
         for waited in std::mem::take(&mut self.current().early).into_values() {
-            self.settle(waited, refuse)?;
+            self.judge_waiting(waited, refuse)?;
         }
         Ok(())
     }

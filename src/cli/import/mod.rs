@@ -14,7 +14,7 @@ mod rejected;
 mod sort;
 
 use super::progress::ProgressMeter;
-use super::text::{count, many, print};
+use super::text::{count, count_noun, print};
 use super::{Error, REJECTED};
 use crate::api::entry::{self, LineScratch};
 use crate::api::problem::{Code, Problem, blamed_field};
@@ -28,8 +28,8 @@ use crate::ledger::time::Millis;
 use crate::slice::Slice;
 use crate::slice::recovery::Recovery;
 use crate::slice::source;
-use crate::slice::store::Found;
-use input::{Again, Input, LINE_BYTES, SHOWN_BYTES, STANDARD};
+use crate::slice::store::Recovered;
+use input::{Input, LINE_BYTES, LineRereader, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
 use judge::{Judge, LineCounts};
 use rejected::Rejected;
@@ -84,7 +84,7 @@ Exit codes: 0 every line was imported, 4 some lines were rejected and all others
 /// The input lines, and the file of the rejected ones.
 struct Lines {
     files: Vec<String>,
-    again: Again,
+    rereader: LineRereader,
     rejected: Rejected,
     read: u64,
 }
@@ -116,7 +116,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
     let rejected = arguments.rejected.unwrap_or_else(|| rejected_path(&arguments.data));
     let mut lines = Lines {
         files: arguments.files,
-        again: Again::default(),
+        rereader: LineRereader::default(),
         rejected: Rejected::new(rejected),
         read: 0,
     };
@@ -136,8 +136,8 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
          {} sorted, {}; {} lines/s\n\
          import complete; start the server with: purser serve --data {}\n",
         written.bytes >> 20,
-        many(runs as u64, "run", "runs"),
-        many(u64::from(passes) + 1, "merge", "merges"),
+        count_noun(runs as u64, "run", "runs"),
+        count_noun(u64::from(passes) + 1, "merge", "merges"),
         count(rate),
         arguments.data.display(),
     ));
@@ -164,7 +164,7 @@ fn rejected_path(data: &Path) -> PathBuf {
 }
 
 /// Recovers the directory's slice, which must hold no entries.
-fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Found, Error> {
+fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Recovered, Error> {
     let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
     let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
     loop {
@@ -248,7 +248,7 @@ impl Lines {
         &mut self,
         mut sorted: Sorted,
         directory: &SliceDirectory,
-        found: &Found,
+        found: &Recovered,
     ) -> Result<(OnDisk, u64, LineCounts), Error> {
         let manifest = &found.manifest;
         // If there is no segment yet, the log will begin with segment 1.
@@ -279,7 +279,7 @@ impl Lines {
         let again;
         let text = match item.text {
             [] => {
-                again = self.again.line(file, item.offset)?;
+                again = self.rereader.line(file, item.offset)?;
                 &again[..]
             }
             text => text,
@@ -303,11 +303,11 @@ impl Lines {
         assert!(accepted + duplicates + rejected == self.read, "every line has one verdict");
         let mut text = format!(
             "{}: {} accepted, {}, {} rejected; {}\n",
-            many(self.read, "line", "lines"),
+            count_noun(self.read, "line", "lines"),
             count(accepted),
-            many(duplicates, "duplicate", "duplicates"),
+            count_noun(duplicates, "duplicate", "duplicates"),
             count(rejected),
-            many(users, "user", "users"),
+            count_noun(users, "user", "users"),
         );
         for (code, lines) in self.rejected.by_code() {
             text.push_str(&format!("  {code}: {}\n", count(*lines)));

@@ -18,9 +18,9 @@ use std::path::{Path, PathBuf};
 
 /// Smallest read buffer of a run, in bytes: below it, reading costs more seeks than another merge
 /// pass.
-const LEAST_BUFFER_BYTES: usize = 64 << 10;
+const MIN_BUFFER_BYTES: usize = 64 << 10;
 /// Largest read buffer of a run, in bytes.
-const MOST_BUFFER_BYTES: usize = 1 << 20;
+const MAX_BUFFER_BYTES: usize = 1 << 20;
 /// Bytes of one write.
 const WRITE_BYTES: usize = 128 << 10;
 /// Keys get 1/`KEYS_SHARE` of the memory, items the rest.
@@ -191,7 +191,7 @@ impl Sorted {
         memory: usize,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Self, Failure> {
-        let at_once = (memory / LEAST_BUFFER_BYTES).max(2);
+        let at_once = (memory / MIN_BUFFER_BYTES).max(2);
         let runs_written = spill.runs.len();
         let mut passes = 0;
         while spill.runs.len() > at_once {
@@ -223,7 +223,7 @@ impl Sorted {
 
     /// Merges some runs.
     fn over(spill: Spill, runs: &[(u64, u64)], memory: usize) -> Result<Self, Failure> {
-        let buffer = (memory / runs.len().max(1)).clamp(LEAST_BUFFER_BYTES, MOST_BUFFER_BYTES);
+        let buffer = (memory / runs.len().max(1)).clamp(MIN_BUFFER_BYTES, MAX_BUFFER_BYTES);
         let run = |&(at, end)| Run { at, end, bytes: Vec::with_capacity(buffer), used: 0 };
         let runs = runs.iter().map(run).collect();
         let mut sorted =

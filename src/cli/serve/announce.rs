@@ -1,7 +1,7 @@
 //! Startup messages: what was found and is in force, and, once it is true, where requests are
 //! accepted.
 
-use super::super::text::{many, print_line};
+use super::super::text::{count_noun, print_line};
 use crate::config::cpus::CpuList;
 use crate::config::settings::Config;
 use crate::engine::probe::Kernel;
@@ -17,7 +17,7 @@ pub fn found(config: &Config, kernel: &Kernel, descriptors: u64) {
         kernel.release
     ));
     let all = CpuList(config.cores.iter().copied().collect());
-    let slices = many(config.slices.into(), "slice", "slices");
+    let slices = count_noun(config.slices.into(), "slice", "slices");
     match config.cores.len() {
         1 => print_line(&format!("{slices} on CPU {all}")),
         _ => print_line(&format!("{slices} on CPUs {all}")),

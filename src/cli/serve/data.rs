@@ -3,7 +3,7 @@
 
 use super::super::Error;
 use super::super::progress::ProgressMeter;
-use super::super::text::{count, many, print_line};
+use super::super::text::{count, count_noun, print_line};
 use crate::config::settings::Config;
 use crate::engine::control::{Command, Control};
 use crate::engine::directory::SliceDirectory;
@@ -26,7 +26,7 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
     let (start, directory) = (Instant::now(), Directory::open_or_create(path, slices)?);
     let before = directory.manifest().slices;
     if before != slices {
-        let slices = many(slices.into(), "slice", "slices");
+        let slices = count_noun(slices.into(), "slice", "slices");
         print_line(&format!(
             "data: {}: re-partitioning from {} to {slices}",
             path.display(),
@@ -56,7 +56,7 @@ pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Direct
 /// Sets up the storage of the slice in `directory`: its recovery, which has measured the files, and
 /// its disk. Call it before any thread is pinned: the disk starts threads that must not inherit a
 /// core's CPU.
-pub fn keep(
+pub fn open_slice(
     directory: SliceDirectory,
     config: &Config,
     control: &Control,

@@ -5,7 +5,7 @@ use super::super::text::{count, print_line};
 use crate::config::settings::Config;
 use crate::engine::Failure;
 use crate::engine::cores::Cores;
-use crate::engine::executor::News;
+use crate::engine::executor::LoadEvent;
 use crate::slice::recovery::Report;
 use std::time::Instant;
 
@@ -20,10 +20,10 @@ pub fn wait(config: &Config, cores: &mut Cores, count: usize) -> Result<bool, Fa
     let (mut loading, mut starting) =
         (if config.data.is_some() { reports.len() } else { 0 }, count);
     while loading + starting > 0 {
-        match cores.news()? {
+        match cores.next_load_event()? {
             None => return Ok(false),
-            Some(News::Serving) => starting -= 1,
-            Some(News::Loading { slice, report, is_over }) => {
+            Some(LoadEvent::Serving) => starting -= 1,
+            Some(LoadEvent::Loading { slice, report, is_over }) => {
                 reports[slice as usize] = report;
                 loading -= usize::from(is_over);
                 let sum = |figure: fn(&Report) -> u64| reports.iter().map(figure).sum();
@@ -61,10 +61,10 @@ fn describe(reports: &[Report], seconds: f64) -> String {
         count(sum(|report| report.snapshot_entries) + replayed),
         bytes >> 20,
         rate(users),
-        rate(replayed + sum(|report| report.known)),
+        rate(replayed + sum(|report| report.already_known)),
     );
     for (slice, (segment, offset)) in
-        reports.iter().enumerate().filter_map(|(slice, report)| Some((slice, report.cut?)))
+        reports.iter().enumerate().filter_map(|(slice, report)| Some((slice, report.torn_write?)))
     {
         let of = if reports.len() > 1 { format!(" of slice {slice}") } else { String::new() };
         words.push_str(&format!(

@@ -53,24 +53,24 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let mut plans = Vec::new();
     for (core, ((&cpu, control), mesh)) in cpus.iter().zip(&controls).zip(meshes).enumerate() {
         let topology = Topology::new(core as u32, cpus.len() as u32, config.slices);
-        let (mut kept, mut disks) = (Vec::new(), Vec::new());
+        let (mut stored, mut disks) = (Vec::new(), Vec::new());
         for slice in topology.slices_here() {
             let directory = directory.as_ref().map(|directory| directory.slice(slice));
             let disk = directory
-                .map(|directory| data::keep(directory, &config, control, &aside))
+                .map(|directory| data::open_slice(directory, &config, control, &aside))
                 .transpose()?;
-            let (keeps, storage) = disk.unzip();
-            kept.push(keeps);
+            let (data, storage) = disk.unzip();
+            stored.push(data);
             disks.extend(storage.map(|storage| (slice, storage)));
         }
-        let arena_bytes = config.memory_bytes / config.slices as usize * kept.len();
+        let arena_bytes = config.memory_bytes / config.slices as usize * stored.len();
         plans.push(Plan {
             cpu,
             machine: Setup {
                 topology,
                 limits: config.limits,
                 info: info.clone(),
-                kept,
+                stored,
                 credits: CREDITS,
             },
             listeners: Vec::new(),

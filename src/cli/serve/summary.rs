@@ -10,7 +10,7 @@ use crate::slice::store::Counts;
 
 /// Prints the report of cores that were ended by `command`.
 pub fn print_summary(ended: &[Ended], command: Command) {
-    let (mut users, mut bytes, mut counters, mut kept) =
+    let (mut users, mut bytes, mut counters, mut store) =
         (0, 0, Counters::default(), Counts::default());
     let mut slices = 0;
     for (server, counted) in ended {
@@ -19,7 +19,7 @@ pub fn print_summary(ended: &[Ended], command: Command) {
         }
         counters.add(server.counters());
         counters.add(counted);
-        kept.add(&server.kept());
+        store.add(&server.store_counts());
     }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
     print_line(&format!(
@@ -61,10 +61,10 @@ pub fn print_summary(ended: &[Ended], command: Command) {
             "between cores: {remote_requests} requests; {ms} ms of CPU time spinning for replies"
         ));
     }
-    if kept.writes > 0 {
+    if store.writes > 0 {
         print_line(&format!(
             "log: {} writes, {} segments begun, {} snapshots completed, {} failed",
-            kept.writes, kept.segments, kept.snapshots, kept.failed_snapshots
+            store.writes, store.segments, store.snapshots, store.failed_snapshots
         ));
     }
 }

@@ -17,7 +17,7 @@ use crate::ledger::user::User;
 use crate::slice::Slice;
 use crate::slice::recovery::{Recovery, Report};
 use crate::slice::source;
-use crate::slice::store::Found;
+use crate::slice::store::Recovered;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ pub struct Checked {
     /// Its users.
     pub slice: Slice,
     /// Its files.
-    pub found: Found,
+    pub found: Recovered,
     /// What recovery read.
     pub report: Report,
     /// Summary of its users.

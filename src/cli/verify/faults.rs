@@ -5,7 +5,7 @@
 //! sound.
 
 use super::super::Error;
-use super::strays;
+use super::unused_files;
 use crate::engine::Failure;
 use crate::engine::directory::{self, Directory, MANIFEST, SliceDirectory};
 use crate::journal::manifest::{self, ManifestError};
@@ -17,7 +17,7 @@ use std::path::Path;
 pub fn open(path: &Path) -> Result<Directory, Error> {
     fs::read_dir(path)
         .map_err(|error| Error::Failed(format!("cannot open {}: {error}", path.display())))?;
-    if !path.join(MANIFEST).exists() && !strays::has_files_of_slices(path) {
+    if !path.join(MANIFEST).exists() && !unused_files::has_files_of_slices(path) {
         return Err(Error::Failed(format!(
             "{} is not a data directory: it has no manifest",
             path.display()
@@ -39,7 +39,7 @@ pub fn judged(error: directory::Error) -> Error {
     let (path, what) = match &error {
         directory::Error::Failed(_)
         | directory::Error::InUse(_)
-        | directory::Error::NotOurs(_)
+        | directory::Error::NoManifest(_)
         | directory::Error::Stopped(_) => return error.into(),
         // A manifest of another version need not have our format, so it is no fault; but one whose
         // checksum is wrong was damaged.

@@ -3,7 +3,7 @@
 //!
 //! - [`check`]: one slice: recovery, every user once more, and whether the figures agree
 //! - [`report`]: what is printed of a sound slice
-//! - [`strays`]: files that no manifest names
+//! - [`unused_files`]: files that no manifest names
 //! - [`faults`]: which errors are faults of the data (exit code 3), and which only prevent the
 //!   check (exit code 1)
 //!
@@ -12,10 +12,10 @@
 mod check;
 mod faults;
 mod report;
-mod strays;
+mod unused_files;
 
 use super::Error;
-use super::text::{many, print};
+use super::text::{count_noun, print};
 use crate::journal::manifest;
 use check::Total;
 use std::path::PathBuf;
@@ -44,12 +44,13 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
     print(&format!(
         "{}: generation {generation}, {}\n",
         path.display(),
-        many(slices.into(), "slice", "slices")
+        count_noun(slices.into(), "slice", "slices")
     ));
     let unnamed = directory.unnamed().map_err(faults::judged)?;
     let unnamed: Vec<_> =
         unnamed.into_iter().map(|generation| directory.generation(generation)).collect();
-    let mut notes: Vec<String> = unnamed.iter().map(|path| strays::not_in_use(path)).collect();
+    let mut notes: Vec<String> =
+        unnamed.iter().map(|path| unused_files::not_in_use(path)).collect();
     let mut total = Total::default();
     for slice in 0..slices {
         let at = directory.slice(slice);
@@ -57,12 +58,12 @@ pub fn run(arguments: &Arguments) -> Result<(), Error> {
         total.add(&checked);
         print(&report::slice(slice, &checked));
         notes.extend(report::torn_write(&checked));
-        strays::in_slice(&at, &checked.found.manifest, &mut notes)?;
+        unused_files::in_slice(&at, &checked.found.manifest, &mut notes)?;
     }
     if slices > 1 {
         print(&report::total(&total));
     }
-    notes.extend(strays::beside_slices(&directory, &unnamed));
+    notes.extend(unused_files::beside_slices(&directory, &unnamed));
     let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
     print(&format!("{notes}sound; checked in {:.1} s\n", start.elapsed().as_secs_f64()));
     Ok(())

@@ -1,6 +1,6 @@
 //! Report of sound slices. Times are UTC; counts have thousands separators.
 
-use super::super::text::{count, many};
+use super::super::text::{count, count_noun};
 use super::check::{Checked, Total};
 use crate::journal::File;
 use crate::ledger::time::Millis;
@@ -41,7 +41,7 @@ pub fn total(total: &Total) -> String {
 
 /// A note of the torn write, if there is one.
 pub fn torn_write(checked: &Checked) -> Option<String> {
-    let (segment, offset) = checked.report.cut?;
+    let (segment, offset) = checked.report.torn_write?;
     let file = checked.path.join(File::Segment(segment).to_string());
     Some(format!(
         "{} at byte {offset}: an unfinished write that was never acknowledged; \
@@ -58,8 +58,8 @@ fn snapshot(checked: &Checked) -> String {
             "{}: {} bytes, {}, {}",
             File::Snapshot(snapshot),
             count(found.snapshot_bytes),
-            many(report.users, "user", "users"),
-            many(report.snapshot_entries, "entry", "entries"),
+            count_noun(report.users, "user", "users"),
+            count_noun(report.snapshot_entries, "entry", "entries"),
         ),
     }
 }
@@ -75,8 +75,8 @@ fn log(checked: &Checked) -> String {
             File::Segment(found.manifest.last),
             count(found.segments.iter().map(|&(_, bytes)| bytes).sum()),
             count(found.log_bytes),
-            many(report.replayed, "entry", "entries"),
-            count(report.known),
+            count_noun(report.replayed, "entry", "entries"),
+            count(report.already_known),
             found.tail.position,
         ),
     }

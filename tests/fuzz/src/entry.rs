@@ -2,7 +2,7 @@
 
 use crate::forms::{self, present};
 use purser::ledger::amount::Amount;
-use purser::ledger::entry::{Action, EntryRef, Leg};
+use purser::ledger::entry::{Action, EntryRef, Movement};
 use serde::Deserialize;
 
 /// A line as `serde_json` reads it: types and names are right, values are not validated yet.
@@ -35,15 +35,15 @@ impl Line {
     }
 
     fn posting(&self) -> Option<Action<'_>> {
-        let leg = Leg {
+        let movement = Movement {
             currency: forms::currency(self.currency.as_deref()?)?,
             kind: self.kind.as_deref().filter(|kind| forms::is_kind(kind))?,
             direction: forms::direction(self.direction.as_deref()?)?,
             amount: Amount::new(self.amount?)?,
         };
         match self.state.as_deref() {
-            None | Some("posted") => Some(Action::Post(leg)),
-            Some("pending") => Some(Action::Hold(leg)),
+            None | Some("posted") => Some(Action::Post(movement)),
+            Some("pending") => Some(Action::Hold(movement)),
             Some(_) => None,
         }
     }

@@ -13,7 +13,7 @@ use purser::journal::{File, Place, manifest, record};
 use purser::ledger::id::UserId;
 use purser::ledger::names::Names;
 use purser::ledger::time::{Millis, Window};
-use purser::ledger::user::{Question, User};
+use purser::ledger::user::{StatsQuery, User};
 use purser::slice::Slice;
 use purser::slice::recovery::Recovery;
 use purser::slice::source::{self, Error, Source};
@@ -109,12 +109,11 @@ fn look(slice: &Slice) {
         let view = view.expect("every user is found");
         view.user.visit_balances(|balance| assert!(balance.available() <= balance.posted));
         for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
-            let question = Question { window, currency: None, kind: None };
+            let query = StatsQuery { window, currency: None, kind: None };
             let range = view.user.range(window, view.user.as_of());
-            view.user
-                .visit_stats(view.names, &question, range, |stat| assert!(stat.tally.count > 0));
+            view.user.visit_stats(view.names, &query, range, |stat| assert!(stat.tally.count > 0));
             let range = view.user.range(window, Millis(0));
-            view.user.visit_stats(view.names, &question, range, |_| {});
+            view.user.visit_stats(view.names, &query, range, |_| {});
         }
     }
 }

@@ -9,7 +9,7 @@ use super::super::{entry, read};
 use super::History;
 
 /// Most difference between the servers' clocks and the history's, while it runs.
-const DOUBT: i64 = 10 * MINUTE;
+const UNCERTAINTY: i64 = 10 * MINUTE;
 
 /// The servers' clock at the start of the history.
 #[derive(Clone, Copy, Debug)]
@@ -20,18 +20,18 @@ pub(super) struct Clock {
 impl Clock {
     /// End of the history's own time.
     pub(super) fn end(self) -> i64 {
-        self.now_ms - DOUBT
+        self.now_ms - UNCERTAINTY
     }
 
-    /// The time itself, or the nearest one that all clocks within `DOUBT` judge alike.
+    /// The time itself, or the nearest one that all clocks within `UNCERTAINTY` judge alike.
     fn beyond_doubt(self, at_ms: i64) -> i64 {
         let edge = self.now_ms + HOUR;
-        if at_ms.abs_diff(edge) > DOUBT.unsigned_abs() {
+        if at_ms.abs_diff(edge) > UNCERTAINTY.unsigned_abs() {
             at_ms
         } else if at_ms <= edge {
-            edge - DOUBT - 1
+            edge - UNCERTAINTY - 1
         } else {
-            edge + DOUBT + 1
+            edge + UNCERTAINTY + 1
         }
     }
 }
@@ -73,14 +73,14 @@ impl History {
         if !self.random.percent(4) {
             return None;
         }
-        let refused = HOUR + DOUBT + 1;
+        let refused = HOUR + UNCERTAINTY + 1;
         match self.random.below(5) {
             0 => Some(now_ms + refused),
             1 => Some(now_ms + refused + self.random.between(0, HOUR)),
             2 => Some(now_ms + refused + self.random.between(0, 400 * DAY)),
             3 => Some(MAX_TIME),
             _ if now_ms - self.now_ms < DAY => {
-                Some(now_ms + self.random.between(0, HOUR - DOUBT - 1))
+                Some(now_ms + self.random.between(0, HOUR - UNCERTAINTY - 1))
             }
             _ => None,
         }
@@ -111,7 +111,7 @@ impl History {
 mod tests {
     use super::super::super::Model;
     use super::super::{History, Step};
-    use super::{DOUBT, HOUR};
+    use super::{HOUR, UNCERTAINTY};
 
     const NOW: u64 = 1_763_900_000_000;
 
@@ -127,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn clocks_within_the_doubt_give_the_same_answers() {
-        let doubt = DOUBT.unsigned_abs();
+    fn clocks_within_the_uncertainty_give_the_same_answers() {
+        let doubt = UNCERTAINTY.unsigned_abs();
         let (mut refused, mut ahead) = (0, 0);
         for seed in 0..12 {
             let history = History::at_the_clock(seed, NOW);
@@ -141,7 +141,7 @@ mod tests {
             assert!(history.now_ms <= history.clock.expect("a clock is set").end());
             let users = history.model.users.values().filter_map(|user| user.as_of_ms());
             let latest = users.max().expect("someone has entries");
-            assert!(latest < NOW.cast_signed() + HOUR - DOUBT);
+            assert!(latest < NOW.cast_signed() + HOUR - UNCERTAINTY);
             ahead += usize::from(latest > NOW.cast_signed());
         }
         assert!(

@@ -34,7 +34,7 @@ impl Event {
 
 /// Behaviour of peers.
 #[derive(Clone, Copy, Debug)]
-pub struct Manners {
+pub struct PeerBehaviour {
     /// Probability per turn, in thousandths, that a peer drops its connection.
     pub dropping: u64,
     /// Probability per turn, in thousandths, that a peer shuts down its sending side.
@@ -45,7 +45,7 @@ pub struct Manners {
 
 /// A connection.
 #[derive(Debug)]
-pub struct Line {
+pub struct PeerConnection {
     /// Slice whose listener accepted it.
     slice: u32,
     /// Its client; `None` once it has ended for the client.
@@ -65,7 +65,7 @@ pub struct Line {
     closes: bool,
 }
 
-impl Line {
+impl PeerConnection {
     pub const fn new(client: usize, slice: u32) -> Self {
         Self {
             slice,
@@ -96,7 +96,7 @@ impl Line {
     pub fn events(
         &mut self,
         client: Option<&mut Client>,
-        manners: Manners,
+        behaviour: PeerBehaviour,
         known: &mut Known,
         counts: &mut Counts,
         random: &mut Random,
@@ -111,7 +111,7 @@ impl Line {
         if self.has_failed {
             return events;
         }
-        if random.in_thousand(manners.taking)
+        if random.in_thousand(behaviour.taking)
             && let Some((buffer, from)) = self.in_flight.take()
         {
             let left = buffer.len() - from;
@@ -130,7 +130,7 @@ impl Line {
             }
             return events;
         };
-        if client.may_drop() && random.in_thousand(manners.dropping) {
+        if client.may_drop() && random.in_thousand(behaviour.dropping) {
             client.dropped(known);
             (self.client, self.has_failed) = (None, true);
             counts.add("dropped connections", 1);
@@ -148,7 +148,7 @@ impl Line {
                 events.push(Event::Received(bytes));
             }
         }
-        if random.in_thousand(manners.half_closing) && client.half_close() {
+        if random.in_thousand(behaviour.half_closing) && client.half_close() {
             self.is_half_closed = true;
             counts.add("half-closed connections", 1);
             events.push(Event::PeerClosed);

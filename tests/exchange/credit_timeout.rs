@@ -1,11 +1,11 @@
-//! Requests to a stalled core: they block at most their own connection until patience ends, then
-//! reads are refused with 503 while entries wait.
+//! Requests to a stalled core: they block at most their own connection until the credit timeout,
+//! then reads are refused with 503 while entries wait.
 
 use crate::drive::cores::Cores;
 use crate::drive::driver::UNLIMITED;
 use crate::drive::{get, post};
 use purser::ledger::id::UserId;
-use purser::server::limits::{PATIENCE_MS, TICK_MS, TICKS};
+use purser::server::limits::{CREDIT_TIMEOUT_MS, TICK_MS, TICKS};
 use purser::server::progress::Progress;
 
 const CREDITS: u32 = 2;
@@ -96,11 +96,11 @@ fn a_stalled_core_blocks_only_requests_to_it() {
     take_turns(&mut cores, &[0, 2]);
     assert_eq!(statuses(&mut cores, reads), "200 v1, 200 v1");
 
-    // One millisecond before patience ends, and at its end.
-    cores.clock_ms = PATIENCE_MS - 1;
+    // One millisecond before the credit timeout, and at it.
+    cores.clock_ms = CREDIT_TIMEOUT_MS - 1;
     take_turns(&mut cores, &[0, 2]);
     assert_eq!([asks, feeds, batches].map(|line| cores.progress(line)), [Progress::Blocked; 3]);
-    cores.clock_ms = PATIENCE_MS;
+    cores.clock_ms = CREDIT_TIMEOUT_MS;
     take_turns(&mut cores, &[0, 2]);
     assert_eq!(cores.progress(asks), Progress::Idle);
     assert_eq!(
@@ -127,12 +127,12 @@ fn a_stalled_core_blocks_only_requests_to_it() {
     take_turns(&mut cores, &[1, 0, 2]);
     assert_eq!(statuses(&mut cores, asks), "200 v1, 200 v1, 503 overloaded later, 200 v1");
     assert_eq!(statuses(&mut cores, feeds), "200 accepted 1");
-    assert!((0..3).all(|core| cores.is_settled(core)));
+    assert!((0..3).all(|core| cores.may_exit(core)));
     cores.send(reads, &[balance(1), batch(&[0, 1, 2])].concat());
     take_turns(&mut cores, &[1, 0, 2]);
     assert_eq!(statuses(&mut cores, reads), "200 v2, 200 v1 v2 v1");
 
-    // The next stall starts a new patience period.
+    // The next stall starts a new credit timeout.
     cores.send(asks, &balance(1).repeat(3));
     take_turns(&mut cores, &[0, 2]);
     assert_eq!(cores.progress(asks), Progress::Blocked);
@@ -141,14 +141,14 @@ fn a_stalled_core_blocks_only_requests_to_it() {
 }
 
 #[test]
-fn a_slow_core_that_makes_progress_is_waited_for() {
+fn requests_wait_for_a_slow_core_that_makes_progress() {
     let mut cores = three_cores();
     let asks = cores.connect(0);
     cores.send(asks, &balance(1).repeat(9));
     let mut answers = Vec::new();
     for _ in 0..20 {
         cores.turn(0);
-        cores.clock_ms += PATIENCE_MS - 1;
+        cores.clock_ms += CREDIT_TIMEOUT_MS - 1;
         cores.turn(0);
         cores.turn(1);
         cores.turn(0);
@@ -188,7 +188,7 @@ fn a_timed_out_request_is_answered_after_those_before_it() {
 #[test]
 fn credits_are_given_in_turn() {
     let mut cores = three_cores();
-    let connections: Vec<_> = (0..3 * CREDITS as usize + 1).map(|_| cores.connect(0)).collect();
+    let connections: Vec<_> = (0..=(3 * CREDITS as usize)).map(|_| cores.connect(0)).collect();
     let read = balance(1);
     let mut answers = vec![0; connections.len()];
     cores.send_at_once(&connections.iter().map(|&c| (c, &read[..])).collect::<Vec<_>>());

@@ -20,14 +20,14 @@ on_slices!([one = 1, two = 2, three = 3] [
 const T: u64 = 1_700_000_100_000;
 
 /// A connection that the server has accepted.
-fn taken(server: &Server) -> Client {
+fn accepted(server: &Server) -> Client {
     let mut client = server.connect();
     assert_eq!(client.ask(get("/readyz")).shown(), expected::text("ready"));
     client
 }
 
 /// The summary line of an ended server.
-fn farewell(server: &Server) -> String {
+fn summary_line(server: &Server) -> String {
     let mut lines = std::iter::from_fn(|| server.line());
     lines
         .find(|line| line.starts_with("drained: ") || line.starts_with("stopped: "))
@@ -39,7 +39,7 @@ fn farewell(server: &Server) -> String {
 #[test]
 fn the_entries_of_a_body_are_one_write() {
     let scratch = Scratch::new("together");
-    let mut server = Server::keeping(&scratch.join("data"), &["--slices", "1"]);
+    let mut server = Server::with_data(&scratch.join("data"), &["--slices", "1"]);
     server.feed(&[credit(1, 1, 5, T)]);
     for body in 0..3 {
         let lines: Vec<_> = (0..1_000).map(|n| credit(2 + body * 1_000 + n, n, 5, T)).collect();
@@ -58,15 +58,15 @@ fn requests_that_have_begun_are_finished() {
     let (batch, health) = (batch(r#"{"requests":[]}"#), get("/healthz").into_bytes());
     let begun = [&body[..10], &body[..body.len() - 3], &batch[..batch.len() - 1], &health[..5]];
     let whole = [&body, &body, &batch, &health];
-    let mut probe = taken(&server);
-    let mut fresh = taken(&server);
-    let mut clients: Vec<_> = begun.iter().map(|_| taken(&server)).collect();
+    let mut probe = accepted(&server);
+    let mut fresh = accepted(&server);
+    let mut clients: Vec<_> = begun.iter().map(|_| accepted(&server)).collect();
     for (client, part) in clients.iter_mut().zip(begun) {
         client.send(part);
     }
     // A later request is answered: the partial requests have arrived.
-    server.is_well();
-    server.drains();
+    server.check_all_cores_answer();
+    server.drain();
 
     // Open connections: not ready, healthy, and new requests are refused.
     assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
@@ -96,7 +96,7 @@ fn requests_that_have_begun_are_finished() {
     clients[1].is_closed();
     let status = server.ended();
     assert!(status.success(), "{status}");
-    let line = farewell(&server);
+    let line = summary_line(&server);
     assert!(
         line.starts_with("drained: ")
             && line.contains(" 1 entries accepted, 1 duplicates, 0 rejected"),
@@ -106,7 +106,7 @@ fn requests_that_have_begun_are_finished() {
 
 fn a_signal_during_a_feed() {
     let mut server = Server::start(&[]);
-    let mut client = taken(&server);
+    let mut client = accepted(&server);
     let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
     client.send(feed(entries(&lines)));
     server.signal("TERM");
@@ -118,19 +118,19 @@ fn a_signal_during_a_feed() {
     drop(client);
     assert!(server.ended().success());
     let counts = format!(" {} entries accepted", if response == outcomes[0] { 10_000 } else { 0 });
-    let line = farewell(&server);
+    let line = summary_line(&server);
     assert!(line.contains(&counts), "{line}");
 }
 
 /// A feed has arrived, except its last byte, when the signal comes: none of it may be lost.
 fn a_feed_that_is_being_applied_is_answered_in_full() {
     let mut server = Server::start(&[]);
-    let mut client = taken(&server);
+    let mut client = accepted(&server);
     let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
     let body = feed(entries(&lines));
     let (most, last) = body.split_at(body.len() - 1);
     client.send(most);
-    server.is_well();
+    server.check_all_cores_answer();
     server.signal("STOP");
     server.signal("TERM");
     client.send(last);
@@ -154,7 +154,7 @@ fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
     assert!(start.elapsed() < Duration::from_secs(10), "an idle server does not linger");
 
     let mut server = Server::start(&["--linger-ms", "100"]);
-    let mut client = taken(&server);
+    let mut client = accepted(&server);
     server.signal("INT");
     client.is_closed();
     assert!(server.ended().success());
@@ -163,22 +163,22 @@ fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
 /// A request that is never finished does not block the shutdown for ever.
 fn draining_ends_despite_an_unfinished_request() {
     let mut server = Server::start(&["--linger-ms", "100", "--drain-timeout-ms", "500"]);
-    let mut client = taken(&server);
+    let mut client = accepted(&server);
     client.send("GET /v1/users");
-    server.is_well();
+    server.check_all_cores_answer();
     server.signal("TERM");
     assert!(server.ended().success());
 }
 
 fn a_second_signal_stops_at_once() {
     let mut server = Server::start(&["--linger-ms", "100000", "--drain-timeout-ms", "100000"]);
-    let mut client = taken(&server);
-    server.drains();
+    let mut client = accepted(&server);
+    server.drain();
     assert!(server.is_running());
     assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
     server.signal("TERM");
     assert!(server.ended().success());
-    let line = farewell(&server);
+    let line = summary_line(&server);
     assert!(line.starts_with("stopped: "), "{line}");
 }
 
@@ -188,7 +188,7 @@ fn requests_during_loading_are_refused_after_a_signal() {
     let scratch = Scratch::new("drained-while-loading");
     let data = scratch.join("data");
     let lines: Vec<String> = (1..=100_000).map(|n| credit(n, n, 5, T)).collect();
-    let mut server = Server::keeping(&data, &[]);
+    let mut server = Server::with_data(&data, &[]);
     server.feed(&lines);
     server.signal("TERM");
     assert!(server.ended().success());

@@ -6,9 +6,9 @@ use super::History;
 
 impl History {
     /// A history with entries of these users only.
-    pub fn apart(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
+    pub fn separate(seed: u64, users: Vec<u64>, now_ms: u64) -> Self {
         let mut history = Self::new(seed);
-        (history.users, history.is_apart) = (users, true);
+        (history.users, history.is_separate) = (users, true);
         history.set_clock(now_ms);
         history
     }
@@ -21,7 +21,7 @@ impl History {
     /// Replaces a good line of another client's user by `{}`.
     pub(super) fn own(&self, line: Vec<u8>) -> Vec<u8> {
         match entry::read(&line).entry {
-            Ok(entry) if self.is_apart && !self.users.contains(&entry.user_id) => b"{}".to_vec(),
+            Ok(entry) if self.is_separate && !self.users.contains(&entry.user_id) => b"{}".to_vec(),
             _ => line,
         }
     }

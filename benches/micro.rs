@@ -1,16 +1,12 @@
 //! Part benches: the cost of each part of a request on one core without sockets (parse, look up,
 //! answer, apply), and of persistence without a disk (record, checksum, snapshot, recovery).
 //!
-//! `cargo bench --bench parts -- [filter]`. Every row checks at least once what it measures,
+//! `cargo bench --bench micro -- [filter]`. Every row checks at least once what it measures,
 //! against bytes computed another way. A time is that of one iteration of the loop; a row with a
 //! count in its name does that many operations per iteration. Under `cargo test` each row runs
 //! once, over a small population.
 
-#![allow(
-    clippy::cast_possible_wrap,
-    clippy::items_after_statements,
-    reason = "amounts are small; a constant stands beside its use"
-)]
+#![allow(clippy::items_after_statements, reason = "a constant stands beside its use")]
 
 mod common;
 
@@ -104,7 +100,7 @@ fn get(user: u64, what: &str) -> String {
 }
 
 /// Sends requests of equal `width`, cycling through `requests`.
-fn go_round(b: &mut Bencher<'_>, machine: &mut Machine, requests: &[u8], width: usize) {
+fn run_requests(b: &mut Bencher<'_>, machine: &mut Machine, requests: &[u8], width: usize) {
     let mut round = requests.chunks_exact(width).cycle();
     b.iter(|| {
         let bytes = round.next().expect("a cycle has no end");
@@ -136,11 +132,11 @@ fn reads(criterion: &mut Criterion) {
 
     let mut group = criterion.benchmark_group("answer");
     group.throughput(Throughput::Elements(1));
-    group.bench_function("balance", |b| go_round(b, &mut machine, &balances, width(&balances)));
-    group.bench_function("stats_7d", |b| go_round(b, &mut machine, &stats, width(&stats)));
+    group.bench_function("balance", |b| run_requests(b, &mut machine, &balances, width(&balances)));
+    group.bench_function("stats_7d", |b| run_requests(b, &mut machine, &stats, width(&stats)));
     group.throughput(Throughput::Elements(PIPELINED as u64));
     group.bench_function("balance_16_pipelined", |b| {
-        go_round(b, &mut machine, &balances, width(&balances) * PIPELINED);
+        run_requests(b, &mut machine, &balances, width(&balances) * PIPELINED);
     });
     group.finish();
 }
@@ -177,7 +173,7 @@ fn batches(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("answer");
     group.throughput(Throughput::Elements(BATCH));
     let width = posts[0].len();
-    group.bench_function("batch_100", |b| go_round(b, &mut machine, &posts.concat(), width));
+    group.bench_function("batch_100", |b| run_requests(b, &mut machine, &posts.concat(), width));
     group.finish();
 }
 
@@ -404,12 +400,12 @@ fn logs(criterion: &mut Criterion) {
 }
 
 criterion_group! {
-    name = parts;
+    name = micro;
     config = configured();
     targets = request_parse, reads, batches, ledger, feed, journal, snapshots, logs
 }
 
 fn main() {
-    parts();
+    micro();
     Criterion::default().configure_from_args().final_summary();
 }

@@ -1,9 +1,9 @@
-//! Planted faults: scheduling mistakes that a test injects ([`super::core::Server::plant`]) to show
-//! that the simulation finds them. A server that ships has none.
+//! Planted bugs: scheduling mistakes that a test injects ([`super::core::Server::plant_bug`]) to
+//! show that the simulation finds them. A server that ships has none.
 
-/// A planted fault.
+/// A planted bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Planted {
+pub enum PlantedBug {
     /// An answer is sent before the log position that it shows is durable.
     UndurableAnswer,
     /// A credit taken for a scatter-gather is not returned when another core has none.

@@ -60,7 +60,7 @@ fn shortest<'a>(graph: &Graph<'a>, from: &'a str) -> Option<Vec<&'a str>> {
 
 /// The shortest cycle through each file that is in one, without repeats. Each starts with its first
 /// file in alphabetical order.
-fn circles(graph: &Graph<'_>) -> BTreeSet<Vec<String>> {
+fn cycles(graph: &Graph<'_>) -> BTreeSet<Vec<String>> {
     let rotated = |mut cycle: Vec<&str>| {
         let first = cycle.iter().enumerate().min_by_key(|(_, file)| **file).map_or(0, |(at, _)| at);
         cycle.rotate_left(first);
@@ -72,7 +72,7 @@ fn circles(graph: &Graph<'_>) -> BTreeSet<Vec<String>> {
 #[test]
 fn no_files_import_each_other_in_a_cycle() {
     let modules = modules();
-    let found: Vec<_> = circles(&graph(&modules))
+    let found: Vec<_> = cycles(&graph(&modules))
         .iter()
         .map(|cycle| format!("{} → {}", cycle.join(" → "), cycle[0]))
         .collect();
@@ -83,7 +83,7 @@ fn no_files_import_each_other_in_a_cycle() {
 fn a_planted_cycle_is_found() {
     let found = |parent: &str, child: &str| {
         let planted = [Module::new("src/a/mod.rs", parent), Module::new("src/a/b.rs", child)];
-        circles(&graph(&planted)).iter().map(|cycle| cycle.join(" → ")).collect::<String>()
+        cycles(&graph(&planted)).iter().map(|cycle| cycle.join(" → ")).collect::<String>()
     };
     assert_eq!(found("pub mod b;", "use super::X;"), "", "a module item is no import");
     assert_eq!(found("mod b;\nuse b::Y;", "fn y() {}"), "");

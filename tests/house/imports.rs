@@ -4,14 +4,14 @@
 //! An item reached through another module's `use` counts as an import of the module that defines
 //! it. It is refused, because it hides the dependency.
 
-use super::sources::{Module, Names, lookup, modules, room};
+use super::sources::{Module, Names, lookup, modules, top_module};
 
 /// Leaf modules: every module may import them, and they import no module of this crate.
 const LEAVES: &[&str] = &["limits", "metrics", "prefetch", "decimal"];
 
 /// The modules that a module may import, besides itself and the leaves. Planned modules are listed
 /// already.
-const ARROWS: &[(&str, &[&str])] = &[
+const ALLOWED_IMPORTS: &[(&str, &[&str])] = &[
     ("ledger", &[]),
     ("http", &[]),
     ("tls", &[]),
@@ -56,9 +56,9 @@ fn defined(modules: &[Module], path: &[String]) -> (String, Option<(String, Name
 
 /// Whether code of module `own` may name, and so call, items of module `other`. `None` if `own` is
 /// not a known module.
-pub fn may(own: &str, other: &str) -> Option<bool> {
+pub fn may_import(own: &str, other: &str) -> Option<bool> {
     let is_leaf = LEAVES.contains(&own);
-    let allowed = match ARROWS.iter().find(|(name, _)| *name == own) {
+    let allowed = match ALLOWED_IMPORTS.iter().find(|(name, _)| *name == own) {
         Some((_, allowed)) => *allowed,
         None if is_leaf => &[],
         None => return None,
@@ -68,15 +68,15 @@ pub fn may(own: &str, other: &str) -> Option<bool> {
 
 /// Violations in the imports of one file.
 fn faults(modules: &[Module], module: &Module) -> Vec<String> {
-    let (file, own) = (&module.file, room(&module.file));
-    if may(own, own).is_none() {
+    let (file, own) = (&module.file, top_module(&module.file));
+    if may_import(own, own).is_none() {
         return vec![format!("{file}: no such module")];
     }
     let mut faults = Vec::new();
     for path in module.paths.iter().filter(|path| !path.is_empty()) {
         let (from, through) = defined(modules, path);
         for other in [&path[0], &from] {
-            if may(own, other) != Some(true) {
+            if may_import(own, other) != Some(true) {
                 faults.push(format!(
                     "{file} imports {}: {own} may not import {other}",
                     path.join("::")
