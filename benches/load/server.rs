@@ -88,6 +88,7 @@ impl Subject {
         self.address = Some(address);
         let program = std::mem::replace(&mut self.program, "valgrind".into());
         let args = [
+            "--quiet".to_owned(),
             "--tool=callgrind".to_owned(),
             format!("--callgrind-out-file={}", counters.display()),
             program.display().to_string(),
