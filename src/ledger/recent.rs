@@ -73,10 +73,10 @@ impl SeenEntry {
         Self { id: (packed >> 64) as u64, fields: packed as u32, at_low: (packed >> 32) as u32 }
     }
 
-    fn is_younger_than(&self, start: WindowStart) -> bool {
+    fn is_younger_than(&self, window_start: WindowStart) -> bool {
         // Booking time and window start are less than 2³² ms before the latest entry, so their
         // wrapping distances back from it compare correctly.
-        start.latest_low.wrapping_sub(self.at_low) <= start.span
+        window_start.latest_low.wrapping_sub(self.at_low) <= window_start.span
     }
 
     fn at(&self, latest: Millis) -> Millis {
@@ -191,8 +191,8 @@ pub(super) fn look_up(
     entry: SeenEntry,
     latest: Millis,
 ) -> DedupResult {
-    let start = WindowStart::exact(latest);
-    let fits = |r: &SeenEntry| r.id == entry.id && r.is_younger_than(start);
+    let window_start = WindowStart::exact(latest);
+    let fits = |r: &SeenEntry| r.id == entry.id && r.is_younger_than(window_start);
     let found = match tables {
         None => listed(list).find(fits),
         Some(tables) => tables.table(entry.id).find(entry.id, fits).copied(),
@@ -241,11 +241,11 @@ pub(super) fn remember(
 
 fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
     let Some(before) = before.filter(|&before| latest > before) else { return };
-    let (start, has_jumped) = (WindowStart::by_bucket(latest), forgets_all(before, latest));
+    let (window_start, has_jumped) = (WindowStart::by_bucket(latest), forgets_all(before, latest));
     let (ids, _) = list.as_chunks_mut();
     let mut kept = 0;
     for at in 0..ids.len() {
-        if !has_jumped && SeenEntry::of_bytes(ids[at]).is_younger_than(start) {
+        if !has_jumped && SeenEntry::of_bytes(ids[at]).is_younger_than(window_start) {
             ids[kept] = ids[at];
             kept += 1;
         }
@@ -339,8 +339,8 @@ impl Tables {
     }
 
     fn sweep(&mut self, place: usize, latest: Millis) {
-        let start = WindowStart::by_bucket(latest);
-        self.tables[place].retain(|r| r.is_younger_than(start));
+        let window_start = WindowStart::by_bucket(latest);
+        self.tables[place].retain(|r| r.is_younger_than(window_start));
         let first = first_bucket(latest);
         while self.by_bucket.first_key_value().is_some_and(|(&bucket, _)| bucket < first) {
             self.counted -= self.by_bucket.pop_first().map_or(0, |(_, count)| count as usize);
@@ -377,8 +377,8 @@ impl Tables {
     /// place. The counts are temporarily stored behind the ids in `out`. Ids that were chosen to
     /// crowd into few bins are sorted by comparison instead.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
-        let start = WindowStart::by_bucket(latest);
-        let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(start));
+        let window_start = WindowStart::by_bucket(latest);
+        let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(window_start));
         let most: usize = self.tables.iter().map(HashTable::len).sum();
         let bin = |r: &SeenEntry| ((u128::from(r.id) * most as u128) >> 64) as usize;
         let start = out.len();
