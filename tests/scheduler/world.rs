@@ -26,8 +26,9 @@ use purser::slice::recovery::Recovery;
 use purser::slice::store::Settings;
 use std::collections::BTreeMap;
 
-/// Most steps in which all clients must be answered.
-const MAX_TURNS: usize = 200_000;
+/// Most steps in which all clients must be answered. With a single credit and a slow disk, each
+/// entry of another core's user takes some twenty, and a client may feed thousands.
+const MAX_TURNS: usize = 1_000_000;
 /// Steps of a round after which peers drop no more connections, so that large feeds can complete.
 const STEADY_STEPS: usize = 10_000;
 /// Steps per core without a turn after which time jumps to the next deadline.
