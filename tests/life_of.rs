@@ -13,7 +13,8 @@
 //! - **The trees are in docs/architecture.md**, as traced. They list the functions that the test
 //!   profile (`opt-level = 1`) does not inline, and the inlined ones that are the first caller of
 //!   another function. Other compilers inline differently, so the text is compared only with the
-//!   compiler and machine named above each tree. `PURSER_BLESS=1 cargo test --test purser life_of` rewrites the trees.
+//!   compiler and machine named above each tree. `PURSER_BLESS=1 cargo test --test purser life_of`
+//!   rewrites the trees.
 //! - **A read stays short**: see [`READ_FUNCTIONS`]. That is checked together with the text.
 //!
 //! Without single steps or `addr2line` the tests print that they are skipped.
