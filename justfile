@@ -1,9 +1,9 @@
-# What is run often. `just` alone lists it.
+# Common tasks; run `just` to list them.
 
 _list:
     @just --list --unsorted
 
-# Serve on 127.0.0.1:8080, from a build that is made quickly
+# Serve on 127.0.0.1:8080, from a quick build
 run *flags:
     cargo run --profile quick -- serve {{ flags }}
 
@@ -25,7 +25,7 @@ bench +suites:
 micro *filter:
     cargo bench --bench micro -- {{ filter }}
 
-# What is written by hand against libraries, with Criterion
+# Hand-written code compared with libraries, with Criterion
 by-hand *filter:
     cargo bench --bench by_hand -- {{ filter }}
 
@@ -33,7 +33,7 @@ by-hand *filter:
 fuzz seconds="10":
     tests/fuzz/smoke.sh {{ seconds }}
 
-# Formatting, lints and documentation, as CI has them
+# Formatting, lints and documentation, as in CI
 lint:
     cargo fmt --check
     cargo clippy --locked --all-targets -- -D warnings
@@ -45,7 +45,7 @@ profile:
     perf record -g -o target/perf.data -- cargo bench --bench load -- balance --rounds 2
     perf report -i target/perf.data --no-children --sort symbol | head -60
 
-# The traces and flags in docs/, anew
+# Regenerates the traces and flags in docs/
 bless:
     PURSER_BLESS=1 cargo test --test purser -- life_of docs::
 
@@ -57,7 +57,7 @@ pgo:
 deny +checks="bans licenses sources":
     cargo deny --locked check {{ checks }}
 
-# Whether all compiles for ARM64: needs gcc-aarch64-linux-gnu
+# Checks that everything compiles for ARM64: needs gcc-aarch64-linux-gnu
 arm64:
     rustup target add aarch64-unknown-linux-gnu
     cargo check --locked --all-targets --target aarch64-unknown-linux-gnu

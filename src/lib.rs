@@ -70,7 +70,7 @@
 //!   memory limit, new entries are refused.
 //! - **answer**: the HTTP response to a client. A *reply* is between cores.
 //! - **backpressure**: a connection that cannot proceed stops receiving, so TCP slows its peer;
-//!   entries wait while the log is behind.
+//!   entries wait while too many records wait to be written.
 //! - **bucket**: the time unit of statistics: 15 minutes, an hour or a day.
 //! - **budget**: a bound on a core's memory for answers or bodies. Bytes are *reserved* before and
 //!   *released* after use; an answer *fits* or is refused.

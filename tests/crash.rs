@@ -372,7 +372,7 @@ fn check_fed(body: &str, request: &Request, is_resent: bool, seed: u64) {
     assert_eq!(
         known + request.again.len(),
         duplicates.len(),
-        "seed {seed}: of one request, entries are there behind one that is not: {}",
+        "seed {seed}: of one request, an entry is missing although later ones are there: {}",
         first_part(body)
     );
     assert_eq!(answer["accepted"].as_u64(), Some((there - known) as u64), "seed {seed}");
@@ -470,7 +470,7 @@ impl Files {
                 .any(|file| matches!(file, File::Snapshot(number) if *number > manifest.snapshot))
         };
         let before = self.manifest();
-        // A snapshot that becomes current meanwhile changes the manifest.
+        // A snapshot that becomes current in between changes the manifest.
         is_unnamed(&before) && self.manifest() == before
     }
 
@@ -558,8 +558,8 @@ impl Campaign {
         server
     }
 
-    /// Starts the server one to three times and ends it before it is ready: with SIGKILL,
-    /// sometimes at once, or with SIGTERM.
+    /// Starts the server one to three times and ends it before it is ready: with SIGKILL, sometimes
+    /// immediately, or with SIGTERM.
     fn kill_in_recovery(&mut self, hits: &mut Hits) {
         for _ in 0..=self.random.below(3) {
             let mut server = Server::begin(&mut self.command());

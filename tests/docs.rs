@@ -2,9 +2,9 @@
 //! prints from the source (flags, error codes) is what the source has.
 //!
 //! A block of ` ```sh ` runs as it stands, in a scratch directory that looks like a clone, against
-//! a test server; a block of ` ```json ` behind it is the output. Commands that change the host,
-//! publish or take long have a short form: see [`short_form`]. `PURSER_BLESS=1` writes the printed
-//! pages anew.
+//! a test server; a block of ` ```json ` after it is the output. Commands that change the host,
+//! publish or take long have a short form: see [`short_form`]. `PURSER_BLESS=1` regenerates the
+//! printed pages.
 
 use crate::house::sources::root;
 use crate::server::{Scratch, Server, purser, run};
@@ -275,7 +275,7 @@ fn printed(page: &str, mark: &str, wanted: &str) {
         let text = [before, &begin, wanted, &end, after].concat();
         fs::write(&path, text).expect("it can be written");
     } else {
-        let advice = "PURSER_BLESS=1 cargo test --test purser docs:: writes it anew";
+        let advice = "PURSER_BLESS=1 cargo test --test purser docs:: rewrites it";
         assert!(found == wanted, "{page}: {mark} differ from the source; {advice}\n{wanted}");
     }
 }

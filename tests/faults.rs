@@ -205,7 +205,7 @@ fn damaged_directories_are_refused_by_file_name() {
         SINGLES * align,
         "is broken",
     );
-    flipped("a write that has others behind it", &last, align + 60, align, "follows at byte 8192");
+    flipped("a write that others follow", &last, align + 60, align, "follows at byte 8192");
 
     let missing = |what: &str, file: &Path, says: &[&str]| {
         let remove = || fs::remove_file(file).expect("it is there");

@@ -11,9 +11,10 @@
 //!   the function that contains it: when the ledger calls a visitor closure of `api`, that is no
 //!   call from the ledger to `api`.
 //! - **The trees are in docs/architecture.md**, as traced. They list the functions that the test
-//!   profile (`opt-level = 1`) calls, and those inlined functions that call another. Other
-//!   compilers inline differently, so the text is compared only with the compiler and machine
-//!   named above each tree. `PURSER_BLESS=1 cargo test --test purser life_of` rewrites the trees.
+//!   profile (`opt-level = 1`) does not inline, and the inlined ones that are the first caller of
+//!   another function. Other compilers inline differently, so the text is compared only with the
+//!   compiler and machine named above each tree. `PURSER_BLESS=1 cargo test --test purser life_of`
+//!   rewrites the trees.
 //! - **A read stays short**: see [`READ_FUNCTIONS`]. That is checked together with the text.
 //!
 //! Without single steps or `addr2line` the tests print that they are skipped.
@@ -136,7 +137,7 @@ fn check_document(mark: &str, tree: &Tree) -> bool {
         let advice = "PURSER_BLESS=1 cargo test --test purser life_of";
         assert!(
             written == traced,
-            "docs/architecture.md tells another {mark} ({advice} writes it anew):\n{traced}"
+            "docs/architecture.md has another {mark} ({advice} rewrites it):\n{traced}"
         );
     } else {
         eprintln!(

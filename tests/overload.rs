@@ -204,7 +204,7 @@ fn storm(server: &Server, idle: &mut Vec<TcpStream>, statuses: &Statuses) -> Dur
                 thread::sleep(Duration::from_millis(50));
             }
         });
-        // A client that reads its large answers: it gets them, or is told to retry.
+        // A client that reads its large answers: it gets them, or a 503 to retry.
         scope.spawn(move || {
             let request = long_batch();
             for n in 0.. {

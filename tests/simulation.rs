@@ -98,7 +98,7 @@ const MET: [(&str, u64); 21] = [
     ("failed segments", 400),
     ("failed task", 200),
     ("full disk", 500),
-    ("refused for want of room", 10_000),
+    ("refused for lack of space", 10_000),
     ("held feeds", 10_000),
     ("kills", 500),
     ("power cuts", 500),

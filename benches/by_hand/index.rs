@@ -1,7 +1,8 @@
-//! Index of users against `hashbrown`: look-ups, bytes a user, and the longest pause of growth.
+//! Index of users compared with `hashbrown`: lookups, bytes per user, and the longest pause of
+//! growth.
 //!
 //! The map has the user's id as its key; the table has only slots, and compares ids with the user.
-//! Every look-up reads the user that it finds, as an answer does. All hash with [`UserId::hash`].
+//! Every lookup reads the user that it finds, as an answer does. All hash with [`UserId::hash`].
 
 use super::common::is_timed;
 use super::common::population::{mix, user_id};
@@ -13,7 +14,7 @@ use purser::prefetch;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::time::{Duration, Instant};
 
-/// Look-ups of an iteration.
+/// Lookups per iteration.
 const TOGETHER: usize = 16;
 /// Times that growth is measured.
 const ROUNDS: usize = 9;
@@ -35,7 +36,7 @@ trait Slots: Default {
     fn insert(&mut self, users: &[User], slot: u32);
     fn find(&self, users: &[User], id: UserId) -> Option<u32>;
     fn bytes(&self) -> usize;
-    /// Starts the look-up of a user, if that is possible.
+    /// Starts the lookup of a user, if that is possible.
     fn prefetch(&self, _id: UserId) {}
 }
 
@@ -133,7 +134,7 @@ fn checked<S: Slots>(users: &[User]) -> S {
     slots
 }
 
-/// Looks up random users, one at a time or [`TOGETHER`] with all their look-ups started first.
+/// Looks up random users, one at a time or [`TOGETHER`] with all their lookups started first.
 fn find<S: Slots>(b: &mut Bencher<'_>, slots: &S, users: &[User], together: usize) {
     let mut next = 0u64;
     let mut asked = vec![UserId(0); together];

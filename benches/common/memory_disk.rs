@@ -52,7 +52,7 @@ impl MemoryDisk {
         }
         assert!(
             store.is_durable(),
-            "a disk that completes every task at once leaves the store durable"
+            "a disk that completes every task immediately leaves the store durable"
         );
     }
 

@@ -1,4 +1,4 @@
-//! An in-memory disk that executes a slice's task at once.
+//! An in-memory disk that executes each disk task of a slice immediately.
 
 use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
@@ -19,7 +19,7 @@ impl RamDisk {
         Self { place, files: HashMap::new(), manifest: manifest::SliceManifest::default() }
     }
 
-    /// Executes a task; `None` for a task without completion.
+    /// Executes a task; `None` for a task that reports no completion.
     pub fn work(&mut self, task: Task) -> Option<Done> {
         Some(match task {
             Task::Write { file, offset, block } => {

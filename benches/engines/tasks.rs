@@ -25,7 +25,8 @@ use purser::server::machine::{Machine, Output, Slot};
 
 use super::turns::Turns;
 
-/// Shortest timer: the turn before it may not have ended yet.
+/// Shortest sleep of the tick task. The open turn may not have ended, so its timeout can still be
+/// zero.
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// State shared by the tasks of a core.
@@ -231,7 +232,7 @@ impl<M: Machine> Driver<M> {
             Output::Close { slot } => {
                 let socket = &mut sockets[slot as usize];
                 socket.is_closing = true;
-                // This completes what is in flight at once.
+                // Operations in flight complete immediately.
                 shut_down(socket.fd, libc::SHUT_RDWR);
                 socket.receiver.wake();
                 socket.sender.wake();

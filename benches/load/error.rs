@@ -1,5 +1,5 @@
 //! The single error type of the bench runner: a sentence that says what was being done, and with
-//! which object. There are no kinds, because only `main` handles an error: it prints it.
+//! which object. There are no kinds: `main` only prints errors.
 
 use std::fmt::{self, Display};
 

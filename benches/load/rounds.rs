@@ -1,7 +1,7 @@
 //! Interleaved rounds: all compared servers run at the same time on the same core (an idle server
 //! costs nothing) and are measured in the order A B A B …, so that a slow minute of the host
-//! affects all of them. With `--before`, the order is shuffled anew for each round, so that no
-//! variant always follows the same one. The first round warms up and is discarded.
+//! affects all of them. With `--before`, the order is shuffled for each round, so that no variant
+//! always follows the same one. The first round warms up and is discarded.
 //!
 //! CPU per request is the server's exact CPU time over a window in which all connections are up
 //! (`wrk`), divided by the requests of that window.

@@ -1,4 +1,4 @@
-//! Runs wrk with a script of `lua/`, and measures a server meanwhile.
+//! Runs wrk with a script of `lua/`, and measures a server during the run.
 //!
 //! wrk has one thread, on the load core. Its script counts requests in a small shared file, so that
 //! requests and CPU time can be read at the same instant. The measured window begins when every
@@ -8,7 +8,7 @@
 //!
 //! wrk "corrects" its latencies for requests that a stalled connection did not send. With
 //! pipelining, the correction uses the interval of single requests although sixteen were measured
-//! at once, so the percentiles are meaningless and left out.
+//! together, so the percentiles are meaningless and left out.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -28,7 +28,7 @@ use crate::tally::stats_query;
 
 /// Balances in one batch request.
 pub const BATCH: usize = 100;
-/// Requests that `pipelined.lua` sends at once.
+/// Requests that `pipelined.lua` sends in one write.
 const DEPTH: u64 = 16;
 
 /// Delay of the window after each connection has been answered once on average.

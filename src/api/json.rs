@@ -173,8 +173,8 @@ impl<'a> Reader<'a> {
         if self.peek().is_none() { Ok(()) } else { Err(NotJson) }
     }
 
-    /// Reads the next member's name, behind a `{` or a member; `None` at the end of the object.
-    /// `first` is true behind the `{` only.
+    /// Reads the next member's name, after a `{` or a member; `None` at the end of the object.
+    /// `first` is true after the `{` only.
     #[inline]
     pub fn name(&mut self, first: &mut bool) -> Result<Option<Text<'a>>, NotJson> {
         if !self.another(first, b'}')? {
@@ -186,7 +186,7 @@ impl<'a> Reader<'a> {
         Ok(Some(name))
     }
 
-    /// Whether another member or element follows, behind an opening bracket (`first`) or an item.
+    /// Whether another member or element follows, after an opening bracket (`first`) or an item.
     /// Consumes the comma or the closing bracket.
     #[inline]
     pub fn another(&mut self, first: &mut bool, close: u8) -> Result<bool, NotJson> {
@@ -214,7 +214,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a string, behind its opening quote.
+    /// Reads a string, after its opening quote.
     #[inline(always)]
     fn text(&mut self) -> Result<Text<'a>, NotJson> {
         let start = self.at;

@@ -13,7 +13,7 @@ use crate::config::flags::Flags;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// Exit code for an unusable command line; 1 is for any later failure.
+/// Exit code for an invalid command line; 1 is for any other failure.
 pub const USAGE: u8 = 2;
 /// Exit code of `verify` for damaged data.
 pub const FAULT: u8 = 3;
@@ -41,7 +41,7 @@ enum Command {
 /// Reason why a command ended early.
 #[derive(Debug)]
 pub enum Error {
-    /// The command line is unusable.
+    /// The command line is invalid.
     Usage(String),
     /// A failure after the command line was accepted.
     Failed(String),

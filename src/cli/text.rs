@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
-/// Prints text that ends with a line feed. Errors are ignored: a closed standard output changes
-/// nothing about what was done.
+/// Prints text that ends with a line feed. Errors are ignored: a command that cannot print has
+/// still done its work.
 pub fn print(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

@@ -5,11 +5,11 @@
 //! the thread's NUMA node. Touched memory is never returned: the core reuses it without a system
 //! call. A full region is no error: further allocations come from the common heap, and are counted.
 //!
-//! The first touch of a huge page takes the kernel a good part of a millisecond, and several where
-//! a hypervisor has to find the memory first. No read should wait for that, so pages are
-//! prefaulted: when the first block of a huge page is allocated, another thread touches the pages
-//! behind it. No page is prefaulted before there is data next to it, except for a load of known
-//! size ([`Arena::prefault_first`]) and the places of new size classes
+//! The first touch of a huge page takes most of a millisecond, or several where a hypervisor has to
+//! find the memory first. No read should wait for that, so pages are prefaulted: when the first
+//! block of a huge page is allocated, another thread touches the pages after it. No page is
+//! prefaulted before there is data next to it, except for a load of known size
+//! ([`Arena::prefault_first`]) and the regions in which new size classes begin
 //! ([`Arena::prefault_size_classes`]).
 //!
 //! Sizes are in bytes. [`Allocator`] is for `#[global_allocator]`; threads without an arena
@@ -27,8 +27,8 @@ use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-/// Largest arena: mimalloc's index of a larger one would not fit into it. Allocations beyond it
-/// come from the common heap.
+/// Largest arena. A larger one is impossible: mimalloc's index of it would not fit in it.
+/// Allocations beyond it come from the common heap.
 const LARGEST_BYTES: usize = 15 << 30;
 /// Prefault unit: a huge page of x86-64, and of ARM64 with 4 KiB pages.
 const PAGE_BYTES: usize = 2 << 20;
@@ -43,7 +43,7 @@ const MIN_PAGES_AHEAD: usize = 2;
 const MAX_PAGES_AHEAD: usize = 32;
 /// Pages that a core prefaults itself in one turn, without a spare CPU.
 const STEP_PAGES: usize = 32;
-/// Newly used pages recorded per turn. Pages behind any further ones are not prefaulted: the core
+/// Newly used pages recorded per turn. Pages after any further ones are not prefaulted: the core
 /// touches them itself.
 const MAX_NEW_PAGES: usize = 32;
 
@@ -57,8 +57,8 @@ const DEFAULT_COLLECT_AFTER: c_long = 10_000;
 /// mimalloc's maximum.
 const LONGEST_COLLECT_AFTER: c_long = 1_000_000;
 
-/// Block size and count for each of mimalloc's size classes, which have places of their own in the
-/// arena: so many blocks of that size fill the first such place.
+/// Block size and count for each of mimalloc's size classes, which have separate regions in the
+/// arena: so many blocks of that size fill the first region of the class.
 const CLASSES: [(usize, usize); 4] = [(1 << 10, 1), (32 << 10, 14), (256 << 10, 14), (1 << 20, 1)];
 
 thread_local! {
@@ -143,7 +143,7 @@ impl Local {
     }
 }
 
-/// Returns this thread's freed memory to the system at once instead of with mimalloc's delay. For a
+/// Returns this thread's freed memory to the system now instead of after mimalloc's delay. For a
 /// thread that used much memory and will not use it again.
 pub fn recycle() {
     // SAFETY: frees nothing that is in use, even if mimalloc is not the process's allocator.
@@ -294,10 +294,10 @@ impl Arena {
         Ok(arena)
     }
 
-    /// Touches the next place of each size class. Call it on the arena's thread, while no request
-    /// waits.
+    /// Touches the region in which the next block of each size class lies. Call it on the arena's
+    /// thread, while no request waits.
     pub fn prefault_size_classes(&self) {
-        // All at once: blocks that are freed in between would share a place.
+        // Together: blocks that are freed in between would share a region.
         let _blocks =
             CLASSES.map(|(bytes, count)| std::hint::black_box(vec![vec![1u8; bytes]; count]));
         self.prefault_ahead();
@@ -306,7 +306,7 @@ impl Arena {
     /// Prefaults the first `bytes` bytes, which will be needed soon, as early as possible: a
     /// hypervisor takes back the memory of an earlier process within a moment, and the first touch
     /// then costs ten times as much. Without a spare CPU, each call prefaults one step on the
-    /// caller's thread. Call it once a turn while a load goes on.
+    /// caller's thread. Call it once a turn during a load.
     pub fn prefault_first(&mut self, bytes: usize) {
         let (from, end) = (self.prefaulted, (bytes / PAGE_BYTES).min(self.pages));
         if from >= end {
@@ -320,8 +320,8 @@ impl Arena {
         }
     }
 
-    /// Requests the prefault of the pages behind those first used in this turn. Call it once a
-    /// turn, on the arena's thread.
+    /// Requests the prefault of the pages after those first used in this turn. Call it once a turn,
+    /// on the arena's thread.
     #[inline]
     pub fn prefault_ahead(&self) {
         LOCAL.with(|local| {

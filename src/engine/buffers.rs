@@ -22,8 +22,8 @@ pub const ALL_BYTES: usize = COUNT as usize * BYTES;
 pub const GROUP: u16 = 0;
 
 const ENTRIES_BYTES: usize = COUNT as usize * size_of::<BufRingEntry>();
-/// Bytes of the mapping. Huge pages need a region of their size and alignment, so the entries get
-/// pages of their own behind the buffers.
+/// Bytes of the mapping. Huge pages need a region of their size and alignment, so the entries have
+/// separate pages after the buffers.
 const MAPPED_BYTES: usize = ALL_BYTES + ENTRIES_BYTES;
 
 const _: () = assert!(COUNT.is_power_of_two(), "the kernel masks the tail");
@@ -52,7 +52,7 @@ impl Buffers {
     }
 
     fn entries(&self) -> *mut BufRingEntry {
-        // SAFETY: the entries are behind the buffers, inside the mapping.
+        // SAFETY: the entries are after the buffers, inside the mapping.
         unsafe { self.memory.as_ptr().add(ALL_BYTES).cast() }
     }
 

@@ -46,8 +46,8 @@ const _: () =
 const MESSAGE_BYTES: usize = 4 * LINE_BYTES;
 /// Prefetched bytes of a long reply; the rest is fetched while it is copied.
 const REPLY_BYTES: usize = 8 * LINE_BYTES;
-/// Longest poll of the queues while spinning. If one takes longer, other threads ran on this CPU
-/// meanwhile, and it does not count as time spun.
+/// Longest poll of the queues while spinning. If one takes longer, other threads ran on this CPU,
+/// and it does not count as time spun.
 const LONGEST_POLL: Duration = Duration::from_micros(3);
 
 /// Progress of loading, for the thread that started the core.
@@ -529,7 +529,7 @@ impl<M: Machine> Executor<M> {
     }
 
     /// Arms the ring's timer for the next tick, and reads the wall clock, which may have been set
-    /// meanwhile.
+    /// since the last tick.
     fn tick(&mut self) {
         self.ring.tick_after(Duration::from_millis(TICK_MS));
         self.ticks_at_ms = self.clocks.monotonic_ms + TICK_MS;

@@ -1,6 +1,6 @@
 //! Blocking access to the files of one slice: the reads of a start, an import, a re-partition.
 //!
-//! Each task is done at once, on the calling thread. A running server's log is written by
+//! Each task is done synchronously, on the calling thread. A running server's log is written by
 //! [`super::storage`] instead.
 
 use super::Failure;

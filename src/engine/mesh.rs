@@ -1,4 +1,4 @@
-//! Mesh: a queue from each core to every other one, as seen by one of them.
+//! Mesh: a queue from each core to every other core. [`Mesh`] is one core's end of the queues.
 //!
 //! A queue has space for the requests and the replies of all credits, and for the few messages
 //! without a credit. A core keeps within its credits ([`crate::server::exchange`]), so a queue is
@@ -19,7 +19,7 @@ pub struct Mesh<T> {
 }
 
 /// Creates the mesh of one core per control, in the order of the controls. Each core may have
-/// `credits` requests at each other one.
+/// `credits` requests outstanding at every other core.
 pub fn mesh<T>(controls: &[Control], credits: u32) -> Vec<Mesh<T>> {
     let mut meshes: Vec<_> =
         controls.iter().map(|_| Mesh { to: Vec::new(), from: Vec::new() }).collect();

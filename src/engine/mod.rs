@@ -12,7 +12,7 @@
 //!   the `user_data` of an operation
 //! - [`mesh`]: the queues between cores; [`queue`]: one of them; [`parking`]: how its receiver
 //!   sleeps; [`sync`]
-//! - [`directory`]: the data directory; [`storage`]: the disk of one slice, on threads of its own;
+//! - [`directory`]: the data directory; [`storage`]: the disk of one slice, on separate threads;
 //!   [`files`]: blocking access to its files
 //! - [`repartition`]: a change of the number of slices, before a start; [`snapshot`]: an offline
 //!   snapshot writer

@@ -1,4 +1,4 @@
-//! Listening sockets: for each slice one on the common address, and one on a port of its own.
+//! Listening sockets: for each slice one on the common address, and one on the slice's own port.
 
 use super::Failure;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -7,7 +7,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Connections that may wait to be accepted; the kernel caps it at `net.core.somaxconn`.
+/// Connections that may wait to be accepted; the kernel limits the number to `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
 /// Time to wait for an address to become free: the kernel may hold sockets a moment past the exit
@@ -44,8 +44,8 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// Binds the sockets. The slices' own ports follow the common port, and so many must follow it;
-    /// if that is 0, all ports are any free ones.
+    /// Binds the sockets. The slices' own ports follow the common port, and must all be below
+    /// 65,536; if the common port is 0, the kernel chooses all ports.
     pub fn bind(listen: SocketAddr, slices: u32) -> Result<Self, Failure> {
         check_free(listen)?;
         let first = bind(listen)?;

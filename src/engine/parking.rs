@@ -1,4 +1,4 @@
-//! Parking: lets an idle core sleep without missing what is published meanwhile.
+//! Parking: lets an idle core sleep without missing what is published as it falls asleep.
 //!
 //! The core marks itself parked, then checks its queues once more. A sender publishes first, then
 //! checks the mark. The fence on each side ensures that at least one of them sees the other. The

@@ -1,8 +1,8 @@
 //! Priority of background threads: disk threads, the arena's prefault thread.
 //!
 //! A background thread runs on spare CPUs, which no core runs on, if there are any, and at a lower
-//! priority than the cores. All of this is best effort: a thread that can be neither moved nor
-//! slowed does the same work where it is.
+//! priority than the cores. All of this is best effort: if the system refuses either, the thread
+//! does the same work anyway.
 
 use super::affinity;
 

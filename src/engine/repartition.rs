@@ -1,6 +1,6 @@
 //! Re-partition of a data directory: changes the number of slices, on real files, before a start.
 //!
-//! Executes the orders of [the state machine](crate::slice::repartition), each at once. The
+//! Executes the orders of [the state machine](crate::slice::repartition), each synchronously. The
 //! directory stays locked throughout.
 //!
 //! **Errors.** A fault in an old file, or a failed system call. The new generation is then removed,
@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 /// Progress callback: bytes done, and bytes in total. Returns whether to continue.
 pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
 
-/// Changes the number of slices to `slices`, at least one. If the directory has as many already,
-/// only generations that its manifest does not name are removed, and only if the files that the
-/// manifests name exist. `on_progress` is told the progress; if it returns false before the new
-/// manifest is published, the data stays as it is ([`Error::Stopped`]).
+/// Changes the number of slices to `slices`, at least one. If it already has `slices` slices, no
+/// data is rewritten: only unnamed generations are removed, and only if the files that the
+/// manifests name exist. If `on_progress` returns false before the new manifest is published, the
+/// data stays as it is ([`Error::Stopped`]).
 pub fn repartition(
     directory: Directory,
     slices: u32,

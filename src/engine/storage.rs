@@ -6,8 +6,8 @@
 //!   depend on the page cache. Each byte of a segment was written once before, so that a write
 //!   changes nothing but data. A thread that waits for its own write is faster here than the ring:
 //!   where a disk cannot write through its cache, the ring leaves the flush to a worker of the
-//!   kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick behind
-//!   whatever runs there.
+//!   kernel on the CPU that takes the disk's interrupts, where it waits for up to a tick while
+//!   another thread runs there.
 //! - Segment thread: segments and manifests. Little work, but the log may have to wait for it. It
 //!   has a lower priority than the cores.
 //! - Snapshot thread: much work that nobody waits for. Without a spare CPU it runs only while the

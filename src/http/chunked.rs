@@ -3,7 +3,7 @@
 //! [`Decoder`] is a state machine over bytes: however the input is cut, the same body comes out and
 //! the same fault is found at the same byte. Chunk data is passed on in place, not copied.
 //! Extensions and trailers are skipped, but must obey their limits and their grammar: strict CRLF,
-//! no control bytes, no folded lines, and white space behind a size only before a `;`.
+//! no control bytes, no folded lines, and white space after a size only before a `;`.
 //!
 //! It does not limit the size of a body: the caller checks [`Decoder::body_bytes`].
 
@@ -17,7 +17,7 @@ const SIZE_DIGITS: usize = 16;
 #[derive(Clone, Debug)]
 pub struct Decoder {
     state: State,
-    /// Size of the current chunk; while its data arrives, the bytes left of it.
+    /// Size of the current chunk while it is parsed; then the number of its bytes still to come.
     chunk: u64,
     /// Bytes read so far of the current size line, or of the trailers.
     line: usize,
@@ -44,9 +44,9 @@ enum State {
     SizeLf,
     /// Data of the chunk.
     Data,
-    /// The CR behind the data.
+    /// The CR after the data.
     DataCr,
-    /// The LF behind the data.
+    /// The LF after the data.
     DataLf,
     /// The first byte of a trailer line, or the CR of the empty line.
     LineStart,
@@ -117,7 +117,7 @@ impl Decoder {
         Ok(Decoded { consumed: input.len() - rest.len(), done: self.state == State::Done })
     }
 
-    /// Passes on the bytes of the chunk that `rest` holds; returns the bytes behind them.
+    /// Passes on the bytes of the chunk that `rest` holds; returns the bytes after them.
     fn data<'i>(&mut self, rest: &'i [u8], out: &mut impl FnMut(&[u8])) -> &'i [u8] {
         let here = usize::try_from(self.chunk).map_or(rest.len(), |chunk| chunk.min(rest.len()));
         let (data, after) = rest.split_at(here);
@@ -148,7 +148,7 @@ impl Decoder {
                 Err(Refusal::Malformed("a chunk's data is not followed by CRLF"))
             }
             State::Data | State::Done => {
-                unreachable!("chunk data and bytes behind the body are not stepped through")
+                unreachable!("chunk data and bytes after the body are not stepped through")
             }
         }
     }
@@ -168,7 +168,7 @@ impl Decoder {
             (_, b';') if self.line > 1 => Ok(State::Extension),
             (_, b' ' | b'\t') if self.line > 1 => Ok(State::SizeSpace),
             (State::Size, _) => self.size_digit(byte),
-            _ => Err(Refusal::Malformed("white space behind a chunk's size")),
+            _ => Err(Refusal::Malformed("white space after a chunk's size")),
         }
     }
 
@@ -316,8 +316,8 @@ mod tests {
         }
         check("00000000000000000\r\n", "a chunk's size has more than 16 digits");
         check("10000000000000000\r\n", "a chunk's size has more than 16 digits");
-        check("1 \r\nx\r\n", "white space behind a chunk's size");
-        check("1 2\r\n", "white space behind a chunk's size");
+        check("1 \r\nx\r\n", "white space after a chunk's size");
+        check("1 2\r\n", "white space after a chunk's size");
         check("1\rx\r\n", "a bare CR in a chunk's size line");
         check("1;a\r\r\n", "a bare CR in a chunk's size line");
         check("1;a\nx\r\n", "a control byte in a chunk extension");

@@ -56,8 +56,8 @@ fn names(list: &[u8], version: u64) -> Option<bool> {
     }
 }
 
-/// The text between the quotes of the tag at the start of `list`, and the rest behind the tag,
-/// which is empty or begins with a comma.
+/// The text between the quotes of the tag at the start of `list`, and the rest after the tag, which
+/// is empty or begins with a comma.
 fn entity_tag(list: &[u8]) -> Option<(&[u8], &[u8])> {
     let quoted = list.strip_prefix(b"W/").unwrap_or(list).strip_prefix(b"\"")?;
     let (opaque, after) = quoted.split_at(memchr::memchr(b'"', quoted)?);

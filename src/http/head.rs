@@ -46,7 +46,7 @@ use super::{HEAD_BYTES, HEADERS, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
 /// let (head, bytes) = head::parse(&received, &mut seen).expect("valid").expect("finished");
 /// assert_eq!(head.target.path, "/v1/users/42/balance");
 /// assert!(head.keep_alive);
-/// // What is behind the head belongs to the next request.
+/// // What follows the head belongs to the next request.
 /// assert_eq!(received[bytes..], *b"GET ");
 /// ```
 #[inline]
@@ -65,7 +65,7 @@ pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, us
     }
 }
 
-/// Offset of the request line: behind at most two empty lines, which a peer may send after the
+/// Offset of the request line: after at most two empty lines, which a peer may send after the
 /// previous body (RFC 9112, 2.2).
 fn skip_empty_lines(buf: &[u8]) -> usize {
     match buf {
@@ -75,7 +75,7 @@ fn skip_empty_lines(buf: &[u8]) -> usize {
     }
 }
 
-/// Offset behind the empty line that ends the head, if it is in `buf`. Searches behind `seen` only;
+/// Offset after the empty line that ends the head, if it is in `buf`. Searches after `seen` only;
 /// the request line is searched once more when the bytes exceed its limit.
 fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refusal> {
     let window = &buf[..buf.len().min(HEAD_BYTES)];

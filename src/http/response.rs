@@ -1,6 +1,6 @@
 //! HTTP responses, appended to a connection's out-buffer.
 //!
-//! [`begin_body`] appends a head; the caller appends the body right behind it and
+//! [`begin_body`] appends a head; the caller appends the body right after it and
 //! [ends](OpenBody::end) it. Space for `content-length` is reserved before the body and filled in
 //! once the body's size is known. Bytes that are already in the buffer are never changed; responses
 //! leave in the order in which they were written. Header names are lower case, in a fixed order.
@@ -109,7 +109,7 @@ pub struct Answer<'a> {
     pub head_only: bool,
 }
 
-/// A body being appended behind its head; [`OpenBody::end`] fills in its length.
+/// A body being appended after its head; [`OpenBody::end`] fills in its length.
 #[derive(Debug)]
 #[must_use = "an answer is incomplete until its body is ended"]
 pub struct OpenBody {
@@ -198,7 +198,7 @@ fn write_etag(out: &mut Vec<u8>, version: u64) {
     out.extend_from_slice(b"\"");
 }
 
-/// Replaces the `width` digits at `at` by `number`. The bytes behind them move if its length
+/// Replaces the `width` digits at `at` by `number`. The bytes after them move if its length
 /// differs.
 #[inline]
 fn fill_in(out: &mut Vec<u8>, at: usize, width: usize, number: u64) {

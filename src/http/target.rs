@@ -2,8 +2,8 @@
 //!
 //! `parse` reduces every form of a target to a path and a query, both undecoded. [`pairs`] iterates
 //! over a query and decodes each name and value into a buffer of its own, at most [`PARAM_BYTES`],
-//! without allocation. It knows no parameter by name: the routes decide whether one is unknown,
-//! repeated or empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
+//! without allocation. Parameter names have no meaning here: the routes decide whether one is
+//! unknown, repeated or empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
 
 use std::ops::Deref;
 
@@ -21,11 +21,11 @@ pub const PARAM_BYTES: usize = 64;
 pub struct Target<'b> {
     /// Begins with `/`, or is `*`, for `OPTIONS` only.
     pub path: &'b str,
-    /// The text behind the first `?`, possibly empty; `None` without a `?`.
+    /// The text after the first `?`, possibly empty; `None` without a `?`.
     pub query: Option<&'b str>,
 }
 
-/// Parses a target. `text` has no white space and no control bytes; `asterisk` tells whether `*` is
+/// Parses a target. `text` has no white space and no control bytes; `asterisk` says whether `*` is
 /// allowed.
 ///
 /// Accepts the origin form, and the absolute form of `http` and `https`, whose scheme and authority

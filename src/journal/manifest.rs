@@ -97,10 +97,10 @@ impl DataManifest {
         Ok(Self { generation, slices })
     }
 
-    /// Whether a generation found on disk is the current one; `has_log` tells whether it has a log.
+    /// Whether a generation found on disk is the current one; `has_log` says whether it has a log.
     ///
-    /// A crash can leave behind older generations, and the next one before anything was logged in
-    /// it. Any other generation shows that this manifest is outdated.
+    /// A crash can leave older generations, and the next one before anything was logged in it. Any
+    /// other generation shows that this manifest is outdated.
     pub fn names(&self, generation: u64, has_log: bool) -> Result<bool, ManifestError> {
         let is_unfinished = self.generation.checked_add(1) == Some(generation) && !has_log;
         if generation > self.generation && !is_unfinished {
@@ -141,8 +141,8 @@ impl SliceManifest {
         Ok(Self { snapshot, snapshot_end, first, last })
     }
 
-    /// Whether a file found on disk is current. Other files were left behind by a crash. A segment
-    /// that no crash can leave behind is a fault: this manifest is outdated.
+    /// Whether a file found on disk is current. Other files were left by a crash. A segment that no
+    /// crash can leave is a fault: this manifest is outdated.
     pub fn names(&self, file: File) -> Result<bool, Fault> {
         match file {
             File::Snapshot(snapshot) => Ok(snapshot == self.snapshot),
@@ -171,9 +171,9 @@ pub fn unsealed(text: &str) -> Option<&str> {
     (sealed(before.to_owned()) == text).then_some(before)
 }
 
-/// Parses the numbers behind `words`, in this order; an empty word means a second number on the
-/// same line. The version comes first and is read even if the rest cannot be parsed: a later
-/// version may have another form.
+/// Parses the numbers after `words`, in this order; an empty word means a second number on the same
+/// line. The version comes first and is read even if the rest cannot be parsed: a later version may
+/// have another form.
 fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], ManifestError> {
     let text = std::str::from_utf8(text).map_err(|_| ManifestError::Malformed)?;
     let version = || text.lines().next()?.strip_prefix(words[0])?.strip_prefix(' ')?.parse().ok();

@@ -28,8 +28,8 @@
 //! The log of a slice is one sequence of *writes*, numbered from 1 across its segments. A write is
 //! a frame of records; its number is the [log position](crate::slice::Lsn) of its records. One
 //! write at a time is in flight, so a crash can tear only the last one. Hence a broken write with
-//! nothing behind it was never acknowledged and is cut off; a broken write with a later write
-//! behind it is corruption.
+//! nothing after it was never acknowledged and is cut off; a broken write with a later write after
+//! it is corruption.
 
 mod fields;
 pub mod frame;

@@ -9,7 +9,7 @@
 //! | 24 | 4 | checksum of that frame |
 //!
 //! Writes follow the header, each where the one before it ends. The header is durable before the
-//! first write begins. Data that a crash left behind the recorded end of the previous segment is
+//! first write begins. Data that a crash left after the recorded end of the previous segment is
 //! thereby no longer part of the log.
 
 use super::fields::{number, take};

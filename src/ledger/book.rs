@@ -107,7 +107,7 @@ impl Book {
         View { user: self.user(slot), names: &self.names }
     }
 
-    /// Runs one prefetch step of a look-up of user `id`, and of the tables that booking `entry`
+    /// Runs one prefetch step of a lookup of user `id`, and of the tables that booking `entry`
     /// touches. The cache lines that the previous step requested are read here, so they should have
     /// arrived by now.
     #[inline]
@@ -258,7 +258,7 @@ impl Book {
         index.insert(id, slot, |other| at(chunks, other).id() == id).map_err(|not_added| {
             match not_added {
                 NotAdded::Known => Malformed("a user is stored once"),
-                NotAdded::Full => Malformed("the index has room for every user"),
+                NotAdded::Full => Malformed("the index has space for every user"),
             }
         })
     }

@@ -57,9 +57,9 @@ impl User {
     }
 
     /// Appends the image with the kind numbers of another slice. `own` has the names of the user's
-    /// slice; `other` those of the other one, and gets the kinds that it does not have yet. Only
-    /// kind numbers and their lengths differ from [`Self::store`]: groups keep their order, because
-    /// rows refer to them by number, and holds are sorted by id.
+    /// slice; `other` those of the other slice, and gets the kinds that it lacks. Only kind numbers
+    /// and their lengths differ from [`Self::store`]: groups keep their order, because rows refer
+    /// to them by number, and holds are sorted by id.
     pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
         self.store_parts(&mut KindNumbering::OtherSlice { own, other }, out);
     }

@@ -8,7 +8,7 @@
 //!
 //! By hand for the pauses: on the way to two million users, the longest insertion into a
 //! `hashbrown` map takes 14 ms, here 0.2 ms. A map of ids takes twice the memory. Places can be
-//! prefetched, so 16 look-ups together take two thirds of the time
+//! prefetched, so 16 lookups together take two thirds of the time
 //! (`benches/runs/2026-11-30-by-hand.md`).
 //!
 //! A place holds the hash's upper 32 bits and the slot. A match is confirmed by comparing the id of

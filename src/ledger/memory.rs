@@ -1,13 +1,13 @@
-//! Memory policy of the ledger: the prefetch steps of a user look-up, and the growth of small
+//! Memory policy of the ledger: the prefetch steps of a user lookup, and the growth of small
 //! blocks.
 //!
-//! A look-up is a chain of dependent cache misses: index, user, user's data. [`prefetch_steps`]
-//! interleaves the steps of several look-ups, so that their misses overlap.
+//! A lookup is a chain of dependent cache misses: index, user, user's data. [`prefetch_steps`]
+//! interleaves the steps of several lookups, so that their misses overlap.
 
 use super::index::UserSlot;
 use std::cell::Cell;
 
-/// Prefetch steps of a user look-up, in order. Each step reads what the step before prefetched and
+/// Prefetch steps of a user lookup, in order. Each step reads what the step before prefetched and
 /// prefetches what that points to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrefetchStep {
@@ -26,7 +26,7 @@ impl PrefetchStep {
     pub const FOR_ENTRY: [Self; 4] = [Self::Index, Self::User, Self::Sections, Self::RareState];
 }
 
-/// State of one look-up between its steps: the user's slot, once the index was read.
+/// State of one lookup between its steps: the user's slot, once the index was read.
 #[derive(Debug, Default)]
 pub struct Lookup(Cell<Option<UserSlot>>);
 

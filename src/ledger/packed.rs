@@ -3,7 +3,7 @@
 //!
 //! One allocation needs one pointer, one prefetch and one growth step, and has unused capacity only
 //! once. Sections are ordered by how often they change, the most changed one last: rows are
-//! appended at the end of the block, and inserting an id moves only the few rows behind it. A
+//! appended at the end of the block, and inserting an id moves only the few rows after it. A
 //! section that grows large moves out of the block: ids to `recent::Tables`, rows to
 //! `counters::Runs`.
 
@@ -131,7 +131,7 @@ impl Packed {
     }
 }
 
-/// Mutable view of one section; the sections behind it move when its length changes.
+/// Mutable view of one section; the sections after it move when its length changes.
 #[derive(Debug)]
 pub(super) struct SectionMut<'a> {
     packed: &'a mut Packed,

@@ -307,7 +307,7 @@ impl Tables {
         Self { tables, by_bucket: BTreeMap::new(), counted: 0 }
     }
 
-    /// Loads the table cells of an id into the cache, by a look-up whose result is discarded.
+    /// Loads the table cells of an id into the cache, by a lookup whose result is discarded.
     #[inline]
     pub fn prefetch(&self, id: EntryId) {
         let id = SeenEntry::fingerprint(id);
@@ -374,7 +374,7 @@ impl Tables {
     /// Implements [`store`] as a counting sort into bins. Fingerprints are spread evenly, so their
     /// range is divided into as many bins as there are ids. Ids are counted per bin and written
     /// from the start of their bin on, and an insertion sort puts the few that are out of order in
-    /// place. The counts are temporarily stored behind the ids in `out`. Ids that were chosen to
+    /// place. The counts are temporarily stored after the ids in `out`. Ids that were chosen to
     /// crowd into few bins are sorted by comparison instead.
     fn store(&self, latest: Millis, out: &mut Vec<u8>) {
         let window_start = WindowStart::by_bucket(latest);

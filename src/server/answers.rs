@@ -1,11 +1,11 @@
 //! Rendered answers of one connection that wait to be sent, in request order.
 //!
 //! An answer that shows a log position which is not durable yet is marked with that position; it
-//! and everything behind it wait. An answer that shows only durable state has no mark and costs
+//! and everything after it wait. An answer that shows only durable state has no mark and costs
 //! nothing.
 //!
 //! A read that another core answers leaves a gap. The reply is spliced into the gap when it
-//! arrives; until then, everything behind the gap waits.
+//! arrives; until then, everything after the gap waits.
 
 use crate::slice::Lsn;
 use std::collections::VecDeque;
@@ -71,7 +71,7 @@ impl Answers {
         behind.for_each(|(later, _)| *later += reply.len());
     }
 
-    /// Whether the gap is the last thing here: no bytes and no other gap behind it.
+    /// Whether the gap is the last thing here: no bytes and no other gap after it.
     pub fn ends_with(&self, number: u32) -> bool {
         self.gaps.back() == Some(&(self.bytes.len(), number))
     }

@@ -2,11 +2,11 @@
 //! once; the budget asserts it.
 //!
 //! **Answers.** A written answer takes memory until it is sent, and the peer decides when that is.
-//! A large answer is refused if it does not fit. A small one never is, but while the budget is full
-//! each connection gets one at a time. So a core's memory is bounded, and peers that do not read
-//! their answers cannot keep others from being served. The answer to a feed cannot be refused once
-//! its entries are applied, and the reply of another core cannot be sent back; bytes for both are
-//! reserved in advance.
+//! A large answer is refused if it does not fit. A small answer is never refused; while the budget
+//! is full, each connection may have only one unsent. So a core's memory is bounded, and peers that
+//! do not read their answers cannot keep others from being served. The answer to a feed cannot be
+//! refused once its entries are applied, and the reply of another core cannot be sent back; bytes
+//! for both are reserved in advance.
 //!
 //! **Shares of a turn.** Large answers also share turns: when those of a turn have written
 //! [`LARGE_BYTES_PER_TURN`], further ones wait for another turn. Answers to this core's connections

@@ -13,10 +13,11 @@
 //!      └────────── broken, or peer closed and nothing left to send ──────────────────▲
 //! ```
 //!
-//! A connection has at most one send in flight, from a buffer that belongs to the driver meanwhile;
-//! new answers are written to another buffer. A connection that buffers too many requests, because
-//! its answers are not read or its entries are still being applied, stops receiving until it has
-//! caught up: TCP then holds the peer back. Parsing is in [`super::requests`].
+//! A connection has at most one send in flight, from a buffer that belongs to the driver until the
+//! send has completed; new answers are written to another buffer. A connection that buffers too
+//! many requests, because its answers are not read or its entries are still being applied, stops
+//! receiving until it has caught up: TCP then holds the peer back. Parsing is in
+//! [`super::requests`].
 
 use super::answers::{Answers, Position};
 use super::body::Body;
@@ -265,8 +266,8 @@ impl Connection {
         self.progress == Progress::Ready && is_spent
     }
 
-    /// Lists it for the next turn at once, if it got no credit: requests that come meanwhile do not
-    /// overtake it.
+    /// Lists it for the next turn immediately, if it got no credit: requests that arrive before
+    /// then do not overtake it.
     pub(super) fn requeue_without_credit(&mut self, shared: &Shared) -> bool {
         self.is_open()
             && self.progress == Progress::Blocked
@@ -439,8 +440,8 @@ impl Connection {
 
     /// Splices the reply to a read into its place in the answer order; writes a 503 instead if the
     /// budget does not fit it. A read that was sent twice also gets a 503 if its user has changed
-    /// in between and requests behind it were already answered or are under way: versions must
-    /// never decrease on a connection, and no read may show entries that were posted behind it.
+    /// in between and later requests were already answered or are under way: versions must never
+    /// decrease on a connection, and no read may show entries that were posted after it.
     fn take_read(&mut self, request: &mut Request, shared: &mut Shared) {
         shared.release_reply(request);
         let mut bytes = request.bytes.len();

@@ -5,7 +5,7 @@
 //!
 //! 1. Pending reads are answered together, so that their lookups overlap.
 //! 2. Replies of other cores are handed to their connections. Then requests of other cores are
-//!    served: reads and batches at once, entries up to half of a turn's bound.
+//!    served: reads and batches completely, entries up to half of a turn's bound.
 //! 3. Connections with work resume, starting with a different one each turn. Here feeds apply their
 //!    entries.
 //! 4. Entries of other cores get the rest of the turn's bound.
@@ -217,8 +217,8 @@ impl Server {
         }
     }
 
-    /// Resumes connections with work, those first that have waited longest. Who gets a share of the
-    /// turn goes behind those for whom nothing is left.
+    /// Resumes connections with work, those first that have waited longest. A connection that gets
+    /// a share of the turn is listed after those for which nothing is left.
     fn resume_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.shared.ready);
         for slot in ready.drain(..) {
@@ -232,7 +232,7 @@ impl Server {
                 }
             }
         }
-        // Connections that became ready meanwhile wait for the next turn.
+        // Connections that became ready in this loop wait for the next turn.
         ready.append(&mut self.waiting);
         ready.append(&mut self.shared.ready);
         self.shared.ready = ready;

@@ -11,7 +11,7 @@
 //! the queue of a core, and leaves space for every reply: no core waits for queue space at another,
 //! so cores cannot deadlock. A connection without a credit starts no further request until a reply
 //! returns one. If no reply has come for [`CREDIT_TIMEOUT_MS`], requests to that core are refused
-//! at once.
+//! without a wait.
 
 use super::limits::{CREDIT_TIMEOUT_MS, CREDITS, SPARE_LARGE_REQUESTS, SPARE_REQUESTS};
 use super::machine::Output;
@@ -101,13 +101,15 @@ impl Exchange {
 
     // Requests to other cores.
 
-    /// Whether a request waits for a credit at `core`. One that has just arrived goes behind it.
+    /// Whether a request waits for a credit at `core`. One that has just arrived must wait until
+    /// that request has one.
     #[inline]
     pub fn is_awaited(&self, core: u32) -> bool {
         self.peers[core as usize].is_awaited
     }
 
-    /// Begins to hand credits to the requests that wait for them; those that get none say so again.
+    /// Begins to hand credits to the requests that wait for them; those that get none are marked
+    /// again.
     pub fn begin_retries(&mut self) {
         self.peers.iter_mut().for_each(|peer| peer.is_awaited = false);
     }

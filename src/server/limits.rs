@@ -19,8 +19,8 @@ pub const MAX_PENDING_READS: usize = 64;
 /// Replies of other cores that one connection may wait for at a time.
 pub const MAX_GAPS: usize = 64;
 
-/// Requests that one core may have outstanding at another: more than one turn makes, few enough
-/// that all of them are answered in a moment.
+/// Requests that one core may have outstanding at another: more than a core sends in one turn, but
+/// few enough to be answered quickly.
 pub const CREDITS: u32 = 512;
 /// Time without a returned credit after which requests to that core are refused, in milliseconds:
 /// longer than a busy machine keeps a thread from running.

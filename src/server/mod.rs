@@ -23,7 +23,7 @@
 //! - [`answers`]: a connection's rendered answers that wait to be sent; [`budget`]: bounded memory
 //! - [`lifecycle`]: loading, serving, draining, at rest
 //! - [`limits`]: every bound of this module
-//! - [`planted`]: faults that tests plant
+//! - [`planted_bug`]: bugs that tests plant
 //!
 //! **Pure.** No clock, no IO, no threads, no atomics: time comes in with each turn, and cores learn
 //! of each other by messages only.

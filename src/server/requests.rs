@@ -70,8 +70,8 @@ impl Connection {
                 }
                 (used, NextStep::Again)
             }
-            // Large work begins when all that the turn has received is known: who waits already
-            // goes first.
+            // Large work begins when everything that the turn has received is known: requests that
+            // already wait go first.
             State::Scattering(Scattered::Batch, _) if !shared.may_apply => {
                 self.progress = Progress::Ready;
                 (0, NextStep::Stop)
@@ -194,7 +194,7 @@ impl Connection {
             self.pending += 1;
             shared.pending.push((self.slot, owner), read, (persist, head_only), head.if_none_match);
             if persist == Persist::Close {
-                // Input behind it is ignored.
+                // Later input is ignored.
                 return (at, NextStep::Answer);
             }
         }
@@ -230,7 +230,7 @@ impl Connection {
     #[inline]
     fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
         if !shared.may_apply && shared.exchange.is_awaited(core) {
-            // It is resumed later in this turn, behind those that wait.
+            // It is resumed later in this turn, after those that wait.
             return Err(Shortage::Credit);
         }
         if self.is_heavy {

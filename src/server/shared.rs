@@ -181,7 +181,7 @@ impl Shared {
         if self.topology.is_alone() { here } else { here.max(self.entries_to_send()) }
     }
 
-    /// Whether no feed can go on in this turn, whatever the disk does.
+    /// Whether no feed can proceed in this turn, whatever the disk does.
     pub(super) fn has_spent_entries(&self) -> bool {
         self.owners.iter().all(Owner::has_spent_turn)
             && (self.topology.is_alone() || self.entries_to_send() == 0)
@@ -382,7 +382,7 @@ impl Shared {
     ) -> Option<Box<Request>> {
         let Outcome::TooLarge(bytes) = request.outcome else { return Some(request) };
         self.release_reply(&mut request);
-        // An eighth more: the user may have grown meanwhile.
+        // An eighth more: the user may grow before it is read again.
         let most = bytes + bytes / 8;
         if !self.answers.reserve(most) {
             return Some(request);
@@ -435,8 +435,8 @@ impl Shared {
     }
 }
 
-/// Sends a reply if everything that it shows is durable. Else it waits in the first slice that has
-/// not got there; one slice after the other, if it shows several.
+/// Sends a reply if everything that it shows is durable. Else it waits in the first slice whose log
+/// is not durable that far; in one slice after the other, if it shows several.
 fn send_or_delay_reply(
     request: Box<Request>,
     owners: &mut [Owner],

@@ -1,7 +1,7 @@
 //! Topology: the core and the slice that own a user.
 //!
-//! Slices are dealt to the cores in turn: slice *s* of *n* cores is on core *s* mod *n*, at index
-//! *s* div *n* there.
+//! Slices are dealt to the cores in turn: with *n* cores, slice *s* is on core *s* mod *n*, at
+//! index *s* div *n* there.
 
 use crate::ledger::id::UserId;
 

@@ -69,7 +69,7 @@ pub enum Task {
     /// Bring to stable storage what a start has read, before anything is built on it: a process
     /// that was killed may have left the last write of a segment, or the name of a manifest, not
     /// yet durable. Then remove the files that the manifest does not name. If one of them is a file
-    /// that no crash leaves behind, remove nothing.
+    /// that no crash leaves, remove nothing.
     SyncRecovered {
         /// The segment with the end of the log; 0 if there is none.
         segment: u64,

@@ -1,8 +1,8 @@
 //! Snapshot framing: turns users into the frames of a snapshot, in order: first frame, users
 //! frames, last frame.
 //!
-//! Which users come when is decided by the callers: the [scan](super::snapshot) of a serving slice,
-//! and the [offline writer](super::offline).
+//! The callers choose the order of the users: the [scan](super::snapshot) of a serving slice, and
+//! the [offline writer](super::offline).
 
 use super::disk::Task;
 use crate::journal::frame::{FrameBuffer, Kind};

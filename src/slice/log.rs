@@ -5,10 +5,13 @@
 //! block is full, and it carries all records of its block.
 //!
 //! A write that does not fit into the current segment goes to the next one, which is prepared in
-//! the background. The switch has three steps in this order: the next segment's header is written
-//! and records where the log left the old segment; the manifest names the next segment; writes go
-//! there. A start continues after the segment that recovery read to its end, and writes to a new
-//! one.
+//! the background. The switch has three steps in this order:
+//!
+//! 1. The header of the next segment is written; it records where the log ends in the old segment.
+//! 2. The manifest names the next segment.
+//! 3. Writes go to the next segment.
+//!
+//! After a start, the log continues in a new segment, after the last one that recovery has read.
 
 use super::disk::Task;
 use super::{LogSink, Lsn};

@@ -38,7 +38,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 pub enum StepOutcome {
     /// It waits for the disk.
     Waiting,
-    /// Another step can be taken at once.
+    /// Another step can be taken now.
     Going,
     /// It is done.
     Done,

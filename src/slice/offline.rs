@@ -1,10 +1,10 @@
-//! Offline snapshot writer: writes a snapshot user by user for a slice that does not serve
-//! meanwhile, for import and re-partition.
+//! Offline snapshot writer: writes a snapshot user by user for a slice that is not serving, for
+//! import and re-partition.
 //!
 //! A state machine without a disk. Its tasks must be done in the order in which it asks for them:
-//! create the file, write its frames, sync it. The snapshot does not count until the slice's
-//! manifest names it, which is left to the caller. Any failed task ends the attempt, so failures
-//! are never reported here. Sizes are in bytes.
+//! create the file, write its frames, sync it. The snapshot is not part of the data until the
+//! slice's manifest names it, which is left to the caller. Any failed task ends the attempt, so
+//! failures are never reported here. Sizes are in bytes.
 
 use super::disk::{Done, Task};
 use super::framing::{FRAME_BYTES, Framing};

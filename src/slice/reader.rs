@@ -22,7 +22,7 @@ const BUFFERS: usize = MAX_READS_IN_FLIGHT + 1;
 pub(super) struct Reader {
     file: File,
     size: u64,
-    /// End of read-ahead. Bytes behind it are read only when a frame needs them.
+    /// End of read-ahead. Bytes after it are read only when a frame needs them.
     until: u64,
     /// Offset of the next frame.
     at: u64,

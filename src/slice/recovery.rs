@@ -23,8 +23,8 @@ use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::user::User;
 use smallvec::SmallVec;
 
-/// Users that are loaded before the first of them is indexed; meanwhile its prefetched place in the
-/// index arrives.
+/// Users that are loaded before the first of them is indexed; in this time its prefetched place in
+/// the index arrives.
 const BATCH_USERS: usize = 16;
 /// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
 const MIN_IMAGE_BYTES: u64 = 30;
@@ -103,7 +103,7 @@ enum Stage {
         end: Option<End>,
     },
     /// The last segment's frames end at `start`, where write `number` is expected: looking for
-    /// later writes behind that offset.
+    /// later writes after that offset.
     TornTail {
         start: u64,
         number: u64,
@@ -568,7 +568,7 @@ impl Recovery {
         Ok(Some(size))
     }
 
-    /// Searches behind the end of the last segment's frames. If a crash tore the last write, there
+    /// Searches after the end of the last segment's frames. If a crash tore the last write, there
     /// are no later writes; if there are, something was lost.
     fn torn_tail(
         &mut self,

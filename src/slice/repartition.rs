@@ -7,7 +7,7 @@
 //!
 //! 1. Remove what an earlier attempt left.
 //! 2. Recover each old slice, one after the other, as a start recovers it; nothing of it is
-//!    changed. Its users go to the snapshots of the new slices, all of which are open meanwhile.
+//!    changed. Its users go to the snapshots of the new slices, all of which are open in this time.
 //!    Then it is dropped. Memory is thus bounded by the largest old slice plus some blocks for each
 //!    new one.
 //! 3. Bring the new generation to stable storage, then name it in the directory's manifest. That
@@ -39,7 +39,8 @@ use std::collections::VecDeque;
 
 /// Users that one step distributes.
 const USERS_PER_STEP: usize = 1_024;
-/// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
+/// Prefetch distance, in users, for a user's sections; half of it for the memory that these point
+/// to.
 const PREFETCH_USERS: usize = 8;
 /// Number of each new slice's snapshot.
 const SNAPSHOT: u64 = 1;

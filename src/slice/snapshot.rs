@@ -25,7 +25,8 @@ const MAX_IN_FLIGHT: usize = 2;
 pub const BUFFERS: usize = MAX_IN_FLIGHT + 1;
 /// Payload bytes of each of the [`BUFFERS`]: enough for the largest of all but a few users.
 pub const BUFFER_BYTES: usize = 5 << 18;
-/// Prefetch distance, in users, for a user's sections; half of it for the memory behind these.
+/// Prefetch distance, in users, for a user's sections; half of it for the memory that these point
+/// to.
 const PREFETCH_USERS: usize = 8;
 
 /// Whether reads wait for the end of a step.
@@ -177,7 +178,7 @@ impl Scan {
         }
     }
 
-    /// Whether another step can be taken at once.
+    /// Whether another step can be taken now.
     pub fn is_ready_for_step(&self) -> bool {
         self.progress() == Ok(StepOutcome::Going)
     }

@@ -1,6 +1,6 @@
-//! Blocking recovery: drives [`Recovery`] over a [`Source`] that performs each read at once.
+//! Blocking recovery: drives [`Recovery`] over a [`Source`] that performs each read synchronously.
 //!
-//! For callers that serve nobody meanwhile, such as import and verify.
+//! For callers that do not serve, such as import and verify.
 
 use super::disk::{Done, Task};
 use super::recovery::Recovery;

@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 
 /// Lowest pace of a snapshot, in bytes per millisecond: a small share of a core and of a disk.
 const MIN_PACE_BYTES: i64 = 16 << 10;
-/// Additional bytes of snapshot for each byte of log that is written meanwhile, so that the
+/// Additional bytes of snapshot for each byte of log that is written during it, so that the
 /// snapshot finishes first.
 const PACE_PER_LOG_BYTE: i64 = 8;
 /// Most allowance that is saved up, in bytes: it makes up for late turns.

@@ -13,7 +13,7 @@ use purser::slice::Slice;
 use std::collections::VecDeque;
 
 /// Cores and the connections to them. A core runs only when it is given a turn. Disks complete
-/// every task at once.
+/// every task immediately.
 pub struct Cores {
     pub clock_ms: u64,
     cores: Vec<Core>,

@@ -85,7 +85,7 @@ fn a_stalled_core_blocks_only_requests_to_it() {
     cores.turn(0);
 
     // Core 1 takes no turns. Two reads are sent to it; the third has no credit, and everything
-    // behind it on the connection waits.
+    // after it on the connection waits.
     cores.send(asks, &[balance(2), balance(1), balance(1), balance(1), balance(0)].concat());
     cores.send(feeds, &entry(1, 2));
     cores.send(batches, &batch(&[0, 1, 2]));
@@ -115,7 +115,7 @@ fn a_stalled_core_blocks_only_requests_to_it() {
         "entries wait"
     );
 
-    // New reads for core 1 are refused at once; users of the other cores are read as usual.
+    // New reads for core 1 are refused without a wait; users of the other cores are read as usual.
     cores.send(reads, &[balance(1), balance(2), batch(&[0, 2]), batch(&[1])].concat());
     take_turns(&mut cores, &[0, 2]);
     assert_eq!(

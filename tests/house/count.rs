@@ -1,8 +1,9 @@
 //! Figures of the tree: sizes of functions and files, comments, assertions, and their limits.
 //!
 //! `cargo test --test purser -- house::count --nocapture` prints the table. Tests inside `src`
-//! count as tests. A function's lines run from its signature to its closing brace; code inside a
-//! macro call is not looked into. `PURSER_DRAW=<seed>` lists fifteen files to read.
+//! count as tests. A function's lines run from its signature to its closing brace. Code inside a
+//! macro call is not counted, but the call of an assertion is. `PURSER_DRAW=<seed>` draws fifteen
+//! files for a reader new to the code.
 
 use super::lines::{COLUMNS, too_long};
 use super::sources::files;
@@ -15,7 +16,7 @@ use syn::{Attribute, Block, Item, Meta, Signature};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// A row of the table and its limits: a function is read on one screen, a file in one sitting. The
-/// limits are a little above the present figures. Whoever raises one says why.
+/// limits are a little above the present figures. A commit that raises one says why.
 struct Limit {
     name: &'static str,
     directories: &'static [&'static str],
@@ -25,7 +26,7 @@ struct Limit {
 
 const LIMITS: [Limit; 3] = [
     Limit { name: "src", directories: &["src"], function_lines: 80, file_lines: 700 },
-    // A test may tell a long story in order.
+    // A test may have many steps in order.
     Limit { name: "tests", directories: &["tests"], function_lines: 140, file_lines: 850 },
     // A suite of the load runner is one function: it sets up, measures and reports.
     Limit {
@@ -39,7 +40,7 @@ const LIMITS: [Limit; 3] = [
 /// The row of the tests.
 const TESTS: usize = 1;
 
-/// Lines above an unsafe block in which its `SAFETY:` is looked for.
+/// Lines above an unsafe block that are searched for its `SAFETY:`.
 const NOTE_LINES: usize = 6;
 
 /// Lines of a function or file, and where it is.
@@ -280,7 +281,7 @@ fn draw(seed: u64) -> BTreeSet<String> {
     files.into_iter().take(15).collect()
 }
 
-/// `PURSER_DRAW=<seed>` prints the files, for somebody who does not know them to read.
+/// `PURSER_DRAW=<seed>` prints the files, for a reader new to the code.
 #[test]
 fn a_seed_draws_fifteen_files() {
     if let Some(seed) = seeds::number("PURSER_DRAW") {

@@ -39,7 +39,7 @@ pub fn files(directory: &str) -> Vec<(String, String)> {
 /// The top-level module of a file: `src/api/json.rs` → `api`, `src/metrics.rs` → `metrics`.
 pub fn top_module(file: &str) -> &str {
     let rest = file.strip_prefix("src/").unwrap();
-    rest.split_once('/').map_or_else(|| rest.strip_suffix(".rs").unwrap(), |(room, _)| room)
+    rest.split_once('/').map_or_else(|| rest.strip_suffix(".rs").unwrap(), |(module, _)| module)
 }
 
 /// The code of a file, without its tests and comments.

@@ -16,7 +16,7 @@ pub struct Node {
 #[derive(Debug, Default)]
 pub struct Tree {
     /// Functions in the order of their first call, with their depth. Inlined functions are listed
-    /// if they call another function of this crate.
+    /// if they are the first caller of another function.
     pub lines: Vec<(usize, Node)>,
     /// Number of functions that were called rather than inlined.
     pub called: usize,
@@ -57,7 +57,7 @@ impl Tree {
             }
             let chain = chains.get(&at.pc).map_or(&[][..], |chain| chain);
             // A call pushes its return address and jumps more than 15 bytes, the longest
-            // instruction; a push goes on with the next instruction.
+            // instruction; after a push the next instruction follows.
             let is_call =
                 before.is_none_or(|(b, _)| at.sp + 8 == b.sp && at.pc.wrapping_sub(b.pc) > 15);
             match frames.last_mut() {

@@ -104,7 +104,7 @@ pub struct History {
     /// The servers' clock, if it differs from `now_ms`.
     clock: Option<Clock>,
     users: Vec<u64>,
-    /// Whether good lines of other users are left out.
+    /// Whether valid lines for other users are replaced.
     is_separate: bool,
     bias: Bias,
     /// Sample of well-formed lines for resends, at most `MAX_SENT`.

@@ -1,4 +1,4 @@
-//! A simulated connection: the completions that the kernel owes the machine, and a slow peer.
+//! A simulated connection: operations that the kernel has not completed, and a slow peer.
 
 use super::client::{Client, Known};
 use crate::simulation::counts::Counts;

@@ -138,7 +138,7 @@ impl World {
         let (mut limits, linger_ms) = (UNLIMITED, random.pick(&[0, 100, 1_000]));
         (limits.request_ms, limits.idle_ms, limits.send_ms) = (1 << 40, 1 << 40, 1 << 40);
         (limits.linger_ms, limits.drain_ms) = (linger_ms, 1 << 40);
-        // A read that is requested again is refused if its user has changed meanwhile and later
+        // A read that is requested again is refused if its user has changed in between and later
         // requests of the connection were already answered: see `check_at_rest`.
         let mut known = Known { may_refuse: cores > 1, ..Known::default() };
         if users == Users::Shared {

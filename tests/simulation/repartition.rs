@@ -261,7 +261,7 @@ impl World {
                 machine.advance(&mut |order| orders.push(order)).map_err(|why| match why {
                     Error::Fault(place, fault) => format!("slice {} refuses: {fault}", place.slice),
                     Error::IndexFull(place, user) => {
-                        format!("slice {} has no room for user {}", place.slice, user.0)
+                        format!("slice {} has no space for user {}", place.slice, user.0)
                     }
                 })?;
             for order in orders {
@@ -429,7 +429,7 @@ fn directory(place: Place) -> String {
     slice_directory(place.generation, place.slice)
 }
 
-/// Does a store's tasks at once until there are none.
+/// Executes a store's tasks immediately until there are none.
 fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, store: &mut Store) {
     let mut asked = VecDeque::new();
     loop {
@@ -532,7 +532,7 @@ impl Source for Files<'_> {
     }
 }
 
-/// Does a recovery's task at once.
+/// Executes a recovery's task immediately.
 fn read(files: &mut Files<'_>, task: Task) -> Done {
     source::serve(task, files).unwrap_or_else(|never| match never {})
 }

@@ -442,9 +442,11 @@ impl World {
                 node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
             if verdict == Verdict::Rejected(Rejection::InsufficientStorage) {
                 if has_room {
-                    return Err(Stop::Wrong(format!("{draft:?} is refused, and there is room")));
+                    return Err(Stop::Wrong(format!(
+                        "{draft:?} is refused although there is space"
+                    )));
                 }
-                self.counts.add("refused for want of room", 1);
+                self.counts.add("refused for lack of space", 1);
                 answer.refused.push(draft);
             } else {
                 self.oracles[slice].judge(self.now_ms, &draft, verdict, position.0)?;

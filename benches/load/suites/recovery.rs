@@ -1,9 +1,10 @@
 //! `recovery`: time of a start from a snapshot of a whole population and a log tail of one entry
-//! per ten users.
+//! per ten users. Also of a start from a log of all entries, and of the first touch of as much
+//! memory as a start takes.
 //!
-//! The data is made by feeding a server that takes no snapshot, restarting it so that it takes one
-//! of everything, and feeding it the tail. Starts are measured before the tail and after it; the
-//! difference is the cost of the tail.
+//! The data is made by feeding a server that takes no snapshot, restarting it so that it takes a
+//! snapshot of all users, and feeding it the tail. Starts are measured before the tail and after
+//! it; the difference is the cost of the tail.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +23,7 @@ use crate::sys;
 use crate::tally::Tally;
 
 const AT_MOST_SECONDS: f64 = 10.0;
-/// Users for which the target applies.
+/// Population from which a start must take at most `AT_MOST_SECONDS`.
 const ASKED_USERS: u64 = 10 * MILLION;
 /// Smallest population whose log reaches the snapshot threshold.
 const LEAST_USERS: u64 = 3_000;

@@ -1,10 +1,10 @@
 //! `snapshot`: GET balance while a snapshot is written.
 //!
 //! Two servers hold the same population. One takes no snapshot; the other starts with only a log,
-//! and so begins a snapshot at once. They are loaded in turn, and the second is paused while the
-//! first is measured. A round counts only if the snapshot was being written throughout; if it ended
-//! too soon, the server is started again from the same log. At the end the second server also takes
-//! entries, and serves reads at half of the rate that the first reached.
+//! and so begins a snapshot immediately. They are loaded in turn, and the second is paused while
+//! the first is measured. A round counts only if the snapshot was being written throughout; if it
+//! ended too soon, the server is started again from the same log. At the end the second server also
+//! takes entries, and serves reads at half of the rate that the first reached.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,7 +43,7 @@ const ATTEMPTS: usize = 3;
 struct Writer<'a> {
     log: &'a DataDir,
     cores: Cores,
-    /// Too few users: their snapshots are done at once, and no target applies.
+    /// Too few users: their snapshots take too little time, and no target applies.
     must_not_snapshot: bool,
     running: Option<(DataDir, Running)>,
 }

@@ -65,7 +65,8 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 
-    /// Memory for sorting, in MiB; the index of users and the entry ids of one user come on top
+    /// Memory for sorting, in MiB; the index of users and the entry ids of one user need memory in
+    /// addition
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     memory_mib: usize,
 }
@@ -100,7 +101,7 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         return Err(Error::Usage("- (standard input) can be given only once".to_owned()));
     }
     if arguments.files.len() > FILES {
-        return Err(Error::Usage(format!("at most {FILES} files can be imported at once")));
+        return Err(Error::Usage(format!("at most {FILES} files can be imported at a time")));
     }
     let size = size(&arguments.files)?;
     let directory = Directory::open_or_create(&arguments.data, 1)?;

@@ -1,7 +1,7 @@
 //! Check of one slice: recovery, then every user once more.
 //!
 //! Recovery reads every frame that the manifests name, with its checksum and its place in the
-//! sequence, and what lies behind a torn write. It loads every user, who must keep the ledger's
+//! sequence, and what follows a torn write. It loads every user, who must keep the ledger's
 //! invariants. Then each user, in the state that the log has left, is written and read back once
 //! more, and the figures must agree.
 

@@ -2,12 +2,13 @@
 //! prints what is there.
 //!
 //! - [`check`]: one slice: recovery, every user once more, and whether the figures agree
-//! - [`report`]: what is printed of a sound slice
+//! - [`report`]: the report on a sound slice
 //! - [`unused_files`]: files that no manifest names
 //! - [`faults`]: which errors are faults of the data (exit code 3), and which only prevent the
 //!   check (exit code 1)
 //!
-//! Nothing is changed. A fault ends the check; a note does not.
+//! Nothing is changed. A fault ends the check. Anything else worth reporting, such as a torn write,
+//! is printed as a note, and the check continues.
 
 mod check;
 mod faults;

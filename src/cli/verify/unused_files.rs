@@ -1,8 +1,8 @@
 //! Stray files: files in a data directory that no manifest names, because a crash left them or they
 //! never belonged there.
 //!
-//! Each becomes a note. A file that no crash leaves behind, though, is a fault: then the manifest
-//! is not to be trusted.
+//! Each becomes a note. A file that no crash leaves, though, is a fault: then the manifest is not
+//! to be trusted.
 
 use super::super::Error;
 use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory};
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A note of a complete file or directory that a crash left behind.
+/// A note of a complete file or directory that a crash left.
 pub fn not_in_use(path: &Path) -> String {
     format!("{} is not in use; the next start removes it", path.display())
 }
@@ -20,8 +20,8 @@ fn foreign(path: &Path) -> String {
     format!("{} does not belong to the data and is ignored", path.display())
 }
 
-/// Notes the files of a slice that its manifest does not name. A file that no crash leaves behind
-/// is a fault.
+/// Notes the files of a slice that its manifest does not name. A file that no crash leaves is a
+/// fault.
 pub fn in_slice(
     directory: &SliceDirectory,
     manifest: &manifest::SliceManifest,

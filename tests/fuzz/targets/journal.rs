@@ -1,4 +1,4 @@
-//! Fuzzes data read from a disk behind valid checksums: records, user images, manifests and whole
+//! Fuzzes data read from a disk, with valid checksums: records, user images, manifests and whole
 //! recoveries.
 //!
 //! Reading never panics. Data has exactly one encoding, so writing what was read gives the same

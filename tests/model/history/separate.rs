@@ -18,7 +18,7 @@ impl History {
         self.now_ms = i64::try_from(now_ms).expect("a clock of this era");
     }
 
-    /// Replaces a good line of another client's user by `{}`.
+    /// Replaces a valid line for another client's user with `{}`, so that clients do not interfere.
     pub(super) fn own(&self, line: Vec<u8>) -> Vec<u8> {
         match entry::read(&line).entry {
             Ok(entry) if self.is_separate && !self.users.contains(&entry.user_id) => b"{}".to_vec(),

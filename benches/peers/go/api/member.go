@@ -21,7 +21,7 @@ type member struct {
 	value
 }
 
-// keptMembers is how many members a reader keeps room for.
+// keptMembers is how many members a reader keeps space for.
 const keptMembers = 256
 
 // object scans the object whose first byte after the brace is b[i], the

@@ -20,7 +20,7 @@ func fit[T any](list []T) []T {
 	return list
 }
 
-// resize copies a list to a new one with room for a quarter more.
+// resize copies a list to a new one with space for a quarter more.
 func resize[T any](list []T) []T {
 	return append(make([]T, 0, len(list)+len(list)/4+1), list...)
 }
