@@ -1,7 +1,8 @@
 //! Data directory: lock, manifests, and the paths of each slice's files.
 //!
 //! One process at a time holds the lock. A manifest is replaced atomically, and files that it does
-//! not name do not count. A directory that is neither empty nor ours is left as it is.
+//! not name do not count. A directory that is neither empty nor ours is left as it is; what a fresh
+//! volume holds does not count ([`is_of_volume`]).
 
 use super::Failure;
 use crate::journal::manifest::{self, ManifestError};
@@ -260,10 +261,24 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Fails unless a directory without a manifest holds at most the remains of an interrupted
-/// [`create`]: slices that never had data.
+/// Whether an entry at the top of a data directory belongs to the volume that is mounted there,
+/// rather than to another program's data. It does not count, and is left as it is.
+///
+/// - `lost+found`: `mkfs` makes this directory on every ext2 to ext4 volume.
+/// - Hidden names: snapshot directories of file systems and file servers (`.snapshots`, `.zfs`),
+///   files that an NFS client keeps while they are open (`.nfs…`), trash directories, and marks of
+///   deployment tools (`.gitkeep`, `..data`). No file of a data directory is hidden, so nothing of
+///   ours is overlooked.
+pub fn is_of_volume(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_directory = || path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    name.starts_with(b".") || (name == b"lost+found" && is_directory())
+}
+
+/// Fails unless a directory without a manifest holds at most what belongs to its volume and the
+/// remains of an interrupted [`create`]: slices that never had data.
 fn check_unused(path: &Path) -> Result<(), Error> {
-    for (name, entry) in list(path)? {
+    for (name, entry) in list(path)?.into_iter().filter(|(_, entry)| !is_of_volume(entry)) {
         let is_left = match name.as_str() {
             LOCK | "manifest.new" => true,
             "generation-1" => list(&entry)?
