@@ -255,6 +255,7 @@
 //! src/engine/directory.rs    data directory, its lock
 //! src/engine/storage.rs      disk worker threads of one slice
 //! src/engine/files.rs        synchronous file access of a slice
+//! src/engine/generation.rs   new generation beside the current one
 //! src/engine/snapshot.rs     offline snapshot to a file
 //! src/engine/repartition.rs  re-partition on real files
 //! src/engine/arena.rs        memory arena of a core; its prefault thread

@@ -3,11 +3,13 @@
 //! A data directory that is damaged, incomplete, in use or not Purser's is refused with an error
 //! that names the file, and is not changed. A full disk stops the feed and nothing else.
 
+use crate::import::{import, import_all};
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
 use crate::server::{
     Response, Scratch, Server, becomes_true, credit, entries, run, serve, slice_manifest,
 };
+use crate::verify::{sound, verify};
 use purser::journal::frame::ALIGN;
 use purser::journal::{Place, manifest};
 use std::collections::BTreeMap;
@@ -355,6 +357,60 @@ fn directories_without_a_manifest_are_refused_unchanged() {
     check(&below, &["cannot create", &show(&below)]);
     check(&photos.join("1.jpg"), &["cannot create", &show(&photos.join("1.jpg"))]);
     check(Path::new("/proc/purser-data"), &["cannot create /proc/purser-data"]);
+}
+
+/// What a fresh volume holds: `mkfs` makes `lost+found`, and a file server shows its snapshots.
+#[test]
+fn a_fresh_volume_is_an_empty_directory() {
+    let scratch = Scratch::new("volume");
+    let volume = |name: &str| {
+        let path = scratch.join(name);
+        for name in ["lost+found", ".snapshot/hourly.0"] {
+            fs::create_dir_all(path.join(name)).expect("it can be created");
+        }
+        fs::write(path.join("lost+found/#12"), "found").expect("it can be written");
+        fs::write(path.join(".gitkeep"), "").expect("it can be written");
+        path
+    };
+    let of_volume = |data: &Path| {
+        let mut found = tree(data);
+        found.retain(|path, _| !path.starts_with(data.join("generation-1")));
+        found.retain(|path, _| !path.starts_with(data.join("generation-2")));
+        let names = found.keys().map(|path| path.strip_prefix(data).expect("below it").to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let kept = [".gitkeep", "lock", "lost+found/#12", "manifest"].map(PathBuf::from);
+    let served = volume("served");
+    let (code, _, err) = verify(&served);
+    assert!(code == Some(1) && err.contains("it has no manifest"), "{code:?} {err}");
+    let lines = [credit(1, 7, 5, T)];
+    for _ in 0..2 {
+        Server::with_data(&served, &[]).feed(&[]);
+        assert!(!sound(&served).contains("does not belong"), "a note on the volume's directories");
+        assert_eq!(of_volume(&served), kept);
+    }
+    import_all(&served, &lines);
+    let imported = volume("imported");
+    import_all(&imported, &lines);
+    for data in [&served, &imported] {
+        assert_eq!(of_volume(data), kept);
+        assert!(data.join(".snapshot/hourly.0").is_dir());
+        assert!(sound(data).contains("  entries     1\n"));
+    }
+    // Not what mkfs makes: a file of that name, or anything beside it.
+    let file = scratch.join("file");
+    fs::create_dir(&file).expect("it can be created");
+    fs::write(file.join("lost+found"), "a file").expect("it can be written");
+    let beside = volume("beside");
+    fs::write(beside.join("1.jpg"), "a photo").expect("it can be written");
+    for data in [file, beside] {
+        let before = tree(&data);
+        for command in [serve("127.0.0.1:0").arg("--data").arg(&data), import(&data).arg("-")] {
+            let (code, _, err) = run(command);
+            assert!(code == Some(1) && err.contains("holds files but no manifest"), "{err}");
+        }
+        assert_eq!(tree(&data), before);
+    }
 }
 
 /// `command` in its own mount namespace, run after the shell commands `mounts`; `None` where

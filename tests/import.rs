@@ -1,20 +1,24 @@
 //! `purser import`: real and random histories, imported in any order, give the same result as the
 //! same entries fed in order. An interrupted import has imported nothing.
 
+use crate::faults::tree;
 use crate::model::history::{History, Step};
 use crate::model::{Code, Model, Verdict};
+use crate::offline::Offline;
 use crate::real_data;
+use crate::repartition::generation;
 use crate::seeds;
 use crate::server::client::get;
 use crate::server::expected::{PROBLEMS, balance_body, problem};
 use crate::server::{Scratch, Server, becomes_true, credit, ended, entries, purser};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use purser::journal::slice_directory;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -107,8 +111,9 @@ fn files_of(directory: &Path) -> BTreeSet<String> {
     names.map(|name| name.into_string().expect("our names are text")).collect()
 }
 
-fn slice_of(data: &Path) -> std::path::PathBuf {
-    data.join("generation-1/slice-0")
+/// The first slice of the current generation.
+pub fn slice_of(data: &Path) -> PathBuf {
+    data.join(slice_directory(generation(data).generation, 0))
 }
 
 #[test]
@@ -518,15 +523,15 @@ fn a_small_memory_budget_gives_the_same_snapshot() {
 }
 
 /// Number of entries in a directory, as `purser verify` counts them; 0 if there is no directory.
-fn entries_in(data: &Path) -> usize {
+pub fn entries_in(data: &Path) -> usize {
     if !data.join("manifest").exists() {
         return 0;
     }
     let (code, out, err) = run(purser().args(["verify", "--data"]).arg(data), b"");
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
-    let figure =
-        out.lines().find_map(|line| line.strip_prefix("  entries     ")).expect("it counts them");
-    figure.replace(',', "").parse().expect("a number")
+    // The last figure is that of all slices.
+    let figure = out.lines().rev().find_map(|line| line.strip_prefix("  entries     "));
+    figure.expect("it counts them").replace(',', "").parse().expect("a number")
 }
 
 fn kill(mut child: Child) {
@@ -578,13 +583,20 @@ fn a_killed_import_has_imported_nothing_or_everything() {
     let child = begin(&data, Path::new("-"));
     assert!(becomes_true(|| data.join("manifest").exists()), "the directory is created first");
     kill(child);
-    fs::write(slice_of(&data).join("snapshot-1"), b"a beginning").unwrap();
-    fs::write(slice_of(&data).join("import.new"), b"a beginning").unwrap();
+    let leave_files = || {
+        let next = data.join("generation-2/slice-0");
+        fs::create_dir_all(&next).unwrap();
+        for name in ["snapshot-1", "import.new"] {
+            fs::write(slice_of(&data).join(name), b"a beginning").unwrap();
+            fs::write(next.join(name), b"a beginning").unwrap();
+        }
+    };
+    leave_files();
     let mut server = Server::with_data(&data, &[]);
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), problem("user_not_found", "", ""));
     server.kill();
-    fs::write(slice_of(&data).join("snapshot-1"), b"a beginning").unwrap();
-    fs::write(slice_of(&data).join("import.new"), b"a beginning").unwrap();
+    assert!(!data.join("generation-2").exists());
+    leave_files();
     let (code, out, err) = run(import(&data).arg(&file), b"");
     assert_eq!((code, err.as_str()), (Some(0), ""), "{out}");
     assert_eq!(entries_in(&data), lines.len());
@@ -609,7 +621,11 @@ fn import_needs_a_directory_without_entries() {
     };
     let err = refused("entries in a snapshot");
     assert!(err.contains("already holds entries: import into a new directory"), "{err}");
-    assert_eq!(files_of(&slice_of(&data)), ["manifest", "snapshot-3"].map(str::to_owned).into());
+    assert_eq!(
+        files_of(&data),
+        ["generation-4", "lock", "manifest"].map(str::to_owned).into(),
+        "each import was a generation"
+    );
     // A server continues on the imported data: a log, restarts, and entries of its own.
     for round in 0..3 {
         let server = Server::with_data(&data, &[]);
@@ -626,7 +642,7 @@ fn import_needs_a_directory_without_entries() {
     let server = Server::with_data(&data, &["--snapshot-after-mib", "1"]);
     let more: Vec<_> = (0..20_000).map(|n| credit(100 + n, n % 500, 1, T + 10)).collect();
     server.feed(&more);
-    assert!(becomes_true(|| files_of(&slice_of(&data)).contains("snapshot-4")
+    assert!(becomes_true(|| files_of(&slice_of(&data)).contains("snapshot-2")
         && !files_of(&slice_of(&data)).contains("log-1")));
     drop(server);
     assert_eq!(entries_in(&data), 20_004);
@@ -640,6 +656,64 @@ fn import_needs_a_directory_without_entries() {
         err.contains(&format!("{last} at byte 0: the manifest names this file, but it is missing")),
         "{err}"
     );
+}
+
+#[test]
+fn an_import_into_the_empty_directory_of_a_server_writes_the_slices_asked_for() {
+    let lines: Vec<_> = (0..300).map(|n| credit(1 + n, n % 100, 1, T + n)).collect();
+    for (slices, asked, want) in
+        [(3, None, 3), (3, Some("2"), 2), (1, Some("7"), 7), (2, Some("1"), 1)]
+    {
+        let scratch = Scratch::new("import-served");
+        let data = scratch.join("data");
+        let flags = ["--slices", &slices.to_string()];
+        let mut server = Server::with_data(&data, &flags);
+        server.signal("TERM");
+        assert!(server.ended().success());
+        let flags = asked.map_or(vec![], |asked| vec!["--slices", asked]);
+        let (code, out, err) = run(import(&data).args(&flags).arg("-"), &entries(&lines));
+        assert_eq!((code, err.as_str()), (Some(0), ""), "{slices}, {asked:?}: {out}");
+        assert!(out.starts_with("300 lines: 300 accepted, 0 duplicates, 0 rejected; 100 users\n"));
+        assert_eq!(generation(&data).slices, want);
+        let path = data.join("generation-2");
+        assert_eq!(files_of(&path), (0..want).map(|slice| format!("slice-{slice}")).collect());
+        assert!(!data.join("generation-1").exists());
+        assert_eq!(entries_in(&data), lines.len());
+        let before = tree(&data);
+        for flags in [&flags[..], &["--slices", "4"]] {
+            let (code, _, err) = run(import(&data).args(flags).arg("-"), &entries(&lines));
+            assert!(code == Some(1) && err.contains("already holds entries"), "{code:?} {err}");
+        }
+        assert!(tree(&data) == before, "a refused import changes nothing");
+        let server = Server::with_data(&data, &["--slices", &want.to_string()]);
+        for user in 0..100 {
+            let balance = balance_body(user, 3, T + 200 + user, 3);
+            assert_eq!(server.ask(get(&format!("/v1/users/{user}/balance"))).body, balance);
+        }
+    }
+}
+
+#[test]
+fn each_number_of_slices_gets_the_same_users() {
+    let scratch = Scratch::new("import-slices");
+    let now_ms =
+        SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let lines = history(8, now_ms).join(&b'\n');
+    let figures = |slices: u32| {
+        let data = scratch.join(format!("data-{slices}"));
+        let (code, out, _) =
+            run(import(&data).args(["--slices", &slices.to_string(), "-"]), &lines);
+        assert!(matches!(code, Some(0 | 4)), "{out}");
+        assert_eq!(generation(&data).slices, slices);
+        (entries_in(&data), Offline::open(&data, slices).figures())
+    };
+    let (count, one) = figures(1);
+    assert!(count > 100, "{count} entries");
+    for slices in [2, 3, 16] {
+        let (entries, several) = figures(slices);
+        assert_eq!(entries, count, "{slices} slices");
+        one.assert_same(&several, &format!("{slices} slices"));
+    }
 }
 
 #[test]
@@ -678,6 +752,7 @@ fn unreadable_input_is_not_imported() {
         if data.exists() {
             assert_eq!(entries_in(&data), 0);
             assert_eq!(files_of(&slice_of(&data)), ["manifest".to_owned()].into());
+            assert!(!data.join("generation-2").exists(), "the unfinished generation is removed");
         }
     };
     let name = file.to_str().unwrap();
@@ -693,6 +768,7 @@ fn unreadable_input_is_not_imported() {
     check(&["-", "-"], 2, "- (standard input) can be given only once");
     check(&["--memory-mib", "0", "-"], 2, "--memory-mib");
     check(&["--memory-mib", "99999999999999999", "-"], 2, "--memory-mib");
+    check(&["--slices", "0", "-"], 2, "--slices");
     check(&[], 2, "<FILE>");
     let (code, out, _) = run(purser().args(["import", "--help"]), b"");
     assert_eq!(code, Some(0));
@@ -700,6 +776,7 @@ fn unreadable_input_is_not_imported() {
         "--data",
         "--rejected",
         "--memory-mib",
+        "--slices",
         "DIR.rejected.ndjson",
         "Exit codes: 0 ",
         "4 some lines were rejected",

@@ -20,6 +20,7 @@ mod differential;
 mod docs;
 #[allow(dead_code, reason = "the allocation test uses the rest")]
 mod drive;
+mod durability;
 mod exchange;
 mod faults;
 mod golden;

@@ -396,7 +396,8 @@ fn no_kill_loses_or_repeats_a_user() {
     }
 }
 
-fn generation(data: &Path) -> manifest::DataManifest {
+/// The manifest of a data directory.
+pub fn generation(data: &Path) -> manifest::DataManifest {
     let text = fs::read(data.join("manifest")).expect("the manifest always exists");
     manifest::DataManifest::decode(&text).expect("the manifest is always whole")
 }
@@ -580,14 +581,15 @@ fn a_user_in_the_wrong_slice_is_a_fault() {
         }
         sound(&data);
         // Now a directory of two slices with all users in the first.
-        fs::create_dir(data.join("generation-1/slice-1")).expect("it can be made");
+        let generation = generation(&data).generation;
+        let [first, second] = [0, 1].map(|slice| data.join(slice_directory(generation, slice)));
+        fs::create_dir(&second).expect("it can be made");
         let empty =
-            manifest::SliceManifest::default().write(Place { generation: 1, slice: 1, file: 0 });
-        fs::write(data.join("generation-1/slice-1/manifest"), empty).expect("it can be written");
-        let two = manifest::DataManifest { generation: 1, slices: 2 };
+            manifest::SliceManifest::default().write(Place { generation, slice: 1, file: 0 });
+        fs::write(second.join("manifest"), empty).expect("it can be written");
+        let two = manifest::DataManifest { generation, slices: 2 };
         fs::write(data.join("manifest"), two.write()).expect("it can be written");
-        let file =
-            data.join("generation-1/slice-0").join(if is_logged { "log-1" } else { "snapshot-1" });
+        let file = first.join(if is_logged { "log-1" } else { "snapshot-1" });
         let stranger = (0..20).find(|&id| UserId(id).slice(2) == 1).expect("about half of them");
         let what = format!("user {stranger} is in slice 0 but belongs to slice 1 of 2\n");
         let (code, out, err) = verify(&data);

@@ -1,7 +1,7 @@
 //! `purser verify`: sound directories, faults with file and offset, and directories that cannot be
 //! checked.
 
-use crate::import::{Outcome, Random, import_all, run};
+use crate::import::{Outcome, Random, import_all, run, slice_of};
 use crate::seeds;
 use crate::server::{Scratch, Server, credit, purser};
 use std::fs;
@@ -37,10 +37,6 @@ fn filled(scratch: &Scratch) -> PathBuf {
             .replace("COIN", "EUR")]);
     }
     data
-}
-
-fn slice_of(data: &Path) -> PathBuf {
-    data.join("generation-1/slice-0")
 }
 
 /// Asserts that a directory is sound and returns the output.
@@ -89,7 +85,7 @@ fn a_sound_directory_is_described() {
     let snapshot = fs::metadata(slice_of(&data).join("snapshot-1")).unwrap().len();
     assert_eq!(snapshot, 12_288);
     let want = [
-        format!("{}: generation 1, 1 slice", data.display()),
+        format!("{}: generation 2, 1 slice", data.display()),
         "slice 0".to_owned(),
         "  users       4".to_owned(),
         "  entries     8".to_owned(),
@@ -111,11 +107,11 @@ fn a_sound_directory_is_described() {
         |note: &str| note.contains("/log-3") && note.ends_with("; the next start removes it");
     assert!(notes.all(is_known), "{out}");
     for (file, note) in [
-        ("generation-1/slice-0/snapshot-9", "is not in use; the next start removes it"),
-        ("generation-1/slice-0/import.new", "was never finished; the next start removes it"),
-        ("generation-1/slice-0/notes", "does not belong to the data and is ignored"),
-        ("generation-1/slice-7", "does not belong to the data and is ignored"),
-        ("generation-2", "does not belong to the data and is ignored"),
+        ("generation-2/slice-0/snapshot-9", "is not in use; the next start removes it"),
+        ("generation-2/slice-0/import.new", "was never finished; the next start removes it"),
+        ("generation-2/slice-0/notes", "does not belong to the data and is ignored"),
+        ("generation-2/slice-7", "does not belong to the data and is ignored"),
+        ("generation-3", "does not belong to the data and is ignored"),
         ("notes", "does not belong to the data and is ignored"),
     ] {
         fs::write(data.join(file), b"").unwrap();

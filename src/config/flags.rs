@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// Upper bound of slices; a larger number is a typing error. Each slice has a log, with a thread of
 /// its own, and queues to all other slices.
-const MAX_SLICES: i64 = 256;
+pub const MAX_SLICES: i64 = 256;
 
 /// Flags of `serve`, each parsed by itself.
 #[derive(Debug, clap::Args)]

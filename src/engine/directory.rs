@@ -1,7 +1,8 @@
 //! Data directory: lock, manifests, and the paths of each slice's files.
 //!
 //! One process at a time holds the lock. A manifest is replaced atomically, and files that it does
-//! not name do not count. A directory that is neither empty nor ours is left as it is.
+//! not name do not count. A directory that is neither empty nor ours is left as it is; what a fresh
+//! volume holds does not count ([`is_of_volume`]).
 
 use super::Failure;
 use crate::journal::manifest::{self, ManifestError};
@@ -19,6 +20,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 pub const MANIFEST: &str = "manifest";
 /// File name of the lock of a data directory.
 pub const LOCK: &str = "lock";
+/// The directory of a relative path without one.
+const CURRENT_DIRECTORY: &str = ".";
 const FIRST_GENERATION: u64 = 1;
 
 /// Why a data directory cannot be used.
@@ -91,12 +94,15 @@ pub struct SliceDirectory {
 impl Directory {
     /// Opens a data directory, or creates one with `slices` slices if there is none.
     pub fn open_or_create(path: &Path, slices: u32) -> Result<Self, Error> {
-        fs::create_dir_all(path).map_err(Failure::at("create", path))?;
+        make_all(path)?;
         if !path.join(MANIFEST).exists() {
             // Checked before the lock file is created: a foreign directory is left as it is.
             check_unused(path)?;
         }
         let lock = lock(path)?;
+        // A process killed between a rename and its sync leaves the sync to this one. Nothing that
+        // an earlier manifest names is removed before.
+        sync(path)?;
         if !path.join(MANIFEST).exists() {
             create(path, slices)?;
         }
@@ -260,10 +266,24 @@ fn lock(path: &Path) -> Result<File, Error> {
     }
 }
 
-/// Fails unless a directory without a manifest holds at most the remains of an interrupted
-/// [`create`]: slices that never had data.
+/// Whether an entry at the top of a data directory belongs to the volume that is mounted there,
+/// rather than to another program's data. It does not count, and is left as it is.
+///
+/// - `lost+found`: `mkfs` makes this directory on every ext2 to ext4 volume.
+/// - Hidden names: snapshot directories of file systems and file servers (`.snapshots`, `.zfs`),
+///   files that an NFS client keeps while they are open (`.nfs…`), trash directories, and marks of
+///   deployment tools (`.gitkeep`, `..data`). No file of a data directory is hidden, so nothing of
+///   ours is overlooked.
+pub fn is_of_volume(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_directory = || path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    name.starts_with(b".") || (name == b"lost+found" && is_directory())
+}
+
+/// Fails unless a directory without a manifest holds at most what belongs to its volume and the
+/// remains of an interrupted [`create`]: slices that never had data.
 fn check_unused(path: &Path) -> Result<(), Error> {
-    for (name, entry) in list(path)? {
+    for (name, entry) in list(path)?.into_iter().filter(|(_, entry)| !is_of_volume(entry)) {
         let is_left = match name.as_str() {
             LOCK | "manifest.new" => true,
             "generation-1" => list(&entry)?
@@ -318,6 +338,31 @@ fn list(path: &Path) -> Result<Vec<(String, PathBuf)>, Failure> {
         .collect())
 }
 
+/// Creates a directory and those above it that are missing, from the top. The name of each is on
+/// stable storage before the next one is made. So a process killed meanwhile leaves at most one
+/// name that is not, that of the last directory made, which is synced first.
+fn make_all(path: &Path) -> Result<(), Failure> {
+    let above =
+        path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new(CURRENT_DIRECTORY));
+    sync_name(above)?;
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.is_dir();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    for made in missing.into_iter().rev() {
+        let above = made.parent().filter(|above| !above.as_os_str().is_empty());
+        let make = || -> io::Result<()> {
+            // Opened first: nothing is made whose name cannot be synced.
+            let above = File::open(above.unwrap_or(Path::new(CURRENT_DIRECTORY)))?;
+            match fs::create_dir(made) {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && made.is_dir() => {}
+                done => done?,
+            }
+            above.sync_all()
+        };
+        make().map_err(Failure::at("create", path))?;
+    }
+    Ok(())
+}
+
 /// Makes an empty directory a data directory: the slices first, the manifest last. The remains of
 /// an interrupted attempt, perhaps with more slices, are removed.
 fn create(path: &Path, slices: u32) -> Result<(), Error> {
@@ -355,6 +400,22 @@ pub(super) fn remove(path: &Path) -> Result<(), Failure> {
             Err(Failure::new("remove", path.display().to_string(), error))
         }
         _ => Ok(()),
+    }
+}
+
+/// Syncs the name of a file or directory that may have been made by somebody else. A directory
+/// that this user may not read was not changed by them, and a file system that cannot sync its
+/// directories (automounts, `/proc`) keeps none on disk: then there is nothing to do.
+pub fn sync_name(path: &Path) -> Result<(), Failure> {
+    let path = fs::canonicalize(path).map_err(Failure::at("find", path))?;
+    let Some(above) = path.parent() else { return Ok(()) };
+    match File::open(above).and_then(|above| above.sync_all()) {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::PermissionDenied | ErrorKind::InvalidInput) =>
+        {
+            Ok(())
+        }
+        synced => synced.map_err(Failure::at("sync", above)),
     }
 }
 

@@ -14,8 +14,8 @@
 //!   sleeps; [`sync`]
 //! - [`directory`]: the data directory; [`storage`]: the disk of one slice, on separate threads;
 //!   [`files`]: blocking access to its files
-//! - [`repartition`]: a change of the number of slices, before a start; [`snapshot`]: an offline
-//!   snapshot writer
+//! - [`generation`]: a new generation beside the current one; [`repartition`]: a change of the
+//!   number of slices, before a start; [`snapshot`]: an offline snapshot writer
 //! - [`net`]: ports; [`affinity`], [`priority`], [`memory_limit`], [`descriptors`]: the resources
 //!   of a thread and of the process
 //! - [`arena`]: a core's memory; [`stack`]: its stack; [`probe`]: a check of this kernel;
@@ -41,6 +41,7 @@ pub mod descriptors;
 pub mod directory;
 pub mod executor;
 pub mod files;
+pub mod generation;
 pub mod listening;
 pub mod memory_limit;
 pub mod mesh;

@@ -8,14 +8,13 @@
 
 use super::directory::{self, Directory, Error};
 use super::files::Files;
+use super::generation::Unfinished;
 use super::{Failure, arena};
-use crate::journal::{Place, generation_directory, manifest};
+use crate::journal::{Place, manifest};
 use crate::slice::StepOutcome;
 use crate::slice::repartition::{DirectoryTask, Error as Refusal, Order, Repartition};
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
 
 /// Progress callback: bytes done, and bytes in total. Returns whether to continue.
 pub type OnProgress<'a> = &'a mut dyn FnMut(u64, u64) -> bool;
@@ -46,7 +45,7 @@ pub fn repartition(
         manifests.push(manifest);
     }
     let mut machine = Repartition::new(old, new, manifests, unnamed);
-    let mut driver = Driver { directory, new, files: BTreeMap::new(), unfinished: None };
+    let mut driver = Driver { unfinished: None, directory, new, files: BTreeMap::new() };
     loop {
         let (mut orders, left) = (Vec::new(), machine.old_slices_left());
         let outcome =
@@ -72,11 +71,12 @@ pub fn repartition(
 
 /// Executes the orders of the state machine on real files.
 struct Driver {
+    // Dropped first, while the directory is locked.
+    unfinished: Option<Unfinished>,
     directory: Directory,
     new: manifest::DataManifest,
     /// The files of each slice of both generations, by generation and slice.
     files: BTreeMap<(u64, u32), Files>,
-    unfinished: Option<Unfinished>,
 }
 
 impl Driver {
@@ -89,9 +89,7 @@ impl Driver {
                 return Ok(());
             }
             Order::Directory(DirectoryTask::Make(manifest)) => {
-                self.unfinished = Some(Unfinished::begin(&self.directory, manifest.generation)?);
-                (0..manifest.slices)
-                    .try_for_each(|slice| make(&self.directory.slice_by(&manifest, slice).path))?;
+                self.unfinished = Some(Unfinished::begin(&self.directory, &manifest)?);
             }
             Order::Directory(DirectoryTask::Sync(generation)) => {
                 if let Some(generation) = generation {
@@ -129,32 +127,4 @@ impl Driver {
             }
         }
     }
-}
-
-/// Guard of a generation that is being written. Its drop removes the generation, but only if the
-/// manifest can be read and names another one.
-struct Unfinished {
-    data: PathBuf,
-    generation: u64,
-}
-
-impl Unfinished {
-    fn begin(directory: &Directory, generation: u64) -> Result<Self, Failure> {
-        make(&directory.generation(generation))?;
-        Ok(Self { data: directory.path().to_owned(), generation })
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        let named = Directory::manifest_at(&self.data);
-        if named.is_ok_and(|named| named.generation != self.generation) {
-            // If it stays, the next start removes it.
-            let _ = directory::remove(&self.data.join(generation_directory(self.generation)));
-        }
-    }
-}
-
-fn make(path: &Path) -> Result<(), Failure> {
-    fs::create_dir(path).map_err(Failure::of("create", path.display().to_string()))
 }

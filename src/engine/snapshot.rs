@@ -1,44 +1,35 @@
-//! Offline snapshot: written to a file user by user, for an import, while no server runs.
+//! Offline snapshot: all users of a slice of a new generation, written user by user, for an import.
 //!
-//! The snapshot does not count until the slice's manifest names it; the caller publishes that
-//! manifest. Sizes are in bytes.
+//! The slice has no log yet. Nothing counts until the generation is published
+//! ([`super::generation`]), which is left to the caller. Sizes are in bytes.
 
 use super::Failure;
 use super::directory::SliceDirectory;
 use super::files::Files;
-use crate::journal::{File, Place, manifest};
+use crate::journal::Place;
+use crate::journal::manifest::SliceManifest;
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
 use crate::slice::disk::Task;
-use crate::slice::offline::Writer;
-use std::fs;
+use crate::slice::offline::{SEGMENT, SNAPSHOT, Writer};
 
-/// A snapshot that is being written. Its file is removed if it is dropped before it is finished.
+/// A snapshot that is being written.
 #[derive(Debug)]
 pub struct Snapshot {
+    directory: SliceDirectory,
     writer: Writer,
     files: Files,
-    number: u64,
     /// Tasks of the writer that are not done yet.
     asked: Vec<Task>,
 }
 
-/// A snapshot on stable storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OnDisk {
-    /// The slice's manifest that names the snapshot.
-    pub manifest: manifest::SliceManifest,
-    /// Size of the file.
-    pub bytes: u64,
-}
-
 impl Snapshot {
-    /// Begins snapshot `number`; the log is replayed over it from `segment` on.
-    pub fn begin(directory: &SliceDirectory, number: u64, segment: u64) -> Result<Self, Failure> {
+    /// Begins the snapshot of the slice in `directory`.
+    pub fn begin(directory: SliceDirectory) -> Result<Self, Failure> {
         let (files, mut asked) = (Files::new(directory.clone()), Vec::new());
-        let place = Place { file: number, ..directory.place };
-        let writer = Writer::begin(place, segment, &mut |task| asked.push(task));
-        let mut snapshot = Self { writer, files, number, asked };
+        let place = Place { file: SNAPSHOT, ..directory.place };
+        let writer = Writer::begin(place, SEGMENT, &mut |task| asked.push(task));
+        let mut snapshot = Self { directory, writer, files, asked };
         snapshot.work()?;
         Ok(snapshot)
     }
@@ -56,30 +47,18 @@ impl Snapshot {
         Ok(())
     }
 
-    /// Writes the last frame after all users, and syncs the file and its name. The snapshot is
-    /// valid only if the log reaches `position`. The new manifest replaces `before`.
-    pub fn finish(
-        mut self,
-        names: &Names,
-        position: u64,
-        before: manifest::SliceManifest,
-    ) -> Result<OnDisk, Failure> {
-        self.writer.finish(names, position, &mut |task| self.asked.push(task));
+    /// Writes the last frame after all users, syncs the file and its name, and then writes the
+    /// slice's manifest, which names it. Returns the size of the file.
+    pub fn finish(mut self, names: &Names) -> Result<u64, Failure> {
+        self.writer.finish(names, 0, &mut |task| self.asked.push(task));
         self.work()?;
-        Ok(OnDisk { manifest: self.writer.manifest(before), bytes: self.writer.bytes() })
+        let manifest = self.writer.manifest(SliceManifest::default());
+        self.directory.publish(&manifest.write(self.directory.place))?;
+        Ok(self.writer.bytes())
     }
 
     /// The number of users added.
     pub const fn users(&self) -> u64 {
         self.writer.users()
-    }
-}
-
-impl Drop for Snapshot {
-    fn drop(&mut self) {
-        if !self.writer.is_synced() {
-            // A file that stays is removed by the next start: no manifest names it.
-            let _ = fs::remove_file(self.files.path(File::Snapshot(self.number)));
-        }
     }
 }

@@ -13,6 +13,11 @@ use crate::journal::{Place, manifest};
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
 
+/// Number of the first snapshot of a new generation's slice.
+pub const SNAPSHOT: u64 = 1;
+/// First segment of the log that is replayed over it, once there is a log.
+pub const SEGMENT: u64 = 1;
+
 /// A snapshot that is being written.
 #[derive(Debug)]
 pub struct Writer {

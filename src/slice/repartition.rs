@@ -26,7 +26,7 @@
 //! removed. Progress is in bytes of the old files.
 
 use super::disk::{Done, Task};
-use super::offline::Writer;
+use super::offline::{SEGMENT, SNAPSHOT, Writer};
 use super::recovery::Recovery;
 use super::{Slice, StepOutcome};
 use crate::journal::manifest::{self, DataManifest};
@@ -42,10 +42,6 @@ const USERS_PER_STEP: usize = 1_024;
 /// Prefetch distance, in users, for a user's sections; half of it for the memory that these point
 /// to.
 const PREFETCH_USERS: usize = 8;
-/// Number of each new slice's snapshot.
-const SNAPSHOT: u64 = 1;
-/// First segment of the log that is replayed over it, once there is a log.
-const SEGMENT: u64 = 1;
 
 /// Work for the driver.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ const VERBS: &[(&str, &str, &[&str])] = &[
         "begin",
         "starts a snapshot or a generation that is written step by step",
         &[
-            "src/engine/repartition.rs",
+            "src/engine/generation.rs",
             "src/engine/snapshot.rs",
             "src/slice/offline.rs",
             "src/slice/snapshot.rs",

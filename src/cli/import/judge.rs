@@ -8,6 +8,7 @@
 
 use super::item::Item;
 use crate::engine::Failure;
+use crate::engine::directory::SliceDirectory;
 use crate::engine::snapshot::Snapshot;
 use crate::journal::record;
 use crate::ledger::FUTURE_MS;
@@ -24,16 +25,31 @@ use xxhash_rust::xxh3::xxh3_64;
 /// more than making a new one.
 const MAX_REUSED_IDS: usize = 1_024;
 
-/// Takes entries in the order of their [keys](super::item::Key), and writes users to a snapshot.
+/// Takes entries in the order of their [keys](super::item::Key), and writes each user to the
+/// snapshot of their slice.
 pub struct Judge {
     now: Millis,
+    slices: Vec<NewSlice>,
+    current: Option<Current>,
+    counts: LineCounts,
+    scratch: Vec<u8>,
+}
+
+/// A slice of the import.
+struct NewSlice {
     names: Names,
     /// Checks that the slice's index can hold a user: ids may be chosen to share their hash.
     index: Index,
     snapshot: Snapshot,
-    current: Option<Current>,
-    counts: LineCounts,
-    scratch: Vec<u8>,
+}
+
+/// What an import has written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Written {
+    /// Users of all slices.
+    pub users: u64,
+    /// Size of all snapshots, in bytes.
+    pub bytes: u64,
 }
 
 /// Counts of the entries that were not rejected.
@@ -56,17 +72,19 @@ struct Current {
 }
 
 impl Judge {
-    /// A judge whose clock shows `now`.
-    pub fn new(now: Millis, snapshot: Snapshot) -> Self {
-        Self {
+    /// A judge whose clock shows `now`, with the directory of each slice.
+    pub fn new(now: Millis, slices: impl Iterator<Item = SliceDirectory>) -> Result<Self, Failure> {
+        let slices = slices.map(|directory| {
+            let snapshot = Snapshot::begin(directory)?;
+            Ok(NewSlice { names: Names::default(), index: Index::default(), snapshot })
+        });
+        Ok(Self {
             now,
-            names: Names::default(),
-            index: Index::default(),
-            snapshot,
+            slices: slices.collect::<Result<_, Failure>>()?,
             current: None,
             counts: LineCounts::default(),
             scratch: Vec::new(),
-        }
+        })
     }
 
     /// Judges the next entry. A rejected entry is passed to `refuse`.
@@ -165,12 +183,14 @@ impl Judge {
         self.end_of_time(refuse)?;
         let user = &self.current.as_ref().expect("a user is current until its end").user;
         if user.version() > 0 {
-            let slot = UserSlot::try_from(self.snapshot.users())
-                .expect("memory ends long before 2^32 users");
-            self.index
+            let owner = user.id().slice(self.slices.len() as u32) as usize;
+            let NewSlice { index, snapshot, .. } = &mut self.slices[owner];
+            let slot =
+                UserSlot::try_from(snapshot.users()).expect("memory ends long before 2^32 users");
+            index
                 .insert(user.id(), slot, |_| false)
                 .expect("the index was checked when the first entry was judged");
-            self.snapshot.add(user)?;
+            snapshot.add(user)?;
         }
         Ok(())
     }
@@ -188,24 +208,31 @@ impl Judge {
             Some(_) if !is_in_future => return Rejection::IdConflict.into(),
             _ => {}
         }
-        let effect = match user.judge(&self.names, self.now, entry) {
+        let owner = user.id().slice(self.slices.len() as u32) as usize;
+        let NewSlice { names, index, .. } = &mut self.slices[owner];
+        let effect = match user.judge(names, self.now, entry) {
             Ok(effect) => effect,
             Err(verdict) => return verdict,
         };
-        if user.version() == 0 && !self.index.has_room(user.id()) {
+        if user.version() == 0 && !index.has_room(user.id()) {
             return Rejection::InsufficientStorage.into();
         }
-        user.book(&mut self.names, effect);
+        user.book(names, effect);
         ids.insert(entry.id, fields);
         Verdict::Accepted
     }
 
-    /// Ends the last user. Returns the snapshot, the names that it refers to, and the counts.
+    /// Ends the last user and brings all slices to stable storage.
     pub fn finish<E: From<Failure>>(
         mut self,
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
-    ) -> Result<(Snapshot, Names, LineCounts), E> {
+    ) -> Result<(Written, LineCounts), E> {
         self.end_user(refuse)?;
-        Ok((self.snapshot, self.names, self.counts))
+        let mut written = Written::default();
+        for NewSlice { names, snapshot, .. } in self.slices {
+            written.users += snapshot.users();
+            written.bytes += snapshot.finish(&names)?;
+        }
+        Ok((written, self.counts))
     }
 }

@@ -2,10 +2,13 @@
 //! in any order.
 //!
 //! Lines are read as the feed reads them ([`input`]), sorted by user and booking time in bounded
-//! memory ([`item`], [`sort`]), judged by the ledger ([`judge`]), and written to a snapshot, one
-//! user after the other ([`crate::engine::snapshot`]). The last step names the snapshot in the
-//! slice's manifest; until then it does not count, so a process that is killed has imported
-//! nothing. A later import overwrites the files that it left, and the next start removes them.
+//! memory ([`item`], [`sort`]), judged by the ledger ([`judge`]), and written to the snapshots of
+//! their slices, one user after the other ([`crate::engine::snapshot`]).
+//!
+//! All of it is written to a new generation of files ([`crate::engine::generation`]), so it does
+//! not matter how many slices an existing directory has. The last step names the generation in the
+//! directory's manifest; until then it does not count, so a process that is killed has imported
+//! nothing. The next import or start removes the files that it left.
 
 mod input;
 mod item;
@@ -18,20 +21,19 @@ use super::text::{count, count_noun, print};
 use super::{Error, REJECTED};
 use crate::api::entry::{self, LineScratch};
 use crate::api::problem::{Code, Problem, blamed_field};
+use crate::config::flags::MAX_SLICES;
 use crate::engine::Failure;
-use crate::engine::directory::{Directory, SliceDirectory};
+use crate::engine::directory::Directory;
 use crate::engine::files::Files;
-use crate::engine::snapshot::{OnDisk, Snapshot};
-use crate::journal::{File, manifest};
+use crate::engine::generation::NewGeneration;
 use crate::ledger::entry::Rejection;
 use crate::ledger::time::Millis;
 use crate::slice::Slice;
 use crate::slice::recovery::Recovery;
 use crate::slice::source;
-use crate::slice::store::Recovered;
 use input::{Input, LINE_BYTES, LineRereader, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
-use judge::{Judge, LineCounts};
+use judge::{Judge, LineCounts, Written};
 use rejected::Rejected;
 use sort::{Sorted, Sorter};
 use std::cell::Cell;
@@ -65,8 +67,17 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     rejected: Option<PathBuf>,
 
-    /// Memory for sorting, in MiB; the index of users and the entry ids of one user need memory in
-    /// addition
+    /// Number of slices to write [default: those of DIR; 1 if it is new]
+    #[arg(
+        long,
+        value_name = "N",
+        env = "PURSER_SLICES",
+        value_parser = clap::value_parser!(u32).range(1..=MAX_SLICES)
+    )]
+    slices: Option<u32>,
+
+    /// Memory for sorting, in MiB; the index of users, the entry ids of one user and 2 MiB per
+    /// slice need memory in addition
     #[arg(long, value_name = "MIB", default_value_t = 256)]
     memory_mib: usize,
 }
@@ -104,16 +115,10 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         return Err(Error::Usage(format!("at most {FILES} files can be imported at a time")));
     }
     let size = size(&arguments.files)?;
-    let directory = Directory::open_or_create(&arguments.data, 1)?;
-    if directory.manifest().slices != 1 {
-        let slices = directory.manifest().slices;
-        return Err(Error::Failed(format!(
-            "{} has {slices} slices, but an import needs one: use a new directory",
-            arguments.data.display()
-        )));
-    }
-    let slice = directory.slice(0);
-    let found = recover_empty(&arguments.data, &slice)?;
+    let directory = Directory::open_or_create(&arguments.data, arguments.slices.unwrap_or(1))?;
+    check_empty(&directory)?;
+    let slices = arguments.slices.unwrap_or(directory.manifest().slices);
+    let generation = NewGeneration::begin(directory, slices)?;
     let rejected = arguments.rejected.unwrap_or_else(|| rejected_path(&arguments.data));
     let mut lines = Lines {
         files: arguments.files,
@@ -122,14 +127,14 @@ pub fn run(arguments: Arguments) -> Result<ExitCode, Error> {
         read: 0,
     };
 
-    let sorted = lines.sort(Sorter::new(&slice.path, memory)?, size)?;
+    let sorted = lines.sort(Sorter::new(&generation.path(), memory)?, size)?;
     let read_seconds = start.elapsed().as_secs_f64();
     let (runs, passes) = sorted.effort();
-    let (written, users, counts) = lines.judge(sorted, &slice, &found)?;
+    let (written, counts) = lines.judge(sorted, &generation)?;
     lines.rejected.finish()?;
-    publish(&slice, &found.manifest, written)?;
+    generation.publish()?;
     let seconds = start.elapsed().as_secs_f64();
-    lines.print_summary(users, counts);
+    lines.print_summary(written.users, counts);
     #[expect(clippy::cast_sign_loss, reason = "a rate is positive")]
     let rate = (lines.read as f64 / seconds.max(1e-6)) as u64;
     print(&format!(
@@ -164,27 +169,30 @@ fn rejected_path(data: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Recovers the directory's slice, which must hold no entries.
-fn recover_empty(data: &Path, directory: &SliceDirectory) -> Result<Recovered, Error> {
-    let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(directory.clone()));
-    let mut recovery = Recovery::new(directory.place, directory.slices, directory.manifest()?);
-    loop {
-        let is_over =
-            source::step(&mut recovery, &mut slice, &mut files).map_err(|error| match error {
-                source::Error::Disk(failure) => failure.into(),
-                source::Error::Fault(fault) => Error::Failed(directory.locate(fault).to_string()),
-            })?;
-        if slice.book().users() > 0 {
-            return Err(Error::Failed(format!(
-                "{} already holds entries: \
-                 import into a new directory, before feeding live entries",
-                data.display()
-            )));
-        }
-        if is_over {
-            return Ok(recovery.finish());
+/// Recovers each slice of the directory, none of which may hold entries.
+fn check_empty(directory: &Directory) -> Result<(), Error> {
+    for at in (0..directory.manifest().slices).map(|slice| directory.slice(slice)) {
+        let (mut slice, mut files) = (Slice::new(usize::MAX), Files::new(at.clone()));
+        let mut recovery = Recovery::new(at.place, at.slices, at.manifest()?);
+        let mut is_over = false;
+        while !is_over {
+            is_over =
+                source::step(&mut recovery, &mut slice, &mut files).map_err(
+                    |error| match error {
+                        source::Error::Disk(failure) => failure.into(),
+                        source::Error::Fault(fault) => Error::Failed(at.locate(fault).to_string()),
+                    },
+                )?;
+            if slice.book().users() > 0 {
+                return Err(Error::Failed(format!(
+                    "{} already holds entries: \
+                     import into a new directory, before feeding live entries",
+                    directory.path().display()
+                )));
+            }
         }
     }
+    Ok(())
 }
 
 impl Lines {
@@ -243,21 +251,17 @@ impl Lines {
         Ok(sorter.finish(|done, total| progress.at(done, total))?)
     }
 
-    /// Judges all entries and writes the users. When it returns, the snapshot is on stable storage,
-    /// and no manifest names it yet.
+    /// Judges all entries and writes the users. When it returns, all slices of the generation are
+    /// on stable storage, and the directory's manifest does not name the generation yet.
     fn judge(
         &mut self,
         mut sorted: Sorted,
-        directory: &SliceDirectory,
-        found: &Recovered,
-    ) -> Result<(OnDisk, u64, LineCounts), Error> {
-        let manifest = &found.manifest;
-        // If there is no segment yet, the log will begin with segment 1.
-        let snapshot = Snapshot::begin(directory, manifest.snapshot + 1, manifest.first.max(1))?;
+        generation: &NewGeneration,
+    ) -> Result<(Written, LineCounts), Error> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_millis() as u64);
-        let mut judge = Judge::new(Millis(now), snapshot);
+        let mut judge = Judge::new(Millis(now), generation.slices())?;
         let mut progress = ProgressMeter::new("merging");
         let (mut entries, mut bytes, total) = (0u64, 0, sorted.bytes());
         let mut refuse = |item: &Item<'_>, reason| self.refuse(item, reason);
@@ -269,9 +273,7 @@ impl Lines {
             }
             judge.judge(item, &mut refuse)?;
         }
-        let (snapshot, names, counts) = judge.finish(&mut refuse)?;
-        let users = snapshot.users();
-        Ok((snapshot.finish(&names, found.tail.position, found.manifest)?, users, counts))
+        judge.finish(&mut refuse)
     }
 
     /// Rejects an entry that the ledger does not take.
@@ -323,18 +325,4 @@ impl Lines {
 /// A read failure, with the number of lines read before it.
 fn read_failed(failure: Failure, line: u64) -> Error {
     Error::Failed(format!("{failure} (after line {line}); nothing was imported"))
-}
-
-/// Names the snapshot in the manifest: from now on it counts.
-fn publish(
-    directory: &SliceDirectory,
-    before: &manifest::SliceManifest,
-    written: OnDisk,
-) -> Result<(), Failure> {
-    directory.publish(&written.manifest.write(directory.place))?;
-    if before.snapshot > 0 {
-        // If the removal fails, the next start removes the file: no manifest names it any more.
-        let _ = fs::remove_file(directory.path.join(File::Snapshot(before.snapshot).to_string()));
-    }
-    Ok(())
 }

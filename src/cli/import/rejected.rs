@@ -3,6 +3,7 @@
 use super::input::SHOWN_BYTES;
 use crate::api::problem::{Code, Problem};
 use crate::engine::Failure;
+use crate::engine::directory::sync_name;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -79,12 +80,13 @@ impl Rejected {
         Ok(())
     }
 
-    /// Brings the file to stable storage.
+    /// Brings the file and its name to stable storage.
     pub fn finish(&mut self) -> Result<(), Failure> {
         let Some(out) = &mut self.out else { return Ok(()) };
         out.flush()
             .and_then(|()| out.get_ref().sync_all())
-            .map_err(Failure::at("write", &self.path))
+            .map_err(Failure::at("write", &self.path))?;
+        sync_name(&self.path)
     }
 
     /// Path of the file.

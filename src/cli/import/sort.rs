@@ -26,7 +26,8 @@ const WRITE_BYTES: usize = 128 << 10;
 /// Keys get 1/`KEYS_SHARE` of the memory, items the rest.
 const KEYS_SHARE: usize = 3;
 const LENGTH_BYTES: usize = size_of::<u32>();
-/// Name of the file until it is unlinked. A start of the server removes files that end in `.new`.
+/// Name of the file until it is unlinked. It lies in a generation that is not published yet, so
+/// after a crash the next start removes it.
 const NAME: &str = "import.new";
 
 /// Collects items in any order.

@@ -5,7 +5,7 @@
 //! to be trusted.
 
 use super::super::Error;
-use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory};
+use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory, is_of_volume};
 use crate::journal::{File, generation_directory, manifest, slice_directory};
 use std::collections::BTreeSet;
 use std::fs;
@@ -52,7 +52,8 @@ pub fn in_slice(
     Ok(())
 }
 
-/// Notes files beside the directories of the slices. The `unnamed` generations are noted already.
+/// Notes files beside the directories of the slices. The `unnamed` generations are noted already,
+/// and what belongs to the volume is as it should be.
 pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> {
     let manifest::DataManifest { generation, slices } = *directory.manifest();
     let path = directory.path();
@@ -64,6 +65,7 @@ pub fn beside_slices(directory: &Directory, unnamed: &[PathBuf]) -> Vec<String> 
         [path, &below].into_iter().flat_map(|at| names(at).into_iter().map(|name| at.join(name)));
     found
         .filter(|file| !expected.contains(file) && !unnamed.contains(file))
+        .filter(|file| file.parent() != Some(path) || !is_of_volume(file))
         .map(|file| foreign(&file))
         .collect()
 }
