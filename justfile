@@ -41,9 +41,15 @@ lint:
 
 # Where the CPU goes while balances are read: needs perf and wrk
 profile:
-    cargo build --release
-    perf record -g -o target/perf.data -- cargo bench --bench load -- balance --rounds 2
-    perf report -i target/perf.data --no-children --sort symbol | head -60
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo bench --bench load --no-run
+    cargo bench --bench load -- balance --users 100000 --rounds 4 &
+    until server=$(pgrep --newest --full 'release/purser serve'); do sleep 0.1; done
+    sleep 5 # it is fed first
+    perf record --pid "$server" --output target/perf.data -- sleep 15
+    wait
+    perf report --input target/perf.data --sort symbol --stdio | head -60
 
 # Regenerates the traces and flags in docs/
 bless:
