@@ -216,7 +216,7 @@ impl Book {
             }
         };
         let effect = user.judge(&self.names, now, entry)?;
-        if slot.is_none() && !self.index.has_room(entry.user) {
+        if slot.is_none() && !self.index.has_space(entry.user) {
             return Err(Rejection::InsufficientStorage.into());
         }
         Ok(effect)

@@ -109,7 +109,7 @@ impl Index {
 
     /// Whether a user that is not in the index can be inserted. False only when very many ids
     /// share their leading hash bits, which happens only if they were chosen for it.
-    pub fn has_room(&self, user: UserId) -> bool {
+    pub fn has_space(&self, user: UserId) -> bool {
         let segment = self.segment(upper(user));
         segment.depth < MAX_DEPTH || segment.used < MAX_USERS
     }
@@ -204,9 +204,9 @@ impl HashOccupancy {
     /// so far could not hold it.
     pub fn insert(&mut self, user: UserId) -> bool {
         let count = &mut self.0[(upper(user) >> PLACE_BITS) as usize];
-        let has_room = usize::from(*count) < MAX_USERS;
-        *count += u16::from(has_room);
-        has_room
+        let has_space = usize::from(*count) < MAX_USERS;
+        *count += u16::from(has_space);
+        has_space
     }
 }
 
@@ -278,11 +278,11 @@ mod tests {
         let id = |n: u32| with_hash(u64::from(n) | 7 << 40);
         assert!((0..9).all(|n| id(n).hash() == u64::from(n) | 7 << 40));
         for n in 0..5_000 {
-            let has_room = index.has_room(id(n));
-            assert_eq!(has_room, n < MAX_USERS as u32);
+            let has_space = index.has_space(id(n));
+            assert_eq!(has_space, n < MAX_USERS as u32);
             assert_eq!(
                 index.insert(id(n), n, |_| false),
-                if has_room { Ok(()) } else { Err(NotAdded::Full) }
+                if has_space { Ok(()) } else { Err(NotAdded::Full) }
             );
         }
         for n in 0..5_000 {
@@ -294,7 +294,7 @@ mod tests {
             (0..5_000).all(|n| occupancy.insert(id(n)) == (n < MAX_USERS as u32)),
             "occupancy predicts what the index can hold"
         );
-        assert!(index.has_room(with_hash(1 << 63)), "users of other segments are not affected");
+        assert!(index.has_space(with_hash(1 << 63)), "users of other segments are not affected");
         assert!(occupancy.insert(with_hash(1 << 63)));
         assert_eq!(index.insert(with_hash(1 << 63), 9_999, |_| false), Ok(()));
         assert_eq!(index.find(with_hash(1 << 63), |slot| slot == 9_999), Some(9_999));

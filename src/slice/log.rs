@@ -270,7 +270,7 @@ impl Log {
 
     /// Whether entries must wait: the backlog is at its limit, or a step's records would not fit
     /// into the segments there are. While the next segment has failed, entries do not wait for it:
-    /// [`LogSink::has_room`] refuses what does not fit.
+    /// [`LogSink::has_space`] refuses what does not fit.
     pub fn is_throttled(&self) -> bool {
         let backlog = self.full.iter().map(FrameBuffer::payload_bytes).sum::<usize>();
         backlog >= BACKLOG_BYTES
@@ -321,7 +321,7 @@ impl Log {
 
 impl LogSink for Log {
     #[inline]
-    fn has_room(&self) -> bool {
+    fn has_space(&self) -> bool {
         !matches!(self.next, NextSegment::Failed { .. }) || self.fits(record::MAX_BYTES)
     }
 

@@ -53,7 +53,7 @@ pub struct Lsn(pub u64);
 pub trait LogSink {
     /// Whether one more record can be appended. If not, entries that would be accepted are refused
     /// for insufficient storage.
-    fn has_room(&self) -> bool;
+    fn has_space(&self) -> bool;
 
     /// Appends the record of an accepted entry, with the user's version after it, and returns its
     /// position. Positions never decrease. A sink that keeps nothing returns [`Lsn::default`]:
@@ -66,7 +66,7 @@ pub trait LogSink {
 pub struct NoLog;
 
 impl LogSink for NoLog {
-    fn has_room(&self) -> bool {
+    fn has_space(&self) -> bool {
         true
     }
 
@@ -142,8 +142,11 @@ impl Slice {
         entry: &EntryRef<'_>,
         log: &mut impl LogSink,
     ) -> (Lsn, Verdict) {
-        let (slot, verdict) =
-            if log.has_room() { self.book.apply(now, entry) } else { self.book.refuse(now, entry) };
+        let (slot, verdict) = if log.has_space() {
+            self.book.apply(now, entry)
+        } else {
+            self.book.refuse(now, entry)
+        };
         let Some(slot) = slot else { return (Lsn::default(), verdict) };
         if verdict != Verdict::Accepted {
             return (self.undurable_lsn(slot), verdict);
@@ -288,7 +291,7 @@ mod tests {
     struct Log(Vec<(u128, u64)>);
 
     impl LogSink for Log {
-        fn has_room(&self) -> bool {
+        fn has_space(&self) -> bool {
             true
         }
 

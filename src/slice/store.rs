@@ -348,10 +348,10 @@ impl Store {
 
 impl LogSink for Store {
     #[inline]
-    fn has_room(&self) -> bool {
+    fn has_space(&self) -> bool {
         let found = if self.covered_bytes == 0 { self.found_bytes } else { 0 };
         let most = self.snapshot_after_bytes().saturating_mul(MAX_LOG_GROWTH).saturating_add(found);
-        self.log.has_room() && self.uncovered_bytes() <= most
+        self.log.has_space() && self.uncovered_bytes() <= most
     }
 
     #[inline]

@@ -132,7 +132,7 @@ impl Node {
     }
 
     fn apply(&mut self, now_ms: u64, entry: &EntryRef<'_>) -> Verdict {
-        if self.store.is_throttled() || !self.store.has_room() {
+        if self.store.is_throttled() || !self.store.has_space() {
             self.settle();
         }
         let (_, verdict) = self.slice.apply(Millis(now_ms), entry, &mut self.store);

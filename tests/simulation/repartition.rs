@@ -154,7 +154,7 @@ impl World {
             self.entries += 1;
             let entry = self.entry(users);
             let (place, slice, store) = &mut nodes[entry.user.slice(named.slices) as usize];
-            if store.is_throttled() || !store.has_room() {
+            if store.is_throttled() || !store.has_space() {
                 settle(&mut self.tree, &mut now_ms, *place, slice, store);
             }
             let (_, verdict) = slice.apply(Millis(NOW), &entry, store);

@@ -437,11 +437,11 @@ impl World {
         };
         for draft in drafts {
             let node = &mut self.nodes[slice];
-            let has_room = node.store.has_room();
+            let has_space = node.store.has_space();
             let (position, verdict) =
                 node.slice.apply(Millis(self.now_ms), &draft, &mut node.store);
             if verdict == Verdict::Rejected(Rejection::InsufficientStorage) {
-                if has_room {
+                if has_space {
                     return Err(Stop::Wrong(format!(
                         "{draft:?} is refused although there is space"
                     )));

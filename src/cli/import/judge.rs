@@ -214,7 +214,7 @@ impl Judge {
             Ok(effect) => effect,
             Err(verdict) => return verdict,
         };
-        if user.version() == 0 && !index.has_room(user.id()) {
+        if user.version() == 0 && !index.has_space(user.id()) {
             return Rejection::InsufficientStorage.into();
         }
         user.book(names, effect);

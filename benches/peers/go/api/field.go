@@ -144,7 +144,7 @@ func isKind(b []byte) bool {
 }
 
 const (
-	quarterMinutes   = 15
+	bucketMinutes    = 15
 	maxWindowMinutes = 400 * 24 * 60
 	minuteMs         = 60_000
 )
@@ -171,7 +171,7 @@ func parseWindow(b []byte) (ms int64, ok bool) {
 	default:
 		return 0, false
 	}
-	if n == 0 || n > maxWindowMinutes || n%quarterMinutes != 0 {
+	if n == 0 || n > maxWindowMinutes || n%bucketMinutes != 0 {
 		return 0, false
 	}
 	return int64(n) * minuteMs, true

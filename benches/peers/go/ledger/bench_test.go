@@ -147,19 +147,19 @@ func BenchmarkReads(b *testing.B) {
 	}
 }
 
-// BenchmarkBusyStats asks for 300 days of a user with an entry in each quarter
+// BenchmarkBusyStats asks for 300 days of a user with an entry in each bucket
 // of an hour of 400 days, in sixteen groups.
 func BenchmarkBusyStats(b *testing.B) {
 	l := New()
 	const entries = 400 * 96
 	for i := range uint64(entries) {
-		e := post(i, noon+int64(i)*quarterMs)
+		e := post(i, noon+int64(i)*bucketMs)
 		e.Kind = string([]byte{'k', byte('a' + i%16)})
 		if got := l.Apply(late, &e); got != Accepted {
 			b.Fatal(got)
 		}
 	}
-	question := Question{WindowMs: 300 * dayMs, AtMs: noon + (entries-1)*quarterMs}
+	question := Question{WindowMs: 300 * dayMs, AtMs: noon + (entries-1)*bucketMs}
 	var out Stats
 	b.ReportAllocs()
 	for b.Loop() {
@@ -168,7 +168,7 @@ func BenchmarkBusyStats(b *testing.B) {
 		for i := range out.Items {
 			count += out.Items[i].Count
 		}
-		if !ok || len(out.Items) != 16 || count != uint64(out.ToMs-out.FromMs)/quarterMs {
+		if !ok || len(out.Items) != 16 || count != uint64(out.ToMs-out.FromMs)/bucketMs {
 			b.Fatalf("%+v", out)
 		}
 	}

@@ -198,30 +198,30 @@ func TestSpan(t *testing.T) {
 		asOf, at, window int64
 		from, to         int64
 	}{
-		{"now", n, n, dayMs, midnight - 14*hourMs + quarterMs, midnight + 10*hourMs + quarterMs},
-		{"on an edge", n, midnight, quarterMs, midnight, midnight + quarterMs},
-		{"end of a quarter", n, midnight - 1, quarterMs, midnight - quarterMs, midnight},
-		{"from in the hours", n, n, 27 * hourMs, midnight - 17*hourMs, midnight + 10*hourMs + quarterMs},
-		{"from on the first quarter", n, midnight + 10*hourMs - 1, 26 * hourMs, midnight - 16*hourMs,
+		{"now", n, n, dayMs, midnight - 14*hourMs + bucketMs, midnight + 10*hourMs + bucketMs},
+		{"on an edge", n, midnight, bucketMs, midnight, midnight + bucketMs},
+		{"end of a bucket", n, midnight - 1, bucketMs, midnight - bucketMs, midnight},
+		{"from in the hours", n, n, 27 * hourMs, midnight - 17*hourMs, midnight + 10*hourMs + bucketMs},
+		{"from on the first bucket", n, midnight + 10*hourMs - 1, 26 * hourMs, midnight - 16*hourMs,
 			midnight + 10*hourMs},
-		{"both in the hours", n, midnight - 2*dayMs + 20*60_000, quarterMs, midnight - 2*dayMs,
+		{"both in the hours", n, midnight - 2*dayMs + 20*60_000, bucketMs, midnight - 2*dayMs,
 			midnight - 2*dayMs + hourMs},
-		{"from in the days", n, n, 9 * dayMs, midnight - 9*dayMs, midnight + 10*hourMs + quarterMs},
-		{"both in the days", n, midnight - 9*dayMs + 20*60_000, quarterMs, midnight - 9*dayMs,
+		{"from in the days", n, n, 9 * dayMs, midnight - 9*dayMs, midnight + 10*hourMs + bucketMs},
+		{"both in the days", n, midnight - 9*dayMs + 20*60_000, bucketMs, midnight - 9*dayMs,
 			midnight - 8*dayMs},
 		{"days to hours", n, midnight - 8*dayMs + 20*60_000, hourMs, midnight - 9*dayMs,
 			midnight - 8*dayMs + hourMs},
-		{"from expired", n, n, 400 * dayMs, midnight - 400*dayMs, midnight + 10*hourMs + quarterMs},
+		{"from expired", n, n, 400 * dayMs, midnight - 400*dayMs, midnight + 10*hourMs + bucketMs},
 		{"from long expired", n, n - dayMs, 400 * dayMs, midnight - 400*dayMs, midnight - 14*hourMs +
-			quarterMs},
+			bucketMs},
 		{"all expired", n, midnight - 401*dayMs, dayMs, midnight - 400*dayMs, midnight - 400*dayMs},
 		{"at 0", n, 0, dayMs, midnight - 400*dayMs, midnight - 400*dayMs},
-		{"later than all", n, n + 30*dayMs, dayMs, midnight + 29*dayMs + 10*hourMs + quarterMs, midnight +
-			30*dayMs + 10*hourMs + quarterMs},
-		{"young", 5, 5, dayMs, 0, quarterMs},
+		{"later than all", n, n + 30*dayMs, dayMs, midnight + 29*dayMs + 10*hourMs + bucketMs, midnight +
+			30*dayMs + 10*hourMs + bucketMs},
+		{"young", 5, 5, dayMs, 0, bucketMs},
 		{"young, later", 30 * hourMs, 2 * hourMs, hourMs, 1 * hourMs, 3 * hourMs},
-		{"lifetime", n, 5, 0, 0, midnight + 10*hourMs + quarterMs},
-		{"the last time", 253402300799999, 253402300799999, quarterMs, 253402300800000 - quarterMs,
+		{"lifetime", n, 5, 0, 0, midnight + 10*hourMs + bucketMs},
+		{"the last time", 253402300799999, 253402300799999, bucketMs, 253402300800000 - bucketMs,
 			253402300800000},
 	}
 	for _, test := range tests {
@@ -258,18 +258,18 @@ func TestStats(t *testing.T) {
 		from, to int64
 		items    []Stat
 	}{
-		{"lifetime", Question{}, 0, noon + quarterMs,
+		{"lifetime", Question{}, 0, noon + bucketMs,
 			[]Stat{abc, gift, {"COIN", "topup", Credit, 4, 23, 0, 10}, debits}},
-		{"currency", Question{Currency: "ABC"}, 0, noon + quarterMs, []Stat{abc}},
-		{"kind", Question{Kind: "gift"}, 0, noon + quarterMs, []Stat{gift}},
-		{"none", Question{Currency: "ABC", Kind: "gift"}, 0, noon + quarterMs, []Stat{}},
-		{"a quarter", Question{WindowMs: quarterMs, AtMs: noon}, noon, noon + quarterMs,
+		{"currency", Question{Currency: "ABC"}, 0, noon + bucketMs, []Stat{abc}},
+		{"kind", Question{Kind: "gift"}, 0, noon + bucketMs, []Stat{gift}},
+		{"none", Question{Currency: "ABC", Kind: "gift"}, 0, noon + bucketMs, []Stat{}},
+		{"a bucket", Question{WindowMs: bucketMs, AtMs: noon}, noon, noon + bucketMs,
 			[]Stat{gift, {"COIN", "topup", Credit, 1, 0, 0, 0}}},
-		{"an hour before", Question{WindowMs: hourMs, AtMs: noon - hourMs}, noon - 2*hourMs + quarterMs,
-			noon - hourMs + quarterMs,
+		{"an hour before", Question{WindowMs: hourMs, AtMs: noon - hourMs}, noon - 2*hourMs + bucketMs,
+			noon - hourMs + bucketMs,
 			[]Stat{abc, {"COIN", "topup", Credit, 1, 10, 10, 10}}},
 		{"ten days", Question{WindowMs: 10 * dayMs, AtMs: noon}, noon - 10*dayMs - 12*hourMs, noon +
-			quarterMs,
+			bucketMs,
 			[]Stat{abc, gift, {"COIN", "topup", Credit, 3, 13, 0, 10}, debits}},
 		{"expired", Question{WindowMs: dayMs, AtMs: noon - 500*dayMs}, noon - 400*dayMs - 12*hourMs,
 			noon - 400*dayMs - 12*hourMs, []Stat{}},
@@ -356,23 +356,23 @@ func TestTooManyRecent(t *testing.T) {
 	id := uint64(0)
 	for q := range int64(64) {
 		for i := range int64(perQuarter) {
-			e := post(id, noon+q*quarterMs+i)
+			e := post(id, noon+q*bucketMs+i)
 			if got := l.Apply(late, &e); got != Accepted {
 				t.Fatalf("entry %d: %d", id, got)
 			}
 			id++
 		}
 	}
-	const last = noon + 63*quarterMs + perQuarter - 1
+	const last = noon + 63*bucketMs + perQuarter - 1
 	for _, s := range []struct {
 		at   int64
 		want Verdict
 	}{
 		{last, TooManyRecent},
-		{noon + dayMs + quarterMs - 1, TooManyRecent}, // the horizon is still in the first quarter
-		{noon + dayMs + quarterMs, Accepted},          // it has left it
-		{noon + quarterMs, Accepted},
-		{noon + quarterMs - 1, EntryTooOld},
+		{noon + dayMs + bucketMs - 1, TooManyRecent}, // the horizon is still in the first start
+		{noon + dayMs + bucketMs, Accepted},          // it has left it
+		{noon + bucketMs, Accepted},
+		{noon + bucketMs - 1, EntryTooOld},
 	} {
 		e := post(id, s.at)
 		if got := l.Apply(late, &e); got != s.want {
@@ -383,7 +383,7 @@ func TestTooManyRecent(t *testing.T) {
 		}
 	}
 	for _, n := range []uint64{perQuarter, 2 * perQuarter, 64*perQuarter - 1} {
-		e := post(n, noon+int64(n/perQuarter)*quarterMs+int64(n%perQuarter))
+		e := post(n, noon+int64(n/perQuarter)*bucketMs+int64(n%perQuarter))
 		if got := l.Apply(late, &e); got != Duplicate {
 			t.Fatalf("entry %d again: %d", n, got)
 		}
@@ -431,7 +431,7 @@ func TestCalmedDown(t *testing.T) {
 			if n := recent.many.live; n != int(test.before+test.after) {
 				t.Fatalf("%d live", n)
 			}
-			apply(-1, noon+dayMs+quarterMs, Accepted)
+			apply(-1, noon+dayMs+bucketMs, Accepted)
 			kept := len(recent.few)
 			if recent.many != nil {
 				kept = int(recent.many.used) - 1
@@ -483,7 +483,7 @@ func TestReusedID(t *testing.T) {
 			apply(post(x, test.again), Accepted)
 			apply(post(x, test.again), Duplicate)
 			if test.again > noon+hourMs {
-				fill(test.after, noon+dayMs+quarterMs)
+				fill(test.after, noon+dayMs+bucketMs)
 			} else {
 				fill(test.after, noon+dayMs+1)
 			}
@@ -495,12 +495,12 @@ func TestReusedID(t *testing.T) {
 
 // TestBounded feeds years of entries and checks that memory stays bounded.
 func TestBounded(t *testing.T) {
-	feed := func(quarters int, entries func(quarter int) int) *user {
+	feed := func(buckets int, entries func(start int) int) *user {
 		l := New()
 		id := uint64(0)
-		for q := range quarters {
+		for q := range buckets {
 			for range entries(q) {
-				e := post(id, noon+int64(q)*quarterMs)
+				e := post(id, noon+int64(q)*bucketMs)
 				if got := l.Apply(late, &e); got != Accepted {
 					t.Fatal(got)
 				}
@@ -516,7 +516,7 @@ func TestBounded(t *testing.T) {
 	if n := cap(u.recent.few); n > 2*97 {
 		t.Errorf("%d records", n)
 	}
-	u = feed(40*96, func(q int) int { // a thousand, then nine quarters with one each
+	u = feed(40*96, func(q int) int { // a thousand, then nine buckets with one each
 		if q%10 == 0 {
 			return 1000
 		}

@@ -1,13 +1,13 @@
 package ledger
 
 const (
-	ringLen    = 128 // quarters of an hour; the horizon touches 97
+	ringLen    = 128 // 15-minute buckets; the horizon touches 97
 	chunkLen   = 256
 	reclaimMax = 4 // expired records freed with each new one
 )
 
 // many remembers the entries of a busy user. Records live in slots of chunks,
-// which are linked by quarter of an hour. When the horizon passes a quarter, its
+// which are linked by 15-minute bucket. When the horizon passes a bucket, its
 // whole list expires; the slots are reclaimed a few at a time, so that no single
 // entry pays for it.
 type many struct {
@@ -16,7 +16,7 @@ type many struct {
 	used    uint32 // slots ever used; slot 0 is not, it ends lists
 	free    uint32 // list of slots to use again
 	expired uint32 // list of slots to give up
-	first   uint32 // quarter that holds the horizon
+	first   uint32 // start that holds the horizon
 	live    int    // records of first or later
 	ring    [ringLen]queue
 }
@@ -27,14 +27,14 @@ type slot struct {
 	next uint32
 }
 
-// queue is the list of the records of one quarter of an hour, in the order in
+// queue is the list of the records of one 15-minute bucket, in the order in
 // which they came.
 type queue struct {
 	head, tail uint32
 	len        int
 }
 
-// newMany returns an empty one with the horizon in the quarter first.
+// newMany returns an empty one with the horizon in the bucket first.
 func newMany(first uint32) *many {
 	return &many{index: make(map[ID]uint32, 2*fewMax), used: 1, first: first}
 }
@@ -56,7 +56,7 @@ func (m *many) find(id ID, since int64) *record {
 	return nil
 }
 
-// count returns the number of records in the quarter first and later, which is
+// count returns the number of records in the bucket first and later, which is
 // not before the horizon.
 func (m *many) count(first uint32) int {
 	count := m.live
@@ -66,14 +66,14 @@ func (m *many) count(first uint32) int {
 	return count
 }
 
-// add remembers an entry, with the horizon in the quarter first.
+// add remembers an entry, with the horizon in the bucket first.
 func (m *many) add(r record, first uint32) {
 	m.advance(first)
 	m.reclaim()
 	number := m.take()
 	s := m.slot(number)
 	s.record, s.next = r, 0
-	q := &m.ring[r.quarter()%ringLen]
+	q := &m.ring[r.bucket()%ringLen]
 	if q.len == 0 {
 		q.head = number
 	} else {
@@ -85,7 +85,7 @@ func (m *many) add(r record, first uint32) {
 	m.index[r.id] = number
 }
 
-// advance moves the horizon to the quarter first.
+// advance moves the horizon to the bucket first.
 func (m *many) advance(first uint32) {
 	for i := m.first; i < min(first, m.first+ringLen); i++ {
 		q := &m.ring[i%ringLen]
@@ -136,7 +136,7 @@ func (m *many) sparse() bool {
 	return m.live < int(m.used)/16
 }
 
-// records returns the live records, oldest quarter first.
+// records returns the live records, oldest bucket first.
 func (m *many) records() []record {
 	list := make([]record, 0, m.live+m.live/4+1)
 	for i := range uint32(ringLen) {

@@ -27,13 +27,13 @@ type style struct {
 var styles = []style{
 	{"quiet", 400, []int64{0, hourMs, dayMs, 3 * dayMs, 40 * dayMs, 500 * dayMs}, 1 << 40, 2,
 		[]int64{1000}, 8},
-	{"daily", 700, []int64{0, 1000, quarterMs, hourMs, 5 * hourMs, dayMs}, 300, 4, []int64{1, 1000},
+	{"daily", 700, []int64{0, 1000, bucketMs, hourMs, 5 * hourMs, dayMs}, 300, 4, []int64{1, 1000},
 		3},
 	{"busy", 1200, []int64{0, 10, 1000, 3 * 60_000}, 900, 3, []int64{1000}, 6},
 	{"bursts", 1200, []int64{0, 0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 10, 1000, 1000, 1000,
 		9 * hourMs}, 2000, 3, []int64{1000}, 9},
 	{"burst and rest", 1200, burstAndRest(), 1500, 2, []int64{1000}, 9},
-	{"huge", 400, []int64{0, 1000, quarterMs, hourMs}, 1 << 40, 2,
+	{"huge", 400, []int64{0, 1000, bucketMs, hourMs}, 1 << 40, 2,
 		[]int64{1, math.MaxInt64, math.MaxInt64 / 3}, 3},
 	{"crowded", 700, []int64{0, 1000, hourMs}, 1 << 40, 18, []int64{1000}, 4},
 }
@@ -159,7 +159,7 @@ func randomRound(t *testing.T, seed uint64, st style) {
 			t.Fatalf("seed %d (%s): entry %d:\n got %+v\nwant %+v", seed, st.name, i, balances, want)
 		}
 		for range 4 {
-			q := Question{WindowMs: (1 + r.Int64N(pick([]int64{4, 100, 800, 38400}))) * quarterMs,
+			q := Question{WindowMs: (1 + r.Int64N(pick([]int64{4, 100, 800, 38400}))) * bucketMs,
 				AtMs: clock}
 			if r.IntN(5) == 0 {
 				q.WindowMs = 0

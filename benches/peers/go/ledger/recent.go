@@ -9,7 +9,7 @@ import (
 const fewMax = 256
 
 // recent remembers the entries within the horizon. It keeps those of whole
-// quarters of an hour, since the limit on their number is counted by these;
+// 15-minute buckets, since the limit on their number is counted by these;
 // find leaves out the ones that are too old.
 type recent struct {
 	few  []record // sorted by id
@@ -48,7 +48,7 @@ func (r *recent) add(rec record, asOf int64) {
 		return
 	}
 	if len(r.few) == cap(r.few) {
-		r.few = slices.DeleteFunc(r.few, func(old record) bool { return old.quarter() < first })
+		r.few = slices.DeleteFunc(r.few, func(old record) bool { return old.bucket() < first })
 		if len(r.few) >= fewMax {
 			slices.SortFunc(r.few, func(a, b record) int { return cmp.Compare(a.what, b.what) })
 			r.rebuild(r.few, first)
@@ -89,8 +89,8 @@ func (r *recent) place(id ID) int {
 	return low
 }
 
-// oldest returns the quarter of an hour that holds the horizon of a user whose
+// oldest returns the 15-minute bucket that holds the horizon of a user whose
 // latest entry is at asOf.
 func oldest(asOf int64) uint32 {
-	return uint32(max(asOf-horizonMs, 0) / quarterMs)
+	return uint32(max(asOf-horizonMs, 0) / bucketMs)
 }

@@ -31,7 +31,7 @@ func (r *record) at() int64 {
 	return int64(r.what >> 3)
 }
 
-// quarter returns the entry's time in quarters of an hour since the epoch.
-func (r *record) quarter() uint32 {
-	return uint32(r.at() / quarterMs)
+// bucket returns the entry's time in 15-minute buckets since the epoch.
+func (r *record) bucket() uint32 {
+	return uint32(r.at() / bucketMs)
 }

@@ -59,7 +59,7 @@ type key struct {
 // group holds the statistics of one group: lifetime and buckets.
 type group struct {
 	key
-	first, last uint32 // quarters of an hour of its earliest and latest amount
+	first, last uint32 // 15-minute buckets of its earliest and latest amount
 	count       uint64
 	sums
 	buckets []bucket
@@ -67,18 +67,18 @@ type group struct {
 
 // book adds one amount.
 func (g *group) book(at, amount, asOf int64) {
-	quarter, one := uint32(at/quarterMs), sums{amount, amount, amount}
+	start, one := uint32(at/bucketMs), sums{amount, amount, amount}
 	if g.count == 0 {
-		g.first, g.last, g.sums = quarter, quarter, one
+		g.first, g.last, g.sums = start, start, one
 	} else {
-		g.first, g.last = min(g.first, quarter), max(g.last, quarter)
+		g.first, g.last = min(g.first, start), max(g.last, start)
 		g.merge(one)
 	}
 	g.count++
-	g.buckets = book(g.buckets, quarter, one, asOf)
+	g.buckets = book(g.buckets, start, one, asOf)
 }
 
-// total sums up the amounts of a range of quarters of an hour. Many users are
+// total sums up the amounts of a range of 15-minute buckets. Many users are
 // new and many groups idle: these need no search of buckets.
 func (g *group) total(from, to uint32) (uint64, sums) {
 	switch {

@@ -37,7 +37,7 @@ func (v View) Stats(q *Question, out *Stats) {
 	u := v.user
 	out.Version = u.version
 	out.FromMs, out.ToMs = q.span(u.asOf)
-	from, to := uint32(out.FromMs/quarterMs), uint32(out.ToMs/quarterMs)
+	from, to := uint32(out.FromMs/bucketMs), uint32(out.ToMs/bucketMs)
 	items := out.Items[:0]
 	for i := range u.groups {
 		g := &u.groups[i]
