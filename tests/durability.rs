@@ -25,7 +25,7 @@ const CALLS: [&str; 4] = [
     "?unlink,?unlinkat,?rmdir",
 ];
 
-/// What is not on stable storage yet.
+/// Names and files that are not on stable storage yet.
 struct Unsynced {
     /// The data directory.
     data: PathBuf,

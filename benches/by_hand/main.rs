@@ -1,5 +1,5 @@
-//! What is written by hand, against the best maintained library for the same: the time of each and,
-//! where it is the reason, the memory.
+//! Hand-written code against the best maintained library for the same task: time, and memory where
+//! memory is the reason.
 //!
 //! `cargo bench --bench by_hand -- [filter]`. Row `ours` is the code of the server, every other row
 //! is named after its library. All rows of a group give the same result, which is checked against
@@ -10,7 +10,7 @@
 //!
 //! Private modules of the server are compiled a second time, from their files.
 
-#[allow(dead_code, reason = "the bench of the parts uses more of it")]
+#[allow(dead_code, reason = "the micro bench uses more of it")]
 #[path = "../common/mod.rs"]
 mod common;
 mod histogram;

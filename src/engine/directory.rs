@@ -49,7 +49,7 @@ pub enum Error {
     Stopped(PathBuf),
 }
 
-/// What is wrong with a manifest, after its path.
+/// Text of a manifest error, to follow the manifest's path.
 fn what_is_wrong(why: ManifestError) -> String {
     match why {
         ManifestError::Malformed => "is damaged or was edited".to_owned(),

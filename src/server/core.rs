@@ -226,8 +226,12 @@ impl Server {
             if connection.has_no_share(&self.shared) {
                 self.waiting.push(slot);
             } else if connection.take_turn() {
+                let credits_taken = self.shared.exchange.credits_taken();
                 self.resume(slot);
-                if self.connections.of(slot).requeue_without_credit(&self.shared) {
+                // One that took a credit and needs another goes behind those that got none.
+                if credits_taken == self.shared.exchange.credits_taken()
+                    && self.connections.of(slot).requeue_without_credit(&self.shared)
+                {
                     self.waiting.push(slot);
                 }
             }

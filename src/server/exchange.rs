@@ -39,6 +39,8 @@ pub struct Exchange {
     credits: u32,
     peers: Vec<Peer>,
     now_ms: u64,
+    /// Credits taken since the start.
+    credits_taken: u64,
     /// Requests of this core that are outstanding at other cores.
     outstanding: usize,
     /// Whether a request of this turn found no credit.
@@ -83,6 +85,7 @@ impl Exchange {
                 topology.cores() as usize
             ],
             now_ms: 0,
+            credits_taken: 0,
             outstanding: 0,
             lacks_credit: false,
             spare: Vec::new(),
@@ -108,6 +111,11 @@ impl Exchange {
         self.peers[core as usize].is_awaited
     }
 
+    /// Credits taken since the start.
+    pub const fn credits_taken(&self) -> u64 {
+        self.credits_taken
+    }
+
     /// Begins to hand credits to the requests that wait for them; those that get none are marked
     /// again.
     pub fn begin_retries(&mut self) {
@@ -130,6 +138,7 @@ impl Exchange {
             });
         }
         peer.credits -= 1;
+        self.credits_taken += 1;
         Ok(())
     }
 

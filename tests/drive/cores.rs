@@ -91,6 +91,33 @@ impl Cores {
         self.deliver(core);
     }
 
+    /// Sends `request` on each connection of core 0, again after each answer, for `turns` turns.
+    /// Returns the answers of each connection.
+    pub fn answers_in_closed_loop(
+        &mut self,
+        connections: &[usize],
+        request: &[u8],
+        turns: usize,
+    ) -> Vec<usize> {
+        let mut answers = vec![0; connections.len()];
+        self.send_at_once(&connections.iter().map(|&c| (c, request)).collect::<Vec<_>>());
+        for _ in 0..turns {
+            (1..self.cores.len()).for_each(|core| self.turn(core));
+            let mut again = Vec::new();
+            for (answers, &connection) in answers.iter_mut().zip(connections) {
+                if !std::mem::take(self.inbox(connection)).is_empty() {
+                    *answers += 1;
+                    again.push((connection, request));
+                }
+            }
+            if again.is_empty() {
+                again.push((connections[0], &[]));
+            }
+            self.send_at_once(&again);
+        }
+        answers
+    }
+
     /// Bytes reserved for answers and bodies, on all cores.
     pub fn reserved_bytes(&self) -> usize {
         self.cores

@@ -211,22 +211,7 @@ fn clients_take_turns_with_large_answers() {
         let (mut cores, users) = cores_with_users(count, usize::MAX);
         let whole = batch(&[users[0], users[count - 1], users[0]]);
         let connections: Vec<_> = (0..40).map(|_| cores.connect(0)).collect();
-        let mut answers = vec![0; connections.len()];
-        cores.send_at_once(&connections.iter().map(|&c| (c, &whole[..])).collect::<Vec<_>>());
-        for _ in 0..400 {
-            let mut again = Vec::new();
-            for (at, &connection) in connections.iter().enumerate() {
-                if !std::mem::take(cores.inbox(connection)).is_empty() {
-                    answers[at] += 1;
-                    again.push((connection, &whole[..]));
-                }
-            }
-            if again.is_empty() {
-                again.push((connections[0], &[]));
-            }
-            cores.send_at_once(&again);
-            (1..count).for_each(|core| cores.turn(core));
-        }
+        let answers = cores.answers_in_closed_loop(&connections, &whole, 400);
         let (least, most) = (answers.iter().min(), answers.iter().max());
         let (least, most) = (least.copied().unwrap_or(0), most.copied().unwrap_or(0));
         assert!(least > 0 && most <= 2 * least, "{count} cores: {least} to {most} answers");

@@ -189,24 +189,27 @@ fn a_timed_out_request_is_answered_after_those_before_it() {
 fn credits_are_given_in_turn() {
     let mut cores = three_cores();
     let connections: Vec<_> = (0..=(3 * CREDITS as usize)).map(|_| cores.connect(0)).collect();
-    let read = balance(1);
-    let mut answers = vec![0; connections.len()];
-    cores.send_at_once(&connections.iter().map(|&c| (c, &read[..])).collect::<Vec<_>>());
-    for _ in 0..100 {
-        cores.turn(1);
-        let mut again = Vec::new();
-        for (at, &connection) in connections.iter().enumerate() {
-            if !std::mem::take(cores.inbox(connection)).is_empty() {
-                answers[at] += 1;
-                again.push((connection, &read[..]));
-            }
-        }
-        if again.is_empty() {
-            again.push((connections[0], &[]));
-        }
-        cores.send_at_once(&again);
-    }
+    let answers = cores.answers_in_closed_loop(&connections, &balance(1), 100);
     let (least, most) = (answers.iter().min(), answers.iter().max());
     let (least, most) = (least.copied().unwrap_or(0), most.copied().unwrap_or(0));
     assert!(least > 0 && most <= 2 * least, "{least} to {most} answers: {answers:?}");
+}
+
+/// A connection with many pipelined reads of another core does not keep a later one from credits.
+#[test]
+fn pipelined_reads_share_credits_with_other_connections() {
+    let mut cores = three_cores();
+    let (many, one) = (cores.connect(0), cores.connect(0));
+    let read = balance(1);
+    cores.send_at_once(&[(many, &read.repeat(60)[..]), (one, &read[..])]);
+    let (mut answered, mut turns) = (0, 0);
+    while cores.inbox(one).is_empty() {
+        turns += 1;
+        assert!(turns < 100, "no answer after {answered} of the other connection");
+        cores.turn(1);
+        cores.send_at_once(&[(many, &[])]);
+        let sent = std::mem::take(cores.inbox(many));
+        answered += String::from_utf8_lossy(&sent).matches("HTTP/1.1 200").count();
+    }
+    assert!(answered <= 3 * CREDITS as usize, "{answered} answers of the other connection before");
 }

@@ -43,7 +43,7 @@ struct NewSlice {
     snapshot: Snapshot,
 }
 
-/// What an import has written.
+/// Totals of the data written by an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Users of all slices.
