@@ -1,11 +1,13 @@
 //! Full disks: they stop the feed and nothing else, and the feed resumes when there is space.
 //!
 //! - A limit on the size of files, and a full tmpfs, which need no privilege.
+//! - Every kind of system call fails for want of space now and then, injected by strace.
 //! - Volumes of ext4, XFS and btrfs on loop devices, out of blocks or out of inodes, with segments
 //!   begun, snapshots and a restart meanwhile. Where this process may mount none, or a `mkfs` is
 //!   missing, these tests say so and are skipped.
 
 use crate::faults::{end, mounted, show};
+use crate::server::TIMEOUT;
 use crate::server::client::{feed, get};
 use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
 use crate::server::{
@@ -18,7 +20,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const T: u64 = 1_700_000_100_000;
 /// Size of a volume: what `mkfs.xfs` takes. The image is sparse.
@@ -188,6 +190,87 @@ fn a_snapshot_without_disk_space_is_retried() {
     );
     assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
     server.kill();
+}
+
+/// System calls that may need space, the files that they are watched on (all if none is given), and
+/// every how many of them one fails. The names of calls vary with the machine.
+const CALLS: [(&str, Option<&str>, u32); 7] = [
+    ("pwrite64", Some(""), 5),
+    // Rarely: a segment is prepared only if all of its writes, or opens, succeed.
+    ("pwrite64", Some(".new"), 20),
+    ("fsync", None, 3),
+    ("?ftruncate", None, 2),
+    ("openat", None, 9),
+    ("?rename,?renameat,?renameat2", None, 2),
+    ("?unlink,?unlinkat", None, 2),
+];
+
+/// Whatever call finds no space or exceeds a quota, the server goes on, and keeps what it has
+/// acknowledged.
+#[test]
+fn no_call_without_space_stops_the_server() {
+    for (number, (calls, files, every)) in CALLS.into_iter().enumerate() {
+        let error = ["ENOSPC", "EDQUOT"][number % 2];
+        let inject = format!("--inject={calls}:error={error}:when=1+{every}");
+        match injected(calls, &inject, files) {
+            Some(count) => println!("{calls}: {count} calls failed with {error}"),
+            None => {
+                return eprintln!("SKIPPED: strace is missing, or may not trace a process here");
+            }
+        }
+    }
+}
+
+/// Feeds a server whose system calls fail now and then. Returns how many failed; `None` where no
+/// running process may be traced.
+fn injected(calls: &str, inject: &str, files: Option<&str>) -> Option<usize> {
+    const LINES: u64 = 2_000;
+    let scratch = Scratch::new("injected");
+    let (data, trace) = (scratch.join("data"), scratch.join("trace"));
+    let log = fs::File::create(scratch.join("stderr")).expect("it can be created");
+    let mut command = serve("127.0.0.1:0");
+    command.args(["--snapshot-after-mib", "1", "--data"]).arg(&data);
+    let mut server = Server::spawn(command.stderr(log));
+    let slice = fs::canonicalize(data.join("generation-1/slice-0")).expect("it is there");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-p", &server.id().to_string(), "-o"]).arg(&trace);
+    strace.args([&format!("--trace={calls}"), inject]);
+    if let Some(end) = files {
+        (1..30).for_each(|n| _ = strace.arg("-P").arg(slice.join(format!("log-{n}{end}"))));
+    }
+    let mut strace = strace.stderr(Stdio::piped()).spawn().ok()?;
+    let mut said = String::new();
+    let stderr = strace.stderr.take().expect("piped");
+    BufReader::new(stderr).read_line(&mut said).expect("text");
+    if !said.contains("attached") {
+        return None;
+    }
+    // Enough for several segments and snapshots.
+    let (mut count, until) = (0, Instant::now() + TIMEOUT);
+    while count < 30 * LINES {
+        assert!(Instant::now() < until, "{calls}: the feed makes no progress at {count}");
+        let lines: Vec<_> = (count..count + LINES).map(|n| credit(n, n % 50, 1, T)).collect();
+        let answer = server.ask(feed(entries(&lines)));
+        assert!([200, 507].contains(&answer.status()), "{calls}: {}", answer.shown());
+        // What a 507 leaves open is sent again.
+        count += if answer.status() == 200 { LINES } else { 0 };
+        assert_eq!(server.ask(get("/readyz")).shown(), expected::text("ready"), "{calls}");
+    }
+    assert!(server.is_running(), "{calls}");
+    Command::new("kill").arg(strace.id().to_string()).status().expect("it is there");
+    strace.wait().expect("it is a child of this process");
+    server.kill();
+    let injected = fs::read_to_string(&trace).expect("text").matches("(INJECTED)").count();
+    assert!(injected > 0, "{calls}");
+    let server = Server::with_data(&data, &[]);
+    for user in 0..50 {
+        let own = count / 50;
+        let answer = server.ask(get(&format!("/v1/users/{user}/balance"))).shown();
+        assert_eq!(answer, balance(user, own, T, own as i64), "{calls}");
+    }
+    drop(server);
+    sound(&data);
+    Some(injected)
 }
 
 /// A volume on a loop device, mounted in a mount namespace of its own, which lasts as long as the

@@ -42,7 +42,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// Interval at which the same failure is logged again.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 /// Bytes of zeros per write into a new segment: a kernel without preemption returns from one in a
 /// fraction of a millisecond.
 const ZEROS_BYTES: usize = 256 << 10;
