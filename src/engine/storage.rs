@@ -16,11 +16,11 @@
 //!
 //! A file system without direct writes gets buffered ones.
 //!
-//! **Errors.** A failed segment or snapshot is logged and reported as such, to be tried again; so is
-//! a manifest or a log write that failed for want of space, descriptors or memory. Writing a whole
-//! frame once more to the same place, through to stable storage, leaves nothing in doubt. Any other
-//! failure of a manifest or a log write, and a failed read, ends the process: the disk may then hold
-//! something else than the page cache shows.
+//! **Errors.** A failed segment or snapshot is logged and reported as such, to be tried again; so
+//! is a manifest or a log write that failed for want of space, descriptors or memory. Writing a
+//! whole frame once more to the same place, through to stable storage, leaves nothing in doubt. Any
+//! other failure of a manifest or a log write, and a failed read, ends the process: the disk may
+//! then hold something else than the page cache shows.
 
 use super::Failure;
 use super::control::Control;
@@ -231,8 +231,8 @@ impl Worker {
         Ok(Outcome { done, prepared: None })
     }
 
-    /// Removes the files that are no longer needed. What cannot be removed is tried again before the
-    /// next segment is prepared.
+    /// Removes the files that are no longer needed. What cannot be removed is tried again before
+    /// the next segment is prepared.
     fn remove_files(&mut self) {
         for file in std::mem::take(&mut self.unremoved) {
             let path = self.path(file);
@@ -378,7 +378,8 @@ impl Worker {
             .ok()
     }
 
-    /// Whether a task succeeded that is tried again after a shortage. Any other failure is returned.
+    /// Whether a task succeeded that is tried again after a shortage. Any other failure is
+    /// returned.
     fn retry_shortage(&mut self, result: Result<(), Failure>) -> Result<bool, Failure> {
         match result {
             Err(failure) if failure.is_shortage() => {

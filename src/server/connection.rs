@@ -598,8 +598,9 @@ impl Connection {
         }
     }
 
-    /// Refuses the next answer, for whose entries the log has no space, and ends the connection: what
-    /// was answered after it is not sent. A connection that waits for more than the log is closed.
+    /// Refuses the next answer, for whose entries the log has no space, and ends the connection:
+    /// what was answered after it is not sent. A connection that waits for more than the log is
+    /// closed.
     fn refuse_unstored(&mut self, shared: &mut Shared) {
         match self.state {
             State::Head | State::Finishing if self.answers.gaps() == 0 && self.pending == 0 => {}

@@ -59,8 +59,8 @@ pub enum Outcome {
     Answered(Status),
     /// The reply would take this many bytes, more than [`Request::max_bytes`], and was discarded.
     TooLarge(usize),
-    /// The disk of the slice has no space for the log, and the reply would show entries that are not
-    /// on stable storage.
+    /// The disk of the slice has no space for the log, and the reply would show entries that are
+    /// not on stable storage.
     Unstored,
 }
 
@@ -284,8 +284,8 @@ impl Request {
         self.outcome = Outcome::TooLarge(bytes);
     }
 
-    /// Replaces a reply that would show what the log cannot store now. Entries of a feed are refused,
-    /// whether they were accepted or had been before: sent again later, they are known.
+    /// Replaces a reply that would show what the log cannot store now. Entries of a feed are
+    /// refused, whether they were accepted or had been before: sent again later, they are known.
     pub fn refuse_unstored(&mut self) {
         self.forget_reply();
         self.outcome = Outcome::Unstored;
@@ -363,6 +363,27 @@ mod tests {
                 EntryRef { id: EntryId(u128::MAX), user: UserId(42), at: Millis(5), action };
             assert_eq!(FeedEntry::new(LineMark { index: 1, start: 2 }, &entry).entry(), entry);
         }
+    }
+
+    #[test]
+    fn entries_that_cannot_be_stored_are_refused_with_those_known_before() {
+        let action = Action::Void { hold: EntryId(9) };
+        let entry = EntryRef { id: EntryId(1), user: UserId(42), at: Millis(5), action };
+        let mark = |index| LineMark { index, start: 10 * index };
+        let mut request = Request::new(0);
+        request.entries.extend((0..4).map(|index| FeedEntry::new(mark(index), &entry)));
+        let invalid = Verdict::Rejected(Rejection::PendingNotFound);
+        (request.judged, request.accepted) = (3, 1);
+        request.not_accepted.extend([(mark(0), Verdict::Duplicate), (mark(2), invalid)]);
+        request.show(Position { local_slice: 0, lsn: Lsn(7) });
+        request.refuse_unstored();
+        let refused = Verdict::Rejected(Rejection::InsufficientStorage);
+        assert_eq!(
+            request.not_accepted,
+            [(mark(2), invalid), (mark(0), refused), (mark(1), refused)]
+        );
+        assert_eq!((request.accepted, request.outcome), (0, Outcome::Unstored));
+        assert!(request.positions.is_empty(), "the refusal shows nothing");
     }
 
     #[test]

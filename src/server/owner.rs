@@ -320,8 +320,8 @@ impl Owner {
         matches!(&self.persistence, Persistence::Stored(store) if store.is_throttled())
     }
 
-    /// Whether the disk has no space for the log: what is not durable yet cannot be shown, and nobody
-    /// waits for it.
+    /// Whether the disk has no space for the log: what is not durable yet cannot be shown, and
+    /// nobody waits for it.
     #[inline]
     pub fn is_stalled(&self) -> bool {
         matches!(&self.persistence, Persistence::Stored(store) if store.is_stalled())
@@ -491,8 +491,8 @@ impl Owner {
         self.replies.push(WaitingReply(lsn, request));
     }
 
-    /// The next reply whose log position is durable. While the log is stalled: any reply, refused if
-    /// its position is not durable.
+    /// The next reply whose log position is durable. While the log is stalled: any reply, refused
+    /// if its position is not durable.
     pub fn next_reply(&mut self) -> Option<Box<Request>> {
         let (durable, is_stalled) = (self.durable(), self.is_stalled());
         self.replies.peek().filter(|WaitingReply(lsn, _)| *lsn <= durable || is_stalled)?;

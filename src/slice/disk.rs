@@ -40,8 +40,8 @@ pub enum Task {
         snapshot: u64,
     },
     /// Replace the slice's manifest atomically. After a crash at any time there is either the old
-    /// or the new manifest; when done, it is the new one. When it could not be done for want of space,
-    /// it is either.
+    /// or the new manifest; when done, it is the new one. When it could not be done for want of
+    /// space, it is either.
     Publish {
         /// Text of the new manifest.
         text: String,
@@ -80,8 +80,8 @@ pub enum Task {
     },
 }
 
-/// Completion of a task. A write to a segment or a publication is reported as failed only for want of
-/// space; any other failure of these, and any failed task of a start, ends the process.
+/// Completion of a task. A write to a segment or a publication is reported as failed only for want
+/// of space; any other failure of these, and any failed task of a start, ends the process.
 #[derive(Debug)]
 pub enum Done {
     /// A frame was written, or could not be; its block comes back.
@@ -90,8 +90,8 @@ pub enum Done {
         file: File,
         /// The frame's block.
         block: FrameBuffer,
-        /// Whether the write succeeded. After a failed write to a segment, the file holds any part of
-        /// the frame, and the same write can be asked for again.
+        /// Whether the write succeeded. After a failed write to a segment, the file holds any part
+        /// of the frame, and the same write can be asked for again.
         ok: bool,
     },
     /// A segment was preallocated, or could not be.

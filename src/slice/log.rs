@@ -11,9 +11,10 @@
 //! 2. The manifest names the next segment.
 //! 3. Writes go to the next segment.
 //!
-//! A write for which the disk has no space is asked for again, with the same bytes at the same place,
-//! until it succeeds; until then the log is stalled ([`Log::is_stalled`]). Only a copy-on-write file
-//! system needs space there: every byte of a segment was written when it was prepared.
+//! A write for which the disk has no space is asked for again, with the same bytes at the same
+//! place, until it succeeds; until then the log is stalled ([`Log::is_stalled`]). Only a
+//! copy-on-write file system needs space there: every byte of a segment was written when it was
+//! prepared.
 //!
 //! After a start, the log continues in a new segment, after the last one that recovery has read.
 

@@ -220,8 +220,8 @@ impl Slice {
         self.waiting.pop().map(|Reverse((_, waiter))| waiter)
     }
 
-    /// The next waiter, whether its position is durable or not, lowest position first: for a log that
-    /// cannot become durable now.
+    /// The next waiter, whether its position is durable or not, lowest position first: for a log
+    /// that cannot become durable now.
     pub fn next_waiter(&mut self) -> Option<Waiter> {
         self.waiting.pop().map(|Reverse((_, waiter))| waiter)
     }

@@ -7,9 +7,10 @@
 //! finish long before the log has grown as much again. Once the manifest names it, the segments and
 //! the snapshot that it replaces are recycled or removed.
 //!
-//! A publication for which the disk has no space is asked for again, with the manifest as it is then,
-//! until it succeeds. While the log waits for that, or for the space of a write, the store is stalled
-//! ([`Store::is_stalled`]): new entries are refused, and what was appended becomes durable later.
+//! A publication for which the disk has no space is asked for again, with the manifest as it is
+//! then, until it succeeds. While the log waits for that, or for the space of a write, the store is
+//! stalled ([`Store::is_stalled`]): new entries are refused, and what was appended becomes durable
+//! later.
 
 use super::disk::{Done, Task};
 use super::log::{Log, LogWrite, Segments, Tail};

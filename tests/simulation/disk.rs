@@ -4,8 +4,8 @@
 //! - A segment write is durable when it is reported. A crash before that may have written any of
 //!   its sectors.
 //! - A snapshot write is durable once the snapshot is synced.
-//! - A disk that copies on write refuses a write to a segment when it is full; part of the write may
-//!   be there.
+//! - A disk that copies on write refuses a write to a segment when it is full; part of the write
+//!   may be there.
 //! - A publication may fail for want of space, and the manifest may be visible all the same.
 //! - A created, renamed or removed directory entry is durable once its directory is synced. Before
 //!   that, a power cut keeps or loses each change independently.

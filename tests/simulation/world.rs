@@ -360,8 +360,8 @@ impl World {
         Ok(())
     }
 
-    /// Refuses the answers that wait for a log without space. The outcome of their entries is unknown
-    /// to the client.
+    /// Refuses the answers that wait for a log without space. The outcome of their entries is
+    /// unknown to the client.
     fn refuse_answers(&mut self, slice: usize) {
         let node = &mut self.nodes[slice];
         while let Some(Waiter(waiter)) = node.slice.next_waiter() {
@@ -523,8 +523,8 @@ impl World {
 
     // A start of the process.
 
-    /// Recovers all slices; starts over after a crash. After many crashes, nothing interrupts a start
-    /// any more: on a slow disk it would take millions of them.
+    /// Recovers all slices; starts over after a crash. After many crashes, nothing interrupts a
+    /// start any more: on a slow disk it would take millions of them.
     fn start(&mut self) -> Result<(), String> {
         let (interrupted, fatal) = (self.interrupted, self.disk.fatal);
         for attempt in 0.. {
