@@ -16,6 +16,8 @@
 //!
 //! A file system without direct writes gets buffered ones.
 //!
+//! Each prepared segment gets a random salt from the kernel ([`crate::journal::frame`]).
+//!
 //! **Errors.** A failed log write, a failed manifest and a failed read end the process. A failed
 //! segment or snapshot is logged and reported as such, to be tried again.
 
@@ -24,7 +26,7 @@ use super::control::Control;
 use super::directory::{SliceDirectory, sync};
 use super::files::Files;
 use super::priority::SpareCpus;
-use crate::journal::frame::{ALIGN, FrameBuffer};
+use crate::journal::frame::{ALIGN, FrameBuffer, NO_SALT};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
@@ -164,12 +166,12 @@ impl Worker {
     fn work(&mut self, Job { task, opened }: Job) -> Result<Outcome, Failure> {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
-                let prepared = log_failure(self.prepare(segment, bytes, from), RETRIED);
-                let done = Done::Prepared { segment, ok: prepared.is_some() };
-                return Ok(Outcome {
-                    done: Some(done),
-                    prepared: prepared.map(|file| (segment, file)),
+                let prepared = salt().and_then(|salt| {
+                    let file = self.prepare(segment, bytes, from)?;
+                    Ok((salt, (segment, file)))
                 });
+                let (salt, prepared) = log_failure(prepared, RETRIED).unzip();
+                return Ok(Outcome { done: Some(Done::Prepared { segment, salt }), prepared });
             }
             Task::Create { snapshot } => {
                 self.open = log_failure(self.create(snapshot), SNAPSHOT_RETRIED);
@@ -323,6 +325,12 @@ impl Worker {
         file.sync_all().map_err(Failure::of("sync", path.display().to_string()))?;
         sync(&self.directory.path)
     }
+}
+
+/// A salt for a segment. Nobody outside this process can predict it.
+fn salt() -> Result<u64, Failure> {
+    let drawn = getrandom::u64().map_err(io::Error::from).map_err(Failure::of("draw", "a salt"))?;
+    Ok(drawn.max(NO_SALT + 1))
 }
 
 /// Logs a failure outside the log and turns it into `None`; `then` says what follows.

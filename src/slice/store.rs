@@ -270,9 +270,9 @@ impl Store {
                 }
             }
             Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
-            Done::Prepared { ok, .. } => {
-                self.counts.failed_segments += u64::from(!ok);
-                self.log.prepared(ok, now_ms);
+            Done::Prepared { salt, .. } => {
+                self.counts.failed_segments += u64::from(salt.is_none());
+                self.log.prepared(salt, now_ms);
             }
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
