@@ -25,6 +25,7 @@ mod exchange;
 mod faults;
 mod golden;
 mod hostile;
+mod hostile_log;
 mod house;
 mod import;
 mod info;

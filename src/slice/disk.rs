@@ -2,7 +2,7 @@
 //!
 //! The engine performs tasks on real files; the simulation performs them with injected faults.
 
-use crate::journal::frame::{self, FrameBuffer};
+use crate::journal::frame::FrameBuffer;
 use crate::journal::{File, manifest};
 
 /// A disk task. Tasks may run concurrently, except [`Task::Publish`]: publications take effect in
@@ -96,7 +96,7 @@ pub enum Done {
         /// Number of the segment.
         segment: u64,
         /// Salt of its writes if it is ready for them, else `None`: a number that nobody can
-        /// predict, drawn for this use of the file, and not [`frame::NO_SALT`].
+        /// predict, drawn for this use of the file, and not [`crate::journal::frame::NO_SALT`].
         salt: Option<u64>,
     },
     /// A snapshot's file was created, or could not be.
