@@ -115,9 +115,9 @@ const MET: [(&str, u64); 24] = [
     ("records known", 50_000),
     ("untold entries lost", 5_000),
     ("damage refused", 500),
-    ("forged records", 1_000),
-    ("forged records recycled", 10),
-    ("forged frames recycled", 400),
+    ("forged records", 400),
+    ("forged records recycled", 5),
+    ("forged frames recycled", 600),
 ];
 
 /// Runs a seed. A panic counts as a failure.

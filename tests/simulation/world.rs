@@ -437,7 +437,7 @@ impl World {
     fn forged(&mut self, slice: usize) -> Vec<Draft> {
         self.counts.add("forged records", 1);
         let last = self.disk.last_segment(slice);
-        let place = Place { file: last + self.random.between(1, 4), ..self.place(slice) };
+        let place = Place { file: last + self.random.between(3, 4), ..self.place(slice) };
         let number = self.disk.written(slice) + self.random.between(1, 60);
         self.clients[slice].forged(place, number, &mut self.random)
     }
