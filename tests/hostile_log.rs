@@ -209,7 +209,7 @@ struct OneSegment(Vec<u8>);
 impl OneSegment {
     /// A segment with no write, and `block` with its place in the file in every block after the
     /// header.
-    fn of(block: impl Fn(usize) -> Vec<u8>) -> Self {
+    fn of(block: &dyn Fn(usize) -> Vec<u8>) -> Self {
         let mut first = FrameBuffer::with_capacity(ALIGN);
         Header { capacity: SEGMENT_BYTES as u64, before: None, salt: SALT }.write(first.payload());
         first.seal(Kind::Segment, PLACE, NO_SALT, 0);
@@ -222,8 +222,8 @@ impl OneSegment {
         Self(bytes)
     }
 
-    /// Recovers it. Returns the report, the whole time, that of the longest step, and the most bytes
-    /// that a step copied and checksummed.
+    /// Recovers it. Returns the report, the whole time, that of the longest step, and the most
+    /// bytes that a step copied and checksummed.
     fn recover(&mut self) -> (Report, Duration, Duration, u64) {
         let manifest = manifest::SliceManifest { first: 1, last: 1, ..Default::default() };
         let (mut slice, mut recovery) = (Slice::new(usize::MAX), Recovery::new(PLACE, 1, manifest));
@@ -279,18 +279,20 @@ fn a_segment_full_of_hostile_headers_is_searched_in_bounded_steps() {
     };
     let number = |at: usize| (at / ALIGN) as u64;
     let with = |salt, kind, at: usize, bytes| broken(header(PLACE, salt, kind, number(at), bytes));
-    for (what, is_torn, mut segment) in [
+    type Block<'a> = &'a dyn Fn(usize) -> Vec<u8>;
+    let cases: [(_, _, Block<'_>); 7] = [
         // Bytes that a client can write.
-        ("to the end", false, OneSegment::of(|at| with(SALT ^ 1, Kind::Write, at, rest(at)))),
-        ("no salt", false, OneSegment::of(|at| with(NO_SALT, Kind::Users, at, rest(at)))),
-        ("no header", false, OneSegment::of(|_| vec![0xff; ALIGN])),
+        ("to the end", false, &|at| with(SALT ^ 1, Kind::Write, at, rest(at))),
+        ("no salt", false, &|at| with(NO_SALT, Kind::Users, at, rest(at))),
+        ("no header", false, &|_| vec![0xff; ALIGN]),
         // Bytes that nobody can, without the salt.
-        ("longest writes", true, OneSegment::of(|at| with(SALT, Kind::Write, at, longest(at)))),
-        ("longer writes", true, OneSegment::of(|at| with(SALT, Kind::Write, at, rest(at)))),
-        ("users", true, OneSegment::of(|at| with(SALT, Kind::Users, at, rest(at)))),
-        ("headers", true, OneSegment::of(|at| with(SALT, Kind::Segment, at, rest(at)))),
-    ] {
-        let (report, whole, longest, most) = segment.recover();
+        ("longest writes", true, &|at| with(SALT, Kind::Write, at, longest(at))),
+        ("longer writes", true, &|at| with(SALT, Kind::Write, at, rest(at))),
+        ("users", true, &|at| with(SALT, Kind::Users, at, rest(at))),
+        ("headers", true, &|at| with(SALT, Kind::Segment, at, rest(at))),
+    ];
+    for (what, is_torn, block) in cases {
+        let (report, whole, longest, most) = OneSegment::of(block).recover();
         println!(
             "{what}: {whole:?}, longest step {longest:?}; {} bytes of work, at most {most} a step",
             report.worked_bytes

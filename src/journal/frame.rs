@@ -164,9 +164,9 @@ fn header(bytes: &[u8], place: Place, salt: u64) -> Result<Header, FrameError> {
     Ok(Header { crc, kind, number, end: HEADER_BYTES + payload_bytes })
 }
 
-/// Number of bytes that [`decode`] reads of the frame at the start of `bytes`: those of a header, or
-/// of header and payload if the header may be that of a frame of `place` with this salt. The error
-/// is the one that `decode` returns.
+/// Number of bytes that [`decode`] reads of the frame at the start of `bytes`: those of a header,
+/// or of header and payload if the header can be that of a frame of `place` with this salt. The
+/// error is the one that `decode` returns.
 pub fn needed_bytes(bytes: &[u8], place: Place, salt: u64) -> Result<usize, FrameError> {
     match header(bytes, place, salt) {
         Ok(header) => Ok(header.end),
