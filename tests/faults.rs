@@ -1,14 +1,12 @@
 //! Fault tests of the real server.
 //!
 //! A data directory that is damaged, incomplete, in use or not Purser's is refused with an error
-//! that names the file, and is not changed. A full disk stops the feed and nothing else.
+//! that names the file, and is not changed.
 
 use crate::import::{import, import_all};
-use crate::server::client::{feed, get};
-use crate::server::expected::{self, balance, duplicate, fed, json, rejected};
-use crate::server::{
-    Response, Scratch, Server, becomes_true, credit, entries, run, serve, slice_manifest,
-};
+use crate::server::client::get;
+use crate::server::expected::balance;
+use crate::server::{Scratch, Server, becomes_true, credit, run, serve, slice_manifest};
 use crate::verify::{sound, verify};
 use purser::journal::frame::ALIGN;
 use purser::journal::{Place, manifest};
@@ -150,7 +148,7 @@ impl Data {
     }
 }
 
-fn end(server: &mut Server) {
+pub fn end(server: &mut Server) {
     server.signal("TERM");
     assert!(server.ended().success());
 }
@@ -419,7 +417,7 @@ fn a_fresh_volume_is_an_empty_directory() {
 
 /// `command` in its own mount namespace, run after the shell commands `mounts`; `None` where
 /// mounts are not allowed.
-fn mounted(mounts: &str, command: &Command) -> Option<Command> {
+pub fn mounted(mounts: &str, command: &Command) -> Option<Command> {
     let enter = |script: &str| {
         let mut unshare = Command::new("unshare");
         unshare.args(["--map-root-user", "--mount", "sh", "-c", script, "sh"]).stdin(Stdio::null());
@@ -461,162 +459,4 @@ fn a_read_only_directory_is_refused() {
     );
     assert!(tree(&data.path()) == before, "the directory was changed");
     drop(data.check_serves(data.entries));
-}
-
-/// Number of accepted lines of a feed whose remaining lines were all refused with
-/// `insufficient_storage`.
-fn accepted(response: &Response, first: u64, lines: u64) -> u64 {
-    let accepted = (0..=lines).find(|&accepted| {
-        let results: Vec<_> = (accepted..lines)
-            .map(|index| {
-                rejected(index as usize, &(first + index).to_string(), "insufficient_storage", "")
-            })
-            .collect();
-        response.body == fed(accepted as usize, 0, &results)
-    });
-    let accepted = accepted.unwrap_or_else(|| {
-        panic!("not a result of a full disk: {}", &response.body[..response.body.len().min(300)])
-    });
-    assert_eq!(response.status(), if accepted < lines { 507 } else { 200 });
-    accepted
-}
-
-/// Feeds one user credits of 1 until the disk is full, then calls `make_room` and checks that the
-/// feed resumes. Returns the number of accepted entries.
-fn check_full(server: &Server, make_room: impl FnOnce()) -> u64 {
-    const LINES: u64 = 500;
-    let part = |first: u64| (first..first + LINES).map(|n| credit(n, 1, 1, T)).collect::<Vec<_>>();
-    let mut client = server.connect();
-    let check = |client: &mut crate::server::Client, count: u64| {
-        let answer = client.ask(get("/v1/users/1/balance")).shown();
-        let want = if count == 0 {
-            expected::problem("user_not_found", "", "")
-        } else {
-            balance(1, count, T, count as i64)
-        };
-        assert_eq!(answer, want);
-    };
-    let mut count = 0;
-    loop {
-        let taken = accepted(&client.ask(feed(entries(&part(count)))), count, LINES);
-        count += taken;
-        if taken < LINES {
-            break;
-        }
-        assert!(count < 100_000, "the disk never gets full");
-    }
-    // The disk stays full: every line is refused, reads work, and accepted ids are known.
-    for _ in 0..3 {
-        check(&mut client, count);
-        assert_eq!(accepted(&client.ask(feed(entries(&part(count)))), count, LINES), 0);
-        assert_eq!(client.ask(get("/readyz")).shown(), expected::text("ready"));
-    }
-    if count > 0 {
-        let again = client.ask(feed(entries(&[credit(0, 1, 1, T)]))).shown();
-        assert_eq!(again, json("", &fed(0, 1, &[duplicate(0, "0")])));
-    }
-    make_room();
-    // One entry per request, because space may become free in the middle of a request.
-    let resumed =
-        becomes_true(|| client.ask(feed(entries(&[credit(count, 1, 1, T)]))).status() == 200);
-    assert!(resumed, "the disk has space again and the feed does not resume");
-    count += 1;
-    check(&mut client, count);
-    count
-}
-
-fn limit_file_size(server: &Server, bytes: &str) {
-    let limit = format!("--fsize={bytes}:");
-    let status = Command::new("prlimit").args(["--pid", &server.id().to_string(), &limit]).status();
-    assert!(status.expect("util-linux is there").success());
-}
-
-/// A file size limit acts like a full disk and needs no privilege: a segment cannot be created.
-#[test]
-fn a_file_size_limit_stops_only_the_feed() {
-    for first_bytes in [64 << 10, 1 << 20, 2 << 20] {
-        let scratch = Scratch::new("full");
-        let command = serve("127.0.0.1:0");
-        let mut limited = Command::new("prlimit");
-        limited
-            .arg(format!("--fsize={first_bytes}:"))
-            .arg(command.get_program())
-            .args(command.get_args());
-        limited.arg("--data").arg(scratch.join("data")).stderr(Stdio::null());
-        let mut server = Server::spawn(&mut limited);
-        let count = check_full(&server, || limit_file_size(&server, "unlimited"));
-        assert_eq!(
-            count > 10_000,
-            first_bytes >= 1 << 20,
-            "{count} entries in {first_bytes} bytes"
-        );
-        server.kill();
-        let server = Server::with_data(&scratch.join("data"), &[]);
-        let answer = server.ask(get("/v1/users/1/balance")).shown();
-        assert_eq!(answer, balance(1, count, T, count as i64));
-    }
-}
-
-/// A disk that gets full and then has space again.
-#[test]
-fn a_full_disk_stops_only_the_feed() {
-    let scratch = Scratch::new("full");
-    let path = show(&scratch.join(""));
-    let mounts =
-        format!("mount -t tmpfs -o size=8m none {path} && head -c 6m /dev/zero > {path}/ballast");
-    let data = show(&scratch.join("data"));
-    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(["--data", &data])) else {
-        return;
-    };
-    let mut server = Server::spawn(command.stderr(Stdio::null()));
-    let ballast = PathBuf::from(format!("/proc/{}/root{path}/ballast", server.id()));
-    let count = check_full(&server, || fs::remove_file(&ballast).expect("it is there"));
-    assert!(count > 10_000, "{count} entries in the first segment");
-    end(&mut server);
-}
-
-/// A snapshot that finds no disk space is given up and retried when there is some; reads and the
-/// feed are not affected.
-#[test]
-fn a_snapshot_without_disk_space_is_retried() {
-    let (scratch, aside) = (Scratch::new("full"), Scratch::new("aside"));
-    let path = show(&scratch.join(""));
-    let mounts = format!(
-        "mount -t tmpfs -o size=8m none {path} && head -c 5090000 /dev/zero > {path}/ballast"
-    );
-    let data = show(&scratch.join("data"));
-    let flags = ["--data", &data, "--snapshot-after-mib", "1"];
-    let Some(mut command) = mounted(&mounts, serve("127.0.0.1:0").args(flags)) else { return };
-    let said = fs::File::create(aside.join("stderr")).expect("it can be created");
-    let mut server = Server::spawn(command.stderr(said));
-    let inside = PathBuf::from(format!("/proc/{}/root{path}", server.id()));
-    let snapshots = || slice_manifest(&inside.join("data"), 0).snapshot;
-    // The disk has space for two segments and 150 kB: less than the image of this user, which has
-    // 16 bytes for each entry.
-    let lines: Vec<_> = (0..20_000).map(|n| credit(n, 1, 1, T)).collect();
-    let mut fed = 0;
-    for part in lines.chunks(1_000) {
-        server.feed(part);
-        fed += part.len() as u64;
-        assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
-    }
-    let is_given_up = || {
-        let said = fs::read_to_string(aside.join("stderr")).expect("text");
-        said.contains("No space left on device")
-            && said.contains("; the snapshot is abandoned and will be retried")
-    };
-    assert!(
-        becomes_true(is_given_up),
-        "{}",
-        fs::read_to_string(aside.join("stderr")).expect("text")
-    );
-    server.check_all_cores_answer();
-    let before = snapshots();
-    fs::remove_file(inside.join("ballast")).expect("it is there");
-    assert!(
-        becomes_true(|| snapshots() > before),
-        "the disk has space again and no snapshot is taken"
-    );
-    assert_eq!(server.ask(get("/v1/users/1/balance")).shown(), balance(1, fed, T, fed as i64));
-    server.kill();
 }

@@ -203,13 +203,16 @@ const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
 const SALT: u64 = 0x0123_4567_89ab_cdef;
 const SEGMENT_BYTES: usize = Segments::DISK.largest_bytes as usize;
 
+/// The bytes of a block, by its place in the segment.
+type Block<'a> = &'a dyn Fn(usize) -> Vec<u8>;
+
 /// A log of one segment.
 struct OneSegment(Vec<u8>);
 
 impl OneSegment {
     /// A segment with no write, and `block` with its place in the file in every block after the
     /// header.
-    fn of(block: &dyn Fn(usize) -> Vec<u8>) -> Self {
+    fn of(block: Block<'_>) -> Self {
         let mut first = FrameBuffer::with_capacity(ALIGN);
         Header { capacity: SEGMENT_BYTES as u64, before: None, salt: SALT }.write(first.payload());
         first.seal(Kind::Segment, PLACE, NO_SALT, 0);
@@ -279,7 +282,6 @@ fn a_segment_full_of_hostile_headers_is_searched_in_bounded_steps() {
     };
     let number = |at: usize| (at / ALIGN) as u64;
     let with = |salt, kind, at: usize, bytes| broken(header(PLACE, salt, kind, number(at), bytes));
-    type Block<'a> = &'a dyn Fn(usize) -> Vec<u8>;
     let cases: [(_, _, Block<'_>); 7] = [
         // Bytes that a client can write.
         ("to the end", false, &|at| with(SALT ^ 1, Kind::Write, at, rest(at))),

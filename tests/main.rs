@@ -23,6 +23,7 @@ mod drive;
 mod durability;
 mod exchange;
 mod faults;
+mod full_disk;
 mod golden;
 mod hostile;
 mod hostile_log;

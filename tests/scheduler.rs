@@ -99,7 +99,7 @@ const PLANTED: [(Planted, Users, &str); 16] = [
 
 /// Events, and how often a test's seeds meet them at least: with separate users, and with shared
 /// ones.
-const MET: [(&str, [u64; 2]); 20] = [
+const MET: [(&str, [u64; 2]); 21] = [
     ("requests", [60_000, 20_000]),
     ("accepted", [60_000, 300_000]),
     ("messages", [80_000, 80_000]),
@@ -113,6 +113,7 @@ const MET: [(&str, [u64; 2]); 20] = [
     ("replies to connections that are gone", [500, 1_000]),
     ("replies refused for their size", [30, 500]),
     ("refused requests", [1, 1_000]),
+    ("answers without space", [0, 100]),
     ("requests with the last credit", [20_000, 20_000]),
     ("turns with a connection waiting for other cores", [20_000, 20_000]),
     ("turns with the maximum of gaps", [100, 0]),

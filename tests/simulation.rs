@@ -93,7 +93,7 @@ const BUGS: [(Bug, &str); 15] = [
 ];
 
 /// Least counts for half of the seeds of a test run.
-const MET: [(&str, u64); 24] = [
+const MET: [(&str, u64); 27] = [
     ("accepted", 100_000),
     ("answers that waited", 50_000),
     ("segments", 2_000),
@@ -104,6 +104,9 @@ const MET: [(&str, u64); 24] = [
     ("failed task", 200),
     ("full disk", 500),
     ("refused for lack of space", 10_000),
+    ("refused log writes", 100),
+    ("failed publications", 100),
+    ("refused answers", 100),
     ("held feeds", 10_000),
     ("kills", 500),
     ("power cuts", 500),

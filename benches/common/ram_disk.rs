@@ -38,7 +38,7 @@ impl RamDisk {
             Task::Publish { text } => {
                 self.manifest = manifest::SliceManifest::decode(text.as_bytes(), self.place)
                     .expect("a store publishes only valid manifests");
-                Done::Published
+                Done::Published { ok: true }
             }
             Task::Remove { file } => {
                 self.files.remove(&file);

@@ -106,7 +106,7 @@ problems! {
     BalanceOverflow "balance_overflow" BadRequest
         "A balance or a lifetime sum would overflow a 64-bit integer.",
     InsufficientStorage "insufficient_storage" InsufficientStorage
-        "This server is out of memory or disk space for new entries: send the entry again later.",
+        "This server is out of memory or disk space for new entries: send the request again later.",
 }
 
 impl From<Rejection> for Code {

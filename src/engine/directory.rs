@@ -7,8 +7,11 @@
 use super::Failure;
 use crate::journal::manifest::{self, ManifestError};
 use crate::journal::{self, Fault, Place, generation_directory, parse_generation, slice_directory};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,6 +21,10 @@ use std::time::{Duration, Instant};
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// File name of both kinds of manifest.
 pub const MANIFEST: &str = "manifest";
+/// File name under which a manifest is written, before it replaces the current one. In the
+/// directory of a slice the file stays, and its disk space with it: see
+/// [`SliceDirectory::publish`].
+pub const NEW_MANIFEST: &str = "manifest.new";
 /// File name of the lock of a data directory.
 pub const LOCK: &str = "lock";
 /// The directory of a relative path without one.
@@ -229,7 +236,7 @@ impl SliceDirectory {
                     let error = io::Error::new(ErrorKind::InvalidData, fault.what);
                     Failure::new("load", path.display().to_string(), error)
                 })?,
-                None => !name.ends_with(".new"),
+                None => name == NEW_MANIFEST || !name.ends_with(".new"),
             };
             if !is_named {
                 unnamed.push(path);
@@ -238,9 +245,35 @@ impl SliceDirectory {
         Ok(unnamed)
     }
 
-    /// Replaces the slice's manifest atomically.
+    /// Replaces the slice's manifest atomically, by swapping it with a file that stays: the next
+    /// manifest is written over the old one. So a publication needs neither a free block nor a free
+    /// inode, except on a copy-on-write file system.
     pub fn publish(&self, text: &str) -> Result<(), Failure> {
-        replace(&self.path, MANIFEST, text)
+        let (new, file) = (self.path.join(NEW_MANIFEST), self.path.join(MANIFEST));
+        let swap = || -> io::Result<()> {
+            overwrite(&new, text)?;
+            match renameat_with(CWD, &new, CWD, &file, RenameFlags::EXCHANGE) {
+                // There is no manifest yet, or the file system (NFS) cannot swap.
+                Err(Errno::NOENT | Errno::INVAL | Errno::NOSYS) => fs::rename(&new, &file),
+                swapped => Ok(swapped?),
+            }
+        };
+        swap().map_err(Failure::at("replace", &file))?;
+        sync(&self.path)
+    }
+
+    /// Reserves the disk space of publications: makes the file that the next one overwrites, if it
+    /// is not there.
+    pub(super) fn reserve_publication(
+        &self,
+        manifest: &manifest::SliceManifest,
+    ) -> Result<(), Failure> {
+        let new = self.path.join(NEW_MANIFEST);
+        if fs::metadata(&new).is_ok_and(|found| found.len() > 0) {
+            return Ok(());
+        }
+        overwrite(&new, &manifest.write(self.place)).map_err(Failure::at("reserve", &new))?;
+        sync(&self.path)
     }
 }
 
@@ -285,7 +318,7 @@ pub fn is_of_volume(path: &Path) -> bool {
 fn check_unused(path: &Path) -> Result<(), Error> {
     for (name, entry) in list(path)?.into_iter().filter(|(_, entry)| !is_of_volume(entry)) {
         let is_left = match name.as_str() {
-            LOCK | "manifest.new" => true,
+            LOCK | NEW_MANIFEST => true,
             "generation-1" => list(&entry)?
                 .iter()
                 .try_fold(true, |all, (_, slice)| Ok::<_, Failure>(all && is_unused(slice)?))?,
@@ -307,7 +340,7 @@ fn is_unused(slice: &Path) -> Result<bool, Failure> {
     };
     Ok(list(slice)?
         .iter()
-        .all(|(name, file)| name == "manifest.new" || (name == MANIFEST && is_first(file))))
+        .all(|(name, file)| name == NEW_MANIFEST || (name == MANIFEST && is_first(file))))
 }
 
 /// The manifest of a slice that never had data.
@@ -377,6 +410,14 @@ fn create(path: &Path, slices: u32) -> Result<(), Error> {
     sync(&path.join(generation_directory(generation)))?;
     sync(path)?;
     Ok(replace(path, MANIFEST, &manifest::DataManifest { generation, slices }.write())?)
+}
+
+/// Writes a text over what a file holds, and syncs it. The file keeps the blocks that it has.
+fn overwrite(path: &Path, text: &str) -> io::Result<()> {
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    file.set_len(text.len() as u64)?;
+    file.sync_all()
 }
 
 /// Replaces a file atomically: after a crash there is either the old or the new one, and after the

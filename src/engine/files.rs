@@ -61,7 +61,7 @@ impl Files {
             }
             Task::Publish { text } => {
                 self.directory.publish(&text)?;
-                Done::Published
+                Done::Published { ok: true }
             }
             task => source::serve(task, self)?,
         })

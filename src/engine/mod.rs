@@ -40,6 +40,7 @@ pub mod cores;
 pub mod descriptors;
 pub mod directory;
 pub mod executor;
+pub mod file_system;
 pub mod files;
 pub mod generation;
 pub mod listening;
@@ -90,5 +91,11 @@ impl Failure {
     ) -> impl FnOnce(io::Error) -> Self {
         let object = object.into();
         move |error| Self { operation, object, error }
+    }
+
+    /// Whether the system was short of something that may be there again later: see
+    /// [`file_system::is_shortage`].
+    pub fn is_shortage(&self) -> bool {
+        file_system::is_shortage(&self.error)
     }
 }

@@ -18,12 +18,16 @@
 //!
 //! Each prepared segment gets a random salt from the kernel ([`crate::journal::frame`]).
 //!
-//! **Errors.** A failed log write, a failed manifest and a failed read end the process. A failed
-//! segment or snapshot is logged and reported as such, to be tried again.
+//! **Errors.** A failed segment or snapshot is logged and reported as such, to be tried again; so is
+//! a manifest or a log write that failed for want of space, descriptors or memory. Writing a whole
+//! frame once more to the same place, through to stable storage, leaves nothing in doubt. Any other
+//! failure of a manifest or a log write, and a failed read, ends the process: the disk may then hold
+//! something else than the page cache shows.
 
 use super::Failure;
 use super::control::Control;
 use super::directory::{SliceDirectory, sync};
+use super::file_system::write_in_place;
 use super::files::Files;
 use super::priority::SpareCpus;
 use crate::journal::frame::{ALIGN, FrameBuffer, NO_SALT};
@@ -37,7 +41,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
+/// Interval at which the same failure is logged again.
+const LOG_INTERVAL: Duration = Duration::from_secs(60);
 /// Bytes of zeros per write into a new segment: a kernel without preemption returns from one in a
 /// fraction of a millisecond.
 const ZEROS_BYTES: usize = 256 << 10;
@@ -80,7 +87,14 @@ impl Storage {
         let start = |name: &str, lower: fn(&SpareCpus)| {
             let (jobs, to_do) = channel();
             let files = Files::new(directory.clone());
-            let worker = Worker { directory: directory.clone(), files, direct: true, open: None };
+            let worker = Worker {
+                directory: directory.clone(),
+                files,
+                direct: true,
+                open: None,
+                unremoved: Vec::new(),
+                logged: None,
+            };
             let (report, control, spare) = (report.clone(), control.clone(), spare.clone());
             thread::Builder::new()
                 .name(format!("{name}-{}", directory.place.slice))
@@ -146,6 +160,10 @@ struct Worker {
     direct: bool,
     /// The file that is being written.
     open: Option<fs::File>,
+    /// Files that could not be removed, to be tried again.
+    unremoved: Vec<File>,
+    /// The failure that was logged last, and when.
+    logged: Option<(String, Instant)>,
 }
 
 impl Worker {
@@ -166,44 +184,41 @@ impl Worker {
     fn work(&mut self, Job { task, opened }: Job) -> Result<Outcome, Failure> {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
+                self.remove_files();
                 let prepared = salt().and_then(|salt| {
                     let file = self.prepare(segment, bytes, from)?;
                     Ok((salt, (segment, file)))
                 });
-                let (salt, prepared) = log_failure(prepared, RETRIED).unzip();
+                let (salt, prepared) = self.log_failure(prepared, RETRIED).unzip();
                 return Ok(Outcome { done: Some(Done::Prepared { segment, salt }), prepared });
             }
             Task::Create { snapshot } => {
-                self.open = log_failure(self.create(snapshot), SNAPSHOT_RETRIED);
+                let created = self.create(snapshot);
+                self.open = self.log_failure(created, SNAPSHOT_RETRIED);
                 let buffers = || (0..BUFFERS).map(|_| FrameBuffer::touched(BUFFER_BYTES)).collect();
                 Some(Done::Created { snapshot, buffers: self.open.is_some().then(buffers) })
             }
             Task::Write { file, offset, block } => {
                 self.open = opened.or(self.open.take());
-                let ok = match (file, self.write(file, offset, &block)) {
-                    // An error in the log is fatal: after it, the page cache may differ from the
-                    // disk.
-                    (File::Segment(_), written) => written.map(|()| true)?,
-                    (File::Snapshot(_), written) => {
-                        log_failure(written, SNAPSHOT_RETRIED).is_some()
-                    }
+                let written = self.write(file, offset, &block);
+                let ok = match file {
+                    File::Segment(_) => self.retry_shortage(written)?,
+                    File::Snapshot(_) => self.log_failure(written, SNAPSHOT_RETRIED).is_some(),
                 };
                 Some(Done::Written { file, block, ok })
             }
-            Task::Sync { snapshot } => Some(Done::Synced {
-                snapshot,
-                ok: log_failure(self.sync(snapshot), SNAPSHOT_RETRIED).is_some(),
-            }),
+            Task::Sync { snapshot } => {
+                let synced = self.sync(snapshot);
+                let ok = self.log_failure(synced, SNAPSHOT_RETRIED).is_some();
+                Some(Done::Synced { snapshot, ok })
+            }
             Task::Publish { text } => {
-                self.directory.publish(&text)?;
-                Some(Done::Published)
+                let published = self.directory.publish(&text);
+                Some(Done::Published { ok: self.retry_shortage(published)? })
             }
             Task::Remove { file } => {
-                let path = self.path(file);
-                if let Err(error) = fs::remove_file(&path) {
-                    let failure = Failure::new("remove", path.display().to_string(), error);
-                    eprintln!("{failure}; the next start removes it");
-                }
+                self.unremoved.push(file);
+                self.remove_files();
                 None
             }
             task @ (Task::Measure { .. } | Task::Read { .. }) => {
@@ -215,6 +230,21 @@ impl Worker {
             }
         };
         Ok(Outcome { done, prepared: None })
+    }
+
+    /// Removes the files that are no longer needed. What cannot be removed is tried again before the
+    /// next segment is prepared.
+    fn remove_files(&mut self) {
+        for file in std::mem::take(&mut self.unremoved) {
+            let path = self.path(file);
+            let removed = match fs::remove_file(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+                removed => removed.map_err(Failure::at("remove", &path)),
+            };
+            if self.log_failure(removed, RETRIED).is_none() {
+                self.unremoved.push(file);
+            }
+        }
     }
 
     fn path(&self, file: File) -> PathBuf {
@@ -233,8 +263,11 @@ impl Worker {
         match from {
             Some(from) => {
                 let from = self.path(File::Segment(from));
-                fs::rename(&from, &path)
-                    .map_err(Failure::of("rename", from.display().to_string()))?;
+                match fs::rename(&from, &path) {
+                    // An attempt that failed later has renamed it.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound && path.exists() => {}
+                    renamed => renamed.map_err(Failure::at("rename", &from))?,
+                }
             }
             None => {
                 let new = path.with_extension("new");
@@ -254,7 +287,7 @@ impl Worker {
     /// change its extents. The writes bypass the page cache, where they would take a core's time
     /// and displace data that is read.
     fn zero(&mut self, path: &Path, bytes: u64) -> io::Result<()> {
-        fs::File::create(path)?;
+        write_in_place(&fs::File::create(path)?);
         let file = self.open_path(path, 0)?;
         let buffer = vec![0; ZEROS_BYTES + ALIGN];
         let from = buffer.as_ptr().align_offset(ALIGN);
@@ -314,9 +347,11 @@ impl Worker {
         }
         sync(&self.directory.path)?;
         for path in self.directory.unnamed(manifest)? {
-            fs::remove_file(&path).map_err(Failure::of("remove", path.display().to_string()))?;
+            let removed = fs::remove_file(&path).map_err(Failure::at("remove", &path));
+            self.retry_shortage(removed)?;
         }
-        Ok(())
+        let reserved = self.directory.reserve_publication(manifest);
+        self.retry_shortage(reserved).map(drop)
     }
 
     fn sync(&mut self, snapshot: u64) -> Result<(), Failure> {
@@ -325,17 +360,40 @@ impl Worker {
         file.sync_all().map_err(Failure::of("sync", path.display().to_string()))?;
         sync(&self.directory.path)
     }
+
+    /// Logs a failure and turns it into `None`; `then` says what follows. The same failure again is
+    /// logged once a minute.
+    fn log_failure<R>(&mut self, result: Result<R, Failure>, then: &str) -> Option<R> {
+        result
+            .inspect_err(|failure| {
+                let (text, now) = (format!("{failure}; {then}"), Instant::now());
+                let is_new = self
+                    .logged
+                    .as_ref()
+                    .is_none_or(|(last, at)| *last != text || now - *at >= LOG_INTERVAL);
+                if is_new {
+                    eprintln!("{text}");
+                    self.logged = Some((text, now));
+                }
+            })
+            .ok()
+    }
+
+    /// Whether a task succeeded that is tried again after a shortage. Any other failure is returned.
+    fn retry_shortage(&mut self, result: Result<(), Failure>) -> Result<bool, Failure> {
+        match result {
+            Err(failure) if failure.is_shortage() => {
+                Ok(self.log_failure::<()>(Err(failure), RETRIED).is_some())
+            }
+            done => done.map(|()| true),
+        }
+    }
 }
 
 /// A salt for a segment. Nobody outside this process can predict it.
 fn salt() -> Result<u64, Failure> {
     let drawn = getrandom::u64().map_err(io::Error::from).map_err(Failure::of("draw", "a salt"))?;
     Ok(drawn.max(NO_SALT + 1))
-}
-
-/// Logs a failure outside the log and turns it into `None`; `then` says what follows.
-fn log_failure<R>(result: Result<R, Failure>, then: &str) -> Option<R> {
-    result.inspect_err(|failure| eprintln!("{failure}; {then}")).ok()
 }
 
 const RETRIED: &str = "will retry";

@@ -132,6 +132,13 @@ impl Answers {
         self.gaps.iter_mut().for_each(|(start, _)| *start -= count);
     }
 
+    /// Drops all answers. No gap may be open.
+    pub fn clear(&mut self) {
+        assert!(self.gaps.is_empty(), "a reply that comes belongs to an answer");
+        self.bytes.clear();
+        self.marks.clear();
+    }
+
     /// Drops all marks: used by a planted bug.
     pub(super) fn forget_marks(&mut self) {
         self.marks.clear();

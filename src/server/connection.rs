@@ -453,9 +453,12 @@ impl Connection {
                 && !matches!(self.state, State::Feeding(..) | State::Gathering(..)));
         let status = match request.outcome {
             Outcome::Answered(status) if is_as_asked && shared.answers.fits(bytes) => status,
-            _ => {
+            outcome => {
                 self.is_heavy = true;
-                let problem = Problem::from(Code::Overloaded);
+                let problem = Problem::from(match outcome {
+                    Outcome::Unstored => Code::InsufficientStorage,
+                    _ => Code::Overloaded,
+                });
                 request.forget_reply();
                 let Request { persist, head_only, bytes, .. } = request;
                 reply::problem(&problem.into(), *persist, *head_only, &shared.date, bytes);
@@ -572,6 +575,9 @@ impl Connection {
             return;
         }
         if let Some(Position { local_slice, lsn }) = self.answers.waits_for() {
+            if shared.owners[local_slice].is_stalled() {
+                return self.refuse_unstored(shared);
+            }
             if !std::mem::replace(&mut self.listed.awaits_log, true) {
                 shared.owners[local_slice].wait(lsn, self.id());
             }
@@ -590,6 +596,19 @@ impl Connection {
         } else if is_over || is_left {
             self.close(shared);
         }
+    }
+
+    /// Refuses the next answer, for whose entries the log has no space, and ends the connection: what
+    /// was answered after it is not sent. A connection that waits for more than the log is closed.
+    fn refuse_unstored(&mut self, shared: &mut Shared) {
+        match self.state {
+            State::Head | State::Finishing if self.answers.gaps() == 0 && self.pending == 0 => {}
+            State::Body(_) if self.answers.gaps() == 0 => self.drop_body(shared),
+            _ => return self.close(shared),
+        }
+        self.answers.clear();
+        self.refuse(Code::InsufficientStorage.into(), shared);
+        self.send(shared);
     }
 
     /// Updates the bytes that it contributes to the core's sum. A buffer in flight counts until all

@@ -15,7 +15,7 @@ use crate::api::info::Figures;
 use crate::api::read::{KindFilter, Read, What};
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
-use crate::ledger::entry::{Action, EntryRef, Movement, Verdict};
+use crate::ledger::entry::{Action, EntryRef, Movement, Rejection, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
@@ -59,6 +59,9 @@ pub enum Outcome {
     Answered(Status),
     /// The reply would take this many bytes, more than [`Request::max_bytes`], and was discarded.
     TooLarge(usize),
+    /// The disk of the slice has no space for the log, and the reply would show entries that are not
+    /// on stable storage.
+    Unstored,
 }
 
 /// A request, or its reply. The fields that a read needs come first, so that few cache lines travel
@@ -279,6 +282,25 @@ impl Request {
             self.bytes = Vec::new();
         }
         self.outcome = Outcome::TooLarge(bytes);
+    }
+
+    /// Replaces a reply that would show what the log cannot store now. Entries of a feed are refused,
+    /// whether they were accepted or had been before: sent again later, they are known.
+    pub fn refuse_unstored(&mut self) {
+        self.forget_reply();
+        self.outcome = Outcome::Unstored;
+        self.accepted = 0;
+        let is_rejected =
+            |(_, verdict): &(LineMark, Verdict)| matches!(verdict, Verdict::Rejected(_));
+        self.not_accepted.retain(is_rejected);
+        let rejected = self.not_accepted.len();
+        for entry in &self.entries[..self.judged] {
+            let is_known = |(mark, _): &(LineMark, Verdict)| *mark == entry.mark;
+            if !self.not_accepted[..rejected].iter().any(is_known) {
+                let refusal = Verdict::Rejected(Rejection::InsufficientStorage);
+                self.not_accepted.push((entry.mark, refusal));
+            }
+        }
     }
 
     /// Adds a log position that the reply shows.

@@ -43,7 +43,7 @@ pub struct Stored {
     pub recovery: Recovery,
 }
 
-/// Connections whose awaited log position has become durable, by id.
+/// Connections whose awaited log position has become durable, or cannot become so now, by id.
 pub type Released = VecDeque<u64>;
 
 /// One slice of this core, with its store and its queues.
@@ -279,6 +279,11 @@ impl Owner {
                         released.push_back(connection);
                     }
                 }
+                if store.is_stalled() {
+                    while let Some(Waiter(connection)) = self.slice.next_waiter() {
+                        released.push_back(connection);
+                    }
+                }
             }
             // A disk read that was in flight when loading was abandoned.
             Persistence::Syncing(_) | Persistence::Stopped | Persistence::InMemory => {}
@@ -313,6 +318,13 @@ impl Owner {
     /// Whether entries must wait for the disk (backpressure).
     pub fn is_throttled(&self) -> bool {
         matches!(&self.persistence, Persistence::Stored(store) if store.is_throttled())
+    }
+
+    /// Whether the disk has no space for the log: what is not durable yet cannot be shown, and nobody
+    /// waits for it.
+    #[inline]
+    pub fn is_stalled(&self) -> bool {
+        matches!(&self.persistence, Persistence::Stored(store) if store.is_stalled())
     }
 
     /// Whether everything accepted is durable.
@@ -479,11 +491,16 @@ impl Owner {
         self.replies.push(WaitingReply(lsn, request));
     }
 
-    /// The next reply whose log position is durable.
+    /// The next reply whose log position is durable. While the log is stalled: any reply, refused if
+    /// its position is not durable.
     pub fn next_reply(&mut self) -> Option<Box<Request>> {
-        let durable = self.durable();
-        self.replies.peek().filter(|WaitingReply(lsn, _)| *lsn <= durable)?;
-        self.replies.pop().map(|WaitingReply(_, request)| request)
+        let (durable, is_stalled) = (self.durable(), self.is_stalled());
+        self.replies.peek().filter(|WaitingReply(lsn, _)| *lsn <= durable || is_stalled)?;
+        let WaitingReply(lsn, mut request) = self.replies.pop()?;
+        if lsn > durable {
+            request.refuse_unstored();
+        }
+        Some(request)
     }
 
     /// Allows one more entry in this turn: used by a planted bug.

@@ -547,7 +547,11 @@ impl Connection {
                     shared.count(Route::Batch, Status::Ok);
                 }
                 None => {
-                    let problem = Problem::from(Code::Overloaded);
+                    let problem = Problem::from(if scatter.is_unstored() {
+                        Code::InsufficientStorage
+                    } else {
+                        Code::Overloaded
+                    });
                     reply::problem(
                         &problem.into(),
                         persist,

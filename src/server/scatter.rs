@@ -6,7 +6,7 @@ use super::answers::Position;
 use super::exchange::Shortage;
 use super::fragments::{Fragment, Scatter};
 use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
-use super::message::{Job, Outcome};
+use super::message::{Job, Outcome, Request};
 use super::planted_bug::PlantedBug;
 use super::shared::Shared;
 use super::topology::Location;
@@ -137,8 +137,8 @@ impl Scatter {
     }
 
     /// Writes the answer to a batch. Returns the log positions that this core's fragment shows
-    /// (replies of other cores show durable state), or `None` if a reply or the whole answer does
-    /// not fit the budget.
+    /// (replies of other cores show durable state), or `None` if a reply was refused, or it or the
+    /// whole answer does not fit the budget.
     pub fn write_batch(
         &mut self,
         persist: Persist,
@@ -148,11 +148,9 @@ impl Scatter {
         for request in self.fragments.iter_mut().filter_map(|fragment| fragment.request.as_mut()) {
             shared.release_reply(request);
         }
-        let replies = || self.fragments.iter().filter_map(|fragment| fragment.request.as_ref());
-        let bytes = replies().map(|request| request.bytes.len()).sum();
-        if replies().any(|reply| matches!(reply.outcome, Outcome::TooLarge(_)))
-            || !shared.answers.fits(bytes)
-        {
+        let bytes = self.replies().map(|request| request.bytes.len()).sum();
+        let is_refused = |reply: &Request| !matches!(reply.outcome, Outcome::Answered(_));
+        if self.replies().any(is_refused) || !shared.answers.fits(bytes) {
             return None;
         }
         let Self { owners, fragments, .. } = self;
@@ -179,6 +177,15 @@ impl Scatter {
         shared.answers.own.spend(out.len() - start);
         let own = self.fragments[shared.topology.core() as usize].request.as_ref();
         Some(own.map_or(&[], |own| &own.positions))
+    }
+
+    fn replies(&self) -> impl Iterator<Item = &Request> {
+        self.fragments.iter().filter_map(|fragment| fragment.request.as_deref())
+    }
+
+    /// Whether the log of a slice has no space for what a reply would show.
+    pub fn is_unstored(&self) -> bool {
+        self.replies().any(|reply| reply.outcome == Outcome::Unstored)
     }
 
     /// Releases its requests and empties it.

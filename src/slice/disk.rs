@@ -40,12 +40,14 @@ pub enum Task {
         snapshot: u64,
     },
     /// Replace the slice's manifest atomically. After a crash at any time there is either the old
-    /// or the new manifest; when done, it is the new one.
+    /// or the new manifest; when done, it is the new one. When it could not be done for want of space,
+    /// it is either.
     Publish {
         /// Text of the new manifest.
         text: String,
     },
-    /// Remove a file that the manifest no longer names. No completion is reported.
+    /// Remove a file that the manifest no longer names. No completion is reported; the disk tries
+    /// again what failed.
     Remove {
         /// The file.
         file: File,
@@ -78,8 +80,8 @@ pub enum Task {
     },
 }
 
-/// Completion of a task. A failed write to a segment, a failed publication and any failed task of a
-/// start end the process, so they are never reported here.
+/// Completion of a task. A write to a segment or a publication is reported as failed only for want of
+/// space; any other failure of these, and any failed task of a start, ends the process.
 #[derive(Debug)]
 pub enum Done {
     /// A frame was written, or could not be; its block comes back.
@@ -88,7 +90,8 @@ pub enum Done {
         file: File,
         /// The frame's block.
         block: FrameBuffer,
-        /// Whether the write succeeded; always true for a segment.
+        /// Whether the write succeeded. After a failed write to a segment, the file holds any part of
+        /// the frame, and the same write can be asked for again.
         ok: bool,
     },
     /// A segment was preallocated, or could not be.
@@ -114,8 +117,11 @@ pub enum Done {
         /// Whether it is on stable storage.
         ok: bool,
     },
-    /// The oldest publication that was asked for and not yet reported is done.
-    Published,
+    /// The oldest publication that was asked for and not yet reported is done, or could not be.
+    Published {
+        /// Whether the manifest is on stable storage.
+        ok: bool,
+    },
     /// The size of a file is known.
     Measured {
         /// The file.

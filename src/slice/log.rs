@@ -11,6 +11,10 @@
 //! 2. The manifest names the next segment.
 //! 3. Writes go to the next segment.
 //!
+//! A write for which the disk has no space is asked for again, with the same bytes at the same place,
+//! until it succeeds; until then the log is stalled ([`Log::is_stalled`]). Only a copy-on-write file
+//! system needs space there: every byte of a segment was written when it was prepared.
+//!
 //! After a start, the log continues in a new segment, after the last one that recovery has read.
 
 use super::disk::Task;
@@ -27,7 +31,7 @@ const BACKLOG_BYTES: usize = 4 << 20;
 /// Bytes of records that may be appended before [`Log::is_throttled`] is asked again: more than a
 /// turn's entries of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
-/// Delay before a segment that could not be prepared is tried again.
+/// Delay before a segment that could not be prepared, or a write, is tried again.
 const RETRY_MS: u64 = 1_000;
 /// Empty blocks that are kept for later writes.
 const SPARE_BLOCKS: usize = 2;
@@ -87,6 +91,10 @@ pub struct Log {
     /// Full blocks whose writes have not begun. Their numbers are those just before `number`.
     full: VecDeque<FrameBuffer>,
     in_flight: Option<InFlightWrite>,
+    /// The write for which there was no space, until it is asked for again.
+    refused: Option<RefusedWrite>,
+    /// Whether a write was refused, and has not succeeded since.
+    is_stalled: bool,
     durable: u64,
     next: NextSegment,
     next_bytes: u64,
@@ -102,6 +110,14 @@ struct InFlightWrite {
     number: u64,
     size: u64,
     crc: u32,
+}
+
+/// A write for which the disk had no space.
+#[derive(Debug)]
+struct RefusedWrite {
+    segment: u64,
+    block: FrameBuffer,
+    at_ms: u64,
 }
 
 /// State of the next segment.
@@ -144,6 +160,8 @@ impl Log {
             filling: FrameBuffer::with_capacity(MAX_WRITE_BYTES),
             full: VecDeque::new(),
             in_flight: None,
+            refused: None,
+            is_stalled: false,
             durable: tail.position,
             next: NextSegment::None,
             next_bytes: segments.first_bytes,
@@ -171,6 +189,12 @@ impl Log {
             let (segment, bytes) = (self.place.file + 1, self.next_bytes);
             ask(Task::Prepare { segment, bytes, from: recycled(bytes) });
             self.next = NextSegment::Requested;
+        }
+        if let Some(RefusedWrite { segment, block, .. }) =
+            self.refused.take_if(|refused| now_ms >= refused.at_ms + RETRY_MS)
+        {
+            let offset = if segment == self.place.file { self.end } else { 0 };
+            ask(Task::Write { file: File::Segment(segment), offset, block });
         }
         if self.in_flight.is_some()
             || matches!(self.next, NextSegment::WritingHeader | NextSegment::Publishing)
@@ -229,8 +253,20 @@ impl Log {
         ask(Task::Write { file: File::Segment(segment), offset: 0, block });
     }
 
+    /// Takes back a write to a segment for which the disk had no space.
+    pub fn refused(&mut self, now_ms: u64, segment: u64, block: FrameBuffer) {
+        assert!(
+            self.refused.is_none()
+                && (self.in_flight.is_some() || self.next == NextSegment::WritingHeader),
+            "a write that is refused was in flight"
+        );
+        self.refused = Some(RefusedWrite { segment, block, at_ms: now_ms });
+        self.is_stalled = true;
+    }
+
     /// Takes a completed write to a segment.
     pub fn written(&mut self, segment: u64, mut block: FrameBuffer) -> LogWrite {
+        self.is_stalled = false;
         if segment != self.place.file {
             assert!(
                 self.next == NextSegment::WritingHeader && segment == self.place.file + 1,
@@ -301,6 +337,11 @@ impl Log {
             _ => self.capacity - self.end - flight,
         };
         waits as u64 <= free
+    }
+
+    /// Whether the disk has no space for the next write, although it is prepared.
+    pub const fn is_stalled(&self) -> bool {
+        self.is_stalled
     }
 
     /// Whether every appended record is durable.

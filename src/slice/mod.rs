@@ -220,6 +220,12 @@ impl Slice {
         self.waiting.pop().map(|Reverse((_, waiter))| waiter)
     }
 
+    /// The next waiter, whether its position is durable or not, lowest position first: for a log that
+    /// cannot become durable now.
+    pub fn next_waiter(&mut self) -> Option<Waiter> {
+        self.waiting.pop().map(|Reverse((_, waiter))| waiter)
+    }
+
     /// Registers the next kind of an empty slice. Restored users refer to kinds by their numbers,
     /// in this order.
     pub fn add_kind(&mut self, kind: &str) -> Result<(), Malformed> {

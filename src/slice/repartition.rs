@@ -242,7 +242,7 @@ impl Repartition {
         }
         let new = &mut self.new_slices[slice as usize];
         match done {
-            Done::Published => {
+            Done::Published { ok: true } => {
                 assert!(
                     new.stage == NewStage::Finished && new.writer.is_synced(),
                     "a snapshot is named only once it is on stable storage"

@@ -6,6 +6,10 @@
 //! A snapshot begins when the log has grown beyond what a recovery should read. It is paced to
 //! finish long before the log has grown as much again. Once the manifest names it, the segments and
 //! the snapshot that it replaces are recycled or removed.
+//!
+//! A publication for which the disk has no space is asked for again, with the manifest as it is then,
+//! until it succeeds. While the log waits for that, or for the space of a write, the store is stalled
+//! ([`Store::is_stalled`]): new entries are refused, and what was appended becomes durable later.
 
 use super::disk::{Done, Task};
 use super::log::{Log, LogWrite, Segments, Tail};
@@ -25,6 +29,8 @@ const PACE_PER_LOG_BYTE: i64 = 8;
 const MAX_ALLOWANCE_BYTES: i64 = 1 << 20;
 /// Delay before a failed snapshot is begun again.
 const RETRY_MS: u64 = 10_000;
+/// Delay before a publication that failed is asked for again.
+const PUBLISH_RETRY_MS: u64 = 1_000;
 /// Limit of log growth beyond what recovery found, as a multiple of the bytes that begin a
 /// snapshot. Above it, new entries are refused.
 const MAX_LOG_GROWTH: u64 = 8;
@@ -79,9 +85,15 @@ pub struct Store {
     manifest: manifest::SliceManifest,
     segments: VecDeque<(u64, u64)>,
     recycled: Vec<u64>,
+    /// The segment that becomes the next one, while that is being prepared.
+    recycling: Option<u64>,
     scan: Option<Scan>,
     scans: u64,
     publishing: VecDeque<Publication>,
+    /// Publications that failed. Every later manifest names what they were to name.
+    unpublished: Vec<Publication>,
+    /// When they are asked for again.
+    republish_ms: u64,
     /// The snapshot that the one being published replaces; 0 if there is none.
     replaced: u64,
     snapshot_bytes: u64,
@@ -113,6 +125,10 @@ pub struct Counts {
     pub failed_snapshots: u64,
     /// Segments that could not be prepared.
     pub failed_segments: u64,
+    /// Writes of the log for which there was no space.
+    pub failed_writes: u64,
+    /// Publications for which there was no space.
+    pub failed_publications: u64,
 }
 
 impl Counts {
@@ -123,6 +139,8 @@ impl Counts {
         self.snapshots += other.snapshots;
         self.failed_snapshots += other.failed_snapshots;
         self.failed_segments += other.failed_segments;
+        self.failed_writes += other.failed_writes;
+        self.failed_publications += other.failed_publications;
     }
 }
 
@@ -131,6 +149,8 @@ impl Counts {
 enum Publication {
     Segment,
     Snapshot,
+    /// Nothing new: a repetition of those that failed.
+    Again,
 }
 
 impl Store {
@@ -142,9 +162,12 @@ impl Store {
             manifest: found.manifest,
             segments: found.segments.into(),
             recycled: Vec::new(),
+            recycling: None,
             scan: None,
             scans: found.manifest.snapshot,
             publishing: VecDeque::new(),
+            unpublished: Vec::new(),
+            republish_ms: 0,
             replaced: 0,
             snapshot_bytes: found.snapshot_bytes,
             found_bytes: found.log_bytes,
@@ -163,8 +186,16 @@ impl Store {
     pub fn advance(&mut self, turn: TurnInput, book: &Book, ask: &mut impl FnMut(Task)) {
         let TurnInput { now_ms, read_load, is_log_awaited } = turn;
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
-        let reuse = |bytes| if bytes == largest { recycled.pop() } else { None };
+        let recycling = &mut self.recycling;
+        let reuse = |bytes| {
+            *recycling = if bytes == largest { recycled.pop() } else { None };
+            *recycling
+        };
         self.log.advance(now_ms, is_log_awaited || self.draining, reuse, ask);
+        if !self.unpublished.is_empty() && self.publishing.is_empty() && now_ms >= self.republish_ms
+        {
+            self.publish(Publication::Again, ask);
+        }
         if self.draining {
             return;
         }
@@ -225,7 +256,8 @@ impl Store {
 
     fn publish_snapshot(&mut self, ask: &mut impl FnMut(Task)) {
         let scan = self.scan.as_ref().expect("only a finished scan is published");
-        if self.publishing.contains(&Publication::Snapshot) {
+        let mut publications = self.publishing.iter().chain(&self.unpublished);
+        if publications.any(|&what| what == Publication::Snapshot) {
             return;
         }
         assert!(
@@ -247,7 +279,11 @@ impl Store {
     /// is new.
     pub fn done(&mut self, now_ms: u64, done: Done, ask: &mut impl FnMut(Task)) -> Option<Lsn> {
         match done {
-            Done::Written { file: File::Segment(segment), block, .. } => {
+            Done::Written { file: File::Segment(segment), block, ok: false } => {
+                self.counts.failed_writes += 1;
+                self.log.refused(now_ms, segment, block);
+            }
+            Done::Written { file: File::Segment(segment), block, ok: true } => {
                 match self.log.written(segment, block) {
                     LogWrite::Durable(lsn) => {
                         assert!(
@@ -271,12 +307,15 @@ impl Store {
             }
             Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
             Done::Prepared { salt, .. } => {
-                self.counts.failed_segments += u64::from(salt.is_none());
+                let failed = salt.is_none();
+                self.counts.failed_segments += u64::from(failed);
+                self.recycled.extend(self.recycling.take().filter(|_| failed));
                 self.log.prepared(salt, now_ms);
             }
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),
-            Done::Published => self.published(ask),
+            Done::Published { ok: true } => self.published(ask),
+            Done::Published { ok: false } => self.publication_failed(now_ms),
             Done::Measured { .. } | Done::Read { .. } | Done::SyncedRecovered => {
                 unreachable!("a store starts only after recovery")
             }
@@ -288,8 +327,26 @@ impl Store {
         self.scan.as_mut().expect("a scan lives until its tasks are done")
     }
 
+    fn publication_failed(&mut self, now_ms: u64) {
+        let failed =
+            self.publishing.pop_front().expect("every completed publication was asked for");
+        self.unpublished.extend(Some(failed).filter(|&what| what != Publication::Again));
+        self.republish_ms = now_ms + PUBLISH_RETRY_MS;
+        self.counts.failed_publications += 1;
+    }
+
+    /// The manifest is on stable storage, with everything that was to be published until it was
+    /// asked for.
     fn published(&mut self, ask: &mut impl FnMut(Task)) {
-        match self.publishing.pop_front().expect("every completed publication was asked for") {
+        let last = self.publishing.pop_front().expect("every completed publication was asked for");
+        let mut done = std::mem::take(&mut self.unpublished);
+        done.push(last);
+        done.into_iter().for_each(|what| self.take_effect(what, ask));
+    }
+
+    fn take_effect(&mut self, what: Publication, ask: &mut impl FnMut(Task)) {
+        match what {
+            Publication::Again => {}
             Publication::Segment => {
                 self.counts.segments += 1;
                 self.segments.push_back(self.log.switch_segment());
@@ -330,9 +387,15 @@ impl Store {
         waits.then_some(self.paced_ms + owed_ms)
     }
 
-    /// Whether entries must wait for the disk.
+    /// Whether entries must wait for the disk. While the store is stalled they do not wait:
+    /// [`LogSink::has_space`] refuses them.
     pub fn is_throttled(&self) -> bool {
-        self.log.is_throttled()
+        !self.is_stalled() && self.log.is_throttled()
+    }
+
+    /// Whether what was appended cannot become durable before the disk has space again.
+    pub fn is_stalled(&self) -> bool {
+        self.log.is_stalled() || self.unpublished.contains(&Publication::Segment)
     }
 
     /// Whether every appended record is durable.
@@ -351,7 +414,7 @@ impl LogSink for Store {
     fn has_space(&self) -> bool {
         let found = if self.covered_bytes == 0 { self.found_bytes } else { 0 };
         let most = self.snapshot_after_bytes().saturating_mul(MAX_LOG_GROWTH).saturating_add(found);
-        self.log.has_space() && self.uncovered_bytes() <= most
+        !self.is_stalled() && self.log.has_space() && self.uncovered_bytes() <= most
     }
 
     #[inline]

@@ -192,7 +192,7 @@ impl Node {
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
             Task::Publish { text } => {
                 self.directory.publish(&text).expect("it can be written");
-                Done::Published
+                Done::Published { ok: true }
             }
             Task::Remove { file } => {
                 fs::remove_file(self.path(file)).expect("it is there");

@@ -42,6 +42,11 @@ pub struct Known {
     /// Whether the log may lack space for entries (507): the disk fails, or snapshots cannot keep
     /// up.
     pub may_lack_room: bool,
+    /// Whether the disk may have no space for what was applied: then answers are refused (507), and
+    /// the outcome of entries is unknown.
+    pub may_stall: bool,
+    /// Number of answers refused for that.
+    pub unstored: u64,
 }
 
 /// Source of a client's requests.
@@ -217,6 +222,12 @@ impl Client {
 
     /// Records that the connection was dropped; unanswered requests are sent again.
     pub fn dropped(&mut self, known: &mut Known) {
+        self.doubt_begun(known);
+        self.connected();
+    }
+
+    /// Counts the lines of begun feeds, whose outcome is unknown.
+    fn doubt_begun(&self, known: &mut Known) {
         if let Source::Shared { .. } = self.source {
             let lost = self.pending.iter().take(self.begun).filter(|pending| !pending.is_read);
             let lines = lost.map(|pending| {
@@ -224,7 +235,6 @@ impl Client {
             });
             known.doubtful += lines.sum::<u64>();
         }
-        self.connected();
     }
 
     /// Resets the state of the connection.
@@ -237,8 +247,12 @@ impl Client {
     }
 
     /// Records that the server has ended the connection.
-    pub fn ended(&mut self) -> Result<(), String> {
-        if !self.received.is_empty() || (self.begun > usize::from(self.is_half) && !self.is_refused)
+    pub fn ended(&mut self, known: &mut Known) -> Result<(), String> {
+        if known.may_stall && !self.is_refused {
+            // It waited for more than the log when that had no space.
+            self.dropped(known);
+        } else if !self.received.is_empty()
+            || (self.begun > usize::from(self.is_half) && !self.is_refused)
         {
             let first = self.pending.front().map_or(&[][..], |pending| &pending.request);
             let what = format!("the connection ends before {} answers", self.begun);
@@ -261,11 +275,18 @@ impl Client {
         while !self.received.is_empty() {
             let pending = self.pending.front().filter(|_| self.begun > 0 && !self.is_refused);
             let pending = pending.ok_or("an answer without a request")?;
-            let is_refusal = known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
+            let is_unstored = known.may_stall && self.is_unstored();
+            let is_refusal =
+                is_unstored || known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
             let end = match &pending.want {
                 _ if is_refusal => {
                     let end = answer_end(&self.received, &pending.request)?;
                     if let Some(end) = end {
+                        if is_unstored {
+                            known.unstored += 1;
+                            // Requests after this one may have taken effect.
+                            self.doubt_begun(known);
+                        }
                         known.refused += 1;
                         self.is_refused = self.received[..end]
                             .windows(19)
@@ -322,6 +343,12 @@ impl Client {
             self.begun -= 1;
         }
         Ok(())
+    }
+
+    /// Whether the next answer is the problem of a log without space.
+    fn is_unstored(&self) -> bool {
+        let is_problem = |some: &[u8]| some == b"application/problem+json";
+        self.received.starts_with(b"HTTP/1.1 507 ") && self.received.windows(24).any(is_problem)
     }
 
     fn differs(&self, want: &[u8], request: &[u8]) -> String {
@@ -477,6 +504,10 @@ fn check_shared(
         return wrong("no such answer is expected".to_owned());
     }
     if let Some((_, rest)) = answer.split_once("{\"accepted\":") {
+        if known.may_stall {
+            // Accepted by another core, whose log has no space: they may be booked later.
+            known.doubtful += answer.matches("\"code\":\"insufficient_storage\"").count() as u64;
+        }
         known.accepted +=
             rest.split(',').next().and_then(|count| count.parse::<u64>().ok()).unwrap_or_default();
         return Ok(());

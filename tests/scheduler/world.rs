@@ -121,6 +121,7 @@ impl World {
         let mut counts = world.counts;
         counts.take(&world.mesh.counts);
         counts.add("refused requests", world.known.refused);
+        counts.add("answers without space", world.known.unstored);
         Ok(counts)
     }
 
@@ -144,6 +145,8 @@ impl World {
         if users == Users::Shared {
             (known.may_refuse, known.may_lack_room) = (true, true);
             disk.failing = random.pick(&[0, 0, 30]);
+            disk.copies_on_write = random.coin();
+            known.may_stall = disk.failing > 0;
             limits.answer_bytes = random.pick(&[usize::MAX, usize::MAX, 64 << 10]);
         }
         let mut world = Self {
@@ -550,7 +553,7 @@ impl World {
                     DiskError::Refused(what) => what,
                 })?;
                 let logged = &mut self.logged[number];
-                if matches!(done, Done::Written { file: File::Segment(_), .. }) {
+                if matches!(done, Done::Written { file: File::Segment(_), ok: true, .. }) {
                     logged.durable.extend(logged.under_way.drain(..));
                 }
                 self.counts.add("reads of recovery", u64::from(matches!(done, Done::Read { .. })));
@@ -655,7 +658,7 @@ impl World {
     fn over(&mut self, whose: Option<usize>) -> Result<(), String> {
         if let Some(client) = whose {
             self.client_slots[client] = None;
-            self.clients[client].ended()?;
+            self.clients[client].ended(&mut self.known)?;
         }
         Ok(())
     }

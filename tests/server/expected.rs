@@ -156,7 +156,7 @@ pub const PROBLEMS: [Row; 34] = [
         "insufficient_storage",
         507,
         "Insufficient Storage",
-        "This server is out of memory or disk space for new entries: send the entry again later.",
+        "This server is out of memory or disk space for new entries: send the request again later.",
     ),
 ];
 

@@ -4,6 +4,9 @@
 //! - A segment write is durable when it is reported. A crash before that may have written any of
 //!   its sectors.
 //! - A snapshot write is durable once the snapshot is synced.
+//! - A disk that copies on write refuses a write to a segment when it is full; part of the write may
+//!   be there.
+//! - A publication may fail for want of space, and the manifest may be visible all the same.
 //! - A created, renamed or removed directory entry is durable once its directory is synced. Before
 //!   that, a power cut keeps or loses each change independently.
 
@@ -57,6 +60,14 @@ impl Inode {
         let mut bytes = Cow::Borrowed(&self.durable[..]);
         self.unsynced.iter().for_each(|(at, written)| put(bytes.to_mut(), *at, written));
         bytes
+    }
+
+    /// Writes durably, over what an earlier attempt left.
+    fn write_through(&mut self, at: usize, bytes: &[u8]) {
+        let is_over =
+            |from: usize, part: &[u8]| at <= from && from + part.len() <= at + bytes.len();
+        self.unsynced.retain(|(from, part)| !is_over(*from, part));
+        put(&mut self.durable, at, bytes);
     }
 
     pub fn sync(&mut self) {
@@ -235,6 +246,8 @@ pub struct Disk {
     /// Failures per thousand tasks that must not fail.
     pub fatal: u64,
     pub slowness: u64,
+    /// Whether a write over prepared space needs space of its own.
+    pub copies_on_write: bool,
     bug: Option<Bug>,
     pub counts: Counts,
     /// The first violation of a store's rules.
@@ -252,6 +265,7 @@ impl Disk {
             failing: 0,
             fatal: 0,
             slowness: 1,
+            copies_on_write: false,
             bug,
             counts: Counts::default(),
             broken: None,
@@ -554,14 +568,28 @@ impl Disk {
         let room = self.capacity.saturating_sub(self.used());
         let failing = random.in_thousand(self.failing);
         let slices = self.directories.len() as u32;
+        // Numbers of their own, so that salts and forgeries change nothing else in a run.
+        let mut apart = Random(!random.0);
         let directory = &mut self.directories[job.slice];
         match job.what {
+            What::Write { file: file @ File::Segment(segment), offset, bytes, block }
+                if self.copies_on_write
+                    && block.is_some()
+                    && (failing || bytes.len() as u64 > room) =>
+            {
+                self.counts.add("refused log writes", 1);
+                directory.end = Some((segment, offset as u64));
+                let sectors = some_sectors(offset, &bytes, random).into_iter();
+                let sectors = sectors.map(|(at, sector)| (at, sector.to_vec()));
+                directory.file(file).unsynced.extend(sectors);
+                block.map(|block| Done::Written { file, block, ok: false })
+            }
             What::Write { file: file @ File::Segment(_), offset, bytes, block } => {
                 if offset > 0 {
                     directory.written = u64_at(&bytes, 32);
                 }
                 if offset > 0 || self.bug != Some(Bug::HeaderForgotten) {
-                    put(&mut directory.file(file).durable, offset, &bytes);
+                    directory.file(file).write_through(offset, &bytes);
                 }
                 block.map(|block| Done::Written { file, block, ok: true })
             }
@@ -594,9 +622,11 @@ impl Disk {
                             let bytes = &mut inode.durable;
                             self.counts
                                 .add("forged records recycled", forgery::count(bytes, place));
-                            forgery::plant(bytes, place, slices, written, random);
+                            forgery::plant(bytes, place, slices, written, &mut apart);
                             self.counts.add("forged frames recycled", forgery::count(bytes, place));
                         }
+                        // A failed attempt has renamed it.
+                        Some(_) if directory.seen.contains_key(&name) => {}
                         _ => directory.make(name, vec![0; bytes as usize]),
                     }
                 }
@@ -608,7 +638,7 @@ impl Disk {
                 }
                 let salt = match self.bug {
                     Some(Bug::SaltKnown) => forgery::GUESS,
-                    _ => random.next().max(1),
+                    _ => apart.next().max(1),
                 };
                 Some(Done::Prepared { segment, salt: ok.then_some(salt) })
             }
@@ -632,12 +662,15 @@ impl Disk {
                 Some(Done::Synced { snapshot, ok: !failing })
             }
             What::Other(Task::Publish { text }) => {
-                directory.manifests.push(text.clone().into_bytes());
-                directory.make(Name::Manifest, text.into_bytes());
-                if self.bug != Some(Bug::ManifestNotSynced) {
+                if !failing || random.coin() {
+                    directory.manifests.push(text.clone().into_bytes());
+                    directory.make(Name::Manifest, text.into_bytes());
+                }
+                self.counts.add("failed publications", u64::from(failing));
+                if !failing && self.bug != Some(Bug::ManifestNotSynced) {
                     directory.sync();
                 }
-                Some(Done::Published)
+                Some(Done::Published { ok: !failing })
             }
             What::Other(Task::Remove { file }) => {
                 directory.change(Change::Unlink(Name::File(file)));

@@ -303,7 +303,7 @@ impl World {
             }
             Task::Publish { text } => {
                 self.replace(&directory(place), &text)?;
-                Done::Published
+                Done::Published { ok: true }
             }
             task => read(&mut Files { tree: &self.tree, place }, task),
         })
@@ -488,7 +488,7 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
             tree.sync(&format!("{directory}/manifest.new"))?;
             tree.rename(&directory, "manifest.new", MANIFEST)?;
             tree.sync(&directory)?;
-            Done::Published
+            Done::Published { ok: true }
         }
         Task::Remove { file } => {
             tree.remove(&path(file))?;

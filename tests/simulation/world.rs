@@ -28,6 +28,8 @@ use std::convert::Infallible;
 const MAX_TURNS: usize = 20_000;
 /// Start time of a run, in 2023.
 const BEGIN_MS: u64 = 1_700_000_000_000;
+/// Most crashes in a row while the process starts.
+const MAX_CRASHES: u64 = 200;
 /// Most entries of one body.
 const STEP: u64 = 256;
 
@@ -150,6 +152,7 @@ impl World {
         disk.slowness = random.pick(&[1, 1, 2, 8]);
         disk.failing = random.pick(&[0, 0, 20, 100]);
         disk.fatal = random.pick(&[0, 0, 1, 4]);
+        disk.copies_on_write = random.in_thousand(250);
         Self {
             bug,
             now_ms: BEGIN_MS,
@@ -298,6 +301,7 @@ impl World {
             self.counts.add("snapshots", done.snapshots);
             self.counts.add("failed snapshots", done.failed_snapshots);
             self.counts.add("failed segments", done.failed_segments);
+            self.counts.add("stalls", done.failed_writes + done.failed_publications);
         }
     }
 
@@ -346,11 +350,25 @@ impl World {
                     .ok_or_else(|| format!("waiter {waiter} is released twice or unknown"))?;
                 self.send_answer(slice, answer)?;
             }
+            if self.nodes[slice].store.is_stalled() {
+                self.refuse_answers(slice);
+            }
             for task in tasks {
                 self.disk.ask(slice, self.now_ms, task, &mut self.random);
             }
         }
         Ok(())
+    }
+
+    /// Refuses the answers that wait for a log without space. The outcome of their entries is unknown
+    /// to the client.
+    fn refuse_answers(&mut self, slice: usize) {
+        let node = &mut self.nodes[slice];
+        while let Some(Waiter(waiter)) = node.slice.next_waiter() {
+            let answer = node.waiting.remove(&waiter).expect("each waiter has an answer");
+            self.counts.add("refused answers", 1);
+            self.clients[slice].add_doubtful(answer.acknowledges.into_iter().chain(answer.refused));
+        }
     }
 
     fn advance(&mut self, slice: usize) -> Result<(), String> {
@@ -486,6 +504,9 @@ impl World {
         node.waiters += 1;
         node.slice.wait(answer.position, Waiter(node.waiters));
         node.waiting.insert(node.waiters, answer);
+        if node.store.is_stalled() {
+            self.refuse_answers(slice);
+        }
         Ok(())
     }
 
@@ -517,24 +538,37 @@ impl World {
 
     // A start of the process.
 
-    /// Recovers all slices; starts over after a crash.
+    /// Recovers all slices; starts over after a crash. After many crashes, nothing interrupts a start
+    /// any more: on a slow disk it would take millions of them.
     fn start(&mut self) -> Result<(), String> {
-        'start: loop {
-            let mut nodes = Vec::new();
-            for slice in 0..self.slices() {
-                let Some(node) =
-                    self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))?
-                else {
-                    self.counts.add("crashes in recovery", 1);
-                    let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
-                    self.end(crash);
-                    continue 'start;
-                };
-                nodes.push(node);
+        let (interrupted, fatal) = (self.interrupted, self.disk.fatal);
+        for attempt in 0.. {
+            if attempt == MAX_CRASHES {
+                (self.interrupted, self.disk.fatal) = (0, 0);
             }
-            self.nodes = nodes;
-            return Ok(());
+            if self.try_start()? {
+                break;
+            }
         }
+        (self.interrupted, self.disk.fatal) = (interrupted, fatal);
+        Ok(())
+    }
+
+    /// Recovers all slices. Returns whether no crash has interrupted that.
+    fn try_start(&mut self) -> Result<bool, String> {
+        let mut nodes = Vec::new();
+        for slice in 0..self.slices() {
+            let node = self.recover(slice).map_err(|what| format!("slice {slice}: {what}"))?;
+            let Some(node) = node else {
+                self.counts.add("crashes in recovery", 1);
+                let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
+                self.end(crash);
+                return Ok(false);
+            };
+            nodes.push(node);
+        }
+        self.nodes = nodes;
+        Ok(true)
     }
 
     /// Whether recovery is interrupted here.

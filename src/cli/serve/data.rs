@@ -8,6 +8,7 @@ use crate::config::settings::Config;
 use crate::engine::control::{Command, Control};
 use crate::engine::directory::SliceDirectory;
 use crate::engine::directory::{self, Directory};
+use crate::engine::file_system::copy_on_write;
 use crate::engine::files::Files;
 use crate::engine::priority::SpareCpus;
 use crate::engine::repartition::repartition;
@@ -24,6 +25,13 @@ use std::time::Instant;
 /// end before that was done.
 pub fn open(path: &Path, slices: u32, control: &Control) -> Result<Option<Directory>, Error> {
     let (start, directory) = (Instant::now(), Directory::open_or_create(path, slices)?);
+    if let Some(name) = copy_on_write(path) {
+        print_line(&format!(
+            "data: {}: {name} is a copy-on-write file system: a full disk can also refuse what is \
+             written over prepared space, and the last entries then get 507 until there is space",
+            path.display()
+        ));
+    }
     let before = directory.manifest().slices;
     if before != slices {
         let slices = count_noun(slices.into(), "slice", "slices");

@@ -5,7 +5,9 @@
 //! to be trusted.
 
 use super::super::Error;
-use crate::engine::directory::{Directory, LOCK, MANIFEST, SliceDirectory, is_of_volume};
+use crate::engine::directory::{
+    Directory, LOCK, MANIFEST, NEW_MANIFEST, SliceDirectory, is_of_volume,
+};
 use crate::journal::{File, generation_directory, manifest, slice_directory};
 use std::collections::BTreeSet;
 use std::fs;
@@ -39,7 +41,7 @@ pub fn in_slice(
                     notes.push(not_in_use(&file));
                 }
             }
-            None if name == MANIFEST => {}
+            None if name == MANIFEST || name == NEW_MANIFEST => {}
             None if name.ends_with(".new") => {
                 notes.push(format!(
                     "{} was never finished; the next start removes it",
