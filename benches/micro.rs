@@ -20,7 +20,7 @@ use purser::api::read::{Read, What};
 use purser::http::date::DateLine;
 use purser::http::head;
 use purser::http::request::Method;
-use purser::journal::frame::{self, FrameBuffer, HEADER_BYTES};
+use purser::journal::frame::{self, FrameBuffer, HEADER_BYTES, MAX_WRITE_BYTES};
 use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
@@ -293,20 +293,21 @@ fn journal(criterion: &mut Criterion) {
     group.bench_function("record_write_1000", |b| b.iter(|| write(&mut out)));
 
     // The payload fills whole blocks, so sealing does not change the length and can be repeated.
-    const WRITE_BYTES: usize = 256 << 10;
-    let mut block = FrameBuffer::with_capacity(WRITE_BYTES);
-    let payload: Vec<u8> = out.iter().copied().cycle().take(WRITE_BYTES - HEADER_BYTES).collect();
+    const SALT: u64 = 1;
+    let mut block = FrameBuffer::with_capacity(MAX_WRITE_BYTES);
+    let payload_bytes = MAX_WRITE_BYTES - HEADER_BYTES;
+    let payload: Vec<u8> = out.iter().copied().cycle().take(payload_bytes).collect();
     block.payload().extend_from_slice(&payload);
     let mut number = 0;
     let mut seal = |block: &mut FrameBuffer| {
         number += 1;
-        black_box(block.seal(frame::Kind::Write, PLACE, number))
+        black_box(block.seal(frame::Kind::Write, PLACE, SALT, number))
     };
     seal(&mut block);
     let crc = seal(&mut block);
-    let sealed = frame::decode(block.bytes(), PLACE).expect("a whole frame");
+    let sealed = frame::decode(block.bytes(), PLACE, SALT).expect("a whole frame");
     assert_eq!((sealed.number, sealed.crc, sealed.payload), (2, crc, &payload[..]));
-    group.throughput(Throughput::Bytes(WRITE_BYTES as u64));
+    group.throughput(Throughput::Bytes(MAX_WRITE_BYTES as u64));
     group.bench_function("seal_256_kib", |b| b.iter(|| seal(&mut block)));
     group.finish();
 }

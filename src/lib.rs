@@ -106,6 +106,8 @@
 //!   acknowledged and is cut off.
 //! - **request, reply**: a message from one core to another, and its answer. **Scatter-gather**: a
 //!   client request that is split over several cores, and whose replies are merged.
+//! - **salt**: a random number in each write of a segment, new for each use of the file. Bytes that
+//!   a client chose do not have it, so they are not mistaken for a write.
 //! - **slice**: the owner of 1/n of the users, with their log and snapshots. Several slices may
 //!   share a core.
 //! - **slot**: a small, dense number: of a connection on its core (reused), or of a user in its

@@ -238,17 +238,21 @@ fn damaged_directories_are_refused_by_file_name() {
     };
     data.check("two segments, one for the other", swap, &["cannot load", "log-"]);
 
-    let later = |file: &'static str, text: String| {
+    let other = |file: &'static str, version: u32| {
         let path = if file == "data" { &root } else { &slice };
-        let what = format!("{} has format version 2; this program reads version 1", show(path));
+        let what =
+            format!("{} has format version {version}; this program reads version 2", show(path));
+        let text = format!("purser {file} {version}\nwhatever this may mean\n");
         data.check(
-            "a newer version",
+            "another version",
             || fs::write(path, text).expect("it can be written"),
             &[&what],
         );
     };
-    later("data", "purser data 2\nwhatever this may mean\n".to_owned());
-    later("slice", "purser slice 2\nwhatever this may mean\n".to_owned());
+    for version in [1, 3] {
+        other("data", version);
+        other("slice", version);
+    }
     let other = slice_manifest(&data.path(), 0).write(Place { generation: 1, slice: 1, file: 0 });
     let what = format!("{} belongs to slice 1 of generation 1", show(&slice));
     data.check(

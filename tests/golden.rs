@@ -1,9 +1,9 @@
-//! Golden test of disk format version 1: a data directory, kept as text, that every later program
+//! Golden test of disk format version 2: a data directory, kept as text, that every later program
 //! must load, and the answers that a server gives on it.
 //!
-//! - `data/golden/v1/data.txt` holds each file of the directory: a line with its name and size,
+//! - `data/golden/v2/data.txt` holds each file of the directory: a line with its name and size,
 //!   then rows of its bytes in hexadecimal, each with its offset. Rows of zeros are left out.
-//! - `data/golden/v1/answers.txt` is a script: requests (`> `), each followed by its answer (`< `,
+//! - `data/golden/v2/answers.txt` is a script: requests (`> `), each followed by its answer (`< `,
 //!   status and body), in order.
 //!
 //! `cargo test --test purser make_golden -- --ignored` made both and refuses to run again: a new
@@ -17,8 +17,8 @@ use std::fs;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-const DATA: &str = include_str!("data/golden/v1/data.txt");
-const ANSWERS: &str = include_str!("data/golden/v1/answers.txt");
+const DATA: &str = include_str!("data/golden/v2/data.txt");
+const ANSWERS: &str = include_str!("data/golden/v2/answers.txt");
 /// Bytes per row.
 const ROW: usize = 64;
 
@@ -67,7 +67,7 @@ fn check(client: &mut Client, script: &str) {
 }
 
 #[test]
-fn version_1_loads() {
+fn version_2_loads() {
     assert!(DATA.len() + ANSWERS.len() < 200_000, "golden files are small");
     let scratch = Scratch::new("golden");
     let root = scratch.join("data");
@@ -312,8 +312,8 @@ fn script() -> String {
 #[test]
 #[ignore = "it made the golden files, and refuses to make them again"]
 fn make_golden() {
-    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/v1");
-    assert_eq!(DATA, "", "version 1 is what it is: it is never made again");
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/v2");
+    assert_eq!(DATA, "", "version 2 is what it is: it is never made again");
     let scratch = Scratch::new("make-golden");
     let root = scratch.join("data");
     // An ephemeral server gets the same entries and must give the same answers.

@@ -26,6 +26,7 @@ mod faults;
 mod full_disk;
 mod golden;
 mod hostile;
+mod hostile_log;
 mod house;
 mod import;
 mod info;

@@ -10,6 +10,7 @@
 //! - `oracle`: checks verdicts and recovered users.
 //! - `disk`: a disk with the faults of a crash.
 //! - `damage`: damage to files at rest.
+//! - `forgery`: bytes chosen by a client that look like writes of a later segment.
 //! - `repartition`: the same for a change of the number of slices, on a file system (`tree`).
 //! - `counts`: counters of what happened.
 //! - `random`: random numbers.
@@ -21,6 +22,7 @@ mod client;
 pub mod counts;
 mod damage;
 pub mod disk;
+mod forgery;
 mod oracle;
 pub mod random;
 mod repartition;
@@ -67,10 +69,12 @@ pub enum Bug {
     RecoveredNotSynced,
     /// The directory that recovery has read is not synced.
     RecoveredDirectoryNotSynced,
+    /// Clients know the salt of every segment.
+    SaltKnown,
 }
 
 /// Each bug with a text of the failure that shows it.
-const BUGS: [(Bug, &str); 14] = [
+const BUGS: [(Bug, &str); 15] = [
     (Bug::WriteReportedEarly, " was shown, and "),
     (Bug::AnswerLeavesEarly, " was shown, and "),
     (Bug::ReplayUnchecked, "gives another verdict"),
@@ -85,10 +89,11 @@ const BUGS: [(Bug, &str); 14] = [
     (Bug::RemovedEarly, "the manifest names this file, but it is missing"),
     (Bug::RecoveredNotSynced, " is missing"),
     (Bug::RecoveredDirectoryNotSynced, "the manifest names this file, but it is missing"),
+    (Bug::SaltKnown, " follows at byte "),
 ];
 
 /// Least counts for half of the seeds of a test run.
-const MET: [(&str, u64); 24] = [
+const MET: [(&str, u64); 27] = [
     ("accepted", 100_000),
     ("answers that waited", 50_000),
     ("segments", 2_000),
@@ -113,6 +118,9 @@ const MET: [(&str, u64); 24] = [
     ("records known", 50_000),
     ("untold entries lost", 5_000),
     ("damage refused", 500),
+    ("forged records", 400),
+    ("forged records recycled", 5),
+    ("forged frames recycled", 600),
 ];
 
 /// Runs a seed. A panic counts as a failure.

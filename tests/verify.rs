@@ -11,7 +11,7 @@ const T: u64 = 1_700_000_100_000;
 /// Alignment of frames.
 const ALIGN: usize = 4_096;
 /// Bytes of a frame before its payload.
-const HEADER_BYTES: usize = 40;
+const HEADER_BYTES: usize = 48;
 
 pub fn verify(data: &Path) -> Outcome {
     run(purser().args(["verify", "--data"]).arg(data), b"")
@@ -290,7 +290,8 @@ fn an_unreadable_directory_is_no_fault() {
     drop(server);
     let good = fs::read_to_string(data.join("manifest")).unwrap();
     for (from, to, part) in [
-        ("purser data 1", "purser data 2", "has format version 2; this program reads version 1"),
+        ("purser data 2", "purser data 1", "has format version 1; this program reads version 2"),
+        ("purser data 2", "purser data 3", "has format version 3; this program reads version 2"),
         ("hash 1", "hash 2", "distributes users by hash version 2"),
     ] {
         let text = good.replace(from, to);

@@ -2,7 +2,7 @@
 
 use super::population::{NOW, Population};
 use super::ram_disk::RamDisk;
-use purser::journal::frame::{ALIGN, FrameBuffer, Kind};
+use purser::journal::frame::{ALIGN, FrameBuffer, Kind, NO_SALT};
 use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
 use purser::slice::disk::{Done, Task};
@@ -61,8 +61,8 @@ impl MemoryDisk {
         let mut disk = RamDisk::new(PLACE);
         let scan = scan(slice, |task| disk.work(task));
         let mut header = FrameBuffer::with_capacity(ALIGN);
-        Header { capacity: ALIGN as u64, before: None }.write(header.payload());
-        header.seal(Kind::Segment, Place { file: 1, ..PLACE }, 0);
+        Header { capacity: ALIGN as u64, before: None, salt: 1 }.write(header.payload());
+        header.seal(Kind::Segment, Place { file: 1, ..PLACE }, NO_SALT, 0);
         disk.files.insert(File::Segment(1), header.bytes().to_vec());
         disk.manifest = manifest::SliceManifest {
             snapshot: 1,

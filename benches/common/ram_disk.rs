@@ -31,7 +31,7 @@ impl RamDisk {
             }
             Task::Prepare { segment, bytes, .. } => {
                 self.files.insert(File::Segment(segment), vec![0; bytes as usize]);
-                Done::Prepared { segment, ok: true }
+                Done::Prepared { segment, salt: Some(segment) }
             }
             Task::Create { snapshot } => Done::Created { snapshot, buffers: Some(Vec::new()) },
             Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },

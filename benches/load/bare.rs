@@ -15,6 +15,7 @@ use crate::sys;
 
 const FILE_BYTES: u64 = 64 << 20;
 const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
+const SALT: u64 = 1;
 
 pub struct Bare {
     file: File,
@@ -59,7 +60,7 @@ impl Bare {
     fn write(&mut self, seconds: f64) -> Result<Fed> {
         let (mut fed, begin) = (Fed::default(), Instant::now());
         while begin.elapsed() < Duration::from_secs_f64(seconds) {
-            self.block.seal(Kind::Write, PLACE, self.written);
+            self.block.seal(Kind::Write, PLACE, SALT, self.written);
             let (bytes, at) =
                 (&self.block.bytes()[..ALIGN], self.written * ALIGN as u64 % FILE_BYTES);
             let clock = Instant::now();

@@ -16,6 +16,8 @@
 //!
 //! A file system without direct writes gets buffered ones.
 //!
+//! Each prepared segment gets a random salt from the kernel ([`crate::journal::frame`]).
+//!
 //! **Errors.** A failed segment or snapshot is logged and reported as such, to be tried again; so
 //! is a manifest or a log write that failed for want of space, descriptors or memory. Writing a
 //! whole frame once more to the same place, through to stable storage, leaves nothing in doubt. Any
@@ -28,7 +30,7 @@ use super::directory::{SliceDirectory, sync};
 use super::file_system::write_in_place;
 use super::files::Files;
 use super::priority::SpareCpus;
-use crate::journal::frame::{ALIGN, FrameBuffer};
+use crate::journal::frame::{ALIGN, FrameBuffer, NO_SALT};
 use crate::journal::{File, manifest};
 use crate::slice::disk::{Done, Task};
 use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
@@ -183,13 +185,12 @@ impl Worker {
         let done = match task {
             Task::Prepare { segment, bytes, from } => {
                 self.remove_files();
-                let prepared = self.prepare(segment, bytes, from);
-                let prepared = self.log_failure(prepared, RETRIED);
-                let done = Done::Prepared { segment, ok: prepared.is_some() };
-                return Ok(Outcome {
-                    done: Some(done),
-                    prepared: prepared.map(|file| (segment, file)),
+                let prepared = salt().and_then(|salt| {
+                    let file = self.prepare(segment, bytes, from)?;
+                    Ok((salt, (segment, file)))
                 });
+                let (salt, prepared) = self.log_failure(prepared, RETRIED).unzip();
+                return Ok(Outcome { done: Some(Done::Prepared { segment, salt }), prepared });
             }
             Task::Create { snapshot } => {
                 let created = self.create(snapshot);
@@ -388,6 +389,12 @@ impl Worker {
             done => done.map(|()| true),
         }
     }
+}
+
+/// A salt for a segment. Nobody outside this process can predict it.
+fn salt() -> Result<u64, Failure> {
+    let drawn = getrandom::u64().map_err(io::Error::from).map_err(Failure::of("draw", "a salt"))?;
+    Ok(drawn.max(NO_SALT + 1))
 }
 
 const RETRIED: &str = "will retry";

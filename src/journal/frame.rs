@@ -9,10 +9,20 @@
 //! | 16 | 8 | generation of the data directory |
 //! | 24 | 8 | number of the file, unique over all uses of the file: its epoch |
 //! | 32 | 8 | number of the frame: see [`Kind`] |
-//! | 40 | … | payload, then zeros to the next multiple of 4 KiB |
+//! | 40 | 8 | salt: a random number of the segment if this is a write, else [`NO_SALT`] |
+//! | 48 | … | payload, then zeros to the next multiple of 4 KiB |
 //!
 //! A frame contains its location. So a frame that was written to the wrong place, or that is left
 //! from a file's former use, is not mistaken for the expected one.
+//!
+//! A location can be predicted, and clients choose bytes that are written: a record may hold a
+//! whole header. It lies within a frame there; but the space after the last write of a segment is
+//! searched for frames, and in a recycled segment that space holds old records. So each segment has
+//! a random salt, which no client ever sees, and a write without it is not of this segment. All
+//! other frames lie at known offsets and are never searched for.
+//!
+//! A reader checks all fields of a header before it reads the payload. So bytes that are no frame
+//! cost it one header, whatever length they claim.
 
 use super::Place;
 
@@ -20,7 +30,16 @@ use super::Place;
 pub const ALIGN: usize = 4_096;
 
 /// Size of the header before the payload, in bytes.
-pub const HEADER_BYTES: usize = 40;
+pub const HEADER_BYTES: usize = 48;
+
+/// Most payload bytes of a write: large enough that header and padding are a small part of it,
+/// small enough that its checksum takes a fraction of a turn. The search after a torn write
+/// computes at most this many bytes of checksum per block of a segment, so it is a limit of the
+/// format, and no larger than the log needs.
+pub const MAX_WRITE_BYTES: usize = 256 << 10;
+
+/// Salt of all frames other than writes. It is not a salt of any segment.
+pub const NO_SALT: u64 = 0;
 
 /// Type of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +58,33 @@ pub enum Kind {
     Users = 4,
     /// Last frame of a snapshot.
     End = 5,
+}
+
+impl Kind {
+    const fn of(code: u32) -> Option<Self> {
+        Some(match code {
+            1 => Self::Segment,
+            2 => Self::Write,
+            3 => Self::Snapshot,
+            4 => Self::Users,
+            5 => Self::End,
+            _ => return None,
+        })
+    }
+
+    /// Most payload bytes of a frame.
+    const fn max_payload_bytes(self) -> usize {
+        match self {
+            Self::Segment | Self::Snapshot => ALIGN - HEADER_BYTES,
+            Self::Write => MAX_WRITE_BYTES,
+            Self::Users | Self::End => u32::MAX as usize,
+        }
+    }
+
+    /// Whether frames with this salt can be of this kind: exactly the writes have one.
+    const fn takes(self, salt: u64) -> bool {
+        matches!(self, Self::Write) == (salt != NO_SALT)
+    }
 }
 
 /// A frame that was read and whose checksum is correct.
@@ -73,70 +119,89 @@ pub enum FrameError {
     Empty,
     /// The bytes end before the frame does. It needs this many bytes, if its length is correct.
     Short(usize),
-    /// The checksum does not match.
+    /// The salt is right, so it was a frame of this file; another field or the checksum is not.
     Broken,
-    /// A valid frame of another file or of this file's former use.
+    /// A frame of another file or of this file's former use, or bytes that are no frame at all.
     Foreign,
 }
 
-/// Number of bytes that must be read for the frame at the start of `bytes`, if its length is
-/// correct.
-pub fn needed_bytes(bytes: &[u8]) -> usize {
-    match bytes.first_chunk::<HEADER_BYTES>() {
-        None => HEADER_BYTES,
-        Some(header) => HEADER_BYTES + u32_at(header, 4) as usize,
-    }
+/// Fields of a header that says nothing wrong.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    crc: u32,
+    kind: Kind,
+    number: u64,
+    /// End of the payload.
+    end: usize,
 }
 
-/// Reads the frame at the start of `bytes`, which must be valid and belong to `place`.
-///
-/// ```
-/// use purser::journal::Place;
-/// use purser::journal::frame::{ALIGN, FrameBuffer, FrameError, HEADER_BYTES, Kind, decode};
-///
-/// let place = Place { generation: 1, slice: 0, file: 1 };
-/// let mut frame = FrameBuffer::with_capacity(64);
-/// frame.payload().extend_from_slice(b"records");
-/// frame.seal(Kind::Write, place, 1);
-/// assert_eq!(frame.bytes().len(), ALIGN);
-/// assert_eq!(decode(frame.bytes(), place).map(|frame| frame.payload), Ok(&b"records"[..]));
-///
-/// // The bytes of one file are not taken for those of another, nor damaged ones for sound ones.
-/// assert_eq!(decode(frame.bytes(), Place { file: 2, ..place }), Err(FrameError::Foreign));
-/// let mut damaged = frame.bytes().to_vec();
-/// damaged[HEADER_BYTES] ^= 1;
-/// assert_eq!(decode(&damaged, place), Err(FrameError::Broken));
-/// ```
-pub fn decode(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
+/// Checks the header at the start of `bytes`, in this order: salt, then all other fields. The
+/// payload is not read.
+fn header(bytes: &[u8], place: Place, salt: u64) -> Result<Header, FrameError> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Err(FrameError::Short(HEADER_BYTES));
     };
     if header == &[0; HEADER_BYTES] {
         return Err(FrameError::Empty);
     }
-    let end = needed_bytes(bytes);
-    let Some(whole) = bytes.get(..end) else { return Err(FrameError::Short(end)) };
-    let crc = u32_at(header, 0);
-    if crc32c::crc32c(&whole[4..]) != crc {
-        return Err(FrameError::Broken);
+    if u64_at(header, 40) != salt {
+        return Err(FrameError::Foreign);
     }
-    let kind = match u32_at(header, 8) {
-        1 => Kind::Segment,
-        2 => Kind::Write,
-        3 => Kind::Snapshot,
-        4 => Kind::Users,
-        5 => Kind::End,
-        _ => return Err(FrameError::Foreign),
-    };
     let found = Place {
         slice: u32_at(header, 12),
         generation: u64_at(header, 16),
         file: u64_at(header, 24),
     };
+    // Without a salt, only the place says whose frame it is.
     if found != place {
-        return Err(FrameError::Foreign);
+        return Err(if salt == NO_SALT { FrameError::Foreign } else { FrameError::Broken });
     }
-    Ok(Frame { kind, number: u64_at(header, 32), crc, payload: &whole[HEADER_BYTES..] })
+    let payload_bytes = u32_at(header, 4) as usize;
+    let kind = Kind::of(u32_at(header, 8))
+        .filter(|kind| kind.takes(salt) && payload_bytes <= kind.max_payload_bytes())
+        .ok_or(FrameError::Broken)?;
+    let (crc, number) = (u32_at(header, 0), u64_at(header, 32));
+    Ok(Header { crc, kind, number, end: HEADER_BYTES + payload_bytes })
+}
+
+/// Number of bytes that [`decode`] reads of the frame at the start of `bytes`: those of a header,
+/// or of header and payload if the header can be that of a frame of `place` with this salt. The
+/// error is the one that `decode` returns.
+pub fn needed_bytes(bytes: &[u8], place: Place, salt: u64) -> Result<usize, FrameError> {
+    match header(bytes, place, salt) {
+        Ok(header) => Ok(header.end),
+        Err(FrameError::Short(needed)) => Ok(needed),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the frame at the start of `bytes`, which must be valid, belong to `place` and have this
+/// salt.
+///
+/// ```
+/// use purser::journal::Place;
+/// use purser::journal::frame::{ALIGN, FrameBuffer, FrameError, HEADER_BYTES, Kind, decode};
+///
+/// let (place, salt) = (Place { generation: 1, slice: 0, file: 1 }, 0x5eed);
+/// let mut frame = FrameBuffer::with_capacity(64);
+/// frame.payload().extend_from_slice(b"records");
+/// frame.seal(Kind::Write, place, salt, 1);
+/// assert_eq!(frame.bytes().len(), ALIGN);
+/// assert_eq!(decode(frame.bytes(), place, salt).map(|frame| frame.payload), Ok(&b"records"[..]));
+///
+/// // The bytes of one file are not taken for those of another, nor damaged ones for sound ones.
+/// assert_eq!(decode(frame.bytes(), place, salt + 1), Err(FrameError::Foreign));
+/// let mut damaged = frame.bytes().to_vec();
+/// damaged[HEADER_BYTES] ^= 1;
+/// assert_eq!(decode(&damaged, place, salt), Err(FrameError::Broken));
+/// ```
+pub fn decode(bytes: &[u8], place: Place, salt: u64) -> Result<Frame<'_>, FrameError> {
+    let Header { crc, kind, number, end } = header(bytes, place, salt)?;
+    let Some(whole) = bytes.get(..end) else { return Err(FrameError::Short(end)) };
+    if crc32c::crc32c(&whole[4..]) != crc {
+        return Err(FrameError::Broken);
+    }
+    Ok(Frame { kind, number, crc, payload: &whole[HEADER_BYTES..] })
 }
 
 /// A frame under construction. Its bytes begin at a multiple of [`ALIGN`] in memory, as direct
@@ -182,8 +247,10 @@ impl FrameBuffer {
     }
 
     /// Finishes the frame with header, checksum and padding. Returns the checksum.
-    pub fn seal(&mut self, kind: Kind, place: Place, number: u64) -> u32 {
+    pub fn seal(&mut self, kind: Kind, place: Place, salt: u64, number: u64) -> u32 {
         let length = self.payload_bytes();
+        assert!(kind.takes(salt), "a write has its segment's salt, and no other frame has one");
+        assert!(length <= kind.max_payload_bytes(), "a frame of this kind is not too long to read");
         self.bytes.resize(self.start + size_of_payload(length), 0);
         if self.bytes[self.start..].as_ptr().align_offset(ALIGN) != 0 {
             let mut moved = Self::with_capacity(length);
@@ -199,11 +266,15 @@ impl FrameBuffer {
         frame[16..24].copy_from_slice(&place.generation.to_le_bytes());
         frame[24..32].copy_from_slice(&place.file.to_le_bytes());
         frame[32..40].copy_from_slice(&number.to_le_bytes());
+        frame[40..48].copy_from_slice(&salt.to_le_bytes());
         let crc = crc32c::crc32c(&frame[4..HEADER_BYTES + length]);
         frame[..4].copy_from_slice(&crc.to_le_bytes());
         // A reader relies on the length in the header; a direct write, on whole blocks at an
         // aligned address.
-        assert!(needed_bytes(frame) == HEADER_BYTES + length, "a frame's header holds its length");
+        assert!(
+            needed_bytes(frame, place, salt) == Ok(HEADER_BYTES + length),
+            "a frame's header is the one that its reader expects"
+        );
         assert!(
             frame.len().is_multiple_of(ALIGN) && frame.as_ptr().align_offset(ALIGN) == 0,
             "a frame is whole, aligned blocks"
@@ -237,12 +308,23 @@ mod tests {
     use super::*;
 
     const PLACE: Place = Place { generation: 7, slice: 3, file: 9 };
+    const SALT: u64 = 0x0123_4567_89ab_cdef;
 
     fn sealed(payload: &[u8]) -> FrameBuffer {
         let mut block = FrameBuffer::with_capacity(16);
         block.payload().extend_from_slice(payload);
-        block.seal(Kind::Write, PLACE, 42);
+        block.seal(Kind::Write, PLACE, SALT, 42);
         block
+    }
+
+    /// A header with the field at `at` replaced and a checksum that matches, as of a frame whose
+    /// payload was not read yet.
+    fn forged<const N: usize>(at: usize, field: [u8; N]) -> Vec<u8> {
+        let mut bytes = sealed(b"payload").bytes()[..HEADER_BYTES + 7].to_vec();
+        bytes[at..at + N].copy_from_slice(&field);
+        let crc = crc32c::crc32c(&bytes[4..]);
+        bytes[..4].copy_from_slice(&crc.to_le_bytes());
+        bytes
     }
 
     #[test]
@@ -252,7 +334,7 @@ mod tests {
             let mut block = sealed(&payload);
             assert_eq!(block.bytes().len() % ALIGN, 0);
             assert_eq!(block.bytes().as_ptr().align_offset(ALIGN), 0);
-            let frame = decode(block.bytes(), PLACE).unwrap();
+            let frame = decode(block.bytes(), PLACE, SALT).unwrap();
             assert_eq!((frame.kind, frame.number, frame.payload), (Kind::Write, 42, &payload[..]));
             assert_eq!(frame.size(), block.bytes().len());
             block.clear();
@@ -267,23 +349,76 @@ mod tests {
         for bit in 0..(HEADER_BYTES + 7) * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            assert!(decode(&bad, PLACE).is_err(), "bit {bit}");
+            assert!(decode(&bad, PLACE, SALT).is_err(), "bit {bit}");
         }
     }
 
     #[test]
-    fn a_frame_of_another_place_is_foreign() {
+    fn a_frame_of_another_place_is_refused() {
         let block = sealed(b"payload");
+        let mut header = FrameBuffer::with_capacity(16);
+        header.seal(Kind::Segment, PLACE, NO_SALT, 1);
         for place in [
             Place { generation: 8, ..PLACE },
             Place { slice: 4, ..PLACE },
             Place { file: 10, ..PLACE },
         ] {
-            assert_eq!(decode(block.bytes(), place), Err(FrameError::Foreign));
+            assert_eq!(decode(block.bytes(), place, SALT), Err(FrameError::Broken));
+            assert_eq!(decode(header.bytes(), place, NO_SALT), Err(FrameError::Foreign));
         }
-        assert_eq!(decode(&[0; ALIGN], PLACE), Err(FrameError::Empty));
-        assert_eq!(decode(&block.bytes()[..30], PLACE), Err(FrameError::Short(HEADER_BYTES)));
-        assert_eq!(decode(&block.bytes()[..45], PLACE), Err(FrameError::Short(HEADER_BYTES + 7)));
+        for salt in [NO_SALT, SALT + 1] {
+            assert_eq!(decode(block.bytes(), PLACE, salt), Err(FrameError::Foreign));
+        }
+        assert_eq!(decode(header.bytes(), PLACE, SALT), Err(FrameError::Foreign));
+        assert_eq!(decode(&[0; ALIGN], PLACE, SALT), Err(FrameError::Empty));
+        for (bytes, needed) in [(30, HEADER_BYTES), (HEADER_BYTES + 5, HEADER_BYTES + 7)] {
+            let part = &block.bytes()[..bytes];
+            assert_eq!(decode(part, PLACE, SALT), Err(FrameError::Short(needed)));
+        }
+    }
+
+    /// A header that is not that of an expected frame is refused without its payload, although its
+    /// checksum is correct.
+    #[test]
+    fn a_header_is_checked_before_the_payload_is_read() {
+        let far = u32::MAX.to_le_bytes();
+        for (at, field, error) in [
+            (40, &[1][..], FrameError::Foreign),
+            (12, &[4], FrameError::Broken),
+            (16, &[8], FrameError::Broken),
+            (24, &[10], FrameError::Broken),
+            (8, &[0], FrameError::Broken),
+            (8, &[6], FrameError::Broken),
+            (8, &[Kind::Users as u8], FrameError::Broken),
+            (4, &far, FrameError::Broken),
+        ] {
+            let bytes = match field {
+                &[byte] => forged(at, [byte]),
+                _ => forged(at, far),
+            };
+            let header = &bytes[..HEADER_BYTES];
+            assert_eq!(decode(header, PLACE, SALT), Err(error), "{field:?} at {at}");
+            assert_eq!(needed_bytes(header, PLACE, SALT), Err(error), "{field:?} at {at}");
+        }
+        // The longest write, and one byte more.
+        let length = |bytes: usize| (bytes as u32).to_le_bytes();
+        let whole = HEADER_BYTES + MAX_WRITE_BYTES;
+        let longest = forged(4, length(MAX_WRITE_BYTES));
+        assert_eq!(needed_bytes(&longest, PLACE, SALT), Ok(whole));
+        assert_eq!(decode(&longest, PLACE, SALT), Err(FrameError::Short(whole)));
+        let longer = forged(4, length(MAX_WRITE_BYTES + 1));
+        assert_eq!(decode(&longer, PLACE, SALT), Err(FrameError::Broken));
+        // A wrong salt counts first: whatever else these bytes say, they are of no frame of this
+        // file.
+        let mut both = longer;
+        both[40] ^= 1;
+        assert_eq!(decode(&both, PLACE, SALT), Err(FrameError::Foreign));
+    }
+
+    #[test]
+    #[should_panic(expected = "a write has its segment's salt")]
+    fn a_write_without_a_salt_is_not_sealed() {
+        sealed(b"").seal(Kind::Write, PLACE, NO_SALT, 1);
     }
 
     /// Files are kept for ever: these bytes define the format of frames.
@@ -295,6 +430,6 @@ mod tests {
         assert_eq!(hex, PINNED);
     }
 
-    const PINNED: &str =
-        "99ff10ab020000000200000003000000070000000000000009000000000000002a000000000000004869";
+    const PINNED: &str = "2cbbfb050200000002000000030000000700000000000000\
+         09000000000000002a00000000000000efcdab89674523014869";
 }

@@ -5,11 +5,11 @@
 //! slices and the hash that distributes users over them:
 //!
 //! ```text
-//! purser data 1
+//! purser data 2
 //! generation 1
 //! slices 1
 //! hash 1
-//! crc32c fd7001cf
+//! crc32c 7499a058
 //! ```
 //!
 //! Each slice has one manifest. It identifies the slice and names the current snapshot with the
@@ -17,12 +17,12 @@
 //! yet):
 //!
 //! ```text
-//! purser slice 1
+//! purser slice 2
 //! generation 1
 //! slice 0
 //! snapshot 3 1052672
 //! segments 12 15
-//! crc32c e03a38d5
+//! crc32c 6b41bf7c
 //! ```
 //!
 //! The number in the first line is the version of all formats in the directory. The checksum covers
@@ -32,7 +32,7 @@
 use super::{Fault, File, Place};
 
 /// Version of the formats that this program writes, and the only one that it reads.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// Version of the hash that distributes users over slices ([`crate::ledger::id::UserId::hash`]).
 pub const HASH_VERSION: u64 = 1;
 
@@ -204,9 +204,9 @@ fn figures<const N: usize>(text: &[u8], words: [&str; N]) -> Result<[u64; N], Ma
 mod tests {
     use super::*;
 
-    const DIRECTORY: &str = "purser data 1\ngeneration 7\nslices 3\nhash 1\ncrc32c 3397d754\n";
+    const DIRECTORY: &str = "purser data 2\ngeneration 7\nslices 3\nhash 1\ncrc32c ba7e76c3\n";
     const SLICE: &str =
-        "purser slice 1\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c ef15b2ef\n";
+        "purser slice 2\ngeneration 7\nslice 2\nsnapshot 3 8192\nsegments 12 15\ncrc32c f0236914\n";
     const PLACE: Place = Place { generation: 7, slice: 2, file: 0 };
 
     #[test]
@@ -236,11 +236,11 @@ mod tests {
     #[test]
     fn a_manifest_has_one_form() {
         for other in [
-            "purser data 1\ngeneration 7\nslices 3\nhash 01\n",
-            "purser data 01\ngeneration 7\nslices 3\nhash 1\n",
-            "purser data 1\ngeneration 007\nslices 3\nhash 1\n",
-            "purser data 1\ngeneration +7\nslices 3\nhash 1\n",
-            "purser data 1\ngeneration 7\nslices 3\nhash 1\n\n",
+            "purser data 2\ngeneration 7\nslices 3\nhash 01\n",
+            "purser data 02\ngeneration 7\nslices 3\nhash 1\n",
+            "purser data 2\ngeneration 007\nslices 3\nhash 1\n",
+            "purser data 2\ngeneration +7\nslices 3\nhash 1\n",
+            "purser data 2\ngeneration 7\nslices 3\nhash 1\n\n",
         ] {
             assert_eq!(
                 DataManifest::decode(sealed(other.to_owned()).as_bytes()),
@@ -271,16 +271,18 @@ mod tests {
 
     #[test]
     fn other_versions_are_reported() {
-        let later = "purser data 2\nsomething else\n";
-        assert_eq!(DataManifest::decode(later.as_bytes()), Err(ManifestError::Version(2)));
-        let hash = sealed("purser data 1\ngeneration 7\nslices 3\nhash 2\n".to_owned());
+        let later = "purser data 3\nsomething else\n";
+        assert_eq!(DataManifest::decode(later.as_bytes()), Err(ManifestError::Version(3)));
+        let earlier = sealed("purser data 1\ngeneration 7\nslices 3\nhash 1\n".to_owned());
+        assert_eq!(DataManifest::decode(earlier.as_bytes()), Err(ManifestError::Version(1)));
+        let hash = sealed("purser data 2\ngeneration 7\nslices 3\nhash 2\n".to_owned());
         assert_eq!(DataManifest::decode(hash.as_bytes()), Err(ManifestError::Hash(2)));
         for bad in [
             "snapshot 0 0\nsegments 3 2\n",
             "snapshot 0 0\nsegments 0 2\n",
             "snapshot 3 0\nsegments 1 2\n",
         ] {
-            let text = sealed(format!("purser slice 1\ngeneration 7\nslice 2\n{bad}"));
+            let text = sealed(format!("purser slice 2\ngeneration 7\nslice 2\n{bad}"));
             assert_eq!(
                 SliceManifest::decode(text.as_bytes(), PLACE),
                 Err(ManifestError::Malformed)

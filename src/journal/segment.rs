@@ -7,12 +7,14 @@
 //! |  8 | 8 | number of the previous segment; 0 if there is none |
 //! | 16 | 8 | offset at which its last frame ends |
 //! | 24 | 4 | checksum of that frame |
+//! | 28 | 8 | salt of the writes in this file: a random number, new for each use of the file |
 //!
 //! Writes follow the header, each where the one before it ends. The header is durable before the
 //! first write begins. Data that a crash left after the recorded end of the previous segment is
 //! thereby no longer part of the log.
 
 use super::fields::{number, take};
+use super::frame::NO_SALT;
 
 /// End of a segment's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Header {
     pub capacity: u64,
     /// End of the previous segment; `None` if the log begins here.
     pub before: Option<End>,
+    /// Salt of this segment's writes; not [`NO_SALT`].
+    pub salt: u64,
 }
 
 impl Header {
@@ -43,6 +47,7 @@ impl Header {
         out.extend_from_slice(&segment.to_le_bytes());
         out.extend_from_slice(&offset.to_le_bytes());
         out.extend_from_slice(&crc.to_le_bytes());
+        out.extend_from_slice(&self.salt.to_le_bytes());
     }
 
     /// Parses a payload; `None` if it is not a segment header.
@@ -50,7 +55,8 @@ impl Header {
         let bytes = &mut payload;
         let [capacity, segment, offset] = [number(bytes)?, number(bytes)?, number(bytes)?];
         let end = End { segment, offset, crc: u32::from_le_bytes(take(bytes)?) };
-        payload.is_empty().then_some(Self { capacity, before: (segment > 0).then_some(end) })
+        let salt = number(bytes).filter(|&salt| salt != NO_SALT)?;
+        payload.is_empty().then_some(Self { capacity, before: (segment > 0).then_some(end), salt })
     }
 }
 
@@ -62,15 +68,17 @@ mod tests {
     fn headers_are_pinned_and_read_back() {
         let end = End { segment: 2, offset: 8_192, crc: 0xdead_beef };
         for (before, pinned) in [
-            (None, "00001000000000000000000000000000000000000000000000000000"),
-            (Some(end), "000010000000000002000000000000000020000000000000efbeadde"),
+            (None, "00001000000000000000000000000000000000000000000000000000efcdab8967452301"),
+            (Some(end), "000010000000000002000000000000000020000000000000efbeaddeefcdab8967452301"),
         ] {
-            let header = Header { capacity: 1 << 20, before };
+            let header = Header { capacity: 1 << 20, before, salt: 0x0123_4567_89ab_cdef };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             assert_eq!(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>(), pinned);
             assert_eq!(Header::decode(&bytes), Some(header));
             assert_eq!(Header::decode(&bytes[1..]), None);
+            bytes[28..].fill(0);
+            assert_eq!(Header::decode(&bytes), None, "every segment has a salt");
         }
     }
 }

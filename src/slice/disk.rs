@@ -98,8 +98,9 @@ pub enum Done {
     Prepared {
         /// Number of the segment.
         segment: u64,
-        /// Whether it is ready for writes.
-        ok: bool,
+        /// Salt of its writes if it is ready for them, else `None`: a number that nobody can
+        /// predict, drawn for this use of the file, and not [`crate::journal::frame::NO_SALT`].
+        salt: Option<u64>,
     },
     /// A snapshot's file was created, or could not be.
     Created {

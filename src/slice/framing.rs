@@ -5,7 +5,7 @@
 //! the [offline writer](super::offline).
 
 use super::disk::Task;
-use crate::journal::frame::{FrameBuffer, Kind};
+use crate::journal::frame::{FrameBuffer, Kind, NO_SALT};
 use crate::journal::snapshot::{Begin, End};
 use crate::journal::{File, Place};
 use crate::ledger::names::Names;
@@ -71,7 +71,7 @@ impl Framing {
     }
 
     fn seal(&mut self, kind: Kind, mut block: FrameBuffer) -> Task {
-        block.seal(kind, self.place, self.frames);
+        block.seal(kind, self.place, NO_SALT, self.frames);
         let (file, offset) = (File::Snapshot(self.place.file), self.offset);
         self.frames += 1;
         self.offset += block.bytes().len() as u64;

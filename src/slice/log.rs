@@ -20,15 +20,12 @@
 
 use super::disk::Task;
 use super::{LogSink, Lsn};
-use crate::journal::frame::{ALIGN, FrameBuffer, Kind, size_of_payload};
+use crate::journal::frame::{ALIGN, FrameBuffer, Kind, MAX_WRITE_BYTES, NO_SALT, size_of_payload};
 use crate::journal::segment::{End, Header};
 use crate::journal::{File, Place, record};
 use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
-/// Bytes of records in one write: large enough that header and padding are a small part of it,
-/// small enough that its checksum takes a fraction of a turn.
-const WRITE_BYTES: usize = 256 << 10;
 /// Backlog limit: bytes of records in full blocks that wait for earlier writes. At this limit the
 /// feed must wait.
 const BACKLOG_BYTES: usize = 4 << 20;
@@ -41,10 +38,10 @@ const RETRY_MS: u64 = 1_000;
 const SPARE_BLOCKS: usize = 2;
 
 const _: () = assert!(
-    size_of_payload(WRITE_BYTES) + ALIGN < Segments::DISK.first_bytes as usize,
+    size_of_payload(MAX_WRITE_BYTES) + ALIGN < Segments::DISK.first_bytes as usize,
     "a write fits into any segment"
 );
-const _: () = assert!(STEP_BYTES < WRITE_BYTES, "a step fits into one write");
+const _: () = assert!(STEP_BYTES < MAX_WRITE_BYTES, "a step fits into one write");
 
 /// Segment sizes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +84,8 @@ pub struct Log {
     capacity: u64,
     end: u64,
     crc: u32,
+    /// Salt of the current segment's writes; of no use before the first switch.
+    salt: u64,
     /// Number of the write that is being filled.
     number: u64,
     filling: FrameBuffer,
@@ -100,6 +99,8 @@ pub struct Log {
     durable: u64,
     next: NextSegment,
     next_bytes: u64,
+    /// Salt of the next segment, once it is prepared.
+    next_salt: u64,
     spare_blocks: Vec<FrameBuffer>,
     written_bytes: u64,
 }
@@ -155,8 +156,9 @@ impl Log {
             capacity: tail.offset,
             end: tail.offset,
             crc: tail.crc,
+            salt: NO_SALT,
             number: tail.position + 1,
-            filling: FrameBuffer::with_capacity(WRITE_BYTES),
+            filling: FrameBuffer::with_capacity(MAX_WRITE_BYTES),
             full: VecDeque::new(),
             in_flight: None,
             refused: None,
@@ -164,6 +166,7 @@ impl Log {
             durable: tail.position,
             next: NextSegment::None,
             next_bytes: segments.first_bytes,
+            next_salt: NO_SALT,
             spare_blocks: Vec::new(),
             written_bytes: 0,
         }
@@ -218,7 +221,7 @@ impl Log {
             None => self.take_filling(),
         };
         let payload = block.payload_bytes();
-        let crc = block.seal(Kind::Write, self.place, number);
+        let crc = block.seal(Kind::Write, self.place, self.salt, number);
         let size = block.bytes().len() as u64;
         assert!(
             payload > 0 && size == size_of_payload(payload) as u64,
@@ -234,7 +237,7 @@ impl Log {
 
     fn take_filling(&mut self) -> FrameBuffer {
         let next =
-            self.spare_blocks.pop().unwrap_or_else(|| FrameBuffer::with_capacity(WRITE_BYTES));
+            self.spare_blocks.pop().unwrap_or_else(|| FrameBuffer::with_capacity(MAX_WRITE_BYTES));
         self.number += 1;
         std::mem::replace(&mut self.filling, next)
     }
@@ -242,10 +245,11 @@ impl Log {
     fn write_header(&mut self, ask: &mut impl FnMut(Task)) {
         let mut block = FrameBuffer::with_capacity(ALIGN);
         let end = End { segment: self.place.file, offset: self.end, crc: self.crc };
-        let header = Header { capacity: self.next_bytes, before: (end.segment > 0).then_some(end) };
-        header.write(block.payload());
+        let before = (end.segment > 0).then_some(end);
+        Header { capacity: self.next_bytes, before, salt: self.next_salt }.write(block.payload());
         let segment = self.place.file + 1;
-        self.crc = block.seal(Kind::Segment, Place { file: segment, ..self.place }, self.durable);
+        let place = Place { file: segment, ..self.place };
+        self.crc = block.seal(Kind::Segment, place, NO_SALT, self.durable);
         self.next = NextSegment::WritingHeader;
         ask(Task::Write { file: File::Segment(segment), offset: 0, block });
     }
@@ -294,15 +298,21 @@ impl Log {
     pub fn switch_segment(&mut self) -> (u64, u64) {
         assert!(self.next == NextSegment::Publishing, "the new segment's header was written");
         self.place.file += 1;
+        self.salt = self.next_salt;
         (self.capacity, self.end, self.next) = (self.next_bytes, ALIGN as u64, NextSegment::None);
         self.next_bytes = (self.capacity * 2).min(self.segments.largest_bytes);
         (self.place.file, self.capacity)
     }
 
-    /// The next segment was prepared, or could not be.
-    pub fn prepared(&mut self, ok: bool, now_ms: u64) {
+    /// The next segment was prepared and has this salt, or could not be prepared.
+    pub fn prepared(&mut self, salt: Option<u64>, now_ms: u64) {
         assert!(self.next == NextSegment::Requested, "one segment is prepared at a time");
-        self.next = if ok { NextSegment::Prepared } else { NextSegment::Failed { at_ms: now_ms } };
+        assert!(salt != Some(NO_SALT), "a prepared segment has a salt");
+        self.next_salt = salt.unwrap_or(NO_SALT);
+        self.next = match salt {
+            Some(_) => NextSegment::Prepared,
+            None => NextSegment::Failed { at_ms: now_ms },
+        };
     }
 
     /// Whether entries must wait: the backlog is at its limit, or a step's records would not fit
@@ -369,7 +379,7 @@ impl LogSink for Log {
 
     #[inline]
     fn append(&mut self, entry: &EntryRef<'_>, version: u64) -> Lsn {
-        if self.filling.payload_bytes() + record::MAX_BYTES > WRITE_BYTES {
+        if self.filling.payload_bytes() + record::MAX_BYTES > MAX_WRITE_BYTES {
             let full = self.take_filling();
             self.full.push_back(full);
         }
@@ -377,7 +387,7 @@ impl LogSink for Log {
         record::write(self.filling.payload(), entry, version);
         let after = self.filling.payload_bytes();
         assert!(
-            before < after && after <= before + record::MAX_BYTES && after <= WRITE_BYTES,
+            before < after && after <= before + record::MAX_BYTES && after <= MAX_WRITE_BYTES,
             "a record is not empty, and within its size limit"
         );
         Lsn(self.number)
@@ -397,7 +407,7 @@ mod tests {
         let place = Place { generation: 1, slice: 0, file: 0 };
         let mut log = Log::new(place, Segments::DISK, Tail::default());
         requested(&mut log, true);
-        log.prepared(true, 0);
+        log.prepared(Some(0x5a17), 0);
         append(&mut log);
         let Some(Task::Write { block, .. }) = requested(&mut log, true) else {
             panic!("the segment's header is written")

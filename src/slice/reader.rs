@@ -3,7 +3,8 @@
 //! Frames of one file come out in order. At most [`MAX_READS_IN_FLIGHT`] reads are in flight at a
 //! time, each of at most [`CHUNK_BYTES`], so that decoding overlaps with the disk. A frame that
 //! lies within one chunk is decoded in place; only a frame that spans chunks is copied into one
-//! buffer. Buffers go to the disk and come back; there are never more than [`BUFFERS`] of them.
+//! buffer. Bytes whose header is not that of an expected frame are neither copied nor checksummed.
+//! Buffers go to the disk and come back; there are never more than [`BUFFERS`] of them.
 
 use super::disk::Task;
 use crate::journal::frame::{self, Frame, FrameError};
@@ -33,6 +34,8 @@ pub(super) struct Reader {
     /// Bytes copied from several chunks; they begin at `joined_at` in the file.
     joined: Vec<u8>,
     joined_at: u64,
+    /// Bytes copied and checksummed so far.
+    worked: u64,
     /// Reads in flight for a file that is no longer read.
     stale: usize,
     spare: Vec<Vec<u8>>,
@@ -58,6 +61,7 @@ impl Reader {
             chunks: VecDeque::new(),
             joined: Vec::new(),
             joined_at: 0,
+            worked: 0,
             stale: 0,
             spare: Vec::new(),
         }
@@ -92,6 +96,11 @@ impl Reader {
         self.at
     }
 
+    /// Bytes copied and checksummed so far.
+    pub(super) const fn worked(&self) -> u64 {
+        self.worked
+    }
+
     /// Skips `bytes` bytes.
     pub(super) const fn skip(&mut self, bytes: u64) {
         self.at += bytes;
@@ -106,15 +115,17 @@ impl Reader {
         self.chunks.iter().filter(|chunk| chunk.bytes.is_none()).count()
     }
 
-    /// The next frame, or why there is none; `None` while the disk has not read it yet.
+    /// The next frame, which must be of `place` and have this salt, or why there is none; `None`
+    /// while the disk has not read it yet.
     pub(super) fn frame(
         &mut self,
         place: Place,
+        salt: u64,
         ask: &mut impl FnMut(Task),
     ) -> Option<Result<Frame<'_>, FrameError>> {
-        loop {
-            let needed = frame::needed_bytes(self.available());
+        while let Ok(needed) = frame::needed_bytes(self.available(), place, salt) {
             if self.available().len() >= needed {
+                self.worked += needed as u64;
                 break;
             }
             if self.at.saturating_add(needed as u64) > self.size {
@@ -125,7 +136,7 @@ impl Reader {
             }
         }
         self.ask_ahead(self.at, ask);
-        Some(frame::decode(self.available(), place))
+        Some(frame::decode(self.available(), place, salt))
     }
 
     /// Contiguous bytes that have arrived, from `at` on.
@@ -158,6 +169,7 @@ impl Reader {
             }
             let to = end.min(*chunk_end);
             if from < to {
+                self.worked += to - from;
                 self.joined
                     .extend_from_slice(&bytes[(from - offset) as usize..(to - offset) as usize]);
             }
@@ -175,6 +187,7 @@ impl Reader {
     fn drop_consumed(&mut self) {
         let consumed = (self.at - self.joined_at) as usize;
         if consumed > self.joined.len() / 2 {
+            self.worked += (self.joined.len() - consumed) as u64;
             self.joined.drain(..consumed);
             self.joined_at = self.at;
         }
@@ -236,7 +249,7 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::journal::frame::{FrameBuffer, Kind};
+    use crate::journal::frame::{FrameBuffer, Kind, NO_SALT};
 
     const PLACE: Place = Place { generation: 1, slice: 0, file: 7 };
     const FILE: File = File::Segment(7);
@@ -247,7 +260,7 @@ mod tests {
         for (number, &length) in payloads.iter().enumerate() {
             let mut block = FrameBuffer::with_capacity(length);
             block.payload().extend(std::iter::repeat_n(number as u8, length));
-            block.seal(Kind::Write, PLACE, number as u64);
+            block.seal(Kind::Users, PLACE, NO_SALT, number as u64);
             bytes.extend_from_slice(block.bytes());
         }
         bytes
@@ -289,7 +302,7 @@ mod tests {
         reader.open(FILE, file.len() as u64, 0, u64::MAX);
         for (number, &length) in payloads.iter().enumerate() {
             let size = loop {
-                if let Some(frame) = reader.frame(PLACE, &mut |task| asked.push(task)) {
+                if let Some(frame) = reader.frame(PLACE, NO_SALT, &mut |task| asked.push(task)) {
                     let frame = frame.expect("the frame is valid");
                     assert_eq!((frame.number, frame.payload.len()), (number as u64, length));
                     assert!(frame.payload.iter().all(|&byte| byte == number as u8));
@@ -308,17 +321,18 @@ mod tests {
         let (first, second) = (file(&[3 << 20]), file(&[7]));
         let (mut reader, mut asked, mut later) = (Reader::new(), Vec::new(), Vec::new());
         reader.open(FILE, first.len() as u64, 0, u64::MAX);
-        assert!(reader.frame(PLACE, &mut |task| asked.push(task)).is_none());
+        assert!(reader.frame(PLACE, NO_SALT, &mut |task| asked.push(task)).is_none());
         reader.open(FILE, second.len() as u64, 0, u64::MAX);
-        assert!(reader.frame(PLACE, &mut |task| later.push(task)).is_none());
+        assert!(reader.frame(PLACE, NO_SALT, &mut |task| later.push(task)).is_none());
         assert!(later.is_empty() && !reader.is_at_rest());
         while !asked.is_empty() {
             answer(&mut reader, &mut asked, &first);
         }
-        assert!(reader.is_at_rest() && reader.frame(PLACE, &mut |task| later.push(task)).is_none());
+        assert!(reader.is_at_rest());
+        assert!(reader.frame(PLACE, NO_SALT, &mut |task| later.push(task)).is_none());
         answer(&mut reader, &mut later, &second);
         let found = reader
-            .frame(PLACE, &mut |_| {})
+            .frame(PLACE, NO_SALT, &mut |_| {})
             .expect("the frame was read")
             .expect("the frame is valid");
         assert_eq!(found.payload.len(), 7);
@@ -330,7 +344,7 @@ mod tests {
         let (mut reader, mut asked) = (Reader::new(), Vec::new());
         reader.open(FILE, whole.len() as u64, 0, u64::MAX);
         let found = loop {
-            if let Some(found) = reader.frame(PLACE, &mut |task| asked.push(task)) {
+            if let Some(found) = reader.frame(PLACE, NO_SALT, &mut |task| asked.push(task)) {
                 break found.map(|frame| frame.number);
             }
             answer(&mut reader, &mut asked, &whole[..(1 << 20) + 5_000]);

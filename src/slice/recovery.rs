@@ -13,7 +13,7 @@ use super::disk::{Done, Task};
 use super::log::Tail;
 use super::reader::Reader;
 use super::store::Recovered;
-use crate::journal::frame::{self, ALIGN, Frame, FrameError, Kind};
+use crate::journal::frame::{self, ALIGN, Frame, FrameError, Kind, NO_SALT};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
@@ -28,7 +28,8 @@ use smallvec::SmallVec;
 const BATCH_USERS: usize = 16;
 /// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
 const MIN_IMAGE_BYTES: u64 = 30;
-/// Bytes of frames that one step processes: about a millisecond.
+/// Bytes of frames that one step processes, copies and checksums: about a millisecond. The last
+/// frame of a step may exceed it.
 const STEP_BYTES: u64 = 256 << 10;
 
 /// Progress and results of a recovery.
@@ -36,6 +37,8 @@ const STEP_BYTES: u64 = 256 << 10;
 pub struct Report {
     /// Bytes read so far.
     pub bytes: u64,
+    /// Bytes copied and checksummed so far, also of what turned out not to be a frame.
+    pub worked_bytes: u64,
     /// Total size of the files in bytes. The last segment may hold fewer bytes of log.
     pub bytes_total: u64,
     /// Users loaded from the snapshot.
@@ -61,6 +64,8 @@ pub struct Recovery {
     segment_bytes: Vec<u64>,
     snapshot_bytes: u64,
     min_position: u64,
+    /// Salt of the current segment's writes.
+    salt: u64,
     before: Option<End>,
     found: Recovered,
     report: Report,
@@ -116,7 +121,8 @@ enum Stage {
     },
     /// Reading that segment's header and the frame after it.
     LaterFrames {
-        header: Option<u64>,
+        /// Number of the header, and the salt that it states.
+        header: Option<(u64, u64)>,
     },
     Done,
 }
@@ -154,6 +160,7 @@ impl Recovery {
             segment_bytes: Vec::new(),
             snapshot_bytes: 0,
             min_position: 0,
+            salt: NO_SALT,
             before: None,
             found: Recovered { manifest, ..Recovered::default() },
             report: Report::default(),
@@ -198,8 +205,9 @@ impl Recovery {
                 Stage::Done if self.reader.is_at_rest() => return Ok(StepOutcome::Done),
                 Stage::Done => None,
             };
+            let before = std::mem::replace(&mut self.report.worked_bytes, self.reader.worked());
             let Some(more) = more else { return Ok(StepOutcome::Waiting) };
-            worked += more;
+            worked += more.max(self.report.worked_bytes - before);
         }
         Ok(StepOutcome::Going)
     }
@@ -306,7 +314,7 @@ impl Recovery {
         let manifest = self.found.manifest;
         let file = File::Snapshot(manifest.snapshot);
         let place = self.at(file);
-        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let Some(frame) = self.reader.frame(place, NO_SALT, ask) else { return Ok(None) };
         let (end, size) = match frame {
             Ok(last) if last.kind == Kind::End => {
                 let mut named = |end: snapshot::End<'_>| {
@@ -334,7 +342,7 @@ impl Recovery {
 
     fn first_frame(&mut self, ask: &mut impl FnMut(Task)) -> Processed {
         let place = self.at(self.reader.file());
-        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let Some(frame) = self.reader.frame(place, NO_SALT, ask) else { return Ok(None) };
         let begin = match frame {
             Ok(Frame { kind: Kind::Snapshot, number: 0, payload, .. }) => {
                 snapshot::Begin::decode(payload)
@@ -358,7 +366,7 @@ impl Recovery {
         let last_frame = self.found.manifest.snapshot_end;
         let (start, kinds) = (self.reader.at(), slice.book().names().len() as u32);
         let fault = |offset: u64, what: String| Fault::new(file, offset, what);
-        let found = match self.reader.frame(place, ask) {
+        let found = match self.reader.frame(place, NO_SALT, ask) {
             None => return Ok(None),
             Some(Ok(found)) if found.number == frames => found,
             Some(_) => return Err(fault(start, format!("frame {frames} is broken"))),
@@ -446,7 +454,7 @@ impl Recovery {
     /// read.
     fn header(&mut self, ask: &mut impl FnMut(Task)) -> Result<Option<(Header, u64, u32)>, Fault> {
         let place = self.at(self.reader.file());
-        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let Some(frame) = self.reader.frame(place, NO_SALT, ask) else { return Ok(None) };
         let read = match frame {
             Ok(Frame { kind: Kind::Segment, number, crc, payload }) => {
                 // No log has more writes than this, so one can be added without overflow.
@@ -479,6 +487,7 @@ impl Recovery {
         } else if header.before != self.before || number != self.found.tail.position {
             return Err(self.reader.fault("this segment does not continue the previous one"));
         }
+        self.salt = header.salt;
         self.found.segments.push((segment, header.capacity));
         self.found.tail =
             Tail { segment, offset: ALIGN as u64, crc, position: self.found.tail.position };
@@ -516,7 +525,7 @@ impl Recovery {
         let (file, place, start) =
             (self.reader.file(), self.at(self.reader.file()), self.reader.at());
         let (number, owner) = (self.found.tail.position + 1, self.owner);
-        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let Some(frame) = self.reader.frame(place, self.salt, ask) else { return Ok(None) };
         let found = match frame {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
             why => {
@@ -569,7 +578,8 @@ impl Recovery {
     }
 
     /// Searches after the end of the last segment's frames. If a crash tore the last write, there
-    /// are no later writes; if there are, something was lost.
+    /// are no later writes; if there are, something was lost. Records that are left from a former
+    /// use of the file may hold whole frames, but none with this segment's salt.
     fn torn_tail(
         &mut self,
         (start, number, why): (u64, u64, &'static str),
@@ -582,7 +592,7 @@ impl Recovery {
             return self.ended(file.number(), None);
         }
         let place = self.at(file);
-        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let Some(frame) = self.reader.frame(place, self.salt, ask) else { return Ok(None) };
         match frame {
             Ok(frame) if frame.kind == Kind::Write && frame.number >= number => {
                 let behind = frame.number;
@@ -627,17 +637,23 @@ impl Recovery {
 
     /// Checks the segment that the manifest does not name. A crash leaves no write in it: if there
     /// is one, the manifest is not the newest.
-    fn later_frames(&mut self, header: Option<u64>, ask: &mut impl FnMut(Task)) -> Processed {
-        let Some(number) = header else {
+    fn later_frames(
+        &mut self,
+        header: Option<(u64, u64)>,
+        ask: &mut impl FnMut(Task),
+    ) -> Processed {
+        let Some((number, salt)) = header else {
             self.stage = match self.header(ask) {
                 Ok(None) => return Ok(None),
-                Ok(Some((_, number, _))) => Stage::LaterFrames { header: Some(number) },
+                Ok(Some((found, number, _))) => {
+                    Stage::LaterFrames { header: Some((number, found.salt)) }
+                }
                 Err(_) => Stage::Done,
             };
             return Ok(Some(0));
         };
         let place = self.at(self.reader.file());
-        let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
+        let Some(frame) = self.reader.frame(place, salt, ask) else { return Ok(None) };
         if matches!(frame, Ok(frame) if frame.kind == Kind::Write && frame.number == number + 1) {
             let what = "the log continues in this file, but the manifest does not name it: \
                         the manifest is outdated";

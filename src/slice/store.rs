@@ -307,10 +307,11 @@ impl Store {
                 }
             }
             Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
-            Done::Prepared { ok, .. } => {
-                self.counts.failed_segments += u64::from(!ok);
-                self.recycled.extend(self.recycling.take().filter(|_| !ok));
-                self.log.prepared(ok, now_ms);
+            Done::Prepared { salt, .. } => {
+                let failed = salt.is_none();
+                self.counts.failed_segments += u64::from(failed);
+                self.recycled.extend(self.recycling.take().filter(|_| failed));
+                self.log.prepared(salt, now_ms);
             }
             Done::Created { buffers, .. } => self.scan().created(buffers),
             Done::Synced { ok, .. } => self.scan().synced(ok),

@@ -86,7 +86,8 @@ impl Offline {
         let place = Place { file: found.tail.segment, ..node.directory.place };
         let mut block = FrameBuffer::with_capacity(6_000);
         block.payload().extend_from_slice(&[7; 6_000]);
-        block.seal(Kind::Write, place, found.tail.position + 1);
+        // Its header arrived, and not all of its payload.
+        block.seal(Kind::Write, place, salt(place.file), found.tail.position + 1);
         let file = fs::OpenOptions::new()
             .write(true)
             .open(node.path(File::Segment(place.file)))
@@ -99,6 +100,11 @@ impl Offline {
     pub fn figures(&self) -> Figures {
         Figures::of(self.nodes.iter().map(|node| &node.slice))
     }
+}
+
+/// The salt of a segment.
+const fn salt(segment: u64) -> u64 {
+    segment << 32 | 1
 }
 
 /// Recovery reports of all slices; changes nothing.
@@ -177,7 +183,7 @@ impl Node {
                     None => fs::write(path, vec![0; bytes as usize]),
                 }
                 .expect("it can be created");
-                Done::Prepared { segment, ok: true }
+                Done::Prepared { segment, salt: Some(salt(segment)) }
             }
             Task::Create { snapshot } => {
                 fs::write(self.path(File::Snapshot(snapshot)), b"").expect("it can be created");

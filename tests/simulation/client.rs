@@ -1,7 +1,9 @@
 //! Simulated clients of one slice: new, repeated and unacknowledged entries of few users.
 
+use super::forgery;
 use super::oracle::{Draft, Oracle};
 use super::random::Random;
+use purser::journal::Place;
 use purser::ledger::amount::{Amount, Currency, Direction};
 use purser::ledger::entry::{Action, EntryRef, Movement};
 use purser::ledger::id::{EntryId, UserId};
@@ -17,6 +19,8 @@ const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 #[derive(Debug)]
 pub struct Clients {
     users: Vec<u64>,
+    /// A user whose entries all have the booking time that a forgery needs.
+    forger: u64,
     next_id: u128,
     /// Entries without a known outcome, or refused for lack of space: to be resent in this order.
     doubtful: VecDeque<Draft>,
@@ -25,9 +29,21 @@ pub struct Clients {
 impl Clients {
     /// Clients with `users` users of slice `slice` of `slices`.
     pub fn new(users: u64, slice: u32, slices: u32) -> Self {
-        let users =
-            (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
-        Self { users, next_id: 1, doubtful: VecDeque::new() }
+        let mut own = (0..).filter(|&id| UserId(id).slice(slices) == slice);
+        Self {
+            users: own.by_ref().take(users as usize).collect(),
+            forger: own.next().expect("every slice has users without end"),
+            next_id: 1,
+            doubtful: VecDeque::new(),
+        }
+    }
+
+    /// A body whose last record holds the header of write `number` at `place`, with a guessed
+    /// salt, if the body becomes one write: see [`forgery::drafts`].
+    pub fn forged(&mut self, place: Place, number: u64, random: &mut Random) -> Vec<Draft> {
+        let first_id = self.next_id << 64;
+        self.next_id += 1;
+        forgery::drafts(UserId(self.forger), first_id, place, number, random)
     }
 
     /// Adds entries without a known outcome.

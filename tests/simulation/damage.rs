@@ -5,7 +5,8 @@
 
 use super::disk::{Disk, Files, Name, SECTOR};
 use super::random::Random;
-use purser::journal::frame::{self, ALIGN, Kind};
+use purser::journal::frame::{self, ALIGN, Kind, NO_SALT};
+use purser::journal::segment::Header;
 use purser::journal::{File, Place, manifest};
 
 /// A frame in a segment: its number, its bytes from the header to the end of the payload, the start
@@ -21,15 +22,19 @@ pub struct Placed {
 
 /// The header and the writes of an undamaged segment.
 pub fn frames(segment: &[u8], place: Place) -> Vec<Placed> {
-    let (mut found, mut at) = (Vec::<Placed>::new(), 0);
+    let (mut found, mut at, mut salt) = (Vec::<Placed>::new(), 0, NO_SALT);
     while at < segment.len() {
-        let Ok(read) = frame::decode(&segment[at..], place) else { break };
+        let Ok(read) = frame::decode(&segment[at..], place, salt) else { break };
         let follows = match found.last() {
             None => read.kind == Kind::Segment,
             Some(last) => read.kind == Kind::Write && read.number == last.number + 1,
         };
         if !follows {
             break;
+        }
+        if read.kind == Kind::Segment {
+            let Some(header) = Header::decode(read.payload) else { break };
+            salt = header.salt;
         }
         let end = at + frame::HEADER_BYTES + read.payload.len();
         found.push(Placed {

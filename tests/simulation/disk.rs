@@ -12,8 +12,9 @@
 
 use super::Bug;
 use super::counts::Counts;
+use super::forgery;
 use super::random::Random;
-use purser::journal::frame::{FrameBuffer, Kind};
+use purser::journal::frame::{FrameBuffer, HEADER_BYTES, Kind};
 use purser::journal::{File, Place, manifest, snapshot};
 use purser::slice::disk::{Done, Task};
 use purser::slice::source::Source;
@@ -298,6 +299,11 @@ impl Disk {
         self.directories[slice].written
     }
 
+    /// Number of the segment that a slice's manifest names last.
+    pub fn last_segment(&mut self, slice: usize) -> u64 {
+        self.directories[slice].manifest().map_or(0, |manifest| manifest.last)
+    }
+
     /// Takes over the log position that recovery found.
     pub fn recovered(&mut self, slice: usize, position: u64) {
         self.directories[slice].written = position;
@@ -442,7 +448,8 @@ impl Disk {
                     let payload = &inode.durable[named.snapshot_end as usize..];
                     let length =
                         u32::from_le_bytes(payload[4..8].try_into().expect("four bytes")) as usize;
-                    let end = snapshot::End::decode(&payload[40..40 + length]);
+                    let payload = &payload[HEADER_BYTES..HEADER_BYTES + length];
+                    let end = snapshot::End::decode(payload);
                     if !inode.unsynced.is_empty() || end.is_none_or(|end| end.position > written) {
                         return Err(format!(
                             "slice {slice}: snapshot {} is current too soon",
@@ -470,7 +477,7 @@ impl Disk {
         let inode = directory.file(file);
         inode.unsynced.push((offset, last));
         inode.sync();
-        let begin = u64::from_le_bytes(inode.durable[40..48].try_into().expect("eight bytes"));
+        let begin = u64_at(&inode.durable, HEADER_BYTES);
         let current = directory.manifest().expect("the manifest exists and is whole");
         let early = manifest::SliceManifest {
             snapshot: number,
@@ -560,6 +567,9 @@ impl Disk {
     fn work(&mut self, job: Job, random: &mut Random) -> Option<Done> {
         let room = self.capacity.saturating_sub(self.used());
         let failing = random.in_thousand(self.failing);
+        let slices = self.directories.len() as u32;
+        // Numbers of their own, so that salts and forgeries change nothing else in a run.
+        let mut apart = Random(!random.0);
         let directory = &mut self.directories[job.slice];
         match job.what {
             What::Write { file: file @ File::Segment(segment), offset, bytes, block }
@@ -605,6 +615,15 @@ impl Disk {
                     match from.map(|from| Name::File(File::Segment(from))) {
                         Some(from) if directory.seen.contains_key(&from) => {
                             directory.change(Change::Rename(from, name));
+                            let place = Place { file: segment, ..directory.place };
+                            let (written, inode) =
+                                (directory.written, directory.file(File::Segment(segment)));
+                            inode.sync();
+                            let bytes = &mut inode.durable;
+                            self.counts
+                                .add("forged records recycled", forgery::count(bytes, place));
+                            forgery::plant(bytes, place, slices, written, &mut apart);
+                            self.counts.add("forged frames recycled", forgery::count(bytes, place));
                         }
                         // A failed attempt has renamed it.
                         Some(_) if directory.seen.contains_key(&name) => {}
@@ -617,7 +636,11 @@ impl Disk {
                         directory.sync();
                     }
                 }
-                Some(Done::Prepared { segment, ok })
+                let salt = match self.bug {
+                    Some(Bug::SaltKnown) => forgery::GUESS,
+                    _ => apart.next().max(1),
+                };
+                Some(Done::Prepared { segment, salt: ok.then_some(salt) })
             }
             What::Other(Task::Create { snapshot }) => {
                 self.counts.add("failed task", u64::from(failing));

@@ -471,7 +471,7 @@ fn kept(tree: &mut Tree, place: Place, task: Task) -> Result<Option<Done>, Crash
                 }
             }
             tree.sync(&directory)?;
-            Done::Prepared { segment, ok: true }
+            Done::Prepared { segment, salt: Some(segment) }
         }
         Task::Create { snapshot } => {
             tree.create(&path(File::Snapshot(snapshot)))?;

@@ -431,6 +431,12 @@ impl World {
             1..24 => self.random.between(2, 12),
             _ => 1,
         };
+        // The first record of a write: its place in the segment is known.
+        let is_first = self.nodes[slice].store.is_durable();
+        if new && is_first && self.random.in_thousand(20) {
+            let drafts = self.forged(slice);
+            return self.send(slice, drafts);
+        }
         let drafts = if !new
             || (self.clients[slice].has_doubtful_entries() && self.random.in_thousand(300))
         {
@@ -443,6 +449,15 @@ impl World {
                 .collect()
         };
         self.send(slice, drafts)
+    }
+
+    /// A body that looks like a write of a later segment, near the present end of the log.
+    fn forged(&mut self, slice: usize) -> Vec<Draft> {
+        self.counts.add("forged records", 1);
+        let last = self.disk.last_segment(slice);
+        let place = Place { file: last + self.random.between(3, 4), ..self.place(slice) };
+        let number = self.disk.written(slice) + self.random.between(1, 60);
+        self.clients[slice].forged(place, number, &mut self.random)
     }
 
     fn send(&mut self, slice: usize, drafts: Vec<Draft>) -> Result<(), Stop> {

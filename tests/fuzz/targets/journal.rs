@@ -6,7 +6,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use purser::journal::frame::{FrameBuffer, Kind};
+use purser::journal::frame::{FrameBuffer, Kind, NO_SALT};
 use purser::journal::segment::{self, Header};
 use purser::journal::snapshot::{Begin, End};
 use purser::journal::{File, Place, manifest, record};
@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 
 const PLACE: Place = Place { generation: 1, slice: 0, file: 0 };
+const SALT: u64 = 1;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((&what, bytes)) = bytes.split_first() else { return };
@@ -81,7 +82,7 @@ fn recovery(bytes: &[u8]) {
     files.frame(snapshot, Kind::End, 2, |out| {
         End::write(out, count, u64::from(entries[0] / 4), 0, &names)
     });
-    let header = Header { capacity: 1 << 20, before: None::<segment::End> };
+    let header = Header { capacity: 1 << 20, before: None::<segment::End>, salt: SALT };
     files.frame(File::Segment(1), Kind::Segment, 0, |out| header.write(out));
     files.frame(File::Segment(1), Kind::Write, 1, |out| out.extend_from_slice(records));
     for manifest in [
@@ -125,7 +126,8 @@ impl Files {
     fn frame(&mut self, file: File, kind: Kind, number: u64, payload: impl FnOnce(&mut Vec<u8>)) {
         let mut block = FrameBuffer::with_capacity(64);
         payload(block.payload());
-        block.seal(kind, Place { file: file.number(), ..PLACE }, number);
+        let salt = if kind == Kind::Write { SALT } else { NO_SALT };
+        block.seal(kind, Place { file: file.number(), ..PLACE }, salt, number);
         self.0.entry(file).or_default().extend_from_slice(block.bytes());
     }
 }
