@@ -35,10 +35,12 @@ pub enum Kind {
     /// First frame of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are
     /// numbered consecutively.
     Snapshot = 3,
-    /// Images of users ([`crate::ledger::image`]).
+    /// Images of users and their pieces ([`crate::ledger::image`]).
     Users = 4,
     /// Last frame of a snapshot.
     End = 5,
+    /// Names of kinds.
+    Kinds = 6,
 }
 
 /// A frame that was read and whose checksum is correct.
@@ -126,6 +128,7 @@ pub fn decode(bytes: &[u8], place: Place) -> Result<Frame<'_>, FrameError> {
         3 => Kind::Snapshot,
         4 => Kind::Users,
         5 => Kind::End,
+        6 => Kind::Kinds,
         _ => return Err(FrameError::Foreign),
     };
     let found = Place {

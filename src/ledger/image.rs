@@ -1,9 +1,11 @@
 //! User image: the serialized form of one user in a snapshot.
 //!
 //! ```text
-//! user     = length of the rest: u32 LE | id: u64 LE | version: varint
-//!          | as_of: varint, in milliseconds
-//!          | balances | groups | rows | holds | ids, up to the user's end
+//! user     = image | piece …                 64 pieces, or none
+//! image    = length of the rest, plus 2³¹ if pieces follow: u32 LE
+//!          | id: u64 LE | version: varint | as_of: varint, in milliseconds
+//!          | balances | groups | rows | holds | ids, up to the image's end
+//! piece    = count: u32 LE | ids             those of one table: super::recent
 //! balances = count: u8 | balance …           currencies in order of first use
 //! balance  = currency: 8 bytes, zero-padded | posted: varint of posted << 1 ^ posted >> 63
 //!          | pending debits: varint | pending credits: varint
@@ -15,7 +17,7 @@
 //! holds    = count: varint | hold …          sorted by id
 //! hold     = id: u128 LE | currency's index << 1 | direction: u8 | kind: varint
 //!          | amount: varint
-//! ids      = id …                            sorted as u128 LE
+//! ids      = id …                            sorted as u128 LE; none if pieces follow
 //! id       = fields: u32 LE | low half of at: u32 LE | id: u64 LE
 //!                                            as in memory: super::recent
 //! ```
@@ -23,8 +25,14 @@
 //! A varint is LEB128 in its shortest form. A kind is its number in the slice. A direction is 0 for
 //! credit and 1 for debit. This is an on-disk format and never changes.
 //!
-//! The image is canonical: equal users have equal images, whatever their history. It has only the
-//! remembered ids that still count, and nothing that can be recomputed (ids per bucket, bytes).
+//! An image that pieces follow is a *head*. Pieces belong to a user who once had more ids in the
+//! dedup window than one table holds, up to 16 MiB of them. The head and each piece are stored and
+//! loaded in steps of their own, so that no step takes long ([`User::store_head`],
+//! [`Book::begin_storing`](super::book::Book::begin_storing), [`User::load_head`]).
+//!
+//! The stored form is canonical: users that have accepted the same entries are stored as the same
+//! bytes, whenever they were loaded. It has only the remembered ids that still count, and nothing
+//! that can be recomputed (ids per bucket, bytes).
 //!
 //! [`User::load`] takes untrusted bytes and rejects every image that breaks an invariant of the
 //! ledger ([`Malformed`] names it), so a loaded user can be queried, judged, booked and stored.
@@ -39,29 +47,74 @@ use super::holds::Holds;
 use super::id::UserId;
 use super::names::{KindNumbering, Names};
 use super::packed::{Packed, Section};
-use super::recent::{self, SEEN_ENTRY_BYTES};
+use super::recent::{self, MAX_PIECE_BYTES, SEEN_ENTRY_BYTES, TABLES, Tables};
 use super::time::Millis;
 use super::user::{Balance, RareState, User};
 use smallvec::SmallVec;
 
 /// Bytes of the length prefix of a user.
 const LENGTH_BYTES: usize = size_of::<u32>();
+/// Flag in the length prefix: pieces follow the image.
+const HAS_PIECES: u32 = 1 << 31;
+/// Upper bound of an image or a piece, in bytes. It is that of a piece. The groups, holds and rows
+/// of an image take less than half of it, even with the longest integers everywhere.
+pub const MAX_PART_BYTES: usize = MAX_PIECE_BYTES;
 /// Upper bound of versions and entry counts: out of reach in practice, and low enough that adding
 /// to it cannot overflow.
 pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 
 impl User {
-    /// Appends the image of a user with at least one accepted entry. Allocates nothing but `out`.
+    /// Appends the stored form of a user with at least one accepted entry: the image and its pieces.
+    /// Without pieces, it allocates nothing but `out`.
     pub fn store(&self, out: &mut Vec<u8>) {
+        self.store_head(out);
+        (0..self.pieces()).for_each(|piece| self.store_piece(piece, out));
+    }
+
+    /// Appends the image of a user with at least one accepted entry. Its pieces are to follow.
+    pub fn store_head(&self, out: &mut Vec<u8>) {
         self.store_parts(&mut KindNumbering::SameSlice, out);
     }
 
     /// Appends the image with the kind numbers of another slice. `own` has the names of the user's
     /// slice; `other` those of the other slice, and gets the kinds that it lacks. Only kind numbers
-    /// and their lengths differ from [`Self::store`]: groups keep their order, because rows refer
-    /// to them by number, and holds are sorted by id.
-    pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
+    /// and their lengths differ from [`Self::store_head`]: groups keep their order, because rows
+    /// refer to them by number, and holds are sorted by id. Pieces have no kinds.
+    pub fn store_head_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
         self.store_parts(&mut KindNumbering::OtherSlice { own, other }, out);
+    }
+
+    /// Number of pieces that follow the image.
+    pub fn pieces(&self) -> usize {
+        if self.tables().is_some_and(Tables::are_many) { TABLES } else { 0 }
+    }
+
+    /// Appends a piece, numbered from zero.
+    pub fn store_piece(&self, piece: usize, out: &mut Vec<u8>) {
+        let tables = self.tables().expect("a user with pieces has tables");
+        tables.store(piece, self.as_of, out);
+    }
+
+    /// Freezes the remembered ids of a user with pieces, to be stored while entries are booked.
+    pub(super) fn freeze(&mut self) {
+        let as_of = self.as_of;
+        self.many_tables().freeze(as_of);
+    }
+
+    /// Appends the next piece of the frozen state.
+    pub(super) fn store_next_piece(&mut self, out: &mut Vec<u8>) {
+        self.many_tables().store_next(out);
+    }
+
+    /// Ends what [`Self::freeze`] began, also before all pieces are stored.
+    pub(super) fn thaw(&mut self) {
+        self.many_tables().thaw();
+        self.rare.as_mut().into_iter().for_each(|rare| rare.count());
+    }
+
+    fn many_tables(&mut self) -> &mut Tables {
+        let tables = self.rare.as_mut().and_then(|rare| rare.recent.as_mut());
+        tables.filter(|tables| tables.are_many()).expect("a user with pieces has many tables")
     }
 
     #[inline]
@@ -85,22 +138,53 @@ impl User {
             None => put(out, 0),
         }
         recent::store(self.packed.get(Section::Ids), self.tables(), self.as_of, out);
-        let len = u32::try_from(out.len() - start - LENGTH_BYTES)
-            .expect("the limits of a user keep its image far below 4 GiB");
-        out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
+        let len = out.len() - start - LENGTH_BYTES;
+        assert!(len < MAX_PART_BYTES, "the limits of a user keep its image below the bound");
+        let flag = if self.pieces() > 0 { HAS_PIECES } else { 0 };
+        out[start..start + LENGTH_BYTES].copy_from_slice(&(len as u32 | flag).to_le_bytes());
     }
 
-    /// Loads and validates the user at the start of `bytes`, for a slice with `kinds` kinds.
-    /// Returns the user and the length of its image.
+    /// Loads and validates the user at the start of `bytes`, with its pieces, for a slice with
+    /// `kinds` kinds. Returns the user and the length of its stored form.
     pub fn load(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
+        let (mut user, mut used) = Self::load_head(bytes, kinds)?;
+        for piece in 0..user.pieces() {
+            used += user.load_piece(piece, &bytes[used..])?;
+        }
+        Ok((user, used))
+    }
+
+    /// Loads and validates the image at the start of `bytes`, for a slice with `kinds` kinds.
+    /// Returns the user and the length of the image. The user's [pieces](Self::pieces) are then to
+    /// be loaded in order.
+    pub fn load_head(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
         let mut cursor = Cursor::new(bytes);
-        let len = u32::from_le_bytes(cursor.array()?) as usize;
-        let user = Self::load_parts(&mut Cursor::new(cursor.take(len)?), kinds)?;
+        let prefix = u32::from_le_bytes(cursor.array()?);
+        let len = (prefix & !HAS_PIECES) as usize;
+        let mut image = Cursor::new(cursor.take(len)?);
+        let user = Self::load_parts(&mut image, prefix & HAS_PIECES != 0, kinds)?;
         Ok((user, cursor.at()))
     }
 
+    /// Loads and validates the piece at the start of `bytes`, which must be the next one. Returns
+    /// its length.
+    pub fn load_piece(&mut self, piece: usize, bytes: &[u8]) -> Result<usize, Malformed> {
+        let (as_of, version) = (self.as_of, self.version);
+        let tables = self.many_tables();
+        let used = tables.load(piece, bytes, as_of)?;
+        check_ids_by_version(tables.counted(), version)?;
+        if piece + 1 == TABLES {
+            self.rare.as_mut().into_iter().for_each(|rare| rare.count());
+        }
+        Ok(used)
+    }
+
     #[inline]
-    fn load_parts(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
+    fn load_parts(
+        cursor: &mut Cursor<'_>,
+        has_pieces: bool,
+        kinds: u32,
+    ) -> Result<Self, Malformed> {
         let id = UserId(u64::from_le_bytes(cursor.array()?));
         let version = cursor.varint()?;
         Malformed::unless(
@@ -116,7 +200,12 @@ impl User {
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
         let ids = cursor.rest();
+        Malformed::unless(
+            ids.is_empty() || !has_pieces,
+            "remembered ids are in the image or in pieces after it",
+        )?;
         let (listed, tables) = recent::load(ids, as_of)?;
+        let tables = if has_pieces { Some(Tables::many()) } else { tables };
         check_version(version, &accounts, &holds, ids)?;
         let has_rare = !holds.is_empty() || tables.is_some() || runs.is_some();
         let rare = has_rare.then(|| {
@@ -187,10 +276,11 @@ fn check_version(
         accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
     let counted = booked.is_some_and(|booked| booked <= version);
     Malformed::unless(counted, "postings and holds are at most the accepted entries")?;
-    Malformed::unless(
-        (ids.len() / SEEN_ENTRY_BYTES) as u64 <= version,
-        "remembered ids are at most the accepted entries",
-    )
+    check_ids_by_version(ids.len() / SEEN_ENTRY_BYTES, version)
+}
+
+fn check_ids_by_version(ids: usize, version: u64) -> Result<(), Malformed> {
+    Malformed::unless(ids as u64 <= version, "remembered ids are at most the accepted entries")
 }
 
 #[cfg(test)]
@@ -456,13 +546,19 @@ mod tests {
         }
     }
 
+    /// Appends the stored form with the kind numbers of another slice.
+    fn store_for(user: &User, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
+        user.store_head_for(own, other, out);
+        (0..user.pieces()).for_each(|piece| user.store_piece(piece, out));
+    }
+
     /// A book with the one user, moved to a slice with other kind numbers. The slice knows the
     /// first `known` kinds of `order`; from 128 on, numbers take two bytes.
     fn moved(book: &Book, known: u64, order: impl Fn(u64) -> u64) -> Book {
         let mut names = Names::default();
         (0..known).for_each(|n| _ = names.number(&format!("kind_{}", order(n))));
         let mut image = Vec::new();
-        user(book).store_for(book.names(), &mut names, &mut image);
+        store_for(user(book), book.names(), &mut names, &mut image);
         let (user, used) = User::load(&image, names.len() as u32).unwrap();
         assert_eq!(used, image.len());
         let mut other = Book::new(usize::MAX);
@@ -495,7 +591,7 @@ mod tests {
                 let mut names = Names::default();
                 book.names().iter().for_each(|name| _ = names.number(name));
                 let (kinds, mut back) = (names.len(), Vec::new());
-                user(other).store_for(other.names(), &mut names, &mut back);
+                store_for(user(other), other.names(), &mut names, &mut back);
                 assert!(back == own && names.len() == kinds, "{profile:?}");
             }
             // The moved users behave like the original: holds are settled, kinds are added.

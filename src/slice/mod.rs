@@ -226,6 +226,11 @@ impl Slice {
         self.book.add_kind(kind).map(|_| ())
     }
 
+    /// Prepares an empty slice for `kinds` kinds.
+    pub fn presize_kinds(&mut self, kinds: usize) {
+        self.book.presize_kinds(kinds);
+    }
+
     /// Prepares an empty slice for about `users` restored users; returns about how many bytes they
     /// will take. See [`Book::presize`].
     pub fn presize(&mut self, users: usize, image_bytes: usize) -> usize {

@@ -362,7 +362,7 @@ impl World {
             read_load,
             is_log_awaited: self.random.in_thousand(900),
         };
-        node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
+        node.store.advance(turn, &mut node.slice, &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }
