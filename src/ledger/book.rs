@@ -277,9 +277,10 @@ impl Book {
         pieces
     }
 
-    /// Appends the next piece of a user for whom [`Self::begin_storing`] returned pieces.
-    pub fn store_next_piece(&mut self, slot: UserSlot, out: &mut Vec<u8>) {
-        at_mut(&mut self.chunks, slot).store_next_piece(out);
+    /// Appends the next piece of a user for whom [`Self::begin_storing`] returned pieces. Returns
+    /// the number of table cells that were visited for it.
+    pub fn store_next_piece(&mut self, slot: UserSlot, out: &mut Vec<u8>) -> usize {
+        at_mut(&mut self.chunks, slot).store_next_piece(out)
     }
 
     /// Ends the storing of a user with pieces, also before all are stored: former contents that

@@ -101,9 +101,10 @@ impl User {
         self.many_tables().freeze(as_of);
     }
 
-    /// Appends the next piece of the frozen state.
-    pub(super) fn store_next_piece(&mut self, out: &mut Vec<u8>) {
-        self.many_tables().store_next(out);
+    /// Appends the next piece of the frozen state. Returns the number of table cells that were
+    /// visited.
+    pub(super) fn store_next_piece(&mut self, out: &mut Vec<u8>) -> usize {
+        self.many_tables().store_next(out)
     }
 
     /// Ends what [`Self::freeze`] began, also before all pieces are stored.
@@ -610,19 +611,19 @@ mod tests {
 
     #[test]
     fn the_profiles_cover_every_user_shape() {
-        let (mut runs, mut tables, mut holds, mut many_ids, mut currencies) = (0, 0, 0, 0, 0);
+        let (mut runs, mut tables, mut holds, mut pieces, mut currencies) = (0, 0, 0, 0, 0);
         for profile in PROFILES {
             let (book, _) = grown(profile);
             let user = user(&book);
             currencies += usize::from(user.balances.len() == CURRENCIES_PER_USER);
-            many_ids += usize::from(user.heap_bytes() > 4_096 * SEEN_ENTRY_BYTES);
+            pieces += usize::from(user.pieces() > 0);
             if let Some(rare) = &user.rare {
                 runs += usize::from(rare.runs.is_some());
                 tables += usize::from(rare.recent.is_some());
                 holds += usize::from(!rare.holds.is_empty());
             }
         }
-        assert!(runs > 1 && tables > 1 && holds > 1 && many_ids > 0 && currencies > 0);
+        assert!(runs > 1 && tables > 1 && holds > 1 && pieces > 0 && currencies > 0);
     }
 
     /// Loads an arbitrary image. A user that loads must store the same image, answer queries, and
@@ -715,6 +716,144 @@ mod tests {
             }
         }
         assert!(taken > 100 && refused.len() > 15, "{taken} taken, refused: {refused:#?}");
+    }
+
+    /// A user with this many remembered ids, of one millisecond each.
+    fn with_ids(count: u64) -> Book {
+        let mut book = Book::new(usize::MAX);
+        let movement = Movement {
+            currency: Currency::parse(b"COIN").unwrap(),
+            kind: "gift",
+            direction: Direction::Credit,
+            amount: Amount::new(1).unwrap(),
+        };
+        for n in 0..count {
+            let (at, action) = (Millis(START + n), Action::Post(movement));
+            let entry = EntryRef { id: EntryId(n.into()), user: USER, at, action };
+            assert_eq!(book.apply(at, &entry).1, Verdict::Accepted);
+        }
+        book
+    }
+
+    #[test]
+    fn pieces_begin_where_one_table_ends() {
+        for (ids, pieces) in [(4_096, 0), (4_097, 64)] {
+            let book = with_ids(ids);
+            let mut head = Vec::new();
+            user(&book).store_head(&mut head);
+            assert_eq!(user(&book).pieces(), pieces);
+            let other = restored(&book);
+            assert_eq!(user(&other).pieces(), pieces);
+            assert_eq!(
+                (head.len() > 65_536, head[3] >> 7),
+                (pieces == 0, u8::from(pieces > 0)),
+                "{ids} ids"
+            );
+        }
+    }
+
+    /// Users who accepted the same entries are stored in the same form, also if one was loaded
+    /// while some of the other's expired ids were not swept yet.
+    #[test]
+    fn the_form_does_not_depend_on_when_a_user_was_loaded() {
+        let (mut book, mut loaded) = (with_ids(4_000), None);
+        let mut others: Vec<Book> = Vec::new();
+        for n in 0..4_500u64 {
+            // The first ids expire, then so many new ones follow that one table is too small.
+            let at = Millis(START + DAY_MS + HOUR_MS + n);
+            let movement = Movement {
+                currency: Currency::parse(b"COIN").unwrap(),
+                kind: "gift",
+                direction: Direction::Credit,
+                amount: Amount::new(1).unwrap(),
+            };
+            let action = Action::Post(movement);
+            let entry = EntryRef { id: EntryId(1 << 64 | u128::from(n)), user: USER, at, action };
+            for book in others.iter_mut().chain([&mut book]) {
+                assert_eq!(book.apply(at, &entry).1, Verdict::Accepted);
+            }
+            if n % 100 == 0 {
+                loaded = Some(restored(&book));
+            }
+            others.extend(loaded.take());
+            if n % 500 == 499 || (4_090..4_100).contains(&n) {
+                let own = image(user(&book));
+                assert_eq!(user(&book).pieces() > 0, n >= 4_096);
+                assert!(others.iter().all(|other| image(user(other)) == own), "entry {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_that_break_a_rule_are_refused() {
+        let book = with_ids(4_200);
+        let user = user(&book);
+        let (mut head, mut first) = (Vec::new(), Vec::new());
+        user.store_head(&mut head);
+        user.store_piece(0, &mut first);
+        let ids: Vec<[u8; 16]> = first[4..].as_chunks().0.to_vec();
+        let piece =
+            |ids: &[[u8; 16]]| [&(ids.len() as u32).to_le_bytes()[..], &ids.concat()].concat();
+        let load = |bytes: &[u8]| {
+            let (mut user, _) = User::load_head(&head, 1).unwrap();
+            user.load_piece(0, bytes).map_err(|Malformed(why)| why)
+        };
+        assert_eq!(load(&[&piece(&ids)[..], b"more"].concat()), Ok(first.len()));
+        assert_eq!(load(&piece(&[])), Ok(4));
+        let changed = |change: &dyn Fn(&mut Vec<[u8; 16]>)| {
+            let mut ids = ids.clone();
+            change(&mut ids);
+            load(&piece(&ids))
+        };
+        let unsorted = Err("remembered ids are sorted");
+        assert_eq!(changed(&|ids| ids.swap(3, 4)), unsorted);
+        assert_eq!(changed(&|ids| ids.insert(3, ids[3])), unsorted);
+        let twice = changed(&|ids| {
+            let mut other = ids[3];
+            other[0] ^= 1;
+            let at = 3 + usize::from(u128::from_le_bytes(other) > u128::from_le_bytes(ids[3]));
+            ids.insert(at, other);
+        });
+        assert_eq!(twice, Err("an id is accepted once within the dedup window"));
+        let old = changed(&|ids| ids[3][7] ^= 0x80);
+        assert_eq!(old, Err("remembered ids lie within the dedup window"));
+        let elsewhere = changed(&|ids| ids[3][12] ^= 1);
+        assert_eq!(elsewhere, Err("a remembered id is in the table of its fingerprint"));
+        for end in 0..first.len() {
+            assert_eq!(load(&first[..end]), Err("every part is complete"), "{end}");
+        }
+        let too_many = [&1_048_577u32.to_le_bytes()[..], &first[4..]].concat();
+        assert_eq!(load(&too_many), Err("a user has no more remembered ids than the limit"));
+        // The limit and the version bound the ids of all pieces together.
+        let mut other = User::load_head(&head, 1).unwrap().0;
+        other.version = ids.len() as u64 - 1;
+        assert_eq!(
+            other.load_piece(0, &first),
+            Err(Malformed("remembered ids are at most the accepted entries"))
+        );
+        // Ids in the head, and too many of them without pieces.
+        let mut long = head.clone();
+        long.extend_from_slice(&ids[0]);
+        let length = long.len() as u32 - 4;
+        long[..4].copy_from_slice(&(length | HAS_PIECES).to_le_bytes());
+        let refused = |bytes: &[u8]| User::load_head(bytes, 1).map(|_| ()).map_err(|why| why.0);
+        assert_eq!(refused(&long), Err("remembered ids are in the image or in pieces after it"));
+        let mut all: Vec<[u8; 16]> = Vec::new();
+        for piece in 0..64 {
+            let mut bytes = Vec::new();
+            user.store_piece(piece, &mut bytes);
+            all.extend(bytes[4..].as_chunks().0);
+        }
+        all.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+        for (count, result) in [
+            (4_096, Ok(())),
+            (4_097, Err("an image has no more remembered ids than one table holds")),
+        ] {
+            let mut bytes = [&head[..], &all[..count].concat()].concat();
+            let length = (bytes.len() as u32 - 4).to_le_bytes();
+            bytes[..4].copy_from_slice(&length);
+            assert_eq!(refused(&bytes), result);
+        }
     }
 
     #[test]

@@ -461,16 +461,17 @@ impl Tables {
         self.frozen = None;
     }
 
-    /// Appends the piece of the next table of the frozen state.
-    pub(super) fn store_next(&mut self, out: &mut Vec<u8>) {
+    /// Appends the piece of the next table of the frozen state. Returns the number of cells that
+    /// were visited.
+    pub(super) fn store_next(&mut self, out: &mut Vec<u8>) -> usize {
         let Self { tables, frozen, .. } = self;
         let frozen = frozen.as_mut().expect("a state is frozen before its tables are stored");
         let place = frozen.stored;
         frozen.stored += 1;
-        match frozen.set_aside.remove(&place) {
-            Some(table) => store_piece(&table, frozen.latest, out),
-            None => store_piece(&tables[place], frozen.latest, out),
-        }
+        let former = frozen.set_aside.remove(&place);
+        let table = former.as_ref().unwrap_or(&tables[place]);
+        store_piece(table, frozen.latest, out);
+        table.capacity()
     }
 
     /// Appends the piece of the table at `place`, in the format of [`super::image`].

@@ -17,6 +17,10 @@ const CURRENCIES: [&[u8]; 4] = [b"COIN", b"EUR", b"DIAMOND", b"USD"];
 #[derive(Debug)]
 pub struct Clients {
     users: Vec<u64>,
+    /// Kinds to choose from, except for the first user's entries with [`Self::with_large`].
+    kinds: Vec<&'static str>,
+    /// How many of a thousand entries are the first user's; 0 for the usual choice of users.
+    for_first: u64,
     next_id: u128,
     /// Entries without a known outcome, or refused for lack of space: to be resent in this order.
     doubtful: VecDeque<Draft>,
@@ -27,7 +31,16 @@ impl Clients {
     pub fn new(users: u64, slice: u32, slices: u32) -> Self {
         let users =
             (0..).filter(|&id| UserId(id).slice(slices) == slice).take(users as usize).collect();
-        Self { users, next_id: 1, doubtful: VecDeque::new() }
+        let kinds = KINDS.to_vec();
+        Self { users, kinds, for_first: 0, next_id: 1, doubtful: VecDeque::new() }
+    }
+
+    /// Clients with very many entries of the first user, and with so many kinds.
+    pub fn with_large(mut self, kinds: usize) -> Self {
+        let name = |n| format!("kind_{n:05}_of_very_many_kinds");
+        self.kinds = (0..kinds).map(|n| &*Box::leak(name(n).into_boxed_str())).collect();
+        self.for_first = 900;
+        self
     }
 
     /// Adds entries without a known outcome.
@@ -53,7 +66,12 @@ impl Clients {
 
     /// An entry: mostly new, else a repeat or a conflict.
     pub fn draft(&mut self, oracle: &Oracle, now_ms: u64, random: &mut Random) -> Draft {
-        let user = self.user(random);
+        let is_for_first = self.for_first > 0 && random.in_thousand(self.for_first);
+        let user = match self.for_first {
+            0 => self.user(random),
+            _ if is_for_first => self.users[0],
+            _ => random.pick(&self.users[1..]),
+        };
         let history = oracle.users.get(&user);
         let recent = |random: &mut Random| {
             let back = random.below(12) as usize;
@@ -92,7 +110,7 @@ impl Clients {
         });
         let movement = Movement {
             currency: Currency::parse(random.pick(&CURRENCIES)).expect("it is a valid currency"),
-            kind: random.pick(&KINDS),
+            kind: random.pick(if is_for_first { &KINDS } else { &self.kinds }),
             direction: if random.coin() { Direction::Credit } else { Direction::Debit },
             amount,
         };
