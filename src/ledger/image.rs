@@ -64,8 +64,8 @@ pub const MAX_PART_BYTES: usize = MAX_PIECE_BYTES;
 pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 
 impl User {
-    /// Appends the stored form of a user with at least one accepted entry: the image and its pieces.
-    /// Without pieces, it allocates nothing but `out`.
+    /// Appends the stored form of a user with at least one accepted entry: the image and its
+    /// pieces. Without pieces, it allocates nothing but `out`.
     pub fn store(&self, out: &mut Vec<u8>) {
         self.store_head(out);
         (0..self.pieces()).for_each(|piece| self.store_piece(piece, out));

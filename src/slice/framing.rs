@@ -71,7 +71,7 @@ impl Framing {
         self.seal(Kind::Users, block)
     }
 
-    /// Appends the next kinds, up to number `kinds`, to `block` until its payload has `until` bytes.
+    /// Appends the next of the first `kinds` kinds to `block`, until its payload has `until` bytes.
     /// Returns whether there are more.
     pub(super) fn fill_kinds(
         &mut self,

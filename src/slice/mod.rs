@@ -10,6 +10,7 @@
 
 pub mod disk;
 mod framing;
+mod loader;
 pub mod log;
 pub mod offline;
 mod reader;

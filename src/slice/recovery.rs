@@ -10,6 +10,7 @@
 use super::Slice;
 use super::StepOutcome;
 use super::disk::{Done, Task};
+use super::loader::{ExpectedOwner, UsersLoader};
 use super::log::Tail;
 use super::reader::Reader;
 use super::store::Recovered;
@@ -18,15 +19,9 @@ use crate::journal::segment::{End, Header};
 use crate::journal::snapshot::{self, MAX_KINDS_BYTES, MAX_USERS_BYTES};
 use crate::journal::{Fault, File, Place, manifest, record};
 use crate::ledger::book::Replayed;
-use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
-use crate::ledger::user::User;
-use smallvec::SmallVec;
 
-/// Users that are loaded before the first of them is indexed; in this time its prefetched place in
-/// the index arrives.
-const BATCH_USERS: usize = 16;
 /// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
 const MIN_IMAGE_BYTES: u64 = 30;
 /// Bytes of the shortest kind. Bounds the number of kinds that a snapshot can claim.
@@ -57,7 +52,6 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Recovery {
     place: Place,
-    owner: ExpectedOwner,
     stage: Stage,
     reader: Reader,
     /// Sizes of the segments, from the first one on, and of the snapshot.
@@ -67,22 +61,11 @@ pub struct Recovery {
     last_frame: (snapshot::End, u64),
     /// Number of the snapshot's first kinds frame; of its last frame if there are no kinds.
     kinds_frame: u64,
-    /// The user whose pieces are being loaded.
-    partial: Option<Box<PartialUser>>,
+    loader: UsersLoader,
     before: Option<End>,
     found: Recovered,
     report: Report,
     expected_bytes: usize,
-}
-
-/// A user whose image is loaded, while its pieces are not all loaded.
-#[derive(Debug)]
-struct PartialUser {
-    /// Offset of its image in the file.
-    offset: u64,
-    user: User,
-    /// Number of pieces that are loaded.
-    pieces: usize,
 }
 
 /// ```text
@@ -105,8 +88,8 @@ enum Stage {
     },
     /// Reading the snapshot's last frame, which says what the snapshot needs.
     LastFrame,
-    /// Reading the snapshot's kinds, which its users refer to, from frame `number` on; `None` before
-    /// the first frame.
+    /// Reading the snapshot's kinds, which its users refer to, from frame `number` on. There is no
+    /// number before the first frame.
     Kinds {
         number: Option<u64>,
     },
@@ -149,38 +132,19 @@ enum Stage {
 /// Bytes that a stage has processed; `None` while it waits for the disk.
 type Processed = Result<Option<u64>, Fault>;
 
-/// The owner of the users that are loaded: one of `slices` slices.
-#[derive(Clone, Copy, Debug)]
-struct ExpectedOwner {
-    slice: u32,
-    slices: u32,
-}
-
-impl ExpectedOwner {
-    /// What is wrong with a user being in this slice, if anything.
-    fn refuses(self, user: UserId) -> Option<String> {
-        let Self { slice, slices } = self;
-        let owner = user.slice(slices);
-        (owner != slice).then(|| {
-            format!("user {} is in slice {slice} but belongs to slice {owner} of {slices}", user.0)
-        })
-    }
-}
-
 impl Recovery {
     /// A recovery of what `manifest` names: the manifest of one of `slices` slices. `place.file` is
     /// ignored.
     pub fn new(place: Place, slices: u32, manifest: manifest::SliceManifest) -> Self {
         let mut recovery = Self {
             place,
-            owner: ExpectedOwner { slice: place.slice, slices },
             stage: Stage::Done,
             reader: Reader::new(),
             segment_bytes: Vec::new(),
             snapshot_bytes: 0,
             last_frame: (snapshot::End::default(), 0),
             kinds_frame: 0,
-            partial: None,
+            loader: UsersLoader::new(ExpectedOwner { slice: place.slice, slices }),
             before: None,
             found: Recovered { manifest, ..Recovered::default() },
             report: Report::default(),
@@ -432,64 +396,26 @@ impl Recovery {
     }
 
     fn users(&mut self, frames: u64, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Processed {
-        let (file, place, owner) = (self.reader.file(), self.at(self.reader.file()), self.owner);
-        let (start, kinds) = (self.reader.at(), slice.book().names().len() as u32);
-        let fault = |offset: u64, what: String| Fault::new(file, offset, what);
-        if start == self.last_frame.0.kinds_at && frames == self.kinds_frame {
+        let (file, start, (end, _)) = (self.reader.file(), self.reader.at(), self.last_frame);
+        let fault = |what: String| Fault::new(file, start, what);
+        if start == end.kinds_at && frames == self.kinds_frame {
             return self.scanned();
         }
+        let place = self.at(file);
         let found = match self.reader.frame(place, ask) {
             None => return Ok(None),
             Some(Ok(found)) if found.number == frames => found,
-            Some(_) => return Err(fault(start, format!("frame {frames} is broken"))),
+            Some(_) => return Err(fault(format!("frame {frames} is broken"))),
         };
-        let is_users = found.kind == Kind::Users && start < self.last_frame.0.kinds_at;
+        let is_users = found.kind == Kind::Users && start < end.kinds_at;
         if !is_users || found.payload.len() > MAX_USERS_BYTES {
-            return Err(fault(start, "unexpected frame".to_owned()));
+            return Err(fault("unexpected frame".to_owned()));
         }
         let size = found.size() as u64;
-        let (mut rest, mut restored) = (found.payload, SmallVec::<[_; BATCH_USERS]>::new());
-        while !rest.is_empty() {
-            while restored.len() < BATCH_USERS && !rest.is_empty() {
-                let offset =
-                    start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-                let malformed = |e: Malformed| fault(offset, format!("user image: {e}"));
-                let (offset, user) = match self.partial.take() {
-                    None => {
-                        let (user, bytes) = User::load_head(rest, kinds).map_err(malformed)?;
-                        if let Some(what) = owner.refuses(user.id()) {
-                            return Err(fault(offset, what));
-                        }
-                        rest = &rest[bytes..];
-                        if user.pieces() > 0 {
-                            let partial = PartialUser { offset, user, pieces: 0 };
-                            self.partial = Some(Box::new(partial));
-                            continue;
-                        }
-                        slice.prefetch(user.id(), None, PrefetchStep::Index, &Lookup::default());
-                        (offset, user)
-                    }
-                    Some(mut partial) => {
-                        let bytes =
-                            partial.user.load_piece(partial.pieces, rest).map_err(malformed)?;
-                        partial.pieces += 1;
-                        rest = &rest[bytes..];
-                        if partial.pieces < partial.user.pieces() {
-                            self.partial = Some(partial);
-                            continue;
-                        }
-                        (partial.offset, partial.user)
-                    }
-                };
-                self.report.users += 1;
-                self.report.snapshot_entries += user.version();
-                let malformed = |e: Malformed| fault(offset, format!("user image: {e}"));
-                restored.push((offset, slice.restore(user).map_err(malformed)?));
-            }
-            for (offset, slot) in restored.drain(..) {
-                slice.index(slot).map_err(|e| fault(offset, format!("user image: {e}")))?;
-            }
-        }
+        let at = start + frame::HEADER_BYTES as u64;
+        let (users, entries) = self.loader.load(file, at, found.payload, slice)?;
+        self.report.users += users;
+        self.report.snapshot_entries += entries;
         self.stage = Stage::Users { frames: frames + 1 };
         self.reader.skip(size);
         self.report.bytes += size;
@@ -501,11 +427,7 @@ impl Recovery {
     fn scanned(&mut self) -> Processed {
         let manifest = self.found.manifest;
         let fault = |what| Fault::new(self.reader.file(), manifest.snapshot_end, what);
-        if let Some(partial) = &self.partial {
-            let PartialUser { offset, user, pieces } = &**partial;
-            let what = format!("user {} has {pieces} of {} pieces", user.id().0, user.pieces());
-            return Err(Fault::new(self.reader.file(), *offset, what));
-        }
+        self.loader.check_complete(self.reader.file())?;
         let (Report { users: read, snapshot_entries, .. }, (end, _)) =
             (self.report, self.last_frame);
         let (users, entries, position) = (end.users, end.entries, end.position);
@@ -610,7 +532,7 @@ impl Recovery {
         }
         let (file, place, start) =
             (self.reader.file(), self.at(self.reader.file()), self.reader.at());
-        let (number, owner) = (self.found.tail.position + 1, self.owner);
+        let (number, owner) = (self.found.tail.position + 1, self.loader.owner());
         let Some(frame) = self.reader.frame(place, ask) else { return Ok(None) };
         let found = match frame {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
@@ -749,7 +671,7 @@ pub(super) mod tests {
     use crate::journal::frame::FrameBuffer;
     use crate::ledger::amount::{Amount, Currency};
     use crate::ledger::entry::{Action, EntryRef, Movement, Verdict};
-    use crate::ledger::id::EntryId;
+    use crate::ledger::id::{EntryId, UserId};
     use crate::ledger::time::Millis;
     use crate::slice::{Lsn, NoLog};
     use std::collections::BTreeMap;
@@ -947,7 +869,7 @@ pub(super) mod tests {
         let split = all.len() - pieces[63].len() / 2;
         users(&[all[..split].to_vec(), all[split..].to_vec()], "user image: invariant violated");
         users(&[vec![0; MAX_USERS_BYTES + 1]], "unexpected frame");
-        let kinds = |kinds: &[&[u8]], says| refused(says, &[all.clone()], kinds, says);
+        let kinds = |kinds: &[&[u8]], says| refused(says, std::slice::from_ref(&all), kinds, says);
         kinds(&[], "is not the snapshot's last frame");
         kinds(&[&KINDS[..4]], "states 3 kinds, but 2 kinds were read");
         kinds(&[KINDS, b"\x01d"], "states 3 kinds, but 4 kinds were read");
@@ -962,9 +884,7 @@ pub(super) mod tests {
     fn a_last_frame_that_states_other_kinds_is_a_fault() {
         let snapshot = Snapshot::new();
         let all = [&snapshot.small[..], &snapshot.head, &snapshot.pieces.concat()].concat();
-        let align = ALIGN as u64;
-        type Change = fn(&mut snapshot::End);
-        let changes: [(Change, &str); 7] = [
+        let changes: [(fn(&mut snapshot::End), &str); 7] = [
             (|end| end.kinds = u64::MAX, "is not the snapshot's last frame"),
             (|end| end.kinds = 4, "states 4 kinds, but 3 kinds were read"),
             (|end| end.kinds_at = 0, "is not the snapshot's last frame"),
@@ -973,9 +893,8 @@ pub(super) mod tests {
             (|end| (end.kinds, end.kinds_at) = (0, 4_096), "this is not a frame of kinds"),
             (|end| end.kinds_at += 4_096, "is not the snapshot's last frame"),
         ];
-        assert_eq!(align, 4_096);
         for (change, says) in changes {
-            let result = snapshot.recover(&[all.clone()], &[KINDS], change).map(|_| ());
+            let result = snapshot.recover(std::slice::from_ref(&all), &[KINDS], change).map(|_| ());
             assert!(result.as_ref().is_err_and(|why| why.contains(says)), "{says}: {result:?}");
         }
         // The users end where the kinds begin.

@@ -31,8 +31,9 @@ const MAX_IN_FLIGHT: usize = 2;
 /// Number of buffers that a scan needs. The disk that allocates them writes every byte once: a
 /// page's first touch can take as long as many reads.
 pub const BUFFERS: usize = MAX_IN_FLIGHT + 1;
-/// Payload bytes of each of the [`BUFFERS`]: enough for the largest of all but a few users.
-pub const BUFFER_BYTES: usize = 5 << 18;
+/// Payload bytes of each of the [`BUFFERS`]: enough for a frame that is almost full and one piece
+/// of evenly spread ids, with the space to sort them, and for all but a few images.
+pub const BUFFER_BYTES: usize = 5 << 17;
 /// Prefetch distance, in users, for a user's sections; half of it for the memory that these point
 /// to.
 const PREFETCH_USERS: usize = 8;

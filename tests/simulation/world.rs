@@ -105,8 +105,8 @@ impl World {
     }
 
     /// Runs with a user whose remembered ids are stored in pieces and with many kinds, which takes
-    /// many turns in which their entries arrive. Ends the process while a snapshot is being written,
-    /// then after one. Returns what the largest snapshot had.
+    /// many turns in which their entries arrive. Ends the process while a snapshot is being
+    /// written, then after one. Returns what the largest snapshot had.
     pub fn run_large(seed: u64, crash: Crash) -> Result<Frames, String> {
         let mut world = Self::new(seed, None);
         (world.disk.failing, world.disk.fatal, world.interrupted) = (0, 0, 0);
@@ -714,7 +714,8 @@ pub struct Frames {
     pub kinds: u64,
 }
 
-/// Frames of a snapshot of the only slice, as far as it is written; `None` if there is no such file.
+/// Frames of a snapshot of the only slice, as far as it is written; `None` if there is no such
+/// file.
 fn frames(world: &World, number: u64) -> Option<Frames> {
     let bytes = world.disk.files_of(0).bytes(Name::File(File::Snapshot(number)))?;
     let place = Place { file: number, ..world.place(0) };

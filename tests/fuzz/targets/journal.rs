@@ -80,12 +80,15 @@ fn recovery(bytes: &[u8]) {
     let snapshot = File::Snapshot(1);
     files.frame(snapshot, Kind::Snapshot, 0, |out| Begin { segment: 1 }.write(out));
     // The second byte is where the first frame ends.
-    let (split, images) = users.get(1..).unwrap_or_default().split_at_checked(1).unwrap_or_default();
+    let (split, images) =
+        users.get(1..).unwrap_or_default().split_at_checked(1).unwrap_or_default();
     let split = usize::from(split.first().copied().unwrap_or(0)).min(images.len());
     files.frame(snapshot, Kind::Users, 1, |out| out.extend_from_slice(&images[..split]));
     files.frame(snapshot, Kind::Users, 2, |out| out.extend_from_slice(&images[split..]));
     let kinds_at = files.0[&snapshot].len() as u64;
-    files.frame(snapshot, Kind::Kinds, 3, |out| kinds.iter().for_each(|kind| Kinds::write(out, kind)));
+    files.frame(snapshot, Kind::Kinds, 3, |out| {
+        kinds.iter().for_each(|kind| Kinds::write(out, kind))
+    });
     let snapshot_end = files.0[&snapshot].len() as u64;
     let (users, entries) = (u64::from(entries[0] % 4), u64::from(entries[0] / 4));
     let end = End { users, entries, position: 0, kinds: kinds.len() as u64, kinds_at };
