@@ -28,7 +28,7 @@ use purser::ledger::time::Millis;
 use purser::slice::disk::{Done, Task};
 use purser::slice::snapshot::Scan;
 use purser::slice::{NoLog, Slice, StepOutcome};
-use std::cell::LazyCell;
+use std::cell::{LazyCell, RefCell};
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -328,28 +328,28 @@ fn take(task: Task) -> Option<Done> {
 /// created when a row runs.
 fn snapshots(criterion: &mut Criterion) {
     let population = Population { users: if is_timed() { 1_000_000 } else { 20_000 } };
-    let slice = LazyCell::new(|| population.slice());
+    let slice = LazyCell::new(|| RefCell::new(population.slice()));
     let mut group = criterion.benchmark_group("snapshot");
     group.sample_size(10);
     group.throughput(Throughput::Elements(population.users));
     group.bench_function("scan_all_users", |b| {
-        let slice = LazyCell::force(&slice);
+        let slice = &mut slice.borrow_mut();
         b.iter(|| memory_disk::scan(slice, take).bytes());
     });
     group.throughput(Throughput::Elements(1));
     let mut longest = Duration::ZERO;
-    group.bench_function("step", |b| steps(b, &slice, &mut longest));
+    group.bench_function("step", |b| steps(b, &mut slice.borrow_mut(), &mut longest));
     if longest > Duration::ZERO {
         println!("longest step: {longest:.1?}");
     }
     group.throughput(Throughput::Elements(population.users));
-    let disk = LazyCell::new(|| MemoryDisk::snapshot(&slice));
+    let disk = LazyCell::new(|| MemoryDisk::snapshot(&mut slice.borrow_mut()));
     group.bench_function("recover", |b| recoveries(b, &disk, population, true));
     group.finish();
 }
 
 /// Runs scan steps over all users again and again; `longest` is the duration of the longest step.
-fn steps(b: &mut Bencher<'_>, slice: &Slice, longest: &mut Duration) {
+fn steps(b: &mut Bencher<'_>, slice: &mut Slice, longest: &mut Duration) {
     let mut tasks = VecDeque::new();
     let begin = |tasks: &mut VecDeque<Task>| {
         Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task))

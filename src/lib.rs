@@ -207,7 +207,7 @@
 //! src/journal/fields.rs      fields of frame payloads
 //! src/journal/record.rs      log record: an accepted entry
 //! src/journal/segment.rs     log segment: header
-//! src/journal/snapshot.rs    snapshot file: first, user and last frames
+//! src/journal/snapshot.rs    snapshot file: its frames
 //! src/journal/manifest.rs    manifests: which files are current
 //!
 //! src/slice/mod.rs           one slice: reads, applies entries, waiters for the log
@@ -219,6 +219,7 @@
 //! src/slice/repartition.rs   re-partition to another number of slices
 //! src/slice/store.rs         log, snapshots and manifest of one slice
 //! src/slice/recovery.rs      recovery: snapshot, then log
+//! src/slice/loader.rs        loads the users of a snapshot
 //! src/slice/reader.rs        read-ahead reader of a file's frames
 //! src/slice/source.rs        recovery from a synchronous disk
 //!

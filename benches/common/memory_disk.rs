@@ -43,7 +43,7 @@ impl MemoryDisk {
         let mut tasks = VecDeque::new();
         loop {
             let turn = TurnInput { now_ms: 0, read_load: ReadLoad::NoReads, is_log_awaited: true };
-            store.advance(turn, slice.book(), &mut |task| tasks.push_back(task));
+            store.advance(turn, slice, &mut |task| tasks.push_back(task));
             let Some(task) = tasks.pop_front() else { break };
             let Some(done) = self.0.work(task) else { continue };
             if let Some(lsn) = store.done(0, done, &mut |task| tasks.push_back(task)) {
@@ -57,7 +57,7 @@ impl MemoryDisk {
     }
 
     /// Creates a disk with a snapshot of `slice` and an empty log that starts after it.
-    pub fn snapshot(slice: &Slice) -> Self {
+    pub fn snapshot(slice: &mut Slice) -> Self {
         let mut disk = RamDisk::new(PLACE);
         let scan = scan(slice, |task| disk.work(task));
         let mut header = FrameBuffer::with_capacity(ALIGN);
@@ -88,7 +88,7 @@ impl MemoryDisk {
 }
 
 /// Runs a whole snapshot scan; `work` executes its disk tasks.
-pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
+pub fn scan(slice: &mut Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
     let mut tasks = VecDeque::new();
     let mut scan = Scan::begin(Place { file: 1, ..PLACE }, 1, &mut |task| tasks.push_back(task));
     while scan.progress().expect("writes to memory do not fail") != StepOutcome::Done {
@@ -100,11 +100,11 @@ pub fn scan(slice: &Slice, mut work: impl FnMut(Task) -> Option<Done>) -> Scan {
 /// Runs one step of a scan whose users are all durable, and executes the tasks of that step.
 pub fn step(
     scan: &mut Scan,
-    slice: &Slice,
+    slice: &mut Slice,
     tasks: &mut VecDeque<Task>,
     work: &mut impl FnMut(Task) -> Option<Done>,
 ) {
-    scan.advance(slice.book(), ReadLoad::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
+    scan.advance(slice, ReadLoad::NoReads, (Lsn(0), Lsn(0)), &mut |task| {
         tasks.push_back(task);
     });
     while let Some(task) = tasks.pop_front() {

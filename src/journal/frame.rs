@@ -25,6 +25,7 @@
 //! cost it one header, whatever length they claim.
 
 use super::Place;
+use super::snapshot::{MAX_KINDS_BYTES, MAX_USERS_BYTES};
 
 /// Alignment of frames in a file, in bytes: a multiple of every disk's block size.
 pub const ALIGN: usize = 4_096;
@@ -54,10 +55,12 @@ pub enum Kind {
     /// First frame of a snapshot ([`super::snapshot`]), number 0. The frames of a snapshot are
     /// numbered consecutively.
     Snapshot = 3,
-    /// Images of users ([`crate::ledger::image`]).
+    /// Images of users and their pieces ([`crate::ledger::image`]).
     Users = 4,
     /// Last frame of a snapshot.
     End = 5,
+    /// Names of kinds.
+    Kinds = 6,
 }
 
 impl Kind {
@@ -68,6 +71,7 @@ impl Kind {
             3 => Self::Snapshot,
             4 => Self::Users,
             5 => Self::End,
+            6 => Self::Kinds,
             _ => return None,
         })
     }
@@ -75,9 +79,10 @@ impl Kind {
     /// Most payload bytes of a frame.
     const fn max_payload_bytes(self) -> usize {
         match self {
-            Self::Segment | Self::Snapshot => ALIGN - HEADER_BYTES,
+            Self::Segment | Self::Snapshot | Self::End => ALIGN - HEADER_BYTES,
             Self::Write => MAX_WRITE_BYTES,
-            Self::Users | Self::End => u32::MAX as usize,
+            Self::Users => MAX_USERS_BYTES,
+            Self::Kinds => MAX_KINDS_BYTES,
         }
     }
 

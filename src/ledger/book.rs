@@ -1,7 +1,8 @@
 //! The users of one slice: an [`Index`] from user id to slot, and chunks of users that never move.
 //!
 //! Live entries arrive through [`Book::apply`]. After a restart, the users of a snapshot come first
-//! ([`Book::restore`], [`Book::index`]), then the entries of the log ([`Book::replay`]).
+//! ([`Book::restore`], [`Book::index`]), then the entries of the log ([`Book::replay`]). A snapshot
+//! stores a large user piece by piece, while entries are applied ([`Book::begin_storing`]).
 //!
 //! New entries are refused while the ledger's own bytes are above the memory mark. Restore and
 //! replay ignore the mark: what was accepted once must load.
@@ -225,7 +226,7 @@ impl Book {
     #[inline]
     fn book(&mut self, slot: Option<UserSlot>, id: UserId, effect: Effect<'_>) -> UserSlot {
         let slot = slot.unwrap_or_else(|| self.add_user(id));
-        let user = &mut self.chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS];
+        let user = at_mut(&mut self.chunks, slot);
         let before = user.heap_bytes();
         user.book(&mut self.names, effect);
         self.heap_bytes = self.heap_bytes + user.heap_bytes() - before;
@@ -261,6 +262,39 @@ impl Book {
                 NotAdded::Full => Malformed("the index has space for every user"),
             }
         })
+    }
+
+    /// Appends the image of the user in a slot and returns the number of pieces that follow it. If
+    /// there are any, they are those of this moment, whatever is applied before they are stored
+    /// ([`Self::store_next_piece`]), until [`Self::end_storing`].
+    pub fn begin_storing(&mut self, slot: UserSlot, out: &mut Vec<u8>) -> usize {
+        let user = self.user(slot);
+        user.store_head(out);
+        let pieces = user.pieces();
+        if pieces > 0 {
+            at_mut(&mut self.chunks, slot).freeze();
+        }
+        pieces
+    }
+
+    /// Appends the next piece of a user for whom [`Self::begin_storing`] returned pieces. Returns
+    /// the number of table cells that were visited for it.
+    pub fn store_next_piece(&mut self, slot: UserSlot, out: &mut Vec<u8>) -> usize {
+        at_mut(&mut self.chunks, slot).store_next_piece(out)
+    }
+
+    /// Ends the storing of a user with pieces, also before all are stored: former contents that
+    /// were set aside for it are dropped.
+    pub fn end_storing(&mut self, slot: UserSlot) {
+        let user = at_mut(&mut self.chunks, slot);
+        let before = user.heap_bytes();
+        user.thaw();
+        self.heap_bytes = self.heap_bytes + user.heap_bytes() - before;
+    }
+
+    /// Prepares an empty book for `kinds` kinds, so that adding them does not grow their table.
+    pub fn presize_kinds(&mut self, kinds: usize) {
+        self.names.reserve(kinds);
     }
 
     /// Gives a kind the next number. A snapshot lists kinds in order of their numbers. The kind
@@ -317,6 +351,11 @@ impl Book {
 #[inline]
 fn at(chunks: &[Vec<User>], slot: UserSlot) -> &User {
     &chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS]
+}
+
+#[inline]
+fn at_mut(chunks: &mut [Vec<User>], slot: UserSlot) -> &mut User {
+    &mut chunks[slot as usize >> CHUNK_BITS][slot as usize % CHUNK_USERS]
 }
 
 #[cfg(test)]

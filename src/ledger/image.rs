@@ -1,9 +1,11 @@
 //! User image: the serialized form of one user in a snapshot.
 //!
 //! ```text
-//! user     = length of the rest: u32 LE | id: u64 LE | version: varint
-//!          | as_of: varint, in milliseconds
-//!          | balances | groups | rows | holds | ids, up to the user's end
+//! user     = image | piece …                 64 pieces, or none
+//! image    = length of the rest, plus 2³¹ if pieces follow: u32 LE
+//!          | id: u64 LE | version: varint | as_of: varint, in milliseconds
+//!          | balances | groups | rows | holds | ids, up to the image's end
+//! piece    = count: u32 LE | ids             those of one table: super::recent
 //! balances = count: u8 | balance …           currencies in order of first use
 //! balance  = currency: 8 bytes, zero-padded | posted: varint of posted << 1 ^ posted >> 63
 //!          | pending debits: varint | pending credits: varint
@@ -15,7 +17,7 @@
 //! holds    = count: varint | hold …          sorted by id
 //! hold     = id: u128 LE | currency's index << 1 | direction: u8 | kind: varint
 //!          | amount: varint
-//! ids      = id …                            sorted as u128 LE
+//! ids      = id …                            sorted as u128 LE; none if pieces follow
 //! id       = fields: u32 LE | low half of at: u32 LE | id: u64 LE
 //!                                            as in memory: super::recent
 //! ```
@@ -23,8 +25,14 @@
 //! A varint is LEB128 in its shortest form. A kind is its number in the slice. A direction is 0 for
 //! credit and 1 for debit. This is an on-disk format and never changes.
 //!
-//! The image is canonical: equal users have equal images, whatever their history. It has only the
-//! remembered ids that still count, and nothing that can be recomputed (ids per bucket, bytes).
+//! An image that pieces follow is a *head*. Pieces belong to a user who once had more ids in the
+//! dedup window than one table holds, up to 16 MiB of them. The head and each piece are stored and
+//! loaded in steps of their own, so that no step takes long ([`User::store_head`],
+//! [`Book::begin_storing`](super::book::Book::begin_storing), [`User::load_head`]).
+//!
+//! The stored form is canonical: users that have accepted the same entries are stored as the same
+//! bytes, whenever they were loaded. It has only the remembered ids that still count, and nothing
+//! that can be recomputed (ids per bucket, bytes).
 //!
 //! [`User::load`] takes untrusted bytes and rejects every image that breaks an invariant of the
 //! ledger ([`Malformed`] names it), so a loaded user can be queried, judged, booked and stored.
@@ -39,29 +47,75 @@ use super::holds::Holds;
 use super::id::UserId;
 use super::names::{KindNumbering, Names};
 use super::packed::{Packed, Section};
-use super::recent::{self, SEEN_ENTRY_BYTES};
+use super::recent::{self, MAX_PIECE_BYTES, SEEN_ENTRY_BYTES, TABLES, Tables};
 use super::time::Millis;
 use super::user::{Balance, RareState, User};
 use smallvec::SmallVec;
 
 /// Bytes of the length prefix of a user.
 const LENGTH_BYTES: usize = size_of::<u32>();
+/// Flag in the length prefix: pieces follow the image.
+const HAS_PIECES: u32 = 1 << 31;
+/// Upper bound of an image or a piece, in bytes. It is that of a piece. The groups, holds and rows
+/// of an image take less than half of it, even with the longest integers everywhere.
+pub const MAX_PART_BYTES: usize = MAX_PIECE_BYTES;
 /// Upper bound of versions and entry counts: out of reach in practice, and low enough that adding
 /// to it cannot overflow.
 pub(super) const LAST_VERSION: u64 = i64::MAX as u64;
 
 impl User {
-    /// Appends the image of a user with at least one accepted entry. Allocates nothing but `out`.
+    /// Appends the stored form of a user with at least one accepted entry: the image and its
+    /// pieces. Without pieces, it allocates nothing but `out`.
     pub fn store(&self, out: &mut Vec<u8>) {
+        self.store_head(out);
+        (0..self.pieces()).for_each(|piece| self.store_piece(piece, out));
+    }
+
+    /// Appends the image of a user with at least one accepted entry. Its pieces are to follow.
+    pub fn store_head(&self, out: &mut Vec<u8>) {
         self.store_parts(&mut KindNumbering::SameSlice, out);
     }
 
     /// Appends the image with the kind numbers of another slice. `own` has the names of the user's
     /// slice; `other` those of the other slice, and gets the kinds that it lacks. Only kind numbers
-    /// and their lengths differ from [`Self::store`]: groups keep their order, because rows refer
-    /// to them by number, and holds are sorted by id.
-    pub fn store_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
+    /// and their lengths differ from [`Self::store_head`]: groups keep their order, because rows
+    /// refer to them by number, and holds are sorted by id. Pieces have no kinds.
+    pub fn store_head_for(&self, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
         self.store_parts(&mut KindNumbering::OtherSlice { own, other }, out);
+    }
+
+    /// Number of pieces that follow the image.
+    pub fn pieces(&self) -> usize {
+        if self.tables().is_some_and(Tables::are_many) { TABLES } else { 0 }
+    }
+
+    /// Appends a piece, numbered from zero.
+    pub fn store_piece(&self, piece: usize, out: &mut Vec<u8>) {
+        let tables = self.tables().expect("a user with pieces has tables");
+        tables.store(piece, self.as_of, out);
+    }
+
+    /// Freezes the remembered ids of a user with pieces, to be stored while entries are booked.
+    pub(super) fn freeze(&mut self) {
+        let as_of = self.as_of;
+        self.many_tables().freeze(as_of);
+    }
+
+    /// Appends the next piece of the frozen state. Returns the number of table cells that were
+    /// visited.
+    pub(super) fn store_next_piece(&mut self, out: &mut Vec<u8>) -> usize {
+        self.many_tables().store_next(out)
+    }
+
+    /// Ends what [`Self::freeze`] began, also before all pieces are stored.
+    pub(super) fn thaw(&mut self) {
+        self.many_tables().thaw();
+        self.rare.as_mut().into_iter().for_each(|rare| rare.count());
+    }
+
+    fn many_tables(&mut self) -> &mut Tables {
+        let tables = self.rare.as_mut().and_then(|rare| rare.recent.as_mut());
+        tables.filter(|tables| tables.are_many()).expect("a user with pieces has many tables")
     }
 
     #[inline]
@@ -85,22 +139,53 @@ impl User {
             None => put(out, 0),
         }
         recent::store(self.packed.get(Section::Ids), self.tables(), self.as_of, out);
-        let len = u32::try_from(out.len() - start - LENGTH_BYTES)
-            .expect("the limits of a user keep its image far below 4 GiB");
-        out[start..start + LENGTH_BYTES].copy_from_slice(&len.to_le_bytes());
+        let len = out.len() - start - LENGTH_BYTES;
+        assert!(len < MAX_PART_BYTES, "the limits of a user keep its image below the bound");
+        let flag = if self.pieces() > 0 { HAS_PIECES } else { 0 };
+        out[start..start + LENGTH_BYTES].copy_from_slice(&(len as u32 | flag).to_le_bytes());
     }
 
-    /// Loads and validates the user at the start of `bytes`, for a slice with `kinds` kinds.
-    /// Returns the user and the length of its image.
+    /// Loads and validates the user at the start of `bytes`, with its pieces, for a slice with
+    /// `kinds` kinds. Returns the user and the length of its stored form.
     pub fn load(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
+        let (mut user, mut used) = Self::load_head(bytes, kinds)?;
+        for piece in 0..user.pieces() {
+            used += user.load_piece(piece, &bytes[used..])?;
+        }
+        Ok((user, used))
+    }
+
+    /// Loads and validates the image at the start of `bytes`, for a slice with `kinds` kinds.
+    /// Returns the user and the length of the image. The user's [pieces](Self::pieces) are then to
+    /// be loaded in order.
+    pub fn load_head(bytes: &[u8], kinds: u32) -> Result<(Self, usize), Malformed> {
         let mut cursor = Cursor::new(bytes);
-        let len = u32::from_le_bytes(cursor.array()?) as usize;
-        let user = Self::load_parts(&mut Cursor::new(cursor.take(len)?), kinds)?;
+        let prefix = u32::from_le_bytes(cursor.array()?);
+        let len = (prefix & !HAS_PIECES) as usize;
+        let mut image = Cursor::new(cursor.take(len)?);
+        let user = Self::load_parts(&mut image, prefix & HAS_PIECES != 0, kinds)?;
         Ok((user, cursor.at()))
     }
 
+    /// Loads and validates the piece at the start of `bytes`, which must be the next one. Returns
+    /// its length.
+    pub fn load_piece(&mut self, piece: usize, bytes: &[u8]) -> Result<usize, Malformed> {
+        let (as_of, version) = (self.as_of, self.version);
+        let tables = self.many_tables();
+        let used = tables.load(piece, bytes, as_of)?;
+        check_ids_by_version(tables.counted(), version)?;
+        if piece + 1 == TABLES {
+            self.rare.as_mut().into_iter().for_each(|rare| rare.count());
+        }
+        Ok(used)
+    }
+
     #[inline]
-    fn load_parts(cursor: &mut Cursor<'_>, kinds: u32) -> Result<Self, Malformed> {
+    fn load_parts(
+        cursor: &mut Cursor<'_>,
+        has_pieces: bool,
+        kinds: u32,
+    ) -> Result<Self, Malformed> {
         let id = UserId(u64::from_le_bytes(cursor.array()?));
         let version = cursor.varint()?;
         Malformed::unless(
@@ -116,7 +201,12 @@ impl User {
         let holds = Holds::load(cursor, balances.len(), kinds)?;
         check_money(&balances, &accounts, &holds)?;
         let ids = cursor.rest();
+        Malformed::unless(
+            ids.is_empty() || !has_pieces,
+            "remembered ids are in the image or in pieces after it",
+        )?;
         let (listed, tables) = recent::load(ids, as_of)?;
+        let tables = if has_pieces { Some(Tables::many()) } else { tables };
         check_version(version, &accounts, &holds, ids)?;
         let has_rare = !holds.is_empty() || tables.is_some() || runs.is_some();
         let rare = has_rare.then(|| {
@@ -187,10 +277,11 @@ fn check_version(
         accounts.iter().try_fold(holds.len() as u64, |sum, a| sum.checked_add(a.lifetime.count));
     let counted = booked.is_some_and(|booked| booked <= version);
     Malformed::unless(counted, "postings and holds are at most the accepted entries")?;
-    Malformed::unless(
-        (ids.len() / SEEN_ENTRY_BYTES) as u64 <= version,
-        "remembered ids are at most the accepted entries",
-    )
+    check_ids_by_version(ids.len() / SEEN_ENTRY_BYTES, version)
+}
+
+fn check_ids_by_version(ids: usize, version: u64) -> Result<(), Malformed> {
+    Malformed::unless(ids as u64 <= version, "remembered ids are at most the accepted entries")
 }
 
 #[cfg(test)]
@@ -456,13 +547,19 @@ mod tests {
         }
     }
 
+    /// Appends the stored form with the kind numbers of another slice.
+    fn store_for(user: &User, own: &Names, other: &mut Names, out: &mut Vec<u8>) {
+        user.store_head_for(own, other, out);
+        (0..user.pieces()).for_each(|piece| user.store_piece(piece, out));
+    }
+
     /// A book with the one user, moved to a slice with other kind numbers. The slice knows the
     /// first `known` kinds of `order`; from 128 on, numbers take two bytes.
     fn moved(book: &Book, known: u64, order: impl Fn(u64) -> u64) -> Book {
         let mut names = Names::default();
         (0..known).for_each(|n| _ = names.number(&format!("kind_{}", order(n))));
         let mut image = Vec::new();
-        user(book).store_for(book.names(), &mut names, &mut image);
+        store_for(user(book), book.names(), &mut names, &mut image);
         let (user, used) = User::load(&image, names.len() as u32).unwrap();
         assert_eq!(used, image.len());
         let mut other = Book::new(usize::MAX);
@@ -495,7 +592,7 @@ mod tests {
                 let mut names = Names::default();
                 book.names().iter().for_each(|name| _ = names.number(name));
                 let (kinds, mut back) = (names.len(), Vec::new());
-                user(other).store_for(other.names(), &mut names, &mut back);
+                store_for(user(other), other.names(), &mut names, &mut back);
                 assert!(back == own && names.len() == kinds, "{profile:?}");
             }
             // The moved users behave like the original: holds are settled, kinds are added.
@@ -514,19 +611,19 @@ mod tests {
 
     #[test]
     fn the_profiles_cover_every_user_shape() {
-        let (mut runs, mut tables, mut holds, mut many_ids, mut currencies) = (0, 0, 0, 0, 0);
+        let (mut runs, mut tables, mut holds, mut pieces, mut currencies) = (0, 0, 0, 0, 0);
         for profile in PROFILES {
             let (book, _) = grown(profile);
             let user = user(&book);
             currencies += usize::from(user.balances.len() == CURRENCIES_PER_USER);
-            many_ids += usize::from(user.heap_bytes() > 4_096 * SEEN_ENTRY_BYTES);
+            pieces += usize::from(user.pieces() > 0);
             if let Some(rare) = &user.rare {
                 runs += usize::from(rare.runs.is_some());
                 tables += usize::from(rare.recent.is_some());
                 holds += usize::from(!rare.holds.is_empty());
             }
         }
-        assert!(runs > 1 && tables > 1 && holds > 1 && many_ids > 0 && currencies > 0);
+        assert!(runs > 1 && tables > 1 && holds > 1 && pieces > 0 && currencies > 0);
     }
 
     /// Loads an arbitrary image. A user that loads must store the same image, answer queries, and
@@ -619,6 +716,144 @@ mod tests {
             }
         }
         assert!(taken > 100 && refused.len() > 15, "{taken} taken, refused: {refused:#?}");
+    }
+
+    /// A user with this many remembered ids, of one millisecond each.
+    fn with_ids(count: u64) -> Book {
+        let mut book = Book::new(usize::MAX);
+        let movement = Movement {
+            currency: Currency::parse(b"COIN").unwrap(),
+            kind: "gift",
+            direction: Direction::Credit,
+            amount: Amount::new(1).unwrap(),
+        };
+        for n in 0..count {
+            let (at, action) = (Millis(START + n), Action::Post(movement));
+            let entry = EntryRef { id: EntryId(n.into()), user: USER, at, action };
+            assert_eq!(book.apply(at, &entry).1, Verdict::Accepted);
+        }
+        book
+    }
+
+    #[test]
+    fn pieces_begin_where_one_table_ends() {
+        for (ids, pieces) in [(4_096, 0), (4_097, 64)] {
+            let book = with_ids(ids);
+            let mut head = Vec::new();
+            user(&book).store_head(&mut head);
+            assert_eq!(user(&book).pieces(), pieces);
+            let other = restored(&book);
+            assert_eq!(user(&other).pieces(), pieces);
+            assert_eq!(
+                (head.len() > 65_536, head[3] >> 7),
+                (pieces == 0, u8::from(pieces > 0)),
+                "{ids} ids"
+            );
+        }
+    }
+
+    /// Users who accepted the same entries are stored in the same form, also if one was loaded
+    /// while some of the other's expired ids were not swept yet.
+    #[test]
+    fn the_form_does_not_depend_on_when_a_user_was_loaded() {
+        let (mut book, mut loaded) = (with_ids(4_000), None);
+        let mut others: Vec<Book> = Vec::new();
+        for n in 0..4_500u64 {
+            // The first ids expire, then so many new ones follow that one table is too small.
+            let at = Millis(START + DAY_MS + HOUR_MS + n);
+            let movement = Movement {
+                currency: Currency::parse(b"COIN").unwrap(),
+                kind: "gift",
+                direction: Direction::Credit,
+                amount: Amount::new(1).unwrap(),
+            };
+            let action = Action::Post(movement);
+            let entry = EntryRef { id: EntryId(1 << 64 | u128::from(n)), user: USER, at, action };
+            for book in others.iter_mut().chain([&mut book]) {
+                assert_eq!(book.apply(at, &entry).1, Verdict::Accepted);
+            }
+            if n % 100 == 0 {
+                loaded = Some(restored(&book));
+            }
+            others.extend(loaded.take());
+            if n % 500 == 499 || (4_090..4_100).contains(&n) {
+                let own = image(user(&book));
+                assert_eq!(user(&book).pieces() > 0, n >= 4_096);
+                assert!(others.iter().all(|other| image(user(other)) == own), "entry {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn pieces_that_break_a_rule_are_refused() {
+        let book = with_ids(4_200);
+        let user = user(&book);
+        let (mut head, mut first) = (Vec::new(), Vec::new());
+        user.store_head(&mut head);
+        user.store_piece(0, &mut first);
+        let ids: Vec<[u8; 16]> = first[4..].as_chunks().0.to_vec();
+        let piece =
+            |ids: &[[u8; 16]]| [&(ids.len() as u32).to_le_bytes()[..], &ids.concat()].concat();
+        let load = |bytes: &[u8]| {
+            let (mut user, _) = User::load_head(&head, 1).unwrap();
+            user.load_piece(0, bytes).map_err(|Malformed(why)| why)
+        };
+        assert_eq!(load(&[&piece(&ids)[..], b"more"].concat()), Ok(first.len()));
+        assert_eq!(load(&piece(&[])), Ok(4));
+        let changed = |change: &dyn Fn(&mut Vec<[u8; 16]>)| {
+            let mut ids = ids.clone();
+            change(&mut ids);
+            load(&piece(&ids))
+        };
+        let unsorted = Err("remembered ids are sorted");
+        assert_eq!(changed(&|ids| ids.swap(3, 4)), unsorted);
+        assert_eq!(changed(&|ids| ids.insert(3, ids[3])), unsorted);
+        let twice = changed(&|ids| {
+            let mut other = ids[3];
+            other[0] ^= 1;
+            let at = 3 + usize::from(u128::from_le_bytes(other) > u128::from_le_bytes(ids[3]));
+            ids.insert(at, other);
+        });
+        assert_eq!(twice, Err("an id is accepted once within the dedup window"));
+        let old = changed(&|ids| ids[3][7] ^= 0x80);
+        assert_eq!(old, Err("remembered ids lie within the dedup window"));
+        let elsewhere = changed(&|ids| ids[3][12] ^= 1);
+        assert_eq!(elsewhere, Err("a remembered id is in the table of its fingerprint"));
+        for end in 0..first.len() {
+            assert_eq!(load(&first[..end]), Err("every part is complete"), "{end}");
+        }
+        let too_many = [&1_048_577u32.to_le_bytes()[..], &first[4..]].concat();
+        assert_eq!(load(&too_many), Err("a user has no more remembered ids than the limit"));
+        // The limit and the version bound the ids of all pieces together.
+        let mut other = User::load_head(&head, 1).unwrap().0;
+        other.version = ids.len() as u64 - 1;
+        assert_eq!(
+            other.load_piece(0, &first),
+            Err(Malformed("remembered ids are at most the accepted entries"))
+        );
+        // Ids in the head, and too many of them without pieces.
+        let mut long = head.clone();
+        long.extend_from_slice(&ids[0]);
+        let length = long.len() as u32 - 4;
+        long[..4].copy_from_slice(&(length | HAS_PIECES).to_le_bytes());
+        let refused = |bytes: &[u8]| User::load_head(bytes, 1).map(|_| ()).map_err(|why| why.0);
+        assert_eq!(refused(&long), Err("remembered ids are in the image or in pieces after it"));
+        let mut all: Vec<[u8; 16]> = Vec::new();
+        for piece in 0..64 {
+            let mut bytes = Vec::new();
+            user.store_piece(piece, &mut bytes);
+            all.extend(bytes[4..].as_chunks().0);
+        }
+        all.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+        for (count, result) in [
+            (4_096, Ok(())),
+            (4_097, Err("an image has no more remembered ids than one table holds")),
+        ] {
+            let mut bytes = [&head[..], &all[..count].concat()].concat();
+            let length = (bytes.len() as u32 - 4).to_le_bytes();
+            bytes[..4].copy_from_slice(&length);
+            assert_eq!(refused(&bytes), result);
+        }
     }
 
     #[test]

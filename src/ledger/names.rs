@@ -69,6 +69,13 @@ impl Names {
         KindId(id)
     }
 
+    /// Makes space for `kinds` kinds.
+    pub(super) fn reserve(&mut self, kinds: usize) {
+        let Self { names, by_name, .. } = self;
+        names.reserve_exact(kinds);
+        by_name.reserve(kinds, |&n| xxh3_64(names[n as usize].as_bytes()));
+    }
+
     /// Name of a number returned by [`Self::number`].
     #[inline]
     pub fn name(&self, id: KindId) -> &str {

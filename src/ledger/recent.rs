@@ -13,8 +13,12 @@
 //! An id counts exactly as long as its booking time is in the window. Expired ids are swept while
 //! entries are booked, at the latest [`SWEEP_BUCKETS`] buckets later, long before the 32-bit time
 //! wraps around.
+//!
+//! The ids of a user with many of them are stored table by table while entries of that user are
+//! booked. Stored is the state of one moment ([`Tables::freeze`]): a table that changes before it
+//! is stored is set aside first (copy on write).
 
-use super::cursor::Malformed;
+use super::cursor::{Cursor, Malformed};
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
 use super::packed::Bytes;
@@ -30,13 +34,17 @@ const MAX_LISTED_IDS: usize = 16;
 /// Maximum number of ids kept in one table. Beyond it there are [`TABLES`] tables, so that growth
 /// moves only a fraction of the ids at a time.
 const MAX_IDS_IN_ONE_TABLE: usize = 4_096;
-/// Number of tables of a user with more than [`MAX_IDS_IN_ONE_TABLE`] ids.
-const TABLES: usize = 64;
-/// Largest bin for which [`Tables::store`] uses insertion sort. With evenly spread ids, one per bin
+/// Number of tables of a user who once had more than [`MAX_IDS_IN_ONE_TABLE`] ids in the window.
+pub const TABLES: usize = 64;
+/// Largest bin for which [`store_table`] uses insertion sort. With evenly spread ids, one per bin
 /// on average, one bin in 10¹⁵ is larger.
 const LARGEST_BIN: u32 = 16;
 /// One id on disk: fields: u32 LE | low half of the booking time: u32 LE | id: u64 LE.
 pub(super) const SEEN_ENTRY_BYTES: usize = 16;
+/// Number of ids of a piece: u32 LE.
+const COUNT_BYTES: usize = size_of::<u32>();
+/// Upper bound of a piece, in bytes. With evenly spread ids, a piece takes at most a sixtieth.
+pub const MAX_PIECE_BYTES: usize = COUNT_BYTES + RECENT_PER_USER * SEEN_ENTRY_BYTES;
 /// Sweep period of each table, in 15-minute buckets of the user's time.
 const SWEEP_BUCKETS: Bucket = TABLES as Bucket;
 
@@ -175,6 +183,26 @@ pub struct Tables {
     by_bucket: BTreeMap<Bucket, u32>,
     /// Sum of `by_bucket`.
     counted: usize,
+    /// The state that is being stored.
+    frozen: Option<Box<Frozen>>,
+}
+
+/// State of [`TABLES`] tables at one moment, while they are stored in order.
+#[derive(Debug)]
+struct Frozen {
+    /// The user's latest booking time at that moment.
+    latest: Millis,
+    /// Number of tables that are stored.
+    stored: usize,
+    /// Former contents of tables that changed before they were stored, by place.
+    set_aside: BTreeMap<usize, HashTable<SeenEntry>>,
+}
+
+impl Frozen {
+    /// Whether the table at `place` must be set aside before it changes.
+    fn needs(&self, place: usize) -> bool {
+        place >= self.stored && !self.set_aside.contains_key(&place)
+    }
 }
 
 /// The ids of a plain list, in their on-disk form.
@@ -255,30 +283,46 @@ fn sweep(list: &mut impl Bytes, before: Option<Millis>, latest: Millis) {
     }
 }
 
-/// Appends all kept ids, sorted, in the format of [`super::image`].
+/// Appends the kept ids of a list or of one table, sorted, in the format of [`super::image`]. With
+/// [`TABLES`] tables it appends nothing: see [`Tables::store`].
 pub(super) fn store(list: &[u8], tables: Option<&Tables>, latest: Millis, out: &mut Vec<u8>) {
-    if let Some(tables) = tables {
-        return tables.store(latest, out);
+    match tables.map(|tables| &tables.tables[..]) {
+        Some([one]) => store_table(one, latest, out),
+        Some(_) => {}
+        None => {
+            let start = out.len();
+            out.extend_from_slice(list);
+            let (ids, _) = out[start..].as_chunks_mut();
+            ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+        }
     }
-    let start = out.len();
-    out.extend_from_slice(list);
-    let (ids, _) = out[start..].as_chunks_mut();
-    ids.sort_unstable_by_key(|&id| u128::from_le_bytes(id));
 }
 
 /// Reads and validates what [`store`] wrote, for a user with the latest booking time `latest`.
-/// Returns a list, or the number of tables that remembering the ids one by one would have made.
+/// Returns a list, or the table that remembering the ids one by one would have made.
 pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables>), Malformed> {
     let (ids, rest) = bytes.as_chunks();
     Malformed::unless(rest.is_empty(), "every remembered id is complete")?;
     Malformed::unless(
-        ids.len() <= RECENT_PER_USER,
-        "a user has no more remembered ids than the limit",
+        ids.len() <= MAX_IDS_IN_ONE_TABLE,
+        "an image has no more remembered ids than one table holds",
     )?;
-    let mut tables = match ids.len() {
-        0..=MAX_LISTED_IDS => None,
-        count => Some(Tables::new(if count > MAX_IDS_IN_ONE_TABLE { TABLES } else { 1 })),
-    };
+    let mut tables = (ids.len() > MAX_LISTED_IDS).then(|| Tables::new(1));
+    check_ids(ids, latest, |entry| {
+        if let Some(tables) = &mut tables {
+            tables.insert(entry, latest);
+        }
+        Ok(())
+    })?;
+    Ok((if tables.is_some() { &[] } else { bytes }, tables))
+}
+
+/// Calls `each` with every id, and validates that they are as stored.
+fn check_ids(
+    ids: &[[u8; SEEN_ENTRY_BYTES]],
+    latest: Millis,
+    mut each: impl FnMut(SeenEntry) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
     let (kept, exact) = (WindowStart::by_bucket(latest), WindowStart::exact(latest));
     let (mut before, mut last) = (None, None);
     for &id in ids {
@@ -294,17 +338,25 @@ pub(super) fn load(bytes: &[u8], latest: Millis) -> Result<(&[u8], Option<Tables
             )?;
             last = Some(r.id);
         }
-        if let Some(tables) = &mut tables {
-            tables.insert(r, latest);
-        }
+        each(r)?;
     }
-    Ok((if tables.is_some() { &[] } else { bytes }, tables))
+    Ok(())
 }
 
 impl Tables {
     fn new(tables: usize) -> Self {
         let tables = (0..tables).map(|_| HashTable::new()).collect();
-        Self { tables, by_bucket: BTreeMap::new(), counted: 0 }
+        Self { tables, by_bucket: BTreeMap::new(), counted: 0, frozen: None }
+    }
+
+    /// [`TABLES`] empty tables, to be [loaded](Self::load).
+    pub(super) fn many() -> Self {
+        Self::new(TABLES)
+    }
+
+    /// Whether there are [`TABLES`] tables, which are stored one by one.
+    pub(super) fn are_many(&self) -> bool {
+        self.tables.len() == TABLES
     }
 
     /// Loads the table cells of an id into the cache, by a lookup whose result is discarded.
@@ -322,11 +374,21 @@ impl Tables {
         &self.tables[self.place(id)]
     }
 
+    /// The table at `place`, to be changed.
+    #[inline]
+    fn table_mut(&mut self, place: usize) -> &mut HashTable<SeenEntry> {
+        let Self { tables, frozen, .. } = self;
+        if let Some(frozen) = frozen
+            && frozen.needs(place)
+        {
+            frozen.set_aside.insert(place, tables[place].clone());
+        }
+        &mut tables[place]
+    }
+
     fn remember(&mut self, entry: SeenEntry, before: Millis, latest: Millis) {
         if forgets_all(before, latest) {
-            self.tables.iter_mut().for_each(HashTable::clear);
-            self.by_bucket.clear();
-            self.counted = 0;
+            self.clear();
         }
         let passed = latest.bucket() - before.bucket();
         for bucket in (0..passed.min(SWEEP_BUCKETS)).map(|back| latest.bucket() - back) {
@@ -338,9 +400,23 @@ impl Tables {
         self.insert(entry, latest);
     }
 
+    fn clear(&mut self) {
+        let Self { tables, by_bucket, counted, frozen } = self;
+        for (place, table) in tables.iter_mut().enumerate() {
+            match frozen {
+                Some(frozen) if frozen.needs(place) => {
+                    frozen.set_aside.insert(place, std::mem::take(table));
+                }
+                _ => table.clear(),
+            }
+        }
+        by_bucket.clear();
+        *counted = 0;
+    }
+
     fn sweep(&mut self, place: usize, latest: Millis) {
         let window_start = WindowStart::by_bucket(latest);
-        self.tables[place].retain(|r| r.is_younger_than(window_start));
+        self.table_mut(place).retain(|r| r.is_younger_than(window_start));
         let first = first_bucket(latest);
         while self.by_bucket.first_key_value().is_some_and(|(&bucket, _)| bucket < first) {
             self.counted -= self.by_bucket.pop_first().map_or(0, |(_, count)| count as usize);
@@ -352,68 +428,138 @@ impl Tables {
         if self.tables[place].len() == self.tables[place].capacity() {
             self.sweep(place, latest);
         }
-        self.tables[place].insert_unique(entry.id, entry, |r| r.id);
-        if self.tables.len() == TABLES {
+        self.table_mut(place).insert_unique(entry.id, entry, |r| r.id);
+        if self.are_many() {
             *self.by_bucket.entry(entry.at(latest).bucket()).or_default() += 1;
             self.counted += 1;
         } else if self.tables[0].len() > MAX_IDS_IN_ONE_TABLE {
-            self.spread(latest);
+            // Only ids in the window count, so that equal users spread at the same entry.
+            self.sweep(0, latest);
+            if self.tables[0].len() > MAX_IDS_IN_ONE_TABLE {
+                self.spread(latest);
+            }
         }
     }
 
     fn spread(&mut self, latest: Millis) {
         let one =
             std::mem::replace(&mut self.tables, (0..TABLES).map(|_| HashTable::new()).collect());
-        for entry in
-            one.into_iter().flatten().filter(|r| r.is_younger_than(WindowStart::by_bucket(latest)))
-        {
+        for entry in one.into_iter().flatten() {
             self.insert(entry, latest);
         }
     }
 
-    /// Implements [`store`] as a counting sort into bins. Fingerprints are spread evenly, so their
-    /// range is divided into as many bins as there are ids. Ids are counted per bin and written
-    /// from the start of their bin on, and an insertion sort puts the few that are out of order in
-    /// place. The counts are temporarily stored after the ids in `out`. Ids that were chosen to
-    /// crowd into few bins are sorted by comparison instead.
-    fn store(&self, latest: Millis, out: &mut Vec<u8>) {
-        let window_start = WindowStart::by_bucket(latest);
-        let kept = || self.tables.iter().flatten().filter(|r| r.is_younger_than(window_start));
-        let most: usize = self.tables.iter().map(HashTable::len).sum();
-        let bin = |r: &SeenEntry| ((u128::from(r.id) * most as u128) >> 64) as usize;
-        let start = out.len();
-        out.resize(start + most * (SEEN_ENTRY_BYTES + size_of::<u32>()), 0);
-        let (ids, counts) = out[start..].split_at_mut(most * SEEN_ENTRY_BYTES);
-        let (ids, counts) = (ids.as_chunks_mut().0, counts.as_chunks_mut().0);
-        kept().for_each(|r| {
-            count(&mut counts[bin(r)]);
-        });
-        let (mut total, mut largest) = (0u32, 0);
-        for number in &mut *counts {
-            let here = u32::from_le_bytes(*number);
-            *number = total.to_le_bytes();
-            total += here;
-            largest = largest.max(here);
-        }
-        kept().for_each(|r| ids[count(&mut counts[bin(r)]) as usize] = r.to_bytes());
-        let total = total as usize;
-        if largest > LARGEST_BIN {
-            ids[..total].sort_unstable_by_key(|&id| u128::from_le_bytes(id));
-        } else {
-            sort_nearly_sorted(&mut ids[..total]);
-        }
-        out.truncate(start + total * SEEN_ENTRY_BYTES);
+    /// Freezes the state of this moment, to be stored while entries are booked. `latest` is the
+    /// user's latest booking time.
+    pub(super) fn freeze(&mut self, latest: Millis) {
+        assert!(self.are_many(), "a single table is stored within the image");
+        self.frozen = Some(Box::new(Frozen { latest, stored: 0, set_aside: BTreeMap::new() }));
+    }
+
+    /// Ends what [`Self::freeze`] began, also before all tables are stored.
+    pub(super) fn thaw(&mut self) {
+        self.frozen = None;
+    }
+
+    /// Appends the piece of the next table of the frozen state. Returns the number of cells that
+    /// were visited.
+    pub(super) fn store_next(&mut self, out: &mut Vec<u8>) -> usize {
+        let Self { tables, frozen, .. } = self;
+        let frozen = frozen.as_mut().expect("a state is frozen before its tables are stored");
+        let place = frozen.stored;
+        frozen.stored += 1;
+        let former = frozen.set_aside.remove(&place);
+        let table = former.as_ref().unwrap_or(&tables[place]);
+        store_piece(table, frozen.latest, out);
+        table.capacity()
+    }
+
+    /// Appends the piece of the table at `place`, in the format of [`super::image`].
+    pub(super) fn store(&self, place: usize, latest: Millis, out: &mut Vec<u8>) {
+        store_piece(&self.tables[place], latest, out);
+    }
+
+    /// Reads and validates the piece at the start of `bytes` into the table at `place`, which is
+    /// empty. Returns the length of the piece.
+    pub(super) fn load(
+        &mut self,
+        place: usize,
+        bytes: &[u8],
+        latest: Millis,
+    ) -> Result<usize, Malformed> {
+        let mut cursor = Cursor::new(bytes);
+        let count = u32::from_le_bytes(cursor.array()?) as usize;
+        let fits = self.counted.checked_add(count).is_some_and(|all| all <= RECENT_PER_USER);
+        Malformed::unless(fits, "a user has no more remembered ids than the limit")?;
+        let (ids, _) = cursor.take(count * SEEN_ENTRY_BYTES)?.as_chunks();
+        self.tables[place] = HashTable::with_capacity(count);
+        check_ids(ids, latest, |entry| {
+            let belongs = self.place(entry.id) == place;
+            Malformed::unless(belongs, "a remembered id is in the table of its fingerprint")?;
+            self.insert(entry, latest);
+            Ok(())
+        })?;
+        Ok(cursor.at())
+    }
+
+    /// Number of ids in the window. Maintained once there are [`TABLES`] tables.
+    pub(super) const fn counted(&self) -> usize {
+        self.counted
     }
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         /// Size of a B-tree of up to a hundred buckets.
         const COUNTS_BYTES: usize = 2_048;
-        let entries: usize = self.tables.iter().map(HashTable::capacity).sum();
+        let set_aside = self.frozen.iter().flat_map(|frozen| frozen.set_aside.values());
+        let entries: usize = self.tables.iter().chain(set_aside).map(HashTable::capacity).sum();
         COUNTS_BYTES
             + self.tables.len() * size_of::<HashTable<SeenEntry>>()
             + entries * (size_of::<SeenEntry>() + 1) * 8 / 7
     }
+}
+
+/// Appends the number of a table's kept ids, then the ids.
+fn store_piece(table: &HashTable<SeenEntry>, latest: Millis, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(&[0; COUNT_BYTES]);
+    store_table(table, latest, out);
+    let count = ((out.len() - start - COUNT_BYTES) / SEEN_ENTRY_BYTES) as u32;
+    out[start..start + COUNT_BYTES].copy_from_slice(&count.to_le_bytes());
+}
+
+/// Appends the kept ids of a table, sorted by a counting sort into bins. Fingerprints are spread
+/// evenly, so their range is divided into as many bins as there are ids. Ids are counted per bin
+/// and written from the start of their bin on, and an insertion sort puts the few that are out of
+/// order in place. The counts are temporarily stored after the ids in `out`. Ids that were chosen
+/// to crowd into few bins are sorted by comparison instead.
+fn store_table(table: &HashTable<SeenEntry>, latest: Millis, out: &mut Vec<u8>) {
+    let window_start = WindowStart::by_bucket(latest);
+    let kept = || table.iter().filter(|r| r.is_younger_than(window_start));
+    let most = table.len();
+    let bin = |r: &SeenEntry| ((u128::from(r.id) * most as u128) >> 64) as usize;
+    let start = out.len();
+    out.resize(start + most * (SEEN_ENTRY_BYTES + size_of::<u32>()), 0);
+    let (ids, counts) = out[start..].split_at_mut(most * SEEN_ENTRY_BYTES);
+    let (ids, counts) = (ids.as_chunks_mut().0, counts.as_chunks_mut().0);
+    kept().for_each(|r| {
+        count(&mut counts[bin(r)]);
+    });
+    let (mut total, mut largest) = (0u32, 0);
+    for number in &mut *counts {
+        let here = u32::from_le_bytes(*number);
+        *number = total.to_le_bytes();
+        total += here;
+        largest = largest.max(here);
+    }
+    kept().for_each(|r| ids[count(&mut counts[bin(r)]) as usize] = r.to_bytes());
+    let total = total as usize;
+    if largest > LARGEST_BIN {
+        ids[..total].sort_unstable_by_key(|&id| u128::from_le_bytes(id));
+    } else {
+        sort_nearly_sorted(&mut ids[..total]);
+    }
+    out.truncate(start + total * SEEN_ENTRY_BYTES);
 }
 
 /// Increments a count stored as little-endian bytes. Returns the value before.
@@ -527,7 +673,11 @@ mod tests {
                 let mut sorted: Vec<_> = kept.map(|r| u128::from_le_bytes(r.to_bytes())).collect();
                 sorted.sort_unstable();
                 let mut out = b"before".to_vec();
-                store(&[], Some(&tables), latest, &mut out);
+                for table in &tables.tables {
+                    store_table(table, latest, &mut out);
+                }
+                // The ids of each table are sorted.
+                sorted.sort_by_key(|&id| tables.place((id >> 64) as u64));
                 let expected = sorted.into_iter().flat_map(u128::to_le_bytes);
                 assert!(
                     out.into_iter().eq(b"before".iter().copied().chain(expected)),

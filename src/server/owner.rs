@@ -299,7 +299,7 @@ impl Owner {
         self.defers_write = self.has_applied && !is_awaited;
         let turn = TurnInput { now_ms, read_load, is_log_awaited: !self.defers_write };
         let slice = self.number;
-        store.advance(turn, self.slice.book(), &mut |task| {
+        store.advance(turn, &mut self.slice, &mut |task| {
             outputs.push_back(Output::Task { slice, task });
         });
     }

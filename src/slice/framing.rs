@@ -1,18 +1,17 @@
-//! Snapshot framing: turns users into the frames of a snapshot, in order: first frame, users
-//! frames, last frame.
+//! Snapshot framing: turns users and kinds into the frames of a snapshot, in order: first frame,
+//! users frames, kinds frames, last frame.
 //!
 //! The callers choose the order of the users: the [scan](super::snapshot) of a serving slice, and
 //! the [offline writer](super::offline).
 
 use super::disk::Task;
 use crate::journal::frame::{FrameBuffer, Kind, NO_SALT};
-use crate::journal::snapshot::{Begin, End};
+use crate::journal::snapshot::{
+    Begin, End, FULL_FRAME_BYTES, Kinds, MAX_KINDS_BYTES, MAX_USERS_BYTES,
+};
 use crate::journal::{File, Place};
-use crate::ledger::names::Names;
+use crate::ledger::names::{KindId, Names};
 use crate::ledger::user::User;
-
-/// Bytes of users in one frame; the last user may exceed it.
-pub(super) const FRAME_BYTES: usize = 64 << 10;
 
 /// A snapshot that is being framed. Each frame becomes a write task; these may be done in any order
 /// once the file is created.
@@ -25,16 +24,28 @@ pub(super) struct Framing {
     last_frame: u64,
     users: u64,
     entries: u64,
+    kinds: u64,
+    /// Offset of the first kinds frame; 0 until it is sealed.
+    kinds_at: u64,
 }
 
 impl Framing {
     pub(super) const fn new(place: Place) -> Self {
-        Self { place, frames: 0, offset: 0, last_frame: 0, users: 0, entries: 0 }
+        Self {
+            place,
+            frames: 0,
+            offset: 0,
+            last_frame: 0,
+            users: 0,
+            entries: 0,
+            kinds: 0,
+            kinds_at: 0,
+        }
     }
 
-    /// An empty block for a users frame.
+    /// An empty block for a frame.
     pub(super) fn block() -> FrameBuffer {
-        FrameBuffer::with_capacity(FRAME_BYTES + FRAME_BYTES / 4)
+        FrameBuffer::with_capacity(FULL_FRAME_BYTES + FULL_FRAME_BYTES / 4)
     }
 
     /// Seals the first frame: the log is replayed from `segment` on.
@@ -50,23 +61,53 @@ impl Framing {
         self.entries += user.version();
     }
 
-    /// Seals a frame of the users in `block`.
+    /// Seals a frame of the users and pieces in `block`.
     pub(super) fn users(&mut self, block: FrameBuffer) -> Task {
         assert!(
-            self.frames > 0 && self.last_frame == 0,
-            "users frames come after the first frame and before the last"
+            self.frames > 0 && self.kinds_at == 0 && self.last_frame == 0,
+            "users frames come after the first frame and before the kinds"
         );
+        assert!(block.payload_bytes() <= MAX_USERS_BYTES, "a reader accepts every users frame");
         self.seal(Kind::Users, block)
     }
 
+    /// Appends the next of the first `kinds` kinds to `block`, until its payload has `until` bytes.
+    /// Returns whether there are more.
+    pub(super) fn fill_kinds(
+        &mut self,
+        names: &Names,
+        kinds: usize,
+        until: usize,
+        block: &mut FrameBuffer,
+    ) -> bool {
+        while self.kinds < kinds as u64 && block.payload_bytes() < until {
+            Kinds::write(block.payload(), names.name(KindId(self.kinds as u32)));
+            self.kinds += 1;
+        }
+        self.kinds < kinds as u64
+    }
+
+    /// Seals a frame of the kinds in `block`.
+    pub(super) fn kinds(&mut self, block: FrameBuffer) -> Task {
+        assert!(
+            self.frames > 0 && self.last_frame == 0,
+            "kinds frames come after all users and before the last frame"
+        );
+        assert!(block.payload_bytes() <= MAX_KINDS_BYTES, "a reader accepts every kinds frame");
+        self.kinds_at = if self.kinds_at == 0 { self.offset } else { self.kinds_at };
+        self.seal(Kind::Kinds, block)
+    }
+
     /// Seals the last frame: the snapshot holds once the log is durable up to `position`.
-    pub(super) fn last(&mut self, mut block: FrameBuffer, names: &Names, position: u64) -> Task {
+    pub(super) fn last(&mut self, mut block: FrameBuffer, position: u64) -> Task {
         assert!(
             self.frames > 0 && self.last_frame == 0,
             "the last frame is sealed once, after the first"
         );
         self.last_frame = self.offset;
-        End::write(block.payload(), self.users, self.entries, position, names);
+        let kinds_at = if self.kinds > 0 { self.kinds_at } else { self.last_frame };
+        let (users, entries, kinds) = (self.users, self.entries, self.kinds);
+        End { users, entries, position, kinds, kinds_at }.write(block.payload());
         self.seal(Kind::End, block)
     }
 

@@ -10,6 +10,7 @@
 
 pub mod disk;
 mod framing;
+mod loader;
 pub mod log;
 pub mod offline;
 mod reader;
@@ -230,6 +231,11 @@ impl Slice {
     /// in this order.
     pub fn add_kind(&mut self, kind: &str) -> Result<(), Malformed> {
         self.book.add_kind(kind).map(|_| ())
+    }
+
+    /// Prepares an empty slice for `kinds` kinds.
+    pub fn presize_kinds(&mut self, kinds: usize) {
+        self.book.presize_kinds(kinds);
     }
 
     /// Prepares an empty slice for about `users` restored users; returns about how many bytes they

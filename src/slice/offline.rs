@@ -7,8 +7,9 @@
 //! failures are never reported here. Sizes are in bytes.
 
 use super::disk::{Done, Task};
-use super::framing::{FRAME_BYTES, Framing};
+use super::framing::Framing;
 use crate::journal::frame::FrameBuffer;
+use crate::journal::snapshot::FULL_FRAME_BYTES;
 use crate::journal::{Place, manifest};
 use crate::ledger::names::Names;
 use crate::ledger::user::User;
@@ -49,7 +50,7 @@ impl Writer {
 
     /// Adds a user with at least one accepted entry.
     pub fn add(&mut self, user: &User, ask: &mut impl FnMut(Task)) {
-        user.store(self.block.payload());
+        user.store_head(self.block.payload());
         self.added(user, ask);
     }
 
@@ -62,21 +63,26 @@ impl Writer {
         names: &mut Names,
         ask: &mut impl FnMut(Task),
     ) {
-        user.store_for(own, names, self.block.payload());
+        user.store_head_for(own, names, self.block.payload());
         self.added(user, ask);
     }
 
     fn added(&mut self, user: &User, ask: &mut impl FnMut(Task)) {
         self.framing.count(user);
-        if self.block.payload_bytes() >= FRAME_BYTES {
-            self.write_users(ask);
+        self.write_full(ask);
+        for piece in 0..user.pieces() {
+            user.store_piece(piece, self.block.payload());
+            self.write_full(ask);
         }
     }
 
-    fn write_users(&mut self, ask: &mut impl FnMut(Task)) {
-        let block = self.take_block();
-        self.outstanding += 1;
-        ask(self.framing.users(block));
+    /// Writes the block that is being filled if it is full.
+    fn write_full(&mut self, ask: &mut impl FnMut(Task)) {
+        if self.block.payload_bytes() >= FULL_FRAME_BYTES {
+            let block = self.take_block();
+            let task = self.framing.users(block);
+            self.ask(task, ask);
+        }
     }
 
     /// Takes the block that was being filled; an empty one replaces it.
@@ -89,12 +95,26 @@ impl Writer {
     /// `position`.
     pub fn finish(&mut self, names: &Names, position: u64, ask: &mut impl FnMut(Task)) {
         if self.block.payload_bytes() > 0 {
-            self.write_users(ask);
+            let block = self.take_block();
+            let task = self.framing.users(block);
+            self.ask(task, ask);
+        }
+        let mut more = !names.is_empty();
+        while more {
+            more = self.framing.fill_kinds(names, names.len(), FULL_FRAME_BYTES, &mut self.block);
+            let block = self.take_block();
+            let task = self.framing.kinds(block);
+            self.ask(task, ask);
         }
         let block = self.take_block();
-        self.outstanding += 2;
-        ask(self.framing.last(block, names, position));
-        ask(Task::Sync { snapshot: self.framing.number() });
+        let task = self.framing.last(block, position);
+        self.ask(task, ask);
+        self.ask(Task::Sync { snapshot: self.framing.number() }, ask);
+    }
+
+    fn ask(&mut self, task: Task, ask: &mut impl FnMut(Task)) {
+        self.outstanding += 1;
+        ask(task);
     }
 
     /// Takes the completion of a task.

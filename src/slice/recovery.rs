@@ -10,6 +10,7 @@
 use super::Slice;
 use super::StepOutcome;
 use super::disk::{Done, Task};
+use super::loader::{ExpectedOwner, UsersLoader};
 use super::log::Tail;
 use super::reader::Reader;
 use super::store::Recovered;
@@ -17,17 +18,13 @@ use crate::journal::frame::{self, ALIGN, Frame, FrameError, Kind, NO_SALT};
 use crate::journal::segment::{End, Header};
 use crate::journal::{Fault, File, Place, manifest, record, snapshot};
 use crate::ledger::book::Replayed;
-use crate::ledger::id::UserId;
 use crate::ledger::image::Malformed;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
-use crate::ledger::user::User;
-use smallvec::SmallVec;
 
-/// Users that are loaded before the first of them is indexed; in this time its prefetched place in
-/// the index arrives.
-const BATCH_USERS: usize = 16;
 /// Bytes of the shortest image of a user. Bounds the number of users that a snapshot can claim.
 const MIN_IMAGE_BYTES: u64 = 30;
+/// Bytes of the shortest kind. Bounds the number of kinds that a snapshot can claim.
+const MIN_KIND_BYTES: u64 = 2;
 /// Bytes of frames that one step processes, copies and checksums: about a millisecond. The last
 /// frame of a step may exceed it.
 const STEP_BYTES: u64 = 256 << 10;
@@ -57,13 +54,16 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Recovery {
     place: Place,
-    owner: ExpectedOwner,
     stage: Stage,
     reader: Reader,
     /// Sizes of the segments, from the first one on, and of the snapshot.
     segment_bytes: Vec<u64>,
     snapshot_bytes: u64,
-    min_position: u64,
+    /// The snapshot's last frame: what it states and its number.
+    last_frame: (snapshot::End, u64),
+    /// Number of the snapshot's first kinds frame; of its last frame if there are no kinds.
+    kinds_frame: u64,
+    loader: UsersLoader,
     /// Salt of the current segment's writes.
     salt: u64,
     before: Option<End>,
@@ -73,9 +73,11 @@ pub struct Recovery {
 }
 
 /// ```text
-/// Measure ─▶ LastFrame ─▶ FirstFrame ─▶ Users ─▶ Header ─▶ NextHeader ─▶ Writes ─▶ TornTail ─┐
-///    └─ no snapshot ─────────────────────────────▶ ▲ ◀─ the next segment ──┘                 │
-///                       Done ◀─ LaterFrames ◀─ LaterSegment ◀────────────────────────────────┘
+/// Measure ─▶ LastFrame ─▶ Kinds ─▶ FirstFrame ─▶ Users ─▶ Header ─▶ NextHeader ─▶ Writes
+///    │                                                     ▲ ▲          │           │
+///    └─ no snapshot ───────────────────────────────────────┘ └──────────┘           ▼
+///                                                      the next segment          TornTail
+///                       Done ◀─ LaterFrames ◀─ LaterSegment ◀───────────────────────┘
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
@@ -90,6 +92,11 @@ enum Stage {
     },
     /// Reading the snapshot's last frame, which says what the snapshot needs.
     LastFrame,
+    /// Reading the snapshot's kinds, which its users refer to, from frame `number` on. There is no
+    /// number before the first frame.
+    Kinds {
+        number: Option<u64>,
+    },
     /// Reading the snapshot's first frame.
     FirstFrame,
     Users {
@@ -130,36 +137,19 @@ enum Stage {
 /// Bytes that a stage has processed; `None` while it waits for the disk.
 type Processed = Result<Option<u64>, Fault>;
 
-/// The owner of the users that are loaded: one of `slices` slices.
-#[derive(Clone, Copy, Debug)]
-struct ExpectedOwner {
-    slice: u32,
-    slices: u32,
-}
-
-impl ExpectedOwner {
-    /// What is wrong with a user being in this slice, if anything.
-    fn refuses(self, user: UserId) -> Option<String> {
-        let Self { slice, slices } = self;
-        let owner = user.slice(slices);
-        (owner != slice).then(|| {
-            format!("user {} is in slice {slice} but belongs to slice {owner} of {slices}", user.0)
-        })
-    }
-}
-
 impl Recovery {
     /// A recovery of what `manifest` names: the manifest of one of `slices` slices. `place.file` is
     /// ignored.
     pub fn new(place: Place, slices: u32, manifest: manifest::SliceManifest) -> Self {
         let mut recovery = Self {
             place,
-            owner: ExpectedOwner { slice: place.slice, slices },
             stage: Stage::Done,
             reader: Reader::new(),
             segment_bytes: Vec::new(),
             snapshot_bytes: 0,
-            min_position: 0,
+            last_frame: (snapshot::End::default(), 0),
+            kinds_frame: 0,
+            loader: UsersLoader::new(ExpectedOwner { slice: place.slice, slices }),
             salt: NO_SALT,
             before: None,
             found: Recovered { manifest, ..Recovered::default() },
@@ -193,6 +183,7 @@ impl Recovery {
                     ));
                 }
                 Stage::LastFrame => self.last_frame(slice, ask)?,
+                Stage::Kinds { number } => self.kinds(number, slice, ask)?,
                 Stage::FirstFrame => self.first_frame(ask)?,
                 Stage::Users { frames } => self.users(frames, slice, ask)?,
                 Stage::Header { segment } => self.open_header(segment, ask)?,
@@ -311,32 +302,81 @@ impl Recovery {
     // The snapshot.
 
     fn last_frame(&mut self, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Processed {
-        let manifest = self.found.manifest;
-        let file = File::Snapshot(manifest.snapshot);
-        let place = self.at(file);
+        let at = self.found.manifest.snapshot_end;
+        let place = self.at(self.reader.file());
         let Some(frame) = self.reader.frame(place, NO_SALT, ask) else { return Ok(None) };
-        let (end, size) = match frame {
+        let read = match frame {
             Ok(last) if last.kind == Kind::End => {
-                let mut named = |end: snapshot::End<'_>| {
-                    end.kinds().try_for_each(|kind| slice.add_kind(kind))?;
-                    let users = end.users.min(manifest.snapshot_end / MIN_IMAGE_BYTES) as usize;
-                    self.expected_bytes = slice.presize(users, manifest.snapshot_end as usize);
-                    Ok::<_, Malformed>(end.position)
-                };
-                (
-                    snapshot::End::decode(last.payload).and_then(|end| named(end).ok()),
-                    last.size() as u64,
-                )
+                snapshot::End::decode(last.payload).map(|end| (end, last.number, last.size()))
             }
-            _ => (None, 0),
+            _ => None,
         };
-        let position = end.ok_or_else(|| {
+        let is_possible = |end: &snapshot::End| {
+            let kinds_bytes = at.checked_sub(end.kinds_at);
+            end.kinds_at >= ALIGN as u64
+                && end.kinds_at.is_multiple_of(ALIGN as u64)
+                && kinds_bytes.is_some_and(|bytes| end.kinds <= bytes / MIN_KIND_BYTES)
+        };
+        let (end, number, size) = read.filter(|(end, ..)| is_possible(end)).ok_or_else(|| {
             self.reader
                 .fault("this is not the snapshot's last frame, which the manifest places here")
         })?;
-        (self.min_position, self.found.snapshot_bytes) = (position, manifest.snapshot_end + size);
-        self.reader.open(file, self.snapshot_bytes, 0, self.found.snapshot_bytes);
-        self.stage = Stage::FirstFrame;
+        let users = end.users.min(at / MIN_IMAGE_BYTES) as usize;
+        self.expected_bytes = slice.presize(users, at as usize);
+        slice.presize_kinds(end.kinds as usize);
+        self.last_frame = (end, number);
+        self.found.snapshot_bytes = at + size as u64;
+        self.report.bytes += size as u64;
+        self.reader.open(self.reader.file(), self.snapshot_bytes, end.kinds_at, at);
+        self.stage = Stage::Kinds { number: None };
+        Ok(Some(size as u64))
+    }
+
+    /// Reads a frame of kinds, or ends the kinds where the last frame begins.
+    fn kinds(
+        &mut self,
+        number: Option<u64>,
+        slice: &mut Slice,
+        ask: &mut impl FnMut(Task),
+    ) -> Processed {
+        let (file, start, (end, last)) = (self.reader.file(), self.reader.at(), self.last_frame);
+        let fault = |what: String| Fault::new(file, start, what);
+        let expected = number.unwrap_or(last);
+        if start == self.found.manifest.snapshot_end {
+            let read = slice.book().names().len() as u64;
+            if read != end.kinds {
+                return Err(fault(format!(
+                    "the last frame states {} kinds, but {read} kinds were read",
+                    end.kinds
+                )));
+            }
+            if expected != last {
+                return Err(fault(format!("frame {expected} is broken")));
+            }
+            self.kinds_frame = if number.is_none() { last } else { self.kinds_frame };
+            self.reader.open(file, self.snapshot_bytes, 0, end.kinds_at);
+            self.stage = Stage::FirstFrame;
+            return Ok(Some(0));
+        }
+        let place = self.at(file);
+        let Some(frame) = self.reader.frame(place, NO_SALT, ask) else { return Ok(None) };
+        let found = match frame {
+            Ok(found) if number.is_none_or(|number| found.number == number) => found,
+            _ => return Err(fault("a frame of kinds is broken".to_owned())),
+        };
+        let kinds = snapshot::Kinds::decode(found.payload).filter(|_| {
+            let is_within = start < self.found.manifest.snapshot_end && found.number < last;
+            found.kind == Kind::Kinds && is_within && !found.payload.is_empty()
+        });
+        let kinds = kinds.ok_or_else(|| fault("this is not a frame of kinds".to_owned()))?;
+        for kind in kinds.iter() {
+            slice.add_kind(kind).map_err(|e: Malformed| fault(format!("kinds: {e}")))?;
+        }
+        let (size, number_here) = (found.size() as u64, found.number);
+        self.kinds_frame = if number.is_none() { number_here } else { self.kinds_frame };
+        self.reader.skip(size);
+        self.report.bytes += size;
+        self.stage = Stage::Kinds { number: Some(number_here + 1) };
         Ok(Some(size))
     }
 
@@ -362,85 +402,60 @@ impl Recovery {
     }
 
     fn users(&mut self, frames: u64, slice: &mut Slice, ask: &mut impl FnMut(Task)) -> Processed {
-        let (file, place, owner) = (self.reader.file(), self.at(self.reader.file()), self.owner);
-        let last_frame = self.found.manifest.snapshot_end;
-        let (start, kinds) = (self.reader.at(), slice.book().names().len() as u32);
-        let fault = |offset: u64, what: String| Fault::new(file, offset, what);
+        let (file, start, (end, _)) = (self.reader.file(), self.reader.at(), self.last_frame);
+        let fault = |what: String| Fault::new(file, start, what);
+        if start == end.kinds_at && frames == self.kinds_frame {
+            return self.scanned();
+        }
+        let place = self.at(file);
         let found = match self.reader.frame(place, NO_SALT, ask) {
             None => return Ok(None),
             Some(Ok(found)) if found.number == frames => found,
-            Some(_) => return Err(fault(start, format!("frame {frames} is broken"))),
+            Some(_) => return Err(fault(format!("frame {frames} is broken"))),
         };
+        let is_users = found.kind == Kind::Users && start < end.kinds_at;
+        if !is_users {
+            return Err(fault("unexpected frame".to_owned()));
+        }
         let size = found.size() as u64;
-        match found.kind {
-            Kind::Users if start < last_frame => {
-                let (mut rest, mut restored) = (found.payload, SmallVec::<[_; BATCH_USERS]>::new());
-                while !rest.is_empty() {
-                    while restored.len() < BATCH_USERS && !rest.is_empty() {
-                        let offset =
-                            start + (frame::HEADER_BYTES + found.payload.len() - rest.len()) as u64;
-                        let malformed = |e: Malformed| fault(offset, format!("user image: {e}"));
-                        let (user, bytes) = User::load(rest, kinds).map_err(malformed)?;
-                        let (id, version) = (user.id(), user.version());
-                        if let Some(what) = owner.refuses(id) {
-                            return Err(fault(offset, what));
-                        }
-                        slice.prefetch(id, None, PrefetchStep::Index, &Lookup::default());
-                        restored.push((offset, slice.restore(user).map_err(malformed)?));
-                        self.report.users += 1;
-                        self.report.snapshot_entries += version;
-                        rest = &rest[bytes..];
-                    }
-                    for (offset, slot) in restored.drain(..) {
-                        slice.index(slot).map_err(|e| fault(offset, format!("user image: {e}")))?;
-                    }
-                }
-                self.stage = Stage::Users { frames: frames + 1 };
-            }
-            Kind::End if start == last_frame => {
-                let end = snapshot::End::decode(found.payload)
-                    .expect("the last frame was validated before");
-                let promised = (end.users, end.entries, end.position);
-                self.scanned(start, promised)?;
-            }
-            _ => return Err(fault(start, "unexpected frame".to_owned())),
-        }
-        if matches!(self.stage, Stage::Users { .. }) {
-            self.reader.skip(size);
-        }
+        let at = start + frame::HEADER_BYTES as u64;
+        let (users, entries) = self.loader.load(file, at, found.payload, slice)?;
+        self.report.users += users;
+        self.report.snapshot_entries += entries;
+        self.stage = Stage::Users { frames: frames + 1 };
+        self.reader.skip(size);
         self.report.bytes += size;
         Ok(Some(size))
     }
 
-    /// Checks the end of the snapshot: the users and entries that were read are those promised by
-    /// the last frame at `start`, and its log exists.
-    fn scanned(
-        &mut self,
-        start: u64,
-        (users, entries, position): (u64, u64, u64),
-    ) -> Result<(), Fault> {
-        let fault = |what| Fault::new(self.reader.file(), start, what);
-        let Report { users: read, snapshot_entries, .. } = self.report;
+    /// Checks the end of the users: what was read is what the last frame promises, and the log that
+    /// the snapshot needs exists.
+    fn scanned(&mut self) -> Processed {
+        let manifest = self.found.manifest;
+        let fault = |what| Fault::new(self.reader.file(), manifest.snapshot_end, what);
+        self.loader.check_complete(self.reader.file())?;
+        let (Report { users: read, snapshot_entries, .. }, (end, _)) =
+            (self.report, self.last_frame);
+        let (users, entries, position) = (end.users, end.entries, end.position);
         if (users, entries) != (read, snapshot_entries) {
             return Err(fault(format!(
                 "the last frame states {users} users with {entries} entries, but {read} users with \
                  {snapshot_entries} entries were read",
             )));
         }
-        let first = self.found.manifest.first;
-        if first == 0 && position > 0 {
+        if manifest.first == 0 && position > 0 {
             return Err(fault(format!(
                 "the snapshot needs the log up to write {position}, but the manifest names no log"
             )));
         }
-        self.stage = match first {
+        self.stage = match manifest.first {
             0 => Stage::LaterSegment { is_asked: false },
             segment => {
                 self.open_segment(segment, 0, ALIGN as u64);
                 Stage::Header { segment }
             }
         };
-        Ok(())
+        Ok(Some(0))
     }
 
     // The log.
@@ -524,7 +539,7 @@ impl Recovery {
         }
         let (file, place, start) =
             (self.reader.file(), self.at(self.reader.file()), self.reader.at());
-        let (number, owner) = (self.found.tail.position + 1, self.owner);
+        let (number, owner) = (self.found.tail.position + 1, self.loader.owner());
         let Some(frame) = self.reader.frame(place, self.salt, ask) else { return Ok(None) };
         let found = match frame {
             Ok(found) if found.kind == Kind::Write && found.number == number => found,
@@ -625,10 +640,10 @@ impl Recovery {
             self.stage = Stage::Header { segment: segment + 1 };
             return Ok(Some(0));
         }
-        if position < self.min_position {
+        let needed = self.last_frame.0.position;
+        if position < needed {
             return fault(format!(
-                "the log ends with write {position}, but the snapshot needs it up to write {}",
-                self.min_position
+                "the log ends with write {position}, but the snapshot needs it up to write {needed}"
             ));
         }
         self.stage = Stage::LaterSegment { is_asked: false };
@@ -661,5 +676,248 @@ impl Recovery {
         }
         self.stage = Stage::Done;
         Ok(Some(0))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::journal::frame::FrameBuffer;
+    use crate::ledger::amount::{Amount, Currency};
+    use crate::ledger::entry::{Action, EntryRef, Movement, Verdict};
+    use crate::ledger::id::{EntryId, UserId};
+    use crate::ledger::time::Millis;
+    use crate::slice::{Lsn, NoLog};
+    use std::collections::BTreeMap;
+
+    pub(in crate::slice) const PLACE: Place = Place { generation: 1, slice: 0, file: 1 };
+    const SALT: u64 = 7;
+    const SNAPSHOT: File = File::Snapshot(1);
+    const START_MS: u64 = 1_700_000_000_000;
+
+    /// Books a posting of one minor unit.
+    pub(in crate::slice) fn post(
+        slice: &mut Slice,
+        (user, id): (u64, u128),
+        kind: &str,
+        at: Millis,
+    ) -> Verdict {
+        let currency = Currency::parse(b"COIN").unwrap();
+        let (direction, amount) =
+            (crate::ledger::amount::Direction::Credit, Amount::new(1).unwrap());
+        let action = Action::Post(Movement { currency, kind, direction, amount });
+        let entry = EntryRef { id: EntryId(id), user: UserId(user), at, action };
+        slice.apply(at, &entry, &mut NoLog).1
+    }
+
+    /// A snapshot's frames, and an empty log after it.
+    #[derive(Default)]
+    pub(in crate::slice) struct Files(pub(in crate::slice) BTreeMap<File, Vec<u8>>);
+
+    impl Files {
+        pub(in crate::slice) fn frame(
+            &mut self,
+            file: File,
+            kind: Kind,
+            number: u64,
+            payload: &[u8],
+        ) {
+            let mut block = FrameBuffer::with_capacity(payload.len());
+            block.payload().extend_from_slice(payload);
+            let salt = if kind == Kind::Write { SALT } else { NO_SALT };
+            block.seal(kind, PLACE, salt, number);
+            self.0.entry(file).or_default().extend_from_slice(block.bytes());
+        }
+
+        /// Recovers a snapshot whose last frame is at `snapshot_end`, and calls `each` after each
+        /// step with the bytes that it read.
+        pub(in crate::slice) fn recover(
+            &mut self,
+            snapshot_end: u64,
+            mut each: impl FnMut(u64),
+        ) -> Result<Slice, Fault> {
+            let header = Header { capacity: ALIGN as u64, before: None, salt: SALT };
+            let mut payload = Vec::new();
+            header.write(&mut payload);
+            self.frame(File::Segment(1), Kind::Segment, 0, &payload);
+            let manifest = manifest::SliceManifest { snapshot: 1, snapshot_end, first: 1, last: 1 };
+            let (mut recovery, mut slice) =
+                (Recovery::new(PLACE, 1, manifest), Slice::new(usize::MAX));
+            loop {
+                let (before, mut asked) = (recovery.report().bytes, Vec::new());
+                let outcome = recovery.advance(&mut slice, &mut |task| asked.push(task))?;
+                each(recovery.report().bytes - before);
+                for task in asked {
+                    recovery.done(self.done(task));
+                }
+                if outcome == StepOutcome::Done {
+                    slice.recovered(Lsn(recovery.finish().tail.position));
+                    return Ok(slice);
+                }
+            }
+        }
+
+        fn done(&self, task: Task) -> Done {
+            match task {
+                Task::Measure { file } => {
+                    Done::Measured { file, bytes: self.0.get(&file).map(|all| all.len() as u64) }
+                }
+                Task::Read { file, offset, bytes, mut buffer } => {
+                    let (all, from) = (&self.0[&file], offset as usize);
+                    buffer.clear();
+                    buffer.extend_from_slice(&all[from..all.len().min(from + bytes)]);
+                    Done::Read { file, offset, buffer }
+                }
+                other => unreachable!("recovery only measures and reads, but asked for {other:?}"),
+            }
+        }
+    }
+
+    /// A snapshot to be damaged: a small user, one with pieces, and three kinds.
+    struct Snapshot {
+        small: Vec<u8>,
+        head: Vec<u8>,
+        pieces: Vec<Vec<u8>>,
+        end: snapshot::End,
+    }
+
+    impl Snapshot {
+        fn new() -> Self {
+            let mut slice = Slice::new(usize::MAX);
+            for (n, kind) in (0..).zip(["a", "b", "c"]) {
+                post(&mut slice, (1, n), kind, Millis(START_MS));
+            }
+            for n in 0..5_000 {
+                assert_eq!(
+                    post(&mut slice, (2, n), "a", Millis(START_MS + n as u64)),
+                    Verdict::Accepted
+                );
+            }
+            let (mut small, mut head) = (Vec::new(), Vec::new());
+            slice.book().user(0).store(&mut small);
+            let user = slice.book().user(1);
+            user.store_head(&mut head);
+            let piece = |number| {
+                let mut piece = Vec::new();
+                user.store_piece(number, &mut piece);
+                piece
+            };
+            let pieces = (0..user.pieces()).map(piece).collect();
+            let end = snapshot::End { users: 2, entries: 5_003, kinds: 3, ..Default::default() };
+            Self { small, head, pieces, end }
+        }
+
+        /// Recovers the snapshot with these payloads of users and of kinds frames; `change` changes
+        /// the last frame.
+        fn recover(
+            &self,
+            users: &[Vec<u8>],
+            kinds: &[&[u8]],
+            change: impl Fn(&mut snapshot::End),
+        ) -> Result<Slice, String> {
+            let (mut files, mut number) = (Files::default(), 0);
+            let mut frame = |files: &mut Files, kind, payload: &[u8]| {
+                files.frame(SNAPSHOT, kind, number, payload);
+                number += 1;
+                files.0[&SNAPSHOT].len() as u64
+            };
+            frame(&mut files, Kind::Snapshot, &1u64.to_le_bytes());
+            let mut at = ALIGN as u64;
+            for payload in users {
+                at = frame(&mut files, Kind::Users, payload);
+            }
+            let mut end = snapshot::End { kinds_at: at, ..self.end };
+            for payload in kinds {
+                at = frame(&mut files, Kind::Kinds, payload);
+            }
+            change(&mut end);
+            let mut payload = Vec::new();
+            end.write(&mut payload);
+            frame(&mut files, Kind::End, &payload);
+            files.recover(at, |_| {}).map_err(|fault| fault.to_string())
+        }
+    }
+
+    const KINDS: &[u8] = b"\x01a\x01b\x01c";
+
+    #[test]
+    fn pieces_and_kinds_may_lie_in_any_frames() {
+        let snapshot = Snapshot::new();
+        let Snapshot { small, head, pieces, .. } = &snapshot;
+        let all = [&small[..], head, &pieces.concat()].concat();
+        let mut each = vec![small.clone(), head.clone()];
+        each.extend(pieces.iter().cloned());
+        let reversed = [&head[..], &pieces.concat(), small].concat();
+        for (users, kinds) in [
+            (vec![all], &[KINDS][..]),
+            (each, &[&KINDS[..2], &KINDS[2..4], &KINDS[4..]]),
+            (vec![reversed], &[KINDS]),
+        ] {
+            let slice = snapshot.recover(&users, kinds, |_| {}).unwrap();
+            let mut again = Vec::new();
+            let slot = slice.book().find(UserId(2)).unwrap();
+            slice.book().user(slot).store(&mut again);
+            assert!(again == [&head[..], &pieces.concat()].concat());
+            assert_eq!(slice.book().names().iter().collect::<Vec<_>>(), ["a", "b", "c"]);
+        }
+    }
+
+    #[test]
+    fn incomplete_or_misplaced_pieces_and_kinds_are_faults() {
+        let snapshot = Snapshot::new();
+        let Snapshot { small, head, pieces, .. } = &snapshot;
+        let all = [&small[..], head, &pieces.concat()].concat();
+        let refused = |what: &str, users: &[Vec<u8>], kinds: &[&[u8]], says: &str| {
+            let result = snapshot.recover(users, kinds, |_| {}).map(|_| ());
+            assert!(result.as_ref().is_err_and(|why| why.contains(says)), "{what}: {result:?}");
+        };
+        let users = |users: &[Vec<u8>], says| refused(says, users, &[KINDS], says);
+        users(&[small.clone(), head.clone()], "user 2 has 0 of 64 pieces");
+        users(&[[head, &pieces[..63].concat()[..]].concat()], "user 2 has 63 of 64 pieces");
+        // A piece without its user, a user between pieces, and pieces in another order.
+        let misplaced =
+            |parts: &[&[u8]]| users(&[parts.concat()], "user image: invariant violated");
+        misplaced(&[&pieces[0], &all]);
+        misplaced(&[head, &pieces[..10].concat(), small, &pieces[10..].concat()]);
+        misplaced(&[head, &pieces[1], &pieces[0], &pieces[2..].concat(), small]);
+        misplaced(&[&all, &pieces[63]]);
+        // A piece that is split between frames.
+        let split = all.len() - pieces[63].len() / 2;
+        users(&[all[..split].to_vec(), all[split..].to_vec()], "user image: invariant violated");
+        let kinds = |kinds: &[&[u8]], says| refused(says, std::slice::from_ref(&all), kinds, says);
+        kinds(&[], "is not the snapshot's last frame");
+        kinds(&[&KINDS[..4]], "states 3 kinds, but 2 kinds were read");
+        kinds(&[KINDS, b"\x01d"], "states 3 kinds, but 4 kinds were read");
+        kinds(&[KINDS, b"\x01a"], "a kind has one number");
+        kinds(&[KINDS, b""], "this is not a frame of kinds");
+        kinds(&[&KINDS[..5]], "this is not a frame of kinds");
+        kinds(&[b"\x01A\x01b\x01c"], "this is not a frame of kinds");
+    }
+
+    #[test]
+    fn a_last_frame_that_states_other_kinds_is_a_fault() {
+        let snapshot = Snapshot::new();
+        let all = [&snapshot.small[..], &snapshot.head, &snapshot.pieces.concat()].concat();
+        let changes: [(fn(&mut snapshot::End), &str); 7] = [
+            (|end| end.kinds = u64::MAX, "is not the snapshot's last frame"),
+            (|end| end.kinds = 4, "states 4 kinds, but 3 kinds were read"),
+            (|end| end.kinds_at = 0, "is not the snapshot's last frame"),
+            (|end| end.kinds_at += 1, "is not the snapshot's last frame"),
+            (|end| end.kinds_at = u64::MAX - 4_095, "is not the snapshot's last frame"),
+            (|end| (end.kinds, end.kinds_at) = (0, 4_096), "this is not a frame of kinds"),
+            (|end| end.kinds_at += 4_096, "is not the snapshot's last frame"),
+        ];
+        for (change, says) in changes {
+            let result = snapshot.recover(std::slice::from_ref(&all), &[KINDS], change).map(|_| ());
+            assert!(result.as_ref().is_err_and(|why| why.contains(says)), "{says}: {result:?}");
+        }
+        // The users end where the kinds begin.
+        let users = [snapshot.small.clone(), all[snapshot.small.len()..].to_vec()];
+        let earlier = |end: &mut snapshot::End| end.kinds_at = 2 * ALIGN as u64;
+        let result = snapshot.recover(&users, &[KINDS], earlier).map(|_| ());
+        assert!(
+            result.as_ref().is_err_and(|why| why.contains("this is not a frame of kinds")),
+            "{result:?}"
+        );
     }
 }

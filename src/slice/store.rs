@@ -15,9 +15,8 @@
 use super::disk::{Done, Task};
 use super::log::{Log, LogWrite, Segments, Tail};
 use super::snapshot::{ReadLoad, Scan, SnapshotFailed};
-use super::{LogSink, Lsn, StepOutcome};
+use super::{LogSink, Lsn, Slice, StepOutcome};
 use crate::journal::{File, Place, manifest};
-use crate::ledger::book::Book;
 use crate::ledger::entry::EntryRef;
 use std::collections::VecDeque;
 
@@ -184,7 +183,7 @@ impl Store {
     }
 
     /// Asks for the tasks that are due. Call it once a turn, and after a completion.
-    pub fn advance(&mut self, turn: TurnInput, book: &Book, ask: &mut impl FnMut(Task)) {
+    pub fn advance(&mut self, turn: TurnInput, slice: &mut Slice, ask: &mut impl FnMut(Task)) {
         let TurnInput { now_ms, read_load, is_log_awaited } = turn;
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let recycling = &mut self.recycling;
@@ -198,6 +197,7 @@ impl Store {
             self.publish(Publication::Again, ask);
         }
         if self.draining {
+            self.scan.iter_mut().for_each(|scan| scan.give_up(slice));
             return;
         }
         self.begin_scan(now_ms, ask);
@@ -205,7 +205,7 @@ impl Store {
         let Some(scan) = &mut self.scan else { return };
         let before = scan.bytes();
         if self.allowance > 0 || !scan.is_ready_for_step() {
-            scan.advance(book, read_load, (self.log.position(), self.log.durable()), ask);
+            scan.advance(slice, read_load, (self.log.position(), self.log.durable()), ask);
         }
         self.allowance -= (scan.bytes() - before).cast_signed();
         match scan.progress() {

@@ -150,9 +150,9 @@ impl Node {
         let mut asked = VecDeque::new();
         loop {
             self.now_ms += TURN_MS;
-            let (now_ms, book) = (self.now_ms, self.slice.book());
+            let now_ms = self.now_ms;
             let turn = TurnInput { now_ms, read_load: ReadLoad::NoReads, is_log_awaited: true };
-            self.store.advance(turn, book, &mut |task| asked.push_back(task));
+            self.store.advance(turn, &mut self.slice, &mut |task| asked.push_back(task));
             let Some(task) = asked.pop_front() else { break };
             let Some(done) = self.work(task) else { continue };
             if let Some(lsn) = self.store.done(now_ms, done, &mut |task| asked.push_back(task)) {
@@ -248,7 +248,7 @@ pub struct Figures(BTreeMap<u64, User>);
 struct User {
     /// Version, balances, statistics and kinds, as text.
     answers: Vec<String>,
-    /// The user's image, with kinds numbered in alphabetical order.
+    /// The user's image and its pieces, with kinds numbered in alphabetical order.
     image: Vec<u8>,
 }
 
@@ -285,13 +285,14 @@ impl User {
     fn of(view: &View<'_>) -> Self {
         let View { user, names } = *view;
         let (mut used, mut image) = (Names::default(), Vec::new());
-        user.store_for(names, &mut used, &mut image);
+        user.store_head_for(names, &mut used, &mut image);
         let mut kinds: Vec<_> = used.iter().collect();
         kinds.sort_unstable();
         let mut sorted = Names::default();
         kinds.iter().for_each(|kind| _ = sorted.number(kind));
         image.clear();
-        user.store_for(names, &mut sorted, &mut image);
+        user.store_head_for(names, &mut sorted, &mut image);
+        (0..user.pieces()).for_each(|piece| user.store_piece(piece, &mut image));
         let mut answers =
             vec![format!("version {} as of {}, {kinds:?}", user.version(), user.as_of().0)];
         user.visit_balances(|balance| answers.push(format!("{balance:?}")));

@@ -21,6 +21,10 @@ pub struct Clients {
     users: Vec<u64>,
     /// A user whose entries all have the booking time that a forgery needs.
     forger: u64,
+    /// Kinds to choose from, except for the first user's entries with [`Self::with_large`].
+    kinds: Vec<&'static str>,
+    /// How many of a thousand entries are the first user's; 0 for the usual choice of users.
+    for_first: u64,
     next_id: u128,
     /// Entries without a known outcome, or refused for lack of space: to be resent in this order.
     doubtful: VecDeque<Draft>,
@@ -33,6 +37,8 @@ impl Clients {
         Self {
             users: own.by_ref().take(users as usize).collect(),
             forger: own.next().expect("every slice has users without end"),
+            kinds: KINDS.to_vec(),
+            for_first: 0,
             next_id: 1,
             doubtful: VecDeque::new(),
         }
@@ -44,6 +50,14 @@ impl Clients {
         let first_id = self.next_id << 64;
         self.next_id += 1;
         forgery::drafts(UserId(self.forger), first_id, place, number, random)
+    }
+
+    /// Clients with very many entries of the first user, and with so many kinds.
+    pub fn with_large(mut self, kinds: usize) -> Self {
+        let name = |n| format!("kind_{n:05}_of_very_many_kinds");
+        self.kinds = (0..kinds).map(|n| &*Box::leak(name(n).into_boxed_str())).collect();
+        self.for_first = 900;
+        self
     }
 
     /// Adds entries without a known outcome.
@@ -69,7 +83,12 @@ impl Clients {
 
     /// An entry: mostly new, else a repeat or a conflict.
     pub fn draft(&mut self, oracle: &Oracle, now_ms: u64, random: &mut Random) -> Draft {
-        let user = self.user(random);
+        let is_for_first = self.for_first > 0 && random.in_thousand(self.for_first);
+        let user = match self.for_first {
+            0 => self.user(random),
+            _ if is_for_first => self.users[0],
+            _ => random.pick(&self.users[1..]),
+        };
         let history = oracle.users.get(&user);
         let recent = |random: &mut Random| {
             let back = random.below(12) as usize;
@@ -108,7 +127,7 @@ impl Clients {
         });
         let movement = Movement {
             currency: Currency::parse(random.pick(&CURRENCIES)).expect("it is a valid currency"),
-            kind: random.pick(&KINDS),
+            kind: random.pick(if is_for_first { &KINDS } else { &self.kinds }),
             direction: if random.coin() { Direction::Credit } else { Direction::Debit },
             amount,
         };

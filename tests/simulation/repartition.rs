@@ -436,7 +436,7 @@ fn settle(tree: &mut Tree, now_ms: &mut u64, place: Place, slice: &mut Slice, st
         *now_ms += 1_000;
         let now_ms = *now_ms;
         let turn = TurnInput { now_ms, read_load: ReadLoad::NoReads, is_log_awaited: true };
-        store.advance(turn, slice.book(), &mut |task| asked.push_back(task));
+        store.advance(turn, slice, &mut |task| asked.push_back(task));
         let Some(task) = asked.pop_front() else { break };
         let Some(done) = kept(tree, place, task).expect("no crash is planned") else { continue };
         if let Some(lsn) = store.done(now_ms, done, &mut |task| asked.push_back(task)) {

@@ -9,8 +9,10 @@ use super::client::Clients;
 use super::counts::Counts;
 use super::damage;
 use super::disk::{Crash, Disk, DiskError, Files, Name, unnamed_files};
-use super::oracle::{Draft, Oracle, version_of};
+use super::oracle::{Draft, History, Oracle, version_of};
 use super::random::Random;
+use crate::offline::Figures;
+use purser::journal::frame::Kind;
 use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::book::Replayed;
 use purser::ledger::entry::{Rejection, Verdict};
@@ -20,7 +22,7 @@ use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
 use purser::slice::snapshot::ReadLoad;
 use purser::slice::store::{Recovered, Settings, Store, TurnInput};
-use purser::slice::{LogSink, Lsn, Slice, StepOutcome, Waiter, source};
+use purser::slice::{LogSink, Lsn, NoLog, Slice, StepOutcome, Waiter, source};
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -32,6 +34,8 @@ const BEGIN_MS: u64 = 1_700_000_000_000;
 const MAX_CRASHES: u64 = 200;
 /// Most entries of one body.
 const STEP: u64 = 256;
+/// Bytes of users in a snapshot that is large enough: more than one read of recovery.
+const ENOUGH: u64 = 9 << 17;
 
 /// One slice of a running process.
 struct Node {
@@ -102,43 +106,76 @@ impl World {
         Ok(counts)
     }
 
-    /// Runs with one user whose snapshot frame is larger than one read of recovery. Returns the
-    /// bytes of the largest frame.
-    pub fn run_large(seed: u64) -> Result<u32, String> {
-        const ENOUGH: u32 = 9 << 17;
+    /// Runs with a user whose remembered ids are stored in pieces and with many kinds, which takes
+    /// many turns in which their entries arrive. Ends the process while a snapshot is being
+    /// written, then after one. Returns what the largest snapshot had.
+    pub fn run_large(seed: u64, crash: Crash) -> Result<Frames, String> {
         let mut world = Self::new(seed, None);
         (world.disk.failing, world.disk.fatal, world.interrupted) = (0, 0, 0);
         world.settings.segments = Segments::DISK;
         world.settings.snapshot_after_bytes = 1 << 20;
-        (world.clients, world.oracles) = (vec![Clients::new(1, 0, 1)], vec![Oracle::default()]);
+        world.clients = vec![Clients::new(40, 0, 1).with_large(6_000)];
+        world.oracles = vec![Oracle::default()];
         world.start()?;
-        let mut largest = 0;
-        for turn in 0.. {
-            world.drive(0).map_err(description)?;
-            if !world.nodes[0].store.is_throttled() {
-                let (client, oracle) = (&mut world.clients[0], &world.oracles[0]);
-                let drafts = (0..STEP)
-                    .map(|_| client.draft(oracle, world.now_ms, &mut world.random))
-                    .collect();
-                world.send(0, drafts).map_err(description)?;
-            }
-            world.advance(0)?;
-            world.now_ms += 5;
-            largest = if turn % 50 == 0 {
-                largest_frame(world.disk.files_of(0), world.place(0))
-            } else {
-                largest
-            };
-            if largest > ENOUGH {
-                break;
-            }
-            if turn as usize == MAX_TURNS {
-                return Err(format!("no snapshot has a frame larger than {largest} bytes"));
-            }
-        }
+        let is_large = |frames: &Frames| frames.users_bytes > ENOUGH && frames.kinds > 1;
+        let large = world.grow(|world| frames(world, world.snapshot()).filter(is_large))?;
+        // A snapshot is half written.
+        world.grow(|world| {
+            let next = frames(world, world.snapshot() + 1)?;
+            (next.users_bytes > large.users_bytes / 2).then_some(())
+        })?;
+        world.end(crash);
+        world.start()?;
+        world.compare_images("after a crash while a snapshot was written");
+        let before = world.snapshot();
+        let large = world.grow(|world| {
+            let is_new = world.snapshot() > before;
+            frames(world, world.snapshot()).filter(|frames| is_new && is_large(frames))
+        })?;
         world.end(Crash::Kill);
         world.start()?;
-        Ok(largest)
+        world.compare_images("after a snapshot");
+        Ok(large)
+    }
+
+    /// Feeds the only slice until `until` returns something.
+    fn grow<T>(&mut self, until: impl Fn(&Self) -> Option<T>) -> Result<T, String> {
+        for turn in 0..MAX_TURNS {
+            self.drive(0).map_err(description)?;
+            if !self.nodes[0].store.is_throttled() {
+                let (client, oracle) = (&mut self.clients[0], &self.oracles[0]);
+                let drafts = (0..STEP)
+                    .map(|_| client.draft(oracle, self.now_ms, &mut self.random))
+                    .collect();
+                self.send(0, drafts).map_err(description)?;
+            }
+            self.advance(0)?;
+            self.now_ms += 5;
+            if turn % 10 == 0
+                && let Some(found) = until(self)
+            {
+                return Ok(found);
+            }
+        }
+        Err("no snapshot is as large as expected".to_owned())
+    }
+
+    /// Number of the only slice's current snapshot.
+    fn snapshot(&self) -> u64 {
+        let text = self.disk.files_of(0).bytes(Name::Manifest).expect("there is a manifest");
+        let manifest = manifest::SliceManifest::decode(&text, self.place(0));
+        manifest.expect("the manifest is valid").snapshot
+    }
+
+    /// Compares everything that is stored of each user of the only slice with a slice that was fed
+    /// the same entries and never restarted.
+    fn compare_images(&self, when: &str) {
+        let mut expected = Slice::new(usize::MAX);
+        for draft in self.oracles[0].users.values().flat_map(History::entries) {
+            let verdict = expected.apply(Millis(self.now_ms), draft, &mut NoLog).1;
+            assert_eq!(verdict, Verdict::Accepted, "{when}: {draft:?}");
+        }
+        Figures::of([&expected]).assert_same(&Figures::of([&self.nodes[0].slice]), when);
     }
 
     fn new(seed: u64, bug: Option<Bug>) -> Self {
@@ -380,7 +417,7 @@ impl World {
             read_load,
             is_log_awaited: self.random.in_thousand(900),
         };
-        node.store.advance(turn, node.slice.book(), &mut |task| tasks.push(task));
+        node.store.advance(turn, &mut node.slice, &mut |task| tasks.push(task));
         for task in tasks {
             self.disk.ask(slice, self.now_ms, task, &mut self.random);
         }
@@ -716,20 +753,35 @@ impl World {
     }
 }
 
-/// Payload bytes of the largest frame in the current snapshot.
-fn largest_frame(files: Files<'_>, place: Place) -> u32 {
-    let manifest = files
-        .bytes(Name::Manifest)
-        .and_then(|text| manifest::SliceManifest::decode(&text, place).ok());
-    let manifest = manifest.unwrap_or_default();
-    let Some(bytes) = files.bytes(Name::File(File::Snapshot(manifest.snapshot))) else { return 0 };
-    let (mut at, mut largest) = (0, 0);
-    while let Some(length) = bytes.get(at + 4..at + 8) {
-        let length = u32::from_le_bytes(length.try_into().expect("four bytes"));
-        largest = largest.max(length);
-        at += frame::size_of_payload(length as usize);
+/// What a snapshot of the only slice has.
+#[derive(Debug, Default)]
+pub struct Frames {
+    /// Bytes of its users and of the largest frame of them.
+    pub users_bytes: u64,
+    pub largest_bytes: u64,
+    /// Number of its frames of kinds.
+    pub kinds: u64,
+}
+
+/// Frames of a snapshot of the only slice, as far as it is written; `None` if there is no such
+/// file.
+fn frames(world: &World, number: u64) -> Option<Frames> {
+    let bytes = world.disk.files_of(0).bytes(Name::File(File::Snapshot(number)))?;
+    let place = Place { file: number, ..world.place(0) };
+    let (mut at, mut frames) = (0, Frames::default());
+    while let Ok(frame) = frame::decode(bytes.get(at..).unwrap_or_default(), place) {
+        let bytes = frame.payload.len() as u64;
+        match frame.kind {
+            Kind::Users => {
+                frames.users_bytes += bytes;
+                frames.largest_bytes = frames.largest_bytes.max(bytes);
+            }
+            Kind::Kinds => frames.kinds += 1,
+            _ => {}
+        }
+        at += frame.size();
     }
-    largest
+    Some(frames)
 }
 
 fn description(stop: Stop) -> String {

@@ -1,0 +1,118 @@
+//! Loader of the users of a snapshot: adds those of one frame after the other to a slice.
+
+use super::Slice;
+use crate::journal::{Fault, File};
+use crate::ledger::id::UserId;
+use crate::ledger::image::Malformed;
+use crate::ledger::memory::{Lookup, PrefetchStep};
+use crate::ledger::user::User;
+use smallvec::SmallVec;
+
+/// Users that are loaded before the first of them is indexed; in this time its prefetched place in
+/// the index arrives.
+const BATCH_USERS: usize = 16;
+
+/// The owner of the users that are loaded: one of `slices` slices.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExpectedOwner {
+    pub(super) slice: u32,
+    pub(super) slices: u32,
+}
+
+impl ExpectedOwner {
+    /// What is wrong with a user being in this slice, if anything.
+    pub(super) fn refuses(self, user: UserId) -> Option<String> {
+        let Self { slice, slices } = self;
+        let owner = user.slice(slices);
+        (owner != slice).then(|| {
+            format!("user {} is in slice {slice} but belongs to slice {owner} of {slices}", user.0)
+        })
+    }
+}
+
+/// A user whose image is loaded, while its pieces are not all loaded.
+#[derive(Debug)]
+struct PartialUser {
+    /// Offset of its image in the file.
+    offset: u64,
+    user: User,
+    /// Number of pieces that are loaded.
+    pieces: usize,
+}
+
+/// Loads users from consecutive frames.
+#[derive(Debug)]
+pub(super) struct UsersLoader {
+    owner: ExpectedOwner,
+    /// The user whose pieces come next.
+    partial: Option<Box<PartialUser>>,
+}
+
+impl UsersLoader {
+    pub(super) const fn new(owner: ExpectedOwner) -> Self {
+        Self { owner, partial: None }
+    }
+
+    /// The owner of the users.
+    pub(super) const fn owner(&self) -> ExpectedOwner {
+        self.owner
+    }
+
+    /// Loads the users and pieces of the next frame, whose `payload` is at offset `at` of `file`.
+    /// Returns how many users are now complete, and how many entries these had accepted.
+    pub(super) fn load(
+        &mut self,
+        file: File,
+        at: u64,
+        payload: &[u8],
+        slice: &mut Slice,
+    ) -> Result<(u64, u64), Fault> {
+        let malformed =
+            |offset| move |e: Malformed| Fault::new(file, offset, format!("user image: {e}"));
+        let kinds = slice.book().names().len() as u32;
+        let (mut users, mut entries) = (0, 0);
+        let (mut rest, mut restored) = (payload, SmallVec::<[_; BATCH_USERS]>::new());
+        while !rest.is_empty() {
+            while restored.len() < BATCH_USERS && !rest.is_empty() {
+                let offset = at + (payload.len() - rest.len()) as u64;
+                let (offset, user) = if let Some(mut partial) = self.partial.take() {
+                    let piece = partial.user.load_piece(partial.pieces, rest);
+                    rest = &rest[piece.map_err(malformed(offset))?..];
+                    partial.pieces += 1;
+                    if partial.pieces < partial.user.pieces() {
+                        self.partial = Some(partial);
+                        continue;
+                    }
+                    (partial.offset, partial.user)
+                } else {
+                    let (user, bytes) = User::load_head(rest, kinds).map_err(malformed(offset))?;
+                    if let Some(what) = self.owner.refuses(user.id()) {
+                        return Err(Fault::new(file, offset, what));
+                    }
+                    rest = &rest[bytes..];
+                    if user.pieces() > 0 {
+                        self.partial = Some(Box::new(PartialUser { offset, user, pieces: 0 }));
+                        continue;
+                    }
+                    slice.prefetch(user.id(), None, PrefetchStep::Index, &Lookup::default());
+                    (offset, user)
+                };
+                users += 1;
+                entries += user.version();
+                restored.push((offset, slice.restore(user).map_err(malformed(offset))?));
+            }
+            for (offset, slot) in restored.drain(..) {
+                slice.index(slot).map_err(malformed(offset))?;
+            }
+        }
+        Ok((users, entries))
+    }
+
+    /// Checks, after the last frame, that the last user is complete.
+    pub(super) fn check_complete(&self, file: File) -> Result<(), Fault> {
+        let Some(partial) = &self.partial else { return Ok(()) };
+        let PartialUser { offset, user, pieces } = &**partial;
+        let what = format!("user {} has {pieces} of {} pieces", user.id().0, user.pieces());
+        Err(Fault::new(file, *offset, what))
+    }
+}
