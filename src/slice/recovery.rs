@@ -838,6 +838,9 @@ pub(super) mod tests {
         }
     }
 
+    /// A change of the last frame.
+    type Change = fn(&mut snapshot::End);
+
     const KINDS: &[u8] = b"\x01a\x01b\x01c";
 
     #[test]
@@ -898,7 +901,7 @@ pub(super) mod tests {
     fn a_last_frame_that_states_other_kinds_is_a_fault() {
         let snapshot = Snapshot::new();
         let all = [&snapshot.small[..], &snapshot.head, &snapshot.pieces.concat()].concat();
-        let changes: [(fn(&mut snapshot::End), &str); 7] = [
+        let changes: [(Change, &str); 7] = [
             (|end| end.kinds = u64::MAX, "is not the snapshot's last frame"),
             (|end| end.kinds = 4, "states 4 kinds, but 3 kinds were read"),
             (|end| end.kinds_at = 0, "is not the snapshot's last frame"),
