@@ -40,7 +40,7 @@ mod order;
 mod trace;
 
 use crate::import::{entries_in, import};
-use crate::server::client::{feed, get};
+use crate::server::client::feed;
 use crate::server::expected;
 use crate::server::{Scratch, Server, becomes_true, credit, entries, serve};
 use order::{Order, Seen};
@@ -214,24 +214,17 @@ fn a_server_syncs_what_it_builds_on() {
     }
     let server = traced.serve(&snapshots, &[]);
     traced.stop(server);
-    let Seen { log_writes, headers, prepared, recycled: _, manifests, segments, snapshots, .. } =
-        traced.order.seen;
-    let Seen { generations, removed, removed_generations, settled, settled_segments, .. } =
-        traced.order.seen;
-    println!("{:?}", traced.order.seen);
-    assert!(log_writes > 100 && headers > 15 && prepared > 15, "{:?}", traced.order.seen);
-    assert!(manifests > 25 && segments > 15 && snapshots > 8, "{:?}", traced.order.seen);
-    assert!(
-        generations == 4 && removed > 20 && removed_generations == 4,
-        "{:?}",
-        traced.order.seen
-    );
-    assert!(settled == 10 && settled_segments > 8, "{:?}", traced.order.seen);
+    let seen = traced.order.seen;
+    println!("{seen:?}");
+    assert!(seen.log_writes > 60 && seen.headers > 12 && seen.prepared > 12, "{seen:?}");
+    assert!(seen.manifests > 20 && seen.segments > 12 && seen.snapshots > 6, "{seen:?}");
+    assert!(seen.generations == 4 && seen.removed > 5 && seen.removed_generations == 4, "{seen:?}");
+    assert!(seen.settled == 10 && seen.settled_segments == 10, "{seen:?}");
     leave_out_each_sync(&traced.runs);
 }
 
-/// Checks the runs once more for each sync, without it. Most syncs are missed; a few are not
-/// needed there, because another follows before anything builds on the first.
+/// Checks the runs once more for each sync, without it: that breaks a rule. A few are not needed
+/// where they are: another follows before anything builds on the first, or the kill does.
 fn leave_out_each_sync(runs: &[(Order, Trace)]) {
     let mut missed = BTreeMap::<_, (u32, u32)>::new();
     for (before, trace) in runs {
@@ -247,28 +240,31 @@ fn leave_out_each_sync(runs: &[(Order, Trace)]) {
             counts.1 += 1;
         }
     }
-    println!("{missed:?}");
+    println!("syncs that were missed, of all: {missed:?}");
+    for kind in ["manifest.new", "log-.new", "log-", "snapshot-", "slice-", "generation-", "data"] {
+        let (found, all) = missed[kind];
+        assert!(found * 2 > all, "{kind}: {found} of {all}");
+    }
 }
 
+/// Records of the largest size fill segments until one of the largest size, 64 MiB, is used again.
 #[test]
 fn a_recycled_segment_is_named_by_no_manifest() {
     if !can_trace() {
         return;
     }
     let mut traced = Traced::new("recycled");
-    let server = traced.serve(&["--snapshot-after-mib", "1"], &[]);
-    let start = Instant::now();
-    let kind = "k".repeat(32);
-    for _ in 0..215 {
+    let (server, kind) = (traced.serve(&["--snapshot-after-mib", "1"], &[]), "k".repeat(32));
+    for _ in 0..310 {
         let lines = traced.lines(10_000);
         let lines: Vec<_> = lines.iter().map(|line| line.replace("topup", &kind)).collect();
         server.feed(&lines);
     }
-    println!("{:?}", start.elapsed());
-    let log = server.ask(get("/metrics"));
     traced.stop(server);
-    println!("{:?}", traced.order.seen);
-    assert!(traced.order.seen.recycled > 0, "{:?} {log:?}", traced.order.seen);
+    let seen = traced.order.seen;
+    println!("{seen:?}");
+    assert!(seen.recycled > 0 && seen.headers > 9, "{seen:?}");
+    assert!(seen.snapshots > 5 && seen.removed > 10, "{seen:?}");
 }
 
 #[test]
