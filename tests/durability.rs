@@ -179,7 +179,7 @@ fn every_name_is_synced_even_after_a_kill_at_any_call() {
             assert_eq!(entries_in(&traced.data), 3, "{context}");
             if !is_killed {
                 let Seen { manifests, snapshots, generations, .. } = traced.order.seen;
-                assert_eq!((manifests, snapshots, generations), (3, 2, 2), "{context}");
+                assert_eq!((manifests, snapshots, generations), (4, 2, 2), "{context}");
                 break;
             }
         }

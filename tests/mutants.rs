@@ -130,8 +130,8 @@ const MUTANTS: [Mutant; 17] = [
     Mutant {
         name: "a generation is not removed for good",
         file: "src/slice/repartition.rs",
-        before: "map(DirectoryTask::Remove));\n        self.next.push_back(DirectoryTask::Sync(None));",
-        after: "map(DirectoryTask::Remove));",
+        before: "Remove));\n        self.next.push_back(DirectoryTask::Sync(None));",
+        after: "Remove));",
         test: SERVER,
     },
     Mutant {

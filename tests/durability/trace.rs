@@ -182,8 +182,8 @@ pub fn can_trace() -> bool {
     can_trace
 }
 
-/// A program under strace, which writes to `trace` and takes further flags. The process that is started is the program
-/// itself, and strace a child of it, so that a signal meets the program.
+/// A program under strace, which writes to `trace` and takes further flags. The process that is
+/// started is the program itself, and strace a child of it, so that a signal meets the program.
 pub fn traced(program: &Command, trace: &Path, flags: &[&str]) -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-D", "-f", "-y", "-s", STRING]);
