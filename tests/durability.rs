@@ -95,6 +95,22 @@ impl Traced {
         Server::spawn(&mut traced(&program, &self.trace, for_strace))
     }
 
+    /// Starts a server, and waits until it listens; `None` if it is killed before.
+    fn serve_or_die(&mut self, flags: &[&str], for_strace: &[&str]) -> Option<Server> {
+        self.order.start();
+        let mut program = serve("127.0.0.1:0");
+        program.arg("--data").arg(&self.data).args(flags);
+        let mut server = Server::begin(&mut traced(&program, &self.trace, for_strace));
+        while let Some(line) = server.line() {
+            if line.starts_with("listening on ") {
+                return Some(server);
+            }
+        }
+        server.ended();
+        self.check(server.id());
+        None
+    }
+
     /// Checks the calls of a process that has ended. Returns how it ended.
     fn check(&mut self, id: u32) -> String {
         let mut text = None;
@@ -185,6 +201,34 @@ fn every_name_is_synced_even_after_a_kill_at_any_call() {
         }
     }
     assert!(kills > 30, "{kills} kills");
+}
+
+#[test]
+fn a_change_of_slices_keeps_the_order_even_after_a_kill_at_any_call() {
+    if !can_trace() {
+        return;
+    }
+    let (mut kills, mut seen) = (0, Seen::default());
+    for calls in CALLS {
+        for number in 1.. {
+            let (mut traced, one) = (Traced::new("slices"), ["--slices", "1"]);
+            traced.import(&[]);
+            let inject = format!("inject={calls}:signal=KILL:when={number}");
+            let server = traced.serve_or_die(&one, &["-e", &inject]);
+            let is_killed = server.is_none();
+            kills += u32::from(is_killed);
+            let server = server.unwrap_or_else(|| traced.serve(&one, &[]));
+            traced.stop(server);
+            let context = format!("killed at call {number} of {calls}");
+            assert_eq!(entries_in(&traced.data), 3, "{context}");
+            seen = traced.order.seen;
+            if !is_killed {
+                break;
+            }
+        }
+    }
+    assert!(kills > 20, "{kills} kills");
+    assert!(seen.generations == 3 && seen.removed_generations == 2, "{seen:?}");
 }
 
 #[test]

@@ -3,8 +3,9 @@
 //!
 //! Always: each text to be replaced occurs exactly once in its file. With `PURSER_MUTANTS=1`, or
 //! with a part of a mutant's name: a copy of the tree is built with each mutant in turn, and its
-//! test must fail there; without a mutant it must pass. All builds share the target directory
-//! `PURSER_MUTANTS_TARGET`, else one in the copy.
+//! test must fail there; without a mutant it must pass. All builds share a target directory, in
+//! `PURSER_MUTANTS_TARGET` if that is set, else in the copy. It is never the one of this tree,
+//! where a program with a mutant would stay behind.
 
 use crate::house::sources::root;
 use std::collections::BTreeSet;
@@ -194,7 +195,8 @@ impl TreeCopy {
 
     /// Runs a test: whether it passed, and what was printed.
     fn run(&self, test: Test) -> (bool, String) {
-        let target = std::env::var_os("PURSER_MUTANTS_TARGET").map(PathBuf::from);
+        let target =
+            std::env::var_os("PURSER_MUTANTS_TARGET").map_or_else(|| self.0.clone(), PathBuf::from);
         let mut cargo = Command::new("cargo");
         cargo.args(["test", "--locked"]).current_dir(&self.0);
         let filter = match test {
@@ -208,7 +210,7 @@ impl TreeCopy {
             }
         };
         cargo.args(["--", filter]).env_remove("PURSER_MUTANTS").env("RUST_BACKTRACE", "0");
-        cargo.env("CARGO_TARGET_DIR", target.unwrap_or_else(|| self.0.join("target")));
+        cargo.env("CARGO_TARGET_DIR", target.join("target-of-mutants"));
         let output = cargo.output().expect("cargo runs");
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let is_run = text.contains("test result: ") && !text.contains("running 0 tests");

@@ -459,3 +459,30 @@ impl Order {
 fn is_temporary(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "new")
 }
+
+/// A trace of two publications by exchange, with `lines` between them.
+fn exchanged(lines: &str) -> Order {
+    let slice = "/d/generation-1/slice-0";
+    let write = format!("7 pwrite64(3<{slice}/manifest.new>, \"generation 1\\n\", 13, 0) = 13\n");
+    let publish = format!(
+        "{write}7 fsync(3<{slice}/manifest.new>) = 0\n\
+         7 renameat2(AT_FDCWD</w>, \"{slice}/manifest.new\", AT_FDCWD</w>, \"{slice}/manifest\", \
+         RENAME_EXCHANGE) = 0\n"
+    );
+    let mut order = Order::new(Path::new("/d"));
+    order.take(&Trace::parse(&format!("{publish}{lines}{publish}")), None);
+    order
+}
+
+#[test]
+fn manifests_that_are_exchanged_count_as_renamed() {
+    let order = exchanged("7 fsync(4</d/generation-1/slice-0>) = 0\n");
+    assert_eq!(order.seen.manifests, 2);
+    assert_eq!(order.unsynced(), [Path::new("/d/generation-1/slice-0/manifest")]);
+}
+
+#[test]
+#[should_panic(expected = "the manifest before it is not synced")]
+fn an_exchanged_manifest_is_not_overwritten_before_its_name_is_synced() {
+    exchanged("7 fsync(4</d/generation-1>) = 0\n");
+}

@@ -5,6 +5,7 @@
 //! call that a kill cut off has a beginning only.
 
 use std::ffi::OsStr;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,9 +17,11 @@ const TRACED: &str = "openat,?creat,?open,?mkdir,?mkdirat,?rename,?renameat,?ren
     writev,pwrite64,?pwritev,?pwritev2,?truncate,ftruncate,?fallocate,?sendfile,?copy_file_range";
 /// Characters of a string that are printed: a whole manifest.
 const STRING: &str = "400";
+/// Characters of a line that a message shows.
+const SHOWN: usize = 300;
 
 /// A call of a thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Call {
     pub thread: u32,
     pub name: String,
@@ -42,6 +45,12 @@ pub enum Event {
 pub struct Trace {
     pub calls: Vec<Call>,
     pub events: Vec<Event>,
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.line.chars().take(SHOWN).collect::<String>())
+    }
 }
 
 impl Call {
