@@ -189,17 +189,16 @@ impl Order {
         let paths = call.paths();
         if let Some(owed) = self.owed.remove(&call.thread) {
             let is_sync = matches!(&*call.name, "fsync" | "fdatasync");
-            assert!(is_sync && call.file().1 == owed, "{owed:?} must be synced before {call:?}");
+            let is_synced = is_sync && call.file().1 == owed;
+            assert!(is_synced, "{} must be synced before {call:?}", owed.display());
         }
         match (&*call.name, &paths[..]) {
-            ("openat", [path]) => {
-                if call.has_flag("O_CREAT") || call.has_flag("O_TRUNC") {
-                    self.check_start_is_over(path, call);
-                }
+            ("openat", [path]) if call.has_flag("O_CREAT") || call.has_flag("O_TRUNC") => {
+                self.check_start_is_over(path, call);
             }
             ("mkdir" | "mkdirat", [path]) => self.check_start_is_over(path, call),
             ("write" | "pwrite64", _) => self.check_write(&call.file().1, call),
-            ("fsync" | "fdatasync" | "ftruncate" | "fallocate", [_]) => {}
+            ("openat" | "fsync" | "fdatasync" | "ftruncate" | "fallocate", [_]) => {}
             ("rename" | "renameat" | "renameat2", [from, to]) => {
                 self.check_start_is_over(from, call);
                 self.check_rename(from, to, call);
@@ -246,7 +245,7 @@ impl Order {
         match path.file_name().and_then(|name| File::parse(name.to_str()?)) {
             Some(File::Segment(number)) => {
                 assert!(!self.names.contains_key(path), "its name is not synced: {call:?}");
-                let is_new = !manifests.current().is_some_and(|names| number <= names.last);
+                let is_new = manifests.current().is_none_or(|names| number > names.last);
                 if call.offset() == 0 {
                     assert!(is_new, "the manifest names it already: {call:?}");
                     self.seen.headers += 1;
@@ -280,10 +279,10 @@ impl Order {
                 self.check_files(directory, manifests.stable.unwrap_or_default(), new, call);
             }
         } else if let Some(file) = parse(to) {
-            assert!(!manifests.names(file), "the manifest names {to:?}: {call:?}");
+            assert!(!manifests.names(file), "the manifest names the new name: {call:?}");
             match parse(from) {
                 Some(old) => {
-                    assert!(!manifests.names(old), "the manifest names {from:?}: {call:?}");
+                    assert!(!manifests.names(old), "the manifest names the old name: {call:?}");
                     self.headers.remove(from);
                     self.seen.recycled += 1;
                 }
@@ -304,11 +303,12 @@ impl Order {
             files.push(File::Segment(new.last));
             self.seen.segments += 1;
         }
-        for path in files.iter().map(|file| slice.join(file.to_string())) {
-            assert!(!self.bytes.contains_key(&path), "{path:?} is not synced: {call:?}");
-            assert!(!self.names.contains_key(&path), "{path:?} has no synced name: {call:?}");
-            let is_snapshot = path.ends_with(File::Snapshot(new.snapshot).to_string());
-            assert!(is_snapshot || self.headers.contains(&path), "no header: {call:?}");
+        for file in files {
+            let path = slice.join(file.to_string());
+            assert!(!self.bytes.contains_key(&path), "{file} is not synced: {call:?}");
+            assert!(!self.names.contains_key(&path), "{file} has no synced name: {call:?}");
+            let is_snapshot = matches!(file, File::Snapshot(_));
+            assert!(is_snapshot || self.headers.contains(&path), "{file} has no header: {call:?}");
         }
     }
 

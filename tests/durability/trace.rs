@@ -168,7 +168,7 @@ impl Trace {
             });
         }
         let ended = |call: &Call| call.result.as_deref().is_some_and(|result| result != "?");
-        let failed = |call: &Call| ended(call) && call.result.as_ref().is_some_and(is_failure);
+        let failed = |call: &Call| ended(call) && call.result.as_deref().is_some_and(is_failure);
         events.retain(|event| match event {
             Event::Begin(call) => !failed(&calls[*call]),
             Event::End(call) => ended(&calls[*call]) && !failed(&calls[*call]),
@@ -177,7 +177,7 @@ impl Trace {
     }
 }
 
-fn is_failure(result: &String) -> bool {
+fn is_failure(result: &str) -> bool {
     !result.starts_with(|first: char| first.is_ascii_digit())
 }
 
@@ -235,6 +235,6 @@ fn lines_of_strace_become_calls_in_order() {
     assert_eq!(open.result.as_deref().and_then(descriptor), Some((3, "/d/ab".into())));
     assert_eq!((write.file(), write.offset()), ((3, "/d/ab".into()), 8192));
     assert_eq!(rename.paths(), [Path::new("/d/e"), Path::new("/d/f")]);
-    use Event::{Begin, End};
-    assert_eq!(trace.events, [Begin(0), End(0), Begin(1), Begin(3), End(1)]);
+    let (begin, end) = (Event::Begin, Event::End);
+    assert_eq!(trace.events, [begin(0), end(0), begin(1), begin(3), end(1)]);
 }
