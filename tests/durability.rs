@@ -19,8 +19,8 @@
 //!
 //! The data directory's manifest:
 //!
-//! - Before it is renamed, every name that was made is synced, and every byte of the generation
-//!   that it names.
+//! - Before it is renamed, every name that was made is synced, except in a generation that it does
+//!   not name, and every byte of the generation that it names.
 //! - Nothing is removed while a name in the data directory is not synced: the manifest may be that
 //!   name, and the removed file what the manifest before it named.
 //!
