@@ -33,6 +33,7 @@ mod info;
 mod life_of;
 mod mesh;
 mod model;
+mod mutants;
 mod offline;
 mod overload;
 mod pipelining;

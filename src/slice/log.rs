@@ -418,10 +418,14 @@ mod tests {
     }
 
     fn append(log: &mut Log) -> Lsn {
+        append_of(log, "topup")
+    }
+
+    fn append_of(log: &mut Log, kind: &str) -> Lsn {
         let currency = Currency::parse(b"COIN").unwrap();
         let movement = Movement {
             currency,
-            kind: "topup",
+            kind,
             direction: Direction::Credit,
             amount: Amount::new(5).unwrap(),
         };
@@ -465,5 +469,124 @@ mod tests {
         assert_eq!(log.written(1, block), LogWrite::Durable(Lsn(2)));
         assert!(requested(&mut log, false).is_none(), "the next block is not full");
         assert!(requested(&mut log, true).is_some());
+    }
+
+    /// Random numbers: SplitMix64.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, end: usize) -> usize {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((mixed ^ (mixed >> 31)) % end as u64) as usize
+        }
+    }
+
+    /// A log on a disk that makes one segment and then no other.
+    struct LastSegment {
+        log: Log,
+        now_ms: u64,
+        /// Writes that are not done, and whether a segment is being prepared.
+        writes: VecDeque<(File, FrameBuffer)>,
+        is_preparing: bool,
+    }
+
+    impl LastSegment {
+        fn new(bytes: u64) -> Self {
+            let (place, segments) = (
+                Place { generation: 1, slice: 0, file: 0 },
+                Segments { first_bytes: bytes, largest_bytes: bytes },
+            );
+            let log = Log::new(place, segments, Tail::default());
+            let mut disk = Self { log, now_ms: 0, writes: VecDeque::new(), is_preparing: false };
+            disk.advance(true);
+            disk.prepared(true);
+            append(&mut disk.log);
+            disk.advance(true);
+            disk.written();
+            disk
+        }
+
+        fn advance(&mut self, is_awaited: bool) {
+            let Self { log, writes, is_preparing, .. } = self;
+            log.advance(self.now_ms, is_awaited, |_| None, &mut |task| match task {
+                Task::Write { file, block, .. } => writes.push_back((file, block)),
+                Task::Prepare { .. } => *is_preparing = true,
+                other => panic!("a log asks for no such task: {other:?}"),
+            });
+        }
+
+        /// The segment is prepared, or not, if it was asked for.
+        fn prepared(&mut self, ok: bool) {
+            if std::mem::take(&mut self.is_preparing) {
+                self.log.prepared(ok, self.now_ms);
+            }
+        }
+
+        /// The write in flight is done, if there is one.
+        fn written(&mut self) {
+            let Some((file, block)) = self.writes.pop_front() else { return };
+            if let LogWrite::Header(_) = self.log.written(file.number(), block) {
+                self.log.switch_segment();
+            }
+        }
+
+        /// Entries of one turn, as far as they are let in. Returns how many were.
+        fn turn(&mut self, entries: usize, kinds: &[&str], random: &mut Random) -> usize {
+            if self.log.is_throttled() {
+                return 0;
+            }
+            for done in 0..entries {
+                if !self.log.has_space() {
+                    return done;
+                }
+                append_of(&mut self.log, kinds[random.below(kinds.len())]);
+            }
+            entries
+        }
+    }
+
+    #[test]
+    fn records_that_are_let_in_fit_the_segments_there_are() {
+        let largest = "k".repeat(32);
+        let (mut refused, mut throttled, mut blocks) = (0, 0, 0);
+        for seed in 0..3_000 {
+            let mut random = Random(seed);
+            // Whole blocks and a few pages: the limit is near the end of a block.
+            let pages = 8 + random.below(4) * WRITE_BYTES / ALIGN + random.below(6);
+            let kinds: &[&str] = if seed % 2 == 0 { &[&largest] } else { &["a", &largest] };
+            // Writes of whole blocks only, or of a few records.
+            let awaited = if seed % 3 == 0 { 1 } else { 50 };
+            let mut disk = LastSegment::new((pages * ALIGN) as u64);
+            for _ in 0..300 {
+                let entries = 1 + random.below(256);
+                match disk.turn(entries, kinds, &mut random) {
+                    0 if disk.log.is_throttled() => throttled += 1,
+                    done => refused += u32::from(done < entries),
+                }
+                blocks += usize::from(!disk.log.full.is_empty());
+                if random.below(2) == 0 {
+                    disk.written();
+                }
+                if random.below(3) == 0 {
+                    disk.prepared(false);
+                }
+                disk.now_ms += random.below(3) as u64 * RETRY_MS / 8;
+                let is_awaited = random.below(awaited) == 0;
+                disk.advance(is_awaited);
+            }
+            disk.prepared(false);
+            while !disk.log.is_durable() {
+                disk.advance(true);
+                disk.prepared(false);
+                assert!(!disk.writes.is_empty(), "seed {seed}: a record does not fit the segment");
+                disk.written();
+            }
+            assert_eq!(disk.log.durable(), disk.log.position(), "seed {seed}");
+        }
+        let counts = (refused, throttled, blocks);
+        assert!(refused > 10_000 && throttled > 10_000 && blocks > 500, "{counts:?}");
     }
 }

@@ -423,3 +423,117 @@ impl LogSink for Store {
         self.log.append(entry, version)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::frame::FrameBuffer;
+    use crate::ledger::amount::{Amount, Currency, Direction};
+    use crate::ledger::entry::{Action, Movement, Rejection, Verdict};
+    use crate::ledger::id::{EntryId, UserId};
+    use crate::ledger::time::Millis;
+    use crate::slice::Slice;
+    use crate::slice::snapshot::{BUFFER_BYTES, BUFFERS};
+
+    const AFTER_BYTES: u64 = 64 << 10;
+
+    /// A slice and its store, on a disk that is at once done with each task.
+    struct Stored {
+        slice: Slice,
+        store: Store,
+        now_ms: u64,
+        entries: u64,
+        has_snapshots: bool,
+    }
+
+    impl Stored {
+        fn new() -> Self {
+            let settings = Settings {
+                place: Place { generation: 1, slice: 0, file: 0 },
+                snapshot_after_bytes: AFTER_BYTES,
+                segments: Segments { first_bytes: 64 << 10, largest_bytes: 256 << 10 },
+            };
+            let (slice, store) =
+                (Slice::new(usize::MAX), Store::new(settings, Recovered::default()));
+            Self { slice, store, now_ms: 1_000_000, entries: 0, has_snapshots: false }
+        }
+
+        fn apply(&mut self) -> Verdict {
+            let movement = Movement {
+                currency: Currency::parse(b"COIN").expect("a currency"),
+                kind: "topup",
+                direction: Direction::Credit,
+                amount: Amount::new(5).expect("an amount"),
+            };
+            self.entries += 1;
+            let entry = EntryRef {
+                id: EntryId(u128::from(self.entries)),
+                user: UserId(self.entries % 7),
+                at: Millis(self.now_ms),
+                action: Action::Post(movement),
+            };
+            self.slice.apply(Millis(self.now_ms), &entry, &mut self.store).1
+        }
+
+        /// A millisecond passes, and everything that is asked for is done.
+        fn turn(&mut self) {
+            self.now_ms += 1;
+            let mut tasks = VecDeque::new();
+            let turn = TurnInput {
+                now_ms: self.now_ms,
+                read_load: ReadLoad::NoReads,
+                is_log_awaited: true,
+            };
+            self.store.advance(turn, self.slice.book(), &mut |task| tasks.push_back(task));
+            while let Some(task) = tasks.pop_front() {
+                let buffers = || (0..BUFFERS).map(|_| FrameBuffer::with_capacity(BUFFER_BYTES));
+                let done = match task {
+                    Task::Write { file, block, .. } => Done::Written { file, block, ok: true },
+                    Task::Prepare { segment, .. } => Done::Prepared { segment, ok: true },
+                    Task::Create { snapshot } => Done::Created {
+                        snapshot,
+                        buffers: self.has_snapshots.then(|| buffers().collect()),
+                    },
+                    Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
+                    Task::Publish { .. } => Done::Published,
+                    Task::Remove { .. } => continue,
+                    other => panic!("a store asks for no such task: {other:?}"),
+                };
+                let ask = &mut |task| tasks.push_back(task);
+                if let Some(lsn) = self.store.done(self.now_ms, done, ask) {
+                    self.slice.durable(lsn);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn entries_are_refused_while_snapshots_fail_and_taken_again_after_one() {
+        let mut stored = Stored::new();
+        let refused = Rejection::InsufficientStorage.into();
+        let limit = AFTER_BYTES * MAX_LOG_GROWTH;
+        let mut verdict = Verdict::Accepted;
+        while verdict == Verdict::Accepted {
+            assert!(stored.store.uncovered_bytes() < 2 * limit, "a log without a limit");
+            verdict = stored.apply();
+            stored.turn();
+        }
+        assert_eq!(verdict, refused);
+        assert!(stored.store.uncovered_bytes() > limit, "refused below the limit");
+        assert!(stored.store.counts().failed_snapshots > 0 && !stored.store.is_throttled());
+        for _ in 0..2 * RETRY_MS {
+            assert_eq!(stored.apply(), refused, "only a snapshot makes space");
+            stored.turn();
+        }
+        let failed = stored.store.counts().failed_snapshots;
+        assert!(failed > 1, "a failed snapshot is begun again");
+        stored.has_snapshots = true;
+        for _ in 0..2 * RETRY_MS {
+            stored.turn();
+        }
+        let counts = stored.store.counts();
+        assert_eq!((counts.snapshots, counts.failed_snapshots), (1, failed));
+        assert!(stored.store.uncovered_bytes() < AFTER_BYTES);
+        assert_eq!(stored.apply(), Verdict::Accepted);
+    }
+}
