@@ -521,7 +521,7 @@ mod tests {
         /// The segment is prepared, or not, if it was asked for.
         fn prepared(&mut self, ok: bool) {
             if std::mem::take(&mut self.is_preparing) {
-                self.log.prepared(ok, self.now_ms);
+                self.log.prepared(ok.then_some(1), self.now_ms);
             }
         }
 
@@ -555,7 +555,7 @@ mod tests {
         for seed in 0..3_000 {
             let mut random = Random(seed);
             // Whole blocks and a few pages: the limit is near the end of a block.
-            let pages = 8 + random.below(4) * WRITE_BYTES / ALIGN + random.below(6);
+            let pages = 8 + random.below(4) * MAX_WRITE_BYTES / ALIGN + random.below(6);
             let kinds: &[&str] = if seed % 2 == 0 { &[&largest] } else { &["a", &largest] };
             // Writes of whole blocks only, or of a few records.
             let awaited = if seed % 3 == 0 { 1 } else { 50 };

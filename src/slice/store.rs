@@ -484,18 +484,18 @@ mod tests {
                 read_load: ReadLoad::NoReads,
                 is_log_awaited: true,
             };
-            self.store.advance(turn, self.slice.book(), &mut |task| tasks.push_back(task));
+            self.store.advance(turn, &mut self.slice, &mut |task| tasks.push_back(task));
             while let Some(task) = tasks.pop_front() {
                 let buffers = || (0..BUFFERS).map(|_| FrameBuffer::with_capacity(BUFFER_BYTES));
                 let done = match task {
                     Task::Write { file, block, .. } => Done::Written { file, block, ok: true },
-                    Task::Prepare { segment, .. } => Done::Prepared { segment, ok: true },
+                    Task::Prepare { segment, .. } => Done::Prepared { segment, salt: Some(1) },
                     Task::Create { snapshot } => Done::Created {
                         snapshot,
                         buffers: self.has_snapshots.then(|| buffers().collect()),
                     },
                     Task::Sync { snapshot } => Done::Synced { snapshot, ok: true },
-                    Task::Publish { .. } => Done::Published,
+                    Task::Publish { .. } => Done::Published { ok: true },
                     Task::Remove { .. } => continue,
                     other => panic!("a store asks for no such task: {other:?}"),
                 };

@@ -769,7 +769,8 @@ fn frames(world: &World, number: u64) -> Option<Frames> {
     let bytes = world.disk.files_of(0).bytes(Name::File(File::Snapshot(number)))?;
     let place = Place { file: number, ..world.place(0) };
     let (mut at, mut frames) = (0, Frames::default());
-    while let Ok(frame) = frame::decode(bytes.get(at..).unwrap_or_default(), place) {
+    while let Ok(frame) = frame::decode(bytes.get(at..).unwrap_or_default(), place, frame::NO_SALT)
+    {
         let bytes = frame.payload.len() as u64;
         match frame.kind {
             Kind::Users => {
