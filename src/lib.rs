@@ -229,6 +229,7 @@
 //! src/server/shared.rs       state that the connections of a core share
 //! src/server/connections.rs  connections of a core, by slot
 //! src/server/connection.rs   one connection's state machine
+//! src/server/refusals.rs     refusals that end a connection
 //! src/server/requests.rs     received bytes to requests
 //! src/server/body.rs         receiving a body
 //! src/server/fragments.rs    per-core fragments of a scatter-gather

@@ -8,7 +8,7 @@
 //! - `world`: drives the slices of one run.
 //! - `client`: the entries that clients send.
 //! - `oracle`: checks verdicts and recovered users.
-//! - `disk`: a disk with the faults of a crash.
+//! - `disk`: a disk with the faults of a crash; `directory`: the files of a slice on it.
 //! - `damage`: damage to files at rest.
 //! - `forgery`: bytes chosen by a client that look like writes of a later segment.
 //! - `repartition`: the same for a change of the number of slices, on a file system (`tree`).
@@ -21,6 +21,7 @@
 mod client;
 pub mod counts;
 mod damage;
+mod directory;
 pub mod disk;
 mod forgery;
 mod oracle;

@@ -36,7 +36,7 @@ use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::{Code, Problem};
 use crate::api::reply::{self, ReadRequest};
-use crate::api::route::{Operation, Route};
+use crate::api::route::Operation;
 use crate::http::response::Persist;
 
 /// The state of a connection.
@@ -312,20 +312,6 @@ impl Connection {
         self.is_exempt = self.progress != Progress::Idle;
     }
 
-    /// Refuses the connection, because there are too many. It gets no other answer.
-    pub(super) fn refuse_at_once(&mut self, shared: &mut Shared) {
-        let problem = Problem::from(Code::Overloaded);
-        reply::problem(
-            &problem.into(),
-            Persist::Close,
-            false,
-            &shared.date,
-            &mut self.answers.bytes,
-        );
-        (self.state, self.progress) = (State::Finishing, Progress::Done);
-        self.touch(shared);
-    }
-
     // Answers.
 
     /// Answers a pending read, or sends it to the core that owns its user.
@@ -489,19 +475,6 @@ impl Connection {
         }
     }
 
-    /// Writes the last answer of this connection.
-    pub(super) fn refuse(&mut self, problem: Problem, shared: &mut Shared) {
-        reply::problem(
-            &problem.into(),
-            Persist::Close,
-            false,
-            &shared.date,
-            &mut self.answers.bytes,
-        );
-        shared.count(Route::None, problem.code.status());
-        self.finish(Persist::Close);
-    }
-
     // The end of a turn.
 
     /// Decides what the connection does next, after an event or an answer: sends what may be sent.
@@ -564,7 +537,13 @@ impl Connection {
         if shared.planted == Some(PlantedBug::UndurableAnswer) {
             self.answers.forget_marks();
         }
-        let count = self.answers.sendable(|local_slice| shared.owners[local_slice].durable());
+        let mut count = self.answers.sendable(|local_slice| shared.owners[local_slice].durable());
+        if count == 0 && self.waits_for_space(shared) {
+            count = self.refuse_unstored(shared);
+        }
+        if matches!(self.state, State::Closing) {
+            return;
+        }
         if count > 0 {
             let mut buffer = std::mem::take(&mut self.spare);
             self.answers.freeze(count, &mut buffer);
@@ -575,9 +554,6 @@ impl Connection {
             return;
         }
         if let Some(Position { local_slice, lsn }) = self.answers.waits_for() {
-            if shared.owners[local_slice].is_stalled() {
-                return self.refuse_unstored(shared);
-            }
             if !std::mem::replace(&mut self.listed.awaits_log, true) {
                 shared.owners[local_slice].wait(lsn, self.id());
             }
@@ -596,20 +572,6 @@ impl Connection {
         } else if is_over || is_left {
             self.close(shared);
         }
-    }
-
-    /// Refuses the next answer, for whose entries the log has no space, and ends the connection:
-    /// what was answered after it is not sent. A connection that waits for more than the log is
-    /// closed.
-    fn refuse_unstored(&mut self, shared: &mut Shared) {
-        match self.state {
-            State::Head | State::Finishing if self.answers.gaps() == 0 && self.pending == 0 => {}
-            State::Body(_) if self.answers.gaps() == 0 => self.drop_body(shared),
-            _ => return self.close(shared),
-        }
-        self.answers.clear();
-        self.refuse(Code::InsufficientStorage.into(), shared);
-        self.send(shared);
     }
 
     /// Updates the bytes that it contributes to the core's sum. A buffer in flight counts until all

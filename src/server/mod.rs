@@ -50,6 +50,7 @@ pub mod owner;
 pub mod planted_bug;
 pub mod progress;
 pub mod reads;
+mod refusals;
 pub mod requests;
 pub mod scatter;
 pub mod shared;

@@ -5,7 +5,8 @@
 //!   that, a power cut keeps or loses each change independently.
 //! - A crash can come in any changing step, which then is done, not done, or done in part.
 
-use super::disk::{Crash, Inode, put, some_sectors};
+use super::directory::{Inode, put};
+use super::disk::{Crash, some_sectors};
 use super::random::Random;
 use std::collections::BTreeMap;
 
