@@ -139,6 +139,12 @@ impl Traced {
         self.check(server.id());
     }
 
+    /// Whether an old segment was renamed, as far as strace has written it.
+    fn has_recycled(&self) -> bool {
+        let text = fs::read_to_string(&self.trace).expect("strace writes it");
+        text.lines().any(|line| line.contains("rename") && line.contains("/log-7\", "))
+    }
+
     fn stop(&mut self, mut server: Server) {
         server.signal("TERM");
         assert!(server.ended().success());
@@ -291,24 +297,30 @@ fn leave_out_each_sync(runs: &[(Order, Trace)]) {
     }
 }
 
-/// Records of the largest size fill segments until one of the largest size, 64 MiB, is used again.
+/// Records of the largest size fill segments until one of the largest size, 64 MiB, is used again:
+/// the seventh.
 #[test]
 fn a_recycled_segment_is_named_by_no_manifest() {
     if !can_trace() {
         return;
     }
     let mut traced = Traced::new("recycled");
-    let (server, kind) = (traced.serve(&["--snapshot-after-mib", "1"], &[]), "k".repeat(32));
-    for _ in 0..310 {
-        let lines = traced.lines(10_000);
-        let lines: Vec<_> = lines.iter().map(|line| line.replace("topup", &kind)).collect();
-        server.feed(&lines);
+    // Snapshots keep up: the log grows by at most eight times this.
+    let (server, kind) = (traced.serve(&["--snapshot-after-mib", "16"], &[]), "k".repeat(32));
+    let mut rounds = 0;
+    while rounds < 300 || (rounds < 900 && !traced.has_recycled()) {
+        for _ in 0..10 {
+            let lines = traced.lines(10_000);
+            let lines: Vec<_> = lines.iter().map(|line| line.replace("topup", &kind)).collect();
+            server.feed(&lines);
+        }
+        rounds += 10;
     }
     traced.stop(server);
     let seen = traced.order.seen;
     println!("{seen:?}");
     assert!(seen.recycled > 0 && seen.headers > 9, "{seen:?}");
-    assert!(seen.snapshots > 5 && seen.removed > 10, "{seen:?}");
+    assert!(seen.snapshots > 3 && seen.removed > 6, "{seen:?}");
 }
 
 #[test]
