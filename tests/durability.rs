@@ -34,7 +34,8 @@
 //! An answer to a feed comes after the log write that holds its entries has ended. Every name that
 //! an import made is synced when it ends, even if it was killed before at any call.
 //!
-//! Each rule counts what it has checked. A sync that is left out of a kept trace must break one.
+//! The calls that the rules are about are counted. Of each kind of sync, most break a rule if they
+//! are left out of a kept trace.
 
 mod order;
 mod trace;
