@@ -34,7 +34,8 @@
 //! An answer to a feed comes after the log write that holds its entries has ended. Every name that
 //! an import made is synced when it ends, even if it was killed before at any call.
 //!
-//! Each rule counts what it has checked. A sync that is left out of a kept trace must break one.
+//! The calls that the rules are about are counted. Of each kind of sync, most break a rule if they
+//! are left out of a kept trace.
 
 mod order;
 mod trace;
@@ -137,6 +138,12 @@ impl Traced {
         thread::sleep(Duration::from_millis(self.sent / FEED % 7 * 20));
         server.kill();
         self.check(server.id());
+    }
+
+    /// Whether an old segment was renamed, as far as strace has written it.
+    fn has_recycled(&self) -> bool {
+        let text = fs::read_to_string(&self.trace).expect("strace writes it");
+        text.lines().any(|line| line.contains("rename") && line.contains("/log-7\", "))
     }
 
     fn stop(&mut self, mut server: Server) {
@@ -291,24 +298,30 @@ fn leave_out_each_sync(runs: &[(Order, Trace)]) {
     }
 }
 
-/// Records of the largest size fill segments until one of the largest size, 64 MiB, is used again.
+/// Records of the largest size fill segments until one of the largest size, 64 MiB, is used again:
+/// the seventh.
 #[test]
 fn a_recycled_segment_is_named_by_no_manifest() {
     if !can_trace() {
         return;
     }
     let mut traced = Traced::new("recycled");
-    let (server, kind) = (traced.serve(&["--snapshot-after-mib", "1"], &[]), "k".repeat(32));
-    for _ in 0..310 {
-        let lines = traced.lines(10_000);
-        let lines: Vec<_> = lines.iter().map(|line| line.replace("topup", &kind)).collect();
-        server.feed(&lines);
+    // Snapshots keep up: the log grows by at most eight times this.
+    let (server, kind) = (traced.serve(&["--snapshot-after-mib", "16"], &[]), "k".repeat(32));
+    let mut rounds = 0;
+    while rounds < 300 || (rounds < 900 && !traced.has_recycled()) {
+        for _ in 0..10 {
+            let lines = traced.lines(10_000);
+            let lines: Vec<_> = lines.iter().map(|line| line.replace("topup", &kind)).collect();
+            server.feed(&lines);
+        }
+        rounds += 10;
     }
     traced.stop(server);
     let seen = traced.order.seen;
     println!("{seen:?}");
     assert!(seen.recycled > 0 && seen.headers > 9, "{seen:?}");
-    assert!(seen.snapshots > 5 && seen.removed > 10, "{seen:?}");
+    assert!(seen.snapshots > 3 && seen.removed > 6, "{seen:?}");
 }
 
 #[test]
