@@ -36,7 +36,7 @@ const IMPORT: Test = Test::Integration("durability::every_name_is_synced");
 const SPACE: Test = Test::Unit("records_that_are_let_in_fit");
 const GROWTH: Test = Test::Unit("entries_are_refused_while_snapshots_fail");
 
-const MUTANTS: [Mutant; 17] = [
+const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "log writes are not synchronous",
         file: "src/engine/storage.rs",
@@ -87,14 +87,28 @@ const MUTANTS: [Mutant; 17] = [
         test: SERVER,
     },
     Mutant {
-        name: "a manifest is not synced",
+        name: "the manifest of a slice is not synced",
+        file: "src/engine/directory.rs",
+        before: "u64)?;\n    file.sync_all()",
+        after: "u64)",
+        test: SERVER,
+    },
+    Mutant {
+        name: "the name of a slice's manifest is not synced",
+        file: "src/engine/directory.rs",
+        before: "swap().map_err(Failure::at(\"replace\", &file))?;\n        sync(&self.path)",
+        after: "swap().map_err(Failure::at(\"replace\", &file))",
+        test: SERVER,
+    },
+    Mutant {
+        name: "the data directory's manifest is not synced",
         file: "src/engine/directory.rs",
         before: "out.sync_all()?;",
         after: "",
         test: SERVER,
     },
     Mutant {
-        name: "the name of a manifest is not synced",
+        name: "the name of the data directory's manifest is not synced",
         file: "src/engine/directory.rs",
         before: "write().map_err(Failure::at(\"replace\", &file))?;\n    sync(directory)",
         after: "write().map_err(Failure::at(\"replace\", &file))",
