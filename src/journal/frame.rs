@@ -124,7 +124,8 @@ pub enum FrameError {
     Empty,
     /// The bytes end before the frame does. It needs this many bytes, if its length is correct.
     Short(usize),
-    /// The salt is right, so it was a frame of this file; another field or the checksum is not.
+    /// The place or the salt is right, so it may have been a frame of this file; another field or
+    /// the checksum is not.
     Broken,
     /// A frame of another file or of this file's former use, or bytes that are no frame at all.
     Foreign,
@@ -140,8 +141,7 @@ struct Header {
     end: usize,
 }
 
-/// Checks the header at the start of `bytes`, in this order: salt, then all other fields. The
-/// payload is not read.
+/// Checks the header at the start of `bytes`. The payload is not read.
 fn header(bytes: &[u8], place: Place, salt: u64) -> Result<Header, FrameError> {
     let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
         return Err(FrameError::Short(HEADER_BYTES));
@@ -149,17 +149,16 @@ fn header(bytes: &[u8], place: Place, salt: u64) -> Result<Header, FrameError> {
     if header == &[0; HEADER_BYTES] {
         return Err(FrameError::Empty);
     }
-    if u64_at(header, 40) != salt {
-        return Err(FrameError::Foreign);
-    }
     let found = Place {
         slice: u32_at(header, 12),
         generation: u64_at(header, 16),
         file: u64_at(header, 24),
     };
-    // Without a salt, only the place says whose frame it is.
-    if found != place {
-        return Err(if salt == NO_SALT { FrameError::Foreign } else { FrameError::Broken });
+    match (found == place, u64_at(header, 40) == salt) {
+        (true, true) => {}
+        // One of them says that it was this file's frame, or hostile bytes do.
+        (true, false) | (false, true) if salt != NO_SALT => return Err(FrameError::Broken),
+        _ => return Err(FrameError::Foreign),
     }
     let payload_bytes = u32_at(header, 4) as usize;
     let kind = Kind::of(u32_at(header, 8))
@@ -195,7 +194,8 @@ pub fn needed_bytes(bytes: &[u8], place: Place, salt: u64) -> Result<usize, Fram
 /// assert_eq!(decode(frame.bytes(), place, salt).map(|frame| frame.payload), Ok(&b"records"[..]));
 ///
 /// // The bytes of one file are not taken for those of another, nor damaged ones for sound ones.
-/// assert_eq!(decode(frame.bytes(), place, salt + 1), Err(FrameError::Foreign));
+/// let other = Place { file: 2, ..place };
+/// assert_eq!(decode(frame.bytes(), other, salt + 1), Err(FrameError::Foreign));
 /// let mut damaged = frame.bytes().to_vec();
 /// damaged[HEADER_BYTES] ^= 1;
 /// assert_eq!(decode(&damaged, place, salt), Err(FrameError::Broken));
@@ -372,9 +372,12 @@ mod tests {
             assert_eq!(decode(header.bytes(), place, NO_SALT), Err(FrameError::Foreign));
         }
         for salt in [NO_SALT, SALT + 1] {
-            assert_eq!(decode(block.bytes(), PLACE, salt), Err(FrameError::Foreign));
+            let other = Place { file: 10, ..PLACE };
+            assert_eq!(decode(block.bytes(), other, salt), Err(FrameError::Foreign));
         }
-        assert_eq!(decode(header.bytes(), PLACE, SALT), Err(FrameError::Foreign));
+        assert_eq!(decode(block.bytes(), PLACE, SALT + 1), Err(FrameError::Broken));
+        assert_eq!(decode(block.bytes(), PLACE, NO_SALT), Err(FrameError::Foreign));
+        assert_eq!(decode(header.bytes(), PLACE, SALT), Err(FrameError::Broken));
         assert_eq!(decode(&[0; ALIGN], PLACE, SALT), Err(FrameError::Empty));
         for (bytes, needed) in [(30, HEADER_BYTES), (HEADER_BYTES + 5, HEADER_BYTES + 7)] {
             let part = &block.bytes()[..bytes];
@@ -388,7 +391,7 @@ mod tests {
     fn a_header_is_checked_before_the_payload_is_read() {
         let far = u32::MAX.to_le_bytes();
         for (at, field, error) in [
-            (40, &[1][..], FrameError::Foreign),
+            (40, &[1][..], FrameError::Broken),
             (12, &[4], FrameError::Broken),
             (16, &[8], FrameError::Broken),
             (24, &[10], FrameError::Broken),
@@ -413,10 +416,11 @@ mod tests {
         assert_eq!(decode(&longest, PLACE, SALT), Err(FrameError::Short(whole)));
         let longer = forged(4, length(MAX_WRITE_BYTES + 1));
         assert_eq!(decode(&longer, PLACE, SALT), Err(FrameError::Broken));
-        // A wrong salt counts first: whatever else these bytes say, they are of no frame of this
-        // file.
+        // With another salt and another place, whatever else these bytes say, they are of no frame
+        // of this file.
         let mut both = longer;
         both[40] ^= 1;
+        both[24] ^= 1;
         assert_eq!(decode(&both, PLACE, SALT), Err(FrameError::Foreign));
     }
 
