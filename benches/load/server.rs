@@ -10,6 +10,7 @@ use std::net::{AddrParseError, SocketAddr, TcpListener};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -223,9 +224,20 @@ impl Subject {
     }
 }
 
+/// An address whose port is free, and so is the port after it, for the first slice. Both lie below
+/// those that the kernel gives to clients' sockets, so neither is taken before it is used.
 fn free_address() -> Result<SocketAddr> {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
-    free.context("looking for a free port")
+    const FIRST: u32 = 20_000;
+    const PAIRS: u32 = 6_000;
+    // Relaxed: only uniqueness matters.
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let is_free = |port: u32| TcpListener::bind(("127.0.0.1", port as u16)).is_ok();
+    let process = std::process::id();
+    (0..PAIRS)
+        .map(|_| FIRST + 2 * ((process + NEXT.fetch_add(1, Ordering::Relaxed)) % PAIRS))
+        .find(|&port| is_free(port) && is_free(port + 1))
+        .map(|port| SocketAddr::from(([127, 0, 0, 1], port as u16)))
+        .context("looking for free ports")
 }
 
 /// Reads the child's output to its end, sends the address that it announces to `found`, and returns
