@@ -141,6 +141,7 @@
 //! src/cli/serve/info.rs      the static part of `/v1/info`
 //! src/cli/serve/announce.rs  start-up messages
 //! src/cli/serve/loading.rs   waits until all data is loaded
+//! src/cli/serve/logging.rs   log: lines on standard error that nobody waits for
 //! src/cli/serve/summary.rs  final summary
 //! src/cli/verify/mod.rs      `purser verify`
 //! src/cli/verify/check.rs    checks one slice: recovery, then each user's image

@@ -61,7 +61,7 @@ fn check_balance(client: &mut Client, count: u64) {
 
 /// Feeds user 1, who has `count` credits of 1, further ones until the disk is full and stays full:
 /// every line is refused, reads work, and accepted ids are known. Returns the number of credits.
-fn feed_until_full(server: &Server, mut count: u64) -> u64 {
+pub fn feed_until_full(server: &Server, mut count: u64) -> u64 {
     const LINES: u64 = 500;
     let mut client = server.connect();
     let mut refused = 0;
@@ -82,7 +82,7 @@ fn feed_until_full(server: &Server, mut count: u64) -> u64 {
 }
 
 /// Checks that the feed resumes once there is space. Returns the number of credits.
-fn check_resumes(server: &Server, count: u64) -> u64 {
+pub fn check_resumes(server: &Server, count: u64) -> u64 {
     let mut client = server.connect();
     // One entry per request, because space may become free in the middle of a request.
     let resumed =
@@ -92,7 +92,7 @@ fn check_resumes(server: &Server, count: u64) -> u64 {
     count + 1
 }
 
-fn limit_file_size(server: &Server, bytes: &str) {
+pub fn limit_file_size(server: &Server, bytes: &str) {
     let limit = format!("--fsize={bytes}:");
     let status = Command::new("prlimit").args(["--pid", &server.id().to_string(), &limit]).status();
     assert!(status.expect("util-linux is there").success());

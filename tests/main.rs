@@ -44,5 +44,6 @@ mod seeds;
 mod shutdown;
 mod simulation;
 mod split;
+mod surroundings;
 mod tuning;
 mod verify;

@@ -9,6 +9,7 @@ pub mod serve;
 mod text;
 pub mod verify;
 
+use self::text::print_error;
 use crate::config::flags::Flags;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -65,15 +66,15 @@ pub fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(Error::Usage(message)) => {
-            eprintln!("error: {message}\n\nFor more information, try '--help'.");
+            print_error(format!("error: {message}\n\nFor more information, try '--help'.\n"));
             ExitCode::from(USAGE)
         }
         Err(Error::Failed(message)) => {
-            eprintln!("error: {message}");
+            print_error(format!("error: {message}\n"));
             ExitCode::FAILURE
         }
         Err(Error::Fault(message)) => {
-            eprintln!("fault: {message}");
+            print_error(format!("fault: {message}\n"));
             ExitCode::from(FAULT)
         }
     }

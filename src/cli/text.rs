@@ -1,6 +1,12 @@
 //! Text output of the commands: lines on standard output, and numbers for people.
 
 use std::io::Write;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// How long the end of a process waits for somebody to take its last words.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Prints text that ends with a line feed. Errors are ignored: a command that cannot print has
 /// still done its work.
@@ -11,6 +17,30 @@ pub fn print(text: &str) {
 
 pub fn print_line(line: &str) {
     print(&format!("{line}\n"));
+}
+
+/// Prints the last words of a serving process, or of a thread that must go on: waits for standard
+/// output, but not for long.
+pub fn print_unless_blocked(text: String) {
+    unless_blocked(move || print(&text));
+}
+
+/// Prints the reason for the end of the process on standard error, unless nobody takes it.
+pub fn print_error(text: String) {
+    unless_blocked(move || _ = std::io::stderr().write_all(text.as_bytes()));
+}
+
+/// Waits for `write`, but not longer than [`WRITE_TIMEOUT`].
+fn unless_blocked(write: impl FnOnce() + Send + 'static) {
+    let (done, wait) = channel();
+    let written = thread::Builder::new().spawn(move || {
+        write();
+        // The receiver may have given up.
+        let _ = done.send(());
+    });
+    if written.is_ok() {
+        let _ = wait.recv_timeout(WRITE_TIMEOUT);
+    }
 }
 
 /// A count with thousands separators: `1,234,567`.

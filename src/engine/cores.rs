@@ -23,6 +23,8 @@ use std::{io, process, thread};
 
 /// Watchdog poll interval.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// Time for the last line of log to be written.
+const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The configuration of one core.
 pub struct Plan {
@@ -189,10 +191,11 @@ pub fn watch(controls: Vec<Control>, timeout: Duration) -> Result<(), Failure> {
             for (slice, (stall, control)) in stalls.iter_mut().zip(&controls).enumerate() {
                 // A core that has ended does not stall: others may take longer to end.
                 if control.turns_begun().is_some_and(|turns| stall.poll(turns) >= limit) {
-                    eprintln!(
-                        "purser: the core of slice {slice} made no progress for {} ms: aborting",
+                    tracing::error!(
+                        "the core of slice {slice} made no progress for {} ms: aborting",
                         timeout.as_millis()
                     );
+                    let_the_log_be_written();
                     process::abort();
                 }
             }
@@ -200,6 +203,12 @@ pub fn watch(controls: Vec<Control>, timeout: Duration) -> Result<(), Failure> {
     };
     let thread = thread::Builder::new().name("watch".to_owned()).spawn(watch);
     thread.map(drop).map_err(Failure::of("start", "the watchdog thread"))
+}
+
+/// Waits a moment before the process is aborted, so that its last line of log is written, if
+/// somebody takes it.
+pub fn let_the_log_be_written() {
+    thread::sleep(LAST_LINE_TIMEOUT);
 }
 
 /// Consecutive polls in which a core has begun no turn.

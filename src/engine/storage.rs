@@ -372,7 +372,7 @@ impl Worker {
                     .as_ref()
                     .is_none_or(|(last, at)| *last != text || now - *at >= LOG_INTERVAL);
                 if is_new {
-                    eprintln!("{text}");
+                    tracing::warn!("{text}");
                     self.logged = Some((text, now));
                 }
             })

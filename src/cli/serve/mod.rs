@@ -8,6 +8,7 @@ mod announce;
 mod data;
 mod info;
 mod loading;
+mod logging;
 mod signals;
 mod summary;
 
@@ -30,6 +31,7 @@ use std::time::Duration;
 pub fn run(flags: Flags) -> Result<(), Error> {
     let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes() };
     let config = check(flags, &machine).map_err(Error::Usage)?;
+    let log = logging::Log::start();
     let kernel = probe::probe()?;
     let descriptors = descriptors::raise_limit()?;
     let ports = Ports::bind(config.listen, config.slices)?;
@@ -93,7 +95,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         announce::listening(&config, address, &numbers);
     }
     let ended = cores.join()?;
-    summary::print_summary(&ended, controls[0].command());
+    summary::print_summary(&ended, controls[0].command(), log.dropped());
     // Not dropped: the process ends here, and the kernel frees its memory faster than dropping
     // millions of users would.
     std::mem::forget(ended);

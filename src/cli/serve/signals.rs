@@ -4,7 +4,7 @@
 //! an error, which is reported there.
 
 use super::super::Error;
-use super::super::text::print_line;
+use super::super::text::print_unless_blocked;
 use crate::engine::control::{Command, Control};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -16,12 +16,13 @@ pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
     thread::Builder::new().name("signals".to_owned()).spawn(move || {
         for _ in signals.forever().filter(|&signal| signal != SIGXFSZ) {
             controls.iter().for_each(Control::advance);
-            print_line(match controls[0].command() {
+            let line = match controls[0].command() {
                 Command::Serve | Command::Drain => {
-                    "draining: requests in progress are finished; a second signal stops at once"
+                    "draining: requests in progress are finished; a second signal stops at once\n"
                 }
-                Command::Stop => "stopping",
-            });
+                Command::Stop => "stopping\n",
+            };
+            print_unless_blocked(line.to_owned());
         }
     })?;
     Ok(())

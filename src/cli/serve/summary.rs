@@ -1,6 +1,6 @@
 //! Final report: what was answered, how long turns took, what was written.
 
-use super::super::text::print_line;
+use super::super::text::print_unless_blocked;
 use crate::engine::control::Command;
 use crate::engine::cores::Ended;
 use crate::metrics::{Counters, Histogram};
@@ -8,8 +8,14 @@ use crate::server::machine::Machine;
 use crate::slice::Slice;
 use crate::slice::store::Counts;
 
-/// Prints the report of cores that were ended by `command`.
-pub fn print_summary(ended: &[Ended], command: Command) {
+/// Prints the report of cores that were ended by `command`, and how many lines of the log were
+/// dropped.
+pub fn print_summary(ended: &[Ended], command: Command, dropped_lines: usize) {
+    let mut text = String::new();
+    let mut line = |line: &str| {
+        text.push_str(line);
+        text.push('\n');
+    };
     let (mut users, mut bytes, mut counters, mut store) =
         (0, 0, Counters::default(), Counts::default());
     let mut slices = 0;
@@ -22,7 +28,7 @@ pub fn print_summary(ended: &[Ended], command: Command) {
         store.add(&server.store_counts());
     }
     let how = if command == Command::Stop { "stopped" } else { "drained" };
-    print_line(&format!(
+    line(&format!(
         "{how}: {} answers ({} of them 4xx, {} 5xx) on {} connections; {} entries accepted, \
          {} duplicates, {} rejected; \
          {users} users in {} MiB",
@@ -37,7 +43,7 @@ pub fn print_summary(ended: &[Ended], command: Command) {
     ));
     let us = |histogram: &Histogram, share| histogram.per_mille(share) as f64 / 1e3;
     let (turns, sends) = (&counters.turns, &counters.sends);
-    print_line(&format!(
+    line(&format!(
         "turns: {}; p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us, longest {:.1} us; \
          received to sent, at most: p50 {:.1} us, p99 {:.1} us, p99.9 {:.1} us",
         turns.count(),
@@ -50,21 +56,27 @@ pub fn print_summary(ended: &[Ended], command: Command) {
         us(sends, 999),
     ));
     if counters.spilled_bytes > 0 {
-        print_line(&format!(
+        line(&format!(
             "memory: {} MiB were allocated from the common heap because arenas were full",
             counters.spilled_bytes >> 20
         ));
     }
     if slices > 1 {
         let (remote_requests, ms) = (counters.remote_requests, counters.spun_ns / 1_000_000);
-        print_line(&format!(
+        line(&format!(
             "between cores: {remote_requests} requests; {ms} ms of CPU time spinning for replies"
         ));
     }
     if store.writes > 0 {
-        print_line(&format!(
+        line(&format!(
             "log: {} writes, {} segments begun, {} snapshots completed, {} failed",
             store.writes, store.segments, store.snapshots, store.failed_snapshots
         ));
     }
+    if dropped_lines > 0 {
+        line(&format!(
+            "standard error: {dropped_lines} lines were dropped, because nobody took them"
+        ));
+    }
+    print_unless_blocked(text);
 }
