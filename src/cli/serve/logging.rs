@@ -14,13 +14,13 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGua
 const QUEUED_LINES: usize = 1_024;
 
 /// The log while it is on. Its drop waits up to about a second for queued lines to be written.
-pub struct Log {
+pub struct LogLines {
     _worker: WorkerGuard,
     queue: ErrorCounter,
     unwritten: Arc<AtomicUsize>,
 }
 
-impl Log {
+impl LogLines {
     /// Turns the log on. A panic is logged, too.
     pub fn start() -> Self {
         let unwritten = Arc::new(AtomicUsize::new(0));
@@ -46,6 +46,7 @@ impl Log {
 
     /// Number of lines that were dropped.
     pub fn dropped(&self) -> usize {
+        // Relaxed: only the sum matters.
         self.queue.dropped_lines() + self.unwritten.load(Ordering::Relaxed)
     }
 }

@@ -31,7 +31,7 @@ use std::time::Duration;
 pub fn run(flags: Flags) -> Result<(), Error> {
     let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes() };
     let config = check(flags, &machine).map_err(Error::Usage)?;
-    let log = logging::Log::start();
+    let log = logging::LogLines::start();
     let kernel = probe::probe()?;
     let descriptors = descriptors::raise_limit()?;
     let ports = Ports::bind(config.listen, config.slices)?;
