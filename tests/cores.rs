@@ -185,8 +185,7 @@ fn a_stalled_core_ends_the_process() {
         true
     });
     if is_over {
-        let want =
-            format!("purser: the core of slice {STALLED} made no progress for 1000 ms: aborting");
+        let want = format!("the core of slice {STALLED} made no progress for 1000 ms: aborting");
         assert!(stderr(&scratch).contains(&want), "{}", stderr(&scratch));
     }
     // Relaxed: the writing threads were joined.
