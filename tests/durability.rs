@@ -274,6 +274,40 @@ fn a_server_syncs_what_it_builds_on() {
     leave_out_each_sync(&traced.runs);
 }
 
+/// Syncs that find no space are tried again, and nothing is built on them meanwhile.
+#[test]
+fn nothing_is_built_on_a_sync_that_found_no_space() {
+    if !can_trace() {
+        return;
+    }
+    let (mut traced, snapshots) = (Traced::new("failed-syncs"), ["--snapshot-after-mib", "1"]);
+    let server = traced.serve(&snapshots, &[]);
+    server.feed(&traced.lines(FEED));
+    traced.stop(server);
+    // Each thread's fifth sync and every fourth after it: a start makes fewer.
+    let server = traced.serve(&snapshots, &["-e", "inject=fsync:error=ENOSPC:when=5+4"]);
+    for _ in 0..12 {
+        let request = feed(entries(&traced.lines(FEED / 2)));
+        let is_fed = || match server.ask(&request).status() {
+            507 => false,
+            status => status == 200,
+        };
+        assert!(becomes_true(is_fed), "it is taken when there is space");
+    }
+    traced.stop(server);
+    let (_, last) = traced.runs.last().expect("it was run");
+    let failed = |name: &str| {
+        let is_failed = |call: &&trace::Call| {
+            let result = call.result.as_deref().unwrap_or_default();
+            call.name == "fsync" && call.file().1.ends_with(name) && result.contains("ENOSPC")
+        };
+        last.calls.iter().filter(is_failed).count()
+    };
+    let counts = [failed("slice-0"), failed("manifest.new")];
+    println!("{counts:?} syncs of names and of manifests failed; {:?}", traced.order.seen);
+    assert!(counts[0] > 1, "{counts:?}");
+}
+
 /// Checks the runs once more for each sync, without it: that breaks a rule. A few are not needed
 /// where they are: another follows before anything builds on the first, or the kill does.
 fn leave_out_each_sync(runs: &[(Order, Trace)]) {

@@ -93,6 +93,7 @@ impl Storage {
                 direct: true,
                 open: None,
                 unremoved: Vec::new(),
+                is_publishing: false,
                 logged: None,
             };
             let (report, control, spare) = (report.clone(), control.clone(), spare.clone());
@@ -162,6 +163,8 @@ struct Worker {
     open: Option<fs::File>,
     /// Files that could not be removed, to be tried again.
     unremoved: Vec<File>,
+    /// Whether the last publication has failed, or is under way.
+    is_publishing: bool,
     /// The failure that was logged last, and when.
     logged: Option<(String, Instant)>,
 }
@@ -213,7 +216,7 @@ impl Worker {
                 Some(Done::Synced { snapshot, ok })
             }
             Task::Publish { text } => {
-                let published = self.directory.publish(&text);
+                let published = self.publish(&text);
                 Some(Done::Published { ok: self.retry_shortage(published)? })
             }
             Task::Remove { file } => {
@@ -230,6 +233,17 @@ impl Worker {
             }
         };
         Ok(Outcome { done, prepared: None })
+    }
+
+    /// Replaces the manifest. A failed attempt may have swapped the two manifests: until that is on
+    /// stable storage, the file that would be overwritten is the manifest there.
+    fn publish(&mut self, text: &str) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.is_publishing, true) {
+            sync(&self.directory.path)?;
+        }
+        self.directory.publish(text)?;
+        self.is_publishing = false;
+        Ok(())
     }
 
     /// Removes the files that are no longer needed. What cannot be removed is tried again before

@@ -33,7 +33,7 @@ const BACKLOG_BYTES: usize = 4 << 20;
 /// turn's entries of one body.
 const STEP_BYTES: usize = 256 * record::MAX_BYTES;
 /// Delay before a segment that could not be prepared, or a write, is tried again.
-const RETRY_MS: u64 = 1_000;
+pub(super) const RETRY_MS: u64 = 1_000;
 /// Empty blocks that are kept for later writes.
 const SPARE_BLOCKS: usize = 2;
 

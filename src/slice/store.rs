@@ -85,7 +85,8 @@ pub struct Store {
     manifest: manifest::SliceManifest,
     segments: VecDeque<(u64, u64)>,
     recycled: Vec<u64>,
-    /// The segment that becomes the next one, while that is being prepared.
+    /// The old segment that becomes the next one, until that is prepared: a failed attempt may have
+    /// renamed it.
     recycling: Option<u64>,
     scan: Option<Scan>,
     scans: u64,
@@ -188,7 +189,9 @@ impl Store {
         let (recycled, largest) = (&mut self.recycled, self.settings.segments.largest_bytes);
         let recycling = &mut self.recycling;
         let reuse = |bytes| {
-            *recycling = if bytes == largest { recycled.pop() } else { None };
+            if recycling.is_none() && bytes == largest {
+                *recycling = recycled.pop();
+            }
             *recycling
         };
         self.log.advance(now_ms, is_log_awaited || self.draining, reuse, ask);
@@ -308,9 +311,8 @@ impl Store {
             }
             Done::Written { file: File::Snapshot(_), block, ok } => self.scan().written(block, ok),
             Done::Prepared { salt, .. } => {
-                let failed = salt.is_none();
-                self.counts.failed_segments += u64::from(failed);
-                self.recycled.extend(self.recycling.take().filter(|_| failed));
+                self.counts.failed_segments += u64::from(salt.is_none());
+                self.recycling = self.recycling.filter(|_| salt.is_none());
                 self.log.prepared(salt, now_ms);
             }
             Done::Created { buffers, .. } => self.scan().created(buffers),
@@ -444,18 +446,30 @@ mod tests {
         now_ms: u64,
         entries: u64,
         has_snapshots: bool,
+        /// Whether an old segment cannot be recycled at the first attempt.
+        fails_to_recycle: bool,
+        /// What segments were to be made from, in order of the attempts.
+        prepared: Vec<(u64, Option<u64>)>,
     }
 
     impl Stored {
-        fn new() -> Self {
+        fn new(largest_bytes: u64) -> Self {
             let settings = Settings {
                 place: Place { generation: 1, slice: 0, file: 0 },
                 snapshot_after_bytes: AFTER_BYTES,
-                segments: Segments { first_bytes: 64 << 10, largest_bytes: 256 << 10 },
+                segments: Segments { first_bytes: 64 << 10, largest_bytes },
             };
             let (slice, store) =
                 (Slice::new(usize::MAX), Store::new(settings, Recovered::default()));
-            Self { slice, store, now_ms: 1_000_000, entries: 0, has_snapshots: false }
+            Self {
+                slice,
+                store,
+                now_ms: 1_000_000,
+                entries: 0,
+                has_snapshots: false,
+                fails_to_recycle: false,
+                prepared: Vec::new(),
+            }
         }
 
         fn apply(&mut self) -> Verdict {
@@ -489,7 +503,12 @@ mod tests {
                 let buffers = || (0..BUFFERS).map(|_| FrameBuffer::with_capacity(BUFFER_BYTES));
                 let done = match task {
                     Task::Write { file, block, .. } => Done::Written { file, block, ok: true },
-                    Task::Prepare { segment, .. } => Done::Prepared { segment, salt: Some(1) },
+                    Task::Prepare { segment, from, .. } => {
+                        let is_first = self.prepared.iter().all(|&(before, _)| before != segment);
+                        self.prepared.push((segment, from));
+                        let fails = self.fails_to_recycle && is_first && from.is_some();
+                        Done::Prepared { segment, salt: (!fails).then_some(1) }
+                    }
                     Task::Create { snapshot } => Done::Created {
                         snapshot,
                         buffers: self.has_snapshots.then(|| buffers().collect()),
@@ -509,7 +528,7 @@ mod tests {
 
     #[test]
     fn entries_are_refused_while_snapshots_fail_and_taken_again_after_one() {
-        let mut stored = Stored::new();
+        let mut stored = Stored::new(256 << 10);
         let refused = Rejection::InsufficientStorage.into();
         let limit = AFTER_BYTES * MAX_LOG_GROWTH;
         let mut verdict = Verdict::Accepted;
@@ -535,5 +554,25 @@ mod tests {
         assert_eq!((counts.snapshots, counts.failed_snapshots), (1, failed));
         assert!(stored.store.uncovered_bytes() < AFTER_BYTES);
         assert_eq!(stored.apply(), Verdict::Accepted);
+    }
+
+    /// The failed attempt may have renamed the old segment, so no other may take its place.
+    #[test]
+    fn a_segment_that_could_not_be_recycled_is_tried_again() {
+        let mut stored = Stored::new(64 << 10);
+        (stored.has_snapshots, stored.fails_to_recycle) = (true, true);
+        for _ in 0..40 * super::super::log::RETRY_MS {
+            // Some entries are refused while the next segment cannot be prepared.
+            if !stored.store.is_throttled() {
+                stored.apply();
+            }
+            stored.turn();
+        }
+        let retries: Vec<_> =
+            stored.prepared.windows(2).filter(|pair| pair[0].0 == pair[1].0).collect();
+        assert!(retries.len() > 10, "{:?}", stored.prepared);
+        for pair in retries {
+            assert_eq!(pair[0], pair[1], "{:?}", stored.prepared);
+        }
     }
 }

@@ -457,7 +457,11 @@ impl Disk {
                         }
                         // A failed attempt has renamed it.
                         Some(_) if directory.seen.contains_key(&name) => {}
-                        _ => directory.make(name, vec![0; bytes as usize]),
+                        Some(_) => {
+                            let what = format!("segment {segment} is made from one that is gone");
+                            self.broken.get_or_insert(what);
+                        }
+                        None => directory.make(name, vec![0; bytes as usize]),
                     }
                 }
                 if ok {
