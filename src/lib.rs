@@ -252,7 +252,7 @@
 //! src/engine/cores.rs        all cores: start, watchdog, end
 //! src/engine/op.rs           operation token in a completion's `user_data`
 //! src/engine/executor.rs     the thread of one core: its event loop
-//! src/engine/file_system.rs  what depends on the file system: shortage of space, copy on write
+//! src/engine/file_system.rs  file system: shortages, copy on write
 //! src/engine/listening.rs    a core's listeners and their accepts
 //! src/engine/sockets.rs      a core's sockets and their outstanding operations
 //! src/engine/ring.rs         the io_uring of a core

@@ -254,7 +254,7 @@ fn a_server_syncs_what_it_builds_on() {
         server.feed(&traced.lines(FEED));
         traced.kill_in_a_feed(server);
     }
-    // What killed processes leave at other moments.
+    // Files that a process killed at another moment leaves.
     fs::create_dir(traced.data.join("generation-2/")).expect("it can be made");
     fs::write(traced.data.join("generation-1/slice-0/log-99.new"), "zeros").expect("a file");
     fs::write(traced.data.join("generation-1/slice-0/manifest.new"), "purser").expect("a file");

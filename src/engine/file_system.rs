@@ -1,4 +1,4 @@
-//! What depends on the file system of a data directory: shortage of space, and copy on write.
+//! File system of a data directory: shortages, such as of space, and copy on write.
 //!
 //! On most file systems a write over bytes that were written before needs no further space. A
 //! copy-on-write file system puts it elsewhere, so a full disk can refuse it.

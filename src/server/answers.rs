@@ -19,30 +19,41 @@ pub struct Position {
     pub lsn: Lsn,
 }
 
+/// An answer that waits.
+#[derive(Clone, Copy, Debug)]
+struct Mark {
+    /// Its offset.
+    start: usize,
+    /// The position that it waits for.
+    position: Position,
+    /// Whether it answers a HEAD request.
+    head_only: bool,
+}
+
 /// The answers of one connection.
 #[derive(Debug, Default)]
 pub struct Answers {
     /// Rendered bytes. Writers append an answer, then call [`Self::mark`].
     pub bytes: Vec<u8>,
-    /// Start offset of each answer that waits, and the position that it waits for; ascending
-    /// offsets.
-    marks: VecDeque<(usize, Position)>,
+    /// The answers that wait; ascending offsets.
+    marks: VecDeque<Mark>,
     /// Offset at which each outstanding reply belongs, and the gap's number; both ascending.
     gaps: VecDeque<(usize, u32)>,
     next_gap: u32,
 }
 
 impl Answers {
-    /// Makes everything from offset `start` on wait for `position`, unless it already waits for as
-    /// much.
+    /// Makes everything from offset `start` on, where the answer to a HEAD request begins if it is
+    /// `head_only`, wait for `position`, unless it already waits for as much.
     #[inline]
-    pub fn mark(&mut self, start: usize, position: Position) {
+    pub fn mark(&mut self, start: usize, position: Position, head_only: bool) {
         if position.lsn == Lsn::default() {
             return;
         }
-        let last = self.marks.back().filter(|(_, last)| last.local_slice == position.local_slice);
-        if last.is_none_or(|(_, last)| last.lsn < position.lsn) {
-            self.marks.push_back((start, position));
+        let last = self.marks.back().map(|mark| mark.position);
+        let last = last.filter(|last| last.local_slice == position.local_slice);
+        if last.is_none_or(|last| last.lsn < position.lsn) {
+            self.marks.push_back(Mark { start, position, head_only });
         }
     }
 
@@ -67,8 +78,8 @@ impl Answers {
         }
         // An older gap at the same offset stays; everything else from there on moves back.
         self.gaps.iter_mut().skip(at).for_each(|(later, _)| *later += reply.len());
-        let behind = self.marks.iter_mut().filter(|(later, _)| *later >= start);
-        behind.for_each(|(later, _)| *later += reply.len());
+        let behind = self.marks.iter_mut().filter(|mark| mark.start >= start);
+        behind.for_each(|mark| mark.start += reply.len());
     }
 
     /// Whether the gap is the last thing here: no bytes and no other gap after it.
@@ -91,7 +102,7 @@ impl Answers {
     /// The log position that the first bytes wait for; `None` if they wait for a gap or for
     /// nothing.
     pub fn waits_for(&self) -> Option<Position> {
-        let &(start, position) = self.marks.front()?;
+        let &Mark { start, position, .. } = self.marks.front()?;
         self.gaps.front().is_none_or(|&(gap, _)| start < gap).then_some(position)
     }
 
@@ -101,11 +112,11 @@ impl Answers {
         while self
             .marks
             .front()
-            .is_some_and(|(_, position)| position.lsn <= durable(position.local_slice))
+            .is_some_and(|mark| mark.position.lsn <= durable(mark.position.local_slice))
         {
             self.marks.pop_front();
         }
-        let end = self.marks.front().map_or(self.bytes.len(), |&(start, _)| start);
+        let end = self.marks.front().map_or(self.bytes.len(), |mark| mark.start);
         self.gaps.front().map_or(end, |&(gap, _)| end.min(gap))
     }
 
@@ -114,7 +125,7 @@ impl Answers {
     pub fn freeze(&mut self, count: usize, to: &mut Vec<u8>) {
         assert!(to.is_empty(), "one send is in flight at a time");
         assert!(
-            self.marks.front().is_none_or(|&(start, _)| count <= start),
+            self.marks.front().is_none_or(|mark| count <= mark.start),
             "an answer leaves when its log position is durable"
         );
         assert!(
@@ -128,15 +139,18 @@ impl Answers {
         }
         to.extend_from_slice(&self.bytes[..count]);
         self.bytes.drain(..count);
-        self.marks.iter_mut().for_each(|(start, _)| *start -= count);
+        self.marks.iter_mut().for_each(|mark| mark.start -= count);
         self.gaps.iter_mut().for_each(|(start, _)| *start -= count);
     }
 
-    /// Drops all answers. No gap may be open.
-    pub fn clear(&mut self) {
+    /// Drops all answers. No gap may be open. Returns whether the first that waits answers a HEAD
+    /// request.
+    pub fn clear(&mut self) -> bool {
         assert!(self.gaps.is_empty(), "a reply that comes belongs to an answer");
+        let head_only = self.marks.front().is_some_and(|mark| mark.head_only);
         self.bytes.clear();
         self.marks.clear();
+        head_only
     }
 
     /// Drops all marks: used by a planted bug.
@@ -152,7 +166,7 @@ mod tests {
     fn write(answers: &mut Answers, answer: &str, local_slice: usize, lsn: u64) {
         let start = answers.bytes.len();
         answers.bytes.extend_from_slice(answer.as_bytes());
-        answers.mark(start, Position { local_slice, lsn: Lsn(lsn) });
+        answers.mark(start, Position { local_slice, lsn: Lsn(lsn) }, false);
     }
 
     fn send(answers: &mut Answers, durable: [u64; 2]) -> String {
@@ -187,6 +201,19 @@ mod tests {
         assert_eq!(answers.waits_for(), Some(Position { local_slice: 1, lsn: Lsn(7) }));
         assert_eq!(send(&mut answers, [2, 7]), "bc");
         assert_eq!(send(&mut answers, [3, 0]), "d");
+    }
+
+    #[test]
+    fn the_first_answer_that_waits_says_how_it_is_refused() {
+        let mut answers = Answers::default();
+        write(&mut answers, "a", 0, 3);
+        answers.bytes.extend_from_slice(b"bb");
+        answers.mark(1, Position { local_slice: 0, lsn: Lsn(5) }, true);
+        write(&mut answers, "ccc", 0, 7);
+        assert_eq!(send(&mut answers, [4, 0]), "a");
+        assert!(answers.clear(), "the second answers a HEAD request");
+        write(&mut answers, "d", 0, 9);
+        assert!(!answers.clear() && answers.is_empty());
     }
 
     #[test]

@@ -377,7 +377,7 @@ impl Connection {
             bytes = self.answers.bytes.len() - start;
         }
         shared.answers.wrote(bytes);
-        self.answers.mark(start, position);
+        self.answers.mark(start, position, asked.head_only);
         shared.count(Operation::Read(asked.read).route(), status);
     }
 
@@ -460,7 +460,7 @@ impl Connection {
 
     /// Marks the answer from offset `start` on with the log positions that it shows.
     pub(super) fn mark(&mut self, start: usize, positions: &[Position]) {
-        positions.iter().for_each(|&position| self.answers.mark(start, position));
+        positions.iter().for_each(|&position| self.answers.mark(start, position, false));
     }
 
     /// Ends a request that is answered, or sent to its owner. The next request gets its own

@@ -11,29 +11,25 @@ use crate::http::response::Persist;
 impl Connection {
     /// Refuses the connection, because there are too many. It gets no other answer.
     pub(super) fn refuse_at_once(&mut self, shared: &mut Shared) {
-        let problem = Problem::from(Code::Overloaded);
-        reply::problem(
-            &problem.into(),
-            Persist::Close,
-            false,
-            &shared.date,
-            &mut self.answers.bytes,
-        );
+        self.write_problem(Code::Overloaded.into(), false, shared);
         (self.state, self.progress) = (State::Finishing, Progress::Done);
         self.touch(shared);
     }
 
     /// Writes the last answer of this connection.
     pub(super) fn refuse(&mut self, problem: Problem, shared: &mut Shared) {
-        reply::problem(
-            &problem.into(),
-            Persist::Close,
-            false,
-            &shared.date,
-            &mut self.answers.bytes,
-        );
+        self.refuse_request(problem, false, shared);
+    }
+
+    fn refuse_request(&mut self, problem: Problem, head_only: bool, shared: &mut Shared) {
+        self.write_problem(problem, head_only, shared);
         shared.count(Route::None, problem.code.status());
         self.finish(Persist::Close);
+    }
+
+    fn write_problem(&mut self, problem: Problem, head_only: bool, shared: &Shared) {
+        let out = &mut self.answers.bytes;
+        reply::problem(&problem.into(), Persist::Close, head_only, &shared.date, out);
     }
 
     /// Whether its next answer waits for a log that has no space.
@@ -54,8 +50,8 @@ impl Connection {
                 return 0;
             }
         }
-        self.answers.clear();
-        self.refuse(Code::InsufficientStorage.into(), shared);
+        let head_only = self.answers.clear();
+        self.refuse_request(Code::InsufficientStorage.into(), head_only, shared);
         self.answers.bytes.len()
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct ExpectedOwner {
 }
 
 impl ExpectedOwner {
-    /// What is wrong with a user being in this slice, if anything.
+    /// The reason why a user does not belong in this slice; `None` if they do.
     pub(super) fn refuses(self, user: UserId) -> Option<String> {
         let Self { slice, slices } = self;
         let owner = user.slice(slices);

@@ -554,7 +554,7 @@ mod tests {
         let (mut refused, mut throttled, mut blocks) = (0, 0, 0);
         for seed in 0..3_000 {
             let mut random = Random(seed);
-            // Whole blocks and a few pages: the limit is near the end of a block.
+            // The segment ends a few pages after a whole number of blocks.
             let pages = 8 + random.below(4) * MAX_WRITE_BYTES / ALIGN + random.below(6);
             let kinds: &[&str] = if seed % 2 == 0 { &[&largest] } else { &["a", &largest] };
             // Writes of whole blocks only, or of a few records.

@@ -372,7 +372,7 @@ mod tests {
             frames
         }
 
-        /// What a recovery of the snapshot loads, and the most bytes that one of its steps read.
+        /// Recovers the snapshot. Returns the slice, and the bytes read by the largest step.
         fn recovered(&mut self) -> (Slice, u64) {
             let mut most = 0;
             let end = self.scan.last_frame();
