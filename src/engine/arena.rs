@@ -217,7 +217,7 @@ impl Prefaulter {
                 spare.run_idle();
                 run_prefaults(&jobs);
             })
-            .map_err(Failure::of("start", "the prefault thread"))?;
+            .map_err(Failure::of("start", "a thread that prefaults memory"))?;
         Ok(Self { ranges, has_spare_cpu })
     }
 }
@@ -254,10 +254,8 @@ impl Arena {
     pub fn new(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // One unit more, to align the start to a unit.
-        let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
-            "map",
-            format!("an arena of {} MiB (--no-arena runs without arenas)", bytes >> 20),
-        ))?;
+        let start = map(bytes + UNIT_BYTES)
+            .map_err(Failure::of("map", format!("an arena of {} MiB", bytes >> 20)))?;
         let base = start.next_multiple_of(UNIT_BYTES);
         let pages = bytes / PAGE_BYTES;
         let seen = map(pages).map_err(Failure::of("map", "the page index of an arena"))?;
