@@ -107,7 +107,7 @@ impl Listeners {
         if self.logged.is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL) {
             self.logged = Some(Instant::now());
             let failure = super::Failure::new("accept", "connections", why);
-            tracing::warn!("{failure}; they wait until it can be done");
+            tracing::warn!("connections wait in the backlog: {failure}");
         }
     }
 

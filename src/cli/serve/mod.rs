@@ -22,7 +22,7 @@ use crate::engine::memory_limit::{self, AddressSpace};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
 use crate::engine::priority::SpareCpus;
-use crate::engine::{affinity, descriptors, probe};
+use crate::engine::{Failure, affinity, descriptors, probe};
 use crate::server::core::Setup;
 use crate::server::limits::CREDITS;
 use crate::server::topology::Topology;
@@ -31,14 +31,7 @@ use std::time::Duration;
 /// Serves until SIGTERM or SIGINT; a second signal stops at once.
 pub fn run(flags: Flags) -> Result<(), Error> {
     memory_limit::share_libc_heap();
-    let descriptors = descriptors::raise_limit()?;
-    let machine = Host {
-        cpus: affinity::allowed_cpus()?,
-        memory_bytes: memory_limit::bytes(),
-        address_space: AddressSpace::left(),
-        descriptors,
-        open_descriptors: descriptors::open(),
-    };
+    let machine = host()?;
     let config = check(flags, &machine).map_err(Error::Usage)?;
     let log = logging::LogLines::start();
     let kernel = probe::probe()?;
@@ -98,7 +91,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let mut cores = cores::start(plans, &aside)?;
     cores.wait_for_setup()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
-    announce::found(&config, &kernel, descriptors);
+    announce::found(&config, &kernel, machine.descriptors);
     // Announced only when each core accepts requests, so that it is true.
     if loading::wait(&config, &mut cores, cpus.len())? {
         announce::listening(&config, address, &numbers);
@@ -109,4 +102,15 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     // millions of users would.
     std::mem::forget(ended);
     Ok(())
+}
+
+/// What this machine and its limits give to the process.
+fn host() -> Result<Host, Failure> {
+    Ok(Host {
+        cpus: affinity::allowed_cpus()?,
+        memory_bytes: memory_limit::bytes(),
+        address_space: AddressSpace::left(),
+        descriptors: descriptors::raise_limit()?,
+        open_descriptors: descriptors::open(),
+    })
 }
