@@ -13,6 +13,7 @@ use super::descriptors::Users;
 use super::flags::Flags;
 use super::settings::{Config, Host};
 use crate::api::FEED_BYTES;
+use crate::engine::memory_limit::AddressSpace;
 use crate::limits::Limits;
 use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MAX_CONNECTIONS};
 
@@ -48,6 +49,9 @@ const SLICE_THREADS: usize = 3;
 /// Address space of a core besides its memory: alignment and index of its arena, ring, buffers.
 const CORE_MAPPED_BYTES: usize = 40 << 20;
 
+/// Memory below which the default is refused: the least `--memory-mib`.
+const MIN_MAPPED_BYTES: usize = 64 << 20;
+
 /// Checks the flags against the machine and fills in defaults.
 pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let cores = match &flags.cores {
@@ -65,7 +69,7 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let used_cores = cores.len().min(slices as usize);
     let memory_bytes = match flags.memory_mib {
         Some(mib) => (mib as usize) << 20,
-        None => machine.memory_bytes.min(mappable_bytes(machine, used_cores, slices as usize)),
+        None => machine.memory_bytes.min(mappable_bytes(machine, used_cores, slices as usize)?),
     };
     let mut limits = limits(&flags, memory_bytes, slices as usize, spin_ns)?;
     if flags.ephemeral && flags.data.is_some() {
@@ -105,11 +109,21 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
 }
 
 /// Bytes that the cores may map: what the limit of the address space leaves, less what threads and
-/// rings take of it.
-fn mappable_bytes(machine: &Host, cores: usize, slices: usize) -> usize {
+/// rings take of it. An error if that is too little.
+fn mappable_bytes(machine: &Host, cores: usize, slices: usize) -> Result<usize, String> {
+    let AddressSpace { limit_bytes, left_bytes, thread_bytes } = machine.address_space;
     let threads = THREADS + cores * CORE_THREADS + slices * SLICE_THREADS;
-    let others = threads * machine.address_space.thread_bytes + cores * CORE_MAPPED_BYTES;
-    machine.address_space.left_bytes.saturating_sub(others)
+    let others = threads * thread_bytes + cores * CORE_MAPPED_BYTES;
+    let needed = others + MIN_MAPPED_BYTES;
+    if left_bytes < needed {
+        return Err(format!(
+            "the limit of the address space is {} KiB, and {threads} threads with the least memory \
+             need {}: raise it (ulimit -v)",
+            limit_bytes >> 10,
+            (limit_bytes - left_bytes + needed) >> 10
+        ));
+    }
+    Ok(left_bytes - others)
 }
 
 fn limits(
@@ -151,7 +165,6 @@ fn bytes(flag: &str, mib: u64) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::memory_limit::AddressSpace;
     use clap::Parser;
     use std::path::Path;
 
@@ -251,10 +264,17 @@ mod tests {
 
     #[test]
     fn memory_fits_the_address_space() {
-        let address_space = AddressSpace { left_bytes: 2_000 * MIB, thread_bytes: 34 * MIB };
-        let limited = Host { address_space, ..machine(&[0]) };
-        let memory_bytes = |line| typed(line, &limited).unwrap().memory_bytes;
+        let limited = |left_mib| {
+            let (limit_bytes, left_bytes) = (3_000 * MIB, left_mib * MIB);
+            let address_space = AddressSpace { limit_bytes, left_bytes, thread_bytes: 34 * MIB };
+            Host { address_space, ..machine(&[0]) }
+        };
+        let memory_bytes = |line| typed(line, &limited(2_000)).unwrap().memory_bytes;
         assert_eq!(memory_bytes(""), (2_000 - 9 * 34 - 40) * MIB);
+        let refused = typed("", &limited(400)).expect_err("too little");
+        assert!(refused.contains("3072000 KiB") && refused.contains("ulimit -v"), "{refused}");
+        let least_kib = (3_000 - 400 + 9 * 34 + 40 + 64) << 10;
+        assert!(refused.contains(&least_kib.to_string()), "{refused}");
         assert_eq!(memory_bytes("--memory-mib 64"), 64 * MIB);
     }
 

@@ -36,6 +36,8 @@ fn group_limits(line: &str) -> Vec<usize> {
 /// What a limit of the address space (`ulimit -v`) leaves to this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AddressSpace {
+    /// The limit in bytes.
+    pub limit_bytes: usize,
     /// Bytes that are not mapped yet.
     pub left_bytes: usize,
     /// Bytes that a further thread maps, besides its work.
@@ -52,18 +54,21 @@ const RESERVE_BYTES: usize = 1 << 30;
 
 impl AddressSpace {
     /// No limit.
-    pub const UNLIMITED: Self = Self { left_bytes: usize::MAX, thread_bytes: 0 };
+    pub const UNLIMITED: Self =
+        Self { limit_bytes: usize::MAX, left_bytes: usize::MAX, thread_bytes: 0 };
 
     /// What is left to this process, which has one thread.
     pub fn left() -> Self {
         let Some(limit) = getrlimit(Resource::As).current else { return Self::UNLIMITED };
+        let limit_bytes = limit as usize;
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
         let kib = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse().ok());
         let mapped_bytes = kib.unwrap_or(0_usize) << 10;
         let heap_bytes = if mapped_bytes > RESERVE_BYTES { 0 } else { HEAP_BYTES };
         Self {
-            left_bytes: (limit as usize).saturating_sub(mapped_bytes),
+            limit_bytes,
+            left_bytes: limit_bytes.saturating_sub(mapped_bytes),
             thread_bytes: STACK_BYTES + heap_bytes,
         }
     }

@@ -27,12 +27,7 @@ impl LogLines {
     pub fn start() -> Self {
         let unwritten = Arc::new(AtomicUsize::new(0));
         // The writer's thread is started by a function that panics where it cannot be.
-        panic::set_hook(Box::new(|_| {
-            let error = io::Error::from_raw_os_error(libc::EAGAIN);
-            let failure = Failure::new("start", "the thread of the log", error);
-            print_error(format!("error: {failure}\n"));
-            process::exit(1);
-        }));
+        panic::set_hook(Box::new(|_| exit_without_log()));
         let (writer, worker) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(QUEUED_LINES)
@@ -58,6 +53,15 @@ impl LogLines {
         // Relaxed: only the sum matters.
         self.queue.dropped_lines() + self.unwritten.load(Ordering::Relaxed)
     }
+}
+
+/// Ends the process, because its log cannot start.
+#[expect(clippy::disallowed_methods, reason = "a panic hook cannot return, and would abort")]
+fn exit_without_log() {
+    let failure =
+        Failure::new("start", "the thread of the log", io::Error::from_raw_os_error(libc::EAGAIN));
+    print_error(format!("error: {failure}\n"));
+    process::exit(1);
 }
 
 /// Standard error, whose failures are counted.
