@@ -24,7 +24,7 @@ use crate::engine::net::Ports;
 use crate::engine::priority::SpareCpus;
 use crate::engine::{Failure, affinity, descriptors, probe};
 use crate::server::core::Setup;
-use crate::server::limits::CREDITS;
+use crate::server::limits::{CREDITS, TURN_BYTES};
 use crate::server::topology::Topology;
 use std::time::Duration;
 
@@ -76,6 +76,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
                 info: info.clone(),
                 stored,
                 credits: CREDITS,
+                turn_bytes: TURN_BYTES,
             },
             listeners: Vec::new(),
             disks,
