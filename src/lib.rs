@@ -158,7 +158,8 @@
 //! src/config/mod.rs          flags and environment to one checked `Config`
 //! src/config/flags.rs        flags of `serve`
 //! src/config/settings.rs     the checked `Config`
-//! src/config/check.rs        validation, defaults, shares of memory
+//! src/config/check.rs        validation and defaults
+//! src/config/memory.rs       shares of the memory limit
 //! src/config/cpus.rs         CPU lists
 //!
 //! src/ledger/mod.rs          the ledger; limits of one user

@@ -9,4 +9,5 @@
 pub mod check;
 pub mod cpus;
 pub mod flags;
+pub mod memory;
 pub mod settings;

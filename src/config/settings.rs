@@ -28,6 +28,9 @@ pub struct Config {
     pub snapshot_after_bytes: u64,
     /// Memory that the process may use, in bytes.
     pub memory_bytes: usize,
+    /// Maximum open connections per slice that were asked for: the limit in force is lower if the
+    /// memory limit is.
+    pub asked_connections: usize,
     /// Limits in force: see [`Limits`].
     pub limits: Limits,
     /// Whether each core has its own memory region.

@@ -24,8 +24,8 @@ use super::body::Body;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES, LINGER_BYTES,
-    LINGER_MS, OUTPUT_MARK_BYTES,
+    BUFFERS_KEPT_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES,
+    LINGER_BYTES, LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
@@ -366,6 +366,8 @@ impl Connection {
         if !shared.answers.fits(bytes) {
             let problem = Problem::from(Code::Overloaded);
             self.answers.bytes.truncate(start);
+            // Else each refused connection would keep the space of a large answer.
+            self.answers.bytes.shrink_to(IDLE_BUFFER_BYTES);
             reply::problem(
                 &problem.into(),
                 asked.persist,
@@ -585,9 +587,22 @@ impl Connection {
         let now = buffer_bytes(&self.answers.bytes)
             + buffer_bytes(&self.spare)
             + in_flight
-            + self.input.len();
+            + buffer_bytes(&self.input);
         shared.connection_bytes = shared.connection_bytes + now - self.counted;
         self.counted = now;
+    }
+
+    /// Frees the buffers of an idle connection: large ones at once, all of them after a while.
+    fn free_buffers(&mut self, shared: &mut Shared) {
+        let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
+        let is_long = shared.now_ms() > idle_since_ms.saturating_add(BUFFERS_KEPT_MS);
+        let keeps = if is_long { 0 } else { IDLE_BUFFER_BYTES };
+        for buffer in [&mut self.answers.bytes, &mut self.spare, &mut self.input] {
+            if buffer.capacity() > keeps && buffer.is_empty() {
+                *buffer = Vec::new();
+            }
+        }
+        self.account(shared);
     }
 
     /// Closes it now, whatever is in flight.
@@ -625,10 +640,7 @@ impl Connection {
         let is_idle =
             self.progress == Progress::Idle && self.in_flight.is_none() && self.answers.is_empty();
         if is_idle && self.is_open() {
-            if self.answers.bytes.capacity().max(self.spare.capacity()) > IDLE_BUFFER_BYTES {
-                (self.answers.bytes, self.spare) = (Vec::new(), Vec::new());
-                self.account(shared);
-            }
+            self.free_buffers(shared);
             if has_lingered {
                 return self.close(shared);
             }

@@ -240,12 +240,13 @@ impl Request {
         }
     }
 
-    /// Empties the request for recycling. Vectors that grew for a large request are freed, and so
-    /// is the memory of a large reply unless `keeps_large`.
+    /// Empties the request for recycling. The memory of a large request or reply is freed, unless
+    /// `keeps_large` and it is not very large.
     pub fn clear(&mut self, keeps_large: bool) {
-        fn clear<T>(items: &mut Vec<T>) {
+        let bound = if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES };
+        fn clear<T>(items: &mut Vec<T>, bound: usize) {
             items.clear();
-            if items.capacity() * size_of::<T>() > MAX_RECYCLED_BYTES {
+            if capacity_bytes(items) > bound {
                 *items = Vec::new();
             }
         }
@@ -253,14 +254,14 @@ impl Request {
             self.reserved == 0,
             "the reservation of a reply is released before its request is recycled"
         );
-        if self.bytes.capacity() > if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES } {
+        if self.bytes.capacity() > bound {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
-        clear(&mut self.if_none_match);
-        clear(&mut self.reads);
-        clear(&mut self.ends);
-        clear(&mut self.entries);
-        clear(&mut self.not_accepted);
+        clear(&mut self.if_none_match, bound);
+        clear(&mut self.reads, bound);
+        clear(&mut self.ends, bound);
+        clear(&mut self.entries, bound);
+        clear(&mut self.not_accepted, bound);
         self.figures.clear();
         self.forget_reply();
         (self.max_bytes, self.judged, self.accepted) = (LARGE_BYTES, 0, 0);
@@ -309,10 +310,15 @@ impl Request {
         show(&mut self.positions, position);
     }
 
-    /// Whether its reply buffer has grown beyond a small reply.
+    /// Whether one of its buffers is large.
     #[inline]
     pub const fn is_large(&self) -> bool {
         self.bytes.capacity() > LARGE_BYTES
+            || capacity_bytes(&self.if_none_match) > LARGE_BYTES
+            || capacity_bytes(&self.reads) > LARGE_BYTES
+            || capacity_bytes(&self.ends) > LARGE_BYTES
+            || capacity_bytes(&self.entries) > LARGE_BYTES
+            || capacity_bytes(&self.not_accepted) > LARGE_BYTES
     }
 
     /// The body that answers item `n` of a batch.
@@ -321,6 +327,10 @@ impl Request {
         let start = if n == 0 { 0 } else { self.ends[n - 1] };
         &self.bytes[start..self.ends[n]]
     }
+}
+
+const fn capacity_bytes<T>(items: &Vec<T>) -> usize {
+    items.capacity() * size_of::<T>()
 }
 
 /// Adds a log position to those shown: one per slice, the latest.

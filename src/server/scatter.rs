@@ -155,6 +155,10 @@ impl Scatter {
         }
         let Self { owners, fragments, .. } = self;
         let start = out.len();
+        // At once, because a copy of a growing buffer would be a third copy of the replies.
+        if bytes > LARGE_BYTES {
+            out.reserve(bytes + LARGE_BYTES);
+        }
         let body = reply::begin_json(
             Status::Ok,
             persist,

@@ -319,6 +319,7 @@ impl Shared {
     /// Answers the items of a batch that this core owns, all in one go: items of one user see one
     /// state. Returns the number of rendered bytes, even if the reply was refused for its size.
     pub(super) fn answer_batch(&mut self, request: &mut Request) -> usize {
+        let mut discarded = 0;
         for at in 0..request.reads.len() {
             for (next, step) in
                 prefetch_steps(&request.reads, at, [PrefetchStep::Index, PrefetchStep::User])
@@ -334,8 +335,20 @@ impl Shared {
             reply::item(&read, view, *now, bytes);
             request.ends.push(request.bytes.len());
             request.show(position);
+            // Of a reply that will be refused, only the size is needed.
+            if request.bytes.len() > request.max_bytes
+                && self.planted != Some(PlantedBug::LargeReply)
+            {
+                discarded += request.bytes.len();
+                request.bytes.clear();
+            }
         }
-        self.bound_reply(request)
+        if discarded == 0 {
+            return self.bound_reply(request);
+        }
+        let bytes = discarded + request.bytes.len();
+        request.refuse(bytes);
+        bytes
     }
 
     /// Refuses a reply that is larger than [`Request::max_bytes`]. Returns its size.

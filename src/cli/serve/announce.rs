@@ -30,6 +30,12 @@ pub fn found(config: &Config, kernel: &Kernel, descriptors: u64) {
         "limits: {} connections a slice, {descriptors} open descriptors",
         config.limits.connections
     ));
+    if config.limits.connections < config.asked_connections {
+        print_line(&format!(
+            "limits: {} connections a slice were asked for and do not fit into the memory",
+            config.asked_connections
+        ));
+    }
 }
 
 /// Prints where requests are accepted. Call it only when every core accepts them.
