@@ -153,10 +153,7 @@ impl Demand {
             grown(self.slices * BODIES_BYTES),
         );
         let mut shares = [connections, answers, bodies];
-        let ledger_bytes = self.ledger_bytes.unwrap_or(0).max(match self.ledger_bytes {
-            Some(_) => 0,
-            None => self.slices * LEAST_LEDGER_BYTES,
-        });
+        let ledger_bytes = self.ledger_bytes.unwrap_or(self.slices * LEAST_LEDGER_BYTES);
         let taken = shares.iter().map(|share| share.bytes).sum::<usize>();
         let missing = taken.checked_add(ledger_bytes)?.saturating_sub(left);
         let spare = shares.iter().map(|share| share.spare()).sum::<usize>();
@@ -164,6 +161,11 @@ impl Demand {
             return None;
         }
         shares.iter_mut().for_each(|share| share.shrink(missing, spare));
+        if self.ledger_bytes.is_some() && missing == 0 {
+            // Connections get what a small ledger leaves.
+            let wanted = connection_bytes(self.connections).saturating_sub(shares[0].bytes);
+            shares[0].bytes += wanted.min(left - taken - ledger_bytes);
+        }
         let taken = shares.iter().map(|share| share.bytes).sum::<usize>();
         let [connections, answers, bodies] = shares.map(|share| share.bytes);
         // A core with fewer slices than others has the least of a core, too.

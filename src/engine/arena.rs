@@ -71,6 +71,8 @@ const DEFAULT_PURGE_DELAY: c_long = 1_000;
 const LONGEST_PURGE_DELAY: c_long = 1 << 30;
 /// `mi_option_minimal_purge_size`: the unit in which memory is returned, in KiB.
 const PURGE_UNIT: mi::mi_option_t = 44;
+const PAGE_KIB: c_long = 2_048;
+const _: () = assert!(PAGE_BYTES >> 10 == 2_048, "memory is returned in whole pages");
 
 /// Size of a large block, in bytes: only large blocks are counted, because small ones rarely leave
 /// a whole page free.
@@ -506,7 +508,7 @@ pub fn collect_rarely() {
         }
         if mi::mi_option_get(PURGE_DELAY) == DEFAULT_PURGE_DELAY {
             mi::mi_option_set(PURGE_DELAY, LONGEST_PURGE_DELAY);
-            mi::mi_option_set(PURGE_UNIT, (PAGE_BYTES >> 10) as c_long);
+            mi::mi_option_set(PURGE_UNIT, PAGE_KIB);
         }
     }
 }
@@ -601,7 +603,7 @@ mod tests {
         assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, LONGEST_COLLECT_AFTER);
         // SAFETY: as above.
         let purge = [PURGE_DELAY, PURGE_UNIT].map(|option| unsafe { mi::mi_option_get(option) });
-        assert_eq!(purge, [LONGEST_PURGE_DELAY, 2_048]);
+        assert_eq!(purge, [LONGEST_PURGE_DELAY, PAGE_KIB]);
     }
 
     #[test]

@@ -42,6 +42,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const _: () =
     assert!(ALL_BYTES <= RECEIVE_BUFFER_BYTES, "the bytes after a cancelled receive are bounded");
 
+/// Completions that are handled in one turn: each may bring requests, and cause a send. Others wait
+/// for the next turn, which does not wait.
+const COMPLETIONS_PER_TURN: usize = 256;
+/// Received bytes after which no more completions are handled in a turn: parsing them takes up to
+/// half a millisecond, if they are the smallest chunks.
+const RECEIVED_BYTES_PER_TURN: u64 = 128 << 10;
 /// Prefetched bytes of a message: a read needs its first cache lines only.
 const MESSAGE_BYTES: usize = 4 * LINE_BYTES;
 /// Prefetched bytes of a long reply; the rest is fetched while it is copied.
@@ -263,7 +269,12 @@ impl<M: Machine> Executor<M> {
     }
 
     fn deliver_completions(&mut self) {
-        while let Some(completion) = self.ring.reap() {
+        let most = self.machine.counters().bytes_in + RECEIVED_BYTES_PER_TURN;
+        for _ in 0..COMPLETIONS_PER_TURN {
+            if self.machine.counters().bytes_in >= most {
+                break;
+            }
+            let Some(completion) = self.ring.reap() else { break };
             let op = Op::decode(completion.user_data).expect("this executor made the operation");
             match op.kind {
                 OpKind::Receive => self.received(op, completion),

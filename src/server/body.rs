@@ -25,6 +25,8 @@ pub(super) struct Body {
     /// Whether the connection stays open after the answer.
     pub(super) persist: Persist,
     remaining: Remaining,
+    /// Line feeds received: those of a whole body are not counted in one turn.
+    line_feeds: usize,
 }
 
 /// The expected rest of a body.
@@ -51,13 +53,18 @@ impl Body {
             Framing::Length(length) => Remaining::Length(length as usize),
             Framing::None => Remaining::Length(0),
         };
-        Self { operation, persist, remaining }
+        Self { operation, persist, remaining, line_feeds: 0 }
+    }
+
+    /// Number of lines in the body, all of which is in `body`.
+    pub(super) fn lines(&self, body: &[u8]) -> usize {
+        self.line_feeds + usize::from(body.last().is_some_and(|&byte| byte != b'\n'))
     }
 
     /// Appends the body's share of `bytes` to `body`, which holds what was received before. Returns
     /// an error for a malformed body or one above its limit.
     pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Received, Code> {
-        let limit = limit(self.operation);
+        let (limit, before) = (limit(self.operation), body.len());
         let taken = match &mut self.remaining {
             Remaining::Length(left) => {
                 let here = bytes.len().min(*left);
@@ -76,6 +83,7 @@ impl Body {
                 Received { used: progress.consumed, is_whole: progress.done }
             }
         };
+        self.line_feeds += memchr::memchr_iter(b'\n', &body[before..]).count();
         if body.len() > limit { Err(Code::ContentTooLarge) } else { Ok(taken) }
     }
 }

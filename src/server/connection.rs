@@ -21,11 +21,12 @@
 
 use super::answers::{Answers, Position};
 use super::body::Body;
+use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
     BUFFERS_KEPT_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES,
-    LINGER_BYTES, LINGER_MS, OUTPUT_MARK_BYTES,
+    LINGER_BYTES, LINGER_MS, OUTPUT_MARK_BYTES, ROWS_AT_ONCE_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
@@ -38,6 +39,7 @@ use crate::api::problem::{Code, Problem};
 use crate::api::reply::{self, ReadRequest};
 use crate::api::route::Operation;
 use crate::http::response::Persist;
+use crate::ledger::user::RowSource;
 
 /// The state of a connection.
 #[derive(Debug, Default)]
@@ -47,9 +49,10 @@ pub(super) enum State {
     Head,
     /// A body is being received.
     Body(Body),
-    /// A request to several cores is complete, and waits until it can be sent to them.
-    Scattering(Scattered, Persist),
-    /// A scatter-gather waits for replies of other cores.
+    /// A request to several cores is complete, and waits until it can be sent to them. A batch that
+    /// is parsed is divided.
+    Scattering(Scattered, Option<Box<Scatter>>, Persist),
+    /// A scatter-gather waits for replies, then its answer is written.
     Gathering(Scattered, Box<Scatter>, Persist),
     /// Entries are being applied.
     Feeding(Box<Feed>, Persist),
@@ -63,7 +66,7 @@ pub(super) enum State {
 }
 
 /// A request that several cores answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scattered {
     /// A batch of reads, whose body is complete.
     Batch,
@@ -111,6 +114,10 @@ pub struct Connection {
     /// Reads that were parsed and are not answered, and how many of them other cores answer.
     pub(super) pending: usize,
     pub(super) pending_remote: usize,
+    /// Reads that this core answers in steps. Until they are answered, none is started.
+    pub(super) heavy_reads: usize,
+    /// The credit that it waits for, if it is blocked by that alone.
+    pub(super) wanted: Option<WantedCredit>,
     /// Whether its last read had, or would have had, a large answer: its next read waits for a turn
     /// with some of the share for large answers left.
     pub(super) is_heavy: bool,
@@ -156,6 +163,8 @@ impl Connection {
             answers: Answers::default(),
             pending: 0,
             pending_remote: 0,
+            heavy_reads: 0,
+            wanted: None,
             is_heavy: false,
             reply_bytes: 0,
             is_exempt: false,
@@ -247,20 +256,25 @@ impl Connection {
 
     /// Takes it off the ready list. Returns whether it has work.
     pub(super) fn take_turn(&mut self) -> bool {
-        self.listed.ready = false;
+        (self.listed.ready, self.wanted) = (false, None);
         self.is_open() && self.progress.has_work()
     }
 
     /// Whether it has work, and all of the turn is spent that its work needs: entries that may
-    /// still be applied, or large answers that may still be written.
-    pub(super) fn has_no_share(&self, shared: &Shared) -> bool {
+    /// still be applied, large answers that may still be written, or credits.
+    pub(super) fn has_no_share(&self, shared: &mut Shared) -> bool {
+        if self.progress == Progress::Blocked {
+            return self.wanted.is_some_and(|wanted| shared.exchange.keeps_waiting(wanted));
+        }
         let is_spent = match &self.state {
-            State::Feeding(..) => shared.has_spent_entries(),
-            State::Scattering(Scattered::Batch, _) => shared.answers.own.is_spent(),
+            State::Feeding(..) => shared.has_spent_entries() || shared.feed_bytes_left == 0,
+            State::Scattering(Scattered::Batch, None, _) => shared.answers.own.is_spent(),
             State::Gathering(Scattered::Batch, scatter, _) => {
                 scatter.is_whole() && shared.answers.own.is_spent()
             }
-            State::Head => self.is_heavy && shared.answers.own.is_spent(),
+            State::Head => {
+                shared.requests_left == 0 || self.is_heavy && shared.answers.own.is_spent()
+            }
             _ => false,
         };
         self.progress == Progress::Ready && is_spent
@@ -277,7 +291,7 @@ impl Connection {
 
     /// Whether few enough of its answers are unsent for more. While the budget is full, none may
     /// be.
-    fn may_answer(&self, shared: &Shared) -> bool {
+    pub(super) fn may_answer(&self, shared: &Shared) -> bool {
         self.unsent() <= if shared.is_answer_budget_full() { 0 } else { OUTPUT_MARK_BYTES }
     }
 
@@ -332,14 +346,14 @@ impl Connection {
             Location::Local(_) if !self.is_open() => return,
             Location::Local(local_slice) => {
                 let asked = ReadRequest { read, persist, head_only, if_none_match: condition };
-                self.answer_here(local_slice, &asked, shared);
+                if self.heavy_reads > 0 || !self.answer_here(local_slice, &asked, shared) {
+                    self.answer_in_steps(&asked, shared);
+                }
             }
             Location::Remote { core, .. } => {
                 self.pending_remote -= 1;
-                let mut request = shared.exchange.request(Job::Read, self.id());
-                (request.read, request.persist, request.head_only) = (read, persist, head_only);
-                (request.now, request.gap) = (shared.now(), self.answers.gap());
-                request.if_none_match.extend_from_slice(condition.unwrap_or_default());
+                let asked = ReadRequest { read, persist, head_only, if_none_match: condition };
+                let mut request = self.read_request(&asked, shared);
                 // After a large reply the next one is probably large too: reserving for it now
                 // avoids a second request.
                 let most = self.reply_bytes + self.reply_bytes / 4;
@@ -353,13 +367,42 @@ impl Connection {
         self.touch(shared);
     }
 
+    /// A request with this read, whose reply fills the next gap.
+    fn read_request(&mut self, asked: &ReadRequest<'_>, shared: &mut Shared) -> Box<Request> {
+        let &ReadRequest { read, persist, head_only, if_none_match } = asked;
+        let mut request = shared.exchange.request(Job::Read, self.id());
+        (request.read, request.persist, request.head_only) = (read, persist, head_only);
+        (request.now, request.gap) = (shared.now(), self.answers.gap());
+        request.if_none_match.extend_from_slice(if_none_match.unwrap_or_default());
+        request
+    }
+
+    /// Answers a read of this core's users in steps: it is too heavy for this turn, or behind one
+    /// that is.
+    #[cold]
+    fn answer_in_steps(&mut self, asked: &ReadRequest<'_>, shared: &mut Shared) {
+        let request = self.read_request(asked, shared);
+        self.heavy_reads += 1;
+        shared.ask_own(request);
+    }
+
+    /// Answers a read of this core's users. Returns false if the turn's share does not fit it.
     #[inline]
-    fn answer_here(&mut self, local_slice: usize, asked: &ReadRequest<'_>, shared: &mut Shared) {
+    fn answer_here(
+        &mut self,
+        local_slice: usize,
+        asked: &ReadRequest<'_>,
+        shared: &mut Shared,
+    ) -> bool {
         let start = self.answers.bytes.len();
         let Shared { owners, date, .. } = &*shared;
         let (now, out) = (shared.now(), &mut self.answers.bytes);
         let (mut position, view) = owners[local_slice].view(asked.read.user);
-        let mut status = reply::write_read(asked, view, now, date, out);
+        let most = shared.answers.own.left().min(ROWS_AT_ONCE_BYTES);
+        let mut rows = RowSource::Now { bytes_left: most };
+        let status = reply::write_read(asked, view, now, date, &mut rows, out);
+        shared.answers.own.spend_all(most - rows.bytes_left());
+        let Some(mut status) = status else { return false };
         let mut bytes = self.answers.bytes.len() - start;
         self.is_heavy = bytes > LARGE_BYTES;
         shared.answers.own.spend(bytes);
@@ -381,6 +424,7 @@ impl Connection {
         shared.answers.wrote(bytes);
         self.answers.mark(start, position, asked.head_only);
         shared.count(Operation::Read(asked.read).route(), status);
+        true
     }
 
     /// Takes a reply of another core. Returns whether there is work that can proceed now.
@@ -396,11 +440,14 @@ impl Connection {
         );
         match (request.job, &mut self.state) {
             (Job::Read, _) => {
+                let is_own = core == shared.topology.core();
+                self.heavy_reads -= usize::from(is_own);
                 let Some(reply) = shared.retry_with_larger_reply(core, request) else {
                     return false;
                 };
                 request = reply;
                 self.take_read(&mut request, shared);
+                self.is_heavy |= is_own;
                 shared.recycle_request(request);
             }
             (Job::Batch, State::Gathering(_, scatter, _)) => {
@@ -618,8 +665,13 @@ impl Connection {
     fn release(&mut self, shared: &mut Shared) {
         shared.connection_bytes -= std::mem::take(&mut self.counted);
         self.drop_body(shared);
+        if self.heavy_reads > 0 || matches!(self.state, State::Gathering(..)) {
+            shared.cancel_heavy(self.id());
+        }
         match std::mem::replace(&mut self.state, State::Closing) {
-            State::Gathering(_, scatter, _) => shared.recycle_scatter(scatter),
+            State::Gathering(_, scatter, _) | State::Scattering(_, Some(scatter), _) => {
+                shared.recycle_scatter(scatter);
+            }
             State::Feeding(feed, _) => shared.answers.release(feed.reserved()),
             _ => {}
         }

@@ -42,6 +42,7 @@ pub mod core;
 pub mod exchange;
 pub mod feed;
 pub mod fragments;
+mod heavy;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;

@@ -23,7 +23,7 @@ use crate::engine::net::Ports;
 use crate::engine::priority::SpareCpus;
 use crate::engine::{affinity, descriptors, memory_limit, probe};
 use crate::server::core::Setup;
-use crate::server::limits::CREDITS;
+use crate::server::limits::{CREDITS, TURN_BYTES};
 use crate::server::topology::Topology;
 use std::time::Duration;
 
@@ -74,6 +74,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
                 info: info.clone(),
                 stored,
                 credits: CREDITS,
+                turn_bytes: TURN_BYTES,
             },
             listeners: Vec::new(),
             disks,
