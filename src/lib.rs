@@ -274,6 +274,7 @@
 //! src/engine/control.rs      drain, stop and wake commands to a core
 //! src/engine/affinity.rs     pinning threads to CPUs
 //! src/engine/priority.rs     CPUs and priority of threads beside the cores
+//! src/engine/mimalloc.rs     options of mimalloc
 //! src/engine/memory_limit.rs memory limit of the machine or cgroup
 //! src/engine/descriptors.rs  limit of open descriptors
 //! src/engine/stack.rs        prefaults a core thread's stack

@@ -20,12 +20,13 @@
 //! allocate from the common heap.
 
 use super::Failure;
+use super::mimalloc::return_on_request;
 use super::priority::SpareCpus;
 use libmimalloc_sys as mi;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::{c_long, c_void};
+use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -52,27 +53,6 @@ const STEP_PAGES: usize = 32;
 /// Newly used pages recorded per turn. Pages after any further ones are not prefaulted: the core
 /// touches them itself.
 const MAX_NEW_PAGES: usize = 32;
-
-/// `mi_option_generic_collect`, which the binding does not name: the number of allocations without
-/// a free block at hand after which mimalloc searches all pages of the heap for something to
-/// collect. Freed blocks are reused without that search.
-const GENERIC_COLLECT: mi::mi_option_t = 34;
-/// mimalloc's default: in a heap of many pages, an occasional entry took as long as hundreds of
-/// others.
-const DEFAULT_COLLECT_AFTER: c_long = 10_000;
-/// mimalloc's maximum.
-const LONGEST_COLLECT_AFTER: c_long = 1_000_000;
-
-/// `mi_option_purge_delay`: time from a free to the return of the memory, in milliseconds.
-const PURGE_DELAY: mi::mi_option_t = 15;
-/// mimalloc's default.
-const DEFAULT_PURGE_DELAY: c_long = 1_000;
-/// So long that memory is returned only by [`recycle`]: never in the middle of an allocation.
-const LONGEST_PURGE_DELAY: c_long = 1 << 30;
-/// `mi_option_minimal_purge_size`: the unit in which memory is returned, in KiB.
-const PURGE_UNIT: mi::mi_option_t = 44;
-const PAGE_KIB: c_long = 2_048;
-const _: () = assert!(PAGE_BYTES >> 10 == 2_048, "memory is returned in whole pages");
 
 /// Size of a large block, in bytes: only large blocks are counted, because small ones rarely leave
 /// a whole page free.
@@ -358,6 +338,7 @@ impl Arena {
     /// Maps an arena of at most `bytes` bytes. The calling thread allocates from it from now on,
     /// for as long as it lives.
     pub fn new(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
+        return_on_request();
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // One unit more, to align the start to a unit.
         let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
@@ -498,21 +479,6 @@ impl Arena {
     }
 }
 
-/// Keeps mimalloc's long work off the cores, for all heaps: it searches all pages of a heap as
-/// rarely as it can, and returns memory only when [`recycle`] is called, in whole huge pages.
-pub fn collect_rarely() {
-    // SAFETY: takes no pointers; any thread may call it at any time.
-    unsafe {
-        if mi::mi_option_get(GENERIC_COLLECT) == DEFAULT_COLLECT_AFTER {
-            mi::mi_option_set(GENERIC_COLLECT, LONGEST_COLLECT_AFTER);
-        }
-        if mi::mi_option_get(PURGE_DELAY) == DEFAULT_PURGE_DELAY {
-            mi::mi_option_set(PURGE_DELAY, LONGEST_PURGE_DELAY);
-            mi::mi_option_set(PURGE_UNIT, PAGE_KIB);
-        }
-    }
-}
-
 /// Pages of the largest prefault window in an arena of so many pages.
 const fn max_ahead(pages: usize) -> usize {
     let share = pages / PAGES_PER_AHEAD;
@@ -594,16 +560,6 @@ mod tests {
             assert!(!block.is_null());
             Allocator.dealloc(block, layout(100));
         }
-    }
-
-    #[test]
-    fn the_collect_option_number_is_right() {
-        collect_rarely();
-        // SAFETY: takes no pointers.
-        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, LONGEST_COLLECT_AFTER);
-        // SAFETY: as above.
-        let purge = [PURGE_DELAY, PURGE_UNIT].map(|option| unsafe { mi::mi_option_get(option) });
-        assert_eq!(purge, [LONGEST_PURGE_DELAY, PAGE_KIB]);
     }
 
     #[test]

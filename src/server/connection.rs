@@ -21,6 +21,7 @@
 
 use super::answers::{Answers, Position};
 use super::body::Body;
+use super::budget::{buffer_bytes, free_unused};
 use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
@@ -140,12 +141,6 @@ pub struct Connection {
     discarded: usize,
     /// Bytes that it contributes to [`Shared::connection_bytes`].
     counted: usize,
-}
-
-/// Bytes that a buffer occupies: its capacity, or its length if the capacity is one that every
-/// connection may keep.
-const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
-    if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
 }
 
 impl Connection {
@@ -644,11 +639,8 @@ impl Connection {
         let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
         let is_long = shared.now_ms() > idle_since_ms.saturating_add(BUFFERS_KEPT_MS);
         let keeps = if is_long { 0 } else { IDLE_BUFFER_BYTES };
-        for buffer in [&mut self.answers.bytes, &mut self.spare, &mut self.input] {
-            if buffer.capacity() > keeps && buffer.is_empty() {
-                *buffer = Vec::new();
-            }
-        }
+        let buffers = [&mut self.answers.bytes, &mut self.spare, &mut self.input];
+        buffers.into_iter().for_each(|buffer| free_unused(buffer, keeps));
         self.account(shared);
     }
 
