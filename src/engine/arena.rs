@@ -2,8 +2,8 @@
 //!
 //! The region is mapped once, at its full size, in huge pages if available, and handed to mimalloc
 //! as an exclusive arena; the thread allocates from a heap in it. First touches make it local to
-//! the thread's NUMA node. A full region is no error: further allocations come from the common heap,
-//! and are counted.
+//! the thread's NUMA node. A full region is no error: further allocations come from the common
+//! heap, and are counted.
 //!
 //! A core reuses freed memory without a system call. When it has needed much less than before for
 //! [`WINDOW_TICKS`], another thread returns whole free pages to the system

@@ -19,8 +19,8 @@ use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HO
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// Entries between two counts of a user's rare heap bytes, if it has many blocks: counting walks all
-/// of them.
+/// Entries between two counts of a user's rare heap bytes, if it has many blocks: counting walks
+/// all of them.
 const ENTRIES_PER_COUNT: u64 = 64;
 
 /// Balance of a user in one currency, in minor units.
@@ -513,8 +513,8 @@ impl User {
             + self.runs().map_or(0, Runs::heap_bytes)
     }
 
-    /// Bytes on the heap owned by this user. Those of many blocks are as of the last count, which is
-    /// at most 64 entries ago.
+    /// Bytes on the heap owned by this user. Those of many blocks are as of the last count, at most
+    /// 64 entries ago.
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.balances.spilled() {
             self.balances.capacity() * size_of::<Balance>()
