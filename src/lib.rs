@@ -239,6 +239,7 @@
 //! src/server/progress.rs     what a connection waits for
 //! src/server/feed.rs         applies a body of entries in steps
 //! src/server/heavy.rs        requests whose work is spread over turns
+//! src/server/answering.rs   reads of a connection: at once, in steps, or by another core
 //! src/server/scatter.rs      scatter-gather over several cores
 //! src/server/exchange.rs     requests between cores, credits
 //! src/server/message.rs      messages between cores

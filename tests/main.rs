@@ -8,12 +8,6 @@
     reason = "numbers of tests are small, and a test tells one story"
 )]
 
-use purser::engine::arena::Allocator;
-
-/// The allocator that ships: times that are measured here depend on it.
-#[global_allocator]
-static ALLOCATOR: Allocator = Allocator;
-
 #[macro_use]
 mod server;
 
@@ -53,5 +47,4 @@ mod simulation;
 mod split;
 mod surroundings;
 mod tuning;
-mod turns;
 mod verify;

@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(limits("0::/a/b"), [300, 200, 250]);
         assert_eq!(limits("4:memory:/a/b"), [9_223_372_036_854_771_712, 100]);
         assert_eq!(limits("4:cpu,memory:/a/"), [100]);
-        assert_eq!(limits("3:cpuset:/a/b"), []);
+        assert!(limits("3:cpuset:/a/b").is_empty());
         std::fs::remove_dir_all(root).unwrap();
     }
 }

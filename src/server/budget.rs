@@ -9,8 +9,8 @@
 //! for both are reserved in advance.
 //!
 //! **Shares of a turn.** Large answers also share turns: when those of a turn have written
-//! [`TURN_BYTES`](super::limits::TURN_BYTES), or visited as many bytes of rows, further ones wait for
-//! another turn. Answers to this core's connections, replies to other cores and [heavy
+//! [`TURN_BYTES`](super::limits::TURN_BYTES), or visited as many bytes of rows, further ones wait
+//! for another turn. Answers to this core's connections, replies to other cores and [heavy
 //! requests](super::heavy) have one share each, so that none delays the others.
 //!
 //! **Bodies.** Request bodies that are being received or applied.

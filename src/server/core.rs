@@ -320,7 +320,10 @@ impl Server {
         let Shared { life, exchange, planted, .. } = &self.shared;
         let has_replies =
             exchange.outstanding() == 0 || *planted == Some(PlantedBug::ForgottenRequest);
-        life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
+        life.draining_since_ms().is_some()
+            && self.connections.is_empty()
+            && has_replies
+            && exchange.replies.is_empty()
     }
 
     fn core_loaded(&mut self) {
@@ -437,7 +440,9 @@ impl Machine for Server {
 
     fn end_turn(&mut self) -> Result<(), CorruptFile> {
         self.answer_reads();
-        self.shared.step_heavy();
+        if !self.shared.exchange.heavy.is_empty() {
+            self.shared.step_heavy();
+        }
         self.take_replies();
         if !self.shared.topology.is_alone() {
             self.shared.serve_requests();

@@ -16,13 +16,12 @@
 //! returns one. If no reply has come for [`CREDIT_TIMEOUT_MS`], requests to that core are refused
 //! without a wait.
 
-use super::heavy::HeavyRequests;
 use super::limits::{CREDIT_TIMEOUT_MS, CREDITS, SPARE_LARGE_REQUESTS, SPARE_REQUESTS};
 use super::machine::Output;
 use super::message::{Job, Message, Request};
 use super::owner::Outputs;
 use super::topology::Topology;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Why another core cannot be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +32,45 @@ pub enum Shortage {
     CreditTimeout,
     /// The reply does not fit the answer budget.
     Budget,
+}
+
+/// The heavy requests of one core, in turn: its own, and those of other cores.
+#[derive(Debug, Default)]
+pub(super) struct HeavyRequests {
+    pub(super) queue: VecDeque<Box<Request>>,
+    /// Number of requests of each connection, by its core and its id there.
+    connections: BTreeMap<(u32, u64), usize>,
+}
+
+impl HeavyRequests {
+    /// Adds a request.
+    pub(super) fn add(&mut self, request: Box<Request>) {
+        *self.connections.entry((request.asking_core, request.connection)).or_default() += 1;
+        self.queue.push_back(request);
+    }
+
+    /// Accounts for a request that is answered or cancelled.
+    pub(super) fn is_over(&mut self, request: &Request) {
+        let connection = (request.asking_core, request.connection);
+        if let Some(count) = self.connections.get_mut(&connection) {
+            *count -= 1;
+            if *count == 0 {
+                self.connections.remove(&connection);
+            }
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether one of the same connection waits: later reads of that connection are answered after
+    /// it.
+    pub(super) fn has_one_before(&self, request: &Request) -> bool {
+        !self.connections.is_empty()
+            && self.connections.contains_key(&(request.asking_core, request.connection))
+    }
 }
 
 /// The credit that a request waits for.
@@ -167,8 +205,8 @@ impl Exchange {
         self.take_credit(core)
     }
 
-    /// Whether a request that waits for a credit at `core` gets none now. It has one, or is refused,
-    /// when it tries again; until then it need not.
+    /// Whether a request that waits for a credit at `core` gets none now. It has one, or is
+    /// refused, when it tries again; until then it need not.
     pub fn keeps_waiting(&mut self, wanted: WantedCredit) -> bool {
         let WantedCredit { core, is_slow } = wanted;
         let taken =

@@ -9,75 +9,21 @@
 //! user, and a user whose items a pause divides is copied at the pause; the rest is answered from
 //! the copy, with its log position.
 
-use super::answers::Position;
 use super::limits::LARGE_BYTES;
-use super::message::{Job, Outcome, Request};
+use super::message::{FrozenUser, Job, Outcome, Request};
 use super::planted_bug::PlantedBug;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::read::What;
 use crate::api::reply::{self, ReadRequest};
 use crate::ledger::book::View;
-use crate::ledger::id::UserId;
 use crate::ledger::memory::{PrefetchStep, prefetch_steps};
 use crate::ledger::time::Window;
 use crate::ledger::user::{RowSource, UserCopy};
-use std::collections::{BTreeMap, VecDeque};
 
 /// Size from which a reply continues in another piece, in bytes. A reply of many megabytes never
 /// moves.
 const PIECE_BYTES: usize = 256 << 10;
-
-/// The heavy requests of one core, in turn: its own, and those of other cores.
-#[derive(Debug, Default)]
-pub(super) struct HeavyRequests {
-    queue: VecDeque<Box<Request>>,
-    /// Number of requests of each connection, by its core and its id there.
-    connections: BTreeMap<(u32, u64), usize>,
-}
-
-impl HeavyRequests {
-    /// Adds a request.
-    pub(super) fn add(&mut self, request: Box<Request>) {
-        *self.connections.entry((request.asking_core, request.connection)).or_default() += 1;
-        self.queue.push_back(request);
-    }
-
-    /// Accounts for a request that is answered or cancelled.
-    fn is_over(&mut self, request: &Request) {
-        let connection = (request.asking_core, request.connection);
-        if let Some(count) = self.connections.get_mut(&connection) {
-            *count -= 1;
-            if *count == 0 {
-                self.connections.remove(&connection);
-            }
-        }
-    }
-
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.queue.is_empty()
-    }
-
-    /// Whether one of the same connection waits: later reads of that connection are answered after
-    /// it.
-    pub(super) fn has_one_before(&self, request: &Request) -> bool {
-        !self.connections.is_empty()
-            && self.connections.contains_key(&(request.asking_core, request.connection))
-    }
-}
-
-/// A user as it was when a pause divided its items.
-#[derive(Debug)]
-pub(super) struct FrozenUser {
-    id: UserId,
-    /// The copy; `None` if the user was unknown.
-    copy: Option<UserCopy>,
-    /// The log position that answers from it show.
-    position: Position,
-    /// Bytes reserved for it.
-    reserved: usize,
-}
 
 impl Shared {
     /// Sends a request of this core to itself. For a batch, a credit was taken.

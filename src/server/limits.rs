@@ -8,8 +8,8 @@ pub const REQUESTS_PER_TURN: usize = 64;
 pub const REQUESTS_PER_CORE_AND_TURN: usize = 1_024;
 /// Entries that the slices of a core apply in one turn; each an equal share.
 pub const ENTRIES_PER_TURN: usize = 256;
-/// Entries that the slices of a core apply in one turn while reads arrive: this bounds how long a read waits
-/// for them.
+/// Entries that the slices of a core apply in one turn while reads arrive: this bounds how long a
+/// read waits for them.
 pub const ENTRIES_PER_TURN_WITH_READS: usize = 16;
 /// Entries that a slice applies in one turn in any case, if a core has so many slices that they
 /// cannot share [`ENTRIES_PER_TURN`].

@@ -10,7 +10,6 @@
 //! the asking core asks again.
 
 use super::answers::Position;
-use super::heavy::FrozenUser;
 use super::limits::LARGE_BYTES;
 use crate::api::info::Figures;
 use crate::api::read::{KindFilter, Read, What};
@@ -20,7 +19,7 @@ use crate::ledger::entry::{Action, EntryRef, Movement, Rejection, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
-use crate::ledger::user::RowSums;
+use crate::ledger::user::{RowSums, UserCopy};
 use smallvec::SmallVec;
 
 /// Capacity in bytes above which a vector of a recycled request is freed.
@@ -140,6 +139,18 @@ pub struct Request {
 
     /// Figures by slice.
     pub figures: Vec<(u32, Figures)>,
+}
+
+/// A user as it was when a pause divided its items.
+#[derive(Debug)]
+pub(super) struct FrozenUser {
+    pub(super) id: UserId,
+    /// The copy; `None` if the user was unknown.
+    pub(super) copy: Option<UserCopy>,
+    /// The log position that answers from it show.
+    pub(super) position: Position,
+    /// Bytes reserved for it.
+    pub(super) reserved: usize,
 }
 
 /// The place of an item's body in a reply.

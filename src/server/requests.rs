@@ -174,11 +174,7 @@ impl Connection {
                 if self.pending > 0 {
                     return (at, self.parse_again());
                 }
-                if matches!(admitted, Admitted::Accepted(Operation::Entries))
-                    && self.answers.gaps() > 0
-                {
-                    // A read before it may be answered in steps, and must not show its entries.
-                    self.progress = Progress::Waiting;
+                if self.waits_for_reads(&admitted) {
                     return (at, NextStep::Stop);
                 }
                 *budget -= 1;
@@ -191,9 +187,6 @@ impl Connection {
                 Ok(()) => {}
                 Err(Shortage::Credit) => {
                     self.progress = Progress::Blocked;
-                    if let Location::Remote { core, .. } = owner {
-                        self.wanted = Some(WantedCredit { core, is_slow: self.is_heavy });
-                    }
                     return (at, NextStep::Stop);
                 }
                 Err(_) if self.pending > 0 => return (at, self.parse_again()),
@@ -221,6 +214,17 @@ impl Connection {
         NextStep::Answer
     }
 
+    /// Whether a feed has to wait for the reads before it: one that another core answers, maybe in
+    /// steps, must not show its entries.
+    fn waits_for_reads(&mut self, admitted: &Admitted) -> bool {
+        let is_feed = matches!(admitted, Admitted::Accepted(Operation::Entries));
+        let waits = is_feed && self.answers.gaps() > 0;
+        if waits {
+            self.progress = Progress::Waiting;
+        }
+        waits
+    }
+
     /// Prefetches the user of a read, or takes a credit at the core that owns it.
     #[inline]
     fn begin_lookup(
@@ -243,16 +247,20 @@ impl Connection {
     }
 
     #[inline]
-    fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
-        if !shared.may_apply && shared.exchange.is_awaited(core) {
+    fn take_credit(&mut self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
+        let is_slow = self.is_heavy;
+        let taken = if !shared.may_apply && shared.exchange.is_awaited(core) {
             // It is resumed later in this turn, after those that wait.
-            return Err(Shortage::Credit);
-        }
-        if self.is_heavy {
+            Err(Shortage::Credit)
+        } else if is_slow {
             shared.exchange.take_credit_for_slow_request(core)
         } else {
             shared.exchange.take_credit(core)
+        };
+        if taken == Err(Shortage::Credit) {
+            self.wanted = Some(WantedCredit { core, is_slow });
         }
+        taken
     }
 
     /// Checks whether a request is accepted.
@@ -416,8 +424,8 @@ impl Connection {
 
     // Batches and info requests: answered by several cores.
 
-    /// Answers a batch, or sends it to the cores that own its users. `divided` is the batch if it was
-    /// parsed before. Returns whether either was possible now.
+    /// Answers a batch, or sends it to the cores that own its users. `divided` is the batch if it
+    /// was parsed before. Returns whether either was possible now.
     fn ask_batch(
         &mut self,
         divided: Option<Box<Scatter>>,
@@ -444,8 +452,8 @@ impl Connection {
         })
     }
 
-    /// Parses a batch. Answers it if this core owns all its users and the turn's share fits it; else
-    /// returns it divided by owner.
+    /// Parses a batch. Answers it if this core owns all its users and the turn's share fits it;
+    /// else returns it divided by owner.
     fn start_batch(
         &mut self,
         persist: Persist,

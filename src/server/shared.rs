@@ -313,8 +313,8 @@ impl Shared {
         }
     }
 
-    /// Answers a read of another core, and counts it. Returns false if the share of the turn does not
-    /// fit it.
+    /// Answers a read of another core, and counts it. Returns false if the share of the turn does
+    /// not fit it.
     #[inline]
     fn answer_read(&mut self, request: &mut Request) -> bool {
         let Location::Local(local_slice) = self.topology.owner(request.read.user) else {
@@ -428,6 +428,7 @@ impl Shared {
     /// durable.
     pub(super) fn is_durable(&self) -> bool {
         !self.exchange.has_requests()
+            && self.exchange.replies.is_empty()
             && self.owners.iter().all(|owner| owner.is_durable() && !owner.has_requests())
     }
 }
