@@ -158,7 +158,8 @@
 //! src/config/mod.rs          flags and environment to one checked `Config`
 //! src/config/flags.rs        flags of `serve`
 //! src/config/settings.rs     the checked `Config`
-//! src/config/check.rs        validation, defaults, shares of memory
+//! src/config/check.rs        validation and defaults
+//! src/config/memory.rs       shares of the memory limit
 //! src/config/cpus.rs         CPU lists
 //! src/config/boolean.rs      values of boolean variables
 //! src/config/descriptors.rs  shares of the limit of open descriptors
@@ -276,6 +277,7 @@
 //! src/engine/control.rs      drain, stop and wake commands to a core
 //! src/engine/affinity.rs     pinning threads to CPUs
 //! src/engine/priority.rs     CPUs and priority of threads beside the cores
+//! src/engine/mimalloc.rs     options of mimalloc
 //! src/engine/memory_limit.rs memory limit of the machine or cgroup, address space
 //! src/engine/descriptors.rs  limit of open descriptors
 //! src/engine/stack.rs        prefaults a core thread's stack

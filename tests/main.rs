@@ -32,6 +32,7 @@ mod house;
 mod import;
 mod info;
 mod life_of;
+mod memory;
 mod mesh;
 mod model;
 mod mutants;

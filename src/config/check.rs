@@ -1,37 +1,13 @@
-//! From flags and machine to a [`Config`]: refusals, defaults, and the shares of memory.
-//!
-//! | share | used for | per slice |
-//! |---|---|---|
-//! | 70 % | the ledger, unless `--ledger-mib` sets it | an equal share |
-//! | 12 % | unsent answers, and replies expected from other cores | equal, 64 to 512 MiB |
-//! | 4 % | bodies not yet applied | equal, two whole bodies to 256 MiB |
-//!
-//! The rest is for connections, buffers and the system. A buffer that grows may take twice the size
-//! of its contents.
+//! From flags and machine to a [`Config`]: refusals and defaults. The shares of memory are in
+//! [`super::memory`].
 
 use super::descriptors::Users;
 use super::flags::Flags;
+use super::memory::Demand;
 use super::settings::{Config, Host};
-use crate::api::FEED_BYTES;
 use crate::engine::memory_limit::AddressSpace;
 use crate::limits::Limits;
-use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MAX_CONNECTIONS};
-
-/// Share of the ledger, in percent.
-const LEDGER_PERCENT: usize = 70;
-/// Share of unsent answers and of replies expected from other cores, in percent.
-const ANSWERS_PERCENT: usize = 12;
-/// Share of bodies not yet applied, in percent.
-const BODIES_PERCENT: usize = 4;
-const _: () = assert!(
-    LEDGER_PERCENT + ANSWERS_PERCENT + BODIES_PERCENT < 100,
-    "the shares leave memory for the rest"
-);
-/// Upper bound of a slice's unsent answers, in bytes: beyond it, peers do not read their answers.
-const MAX_ANSWERS_BYTES: usize = 512 << 20;
-/// Lower bound of a slice's bodies, in bytes: two whole bodies, so that one can arrive while
-/// another is applied.
-const MIN_BODIES_BYTES: usize = 2 * FEED_BYTES;
+use crate::server::limits::MAX_CONNECTIONS;
 
 /// Time that a core spins for replies of other cores before it parks, in nanoseconds: less than a
 /// wake-up takes.
@@ -71,7 +47,6 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
         Some(mib) => (mib as usize) << 20,
         None => machine.memory_bytes.min(mappable_bytes(machine, used_cores, slices as usize)?),
     };
-    let mut limits = limits(&flags, memory_bytes, slices as usize, spin_ns)?;
     if flags.ephemeral && flags.data.is_some() {
         return Err(
             "--data (PURSER_DATA) and --ephemeral (PURSER_EPHEMERAL) exclude each other".to_owned()
@@ -85,7 +60,19 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
         is_persistent: !flags.ephemeral,
         has_own_ports: own_ports,
     };
-    limits.connections = users.connections(flags.max_connections, machine)?;
+    let connections_within_descriptors = users.connections(flags.max_connections, machine)?;
+    let demand = Demand {
+        memory_bytes,
+        cores: used_cores,
+        slices: slices as usize,
+        connections: connections_within_descriptors,
+        ledger_bytes: flags
+            .ledger_mib
+            .map(|mib| bytes("--ledger-mib", mib).map(|bytes| bytes as usize))
+            .transpose()?,
+        is_persistent: !flags.ephemeral,
+    };
+    let limits = limits(&flags, demand, spin_ns)?;
     let snapshot_after_bytes = bytes("--snapshot-after-mib", flags.snapshot_after_mib)?;
     let base = flags.listen.port();
     if own_ports && base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
@@ -102,7 +89,8 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
         data: (!flags.ephemeral).then(|| flags.data.unwrap_or_else(|| DATA.into())),
         snapshot_after_bytes,
         memory_bytes,
-        wanted_connections: flags.max_connections,
+        asked_connections: flags.max_connections,
+        connections_within_descriptors,
         limits,
         arena: !flags.no_arena,
     })
@@ -126,17 +114,7 @@ fn mappable_bytes(machine: &Host, cores: usize, slices: usize) -> Result<usize, 
     Ok(left_bytes - others)
 }
 
-fn limits(
-    flags: &Flags,
-    memory_bytes: usize,
-    slices: usize,
-    spin_ns: u64,
-) -> Result<Limits, String> {
-    let share = |percent: usize| memory_bytes / 100 * percent;
-    let ledger_bytes = match flags.ledger_mib {
-        Some(mib) => bytes("--ledger-mib", mib)? as usize,
-        None => share(LEDGER_PERCENT),
-    };
+fn limits(flags: &Flags, demand: Demand, spin_ns: u64) -> Result<Limits, String> {
     let limits = Limits {
         connections: flags.max_connections,
         request_ms: flags.request_timeout_ms,
@@ -144,9 +122,9 @@ fn limits(
         send_ms: flags.send_timeout_ms,
         linger_ms: flags.linger_ms,
         drain_ms: flags.drain_timeout_ms,
-        ledger_bytes,
-        answer_bytes: (share(ANSWERS_PERCENT) / slices).clamp(LARGEST_BYTES, MAX_ANSWERS_BYTES),
-        body_bytes: (share(BODIES_PERCENT) / slices).clamp(MIN_BODIES_BYTES, BODIES_BYTES),
+        ledger_bytes: 0,
+        answer_bytes: 0,
+        body_bytes: 0,
         stall_ms: flags.stall_timeout_ms,
         spin_ns,
     };
@@ -154,7 +132,14 @@ fn limits(
     if limits.connections > MAX_CONNECTIONS {
         return Err(format!("--max-connections must be at most {MAX_CONNECTIONS}"));
     }
-    Ok(limits)
+    let shares = demand.divide()?;
+    Ok(Limits {
+        connections: shares.connections,
+        ledger_bytes: shares.ledger_bytes,
+        answer_bytes: shares.answer_bytes,
+        body_bytes: shares.body_bytes,
+        ..limits
+    })
 }
 
 /// Converts MiB to bytes; an error on overflow names the flag.
@@ -200,9 +185,10 @@ mod tests {
         assert_eq!(config.snapshot_after_bytes, 256 << 20);
         assert_eq!((config.memory_bytes, config.arena), (10_000 * MIB, true));
         let limits = config.limits;
-        assert_eq!(limits.ledger_bytes, 7_000 * MIB);
-        assert_eq!(limits.answer_bytes, 512 * MIB, "a slice's share of 600 is above the bound");
-        assert_eq!(limits.body_bytes, 200 * MIB, "a slice's share");
+        assert!((6_000 * MIB..8_000 * MIB).contains(&limits.ledger_bytes), "{limits:?}");
+        assert!((300 * MIB..400 * MIB).contains(&limits.answer_bytes), "a slice's share");
+        assert!((200 * MIB..256 * MIB).contains(&limits.body_bytes), "a slice's share");
+        assert_eq!(limits.connections, config.asked_connections);
         assert_eq!(limits.spin_ns, SPIN_NS);
         assert_eq!(limits.check(), Ok(limits));
     }
@@ -216,25 +202,12 @@ mod tests {
         let config = config.unwrap();
         assert_eq!((config.cores.as_slice(), config.slices), (&[2][..], 3));
         assert_eq!((config.data, config.arena, config.memory_bytes), (None, false, 1_000 * MIB));
-        assert_eq!(config.limits.ledger_bytes, 700 * MIB);
         assert_eq!(config.limits.spin_ns, 0, "a single core waits for no other");
         let config = typed("--ledger-mib 3 --data there", &machine(&[0])).unwrap();
         assert_eq!(
             (config.limits.ledger_bytes, config.data.as_deref()),
             (3 * MIB, Some(Path::new("there")))
         );
-    }
-
-    /// Shares of a small machine are raised to what one request may need; shares of a large machine
-    /// are cut.
-    #[test]
-    fn shares_have_bounds() {
-        let small = typed("--memory-mib 64 --slices 8", &machine(&[0])).unwrap().limits;
-        assert_eq!(small.answer_bytes, LARGEST_BYTES);
-        assert_eq!(small.body_bytes, MIN_BODIES_BYTES);
-        let large = typed("--memory-mib 1000000 --slices 1", &machine(&[0])).unwrap().limits;
-        assert_eq!(large.answer_bytes, MAX_ANSWERS_BYTES);
-        assert_eq!(large.body_bytes, BODIES_BYTES);
     }
 
     #[test]
@@ -245,6 +218,8 @@ mod tests {
         };
         check("--cores 0,2", &["--cores", "CPU 2", "0-1"]);
         check("--ledger-mib 18446744073709551615", &["--ledger-mib"]);
+        check("--ledger-mib 9999", &["--ledger-mib", "9999", "10000 MiB"]);
+        check("--memory-mib 40", &["--memory-mib", "40 MiB", "2 slices on 2 cores"]);
         check("--snapshot-after-mib 18446744073709551615", &["--snapshot-after-mib"]);
         check("--max-connections 0", &["--max-connections"]);
         check(&format!("--max-connections {}", MAX_CONNECTIONS + 1), &["--max-connections"]);
@@ -283,7 +258,7 @@ mod tests {
         let few = Host { descriptors: 1_000, ..machine(&[0]) };
         let config = typed("", &few).unwrap();
         assert!((800..1_000).contains(&config.limits.connections), "{:?}", config.limits);
-        assert_eq!(config.wanted_connections, 10_000);
+        assert_eq!(config.asked_connections, 10_000);
         let refused = typed("--slices 100", &few).expect_err("too few descriptors");
         assert!(refused.contains("1000") && refused.contains("ulimit -n"), "{refused}");
     }

@@ -97,18 +97,18 @@ pub struct Flags {
     )]
     pub(super) snapshot_after_mib: u64,
 
-    /// Memory that this process may use, in MiB [default: that of the machine, or the limit of
-    /// the cgroup if that is lower]
+    /// Memory that this process may use, in MiB: its resident memory, and the kernel's for its
+    /// connections [default: that of the machine, or the limit of the cgroup if that is lower]
     #[arg(
         long,
         value_name = "MIB",
         env = "PURSER_MEMORY_MIB",
-        value_parser = clap::value_parser!(u32).range(64..)
+        value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) memory_mib: Option<u32>,
 
-    /// Memory for the ledger, in MiB; above it new entries are rejected with 507 [default: 70 % of
-    /// --memory-mib]
+    /// Memory for the ledger, in MiB; above it new entries are rejected with 507 [default: what
+    /// connections, answers and bodies leave of --memory-mib]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     pub(super) ledger_mib: Option<u64>,
 

@@ -11,4 +11,5 @@ pub mod check;
 pub mod cpus;
 mod descriptors;
 pub mod flags;
+pub mod memory;
 pub mod settings;

@@ -37,8 +37,11 @@ pub struct Config {
     pub snapshot_after_bytes: u64,
     /// Memory that the process may use, in bytes.
     pub memory_bytes: usize,
-    /// Connections per slice that were asked for; descriptors may allow fewer.
-    pub wanted_connections: usize,
+    /// Maximum open connections per slice that were asked for, and those that descriptors allow:
+    /// memory may allow fewer.
+    pub asked_connections: usize,
+    /// At most as many as were asked for.
+    pub connections_within_descriptors: usize,
     /// Limits in force: see [`Limits`].
     pub limits: Limits,
     /// Whether each core has its own memory region.

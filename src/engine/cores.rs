@@ -6,11 +6,12 @@
 
 use super::Failure;
 use super::affinity;
-use super::arena::{Arena, Prefaulter, collect_rarely};
+use super::arena::{Arena, Prefaulter};
 use super::control::Control;
 use super::executor::{self, Executor, LoadEvent};
 use super::listening::ACCEPTS;
 use super::mesh::Mesh;
+use super::mimalloc::collect_rarely;
 use super::priority::SpareCpus;
 use super::storage::Storage;
 use crate::metrics::Counters;

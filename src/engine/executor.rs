@@ -546,6 +546,12 @@ impl<M: Machine> Executor<M> {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.started_unix_ms =
             (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
+        if let Some(arena) = &mut self.arena {
+            arena.return_unused();
+            if let Some((resident_bytes, block_bytes)) = arena.measure_small_blocks() {
+                self.machine.resident(resident_bytes, block_bytes);
+            }
+        }
     }
 
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Failure> {

@@ -46,6 +46,7 @@ pub mod generation;
 pub mod listening;
 pub mod memory_limit;
 pub mod mesh;
+pub mod mimalloc;
 pub mod net;
 pub mod op;
 pub mod parking;

@@ -15,6 +15,20 @@ use std::time::{Duration, Instant};
 /// Connections that may wait to be accepted; the kernel limits the number to `net.core.somaxconn`.
 const BACKLOG: i32 = 4_096;
 
+/// Unsent bytes of a connection that the kernel holds; a send beyond them waits. So the kernel
+/// takes a long answer in small steps, which show that the peer reads, and holds little memory for
+/// a peer that does not. The kernel asks for more when half of this is sent.
+const UNSENT_BYTES: u32 = 16 << 10;
+
+/// Socket buffers of a connection, in bytes; the kernel allows twice as much, with its own data.
+/// Without them it lets a buffer grow to several MiB for a peer that does not read, or whose
+/// requests wait. A smaller send buffer does not hold one segment of the loopback interface, and
+/// sends then wait for delayed acknowledgements.
+const SEND_BUFFER_BYTES: usize = 64 << 10;
+const RECEIVE_BUFFER_BYTES: usize = 32 << 10;
+/// Upper bound of the kernel's buffers for one connection, in bytes.
+pub const SOCKET_BYTES: usize = 2 * (SEND_BUFFER_BYTES + RECEIVE_BUFFER_BYTES);
+
 /// Time to wait for an address to become free: the kernel may hold sockets a moment past the exit
 /// of the process that had them open.
 const BIND_TIMEOUT: Duration = Duration::from_secs(2);
@@ -115,13 +129,16 @@ impl Ports {
     }
 }
 
-/// Binds a socket to an address that other sockets can share. Accepted connections have no-delay
-/// set: answers are coalesced here.
+/// Binds a socket to an address that other sockets can share. Accepted connections inherit its
+/// options: no delay, because answers are coalesced here, [`UNSENT_BYTES`], and the buffers.
 fn bind(address: SocketAddr) -> Result<Socket, Failure> {
     let failed = |operation| Failure::of(operation, address.to_string());
     let socket = open(address)?;
     socket.set_reuse_port(true).map_err(failed("set SO_REUSEPORT on"))?;
     socket.set_tcp_nodelay(true).map_err(failed("set TCP_NODELAY on"))?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES).map_err(failed("set TCP_NOTSENT_LOWAT on"))?;
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES).map_err(failed("set SO_SNDBUF on"))?;
+    socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES).map_err(failed("set SO_RCVBUF on"))?;
     socket.bind(&address.into()).map_err(failed("bind"))?;
     Ok(socket)
 }

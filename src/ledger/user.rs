@@ -9,7 +9,7 @@ use super::counters::{self, BlockRun, GroupKey, Groups, Posting, Runs, RunsCopy,
 use super::entry::{Action, EntryRef, Movement, Rejection, Verdict};
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
-use super::memory::PrefetchStep;
+use super::memory::{PrefetchStep, block_bytes};
 use super::names::Names;
 use super::packed::{Packed, Section};
 use super::recent::{self, DedupResult, SeenEntry, Tables};
@@ -19,8 +19,8 @@ use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HO
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// Entries between two counts of a user's rare heap bytes. Counting walks all its blocks, so it is
-/// not done for every entry.
+/// Entries between two counts of a user's rare heap bytes, if it has many blocks: counting walks
+/// all of them.
 const ENTRIES_PER_COUNT: u64 = 64;
 
 /// Balance of a user in one currency, in minor units.
@@ -408,7 +408,9 @@ impl User {
             HoldChange::Close(id) => self.rare.get_or_insert_default().holds.close(id),
         }
         if let Some(rare) = &mut self.rare
-            && (rare.counted == 0 || self.version.is_multiple_of(ENTRIES_PER_COUNT))
+            && (rare.counted == 0
+                || rare.has_few_blocks()
+                || self.version.is_multiple_of(ENTRIES_PER_COUNT))
         {
             rare.count();
         }
@@ -511,8 +513,8 @@ impl User {
             + self.runs().map_or(0, Runs::heap_bytes)
     }
 
-    /// Bytes on the heap owned by this user. Those of rare state are as of the last count, which is
-    /// at most 64 entries ago.
+    /// Bytes on the heap owned by this user. Those of many blocks are as of the last count, at most
+    /// 64 entries ago.
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.balances.spilled() {
             self.balances.capacity() * size_of::<Balance>()
@@ -548,8 +550,13 @@ impl User {
 }
 
 impl RareState {
+    /// Whether it has so few blocks that they are counted at every entry.
+    fn has_few_blocks(&self) -> bool {
+        self.runs.is_none() && !self.recent.as_ref().is_some_and(Tables::are_many)
+    }
+
     pub(super) fn count(&mut self) {
-        self.counted = size_of::<Self>()
+        self.counted = block_bytes(size_of::<Self>())
             + self.holds.heap_bytes()
             + self.recent.as_ref().map_or(0, Tables::heap_bytes)
             + self.runs.as_ref().map_or(0, Runs::heap_bytes);

@@ -1,7 +1,7 @@
 //! Reads of a connection: each is answered at once, in steps, or by another core.
 
 use super::connection::{Connection, State};
-use super::limits::{LARGE_BYTES, ROWS_AT_ONCE_BYTES};
+use super::limits::{IDLE_BUFFER_BYTES, LARGE_BYTES, ROWS_AT_ONCE_BYTES};
 use super::message::{Job, Outcome, Request};
 use super::progress::Progress;
 use super::reads::PendingRead;
@@ -94,6 +94,8 @@ impl Connection {
         if !shared.answers.fits(bytes) {
             let problem = Problem::from(Code::Overloaded);
             self.answers.bytes.truncate(start);
+            // Else each refused connection would keep the space of a large answer.
+            self.answers.bytes.shrink_to(IDLE_BUFFER_BYTES);
             reply::problem(
                 &problem.into(),
                 asked.persist,

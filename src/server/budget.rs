@@ -16,7 +16,8 @@
 //! **Bodies.** Request bodies that are being received or applied.
 
 use super::limits::{
-    LARGE_BYTES, MAX_GAPS, OUTPUT_MARK_BYTES, PENDING_READS_PER_CONNECTION, SMALL_BODY_BYTES,
+    IDLE_BUFFER_BYTES, LARGE_BYTES, MAX_GAPS, OUTPUT_MARK_BYTES, PENDING_READS_PER_CONNECTION,
+    SMALL_BODY_BYTES,
 };
 
 /// A share of a turn, for large answers.
@@ -184,6 +185,20 @@ impl AnswerBudget {
     /// Reserved bytes.
     pub const fn reserved(&self) -> usize {
         self.reserved
+    }
+}
+
+/// Bytes that a connection's buffer occupies: its capacity, or its length if the capacity is one
+/// that every connection may keep.
+#[inline]
+pub const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
+    if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
+}
+
+/// Frees an empty buffer of more than `keeps` bytes.
+pub fn free_unused(buffer: &mut Vec<u8>, keeps: usize) {
+    if buffer.capacity() > keeps && buffer.is_empty() {
+        *buffer = Vec::new();
     }
 }
 

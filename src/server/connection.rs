@@ -21,12 +21,13 @@
 
 use super::answers::{Answers, Position};
 use super::body::Body;
+use super::budget::{buffer_bytes, free_unused};
 use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LINGER_BYTES, LINGER_MS,
-    OUTPUT_MARK_BYTES,
+    BUFFERS_KEPT_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LINGER_BYTES,
+    LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::planted_bug::PlantedBug;
@@ -134,12 +135,6 @@ pub struct Connection {
     discarded: usize,
     /// Bytes that it contributes to [`Shared::connection_bytes`].
     counted: usize,
-}
-
-/// Bytes that a buffer occupies: its capacity, or its length if the capacity is one that every
-/// connection may keep.
-const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
-    if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
 }
 
 impl Connection {
@@ -447,9 +442,19 @@ impl Connection {
         let now = buffer_bytes(&self.answers.bytes)
             + buffer_bytes(&self.spare)
             + in_flight
-            + self.input.len();
+            + buffer_bytes(&self.input);
         shared.connection_bytes = shared.connection_bytes + now - self.counted;
         self.counted = now;
+    }
+
+    /// Frees the buffers of an idle connection: large ones at once, all of them after a while.
+    fn free_buffers(&mut self, shared: &mut Shared) {
+        let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
+        let is_long = shared.now_ms() > idle_since_ms.saturating_add(BUFFERS_KEPT_MS);
+        let keeps = if is_long { 0 } else { IDLE_BUFFER_BYTES };
+        let buffers = [&mut self.answers.bytes, &mut self.spare, &mut self.input];
+        buffers.into_iter().for_each(|buffer| free_unused(buffer, keeps));
+        self.account(shared);
     }
 
     /// Closes it now, whatever is in flight.
@@ -492,10 +497,7 @@ impl Connection {
         let is_idle =
             self.progress == Progress::Idle && self.in_flight.is_none() && self.answers.is_empty();
         if is_idle && self.is_open() {
-            if self.answers.bytes.capacity().max(self.spare.capacity()) > IDLE_BUFFER_BYTES {
-                (self.answers.bytes, self.spare) = (Vec::new(), Vec::new());
-                self.account(shared);
-            }
+            self.free_buffers(shared);
             if has_lingered {
                 return self.close(shared);
             }

@@ -507,6 +507,11 @@ impl Machine for Server {
         (!self.is_loaded).then(|| self.shared.owners.iter().map(Owner::expected_bytes).sum())
     }
 
+    fn resident(&mut self, resident_bytes: usize, block_bytes: usize) {
+        let owners = self.shared.owners.iter_mut();
+        owners.for_each(|owner| owner.measured(resident_bytes, block_bytes));
+    }
+
     fn counters(&self) -> &Counters {
         &self.shared.counters
     }

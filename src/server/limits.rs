@@ -79,8 +79,6 @@ pub const TICKS: u32 = 4;
 /// Size up to which an answer is small, and never refused by the budget, in bytes. Most reads are
 /// far below.
 pub const LARGE_BYTES: usize = 4 << 10;
-/// Size of the largest answer, in bytes: a thousand statistics of 256 groups, each about 205 bytes.
-pub const LARGEST_BYTES: usize = 64 << 20;
 /// Work of reads in one turn, in bytes: of large answers that are written, and of rows that are
 /// visited for statistics; a quarter of a millisecond. Further ones wait for another turn. Answers
 /// to connections, replies to other cores and heavy requests may each take as much, and so may the
@@ -102,18 +100,21 @@ pub const BODIES_BYTES: usize = 256 << 20;
 /// slow senders of large bodies delay nobody else.
 pub const SMALL_BODY_BYTES: usize = 256 << 10;
 
-/// Bytes of buffer that an idle connection keeps; there are thousands of connections.
-pub const IDLE_BUFFER_BYTES: usize = 16 << 10;
+/// Size up to which a connection's buffer counts with its contents only, and is kept for a while
+/// when the connection is idle, in bytes; there are thousands of connections.
+pub const IDLE_BUFFER_BYTES: usize = 4 << 10;
+/// Time for which an idle connection keeps small buffers, in milliseconds.
+pub const BUFFERS_KEPT_MS: u64 = 1_000;
 /// Body buffers that a core recycles.
 pub const SPARE_BODIES: usize = 8;
 /// Capacity in bytes above which a body buffer is freed, not recycled.
-pub const SPARE_BODY_BYTES: usize = 1 << 20;
+pub const SPARE_BODY_BYTES: usize = 256 << 10;
 /// Scatter-gathers whose memory a core recycles.
 pub const SPARE_SCATTERS: usize = 64;
 /// Requests to other cores whose memory a core recycles.
-pub const SPARE_REQUESTS: usize = 1_024;
-/// Recycled requests that may keep the buffer of a large reply.
-pub const SPARE_LARGE_REQUESTS: usize = 64;
+pub const SPARE_REQUESTS: usize = 512;
+/// Recycled requests that may keep large buffers.
+pub const SPARE_LARGE_REQUESTS: usize = 16;
 
 const _: () = assert!(
     ENTRIES_PER_TURN_WITH_READS <= ENTRIES_PER_TURN,

@@ -287,28 +287,29 @@ impl Request {
         }
     }
 
-    /// Empties the request for recycling. Vectors that grew for a large request are freed, and so
-    /// is the memory of a large reply unless `keeps_large`.
+    /// Empties the request for recycling. The memory of a large request or reply is freed, unless
+    /// `keeps_large` and it is not very large.
     pub fn clear(&mut self, keeps_large: bool) {
-        fn clear<T>(items: &mut Vec<T>) {
+        fn clear<T>(items: &mut Vec<T>, bound: usize) {
             items.clear();
-            if items.capacity() * size_of::<T>() > MAX_RECYCLED_BYTES {
+            if capacity_bytes(items) > bound {
                 *items = Vec::new();
             }
         }
+        let bound = if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES };
         assert!(
             self.reserved == 0,
             "the reservation of a reply is released before its request is recycled"
         );
-        if self.bytes.capacity() > if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES } {
+        if self.bytes.capacity() > bound {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
-        clear(&mut self.if_none_match);
-        clear(&mut self.reads);
-        clear(&mut self.bodies);
-        clear(&mut self.order);
-        clear(&mut self.entries);
-        clear(&mut self.not_accepted);
+        clear(&mut self.if_none_match, bound);
+        clear(&mut self.reads, bound);
+        clear(&mut self.bodies, bound);
+        clear(&mut self.order, bound);
+        clear(&mut self.entries, bound);
+        clear(&mut self.not_accepted, bound);
         self.figures.clear();
         self.forget_reply();
         (self.max_bytes, self.judged, self.accepted) = (LARGE_BYTES, 0, 0);
@@ -360,10 +361,16 @@ impl Request {
         show(&mut self.positions, position);
     }
 
-    /// Whether its reply buffer has grown beyond a small reply.
+    /// Whether one of its buffers is large.
     #[inline]
     pub const fn is_large(&self) -> bool {
         self.bytes.capacity() > LARGE_BYTES
+            || capacity_bytes(&self.if_none_match) > LARGE_BYTES
+            || capacity_bytes(&self.reads) > LARGE_BYTES
+            || capacity_bytes(&self.bodies) > LARGE_BYTES
+            || capacity_bytes(&self.order) > LARGE_BYTES
+            || capacity_bytes(&self.entries) > LARGE_BYTES
+            || capacity_bytes(&self.not_accepted) > LARGE_BYTES
     }
 
     /// The body that answers item `n` of a batch.
@@ -407,6 +414,10 @@ impl Request {
         self.bodies[n as usize] = BodyPlace { piece, start: start as u32, end };
         self.answered += 1;
     }
+}
+
+const fn capacity_bytes<T>(items: &Vec<T>) -> usize {
+    items.capacity() * size_of::<T>()
 }
 
 /// Adds a log position to those shown: one per slice, the latest.

@@ -14,7 +14,7 @@ use super::connection::{Connection, Scattered, State};
 use super::exchange::{Shortage, WantedCredit};
 use super::feed::Feed;
 use super::fragments::Scatter;
-use super::limits::LARGE_BYTES;
+use super::limits::{IDLE_BUFFER_BYTES, LARGE_BYTES};
 use super::machine::Slot;
 use super::message::show;
 use super::progress::Progress;
@@ -570,6 +570,8 @@ impl Connection {
         let bytes = self.answers.bytes.len() - start;
         if bytes > space {
             self.answers.bytes.truncate(start);
+            // Else each refused connection would keep the space of a large answer.
+            self.answers.bytes.shrink_to(IDLE_BUFFER_BYTES);
             return Err(Code::Overloaded.into());
         }
         shared.answers.wrote(bytes);

@@ -31,10 +31,15 @@ pub fn found(config: &Config, kernel: &Kernel, descriptors: usize) {
         "limits: {} connections a slice, {descriptors} open descriptors",
         config.limits.connections
     ));
-    let (wanted, connections) = (config.wanted_connections, config.limits.connections);
-    if connections < wanted {
+    let (asked, connections) = (config.asked_connections, config.limits.connections);
+    if connections < config.connections_within_descriptors {
         print_line(&format!(
-            "limits: {connections} connections a slice instead of {wanted} (--max-connections), \
+            "limits: {connections} connections a slice instead of {asked} (--max-connections), \
+             because no more fit into the memory: raise --memory-mib or lower --max-connections"
+        ));
+    } else if connections < asked {
+        print_line(&format!(
+            "limits: {connections} connections a slice instead of {asked} (--max-connections), \
              because {descriptors} open descriptors, the hard limit, leave no more beside those \
              of files: raise it (ulimit -Hn, LimitNOFILE= of the service) or lower \
              --max-connections"
