@@ -285,6 +285,7 @@ fn verdicts() -> BTreeSet<String> {
         (credit(1, 1, 500, T), Some(("1", "duplicate", ""))),
         (credit(1, 1, 501, T), Some(("1", "entry_id_conflict", "entry_id"))),
         (String::new(), Some(("", "invalid_json", ""))),
+        (" ".repeat((64 << 10) + 1), Some(("", "line_too_long", ""))),
         (r#"{"entry_id":"1","entry_id":"1"}"#.to_owned(), Some(("", "invalid_json", "entry_id"))),
         (credit(2, 1, 1, T).replace("amount", "sum"), Some(("2", "unknown_field", "sum"))),
         (credit(2, 1, 1, T).replace(r#""amount":1,"#, ""), Some(("2", "missing_field", "amount"))),

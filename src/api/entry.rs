@@ -1,8 +1,9 @@
 //! Parser of a feed line: JSON to an entry.
 //!
-//! The first failure wins, in this order: the JSON itself, a repeated member, an unknown member,
+//! The first failure wins, in this order: the length, the JSON itself, a repeated member, an unknown member,
 //! then the members in the order in which the contract lists them.
 
+use super::LINE_BYTES;
 use super::json::{
     MemberNames, Members, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
 };
@@ -68,6 +69,9 @@ pub struct Line<'a> {
 #[inline]
 pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     let refused = |problem| Line { id_text: b"", entry: Err(problem) };
+    if line.len() > LINE_BYTES {
+        return refused(Code::LineTooLong.into());
+    }
     if !line.is_ascii() && std::str::from_utf8(line).is_err() {
         return refused(Code::InvalidJson.into());
     }
@@ -284,6 +288,9 @@ mod tests {
         check(&with("x", "{\"a\":[1]}"), Err(("unknown_field", "x")));
         check(&with("x\\u0041", "1"), Err(("unknown_field", "xA")));
         check(&with("\\u0061mount", "1"), Err(("invalid_json", "amount")));
+        let long = |bytes| format!("{GOOD}{}", " ".repeat(bytes - GOOD.len()));
+        assert!(parse(long(LINE_BYTES).as_bytes(), &mut LineScratch::EMPTY).entry.is_ok());
+        check(&long(LINE_BYTES + 1), Err(("line_too_long", "")));
         check("", Err(("invalid_json", "")));
         check("[]", Err(("invalid_json", "")));
         check(&format!("{GOOD}x"), Err(("invalid_json", "")));

@@ -34,6 +34,8 @@ pub mod verdicts;
 pub const FEED_LINES: usize = 10_000;
 /// Limit of a feed body in bytes: ten thousand entries fit with a margin.
 pub const FEED_BYTES: usize = 8 << 20;
+/// Limit of a line of a feed in bytes, a hundred times an entry. A line is parsed in one go.
+pub const LINE_BYTES: usize = 64 << 10;
 /// Limit of reads per batch.
 pub const BATCH_READS: usize = 1_000;
 /// Limit of a batch body in bytes: a thousand reads with every member. It is parsed in one go.

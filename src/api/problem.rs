@@ -83,6 +83,8 @@ problems! {
     InvalidField "invalid_field" BadRequest
         "The member's value has the wrong type, format or range, or the member is not allowed \
          here.",
+    LineTooLong "line_too_long" BadRequest
+        "The line is longer than 65,536 bytes.",
     AmountNegative "amount_negative" BadRequest
         "The amount is negative: send a positive one with direction debit or credit.",
     EntryInFuture "entry_in_future" BadRequest

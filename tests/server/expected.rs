@@ -12,7 +12,7 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code, in the contract's order.
-pub const PROBLEMS: [Row; 34] = [
+pub const PROBLEMS: [Row; 35] = [
     ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
     (
         "invalid_parameter",
@@ -106,6 +106,7 @@ pub const PROBLEMS: [Row; 34] = [
         "The member's value has the wrong type, format or range, or the member is not allowed \
          here.",
     ),
+    ("line_too_long", 400, "Bad Request", "The line is longer than 65,536 bytes."),
     (
         "amount_negative",
         400,

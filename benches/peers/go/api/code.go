@@ -32,6 +32,7 @@ const (
 
 	// Verdicts on single entries follow; they have no status of their own.
 
+	LineTooLong
 	AmountNegative
 	EntryInFuture
 	EntryTooOld
@@ -100,6 +101,7 @@ var meanings = [codeCount]meaning{
 		"This server speaks HTTP/1.1 and HTTP/1.0."},
 	InsufficientStorage: {"insufficient_storage", 507, "Insufficient Storage",
 		"This server is out of memory or disk space for new entries: send the entry again later."},
+	LineTooLong: {name: "line_too_long", detail: "The line is longer than 65,536 bytes."},
 	AmountNegative: {name: "amount_negative",
 		detail: "The amount is negative: send a positive one with direction debit or credit."},
 	EntryInFuture: {name: "entry_in_future",

@@ -49,9 +49,15 @@ func entryField(name []byte) int {
 	return -1
 }
 
+// maxLineBytes is the limit of a line of a feed.
+const maxLineBytes = 64 << 10
+
 // entry parses one line of a feed into e, whose strings may point into the line.
 // It also returns the entry's id as it was sent, if that is valid.
 func (r *reader) entry(line []byte, e *ledger.Entry) (id []byte, f fault) {
+	if len(line) > maxLineBytes {
+		return nil, fault{code: LineTooLong}
+	}
 	i := skipSpace(line, 0)
 	if i == len(line) || line[i] != '{' {
 		return nil, fault{code: InvalidJSON}
