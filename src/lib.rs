@@ -161,6 +161,8 @@
 //! src/config/check.rs        validation and defaults
 //! src/config/memory.rs       shares of the memory limit
 //! src/config/cpus.rs         CPU lists
+//! src/config/boolean.rs      values of boolean variables
+//! src/config/descriptors.rs  shares of the limit of open descriptors
 //!
 //! src/ledger/mod.rs          the ledger; limits of one user
 //! src/ledger/amount.rs       currencies, directions, amounts
@@ -276,7 +278,7 @@
 //! src/engine/affinity.rs     pinning threads to CPUs
 //! src/engine/priority.rs     CPUs and priority of threads beside the cores
 //! src/engine/mimalloc.rs     options of mimalloc
-//! src/engine/memory_limit.rs memory limit of the machine or cgroup
+//! src/engine/memory_limit.rs memory limit of the machine or cgroup, address space
 //! src/engine/descriptors.rs  limit of open descriptors
 //! src/engine/stack.rs        prefaults a core thread's stack
 //! src/engine/probe.rs        checks which kernel features are present

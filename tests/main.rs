@@ -16,6 +16,7 @@ mod command_line;
 mod contract;
 mod cores;
 mod crash;
+mod descriptors;
 mod differential;
 mod docs;
 #[allow(dead_code, reason = "the allocation test uses the rest")]

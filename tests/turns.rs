@@ -383,7 +383,8 @@ fn no_mix_of_requests_makes_a_long_turn() {
 
 /// The CPU times of the turns of all cores.
 fn mix(count: usize, turns: usize) -> Vec<Duration> {
-    let mut cores = Cores::with(count, 512, NOW_MS, UNLIMITED, false);
+    // So few credits that most requests to the other core wait for one.
+    let mut cores = Cores::with(count, 8, NOW_MS, UNLIMITED, false);
     let heavy: Vec<u64> = (0..count)
         .map(|core| (1..).find(|user| UserId(*user).slice(count as u32) as usize == core))
         .map(|user| user.expect("every slice owns users"))

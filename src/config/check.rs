@@ -1,9 +1,11 @@
 //! From flags and machine to a [`Config`]: refusals and defaults. The shares of memory are in
 //! [`super::memory`].
 
+use super::descriptors::Users;
 use super::flags::Flags;
 use super::memory::Demand;
 use super::settings::{Config, Host};
+use crate::engine::memory_limit::AddressSpace;
 use crate::limits::Limits;
 use crate::server::limits::MAX_CONNECTIONS;
 
@@ -11,9 +13,23 @@ use crate::server::limits::MAX_CONNECTIONS;
 /// wake-up takes.
 const SPIN_NS: u64 = 20_000;
 
+/// Directory of the data unless `--data` names another.
+const DATA: &str = "purser-data";
+
+/// Threads besides those of cores and slices: main, log lines, signals, watchdog.
+const THREADS: usize = 4;
+/// Threads of a core: its own, and the one that prefaults memory.
+const CORE_THREADS: usize = 2;
+/// Threads of a slice with files.
+const SLICE_THREADS: usize = 3;
+/// Address space of a core besides its memory: alignment and index of its arena, ring, buffers.
+const CORE_MAPPED_BYTES: usize = 40 << 20;
+
+/// Memory below which the default is refused: the least `--memory-mib`.
+const MIN_MAPPED_BYTES: usize = 64 << 20;
+
 /// Checks the flags against the machine and fills in defaults.
 pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
-    let memory_bytes = flags.memory_mib.map_or(machine.memory_bytes, |mib| (mib as usize) << 20);
     let cores = match &flags.cores {
         None => machine.cpus.clone(),
         Some(list) => {
@@ -26,11 +42,30 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let slices = flags.slices.unwrap_or(cores.len() as u32);
     // A single core has no replies to wait for.
     let spin_ns = if cores.len() > 1 { SPIN_NS } else { 0 };
+    let used_cores = cores.len().min(slices as usize);
+    let memory_bytes = match flags.memory_mib {
+        Some(mib) => (mib as usize) << 20,
+        None => machine.memory_bytes.min(mappable_bytes(machine, used_cores, slices as usize)?),
+    };
+    if flags.ephemeral && flags.data.is_some() {
+        return Err(
+            "--data (PURSER_DATA) and --ephemeral (PURSER_EPHEMERAL) exclude each other".to_owned()
+        );
+    }
+    // A single slice has the common port to itself.
+    let own_ports = slices > 1 && !flags.no_slice_ports;
+    let users = Users {
+        cores: used_cores,
+        slices: slices as usize,
+        is_persistent: !flags.ephemeral,
+        has_own_ports: own_ports,
+    };
+    let connections_within_descriptors = users.connections(flags.max_connections, machine)?;
     let demand = Demand {
         memory_bytes,
-        cores: cores.len().min(slices as usize),
+        cores: used_cores,
         slices: slices as usize,
-        connections: flags.max_connections,
+        connections: connections_within_descriptors,
         ledger_bytes: flags
             .ledger_mib
             .map(|mib| bytes("--ledger-mib", mib).map(|bytes| bytes as usize))
@@ -40,22 +75,43 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
     let limits = limits(&flags, demand, spin_ns)?;
     let snapshot_after_bytes = bytes("--snapshot-after-mib", flags.snapshot_after_mib)?;
     let base = flags.listen.port();
-    if base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
+    if own_ports && base > 0 && u32::from(base) + slices > u32::from(u16::MAX) {
         return Err(format!(
-            "--listen: port {base} + {slices}, that of the last slice, is above 65535"
+            "--listen: port {base} + {slices}, that of the last slice, is above 65535: choose a \
+             lower one, or --no-slice-ports"
         ));
     }
     Ok(Config {
         listen: flags.listen,
         cores,
+        own_ports,
         slices,
-        data: (!flags.ephemeral).then_some(flags.data),
+        data: (!flags.ephemeral).then(|| flags.data.unwrap_or_else(|| DATA.into())),
         snapshot_after_bytes,
         memory_bytes,
         asked_connections: flags.max_connections,
+        connections_within_descriptors,
         limits,
         arena: !flags.no_arena,
     })
+}
+
+/// Bytes that the cores may map: what the limit of the address space leaves, less what threads and
+/// rings take of it. An error if that is too little.
+fn mappable_bytes(machine: &Host, cores: usize, slices: usize) -> Result<usize, String> {
+    let AddressSpace { limit_bytes, left_bytes, thread_bytes } = machine.address_space;
+    let threads = THREADS + cores * CORE_THREADS + slices * SLICE_THREADS;
+    let others = threads * thread_bytes + cores * CORE_MAPPED_BYTES;
+    let needed = others + MIN_MAPPED_BYTES;
+    if left_bytes < needed {
+        return Err(format!(
+            "the limit of the address space is {} KiB, and {threads} threads with the least memory \
+             need {}: raise it (ulimit -v)",
+            limit_bytes >> 10,
+            (limit_bytes - left_bytes + needed) >> 10
+        ));
+    }
+    Ok(left_bytes - others)
 }
 
 fn limits(flags: &Flags, demand: Demand, spin_ns: u64) -> Result<Limits, String> {
@@ -106,7 +162,13 @@ mod tests {
     const MIB: usize = 1 << 20;
 
     fn machine(cpus: &[usize]) -> Host {
-        Host { cpus: cpus.to_vec(), memory_bytes: 10_000 * MIB }
+        Host {
+            cpus: cpus.to_vec(),
+            memory_bytes: 10_000 * MIB,
+            address_space: AddressSpace::UNLIMITED,
+            descriptors: 1 << 30,
+            open_descriptors: 3,
+        }
     }
 
     /// Parses and checks a command line of words separated by spaces.
@@ -171,8 +233,43 @@ mod tests {
         check("--stall-timeout-ms 999", &["--stall-timeout-ms"]);
         check("--linger-ms 2 --drain-timeout-ms 1", &["--linger-ms", "--drain-timeout-ms"]);
         check("--listen 127.0.0.1:65530 --slices 6", &["--listen", "65530 + 6"]);
+        check("--data there --ephemeral", &["--data", "--ephemeral"]);
         let refused = typed("", &machine(&[])).expect_err("no CPU");
         assert!(refused.contains("--cores"), "{refused}");
+    }
+
+    #[test]
+    fn memory_fits_the_address_space() {
+        let limited = |left_mib| {
+            let (limit_bytes, left_bytes) = (3_000 * MIB, left_mib * MIB);
+            let address_space = AddressSpace { limit_bytes, left_bytes, thread_bytes: 34 * MIB };
+            Host { address_space, ..machine(&[0]) }
+        };
+        let memory_bytes = |line| typed(line, &limited(2_000)).unwrap().memory_bytes;
+        assert_eq!(memory_bytes(""), (2_000 - 9 * 34 - 40) * MIB);
+        let refused = typed("", &limited(400)).expect_err("too little");
+        assert!(refused.contains("3072000 KiB") && refused.contains("ulimit -v"), "{refused}");
+        let least_kib = (3_000 - 400 + 9 * 34 + 40 + 64) << 10;
+        assert!(refused.contains(&least_kib.to_string()), "{refused}");
+        assert_eq!(memory_bytes("--memory-mib 64"), 64 * MIB);
+    }
+
+    #[test]
+    fn the_limit_of_open_files_bounds_connections() {
+        let few = Host { descriptors: 1_000, ..machine(&[0]) };
+        let config = typed("", &few).unwrap();
+        assert!((800..1_000).contains(&config.limits.connections), "{:?}", config.limits);
+        assert_eq!(config.asked_connections, 10_000);
+        let refused = typed("--slices 100", &few).expect_err("too few descriptors");
+        assert!(refused.contains("1000") && refused.contains("ulimit -n"), "{refused}");
+    }
+
+    #[test]
+    fn a_single_slice_has_no_port_of_its_own() {
+        assert!(typed("", &machine(&[0, 1])).unwrap().own_ports);
+        assert!(!typed("", &machine(&[0])).unwrap().own_ports);
+        assert!(!typed("--no-slice-ports", &machine(&[0, 1])).unwrap().own_ports);
+        assert!(typed("--listen 127.0.0.1:65535 --slices 1", &machine(&[0])).is_ok());
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl Prefaulter {
                 spare.run_idle();
                 run(&jobs);
             })
-            .map_err(Failure::of("start", "the prefault thread"))?;
+            .map_err(Failure::of("start", "a thread that prefaults memory"))?;
         Ok(Self { jobs: sender, has_spare_cpu })
     }
 }
@@ -341,10 +341,8 @@ impl Arena {
         return_on_request();
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // One unit more, to align the start to a unit.
-        let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
-            "map",
-            format!("an arena of {} MiB (--no-arena runs without arenas)", bytes >> 20),
-        ))?;
+        let start = map(bytes + UNIT_BYTES)
+            .map_err(Failure::of("map", format!("an arena of {} MiB", bytes >> 20)))?;
         let base = start.next_multiple_of(UNIT_BYTES);
         let pages = bytes / PAGE_BYTES;
         let seen = map(pages).map_err(Failure::of("map", "the page index of an arena"))?;

@@ -79,6 +79,8 @@ pub type OnLoad = Box<dyn Fn(LoadEvent) + Send>;
 pub struct Wiring {
     /// Listeners for connections, each with its slice.
     pub listeners: Vec<(u32, TcpListener)>,
+    /// Maximum number of connections at a time, those that are being refused included.
+    pub max_sockets: usize,
     /// The disk of each persistent slice.
     pub disks: Vec<(u32, Storage)>,
     /// Queues to and from the other cores.
@@ -128,11 +130,11 @@ impl<M: Machine> Executor<M> {
     /// Sets up an executor on the calling thread, which must be the one that runs it and that has
     /// created `arena`.
     pub fn new(machine: M, wiring: Wiring, arena: Option<Arena>) -> Result<Self, Failure> {
-        let Wiring { listeners, disks, mesh, control, spin_ns, on_load } = wiring;
+        let Wiring { listeners, max_sockets, disks, mesh, control, spin_ns, on_load } = wiring;
         let mut ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         ring.watch(&control);
-        let listeners = Listeners::new(listeners, &mut ring);
+        let listeners = Listeners::new(listeners, max_sockets, &mut ring);
         Ok(Self {
             arena,
             ring,
@@ -204,7 +206,7 @@ impl<M: Machine> Executor<M> {
         self.mesh.flush();
         self.buffers.publish();
         self.rearm_starved();
-        self.listeners.resume(self.clocks.monotonic_ms, &mut self.ring);
+        self.listeners.accept_more(self.sockets.len(), &mut self.ring);
         self.prefault_ahead();
         Ok(())
     }
@@ -305,10 +307,7 @@ impl<M: Machine> Executor<M> {
     }
 
     fn accepted(&mut self, number: usize, completion: Completion) {
-        let now_ms = self.clocks.monotonic_ms;
-        if let Some((slice, fd)) =
-            self.listeners.accepted(number, completion, now_ms, &mut self.ring)
-        {
+        if let Some((slice, fd)) = self.listeners.accepted(number, completion) {
             self.machine.opened(self.sockets.insert(fd), slice);
         }
     }
@@ -503,7 +502,6 @@ impl<M: Machine> Executor<M> {
         }
         // The tick ends a wait as well, and costs nothing per turn: a timeout is set only for an
         // earlier time.
-        let until_ms = until_ms.into_iter().chain(self.listeners.resumes_at_ms()).min();
         let until_ms = until_ms.filter(|&until_ms| until_ms < self.ticks_at_ms);
         let now_ms = self.clocks.monotonic_ms;
         let timeout =
@@ -542,6 +540,7 @@ impl<M: Machine> Executor<M> {
     /// Arms the ring's timer for the next tick, and reads the wall clock, which may have been set
     /// since the last tick.
     fn tick(&mut self) {
+        self.listeners.resume();
         self.ring.tick_after(Duration::from_millis(TICK_MS));
         self.ticks_at_ms = self.clocks.monotonic_ms + TICK_MS;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

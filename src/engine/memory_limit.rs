@@ -1,4 +1,7 @@
-//! Memory limit of this process: the machine's memory or the limit of a control group.
+//! Memory limit of this process: the machine's memory or the limit of a control group; and the
+//! limit of its address space.
+
+use rustix::process::{Resource, getrlimit};
 
 /// Where control groups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -41,9 +44,69 @@ fn group_limits(root: &str, line: &str) -> Vec<usize> {
         .collect()
 }
 
+/// What a limit of the address space (`ulimit -v`) leaves to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AddressSpace {
+    /// The limit in bytes.
+    pub limit_bytes: usize,
+    /// Bytes that are not mapped yet.
+    pub left_bytes: usize,
+    /// Bytes that a further thread maps, besides its work.
+    pub thread_bytes: usize,
+}
+
+/// Stack of a thread.
+const STACK_BYTES: usize = 2 << 20;
+/// Smallest piece of the common heap that a thread takes.
+const HEAP_BYTES: usize = 32 << 20;
+/// Piece of the common heap that mimalloc reserves for all threads when a program begins. Where the
+/// limit does not allow that, each thread maps its own.
+const RESERVE_BYTES: usize = 1 << 30;
+
+impl AddressSpace {
+    /// No limit.
+    pub const UNLIMITED: Self =
+        Self { limit_bytes: usize::MAX, left_bytes: usize::MAX, thread_bytes: 0 };
+
+    /// What is left to this process, which has one thread.
+    pub fn left() -> Self {
+        let Some(limit) = getrlimit(Resource::As).current else { return Self::UNLIMITED };
+        let limit_bytes = limit as usize;
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let size = status.lines().find_map(|line| line.strip_prefix("VmSize:"));
+        let kib = size.and_then(|size| size.trim().strip_suffix(" kB")?.parse().ok());
+        let mapped_bytes = kib.unwrap_or(0_usize) << 10;
+        let heap_bytes = if mapped_bytes > RESERVE_BYTES { 0 } else { HEAP_BYTES };
+        Self {
+            limit_bytes,
+            left_bytes: limit_bytes.saturating_sub(mapped_bytes),
+            thread_bytes: STACK_BYTES + heap_bytes,
+        }
+    }
+}
+
+/// Makes all threads share one heap of the C library, which needs little: each would otherwise
+/// reserve 64 MiB of address space. Call it before the first thread starts.
+pub fn share_libc_heap() {
+    // SAFETY: it sets a number of an allocator that only the C library itself uses.
+    #[cfg(target_env = "gnu")]
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_of_the_address_space_leaves_what_is_not_mapped() {
+        let limit = getrlimit(Resource::As).current;
+        let left = AddressSpace::left();
+        assert!(limit.map_or(left == AddressSpace::UNLIMITED, |limit| {
+            left.left_bytes < limit as usize && left.thread_bytes >= STACK_BYTES
+        }));
+    }
 
     #[test]
     fn the_limit_is_over_16_mib() {

@@ -21,7 +21,7 @@
 use super::connections::Connections;
 use super::exchange::Exchange;
 use super::limits::{
-    CREDITS, REFUSED_CONNECTIONS, RELEASED_PER_TURN, REQUESTS_PER_TURN, TICK_MS, TICKS, TURN_BYTES,
+    CREDITS, RELEASED_PER_TURN, REQUESTS_PER_TURN, TICK_MS, TICKS, TURN_BYTES, refused_connections,
 };
 use super::machine::{Clocks, CorruptFile, Machine, Output, Slot, Wait};
 use super::message::Message;
@@ -377,7 +377,7 @@ impl Machine for Server {
         }
         shared.counters.refused_connections += 1;
         connection.refuse_at_once(shared);
-        if count >= limit + REFUSED_CONNECTIONS {
+        if count >= limit + refused_connections(limit) {
             // Too many refused connections as well: this one is refused and does not linger.
             connection.peer_closed(shared);
         }

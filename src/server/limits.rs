@@ -52,9 +52,20 @@ pub const INPUT_HARD_MARK_BYTES: usize = INPUT_MARK_BYTES + RECEIVE_BUFFER_BYTES
 pub const LINGER_BYTES: usize = 16 << 20;
 /// Time for which a connection lingers, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
-/// Connections above the limit that get a refusal and may linger; any further ones get it and are
-/// cut off.
+/// Maximum of [`refused_connections`].
 pub const REFUSED_CONNECTIONS: usize = 64;
+
+/// Connections above a limit that get a refusal and may linger; any further ones get it and are cut
+/// off. There are at most as many as are served, so that they do not take most descriptors.
+pub const fn refused_connections(limit: usize) -> usize {
+    if limit < 4 {
+        4
+    } else if limit < REFUSED_CONNECTIONS {
+        limit
+    } else {
+        REFUSED_CONNECTIONS
+    }
+}
 /// Maximum connection limit of a slice: with the refused ones, more than any process has
 /// descriptors.
 pub const MAX_CONNECTIONS: usize = (1 << 24) - REFUSED_CONNECTIONS;

@@ -5,6 +5,7 @@
 
 use super::super::Error;
 use super::super::text::print_unless_blocked;
+use crate::engine::Failure;
 use crate::engine::control::{Command, Control};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -12,8 +13,9 @@ use std::thread;
 
 /// Starts the thread that passes signals on to all cores.
 pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ]);
+    let mut signals = signals.map_err(Failure::of("watch", "the signals that end a server"))?;
+    let watch = move || {
         for _ in signals.forever().filter(|&signal| signal != SIGXFSZ) {
             controls.iter().for_each(Control::advance);
             let line = match controls[0].command() {
@@ -24,6 +26,7 @@ pub fn watch(controls: Vec<Control>) -> Result<(), Error> {
             };
             print_unless_blocked(line.to_owned());
         }
-    })?;
-    Ok(())
+    };
+    let thread = thread::Builder::new().name("signals".to_owned()).spawn(watch);
+    Ok(thread.map(drop).map_err(Failure::of("start", "the thread of signals"))?)
 }
