@@ -26,7 +26,7 @@ use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    BUFFERS_KEPT_MS, KEPT_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LINGER_BYTES,
+    BUFFERS_KEPT_MS, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, KEPT_BUFFER_BYTES, LINGER_BYTES,
     LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
