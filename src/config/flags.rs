@@ -108,7 +108,7 @@ pub struct Flags {
     pub(super) memory_mib: Option<u32>,
 
     /// Memory for the ledger, in MiB; above it new entries are rejected with 507 [default: what
-    /// connections, answers and bodies leave of --memory-mib]
+    /// connections, answers and bodies leave]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     pub(super) ledger_mib: Option<u64>,
 

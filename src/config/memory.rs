@@ -120,8 +120,9 @@ impl Share {
 
     /// Gives up its part of `missing` bytes, of which all shares together can spare `spare`.
     fn shrink(&mut self, missing: usize, spare: usize) {
-        if let Some(parts) = (self.spare() as u128 * missing as u128).checked_div(spare as u128) {
-            self.bytes -= self.spare().min(parts as usize + 1);
+        if missing > 0 {
+            let part = self.spare() as u128 * missing as u128 / spare as u128;
+            self.bytes -= self.spare().min(part as usize + 1);
         }
     }
 }

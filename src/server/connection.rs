@@ -26,7 +26,7 @@ use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    BUFFERS_KEPT_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LINGER_BYTES,
+    BUFFERS_KEPT_MS, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, KEPT_BUFFER_BYTES, LINGER_BYTES,
     LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
@@ -451,7 +451,7 @@ impl Connection {
     fn free_buffers(&mut self, shared: &mut Shared) {
         let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
         let is_long = shared.now_ms() > idle_since_ms.saturating_add(BUFFERS_KEPT_MS);
-        let keeps = if is_long { 0 } else { IDLE_BUFFER_BYTES };
+        let keeps = if is_long { 0 } else { KEPT_BUFFER_BYTES };
         let buffers = [&mut self.answers.bytes, &mut self.spare, &mut self.input];
         buffers.into_iter().for_each(|buffer| free_unused(buffer, keeps));
         self.account(shared);

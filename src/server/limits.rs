@@ -100,9 +100,11 @@ pub const BODIES_BYTES: usize = 256 << 20;
 /// slow senders of large bodies delay nobody else.
 pub const SMALL_BODY_BYTES: usize = 256 << 10;
 
-/// Size up to which a connection's buffer counts with its contents only, and is kept for a while
-/// when the connection is idle, in bytes; there are thousands of connections.
+/// Size up to which a connection's buffer counts with its contents only, in bytes; there are
+/// thousands of connections.
 pub const IDLE_BUFFER_BYTES: usize = 4 << 10;
+/// Size up to which an idle connection keeps a buffer for a while, in bytes.
+pub const KEPT_BUFFER_BYTES: usize = 16 << 10;
 /// Time for which an idle connection keeps small buffers, in milliseconds.
 pub const BUFFERS_KEPT_MS: u64 = 1_000;
 /// Body buffers that a core recycles.
