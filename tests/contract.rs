@@ -588,7 +588,7 @@ fn bodies() {
     c.check(feed("\n\n"), &json("", &fed(0, 0, &empty_lines)));
 
     let full = [entries(&lines), vec![b' '; (8 << 20) - body.len()]].concat();
-    let results = [duplicate(0, "1"), duplicate(1, "2"), rejected(2, "", "invalid_json", "")];
+    let results = [duplicate(0, "1"), duplicate(1, "2"), rejected(2, "", "line_too_long", "")];
     c.check(feed(&full), &json("", &fed(0, 2, &results)));
     let grown = [head.as_bytes(), &in_chunks(&[full, vec![b' ']].concat(), 1 << 20)].concat();
     c.check(grown, &problem("content_too_large", "", CLOSE));
