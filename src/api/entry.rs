@@ -1,7 +1,7 @@
 //! Parser of a feed line: JSON to an entry.
 //!
-//! The first failure wins, in this order: the length, the JSON itself, a repeated member, an unknown
-//! member, then the members in the order in which the contract lists them.
+//! The first failure wins, in this order: the length, the JSON itself, a repeated member, an
+//! unknown member, then the members in the order in which the contract lists them.
 
 use super::LINE_BYTES;
 use super::json::{
