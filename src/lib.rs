@@ -233,6 +233,7 @@
 //! src/server/refusals.rs     refusals that end a connection
 //! src/server/requests.rs     received bytes to requests
 //! src/server/body.rs         receiving a body
+//! src/server/send_clock.rs   the time that a peer has to take its answers
 //! src/server/fragments.rs    per-core fragments of a scatter-gather
 //! src/server/reads.rs        pending reads
 //! src/server/progress.rs     what a connection waits for

@@ -8,11 +8,12 @@
 pub struct Limits {
     /// Maximum open connections, per slice.
     pub connections: usize,
-    /// Request timeout: how long a request may stay incomplete.
+    /// Request timeout: how long a head may stay incomplete, and how long no byte of a body may
+    /// arrive.
     pub request_ms: u64,
     /// Idle timeout of a connection.
     pub idle_ms: u64,
-    /// Send timeout: how long a peer may accept none of the bytes that wait for it.
+    /// Send timeout: how long a peer that has taken nothing yet may take nothing.
     pub send_ms: u64,
     /// How long idle connections are kept open during a drain.
     pub linger_ms: u64,

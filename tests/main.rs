@@ -43,6 +43,7 @@ mod scheduler;
 mod seeds;
 mod shutdown;
 mod simulation;
+mod slow_peers;
 mod split;
 mod surroundings;
 mod tuning;

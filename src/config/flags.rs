@@ -48,7 +48,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", env = "PURSER_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub(super) max_connections: usize,
 
-    /// Time for a request to arrive in full; after it the request is answered 408
+    /// Time for the head of a request to arrive, and for any byte of a body; after it the request
+    /// is answered 408. A body that takes longer must arrive at 16 KiB/s
     #[arg(long, value_name = "MS", env = "PURSER_REQUEST_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) request_timeout_ms: u64,
 
@@ -56,7 +57,8 @@ pub struct Flags {
     #[arg(long, value_name = "MS", env = "PURSER_IDLE_TIMEOUT_MS", default_value_t = 75_000)]
     pub(super) idle_timeout_ms: u64,
 
-    /// Time after which a connection is closed if its peer reads none of its answers
+    /// Time after which a connection is closed if its peer takes none of its answers; a second more
+    /// for each 64 KiB that it has taken before, at most 18 times this
     #[arg(long, value_name = "MS", env = "PURSER_SEND_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) send_timeout_ms: u64,
 

@@ -32,6 +32,7 @@ use super::message::{Job, Outcome, Request};
 use super::planted_bug::PlantedBug;
 use super::progress::Progress;
 use super::reads::PendingRead;
+use super::send_clock::SendClock;
 use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::{Code, Problem};
@@ -127,8 +128,7 @@ pub struct Connection {
     listed: Listed,
     /// When its request times out, or the connection has been idle for too long.
     pub(super) deadline_ms: u64,
-    /// When the send in flight times out, unless the peer takes some of it.
-    send_by_ms: u64,
+    send_clock: SendClock,
     /// Bytes discarded since the last answer was written.
     discarded: usize,
     /// Bytes that it contributes to [`Shared::connection_bytes`].
@@ -143,7 +143,13 @@ const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
 
 impl Connection {
     /// Creates a connection that was just accepted.
-    pub(super) fn new(slot: Slot, generation: u32, local_slice: usize, deadline_ms: u64) -> Self {
+    pub(super) fn new(
+        slot: Slot,
+        generation: u32,
+        local_slice: usize,
+        deadline_ms: u64,
+        send_ms: u64,
+    ) -> Self {
         Self {
             slot,
             generation,
@@ -165,7 +171,7 @@ impl Connection {
             spare: Vec::new(),
             listed: Listed::default(),
             deadline_ms,
-            send_by_ms: u64::MAX,
+            send_clock: SendClock::new(send_ms),
             discarded: 0,
             counted: 0,
         }
@@ -230,9 +236,9 @@ impl Connection {
             "the driver returns the buffer unchanged"
         );
         shared.counters.bytes_out += count as u64;
+        self.send_clock.took(count, shared.now_ms());
         send.from += count;
         if send.from < send.bytes {
-            self.send_by_ms = shared.now_ms() + shared.limits.send_ms;
             self.in_flight = Some(send);
             shared.outputs.push_back(Output::Send { slot: self.slot, buffer, from: send.from });
             return;
@@ -241,7 +247,7 @@ impl Connection {
         if buffer.capacity() <= OUTPUT_MARK_BYTES {
             self.spare = buffer;
         }
-        self.send_by_ms = u64::MAX;
+        self.send_clock.stop(shared.now_ms());
         self.touch(shared);
     }
 
@@ -511,7 +517,9 @@ impl Connection {
         }
         let now_ms = shared.now_ms();
         self.deadline_ms = match self.progress {
-            // A request's deadline counts from its first byte; later bytes do not extend it.
+            // Set when the last bytes of the body arrived.
+            Progress::Unfinished if matches!(self.state, State::Body(_)) => self.deadline_ms,
+            // A head's deadline counts from its first byte; later bytes do not extend it.
             Progress::Unfinished => self.deadline_ms.min(now_ms + shared.limits.request_ms),
             _ => now_ms + shared.limits.idle_ms,
         };
@@ -547,7 +555,7 @@ impl Connection {
         if count > 0 {
             let mut buffer = std::mem::take(&mut self.spare);
             self.answers.freeze(count, &mut buffer);
-            self.send_by_ms = shared.now_ms() + shared.limits.send_ms;
+            self.send_clock.start(shared.now_ms());
             self.in_flight =
                 Some(InFlight { bytes: count, from: 0, buffer_bytes: buffer_bytes(&buffer) });
             shared.outputs.push_back(Output::Send { slot: self.slot, buffer, from: 0 });
@@ -633,7 +641,7 @@ impl Connection {
                 return self.close(shared);
             }
         }
-        if now_ms >= self.send_by_ms {
+        if self.send_clock.is_over(now_ms) {
             return self.close(shared);
         }
         if now_ms < self.deadline_ms {

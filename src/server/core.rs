@@ -350,7 +350,7 @@ impl Machine for Server {
         let (limit, local_slice) = (shared.limits.connections, shared.topology.local_slice(slice));
         let deadline_ms = shared.now_ms() + shared.limits.idle_ms;
         let count = shared.owners[local_slice].open();
-        let connection = connections.insert(slot, local_slice, deadline_ms);
+        let connection = connections.insert(slot, local_slice, deadline_ms, shared.limits.send_ms);
         if count < limit {
             shared.counters.connections += 1;
             return connection.touch(shared);

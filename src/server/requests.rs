@@ -281,7 +281,10 @@ impl Connection {
                     response::write_continue(&mut self.answers.bytes);
                     self.touch(shared);
                 }
-                self.state = State::Body(Body::new(operation, persist, head.framing));
+                let now_ms = shared.now_ms();
+                let body = Body::new(operation, persist, head.framing, now_ms);
+                self.deadline_ms = body.deadline_ms(now_ms, shared.limits.request_ms);
+                self.state = State::Body(body);
             }
             Operation::Info => {
                 self.state = State::Scattering(Scattered::Info { head_only }, persist);
@@ -336,6 +339,9 @@ impl Connection {
         }
         let (before, operation, persist) = (self.body.len(), body.operation, body.persist);
         let taken = body.receive(bytes, &mut self.body);
+        if !bytes.is_empty() {
+            self.deadline_ms = body.deadline_ms(shared.now_ms(), shared.limits.request_ms);
+        }
         shared.bodies.reserve(self.body.len() - before);
         let refused = match taken {
             Err(code) => Some(code),
