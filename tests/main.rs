@@ -39,6 +39,7 @@ mod overload;
 mod pipelining;
 mod real_data;
 mod repartition;
+mod replicas;
 mod scheduler;
 mod seeds;
 mod shutdown;

@@ -14,6 +14,7 @@ use super::settings::{Config, Host};
 use crate::api::FEED_BYTES;
 use crate::limits::Limits;
 use crate::server::limits::{BODIES_BYTES, LARGEST_BYTES, MAX_CONNECTIONS};
+use std::time::Duration;
 
 /// Share of the ledger, in percent.
 const LEDGER_PERCENT: usize = 70;
@@ -67,6 +68,7 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
         memory_bytes,
         limits,
         arena: !flags.no_arena,
+        drain_delay: Duration::from_millis(flags.drain_delay_ms),
     })
 }
 
@@ -86,7 +88,6 @@ fn limits(
         request_ms: flags.request_timeout_ms,
         idle_ms: flags.idle_timeout_ms,
         send_ms: flags.send_timeout_ms,
-        linger_ms: flags.linger_ms,
         drain_ms: flags.drain_timeout_ms,
         ledger_bytes,
         answer_bytes: (share(ANSWERS_PERCENT) / slices).clamp(LARGEST_BYTES, MAX_ANSWERS_BYTES),
@@ -193,7 +194,6 @@ mod tests {
         );
         check("--send-timeout-ms 0", &["--send-timeout-ms"]);
         check("--stall-timeout-ms 999", &["--stall-timeout-ms"]);
-        check("--linger-ms 2 --drain-timeout-ms 1", &["--linger-ms", "--drain-timeout-ms"]);
         check("--listen 127.0.0.1:65530 --slices 6", &["--listen", "65530 + 6"]);
         let refused = typed("", &machine(&[])).expect_err("no CPU");
         assert!(refused.contains("--cores"), "{refused}");

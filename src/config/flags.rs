@@ -62,11 +62,12 @@ pub struct Flags {
     #[arg(long, value_name = "MS", env = "PURSER_SEND_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) send_timeout_ms: u64,
 
-    /// Time for which idle connections stay open after SIGTERM
-    #[arg(long, value_name = "MS", env = "PURSER_LINGER_MS", default_value_t = 1_000)]
-    pub(super) linger_ms: u64,
+    /// Time after SIGTERM for which everything is served as before, new connections included, while
+    /// /readyz answers 503; then the drain begins. SIGINT drains at once
+    #[arg(long, value_name = "MS", env = "PURSER_DRAIN_DELAY_MS", default_value_t = 5_000)]
+    pub(super) drain_delay_ms: u64,
 
-    /// Maximum duration of the drain after SIGTERM
+    /// Maximum duration of the drain, after --drain-delay-ms
     #[arg(long, value_name = "MS", env = "PURSER_DRAIN_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) drain_timeout_ms: u64,
 

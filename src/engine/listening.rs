@@ -17,6 +17,8 @@ struct Listening {
     /// `None` once the listener is closed.
     socket: Option<TcpListener>,
     is_armed: bool,
+    /// Whether it is to be closed once no accept is pending.
+    is_leaving: bool,
     /// End of a pause, in milliseconds of the monotonic clock.
     paused_until_ms: Option<u64>,
 }
@@ -45,6 +47,7 @@ impl Listeners {
             slice,
             socket: Some(socket),
             is_armed: false,
+            is_leaving: false,
             paused_until_ms: None,
         };
         let mut listeners: Vec<_> = sockets.into_iter().map(listening).collect();
@@ -66,7 +69,7 @@ impl Listeners {
             (completion.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(completion.result) });
         let listener = &mut self.0[number];
         listener.is_armed = cqueue::more(completion.flags);
-        if !listener.is_armed && listener.socket.is_some() {
+        if !listener.is_armed && !listener.is_leaving {
             match -completion.result {
                 libc::EMFILE | libc::ENFILE | libc::ENOMEM | libc::ENOBUFS => {
                     listener.paused_until_ms = Some(now_ms + PAUSE_MS);
@@ -92,10 +95,10 @@ impl Listeners {
         self.0.iter().filter_map(|listener| listener.paused_until_ms).min()
     }
 
-    /// Stops accepting, and closes the listeners.
-    pub fn close(&mut self, ring: &mut Ring) {
+    /// Stops accepting. Connections that were accepted before are still delivered.
+    pub fn disarm(&mut self, ring: &mut Ring) {
         for (number, listener) in self.0.iter_mut().enumerate() {
-            if listener.socket.take().is_some() && listener.is_armed {
+            if !std::mem::replace(&mut listener.is_leaving, true) && listener.is_armed {
                 let cancel = Op::of_core(OpKind::Cancel).encode();
                 let entry = opcode::AsyncCancel::new(op(number)).build().user_data(cancel);
                 // SAFETY: the operation has no pointer.
@@ -103,5 +106,25 @@ impl Listeners {
             }
             listener.paused_until_ms = None;
         }
+    }
+
+    /// Whether the kernel has no accept of any listener pending.
+    pub fn are_disarmed(&self) -> bool {
+        self.0.iter().all(|listener| !listener.is_armed)
+    }
+
+    /// Closes the listeners. Returns the connections that waited to be accepted, each with its
+    /// listener's slice.
+    pub fn close(&mut self) -> Vec<(u32, OwnedFd)> {
+        let mut waiting = Vec::new();
+        for listener in &mut self.0 {
+            let Some(socket) = listener.socket.take() else { continue };
+            // If this fails, nothing may wait for a connection here.
+            if socket.set_nonblocking(true).is_ok() {
+                let accepted = std::iter::from_fn(|| socket.accept().ok());
+                waiting.extend(accepted.map(|(stream, _)| (listener.slice, stream.into())));
+            }
+        }
+        waiting
     }
 }

@@ -24,8 +24,8 @@ use super::body::Body;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES, LINGER_BYTES,
-    LINGER_MS, OUTPUT_MARK_BYTES,
+    DRAIN_IDLE_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES,
+    LINGER_BYTES, LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::message::{Job, Outcome, Request};
@@ -117,8 +117,6 @@ pub struct Connection {
     pub(super) is_heavy: bool,
     /// Size of the last reply of another core: a hint of what to reserve for the next one.
     reply_bytes: usize,
-    /// Whether it had begun a request when the core began to drain: that request is still served.
-    pub(super) is_exempt: bool,
     is_peer_gone: bool,
     /// Whether the driver was told to receive.
     receives: bool,
@@ -164,7 +162,6 @@ impl Connection {
             pending_remote: 0,
             is_heavy: false,
             reply_bytes: 0,
-            is_exempt: false,
             is_peer_gone: false,
             receives: false,
             in_flight: None,
@@ -311,11 +308,6 @@ impl Connection {
     pub(super) fn released(&mut self, shared: &mut Shared) {
         self.listed.awaits_log = false;
         self.touch(shared);
-    }
-
-    /// The core begins to drain: a request that this connection has begun is still served.
-    pub(super) fn exempt(&mut self) {
-        self.is_exempt = self.progress != Progress::Idle;
     }
 
     // Answers.
@@ -625,9 +617,8 @@ impl Connection {
 
     // Deadlines.
 
-    /// Checks its deadlines. `has_lingered` says that idle connections are closed because the core
-    /// drains.
-    pub(super) fn check_deadlines(&mut self, has_lingered: bool, shared: &mut Shared) {
+    /// Checks its deadlines.
+    pub(super) fn check_deadlines(&mut self, shared: &mut Shared) {
         let now_ms = shared.now_ms();
         let is_waiting = self.listed.awaits_log || self.answers.gaps() > 0;
         let is_idle =
@@ -637,8 +628,14 @@ impl Connection {
                 (self.answers.bytes, self.spare) = (Vec::new(), Vec::new());
                 self.account(shared);
             }
-            if has_lingered {
-                return self.close(shared);
+            let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
+            if shared.life.draining_since_ms().is_some()
+                && now_ms >= idle_since_ms.saturating_add(DRAIN_IDLE_MS)
+            {
+                // Shut down first: a request that crosses this meets a closed connection, not a
+                // reset, and clients send it again.
+                self.finish(Persist::Close);
+                return self.touch(shared);
             }
         }
         if self.send_clock.is_over(now_ms) {

@@ -268,12 +268,9 @@ impl Server {
         }
         self.next_tick_ms = now_ms + TICK_MS;
         self.tick = (self.tick + 1) % TICKS;
-        let since_ms = shared.life.draining_since_ms();
-        let has_lingered =
-            since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
         for slot in (self.tick..connections.slots()).step_by(TICKS as usize) {
             if let Some(connection) = connections.get(slot) {
-                connection.check_deadlines(has_lingered, shared);
+                connection.check_deadlines(shared);
             }
         }
     }
@@ -404,11 +401,13 @@ impl Machine for Server {
         self.shared.owners[local_slice].close();
     }
 
+    fn lame_duck(&mut self) {
+        self.shared.life.lame_duck();
+    }
+
     fn drain(&mut self) {
-        let Self { connections, shared, .. } = self;
-        if shared.life.drain(shared.now_ms()) {
-            shared.owners.iter_mut().for_each(Owner::drain);
-            connections.iter_mut().for_each(|connection| connection.exempt());
+        if self.shared.life.drain(self.shared.now_ms()) {
+            self.shared.owners.iter_mut().for_each(Owner::drain);
         }
     }
 

@@ -77,7 +77,7 @@ impl Connection {
                 (0, NextStep::Stop)
             }
             State::Scattering(what, persist) => {
-                let (what, persist) = (*what, *persist);
+                let (what, persist) = (*what, shared.life.persist(*persist, bytes.is_empty()));
                 let (asked, blocked) = match what {
                     Scattered::Batch => {
                         (self.ask_batch(persist, shared), !shared.answers.own.is_spent())
@@ -101,7 +101,7 @@ impl Connection {
                 (0, NextStep::Stop)
             }
             State::Gathering(..) => {
-                self.assemble(shared);
+                self.assemble(bytes.is_empty(), shared);
                 (0, NextStep::Again)
             }
             State::Feeding(feed, _) => {
@@ -114,7 +114,7 @@ impl Connection {
                 if self.progress != Progress::Done {
                     return (0, NextStep::Stop);
                 }
-                self.answer_feed(shared);
+                self.answer_feed(bytes.is_empty(), shared);
                 (0, NextStep::Again)
             }
             State::Finishing | State::Lingering | State::Closing => (bytes.len(), NextStep::Stop),
@@ -134,7 +134,6 @@ impl Connection {
         let mut at = 0;
         loop {
             if at == bytes.len() {
-                self.is_exempt &= self.pending > 0;
                 self.progress = Progress::Idle;
                 return (at, NextStep::Stop);
             }
@@ -173,7 +172,8 @@ impl Connection {
                 self.start(admitted, &head, at + len == bytes.len(), shared);
                 return (at + len, NextStep::Again);
             };
-            let (persist, head_only) = (persist(&head), head.method == Method::Head);
+            let persist = shared.life.persist(persist(&head), at + len == bytes.len());
+            let head_only = head.method == Method::Head;
             let owner = shared.topology.owner(read.user);
             match self.begin_lookup(owner, read.user, shared) {
                 Ok(()) => {}
@@ -259,7 +259,7 @@ impl Connection {
         }
         let is_about_server =
             matches!(operation, Operation::Health | Operation::Ready | Operation::Info);
-        match shared.life.refusal().filter(|&code| code != Code::Draining || !self.is_exempt) {
+        match shared.life.refusal() {
             Some(code) if !is_about_server => Admitted::Denied(Problem::from(code).into(), true),
             _ => Admitted::Accepted(operation),
         }
@@ -267,7 +267,8 @@ impl Connection {
 
     /// Starts a request that is not a plain read, or refuses it.
     fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
-        let (persist, head_only) = (persist(head), head.method == Method::Head);
+        let persist = shared.life.persist(persist(head), is_last);
+        let head_only = head.method == Method::Head;
         let operation = match admitted {
             Admitted::Accepted(operation) => operation,
             Admitted::Denied(denied, ends) => {
@@ -289,7 +290,7 @@ impl Connection {
             Operation::Info => {
                 self.state = State::Scattering(Scattered::Info { head_only }, persist);
             }
-            Operation::Ready => match shared.life.refusal() {
+            Operation::Ready => match shared.life.unreadiness() {
                 Some(code) => {
                     let denied = Problem::from(code).into();
                     reply::problem(
@@ -357,6 +358,7 @@ impl Connection {
         }
         let Received { used, is_whole } = taken.unwrap_or_default();
         if is_whole {
+            let persist = shared.life.persist(persist, used == bytes.len());
             self.start_body_request(operation, persist, shared);
         }
         used
@@ -389,9 +391,11 @@ impl Connection {
         self.finish(persist);
     }
 
-    /// Answers a feed, all of whose entries have verdicts.
-    fn answer_feed(&mut self, shared: &mut Shared) {
+    /// Answers a feed, all of whose entries have verdicts. `is_last` says that nothing was received
+    /// behind it.
+    fn answer_feed(&mut self, is_last: bool, shared: &mut Shared) {
         let State::Feeding(feed, persist) = std::mem::take(&mut self.state) else { return };
+        let persist = shared.life.persist(persist, is_last);
         let (start, status) = (self.answers.bytes.len(), feed.verdicts.status());
         shared.answers.release(feed.reserved());
         let body = reply::begin_json(status, persist, 2, &shared.date, &mut self.answers.bytes);
@@ -532,11 +536,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Answers a scatter-gather whose replies have all arrived.
-    fn assemble(&mut self, shared: &mut Shared) {
+    /// Answers a scatter-gather whose replies have all arrived. `is_last` says that nothing was
+    /// received behind it.
+    fn assemble(&mut self, is_last: bool, shared: &mut Shared) {
         let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
             return;
         };
+        let persist = shared.life.persist(persist, is_last);
         let start = self.answers.bytes.len();
         match what {
             Scattered::Info { head_only } => {
