@@ -30,8 +30,8 @@
 //! - `snapshots-S`, one per slice: disk worker that writes snapshots.
 //! - `memory`, one per core with an arena: prefault thread that touches the core's memory before it
 //!   is needed.
-//! - `signals`: turns SIGTERM and SIGINT into lame duck, drain and stop. `drain-delay` ends the lame
-//!   duck.
+//! - `signals`: turns SIGTERM and SIGINT into lame duck, drain and stop; `drain-delay` ends the
+//!   lame duck.
 //! - `watch`: watchdog that aborts the process if a core begins no turn for too long.
 //! - The main thread: opens the data directory, starts the cores and waits for them.
 //!
@@ -79,9 +79,8 @@
 //! - **credit**: the right to have one more request outstanding at another core.
 //! - **dedup window**: the 24 hours before a user's latest entry, in which a repeated entry id is
 //!   noticed. A *fingerprint* is the hash by which an id or an entry is remembered.
-//! - **lame duck**: a server that wants no new clients, and says so on `/readyz` only. **Drain**: no
-//!   new connections, and each open one is closed with its last answer. **Shutdown**: a
-//!   socket's sending side is closed, or the process ends. A core is *at rest* when it drains, has
+//! - **lame duck**: a server that wants no new clients, and says so on `/readyz` only. **Drain**:
+//!   no new connections, and each open one is closed with its last answer. **Shutdown**: a socket's sending side is closed, or the process ends. A core is *at rest* when it drains, has
 //!   no connections and has no requests outstanding.
 //! - **entry**: a ledger entry that the platform has committed: a post, a hold, a settlement or a
 //!   void. The *verdict* on it is accepted, duplicate or rejected.
