@@ -25,6 +25,7 @@ use purser::journal::{Place, record};
 use purser::ledger::entry::Verdict;
 use purser::ledger::id::UserId;
 use purser::ledger::time::Millis;
+use purser::ledger::user::RowSource;
 use purser::slice::disk::{Done, Task};
 use purser::slice::snapshot::Scan;
 use purser::slice::{NoLog, Slice, StepOutcome};
@@ -384,7 +385,8 @@ fn recoveries(b: &mut Bencher<'_>, disk: &MemoryDisk, population: Population, is
     let mut body = Vec::new();
     let read = Read { user: UserId(user_id(7)), currency: None, what: What::Balance };
     let (_, view) = slice.view(read.user);
-    answer::write(&mut body, view.expect("a known user"), &read, NOW);
+    let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+    answer::write(&mut body, view.expect("a known user"), &read, NOW, rows);
     assert_eq!(String::from_utf8_lossy(&body), population.balance(7));
     drop(slice);
     b.iter_batched(|| (), |()| disk.recover(), BatchSize::PerIteration);

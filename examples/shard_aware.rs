@@ -6,10 +6,10 @@
 //! cargo run --release --example shard_aware -- 127.0.0.1:8080 42 7 1000001
 //! ```
 //!
-//! It reads `GET /v1/info` once, and connects to the port of a core when it first needs it. It
-//! knows version 1 of the hash; for any other version, and whenever a core's port cannot be
-//! reached, the common port gives the same answers. A server that is restarted with another number
-//! of slices closes its connections; then read `/v1/info` again.
+//! It reads `GET /v1/info` once, and connects to the port of a slice when it first needs it: the
+//! common port, where a slice has none. It knows version 1 of the hash; for any other version, and
+//! whenever a slice's port cannot be reached, the common port gives the same answers. A server that
+//! is restarted with another number of slices closes its connections; then read `/v1/info` again.
 
 use serde::Deserialize;
 use std::error::Error;

@@ -159,8 +159,11 @@
 //! src/config/mod.rs          flags and environment to one checked `Config`
 //! src/config/flags.rs        flags of `serve`
 //! src/config/settings.rs     the checked `Config`
-//! src/config/check.rs        validation, defaults, shares of memory
+//! src/config/check.rs        validation and defaults
+//! src/config/memory.rs       shares of the memory limit
 //! src/config/cpus.rs         CPU lists
+//! src/config/boolean.rs      values of boolean variables
+//! src/config/descriptors.rs  shares of the limit of open descriptors
 //!
 //! src/ledger/mod.rs          the ledger; limits of one user
 //! src/ledger/amount.rs       currencies, directions, amounts
@@ -239,6 +242,8 @@
 //! src/server/reads.rs        pending reads
 //! src/server/progress.rs     what a connection waits for
 //! src/server/feed.rs         applies a body of entries in steps
+//! src/server/heavy.rs        requests whose work is spread over turns
+//! src/server/answering.rs   reads of a connection: at once, in steps, or by another core
 //! src/server/scatter.rs      scatter-gather over several cores
 //! src/server/exchange.rs     requests between cores, credits
 //! src/server/message.rs      messages between cores
@@ -274,7 +279,8 @@
 //! src/engine/control.rs      drain, stop and wake commands to a core
 //! src/engine/affinity.rs     pinning threads to CPUs
 //! src/engine/priority.rs     CPUs and priority of threads beside the cores
-//! src/engine/memory_limit.rs memory limit of the machine or cgroup
+//! src/engine/mimalloc.rs     options of mimalloc
+//! src/engine/memory_limit.rs memory limit of the machine or cgroup, address space
 //! src/engine/descriptors.rs  limit of open descriptors
 //! src/engine/stack.rs        prefaults a core thread's stack
 //! src/engine/probe.rs        checks which kernel features are present

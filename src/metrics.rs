@@ -37,6 +37,8 @@ pub struct Counters {
     /// Requests between cores, counted by the core that serves them. Requests for metrics do not
     /// count.
     pub remote_requests: u64,
+    /// Users that were copied, because the work of a request on them did not fit a turn.
+    pub copied_users: u64,
     /// CPU time in nanoseconds that the core spent spinning for replies of other cores.
     pub spun_ns: u64,
     /// Bytes allocated from the common heap because they did not fit the core's own memory region.

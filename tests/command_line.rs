@@ -1,13 +1,15 @@
 //! The command line: refused arguments, printed lines, and the example that the server prints.
 
-use crate::server::expected::{balance_body, fed};
-use crate::server::{Scratch, Server, TIMEOUT, credit, purser, run, serve};
-use std::net::TcpListener;
+use crate::server::client::get;
+use crate::server::expected::{self, balance_body, fed};
+use crate::server::{Client, Scratch, Server, TIMEOUT, credit, purser, run, serve};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 
 /// Every flag of `serve`.
-const FLAGS: [&str; 16] = [
+const FLAGS: [&str; 17] = [
     "--listen",
+    "--no-slice-ports",
     "--cores",
     "--slices",
     "--data",
@@ -41,8 +43,9 @@ fn invalid_arguments_are_refused() {
     let and = |more: &[&'static str]| [&at[..], more].concat();
     check_refused(&["--colour", "red"], &["--colour"]);
     check_refused(&["--listen", "nowhere"], &["--listen", "nowhere"]);
-    check_refused(&["--listen", "127.0.0.1"], &["--listen"]);
-    check_refused(&["--listen", "127.0.0.1:65536"], &["--listen"]);
+    check_refused(&["--listen", "127.0.0.1"], &["--listen", "HOST:PORT"]);
+    check_refused(&["--listen", "127.0.0.1:65536"], &["--listen", "'65536' is not a port"]);
+    check_refused(&["--listen", "no.such.invalid:80"], &["--listen", "resolve 'no.such.invalid'"]);
     check_refused(&and(&["--cores", "x"]), &["--cores", "`x` is not a CPU number"]);
     check_refused(&and(&["--cores", ""]), &["--cores"]);
     check_refused(&and(&["--cores", "1-0"]), &["--cores", "`1-0` is reversed"]);
@@ -109,7 +112,56 @@ fn an_address_in_use_is_refused() {
     let address = other.local_addr().expect("an address").to_string();
     let (code, out, err) = run(purser().args(["serve", "--listen", &address, "--ephemeral"]));
     assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
-    assert!(err.starts_with("error: ") && err.contains(&address), "{err}");
+    assert!(
+        err.starts_with(&format!("error: cannot bind {address}: Address already in use")),
+        "{err}"
+    );
+    assert!(err.contains("--listen"), "no way out: {err}");
+}
+
+/// A boolean variable that is false conflicts with nothing, and a value that is neither true nor
+/// false is an error that names the variable.
+#[test]
+fn boolean_variables_are_true_or_false() {
+    let scratch = Scratch::new("boolean");
+    let data = scratch.join("data");
+    let start = |settings: &[(&str, &str)]| {
+        let mut command = serve("127.0.0.1:0");
+        Server::spawn(command.envs(settings.iter().copied()).env("PURSER_DATA", &data))
+    };
+    for word in ["0", "false", "No", "off"] {
+        let server = start(&[("PURSER_EPHEMERAL", word), ("PURSER_NO_ARENA", "TRUE")]);
+        server.check_all_cores_answer();
+        assert!(data.join("manifest").exists(), "{word}");
+    }
+    for word in ["1", "true", "YES", "on"] {
+        let server = Server::spawn(serve("127.0.0.1:0").env("PURSER_EPHEMERAL", word));
+        assert!(server.startup_lines.iter().any(|line| line.starts_with("data: in memory only")));
+    }
+    for name in ["PURSER_EPHEMERAL", "PURSER_NO_ARENA", "PURSER_NO_SLICE_PORTS"] {
+        for word in ["", "maybe", "2"] {
+            let (code, _, err) = run(serve("127.0.0.1:0").env(name, word));
+            assert_eq!(code, Some(2), "{name}={word}: {err}");
+            let says = format!("error: {name} is '{word}': give it 1, true, yes");
+            assert!(err.starts_with(&says), "{name}={word}: {err}");
+        }
+    }
+}
+
+/// A host name, and a port without a host, which is that of all interfaces.
+#[test]
+fn listens_where_it_is_told_to() {
+    let server = Server::spawn(serve("localhost:0").arg("--ephemeral"));
+    assert!(server.address.ip().is_loopback() && server.address.is_ipv4(), "{}", server.address);
+    server.check_all_cores_answer();
+    let server = Server::spawn(serve(":0").arg("--ephemeral"));
+    assert!(server.address.ip().is_unspecified(), "{}", server.address);
+    for host in ["127.0.0.1", "127.0.0.2"] {
+        let stream = TcpStream::connect((host, server.address.port())).expect("it listens");
+        assert_eq!(Client::new(stream).ask(get("/healthz")).shown(), expected::text("ok"));
+    }
+    let example = server.line().expect("a line follows");
+    assert!(example.contains(&format!("http://127.0.0.1:{}/", server.address.port())), "{example}");
 }
 
 /// Two servers must not share an address by mistake: each would get half of the connections and

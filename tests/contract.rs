@@ -259,7 +259,7 @@ fn batches() -> BTreeSet<String> {
     }
     c.check(batch(items(1_001)), &problem("too_many_items", "requests", ""));
     c.check(
-        post("/v1/batch", "application/json", vec![b' '; (1 << 20) + 1]),
+        post("/v1/batch", "application/json", vec![b' '; (256 << 10) + 1]),
         &problem("content_too_large", "", CLOSE),
     );
     let unknown =

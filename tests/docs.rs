@@ -55,7 +55,7 @@ enum Short {
     Bench(String, Vec<String>),
     /// A recipe of the justfile.
     Recipe(String),
-    /// It changes the host or publishes, and is not run.
+    /// It changes the host, publishes or builds, and is not run.
     NotRun,
 }
 
@@ -82,7 +82,9 @@ fn short_form(command: &str) -> Option<Short> {
         ["tests/fuzz/smoke.sh", ..] => Short::Run("bash -n tests/fuzz/smoke.sh".to_owned()),
         ["tuning/check", ..] => Short::Run(format!("{command} || test $? = 1")),
         ["sudo", "tuning/apply", ..] => Short::Run("tuning/apply --cores 0".to_owned()),
-        ["sudo" | "rustup" | "git" | "sed", ..] | ["cargo", "update", ..] => Short::NotRun,
+        ["sudo" | "rustup" | "git" | "sed", ..] | ["cargo", "update" | "build", ..] => {
+            Short::NotRun
+        }
         _ => return None,
     })
 }

@@ -16,6 +16,7 @@ mod command_line;
 mod contract;
 mod cores;
 mod crash;
+mod descriptors;
 mod differential;
 mod docs;
 #[allow(dead_code, reason = "the allocation test uses the rest")]
@@ -31,6 +32,7 @@ mod house;
 mod import;
 mod info;
 mod life_of;
+mod memory;
 mod mesh;
 mod model;
 mod mutants;

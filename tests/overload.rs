@@ -28,11 +28,11 @@ const SLICES: u32 = 3;
 /// Memory limit of the server, in MiB.
 const MEMORY_MIB: usize = 896;
 /// Total number of connections.
-const CONNECTIONS: usize = 5_000;
+const CONNECTIONS: usize = 2_500;
 /// Connections that request large batches and read nothing.
-const GREEDY: usize = 1_000;
+const GREEDY: usize = 600;
 /// Connections that pipeline reads and read nothing.
-const PIPELINING: usize = 600;
+const PIPELINING: usize = 400;
 /// Connections that send a body byte by byte.
 const TRICKLING: usize = 60;
 /// Users with long statistics.

@@ -8,6 +8,7 @@ use purser::api::entry::{self, LineScratch};
 use purser::api::read::{Read, What};
 use purser::api::{answer, batch};
 use purser::ledger::id::UserId;
+use purser::ledger::user::RowSource;
 use std::hint::black_box;
 
 /// Users of a batch.
@@ -66,7 +67,8 @@ pub fn balance_answers(criterion: &mut Criterion) {
     let ours = |out: &mut Vec<u8>| {
         out.clear();
         let (_, view) = slice.view(user);
-        answer::write(out, view.expect("a known user"), &read, NOW);
+        let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+        answer::write(out, view.expect("a known user"), &read, NOW, rows);
     };
     let shown: sonic::BalanceAnswer<'_> = sonic_rs::from_str(&expected).expect("an answer is JSON");
     let rival = |out: &mut Vec<u8>| {

@@ -31,9 +31,11 @@ use purser::api::info::{Info, SliceInfo};
 use purser::config::check::check;
 use purser::config::flags::Flags;
 use purser::config::settings::Host;
-use purser::engine::arena::{Arena, Prefaulter, collect_rarely};
+use purser::engine::arena::{Arena, Prefaulter};
+use purser::engine::memory_limit::{self, AddressSpace};
+use purser::engine::mimalloc::collect_rarely;
 use purser::engine::priority::SpareCpus;
-use purser::engine::{affinity, descriptors, memory_limit, net, stack};
+use purser::engine::{affinity, descriptors, net, stack};
 use purser::journal::manifest::HASH_VERSION;
 use purser::server::core::{Server, Setup};
 use purser::server::machine::Machine;
@@ -76,12 +78,17 @@ impl Engine {
 pub fn command(args: Args) -> Result<()> {
     let Args { engine, constant, flags } = args;
     let cpus = affinity::allowed_cpus().context("reading the allowed CPUs")?;
-    let host = Host { cpus, memory_bytes: memory_limit::bytes() };
+    let host = Host {
+        cpus,
+        memory_bytes: memory_limit::bytes(),
+        address_space: AddressSpace::left(),
+        descriptors: descriptors::raise_limit().context("raising the limit of open files")?,
+        open_descriptors: descriptors::open(),
+    };
     let config = check(flags, &host).map_err(Error::new)?;
     if config.slices != 1 || config.data.is_some() {
         return Err(Error::new("a rival engine has one slice, in memory: --slices 1 --ephemeral"));
     }
-    descriptors::raise_limit().context("raising the limit of open files")?;
     let listener = net::listen(config.listen).context("listening")?;
     let address = listener.local_addr().context("reading the address")?;
     let cpu = config.cores[0];

@@ -37,6 +37,7 @@ pub fn command(args: &Args) -> Result<()> {
     println!("listening on {}", listener.local_addr().context("reading the floor's address")?);
     let wiring = Wiring {
         listeners: vec![(0, listener)],
+        max_sockets: usize::MAX,
         disks: Vec::new(),
         mesh: Mesh::alone(),
         control: Control::new().context("creating the floor's control")?,

@@ -18,6 +18,7 @@
 //! | `durable` | entries with a disk: CPU and latency, bare write and Redis beside |
 //! | `recovery` | time of a start from a snapshot and a tail of log |
 //! | `snapshot` | cost and latency of reads while a snapshot is written |
+//! | `heavy` | latency of reads beside statistics of the heaviest user |
 //! | `slices` | cost of several slices, and of requests to another core |
 //! | `hop` | round-trip time of a request to another core |
 //! | `engines` | the same machine under epoll, monoio and glommio, and the floor |
@@ -27,10 +28,10 @@
 //!
 //! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
 //! same population, run at the same time on the same core, and alternate in a seeded random order.
-//! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `durable`, `recovery`,
-//! `slices` and `instructions` then have figures *after against before* (`compare`); the other
-//! suites measure only the current build. `--rounds 13` keeps 12 pairs. The path is absolute, or
-//! relative to the package.
+//! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `heavy`, `durable`,
+//! `recovery`, `slices` and `instructions` then have figures *after against before* (`compare`);
+//! the other suites measure only the current build. `--rounds 13` keeps 12 pairs. The path is
+//! absolute, or relative to the package.
 //!
 //! Durable servers keep their data below the target directory, or below `--dir`; it is removed at
 //! the end.
@@ -58,6 +59,8 @@ mod engines;
 mod error;
 mod feed;
 mod floor;
+#[path = "../common/heaviest.rs"]
+mod heaviest;
 mod host;
 mod http;
 mod ids;

@@ -97,6 +97,8 @@ pub enum Suite {
     Recovery,
     /// GET balance while a snapshot is written
     Snapshot,
+    /// GET balance at a fixed rate beside reads of the heaviest user's statistics
+    Heavy,
     /// GET balance with 1 to 8 slices on two CPUs, with users on the same core or the other
     Slices,
     /// Round trip of a request to another core, awake or asleep
@@ -115,7 +117,8 @@ impl Suite {
     /// Whether the suite measures an older build with `--before`.
     pub fn compares(self) -> bool {
         use Suite::{
-            Balance, Batch, Durable, Feed, Instructions, Open, Pipelined, Recovery, Slices, Stats,
+            Balance, Batch, Durable, Feed, Heavy, Instructions, Open, Pipelined, Recovery, Slices,
+            Stats,
         };
         matches!(
             self,
@@ -125,6 +128,7 @@ impl Suite {
                 | Batch
                 | Open
                 | Feed
+                | Heavy
                 | Durable
                 | Recovery
                 | Slices

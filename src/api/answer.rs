@@ -7,23 +7,34 @@ use crate::ledger::amount::Currency;
 use crate::ledger::book::View;
 use crate::ledger::id::UserId;
 use crate::ledger::time::Millis;
-use crate::ledger::user::{Balance, Stat, StatsQuery};
+use crate::ledger::user::{Balance, RowSource, Stat, StatsQuery};
 
 /// Bytes reserved before a body is written: its fixed text and a typical list.
 const TYPICAL_BYTES: usize = 512;
 
 /// Appends the body of the answer to `read`, for a known user. `now` replaces a missing `at_ms`.
+/// Returns false if `rows` do not include all rows of the statistics: what was appended is then no
+/// answer.
 #[inline]
-pub fn write(out: &mut Vec<u8>, view: View<'_>, read: &Read, now: Millis) {
+pub fn write(
+    out: &mut Vec<u8>,
+    view: View<'_>,
+    read: &Read,
+    now: Millis,
+    rows: &mut RowSource<'_>,
+) -> bool {
     match read.what {
-        What::Balance => write_balance(out, view, read),
+        What::Balance => {
+            write_balance(out, view, read);
+            true
+        }
         What::Stats { window, at, kind } => {
             let query = StatsQuery {
                 window,
                 currency: read.currency,
                 kind: kind.as_ref().map(KindFilter::as_str),
             };
-            write_stats(out, view, &query, at.unwrap_or(now));
+            write_stats(out, view, &query, at.unwrap_or(now), rows)
         }
     }
 }
@@ -60,7 +71,13 @@ fn write_balance(out: &mut Vec<u8>, view: View<'_>, read: &Read) {
     out.extend_from_slice(b"]}");
 }
 
-fn write_stats(out: &mut Vec<u8>, view: View<'_>, query: &StatsQuery<'_>, at: Millis) {
+fn write_stats(
+    out: &mut Vec<u8>,
+    view: View<'_>,
+    query: &StatsQuery<'_>,
+    at: Millis,
+    rows: &mut RowSource<'_>,
+) -> bool {
     let range = view.user.range(query.window, at);
     out.reserve(TYPICAL_BYTES);
     write_head(out, view);
@@ -70,7 +87,7 @@ fn write_stats(out: &mut Vec<u8>, view: View<'_>, query: &StatsQuery<'_>, at: Mi
     number(out, range.to_ms);
     out.extend_from_slice(b",\"stats\":[");
     let mut first = true;
-    view.user.visit_stats(view.names, query, range, |stat: Stat<'_>| {
+    let is_whole = view.user.visit_stats(view.names, query, range, rows, |stat: Stat<'_>| {
         open_item(out, &mut first, stat.currency);
         out.extend_from_slice(b"\",\"kind\":\"");
         out.extend_from_slice(stat.kind.as_bytes());
@@ -87,6 +104,7 @@ fn write_stats(out: &mut Vec<u8>, view: View<'_>, query: &StatsQuery<'_>, at: Mi
         out.push(b'}');
     });
     out.extend_from_slice(b"]}");
+    is_whole
 }
 
 fn write_head(out: &mut Vec<u8>, view: View<'_>) {

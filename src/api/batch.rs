@@ -93,9 +93,13 @@ impl ParsedBody<'_> {
         while reader.another(&mut first, b']')? {
             let index = self.items;
             self.items += 1;
+            if index >= BATCH_READS {
+                // Too many: all that is left to know is whether the body is JSON.
+                reader.value()?;
+                continue;
+            }
             match item(reader)? {
-                Ok(read) if index < BATCH_READS => self.reads.push(read),
-                Ok(_) => {}
+                Ok(read) => self.reads.push(read),
                 Err(problem) => {
                     let kept = if problem.code == Code::InvalidJson {
                         &mut self.repeated

@@ -30,7 +30,7 @@ pub struct SliceInfo {
     pub core: u32,
     /// The CPU that this core runs on.
     pub cpu: usize,
-    /// The port of this slice; no other slice listens on it.
+    /// The port of this slice, on which no other slice listens; the common port if it has none.
     pub port: u16,
 }
 

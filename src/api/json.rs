@@ -476,11 +476,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The first repeated name of an object whose syntax was checked.
+/// Names of an object that are compared. An object of more has unknown ones.
+const COMPARED_NAMES: usize = 256;
+
+/// The first repeated name of an object whose syntax was checked, among its first 256 names.
 #[cold]
 pub fn first_repeated(mut object: Reader<'_>) -> Option<Vec<u8>> {
     let mut seen = std::collections::BTreeSet::new();
-    walk_names(&mut object, |name| (!seen.insert(name.clone())).then_some(name))
+    let found = walk_names(&mut object, |name| {
+        let is_repeated = !seen.insert(name.clone());
+        (is_repeated || seen.len() == COMPARED_NAMES).then_some((name, is_repeated))
+    });
+    found.filter(|(_, is_repeated)| *is_repeated).map(|(name, _)| name)
 }
 
 /// The first unknown name of an object whose syntax was checked.

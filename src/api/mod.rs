@@ -36,5 +36,5 @@ pub const FEED_LINES: usize = 10_000;
 pub const FEED_BYTES: usize = 8 << 20;
 /// Limit of reads per batch.
 pub const BATCH_READS: usize = 1_000;
-/// Limit of a batch body in bytes: a thousand reads with every member, generously spaced.
-pub const BATCH_BYTES: usize = 1 << 20;
+/// Limit of a batch body in bytes: a thousand reads with every member. It is parsed in one go.
+pub const BATCH_BYTES: usize = 256 << 10;

@@ -12,6 +12,7 @@ use crate::http::request::{Head, Version};
 use crate::http::response::{self, Answer, OpenBody, Persist, Status};
 use crate::ledger::book::View;
 use crate::ledger::time::Millis;
+use crate::ledger::user::RowSource;
 
 const JSON: &str = "application/json";
 const PROBLEM_JSON: &str = "application/problem+json";
@@ -67,6 +68,22 @@ pub fn begin_json(
     response::begin_body(out, &Answer { persist, ..ok(date, status) }, width_hint)
 }
 
+/// Start of the body of a batch's answer, before the items with commas between them.
+pub const BATCH_START: &[u8] = b"{\"responses\":[";
+/// End of the body of a batch's answer.
+pub const BATCH_END: &[u8] = b"]}";
+
+/// Writes the head of a JSON answer whose body, of `length` bytes, follows.
+pub fn json_head(
+    status: Status,
+    persist: Persist,
+    length: usize,
+    date: &DateText,
+    out: &mut Vec<u8>,
+) {
+    response::write_sized_head(out, &Answer { persist, ..ok(date, status) }, length);
+}
+
 /// Writes the response to `GET /v1/info`. `figures` has one element for each slice, in slice order.
 pub fn info(
     info: &Info,
@@ -95,39 +112,55 @@ pub fn plain_text(
     body.end(out);
 }
 
-/// Writes the response to one read at time `now`. `view` is the user, `None` if unknown.
+/// Writes the response to one read at time `now`. `view` is the user, `None` if unknown. Returns
+/// `None`, with nothing written, if `rows` do not include all rows of the statistics.
 #[inline]
 pub fn write_read(
     request: &ReadRequest<'_>,
     view: Option<View<'_>>,
     now: Millis,
     date: &DateText,
+    rows: &mut RowSource<'_>,
     out: &mut Vec<u8>,
-) -> Status {
+) -> Option<Status> {
     let ReadRequest { ref read, persist, head_only, if_none_match: condition } = *request;
     let Some(view) = view else {
         problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, date, out);
-        return Status::NotFound;
+        return Some(Status::NotFound);
     };
     let version = view.user.version();
     let etag = matches!(read.what, What::Balance).then_some(version);
     if etag.is_some() && condition.is_some_and(|header| if_none_match(header, version)) {
         response::write_not_modified(out, date, version, persist);
-        return Status::NotModified;
+        return Some(Status::NotModified);
     }
     let answer = Answer { etag, persist, head_only, ..ok(date, Status::Ok) };
+    let start = out.len();
     let body = response::begin_body(out, &answer, 3);
-    answer::write(out, view, read, now);
+    if !answer::write(out, view, read, now, rows) {
+        out.truncate(start);
+        return None;
+    }
     body.end(out);
-    Status::Ok
+    Some(Status::Ok)
 }
 
-/// Writes the body of one batch item at time `now`. `view` is the user, `None` if unknown.
+/// Writes the body of one batch item at time `now`. `view` is the user, `None` if unknown. Returns
+/// false if `rows` do not include all rows of the statistics: what was written is then no answer.
 #[inline]
-pub fn item(read: &Read, view: Option<View<'_>>, now: Millis, out: &mut Vec<u8>) {
+pub fn item(
+    read: &Read,
+    view: Option<View<'_>>,
+    now: Millis,
+    rows: &mut RowSource<'_>,
+    out: &mut Vec<u8>,
+) -> bool {
     match view {
-        Some(view) => answer::write(out, view, read, now),
-        None => answer::write_unknown_user(out, read.user),
+        Some(view) => answer::write(out, view, read, now, rows),
+        None => {
+            answer::write_unknown_user(out, read.user);
+            true
+        }
     }
 }
 

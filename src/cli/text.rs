@@ -1,6 +1,7 @@
 //! Text output of the commands: lines on standard output, and numbers for people.
 
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
@@ -22,24 +23,28 @@ pub fn print_line(line: &str) {
 /// Prints the last words of a serving process, or of a thread that must go on: waits for standard
 /// output, but not for long.
 pub fn print_unless_blocked(text: String) {
-    unless_blocked(move || print(&text));
+    unless_blocked(text, print);
 }
 
 /// Prints the reason for the end of the process on standard error, unless nobody takes it.
 pub fn print_error(text: String) {
-    unless_blocked(move || _ = std::io::stderr().write_all(text.as_bytes()));
+    unless_blocked(text, |text| _ = std::io::stderr().write_all(text.as_bytes()));
 }
 
-/// Waits for `write`, but not longer than [`WRITE_TIMEOUT`].
-fn unless_blocked(write: impl FnOnce() + Send + 'static) {
+/// Waits for `write`, but not longer than [`WRITE_TIMEOUT`]. Where no thread can be started, it
+/// waits as long as that takes: the text may say just this.
+fn unless_blocked(text: String, write: fn(&str)) {
     let (done, wait) = channel();
-    let written = thread::Builder::new().spawn(move || {
-        write();
+    let text = Arc::new(text);
+    let written = Arc::clone(&text);
+    let thread = thread::Builder::new().spawn(move || {
+        write(&written);
         // The receiver may have given up.
         let _ = done.send(());
     });
-    if written.is_ok() {
-        let _ = wait.recv_timeout(WRITE_TIMEOUT);
+    match thread {
+        Ok(_) => _ = wait.recv_timeout(WRITE_TIMEOUT),
+        Err(_) => write(&text),
     }
 }
 

@@ -1,7 +1,10 @@
 //! Flags of `serve`: their names, variables, defaults and help. Relations between flags are checked
 //! in [`super::check`].
 
+use super::boolean::Boolean;
 use super::cpus::CpuList;
+use crate::engine::net::resolve;
+use clap::ArgAction;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -12,9 +15,25 @@ pub const MAX_SLICES: i64 = 256;
 /// Flags of `serve`, each parsed by itself.
 #[derive(Debug, clap::Args)]
 pub struct Flags {
-    /// Address and port to listen on; port 0 picks a free port
-    #[arg(long, value_name = "ADDR:PORT", env = "PURSER_LISTEN", default_value = "127.0.0.1:8080")]
+    /// Address or host name, and port, to listen on; :8080 is port 8080 on all interfaces, and port
+    /// 0 picks a free port
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "PURSER_LISTEN",
+        default_value = "127.0.0.1:8080",
+        value_parser = resolve
+    )]
     pub(super) listen: SocketAddr,
+
+    /// Listen on the common port only: no slice has a port of its own
+    #[arg(
+        long,
+        env = "PURSER_NO_SLICE_PORTS",
+        action = ArgAction::SetTrue,
+        value_parser = Boolean
+    )]
+    pub(super) no_slice_ports: bool,
 
     /// CPUs to run on, such as 0, 0-3 or 0,2 [default: all]
     #[arg(long, value_name = "LIST", env = "PURSER_CORES")]
@@ -30,21 +49,21 @@ pub struct Flags {
     )]
     pub(super) slices: Option<u32>,
 
-    /// Directory for the data; created if it does not exist
-    #[arg(
-        long,
-        value_name = "DIR",
-        env = "PURSER_DATA",
-        default_value = "purser-data",
-        conflicts_with = "ephemeral"
-    )]
-    pub(super) data: PathBuf,
+    /// Directory for the data; created if it does not exist [default: purser-data]
+    #[arg(long, value_name = "DIR", env = "PURSER_DATA")]
+    pub(super) data: Option<PathBuf>,
 
     /// Keep data in memory only: it is lost when the process ends
-    #[arg(long, env = "PURSER_EPHEMERAL")]
+    #[arg(
+        long,
+        env = "PURSER_EPHEMERAL",
+        action = ArgAction::SetTrue,
+        value_parser = Boolean
+    )]
     pub(super) ephemeral: bool,
 
-    /// Maximum open connections per slice; further ones are answered 503
+    /// Maximum open connections per slice; further ones are answered 503. The limit of open files
+    /// may allow fewer: a start says so
     #[arg(long, value_name = "N", env = "PURSER_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub(super) max_connections: usize,
 
@@ -81,18 +100,18 @@ pub struct Flags {
     )]
     pub(super) snapshot_after_mib: u64,
 
-    /// Memory that this process may use, in MiB [default: that of the machine, or the limit of
-    /// the cgroup if that is lower]
+    /// Memory that this process may use, in MiB: its resident memory, and the kernel's for its
+    /// connections [default: that of the machine, or the limit of the cgroup if that is lower]
     #[arg(
         long,
         value_name = "MIB",
         env = "PURSER_MEMORY_MIB",
-        value_parser = clap::value_parser!(u32).range(64..)
+        value_parser = clap::value_parser!(u32).range(1..)
     )]
     pub(super) memory_mib: Option<u32>,
 
-    /// Memory for the ledger, in MiB; above it new entries are rejected with 507 [default: 70 % of
-    /// --memory-mib]
+    /// Memory for the ledger, in MiB; above it new entries are rejected with 507 [default: what
+    /// connections, answers and bodies leave of --memory-mib]
     #[arg(long, value_name = "MIB", env = "PURSER_LEDGER_MIB")]
     pub(super) ledger_mib: Option<u64>,
 
@@ -101,6 +120,11 @@ pub struct Flags {
     pub(super) stall_timeout_ms: u64,
 
     /// Allocate from one common heap instead of a memory region (arena) per core
-    #[arg(long, env = "PURSER_NO_ARENA")]
+    #[arg(
+        long,
+        env = "PURSER_NO_ARENA",
+        action = ArgAction::SetTrue,
+        value_parser = Boolean
+    )]
     pub(super) no_arena: bool,
 }

@@ -1,5 +1,6 @@
 //! Checked configuration of `serve`, made by [`super::check`].
 
+use crate::engine::memory_limit::AddressSpace;
 use crate::limits::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -12,6 +13,12 @@ pub struct Host {
     pub cpus: Vec<usize>,
     /// Memory in bytes.
     pub memory_bytes: usize,
+    /// Address space.
+    pub address_space: AddressSpace,
+    /// Limit of open descriptors.
+    pub descriptors: usize,
+    /// Descriptors that are open.
+    pub open_descriptors: usize,
 }
 
 /// Configuration of `serve`.
@@ -21,6 +28,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Numbers of the CPUs to run on, ascending, at least one.
     pub cores: Vec<usize>,
+    /// Whether each slice has a port of its own.
+    pub own_ports: bool,
     /// Number of slices. If it exceeds the number of CPUs, some slices share a thread.
     pub slices: u32,
     /// Data directory; `None` keeps data in memory only.
@@ -29,6 +38,11 @@ pub struct Config {
     pub snapshot_after_bytes: u64,
     /// Memory that the process may use, in bytes.
     pub memory_bytes: usize,
+    /// Maximum open connections per slice that were asked for, and those that descriptors allow:
+    /// memory may allow fewer.
+    pub asked_connections: usize,
+    /// At most as many as were asked for.
+    pub connections_within_descriptors: usize,
     /// Limits in force: see [`Limits`].
     pub limits: Limits,
     /// Whether each core has its own memory region.

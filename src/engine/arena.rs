@@ -2,8 +2,12 @@
 //!
 //! The region is mapped once, at its full size, in huge pages if available, and handed to mimalloc
 //! as an exclusive arena; the thread allocates from a heap in it. First touches make it local to
-//! the thread's NUMA node. Touched memory is never returned: the core reuses it without a system
-//! call. A full region is no error: further allocations come from the common heap, and are counted.
+//! the thread's NUMA node. A full region is no error: further allocations come from the common
+//! heap, and are counted.
+//!
+//! A core reuses freed memory without a system call. When it has needed much less than before for
+//! [`WINDOW_TICKS`], another thread returns whole free pages to the system
+//! ([`Arena::return_unused`]).
 //!
 //! The first touch of a huge page takes most of a millisecond, or several where a hypervisor has to
 //! find the memory first. No read should wait for that, so pages are prefaulted: when the first
@@ -16,12 +20,13 @@
 //! allocate from the common heap.
 
 use super::Failure;
+use super::mimalloc::return_on_request;
 use super::priority::SpareCpus;
 use libmimalloc_sys as mi;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::{c_long, c_void};
+use std::ffi::c_void;
 use std::io;
 use std::ptr::null_mut;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -39,23 +44,33 @@ const UNIT_BYTES: usize = 32 << 20;
 /// heavy load takes pages faster than they can be touched one by one, and a large window would
 /// double a small heap.
 const USED_PAGES_PER_AHEAD: usize = 16;
-const MIN_PAGES_AHEAD: usize = 2;
+const MIN_PAGES_AHEAD: usize = 1;
 const MAX_PAGES_AHEAD: usize = 32;
+/// Pages of an arena per page of its largest window. Each of mimalloc's size classes has a window.
+const PAGES_PER_AHEAD: usize = 128;
 /// Pages that a core prefaults itself in one turn, without a spare CPU.
 const STEP_PAGES: usize = 32;
 /// Newly used pages recorded per turn. Pages after any further ones are not prefaulted: the core
 /// touches them itself.
 const MAX_NEW_PAGES: usize = 32;
 
-/// `mi_option_generic_collect`, which the binding does not name: the number of allocations without
-/// a free block at hand after which mimalloc searches all pages of the heap for something to
-/// collect. Freed blocks are reused without that search.
-const GENERIC_COLLECT: mi::mi_option_t = 34;
-/// mimalloc's default: in a heap of many pages, an occasional entry took as long as hundreds of
-/// others.
-const DEFAULT_COLLECT_AFTER: c_long = 10_000;
-/// mimalloc's maximum.
-const LONGEST_COLLECT_AFTER: c_long = 1_000_000;
+/// Size of a large block, in bytes: only large blocks are counted, because small ones rarely leave
+/// a whole page free.
+const LARGE_BLOCK_BYTES: usize = 16 << 10;
+/// Size of a small block, in bytes: mimalloc keeps blocks of up to 10 KiB in pages of 64 KiB.
+const SMALL_BLOCK_BYTES: usize = 10 << 10;
+const SMALL_PAGE_BYTES: usize = 64 << 10;
+/// Growth of an arena after which small blocks are measured again: a part of its pages.
+const MEASURED_GROWTH: usize = 32;
+/// Pages that a measurement visits: those of a gibibyte, which takes a millisecond.
+const MEASURED_PAGES: usize = 16_384;
+/// Bytes in small blocks from which on a measurement says something about the users' blocks.
+const MEASURABLE_BYTES: usize = 4 << 20;
+
+/// Ticks over which a core's need is observed before memory is returned: two seconds.
+const WINDOW_TICKS: u32 = 8;
+/// Bytes that a core must need less than before.
+const UNUSED_BYTES: isize = 16 << 20;
 
 /// Block size and count for each of mimalloc's size classes, which have separate regions in the
 /// arena: so many blocks of that size fill the first region of the class.
@@ -72,6 +87,8 @@ thread_local! {
             new_count: Cell::new(0),
             used: Cell::new(0),
             spilled: Cell::new(0),
+            large: Cell::new(0),
+            large_peak: Cell::new(0),
         }
     };
 }
@@ -92,6 +109,11 @@ struct Local {
     used: Cell<usize>,
     /// Bytes allocated from the common heap because the arena was full.
     spilled: Cell<usize>,
+    /// Bytes in large blocks: those allocated by this thread less those freed by it. Blocks may be
+    /// freed by other threads, so only changes mean something.
+    large: Cell<isize>,
+    /// Its maximum since the last window began.
+    large_peak: Cell<isize>,
 }
 
 impl Local {
@@ -111,6 +133,16 @@ impl Local {
         }
     }
 
+    /// Counts the difference that an allocation or a free makes to the bytes in large blocks.
+    #[cold]
+    fn count_large(bytes: isize) {
+        LOCAL.with(|local| {
+            let large = local.large.get() + bytes;
+            local.large.set(large);
+            local.large_peak.set(local.large_peak.get().max(large));
+        });
+    }
+
     #[cold]
     fn record_page(&self, page: usize) {
         let new_count = self.new_count.get();
@@ -128,6 +160,9 @@ impl Local {
         from_arena: impl FnOnce(*mut mi::mi_heap_t) -> *mut c_void,
         from_common_heap: impl FnOnce() -> *mut c_void,
     ) -> *mut u8 {
+        if bytes >= LARGE_BLOCK_BYTES {
+            Self::count_large(bytes.cast_signed());
+        }
         LOCAL.with(|local| {
             let heap = local.heap.get();
             if !heap.is_null() {
@@ -143,8 +178,8 @@ impl Local {
     }
 }
 
-/// Returns this thread's freed memory to the system now instead of after mimalloc's delay. For a
-/// thread that used much memory and will not use it again.
+/// Returns freed memory to the system now instead of after mimalloc's delay: what this thread has
+/// freed, and free pages of all arenas.
 pub fn recycle() {
     // SAFETY: frees nothing that is in use, even if mimalloc is not the process's allocator.
     unsafe { mi::mi_collect(true) };
@@ -181,7 +216,10 @@ unsafe impl GlobalAlloc for Allocator {
     }
 
     #[inline]
-    unsafe fn dealloc(&self, block: *mut u8, _: Layout) {
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        if layout.size() >= LARGE_BLOCK_BYTES {
+            Local::count_large(-layout.size().cast_signed());
+        }
         // SAFETY: the caller's contract.
         unsafe { mi::mi_free(block.cast()) }
     }
@@ -189,6 +227,9 @@ unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         let (block, align) = (block.cast(), layout.align());
+        if layout.size() >= LARGE_BLOCK_BYTES {
+            Local::count_large(-layout.size().cast_signed());
+        }
         // SAFETY: as for `alloc`; a block that the arena could not resize is unchanged.
         Local::choose(
             size,
@@ -198,11 +239,19 @@ unsafe impl GlobalAlloc for Allocator {
     }
 }
 
-/// The thread that touches pages before they are needed.
+/// Work for the prefault thread.
+#[derive(Debug)]
+enum Job {
+    /// Prefault the pages of an address range: start and bytes.
+    Populate(usize, usize),
+    /// Return free pages to the system.
+    Return,
+}
+
+/// The thread that touches pages before they are needed, and returns those no longer needed.
 #[derive(Debug)]
 pub struct Prefaulter {
-    /// Address ranges to prefault: start and bytes.
-    ranges: Sender<(usize, usize)>,
+    jobs: Sender<Job>,
     /// Whether it has a spare CPU, one that no core runs on.
     has_spare_cpu: bool,
 }
@@ -210,21 +259,24 @@ pub struct Prefaulter {
 impl Prefaulter {
     /// Starts the thread.
     pub fn start(spare: SpareCpus) -> Result<Self, Failure> {
-        let ((ranges, jobs), has_spare_cpu) = (channel(), spare.exists());
+        let ((sender, jobs), has_spare_cpu) = (channel(), spare.exists());
         thread::Builder::new()
             .name("memory".to_owned())
             .spawn(move || {
                 spare.run_idle();
-                run_prefaults(&jobs);
+                run(&jobs);
             })
-            .map_err(Failure::of("start", "the prefault thread"))?;
-        Ok(Self { ranges, has_spare_cpu })
+            .map_err(Failure::of("start", "a thread that prefaults memory"))?;
+        Ok(Self { jobs: sender, has_spare_cpu })
     }
 }
 
-fn run_prefaults(jobs: &Receiver<(usize, usize)>) {
-    while let Ok((start, bytes)) = jobs.recv() {
-        populate(start, bytes);
+fn run(jobs: &Receiver<Job>) {
+    while let Ok(job) = jobs.recv() {
+        match job {
+            Job::Populate(start, bytes) => populate(start, bytes),
+            Job::Return => recycle(),
+        }
     }
 }
 
@@ -246,18 +298,51 @@ pub struct Arena {
     prefaulter: Prefaulter,
     /// Pages from the start of the arena prefaulted by [`Self::prefault_first`].
     prefaulted: usize,
+    /// Bytes of large blocks that the core is known to need: the maximum of a window, or what it
+    /// has grown to since.
+    needed: isize,
+    /// Ticks since the window began.
+    ticks: u32,
+    /// Used pages when small blocks were measured last.
+    measured_used: usize,
+}
+
+/// What a measurement of small blocks has found.
+#[derive(Default)]
+struct SmallAreas {
+    pages: usize,
+    page_bytes: usize,
+    block_bytes: usize,
+}
+
+/// Adds an area, if it has small blocks, to the [`SmallAreas`] at `found`. Returns whether more is
+/// wanted.
+unsafe extern "C" fn add_area(
+    _heap: *const mi::mi_heap_t,
+    area: *const mi::mi_heap_area_t,
+    _block: *mut c_void,
+    _block_bytes: usize,
+    found: *mut c_void,
+) -> bool {
+    // SAFETY: mimalloc passes an area of its own, and the pointer that `measure_small_blocks` gave.
+    let (area, found) = unsafe { (&*area, &mut *found.cast::<SmallAreas>()) };
+    if area.full_block_size <= SMALL_BLOCK_BYTES {
+        found.pages += 1;
+        found.page_bytes += area.reserved.next_multiple_of(SMALL_PAGE_BYTES);
+        found.block_bytes += area.used * area.full_block_size;
+    }
+    found.pages < MEASURED_PAGES
 }
 
 impl Arena {
     /// Maps an arena of at most `bytes` bytes. The calling thread allocates from it from now on,
     /// for as long as it lives.
     pub fn new(bytes: usize, prefaulter: Prefaulter) -> Result<Self, Failure> {
+        return_on_request();
         let bytes = (bytes / UNIT_BYTES * UNIT_BYTES).clamp(UNIT_BYTES, LARGEST_BYTES);
         // One unit more, to align the start to a unit.
-        let start = map(bytes + UNIT_BYTES).map_err(Failure::of(
-            "map",
-            format!("an arena of {} MiB (--no-arena runs without arenas)", bytes >> 20),
-        ))?;
+        let start = map(bytes + UNIT_BYTES)
+            .map_err(Failure::of("map", format!("an arena of {} MiB", bytes >> 20)))?;
         let base = start.next_multiple_of(UNIT_BYTES);
         let pages = bytes / PAGE_BYTES;
         let seen = map(pages).map_err(Failure::of("map", "the page index of an arena"))?;
@@ -265,14 +350,14 @@ impl Arena {
         // other effect.
         let _ = unsafe { madvise(base as *mut c_void, bytes, Advice::LinuxHugepage) };
         let mut arena = null_mut();
-        // SAFETY: the region is ours, zeroed, writable, and never unmapped; "pinned" says that none
-        // of it is given back to the kernel.
+        // SAFETY: the region is ours, zeroed, writable, and never unmapped. It is not "pinned":
+        // free pages may be given back to the kernel.
         let heap = unsafe {
             let is_managed = mi::mi_manage_os_memory_ex(
                 base as *const c_void,
                 bytes,
                 true,
-                true,
+                false,
                 true,
                 -1,
                 true,
@@ -289,7 +374,8 @@ impl Arena {
             local.seen.set(seen as *mut u8);
             local.heap.set(heap);
         });
-        let arena = Self { base, pages, prefaulter, prefaulted: 0 };
+        let arena =
+            Self { base, pages, prefaulter, prefaulted: 0, needed: 0, ticks: 0, measured_used: 0 };
         arena.prefault_size_classes();
         Ok(arena)
     }
@@ -315,7 +401,9 @@ impl Arena {
         self.prefaulted =
             if self.prefaulter.has_spare_cpu { end } else { end.min(from + STEP_PAGES) };
         let (start, bytes) = (self.base + from * PAGE_BYTES, (self.prefaulted - from) * PAGE_BYTES);
-        if !self.prefaulter.has_spare_cpu || self.prefaulter.ranges.send((start, bytes)).is_err() {
+        if !self.prefaulter.has_spare_cpu
+            || self.prefaulter.jobs.send(Job::Populate(start, bytes)).is_err()
+        {
             populate(start, bytes);
         }
     }
@@ -336,16 +424,50 @@ impl Arena {
         let new_count = local.new_count.replace(0);
         local.used.set(local.used.get() + new_count);
         let ahead =
-            (local.used.get() / USED_PAGES_PER_AHEAD).clamp(MIN_PAGES_AHEAD, MAX_PAGES_AHEAD);
+            (local.used.get() / USED_PAGES_PER_AHEAD).clamp(MIN_PAGES_AHEAD, max_ahead(self.pages));
         for page in local.new_pages[..new_count].iter().map(Cell::get) {
             let (first, end) = (page + 1, (page + 1 + ahead).min(self.pages));
             if first < end {
                 // If the prefault thread is gone, the core faults them in on first use.
-                let _ = self
-                    .prefaulter
-                    .ranges
-                    .send((self.base + first * PAGE_BYTES, (end - first) * PAGE_BYTES));
+                let _ = self.prefaulter.jobs.send(Job::Populate(
+                    self.base + first * PAGE_BYTES,
+                    (end - first) * PAGE_BYTES,
+                ));
             }
+        }
+    }
+
+    /// Measures small blocks, if the arena has grown much since the last time: the bytes of their
+    /// pages, and their own. Call it on the arena's thread.
+    pub fn measure_small_blocks(&mut self) -> Option<(usize, usize)> {
+        let used = LOCAL.with(|local| local.used.get());
+        if used < self.measured_used + (self.measured_used / MEASURED_GROWTH).max(1) {
+            return None;
+        }
+        self.measured_used = used;
+        let heap = LOCAL.with(|local| local.heap.get());
+        let mut areas = SmallAreas::default();
+        // SAFETY: the heap is this thread's, the visitor changes nothing, and `areas` outlives the
+        // call.
+        unsafe { mi::mi_heap_visit_blocks(heap, false, Some(add_area), (&raw mut areas).cast()) };
+        (areas.block_bytes >= MEASURABLE_BYTES).then_some((areas.page_bytes, areas.block_bytes))
+    }
+
+    /// Has free memory returned to the system, by another thread, if the core has needed much less
+    /// than before for a whole window. Call it once a tick, on the arena's thread.
+    pub fn return_unused(&mut self) {
+        self.ticks += 1;
+        if self.ticks < WINDOW_TICKS {
+            return;
+        }
+        self.ticks = 0;
+        let peak = LOCAL.with(|local| local.large_peak.replace(local.large.get()));
+        if self.needed - peak >= UNUSED_BYTES {
+            // If the thread is gone, the memory stays: the core uses it again.
+            let _ = self.prefaulter.jobs.send(Job::Return);
+            self.needed = peak;
+        } else {
+            self.needed = self.needed.max(peak);
         }
     }
 
@@ -355,14 +477,22 @@ impl Arena {
     }
 }
 
-/// Makes mimalloc search all pages of a heap as rarely as it can, for all heaps.
-pub fn collect_rarely() {
-    // SAFETY: takes no pointers; any thread may call it at any time.
-    unsafe {
-        if mi::mi_option_get(GENERIC_COLLECT) == DEFAULT_COLLECT_AFTER {
-            mi::mi_option_set(GENERIC_COLLECT, LONGEST_COLLECT_AFTER);
-        }
+/// Pages of the largest prefault window in an arena of so many pages.
+const fn max_ahead(pages: usize) -> usize {
+    let share = pages / PAGES_PER_AHEAD;
+    if share < MIN_PAGES_AHEAD {
+        MIN_PAGES_AHEAD
+    } else if share > MAX_PAGES_AHEAD {
+        MAX_PAGES_AHEAD
+    } else {
+        share
     }
+}
+
+/// Upper bound of what an arena of `bytes` bytes has resident beside blocks, in bytes: for each
+/// size class, the page that is being filled and the largest prefault window.
+pub const fn overhead_bytes(bytes: usize) -> usize {
+    CLASSES.len() * (1 + max_ahead(bytes / PAGE_BYTES)) * PAGE_BYTES
 }
 
 /// Maps zeroed memory that is not resident before it is touched.
@@ -428,13 +558,6 @@ mod tests {
             assert!(!block.is_null());
             Allocator.dealloc(block, layout(100));
         }
-    }
-
-    #[test]
-    fn the_collect_option_number_is_right() {
-        collect_rarely();
-        // SAFETY: takes no pointers.
-        assert_eq!(unsafe { mi::mi_option_get(GENERIC_COLLECT) }, LONGEST_COLLECT_AFTER);
     }
 
     #[test]

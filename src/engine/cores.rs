@@ -6,14 +6,17 @@
 
 use super::Failure;
 use super::affinity;
-use super::arena::{Arena, Prefaulter, collect_rarely};
+use super::arena::{Arena, Prefaulter};
 use super::control::Control;
 use super::executor::{self, Executor, LoadEvent};
+use super::listening::ACCEPTS;
 use super::mesh::Mesh;
+use super::mimalloc::collect_rarely;
 use super::priority::SpareCpus;
 use super::storage::Storage;
 use crate::metrics::Counters;
 use crate::server::core::{self, Server};
+use crate::server::limits::refused_connections;
 use crate::server::message::Message;
 use std::collections::VecDeque;
 use std::net::TcpListener;
@@ -85,7 +88,7 @@ pub fn start(plans: Vec<Plan>, spare: &SpareCpus) -> Result<Cores, Failure> {
                     });
                 report.end(outcome);
             })
-            .map_err(Failure::of("start", "a core's thread"))?;
+            .map_err(Failure::of("start", "the thread of a core"))?;
     }
     Ok(Cores {
         events,
@@ -110,7 +113,11 @@ fn set_up(
     // The receiver may be gone: it ends with the first failure.
     let on_load = Box::new(move |event| drop(events.send(Event::Load(event))));
     let spin_ns = machine.limits.spin_ns;
-    let wiring = executor::Wiring { listeners, disks, mesh, control, spin_ns, on_load };
+    let (slices, connections) = (machine.stored.len(), machine.limits.connections);
+    let max_sockets =
+        slices * (connections + refused_connections(connections)) + listeners.len() * ACCEPTS;
+    let wiring =
+        executor::Wiring { listeners, max_sockets, disks, mesh, control, spin_ns, on_load };
     Executor::new(Server::new(machine), wiring, arena)
 }
 

@@ -42,6 +42,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 const _: () =
     assert!(ALL_BYTES <= RECEIVE_BUFFER_BYTES, "the bytes after a cancelled receive are bounded");
 
+/// Completions that are handled in one turn: each may bring requests, and cause a send. Others wait
+/// for the next turn, which does not wait.
+const COMPLETIONS_PER_TURN: usize = 256;
+/// Received bytes after which no more completions are handled in a turn: parsing them takes up to
+/// half a millisecond, if they are the smallest chunks.
+const RECEIVED_BYTES_PER_TURN: u64 = 128 << 10;
 /// Prefetched bytes of a message: a read needs its first cache lines only.
 const MESSAGE_BYTES: usize = 4 * LINE_BYTES;
 /// Prefetched bytes of a long reply; the rest is fetched while it is copied.
@@ -73,6 +79,8 @@ pub type OnLoad = Box<dyn Fn(LoadEvent) + Send>;
 pub struct Wiring {
     /// Listeners for connections, each with its slice.
     pub listeners: Vec<(u32, TcpListener)>,
+    /// Maximum number of connections at a time, those that are being refused included.
+    pub max_sockets: usize,
     /// The disk of each persistent slice.
     pub disks: Vec<(u32, Storage)>,
     /// Queues to and from the other cores.
@@ -122,11 +130,11 @@ impl<M: Machine> Executor<M> {
     /// Sets up an executor on the calling thread, which must be the one that runs it and that has
     /// created `arena`.
     pub fn new(machine: M, wiring: Wiring, arena: Option<Arena>) -> Result<Self, Failure> {
-        let Wiring { listeners, disks, mesh, control, spin_ns, on_load } = wiring;
+        let Wiring { listeners, max_sockets, disks, mesh, control, spin_ns, on_load } = wiring;
         let mut ring = Ring::new()?;
         let buffers = Buffers::new(ring.submitter())?;
         ring.watch(&control);
-        let listeners = Listeners::new(listeners, &mut ring);
+        let listeners = Listeners::new(listeners, max_sockets, &mut ring);
         Ok(Self {
             arena,
             ring,
@@ -199,7 +207,7 @@ impl<M: Machine> Executor<M> {
         self.mesh.flush();
         self.buffers.publish();
         self.rearm_starved();
-        self.listeners.resume(self.clocks.monotonic_ms, &mut self.ring);
+        self.listeners.accept_more(self.sockets.len(), &mut self.ring);
         self.prefault_ahead();
         Ok(())
     }
@@ -264,7 +272,12 @@ impl<M: Machine> Executor<M> {
     }
 
     fn deliver_completions(&mut self) {
-        while let Some(completion) = self.ring.reap() {
+        let most = self.machine.counters().bytes_in + RECEIVED_BYTES_PER_TURN;
+        for _ in 0..COMPLETIONS_PER_TURN {
+            if self.machine.counters().bytes_in >= most {
+                break;
+            }
+            let Some(completion) = self.ring.reap() else { break };
             let op = Op::decode(completion.user_data).expect("this executor made the operation");
             match op.kind {
                 OpKind::Receive => self.received(op, completion),
@@ -299,7 +312,7 @@ impl<M: Machine> Executor<M> {
     /// reset.
     fn begin_drain(&mut self) {
         if self.is_draining && self.listeners.are_disarmed() {
-            for (slice, fd) in self.listeners.close() {
+            for (slice, fd) in self.listeners.close(self.sockets.len()) {
                 self.machine.opened(self.sockets.insert(fd), slice);
             }
             self.machine.drain();
@@ -307,10 +320,7 @@ impl<M: Machine> Executor<M> {
     }
 
     fn accepted(&mut self, number: usize, completion: Completion) {
-        let now_ms = self.clocks.monotonic_ms;
-        if let Some((slice, fd)) =
-            self.listeners.accepted(number, completion, now_ms, &mut self.ring)
-        {
+        if let Some((slice, fd)) = self.listeners.accepted(number, completion) {
             self.machine.opened(self.sockets.insert(fd), slice);
         }
     }
@@ -505,7 +515,6 @@ impl<M: Machine> Executor<M> {
         }
         // The tick ends a wait as well, and costs nothing per turn: a timeout is set only for an
         // earlier time.
-        let until_ms = until_ms.into_iter().chain(self.listeners.resumes_at_ms()).min();
         let until_ms = until_ms.filter(|&until_ms| until_ms < self.ticks_at_ms);
         let now_ms = self.clocks.monotonic_ms;
         let timeout =
@@ -544,11 +553,18 @@ impl<M: Machine> Executor<M> {
     /// Arms the ring's timer for the next tick, and reads the wall clock, which may have been set
     /// since the last tick.
     fn tick(&mut self) {
+        self.listeners.resume();
         self.ring.tick_after(Duration::from_millis(TICK_MS));
         self.ticks_at_ms = self.clocks.monotonic_ms + TICK_MS;
         let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.started_unix_ms =
             (unix.as_millis() as u64).saturating_sub(self.started.elapsed().as_millis() as u64);
+        if let Some(arena) = &mut self.arena {
+            arena.return_unused();
+            if let Some((resident_bytes, block_bytes)) = arena.measure_small_blocks() {
+                self.machine.resident(resident_bytes, block_bytes);
+            }
+        }
     }
 
     fn enter(&mut self, want: u32, timeout: Option<Duration>) -> Result<(), Failure> {

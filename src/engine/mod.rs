@@ -21,7 +21,7 @@
 //! - [`arena`]: a core's memory; [`stack`]: its stack; [`probe`]: a check of this kernel;
 //!   [`control`]: drain, stop, wake
 //!
-//! The loop needs Linux 6.1: multishot accept and receive, provided buffer rings, SINGLE_ISSUER and
+//! The loop needs Linux 6.1: multishot receive, provided buffer rings, SINGLE_ISSUER and
 //! DEFER_TASKRUN. One `io_uring_enter` per turn submits the operations of the last turn and reaps
 //! completions; nothing else on the hot path enters the kernel.
 //!
@@ -46,6 +46,7 @@ pub mod generation;
 pub mod listening;
 pub mod memory_limit;
 pub mod mesh;
+pub mod mimalloc;
 pub mod net;
 pub mod op;
 pub mod parking;
@@ -64,13 +65,37 @@ use std::io;
 use std::path::Path;
 use thiserror::Error;
 
-/// A failed operating system call: operation, object and OS error.
+/// A failed operating system call: operation, object and OS error, and the way out if one is known.
 #[derive(Debug, Error)]
-#[error("cannot {operation} {object}: {error}")]
+#[error("cannot {operation} {object}: {error}{}", way_out(operation, error))]
 pub struct Failure {
     operation: &'static str,
     object: String,
     error: io::Error,
+}
+
+/// What an operator can do about a failure that comes from the process's surroundings.
+fn way_out(operation: &str, error: &io::Error) -> &'static str {
+    match (operation, error.raw_os_error()) {
+        ("bind", Some(libc::EADDRINUSE)) => {
+            "; another socket has it (ss -tanp shows whose): end that program, or choose another \
+             --listen address"
+        }
+        ("bind", Some(libc::EADDRNOTAVAIL)) => "; no interface of this machine has that address",
+        ("bind", Some(libc::EACCES)) => "; ports below 1024 need CAP_NET_BIND_SERVICE",
+        ("start", Some(libc::EAGAIN)) => {
+            "; raise the limit of threads (TasksMax= of the service, pids.max of the cgroup, \
+             ulimit -u) or of the address space (ulimit -v)"
+        }
+        ("map", Some(libc::ENOMEM)) => {
+            "; lower --memory-mib, or raise the limit of the address space (ulimit -v)"
+        }
+        (_, Some(libc::EMFILE)) => {
+            "; raise the limit of open files (ulimit -n, LimitNOFILE= of the service)"
+        }
+        (_, Some(libc::ENFILE)) => "; raise the limit of open files of this machine (fs.file-max)",
+        _ => "",
+    }
 }
 
 impl Failure {

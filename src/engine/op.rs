@@ -4,7 +4,7 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OpKind {
-    /// Multishot accept on a listener.
+    /// Accept on a listener.
     Accept = 1,
     /// Multishot receive on a connection.
     Receive,

@@ -34,7 +34,7 @@ fn list(what: &[String]) -> String {
 
 /// The operations that a core uses: code and name.
 const OPERATIONS: [(u8, &str); 5] = [
-    (opcode::AcceptMulti::CODE, "accept"),
+    (opcode::Accept::CODE, "accept"),
     (opcode::RecvMulti::CODE, "recv"),
     (opcode::Send::CODE, "send"),
     (opcode::Shutdown::CODE, "shutdown"),

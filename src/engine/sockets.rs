@@ -74,9 +74,14 @@ pub struct Sockets {
 }
 
 impl Sockets {
+    /// Number of sockets.
+    pub const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
     /// Whether there is no socket.
     pub const fn is_empty(&self) -> bool {
-        self.slots.len() == self.free.len()
+        self.len() == 0
     }
 
     /// Puts a new socket into a free slot.

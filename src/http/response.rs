@@ -149,6 +149,13 @@ impl OpenBody {
     }
 }
 
+/// Appends the head of an answer whose body, of `length` bytes, is appended after it.
+pub fn write_sized_head(out: &mut Vec<u8>, answer: &Answer<'_>, length: usize) {
+    write_head(out, answer);
+    decimal::number(out, length as u64);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
 /// Appends the `304` to a conditional read of a version that the client already has: no body, so no
 /// `content-length`.
 pub fn write_not_modified(out: &mut Vec<u8>, date: &[u8; 29], version: u64, persist: Persist) {

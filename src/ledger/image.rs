@@ -292,7 +292,7 @@ mod tests {
     use crate::ledger::entry::{Action, EntryRef, Movement, Verdict};
     use crate::ledger::id::EntryId;
     use crate::ledger::time::{BUCKET_MS, HOUR_MS, Window};
-    use crate::ledger::user::StatsQuery;
+    use crate::ledger::user::{RowSource, StatsQuery};
 
     const DAY_MS: u64 = 24 * HOUR_MS;
     const START: u64 = 20_000 * DAY_MS;
@@ -502,7 +502,8 @@ mod tests {
                 let at = Millis(user.as_of().0.saturating_sub(back));
                 let range = user.range(window, at);
                 let query = StatsQuery { window, currency: None, kind: None };
-                user.visit_stats(names, &query, range, |stat| {
+                let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+                user.visit_stats(names, &query, range, rows, |stat| {
                     answers.push(format!("{window:?} {range:?} {stat:?}"));
                 });
             }

@@ -26,7 +26,7 @@ pub enum Section {
 }
 
 /// The packed block of one user.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Packed {
     /// The sections, then zeros up to the allocation's size ([`block_bytes`]).
     bytes: Box<[u8]>,

@@ -21,6 +21,7 @@
 use super::cursor::{Cursor, Malformed};
 use super::entry::{Action, EntryRef};
 use super::id::EntryId;
+use super::memory::block_bytes;
 use super::packed::Bytes;
 use super::time::{BUCKET_MS, Bucket, Millis};
 use super::{DEDUP_WINDOW_MS, RECENT_PER_USER};
@@ -509,13 +510,12 @@ impl Tables {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        /// Size of a B-tree of up to a hundred buckets.
-        const COUNTS_BYTES: usize = 2_048;
+        /// Size of a B-tree of up to a hundred buckets, and of the list of tables.
+        const COUNTS_BYTES: usize = 2_048 + TABLES * size_of::<HashTable<SeenEntry>>();
         let set_aside = self.frozen.iter().flat_map(|frozen| frozen.set_aside.values());
-        let entries: usize = self.tables.iter().chain(set_aside).map(HashTable::capacity).sum();
-        COUNTS_BYTES
-            + self.tables.len() * size_of::<HashTable<SeenEntry>>()
-            + entries * (size_of::<SeenEntry>() + 1) * 8 / 7
+        let tables = self.tables.iter().chain(set_aside);
+        let bytes = tables.map(|table| block_bytes(table.allocation_size())).sum::<usize>();
+        bytes + if self.are_many() { COUNTS_BYTES } else { 0 }
     }
 }
 

@@ -5,11 +5,11 @@
 //! pointer, so that an ordinary user is two cache lines and one packed block.
 
 use super::amount::{Amount, Currency, Direction};
-use super::counters::{self, GroupKey, Groups, Posting, Runs};
+use super::counters::{self, BlockRun, GroupKey, Groups, Posting, Runs, RunsCopy, VisitWork};
 use super::entry::{Action, EntryRef, Movement, Rejection, Verdict};
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
-use super::memory::PrefetchStep;
+use super::memory::{PrefetchStep, block_bytes};
 use super::names::Names;
 use super::packed::{Packed, Section};
 use super::recent::{self, DedupResult, SeenEntry, Tables};
@@ -19,8 +19,8 @@ use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HO
 use crate::prefetch;
 use smallvec::SmallVec;
 
-/// Entries between two counts of a user's rare heap bytes. Counting walks all its blocks, so it is
-/// not done for every entry.
+/// Entries between two counts of a user's rare heap bytes, if it has many blocks: counting walks
+/// all of them.
 const ENTRIES_PER_COUNT: u64 = 64;
 
 /// Balance of a user in one currency, in minor units.
@@ -408,7 +408,9 @@ impl User {
             HoldChange::Close(id) => self.rare.get_or_insert_default().holds.close(id),
         }
         if let Some(rare) = &mut self.rare
-            && (rare.counted == 0 || self.version.is_multiple_of(ENTRIES_PER_COUNT))
+            && (rare.counted == 0
+                || rare.has_few_blocks()
+                || self.version.is_multiple_of(ENTRIES_PER_COUNT))
         {
             rare.count();
         }
@@ -423,20 +425,23 @@ impl User {
     }
 
     /// Calls `visit` with each group that has postings within `range` and matches the filters,
-    /// sorted by currency, kind, direction.
+    /// sorted by currency, kind, direction. Calls it with none, and returns false, if `rows` do not
+    /// include all rows of the range.
     pub fn visit_stats(
         &self,
         names: &Names,
         query: &StatsQuery<'_>,
         range: Range,
+        rows: &mut RowSource<'_>,
         visit: impl FnMut(Stat<'_>),
-    ) {
+    ) -> bool {
         /// Most users have few groups; the larger array takes eight kilobytes more of stack.
         const FEW: usize = 16;
         if Groups::of(&self.packed).len() <= FEW {
-            self.visit_stats_in(&mut [Stat::NONE; FEW], names, query, range, visit);
+            self.visit_stats_in(&mut [Stat::NONE; FEW], names, query, range, rows, visit)
         } else {
-            self.visit_stats_in(&mut [Stat::NONE; GROUPS_PER_USER], names, query, range, visit);
+            let stats = &mut [Stat::NONE; GROUPS_PER_USER];
+            self.visit_stats_in(stats, names, query, range, rows, visit)
         }
     }
 
@@ -446,8 +451,9 @@ impl User {
         names: &'a Names,
         query: &StatsQuery<'_>,
         range: Range,
+        rows: &mut RowSource<'_>,
         visit: impl FnMut(Stat<'_>),
-    ) {
+    ) -> bool {
         let mut groups = 0;
         for (group, stat) in Groups::of(&self.packed).iter().zip(stats.iter_mut()) {
             stat.currency = self.balances[usize::from(group.key.currency)].currency;
@@ -460,19 +466,55 @@ impl User {
         }
         let stats = &mut stats[..groups];
         if query.window != Window::Lifetime {
-            let runs = self.rare.as_ref().and_then(|m| m.runs.as_ref());
-            counters::visit(&self.packed, runs, range, |row| {
-                stats[usize::from(row.group)].tally.add(row.tally);
-            });
+            let is_whole = match rows {
+                RowSource::Now { bytes_left } => {
+                    let mut work = VisitWork { bytes_left: *bytes_left, blocks: 0 };
+                    let runs = self.runs().map(Runs::runs);
+                    let is_whole =
+                        counters::visit(&self.packed, runs, range, 0, &mut work, |row| {
+                            stats[usize::from(row.group)].tally.add(row.tally);
+                        });
+                    *bytes_left = work.bytes_left;
+                    is_whole
+                }
+                RowSource::Visited(sums) => {
+                    let tallies = stats.iter_mut().zip(&sums.tallies);
+                    tallies.for_each(|(stat, tally)| stat.tally = *tally);
+                    sums.is_whole
+                }
+            };
+            if !is_whole {
+                return false;
+            }
         }
         stats.sort_unstable_by(|a, b| {
             (a.currency, a.kind, a.direction).cmp(&(b.currency, b.kind, b.direction))
         });
         stats.iter().filter(|s| s.tally.count > 0 && query.matches(s)).copied().for_each(visit);
+        true
     }
 
-    /// Bytes on the heap owned by this user. Those of rare state are as of the last count, which is
-    /// at most 64 entries ago.
+    /// Adds more of the rows within `range` to `sums`, about `bytes_left` bytes of them, which is
+    /// decreased. Returns whether all are added. Between the first call and the last, the user must
+    /// not change: other calls may be on a [copy](UserCopy::add_rows) of it.
+    pub fn add_rows(&self, range: Range, sums: &mut RowSums, bytes_left: &mut usize) -> bool {
+        sums.add(&self.packed, self.runs().map(Runs::runs), range, bytes_left)
+    }
+
+    fn runs(&self) -> Option<&Runs> {
+        self.rare.as_ref().and_then(|m| m.runs.as_ref())
+    }
+
+    /// Bytes that a [copy](UserCopy) takes.
+    pub fn copy_bytes(&self) -> usize {
+        size_of::<UserCopy>()
+            + self.balances.len() * size_of::<Balance>()
+            + self.packed.heap_bytes()
+            + self.runs().map_or(0, Runs::heap_bytes)
+    }
+
+    /// Bytes on the heap owned by this user. Those of many blocks are as of the last count, at most
+    /// 64 entries ago.
     pub fn heap_bytes(&self) -> usize {
         let spilled = if self.balances.spilled() {
             self.balances.capacity() * size_of::<Balance>()
@@ -508,11 +550,109 @@ impl User {
 }
 
 impl RareState {
+    /// Whether it has so few blocks that they are counted at every entry.
+    fn has_few_blocks(&self) -> bool {
+        self.runs.is_none() && !self.recent.as_ref().is_some_and(Tables::are_many)
+    }
+
     pub(super) fn count(&mut self) {
-        self.counted = size_of::<Self>()
+        self.counted = block_bytes(size_of::<Self>())
             + self.holds.heap_bytes()
             + self.recent.as_ref().map_or(0, Tables::heap_bytes)
             + self.runs.as_ref().map_or(0, Runs::heap_bytes);
+    }
+}
+
+/// How the rows of a statistics query are visited.
+#[derive(Debug)]
+pub enum RowSource<'s> {
+    /// During the query.
+    Now {
+        /// Bytes of blocks of runs that may be visited; decreased by those that are.
+        bytes_left: usize,
+    },
+    /// They were visited before it.
+    Visited(&'s RowSums),
+}
+
+impl RowSource<'_> {
+    /// Bytes of blocks that may still be visited; none if they were visited before.
+    pub const fn bytes_left(&self) -> usize {
+        match self {
+            Self::Now { bytes_left } => *bytes_left,
+            Self::Visited(_) => 0,
+        }
+    }
+}
+
+/// A copy of all of a user that reads need.
+#[derive(Debug)]
+pub struct UserCopy {
+    /// The user without rare state.
+    user: User,
+    runs: Option<RunsCopy>,
+}
+
+impl UserCopy {
+    /// Copies a user.
+    pub fn of(user: &User) -> Self {
+        let User { id, version, as_of, ref balances, ref packed, .. } = *user;
+        let (balances, packed) = (balances.clone(), packed.clone());
+        let copy = User { id, version, as_of, balances, packed, rare: None };
+        Self { user: copy, runs: user.runs().map(RunsCopy::of) }
+    }
+
+    /// The user, without runs: their rows have to be [added](Self::add_rows) before a query.
+    pub const fn user(&self) -> &User {
+        &self.user
+    }
+
+    /// Like [`User::add_rows`].
+    pub fn add_rows(&self, range: Range, sums: &mut RowSums, bytes_left: &mut usize) -> bool {
+        let runs = self.runs.as_ref().map(RunsCopy::runs);
+        sums.add(&self.user.packed, runs, range, bytes_left)
+    }
+}
+
+/// Sums of a user's rows, by group, collected in steps ([`User::add_rows`]).
+#[derive(Clone, Debug, Default)]
+pub struct RowSums {
+    tallies: Vec<Tally>,
+    /// Blocks of runs that are included.
+    blocks: usize,
+    is_whole: bool,
+}
+
+impl RowSums {
+    fn add(
+        &mut self,
+        packed: &Packed,
+        runs: Option<[impl BlockRun; 3]>,
+        range: Range,
+        bytes_left: &mut usize,
+    ) -> bool {
+        if self.tallies.is_empty() {
+            self.tallies.resize(Groups::of(packed).len(), Tally::EMPTY);
+        }
+        let Self { tallies, blocks, is_whole } = self;
+        let mut work = VisitWork { bytes_left: *bytes_left, blocks: 0 };
+        *is_whole = counters::visit(packed, runs, range, *blocks, &mut work, |row| {
+            tallies[usize::from(row.group)].add(row.tally);
+        });
+        *bytes_left = work.bytes_left;
+        *blocks += work.blocks;
+        *is_whole
+    }
+
+    /// Whether no row was added.
+    pub const fn is_empty(&self) -> bool {
+        self.tallies.is_empty()
+    }
+
+    /// Empties the sums, for another query. Keeps the memory.
+    pub fn clear(&mut self) {
+        self.tallies.clear();
+        (self.blocks, self.is_whole) = (0, false);
     }
 }
 

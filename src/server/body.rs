@@ -35,6 +35,8 @@ pub(super) struct Body {
     since_ms: u64,
     /// Bytes received, the framing included.
     received: u64,
+    /// Line feeds received: those of a whole body are not counted in one turn.
+    line_feeds: usize,
 }
 
 /// The expected rest of a body.
@@ -66,7 +68,7 @@ impl Body {
             Framing::Length(length) => Remaining::Length(length as usize),
             Framing::None => Remaining::Length(0),
         };
-        Self { operation, persist, remaining, since_ms: now_ms, received: 0 }
+        Self { operation, persist, remaining, since_ms: now_ms, received: 0, line_feeds: 0 }
     }
 
     /// When it times out, if no more of it arrives from now on.
@@ -75,10 +77,15 @@ impl Body {
         (self.since_ms + earned_ms).min(now_ms).saturating_add(timeout_ms)
     }
 
+    /// Number of lines in the body, all of which is in `body`.
+    pub(super) fn lines(&self, body: &[u8]) -> usize {
+        self.line_feeds + usize::from(body.last().is_some_and(|&byte| byte != b'\n'))
+    }
+
     /// Appends the body's share of `bytes` to `body`, which holds what was received before. Returns
     /// an error for a malformed body or one above its limit.
     pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Received, Code> {
-        let limit = limit(self.operation);
+        let (limit, before) = (limit(self.operation), body.len());
         let taken = match &mut self.remaining {
             Remaining::Length(left) => {
                 let here = bytes.len().min(*left);
@@ -98,6 +105,7 @@ impl Body {
             }
         };
         self.received += taken.used as u64;
+        self.line_feeds += memchr::memchr_iter(b'\n', &body[before..]).count();
         if body.len() > limit { Err(Code::ContentTooLarge) } else { Ok(taken) }
     }
 }

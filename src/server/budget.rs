@@ -9,30 +9,36 @@
 //! for both are reserved in advance.
 //!
 //! **Shares of a turn.** Large answers also share turns: when those of a turn have written
-//! [`LARGE_BYTES_PER_TURN`], further ones wait for another turn. Answers to this core's connections
-//! and replies to other cores have one share each, so that neither delays the other.
+//! [`TURN_BYTES`](super::limits::TURN_BYTES), or visited as many bytes of rows, further ones wait
+//! for another turn. Answers to this core's connections, replies to other cores and [heavy
+//! requests](super::heavy) have one share each, so that none delays the others.
 //!
 //! **Bodies.** Request bodies that are being received or applied.
 
 use super::limits::{
-    LARGE_BYTES, LARGE_BYTES_PER_TURN, MAX_GAPS, OUTPUT_MARK_BYTES, PENDING_READS_PER_CONNECTION,
+    IDLE_BUFFER_BYTES, LARGE_BYTES, MAX_GAPS, OUTPUT_MARK_BYTES, PENDING_READS_PER_CONNECTION,
     SMALL_BODY_BYTES,
 };
 
 /// A share of a turn, for large answers.
 #[derive(Clone, Copy, Debug)]
 pub struct TurnShare {
-    /// Bytes of large answers written in this turn.
-    spent: usize,
+    /// Bytes of large answers that may still be written in this turn, and of rows that may still be
+    /// visited for statistics.
+    left: usize,
 }
 
 impl TurnShare {
-    const WHOLE: Self = Self { spent: 0 };
-
-    /// Whether no further large answer may be written in this turn.
+    /// Whether no further large answer may be begun in this turn.
     #[inline]
     pub const fn is_spent(self) -> bool {
-        self.spent >= LARGE_BYTES_PER_TURN
+        self.left == 0
+    }
+
+    /// Bytes left.
+    #[inline]
+    pub const fn left(self) -> usize {
+        self.left
     }
 
     /// Counts an answer that was rendered or copied, even if it was discarded; small ones are not
@@ -40,8 +46,14 @@ impl TurnShare {
     #[inline]
     pub const fn spend(&mut self, bytes: usize) {
         if bytes > LARGE_BYTES {
-            self.spent = self.spent.saturating_add(bytes);
+            self.spend_all(bytes);
         }
+    }
+
+    /// Counts bytes of any number.
+    #[inline]
+    pub const fn spend_all(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub(bytes);
     }
 }
 
@@ -59,25 +71,30 @@ pub struct AnswerBudget {
     pub peers: TurnShare,
     /// Bytes reserved for future answers.
     reserved: usize,
+    /// A whole share.
+    turn_bytes: usize,
 }
 
 impl AnswerBudget {
-    /// Creates a budget of `bound` bytes.
-    pub const fn new(bound: usize) -> Self {
+    /// Creates a budget of `bound` bytes, with shares of `turn_bytes` a turn.
+    pub const fn new(bound: usize, turn_bytes: usize) -> Self {
+        let whole = TurnShare { left: turn_bytes };
         Self {
             bound,
             connection_bytes: 0,
             written: 0,
-            own: TurnShare::WHOLE,
-            peers: TurnShare::WHOLE,
+            own: whole,
+            peers: whole,
             reserved: 0,
+            turn_bytes,
         }
     }
 
     /// Begins a turn, with `connection_bytes` of answers in connections.
     pub const fn begin_turn(&mut self, connection_bytes: usize) {
         (self.connection_bytes, self.written) = (connection_bytes, 0);
-        (self.own, self.peers) = (TurnShare::WHOLE, TurnShare::WHOLE);
+        let whole = TurnShare { left: self.turn_bytes };
+        (self.own, self.peers) = (whole, whole);
     }
 
     const fn used(&self) -> usize {
@@ -135,6 +152,12 @@ impl AnswerBudget {
         self.reserve_within(bytes, self.bound)
     }
 
+    /// Reserves bytes for the copy of a user. Copies are made only while at most half of the budget
+    /// is used, so that heavy reads do not cause other answers to be refused.
+    pub const fn reserve_for_copy(&mut self, bytes: usize) -> bool {
+        self.reserve_within(bytes, self.bound / 2)
+    }
+
     /// Reserves bytes for the answer to a feed. Its bound is a quarter higher, so that peers who do
     /// not read their answers cannot block feeds. A small answer always fits.
     pub const fn reserve_for_feed(&mut self, bytes: usize) -> bool {
@@ -162,6 +185,20 @@ impl AnswerBudget {
     /// Reserved bytes.
     pub const fn reserved(&self) -> usize {
         self.reserved
+    }
+}
+
+/// Bytes that a connection's buffer occupies: its capacity, or its length if the capacity is one
+/// that every connection may keep.
+#[inline]
+pub const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
+    if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
+}
+
+/// Frees an empty buffer of more than `keeps` bytes.
+pub fn free_unused(buffer: &mut Vec<u8>, keeps: usize) {
+    if buffer.capacity() > keeps && buffer.is_empty() {
+        *buffer = Vec::new();
     }
 }
 
@@ -214,11 +251,12 @@ impl BodyBudget {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::TURN_BYTES;
     use super::*;
 
     #[test]
     fn small_answers_always_fit() {
-        let mut budget = AnswerBudget::new(100_000);
+        let mut budget = AnswerBudget::new(100_000, TURN_BYTES);
         assert!(budget.fits(100_000) && !budget.fits(100_001));
         budget.begin_turn(40_000);
         budget.wrote(20_000);
@@ -235,9 +273,9 @@ mod tests {
 
     #[test]
     fn large_answers_share_a_turn() {
-        let mut budget = AnswerBudget::new(2 * LARGE_BYTES_PER_TURN);
-        (0..LARGE_BYTES_PER_TURN).for_each(|_| budget.own.spend(1));
-        budget.own.spend(LARGE_BYTES_PER_TURN - 1);
+        let mut budget = AnswerBudget::new(2 * TURN_BYTES, TURN_BYTES);
+        (0..TURN_BYTES).for_each(|_| budget.own.spend(1));
+        budget.own.spend(TURN_BYTES - 1);
         assert!(
             !budget.own.is_spent()
                 && budget.connection_limits(false).unsent_bytes == OUTPUT_MARK_BYTES
@@ -250,7 +288,7 @@ mod tests {
         );
         budget.begin_turn(0);
         assert!(!budget.own.is_spent());
-        budget.begin_turn(2 * LARGE_BYTES_PER_TURN);
+        budget.begin_turn(2 * TURN_BYTES);
         assert_eq!(budget.connection_limits(false).unsent_bytes, 0);
     }
 
@@ -268,7 +306,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "only reserved bytes are released")]
     fn releasing_twice_panics() {
-        let mut budget = AnswerBudget::new(100_000);
+        let mut budget = AnswerBudget::new(100_000, TURN_BYTES);
         assert!(budget.reserve(50_000));
         budget.release(50_000);
         budget.release(50_000);

@@ -21,23 +21,20 @@
 
 use super::answers::{Answers, Position};
 use super::body::Body;
+use super::budget::{buffer_bytes, free_unused};
+use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    DRAIN_IDLE_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, LARGE_BYTES,
+    BUFFERS_KEPT_MS, DRAIN_IDLE_MS, IDLE_BUFFER_BYTES, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES,
     LINGER_BYTES, LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
-use super::message::{Job, Outcome, Request};
 use super::planted_bug::PlantedBug;
 use super::progress::Progress;
-use super::reads::PendingRead;
 use super::send_clock::SendClock;
 use super::shared::Shared;
-use super::topology::Location;
-use crate::api::problem::{Code, Problem};
-use crate::api::reply::{self, ReadRequest};
-use crate::api::route::Operation;
+use crate::api::problem::Code;
 use crate::http::response::Persist;
 
 /// The state of a connection.
@@ -48,9 +45,10 @@ pub(super) enum State {
     Head,
     /// A body is being received.
     Body(Body),
-    /// A request to several cores is complete, and waits until it can be sent to them.
-    Scattering(Scattered, Persist),
-    /// A scatter-gather waits for replies of other cores.
+    /// A request to several cores is complete, and waits until it can be sent to them. A batch that
+    /// is parsed is divided.
+    Scattering(Scattered, Option<Box<Scatter>>, Persist),
+    /// A scatter-gather waits for replies, then its answer is written.
     Gathering(Scattered, Box<Scatter>, Persist),
     /// Entries are being applied.
     Feeding(Box<Feed>, Persist),
@@ -64,7 +62,7 @@ pub(super) enum State {
 }
 
 /// A request that several cores answer.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scattered {
     /// A batch of reads, whose body is complete.
     Batch,
@@ -112,11 +110,15 @@ pub struct Connection {
     /// Reads that were parsed and are not answered, and how many of them other cores answer.
     pub(super) pending: usize,
     pub(super) pending_remote: usize,
+    /// Reads that this core answers in steps. Until they are answered, none is started.
+    pub(super) heavy_reads: usize,
+    /// The credit that it waits for, if it is blocked by that alone.
+    pub(super) wanted: Option<WantedCredit>,
     /// Whether its last read had, or would have had, a large answer: its next read waits for a turn
     /// with some of the share for large answers left.
     pub(super) is_heavy: bool,
     /// Size of the last reply of another core: a hint of what to reserve for the next one.
-    reply_bytes: usize,
+    pub(super) reply_bytes: usize,
     is_peer_gone: bool,
     /// Whether the driver was told to receive.
     receives: bool,
@@ -131,12 +133,6 @@ pub struct Connection {
     discarded: usize,
     /// Bytes that it contributes to [`Shared::connection_bytes`].
     counted: usize,
-}
-
-/// Bytes that a buffer occupies: its capacity, or its length if the capacity is one that every
-/// connection may keep.
-const fn buffer_bytes(buffer: &Vec<u8>) -> usize {
-    if buffer.capacity() > IDLE_BUFFER_BYTES { buffer.capacity() } else { buffer.len() }
 }
 
 impl Connection {
@@ -160,6 +156,8 @@ impl Connection {
             answers: Answers::default(),
             pending: 0,
             pending_remote: 0,
+            heavy_reads: 0,
+            wanted: None,
             is_heavy: false,
             reply_bytes: 0,
             is_peer_gone: false,
@@ -250,20 +248,25 @@ impl Connection {
 
     /// Takes it off the ready list. Returns whether it has work.
     pub(super) fn take_turn(&mut self) -> bool {
-        self.listed.ready = false;
+        (self.listed.ready, self.wanted) = (false, None);
         self.is_open() && self.progress.has_work()
     }
 
     /// Whether it has work, and all of the turn is spent that its work needs: entries that may
-    /// still be applied, or large answers that may still be written.
-    pub(super) fn has_no_share(&self, shared: &Shared) -> bool {
+    /// still be applied, large answers that may still be written, or credits.
+    pub(super) fn has_no_share(&self, shared: &mut Shared) -> bool {
+        if self.progress == Progress::Blocked {
+            return self.wanted.is_some_and(|wanted| shared.exchange.keeps_waiting(wanted));
+        }
         let is_spent = match &self.state {
-            State::Feeding(..) => shared.has_spent_entries(),
-            State::Scattering(Scattered::Batch, _) => shared.answers.own.is_spent(),
+            State::Feeding(..) => shared.has_spent_entries() || shared.feed_bytes_left == 0,
+            State::Scattering(Scattered::Batch, None, _) => shared.answers.own.is_spent(),
             State::Gathering(Scattered::Batch, scatter, _) => {
                 scatter.is_whole() && shared.answers.own.is_spent()
             }
-            State::Head => self.is_heavy && shared.answers.own.is_spent(),
+            State::Head => {
+                shared.requests_left == 0 || self.is_heavy && shared.answers.own.is_spent()
+            }
             _ => false,
         };
         self.progress == Progress::Ready && is_spent
@@ -280,7 +283,7 @@ impl Connection {
 
     /// Whether few enough of its answers are unsent for more. While the budget is full, none may
     /// be.
-    fn may_answer(&self, shared: &Shared) -> bool {
+    pub(super) fn may_answer(&self, shared: &Shared) -> bool {
         self.unsent() <= if shared.is_answer_budget_full() { 0 } else { OUTPUT_MARK_BYTES }
     }
 
@@ -308,152 +311,6 @@ impl Connection {
     pub(super) fn released(&mut self, shared: &mut Shared) {
         self.listed.awaits_log = false;
         self.touch(shared);
-    }
-
-    // Answers.
-
-    /// Answers a pending read, or sends it to the core that owns its user.
-    #[inline]
-    pub(super) fn answer(
-        &mut self,
-        one: &PendingRead,
-        condition: Option<&[u8]>,
-        shared: &mut Shared,
-    ) {
-        let PendingRead { owner, read, persist, head_only, .. } = *one;
-        self.pending -= 1;
-        match owner {
-            // The connection was closed after the read was parsed.
-            Location::Remote { core, .. } if !self.is_open() => {
-                return shared.exchange.return_credit(core);
-            }
-            Location::Local(_) if !self.is_open() => return,
-            Location::Local(local_slice) => {
-                let asked = ReadRequest { read, persist, head_only, if_none_match: condition };
-                self.answer_here(local_slice, &asked, shared);
-            }
-            Location::Remote { core, .. } => {
-                self.pending_remote -= 1;
-                let mut request = shared.exchange.request(Job::Read, self.id());
-                (request.read, request.persist, request.head_only) = (read, persist, head_only);
-                (request.now, request.gap) = (shared.now(), self.answers.gap());
-                request.if_none_match.extend_from_slice(condition.unwrap_or_default());
-                // After a large reply the next one is probably large too: reserving for it now
-                // avoids a second request.
-                let most = self.reply_bytes + self.reply_bytes / 4;
-                if self.is_heavy && most > LARGE_BYTES && shared.answers.reserve(most) {
-                    (request.max_bytes, request.reserved) = (most, most);
-                }
-                shared.exchange.send(core, request, &mut shared.outputs);
-            }
-        }
-        self.finish(persist);
-        self.touch(shared);
-    }
-
-    #[inline]
-    fn answer_here(&mut self, local_slice: usize, asked: &ReadRequest<'_>, shared: &mut Shared) {
-        let start = self.answers.bytes.len();
-        let Shared { owners, date, .. } = &*shared;
-        let (now, out) = (shared.now(), &mut self.answers.bytes);
-        let (mut position, view) = owners[local_slice].view(asked.read.user);
-        let mut status = reply::write_read(asked, view, now, date, out);
-        let mut bytes = self.answers.bytes.len() - start;
-        self.is_heavy = bytes > LARGE_BYTES;
-        shared.answers.own.spend(bytes);
-        if !shared.answers.fits(bytes) {
-            let problem = Problem::from(Code::Overloaded);
-            self.answers.bytes.truncate(start);
-            reply::problem(
-                &problem.into(),
-                asked.persist,
-                asked.head_only,
-                &shared.date,
-                &mut self.answers.bytes,
-            );
-            (position.lsn, status) = (crate::slice::Lsn::default(), problem.code.status());
-            bytes = self.answers.bytes.len() - start;
-        }
-        shared.answers.wrote(bytes);
-        self.answers.mark(start, position, asked.head_only);
-        shared.count(Operation::Read(asked.read).route(), status);
-    }
-
-    /// Takes a reply of another core. Returns whether there is work that can proceed now.
-    pub(super) fn take_reply(
-        &mut self,
-        core: u32,
-        mut request: Box<Request>,
-        shared: &mut Shared,
-    ) -> bool {
-        assert!(
-            request.bytes.len() <= request.max_bytes,
-            "a reply is at most as large as its request allows"
-        );
-        match (request.job, &mut self.state) {
-            (Job::Read, _) => {
-                let Some(reply) = shared.retry_with_larger_reply(core, request) else {
-                    return false;
-                };
-                request = reply;
-                self.take_read(&mut request, shared);
-                shared.recycle_request(request);
-            }
-            (Job::Batch, State::Gathering(_, scatter, _)) => {
-                match shared.retry_with_larger_reply(core, request) {
-                    None => return false,
-                    Some(reply) => scatter.take_reply(core, reply),
-                }
-            }
-            (Job::Figures, State::Gathering(_, scatter, _)) => scatter.take_reply(core, request),
-            (Job::Entries, State::Feeding(feed, _)) => {
-                feed.take_reply(&request, &self.body);
-                shared.recycle_request(request);
-            }
-            // The connection has ended: nobody wants the reply.
-            (_, State::Finishing | State::Lingering | State::Closing) => {
-                shared.recycle_request(request);
-            }
-            (job, state) => unreachable!(
-                "a reply to {job:?} comes back to whoever waits for it, not to {state:?}"
-            ),
-        }
-        self.touch(shared);
-        self.progress == Progress::Waiting
-    }
-
-    /// Splices the reply to a read into its place in the answer order; writes a 503 instead if the
-    /// budget does not fit it. A read that was sent twice also gets a 503 if its user has changed
-    /// in between and later requests were already answered or are under way: versions must never
-    /// decrease on a connection, and no read may show entries that were posted after it.
-    fn take_read(&mut self, request: &mut Request, shared: &mut Shared) {
-        shared.release_reply(request);
-        let mut bytes = request.bytes.len();
-        self.is_heavy = bytes > LARGE_BYTES;
-        self.reply_bytes = bytes;
-        shared.answers.own.spend(bytes);
-        let is_as_asked = request.refused_version.is_none_or(|version| version == request.version)
-            || (self.answers.ends_with(request.gap)
-                && !matches!(self.state, State::Feeding(..) | State::Gathering(..)));
-        let status = match request.outcome {
-            Outcome::Answered(status) if is_as_asked && shared.answers.fits(bytes) => status,
-            outcome => {
-                self.is_heavy = true;
-                let problem = Problem::from(match outcome {
-                    Outcome::Unstored => Code::InsufficientStorage,
-                    _ => Code::Overloaded,
-                });
-                request.forget_reply();
-                let Request { persist, head_only, bytes, .. } = request;
-                reply::problem(&problem.into(), *persist, *head_only, &shared.date, bytes);
-                problem.code.status()
-            }
-        };
-        bytes = request.bytes.len();
-        self.answers.fill(request.gap, &request.bytes);
-        shared.answers.wrote(bytes);
-        shared.count(Operation::Read(request.read).route(), status);
-        self.deadline_ms = u64::MAX;
     }
 
     /// Marks the answer from offset `start` on with the log positions that it shows.
@@ -585,9 +442,19 @@ impl Connection {
         let now = buffer_bytes(&self.answers.bytes)
             + buffer_bytes(&self.spare)
             + in_flight
-            + self.input.len();
+            + buffer_bytes(&self.input);
         shared.connection_bytes = shared.connection_bytes + now - self.counted;
         self.counted = now;
+    }
+
+    /// Frees the buffers of an idle connection: large ones at once, all of them after a while.
+    fn free_buffers(&mut self, shared: &mut Shared) {
+        let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
+        let is_long = shared.now_ms() > idle_since_ms.saturating_add(BUFFERS_KEPT_MS);
+        let keeps = if is_long { 0 } else { IDLE_BUFFER_BYTES };
+        let buffers = [&mut self.answers.bytes, &mut self.spare, &mut self.input];
+        buffers.into_iter().for_each(|buffer| free_unused(buffer, keeps));
+        self.account(shared);
     }
 
     /// Closes it now, whatever is in flight.
@@ -603,8 +470,13 @@ impl Connection {
     fn release(&mut self, shared: &mut Shared) {
         shared.connection_bytes -= std::mem::take(&mut self.counted);
         self.drop_body(shared);
+        if self.heavy_reads > 0 || matches!(self.state, State::Gathering(..)) {
+            shared.cancel_heavy(self.id());
+        }
         match std::mem::replace(&mut self.state, State::Closing) {
-            State::Gathering(_, scatter, _) => shared.recycle_scatter(scatter),
+            State::Gathering(_, scatter, _) | State::Scattering(_, Some(scatter), _) => {
+                shared.recycle_scatter(scatter);
+            }
             State::Feeding(feed, _) => shared.answers.release(feed.reserved()),
             _ => {}
         }
@@ -624,10 +496,7 @@ impl Connection {
         let is_idle =
             self.progress == Progress::Idle && self.in_flight.is_none() && self.answers.is_empty();
         if is_idle && self.is_open() {
-            if self.answers.bytes.capacity().max(self.spare.capacity()) > IDLE_BUFFER_BYTES {
-                (self.answers.bytes, self.spare) = (Vec::new(), Vec::new());
-                self.account(shared);
-            }
+            self.free_buffers(shared);
             let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
             if shared.life.draining_since_ms().is_some()
                 && now_ms >= idle_since_ms.saturating_add(DRAIN_IDLE_MS)

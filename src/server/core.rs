@@ -3,9 +3,10 @@
 //! Received bytes are parsed as they come ([`Machine::received`]), and reads are left pending. The
 //! rest of the turn is [`Machine::end_turn`], in this order:
 //!
-//! 1. Pending reads are answered together, so that their lookups overlap.
-//! 2. Replies of other cores are handed to their connections. Then requests of other cores are
-//!    served: reads and batches completely, entries up to half of a turn's bound.
+//! 1. Pending reads are answered together, so that their lookups overlap. Those that are too heavy
+//!    for a turn, and batches of other cores, get a step each ([`super::heavy`]).
+//! 2. Replies are handed to their connections. Then requests of other cores are served: reads
+//!    completely, entries up to half of a turn's bound.
 //! 3. Connections with work resume, starting with a different one each turn. Here feeds apply their
 //!    entries.
 //! 4. Entries of other cores get the rest of the turn's bound.
@@ -19,7 +20,9 @@
 
 use super::connections::Connections;
 use super::exchange::Exchange;
-use super::limits::{CREDITS, REFUSED_CONNECTIONS, REQUESTS_PER_TURN, TICK_MS, TICKS};
+use super::limits::{
+    CREDITS, RELEASED_PER_TURN, REQUESTS_PER_TURN, TICK_MS, TICKS, TURN_BYTES, refused_connections,
+};
 use super::machine::{Clocks, CorruptFile, Machine, Output, Slot, Wait};
 use super::message::Message;
 use super::owner::{Owner, Stored};
@@ -49,12 +52,21 @@ pub struct Setup {
     pub stored: Vec<Option<Stored>>,
     /// Requests that it may have outstanding at each other core.
     pub credits: u32,
+    /// A turn's share of reads, in bytes: [`TURN_BYTES`], or less in a test.
+    pub turn_bytes: usize,
 }
 
 impl Setup {
     /// A single core with one slice, without a disk.
     pub fn alone(limits: Limits, info: Info) -> Self {
-        Self { topology: Topology::alone(), limits, info, stored: vec![None], credits: CREDITS }
+        Self {
+            topology: Topology::alone(),
+            limits,
+            info,
+            stored: vec![None],
+            credits: CREDITS,
+            turn_bytes: TURN_BYTES,
+        }
     }
 }
 
@@ -75,7 +87,7 @@ impl Server {
     /// Creates a core. Data on disk is loaded in its first turns; requests are served when all
     /// cores have loaded.
     pub fn new(setup: Setup) -> Self {
-        let Setup { topology, limits, info, stored, credits } = setup;
+        let Setup { topology, limits, info, stored, credits, turn_bytes } = setup;
         let slices = topology.slices();
         let ledger_bytes = limits.ledger_bytes / slices as usize;
         let owners: Vec<_> = (topology.slices_here().zip(stored).enumerate())
@@ -87,7 +99,7 @@ impl Server {
         let exchange = Exchange::with_credits(topology, credits);
         Self {
             connections: Connections::default(),
-            shared: Shared::new(topology, limits, info, owners, exchange),
+            shared: Shared::new(topology, limits, info, owners, exchange, turn_bytes),
             waiting: Vec::new(),
             next_tick_ms: 0,
             tick: 0,
@@ -152,7 +164,8 @@ impl Server {
 
     /// Processes bytes of a connection. Returns how many were consumed.
     fn process(&mut self, slot: Slot, bytes: &[u8]) -> usize {
-        let (mut at, mut budget) = (0, REQUESTS_PER_TURN);
+        let most = REQUESTS_PER_TURN.min(self.shared.requests_left);
+        let (mut at, mut budget) = (0, most);
         loop {
             let connection = self.connections.of(slot);
             let (used, then) = connection.step(&bytes[at..], &mut budget, &mut self.shared);
@@ -160,7 +173,10 @@ impl Server {
             match then {
                 NextStep::Again => {}
                 NextStep::Answer => self.answer_reads(),
-                NextStep::Stop => return at,
+                NextStep::Stop => {
+                    self.shared.requests_left -= most - budget;
+                    return at;
+                }
             }
         }
     }
@@ -223,7 +239,7 @@ impl Server {
         let mut ready = std::mem::take(&mut self.shared.ready);
         for slot in ready.drain(..) {
             let Some(connection) = self.connections.get(slot) else { continue };
-            if connection.has_no_share(&self.shared) {
+            if connection.has_no_share(&mut self.shared) {
                 self.waiting.push(slot);
             } else if connection.take_turn() {
                 let credits_taken = self.shared.exchange.credits_taken();
@@ -245,7 +261,8 @@ impl Server {
     /// Updates every connection that an event or an answer has changed.
     fn update_touched(&mut self) {
         let Self { connections, shared, .. } = self;
-        while let Some(id) = shared.released.pop_front() {
+        for _ in 0..RELEASED_PER_TURN {
+            let Some(id) = shared.released.pop_front() else { break };
             if let Some(connection) = connections.by_id(id) {
                 connection.released(shared);
             }
@@ -300,7 +317,10 @@ impl Server {
         let Shared { life, exchange, planted, .. } = &self.shared;
         let has_replies =
             exchange.outstanding() == 0 || *planted == Some(PlantedBug::ForgottenRequest);
-        life.draining_since_ms().is_some() && self.connections.is_empty() && has_replies
+        life.draining_since_ms().is_some()
+            && self.connections.is_empty()
+            && has_replies
+            && exchange.replies.is_empty()
     }
 
     fn core_loaded(&mut self) {
@@ -354,7 +374,7 @@ impl Machine for Server {
         }
         shared.counters.refused_connections += 1;
         connection.refuse_at_once(shared);
-        if count >= limit + REFUSED_CONNECTIONS {
+        if count >= limit + refused_connections(limit) {
             // Too many refused connections as well: this one is refused and does not linger.
             connection.peer_closed(shared);
         }
@@ -419,8 +439,11 @@ impl Machine for Server {
 
     fn end_turn(&mut self) -> Result<(), CorruptFile> {
         self.answer_reads();
+        if !self.shared.exchange.heavy.is_empty() {
+            self.shared.step_heavy();
+        }
+        self.take_replies();
         if !self.shared.topology.is_alone() {
-            self.take_replies();
             self.shared.serve_requests();
             self.shared.apply_requests(super::limits::ENTRIES_PER_TURN / 2);
             self.shared.exchange.begin_retries();
@@ -457,6 +480,7 @@ impl Machine for Server {
         let is_ready = |slot: &Slot| self.connections.progress(*slot) == Some(Progress::Ready);
         let has_work = shared.owners.iter().any(owner_works)
             || shared.exchange.has_requests()
+            || !(shared.exchange.replies.is_empty() && shared.released.is_empty())
             || shared.ready.iter().any(is_ready)
             || (self.has_come_to_rest() && !shared.life.is_at_rest());
         if has_work {
@@ -480,6 +504,11 @@ impl Machine for Server {
 
     fn loading(&self) -> Option<usize> {
         (!self.is_loaded).then(|| self.shared.owners.iter().map(Owner::expected_bytes).sum())
+    }
+
+    fn resident(&mut self, resident_bytes: usize, block_bytes: usize) {
+        let owners = self.shared.owners.iter_mut();
+        owners.for_each(|owner| owner.measured(resident_bytes, block_bytes));
     }
 
     fn counters(&self) -> &Counters {

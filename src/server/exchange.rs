@@ -3,9 +3,12 @@
 //! ```text
 //!   outgoing: credit ─▶ request ─▶ (mesh) ─▶ … ─▶ (mesh) ─▶ reply ─▶ the connection
 //!   incoming: (mesh) ─▶ reads:   answered together   ─┐
-//!                       batches: queued              ─┼─▶ durable ─▶ (mesh)
+//!                       batches: answered in steps   ─┼─▶ durable ─▶ (mesh)
 //!                       entries: to their slice      ─┘
 //! ```
+//!
+//! A core also sends requests to itself: those that are too heavy for a turn ([`super::heavy`]).
+//! Its batches take credits, too. Its reads do not: a connection has few of them at a time.
 //!
 //! **Credits.** A core has a bounded number of requests outstanding at each other core. This bounds
 //! the queue of a core, and leaves space for every reply: no core waits for queue space at another,
@@ -18,7 +21,7 @@ use super::machine::Output;
 use super::message::{Job, Message, Request};
 use super::owner::Outputs;
 use super::topology::Topology;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Why another core cannot be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +32,54 @@ pub enum Shortage {
     CreditTimeout,
     /// The reply does not fit the answer budget.
     Budget,
+}
+
+/// The heavy requests of one core, in turn: its own, and those of other cores.
+#[derive(Debug, Default)]
+pub(super) struct HeavyRequests {
+    pub(super) queue: VecDeque<Box<Request>>,
+    /// Number of requests of each connection, by its core and its id there.
+    connections: BTreeMap<(u32, u64), usize>,
+}
+
+impl HeavyRequests {
+    /// Adds a request.
+    pub(super) fn add(&mut self, request: Box<Request>) {
+        *self.connections.entry((request.asking_core, request.connection)).or_default() += 1;
+        self.queue.push_back(request);
+    }
+
+    /// Accounts for a request that is answered or cancelled.
+    pub(super) fn is_over(&mut self, request: &Request) {
+        let connection = (request.asking_core, request.connection);
+        if let Some(count) = self.connections.get_mut(&connection) {
+            *count -= 1;
+            if *count == 0 {
+                self.connections.remove(&connection);
+            }
+        }
+    }
+
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// Whether one of the same connection waits: later reads of that connection are answered after
+    /// it.
+    pub(super) fn has_one_before(&self, request: &Request) -> bool {
+        !self.connections.is_empty()
+            && self.connections.contains_key(&(request.asking_core, request.connection))
+    }
+}
+
+/// The credit that a request waits for.
+#[derive(Clone, Copy, Debug)]
+pub struct WantedCredit {
+    /// The core that is to be asked.
+    pub core: u32,
+    /// Whether the request may stay out long: see [`Exchange::take_credit_for_slow_request`].
+    pub is_slow: bool,
 }
 
 /// The exchange of one core.
@@ -52,13 +103,13 @@ pub struct Exchange {
     /// Requests of other cores that were received and not looked at yet, in order of arrival.
     #[expect(clippy::vec_box, reason = "a request keeps its address as it moves between cores")]
     pub(super) incoming: Vec<Box<Request>>,
-    /// Batches of other cores, queued because each may take much of a turn.
-    pub(super) batches: VecDeque<Box<Request>>,
+    /// Requests that are answered in steps, of other cores and of this one.
+    pub(super) heavy: HeavyRequests,
     /// Replies that have arrived, and the core that each came from.
     pub(super) replies: VecDeque<(u32, Box<Request>)>,
 }
 
-/// Another core.
+/// Another core, or this one as far as it sends requests to itself.
 #[derive(Clone, Copy, Debug)]
 struct Peer {
     credits: u32,
@@ -91,7 +142,7 @@ impl Exchange {
             spare: Vec::new(),
             spare_large: 0,
             incoming: Vec::new(),
-            batches: VecDeque::new(),
+            heavy: HeavyRequests::default(),
             replies: VecDeque::new(),
         }
     }
@@ -154,12 +205,30 @@ impl Exchange {
         self.take_credit(core)
     }
 
+    /// Whether a request that waits for a credit at `core` gets none now. It has one, or is
+    /// refused, when it tries again; until then it need not.
+    pub fn keeps_waiting(&mut self, wanted: WantedCredit) -> bool {
+        let WantedCredit { core, is_slow } = wanted;
+        let taken =
+            if is_slow { self.take_credit_for_slow_request(core) } else { self.take_credit(core) };
+        if taken.is_ok() {
+            self.undo_credit(core);
+        }
+        taken == Err(Shortage::Credit)
+    }
+
     /// Returns a credit: its request came back, or was not sent.
     #[inline]
     pub fn return_credit(&mut self, core: u32) {
         let peer = &mut self.peers[core as usize];
         assert!(peer.credits < self.credits, "a credit that is returned was taken");
         peer.credits += 1;
+    }
+
+    /// Returns a credit that was taken in this turn in vain: another one was missing.
+    pub fn undo_credit(&mut self, core: u32) {
+        self.return_credit(core);
+        self.credits_taken -= 1;
     }
 
     /// Returns an empty request, with recycled memory if there is some.
@@ -187,7 +256,25 @@ impl Exchange {
     pub fn reply_received(&mut self, core: u32) {
         self.return_credit(core);
         self.peers[core as usize].no_credit_since_ms = None;
-        self.outstanding -= 1;
+        self.outstanding -= usize::from(core != self.core);
+    }
+
+    /// Accounts for a request of this core to itself that is answered or cancelled.
+    pub fn own_request_over(&mut self, request: &Request) {
+        if request.job != Job::Read {
+            self.reply_received(self.core);
+        }
+    }
+
+    /// Sends a reply to the core that has asked.
+    pub fn reply(&mut self, request: Box<Request>, outputs: &mut Outputs) {
+        let core = request.asking_core;
+        if core == self.core {
+            self.own_request_over(&request);
+            self.replies.push_back((core, request));
+        } else {
+            outputs.push_back(Output::Message { core, message: Message::Reply(request) });
+        }
     }
 
     /// Recycles the memory of a finished request.
@@ -220,15 +307,14 @@ impl Exchange {
 
     /// Whether no credit is in use.
     pub fn has_all_credits(&self) -> bool {
-        let others = self.peers.iter().enumerate().filter(|(core, _)| *core != self.core as usize);
-        others.into_iter().all(|(_, peer)| peer.credits == self.credits)
+        self.peers.iter().all(|peer| peer.credits == self.credits)
     }
 
     // Requests of other cores.
 
-    /// Whether reads or batches of other cores are queued.
+    /// Whether reads or batches are queued.
     pub fn has_requests(&self) -> bool {
-        !(self.incoming.is_empty() && self.batches.is_empty())
+        !(self.incoming.is_empty() && self.heavy.is_empty())
     }
 }
 

@@ -9,7 +9,8 @@
 //! and slice, so entries of one user stay in order. The verdicts come back in any order.
 
 use super::answers::Position;
-use super::limits::{ENTRIES_PER_TURN, RESULT_BYTES};
+use super::exchange::{Shortage, WantedCredit};
+use super::limits::{ENTRIES_PER_TURN, LINE_COST_BYTES, RESULT_BYTES};
 use super::message::{FeedEntry, Job, LineMark, Request, show};
 use super::progress::Progress;
 use super::shared::Shared;
@@ -33,17 +34,12 @@ pub struct Feed {
     outstanding: usize,
     /// Bytes reserved for the answer.
     reserved: usize,
+    /// The credit that it waits for, if its last step ended with that.
+    pub wanted: Option<WantedCredit>,
 }
 
 /// The requests of one step to other cores.
 type Requests = SmallVec<[(u32, Box<Request>); 8]>;
-
-/// Number of lines in a body.
-pub fn lines(body: &[u8]) -> usize {
-    let ends = memchr::memchr_iter(b'\n', body).count();
-    let unended = body.last().is_some_and(|&b| b != b'\n');
-    ends + usize::from(unended)
-}
 
 /// The line that begins at offset `start`, without its line feed.
 fn line(body: &[u8], start: usize) -> &[u8] {
@@ -76,12 +72,14 @@ impl Feed {
         let mut lines = SmallVec::<[(usize, Line<'_>, Lookup); ENTRIES_PER_TURN]>::new();
         let mut at = self.at;
         for scratch in scratches.iter_mut().take(shared.entries_left()) {
-            if at >= body.len() {
+            if at >= body.len() || shared.feed_bytes_left == 0 {
                 break;
             }
             let text = line(body, at);
             lines.push((at, entry::parse(text, scratch), Lookup::default()));
             at += text.len() + 1;
+            let cost = text.len().max(LINE_COST_BYTES);
+            shared.feed_bytes_left = shared.feed_bytes_left.saturating_sub(cost);
         }
         let (mut requests, mut stop) = (Requests::new(), None);
         for (number, (start, read, _)) in lines.iter().enumerate() {
@@ -164,10 +162,11 @@ impl Feed {
         let request = match requests.iter().position(|(_, request)| request.slice == slice) {
             Some(at) => &mut requests[at].1,
             None => {
-                shared
-                    .exchange
-                    .take_credit_for_slow_request(core)
-                    .map_err(|_| Progress::Blocked)?;
+                shared.exchange.take_credit_for_slow_request(core).map_err(|shortage| {
+                    let wanted = WantedCredit { core, is_slow: true };
+                    self.wanted = (shortage == Shortage::Credit).then_some(wanted);
+                    Progress::Blocked
+                })?;
                 let mut request = shared.exchange.request(Job::Entries, connection);
                 request.slice = slice;
                 requests.push((core, request));

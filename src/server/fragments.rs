@@ -13,6 +13,8 @@ pub struct Scatter {
     pub(super) fragments: Vec<Fragment>,
     /// Number of fragments whose reply is outstanding.
     pub(super) pending: usize,
+    /// Number of items that are written to the answer; `None` before its head.
+    pub(super) written: Option<usize>,
 }
 
 /// The fragment of one core.

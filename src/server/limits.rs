@@ -3,11 +3,23 @@
 
 /// Requests of one connection that are started in one turn; the rest waits for the next turn.
 pub const REQUESTS_PER_TURN: usize = 64;
-/// Entries that a slice applies in one turn.
+/// Requests of all connections of a core that are started in one turn: about half a millisecond of
+/// small reads.
+pub const REQUESTS_PER_CORE_AND_TURN: usize = 1_024;
+/// Entries that the slices of a core apply in one turn; each an equal share.
 pub const ENTRIES_PER_TURN: usize = 256;
-/// Entries that a slice applies in one turn while reads arrive: this bounds how long a read waits
-/// for them.
+/// Entries that the slices of a core apply in one turn while reads arrive: this bounds how long a
+/// read waits for them.
 pub const ENTRIES_PER_TURN_WITH_READS: usize = 16;
+/// Entries that a slice applies in one turn in any case, if a core has so many slices that they
+/// cannot share [`ENTRIES_PER_TURN`].
+pub const LEAST_ENTRIES_PER_TURN: usize = 4;
+/// Connections that are released in one turn, because their log position has become durable: each
+/// may have an answer to send.
+pub const RELEASED_PER_TURN: usize = 256;
+/// Least bytes that a line counts for in a turn's share of feeds, which is [`TURN_BYTES`]. Lines
+/// behind one that cannot be applied yet are parsed again later, and count again.
+pub const LINE_COST_BYTES: usize = 256;
 /// Time after a read during which more reads are expected, in milliseconds.
 pub const READS_EXPECTED_MS: u64 = 100;
 /// Reads of one connection that are parsed before the first of them is answered, so that their
@@ -44,9 +56,20 @@ pub const LINGER_MS: u64 = 2_000;
 /// client that is busy meanwhile gets its next answer with `connection: close`, and sees no closed
 /// connection.
 pub const DRAIN_IDLE_MS: u64 = 1_000;
-/// Connections above the limit that get a refusal and may linger; any further ones get it and are
-/// cut off.
+/// Maximum of [`refused_connections`].
 pub const REFUSED_CONNECTIONS: usize = 64;
+
+/// Connections above a limit that get a refusal and may linger; any further ones get it and are cut
+/// off. There are at most as many as are served, so that they do not take most descriptors.
+pub const fn refused_connections(limit: usize) -> usize {
+    if limit < 4 {
+        4
+    } else if limit < REFUSED_CONNECTIONS {
+        limit
+    } else {
+        REFUSED_CONNECTIONS
+    }
+}
 /// Maximum connection limit of a slice: with the refused ones, more than any process has
 /// descriptors.
 pub const MAX_CONNECTIONS: usize = (1 << 24) - REFUSED_CONNECTIONS;
@@ -60,10 +83,13 @@ pub const TICKS: u32 = 4;
 /// Size up to which an answer is small, and never refused by the budget, in bytes. Most reads are
 /// far below.
 pub const LARGE_BYTES: usize = 4 << 10;
-/// Size of the largest answer, in bytes: a thousand statistics of 256 groups, each about 205 bytes.
-pub const LARGEST_BYTES: usize = 64 << 20;
-/// Bytes of large answers that are written in one turn; further ones wait for another turn.
-pub const LARGE_BYTES_PER_TURN: usize = 256 << 10;
+/// Work of reads in one turn, in bytes: of large answers that are written, and of rows that are
+/// visited for statistics; a quarter of a millisecond. Further ones wait for another turn. Answers
+/// to connections, replies to other cores and heavy requests may each take as much, and so may the
+/// parsing of feeds.
+pub const TURN_BYTES: usize = 128 << 10;
+/// Rows that a read may visit at once, in bytes; a read of more is answered in steps.
+pub const ROWS_AT_ONCE_BYTES: usize = 64 << 10;
 /// Maximum bytes that one line of a feed adds to its answer.
 pub const RESULT_BYTES: usize = 320;
 /// Bytes reserved for each item of a batch that another core answers: most bodies are smaller.
@@ -78,18 +104,21 @@ pub const BODIES_BYTES: usize = 256 << 20;
 /// slow senders of large bodies delay nobody else.
 pub const SMALL_BODY_BYTES: usize = 256 << 10;
 
-/// Bytes of buffer that an idle connection keeps; there are thousands of connections.
-pub const IDLE_BUFFER_BYTES: usize = 16 << 10;
+/// Size up to which a connection's buffer counts with its contents only, and is kept for a while
+/// when the connection is idle, in bytes; there are thousands of connections.
+pub const IDLE_BUFFER_BYTES: usize = 4 << 10;
+/// Time for which an idle connection keeps small buffers, in milliseconds.
+pub const BUFFERS_KEPT_MS: u64 = 1_000;
 /// Body buffers that a core recycles.
 pub const SPARE_BODIES: usize = 8;
 /// Capacity in bytes above which a body buffer is freed, not recycled.
-pub const SPARE_BODY_BYTES: usize = 1 << 20;
+pub const SPARE_BODY_BYTES: usize = 256 << 10;
 /// Scatter-gathers whose memory a core recycles.
 pub const SPARE_SCATTERS: usize = 64;
 /// Requests to other cores whose memory a core recycles.
-pub const SPARE_REQUESTS: usize = 1_024;
-/// Recycled requests that may keep the buffer of a large reply.
-pub const SPARE_LARGE_REQUESTS: usize = 64;
+pub const SPARE_REQUESTS: usize = 512;
+/// Recycled requests that may keep large buffers.
+pub const SPARE_LARGE_REQUESTS: usize = 16;
 
 const _: () = assert!(
     ENTRIES_PER_TURN_WITH_READS <= ENTRIES_PER_TURN,
@@ -97,4 +126,4 @@ const _: () = assert!(
 );
 const _: () =
     assert!(LARGE_BYTES <= OUTPUT_MARK_BYTES, "one small answer always fits below the mark");
-const _: () = assert!(LARGE_BYTES < LARGE_BYTES_PER_TURN, "a turn's share fits a large answer");
+const _: () = assert!(LARGE_BYTES < TURN_BYTES, "a turn's share fits a large answer");

@@ -176,6 +176,10 @@ pub trait Machine {
         None
     }
 
+    /// The driver has measured the core's memory: its small blocks hold `block_bytes` bytes, in
+    /// pages of `resident_bytes`.
+    fn resident(&mut self, _resident_bytes: usize, _block_bytes: usize) {}
+
     /// Counters of what it has done.
     fn counters(&self) -> &Counters;
 }

@@ -19,6 +19,7 @@ use crate::ledger::entry::{Action, EntryRef, Movement, Rejection, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
+use crate::ledger::user::{RowSums, UserCopy};
 use smallvec::SmallVec;
 
 /// Capacity in bytes above which a vector of a recycled request is freed.
@@ -44,7 +45,7 @@ pub enum Message {
 pub enum Job {
     /// A whole HTTP response to [`Request::read`].
     Read,
-    /// The bodies for [`Request::reads`], concatenated.
+    /// The bodies for [`Request::reads`].
     Batch,
     /// Verdicts on [`Request::entries`], all of one slice.
     Entries,
@@ -62,6 +63,10 @@ pub enum Outcome {
     /// The disk of the slice has no space for the log, and the reply would show entries that are
     /// not on stable storage.
     Unstored,
+    /// Not answered yet: it does not fit the turn.
+    Unanswered,
+    /// The budget of the core has no room for the reply, or for the copy of a user.
+    Overloaded,
 }
 
 /// A request, or its reply. The fields that a read needs come first, so that few cache lines travel
@@ -105,8 +110,21 @@ pub struct Request {
     pub positions: SmallVec<[Position; 1]>,
     /// The items of a batch, in order.
     pub reads: Vec<Read>,
-    /// End offset of each item's body in [`Self::bytes`].
-    pub ends: Vec<usize>,
+    /// Where each item's body is in the reply.
+    pub bodies: Vec<BodyPlace>,
+    /// Earlier pieces of a long reply; [`Self::bytes`] is the last one.
+    pub pieces: Vec<Vec<u8>>,
+
+    /// The items in the order in which they are answered: those of one user together.
+    pub(super) order: Vec<u32>,
+    /// Number of items answered.
+    pub(super) answered: usize,
+    /// Bytes rendered, with those that were discarded.
+    pub(super) rendered: usize,
+    /// The copy of a user whose items were divided by the end of a turn.
+    pub(super) frozen: Option<Box<FrozenUser>>,
+    /// Rows of the next item that are visited.
+    pub(super) sums: RowSums,
 
     /// The slice that owns the entries' users.
     pub slice: u32,
@@ -121,6 +139,29 @@ pub struct Request {
 
     /// Figures by slice.
     pub figures: Vec<(u32, Figures)>,
+}
+
+/// A user as it was when a pause divided its items.
+#[derive(Debug)]
+pub(super) struct FrozenUser {
+    pub(super) id: UserId,
+    /// The copy; `None` if the user was unknown.
+    pub(super) copy: Option<UserCopy>,
+    /// The log position that answers from it show.
+    pub(super) position: Position,
+    /// Bytes reserved for it.
+    pub(super) reserved: usize,
+}
+
+/// The place of an item's body in a reply.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BodyPlace {
+    /// Number of the piece.
+    pub piece: u32,
+    /// Start offset in the piece.
+    pub start: u32,
+    /// End offset in the piece.
+    pub end: u32,
 }
 
 /// The position of a line in a body.
@@ -230,7 +271,13 @@ impl Request {
             refused_version: None,
             positions: SmallVec::new(),
             reads: Vec::new(),
-            ends: Vec::new(),
+            bodies: Vec::new(),
+            pieces: Vec::new(),
+            order: Vec::new(),
+            answered: 0,
+            rendered: 0,
+            frozen: None,
+            sums: RowSums::default(),
             slice: 0,
             entries: Vec::new(),
             judged: 0,
@@ -240,27 +287,29 @@ impl Request {
         }
     }
 
-    /// Empties the request for recycling. Vectors that grew for a large request are freed, and so
-    /// is the memory of a large reply unless `keeps_large`.
+    /// Empties the request for recycling. The memory of a large request or reply is freed, unless
+    /// `keeps_large` and it is not very large.
     pub fn clear(&mut self, keeps_large: bool) {
-        fn clear<T>(items: &mut Vec<T>) {
+        fn clear<T>(items: &mut Vec<T>, bound: usize) {
             items.clear();
-            if items.capacity() * size_of::<T>() > MAX_RECYCLED_BYTES {
+            if capacity_bytes(items) > bound {
                 *items = Vec::new();
             }
         }
+        let bound = if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES };
         assert!(
             self.reserved == 0,
             "the reservation of a reply is released before its request is recycled"
         );
-        if self.bytes.capacity() > if keeps_large { MAX_RECYCLED_BYTES } else { LARGE_BYTES } {
+        if self.bytes.capacity() > bound {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
-        clear(&mut self.if_none_match);
-        clear(&mut self.reads);
-        clear(&mut self.ends);
-        clear(&mut self.entries);
-        clear(&mut self.not_accepted);
+        clear(&mut self.if_none_match, bound);
+        clear(&mut self.reads, bound);
+        clear(&mut self.bodies, bound);
+        clear(&mut self.order, bound);
+        clear(&mut self.entries, bound);
+        clear(&mut self.not_accepted, bound);
         self.figures.clear();
         self.forget_reply();
         (self.max_bytes, self.judged, self.accepted) = (LARGE_BYTES, 0, 0);
@@ -270,7 +319,10 @@ impl Request {
     /// Discards the reply, so that the request can be sent again.
     pub fn forget_reply(&mut self) {
         self.bytes.clear();
-        self.ends.clear();
+        self.pieces.clear();
+        self.bodies.clear();
+        self.order.clear();
+        (self.answered, self.rendered) = (0, 0);
         self.positions.clear();
         self.outcome = Outcome::Answered(Status::Ok);
     }
@@ -309,18 +361,63 @@ impl Request {
         show(&mut self.positions, position);
     }
 
-    /// Whether its reply buffer has grown beyond a small reply.
+    /// Whether one of its buffers is large.
     #[inline]
     pub const fn is_large(&self) -> bool {
         self.bytes.capacity() > LARGE_BYTES
+            || capacity_bytes(&self.if_none_match) > LARGE_BYTES
+            || capacity_bytes(&self.reads) > LARGE_BYTES
+            || capacity_bytes(&self.bodies) > LARGE_BYTES
+            || capacity_bytes(&self.order) > LARGE_BYTES
+            || capacity_bytes(&self.entries) > LARGE_BYTES
+            || capacity_bytes(&self.not_accepted) > LARGE_BYTES
     }
 
     /// The body that answers item `n` of a batch.
     #[inline]
     pub fn body(&self, n: usize) -> &[u8] {
-        let start = if n == 0 { 0 } else { self.ends[n - 1] };
-        &self.bytes[start..self.ends[n]]
+        let BodyPlace { piece, start, end } = self.bodies[n];
+        let piece = self.pieces.get(piece as usize).unwrap_or(&self.bytes);
+        &piece[start as usize..end as usize]
     }
+
+    /// Item `n`: a read of the batch, or the only one.
+    pub(super) fn item(&self, n: u32) -> Read {
+        if self.job == Job::Read { self.read } else { self.reads[n as usize] }
+    }
+
+    /// The item that is answered next, and its number.
+    pub(super) fn next_item(&self) -> (u32, Read) {
+        let number = self.order[self.answered];
+        (number, self.item(number))
+    }
+
+    /// The item that was answered last.
+    pub(super) fn last_item(&self) -> Option<Read> {
+        self.answered.checked_sub(1).map(|last| self.item(self.order[last]))
+    }
+
+    /// Decides the order in which the items are answered.
+    pub(super) fn order_items(&mut self) {
+        let count = if self.job == Job::Read { 1 } else { self.reads.len() };
+        self.order.extend(0..count as u32);
+        let reads = &self.reads;
+        if count > 1 {
+            self.order.sort_unstable_by_key(|&n| (reads[n as usize].user.0, n));
+        }
+        self.bodies.resize(count, BodyPlace::default());
+    }
+
+    /// Records that item `n` is answered, from offset `start` of [`Self::bytes`] on.
+    pub(super) fn place_item(&mut self, n: u32, start: usize) {
+        let (piece, end) = (self.pieces.len() as u32, self.bytes.len() as u32);
+        self.bodies[n as usize] = BodyPlace { piece, start: start as u32, end };
+        self.answered += 1;
+    }
+}
+
+const fn capacity_bytes<T>(items: &Vec<T>) -> usize {
+    items.capacity() * size_of::<T>()
 }
 
 /// Adds a log position to those shown: one per slice, the latest.
@@ -387,11 +484,20 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_concatenated() {
+    fn items_of_one_user_are_answered_together_and_read_in_their_own_order() {
         let mut request = Request::new(0);
-        request.bytes.extend_from_slice(b"abbccc");
-        request.ends.extend([1, 3, 3, 6]);
-        assert_eq!([0, 1, 2, 3].map(|n| request.body(n)), [&b"a"[..], b"bb", b"", b"ccc"]);
+        request.job = Job::Batch;
+        let user = |user| Read { user: UserId(user), currency: None, what: What::Balance };
+        request.reads.extend([7, 5, 7].map(user));
+        request.order_items();
+        for (number, body) in [(1, "bb"), (0, "a"), (2, "ccc")] {
+            assert_eq!(request.next_item(), (number, request.reads[number as usize]));
+            let start = request.bytes.len();
+            request.bytes.extend_from_slice(body.as_bytes());
+            request.place_item(number, start);
+            request.pieces.push(std::mem::take(&mut request.bytes));
+        }
+        assert_eq!([0, 1, 2].map(|n| request.body(n)), [&b"a"[..], b"bb", b"ccc"]);
     }
 
     #[test]

@@ -33,6 +33,7 @@
 //! requests outstanding at another core, and there is always queue space for the reply. Reserved
 //! bytes of a budget are released exactly once.
 
+mod answering;
 pub mod answers;
 pub mod body;
 pub mod budget;
@@ -42,6 +43,7 @@ pub mod core;
 pub mod exchange;
 pub mod feed;
 pub mod fragments;
+mod heavy;
 pub mod lifecycle;
 pub mod limits;
 pub mod machine;

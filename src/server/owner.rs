@@ -166,6 +166,11 @@ impl Owner {
         &self.slice
     }
 
+    /// Takes a measurement of the core's memory: see [`Slice::measured`].
+    pub fn measured(&mut self, resident_bytes: usize, block_bytes: usize) {
+        self.slice.measured(resident_bytes, block_bytes);
+    }
+
     /// Counts a connection that was accepted at one of its listeners. Returns how many there were
     /// before.
     pub const fn open(&mut self) -> usize {

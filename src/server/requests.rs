@@ -11,10 +11,10 @@ use super::answers::Position;
 use super::body::{self, Body, Received};
 use super::budget::ConnectionLimits;
 use super::connection::{Connection, Scattered, State};
-use super::exchange::Shortage;
-use super::feed::{self, Feed};
+use super::exchange::{Shortage, WantedCredit};
+use super::feed::Feed;
 use super::fragments::Scatter;
-use super::limits::LARGE_BYTES;
+use super::limits::{IDLE_BUFFER_BYTES, LARGE_BYTES};
 use super::machine::Slot;
 use super::message::show;
 use super::progress::Progress;
@@ -22,7 +22,7 @@ use super::shared::Shared;
 use super::topology::Location;
 use crate::api::problem::{Code, Problem};
 use crate::api::read::Read;
-use crate::api::reply::{self, persist};
+use crate::api::reply::{self, BATCH_END, BATCH_START, persist};
 use crate::api::route::{Denied, Operation, Route, route};
 use crate::api::{FEED_LINES, batch};
 use crate::http::head;
@@ -30,6 +30,7 @@ use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
 use crate::ledger::id::UserId;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
+use crate::ledger::user::RowSource;
 use smallvec::SmallVec;
 
 /// What to do after a step.
@@ -72,35 +73,39 @@ impl Connection {
             }
             // Large work begins when everything that the turn has received is known: requests that
             // already wait go first.
-            State::Scattering(Scattered::Batch, _) if !shared.may_apply => {
+            State::Scattering(Scattered::Batch, ..) if !shared.may_apply => {
                 self.progress = Progress::Ready;
                 (0, NextStep::Stop)
             }
-            State::Scattering(what, persist) => {
-                let (what, persist) = (*what, shared.life.persist(*persist, bytes.is_empty()));
-                let (asked, blocked) = match what {
-                    Scattered::Batch => {
-                        (self.ask_batch(persist, shared), !shared.answers.own.is_spent())
-                    }
-                    Scattered::Info { .. } => (self.ask_info(what, persist, shared), true),
+            State::Scattering(Scattered::Batch, None, _) if shared.answers.own.is_spent() => {
+                self.progress = Progress::Ready;
+                (0, NextStep::Stop)
+            }
+            State::Scattering(what, divided, persist) => {
+                let persist = shared.life.persist(*persist, bytes.is_empty());
+                let (what, divided) = (*what, divided.take());
+                let asked = match what {
+                    Scattered::Batch => self.ask_batch(divided, persist, shared),
+                    Scattered::Info { .. } => self.ask_info(what, persist, shared),
                 };
                 if asked {
                     return (0, NextStep::Again);
                 }
-                self.progress = if blocked { Progress::Blocked } else { Progress::Ready };
+                self.progress = Progress::Blocked;
                 (0, NextStep::Stop)
             }
             State::Gathering(_, scatter, _) if !scatter.is_whole() => {
                 self.progress = Progress::Waiting;
                 (0, NextStep::Stop)
             }
-            State::Gathering(Scattered::Batch, ..)
-                if !shared.may_apply || shared.answers.own.is_spent() =>
-            {
-                self.progress = Progress::Ready;
-                (0, NextStep::Stop)
-            }
-            State::Gathering(..) => {
+            State::Gathering(what, ..) => {
+                let is_batch = *what == Scattered::Batch;
+                let may_write =
+                    shared.may_apply && !shared.answers.own.is_spent() && self.may_answer(shared);
+                if is_batch && !may_write {
+                    self.progress = Progress::Ready;
+                    return (0, NextStep::Stop);
+                }
                 self.assemble(bytes.is_empty(), shared);
                 (0, NextStep::Again)
             }
@@ -111,6 +116,7 @@ impl Connection {
                 }
                 let connection = u64::from(self.generation) << 32 | u64::from(self.slot);
                 self.progress = feed.step(&self.body, connection, shared);
+                self.wanted = feed.wanted.take();
                 if self.progress != Progress::Done {
                     return (0, NextStep::Stop);
                 }
@@ -137,7 +143,7 @@ impl Connection {
                 self.progress = Progress::Idle;
                 return (at, NextStep::Stop);
             }
-            if self.answers.gaps() + self.pending_remote >= gaps {
+            if self.answers.gaps() + self.pending_remote >= gaps || self.heavy_reads > 0 {
                 self.progress = Progress::Waiting;
                 return (at, if self.pending > 0 { NextStep::Answer } else { NextStep::Stop });
             }
@@ -167,6 +173,9 @@ impl Connection {
             let Admitted::Accepted(Operation::Read(read)) = admitted else {
                 if self.pending > 0 {
                     return (at, self.parse_again());
+                }
+                if self.waits_for_reads(&admitted) {
+                    return (at, NextStep::Stop);
                 }
                 *budget -= 1;
                 self.start(admitted, &head, at + len == bytes.len(), shared);
@@ -206,6 +215,17 @@ impl Connection {
         NextStep::Answer
     }
 
+    /// Whether a feed has to wait for the reads before it: one that another core answers, maybe in
+    /// steps, must not show its entries.
+    fn waits_for_reads(&mut self, admitted: &Admitted) -> bool {
+        let is_feed = matches!(admitted, Admitted::Accepted(Operation::Entries));
+        let waits = is_feed && self.answers.gaps() > 0;
+        if waits {
+            self.progress = Progress::Waiting;
+        }
+        waits
+    }
+
     /// Prefetches the user of a read, or takes a credit at the core that owns it.
     #[inline]
     fn begin_lookup(
@@ -228,16 +248,20 @@ impl Connection {
     }
 
     #[inline]
-    fn take_credit(&self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
-        if !shared.may_apply && shared.exchange.is_awaited(core) {
+    fn take_credit(&mut self, core: u32, shared: &mut Shared) -> Result<(), Shortage> {
+        let is_slow = self.is_heavy;
+        let taken = if !shared.may_apply && shared.exchange.is_awaited(core) {
             // It is resumed later in this turn, after those that wait.
-            return Err(Shortage::Credit);
-        }
-        if self.is_heavy {
+            Err(Shortage::Credit)
+        } else if is_slow {
             shared.exchange.take_credit_for_slow_request(core)
         } else {
             shared.exchange.take_credit(core)
+        };
+        if taken == Err(Shortage::Credit) {
+            self.wanted = Some(WantedCredit { core, is_slow });
         }
+        taken
     }
 
     /// Checks whether a request is accepted.
@@ -288,7 +312,7 @@ impl Connection {
                 self.state = State::Body(body);
             }
             Operation::Info => {
-                self.state = State::Scattering(Scattered::Info { head_only }, persist);
+                self.state = State::Scattering(Scattered::Info { head_only }, None, persist);
             }
             Operation::Ready => match shared.life.unreadiness() {
                 Some(code) => {
@@ -338,7 +362,7 @@ impl Connection {
         if self.body.capacity() == 0 {
             self.body = shared.spare_body();
         }
-        let (before, operation, persist) = (self.body.len(), body.operation, body.persist);
+        let before = self.body.len();
         let taken = body.receive(bytes, &mut self.body);
         if !bytes.is_empty() {
             self.deadline_ms = body.deadline_ms(shared.now_ms(), shared.limits.request_ms);
@@ -357,20 +381,21 @@ impl Connection {
             return bytes.len();
         }
         let Received { used, is_whole } = taken.unwrap_or_default();
-        if is_whole {
-            let persist = shared.life.persist(persist, used == bytes.len());
-            self.start_body_request(operation, persist, shared);
+        if is_whole && let State::Body(mut body) = std::mem::take(&mut self.state) {
+            body.persist = shared.life.persist(body.persist, used == bytes.len());
+            self.start_body_request(&body, shared);
         }
         used
     }
 
     /// Starts the request of a complete body.
-    fn start_body_request(&mut self, operation: Operation, persist: Persist, shared: &mut Shared) {
-        if operation != Operation::Entries {
-            self.state = State::Scattering(Scattered::Batch, persist);
+    fn start_body_request(&mut self, body: &Body, shared: &mut Shared) {
+        let persist = body.persist;
+        if body.operation != Operation::Entries {
+            self.state = State::Scattering(Scattered::Batch, None, persist);
             return;
         }
-        let lines = feed::lines(&self.body);
+        let lines = body.lines(&self.body);
         let code = if lines > FEED_LINES {
             Code::TooManyItems
         } else if !shared.answers.reserve_for_feed(Feed::longest(lines)) {
@@ -410,44 +435,58 @@ impl Connection {
 
     // Batches and info requests: answered by several cores.
 
-    /// Answers a batch, or sends it to the cores that own its users. Returns whether either was
-    /// possible now.
-    fn ask_batch(&mut self, persist: Persist, shared: &mut Shared) -> bool {
-        if shared.answers.own.is_spent() {
-            return false;
-        }
-        let mut reads = std::mem::take(&mut shared.batch);
-        let asked = match batch::parse(&self.body, &mut reads) {
-            Err(problem) => Err(problem),
-            Ok(()) => {
-                let is_here = |user| matches!(shared.topology.owner(user), Location::Local(_));
-                if reads.iter().all(|read| is_here(read.user)) {
-                    self.answer_batch(&reads, persist, shared).map(|()| true)
-                } else {
-                    let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
-                    let asked = scatter.batch(&reads, self.id(), shared);
-                    self.await_replies(Scattered::Batch, asked, scatter, persist, shared)
-                }
-            }
+    /// Answers a batch, or sends it to the cores that own its users. `divided` is the batch if it
+    /// was parsed before. Returns whether either was possible now.
+    fn ask_batch(
+        &mut self,
+        divided: Option<Box<Scatter>>,
+        persist: Persist,
+        shared: &mut Shared,
+    ) -> bool {
+        let parsed = match divided {
+            Some(scatter) => Ok(Some(scatter)),
+            None => self.start_batch(persist, shared),
         };
-        shared.batch = reads;
-        match asked {
-            Ok(false) => return false,
-            Ok(true) => {}
-            Err(problem) => {
-                reply::problem(
-                    &problem.into(),
-                    persist,
-                    false,
-                    &shared.date,
-                    &mut self.answers.bytes,
-                );
-                shared.count(Route::Batch, problem.code.status());
-                self.finish(persist);
+        let asked = parsed.and_then(|scatter| match scatter {
+            None => Ok(true),
+            Some(mut scatter) => {
+                let asked = scatter.ask(shared);
+                self.await_replies(Scattered::Batch, asked, scatter, persist, shared)
             }
-        }
+        });
+        asked.unwrap_or_else(|problem| {
+            let out = &mut self.answers.bytes;
+            reply::problem(&problem.into(), persist, false, &shared.date, out);
+            shared.count(Route::Batch, problem.code.status());
+            self.finish(persist);
+            true
+        })
+    }
+
+    /// Parses a batch. Answers it if this core owns all its users and the turn's share fits it;
+    /// else returns it divided by owner.
+    fn start_batch(
+        &mut self,
+        persist: Persist,
+        shared: &mut Shared,
+    ) -> Result<Option<Box<Scatter>>, Problem> {
+        let mut reads = std::mem::take(&mut shared.batch);
+        let parsed = batch::parse(&self.body, &mut reads);
+        shared.answers.own.spend(self.body.len());
         self.drop_body(shared);
-        true
+        let started = parsed.and_then(|()| {
+            let is_here = |user| matches!(shared.topology.owner(user), Location::Local(_));
+            if reads.iter().all(|read| is_here(read.user))
+                && self.answer_batch(&reads, persist, shared)?
+            {
+                return Ok(None);
+            }
+            let mut scatter = shared.spare_scatters.pop().unwrap_or_default();
+            scatter.divide(&reads, self.id(), shared);
+            Ok(Some(scatter))
+        });
+        shared.batch = reads;
+        started
     }
 
     /// Asks all cores for the figures of their slices. Returns whether that was possible now.
@@ -465,7 +504,7 @@ impl Connection {
     }
 
     /// Waits for the replies of a scatter-gather, if it was sent. Returns whether it was; not if a
-    /// credit was missing.
+    /// credit was missing. A batch is kept until there is one.
     fn await_replies(
         &mut self,
         what: Scattered,
@@ -479,6 +518,10 @@ impl Connection {
                 self.state = State::Gathering(what, scatter, persist);
                 Ok(true)
             }
+            Err(Shortage::Credit) if what == Scattered::Batch => {
+                self.state = State::Scattering(what, Some(scatter), persist);
+                Ok(false)
+            }
             Err(shortage) => {
                 shared.recycle_scatter(scatter);
                 if shortage == Shortage::Credit { Ok(false) } else { Err(Code::Overloaded.into()) }
@@ -486,21 +529,24 @@ impl Connection {
         }
     }
 
-    /// Answers a batch whose users are all owned by this core.
+    /// Answers a batch whose users are all owned by this core. Returns false, with nothing written,
+    /// if the turn's share does not fit it.
     fn answer_batch(
         &mut self,
         reads: &[Read],
         persist: Persist,
         shared: &mut Shared,
-    ) -> Result<(), Problem> {
+    ) -> Result<bool, Problem> {
         let (start, now) = (self.answers.bytes.len(), shared.now());
         let space = shared.answers.left().max(LARGE_BYTES);
+        let share = shared.answers.own.left();
+        let (mut rows, mut fits) = (RowSource::Now { bytes_left: share }, true);
         let mut positions = SmallVec::<[Position; 1]>::new();
         let Shared { owners, topology, date, .. } = &*shared;
         let out = &mut self.answers.bytes;
         let body =
             reply::begin_json(Status::Ok, persist, reply::batch_width(reads.len()), date, out);
-        out.extend_from_slice(b"{\"responses\":[");
+        out.extend_from_slice(BATCH_START);
         for (at, read) in reads.iter().enumerate() {
             for (next, step) in prefetch_steps(reads, at, [PrefetchStep::Index, PrefetchStep::User])
             {
@@ -515,17 +561,28 @@ impl Connection {
                 unreachable!("this core owns every user of the batch")
             };
             let (position, view) = owners[local_slice].view(read.user);
-            reply::item(read, view, now, out);
+            fits = reply::item(read, view, now, &mut rows, out);
             show(&mut positions, position);
-            if out.len() - start > space {
+            let bytes = out.len() - start;
+            fits &= bytes <= LARGE_BYTES || bytes <= rows.bytes_left();
+            if !fits || bytes > space {
                 break;
             }
         }
-        out.extend_from_slice(b"]}");
+        shared.answers.own.spend_all(share - rows.bytes_left());
+        if !fits {
+            shared.answers.own.spend(self.answers.bytes.len() - start);
+            self.answers.bytes.truncate(start);
+            return Ok(false);
+        }
+        let out = &mut self.answers.bytes;
+        out.extend_from_slice(BATCH_END);
         body.end(out);
         let bytes = self.answers.bytes.len() - start;
         if bytes > space {
             self.answers.bytes.truncate(start);
+            // Else each refused connection would keep the space of a large answer.
+            self.answers.bytes.shrink_to(IDLE_BUFFER_BYTES);
             return Err(Code::Overloaded.into());
         }
         shared.answers.wrote(bytes);
@@ -533,17 +590,16 @@ impl Connection {
         self.mark(start, &positions);
         shared.count(Route::Batch, Status::Ok);
         self.finish(persist);
-        Ok(())
+        Ok(true)
     }
 
-    /// Answers a scatter-gather whose replies have all arrived. `is_last` says that nothing was
-    /// received behind it.
+    /// Answers a scatter-gather whose replies have all arrived, or writes more of its answer.
+    /// `is_last` says that nothing was received behind it.
     fn assemble(&mut self, is_last: bool, shared: &mut Shared) {
         let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
             return;
         };
         let persist = shared.life.persist(persist, is_last);
-        let start = self.answers.bytes.len();
         match what {
             Scattered::Info { head_only } => {
                 let figures: Vec<_> =
@@ -554,24 +610,15 @@ impl Connection {
             }
             Scattered::Batch => match scatter.write_batch(persist, shared, &mut self.answers.bytes)
             {
-                Some(positions) => {
-                    self.mark(start, positions);
-                    shared.count(Route::Batch, Status::Ok);
+                Ok(false) => {
+                    self.state = State::Gathering(what, scatter, persist);
+                    return self.touch(shared);
                 }
-                None => {
-                    let problem = Problem::from(if scatter.is_unstored() {
-                        Code::InsufficientStorage
-                    } else {
-                        Code::Overloaded
-                    });
-                    reply::problem(
-                        &problem.into(),
-                        persist,
-                        false,
-                        &shared.date,
-                        &mut self.answers.bytes,
-                    );
-                    shared.count(Route::Batch, problem.code.status());
+                Ok(true) => shared.count(Route::Batch, Status::Ok),
+                Err(code) => {
+                    let (problem, out) = (Problem::from(code), &mut self.answers.bytes);
+                    reply::problem(&problem.into(), persist, false, &shared.date, out);
+                    shared.count(Route::Batch, code.status());
                 }
             },
         }

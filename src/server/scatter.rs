@@ -1,8 +1,8 @@
-//! Scatter-gather: a request that several cores answer. Each core answers its items in one go, so
-//! items of one user see one state. The replies are merged in request order when all
-//! [fragments](super::fragments) have arrived.
+//! Scatter-gather: a request that several cores answer, or that is too [heavy](super::heavy) for a
+//! turn. Each core answers its items so that those of one user show one state; this core sends its
+//! own to itself. The replies are merged in request order when all [fragments](super::fragments)
+//! have arrived.
 
-use super::answers::Position;
 use super::exchange::Shortage;
 use super::fragments::{Fragment, Scatter};
 use super::limits::{ITEM_BYTES, LARGE_BYTES, SMALL_BATCH_READS, SPARE_SCATTERS};
@@ -10,24 +10,14 @@ use super::message::{Job, Outcome, Request};
 use super::planted_bug::PlantedBug;
 use super::shared::Shared;
 use super::topology::Location;
+use crate::api::problem::Code;
 use crate::api::read::Read;
-use crate::api::reply;
+use crate::api::reply::{self, BATCH_END, BATCH_START};
 use crate::http::response::{Persist, Status};
 
 impl Scatter {
-    /// Sends each owner its items of `reads`, and answers this core's at once. Nothing is sent
-    /// before a credit at every owner is taken and the bytes for every reply are reserved. On an
-    /// error the credits are returned; reservations are released when it is [ended](Self::end).
-    pub fn batch(
-        &mut self,
-        reads: &[Read],
-        connection: u64,
-        shared: &mut Shared,
-    ) -> Result<(), Shortage> {
-        let may_be_large = reads.len() > SMALL_BATCH_READS;
-        if may_be_large && shared.answers.is_full() {
-            return Err(Shortage::Budget);
-        }
+    /// Divides a batch by owner.
+    pub fn divide(&mut self, reads: &[Read], connection: u64, shared: &mut Shared) {
         self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
         for read in reads {
             let core = match shared.topology.owner(read.user) {
@@ -41,10 +31,20 @@ impl Scatter {
             request.now = shared.now();
             request.reads.push(*read);
         }
+    }
+
+    /// Sends each owner its items of a divided batch. Nothing is sent before a credit at every
+    /// owner is taken and the bytes for every reply are reserved. On an error the credits are
+    /// returned; reservations are released when it is [ended](Self::end).
+    pub fn ask(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
+        let may_be_large = self.owners.len() > SMALL_BATCH_READS;
+        if may_be_large && shared.answers.is_full() {
+            return Err(Shortage::Budget);
+        }
         self.take_credits(shared)?;
-        let result = self.reserve(may_be_large, shared).and_then(|()| self.answer_own(shared));
+        let result = self.reserve(may_be_large, shared);
         if result.is_err() {
-            self.peers(shared).for_each(|core| shared.exchange.return_credit(core));
+            self.asked().for_each(|core| shared.exchange.return_credit(core));
             return result;
         }
         self.send(shared);
@@ -53,35 +53,32 @@ impl Scatter {
 
     /// Asks every other core for the figures of its slices.
     pub fn figures(&mut self, connection: u64, shared: &mut Shared) -> Result<(), Shortage> {
+        let own = shared.topology.core();
         self.fragments.resize_with(shared.topology.cores() as usize, Fragment::default);
-        for fragment in &mut self.fragments {
-            fragment.request = Some(shared.exchange.request(Job::Figures, connection));
+        for (core, fragment) in (0..).zip(&mut self.fragments) {
+            fragment.request =
+                (core != own).then(|| shared.exchange.request(Job::Figures, connection));
         }
         self.take_credits(shared)?;
-        if let Some(own) = &mut self.fragments[shared.topology.core() as usize].request {
-            own.figures.extend(shared.figures());
-        }
         self.send(shared);
+        let mut own_request = shared.exchange.request(Job::Figures, connection);
+        own_request.figures.extend(shared.figures());
+        self.fragments[own as usize].request = Some(own_request);
         Ok(())
     }
 
-    /// The other cores that have a fragment.
-    fn peers(&self, shared: &Shared) -> impl Iterator<Item = u32> + use<'_> {
-        let own = shared.topology.core();
-        let asked = (0..)
-            .zip(&self.fragments)
-            .filter(|(_, fragment)| fragment.request.is_some())
-            .map(|(core, _)| core);
-        asked.filter(move |&core| core != own)
+    /// The cores that have a fragment, before it is sent.
+    fn asked(&self) -> impl Iterator<Item = u32> {
+        let fragments = (0..).zip(&self.fragments);
+        fragments.filter(|(_, fragment)| fragment.request.is_some()).map(|(core, _)| core)
     }
 
     fn take_credits(&self, shared: &mut Shared) -> Result<(), Shortage> {
-        for (before, core) in self.peers(shared).enumerate() {
+        for (before, core) in self.asked().enumerate() {
             if let Err(shortage) = shared.exchange.take_credit(core) {
                 if shared.planted != Some(PlantedBug::LeakedCredit) {
-                    self.peers(shared)
-                        .take(before)
-                        .for_each(|core| shared.exchange.return_credit(core));
+                    let taken = self.asked().take(before);
+                    taken.for_each(|core| shared.exchange.undo_credit(core));
                 }
                 return Err(shortage);
             }
@@ -89,7 +86,8 @@ impl Scatter {
         Ok(())
     }
 
-    /// Reserves bytes for the reply of each other core; a small reply needs none.
+    /// Reserves bytes for the reply of each other core; a small reply needs none. This core's own
+    /// reply reserves what it takes.
     fn reserve(&mut self, may_be_large: bool, shared: &mut Shared) -> Result<(), Shortage> {
         let own = shared.topology.core();
         let peers = (0..).zip(&mut self.fragments).filter(|(core, _)| *core != own);
@@ -107,85 +105,66 @@ impl Scatter {
         Ok(())
     }
 
-    /// Answers this core's own fragment.
-    fn answer_own(&mut self, shared: &mut Shared) -> Result<(), Shortage> {
-        let Some(own) = &mut self.fragments[shared.topology.core() as usize].request else {
-            return Ok(());
-        };
-        own.max_bytes = shared.answers.left().max(LARGE_BYTES);
-        let bytes = shared.answer_batch(own);
-        shared.answers.own.spend(bytes);
-        if matches!(own.outcome, Outcome::TooLarge(_))
-            || (bytes > LARGE_BYTES && !shared.answers.reserve(bytes))
-        {
-            return Err(Shortage::Budget);
-        }
-        own.reserved = if bytes > LARGE_BYTES { bytes } else { 0 };
-        Ok(())
-    }
-
     fn send(&mut self, shared: &mut Shared) {
         let own = shared.topology.core();
         for (core, fragment) in (0..).zip(&mut self.fragments) {
-            if core != own
-                && let Some(request) = fragment.request.take()
-            {
+            let Some(request) = fragment.request.take() else { continue };
+            self.pending += 1;
+            if core == own {
+                shared.ask_own(request);
+            } else {
                 shared.exchange.send(core, request, &mut shared.outputs);
-                self.pending += 1;
             }
         }
     }
 
-    /// Writes the answer to a batch. Returns the log positions that this core's fragment shows
-    /// (replies of other cores show durable state), or `None` if a reply was refused, or it or the
-    /// whole answer does not fit the budget.
+    /// Writes more of the answer to a batch, as much as the turn's share allows. All that it shows
+    /// is durable. Returns whether the answer is complete, or the refusal if a reply was refused.
     pub fn write_batch(
         &mut self,
         persist: Persist,
         shared: &mut Shared,
         out: &mut Vec<u8>,
-    ) -> Option<&[Position]> {
-        for request in self.fragments.iter_mut().filter_map(|fragment| fragment.request.as_mut()) {
-            shared.release_reply(request);
+    ) -> Result<bool, Code> {
+        let is_refused = |reply: &&Request| !matches!(reply.outcome, Outcome::Answered(_));
+        if let Some(reply) = self.replies().find(is_refused) {
+            return Err(match reply.outcome {
+                Outcome::Unstored => Code::InsufficientStorage,
+                _ => Code::Overloaded,
+            });
         }
-        let bytes = self.replies().map(|request| request.bytes.len()).sum();
-        let is_refused = |reply: &Request| !matches!(reply.outcome, Outcome::Answered(_));
-        if self.replies().any(is_refused) || !shared.answers.fits(bytes) {
-            return None;
-        }
-        let Self { owners, fragments, .. } = self;
         let start = out.len();
-        let body = reply::begin_json(
-            Status::Ok,
-            persist,
-            reply::batch_width(owners.len()),
-            &shared.date,
-            out,
-        );
-        out.extend_from_slice(b"{\"responses\":[");
-        for (at, &owner) in owners.iter().enumerate() {
-            if at > 0 {
+        let mut next = self.written.unwrap_or_else(|| {
+            let bodies = self.replies().map(|reply| reply.rendered).sum::<usize>();
+            let commas = self.owners.len().saturating_sub(1);
+            let length = BATCH_START.len() + bodies + commas + BATCH_END.len();
+            reply::json_head(Status::Ok, persist, length, &shared.date, out);
+            out.extend_from_slice(BATCH_START);
+            0
+        });
+        let Self { owners, fragments, .. } = self;
+        let most = shared.answers.own.left().max(1);
+        while next < owners.len() && out.len() - start < most {
+            if next > 0 {
                 out.push(b',');
             }
-            let Fragment { request, written } = &mut fragments[owner as usize];
+            let Fragment { request, written } = &mut fragments[owners[next] as usize];
             out.extend_from_slice(request.as_ref().expect("each owner has replied").body(*written));
             *written += 1;
+            next += 1;
         }
-        out.extend_from_slice(b"]}");
-        body.end(out);
+        let is_whole = next == owners.len();
+        if is_whole {
+            out.extend_from_slice(BATCH_END);
+        }
+        self.written = Some(next);
         shared.answers.wrote(out.len() - start);
         shared.answers.own.spend(out.len() - start);
-        let own = self.fragments[shared.topology.core() as usize].request.as_ref();
-        Some(own.map_or(&[], |own| &own.positions))
+        Ok(is_whole)
     }
 
     fn replies(&self) -> impl Iterator<Item = &Request> {
         self.fragments.iter().filter_map(|fragment| fragment.request.as_deref())
-    }
-
-    /// Whether the log of a slice has no space for what a reply would show.
-    pub fn is_unstored(&self) -> bool {
-        self.replies().any(|reply| reply.outcome == Outcome::Unstored)
     }
 
     /// Releases its requests and empties it.
@@ -197,7 +176,7 @@ impl Scatter {
             fragment.written = 0;
         }
         self.owners.clear();
-        self.pending = 0;
+        (self.pending, self.written) = (0, None);
     }
 }
 

@@ -7,11 +7,11 @@ use super::exchange::Exchange;
 use super::fragments::Scatter;
 use super::lifecycle::Lifecycle;
 use super::limits::{
-    ENTRIES_PER_TURN, ENTRIES_PER_TURN_WITH_READS, READS_EXPECTED_MS, SPARE_BODIES,
-    SPARE_BODY_BYTES,
+    ENTRIES_PER_TURN, ENTRIES_PER_TURN_WITH_READS, LEAST_ENTRIES_PER_TURN, READS_EXPECTED_MS,
+    REQUESTS_PER_CORE_AND_TURN, ROWS_AT_ONCE_BYTES, SPARE_BODIES, SPARE_BODY_BYTES, TURN_BYTES,
 };
-use super::machine::{Clocks, Output, Slot};
-use super::message::{Job, Message, Outcome, Request};
+use super::machine::{Clocks, Slot};
+use super::message::{Job, Outcome, Request};
 use super::owner::{Outputs, Owner, Released};
 use super::planted_bug::PlantedBug;
 use super::reads::PendingReads;
@@ -27,6 +27,7 @@ use crate::ledger::entry::{EntryRef, Verdict};
 use crate::ledger::id::UserId;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::time::Millis;
+use crate::ledger::user::RowSource;
 use crate::limits::Limits;
 use crate::metrics::Counters;
 use crate::slice::snapshot::ReadLoad;
@@ -59,11 +60,17 @@ pub struct Shared {
     /// Whether the turn has reached its later phase, in which feeds of connections apply entries
     /// and large answers are begun.
     pub(super) may_apply: bool,
+    /// A turn's share of reads: see [`super::limits::TURN_BYTES`].
+    pub(super) turn_bytes: usize,
+    /// Requests of connections that may still be started in this turn.
+    pub(super) requests_left: usize,
+    /// Bytes of feeds' lines that may still be parsed in this turn.
+    pub(super) feed_bytes_left: usize,
     /// Entries sent to other cores in this turn, and the bound of entries for it.
     sent_entries: usize,
     turn_entries: usize,
     /// Whether reads were answered in this turn, and until when more are expected.
-    has_read: bool,
+    pub(super) has_read: bool,
     reads_until_ms: u64,
     /// Recycled buffer for the items of a batch.
     pub(super) batch: Vec<Read>,
@@ -82,6 +89,7 @@ impl Shared {
         info: Info,
         owners: Vec<Owner>,
         exchange: Exchange,
+        turn_bytes: usize,
     ) -> Self {
         let mut dates = DateLine::new();
         let share = owners.len();
@@ -95,7 +103,7 @@ impl Shared {
             life: Lifecycle::new(topology.cores()),
             owners,
             exchange,
-            answers: AnswerBudget::new(limits.answer_bytes.saturating_mul(share)),
+            answers: AnswerBudget::new(limits.answer_bytes.saturating_mul(share), turn_bytes),
             bodies: BodyBudget::new(limits.body_bytes.saturating_mul(share)),
             connection_bytes: 0,
             counters: Counters::default(),
@@ -105,6 +113,9 @@ impl Shared {
             touched: Vec::new(),
             ready: Vec::new(),
             may_apply: false,
+            turn_bytes,
+            requests_left: REQUESTS_PER_CORE_AND_TURN,
+            feed_bytes_left: TURN_BYTES,
             sent_entries: 0,
             turn_entries: ENTRIES_PER_TURN,
             has_read: false,
@@ -130,9 +141,11 @@ impl Shared {
         }
         self.turn_entries =
             if self.expects_reads() { ENTRIES_PER_TURN_WITH_READS } else { ENTRIES_PER_TURN };
+        (self.requests_left, self.feed_bytes_left) = (REQUESTS_PER_CORE_AND_TURN, TURN_BYTES);
         self.sent_entries = 0;
         self.may_apply = false;
-        self.owners.iter_mut().for_each(|owner| owner.begin_turn(self.turn_entries));
+        let entries = (self.turn_entries / self.owners.len()).max(LEAST_ENTRIES_PER_TURN);
+        self.owners.iter_mut().for_each(|owner| owner.begin_turn(entries));
         if self.planted == Some(PlantedBug::LongTurn) {
             self.owners.iter_mut().for_each(Owner::lengthen_turn);
         }
@@ -220,12 +233,12 @@ impl Shared {
                 break;
             }
             let mut left = most;
-            let Self { owners, counters, outputs, planted, .. } = self;
+            let Self { owners, exchange, counters, outputs, planted, .. } = self;
             let mut judged = |verdict| count_verdict(counters, verdict);
             while let Some(request) =
                 owners[local_slice].apply_requests(now, &mut left, &mut judged)
             {
-                send_or_delay_reply(request, owners, outputs, *planted);
+                send_or_delay_reply(request, owners, exchange, outputs, *planted);
             }
         }
     }
@@ -233,11 +246,11 @@ impl Shared {
     // Requests of other cores.
 
     /// Serves requests of other cores. Reads are answered together, so that the prefetches of their
-    /// users overlap; entries and batches are queued. Stops when large replies have used up the
-    /// peers' share of the turn.
+    /// users overlap; entries, batches and heavy reads are queued. Stops when replies have used up
+    /// the peers' share of the turn.
     pub(super) fn serve_requests(&mut self) {
         let mut incoming = std::mem::take(&mut self.exchange.incoming);
-        let mut count = 0;
+        let (mut count, mut has_unanswered) = (0, false);
         while count < incoming.len() && !self.answers.peers.is_spent() {
             for (next, step) in
                 prefetch_steps(&incoming, count, [PrefetchStep::Index, PrefetchStep::User])
@@ -247,8 +260,20 @@ impl Shared {
                 }
             }
             if incoming[count].job == Job::Read {
-                let bytes = self.answer_read(&mut incoming[count]);
-                self.answers.peers.spend(bytes);
+                let (before, rest) = incoming.split_at_mut(count);
+                let is_behind = |other: &Box<Request>| {
+                    other.outcome == Outcome::Unanswered
+                        && (other.asking_core, other.connection)
+                            == (rest[0].asking_core, rest[0].connection)
+                };
+                // A read never overtakes another one of its connection.
+                if has_unanswered && before.iter().any(is_behind)
+                    || self.exchange.heavy.has_one_before(&rest[0])
+                    || !self.answer_read(&mut rest[0])
+                {
+                    rest[0].outcome = Outcome::Unanswered;
+                    has_unanswered = true;
+                }
             }
             count += 1;
         }
@@ -262,7 +287,10 @@ impl Shared {
                     );
                     self.owners[self.topology.local_slice(request.slice)].queue(request);
                 }
-                Job::Batch => self.exchange.batches.push_back(request),
+                Job::Batch => self.exchange.heavy.add(request),
+                Job::Read if request.outcome == Outcome::Unanswered => {
+                    self.exchange.heavy.add(request);
+                }
                 Job::Read => {
                     self.has_read = true;
                     self.send_or_delay_reply(request);
@@ -276,33 +304,23 @@ impl Shared {
         }
         assert!(self.exchange.incoming.is_empty(), "no request arrives while requests are served");
         self.exchange.incoming = incoming;
-        // At least one batch a turn, even if reads have used up the share.
-        while let Some(mut request) = self.exchange.batches.pop_front() {
-            let bytes = self.answer_batch(&mut request);
-            self.answers.peers.spend(bytes);
-            self.has_read = true;
-            self.send_or_delay_reply(request);
-            if self.answers.peers.is_spent() {
-                break;
-            }
-        }
     }
 
     #[inline]
-    fn prefetch(&self, user: UserId, step: PrefetchStep) {
+    pub(super) fn prefetch(&self, user: UserId, step: PrefetchStep) {
         if let Location::Local(local_slice) = self.topology.owner(user) {
             self.owners[local_slice].prefetch(user, None, step, &Lookup::default());
         }
     }
 
-    /// Answers a read of another core. Returns the number of rendered bytes, even if the reply was
-    /// refused for its size.
+    /// Answers a read of another core, and counts it. Returns false if the share of the turn does
+    /// not fit it.
     #[inline]
-    fn answer_read(&mut self, request: &mut Request) -> usize {
+    fn answer_read(&mut self, request: &mut Request) -> bool {
         let Location::Local(local_slice) = self.topology.owner(request.read.user) else {
             unreachable!("a request goes to the owner of its user")
         };
-        let Self { owners, date, .. } = self;
+        let Self { owners, date, answers, .. } = self;
         let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } =
             &mut *request;
         let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
@@ -310,46 +328,25 @@ impl Shared {
             ReadRequest { read: *read, persist: *persist, head_only: *head_only, if_none_match };
         let (position, view) = owners[local_slice].view(read.user);
         *version = view.map_or(0, |view| view.user.version());
-        let status = reply::write_read(&asked, view, *now, date, bytes);
+        let most = answers.peers.left().min(ROWS_AT_ONCE_BYTES);
+        let mut rows = RowSource::Now { bytes_left: most };
+        let status = reply::write_read(&asked, view, *now, date, &mut rows, bytes);
+        answers.peers.spend_all(most - rows.bytes_left());
+        let Some(status) = status else { return false };
         request.outcome = Outcome::Answered(status);
         request.show(position);
-        self.bound_reply(request)
-    }
-
-    /// Answers the items of a batch that this core owns, all in one go: items of one user see one
-    /// state. Returns the number of rendered bytes, even if the reply was refused for its size.
-    pub(super) fn answer_batch(&mut self, request: &mut Request) -> usize {
-        for at in 0..request.reads.len() {
-            for (next, step) in
-                prefetch_steps(&request.reads, at, [PrefetchStep::Index, PrefetchStep::User])
-            {
-                self.prefetch(next.user, step);
-            }
-            let read = request.reads[at];
-            let Location::Local(local_slice) = self.topology.owner(read.user) else {
-                unreachable!("a request goes to the owner of its users")
-            };
-            let Request { bytes, now, .. } = &mut *request;
-            let (position, view) = self.owners[local_slice].view(read.user);
-            reply::item(&read, view, *now, bytes);
-            request.ends.push(request.bytes.len());
-            request.show(position);
+        let rendered = request.bytes.len();
+        self.answers.peers.spend(rendered);
+        if rendered > request.max_bytes && self.planted != Some(PlantedBug::LargeReply) {
+            request.refuse(rendered);
         }
-        self.bound_reply(request)
-    }
-
-    /// Refuses a reply that is larger than [`Request::max_bytes`]. Returns its size.
-    fn bound_reply(&self, request: &mut Request) -> usize {
-        let bytes = request.bytes.len();
-        if bytes > request.max_bytes && self.planted != Some(PlantedBug::LargeReply) {
-            request.refuse(bytes);
-        }
-        bytes
+        true
     }
 
     /// Sends a reply now if all that it shows is durable; else its slice keeps it until then.
     pub(super) fn send_or_delay_reply(&mut self, request: Box<Request>) {
-        send_or_delay_reply(request, &mut self.owners, &mut self.outputs, self.planted);
+        let Self { owners, exchange, outputs, planted, .. } = self;
+        send_or_delay_reply(request, owners, exchange, outputs, *planted);
     }
 
     /// Sends the replies whose log positions have become durable.
@@ -431,6 +428,7 @@ impl Shared {
     /// durable.
     pub(super) fn is_durable(&self) -> bool {
         !self.exchange.has_requests()
+            && self.exchange.replies.is_empty()
             && self.owners.iter().all(|owner| owner.is_durable() && !owner.has_requests())
     }
 }
@@ -440,6 +438,7 @@ impl Shared {
 fn send_or_delay_reply(
     request: Box<Request>,
     owners: &mut [Owner],
+    exchange: &mut Exchange,
     outputs: &mut Outputs,
     planted: Option<PlantedBug>,
 ) {
@@ -453,10 +452,7 @@ fn send_or_delay_reply(
                     || request.positions.iter().all(is_durable),
                 "a reply leaves when everything that it shows is durable"
             );
-            outputs.push_back(Output::Message {
-                core: request.asking_core,
-                message: Message::Reply(request),
-            });
+            exchange.reply(request, outputs);
         }
     }
 }

@@ -272,6 +272,11 @@ impl Slice {
     pub const fn book(&self) -> &Book {
         &self.book
     }
+
+    /// Takes a measurement of the core's memory: see [`Book::measured`].
+    pub fn measured(&mut self, resident_bytes: usize, block_bytes: usize) {
+        self.book.measured(resident_bytes, block_bytes);
+    }
 }
 
 /// Hasher for slots, which are numbered from zero: one multiplication spreads them (Fibonacci

@@ -8,7 +8,7 @@ use crate::server::client::{batch, feed, get, post, request};
 const NDJSON: &str = "content-type: application/x-ndjson\r\n";
 const JSON: &str = "content-type: application/json\r\n";
 const FEED_BYTES: usize = 8 << 20;
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
 
 /// Targets: existing paths, unknown ones, and near misses.
 #[rustfmt::skip]

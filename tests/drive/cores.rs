@@ -162,6 +162,28 @@ impl Cores {
         self.cores[core].machine.slices().next().expect("each core has one slice")
     }
 
+    /// Runs a single turn of a core, after its messages were delivered.
+    pub fn turn_once(&mut self, core: usize) {
+        self.set_clock(core);
+        let Self { cores, arrived, .. } = self;
+        let arrived = &mut arrived[core];
+        cores[core].turn(|machine| {
+            arrived.drain(..).for_each(|(from, message)| machine.message(from, message));
+        });
+        self.deliver(core);
+    }
+
+    /// Whether the server receives on a connection.
+    pub fn receives(&self, line: usize) -> bool {
+        let (core, slot) = self.lines[line];
+        self.cores[core].ends[slot as usize].receives
+    }
+
+    /// Users that were copied, on all cores.
+    pub fn copied_users(&self) -> u64 {
+        self.cores.iter().map(|core| core.machine.counters().copied_users).sum()
+    }
+
     /// Runs a core's turn: delivers its messages, then runs turns until it has no work left.
     /// Everything that it applied is durable at the end.
     pub fn turn(&mut self, core: usize) {

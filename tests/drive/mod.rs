@@ -12,7 +12,7 @@ use driver::{Core, UNLIMITED, info};
 use purser::journal::Place;
 use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
-use purser::server::limits::CREDITS;
+use purser::server::limits::{CREDITS, TURN_BYTES};
 use purser::server::machine::{Machine as _, Slot};
 use purser::server::owner::Stored;
 use purser::server::progress::Progress;
@@ -44,7 +44,8 @@ fn server(
         stored.push(is_kept.then_some(data));
         disks.push((slice, disk));
     }
-    let setup = Setup { topology, limits, info: info(topology.slices()), stored, credits };
+    let info = info(topology.slices());
+    let setup = Setup { topology, limits, info, stored, credits, turn_bytes: TURN_BYTES };
     (Server::new(setup), disks)
 }
 
@@ -67,11 +68,21 @@ impl Wire {
     }
 
     fn of(now_ms: u64, is_kept: bool) -> Self {
-        let (server, disks) = server(Topology::alone(), CREDITS, UNLIMITED, is_kept);
+        Self::with(now_ms, UNLIMITED, is_kept)
+    }
+
+    /// Connects to a core with these limits, and with a log if `is_kept`.
+    pub fn with(now_ms: u64, limits: Limits, is_kept: bool) -> Self {
+        let (server, disks) = server(Topology::alone(), CREDITS, limits, is_kept);
         let mut wire = Self { core: Core::new(server, 0, 1_000, now_ms), slot: 0, disks };
         wire.work();
         wire.slot = wire.core.connect();
         wire
+    }
+
+    /// The connection's slot.
+    pub const fn slot(&self) -> Slot {
+        self.slot
     }
 
     /// Sets the wall clock.

@@ -6,7 +6,7 @@ use crate::drive::driver::UNLIMITED;
 use crate::drive::{get, post};
 use purser::ledger::id::UserId;
 use purser::limits::Limits;
-use purser::server::limits::{LARGE_BYTES, LARGE_BYTES_PER_TURN, TICK_MS, TICKS};
+use purser::server::limits::{LARGE_BYTES, TICK_MS, TICKS, TURN_BYTES};
 use purser::server::progress::Progress;
 
 const NOW_MS: u64 = 1_763_900_000_000;
@@ -191,7 +191,7 @@ fn large_answers_do_not_delay_requests_of_other_cores() {
     let (long, own) = (stats(users[0]), (0..100).map(|_| cores.connect(0)).collect::<Vec<_>>());
     cores.send(own[0], &long);
     let bytes = cores.text(own[0]).len();
-    assert!(own.len() * bytes > 2 * LARGE_BYTES_PER_TURN, "the answers exceed a turn's limit");
+    assert!(own.len() * bytes > 2 * TURN_BYTES, "the answers exceed a turn's limit");
     let other = cores.connect(1);
     cores.send(other, &[balance(users[0]), stats(users[0])].concat());
     let mut answers = Vec::new();

@@ -15,7 +15,7 @@ use purser::ledger::book::View;
 use purser::ledger::entry::{EntryRef, Verdict};
 use purser::ledger::names::Names;
 use purser::ledger::time::{Millis, Window};
-use purser::ledger::user::StatsQuery;
+use purser::ledger::user::{RowSource, StatsQuery};
 use purser::slice::disk::{Done, Task};
 use purser::slice::log::Segments;
 use purser::slice::recovery::{Recovery, Report};
@@ -303,7 +303,8 @@ impl User {
                 user.range(window, user.as_of()),
                 StatsQuery { window, currency: None, kind: None },
             );
-            user.visit_stats(names, &query, range, |stat| {
+            let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+            user.visit_stats(names, &query, range, rows, |stat| {
                 answers.push(format!("{window:?}: {stat:?}"));
             });
         }

@@ -14,7 +14,7 @@ use purser::journal::{File, Place, frame, manifest, record};
 use purser::ledger::id::UserId;
 use purser::limits::Limits;
 use purser::server::core::{Server, Setup};
-use purser::server::limits::{CREDIT_TIMEOUT_MS, TICK_MS};
+use purser::server::limits::{CREDIT_TIMEOUT_MS, TICK_MS, TURN_BYTES};
 use purser::server::machine::{Clocks, Machine, Output, Slot, Wait};
 use purser::server::message::Message;
 use purser::server::owner::Stored;
@@ -80,6 +80,7 @@ pub struct World {
     clock_stops_ms: u64,
     topologies: Vec<Topology>,
     credits: u32,
+    turn_bytes: usize,
     limits: Limits,
     settings: Settings,
     cores: Vec<Core>,
@@ -134,6 +135,7 @@ impl World {
         let segments = Segments { first_bytes, largest_bytes: first_bytes << random.below(2) };
         let snapshot_after_bytes = random.pick(&[64 << 10, 256 << 10, u64::MAX]);
         let credits = random.pick(&[1, 1, 2, 3, 8, 512]);
+        let turn_bytes = random.pick(&[1, 1_000, TURN_BYTES]);
         let mut disk = Disk::new((0..slices).map(|slice| Place { slice, ..place }), None);
         disk.slowness = random.pick(&[1, 1, 4, 16]);
         let mut limits = UNLIMITED;
@@ -156,6 +158,7 @@ impl World {
             clock_stops_ms: u64::MAX,
             topologies: (0..cores).map(|core| Topology::new(core, cores, slices)).collect(),
             credits,
+            turn_bytes,
             limits,
             settings: Settings { place, snapshot_after_bytes, segments },
             cores: Vec::new(),
@@ -254,6 +257,7 @@ impl World {
                 info: info(topology.slices()),
                 stored: stored.into_iter().map(Some).collect(),
                 credits: self.credits,
+                turn_bytes: self.turn_bytes,
             };
             let mut machine = Server::new(setup);
             if let Some(Planted::Core(bug)) = self.planted {

@@ -69,7 +69,7 @@ pub struct Server {
     lines: Receiver<String>,
     /// The address shared by all cores.
     pub address: SocketAddr,
-    /// The port of each core; empty if there is only one core.
+    /// The own port of each slice that has one.
     pub ports: Vec<u16>,
     /// Counter that selects the address of the next connection.
     next: Cell<usize>,
@@ -119,9 +119,10 @@ impl Server {
         loop {
             let line =
                 self.line().unwrap_or_else(|| panic!("the server ended: {:?}", self.startup_lines));
-            if line.starts_with("slice ") {
-                let port = line.split(", port ").nth(1).and_then(|port| port.parse().ok());
-                self.ports.push(port.unwrap_or_else(|| panic!("no port: {line}")));
+            if let Some((_, port)) =
+                line.split_once(", port ").filter(|_| line.starts_with("slice "))
+            {
+                self.ports.push(port.parse().unwrap_or_else(|_| panic!("no port: {line}")));
             }
             self.startup_lines.push(line);
             if let Some(address) =

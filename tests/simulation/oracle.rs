@@ -11,6 +11,7 @@ use purser::ledger::amount::Direction;
 use purser::ledger::entry::{Action, EntryRef, Movement, Verdict};
 use purser::ledger::id::UserId;
 use purser::ledger::time::{Millis, Window};
+use purser::ledger::user::RowSource;
 use purser::slice::Slice;
 use std::collections::BTreeMap;
 
@@ -164,7 +165,8 @@ fn compare(slice: &Slice, user: u64, model: &Model, now_ms: u64) -> Result<(), S
         let read = Read { user: UserId(user), currency: None, what };
         let mut got = Vec::new();
         if let (_, Some(view)) = slice.view(UserId(user)) {
-            answer::write(&mut got, view, &read, Millis(now_ms));
+            let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+            answer::write(&mut got, view, &read, Millis(now_ms), rows);
         }
         let reply = model.get(now_ms, &format!("/v1/users/{user}/{target}"));
         let expected = if reply.status == 200 { reply.body } else { String::new() };

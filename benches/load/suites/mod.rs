@@ -7,6 +7,7 @@ mod connections;
 mod durable;
 mod engines;
 mod feed;
+mod heavy;
 mod hop;
 mod instructions;
 mod memory;
@@ -87,6 +88,7 @@ impl Bench {
             Suite::Durable => durable::run(self),
             Suite::Recovery => recovery::run(self),
             Suite::Snapshot => snapshot::run(self),
+            Suite::Heavy => heavy::run(self),
             Suite::Slices => slices::run(self),
             Suite::Hop => hop::run(self),
             Suite::Engines => engines::run(self),

@@ -8,18 +8,18 @@ use crate::config::settings::Config;
 use crate::journal::manifest::HASH_VERSION;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The info of a server that starts now. `ports` has one port per slice.
-pub fn info(config: &Config, ports: &[u16]) -> Result<Info, Error> {
+/// The info of a server that starts now, with its common port, and the own port of each slice.
+pub fn info(config: &Config, common: u16, ports: &[Option<u16>]) -> Result<Info, Error> {
     let started = SystemTime::now().duration_since(UNIX_EPOCH).map_err(|_| {
         Error::Failed(
             "the system clock is before 1970: set it, because entries are checked against it"
                 .to_owned(),
         )
     })?;
-    let slice_info = |(slice, &port): (usize, &u16)| SliceInfo {
+    let slice_info = |(slice, port): (usize, &Option<u16>)| SliceInfo {
         core: config.core_of(slice) as u32,
         cpu: config.cpu_of(slice),
-        port,
+        port: port.unwrap_or(common),
     };
     let limits = &config.limits;
     Ok(Info {

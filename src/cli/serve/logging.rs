@@ -3,11 +3,13 @@
 //! Nothing that serves waits for standard error. A line goes to a bounded queue; while nobody takes
 //! the lines, and when they cannot be written, further ones are dropped and counted.
 
+use super::super::text::print_error;
+use crate::engine::Failure;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, Write};
-use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{panic, process};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 
 /// Lines that wait to be written.
@@ -24,6 +26,8 @@ impl LogLines {
     /// Turns the log on. A panic is logged, too.
     pub fn start() -> Self {
         let unwritten = Arc::new(AtomicUsize::new(0));
+        // The writer's thread is started by a function that panics where it cannot be.
+        panic::set_hook(Box::new(|_| exit_without_log()));
         let (writer, worker) = NonBlockingBuilder::default()
             .lossy(true)
             .buffered_lines_limit(QUEUED_LINES)
@@ -49,6 +53,15 @@ impl LogLines {
         // Relaxed: only the sum matters.
         self.queue.dropped_lines() + self.unwritten.load(Ordering::Relaxed)
     }
+}
+
+/// Ends the process, because its log cannot start.
+#[expect(clippy::disallowed_methods, reason = "a panic hook cannot return, and would abort")]
+fn exit_without_log() {
+    let failure =
+        Failure::new("start", "the thread of the log", io::Error::from_raw_os_error(libc::EAGAIN));
+    print_error(format!("error: {failure}\n"));
+    process::exit(1);
 }
 
 /// Standard error, whose failures are counted.

@@ -18,23 +18,25 @@ use crate::config::flags::Flags;
 use crate::config::settings::Host;
 use crate::engine::control::Control;
 use crate::engine::cores::{self, Plan};
+use crate::engine::memory_limit::{self, AddressSpace};
 use crate::engine::mesh::mesh;
 use crate::engine::net::Ports;
 use crate::engine::priority::SpareCpus;
-use crate::engine::{affinity, descriptors, memory_limit, probe};
+use crate::engine::{Failure, affinity, descriptors, probe};
 use crate::server::core::Setup;
-use crate::server::limits::CREDITS;
+use crate::server::limits::{CREDITS, TURN_BYTES};
 use crate::server::topology::Topology;
 use std::time::Duration;
 
 /// Serves until SIGTERM or SIGINT; a second signal stops at once.
 pub fn run(flags: Flags) -> Result<(), Error> {
-    let machine = Host { cpus: affinity::allowed_cpus()?, memory_bytes: memory_limit::bytes() };
+    memory_limit::share_libc_heap();
+    let machine = host()?;
     let config = check(flags, &machine).map_err(Error::Usage)?;
     let log = logging::LogLines::start();
     let kernel = probe::probe()?;
-    let descriptors = descriptors::raise_limit()?;
-    let ports = Ports::bind(config.listen, config.slices)?;
+    let ports = Ports::bind(config.listen, config.slices, config.own_ports)?;
+    announce::warn_of_ports(&config, &ports);
     let cpus = config.cores_with_slices();
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
     signals::watch(controls.clone(), config.drain_delay)?;
@@ -50,7 +52,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
         opened => opened.flatten(),
     };
     let (address, numbers) = (ports.address(), ports.numbers().to_vec());
-    let info = info::info(&config, &numbers)?;
+    let info = info::info(&config, address.port(), &numbers)?;
     let meshes = mesh(&controls, CREDITS);
     let mut plans = Vec::new();
     for (core, ((&cpu, control), mesh)) in cpus.iter().zip(&controls).zip(meshes).enumerate() {
@@ -74,6 +76,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
                 info: info.clone(),
                 stored,
                 credits: CREDITS,
+                turn_bytes: TURN_BYTES,
             },
             listeners: Vec::new(),
             disks,
@@ -89,7 +92,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     let mut cores = cores::start(plans, &aside)?;
     cores.wait_for_setup()?;
     cores::watch(controls.clone(), Duration::from_millis(config.limits.stall_ms))?;
-    announce::found(&config, &kernel, descriptors);
+    announce::found(&config, &kernel, machine.descriptors);
     // Announced only when each core accepts requests, so that it is true.
     if loading::wait(&config, &mut cores, cpus.len())? {
         announce::listening(&config, address, &numbers);
@@ -100,4 +103,15 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     // millions of users would.
     std::mem::forget(ended);
     Ok(())
+}
+
+/// What this machine and its limits give to the process.
+fn host() -> Result<Host, Failure> {
+    Ok(Host {
+        cpus: affinity::allowed_cpus()?,
+        memory_bytes: memory_limit::bytes(),
+        address_space: AddressSpace::left(),
+        descriptors: descriptors::raise_limit()?,
+        open_descriptors: descriptors::open(),
+    })
 }

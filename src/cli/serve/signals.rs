@@ -6,6 +6,7 @@
 
 use super::super::Error;
 use super::super::text::print_unless_blocked;
+use crate::engine::Failure;
 use crate::engine::control::{Command, Control};
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
@@ -15,8 +16,9 @@ use std::time::Duration;
 /// Starts the thread that passes signals on to all cores. `delay` is the time between SIGTERM and
 /// the drain.
 pub fn watch(controls: Vec<Control>, delay: Duration) -> Result<(), Error> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ])?;
-    thread::Builder::new().name("signals".to_owned()).spawn(move || {
+    let signals = Signals::new([SIGTERM, SIGINT, SIGXFSZ]);
+    let mut signals = signals.map_err(Failure::of("watch", "the signals that end a server"))?;
+    let watch = move || {
         for signal in signals.forever().filter(|&signal| signal != SIGXFSZ) {
             match controls[0].command() {
                 Command::Serve if signal == SIGTERM && !delay.is_zero() => {
@@ -43,8 +45,9 @@ pub fn watch(controls: Vec<Control>, delay: Duration) -> Result<(), Error> {
                 }
             }
         }
-    })?;
-    Ok(())
+    };
+    let thread = thread::Builder::new().name("signals".to_owned()).spawn(watch);
+    Ok(thread.map(drop).map_err(Failure::of("start", "the thread of signals"))?)
 }
 
 fn give(controls: &[Control], command: Command) {

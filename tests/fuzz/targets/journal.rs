@@ -12,7 +12,7 @@ use purser::journal::snapshot::{Begin, End, Kinds};
 use purser::journal::{File, Place, manifest, record};
 use purser::ledger::id::UserId;
 use purser::ledger::time::{Millis, Window};
-use purser::ledger::user::{StatsQuery, User};
+use purser::ledger::user::{RowSource, Stat, StatsQuery, User};
 use purser::slice::Slice;
 use purser::slice::recovery::Recovery;
 use purser::slice::source::{self, Error, Source};
@@ -124,9 +124,12 @@ fn look(slice: &Slice) {
         for window in [Window::Lifetime, Window::Last(900_000), Window::Last(400 * 86_400_000)] {
             let query = StatsQuery { window, currency: None, kind: None };
             let range = view.user.range(window, view.user.as_of());
-            view.user.visit_stats(view.names, &query, range, |stat| assert!(stat.tally.count > 0));
+            let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+            let is_counted = |stat: Stat<'_>| assert!(stat.tally.count > 0);
+            view.user.visit_stats(view.names, &query, range, rows, is_counted);
             let range = view.user.range(window, Millis(0));
-            view.user.visit_stats(view.names, &query, range, |_| {});
+            let rows = &mut RowSource::Now { bytes_left: usize::MAX };
+            view.user.visit_stats(view.names, &query, range, rows, |_| {});
         }
     }
 }

@@ -5,7 +5,7 @@ import (
 )
 
 const (
-	maxBatchBytes = 1 << 20
+	maxBatchBytes = 256 << 10
 	maxBatchItems = 1000
 )
 
