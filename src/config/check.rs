@@ -251,7 +251,7 @@ mod tests {
         assert!(refused.contains("3072000 KiB") && refused.contains("ulimit -v"), "{refused}");
         let least_kib = (3_000 - 400 + 9 * 34 + 40 + 64) << 10;
         assert!(refused.contains(&least_kib.to_string()), "{refused}");
-        assert_eq!(memory_bytes("--memory-mib 64"), 64 * MIB);
+        assert_eq!(memory_bytes("--memory-mib 128"), 128 * MIB);
     }
 
     #[test]
