@@ -280,6 +280,6 @@ fn what_does_not_fit_is_refused_or_announced() {
     assert!(message.contains("--ledger-mib") && message.contains("at most "), "{message}");
     let server = start(512, 1, &["--max-connections", "20000"]);
     let lines = &server.startup_lines;
-    assert!(lines.iter().any(|line| line.contains("20000 connections a slice")), "{lines:?}");
+    assert!(lines.iter().any(|line| line.contains("instead of 20000")), "{lines:?}");
     assert!(limit(&server, "connections_per_slice") < 20_000);
 }
