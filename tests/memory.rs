@@ -150,6 +150,7 @@ fn long_batch(items: usize) -> Vec<u8> {
 /// The longest queues of the kernel for the server's connections: bytes to be sent, or sent and
 /// not acknowledged; bytes that the server has not read.
 fn longest_queues(server: &Server) -> (usize, usize) {
+    const ESTABLISHED: &str = "01";
     let ports: Vec<_> = server.cores().iter().chain([&server.address]).map(|a| a.port()).collect();
     let table = fs::read_to_string(format!("/proc/{}/net/tcp", server.id())).expect("it runs");
     let mut longest = (0, 0);
@@ -157,7 +158,6 @@ fn longest_queues(server: &Server) -> (usize, usize) {
         let fields: Vec<_> = line.split_whitespace().collect();
         let hex = |text: &str| usize::from_str_radix(text, 16).expect("a hexadecimal number");
         let (port, queues) = (fields[1].split(':').nth(1), fields[4].split_once(':'));
-        const ESTABLISHED: &str = "01";
         if fields[3] == ESTABLISHED && ports.contains(&(hex(port.expect("a port")) as u16)) {
             let (sending, received) = queues.expect("two queues");
             longest = (longest.0.max(hex(sending)), longest.1.max(hex(received)));

@@ -169,7 +169,7 @@ impl Connection {
                 }
             };
             self.scanned = 0;
-            let admitted = self.admit(&head, shared);
+            let admitted = Self::admit(&head, shared);
             let Admitted::Accepted(Operation::Read(read)) = admitted else {
                 if self.pending > 0 {
                     return (at, self.parse_again());
@@ -266,7 +266,7 @@ impl Connection {
 
     /// Checks whether a request is accepted.
     #[inline]
-    fn admit(&self, head: &Head<'_>, shared: &Shared) -> Admitted {
+    fn admit(head: &Head<'_>, shared: &Shared) -> Admitted {
         let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
         let operation = match route(head) {
             Ok(operation) => operation,
