@@ -175,7 +175,7 @@ fn overload(server: &Server, slices: usize) -> Vec<TcpStream> {
     let mut peers: Vec<_> = (0..count).map(|n| tight(cores[n % cores.len()])).collect();
     for (n, peer) in peers.iter_mut().enumerate() {
         // The server may answer 503 and close: the errors are ignored.
-        if n / cores.len() % 2 == 0 {
+        if (n / cores.len()).is_multiple_of(2) {
             let _ = peer.write_all(&long_batch(if n % 3 == 0 { 20 } else { 500 }));
             let _ = peer.write_all(&long_batch(40));
         } else {
