@@ -25,13 +25,15 @@
 //! | `instructions` | user-space instructions of a request and an entry, by callgrind |
 //! | `arena` | effect of a core's own memory region |
 //! | `peers` | the Go services beside Purser |
+//! | `slow-peers` | slow readers and uploaders beside balance reads: all must be served |
+//! | `drain` | errors and latency when one of two servers is ended under load |
 //!
 //! `--before PATH` measures an older `purser` program beside the current one: both servers hold the
 //! same population, run at the same time on the same core, and alternate in a seeded random order.
 //! The reports of `balance`, `pipelined`, `stats`, `batch`, `open`, `feed`, `heavy`, `durable`,
 //! `recovery`, `slices` and `instructions` then have figures *after against before* (`compare`);
-//! the other suites measure only the current build. `--rounds 13` keeps 12 pairs. The path is
-//! absolute, or relative to the package.
+//! those of `slow-peers` and `drain` have rows of both, and the other suites measure only the
+//! current build. `--rounds 13` keeps 12 pairs. The path is absolute, or relative to the package.
 //!
 //! Durable servers keep their data below the target directory, or below `--dir`; it is removed at
 //! the end.

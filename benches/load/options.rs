@@ -111,14 +111,18 @@ pub enum Suite {
     Arena,
     /// Go services compared with Purser: balance, stats, batch, memory
     Peers,
+    /// Slow readers and uploaders beside GET balance: all must be served
+    SlowPeers,
+    /// One of two servers is ended under load: errors, latency
+    Drain,
 }
 
 impl Suite {
     /// Whether the suite measures an older build with `--before`.
     pub fn compares(self) -> bool {
         use Suite::{
-            Balance, Batch, Durable, Feed, Heavy, Instructions, Open, Pipelined, Recovery, Slices,
-            Stats,
+            Balance, Batch, Drain, Durable, Feed, Heavy, Instructions, Open, Pipelined, Recovery,
+            Slices, SlowPeers, Stats,
         };
         matches!(
             self,
@@ -133,6 +137,8 @@ impl Suite {
                 | Recovery
                 | Slices
                 | Instructions
+                | SlowPeers
+                | Drain
         )
     }
 

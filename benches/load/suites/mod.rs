@@ -4,6 +4,7 @@
 mod arena;
 mod before;
 mod connections;
+mod drain;
 mod durable;
 mod engines;
 mod feed;
@@ -16,6 +17,7 @@ mod peers;
 mod reads;
 mod recovery;
 mod slices;
+mod slow_peers;
 mod snapshot;
 mod users;
 
@@ -95,6 +97,8 @@ impl Bench {
             Suite::Instructions => instructions::run(self),
             Suite::Arena => arena::run(self),
             Suite::Peers => peers::run(self),
+            Suite::SlowPeers => slow_peers::run(self),
+            Suite::Drain => drain::run(self),
         }?;
         let (core, subject) = (self.cores.server, Subject::purser(self.cores.server));
         if let Some(older) = self.options.older(Subject::purser(core)).filter(|_| suite.compares())
