@@ -30,7 +30,8 @@
 //! - `snapshots-S`, one per slice: disk worker that writes snapshots.
 //! - `memory`, one per core with an arena: prefault thread that touches the core's memory before it
 //!   is needed.
-//! - `signals`: turns SIGTERM and SIGINT into drain and stop.
+//! - `signals`: turns SIGTERM and SIGINT into lame duck, drain and stop; `drain-delay` ends the
+//!   lame duck.
 //! - `watch`: watchdog that aborts the process if a core begins no turn for too long.
 //! - The main thread: opens the data directory, starts the cores and waits for them.
 //!
@@ -78,8 +79,8 @@
 //! - **credit**: the right to have one more request outstanding at another core.
 //! - **dedup window**: the 24 hours before a user's latest entry, in which a repeated entry id is
 //!   noticed. A *fingerprint* is the hash by which an id or an entry is remembered.
-//! - **drain**: requests that have begun are finished, new ones are refused. **Shutdown**: a
-//!   socket's sending side is closed, or the process ends. A core is *at rest* when it drains, has
+//! - **lame duck**: a server that wants no new clients, and says so on `/readyz` only. **Drain**:
+//!   no new connections, and each open one is closed with its last answer. **Shutdown**: a socket's sending side is closed, or the process ends. A core is *at rest* when it drains, has
 //!   no connections and has no requests outstanding.
 //! - **entry**: a ledger entry that the platform has committed: a post, a hold, a settlement or a
 //!   void. The *verdict* on it is accepted, duplicate or rejected.
@@ -136,7 +137,7 @@
 //! src/cli/text.rs            output lines, and numbers for people
 //! src/cli/progress.rs        progress display of long jobs
 //! src/cli/serve/mod.rs       `purser serve`: the order of a start
-//! src/cli/serve/signals.rs   signal thread: SIGTERM and SIGINT to drain and stop
+//! src/cli/serve/signals.rs   signal thread: SIGTERM and SIGINT to lame duck, drain and stop
 //! src/cli/serve/data.rs      opens the data directory, re-partitions it
 //! src/cli/serve/info.rs      the static part of `/v1/info`
 //! src/cli/serve/announce.rs  start-up messages
@@ -236,6 +237,7 @@
 //! src/server/refusals.rs     refusals that end a connection
 //! src/server/requests.rs     received bytes to requests
 //! src/server/body.rs         receiving a body
+//! src/server/send_clock.rs   the time that a peer has to take its answers
 //! src/server/fragments.rs    per-core fragments of a scatter-gather
 //! src/server/reads.rs        pending reads
 //! src/server/progress.rs     what a connection waits for

@@ -18,7 +18,7 @@ const FLAGS: [&str; 17] = [
     "--request-timeout-ms",
     "--idle-timeout-ms",
     "--send-timeout-ms",
-    "--linger-ms",
+    "--drain-delay-ms",
     "--drain-timeout-ms",
     "--snapshot-after-mib",
     "--memory-mib",
@@ -68,17 +68,17 @@ fn invalid_arguments_are_refused() {
         &["--idle-timeout-ms", "--request-timeout-ms"],
     );
     check_refused(&and(&["--send-timeout-ms", "0"]), &["--send-timeout-ms"]);
-    check_refused(&and(&["--linger-ms", "10001"]), &["--linger-ms", "--drain-timeout-ms"]);
     check_refused(&and(&["--snapshot-after-mib", "0"]), &["--snapshot-after-mib"]);
     check_refused(
         &and(&["--snapshot-after-mib", "18446744073709551615"]),
         &["--snapshot-after-mib"],
     );
     check_refused(&and(&["--ledger-mib", "18446744073709551615"]), &["--ledger-mib"]);
-    check_refused(&and(&["--linger-ms", "1", "--linger-ms", "1"]), &["--linger-ms"]);
-    let (code, _, err) =
-        run(purser().args(["serve", "--listen", "127.0.0.1:0"]).env("PURSER_LINGER_MS", "soon"));
-    assert!(code == Some(2) && err.contains("--linger-ms"), "{err}");
+    check_refused(&and(&["--drain-delay-ms", "1", "--drain-delay-ms", "1"]), &["--drain-delay-ms"]);
+    let (code, _, err) = run(purser()
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .env("PURSER_DRAIN_DELAY_MS", "soon"));
+    assert!(code == Some(2) && err.contains("--drain-delay-ms"), "{err}");
     let (code, _, err) = run(purser().arg("save"));
     assert!(code == Some(2) && err.contains("save"), "{err}");
     assert_eq!(run(&mut purser()).0, Some(2), "without a command");

@@ -261,8 +261,7 @@ impl Feeder {
                     check_fed(&body, &request, false, seed);
                     self.known(request);
                 }
-                // 503: the server drains and applied nothing. Either way the request is sent again.
-                None | Some((503, _)) => {
+                None => {
                     self.unknown = Some(request);
                     return;
                 }
@@ -519,12 +518,7 @@ impl Campaign {
 
     fn command(&self) -> Command {
         let mut command = serve(&self.address.to_string());
-        command.arg("--data").arg(self.data()).args([
-            "--snapshot-after-mib",
-            "1",
-            "--linger-ms",
-            "0",
-        ]);
+        command.arg("--data").arg(self.data()).args(["--snapshot-after-mib", "1"]);
         command
     }
 

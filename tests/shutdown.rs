@@ -1,14 +1,19 @@
-//! Shutdown of a server: requests that have begun are finished, new ones are refused with a 503,
-//! and the process ends by itself.
+//! Shutdown of a server: a lame duck serves as before, a draining server finishes what has begun
+//! and closes each connection with its last answer, and the process ends by itself.
 
 use crate::server::client::{batch, feed, get};
-use crate::server::expected::{self, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
+use crate::server::expected::{self, CLOSE, RETRY, RETRY_ELSEWHERE, balance, fed, json, problem};
 use crate::server::{Client, Scratch, Server, credit, entries, own_address, serve};
 use std::net::TcpStream;
+use std::thread;
 use std::time::{Duration, Instant};
 
 on_slices!([one = 1, two = 2, three = 3] [
+    a_lame_duck_serves,
+    an_interrupt_has_no_delay,
     requests_that_have_begun_are_finished,
+    pipelined_requests_are_all_answered,
+    connections_that_wait_to_be_accepted_are_served,
     a_signal_during_a_feed,
     a_feed_that_is_being_applied_is_answered_in_full,
     an_idle_server_ends_at_once_and_idle_connections_in_time,
@@ -52,12 +57,52 @@ fn the_entries_of_a_body_are_one_write() {
     assert!(log.starts_with("log: 4 writes, "), "{log}");
 }
 
+/// A lame duck serves everything as before, on old and new connections, except `/readyz`.
+fn a_lame_duck_serves() {
+    let mut server = Server::start(&["--drain-delay-ms", "2000"]);
+    let mut old = accepted(&server);
+    let start = Instant::now();
+    server.leave();
+    while start.elapsed() < Duration::from_millis(1_500) {
+        let mut new = server.connect();
+        for client in [&mut old, &mut new] {
+            assert_eq!(client.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
+            assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
+            let missing = client.ask(get("/v1/users/42/balance"));
+            assert_eq!((missing.status(), missing.header("connection")), (404, None));
+            assert_eq!(client.ask(feed("")).shown(), json("", &fed(0, 0, &[])));
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    // Then it drains: a busy connection is closed with an answer.
+    let closed = loop {
+        let answer = old.ask(get("/healthz"));
+        assert_eq!(answer.shown_unless_closed(), expected::text("ok"));
+        if answer.header("connection").is_some() {
+            break start.elapsed();
+        }
+        thread::sleep(Duration::from_millis(10));
+    };
+    assert!(closed >= Duration::from_secs(2), "the drain begins after {closed:?}");
+    old.is_closed();
+    assert!(server.ended().success());
+    assert!(summary_line(&server).starts_with("drained: "));
+}
+
+/// SIGINT drains at once.
+fn an_interrupt_has_no_delay() {
+    let mut server = Server::start(&["--drain-delay-ms", "100000"]);
+    server.signal("INT");
+    assert!(server.ended().success());
+}
+
 fn requests_that_have_begun_are_finished() {
-    let mut server = Server::start(&["--linger-ms", "2000"]);
+    let mut server = Server::start(&[]);
     let body = feed(entries(&[credit(1, 42, 5, T)]));
     let (batch, health) = (batch(r#"{"requests":[]}"#), get("/healthz").into_bytes());
     let begun = [&body[..10], &body[..body.len() - 3], &batch[..batch.len() - 1], &health[..5]];
     let whole = [&body, &body, &batch, &health];
+    let mut idle = accepted(&server);
     let mut probe = accepted(&server);
     let mut fresh = accepted(&server);
     let mut clients: Vec<_> = begun.iter().map(|_| accepted(&server)).collect();
@@ -68,32 +113,25 @@ fn requests_that_have_begun_are_finished() {
     server.check_all_cores_answer();
     server.drain();
 
-    // Open connections: not ready, healthy, and new requests are refused.
-    assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
-    assert_eq!(probe.ask(get("/healthz")).shown(), expected::text("ok"));
-    assert_eq!(
-        fresh.ask(get("/v1/users/42/balance")).shown(),
-        problem("draining", "", RETRY_ELSEWHERE)
-    );
+    // Open connections: not ready, but served; every answer is the last one.
+    assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    let missing = fresh.ask(get("/v1/users/43/balance"));
+    assert_eq!((missing.status(), missing.header("connection")), (404, Some("close")));
+    probe.is_closed();
     fresh.is_closed();
 
-    let again = json("", &fed(0, 1, &[expected::duplicate(0, "1")]));
-    let answers =
-        [json("", &fed(1, 0, &[])), again, json("", r#"{"responses":[]}"#), expected::text("ok")];
+    let again = json(CLOSE, &fed(0, 1, &[expected::duplicate(0, "1")]));
+    let ok = expected::text("ok").replacen("content-length", &format!("{CLOSE}content-length"), 1);
+    let answers = [json(CLOSE, &fed(1, 0, &[])), again, json(CLOSE, r#"{"responses":[]}"#), ok];
     // One after the other, because each may be on another core.
     for (((client, part), whole), answer) in clients.iter_mut().zip(begun).zip(whole).zip(answers) {
         client.send(&whole[part.len()..]);
         assert_eq!(client.response().shown(), answer);
+        client.is_closed();
     }
-    // A request after the finished one is new.
-    assert_eq!(
-        clients[0].ask(get("/v1/users/42/balance")).shown(),
-        problem("draining", "", RETRY_ELSEWHERE)
-    );
-    clients[0].is_closed();
 
-    // The other connections are idle: they are closed after the linger time, and the server ends.
-    clients[1].is_closed();
+    // An idle connection is closed without a word, and the server ends.
+    idle.is_closed();
     let status = server.ended();
     assert!(status.success(), "{status}");
     let line = summary_line(&server);
@@ -104,22 +142,53 @@ fn requests_that_have_begun_are_finished() {
     );
 }
 
+/// Requests that were sent one behind the other before the end are all answered: no answer but the
+/// last one closes.
+fn pipelined_requests_are_all_answered() {
+    let mut server = Server::start(&[]);
+    let mut client = accepted(&server);
+    server.signal("STOP");
+    server.signal("TERM");
+    let count = 300;
+    client.send(get("/healthz").repeat(count));
+    server.signal("CONT");
+    for n in 1..=count {
+        let answer = client.response();
+        assert_eq!(answer.shown_unless_closed(), expected::text("ok"));
+        let closes = answer.header("connection").is_some();
+        assert!(!closes || n == count, "answer {n} of {count} closes the connection");
+    }
+    client.is_closed();
+    assert!(server.ended().success());
+}
+
+/// Connections that the kernel has accepted when the signal comes are served, not reset.
+fn connections_that_wait_to_be_accepted_are_served() {
+    let mut server = Server::start(&[]);
+    server.check_all_cores_answer();
+    server.signal("STOP");
+    let mut clients: Vec<_> = (0..300).map(|_| server.connect()).collect();
+    server.signal("TERM");
+    clients.iter_mut().for_each(|client| client.send(get("/healthz")));
+    server.signal("CONT");
+    for client in &mut clients {
+        assert_eq!(client.response().shown_unless_closed(), expected::text("ok"));
+    }
+    drop(clients);
+    assert!(server.ended().success());
+}
+
 fn a_signal_during_a_feed() {
     let mut server = Server::start(&[]);
     let mut client = accepted(&server);
     let lines: Vec<_> = (0..10_000).map(|n| credit(n, 1, 1, T)).collect();
     client.send(feed(entries(&lines)));
     server.signal("TERM");
-    let response = client.response().shown();
-    // The signal may have come before the feed's first byte; then nothing was applied, and the
-    // answer says so.
-    let outcomes = [json("", &fed(10_000, 0, &[])), problem("draining", "", RETRY_ELSEWHERE)];
-    assert!(outcomes.contains(&response), "{response}");
+    assert_eq!(client.response().shown_unless_closed(), json("", &fed(10_000, 0, &[])));
     drop(client);
     assert!(server.ended().success());
-    let counts = format!(" {} entries accepted", if response == outcomes[0] { 10_000 } else { 0 });
     let line = summary_line(&server);
-    assert!(line.contains(&counts), "{line}");
+    assert!(line.contains(" 10000 entries accepted"), "{line}");
 }
 
 /// A feed has arrived, except its last byte, when the signal comes: none of it may be lost.
@@ -133,36 +202,34 @@ fn a_feed_that_is_being_applied_is_answered_in_full() {
     server.check_all_cores_answer();
     server.signal("STOP");
     server.signal("TERM");
-    client.send(last);
-    client.send(get("/v1/users/1/balance"));
+    client.send([last, get("/v1/users/1/balance").as_bytes()].concat());
     server.signal("CONT");
     assert_eq!(client.response().shown(), json("", &fed(10_000, 0, &[])));
-    let behind = client.response().shown();
-    assert!(
-        [balance(1, 10_000, T, 10_000), problem("draining", "", RETRY_ELSEWHERE)].contains(&behind),
-        "{behind}"
-    );
+    let behind = client.response();
+    assert_eq!(behind.shown_unless_closed(), balance(1, 10_000, T, 10_000));
+    assert_eq!(behind.header("connection"), Some("close"));
     drop(client);
     assert!(server.ended().success());
 }
 
 fn an_idle_server_ends_at_once_and_idle_connections_in_time() {
-    let mut server = Server::start(&["--linger-ms", "20000", "--drain-timeout-ms", "20000"]);
+    let mut server = Server::start(&["--drain-timeout-ms", "20000"]);
     let start = Instant::now();
     server.signal("TERM");
     assert!(server.ended().success());
     assert!(start.elapsed() < Duration::from_secs(10), "an idle server does not linger");
 
-    let mut server = Server::start(&["--linger-ms", "100"]);
+    let mut server = Server::start(&[]);
     let mut client = accepted(&server);
     server.signal("INT");
     client.is_closed();
+    drop(client);
     assert!(server.ended().success());
 }
 
 /// A request that is never finished does not block the shutdown for ever.
 fn draining_ends_despite_an_unfinished_request() {
-    let mut server = Server::start(&["--linger-ms", "100", "--drain-timeout-ms", "500"]);
+    let mut server = Server::start(&["--drain-timeout-ms", "500"]);
     let mut client = accepted(&server);
     client.send("GET /v1/users");
     server.check_all_cores_answer();
@@ -171,9 +238,9 @@ fn draining_ends_despite_an_unfinished_request() {
 }
 
 fn a_second_signal_stops_at_once() {
-    let mut server = Server::start(&["--linger-ms", "100000", "--drain-timeout-ms", "100000"]);
+    let mut server = Server::start(&["--drain-delay-ms", "100000"]);
     let mut client = accepted(&server);
-    server.drain();
+    server.leave();
     assert!(server.is_running());
     assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
     server.signal("TERM");

@@ -148,13 +148,16 @@ fn the_unit_agrees_with_the_program() {
         let (name, _) = variable.split_once('=').expect("a name and a value");
         assert!(help.contains(&format!("[env: {name}=")), "serve does not know {name}");
     }
-    let (_, drain) = help.split_once("--drain-timeout-ms").expect("the flag");
-    let (_, drain) = drain.split_once("[default: ").expect("its default");
-    let drain_ms: u64 = drain.split(']').next().and_then(|ms| ms.parse().ok()).expect("a number");
+    let default = |flag: &str| -> u64 {
+        let (_, text) = help.split_once(&format!("{flag} <")).expect("the flag");
+        let (_, text) = text.split_once("[default: ").expect("its default");
+        text.split(']').next().and_then(|ms| ms.parse().ok()).expect("a number")
+    };
+    let drain_ms = default("--drain-delay-ms") + default("--drain-timeout-ms");
     let stop_s: u64 = value("TimeoutStopSec=").parse().expect("seconds");
     assert!(
         stop_s * 1_000 > drain_ms,
-        "systemd kills after {stop_s} s, and draining may take {drain_ms} ms"
+        "systemd kills after {stop_s} s, and the end may take {drain_ms} ms"
     );
     let data = format!("Environment=PURSER_DATA=/var/lib/{}", value("StateDirectory="));
     assert!(unit.contains(&data), "the unit lets the data be written elsewhere: {data}");

@@ -343,15 +343,14 @@ impl Shapes {
         format!(r#"{head},{middle},"state":"{state}","at_ms":{at}}}"#)
     }
 
-    /// A feed of few long lines, or of lines that are no entries.
+    /// A feed of lines that are no entries, of the longest that are parsed, or of one line.
     fn odd_feed(&mut self) -> Vec<u8> {
-        let body = match self.random.below(4) {
+        let body = match self.random.below(5) {
             0 => "\n".repeat(10_000),
             1 => vec!["x"; 10_000].join("\n"),
             2 => vec![format!("{{{}}}", members(5_000)); 20].join("\n"),
-            _ => {
-                format!(r#"{{"entry_id":"1","user_id":"1","currency":"{}"}}"#, "A".repeat(1 << 20))
-            }
+            3 => vec![format!(r#"{{"x":[{}1]}}"#, "1,".repeat(32_000)); 20].join("\n"),
+            _ => format!(r#"{{"x":[{}1]}}"#, "1,".repeat(4_000_000)),
         };
         post("/v1/entries", "application/x-ndjson", body.as_bytes())
     }

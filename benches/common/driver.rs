@@ -18,7 +18,6 @@ pub const UNLIMITED: Limits = Limits {
     request_ms: 10_000,
     idle_ms: 75_000,
     send_ms: 10_000,
-    linger_ms: 1_000,
     drain_ms: 10_000,
     ledger_bytes: usize::MAX,
     answer_bytes: usize::MAX,

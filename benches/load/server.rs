@@ -186,6 +186,7 @@ impl Subject {
         let mut child = Command::new("taskset")
             .args(["-c", self.cores.as_deref().unwrap_or(&core.to_string())])
             .arg(&self.program)
+            .env("PURSER_DRAIN_DELAY_MS", "0")
             .args(&self.args)
             .envs(self.setting)
             .stdin(Stdio::piped())

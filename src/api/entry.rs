@@ -1,7 +1,7 @@
 //! Parser of a feed line: JSON to an entry.
 //!
-//! The first failure wins, in this order: the length, the JSON itself, a repeated member, an unknown member,
-//! then the members in the order in which the contract lists them.
+//! The first failure wins, in this order: the length, the JSON itself, a repeated member, an
+//! unknown member, then the members in the order in which the contract lists them.
 
 use super::LINE_BYTES;
 use super::json::{
@@ -289,7 +289,8 @@ mod tests {
         check(&with("x\\u0041", "1"), Err(("unknown_field", "xA")));
         check(&with("\\u0061mount", "1"), Err(("invalid_json", "amount")));
         let long = |bytes| format!("{GOOD}{}", " ".repeat(bytes - GOOD.len()));
-        assert!(parse(long(LINE_BYTES).as_bytes(), &mut LineScratch::EMPTY).entry.is_ok());
+        let mut scratch = LineScratch::EMPTY;
+        assert!(parse(long(LINE_BYTES).as_bytes(), &mut scratch).entry.is_ok());
         check(&long(LINE_BYTES + 1), Err(("line_too_long", "")));
         check("", Err(("invalid_json", "")));
         check("[]", Err(("invalid_json", "")));

@@ -8,6 +8,7 @@ use super::settings::{Config, Host};
 use crate::engine::memory_limit::AddressSpace;
 use crate::limits::Limits;
 use crate::server::limits::MAX_CONNECTIONS;
+use std::time::Duration;
 
 /// Time that a core spins for replies of other cores before it parks, in nanoseconds: less than a
 /// wake-up takes.
@@ -93,6 +94,7 @@ pub fn check(flags: Flags, machine: &Host) -> Result<Config, String> {
         connections_within_descriptors,
         limits,
         arena: !flags.no_arena,
+        drain_delay: Duration::from_millis(flags.drain_delay_ms),
     })
 }
 
@@ -120,7 +122,6 @@ fn limits(flags: &Flags, demand: Demand, spin_ns: u64) -> Result<Limits, String>
         request_ms: flags.request_timeout_ms,
         idle_ms: flags.idle_timeout_ms,
         send_ms: flags.send_timeout_ms,
-        linger_ms: flags.linger_ms,
         drain_ms: flags.drain_timeout_ms,
         ledger_bytes: 0,
         answer_bytes: 0,
@@ -231,7 +232,6 @@ mod tests {
         );
         check("--send-timeout-ms 0", &["--send-timeout-ms"]);
         check("--stall-timeout-ms 999", &["--stall-timeout-ms"]);
-        check("--linger-ms 2 --drain-timeout-ms 1", &["--linger-ms", "--drain-timeout-ms"]);
         check("--listen 127.0.0.1:65530 --slices 6", &["--listen", "65530 + 6"]);
         check("--data there --ephemeral", &["--data", "--ephemeral"]);
         let refused = typed("", &machine(&[])).expect_err("no CPU");
@@ -251,7 +251,7 @@ mod tests {
         assert!(refused.contains("3072000 KiB") && refused.contains("ulimit -v"), "{refused}");
         let least_kib = (3_000 - 400 + 9 * 34 + 40 + 64) << 10;
         assert!(refused.contains(&least_kib.to_string()), "{refused}");
-        assert_eq!(memory_bytes("--memory-mib 128"), 128 * MIB);
+        assert_eq!(memory_bytes("--memory-mib 100"), 100 * MIB);
     }
 
     #[test]

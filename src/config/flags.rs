@@ -67,7 +67,8 @@ pub struct Flags {
     #[arg(long, value_name = "N", env = "PURSER_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub(super) max_connections: usize,
 
-    /// Time for a request to arrive in full; after it the request is answered 408
+    /// Time for the head of a request to arrive, and for any byte of a body; after it the request
+    /// is answered 408. A body that takes longer must arrive at 16 KiB/s
     #[arg(long, value_name = "MS", env = "PURSER_REQUEST_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) request_timeout_ms: u64,
 
@@ -75,15 +76,17 @@ pub struct Flags {
     #[arg(long, value_name = "MS", env = "PURSER_IDLE_TIMEOUT_MS", default_value_t = 75_000)]
     pub(super) idle_timeout_ms: u64,
 
-    /// Time after which a connection is closed if its peer reads none of its answers
+    /// Time after which a connection is closed if its peer takes none of its answers; a second more
+    /// for each 64 KiB that it has taken before, at most 18 times this
     #[arg(long, value_name = "MS", env = "PURSER_SEND_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) send_timeout_ms: u64,
 
-    /// Time for which idle connections stay open after SIGTERM
-    #[arg(long, value_name = "MS", env = "PURSER_LINGER_MS", default_value_t = 1_000)]
-    pub(super) linger_ms: u64,
+    /// Time after SIGTERM for which everything is served as before, new connections included, while
+    /// /readyz answers 503; then the drain begins. SIGINT drains at once
+    #[arg(long, value_name = "MS", env = "PURSER_DRAIN_DELAY_MS", default_value_t = 5_000)]
+    pub(super) drain_delay_ms: u64,
 
-    /// Maximum duration of the drain after SIGTERM
+    /// Maximum duration of the drain, after --drain-delay-ms
     #[arg(long, value_name = "MS", env = "PURSER_DRAIN_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) drain_timeout_ms: u64,
 

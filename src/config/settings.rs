@@ -4,6 +4,7 @@ use crate::engine::memory_limit::AddressSpace;
 use crate::limits::Limits;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Resources of the machine that this process may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Config {
     pub limits: Limits,
     /// Whether each core has its own memory region.
     pub arena: bool,
+    /// Time between SIGTERM and the drain.
+    pub drain_delay: Duration,
 }
 
 impl Config {

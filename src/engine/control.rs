@@ -14,10 +14,12 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 pub enum Command {
     /// Serve.
     Serve = 0,
-    /// Finish requests that have begun, take no new ones, then end.
-    Drain = 1,
+    /// Serve, but tell that no new clients are wanted.
+    LameDuck = 1,
+    /// Take no new connections, finish what has begun, then end.
+    Drain = 2,
     /// End at once.
-    Stop = 2,
+    Stop = 3,
 }
 
 /// A handle on one core; clones refer to the same core.
@@ -42,11 +44,10 @@ impl Control {
         Ok(Self(Arc::new(Inner { command: AtomicU8::new(0), wake, parker, turns })))
     }
 
-    /// Advances the command: from serve to drain, from drain to stop.
-    pub fn advance(&self) {
+    /// Gives a command, unless a more urgent one was given before.
+    pub fn give(&self, command: Command) {
         // SeqCst: rare, so the simplest order will do, here and below.
-        let next = self.0.command.load(Ordering::SeqCst).saturating_add(1).min(Command::Stop as u8);
-        self.0.command.store(next, Ordering::SeqCst);
+        self.0.command.fetch_max(command as u8, Ordering::SeqCst);
         self.wake();
     }
 
@@ -79,10 +80,11 @@ impl Control {
 
     /// The current command.
     pub fn command(&self) -> Command {
-        // SeqCst: as in `advance`; a turn reads it once.
+        // SeqCst: as in `give`; a turn reads it once.
         match self.0.command.load(Ordering::SeqCst) {
             0 => Command::Serve,
-            1 => Command::Drain,
+            1 => Command::LameDuck,
+            2 => Command::Drain,
             _ => Command::Stop,
         }
     }

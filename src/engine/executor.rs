@@ -181,7 +181,7 @@ impl<M: Machine> Executor<M> {
     /// which use our memory until then, and everything accepted is on the disk; for [`LINGER_MS`]
     /// at most.
     fn close_all(&mut self) -> Result<(), Failure> {
-        self.listeners.close(&mut self.ring);
+        self.listeners.disarm(&mut self.ring);
         self.machine.stop();
         self.carry_out();
         let until_ms = self.clocks.monotonic_ms + LINGER_MS;
@@ -201,6 +201,7 @@ impl<M: Machine> Executor<M> {
         self.deliver_messages();
         self.deliver_disk()?;
         self.deliver_completions();
+        self.begin_drain();
         self.machine.end_turn().map_err(|broken| self.unloadable(broken))?;
         self.carry_out();
         self.mesh.flush();
@@ -293,15 +294,27 @@ impl<M: Machine> Executor<M> {
         }
     }
 
-    /// Handles a wake-up: checks for a command to drain. `run` checks for a stop.
+    /// Handles a wake-up: checks for a command. `run` checks for a stop.
     fn woken(&mut self, completion: Completion) {
         if !cqueue::more(completion.flags) {
             self.ring.watch(&self.control);
         }
-        if self.control.command() >= Command::Drain
-            && !std::mem::replace(&mut self.is_draining, true)
-        {
-            self.listeners.close(&mut self.ring);
+        let command = self.control.command();
+        if command >= Command::LameDuck {
+            self.machine.lame_duck();
+        }
+        if command >= Command::Drain && !std::mem::replace(&mut self.is_draining, true) {
+            self.listeners.disarm(&mut self.ring);
+        }
+    }
+
+    /// Begins to drain once no accept is pending: connections that wait in a backlog are taken, not
+    /// reset.
+    fn begin_drain(&mut self) {
+        if self.is_draining && self.listeners.are_disarmed() {
+            for (slice, fd) in self.listeners.close(self.sockets.len()) {
+                self.machine.opened(self.sockets.insert(fd), slice);
+            }
             self.machine.drain();
         }
     }

@@ -117,11 +117,13 @@ impl Listeners {
         self.is_paused = false;
     }
 
-    /// Stops accepting, and closes the listeners.
-    pub fn close(&mut self, ring: &mut Ring) {
-        self.wanted = 0;
-        for (number, listener) in self.listening.iter_mut().enumerate() {
-            if listener.socket.take().is_some() && listener.in_flight > 0 {
+    /// Stops accepting. Connections that were accepted before are still delivered.
+    pub fn disarm(&mut self, ring: &mut Ring) {
+        if std::mem::take(&mut self.wanted) == 0 {
+            return;
+        }
+        for (number, listener) in self.listening.iter().enumerate() {
+            if listener.in_flight > 0 {
                 let cancel = Op::of_core(OpKind::Cancel).encode();
                 let all = CancelBuilder::user_data(op(number)).all();
                 let entry = opcode::AsyncCancel2::new(all).build().user_data(cancel);
@@ -129,5 +131,26 @@ impl Listeners {
                 unsafe { ring.push(&entry) };
             }
         }
+    }
+
+    /// Whether the kernel has no accept of any listener pending.
+    pub const fn are_disarmed(&self) -> bool {
+        self.in_flight == 0
+    }
+
+    /// Closes the listeners, now that the core has `sockets` connections. Returns the connections
+    /// that waited to be accepted, each with its listener's slice.
+    pub fn close(&mut self, sockets: usize) -> Vec<(u32, OwnedFd)> {
+        let (free, mut waiting) = (self.max_sockets.saturating_sub(sockets), Vec::new());
+        for listener in &mut self.listening {
+            let Some(socket) = listener.socket.take() else { continue };
+            // If this fails, nothing may wait for a connection here.
+            if socket.set_nonblocking(true).is_ok() {
+                let accepted = std::iter::from_fn(|| socket.accept().ok());
+                let accepted = accepted.take(free.saturating_sub(waiting.len()));
+                waiting.extend(accepted.map(|(stream, _)| (listener.slice, stream.into())));
+            }
+        }
+        waiting
     }
 }

@@ -26,12 +26,13 @@ use super::exchange::WantedCredit;
 use super::feed::Feed;
 use super::fragments::Scatter;
 use super::limits::{
-    BUFFERS_KEPT_MS, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, KEPT_BUFFER_BYTES, LINGER_BYTES,
-    LINGER_MS, OUTPUT_MARK_BYTES,
+    BUFFERS_KEPT_MS, DRAIN_IDLE_MS, INPUT_HARD_MARK_BYTES, INPUT_MARK_BYTES, KEPT_BUFFER_BYTES,
+    LINGER_BYTES, LINGER_MS, OUTPUT_MARK_BYTES,
 };
 use super::machine::{Output, Slot};
 use super::planted_bug::PlantedBug;
 use super::progress::Progress;
+use super::send_clock::SendClock;
 use super::shared::Shared;
 use crate::api::problem::Code;
 use crate::http::response::Persist;
@@ -118,8 +119,6 @@ pub struct Connection {
     pub(super) is_heavy: bool,
     /// Size of the last reply of another core: a hint of what to reserve for the next one.
     pub(super) reply_bytes: usize,
-    /// Whether it had begun a request when the core began to drain: that request is still served.
-    pub(super) is_exempt: bool,
     is_peer_gone: bool,
     /// Whether the driver was told to receive.
     receives: bool,
@@ -129,8 +128,7 @@ pub struct Connection {
     listed: Listed,
     /// When its request times out, or the connection has been idle for too long.
     pub(super) deadline_ms: u64,
-    /// When the send in flight times out, unless the peer takes some of it.
-    send_by_ms: u64,
+    send_clock: SendClock,
     /// Bytes discarded since the last answer was written.
     discarded: usize,
     /// Bytes that it contributes to [`Shared::connection_bytes`].
@@ -139,7 +137,13 @@ pub struct Connection {
 
 impl Connection {
     /// Creates a connection that was just accepted.
-    pub(super) fn new(slot: Slot, generation: u32, local_slice: usize, deadline_ms: u64) -> Self {
+    pub(super) fn new(
+        slot: Slot,
+        generation: u32,
+        local_slice: usize,
+        deadline_ms: u64,
+        send_ms: u64,
+    ) -> Self {
         Self {
             slot,
             generation,
@@ -156,14 +160,13 @@ impl Connection {
             wanted: None,
             is_heavy: false,
             reply_bytes: 0,
-            is_exempt: false,
             is_peer_gone: false,
             receives: false,
             in_flight: None,
             spare: Vec::new(),
             listed: Listed::default(),
             deadline_ms,
-            send_by_ms: u64::MAX,
+            send_clock: SendClock::new(send_ms),
             discarded: 0,
             counted: 0,
         }
@@ -228,9 +231,9 @@ impl Connection {
             "the driver returns the buffer unchanged"
         );
         shared.counters.bytes_out += count as u64;
+        self.send_clock.took(count, shared.now_ms());
         send.from += count;
         if send.from < send.bytes {
-            self.send_by_ms = shared.now_ms() + shared.limits.send_ms;
             self.in_flight = Some(send);
             shared.outputs.push_back(Output::Send { slot: self.slot, buffer, from: send.from });
             return;
@@ -239,7 +242,7 @@ impl Connection {
         if buffer.capacity() <= OUTPUT_MARK_BYTES {
             self.spare = buffer;
         }
-        self.send_by_ms = u64::MAX;
+        self.send_clock.stop(shared.now_ms());
         self.touch(shared);
     }
 
@@ -310,11 +313,6 @@ impl Connection {
         self.touch(shared);
     }
 
-    /// The core begins to drain: a request that this connection has begun is still served.
-    pub(super) fn exempt(&mut self) {
-        self.is_exempt = self.progress != Progress::Idle;
-    }
-
     /// Marks the answer from offset `start` on with the log positions that it shows.
     pub(super) fn mark(&mut self, start: usize, positions: &[Position]) {
         positions.iter().for_each(|&position| self.answers.mark(start, position, false));
@@ -368,7 +366,9 @@ impl Connection {
         }
         let now_ms = shared.now_ms();
         self.deadline_ms = match self.progress {
-            // A request's deadline counts from its first byte; later bytes do not extend it.
+            // Set when the last bytes of the body arrived.
+            Progress::Unfinished if matches!(self.state, State::Body(_)) => self.deadline_ms,
+            // A head's deadline counts from its first byte; later bytes do not extend it.
             Progress::Unfinished => self.deadline_ms.min(now_ms + shared.limits.request_ms),
             _ => now_ms + shared.limits.idle_ms,
         };
@@ -404,7 +404,7 @@ impl Connection {
         if count > 0 {
             let mut buffer = std::mem::take(&mut self.spare);
             self.answers.freeze(count, &mut buffer);
-            self.send_by_ms = shared.now_ms() + shared.limits.send_ms;
+            self.send_clock.start(shared.now_ms());
             self.in_flight =
                 Some(InFlight { bytes: count, from: 0, buffer_bytes: buffer_bytes(&buffer) });
             shared.outputs.push_back(Output::Send { slot: self.slot, buffer, from: 0 });
@@ -489,20 +489,25 @@ impl Connection {
 
     // Deadlines.
 
-    /// Checks its deadlines. `has_lingered` says that idle connections are closed because the core
-    /// drains.
-    pub(super) fn check_deadlines(&mut self, has_lingered: bool, shared: &mut Shared) {
+    /// Checks its deadlines.
+    pub(super) fn check_deadlines(&mut self, shared: &mut Shared) {
         let now_ms = shared.now_ms();
         let is_waiting = self.listed.awaits_log || self.answers.gaps() > 0;
         let is_idle =
             self.progress == Progress::Idle && self.in_flight.is_none() && self.answers.is_empty();
         if is_idle && self.is_open() {
             self.free_buffers(shared);
-            if has_lingered {
-                return self.close(shared);
+            let idle_since_ms = self.deadline_ms.saturating_sub(shared.limits.idle_ms);
+            if shared.life.draining_since_ms().is_some()
+                && now_ms >= idle_since_ms.saturating_add(DRAIN_IDLE_MS)
+            {
+                // Shut down first: a request that crosses this meets a closed connection, not a
+                // reset, and clients send it again.
+                self.finish(Persist::Close);
+                return self.touch(shared);
             }
         }
-        if now_ms >= self.send_by_ms {
+        if self.send_clock.is_over(now_ms) {
             return self.close(shared);
         }
         if now_ms < self.deadline_ms {

@@ -36,6 +36,7 @@ impl Connections {
         slot: Slot,
         local_slice: usize,
         deadline_ms: u64,
+        send_ms: u64,
     ) -> &mut Connection {
         let at = slot as usize;
         if at >= self.slots.len() {
@@ -44,7 +45,8 @@ impl Connections {
         }
         assert!(self.slots[at].is_none(), "a slot is given to one connection at a time");
         self.count += 1;
-        self.slots[at].insert(Connection::new(slot, self.generations[at], local_slice, deadline_ms))
+        let generation = self.generations[at];
+        self.slots[at].insert(Connection::new(slot, generation, local_slice, deadline_ms, send_ms))
     }
 
     /// Removes a connection. Returns the index of the slice at whose listener it was accepted.

@@ -285,12 +285,9 @@ impl Server {
         }
         self.next_tick_ms = now_ms + TICK_MS;
         self.tick = (self.tick + 1) % TICKS;
-        let since_ms = shared.life.draining_since_ms();
-        let has_lingered =
-            since_ms.is_some_and(|since_ms| now_ms > since_ms + shared.limits.linger_ms);
         for slot in (self.tick..connections.slots()).step_by(TICKS as usize) {
             if let Some(connection) = connections.get(slot) {
-                connection.check_deadlines(has_lingered, shared);
+                connection.check_deadlines(shared);
             }
         }
     }
@@ -370,7 +367,7 @@ impl Machine for Server {
         let (limit, local_slice) = (shared.limits.connections, shared.topology.local_slice(slice));
         let deadline_ms = shared.now_ms() + shared.limits.idle_ms;
         let count = shared.owners[local_slice].open();
-        let connection = connections.insert(slot, local_slice, deadline_ms);
+        let connection = connections.insert(slot, local_slice, deadline_ms, shared.limits.send_ms);
         if count < limit {
             shared.counters.connections += 1;
             return connection.touch(shared);
@@ -424,11 +421,13 @@ impl Machine for Server {
         self.shared.owners[local_slice].close();
     }
 
+    fn lame_duck(&mut self) {
+        self.shared.life.lame_duck();
+    }
+
     fn drain(&mut self) {
-        let Self { connections, shared, .. } = self;
-        if shared.life.drain(shared.now_ms()) {
-            shared.owners.iter_mut().for_each(Owner::drain);
-            connections.iter_mut().for_each(|connection| connection.exempt());
+        if self.shared.life.drain(self.shared.now_ms()) {
+            self.shared.owners.iter_mut().for_each(Owner::drain);
         }
     }
 

@@ -52,6 +52,10 @@ pub const INPUT_HARD_MARK_BYTES: usize = INPUT_MARK_BYTES + RECEIVE_BUFFER_BYTES
 pub const LINGER_BYTES: usize = 16 << 20;
 /// Time for which a connection lingers, in milliseconds.
 pub const LINGER_MS: u64 = 2_000;
+/// Time without a request after which a draining core closes a connection, in milliseconds: a
+/// client that is busy meanwhile gets its next answer with `connection: close`, and sees no closed
+/// connection.
+pub const DRAIN_IDLE_MS: u64 = 1_000;
 /// Maximum of [`refused_connections`].
 pub const REFUSED_CONNECTIONS: usize = 64;
 

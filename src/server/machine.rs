@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! begin_turn(clocks) · message* · task_done* ·
-//!     { opened received sent peer_closed failed closed }* · drain? · end_turn
+//!     { opened received sent peer_closed failed closed }* · lame_duck? · drain? · end_turn
 //! then poll() until it returns nothing, then wait() says until when
 //! ```
 //!
@@ -144,7 +144,12 @@ pub trait Machine {
     /// The connection is closed, and its slot free.
     fn closed(&mut self, slot: Slot);
 
-    /// Begins to drain: requests that have begun are finished, new ones are refused.
+    /// Becomes a lame duck: everything is served as before, but `/readyz` says that no new clients
+    /// are wanted. A machine without that path need not do anything.
+    fn lame_duck(&mut self) {}
+
+    /// Begins to drain: no connection is opened any more. Requests are served, and each connection
+    /// is closed after the last one that was received, or when it is idle.
     fn drain(&mut self);
 
     /// Stops at once: every connection is closed.

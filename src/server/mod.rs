@@ -55,5 +55,6 @@ pub mod reads;
 mod refusals;
 pub mod requests;
 pub mod scatter;
+pub mod send_clock;
 pub mod shared;
 pub mod topology;

@@ -82,7 +82,8 @@ impl Connection {
                 (0, NextStep::Stop)
             }
             State::Scattering(what, divided, persist) => {
-                let (what, divided, persist) = (*what, divided.take(), *persist);
+                let persist = shared.life.persist(*persist, bytes.is_empty());
+                let (what, divided) = (*what, divided.take());
                 let asked = match what {
                     Scattered::Batch => self.ask_batch(divided, persist, shared),
                     Scattered::Info { .. } => self.ask_info(what, persist, shared),
@@ -105,7 +106,7 @@ impl Connection {
                     self.progress = Progress::Ready;
                     return (0, NextStep::Stop);
                 }
-                self.assemble(shared);
+                self.assemble(bytes.is_empty(), shared);
                 (0, NextStep::Again)
             }
             State::Feeding(feed, _) => {
@@ -119,7 +120,7 @@ impl Connection {
                 if self.progress != Progress::Done {
                     return (0, NextStep::Stop);
                 }
-                self.answer_feed(shared);
+                self.answer_feed(bytes.is_empty(), shared);
                 (0, NextStep::Again)
             }
             State::Finishing | State::Lingering | State::Closing => (bytes.len(), NextStep::Stop),
@@ -139,7 +140,6 @@ impl Connection {
         let mut at = 0;
         loop {
             if at == bytes.len() {
-                self.is_exempt &= self.pending > 0;
                 self.progress = Progress::Idle;
                 return (at, NextStep::Stop);
             }
@@ -181,7 +181,8 @@ impl Connection {
                 self.start(admitted, &head, at + len == bytes.len(), shared);
                 return (at + len, NextStep::Again);
             };
-            let (persist, head_only) = (persist(&head), head.method == Method::Head);
+            let persist = shared.life.persist(persist(&head), at + len == bytes.len());
+            let head_only = head.method == Method::Head;
             let owner = shared.topology.owner(read.user);
             match self.begin_lookup(owner, read.user, shared) {
                 Ok(()) => {}
@@ -282,7 +283,7 @@ impl Connection {
         }
         let is_about_server =
             matches!(operation, Operation::Health | Operation::Ready | Operation::Info);
-        match shared.life.refusal().filter(|&code| code != Code::Draining || !self.is_exempt) {
+        match shared.life.refusal() {
             Some(code) if !is_about_server => Admitted::Denied(Problem::from(code).into(), true),
             _ => Admitted::Accepted(operation),
         }
@@ -290,7 +291,8 @@ impl Connection {
 
     /// Starts a request that is not a plain read, or refuses it.
     fn start(&mut self, admitted: Admitted, head: &Head<'_>, is_last: bool, shared: &mut Shared) {
-        let (persist, head_only) = (persist(head), head.method == Method::Head);
+        let persist = shared.life.persist(persist(head), is_last);
+        let head_only = head.method == Method::Head;
         let operation = match admitted {
             Admitted::Accepted(operation) => operation,
             Admitted::Denied(denied, ends) => {
@@ -304,12 +306,15 @@ impl Connection {
                     response::write_continue(&mut self.answers.bytes);
                     self.touch(shared);
                 }
-                self.state = State::Body(Body::new(operation, persist, head.framing));
+                let now_ms = shared.now_ms();
+                let body = Body::new(operation, persist, head.framing, now_ms);
+                self.deadline_ms = body.deadline_ms(now_ms, shared.limits.request_ms);
+                self.state = State::Body(body);
             }
             Operation::Info => {
                 self.state = State::Scattering(Scattered::Info { head_only }, None, persist);
             }
-            Operation::Ready => match shared.life.refusal() {
+            Operation::Ready => match shared.life.unreadiness() {
                 Some(code) => {
                     let denied = Problem::from(code).into();
                     reply::problem(
@@ -359,6 +364,9 @@ impl Connection {
         }
         let before = self.body.len();
         let taken = body.receive(bytes, &mut self.body);
+        if !bytes.is_empty() {
+            self.deadline_ms = body.deadline_ms(shared.now_ms(), shared.limits.request_ms);
+        }
         shared.bodies.reserve(self.body.len() - before);
         let refused = match taken {
             Err(code) => Some(code),
@@ -373,7 +381,8 @@ impl Connection {
             return bytes.len();
         }
         let Received { used, is_whole } = taken.unwrap_or_default();
-        if is_whole && let State::Body(body) = std::mem::take(&mut self.state) {
+        if is_whole && let State::Body(mut body) = std::mem::take(&mut self.state) {
+            body.persist = shared.life.persist(body.persist, used == bytes.len());
             self.start_body_request(&body, shared);
         }
         used
@@ -407,9 +416,11 @@ impl Connection {
         self.finish(persist);
     }
 
-    /// Answers a feed, all of whose entries have verdicts.
-    fn answer_feed(&mut self, shared: &mut Shared) {
+    /// Answers a feed, all of whose entries have verdicts. `is_last` says that nothing was received
+    /// behind it.
+    fn answer_feed(&mut self, is_last: bool, shared: &mut Shared) {
         let State::Feeding(feed, persist) = std::mem::take(&mut self.state) else { return };
+        let persist = shared.life.persist(persist, is_last);
         let (start, status) = (self.answers.bytes.len(), feed.verdicts.status());
         shared.answers.release(feed.reserved());
         let body = reply::begin_json(status, persist, 2, &shared.date, &mut self.answers.bytes);
@@ -583,10 +594,12 @@ impl Connection {
     }
 
     /// Answers a scatter-gather whose replies have all arrived, or writes more of its answer.
-    fn assemble(&mut self, shared: &mut Shared) {
+    /// `is_last` says that nothing was received behind it.
+    fn assemble(&mut self, is_last: bool, shared: &mut Shared) {
         let State::Gathering(what, mut scatter, persist) = std::mem::take(&mut self.state) else {
             return;
         };
+        let persist = shared.life.persist(persist, is_last);
         match what {
             Scattered::Info { head_only } => {
                 let figures: Vec<_> =

@@ -20,6 +20,8 @@ const KNOWN: [&str; 9] = [
     "pending_id",
 ];
 
+const LONGEST_LINE: usize = 65_536;
+
 /// A parsed line: the entry id to echo (`""` for none), and its fields or the problem.
 pub struct Line {
     pub entry_id: String,
@@ -27,10 +29,14 @@ pub struct Line {
 }
 
 pub fn read(line: &[u8]) -> Line {
-    let refused = |field: String| Line {
+    let refused_as = |code, field: String| Line {
         entry_id: String::new(),
-        entry: Err(Problem::new(Code::InvalidJson, field)),
+        entry: Err(Problem::new(code, field)),
     };
+    let refused = |field| refused_as(Code::InvalidJson, field);
+    if line.len() > LONGEST_LINE {
+        return refused_as(Code::LineTooLong, String::new());
+    }
     let Some(Value::Object(members)) = json::parse(line) else {
         return refused(String::new());
     };

@@ -618,8 +618,9 @@ mod tests {
             }
         }
         println!("{met:#?}");
-        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json |missing_field \
-                      entry_id|missing_field user_id|missing_field currency|missing_field kind\
+        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json |line_too_long \
+                      |missing_field entry_id|missing_field user_id|missing_field currency\
+                      |missing_field kind\
                       |missing_field direction|missing_field amount|missing_field at_ms\
                       |missing_field pending_id|invalid_field entry_id|invalid_field user_id\
                       |invalid_field currency|invalid_field kind|invalid_field direction\

@@ -8,6 +8,7 @@ use super::Reply;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     InvalidJson,
+    LineTooLong,
     UnknownField,
     MissingField,
     InvalidField,
@@ -56,6 +57,7 @@ impl Code {
                 "invalid_json",
                 "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
             ),
+            Code::LineTooLong => ("line_too_long", "The line is longer than 65,536 bytes."),
             Code::UnknownField => ("unknown_field", "This member is unknown."),
             Code::MissingField => ("missing_field", "A required member is missing."),
             Code::InvalidField => (

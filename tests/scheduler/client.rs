@@ -37,8 +37,11 @@ pub struct Known {
     pub doubtful: u64,
     /// Number of refused requests (503).
     pub refused: u64,
-    /// Whether any request may be refused: the server drains, or has a small budget.
+    /// Whether any request may be refused: the server has a small budget.
     pub may_refuse: bool,
+    /// Whether the server drains: it may end a connection after any answer, and an idle one before
+    /// a request reaches it.
+    pub may_close: bool,
     /// Whether the log may lack space for entries (507): the disk fails, or snapshots cannot keep
     /// up.
     pub may_lack_room: bool,
@@ -68,10 +71,12 @@ pub struct Client {
     received: Vec<u8>,
     /// Last version of each user shown on this connection.
     shown: BTreeMap<u64, u64>,
-    /// Whether the last answer was the final one of this connection, and whether it refused its
-    /// request.
+    /// Whether the last answer was the final one of this connection, and whether that was not
+    /// asked for: then later requests were not read.
     is_over: bool,
     is_refused: bool,
+    /// Whether the answer that is being received is such a final one.
+    closes: bool,
     /// Whether the rest of the last begun request will never be sent.
     is_half: bool,
 }
@@ -101,6 +106,7 @@ impl Client {
             shown,
             is_over: false,
             is_refused: false,
+            closes: false,
             is_half: false,
         }
     }
@@ -243,13 +249,16 @@ impl Client {
         self.received.clear();
         self.shown.clear();
         self.begun = 0;
-        (self.is_over, self.is_refused, self.is_half) = (false, false, false);
+        (self.is_over, self.is_refused, self.closes, self.is_half) = (false, false, false, false);
     }
 
     /// Records that the server has ended the connection.
     pub fn ended(&mut self, known: &mut Known) -> Result<(), String> {
         if known.may_stall && !self.is_refused {
             // It waited for more than the log when that had no space.
+            self.dropped(known);
+        } else if known.may_close && !self.is_refused && self.received.is_empty() {
+            // An idle connection was closed before a request reached it.
             self.dropped(known);
         } else if !self.received.is_empty()
             || (self.begun > usize::from(self.is_half) && !self.is_refused)
@@ -273,6 +282,9 @@ impl Client {
     ) -> Result<(), String> {
         self.received.extend_from_slice(bytes);
         while !self.received.is_empty() {
+            if known.may_close && !self.closes && !self.take_close() {
+                break;
+            }
             let pending = self.pending.front().filter(|_| self.begun > 0 && !self.is_refused);
             let pending = pending.ok_or("an answer without a request")?;
             let is_unstored = known.may_stall && self.is_unstored();
@@ -339,10 +351,31 @@ impl Client {
             let Some(end) = end else { break };
             self.received.drain(..end);
             let ends = self.pending.pop_front().is_some_and(|pending| pending.ends);
+            self.is_refused |= std::mem::take(&mut self.closes);
             self.is_over = self.is_refused || ends;
             self.begun -= 1;
         }
         Ok(())
+    }
+
+    /// Takes `connection: close` out of the head of the next answer, if the request did not ask for
+    /// it, and puts in what would be there without it. Returns whether the head is whole.
+    fn take_close(&mut self) -> bool {
+        const CLOSE: &[u8] = b"\r\nconnection: close";
+        const KEEP: &[u8] = b"\r\nconnection: keep-alive";
+        let Some(end) = self.received.windows(4).position(|some| some == b"\r\n\r\n") else {
+            return false;
+        };
+        let Some(pending) = self.pending.front() else { return true };
+        let head = &self.received[..end];
+        let line = head.windows(CLOSE.len()).position(|some| some == CLOSE);
+        if let Some(at) = line.filter(|_| !pending.ends) {
+            let keeps = pending.request.windows(KEEP.len()).any(|some| some == KEEP);
+            let line = if keeps { KEEP } else { &[] };
+            self.received.splice(at..at + CLOSE.len(), line.iter().copied());
+            self.closes = true;
+        }
+        true
     }
 
     /// Whether the next answer is the problem of a log without space.

@@ -138,9 +138,9 @@ impl World {
         let turn_bytes = random.pick(&[1, 1_000, TURN_BYTES]);
         let mut disk = Disk::new((0..slices).map(|slice| Place { slice, ..place }), None);
         disk.slowness = random.pick(&[1, 1, 4, 16]);
-        let (mut limits, linger_ms) = (UNLIMITED, random.pick(&[0, 100, 1_000]));
+        let mut limits = UNLIMITED;
         (limits.request_ms, limits.idle_ms, limits.send_ms) = (1 << 40, 1 << 40, 1 << 40);
-        (limits.linger_ms, limits.drain_ms) = (linger_ms, 1 << 40);
+        limits.drain_ms = 1 << 40;
         // A read that is requested again is refused if its user has changed in between and later
         // requests of the connection were already answered: see `check_at_rest`.
         let mut known = Known { may_refuse: cores > 1, ..Known::default() };
@@ -320,13 +320,13 @@ impl World {
         let crash = self.random.pick(&[Crash::Kill, Crash::Power]);
         self.disk.crash(crash, &mut self.random);
         self.logged.iter_mut().for_each(|logged| logged.under_way.clear());
-        self.is_draining = false;
+        (self.is_draining, self.known.may_close) = (false, false);
     }
 
     /// Drains the process. Each core learns of it at its own time; the process ends when everything
     /// is finished.
     fn drain(&mut self) -> Result<(), String> {
-        (self.is_draining, self.known.may_refuse, self.clock_stops_ms) = (true, true, u64::MAX);
+        (self.is_draining, self.known.may_close, self.clock_stops_ms) = (true, true, u64::MAX);
         self.cores.iter_mut().for_each(|core| core.drains = true);
         for _ in 0..MAX_TURNS {
             if self.cores.iter().all(|core| core.has_ended) {

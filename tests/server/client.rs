@@ -35,6 +35,11 @@ impl Response {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
+    /// [`Self::shown`], without `connection: close`, which an answer of a draining server may have.
+    pub fn shown_unless_closed(&self) -> String {
+        self.shown().replacen(super::expected::CLOSE, "", 1)
+    }
+
     /// The whole answer as sent, with its date replaced by `D`.
     pub fn shown(&self) -> String {
         let mut text = format!("{}\r\n", self.status_line);

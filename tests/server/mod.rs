@@ -210,9 +210,16 @@ impl Server {
         self.child.wait().expect("it is a child of this process");
     }
 
-    /// Sends SIGTERM and waits until every core drains.
-    pub fn drain(&self) {
+    /// Sends SIGTERM and waits until every core is a lame duck.
+    pub fn leave(&self) {
         self.signal("TERM");
+        let is_ready = |core| self.connect_to(core).ask(client::get("/readyz")).status() == 200;
+        assert!(becomes_true(|| !(0..self.cores().len()).any(is_ready)), "it is still ready");
+    }
+
+    /// Sends SIGINT and waits until every core drains.
+    pub fn drain(&self) {
+        self.signal("INT");
         let refuses = |address: &SocketAddr| TcpStream::connect(address).is_err();
         assert!(becomes_true(|| self.cores().iter().all(refuses)), "it still listens");
     }
@@ -271,10 +278,10 @@ impl Drop for Scratch {
 }
 
 /// The command `purser serve` at an address, with one slice on one CPU, or with the test's number
-/// of slices.
+/// of slices. SIGTERM drains without a delay.
 pub fn serve(address: &str) -> Command {
     let mut command = purser();
-    command.args(["serve", "--listen", address]);
+    command.args(["serve", "--listen", address]).env("PURSER_DRAIN_DELAY_MS", "0");
     // Seven slices share one core; two and three are spread over the available CPUs.
     if matches!(slices(), 1 | 7) {
         command.args(["--cores", &first_cpu()]);

@@ -39,7 +39,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     announce::warn_of_ports(&config, &ports);
     let cpus = config.cores_with_slices();
     let controls = cpus.iter().map(|_| Control::new()).collect::<Result<Vec<_>, _>>()?;
-    signals::watch(controls.clone())?;
+    signals::watch(controls.clone(), config.drain_delay)?;
     let aside = SpareCpus::of(&machine.cpus, &config.cores);
     // Stored until the end: it holds the lock of the data directory.
     let opened = config
