@@ -80,8 +80,9 @@
 //! - **dedup window**: the 24 hours before a user's latest entry, in which a repeated entry id is
 //!   noticed. A *fingerprint* is the hash by which an id or an entry is remembered.
 //! - **lame duck**: a server that wants no new clients, and says so on `/readyz` only. **Drain**:
-//!   no new connections, and each open one is closed with its last answer. **Shutdown**: a socket's sending side is closed, or the process ends. A core is *at rest* when it drains, has
-//!   no connections and has no requests outstanding.
+//!   no new connections, and each open one is closed with its last answer. **Shutdown**: a socket's
+//!   sending side is closed, or the process ends. A core is *at rest* when it drains, has no
+//!   connections and has no requests outstanding.
 //! - **entry**: a ledger entry that the platform has committed: a post, a hold, a settlement or a
 //!   void. The *verdict* on it is accepted, duplicate or rejected.
 //! - **feed**: a `POST /v1/entries`, with one entry per line.

@@ -112,7 +112,7 @@ const MET: [(&str, [u64; 2]); 21] = [
     ("sends in part", [10_000, 10_000]),
     ("replies to connections that are gone", [500, 1_000]),
     ("replies refused for their size", [30, 500]),
-    ("refused requests", [1, 1_000]),
+    ("refused requests", [0, 1_000]),
     ("answers without space", [0, 100]),
     ("requests with the last credit", [20_000, 20_000]),
     ("turns with a connection waiting for other cores", [20_000, 20_000]),

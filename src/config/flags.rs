@@ -77,7 +77,7 @@ pub struct Flags {
     pub(super) idle_timeout_ms: u64,
 
     /// Time after which a connection is closed if its peer takes none of its answers; a second more
-    /// for each 64 KiB that it has taken before, at most 18 times this
+    /// for each 48 KiB that it has taken before, at most 18 times this
     #[arg(long, value_name = "MS", env = "PURSER_SEND_TIMEOUT_MS", default_value_t = 10_000)]
     pub(super) send_timeout_ms: u64,
 

@@ -188,7 +188,7 @@ impl Server {
         input.drain(..used);
         let connection = self.connections.of(slot);
         // The buffer of a large burst is freed.
-        if !input.is_empty() || input.capacity() <= super::limits::IDLE_BUFFER_BYTES {
+        if !input.is_empty() || input.capacity() <= super::limits::KEPT_BUFFER_BYTES {
             connection.input = input;
         }
         connection.touch(&mut self.shared);

@@ -16,9 +16,9 @@
 
 /// Rate at which a peer must take its answers in the long run, in bytes per second.
 const MIN_BYTES_PER_S: u64 = 1 << 10;
-/// Rate at which a peer must empty a full receive buffer, in bytes per second: 16 KiB/s for the
-/// quarter of it that has to be read, at most, before it shows.
-const BUFFER_BYTES_PER_S: u64 = 64 << 10;
+/// Rate at which a peer must empty a full receive buffer, in bytes per second. Some four fifths of
+/// a small one have to be read before it shows: the first 10 s at 20 KB/s, and the rest of it.
+const BUFFER_BYTES_PER_S: u64 = 48 << 10;
 /// Bound of the time left, in send timeouts: enough for the step of a buffer of 32 MiB at 20 KB/s.
 const MOST_TIMEOUTS: u64 = 18;
 
@@ -127,15 +127,15 @@ mod tests {
     #[test]
     fn a_peer_that_takes_nothing_more_is_closed() {
         assert_eq!(closed_at(0, 0, 1, HOUR_MS), Some(TIMEOUT_MS));
-        assert_eq!(closed_at(256 << 10, 0, 1, HOUR_MS), Some(TIMEOUT_MS + 4_000));
-        assert_eq!(closed_at(6 << 20, 0, 1, HOUR_MS), Some(TIMEOUT_MS + 96_000));
+        assert_eq!(closed_at(256 << 10, 0, 1, HOUR_MS), Some(TIMEOUT_MS + 5_333));
+        assert_eq!(closed_at(6 << 20, 0, 1, HOUR_MS), Some(TIMEOUT_MS + 128_000));
         assert_eq!(closed_at(1 << 30, 0, 1, HOUR_MS), Some(MOST_TIMEOUTS * TIMEOUT_MS));
     }
 
     #[test]
     fn a_peer_that_takes_a_byte_now_and_then_is_closed() {
         assert_eq!(closed_at(0, 1, 9_000, HOUR_MS), Some(TIMEOUT_MS));
-        assert_eq!(closed_at(64 << 10, 1, 9_000, HOUR_MS), Some(TIMEOUT_MS + 1_000));
+        assert_eq!(closed_at(48 << 10, 1, 9_000, HOUR_MS), Some(TIMEOUT_MS + 1_000));
     }
 
     /// Time between sends does not count, and each send has at least the timeout.

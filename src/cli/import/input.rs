@@ -1,6 +1,7 @@
 //! Input lines of an import, from plain or gzipped files (told apart by their first bytes) or from
 //! standard input.
 
+use crate::api::LINE_BYTES;
 use crate::engine::Failure;
 use flate2::bufread::MultiGzDecoder;
 use std::cell::Cell;
@@ -10,10 +11,8 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-/// Longest line that can be an entry: the feed takes no larger body.
-pub const LINE_BYTES: usize = 8 << 20;
-/// Bytes of a line that are shown, or kept to be shown.
-pub const SHOWN_BYTES: usize = 64 << 10;
+/// Bytes of a line that are shown, or kept to be shown: all of a line that can be an entry.
+pub const SHOWN_BYTES: usize = LINE_BYTES;
 /// Bytes of one read.
 const READ_BYTES: usize = 256 << 10;
 /// First bytes of a gzipped file.

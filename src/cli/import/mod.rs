@@ -31,7 +31,7 @@ use crate::ledger::time::Millis;
 use crate::slice::Slice;
 use crate::slice::recovery::Recovery;
 use crate::slice::source;
-use input::{Input, LINE_BYTES, LineRereader, SHOWN_BYTES, STANDARD};
+use input::{Input, LineRereader, SHOWN_BYTES, STANDARD};
 use item::{FILES, Item, Origin};
 use judge::{Judge, LineCounts, Written};
 use rejected::Rejected;
@@ -45,10 +45,6 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// Lines, or entries, between two updates of the progress bar.
 const SHOW_EVERY: u64 = 4_096;
-/// Detail of a rejected line that is longer than any entry.
-const TOO_LONG: &str = "The line is longer than 8 MiB.";
-
-const _: () = assert!(LINE_BYTES == 8 << 20, "TOO_LONG states LINE_BYTES");
 
 /// The flags of `import`.
 #[derive(Debug, clap::Args)]
@@ -216,7 +212,7 @@ impl Lines {
                 let parsed = if read.is_whole {
                     entry::parse(&line, &mut scratch)
                 } else {
-                    entry::Line { id_text: b"", entry: Err(Code::InvalidJson.into()) }
+                    entry::Line { id_text: b"", entry: Err(Code::LineTooLong.into()) }
                 };
                 match parsed.entry {
                     Ok(entry) => {
@@ -240,7 +236,6 @@ impl Lines {
                         number,
                         entry_id: parsed.id_text,
                         problem,
-                        detail: if read.is_whole { problem.code.detail() } else { TOO_LONG },
                         text: &line,
                     })?,
                 }
@@ -294,7 +289,6 @@ impl Lines {
             number: item.origin.line(),
             entry_id: entry::parse(text, &mut scratch).id_text,
             problem,
-            detail: problem.code.detail(),
             text,
         })?;
         Ok(())

@@ -30,8 +30,6 @@ pub struct RejectedLine<'a> {
     pub entry_id: &'a [u8],
     /// Reason of the rejection.
     pub problem: Problem,
-    /// The reason as one sentence.
-    pub detail: &'a str,
     /// Text of the line; at most [`SHOWN_BYTES`] of it are written.
     pub text: &'a [u8],
 }
@@ -70,7 +68,7 @@ impl Rejected {
             entry_id: String::from_utf8_lossy(line.entry_id),
             code: code.name(),
             field: String::from_utf8_lossy(line.problem.field.as_bytes()),
-            detail: line.detail,
+            detail: code.detail(),
             text: String::from_utf8_lossy(text),
         };
         let mut text = sonic_rs::to_vec(&members).expect("text and a number have a JSON form");
