@@ -150,6 +150,7 @@ fn long_batch(items: usize) -> Vec<u8> {
 /// The longest queues of the kernel for the server's connections: bytes to be sent, or sent and
 /// not acknowledged; bytes that the server has not read.
 fn longest_queues(server: &Server) -> (usize, usize) {
+    const ESTABLISHED: &str = "01";
     let ports: Vec<_> = server.cores().iter().chain([&server.address]).map(|a| a.port()).collect();
     let table = fs::read_to_string(format!("/proc/{}/net/tcp", server.id())).expect("it runs");
     let mut longest = (0, 0);
@@ -157,7 +158,6 @@ fn longest_queues(server: &Server) -> (usize, usize) {
         let fields: Vec<_> = line.split_whitespace().collect();
         let hex = |text: &str| usize::from_str_radix(text, 16).expect("a hexadecimal number");
         let (port, queues) = (fields[1].split(':').nth(1), fields[4].split_once(':'));
-        const ESTABLISHED: &str = "01";
         if fields[3] == ESTABLISHED && ports.contains(&(hex(port.expect("a port")) as u16)) {
             let (sending, received) = queues.expect("two queues");
             longest = (longest.0.max(hex(sending)), longest.1.max(hex(received)));
@@ -175,7 +175,7 @@ fn overload(server: &Server, slices: usize) -> Vec<TcpStream> {
     let mut peers: Vec<_> = (0..count).map(|n| tight(cores[n % cores.len()])).collect();
     for (n, peer) in peers.iter_mut().enumerate() {
         // The server may answer 503 and close: the errors are ignored.
-        if n / cores.len() % 2 == 0 {
+        if (n / cores.len()).is_multiple_of(2) {
             let _ = peer.write_all(&long_batch(if n % 3 == 0 { 20 } else { 500 }));
             let _ = peer.write_all(&long_batch(40));
         } else {

@@ -2,8 +2,8 @@
 //! no acknowledged entry is missing or booked twice. Plain keep-alive clients of Go, Python and
 //! Java see no error when their server ends, but a closed idle connection.
 //!
-//! nginx has no health checks of its own here: it notices the end by `connection: close`, closed
-//! idle connections and refused ones. HAProxy asks `/readyz`. Envoy is left out: no package of it
+//! `nginx` has no health checks of its own here: it notices the end by `connection: close`, closed
+//! idle connections and refused ones. `haproxy` asks `/readyz`. Envoy is left out: no package of it
 //! is at hand. A program that is not installed is reported, and its test skipped.
 
 use crate::server::client::{feed, get};

@@ -175,7 +175,7 @@ fn a_body_that_arrives_steadily_is_served() {
 
 #[test]
 fn a_body_that_stops_or_trickles_is_refused() {
-    let request = post("/v1/entries", "application/x-ndjson", &[b' '; 1_000_000]);
+    let request = post("/v1/entries", "application/x-ndjson", &vec![b' '; 1_000_000]);
     let (begun, rest) = request.split_at(500_000);
     let mut stopped = Wired::new();
     stopped.receive(begun);

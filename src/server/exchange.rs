@@ -45,8 +45,13 @@ pub(super) struct HeavyRequests {
 impl HeavyRequests {
     /// Adds a request.
     pub(super) fn add(&mut self, request: Box<Request>) {
-        *self.connections.entry((request.asking_core, request.connection)).or_default() += 1;
+        self.announce(&request);
         self.queue.push_back(request);
+    }
+
+    /// Counts a request that will be put into the queue.
+    pub(super) fn announce(&mut self, request: &Request) {
+        *self.connections.entry((request.asking_core, request.connection)).or_default() += 1;
     }
 
     /// Accounts for a request that is answered or cancelled.

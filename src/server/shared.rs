@@ -250,7 +250,7 @@ impl Shared {
     /// the peers' share of the turn.
     pub(super) fn serve_requests(&mut self) {
         let mut incoming = std::mem::take(&mut self.exchange.incoming);
-        let (mut count, mut has_unanswered) = (0, false);
+        let mut count = 0;
         while count < incoming.len() && !self.answers.peers.is_spent() {
             for (next, step) in
                 prefetch_steps(&incoming, count, [PrefetchStep::Index, PrefetchStep::User])
@@ -260,19 +260,11 @@ impl Shared {
                 }
             }
             if incoming[count].job == Job::Read {
-                let (before, rest) = incoming.split_at_mut(count);
-                let is_behind = |other: &Box<Request>| {
-                    other.outcome == Outcome::Unanswered
-                        && (other.asking_core, other.connection)
-                            == (rest[0].asking_core, rest[0].connection)
-                };
+                let request = &mut *incoming[count];
                 // A read never overtakes another one of its connection.
-                if has_unanswered && before.iter().any(is_behind)
-                    || self.exchange.heavy.has_one_before(&rest[0])
-                    || !self.answer_read(&mut rest[0])
-                {
-                    rest[0].outcome = Outcome::Unanswered;
-                    has_unanswered = true;
+                if self.exchange.heavy.has_one_before(request) || !self.answer_read(request) {
+                    request.outcome = Outcome::Unanswered;
+                    self.exchange.heavy.announce(request);
                 }
             }
             count += 1;
@@ -289,7 +281,7 @@ impl Shared {
                 }
                 Job::Batch => self.exchange.heavy.add(request),
                 Job::Read if request.outcome == Outcome::Unanswered => {
-                    self.exchange.heavy.add(request);
+                    self.exchange.heavy.queue.push_back(request);
                 }
                 Job::Read => {
                     self.has_read = true;
