@@ -288,8 +288,11 @@ impl Client {
             let pending = self.pending.front().filter(|_| self.begun > 0 && !self.is_refused);
             let pending = pending.ok_or("an answer without a request")?;
             let is_unstored = known.may_stall && self.is_unstored();
+            // A server that drains is not ready.
+            let may_refuse =
+                known.may_refuse || known.may_close && contains(&pending.request, b" /readyz ");
             let is_refusal =
-                is_unstored || known.may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
+                is_unstored || may_refuse && self.received.starts_with(b"HTTP/1.1 503 ");
             let end = match &pending.want {
                 _ if is_refusal => {
                     let end = answer_end(&self.received, &pending.request)?;
@@ -389,6 +392,10 @@ impl Client {
         let (at, around) = first_difference([("one core", &want), ("these", &got)]);
         with_request(request, &format!("answers part at byte {at}:\n{around}"))
     }
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    text.windows(part.len()).any(|some| some == part)
 }
 
 fn with_request(request: &[u8], what: &str) -> String {
