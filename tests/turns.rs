@@ -25,6 +25,7 @@ use heaviest::KINDS;
 use purser::engine::arena::Allocator;
 use purser::ledger::id::UserId;
 use purser::limits::Limits;
+use purser::server::limits::HEAVY_READ_BYTES;
 use purser::server::machine::Machine as _;
 use rustix::time::{ClockId, clock_gettime};
 use std::collections::BTreeMap;
@@ -439,4 +440,23 @@ fn mix(count: usize, turns: usize) -> Vec<Duration> {
     answered = cores.answered() - answered;
     assert!(answered > turns as u64 / 100, "{answered} answers");
     times
+}
+
+/// Reads that wait to be answered in steps have their memory reserved, so the budget bounds them.
+#[test]
+fn reads_in_steps_reserve_their_memory() {
+    let mut wire = Wire::with(NOW_MS, UNLIMITED, false);
+    for feed in heavy_user(7) {
+        wire.send(&feed);
+    }
+    let mut reserved_for = |count: usize| {
+        let (slot, reads) = (wire.core.connect(), stats(7).repeat(count));
+        wire.core.turn(|machine| machine.received(slot, &reads));
+        let (reserved, _) = wire.core.machine.reserved_bytes();
+        wire.core.settle();
+        assert_eq!(wire.core.machine.reserved_bytes(), (0, 0));
+        reserved
+    };
+    let (many, one) = (reserved_for(16), reserved_for(1));
+    assert_eq!(many - one, 15 * HEAVY_READ_BYTES);
 }

@@ -16,7 +16,7 @@ const OF_FILES: usize = 8;
 /// Connections that a slice must be able to have, or else it is not worth a start.
 const MIN_CONNECTIONS: usize = 4;
 
-/// What takes descriptors.
+/// Users of descriptors, besides connections.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Users {
     /// Number of cores.

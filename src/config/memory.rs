@@ -73,7 +73,7 @@ const MOST_ANSWERS_BYTES: usize = 512 * MIB;
 /// Least ledger of a slice, unless `--ledger-mib` asks for less.
 const LEAST_LEDGER_BYTES: usize = 4 * MIB;
 
-/// What a server is to run with.
+/// The memory limit of a server, and what shares it.
 #[derive(Clone, Copy, Debug)]
 pub struct Demand {
     /// Memory limit, in bytes.
@@ -258,7 +258,7 @@ mod tests {
         is_persistent: true,
     };
 
-    /// What the shares of a demand add up to.
+    /// The sum of all shares, in bytes.
     fn sum(demand: Demand, shares: Shares) -> usize {
         let connections = demand.slices * (shares.connections * CONNECTION_BYTES + REFUSED_BYTES);
         let answers = grown(demand.slices * shares.answer_bytes);

@@ -1,7 +1,7 @@
 //! Reads of a connection: each is answered at once, in steps, or by another core.
 
 use super::connection::{Connection, State};
-use super::limits::{IDLE_BUFFER_BYTES, LARGE_BYTES, ROWS_AT_ONCE_BYTES};
+use super::limits::{HEAVY_READ_BYTES, IDLE_BUFFER_BYTES, LARGE_BYTES, ROWS_AT_ONCE_BYTES};
 use super::message::{Job, Outcome, Request};
 use super::progress::Progress;
 use super::reads::PendingRead;
@@ -63,10 +63,18 @@ impl Connection {
     }
 
     /// Answers a read of this core's users in steps: it is too heavy for this turn, or behind one
-    /// that is.
+    /// that is. Its memory is reserved, so that peers cannot queue more than the budget allows.
     #[cold]
     fn answer_in_steps(&mut self, asked: &ReadRequest<'_>, shared: &mut Shared) {
-        let request = self.read_request(asked, shared);
+        if !shared.answers.reserve(HEAVY_READ_BYTES) {
+            let &ReadRequest { read, persist, head_only, .. } = asked;
+            let problem = Problem::from(Code::Overloaded);
+            let out = &mut self.answers.bytes;
+            reply::problem(&problem.into(), persist, head_only, &shared.date, out);
+            return shared.count(Operation::Read(read).route(), problem.code.status());
+        }
+        let mut request = self.read_request(asked, shared);
+        request.reserved = HEAVY_READ_BYTES;
         self.heavy_reads += 1;
         shared.ask_own(request);
     }

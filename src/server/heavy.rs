@@ -26,7 +26,8 @@ use crate::ledger::user::{RowSource, UserCopy};
 const PIECE_BYTES: usize = 256 << 10;
 
 impl Shared {
-    /// Sends a request of this core to itself. For a batch, a credit was taken.
+    /// Sends a request of this core to itself, which has reserved memory. For a batch, a credit was
+    /// taken.
     pub(super) fn ask_own(&mut self, mut request: Box<Request>) {
         request.max_bytes = usize::MAX;
         self.exchange.heavy.add(request);
@@ -170,7 +171,7 @@ impl Shared {
             return;
         }
         if request.asking_core == self.topology.core() && request.rendered > LARGE_BYTES {
-            let more = request.rendered - request.reserved;
+            let more = request.rendered.saturating_sub(request.reserved);
             if !self.answers.reserve(more) {
                 request.outcome = Outcome::Overloaded;
                 return;

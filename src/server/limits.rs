@@ -90,6 +90,9 @@ pub const LARGE_BYTES: usize = 4 << 10;
 pub const TURN_BYTES: usize = 128 << 10;
 /// Rows that a read may visit at once, in bytes; a read of more is answered in steps.
 pub const ROWS_AT_ONCE_BYTES: usize = 64 << 10;
+/// Memory of a read that is answered in steps, without a large answer, in bytes: the request, and a
+/// small answer.
+pub const HEAVY_READ_BYTES: usize = 2 << 10;
 /// Maximum bytes that one line of a feed adds to its answer.
 pub const RESULT_BYTES: usize = 320;
 /// Bytes reserved for each item of a batch that another core answers: most bodies are smaller.

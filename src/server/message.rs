@@ -10,7 +10,7 @@
 //! the asking core asks again.
 
 use super::answers::Position;
-use super::limits::LARGE_BYTES;
+use super::limits::{HEAVY_READ_BYTES, LARGE_BYTES};
 use crate::api::info::Figures;
 use crate::api::read::{KindFilter, Read, What};
 use crate::http::response::{Persist, Status};
@@ -152,6 +152,11 @@ pub(super) struct FrozenUser {
     /// Bytes reserved for it.
     pub(super) reserved: usize,
 }
+
+const _: () = assert!(
+    size_of::<Request>() + REPLY_BYTES <= HEAVY_READ_BYTES,
+    "the reservation of a read that is answered in steps covers it"
+);
 
 /// The place of an item's body in a reply.
 #[derive(Clone, Copy, Debug, Default)]

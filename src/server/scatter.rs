@@ -86,12 +86,10 @@ impl Scatter {
         Ok(())
     }
 
-    /// Reserves bytes for the reply of each other core; a small reply needs none. This core's own
-    /// reply reserves what it takes.
+    /// Reserves bytes for the reply of each core; a small one needs none. This core's own reply
+    /// reserves more as it grows.
     fn reserve(&mut self, may_be_large: bool, shared: &mut Shared) -> Result<(), Shortage> {
-        let own = shared.topology.core();
-        let peers = (0..).zip(&mut self.fragments).filter(|(core, _)| *core != own);
-        for request in peers.filter_map(|(_, fragment)| fragment.request.as_mut()) {
+        for request in self.fragments.iter_mut().filter_map(|fragment| fragment.request.as_mut()) {
             let most = request.reads.len() * ITEM_BYTES;
             if most <= LARGE_BYTES {
                 continue;

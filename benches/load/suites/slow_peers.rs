@@ -34,7 +34,7 @@ struct Fast {
     p99_us: f64,
 }
 
-/// What a slow peer is sent, or sends, and the answer.
+/// Requests of slow peers, and the expected answers.
 #[derive(Clone)]
 struct Exchange {
     request: Vec<u8>,

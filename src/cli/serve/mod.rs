@@ -105,7 +105,7 @@ pub fn run(flags: Flags) -> Result<(), Error> {
     Ok(())
 }
 
-/// What this machine and its limits give to the process.
+/// The resources of this machine that the process may use.
 fn host() -> Result<Host, Failure> {
     Ok(Host {
         cpus: affinity::allowed_cpus()?,
