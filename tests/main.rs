@@ -29,6 +29,7 @@ mod golden;
 mod hostile;
 mod hostile_log;
 mod house;
+mod http_conformance;
 mod import;
 mod info;
 mod life_of;
