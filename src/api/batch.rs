@@ -36,14 +36,17 @@ const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 /// ```
 pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
-    std::str::from_utf8(body).map_err(|_| Code::InvalidJson)?;
+    std::str::from_utf8(body).map_err(|_| Code::InvalidJson(NotJson::NotUtf8))?;
     let mut found = ParsedBody { reads, items: 0, repeated: None, invalid: None, is_list: false };
-    let irregular = found.body(&mut Reader::new(body)).map_err(|NotJson| Code::InvalidJson)?;
+    let irregular = found.body(&mut Reader::new(body)).map_err(Code::InvalidJson)?;
     if found.items > BATCH_READS {
         return Err(Problem::at(Code::TooManyItems, "requests"));
     }
     if irregular && let Some(name) = first_repeated(Reader::new(body)) {
-        return Err(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
+        return Err(Problem {
+            code: Code::InvalidJson(NotJson::Repeated),
+            field: Field::echo(&name),
+        });
     }
     if let Some(problem) = found.repeated {
         return Err(problem);
@@ -67,7 +70,7 @@ impl ParsedBody<'_> {
     /// Reads the body. Returns whether it has repeated or unknown members.
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
         if !reader.open(b'{') {
-            return Err(NotJson);
+            return Err(NotJson::NotObject);
         }
         let (mut first, mut seen, mut irregular) = (true, false, false);
         while let Some(name) = reader.name(&mut first)? {
@@ -101,7 +104,7 @@ impl ParsedBody<'_> {
             match item(reader)? {
                 Ok(read) => self.reads.push(read),
                 Err(problem) => {
-                    let kept = if problem.code == Code::InvalidJson {
+                    let kept = if matches!(problem.code, Code::InvalidJson(_)) {
                         &mut self.repeated
                     } else {
                         &mut self.invalid
@@ -161,7 +164,10 @@ fn judge(object: Reader<'_>, members: &Members<'_, { MEMBERS.len() }>) -> Result
 #[cold]
 fn repeated_or_unknown(object: Reader<'_>, balance: bool) -> Option<Problem> {
     if let Some(name) = first_repeated(object.clone()) {
-        return Some(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
+        return Some(Problem {
+            code: Code::InvalidJson(NotJson::Repeated),
+            field: Field::echo(&name),
+        });
     }
     let known: &[&str] = if balance { &BALANCE_MEMBERS } else { &MEMBERS };
     let name = first_unknown(object, |name| known.iter().any(|k| k.as_bytes() == name))?;

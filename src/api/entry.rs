@@ -5,7 +5,8 @@
 
 use super::LINE_BYTES;
 use super::json::{
-    MemberNames, Members, Reader, Scratch, TEXT_BYTES, Value, first_repeated, first_unknown,
+    MemberNames, Members, NotJson, Reader, Scratch, TEXT_BYTES, Value, first_repeated,
+    first_unknown,
 };
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
@@ -73,17 +74,20 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
         return refused(Code::LineTooLong.into());
     }
     if !line.is_ascii() && std::str::from_utf8(line).is_err() {
-        return refused(Code::InvalidJson.into());
+        return refused(Code::InvalidJson(NotJson::NotUtf8).into());
     }
     let mut reader = Reader::new(line);
     let mut members = Members::default();
-    if reader.members(&NAMES, &mut members).and_then(|()| reader.end()).is_err() {
-        return refused(Code::InvalidJson.into());
+    if let Err(why) = reader.members(&NAMES, &mut members).and_then(|()| reader.end()) {
+        return refused(Code::InvalidJson(why).into());
     }
     if members.has_repeated_or_unknown
         && let Some(name) = first_repeated(Reader::new(line))
     {
-        return refused(Problem { code: Code::InvalidJson, field: Field::echo(&name) });
+        return refused(Problem {
+            code: Code::InvalidJson(NotJson::Repeated),
+            field: Field::echo(&name),
+        });
     }
     let LineScratch { id, kind } = scratch;
     let sent = text(members.values[0], id);

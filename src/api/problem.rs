@@ -1,45 +1,58 @@
 //! Problem codes: every refusal of the contract, in one table of code, status and constant detail.
 //! Bodies are RFC 9457 problems.
 
+use super::json::NotJson;
 use crate::decimal::number;
-use crate::http::Refusal;
 use crate::http::response::Status;
+use crate::http::{Malformed, Refusal};
 use crate::ledger::entry::Rejection;
 
+/// Codes with one detail each, and codes with a detail per reason, which name the type of the reason.
 macro_rules! problems {
-    ($($name:ident $code:literal $status:ident $detail:literal,)+) => {
+    (
+        $($name:ident $code:literal $status:ident $detail:literal,)+
+        $(; $reason:ident: $many:ident $many_code:literal $many_status:ident {
+            $($variant:ident $text:literal,)+
+        })+
+    ) => {
         /// Reason of a refusal.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Code {
             $(#[doc = concat!("`", $code, "`: ", $detail)] $name,)+
+            $(#[doc = concat!("`", $many_code, "`, with a detail per reason.")] $many($reason),)+
         }
 
         impl Code {
-            /// Every code, in the table's order.
-            pub const ALL: &[Code] = &[$(Code::$name,)+];
+            /// Every code with every reason, in the table's order.
+            pub const ALL: &[Code] =
+                &[$(Code::$name,)+ $($(Code::$many($reason::$variant),)+)+];
 
             /// The code in a problem body.
             pub const fn name(self) -> &'static str {
-                match self { $(Self::$name => $code,)+ }
+                match self { $(Self::$name => $code,)+ $(Self::$many(_) => $many_code,)+ }
             }
 
             /// Status of a response that carries the code. Rejected entries are reported inside a
             /// 200 (a 507 if storage is short).
             pub const fn status(self) -> Status {
-                match self { $(Self::$name => Status::$status,)+ }
+                match self {
+                    $(Self::$name => Status::$status,)+
+                    $(Self::$many(_) => Status::$many_status,)+
+                }
             }
 
-            /// One constant sentence.
+            /// One constant sentence, which is true in every case in which it is given.
             pub const fn detail(self) -> &'static str {
-                match self { $(Self::$name => $detail,)+ }
+                match self {
+                    $(Self::$name => $detail,)+
+                    $($(Self::$many($reason::$variant) => $text,)+)+
+                }
             }
         }
     };
 }
 
 problems! {
-    MalformedRequest "malformed_request" BadRequest
-        "The request is not well-formed HTTP/1.1.",
     InvalidParameter "invalid_parameter" BadRequest
         "A parameter is unknown, repeated, empty or has a value that is not allowed.",
     InvalidWindow "invalid_window" BadRequest
@@ -50,8 +63,14 @@ problems! {
         "No entry of this user has been accepted.",
     MethodNotAllowed "method_not_allowed" MethodNotAllowed
         "This path does not support that method: see the allow header.",
+    MethodNotImplemented "method_not_implemented" NotImplemented
+        "This server does not implement the request's method.",
     RequestTimeout "request_timeout" RequestTimeout
         "The rest of the request did not arrive in time.",
+    LengthRequired "length_required" LengthRequired
+        "A POST or PUT needs a content-length or a chunked body.",
+    VersionChanged "version_changed" PreconditionFailed
+        "None of the tags in if-match is the current tag.",
     ContentTooLarge "content_too_large" ContentTooLarge
         "The body is larger than this path accepts.",
     TooManyItems "too_many_items" ContentTooLarge
@@ -59,11 +78,12 @@ problems! {
     UriTooLong "uri_too_long" UriTooLong
         "The request target is longer than this server accepts.",
     UnsupportedMediaType "unsupported_media_type" UnsupportedMediaType
-        "This path does not accept the body's content type or content coding.",
+        "Entries are accepted as application/x-ndjson and a batch as application/json, both \
+         without a content coding.",
     ExpectationFailed "expectation_failed" ExpectationFailed
         "The only supported expectation is 100-continue.",
     HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge
-        "The request header is larger than this server accepts.",
+        "The header or trailer section is larger, or has more lines, than this server accepts.",
     UnsupportedTransferCoding "unsupported_transfer_coding" NotImplemented
         "The only supported transfer coding is chunked.",
     Overloaded "overloaded" ServiceUnavailable
@@ -74,8 +94,6 @@ problems! {
         "This server is shutting down: send the request elsewhere.",
     HttpVersionNotSupported "http_version_not_supported" VersionNotSupported
         "This server speaks HTTP/1.1 and HTTP/1.0.",
-    InvalidJson "invalid_json" BadRequest
-        "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
     UnknownField "unknown_field" BadRequest
         "This member is unknown.",
     MissingField "missing_field" BadRequest
@@ -109,6 +127,56 @@ problems! {
         "A balance or a lifetime sum would overflow a 64-bit integer.",
     InsufficientStorage "insufficient_storage" InsufficientStorage
         "This server is out of memory or disk space for new entries: send the request again later.",
+    ; Malformed: MalformedRequest "malformed_request" BadRequest {
+        EmptyLines "More than two empty lines precede the request line.",
+        BareLf "A line ends with LF alone: lines end with CR LF.",
+        BareCr "A CR is not followed by LF.",
+        RequestLine
+            "The request line is not a method, a target and a version with single spaces between.",
+        Method "The method is not a token.",
+        TargetByte "The target has a byte that is not visible ASCII.",
+        TargetFragment "The target has a fragment.",
+        TargetForm "The target is neither a path that begins with / nor an http or https URI.",
+        NoVersion "The request line does not end with an HTTP version, such as HTTP/1.1.",
+        HeadEnd "The end of the header section is ambiguous.",
+        FoldedLine "A header line begins with white space: folded lines are not supported.",
+        NoColon "A header line has no colon.",
+        SpaceBeforeColon "White space precedes the colon of a header line.",
+        HeaderName "A header name is empty or is not a token.",
+        HeaderValue "A header value has a control character.",
+        NoHost "An HTTP/1.1 request has no host header.",
+        HostRepeated "The host header is repeated.",
+        HostValue "The host header is not a host with an optional port.",
+        ContentTypeRepeated "The content-type header is repeated.",
+        LengthValue "The content-length header is not a number.",
+        LengthsDiffer "The content-length header has two values that differ.",
+        LengthAndCoding "Both content-length and transfer-encoding are given.",
+        CodingInHttp10 "Transfer-encoding is given in an HTTP/1.0 request.",
+        CodingEmpty "The transfer-encoding header has an empty element.",
+        ChunkedTwice "Transfer-encoding names chunked twice.",
+        ChunkedNotLast "Transfer-encoding does not end in chunked: the body's end is unknown.",
+        ChunkSize "A chunk size is not a hexadecimal number.",
+        ChunkSpace "White space after a chunk size is not followed by an extension.",
+        ChunkExtension "A chunk extension is not a name with an optional value.",
+        ChunkLineTooLong "A chunk's size line is longer than 256 bytes.",
+        ChunkEnd "A chunk's data is not followed by CR LF: its size is wrong.",
+        TrailerName "A trailer name is not a token followed by a colon.",
+        TrailerValue "A trailer value has a control character.",
+    }
+    ; NotJson: InvalidJson "invalid_json" BadRequest {
+        Bom "The text begins with a byte order mark: send UTF-8 without one.",
+        NotUtf8 "The text is not valid UTF-8.",
+        EndsEarly "The text ends before its JSON object does.",
+        NotObject "The text is not a JSON object.",
+        Syntax "A name, a colon, a comma, a value or a closing bracket is missing or misplaced.",
+        Number "A number is not written as JSON demands, without leading zeros.",
+        ControlCharacter "A string has a control character that is not escaped.",
+        Escape "A string has a backslash that begins no escape of JSON.",
+        LoneSurrogate "A string has one half of a surrogate pair without the other.",
+        TooDeep "Objects and arrays are nested deeper than 128.",
+        TrailingText "More text follows the JSON object.",
+        Repeated "The member is repeated.",
+    }
 }
 
 impl From<Rejection> for Code {
@@ -132,7 +200,7 @@ impl From<Rejection> for Code {
 impl From<Refusal> for Code {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Malformed(_) => Self::MalformedRequest,
+            Refusal::Malformed(_) => Self::MalformedRequest(Malformed::HeadEnd),
             Refusal::UriTooLong => Self::UriTooLong,
             Refusal::HeaderTooLarge => Self::HeaderFieldsTooLarge,
             Refusal::BodyTooLarge => Self::ContentTooLarge,

@@ -60,6 +60,77 @@ const _: () =
 const _: () = assert!(REQUEST_LINE_BYTES < HEAD_BYTES, "a head holds more than its request line");
 const _: () = assert!(16 < CHUNK_LINE_BYTES, "a chunk's size line holds the 16 digits of a size");
 
+/// How a request is not HTTP/1.1 as RFC 9112 defines it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// More than two empty lines before the request line.
+    EmptyLines,
+    /// A line that ends with LF alone.
+    BareLf,
+    /// A CR that no LF follows.
+    BareCr,
+    /// A request line that is not three words with single spaces between.
+    RequestLine,
+    /// A method that is not a token.
+    Method,
+    /// A byte of the target that is not visible ASCII.
+    TargetByte,
+    /// A `#` in the target.
+    TargetFragment,
+    /// A target in neither origin nor absolute form.
+    TargetForm,
+    /// A third word of the request line that is not a version.
+    NoVersion,
+    /// A head that the two parsers of this module understand differently.
+    HeadEnd,
+    /// A header line that begins with white space (obs-fold).
+    FoldedLine,
+    /// A header line without a colon.
+    NoColon,
+    /// White space between a header name and its colon.
+    SpaceBeforeColon,
+    /// A header name that is not a token.
+    HeaderName,
+    /// A control character in a header value.
+    HeaderValue,
+    /// HTTP/1.1 without `Host`.
+    NoHost,
+    /// More than one `Host`.
+    HostRepeated,
+    /// A `Host` that is not a host and port.
+    HostValue,
+    /// More than one `Content-Type`.
+    ContentTypeRepeated,
+    /// A `Content-Length` that is not a number.
+    LengthValue,
+    /// Values of `Content-Length` that differ.
+    LengthsDiffer,
+    /// Both `Content-Length` and `Transfer-Encoding`.
+    LengthAndCoding,
+    /// `Transfer-Encoding` under HTTP/1.0.
+    CodingInHttp10,
+    /// An empty element of `Transfer-Encoding`.
+    CodingEmpty,
+    /// `chunked` more than once.
+    ChunkedTwice,
+    /// A last transfer coding other than `chunked`.
+    ChunkedNotLast,
+    /// A chunk size that is not a hex number.
+    ChunkSize,
+    /// White space after a chunk size, and no extension after it.
+    ChunkSpace,
+    /// A chunk extension that does not follow its grammar.
+    ChunkExtension,
+    /// A size line longer than [`CHUNK_LINE_BYTES`].
+    ChunkLineTooLong,
+    /// Chunk data without CRLF after it.
+    ChunkEnd,
+    /// A trailer name that is not a token and a colon.
+    TrailerName,
+    /// A control character in a trailer value.
+    TrailerValue,
+}
+
 /// Reason to refuse a request. Always the peer's fault; the connection is closed afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {

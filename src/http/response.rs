@@ -50,11 +50,14 @@ macro_rules! statuses {
 
 statuses! {
     Ok = 200 "OK",
+    NoContent = 204 "No Content",
     NotModified = 304 "Not Modified",
     BadRequest = 400 "Bad Request",
     NotFound = 404 "Not Found",
     MethodNotAllowed = 405 "Method Not Allowed",
     RequestTimeout = 408 "Request Timeout",
+    LengthRequired = 411 "Length Required",
+    PreconditionFailed = 412 "Precondition Failed",
     ContentTooLarge = 413 "Content Too Large",
     UriTooLong = 414 "URI Too Long",
     UnsupportedMediaType = 415 "Unsupported Media Type",
