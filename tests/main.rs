@@ -24,6 +24,7 @@ mod drive;
 mod durability;
 mod exchange;
 mod faults;
+mod framing;
 mod full_disk;
 mod golden;
 mod hostile;

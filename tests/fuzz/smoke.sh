@@ -12,7 +12,7 @@ set -eu
 
 seconds=${1:-20}
 [ $# -gt 0 ] && shift
-[ $# -gt 0 ] || set -- request entry batch journal
+[ $# -gt 0 ] || set -- request framing entry batch journal
 cd "$(dirname "$0")"
 triple=$(rustc -vV | sed -n 's/^host: //p')
 target_dir=${CARGO_TARGET_DIR:-target}

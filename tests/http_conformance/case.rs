@@ -8,10 +8,10 @@
 
 use crate::server::client::{get, request};
 use crate::server::{Client, Response, Server, credit};
+use purser::api::problem::Code;
+use purser::http::Malformed as Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The detail of `malformed_request` that says nothing about the fault.
-pub const MALFORMED_BEFORE: &str = "The request is not well-formed HTTP/1.1.";
 /// A batch that reads the balance of user 42.
 pub const BATCH: &str = r#"{"requests":[{"user_id":"42","read":"balance"}]}"#;
 /// The answer to [`BATCH`].
@@ -37,39 +37,6 @@ const HEADER_ORDER: [&str; 10] = [
     "content-length",
 ];
 
-/// Kinds of faults of a `malformed_request`.
-pub mod fault {
-    pub const EMPTY_LINES: &str = "empty lines before the request line";
-    pub const BARE_LF: &str = "a line ends without CR";
-    pub const BARE_CR: &str = "a line ends without LF";
-    pub const REQUEST_LINE: &str = "method or target";
-    pub const VERSION: &str = "version";
-    pub const TARGET_BYTES: &str = "fragment or non-ASCII target";
-    pub const TARGET_FORM: &str = "form of the target";
-    pub const NAME: &str = "header name";
-    pub const VALUE: &str = "header value";
-    pub const NO_HOST: &str = "no host";
-    pub const TWO_HOSTS: &str = "two hosts";
-    pub const HOST: &str = "not a host";
-    pub const TWO_TYPES: &str = "two content types";
-    pub const LENGTH: &str = "not a length";
-    pub const LENGTHS: &str = "lengths differ";
-    pub const TWO_FRAMINGS: &str = "length and coding";
-    pub const OLD_CODING: &str = "transfer coding under HTTP/1.0";
-    pub const EMPTY_CODING: &str = "empty transfer coding";
-    pub const CHUNKED_TWICE: &str = "chunked twice";
-    pub const NOT_CHUNKED: &str = "the last coding is not chunked";
-    pub const SIZE: &str = "chunk size";
-    pub const SIZE_SPACE: &str = "white space after a chunk size";
-    pub const SIZE_LINE: &str = "long size line";
-    pub const SIZE_CR: &str = "bare CR in a size line";
-    pub const EXTENSION: &str = "chunk extension";
-    pub const CHUNK_END: &str = "end of chunk data";
-    pub const TRAILER_NAME: &str = "trailer name";
-    pub const TRAILER_VALUE: &str = "trailer value";
-    pub const TRAILER_CR: &str = "bare CR in the trailers";
-}
-
 /// What becomes of the connection after the last answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
@@ -86,7 +53,7 @@ pub struct Wanted {
     /// The code of a problem.
     code: Option<&'static str>,
     field: &'static str,
-    fault: Option<&'static str>,
+    fault: Option<Fault>,
     has_content: bool,
     body: Option<&'static str>,
     /// Header lines, and those that must be absent.
@@ -130,8 +97,8 @@ pub const fn problem(code: u16, name: &'static str) -> Wanted {
     Wanted { code: Some(name), ..status(code) }
 }
 
-/// `malformed_request` for a kind of fault, with a closed connection.
-pub const fn malformed(fault: &'static str) -> Wanted {
+/// `malformed_request` with the detail of a fault, and a closed connection.
+pub const fn malformed(fault: Fault) -> Wanted {
     Wanted { fault: Some(fault), ..problem(400, "malformed_request").closes() }
 }
 
@@ -194,21 +161,9 @@ impl Case {
         Self { name, bytes, wanted: wanted.to_vec() }
     }
 
-    /// The kind of fault that its only answer names.
-    pub fn fault(&self) -> Option<&'static str> {
-        match self.wanted[..] {
-            [Wanted { fault, has_content: true, .. }] => fault,
-            _ => None,
-        }
-    }
-
-    /// The detail of its answer.
-    pub fn detail(&self, server: &Server) -> String {
-        let mut client = server.connect();
-        client.send(&self.bytes);
-        let response = client.response();
-        member(&response, "detail")
-            .unwrap_or_else(|| panic!("{}: no detail: {response:?}", self.name))
+    /// The faults that its answers name.
+    pub fn faults(&self) -> impl Iterator<Item = Fault> {
+        self.wanted.iter().filter(|wanted| wanted.has_content).filter_map(|wanted| wanted.fault)
     }
 
     /// Whether interim answers may come.
@@ -268,6 +223,10 @@ impl Wanted {
         }
         if let (Some(code), true) = (self.code, self.has_content) {
             check_problem(response, code, self.field);
+            if let Some(fault) = self.fault {
+                let detail = Code::MalformedRequest(fault).detail();
+                assert_eq!(member(response, "detail").as_deref(), Some(detail), "{fault:?}");
+            }
         }
     }
 }
@@ -287,7 +246,7 @@ fn check_problem(response: &Response, code: &str, field: &str) {
 
 /// Checks what holds for the header lines of every answer.
 fn check_headers(response: &Response) {
-    let mut places = response.headers.iter().map(|(name, _)| {
+    let places = response.headers.iter().map(|(name, _)| {
         HEADER_ORDER
             .iter()
             .position(|known| known == name)

@@ -1,10 +1,11 @@
 //! Persistence and pipelining: who closes when, and that each answer belongs to its request.
 
 use super::case::{
-    BATCH, BATCH_OK, Case, NO_VERSION, NOT_FOUND, OK, TOO_LARGE, Wanted, batch_head, fault,
-    malformed, problem, status, with_lines,
+    BATCH, BATCH_OK, Case, NO_VERSION, NOT_FOUND, OK, TOO_LARGE, Wanted, batch_head, malformed,
+    problem, status, with_lines,
 };
 use crate::server::client::{get, request};
+use purser::http::Malformed as Fault;
 
 const CLOSED: Wanted = OK.closes();
 const NO_LINE: &[(&str, Option<&str>)] = &[("connection", None)];
@@ -118,7 +119,7 @@ pub fn cases() -> Vec<Case> {
         in_row(
             "malformed bytes behind a body",
             &[&batch, "}\r\n\r\n", &health],
-            &[BATCH_OK, malformed(fault::REQUEST_LINE)],
+            &[BATCH_OK, malformed(Fault::Method)],
         ),
         in_row(
             "content of a GET among others",

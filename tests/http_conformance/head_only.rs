@@ -1,34 +1,35 @@
 //! `HEAD` never gets content, whatever the answer: refusals of a head that cannot be parsed
 //! included.
 
-use super::case::{Case, OK, Wanted, fault, malformed, problem, status};
+use super::case::{Case, OK, Wanted, malformed, problem, status};
 use crate::server::client::{get, request};
 use crate::server::{Server, credit};
+use purser::http::Malformed as Fault;
 
 /// Whole requests and the answers, whose content is left out.
 const WHOLE: &[(&str, &str, Wanted)] = &[
     ("a good one", "HEAD /healthz HTTP/1.1\r\nhost: a\r\n\r\n", OK),
     ("HTTP/1.0", "HEAD /healthz HTTP/1.0\r\n\r\n", OK.closes()),
-    ("an empty line first", "\r\nHEAD /healthz HTTP/1.1\r\n\r\n", malformed(fault::NO_HOST)),
-    ("no host", "HEAD /healthz HTTP/1.1\r\n\r\n", malformed(fault::NO_HOST)),
+    ("an empty line first", "\r\nHEAD /healthz HTTP/1.1\r\n\r\n", malformed(Fault::NoHost)),
+    ("no host", "HEAD /healthz HTTP/1.1\r\n\r\n", malformed(Fault::NoHost)),
     (
         "a space before a colon",
         "HEAD /healthz HTTP/1.1\r\nhost : a\r\n\r\n",
-        malformed(fault::NAME),
+        malformed(Fault::SpaceBeforeColon),
     ),
-    ("a bare LF", "HEAD /healthz HTTP/1.1\nhost: a\r\n\r\n", malformed(fault::BARE_LF)),
-    ("no version", "HEAD /healthz\r\n\r\n", malformed(fault::REQUEST_LINE)),
-    ("a version that is none", "HEAD /healthz HTTP/x\r\n\r\n", malformed(fault::VERSION)),
+    ("a bare LF", "HEAD /healthz HTTP/1.1\nhost: a\r\n\r\n", malformed(Fault::BareLf)),
+    ("no version", "HEAD /healthz\r\n\r\n", malformed(Fault::RequestLine)),
+    ("a version that is none", "HEAD /healthz HTTP/x\r\n\r\n", malformed(Fault::NoVersion)),
     (
         "a target that is none",
         "HEAD healthz HTTP/1.1\r\nhost: a\r\n\r\n",
-        malformed(fault::TARGET_FORM),
+        malformed(Fault::TargetForm),
     ),
     (
         "two framings",
         "HEAD /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\
          transfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-        malformed(fault::TWO_FRAMINGS),
+        malformed(Fault::LengthAndCoding),
     ),
     (
         "another version",
@@ -58,7 +59,7 @@ const WHOLE: &[(&str, &str, Wanted)] = &[
     (
         "a chunk size that is none",
         "HEAD /healthz HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
-        malformed(fault::SIZE),
+        malformed(Fault::ChunkSize),
     ),
     (
         "a path to post to",

@@ -3,9 +3,10 @@
 
 use super::case::{
     BAD_USER, Case, NO_CODING, NO_METHOD, NO_VERSION, NOT_FOUND, TOO_LARGE, Wanted, batch_head,
-    fault, feed_head, malformed, problem,
+    feed_head, malformed, problem,
 };
 use crate::server::client::request;
+use purser::http::Malformed as Fault;
 
 const NOT_ALLOWED: Wanted = problem(405, "method_not_allowed").closes_or_not();
 const NO_PARAMETER: Wanted = problem(400, "invalid_parameter").field("a").closes_or_not();
@@ -15,12 +16,16 @@ const NO_LENGTH: Wanted = problem(411, "length_required").closes_or_not();
 
 /// Whole requests.
 const WHOLE: &[(&str, &str, Wanted)] = &[
-    ("malformed before 505", "GET / HTTP/2.0\r\nhost : a\r\n\r\n", malformed(fault::NAME)),
-    ("malformed before 501", "BREW / HTTP/1.1\r\n\r\n", malformed(fault::NO_HOST)),
+    (
+        "malformed before 505",
+        "GET / HTTP/2.0\r\nhost : a\r\n\r\n",
+        malformed(Fault::SpaceBeforeColon),
+    ),
+    ("malformed before 501", "BREW / HTTP/1.1\r\n\r\n", malformed(Fault::NoHost)),
     (
         "malformed before a coding",
         "POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
-        malformed(fault::NO_HOST),
+        malformed(Fault::NoHost),
     ),
     ("505 before 501", "BREW / HTTP/2.0\r\nhost: a\r\n\r\n", NO_VERSION),
     (
@@ -100,7 +105,7 @@ pub fn cases() -> Vec<Case> {
     let too_long = problem(414, "uri_too_long").closes();
     let too_many = problem(431, "header_fields_too_large").closes();
     cases.extend([
-        Case::new("malformed before 414", long("GET", "1.1", ""), &[malformed(fault::NO_HOST)]),
+        Case::new("malformed before 414", long("GET", "1.1", ""), &[malformed(Fault::NoHost)]),
         Case::new("505 before 414", long("GET", "2.0", "host: a\r\n"), &[NO_VERSION]),
         Case::new("501 before 414", long("BREW", "1.1", "host: a\r\n"), &[NO_METHOD]),
         Case::new("414 before 404", long("GET", "1.1", "host: a\r\n"), &[too_long]),

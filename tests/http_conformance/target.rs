@@ -1,9 +1,8 @@
 //! The request target: its forms, its bytes, percent-encoded segments, the query.
 
-use super::case::{
-    BAD_USER, Case, NO_METHOD, NOT_FOUND, OK, Wanted, fault, malformed, problem, status,
-};
+use super::case::{BAD_USER, Case, NO_METHOD, NOT_FOUND, OK, Wanted, malformed, problem, status};
 use crate::server::client::get;
+use purser::http::Malformed as Fault;
 
 const NO_CURRENCY: Wanted = problem(400, "invalid_parameter").field("currency");
 const NO_FIELD: Wanted = problem(400, "invalid_parameter");
@@ -23,24 +22,24 @@ const TARGETS: &[(&str, &str, Wanted)] = &[
     ("absolute form of another host than the header's", "http://elsewhere/healthz", OK),
     ("absolute form without a path", "http://test", NOT_FOUND),
     ("absolute form with a query and no path", "http://test?a", NOT_FOUND),
-    ("absolute form without a host", "http:///healthz", malformed(fault::TARGET_FORM)),
-    ("absolute form with a port and no host", "http://:80/healthz", malformed(fault::TARGET_FORM)),
-    ("absolute form with a user", "http://u@test/healthz", malformed(fault::TARGET_FORM)),
-    ("absolute form of another scheme", "ftp://test/healthz", malformed(fault::TARGET_FORM)),
-    ("absolute form with one slash", "http:/healthz", malformed(fault::TARGET_FORM)),
-    ("a path without a slash", "healthz", malformed(fault::TARGET_FORM)),
-    ("a query alone", "?a=b", malformed(fault::TARGET_FORM)),
-    ("authority form of a GET", "test:80", malformed(fault::TARGET_FORM)),
-    ("asterisk form of a GET", "*", malformed(fault::TARGET_FORM)),
-    ("a fragment", "/healthz#top", malformed(fault::TARGET_BYTES)),
+    ("absolute form without a host", "http:///healthz", malformed(Fault::TargetForm)),
+    ("absolute form with a port and no host", "http://:80/healthz", malformed(Fault::TargetForm)),
+    ("absolute form with a user", "http://u@test/healthz", malformed(Fault::TargetForm)),
+    ("absolute form of another scheme", "ftp://test/healthz", malformed(Fault::TargetForm)),
+    ("absolute form with one slash", "http:/healthz", malformed(Fault::TargetForm)),
+    ("a path without a slash", "healthz", malformed(Fault::TargetForm)),
+    ("a query alone", "?a=b", malformed(Fault::TargetForm)),
+    ("authority form of a GET", "test:80", malformed(Fault::TargetForm)),
+    ("asterisk form of a GET", "*", malformed(Fault::TargetForm)),
+    ("a fragment", "/healthz#top", malformed(Fault::TargetFragment)),
     ("a path of a host", "//test/healthz", NOT_FOUND),
     ("dots in a path", "/v1/../healthz", NOT_FOUND),
     ("a slash behind", "/healthz/", NOT_FOUND),
     // Bytes.
-    ("a DEL", "/healthz\x7f", malformed(fault::REQUEST_LINE)),
-    ("a NUL", "/heal\0thz", malformed(fault::REQUEST_LINE)),
-    ("an escape character", "/heal\x1bthz", malformed(fault::REQUEST_LINE)),
-    ("UTF-8", "/h\u{e9}althz", malformed(fault::TARGET_BYTES)),
+    ("a DEL", "/healthz\x7f", malformed(Fault::TargetByte)),
+    ("a NUL", "/heal\0thz", malformed(Fault::TargetByte)),
+    ("an escape character", "/heal\x1bthz", malformed(Fault::TargetByte)),
+    ("UTF-8", "/h\u{e9}althz", malformed(Fault::TargetByte)),
     // Percent-encoded segments.
     ("an encoded letter of a word", "/%68ealthz", OK),
     ("a whole encoded word", "/%68%65%61%6c%74%68%7A", OK),
@@ -58,7 +57,7 @@ const TARGETS: &[(&str, &str, Wanted)] = &[
     ("a percent sign at the end of an id", "/v1/users/42%/balance", BAD_USER),
     ("bad hex digits in a word", "/v1/users/42/bal%zznce", NOT_FOUND),
     ("half an escape in a word", "/healthz%2", NOT_FOUND),
-    ("an id that is none", "/v1/users/4 2/balance", malformed(fault::VERSION)),
+    ("an id that is none", "/v1/users/4 2/balance", malformed(Fault::RequestLine)),
     ("an id with a plus", "/v1/users/+42/balance", BAD_USER),
     ("no id", "/v1/users//balance", BAD_USER),
     ("an id and nothing behind", "/v1/users/42", NOT_FOUND),
@@ -87,7 +86,7 @@ pub fn cases() -> Vec<Case> {
         Case::new(
             "absolute form without a host line",
             "GET http://test/healthz HTTP/1.1\r\n\r\n",
-            &[malformed(fault::NO_HOST)],
+            &[malformed(Fault::NoHost)],
         ),
         Case::new(
             "absolute form under HTTP/1.0",

@@ -1,5 +1,5 @@
-//! Shared by the fuzz targets: oracles written from the contract alone, on top of `serde_json`, and
-//! the test machine of the benches.
+//! Shared by the fuzz targets: oracles written from the contract alone, on top of `serde_json`,
+//! readers of HTTP to compare ours with, and the test machine of the benches.
 //!
 //! An oracle never calls our readers on a whole text. Where it builds a value of the ledger, it
 //! checks the syntax first.
@@ -13,5 +13,6 @@ pub mod answers;
 pub mod batch;
 pub mod entry;
 pub mod forms;
+pub mod framing;
 pub mod grammar;
 pub mod object;
