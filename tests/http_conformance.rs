@@ -113,8 +113,8 @@ fn every_case_has_its_own_name() {
     }
 }
 
-/// A refusal of malformed bytes says what is malformed: the tables check the text of every fault but
-/// one, which no bytes provoke as far as we know. All texts differ.
+/// A refusal of malformed bytes says what is malformed: the tables check the text of every fault
+/// but one, which no bytes provoke as far as we know. All texts differ.
 #[test]
 fn every_fault_is_provoked_and_has_its_own_text() {
     let cases = TABLES.iter().flat_map(|(_, cases)| cases());

@@ -139,10 +139,9 @@ fn a_byte_order_mark_is_named() {
         [(format!("\u{feff}{one}\n"), 0), (format!("{one}\n\u{feff}{one}\n{one}"), 1)]
     {
         let answer = fed(&server, body);
-        let start = format!(
-            "{{\"index\":{index},\"entry_id\":\"\",\"status\":\"rejected\",\"code\":\"invalid_json\""
-        );
-        assert!(answer.contains(&start) && names_it(&detail(&answer)), "{answer}");
+        let start = format!("{{\"index\":{index},\"entry_id\":\"\",\"status\":\"rejected\"");
+        assert!(answer.contains(&start) && answer.contains("invalid_json"), "{answer}");
+        assert!(names_it(&detail(&answer)), "{answer}");
     }
     // Another fault has another text.
     let other = server.ask(batch("{"));

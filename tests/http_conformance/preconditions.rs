@@ -39,6 +39,7 @@ const READS: &[(&str, &str, Wanted)] = &[
     (BALANCE, "if-none-match: w/\"v2\"\r\n", YES),
     (BALANCE, "if-none-match: x, \"v2\"\r\n", YES),
     (STATS, "if-none-match: \"v2\"\r\n", FIGURES),
+    (STATS, "if-none-match: *\r\n", FIGURES),
     ("/v1/users/7/balance", "if-none-match: \"v2\"\r\n", NOBODY),
     ("/v1/users/7/balance", "if-none-match: *\r\n", NOBODY),
     // If-Match: strong comparison.
@@ -58,6 +59,8 @@ const READS: &[(&str, &str, Wanted)] = &[
     (BALANCE, "if-match: \"\"\r\n", CHANGED),
     (BALANCE, "if-match: W/\"v2\"\r\n", CHANGED),
     (BALANCE, "if-match: v2\r\n", CHANGED),
+    (BALANCE, "if-match:\r\n", CHANGED),
+    (BALANCE, "if-match: *, \"v1\"\r\n", CHANGED),
     (BALANCE, "if-match: \"v2\r\n", CHANGED),
     (BALANCE, "if-match: x, \"v2\"\r\n", CHANGED),
     (BALANCE, "if-match: \"v1\" \"v2\"\r\n", CHANGED),
