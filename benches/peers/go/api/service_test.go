@@ -445,7 +445,8 @@ func TestHTTPProblems(t *testing.T) {
 		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported",
 			"This server speaks HTTP/1.1 and HTTP/1.0.", "")},
 		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage",
-			"This server is out of memory or disk space for new entries: send the request again later.", "")},
+			"This server is out of memory or disk space for new entries: send the request again later.",
+			"")},
 	} {
 		res := Response{NoCache: true, ETag: []byte("x"), Allow: "x", Accept: "x", AcceptEncoding: "x",
 			Body: []byte("x")}

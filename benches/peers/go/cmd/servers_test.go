@@ -176,7 +176,8 @@ func TestServersAgree(t *testing.T) {
 		one(post("/v1/entries", ndjson, strings.Repeat("x\n", 10_001)), 413),
 		one(post("/v1/entries", ndjson, strings.Repeat("\n \r\n\t\n", 10_001)), 200),
 		one(post("/v1/entries", ndjson, "\n\n"+entry(1, "posted")+"\n \t\r\n{}\n"), 200),
-		one(post("/v1/entries", ndjson, `{"entry_id":"6","user_id":"42","at_ms":1,"state":"voided"}`), 200),
+		one(post("/v1/entries", ndjson,
+			`{"entry_id":"6","user_id":"42","at_ms":1,"state":"voided"}`), 200),
 
 		// Reading.
 		one(get("GET", "/v1/users/42/balance", ""), 200),
