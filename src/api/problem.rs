@@ -156,7 +156,7 @@ problems! {
         ChunkedTwice "Transfer-encoding names chunked twice.",
         ChunkedNotLast "Transfer-encoding does not end in chunked: the body's end is unknown.",
         ChunkSize "A chunk size is not a hexadecimal number.",
-        ChunkSpace "White space after a chunk size is not followed by an extension.",
+        ChunkSpace "White space in a chunk's size line is not followed by an extension.",
         ChunkExtension "A chunk extension is not a name with an optional value.",
         ChunkLineTooLong "A chunk's size line is longer than 256 bytes.",
         ChunkEnd "A chunk's data is not followed by CR LF: its size is wrong.",
@@ -200,12 +200,13 @@ impl From<Rejection> for Code {
 impl From<Refusal> for Code {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Malformed(_) => Self::MalformedRequest(Malformed::HeadEnd),
+            Refusal::Malformed(reason) => Self::MalformedRequest(reason),
             Refusal::UriTooLong => Self::UriTooLong,
             Refusal::HeaderTooLarge => Self::HeaderFieldsTooLarge,
             Refusal::BodyTooLarge => Self::ContentTooLarge,
             Refusal::ExpectationFailed => Self::ExpectationFailed,
             Refusal::TransferCoding => Self::UnsupportedTransferCoding,
+            Refusal::Method => Self::MethodNotImplemented,
             Refusal::Version => Self::HttpVersionNotSupported,
         }
     }

@@ -64,9 +64,14 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
         settles: member(members, "pending_id").is_some(),
         voids: member(members, "state").and_then(Value::text) == Some("voided"),
     };
+    let id = members.needed("entry_id", |value| id(value.text()?))?;
+    let user_id = members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?;
+    if members.voids && !members.settles {
+        return Err(members.void_of_nothing());
+    }
     Ok(Entry {
-        id: members.needed("entry_id", |value| id(value.text()?))?,
-        user_id: members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?,
+        id,
+        user_id,
         group: members.group()?,
         amount: members.amount()?,
         at_ms: members.needed("at_ms", time)?,
@@ -92,6 +97,21 @@ impl Members<'_> {
         }
     }
 
+    /// The first problem of a voided line without `pending_id`: a value that is not allowed, else
+    /// the missing `pending_id`.
+    fn void_of_nothing(&self) -> Problem {
+        let is_there = |name| member(self.all, name).is_some();
+        let judged = [
+            is_there("currency").then(|| self.currency().map(drop)),
+            is_there("kind").then(|| self.kind().map(drop)),
+            is_there("direction").then(|| self.direction().map(drop)),
+            is_there("amount").then(|| self.amount().map(drop)),
+            Some(self.needed("at_ms", time).map(drop)),
+        ];
+        let first = judged.into_iter().flatten().find_map(Result::err);
+        first.unwrap_or(Problem::new(Code::MissingField, "pending_id"))
+    }
+
     /// Currency, kind and direction: all required, or all forbidden in a settlement.
     fn group(&self) -> Result<Option<Group>, Problem> {
         if self.settles {
@@ -101,18 +121,30 @@ impl Members<'_> {
             return Ok(None);
         }
         Ok(Some(Group {
-            currency: self.needed("currency", |value| {
-                value.text().filter(|text| is_currency(text.as_bytes())).map(str::to_owned)
-            })?,
-            kind: self.needed("kind", |value| {
-                value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned)
-            })?,
-            direction: self.needed("direction", |value| match value.text()? {
-                "credit" => Some(Direction::Credit),
-                "debit" => Some(Direction::Debit),
-                _ => None,
-            })?,
+            currency: self.currency()?,
+            kind: self.kind()?,
+            direction: self.direction()?,
         }))
+    }
+
+    fn currency(&self) -> Result<String, Problem> {
+        self.needed("currency", |value| {
+            value.text().filter(|text| is_currency(text.as_bytes())).map(str::to_owned)
+        })
+    }
+
+    fn kind(&self) -> Result<String, Problem> {
+        self.needed("kind", |value| {
+            value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned)
+        })
+    }
+
+    fn direction(&self) -> Result<Direction, Problem> {
+        self.needed("direction", |value| match value.text()? {
+            "credit" => Some(Direction::Credit),
+            "debit" => Some(Direction::Debit),
+            _ => None,
+        })
     }
 
     fn amount(&self) -> Result<Option<i128>, Problem> {
@@ -144,7 +176,7 @@ impl Members<'_> {
     }
 
     fn pending_id(&self) -> Result<Option<u128>, Problem> {
-        if self.settles || self.voids {
+        if self.settles {
             self.needed("pending_id", |value| id(value.text()?).map(Some))
         } else {
             Ok(None)

@@ -3,6 +3,12 @@
 
 /// Header line of the last answer on a connection.
 pub const CLOSE: &str = "connection: close\r\n";
+/// Header line of every 200, 304, 404 and 412 of a user's read.
+pub const NO_CACHE: &str = "cache-control: no-cache\r\n";
+/// `allow` of paths that are read.
+pub const READS: &str = "allow: GET, HEAD, OPTIONS\r\n";
+/// `allow` of paths that take a body.
+pub const POSTS: &str = "allow: POST, OPTIONS\r\n";
 /// Header line of a 503.
 pub const RETRY: &str = "retry-after: 1\r\n";
 /// Both lines: a 503 that ends its connection.
@@ -12,7 +18,7 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code, in the contract's order.
-pub const PROBLEMS: [Row; 35] = [
+pub const PROBLEMS: [Row; 38] = [
     ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
     (
         "invalid_parameter",
@@ -35,6 +41,18 @@ pub const PROBLEMS: [Row; 35] = [
         "This path does not support that method: see the allow header.",
     ),
     ("request_timeout", 408, "Request Timeout", "The rest of the request did not arrive in time."),
+    (
+        "length_required",
+        411,
+        "Length Required",
+        "A POST or PUT needs a content-length or a chunked body.",
+    ),
+    (
+        "version_changed",
+        412,
+        "Precondition Failed",
+        "None of the tags in if-match is the current tag.",
+    ),
     ("content_too_large", 413, "Content Too Large", "The body is larger than this path accepts."),
     (
         "too_many_items",
@@ -47,7 +65,8 @@ pub const PROBLEMS: [Row; 35] = [
         "unsupported_media_type",
         415,
         "Unsupported Media Type",
-        "This path does not accept the body's content type or content coding.",
+        "Entries are accepted as application/x-ndjson and a batch as application/json, both \
+         without a content coding.",
     ),
     (
         "expectation_failed",
@@ -59,7 +78,13 @@ pub const PROBLEMS: [Row; 35] = [
         "header_fields_too_large",
         431,
         "Request Header Fields Too Large",
-        "The request header is larger than this server accepts.",
+        "The header or trailer section is larger, or has more lines, than this server accepts.",
+    ),
+    (
+        "method_not_implemented",
+        501,
+        "Not Implemented",
+        "This server does not implement the request's method.",
     ),
     (
         "unsupported_transfer_coding",
@@ -186,13 +211,24 @@ pub fn text(body: &str) -> String {
     answer("200 OK", "text/plain; charset=utf-8", "", body)
 }
 
+/// A 200 with JSON to a read of one user.
+pub fn read(lines: &str, body: &str) -> String {
+    json(&format!("{NO_CACHE}{lines}"), body)
+}
+
+/// A 204, with its `allow` line.
+pub fn no_content(allow: &str) -> String {
+    format!("HTTP/1.1 204 No Content\r\ndate: D\r\n{allow}\r\n")
+}
+
 /// A whole answer with a problem.
 pub fn problem(code: &str, field: &str, lines: &str) -> String {
     let (_, status, title, _) = row(code);
+    let is_of_a_user = matches!(code, "user_not_found" | "version_changed");
     answer(
         &format!("{status} {title}"),
         "application/problem+json",
-        lines,
+        &format!("{}{lines}", if is_of_a_user { NO_CACHE } else { "" }),
         &problem_body(code, field),
     )
 }
@@ -208,7 +244,7 @@ pub fn problem_body(code: &str, field: &str) -> String {
 
 /// A whole answer to a balance read, for a user with only `COIN` and no holds.
 pub fn balance(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
-    json(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
+    read(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
 }
 
 /// The body of [`balance`].
