@@ -51,7 +51,7 @@ const EXTENSIONS: &[(&str, Option<Fault>)] = &[
     (";a=b/c", Some(Fault::ChunkExtension)),
     (";a(b)", Some(Fault::ChunkExtension)),
     (";\"a\"=b", Some(Fault::ChunkExtension)),
-    (";a='b c'", Some(Fault::ChunkExtension)),
+    (";a='b c'", Some(Fault::ChunkSpace)),
     (";a=\"b", Some(Fault::ChunkExtension)),
     (";a=\"b\\\"", Some(Fault::ChunkExtension)),
     (";a=\"b\"c", Some(Fault::ChunkExtension)),

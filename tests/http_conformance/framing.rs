@@ -283,7 +283,7 @@ fn others() -> Vec<Case> {
             batch_head(&format!("content-length: {}\r\n", length - 1))
                 + BATCH
                 + " / HTTP/1.1\r\n\r\n",
-            &[problem(400, "invalid_json"), malformed(Fault::RequestLine)],
+            &[problem(400, "invalid_json"), malformed(Fault::Method)],
         ),
     ]
 }
