@@ -4,7 +4,7 @@
 use super::json::NotJson;
 use crate::decimal::number;
 use crate::http::response::Status;
-use crate::http::{Malformed, Refusal};
+use crate::http::{NotHttp, Refusal};
 use crate::ledger::entry::Rejection;
 
 /// Codes with one detail each, and codes with a detail per reason, which name the type of the reason.
@@ -127,7 +127,7 @@ problems! {
         "A balance or a lifetime sum would overflow a 64-bit integer.",
     InsufficientStorage "insufficient_storage" InsufficientStorage
         "This server is out of memory or disk space for new entries: send the request again later.",
-    ; Malformed: MalformedRequest "malformed_request" BadRequest {
+    ; NotHttp: MalformedRequest "malformed_request" BadRequest {
         EmptyLines "More than two empty lines precede the request line.",
         BareLf "A line ends with LF alone: lines end with CR LF.",
         BareCr "A CR is not followed by LF.",

@@ -1,7 +1,7 @@
 //! Router: maps a request's head to the operation it asks for.
 //!
-//! The path is checked first, then the method, the user id, the parameters and the content type; the
-//! first failure is reported.
+//! The path is checked first, then the method, the user id, the parameters and the content type;
+//! the first failure is reported.
 
 use super::problem::{Code, Field, Problem};
 use super::read::{KindFilter, Read, What, millis};

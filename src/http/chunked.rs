@@ -8,7 +8,7 @@
 //! A body above its limit is refused at the size line of the chunk that exceeds it.
 
 use super::grammar::{hex_digit, is_field_text, is_token};
-use super::{CHUNK_LINE_BYTES, Malformed, Refusal, TRAILER_BYTES};
+use super::{CHUNK_LINE_BYTES, NotHttp, Refusal, TRAILER_BYTES};
 
 /// Decoder of one body. It is not used again after a refusal.
 #[derive(Clone, Debug)]
@@ -166,8 +166,8 @@ impl Decoder {
             }
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => Ok(State::Size),
-            State::SizeLf => Err(Refusal::Malformed(Malformed::BareCr)),
-            State::DataCr | State::DataLf => Err(Refusal::Malformed(Malformed::ChunkEnd)),
+            State::SizeLf => Err(Refusal::Malformed(NotHttp::BareCr)),
+            State::DataCr | State::DataLf => Err(Refusal::Malformed(NotHttp::ChunkEnd)),
             State::Data | State::Done => {
                 unreachable!("chunk data and bytes after the body are not stepped through")
             }
@@ -187,10 +187,10 @@ impl Decoder {
             return Ok(State::SizeLf);
         }
         if byte == b'\n' {
-            return Err(Refusal::Malformed(Malformed::BareLf));
+            return Err(Refusal::Malformed(NotHttp::BareLf));
         }
         if self.line == CHUNK_LINE_BYTES {
-            return Err(Refusal::Malformed(Malformed::ChunkLineTooLong));
+            return Err(Refusal::Malformed(NotHttp::ChunkLineTooLong));
         }
         self.line += 1;
         let next = match (self.state, byte) {
@@ -203,7 +203,7 @@ impl Decoder {
     }
 
     /// Takes a byte of the extensions, which is no line end.
-    fn extension(&self, byte: u8) -> Result<State, Malformed> {
+    fn extension(&self, byte: u8) -> Result<State, NotHttp> {
         let is_space = matches!(byte, b' ' | b'\t');
         match (self.state, byte) {
             (State::Space | State::ExtensionStart | State::NameSpace | State::ValueStart, _)
@@ -230,14 +230,14 @@ impl Decoder {
             (State::Quoted, b'"') => Ok(State::QuotedEnd),
             (State::Quoted, b'\\') => Ok(State::QuotedPair),
             (State::Quoted | State::QuotedPair, _) if is_field_text(byte) => Ok(State::Quoted),
-            (State::Space, _) => Err(Malformed::ChunkSpace),
-            _ => Err(Malformed::ChunkExtension),
+            (State::Space, _) => Err(NotHttp::ChunkSpace),
+            _ => Err(NotHttp::ChunkExtension),
         }
     }
 
     /// Takes a digit of the size, which saturates: no limit is above.
     fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
-        let digit = hex_digit(byte).ok_or(Refusal::Malformed(Malformed::ChunkSize))?;
+        let digit = hex_digit(byte).ok_or(Refusal::Malformed(NotHttp::ChunkSize))?;
         // The previous chunk left 0 here.
         self.chunk =
             if self.chunk >> 60 == 0 { self.chunk << 4 | u64::from(digit) } else { u64::MAX };
@@ -259,11 +259,11 @@ impl Decoder {
             (State::Value, _) if is_field_text(byte) => Ok(State::Value),
             (State::ValueLf, b'\n') => Ok(State::LineStart),
             (State::LineStart | State::Name | State::Value, b'\n') => {
-                Err(Refusal::Malformed(Malformed::BareLf))
+                Err(Refusal::Malformed(NotHttp::BareLf))
             }
-            (State::Value, _) => Err(Refusal::Malformed(Malformed::TrailerValue)),
-            (State::LineStart | State::Name, _) => Err(Refusal::Malformed(Malformed::TrailerName)),
-            _ => Err(Refusal::Malformed(Malformed::BareCr)),
+            (State::Value, _) => Err(Refusal::Malformed(NotHttp::TrailerValue)),
+            (State::LineStart | State::Name, _) => Err(Refusal::Malformed(NotHttp::TrailerName)),
+            _ => Err(Refusal::Malformed(NotHttp::BareCr)),
         }
     }
 }
@@ -376,18 +376,18 @@ mod tests {
             "1,\r\n",
             "\u{661}\r\n",
         ] {
-            check(input, Malformed::ChunkSize);
+            check(input, NotHttp::ChunkSize);
         }
         for input in ["1 \r\nx\r\n", "1 2\r\n", "1;a=b \r\n", "1;a=\"b\"\t\"\r\n"] {
-            check(input, Malformed::ChunkSpace);
+            check(input, NotHttp::ChunkSpace);
         }
         for input in ["1\rx\r\n", "1;a\r\r\n", "0\r\n\rX", "0\r\nX: y\rz\r\n"] {
-            check(input, Malformed::BareCr);
+            check(input, NotHttp::BareCr);
         }
         for input in
             ["\n", "1\n", "1;a\nx\r\n", "1;a=\"\n\"\r\n", "0\r\n\n", "0\r\nX\n", "0\r\nX: y\n\r\n"]
         {
-            check(input, Malformed::BareLf);
+            check(input, NotHttp::BareLf);
         }
         for input in [
             "1;\r\n",
@@ -409,10 +409,10 @@ mod tests {
             "1;a=\"\\\0\"\r\n",
             "1;\u{e9}\r\n",
         ] {
-            check(input, Malformed::ChunkExtension);
+            check(input, NotHttp::ChunkExtension);
         }
         for input in ["1\r\nxy\r\n", "1\r\nx\n", "1\r\nx\rx", "1\r\nx0\r\n\r\n"] {
-            check(input, Malformed::ChunkEnd);
+            check(input, NotHttp::ChunkEnd);
         }
         for input in [
             "0\r\n X: y\r\n\r\n",
@@ -421,17 +421,17 @@ mod tests {
             "0\r\n: y\r\n",
             "0\r\nX\r\n\r\n",
         ] {
-            check(input, Malformed::TrailerName);
+            check(input, NotHttp::TrailerName);
         }
         for input in ["0\r\nX: \0\r\n\r\n", "0\r\nX: \u{7f}\r\n"] {
-            check(input, Malformed::TrailerValue);
+            check(input, NotHttp::TrailerValue);
         }
     }
 
     #[test]
     fn limits() {
         let line = |bytes: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(bytes - 2));
-        let too_long = Err(Refusal::Malformed(Malformed::ChunkLineTooLong));
+        let too_long = Err(Refusal::Malformed(NotHttp::ChunkLineTooLong));
         assert_eq!(
             decode_in_all_ways(line(CHUNK_LINE_BYTES).as_bytes()),
             Ok((b"x".to_vec(), line(CHUNK_LINE_BYTES).len(), true))

@@ -10,7 +10,7 @@
 use super::grammar::{elements, is_authority};
 use super::request::{Framing, Head, Method, Version};
 use super::target::Target;
-use super::{Malformed, Refusal};
+use super::{NotHttp, Refusal};
 
 /// The headers that this server interprets.
 enum Name {
@@ -121,7 +121,7 @@ impl<'b> Fields<'b> {
         target: Target<'b>,
     ) -> Result<Head<'b>, Refusal> {
         if !self.host && self.version == Version::Http11 {
-            return Err(Refusal::Malformed(Malformed::NoHost));
+            return Err(Refusal::Malformed(NotHttp::NoHost));
         }
         let framing = self.framing()?;
         let is_known = method != Method::Unknown;
@@ -150,21 +150,21 @@ impl<'b> Fields<'b> {
         match (self.coding, self.length) {
             (Coding::Absent, None) => Ok(Framing::None),
             (Coding::Absent, Some(length)) => Ok(Framing::Length(length)),
-            (_, Some(_)) => Err(Refusal::Malformed(Malformed::LengthAndCoding)),
+            (_, Some(_)) => Err(Refusal::Malformed(NotHttp::LengthAndCoding)),
             (_, None) if self.version == Version::Http10 => {
-                Err(Refusal::Malformed(Malformed::CodingInHttp10))
+                Err(Refusal::Malformed(NotHttp::CodingInHttp10))
             }
             (Coding::Chunked | Coding::ThenChunked, None) => Ok(Framing::Chunked),
-            (Coding::Other { .. }, None) => Err(Refusal::Malformed(Malformed::ChunkedNotLast)),
+            (Coding::Other { .. }, None) => Err(Refusal::Malformed(NotHttp::ChunkedNotLast)),
         }
     }
 
     fn take_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.host {
-            return Err(Refusal::Malformed(Malformed::HostRepeated));
+            return Err(Refusal::Malformed(NotHttp::HostRepeated));
         }
         if !is_authority(value) {
-            return Err(Refusal::Malformed(Malformed::HostValue));
+            return Err(Refusal::Malformed(NotHttp::HostValue));
         }
         self.host = true;
         Ok(())
@@ -194,15 +194,15 @@ impl<'b> Fields<'b> {
     fn take_content_type(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
         match self.content_type.replace(value) {
             None => Ok(()),
-            Some(_) => Err(Refusal::Malformed(Malformed::ContentTypeRepeated)),
+            Some(_) => Err(Refusal::Malformed(NotHttp::ContentTypeRepeated)),
         }
     }
 
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for text in elements(value) {
-            let length = decimal(text).ok_or(Refusal::Malformed(Malformed::LengthValue))?;
+            let length = decimal(text).ok_or(Refusal::Malformed(NotHttp::LengthValue))?;
             if self.length.is_some_and(|earlier| earlier != length) {
-                return Err(Refusal::Malformed(Malformed::LengthsDiffer));
+                return Err(Refusal::Malformed(NotHttp::LengthsDiffer));
             }
             self.length = Some(length);
         }
@@ -221,13 +221,13 @@ impl<'b> Fields<'b> {
     fn take_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for coding in elements(value) {
             if coding.is_empty() {
-                return Err(Refusal::Malformed(Malformed::CodingEmpty));
+                return Err(Refusal::Malformed(NotHttp::CodingEmpty));
             }
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.coding = match (self.coding, chunked) {
                 (Coding::Absent, true) => Coding::Chunked,
                 (Coding::Other { chunked: false }, true) => Coding::ThenChunked,
-                (_, true) => return Err(Refusal::Malformed(Malformed::ChunkedTwice)),
+                (_, true) => return Err(Refusal::Malformed(NotHttp::ChunkedTwice)),
                 (Coding::Absent, false) => Coding::Other { chunked: false },
                 (Coding::Chunked | Coding::ThenChunked, false) => Coding::Other { chunked: true },
                 (other @ Coding::Other { .. }, false) => other,
@@ -282,7 +282,7 @@ mod tests {
 
     #[test]
     fn host() {
-        let check = |version: &str, lines: &str, reason: Option<Malformed>| {
+        let check = |version: &str, lines: &str, reason: Option<NotHttp>| {
             judge(version, lines, |head| {
                 assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}");
             });
@@ -308,14 +308,14 @@ mod tests {
             "a b", "a/b", "a@b", "a:b", "a:80:80", "a:8 0", "[::1", "[]", "::1", "[::1]a",
             "[::1]:x", "[a/]", "a%4", "a%zz", "é", "a?b", "\"a\"", "a]",
         ] {
-            check("1.1", &format!("Host: {value}|"), Some(Malformed::HostValue));
-            check("1.0", &format!("Host: {value}|"), Some(Malformed::HostValue));
+            check("1.1", &format!("Host: {value}|"), Some(NotHttp::HostValue));
+            check("1.0", &format!("Host: {value}|"), Some(NotHttp::HostValue));
         }
-        check("1.1", "X: a|", Some(Malformed::NoHost));
+        check("1.1", "X: a|", Some(NotHttp::NoHost));
         check("1.0", "X: a|", None);
-        check("1.1", "Host: a|host: a|", Some(Malformed::HostRepeated));
-        check("1.0", "Host: a|X: b|Host: b|", Some(Malformed::HostRepeated));
-        check("1.1", "Host: |Host: |", Some(Malformed::HostRepeated));
+        check("1.1", "Host: a|host: a|", Some(NotHttp::HostRepeated));
+        check("1.0", "Host: a|X: b|Host: b|", Some(NotHttp::HostRepeated));
+        check("1.1", "Host: |Host: |", Some(NotHttp::HostRepeated));
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
         check("Content-Length: 5, 5|", 5);
         check("Content-Length: 5|Content-Length: 5|", 5);
         check("Content-Length: 5,5|X: y|CONTENT-LENGTH: 5|", 5);
-        let not_a_number = Refusal::Malformed(Malformed::LengthValue);
+        let not_a_number = Refusal::Malformed(NotHttp::LengthValue);
         for value in [
             "", "+5", "-5", "-0", "5 5", "0x5", "5.0", "5,", ",5", "5,,5", "five", "5;5", "٥",
             "1_0", "\"5\"",
@@ -338,11 +338,8 @@ mod tests {
             refuse(&format!("Content-Length: {value}|"), not_a_number);
             refuse(&format!("Content-Length: 5|Content-Length: {value}|"), not_a_number);
         }
-        refuse(
-            "Content-Length: 5|Content-Length: 6|",
-            Refusal::Malformed(Malformed::LengthsDiffer),
-        );
-        refuse("Content-Length: 5, 6|", Refusal::Malformed(Malformed::LengthsDiffer));
+        refuse("Content-Length: 5|Content-Length: 6|", Refusal::Malformed(NotHttp::LengthsDiffer));
+        refuse("Content-Length: 5, 6|", Refusal::Malformed(NotHttp::LengthsDiffer));
         check("Content-Length: 18446744073709551615|", u64::MAX);
         check(&format!("Content-Length: {}|", "9".repeat(100)), u64::MAX);
     }
@@ -363,14 +360,14 @@ mod tests {
             "\"chunked\"",
             "chunked chunked",
         ] {
-            let not_last = Refusal::Malformed(Malformed::ChunkedNotLast);
+            let not_last = Refusal::Malformed(NotHttp::ChunkedNotLast);
             refuse(&format!("Transfer-Encoding: {value}|"), not_last);
         }
         for value in ["gzip, chunked", "identity,CHUNKED", "a, b, chunked"] {
             refuse(&format!("Transfer-Encoding: {value}|"), Refusal::TransferCoding);
         }
         refuse("Transfer-Encoding: gzip|Transfer-Encoding: chunked|", Refusal::TransferCoding);
-        let twice = Refusal::Malformed(Malformed::ChunkedTwice);
+        let twice = Refusal::Malformed(NotHttp::ChunkedTwice);
         for value in ["chunked, chunked", "chunked, gzip, chunked", "gzip, chunked, chunked"] {
             refuse(&format!("Transfer-Encoding: {value}|"), twice);
         }
@@ -378,14 +375,14 @@ mod tests {
         for value in ["", "chunked,", ",chunked", "gzip,,chunked"] {
             refuse(
                 &format!("Transfer-Encoding: {value}|"),
-                Refusal::Malformed(Malformed::CodingEmpty),
+                Refusal::Malformed(NotHttp::CodingEmpty),
             );
         }
-        let both = Refusal::Malformed(Malformed::LengthAndCoding);
+        let both = Refusal::Malformed(NotHttp::LengthAndCoding);
         refuse("Content-Length: 5|Transfer-Encoding: chunked|", both);
         refuse("Transfer-Encoding: chunked|Content-Length: 0|", both);
         refuse("Transfer-Encoding: identity|Content-Length: 5|", both);
-        let under_1_0 = Err(Refusal::Malformed(Malformed::CodingInHttp10));
+        let under_1_0 = Err(Refusal::Malformed(NotHttp::CodingInHttp10));
         judge("1.0", "Transfer-Encoding: chunked|", |head| assert_eq!(head, under_1_0));
         judge("1.0", "Transfer-Encoding: gzip|", |head| assert_eq!(head, under_1_0));
     }
@@ -456,7 +453,7 @@ mod tests {
         });
         refuse(
             "Content-Type: a/b|Content-Type: a/b|",
-            Refusal::Malformed(Malformed::ContentTypeRepeated),
+            Refusal::Malformed(NotHttp::ContentTypeRepeated),
         );
         for (lines, expected) in [
             ("Content-Encoding: gzip|", Some(&b"gzip"[..])),
@@ -473,10 +470,10 @@ mod tests {
     fn malformed_lines_are_refused_first() {
         refuse(
             "Expect: x|Transfer-Encoding: gzip|Content-Length: z|",
-            Refusal::Malformed(Malformed::LengthValue),
+            Refusal::Malformed(NotHttp::LengthValue),
         );
         refuse("Expect: x|Transfer-Encoding: gzip, chunked|", Refusal::TransferCoding);
-        let no_host = Err(Refusal::Malformed(Malformed::NoHost));
+        let no_host = Err(Refusal::Malformed(NotHttp::NoHost));
         judge("1.1", "Expect: x|Transfer-Encoding: gzip|", |head| assert_eq!(head, no_host));
     }
 }

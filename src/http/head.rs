@@ -29,7 +29,7 @@ use super::fields::Fields;
 use super::request::{Head, Method, Version};
 use super::reread;
 use super::target;
-use super::{HEAD_BYTES, HEADERS, Malformed, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
+use super::{HEAD_BYTES, HEADERS, NotHttp, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
 
 /// Parses the head at the start of `buf`. Returns the head and its length in bytes, or `None` while
 /// it is unfinished.
@@ -99,11 +99,11 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
         let lf = from + found;
         match &window[..lf] {
             [.., b'\n', b'\r'] if lf == start + 1 => {
-                return Err(Refusal::Malformed(Malformed::EmptyLines));
+                return Err(Refusal::Malformed(NotHttp::EmptyLines));
             }
             [.., b'\n', b'\r'] => return Ok(Some(lf + 1)),
             [.., b'\r'] => {}
-            _ => return Err(Refusal::Malformed(Malformed::BareLf)),
+            _ => return Err(Refusal::Malformed(NotHttp::BareLf)),
         }
     }
     if window.len() == HEAD_BYTES { Err(reread::long_head(&window[start..])) } else { Ok(None) }
@@ -121,10 +121,10 @@ fn parse_whole(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let (httparse::Status::Complete(end), Some(method), Some(text), Some(minor)) =
         (parsed, request.method, request.path, request.version)
     else {
-        return Err(Refusal::Malformed(Malformed::HeadEnd));
+        return Err(Refusal::Malformed(NotHttp::HeadEnd));
     };
     if end != head.len() {
-        return Err(Refusal::Malformed(Malformed::HeadEnd));
+        return Err(Refusal::Malformed(NotHttp::HeadEnd));
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let target = target::parse(text, method)?;
@@ -276,7 +276,7 @@ pub(super) mod tests {
 
     #[test]
     fn bare_line_ends() {
-        let bare_lf = Refusal::Malformed(Malformed::BareLf);
+        let bare_lf = Refusal::Malformed(NotHttp::BareLf);
         refuse("\n", bare_lf);
         refuse("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", bare_lf);
         refuse("\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", bare_lf);
@@ -295,44 +295,44 @@ pub(super) mod tests {
             "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET / HTTP/1.1\r\n\rHost: a\r\n\r\n",
         ] {
-            refuse(request, Refusal::Malformed(Malformed::BareCr));
+            refuse(request, Refusal::Malformed(NotHttp::BareCr));
         }
-        refuse("\r\n\r\n\r\n", Refusal::Malformed(Malformed::EmptyLines));
+        refuse("\r\n\r\n\r\n", Refusal::Malformed(NotHttp::EmptyLines));
     }
 
     #[test]
     fn request_lines() {
         for (line, expected) in [
-            (" GET / HTTP/1.1", Malformed::RequestLine),
-            ("GET  / HTTP/1.1", Malformed::RequestLine),
-            ("GET /", Malformed::RequestLine),
-            ("GET", Malformed::RequestLine),
-            ("GET /  HTTP/1.1", Malformed::RequestLine),
-            ("GET /a b HTTP/1.1", Malformed::RequestLine),
-            ("GET / HTTP/1.1 ", Malformed::RequestLine),
-            ("GET\t/ HTTP/1.1", Malformed::Method),
-            ("GE(T / HTTP/1.1", Malformed::Method),
-            ("G\u{e9}T / HTTP/1.1", Malformed::Method),
-            ("GET /\u{7f} HTTP/1.1", Malformed::TargetByte),
-            ("GET /\0 HTTP/1.1", Malformed::TargetByte),
-            ("GET /a\tb HTTP/1.1", Malformed::TargetByte),
-            ("GET /\u{e9} HTTP/1.1", Malformed::TargetByte),
-            ("GET /a#b HTTP/1.1", Malformed::TargetFragment),
-            ("GET a:80 HTTP/1.1", Malformed::TargetForm),
-            ("CONNECT a@b HTTP/1.1", Malformed::TargetForm),
-            ("GET * HTTP/1.3", Malformed::TargetForm),
-            ("GET / ", Malformed::NoVersion),
-            ("GET / http/1.1", Malformed::NoVersion),
-            ("GET / HTTP/1", Malformed::NoVersion),
-            ("GET / HTTP/1.", Malformed::NoVersion),
-            ("GET / HTTP/11", Malformed::NoVersion),
-            ("GET / HTTP/2", Malformed::NoVersion),
-            ("GET / HTTP/+1.1", Malformed::NoVersion),
-            ("GET / HTTP/01.1", Malformed::NoVersion),
-            ("GET / HTTP/2.00", Malformed::NoVersion),
-            ("GET / HTTP/1.10", Malformed::NoVersion),
-            ("GET / HTTPS/1.1", Malformed::NoVersion),
-            ("GET / ICY/1.1", Malformed::NoVersion),
+            (" GET / HTTP/1.1", NotHttp::RequestLine),
+            ("GET  / HTTP/1.1", NotHttp::RequestLine),
+            ("GET /", NotHttp::RequestLine),
+            ("GET", NotHttp::RequestLine),
+            ("GET /  HTTP/1.1", NotHttp::RequestLine),
+            ("GET /a b HTTP/1.1", NotHttp::RequestLine),
+            ("GET / HTTP/1.1 ", NotHttp::RequestLine),
+            ("GET\t/ HTTP/1.1", NotHttp::Method),
+            ("GE(T / HTTP/1.1", NotHttp::Method),
+            ("G\u{e9}T / HTTP/1.1", NotHttp::Method),
+            ("GET /\u{7f} HTTP/1.1", NotHttp::TargetByte),
+            ("GET /\0 HTTP/1.1", NotHttp::TargetByte),
+            ("GET /a\tb HTTP/1.1", NotHttp::TargetByte),
+            ("GET /\u{e9} HTTP/1.1", NotHttp::TargetByte),
+            ("GET /a#b HTTP/1.1", NotHttp::TargetFragment),
+            ("GET a:80 HTTP/1.1", NotHttp::TargetForm),
+            ("CONNECT a@b HTTP/1.1", NotHttp::TargetForm),
+            ("GET * HTTP/1.3", NotHttp::TargetForm),
+            ("GET / ", NotHttp::NoVersion),
+            ("GET / http/1.1", NotHttp::NoVersion),
+            ("GET / HTTP/1", NotHttp::NoVersion),
+            ("GET / HTTP/1.", NotHttp::NoVersion),
+            ("GET / HTTP/11", NotHttp::NoVersion),
+            ("GET / HTTP/2", NotHttp::NoVersion),
+            ("GET / HTTP/+1.1", NotHttp::NoVersion),
+            ("GET / HTTP/01.1", NotHttp::NoVersion),
+            ("GET / HTTP/2.00", NotHttp::NoVersion),
+            ("GET / HTTP/1.10", NotHttp::NoVersion),
+            ("GET / HTTPS/1.1", NotHttp::NoVersion),
+            ("GET / ICY/1.1", NotHttp::NoVersion),
         ] {
             refuse(format!("{line}\r\nHost: a\r\n\r\n"), Refusal::Malformed(expected));
         }
@@ -344,22 +344,22 @@ pub(super) mod tests {
     #[test]
     fn header_lines() {
         for (line, expected) in [
-            ("X : b", Malformed::SpaceBeforeColon),
-            ("X\t: b", Malformed::SpaceBeforeColon),
-            (" X: b", Malformed::FoldedLine),
-            ("X: b\r\n c", Malformed::FoldedLine),
-            ("X: b\r\n\tc", Malformed::FoldedLine),
-            ("X:\r\n c", Malformed::FoldedLine),
-            (": b", Malformed::HeaderName),
-            ("X\0: b", Malformed::HeaderName),
-            ("X(Y): b", Malformed::HeaderName),
-            ("X\u{e9}: b", Malformed::HeaderName),
-            ("X", Malformed::NoColon),
-            ("X: b\0", Malformed::HeaderValue),
-            ("X: \u{1}b", Malformed::HeaderValue),
-            ("X: b\u{7f}c", Malformed::HeaderValue),
-            ("X: \u{b}", Malformed::HeaderValue),
-            ("X: b\u{c}", Malformed::HeaderValue),
+            ("X : b", NotHttp::SpaceBeforeColon),
+            ("X\t: b", NotHttp::SpaceBeforeColon),
+            (" X: b", NotHttp::FoldedLine),
+            ("X: b\r\n c", NotHttp::FoldedLine),
+            ("X: b\r\n\tc", NotHttp::FoldedLine),
+            ("X:\r\n c", NotHttp::FoldedLine),
+            (": b", NotHttp::HeaderName),
+            ("X\0: b", NotHttp::HeaderName),
+            ("X(Y): b", NotHttp::HeaderName),
+            ("X\u{e9}: b", NotHttp::HeaderName),
+            ("X", NotHttp::NoColon),
+            ("X: b\0", NotHttp::HeaderValue),
+            ("X: \u{1}b", NotHttp::HeaderValue),
+            ("X: b\u{7f}c", NotHttp::HeaderValue),
+            ("X: \u{b}", NotHttp::HeaderValue),
+            ("X: b\u{c}", NotHttp::HeaderValue),
         ] {
             let expected = Refusal::Malformed(expected);
             for version in ["1.1", "1.5", "3.0"] {
@@ -379,18 +379,18 @@ pub(super) mod tests {
         let long = "a".repeat(TARGET_BYTES);
         let many = "X: b\r\n".repeat(HEADERS);
         let wide = format!("X: {}\r\n", "b".repeat(HEAD_BYTES));
-        let malformed = Refusal::Malformed(Malformed::NoColon);
+        let malformed = Refusal::Malformed(NotHttp::NoColon);
         for (line, after, expected) in [
             ("GET / HTTP/2.0", "Host: a\r\nX\r\n", malformed),
             ("FOO / HTTP/1.1", "Host: a\r\nX\r\n", malformed),
-            ("FOO / HTTP/1.1", "", Refusal::Malformed(Malformed::NoHost)),
+            ("FOO / HTTP/1.1", "", Refusal::Malformed(NotHttp::NoHost)),
             ("FOO / HTTP/1.1", "Host: a\r\nTransfer-Encoding: a, chunked\r\n", Refusal::Method),
             ("FOO / HTTP/2.0", "Host: a\r\n", Refusal::Version),
             (&format!("GET /{long} HTTP/1.1"), "X\r\n", malformed),
             (&format!("GET /{long} HTTP/2.0"), "Host: a\r\n", Refusal::Version),
             (&format!("FOO /{long} HTTP/1.1"), "Host: a\r\n", Refusal::Method),
             (&format!("FOO /{long}{long} HTTP/1.1"), "Host: a\r\n", Refusal::Method),
-            (&format!("F\u{1}O /{long}{long} HTTP/1.1"), "", Refusal::Malformed(Malformed::Method)),
+            (&format!("F\u{1}O /{long}{long} HTTP/1.1"), "", Refusal::Malformed(NotHttp::Method)),
             (&format!("GET /{long} HTTP/1.1"), &format!("Host: a\r\n{many}"), Refusal::UriTooLong),
             ("GET / HTTP/1.1", &format!("{many}Host: a\r\nX\r\n"), malformed),
             ("GET / HTTP/2.0", &format!("{many}Host: a\r\n"), Refusal::Version),
@@ -404,8 +404,8 @@ pub(super) mod tests {
             refuse(format!("{line}\r\n{after}\r\n"), expected);
         }
         refuse("A".repeat(REQUEST_LINE_BYTES), Refusal::Method);
-        refuse("\0".repeat(REQUEST_LINE_BYTES), Refusal::Malformed(Malformed::Method));
-        refuse(" ".repeat(REQUEST_LINE_BYTES), Refusal::Malformed(Malformed::RequestLine));
+        refuse("\0".repeat(REQUEST_LINE_BYTES), Refusal::Malformed(NotHttp::Method));
+        refuse(" ".repeat(REQUEST_LINE_BYTES), Refusal::Malformed(NotHttp::RequestLine));
     }
 
     #[test]

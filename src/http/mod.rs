@@ -62,7 +62,7 @@ const _: () = assert!(REQUEST_LINE_BYTES < HEAD_BYTES, "a head holds more than i
 
 /// How a request is not HTTP/1.1 as RFC 9112 defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum NotHttp {
     /// More than two empty lines before the request line.
     EmptyLines,
     /// A line that ends with LF alone.
@@ -135,7 +135,7 @@ pub enum Malformed {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Not HTTP/1.1 as RFC 9112 defines it.
-    Malformed(Malformed),
+    Malformed(NotHttp),
     /// An unknown method, and whether there is a body, or where it ends, cannot be told.
     Method,
     /// The request target is longer than [`TARGET_BYTES`], or the request line than

@@ -2,15 +2,16 @@
 //!
 //! `parse` reduces every form of a target to a path and a query, both undecoded. [`pairs`] iterates
 //! over a query and decodes each name and value into a buffer of its own, at most [`PARAM_BYTES`],
-//! without allocation. [`unreserved`] decodes what a peer need not have encoded in a path. Parameter names have no meaning here: the routes decide whether one is
-//! unknown, repeated or empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
+//! without allocation. [`unreserved`] decodes what a peer need not have encoded in a path.
+//! Parameter names have no meaning here: the routes decide whether one is unknown, repeated or
+//! empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
 
 use std::ops::Deref;
 
 use memchr::{memchr, memchr2};
 
 use super::grammar::{hex_digit, is_authority};
-use super::{Malformed, Refusal};
+use super::{NotHttp, Refusal};
 
 /// Limit of a decoded parameter name or value in bytes; longer than any valid one (a kind has at
 /// most 32).
@@ -32,10 +33,10 @@ pub struct Target<'b> {
 #[inline]
 pub(super) fn parse<'b>(text: &'b str, method: &str) -> Result<Target<'b>, Refusal> {
     if !text.is_ascii() {
-        return Err(Refusal::Malformed(Malformed::TargetByte));
+        return Err(Refusal::Malformed(NotHttp::TargetByte));
     }
     if memchr(b'#', text.as_bytes()).is_some() {
-        return Err(Refusal::Malformed(Malformed::TargetFragment));
+        return Err(Refusal::Malformed(NotHttp::TargetFragment));
     }
     if text.starts_with('/') {
         return Ok(split(text));
@@ -48,7 +49,7 @@ pub(super) fn parse<'b>(text: &'b str, method: &str) -> Result<Target<'b>, Refus
     if is_special {
         return Ok(Target { path: text, query: None });
     }
-    absolute(text).ok_or(Refusal::Malformed(Malformed::TargetForm))
+    absolute(text).ok_or(Refusal::Malformed(NotHttp::TargetForm))
 }
 
 /// Splits an origin form into path and query.
@@ -84,7 +85,8 @@ pub struct Param {
 const _: () = assert!(PARAM_BYTES <= u8::MAX as usize, "a parameter's length fits its field");
 
 impl Param {
-    /// Percent-decodes a name, value or segment; `None` if an escape is broken or the result too long.
+    /// Percent-decodes a name, value or segment; `None` if an escape is broken or the result too
+    /// long.
     #[inline]
     pub fn decode(raw: &str) -> Option<Param> {
         let raw = raw.as_bytes();
@@ -205,10 +207,10 @@ mod tests {
             assert_eq!(parse(text, "GET"), Err(Refusal::Malformed(reason)), "{text}");
         };
         for text in ["/a#b", "#", "/?a#"] {
-            check(text, Malformed::TargetFragment);
+            check(text, NotHttp::TargetFragment);
         }
         for text in ["/é", "http://a/é", "/\u{80}", "/é#"] {
-            check(text, Malformed::TargetByte);
+            check(text, NotHttp::TargetByte);
         }
         for text in [
             "*",
@@ -224,10 +226,10 @@ mod tests {
             "://a/b",
             "http://a:b/",
         ] {
-            check(text, Malformed::TargetForm);
+            check(text, NotHttp::TargetForm);
         }
         for (text, method) in [("*", "GET"), ("a:80", "OPTIONS"), ("a@b:80", "CONNECT")] {
-            let refused = Err(Refusal::Malformed(Malformed::TargetForm));
+            let refused = Err(Refusal::Malformed(NotHttp::TargetForm));
             assert_eq!(parse(text, method), refused, "{method} {text}");
         }
     }
