@@ -9,7 +9,7 @@
 use crate::server::client::{get, request};
 use crate::server::{Client, Response, Server, credit};
 use purser::api::problem::Code;
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// A batch that reads the balance of user 42.

@@ -5,7 +5,7 @@ use super::case::{
     BATCH, BATCH_OK, Case, OK, TOO_LARGE, Wanted, batch_head, feed_head, malformed, problem,
 };
 use crate::server::client::get;
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 /// What may stand between the size of the only chunk and its CRLF.
 const EXTENSIONS: &[(&str, Option<Fault>)] = &[

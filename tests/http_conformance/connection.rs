@@ -5,7 +5,7 @@ use super::case::{
     problem, status, with_lines,
 };
 use crate::server::client::{get, request};
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 const CLOSED: Wanted = OK.closes();
 const NO_LINE: &[(&str, Option<&str>)] = &[("connection", None)];

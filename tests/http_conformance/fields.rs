@@ -2,7 +2,7 @@
 
 use super::case::{Case, OK, Wanted, malformed, problem, with_lines};
 use crate::server::client::request;
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 /// Header lines of a `GET` with a `Host`.
 const LINES: &[(&str, &str, Wanted)] = &[

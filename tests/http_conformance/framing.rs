@@ -6,7 +6,7 @@ use super::case::{
     problem, status,
 };
 use crate::server::client::{get, request};
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 /// Values of `Content-Length` of a batch of 48 bytes.
 const LENGTHS: &[(&str, Wanted)] = &[

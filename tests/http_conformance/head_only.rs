@@ -4,7 +4,7 @@
 use super::case::{Case, OK, Wanted, malformed, problem, status};
 use crate::server::client::{get, request};
 use crate::server::{Server, credit};
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 /// Whole requests and the answers, whose content is left out.
 const WHOLE: &[(&str, &str, Wanted)] = &[

@@ -6,7 +6,7 @@ use super::case::{
     feed_head, malformed, problem,
 };
 use crate::server::client::request;
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 const NOT_ALLOWED: Wanted = problem(405, "method_not_allowed").closes_or_not();
 const NO_PARAMETER: Wanted = problem(400, "invalid_parameter").field("a").closes_or_not();

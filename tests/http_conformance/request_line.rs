@@ -1,7 +1,7 @@
 //! The request line: spaces, versions, line ends, empty lines before it.
 
 use super::case::{Case, NO_METHOD, NO_VERSION, OK, Wanted, malformed, problem};
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 /// Request lines, each sent with a `Host` line behind it.
 const LINES: &[(&str, &str, Wanted)] = &[

@@ -2,7 +2,7 @@
 
 use super::case::{BAD_USER, Case, NO_METHOD, NOT_FOUND, OK, Wanted, malformed, problem, status};
 use crate::server::client::get;
-use purser::http::Malformed as Fault;
+use purser::http::NotHttp as Fault;
 
 const NO_CURRENCY: Wanted = problem(400, "invalid_parameter").field("currency");
 const NO_FIELD: Wanted = problem(400, "invalid_parameter");
