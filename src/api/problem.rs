@@ -166,10 +166,10 @@ problems! {
     ; NotJson: InvalidJson "invalid_json" BadRequest {
         Bom "The text begins with a byte order mark: send UTF-8 without one.",
         NotUtf8 "The text is not valid UTF-8.",
-        EndsEarly "The text ends before its JSON object does.",
+        EndsEarly "The text ends before its JSON object is complete.",
         NotObject "The text is not a JSON object.",
-        Syntax "A name, a colon, a comma, a value or a closing bracket is missing or misplaced.",
-        Number "A number is not written as JSON demands, without leading zeros.",
+        Syntax "A name, a colon, a value, a comma or a closing bracket is missing or misplaced.",
+        Number "A number breaks the grammar of JSON, as 01, 1. and 0x1 do.",
         ControlCharacter "A string has a control character that is not escaped.",
         Escape "A string has a backslash that begins no escape of JSON.",
         LoneSurrogate "A string has one half of a surrogate pair without the other.",
