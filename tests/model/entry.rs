@@ -3,7 +3,7 @@
 //! The formats of ids, currencies and kinds are here too, because reads use the same ones. The
 //! parser has no state: whether an entry may be applied is the ledger's verdict.
 
-use super::json::{self, Value, echo, member};
+use super::json::{self, Fault, Value, echo, member};
 use super::ledger::{Direction, Entry, Group, State};
 use super::problem::{Code, Problem};
 use super::stats::MAX_TIME;
@@ -33,15 +33,15 @@ pub fn read(line: &[u8]) -> Line {
         entry_id: String::new(),
         entry: Err(Problem::new(code, field)),
     };
-    let refused = |field| refused_as(Code::InvalidJson, field);
     if line.len() > LONGEST_LINE {
         return refused_as(Code::LineTooLong, String::new());
     }
-    let Some(Value::Object(members)) = json::parse(line) else {
-        return refused(String::new());
+    let members = match json::object(line) {
+        Ok(members) => members,
+        Err(fault) => return refused_as(Code::InvalidJson(fault), String::new()),
     };
     if let Some(name) = json::repeated(&members) {
-        return refused(echo(name.as_bytes()));
+        return refused_as(Code::InvalidJson(Fault::Repeated), echo(name.as_bytes()));
     }
     let entry_id =
         member(&members, "entry_id").and_then(Value::text).filter(|text| id(text).is_some());
@@ -64,9 +64,14 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
         settles: member(members, "pending_id").is_some(),
         voids: member(members, "state").and_then(Value::text) == Some("voided"),
     };
+    let id = members.needed("entry_id", |value| id(value.text()?))?;
+    let user_id = members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?;
+    if members.voids && !members.settles {
+        return Err(members.void_without_pending_id());
+    }
     Ok(Entry {
-        id: members.needed("entry_id", |value| id(value.text()?))?,
-        user_id: members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?,
+        id,
+        user_id,
         group: members.group()?,
         amount: members.amount()?,
         at_ms: members.needed("at_ms", time)?,
@@ -101,18 +106,46 @@ impl Members<'_> {
             return Ok(None);
         }
         Ok(Some(Group {
-            currency: self.needed("currency", |value| {
-                value.text().filter(|text| is_currency(text.as_bytes())).map(str::to_owned)
-            })?,
-            kind: self.needed("kind", |value| {
-                value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned)
-            })?,
-            direction: self.needed("direction", |value| match value.text()? {
-                "credit" => Some(Direction::Credit),
-                "debit" => Some(Direction::Debit),
-                _ => None,
-            })?,
+            currency: self.currency()?,
+            kind: self.kind()?,
+            direction: self.direction()?,
         }))
+    }
+
+    fn currency(&self) -> Result<String, Problem> {
+        self.needed("currency", |value| {
+            value.text().filter(|text| is_currency(text.as_bytes())).map(str::to_owned)
+        })
+    }
+
+    fn kind(&self) -> Result<String, Problem> {
+        self.needed("kind", |value| {
+            value.text().filter(|text| is_kind(text.as_bytes())).map(str::to_owned)
+        })
+    }
+
+    fn direction(&self) -> Result<Direction, Problem> {
+        self.needed("direction", |value| match value.text()? {
+            "credit" => Some(Direction::Credit),
+            "debit" => Some(Direction::Debit),
+            _ => None,
+        })
+    }
+
+    /// The problem of a voided line without `pending_id`, which alone counts as missing: the other
+    /// members may be left out, and those given must be well-formed.
+    fn void_without_pending_id(&self) -> Problem {
+        let all = [
+            self.currency().map(drop),
+            self.kind().map(drop),
+            self.direction().map(drop),
+            self.amount().map(drop),
+            self.needed("at_ms", time).map(drop),
+        ];
+        all.into_iter()
+            .filter_map(Result::err)
+            .find(|problem| problem.code != Code::MissingField || problem.field == "at_ms")
+            .unwrap_or(Problem::new(Code::MissingField, "pending_id"))
     }
 
     fn amount(&self) -> Result<Option<i128>, Problem> {
@@ -144,7 +177,7 @@ impl Members<'_> {
     }
 
     fn pending_id(&self) -> Result<Option<u128>, Problem> {
-        if self.settles || self.voids {
+        if self.settles {
             self.needed("pending_id", |value| id(value.text()?).map(Some))
         } else {
             Ok(None)
