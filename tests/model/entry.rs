@@ -67,7 +67,7 @@ fn fields(members: &[(String, Value)]) -> Result<Entry, Problem> {
     let id = members.needed("entry_id", |value| id(value.text()?))?;
     let user_id = members.needed("user_id", |value| user_id(value.text()?.as_bytes()))?;
     if members.voids && !members.settles {
-        return Err(members.void_without_pending_id());
+        return Err(members.void_of_nothing());
     }
     Ok(Entry {
         id,
@@ -95,6 +95,21 @@ impl Members<'_> {
             Some(_) => Err(Problem::new(Code::InvalidField, name)),
             None => Ok(()),
         }
+    }
+
+    /// The first problem of a voided line without `pending_id`: a value that is not allowed, else
+    /// the missing `pending_id`.
+    fn void_of_nothing(&self) -> Problem {
+        let is_there = |name| member(self.all, name).is_some();
+        let judged = [
+            is_there("currency").then(|| self.currency().map(drop)),
+            is_there("kind").then(|| self.kind().map(drop)),
+            is_there("direction").then(|| self.direction().map(drop)),
+            is_there("amount").then(|| self.amount().map(drop)),
+            Some(self.needed("at_ms", time).map(drop)),
+        ];
+        let first = judged.into_iter().flatten().find_map(Result::err);
+        first.unwrap_or(Problem::new(Code::MissingField, "pending_id"))
     }
 
     /// Currency, kind and direction: all required, or all forbidden in a settlement.
@@ -130,22 +145,6 @@ impl Members<'_> {
             "debit" => Some(Direction::Debit),
             _ => None,
         })
-    }
-
-    /// The problem of a voided line without `pending_id`, which alone counts as missing: the other
-    /// members may be left out, and those given must be well-formed.
-    fn void_without_pending_id(&self) -> Problem {
-        let all = [
-            self.currency().map(drop),
-            self.kind().map(drop),
-            self.direction().map(drop),
-            self.amount().map(drop),
-            self.needed("at_ms", time).map(drop),
-        ];
-        all.into_iter()
-            .filter_map(Result::err)
-            .find(|problem| problem.code != Code::MissingField || problem.field == "at_ms")
-            .unwrap_or(Problem::new(Code::MissingField, "pending_id"))
     }
 
     fn amount(&self) -> Result<Option<i128>, Problem> {

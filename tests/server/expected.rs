@@ -11,8 +11,8 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 /// Code, status, title and detail.
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
-/// Every code, in the contract's order.
-pub const PROBLEMS: [Row; 35] = [
+/// Every code with one detail, in the contract's order.
+pub const PROBLEMS: [Row; 34] = [
     ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
     (
         "invalid_parameter",
@@ -91,12 +91,6 @@ pub const PROBLEMS: [Row; 35] = [
         "HTTP Version Not Supported",
         "This server speaks HTTP/1.1 and HTTP/1.0.",
     ),
-    (
-        "invalid_json",
-        400,
-        "Bad Request",
-        "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
-    ),
     ("unknown_field", 400, "Bad Request", "This member is unknown."),
     ("missing_field", 400, "Bad Request", "A required member is missing."),
     (
@@ -161,8 +155,30 @@ pub const PROBLEMS: [Row; 35] = [
     ),
 ];
 
-/// The row of a code.
+/// The reasons of `invalid_json`: names of this file's own, and their details.
+pub const INVALID_JSON: [(&str, &str); 12] = [
+    ("byte order mark", "The text begins with a byte order mark: send UTF-8 without one."),
+    ("not UTF-8", "The text is not valid UTF-8."),
+    ("ends early", "The text ends before its JSON object is complete."),
+    ("no object", "The text is not a JSON object."),
+    ("syntax", "A name, a colon, a value, a comma or a closing bracket is missing or misplaced."),
+    ("number", "A number breaks the grammar of JSON, as 01, 1. and 0x1 do."),
+    ("control character", "A string has a control character that is not escaped."),
+    ("escape", "A string has a backslash that begins no escape of JSON."),
+    ("lone surrogate", "A string has one half of a surrogate pair without the other."),
+    ("too deep", "Objects and arrays are nested deeper than 128."),
+    ("trailing text", "More text follows the JSON object."),
+    ("repeated", "The member is repeated."),
+];
+
+/// The row of a code. One with reasons is followed by a colon and the reason:
+/// `invalid_json: ends early`.
 pub fn row(code: &str) -> Row {
+    if let Some(reason) = code.strip_prefix("invalid_json: ") {
+        let known = INVALID_JSON.into_iter().find(|(name, _)| *name == reason);
+        let (_, detail) = known.unwrap_or_else(|| panic!("no reason: {reason}"));
+        return ("invalid_json", 400, "Bad Request", detail);
+    }
     PROBLEMS.into_iter().find(|row| row.0 == code).unwrap_or_else(|| panic!("no code: {code}"))
 }
 
@@ -199,7 +215,7 @@ pub fn problem(code: &str, field: &str, lines: &str) -> String {
 
 /// The body of a problem.
 pub fn problem_body(code: &str, field: &str) -> String {
-    let (_, status, title, detail) = row(code);
+    let (code, status, title, detail) = row(code);
     format!(
         "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\
          \"detail\":\"{detail}\",\"field\":\"{field}\"}}"
@@ -237,7 +253,7 @@ pub fn duplicate(index: usize, entry: &str) -> String {
 
 /// The result of a rejected line.
 pub fn rejected(index: usize, entry: &str, code: &str, field: &str) -> String {
-    let (_, _, _, detail) = row(code);
+    let (code, _, _, detail) = row(code);
     format!(
         "{{\"index\":{index},\"entry_id\":\"{entry}\",\"status\":\"rejected\",\"code\":\"{code}\",\
          \"field\":\"{field}\",\"detail\":\"{detail}\"}}"
