@@ -9,8 +9,8 @@ mod http;
 
 use crate::server::client::{batch, feed, get, post, request};
 use crate::server::expected::{
-    self, CLOSE, NO_CACHE, POSTS, READS, RETRY, RETRY_ELSEWHERE, balance, duplicate, fed, json,
-    problem, read, rejected,
+    self, CLOSE, NO_CACHE, POSTS, READS, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem,
+    read, rejected,
 };
 use crate::server::{Client, Server, credit, entries};
 use std::collections::BTreeSet;
@@ -85,6 +85,7 @@ fn every_code_is_provoked() {
         requests,
         reads,
         batches,
+        texts_that_are_not_json,
         verdicts,
         limits,
         recent,
@@ -100,7 +101,8 @@ fn every_code_is_provoked() {
     let all: BTreeSet<_> =
         purser::api::problem::Code::ALL.iter().map(|code| code.name().to_owned()).collect();
     assert_eq!(codes, all, "left: provoked here, right: the program's");
-    let written: BTreeSet<_> = expected::PROBLEMS.iter().map(|row| row.0.to_owned()).collect();
+    let mut written: BTreeSet<_> = expected::PROBLEMS.iter().map(|row| row.0.to_owned()).collect();
+    written.extend(["invalid_json".to_owned(), "malformed_request".to_owned()]);
     assert_eq!(written, all, "left: the contract's, right: the program's");
 }
 
@@ -112,7 +114,7 @@ fn requests() -> BTreeSet<String> {
     let ndjson =
         |lines: &str| entries_head(&format!("content-type: application/x-ndjson\r\n{lines}"));
     let close = |code| problem(code, "", CLOSE);
-    c.check("GET /healthz HTTP/1.1\r\n\r\n", &close("malformed_request"));
+    c.check("GET /healthz HTTP/1.1\r\n\r\n", &close("malformed_request: no host"));
     c.check(get("/"), &problem("not_found", "", ""));
     c.check(get("/v1/users/42"), &problem("not_found", "", ""));
     c.check(get("/v1/users/42/balance/"), &problem("not_found", "", ""));
@@ -235,13 +237,11 @@ fn batches() -> BTreeSet<String> {
         )
     };
     for (body, code, field) in [
-        ("", "invalid_json", ""),
-        ("[]", "invalid_json", ""),
-        ("\u{feff}{}", "invalid_json", ""),
-        (r#"{"requests":[],"requests":[]}"#, "invalid_json", "requests"),
+        ("", "invalid_json: ends early", ""),
+        (r#"{"requests":[],"requests":[]}"#, "invalid_json: repeated", "requests"),
         (
             r#"{"requests":[{"read":"balance","read":"balance"}]}"#,
-            "invalid_json",
+            "invalid_json: repeated",
             "requests[0].read",
         ),
         ("{}", "missing_field", "requests"),
@@ -279,6 +279,37 @@ fn batches() -> BTreeSet<String> {
     c.codes
 }
 
+/// Each reason of `invalid_json`, in a batch and in a line of a feed.
+fn texts_that_are_not_json() -> BTreeSet<String> {
+    let server = Server::start(&[]);
+    let mut c = Checker::new(&server);
+    let deep = format!("{{\"a\":{}", "[".repeat(128));
+    let texts: [&[u8]; 12] = [
+        b"\xef\xbb\xbf{\"requests\":[]}",
+        b"{\"\xe9\":01}",
+        b"{\"requests\":[{\"at_ms\":-",
+        b"[{}]",
+        b"{\"a\":True}",
+        b"{\"a\":01}",
+        b"{\"a\":\"\t\"}",
+        br#"{"a":"\x41"}"#,
+        br#"{"a":"\ud83d"}"#,
+        deep.as_bytes(),
+        b"{\"requests\":[]}\0",
+        br#"{"a":1,"\u0061":2}"#,
+    ];
+    for ((reason, _), text) in expected::INVALID_JSON.into_iter().zip(texts) {
+        let code = format!("invalid_json: {reason}");
+        let field = if reason == "repeated" { "a" } else { "" };
+        c.check(batch(text), &problem(&code, field, ""));
+        c.check(feed(text), &json("", &fed(0, 0, &[rejected(0, "", &code, field)])));
+    }
+    let all = purser::api::problem::Code::ALL.iter().filter(|code| code.name() == "invalid_json");
+    let details: Vec<_> = all.map(|code| code.detail()).collect();
+    assert_eq!(details, expected::INVALID_JSON.map(|(_, detail)| detail));
+    c.codes
+}
+
 /// Every verdict on a feed line, in one body.
 fn verdicts() -> BTreeSet<String> {
     let server = Server::start(&[]);
@@ -297,13 +328,16 @@ fn verdicts() -> BTreeSet<String> {
         (credit(1, 1, 500, T), None),
         (credit(1, 1, 500, T), Some(("1", "duplicate", ""))),
         (credit(1, 1, 501, T), Some(("1", "entry_id_conflict", "entry_id"))),
-        ("\n \t\r\n\x0b".to_owned(), Some(("", "invalid_json", ""))),
+        ("\n \t\r\n\x0b".to_owned(), Some(("", "invalid_json: no object", ""))),
         ("x".repeat((64 << 10) + 1), Some(("", "line_too_long", ""))),
         (format!("\n{}\n\r", void("", "")), Some(("2", "missing_field", "pending_id"))),
         (void(r#""kind":"A","#, ""), Some(("2", "invalid_field", "kind"))),
         (void(r#""amount":-1,"#, ""), Some(("2", "amount_negative", "amount"))),
         (void(r#""direction":"credit","#, "-"), Some(("2", "invalid_field", "at_ms"))),
-        (r#"{"entry_id":"1","entry_id":"1"}"#.to_owned(), Some(("", "invalid_json", "entry_id"))),
+        (
+            r#"{"entry_id":"1","entry_id":"1"}"#.to_owned(),
+            Some(("", "invalid_json: repeated", "entry_id")),
+        ),
         (credit(2, 1, 1, T).replace("amount", "sum"), Some(("2", "unknown_field", "sum"))),
         (credit(2, 1, 1, T).replace(r#""amount":1,"#, ""), Some(("2", "missing_field", "amount"))),
         (credit(2, 1, 1, T).replace(":1,", ":1.0,"), Some(("2", "invalid_field", "amount"))),
@@ -407,13 +441,13 @@ fn out_of_memory() -> BTreeSet<String> {
         0,
         &[
             rejected(0, "1", "insufficient_storage", ""),
-            rejected(1, "", "invalid_json", ""),
+            rejected(1, "", "invalid_json: ends early", ""),
             rejected(2, "2", "insufficient_storage", ""),
         ],
     );
     let full = expected::answer("507 Insufficient Storage", "application/json", "", &body);
     c.check(feed(entries(&[&credit(1, 1, 1, T), "{", &credit(2, 2, 1, T)])), &full);
-    c.check(feed("{"), &json("", &fed(0, 0, &[rejected(0, "", "invalid_json", "")])));
+    c.check(feed("{"), &json("", &fed(0, 0, &[rejected(0, "", "invalid_json: ends early", "")])));
     c.check(get("/v1/users/1/balance"), &problem("user_not_found", "", ""));
     c.codes
 }
@@ -448,7 +482,7 @@ fn drain() -> BTreeSet<String> {
     c.check_on(&mut other, get("/readyz"), &expected::text("ready"));
     c.check_on(&mut probe, get("/readyz"), &expected::text("ready"));
     server.leave();
-    c.check_on(&mut probe, get("/readyz"), &problem("draining", "", RETRY));
+    c.check_on(&mut probe, get("/readyz"), &problem("draining", "", ""));
     c.check_on(&mut other, feed(""), &json("", &fed(0, 0, &[])));
     c.codes
 }
@@ -603,7 +637,7 @@ fn bodies() {
     for target in ["/healthz", "/v1/users/1/balance"] {
         for method in ["GET", "HEAD"] {
             let large = problem("content_too_large", "", CLOSE);
-            let end = if method == "HEAD" { large.find("{").expect("a body") } else { large.len() };
+            let end = if method == "HEAD" { large.find('{').expect("a body") } else { large.len() };
             c.check(request(method, target, "content-length: 1\r\n") + "x", &large[..end]);
             c.check(
                 request(method, target, "transfer-encoding: chunked\r\n") + "1\r\nx\r\n0\r\n\r\n",
@@ -619,7 +653,7 @@ fn bodies() {
     for (lines, end) in empty {
         let full = balance(1, 2, T, 2);
         c.check(request("GET", "/v1/users/1/balance", lines) + end, &full);
-        let head = &full[..full.find("{").expect("a body")];
+        let head = &full[..full.find('{').expect("a body")];
         c.check(request("HEAD", "/v1/users/1/balance", lines) + end, head);
     }
 }

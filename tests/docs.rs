@@ -286,14 +286,20 @@ fn printed(page: &str, mark: &str, wanted: &str) {
 fn the_error_codes_are_those_of_the_source() {
     let place = |code| Code::ALL.iter().position(|&other| other == code);
     let mut list = String::new();
-    for &code in Code::ALL {
-        // From here on, codes of single lines, which the answer to a feed carries inside a 200.
-        let is_of_line = place(code) >= place(Code::AmountNegative);
+    for of_one_name in Code::ALL.chunk_by(|code, next| code.name() == next.name()) {
+        let code = of_one_name[0];
+        // These are codes of single lines, which the answer to a feed carries inside a 200.
+        let is_of_line =
+            (place(Code::AmountNegative)..=place(Code::InsufficientStorage)).contains(&place(code));
         let status = match code.status().code() {
             400 if is_of_line => "200, per line".to_owned(),
             status => status.to_string(),
         };
-        writeln!(list, "- `{}` ({status}):\n  {}", code.name(), code.detail()).expect("text");
+        writeln!(list, "- `{}` ({status}):", code.name()).expect("text");
+        let mark = if of_one_name.len() > 1 { "- " } else { "" };
+        for code in of_one_name {
+            writeln!(list, "  {mark}{}", code.detail()).expect("text");
+        }
     }
     printed("docs/api.md", "codes", &list);
 }

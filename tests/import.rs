@@ -9,7 +9,7 @@ use crate::real_data;
 use crate::repartition::generation;
 use crate::seeds;
 use crate::server::client::get;
-use crate::server::expected::{PROBLEMS, balance_body, problem};
+use crate::server::expected::{self, balance_body, problem};
 use crate::server::{Scratch, Server, becomes_true, credit, ended, entries, purser};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -190,12 +190,17 @@ fn history(seed: u64, now_ms: u64) -> Vec<Vec<u8>> {
                     && times.insert((user, at))
                     && ids.insert((user, id))
             });
-            if is_unlike {
+            if is_unlike && !is_blank(line) {
                 lines.push(line.to_vec());
             }
         }
     }
     lines
+}
+
+/// Whether an import skips a line.
+fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| b" \t\r".contains(byte))
 }
 
 /// Whether a code is a verdict of the ledger rather than of the line parser.
@@ -244,6 +249,8 @@ fn against_the_model(seed: u64) -> Result<(), String> {
             duplicates += 1;
         }
     }
+    let count = lines.len();
+    lines.extend([&b""[..], b" ", b"\r", b"\t \r"].map(<[u8]>::to_vec));
     random.shuffle(&mut lines);
     let (data, file, rejected) =
         (scratch.join("data"), scratch.join("lines"), scratch.join("rejected"));
@@ -259,7 +266,7 @@ fn against_the_model(seed: u64) -> Result<(), String> {
     let refused: usize = want.values().sum();
     let starts = format!(
         "{}: {} accepted, {}, {} rejected",
-        many(lines.len(), "line"),
+        many(count, "line"),
         commas(accepted.len()),
         many(duplicates, "duplicate"),
         commas(refused)
@@ -330,7 +337,7 @@ fn same_answers(
 
 /// A rejected line, as the file of rejected lines lists it.
 fn listed(file: &str, number: usize, id: &str, code: &str, field: &str, text: &str) -> String {
-    let detail = PROBLEMS.iter().find(|row| row.0 == code).expect("a code of the contract").3;
+    let (code, _, _, detail) = expected::row(code);
     let text = serde_json::to_string(text).expect("text is JSON");
     format!(
         "{{\"file\":\"{file}\",\"line\":{number},\"entry_id\":\"{id}\",\"code\":\"{code}\",\
@@ -435,7 +442,7 @@ fn every_rejected_line_is_listed() {
     let long = vec![b'x'; (8 << 20) + 1];
     let lines: Vec<Vec<u8>> = vec![
         credit(1, 7, 5, T + 2).into(),
-        b"".into(),
+        b" \t\r".into(),
         b"{\"\xff\"}".into(),
         credit(2, 7, 5, far).into(),
         credit(3, 7, 5, T).replace("topup", "Top\\\"up").into(),
@@ -462,23 +469,20 @@ fn every_rejected_line_is_listed() {
         assert_eq!((code, err.as_str()), (Some(4), ""), "{name}");
         assert!(
             out.starts_with(
-                "11 lines: 2 accepted, 0 duplicates, 9 rejected; 1 user\n  amount_negative: 1\n  \
+                "9 lines: 2 accepted, 0 duplicates, 7 rejected; 1 user\n  amount_negative: 1\n  \
                  balance_overflow: 1\n"
             ),
             "{out}"
         );
         let file = scratch.join(format!("data-{}.rejected.ndjson", name.len()));
         let rejected = fs::read_to_string(file).unwrap();
-        let blank = " ".repeat(64 << 10);
         let too_long = listed(name, 9, "", "line_too_long", "", &"x".repeat(64 << 10));
         let want = [
-            listed(name, 2, "", "invalid_json", "", ""),
-            listed(name, 3, "", "invalid_json", "", &text(3)),
+            listed(name, 3, "", "invalid_json: not UTF-8", "", &text(3)),
             listed(name, 5, "3", "invalid_field", "kind", &text(5)),
-            listed(name, 7, "", "invalid_json", "", &text(7)),
+            listed(name, 7, "", "invalid_json: control character", "", &text(7)),
             too_long,
             listed(name, 10, "8", "amount_negative", "amount", &text(10)),
-            listed(name, 11, "", "line_too_long", "", &blank),
             listed(name, 8, "6", "balance_overflow", "amount", &text(8)),
             listed(name, 4, "2", "entry_in_future", "at_ms", &text(4)),
         ];
@@ -487,6 +491,61 @@ fn every_rejected_line_is_listed() {
             assert!(got == want, "{name}: object {n}, byte {at}: {around}");
         }
         assert_eq!(rejected.lines().count(), want.len(), "{name}");
+    }
+}
+
+#[test]
+fn blank_lines_are_skipped() {
+    let scratch = Scratch::new("import-blank");
+    let body = [
+        "\n\r\n \t\n".as_bytes(),
+        credit(1, 7, 5, T).as_bytes(),
+        b"\r\n\r\n",
+        &vec![b'\t'; 3 << 20],
+        b"\n",
+        credit(2, 7, -5, T).as_bytes(),
+        b"\n\x0b\n \x0c\n\n \r",
+    ]
+    .concat();
+    let (code, out, err) = run(
+        import(&scratch.join("data")).args(["--rejected"]).args([scratch.join("r"), "-".into()]),
+        &body,
+    );
+    assert_eq!((code, err.as_str()), (Some(4), ""));
+    assert!(out.starts_with("4 lines: 1 accepted, 0 duplicates, 3 rejected; 1 user\n"), "{out}");
+    let want = [
+        listed("-", 7, "2", "amount_negative", "amount", &credit(2, 7, -5, T)),
+        listed("-", 8, "", "invalid_json: no object", "", "\x0b"),
+        listed("-", 9, "", "invalid_json: no object", "", " \x0c"),
+    ];
+    assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want.concat());
+    let (code, out, _) = run(import(&scratch.join("none")).arg("-"), b"\n \n");
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("0 lines: 0 accepted, 0 duplicates, 0 rejected; 0 users\n"), "{out}");
+}
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    let scratch = Scratch::new("import-bom");
+    let lines = [credit(1, 7, 5, T), credit(2, 7, 6, T)];
+    let body = [b"\xef\xbb\xbf", &entries(&lines)[..]].concat();
+    fs::write(scratch.join("a"), &body).unwrap();
+    fs::write(scratch.join("b"), packed(&body)).unwrap();
+    for name in ["a", "b", "-"] {
+        let file = if name == "-" { name.into() } else { scratch.join(name) };
+        let name = file.to_str().expect("text");
+        let (data, rejected) = (scratch.join(format!("data-{}", name.len())), scratch.join("r"));
+        let (code, out, err) =
+            run(import(&data).args(["--rejected"]).args([&rejected, &file]), &body);
+        assert_eq!((code, err.as_str()), (Some(4), ""));
+        assert!(
+            out.starts_with("2 lines: 1 accepted, 0 duplicates, 1 rejected; 1 user\n"),
+            "{out}"
+        );
+        let text = format!("\u{feff}{}", lines[0]);
+        let want = listed(name, 1, "", "invalid_json: byte order mark", "", &text);
+        assert_eq!(fs::read_to_string(&rejected).unwrap(), want);
+        fs::remove_dir_all(&data).unwrap();
     }
 }
 

@@ -5,7 +5,8 @@
 
 use super::BATCH_READS;
 use super::json::{
-    MemberNames, Members, NotJson, Reader, TEXT_BYTES, Value, first_repeated, first_unknown,
+    MemberNames, Members, NotJson, Reader, TEXT_BYTES, Value, check_encoding, first_repeated,
+    first_unknown,
 };
 use super::problem::{Code, Field, Problem};
 use super::read::{KindFilter, Read, What};
@@ -36,7 +37,7 @@ const BALANCE_MEMBERS: [&str; 3] = ["user_id", "read", "currency"];
 /// ```
 pub fn parse(body: &[u8], reads: &mut Vec<Read>) -> Result<(), Problem> {
     reads.clear();
-    std::str::from_utf8(body).map_err(|_| Code::InvalidJson(NotJson::NotUtf8))?;
+    check_encoding(body).map_err(Code::InvalidJson)?;
     let mut found = ParsedBody { reads, items: 0, repeated: None, invalid: None, is_list: false };
     let irregular = found.body(&mut Reader::new(body)).map_err(Code::InvalidJson)?;
     if found.items > BATCH_READS {
@@ -69,9 +70,7 @@ struct ParsedBody<'r> {
 impl ParsedBody<'_> {
     /// Reads the body. Returns whether it has repeated or unknown members.
     fn body(&mut self, reader: &mut Reader<'_>) -> Result<bool, NotJson> {
-        if !reader.open(b'{') {
-            return Err(NotJson::NotObject);
-        }
+        reader.open_object()?;
         let (mut first, mut seen, mut irregular) = (true, false, false);
         while let Some(name) = reader.name(&mut first)? {
             let known = name.get(&mut [0; TEXT_BYTES]) == Some(b"requests");
@@ -234,6 +233,33 @@ mod tests {
         };
         check(&many(1_000), Ok(1_000));
         check(&many(1_001), Err(("too_many_items", "requests")));
+    }
+
+    #[test]
+    fn a_body_that_is_not_json_has_its_reason() {
+        let many = |last: &str| {
+            let items = r#"{"user_id":"1","read":"balance"},"#.repeat(1_001);
+            format!(r#"{{"requests":[{items}{last}]}}"#)
+        };
+        for (body, want) in [
+            ("\u{feff}{\"requests\":[]}", NotJson::Bom),
+            ("", NotJson::EndsEarly),
+            ("[]", NotJson::NotObject),
+            (r#"{"requests":[{"user_id":"1""#, NotJson::EndsEarly),
+            (r#"{"requests":[{"at_ms":01}]}"#, NotJson::Number),
+            (r#"{"requests":[{}{}]}"#, NotJson::Syntax),
+            (r#"{"requests":[{"kind":"\x"},{"at_ms":01}]}"#, NotJson::Escape),
+            (r#"{"requests":[]}]"#, NotJson::TrailingText),
+            (r#"{"requests":[{"read":1,"read":2}],"x":tru}"#, NotJson::Syntax),
+            (r#"{"requests":[{"read":1,"read":2}]}"#, NotJson::Repeated),
+            (&many("01"), NotJson::Number),
+            (&many("{\"a\":\"\t\"}"), NotJson::ControlCharacter),
+        ] {
+            let got = parse(body.as_bytes(), &mut Vec::new()).map_err(|problem| problem.code);
+            assert_eq!(got, Err(Code::InvalidJson(want)), "{body}");
+        }
+        let got = parse(b"{\"\xff\":[", &mut Vec::new()).map_err(|problem| problem.code);
+        assert_eq!(got, Err(Code::InvalidJson(NotJson::NotUtf8)));
     }
 
     #[test]

@@ -5,8 +5,8 @@
 
 use super::LINE_BYTES;
 use super::json::{
-    MemberNames, Members, NotJson, Reader, Scratch, TEXT_BYTES, Value, first_repeated,
-    first_unknown,
+    MemberNames, Members, NotJson, Reader, Scratch, TEXT_BYTES, Value, check_encoding,
+    first_repeated, first_unknown,
 };
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
@@ -73,8 +73,10 @@ pub fn parse<'a>(line: &'a [u8], scratch: &'a mut LineScratch) -> Line<'a> {
     if line.len() > LINE_BYTES {
         return refused(Code::LineTooLong.into());
     }
-    if !line.is_ascii() && std::str::from_utf8(line).is_err() {
-        return refused(Code::InvalidJson(NotJson::NotUtf8).into());
+    if !line.is_ascii()
+        && let Err(why) = check_encoding(line)
+    {
+        return refused(Code::InvalidJson(why).into());
     }
     let mut reader = Reader::new(line);
     let mut members = Members::default();
@@ -117,6 +119,9 @@ fn judge<'a>(
     let user_id = text(user, &mut scratch)
         .and_then(UserId::parse)
         .ok_or_else(|| missing_or_invalid(user, "user_id"))?;
+    if voids && !settles {
+        return Err(void_without_hold(values));
+    }
     let movement = if settles {
         must_be_absent(currency, "currency")
             .and_then(|()| must_be_absent(kind, "kind"))
@@ -156,7 +161,6 @@ fn judge<'a>(
             let hold = hold.ok_or_else(|| missing_or_invalid(pending, "pending_id"))?;
             amount.map_or(Action::Void { hold }, |amount| Action::Settle { hold, amount })
         }
-        (Some(_), _) if voids => return Err(Problem::at(Code::MissingField, "pending_id")),
         (Some(_), None) => return Err(Problem::at(Code::MissingField, "amount")),
         (Some((currency, kind, direction)), Some(amount)) => {
             let movement = Movement { currency, kind, direction, amount };
@@ -164,6 +168,33 @@ fn judge<'a>(
         }
     };
     Ok(EntryRef { id, user: user_id, at, action })
+}
+
+/// The problem of a void that names no hold: the first member with an invalid value, otherwise the
+/// missing `pending_id`. What belongs to the hold is not missing.
+#[cold]
+fn void_without_hold(values: &[Option<Value<'_>>; MEMBERS.len()]) -> Problem {
+    let [_, _, currency, kind, direction, amount, at, ..] = *values;
+    let mut scratch = [0; TEXT_BYTES];
+    let mut is_invalid = |value: Option<Value<'_>>, is_valid: fn(&[u8]) -> bool| {
+        value.is_some() && !text(value, &mut scratch).is_some_and(is_valid)
+    };
+    if is_invalid(currency, |word| Currency::parse(word).is_some()) {
+        return Problem::at(Code::InvalidField, "currency");
+    }
+    if is_invalid(kind, is_kind) {
+        return Problem::at(Code::InvalidField, "kind");
+    }
+    if is_invalid(direction, |word| read_direction(word).is_some()) {
+        return Problem::at(Code::InvalidField, "direction");
+    }
+    if let Some(Err(problem)) = amount.map(|_| read_amount(amount)) {
+        return problem;
+    }
+    if read_time(at).is_none() {
+        return missing_or_invalid(at, "at_ms");
+    }
+    Problem::at(Code::MissingField, "pending_id")
 }
 
 /// The problem of a required member without a valid value: missing or invalid.
@@ -287,7 +318,6 @@ mod tests {
         check(&with("amount", "9223372036854775807"), Ok(()));
         check(&with("at_ms", "253402300800000"), Err(("invalid_field", "at_ms")));
         check(&with("state", "\"pending\""), Ok(()));
-        check(&with("state", "\"voided\""), Err(("missing_field", "pending_id")));
         check(&with("state", "\"open\""), Err(("invalid_field", "state")));
         check(&with("x", "{\"a\":[1]}"), Err(("unknown_field", "x")));
         check(&with("x\\u0041", "1"), Err(("unknown_field", "xA")));
@@ -320,6 +350,50 @@ mod tests {
             r#"{"entry_id":"2","user_id":"42","at_ms":1,"amount":5,"pending_id":7}"#,
             Err(("invalid_field", "pending_id")),
         );
+    }
+
+    #[test]
+    fn a_void_without_a_hold_lacks_only_its_pending_id() {
+        let void = |rest: &str| {
+            format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"state":"voided"{rest}}}"#)
+        };
+        check(&void(""), Err(("missing_field", "pending_id")));
+        check(&with("state", "\"voided\""), Err(("missing_field", "pending_id")));
+        check(&void(r#","currency":"COIN","amount":5"#), Err(("missing_field", "pending_id")));
+        // What is there must be valid, in the usual order.
+        let all = r#","amount":1.0,"direction":"up","kind":7,"currency":null"#;
+        for (end, name) in [
+            (all.len(), "currency"),
+            (all.find(r#","currency"#).unwrap(), "kind"),
+            (all.find(r#","kind"#).unwrap(), "direction"),
+            (all.find(r#","direction"#).unwrap(), "amount"),
+        ] {
+            check(&void(&all[..end]), Err(("invalid_field", name)));
+        }
+        check(&void(r#","amount":-5"#), Err(("amount_negative", "amount")));
+        check(&void("").replace("\"at_ms\":1,", ""), Err(("missing_field", "at_ms")));
+        check(&void("").replace(":1,", ":-1,"), Err(("invalid_field", "at_ms")));
+        check(&void("").replace("\"user_id\":\"42\",", ""), Err(("missing_field", "user_id")));
+        check(&void("").replace("voided", "Voided"), Err(("missing_field", "currency")));
+    }
+
+    #[test]
+    fn the_encoding_is_judged_before_the_rest() {
+        for (line, want) in [
+            (&b"\xef\xbb\xbf{}"[..], NotJson::Bom),
+            (b"\xef\xbb\xbf", NotJson::Bom),
+            (b"\xef\xbb\xbf\xff", NotJson::Bom),
+            (b" \xef\xbb\xbf{}", NotJson::NotObject),
+            (b"\xff\xfe{\x00}\x00", NotJson::NotUtf8),
+            (b"[01,\"\xc0\xaf\"", NotJson::NotUtf8),
+            (b"{\"a\":1,\"a\":\"\xed\xa0\x80\"}", NotJson::NotUtf8),
+            ("{\"a\":1,\"a\":\"é\"}".as_bytes(), NotJson::Repeated),
+            ("{} é".as_bytes(), NotJson::TrailingText),
+        ] {
+            let mut scratch = LineScratch::EMPTY;
+            let got = parse(line, &mut scratch).entry.map_err(|problem| problem.code);
+            assert_eq!(got, Err(Code::InvalidJson(want)), "{}", line.escape_ascii());
+        }
     }
 
     #[test]

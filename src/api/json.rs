@@ -1,9 +1,13 @@
 //! JSON reader: strict RFC 8259, in one pass and in place.
 //!
 //! A [`Reader`] pulls members and elements; a value is a borrowed piece of the text whose syntax
-//! was checked. The text must be valid UTF-8 (the caller checks the whole text once). Refused
-//! beyond the grammar: lone surrogates and nesting deeper than [`DEPTH`]. Nothing is allocated,
-//! except by [`Text::to_vec`] and to name a repeated or unknown member.
+//! was checked. The text must be valid UTF-8 (the caller checks the whole text once, with
+//! [`check_encoding`]). Refused beyond the grammar: lone surrogates and nesting deeper than
+//! [`DEPTH`]. Nothing is allocated, except by [`Text::to_vec`] and to name a repeated or unknown
+//! member.
+//!
+//! A text that is refused has one reason, a [`NotJson`]. The first of these wins: a byte order
+//! mark, the encoding of the whole text, the first fault from left to right, a repeated member.
 
 /// Limit of nested objects and arrays.
 pub const DEPTH: usize = 128;
@@ -17,26 +21,38 @@ pub enum NotJson {
     Bom,
     /// It is not UTF-8.
     NotUtf8,
-    /// It ends inside a value, or before it.
+    /// It ends where more is needed, be it inside a string, a number or a literal.
     EndsEarly,
-    /// It is JSON, but not an object.
+    /// It does not begin with `{`.
     NotObject,
-    /// A byte that the grammar does not allow there.
+    /// A byte that the grammar does not allow there, unless another reason says more.
     Syntax,
-    /// A number that the grammar does not allow, such as `01` or `1.`.
+    /// A byte that breaks a number, such as `1.` and `-` without a digit after them; also a digit,
+    /// letter, `.`, `+`, `-` or `_` directly after a whole number, such as `01` and `0x1`.
     Number,
     /// A control character in a string, unescaped.
     ControlCharacter,
-    /// A backslash that begins no escape.
+    /// A backslash without one of the escapes of JSON after it.
     Escape,
-    /// One half of a surrogate pair.
+    /// One half of a surrogate pair, escaped.
     LoneSurrogate,
     /// Nesting deeper than [`DEPTH`].
     TooDeep,
-    /// Something follows the object.
+    /// Something other than white space follows the object.
     TrailingText,
     /// A repeated member.
     Repeated,
+}
+
+/// Checks that a text is UTF-8 without a byte order mark.
+pub fn check_encoding(text: &[u8]) -> Result<(), NotJson> {
+    if text.starts_with("\u{feff}".as_bytes()) {
+        Err(NotJson::Bom)
+    } else if std::str::from_utf8(text).is_err() {
+        Err(NotJson::NotUtf8)
+    } else {
+        Ok(())
+    }
 }
 
 /// A value that borrows from the text.
@@ -124,23 +140,62 @@ fn unescape(raw: &[u8], mut push: impl FnMut(&[u8]) -> Option<()>) -> Option<()>
 }
 
 /// Decodes `\uXXXX` or a surrogate pair: the character, and the number of bytes it took.
-fn unicode_escape(raw: &[u8]) -> Option<(char, usize)> {
-    let unit = |at: usize| -> Option<u32> {
-        let digits = raw.get(at..at + 6)?;
-        if !digits.starts_with(b"\\u") || !digits[2..].iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        u32::from_str_radix(std::str::from_utf8(&digits[2..]).ok()?, 16).ok()
+fn unicode_escape(raw: &[u8]) -> Result<(char, usize), NotJson> {
+    let first = code_unit(&raw[2..])?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return char::from_u32(first).map(|c| (c, 6)).ok_or(NotJson::LoneSurrogate);
+    }
+    let second = match &raw[6..] {
+        [] | [b'\\'] => return Err(NotJson::EndsEarly),
+        [b'\\', b'u', digits @ ..] => code_unit(digits)?,
+        _ => return Err(NotJson::LoneSurrogate),
     };
-    let first = unit(0)?;
-    if !(0xd800..0xe000).contains(&first) {
-        return char::from_u32(first).map(|c| (c, 6));
+    if !(0xdc00..0xe000).contains(&second) {
+        return Err(NotJson::LoneSurrogate);
     }
-    let second = unit(6)?;
-    if first >= 0xdc00 || !(0xdc00..0xe000).contains(&second) {
-        return None;
+    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+        .map(|c| (c, 12))
+        .ok_or(NotJson::LoneSurrogate)
+}
+
+/// The value of four hexadecimal digits.
+fn code_unit(text: &[u8]) -> Result<u32, NotJson> {
+    (0..4).try_fold(0, |unit, at| {
+        let digit = char::from(*text.get(at).ok_or(NotJson::EndsEarly)?).to_digit(16);
+        Ok(unit * 16 + digit.ok_or(NotJson::Escape)?)
+    })
+}
+
+/// The fault of a text at a byte that the grammar does not allow there.
+#[cold]
+fn unexpected(bytes: &[u8], at: usize) -> NotJson {
+    let extends_number = |byte: u8| byte.is_ascii_alphanumeric() || b".+-_".contains(&byte);
+    match bytes.get(at) {
+        None => NotJson::EndsEarly,
+        // Where a byte can be wrong, a digit directly before it ends a number.
+        Some(&byte) if bytes[..at].last().is_some_and(u8::is_ascii_digit) => {
+            if extends_number(byte) { NotJson::Number } else { NotJson::Syntax }
+        }
+        Some(_) => NotJson::Syntax,
     }
-    char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00)).map(|c| (c, 12))
+}
+
+/// The fault of a text at its first byte that is not white space, which is not `{`.
+#[cold]
+fn not_object(first: Option<u8>) -> NotJson {
+    if first.is_none() { NotJson::EndsEarly } else { NotJson::NotObject }
+}
+
+/// The fault of a number at a byte that is no digit where one is needed.
+#[cold]
+fn no_digit(next: Option<&u8>) -> NotJson {
+    if next.is_none() { NotJson::EndsEarly } else { NotJson::Number }
+}
+
+/// The fault of a string at a byte that neither continues nor ends it.
+#[cold]
+fn not_text(next: Option<&u8>) -> NotJson {
+    if next.is_none() { NotJson::EndsEarly } else { NotJson::ControlCharacter }
 }
 
 /// A pull parser over a JSON text.
@@ -189,13 +244,19 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn expect(&mut self, byte: u8) -> Result<(), NotJson> {
-        if self.eat(byte) { Ok(()) } else { Err(NotJson::Syntax) }
+        if self.eat(byte) { Ok(()) } else { Err(unexpected(self.bytes, self.at)) }
+    }
+
+    /// Consumes the `{` of the text's object.
+    #[inline]
+    pub fn open_object(&mut self) -> Result<(), NotJson> {
+        if self.open(b'{') { Ok(()) } else { Err(not_object(self.peek())) }
     }
 
     /// Checks that only white space is left.
     #[inline]
     pub fn end(&mut self) -> Result<(), NotJson> {
-        if self.peek().is_none() { Ok(()) } else { Err(NotJson::Syntax) }
+        if self.peek().is_none() { Ok(()) } else { Err(NotJson::TrailingText) }
     }
 
     /// Reads the next member's name, after a `{` or a member; `None` at the end of the object.
@@ -228,7 +289,7 @@ impl<'a> Reader<'a> {
     /// Reads the next value whole.
     #[inline(always)]
     pub fn value(&mut self) -> Result<Value<'a>, NotJson> {
-        match self.peek().ok_or(NotJson::Syntax)? {
+        match self.peek().ok_or(NotJson::EndsEarly)? {
             b'"' => {
                 self.at += 1;
                 self.text().map(Value::Text)
@@ -256,7 +317,7 @@ impl<'a> Reader<'a> {
                     escaped = true;
                     self.escape()?;
                 }
-                _ => return Err(NotJson::Syntax),
+                next => return Err(not_text(next)),
             }
         }
     }
@@ -266,8 +327,9 @@ impl<'a> Reader<'a> {
         let rest = &self.bytes[self.at..];
         self.at += match rest.get(1) {
             Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
-            Some(b'u') => unicode_escape(rest).ok_or(NotJson::Syntax)?.1,
-            _ => return Err(NotJson::Syntax),
+            Some(b'u') => unicode_escape(rest)?.1,
+            Some(_) => return Err(NotJson::Escape),
+            None => return Err(NotJson::EndsEarly),
         };
         Ok(())
     }
@@ -279,7 +341,7 @@ impl<'a> Reader<'a> {
         match self.bytes.get(self.at) {
             Some(b'0') => self.at += 1,
             Some(b'1'..=b'9') => self.digits()?,
-            _ => return Err(NotJson::Syntax),
+            next => return Err(no_digit(next)),
         }
         if self.bytes.get(self.at) == Some(&b'.') {
             self.at += 1;
@@ -299,18 +361,19 @@ impl<'a> Reader<'a> {
         while self.bytes.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
-        if self.at > start { Ok(()) } else { Err(NotJson::Syntax) }
+        if self.at > start { Ok(()) } else { Err(no_digit(self.bytes.get(self.at))) }
     }
 
     #[cold]
     fn literal(&mut self) -> Result<(), NotJson> {
         let rest = &self.bytes[self.at..];
-        let word = [&b"true"[..], b"false", b"null"]
-            .into_iter()
-            .find(|word| rest.starts_with(word))
-            .ok_or(NotJson::Syntax)?;
-        self.at += word.len();
-        Ok(())
+        let words = [&b"true"[..], b"false", b"null"];
+        if let Some(word) = words.iter().find(|word| rest.starts_with(word)) {
+            self.at += word.len();
+            return Ok(());
+        }
+        let is_cut = words.iter().any(|word| word.starts_with(rest));
+        Err(if is_cut { NotJson::EndsEarly } else { NotJson::Syntax })
     }
 
     /// Checks and skips an object or array, without recursion: nothing reads the contents of such a
@@ -320,9 +383,9 @@ impl<'a> Reader<'a> {
         let (mut open, mut depth) = ([0u8; DEPTH], 0);
         let deepest = DEPTH - self.depth;
         loop {
-            match self.peek().ok_or(NotJson::Syntax)? {
+            match self.peek().ok_or(NotJson::EndsEarly)? {
                 bracket @ (b'{' | b'[') => {
-                    *open[..deepest].get_mut(depth).ok_or(NotJson::Syntax)? = bracket + 2;
+                    *open[..deepest].get_mut(depth).ok_or(NotJson::TooDeep)? = bracket + 2;
                     depth += 1;
                     self.at += 1;
                     if !self.eat(bracket + 2) {
@@ -464,9 +527,7 @@ impl<'a> Reader<'a> {
         names: &MemberNames<N>,
         members: &mut Members<'a, N>,
     ) -> Result<(), NotJson> {
-        if !self.open(b'{') {
-            return Err(NotJson::Syntax);
-        }
+        self.open_object()?;
         let (mut first, mut next) = (true, 0);
         loop {
             let place = if next < N && self.take_name(first, &names.heads[next]) {
@@ -616,6 +677,180 @@ mod tests {
         let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
         assert!(whole(&nested(DEPTH)).is_ok());
         assert!(whole(&nested(DEPTH + 1)).is_err());
+    }
+
+    #[test]
+    fn the_first_fault_is_the_reason() {
+        let object = |text: &str| {
+            let mut reader = Reader::new(text.as_bytes());
+            let mut members = Members::default();
+            reader.members(&MemberNames::new(["a", "b"]), &mut members)?;
+            reader.end()
+        };
+        for (want, texts) in [
+            (
+                NotJson::EndsEarly,
+                &[
+                    "",
+                    " ",
+                    "{",
+                    "{\"",
+                    "{\"a",
+                    "{\"a\"",
+                    "{\"a\" :",
+                    "{\"a\":1",
+                    "{\"a\":1,",
+                    "{\"a\":\"",
+                    "{\"a\":\"\\",
+                    "{\"a\":\"\\u",
+                    "{\"a\":\"\\u12",
+                    "{\"a\":\"\\ud83d",
+                    "{\"a\":\"\\ud83d\\",
+                    "{\"a\":\"\\ud83d\\u",
+                    "{\"a\":\"\\ud83d\\ude0",
+                    "{\"a\":t",
+                    "{\"a\":fals",
+                    "{\"a\":nul",
+                    "{\"a\":true",
+                    "{\"a\":-",
+                    "{\"a\":1.",
+                    "{\"a\":1e",
+                    "{\"a\":1e+",
+                    "{\"a\":0",
+                    "{\"a\":[",
+                    "{\"a\":[1",
+                    "{\"a\":[1,",
+                    "{\"a\":{\"b\"",
+                ][..],
+            ),
+            (
+                NotJson::NotObject,
+                &[
+                    "[]", "5", "-", "\"{}\"", "true", "nul", "x", "}", ",", "'", "\0", "<a>", "é",
+                    "//{}", "[01", "NaN",
+                ],
+            ),
+            (
+                NotJson::Number,
+                &[
+                    "{\"a\":01}",
+                    "{\"a\":00",
+                    "{\"a\":-01}",
+                    "{\"a\":1.}",
+                    "{\"a\":1.e5}",
+                    "{\"a\":1e}",
+                    "{\"a\":1e+}",
+                    "{\"a\":-}",
+                    "{\"a\":- 1}",
+                    "{\"a\":-x}",
+                    "{\"a\":0x10}",
+                    "{\"a\":1_000}",
+                    "{\"a\":1.2.3}",
+                    "{\"a\":1e5e}",
+                    "{\"a\":1-",
+                    "{\"a\":1+1}",
+                    "{\"a\":5n}",
+                    "{\"c\":[01]}",
+                    "{\"c\":[{\"d\":1.}]}",
+                    "{\"c\":[1a",
+                    "{\"b\":1.,",
+                    "{\"a\":-\"\"}",
+                ],
+            ),
+            (
+                NotJson::ControlCharacter,
+                &[
+                    "{\"\t\":1}",
+                    "{\"a\":\"\n\"}",
+                    "{\"a\":\"12345678\0",
+                    "{\"c\":[\"\u{1f}",
+                    "{\"c\":{\"\r\"",
+                ],
+            ),
+            (
+                NotJson::Escape,
+                &[
+                    "{\"a\":\"\\x\"}",
+                    "{\"a\":\"\\'\"}",
+                    "{\"a\":\"\\U0041\"}",
+                    "{\"a\":\"\\u12\"}",
+                    "{\"a\":\"\\u+123\"}",
+                    "{\"a\":\"\\u00g",
+                    "{\"\\ \"",
+                    "{\"a\":\"\\é\"}",
+                    "{\"a\":\"\\ud83d\\u12\"",
+                    "{\"c\":[\"\\0\"]}",
+                    "{\"a\":\"\\\n\"}",
+                ],
+            ),
+            (
+                NotJson::LoneSurrogate,
+                &[
+                    "{\"a\":\"\\ud800\"}",
+                    "{\"a\":\"\\udc00\"}",
+                    "{\"a\":\"\\ud800x",
+                    "{\"a\":\"\\ud800\\n",
+                    "{\"a\":\"\\ud800\\x",
+                    "{\"a\":\"\\ud800\\u0041",
+                    "{\"a\":\"\\ud800\\ud800\"}",
+                    "{\"a\":\"\\ude00\\ud83d\"}",
+                    "{\"\\uDFFF",
+                    "{\"c\":{\"a\":\"\\uDBFF\"}}",
+                ],
+            ),
+            (
+                NotJson::TrailingText,
+                &["{}{}", "{} x", "{}}", "{},", "{\"a\":1}01", "{}\0", "{}/**/", "{}\u{feff}"],
+            ),
+            (
+                NotJson::Syntax,
+                &[
+                    "{,}",
+                    "{a:1}",
+                    "{'a':1}",
+                    "{1:1}",
+                    "{\"a\"}",
+                    "{\"a\" 1}",
+                    "{\"a\"=1}",
+                    "{\"a\":}",
+                    "{\"a\":,",
+                    "{\"a\":1,}",
+                    "{\"a\":1 \"b\":2}",
+                    "{\"a\":1\"b\":2}",
+                    "{\"a\":1]",
+                    "{\"a\":1:",
+                    "{\"a\":1 5}",
+                    "{\"a\":[1 2]}",
+                    "{\"a\":[,1]}",
+                    "{\"a\":[1,]}",
+                    "{\"a\":[1}",
+                    "{\"a\":{]",
+                    "{\"a\":True}",
+                    "{\"a\":tru}",
+                    "{\"a\":truex",
+                    "{\"a\":null1}",
+                    "{\"a\":NaN}",
+                    "{\"a\":+1}",
+                    "{\"a\":.5}",
+                    "{\"a\":\"\"\"",
+                    "{\"a\":'x'}",
+                    "{\0}",
+                    "{\u{a0}}",
+                    "{\"a\":1é}",
+                    "{\"c\":[tru ",
+                    "{\"a\":1;",
+                ],
+            ),
+        ] {
+            for text in texts {
+                assert_eq!(object(text), Err(want), "{}", text.escape_debug());
+            }
+        }
+        let nested = |open: &str, depth: usize| format!("{{\"c\":{}", open.repeat(depth));
+        for open in ["[", "{\"a\":"] {
+            assert_eq!(object(&nested(open, DEPTH)), Err(NotJson::TooDeep));
+            assert_eq!(object(&nested(open, DEPTH - 1)), Err(NotJson::EndsEarly));
+        }
     }
 
     #[test]

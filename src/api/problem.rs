@@ -7,7 +7,8 @@ use crate::http::response::Status;
 use crate::http::{NotHttp, Refusal};
 use crate::ledger::entry::Rejection;
 
-/// Codes with one detail each, and codes with a detail per reason, which name the type of the reason.
+/// Codes with one detail each; then, after a `;`, codes with a detail per reason, which name the
+/// type of the reason.
 macro_rules! problems {
     (
         $($name:ident $code:literal $status:ident $detail:literal,)+
@@ -138,13 +139,13 @@ problems! {
         TargetFragment "The target has a fragment.",
         TargetForm "The target is neither a path that begins with / nor an http or https URI.",
         NoVersion "The request line does not end with an HTTP version, such as HTTP/1.1.",
-        HeadEnd "The end of the header section is ambiguous.",
+        Ambiguous "The head can be read in more than one way.",
         FoldedLine "A header line begins with white space: folded lines are not supported.",
         NoColon "A header line has no colon.",
         SpaceBeforeColon "White space precedes the colon of a header line.",
         HeaderName "A header name is empty or is not a token.",
         HeaderValue "A header value has a control character.",
-        NoHost "An HTTP/1.1 request has no host header.",
+        NoHost "A request of HTTP/1.1 or later has no host header.",
         HostRepeated "The host header is repeated.",
         HostValue "The host header is not a host with an optional port.",
         ContentTypeRepeated "The content-type header is repeated.",
@@ -166,10 +167,10 @@ problems! {
     ; NotJson: InvalidJson "invalid_json" BadRequest {
         Bom "The text begins with a byte order mark: send UTF-8 without one.",
         NotUtf8 "The text is not valid UTF-8.",
-        EndsEarly "The text ends before its JSON object does.",
+        EndsEarly "The text ends before its JSON object is complete.",
         NotObject "The text is not a JSON object.",
-        Syntax "A name, a colon, a comma, a value or a closing bracket is missing or misplaced.",
-        Number "A number is not written as JSON demands, without leading zeros.",
+        Syntax "A name, a colon, a value, a comma or a closing bracket is missing or misplaced.",
+        Number "A number breaks the grammar of JSON, as 01, 1. and 0x1 do.",
         ControlCharacter "A string has a control character that is not escaped.",
         Escape "A string has a backslash that begins no escape of JSON.",
         LoneSurrogate "A string has one half of a surrogate pair without the other.",

@@ -121,10 +121,10 @@ fn parse_whole(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let (httparse::Status::Complete(end), Some(method), Some(text), Some(minor)) =
         (parsed, request.method, request.path, request.version)
     else {
-        return Err(Refusal::Malformed(NotHttp::HeadEnd));
+        return Err(Refusal::Malformed(NotHttp::Ambiguous));
     };
     if end != head.len() {
-        return Err(Refusal::Malformed(NotHttp::HeadEnd));
+        return Err(Refusal::Malformed(NotHttp::Ambiguous));
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let target = target::parse(text, method)?;

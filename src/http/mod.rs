@@ -81,8 +81,8 @@ pub enum NotHttp {
     TargetForm,
     /// A third word of the request line that is not a version.
     NoVersion,
-    /// A head that the two parsers of this module understand differently.
-    HeadEnd,
+    /// A head that httparse and this module understand differently.
+    Ambiguous,
     /// A header line that begins with white space (obs-fold).
     FoldedLine,
     /// A header line without a colon.

@@ -7,9 +7,12 @@ use crate::server::expected::{
     rejected,
 };
 use crate::server::{Server, credit};
+use purser::api::problem::Code;
+use purser::http::NotHttp;
 
 on_slices!([one = 1, two = 2, three = 3, seven = 7] [
     methods,
+    requests_that_are_malformed,
     the_first_refusal_in_order_decides,
     escapes_in_paths,
     reads_if_the_version_matches,
@@ -55,6 +58,67 @@ fn methods() {
     for method in ["GET", "POST", "OPTIONS", "DELETE"] {
         c.check(request(method, "/nowhere", ""), &problem("not_found", "", ""));
     }
+}
+
+/// A request for each reason of `malformed_request`, in the order of their table.
+fn requests_that_are_malformed() {
+    let server = Server::start(&[]);
+    let mut c = Checker::new(&server);
+    let line = |line: &str| format!("{line}\r\nhost: a\r\n\r\n");
+    let field = |field: &str| format!("GET / HTTP/1.1\r\nhost: a\r\n{field}\r\n\r\n");
+    let chunked = |body: &str| {
+        let head = "POST /v1/entries HTTP/1.1\r\nhost: a\r\ncontent-type: application/x-ndjson";
+        format!("{head}\r\ntransfer-encoding: chunked\r\n\r\n{body}")
+    };
+    let requests = [
+        "\r\n\r\n\r\nGET".to_owned(),
+        "GET / HTTP/1.1\nhost: a\n\n".to_owned(),
+        field("a: b\rc: d"),
+        line("GET /a b HTTP/1.1"),
+        line("G(T / HTTP/1.1"),
+        line("GET /\u{e9} HTTP/1.1"),
+        line("GET /#a HTTP/1.1"),
+        line("GET a HTTP/1.1"),
+        line("GET / HTTP/one"),
+        field("a: b\r\n c"),
+        field("a"),
+        field("a : b"),
+        field("(a): b"),
+        field("a: \0"),
+        "GET / HTTP/1.2\r\n\r\n".to_owned(),
+        field("host: a"),
+        "GET / HTTP/1.1\r\nhost: a/b\r\n\r\n".to_owned(),
+        field("content-type: a\r\ncontent-type: a"),
+        field("content-length: 0x1"),
+        field("content-length: 1, 2"),
+        field("content-length: 1\r\ntransfer-encoding: chunked"),
+        "GET / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n".to_owned(),
+        field("transfer-encoding: chunked,"),
+        field("transfer-encoding: chunked, chunked"),
+        field("transfer-encoding: chunked, gzip"),
+        chunked("0x1\r\n"),
+        chunked("1 \r\n"),
+        chunked("1;a=\r\n"),
+        chunked(&format!("1;{}", "a".repeat(255))),
+        chunked("1\r\nab\r\n"),
+        chunked("0\r\na b: c\r\n"),
+        chunked("0\r\na: \0\r\n"),
+    ];
+    assert_eq!(requests.len(), expected::MALFORMED_REQUEST.len());
+    for ((reason, _), request) in expected::MALFORMED_REQUEST.into_iter().zip(&requests) {
+        c.check(request, &problem(&format!("malformed_request: {reason}"), "", CLOSE));
+        // The refusal of a HEAD request has no content.
+        if let Some(rest) = request.strip_prefix("GET /") {
+            let shown = problem(&format!("malformed_request: {reason}"), "", CLOSE);
+            let head = &shown[..shown.find('{').expect("a body")];
+            c.check(format!("HEAD /{rest}"), head);
+        }
+    }
+    let all = Code::ALL.iter().filter(|code| code.name() == "malformed_request");
+    // Two readers of a head have never differed.
+    let all = all.filter(|&&code| code != Code::MalformedRequest(NotHttp::Ambiguous));
+    let details: Vec<_> = all.map(|code| code.detail()).collect();
+    assert_eq!(details, expected::MALFORMED_REQUEST.map(|(_, detail)| detail));
 }
 
 /// Each request could be refused for several reasons.
@@ -185,7 +249,7 @@ fn blank_lines() {
     }
     let entry = credit(1, 1, 1, T);
     let body = format!("\n{entry}\n \n\t\r\n{entry}\n\n\x0c\n\r");
-    let results = [duplicate(1, "1"), rejected(2, "", "invalid_json", "")];
+    let results = [duplicate(1, "1"), rejected(2, "", "invalid_json: no object", "")];
     c.check(feed(body), &json("", &fed(1, 1, &results)));
     let full = format!("\n{entry}\n \r").repeat(10_000);
     let again: Vec<_> = (0..10_000).map(|index| duplicate(index, "1")).collect();

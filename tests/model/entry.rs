@@ -3,7 +3,7 @@
 //! The formats of ids, currencies and kinds are here too, because reads use the same ones. The
 //! parser has no state: whether an entry may be applied is the ledger's verdict.
 
-use super::json::{self, Value, echo, member};
+use super::json::{self, Fault, Value, echo, member};
 use super::ledger::{Direction, Entry, Group, State};
 use super::problem::{Code, Problem};
 use super::stats::MAX_TIME;
@@ -33,15 +33,15 @@ pub fn read(line: &[u8]) -> Line {
         entry_id: String::new(),
         entry: Err(Problem::new(code, field)),
     };
-    let refused = |field| refused_as(Code::InvalidJson, field);
     if line.len() > LONGEST_LINE {
         return refused_as(Code::LineTooLong, String::new());
     }
-    let Some(Value::Object(members)) = json::parse(line) else {
-        return refused(String::new());
+    let members = match json::object(line) {
+        Ok(members) => members,
+        Err(fault) => return refused_as(Code::InvalidJson(fault), String::new()),
     };
     if let Some(name) = json::repeated(&members) {
-        return refused(echo(name.as_bytes()));
+        return refused_as(Code::InvalidJson(Fault::Repeated), echo(name.as_bytes()));
     }
     let entry_id =
         member(&members, "entry_id").and_then(Value::text).filter(|text| id(text).is_some());

@@ -547,6 +547,7 @@ fn bias(random: &mut Random) -> Bias {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::Fault;
     use super::super::{Code, Verdict};
     use super::*;
     use std::collections::BTreeMap;
@@ -568,7 +569,13 @@ mod tests {
                     }
                     Step::Get { now_ms, target } => ("get", self.model.get(now_ms, &target).status),
                     Step::Batch { now_ms, body } => {
-                        ("batch", self.model.batch(now_ms, &body).status)
+                        let reply = self.model.batch(now_ms, &body);
+                        if let Some(fault) =
+                            Fault::ALL.iter().find(|fault| reply.body.contains(fault.detail()))
+                        {
+                            *self.met.entry(format!("body {fault:?}")).or_default() += 1;
+                        }
+                        ("batch", reply.status)
                     }
                 };
                 *self.met.entry(format!("{name} {status}")).or_default() += 1;
@@ -587,7 +594,7 @@ mod tests {
                     Verdict::Duplicate { .. } => "duplicate".to_owned(),
                     Verdict::Rejected { code, field, .. } => match code {
                         Code::UnknownField => code.name().to_owned(),
-                        Code::InvalidJson if !field.is_empty() => "repeated".to_owned(),
+                        Code::InvalidJson(fault) => format!("line {fault:?}"),
                         _ => format!("{} {field}", code.name()),
                     },
                 };
@@ -625,7 +632,7 @@ mod tests {
             }
         }
         println!("{met:#?}");
-        let wanted = "accepted|duplicate|repeated|unknown_field|invalid_json |line_too_long \
+        let wanted = "accepted|duplicate|unknown_field|line_too_long \
                       |missing_field entry_id|missing_field user_id|missing_field currency\
                       |missing_field kind\
                       |missing_field direction|missing_field amount|missing_field at_ms\
@@ -637,8 +644,9 @@ mod tests {
                       |pending_amount_exceeded amount|too_many_currencies currency|too_many_groups \
                       kind|too_many_holds |balance_overflow amount|feed 200|feed 413|get 200|get \
                       400|get 404|get 405|batch 200|batch 400|batch 413";
-        let missing: Vec<&str> =
-            wanted.split('|').filter(|name| !met.contains_key(*name)).collect();
+        let faults = Fault::ALL.map(|fault| [format!("line {fault:?}"), format!("body {fault:?}")]);
+        let wanted = wanted.split('|').chain(faults.as_flattened().iter().map(String::as_str));
+        let missing: Vec<&str> = wanted.filter(|name| !met.contains_key(*name)).collect();
         assert!(missing.is_empty(), "never met: {missing:?}");
         assert!(met["accepted"] > met.values().sum::<usize>() / 5);
     }

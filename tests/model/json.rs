@@ -3,13 +3,67 @@
 //! The tree keeps everything that the contract depends on: members in order with repeats, numbers
 //! as written, names and strings decoded. The parser refuses bad UTF-8, a BOM, lone surrogates, raw
 //! control characters, more than `MAX_DEPTH` open brackets, and anything but white space after the
-//! value. It does not refuse repeated members: its callers do.
+//! value. It does not refuse repeated members: its callers do. A refused text has one `Fault`: its
+//! BOM, else its encoding, else the first fault from left to right.
 
 /// Most objects and lists open at once, including the outermost: 128 are accepted, 129 are not.
 pub const MAX_DEPTH: usize = 128;
 
 /// Longest name that a problem's `field` repeats, in bytes.
 const MAX_ECHO: usize = 64;
+
+/// Reason why a text is not the expected object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fault {
+    Bom,
+    NotUtf8,
+    EndsEarly,
+    NotObject,
+    Syntax,
+    Number,
+    ControlCharacter,
+    Escape,
+    LoneSurrogate,
+    TooDeep,
+    TrailingText,
+    Repeated,
+}
+
+impl Fault {
+    pub const ALL: [Self; 12] = [
+        Self::Bom,
+        Self::NotUtf8,
+        Self::EndsEarly,
+        Self::NotObject,
+        Self::Syntax,
+        Self::Number,
+        Self::ControlCharacter,
+        Self::Escape,
+        Self::LoneSurrogate,
+        Self::TooDeep,
+        Self::TrailingText,
+        Self::Repeated,
+    ];
+
+    pub fn detail(self) -> &'static str {
+        match self {
+            Self::Bom => "The text begins with a byte order mark: send UTF-8 without one.",
+            Self::NotUtf8 => "The text is not valid UTF-8.",
+            Self::EndsEarly => "The text ends before its JSON object is complete.",
+            Self::NotObject => "The text is not a JSON object.",
+            Self::Syntax => {
+                "A name, a colon, a value, a comma or a closing bracket is missing or misplaced."
+            }
+            Self::Number => "A number breaks the grammar of JSON, as 01, 1. and 0x1 do.",
+            Self::ControlCharacter => "A string has a control character that is not escaped.",
+            Self::Escape => "A string has a backslash that begins no escape of JSON.",
+            Self::LoneSurrogate => "A string has one half of a surrogate pair without the other.",
+            Self::TooDeep => "Objects and arrays are nested deeper than 128.",
+            Self::TrailingText => "More text follows the JSON object.",
+            Self::Repeated => "The member is repeated.",
+        }
+    }
+}
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -51,13 +105,34 @@ impl Value {
     }
 }
 
+/// Parses a JSON text of one object: its members.
+pub fn object(text: &[u8]) -> Result<Vec<(String, Value)>, Fault> {
+    match parse_whole(text, |first| first == b'{')? {
+        Value::Object(members) => Ok(members),
+        _ => unreachable!("an opening brace begins an object"),
+    }
+}
+
 /// Parses a JSON text of one value.
-pub fn parse(text: &[u8]) -> Option<Value> {
-    let text = std::str::from_utf8(text).ok()?;
+#[cfg(test)]
+pub fn parse(text: &[u8]) -> Result<Value, Fault> {
+    parse_whole(text, |_| true)
+}
+
+/// Parses a JSON text of one value that begins with an allowed byte.
+fn parse_whole(text: &[u8], may_begin: fn(u8) -> bool) -> Result<Value, Fault> {
+    if text.starts_with(b"\xef\xbb\xbf") {
+        return Err(Fault::Bom);
+    }
+    let text = std::str::from_utf8(text).map_err(|_| Fault::NotUtf8)?;
     let mut reader = Reader { text, at: 0 };
+    reader.white_space();
+    if reader.peek().is_some_and(|first| !may_begin(first)) {
+        return Err(Fault::NotObject);
+    }
     let value = reader.value(0)?;
     reader.white_space();
-    (reader.at == text.len()).then_some(value)
+    if reader.at < text.len() { Err(Fault::TrailingText) } else { Ok(value) }
 }
 
 /// The first member of that name.
@@ -102,13 +177,25 @@ impl Reader<'_> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    fn take(&mut self, wanted: &str) -> Option<()> {
-        if self.text.as_bytes()[self.at..].starts_with(wanted.as_bytes()) {
-            self.at += wanted.len();
-            Some(())
-        } else {
-            None
+    /// The next byte, which the grammar needs.
+    fn need(&self) -> Result<u8, Fault> {
+        self.peek().ok_or(Fault::EndsEarly)
+    }
+
+    /// Takes a byte if it comes next.
+    fn take(&mut self, wanted: u8) -> bool {
+        let is_next = self.peek() == Some(wanted);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    /// Takes a byte that must come next; any other is the fault `otherwise`.
+    fn expect(&mut self, wanted: u8, otherwise: Fault) -> Result<(), Fault> {
+        if self.need()? != wanted {
+            return Err(otherwise);
         }
+        self.at += 1;
+        Ok(())
     }
 
     fn white_space(&mut self) {
@@ -117,106 +204,119 @@ impl Reader<'_> {
         }
     }
 
-    fn value(&mut self, depth: usize) -> Option<Value> {
+    fn value(&mut self, depth: usize) -> Result<Value, Fault> {
         self.white_space();
-        match self.peek()? {
-            b'n' => self.take("null").map(|()| Value::Null),
-            b't' => self.take("true").map(|()| Value::Bool(true)),
-            b'f' => self.take("false").map(|()| Value::Bool(false)),
+        match self.need()? {
+            b'n' => self.word("null", Value::Null),
+            b't' => self.word("true", Value::Bool(true)),
+            b'f' => self.word("false", Value::Bool(false)),
             b'"' => self.string().map(Value::Text),
-            b'[' if depth < MAX_DEPTH => self.list(depth + 1),
-            b'{' if depth < MAX_DEPTH => self.object(depth + 1),
-            _ => self.number(),
+            b'[' | b'{' if depth == MAX_DEPTH => Err(Fault::TooDeep),
+            b'[' => self.list(depth + 1),
+            b'{' => self.members(depth + 1),
+            b'-' | b'0'..=b'9' => self.number(),
+            _ => Err(Fault::Syntax),
         }
     }
 
-    fn list(&mut self, depth: usize) -> Option<Value> {
-        self.take("[")?;
+    fn word(&mut self, word: &str, value: Value) -> Result<Value, Fault> {
+        for letter in word.bytes() {
+            self.expect(letter, Fault::Syntax)?;
+        }
+        Ok(value)
+    }
+
+    fn list(&mut self, depth: usize) -> Result<Value, Fault> {
+        self.at += 1;
         let mut items = Vec::new();
         self.white_space();
-        if self.take("]").is_some() {
-            return Some(Value::List(items));
+        if self.take(b']') {
+            return Ok(Value::List(items));
         }
         loop {
             items.push(self.value(depth)?);
             self.white_space();
-            if self.take("]").is_some() {
-                return Some(Value::List(items));
+            if self.take(b']') {
+                return Ok(Value::List(items));
             }
-            self.take(",")?;
+            self.expect(b',', Fault::Syntax)?;
         }
     }
 
-    fn object(&mut self, depth: usize) -> Option<Value> {
-        self.take("{")?;
+    fn members(&mut self, depth: usize) -> Result<Value, Fault> {
+        self.at += 1;
         let mut members = Vec::new();
         self.white_space();
-        if self.take("}").is_some() {
-            return Some(Value::Object(members));
+        if self.take(b'}') {
+            return Ok(Value::Object(members));
         }
         loop {
             self.white_space();
             let name = self.string()?;
             self.white_space();
-            self.take(":")?;
+            self.expect(b':', Fault::Syntax)?;
             members.push((name, self.value(depth)?));
             self.white_space();
-            if self.take("}").is_some() {
-                return Some(Value::Object(members));
+            if self.take(b'}') {
+                return Ok(Value::Object(members));
             }
-            self.take(",")?;
+            self.expect(b',', Fault::Syntax)?;
         }
     }
 
-    fn digits(&mut self) -> Option<()> {
-        let start = self.at;
+    fn digits(&mut self) -> Result<(), Fault> {
+        if !self.need()?.is_ascii_digit() {
+            return Err(Fault::Number);
+        }
         while matches!(self.peek(), Some(b'0'..=b'9')) {
             self.at += 1;
         }
-        (self.at > start).then_some(())
+        Ok(())
     }
 
-    fn number(&mut self) -> Option<Value> {
+    fn number(&mut self) -> Result<Value, Fault> {
         let start = self.at;
-        let _sign = self.take("-");
-        if self.take("0").is_none() {
+        let _sign = self.take(b'-');
+        if !self.take(b'0') {
             self.digits()?;
         }
-        if self.take(".").is_some() {
+        if self.take(b'.') {
             self.digits()?;
         }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
+        if self.take(b'e') || self.take(b'E') {
+            let _sign = self.take(b'+') || self.take(b'-');
             self.digits()?;
         }
-        Some(Value::Number(self.text[start..self.at].to_owned()))
+        // What follows a number directly is taken for a part of it, if it looks like one.
+        let looks_like_part = |byte: u8| byte.is_ascii_alphanumeric() || b"+-._".contains(&byte);
+        if self.peek().is_some_and(looks_like_part) {
+            return Err(Fault::Number);
+        }
+        Ok(Value::Number(self.text[start..self.at].to_owned()))
     }
 
-    fn string(&mut self) -> Option<String> {
-        self.take("\"")?;
+    fn string(&mut self) -> Result<String, Fault> {
+        self.expect(b'"', Fault::Syntax)?;
         let mut decoded = String::new();
         loop {
-            let next = self.text[self.at..].chars().next()?;
+            let next = self.text[self.at..].chars().next().ok_or(Fault::EndsEarly)?;
             self.at += next.len_utf8();
             match next {
-                '"' => return Some(decoded),
+                '"' => return Ok(decoded),
                 '\\' => decoded.push(self.escape()?),
-                '\0'..='\x1f' => return None,
+                '\0'..='\x1f' => return Err(Fault::ControlCharacter),
                 plain => decoded.push(plain),
             }
         }
     }
 
-    fn escape(&mut self) -> Option<char> {
-        let letter = self.peek()?;
+    fn escape(&mut self) -> Result<char, Fault> {
+        let letter = self.need()?;
         if !letter.is_ascii() {
-            return None;
+            return Err(Fault::Escape);
         }
         self.at += 1;
-        Some(match letter {
+        Ok(match letter {
             b'"' => '"',
             b'\\' => '\\',
             b'/' => '/',
@@ -226,32 +326,34 @@ impl Reader<'_> {
             b'r' => '\r',
             b't' => '\t',
             b'u' => return self.unicode(),
-            _ => return None,
+            _ => return Err(Fault::Escape),
         })
     }
 
     /// Reads after `\u`: four digits, or a high surrogate followed by `\u` and a low one.
-    fn unicode(&mut self) -> Option<char> {
+    fn unicode(&mut self) -> Result<char, Fault> {
         let first = self.four()?;
         if !(0xd800..0xdc00).contains(&first) {
-            return char::from_u32(first);
+            return char::from_u32(first).ok_or(Fault::LoneSurrogate);
         }
-        self.take("\\u")?;
+        self.expect(b'\\', Fault::LoneSurrogate)?;
+        self.expect(b'u', Fault::LoneSurrogate)?;
         let second = self.four()?;
         if !(0xdc00..0xe000).contains(&second) {
-            return None;
+            return Err(Fault::LoneSurrogate);
         }
-        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00))
+        let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+        Ok(char::from_u32(code).expect("a pair is a character"))
     }
 
-    fn four(&mut self) -> Option<u32> {
-        let digits = self.text.as_bytes().get(self.at..self.at + 4)?;
+    fn four(&mut self) -> Result<u32, Fault> {
         let mut code = 0;
-        for digit in digits {
-            code = code * 16 + char::from(*digit).to_digit(16)?;
+        for _ in 0..4 {
+            let digit = char::from(self.need()?).to_digit(16).ok_or(Fault::Escape)?;
+            code = code * 16 + digit;
+            self.at += 1;
         }
-        self.at += 4;
-        Some(code)
+        Ok(code)
     }
 }
 
@@ -261,74 +363,87 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not_json_text() {
-        let refused: &[&[u8]] = &[
-            b"",
-            b" ",
-            b"{",
-            b"nul",
-            b"truex",
-            b"01",
-            b"-01",
-            b"+1",
-            b".5",
-            b"1.",
-            b"1e",
-            b"-",
-            b"NaN",
-            b"[1,]",
-            b"{\"a\":1,}",
-            b"{a:1}",
-            b"{'a':1}",
-            b"{\"a\" 1}",
-            b"{} {}",
-            b"{}x",
-            b"\xef\xbb\xbf{}",
-            b"\"\xff\"",
-            b"\"\xed\xa0\x80\"",
-            b"\"\xc0\x80\"",
-            b"\"\t\"",
-            b"\"\x00\"",
-            b"\"\\x41\"",
-            b"\"\\u12\"",
-            b"\"\\u+123\"",
-            b"\"\\ud800\"",
-            b"\"\\udc00\"",
-            b"\"\\ud800\\ud800\"",
-            b"\"\\ud800x\"",
-            b"\x0c1",
-            b"\xc2\xa01",
-            b"/**/1",
-            b"\"",
-            b"\"\\",
+        use Fault::*;
+        let refused: &[(&[u8], Fault)] = &[
+            (b"", EndsEarly),
+            (b" ", EndsEarly),
+            (b"{", EndsEarly),
+            (b"{\"a\":nul", EndsEarly),
+            (b"{\"a\":-", EndsEarly),
+            (b"{\"a\":1e", EndsEarly),
+            (b"{\"", EndsEarly),
+            (b"{\"\\", EndsEarly),
+            (b"{\"\\ud800\\", EndsEarly),
+            (b"[]", NotObject),
+            (b"5", NotObject),
+            (b"truex", NotObject),
+            (b"NaN", NotObject),
+            (b"\x0c1", NotObject),
+            (b"\xc2\xa01", NotObject),
+            (b"/**/{}", NotObject),
+            (b"{\"a\":truex}", Syntax),
+            (b"{\"a\":True}", Syntax),
+            (b"{\"a\":+1}", Syntax),
+            (b"{\"a\":.5}", Syntax),
+            (b"{\"a\":[1,]}", Syntax),
+            (b"{\"a\":1,}", Syntax),
+            (b"{a:1}", Syntax),
+            (b"{'a':1}", Syntax),
+            (b"{\"a\" 1}", Syntax),
+            (b"{\"a\":1 2}", Syntax),
+            (b"{\"a\":1\"\"}", Syntax),
+            (b"{\"a\":01}", Number),
+            (b"{\"a\":-01}", Number),
+            (b"{\"a\":1.}", Number),
+            (b"{\"a\":1e}", Number),
+            (b"{\"a\":-}", Number),
+            (b"{\"a\":0x1}", Number),
+            (b"{\"a\":[1.2.3", Number),
+            (b"{} {}", TrailingText),
+            (b"{}x", TrailingText),
+            (b"\xef\xbb\xbf{}", Bom),
+            (b"\xef\xbb\xbf\xff", Bom),
+            (b"{\"\xff\"}", NotUtf8),
+            (b"01,\xed\xa0\x80", NotUtf8),
+            (b"{\"\xc0\x80\"", NotUtf8),
+            (b"{\"\t\"", ControlCharacter),
+            (b"{\"\x00\"", ControlCharacter),
+            (b"{\"\\x41\"", Escape),
+            (b"{\"\\u12\"", Escape),
+            (b"{\"\\u+123\"", Escape),
+            (b"{\"\\ud800\\u1\"", Escape),
+            (b"{\"\\ud800\"", LoneSurrogate),
+            (b"{\"\\udc00\"", LoneSurrogate),
+            (b"{\"\\ud800\\ud800\"", LoneSurrogate),
+            (b"{\"\\ud800\\n\"", LoneSurrogate),
+            (b"{\"\\ud800x\"", LoneSurrogate),
         ];
-        for text in refused {
-            assert_eq!(parse(text), None, "{:?}", String::from_utf8_lossy(text));
+        for (text, fault) in refused {
+            assert_eq!(object(text), Err(*fault), "{}", text.escape_ascii());
         }
     }
 
     #[test]
     fn keeps_numbers_as_written_and_strings_decoded() {
         for text in ["0", "-0", "1.0", "1e3", "1E+3", "-12.50e-7", "99999999999999999999999"] {
-            assert_eq!(parse(text.as_bytes()), Some(Value::Number(text.to_owned())));
+            assert_eq!(parse(text.as_bytes()), Ok(Value::Number(text.to_owned())));
         }
         let text = br#" "a\u0062\/\"\\\ud83d\ude00\n" "#;
-        assert_eq!(parse(text), Some(Value::Text("ab/\"\\\u{1f600}\n".to_owned())));
-        assert_eq!(parse(b"\"\x7f\""), Some(Value::Text("\x7f".to_owned())));
-        assert_eq!(parse(b"\r\n[ ]\t"), Some(Value::List(Vec::new())));
+        assert_eq!(parse(text), Ok(Value::Text("ab/\"\\\u{1f600}\n".to_owned())));
+        assert_eq!(parse(b"\"\x7f\""), Ok(Value::Text("\x7f".to_owned())));
+        assert_eq!(parse(b"\r\n[ ]\t"), Ok(Value::List(Vec::new())));
     }
 
     #[test]
     fn nests_to_the_limit() {
         let nested = |depth: usize| [vec![b'['; depth], vec![b']'; depth]].concat();
-        assert!(parse(&nested(MAX_DEPTH)).is_some());
-        assert!(parse(&nested(MAX_DEPTH + 1)).is_none());
+        assert!(parse(&nested(MAX_DEPTH)).is_ok());
+        assert_eq!(parse(&nested(MAX_DEPTH + 1)), Err(Fault::TooDeep));
     }
 
     #[test]
     fn finds_the_first_repeated_and_the_first_unknown_member() {
-        let Some(Value::Object(members)) = parse(br#"{"a":1,"b":2,"\u0062":3,"a":4,"c":5}"#) else {
-            panic!("an object");
-        };
+        let members = object(br#"{"a":1,"b":2,"\u0062":3,"a":4,"c":5}"#).expect("an object");
         assert_eq!(repeated(&members), Some("b"));
         assert_eq!(unknown(&members, &["a", "b"]), Some("c"));
         assert_eq!(unknown(&members, &["a", "b", "c"]), None);

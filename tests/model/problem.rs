@@ -4,10 +4,11 @@
 //! methods.
 
 use super::Reply;
+use super::json::Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
-    InvalidJson,
+    InvalidJson(Fault),
     LineTooLong,
     UnknownField,
     MissingField,
@@ -53,10 +54,7 @@ impl Code {
 
     fn row(self) -> (&'static str, &'static str) {
         match self {
-            Code::InvalidJson => (
-                "invalid_json",
-                "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
-            ),
+            Code::InvalidJson(fault) => ("invalid_json", fault.detail()),
             Code::LineTooLong => ("line_too_long", "The line is longer than 65,536 bytes."),
             Code::UnknownField => ("unknown_field", "This member is unknown."),
             Code::MissingField => ("missing_field", "A required member is missing."),

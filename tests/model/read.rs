@@ -4,7 +4,7 @@
 //! unknown user.
 
 use super::entry::{canonical, is_currency, is_kind, time, user_id};
-use super::json::{self, Value, echo, member};
+use super::json::{self, Fault, Value, echo, member};
 use super::ledger::{Group, User};
 use super::problem::{Code, Problem};
 use super::stats::{self, Figures, MAX_TIME, Window};
@@ -183,9 +183,8 @@ fn owned(value: &[u8], is_allowed: impl Fn(&[u8]) -> bool) -> Option<String> {
 }
 
 fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
-    let Some(Value::Object(members)) = json::parse(body) else {
-        return Err(Problem::new(Code::InvalidJson, ""));
-    };
+    let members = json::object(body).map_err(|fault| Problem::new(Code::InvalidJson(fault), ""))?;
+    let repeats = |field| Err(Problem::new(Code::InvalidJson(Fault::Repeated), field));
     // If `requests` is repeated, its first list is checked for the number of items.
     let items = match member(&members, "requests") {
         Some(Value::List(items)) => &items[..],
@@ -195,13 +194,13 @@ fn questions(body: &[u8]) -> Result<Vec<Question>, Problem> {
         return Err(Problem::new(Code::TooManyItems, "requests"));
     }
     if let Some(name) = json::repeated(&members) {
-        return Err(Problem::new(Code::InvalidJson, echo(name.as_bytes())));
+        return repeats(echo(name.as_bytes()));
     }
     for (index, item) in items.iter().enumerate() {
         if let Value::Object(item) = item
             && let Some(name) = json::repeated(item)
         {
-            return Err(Problem::new(Code::InvalidJson, item_field(index, name)));
+            return repeats(item_field(index, name));
         }
     }
     if let Some(name) = json::unknown(&members, &["requests"]) {

@@ -17,9 +17,8 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 /// Code, status, title and detail.
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
-/// Every code, in the contract's order.
-pub const PROBLEMS: [Row; 38] = [
-    ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
+/// Every code with one detail, in the contract's order.
+pub const PROBLEMS: [Row; 36] = [
     (
         "invalid_parameter",
         400,
@@ -116,12 +115,6 @@ pub const PROBLEMS: [Row; 38] = [
         "HTTP Version Not Supported",
         "This server speaks HTTP/1.1 and HTTP/1.0.",
     ),
-    (
-        "invalid_json",
-        400,
-        "Bad Request",
-        "The text is not one valid JSON object (RFC 8259), or it repeats a member.",
-    ),
     ("unknown_field", 400, "Bad Request", "This member is unknown."),
     ("missing_field", 400, "Bad Request", "A required member is missing."),
     (
@@ -186,8 +179,74 @@ pub const PROBLEMS: [Row; 38] = [
     ),
 ];
 
-/// The row of a code.
+/// The reasons of `malformed_request`: names of this file's own, and their details.
+pub const MALFORMED_REQUEST: [(&str, &str); 32] = [
+    ("more empty lines", "More than two empty lines precede the request line."),
+    ("bare LF", "A line ends with LF alone: lines end with CR LF."),
+    ("bare CR", "A CR is not followed by LF."),
+    (
+        "request line",
+        "The request line is not a method, a target and a version with single spaces between.",
+    ),
+    ("method", "The method is not a token."),
+    ("target byte", "The target has a byte that is not visible ASCII."),
+    ("fragment", "The target has a fragment."),
+    ("target form", "The target is neither a path that begins with / nor an http or https URI."),
+    ("no version", "The request line does not end with an HTTP version, such as HTTP/1.1."),
+    ("folded line", "A header line begins with white space: folded lines are not supported."),
+    ("no colon", "A header line has no colon."),
+    ("space before colon", "White space precedes the colon of a header line."),
+    ("header name", "A header name is empty or is not a token."),
+    ("header value", "A header value has a control character."),
+    ("no host", "A request of HTTP/1.1 or later has no host header."),
+    ("host repeated", "The host header is repeated."),
+    ("host value", "The host header is not a host with an optional port."),
+    ("content-type repeated", "The content-type header is repeated."),
+    ("length value", "The content-length header is not a number."),
+    ("lengths differ", "The content-length header has two values that differ."),
+    ("length and coding", "Both content-length and transfer-encoding are given."),
+    ("coding in HTTP/1.0", "Transfer-encoding is given in an HTTP/1.0 request."),
+    ("coding empty", "The transfer-encoding header has an empty element."),
+    ("chunked twice", "Transfer-encoding names chunked twice."),
+    ("chunked not last", "Transfer-encoding does not end in chunked: the body's end is unknown."),
+    ("chunk size", "A chunk size is not a hexadecimal number."),
+    ("chunk space", "White space in a chunk's size line is not followed by an extension."),
+    ("chunk extension", "A chunk extension is not a name with an optional value."),
+    ("chunk line too long", "A chunk's size line is longer than 256 bytes."),
+    ("chunk end", "A chunk's data is not followed by CR LF: its size is wrong."),
+    ("trailer name", "A trailer name is not a token followed by a colon."),
+    ("trailer value", "A trailer value has a control character."),
+];
+
+/// The reasons of `invalid_json`: names of this file's own, and their details.
+pub const INVALID_JSON: [(&str, &str); 12] = [
+    ("byte order mark", "The text begins with a byte order mark: send UTF-8 without one."),
+    ("not UTF-8", "The text is not valid UTF-8."),
+    ("ends early", "The text ends before its JSON object is complete."),
+    ("no object", "The text is not a JSON object."),
+    ("syntax", "A name, a colon, a value, a comma or a closing bracket is missing or misplaced."),
+    ("number", "A number breaks the grammar of JSON, as 01, 1. and 0x1 do."),
+    ("control character", "A string has a control character that is not escaped."),
+    ("escape", "A string has a backslash that begins no escape of JSON."),
+    ("lone surrogate", "A string has one half of a surrogate pair without the other."),
+    ("too deep", "Objects and arrays are nested deeper than 128."),
+    ("trailing text", "More text follows the JSON object."),
+    ("repeated", "The member is repeated."),
+];
+
+/// The row of a code. One with reasons is followed by a colon and the reason:
+/// `invalid_json: ends early`.
 pub fn row(code: &str) -> Row {
+    for (code_name, reasons) in
+        [("invalid_json", &INVALID_JSON[..]), ("malformed_request", &MALFORMED_REQUEST)]
+    {
+        if let Some(reason) = code.strip_prefix(code_name).and_then(|rest| rest.strip_prefix(": "))
+        {
+            let known = reasons.iter().find(|(name, _)| *name == reason);
+            let (_, detail) = known.unwrap_or_else(|| panic!("no reason: {reason}"));
+            return (code_name, 400, "Bad Request", detail);
+        }
+    }
     PROBLEMS.into_iter().find(|row| row.0 == code).unwrap_or_else(|| panic!("no code: {code}"))
 }
 
@@ -235,7 +294,7 @@ pub fn problem(code: &str, field: &str, lines: &str) -> String {
 
 /// The body of a problem.
 pub fn problem_body(code: &str, field: &str) -> String {
-    let (_, status, title, detail) = row(code);
+    let (code, status, title, detail) = row(code);
     format!(
         "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\"code\":\"{code}\",\
          \"detail\":\"{detail}\",\"field\":\"{field}\"}}"
@@ -273,7 +332,7 @@ pub fn duplicate(index: usize, entry: &str) -> String {
 
 /// The result of a rejected line.
 pub fn rejected(index: usize, entry: &str, code: &str, field: &str) -> String {
-    let (_, _, _, detail) = row(code);
+    let (code, _, _, detail) = row(code);
     format!(
         "{{\"index\":{index},\"entry_id\":\"{entry}\",\"status\":\"rejected\",\"code\":\"{code}\",\
          \"field\":\"{field}\",\"detail\":\"{detail}\"}}"

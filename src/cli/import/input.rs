@@ -37,6 +37,8 @@ pub struct InputLine {
     /// Whether the line is complete. If not, it is longer than [`LINE_BYTES`], and only its
     /// beginning was kept.
     pub is_whole: bool,
+    /// Whether the whole line is spaces, tabs and carriage returns.
+    pub is_blank: bool,
 }
 
 /// Counts the bytes read through it.
@@ -86,7 +88,7 @@ impl Input {
     /// Reads the next line into `line`, without its line feed; `None` after the last.
     pub fn line(&mut self, line: &mut Vec<u8>) -> Result<Option<InputLine>, Failure> {
         line.clear();
-        let (start, mut is_whole) = (self.offset, true);
+        let (start, mut is_whole, mut is_blank) = (self.offset, true, true);
         loop {
             let ahead = match self.reader.fill_buf() {
                 Ok(ahead) => ahead,
@@ -94,10 +96,12 @@ impl Input {
                 Err(error) => return Err(Failure::new("read", self.name.as_str(), error)),
             };
             if ahead.is_empty() {
-                return Ok((self.offset > start).then_some(InputLine { offset: start, is_whole }));
+                let read = InputLine { offset: start, is_whole, is_blank };
+                return Ok((self.offset > start).then_some(read));
             }
             let end = memchr::memchr(b'\n', ahead);
             let part = &ahead[..end.unwrap_or(ahead.len())];
+            is_blank = is_blank && part.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
             if is_whole && line.len() + part.len() <= LINE_BYTES {
                 line.extend_from_slice(part);
             } else if is_whole {
@@ -109,7 +113,7 @@ impl Input {
             self.reader.consume(used);
             self.offset += used as u64;
             if end.is_some() {
-                return Ok(Some(InputLine { offset: start, is_whole }));
+                return Ok(Some(InputLine { offset: start, is_whole, is_blank }));
             }
         }
     }

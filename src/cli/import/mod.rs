@@ -50,8 +50,8 @@ const SHOW_EVERY: u64 = 4_096;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = EXITS, after_help = EXITS)]
 pub struct Arguments {
-    /// Files of entries in the format of the feed, one per line, in any order; plain or gzipped; -
-    /// is standard input
+    /// Files of entries in the format of the feed, one per line, in any order; plain or gzipped;
+    /// blank lines are skipped; - is standard input
     #[arg(value_name = "FILE", required = true)]
     files: Vec<String>,
 
@@ -89,7 +89,7 @@ To start over, remove DIR.
 Exit codes: 0 every line was imported, 4 some lines were rejected and all others imported,
             1 nothing was imported, 2 the command line is invalid";
 
-/// The input lines, and the file of the rejected ones.
+/// The input lines without blank ones, and the file of the rejected ones.
 struct Lines {
     files: Vec<String>,
     rereader: LineRereader,
@@ -192,7 +192,7 @@ fn check_empty(directory: &Directory) -> Result<(), Error> {
 }
 
 impl Lines {
-    /// Reads all lines. Rejects those that are no entries and sorts the others.
+    /// Reads all lines. Skips blank ones, rejects others that are no entries, and sorts the rest.
     fn sort(&mut self, mut sorter: Sorter, size: u64) -> Result<Sorted, Error> {
         let mut progress = ProgressMeter::new("reading");
         let taken = Rc::new(Cell::new(0));
@@ -204,6 +204,9 @@ impl Lines {
                 input.line(&mut line).map_err(|failure| read_failed(failure, number))?
             {
                 number += 1;
+                if read.is_blank {
+                    continue;
+                }
                 self.read += 1;
                 if self.read.is_multiple_of(SHOW_EVERY) {
                     progress.at(input.taken(), size);

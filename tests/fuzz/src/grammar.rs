@@ -1,13 +1,15 @@
 //! Judges a text with `serde_json`: whether it is JSON, and whether a member is repeated.
 
+use purser::api::json::NotJson;
+use purser::api::problem::{Code, Problem};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use std::collections::HashSet;
 
 /// Verdict on a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Grammar {
-    /// Not JSON.
-    Bad,
+    /// Not JSON, with the message of `serde_json`.
+    Bad(String),
     /// Exceeds a limit of `serde_json` that our readers do not have: a number outside `f64`, or
     /// nesting depth.
     Unsure,
@@ -33,9 +35,50 @@ pub fn judge(text: &[u8]) -> Grammar {
             let why = error.to_string();
             let limit = why.starts_with("number out of range")
                 || why.starts_with("recursion limit exceeded");
-            if limit { Grammar::Unsure } else { Grammar::Bad }
+            if limit { Grammar::Unsure } else { Grammar::Bad(why) }
         }
     }
+}
+
+/// The reason why our reader refused a text as JSON.
+pub fn reason(problem: &Problem) -> Option<NotJson> {
+    match problem.code {
+        Code::InvalidJson(reason) => Some(reason),
+        _ => None,
+    }
+}
+
+/// Checks the reason for which our reader refused `text`, on which `serde_json` gave `why`.
+///
+/// `serde_json` stops at the same byte, except that it takes an escape that ends early for the end
+/// of the text, a number that goes on for a missing comma, and all but one of its messages for a
+/// byte out of place.
+pub fn check_reason(text: &[u8], why: &str, reason: NotJson) {
+    let may_be: &[NotJson] = if text.starts_with(b"\xef\xbb\xbf") {
+        &[NotJson::Bom]
+    } else if std::str::from_utf8(text).is_err() {
+        &[NotJson::NotUtf8]
+    } else if !is_braced(text) {
+        &[NotJson::NotObject]
+    } else if why.starts_with("EOF") {
+        &[NotJson::EndsEarly, NotJson::Escape, NotJson::LoneSurrogate]
+    } else if why.starts_with("trailing characters") {
+        &[NotJson::TrailingText]
+    } else if why.starts_with("control character") {
+        &[NotJson::ControlCharacter]
+    } else if why.starts_with("invalid number") {
+        &[NotJson::Number]
+    } else if ["escape", "surrogate"].iter().any(|word| why.contains(word)) {
+        &[NotJson::Escape, NotJson::LoneSurrogate]
+    } else {
+        &[NotJson::Syntax, NotJson::Number]
+    };
+    assert!(may_be.contains(&reason), "{reason:?}, but serde_json says {why}");
+}
+
+/// Whether a text is empty, or its first byte that is not white space is `{`.
+fn is_braced(text: &[u8]) -> bool {
+    text.trim_ascii_start().first().is_none_or(|&first| first == b'{')
 }
 
 #[derive(Clone, Copy, Default)]

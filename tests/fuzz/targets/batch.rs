@@ -3,12 +3,12 @@
 //!
 //! The reader never panics, and accepts exactly what the oracle accepts, with equal reads. It
 //! reports `invalid_json` only for a text that is no JSON object or repeats a member, and always
-//! for a text that is not JSON.
+//! for a text that is not JSON, with a reason that the message of `serde_json` allows.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use purser::api::batch;
-use purser::api::problem::Code;
+use purser::api::json::NotJson;
 use purser_fuzz::batch::Body;
 use purser_fuzz::grammar::{self, Grammar};
 use purser_fuzz::object::Object;
@@ -23,16 +23,20 @@ fuzz_target!(|body: &[u8]| {
         expected.as_ref(),
         "reader and oracle give the same batch"
     );
-    let is_invalid_json = ours.is_err_and(|problem| problem.code == Code::InvalidJson);
+    let reason = ours.as_ref().err().and_then(grammar::reason);
     match grammar::judge(body) {
         Grammar::Unsure => {}
-        Grammar::Bad | Grammar::Other => {
-            assert!(is_invalid_json, "a text that is no object is invalid_json")
+        Grammar::Bad(why) => {
+            let reason = reason.expect("a text that is not JSON is invalid_json");
+            grammar::check_reason(body, &why, reason);
         }
+        Grammar::Other => assert_eq!(reason, Some(NotJson::NotObject)),
         Grammar::Object { repeats, repeats_inside } => {
-            assert!(is_invalid_json || !repeats, "a repeated member is invalid_json");
+            let is_repeated = reason == Some(NotJson::Repeated);
+            assert!(is_repeated || reason.is_none(), "an object has no other fault");
+            assert!(is_repeated || !repeats, "a repeated member is invalid_json");
             assert!(
-                !is_invalid_json || repeats_inside,
+                !is_repeated || repeats_inside,
                 "JSON without repeated members is not invalid_json"
             );
         }

@@ -2,13 +2,14 @@
 //! the contract.
 //!
 //! The reader never panics, and accepts exactly what the oracle accepts, with equal fields. It
-//! reports `invalid_json` exactly for a text that is no JSON object or repeats a member. No result
-//! depends on earlier contents of the scratch buffer.
+//! reports `invalid_json` exactly for a text that is no JSON object or repeats a member, with a
+//! reason that the message of `serde_json` allows. No result depends on earlier contents of the
+//! scratch buffer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use purser::api::entry::{self, LineScratch};
-use purser::api::problem::Code;
+use purser::api::json::NotJson;
 use purser_fuzz::entry::Line;
 use purser_fuzz::grammar::{self, Grammar};
 use purser_fuzz::object::Object;
@@ -26,15 +27,18 @@ fuzz_target!(|line: &[u8]| {
     if let (Some(oracle), true) = (&oracle, expected.is_some()) {
         assert_eq!(ours.id_text, oracle.entry_id.as_bytes(), "an id is echoed as sent");
     }
-    let is_invalid_json = ours.entry.is_err_and(|problem| problem.code == Code::InvalidJson);
+    let reason = ours.entry.as_ref().err().and_then(grammar::reason);
     match grammar::judge(line) {
         Grammar::Unsure => {}
-        Grammar::Bad | Grammar::Other => {
-            assert!(is_invalid_json, "a text that is no object is invalid_json")
+        Grammar::Bad(why) => {
+            let reason = reason.expect("a text that is not JSON is invalid_json");
+            grammar::check_reason(line, &why, reason);
         }
+        Grammar::Other => assert_eq!(reason, Some(NotJson::NotObject)),
         Grammar::Object { repeats, .. } => {
             assert_eq!(
-                is_invalid_json, repeats,
+                reason,
+                repeats.then_some(NotJson::Repeated),
                 "an object is invalid_json exactly if a member is repeated"
             )
         }

@@ -12,6 +12,80 @@ pub struct Sent {
     pub line: Vec<u8>,
 }
 
+/// Values that break the grammar of numbers, or only look like it.
+const BAD_NUMBERS: [&str; 20] = [
+    "01", "+1", ".5", "1.", "1e", "-", "- 1", "0x10", "NaN", "Infinity", "1_000", "00", "-01",
+    "1e+", "1.2.3", "1e5e", "5n", "-x", "1 2", "1:",
+];
+
+/// Values that break the grammar of strings and literals.
+const BAD_TEXTS: [&str; 22] = [
+    r#""\ud800""#,
+    r#""\udc00\ud800""#,
+    r#""\ud800x""#,
+    r#""\ud800\u0041""#,
+    r#""\ud800\n""#,
+    r#""\ud800\x""#,
+    r#""\ud800\u00g0""#,
+    r#""\x41""#,
+    r#""\u00g0""#,
+    r#""\u12""#,
+    r#""\'""#,
+    "\"\\\u{e9}\"",
+    "\"\t\"",
+    "\"\u{1}\"",
+    "\"open",
+    r#""\"#,
+    "'coin'",
+    "tru",
+    "nulL",
+    "True",
+    "null1",
+    r#""\U0041""#,
+];
+
+/// Lines that end early or whose encoding is wrong.
+const CUT_OR_CODED: [&[u8]; 10] = [
+    b"\xef\xbb\xbf",
+    b"\xef\xbb\xbf\xff",
+    b"[01,\xff",
+    b"{} \xc2\xa0",
+    b"{\"a\":tru",
+    b"{\"a\":-",
+    b"{\"a\":1.",
+    b"{\"a\":\"\\u00",
+    b"{\"a\":\"\\ud83d\\",
+    b"{\"a\":\"\\ud83d\\u00",
+];
+
+/// Lists or objects within each other, about as many as JSON may have here.
+fn nested(random: &mut Random) -> String {
+    let depth = 124 + random.below(7);
+    let (open, close) = random.pick(&[("[", "]"), ("{\"a\":", "}")]);
+    let inner = if open == "[" { "" } else { "0" };
+    open.repeat(depth) + inner + &close.repeat(depth)
+}
+
+/// A value that is mostly not JSON.
+pub(super) fn bad_value(random: &mut Random) -> String {
+    match random.below(3) {
+        0 => random.pick(&BAD_NUMBERS).to_owned(),
+        1 => random.pick(&BAD_TEXTS).to_owned(),
+        _ => nested(random),
+    }
+}
+
+/// A text that is cut at one byte, or has a byte more or less.
+pub(super) fn with_one_byte_wrong(mut text: Vec<u8>, random: &mut Random) -> Vec<u8> {
+    let at = random.below(text.len());
+    match random.below(3) {
+        0 => text.truncate(at),
+        1 => text.insert(at, random.pick(b"\xff\x80\x00\x01\x0b\x0c\x7f,:\"{}[]0-\\")),
+        _ => drop(text.remove(at)),
+    }
+    text
+}
+
 /// Members in order, each a decoded name and a value.
 #[derive(Clone, Debug, Default)]
 pub struct Draft {
@@ -268,52 +342,21 @@ impl Draft {
             let length = 65_536 + random.below(2);
             return [plain.as_bytes(), &b" ".repeat(length - plain.len())].concat();
         }
-        match random.below(10) {
+        match random.below(11) {
             0..3 => random.pick(&wholes).to_vec(),
+            10 => random.pick(&CUT_OR_CODED).to_vec(),
             3 => [b"\xef\xbb\xbf", plain.as_bytes()].concat(),
-            4 => {
-                // A fault at one byte: cut there, an inserted byte, or a removed one.
-                let mut line = plain.into_bytes();
-                let at = random.below(line.len());
-                match random.below(3) {
-                    0 => line.truncate(at),
-                    1 => line.insert(at, random.pick(b"\xff\x80\x00\x01\x0b\x0c\x7f,:\"{}[]0-\\")),
-                    _ => drop(line.remove(at)),
-                }
-                line
-            }
+            4 => with_one_byte_wrong(plain.into_bytes(), random),
             5 => [plain.as_bytes(), random.pick(&[&b"x"[..], b",", b"}", b"\x0c", b"{}", b"\x00"])]
                 .concat(),
             6 => {
-                let number = [
-                    "01", "+1", ".5", "1.", "1e", "-", "- 1", "0x10", "NaN", "Infinity", "1_000",
-                    "00", "-01", "1e+",
-                ];
                 let name = random.pick(&["amount", "at_ms", "currency"]);
-                self.set_raw(name, random.pick(&number));
+                self.set_raw(name, random.pick(&BAD_NUMBERS));
                 self.plain().into_bytes()
             }
             7 => {
-                let text = [
-                    r#""\ud800""#,
-                    r#""\udc00\ud800""#,
-                    r#""\ud800x""#,
-                    r#""\ud800\u0041""#,
-                    r#""\x41""#,
-                    r#""\u00g0""#,
-                    r#""\'""#,
-                    "\"\t\"",
-                    "\"\u{1}\"",
-                    "\"open",
-                    r#""\"#,
-                    "'coin'",
-                    "tru",
-                    "nulL",
-                    "True",
-                    r#""\U0041""#,
-                ];
                 let name = random.pick(&["kind", "currency", "entry_id", "note"]);
-                self.set_raw(name, random.pick(&text));
+                self.set_raw(name, random.pick(&BAD_TEXTS));
                 self.plain().into_bytes()
             }
             8 => {
@@ -331,11 +374,7 @@ impl Draft {
                 .into_bytes()
             }
             _ => {
-                // The line's own bracket counts towards the 128.
-                let depth = 125 + random.below(6);
-                let (open, close) = random.pick(&[("[", "]"), ("{\"a\":", "}")]);
-                let inner = if open == "[" { "" } else { "0" };
-                let nested = open.repeat(depth) + inner + &close.repeat(depth);
+                let nested = nested(random);
                 let name = random.pick(&["note", "amount", "entry_id"]);
                 self.set_raw(name, nested);
                 self.plain().into_bytes()

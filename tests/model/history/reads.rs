@@ -2,6 +2,7 @@
 //! every kind.
 
 use super::super::stats::{BUCKET, DAY, Edges, HOUR, MAX_TIME, MINUTE};
+use super::drafts::{bad_value, with_one_byte_wrong};
 use super::{History, Random};
 
 impl History {
@@ -164,7 +165,7 @@ impl History {
             }
         }
         let list = format!("[{}]", items.join(","));
-        let body = match random.below(60) {
+        let body = match random.below(68) {
             0 => format!("{{\"requests\":{list},\"requests\":[]}}"),
             1 => format!("{{\"requests\":{list},\"note\":1}}"),
             2 => format!("{{\"Requests\":{list}}}"),
@@ -184,6 +185,15 @@ impl History {
                 "{{\"{}\":1,\"requests\":{list}}}",
                 random.pick(&["", "\u{e9}", "a b", "a\\\"b"])
             ),
+            16 | 17 => format!("{{\"note\":{},\"requests\":{list}}}", bad_value(random)),
+            18 | 19 => format!("{{\"requests\":[{},{{\"user_id\":", bad_value(random)),
+            20 | 21 => {
+                format!("{{\"requests\":[{{\"at_ms\":{},\"read\":1", bad_value(random))
+            }
+            22 | 23 => {
+                let body = format!("{{\"requests\":{list}}}").into_bytes();
+                return with_one_byte_wrong(body, random);
+            }
             _ => format!("{{\"requests\":{list}}}"),
         };
         body.into_bytes()

@@ -66,11 +66,11 @@ type batch struct {
 // readBatch parses a batch's body.
 func (r *reader) readBatch(body []byte, bt *batch) fault {
 	*bt = batch{reads: bt.reads[:0]}
-	i := skipSpace(body, 0)
-	if i == len(body) || body[i] != '{' {
-		return fault{code: InvalidJSON}
+	i := openObject(body)
+	if i < 0 {
+		return notJSON(body, i)
 	}
-	i = skipSpace(body, i+1)
+	i = skipSpace(body, i)
 
 	const list = "requests"
 	var seen map[string]struct{} // names that are not known
@@ -82,8 +82,8 @@ func (r *reader) readBatch(body []byte, bt *batch) fault {
 	}
 	for more {
 		name, at := scanName(body, i)
-		if at == broken {
-			return fault{code: InvalidJSON}
+		if at < 0 {
+			return notJSON(body, at)
 		}
 		text := r.decoded(name)
 		again := false
@@ -104,18 +104,18 @@ func (r *reader) readBatch(body []byte, bt *batch) fault {
 			found = true
 			_, i = scanValue(body, at, 1)
 		}
-		if i == broken {
-			return fault{code: InvalidJSON}
+		if i < 0 {
+			return notJSON(body, i)
 		}
 		if again && repeated.code == None {
-			repeated = fault{InvalidJSON, echo(text)}
+			repeated = fault{JSONRepeated, echo(text)}
 		}
-		if i, more = scanNext(body, i, '}'); i == broken {
-			return fault{code: InvalidJSON}
+		if i, more = scanNext(body, i, '}'); i < 0 {
+			return notJSON(body, i)
 		}
 	}
 	if skipSpace(body, i) != len(body) {
-		return fault{code: InvalidJSON}
+		return notJSON(body, trailingText)
 	}
 
 	switch {
@@ -136,7 +136,7 @@ func (r *reader) readBatch(body []byte, bt *batch) fault {
 }
 
 // items reads the list whose first byte after the bracket is b[i], and returns
-// the position after it.
+// the position after it, or a fault.
 func (r *reader) items(b []byte, i int, bt *batch) int {
 	i = skipSpace(b, i)
 	if i < len(b) && b[i] == ']' {
@@ -144,13 +144,13 @@ func (r *reader) items(b []byte, i int, bt *batch) int {
 	}
 	for more := true; more; {
 		if i < len(b) && b[i] == '{' {
-			if i = r.object(b, i+1, 3); i == broken {
-				return broken
+			if i = r.object(b, i+1, 3); i < 0 {
+				return i
 			}
 			r.item(bt)
 		} else {
-			if _, i = scanValue(b, i, 2); i == broken {
-				return broken
+			if _, i = scanValue(b, i, 2); i < 0 {
+				return i
 			}
 			bt.fail(fault{code: InvalidField})
 		}
@@ -163,7 +163,7 @@ func (r *reader) items(b []byte, i int, bt *batch) int {
 // fail records the failure of the current item, if it is the first.
 func (bt *batch) fail(f fault) {
 	first := &bt.wrong
-	if f.code == InvalidJSON {
+	if f.code == JSONRepeated {
 		first = &bt.repeated
 	}
 	if first.code != None {
@@ -194,7 +194,7 @@ func (r *reader) item(bt *batch) {
 	}
 	if strange || repeated {
 		if name, found := r.repeated(); found {
-			bt.fail(fault{InvalidJSON, echo(name)})
+			bt.fail(fault{JSONRepeated, echo(name)})
 			return
 		}
 	}

@@ -19,21 +19,26 @@ func TestBatchFailures(t *testing.T) {
 		code  Code
 		field string
 	}{
-		{``, InvalidJSON, ""},
-		{`[]`, InvalidJSON, ""},
-		{`null`, InvalidJSON, ""},
-		{`{"requests":[]`, InvalidJSON, ""},
-		{`{"requests":[}`, InvalidJSON, ""},
-		{`{"requests":[` + good + `,]}`, InvalidJSON, ""},
-		{`{"requests":[]} x`, InvalidJSON, ""},
-		{`{"requests":[],}`, InvalidJSON, ""},
-		{`{"requests":[{"user_id":01}]}`, InvalidJSON, ""},
-		{`{"requests":[5,{"user_id":"\ud800"}]}`, InvalidJSON, ""},
-		{`{"requests":[5],"requests":[5]`, InvalidJSON, ""},
+		{``, JSONEndsEarly, ""},
+		{`[]`, JSONNotObject, ""},
+		{`null`, JSONNotObject, ""},
+		{`{"requests":[]`, JSONEndsEarly, ""},
+		{`{"requests":[}`, JSONSyntax, ""},
+		{`{"requests":[` + good + `,]}`, JSONSyntax, ""},
+		{`{"requests":[]} x`, JSONTrailingText, ""},
+		{`{"requests":[],}`, JSONSyntax, ""},
+		{`{"requests":[{"user_id":01}]}`, JSONNumber, ""},
+		{`{"requests":[5,{"user_id":"\ud800"}]}`, JSONLoneSurrogate, ""},
+		{`{"requests":[5],"requests":[5]`, JSONEndsEarly, ""},
+		{"\uFEFF" + `{"requests":[]}`, JSONBOM, ""},
+		{"{\"requests\":[01,\"\xff\"]}", JSONNotUTF8, ""},
+		{`{"requests":[{"a":1,"a":1}],"x":tru}`, JSONSyntax, ""},
+		{`{"requests":[{"a":"\x"},01]}`, JSONEscape, ""},
+		{items(1001, "{\"a\":\"\t\"}"), JSONControlCharacter, ""},
 		{`{"requests":` + nested(127) + `}`, InvalidField, "requests[0]"},
-		{`{"requests":` + nested(128) + `}`, InvalidJSON, ""},
+		{`{"requests":` + nested(128) + `}`, JSONTooDeep, ""},
 		{item(`{"x":` + nested(125) + `}`), UnknownField, "requests[1].x"},
-		{item(`{"x":` + nested(126) + `}`), InvalidJSON, ""},
+		{item(`{"x":` + nested(126) + `}`), JSONTooDeep, ""},
 
 		// The number of items.
 		{items(1001, good), TooManyItems, "requests"},
@@ -42,14 +47,14 @@ func TestBatchFailures(t *testing.T) {
 		{items(1001, `{"read":1,"read":1}`), TooManyItems, "requests"},
 
 		// Then repeated members, top level first.
-		{`{"requests":[],"requests":[]}`, InvalidJSON, "requests"},
-		{`{"requests":5,"\u0072equests":[]}`, InvalidJSON, "requests"},
-		{`{"x":1,"x":1,"requests":[{"a":1,"a":1}]}`, InvalidJSON, "x"},
-		{`{"requests":[{"a":1,"a":1}],"x":1,"x":1}`, InvalidJSON, "x"},
-		{`{"é":1,"é":1}`, InvalidJSON, ""},
-		{`{"x":1,"requests":[5,{"read":"balance","read":"stats"}]}`, InvalidJSON, "requests[1].read"},
-		{`{"requests":[{"b":1,"c":1,"c":1,"b":1},{"read":1,"read":1}]}`, InvalidJSON, "requests[0].c"},
-		{`{"requests":[{"é":1,"é":1}]}`, InvalidJSON, "requests[0]"},
+		{`{"requests":[],"requests":[]}`, JSONRepeated, "requests"},
+		{`{"requests":5,"\u0072equests":[]}`, JSONRepeated, "requests"},
+		{`{"x":1,"x":1,"requests":[{"a":1,"a":1}]}`, JSONRepeated, "x"},
+		{`{"requests":[{"a":1,"a":1}],"x":1,"x":1}`, JSONRepeated, "x"},
+		{`{"é":1,"é":1}`, JSONRepeated, ""},
+		{`{"x":1,"requests":[5,{"read":"balance","read":"stats"}]}`, JSONRepeated, "requests[1].read"},
+		{`{"requests":[{"b":1,"c":1,"c":1,"b":1},{"read":1,"read":1}]}`, JSONRepeated, "requests[0].c"},
+		{`{"requests":[{"é":1,"é":1}]}`, JSONRepeated, "requests[0]"},
 
 		// Then unknown members and the list itself.
 		{`{"x":1}`, UnknownField, "x"},
@@ -101,7 +106,7 @@ func TestBatchFailures(t *testing.T) {
 		{item(`{"user_id":"1","read":"stats","window":"1h","kind":"X"}`), InvalidField,
 			"requests[1].kind"},
 		{item(`{"user_id":"1"},{"x":1}`), MissingField, "requests[1].read"},
-		{item(`{"user_id":"1"},{"x":1,"x":1}`), InvalidJSON, "requests[2].x"},
+		{item(`{"user_id":"1"},{"x":1,"x":1}`), JSONRepeated, "requests[2].x"},
 	}
 	for name, unmarshal := range libraries {
 		r := reader{unmarshal: unmarshal}

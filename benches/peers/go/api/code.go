@@ -1,6 +1,7 @@
 package api
 
-// Code names a problem on the wire.
+// Code names a problem on the wire. Problems with JSON share a name there, and
+// have one detail per reason.
 type Code uint8
 
 // The codes, in the order of the table.
@@ -10,7 +11,18 @@ const (
 	MalformedRequest
 	InvalidParameter
 	InvalidWindow
-	InvalidJSON
+	JSONBOM
+	JSONNotUTF8
+	JSONEndsEarly
+	JSONNotObject
+	JSONSyntax
+	JSONNumber
+	JSONControlCharacter
+	JSONEscape
+	JSONLoneSurrogate
+	JSONTooDeep
+	JSONTrailingText
+	JSONRepeated
 	UnknownField
 	MissingField
 	InvalidField
@@ -67,8 +79,30 @@ var meanings = [codeCount]meaning{
 		"A parameter is unknown, repeated, empty or has a value that is not allowed."},
 	InvalidWindow: {"invalid_window", 400, "Bad Request",
 		"The window must be lifetime, or a multiple of 15m from 15m to 400d, such as 24h or 7d."},
-	InvalidJSON: {"invalid_json", 400, "Bad Request",
-		"The text is not one valid JSON object (RFC 8259), or it repeats a member."},
+	JSONBOM: {"invalid_json", 400, "Bad Request",
+		"The text begins with a byte order mark: send UTF-8 without one."},
+	JSONNotUTF8: {"invalid_json", 400, "Bad Request",
+		"The text is not valid UTF-8."},
+	JSONEndsEarly: {"invalid_json", 400, "Bad Request",
+		"The text ends before its JSON object is complete."},
+	JSONNotObject: {"invalid_json", 400, "Bad Request",
+		"The text is not a JSON object."},
+	JSONSyntax: {"invalid_json", 400, "Bad Request",
+		"A name, a colon, a value, a comma or a closing bracket is missing or misplaced."},
+	JSONNumber: {"invalid_json", 400, "Bad Request",
+		"A number breaks the grammar of JSON, as 01, 1. and 0x1 do."},
+	JSONControlCharacter: {"invalid_json", 400, "Bad Request",
+		"A string has a control character that is not escaped."},
+	JSONEscape: {"invalid_json", 400, "Bad Request",
+		"A string has a backslash that begins no escape of JSON."},
+	JSONLoneSurrogate: {"invalid_json", 400, "Bad Request",
+		"A string has one half of a surrogate pair without the other."},
+	JSONTooDeep: {"invalid_json", 400, "Bad Request",
+		"Objects and arrays are nested deeper than 128."},
+	JSONTrailingText: {"invalid_json", 400, "Bad Request",
+		"More text follows the JSON object."},
+	JSONRepeated: {"invalid_json", 400, "Bad Request",
+		"The member is repeated."},
 	UnknownField: {"unknown_field", 400, "Bad Request",
 		"This member is unknown."},
 	MissingField: {"missing_field", 400, "Bad Request",

@@ -58,13 +58,15 @@ func (r *reader) entry(line []byte, e *ledger.Entry) (id []byte, f fault) {
 	if len(line) > maxLineBytes {
 		return nil, fault{code: LineTooLong}
 	}
-	i := skipSpace(line, 0)
-	if i == len(line) || line[i] != '{' {
-		return nil, fault{code: InvalidJSON}
+	i := openObject(line)
+	if i > 0 {
+		i = r.object(line, i, 1)
 	}
-	i = r.object(line, i+1, 1)
-	if i == broken || skipSpace(line, i) != len(line) {
-		return nil, fault{code: InvalidJSON}
+	if i > 0 && skipSpace(line, i) != len(line) {
+		i = trailingText
+	}
+	if i < 0 {
+		return nil, notJSON(line, i)
 	}
 
 	var got [entryFields]*value
@@ -86,7 +88,7 @@ func (r *reader) entry(line []byte, e *ledger.Entry) (id []byte, f fault) {
 	}
 	if repeated || unknown != nil {
 		if name, found := r.repeated(); found {
-			return nil, fault{InvalidJSON, echo(name)}
+			return nil, fault{JSONRepeated, echo(name)}
 		}
 	}
 

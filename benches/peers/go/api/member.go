@@ -26,7 +26,7 @@ const keptMembers = 256
 
 // object scans the object whose first byte after the brace is b[i], the
 // depth-th of those around each other. It leaves its members in r and returns
-// the position after it.
+// the position after it, or a fault.
 func (r *reader) object(b []byte, i, depth int) int {
 	if cap(r.members) > keptMembers {
 		r.members = nil
@@ -38,12 +38,12 @@ func (r *reader) object(b []byte, i, depth int) int {
 	}
 	for {
 		name, at := scanName(b, i)
-		if at == broken {
-			return broken
+		if at < 0 {
+			return at
 		}
 		v, end := scanValue(b, at, depth)
-		if end == broken {
-			return broken
+		if end < 0 {
+			return end
 		}
 		if name.escaped {
 			name.text = r.decoded(name)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math/bits"
 	"unicode/utf8"
@@ -9,8 +10,81 @@ import (
 // maxDepth is the deepest nesting of arrays and objects, including the outermost.
 const maxDepth = 128
 
-// broken is the position that a scan returns for invalid JSON.
-const broken = -1
+// The positions that a scan returns for invalid JSON are negative, one for each
+// reason: the first fault from left to right.
+const (
+	endsEarly        = -1 - iota // the text ends where more is needed
+	notObject                    // the text does not begin with a brace
+	syntax                       // another byte than the grammar demands
+	badNumber                    // a byte that breaks a number
+	controlCharacter             // one in a string, unescaped
+	badEscape                    // a backslash without an escape after it
+	loneSurrogate                // half of a pair of escapes
+	tooDeep                      // more than maxDepth
+	trailingText                 // something follows the object
+)
+
+var scanFaults = [...]Code{
+	-endsEarly:        JSONEndsEarly,
+	-notObject:        JSONNotObject,
+	-syntax:           JSONSyntax,
+	-badNumber:        JSONNumber,
+	-controlCharacter: JSONControlCharacter,
+	-badEscape:        JSONEscape,
+	-loneSurrogate:    JSONLoneSurrogate,
+	-tooDeep:          JSONTooDeep,
+	-trailingText:     JSONTrailingText,
+}
+
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// notJSON returns the fault of a text whose scan has failed with this position.
+// What is wrong with the whole text goes before the first fault in it.
+func notJSON(b []byte, at int) fault {
+	switch {
+	case bytes.HasPrefix(b, byteOrderMark):
+		return fault{code: JSONBOM}
+	case !utf8.Valid(b):
+		return fault{code: JSONNotUTF8}
+	}
+	return fault{code: scanFaults[-at]}
+}
+
+// openObject returns the position after the brace that a text must begin with.
+func openObject(b []byte) int {
+	i := skipSpace(b, 0)
+	switch {
+	case i == len(b):
+		return endsEarly
+	case b[i] != '{':
+		return notObject
+	}
+	return i + 1
+}
+
+// unexpected returns the fault at a byte that the grammar does not allow there.
+func unexpected(b []byte, i int) int {
+	if i >= len(b) {
+		return endsEarly
+	}
+	// Where a byte can be wrong, a digit directly before it ends a number.
+	if b[i-1]-'0' < 10 && extendsNumber(b[i]) {
+		return badNumber
+	}
+	return syntax
+}
+
+// extendsNumber reports whether a byte directly after a number is taken for a
+// part of it.
+func extendsNumber(c byte) bool {
+	switch {
+	case c-'0' < 10, c|0x20-'a' < 26:
+		return true
+	case c == '.', c == '+', c == '-', c == '_':
+		return true
+	}
+	return false
+}
 
 // skipSpace returns the position of the first byte from i on that is not white
 // space. Mostly there is none.
@@ -36,7 +110,7 @@ const (
 // scanString scans a string from the byte after its opening quote. It returns
 // the position of the closing quote and whether escapes come before it. The
 // string is valid UTF-8 without control bytes, and its escapes contain no
-// lone surrogate.
+// lone surrogate. For what is not UTF-8 the position is any fault.
 func scanString(b []byte, i int) (end int, escaped bool) {
 	for i < len(b) {
 		if len(b)-i >= 8 {
@@ -58,63 +132,72 @@ func scanString(b []byte, i int) (end int, escaped bool) {
 			return i, escaped
 		case c == '\\':
 			n := escapeLen(b[i:])
-			if n == 0 {
-				return broken, false
+			if n < 0 {
+				return n, false
 			}
 			escaped = true
 			i += n
 		case c < ' ':
-			return broken, false
+			return controlCharacter, false
 		case c < utf8.RuneSelf:
 			i++
 		default:
 			r, n := utf8.DecodeRune(b[i:])
 			if r == utf8.RuneError && n == 1 {
-				return broken, false
+				return syntax, false
 			}
 			i += n
 		}
 	}
-	return broken, false
+	return endsEarly, false
 }
 
 // escapeLen returns the length of the escape at the start of b, both halves of
-// a surrogate pair together; 0 if it is none.
+// a surrogate pair together, or a fault. A fault of digits goes before one of
+// halves.
 func escapeLen(b []byte) int {
 	if len(b) < 2 {
-		return 0
+		return endsEarly
 	}
 	switch b[1] {
 	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
 		return 2
 	case 'u':
 		switch r := hex4(b[2:]); {
-		case r < 0 || r >= 0xDC00 && r < 0xE000:
-			return 0
+		case r < 0:
+			return r
+		case r >= 0xDC00 && r < 0xE000:
+			return loneSurrogate
 		case r < 0xD800 || r >= 0xE000:
 			return 6
 		}
-		if len(b) < 12 || b[6] != '\\' || b[7] != 'u' {
-			return 0
+		switch {
+		case len(b) == 6, len(b) == 7 && b[6] == '\\':
+			return endsEarly
+		case b[6] != '\\', b[7] != 'u':
+			return loneSurrogate
 		}
-		if r := hex4(b[8:]); r < 0xDC00 || r >= 0xE000 {
-			return 0
+		switch r := hex4(b[8:]); {
+		case r < 0:
+			return r
+		case r < 0xDC00 || r >= 0xE000:
+			return loneSurrogate
 		}
 		return 12
 	}
-	return 0
+	return badEscape
 }
 
-// hex4 returns the value of four hexadecimal digits, or -1.
+// hex4 returns the value of four hexadecimal digits, or a fault.
 func hex4(b []byte) int {
-	if len(b) < 4 {
-		return -1
-	}
 	r := 0
-	for _, c := range b[:4] {
-		d := hexDigits[c]
+	for i := range 4 {
+		if i == len(b) {
+			return endsEarly
+		}
+		d := hexDigits[b[i]]
 		if d > 15 {
-			return -1
+			return badEscape
 		}
 		r = r<<4 | int(d)
 	}
@@ -145,13 +228,13 @@ func scanNumber(b []byte, i int) int {
 	case i < len(b) && b[i] == '0':
 		i++
 	default:
-		if i = scanDigits(b, i); i == broken {
-			return broken
+		if i = scanDigits(b, i); i < 0 {
+			return i
 		}
 	}
 	if i < len(b) && b[i] == '.' {
-		if i = scanDigits(b, i+1); i == broken {
-			return broken
+		if i = scanDigits(b, i+1); i < 0 {
+			return i
 		}
 	}
 	if i < len(b) && (b[i] == 'e' || b[i] == 'E') {
@@ -170,10 +253,13 @@ func scanDigits(b []byte, i int) int {
 	for i < len(b) && b[i]-'0' < 10 {
 		i++
 	}
-	if i == start {
-		return broken
+	switch {
+	case i > start:
+		return i
+	case i == len(b):
+		return endsEarly
 	}
-	return i
+	return badNumber
 }
 
 // kind tells JSON values apart.
@@ -197,19 +283,19 @@ type value struct {
 // the position after it.
 func scanValue(b []byte, i, depth int) (value, int) {
 	if i >= len(b) {
-		return value{}, broken
+		return value{}, endsEarly
 	}
 	switch c := b[i]; c {
 	case '"':
 		end, escaped := scanString(b, i+1)
-		if end == broken {
-			return value{}, broken
+		if end < 0 {
+			return value{}, end
 		}
 		return value{stringValue, escaped, b[i+1 : end]}, end + 1
 	case '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9':
 		end := scanNumber(b, i)
-		if end == broken {
-			return value{}, broken
+		if end < 0 {
+			return value{}, end
 		}
 		return value{numberValue, false, b[i:end]}, end
 	}
@@ -221,7 +307,7 @@ func scanOther(b []byte, i, depth int) int {
 	switch b[i] {
 	case '[', '{':
 		if depth == maxDepth {
-			return broken
+			return tooDeep
 		}
 		return scanNested(b, i, depth+1)
 	case 't':
@@ -231,14 +317,18 @@ func scanOther(b []byte, i, depth int) int {
 	case 'n':
 		return scanLiteral(b, i, "null")
 	}
-	return broken
+	return syntax
 }
 
 func scanLiteral(b []byte, i int, s string) int {
-	if len(b)-i < len(s) || string(b[i:i+len(s)]) != s {
-		return broken
+	rest := b[i:min(i+len(s), len(b))]
+	switch {
+	case string(rest) == s:
+		return i + len(s)
+	case string(rest) == s[:len(rest)]:
+		return endsEarly
 	}
-	return i + len(s)
+	return syntax
 }
 
 // scanNested returns the position after the array or object at i, which is the
@@ -252,12 +342,12 @@ func scanNested(b []byte, i, depth int) int {
 	}
 	for {
 		if object {
-			if _, i = scanName(b, i); i == broken {
-				return broken
+			if _, i = scanName(b, i); i < 0 {
+				return i
 			}
 		}
-		if _, i = scanValue(b, i, depth); i == broken {
-			return broken
+		if _, i = scanValue(b, i, depth); i < 0 {
+			return i
 		}
 		var more bool
 		if i, more = scanNext(b, i, closing); !more {
@@ -270,16 +360,16 @@ func scanNested(b []byte, i, depth int) int {
 // member's value.
 func scanName(b []byte, i int) (value, int) {
 	if i >= len(b) || b[i] != '"' {
-		return value{}, broken
+		return value{}, unexpected(b, i)
 	}
 	end, escaped := scanString(b, i+1)
-	if end == broken {
-		return value{}, broken
+	if end < 0 {
+		return value{}, end
 	}
 	name := value{stringValue, escaped, b[i+1 : end]}
 	i = skipSpace(b, end+1)
 	if i >= len(b) || b[i] != ':' {
-		return value{}, broken
+		return value{}, unexpected(b, i)
 	}
 	return name, skipSpace(b, i+1)
 }
@@ -289,7 +379,7 @@ func scanName(b []byte, i int) (value, int) {
 func scanNext(b []byte, i int, closing byte) (next int, more bool) {
 	i = skipSpace(b, i)
 	if i >= len(b) {
-		return broken, false
+		return endsEarly, false
 	}
 	switch b[i] {
 	case ',':
@@ -297,5 +387,5 @@ func scanNext(b []byte, i int, closing byte) (next int, more bool) {
 	case closing:
 		return i + 1, false
 	}
-	return broken, false
+	return unexpected(b, i), false
 }

@@ -6,13 +6,15 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"purser/peers/ledger"
 )
 
 // isJSON reports whether text is one JSON value.
 func isJSON(text string) bool {
 	b := []byte(text)
 	_, i := scanValue(b, skipSpace(b, 0), 0)
-	return i != broken && skipSpace(b, i) == len(b)
+	return i >= 0 && skipSpace(b, i) == len(b)
 }
 
 func nested(n int) string {
@@ -59,6 +61,51 @@ func TestScan(t *testing.T) {
 	} {
 		if got := isJSON(c.text); got != c.want {
 			t.Errorf("isJSON(%.60q) = %v", c.text, got)
+		}
+	}
+}
+
+// TestFaults checks the reason why a line is no JSON object.
+func TestFaults(t *testing.T) {
+	deep := func(open string, n int) string { return `{"c":` + strings.Repeat(open, n) }
+	for code, texts := range map[Code][]string{
+		JSONBOM: {"\uFEFF", "\uFEFF{}", "\uFEFF\xff"},
+		JSONNotUTF8: {"\xff\xfe{\x00}\x00", "[01,\"\xc0\xaf\"", "{\"a\":1,\"a\":\"\xed\xa0\x80\"}", "{} \x80",
+			"{\"\xe2\x82", " \xff\xef\xbb\xbf{}"},
+		JSONEndsEarly: {``, ` `, `{`, `{"`, `{"a`, `{"a"`, `{"a" :`, `{"a":1`, `{"a":1,`, `{"a":"`,
+			`{"a":"\`, `{"a":"\u`, `{"a":"\u12`, `{"a":"\ud83d`, `{"a":"\ud83d\`, `{"a":"\ud83d\u`,
+			`{"a":"\ud83d\ude0`, `{"a":t`, `{"a":fals`, `{"a":nul`, `{"a":true`, `{"a":-`, `{"a":1.`,
+			`{"a":1e`, `{"a":1e+`, `{"a":0`, `{"a":[`, `{"a":[1`, `{"a":[1,`, `{"a":{"b"`,
+			deep("[", 127), deep(`{"a":`, 127)},
+		JSONNotObject: {`[]`, `5`, `-`, `"{}"`, `true`, `nul`, `x`, `}`, `,`, `'`, "\x00", `<a>`, `é`,
+			`//{}`, `[01`, `NaN`, " \uFEFF{}"},
+		JSONNumber: {`{"a":01}`, `{"a":00`, `{"a":-01}`, `{"a":1.}`, `{"a":1.e5}`, `{"a":1e}`,
+			`{"a":1e+}`, `{"a":-}`, `{"a":- 1}`, `{"a":-x}`, `{"a":0x10}`, `{"a":1_000}`,
+			`{"a":1.2.3}`, `{"a":1e5e}`, `{"a":1-`, `{"a":1+1}`, `{"a":5n}`, `{"c":[01]}`,
+			`{"c":[{"d":1.}]}`, `{"c":[1a`, `{"b":1.,`, `{"a":-""}`},
+		JSONControlCharacter: {"{\"\t\":1}", "{\"a\":\"\n\"}", "{\"a\":\"12345678\x00",
+			"{\"c\":[\"\x1f", "{\"c\":{\"\r\""},
+		JSONEscape: {`{"a":"\x"}`, `{"a":"\'"}`, `{"a":"\U0041"}`, `{"a":"\u12"}`, `{"a":"\u+123"}`,
+			`{"a":"\u00g`, `{"\ "`, `{"a":"\é"}`, `{"a":"\ud83d\u12"`, `{"c":["\0"]}`,
+			"{\"a\":\"\\\n\"}"},
+		JSONLoneSurrogate: {`{"a":"\ud800"}`, `{"a":"\udc00"}`, `{"a":"\ud800x`, `{"a":"\ud800\n`,
+			`{"a":"\ud800\x`, `{"a":"\ud800\u0041`, `{"a":"\ud800\ud800"}`,
+			`{"a":"\ude00\ud83d"}`, `{"\uDFFF`, `{"c":{"a":"\uDBFF"}}`},
+		JSONTooDeep: {deep("[", 128), deep(`{"a":`, 128)},
+		JSONTrailingText: {`{}{}`, `{} x`, `{}}`, `{},`, `{"a":1}01`, "{}\x00", `{}/**/`,
+			"{}\uFEFF"},
+		JSONSyntax: {`{,}`, `{a:1}`, `{'a':1}`, `{1:1}`, `{"a"}`, `{"a" 1}`, `{"a"=1}`, `{"a":}`,
+			`{"a":,`, `{"a":1,}`, `{"a":1 "b":2}`, `{"a":1"b":2}`, `{"a":1]`, `{"a":1:`,
+			`{"a":1 5}`, `{"a":[1 2]}`, `{"a":[,1]}`, `{"a":[1,]}`, `{"a":[1}`, `{"a":{]`,
+			`{"a":True}`, `{"a":tru}`, `{"a":truex`, `{"a":null1}`, `{"a":NaN}`, `{"a":+1}`,
+			`{"a":.5}`, `{"a":"""`, `{"a":'x'}`, "{\x00}", "{\u00a0}", `{"a":1é}`, `{"c":[tru `,
+			`{"a":1;`},
+	} {
+		for _, text := range texts {
+			var r reader
+			if _, f := r.entry([]byte(text), new(ledger.Entry)); f.code != code {
+				t.Errorf("%.60q: %q, not %q", text, meanings[f.code].detail, meanings[code].detail)
+			}
 		}
 	}
 }

@@ -76,7 +76,7 @@ func TestFeedAnswers(t *testing.T) {
 		post(t, s, accepted(0), blank)
 	}
 	for _, other := range []string{"\v", "\f", "\x00", "\u00a0"} {
-		post(t, s, rejected("", "invalid_json", "", meanings[InvalidJSON].detail), other)
+		post(t, s, rejected("", "invalid_json", "", meanings[JSONNotObject].detail), other)
 	}
 	// 10,000 lines and blank ones beside them.
 	full := strings.Repeat("\n \n"+entry, maxFeedLines)
@@ -96,8 +96,6 @@ func TestFeedAnswers(t *testing.T) {
 func TestVerdicts(t *testing.T) {
 	const day = 86400000
 	details := map[string]string{
-		"invalid_json": "The text is not one valid JSON object (RFC 8259), or it repeats a " +
-			"member.",
 		"unknown_field": "This member is unknown.",
 		"missing_field": "A required member is missing.",
 		"invalid_field": "The member's value has the wrong type, format or range, or the " +
@@ -130,8 +128,6 @@ func TestVerdicts(t *testing.T) {
 		id        string
 		code, fld string
 	}{
-		{nil, `{`, "", "invalid_json", ""},
-		{nil, `{"a":1,"a":1}`, "", "invalid_json", "a"},
 		{nil, `{"a":1}`, "", "unknown_field", "a"},
 		{nil, `{"entry_id":"9"}`, "9", "missing_field", "user_id"},
 		{nil, `{"entry_id":9}`, "", "invalid_field", "entry_id"},
@@ -183,6 +179,35 @@ func TestVerdicts(t *testing.T) {
 			before = before[n:]
 		}
 		post(t, s, rejected(c.id, c.code, c.fld, details[c.code]), c.line)
+	}
+}
+
+// TestInvalidJSON triggers each reason of invalid_json and compares the whole
+// answer.
+func TestInvalidJSON(t *testing.T) {
+	s := newService()
+	for _, c := range []struct{ line, field, detail string }{
+		{"\uFEFF{}", "", "The text begins with a byte order mark: send UTF-8 without one."},
+		{"{\"\xff\"}", "", "The text is not valid UTF-8."},
+		{`{`, "", "The text ends before its JSON object is complete."},
+		{`[{}]`, "", "The text is not a JSON object."},
+		{`{a:1}`, "", "A name, a colon, a value, a comma or a closing bracket is missing or misplaced."},
+		{`{"a":01}`, "", "A number breaks the grammar of JSON, as 01, 1. and 0x1 do."},
+		{"{\"a\":\"\t\"}", "", "A string has a control character that is not escaped."},
+		{`{"a":"\x"}`, "", "A string has a backslash that begins no escape of JSON."},
+		{`{"a":"\ud83d"}`, "", "A string has one half of a surrogate pair without the other."},
+		{`{"a":` + nested(128) + `}`, "", "Objects and arrays are nested deeper than 128."},
+		{`{}{}`, "", "More text follows the JSON object."},
+		{`{"a":1,"a":1}`, "a", "The member is repeated."},
+	} {
+		post(t, s, rejected("", "invalid_json", c.field, c.detail), c.line)
+		var res Response
+		s.Handle(&Request{Method: "POST", Path: "/v1/batch", ContentType: jsonType,
+			Body: []byte(c.line)}, &res)
+		want := problem(400, "Bad Request", "invalid_json", c.detail, c.field)
+		if got := string(res.Body); got != want {
+			t.Errorf("%q: got %s, want %s", c.line, got, want)
+		}
 	}
 }
 
@@ -334,7 +359,7 @@ func TestProblems(t *testing.T) {
 
 		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes), 400, "",
 			problem(400, "Bad Request", "invalid_json",
-				"The text is not one valid JSON object (RFC 8259), or it repeats a member.", "")},
+				"The text ends before its JSON object is complete.", "")},
 		{"POST", "/v1/batch", plain, "IDENTITY", `{"x":1}`, 400, "",
 			problem(400, "Bad Request", "unknown_field", "This member is unknown.", "x")},
 		{"POST", "/v1/batch", "Application/JSON ; charset=utf-8", "", `{}`, 400, "",
