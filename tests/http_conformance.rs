@@ -25,8 +25,10 @@ use purser::api::problem::Code;
 use purser::http::NotHttp;
 use std::collections::BTreeSet;
 
+type Table = fn() -> Vec<Case>;
+
 /// Every table, by name.
-const TABLES: &[(&str, fn() -> Vec<Case>)] = &[
+const TABLES: &[(&str, Table)] = &[
     ("request line", request_line::cases),
     ("target", target::cases),
     ("methods", methods::cases),

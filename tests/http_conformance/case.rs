@@ -183,10 +183,9 @@ impl Case {
             closes = response.header("connection") == Some("close");
             let is_last = number + 1 == self.wanted.len();
             let must_close = match wanted.end {
-                End::Stays => Some(false),
                 End::Closes => Some(true),
                 End::AsSaid if is_last => None,
-                End::AsSaid => Some(false),
+                End::Stays | End::AsSaid => Some(false),
             };
             let is_right = must_close.is_none_or(|must| must == closes);
             assert!(is_right, "connection: close comes if the server closes: {response:?}");

@@ -89,9 +89,9 @@ pub fn naive(stream: &[u8]) -> Found {
     let Ok(head) = Head::read(&stream[start..start + length]) else { return Found::Refused };
     let body = start + length + 4;
     match head.framing() {
-        Some(Some(length)) => of_length(stream, body, length),
-        Some(None) => naive_chunks(stream, body),
-        None => Found::Refused,
+        End::Length(length) => of_length(stream, body, length),
+        End::Chunked => naive_chunks(stream, body),
+        End::Unclear => Found::Refused,
     }
 }
 
@@ -101,6 +101,13 @@ struct Head<'s> {
     hosts: usize,
     lengths: Vec<&'s [u8]>,
     codings: Option<Vec<&'s [u8]>>,
+}
+
+/// How a body ends, for the naive reader.
+enum End {
+    Length(u128),
+    Chunked,
+    Unclear,
 }
 
 /// A head that is not well-formed.
@@ -136,21 +143,18 @@ impl<'s> Head<'s> {
         if head.hosts > 1 || wants_host && head.hosts == 0 { Err(NotAHead) } else { Ok(head) }
     }
 
-    /// The length of the body, or `Some(None)` for a chunked one; `None` if its end is unclear.
-    fn framing(&self) -> Option<Option<u128>> {
+    fn framing(&self) -> End {
         if let Some(codings) = &self.codings {
             let is_chunked = matches!(codings[..], [only] if only.eq_ignore_ascii_case(b"chunked"));
             let is_clear = is_chunked && self.lengths.is_empty() && self.minor > 0;
-            return is_clear.then_some(None);
+            return if is_clear { End::Chunked } else { End::Unclear };
         }
-        let mut length = None;
-        for text in &self.lengths {
-            let number = number(trimmed(text), 10)?;
-            if length.replace(number).is_some_and(|earlier| earlier != number) {
-                return None;
-            }
+        let mut numbers = self.lengths.iter().map(|text| number(trimmed(text), 10));
+        match numbers.next() {
+            None => End::Length(0),
+            Some(Some(first)) if numbers.all(|other| other == Some(first)) => End::Length(first),
+            Some(_) => End::Unclear,
         }
-        Some(Some(length.unwrap_or(0)))
     }
 }
 
