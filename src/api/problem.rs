@@ -7,7 +7,8 @@ use crate::http::response::Status;
 use crate::http::{Malformed, Refusal};
 use crate::ledger::entry::Rejection;
 
-/// Codes with one detail each, and codes with a detail per reason, which name the type of the reason.
+/// Codes with one detail each, and codes with a detail per reason, which name the type of the
+/// reason.
 macro_rules! problems {
     (
         $($name:ident $code:literal $status:ident $detail:literal,)+

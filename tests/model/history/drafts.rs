@@ -78,9 +78,10 @@ pub(super) fn bad_value(random: &mut Random) -> String {
 /// A text that is cut at one byte, or has a byte more or less.
 pub(super) fn with_one_byte_wrong(mut text: Vec<u8>, random: &mut Random) -> Vec<u8> {
     let at = random.below(text.len());
-    match random.below(3) {
+    match random.below(4) {
         0 => text.truncate(at),
-        1 => text.insert(at, random.pick(b"\xff\x80\x00\x01\x0b\x0c\x7f,:\"{}[]0-\\")),
+        1 => text.insert(at, random.pick(b"\x00\x01\x0b\x0c\x7f,:\"{}[]0-\\")),
+        2 => text.insert(at, random.pick(b"\xff\x80\xc3")),
         _ => drop(text.remove(at)),
     }
     text

@@ -141,7 +141,7 @@ impl History {
     }
 
     pub(super) fn any_batch(&mut self) -> Vec<u8> {
-        let count = match self.random.below(60) {
+        let count = match self.random.below(45) {
             0 => 999 + self.random.below(3),
             1 => 0,
             _ => 1 + self.random.below(12),
