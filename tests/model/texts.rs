@@ -1,5 +1,5 @@
-//! Texts that are almost JSON: a good text cut at each byte, and with each byte replaced by another,
-//! or preceded by one. For three implementations that must agree on why a text is refused.
+//! Texts that are almost JSON: a good text cut at each byte, and with each byte replaced by others
+//! or preceded by one. All implementations must agree on why such a text is refused.
 
 /// Bytes that matter to JSON or to UTF-8. None is a line feed.
 const BYTES: &[u8] = b"\x00\t \"\\/{}[]:,-+.019eEtnuxg_\x7f\x80\xc3\xed\xff";
