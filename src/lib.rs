@@ -188,11 +188,12 @@
 //! src/http/mod.rs            HTTP/1.1 over bytes; its limits
 //! src/http/head.rs           parser of a request head
 //! src/http/fields.rs         rules for header lines
+//! src/http/reread.rs         second reading of a head that is refused
 //! src/http/request.rs        a parsed request head
 //! src/http/grammar.rs        character classes and lists of RFC 9110
-//! src/http/target.rs         request target and query
+//! src/http/target.rs         request target, query, path escapes
 //! src/http/chunked.rs        decoder of chunked bodies
-//! src/http/etag.rs           `If-None-Match`
+//! src/http/etag.rs           `If-Match` and `If-None-Match`
 //! src/http/date.rs           the `date` header
 //! src/http/response.rs       response heads
 //!

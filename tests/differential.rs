@@ -143,9 +143,12 @@ fn check_requests(peer: &'static str) {
     let mut pair = Pair::start(peers, peer);
     let mut parted = Vec::new();
     let last = [get("/v1/users/9/balance"), get("/v1/users/10/balance")].map(String::into_bytes);
-    let extensions = if peer == "hertz" { Vec::new() } else { requests::extensions() };
-    for request in [vec![requests::opening()], requests::all(), extensions, last.to_vec()].concat()
-    {
+    let more = match peer {
+        "nethttp" => requests::extensions(),
+        "fasthttp" => [requests::extensions(), requests::bad_escapes()].concat(),
+        _ => requests::bad_escapes(),
+    };
+    for request in [vec![requests::opening()], requests::all(), more, last.to_vec()].concat() {
         parted.extend(pair.ask(&request).err().map(|parted| parted.shown()));
         pair.reconnect();
     }

@@ -3,7 +3,7 @@
 //! `data/berka/README.md` describes the source.
 
 use crate::server::client::{batch, feed, get};
-use crate::server::expected::{self, duplicate, fed, json, rejected};
+use crate::server::expected::{self, duplicate, fed, json, read, rejected};
 use crate::server::{Scratch, Server, becomes_true, credit, entries, slice_manifest, slices};
 use purser::ledger::id::UserId;
 use serde_json::Value;
@@ -79,11 +79,11 @@ pub fn check_all(server: &Server, users: &BTreeMap<String, Value>) {
         let etag = format!("etag: \"v{}\"\r\n", whole(of, "entries"));
         assert_eq!(
             client.ask(get(&format!("/v1/users/{user}/balance"))).shown(),
-            json(&etag, &balance)
+            read(&etag, &balance)
         );
         assert_eq!(
             client.ask(get(&format!("/v1/users/{user}/stats?window=lifetime"))).shown(),
-            json("", &stats)
+            read("", &stats)
         );
         asked.push(format!(r#"{{"user_id":"{user}","read":"balance"}}"#));
         asked.push(format!(r#"{{"user_id":"{user}","read":"stats","window":"lifetime"}}"#));

@@ -4,11 +4,11 @@
 use super::json::NotJson;
 use crate::decimal::number;
 use crate::http::response::Status;
-use crate::http::{Malformed, Refusal};
+use crate::http::{NotHttp, Refusal};
 use crate::ledger::entry::Rejection;
 
-/// Codes with one detail each, and codes with a detail per reason, which name the type of the
-/// reason.
+/// Codes with one detail each; then, after a `;`, codes with a detail per reason, which name the
+/// type of the reason.
 macro_rules! problems {
     (
         $($name:ident $code:literal $status:ident $detail:literal,)+
@@ -128,7 +128,7 @@ problems! {
         "A balance or a lifetime sum would overflow a 64-bit integer.",
     InsufficientStorage "insufficient_storage" InsufficientStorage
         "This server is out of memory or disk space for new entries: send the request again later.",
-    ; Malformed: MalformedRequest "malformed_request" BadRequest {
+    ; NotHttp: MalformedRequest "malformed_request" BadRequest {
         EmptyLines "More than two empty lines precede the request line.",
         BareLf "A line ends with LF alone: lines end with CR LF.",
         BareCr "A CR is not followed by LF.",
@@ -139,13 +139,13 @@ problems! {
         TargetFragment "The target has a fragment.",
         TargetForm "The target is neither a path that begins with / nor an http or https URI.",
         NoVersion "The request line does not end with an HTTP version, such as HTTP/1.1.",
-        HeadEnd "The end of the header section is ambiguous.",
+        Ambiguous "The head can be read in more than one way.",
         FoldedLine "A header line begins with white space: folded lines are not supported.",
         NoColon "A header line has no colon.",
         SpaceBeforeColon "White space precedes the colon of a header line.",
         HeaderName "A header name is empty or is not a token.",
         HeaderValue "A header value has a control character.",
-        NoHost "An HTTP/1.1 request has no host header.",
+        NoHost "A request of HTTP/1.1 or later has no host header.",
         HostRepeated "The host header is repeated.",
         HostValue "The host header is not a host with an optional port.",
         ContentTypeRepeated "The content-type header is repeated.",
@@ -157,7 +157,7 @@ problems! {
         ChunkedTwice "Transfer-encoding names chunked twice.",
         ChunkedNotLast "Transfer-encoding does not end in chunked: the body's end is unknown.",
         ChunkSize "A chunk size is not a hexadecimal number.",
-        ChunkSpace "White space after a chunk size is not followed by an extension.",
+        ChunkSpace "White space in a chunk's size line is not followed by an extension.",
         ChunkExtension "A chunk extension is not a name with an optional value.",
         ChunkLineTooLong "A chunk's size line is longer than 256 bytes.",
         ChunkEnd "A chunk's data is not followed by CR LF: its size is wrong.",
@@ -201,12 +201,13 @@ impl From<Rejection> for Code {
 impl From<Refusal> for Code {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Malformed(_) => Self::MalformedRequest(Malformed::HeadEnd),
+            Refusal::Malformed(reason) => Self::MalformedRequest(reason),
             Refusal::UriTooLong => Self::UriTooLong,
             Refusal::HeaderTooLarge => Self::HeaderFieldsTooLarge,
             Refusal::BodyTooLarge => Self::ContentTooLarge,
             Refusal::ExpectationFailed => Self::ExpectationFailed,
             Refusal::TransferCoding => Self::UnsupportedTransferCoding,
+            Refusal::Method => Self::MethodNotImplemented,
             Refusal::Version => Self::HttpVersionNotSupported,
         }
     }

@@ -7,7 +7,7 @@ use super::info::{Figures, Info};
 use super::problem::{Code, Problem};
 use super::read::{Read, What};
 use super::route::Denied;
-use crate::http::etag::if_none_match;
+use crate::http::etag::{Condition, evaluate};
 use crate::http::request::{Head, Version};
 use crate::http::response::{self, Answer, OpenBody, Persist, Status};
 use crate::ledger::book::View;
@@ -30,8 +30,8 @@ pub struct ReadRequest<'b> {
     pub persist: Persist,
     /// Whether the request is a `HEAD`.
     pub head_only: bool,
-    /// The value of `If-None-Match`.
-    pub if_none_match: Option<&'b [u8]>,
+    /// Its conditions: see [`Head::conditions`].
+    pub conditions: Option<&'b [u8]>,
 }
 
 /// Whether the connection stays open after the response to a request.
@@ -48,8 +48,8 @@ const fn ok(date: &DateText, status: Status) -> Answer<'_> {
     Answer {
         status,
         content_type: JSON,
-        etag: None,
-        allow: None,
+        no_cache: false,
+        header: None,
         retry_after: false,
         persist: Persist::Default,
         date,
@@ -123,20 +123,27 @@ pub fn write_read(
     rows: &mut RowSource<'_>,
     out: &mut Vec<u8>,
 ) -> Option<Status> {
-    let ReadRequest { ref read, persist, head_only, if_none_match: condition } = *request;
+    let ReadRequest { ref read, persist, head_only, conditions } = *request;
     let Some(view) = view else {
         problem(&Problem::from(Code::UserNotFound).into(), persist, head_only, date, out);
         return Some(Status::NotFound);
     };
     let version = view.user.version();
     let etag = matches!(read.what, What::Balance).then_some(version);
-    if etag.is_some() && condition.is_some_and(|header| if_none_match(header, version)) {
-        response::write_not_modified(out, date, version, persist);
-        return Some(Status::NotModified);
+    match conditions.map_or(Condition::Holds, |lines| evaluate(lines, etag)) {
+        Condition::Holds => {}
+        Condition::NotModified => {
+            response::write_not_modified(out, date, version, persist);
+            return Some(Status::NotModified);
+        }
+        Condition::Failed => {
+            let changed = Problem::from(Code::VersionChanged);
+            problem(&changed.into(), persist, head_only, date, out);
+            return Some(Status::PreconditionFailed);
+        }
     }
-    let answer = Answer { etag, persist, head_only, ..ok(date, Status::Ok) };
     let start = out.len();
-    let body = response::begin_body(out, &answer, 3);
+    let body = response::begin_read(out, date, etag, (persist, head_only), 3);
     if !answer::write(out, view, read, now, rows) {
         out.truncate(start);
         return None;
@@ -177,13 +184,14 @@ pub fn problem(
     date: &DateText,
     out: &mut Vec<u8>,
 ) {
-    let Denied { problem, allow } = denied;
+    let Denied { problem, header } = denied;
     let status = problem.code.status();
-    let retry_after = status == Status::ServiceUnavailable;
     let answer = Answer {
         content_type: PROBLEM_JSON,
-        allow: *allow,
-        retry_after,
+        // Only the answers to a user's read have these codes.
+        no_cache: matches!(problem.code, Code::UserNotFound | Code::VersionChanged),
+        header: *header,
+        retry_after: matches!(problem.code, Code::Overloaded | Code::Recovering),
         persist,
         head_only,
         ..ok(date, status)

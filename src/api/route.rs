@@ -1,12 +1,12 @@
 //! Router: maps a request's head to the operation it asks for.
 //!
-//! The path is checked first, then the method, the parameters and the content type; the first
-//! failure is reported.
+//! The path is checked first, then the method, the user id, the parameters and the content type;
+//! the first failure is reported.
 
 use super::problem::{Code, Field, Problem};
 use super::read::{KindFilter, Read, What, millis};
 use crate::http::request::{Head, Method};
-use crate::http::target::{BadPair, Param, pairs};
+use crate::http::target::{BadPair, Param, pairs, unreserved};
 use crate::ledger::amount::Currency;
 use crate::ledger::id::UserId;
 use crate::ledger::time::{Millis, Window};
@@ -28,7 +28,7 @@ pub enum Route {
     Ready,
     /// `GET /v1/info`
     Info,
-    /// Requests that are refused before they have a route.
+    /// Requests without a route: refused before they have one, or `OPTIONS`.
     None,
 }
 
@@ -75,6 +75,11 @@ pub enum Operation {
     Batch,
     /// A feed of entries; the body follows.
     Entries,
+    /// The methods that a path takes, or the whole server.
+    Options {
+        /// The value of the `allow` header.
+        allow: &'static str,
+    },
 }
 
 impl Operation {
@@ -88,6 +93,7 @@ impl Operation {
             Self::Info => Route::Info,
             Self::Batch => Route::Batch,
             Self::Entries => Route::Entries,
+            Self::Options { .. } => Route::None,
         }
     }
 }
@@ -97,88 +103,163 @@ impl Operation {
 pub struct Denied {
     /// Reason of the refusal.
     pub problem: Problem,
-    /// The value of the `allow` header, if the method is not allowed.
-    pub allow: Option<&'static str>,
+    /// A header that says what would be accepted: its name and value.
+    pub header: Option<(&'static str, &'static str)>,
 }
 
 impl From<Problem> for Denied {
     fn from(problem: Problem) -> Self {
-        Self { problem, allow: None }
+        Self { problem, header: None }
     }
 }
 
 const USERS: &str = "/v1/users/";
-const READ_METHODS: &str = "GET, HEAD";
-const POST_METHOD: &str = "POST";
+const READ_METHODS: &str = "GET, HEAD, OPTIONS";
+const POST_METHODS: &str = "POST, OPTIONS";
+const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
+const NDJSON: &str = "application/x-ndjson";
+const JSON: &str = "application/json";
+
+/// What a path names.
+enum Resource<'b> {
+    /// A read of the user whose id is this segment, escapes included.
+    User {
+        id: &'b str,
+        is_stats: bool,
+    },
+    Entries,
+    Batch,
+    Health,
+    Ready,
+    Info,
+    Server,
+}
+
+impl Resource<'_> {
+    /// The methods that it takes.
+    const fn allow(&self) -> &'static str {
+        match self {
+            Self::Entries | Self::Batch => POST_METHODS,
+            Self::User { .. } | Self::Health | Self::Ready | Self::Info => READ_METHODS,
+            Self::Server => ALL_METHODS,
+        }
+    }
+}
 
 /// Determines what a request asks for.
 #[inline]
 pub fn route(head: &Head<'_>) -> Result<Operation, Denied> {
-    if let Some(rest) = head.target.path.strip_prefix(USERS) {
-        return user(head, rest);
+    match resource(head.target.path) {
+        Some(found) => ask(head, &found),
+        None => ask_unreserved(head),
     }
-    let (ask, allow) = match head.target.path {
-        "/v1/entries" => (Operation::Entries, POST_METHOD),
-        "/v1/batch" => (Operation::Batch, POST_METHOD),
-        "/healthz" => (Operation::Health, READ_METHODS),
-        "/readyz" => (Operation::Ready, READ_METHODS),
-        "/v1/info" => (Operation::Info, READ_METHODS),
-        _ => return Err(Problem::from(Code::NotFound).into()),
-    };
-    check_method(head, allow)?;
-    let query = head.target.query.unwrap_or_default();
-    if let Some(pair) = pairs(query).next() {
-        return Err(pair.map_or_else(|bad| bad_pair(&bad), |(name, _)| invalid(&name)).into());
-    }
-    match ask {
-        Operation::Entries => check_content(head, b"application/x-ndjson")?,
-        Operation::Batch => check_content(head, b"application/json")?,
-        _ => {}
-    }
-    Ok(ask)
 }
 
-fn user(head: &Head<'_>, rest: &str) -> Result<Operation, Denied> {
-    let (id, stats) = match (rest.strip_suffix("/balance"), rest.strip_suffix("/stats")) {
-        (Some(id), _) if !id.as_bytes().contains(&b'/') => (id, false),
-        (_, Some(id)) if !id.as_bytes().contains(&b'/') => (id, true),
-        _ => return Err(Problem::from(Code::NotFound).into()),
-    };
-    check_method(head, READ_METHODS)?;
-    let user = UserId::parse(id.as_bytes())
-        .ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
+/// Looks up the path with the escapes decoded that a peer need not have used.
+#[cold]
+fn ask_unreserved(head: &Head<'_>) -> Result<Operation, Denied> {
+    let path = unreserved(head.target.path);
+    match resource(&path) {
+        Some(found) => ask(head, &found),
+        None if head.method == Method::Unknown => {
+            Err(Problem::from(Code::MethodNotImplemented).into())
+        }
+        None => Err(Problem::from(Code::NotFound).into()),
+    }
+}
+
+#[inline]
+fn resource(path: &str) -> Option<Resource<'_>> {
+    if let Some(rest) = path.strip_prefix(USERS) {
+        let (id, is_stats) = match rest.strip_suffix("/balance") {
+            Some(id) => (id, false),
+            None => (rest.strip_suffix("/stats")?, true),
+        };
+        return (!id.as_bytes().contains(&b'/')).then_some(Resource::User { id, is_stats });
+    }
+    Some(match path {
+        "/v1/entries" => Resource::Entries,
+        "/v1/batch" => Resource::Batch,
+        "/healthz" => Resource::Health,
+        "/readyz" => Resource::Ready,
+        "/v1/info" => Resource::Info,
+        "*" => Resource::Server,
+        _ => return None,
+    })
+}
+
+/// Determines what a request asks of the resource that its path names.
+#[inline]
+fn ask(head: &Head<'_>, found: &Resource<'_>) -> Result<Operation, Denied> {
+    match (head.method, found) {
+        (Method::Get | Method::Head, Resource::User { id, is_stats }) => user(head, id, *is_stats),
+        (Method::Get | Method::Head, Resource::Health) => fixed(head, Operation::Health),
+        (Method::Get | Method::Head, Resource::Ready) => fixed(head, Operation::Ready),
+        (Method::Get | Method::Head, Resource::Info) => fixed(head, Operation::Info),
+        (Method::Post, Resource::Entries) => with_content(head, Operation::Entries, NDJSON),
+        (Method::Post, Resource::Batch) => with_content(head, Operation::Batch, JSON),
+        (Method::Unknown, _) => Err(Problem::from(Code::MethodNotImplemented).into()),
+        (Method::Options, _) => Ok(Operation::Options { allow: found.allow() }),
+        _ => {
+            let problem = Code::MethodNotAllowed.into();
+            Err(Denied { problem, header: Some(("allow", found.allow())) })
+        }
+    }
+}
+
+#[inline]
+fn user(head: &Head<'_>, id: &str, is_stats: bool) -> Result<Operation, Denied> {
+    let user = UserId::parse(id.as_bytes()).or_else(|| escaped_id(id));
+    let user = user.ok_or_else(|| Problem::at(Code::InvalidParameter, "user_id"))?;
     let mut parameters = Parameters::default();
     if let Some(query) = head.target.query {
-        parameters.read_query(query, stats)?;
+        parameters.read_query(query, is_stats)?;
     }
-    let what = if stats { parameters.stats()? } else { What::Balance };
+    let what = if is_stats { parameters.stats()? } else { What::Balance };
     Ok(Operation::Read(Read { user, currency: parameters.currency, what }))
 }
 
-fn check_method(head: &Head<'_>, allow: &'static str) -> Result<(), Denied> {
-    let fits = match head.method {
-        Method::Get | Method::Head => allow == READ_METHODS,
-        Method::Post => allow == POST_METHOD,
-        Method::Other => false,
-    };
-    if fits {
-        Ok(())
-    } else {
-        Err(Denied { problem: Code::MethodNotAllowed.into(), allow: Some(allow) })
+#[cold]
+fn escaped_id(id: &str) -> Option<UserId> {
+    UserId::parse(&Param::decode(id)?)
+}
+
+/// A request for one of the paths without a user, none of which has parameters.
+fn fixed(head: &Head<'_>, operation: Operation) -> Result<Operation, Denied> {
+    let query = head.target.query.unwrap_or_default();
+    match pairs(query).next() {
+        None => Ok(operation),
+        Some(Ok((name, _))) => Err(invalid(&name).into()),
+        Some(Err(bad)) => Err(bad_pair(&bad).into()),
     }
+}
+
+/// The same for a request with content of one media type.
+fn with_content(
+    head: &Head<'_>,
+    operation: Operation,
+    media_type: &'static str,
+) -> Result<Operation, Denied> {
+    let operation = fixed(head, operation)?;
+    check_content(head, media_type)?;
+    Ok(operation)
 }
 
 /// Checks that the media type without its parameters is `wanted`, and that there is no content
 /// coding.
-fn check_content(head: &Head<'_>, wanted: &[u8]) -> Result<(), Denied> {
+fn check_content(head: &Head<'_>, wanted: &'static str) -> Result<(), Denied> {
+    let refused = |field, header| {
+        let problem = Problem::at(Code::UnsupportedMediaType, field);
+        Err(Denied { problem, header: Some(header) })
+    };
     let essence =
         head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
-    if !essence.trim_ascii().eq_ignore_ascii_case(wanted) {
-        return Err(Problem::at(Code::UnsupportedMediaType, "content-type").into());
+    if !essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()) {
+        return refused("content-type", ("accept", wanted));
     }
     match head.content_encoding {
         None => Ok(()),
-        Some(_) => Err(Problem::at(Code::UnsupportedMediaType, "content-encoding").into()),
+        Some(_) => refused("content-encoding", ("accept-encoding", "identity")),
     }
 }
 

@@ -3,15 +3,12 @@
 //! [`Decoder`] is a state machine over bytes: however the input is cut, the same body comes out and
 //! the same fault is found at the same byte. Chunk data is passed on in place, not copied.
 //! Extensions and trailers are skipped, but must obey their limits and their grammar: strict CRLF,
-//! no control bytes, no folded lines, and white space after a size only before a `;`.
+//! no control bytes, no folded lines, and white space only where an extension goes on.
 //!
-//! It does not limit the size of a body: the caller checks [`Decoder::body_bytes`].
+//! A body above its limit is refused at the size line of the chunk that exceeds it.
 
 use super::grammar::{hex_digit, is_field_text, is_token};
-use super::{CHUNK_LINE_BYTES, Refusal, TRAILER_BYTES};
-
-/// Limit of hex digits in a chunk's size, leading zeros included: as many as a `u64` holds.
-const SIZE_DIGITS: usize = 16;
+use super::{CHUNK_LINE_BYTES, NotHttp, Refusal, TRAILER_BYTES};
 
 /// Decoder of one body. It is not used again after a refusal.
 #[derive(Clone, Debug)]
@@ -22,24 +19,43 @@ pub struct Decoder {
     /// Bytes read so far of the current size line, or of the trailers.
     line: usize,
     body: u64,
+    /// Limit of the body in bytes.
+    limit: u64,
 }
 
 /// What the next byte is expected to be.
 ///
 /// ```text
-/// Size ─► (SizeSpace ─►) (Extension ─►) SizeLf ─► Data ─► DataCr ─► DataLf ─► Size
-///                                         │ size 0
-///                                         ▼
+/// Size ─► (Space ─► ExtensionStart ─► …) SizeLf ─► Data ─► DataCr ─► DataLf ─► Size
+///                                          │ size 0
+///                                          ▼
 ///                   Done ◄─ EndLf ◄─ LineStart ─► Name ─► Value ─► ValueLf ─► LineStart
+///
+/// ExtensionStart ─► ExtensionName ─► (NameSpace) ─► ValueStart ─┬─► TokenValue ─► (Space)
+///                                                               └─► Quoted ─► QuotedEnd ─► (Space)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// A digit of the size, or what ends it.
     Size,
-    /// White space between size and `;`.
-    SizeSpace,
-    /// A byte of the extensions, or their CR.
-    Extension,
+    /// White space after the size or the value of an extension, or the `;` after it.
+    Space,
+    /// White space before the name of an extension, or the first byte of the name.
+    ExtensionStart,
+    /// A byte of the name, or what ends it.
+    ExtensionName,
+    /// White space after the name, or the `=` or `;` after it.
+    NameSpace,
+    /// White space before the value, or the value's first byte.
+    ValueStart,
+    /// A byte of a value that is a token, or what ends it.
+    TokenValue,
+    /// A byte of a quoted value, or its closing quote.
+    Quoted,
+    /// The byte after a backslash in a quoted value.
+    QuotedPair,
+    /// What follows the closing quote.
+    QuotedEnd,
     /// The LF of the size line.
     SizeLf,
     /// Data of the chunk.
@@ -78,9 +94,14 @@ impl Default for Decoder {
 }
 
 impl Decoder {
-    /// A decoder that expects the first byte of a body.
+    /// A decoder that expects the first byte of a body of any size.
     pub fn new() -> Self {
-        Decoder { state: State::Size, chunk: 0, line: 0, body: 0 }
+        Self::with_limit(u64::MAX - 1)
+    }
+
+    /// A decoder that expects the first byte of a body of at most `limit` bytes.
+    pub fn with_limit(limit: u64) -> Self {
+        Decoder { state: State::Size, chunk: 0, line: 0, body: 0, limit }
     }
 
     /// Body bytes decoded so far.
@@ -133,54 +154,93 @@ impl Decoder {
     /// The state after `byte`, which is not chunk data.
     fn step(&mut self, byte: u8) -> Result<State, Refusal> {
         match self.state {
-            State::Size | State::SizeSpace | State::Extension => self.size_line(byte),
             State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => {
                 self.trailer(byte)
             }
             State::SizeLf if byte == b'\n' => {
                 self.line = 0;
+                if self.chunk > self.limit - self.body {
+                    return Err(Refusal::BodyTooLarge);
+                }
                 Ok(if self.chunk == 0 { State::LineStart } else { State::Data })
             }
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => Ok(State::Size),
-            State::SizeLf => Err(Refusal::Malformed("a bare CR in a chunk's size line")),
-            State::DataCr | State::DataLf => {
-                Err(Refusal::Malformed("a chunk's data is not followed by CRLF"))
-            }
+            State::SizeLf => Err(Refusal::Malformed(NotHttp::BareCr)),
+            State::DataCr | State::DataLf => Err(Refusal::Malformed(NotHttp::ChunkEnd)),
             State::Data | State::Done => {
                 unreachable!("chunk data and bytes after the body are not stepped through")
             }
+            _ => self.size_line(byte),
         }
     }
 
-    /// Takes a byte of `size *( BWS ";" extension ) CR`.
+    /// Takes a byte of `size *( BWS ";" BWS name [ BWS "=" BWS value ] ) CR`; a value is a token or
+    /// a quoted string. `BWS` is optional white space.
     fn size_line(&mut self, byte: u8) -> Result<State, Refusal> {
-        if byte == b'\r' && self.state != State::SizeSpace && self.line > 0 {
+        let may_end = match self.state {
+            State::Size => self.line > 0,
+            State::ExtensionName | State::TokenValue | State::QuotedEnd => true,
+            _ => false,
+        };
+        if byte == b'\r' && may_end {
             return Ok(State::SizeLf);
         }
+        if byte == b'\n' {
+            return Err(Refusal::Malformed(NotHttp::BareLf));
+        }
         if self.line == CHUNK_LINE_BYTES {
-            return Err(Refusal::Malformed("a chunk's size line is too long"));
+            return Err(Refusal::Malformed(NotHttp::ChunkLineTooLong));
         }
         self.line += 1;
+        let next = match (self.state, byte) {
+            (State::Size, b';') if may_end => State::ExtensionStart,
+            (State::Size, b' ' | b'\t') if may_end => State::Space,
+            (State::Size, _) => return self.size_digit(byte),
+            _ => self.extension(byte).map_err(Refusal::Malformed)?,
+        };
+        Ok(next)
+    }
+
+    /// Takes a byte of the extensions, which is no line end.
+    fn extension(&self, byte: u8) -> Result<State, NotHttp> {
+        let is_space = matches!(byte, b' ' | b'\t');
         match (self.state, byte) {
-            (State::Extension, _) if is_field_text(byte) => Ok(State::Extension),
-            (State::Extension, _) => Err(Refusal::Malformed("a control byte in a chunk extension")),
-            (_, b';') if self.line > 1 => Ok(State::Extension),
-            (_, b' ' | b'\t') if self.line > 1 => Ok(State::SizeSpace),
-            (State::Size, _) => self.size_digit(byte),
-            _ => Err(Refusal::Malformed("white space after a chunk's size")),
+            (State::Space | State::ExtensionStart | State::NameSpace | State::ValueStart, _)
+                if is_space =>
+            {
+                Ok(self.state)
+            }
+            (State::ExtensionName, _) if is_space => Ok(State::NameSpace),
+            (State::TokenValue | State::QuotedEnd, _) if is_space => Ok(State::Space),
+            (
+                State::Space
+                | State::ExtensionName
+                | State::NameSpace
+                | State::TokenValue
+                | State::QuotedEnd,
+                b';',
+            ) => Ok(State::ExtensionStart),
+            (State::ExtensionName | State::NameSpace, b'=') => Ok(State::ValueStart),
+            (State::ExtensionStart | State::ExtensionName, _) if is_token(byte) => {
+                Ok(State::ExtensionName)
+            }
+            (State::ValueStart, b'"') => Ok(State::Quoted),
+            (State::ValueStart | State::TokenValue, _) if is_token(byte) => Ok(State::TokenValue),
+            (State::Quoted, b'"') => Ok(State::QuotedEnd),
+            (State::Quoted, b'\\') => Ok(State::QuotedPair),
+            (State::Quoted | State::QuotedPair, _) if is_field_text(byte) => Ok(State::Quoted),
+            (State::Space, _) => Err(NotHttp::ChunkSpace),
+            _ => Err(NotHttp::ChunkExtension),
         }
     }
 
-    /// Takes a digit of the size; `line` already counts it.
+    /// Takes a digit of the size, which saturates: no limit is above.
     fn size_digit(&mut self, byte: u8) -> Result<State, Refusal> {
-        let digit =
-            hex_digit(byte).ok_or(Refusal::Malformed("a chunk's size is not a hex number"))?;
-        if self.line > SIZE_DIGITS {
-            return Err(Refusal::Malformed("a chunk's size has more than 16 digits"));
-        }
+        let digit = hex_digit(byte).ok_or(Refusal::Malformed(NotHttp::ChunkSize))?;
         // The previous chunk left 0 here.
-        self.chunk = self.chunk << 4 | u64::from(digit);
+        self.chunk =
+            if self.chunk >> 60 == 0 { self.chunk << 4 | u64::from(digit) } else { u64::MAX };
         Ok(State::Size)
     }
 
@@ -198,11 +258,12 @@ impl Decoder {
             (State::Value, b'\r') => Ok(State::ValueLf),
             (State::Value, _) if is_field_text(byte) => Ok(State::Value),
             (State::ValueLf, b'\n') => Ok(State::LineStart),
-            (State::Value, _) => Err(Refusal::Malformed("a control byte in a trailer")),
-            (State::LineStart | State::Name, _) => {
-                Err(Refusal::Malformed("a trailer name is not a token and a colon"))
+            (State::LineStart | State::Name | State::Value, b'\n') => {
+                Err(Refusal::Malformed(NotHttp::BareLf))
             }
-            _ => Err(Refusal::Malformed("a bare CR in the trailers")),
+            (State::Value, _) => Err(Refusal::Malformed(NotHttp::TrailerValue)),
+            (State::LineStart | State::Name, _) => Err(Refusal::Malformed(NotHttp::TrailerName)),
+            _ => Err(Refusal::Malformed(NotHttp::BareCr)),
         }
     }
 }
@@ -271,7 +332,12 @@ mod tests {
         check("A\r\n0123456789\r\n00a\r\n0123456789\r\n000\r\n\r\n", "01234567890123456789");
         check("0000000000000001\r\nx\r\n0000000000000000\r\n\r\n", "x");
         check("1;a=b;c=\"d e\"\r\nx\r\n0;z\r\n\r\n", "x");
-        check("1 \t;\ta\r\nx\r\n0\r\n\r\n", "x");
+        for extensions in
+            [" \t;\ta", ";a=b", "; a = b ;c;d=e", ";a=\"\"", ";a=\"b;c=\\\"\t\\\\\u{e9}\" ; d"]
+        {
+            check(&format!("1{extensions}\r\nx\r\n0{extensions}\r\n\r\n"), "x");
+        }
+        check(&format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(CHUNK_LINE_BYTES - 1)), "x");
     }
 
     #[test]
@@ -307,24 +373,46 @@ mod tests {
             "1g\r\n",
             " 1\r\n",
             ";a\r\n",
-            "\n",
-            "1\n",
             "1,\r\n",
             "\u{661}\r\n",
         ] {
-            check(input, "a chunk's size is not a hex number");
+            check(input, NotHttp::ChunkSize);
         }
-        check("00000000000000000\r\n", "a chunk's size has more than 16 digits");
-        check("10000000000000000\r\n", "a chunk's size has more than 16 digits");
-        check("1 \r\nx\r\n", "white space after a chunk's size");
-        check("1 2\r\n", "white space after a chunk's size");
-        check("1\rx\r\n", "a bare CR in a chunk's size line");
-        check("1;a\r\r\n", "a bare CR in a chunk's size line");
-        check("1;a\nx\r\n", "a control byte in a chunk extension");
-        check("1;a\0\r\n", "a control byte in a chunk extension");
-        check("1;a=\"\u{7f}\"\r\n", "a control byte in a chunk extension");
+        for input in ["1 \r\nx\r\n", "1 2\r\n", "1;a=b \r\n", "1;a=\"b\"\t\"\r\n"] {
+            check(input, NotHttp::ChunkSpace);
+        }
+        for input in ["1\rx\r\n", "1;a\r\r\n", "0\r\n\rX", "0\r\nX: y\rz\r\n"] {
+            check(input, NotHttp::BareCr);
+        }
+        for input in
+            ["\n", "1\n", "1;a\nx\r\n", "1;a=\"\n\"\r\n", "0\r\n\n", "0\r\nX\n", "0\r\nX: y\n\r\n"]
+        {
+            check(input, NotHttp::BareLf);
+        }
+        for input in [
+            "1;\r\n",
+            "1;;a\r\n",
+            "1;=b\r\n",
+            "1;a=\r\n",
+            "1;a=;b\r\n",
+            "1;a b\r\n",
+            "1;a \r\n",
+            "1;a/b\r\n",
+            "1;a=b=c\r\n",
+            "1;a=b\"c\"\r\n",
+            "1;a=\"b\"c\r\n",
+            "1;a=\"b\r\n",
+            "1;a=\"b\\\"\r\n",
+            "1;\"a\"=b\r\n",
+            "1;a\0\r\n",
+            "1;a=\"\u{7f}\"\r\n",
+            "1;a=\"\\\0\"\r\n",
+            "1;\u{e9}\r\n",
+        ] {
+            check(input, NotHttp::ChunkExtension);
+        }
         for input in ["1\r\nxy\r\n", "1\r\nx\n", "1\r\nx\rx", "1\r\nx0\r\n\r\n"] {
-            check(input, "a chunk's data is not followed by CRLF");
+            check(input, NotHttp::ChunkEnd);
         }
         for input in [
             "0\r\n X: y\r\n\r\n",
@@ -332,23 +420,18 @@ mod tests {
             "0\r\nX : y\r\n\r\n",
             "0\r\n: y\r\n",
             "0\r\nX\r\n\r\n",
-            "0\r\n\n",
-            "0\r\nX\n",
         ] {
-            check(input, "a trailer name is not a token and a colon");
+            check(input, NotHttp::TrailerName);
         }
-        for input in ["0\r\nX: y\n\r\n", "0\r\nX: \0\r\n\r\n", "0\r\nX: \u{7f}\r\n"] {
-            check(input, "a control byte in a trailer");
-        }
-        for input in ["0\r\n\rX", "0\r\nX: y\rz\r\n"] {
-            check(input, "a bare CR in the trailers");
+        for input in ["0\r\nX: \0\r\n\r\n", "0\r\nX: \u{7f}\r\n"] {
+            check(input, NotHttp::TrailerValue);
         }
     }
 
     #[test]
     fn limits() {
         let line = |bytes: usize| format!("1;{}\r\nx\r\n0\r\n\r\n", "a".repeat(bytes - 2));
-        let too_long = Err(Refusal::Malformed("a chunk's size line is too long"));
+        let too_long = Err(Refusal::Malformed(NotHttp::ChunkLineTooLong));
         assert_eq!(
             decode_in_all_ways(line(CHUNK_LINE_BYTES).as_bytes()),
             Ok((b"x".to_vec(), line(CHUNK_LINE_BYTES).len(), true))
@@ -369,9 +452,27 @@ mod tests {
         );
 
         // The largest size is valid; the end of its chunk never arrives.
-        let (body, _, done) = decode_in_all_ways(b"ffffffffffffffff\r\nabc")
+        let (body, _, done) = decode_in_all_ways(b"fffffffffffffffe\r\nabc")
             .expect("an unfinished chunk is not a fault");
         assert_eq!((&body[..], done), (&b"abc"[..], false));
+        for size in ["ffffffffffffffff", "10000000000000000", "ffffffffffffffffffffffff0"] {
+            let input = format!("{size}\r\n");
+            assert_eq!(decode_in_all_ways(input.as_bytes()), Err(Refusal::BodyTooLarge), "{size}");
+        }
+    }
+
+    #[test]
+    fn a_body_above_its_limit_is_refused_at_the_size_line() {
+        let decode = |limit, input: &[u8]| {
+            let mut decoder = Decoder::with_limit(limit);
+            decoder.decode(input, |_| {}).map(|decoded| decoded.done)
+        };
+        assert_eq!(decode(3, b"1\r\na\r\n2\r\nbc\r\n0\r\n\r\n"), Ok(true));
+        assert_eq!(decode(3, b"1\r\na\r\n3\r"), Ok(false));
+        assert_eq!(decode(3, b"1\r\na\r\n3\r\n"), Err(Refusal::BodyTooLarge));
+        assert_eq!(decode(0, b"0\r\n\r\n"), Ok(true));
+        assert_eq!(decode(0, b"1;a=b\r\n"), Err(Refusal::BodyTooLarge));
+        assert_eq!(decode(u64::MAX, b"ffffffffffffffff\r\n"), Ok(false));
     }
 
     fn one_of(bytes: &[u8]) -> impl Strategy<Value = u8> {

@@ -2,20 +2,21 @@
 //!
 //! [`Fields`] takes the lines in order, then checks all of them together. Precedence of refusals: a
 //! line that is malformed in itself is refused when it is taken; then contradictions between lines;
-//! only a well-formed request is refused for what it asks (transfer coding, then body length, then
+//! only a well-formed request is refused for what it asks (method, then transfer coding, then
 //! expectation). Headers not listed in [`Name`] are ignored.
 //!
 //! Must never accept a request whose body could be framed in two ways.
 
-use super::Refusal;
 use super::grammar::{elements, is_authority};
 use super::request::{Framing, Head, Method, Version};
 use super::target::Target;
+use super::{NotHttp, Refusal};
 
 /// The headers that this server interprets.
 enum Name {
     Host,
     Expect,
+    IfMatch,
     Connection,
     ContentType,
     IfNoneMatch,
@@ -30,6 +31,7 @@ fn name_of(name: &str) -> Option<Name> {
     let (text, known) = match name.len() {
         4 => ("host", Name::Host),
         6 => ("expect", Name::Expect),
+        8 => ("if-match", Name::IfMatch),
         10 => ("connection", Name::Connection),
         12 => ("content-type", Name::ContentType),
         13 => ("if-none-match", Name::IfNoneMatch),
@@ -47,7 +49,9 @@ enum Coding {
     Absent,
     /// `chunked`, once and alone.
     Chunked,
-    /// Another coding, with or without `chunked`.
+    /// Other codings, and `chunked` last.
+    ThenChunked,
+    /// Another coding last, with or without `chunked` before it.
     Other {
         chunked: bool,
     },
@@ -62,10 +66,10 @@ pub(super) struct Fields<'b> {
     expect_continue: bool,
     expect_other: bool,
     coding: Coding,
-    /// The body's length; saturates at `u64::MAX`, which is refused.
+    /// The body's length; saturates at `u64::MAX`.
     length: Option<u64>,
-    /// The first and the last value.
-    if_none_match: Option<(&'b [u8], &'b [u8])>,
+    /// The name of the first condition, and the value of the last.
+    conditions: Option<(&'b [u8], &'b [u8])>,
     content_type: Option<&'b [u8]>,
     content_encoding: Option<&'b [u8]>,
 }
@@ -82,7 +86,7 @@ impl<'b> Fields<'b> {
             expect_other: false,
             coding: Coding::Absent,
             length: None,
-            if_none_match: None,
+            conditions: None,
             content_type: None,
             content_encoding: None,
         }
@@ -90,14 +94,18 @@ impl<'b> Fields<'b> {
 
     /// Takes the next header line. `name` is a token; `value` is trimmed and free of control bytes.
     #[inline]
-    pub(super) fn read_line(&mut self, name: &str, value: &'b [u8]) -> Result<(), Refusal> {
+    pub(super) fn read_line(&mut self, name: &'b str, value: &'b [u8]) -> Result<(), Refusal> {
         match name_of(name) {
             None => Ok(()),
             Some(Name::Host) => self.take_host(value),
             Some(Name::Expect) => self.take_expect(value),
             Some(Name::Connection) => self.take_connection(value),
             Some(Name::ContentType) => self.take_content_type(value),
-            Some(Name::IfNoneMatch) => self.take_if_none_match(value),
+            Some(Name::IfMatch | Name::IfNoneMatch) => {
+                let first = self.conditions.map_or(name.as_bytes(), |(first, _)| first);
+                self.conditions = Some((first, value));
+                Ok(())
+            }
             Some(Name::ContentLength) => self.take_length(value),
             Some(Name::ContentEncoding) => self.take_content_encoding(value),
             Some(Name::TransferEncoding) => self.take_coding(value),
@@ -113,10 +121,14 @@ impl<'b> Fields<'b> {
         target: Target<'b>,
     ) -> Result<Head<'b>, Refusal> {
         if !self.host && self.version == Version::Http11 {
-            return Err(Refusal::Malformed("no host"));
+            return Err(Refusal::Malformed(NotHttp::NoHost));
         }
         let framing = self.framing()?;
-        if self.expect_other {
+        let is_known = method != Method::Unknown;
+        if self.coding == Coding::ThenChunked {
+            return Err(if is_known { Refusal::TransferCoding } else { Refusal::Method });
+        }
+        if self.expect_other && is_known {
             return Err(Refusal::ExpectationFailed);
         }
         Ok(Head {
@@ -127,33 +139,32 @@ impl<'b> Fields<'b> {
             keep_alive: !self.close && (self.keep_alive || self.version == Version::Http11),
             expect_continue: self.expect_continue
                 && !matches!(framing, Framing::None | Framing::Length(0)),
-            if_none_match: self.if_none_match.map(|(first, last)| span(head, first, last)),
+            conditions: self.conditions.map(|(first, last)| span(head, first, last)),
             content_type: self.content_type,
             content_encoding: self.content_encoding,
         })
     }
 
-    /// Framing of the body (RFC 9112, 6.3); an error if it is ambiguous or not supported.
+    /// Framing of the body (RFC 9112, 6.3); an error if it is ambiguous.
     fn framing(&self) -> Result<Framing, Refusal> {
         match (self.coding, self.length) {
             (Coding::Absent, None) => Ok(Framing::None),
-            (Coding::Absent, Some(u64::MAX)) => Err(Refusal::BodyTooLarge),
             (Coding::Absent, Some(length)) => Ok(Framing::Length(length)),
-            (_, Some(_)) => Err(Refusal::Malformed("both content-length and transfer-encoding")),
+            (_, Some(_)) => Err(Refusal::Malformed(NotHttp::LengthAndCoding)),
             (_, None) if self.version == Version::Http10 => {
-                Err(Refusal::Malformed("transfer-encoding under HTTP/1.0"))
+                Err(Refusal::Malformed(NotHttp::CodingInHttp10))
             }
-            (Coding::Chunked, None) => Ok(Framing::Chunked),
-            (Coding::Other { .. }, None) => Err(Refusal::TransferCoding),
+            (Coding::Chunked | Coding::ThenChunked, None) => Ok(Framing::Chunked),
+            (Coding::Other { .. }, None) => Err(Refusal::Malformed(NotHttp::ChunkedNotLast)),
         }
     }
 
     fn take_host(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.host {
-            return Err(Refusal::Malformed("host is repeated"));
+            return Err(Refusal::Malformed(NotHttp::HostRepeated));
         }
         if !is_authority(value) {
-            return Err(Refusal::Malformed("host is not a host and port"));
+            return Err(Refusal::Malformed(NotHttp::HostValue));
         }
         self.host = true;
         Ok(())
@@ -163,7 +174,7 @@ impl<'b> Fields<'b> {
     /// (RFC 9110, 10.1.1).
     fn take_expect(&mut self, value: &[u8]) -> Result<(), Refusal> {
         if self.version == Version::Http11 {
-            for expectation in elements(value) {
+            for expectation in elements(value).filter(|element| !element.is_empty()) {
                 let known = expectation.eq_ignore_ascii_case(b"100-continue");
                 self.expect_continue |= known;
                 self.expect_other |= !known;
@@ -183,22 +194,15 @@ impl<'b> Fields<'b> {
     fn take_content_type(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
         match self.content_type.replace(value) {
             None => Ok(()),
-            Some(_) => Err(Refusal::Malformed("content-type is repeated")),
+            Some(_) => Err(Refusal::Malformed(NotHttp::ContentTypeRepeated)),
         }
-    }
-
-    fn take_if_none_match(&mut self, value: &'b [u8]) -> Result<(), Refusal> {
-        let first = self.if_none_match.map_or(value, |(first, _)| first);
-        self.if_none_match = Some((first, value));
-        Ok(())
     }
 
     fn take_length(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for text in elements(value) {
-            let length =
-                decimal(text).ok_or(Refusal::Malformed("content-length is not a number"))?;
+            let length = decimal(text).ok_or(Refusal::Malformed(NotHttp::LengthValue))?;
             if self.length.is_some_and(|earlier| earlier != length) {
-                return Err(Refusal::Malformed("content-lengths differ"));
+                return Err(Refusal::Malformed(NotHttp::LengthsDiffer));
             }
             self.length = Some(length);
         }
@@ -217,19 +221,16 @@ impl<'b> Fields<'b> {
     fn take_coding(&mut self, value: &[u8]) -> Result<(), Refusal> {
         for coding in elements(value) {
             if coding.is_empty() {
-                return Err(Refusal::Malformed("an empty transfer coding"));
+                return Err(Refusal::Malformed(NotHttp::CodingEmpty));
             }
             let chunked = coding.eq_ignore_ascii_case(b"chunked");
             self.coding = match (self.coding, chunked) {
-                (Coding::Chunked | Coding::Other { chunked: true }, true) => {
-                    return Err(Refusal::Malformed("chunked twice"));
-                }
                 (Coding::Absent, true) => Coding::Chunked,
-                (Coding::Chunked, false) => Coding::Other { chunked: true },
+                (Coding::Other { chunked: false }, true) => Coding::ThenChunked,
+                (_, true) => return Err(Refusal::Malformed(NotHttp::ChunkedTwice)),
                 (Coding::Absent, false) => Coding::Other { chunked: false },
-                (Coding::Other { chunked: earlier }, _) => {
-                    Coding::Other { chunked: earlier | chunked }
-                }
+                (Coding::Chunked | Coding::ThenChunked, false) => Coding::Other { chunked: true },
+                (other @ Coding::Other { .. }, false) => other,
             };
         }
         Ok(())
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn host() {
-        let check = |version: &str, lines: &str, reason: Option<&'static str>| {
+        let check = |version: &str, lines: &str, reason: Option<NotHttp>| {
             judge(version, lines, |head| {
                 assert_eq!(head.err(), reason.map(Refusal::Malformed), "{version} {lines}");
             });
@@ -307,14 +308,14 @@ mod tests {
             "a b", "a/b", "a@b", "a:b", "a:80:80", "a:8 0", "[::1", "[]", "::1", "[::1]a",
             "[::1]:x", "[a/]", "a%4", "a%zz", "é", "a?b", "\"a\"", "a]",
         ] {
-            check("1.1", &format!("Host: {value}|"), Some("host is not a host and port"));
-            check("1.0", &format!("Host: {value}|"), Some("host is not a host and port"));
+            check("1.1", &format!("Host: {value}|"), Some(NotHttp::HostValue));
+            check("1.0", &format!("Host: {value}|"), Some(NotHttp::HostValue));
         }
-        check("1.1", "X: a|", Some("no host"));
+        check("1.1", "X: a|", Some(NotHttp::NoHost));
         check("1.0", "X: a|", None);
-        check("1.1", "Host: a|host: a|", Some("host is repeated"));
-        check("1.0", "Host: a|X: b|Host: b|", Some("host is repeated"));
-        check("1.1", "Host: |Host: |", Some("host is repeated"));
+        check("1.1", "Host: a|host: a|", Some(NotHttp::HostRepeated));
+        check("1.0", "Host: a|X: b|Host: b|", Some(NotHttp::HostRepeated));
+        check("1.1", "Host: |Host: |", Some(NotHttp::HostRepeated));
     }
 
     #[test]
@@ -329,7 +330,7 @@ mod tests {
         check("Content-Length: 5, 5|", 5);
         check("Content-Length: 5|Content-Length: 5|", 5);
         check("Content-Length: 5,5|X: y|CONTENT-LENGTH: 5|", 5);
-        let not_a_number = Refusal::Malformed("content-length is not a number");
+        let not_a_number = Refusal::Malformed(NotHttp::LengthValue);
         for value in [
             "", "+5", "-5", "-0", "5 5", "0x5", "5.0", "5,", ",5", "5,,5", "five", "5;5", "٥",
             "1_0", "\"5\"",
@@ -337,13 +338,10 @@ mod tests {
             refuse(&format!("Content-Length: {value}|"), not_a_number);
             refuse(&format!("Content-Length: 5|Content-Length: {value}|"), not_a_number);
         }
-        refuse(
-            "Content-Length: 5|Content-Length: 6|",
-            Refusal::Malformed("content-lengths differ"),
-        );
-        refuse("Content-Length: 5, 6|", Refusal::Malformed("content-lengths differ"));
-        refuse("Content-Length: 18446744073709551615|", Refusal::BodyTooLarge);
-        refuse(&format!("Content-Length: {}|", "9".repeat(100)), Refusal::BodyTooLarge);
+        refuse("Content-Length: 5|Content-Length: 6|", Refusal::Malformed(NotHttp::LengthsDiffer));
+        refuse("Content-Length: 5, 6|", Refusal::Malformed(NotHttp::LengthsDiffer));
+        check("Content-Length: 18446744073709551615|", u64::MAX);
+        check(&format!("Content-Length: {}|", "9".repeat(100)), u64::MAX);
     }
 
     #[test]
@@ -355,34 +353,36 @@ mod tests {
         for value in [
             "gzip",
             "identity",
-            "gzip, chunked",
             "chunked, gzip",
+            "gzip, chunked, br",
             "xchunked",
             "chunked;q=1",
             "\"chunked\"",
             "chunked chunked",
         ] {
+            let not_last = Refusal::Malformed(NotHttp::ChunkedNotLast);
+            refuse(&format!("Transfer-Encoding: {value}|"), not_last);
+        }
+        for value in ["gzip, chunked", "identity,CHUNKED", "a, b, chunked"] {
             refuse(&format!("Transfer-Encoding: {value}|"), Refusal::TransferCoding);
         }
         refuse("Transfer-Encoding: gzip|Transfer-Encoding: chunked|", Refusal::TransferCoding);
+        let twice = Refusal::Malformed(NotHttp::ChunkedTwice);
         for value in ["chunked, chunked", "chunked, gzip, chunked", "gzip, chunked, chunked"] {
-            refuse(&format!("Transfer-Encoding: {value}|"), Refusal::Malformed("chunked twice"));
+            refuse(&format!("Transfer-Encoding: {value}|"), twice);
         }
-        refuse(
-            "Transfer-Encoding: chunked|Transfer-Encoding: chunked|",
-            Refusal::Malformed("chunked twice"),
-        );
+        refuse("Transfer-Encoding: chunked|Transfer-Encoding: chunked|", twice);
         for value in ["", "chunked,", ",chunked", "gzip,,chunked"] {
             refuse(
                 &format!("Transfer-Encoding: {value}|"),
-                Refusal::Malformed("an empty transfer coding"),
+                Refusal::Malformed(NotHttp::CodingEmpty),
             );
         }
-        let both = Refusal::Malformed("both content-length and transfer-encoding");
+        let both = Refusal::Malformed(NotHttp::LengthAndCoding);
         refuse("Content-Length: 5|Transfer-Encoding: chunked|", both);
         refuse("Transfer-Encoding: chunked|Content-Length: 0|", both);
         refuse("Transfer-Encoding: identity|Content-Length: 5|", both);
-        let under_1_0 = Err(Refusal::Malformed("transfer-encoding under HTTP/1.0"));
+        let under_1_0 = Err(Refusal::Malformed(NotHttp::CodingInHttp10));
         judge("1.0", "Transfer-Encoding: chunked|", |head| assert_eq!(head, under_1_0));
         judge("1.0", "Transfer-Encoding: gzip|", |head| assert_eq!(head, under_1_0));
     }
@@ -417,12 +417,15 @@ mod tests {
             ("Content-Length: 5|Expect: 100-continue|", true),
             ("Expect: 100-Continue|Transfer-Encoding: chunked|", true),
             ("Content-Length: 5|", false),
+            ("Content-Length: 5|Expect: ,100-continue,, |", true),
+            ("Content-Length: 5|Expect: ,|", false),
+            ("Content-Length: 5|Expect:|", false),
             ("Content-Length: 0|Expect: 100-continue|", false),
             ("Expect: 100-continue|", false),
         ] {
             of(lines, |head| assert_eq!(head.expect_continue, expected, "{lines}"));
         }
-        for value in ["", "200-ok", "100-continue, more", "100-continue;q=1"] {
+        for value in ["200-ok", ", ok", "100-continue, more", "100-continue;q=1"] {
             refuse(&format!("Content-Length: 5|Expect: {value}|"), Refusal::ExpectationFailed);
             judge("1.0", &format!("Content-Length: 5|Expect: {value}|"), |head| {
                 assert_eq!(head.map(|head| head.expect_continue), Ok(false), "{value}");
@@ -435,19 +438,22 @@ mod tests {
 
     #[test]
     fn conditions_and_content() {
-        of("If-None-Match: \"v1\" |", |head| assert_eq!(head.if_none_match, Some(&b"\"v1\""[..])));
-        of("If-None-Match: \"v1\"|Accept: */*|if-none-match: \"v2\"|", |head| {
+        of("If-None-Match: \"v1\" |", |head| {
+            assert_eq!(head.conditions, Some(&b"If-None-Match: \"v1\""[..]));
+        });
+        of("if-match: \"v1\"|Accept: */*|if-none-match: \"v2\"|", |head| {
             assert_eq!(
-                head.if_none_match,
-                Some(&b"\"v1\"\r\nAccept: */*\r\nif-none-match: \"v2\""[..])
+                head.conditions,
+                Some(&b"if-match: \"v1\"\r\nAccept: */*\r\nif-none-match: \"v2\""[..])
             );
         });
+        of("If-Range: \"v1\"|", |head| assert_eq!(head.conditions, None));
         of("CONTENT-TYPE: application/json; charset=utf-8|", |head| {
             assert_eq!(head.content_type, Some(&b"application/json; charset=utf-8"[..]));
         });
         refuse(
             "Content-Type: a/b|Content-Type: a/b|",
-            Refusal::Malformed("content-type is repeated"),
+            Refusal::Malformed(NotHttp::ContentTypeRepeated),
         );
         for (lines, expected) in [
             ("Content-Encoding: gzip|", Some(&b"gzip"[..])),
@@ -464,11 +470,10 @@ mod tests {
     fn malformed_lines_are_refused_first() {
         refuse(
             "Expect: x|Transfer-Encoding: gzip|Content-Length: z|",
-            Refusal::Malformed("content-length is not a number"),
+            Refusal::Malformed(NotHttp::LengthValue),
         );
-        refuse("Expect: x|Transfer-Encoding: gzip|", Refusal::TransferCoding);
-        refuse("Expect: x|Content-Length: 99999999999999999999|", Refusal::BodyTooLarge);
-        let no_host = Err(Refusal::Malformed("no host"));
+        refuse("Expect: x|Transfer-Encoding: gzip, chunked|", Refusal::TransferCoding);
+        let no_host = Err(Refusal::Malformed(NotHttp::NoHost));
         judge("1.1", "Expect: x|Transfer-Encoding: gzip|", |head| assert_eq!(head, no_host));
     }
 }

@@ -3,7 +3,8 @@
 //! [`parse`] works in three steps. A scan over the line feeds finds the end of the head and
 //! enforces the limits; it remembers how far it got, so a head that trickles in byte by byte costs
 //! linear time. Then httparse splits the finished head into tokens. What httparse accepts but
-//! should not is refused here, in `fields` and in `target`.
+//! should not is refused here, in `fields` and in `target`. What it refuses is read once more in
+//! `reread`, which names the fault, and accepts HTTP/1.2 to 1.9.
 //!
 //! Accepted by httparse 1.10, refused by this module:
 //! - a line that ends in a bare LF, anywhere (the scan; so the scan and httparse cannot disagree on
@@ -13,12 +14,12 @@
 //! - `#`, bytes above 0x7e and unknown forms of the request target (`target`)
 //! - a missing or repeated `Host`, and whatever the header lines mean (`fields`)
 //!
-//! httparse reports versions other than 1.0 and 1.1 with one error, well-formed or not; this module
-//! tells the two apart. The tests below also pin what httparse itself refuses: bare CR, obs-fold,
-//! white space before a colon, empty names, control bytes.
+//! The tests below also pin what httparse itself refuses: bare CR, obs-fold, white space before a
+//! colon, empty names, control bytes.
 //!
-//! Order of refusals: the scan's, in byte order; then the first invalid byte that httparse finds;
-//! then the target's; then those of the header lines' meaning.
+//! Order of refusals: the scan's, in byte order; then what is malformed in the request line, in the
+//! header lines and in their meaning; then version, method, transfer coding, and the limits. What
+//! lies beyond a limit is not looked at.
 
 use std::mem::MaybeUninit;
 
@@ -26,8 +27,9 @@ use memchr::{memchr, memchr_iter};
 
 use super::fields::Fields;
 use super::request::{Head, Method, Version};
+use super::reread;
 use super::target;
-use super::{HEAD_BYTES, HEADERS, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
+use super::{HEAD_BYTES, HEADERS, NotHttp, REQUEST_LINE_BYTES, Refusal, TARGET_BYTES};
 
 /// Parses the head at the start of `buf`. Returns the head and its length in bytes, or `None` while
 /// it is unfinished.
@@ -65,6 +67,12 @@ pub fn parse<'b>(buf: &'b [u8], seen: &mut usize) -> Result<Option<(Head<'b>, us
     }
 }
 
+/// Whether `buf`, which starts at a request's first byte, begins with a `HEAD` request: its answer
+/// has no content, even if the request is refused.
+pub fn is_head_request(buf: &[u8]) -> bool {
+    buf[skip_empty_lines(buf)..].starts_with(b"HEAD ")
+}
+
 /// Offset of the request line: after at most two empty lines, which a peer may send after the
 /// previous body (RFC 9112, 2.2).
 fn skip_empty_lines(buf: &[u8]) -> usize {
@@ -84,88 +92,52 @@ fn find_end(buf: &[u8], start: usize, seen: usize) -> Result<Option<usize>, Refu
         && line_end <= window.len()
         && memchr(b'\n', &window[start..line_end]).is_none()
     {
-        return Err(Refusal::UriTooLong);
+        return Err(reread::long_line(&window[start..line_end]));
     }
     let from = start.max(seen);
     for found in memchr_iter(b'\n', &window[from..]) {
         let lf = from + found;
         match &window[..lf] {
             [.., b'\n', b'\r'] if lf == start + 1 => {
-                return Err(Refusal::Malformed(
-                    "more than two empty lines before the request line",
-                ));
+                return Err(Refusal::Malformed(NotHttp::EmptyLines));
             }
             [.., b'\n', b'\r'] => return Ok(Some(lf + 1)),
             [.., b'\r'] => {}
-            _ => return Err(Refusal::Malformed("a line ends without CR")),
+            _ => return Err(Refusal::Malformed(NotHttp::BareLf)),
         }
     }
-    if window.len() == HEAD_BYTES { Err(Refusal::HeaderTooLarge) } else { Ok(None) }
+    if window.len() == HEAD_BYTES { Err(reread::long_head(&window[start..])) } else { Ok(None) }
 }
 
 /// Parses a finished head: request line, header lines and empty line, each ended by CRLF.
 fn parse_whole(head: &[u8]) -> Result<Head<'_>, Refusal> {
     let mut slots = [const { MaybeUninit::uninit() }; HEADERS];
     let mut request = httparse::Request::new(&mut []);
-    let parsed = request
-        .parse_with_uninit_headers(head, &mut slots)
-        .map_err(|error| refusal(error, head))?;
+    let Ok(parsed) = request.parse_with_uninit_headers(head, &mut slots) else {
+        return reread::whole(head);
+    };
     // The scan and httparse look for the same CRLF CRLF. Should they ever disagree, the request is
     // refused.
-    let (httparse::Status::Complete(end), Some(method), Some(target), Some(minor)) =
+    let (httparse::Status::Complete(end), Some(method), Some(text), Some(minor)) =
         (parsed, request.method, request.path, request.version)
     else {
-        return Err(Refusal::Malformed("an unfinished head"));
+        return Err(Refusal::Malformed(NotHttp::Ambiguous));
     };
     if end != head.len() {
-        return Err(Refusal::Malformed("a head that ends before its empty line"));
+        return Err(Refusal::Malformed(NotHttp::Ambiguous));
     }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
-    if target.len() > TARGET_BYTES {
-        return Err(Refusal::UriTooLong);
-    }
-    let target = target::parse(target, method == "OPTIONS")?;
+    let target = target::parse(text, method)?;
     let mut fields = Fields::new(version);
     for header in request.headers.iter() {
         fields.read_line(header.name, header.value)?;
     }
-    fields.finish(head, method_of(method), target)
-}
-
-/// Maps a token to a method.
-fn method_of(token: &str) -> Method {
-    match token {
-        "GET" => Method::Get,
-        "HEAD" => Method::Head,
-        "POST" => Method::Post,
-        _ => Method::Other,
+    let parsed = fields.finish(head, Method::parse(method), target)?;
+    match parsed.method {
+        _ if text.len() <= TARGET_BYTES => Ok(parsed),
+        Method::Unknown => Err(Refusal::Method),
+        _ => Err(Refusal::UriTooLong),
     }
-}
-
-/// Maps an error of httparse to a refusal.
-#[cold]
-fn refusal(error: httparse::Error, head: &[u8]) -> Refusal {
-    use httparse::Error;
-    match error {
-        Error::TooManyHeaders => Refusal::HeaderTooLarge,
-        Error::Version if has_other_version(head) => Refusal::Version,
-        Error::Version => Refusal::Malformed("not an HTTP version"),
-        Error::Token => Refusal::Malformed("a bad byte in the method or the target"),
-        Error::NewLine => Refusal::Malformed("a line ends without LF, or late"),
-        Error::HeaderName => Refusal::Malformed("a header name is not a token followed by a colon"),
-        Error::HeaderValue => Refusal::Malformed("a control byte in a header value"),
-        Error::Status => Refusal::Malformed("not a request"),
-    }
-}
-
-/// Whether the request line is three words, the last of them a well-formed version: `HTTP/d.d`.
-fn has_other_version(head: &[u8]) -> bool {
-    let line_end = memchr(b'\r', head).unwrap_or(head.len());
-    let mut words = head[..line_end].split(|&byte| byte == b' ').skip(2);
-    matches!(
-        (words.next(), words.next()),
-        (Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']), None)
-    )
 }
 
 #[cfg(test)]
@@ -236,7 +208,7 @@ pub(super) mod tests {
             framing: Framing::None,
             keep_alive: true,
             expect_continue: false,
-            if_none_match: Some(b"\"v17\""),
+            conditions: Some(b"If-None-Match: \"v17\""),
             content_type: None,
             content_encoding: None,
         };
@@ -249,14 +221,31 @@ pub(super) mod tests {
             ("GET", Method::Get),
             ("HEAD", Method::Head),
             ("POST", Method::Post),
-            ("get", Method::Other),
-            ("DELETE", Method::Other),
-            ("OPTIONS", Method::Other),
-            ("!#$%&'*+-.^_`|~09", Method::Other),
+            ("PUT", Method::Put),
+            ("DELETE", Method::Delete),
+            ("OPTIONS", Method::Options),
+            ("PATCH", Method::Patch),
+            ("TRACE", Method::Trace),
         ] {
-            assert_eq!(accept(&format!("{token} / HTTP/1.1\r\nHost: a\r\n\r\n")).method, method);
-            assert_eq!(accept(&format!("{token} / HTTP/1.0\r\n\r\n")).version, Version::Http10);
+            for (number, version) in [
+                ("1.0", Version::Http10),
+                ("1.1", Version::Http11),
+                ("1.2", Version::Http11),
+                ("1.9", Version::Http11),
+            ] {
+                let request = format!("{token} / HTTP/{number}\r\nHost: a\r\nX: b \r\n\r\n");
+                let head = accept(&request);
+                assert_eq!((head.method, head.version), (method, version), "{request}");
+            }
         }
+        for token in ["get", "Get", "CONNECT", "PRI", "LINK", "!#$%&'*+-.^_`|~09"] {
+            let request = format!("{token} / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n");
+            assert_eq!(accept(&request).method, Method::Unknown, "{token}");
+        }
+        assert_eq!(accept("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n").method, Method::Unknown);
+        let conditions = "GET / HTTP/1.7\r\nHost: a\r\nif-match: *\r\nContent-Length: 3\r\n\r\n";
+        assert_eq!(accept(conditions).framing, Framing::Length(3));
+        assert_eq!(accept(conditions).conditions, Some(&b"if-match: *"[..]));
     }
 
     #[test]
@@ -287,7 +276,7 @@ pub(super) mod tests {
 
     #[test]
     fn bare_line_ends() {
-        let bare_lf = Refusal::Malformed("a line ends without CR");
+        let bare_lf = Refusal::Malformed(NotHttp::BareLf);
         refuse("\n", bare_lf);
         refuse("\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", bare_lf);
         refuse("\r\n\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", bare_lf);
@@ -298,94 +287,134 @@ pub(super) mod tests {
         refuse("GET / HTTP/1.1\r\nHost: a\r\n\n", bare_lf);
         refuse("GET / HTTP/1.1\r\nHost: a\r\nX: b\nY: c\r\n\r\n", bare_lf);
         refuse("GET / HTTP/1.1\r\nHost: a\r\nX: b\n\nGET /smuggled HTTP/1.1\r\n\r\n", bare_lf);
-        let bare_cr_in_value = Refusal::Malformed("a control byte in a header value");
-        refuse("GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n", bare_cr_in_value);
-        refuse("GET / HTTP/1.1\r\nHost: a\r\nX:\rb\r\n\r\n", bare_cr_in_value);
-        refuse("GET / HTTP/1.1\r\nHost: a\r\nX: b\r\r\n\r\n", bare_cr_in_value);
-        refuse(
+        for request in [
+            "GET / HTTP/1.1\r\nHost: a\rX: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX:\rb\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nX: b\r\r\n\r\n",
             "GET / HTTP/1.1\rHost: a\r\n\r\n",
-            Refusal::Malformed("a line ends without LF, or late"),
-        );
-        refuse(
             "\rGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            Refusal::Malformed("a line ends without LF, or late"),
-        );
-        refuse(
             "GET / HTTP/1.1\r\n\rHost: a\r\n\r\n",
-            Refusal::Malformed("a line ends without LF, or late"),
-        );
-        refuse(
-            "\r\n\r\n\r\n",
-            Refusal::Malformed("more than two empty lines before the request line"),
-        );
+        ] {
+            refuse(request, Refusal::Malformed(NotHttp::BareCr));
+        }
+        refuse("\r\n\r\n\r\n", Refusal::Malformed(NotHttp::EmptyLines));
     }
 
     #[test]
     fn request_lines() {
-        let token = Refusal::Malformed("a bad byte in the method or the target");
-        let version = Refusal::Malformed("not an HTTP version");
-        let late = Refusal::Malformed("a line ends without LF, or late");
         for (line, expected) in [
-            (" GET / HTTP/1.1", token),
-            ("GET  / HTTP/1.1", token),
-            ("GET\t/ HTTP/1.1", token),
-            ("GET /", token),
-            ("GET", token),
-            ("GE(T / HTTP/1.1", token),
-            ("GET /\u{7f} HTTP/1.1", token),
-            ("GET /\0 HTTP/1.1", token),
-            ("GET /a\tb HTTP/1.1", token),
-            ("GET / ", version),
-            ("GET /  HTTP/1.1", version),
-            ("GET /a b HTTP/1.1", version),
-            ("GET / http/1.1", version),
-            ("GET / HTTP/1", version),
-            ("GET / HTTP/1.", version),
-            ("GET / HTTP/11", version),
-            ("GET / HTTP/2", version),
-            ("GET / HTTP/+1.1", version),
-            ("GET / HTTP/01.1", version),
-            ("GET / HTTP/2.00", version),
-            ("GET / HTTPS/1.1", version),
-            ("GET / ICY/1.1", version),
-            ("GET / HTTP/1.1 ", late),
-            ("GET / HTTP/1.10", late),
-            ("GET / HTTP/0.9", Refusal::Version),
-            ("GET / HTTP/1.2", Refusal::Version),
-            ("GET / HTTP/2.0", Refusal::Version),
-            ("PRI * HTTP/2.0", Refusal::Version),
-            ("GET / HTTP/9.9", Refusal::Version),
+            (" GET / HTTP/1.1", NotHttp::RequestLine),
+            ("GET  / HTTP/1.1", NotHttp::RequestLine),
+            ("GET /", NotHttp::RequestLine),
+            ("GET", NotHttp::RequestLine),
+            ("GET /  HTTP/1.1", NotHttp::RequestLine),
+            ("GET /a b HTTP/1.1", NotHttp::RequestLine),
+            ("GET / HTTP/1.1 ", NotHttp::RequestLine),
+            ("GET\t/ HTTP/1.1", NotHttp::Method),
+            ("GE(T / HTTP/1.1", NotHttp::Method),
+            ("G\u{e9}T / HTTP/1.1", NotHttp::Method),
+            ("GET /\u{7f} HTTP/1.1", NotHttp::TargetByte),
+            ("GET /\0 HTTP/1.1", NotHttp::TargetByte),
+            ("GET /a\tb HTTP/1.1", NotHttp::TargetByte),
+            ("GET /\u{e9} HTTP/1.1", NotHttp::TargetByte),
+            ("GET /a#b HTTP/1.1", NotHttp::TargetFragment),
+            ("GET a:80 HTTP/1.1", NotHttp::TargetForm),
+            ("CONNECT a@b HTTP/1.1", NotHttp::TargetForm),
+            ("GET * HTTP/1.3", NotHttp::TargetForm),
+            ("GET / ", NotHttp::NoVersion),
+            ("GET / http/1.1", NotHttp::NoVersion),
+            ("GET / HTTP/1", NotHttp::NoVersion),
+            ("GET / HTTP/1.", NotHttp::NoVersion),
+            ("GET / HTTP/11", NotHttp::NoVersion),
+            ("GET / HTTP/2", NotHttp::NoVersion),
+            ("GET / HTTP/+1.1", NotHttp::NoVersion),
+            ("GET / HTTP/01.1", NotHttp::NoVersion),
+            ("GET / HTTP/2.00", NotHttp::NoVersion),
+            ("GET / HTTP/1.10", NotHttp::NoVersion),
+            ("GET / HTTPS/1.1", NotHttp::NoVersion),
+            ("GET / ICY/1.1", NotHttp::NoVersion),
         ] {
-            refuse(format!("{line}\r\nHost: a\r\n\r\n"), expected);
+            refuse(format!("{line}\r\nHost: a\r\n\r\n"), Refusal::Malformed(expected));
         }
-        refuse(b"GET /\xff HTTP/1.1\r\nHost: a\r\n\r\n", token);
+        for line in ["GET / HTTP/0.9", "GET / HTTP/2.0", "PRI * HTTP/2.0", "GET / HTTP/9.9"] {
+            refuse(format!("{line}\r\nHost: a\r\n\r\n"), Refusal::Version);
+        }
     }
 
     #[test]
     fn header_lines() {
-        let name = Refusal::Malformed("a header name is not a token followed by a colon");
-        let value = Refusal::Malformed("a control byte in a header value");
         for (line, expected) in [
-            ("X : b", name),
-            ("X\t: b", name),
-            (" X: b", name),
-            (": b", name),
-            ("X", name),
-            ("X\0: b", name),
-            ("X(Y): b", name),
-            ("X: b\r\n c", name),
-            ("X: b\r\n\tc", name),
-            ("X:\r\n c", name),
-            ("X: b\0", value),
-            ("X: \u{1}b", value),
-            ("X: b\u{7f}c", value),
-            ("X: \u{b}", value),
+            ("X : b", NotHttp::SpaceBeforeColon),
+            ("X\t: b", NotHttp::SpaceBeforeColon),
+            (" X: b", NotHttp::FoldedLine),
+            ("X: b\r\n c", NotHttp::FoldedLine),
+            ("X: b\r\n\tc", NotHttp::FoldedLine),
+            ("X:\r\n c", NotHttp::FoldedLine),
+            (": b", NotHttp::HeaderName),
+            ("X\0: b", NotHttp::HeaderName),
+            ("X(Y): b", NotHttp::HeaderName),
+            ("X\u{e9}: b", NotHttp::HeaderName),
+            ("X", NotHttp::NoColon),
+            ("X: b\0", NotHttp::HeaderValue),
+            ("X: \u{1}b", NotHttp::HeaderValue),
+            ("X: b\u{7f}c", NotHttp::HeaderValue),
+            ("X: \u{b}", NotHttp::HeaderValue),
+            ("X: b\u{c}", NotHttp::HeaderValue),
         ] {
-            refuse(format!("GET / HTTP/1.1\r\nHost: a\r\n{line}\r\n\r\n"), expected);
-            refuse(format!("GET / HTTP/1.1\r\n{line}\r\nHost: a\r\n\r\n"), expected);
+            let expected = Refusal::Malformed(expected);
+            for version in ["1.1", "1.5", "3.0"] {
+                let start = format!("GET / HTTP/{version}\r\n");
+                refuse(format!("{start}Host: a\r\n{line}\r\n\r\n"), expected);
+                refuse(format!("{start}{line}\r\nHost: a\r\n\r\n"), expected);
+            }
         }
         for line in ["X:", "X: ", "X:b", "X: \t b \t", "X: b\tc", "X: h\u{e9}", "x-Y_z: :"] {
             accept(&format!("GET / HTTP/1.1\r\n{line}\r\nHost: a\r\n\r\n"));
+            accept(&format!("GET / HTTP/1.2\r\n{line}\r\nHost: a\r\n\r\n"));
+        }
+    }
+
+    #[test]
+    fn what_is_malformed_goes_before_versions_methods_and_limits() {
+        let long = "a".repeat(TARGET_BYTES);
+        let many = "X: b\r\n".repeat(HEADERS);
+        let wide = format!("X: {}\r\n", "b".repeat(HEAD_BYTES));
+        let malformed = Refusal::Malformed(NotHttp::NoColon);
+        for (line, after, expected) in [
+            ("GET / HTTP/2.0", "Host: a\r\nX\r\n", malformed),
+            ("FOO / HTTP/1.1", "Host: a\r\nX\r\n", malformed),
+            ("FOO / HTTP/1.1", "", Refusal::Malformed(NotHttp::NoHost)),
+            ("FOO / HTTP/1.1", "Host: a\r\nTransfer-Encoding: a, chunked\r\n", Refusal::Method),
+            ("FOO / HTTP/2.0", "Host: a\r\n", Refusal::Version),
+            (&format!("GET /{long} HTTP/1.1"), "X\r\n", malformed),
+            (&format!("GET /{long} HTTP/2.0"), "Host: a\r\n", Refusal::Version),
+            (&format!("FOO /{long} HTTP/1.1"), "Host: a\r\n", Refusal::Method),
+            (&format!("FOO /{long}{long} HTTP/1.1"), "Host: a\r\n", Refusal::Method),
+            (&format!("F\u{1}O /{long}{long} HTTP/1.1"), "", Refusal::Malformed(NotHttp::Method)),
+            (&format!("GET /{long} HTTP/1.1"), &format!("Host: a\r\n{many}"), Refusal::UriTooLong),
+            ("GET / HTTP/1.1", &format!("{many}Host: a\r\nX\r\n"), malformed),
+            ("GET / HTTP/2.0", &format!("{many}Host: a\r\n"), Refusal::Version),
+            ("FOO / HTTP/1.1", &format!("{many}Host: a\r\n"), Refusal::Method),
+            ("GET / HTTP/1.2", &format!("{many}Host: a\r\n"), Refusal::HeaderTooLarge),
+            ("GET / HTTP/1.1", &format!("X\r\n{wide}"), malformed),
+            ("GET / HTTP/1.1", &format!("{wide}X\r\n"), Refusal::HeaderTooLarge),
+            ("GET / HTTP/3.0", &wide, Refusal::Version),
+            ("FOO / HTTP/1.1", &wide, Refusal::Method),
+        ] {
+            refuse(format!("{line}\r\n{after}\r\n"), expected);
+        }
+        refuse("A".repeat(REQUEST_LINE_BYTES), Refusal::Method);
+        refuse("\0".repeat(REQUEST_LINE_BYTES), Refusal::Malformed(NotHttp::Method));
+        refuse(" ".repeat(REQUEST_LINE_BYTES), Refusal::Malformed(NotHttp::RequestLine));
+    }
+
+    #[test]
+    fn refusals_of_head_requests_are_told_apart() {
+        for request in ["HEAD / HTTP/1.1\r\n", "\r\nHEAD  ", "\r\n\r\nHEAD "] {
+            assert!(is_head_request(request.as_bytes()), "{request:?}");
+        }
+        for request in ["", "HEAD", "HEADS / HTTP/1.1", "head /", "\r\n\r\n\r\nHEAD ", "GET /"] {
+            assert!(!is_head_request(request.as_bytes()), "{request:?}");
         }
     }
 
@@ -430,7 +459,7 @@ pub(super) mod tests {
             parse_in_all_ways(&get(HEAD_BYTES).as_bytes()[..REQUEST_LINE_BYTES - 1]),
             Ok(None)
         );
-        refuse([b'\0'; HEAD_BYTES], Refusal::UriTooLong);
+        refuse([b"GET /", &[b'\0'; HEAD_BYTES][..]].concat(), Refusal::UriTooLong);
 
         let lines = |count: usize| {
             format!("GET / HTTP/1.1\r\n{}Host: a\r\n\r\n", "X: b\r\n".repeat(count - 1))
@@ -497,6 +526,15 @@ pub(super) mod tests {
                 }
             }
             if let Ok(Some((_, end))) = parse_in_all_ways(&request) {
+                // Read the second time as another version, it is the same request.
+                let text = &request[..end];
+                let again = memchr::memmem::find(text, b"HTTP/1.1\r\n").map(|at| {
+                    [&text[..at], b"HTTP/1.3\r\n", &text[at + 10..]].concat()
+                });
+                if let Some(again) = again {
+                    let first = parse(text, &mut 0).unwrap().unwrap().0;
+                    prop_assert_eq!(parse(&again, &mut 0).unwrap().unwrap().0, first);
+                }
                 let head = &request[..end];
                 prop_assert!(head.ends_with(b"\r\n\r\n"));
                 let ends = head.windows(2).filter(|pair| pair == b"\r\n").count();

@@ -1,10 +1,10 @@
 //! HTTP/1.1 as bytes: requests in, responses out, strictly by RFC 9112.
 //!
 //! - [`head`] parses and checks a request's head; `fields` holds the rules for its header lines;
-//!   [`request`] is the result
-//! - [`target`] splits the request target and decodes query parameters
+//!   `reread` names the fault of a refused one; [`request`] is the result
+//! - [`target`] splits the request target and decodes query parameters and path segments
 //! - [`chunked`] decodes a chunked body as it arrives
-//! - [`etag`] evaluates `If-None-Match`; [`date`] renders the `date` header
+//! - [`etag`] evaluates `If-Match` and `If-None-Match`; [`date`] renders the `date` header
 //! - [`response`] writes responses into a connection's out-buffer
 //! - `grammar` holds the character classes and lists that the other files share
 //!
@@ -27,6 +27,7 @@ mod fields;
 mod grammar;
 pub mod head;
 pub mod request;
+mod reread;
 pub mod response;
 pub mod target;
 
@@ -47,8 +48,8 @@ pub const REQUEST_LINE_BYTES: usize = TARGET_BYTES + 32;
 /// (32 bytes per line).
 pub const HEADERS: usize = 64;
 
-/// Limit of a chunk's size line in bytes, extensions included, CRLF not. Extensions are ignored:
-/// without a limit a peer could send them for ever and never a body.
+/// Limit of a chunk's size line in bytes, extensions included, CRLF not. Extensions are checked and
+/// ignored: without a limit a peer could send them for ever and never a body.
 pub const CHUNK_LINE_BYTES: usize = 256;
 
 /// Limit of all trailer lines of a chunked body in bytes, their CRLFs and the closing empty line
@@ -58,11 +59,10 @@ pub const TRAILER_BYTES: usize = 4 * 1024;
 const _: () =
     assert!(TARGET_BYTES < REQUEST_LINE_BYTES, "a request line holds more than its target");
 const _: () = assert!(REQUEST_LINE_BYTES < HEAD_BYTES, "a head holds more than its request line");
-const _: () = assert!(16 < CHUNK_LINE_BYTES, "a chunk's size line holds the 16 digits of a size");
 
 /// How a request is not HTTP/1.1 as RFC 9112 defines it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum NotHttp {
     /// More than two empty lines before the request line.
     EmptyLines,
     /// A line that ends with LF alone.
@@ -81,8 +81,8 @@ pub enum Malformed {
     TargetForm,
     /// A third word of the request line that is not a version.
     NoVersion,
-    /// A head that the two parsers of this module understand differently.
-    HeadEnd,
+    /// A head that httparse and this module understand differently.
+    Ambiguous,
     /// A header line that begins with white space (obs-fold).
     FoldedLine,
     /// A header line without a colon.
@@ -134,21 +134,22 @@ pub enum Malformed {
 /// Reason to refuse a request. Always the peer's fault; the connection is closed afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// Not HTTP/1.1 as RFC 9112 defines it. The text names the fault for logs and tests; the peer
-    /// does not see it.
-    Malformed(&'static str),
+    /// Not HTTP/1.1 as RFC 9112 defines it.
+    Malformed(NotHttp),
+    /// An unknown method, and whether there is a body, or where it ends, cannot be told.
+    Method,
     /// The request target is longer than [`TARGET_BYTES`], or the request line than
     /// [`REQUEST_LINE_BYTES`].
     UriTooLong,
     /// The head is longer than [`HEAD_BYTES`] or has more than [`HEADERS`] lines, or the trailers
     /// exceed [`TRAILER_BYTES`].
     HeaderTooLarge,
-    /// The announced body length is 2^64 − 1 bytes or more.
+    /// A chunked body is longer than its limit.
     BodyTooLarge,
     /// `Expect` asks for something other than `100-continue`.
     ExpectationFailed,
-    /// `Transfer-Encoding` is something other than `chunked` alone.
+    /// `Transfer-Encoding` names a coding before `chunked`.
     TransferCoding,
-    /// A well-formed HTTP version that is neither 1.0 nor 1.1.
+    /// A well-formed HTTP version other than 1.0 to 1.9.
     Version,
 }

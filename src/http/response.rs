@@ -11,6 +11,8 @@ use crate::decimal;
 /// Upper bound of the size of a head written by [`begin_body`], in bytes, so that one `reserve` is
 /// enough.
 const HEAD_CAPACITY: usize = 384;
+/// The header line that makes caches ask again, without its CRLF, which precedes it.
+const NO_CACHE: &[u8] = b"\r\ncache-control: no-cache";
 /// Digits of the longest `u64`.
 const MAX_DIGITS: usize = 20;
 
@@ -93,15 +95,15 @@ impl Persist {
 /// The head of an answer, without its `content-length`.
 #[derive(Clone, Copy, Debug)]
 pub struct Answer<'a> {
-    /// Any status except [`Status::NotModified`], which has its own function,
-    /// [`write_not_modified`].
+    /// Any status except [`Status::NotModified`] and [`Status::NoContent`], which have functions of
+    /// their own.
     pub status: Status,
     /// The value of `content-type`.
     pub content_type: &'static str,
-    /// The version shown in `etag`, if the answer has one.
-    pub etag: Option<u64>,
-    /// The value of `allow`, for a 405.
-    pub allow: Option<&'static str>,
+    /// Whether to send `cache-control: no-cache`: caches ask again before they use the answer.
+    pub no_cache: bool,
+    /// One more header, its name in lower case, and its value.
+    pub header: Option<(&'static str, &'static str)>,
     /// Whether to send `retry-after: 1`, in seconds.
     pub retry_after: bool,
     /// Whether the connection stays open.
@@ -128,13 +130,51 @@ pub struct OpenBody {
 /// the body by the difference.
 #[inline]
 pub fn begin_body(out: &mut Vec<u8>, answer: &Answer<'_>, width_hint: usize) -> OpenBody {
-    assert!(answer.status != Status::NotModified, "a 304 has no body");
-    let width = width_hint.clamp(1, MAX_DIGITS);
+    assert!(
+        !matches!(answer.status, Status::NotModified | Status::NoContent),
+        "a 304 and a 204 have no body"
+    );
     write_head(out, answer);
+    open_body(out, answer.head_only, width_hint)
+}
+
+/// Appends the head of a user's balance or statistics, as JSON with status 200. Caches ask again
+/// before they use it. `etag` is the version shown in `etag`, if there is one. Otherwise like
+/// [`begin_body`].
+#[inline]
+pub fn begin_read(
+    out: &mut Vec<u8>,
+    date: &[u8; 29],
+    etag: Option<u64>,
+    (persist, head_only): (Persist, bool),
+    width_hint: usize,
+) -> OpenBody {
+    out.reserve(HEAD_CAPACITY);
+    out.extend_from_slice(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: ");
+    out.extend_from_slice(date);
+    match etag {
+        Some(version) => {
+            out.extend_from_slice(b"\r\ncache-control: no-cache\r\netag: \"v");
+            decimal::number(out, version);
+            out.extend_from_slice(b"\"");
+        }
+        None => out.extend_from_slice(NO_CACHE),
+    }
+    if persist != Persist::Default {
+        out.extend_from_slice(persist.line());
+    }
+    out.extend_from_slice(b"\r\ncontent-length: ");
+    open_body(out, head_only, width_hint)
+}
+
+/// Appends a placeholder for the length, and ends the head.
+#[inline]
+fn open_body(out: &mut Vec<u8>, head_only: bool, width_hint: usize) -> OpenBody {
+    let width = width_hint.clamp(1, MAX_DIGITS);
     let length_at = out.len();
     out.extend_from_slice(&[b'0'; MAX_DIGITS][..width]);
     out.extend_from_slice(b"\r\n\r\n");
-    OpenBody { length_at, width, body_at: out.len(), head_only: answer.head_only }
+    OpenBody { length_at, width, body_at: out.len(), head_only }
 }
 
 impl OpenBody {
@@ -159,13 +199,26 @@ pub fn write_sized_head(out: &mut Vec<u8>, answer: &Answer<'_>, length: usize) {
     out.extend_from_slice(b"\r\n\r\n");
 }
 
+/// Appends the `204` to an `OPTIONS` request: no body, so no `content-length`.
+pub fn write_no_content(out: &mut Vec<u8>, date: &[u8; 29], allow: &str, persist: Persist) {
+    out.extend_from_slice(b"HTTP/1.1 204 No Content\r\ndate: ");
+    out.extend_from_slice(date);
+    out.extend_from_slice(b"\r\nallow: ");
+    out.extend_from_slice(allow.as_bytes());
+    out.extend_from_slice(persist.line());
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
 /// Appends the `304` to a conditional read of a version that the client already has: no body, so no
-/// `content-length`.
+/// `content-length`. Caches must ask again before they use it.
 pub fn write_not_modified(out: &mut Vec<u8>, date: &[u8; 29], version: u64, persist: Persist) {
     out.reserve(HEAD_CAPACITY);
     out.extend_from_slice(b"HTTP/1.1 304 Not Modified\r\ndate: ");
     out.extend_from_slice(date);
-    write_etag(out, version);
+    out.extend_from_slice(NO_CACHE);
+    out.extend_from_slice(b"\r\netag: \"v");
+    decimal::number(out, version);
+    out.extend_from_slice(b"\"");
     out.extend_from_slice(persist.line());
     out.extend_from_slice(b"\r\n\r\n");
 }
@@ -184,12 +237,13 @@ fn write_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
     out.extend_from_slice(answer.content_type.as_bytes());
     out.extend_from_slice(b"\r\ndate: ");
     out.extend_from_slice(answer.date);
-    if let Some(version) = answer.etag {
-        write_etag(out, version);
+    if answer.no_cache {
+        out.extend_from_slice(NO_CACHE);
     }
-    if let Some(allow) = answer.allow {
-        out.extend_from_slice(b"\r\nallow: ");
-        out.extend_from_slice(allow.as_bytes());
+    if let Some((name, value)) = answer.header {
+        for piece in ["\r\n", name, ": ", value] {
+            out.extend_from_slice(piece.as_bytes());
+        }
     }
     if answer.retry_after {
         out.extend_from_slice(b"\r\nretry-after: 1");
@@ -198,14 +252,6 @@ fn write_head(out: &mut Vec<u8>, answer: &Answer<'_>) {
         out.extend_from_slice(answer.persist.line());
     }
     out.extend_from_slice(b"\r\ncontent-length: ");
-}
-
-/// Appends `etag: "v17"`, preceded by the CRLF of the line before.
-#[inline]
-fn write_etag(out: &mut Vec<u8>, version: u64) {
-    out.extend_from_slice(b"\r\netag: \"v");
-    decimal::number(out, version);
-    out.extend_from_slice(b"\"");
 }
 
 /// Replaces the `width` digits at `at` by `number`. The bytes after them move if its length
@@ -230,8 +276,8 @@ mod tests {
     const PLAIN: Answer<'_> = Answer {
         status: Status::Ok,
         content_type: "application/json",
-        etag: None,
-        allow: None,
+        no_cache: false,
+        header: None,
         retry_after: false,
         persist: Persist::Default,
         date: DATE,
@@ -241,10 +287,14 @@ mod tests {
     /// Checks an answer for every width hint, appended to bytes that must not change. `|` stands
     /// for CRLF.
     fn check(answer: &Answer<'_>, body: &[u8], expected: &str) {
+        check_begun(|out, width_hint| begin_body(out, answer, width_hint), body, expected);
+    }
+
+    fn check_begun(begin: impl Fn(&mut Vec<u8>, usize) -> OpenBody, body: &[u8], expected: &str) {
         let expected = expected.replace('|', "\r\n");
         for width_hint in 0..=25 {
             let mut out = b"before".to_vec();
-            let open = begin_body(&mut out, answer, width_hint);
+            let open = begin(&mut out, width_hint);
             out.extend_from_slice(body);
             open.end(&mut out);
             assert_eq!(
@@ -256,13 +306,21 @@ mod tests {
     }
 
     #[test]
-    fn a_json_answer_with_an_etag() {
-        check(
-            &Answer { etag: Some(17), ..PLAIN },
-            b"{\"a\":1}",
-            "HTTP/1.1 200 OK|content-type: application/json|date: Sun, 06 Nov 1994 08:49:37 GMT|\
-             etag: \"v17\"|content-length: 7||{\"a\":1}",
-        );
+    fn the_head_of_a_read() {
+        let head = "HTTP/1.1 200 OK|content-type: application/json|\
+                    date: Sun, 06 Nov 1994 08:49:37 GMT|cache-control: no-cache|";
+        for (etag, tag) in [(None, ""), (Some(17), "etag: \"v17\"|")] {
+            for (persist, line) in [(Persist::Default, ""), (Persist::Close, "connection: close|")]
+            {
+                for (head_only, shown) in [(false, "{\"a\":1}"), (true, "")] {
+                    check_begun(
+                        |out, width| begin_read(out, DATE, etag, (persist, head_only), width),
+                        b"{\"a\":1}",
+                        &format!("{head}{tag}{line}content-length: 7||{shown}"),
+                    );
+                }
+            }
+        }
     }
 
     #[test]
@@ -271,16 +329,16 @@ mod tests {
             &Answer {
                 status: Status::MethodNotAllowed,
                 content_type: "text/plain",
-                etag: Some(u64::MAX),
-                allow: Some("GET, HEAD"),
+                no_cache: true,
+                header: Some(("allow", "GET, HEAD, OPTIONS")),
                 retry_after: true,
                 persist: Persist::Close,
                 ..PLAIN
             },
             b"no",
             "HTTP/1.1 405 Method Not Allowed|content-type: text/plain|\
-             date: Sun, 06 Nov 1994 08:49:37 GMT|etag: \"v18446744073709551615\"|\
-             allow: GET, HEAD|retry-after: 1|connection: close|content-length: 2||no",
+             date: Sun, 06 Nov 1994 08:49:37 GMT|cache-control: no-cache|\
+             allow: GET, HEAD, OPTIONS|retry-after: 1|connection: close|content-length: 2||no",
         );
         check(
             &Answer { persist: Persist::KeepAlive, ..PLAIN },
@@ -312,8 +370,8 @@ mod tests {
             let answer = Answer {
                 status,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
-                etag: Some(u64::MAX),
-                allow: Some("GET, HEAD, POST, OPTIONS"),
+                no_cache: true,
+                header: Some(("allow", "GET, HEAD, POST, OPTIONS")),
                 retry_after: true,
                 persist: Persist::KeepAlive,
                 ..PLAIN
@@ -322,6 +380,9 @@ mod tests {
             let longest = out.len() + MAX_DIGITS + "||".len() * 2;
             assert!(longest <= HEAD_CAPACITY, "{status:?} takes {longest}");
         }
+        let mut out = Vec::new();
+        let open = begin_read(&mut out, DATE, Some(u64::MAX), (Persist::KeepAlive, false), 20);
+        assert!(open.body_at <= HEAD_CAPACITY, "a read takes {}", open.body_at);
     }
 
     #[test]
@@ -331,7 +392,14 @@ mod tests {
             write_not_modified(&mut out, DATE, 17, persist);
             let expected = format!(
                 "beforeHTTP/1.1 304 Not Modified|date: Sun, 06 Nov 1994 08:49:37 GMT|\
-                 etag: \"v17\"|{lines}|"
+                 cache-control: no-cache|etag: \"v17\"|{lines}|"
+            );
+            assert_eq!(String::from_utf8(out), Ok(expected.replace('|', "\r\n")));
+            let mut out = b"before".to_vec();
+            write_no_content(&mut out, DATE, "GET, HEAD", persist);
+            let expected = format!(
+                "beforeHTTP/1.1 204 No Content|date: Sun, 06 Nov 1994 08:49:37 GMT|\
+                 allow: GET, HEAD|{lines}|"
             );
             assert_eq!(String::from_utf8(out), Ok(expected.replace('|', "\r\n")));
         };
@@ -353,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "a 304 has no body")]
+    #[should_panic(expected = "a 304 and a 204 have no body")]
     fn a_304_is_not_written_with_a_body() {
         let _ = begin_body(&mut Vec::new(), &Answer { status: Status::NotModified, ..PLAIN }, 1);
     }

@@ -2,15 +2,16 @@
 //!
 //! `parse` reduces every form of a target to a path and a query, both undecoded. [`pairs`] iterates
 //! over a query and decodes each name and value into a buffer of its own, at most [`PARAM_BYTES`],
-//! without allocation. Parameter names have no meaning here: the routes decide whether one is
-//! unknown, repeated or empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
+//! without allocation. [`unreserved`] decodes what a peer need not have encoded in a path.
+//! Parameter names have no meaning here: the routes decide whether one is unknown, repeated or
+//! empty. `+` is a plus, not a space (RFC 3986, not HTML forms).
 
 use std::ops::Deref;
 
 use memchr::{memchr, memchr2};
 
-use super::Refusal;
 use super::grammar::{hex_digit, is_authority};
+use super::{NotHttp, Refusal};
 
 /// Limit of a decoded parameter name or value in bytes; longer than any valid one (a kind has at
 /// most 32).
@@ -19,29 +20,36 @@ pub const PARAM_BYTES: usize = 64;
 /// A request target in origin form. Visible ASCII, percent-escapes as they were sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target<'b> {
-    /// Begins with `/`, or is `*`, for `OPTIONS` only.
+    /// Begins with `/`, or is `*`, for `OPTIONS` only, or a host and port, for `CONNECT` only.
     pub path: &'b str,
     /// The text after the first `?`, possibly empty; `None` without a `?`.
     pub query: Option<&'b str>,
 }
 
-/// Parses a target. `text` has no white space and no control bytes; `asterisk` says whether `*` is
-/// allowed.
+/// Parses a target. `text` has no white space and no control bytes.
 ///
 /// Accepts the origin form, and the absolute form of `http` and `https`, whose scheme and authority
 /// are dropped (RFC 9112, 3.2).
 #[inline]
-pub(super) fn parse(text: &str, asterisk: bool) -> Result<Target<'_>, Refusal> {
-    if !text.is_ascii() || memchr(b'#', text.as_bytes()).is_some() {
-        return Err(Refusal::Malformed("a target with a fragment or beyond ASCII"));
+pub(super) fn parse<'b>(text: &'b str, method: &str) -> Result<Target<'b>, Refusal> {
+    if !text.is_ascii() {
+        return Err(Refusal::Malformed(NotHttp::TargetByte));
+    }
+    if memchr(b'#', text.as_bytes()).is_some() {
+        return Err(Refusal::Malformed(NotHttp::TargetFragment));
     }
     if text.starts_with('/') {
         return Ok(split(text));
     }
-    if asterisk && text == "*" {
+    let is_special = match method {
+        "OPTIONS" => text == "*",
+        "CONNECT" => is_authority(text.as_bytes()),
+        _ => false,
+    };
+    if is_special {
         return Ok(Target { path: text, query: None });
     }
-    absolute(text).ok_or(Refusal::Malformed("not a target in origin or absolute form"))
+    absolute(text).ok_or(Refusal::Malformed(NotHttp::TargetForm))
 }
 
 /// Splits an origin form into path and query.
@@ -67,7 +75,7 @@ fn absolute(text: &str) -> Option<Target<'_>> {
     names_a_host.then_some(Target { path, ..target })
 }
 
-/// A decoded name or value. May be any bytes, not only ASCII.
+/// A decoded name, value or path segment. May be any bytes, not only ASCII.
 #[derive(Clone, Copy)]
 pub struct Param {
     bytes: [u8; PARAM_BYTES],
@@ -77,7 +85,8 @@ pub struct Param {
 const _: () = assert!(PARAM_BYTES <= u8::MAX as usize, "a parameter's length fits its field");
 
 impl Param {
-    /// Percent-decodes a name or value; `None` if an escape is broken or the result too long.
+    /// Percent-decodes a name, value or segment; `None` if an escape is broken or the result too
+    /// long.
     #[inline]
     pub fn decode(raw: &str) -> Option<Param> {
         let raw = raw.as_bytes();
@@ -123,6 +132,26 @@ impl std::fmt::Debug for Param {
     }
 }
 
+/// A path in which escapes of unreserved characters are decoded, as they mean the same (RFC 3986,
+/// 6.2.2.2). All other escapes, valid or not, stay: an escaped slash does not divide segments.
+pub fn unreserved(path: &str) -> String {
+    let mut decoded = String::with_capacity(path.len());
+    let mut rest = path;
+    while let Some(at) = memchr(b'%', rest.as_bytes()) {
+        decoded.push_str(&rest[..at]);
+        let plain = match rest.as_bytes()[at..] {
+            [_, high, low, ..] => hex_digit(high)
+                .zip(hex_digit(low))
+                .map(|(high, low)| high << 4 | low)
+                .filter(|&byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)),
+            _ => None,
+        };
+        decoded.push(plain.map_or('%', char::from));
+        rest = &rest[at + if plain.is_some() { 3 } else { 1 }..];
+    }
+    decoded + rest
+}
+
 /// A parameter whose name or value cannot be decoded, or is longer than [`PARAM_BYTES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadPair<'b> {
@@ -152,7 +181,7 @@ mod tests {
     #[test]
     fn forms() {
         let check = |text, path, query| {
-            assert_eq!(parse(text, false), Ok(Target { path, query }), "{text}");
+            assert_eq!(parse(text, "GET"), Ok(Target { path, query }), "{text}");
         };
         check("/", "/", None);
         check("/a/b%20c", "/a/b%20c", None);
@@ -167,17 +196,21 @@ mod tests {
         check("http://a", "/", None);
         check("http://a?b", "/", Some("b"));
         check("http://a?b/c", "/", Some("b/c"));
-        assert_eq!(parse("*", true), Ok(Target { path: "*", query: None }));
+        for (text, method) in [("*", "OPTIONS"), ("a:80", "CONNECT"), ("[::1]:80", "CONNECT")] {
+            assert_eq!(parse(text, method), Ok(Target { path: text, query: None }));
+        }
     }
 
     #[test]
     fn refused_forms() {
-        for text in ["/a#b", "#", "/?a#", "/é", "http://a/é", "/\u{80}"] {
-            assert_eq!(
-                parse(text, false),
-                Err(Refusal::Malformed("a target with a fragment or beyond ASCII")),
-                "{text}"
-            );
+        let check = |text, reason| {
+            assert_eq!(parse(text, "GET"), Err(Refusal::Malformed(reason)), "{text}");
+        };
+        for text in ["/a#b", "#", "/?a#"] {
+            check(text, NotHttp::TargetFragment);
+        }
+        for text in ["/é", "http://a/é", "/\u{80}", "/é#"] {
+            check(text, NotHttp::TargetByte);
         }
         for text in [
             "*",
@@ -193,11 +226,28 @@ mod tests {
             "://a/b",
             "http://a:b/",
         ] {
-            assert_eq!(
-                parse(text, false),
-                Err(Refusal::Malformed("not a target in origin or absolute form")),
-                "{text}"
-            );
+            check(text, NotHttp::TargetForm);
+        }
+        for (text, method) in [("*", "GET"), ("a:80", "OPTIONS"), ("a@b:80", "CONNECT")] {
+            let refused = Err(Refusal::Malformed(NotHttp::TargetForm));
+            assert_eq!(parse(text, method), refused, "{method} {text}");
+        }
+    }
+
+    #[test]
+    fn unreserved_characters_are_decoded() {
+        for (path, expected) in [
+            ("/v1/users", "/v1/users"),
+            ("/%76%31/users%2Fa", "/v1/users%2Fa"),
+            ("/%2D%2e%5f%7E%41%61%39", "/-._~Aa9"),
+            ("/%25%37%36", "/%2576"),
+            ("/%3a%40%00%ff", "/%3a%40%00%ff"),
+            ("/%", "/%"),
+            ("/%4", "/%4"),
+            ("/%4g%41", "/%4gA"),
+            ("/%%41", "/%A"),
+        ] {
+            assert_eq!(unreserved(path), expected, "{path}");
         }
     }
 

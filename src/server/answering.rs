@@ -18,7 +18,7 @@ impl Connection {
     pub(super) fn answer(
         &mut self,
         one: &PendingRead,
-        condition: Option<&[u8]>,
+        conditions: Option<&[u8]>,
         shared: &mut Shared,
     ) {
         let PendingRead { owner, read, persist, head_only, .. } = *one;
@@ -30,14 +30,14 @@ impl Connection {
             }
             Location::Local(_) if !self.is_open() => return,
             Location::Local(local_slice) => {
-                let asked = ReadRequest { read, persist, head_only, if_none_match: condition };
+                let asked = ReadRequest { read, persist, head_only, conditions };
                 if self.heavy_reads > 0 || !self.answer_here(local_slice, &asked, shared) {
                     self.answer_in_steps(&asked, shared);
                 }
             }
             Location::Remote { core, .. } => {
                 self.pending_remote -= 1;
-                let asked = ReadRequest { read, persist, head_only, if_none_match: condition };
+                let asked = ReadRequest { read, persist, head_only, conditions };
                 let mut request = self.read_request(&asked, shared);
                 // After a large reply the next one is probably large too: reserving for it now
                 // avoids a second request.
@@ -54,11 +54,11 @@ impl Connection {
 
     /// A request with this read, whose reply fills the next gap.
     fn read_request(&mut self, asked: &ReadRequest<'_>, shared: &mut Shared) -> Box<Request> {
-        let &ReadRequest { read, persist, head_only, if_none_match } = asked;
+        let &ReadRequest { read, persist, head_only, conditions } = asked;
         let mut request = shared.exchange.request(Job::Read, self.id());
         (request.read, request.persist, request.head_only) = (read, persist, head_only);
         (request.now, request.gap) = (shared.now(), self.answers.gap());
-        request.if_none_match.extend_from_slice(if_none_match.unwrap_or_default());
+        request.conditions.extend_from_slice(conditions.unwrap_or_default());
         request
     }
 

@@ -1,5 +1,5 @@
 //! Receiving a request body: how many bytes are still expected, and when the body is complete. The
-//! caller owns the buffer that collects the bytes.
+//! caller owns the buffer that collects the bytes. Blank lines of a feed are left out of it.
 //!
 //! A body has the request timeout from its start, and a second more for each [`MIN_BYTES_PER_S`] of
 //! it that arrive; between two pieces at most the request timeout may pass.
@@ -19,7 +19,11 @@ pub(super) const fn limit(operation: Operation) -> usize {
     match operation {
         Operation::Entries => FEED_BYTES,
         Operation::Batch => BATCH_BYTES,
-        Operation::Health | Operation::Ready | Operation::Info | Operation::Read(_) => 0,
+        Operation::Health
+        | Operation::Ready
+        | Operation::Info
+        | Operation::Read(_)
+        | Operation::Options { .. } => 0,
     }
 }
 
@@ -35,8 +39,54 @@ pub(super) struct Body {
     since_ms: u64,
     /// Bytes received, the framing included.
     received: u64,
-    /// Line feeds received: those of a whole body are not counted in one turn.
-    line_feeds: usize,
+    lines: Lines,
+}
+
+/// The lines of a feed that were received. They are found as they arrive, not in one turn for the
+/// whole body.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Number of those that have ended and are not blank.
+    count: usize,
+    /// Offset of the last line, which has not ended.
+    start: usize,
+    /// Whether that line has a byte other than space, tab and CR.
+    has_text: bool,
+}
+
+impl Lines {
+    /// Appends a piece of a feed to `body`, without blank lines.
+    fn receive(&mut self, piece: &[u8], body: &mut Vec<u8>) {
+        // What was found in the piece and is not appended yet begins here.
+        let (mut from, mut line) = (0, 0);
+        for end in memchr::memchr_iter(b'\n', piece) {
+            if self.has_text || has_text(&piece[line..end]) {
+                self.count += 1;
+                self.start = body.len() + end + 1 - from;
+            } else {
+                body.extend_from_slice(&piece[from..line]);
+                body.truncate(self.start);
+                from = end + 1;
+            }
+            (self.has_text, line) = (false, end + 1);
+        }
+        self.has_text |= has_text(&piece[line..]);
+        body.extend_from_slice(&piece[from..]);
+    }
+
+    /// Ends the last line at the end of the body. Returns the number of lines.
+    fn end(&mut self, body: &mut Vec<u8>) -> usize {
+        if !self.has_text {
+            body.truncate(self.start);
+        }
+        self.count + usize::from(self.has_text)
+    }
+}
+
+/// Whether a line, or a piece of one, has a byte other than space, tab and CR.
+#[inline]
+fn has_text(line: &[u8]) -> bool {
+    line.iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
 /// The expected rest of a body.
@@ -64,11 +114,18 @@ impl Body {
         now_ms: u64,
     ) -> Self {
         let remaining = match framing {
-            Framing::Chunked => Remaining::Chunked(Decoder::new()),
+            Framing::Chunked => Remaining::Chunked(Decoder::with_limit(limit(operation) as u64)),
             Framing::Length(length) => Remaining::Length(length as usize),
             Framing::None => Remaining::Length(0),
         };
-        Self { operation, persist, remaining, since_ms: now_ms, received: 0, line_feeds: 0 }
+        Self {
+            operation,
+            persist,
+            remaining,
+            since_ms: now_ms,
+            received: 0,
+            lines: Lines::default(),
+        }
     }
 
     /// When it times out, if no more of it arrives from now on.
@@ -77,36 +134,38 @@ impl Body {
         (self.since_ms + earned_ms).min(now_ms).saturating_add(timeout_ms)
     }
 
-    /// Number of lines in the body, all of which is in `body`.
-    pub(super) fn lines(&self, body: &[u8]) -> usize {
-        self.line_feeds + usize::from(body.last().is_some_and(|&byte| byte != b'\n'))
+    /// Number of lines in the feed, all of which is in `body`.
+    pub(super) fn end_lines(&mut self, body: &mut Vec<u8>) -> usize {
+        self.lines.end(body)
     }
 
     /// Appends the body's share of `bytes` to `body`, which holds what was received before. Returns
-    /// an error for a malformed body or one above its limit.
+    /// an error for a malformed body or one above its limit. Removes from `body` what turns out to
+    /// be a blank line of a feed.
     pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Received, Code> {
-        let (limit, before) = (limit(self.operation), body.len());
+        let is_feed = self.operation == Operation::Entries;
+        let lines = &mut self.lines;
+        let mut keep = |piece: &[u8]| {
+            if is_feed {
+                lines.receive(piece, body);
+            } else {
+                body.extend_from_slice(piece);
+            }
+        };
         let taken = match &mut self.remaining {
             Remaining::Length(left) => {
                 let here = bytes.len().min(*left);
-                body.extend_from_slice(&bytes[..here]);
+                keep(&bytes[..here]);
                 *left -= here;
                 Received { used: here, is_whole: *left == 0 }
             }
             Remaining::Chunked(decoder) => {
-                // One byte above the limit is enough to notice an oversized body; the rest is not
-                // stored.
-                let keep = |piece: &[u8]| {
-                    let space = (limit + 1).saturating_sub(body.len()).min(piece.len());
-                    body.extend_from_slice(&piece[..space]);
-                };
                 let progress = decoder.decode(bytes, keep)?;
                 Received { used: progress.consumed, is_whole: progress.done }
             }
         };
         self.received += taken.used as u64;
-        self.line_feeds += memchr::memchr_iter(b'\n', &body[before..]).count();
-        if body.len() > limit { Err(Code::ContentTooLarge) } else { Ok(taken) }
+        Ok(taken)
     }
 }
 
@@ -135,6 +194,33 @@ mod tests {
             }
         }
         unreachable!("a body arrives or times out")
+    }
+
+    #[test]
+    fn blank_lines_are_left_out_however_the_body_is_cut() {
+        let pieces = ["a", "\n", " ", "\t", "\r", "b c", "\r\n", "\n\n", " \n", "é"];
+        let mut random = 1_u64;
+        let mut next = |below: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) as usize % below
+        };
+        for _ in 0..2_000 {
+            let text: String = (0..next(12)).map(|_| pieces[next(pieces.len())]).collect();
+            let lines: Vec<_> = text
+                .split_inclusive('\n')
+                .filter(|line| line.bytes().any(|byte| !b" \t\r\n".contains(&byte)))
+                .collect();
+            let framing = Framing::Length(text.len() as u64);
+            let mut body = Body::new(Operation::Entries, Persist::Default, framing, 0);
+            let (mut rest, mut stored) = (text.as_bytes(), Vec::new());
+            while !rest.is_empty() {
+                let (piece, after) = rest.split_at(1 + next(rest.len()));
+                assert_eq!(body.receive(piece, &mut stored).map(|got| got.used), Ok(piece.len()));
+                rest = after;
+            }
+            assert_eq!(body.end_lines(&mut stored), lines.len(), "{text:?}");
+            assert_eq!(String::from_utf8(stored).unwrap(), lines.concat(), "{text:?}");
+        }
     }
 
     #[test]

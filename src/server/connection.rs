@@ -35,6 +35,7 @@ use super::progress::Progress;
 use super::send_clock::SendClock;
 use super::shared::Shared;
 use crate::api::problem::Code;
+use crate::http::head;
 use crate::http::response::Persist;
 
 /// The state of a connection.
@@ -105,6 +106,8 @@ pub struct Connection {
     pub(super) input: Vec<u8>,
     /// How many bytes of an unfinished head were scanned for its end.
     pub(super) scanned: usize,
+    /// Whether the peer was told to send the empty body of a request without content.
+    pub(super) is_continued: bool,
     pub(super) body: Vec<u8>,
     pub(super) answers: Answers,
     /// Reads that were parsed and are not answered, and how many of them other cores answer.
@@ -152,6 +155,7 @@ impl Connection {
             progress: Progress::Idle,
             input: Vec::new(),
             scanned: 0,
+            is_continued: false,
             body: Vec::new(),
             answers: Answers::default(),
             pending: 0,
@@ -517,7 +521,9 @@ impl Connection {
             State::Closing => {}
             State::Lingering => self.close(shared),
             _ if self.progress == Progress::Unfinished => {
-                self.refuse(Code::RequestTimeout.into(), shared);
+                let head_only =
+                    matches!(self.state, State::Head) && head::is_head_request(&self.input);
+                self.refuse(Code::RequestTimeout.into(), head_only, shared);
                 self.touch(shared);
             }
             // Delays of entries being applied, and of answers that wait for the log or another

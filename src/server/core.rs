@@ -211,7 +211,7 @@ impl Server {
                     );
                 }
             }
-            connections.of(one.slot).answer(one, pending.condition(one), shared);
+            connections.of(one.slot).answer(one, pending.conditions(one), shared);
         }
         pending.clear();
         shared.pending = pending;

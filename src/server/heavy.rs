@@ -111,7 +111,7 @@ impl Shared {
         let owner = &self.owners[local_slice];
         let names = owner.slice().book().names();
         let &mut Request { job, now, persist, head_only, .. } = &mut *request;
-        let Request { frozen, sums, bytes, if_none_match, outcome, .. } = &mut *request;
+        let Request { frozen, sums, bytes, conditions, outcome, .. } = &mut *request;
         let frozen = frozen.as_deref();
         let (position, view) = match frozen {
             Some(frozen) => {
@@ -137,8 +137,8 @@ impl Shared {
         }
         let (start, version) = (bytes.len(), view.map_or(0, |view| view.user.version()));
         if job == Job::Read {
-            let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
-            let asked = ReadRequest { read, persist, head_only, if_none_match };
+            let conditions = (!conditions.is_empty()).then_some(&**conditions);
+            let asked = ReadRequest { read, persist, head_only, conditions };
             let status = reply::write_read(&asked, view, now, &self.date, &mut rows, bytes);
             *outcome = Outcome::Answered(status.expect("all rows are visited"));
         } else {

@@ -100,7 +100,7 @@ pub struct Request {
     /// The read.
     pub read: Read,
     /// The read's `If-None-Match` value; empty if absent.
-    pub if_none_match: Vec<u8>,
+    pub conditions: Vec<u8>,
 
     /// The user version that the reply to a read shows.
     pub version: u64,
@@ -271,7 +271,7 @@ impl Request {
             head_only: false,
             outcome: Outcome::Answered(Status::Ok),
             read: Read { user: UserId(0), currency: None, what: What::Balance },
-            if_none_match: Vec::new(),
+            conditions: Vec::new(),
             version: 0,
             refused_version: None,
             positions: SmallVec::new(),
@@ -309,7 +309,7 @@ impl Request {
         if self.bytes.capacity() > bound {
             self.bytes = Vec::with_capacity(REPLY_BYTES);
         }
-        clear(&mut self.if_none_match, bound);
+        clear(&mut self.conditions, bound);
         clear(&mut self.reads, bound);
         clear(&mut self.bodies, bound);
         clear(&mut self.order, bound);
@@ -370,7 +370,7 @@ impl Request {
     #[inline]
     pub const fn is_large(&self) -> bool {
         self.bytes.capacity() > LARGE_BYTES
-            || capacity_bytes(&self.if_none_match) > LARGE_BYTES
+            || capacity_bytes(&self.conditions) > LARGE_BYTES
             || capacity_bytes(&self.reads) > LARGE_BYTES
             || capacity_bytes(&self.bodies) > LARGE_BYTES
             || capacity_bytes(&self.order) > LARGE_BYTES

@@ -22,15 +22,15 @@ pub struct PendingRead {
     pub persist: Persist,
     /// Whether it is a HEAD request.
     pub head_only: bool,
-    /// Range of its `If-None-Match` value in the conditions; empty if absent.
-    condition: (u32, u32),
+    /// Range of its conditions in those of all reads; empty if absent.
+    conditions: (u32, u32),
 }
 
 /// Pending reads of one core, in order of arrival.
 #[derive(Debug, Default)]
 pub struct PendingReads {
     reads: Vec<PendingRead>,
-    /// The bytes of all `If-None-Match` values.
+    /// The conditions of all reads: see [`Head::conditions`](crate::http::request::Head).
     conditions: Vec<u8>,
 }
 
@@ -42,14 +42,14 @@ impl PendingReads {
         (slot, owner): (Slot, Location),
         read: Read,
         (persist, head_only): (Persist, bool),
-        condition: Option<&[u8]>,
+        conditions: Option<&[u8]>,
     ) {
         let start = self.conditions.len() as u32;
-        if let Some(condition) = condition {
-            self.conditions.extend_from_slice(condition);
+        if let Some(lines) = conditions {
+            self.conditions.extend_from_slice(lines);
         }
-        let condition = (start, self.conditions.len() as u32);
-        self.reads.push(PendingRead { slot, owner, read, persist, head_only, condition });
+        let conditions = (start, self.conditions.len() as u32);
+        self.reads.push(PendingRead { slot, owner, read, persist, head_only, conditions });
     }
 
     /// The pending reads.
@@ -58,10 +58,10 @@ impl PendingReads {
         &self.reads
     }
 
-    /// The `If-None-Match` value of a read.
+    /// The conditions of a read.
     #[inline]
-    pub fn condition(&self, read: &PendingRead) -> Option<&[u8]> {
-        let (start, end) = read.condition;
+    pub fn conditions(&self, read: &PendingRead) -> Option<&[u8]> {
+        let (start, end) = read.conditions;
         (start < end).then(|| &self.conditions[start as usize..end as usize])
     }
 

@@ -17,11 +17,7 @@ impl Connection {
     }
 
     /// Writes the last answer of this connection.
-    pub(super) fn refuse(&mut self, problem: Problem, shared: &mut Shared) {
-        self.refuse_request(problem, false, shared);
-    }
-
-    fn refuse_request(&mut self, problem: Problem, head_only: bool, shared: &mut Shared) {
+    pub(super) fn refuse(&mut self, problem: Problem, head_only: bool, shared: &mut Shared) {
         self.write_problem(problem, head_only, shared);
         shared.count(Route::None, problem.code.status());
         self.finish(Persist::Close);
@@ -51,7 +47,7 @@ impl Connection {
             }
         }
         let head_only = self.answers.clear();
-        self.refuse_request(Code::InsufficientStorage.into(), head_only, shared);
+        self.refuse(Code::InsufficientStorage.into(), head_only, shared);
         self.answers.bytes.len()
     }
 }

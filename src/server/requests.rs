@@ -25,9 +25,10 @@ use crate::api::read::Read;
 use crate::api::reply::{self, BATCH_END, BATCH_START, persist};
 use crate::api::route::{Denied, Operation, Route, route};
 use crate::api::{FEED_LINES, batch};
-use crate::http::head;
+use crate::http::chunked::Decoder;
 use crate::http::request::{Framing, Head, Method};
 use crate::http::response::{self, Persist, Status};
+use crate::http::{Refusal, head};
 use crate::ledger::id::UserId;
 use crate::ledger::memory::{Lookup, PrefetchStep, prefetch_steps};
 use crate::ledger::user::RowSource;
@@ -155,7 +156,7 @@ impl Connection {
             if self.pending >= pending_reads {
                 return (at, NextStep::Answer);
             }
-            let (head, len) = match head::parse(&bytes[at..], &mut self.scanned) {
+            let (head, len) = match self.parse_head(&bytes[at..], shared) {
                 Ok(Some(parsed)) => parsed,
                 Ok(None) => {
                     self.progress = Progress::Unfinished;
@@ -164,7 +165,8 @@ impl Connection {
                 Err(_) if self.pending > 0 => return (at, self.parse_again()),
                 Err(refusal) => {
                     self.scanned = 0;
-                    self.refuse(Problem::from(Code::from(refusal)), shared);
+                    let head_only = head::is_head_request(&bytes[at..]);
+                    self.refuse(Code::from(refusal).into(), head_only, shared);
                     return (bytes.len(), NextStep::Stop);
                 }
             };
@@ -201,11 +203,56 @@ impl Connection {
             at += len;
             *budget -= 1;
             self.pending += 1;
-            shared.pending.push((self.slot, owner), read, (persist, head_only), head.if_none_match);
+            shared.pending.push((self.slot, owner), read, (persist, head_only), head.conditions);
             if persist == Persist::Close {
                 // Later input is ignored.
                 return (at, NextStep::Answer);
             }
+        }
+    }
+
+    /// Parses a head, with an empty chunked body if it has one, and returns their length. `None`
+    /// while they are unfinished.
+    #[inline(always)]
+    fn parse_head<'b>(
+        &mut self,
+        bytes: &'b [u8],
+        shared: &mut Shared,
+    ) -> Result<Option<(Head<'b>, usize)>, Refusal> {
+        let Some((mut head, len)) = head::parse(bytes, &mut self.scanned)? else { return Ok(None) };
+        if head.framing == Framing::Chunked && !head.method.takes_content() {
+            let body = self.skip_empty_body(&mut head, &bytes[len..], shared)?;
+            return Ok(body.map(|body| (head, len + body)));
+        }
+        Ok(Some((head, len)))
+    }
+
+    /// Takes the empty chunked body of a request without content, which some gateways send: its
+    /// head then has no body. Returns the bytes that it takes, or `None` while it is unfinished. A
+    /// body with content stays announced.
+    #[cold]
+    fn skip_empty_body(
+        &mut self,
+        head: &mut Head<'_>,
+        rest: &[u8],
+        shared: &mut Shared,
+    ) -> Result<Option<usize>, Refusal> {
+        match Decoder::with_limit(0).decode(rest, |_| {}) {
+            Ok(body) if body.done => {
+                self.is_continued = false;
+                head.framing = Framing::None;
+                Ok(Some(body.consumed))
+            }
+            Ok(_) => {
+                let waits = head.expect_continue && rest.is_empty() && self.pending == 0;
+                if waits && !std::mem::replace(&mut self.is_continued, true) {
+                    response::write_continue(&mut self.answers.bytes);
+                    self.touch(shared);
+                }
+                Ok(None)
+            }
+            Err(Refusal::BodyTooLarge) => Ok(Some(0)),
+            Err(refusal) => Err(refusal),
         }
     }
 
@@ -273,6 +320,9 @@ impl Connection {
             Err(denied) => return Admitted::Denied(denied, has_body),
         };
         let limit = body::limit(operation);
+        if limit > 0 && head.framing == Framing::None {
+            return Admitted::Denied(Problem::from(Code::LengthRequired).into(), false);
+        }
         let is_too_large = match head.framing {
             Framing::Chunked => limit == 0,
             Framing::Length(length) => length > limit as u64,
@@ -281,8 +331,10 @@ impl Connection {
         if is_too_large {
             return Admitted::Denied(Problem::from(Code::ContentTooLarge).into(), true);
         }
-        let is_about_server =
-            matches!(operation, Operation::Health | Operation::Ready | Operation::Info);
+        let is_about_server = matches!(
+            operation,
+            Operation::Health | Operation::Ready | Operation::Info | Operation::Options { .. }
+        );
         match shared.life.refusal() {
             Some(code) if !is_about_server => Admitted::Denied(Problem::from(code).into(), true),
             _ => Admitted::Accepted(operation),
@@ -310,6 +362,12 @@ impl Connection {
                 let body = Body::new(operation, persist, head.framing, now_ms);
                 self.deadline_ms = body.deadline_ms(now_ms, shared.limits.request_ms);
                 self.state = State::Body(body);
+            }
+            Operation::Options { allow } => {
+                let out = &mut self.answers.bytes;
+                response::write_no_content(out, &shared.date, allow, persist);
+                shared.count(Route::None, Status::NoContent);
+                self.finish(persist);
             }
             Operation::Info => {
                 self.state = State::Scattering(Scattered::Info { head_only }, None, persist);
@@ -364,10 +422,12 @@ impl Connection {
         }
         let before = self.body.len();
         let taken = body.receive(bytes, &mut self.body);
+        let after = self.body.len();
         if !bytes.is_empty() {
             self.deadline_ms = body.deadline_ms(shared.now_ms(), shared.limits.request_ms);
         }
-        shared.bodies.reserve(self.body.len() - before);
+        shared.bodies.reserve(after.saturating_sub(before));
+        shared.bodies.release(before.saturating_sub(after));
         let refused = match taken {
             Err(code) => Some(code),
             Ok(taken) if !taken.is_whole && !shared.bodies.fits(self.body.len()) => {
@@ -377,25 +437,27 @@ impl Connection {
         };
         if let Some(code) = refused {
             self.drop_body(shared);
-            self.refuse(code.into(), shared);
+            self.refuse(code.into(), false, shared);
             return bytes.len();
         }
         let Received { used, is_whole } = taken.unwrap_or_default();
         if is_whole && let State::Body(mut body) = std::mem::take(&mut self.state) {
             body.persist = shared.life.persist(body.persist, used == bytes.len());
-            self.start_body_request(&body, shared);
+            self.start_body_request(body, shared);
         }
         used
     }
 
     /// Starts the request of a complete body.
-    fn start_body_request(&mut self, body: &Body, shared: &mut Shared) {
+    fn start_body_request(&mut self, mut body: Body, shared: &mut Shared) {
         let persist = body.persist;
         if body.operation != Operation::Entries {
             self.state = State::Scattering(Scattered::Batch, None, persist);
             return;
         }
-        let lines = body.lines(&self.body);
+        let before = self.body.len();
+        let lines = body.end_lines(&mut self.body);
+        shared.bodies.release(before - self.body.len());
         let code = if lines > FEED_LINES {
             Code::TooManyItems
         } else if !shared.answers.reserve_for_feed(Feed::longest(lines)) {

@@ -313,11 +313,11 @@ impl Shared {
             unreachable!("a request goes to the owner of its user")
         };
         let Self { owners, date, answers, .. } = self;
-        let Request { read, persist, head_only, if_none_match, now, bytes, version, .. } =
+        let Request { read, persist, head_only, conditions, now, bytes, version, .. } =
             &mut *request;
-        let if_none_match = (!if_none_match.is_empty()).then_some(&**if_none_match);
+        let conditions = (!conditions.is_empty()).then_some(&**conditions);
         let asked =
-            ReadRequest { read: *read, persist: *persist, head_only: *head_only, if_none_match };
+            ReadRequest { read: *read, persist: *persist, head_only: *head_only, conditions };
         let (position, view) = owners[local_slice].view(read.user);
         *version = view.map_or(0, |view| view.user.version());
         let most = answers.peers.left().min(ROWS_AT_ONCE_BYTES);

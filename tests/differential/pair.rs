@@ -3,6 +3,7 @@
 use super::peer::{Answer, Connection, Peers};
 use crate::seeds;
 use crate::server::Server;
+use std::collections::BTreeMap;
 
 /// Status that stands for a missing answer.
 const NO_ANSWER: u16 = 0;
@@ -84,13 +85,8 @@ impl Pair {
 fn read_answer(connection: &mut Connection, head_only: bool) -> Answer {
     connection.read_answer(head_only).unwrap_or_else(|error| {
         connection.reconnect();
-        Answer {
-            status: NO_ANSWER,
-            content_type: None,
-            etag: None,
-            allow: None,
-            body: format!("no answer: {error}"),
-        }
+        let body = format!("no answer: {error}");
+        Answer { status: NO_ANSWER, headers: BTreeMap::new(), body }
     })
 }
 
@@ -120,10 +116,7 @@ impl Difference {
     /// Both heads, the bodies around their first difference, and the request.
     pub fn shown(&self) -> String {
         let [(one, a), (other, b)] = &self.answers;
-        let head = |answer: &Answer| {
-            let Answer { status, content_type, etag, allow, .. } = answer;
-            format!("{status} {content_type:?} etag {etag:?} allow {allow:?}")
-        };
+        let head = |answer: &Answer| format!("{} {:?}", answer.status, answer.headers);
         let (at, around) = seeds::first_difference([(one, &a.body), (other, &b.body)]);
         let asked: String = String::from_utf8_lossy(&self.asked).chars().take(3_000).collect();
         format!(

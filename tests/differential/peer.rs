@@ -2,6 +2,7 @@
 //! tolerates what HTTP libraries do differently.
 
 use crate::server::{Server, TIMEOUT};
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Error, ErrorKind, Read, Result, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -46,13 +47,16 @@ fn build() -> Option<Peers> {
     }
 }
 
+/// Headers that must be equal for both servers.
+const COMPARED: [&str; 7] =
+    ["content-type", "cache-control", "etag", "allow", "accept", "accept-encoding", "retry-after"];
+
 /// The parts of an answer that must be equal for both servers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    pub content_type: Option<String>,
-    pub etag: Option<String>,
-    pub allow: Option<String>,
+    /// Those of the compared headers that the answer has, in alphabetical order.
+    pub headers: BTreeMap<String, String>,
     pub body: String,
 }
 
@@ -97,8 +101,7 @@ impl Connection {
         let status_line = self.line()?;
         let status = status_line.get(9..12).and_then(|digits| digits.parse().ok());
         let status = status.ok_or_else(|| bad(&status_line))?;
-        let mut answer =
-            Answer { status, content_type: None, etag: None, allow: None, body: String::new() };
+        let mut answer = Answer { status, headers: BTreeMap::new(), body: String::new() };
         let (mut length, mut is_chunked) = (0, false);
         loop {
             let line = self.line()?;
@@ -108,16 +111,16 @@ impl Connection {
             let (name, value) = line.split_once(':').ok_or_else(|| bad(&line))?;
             let value = value.trim();
             match name.to_ascii_lowercase().as_str() {
-                "content-type" => answer.content_type = Some(value.to_owned()),
-                "etag" => answer.etag = Some(value.to_owned()),
-                "allow" => answer.allow = Some(value.to_owned()),
+                name if COMPARED.contains(&name) => {
+                    answer.headers.insert(name.to_owned(), value.to_owned());
+                }
                 "content-length" => length = value.parse().map_err(|_| bad(&line))?,
                 "transfer-encoding" => is_chunked = true,
                 "connection" => self.is_over |= value.eq_ignore_ascii_case("close"),
                 _ => {}
             }
         }
-        let body = match (head_only || matches!(status, 100 | 304), is_chunked) {
+        let body = match (head_only || matches!(status, 100 | 204 | 304), is_chunked) {
             (true, _) => Vec::new(),
             (_, true) => self.chunks()?,
             (_, false) => self.bytes(length)?,

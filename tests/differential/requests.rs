@@ -1,5 +1,5 @@
-//! Requests that exercise HTTP rather than the ledger: methods, content types, sizes, conditions,
-//! queries, framing.
+//! Requests that exercise HTTP rather than the ledger: methods, paths, content types, sizes, blank
+//! lines, conditions, queries, framing.
 //!
 //! All are well-formed, because HTTP libraries answer malformed requests in their own ways.
 
@@ -7,6 +7,7 @@ use crate::server::client::{batch, feed, get, post, request};
 
 const NDJSON: &str = "content-type: application/x-ndjson\r\n";
 const JSON: &str = "content-type: application/json\r\n";
+const CODED_JSON: &str = "content-type: application/json\r\ncontent-encoding: gzip\r\n";
 const FEED_BYTES: usize = 8 << 20;
 const BATCH_BYTES: usize = 256 << 10;
 
@@ -20,7 +21,13 @@ const TARGETS: &[&str] = &[
     "//v1/users/42/balance", "/v1//users/42/balance", "/V1/users/42/balance",
     "/v1/users/042/balance", "/v1/users/18446744073709551615/balance",
     "/v1/users/18446744073709551616/balance", "/v1/entries/", "/v1/batches", "/healthz",
-    "/healthz/", "/readyz", "http://test/v1/users/42/balance",
+    "/healthz/", "/readyz", "/%68ealthz", "/%76%31/u%73ers/4%32/b%61l%61nce",
+    "/v1/users/42/st%61ts?window=lifetime", "/v1/users/%35/balance", "/v1%2Fusers/42/balance",
+    "/v1%2fusers/42/balance", "/v1/users%2F42/balance", "/v1/users/42/balance%2F",
+    "/v1/users/42/%2562alance", "/v1/users/%2542/balance", "/v1/users/4%2F2/balance",
+    "/v1/users/%30%34%32/balance", "/v1/users/42%20/balance", "/v1/users/%C2%B2/balance",
+    "/v1/users/%2e%2e/balance", "/v1/users/%2E/stats", "/v1/%65ntries", "/%2e/v1/users/42/balance",
+    "http://test/v1/users/%34%32/b%61lance", "http://test/v1/users/42/balance",
     "http://test/v1/users/42/stats?window=lifetime", "http://test/nowhere",
 ];
 
@@ -33,13 +40,27 @@ const TYPES: &[&str] = &[
     "json",
 ];
 
-/// Values of `if-none-match` for a user at version 2.
+/// Targets with a bad escape, which net/http refuses itself.
+const BAD_ESCAPES: &[&str] = &[
+    "/v1/users/%/balance",
+    "/v1/users/4%/balance?x=1",
+    "/v1/users/%4/stats",
+    "/v1/users/%zz/stats?window=lifetime",
+    "/v1/users/42%2/balance",
+    "/v1/users/42/balance%",
+    "/v1/users/42/%6glance",
+    "/v1/%zz/42/balance",
+    "/%",
+    "/healthz%0",
+];
+
+/// Values of `if-match` and `if-none-match` for a user at version 2.
 #[rustfmt::skip]
 const TAGS: &[&str] = &[
     r#""v2""#, r#"W/"v2""#, "*", r#""v1", "v2""#, r#""v1",W/"v2" , "v3""#, r#""a,b", "v2""#,
     r#"W/"v1", W/"v3""#, r#""v1""#, r#""v22""#, r#""v02""#, r#""V2""#, r#"w/"v2""#, "v2", r#""v2"#,
-    r#""""#, "\"v1\"\r\nif-none-match: \"v2\"",
-    "\"v1\"\r\naccept: \"v2\"\r\nif-none-match: W/\"v3\"", "*\r\nif-none-match: *",
+    r#""""#, "", ",", r#",, "v2""#, r#""v1" "v2""#, r#""v2"x"#, r#""v2", x"#, r#"x, "v2""#,
+    r#""a b", "v2""#, r#"W/ "v2""#, r#"W/"v2", "v2""#, r#"*, "v2""#, r#""v2", *"#,
 ];
 
 /// Queries after `/balance`.
@@ -92,7 +113,18 @@ fn line(entry: u64, user: u64, kind: &str, at_ms: u64) -> Vec<u8> {
 
 /// All requests, each for a connection of its own.
 pub fn all() -> Vec<Vec<u8>> {
-    [paths(), methods(), content_types(), conditions(), queries(), framing(), sizes()].concat()
+    [
+        paths(),
+        methods(),
+        content_types(),
+        conditions(),
+        queries(),
+        framing(),
+        lengths(),
+        lines(),
+        sizes(),
+    ]
+    .concat()
 }
 
 fn paths() -> Vec<Vec<u8>> {
@@ -108,12 +140,23 @@ fn methods() -> Vec<Vec<u8>> {
         "/v1/batch",
         "/v1/batch?x=1",
         "/nowhere",
+        "/healthz",
+        "/v1/users/%34%32/st%61ts",
+        "/v1/%62atch",
+    ];
+    let methods = [
+        "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "BREW", "get", "Post",
+        "Options", "G",
     ];
     for target in targets {
-        for method in ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW", "get", "Post"] {
+        for method in methods {
             all.push(request(method, target, ""));
         }
     }
+    all.push(request("OPTIONS", "*", ""));
+    all.push(request("BREW", "http://test/v1/batch", ""));
+    all.push(request("OPTIONS", "http://test/v1/batch", ""));
+    all.push(request("CONNECT", "test:443", ""));
     all.extend(
         ["/v1/users/42/balance", "/healthz", "/nowhere"]
             .map(|target| request("POST", target, "content-length: 0\r\n")),
@@ -129,6 +172,13 @@ fn methods() -> Vec<Vec<u8>> {
         all.push(request("HEAD", &format!("/v1/users/{target}"), ""));
     }
     all.into_iter().map(String::into_bytes).collect()
+}
+
+/// Each with a bad escape in its path: reads, `OPTIONS`, and a method that the path does not take.
+pub fn bad_escapes() -> Vec<Vec<u8>> {
+    let methods = ["GET", "HEAD", "OPTIONS", "PUT", "BREW"];
+    let all = BAD_ESCAPES.iter().flat_map(|target| methods.map(|one| request(one, target, "")));
+    all.map(String::into_bytes).collect()
 }
 
 fn content_types() -> Vec<Vec<u8>> {
@@ -172,10 +222,39 @@ fn conditions() -> Vec<Vec<u8>> {
             ("GET", "/v1/users/5/balance"),
             ("GET", "/v1/users/42/balance?x=1"),
         ] {
-            all.push(request(method, target, &format!("if-none-match: {value}\r\n")).into_bytes());
+            for name in ["if-none-match", "if-match"] {
+                all.push(request(method, target, &format!("{name}: {value}\r\n")));
+            }
         }
     }
-    all
+    // Several lines, and both headers.
+    for lines in [
+        "if-none-match: \"v1\"\r\nif-none-match: \"v2\"\r\n",
+        "if-none-match: \"v1\"\r\naccept: \"v2\"\r\nif-none-match: W/\"v3\"\r\n",
+        "if-none-match: *\r\nif-none-match: *\r\n",
+        "if-match: \"v1\"\r\nIf-Match: \"v2\"\r\n",
+        "if-match: \"v1\"\r\naccept: \"v2\"\r\nIf-Match: W/\"v2\"\r\n",
+        "if-match:\r\nif-match: \"v2\"\r\n",
+        "if-match: *\r\nif-match: *\r\n",
+        "if-match: x\r\nif-match: \"v2\"\r\n",
+        "if-match: \"v2\"\r\nif-none-match: \"v2\"\r\n",
+        "if-none-match: \"v2\"\r\nif-match: \"v1\"\r\n",
+        "if-none-match: \"v1\"\r\nif-match: *\r\n",
+        "if-none-match: \"v1\"\r\nif-match: \"v1\"\r\n",
+    ] {
+        for (method, target) in [
+            ("GET", "/v1/users/42/balance"),
+            ("HEAD", "/v1/users/42/balance"),
+            ("GET", "/v1/users/42/stats?window=lifetime"),
+            ("GET", "/v1/users/5/stats?window=lifetime"),
+            ("GET", "/healthz"),
+            ("OPTIONS", "/v1/users/42/balance"),
+            ("DELETE", "/v1/users/42/balance"),
+        ] {
+            all.push(request(method, target, lines));
+        }
+    }
+    all.into_iter().map(String::into_bytes).collect()
 }
 
 fn queries() -> Vec<Vec<u8>> {
@@ -218,6 +297,7 @@ fn framing() -> Vec<Vec<u8>> {
     let expecting = format!("{NDJSON}expect: 100-continue\r\ncontent-length: {}\r\n", entry.len());
     all.push([request("POST", "/v1/entries", &expecting).as_bytes(), &entry].concat());
     all.push([request("POST", "/v1/batch", &expecting).as_bytes(), &entry].concat());
+    all.push(b"GET /v1/users/42/balance HTTP/1.2\r\nhost: test\r\n\r\n".to_vec());
     all.extend(["", "connection: keep-alive\r\n"].map(|line| {
         format!("GET /v1/users/42/balance HTTP/1.0\r\nhost: test\r\n{line}\r\n").into_bytes()
     }));
@@ -227,6 +307,66 @@ fn framing() -> Vec<Vec<u8>> {
             .into_bytes(),
     );
     all
+}
+
+/// Requests whose body has no length, the length 0, or content that the method or path may not
+/// have, in chunks or not.
+fn lengths() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for target in ["/v1/entries", "/v1/batch", "/v1/batch?x=1", "/healthz", "/nowhere"] {
+        for lines in ["", JSON, NDJSON, CODED_JSON] {
+            all.push(request("POST", target, lines).into_bytes());
+            all.push(request("PUT", target, lines).into_bytes());
+        }
+    }
+    for target in
+        ["/v1/users/42/balance", "/v1/users/x/balance", "/v1/batch", "/readyz", "/nowhere"]
+    {
+        for method in ["GET", "HEAD", "OPTIONS", "DELETE", "PATCH"] {
+            all.push(chunked_by(method, target, "", b"", 1, ""));
+            all.push(chunked_by(method, target, "", b"content", 3, ""));
+            all.push(request(method, target, "content-length: 0\r\n").into_bytes());
+            all.push((request(method, target, "content-length: 1\r\n") + "x").into_bytes());
+        }
+    }
+    all.push(chunked_by("OPTIONS", "*", "", b"", 1, ""));
+    all.push(chunked_by("OPTIONS", "*", "", b"content", 10, ""));
+    all
+}
+
+/// Feeds with blank lines, lines that only look blank, and voids without `pending_id`.
+fn lines() -> Vec<Vec<u8>> {
+    let entry = line(55, 9, "topup", 1_000);
+    let entry = String::from_utf8(entry).expect("an entry is text");
+    let void = r#"{"entry_id":"56","user_id":"9","at_ms":1000,"state":"voided"}"#;
+    let with = |members: &str| void.replace('}', &format!(",{members}}}"));
+    let mut all = vec![
+        format!("\n\r\n \n\t\n{entry}\n\n{entry}\n \t \r\n{{}}\n\r"),
+        "\n \n\t\r\n\r\r\n".to_owned(),
+        "\r\n".repeat(20_000),
+        " ".repeat(70_000),
+        format!("\n{}\n{}\n", "\t".repeat(65_537), "x".repeat(65_537)),
+    ];
+    for strange in ["\x0b", "\x0c", "\0", "\u{a0}", "\u{2028}", " \u{85}"] {
+        all.push(format!("\n{strange}\n{entry}\n"));
+    }
+    all.push(void.to_owned());
+    for members in [
+        r#""amount":1"#,
+        r#""amount":-1"#,
+        r#""amount":null,"kind":"a""#,
+        r#""kind":"A","currency":"COIN""#,
+        r#""kind":"A","currency":"coin""#,
+        r#""direction":"up","amount":-1"#,
+        r#""direction":"debit","kind":"a","currency":"COIN","amount":1"#,
+        r#""pending_id":"77""#,
+        r#""pending_id":null"#,
+    ] {
+        all.push(with(members));
+        all.push(with(members).replace("1000", "-1"));
+        all.push(with(members).replace("\"9\"", "9"));
+    }
+    all.into_iter().map(feed).collect()
 }
 
 /// Chunk extensions, which Hertz does not read.
@@ -240,8 +380,19 @@ pub fn extensions() -> Vec<Vec<u8>> {
 }
 
 fn chunked(target: &str, lines: &str, body: &[u8], size: usize, trailers: &str) -> Vec<u8> {
-    let mut text =
-        request("POST", target, &format!("{lines}transfer-encoding: chunked\r\n")).into_bytes();
+    chunked_by("POST", target, lines, body, size, trailers)
+}
+
+fn chunked_by(
+    method: &str,
+    target: &str,
+    lines: &str,
+    body: &[u8],
+    size: usize,
+    trailers: &str,
+) -> Vec<u8> {
+    let lines = format!("{lines}transfer-encoding: chunked\r\n");
+    let mut text = request(method, target, &lines).into_bytes();
     for chunk in body.chunks(size) {
         text.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
         text.extend(chunk);
@@ -267,7 +418,10 @@ fn sizes() -> Vec<Vec<u8>> {
         batch(&asked),
         chunked("/v1/batch", JSON, &asked, 10_000, ""),
         feed([&entry[..], &b"\n".repeat(10_000)].concat()),
-        feed([&entry[..], &b"\n".repeat(10_001)].concat()),
+        feed([&b"\n".repeat(10_001), &entry[..]].concat()),
+        feed([&entry[..], &b"\n{}".repeat(9_999)].concat()),
+        feed([&entry[..], &b"\n{}\r\n \r".repeat(9_999)].concat()),
+        feed([&entry[..], &b"\n{}\n".repeat(10_000)].concat()),
         feed([&b"\n{}".repeat(10_000)[..], b" "].concat()),
         batch(items(1_000)),
         batch(items(1_001)),
@@ -293,6 +447,10 @@ pub fn pipeline() -> Vec<Vec<u8>> {
     );
     let head = request("HEAD", "/v1/users/11/balance", "").into_bytes();
     let bad = get("/v1/users/11/balance?x=1").into_bytes();
+    let options = request("OPTIONS", "/v1/users/11/balance", "").into_bytes();
+    let plain = chunked_by("GET", "/v1/users/%31%31/balance", "", b"", 1, "");
+    let same = request("GET", "/v1/users/11/balance", "if-none-match: *\r\n").into_bytes();
+    let changed = request("GET", "/v1/users/11/balance", "if-match: \"v1\"\r\n").into_bytes();
     vec![
         balance.clone(),
         entry(70),
@@ -301,6 +459,10 @@ pub fn pipeline() -> Vec<Vec<u8>> {
         entry(70),
         stats,
         bad,
+        options,
+        plain,
+        same,
+        changed,
         both,
         head,
         balance,

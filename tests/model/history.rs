@@ -255,7 +255,7 @@ impl History {
     }
 
     fn feed_body(&mut self) -> Vec<u8> {
-        if self.random.below(400) == 0 {
+        if self.random.below(200) == 0 {
             let body = self.oversized();
             self.model.feed(self.served_ms(), &body);
             return body;
@@ -278,6 +278,10 @@ impl History {
             let line = self.own(self.beyond_doubt(line));
             self.model.apply_line(self.served_ms(), &line);
             body.extend_from_slice(&line);
+            if self.random.percent(4) {
+                body.extend_from_slice(end);
+                body.extend_from_slice(self.random.pick(&[&b""[..], b" ", b"\t\r", b" \t  "]));
+            }
         }
         match self.random.below(20) {
             0..12 => body.extend_from_slice(end),
@@ -292,11 +296,14 @@ impl History {
     fn oversized(&mut self) -> Vec<u8> {
         let good = self.fresh(self.users[0], false).plain().into_bytes();
         let good = self.beyond_doubt(good);
-        match self.random.below(5) {
-            0 => [&good[..], &b"\n".repeat(10_000)].concat(),
-            1 => [&good[..], &b"\n".repeat(10_001)].concat(),
+        match self.random.below(6) {
+            0 => [&good[..], &b"\n{}".repeat(9_999)].concat(),
+            1 => {
+                [&b"\n \r".repeat(10_001)[..], b"\n", &good[..], &b"\n\n{}".repeat(9_999)].concat()
+            }
             2 => [&good[..], &b"\n{}".repeat(10_000)].concat(),
             3 => [&good[..], b"\n", &b" ".repeat((8 << 20) - good.len() - 1)].concat(),
+            4 => [&good[..], b"\n", &b"x".repeat((8 << 20) - good.len() - 1)].concat(),
             _ => [&good[..], b"\n", &b" ".repeat((8 << 20) - good.len())].concat(),
         }
     }

@@ -138,12 +138,14 @@ impl Model {
     }
 }
 
-/// The lines of a body. A line feed at the end ends the last line and begins no other.
+/// The lines of a body, without blank ones.
 fn lines(body: &[u8]) -> Vec<&[u8]> {
-    if body.is_empty() {
-        return Vec::new();
-    }
-    body.strip_suffix(b"\n").unwrap_or(body).split(|byte| *byte == b'\n').collect()
+    body.split(|byte| *byte == b'\n').filter(|line| !is_blank(line)).collect()
+}
+
+/// Whether a line is only spaces, tabs and carriage returns: a feed skips it.
+pub fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
 fn too_large(code: Code) -> (u16, String) {

@@ -87,18 +87,22 @@ pub fn batch_asks_the_clock(body: &[u8]) -> bool {
 
 fn question(target: &str) -> Result<Question, Problem> {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let segments: Vec<&str> = path.split('/').collect();
+    // Escapes are decoded after the split, so that `%2F` separates nothing.
+    let segments: Vec<Option<Vec<u8>>> = path.split('/').map(percent_decoded).collect();
+    let segments: Vec<Option<&[u8]>> = segments.iter().map(Option::as_deref).collect();
     match segments[..] {
-        ["", "v1", "users", user, read @ ("balance" | "stats")] => {
+        [Some(b""), Some(b"v1"), Some(b"users"), user, Some(read @ (b"balance" | b"stats"))] => {
             let user_id =
-                user_id(user.as_bytes()).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
-            if read == "balance" {
+                user.and_then(user_id).ok_or(Problem::new(Code::InvalidParameter, "user_id"))?;
+            if read == b"balance" {
                 balance_question(user_id, query)
             } else {
                 stats_question(user_id, query)
             }
         }
-        ["", "v1", "entries" | "batch"] => Err(Problem::new(Code::MethodNotAllowed, "")),
+        [Some(b""), Some(b"v1"), Some(b"entries" | b"batch")] => {
+            Err(Problem::new(Code::MethodNotAllowed, ""))
+        }
         _ => Err(Problem::new(Code::NotFound, "")),
     }
 }

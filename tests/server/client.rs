@@ -103,7 +103,7 @@ impl Client {
     /// Reads the answer to any request except a `HEAD`.
     pub fn response(&mut self) -> Response {
         let mut response = self.head();
-        if !matches!(response.status(), 100 | 304) {
+        if !matches!(response.status(), 100 | 204 | 304) {
             let length = response.header("content-length").and_then(|text| text.parse().ok());
             let length = length.unwrap_or_else(|| panic!("no length: {response:?}"));
             while self.buffer.len() - self.at < length {

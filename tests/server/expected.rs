@@ -3,6 +3,12 @@
 
 /// Header line of the last answer on a connection.
 pub const CLOSE: &str = "connection: close\r\n";
+/// Header line of every 200, 304, 404 and 412 of a user's read.
+pub const NO_CACHE: &str = "cache-control: no-cache\r\n";
+/// `allow` of paths that are read.
+pub const READS: &str = "allow: GET, HEAD, OPTIONS\r\n";
+/// `allow` of paths that take a body.
+pub const POSTS: &str = "allow: POST, OPTIONS\r\n";
 /// Header line of a 503.
 pub const RETRY: &str = "retry-after: 1\r\n";
 /// Both lines: a 503 that ends its connection.
@@ -12,8 +18,7 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code with one detail, in the contract's order.
-pub const PROBLEMS: [Row; 34] = [
-    ("malformed_request", 400, "Bad Request", "The request is not well-formed HTTP/1.1."),
+pub const PROBLEMS: [Row; 36] = [
     (
         "invalid_parameter",
         400,
@@ -35,6 +40,18 @@ pub const PROBLEMS: [Row; 34] = [
         "This path does not support that method: see the allow header.",
     ),
     ("request_timeout", 408, "Request Timeout", "The rest of the request did not arrive in time."),
+    (
+        "length_required",
+        411,
+        "Length Required",
+        "A POST or PUT needs a content-length or a chunked body.",
+    ),
+    (
+        "version_changed",
+        412,
+        "Precondition Failed",
+        "None of the tags in if-match is the current tag.",
+    ),
     ("content_too_large", 413, "Content Too Large", "The body is larger than this path accepts."),
     (
         "too_many_items",
@@ -47,7 +64,8 @@ pub const PROBLEMS: [Row; 34] = [
         "unsupported_media_type",
         415,
         "Unsupported Media Type",
-        "This path does not accept the body's content type or content coding.",
+        "Entries are accepted as application/x-ndjson and a batch as application/json, both \
+         without a content coding.",
     ),
     (
         "expectation_failed",
@@ -59,7 +77,13 @@ pub const PROBLEMS: [Row; 34] = [
         "header_fields_too_large",
         431,
         "Request Header Fields Too Large",
-        "The request header is larger than this server accepts.",
+        "The header or trailer section is larger, or has more lines, than this server accepts.",
+    ),
+    (
+        "method_not_implemented",
+        501,
+        "Not Implemented",
+        "This server does not implement the request's method.",
     ),
     (
         "unsupported_transfer_coding",
@@ -155,6 +179,45 @@ pub const PROBLEMS: [Row; 34] = [
     ),
 ];
 
+/// The reasons of `malformed_request`: names of this file's own, and their details.
+pub const MALFORMED_REQUEST: [(&str, &str); 32] = [
+    ("more empty lines", "More than two empty lines precede the request line."),
+    ("bare LF", "A line ends with LF alone: lines end with CR LF."),
+    ("bare CR", "A CR is not followed by LF."),
+    (
+        "request line",
+        "The request line is not a method, a target and a version with single spaces between.",
+    ),
+    ("method", "The method is not a token."),
+    ("target byte", "The target has a byte that is not visible ASCII."),
+    ("fragment", "The target has a fragment."),
+    ("target form", "The target is neither a path that begins with / nor an http or https URI."),
+    ("no version", "The request line does not end with an HTTP version, such as HTTP/1.1."),
+    ("folded line", "A header line begins with white space: folded lines are not supported."),
+    ("no colon", "A header line has no colon."),
+    ("space before colon", "White space precedes the colon of a header line."),
+    ("header name", "A header name is empty or is not a token."),
+    ("header value", "A header value has a control character."),
+    ("no host", "A request of HTTP/1.1 or later has no host header."),
+    ("host repeated", "The host header is repeated."),
+    ("host value", "The host header is not a host with an optional port."),
+    ("content-type repeated", "The content-type header is repeated."),
+    ("length value", "The content-length header is not a number."),
+    ("lengths differ", "The content-length header has two values that differ."),
+    ("length and coding", "Both content-length and transfer-encoding are given."),
+    ("coding in HTTP/1.0", "Transfer-encoding is given in an HTTP/1.0 request."),
+    ("coding empty", "The transfer-encoding header has an empty element."),
+    ("chunked twice", "Transfer-encoding names chunked twice."),
+    ("chunked not last", "Transfer-encoding does not end in chunked: the body's end is unknown."),
+    ("chunk size", "A chunk size is not a hexadecimal number."),
+    ("chunk space", "White space in a chunk's size line is not followed by an extension."),
+    ("chunk extension", "A chunk extension is not a name with an optional value."),
+    ("chunk line too long", "A chunk's size line is longer than 256 bytes."),
+    ("chunk end", "A chunk's data is not followed by CR LF: its size is wrong."),
+    ("trailer name", "A trailer name is not a token followed by a colon."),
+    ("trailer value", "A trailer value has a control character."),
+];
+
 /// The reasons of `invalid_json`: names of this file's own, and their details.
 pub const INVALID_JSON: [(&str, &str); 12] = [
     ("byte order mark", "The text begins with a byte order mark: send UTF-8 without one."),
@@ -174,10 +237,15 @@ pub const INVALID_JSON: [(&str, &str); 12] = [
 /// The row of a code. One with reasons is followed by a colon and the reason:
 /// `invalid_json: ends early`.
 pub fn row(code: &str) -> Row {
-    if let Some(reason) = code.strip_prefix("invalid_json: ") {
-        let known = INVALID_JSON.into_iter().find(|(name, _)| *name == reason);
-        let (_, detail) = known.unwrap_or_else(|| panic!("no reason: {reason}"));
-        return ("invalid_json", 400, "Bad Request", detail);
+    for (code_name, reasons) in
+        [("invalid_json", &INVALID_JSON[..]), ("malformed_request", &MALFORMED_REQUEST)]
+    {
+        if let Some(reason) = code.strip_prefix(code_name).and_then(|rest| rest.strip_prefix(": "))
+        {
+            let known = reasons.iter().find(|(name, _)| *name == reason);
+            let (_, detail) = known.unwrap_or_else(|| panic!("no reason: {reason}"));
+            return (code_name, 400, "Bad Request", detail);
+        }
     }
     PROBLEMS.into_iter().find(|row| row.0 == code).unwrap_or_else(|| panic!("no code: {code}"))
 }
@@ -202,13 +270,24 @@ pub fn text(body: &str) -> String {
     answer("200 OK", "text/plain; charset=utf-8", "", body)
 }
 
+/// A 200 with JSON to a read of one user.
+pub fn read(lines: &str, body: &str) -> String {
+    json(&format!("{NO_CACHE}{lines}"), body)
+}
+
+/// A 204, with its `allow` line.
+pub fn no_content(allow: &str) -> String {
+    format!("HTTP/1.1 204 No Content\r\ndate: D\r\n{allow}\r\n")
+}
+
 /// A whole answer with a problem.
 pub fn problem(code: &str, field: &str, lines: &str) -> String {
     let (_, status, title, _) = row(code);
+    let is_of_a_user = matches!(code, "user_not_found" | "version_changed");
     answer(
         &format!("{status} {title}"),
         "application/problem+json",
-        lines,
+        &format!("{}{lines}", if is_of_a_user { NO_CACHE } else { "" }),
         &problem_body(code, field),
     )
 }
@@ -224,7 +303,7 @@ pub fn problem_body(code: &str, field: &str) -> String {
 
 /// A whole answer to a balance read, for a user with only `COIN` and no holds.
 pub fn balance(user: u64, version: u64, as_of_ms: u64, posted: i64) -> String {
-    json(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
+    read(&format!("etag: \"v{version}\"\r\n"), &balance_body(user, version, as_of_ms, posted))
 }
 
 /// The body of [`balance`].

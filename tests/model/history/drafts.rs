@@ -308,10 +308,9 @@ impl Draft {
     }
 
     fn not_json(mut self, random: &mut Random) -> Vec<u8> {
-        let wholes: [&[u8]; 30] = [
-            b"",
-            b" ",
-            b"\r",
+        let wholes: [&[u8]; 29] = [
+            b"\x0c",
+            b"\x0b",
             b"{",
             b"}",
             b"{}",
@@ -341,6 +340,11 @@ impl Draft {
             b"{\"\\u\":1}",
         ];
         let plain = self.plain();
+        if random.percent(3) {
+            // As long as a line may be, and one byte longer.
+            let length = 65_536 + random.below(2);
+            return [plain.as_bytes(), &b" ".repeat(length - plain.len())].concat();
+        }
         match random.below(11) {
             0..3 => random.pick(&wholes).to_vec(),
             10 => random.pick(&CUT_OR_CODED).to_vec(),
@@ -614,7 +618,7 @@ impl Draft {
     }
 
     fn wrong_shape(&mut self, random: &mut Random) {
-        match random.below(10) {
+        match random.below(12) {
             0 => self.set_raw("pending_id", "5"),
             1 => self.set_raw("pending_id", "null"),
             2 => self.set_text("pending_id", "7"),
@@ -649,6 +653,18 @@ impl Draft {
                     self.remove(name);
                 }
                 self.set_text("pending_id", "7");
+            }
+            9 | 10 => {
+                // A void of nothing: only members with a value that is not allowed are blamed.
+                self.set_text("state", "voided");
+                self.remove("pending_id");
+                for name in ["currency", "kind", "direction", "amount", "at_ms"] {
+                    match random.below(6) {
+                        0..3 => self.remove(name),
+                        3 => self.set_raw(name, random.pick(&["null", "-5", "\"x\""])),
+                        _ => {}
+                    }
+                }
             }
             _ => {
                 self.set_text("state", "voided");

@@ -19,9 +19,11 @@ impl History {
         let random = &mut self.random;
         let read = if stats { "stats" } else { "balance" };
         let query = query.join("&");
+        let user = percent_encoded(&user.to_string(), random);
+        let path = format!("/v1/users/{user}/{}", percent_encoded(read, random));
         match query.is_empty() {
-            true => format!("/v1/users/{user}/{read}{}", random.pick(&["", "", "?"])),
-            false => format!("/v1/users/{user}/{read}?{query}"),
+            true => format!("{path}{}", random.pick(&["", "", "?"])),
+            false => format!("{path}?{query}"),
         }
     }
 
@@ -36,6 +38,14 @@ impl History {
             "/v1/users/1/balance/",
             "/v1/users/1/Balance",
             "/v1/users/1/%62alance",
+            "/%76%31/%75sers/1/balance",
+            "/v1/users/1%2Fbalance",
+            "/v1%2Fusers/1/balance",
+            "/v1/users/1/balance%2f",
+            "/v1/users/1%2F2/balance",
+            "/v1/users/%2531/balance",
+            "/v1/users/%30%31/stats?x=1",
+            "/v1/%62atch",
             "/v1/users/1/2/balance",
             "/v2/users/1/balance",
             "/v1/user/1/balance",

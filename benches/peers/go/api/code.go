@@ -30,14 +30,18 @@ const (
 	UserNotFound
 	MethodNotAllowed
 	RequestTimeout
+	LengthRequired
+	VersionChanged
 	ContentTooLarge
 	TooManyItems
 	URITooLong
 	UnsupportedMediaType
 	ExpectationFailed
 	HeaderFieldsTooLarge
+	MethodNotImplemented
 	UnsupportedTransferCoding
 	Overloaded
+	Recovering
 	Draining
 	HTTPVersionNotSupported
 	InsufficientStorage
@@ -113,6 +117,10 @@ var meanings = [codeCount]meaning{
 		"This path does not support that method: see the allow header."},
 	RequestTimeout: {"request_timeout", 408, "Request Timeout",
 		"The rest of the request did not arrive in time."},
+	LengthRequired: {"length_required", 411, "Length Required",
+		"A POST or PUT needs a content-length or a chunked body."},
+	VersionChanged: {"version_changed", 412, "Precondition Failed",
+		"None of the tags in if-match is the current tag."},
 	ContentTooLarge: {"content_too_large", 413, "Content Too Large",
 		"The body is larger than this path accepts."},
 	TooManyItems: {"too_many_items", 413, "Content Too Large",
@@ -120,21 +128,26 @@ var meanings = [codeCount]meaning{
 	URITooLong: {"uri_too_long", 414, "URI Too Long",
 		"The request target is longer than this server accepts."},
 	UnsupportedMediaType: {"unsupported_media_type", 415, "Unsupported Media Type",
-		"This path does not accept the body's content type or content coding."},
+		"Entries are accepted as application/x-ndjson and a batch as application/json, " +
+			"both without a content coding."},
 	ExpectationFailed: {"expectation_failed", 417, "Expectation Failed",
 		"The only supported expectation is 100-continue."},
 	HeaderFieldsTooLarge: {"header_fields_too_large", 431, "Request Header Fields Too Large",
-		"The request header is larger than this server accepts."},
+		"The header or trailer section is larger, or has more lines, than this server accepts."},
+	MethodNotImplemented: {"method_not_implemented", 501, "Not Implemented",
+		"This server does not implement the request's method."},
 	UnsupportedTransferCoding: {"unsupported_transfer_coding", 501, "Not Implemented",
 		"The only supported transfer coding is chunked."},
 	Overloaded: {"overloaded", 503, "Service Unavailable",
 		"This server is overloaded: send the request again later."},
+	Recovering: {"recovering", 503, "Service Unavailable",
+		"This server is still loading its data: send the request again soon."},
 	Draining: {"draining", 503, "Service Unavailable",
 		"This server is shutting down: send the request elsewhere."},
 	HTTPVersionNotSupported: {"http_version_not_supported", 505, "HTTP Version Not Supported",
 		"This server speaks HTTP/1.1 and HTTP/1.0."},
 	InsufficientStorage: {"insufficient_storage", 507, "Insufficient Storage",
-		"This server is out of memory or disk space for new entries: send the entry again later."},
+		"This server is out of memory or disk space for new entries: send the request again later."},
 	LineTooLong: {name: "line_too_long", detail: "The line is longer than 65,536 bytes."},
 	AmountNegative: {name: "amount_negative",
 		detail: "The amount is negative: send a positive one with direction debit or credit."},

@@ -117,6 +117,8 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 		state, stateIsString = r.str(v)
 	}
 	voided := stateIsString && string(state) == "voided"
+	// Of a voided entry without pending_id that alone is missing.
+	isNeeded := !voided || settlement
 
 	switch {
 	case got[entryID] == nil:
@@ -141,7 +143,7 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 			}
 		}
 		e.Currency, e.Kind, e.Direction = "", "", ledger.Credit
-	} else if code, n := r.group(got, e); code != None {
+	} else if code, n := r.group(got, isNeeded, e); code != None {
 		return code, n
 	}
 
@@ -151,9 +153,9 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 			return InvalidField, entryAmount
 		}
 		e.Amount = 0
-	case v == nil:
+	case v == nil && isNeeded:
 		return MissingField, entryAmount
-	default:
+	case v != nil:
 		var code Code
 		if e.Amount, code = parseAmount(v); code != None {
 			return code, entryAmount
@@ -201,11 +203,15 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 	return None, 0
 }
 
-// group validates currency, kind and direction of an entry that needs them.
-func (r *reader) group(got *[entryFields]*value, e *ledger.Entry) (Code, int) {
+// group validates currency, kind and direction of an entry, and whether they are
+// there if they are needed.
+func (r *reader) group(got *[entryFields]*value, isNeeded bool, e *ledger.Entry) (Code, int) {
 	for n := entryCurrency; n <= entryDirection; n++ {
 		if got[n] == nil {
-			return MissingField, n
+			if isNeeded {
+				return MissingField, n
+			}
+			continue
 		}
 		text, ok := r.str(got[n])
 		if !ok {

@@ -125,8 +125,16 @@ func TestEntryFailures(t *testing.T) {
 		{with(`"state":null`), InvalidField, "state", "7"},
 		{with(`"state":""`), InvalidField, "state", "7"},
 		{with(`"state":"voided"`), MissingField, "pending_id", "7"},
-		{without("amount", `"state":"voided"`), MissingField, "amount", "7"},
-		{without("kind", `"state":"voided"`), MissingField, "kind", "7"},
+		{without("amount", `"state":"voided"`), MissingField, "pending_id", "7"},
+		{without("kind", `"state":"voided"`), MissingField, "pending_id", "7"},
+		{`{"entry_id":"7","user_id":"42","at_ms":5,"state":"voided"}`, MissingField, "pending_id", "7"},
+		{`{"entry_id":"7","at_ms":5,"state":"voided"}`, MissingField, "user_id", "7"},
+		{`{"entry_id":"7","user_id":"42","state":"voided"}`, MissingField, "at_ms", "7"},
+		{without("kind", `"kind":5,"state":"voided"`), InvalidField, "kind", "7"},
+		{without("direction", `"direction":"up","state":"voided"`), InvalidField, "direction", "7"},
+		{without("amount", `"amount":1.0,"state":"voided"`), InvalidField, "amount", "7"},
+		{without("amount", `"amount":-1,"state":"voided"`), AmountNegative, "amount", "7"},
+		{without("kind", `"state":"Voided"`), MissingField, "kind", "7"},
 
 		// Settlements.
 		{with(`"pending_id":5`), InvalidField, "currency", "7"},

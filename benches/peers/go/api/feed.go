@@ -26,14 +26,11 @@ var verdicts = [...]fault{
 	ledger.BalanceOverflow:       {BalanceOverflow, "amount"},
 }
 
-// feed answers POST /v1/entries: it applies the lines in their order.
+// feed answers POST /v1/entries: it applies the lines in their order. Blank lines
+// count for nothing.
 func (s *Service) feed(req *Request, res *Response) {
 	body := req.Body
-	lines := bytes.Count(body, newline)
-	if len(body) > 0 && body[len(body)-1] != '\n' {
-		lines++
-	}
-	if lines > maxFeedLines {
+	if hasTooManyLines(body) {
 		res.refuse(fault{code: TooManyItems})
 		return
 	}
@@ -43,11 +40,12 @@ func (s *Service) feed(req *Request, res *Response) {
 	now := s.now()
 	accepted, duplicates, rejected := 0, 0, 0
 	results := w.parts[:0]
-	for index := range lines {
-		line := body
-		if end := bytes.IndexByte(body, '\n'); end >= 0 {
-			line, body = body[:end], body[end+1:]
+	for index := -1; len(body) > 0; {
+		var line []byte
+		if line, body = firstLine(body); isBlank(line) {
+			continue
 		}
+		index++
 		id, f := w.reader.entry(line, &w.entry)
 		if f.code == None {
 			switch v := s.ledger.Apply(now, &w.entry); v {
@@ -83,6 +81,38 @@ func (s *Service) feed(req *Request, res *Response) {
 }
 
 var newline = []byte{'\n'}
+
+// hasTooManyLines reports whether a body has more lines than a feed may have.
+func hasTooManyLines(body []byte) bool {
+	if bytes.Count(body, newline) < maxFeedLines {
+		return false // however many of them are blank
+	}
+	lines := 0
+	for len(body) > 0 {
+		var line []byte
+		if line, body = firstLine(body); !isBlank(line) {
+			lines++
+		}
+	}
+	return lines > maxFeedLines
+}
+
+// firstLine splits a body after its first line.
+func firstLine(body []byte) (line, rest []byte) {
+	line, rest, _ = bytes.Cut(body, newline)
+	return line, rest
+}
+
+// isBlank reports whether a line has nothing but spaces, tabs and carriage
+// returns.
+func isBlank(line []byte) bool {
+	for _, c := range line {
+		if c != ' ' && c != '\t' && c != '\r' {
+			return false
+		}
+	}
+	return true
+}
 
 // appendDuplicate appends a comma and a result. Ids hold nothing that JSON would
 // escape.

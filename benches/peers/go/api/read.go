@@ -8,7 +8,8 @@ import (
 )
 
 // balance answers GET /v1/users/{user_id}/balance.
-func (s *Service) balance(user uint64, q *question, ifNoneMatch string, res *Response) {
+func (s *Service) balance(user uint64, q *question, req *Request, res *Response) {
+	res.NoCache = true
 	bal := &res.work.balances
 	if !s.ledger.Balances(user, bal) {
 		res.refuse(fault{code: UserNotFound})
@@ -16,8 +17,13 @@ func (s *Service) balance(user uint64, q *question, ifNoneMatch string, res *Res
 	}
 	tag := append(res.ETag[:0], '"', 'v')
 	tag = strconv.AppendUint(tag, bal.Version, 10)
-	res.ETag = append(tag, '"')
-	if ifNoneMatch != "" && matches(ifNoneMatch, borrowed(res.ETag)) {
+	tag = append(tag, '"')
+	if req.HasIfMatch && !names(req.IfMatch, borrowed(tag), false) {
+		res.refuse(fault{code: VersionChanged})
+		return
+	}
+	res.ETag = tag
+	if req.IfNoneMatch != "" && names(req.IfNoneMatch, borrowed(tag), true) {
 		res.Status = 304
 		return
 	}
@@ -26,12 +32,18 @@ func (s *Service) balance(user uint64, q *question, ifNoneMatch string, res *Res
 	res.Body = appendBalances(res.Body[:0], user, bal, q.currency)
 }
 
-// stats answers GET /v1/users/{user_id}/stats.
-func (s *Service) stats(user uint64, q *question, res *Response) {
+// stats answers GET /v1/users/{user_id}/stats. Statistics have no entity tag, so
+// that no tag of an If-Match is theirs.
+func (s *Service) stats(user uint64, q *question, req *Request, res *Response) {
+	res.NoCache = true
 	st := &res.work.stats
 	lq := s.ledgerQuestion(q, s.now())
 	if !s.ledger.Stats(user, &lq, st) {
 		res.refuse(fault{code: UserNotFound})
+		return
+	}
+	if req.HasIfMatch && !isAny(req.IfMatch) {
+		res.refuse(fault{code: VersionChanged})
 		return
 	}
 	res.Status = 200
@@ -49,26 +61,47 @@ func (s *Service) ledgerQuestion(q *question, now int64) ledger.Question {
 	return ledger.Question{WindowMs: q.windowMs, AtMs: at, Currency: q.currency, Kind: q.kind}
 }
 
-// matches reports whether the list of an If-None-Match names this entity tag,
-// compared weakly.
-func matches(list, tag string) bool {
-	list = strings.Trim(list, " \t")
-	if list == "*" {
+// isAny reports whether the value of an If-Match or If-None-Match is any tag.
+func isAny(list string) bool {
+	return strings.Trim(list, " \t") == "*"
+}
+
+// names reports whether the list of an If-Match or If-None-Match names an entity
+// tag before the first fault in it. Weakly compared, a weak tag is as good as the
+// strong one.
+func names(list, tag string, weakly bool) bool {
+	if isAny(list) {
 		return true
 	}
 	for {
 		list = strings.TrimLeft(list, " \t,")
-		list = strings.TrimPrefix(list, "W/")
-		if list == "" || list[0] != '"' {
+		strong, isWeak := strings.CutPrefix(list, "W/")
+		end := tagEnd(strong)
+		if end == 0 {
 			return false
 		}
-		end := strings.IndexByte(list[1:], '"')
-		if end < 0 {
+		list = strings.TrimLeft(strong[end:], " \t")
+		if list != "" && list[0] != ',' {
 			return false
 		}
-		if list[:end+2] == tag {
+		if strong[:end] == tag && (weakly || !isWeak) {
 			return true
 		}
-		list = list[end+2:]
 	}
+}
+
+// tagEnd returns the length of the quoted tag at the start of s, or 0.
+func tagEnd(s string) int {
+	if s == "" || s[0] != '"' {
+		return 0
+	}
+	for i := 1; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '"':
+			return i + 1
+		case c <= ' ' || c == 0x7f:
+			return 0
+		}
+	}
+	return 0
 }

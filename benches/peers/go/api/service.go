@@ -4,6 +4,7 @@
 package api
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -34,20 +35,26 @@ type Request struct {
 	RawQuery        string // as it was sent, without the question mark
 	ContentType     string
 	ContentEncoding string
-	IfNoneMatch     string // the values of all its lines, joined by commas
+	IfMatch         string // the values of all its lines, joined by commas
+	HasIfMatch      bool   // it has such a line, though perhaps an empty one
+	IfNoneMatch     string // as IfMatch
+	LacksLength     bool   // a POST does not say how long its body is
 	Body            []byte
 	BodyTooLarge    bool // there is more than MaxBody of it
 }
 
-// Response is what a server sends. An empty ContentType, ETag or Allow is not
-// sent. It owns Handle's working memory and is meant for reuse: its contents are
-// valid until then.
+// Response is what a server sends, without the headers that are empty. It owns
+// Handle's working memory and is meant for reuse: its contents are valid until
+// then.
 type Response struct {
-	Status      int
-	ContentType string
-	ETag        []byte
-	Allow       string
-	Body        []byte // sent to all but HEAD
+	Status         int
+	ContentType    string
+	NoCache        bool // cache-control: no-cache
+	ETag           []byte
+	Allow          string
+	Accept         string
+	AcceptEncoding string
+	Body           []byte // sent to all but HEAD
 
 	work work
 }
@@ -67,8 +74,11 @@ type work struct {
 func (res *Response) reset() {
 	res.Status = 0
 	res.ContentType = ""
+	res.NoCache = false
 	res.ETag = res.ETag[:0]
 	res.Allow = ""
+	res.Accept = ""
+	res.AcceptEncoding = ""
 	res.Body = res.Body[:0]
 }
 
@@ -81,8 +91,9 @@ const (
 
 // The values of Allow.
 const (
-	allowRead = "GET, HEAD"
-	allowPost = "POST"
+	allowRead = "GET, HEAD, OPTIONS"
+	allowPost = "POST, OPTIONS"
+	allowAll  = "GET, HEAD, POST, OPTIONS"
 )
 
 // route is one of the paths that the service knows.
@@ -100,6 +111,7 @@ const (
 
 // routeOf finds a path's route, and the user's id where the path has one.
 func routeOf(path string) (r route, user string) {
+	path = decoded(path)
 	switch path {
 	case "/v1/batch":
 		return batchRoute, ""
@@ -124,28 +136,86 @@ func routeOf(path string) (r route, user string) {
 	return noRoute, ""
 }
 
-// Handle answers one request. The first failure wins: path, method, parameters,
-// content type, size, and then what is in the body.
+// decoded returns a path with the escapes of its segments undone. A segment with
+// a bad escape, or with an escaped slash, stays as it is: no known path and no id
+// has a percent sign.
+func decoded(path string) string {
+	if strings.IndexByte(path, '%') < 0 {
+		return path
+	}
+	segments := strings.Split(path, "/")
+	for i, segment := range segments {
+		if plain, ok := unescape(segment); ok && strings.IndexByte(plain, '/') < 0 {
+			segments[i] = plain
+		}
+	}
+	return strings.Join(segments, "/")
+}
+
+// isKnown reports whether any path could take a method.
+func isKnown(method string) bool {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE":
+		return true
+	}
+	return false
+}
+
+// allowOf returns the methods that a route takes.
+func allowOf(rt route) string {
+	if rt == batchRoute || rt == feedRoute {
+		return allowPost
+	}
+	return allowRead
+}
+
+// Handle answers one request. The first failure wins: whether the method is known
+// at all, path, method, parameters, content type, length, size, and then what is
+// in the body.
 func (s *Service) Handle(req *Request, res *Response) {
 	res.reset()
-	rt, user := routeOf(req.Path)
-	switch rt {
-	case noRoute:
-		res.refuse(fault{code: NotFound})
-	case batchRoute, feedRoute:
-		s.post(rt, req, res)
-	default:
-		s.get(rt, user, req, res)
+	if !isKnown(req.Method) {
+		res.refuse(fault{code: MethodNotImplemented})
+		return
 	}
+	if req.Method == "OPTIONS" && req.Path == "*" {
+		res.options(allowAll, req)
+		return
+	}
+	rt, user := routeOf(req.Path)
+	allow := allowOf(rt)
+	switch {
+	case rt == noRoute:
+		res.refuse(fault{code: NotFound})
+	case req.Method == "OPTIONS":
+		res.options(allow, req)
+	case allow == allowPost && req.Method == "POST":
+		s.post(rt, req, res)
+	case allow == allowRead && (req.Method == "GET" || req.Method == "HEAD"):
+		s.get(rt, user, req, res)
+	default:
+		res.Allow = allow
+		res.refuse(fault{code: MethodNotAllowed})
+	}
+}
+
+// options answers OPTIONS.
+func (res *Response) options(allow string, req *Request) {
+	if req.hasContent() {
+		res.refuse(fault{code: ContentTooLarge})
+		return
+	}
+	res.Status = 204
+	res.Allow = allow
+}
+
+// hasContent reports whether a request has a body that is not empty.
+func (req *Request) hasContent() bool {
+	return len(req.Body) > 0 || req.BodyTooLarge
 }
 
 // get answers GET and HEAD.
 func (s *Service) get(rt route, user string, req *Request, res *Response) {
-	if req.Method != "GET" && req.Method != "HEAD" {
-		res.Allow = allowRead
-		res.refuse(fault{code: MethodNotAllowed})
-		return
-	}
 	var id uint64
 	known := noParams
 	if rt == balanceRoute || rt == statsRoute {
@@ -164,15 +234,15 @@ func (s *Service) get(rt route, user string, req *Request, res *Response) {
 		res.refuse(f)
 		return
 	}
-	if len(req.Body) > 0 || req.BodyTooLarge {
+	if req.hasContent() {
 		res.refuse(fault{code: ContentTooLarge})
 		return
 	}
 	switch rt {
 	case balanceRoute:
-		s.balance(id, &q, req.IfNoneMatch, res)
+		s.balance(id, &q, req, res)
 	case statsRoute:
-		s.stats(id, &q, res)
+		s.stats(id, &q, req, res)
 	case healthRoute:
 		res.text("ok")
 	case readyRoute:
@@ -189,11 +259,6 @@ func (res *Response) text(s string) {
 
 // post answers POST.
 func (s *Service) post(rt route, req *Request, res *Response) {
-	if req.Method != "POST" {
-		res.Allow = allowPost
-		res.refuse(fault{code: MethodNotAllowed})
-		return
-	}
 	var q question
 	if f := readQuery(req.RawQuery, noParams, &q); f.code != None {
 		res.refuse(f)
@@ -204,11 +269,17 @@ func (s *Service) post(rt route, req *Request, res *Response) {
 		mediaType, limit = "application/json", maxBatchBytes
 	}
 	if !isMediaType(req.ContentType, mediaType) {
+		res.Accept = mediaType
 		res.refuse(fault{UnsupportedMediaType, "content-type"})
 		return
 	}
 	if isCoded(req.ContentEncoding) {
+		res.AcceptEncoding = "identity"
 		res.refuse(fault{UnsupportedMediaType, "content-encoding"})
+		return
+	}
+	if req.LacksLength {
+		res.refuse(fault{code: LengthRequired})
 		return
 	}
 	if len(req.Body) > limit || req.BodyTooLarge {
@@ -239,6 +310,24 @@ func isCoded(codings string) bool {
 	}
 	return false
 }
+
+// HasLength reports whether header lines, as they were sent, say how long the
+// body is, or that it is chunked.
+func HasLength(lines []byte) bool {
+	for line := range bytes.Lines(lines) {
+		name, _, _ := bytes.Cut(line, colon)
+		if bytes.EqualFold(name, contentLength) || bytes.EqualFold(name, transferEncoding) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	colon            = []byte{':'}
+	contentLength    = []byte("content-length")
+	transferEncoding = []byte("transfer-encoding")
+)
 
 // SplitTarget splits a request target, as it was sent, into path and query. Of
 // a target in absolute form it leaves out scheme and authority.

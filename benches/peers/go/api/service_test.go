@@ -65,18 +65,28 @@ func TestFeedAnswers(t *testing.T) {
 	entry := line(1, "COIN", "gift_sent", "debit", 5, testNow, "posted")
 	post(t, s, accepted(0))
 	post(t, s, accepted(1), entry)
-	// One final line feed ends the last line; more are empty lines.
-	post(t, s, `{"accepted":1,"duplicates":1,"rejected":3,"results":[`+
-		`{"index":0,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The `+
-		`text ends before its JSON object is complete."},`+
-		`{"index":1,"entry_id":"1","status":"duplicate"},`+
-		`{"index":3,"entry_id":"","status":"rejected","code":"invalid_json","field":"","detail":"The `+
-		`text ends before its JSON object is complete."},`+
-		`{"index":4,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount",`+
+	// Blank lines are not counted.
+	post(t, s, `{"accepted":1,"duplicates":1,"rejected":1,"results":[`+
+		`{"index":0,"entry_id":"1","status":"duplicate"},`+
+		`{"index":2,"entry_id":"9","status":"rejected","code":"amount_negative","field":"amount",`+
 		`"detail":"The amount is negative: send a positive one with direction debit or credit."}]}`,
-		"", entry, line(2, "COIN", "gift_sent", "debit", 5, testNow, "posted"), "",
+		"", entry, line(2, "COIN", "gift_sent", "debit", 5, testNow, "posted"), " \t\r",
 		line(9, "COIN", "gift_sent", "debit", -5, testNow, "posted"), "")
-	post(t, s, rejected("", "invalid_json", "", meanings[JSONEndsEarly].detail), "\n")
+	for _, blank := range []string{"\n", " ", "\t\r\n\r", strings.Repeat(" ", maxLineBytes+1)} {
+		post(t, s, accepted(0), blank)
+	}
+	for _, other := range []string{"\v", "\f", "\x00", "\u00a0"} {
+		post(t, s, rejected("", "invalid_json", "", meanings[JSONNotObject].detail), other)
+	}
+	// 10,000 lines and blank ones beside them.
+	full := strings.Repeat("\n \n"+entry, maxFeedLines)
+	if res := do(s, new(Response), "POST", "/v1/entries", full); res.Status != 200 ||
+		!strings.HasPrefix(string(res.Body), `{"accepted":0,"duplicates":10000,"rejected":0,`) {
+		t.Errorf("10,000 lines: got %d %.200s", res.Status, res.Body)
+	}
+	if res := do(s, new(Response), "POST", "/v1/entries", full+"\nx"); res.Status != 413 {
+		t.Errorf("10,001 lines: got %d %.200s", res.Status, res.Body)
+	}
 	post(t, s, `{"accepted":0,"duplicates":1,"rejected":0,"results":[{"index":0,"entry_id":"1",`+
 		`"status":"duplicate"}]}`,
 		strings.Replace(entry, `"1"`, `"\u0031"`, 1)+"\r")
@@ -215,6 +225,10 @@ func TestProblems(t *testing.T) {
 			"No entry of this user has been accepted.", "")
 		method = problem(405, "Method Not Allowed", "method_not_allowed",
 			"This path does not support that method: see the allow header.", "")
+		notImplemented = problem(501, "Not Implemented", "method_not_implemented",
+			"This server does not implement the request's method.", "")
+		noLength = problem(411, "Length Required", "length_required",
+			"A POST or PUT needs a content-length or a chunked body.", "")
 		tooLarge = problem(413, "Content Too Large", "content_too_large",
 			"The body is larger than this path accepts.", "")
 		parameter = func(field string) string {
@@ -223,7 +237,8 @@ func TestProblems(t *testing.T) {
 		}
 		mediaType = func(field string) string {
 			return problem(415, "Unsupported Media Type", "unsupported_media_type",
-				"This path does not accept the body's content type or content coding.", field)
+				"Entries are accepted as application/x-ndjson and a batch as application/json, "+
+					"both without a content coding.", field)
 		}
 		window = func(field string) string {
 			return problem(400, "Bad Request", "invalid_window",
@@ -237,22 +252,44 @@ func TestProblems(t *testing.T) {
 	const (
 		ndjson = "application/x-ndjson"
 		plain  = "application/json"
+
+		reads    = "allow: GET, HEAD, OPTIONS"
+		posts    = "allow: POST, OPTIONS"
+		entries  = "accept: application/x-ndjson"
+		batches  = "accept: application/json"
+		identity = "accept-encoding: identity"
+		noCache  = "cache-control: no-cache"
+		noBody   = "\x00" // in place of a body: there is no length
 	)
 	for _, c := range []struct {
 		method, target, contentType, encoding, body string
 		status                                      int
-		allow, want                                 string
+		headers, want                               string
 	}{
+		{"BREW", "/nowhere", "", "", "", 501, "", notImplemented},
+		{"get", "/healthz", "", "", "", 501, "", notImplemented},
+		{"Options", "*", "", "", "", 501, "", notImplemented},
+		{"", "/healthz", "", "", "", 501, "", notImplemented},
+		{"CONNECT", "example.org:443", "", "", "", 501, "", notImplemented},
+		{"CONNECT", "/v1/users/1/balance", "", "", "x", 501, "", notImplemented},
+
 		{"GET", "/", "", "", "", 404, "", notFound},
 		{"GET", "", "", "", "", 404, "", notFound},
-		{"OPTIONS", "*", "", "", "", 404, "", notFound},
+		{"GET", "*", "", "", "", 404, "", notFound},
+		{"OPTIONS", "/", "", "", "", 404, "", notFound},
+		{"OPTIONS", "/v1/users/1", "", "", "", 404, "", notFound},
 		{"GET", "/v1", "", "", "", 404, "", notFound},
 		{"GET", "/healthz/", "", "", "", 404, "", notFound},
 		{"GET", "/HEALTHZ", "", "", "", 404, "", notFound},
 		{"GET", "//healthz", "", "", "", 404, "", notFound},
 		{"GET", "/./healthz", "", "", "", 404, "", notFound},
 		{"GET", "/v1//users/1/balance", "", "", "", 404, "", notFound},
-		{"GET", "/v1/users/1/%62alance", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/%62alanc%", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1%2Fbalance", "", "", "", 404, "", notFound},
+		{"GET", "/v1%2Fusers/1/balance", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/balance%2F", "", "", "", 404, "", notFound},
+		{"GET", "/v1/users/1/%2562alance", "", "", "", 404, "", notFound},
+		{"GET", "/%zz", "", "", "", 404, "", notFound},
 		{"GET", "/v1/users/1", "", "", "", 404, "", notFound},
 		{"GET", "/v1/users/1/", "", "", "", 404, "", notFound},
 		{"GET", "/v1/users/1/balance/", "", "", "", 404, "", notFound},
@@ -261,14 +298,22 @@ func TestProblems(t *testing.T) {
 		{"GET", "/v1/users/1/Balance", "", "", "", 404, "", notFound},
 		{"DELETE", "/v2/entries?x", "", "gzip", "x", 404, "", notFound},
 
-		{"POST", "/v1/users/x/balance?x", "", "", "x", 405, "GET, HEAD", method},
-		{"OPTIONS", "/v1/users/1/stats", "", "", "", 405, "GET, HEAD", method},
-		{"get", "/healthz", "", "", "", 405, "GET, HEAD", method},
-		{"PUT", "/readyz?x", "", "", "", 405, "GET, HEAD", method},
-		{"GET", "/v1/entries?x", "", "", "x", 405, "POST", method},
-		{"HEAD", "/v1/batch", "", "", "", 405, "POST", method},
+		{"POST", "/v1/users/x/balance?x", "", "", "x", 405, reads, method},
+		{"DELETE", "/v1/users/1/stats", "", "", "", 405, reads, method},
+		{"PUT", "/readyz?x", "", "", noBody, 405, reads, method},
+		{"PATCH", "/v1/users/%zz/balance", "", "", "", 405, reads, method},
+		{"TRACE", "/%68ealthz", "", "", "", 405, reads, method},
+		{"GET", "/v1/entries?x", "", "", "x", 405, posts, method},
+		{"HEAD", "/v1/batch", "", "", "", 405, posts, method},
+		{"PUT", "/v1/entries", ndjson, "", "{}", 405, posts, method},
 
-		{"GET", "/v1/users/%31/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%3/balance?x=1", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/1%zz/stats", "", "", "", 400, "", parameter("user_id")},
+		{"HEAD", "/v1/users/1%2F2/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%30%31/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%2531/balance", "", "", "", 400, "", parameter("user_id")},
+		{"GET", "/v1/users/%C2%B9/%62alance", "", "", "", 400, "", parameter("user_id")},
 		{"GET", "/v1/users//balance", "", "", "", 400, "", parameter("user_id")},
 		{"GET", "/v1/users/01/stats?x=1", "", "", "x", 400, "", parameter("user_id")},
 		{"GET", "/v1/users/+1/stats", "", "", "", 400, "", parameter("user_id")},
@@ -280,28 +325,37 @@ func TestProblems(t *testing.T) {
 		{"POST", "/v1/entries?window=1h", "", "gzip", "x", 400, "", parameter("window")},
 		{"POST", "/v1/batch?%22", "", "gzip", "x", 400, "", parameter("")},
 
-		{"POST", "/v1/entries", "", "", "", 415, "", mediaType("content-type")},
-		{"POST", "/v1/entries", plain, "gzip", strings.Repeat("x", maxFeedBytes+1), 415, "",
+		{"POST", "/v1/entries", "", "", "", 415, entries, mediaType("content-type")},
+		{"POST", "/v1/entries", "", "", noBody, 415, entries, mediaType("content-type")},
+		{"POST", "/v1/entries", plain, "gzip", strings.Repeat("x", maxFeedBytes+1), 415, entries,
 			mediaType("content-type")},
-		{"POST", "/v1/batch", ndjson, "", "{}", 415, "", mediaType("content-type")},
-		{"POST", "/v1/batch", "application/jsonx", "", "{}", 415, "", mediaType("content-type")},
-		{"POST", "/v1/batch", "application/json, application/json", "", "{}", 415, "",
+		{"POST", "/v1/batch", ndjson, "", "{}", 415, batches, mediaType("content-type")},
+		{"POST", "/v1/batch", "application/jsonx", "", "{}", 415, batches, mediaType("content-type")},
+		{"POST", "/v1/batch", "application/json, application/json", "", "{}", 415, batches,
 			mediaType("content-type")},
-		{"POST", "/v1/batch", plain, "gzip", "{}", 415, "", mediaType("content-encoding")},
-		{"POST", "/v1/entries", ndjson, "identity, gzip", strings.Repeat("x", maxFeedBytes+1), 415, "",
-			mediaType("content-encoding")},
+		{"POST", "/v1/batch", plain, "gzip", "{}", 415, identity, mediaType("content-encoding")},
+		{"POST", "/v1/batch", plain, "gzip", noBody, 415, identity, mediaType("content-encoding")},
+		{"POST", "/v1/entries", ndjson, "identity, gzip", strings.Repeat("x", maxFeedBytes+1), 415,
+			identity, mediaType("content-encoding")},
 
+		{"POST", "/v1/entries", ndjson, "", noBody, 411, "", noLength},
+		{"POST", "/v1/batch?", plain, "identity", noBody, 411, "", noLength},
+
+		{"OPTIONS", "*", "", "", "x", 413, "", tooLarge},
+		{"OPTIONS", "/v1/entries", ndjson, "", "x", 413, "", tooLarge},
 		{"GET", "/v1/users/1/balance", "", "", "x", 413, "", tooLarge},
 		{"HEAD", "/healthz", "", "", "x", 413, "", tooLarge},
 		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes+1), 413, "", tooLarge},
 		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", maxFeedBytes+1), 413, "", tooLarge},
-		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", 10_001), 413, "", items("")},
-		{"POST", "/v1/entries", ndjson, "", strings.Repeat("\n", 10_000) + "x", 413, "", items("")},
+		{"POST", "/v1/entries", ndjson, "", strings.Repeat("0\n", 10_001), 413, "", items("")},
+		{"POST", "/v1/entries", ndjson, "", strings.Repeat("x\n \n", 10_000) + "x", 413, "",
+			items("")},
 		{"POST", "/v1/batch", plain, "", `{"requests":[` + strings.Repeat("0,", 1000) + `0]}`, 413, "",
 			items("requests")},
 
-		{"GET", "/v1/users/1/balance?currency=USD", "", "", "", 404, "", userNotFound},
-		{"HEAD", "/v1/users/1/stats?window=1h", "", "", "", 404, "", userNotFound},
+		{"GET", "/v1/users/1/balance?currency=USD", "", "", "", 404, noCache, userNotFound},
+		{"GET", "/v1/%75sers/%31/b%61lance", "", "", "", 404, noCache, userNotFound},
+		{"HEAD", "/v1/users/1/stats?window=1h", "", "", "", 404, noCache, userNotFound},
 
 		{"POST", "/v1/batch", plain, "", strings.Repeat(" ", maxBatchBytes), 400, "",
 			problem(400, "Bad Request", "invalid_json",
@@ -320,13 +374,67 @@ func TestProblems(t *testing.T) {
 		s := newService()
 		req := Request{Method: c.method, ContentType: c.contentType, ContentEncoding: c.encoding,
 			Body: []byte(c.body)}
+		if c.body == noBody {
+			req.Body, req.LacksLength = nil, true
+		}
 		req.Path, req.RawQuery = SplitTarget(c.target)
 		var res Response
 		s.Handle(&req, &res)
 		if res.Status != c.status || res.ContentType != "application/problem+json" ||
-			res.Allow != c.allow || len(res.ETag) > 0 || string(res.Body) != c.want {
-			t.Errorf("%s %s %.80q: got %d %s, Allow %q, ETag %q\n%s, want\n%s", c.method, c.target, c.body,
-				res.Status, res.ContentType, res.Allow, res.ETag, res.Body, c.want)
+			headers(&res) != c.headers || string(res.Body) != c.want {
+			t.Errorf("%s %s %.80q: got %d %s with %q\n%s, want %q\n%s", c.method, c.target, c.body,
+				res.Status, res.ContentType, headers(&res), res.Body, c.headers, c.want)
+		}
+	}
+}
+
+// headers returns the headers that only some answers have, one a line.
+func headers(res *Response) string {
+	var lines []string
+	if res.NoCache {
+		lines = append(lines, "cache-control: no-cache")
+	}
+	for _, h := range [][2]string{{"etag", string(res.ETag)}, {"allow", res.Allow},
+		{"accept", res.Accept}, {"accept-encoding", res.AcceptEncoding}} {
+		if h[1] != "" {
+			lines = append(lines, h[0]+": "+h[1])
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// TestOptions asks for the methods of paths.
+func TestOptions(t *testing.T) {
+	const reads, posts = "allow: GET, HEAD, OPTIONS", "allow: POST, OPTIONS"
+	for target, want := range map[string]string{
+		"*":                     "allow: GET, HEAD, POST, OPTIONS",
+		"/v1/users/1/balance":   reads,
+		"/v1/users/x/balance?x": reads, // neither id nor query is judged
+		"/v1/users/%/stats":     reads,
+		"/healthz":              reads,
+		"/readyz":               reads,
+		"/v1/entries":           posts,
+		"/v1/%62atch?x=1":       posts,
+		"http://any/v1/batch":   posts,
+	} {
+		res := do(newService(), new(Response), "OPTIONS", target, "")
+		if res.Status != 204 || res.ContentType != "" || len(res.Body) > 0 || headers(res) != want {
+			t.Errorf("%s: got %d %s with %q %s", target, res.Status, res.ContentType, headers(res), res.Body)
+		}
+	}
+}
+
+func TestHasLength(t *testing.T) {
+	for lines, want := range map[string]bool{
+		"":                                 false,
+		"\r\n":                             false,
+		"Host: x\r\nContent-Length: 0\r\n": true,
+		"CONTENT-LENGTH:0\r\n\r\n":         true,
+		"host: x\r\ntransfer-encoding: chunked\r\n\r\n":   true,
+		"X-Content-Length: 1\r\nA: content-length: 1\r\n": false,
+	} {
+		if HasLength([]byte(lines)) != want {
+			t.Errorf("%q: got %t", lines, !want)
 		}
 	}
 }
@@ -348,22 +456,27 @@ func TestHTTPProblems(t *testing.T) {
 		{ExpectationFailed, problem(417, "Expectation Failed", "expectation_failed",
 			"The only supported expectation is 100-continue.", "")},
 		{HeaderFieldsTooLarge, problem(431, "Request Header Fields Too Large", "header_fields_too_large",
-			"The request header is larger than this server accepts.", "")},
+			"The header or trailer section is larger, or has more lines, than this server accepts.", "")},
+		{MethodNotImplemented, problem(501, "Not Implemented", "method_not_implemented",
+			"This server does not implement the request's method.", "")},
 		{UnsupportedTransferCoding, problem(501, "Not Implemented", "unsupported_transfer_coding",
 			"The only supported transfer coding is chunked.", "")},
 		{Overloaded, problem(503, "Service Unavailable", "overloaded",
 			"This server is overloaded: send the request again later.", "")},
+		{Recovering, problem(503, "Service Unavailable", "recovering",
+			"This server is still loading its data: send the request again soon.", "")},
 		{Draining, problem(503, "Service Unavailable", "draining",
 			"This server is shutting down: send the request elsewhere.", "")},
 		{HTTPVersionNotSupported, problem(505, "HTTP Version Not Supported", "http_version_not_supported",
 			"This server speaks HTTP/1.1 and HTTP/1.0.", "")},
 		{InsufficientStorage, problem(507, "Insufficient Storage", "insufficient_storage",
-			"This server is out of memory or disk space for new entries: send the entry again later.", "")},
+			"This server is out of memory or disk space for new entries: send the request again later.",
+			"")},
 	} {
-		res := Response{ETag: []byte("x"), Allow: "x", Body: []byte("x")}
+		res := Response{NoCache: true, ETag: []byte("x"), Allow: "x", Accept: "x", AcceptEncoding: "x",
+			Body: []byte("x")}
 		res.Refuse(c.code)
-		if res.Status != meanings[c.code].status || len(res.ETag) > 0 || res.Allow != "" ||
-			string(res.Body) != c.want {
+		if res.Status != meanings[c.code].status || headers(&res) != "" || string(res.Body) != c.want {
 			t.Errorf("got %d\n%s, want\n%s", res.Status, res.Body, c.want)
 		}
 	}
@@ -400,6 +513,9 @@ func TestReads(t *testing.T) {
 		{"/v1/users/42/balance", `"v4"`, head + coin + "," + usd + "]}"},
 		{"/v1/users/42/balance?", `"v4"`, head + coin + "," + usd + "]}"},
 		{"http://any/v1/users/42/balance", `"v4"`, head + coin + "," + usd + "]}"},
+		{"/v1/users/%34%32/balance", `"v4"`, head + coin + "," + usd + "]}"},
+		{"/%76%31/u%73ers/4%32/%62alanc%65?", `"v4"`, head + coin + "," + usd + "]}"},
+		{"/v1/users/%342/st%61ts?window=lifetime", "", life + gift + "," + topup + "]}"},
 		{"/v1/users/42/balance?currency=USD", `"v4"`, head + usd + "]}"},
 		{"/v1/users/42/balance?currency=EUR", `"v4"`, head + "]}"},
 		{"/v1/users/42/stats?window=24h", "", sHead + gift + "," + topup + "]}"},
@@ -412,7 +528,7 @@ func TestReads(t *testing.T) {
 		for _, method := range []string{"GET", "HEAD"} {
 			do(s, &res, method, c.target, "")
 			if res.Status != 200 || res.ContentType != "application/json" || string(res.ETag) != c.etag ||
-				string(res.Body) != c.want {
+				!res.NoCache || string(res.Body) != c.want {
 				t.Errorf("%s %s: got %d %s %s\n%s, want\n%s", method, c.target, res.Status, res.ContentType,
 					res.ETag, res.Body, c.want)
 			}
@@ -427,7 +543,7 @@ func TestReads(t *testing.T) {
 		"No entry of this user has been accepted.", ""), "}") + `,"user_id":"7"}`
 	want := `{"responses":[` + head + coin + "," + usd + "]}," + missing + "," + sHead + gift + "," +
 		topup + "]}," + head + usd + "]}," + missing + "]}"
-	if res.Status != 200 || res.ContentType != "application/json" || len(res.ETag) > 0 ||
+	if res.Status != 200 || res.ContentType != "application/json" || headers(&res) != "" ||
 		string(res.Body) != want {
 		t.Errorf("batch: got %d %s\n%s, want\n%s", res.Status, res.ContentType, res.Body, want)
 	}
@@ -465,11 +581,21 @@ func TestIfNoneMatch(t *testing.T) {
 		`"*"`:                     200,
 		`*, "v0"`:                 200,
 		`"v0" x "v1"`:             200,
+		`"v0" "v1"`:               200,
+		`"v1"x`:                   200,
+		`"v1" "v0"`:               200,
+		`"v1", x`:                 304,
+		`"a b", "v1"`:             200,
+		"\"\x7f\", \"v1\"":        200,
+		"\"é\", \"v1\"":           304,
+		`"", "v1"`:                304,
+		`W/ "v1"`:                 200,
+		`W/`:                      200,
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			var res Response
 			s.Handle(&Request{Method: method, Path: "/v1/users/42/balance", IfNoneMatch: list}, &res)
-			if res.Status != want || string(res.ETag) != `"v1"` {
+			if res.Status != want || string(res.ETag) != `"v1"` || !res.NoCache {
 				t.Errorf("%s with %q: got %d %s", method, list, res.Status, res.ETag)
 			}
 			if (res.Status == 304) != (len(res.Body) == 0 && res.ContentType == "") {
@@ -483,6 +609,78 @@ func TestIfNoneMatch(t *testing.T) {
 		IfNoneMatch: "*"}, &res)
 	if res.Status != 200 || len(res.ETag) > 0 {
 		t.Errorf("stats: got %d %s", res.Status, res.ETag)
+	}
+}
+
+func TestIfMatch(t *testing.T) {
+	s := newService()
+	post(t, s, accepted(1), line(1, "USD", "topup", "credit", 1000, testNow, "posted"))
+	const changed = `{"type":"about:blank","title":"Precondition Failed","status":412,` +
+		`"code":"version_changed","detail":"None of the tags in if-match is the current tag.","field":""}`
+	for list, want := range map[string]int{
+		`"v1"`:                  200,
+		` "v1" `:                200,
+		`*`:                     200,
+		` * `:                   200,
+		`"v0", "v1"`:            200,
+		`W/"v1", "v1"`:          200,
+		`,, "v0" ,, "v1", W/"x`: 200,
+		``:                      412,
+		`,`:                     412,
+		`W/"v1"`:                412,
+		`"v0"`:                  412,
+		`"v0", W/"v1"`:          412,
+		`"v11"`:                 412,
+		`v1`:                    412,
+		`"v1`:                   412,
+		`x, "v1"`:               412,
+		`"v0" "v1"`:             412,
+		`*, "v1"`:               412,
+		`"v0", *`:               412,
+	} {
+		for _, method := range []string{"GET", "HEAD"} {
+			for _, noneMatch := range []string{"", `"v1"`, "*"} {
+				want := want
+				if want == 200 && noneMatch != "" {
+					want = 304
+				}
+				var res Response
+				s.Handle(&Request{Method: method, Path: "/v1/users/42/balance", IfMatch: list,
+					HasIfMatch: true, IfNoneMatch: noneMatch}, &res)
+				headers := headers(&res)
+				tag := want != 412
+				if res.Status != want || !strings.HasPrefix(headers, "cache-control: no-cache") ||
+					strings.Contains(headers, `etag: "v1"`) != tag ||
+					want == 412 && string(res.Body) != changed {
+					t.Errorf("%s with %q and %q: got %d with %q %s", method, list, noneMatch, res.Status, headers,
+						res.Body)
+				}
+			}
+		}
+	}
+	// Statistics have no tag, and a user that does not exist is not found.
+	for _, c := range []struct {
+		path, query, list string
+		want              int
+	}{
+		{"/v1/users/42/stats", "window=1h", `*`, 200},
+		{"/v1/users/42/stats", "window=1h", `"v1"`, 412},
+		{"/v1/users/42/stats", "window=1h", ``, 412},
+		{"/v1/users/42/stats", "window=1", `"v1"`, 400},
+		{"/v1/users/42/balance", "currency=EUR", `"v1"`, 200},
+		{"/v1/users/42/balance", "x", `"v0"`, 400},
+		{"/v1/users/7/balance", "", `*`, 404},
+		{"/v1/users/7/balance", "", `"v1"`, 404},
+		{"/v1/users/7/stats", "window=1h", `"v1"`, 404},
+		{"/healthz", "", `"v1"`, 200},
+		{"/nowhere", "", `"v1"`, 404},
+	} {
+		var res Response
+		s.Handle(&Request{Method: "GET", Path: c.path, RawQuery: c.query, IfMatch: c.list,
+			HasIfMatch: true}, &res)
+		if res.Status != c.want || c.want == 412 && string(res.Body) != changed {
+			t.Errorf("%s with %q: got %d %s", c.path, c.list, res.Status, res.Body)
+		}
 	}
 }
 

@@ -57,9 +57,10 @@ func start(t *testing.T, name string) string {
 
 // answer has the parts of an answer that the contract defines.
 type answer struct {
-	status                         int
-	contentType, etag, allow, body string
-	headers                        string // the names of all of them
+	status            int
+	contentType, body string
+	headers           string // the names of all of them
+	values            string // of those that only some answers have
 }
 
 // ask sends raw requests and reads one answer per method.
@@ -83,17 +84,21 @@ func ask(t *testing.T, address, raw string, methods ...string) []answer {
 		if err != nil {
 			t.Fatalf("%.200q: %v", raw, err)
 		}
-		if method == "HEAD" && res.ContentLength <= 0 && res.StatusCode != 304 {
+		empty := res.StatusCode == 304 || res.StatusCode == 204
+		if method == "HEAD" && res.ContentLength <= 0 && !empty {
 			t.Errorf("%.200q: content length %d", raw, res.ContentLength)
 		}
 		h := res.Header
 		names := slices.Sorted(maps.Keys(h))
-		if res.ContentLength >= 0 && h.Get("Content-Length") == "" && res.StatusCode != 304 {
+		if res.ContentLength >= 0 && h.Get("Content-Length") == "" && !empty {
 			t.Errorf("%.200q: no content length", raw)
 		}
-		answers = append(answers, answer{res.StatusCode, h.Get("Content-Type"), h.Get("Etag"),
-			h.Get("Allow"),
-			string(body), strings.Join(names, " ")})
+		var values []string
+		for _, name := range []string{"Cache-Control", "Etag", "Allow", "Accept", "Accept-Encoding"} {
+			values = append(values, h.Get(name))
+		}
+		answers = append(answers, answer{res.StatusCode, h.Get("Content-Type"), string(body),
+			strings.Join(names, " "), strings.Join(values, "|")})
 	}
 	return answers
 }
@@ -168,7 +173,11 @@ func TestServersAgree(t *testing.T) {
 			`{"entry_id":"5","user_id":"42","amount":1,"at_ms":1763900000000,"pending_id":"2"}`), 200),
 		one(post("/v1/entries", ndjson, feed.String()), 200),
 		one(post("/v1/entries", ndjson, feed.String()), 200), // all of them duplicates
-		one(post("/v1/entries", ndjson, strings.Repeat("\n", 10_001)), 413),
+		one(post("/v1/entries", ndjson, strings.Repeat("x\n", 10_001)), 413),
+		one(post("/v1/entries", ndjson, strings.Repeat("\n \r\n\t\n", 10_001)), 200),
+		one(post("/v1/entries", ndjson, "\n\n"+entry(1, "posted")+"\n \t\r\n{}\n"), 200),
+		one(post("/v1/entries", ndjson,
+			`{"entry_id":"6","user_id":"42","at_ms":1,"state":"voided"}`), 200),
 
 		// Reading.
 		one(get("GET", "/v1/users/42/balance", ""), 200),
@@ -184,10 +193,21 @@ func TestServersAgree(t *testing.T) {
 		one(get("GET", "/v1/users/42/stats?window=24h&at_ms=1763900000000", "If-None-Match: *\r\n"), 200),
 		one(get("GET", "/v1/users/42/stats?window=lifetime&kind=gift_sent", ""), 200),
 		one(get("GET", "/v1/users/42/balance", "Content-Length: 0\r\n"), 200),
+		one("GET /v1/users/42/balance HTTP/1.2\r\nHost: x\r\n\r\n", 200),
 		one(post("/v1/batch", plain, batch.String()), 200),
 		one(chunked("/v1/batch", plain, batch.String()[:1000], batch.String()[1000:]), 200),
 		one(post("/v1/batch", plain,
 			`{"requests":[{"user_id":"42","read":"\u0062alance"},{"user_id":"9","read":"balance"}]}`), 200),
+
+		one(get("GET", "/v1/users/42/balance", "If-Match: \"v9994\"\r\n"), 200),
+		one(get("HEAD", "/v1/users/42/balance", "If-Match: \"v1\"\r\nif-match: \"v9994\"\r\n"), 200),
+		one(get("GET", "/v1/users/42/balance", "If-Match: *\r\nIf-None-Match: *\r\n"), 304),
+		one(get("GET", "/v1/users/42/balance", "If-Match: \"v1\"\r\nIf-None-Match: *\r\n"), 412),
+		one(get("HEAD", "/v1/users/42/balance", "If-Match: W/\"v9994\"\r\n"), 412),
+		one(get("GET", "/v1/users/42/balance", "If-Match:\r\n"), 412),
+		one(get("GET", "/v1/users/42/stats?window=lifetime", "If-Match: \"v9994\"\r\n"), 412),
+		one(get("GET", "/v1/users/42/stats?window=lifetime", "If-Match: *\r\n"), 200),
+		one(get("GET", "/v1/users/9/balance", "If-Match: *\r\n"), 404),
 
 		// Paths and parameters as they were sent.
 		one(get("GET", "/v1//users/42/balance", ""), 404),
@@ -195,8 +215,14 @@ func TestServersAgree(t *testing.T) {
 		one(get("GET", "/v1/./users/42/balance", ""), 404),
 		one(get("GET", "/x/../v1/users/42/balance", ""), 404),
 		one(get("GET", "/v1/users/42/balance/", ""), 404),
-		one(get("GET", "/v1/users/42/%62alance", ""), 404),
-		one(get("GET", "/v1/users/%34%32/balance", ""), 400),
+		one(get("GET", "/v1/users/42/%62alance", ""), 200),
+		one(get("GET", "/%76%31/u%73ers/%34%32/balance", ""), 200),
+		one(get("HEAD", "/%68ealthz", ""), 200),
+		one(get("GET", "/v1/users/42%2Fbalance", ""), 404),
+		one(get("GET", "/v1%2fusers/42/balance", ""), 404),
+		one(get("GET", "/v1/users/4%2F2/balance", ""), 400),
+		one(get("GET", "/v1/users/%30%34%32/balance", ""), 400),
+		one(get("GET", "/v1/users/%2e%2e/balance", ""), 400),
 		one(get("GET", "/v1/users//balance", ""), 400),
 		one(get("GET", "/v1/users/042/balance", ""), 400),
 		one(get("GET", "/v1/users/42/balance?currency=%", ""), 400),
@@ -205,12 +231,37 @@ func TestServersAgree(t *testing.T) {
 		one(get("GET", "/v1/users/42/stats", ""), 400),
 		one(get("GET", "/healthz?x", ""), 400),
 		one(get("GET", "/", ""), 404),
-		one(get("OPTIONS", "/v1/batch", ""), 405),
+
+		// Methods.
+		one(get("OPTIONS", "/v1/batch", ""), 204),
+		one(get("OPTIONS", "/v1/users/x/stats?x", ""), 204),
+		one(get("OPTIONS", "/readyz", "Transfer-Encoding: chunked\r\n")+"0\r\n\r\n", 204),
+		one(get("OPTIONS", "/readyz", "Content-Length: 1\r\n")+"x", 413),
+		one(get("OPTIONS", "*", ""), 204),
+		one(get("OPTIONS", "*", "Content-Length: 1\r\n")+"x", 413),
+		one(get("OPTIONS", "/nowhere", ""), 404),
 		one(get("DELETE", "/v1/users/x/stats", ""), 405),
+		one(get("DELETE", "/v1/users/x/stats", "Transfer-Encoding: chunked\r\n")+"0\r\n\r\n", 405),
+		one(get("DELETE", "/v1/users/x/stats", "Content-Length: 1\r\n")+"x", 405),
+		one(get("PUT", "/v1/entries", ""), 405),
+		one(get("PUT", "/v1/entries", "Content-Length: 1\r\n")+"x", 405),
+		one(get("PATCH", "/healthz", ""), 405),
+		one(get("TRACE", "/v1/users/42/balance", ""), 405),
+		one(get("BREW", "/v1/entries", ""), 501),
+		one(get("get", "/nowhere", ""), 501),
+		one(get("CONNECT", "example.org:443", ""), 501),
+		one(get("CONNECT", "/healthz", ""), 501),
 		one(get("GET", "/v1/entries?x", ""), 405),
 		one(get("HEAD", "/v1/entries", ""), 405),
 
 		// Bodies.
+		one(get("POST", "/v1/entries", "Content-Type: "+ndjson+"\r\n"), 411),
+		one(get("POST", "/v1/batch", "Content-Type: "+plain+"\r\n"), 411),
+		one(get("POST", "/v1/batch", ""), 415),
+		one(get("POST", "/v1/entries?x", ""), 400),
+		one(get("POST", "/healthz", ""), 405),
+		one(get("HEAD", "/v1/users/42/balance", "Transfer-Encoding: chunked\r\n")+"0\r\n\r\n", 200),
+		one(get("HEAD", "/v1/users/42/balance", "Content-Length: 1\r\n")+"x", 413),
 		one(get("GET", "/v1/users/42/balance", "Content-Length: 1\r\n")+"x", 413),
 		one(get("GET", "/healthz", "Transfer-Encoding: chunked\r\n")+"1\r\nx\r\n0\r\n\r\n", 413),
 		one(get("GET", "/healthz", "Transfer-Encoding: chunked\r\n")+"0\r\n\r\n", 200),
@@ -261,19 +312,85 @@ func TestServersAgree(t *testing.T) {
 	}
 	for i, x := range exchanges {
 		for j, a := range want[i] {
-			headers := "Content-Length Content-Type Date"
-			switch {
-			case a.status == 304:
-				headers = "Date Etag"
-			case a.etag != "":
-				headers += " Etag"
-			case a.allow != "":
-				headers = "Allow " + headers
+			headers := []string{"Content-Length", "Content-Type", "Date"}
+			if a.status == 304 || a.status == 204 {
+				headers = []string{"Date"}
 			}
-			if a.headers != headers {
+			names := []string{"Cache-Control", "Etag", "Allow", "Accept", "Accept-Encoding"}
+			for k, value := range strings.Split(a.values, "|") {
+				if value != "" {
+					headers = append(headers, names[k])
+				}
+			}
+			slices.Sort(headers)
+			if headers := strings.Join(headers, " "); a.headers != headers {
 				t.Errorf("%.200q: answer %d has the headers %s, want %s", x.raw, j, a.headers, headers)
 			}
 		}
+	}
+}
+
+// TestHeaders checks the values of the headers that only some answers have.
+func TestHeaders(t *testing.T) {
+	const text = "Content-Type: text/plain\r\nContent-Length: 0\r\n"
+	for _, name := range servers {
+		t.Run(name, func(t *testing.T) {
+			address := start(t, name)
+			ask(t, address, post("/v1/entries", ndjson, entry(1, "posted")), "POST")
+			for _, c := range []struct {
+				method, target, lines string
+				want                  string
+			}{
+				{"GET", "/v1/users/42/balance", "", `200 no-cache|"v1"|||`},
+				{"HEAD", "/v1/users/42/balance", "", `200 no-cache|"v1"|||`},
+				{"GET", "/v1/users/42/balance", "If-None-Match: *\r\n", `304 no-cache|"v1"|||`},
+				{"GET", "/v1/users/42/balance", "If-Match: \"v2\"\r\n", `412 no-cache||||`},
+				{"GET", "/v1/users/42/balance?x", "", `400 ||||`},
+				{"GET", "/v1/users/42/stats?window=1h", "", `200 no-cache||||`},
+				{"GET", "/v1/users/7/balance", "", `404 no-cache||||`},
+				{"GET", "/v1/users/7", "", `404 ||||`},
+				{"GET", "/healthz", "", `200 ||||`},
+				{"OPTIONS", "*", "", `204 ||GET, HEAD, POST, OPTIONS||`},
+				{"OPTIONS", "/v1/batch", "", `204 ||POST, OPTIONS||`},
+				{"PATCH", "/v1/users/42/balance", "", `405 ||GET, HEAD, OPTIONS||`},
+				{"BREW", "/v1/users/42/balance", "", `501 ||||`},
+				{"POST", "/v1/entries", text, `415 |||application/x-ndjson|`},
+				{"POST", "/v1/batch", text, `415 |||application/json|`},
+				{"POST", "/v1/batch", "Content-Encoding: br\r\nContent-Length: 0\r\nContent-Type: " + plain +
+					"\r\n", `415 ||||identity`},
+			} {
+				a := ask(t, address, get(c.method, c.target, c.lines), c.method)[0]
+				if got := fmt.Sprintf("%d %s", a.status, a.values); got != c.want {
+					t.Errorf("%s %s: got %s, want %s", c.method, c.target, got, c.want)
+				}
+			}
+		})
+	}
+}
+
+// TestBadEscapes sends paths that net/http refuses itself.
+func TestBadEscapes(t *testing.T) {
+	for _, name := range servers[1:] {
+		t.Run(name, func(t *testing.T) {
+			address := start(t, name)
+			for _, c := range []struct {
+				method, target string
+				status         int
+				body           string
+			}{
+				{"GET", "/v1/users/%zz/balance", 400, `"code":"invalid_parameter"`},
+				{"GET", "/v1/users/4%3/stats?x", 400, `"field":"user_id"`},
+				{"GET", "/v1/users/42/balance%", 404, `"code":"not_found"`},
+				{"GET", "/%/users/42/balance", 404, `"code":"not_found"`},
+				{"PUT", "/v1/users/%/balance", 405, `"code":"method_not_allowed"`},
+				{"OPTIONS", "/v1/users/%/balance", 204, ""},
+			} {
+				a := ask(t, address, get(c.method, c.target, ""), c.method)[0]
+				if a.status != c.status || !strings.Contains(a.body, c.body) {
+					t.Errorf("%s %s: got %d %s", c.method, c.target, a.status, a.body)
+				}
+			}
+		})
 	}
 }
 

@@ -63,8 +63,12 @@ func (h *handler) answer(ctx *fasthttp.RequestCtx, tooLarge bool) {
 	}
 	x.req.Path, x.req.RawQuery = api.SplitTarget(text(head.RequestURI()))
 	if head.IsGet() || head.IsHead() {
+		match := head.PeekAll(fasthttp.HeaderIfMatch)
+		x.req.IfMatch, x.req.HasIfMatch = joined(match), len(match) > 0
 		x.req.IfNoneMatch = joined(head.PeekAll(fasthttp.HeaderIfNoneMatch))
 	} else {
+		// fasthttp gives a body of unknown length the length 0.
+		x.req.LacksLength = head.ContentLength() == 0 && !api.HasLength(head.RawHeaders())
 		x.req.ContentEncoding = joined(head.PeekAll(fasthttp.HeaderContentEncoding))
 	}
 	if !tooLarge {
@@ -75,7 +79,11 @@ func (h *handler) answer(ctx *fasthttp.RequestCtx, tooLarge bool) {
 	send(ctx, x)
 }
 
-var etag = []byte("Etag")
+var (
+	etag         = []byte("Etag")
+	cacheControl = []byte("Cache-Control")
+	noCache      = []byte("no-cache")
+)
 
 // send passes the answer to fasthttp, without copying its body.
 func send(ctx *fasthttp.RequestCtx, x *exchange) {
@@ -88,8 +96,17 @@ func send(ctx *fasthttp.RequestCtx, x *exchange) {
 	if len(res.ETag) > 0 {
 		head.SetCanonical(etag, res.ETag)
 	}
+	if res.NoCache {
+		head.SetCanonical(cacheControl, noCache)
+	}
 	if res.Allow != "" {
 		head.Set(fasthttp.HeaderAllow, res.Allow)
+	}
+	if res.Accept != "" {
+		head.Set(fasthttp.HeaderAccept, res.Accept)
+	}
+	if res.AcceptEncoding != "" {
+		head.Set(fasthttp.HeaderAcceptEncoding, res.AcceptEncoding)
 	}
 	ctx.Response.SwapBody(res.Body)
 	res.Body = nil

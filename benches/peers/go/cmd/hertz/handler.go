@@ -7,7 +7,6 @@ import (
 	"unsafe"
 
 	"github.com/cloudwego/hertz/pkg/app"
-	"github.com/cloudwego/hertz/pkg/protocol/consts"
 
 	"purser/peers/api"
 )
@@ -32,8 +31,8 @@ func (h *handler) serve(_ context.Context, ctx *app.RequestContext) {
 	x := exchanges.Get().(*exchange)
 	body := ctx.Response.BodyBuffer()
 	x.res.Body = body.B
-	if ctx.Response.StatusCode() == consts.StatusBadRequest {
-		x.res.Refuse(api.MalformedRequest) // Hertz found no host
+	if lacksHost(ctx) {
+		x.res.Refuse(api.MalformedRequest)
 		ctx.SetConnectionClose()
 	} else {
 		h.fill(ctx, &x.req)
@@ -49,15 +48,28 @@ func (h *handler) serve(_ context.Context, ctx *app.RequestContext) {
 	if len(res.ETag) > 0 {
 		head.SetCanonical(etag, res.ETag)
 	}
+	if res.NoCache {
+		head.SetCanonical(cacheControl, noCache)
+	}
 	if res.Allow != "" {
 		head.Set("Allow", res.Allow)
+	}
+	if res.Accept != "" {
+		head.Set("Accept", res.Accept)
+	}
+	if res.AcceptEncoding != "" {
+		head.Set("Accept-Encoding", res.AcceptEncoding)
 	}
 	body.B, res.Body = res.Body, nil
 	x.req = api.Request{}
 	exchanges.Put(x)
 }
 
-var etag = []byte("Etag")
+var (
+	etag         = []byte("Etag")
+	cacheControl = []byte("Cache-Control")
+	noCache      = []byte("no-cache")
+)
 
 // fill sets the request, which borrows from ctx.
 func (h *handler) fill(ctx *app.RequestContext, req *api.Request) {
@@ -69,10 +81,19 @@ func (h *handler) fill(ctx *app.RequestContext, req *api.Request) {
 	}
 	req.Path, req.RawQuery = api.SplitTarget(text(head.RequestURI()))
 	if head.IsGet() || head.IsHead() {
+		match := head.PeekAll("If-Match")
+		req.IfMatch, req.HasIfMatch = joined(match), len(match) > 0
 		req.IfNoneMatch = joined(head.PeekAll("If-None-Match"))
 	} else {
+		// Hertz gives a body of unknown length the length 0.
+		req.LacksLength = head.ContentLength() == 0 && !api.HasLength(head.RawHeaders())
 		req.ContentEncoding = joined(head.PeekAll("Content-Encoding"))
 	}
+}
+
+// lacksHost reports whether a request lacks the host that HTTP/1.1 asks for.
+func lacksHost(ctx *app.RequestContext) bool {
+	return ctx.Request.Header.IsHTTP11() && len(ctx.Request.Host()) == 0
 }
 
 // text returns b as a string that is valid as long as the request.

@@ -34,7 +34,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Method:          r.Method,
 		ContentType:     first(r.Header["Content-Type"]),
 		ContentEncoding: joined(r.Header["Content-Encoding"]),
+		IfMatch:         joined(r.Header["If-Match"]),
+		HasIfMatch:      len(r.Header["If-Match"]) > 0,
 		IfNoneMatch:     joined(r.Header["If-None-Match"]),
+		LacksLength:     r.ContentLength == 0 && len(r.Header["Content-Length"]) == 0,
 		Body:            body,
 		BodyTooLarge:    err == errTooLarge,
 	}
@@ -49,6 +52,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	send(w, header, &x.res)
 }
 
+var noCache = []string{"no-cache"}
+
 // inBuffer is the largest body that net/http buffers and measures itself.
 const inBuffer = 2048
 
@@ -57,11 +62,20 @@ func send(w http.ResponseWriter, header http.Header, res *api.Response) {
 	if res.ContentType != "" {
 		header["Content-Type"] = []string{res.ContentType}
 	}
+	if res.NoCache {
+		header["Cache-Control"] = noCache
+	}
 	if len(res.ETag) > 0 {
 		header["Etag"] = []string{string(res.ETag)}
 	}
 	if res.Allow != "" {
 		header["Allow"] = []string{res.Allow}
+	}
+	if res.Accept != "" {
+		header["Accept"] = []string{res.Accept}
+	}
+	if res.AcceptEncoding != "" {
+		header["Accept-Encoding"] = []string{res.AcceptEncoding}
 	}
 	if len(res.Body) > inBuffer {
 		header["Content-Length"] = []string{strconv.Itoa(len(res.Body))}
