@@ -249,7 +249,7 @@ fn blank_lines() {
     }
     let entry = credit(1, 1, 1, T);
     let body = format!("\n{entry}\n \n\t\r\n{entry}\n\n\x0c\n\r");
-    let results = [duplicate(1, "1"), rejected(2, "", "invalid_json", "")];
+    let results = [duplicate(1, "1"), rejected(2, "", "invalid_json: no object", "")];
     c.check(feed(body), &json("", &fed(1, 1, &results)));
     let full = format!("\n{entry}\n \r").repeat(10_000);
     let again: Vec<_> = (0..10_000).map(|index| duplicate(index, "1")).collect();
