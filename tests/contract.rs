@@ -9,8 +9,8 @@ mod http;
 
 use crate::server::client::{batch, feed, get, post, request};
 use crate::server::expected::{
-    self, CLOSE, NO_CACHE, POSTS, READS, RETRY, RETRY_ELSEWHERE, balance, duplicate, fed, json,
-    problem, read, rejected,
+    self, CLOSE, NO_CACHE, POSTS, READS, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem,
+    read, rejected,
 };
 use crate::server::{Client, Server, credit, entries};
 use std::collections::BTreeSet;
@@ -481,7 +481,7 @@ fn drain() -> BTreeSet<String> {
     c.check_on(&mut other, get("/readyz"), &expected::text("ready"));
     c.check_on(&mut probe, get("/readyz"), &expected::text("ready"));
     server.leave();
-    c.check_on(&mut probe, get("/readyz"), &problem("draining", "", RETRY));
+    c.check_on(&mut probe, get("/readyz"), &problem("draining", "", ""));
     c.check_on(&mut other, feed(""), &json("", &fed(0, 0, &[])));
     c.codes
 }

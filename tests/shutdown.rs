@@ -66,7 +66,7 @@ fn a_lame_duck_serves() {
     while start.elapsed() < Duration::from_millis(1_500) {
         let mut new = server.connect();
         for client in [&mut old, &mut new] {
-            assert_eq!(client.ask(get("/readyz")).shown(), problem("draining", "", RETRY));
+            assert_eq!(client.ask(get("/readyz")).shown(), problem("draining", "", ""));
             assert_eq!(client.ask(get("/healthz")).shown(), expected::text("ok"));
             let missing = client.ask(get("/v1/users/42/balance"));
             assert_eq!((missing.status(), missing.header("connection")), (404, None));
@@ -114,7 +114,7 @@ fn requests_that_have_begun_are_finished() {
     server.drain();
 
     // Open connections: not ready, but served; every answer is the last one.
-    assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", RETRY_ELSEWHERE));
+    assert_eq!(probe.ask(get("/readyz")).shown(), problem("draining", "", CLOSE));
     let missing = fresh.ask(get("/v1/users/43/balance"));
     assert_eq!((missing.status(), missing.header("connection")), (404, Some("close")));
     probe.is_closed();

@@ -156,20 +156,18 @@ impl Connection {
             if self.pending >= pending_reads {
                 return (at, NextStep::Answer);
             }
-            let (head, len) = match self.parse_head(&bytes[at..], shared) {
+            let (mut head, mut len) = match head::parse(&bytes[at..], &mut self.scanned) {
                 Ok(Some(parsed)) => parsed,
-                Ok(None) => {
-                    self.progress = Progress::Unfinished;
-                    return (at, NextStep::Stop);
-                }
-                Err(_) if self.pending > 0 => return (at, self.parse_again()),
-                Err(refusal) => {
-                    self.scanned = 0;
-                    let head_only = head::is_head_request(&bytes[at..]);
-                    self.refuse(Code::from(refusal).into(), head_only, shared);
-                    return (bytes.len(), NextStep::Stop);
-                }
+                Ok(None) => return (at, self.await_more()),
+                Err(refusal) => return self.refuse_head(refusal, bytes, at, shared),
             };
+            if head.framing == Framing::Chunked && !head.method.takes_content() {
+                match self.skip_empty_body(&mut head, &bytes[at + len..], shared) {
+                    Ok(Some(body)) => len += body,
+                    Ok(None) => return (at, self.await_more()),
+                    Err(refusal) => return self.refuse_head(refusal, bytes, at, shared),
+                }
+            }
             self.scanned = 0;
             let admitted = Self::admit(&head, shared);
             let Admitted::Accepted(Operation::Read(read)) = admitted else {
@@ -211,20 +209,28 @@ impl Connection {
         }
     }
 
-    /// Parses a head, with an empty chunked body if it has one, and returns their length. `None`
-    /// while they are unfinished.
-    #[inline(always)]
-    fn parse_head<'b>(
+    /// The current head, or the empty body behind it, is unfinished.
+    const fn await_more(&mut self) -> NextStep {
+        self.progress = Progress::Unfinished;
+        NextStep::Stop
+    }
+
+    /// Refuses the request at `at`, once the reads before it are answered.
+    #[cold]
+    fn refuse_head(
         &mut self,
-        bytes: &'b [u8],
+        refusal: Refusal,
+        bytes: &[u8],
+        at: usize,
         shared: &mut Shared,
-    ) -> Result<Option<(Head<'b>, usize)>, Refusal> {
-        let Some((mut head, len)) = head::parse(bytes, &mut self.scanned)? else { return Ok(None) };
-        if head.framing == Framing::Chunked && !head.method.takes_content() {
-            let body = self.skip_empty_body(&mut head, &bytes[len..], shared)?;
-            return Ok(body.map(|body| (head, len + body)));
+    ) -> (usize, NextStep) {
+        if self.pending > 0 {
+            return (at, self.parse_again());
         }
-        Ok(Some((head, len)))
+        self.scanned = 0;
+        let head_only = head::is_head_request(&bytes[at..]);
+        self.refuse(Code::from(refusal).into(), head_only, shared);
+        (bytes.len(), NextStep::Stop)
     }
 
     /// Takes the empty chunked body of a request without content, which some gateways send: its
