@@ -105,7 +105,7 @@ fn planted_differences_are_found() {
     /// A clock in 2020, so that all entries of these histories are in the past.
     const NOW_MS: u64 = 1_600_000_000_000;
     let Some(peers) = Peers::built("planted differences") else { return };
-    for seed in [2, 7, 11] {
+    for seed in [2, 3, 11] {
         let run =
             |plant| Run { seed, now_ms: NOW_MS, limits: false, peer: "nethttp", plant }.run(peers);
         run(None).unwrap_or_else(|report| panic!("nothing was planted: {report}"));
