@@ -6,7 +6,7 @@
 
 use crate::drive::{Answer, Wire, get, post};
 use crate::model::history::{History, Step};
-use crate::model::{Model, Reply};
+use crate::model::{Model, Reply, texts};
 use crate::seeds;
 
 const STEPS: usize = 300;
@@ -57,6 +57,22 @@ fn run(seed: u64, limits: bool) -> Result<(), String> {
 fn answer(reply: Reply) -> Answer {
     let Reply { status, content_type, etag, body } = reply;
     Answer { status, content_type: content_type.to_owned(), etag, body }
+}
+
+/// A text that is almost JSON is refused for the same reason as by the model.
+#[test]
+fn faults_of_texts_equal_the_model() {
+    let (mut model, mut wire) = (Model::default(), Wire::new(0));
+    let lines = texts::lines().join(&b'\n');
+    let (status, body) = model.feed(0, &lines);
+    let got = wire.ask(&post("/v1/entries", "application/x-ndjson", &lines));
+    let (at, around) = seeds::first_difference([("model", &body), ("purser", &got.body)]);
+    assert!((status, &body) == (got.status, &got.body), "verdicts differ at byte {at}: {around}");
+    for body in texts::batches() {
+        let want = answer(model.batch(0, &body));
+        let got = wire.ask(&post("/v1/batch", "application/json", &body));
+        assert_eq!(want, got, "{}", body.escape_ascii());
+    }
 }
 
 #[test]

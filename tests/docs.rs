@@ -6,6 +6,7 @@
 //! publish or take long have a short form: see [`short_form`]. `PURSER_BLESS=1` regenerates the
 //! printed pages.
 
+use crate::house::lines::COLUMNS;
 use crate::house::sources::root;
 use crate::server::{Scratch, Server, purser, run};
 use purser::api::problem::Code;
@@ -296,12 +297,29 @@ fn the_error_codes_are_those_of_the_source() {
             status => status.to_string(),
         };
         writeln!(list, "- `{}` ({status}):", code.name()).expect("text");
-        let mark = if of_one_name.len() > 1 { "- " } else { "" };
+        let (first, next) = if of_one_name.len() > 1 { ("  - ", "    ") } else { ("  ", "  ") };
         for code in of_one_name {
-            writeln!(list, "  {mark}{}", code.detail()).expect("text");
+            list += &wrapped(code.detail(), first, next);
         }
     }
     printed("docs/api.md", "codes", &list);
+}
+
+/// A sentence in lines, of which the first begins with `first` and the others with `next`.
+fn wrapped(sentence: &str, first: &str, next: &str) -> String {
+    let (mut text, mut column) = (first.to_owned(), first.len());
+    for (index, word) in sentence.split(' ').enumerate() {
+        if index > 0 && column + 1 + word.len() > COLUMNS {
+            text = text + "\n" + next;
+            column = next.len();
+        } else if index > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text += word;
+        column += word.len();
+    }
+    text + "\n"
 }
 
 #[test]

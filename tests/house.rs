@@ -4,7 +4,7 @@
 mod count;
 mod cycles;
 pub mod imports;
-mod lines;
+pub mod lines;
 mod names;
 pub mod sources;
 

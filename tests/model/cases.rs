@@ -543,7 +543,7 @@ fn a_feed_is_answered_line_by_line() {
                 r#"{"accepted":1,"duplicates":1,"rejected":3,"results":["#,
                 concat!(
                     r#"{"index":1,"entry_id":"","status":"rejected","code":"invalid_json","#,
-                    r#""field":"","detail":"The text ends before its JSON object is complete."},"#
+                    r#""field":"","detail":"The text is not a JSON object."},"#
                 ),
                 r#"{"index":2,"entry_id":"7","status":"duplicate"},"#,
                 concat!(

@@ -12,9 +12,11 @@
 //! - `read`: reads and batches.
 //! - `problem`: error codes.
 //! - `history`: random traffic.
+//! - `texts`: texts that are almost JSON.
 //! - `cases`: hand-computed tests of the model.
 
 pub mod history;
+pub mod texts;
 
 mod entry;
 mod json;

@@ -18,30 +18,27 @@ const BAD_NUMBERS: [&str; 20] = [
     "1e+", "1.2.3", "1e5e", "5n", "-x", "1 2", "1:",
 ];
 
-/// Values that break the grammar of strings and literals.
-const BAD_TEXTS: [&str; 22] = [
-    r#""\ud800""#,
-    r#""\udc00\ud800""#,
-    r#""\ud800x""#,
-    r#""\ud800\u0041""#,
-    r#""\ud800\n""#,
-    r#""\ud800\x""#,
-    r#""\ud800\u00g0""#,
-    r#""\x41""#,
-    r#""\u00g0""#,
-    r#""\u12""#,
-    r#""\'""#,
-    "\"\\\u{e9}\"",
-    "\"\t\"",
-    "\"\u{1}\"",
-    "\"open",
-    r#""\"#,
-    "'coin'",
-    "tru",
-    "nulL",
-    "True",
-    "null1",
-    r#""\U0041""#,
+/// Values that break the grammar of strings and literals, by kind.
+const BAD_TEXTS: [&[&str]; 4] = [
+    &[
+        r#""\ud800""#,
+        r#""\udc00\ud800""#,
+        r#""\ud800x""#,
+        r#""\ud800\u0041""#,
+        r#""\ud800\n""#,
+        r#""\ud800\x""#,
+    ],
+    &[
+        r#""\x41""#,
+        r#""\u00g0""#,
+        r#""\u12""#,
+        r#""\'""#,
+        "\"\\\u{e9}\"",
+        r#""\U0041""#,
+        r#""\ud800\u00g0""#,
+    ],
+    &["\"\t\"", "\"\u{1}\"", "\"12345678\0\""],
+    &["\"open", r#""\"#, "'coin'", "tru", "nulL", "True", "null1"],
 ];
 
 /// Lines that end early or whose encoding is wrong.
@@ -66,21 +63,27 @@ fn nested(random: &mut Random) -> String {
     open.repeat(depth) + inner + &close.repeat(depth)
 }
 
+fn bad_text(random: &mut Random) -> &'static str {
+    let kind = random.pick(&BAD_TEXTS);
+    random.pick(kind)
+}
+
 /// A value that is mostly not JSON.
 pub(super) fn bad_value(random: &mut Random) -> String {
-    match random.below(3) {
+    match random.below(6) {
         0 => random.pick(&BAD_NUMBERS).to_owned(),
-        1 => random.pick(&BAD_TEXTS).to_owned(),
-        _ => nested(random),
+        1 => nested(random),
+        _ => bad_text(random).to_owned(),
     }
 }
 
 /// A text that is cut at one byte, or has a byte more or less.
 pub(super) fn with_one_byte_wrong(mut text: Vec<u8>, random: &mut Random) -> Vec<u8> {
     let at = random.below(text.len());
-    match random.below(3) {
+    match random.below(4) {
         0 => text.truncate(at),
-        1 => text.insert(at, random.pick(b"\xff\x80\x00\x01\x0b\x0c\x7f,:\"{}[]0-\\")),
+        1 => text.insert(at, random.pick(b"\x00\x01\x0b\x0c\x7f,:\"{}[]0-\\")),
+        2 => text.insert(at, random.pick(b"\xff\x80\xc3")),
         _ => drop(text.remove(at)),
     }
     text
@@ -356,7 +359,7 @@ impl Draft {
             }
             7 => {
                 let name = random.pick(&["kind", "currency", "entry_id", "note"]);
-                self.set_raw(name, random.pick(&BAD_TEXTS));
+                self.set_raw(name, bad_text(random));
                 self.plain().into_bytes()
             }
             8 => {

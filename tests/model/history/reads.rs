@@ -151,7 +151,7 @@ impl History {
     }
 
     pub(super) fn any_batch(&mut self) -> Vec<u8> {
-        let count = match self.random.below(60) {
+        let count = match self.random.below(45) {
             0 => 999 + self.random.below(3),
             1 => 0,
             _ => 1 + self.random.below(12),
@@ -165,7 +165,7 @@ impl History {
             }
         }
         let list = format!("[{}]", items.join(","));
-        let body = match random.below(68) {
+        let body = match random.below(76) {
             0 => format!("{{\"requests\":{list},\"requests\":[]}}"),
             1 => format!("{{\"requests\":{list},\"note\":1}}"),
             2 => format!("{{\"Requests\":{list}}}"),
@@ -185,12 +185,12 @@ impl History {
                 "{{\"{}\":1,\"requests\":{list}}}",
                 random.pick(&["", "\u{e9}", "a b", "a\\\"b"])
             ),
-            16 | 17 => format!("{{\"note\":{},\"requests\":{list}}}", bad_value(random)),
-            18 | 19 => format!("{{\"requests\":[{},{{\"user_id\":", bad_value(random)),
-            20 | 21 => {
+            16..20 => format!("{{\"note\":{},\"requests\":{list}}}", bad_value(random)),
+            20..23 => format!("{{\"requests\":[{},{{\"user_id\":", bad_value(random)),
+            23..26 => {
                 format!("{{\"requests\":[{{\"at_ms\":{},\"read\":1", bad_value(random))
             }
-            22 | 23 => {
+            26..30 => {
                 let body = format!("{{\"requests\":{list}}}").into_bytes();
                 return with_one_byte_wrong(body, random);
             }
