@@ -160,7 +160,7 @@ problems! {
         ChunkSpace "White space in a chunk's size line is not followed by an extension.",
         ChunkExtension "A chunk extension is not a name with an optional value.",
         ChunkLineTooLong "A chunk's size line is longer than 256 bytes.",
-        ChunkEnd "A chunk's data is not followed by CR LF: its size is wrong.",
+        ChunkEnd "A chunk's data is not followed by CR LF.",
         TrailerName "A trailer name is not a token followed by a colon.",
         TrailerValue "A trailer value has a control character.",
     }

@@ -213,7 +213,7 @@ pub const MALFORMED_REQUEST: [(&str, &str); 32] = [
     ("chunk space", "White space in a chunk's size line is not followed by an extension."),
     ("chunk extension", "A chunk extension is not a name with an optional value."),
     ("chunk line too long", "A chunk's size line is longer than 256 bytes."),
-    ("chunk end", "A chunk's data is not followed by CR LF: its size is wrong."),
+    ("chunk end", "A chunk's data is not followed by CR LF."),
     ("trailer name", "A trailer name is not a token followed by a colon."),
     ("trailer value", "A trailer value has a control character."),
 ];
