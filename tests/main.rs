@@ -12,6 +12,7 @@
 mod server;
 
 mod against_model;
+mod caches;
 mod command_line;
 mod contract;
 mod cores;

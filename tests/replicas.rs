@@ -23,7 +23,7 @@ const DELAY: &str = "1000";
 const READERS: usize = 16;
 
 /// Whether a program is installed; says so if not.
-fn is_installed(program: &str) -> bool {
+pub fn is_installed(program: &str) -> bool {
     let found = Command::new("sh")
         .args(["-c", &format!("command -v {program}")])
         .stdout(Stdio::null())
@@ -36,7 +36,7 @@ fn is_installed(program: &str) -> bool {
 }
 
 /// A process that is killed when dropped.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -177,12 +177,13 @@ fn rolling_restart(mut replicas: [Replica; 2], proxy: SocketAddr) {
 }
 
 /// A free port of the local address.
-fn free_port() -> SocketAddr {
+pub fn free_port() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     listener.local_addr().expect("an address")
 }
 
-fn start_proxy(command: &mut Command) -> Running {
+/// Starts a proxy, which ends when the result is dropped.
+pub fn start_proxy(command: &mut Command) -> Running {
     Running(command.stdin(Stdio::null()).spawn().expect("the proxy starts"))
 }
 
