@@ -3,14 +3,16 @@
 //! At least one request provokes each code of `api/problem.rs`; `every_code_is_provoked` fails if
 //! a code has none.
 //!
+//! - `feed`: media types, statuses and `metadata` of a feed.
 //! - `http`: methods, paths, conditions, the order of refusals, blank lines.
 
+mod feed;
 mod http;
 
 use crate::server::client::{batch, feed, get, post, request};
 use crate::server::expected::{
-    self, CLOSE, NO_CACHE, POSTS, READS, RETRY_ELSEWHERE, balance, duplicate, fed, json, problem,
-    read, rejected,
+    self, CLOSE, NDJSON, NO_CACHE, POSTS, READS, RETRY_ELSEWHERE, balance, duplicate, fed,
+    feed_answer, json, problem, read, rejected,
 };
 use crate::server::{Client, Server, credit, entries};
 use std::collections::BTreeSet;
@@ -76,7 +78,7 @@ impl<'s> Checker<'s> {
     fn check_feed(&mut self, lines: &[impl AsRef<str>], accepted: usize, results: &[String]) {
         let duplicates =
             results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
-        self.check(feed(entries(lines)), &json("", &fed(accepted, duplicates, results)));
+        self.check(feed(entries(lines)), &feed_answer(accepted, duplicates, results));
     }
 }
 
@@ -129,16 +131,15 @@ fn requests() -> BTreeSet<String> {
     c.check(ndjson("content-length: 8388609\r\n"), &close("content_too_large"));
     c.check(get(&format!("/{}", "a".repeat(2_048))), &close("uri_too_long"));
     c.check(get(&format!("/{}", "a".repeat(2_047))), &problem("not_found", "", ""));
-    let ndjson_only = "accept: application/x-ndjson\r\n";
     c.check(
         post("/v1/entries", "application/json", ""),
-        &problem("unsupported_media_type", "content-type", ndjson_only),
+        &problem("unsupported_media_type", "content-type", NDJSON),
     );
     c.check(
         post("/v1/entries", "application/json", "{}"),
-        &problem("unsupported_media_type", "content-type", &format!("{ndjson_only}{CLOSE}")),
+        &problem("unsupported_media_type", "content-type", &format!("{NDJSON}{CLOSE}")),
     );
-    c.check(entries_head(""), &problem("unsupported_media_type", "content-type", ndjson_only));
+    c.check(entries_head(""), &problem("unsupported_media_type", "content-type", NDJSON));
     c.check(
         post("/v1/batch", "text/plain", ""),
         &problem("unsupported_media_type", "content-type", "accept: application/json\r\n"),
@@ -302,7 +303,7 @@ fn texts_that_are_not_json() {
         let code = format!("invalid_json: {reason}");
         let field = if reason == "repeated" { "a" } else { "" };
         c.check(batch(text), &problem(&code, field, ""));
-        c.check(feed(text), &json("", &fed(0, 0, &[rejected(0, "", &code, field)])));
+        c.check(feed(text), &feed_answer(0, 0, &[rejected(0, "", &code, field)]));
     }
     let all = purser::api::problem::Code::ALL.iter().filter(|code| code.name() == "invalid_json");
     let details: Vec<_> = all.map(|code| code.detail()).collect();
@@ -446,7 +447,7 @@ fn out_of_memory() -> BTreeSet<String> {
     );
     let full = expected::answer("507 Insufficient Storage", "application/json", "", &body);
     c.check(feed(entries(&[&credit(1, 1, 1, T), "{", &credit(2, 2, 1, T)])), &full);
-    c.check(feed("{"), &json("", &fed(0, 0, &[rejected(0, "", "invalid_json: ends early", "")])));
+    c.check(feed("{"), &feed_answer(0, 0, &[rejected(0, "", "invalid_json: ends early", "")]));
     c.check(get("/v1/users/1/balance"), &problem("user_not_found", "", ""));
     c.codes
 }
@@ -687,11 +688,7 @@ fn expectations() {
     );
     c.check(
         head("content-length: 9\r\n"),
-        &problem(
-            "unsupported_media_type",
-            "content-type",
-            &format!("accept: application/x-ndjson\r\n{CLOSE}"),
-        ),
+        &problem("unsupported_media_type", "content-type", &format!("{NDJSON}{CLOSE}")),
     );
     c.check(
         head("content-type: application/x-ndjson\r\ncontent-length: 99999999\r\n"),

@@ -125,13 +125,14 @@ fn planted_differences_are_found() {
     }
 }
 
-/// Texts that are almost JSON: the lines in one feed, and each batch.
+/// Texts that are almost JSON: the lines in feeds, and each batch.
 #[test]
 fn faults_of_texts() {
     let Some(peers) = Peers::built("texts that are almost JSON") else { return };
     let mut pair = Pair::start(peers, "nethttp");
-    let lines = feed(texts::lines().join(&b'\n'));
-    for request in [lines].into_iter().chain(texts::batches().into_iter().map(batch)) {
+    for request in
+        texts::feeds().into_iter().map(feed).chain(texts::batches().into_iter().map(batch))
+    {
         pair.ask(&request).unwrap_or_else(|parted| panic!("{}", parted.shown()));
     }
     println!("texts that are almost JSON: {} answers compared", pair.compared);

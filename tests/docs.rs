@@ -289,11 +289,11 @@ fn the_error_codes_are_those_of_the_source() {
     let mut list = String::new();
     for of_one_name in Code::ALL.chunk_by(|code, next| code.name() == next.name()) {
         let code = of_one_name[0];
-        // These are codes of single lines, which the answer to a feed carries inside a 200.
+        // These are codes of single lines, which the answer to a feed carries inside a 422.
         let is_of_line =
-            (place(Code::AmountNegative)..=place(Code::InsufficientStorage)).contains(&place(code));
+            (place(Code::LineTooLong)..=place(Code::InsufficientStorage)).contains(&place(code));
         let status = match code.status().code() {
-            400 if is_of_line => "200, per line".to_owned(),
+            400 if is_of_line => "422, per line".to_owned(),
             status => status.to_string(),
         };
         writeln!(list, "- `{}` ({status}):", code.name()).expect("text");

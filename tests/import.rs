@@ -14,6 +14,7 @@ use crate::server::{Scratch, Server, becomes_true, credit, ended, entries, purse
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use purser::journal::slice_directory;
+use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -164,13 +165,19 @@ fn berka_in_any_order() {
 
 /// User, time and id of a line of a random history, if it has all three.
 fn placed(line: &[u8]) -> Option<(u64, u64, u128)> {
-    let value: Value = serde_json::from_slice(line).ok()?;
-    let id = value["entry_id"].as_str()?;
-    let id = match id.contains('-') {
-        true => u128::from_str_radix(&id.replace('-', ""), 16).ok()?,
-        false => id.parse().ok()?,
+    /// Other members may be anything, deep or with numbers that no type holds.
+    #[derive(Deserialize)]
+    struct Placed {
+        entry_id: String,
+        user_id: String,
+        at_ms: u64,
+    }
+    let Placed { entry_id, user_id, at_ms } = serde_json::from_slice(line).ok()?;
+    let id = match entry_id.contains('-') {
+        true => u128::from_str_radix(&entry_id.replace('-', ""), 16).ok()?,
+        false => entry_id.parse().ok()?,
     };
-    Some((value["user_id"].as_str()?.parse().ok()?, value["at_ms"].as_u64()?, id))
+    Some((user_id.parse().ok()?, at_ms, id))
 }
 
 /// Lines of a random history. No two entries of a user share a time or an id, so that the result
@@ -522,6 +529,35 @@ fn blank_lines_are_skipped() {
     let (code, out, _) = run(import(&scratch.join("none")).arg("-"), b"\n \n");
     assert_eq!(code, Some(0));
     assert!(out.starts_with("0 lines: 0 accepted, 0 duplicates, 0 rejected; 0 users\n"), "{out}");
+}
+
+#[test]
+fn metadata_is_dropped() {
+    let scratch = Scratch::new("import-metadata");
+    let with = |id: u64, value: &str| {
+        credit(id, 7, 5, T).replace('}', &format!(r#","metadata":{value}}}"#))
+    };
+    let deep = "[".repeat(128) + &"]".repeat(128);
+    let lines = [
+        with(1, r#"{"amount":-5,"a":[1E400,-0],"a":"\ud83d\ude00"}"#),
+        credit(1, 7, 5, T),
+        with(1, "null"),
+        with(2, &deep[1..255]),
+        with(3, &deep),
+        with(4, r#"1,"metadata":1"#),
+    ];
+    let (data, rejected) = (scratch.join("data"), scratch.join("r"));
+    let (code, out, err) =
+        run(import(&data).arg("--rejected").args([&rejected, Path::new("-")]), &entries(&lines));
+    assert_eq!((code, err.as_str()), (Some(4), ""));
+    assert!(out.starts_with("6 lines: 2 accepted, 2 duplicates, 2 rejected; 1 user\n"), "{out}");
+    let want = [
+        listed("-", 5, "", "invalid_json: too deep", "", &lines[4]),
+        listed("-", 6, "", "invalid_json: repeated", "metadata", &lines[5]),
+    ];
+    assert_eq!(fs::read_to_string(&rejected).unwrap(), want.concat());
+    let balance = balance_body(7, 2, T, 10);
+    assert_eq!(Server::with_data(&data, &[]).ask(get("/v1/users/7/balance")).body, balance);
 }
 
 #[test]

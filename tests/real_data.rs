@@ -113,7 +113,7 @@ fn resent(part: &[&str], users: &BTreeMap<String, Value>) -> String {
     let results: Vec<_> = part.iter().enumerate().map(result).collect();
     let duplicates = results.iter().filter(|result| result.ends_with(r#""duplicate"}"#)).count();
     assert!(results.len() > duplicates, "some entries are too old and some are duplicates");
-    fed(0, duplicates, &results)
+    expected::feed_answer(0, duplicates, &results)
 }
 
 /// Resends all entries: none is accepted, and nothing changes.
@@ -123,7 +123,7 @@ fn check_resend(server: &Server, users: &BTreeMap<String, Value>) {
         let answer = resent(part, users);
         duplicates += answer.matches(r#""duplicate"}"#).count();
         assert!(
-            server.ask(feed(entries(part))).shown() == json("", &answer),
+            server.ask(feed(entries(part))).shown() == answer,
             "the answer to a resent part is wrong"
         );
     }

@@ -15,8 +15,9 @@ use crate::ledger::entry::{Action, EntryRef, Movement};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
-/// Members of an entry, in the order in which they are checked.
-pub const MEMBERS: [&str; 9] = [
+/// Members of an entry, in the order in which they are checked. The value of `metadata` may be any
+/// JSON and is dropped.
+pub const MEMBERS: [&str; 10] = [
     "entry_id",
     "user_id",
     "currency",
@@ -26,6 +27,7 @@ pub const MEMBERS: [&str; 9] = [
     "at_ms",
     "state",
     "pending_id",
+    "metadata",
 ];
 static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 
@@ -110,7 +112,7 @@ fn judge<'a>(
     id: Option<EntryId>,
     kind_scratch: &'a mut Scratch,
 ) -> Result<EntryRef<'a>, Problem> {
-    let [sent_id, user, currency, kind, direction, amount, at, state, pending] = *values;
+    let [sent_id, user, currency, kind, direction, amount, at, state, pending, ..] = *values;
     let mut scratch = [0; TEXT_BYTES];
     let settles = pending.is_some();
     let voids = is_text(state, b"voided");
@@ -251,6 +253,7 @@ pub(super) fn read_time(value: Option<Value<'_>>) -> Option<Millis> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::json::DEPTH;
     use super::*;
 
     const GOOD: &str = concat!(
@@ -330,6 +333,57 @@ mod tests {
         check("[]", Err(("invalid_json", "")));
         check(&format!("{GOOD}x"), Err(("invalid_json", "")));
         check(&format!(" {GOOD}\r"), Ok(()));
+    }
+
+    #[test]
+    fn metadata_is_any_json_and_is_dropped() {
+        let parsed = |line: &str| {
+            let mut scratch = LineScratch::EMPTY;
+            let entry =
+                parse(line.as_bytes(), &mut scratch).entry.map(|entry| format!("{entry:?}"));
+            entry.map_err(|problem| (problem.code, problem.field))
+        };
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        let refused = |why, field| Err((Code::InvalidJson(why), Field::known(field)));
+        for value in [
+            "null",
+            "true",
+            "-0",
+            "1e400",
+            "-1.50E-7",
+            r#""\ud83d\ude00 é""#,
+            "[]",
+            r#"{"amount":-5,"a":1,"a":[{"metadata":null,"metadata":2}]}"#,
+            &nested(DEPTH - 1),
+        ] {
+            let last = with("metadata", value);
+            assert_eq!(parsed(&last), parsed(GOOD), "{value}");
+            let first = format!("{{\"m\\u0065tadata\" : {value},{}", &GOOD[1..]);
+            assert_eq!(parsed(&first), parsed(GOOD), "{value}");
+        }
+        for (value, why) in [
+            (&*nested(DEPTH), NotJson::TooDeep),
+            ("[01]", NotJson::Number),
+            ("1.", NotJson::Number),
+            (r#"{"a":"\ud83d"}"#, NotJson::LoneSurrogate),
+            (r#"{"\x":1}"#, NotJson::Escape),
+            ("\"\t\"", NotJson::ControlCharacter),
+            ("[1,]", NotJson::Syntax),
+            ("nul", NotJson::Syntax),
+        ] {
+            assert_eq!(parsed(&with("metadata", value)), refused(why, ""), "{value}");
+        }
+        let twice = with("metadata", "1,\"metadata\":1");
+        assert_eq!(parsed(&twice), refused(NotJson::Repeated, "metadata"));
+        check(&with("Metadata", "1"), Err(("unknown_field", "Metadata")));
+        let settlement = r#"{"entry_id":"2","user_id":"42","at_ms":1,"amount":5,"pending_id":"1""#;
+        check(&format!("{settlement},\"metadata\":[1]}}"), Ok(()));
+        let long = |bytes: usize| {
+            let rest = bytes - with("metadata", "\"\"").len();
+            with("metadata", &format!("\"{}\"", "x".repeat(rest)))
+        };
+        assert_eq!(parsed(&long(LINE_BYTES)), parsed(GOOD));
+        check(&long(LINE_BYTES + 1), Err(("line_too_long", "")));
     }
 
     #[test]

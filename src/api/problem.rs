@@ -33,8 +33,8 @@ macro_rules! problems {
                 match self { $(Self::$name => $code,)+ $(Self::$many(_) => $many_code,)+ }
             }
 
-            /// Status of a response that carries the code. Rejected entries are reported inside a
-            /// 200 (a 507 if storage is short).
+            /// Status of a response that carries the code. Rejected entries are reported inside the
+            /// answer to a feed, a 422 (a 507 if storage is short).
             pub const fn status(self) -> Status {
                 match self {
                     $(Self::$name => Status::$status,)+
@@ -79,8 +79,8 @@ problems! {
     UriTooLong "uri_too_long" UriTooLong
         "The request target is longer than this server accepts.",
     UnsupportedMediaType "unsupported_media_type" UnsupportedMediaType
-        "Entries are accepted as application/x-ndjson and a batch as application/json, both \
-         without a content coding.",
+        "Entries are accepted as application/x-ndjson, application/ndjson or application/jsonl and \
+         a batch as application/json, all without a content coding.",
     ExpectationFailed "expectation_failed" ExpectationFailed
         "The only supported expectation is 100-continue.",
     HeaderFieldsTooLarge "header_fields_too_large" HeaderFieldsTooLarge

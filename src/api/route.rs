@@ -117,7 +117,8 @@ const USERS: &str = "/v1/users/";
 const READ_METHODS: &str = "GET, HEAD, OPTIONS";
 const POST_METHODS: &str = "POST, OPTIONS";
 const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
-const NDJSON: &str = "application/x-ndjson";
+/// Media types of a feed, as the `accept` header lists them.
+const NDJSON: &str = "application/x-ndjson, application/ndjson, application/jsonl";
 const JSON: &str = "application/json";
 
 /// What a path names.
@@ -234,28 +235,31 @@ fn fixed(head: &Head<'_>, operation: Operation) -> Result<Operation, Denied> {
     }
 }
 
-/// The same for a request with content of one media type.
+/// The same for a request with content of one of the listed media types.
 fn with_content(
     head: &Head<'_>,
     operation: Operation,
-    media_type: &'static str,
+    media_types: &'static str,
 ) -> Result<Operation, Denied> {
     let operation = fixed(head, operation)?;
-    check_content(head, media_type)?;
+    check_content(head, media_types)?;
     Ok(operation)
 }
 
-/// Checks that the media type without its parameters is `wanted`, and that there is no content
-/// coding.
-fn check_content(head: &Head<'_>, wanted: &'static str) -> Result<(), Denied> {
+/// Checks that the media type without its parameters is one of those `accepted`, and that there is
+/// no content coding.
+fn check_content(head: &Head<'_>, accepted: &'static str) -> Result<(), Denied> {
     let refused = |field, header| {
         let problem = Problem::at(Code::UnsupportedMediaType, field);
         Err(Denied { problem, header: Some(header) })
     };
     let essence =
         head.content_type.unwrap_or_default().split(|&b| b == b';').next().unwrap_or_default();
-    if !essence.trim_ascii().eq_ignore_ascii_case(wanted.as_bytes()) {
-        return refused("content-type", ("accept", wanted));
+    let is_given = |media_type: &str| {
+        essence.trim_ascii().eq_ignore_ascii_case(media_type.trim_ascii().as_bytes())
+    };
+    if !accepted.split(',').any(is_given) {
+        return refused("content-type", ("accept", accepted));
     }
     match head.content_encoding {
         None => Ok(()),

@@ -71,9 +71,16 @@ impl Verdicts {
         self.results.push(b'"');
     }
 
-    /// Status of the answer: 507 if an entry was refused for lack of storage, otherwise 200.
+    /// Status of the answer: 507 if an entry was refused for lack of storage, otherwise 422 if a
+    /// line was rejected.
     pub const fn status(&self) -> Status {
-        if self.is_out_of_storage { Status::InsufficientStorage } else { Status::Ok }
+        if self.is_out_of_storage {
+            Status::InsufficientStorage
+        } else if self.rejected > 0 {
+            Status::UnprocessableContent
+        } else {
+            Status::Ok
+        }
     }
 
     /// Size of the results in bytes.
@@ -115,6 +122,7 @@ mod tests {
         let mut verdicts = Verdicts::default();
         verdicts.judge(3, b"c", Verdict::Duplicate);
         verdicts.accept(2);
+        assert_eq!(verdicts.status(), Status::Ok);
         verdicts.judge(1, b"a", Verdict::Rejected(Rejection::PendingNotFound));
         verdicts.judge(0, b"z", Verdict::Accepted);
         let mut out = Vec::new();
@@ -125,8 +133,9 @@ mod tests {
             "{text}"
         );
         assert!(text.ends_with(r#"{"index":3,"entry_id":"c","status":"duplicate"}]}"#), "{text}");
-        assert_eq!(verdicts.status(), Status::Ok);
+        assert_eq!(verdicts.status(), Status::UnprocessableContent);
         verdicts.judge(4, b"", Verdict::Rejected(Rejection::InsufficientStorage));
+        verdicts.judge(5, b"", Verdict::Rejected(Rejection::TooOld));
         assert_eq!(verdicts.status(), Status::InsufficientStorage);
     }
 }

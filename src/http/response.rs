@@ -64,6 +64,7 @@ statuses! {
     UriTooLong = 414 "URI Too Long",
     UnsupportedMediaType = 415 "Unsupported Media Type",
     ExpectationFailed = 417 "Expectation Failed",
+    UnprocessableContent = 422 "Unprocessable Content",
     HeaderFieldsTooLarge = 431 "Request Header Fields Too Large",
     NotImplemented = 501 "Not Implemented",
     ServiceUnavailable = 503 "Service Unavailable",
@@ -371,7 +372,10 @@ mod tests {
                 status,
                 content_type: "text/plain; version=0.0.4; charset=utf-8",
                 no_cache: true,
-                header: Some(("allow", "GET, HEAD, POST, OPTIONS")),
+                header: Some((
+                    "accept",
+                    "application/x-ndjson, application/ndjson, application/jsonl",
+                )),
                 retry_after: true,
                 persist: Persist::KeepAlive,
                 ..PLAIN

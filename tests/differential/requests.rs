@@ -36,7 +36,9 @@ const TARGETS: &[&str] = &[
 const TYPES: &[&str] = &[
     "", "application/json", "application/x-ndjson", "Application/JSON", "APPLICATION/X-NDJSON",
     "application/json; charset=utf-8", "application/x-ndjson ;charset=\"a;b\"", "application/json;",
-    "application/jsonl", "application/json, text/plain", "application/ json", "text/plain", "*/*",
+    "application/jsonl", "application/ndjson", "Application/JSONL;a=b", "application/NDJSON ;",
+    "application/x-ndjson, application/ndjson, application/jsonl", "application/json-lines",
+    "application/json, text/plain", "application/ json", "text/plain", "*/*",
     "json",
 ];
 

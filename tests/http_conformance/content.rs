@@ -1,11 +1,12 @@
 //! What a body may be: media types, content codings, the lines of a feed.
 
-use super::case::{BATCH, BATCH_OK, Case, Wanted, problem, status};
-use crate::server::client::{batch, feed, post, request};
+use super::case::{BATCH, BATCH_OK, Case, OK, Wanted, problem, status};
+use crate::server::client::{batch, feed, get, post, request};
 use crate::server::{Server, credit, entries};
 
+const FEED_TYPES: &str = "application/x-ndjson, application/ndjson, application/jsonl";
 const FEED_TYPE: &[(&str, Option<&str>)] =
-    &[("accept", Some("application/x-ndjson")), ("accept-encoding", None)];
+    &[("accept", Some(FEED_TYPES)), ("accept-encoding", None)];
 const BATCH_TYPE: &[(&str, Option<&str>)] =
     &[("accept", Some("application/json")), ("accept-encoding", None)];
 const CODING: &[(&str, Option<&str>)] = &[("accept-encoding", Some("identity")), ("accept", None)];
@@ -58,6 +59,21 @@ pub fn cases() -> Vec<Case> {
             &[status(200)],
         ),
         Case::new(
+            "feed: the other types",
+            [
+                post("/v1/entries", "application/ndjson", ""),
+                post("/v1/entries", "APPLICATION/JSONL ;a=b", ""),
+            ]
+            .concat(),
+            &[status(200), status(200)],
+        ),
+        Case::new("feed: a list of types", post("/v1/entries", FEED_TYPES, ""), &[NO_FEED_TYPE]),
+        Case::new(
+            "feed: a rejected line",
+            [post("/v1/entries", "application/jsonl", "{"), get("/healthz").into()].concat(),
+            &[status(422), OK],
+        ),
+        Case::new(
             "feed: gzip",
             request(
                 "POST",
@@ -76,7 +92,9 @@ const T: u64 = 1_700_000_100_000;
 /// Feeds a body with blank lines in it.
 fn fed(server: &Server, body: impl AsRef<[u8]>) -> String {
     let response = server.ask(feed(body));
-    assert_eq!(response.status(), 200, "{response:?}");
+    let is_rejected = !response.body.contains(r#""rejected":0,"#);
+    assert_eq!(response.status(), if is_rejected { 422 } else { 200 }, "{response:?}");
+    assert_eq!(response.header("content-type"), Some("application/json"));
     response.body
 }
 

@@ -526,6 +526,26 @@ fn fields_are_checked_in_their_order() {
 }
 
 #[test]
+fn metadata_is_any_json_and_no_field() {
+    let good = posted("1", "COIN gift credit", 5, 9);
+    let with = |value: &str| good.replace('}', &format!(r#","metadata":{value}}}"#));
+    let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let rows = [
+        (with(r#"{"amount":-5,"a":[1e400,-0,null],"a":"\ud83d\ude00"}"#), "ok"),
+        (good.clone(), "duplicate"),
+        (with("null"), "duplicate"),
+        (with(&nested(127)), "duplicate"),
+        (with(&nested(128)), "invalid_json"),
+        (with("[01]"), "invalid_json"),
+        (with(r#""\ud83d""#), "invalid_json"),
+        (with(r#"1,"metadata":1"#), "invalid_json metadata"),
+        (with("1").replace("metadata", "Metadata"), "unknown_field Metadata"),
+        (void("2", "1", 9).replace('}', r#","metadata":1}"#), "pending_not_found pending_id"),
+    ];
+    check(&mut Model::new(), &rows);
+}
+
+#[test]
 fn a_feed_is_answered_line_by_line() {
     let mut model = Model::new();
     assert_eq!(
@@ -538,7 +558,7 @@ fn a_feed_is_answered_line_by_line() {
     assert_eq!(
         model.feed(NOW, body.as_bytes()),
         (
-            200,
+            422,
             [
                 r#"{"accepted":1,"duplicates":1,"rejected":3,"results":["#,
                 concat!(
@@ -560,7 +580,8 @@ fn a_feed_is_answered_line_by_line() {
             .concat()
         )
     );
-    assert!(model.feed(NOW, &b"{\n \n".repeat(10_000)).1.contains(r#""rejected":10000,"#));
+    let (status, body) = model.feed(NOW, &b"{\n \n".repeat(10_000));
+    assert!(status == 422 && body.contains(r#""rejected":10000,"#));
     let (status, body) = model.feed(NOW, &b"{\n \n".repeat(10_001));
     assert!(status == 413 && body.contains("too_many_items"));
     assert!(model.feed(NOW, &b" \t\r\n".repeat(10_001)).1.contains(r#""rejected":0,"#));

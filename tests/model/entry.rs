@@ -8,7 +8,8 @@ use super::ledger::{Direction, Entry, Group, State};
 use super::problem::{Code, Problem};
 use super::stats::MAX_TIME;
 
-const KNOWN: [&str; 9] = [
+/// `metadata` is known and not looked at.
+const KNOWN: [&str; 10] = [
     "entry_id",
     "user_id",
     "currency",
@@ -18,6 +19,7 @@ const KNOWN: [&str; 9] = [
     "at_ms",
     "state",
     "pending_id",
+    "metadata",
 ];
 
 const LONGEST_LINE: usize = 65_536;

@@ -322,13 +322,16 @@ impl History {
             return self.again();
         }
         let roll = self.random.below(100);
-        let draft = if roll < self.bias.holds {
+        let mut draft = if roll < self.bias.holds {
             self.fresh(user, true)
         } else if roll < self.bias.holds + self.bias.settlements {
             self.settlement(user)
         } else {
             self.fresh(user, false)
         };
+        if self.random.percent(6) {
+            draft.add_metadata(&mut self.random);
+        }
         let line = draft.plain().into_bytes();
         let line = if self.random.percent(20) { draft.restyled(&mut self.random) } else { line };
         self.remember(Sent { draft, line: line.clone() });
@@ -359,6 +362,7 @@ impl History {
             3..6 => {
                 draft.spell_ids_otherwise(&mut self.random);
                 draft.spell_state_otherwise();
+                draft.spell_metadata_otherwise(&mut self.random);
                 return draft.restyled(&mut self.random);
             }
             6 | 7 => draft.change_one_field(&mut self.random),
@@ -642,8 +646,8 @@ mod tests {
                       pending_id|amount_negative amount|entry_in_future at_ms|entry_too_old at_ms\
                       |entry_id_conflict entry_id|pending_not_found pending_id\
                       |pending_amount_exceeded amount|too_many_currencies currency|too_many_groups \
-                      kind|too_many_holds |balance_overflow amount|feed 200|feed 413|get 200|get \
-                      400|get 404|get 405|batch 200|batch 400|batch 413";
+                      kind|too_many_holds |balance_overflow amount|feed 200|feed 413|feed 422|get 200|\
+                      get 400|get 404|get 405|batch 200|batch 400|batch 413";
         let faults = Fault::ALL.map(|fault| [format!("line {fault:?}"), format!("body {fault:?}")]);
         let wanted = wanted.split('|').chain(faults.as_flattened().iter().map(String::as_str));
         let missing: Vec<&str> = wanted.filter(|name| !met.contains_key(*name)).collect();

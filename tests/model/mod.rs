@@ -65,7 +65,7 @@ impl Model {
         Self::default()
     }
 
-    /// Applies a feed body; returns status (200 or 413) and body of the answer to
+    /// Applies a feed body; returns status (200, 413 or 422) and body of the answer to
     /// `POST /v1/entries`.
     pub fn feed(&mut self, now_ms: u64, body: &[u8]) -> (u16, String) {
         if body.len() > MAX_FEED_BYTES {
@@ -99,7 +99,7 @@ impl Model {
             "{{\"accepted\":{accepted},\"duplicates\":{duplicates},\"rejected\":{rejected},\
              \"results\":[{results}]}}"
         );
-        (200, body)
+        (if rejected > 0 { 422 } else { 200 }, body)
     }
 
     /// Gives the verdict on a line and applies it if accepted.

@@ -10,15 +10,22 @@ const LINE: &str = concat!(
     r#""y":[true,false,{"z":null}],"at_ms":0}"#
 );
 
+/// An entry with every kind of value in its `metadata`.
+const ENTRY: &str = concat!(
+    r#"{"entry_id":"7","user_id":"42","currency":"COIN","kind":"gift","direction":"debit","#,
+    r#""metadata":{"a":["\ud83d\ude00\/é",-10.5e+3,true],"a":{"b":null}},"amount":5,"at_ms":0}"#
+);
+
 /// A batch with every kind of value, which is refused.
 const BATCH: &str = concat!(
     r#"{"requests":[{"user_id":"\u0037","read":"stats","at_ms":-0.5E1},"#,
     r#"{"\ud83d\ude00":[{}, true]}],"x":null}"#
 );
 
-/// A line's variants, fewer than a feed may have.
-pub fn lines() -> Vec<Vec<u8>> {
-    variants(LINE.as_bytes())
+/// Feeds of the variants of the lines.
+pub fn feeds() -> Vec<Vec<u8>> {
+    let lines = [LINE, ENTRY].map(|line| variants(line.as_bytes())).concat();
+    lines.chunks(8_000).map(|lines| lines.join(&b'\n')).collect()
 }
 
 /// A batch's variants.

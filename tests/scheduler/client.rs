@@ -540,7 +540,11 @@ fn check_shared(
 ) -> Result<(), String> {
     let wrong = |what: String| Err(with_request(request, &format!("{what}\n{answer}")));
     let status = answer.get(9..12).unwrap_or_default();
-    if !(["200", "404"].contains(&status) || (status == "507" && known.may_lack_room)) {
+    let is_feed = request.starts_with(b"POST /v1/entries ");
+    if !(["200", "404"].contains(&status)
+        || (status == "422" && is_feed)
+        || (status == "507" && known.may_lack_room))
+    {
         return wrong("no such answer is expected".to_owned());
     }
     if let Some((_, rest)) = answer.split_once("{\"accepted\":") {

@@ -9,6 +9,8 @@ pub const NO_CACHE: &str = "cache-control: no-cache\r\n";
 pub const READS: &str = "allow: GET, HEAD, OPTIONS\r\n";
 /// `allow` of paths that take a body.
 pub const POSTS: &str = "allow: POST, OPTIONS\r\n";
+/// `accept` of a feed.
+pub const NDJSON: &str = "accept: application/x-ndjson, application/ndjson, application/jsonl\r\n";
 /// Header line of a 503.
 pub const RETRY: &str = "retry-after: 1\r\n";
 /// Both lines: a 503 that ends its connection.
@@ -64,8 +66,8 @@ pub const PROBLEMS: [Row; 36] = [
         "unsupported_media_type",
         415,
         "Unsupported Media Type",
-        "Entries are accepted as application/x-ndjson and a batch as application/json, both \
-         without a content coding.",
+        "Entries are accepted as application/x-ndjson, application/ndjson or application/jsonl and \
+         a batch as application/json, all without a content coding.",
     ),
     (
         "expectation_failed",
@@ -323,6 +325,17 @@ pub fn fed(accepted: usize, duplicates: usize, results: &[String]) -> String {
          \"results\":[{}]}}",
         results.join(",")
     )
+}
+
+/// The whole answer to a feed; `results` are its duplicates and rejected lines.
+pub fn feed_answer(accepted: usize, duplicates: usize, results: &[String]) -> String {
+    let lacks_space = results.iter().any(|result| result.contains("\"insufficient_storage\""));
+    let status = match results.len() - duplicates {
+        _ if lacks_space => "507 Insufficient Storage",
+        0 => "200 OK",
+        _ => "422 Unprocessable Content",
+    };
+    answer(status, "application/json", "", &fed(accepted, duplicates, results))
 }
 
 /// The result of a duplicate line.

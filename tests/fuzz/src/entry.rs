@@ -4,6 +4,7 @@ use crate::forms::{self, present};
 use purser::ledger::amount::Amount;
 use purser::ledger::entry::{Action, EntryRef, Movement};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 /// A line as `serde_json` reads it: types and names are right, values are not validated yet.
 #[derive(Debug, Deserialize)]
@@ -24,6 +25,9 @@ pub struct Line {
     state: Option<String>,
     #[serde(default, deserialize_with = "present")]
     pending_id: Option<String>,
+    /// Takes more than JSON: neither the strings nor the depth are checked.
+    #[serde(default, rename = "metadata")]
+    _metadata: IgnoredAny,
 }
 
 impl Line {

@@ -55,6 +55,22 @@ const CUT_OR_CODED: [&[u8]; 10] = [
     b"{\"a\":\"\\ud83d\\u00",
 ];
 
+/// Values that `metadata` may have.
+const METADATA: [&str; 12] = [
+    "null",
+    "false",
+    "-0",
+    "1e400",
+    "-12.50E-7",
+    r#""""#,
+    r#""\ud83d\ude00\u0000é""#,
+    "[]",
+    "{}",
+    r#"[1, {"a":[true,"]"]}, "}"]"#,
+    r#"{"a":1,"a":{"entry_id":"9","entry_id":9}}"#,
+    r#"{"amount":-5,"metadata":{"metadata":"x"}}"#,
+];
+
 /// Lists or objects within each other, about as many as JSON may have here.
 fn nested(random: &mut Random) -> String {
     let depth = 124 + random.below(7);
@@ -266,6 +282,26 @@ impl Draft {
         }
     }
 
+    /// Adds `metadata`, or gives it another value.
+    pub fn add_metadata(&mut self, random: &mut Random) {
+        let value = match random.below(8) {
+            // As deep as may be, with the line's object.
+            0 => "[".repeat(127) + &"]".repeat(127),
+            1 => "1".repeat(random.below(400) + 1),
+            _ => random.pick(&METADATA).to_owned(),
+        };
+        self.set_raw("metadata", value);
+    }
+
+    /// Adds or removes `metadata`, or gives it another value.
+    pub fn spell_metadata_otherwise(&mut self, random: &mut Random) {
+        match random.below(4) {
+            0 => self.add_metadata(random),
+            1 => self.remove("metadata"),
+            _ => {}
+        }
+    }
+
     /// Changes one field. The entry mostly stays well-formed and is mostly no longer equal.
     pub fn change_one_field(&mut self, random: &mut Random) {
         match random.below(8) {
@@ -353,12 +389,12 @@ impl Draft {
             5 => [plain.as_bytes(), random.pick(&[&b"x"[..], b",", b"}", b"\x0c", b"{}", b"\x00"])]
                 .concat(),
             6 => {
-                let name = random.pick(&["amount", "at_ms", "currency"]);
+                let name = random.pick(&["amount", "at_ms", "currency", "metadata"]);
                 self.set_raw(name, random.pick(&BAD_NUMBERS));
                 self.plain().into_bytes()
             }
             7 => {
-                let name = random.pick(&["kind", "currency", "entry_id", "note"]);
+                let name = random.pick(&["kind", "currency", "entry_id", "note", "metadata"]);
                 self.set_raw(name, bad_text(random));
                 self.plain().into_bytes()
             }
@@ -378,7 +414,7 @@ impl Draft {
             }
             _ => {
                 let nested = nested(random);
-                let name = random.pick(&["note", "amount", "entry_id"]);
+                let name = random.pick(&["note", "amount", "entry_id", "metadata"]);
                 self.set_raw(name, nested);
                 self.plain().into_bytes()
             }
@@ -425,6 +461,7 @@ impl Draft {
             "kind\0",
             "\u{feff}kind",
             "pending_ids",
+            "Metadata",
             &long[0],
             &long[1],
             &long[2],

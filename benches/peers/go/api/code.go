@@ -128,8 +128,8 @@ var meanings = [codeCount]meaning{
 	URITooLong: {"uri_too_long", 414, "URI Too Long",
 		"The request target is longer than this server accepts."},
 	UnsupportedMediaType: {"unsupported_media_type", 415, "Unsupported Media Type",
-		"Entries are accepted as application/x-ndjson and a batch as application/json, " +
-			"both without a content coding."},
+		"Entries are accepted as application/x-ndjson, application/ndjson or application/jsonl " +
+			"and a batch as application/json, all without a content coding."},
 	ExpectationFailed: {"expectation_failed", 417, "Expectation Failed",
 		"The only supported expectation is 100-continue."},
 	HeaderFieldsTooLarge: {"header_fields_too_large", 431, "Request Header Fields Too Large",

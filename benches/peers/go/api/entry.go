@@ -17,11 +17,13 @@ const (
 	entryAt
 	entryState
 	entryPending
+	entryMetadata // known and not looked at
 	entryFields
 )
 
 var entryNames = [entryFields]string{
 	"entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id",
+	"metadata",
 }
 
 // entryField returns which member of an entry has this name, or -1.
@@ -45,6 +47,8 @@ func entryField(name []byte) int {
 		return entryState
 	case "pending_id":
 		return entryPending
+	case "metadata":
+		return entryMetadata
 	}
 	return -1
 }

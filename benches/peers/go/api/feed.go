@@ -66,6 +66,9 @@ func (s *Service) feed(req *Request, res *Response) {
 	w.parts = results
 
 	res.Status = 200
+	if rejected > 0 {
+		res.Status = 422
+	}
 	res.ContentType = jsonType
 	b := append(res.Body[:0], `{"accepted":`...)
 	b = strconv.AppendInt(b, int64(accepted), 10)

@@ -264,12 +264,12 @@ func (s *Service) post(rt route, req *Request, res *Response) {
 		res.refuse(f)
 		return
 	}
-	mediaType, limit := "application/x-ndjson", maxFeedBytes
+	mediaTypes, limit := feedTypes, maxFeedBytes
 	if rt == batchRoute {
-		mediaType, limit = "application/json", maxBatchBytes
+		mediaTypes, limit = "application/json", maxBatchBytes
 	}
-	if !isMediaType(req.ContentType, mediaType) {
-		res.Accept = mediaType
+	if !isMediaType(req.ContentType, mediaTypes) {
+		res.Accept = mediaTypes
 		res.refuse(fault{UnsupportedMediaType, "content-type"})
 		return
 	}
@@ -293,11 +293,20 @@ func (s *Service) post(rt route, req *Request, res *Response) {
 	}
 }
 
-// isMediaType reports whether a content type is of a media type, whatever its
-// parameters.
-func isMediaType(contentType, mediaType string) bool {
+// feedTypes lists the media types of a feed.
+const feedTypes = "application/x-ndjson, application/ndjson, application/jsonl"
+
+// isMediaType reports whether a content type is of one of the listed media types,
+// whatever its parameters.
+func isMediaType(contentType, mediaTypes string) bool {
 	got, _, _ := strings.Cut(contentType, ";")
-	return strings.EqualFold(strings.Trim(got, " \t"), mediaType)
+	got = strings.Trim(got, " \t")
+	for mediaType := range strings.SplitSeq(mediaTypes, ", ") {
+		if strings.EqualFold(got, mediaType) {
+			return true
+		}
+	}
+	return false
 }
 
 // isCoded reports whether a list of content codings has one other than identity.

@@ -36,7 +36,11 @@ func do(s *Service, res *Response, method, target, body string) *Response {
 func post(t *testing.T, s *Service, want string, lines ...string) {
 	t.Helper()
 	res := do(s, new(Response), "POST", "/v1/entries", strings.Join(lines, "\n"))
-	if got := string(res.Body); res.Status != 200 || res.ContentType != "application/json" ||
+	status := 200
+	if !strings.Contains(want, `"rejected":0,`) {
+		status = 422
+	}
+	if got := string(res.Body); res.Status != status || res.ContentType != "application/json" ||
 		got != want {
 		t.Fatalf("got %d %s\n%s, want\n%s", res.Status, res.ContentType, got, want)
 	}
@@ -90,6 +94,23 @@ func TestFeedAnswers(t *testing.T) {
 	post(t, s, `{"accepted":0,"duplicates":1,"rejected":0,"results":[{"index":0,"entry_id":"1",`+
 		`"status":"duplicate"}]}`,
 		strings.Replace(entry, `"1"`, `"\u0031"`, 1)+"\r")
+}
+
+// TestFeedTypes feeds a good and a bad line with each media type.
+func TestFeedTypes(t *testing.T) {
+	s := newService()
+	for _, contentType := range []string{"application/x-ndjson", "application/ndjson",
+		"application/jsonl", "Application/X-NDJSON;a=b", "APPLICATION/NDJSON ; a=b",
+		" application/JsonL\t"} {
+		for body, status := range map[string]int{"": 200, "{": 422} {
+			var res Response
+			s.Handle(&Request{Method: "POST", Path: "/v1/entries", ContentType: contentType,
+				Body: []byte(body)}, &res)
+			if res.Status != status || res.ContentType != "application/json" {
+				t.Errorf("%q of %q: got %d %s", body, contentType, res.Status, res.ContentType)
+			}
+		}
+	}
 }
 
 // TestVerdicts triggers each code of the feed and compares the whole answer.
@@ -237,8 +258,9 @@ func TestProblems(t *testing.T) {
 		}
 		mediaType = func(field string) string {
 			return problem(415, "Unsupported Media Type", "unsupported_media_type",
-				"Entries are accepted as application/x-ndjson and a batch as application/json, "+
-					"both without a content coding.", field)
+				"Entries are accepted as application/x-ndjson, application/ndjson or "+
+					"application/jsonl and a batch as application/json, all without a content coding.",
+				field)
 		}
 		window = func(field string) string {
 			return problem(400, "Bad Request", "invalid_window",
@@ -255,7 +277,7 @@ func TestProblems(t *testing.T) {
 
 		reads    = "allow: GET, HEAD, OPTIONS"
 		posts    = "allow: POST, OPTIONS"
-		entries  = "accept: application/x-ndjson"
+		entries  = "accept: application/x-ndjson, application/ndjson, application/jsonl"
 		batches  = "accept: application/json"
 		identity = "accept-encoding: identity"
 		noCache  = "cache-control: no-cache"
@@ -329,6 +351,11 @@ func TestProblems(t *testing.T) {
 		{"POST", "/v1/entries", "", "", noBody, 415, entries, mediaType("content-type")},
 		{"POST", "/v1/entries", plain, "gzip", strings.Repeat("x", maxFeedBytes+1), 415, entries,
 			mediaType("content-type")},
+		{"POST", "/v1/entries", "application/json-lines", "", "", 415, entries,
+			mediaType("content-type")},
+		{"POST", "/v1/entries", "application/ndjson, application/jsonl", "", "", 415, entries,
+			mediaType("content-type")},
+		{"POST", "/v1/batch", "application/jsonl", "", "{}", 415, batches, mediaType("content-type")},
 		{"POST", "/v1/batch", ndjson, "", "{}", 415, batches, mediaType("content-type")},
 		{"POST", "/v1/batch", "application/jsonx", "", "{}", 415, batches, mediaType("content-type")},
 		{"POST", "/v1/batch", "application/json, application/json", "", "{}", 415, batches,

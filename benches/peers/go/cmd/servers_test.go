@@ -165,9 +165,11 @@ func TestServersAgree(t *testing.T) {
 		one(post("/v1/entries", ndjson, ""), 200),
 		one(post("/v1/entries", ndjson, entry(1, "posted")), 200),
 		one(post("/v1/entries", "Application/X-NDJSON; charset=utf-8",
-			entry(2, "pending")+"\n"+entry(1, "posted")+"\n\n"+entry(-5, "posted")), 200),
+			entry(2, "pending")+"\n"+entry(1, "posted")+"\n\n"+entry(-5, "posted")), 422),
+		one(post("/v1/entries", "application/ndjson", entry(1, "posted")), 200),
+		one(post("/v1/entries", "application/JSONL; a=b", entry(1, "posted")), 200),
 		one(chunked("/v1/entries", ndjson, entry(3, "posted")[:20], entry(3, "posted")[20:]+"\n",
-			`{"entry_id":"\u0034","zzz":"\ud83d\ude00"}`), 200),
+			`{"entry_id":"\u0034","zzz":"\ud83d\ude00"}`), 422),
 		one(chunked("/v1/entries", ndjson), 200),
 		one(post("/v1/entries", ndjson,
 			`{"entry_id":"5","user_id":"42","amount":1,"at_ms":1763900000000,"pending_id":"2"}`), 200),
@@ -175,9 +177,9 @@ func TestServersAgree(t *testing.T) {
 		one(post("/v1/entries", ndjson, feed.String()), 200), // all of them duplicates
 		one(post("/v1/entries", ndjson, strings.Repeat("x\n", 10_001)), 413),
 		one(post("/v1/entries", ndjson, strings.Repeat("\n \r\n\t\n", 10_001)), 200),
-		one(post("/v1/entries", ndjson, "\n\n"+entry(1, "posted")+"\n \t\r\n{}\n"), 200),
+		one(post("/v1/entries", ndjson, "\n\n"+entry(1, "posted")+"\n \t\r\n{}\n"), 422),
 		one(post("/v1/entries", ndjson,
-			`{"entry_id":"6","user_id":"42","at_ms":1,"state":"voided"}`), 200),
+			`{"entry_id":"6","user_id":"42","at_ms":1,"state":"voided"}`), 422),
 
 		// Reading.
 		one(get("GET", "/v1/users/42/balance", ""), 200),
@@ -354,7 +356,7 @@ func TestHeaders(t *testing.T) {
 				{"OPTIONS", "/v1/batch", "", `204 ||POST, OPTIONS||`},
 				{"PATCH", "/v1/users/42/balance", "", `405 ||GET, HEAD, OPTIONS||`},
 				{"BREW", "/v1/users/42/balance", "", `501 ||||`},
-				{"POST", "/v1/entries", text, `415 |||application/x-ndjson|`},
+				{"POST", "/v1/entries", text, `415 |||application/x-ndjson, application/ndjson, application/jsonl|`},
 				{"POST", "/v1/batch", text, `415 |||application/json|`},
 				{"POST", "/v1/batch", "Content-Encoding: br\r\nContent-Length: 0\r\nContent-Type: " + plain +
 					"\r\n", `415 ||||identity`},
