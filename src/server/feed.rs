@@ -1,8 +1,8 @@
 //! Feed: applies a body of entries in bounded steps.
 //!
 //! The whole body is received before the first entry is applied, so every error status is decided
-//! before, except the 422 and 507 of an answer with rejected lines. A feed is not atomic: each line has its own verdict, and a bad entry does not affect
-//! other lines.
+//! before, except the 422 and 507 of an answer with rejected lines. A feed is not atomic: each line
+//! has its own verdict, and a bad entry does not affect other lines.
 //!
 //! A step parses all its lines first, so that the lookups of later entries are prefetched while
 //! earlier ones are applied. Entries of users of other cores are sent there: one request per step

@@ -1,6 +1,6 @@
 //! Media types and statuses of a feed, and `metadata` in its lines.
 
-use super::{Checker, T, Verdict};
+use super::{Checker, T};
 use crate::server::client::{batch, feed, get, post};
 use crate::server::expected::{NDJSON, balance, duplicate, fed, json, problem, rejected};
 use crate::server::{Server, credit, entries};

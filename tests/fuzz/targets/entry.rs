@@ -1,10 +1,10 @@
 //! Fuzzes the reader of a feed line against an oracle: `serde_json` and a second implementation of
 //! the contract.
 //!
-//! The reader never panics, and accepts exactly what the oracle accepts, with equal fields; what
-//! exceeds a limit of `serde_json` alone is compared if the reader accepts it. It reports `invalid_json` exactly for a text that is no JSON object or repeats a member, with a
-//! reason that the message of `serde_json` allows. No result depends on earlier contents of the
-//! scratch buffer.
+//! The reader never panics, and accepts exactly what the oracle accepts, with equal fields. It
+//! reports `invalid_json` exactly for a text that is no JSON object or repeats a member, with a
+//! reason that the message of `serde_json` allows. A text beyond the limits of `serde_json` may be
+//! either. No result depends on earlier contents of the scratch buffer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
