@@ -1,5 +1,9 @@
 //! `purser import`: real and random histories, imported in any order, give the same result as the
 //! same entries fed in order. An interrupted import has imported nothing.
+//!
+//! - `metadata`: lines with `metadata`.
+
+mod metadata;
 
 use crate::faults::tree;
 use crate::model::history::{History, Step};
@@ -529,35 +533,6 @@ fn blank_lines_are_skipped() {
     let (code, out, _) = run(import(&scratch.join("none")).arg("-"), b"\n \n");
     assert_eq!(code, Some(0));
     assert!(out.starts_with("0 lines: 0 accepted, 0 duplicates, 0 rejected; 0 users\n"), "{out}");
-}
-
-#[test]
-fn metadata_is_dropped() {
-    let scratch = Scratch::new("import-metadata");
-    let with = |id: u64, value: &str| {
-        credit(id, 7, 5, T).replace('}', &format!(r#","metadata":{value}}}"#))
-    };
-    let deep = "[".repeat(128) + &"]".repeat(128);
-    let lines = [
-        with(1, r#"{"amount":-5,"a":[1E400,-0],"a":"\ud83d\ude00"}"#),
-        credit(1, 7, 5, T),
-        with(1, "null"),
-        with(2, &deep[1..255]),
-        with(3, &deep),
-        with(4, r#"1,"metadata":1"#),
-    ];
-    let (data, rejected) = (scratch.join("data"), scratch.join("r"));
-    let (code, out, err) =
-        run(import(&data).arg("--rejected").args([&rejected, Path::new("-")]), &entries(&lines));
-    assert_eq!((code, err.as_str()), (Some(4), ""));
-    assert!(out.starts_with("6 lines: 2 accepted, 2 duplicates, 2 rejected; 1 user\n"), "{out}");
-    let want = [
-        listed("-", 5, "", "invalid_json: too deep", "", &lines[4]),
-        listed("-", 6, "", "invalid_json: repeated", "metadata", &lines[5]),
-    ];
-    assert_eq!(fs::read_to_string(&rejected).unwrap(), want.concat());
-    let balance = balance_body(7, 2, T, 10);
-    assert_eq!(Server::with_data(&data, &[]).ask(get("/v1/users/7/balance")).body, balance);
 }
 
 #[test]

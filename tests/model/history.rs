@@ -255,7 +255,7 @@ impl History {
     }
 
     fn feed_body(&mut self) -> Vec<u8> {
-        if self.random.below(200) == 0 {
+        if self.random.below(120) == 0 {
             let body = self.oversized();
             self.model.feed(self.served_ms(), &body);
             return body;

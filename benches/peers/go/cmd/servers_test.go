@@ -356,7 +356,8 @@ func TestHeaders(t *testing.T) {
 				{"OPTIONS", "/v1/batch", "", `204 ||POST, OPTIONS||`},
 				{"PATCH", "/v1/users/42/balance", "", `405 ||GET, HEAD, OPTIONS||`},
 				{"BREW", "/v1/users/42/balance", "", `501 ||||`},
-				{"POST", "/v1/entries", text, `415 |||application/x-ndjson, application/ndjson, application/jsonl|`},
+				{"POST", "/v1/entries", text,
+					`415 |||application/x-ndjson, application/ndjson, application/jsonl|`},
 				{"POST", "/v1/batch", text, `415 |||application/json|`},
 				{"POST", "/v1/batch", "Content-Encoding: br\r\nContent-Length: 0\r\nContent-Type: " + plain +
 					"\r\n", `415 ||||identity`},
