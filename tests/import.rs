@@ -1,9 +1,9 @@
 //! `purser import`: real and random histories, imported in any order, give the same result as the
 //! same entries fed in order. An interrupted import has imported nothing.
 //!
-//! - `metadata`: lines with `metadata`.
+//! - `lines`: blank lines, and `metadata` in lines.
 
-mod metadata;
+mod lines;
 
 use crate::faults::tree;
 use crate::model::history::{History, Step};
@@ -503,36 +503,6 @@ fn every_rejected_line_is_listed() {
         }
         assert_eq!(rejected.lines().count(), want.len(), "{name}");
     }
-}
-
-#[test]
-fn blank_lines_are_skipped() {
-    let scratch = Scratch::new("import-blank");
-    let body = [
-        "\n\r\n \t\n".as_bytes(),
-        credit(1, 7, 5, T).as_bytes(),
-        b"\r\n\r\n",
-        &vec![b'\t'; 3 << 20],
-        b"\n",
-        credit(2, 7, -5, T).as_bytes(),
-        b"\n\x0b\n \x0c\n\n \r",
-    ]
-    .concat();
-    let (code, out, err) = run(
-        import(&scratch.join("data")).args(["--rejected"]).args([scratch.join("r"), "-".into()]),
-        &body,
-    );
-    assert_eq!((code, err.as_str()), (Some(4), ""));
-    assert!(out.starts_with("4 lines: 1 accepted, 0 duplicates, 3 rejected; 1 user\n"), "{out}");
-    let want = [
-        listed("-", 7, "2", "amount_negative", "amount", &credit(2, 7, -5, T)),
-        listed("-", 8, "", "invalid_json: no object", "", "\x0b"),
-        listed("-", 9, "", "invalid_json: no object", "", " \x0c"),
-    ];
-    assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want.concat());
-    let (code, out, _) = run(import(&scratch.join("none")).arg("-"), b"\n \n");
-    assert_eq!(code, Some(0));
-    assert!(out.starts_with("0 lines: 0 accepted, 0 duplicates, 0 rejected; 0 users\n"), "{out}");
 }
 
 #[test]

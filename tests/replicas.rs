@@ -74,7 +74,11 @@ impl Replica {
 }
 
 /// One request on a kept connection; `None` if the connection ended instead. Opens it if needed.
-fn ask(kept: &mut Option<TcpStream>, address: SocketAddr, request: &[u8]) -> Option<(u16, String)> {
+pub fn ask(
+    kept: &mut Option<TcpStream>,
+    address: SocketAddr,
+    request: &[u8],
+) -> Option<(u16, String)> {
     let mut stream = match kept.take() {
         Some(stream) => stream,
         None => TcpStream::connect(address).ok()?,

@@ -78,7 +78,7 @@ pub fn check_reason(text: &[u8], why: &str, reason: NotJson) {
 
 /// Whether a text is empty, or its first byte that is not white space is `{`.
 fn is_braced(text: &[u8]) -> bool {
-    text.trim_ascii_start().first().is_none_or(|&first| first == b'{')
+    text.iter().find(|byte| !b" \t\n\r".contains(byte)).is_none_or(|&first| first == b'{')
 }
 
 #[derive(Clone, Copy, Default)]

@@ -1,4 +1,4 @@
-//! `metadata` in lines of an import.
+//! Blank lines of an import, and `metadata` in lines.
 
 use super::{T, import, listed, run};
 use crate::server::client::get;
@@ -34,4 +34,34 @@ fn metadata_is_dropped() {
     assert_eq!(fs::read_to_string(&rejected).unwrap(), want.concat());
     let balance = balance_body(7, 2, T, 10);
     assert_eq!(Server::with_data(&data, &[]).ask(get("/v1/users/7/balance")).body, balance);
+}
+
+#[test]
+fn blank_lines_are_skipped() {
+    let scratch = Scratch::new("import-blank");
+    let body = [
+        "\n\r\n \t\n".as_bytes(),
+        credit(1, 7, 5, T).as_bytes(),
+        b"\r\n\r\n",
+        &vec![b'\t'; 3 << 20],
+        b"\n",
+        credit(2, 7, -5, T).as_bytes(),
+        b"\n\x0b\n \x0c\n\n \r",
+    ]
+    .concat();
+    let (code, out, err) = run(
+        import(&scratch.join("data")).args(["--rejected"]).args([scratch.join("r"), "-".into()]),
+        &body,
+    );
+    assert_eq!((code, err.as_str()), (Some(4), ""));
+    assert!(out.starts_with("4 lines: 1 accepted, 0 duplicates, 3 rejected; 1 user\n"), "{out}");
+    let want = [
+        listed("-", 7, "2", "amount_negative", "amount", &credit(2, 7, -5, T)),
+        listed("-", 8, "", "invalid_json: no object", "", "\x0b"),
+        listed("-", 9, "", "invalid_json: no object", "", " \x0c"),
+    ];
+    assert_eq!(fs::read_to_string(scratch.join("r")).unwrap(), want.concat());
+    let (code, out, _) = run(import(&scratch.join("none")).arg("-"), b"\n \n");
+    assert_eq!(code, Some(0));
+    assert!(out.starts_with("0 lines: 0 accepted, 0 duplicates, 0 rejected; 0 users\n"), "{out}");
 }
