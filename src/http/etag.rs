@@ -30,7 +30,6 @@ pub enum Condition {
 /// assert_eq!(evaluate(br#"If-Match: "v16""#, Some(17)), Condition::Failed);
 /// assert_eq!(evaluate(br#"If-Match: "v17""#, Some(17)), Condition::Holds);
 /// ```
-#[cold]
 pub fn evaluate(lines: &[u8], version: Option<u64>) -> Condition {
     if matches(lines, b"if-match", version, false) == Some(false) {
         Condition::Failed
