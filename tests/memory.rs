@@ -105,7 +105,9 @@ impl Entries {
                 part * users / 1_000_000 + self.random() % (users / 1_000)
             }
         };
-        let line = credit(self.count, user, amount as i64, T + self.count * 200);
+        // Other ids than those of the heaviest user, which was fed before.
+        let id = 10_000_000_000 + self.count;
+        let line = credit(id, user, amount as i64, T + self.count * 200);
         line.replace("topup", ["topup", "gift", "refund", "purchase"][kind as usize])
     }
 }
