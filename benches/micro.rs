@@ -76,12 +76,15 @@ fn request_parse(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// A whole 200 answer; `etag` is a header line with its CRLF, or empty.
-fn whole_answer(etag: &str, body: &str) -> String {
+/// Header line of a user's answers.
+const NO_CACHE: &str = "cache-control: no-cache\r\n";
+
+/// A whole 200 answer; `lines` are header lines, each with its CRLF.
+fn whole_answer(lines: &str, body: &str) -> String {
     let length = body.len();
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ndate: {DATE}\r\n\
-         {etag}content-length: {length}\r\n\r\n{body}"
+         {lines}content-length: {length}\r\n\r\n{body}"
     )
 }
 
@@ -92,7 +95,7 @@ fn balance_answer(population: Population, user: u64) -> String {
         .and_then(|(_, rest)| rest.split_once(','))
         .expect("a version")
         .0;
-    whole_answer(&format!("etag: \"v{version}\"\r\n"), &body)
+    whole_answer(&format!("{NO_CACHE}etag: \"v{version}\"\r\n"), &body)
 }
 
 /// The request that reads `what` of a user.
@@ -123,7 +126,7 @@ fn reads(criterion: &mut Criterion) {
 
     let expected: Vec<String> =
         users[..PIPELINED].iter().map(|&user| balance_answer(population, user)).collect();
-    let expected_stats = whole_answer("", &population.stats(users[0]));
+    let expected_stats = whole_answer(NO_CACHE, &population.stats(users[0]));
     assert_eq!(String::from_utf8_lossy(&machine.answer(&first(&balances, 1))), expected[0]);
     assert_eq!(
         String::from_utf8_lossy(&machine.answer(&first(&balances, PIPELINED))),
