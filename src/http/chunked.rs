@@ -126,14 +126,22 @@ impl Decoder {
     pub fn decode(&mut self, input: &[u8], mut out: impl FnMut(&[u8])) -> Result<Decoded, Refusal> {
         let mut rest = input;
         while let [byte, after @ ..] = rest {
-            match self.state {
-                State::Done => break,
-                State::Data => rest = self.data(rest, &mut out),
-                _ => {
-                    self.state = self.step(*byte)?;
-                    rest = after;
+            (self.state, rest) = match (self.state, rest) {
+                (State::Done, _) => break,
+                (State::Data, _) => {
+                    rest = self.data(rest, &mut out);
+                    continue;
                 }
-            }
+                // Small chunks, whole: more than half of such a body is not data.
+                (State::DataCr, [b'\r', b'\n', after @ ..]) => (State::Size, after),
+                (State::Size, [digit, b'\r', b'\n', after @ ..])
+                    if self.line == 0 && digit.is_ascii_hexdigit() =>
+                {
+                    self.size_digit(*digit)?;
+                    (self.end_size_line()?, after)
+                }
+                _ => (self.step(*byte)?, after),
+            };
         }
         Ok(Decoded { consumed: input.len() - rest.len(), done: self.state == State::Done })
     }
@@ -157,13 +165,7 @@ impl Decoder {
             State::LineStart | State::Name | State::Value | State::ValueLf | State::EndLf => {
                 self.trailer(byte)
             }
-            State::SizeLf if byte == b'\n' => {
-                self.line = 0;
-                if self.chunk > self.limit - self.body {
-                    return Err(Refusal::BodyTooLarge);
-                }
-                Ok(if self.chunk == 0 { State::LineStart } else { State::Data })
-            }
+            State::SizeLf if byte == b'\n' => self.end_size_line(),
             State::DataCr if byte == b'\r' => Ok(State::DataLf),
             State::DataLf if byte == b'\n' => Ok(State::Size),
             State::SizeLf => Err(Refusal::Malformed(NotHttp::BareCr)),
@@ -173,6 +175,15 @@ impl Decoder {
             }
             _ => self.size_line(byte),
         }
+    }
+
+    /// The state after a size line.
+    fn end_size_line(&mut self) -> Result<State, Refusal> {
+        self.line = 0;
+        if self.chunk > self.limit - self.body {
+            return Err(Refusal::BodyTooLarge);
+        }
+        Ok(if self.chunk == 0 { State::LineStart } else { State::Data })
     }
 
     /// Takes a byte of `size *( BWS ";" BWS name [ BWS "=" BWS value ] ) CR`; a value is a token or
