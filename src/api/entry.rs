@@ -31,6 +31,13 @@ pub const MEMBERS: [&str; 10] = [
 ];
 static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
 
+/// Whether a line, or a piece of one, has only spaces, tabs and carriage returns: a feed skips such
+/// lines.
+#[inline]
+pub fn is_blank(line: &[u8]) -> bool {
+    line.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+}
+
 /// Buffers for the texts of one line that have escapes.
 #[derive(Debug)]
 pub struct LineScratch {
@@ -414,7 +421,7 @@ mod tests {
         check(&void(""), Err(("missing_field", "pending_id")));
         check(&with("state", "\"voided\""), Err(("missing_field", "pending_id")));
         check(&void(r#","currency":"COIN","amount":5"#), Err(("missing_field", "pending_id")));
-        // What is there must be valid, in the usual order.
+        // Members that are given must be valid: the first that is not is named.
         let all = r#","amount":1.0,"direction":"up","kind":7,"currency":null"#;
         for (end, name) in [
             (all.len(), "currency"),

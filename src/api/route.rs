@@ -121,7 +121,7 @@ const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 const NDJSON: &str = "application/x-ndjson, application/ndjson, application/jsonl";
 const JSON: &str = "application/json";
 
-/// What a path names.
+/// The resource that a path names.
 enum Resource<'b> {
     /// A read of the user whose id is this segment, escapes included.
     User {

@@ -54,7 +54,7 @@ enum State {
     Quoted,
     /// The byte after a backslash in a quoted value.
     QuotedPair,
-    /// What follows the closing quote.
+    /// The byte after the closing quote: white space, `;` or the CR of the line.
     QuotedEnd,
     /// The LF of the size line.
     SizeLf,

@@ -4,7 +4,7 @@
 //! (RFC 9110, 13.1). From the first byte that is not part of a list of entity tags, nothing
 //! matches.
 
-/// What a request's conditions say of the current state.
+/// Result of evaluating a request's conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// The request is answered as if it had no conditions.

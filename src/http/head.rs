@@ -525,16 +525,12 @@ pub(super) mod tests {
                     _ => drop(request.remove(at)),
                 }
             }
+            // httparse reads HTTP/1.1, `reread` HTTP/1.3: both must accept and refuse the same.
+            if let Some(at) = memchr::memmem::find(&request, b" HTTP/1.1\r\n") {
+                let again = [&request[..at], b" HTTP/1.3\r\n", &request[at + 11..]].concat();
+                prop_assert_eq!(parse(&again, &mut 0), parse(&request, &mut 0));
+            }
             if let Ok(Some((_, end))) = parse_in_all_ways(&request) {
-                // Read the second time as another version, it is the same request.
-                let text = &request[..end];
-                let again = memchr::memmem::find(text, b"HTTP/1.1\r\n").map(|at| {
-                    [&text[..at], b"HTTP/1.3\r\n", &text[at + 10..]].concat()
-                });
-                if let Some(again) = again {
-                    let first = parse(text, &mut 0).unwrap().unwrap().0;
-                    prop_assert_eq!(parse(&again, &mut 0).unwrap().unwrap().0, first);
-                }
                 let head = &request[..end];
                 prop_assert!(head.ends_with(b"\r\n\r\n"));
                 let ends = head.windows(2).filter(|pair| pair == b"\r\n").count();

@@ -4,6 +4,7 @@
 //! A body has the request timeout from its start, and a second more for each [`MIN_BYTES_PER_S`] of
 //! it that arrive; between two pieces at most the request timeout may pass.
 
+use crate::api::entry::is_blank;
 use crate::api::problem::Code;
 use crate::api::route::Operation;
 use crate::api::{BATCH_BYTES, FEED_BYTES};
@@ -50,17 +51,17 @@ struct Lines {
     count: usize,
     /// Offset of the last line, which has not ended.
     start: usize,
-    /// Whether that line has a byte other than space, tab and CR.
+    /// Whether that line is more than blank.
     has_text: bool,
 }
 
 impl Lines {
     /// Appends a piece of a feed to `body`, without blank lines.
     fn receive(&mut self, piece: &[u8], body: &mut Vec<u8>) {
-        // What was found in the piece and is not appended yet begins here.
+        // Offsets in the piece: of the first byte not appended yet, and of the current line.
         let (mut from, mut line) = (0, 0);
         for end in memchr::memchr_iter(b'\n', piece) {
-            if self.has_text || has_text(&piece[line..end]) {
+            if self.has_text || !is_blank(&piece[line..end]) {
                 self.count += 1;
                 self.start = body.len() + end + 1 - from;
             } else {
@@ -70,7 +71,7 @@ impl Lines {
             }
             (self.has_text, line) = (false, end + 1);
         }
-        self.has_text |= has_text(&piece[line..]);
+        self.has_text |= !is_blank(&piece[line..]);
         body.extend_from_slice(&piece[from..]);
     }
 
@@ -81,12 +82,6 @@ impl Lines {
         }
         self.count + usize::from(self.has_text)
     }
-}
-
-/// Whether a line, or a piece of one, has a byte other than space, tab and CR.
-#[inline]
-fn has_text(line: &[u8]) -> bool {
-    line.iter().any(|byte| !matches!(byte, b' ' | b'\t' | b'\r'))
 }
 
 /// The expected rest of a body.

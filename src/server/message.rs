@@ -99,7 +99,7 @@ pub struct Request {
     pub outcome: Outcome,
     /// The read.
     pub read: Read,
-    /// The read's `If-None-Match` value; empty if absent.
+    /// The read's conditions, as [`crate::http::request::Head`] has them; empty if absent.
     pub conditions: Vec<u8>,
 
     /// The user version that the reply to a read shows.

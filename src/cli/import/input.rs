@@ -1,7 +1,7 @@
 //! Input lines of an import, from plain or gzipped files (told apart by their first bytes) or from
 //! standard input.
 
-use crate::api::LINE_BYTES;
+use crate::api::{LINE_BYTES, entry};
 use crate::engine::Failure;
 use flate2::bufread::MultiGzDecoder;
 use std::cell::Cell;
@@ -101,7 +101,7 @@ impl Input {
             }
             let end = memchr::memchr(b'\n', ahead);
             let part = &ahead[..end.unwrap_or(ahead.len())];
-            is_blank = is_blank && part.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r'));
+            is_blank = is_blank && entry::is_blank(part);
             if is_whole && line.len() + part.len() <= LINE_BYTES {
                 line.extend_from_slice(part);
             } else if is_whole {
