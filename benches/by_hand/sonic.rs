@@ -46,7 +46,13 @@ impl<'a> Line<'a> {
         };
         let (id, user) =
             (EntryId::parse(self.entry_id.as_bytes())?, UserId::parse(self.user_id.as_bytes())?);
-        Some(EntryRef { id, user, at: Millis::new(self.at_ms)?, action: Action::Post(movement) })
+        Some(EntryRef {
+            id,
+            user,
+            at: Millis::new(self.at_ms)?,
+            late_accepted: false,
+            action: Action::Post(movement),
+        })
     }
 }
 

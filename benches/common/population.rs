@@ -202,6 +202,7 @@ impl Posted {
             id: EntryId(self.id),
             user: UserId(user_id(self.user)),
             at: Millis(self.at_ms),
+            late_accepted: false,
             action: Action::Post(movement),
         }
     }

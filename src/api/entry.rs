@@ -11,13 +11,13 @@ use super::json::{
 use super::problem::{Code, Field, Problem};
 use super::read::millis;
 use crate::ledger::amount::{Amount, Currency, Direction, is_kind};
-use crate::ledger::entry::{Action, EntryRef, Movement};
+use crate::ledger::entry::{Action, EntryRef, Movement, Terms};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
 /// Members of an entry, in the order in which they are checked. The value of `metadata` may be any
 /// JSON and is dropped.
-pub const MEMBERS: [&str; 10] = [
+pub const MEMBERS: [&str; 11] = [
     "entry_id",
     "user_id",
     "currency",
@@ -27,6 +27,7 @@ pub const MEMBERS: [&str; 10] = [
     "at_ms",
     "state",
     "pending_id",
+    "final",
     "metadata",
 ];
 static NAMES: MemberNames<{ MEMBERS.len() }> = MemberNames::new(MEMBERS);
@@ -119,24 +120,18 @@ fn judge<'a>(
     id: Option<EntryId>,
     kind_scratch: &'a mut Scratch,
 ) -> Result<EntryRef<'a>, Problem> {
-    let [sent_id, user, currency, kind, direction, amount, at, state, pending, ..] = *values;
+    let [sent_id, user, currency, kind, direction, amount, at, state, pending, last, ..] = *values;
     let mut scratch = [0; TEXT_BYTES];
-    let settles = pending.is_some();
     let voids = is_text(state, b"voided");
 
     let id = id.ok_or_else(|| missing_or_invalid(sent_id, "entry_id"))?;
     let user_id = text(user, &mut scratch)
         .and_then(UserId::parse)
         .ok_or_else(|| missing_or_invalid(user, "user_id"))?;
-    if voids && !settles {
-        return Err(void_without_hold(values));
-    }
-    let movement = if settles {
-        must_be_absent(currency, "currency")
-            .and_then(|()| must_be_absent(kind, "kind"))
-            .and_then(|()| must_be_absent(direction, "direction"))?;
-        None
-    } else {
+    // An entry on a hold may leave out what is the hold's.
+    let is_on_hold = pending.is_some() || voids;
+    let has_terms = !is_on_hold || currency.is_some() || kind.is_some() || direction.is_some();
+    let terms = if has_terms {
         let parsed_currency = text(currency, &mut scratch).and_then(Currency::parse);
         let parsed_currency =
             parsed_currency.ok_or_else(|| missing_or_invalid(currency, "currency"))?;
@@ -145,74 +140,61 @@ fn judge<'a>(
             .and_then(|k| std::str::from_utf8(k).ok());
         let parsed_kind = parsed_kind.ok_or_else(|| missing_or_invalid(kind, "kind"))?;
         let parsed_direction = text(direction, &mut scratch).and_then(read_direction);
-        Some((
-            parsed_currency,
-            parsed_kind,
-            parsed_direction.ok_or_else(|| missing_or_invalid(direction, "direction"))?,
-        ))
-    };
-    let amount = if settles && voids {
-        must_be_absent(amount, "amount")?;
-        None
+        let parsed_direction =
+            parsed_direction.ok_or_else(|| missing_or_invalid(direction, "direction"))?;
+        Some(Terms { currency: parsed_currency, kind: parsed_kind, direction: parsed_direction })
     } else {
-        Some(read_amount(amount)?)
+        None
     };
+    let amount = if voids && amount.is_none() { None } else { Some(read_amount(amount)?) };
     let at = read_time(at).ok_or_else(|| missing_or_invalid(at, "at_ms"))?;
     let held = match state {
         None => false,
         Some(_) if voids || is_text(state, b"posted") => false,
-        Some(_) if !settles && is_text(state, b"pending") => true,
+        Some(_) if is_text(state, b"pending") => true,
         Some(_) => return Err(Problem::at(Code::InvalidField, "state")),
     };
-    let action = match (movement, amount) {
-        (None, amount) => {
-            let hold = text(pending, &mut scratch).and_then(EntryId::parse);
-            let hold = hold.ok_or_else(|| missing_or_invalid(pending, "pending_id"))?;
-            amount.map_or(Action::Void { hold }, |amount| Action::Settle { hold, amount })
-        }
-        (Some(_), None) => return Err(Problem::at(Code::MissingField, "amount")),
-        (Some((currency, kind, direction)), Some(amount)) => {
-            let movement = Movement { currency, kind, direction, amount };
-            if held { Action::Hold(movement) } else { Action::Post(movement) }
-        }
+    let action = if is_on_hold {
+        let hold = text(pending, &mut scratch).and_then(EntryId::parse);
+        let hold = hold.ok_or_else(|| missing_or_invalid(pending, "pending_id"))?;
+        on_hold(hold, terms, amount, (held, voids), last)?
+    } else {
+        let invalid = |name| Problem::at(Code::InvalidField, name);
+        last.map_or(Ok(()), |_| Err(invalid("final")))?;
+        let (Some(terms), Some(amount)) = (terms, amount) else {
+            unreachable!("only an entry on a hold leaves them out")
+        };
+        let Terms { currency, kind, direction } = terms;
+        let movement = Movement { currency, kind, direction, amount };
+        if held { Action::Hold(movement) } else { Action::Post(movement) }
     };
-    Ok(EntryRef { id, user: user_id, at, action })
+    Ok(EntryRef { id, user: user_id, at, late_accepted: false, action })
 }
 
-/// The problem of a void that names no hold: the first member with an invalid value, otherwise the
-/// missing `pending_id`. What belongs to the hold is not missing.
-#[cold]
-fn void_without_hold(values: &[Option<Value<'_>>; MEMBERS.len()]) -> Problem {
-    let [_, _, currency, kind, direction, amount, at, ..] = *values;
-    let mut scratch = [0; TEXT_BYTES];
-    let mut is_invalid = |value: Option<Value<'_>>, is_valid: fn(&[u8]) -> bool| {
-        value.is_some() && !text(value, &mut scratch).is_some_and(is_valid)
+/// The effect of an entry that names a hold, and is pending, voided or posted.
+fn on_hold<'a>(
+    hold: EntryId,
+    terms: Option<Terms<'a>>,
+    amount: Option<Amount>,
+    (held, voids): (bool, bool),
+    last: Option<Value<'_>>,
+) -> Result<Action<'a>, Problem> {
+    let is_final = match last {
+        None => true,
+        Some(Value::Boolean(is_final)) if !held && !voids => is_final,
+        Some(_) => return Err(Problem::at(Code::InvalidField, "final")),
     };
-    if is_invalid(currency, |word| Currency::parse(word).is_some()) {
-        return Problem::at(Code::InvalidField, "currency");
-    }
-    if is_invalid(kind, is_kind) {
-        return Problem::at(Code::InvalidField, "kind");
-    }
-    if is_invalid(direction, |word| read_direction(word).is_some()) {
-        return Problem::at(Code::InvalidField, "direction");
-    }
-    if let Some(Err(problem)) = amount.map(|_| read_amount(amount)) {
-        return problem;
-    }
-    if read_time(at).is_none() {
-        return missing_or_invalid(at, "at_ms");
-    }
-    Problem::at(Code::MissingField, "pending_id")
+    Ok(match amount {
+        _ if voids => Action::Void { hold, terms, amount },
+        Some(amount) if held => Action::Grow { hold, terms, amount },
+        Some(amount) => Action::Settle { hold, terms, amount, is_final },
+        None => unreachable!("only a void leaves out the amount"),
+    })
 }
 
 /// The problem of a required member without a valid value: missing or invalid.
 fn missing_or_invalid(value: Option<Value<'_>>, name: &'static str) -> Problem {
     Problem::at(if value.is_none() { Code::MissingField } else { Code::InvalidField }, name)
-}
-
-fn must_be_absent(value: Option<Value<'_>>, name: &'static str) -> Result<(), Problem> {
-    value.map_or(Ok(()), |_| Err(Problem::at(Code::InvalidField, name)))
 }
 
 #[inline]
@@ -394,19 +376,41 @@ mod tests {
     }
 
     #[test]
-    fn a_settlement_may_not_repeat_members_of_its_hold() {
+    fn an_entry_on_a_hold_gives_all_of_its_terms_or_none() {
         let line = |rest: &str| {
             format!(r#"{{"entry_id":"2","user_id":"42","at_ms":1,"pending_id":"1"{rest}}}"#)
         };
-        check(&line(r#","amount":5"#), Ok(()));
-        check(&line(r#","amount":5,"state":"posted""#), Ok(()));
-        check(&line(r#","state":"voided""#), Ok(()));
-        check(&line(r#","state":"voided","amount":5"#), Err(("invalid_field", "amount")));
-        check(&line(""), Err(("missing_field", "amount")));
-        check(&line(r#","amount":5,"state":"pending""#), Err(("invalid_field", "state")));
-        for extra in ["currency", "kind", "direction"] {
-            check(&line(&format!(r#","amount":5,"{extra}":null"#)), Err(("invalid_field", extra)));
+        let terms = r#","currency":"USD/2","kind":"payment.captured","direction":"debit""#;
+        for terms in ["", terms] {
+            for rest in [
+                r#","amount":5"#,
+                r#","amount":5,"state":"posted","final":true"#,
+                r#","amount":5,"final":false"#,
+                r#","amount":5,"state":"pending""#,
+                r#","state":"voided""#,
+                r#","state":"voided","amount":5"#,
+            ] {
+                check(&line(&format!("{terms}{rest}")), Ok(()));
+            }
+            check(&line(terms), Err(("missing_field", "amount")));
+            let pending = format!(r#"{terms},"amount":5,"state":"pending","final":true"#);
+            check(&line(&pending), Err(("invalid_field", "final")));
+            let voided = format!(r#"{terms},"state":"voided","final":false"#);
+            check(&line(&voided), Err(("invalid_field", "final")));
+            for last in ["null", "1", "\"true\"", "[true]"] {
+                let posted = format!(r#"{terms},"amount":5,"final":{last}"#);
+                check(&line(&posted), Err(("invalid_field", "final")));
+            }
         }
+        check(&line(r#","amount":5,"currency":"COIN""#), Err(("missing_field", "kind")));
+        check(&line(r#","amount":5,"kind":"a""#), Err(("missing_field", "currency")));
+        let two = r#","amount":5,"currency":"COIN","kind":"a""#;
+        check(&line(two), Err(("missing_field", "direction")));
+        for extra in ["currency", "kind", "direction"] {
+            let rest = format!(r#"{},"amount":5"#, terms.replace(extra, "metadata"));
+            check(&line(&format!(r#"{rest},"{extra}":null"#)), Err(("invalid_field", extra)));
+        }
+        check(&with("final", "true"), Err(("invalid_field", "final")));
         check(
             r#"{"entry_id":"2","user_id":"42","at_ms":1,"amount":5,"pending_id":7}"#,
             Err(("invalid_field", "pending_id")),
@@ -420,17 +424,14 @@ mod tests {
         };
         check(&void(""), Err(("missing_field", "pending_id")));
         check(&with("state", "\"voided\""), Err(("missing_field", "pending_id")));
-        check(&void(r#","currency":"COIN","amount":5"#), Err(("missing_field", "pending_id")));
+        check(&void(r#","amount":5"#), Err(("missing_field", "pending_id")));
+        check(&void(r#","currency":"COIN","amount":5"#), Err(("missing_field", "kind")));
         // Members that are given must be valid: the first that is not is named.
-        let all = r#","amount":1.0,"direction":"up","kind":7,"currency":null"#;
-        for (end, name) in [
-            (all.len(), "currency"),
-            (all.find(r#","currency"#).unwrap(), "kind"),
-            (all.find(r#","kind"#).unwrap(), "direction"),
-            (all.find(r#","direction"#).unwrap(), "amount"),
-        ] {
-            check(&void(&all[..end]), Err(("invalid_field", name)));
+        for name in ["currency", "kind", "direction"] {
+            let line = with(name, "7").replace("\"amount\"", "\"state\":\"voided\",\"amount\"");
+            check(&line, Err(("invalid_field", name)));
         }
+        check(&void(r#","amount":1.0"#), Err(("invalid_field", "amount")));
         check(&void(r#","amount":-5"#), Err(("amount_negative", "amount")));
         check(&void("").replace("\"at_ms\":1,", ""), Err(("missing_field", "at_ms")));
         check(&void("").replace(":1,", ":-1,"), Err(("invalid_field", "at_ms")));

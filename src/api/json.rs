@@ -62,7 +62,9 @@ pub enum Value<'a> {
     Text(Text<'a>),
     /// A number, undecoded.
     Number(&'a [u8]),
-    /// `true`, `false`, `null`, an object or an array.
+    /// `true` or `false`.
+    Boolean(bool),
+    /// `null`, an object or an array.
     Other,
 }
 
@@ -296,6 +298,8 @@ impl<'a> Reader<'a> {
             }
             b'-' | b'0'..=b'9' => self.number().map(Value::Number),
             b'{' | b'[' => self.skip_nested().map(|()| Value::Other),
+            b't' => self.literal().map(|()| Value::Boolean(true)),
+            b'f' => self.literal().map(|()| Value::Boolean(false)),
             _ => self.literal().map(|()| Value::Other),
         }
     }

@@ -5,7 +5,7 @@ use super::json::NotJson;
 use crate::decimal::number;
 use crate::http::response::Status;
 use crate::http::{NotHttp, Refusal};
-use crate::ledger::entry::Rejection;
+use crate::ledger::entry::{Mismatch, Rejection};
 
 /// Codes with one detail each; then, after a `;`, codes with a detail per reason, which name the
 /// type of the reason.
@@ -109,23 +109,24 @@ problems! {
     EntryInFuture "entry_in_future" BadRequest
         "The booking time is more than one hour ahead of this server's clock.",
     EntryTooOld "entry_too_old" BadRequest
-        "The booking time is more than 24 hours before this user's latest entry.",
+        "The booking time lies before this user's dedup window: send it with late=accept if it was \
+         never accepted.",
     EntryIdConflict "entry_id_conflict" BadRequest
-        "This user already has a different entry with that id.",
+        "This user already has an entry with that id, with other fields or with a hold that is still \
+         open.",
     PendingNotFound "pending_not_found" BadRequest
-        "This user has no open hold with that id.",
-    PendingAmountExceeded "pending_amount_exceeded" BadRequest
-        "The settlement is larger than its hold.",
+        "This user has no open hold with that id, and the line gives no currency, kind and direction \
+         of its own.",
+    PendingMismatch "pending_mismatch" BadRequest
+        "The open hold with that id has another currency or another direction.",
     TooManyCurrencies "too_many_currencies" BadRequest
         "This user already has 16 currencies.",
     TooManyGroups "too_many_groups" BadRequest
         "This user already has 256 groups of currency, kind and direction.",
     TooManyHolds "too_many_holds" BadRequest
-        "This user already has 1,024 open holds.",
-    TooManyRecent "too_many_recent" BadRequest
-        "This user already has 1,048,576 entries in the dedup window of 24 hours.",
+        "This user already has 65,536 open holds.",
     BalanceOverflow "balance_overflow" BadRequest
-        "A balance or a lifetime sum would overflow a 64-bit integer.",
+        "A balance, a pending sum or a lifetime sum would overflow a 64-bit integer.",
     InsufficientStorage "insufficient_storage" InsufficientStorage
         "This server is out of memory or disk space for new entries: send the request again later.",
     ; NotHttp: MalformedRequest "malformed_request" BadRequest {
@@ -187,11 +188,10 @@ impl From<Rejection> for Code {
             Rejection::TooOld => Self::EntryTooOld,
             Rejection::IdConflict => Self::EntryIdConflict,
             Rejection::PendingNotFound => Self::PendingNotFound,
-            Rejection::PendingAmountExceeded => Self::PendingAmountExceeded,
+            Rejection::PendingMismatch(_) => Self::PendingMismatch,
             Rejection::TooManyCurrencies => Self::TooManyCurrencies,
             Rejection::TooManyGroups => Self::TooManyGroups,
             Rejection::TooManyHolds => Self::TooManyHolds,
-            Rejection::TooManyRecent => Self::TooManyRecent,
             Rejection::BalanceOverflow => Self::BalanceOverflow,
             Rejection::InsufficientStorage => Self::InsufficientStorage,
         }
@@ -213,16 +213,17 @@ impl From<Refusal> for Code {
     }
 }
 
-/// The field that the rejection of an entry names; empty if there is none.
-pub const fn blamed_field(code: Code) -> &'static str {
-    match code {
-        Code::AmountNegative | Code::PendingAmountExceeded | Code::BalanceOverflow => "amount",
-        Code::EntryInFuture | Code::EntryTooOld => "at_ms",
-        Code::EntryIdConflict => "entry_id",
-        Code::PendingNotFound => "pending_id",
-        Code::TooManyCurrencies => "currency",
-        Code::TooManyGroups => "kind",
-        _ => "",
+/// The member that a rejection of the ledger is about; empty if there is none.
+pub const fn blamed_field(reason: Rejection) -> &'static str {
+    match reason {
+        Rejection::BalanceOverflow => "amount",
+        Rejection::InFuture | Rejection::TooOld => "at_ms",
+        Rejection::IdConflict => "entry_id",
+        Rejection::PendingNotFound | Rejection::PendingMismatch(Mismatch::Id) => "pending_id",
+        Rejection::TooManyCurrencies | Rejection::PendingMismatch(Mismatch::Currency) => "currency",
+        Rejection::TooManyGroups => "kind",
+        Rejection::PendingMismatch(Mismatch::Direction) => "direction",
+        Rejection::TooManyHolds | Rejection::InsufficientStorage => "",
     }
 }
 

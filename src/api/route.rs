@@ -74,7 +74,10 @@ pub enum Operation {
     /// A batch of reads; the body follows.
     Batch,
     /// A feed of entries; the body follows.
-    Entries,
+    Entries {
+        /// Whether late entries are accepted.
+        late_accepted: bool,
+    },
     /// The methods that a path takes, or the whole server.
     Options {
         /// The value of the `allow` header.
@@ -92,7 +95,7 @@ impl Operation {
             Self::Ready => Route::Ready,
             Self::Info => Route::Info,
             Self::Batch => Route::Batch,
-            Self::Entries => Route::Entries,
+            Self::Entries { .. } => Route::Entries,
             Self::Options { .. } => Route::None,
         }
     }
@@ -197,7 +200,7 @@ fn ask(head: &Head<'_>, found: &Resource<'_>) -> Result<Operation, Denied> {
         (Method::Get | Method::Head, Resource::Health) => fixed(head, Operation::Health),
         (Method::Get | Method::Head, Resource::Ready) => fixed(head, Operation::Ready),
         (Method::Get | Method::Head, Resource::Info) => fixed(head, Operation::Info),
-        (Method::Post, Resource::Entries) => with_content(head, Operation::Entries, NDJSON),
+        (Method::Post, Resource::Entries) => entries(head),
         (Method::Post, Resource::Batch) => with_content(head, Operation::Batch, JSON),
         (Method::Unknown, _) => Err(Problem::from(Code::MethodNotImplemented).into()),
         (Method::Options, _) => Ok(Operation::Options { allow: found.allow() }),
@@ -225,7 +228,21 @@ fn escaped_id(id: &str) -> Option<UserId> {
     UserId::parse(&Param::decode(id)?)
 }
 
-/// A request for one of the paths without a user, none of which has parameters.
+/// A feed, which may have the parameter `late=accept`.
+fn entries(head: &Head<'_>) -> Result<Operation, Denied> {
+    let mut late = None;
+    for pair in pairs(head.target.query.unwrap_or_default()) {
+        let (name, value) = pair.map_err(|bad| bad_pair(&bad))?;
+        let is_accepted = *name == *b"late" && *value == *b"accept";
+        if !is_accepted || !put(&mut late, Some(())) {
+            return Err(invalid(&name).into());
+        }
+    }
+    check_content(head, NDJSON)?;
+    Ok(Operation::Entries { late_accepted: late.is_some() })
+}
+
+/// A request for one of the paths that have no parameters.
 fn fixed(head: &Head<'_>, operation: Operation) -> Result<Operation, Denied> {
     let query = head.target.query.unwrap_or_default();
     match pairs(query).next() {
@@ -235,7 +252,7 @@ fn fixed(head: &Head<'_>, operation: Operation) -> Result<Operation, Denied> {
     }
 }
 
-/// The same for a request with content of one of the listed media types.
+/// The same for a request with content of a media type.
 fn with_content(
     head: &Head<'_>,
     operation: Operation,

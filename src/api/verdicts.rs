@@ -37,11 +37,7 @@ impl Verdicts {
                 self.results.push(b'}');
             }
             Verdict::Rejected(reason) => {
-                self.reject(
-                    index,
-                    id_text,
-                    &Problem::at(reason.into(), blamed_field(reason.into())),
-                );
+                self.reject(index, id_text, &Problem::at(reason.into(), blamed_field(reason)));
             }
         }
     }

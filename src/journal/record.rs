@@ -2,40 +2,60 @@
 //!
 //! | bytes | field, little-endian |
 //! |-------|----------------------|
-//! | 1 | action: 0 post, 1 hold, 2 settle, 3 void; plus 16 if the direction is debit |
+//! | 1 | action: 0 post, 1 hold, 2 grow, 3 settle, 4 void; plus flags |
 //! | 8 | user |
 //! | 8 | version of the user after the entry |
 //! | 16 | entry id |
 //! | 8 | booking time, ms |
-//! | post, hold: 8 + 8 + 1 + n | amount; currency, padded with zeros; length of the kind; kind |
-//! | settle: 16 + 8 | id of the hold; amount |
-//! | void: 16 | id of the hold |
+//! | 16 | grow, settle, void: id of the hold |
+//! | 8 | amount; a void may have none |
+//! | 8 + 1 + n | currency, padded with zeros; length of the kind; kind: unless they are the hold's |
+//!
+//! Flags: 8, a grow, settle or void has its own currency, kind and direction; 16, that direction is
+//! debit; 32, a settle keeps the rest, or a void has an amount; 64, the entry was accepted even if
+//! it is late.
 //!
 //! Currencies and kinds are stored as text: a record can be read without any other.
 
 use super::fields::{kind, number, take};
 use crate::ledger::amount::{Amount, Currency, Direction};
-use crate::ledger::entry::{Action, EntryRef, Movement};
+use crate::ledger::entry::{Action, EntryRef, Movement, Terms};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::time::Millis;
 
 /// Upper bound of a record's size in bytes.
-pub const MAX_BYTES: usize = 41 + 17 + 32;
+pub const MAX_BYTES: usize = 41 + 16 + 17 + 32;
 
-/// Flag in the action byte: the direction is debit.
+const POST: u8 = 0;
+const HOLD: u8 = 1;
+const GROW: u8 = 2;
+const SETTLE: u8 = 3;
+const VOID: u8 = 4;
+/// Bits of the action byte that are the action.
+const ACTION: u8 = 7;
+/// Flags of the action byte.
+const OWN_TERMS: u8 = 8;
 const DEBIT: u8 = 16;
+const KEEPS_REST: u8 = 32;
+const HAS_AMOUNT: u8 = 32;
+const LATE_ACCEPTED: u8 = 64;
 
 /// Appends the record of an accepted entry.
 #[inline]
 pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
     let tag = match entry.action {
-        Action::Post(movement) => direction(movement.direction),
-        Action::Hold(movement) => 1 | direction(movement.direction),
-        Action::Settle { .. } => 2,
-        Action::Void { .. } => 3,
+        Action::Post(movement) => POST | direction(movement.direction),
+        Action::Hold(movement) => HOLD | direction(movement.direction),
+        Action::Grow { terms, .. } => GROW | own_terms(terms),
+        Action::Settle { terms, is_final, .. } => {
+            SETTLE | own_terms(terms) | if is_final { 0 } else { KEEPS_REST }
+        }
+        Action::Void { terms, amount, .. } => {
+            VOID | own_terms(terms) | if amount.is_some() { HAS_AMOUNT } else { 0 }
+        }
     };
     let mut head = [0; 41];
-    head[0] = tag;
+    head[0] = tag | if entry.late_accepted { LATE_ACCEPTED } else { 0 };
     head[1..9].copy_from_slice(&entry.user.0.to_le_bytes());
     head[9..17].copy_from_slice(&version.to_le_bytes());
     head[17..33].copy_from_slice(&entry.id.0.to_le_bytes());
@@ -50,12 +70,32 @@ pub fn write(out: &mut Vec<u8>, entry: &EntryRef<'_>, version: u64) {
             out.extend_from_slice(&money);
             out.extend_from_slice(movement.kind.as_bytes());
         }
-        Action::Settle { hold, amount } => {
-            out.extend_from_slice(&hold.0.to_le_bytes());
-            out.extend_from_slice(&amount.minor().to_le_bytes());
+        Action::Grow { hold, terms, amount } | Action::Settle { hold, terms, amount, .. } => {
+            write_on_hold(out, hold, Some(amount), terms);
         }
-        Action::Void { hold } => out.extend_from_slice(&hold.0.to_le_bytes()),
+        Action::Void { hold, terms, amount } => write_on_hold(out, hold, amount, terms),
     }
+}
+
+fn write_on_hold(
+    out: &mut Vec<u8>,
+    hold: EntryId,
+    amount: Option<Amount>,
+    terms: Option<Terms<'_>>,
+) {
+    out.extend_from_slice(&hold.0.to_le_bytes());
+    if let Some(amount) = amount {
+        out.extend_from_slice(&amount.minor().to_le_bytes());
+    }
+    if let Some(terms) = terms {
+        out.extend_from_slice(terms.currency.padded());
+        out.push(terms.kind.len() as u8);
+        out.extend_from_slice(terms.kind.as_bytes());
+    }
+}
+
+fn own_terms(terms: Option<Terms<'_>>) -> u8 {
+    terms.map_or(0, |terms| OWN_TERMS | direction(terms.direction))
 }
 
 const fn direction(direction: Direction) -> u8 {
@@ -75,25 +115,54 @@ pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let id = EntryId(u128::from_le_bytes(take(bytes)?));
     let at = Millis::new(number(bytes)?)?;
     let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
-    let action = match tag {
-        0 | DEBIT => Action::Post(movement(bytes, direction)?),
-        1 | 17 => Action::Hold(movement(bytes, direction)?),
-        2 => Action::Settle {
-            hold: EntryId(u128::from_le_bytes(take(bytes)?)),
-            amount: amount(bytes)?,
-        },
-        3 => Action::Void { hold: EntryId(u128::from_le_bytes(take(bytes)?)) },
+    let (own, flag) = (tag & OWN_TERMS != 0, tag & KEEPS_REST != 0);
+    let action = match tag & ACTION {
+        POST if !own && !flag => Action::Post(movement(bytes, direction)?),
+        HOLD if !own && !flag => Action::Hold(movement(bytes, direction)?),
+        GROW if !flag => {
+            let (hold, amount) = (hold(bytes)?, amount(bytes)?);
+            Action::Grow { hold, terms: own_if(tag, direction, bytes)?, amount }
+        }
+        SETTLE => {
+            let (hold, amount) = (hold(bytes)?, amount(bytes)?);
+            let terms = own_if(tag, direction, bytes)?;
+            Action::Settle { hold, terms, amount, is_final: !flag }
+        }
+        VOID => {
+            let hold = hold(bytes)?;
+            let amount = if flag { Some(amount(bytes)?) } else { None };
+            Action::Void { hold, terms: own_if(tag, direction, bytes)?, amount }
+        }
         _ => return None,
     };
-    Some((EntryRef { id, user, at, action }, version))
+    let late_accepted = tag & LATE_ACCEPTED != 0;
+    Some((EntryRef { id, user, at, late_accepted, action }, version))
 }
 
 fn movement<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Movement<'a>> {
     let amount = amount(bytes)?;
+    let Terms { currency, kind, direction } = terms(bytes, direction)?;
+    Some(Movement { currency, kind, direction, amount })
+}
+
+/// The terms of an entry on a hold, if it has its own.
+fn own_if<'a>(tag: u8, direction: Direction, bytes: &mut &'a [u8]) -> Option<Option<Terms<'a>>> {
+    match tag & (OWN_TERMS | DEBIT) {
+        0 => Some(None),
+        DEBIT => None,
+        _ => terms(bytes, direction).map(Some),
+    }
+}
+
+fn terms<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Terms<'a>> {
     let padded: [u8; 8] = take(bytes)?;
     let len = padded.iter().position(|&b| b == 0).unwrap_or(padded.len());
     let currency = Currency::parse(&padded[..len]).filter(|c| *c.padded() == padded)?;
-    Some(Movement { currency, kind: kind(bytes)?, direction, amount })
+    Some(Terms { currency, kind: kind(bytes)?, direction })
+}
+
+fn hold(bytes: &mut &[u8]) -> Option<EntryId> {
+    Some(EntryId(u128::from_le_bytes(take(bytes)?)))
 }
 
 fn amount(bytes: &mut &[u8]) -> Option<Amount> {
@@ -116,15 +185,28 @@ mod tests {
             id: EntryId(1 << 100 | 9),
             user: UserId(42),
             at: Millis(1_763_900_000_000),
+            late_accepted: false,
             action,
         };
+        let terms = Some(Terms {
+            currency: Currency::parse(b"USD/2").unwrap(),
+            kind: "payment.captured",
+            direction: Direction::Debit,
+        });
+        let amount = Amount::new(7).unwrap();
+        let mut late = entry(Action::Grow { hold, terms, amount });
+        late.late_accepted = true;
         vec![
             entry(Action::Post(movement(Direction::Credit, "topup"))),
             entry(Action::Post(movement(Direction::Debit, "a"))),
             entry(Action::Hold(movement(Direction::Credit, "abcdefghijklmnopqrstuvwxyz_01234"))),
             entry(Action::Hold(movement(Direction::Debit, "b2"))),
-            entry(Action::Settle { hold, amount: Amount::new(0).unwrap() }),
-            entry(Action::Void { hold }),
+            entry(Action::Grow { hold, terms: None, amount }),
+            late,
+            entry(Action::Settle { hold, terms: None, amount, is_final: true }),
+            entry(Action::Settle { hold, terms, amount, is_final: false }),
+            entry(Action::Void { hold, terms: None, amount: None }),
+            entry(Action::Void { hold, terms, amount: Some(amount) }),
         ]
     }
 

@@ -163,7 +163,8 @@ impl Book {
     /// let (direction, amount) = (Direction::Credit, Amount::new(500).expect("not negative"));
     /// let movement = Movement { currency: coin, kind: "topup", direction, amount };
     /// let action = Action::Post(movement);
-    /// let entry = EntryRef { id: EntryId(1), user: UserId(42), at: now, action };
+    /// let (id, user) = (EntryId(1), UserId(42));
+    /// let entry = EntryRef { id, user, at: now, late_accepted: false, action };
     ///
     /// let (slot, verdict) = book.apply(now, &entry);
     /// assert_eq!(verdict, Verdict::Accepted);
@@ -393,6 +394,7 @@ mod tests {
             id: EntryId(id),
             user: UserId(user),
             at: Millis(at),
+            late_accepted: false,
             action: Action::Post(movement),
         }
     }
@@ -452,7 +454,7 @@ mod tests {
         assert_eq!(other.add_kind("B"), Err(Malformed("a kind matches [a-z][a-z0-9_]{0,31}")));
         let mut rest = &image[..];
         while !rest.is_empty() {
-            let (user, used) = User::load(rest, 3).unwrap();
+            let (user, used) = User::load(rest, 3, book.names().secret()).unwrap();
             let slot = other.restore(user).unwrap();
             other.index(slot).unwrap();
             rest = &rest[used..];
@@ -464,9 +466,12 @@ mod tests {
         for id in (0..1_000).map(UserId) {
             assert_eq!(other.find(id), book.find(id));
         }
-        let (user, _) = User::load(&image, 3).unwrap();
+        let (user, _) = User::load(&image, 3, book.names().secret()).unwrap();
         let again = other.restore(user).unwrap();
         assert_eq!(other.index(again), Err(Malformed("a user is stored once")));
-        assert_eq!(User::load(&image, 0).err(), Some(Malformed("a kind's number has a name")));
+        assert_eq!(
+            User::load(&image, 0, book.names().secret()).err(),
+            Some(Malformed("a kind's number has a name"))
+        );
     }
 }

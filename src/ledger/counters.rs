@@ -257,12 +257,17 @@ pub(super) fn post(
         posting.key,
         &posting.lifetime,
     );
-    let row = Row {
-        bucket: posting.at.bucket(),
-        group: posting.number() as u8,
-        tally: Tally::of(posting.amount),
-    };
     let grains = GrainEdges::of(latest);
+    let mut bucket = posting.at.bucket();
+    if posting.at.0 < grains.buckets_from {
+        // A late entry: it counts on the grain of its time, or in the lifetime figures alone.
+        match merged(bucket, &grains) {
+            Some(merged) => bucket = merged,
+            None => return None,
+        }
+    }
+    let (group, tally) = (posting.number() as u8, Tally::of(posting.amount));
+    let row = Row { bucket, group, tally };
     if let Some(runs) = runs {
         runs.add(row, &grains);
         return None;
@@ -278,7 +283,9 @@ fn merge(packed: &mut Packed, grains: &GrainEdges) -> Option<Runs> {
         return None;
     }
     let mut runs = Runs::default();
-    rows::rows(&block).for_each(|row| runs.place(row, grains));
+    for row in rows::rows(&block) {
+        runs.place(row, grains);
+    }
     block.replace(0..block.len(), &[]);
     packed.shrink();
     Some(runs)
@@ -555,16 +562,15 @@ fn merged(bucket: Bucket, grains: &GrainEdges) -> Option<Bucket> {
 }
 
 impl Runs {
-    /// Adds a row to the run of 15-minute buckets. An accepted entry is never so late that its
-    /// bucket has been merged.
+    /// Adds a row to the run of its grain, and moves old blocks on if a block was split.
     fn add(&mut self, row: Row, grains: &GrainEdges) {
-        if add_to(&mut self.buckets, row) {
+        if self.place(row, grains) {
             self.age(grains);
         }
     }
 
-    /// Adds a merged row to the run of its grain.
-    fn place(&mut self, row: Row, grains: &GrainEdges) {
+    /// Adds a merged row to the run of its grain. Returns whether a block was split.
+    fn place(&mut self, row: Row, grains: &GrainEdges) -> bool {
         let t = u64::from(row.bucket) * BUCKET_MS;
         let run = if t >= grains.buckets_from {
             &mut self.buckets
@@ -573,7 +579,7 @@ impl Runs {
         } else {
             &mut self.days
         };
-        add_to(run, row);
+        add_to(run, row)
     }
 
     /// Moves the oldest blocks to coarser runs where they lie before the grain's edge, and drops

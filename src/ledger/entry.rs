@@ -13,6 +13,9 @@ pub struct EntryRef<'a> {
     pub user: UserId,
     /// Booking time in the system of record.
     pub at: Millis,
+    /// Whether it is booked although it is late: the sender vouches that it is new if its id is no
+    /// longer remembered.
+    pub late_accepted: bool,
     /// Effect of the entry.
     pub action: Action<'a>,
 }
@@ -20,22 +23,50 @@ pub struct EntryRef<'a> {
 /// Effect of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action<'a> {
-    /// Posts money immediately.
+    /// Posts money, without a hold.
     Post(Movement<'a>),
-    /// Holds money until the hold is settled or voided.
+    /// Opens the hold of its own id, or makes it grow if it is open.
     Hold(Movement<'a>),
-    /// Posts up to the hold's amount, releases the rest and closes the hold.
-    Settle {
-        /// The hold's entry id.
+    /// Makes a hold grow.
+    Grow {
+        /// Id of the hold.
         hold: EntryId,
-        /// Amount to post, at most the hold's amount.
+        /// The entry's own terms; they open the hold if it is not open.
+        terms: Option<Terms<'a>>,
+        /// Amount to add.
         amount: Amount,
     },
-    /// Closes the hold without posting.
-    Void {
-        /// The hold's entry id.
+    /// Posts an amount, and releases as much of the hold, at most what is left of it.
+    Settle {
+        /// Id of the hold.
         hold: EntryId,
+        /// The entry's own terms; with them it is posted even if the hold is not open.
+        terms: Option<Terms<'a>>,
+        /// Amount to post.
+        amount: Amount,
+        /// Whether the rest of the hold is released too.
+        is_final: bool,
     },
+    /// Releases an amount of the hold, at most what is left of it; `None` is all of it.
+    Void {
+        /// Id of the hold.
+        hold: EntryId,
+        /// The entry's own terms; with them it is accepted even if the hold is not open.
+        terms: Option<Terms<'a>>,
+        /// Amount to release.
+        amount: Option<Amount>,
+    },
+}
+
+/// What an entry gives of its own although it names a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms<'a> {
+    /// Currency of the amount.
+    pub currency: Currency,
+    /// Transaction type as the platform names it.
+    pub kind: &'a str,
+    /// Towards or away from the user.
+    pub direction: Direction,
 }
 
 /// Money fields of a posting or hold.
@@ -43,7 +74,7 @@ pub enum Action<'a> {
 pub struct Movement<'a> {
     /// Currency of `amount`.
     pub currency: Currency,
-    /// Transaction type as the platform names it, `[a-z][a-z0-9_]{0,31}`.
+    /// Transaction type as the platform names it.
     pub kind: &'a str,
     /// Towards or away from the user.
     pub direction: Direction,
@@ -67,27 +98,36 @@ pub enum Verdict {
 pub enum Rejection {
     /// The booking time is more than an hour ahead of the server's clock.
     InFuture,
-    /// The booking time is before the dedup window.
+    /// The entry is late: its booking time is before the dedup window.
     TooOld,
-    /// The id is known with other fields.
+    /// The id is known with other fields, or is that of an open hold whose own entry was accepted.
     IdConflict,
-    /// No open hold has that id.
+    /// No open hold has that id, and the entry has no terms of its own.
     PendingNotFound,
-    /// The amount exceeds the hold's amount.
-    PendingAmountExceeded,
+    /// The entry's own terms differ from those of the open hold.
+    PendingMismatch(Mismatch),
     /// The entry would add a 17th currency.
     TooManyCurrencies,
     /// The entry would add a 257th group.
     TooManyGroups,
-    /// The entry would open a 1,025th hold.
+    /// The entry would open a 65,537th hold.
     TooManyHolds,
-    /// The dedup window already holds the maximum number of ids.
-    TooManyRecent,
-    /// A balance or a lifetime sum would leave `i64`.
+    /// A balance, a pending sum or a lifetime sum would leave `i64`.
     BalanceOverflow,
     /// The slice is above its memory mark, its index cannot hold the user, or the entry cannot be
     /// logged.
     InsufficientStorage,
+}
+
+/// What is to blame when an entry and an open hold differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// The currency of the hold's own entry.
+    Currency,
+    /// The direction of the hold's own entry.
+    Direction,
+    /// The hold's id: another entry names it.
+    Id,
 }
 
 impl From<Rejection> for Verdict {

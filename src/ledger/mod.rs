@@ -2,7 +2,7 @@
 //!
 //! The ledger mirrors decisions of the system of record. It books committed entries ([`entry`]),
 //! keeps each user's balances and open holds ([`user`], [`holds`]), remembers recent entry ids so
-//! that no entry is booked twice ([`recent`]), and counts posted entries by time ([`counters`],
+//! that no entry is booked twice ([`recent`], [`fingerprint`], [`tables`]), and counts posted entries by time ([`counters`],
 //! over packed [`rows`]). Small users keep their groups, ids and rows in one block ([`packed`]).
 //! A [`book`] holds the users of one slice, found through [`index`]. [`names`] numbers the kinds.
 //! [`memory`] defines prefetch steps and block growth. [`image`] is the stored form of a user.
@@ -22,6 +22,7 @@ pub mod book;
 pub mod counters;
 mod cursor;
 pub mod entry;
+pub mod fingerprint;
 pub mod holds;
 pub mod id;
 pub mod image;
@@ -31,6 +32,8 @@ pub mod names;
 mod packed;
 pub mod recent;
 pub mod rows;
+pub mod secret;
+pub mod tables;
 pub mod time;
 pub mod user;
 mod varint;
@@ -39,14 +42,13 @@ mod varint;
 pub const CURRENCIES_PER_USER: usize = 16;
 /// Maximum groups (currency, kind, direction) of one user. A group number is one byte in each row.
 pub const GROUPS_PER_USER: usize = 256;
-/// Maximum open holds of one user. They are a sorted vector, so a settlement moves at most this
-/// many.
-pub const HOLDS_PER_USER: usize = 1_024;
-/// Maximum remembered entry ids of one user, counted by whole 15-minute buckets: 16 MiB of
-/// fingerprints.
-pub const RECENT_PER_USER: usize = 1_048_576;
-/// Length of the dedup window in milliseconds, measured back from the user's latest booking time:
-/// how long an entry id is remembered, and how late an entry may come.
+/// Maximum open holds of one user. A snapshot stores them in one step.
+pub const HOLDS_PER_USER: usize = 65_536;
+/// Accepted entries of one user after which its dedup window begins anew: a busy user's ids of the
+/// last one to two such spans are remembered, however short the time.
+pub const DEDUP_SPAN: u64 = 524_288;
+/// Maximum length of the dedup window in milliseconds, measured back from the user's latest booking
+/// time: how long an entry id is remembered. An entry before it is late.
 pub const DEDUP_WINDOW_MS: u64 = 24 * time::HOUR_MS;
 /// How far a booking time may be ahead of the server's clock, in milliseconds.
 pub const FUTURE_MS: u64 = time::HOUR_MS;
@@ -56,5 +58,5 @@ const _: () =
     assert!(CURRENCIES_PER_USER <= 1 << 7, "a currency's index and a direction share one byte");
 const _: () = assert!(
     DEDUP_WINDOW_MS < time::BUCKETS_KEPT_MS,
-    "the bucket of the latest entry that can be accepted late is not merged yet"
+    "the bucket of an entry that is not late is not merged yet"
 );

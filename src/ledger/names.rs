@@ -87,6 +87,11 @@ impl Names {
         self.names.iter().map(|name| &**name)
     }
 
+    /// Secret (temporary).
+    pub fn secret(&self) -> super::secret::Secret {
+        super::secret::Secret::default()
+    }
+
     /// Number of kinds, which is the number that the next kind gets.
     pub fn len(&self) -> usize {
         self.names.len()

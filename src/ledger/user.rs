@@ -1,21 +1,24 @@
 //! One user: balances, open holds, dedup window and counters, and how an entry changes them.
 //!
 //! [`User::judge`] checks an entry and changes nothing. [`User::book`] applies the judged effect
-//! and cannot fail. Rare state (open holds, large dedup windows, runs of counters) is behind one
+//! and cannot fail. Rare state (open holds, many remembered ids, runs of counters) is behind one
 //! pointer, so that an ordinary user is two cache lines and one packed block.
 
 use super::amount::{Amount, Currency, Direction};
 use super::counters::{self, BlockRun, GroupKey, Groups, Posting, Runs, RunsCopy, VisitWork};
-use super::entry::{Action, EntryRef, Movement, Rejection, Verdict};
+use super::entry::{Action, EntryRef, Mismatch, Movement, Rejection, Terms, Verdict};
+use super::fingerprint::SeenEntry;
 use super::holds::{Hold, Holds};
 use super::id::{EntryId, UserId};
 use super::memory::{PrefetchStep, block_bytes};
-use super::names::Names;
+use super::names::{KindId, Names};
 use super::packed::{Packed, Section};
-use super::recent::{self, DedupResult, SeenEntry, Tables};
+use super::recent::{self, DedupResult, DedupWindow, Restarts};
 use super::rows::Tally;
+use super::secret::Secret;
+use super::tables::Tables;
 use super::time::{GrainEdges, Millis, Range, Window, lifetime};
-use super::{CURRENCIES_PER_USER, DEDUP_WINDOW_MS, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
+use super::{CURRENCIES_PER_USER, FUTURE_MS, GROUPS_PER_USER, HOLDS_PER_USER};
 use crate::prefetch;
 use smallvec::SmallVec;
 
@@ -90,6 +93,7 @@ pub(super) struct RareState {
     /// Bytes of this struct and of its heap data, as of the last count.
     pub(super) counted: usize,
     pub(super) holds: Holds,
+    pub(super) restarts: Restarts,
     pub(super) recent: Option<Tables>,
     pub(super) runs: Option<Runs>,
 }
@@ -122,8 +126,16 @@ enum GroupChange<'a> {
 #[derive(Debug)]
 enum HoldChange<'a> {
     None,
-    Open { id: EntryId, kind: &'a str, direction: Direction, amount: i64 },
+    Open { id: EntryId, kind: &'a str, direction: Direction, amount: i64, has_own_entry: bool },
+    Set(Hold),
     Close(EntryId),
+}
+
+/// A kind by name, or by number where it is a hold's.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    Named(&'a str),
+    Numbered(KindId),
 }
 
 impl User {
@@ -188,15 +200,15 @@ impl User {
         if entry.at.0 > now.0.saturating_add(FUTURE_MS) {
             return Err(Rejection::InFuture.into());
         }
-        if entry.at.0 < self.as_of.0.saturating_sub(DEDUP_WINDOW_MS) {
+        let window = self.window();
+        if window.is_before(entry.at) && !entry.late_accepted {
             return Err(Rejection::TooOld.into());
         }
         let remembered = SeenEntry::of(entry);
-        match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, self.as_of)
-        {
+        match recent::look_up(self.packed.get(Section::Ids), self.tables(), remembered, &window) {
             DedupResult::Duplicate => return Err(Verdict::Duplicate),
             DedupResult::Conflict => return Err(Rejection::IdConflict.into()),
-            DedupResult::New if self.hold(entry.id).is_some() => {
+            DedupResult::New if self.hold(entry.id).is_some_and(|hold| hold.has_own_entry) => {
                 return Err(Rejection::IdConflict.into());
             }
             DedupResult::New => {}
@@ -204,10 +216,18 @@ impl User {
         match entry.action {
             Action::Post(movement) => self.judge_post(names, entry, movement, remembered),
             Action::Hold(movement) => self.judge_hold(entry, movement, remembered),
-            Action::Settle { hold, amount } => {
-                self.judge_settle(entry, hold, Some(amount), remembered)
+            Action::Grow { hold, terms, amount } => {
+                self.judge_growth(entry, hold, terms, amount, remembered)
             }
-            Action::Void { hold } => self.judge_settle(entry, hold, None, remembered),
+            Action::Settle { hold, terms, amount, is_final } => {
+                let amount = amount.minor();
+                let release = if is_final { i64::MAX } else { amount };
+                self.judge_release(names, entry, hold, terms, (Some(amount), release), remembered)
+            }
+            Action::Void { hold, terms, amount } => {
+                let release = amount.map_or(i64::MAX, Amount::minor);
+                self.judge_release(names, entry, hold, terms, (None, release), remembered)
+            }
         }
         .map_err(Verdict::Rejected)
     }
@@ -221,28 +241,12 @@ impl User {
         remembered: SeenEntry,
     ) -> Result<Effect<'a>, Rejection> {
         let (place, balance) = self.place(movement.currency)?;
-        let amount = movement.amount.minor();
-        let group = match names.find(movement.kind) {
-            Some(kind) => {
-                let key = GroupKey { currency: place as u8, kind, direction: movement.direction };
-                self.judge_group(key, entry.at, amount)?
-            }
-            None => {
-                let groups = Groups::of(&self.packed).len();
-                if groups >= GROUPS_PER_USER {
-                    return Err(Rejection::TooManyGroups);
-                }
-                Ok(GroupChange::New {
-                    kind: movement.kind,
-                    direction: movement.direction,
-                    groups,
-                    amount,
-                })
-            }
-        };
-        self.check_recent(entry.at)?;
+        let Movement { kind, direction, amount, .. } = movement;
+        let amount = amount.minor();
+        let group =
+            self.judge_group(names, place, Kind::Named(kind), direction, entry.at, amount)?;
         let balance = balance
-            .post(movement.direction, amount)
+            .post(direction, amount)
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
         Ok(Effect {
@@ -255,79 +259,186 @@ impl User {
         })
     }
 
+    /// Judges the own entry of a hold, which opens it or makes it grow.
     fn judge_hold<'a>(
         &self,
         entry: &EntryRef<'a>,
         movement: Movement<'a>,
         remembered: SeenEntry,
     ) -> Result<Effect<'a>, Rejection> {
-        let (place, balance) = self.place(movement.currency)?;
-        if self.rare.as_ref().is_some_and(|m| m.holds.len() >= HOLDS_PER_USER) {
-            return Err(Rejection::TooManyHolds);
+        let Movement { currency, kind, direction, amount } = movement;
+        if let Some(open) = self.hold(entry.id) {
+            if self.balances[usize::from(open.currency)].currency != currency {
+                return Err(Rejection::PendingMismatch(Mismatch::Currency));
+            }
+            if open.direction != direction {
+                return Err(Rejection::PendingMismatch(Mismatch::Direction));
+            }
+            let open = Hold { has_own_entry: true, ..*open };
+            return self.grow(entry, open, amount, remembered);
         }
-        self.check_recent(entry.at)?;
-        let amount = movement.amount.minor();
-        let balance = balance
-            .hold(movement.direction, amount)
+        let terms = Terms { currency, kind, direction };
+        self.open(entry, (entry.id, true), terms, amount, remembered)
+    }
+
+    /// Judges another entry that makes a hold grow, or opens it.
+    fn judge_growth<'a>(
+        &self,
+        entry: &EntryRef<'a>,
+        id: EntryId,
+        terms: Option<Terms<'a>>,
+        amount: Amount,
+        remembered: SeenEntry,
+    ) -> Result<Effect<'a>, Rejection> {
+        match (self.hold(id), terms) {
+            (Some(open), terms) => {
+                self.check_terms(open, terms)?;
+                self.grow(entry, *open, amount, remembered)
+            }
+            (None, Some(terms)) => self.open(entry, (id, false), terms, amount, remembered),
+            (None, None) => Err(Rejection::PendingNotFound),
+        }
+    }
+
+    fn grow<'a>(
+        &self,
+        entry: &EntryRef<'a>,
+        open: Hold,
+        amount: Amount,
+        remembered: SeenEntry,
+    ) -> Result<Effect<'a>, Rejection> {
+        let place = usize::from(open.currency);
+        let amount = amount.minor();
+        let balance = self.balances[place]
+            .hold(open.direction, amount)
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
-        let hold = HoldChange::Open {
-            id: entry.id,
-            kind: movement.kind,
-            direction: movement.direction,
-            amount,
+        // The hold is part of the sum of all that are open, which fits.
+        let hold = HoldChange::Set(Hold { amount: open.amount + amount, ..open });
+        Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
+    }
+
+    /// Judges an entry that opens a hold, as its own entry or another; one of amount 0 opens
+    /// nothing.
+    fn open<'a>(
+        &self,
+        entry: &EntryRef<'a>,
+        (id, has_own_entry): (EntryId, bool),
+        terms: Terms<'a>,
+        amount: Amount,
+        remembered: SeenEntry,
+    ) -> Result<Effect<'a>, Rejection> {
+        let Terms { currency, kind, direction } = terms;
+        let (place, balance) = self.place(currency)?;
+        let amount = amount.minor();
+        if amount > 0 && self.rare.as_ref().is_some_and(|m| m.holds.len() >= HOLDS_PER_USER) {
+            return Err(Rejection::TooManyHolds);
+        }
+        let balance = balance
+            .hold(direction, amount)
+            .and_then(Balance::checked)
+            .ok_or(Rejection::BalanceOverflow)?;
+        let hold = if amount > 0 {
+            HoldChange::Open { id, kind, direction, amount, has_own_entry }
+        } else {
+            HoldChange::None
         };
         Ok(Effect { place, balance, group: GroupChange::None, hold, remembered, at: entry.at })
     }
 
-    /// Judges a settlement of `amount`, or a void if `amount` is `None`.
-    fn judge_settle<'a>(
+    /// Judges an entry that posts an amount, or none, and releases up to `release` of a hold.
+    fn judge_release<'a>(
         &self,
+        names: &Names,
         entry: &EntryRef<'a>,
         id: EntryId,
-        amount: Option<Amount>,
+        terms: Option<Terms<'a>>,
+        (posted, release): (Option<i64>, i64),
         remembered: SeenEntry,
     ) -> Result<Effect<'a>, Rejection> {
-        let hold = self.hold(id).ok_or(Rejection::PendingNotFound)?;
-        let amount = amount.map(Amount::minor);
-        if amount.is_some_and(|amount| amount > hold.amount) {
-            return Err(Rejection::PendingAmountExceeded);
-        }
-        let place = usize::from(hold.currency);
-        let key = GroupKey { currency: hold.currency, kind: hold.kind, direction: hold.direction };
-        let group = match amount {
-            Some(amount) => self.judge_group(key, entry.at, amount)?,
+        let open = self.hold(id);
+        let (place, mut balance, direction, kind) = match (open, terms) {
+            (Some(open), terms) => {
+                self.check_terms(open, terms)?;
+                let place = usize::from(open.currency);
+                let kind = terms.map_or(Kind::Numbered(open.kind), |terms| Kind::Named(terms.kind));
+                (place, self.balances[place], open.direction, kind)
+            }
+            (None, Some(Terms { currency, kind, direction })) => {
+                let (place, balance) = self.place(currency)?;
+                (place, balance, direction, Kind::Named(kind))
+            }
+            (None, None) => return Err(Rejection::PendingNotFound),
+        };
+        let group = match posted {
+            Some(amount) => self.judge_group(names, place, kind, direction, entry.at, amount)?,
             None => Ok(GroupChange::None),
         };
-        self.check_recent(entry.at)?;
-        let balance = self.balances[place]
-            .hold(hold.direction, -hold.amount)
-            .and_then(|b| b.post(hold.direction, amount.unwrap_or(0)))
+        let mut hold = HoldChange::None;
+        if let Some(open) = open {
+            let released = release.min(open.amount);
+            let left = open.amount - released;
+            balance = balance.hold(direction, -released).ok_or(Rejection::BalanceOverflow)?;
+            hold = if left > 0 {
+                HoldChange::Set(Hold { amount: left, ..*open })
+            } else {
+                HoldChange::Close(id)
+            };
+        }
+        let balance = balance
+            .post(direction, posted.unwrap_or(0))
             .and_then(Balance::checked)
             .ok_or(Rejection::BalanceOverflow)?;
-        Ok(Effect {
-            place,
-            balance,
-            group: group?,
-            hold: HoldChange::Close(id),
-            remembered,
-            at: entry.at,
-        })
+        Ok(Effect { place, balance, group: group?, hold, remembered, at: entry.at })
+    }
+
+    /// Checks that an entry's own terms are those of the open hold that it names.
+    fn check_terms(&self, open: &Hold, terms: Option<Terms<'_>>) -> Result<(), Rejection> {
+        let currency = self.balances[usize::from(open.currency)].currency;
+        match terms {
+            Some(own) if own.currency != currency || own.direction != open.direction => {
+                Err(Rejection::PendingMismatch(Mismatch::Id))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Judges the change of a group. The outer error is the group limit. The inner one is an
     /// overflow of the sum, which the caller reports only after all limits.
+    #[inline(always)]
     fn judge_group<'a>(
         &self,
-        key: GroupKey,
+        names: &Names,
+        place: usize,
+        kind: Kind<'a>,
+        direction: Direction,
         at: Millis,
         amount: i64,
     ) -> Result<Result<GroupChange<'a>, Rejection>, Rejection> {
-        let (found, groups) = match Groups::of(&self.packed).find(key) {
-            Ok(found) => (Some(found), 0),
-            Err(groups) if groups >= GROUPS_PER_USER => return Err(Rejection::TooManyGroups),
-            Err(groups) => (None, groups),
+        let number = match kind {
+            Kind::Numbered(number) => Some(number),
+            Kind::Named(kind) => names.find(kind),
         };
+        let (found, key, groups) = match (number, kind) {
+            (Some(kind), _) => {
+                let key = GroupKey { currency: place as u8, kind, direction };
+                match Groups::of(&self.packed).find(key) {
+                    Ok(found) => (Some(found), key, 0),
+                    Err(groups) => (None, key, groups),
+                }
+            }
+            (None, Kind::Named(kind)) => {
+                let groups = Groups::of(&self.packed).len();
+                if groups >= GROUPS_PER_USER {
+                    return Err(Rejection::TooManyGroups);
+                }
+                return Ok(Ok(GroupChange::New { kind, direction, groups, amount }));
+            }
+            (None, Kind::Numbered(_)) => unreachable!("a number is its own"),
+        };
+        if groups >= GROUPS_PER_USER {
+            return Err(Rejection::TooManyGroups);
+        }
         let before = found.as_ref().map_or(Tally::EMPTY, |f| f.lifetime);
         Ok(before
             .checked_add(Tally::of(amount))
@@ -346,12 +457,16 @@ impl User {
         }
     }
 
-    fn check_recent(&self, at: Millis) -> Result<(), Rejection> {
-        if recent::is_full(self.tables(), self.as_of.max(at)) {
-            Err(Rejection::TooManyRecent)
-        } else {
-            Ok(())
-        }
+    /// Where the dedup window begins, beside the 24 hours.
+    #[inline(always)]
+    pub(super) fn window_restarts(&self) -> Restarts {
+        self.rare.as_ref().map_or(Restarts::default(), |rare| rare.restarts)
+    }
+
+    /// The dedup window.
+    #[inline(always)]
+    pub(super) fn window(&self) -> DedupWindow {
+        DedupWindow::of(self.as_of, self.window_restarts())
     }
 
     fn hold(&self, id: EntryId) -> Option<&Hold> {
@@ -390,21 +505,15 @@ impl User {
                 self.rare.get_or_insert_default().runs = Some(runs);
             }
         }
-        let tables = self.rare.as_mut().and_then(|m| m.recent.as_mut());
-        let mut ids = self.packed.section(Section::Ids);
-        if let Some(tables) =
-            recent::remember(&mut ids, tables, effect.remembered, before, self.as_of)
-        {
-            self.packed.shrink();
-            self.rare.get_or_insert_default().recent = Some(tables);
-        }
+        self.remember(effect.remembered, before, names.secret());
         match effect.hold {
             HoldChange::None => {}
-            HoldChange::Open { id, kind, direction, amount } => {
+            HoldChange::Open { id, kind, direction, amount, has_own_entry } => {
                 let kind = names.number(kind);
-                let hold = Hold { id, amount, kind, currency: place, direction };
-                self.rare.get_or_insert_default().holds.open(hold);
+                let hold = Hold { id, amount, kind, currency: place, direction, has_own_entry };
+                self.rare.get_or_insert_default().holds.set(hold);
             }
+            HoldChange::Set(hold) => self.rare.get_or_insert_default().holds.set(hold),
             HoldChange::Close(id) => self.rare.get_or_insert_default().holds.close(id),
         }
         if let Some(rare) = &mut self.rare
@@ -413,6 +522,22 @@ impl User {
                 || self.version.is_multiple_of(ENTRIES_PER_COUNT))
         {
             rare.count();
+        }
+    }
+
+    /// Remembers the id of the entry that has just given the user its version. `before` is the
+    /// latest booking time before it.
+    #[inline(always)]
+    fn remember(&mut self, seen: SeenEntry, before: Option<Millis>, secret: Secret) {
+        if Restarts::are_due(self.version) {
+            self.rare.get_or_insert_default().restarts.advance(self.as_of);
+        }
+        let window = self.window();
+        let tables = self.rare.as_mut().and_then(|m| m.recent.as_mut());
+        let mut ids = self.packed.section(Section::Ids);
+        if let Some(tables) = recent::remember(&mut ids, tables, seen, before, &window, secret) {
+            self.packed.shrink();
+            self.rare.get_or_insert_default().recent = Some(tables);
         }
     }
 
@@ -552,7 +677,7 @@ impl User {
 impl RareState {
     /// Whether it has so few blocks that they are counted at every entry.
     fn has_few_blocks(&self) -> bool {
-        self.runs.is_none() && !self.recent.as_ref().is_some_and(Tables::are_many)
+        self.runs.is_none() && self.recent.as_ref().is_none_or(|tables| tables.pieces() == 0)
     }
 
     pub(super) fn count(&mut self) {

@@ -18,7 +18,7 @@ const MIN_BYTES_PER_S: u64 = 16 << 10;
 /// Maximum body size of a request, in bytes.
 pub(super) const fn limit(operation: Operation) -> usize {
     match operation {
-        Operation::Entries => FEED_BYTES,
+        Operation::Entries { .. } => FEED_BYTES,
         Operation::Batch => BATCH_BYTES,
         Operation::Health
         | Operation::Ready
@@ -138,7 +138,7 @@ impl Body {
     /// an error for a malformed body or one above its limit. Removes from `body` what turns out to
     /// be a blank line of a feed.
     pub(super) fn receive(&mut self, bytes: &[u8], body: &mut Vec<u8>) -> Result<Received, Code> {
-        let is_feed = self.operation == Operation::Entries;
+        let is_feed = matches!(self.operation, Operation::Entries { .. });
         let lines = &mut self.lines;
         let mut keep = |piece: &[u8]| {
             if is_feed {
@@ -168,6 +168,8 @@ impl Body {
 mod tests {
     use super::*;
 
+    const FEED: Operation = Operation::Entries { late_accepted: false };
+
     const TIMEOUT_MS: u64 = 10_000;
     const HOUR_MS: u64 = 3_600_000;
 
@@ -175,7 +177,7 @@ mod tests {
     /// arrives.
     fn timed_out_at(bytes: usize, every_ms: u64) -> Option<u64> {
         let framing = Framing::Length(FEED_BYTES as u64);
-        let mut body = Body::new(Operation::Entries, Persist::KeepAlive, framing, 0);
+        let mut body = Body::new(FEED, Persist::KeepAlive, framing, 0);
         let (mut deadline_ms, mut stored) = (body.deadline_ms(0, TIMEOUT_MS), Vec::new());
         for now_ms in 1..HOUR_MS {
             if now_ms % every_ms == 0 {
@@ -206,7 +208,7 @@ mod tests {
                 .filter(|line| line.bytes().any(|byte| !b" \t\r\n".contains(&byte)))
                 .collect();
             let framing = Framing::Length(text.len() as u64);
-            let mut body = Body::new(Operation::Entries, Persist::Default, framing, 0);
+            let mut body = Body::new(FEED, Persist::Default, framing, 0);
             let (mut rest, mut stored) = (text.as_bytes(), Vec::new());
             while !rest.is_empty() {
                 let (piece, after) = rest.split_at(1 + next(rest.len()));

@@ -26,6 +26,8 @@ use smallvec::SmallVec;
 pub struct Feed {
     at: usize,
     index: u32,
+    /// Whether late entries are accepted.
+    late_accepted: bool,
     /// Verdicts on the lines so far.
     pub verdicts: Verdicts,
     /// Log positions of this core's slices that the answer shows.
@@ -50,8 +52,8 @@ fn line(body: &[u8], start: usize) -> &[u8] {
 impl Feed {
     /// Creates a feed of `lines` lines. The caller must have reserved [`Self::longest`] bytes for
     /// its answer.
-    pub fn new(lines: usize) -> Self {
-        Self { reserved: Self::longest(lines), ..Self::default() }
+    pub fn new(lines: usize, late_accepted: bool) -> Self {
+        Self { late_accepted, reserved: Self::longest(lines), ..Self::default() }
     }
 
     /// Maximum size of the answer to `lines` lines, in bytes.
@@ -76,7 +78,11 @@ impl Feed {
                 break;
             }
             let text = line(body, at);
-            lines.push((at, entry::parse(text, scratch), Lookup::default()));
+            let mut line = entry::parse(text, scratch);
+            if let Ok(entry) = &mut line.entry {
+                entry.late_accepted = self.late_accepted;
+            }
+            lines.push((at, line, Lookup::default()));
             at += text.len() + 1;
             let cost = text.len().max(LINE_COST_BYTES);
             shared.feed_bytes_left = shared.feed_bytes_left.saturating_sub(cost);

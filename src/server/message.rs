@@ -15,7 +15,7 @@ use crate::api::info::Figures;
 use crate::api::read::{KindFilter, Read, What};
 use crate::http::response::{Persist, Status};
 use crate::ledger::amount::{Amount, Currency, Direction};
-use crate::ledger::entry::{Action, EntryRef, Movement, Rejection, Verdict};
+use crate::ledger::entry::{Action, EntryRef, Movement, Rejection, Terms, Verdict};
 use crate::ledger::id::{EntryId, UserId};
 use crate::ledger::memory::Lookup;
 use crate::ledger::time::Millis;
@@ -186,6 +186,7 @@ pub struct FeedEntry {
     id: EntryId,
     user: UserId,
     at: Millis,
+    late_accepted: bool,
     action: OwnedAction,
     /// State of its user's lookup on the owning core, for prefetching.
     pub lookup: Lookup,
@@ -193,40 +194,58 @@ pub struct FeedEntry {
 
 #[derive(Clone, Copy, Debug)]
 enum OwnedAction {
-    Post(OwnedMovement),
-    Hold(OwnedMovement),
-    Settle { hold: EntryId, amount: Amount },
-    Void { hold: EntryId },
+    Post(OwnedTerms, Amount),
+    Hold(OwnedTerms, Amount),
+    Grow { hold: EntryId, terms: Option<OwnedTerms>, amount: Amount },
+    Settle { hold: EntryId, terms: Option<OwnedTerms>, amount: Amount, is_final: bool },
+    Void { hold: EntryId, terms: Option<OwnedTerms>, amount: Option<Amount> },
 }
 
 #[derive(Clone, Copy, Debug)]
-struct OwnedMovement {
+struct OwnedTerms {
     currency: Currency,
     kind: KindFilter,
     direction: Direction,
-    amount: Amount,
 }
 
 impl FeedEntry {
     /// Copies an entry.
     pub fn new(mark: LineMark, entry: &EntryRef<'_>) -> Self {
-        let owned = |movement: Movement<'_>| {
-            let Movement { currency, kind, direction, amount } = movement;
+        let owned = |terms: Terms<'_>| {
+            let Terms { currency, kind, direction } = terms;
             let kind =
                 KindFilter::parse(kind.as_bytes()).expect("the kind of a parsed entry is valid");
-            OwnedMovement { currency, kind, direction, amount }
+            OwnedTerms { currency, kind, direction }
+        };
+        let movement = |movement: Movement<'_>| {
+            let Movement { currency, kind, direction, amount } = movement;
+            (owned(Terms { currency, kind, direction }), amount)
         };
         let action = match entry.action {
-            Action::Post(movement) => OwnedAction::Post(owned(movement)),
-            Action::Hold(movement) => OwnedAction::Hold(owned(movement)),
-            Action::Settle { hold, amount } => OwnedAction::Settle { hold, amount },
-            Action::Void { hold } => OwnedAction::Void { hold },
+            Action::Post(posted) => {
+                let (terms, amount) = movement(posted);
+                OwnedAction::Post(terms, amount)
+            }
+            Action::Hold(held) => {
+                let (terms, amount) = movement(held);
+                OwnedAction::Hold(terms, amount)
+            }
+            Action::Grow { hold, terms, amount } => {
+                OwnedAction::Grow { hold, terms: terms.map(owned), amount }
+            }
+            Action::Settle { hold, terms, amount, is_final } => {
+                OwnedAction::Settle { hold, terms: terms.map(owned), amount, is_final }
+            }
+            Action::Void { hold, terms, amount } => {
+                OwnedAction::Void { hold, terms: terms.map(owned), amount }
+            }
         };
         Self {
             mark,
             id: entry.id,
             user: entry.user,
             at: entry.at,
+            late_accepted: entry.late_accepted,
             action,
             lookup: Lookup::default(),
         }
@@ -234,24 +253,39 @@ impl FeedEntry {
 
     /// The entry, borrowed.
     pub fn entry(&self) -> EntryRef<'_> {
+        fn borrowed(terms: &Option<OwnedTerms>) -> Option<Terms<'_>> {
+            terms.as_ref().map(OwnedTerms::terms)
+        }
         let action = match &self.action {
-            OwnedAction::Post(movement) => Action::Post(movement.movement()),
-            OwnedAction::Hold(movement) => Action::Hold(movement.movement()),
-            OwnedAction::Settle { hold, amount } => Action::Settle { hold: *hold, amount: *amount },
-            OwnedAction::Void { hold } => Action::Void { hold: *hold },
+            OwnedAction::Post(terms, amount) => Action::Post(terms.movement(*amount)),
+            OwnedAction::Hold(terms, amount) => Action::Hold(terms.movement(*amount)),
+            OwnedAction::Grow { hold, terms, amount } => {
+                Action::Grow { hold: *hold, terms: borrowed(terms), amount: *amount }
+            }
+            OwnedAction::Settle { hold, terms, amount, is_final } => Action::Settle {
+                hold: *hold,
+                terms: borrowed(terms),
+                amount: *amount,
+                is_final: *is_final,
+            },
+            OwnedAction::Void { hold, terms, amount } => {
+                Action::Void { hold: *hold, terms: borrowed(terms), amount: *amount }
+            }
         };
-        EntryRef { id: self.id, user: self.user, at: self.at, action }
+        let Self { id, user, at, late_accepted, .. } = *self;
+        EntryRef { id, user, at, late_accepted, action }
     }
 }
 
-impl OwnedMovement {
-    fn movement(&self) -> Movement<'_> {
-        Movement {
-            currency: self.currency,
-            kind: self.kind.as_str(),
-            direction: self.direction,
-            amount: self.amount,
-        }
+impl OwnedTerms {
+    fn terms(&self) -> Terms<'_> {
+        let Self { currency, ref kind, direction } = *self;
+        Terms { currency, kind: kind.as_str(), direction }
+    }
+
+    fn movement(&self, amount: Amount) -> Movement<'_> {
+        let Terms { currency, kind, direction } = self.terms();
+        Movement { currency, kind, direction, amount }
     }
 }
 
@@ -455,22 +489,33 @@ mod tests {
             amount: Amount::new(7).unwrap(),
         };
         let (hold, amount) = (EntryId(9), Amount::new(0).unwrap());
+        let Movement { kind, direction, .. } = movement;
+        let terms = Some(Terms { currency, kind, direction });
         for action in [
             Action::Post(movement),
             Action::Hold(movement),
-            Action::Settle { hold, amount },
-            Action::Void { hold },
+            Action::Grow { hold, terms, amount },
+            Action::Settle { hold, terms: None, amount, is_final: true },
+            Action::Settle { hold, terms, amount, is_final: false },
+            Action::Void { hold, terms, amount: None },
+            Action::Void { hold, terms: None, amount: Some(amount) },
         ] {
-            let entry =
-                EntryRef { id: EntryId(u128::MAX), user: UserId(42), at: Millis(5), action };
+            let entry = EntryRef {
+                id: EntryId(u128::MAX),
+                user: UserId(42),
+                at: Millis(5),
+                late_accepted: true,
+                action,
+            };
             assert_eq!(FeedEntry::new(LineMark { index: 1, start: 2 }, &entry).entry(), entry);
         }
     }
 
     #[test]
     fn entries_that_cannot_be_stored_are_refused_with_those_known_before() {
-        let action = Action::Void { hold: EntryId(9) };
-        let entry = EntryRef { id: EntryId(1), user: UserId(42), at: Millis(5), action };
+        let action = Action::Void { hold: EntryId(9), terms: None, amount: None };
+        let (id, user, at) = (EntryId(1), UserId(42), Millis(5));
+        let entry = EntryRef { id, user, at, late_accepted: false, action };
         let mark = |index| LineMark { index, start: 10 * index };
         let mut request = Request::new(0);
         request.entries.extend((0..4).map(|index| FeedEntry::new(mark(index), &entry)));

@@ -271,7 +271,7 @@ impl Connection {
     /// Whether a feed has to wait for the reads before it: one that another core answers, maybe in
     /// steps, must not show its entries.
     fn waits_for_reads(&mut self, admitted: &Admitted) -> bool {
-        let is_feed = matches!(admitted, Admitted::Accepted(Operation::Entries));
+        let is_feed = matches!(admitted, Admitted::Accepted(Operation::Entries { .. }));
         let waits = is_feed && self.answers.gaps() > 0;
         if waits {
             self.progress = Progress::Waiting;
@@ -359,7 +359,7 @@ impl Connection {
             }
         };
         match operation {
-            Operation::Entries | Operation::Batch => {
+            Operation::Entries { .. } | Operation::Batch => {
                 if head.expect_continue && is_last {
                     response::write_continue(&mut self.answers.bytes);
                     self.touch(shared);
@@ -457,10 +457,10 @@ impl Connection {
     /// Starts the request of a complete body.
     fn start_body_request(&mut self, mut body: Body, shared: &mut Shared) {
         let persist = body.persist;
-        if body.operation != Operation::Entries {
+        let Operation::Entries { late_accepted } = body.operation else {
             self.state = State::Scattering(Scattered::Batch, None, persist);
             return;
-        }
+        };
         let before = self.body.len();
         let lines = body.end_lines(&mut self.body);
         shared.bodies.release(before - self.body.len());
@@ -469,7 +469,7 @@ impl Connection {
         } else if !shared.answers.reserve_for_feed(Feed::longest(lines)) {
             Code::Overloaded
         } else {
-            self.state = State::Feeding(Box::new(Feed::new(lines)), persist);
+            self.state = State::Feeding(Box::new(Feed::new(lines, late_accepted)), persist);
             return;
         };
         reply::problem(

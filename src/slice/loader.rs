@@ -37,7 +37,9 @@ struct PartialUser {
     offset: u64,
     user: User,
     /// Number of pieces that are loaded.
-    pieces: usize,
+    loaded: u32,
+    /// Number of pieces.
+    pieces: u32,
 }
 
 /// Loads users from consecutive frames.
@@ -69,29 +71,33 @@ impl UsersLoader {
     ) -> Result<(u64, u64), Fault> {
         let malformed =
             |offset| move |e: Malformed| Fault::new(file, offset, format!("user image: {e}"));
-        let kinds = slice.book().names().len() as u32;
+        let names = slice.book().names();
+        let (kinds, secret) = (names.len() as u32, names.secret());
         let (mut users, mut entries) = (0, 0);
         let (mut rest, mut restored) = (payload, SmallVec::<[_; BATCH_USERS]>::new());
         while !rest.is_empty() {
             while restored.len() < BATCH_USERS && !rest.is_empty() {
                 let offset = at + (payload.len() - rest.len()) as u64;
                 let (offset, user) = if let Some(mut partial) = self.partial.take() {
-                    let piece = partial.user.load_piece(partial.pieces, rest);
-                    rest = &rest[piece.map_err(malformed(offset))?..];
-                    partial.pieces += 1;
-                    if partial.pieces < partial.user.pieces() {
+                    let piece = (partial.loaded, partial.pieces);
+                    let bytes = partial.user.load_piece(piece, rest).map_err(malformed(offset))?;
+                    rest = &rest[bytes..];
+                    partial.loaded += 1;
+                    if partial.loaded < partial.pieces {
                         self.partial = Some(partial);
                         continue;
                     }
                     (partial.offset, partial.user)
                 } else {
-                    let (user, bytes) = User::load_head(rest, kinds).map_err(malformed(offset))?;
+                    let (user, bytes, pieces) =
+                        User::load_head(rest, kinds, secret).map_err(malformed(offset))?;
                     if let Some(what) = self.owner.refuses(user.id()) {
                         return Err(Fault::new(file, offset, what));
                     }
                     rest = &rest[bytes..];
-                    if user.pieces() > 0 {
-                        self.partial = Some(Box::new(PartialUser { offset, user, pieces: 0 }));
+                    if pieces > 0 {
+                        let partial = PartialUser { offset, user, loaded: 0, pieces };
+                        self.partial = Some(Box::new(partial));
                         continue;
                     }
                     slice.prefetch(user.id(), None, PrefetchStep::Index, &Lookup::default());
@@ -111,8 +117,8 @@ impl UsersLoader {
     /// Checks, after the last frame, that the last user is complete.
     pub(super) fn check_complete(&self, file: File) -> Result<(), Fault> {
         let Some(partial) = &self.partial else { return Ok(()) };
-        let PartialUser { offset, user, pieces } = &**partial;
-        let what = format!("user {} has {pieces} of {} pieces", user.id().0, user.pieces());
+        let PartialUser { offset, user, loaded, pieces } = &**partial;
+        let what = format!("user {} has {loaded} of {pieces} pieces", user.id().0);
         Err(Fault::new(file, *offset, what))
     }
 }

@@ -433,6 +433,7 @@ mod tests {
             id: EntryId(7),
             user: UserId(1),
             at: Millis(1_000),
+            late_accepted: false,
             action: Action::Post(movement),
         };
         log.append(&entry, 1)

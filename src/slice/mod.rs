@@ -330,6 +330,7 @@ mod tests {
             id: EntryId(id),
             user: UserId(user),
             at: Millis(1_000),
+            late_accepted: false,
             action: Action::Post(movement),
         }
     }

@@ -706,7 +706,8 @@ pub(super) mod tests {
         let (direction, amount) =
             (crate::ledger::amount::Direction::Credit, Amount::new(1).unwrap());
         let action = Action::Post(Movement { currency, kind, direction, amount });
-        let entry = EntryRef { id: EntryId(id), user: UserId(user), at, action };
+        let entry =
+            EntryRef { id: EntryId(id), user: UserId(user), at, late_accepted: false, action };
         slice.apply(at, &entry, &mut NoLog).1
     }
 

@@ -484,6 +484,7 @@ mod tests {
                 id: EntryId(u128::from(self.entries)),
                 user: UserId(self.entries % 7),
                 at: Millis(self.now_ms),
+                late_accepted: false,
                 action: Action::Post(movement),
             };
             self.slice.apply(Millis(self.now_ms), &entry, &mut self.store).1

@@ -133,13 +133,14 @@ impl Clients {
         };
         let action = match (random.below(10), hold) {
             (0..2, _) => Action::Hold(movement),
-            (2, Some(hold)) => Action::Settle { hold, amount },
+            (2, Some(hold)) => Action::Settle { hold, terms: None, amount, is_final: true },
             (3, Some(hold)) => {
-                Action::Settle { hold, amount: Amount::new(0).expect("not negative") }
+                let amount = Amount::new(0).expect("not negative");
+                Action::Settle { hold, terms: None, amount, is_final: true }
             }
-            (4, Some(hold)) => Action::Void { hold },
+            (4, Some(hold)) => Action::Void { hold, terms: None, amount: None },
             _ => Action::Post(movement),
         };
-        EntryRef { id, user: UserId(user), at, action }
+        EntryRef { id, user: UserId(user), at, late_accepted: false, action }
     }
 }

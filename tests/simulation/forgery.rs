@@ -70,17 +70,23 @@ pub fn drafts(
         amount,
     };
     let small = Amount::new(1).expect("not negative");
-    let mut drafts =
-        vec![EntryRef { id: hold, user, at, action: Action::Hold(movement("topup", amount)) }];
+    let mut drafts = vec![EntryRef {
+        id: hold,
+        user,
+        at,
+        late_accepted: false,
+        action: Action::Hold(movement("topup", amount)),
+    }];
     let kinds = KINDS.iter().flat_map(|&(kind, times)| std::iter::repeat_n(kind, times)).skip(1);
     drafts.extend(kinds.enumerate().map(|(n, kind)| EntryRef {
         id: EntryId(first_id + n as u128),
         user,
         at,
+        late_accepted: false,
         action: Action::Post(movement(kind, small)),
     }));
-    let action = Action::Settle { hold, amount };
-    drafts.push(EntryRef { id: EntryId(u128_at(0)), user, at, action });
+    let action = Action::Settle { hold, terms: None, amount, is_final: true };
+    drafts.push(EntryRef { id: EntryId(u128_at(0)), user, at, late_accepted: false, action });
     drafts
 }
 
@@ -96,6 +102,7 @@ pub fn plant(bytes: &mut [u8], place: Place, slices: u32, written: u64, random: 
             id: EntryId(u128::from(first)),
             user: user.expect("every slice has users without end"),
             at: Millis(1),
+            late_accepted: false,
             action: Action::Post(Movement {
                 currency: Currency::parse(b"COIN").expect("it is a valid currency"),
                 kind: "forged",

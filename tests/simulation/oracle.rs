@@ -198,7 +198,7 @@ fn judged_name(judged: &Judged) -> &'static str {
 
 /// An entry as a feed line.
 fn line(draft: &Draft) -> Vec<u8> {
-    let EntryRef { id, user, at, action } = draft;
+    let EntryRef { id, user, at, action, .. } = draft;
     let head = format!(r#"{{"entry_id":"{}","user_id":"{}","at_ms":{}"#, id.0, user.0, at.0);
     let money = |movement: &Movement<'_>| {
         let currency = String::from_utf8_lossy(movement.currency.as_bytes()).into_owned();
@@ -215,10 +215,17 @@ fn line(draft: &Draft) -> Vec<u8> {
     let rest = match action {
         Action::Post(movement) => money(movement),
         Action::Hold(movement) => money(movement) + r#","state":"pending""#,
-        Action::Settle { hold, amount } => {
-            format!(r#","pending_id":"{}","amount":{}"#, hold.0, amount.minor())
+        Action::Grow { hold, amount, .. } => {
+            format!(r#","pending_id":"{}","amount":{},"state":"pending""#, hold.0, amount.minor())
         }
-        Action::Void { hold } => format!(r#","pending_id":"{}","state":"voided""#, hold.0),
+        Action::Settle { hold, amount, is_final, .. } => {
+            let last = if *is_final { "" } else { r#","final":false"# };
+            format!(r#","pending_id":"{}","amount":{}{last}"#, hold.0, amount.minor())
+        }
+        Action::Void { hold, amount, .. } => {
+            let amount = amount.map_or(String::new(), |a| format!(r#","amount":{}"#, a.minor()));
+            format!(r#","pending_id":"{}","state":"voided"{amount}"#, hold.0)
+        }
     };
     format!("{head}{rest}}}").into_bytes()
 }

@@ -186,6 +186,7 @@ impl World {
             id: EntryId(self.entries),
             user,
             at: Millis(NOW - self.random.below(3_600_000)),
+            late_accepted: false,
             action,
         }
     }

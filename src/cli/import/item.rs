@@ -109,7 +109,8 @@ mod tests {
                 id: EntryId(5),
                 user: UserId(user),
                 at: Millis(at),
-                action: Action::Void { hold: EntryId(4) },
+                late_accepted: false,
+                action: Action::Void { hold: EntryId(4), terms: None, amount: None },
             };
             for text in [&b""[..], b"{}"] {
                 let item = Item { entry, origin: Origin::new(file, line), offset: 1 << 40, text };

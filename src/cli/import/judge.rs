@@ -3,8 +3,9 @@
 //!
 //! - Ids: the ledger remembers a user's ids for 24 hours. An import remembers all of them, so an id
 //!   counts once, however far apart its lines are.
-//! - Settlements: the ledger takes a settlement only after its hold. An import lets a settlement
-//!   wait for a hold that has the same booking time and comes later in the input.
+//! - Holds: an entry that names a hold and has no currency, kind and direction of its own is taken
+//!   only while the hold is open. An import lets it wait for an entry that opens the hold, has the
+//!   same booking time and comes later in the input.
 
 use super::item::Item;
 use crate::engine::Failure;
@@ -67,7 +68,7 @@ struct Current {
     /// Every accepted id, with a fingerprint of its entry's fields.
     ids: HashMap<EntryId, u64>,
     at: Millis,
-    /// Settlements with booking time `at` whose holds were not seen yet, by hold.
+    /// Entries with booking time `at` whose holds were not open yet, by hold.
     early: BTreeMap<EntryId, Vec<Vec<u8>>>,
 }
 
@@ -104,10 +105,7 @@ impl Judge {
         }
         match self.verdict(&item.entry) {
             Verdict::Rejected(Rejection::PendingNotFound) => {
-                let (Action::Settle { hold, .. } | Action::Void { hold }) = item.entry.action
-                else {
-                    unreachable!("only a settlement refers to a hold")
-                };
+                let hold = named_hold(&item.entry).expect("the entry names a hold");
                 self.current().early.entry(hold).or_default().push(bytes.to_vec());
                 Ok(())
             }
@@ -128,7 +126,7 @@ impl Judge {
         self.current = Some(Current { user: User::new(id), ids, at, early: BTreeMap::new() });
     }
 
-    /// Counts a verdict. After an accepted hold, judges the settlements that waited for it.
+    /// Counts a verdict. After an entry that can have opened a hold, judges those that waited.
     fn count<E>(
         &mut self,
         item: &Item<'_>,
@@ -140,14 +138,20 @@ impl Judge {
             Verdict::Duplicate => self.counts.duplicates += 1,
             Verdict::Rejected(reason) => return refuse(item, reason),
         }
-        if verdict == Verdict::Accepted && matches!(item.entry.action, Action::Hold(_)) {
-            let waited = self.current().early.remove(&item.entry.id).unwrap_or_default();
+        let opened = match item.entry.action {
+            Action::Hold(_) => Some(item.entry.id),
+            Action::Grow { hold, terms: Some(_), .. } => Some(hold),
+            _ => None,
+        };
+        if verdict == Verdict::Accepted
+            && let Some(waited) = opened.and_then(|hold| self.current().early.remove(&hold))
+        {
             self.judge_waiting(waited, refuse)?;
         }
         Ok(())
     }
 
-    /// Judges settlements that have waited.
+    /// Judges entries that have waited.
     fn judge_waiting<E>(
         &mut self,
         waited: Vec<Vec<u8>>,
@@ -162,7 +166,7 @@ impl Judge {
         Ok(())
     }
 
-    /// Ends a booking time: settlements that still wait are judged without their holds.
+    /// Ends a booking time: entries that still wait are judged without their holds.
     fn end_of_time<E>(
         &mut self,
         refuse: &mut impl FnMut(&Item<'_>, Rejection) -> Result<(), E>,
@@ -234,5 +238,15 @@ impl Judge {
             written.bytes += snapshot.finish(&names)?;
         }
         Ok((written, self.counts))
+    }
+}
+
+/// The hold that an entry names.
+const fn named_hold(entry: &EntryRef<'_>) -> Option<EntryId> {
+    match entry.action {
+        Action::Grow { hold, .. } | Action::Settle { hold, .. } | Action::Void { hold, .. } => {
+            Some(hold)
+        }
+        Action::Post(_) | Action::Hold(_) => None,
     }
 }

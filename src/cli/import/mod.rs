@@ -286,7 +286,7 @@ impl Lines {
             text => text,
         };
         let mut scratch = LineScratch::EMPTY;
-        let problem = Problem::at(reason.into(), blamed_field(reason.into()));
+        let problem = Problem::at(reason.into(), blamed_field(reason));
         self.rejected.add(&rejected::RejectedLine {
             file,
             number: item.origin.line(),

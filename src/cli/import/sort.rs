@@ -317,7 +317,8 @@ mod tests {
                 id: EntryId(draw(3).into()),
                 user,
                 at,
-                action: Action::Void { hold: EntryId(1) },
+                late_accepted: false,
+                action: Action::Void { hold: EntryId(1), terms: None, amount: None },
             };
             let long = if draw(4) % 1_000 == 0 { 100_000 } else { 50 };
             let text = vec![n as u8; (draw(5) % long) as usize];

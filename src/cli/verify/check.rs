@@ -136,10 +136,14 @@ fn check_user(
     image.clear();
     again.clear();
     user.store(image);
-    let (loaded, bytes) = User::load(image, book.names().len() as u32)
+    let names = book.names();
+    let (loaded, bytes) = User::load(image, names.len() as u32, names.secret())
         .map_err(|error| format!("user {}: {error}", id.0))?;
-    loaded.store(again);
-    if bytes != image.len() || again != image {
+    let is_whole = bytes == image.len();
+    image.clear();
+    user.write_canonical(image);
+    loaded.write_canonical(again);
+    if !is_whole || again != image {
         return Err(format!("user {} does not read back as written", id.0));
     }
     if book.find(id) != Some(slot) {
