@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-/// Currency code, `[A-Z][A-Z0-9]{2,7}`, zero-padded to eight bytes. Compared as a big-endian
+/// Currency code, `[A-Z][A-Z0-9._/-]{1,7}`, zero-padded to eight bytes. Compared as a big-endian
 /// integer, which is byte order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Currency([u8; 8]);
@@ -11,7 +11,7 @@ impl Currency {
     /// Placeholder for an array element that is not filled yet; not a valid currency.
     pub(super) const NONE: Self = Self([0; 8]);
 
-    /// Parses a currency; `None` if it does not match `[A-Z][A-Z0-9]{2,7}`.
+    /// Parses a currency; `None` if it does not match `[A-Z][A-Z0-9._/-]{1,7}`.
     pub fn parse(text: &[u8]) -> Option<Self> {
         if !is_currency(text) {
             return None;
@@ -52,9 +52,9 @@ impl PartialOrd for Currency {
 }
 
 fn is_currency(text: &[u8]) -> bool {
-    (3..=8).contains(&text.len())
-        && text[0].is_ascii_uppercase()
-        && text[1..].iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+    let is_inner =
+        |&b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"._/-".contains(&b);
+    (2..=8).contains(&text.len()) && text[0].is_ascii_uppercase() && text[1..].iter().all(is_inner)
 }
 
 /// Direction of a posting or hold, from the user's side. `Credit` sorts before `Debit`, as the
@@ -106,11 +106,11 @@ impl Amount {
     }
 }
 
-/// Whether `text` is a valid kind, `[a-z][a-z0-9_]{0,31}`.
+/// Whether `text` is a valid kind, `[A-Za-z0-9][A-Za-z0-9._:-]{0,31}`.
 pub fn is_kind(text: &[u8]) -> bool {
     (1..=KIND_BYTES).contains(&text.len())
-        && text[0].is_ascii_lowercase()
-        && text[1..].iter().all(|&b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        && text[0].is_ascii_alphanumeric()
+        && text[1..].iter().all(|&b| b.is_ascii_alphanumeric() || b"._:-".contains(&b))
 }
 
 /// Maximum length of a kind, in bytes.
@@ -122,16 +122,16 @@ mod tests {
 
     #[test]
     fn currencies_parse_strictly_and_sort_by_bytes() {
-        for good in ["USD", "COIN", "DIAMOND", "A1B2C3D4", "X00"] {
+        for good in ["US", "USD", "COIN", "DIAMOND", "A1B2C3D4", "X00", "USD/2", "A.B_C-D"] {
             assert_eq!(
                 Currency::parse(good.as_bytes()).map(|c| c.as_bytes().to_vec()),
                 Some(good.as_bytes().to_vec())
             );
         }
-        for bad in ["", "US", "usd", "1USD", "USDUSDUSD", "US D", "US-", "ÜSD"] {
+        for bad in ["", "U", "usd", "1USD", "/USD", "USDUSDUSD", "US D", "US:", "USd", "ÜSD"] {
             assert_eq!(Currency::parse(bad.as_bytes()), None, "{bad}");
         }
-        for bad in [*b"US\0\0\0\0\0\0", *b"USD\0X\0\0\0", *b"\0USD\0\0\0\0", [0; 8]] {
+        for bad in [*b"U\0\0\0\0\0\0\0", *b"USD\0X\0\0\0", *b"\0USD\0\0\0\0", [0; 8]] {
             assert_eq!(Currency::from_padded(bad), None);
         }
         for good in ["USD", "A1B2C3D4"].map(|c| Currency::parse(c.as_bytes()).unwrap()) {
@@ -146,10 +146,10 @@ mod tests {
 
     #[test]
     fn kinds_are_validated() {
-        for good in ["a", "gift_sent", "t0", &"a".repeat(32)] {
+        for good in ["a", "gift_sent", "0", "Payment.captured:2-b", &"a".repeat(32)] {
             assert!(is_kind(good.as_bytes()), "{good}");
         }
-        for bad in ["", "_a", "0a", "A", "a-b", "gift sent", &"a".repeat(33), "é"] {
+        for bad in ["", "_a", ".a", ":a", "-a", "a/b", "gift sent", &"a".repeat(33), "é"] {
             assert!(!is_kind(bad.as_bytes()), "{bad}");
         }
     }

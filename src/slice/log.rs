@@ -556,7 +556,7 @@ mod tests {
         for seed in 0..3_000 {
             let mut random = Random(seed);
             // The segment ends a few pages after a whole number of blocks.
-            let pages = 8 + random.below(4) * MAX_WRITE_BYTES / ALIGN + random.below(6);
+            let pages = 16 + random.below(4) * MAX_WRITE_BYTES / ALIGN + random.below(6);
             let kinds: &[&str] = if seed % 2 == 0 { &[&largest] } else { &["a", &largest] };
             // Writes of whole blocks only, or of a few records.
             let awaited = if seed % 3 == 0 { 1 } else { 50 };

@@ -483,16 +483,16 @@ mod tests {
             let at = Millis(START_MS + hours * HOUR_MS);
             post(&mut slice, (LARGE, 1 << 64 | u128::from(hours)), "topup", at);
         }
-        let own = stored(slice.book.user(0));
+        let own = canonical_form(slice.book.user(0));
         assert!(own.len() < 1_000, "{} bytes", own.len());
         let (mut disk, mut steps) = (Disk::new(), 0);
         while !disk.is_done() {
             disk.step(&mut slice, ReadLoad::NoReads);
             steps += usize::from(disk.scan.pieces_left > 0);
         }
-        // Each table has 7,168 cells.
-        assert!((20..=40).contains(&steps), "{steps} steps");
-        assert_eq!(stored(disk.recovered().0.book.user(0)), own);
+        // Each of the 128 tables that is not swept has 3,584 cells.
+        assert!((20..=60).contains(&steps), "{steps} steps");
+        assert!(canonical_form(disk.recovered().0.book.user(0)) == own);
     }
 
     #[test]
