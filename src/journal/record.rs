@@ -116,28 +116,25 @@ pub fn decode<'a>(bytes: &mut &'a [u8]) -> Option<(EntryRef<'a>, u64)> {
     let id = EntryId(u128::from_le_bytes(take(bytes)?));
     let at = Millis::new(number(bytes)?)?;
     let direction = if tag & DEBIT == 0 { Direction::Credit } else { Direction::Debit };
-    if tag & UNUSED != 0 {
+    let (own, flag) = (tag & OWN_TERMS != 0, tag & KEEPS_REST != 0);
+    let is_on_hold = tag & ACTION >= GROW;
+    if tag & UNUSED != 0 || (is_on_hold && !own && direction == Direction::Debit) {
         return None;
     }
-    let (own, flag) = (tag & OWN_TERMS != 0, tag & KEEPS_REST != 0);
     let action = match tag & ACTION {
         POST if !own && !flag => Action::Post(movement(bytes, direction)?),
         HOLD if !own && !flag => Action::Hold(movement(bytes, direction)?),
-        GROW if !flag => {
-            let (hold, amount) = (hold(bytes)?, amount(bytes)?);
-            Action::Grow { hold, terms: own_if(tag, direction, bytes)?, amount }
+        action => {
+            let hold = EntryId(u128::from_le_bytes(take(bytes)?));
+            let amount = if action != VOID || flag { Some(amount(bytes)?) } else { None };
+            let terms = if own { Some(terms(bytes, direction)?) } else { None };
+            match (action, amount) {
+                (GROW, Some(amount)) if !flag => Action::Grow { hold, terms, amount },
+                (SETTLE, Some(amount)) => Action::Settle { hold, terms, amount, is_final: !flag },
+                (VOID, amount) => Action::Void { hold, terms, amount },
+                _ => return None,
+            }
         }
-        SETTLE => {
-            let (hold, amount) = (hold(bytes)?, amount(bytes)?);
-            let terms = own_if(tag, direction, bytes)?;
-            Action::Settle { hold, terms, amount, is_final: !flag }
-        }
-        VOID => {
-            let hold = hold(bytes)?;
-            let amount = if flag { Some(amount(bytes)?) } else { None };
-            Action::Void { hold, terms: own_if(tag, direction, bytes)?, amount }
-        }
-        _ => return None,
     };
     let late_accepted = tag & LATE_ACCEPTED != 0;
     Some((EntryRef { id, user, at, late_accepted, action }, version))
@@ -149,24 +146,11 @@ fn movement<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Movement<'
     Some(Movement { currency, kind, direction, amount })
 }
 
-/// The terms of an entry on a hold, if it has its own.
-fn own_if<'a>(tag: u8, direction: Direction, bytes: &mut &'a [u8]) -> Option<Option<Terms<'a>>> {
-    match tag & (OWN_TERMS | DEBIT) {
-        0 => Some(None),
-        DEBIT => None,
-        _ => terms(bytes, direction).map(Some),
-    }
-}
-
 fn terms<'a>(bytes: &mut &'a [u8], direction: Direction) -> Option<Terms<'a>> {
     let padded: [u8; 8] = take(bytes)?;
     let len = padded.iter().position(|&b| b == 0).unwrap_or(padded.len());
     let currency = Currency::parse(&padded[..len]).filter(|c| *c.padded() == padded)?;
     Some(Terms { currency, kind: kind(bytes)?, direction })
-}
-
-fn hold(bytes: &mut &[u8]) -> Option<EntryId> {
-    Some(EntryId(u128::from_le_bytes(take(bytes)?)))
 }
 
 fn amount(bytes: &mut &[u8]) -> Option<Amount> {

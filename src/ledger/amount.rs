@@ -52,8 +52,7 @@ impl PartialOrd for Currency {
 }
 
 fn is_currency(text: &[u8]) -> bool {
-    let is_inner =
-        |&b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"._/-".contains(&b);
+    let is_inner = |&b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || b"._/-".contains(&b);
     (2..=8).contains(&text.len()) && text[0].is_ascii_uppercase() && text[1..].iter().all(is_inner)
 }
 

@@ -174,7 +174,7 @@ mod tests {
             if draw(100) < if step < 30_000 { 80 } else { 5 } {
                 let hold = Hold {
                     id,
-                    amount: draw(9) as i64 + 1,
+                    amount: draw(9).cast_signed() + 1,
                     kind: KindId(0),
                     currency: 0,
                     direction: Direction::Debit,

@@ -253,24 +253,25 @@ impl FeedEntry {
 
     /// The entry, borrowed.
     pub fn entry(&self) -> EntryRef<'_> {
-        fn borrowed(terms: &Option<OwnedTerms>) -> Option<Terms<'_>> {
-            terms.as_ref().map(OwnedTerms::terms)
-        }
         let action = match &self.action {
             OwnedAction::Post(terms, amount) => Action::Post(terms.movement(*amount)),
             OwnedAction::Hold(terms, amount) => Action::Hold(terms.movement(*amount)),
-            OwnedAction::Grow { hold, terms, amount } => {
-                Action::Grow { hold: *hold, terms: borrowed(terms), amount: *amount }
-            }
+            OwnedAction::Grow { hold, terms, amount } => Action::Grow {
+                hold: *hold,
+                terms: terms.as_ref().map(OwnedTerms::terms),
+                amount: *amount,
+            },
             OwnedAction::Settle { hold, terms, amount, is_final } => Action::Settle {
                 hold: *hold,
-                terms: borrowed(terms),
+                terms: terms.as_ref().map(OwnedTerms::terms),
                 amount: *amount,
                 is_final: *is_final,
             },
-            OwnedAction::Void { hold, terms, amount } => {
-                Action::Void { hold: *hold, terms: borrowed(terms), amount: *amount }
-            }
+            OwnedAction::Void { hold, terms, amount } => Action::Void {
+                hold: *hold,
+                terms: terms.as_ref().map(OwnedTerms::terms),
+                amount: *amount,
+            },
         };
         let Self { id, user, at, late_accepted, .. } = *self;
         EntryRef { id, user, at, late_accepted, action }

@@ -415,7 +415,8 @@ mod tests {
             let before = disk.scan.bytes();
             disk.step(slice, read_load);
             let bytes = (disk.scan.bytes() - before) as usize;
-            let most = if matches!(read_load, ReadLoad::Reads) { 8 << 10 } else { FULL_FRAME_BYTES };
+            let most =
+                if matches!(read_load, ReadLoad::Reads) { 8 << 10 } else { FULL_FRAME_BYTES };
             assert!(bytes <= most + PIECE_BYTES + frame::ALIGN, "a step of {bytes} bytes");
             let left = disk.scan.pieces_left;
             assert!(pieces_left - left.min(pieces_left) <= 4, "a step stores few pieces");
