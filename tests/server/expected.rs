@@ -20,7 +20,7 @@ pub const RETRY_ELSEWHERE: &str = "retry-after: 1\r\nconnection: close\r\n";
 pub type Row = (&'static str, u16, &'static str, &'static str);
 
 /// Every code with one detail, in the contract's order.
-pub const PROBLEMS: [Row; 36] = [
+pub const PROBLEMS: [Row; 35] = [
     (
         "invalid_parameter",
         400,
@@ -143,16 +143,29 @@ pub const PROBLEMS: [Row; 36] = [
         "entry_too_old",
         400,
         "Bad Request",
-        "The booking time is more than 24 hours before this user's latest entry.",
+        "The booking time lies before this user's dedup window: send it with late=accept if it was \
+         never accepted.",
     ),
     (
         "entry_id_conflict",
         400,
         "Bad Request",
-        "This user already has a different entry with that id.",
+        "This user already has an entry with that id, with other fields or with a hold that is still \
+         open.",
     ),
-    ("pending_not_found", 400, "Bad Request", "This user has no open hold with that id."),
-    ("pending_amount_exceeded", 400, "Bad Request", "The settlement is larger than its hold."),
+    (
+        "pending_not_found",
+        400,
+        "Bad Request",
+        "This user has no open hold with that id, and the line gives no currency, kind and \
+         direction of its own.",
+    ),
+    (
+        "pending_mismatch",
+        400,
+        "Bad Request",
+        "The open hold with that id has another currency or another direction.",
+    ),
     ("too_many_currencies", 400, "Bad Request", "This user already has 16 currencies."),
     (
         "too_many_groups",
@@ -160,18 +173,12 @@ pub const PROBLEMS: [Row; 36] = [
         "Bad Request",
         "This user already has 256 groups of currency, kind and direction.",
     ),
-    ("too_many_holds", 400, "Bad Request", "This user already has 1,024 open holds."),
-    (
-        "too_many_recent",
-        400,
-        "Bad Request",
-        "This user already has 1,048,576 entries in the dedup window of 24 hours.",
-    ),
+    ("too_many_holds", 400, "Bad Request", "This user already has 65,536 open holds."),
     (
         "balance_overflow",
         400,
         "Bad Request",
-        "A balance or a lifetime sum would overflow a 64-bit integer.",
+        "A balance, a pending sum or a lifetime sum would overflow a 64-bit integer.",
     ),
     (
         "insufficient_storage",

@@ -54,11 +54,10 @@ const (
 	EntryTooOld
 	EntryIDConflict
 	PendingNotFound
-	PendingAmountExceeded
+	PendingMismatch
 	TooManyCurrencies
 	TooManyGroups
 	TooManyHolds
-	TooManyRecent
 	BalanceOverflow
 
 	codeCount
@@ -154,23 +153,24 @@ var meanings = [codeCount]meaning{
 	EntryInFuture: {name: "entry_in_future",
 		detail: "The booking time is more than one hour ahead of this server's clock."},
 	EntryTooOld: {name: "entry_too_old",
-		detail: "The booking time is more than 24 hours before this user's latest entry."},
+		detail: "The booking time lies before this user's dedup window: " +
+			"send it with late=accept if it was never accepted."},
 	EntryIDConflict: {name: "entry_id_conflict",
-		detail: "This user already has a different entry with that id."},
+		detail: "This user already has an entry with that id, " +
+			"with other fields or with a hold that is still open."},
 	PendingNotFound: {name: "pending_not_found",
-		detail: "This user has no open hold with that id."},
-	PendingAmountExceeded: {name: "pending_amount_exceeded",
-		detail: "The settlement is larger than its hold."},
+		detail: "This user has no open hold with that id, " +
+			"and the line gives no currency, kind and direction of its own."},
+	PendingMismatch: {name: "pending_mismatch",
+		detail: "The open hold with that id has another currency or another direction."},
 	TooManyCurrencies: {name: "too_many_currencies",
 		detail: "This user already has 16 currencies."},
 	TooManyGroups: {name: "too_many_groups",
 		detail: "This user already has 256 groups of currency, kind and direction."},
 	TooManyHolds: {name: "too_many_holds",
-		detail: "This user already has 1,024 open holds."},
-	TooManyRecent: {name: "too_many_recent",
-		detail: "This user already has 1,048,576 entries in the dedup window of 24 hours."},
+		detail: "This user already has 65,536 open holds."},
 	BalanceOverflow: {name: "balance_overflow",
-		detail: "A balance or a lifetime sum would overflow a 64-bit integer."},
+		detail: "A balance, a pending sum or a lifetime sum would overflow a 64-bit integer."},
 }
 
 // fault is a code and the field that it names.

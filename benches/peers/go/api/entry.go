@@ -17,13 +17,14 @@ const (
 	entryAt
 	entryState
 	entryPending
+	entryFinal
 	entryMetadata // known and not looked at
 	entryFields
 )
 
 var entryNames = [entryFields]string{
 	"entry_id", "user_id", "currency", "kind", "direction", "amount", "at_ms", "state", "pending_id",
-	"metadata",
+	"final", "metadata",
 }
 
 // entryField returns which member of an entry has this name, or -1.
@@ -47,6 +48,8 @@ func entryField(name []byte) int {
 		return entryState
 	case "pending_id":
 		return entryPending
+	case "final":
+		return entryFinal
 	case "metadata":
 		return entryMetadata
 	}
@@ -115,14 +118,12 @@ func (r *reader) entry(line []byte, e *ledger.Entry) (id []byte, f fault) {
 // fields validates the members of an entry in order and fills e. It returns
 // the first failure.
 func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) (Code, int) {
-	settlement := got[entryPending] != nil
+	named := got[entryPending] != nil
 	state, stateIsString := []byte(nil), false
 	if v := got[entryState]; v != nil {
 		state, stateIsString = r.str(v)
 	}
 	voided := stateIsString && string(state) == "voided"
-	// Of a voided entry without pending_id that alone is missing.
-	isNeeded := !voided || settlement
 
 	switch {
 	case got[entryID] == nil:
@@ -139,31 +140,24 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 		return InvalidField, entryUser
 	}
 
-	if settlement {
-		// The hold has the currency, kind and direction.
-		for n := entryCurrency; n <= entryDirection; n++ {
-			if got[n] != nil {
-				return InvalidField, n
-			}
+	// What is the hold's may be left out, all of it.
+	e.HasTerms = !named && !voided || got[entryCurrency] != nil || got[entryKind] != nil ||
+		got[entryDirection] != nil
+	e.Currency, e.Kind, e.Direction = "", "", ledger.Credit
+	if e.HasTerms {
+		if code, n := r.terms(got, e); code != None {
+			return code, n
 		}
-		e.Currency, e.Kind, e.Direction = "", "", ledger.Credit
-	} else if code, n := r.group(got, isNeeded, e); code != None {
-		return code, n
 	}
 
-	switch v := got[entryAmount]; {
-	case settlement && voided:
-		if v != nil {
-			return InvalidField, entryAmount
-		}
-		e.Amount = 0
-	case v == nil && isNeeded:
-		return MissingField, entryAmount
-	case v != nil:
+	e.Amount, e.HasAmount = 0, got[entryAmount] != nil
+	if e.HasAmount {
 		var code Code
-		if e.Amount, code = parseAmount(v); code != None {
+		if e.Amount, code = parseAmount(got[entryAmount]); code != None {
 			return code, entryAmount
 		}
+	} else if !voided {
+		return MissingField, entryAmount
 	}
 
 	if v := got[entryAt]; v == nil {
@@ -177,14 +171,16 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 		}
 	}
 
-	e.Action, e.Hold = ledger.Post, ledger.ID{}
-	if settlement {
+	e.Action = ledger.Post
+	if named {
 		e.Action = ledger.Settle
 	}
 	if got[entryState] != nil {
 		switch {
 		case stateIsString && string(state) == "posted":
-		case stateIsString && string(state) == "pending" && !settlement:
+		case stateIsString && string(state) == "pending" && named:
+			e.Action = ledger.Grow
+		case stateIsString && string(state) == "pending":
 			e.Action = ledger.Hold
 		case voided:
 			e.Action = ledger.Void
@@ -193,7 +189,8 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 		}
 	}
 
-	if settlement {
+	e.Hold = ledger.ID{}
+	if named {
 		text, ok := r.str(got[entryPending])
 		if !ok {
 			return InvalidField, entryPending
@@ -204,18 +201,24 @@ func (r *reader) fields(got *[entryFields]*value, goodID bool, e *ledger.Entry) 
 	} else if voided {
 		return MissingField, entryPending
 	}
+
+	e.Final = e.Action == ledger.Settle
+	if v := got[entryFinal]; v != nil {
+		last, ok := v.boolean()
+		if !ok || e.Action != ledger.Settle {
+			return InvalidField, entryFinal
+		}
+		e.Final = last
+	}
 	return None, 0
 }
 
-// group validates currency, kind and direction of an entry, and whether they are
-// there if they are needed.
-func (r *reader) group(got *[entryFields]*value, isNeeded bool, e *ledger.Entry) (Code, int) {
+// terms validates currency, kind and direction of an entry, all of which it must
+// have.
+func (r *reader) terms(got *[entryFields]*value, e *ledger.Entry) (Code, int) {
 	for n := entryCurrency; n <= entryDirection; n++ {
 		if got[n] == nil {
-			if isNeeded {
-				return MissingField, n
-			}
-			continue
+			return MissingField, n
 		}
 		text, ok := r.str(got[n])
 		if !ok {

@@ -86,7 +86,7 @@ func TestEntryFailures(t *testing.T) {
 		{with(`"":1`), UnknownField, "", "7"},
 		{with(`"` + strings.Repeat("n", 64) + `":1`), UnknownField, strings.Repeat("n", 64), "7"},
 		{with(`"` + strings.Repeat("n", 65) + `":1`), UnknownField, "", "7"},
-		{`{"x":1,"entry_id":"07"}`, UnknownField, "x", ""},
+		{`{"x":1,"entry_id":"0 7"}`, UnknownField, "x", ""},
 
 		// Fields, in their order.
 		{`{}`, MissingField, "entry_id", ""},
@@ -94,7 +94,7 @@ func TestEntryFailures(t *testing.T) {
 		{without("entry_id", `"entry_id":7`), InvalidField, "entry_id", ""},
 		{without("entry_id", `"entry_id":null`), InvalidField, "entry_id", ""},
 		{without("entry_id", `"entry_id":""`), InvalidField, "entry_id", ""},
-		{without("entry_id", `"entry_id":"07"`), InvalidField, "entry_id", ""},
+		{without("entry_id", `"entry_id":"0 7"`), InvalidField, "entry_id", ""},
 		{`{"entry_id":"7"}`, MissingField, "user_id", "7"},
 		{without("user_id", ``), MissingField, "user_id", "7"},
 		{without("user_id", `"user_id":42`), InvalidField, "user_id", "7"},
@@ -104,7 +104,7 @@ func TestEntryFailures(t *testing.T) {
 		{without("currency", `"currency":"coin"`), InvalidField, "currency", "7"},
 		{without("currency", `"currency":["COIN"]`), InvalidField, "currency", "7"},
 		{without("kind", ``), MissingField, "kind", "7"},
-		{without("kind", `"kind":"Gift"`), InvalidField, "kind", "7"},
+		{without("kind", `"kind":"_gift"`), InvalidField, "kind", "7"},
 		{without("kind", `"kind":true`), InvalidField, "kind", "7"},
 		{without("direction", ``), MissingField, "direction", "7"},
 		{without("direction", `"direction":"Debit"`), InvalidField, "direction", "7"},
@@ -134,7 +134,7 @@ func TestEntryFailures(t *testing.T) {
 		{with(`"state":""`), InvalidField, "state", "7"},
 		{with(`"state":"voided"`), MissingField, "pending_id", "7"},
 		{without("amount", `"state":"voided"`), MissingField, "pending_id", "7"},
-		{without("kind", `"state":"voided"`), MissingField, "pending_id", "7"},
+		{without("kind", `"state":"voided"`), MissingField, "kind", "7"},
 		{`{"entry_id":"7","user_id":"42","at_ms":5,"state":"voided"}`, MissingField, "pending_id", "7"},
 		{`{"entry_id":"7","at_ms":5,"state":"voided"}`, MissingField, "user_id", "7"},
 		{`{"entry_id":"7","user_id":"42","state":"voided"}`, MissingField, "at_ms", "7"},
@@ -144,24 +144,31 @@ func TestEntryFailures(t *testing.T) {
 		{without("amount", `"amount":-1,"state":"voided"`), AmountNegative, "amount", "7"},
 		{without("kind", `"state":"Voided"`), MissingField, "kind", "7"},
 
-		// Settlements.
-		{with(`"pending_id":5`), InvalidField, "currency", "7"},
-		{with(`"pending_id":null`), InvalidField, "currency", "7"},
-		{without("currency", `"pending_id":"1"`), InvalidField, "kind", "7"},
-		{`{` + settle + `,"amount":1,"direction":"debit"}`, InvalidField, "direction", "8"},
+		// Entries on holds.
+		{with(`"pending_id":5`), InvalidField, "pending_id", "7"},
+		{with(`"pending_id":null`), InvalidField, "pending_id", "7"},
+		{without("currency", `"pending_id":"1"`), MissingField, "currency", "7"},
+		{without("kind", `"pending_id":"1"`), MissingField, "kind", "7"},
+		{without("direction", `"pending_id":"1"`), MissingField, "direction", "7"},
+		{`{` + settle + `,"amount":1,"direction":"debit"}`, MissingField, "currency", "8"},
 		{`{` + settle + `}`, MissingField, "amount", "8"},
 		{`{` + settle + `,"state":"posted"}`, MissingField, "amount", "8"},
+		{`{` + settle + `,"state":"pending"}`, MissingField, "amount", "8"},
 		{`{` + settle + `,"state":"nope"}`, MissingField, "amount", "8"},
-		{`{` + settle + `,"state":"voided","amount":0}`, InvalidField, "amount", "8"},
-		{`{` + settle + `,"state":"voided","amount":-5}`, InvalidField, "amount", "8"},
-		{`{` + settle + `,"state":"pending","amount":1}`, InvalidField, "state", "8"},
+		{`{` + settle + `,"state":"voided","amount":-5}`, AmountNegative, "amount", "8"},
 		{`{` + settle + `,"state":5,"amount":1}`, InvalidField, "state", "8"},
 		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":5}`, InvalidField,
 			"pending_id", "8"},
-		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":"05"}`, InvalidField,
+		{`{"entry_id":"8","user_id":"42","at_ms":5,"amount":1,"pending_id":"0 5"}`, InvalidField,
 			"pending_id", "8"},
 		{`{"entry_id":"8","user_id":"42","at_ms":5,"state":"voided","pending_id":null}`, InvalidField,
 			"pending_id", "8"},
+		{with(`"final":true`), InvalidField, "final", "7"},
+		{with(`"pending_id":"1","state":"pending","final":true`), InvalidField, "final", "7"},
+		{`{` + settle + `,"state":"voided","final":true}`, InvalidField, "final", "8"},
+		{`{` + settle + `,"amount":1,"final":null}`, InvalidField, "final", "8"},
+		{`{` + settle + `,"amount":1,"final":1}`, InvalidField, "final", "8"},
+		{`{` + settle + `,"amount":1,"final":"true"}`, InvalidField, "final", "8"},
 
 		// The id is echoed as it was sent, decoded.
 		{`{"entry_id":"\u0037"}`, MissingField, "user_id", "7"},
@@ -182,16 +189,21 @@ func TestEntryFailures(t *testing.T) {
 }
 
 func TestEntryValues(t *testing.T) {
-	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: 42, Currency: "COIN", Kind: "gift_sent",
-		Direction: ledger.Debit, Amount: 500, AtMs: 1763900000000, Action: ledger.Post}
+	post := ledger.Entry{ID: ledger.ID{Lo: 7}, User: 42, HasTerms: true, Currency: "COIN",
+		Kind: "gift_sent", Direction: ledger.Debit, HasAmount: true, Amount: 500,
+		AtMs: 1763900000000, Action: ledger.Post}
 	hold, large, last := post, post, post
 	hold.Action = ledger.Hold
 	large.Amount = 1<<63 - 1
 	last.AtMs = maxTime
-	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: 42, Amount: 0, AtMs: 5, Action: ledger.Settle,
-		Hold: ledger.ID{Lo: 7}}
-	void := settle
-	void.Action = ledger.Void
+	settle := ledger.Entry{ID: ledger.ID{Lo: 8}, User: 42, HasAmount: true, Amount: 0, AtMs: 5,
+		Action: ledger.Settle, Hold: ledger.ID{Lo: 7}, Final: true}
+	partly, grow, void, voidPart, own := settle, settle, settle, settle, post
+	partly.Final = false
+	grow.Action, grow.Final = ledger.Grow, false
+	voidPart.Action, voidPart.Final = ledger.Void, false
+	void.Action, void.Final, void.HasAmount = ledger.Void, false, false
+	own.Action, own.Hold, own.Final = ledger.Settle, ledger.ID{Lo: 1}, true
 	for name, unmarshal := range libraries {
 		r := reader{unmarshal: unmarshal}
 		for _, c := range []struct {
@@ -214,11 +226,19 @@ func TestEntryValues(t *testing.T) {
 			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0}`, settle},
 			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"state":"posted"}`,
 				settle},
+			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"final":true}`, settle},
+			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"final":false}`, partly},
+			{`{"entry_id":"8","user_id":"42","at_ms":5,"pending_id":"7","amount":0,"state":"pending"}`,
+				grow},
 			{`{"pending_id":"7","entry_id":"8","user_id":"42","at_ms":5,"state":"voided"}`, void},
+			{`{"pending_id":"7","entry_id":"8","user_id":"42","at_ms":5,"state":"voided","amount":0}`,
+				voidPart},
+			{with(`"pending_id":"1"`), own},
 		} {
 			// Values of an earlier line must not leak into this one.
-			e := ledger.Entry{ID: ledger.ID{Hi: 9}, Currency: "OLD", Kind: "old", Direction: ledger.Debit,
-				Amount: 9, Action: ledger.Void, Hold: ledger.ID{Hi: 9}}
+			e := ledger.Entry{ID: ledger.ID{Hi: 9}, HasTerms: true, Currency: "OLD", Kind: "old",
+				Direction: ledger.Debit, HasAmount: true, Amount: 9, Action: ledger.Void,
+				Hold: ledger.ID{Hi: 9}, Final: true}
 			_, f := r.entry([]byte(c.line), &e)
 			if f.code != None || e != c.want {
 				t.Errorf("%s: %q: got %+v (%s %s), want %+v", name, c.line, e, meanings[f.code].name, f.field,

@@ -14,21 +14,22 @@ const (
 
 // verdicts gives each refusing verdict of the ledger its code and field.
 var verdicts = [...]fault{
-	ledger.EntryInFuture:         {EntryInFuture, "at_ms"},
-	ledger.EntryTooOld:           {EntryTooOld, "at_ms"},
-	ledger.EntryIDConflict:       {EntryIDConflict, "entry_id"},
-	ledger.PendingNotFound:       {PendingNotFound, "pending_id"},
-	ledger.PendingAmountExceeded: {PendingAmountExceeded, "amount"},
-	ledger.TooManyCurrencies:     {TooManyCurrencies, "currency"},
-	ledger.TooManyGroups:         {TooManyGroups, "kind"},
-	ledger.TooManyHolds:          {TooManyHolds, ""},
-	ledger.TooManyRecent:         {TooManyRecent, ""},
-	ledger.BalanceOverflow:       {BalanceOverflow, "amount"},
+	ledger.EntryInFuture:            {EntryInFuture, "at_ms"},
+	ledger.EntryTooOld:              {EntryTooOld, "at_ms"},
+	ledger.EntryIDConflict:          {EntryIDConflict, "entry_id"},
+	ledger.PendingNotFound:          {PendingNotFound, "pending_id"},
+	ledger.PendingMismatchID:        {PendingMismatch, "pending_id"},
+	ledger.PendingMismatchCurrency:  {PendingMismatch, "currency"},
+	ledger.PendingMismatchDirection: {PendingMismatch, "direction"},
+	ledger.TooManyCurrencies:        {TooManyCurrencies, "currency"},
+	ledger.TooManyGroups:            {TooManyGroups, "kind"},
+	ledger.TooManyHolds:             {TooManyHolds, ""},
+	ledger.BalanceOverflow:          {BalanceOverflow, "amount"},
 }
 
 // feed answers POST /v1/entries: it applies the lines in their order. Blank lines
 // count for nothing.
-func (s *Service) feed(req *Request, res *Response) {
+func (s *Service) feed(lateAccepted bool, req *Request, res *Response) {
 	body := req.Body
 	if hasTooManyLines(body) {
 		res.refuse(fault{code: TooManyItems})
@@ -37,6 +38,7 @@ func (s *Service) feed(req *Request, res *Response) {
 
 	w := &res.work
 	w.reader.unmarshal = s.unmarshal
+	w.entry.LateAccepted = lateAccepted
 	now := s.now()
 	accepted, duplicates, rejected := 0, 0, 0
 	results := w.parts[:0]

@@ -3,8 +3,11 @@ package api
 import (
 	"math"
 	"math/bits"
+	"strings"
 
 	"purser/peers/ledger"
+
+	"github.com/zeebo/xxh3"
 )
 
 // maxTime is the last millisecond of the year 9999.
@@ -37,11 +40,33 @@ func parseTime(b []byte) (int64, bool) {
 	return int64(n), ok && n <= maxTime
 }
 
-// parseID parses an entry id: a UUID or a decimal integer of 128 bits.
+// maxIDBytes is the limit of an entry id.
+const maxIDBytes = 128
+
+// parseID parses an entry id: a UUID, a decimal integer of 128 bits, or any other
+// text of printable characters, which stands for its hash.
 func parseID(b []byte) (ledger.ID, bool) {
 	if len(b) == 36 && b[8] == '-' {
-		return parseUUID(b)
+		if id, ok := parseUUID(b); ok {
+			return id, true
+		}
+	} else if id, ok := parseDecimal(b); ok {
+		return id, true
 	}
+	if len(b) == 0 || len(b) > maxIDBytes {
+		return ledger.ID{}, false
+	}
+	for _, c := range b {
+		if c <= ' ' || c > '~' || c == '"' || c == '\\' {
+			return ledger.ID{}, false
+		}
+	}
+	hash := xxh3.Hash128(b)
+	return ledger.ID{Hi: hash.Hi, Lo: hash.Lo}, true
+}
+
+// parseDecimal parses a decimal integer below 2^128 without leading zeros.
+func parseDecimal(b []byte) (ledger.ID, bool) {
 	if len(b) < 20 {
 		n, ok := parseUint(b)
 		return ledger.ID{Lo: n}, ok
@@ -119,11 +144,11 @@ func parseAmount(v *value) (int64, Code) {
 
 // isCurrency reports whether b has the form of a currency.
 func isCurrency(b []byte) bool {
-	if len(b) < 3 || len(b) > 8 || b[0]-'A' >= 26 {
+	if len(b) < 2 || len(b) > 8 || b[0]-'A' >= 26 {
 		return false
 	}
 	for _, c := range b[1:] {
-		if c-'A' >= 26 && c-'0' >= 10 {
+		if c-'A' >= 26 && c-'0' >= 10 && strings.IndexByte("._/-", c) < 0 {
 			return false
 		}
 	}
@@ -132,15 +157,19 @@ func isCurrency(b []byte) bool {
 
 // isKind reports whether b has the form of a kind.
 func isKind(b []byte) bool {
-	if len(b) == 0 || len(b) > 32 || b[0]-'a' >= 26 {
+	if len(b) == 0 || len(b) > 32 || !isAlphanumeric(b[0]) {
 		return false
 	}
 	for _, c := range b[1:] {
-		if c-'a' >= 26 && c-'0' >= 10 && c != '_' {
+		if !isAlphanumeric(c) && strings.IndexByte("._:-", c) < 0 {
 			return false
 		}
 	}
 	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return c|0x20-'a' < 26 || c-'0' < 10
 }
 
 const (

@@ -2,13 +2,15 @@ package api
 
 import "strings"
 
-// question is one read without its user.
+// question is the query of a request: that of a read, or of a feed.
 type question struct {
 	currency string // "" is any
 	kind     string
 	windowMs int64 // 0 is the lifetime
 	atMs     int64
 	hasAt    bool
+
+	lateAccepted bool
 }
 
 // The parameters of a query, as a set.
@@ -19,10 +21,12 @@ const (
 	paramKind
 	paramWindow
 	paramAt
+	paramLate
 
 	noParams      params = 0
 	balanceParams        = paramCurrency
 	statsParams          = paramCurrency | paramKind | paramWindow | paramAt
+	feedParams           = paramLate
 )
 
 func paramOf(name string) params {
@@ -35,6 +39,8 @@ func paramOf(name string) params {
 		return paramWindow
 	case "at_ms":
 		return paramAt
+	case "late":
+		return paramLate
 	}
 	return 0
 }
@@ -71,6 +77,9 @@ func readQuery(raw string, known params, q *question) fault {
 		case paramAt:
 			q.hasAt = true
 			q.atMs, ok = parseTime(text)
+		case paramLate:
+			q.lateAccepted = value == "accept"
+			ok = q.lateAccepted
 		case paramWindow:
 			if q.windowMs, ok = parseWindow(text); !ok {
 				bad.code = InvalidWindow

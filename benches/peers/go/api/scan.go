@@ -279,6 +279,15 @@ type value struct {
 	text    []byte // of a string what is between the quotes
 }
 
+// boolean returns the value of a true or false.
+func (v *value) boolean() (is, ok bool) {
+	if v.kind != otherValue {
+		return false, false
+	}
+	is = string(v.text) == "true"
+	return is, is || string(v.text) == "false"
+}
+
 // scanValue scans the value at i, within depth arrays and objects, and returns
 // the position after it.
 func scanValue(b []byte, i, depth int) (value, int) {
@@ -299,7 +308,11 @@ func scanValue(b []byte, i, depth int) (value, int) {
 		}
 		return value{numberValue, false, b[i:end]}, end
 	}
-	return value{kind: otherValue}, scanOther(b, i, depth)
+	end := scanOther(b, i, depth)
+	if end < 0 {
+		return value{}, end
+	}
+	return value{otherValue, false, b[i:end]}, end
 }
 
 // scanOther returns the position after an array, an object or a literal.

@@ -260,7 +260,11 @@ func (res *Response) text(s string) {
 // post answers POST.
 func (s *Service) post(rt route, req *Request, res *Response) {
 	var q question
-	if f := readQuery(req.RawQuery, noParams, &q); f.code != None {
+	known := noParams
+	if rt == feedRoute {
+		known = feedParams
+	}
+	if f := readQuery(req.RawQuery, known, &q); f.code != None {
 		res.refuse(f)
 		return
 	}
@@ -289,7 +293,7 @@ func (s *Service) post(rt route, req *Request, res *Response) {
 	if rt == batchRoute {
 		s.batch(req, res)
 	} else {
-		s.feed(req, res)
+		s.feed(q.lateAccepted, req, res)
 	}
 }
 

@@ -3,11 +3,11 @@ package ledger
 // What the contract allows.
 const (
 	aheadMs       = hourMs // an entry may be this far ahead of the clock
-	horizonMs     = dayMs  // and this far behind the user's latest; ids are kept as long
+	windowMs      = dayMs  // the longest dedup window, back from the user's latest
+	span          = 524288 // accepted entries after which a window begins anew
 	maxCurrencies = 16
 	maxGroups     = 256
-	maxHolds      = 1024
-	maxRecent     = 1 << 20
+	maxHolds      = 65536
 )
 
 // apply judges an entry that is not in the future and books it if it is
@@ -17,44 +17,47 @@ func (s *shard) apply(e *Entry) Verdict {
 	if u == nil {
 		u = &nobody
 	}
-	since := u.asOf - horizonMs
-	if e.AtMs < since {
+	since := u.since()
+	if e.AtMs < since && !e.LateAccepted {
 		return EntryTooOld
 	}
 
-	k := s.key(e)
+	own := s.key(e)
+	rec := newRecord(e, own)
 	if old := u.recent.find(e.ID, since); old != nil {
-		if *old == newRecord(e, k) {
+		if old.same(&rec) {
 			return Duplicate
 		}
 		return EntryIDConflict
 	}
-	if _, open := u.hold(e.ID); open {
+	if h, open := u.holds[e.ID]; open && h.own {
 		return EntryIDConflict
 	}
 
-	var posted, held int64 // what this entry adds to the account
-	var holdAt int
-	switch e.Action {
-	case Post:
-		posted = e.Amount
-	case Hold:
-		held = e.Amount
-	case Settle, Void:
-		i, open := u.hold(e.Hold)
-		if !open {
-			return PendingNotFound
+	holdID := e.Hold
+	if e.Action == Hold {
+		holdID = e.ID
+	}
+	var h hold
+	open := false
+	if e.Action != Post {
+		h, open = u.holds[holdID]
+	}
+	k := own
+	if open {
+		if v := h.differs(e, own); v != Accepted {
+			return v
 		}
-		h := &u.holds[i]
-		if e.Action == Settle {
-			posted = e.Amount
-			if posted > h.amount {
-				return PendingAmountExceeded
-			}
+		k = h.key
+		if e.HasTerms {
+			k.kind = own.kind
 		}
-		holdAt, held, k = i, -h.amount, h.key
+	} else if !e.HasTerms {
+		return PendingNotFound
 	}
 
+	posted, held := e.moves(h.amount) // what this entry adds to the account
+	opens := !open && held > 0
 	accountAt, listed := u.account(&s.names, k.currency)
 	if !listed && len(u.accounts) == maxCurrencies {
 		return TooManyCurrencies
@@ -68,12 +71,8 @@ func (s *shard) apply(e *Entry) Verdict {
 			return TooManyGroups
 		}
 	}
-	if e.Action == Hold && len(u.holds) == maxHolds {
+	if opens && len(u.holds) == maxHolds {
 		return TooManyHolds
-	}
-	asOf := max(u.asOf, e.AtMs)
-	if u.recent.full(asOf) {
-		return TooManyRecent
 	}
 
 	var a account
@@ -94,8 +93,9 @@ func (s *shard) apply(e *Entry) Verdict {
 		u = new(user)
 		s.users[e.User] = u
 	}
-	if k.currency == unknown || k.kind == unknown {
-		k.currency, k.kind = s.names.keep(e.Currency), s.names.keep(e.Kind)
+	if e.HasTerms {
+		rec.currency, rec.kind = s.names.keep(e.Currency), s.names.keep(e.Kind)
+		k.currency, k.kind = rec.currency, rec.kind
 	}
 	if listed {
 		u.accounts[accountAt] = a
@@ -104,30 +104,55 @@ func (s *shard) apply(e *Entry) Verdict {
 		accountAt, _ = u.account(&s.names, k.currency)
 		u.accounts = insert(u.accounts, accountAt, a)
 	}
+	u.asOf = max(u.asOf, e.AtMs)
 	if counts {
 		if !grouped {
 			groupAt, _ = u.group(&s.names, k)
 			u.groups = insert(u.groups, groupAt, group{key: k})
 		}
-		u.groups[groupAt].book(e.AtMs, posted, asOf)
+		u.groups[groupAt].book(e.AtMs, posted, u.asOf)
 	}
-	switch e.Action {
-	case Hold:
-		i, _ := u.hold(e.ID)
-		u.holds = insert(u.holds, i, hold{e.ID, e.Amount, k})
-	case Settle, Void:
-		u.release(holdAt)
+	if opens {
+		h.key = k
 	}
-	u.recent.add(newRecord(e, k), asOf)
-	u.asOf = asOf
+	if open || opens {
+		h.amount += held
+		h.own = h.own || e.Action == Hold
+		u.setHold(holdID, h)
+	}
 	u.version++
+	if u.version%span == 0 {
+		u.restart, u.nextRestart = u.nextRestart, u.asOf
+	}
+	rec.kept = u.asOf
+	u.recent.add(rec, u.since())
 	return Accepted
 }
 
-// key returns the group that an entry names. Names that the shard has never
-// kept are unknown, and equal to no other.
+// moves returns the amount that an entry posts and the one that it adds to what
+// is held, with left still held by the hold that it names.
+func (e *Entry) moves(left int64) (posted, held int64) {
+	switch e.Action {
+	case Post:
+		return e.Amount, 0
+	case Hold, Grow:
+		return 0, e.Amount
+	case Settle:
+		if e.Final {
+			return e.Amount, -left
+		}
+		return e.Amount, -min(e.Amount, left)
+	}
+	if e.HasAmount {
+		return 0, -min(e.Amount, left)
+	}
+	return 0, -left
+}
+
+// key returns the group that an entry names itself. Names that the shard has
+// never kept are unknown, and equal to no other.
 func (s *shard) key(e *Entry) key {
-	if e.Action == Settle || e.Action == Void {
+	if !e.HasTerms {
 		return key{}
 	}
 	return key{s.names.find(e.Currency), s.names.find(e.Kind), e.Direction}

@@ -13,9 +13,11 @@ func population(i, users uint64) Entry {
 	e := Entry{
 		ID:        ID{i * 0x9e3779b97f4a7c15, i},
 		User:      i % users * 0xd1342543de82ef95,
+		HasTerms:  true,
 		Currency:  [2]string{"COIN", "DIAMOND"}[round%2],
 		Kind:      [4]string{"topup", "payout", "gift_sent", "gift_received"}[round%4],
 		Direction: Direction(round % 4 / 2),
+		HasAmount: true,
 		Amount:    int64(1 + i%1000),
 		AtMs:      noon + int64(round)*3*dayMs + int64(i%users)/1000,
 	}

@@ -15,7 +15,7 @@ func (s *sums) merge(o sums) {
 // rolling up. Its length depends on its age.
 type bucket struct {
 	start uint32 // its start in 15-minute buckets since the epoch
-	count uint32 // at most 96 times 15 minutes of maxRecent entries each
+	count uint64
 	sums
 }
 
@@ -90,7 +90,7 @@ func total(list []bucket, from, to uint32) (count uint64, t sums) {
 		} else {
 			t.merge(b.sums)
 		}
-		count += uint64(b.count)
+		count += b.count
 	}
 	return count, t
 }

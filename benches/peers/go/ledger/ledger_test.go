@@ -11,11 +11,14 @@ import (
 const (
 	noon = 1_763_899_200_000 // a full hour
 	late = math.MaxInt64     // a clock that no entry is ahead of
+
+	early = noon - 3*dayMs
 )
 
 // post returns a posted credit of 10 COIN.
 func post(id uint64, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, Currency: "COIN", Kind: "topup", Amount: 10, AtMs: at}
+	return Entry{ID: ID{0, id}, User: 42, HasTerms: true, Currency: "COIN", Kind: "topup",
+		HasAmount: true, Amount: 10, AtMs: at}
 }
 
 // but returns a changed entry.
@@ -25,16 +28,44 @@ func but(e Entry, change func(*Entry)) Entry {
 }
 
 func pending(id uint64, d Direction, amount, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, Currency: "COIN", Kind: "gift", Direction: d, Amount: amount,
-		AtMs: at, Action: Hold}
+	return Entry{ID: ID{0, id}, User: 42, HasTerms: true, Currency: "COIN", Kind: "gift",
+		Direction: d, HasAmount: true, Amount: amount, AtMs: at, Action: Hold}
 }
 
 func settle(id, hold uint64, amount, at int64) Entry {
-	return Entry{ID: ID{0, id}, User: 42, Amount: amount, AtMs: at, Action: Settle, Hold: ID{0, hold}}
+	return Entry{ID: ID{0, id}, User: 42, HasAmount: true, Amount: amount, AtMs: at, Action: Settle,
+		Hold: ID{0, hold}, Final: true}
 }
 
 func void(id, hold uint64, at int64) Entry {
 	return Entry{ID: ID{0, id}, User: 42, AtMs: at, Action: Void, Hold: ID{0, hold}}
+}
+
+// partly is a settlement after which the rest stays held.
+func partly(id, hold uint64, amount, at int64) Entry {
+	return but(settle(id, hold, amount, at), func(e *Entry) { e.Final = false })
+}
+
+// grow makes a hold grow.
+func grow(id, hold uint64, amount, at int64) Entry {
+	return but(partly(id, hold, amount, at), func(e *Entry) { e.Action = Grow })
+}
+
+// voidPart releases a part of a hold.
+func voidPart(id, hold uint64, amount, at int64) Entry {
+	return but(void(id, hold, at), func(e *Entry) { e.HasAmount, e.Amount = true, amount })
+}
+
+// own gives an entry on a hold the terms of pending, with a kind of its own.
+func own(e Entry) Entry {
+	e.HasTerms, e.Currency, e.Kind, e.Direction = true, "COIN", "own", Debit
+	return e
+}
+
+// accepted is an entry that is booked even if it is late.
+func accepted(e Entry) Entry {
+	e.LateAccepted = true
+	return e
 }
 
 func TestVerdicts(t *testing.T) {
@@ -57,6 +88,7 @@ func TestVerdicts(t *testing.T) {
 			{but(post(1, noon), func(e *Entry) { e.Currency = "DIAMOND" }), EntryIDConflict},
 			{but(post(1, noon), debit), EntryIDConflict},
 			{but(post(1, noon), func(e *Entry) { e.Action = Hold }), EntryIDConflict},
+			{accepted(post(1, noon)), Duplicate},
 			{settle(1, 1, 10, noon), EntryIDConflict},
 			{but(post(1, noon), func(e *Entry) { e.ID.Hi = 1 }), Accepted},
 			{but(post(1, noon), func(e *Entry) { e.User = 43 }), Accepted},
@@ -67,34 +99,90 @@ func TestVerdicts(t *testing.T) {
 			{post(1, noon+2*hourMs+1), EntryInFuture},
 		}},
 		{"forgotten", []step{
-			{post(1, noon-dayMs), Accepted},
-			{post(2, noon), Accepted},
-			{post(1, noon-dayMs), Duplicate},
-			{post(1, noon-dayMs-1), EntryTooOld},
-			{post(3, noon+1), Accepted},
-			{post(1, noon-dayMs), EntryTooOld},
-			{post(1, noon-dayMs+1), Accepted},
-			{post(1, noon-dayMs+1), Duplicate},
-			{post(1, noon-dayMs+2), EntryIDConflict},
-			{post(4, noon+2), Accepted},
-			{post(1, noon-dayMs+2), Accepted},
+			{post(1, early-dayMs), Accepted},
+			{post(2, early), Accepted},
+			{post(1, early-dayMs), Duplicate},
+			{post(1, early-dayMs-1), EntryTooOld},
+			{post(3, early+1), Accepted},
+			{post(1, early-dayMs), EntryTooOld},
+			// The id was kept when the latest entry was a day older.
+			{post(1, early-dayMs+1), Accepted},
+			{post(1, early-dayMs+1), Duplicate},
+			{post(1, early-dayMs+2), EntryIDConflict},
+			{post(4, early+2), Accepted},
+			{post(1, early-dayMs+2), EntryIDConflict},
+			{post(5, early+dayMs+1), Accepted},
+			{post(1, early+1), EntryIDConflict},
+			{post(6, early+dayMs+2), Accepted},
+			{post(1, early+2), Accepted},
+		}},
+		{"late", []step{
+			{accepted(post(1, early-400*dayMs)), Accepted},
+			{post(2, early), Accepted},
+			{post(3, early-dayMs-1), EntryTooOld},
+			{accepted(post(3, early-dayMs-1)), Accepted},
+			{accepted(post(3, early-dayMs-1)), Duplicate},
+			{accepted(post(3, early-dayMs-2)), EntryIDConflict},
+			{post(3, early-dayMs-1), EntryTooOld},
+			{accepted(post(4, early-900*dayMs)), Accepted},
+			{post(5, early+dayMs+1), Accepted},
+			{accepted(post(3, early-dayMs-1)), Accepted},
 		}},
 		{"holds", []step{
 			{settle(2, 1, 0, noon), PendingNotFound},
 			{pending(1, Debit, 100, noon), Accepted},
-			{settle(2, 1, 101, noon), PendingAmountExceeded},
 			{settle(1, 1, 100, noon), EntryIDConflict},
 			{settle(2, 1, 60, noon), Accepted},
 			{settle(2, 1, 60, noon), Duplicate},
 			{settle(2, 1, 61, noon), EntryIDConflict},
 			{settle(2, 3, 60, noon), EntryIDConflict},
+			{partly(2, 1, 60, noon), EntryIDConflict},
+			{own(settle(2, 1, 60, noon)), EntryIDConflict},
 			{void(2, 1, noon), EntryIDConflict},
 			{settle(3, 1, 40, noon), PendingNotFound},
+			{own(settle(3, 1, 40, noon)), Accepted},
 			{pending(1, Debit, 100, noon), Duplicate},
 			{pending(4, Credit, 0, noon), Accepted},
-			{void(5, 4, noon), Accepted},
-			{void(5, 4, noon), Duplicate},
-			{void(6, 4, noon), PendingNotFound},
+			{void(5, 4, noon), PendingNotFound},
+			{voidPart(5, 4, 0, noon), PendingNotFound},
+			{own(void(5, 4, noon)), Accepted},
+			{own(void(5, 4, noon)), Duplicate},
+			{own(voidPart(5, 4, 0, noon)), EntryIDConflict},
+		}},
+		{"captures", []step{
+			{pending(1, Debit, 100, noon), Accepted},
+			{partly(2, 1, 30, noon), Accepted},
+			{partly(3, 1, 0, noon), Accepted},
+			{own(partly(4, 1, 69, noon)), Accepted},
+			{voidPart(5, 1, 0, noon), Accepted},
+			{partly(6, 1, 50, noon), Accepted}, // more than is left
+			{partly(7, 1, 1, noon), PendingNotFound},
+		}},
+		{"growth", []step{
+			{grow(2, 1, 5, noon), PendingNotFound},
+			{own(grow(2, 1, 0, noon)), Accepted}, // opens nothing
+			{grow(3, 1, 5, noon), PendingNotFound},
+			{own(grow(3, 1, 5, noon)), Accepted},
+			{pending(1, Debit, 5, noon), Accepted},
+			{pending(1, Debit, 5, noon), Duplicate},
+			{post(1, noon), EntryIDConflict},
+			{grow(4, 1, 5, noon), Accepted},
+			{voidPart(5, 1, 14, noon), Accepted},
+			{voidPart(6, 1, 14, noon), Accepted},
+			{voidPart(7, 1, 14, noon), PendingNotFound},
+		}},
+		{"mismatches", []step{
+			{own(grow(2, 1, 5, noon)), Accepted},
+			{but(pending(1, Debit, 5, noon), func(e *Entry) { e.Currency = "USD" }),
+				PendingMismatchCurrency},
+			{but(pending(1, Credit, 5, noon), func(e *Entry) { e.Currency = "USD" }),
+				PendingMismatchCurrency},
+			{pending(1, Credit, 5, noon), PendingMismatchDirection},
+			{but(own(grow(3, 1, 5, noon)), func(e *Entry) { e.Currency = "USD" }), PendingMismatchID},
+			{but(own(settle(3, 1, 5, noon)), func(e *Entry) { e.Direction = Credit }),
+				PendingMismatchID},
+			{but(own(void(3, 1, noon)), func(e *Entry) { e.Direction = Credit }), PendingMismatchID},
+			{own(void(3, 1, noon)), Accepted},
 		}},
 		{"an old hold", []step{
 			{pending(1, Debit, 100, noon-3*dayMs), Accepted},
@@ -102,6 +190,7 @@ func TestVerdicts(t *testing.T) {
 			{post(1, noon), EntryIDConflict},
 			{pending(1, Debit, 100, noon), EntryIDConflict},
 			{pending(1, Debit, 100, noon-3*dayMs), EntryTooOld},
+			{accepted(pending(1, Debit, 100, noon-3*dayMs)), EntryIDConflict},
 			{settle(3, 1, 100, noon), Accepted},
 			{post(1, noon), Accepted},
 		}},
@@ -303,7 +392,7 @@ func TestLimits(t *testing.T) {
 			})
 		}, TooManyGroups, pending(1000, Debit, 1, noon)},
 		{"holds", maxHolds, func(i int) Entry { return pending(uint64(i), Debit, 1, noon) }, TooManyHolds,
-			void(2000, 77, noon)},
+			void(1<<40, 77, noon)},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -349,101 +438,77 @@ func TestSettlementNeedsGroup(t *testing.T) {
 	}
 }
 
-// TestTooManyRecent fills the horizon of one user and lets it move on.
-func TestTooManyRecent(t *testing.T) {
+// TestSpans feeds a busy user: after each span of entries the window begins at the
+// latest entry of the span before. Ids that share one time stay.
+func TestSpans(t *testing.T) {
 	l := New()
-	const perQuarter = maxRecent / 64
-	id := uint64(0)
-	for q := range int64(64) {
-		for i := range int64(perQuarter) {
-			e := post(id, noon+q*bucketMs+i)
-			if got := l.Apply(late, &e); got != Accepted {
-				t.Fatalf("entry %d: %d", id, got)
-			}
-			id++
+	apply := func(id uint64, at int64, want Verdict) {
+		t.Helper()
+		e := post(id, at)
+		if got := l.Apply(late, &e); got != want {
+			t.Fatalf("entry %d: got %d, want %d", id, got, want)
 		}
 	}
-	const last = noon + 63*bucketMs + perQuarter - 1
-	for _, s := range []struct {
-		at   int64
-		want Verdict
-	}{
-		{last, TooManyRecent},
-		{noon + dayMs + bucketMs - 1, TooManyRecent}, // the horizon is still in the first start
-		{noon + dayMs + bucketMs, Accepted},          // it has left it
-		{noon + bucketMs, Accepted},
-		{noon + bucketMs - 1, EntryTooOld},
-	} {
-		e := post(id, s.at)
-		if got := l.Apply(late, &e); got != s.want {
-			t.Fatalf("at %d: got %d, want %d", s.at-noon, got, s.want)
-		}
-		if s.want == Accepted {
-			id++
-		}
+	at := func(id uint64) int64 { return noon + int64(id/1024) }
+	for id := range uint64(2*span - 1) {
+		apply(id, at(id), Accepted)
 	}
-	for _, n := range []uint64{perQuarter, 2 * perQuarter, 64*perQuarter - 1} {
-		e := post(n, noon+int64(n/perQuarter)*bucketMs+int64(n%perQuarter))
-		if got := l.Apply(late, &e); got != Duplicate {
-			t.Fatalf("entry %d again: %d", n, got)
-		}
-		e.Amount++
-		if got := l.Apply(late, &e); got != EntryIDConflict {
-			t.Fatalf("entry %d changed: %d", n, got)
-		}
+	apply(0, at(0), Duplicate)
+	apply(2*span-1, at(2*span-1), Accepted)
+	apply(span-1, at(span-1), Duplicate)
+	apply(511*1024, at(511*1024), Duplicate)
+	apply(511*1024-1, at(511*1024-1), EntryTooOld)
+	for id := range uint64(2 * span) {
+		apply(1<<40+id, noon+hourMs, Accepted)
 	}
-	// One much later entry expires nearly all records.
-	e := post(0, noon+10*dayMs)
-	if got := l.Apply(late, &e); got != Accepted {
-		t.Fatal(got)
+	apply(span, at(span), EntryTooOld)
+	apply(1<<40, noon+hourMs, Duplicate)
+	for id := range uint64(span) {
+		apply(1<<41+id, noon+hourMs, Accepted)
 	}
-	u := l.shard(42).users[42]
-	if u.recent.many != nil || len(u.recent.few) != 1 {
-		t.Fatalf("%d records are kept", len(u.recent.few))
+	apply(1<<40, noon+hourMs, Duplicate)
+	apply(1, noon+hourMs-1, EntryTooOld)
+	// One much later entry forgets all.
+	apply(2, noon+10*dayMs, Accepted)
+	for id := range uint64(span) {
+		apply(id<<42+3, noon+10*dayMs, Accepted)
 	}
-	var got Stats
-	l.Stats(42, new(Question), &got)
-	if want := uint64(maxRecent + 3); got.Version != want || got.Items[0].Count != want {
-		t.Fatalf("%+v", got)
+	if m := l.shard(42).users[42].recent.many; m.tail-m.head > 2*span {
+		t.Fatalf("%d records are kept", m.tail-m.head)
 	}
 }
 
 // TestCalmedDown sees that a user who was very busy keeps what is remembered
 // and frees the rest.
 func TestCalmedDown(t *testing.T) {
-	for _, test := range []struct{ before, after int64 }{{20_000, 1000}, {500, 8}} {
-		t.Run(fmt.Sprint(test), func(t *testing.T) {
-			l := New()
-			apply := func(id, at int64, want Verdict) {
-				t.Helper()
-				e := post(uint64(id), at)
-				if got := l.Apply(late, &e); got != want {
-					t.Fatalf("entry %d: got %d, want %d", id, got, want)
-				}
-			}
-			for i := range test.before {
-				apply(i, noon, Accepted)
-			}
-			for i := range test.after {
-				apply(test.before+i, noon+20*hourMs+i*1000, Accepted)
-			}
-			recent := &l.shard(42).users[42].recent
-			if n := recent.many.live; n != int(test.before+test.after) {
-				t.Fatalf("%d live", n)
-			}
-			apply(-1, noon+dayMs+bucketMs, Accepted)
-			kept := len(recent.few)
-			if recent.many != nil {
-				kept = int(recent.many.used) - 1
-			}
-			if kept != int(test.after+1) {
-				t.Fatalf("%d kept", kept)
-			}
-			for i := range test.after {
-				apply(test.before+i, noon+20*hourMs+i*1000, Duplicate)
-			}
-			apply(0, noon+dayMs, Accepted)
-		})
+	l := New()
+	apply := func(id, at int64, want Verdict) {
+		t.Helper()
+		e := post(uint64(id), at)
+		if got := l.Apply(late, &e); got != want {
+			t.Fatalf("entry %d: got %d, want %d", id, got, want)
+		}
+	}
+	for i := range int64(20_000) {
+		apply(i, noon, Accepted)
+	}
+	recent := &l.shard(42).users[42].recent
+	for i := range int64(6_000) {
+		apply(20_000+i, noon+20*hourMs+i, Accepted)
+	}
+	for i := range int64(6_000) {
+		apply(30_000+i, noon+25*hourMs+i, Accepted)
+	}
+	if n := recent.many.tail - recent.many.head; n != 12_000 {
+		t.Fatalf("%d kept", n)
+	}
+	apply(20_000, noon+20*hourMs, Duplicate)
+	apply(0, noon+24*hourMs, Accepted)
+	for i := range int64(5_000) {
+		apply(40_000+i, noon+100*hourMs+i*3*hourMs, Accepted)
+	}
+	if n := len(recent.few); recent.many != nil || n > fewMax {
+		t.Fatalf("%d kept", n)
 	}
 }
 
@@ -480,7 +545,7 @@ func TestReusedID(t *testing.T) {
 			fill(test.before, noon)
 			fill(1+test.before/4, noon+dayMs+1)
 			apply(post(x, noon), EntryTooOld)
-			apply(post(x, test.again), Accepted)
+			apply(accepted(post(x, test.again)), Accepted)
 			apply(post(x, test.again), Duplicate)
 			if test.again > noon+hourMs {
 				fill(test.after, noon+dayMs+bucketMs)
@@ -522,8 +587,8 @@ func TestBounded(t *testing.T) {
 		}
 		return 1
 	})
-	if m := u.recent.many; m.used > 12_000 || len(m.index) > 12_000 {
-		t.Errorf("%d slots for %d ids", m.used, len(m.index))
+	if m := u.recent.many; len(m.chunks) > 48 || len(m.index) > 12_000 {
+		t.Errorf("%d chunks for %d ids", len(m.chunks), len(m.index))
 	}
 }
 

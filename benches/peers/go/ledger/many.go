@@ -1,149 +1,89 @@
 package ledger
 
 const (
-	ringLen    = 128 // 15-minute buckets; the horizon touches 97
 	chunkLen   = 256
-	reclaimMax = 4 // expired records freed with each new one
+	reclaimMax = 4 // forgotten records freed with each new one
 )
 
-// many remembers the entries of a busy user. Records live in slots of chunks,
-// which are linked by 15-minute bucket. When the horizon passes a bucket, its
-// whole list expires; the slots are reclaimed a few at a time, so that no single
-// entry pays for it.
+// many remembers the entries of a busy user in a queue of chunks, with an index
+// by id. Forgotten ones are freed a few at a time, so that no single entry pays
+// for it.
 type many struct {
-	index   map[ID]uint32 // the newest slot of each id
-	chunks  []*[chunkLen]slot
-	used    uint32 // slots ever used; slot 0 is not, it ends lists
-	free    uint32 // list of slots to use again
-	expired uint32 // list of slots to give up
-	first   uint32 // start that holds the horizon
-	live    int    // records of first or later
-	ring    [ringLen]queue
+	index  map[ID]uint64 // number of the newest record of each id
+	chunks map[uint64]*[chunkLen]record
+	head   uint64 // number of the oldest record
+	tail   uint64 // number of the next one
 }
 
-// slot holds a record and the number of the next slot of its list.
-type slot struct {
-	record
-	next uint32
+// newMany remembers some records, in the order in which they came.
+func newMany(records []record) *many {
+	m := &many{index: make(map[ID]uint64, 2*fewMax), chunks: make(map[uint64]*[chunkLen]record)}
+	for _, rec := range records {
+		m.push(rec)
+	}
+	return m
 }
 
-// queue is the list of the records of one 15-minute bucket, in the order in
-// which they came.
-type queue struct {
-	head, tail uint32
-	len        int
-}
-
-// newMany returns an empty one with the horizon in the bucket first.
-func newMany(first uint32) *many {
-	return &many{index: make(map[ID]uint32, 2*fewMax), used: 1, first: first}
-}
-
-// slot returns the slot of a number.
-func (m *many) slot(number uint32) *slot {
+// at returns the record of a number.
+func (m *many) at(number uint64) *record {
 	return &m.chunks[number/chunkLen][number%chunkLen]
 }
 
-// find returns the record of an id at since or later, or nil.
+// find returns the record of an id that was kept at since or later, or nil.
 func (m *many) find(id ID, since int64) *record {
 	number, ok := m.index[id]
 	if !ok {
 		return nil
 	}
-	if r := &m.slot(number).record; r.at() >= since {
+	if r := m.at(number); r.kept >= since {
 		return r
 	}
 	return nil
 }
 
-// count returns the number of records in the bucket first and later, which is
-// not before the horizon.
-func (m *many) count(first uint32) int {
-	count := m.live
-	for q := m.first; q < min(first, m.first+ringLen); q++ {
-		count -= m.ring[q%ringLen].len
-	}
-	return count
-}
-
-// add remembers an entry, with the horizon in the bucket first.
-func (m *many) add(r record, first uint32) {
-	m.advance(first)
-	m.reclaim()
-	number := m.take()
-	s := m.slot(number)
-	s.record, s.next = r, 0
-	q := &m.ring[r.bucket()%ringLen]
-	if q.len == 0 {
-		q.head = number
-	} else {
-		m.slot(q.tail).next = number
-	}
-	q.tail = number
-	q.len++
-	m.live++
-	m.index[r.id] = number
-}
-
-// advance moves the horizon to the bucket first.
-func (m *many) advance(first uint32) {
-	for i := m.first; i < min(first, m.first+ringLen); i++ {
-		q := &m.ring[i%ringLen]
-		if q.len > 0 {
-			m.slot(q.tail).next = m.expired
-			m.expired = q.head
-			m.live -= q.len
-			*q = queue{}
-		}
-	}
-	m.first = first
-}
-
-// reclaim frees a few expired records.
-func (m *many) reclaim() {
+// add remembers an entry and forgets a few that were kept before since.
+func (m *many) add(rec record, since int64) {
 	for range reclaimMax {
-		number := m.expired
-		if number == 0 {
-			return
+		if m.head == m.tail || m.at(m.head).kept >= since {
+			break
 		}
-		s := m.slot(number)
-		if m.index[s.id] == number {
-			delete(m.index, s.id)
-		}
-		m.expired = s.next
-		s.next = m.free
-		m.free = number
+		m.pop()
+	}
+	m.push(rec)
+}
+
+// push appends a record.
+func (m *many) push(rec record) {
+	if m.tail%chunkLen == 0 {
+		m.chunks[m.tail/chunkLen] = new([chunkLen]record)
+	}
+	*m.at(m.tail) = rec
+	m.index[rec.id] = m.tail
+	m.tail++
+}
+
+// pop frees the oldest record.
+func (m *many) pop() {
+	if id := m.at(m.head).id; m.index[id] == m.head {
+		delete(m.index, id)
+	}
+	m.head++
+	if m.head%chunkLen == 0 {
+		delete(m.chunks, m.head/chunkLen-1)
 	}
 }
 
-// take returns a slot for a new record.
-func (m *many) take() uint32 {
-	if number := m.free; number != 0 {
-		m.free = m.slot(number).next
-		return number
-	}
-	number := m.used
-	if number/chunkLen == uint32(len(m.chunks)) {
-		m.chunks = append(m.chunks, new([chunkLen]slot))
-	}
-	m.used++
-	return number
-}
-
-// sparse reports whether so few slots are live that rebuilding from them saves
-// memory.
+// sparse reports whether a slice is enough again.
 func (m *many) sparse() bool {
-	return m.live < int(m.used)/16
+	return m.tail-m.head < fewMax/2
 }
 
-// records returns the live records, oldest bucket first.
-func (m *many) records() []record {
-	list := make([]record, 0, m.live+m.live/4+1)
-	for i := range uint32(ringLen) {
-		for number := m.ring[(m.first+i)%ringLen].head; number != 0; {
-			s := m.slot(number)
-			list = append(list, s.record)
-			number = s.next
+// records returns the records that were kept at since or later.
+func (m *many) records(since int64) []record {
+	list := make([]record, 0, m.tail-m.head)
+	for number := m.head; number < m.tail; number++ {
+		if r := m.at(number); r.kept >= since {
+			list = append(list, *r)
 		}
 	}
 	return list

@@ -11,7 +11,8 @@ import (
 // all accepted entries, searched in full for every answer.
 type model struct {
 	accepted []booked
-	open     []booked
+	open     []held
+	starts   [2]int64 // R and S of the contract
 }
 
 // booked is an accepted entry with the group that it belongs to.
@@ -19,6 +20,15 @@ type booked struct {
 	Entry
 	group Stat // only currency, kind and direction
 	moved bool
+	kept  int64 // the latest time when it was accepted
+}
+
+// held is an open hold.
+type held struct {
+	ID     ID
+	amount int64
+	group  Stat
+	own    bool
 }
 
 func (m *model) latest() int64 {
@@ -33,39 +43,68 @@ func (m *model) apply(nowMs int64, e Entry) Verdict {
 	if e.AtMs > nowMs+3_600_000 {
 		return EntryInFuture
 	}
-	horizon := m.latest() - 86_400_000
-	if len(m.accepted) > 0 && e.AtMs < horizon {
+	start := max(m.latest()-86_400_000, m.starts[0])
+	if e.AtMs < start && !e.LateAccepted {
 		return EntryTooOld
 	}
 	for _, b := range m.accepted {
-		if b.ID == e.ID && b.AtMs >= horizon {
+		if b.ID == e.ID && b.kept >= start {
+			b.LateAccepted = e.LateAccepted
 			if b.Entry == e {
 				return Duplicate
 			}
 			return EntryIDConflict
 		}
 	}
-	if slices.ContainsFunc(m.open, func(h booked) bool { return h.ID == e.ID }) {
+	if slices.ContainsFunc(m.open, func(h held) bool { return h.ID == e.ID && h.own }) {
 		return EntryIDConflict
 	}
 	next := booked{e, Stat{Currency: e.Currency, Kind: e.Kind, Direction: e.Direction},
-		e.Action == Post || e.Action == Settle}
+		e.Action == Post || e.Action == Settle, max(m.latest(), e.AtMs)}
 	open := slices.Clone(m.open)
-	if e.Action == Settle || e.Action == Void {
-		i := slices.IndexFunc(m.open, func(h booked) bool { return h.ID == e.Hold })
-		if i < 0 {
+	if e.Action != Post {
+		id := e.Hold
+		if e.Action == Hold {
+			id = e.ID
+		}
+		i := slices.IndexFunc(open, func(h held) bool { return h.ID == id })
+		if i < 0 && !e.HasTerms {
 			return PendingNotFound
 		}
-		if e.Action == Settle && e.Amount > m.open[i].Amount {
-			return PendingAmountExceeded
+		if i >= 0 {
+			group := open[i].group
+			switch {
+			case !e.HasTerms:
+				next.group = group
+			case e.Action == Hold && e.Currency != group.Currency:
+				return PendingMismatchCurrency
+			case e.Action == Hold && e.Direction != group.Direction:
+				return PendingMismatchDirection
+			case e.Currency != group.Currency || e.Direction != group.Direction:
+				return PendingMismatchID
+			}
+		} else {
+			open = append(open, held{id, 0, next.group, false})
+			i = len(open) - 1
 		}
-		next.group = m.open[i].group
-		open = slices.Delete(open, i, i+1)
+		h := &open[i]
+		switch {
+		case e.Action == Hold || e.Action == Grow:
+			if sum := new(big.Int).Add(big.NewInt(h.amount), big.NewInt(e.Amount)); !sum.IsInt64() {
+				return BalanceOverflow
+			}
+			h.amount += e.Amount
+			h.own = h.own || e.Action == Hold
+		case e.Action == Settle && e.Final || e.Action == Void && !e.HasAmount:
+			h.amount = 0
+		default:
+			h.amount -= min(h.amount, e.Amount)
+		}
+		if h.amount == 0 {
+			open = slices.Delete(open, i, i+1)
+		}
 	}
-	if e.Action == Hold {
-		open = append(open, next)
-	}
-	after := model{append(slices.Clip(m.accepted), next), open}
+	after := model{append(slices.Clip(m.accepted), next), open, m.starts}
 
 	currencies := map[string]bool{}
 	groups := map[Stat]bool{}
@@ -81,11 +120,14 @@ func (m *model) apply(nowMs int64, e Entry) Verdict {
 	if len(groups) > 256 {
 		return TooManyGroups
 	}
-	if len(open) > 1024 {
+	if len(open) > 65536 {
 		return TooManyHolds
 	}
 	if after.overflows() {
 		return BalanceOverflow
+	}
+	if len(after.accepted)%524288 == 0 {
+		after.starts = [2]int64{m.starts[1], next.kept}
 	}
 	*m = after
 	return Accepted
@@ -113,9 +155,9 @@ func (m *model) overflows() bool {
 		add("sum "+b.group.Currency+" "+b.group.Kind+" "+b.group.Direction.String(), b.Amount, 1)
 	}
 	for _, h := range m.open {
-		add(h.Direction.String()+" "+h.Currency, h.Amount, 1)
-		if h.Direction == Debit {
-			add("available "+h.Currency, h.Amount, -1)
+		add(h.group.Direction.String()+" "+h.group.Currency, h.amount, 1)
+		if h.group.Direction == Debit {
+			add("available "+h.group.Currency, h.amount, -1)
 		}
 	}
 	for _, f := range figures {
@@ -146,10 +188,10 @@ func (m *model) balances() Balances {
 		}
 	}
 	for _, h := range m.open {
-		if h.Direction == Credit {
-			at(h.Currency).PendingCredits += h.Amount
+		if h.group.Direction == Credit {
+			at(h.group.Currency).PendingCredits += h.amount
 		} else {
-			at(h.Currency).PendingDebits += h.Amount
+			at(h.group.Currency).PendingDebits += h.amount
 		}
 	}
 	for i := range out.Items {

@@ -87,6 +87,8 @@ func randomRound(t *testing.T, seed uint64, st style) {
 		e := Entry{
 			ID:        ID{r.Uint64N(2), r.Uint64N(st.ids)},
 			User:      users[who],
+			HasTerms:  true,
+			HasAmount: true,
 			Currency:  string([]byte{'C', byte('A' + r.IntN(st.names)), 'X'}),
 			Kind:      string([]byte{'k', byte('a' + r.IntN(st.names))}),
 			Direction: Direction(r.IntN(2)),
@@ -100,23 +102,35 @@ func randomRound(t *testing.T, seed uint64, st style) {
 			e.AtMs = max(clock-dayMs+r.Int64N(3)-1, 0)
 		case 2:
 			e.AtMs = clock + hourMs + r.Int64N(3) - 1
+		case 3:
+			e.AtMs = max(clock-r.Int64N(500*dayMs), 0)
 		}
+		e.LateAccepted = r.IntN(3) == 0
 		if r.IntN(st.holds) == 0 {
 			e.Action = Hold
 		} else if r.IntN(st.holds) <= 1 {
-			e.Action = Settle + Action(r.IntN(2))
+			e.Action = Grow + Action(r.IntN(3))
 			e.Hold = ID{0, r.Uint64N(st.ids)}
+			if r.IntN(3) > 0 {
+				e.HasTerms, e.Currency, e.Kind, e.Direction = false, "", "", 0
+			}
 			if len(m.open) > 0 && r.IntN(8) > 0 {
 				h := m.open[r.IntN(len(m.open))]
 				e.Hold = h.ID
-				if e.Action == Settle && r.IntN(4) > 0 {
-					e.Amount = r.Int64N(h.Amount + 1)
+				if r.IntN(4) > 0 {
+					e.Amount = r.Int64N(h.amount + 1)
+				}
+				if e.HasTerms && r.IntN(4) > 0 {
+					e.Currency, e.Direction = h.group.Currency, h.group.Direction
 				}
 			}
-			e.Currency, e.Kind, e.Direction = "", "", 0
-			if e.Action == Void {
-				e.Amount = 0
+			e.Final = e.Action == Settle && r.IntN(2) == 0
+			if e.Action == Void && r.IntN(2) == 0 {
+				e.HasAmount, e.Amount = false, 0
 			}
+		} else if len(m.open) > 0 && r.IntN(30) == 0 {
+			h := m.open[r.IntN(len(m.open))]
+			e.Action, e.ID, e.Currency, e.Direction = Hold, h.ID, h.group.Currency, h.group.Direction
 		}
 		if len(sent) > 0 && r.IntN(6) == 0 { // again, or nearly
 			e = sent[max(len(sent)-1-r.IntN(20), 0)]
@@ -127,12 +141,16 @@ func randomRound(t *testing.T, seed uint64, st style) {
 				e.Kind += "x"
 			case 2:
 				e.Hold.Hi++
+			case 3:
+				e.Final = !e.Final && e.Action == Settle
 			}
 			if e.Action == Post || e.Action == Hold {
 				e.Hold = ID{}
-			} else {
+			}
+			if !e.HasTerms {
 				e.Kind = ""
 			}
+			e.LateAccepted = r.IntN(2) == 0
 			for j := range users {
 				if users[j] == e.User {
 					m = &models[j]

@@ -1,37 +1,35 @@
 package ledger
 
 // record is a remembered entry: all of its fields, so that a repeated entry can
-// be told from another one of the same id. Records of one user are equal if and
-// only if the entries are.
+// be told from another one of the same id. Records of one user are the same if
+// and only if the entries are.
 type record struct {
-	id     ID
-	ref    ID // a settlement's hold; else currency and kind
-	amount int64
-	what   uint64 // time, action and direction
+	id       ID
+	hold     ID
+	amount   int64
+	what     uint64 // time, action and flags
+	currency name   // its own ones, else unknown
+	kind     name
+	kept     int64 // the time of the user's latest entry when it was accepted
 }
 
-// newRecord returns the record of an entry whose currency and kind have the
-// names in k. A settlement has none of its own, whatever k says.
-func newRecord(e *Entry, k key) record {
-	r := record{id: e.ID, what: uint64(e.AtMs)<<3 | uint64(e.Action)<<1}
-	switch e.Action {
-	case Settle:
-		r.ref, r.amount = e.Hold, e.Amount
-	case Void:
-		r.ref = e.Hold
-	default:
-		r.ref.Hi, r.ref.Lo, r.amount = uint64(k.currency), uint64(k.kind), e.Amount
-		r.what |= uint64(e.Direction)
+// newRecord returns the record of an entry whose own currency and kind have the
+// names in own.
+func newRecord(e *Entry, own key) record {
+	r := record{id: e.ID, hold: e.Hold, amount: e.Amount, currency: own.currency, kind: own.kind}
+	r.what = uint64(e.AtMs)<<8 | uint64(e.Action)
+	for i, flag := range [...]bool{e.HasTerms, e.HasTerms && e.Direction == Debit, e.HasAmount, e.Final} {
+		if flag {
+			r.what |= 8 << i
+		}
 	}
 	return r
 }
 
-// at returns the entry's time.
-func (r *record) at() int64 {
-	return int64(r.what >> 3)
-}
-
-// bucket returns the entry's time in 15-minute buckets since the epoch.
-func (r *record) bucket() uint32 {
-	return uint32(r.at() / bucketMs)
+// same reports whether another record is of the same entry. Names that are
+// unknown are the same as no other.
+func (r *record) same(o *record) bool {
+	a := *r
+	a.kept = o.kept
+	return a == *o
 }

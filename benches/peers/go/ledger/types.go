@@ -23,11 +23,13 @@ func (d Direction) String() string {
 // Action is what an entry does.
 type Action uint8
 
-// Post moves an amount, Hold reserves one, Settle posts some or all of a hold
-// and releases the rest, Void releases all of it.
+// Post moves an amount. Hold opens the hold of its own id or makes it grow, Grow
+// does so with another one. Settle posts an amount and releases as much of a
+// hold, Void only releases.
 const (
 	Post Action = iota
 	Hold
+	Grow
 	Settle
 	Void
 )
@@ -36,13 +38,18 @@ const (
 type Entry struct {
 	ID        ID
 	User      uint64
-	Currency  string // empty for Settle and Void
-	Kind      string // empty for Settle and Void
+	HasTerms  bool   // whether it has its own currency, kind and direction
+	Currency  string // empty without own terms
+	Kind      string
 	Direction Direction
-	Amount    int64 // 0 for Void
+	HasAmount bool  // always, but for a Void of all that is held
+	Amount    int64 // 0 without
 	AtMs      int64
 	Action    Action
-	Hold      ID // the hold that is settled or voided
+	Hold      ID   // the hold that a Grow, Settle or Void names
+	Final     bool // whether a Settle releases the rest; else false
+
+	LateAccepted bool // whether it is booked even if it is late; no field of the entry
 }
 
 // Verdict is the outcome of an entry.
@@ -56,11 +63,12 @@ const (
 	EntryTooOld
 	EntryIDConflict
 	PendingNotFound
-	PendingAmountExceeded
+	PendingMismatchID // field pending_id
+	PendingMismatchCurrency
+	PendingMismatchDirection
 	TooManyCurrencies
 	TooManyGroups
 	TooManyHolds
-	TooManyRecent
 	BalanceOverflow
 )
 

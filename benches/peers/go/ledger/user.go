@@ -7,12 +7,22 @@ import (
 
 // user is the state of one user.
 type user struct {
-	version  uint64
+	version  uint64 // also the number of accepted entries
 	asOf     int64
 	accounts []account // sorted by currency
 	groups   []group   // sorted by currency, kind and direction
-	holds    []hold    // open ones, sorted by id
+	holds    map[ID]hold
 	recent   recent
+
+	// The dedup window does not reach beyond restart; nextRestart follows it
+	// after the next span of entries.
+	restart, nextRestart int64
+}
+
+// since returns the start of the dedup window: entries before it are late, and
+// ids kept before it are forgotten.
+func (u *user) since() int64 {
+	return max(u.asOf-windowMs, u.restart)
 }
 
 // nobody stands for users without accepted entries. It is never written.
@@ -92,9 +102,39 @@ func (g *group) total(from, to uint32) (uint64, sums) {
 
 // hold is an amount reserved and not settled yet.
 type hold struct {
-	id     ID
-	amount int64
 	key
+	amount int64
+	own    bool // whether the entry with its id was accepted
+}
+
+// differs compares an entry's own currency and direction with those of the open
+// hold. It returns Accepted if they are equal, or the entry has none.
+func (h *hold) differs(e *Entry, own key) Verdict {
+	switch {
+	case !e.HasTerms:
+	case e.Action == Hold && own.currency != h.currency:
+		return PendingMismatchCurrency
+	case e.Action == Hold && own.direction != h.direction:
+		return PendingMismatchDirection
+	case own.currency != h.currency || own.direction != h.direction:
+		return PendingMismatchID
+	}
+	return Accepted
+}
+
+// setHold changes an open hold, opens a new one or closes one with nothing left.
+func (u *user) setHold(id ID, h hold) {
+	switch {
+	case h.amount > 0:
+		if u.holds == nil {
+			u.holds = make(map[ID]hold)
+		}
+		u.holds[id] = h
+	default:
+		if delete(u.holds, id); len(u.holds) == 0 {
+			u.holds = nil
+		}
+	}
 }
 
 // account returns the index of a currency's account and whether it exists.
@@ -127,21 +167,6 @@ func (u *user) group(n *names, k key) (int, bool) {
 		}
 	}
 	return low, false
-}
-
-// hold returns the index of an open hold and whether it exists.
-func (u *user) hold(id ID) (int, bool) {
-	return slices.BinarySearchFunc(u.holds, id, func(h hold, id ID) int {
-		return h.id.compare(id)
-	})
-}
-
-// release removes an open hold.
-func (u *user) release(i int) {
-	u.holds = slices.Delete(u.holds, i, i+1)
-	if len(u.holds) == 0 {
-		u.holds = nil
-	}
 }
 
 // compare orders two ids.
